@@ -1,0 +1,51 @@
+"""`DepthMap`: depth values together with what they mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cortexia_video.frame import FocalSource
+
+Kind = Literal["metric", "scale_invariant", "affine_invariant", "disparity"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+def larger_is_nearer(kind: Kind) -> bool:
+    """Say which way the numbers of a kind run."""
+    return kind == "disparity"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DepthMap:
+    """Depth of every pixel of one picture, NaN where unknown.
+
+    values: float32 (H, W).
+    kind: what the numbers mean:
+      `metric`            metres along the optical axis;
+      `scale_invariant`   depth up to an unknown factor;
+      `affine_invariant`  depth up to an unknown factor and shift;
+      `disparity`         inverse depth up to an unknown factor and shift: larger is nearer.
+    f_px, f_source: focal length in pixels that the values go with, and where it came from.
+    """
+
+    values: NDArray[np.float32]
+    kind: Kind
+    f_px: float | None = None
+    f_source: FocalSource | None = None
+
+    def __post_init__(self) -> None:
+        if self.values.dtype != np.float32 or self.values.ndim != 2:
+            raise ValueError(
+                f"depth must be float32 (H, W), not {self.values.dtype} {self.values.shape}: "
+                "use values.astype(np.float32) on a two-dimensional array"
+            )
+        if self.kind not in KINDS:
+            raise ValueError(f"unknown kind of depth {self.kind!r}: use one of {', '.join(KINDS)}")
+
+    @property
+    def larger_is_nearer(self) -> bool:
+        return larger_is_nearer(self.kind)

@@ -1,0 +1,73 @@
+"""The exception tree, and an error as a value.
+
+    CortexiaError
+    ├── InputError          an input path that is missing, empty or cannot be listed
+    ├── OutputError         an output folder that cannot be written, or is in use
+    ├── DecodeError         bytes that are not a picture we can read
+    └── ModelError
+        ├── UnknownModelError     no such model name
+        ├── MissingExtraError     the model needs a package that is not installed
+        ├── ModelLoadError        weights that are missing, broken or do not say what they are
+        └── ModelOutputError      a network returned numbers that cannot be depth
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Stage = Literal["find", "decode", "estimate", "write"]
+
+
+class CortexiaError(Exception):
+    """Base of every error this package raises on purpose; the message names the value and the remedy."""
+
+
+class InputError(CortexiaError):
+    """An input path is missing, empty or cannot be listed."""
+
+
+class OutputError(CortexiaError):
+    """An output folder cannot be written, or another process uses it."""
+
+
+class DecodeError(CortexiaError):
+    """Bytes are not a picture that can be read."""
+
+
+class ModelError(CortexiaError):
+    """Anything wrong with a model."""
+
+
+class UnknownModelError(ModelError):
+    """No model has this name."""
+
+
+class MissingExtraError(ModelError):
+    """A model needs a package that is not installed."""
+
+
+class ModelLoadError(ModelError):
+    """Weights are missing, broken or do not say what they are."""
+
+
+class ModelOutputError(ModelError):
+    """A network returned numbers that cannot be depth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Stands in for a `Frame` or a `DepthMap` that could not be made, and flows on to the ledger.
+
+    key: the input's key. stage: where it failed. error: the exception, with its cause.
+    """
+
+    key: str
+    stage: Stage
+    error: Exception
+
+    @property
+    def reason(self) -> str:
+        """One line for people: the error's message, or its type where it has none."""
+        text = " ".join(str(self.error).split())
+        return text or type(self.error).__name__

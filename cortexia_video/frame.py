@@ -1,0 +1,43 @@
+"""`Frame`: one upright picture, what sources yield."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+FocalSource = Literal["exif", "given", "estimated"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture, upright (EXIF orientation applied).
+
+    key: unique and relative to the source; it names the output.
+    image: uint8 (H, W, 3) RGB.
+    f_px: focal length in pixels of `image`, or None where unknown; `f_source` says where it came from.
+    timestamp_s: seconds since the start of a video, or None.
+    """
+
+    key: str
+    image: NDArray[np.uint8]
+    f_px: float | None = None
+    f_source: FocalSource | None = None
+    timestamp_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.image.dtype != np.uint8 or self.image.ndim != 3 or self.image.shape[2] != 3:
+            raise ValueError(
+                f"frame {self.key!r}: image must be uint8 (H, W, 3) RGB, "
+                f"not {self.image.dtype} {self.image.shape}; convert it, or use cortexia_video.decode()"
+            )
+
+    @property
+    def height(self) -> int:
+        return int(self.image.shape[0])
+
+    @property
+    def width(self) -> int:
+        return int(self.image.shape[1])
