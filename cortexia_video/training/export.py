@@ -1,0 +1,102 @@
+"""Write a trained network as an ONNX file that says what its numbers mean."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from cortexia_video.training.network import STRIDE, DepthNetwork, EncoderConv
+
+OPSET = 18
+_SMALLEST_FP16_TENSOR = 256  # smaller ones stay float32: they cost nothing
+
+
+def export_onnx(network: DepthNetwork, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write `network`, which is changed, as one ONNX file that appears at `path` whole or not at all.
+
+    Input `image` float32 (B, 3, H, W) in [0, 1], output `disparity` float32 (B, H, W); B, H, W free, H and W multiples
+    of 32. Weights are stored as float16 and cast to float32 when the file is loaded. metadata: `metadata_props`.
+    """
+    fold_batch_norm(network.eval())
+    model = _to_onnx(network)
+    _store_weights_as_float16(model)
+    helper.set_model_props(model, dict(metadata))
+    onnx.checker.check_model(model, full_check=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(model.SerializeToString())
+    os.replace(partial, path)
+
+
+def fold_batch_norm(module: nn.Module) -> None:
+    """Multiply every batch norm that follows a convolution into it."""
+    for child in module.children():
+        fold_batch_norm(child)
+    if isinstance(module, EncoderConv) and isinstance(module.norm, nn.BatchNorm2d):
+        module.convolution, module.norm = fuse_conv_bn_eval(module.convolution, module.norm), nn.Identity()
+    if isinstance(module, nn.Sequential) and len(module) > 1 and isinstance(module[1], nn.BatchNorm2d):
+        convolution, norm = module[0], module[1]
+        assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+        module[0], module[1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
+
+
+def _to_onnx(network: DepthNetwork) -> onnx.ModelProto:
+    example = torch.zeros(2, 3, 3 * STRIDE, 4 * STRIDE)
+    batch = torch.export.Dim("batch", min=1, max=256)
+    height = STRIDE * torch.export.Dim("height_blocks", min=1, max=256)
+    width = STRIDE * torch.export.Dim("width_blocks", min=1, max=256)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports that torchvision is missing
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's exporter warns of its own deprecations
+        program = torch.onnx.export(
+            network,
+            (example,),
+            input_names=["image"],
+            output_names=["disparity"],
+            dynamic_shapes={"image": {0: batch, 2: height, 3: width}},
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned no program")
+    return program.model_proto
+
+
+def _store_weights_as_float16(model: onnx.ModelProto) -> None:
+    """Replace each large float32 initializer by a float16 one and a Cast that gives it back under its old name."""
+    casts = []
+    for initializer in model.graph.initializer:
+        if initializer.data_type != TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(initializer)
+        if values.size < _SMALLEST_FP16_TENSOR:
+            continue
+        name, stored = initializer.name, f"{initializer.name}_float16"
+        initializer.CopyFrom(numpy_helper.from_array(values.astype(np.float16), stored))
+        casts.append(helper.make_node("Cast", [stored], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def round_weights_to_float16(network: nn.Module) -> None:
+    """Round, in place, the weights that the file stores as float16: the network that the file holds."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.numel() >= _SMALLEST_FP16_TENSOR:
+                parameter.copy_(_rounded(parameter))
+
+
+def _rounded(parameter: Tensor) -> Tensor:
+    return parameter.half().float()
