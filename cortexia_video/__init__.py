@@ -1,0 +1,56 @@
+"""Depth for image collections: pictures in, depth maps that say what they mean out."""
+
+from cortexia_video.decode import decode
+from cortexia_video.depth_estimation import DepthEstimator, load_estimator
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import (
+    CortexiaError,
+    DecodeError,
+    Failure,
+    InputError,
+    MissingExtraError,
+    ModelError,
+    ModelLoadError,
+    ModelOutputError,
+    OutputError,
+    OutputExistsError,
+    OutputLostError,
+    UnknownModelError,
+)
+from cortexia_video.frame import Frame
+from cortexia_video.ledger import read_ledger
+from cortexia_video.models.model import DepthModel, ModelInfo
+from cortexia_video.models.synthetic import SyntheticModel
+from cortexia_video.models.table import list_models
+from cortexia_video.pipeline import Report, estimate
+from cortexia_video.visualization import collage, colored_depthmap, merge_into_row
+
+__all__ = [
+    "CortexiaError",
+    "DecodeError",
+    "DepthEstimator",
+    "DepthMap",
+    "DepthModel",
+    "Failure",
+    "Frame",
+    "InputError",
+    "MissingExtraError",
+    "ModelError",
+    "ModelInfo",
+    "ModelLoadError",
+    "ModelOutputError",
+    "OutputError",
+    "OutputExistsError",
+    "OutputLostError",
+    "Report",
+    "SyntheticModel",
+    "UnknownModelError",
+    "collage",
+    "colored_depthmap",
+    "decode",
+    "estimate",
+    "list_models",
+    "load_estimator",
+    "merge_into_row",
+    "read_ledger",
+]

@@ -3,6 +3,8 @@
     CortexiaError
     ├── InputError          an input path that is missing, empty or cannot be listed
     ├── OutputError         an output folder that cannot be written, or is in use
+    │   ├── OutputExistsError     a file that this package did not make stands in the way
+    │   └── OutputLostError       the output took no more while a run was on: full disk, lost mount
     ├── DecodeError         bytes that are not a picture we can read
     └── ModelError
         ├── UnknownModelError     no such model name
@@ -29,6 +31,17 @@ class InputError(CortexiaError):
 
 class OutputError(CortexiaError):
     """An output folder cannot be written, or another process uses it."""
+
+
+class OutputExistsError(OutputError):
+    """A file stands where an output must go, and no ledger says that this package made it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is there already and the ledger does not know it: --overwrite replaces it")
+
+
+class OutputLostError(OutputError):
+    """The output took no more while a run was on: the disk is full or the mount is gone."""
 
 
 class DecodeError(CortexiaError):

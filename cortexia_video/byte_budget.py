@@ -1,0 +1,30 @@
+"""`ByteBudget`: how much memory the big arrays of all workers together may take."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+
+class ByteBudget:
+    """Let work begin only while its arrays fit; what is larger than the whole budget runs alone."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._held = 0
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def hold(self, count: int) -> Iterator[None]:
+        """Wait until `count` bytes are free, and keep them for the block. Do not nest."""
+        count = min(count, self.total)
+        with self._changed:
+            self._changed.wait_for(lambda: self._held + count <= self.total)
+            self._held += count
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held -= count
+                self._changed.notify_all()

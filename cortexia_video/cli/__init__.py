@@ -1,0 +1,45 @@
+"""The command `cortexia`: a mapping from commands to functions. Each command's file is imported when it is used."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+
+from cyclopts import App, CycloptsError
+
+from cortexia_video.errors import CortexiaError, OutputLostError
+
+DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+app = App(
+    name="cortexia",
+    help="Depth for image collections: pictures in, depth maps that say what they mean out.",
+    version=lambda: version("cortexia-video"),
+)
+app.command("cortexia_video.cli.estimate:estimate_command", name="estimate")
+app.command("cortexia_video.cli.models:models_command", name="models")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and exit: 0 all done, 1 some failed, 2 wrong usage, 130 interrupted."""
+    run_app(app, arguments)
+
+
+def run_app(app: App, arguments: list[str] | None = None) -> None:
+    """Run a cyclopts app with our exit codes; an error of ours is one line on stderr."""
+    try:
+        code = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+    except CycloptsError:
+        sys.exit(WRONG_USAGE)
+    except OutputLostError as error:
+        sys.exit(_complain(error, SOME_FAILED))
+    except CortexiaError as error:
+        sys.exit(_complain(error, WRONG_USAGE))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else DONE)
+
+
+def _complain(error: CortexiaError, code: int) -> int:
+    print(f"cortexia: {error}".encode(errors="backslashreplace").decode(), file=sys.stderr)
+    return code

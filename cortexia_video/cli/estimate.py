@@ -1,0 +1,150 @@
+"""`cortexia estimate`: the job, from the command line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from cortexia_video.cli import DONE, INTERRUPTED, SOME_FAILED
+from cortexia_video.cli.progress import open_progress
+from cortexia_video.errors import CortexiaError
+from cortexia_video.pipeline import Report, estimate
+from cortexia_video.sources.files import find_pictures, printable
+
+
+def estimate_command(
+    inputs: Annotated[list[Path], Parameter(name="INPUT", negative=())],
+    /,
+    *,
+    output: Annotated[Path, Parameter(alias="-o")],
+    model: str = "compact",
+    recursive: Annotated[bool, Parameter(negative=())] = False,
+    format: Literal["npy", "png"] = "npy",
+    preview: Annotated[bool, Parameter(negative=())] = False,
+    batch_size: int = 4,
+    device: str = "auto",
+    workers: int | None = None,
+    overwrite: Annotated[bool, Parameter(negative=())] = False,
+    max_megapixels: float = 200.0,
+    kind: str | None = None,
+    input_size: str | None = None,
+    normalize: str | None = None,
+) -> int:
+    """Estimate depth for pictures: files, folders, or a list.txt of paths, into OUTPUT/KEY.npy.
+
+    Does only what is missing or changed. OUTPUT/ledger.jsonl says what became of every input.
+    Exit code: 0 all done or skipped, 1 some failed, 2 wrong usage, 130 interrupted.
+
+    Parameters
+    ----------
+    inputs
+        Picture files, folders, or lists: list.txt or @list, one path a line.
+    output
+        Folder for the results; may be the input folder.
+    model
+        A name that `cortexia models` lists, or onnx:FILE.
+    recursive
+        Descend into the folders inside.
+    format
+        npy: float32 as the model gives it. png: 8-bit view, nearer darker, scaled for each picture.
+    preview
+        Also write a coloured JPEG of each depth map.
+    batch_size
+        Pictures in one call of the model.
+    device
+        auto, cpu, cuda, cuda:1 or mps.
+    workers
+        Threads that decode and write; as many as cores by default.
+    overwrite
+        Redo what is done, and replace files that the ledger does not know.
+    max_megapixels
+        Refuse larger pictures.
+    kind
+        For onnx: files that do not say it: metric, scale_invariant, affine_invariant or disparity.
+    input_size
+        For onnx: files that do not say it: 518 (short side) or 392x518 (height x width).
+    normalize
+        For onnx: files that do not say it: imagenet (the default), unit or signed.
+    """
+    _check_numbers(batch_size, workers, max_megapixels)
+    model_options = {"kind": kind, "input_size": _parse_size(input_size), "normalize": normalize}
+    logging.basicConfig(format="cortexia: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    with _stop_on_signals() as stop, open_progress() as progress:
+        progress.count(lambda: find_pictures(inputs, recursive=recursive, output=output))
+        report = estimate(
+            inputs,
+            output,
+            model=model,
+            recursive=recursive,
+            format=format,
+            preview=preview,
+            batch_size=batch_size,
+            device=device,
+            workers=workers,
+            overwrite=overwrite,
+            max_megapixels=max_megapixels,
+            on_outcome=progress.show,
+            stop=stop,
+            **{name: value for name, value in model_options.items() if value is not None},
+        )
+    _summarise(report, output)
+    return INTERRUPTED if report.interrupted else SOME_FAILED if report.failed else DONE
+
+
+def _check_numbers(batch_size: int, workers: int | None, max_megapixels: float) -> None:
+    for name, value in (("--batch-size", batch_size), ("--workers", workers), ("--max-megapixels", max_megapixels)):
+        if value is not None and not value > 0:
+            raise CortexiaError(f"{name} must be more than 0, not {value}")
+
+
+def _parse_size(text: str | None) -> int | tuple[int, int] | None:
+    """Read 518 as a short side and 392x518 as height and width."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", text)
+    if match is None:
+        raise CortexiaError(f"--input-size must be like 518 or 392x518, not {text!r}")
+    height, width = match.groups()
+    return (int(height), int(width)) if width else int(height)
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[threading.Event]:
+    """Set the event on the first Ctrl-C or SIGTERM; the second ends the process at once."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(INTERRUPTED)
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _summarise(report: Report, output: Path) -> None:
+    if report.interrupted:
+        print("interrupted: what was begun is finished; the same command goes on from here")
+    print(
+        f"{report.found} found: {report.done} done, {report.skipped} skipped, {report.failed} failed; "
+        f"{report.seconds:.1f} s, {report.images_per_second:.2f} images/s"
+    )
+    for failure in report.failures:
+        print(f"  failed ({failure.stage}): {printable(failure.key)}: {failure.reason}")
+    if report.failed > len(report.failures):
+        print(f"  and {report.failed - len(report.failures)} more, all in {output / 'ledger.jsonl'}")

@@ -1,0 +1,1 @@
+"""Depth files: `DepthMap` to bytes, no paths. One file and one row of the table per format."""

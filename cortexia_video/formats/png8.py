@@ -1,0 +1,35 @@
+"""An 8-bit grey PNG to look at: per picture, nearer darker, farther lighter. Not for measuring."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin
+
+from cortexia_video.depth_map import DepthMap
+
+MARK = b"cortexia_video depth view"
+
+
+def encode(depth: DepthMap) -> list[bytes | memoryview]:
+    """Give an 8-bit PNG of the size of the depth map: 0 nearest, 255 farthest; a constant map is all zeros."""
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Software", MARK.decode())
+    file = io.BytesIO()
+    Image.fromarray(_to_grey(depth)).save(file, "PNG", pnginfo=text, compress_level=1)
+    return [file.getbuffer()]
+
+
+def _to_grey(depth: DepthMap) -> NDArray[np.uint8]:
+    """Scale the known values to 0..255 with far at the top; unknown pixels become 0."""
+    values = depth.values
+    lowest, highest = float(np.nanmin(values)), float(np.nanmax(values))
+    if not highest > lowest:
+        return np.zeros(values.shape, np.uint8)
+    start, factor = (highest, -1.0) if depth.larger_is_nearer else (lowest, 1.0)
+    grey = values - np.float32(start)
+    grey *= np.float32(factor * 255 / (highest - lowest))
+    np.rint(grey, out=grey)
+    return np.nan_to_num(grey, copy=False).clip(0, 255).astype(np.uint8)

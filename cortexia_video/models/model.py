@@ -1,0 +1,62 @@
+"""The seam: `DepthModel`, two methods over numpy arrays, and `ModelInfo`, what is said about one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cortexia_video.depth_map import Kind
+
+
+class DepthModel(Protocol):
+    """A network that turns pictures into depth. Outside this package nobody sees its tensors.
+
+    name: as it was asked for. kind: what its numbers mean.
+    weights_digest: SHA-256 of the weights, hexadecimal; tells two versions of one name apart.
+    device: where it runs, for people. max_batch: most pictures in one call, or None.
+    """
+
+    name: str
+    kind: Kind
+    weights_digest: str
+    device: str
+    max_batch: int | None
+
+    def preprocess(self, image: NDArray[np.uint8]) -> NDArray[Any]:
+        """Turn one uint8 (H, W, 3) RGB picture into the network's input.
+
+        Runs on worker threads. Pictures whose inputs have one shape and type can share a batch.
+        """
+        ...
+
+    def infer(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Run the network on stacked inputs (B, ...); give float32 (B, h, w) of `kind`.
+
+        Runs on one thread. No picture's result may depend on the others in the batch.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """One row of the table of models: what a person must know before using one.
+
+    kind: what its numbers mean, or None where the file or the user says.
+    licence_code, licence_weights: SPDX names. commercial: whether the weights may be used in a product,
+    None where the file says. weights: where they come from. needs: what to `pip install`, or "" if nothing.
+    load: a function `load(name, *, device, **options) -> DepthModel`, or where it is, as "module:function".
+    """
+
+    name: str
+    summary: str
+    kind: Kind | None
+    licence_code: str
+    licence_weights: str
+    commercial: bool | None
+    weights: str
+    needs: str
+    load: str | Callable[..., DepthModel]

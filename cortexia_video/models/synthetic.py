@@ -1,0 +1,47 @@
+"""A model without a network: what it gives follows from the picture by a formula. For tests and dry runs."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cortexia_video.depth_map import KINDS, Kind, larger_is_nearer
+from cortexia_video.errors import ModelLoadError
+from cortexia_video.resampling import fit_short_side, resize_image
+
+
+class SyntheticModel:
+    """Nearness that grows down the rows and with brightness, as the chosen kind.
+
+    With r the row's centre in 0..1 from top to bottom and g the mean of red, green and blue in 0..1,
+    nearness n = 0.1 + 0.6 r + 0.3 g. `disparity` is n; every other kind is 1 / n (so 1 to 10).
+    """
+
+    weights_digest = "0" * 64
+    device = "cpu"
+    max_batch: int | None = None
+
+    def __init__(self, name: str = "synthetic", *, kind: Kind = "disparity", short_side: int = 64) -> None:
+        self.name = name
+        self.kind: Kind = kind
+        self.short_side = short_side
+
+    def preprocess(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        size = fit_short_side(*image.shape[:2], short_side=self.short_side, multiple_of=8)
+        return resize_image(image, *size)
+
+    def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        height = batch.shape[1]
+        row = ((np.arange(height, dtype=np.float32) + 0.5) / height)[:, None]
+        grey = batch.mean(axis=3, dtype=np.float32) / 255
+        nearness = (0.1 + 0.6 * row + 0.3 * grey).astype(np.float32)
+        return nearness if larger_is_nearer(self.kind) else 1 / nearness
+
+
+def load_synthetic(name: str, *, device: str = "auto", kind: str = "disparity") -> SyntheticModel:
+    """Load the formula; it runs on the processor whatever `device` says."""
+    if kind not in KINDS:
+        raise ModelLoadError(f"unknown kind of depth {kind!r}: use one of {', '.join(KINDS)}")
+    return SyntheticModel(name, kind=cast("Kind", kind))

@@ -1,0 +1,260 @@
+"""The job: every picture of the inputs gets depth in the output folder, or an entry that says why not.
+
+Worker threads decode, resize, encode and write; the calling thread runs the model. What waits between them is
+bounded in number, and the big arrays of the workers in bytes, so memory does not grow with the folder.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cortexia_video.batching import Batcher
+from cortexia_video.byte_budget import ByteBudget
+from cortexia_video.decode import decode, read_header
+from cortexia_video.depth_estimation import DepthEstimator, Prepared, load_estimator
+from cortexia_video.errors import DecodeError, Failure, InputError, OutputError, OutputExistsError
+from cortexia_video.ledger import Ledger
+from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.sources.files import Found, PictureFile, find_pictures
+
+MEMORY = 1 << 30  # bytes of pictures and depth maps in work at once, over all workers
+_DECODE_BYTES = 9  # a pixel, at the worst moment of decoding and resizing
+_WRITE_BYTES = 10  # a pixel, at the worst moment of enlarging and encoding
+_FAILURES_KEPT = 1000  # in the report; the ledger has them all
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of a run's inputs: found == done + skipped + failed, unless it was interrupted."""
+
+    found: int = 0
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False
+    failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def images_per_second(self) -> float:
+        return self.done / self.seconds if self.seconds else 0.0
+
+
+Listener = Callable[[Report, Failure | None], None]
+
+
+def estimate(
+    inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    model: str | DepthEstimator = "compact",
+    recursive: bool = False,
+    format: str = "npy",
+    preview: bool = False,
+    batch_size: int = 4,
+    device: str = "auto",
+    workers: int | None = None,
+    overwrite: bool = False,
+    max_megapixels: float = 200.0,
+    on_outcome: Listener | None = None,
+    stop: threading.Event | None = None,
+    **model_options: object,
+) -> Report:
+    """Estimate depth for every picture of `inputs` into the folder `output`; do only what is missing or changed.
+
+    inputs: picture files, folders and lists, as `sources.files.find_pictures` takes them.
+    model: a name, or an estimator already loaded. format: `npy` (float32) or `png` (8-bit view).
+    preview: also a coloured JPEG. workers: threads beside the model's; the number of cores by default.
+    overwrite: redo what is done, and replace files that no ledger knows.
+    on_outcome: called after each input with the report so far and its failure, if it failed.
+    stop: set it to end early; what is being written is finished.
+
+    Raises `InputError`, `ModelError` or `OutputError` before anything is written, and `OutputLostError` when the
+    output can take no more; a later call goes on from there.
+    """
+    inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
+    root = Path(output)
+    found = _require_some(find_pictures(inputs, recursive=recursive, output=root), inputs, recursive)
+    if isinstance(model, DepthEstimator):
+        estimator = model
+    else:
+        estimator = load_estimator(model, device=device, batch_size=batch_size, **model_options)
+    sink = FolderSink(root, format=format, preview=preview)
+    settings = _describe(estimator, format, preview, model_options)
+    with Ledger(root, settings) as ledger, sink:
+        job = _Job(estimator, sink, ledger, workers or os.cpu_count() or 1, max_megapixels)
+        job.overwrite = overwrite
+        job.on_outcome = on_outcome or job.on_outcome
+        job.stop = stop or job.stop
+        return job.run(found)
+
+
+class _Job:
+    """One run: the queues and counts that `estimate` needs while it lasts."""
+
+    def __init__(
+        self, estimator: DepthEstimator, sink: FolderSink, ledger: Ledger, workers: int, max_megapixels: float
+    ) -> None:
+        self.estimator = estimator
+        self.sink = sink
+        self.ledger = ledger
+        self.workers = max(1, workers)
+        self.max_megapixels = max_megapixels
+        self.overwrite = False
+        self.on_outcome: Listener = lambda report, failure: None
+        self.stop = threading.Event()
+        self.report = Report()
+        self._budget = ByteBudget(MEMORY)
+        self._batcher: Batcher[tuple[PictureFile, Prepared]] = Batcher(estimator.batch_size, estimator.window)
+        self._writing: deque[tuple[PictureFile, Future[Failure | None]]] = deque()
+
+    def run(self, found: Iterable[Found]) -> Report:
+        """Take every input to its outcome; the ledger then ends with the counts."""
+        started = time.monotonic()
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="cortexia") as pool:
+            try:
+                self._run(pool, found)
+            finally:
+                pool.shutdown(cancel_futures=True)
+                self.report.seconds = time.monotonic() - started
+        self.report.interrupted = self.stop.is_set()
+        counts = {name: getattr(self.report, name) for name in ("found", "done", "skipped", "failed")}
+        self.ledger.record_end(**counts, interrupted=self.report.interrupted, seconds=round(self.report.seconds, 3))
+        return self.report
+
+    def _run(self, pool: ThreadPoolExecutor, found: Iterable[Found]) -> None:
+        for item, prepared in self._decode_ahead(pool, found):
+            if isinstance(prepared, Failure):
+                self._settle(item, prepared)
+            else:
+                self._infer(pool, self._batcher.add(prepared.pixels.shape, (item, prepared)))
+            if self.stop.is_set():
+                break
+        for batch in self._batcher.flush():
+            if not self.stop.is_set():
+                self._infer(pool, batch)
+        self._await_writes(0)
+
+    def _decode_ahead(
+        self, pool: ThreadPoolExecutor, found: Iterable[Found]
+    ) -> Iterator[tuple[PictureFile, Prepared | Failure]]:
+        """Yield the inputs that need work, prepared, in order; others settle here."""
+        waiting: deque[tuple[PictureFile, Future[Prepared | Failure]]] = deque()
+        ahead = self.estimator.batch_size + 2 * self.workers
+        for item in found:
+            self.report.found += 1
+            if isinstance(item, Failure):
+                self._settle(None, item)
+            elif self._needs_work(item):
+                waiting.append((item, pool.submit(self._prepare, item)))
+            if len(waiting) >= ahead:
+                first, future = waiting.popleft()
+                yield first, future.result()
+            if self.stop.is_set():
+                return
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+
+    def _needs_work(self, item: PictureFile) -> bool:
+        if self.overwrite:
+            return True
+        if self.ledger.is_done(item.key, item.source):
+            self.report.skipped += 1
+            self.on_outcome(self.report, None)
+            return False
+        existing = self.sink.find_existing(item.key) if self.ledger.may_be_foreign(item.key) else []
+        if existing:
+            self._settle(item, Failure(item.key, "write", OutputExistsError(existing[0])))
+        return not existing
+
+    def _prepare(self, item: PictureFile) -> Prepared | Failure:
+        """On a worker: read, decode and preprocess one picture."""
+        try:
+            data = Path(item.path).read_bytes()
+            header = read_header(data)
+            with self._budget.hold(header.height * header.width * _DECODE_BYTES):
+                return self.estimator.prepare(decode(data, item.key, max_megapixels=self.max_megapixels))
+        except DecodeError as error:
+            return Failure(item.key, "decode", error)
+        except OSError as error:
+            return Failure(item.key, "decode", DecodeError(f"cannot be read: {error.strerror}"))
+
+    def _infer(self, pool: ThreadPoolExecutor, batch: list[tuple[PictureFile, Prepared]]) -> None:
+        outputs = self.estimator.infer([prepared for _, prepared in batch]) if batch else []
+        for (item, prepared), output in zip(batch, outputs, strict=True):
+            if isinstance(output, Failure):
+                self._settle(item, output)
+            else:
+                self._writing.append((item, pool.submit(self._write, item, prepared, output)))
+        self._await_writes(self.estimator.batch_size + 2 * self.workers)
+
+    def _write(self, item: PictureFile, prepared: Prepared, values: NDArray[np.float32]) -> Failure | None:
+        """On a worker: enlarge, encode, place and record one depth map."""
+        with self._budget.hold(prepared.height * prepared.width * _WRITE_BYTES):
+            depth = self.estimator.finish(prepared, values)
+            if isinstance(depth, Failure):
+                return depth
+            try:
+                outputs = self.sink.write(item.key, depth)
+            except OutputError:
+                raise
+            except Exception as error:  # noqa: BLE001 - one file's trouble, whatever encoder or system it comes from
+                return Failure(item.key, "write", error)
+        facts = {"height": prepared.height, "width": prepared.width, "kind": depth.kind}
+        self.ledger.record_done(item.key, item.source, outputs, **facts, f_px=depth.f_px, f_source=depth.f_source)
+        return None
+
+    def _await_writes(self, at_most: int) -> None:
+        """Settle written depth maps, oldest first, until no more than `at_most` are under way."""
+        while len(self._writing) > at_most or (self._writing and self._writing[0][1].done()):
+            item, future = self._writing.popleft()
+            failure = future.result()
+            if failure:
+                self._settle(item, failure)
+            else:
+                self.report.done += 1
+                self.on_outcome(self.report, None)
+
+    def _settle(self, item: PictureFile | None, failure: Failure) -> None:
+        self.ledger.record_failure(failure, item.source if item else None)
+        self.report.failed += 1
+        if len(self.report.failures) < _FAILURES_KEPT:
+            self.report.failures.append(failure)
+        self.on_outcome(self.report, failure)
+
+
+def _require_some(found: Iterator[Found], inputs: Sequence[str | os.PathLike[str]], recursive: bool) -> Iterator[Found]:
+    """Look at the first input, so that nothing is made for a folder without pictures."""
+    first = next(found, None)
+    if first is None:
+        places = ", ".join(os.fspath(each) for each in inputs)
+        hint = "" if recursive else "; folders inside are looked into with --recursive"
+        raise InputError(f"no pictures in {places}{hint}")
+    return itertools.chain([first], found)
+
+
+def _describe(
+    estimator: DepthEstimator, format: str, preview: bool, model_options: dict[str, object]
+) -> dict[str, object]:
+    """Say what the outputs depend on: outputs of other settings are not taken for done."""
+    options = {name: str(value) for name, value in model_options.items() if value is not None}
+    return {
+        "model": estimator.model.name,
+        "weights_sha256": estimator.model.weights_digest,
+        "kind": estimator.model.kind,
+        "format": format,
+        "preview": preview,
+        **options,
+    }

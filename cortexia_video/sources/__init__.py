@@ -1,0 +1,1 @@
+"""Where pictures come from: lazy streams with unique keys."""

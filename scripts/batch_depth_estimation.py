@@ -1,0 +1,67 @@
+"""Depth for the images of a folder, or of every folder inside it, saved beside them.
+
+Usage: python scripts/batch_depth_estimation.py --folder PATH [--recursive] [--save_format npy|png] [--batch_size 4]
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from batch_processor import Counts, find_images, find_subfolders, get_estimator, process_folder
+from cyclopts import App, Parameter
+
+from cortexia_video import InputError
+from cortexia_video.cli import DONE, SOME_FAILED, run_app
+from cortexia_video.sources.files import printable
+
+app = App(name="batch_depth_estimation.py", version_flags=())
+
+
+@app.default
+def batch_depth_estimation(
+    *,
+    folder: str,
+    recursive: Annotated[bool, Parameter(negative=())] = False,
+    save_format: Literal["npy", "png"] = "npy",
+    batch_size: int = 4,
+    model: str = "depth-pro",
+) -> int:
+    """Estimate depth for the images of a folder; save each as <original_name>_depth_new.npy beside it.
+
+    Parameters
+    ----------
+    folder
+        Folder with the images.
+    recursive
+        Process the folders inside, each on its own, instead of the folder itself.
+    save_format
+        npy: float32, in the model's unit. png: 8-bit, nearer darker, scaled for each image.
+    batch_size
+        Images in one batch; fewer need less memory.
+    model
+        A name that `cortexia models` lists, or onnx:FILE.
+    """
+    if not Path(folder).is_dir():
+        raise InputError(f"no such folder: {folder}")
+    if batch_size < 1:
+        raise InputError(f"--batch_size must be at least 1, not {batch_size}")
+    estimator = get_estimator(model, batch_size)
+    counts = Counts()
+    for place in find_subfolders(folder) if recursive else [""]:
+        path = os.path.join(folder, place) if place else folder  # noqa: PTH118 - keeps a leading ./
+        names = find_images(path)
+        if names:
+            counts.found += len(names)
+            print(f"Found {len(names)} images for processing in {printable(place or Path(folder).resolve().name)}")
+            if place:
+                print(f"Processing subdirectory {printable(place)}...")
+            process_folder(path, names, estimator, save_format=save_format, counts=counts)
+    if not counts.found:
+        raise InputError(f"no images (jpg, jpeg, png) found in {folder}")
+    return SOME_FAILED if counts.failed else DONE
+
+
+if __name__ == "__main__":
+    run_app(app)
