@@ -1,0 +1,84 @@
+"""Focal length in pixels from EXIF.
+
+Tags and units: CIPA DC-008 (Exif 2.32). Two sources, in this order:
+
+1. FocalLengthIn35mmFilm (0xA405, mm): the focal length that gives the same diagonal field of view on
+   36 x 24 mm film (CIPA DCG-001), so f_px = f_35 * diagonal_px / 43.27 mm.
+2. FocalLength (0x920A, mm) with FocalPlaneXResolution (0xA20E) or FocalPlaneYResolution (0xA20F), pixels per
+   FocalPlaneResolutionUnit (0xA210) on the sensor, so f_px = f_mm * pixels_per_mm, scaled when the picture
+   was resized after PixelXDimension x PixelYDimension (0xA002, 0xA003) were written.
+
+Pixels are taken as square, so one number serves both axes and the EXIF orientation does not matter: turning a
+picture by 90 degrees changes neither its diagonal nor its long side. What EXIF cannot tell is a later crop.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+FILM_DIAGONAL_MM = math.hypot(36.0, 24.0)
+# Wider than the widest rectilinear lens (8 mm: 140 deg), narrower than the longest zoom (3000 mm: 0.83 deg).
+MAX_DIAGONAL_FOV_DEG = 170.0
+MIN_DIAGONAL_FOV_DEG = 0.5
+
+_PIXEL_X_DIMENSION, _PIXEL_Y_DIMENSION = 0xA002, 0xA003
+_FOCAL_LENGTH, _FOCAL_LENGTH_35MM = 0x920A, 0xA405
+_FOCAL_PLANE_X_RESOLUTION, _FOCAL_PLANE_Y_RESOLUTION, _FOCAL_PLANE_UNIT = 0xA20E, 0xA20F, 0xA210
+# Exif 2.32 allows 2 (inch, also the default) and 3 (cm); 4 (mm) and 5 (micrometre) are TIFF/EP (ISO 12234-2).
+_UNIT_MM = {2.0: 25.4, 3.0: 10.0, 4.0: 1.0, 5.0: 0.001}
+_INCH = 2.0
+
+
+def focal_length_px(exif: Mapping[int, object], width: int, height: int) -> float | None:
+    """Return the focal length in pixels of a picture of width x height, or None where EXIF does not tell.
+
+    exif: tags of the Exif IFD by number, values as the file has them; zero, negative, not-a-number and absurd
+    ones (a diagonal field of view outside 0.5 to 170 degrees) count as absent.
+    """
+    for estimate in (_from_film_equivalent, _from_focal_plane):
+        f_px = estimate(exif, width, height)
+        if f_px is not None and _is_plausible(f_px, width, height):
+            return f_px
+    return None
+
+
+def _from_film_equivalent(exif: Mapping[int, object], width: int, height: int) -> float | None:
+    """Focal length in pixels from the 35 mm equivalent, by the diagonal."""
+    f_35_mm = _positive(exif.get(_FOCAL_LENGTH_35MM))
+    return None if f_35_mm is None else f_35_mm * math.hypot(width, height) / FILM_DIAGONAL_MM
+
+
+def _from_focal_plane(exif: Mapping[int, object], width: int, height: int) -> float | None:
+    """Focal length in pixels from the lens's focal length and the sensor's pixel density."""
+    f_mm = _positive(exif.get(_FOCAL_LENGTH))
+    pixels_per_unit = _positive(exif.get(_FOCAL_PLANE_X_RESOLUTION)) or _positive(
+        exif.get(_FOCAL_PLANE_Y_RESOLUTION)
+    )
+    unit_mm = _UNIT_MM.get(_positive(exif.get(_FOCAL_PLANE_UNIT)) or _INCH)
+    if f_mm is None or pixels_per_unit is None or unit_mm is None:
+        return None
+    return f_mm * pixels_per_unit / unit_mm * _resize_factor(exif, width, height)
+
+
+def _resize_factor(exif: Mapping[int, object], width: int, height: int) -> float:
+    """Long side now over long side when the camera wrote the file; 1 where that is not recorded."""
+    sides_px = [_positive(exif.get(tag)) for tag in (_PIXEL_X_DIMENSION, _PIXEL_Y_DIMENSION)]
+    if sides_px[0] is None:
+        return 1.0
+    return max(width, height) / max(side or 0.0 for side in sides_px) if sides_px[1] else width / sides_px[0]
+
+
+def _is_plausible(f_px: float, width: int, height: int) -> bool:
+    """Whether a lens with this focal length can exist."""
+    fov_deg = math.degrees(2.0 * math.atan2(math.hypot(width, height), 2.0 * f_px))
+    return MIN_DIAGONAL_FOV_DEG <= fov_deg <= MAX_DIAGONAL_FOV_DEG
+
+
+def _positive(value: object) -> float | None:
+    """The value as a finite number above zero, or None; rationals may divide by zero, tags may hold text."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return None
+    return number if math.isfinite(number) and number > 0.0 else None

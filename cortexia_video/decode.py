@@ -1,0 +1,487 @@
+"""Bytes -> `Frame`: every picture people really have, upright, 8-bit RGB.
+
+JPEG goes through simplejpeg, everything else (and what simplejpeg refuses) through a fixed list of Pillow's
+readers, never those that start other programs, such as EPS and WMF. Colour profiles are ignored: values are taken
+as sRGB. Transparency is composited over white. Of animations and multi-page files the first picture counts.
+
+Pixels are converted in strips: memory holds the reader's own buffers and the result, never a further whole copy.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import simplejpeg  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    IcoImagePlugin,
+    Image,
+    ImageFile,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    QoiImagePlugin,
+    TgaImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from cortexia_video.camera import focal_length_px
+from cortexia_video.errors import DecodeError
+from cortexia_video.frame import Frame
+
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".avif", ".avifs"}
+)
+SNIFF_BYTES = 64
+
+
+class Header(NamedTuple):
+    """What a file says before its pixels are decoded: format as Pillow names it, sides in pixels as stored."""
+
+    format: str
+    width: int
+    height: int
+
+
+def sniff(head: bytes) -> str | None:
+    """Return JPEG, PNG, WEBP, TIFF, BMP or AVIF by the first `SNIFF_BYTES` of a file, or None."""
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return "TIFF"
+    if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADER_BYTES:
+        return "BMP"
+    return "AVIF" if head[4:8] == b"ftyp" and _AVIF_BRANDS & _brands(head) else None
+
+
+def read_header(data: bytes) -> Header:
+    """Return format and size without decoding pixels; raises DecodeError where the content is no picture."""
+    with _decode_errors(data), _open(data) as picture:
+        return Header(picture.format or "", *picture.size)
+
+
+def decode(data: bytes, key: str, *, max_megapixels: float = 200.0) -> Frame:
+    """Decode one picture to an upright `Frame`: uint8 (H, W, 3) RGB and, where EXIF tells it, the focal length.
+
+    Raises DecodeError with a message for people, without the key, and the reader's own error as cause. A file that
+    is cut short is an error, never half a picture.
+    """
+    with _decode_errors(data), _open(data) as picture:
+        _check_size(picture, max_megapixels)
+        image = _read_jpeg(data) if picture.format == "JPEG" else None
+        if image is None:
+            picture.load()
+            _check_size(picture, max_megapixels)
+        exif = _read_exif(picture)
+        orientation = _orientation(exif)
+        upright = _upright(image, orientation) if image is not None else _rgb(picture, orientation)
+    f_px = focal_length_px(exif, upright.shape[1], upright.shape[0])
+    return Frame(key, upright, f_px, None if f_px is None else "exif")
+
+
+# ---- which reader ------------------------------------------------------------------------------------------
+
+_BMP_HEADER_BYTES = {12, 16, 40, 52, 56, 64, 108, 124}
+_AVIF_BRANDS = {b"avif", b"avis"}
+
+
+def _brands(head: bytes) -> set[bytes]:
+    """Major and compatible brands of an ISO base media file (ISO 14496-12, box `ftyp`)."""
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    return {head[8:12], *(head[start : start + 4] for start in range(16, end - 3, 4))}
+
+
+class _TiffReader(TiffImagePlugin.TiffImageFile):
+    """Pillow's reader without its own size limit (`_check_size` came first) and without turning a whole copy."""
+
+    def load_prepare(self) -> None:
+        if self._im is None:
+            self.im = Image.core.new(self.mode, self._tile_size)  # type: ignore[attr-defined]
+        super().load_prepare()
+
+    def load_end(self) -> None:
+        _read_exif(self)  # now, while the file is open: Pillow keeps what it read
+        self._size = self._tile_size
+
+
+class _PngReader(PngImagePlugin.PngImageFile):
+    """Pillow's reader with the transparent colour (tRNS) on the scale of the samples that Pillow returns."""
+
+    def _open(self) -> None:
+        super()._open()
+        key = self.info.get("transparency")
+        raw_mode = str(self.tile[0].args) if self.tile else ""
+        if isinstance(key, int) and raw_mode in ("L;2", "L;4"):
+            self.info["transparency"] = key * (85 if raw_mode == "L;2" else 17)
+        if isinstance(key, tuple) and raw_mode == "RGB;16B":
+            self.info["transparency"] = tuple(sample >> 8 for sample in key)
+
+
+_READERS: dict[str, type[ImageFile.ImageFile]] = {
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "PNG": _PngReader,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "TIFF": _TiffReader,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "AVIF": AvifImagePlugin.AvifImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "PPM": PpmImagePlugin.PpmImageFile,
+    "ICO": IcoImagePlugin.IcoImageFile,
+    "QOI": QoiImagePlugin.QoiImageFile,
+    "JPEG2000": Jpeg2KImagePlugin.Jpeg2KImageFile,
+    "TGA": TgaImagePlugin.TgaImageFile,
+}
+# Readable when named explicitly; folders are not scanned for them.
+_OTHER_MAGIC = [
+    ("GIF", re.compile(rb"GIF8[79]a")),
+    ("PPM", re.compile(rb"P[1-6]\s")),
+    ("ICO", re.compile(rb"\x00\x00\x01\x00[^\x00]", re.DOTALL)),
+    ("QOI", re.compile(rb"qoif")),
+    ("JPEG2000", re.compile(rb"\xff\x4f\xff\x51|\x00\x00\x00\x0cjP  \r\n\x87\n")),
+    # TGA has no magic: colour map type, image type, then anything up to the bits per pixel.
+    ("TGA", re.compile(rb".[\x00\x01][\x01-\x03\x09-\x0b].{13}[\x01\x08\x0f\x10\x18\x20]", re.DOTALL)),
+]
+
+
+def _open(data: bytes) -> ImageFile.ImageFile:
+    """Open with the one reader that the content asks for; no pixels are decoded yet."""
+    _quieten_pillow()
+    head = data[:SNIFF_BYTES]
+    name = sniff(head) or next((name for name, magic in _OTHER_MAGIC if magic.match(head)), None)
+    if name is None:
+        raise DecodeError(_describe_foreign(data))
+    return _READERS[name](io.BytesIO(data))
+
+
+def _check_size(picture: Image.Image, max_megapixels: float) -> None:
+    """Refuse a picture above the limit: before its pixels are allocated, and again in case the file lied."""
+    width, height = picture.size
+    megapixels = width * height / 1e6
+    if megapixels > max_megapixels:
+        raise DecodeError(
+            f"too large: {width} x {height} is {megapixels:.4g} megapixels, "
+            f"the limit is {max_megapixels:g}; raise --max-megapixels"
+        )
+
+
+# ---- noise -------------------------------------------------------------------------------------------------
+
+_PILLOW_REMARKS = ("ignore", None, UserWarning, re.compile(r"PIL\."), 0)
+_remarks_lock = threading.Lock()
+logging.getLogger("PIL").addHandler(
+    logging.NullHandler()
+)  # else errors reach stderr through logging's last resort
+
+
+def _quieten_pillow() -> None:
+    """Keep Pillow's remarks about odd metadata off the terminal, and from becoming errors under `-W error`.
+
+    `warnings.catch_warnings` swaps the filters of the whole process and is not thread-safe. So one narrow filter
+    stays in front, and is put there again when others changed the list. DecompressionBombWarning is no
+    UserWarning and stays as it is.
+    """
+    if warnings.filters[0] != _PILLOW_REMARKS:
+        with _remarks_lock:
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+
+# ---- metadata ----------------------------------------------------------------------------------------------
+
+_ORIENTATION = 0x0112
+_EXIF_IFD = 0x8769
+
+
+def _read_exif(picture: Image.Image) -> dict[int, object]:
+    """Tags of the first and the Exif directory by number; broken metadata does not make a broken picture."""
+    try:
+        exif = picture.getexif()
+        return {**exif, **exif.get_ifd(_EXIF_IFD)}
+    except Exception:  # noqa: BLE001  (foreign boundary: Pillow raises anything on broken EXIF)
+        return {}
+
+
+def _orientation(exif: dict[int, object]) -> int:
+    """EXIF orientation 1 to 8; anything else turns nothing, as 1."""
+    value = exif.get(_ORIENTATION)
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+# ---- pixels ------------------------------------------------------------------------------------------------
+
+# What libjpeg calls a warning, but is lost content. Other warnings (stray bytes between segments) are harmless.
+_LOST_CONTENT = re.compile("premature end|huffman|arithmetic|progression|instead of RST", re.IGNORECASE)
+_STRIP_PIXELS = 1 << 20
+_COPY_ROWS = 64
+_COMPOSITED = {"LA", "PA", "RGBA"}
+_PREMULTIPLIED = {"La", "RGBa"}
+_KEYED = {"1", "L", "I;16", "RGB"}  # one sample value or triple may mean transparent
+
+
+def _read_jpeg(data: bytes) -> NDArray[np.uint8] | None:
+    """uint8 (H, W, 3) RGB, not turned; None for what Pillow may read better; raises where content is lost."""
+    try:
+        image: NDArray[np.uint8] = simplejpeg.decode_jpeg(data)
+        return image
+    except ValueError as error:
+        if _LOST_CONTENT.search(str(error)):
+            raise
+        return None
+
+
+def _upright(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Turn uint8 (H, W, 3) as EXIF says; the input itself where nothing is to be turned."""
+    if orientation not in _TURNS:
+        return image
+    upright, stored = _canvas(image.shape[1], image.shape[0], orientation)
+    _copy(image, stored)
+    return upright
+
+
+def _turn(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """View of an image in stored order, (H, W, 3), as the upright one (Exif 2.32, Orientation)."""
+    swap, rows, columns = _TURNS.get(orientation, (False, 1, 1))
+    return (image.swapaxes(0, 1) if swap else image)[::rows, ::columns]
+
+
+# Orientation -> swap axes first, then step of rows and of columns. 1 and all invalid values turn nothing.
+_TURNS: dict[int, tuple[bool, int, int]] = {
+    2: (False, 1, -1),
+    3: (False, -1, -1),
+    4: (False, -1, 1),
+    5: (True, 1, 1),
+    6: (True, 1, -1),
+    7: (True, -1, -1),
+    8: (True, -1, 1),
+}
+_INVERSE = {6: 8, 8: 6}
+
+
+def _canvas(width: int, height: int, orientation: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """New upright uint8 (H, W, 3) for a stored width x height, and the same memory seen in stored order."""
+    swap = _TURNS.get(orientation, (False, 1, 1))[0]
+    upright = np.empty((width, height, 3) if swap else (height, width, 3), np.uint8)
+    return upright, _turn(upright, _INVERSE.get(orientation, orientation))
+
+
+def _copy(rows: NDArray[np.uint8], target: NDArray[np.uint8]) -> None:
+    """Copy (h, W, 3 or 1) into a view of (h, W, 3); by bands and channels: twice as fast for turned views."""
+    if target.flags.c_contiguous:
+        target[...] = rows
+        return
+    for y in range(0, len(rows), _COPY_ROWS):
+        for channel in range(3):
+            target[y : y + _COPY_ROWS, :, channel] = rows[y : y + _COPY_ROWS, :, channel % rows.shape[2]]
+
+
+def _rgb(picture: Image.Image, orientation: int) -> NDArray[np.uint8]:
+    """Upright uint8 (H, W, 3) RGB of a loaded picture of any mode."""
+    upright, stored = _canvas(*picture.size, orientation)
+    scale = _grey_scale(picture)
+    for y, strip in _strips(picture):
+        rows = _strip_rgb(strip) if scale is None else _strip_grey(strip, scale)
+        if strip.mode in _KEYED and "transparency" in picture.info:
+            keyed = (_samples(strip) == picture.info["transparency"]).all(axis=2, keepdims=True)
+            rows = np.where(keyed, np.uint8(255), rows)
+        _copy(rows, stored[y : y + len(rows)])
+    return upright
+
+
+def _strips(picture: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """First row and pixels of each strip of about a million pixels, so that temporaries stay small."""
+    width, height = picture.size
+    step = max(1, _STRIP_PIXELS // width)
+    for y in range(0, height, step):
+        yield y, picture.crop((0, y, width, min(y + step, height)))
+
+
+def _strip_rgb(strip: Image.Image) -> NDArray[np.uint8]:
+    """uint8 (h, W, 3) RGB, or (h, W, 1) grey, of an 8-bit mode; transparency over white."""
+    if strip.mode in _PREMULTIPLIED:
+        strip = strip.convert("LA" if strip.mode == "La" else "RGBA")
+    if strip.mode in _COMPOSITED or (strip.mode == "P" and strip.has_transparency_data):
+        strip = strip.convert("RGBA")
+        white = Image.new("RGB", strip.size, "white")
+        white.paste(strip, mask=strip.getchannel("A"))
+        strip = white
+    return _samples(strip if strip.mode in ("L", "RGB") else strip.convert("RGB"))
+
+
+def _samples(strip: Image.Image) -> NDArray[np.uint8]:
+    """(h, W, channels) as Pillow holds them, in the mode's own type."""
+    samples: NDArray[np.uint8] = np.asarray(strip)
+    return samples if samples.ndim == 3 else samples[..., None]
+
+
+# ---- grey with more than 8 bits ----------------------------------------------------------------------------
+
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
+
+
+class _GreyScale(NamedTuple):
+    """How to read samples of more than 8 bits: their type, the largest value, and whether that is black."""
+
+    dtype: str
+    white: float
+    inverted: bool = False
+
+
+def _grey_scale(picture: Image.Image) -> _GreyScale | None:
+    """The scale of 16-bit, 32-bit and float grey, or None for 8-bit modes.
+
+    16-bit modes end at the bits that the file names (12 in some TIFF). For 32 bits TIFF does not say: integers
+    take the smallest usual white (8, 16 or 32 bits) that holds them all, floats 1 or 255.
+    """
+    tags = getattr(picture, "tag_v2", {})
+    inverted = tags.get(_PHOTOMETRIC) == 0
+    if picture.mode.startswith("I;16"):
+        bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
+        return _GreyScale("", 2.0**bits - 1.0, inverted)
+    if picture.mode not in ("I", "F"):
+        return None
+    if picture.format == "PPM":
+        return _GreyScale("i4", 65535.0)
+    unsigned = picture.mode == "I" and tags.get(_SAMPLE_FORMAT, (1,))[0] == 1
+    dtype = "f4" if picture.mode == "F" else "u4" if unsigned else "i4"
+    return _GreyScale(dtype, _fitting_white(picture, dtype), inverted)
+
+
+def _fitting_white(picture: Image.Image, dtype: str) -> float:
+    """The smallest usual white level that no sample exceeds; raises DecodeError where there is none."""
+    extremes = [
+        (values.min(), values.max()) for values in (_grey_samples(s, dtype) for _, s in _strips(picture))
+    ]
+    low = float(np.min([low for low, _ in extremes]))
+    high = float(np.max([high for _, high in extremes]))
+    levels = (
+        (1.0, 255.0) if dtype == "f4" else (255.0, 65535.0, 4294967295.0 if dtype == "u4" else 2147483647.0)
+    )
+    white = next((level for level in levels if high <= level), None)
+    if white is None or not low >= 0.0:
+        raise DecodeError(
+            f"cannot tell black from white: the values run from {low:g} to {high:g}; "
+            "convert it to 8 or 16 bits, or floating point values to 0..1"
+        )
+    return white
+
+
+def _grey_samples(strip: Image.Image, dtype: str) -> NDArray[np.generic]:
+    """(h, W) in the type the file means; Pillow holds unsigned 32-bit integers as signed ones."""
+    samples: NDArray[np.generic] = np.asarray(strip)
+    return samples.view(dtype) if dtype else samples
+
+
+def _strip_grey(strip: Image.Image, scale: _GreyScale) -> NDArray[np.uint8]:
+    """uint8 (h, W, 1): 0..white to 0..255, rounded."""
+    grey = np.rint(np.multiply(_grey_samples(strip, scale.dtype), 255.0 / scale.white, dtype=np.float64))
+    values: NDArray[np.uint8] = grey.astype(np.uint8)[..., None]
+    return ~values if scale.inverted else values
+
+
+# ---- what went wrong, for people ---------------------------------------------------------------------------
+
+_CUT_SHORT = re.compile(
+    "premature end of jpeg|truncated|end of (file|image|stream)|not enough|unexpected end|not large enough|EOF",
+    re.IGNORECASE,
+)
+_UNSUPPORTED = re.compile(
+    "unsupported|unknown|not (yet )?supported|cannot handle|bad (mode|bits)", re.IGNORECASE
+)
+_UNSPEAKABLE = re.compile(r"[<>\\\x00-\x1f\x7f-\xff]|\bb'|\bb\"|0x")
+_DETAIL_LENGTH = 100
+
+# Offset, magic, what it is: content that ends up in picture folders.
+_FOREIGN = [
+    (0, b"%PDF", "not a picture: the content is a PDF document"),
+    (0, b"%!PS", "not a picture: the content is a PostScript document"),
+    (0, b"PK\3\4", "not a picture: the content is a ZIP archive or an office document"),
+    (0, b"\x1f\x8b", "not a picture: the content is a gzip archive"),
+    (0, b"\x93NUMPY", "not a picture: the content is a NumPy array"),
+    (0, b"\x1aE\xdf\xa3", "not a picture: the content is a video"),
+    (8, b"AVI ", "not a picture: the content is a video"),
+    (4, b"ftypheic", "not supported: the content is a HEIC picture; convert it to JPEG"),
+    (4, b"ftypheix", "not supported: the content is a HEIC picture; convert it to JPEG"),
+    (4, b"ftypmif1", "not supported: the content is a HEIF picture; convert it to JPEG"),
+    (4, b"ftyp", "not a picture: the content is a video"),
+    (0, b"v/1\1", "not supported: the content is an OpenEXR picture; convert it to PNG or JPEG"),
+    (0, b"#?RADIANCE", "not supported: the content is a Radiance HDR picture; convert it to PNG or JPEG"),
+    (0, b"8BPS", "not supported: the content is a Photoshop document; export it as PNG or JPEG"),
+    (0, b"\xff\x0a", "not supported: the content is a JPEG XL picture; convert it to PNG or JPEG"),
+    (4, b"JXL ", "not supported: the content is a JPEG XL picture; convert it to PNG or JPEG"),
+    (0, b"farbfeld", "not supported: the content is a farbfeld picture; convert it to PNG or JPEG"),
+]
+
+
+@contextmanager
+def _decode_errors(data: bytes) -> Iterator[None]:
+    """Turn whatever a reader raises into a DecodeError that keeps the original as cause."""
+    try:
+        yield
+    except DecodeError:
+        raise
+    except Exception as error:  # foreign boundary: readers raise anything on broken files
+        raise DecodeError(_describe(data, error)) from error
+
+
+def _describe(data: bytes, error: Exception) -> str:
+    """Say in one line what is wrong with a file that a reader refused."""
+    name = sniff(data[:SNIFF_BYTES]) or "picture"
+    detail = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return "not enough memory to decode it"
+    if isinstance(error, Image.DecompressionBombError):
+        return (
+            "too large: the file asks for more pixels than its format is read with here; convert it to JPEG"
+        )
+    if isinstance(error, EOFError) or _CUT_SHORT.search(detail) or _lacks_end(name, data):
+        return "cut short: the file ends before the picture does"
+    told = "" if _UNSPEAKABLE.search(detail) or len(detail) > _DETAIL_LENGTH or not detail else f" ({detail})"
+    if isinstance(error, NotImplementedError) or _UNSUPPORTED.search(detail):
+        return f"not supported: this kind of {name} cannot be read{told}; convert it to JPEG or PNG"
+    return f"damaged: the {name} cannot be read{told}"
+
+
+def _lacks_end(name: str, data: bytes) -> bool:
+    """Whether a file is shorter than it says, where the format says so."""
+    if name == "WEBP":
+        return len(data) < int.from_bytes(data[4:8], "little") + 8
+    return name == "PNG" and b"IEND" not in data[-1024:]
+
+
+def _describe_foreign(data: bytes) -> str:
+    """Say what bytes are that no reader claims."""
+    if not data:
+        return "empty file"
+    for offset, magic, description in _FOREIGN:
+        if data.startswith(magic, offset):
+            return description
+    head = data[:512]
+    if not any(head):
+        return "not a picture: the content is only zero bytes"
+    if re.match(rb"\s*(<!doctype html|<html)", head, re.IGNORECASE):
+        return "not a picture: the content is a web page"
+    if b"<svg" in head:
+        return "not supported: the content is an SVG drawing; convert it to PNG"
+    return f"not a picture: the content is {'plain text' if _is_text(head) else 'of no known image format'}"
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether bytes are UTF-8 text, perhaps cut within a character, without control characters."""
+    text = head.decode("utf-8", "replace").rstrip("\ufffd")
+    return "\ufffd" not in text and all(character.isprintable() or character.isspace() for character in text)
