@@ -1,16 +1,16 @@
 """The exception tree, and an error as a value.
 
-    CortexiaError
-    ├── InputError          an input path that is missing, empty or cannot be listed
-    ├── OutputError         an output folder that cannot be written, or is in use
-    │   ├── OutputExistsError     a file that this package did not make stands in the way
-    │   └── OutputLostError       the output took no more while a run was on: full disk, lost mount
-    ├── DecodeError         bytes that are not a picture we can read
-    └── ModelError
-        ├── UnknownModelError     no such model name
-        ├── MissingExtraError     the model needs a package that is not installed
-        ├── ModelLoadError        weights that are missing, broken or do not say what they are
-        └── ModelOutputError      a network returned numbers that cannot be depth
+CortexiaError
+├── InputError          an input path that is missing, empty or cannot be listed
+├── OutputError         an output folder that cannot be written, or is in use
+│   ├── OutputExistsError     a file that this package did not make stands in the way
+│   └── OutputLostError       the output took no more while a run was on: full disk, lost mount
+├── DecodeError         bytes that are not a picture we can read
+└── ModelError
+    ├── UnknownModelError     no such model name
+    ├── MissingExtraError     the model needs a package that is not installed
+    ├── ModelLoadError        weights that are missing, broken or do not say what they are
+    └── ModelOutputError      a network returned numbers that cannot be depth
 """
 
 from __future__ import annotations

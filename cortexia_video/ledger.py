@@ -1,6 +1,6 @@
-"""`Ledger`: what became of every input, one JSON object a line, so that a second run does only what is missing.
+"""`Ledger`: what became of every input, so that a second run does only what is missing.
 
-Lines of `DIR/ledger.jsonl` (the last one of a key counts):
+`DIR/ledger.jsonl` holds a JSON object a line (the last one of a key counts):
   {"run": id, "settings": {...}, "version": ..., "started": ...}                  a run begins
   {"key": ..., "outcome": "done", "run": id, "source": [size, mtime_ns], "outputs": {name: size}, ...}
   {"key": ..., "outcome": "failed", "run": id, "source": ..., "stage": ..., "reason": ...}
@@ -76,7 +76,7 @@ class Ledger:
         os.close(self._descriptor)
 
     def is_done(self, key: str, source: Fingerprint | None) -> bool:
-        """Say whether `key` was made from this very source with these settings and its files are all there."""
+        """Say whether `key` was made from this source with these settings and its files are all there."""
         entry = self._done.get(key)
         if entry is None or source is None or entry.source != source:
             return False
@@ -87,15 +87,24 @@ class Ledger:
     def may_be_foreign(self, key: str) -> bool:
         """Say whether a file already in the place of an output may be somebody else's.
 
-        It may where this is the folder's first run, or where an earlier run found it so. Otherwise a file without
-        an entry is what a killed run wrote last.
+        It may in the folder's first run, or where an earlier run found it so. Otherwise a file without an
+        entry is what a killed run wrote last.
         """
         return len(self._runs) == 1 or key in self._foreign
 
-    def record_done(self, key: str, source: Fingerprint | None, outputs: Mapping[str, int], **facts: object) -> None:
+    def record_done(
+        self, key: str, source: Fingerprint | None, outputs: Mapping[str, int], **facts: object
+    ) -> None:
         """Append that `key` is done; call it after its files are in place."""
         self._append(
-            {"key": key, "outcome": "done", "run": self.run, "source": source, "outputs": dict(outputs), **facts}
+            {
+                "key": key,
+                "outcome": "done",
+                "run": self.run,
+                "source": source,
+                "outputs": dict(outputs),
+                **facts,
+            }
         )
 
     def record_failure(self, failure: Failure, source: Fingerprint | None) -> None:
@@ -112,7 +121,14 @@ class Ledger:
         self.run = f"{len(self._runs) + 1}"
         self._runs[self.run] = self.settings
         started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        self._append({"run": self.run, "settings": self.settings, "version": version("cortexia-video"), "started": started})
+        self._append(
+            {
+                "run": self.run,
+                "settings": self.settings,
+                "version": version("cortexia-video"),
+                "started": started,
+            }
+        )
 
     def _read(self, path: Path) -> None:
         """Read what earlier runs did, and end a line that a killed run left torn."""
@@ -182,4 +198,6 @@ def _lock_exclusively(descriptor: int, root: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        raise OutputError(f"another process is writing to {root}: wait for it, or choose another --output") from error
+        raise OutputError(
+            f"another process is writing to {root}: wait for it, or choose another --output"
+        ) from error

@@ -80,8 +80,8 @@ def estimate(
     on_outcome: called after each input with the report so far and its failure, if it failed.
     stop: set it to end early; what is being written is finished.
 
-    Raises `InputError`, `ModelError` or `OutputError` before anything is written, and `OutputLostError` when the
-    output can take no more; a later call goes on from there.
+    Raises `InputError`, `ModelError` or `OutputError` before anything is written, and `OutputLostError` when
+    the output can take no more; a later call goes on from there.
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     root = Path(output)
@@ -130,7 +130,9 @@ class _Job:
                 self.report.seconds = time.monotonic() - started
         self.report.interrupted = self.stop.is_set()
         counts = {name: getattr(self.report, name) for name in ("found", "done", "skipped", "failed")}
-        self.ledger.record_end(**counts, interrupted=self.report.interrupted, seconds=round(self.report.seconds, 3))
+        self.ledger.record_end(
+            **counts, interrupted=self.report.interrupted, seconds=round(self.report.seconds, 3)
+        )
         return self.report
 
     def _run(self, pool: ThreadPoolExecutor, found: Iterable[Found]) -> None:
@@ -213,7 +215,9 @@ class _Job:
             except Exception as error:  # noqa: BLE001 - one file's trouble, whatever encoder or system it comes from
                 return Failure(item.key, "write", error)
         facts = {"height": prepared.height, "width": prepared.width, "kind": depth.kind}
-        self.ledger.record_done(item.key, item.source, outputs, **facts, f_px=depth.f_px, f_source=depth.f_source)
+        self.ledger.record_done(
+            item.key, item.source, outputs, **facts, f_px=depth.f_px, f_source=depth.f_source
+        )
         return None
 
     def _await_writes(self, at_most: int) -> None:
@@ -235,7 +239,9 @@ class _Job:
         self.on_outcome(self.report, failure)
 
 
-def _require_some(found: Iterator[Found], inputs: Sequence[str | os.PathLike[str]], recursive: bool) -> Iterator[Found]:
+def _require_some(
+    found: Iterator[Found], inputs: Sequence[str | os.PathLike[str]], recursive: bool
+) -> Iterator[Found]:
     """Look at the first input, so that nothing is made for a folder without pictures."""
     first = next(found, None)
     if first is None:

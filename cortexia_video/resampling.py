@@ -1,4 +1,4 @@
-"""Sizes a network takes, and the two resamplings: picture down to the network, depth back up to the picture."""
+"""The size a network takes, a picture resampled to it, and depth resampled back."""
 
 from __future__ import annotations
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from cortexia_video.resampling import resize_image
 
-# Sixteen evenly spaced colours of matplotlib's viridis (CC0, van der Walt and Smith 2015); between them, linear.
-_VIRIDIS = """440154 481a6c 472f7d 414487 39568c 31688e 2a788e 23888e 1f988b 22a884 35b779 54c568 7ad151 a5db36
-d2e21b fde725"""
+# Sixteen evenly spaced colours of matplotlib's viridis (CC0, van der Walt and Smith 2015).
+_VIRIDIS = """440154 481a6c 472f7d 414487 39568c 31688e 2a788e 23888e
+1f988b 22a884 35b779 54c568 7ad151 a5db36 d2e21b fde725"""
 _UNKNOWN = (128, 128, 128)
 
 

@@ -1,6 +1,7 @@
 """Depth for the images of a folder, or of every folder inside it, saved beside them.
 
-Usage: python scripts/batch_depth_estimation.py --folder PATH [--recursive] [--save_format npy|png] [--batch_size 4]
+Usage: python scripts/batch_depth_estimation.py --folder PATH [--recursive] [--save_format npy|png]
+                                                [--batch_size 4] [--model depth-pro]
 """
 
 from __future__ import annotations
@@ -54,9 +55,10 @@ def batch_depth_estimation(
         names = find_images(path)
         if names:
             counts.found += len(names)
-            print(f"Found {len(names)} images for processing in {printable(place or Path(folder).resolve().name)}")
+            shown = printable(place or Path(folder).resolve().name)
+            print(f"Found {len(names)} images for processing in {shown}")
             if place:
-                print(f"Processing subdirectory {printable(place)}...")
+                print(f"Processing subdirectory {shown}...")
             process_folder(path, names, estimator, save_format=save_format, counts=counts)
     if not counts.found:
         raise InputError(f"no images (jpg, jpeg, png) found in {folder}")

@@ -14,7 +14,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from cortexia_video import DecodeError, DepthEstimator, DepthMap, Failure, Frame, OutputLostError, decode, load_estimator
+from cortexia_video import (
+    DecodeError,
+    DepthEstimator,
+    DepthMap,
+    Failure,
+    Frame,
+    OutputLostError,
+    decode,
+    load_estimator,
+)
 from cortexia_video.decode import read_header
 from cortexia_video.sinks.folder import FolderSink
 from cortexia_video.sources.files import printable
@@ -58,12 +67,10 @@ def name_outputs(names: Sequence[str]) -> dict[str, str]:
 
     Where that would meet another image's (`a.jpg` and `a.png`), the whole name: `a.jpg_depth_new`.
     """
-    stems = Counter(Path(name).stem for name in names)
-    taken = set(names)
-    return {
-        name: (Path(name).stem if stems[Path(name).stem] == 1 and Path(name).stem not in taken else name) + OUTPUT_SUFFIX
-        for name in names
-    }
+    stems = {name: Path(name).stem for name in names}
+    uses = Counter(stems.values())
+    clear = {name for name, stem in stems.items() if uses[stem] == 1 and stem not in stems}
+    return {name: (stems[name] if name in clear else name) + OUTPUT_SUFFIX for name in names}
 
 
 def process_folder(
@@ -71,8 +78,8 @@ def process_folder(
 ) -> None:
     """Estimate and save depth for the images `names` of one folder, in batches.
 
-    No more than two batches of pictures are in memory. An image that fails is named and left out; the others go
-    on. Raises `OutputError` where nothing can be saved in the folder.
+    No more than two batches of pictures are in memory. An image that fails is named and left out; the
+    others go on. Raises `OutputError` where nothing can be saved in the folder.
     """
     print("Loading images into buffer...")
     loaded = [name for name in names if _can_be_read(folder, name, counts)]
@@ -81,7 +88,9 @@ def process_folder(
         return
     print(f"Starting batch processing for folder {_base_name(folder)}...")
     outputs = name_outputs(names)
-    batches = [loaded[start : start + estimator.batch_size] for start in range(0, len(loaded), estimator.batch_size)]
+    batches = [
+        loaded[start : start + estimator.batch_size] for start in range(0, len(loaded), estimator.batch_size)
+    ]
     with ExitStack() as stack:
         sink = stack.enter_context(FolderSink(Path(folder), format=save_format))
         pool = stack.enter_context(ThreadPoolExecutor())

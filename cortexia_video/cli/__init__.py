@@ -1,4 +1,4 @@
-"""The command `cortexia`: a mapping from commands to functions. Each command's file is imported when it is used."""
+"""The command `cortexia`: a mapping from commands to functions, each imported when it is used."""
 
 from __future__ import annotations
 

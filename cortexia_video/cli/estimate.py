@@ -103,7 +103,11 @@ def estimate_command(
 
 
 def _check_numbers(batch_size: int, workers: int | None, max_megapixels: float) -> None:
-    for name, value in (("--batch-size", batch_size), ("--workers", workers), ("--max-megapixels", max_megapixels)):
+    for name, value in (
+        ("--batch-size", batch_size),
+        ("--workers", workers),
+        ("--max-megapixels", max_megapixels),
+    ):
         if value is not None and not value > 0:
             raise CortexiaError(f"{name} must be more than 0, not {value}")
 

@@ -14,7 +14,7 @@ MARK = b"cortexia_video depth view"
 
 
 def encode(depth: DepthMap) -> list[bytes | memoryview]:
-    """Give an 8-bit PNG of the size of the depth map: 0 nearest, 255 farthest; a constant map is all zeros."""
+    """Give an 8-bit PNG, as large as the depth map: 0 nearest, 255 farthest; a constant map is zeros."""
     text = PngImagePlugin.PngInfo()
     text.add_text("Software", MARK.decode())
     file = io.BytesIO()

@@ -103,7 +103,9 @@ class OnnxModel:
         node = inputs[0] if len(inputs) == 1 else None
         if node is None or len(node.shape) != 4 or node.type not in _DTYPES or node.shape[1] not in (3, "3"):
             seen = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
-            raise ModelLoadError(f"{self.path} takes {seen}: a depth network takes one float (B, 3, H, W) picture")
+            raise ModelLoadError(
+                f"{self.path} takes {seen}: a depth network takes one float (B, 3, H, W) picture"
+            )
         return node
 
     def _choose(self, key: str, given: str | None, allowed: tuple[str, ...], default: str | None) -> str:
@@ -122,14 +124,17 @@ class OnnxModel:
         fixed = (height, width) if isinstance(height, int) and isinstance(width, int) else None
         if fixed:
             if given not in (None, fixed, height if height == width else None):
-                raise ModelLoadError(f"{self.path} takes {height}x{width} only, not {given}: leave --input-size out")
+                raise ModelLoadError(
+                    f"{self.path} takes {height}x{width} only, not {given}: leave --input-size out"
+                )
             return fixed
         if isinstance(given, tuple):
             return given
         short_side = given or self._metadata_number("short_side", 0)
         if short_side < 1:
             raise ModelLoadError(
-                f"{self.path} takes any size and does not say which is right: give it (--input-size 518, or 392x518)"
+                f"{self.path} takes any size and does not say which is right: "
+                "give it (--input-size 518, or 392x518)"
             )
         return short_side
 
@@ -177,7 +182,9 @@ def _open(path: Path, device: str) -> tuple[ort.InferenceSession, str]:
     try:
         return ort.InferenceSession(path, options, providers=[provider]), placed
     except Exception as error:
-        raise ModelLoadError(f"{path} is not a network that ONNX Runtime can load: {_first_line(error)}") from error
+        raise ModelLoadError(
+            f"{path} is not a network that ONNX Runtime can load: {_first_line(error)}"
+        ) from error
 
 
 def _choose_provider(device: str) -> tuple[Any, str]:
@@ -185,7 +192,11 @@ def _choose_provider(device: str) -> tuple[Any, str]:
     if device == "auto":
         device = "cuda" if "CUDAExecutionProvider" in available else "cpu"
     family, _, index = device.partition(":")
-    wanted = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}
+    wanted = {
+        "cpu": "CPUExecutionProvider",
+        "cuda": "CUDAExecutionProvider",
+        "mps": "CoreMLExecutionProvider",
+    }
     if family not in wanted or (index and not index.isdecimal()) or (index and family != "cuda"):
         raise ModelLoadError(f"unknown device {device!r}: use auto, cpu, cuda, cuda:1 or mps")
     if wanted[family] not in available:
@@ -198,8 +209,8 @@ def _choose_provider(device: str) -> tuple[Any, str]:
 
 def _as_scale_and_shift(normalize: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Turn (x / 255 - mean) / std into x * scale + shift."""
-    mean, std = (np.asarray(each, np.float32) for each in _MEAN_STD[normalize])
-    return 1 / (255 * std), -mean / std
+    mean, std = (np.asarray(each) for each in _MEAN_STD[normalize])
+    return (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
 
 
 def _fill_up(batch: NDArray[Any], count: int) -> NDArray[Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,4 +42,4 @@ def load_synthetic(name: str, *, device: str = "auto", kind: str = "disparity") 
     """Load the formula; it runs on the processor whatever `device` says."""
     if kind not in KINDS:
         raise ModelLoadError(f"unknown kind of depth {kind!r}: use one of {', '.join(KINDS)}")
-    return SyntheticModel(name, kind=cast("Kind", kind))
+    return SyntheticModel(name, kind=kind)

@@ -117,7 +117,9 @@ def _read_entry_point(point: EntryPoint) -> ModelInfo:
 
 def _broken(point: EntryPoint, reason: str) -> ModelInfo:
     def refuse(name: str, **_: object) -> DepthModel:
-        raise ModelLoadError(f"model {name!r} of an installed package is broken: {reason}; mend or uninstall it")
+        raise ModelLoadError(
+            f"model {name!r} of an installed package is broken: {reason}; mend or uninstall it"
+        )
 
     return ModelInfo(
         name=point.name,
@@ -136,4 +138,6 @@ def _unknown(name: str) -> str:
     names = [info.name for info in list_models()]
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    return f"no model is called {name!r} in this version: {hint}there are {', '.join(names)} (cortexia models)"
+    return (
+        f"no model is called {name!r} in this version: {hint}there are {', '.join(names)} (cortexia models)"
+    )

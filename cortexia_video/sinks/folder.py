@@ -38,7 +38,9 @@ class FolderSink:
             shutil.rmtree(self._partial, ignore_errors=True)
             self._partial.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"cannot write to {self.root}: {error.strerror}; choose another --output") from error
+            raise OutputError(
+                f"cannot write to {self.root}: {error.strerror}; choose another --output"
+            ) from error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -52,8 +54,8 @@ class FolderSink:
     def write(self, key: str, depth: DepthMap) -> dict[str, int]:
         """Write one depth map in every format of this sink; give the name and size in bytes of each file.
 
-        Raises `InputError` for a key that leads out of the folder, `OSError` for trouble with this one file, and
-        `OutputLostError` where no other file could be written either.
+        Raises `InputError` for a key that leads out of the folder, `OSError` for trouble with this one file,
+        and `OutputLostError` where no other file could be written either.
         """
         self._check_key(key)
         sizes = {}
@@ -65,7 +67,9 @@ class FolderSink:
     def _check_key(self, key: str) -> None:
         parts = Path(key).parts
         if not parts or ".." in parts or Path(key).is_absolute() or parts[0] == _PARTIAL:
-            raise InputError(f"key {key!r} does not name a file inside {self.root}: use a relative path without '..'")
+            raise InputError(
+                f"key {key!r} does not name a file inside {self.root}: use a relative path without '..'"
+            )
 
     def _write_whole(self, path: Path, chunks: Sequence[bytes | memoryview]) -> int:
         try:

@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PictureFile:
-    """A picture's file. key: unique, relative, names the output. source: its size in bytes and mtime in ns."""
+    """A picture's file. key: unique, relative; it names the output. source: its size and time of change."""
 
     key: str
     path: str
@@ -34,9 +34,9 @@ def find_pictures(
 ) -> Iterator[Found]:
     """Yield the pictures of files, folders and lists, without reading them.
 
-    inputs: picture files; folders (`recursive` descends); `list.txt` or `@list`: a path a line, relative to the
-    list's folder or else to the working directory. A folder's files are pictures by name or by content; hidden
-    files are left out, and so is all that this package wrote, and the folder `output`.
+    inputs: picture files; folders (`recursive` descends); `list.txt` or `@list`: a path a line, relative to
+    the list's folder or else to the working directory. A folder's files are pictures by name or by content;
+    hidden files are left out, and so is all that this package wrote, and the folder `output`.
     A key is the path relative to the folder given; with several inputs a folder's name comes before it.
 
     Raises `InputError` at once for an input that is not there. What goes wrong later is yielded as `Failure`.
@@ -75,13 +75,17 @@ class _Scan:
                 written = os.fsdecode(line.rstrip(b"\r\n"))
                 if written.strip():
                     beside = path.parent / written
-                    yield from self._explicit(_key_of(written), os.fspath(beside if beside.exists() else written))
+                    yield from self._explicit(
+                        _key_of(written), os.fspath(beside if beside.exists() else written)
+                    )
 
     def _walk(self, folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[Found]:
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
         except OSError as error:
-            yield Failure(prefix or folder, "find", InputError(f"cannot list the folder {folder}: {error.strerror}"))
+            yield Failure(
+                prefix or folder, "find", InputError(f"cannot list the folder {folder}: {error.strerror}")
+            )
             return
         here = above | {_identify(Path(folder)) or (0, 0)}
         for entry in entries:
