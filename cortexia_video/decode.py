@@ -1,16 +1,18 @@
 """Bytes -> `Frame`: every picture people really have, upright, 8-bit RGB.
 
 JPEG goes through simplejpeg, everything else (and what simplejpeg refuses) through a fixed list of Pillow's
-readers, never those that start other programs, such as EPS and WMF. Colour profiles are ignored: values are taken
-as sRGB. Transparency is composited over white. Of animations and multi-page files the first picture counts.
+readers, never those that start other programs, such as EPS and WMF. Colour profiles are ignored: values are
+taken as sRGB. Transparency is composited over white. Of animations and multi-page files the first picture
+counts.
 
-Pixels are converted in strips: memory holds the reader's own buffers and the result, never a further whole copy.
+Pixels are converted in strips: memory holds the reader's buffers and the result, never a further whole copy.
 """
 
 from __future__ import annotations
 
 import io
 import logging
+import math
 import re
 import threading
 import warnings
@@ -19,7 +21,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
-import simplejpeg  # type: ignore[import-untyped]
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import (
     AvifImagePlugin,
@@ -49,7 +51,7 @@ SNIFF_BYTES = 64
 
 
 class Header(NamedTuple):
-    """What a file says before its pixels are decoded: format as Pillow names it, sides in pixels as stored."""
+    """What a file says before its pixels are decoded: format as Pillow names it, stored sides in pixels."""
 
     format: str
     width: int
@@ -78,13 +80,15 @@ def read_header(data: bytes) -> Header:
 
 
 def decode(data: bytes, key: str, *, max_megapixels: float = 200.0) -> Frame:
-    """Decode one picture to an upright `Frame`: uint8 (H, W, 3) RGB and, where EXIF tells it, the focal length.
+    """Decode one picture to an upright `Frame`: uint8 (H, W, 3) RGB and, where EXIF has it, the focal length.
 
-    Raises DecodeError with a message for people, without the key, and the reader's own error as cause. A file that
-    is cut short is an error, never half a picture.
+    A picture of up to 200 megapixels takes less than 2 GiB, or is refused from its header; a higher limit
+    raises both. A file that is cut short is an error, never half a picture. Raises DecodeError with a message for
+    people, without the key, and the reader's own error as cause.
     """
     with _decode_errors(data), _open(data) as picture:
         _check_size(picture, max_megapixels)
+        _check_memory(picture, data, max_megapixels)
         image = _read_jpeg(data) if picture.format == "JPEG" else None
         if image is None:
             picture.load()
@@ -109,12 +113,18 @@ def _brands(head: bytes) -> set[bytes]:
 
 
 class _TiffReader(TiffImagePlugin.TiffImageFile):
-    """Pillow's reader without its own size limit (`_check_size` came first) and without turning a whole copy."""
+    """Pillow's reader without its own size limit (`_check_size` came first) or turning a whole copy."""
 
     def load_prepare(self) -> None:
         if self._im is None:
             self.im = Image.core.new(self.mode, self._tile_size)  # type: ignore[attr-defined]
         super().load_prepare()
+
+    def strip_bytes(self) -> float:
+        """Bytes of one decompressed strip, for each pixel of the whole picture: libtiff buffers a strip."""
+        height = self._tile_size[1]
+        rows = min(self.tag_v2.get(_ROWS_PER_STRIP, height), height)
+        return float(sum(self.tag_v2.get(_BITS_PER_SAMPLE, (1,)))) / 8.0 * rows / height
 
     def load_end(self) -> None:
         _read_exif(self)  # now, while the file is open: Pillow keeps what it read
@@ -181,6 +191,36 @@ def _check_size(picture: Image.Image, max_megapixels: float) -> None:
         )
 
 
+# ---- memory ------------------------------------------------------------------------------------------------
+
+# Peak bytes a pixel beyond the file itself, reader and result together: measured at 20 to 200 megapixels.
+_PEAK_BYTES = {"JPEG": 9.0, "PNG": 7.1, "BMP": 7.1, "TIFF": 7.1, "WEBP": 16.0, "AVIF": 20.0, "JPEG2000": 20.0}
+_PEAK_BYTES_OTHER = 12.0
+_ALLOWED_BYTES = 10.0
+_DEFAULT_MEGAPIXELS = 200.0
+_ROWS_PER_STRIP = 278
+
+
+def _check_memory(picture: Image.Image, data: bytes, max_megapixels: float) -> None:
+    """Refuse what would take over 10 bytes for each pixel of the limit (2 GB for 200 megapixels or fewer)."""
+    width, height = picture.size
+    needed_mb = len(data) / 1e6 + _peak_bytes(picture) * width * height / 1e6
+    if needed_mb > _ALLOWED_BYTES * max(max_megapixels, _DEFAULT_MEGAPIXELS):
+        raise DecodeError(
+            f"too large: {width} x {height} as this kind of {picture.format} takes {needed_mb / 1000:.1f} GB "
+            f"to decode; convert it, or raise --max-megapixels to {math.ceil(needed_mb / _ALLOWED_BYTES)}"
+        )
+
+
+def _peak_bytes(picture: Image.Image) -> float:
+    """Peak bytes a pixel while decoding this picture."""
+    if isinstance(picture, _TiffReader):
+        return max(_PEAK_BYTES["TIFF"], 4.0 + picture.strip_bytes())
+    if picture.format == "JPEG" and picture.mode == "CMYK" and "progressive" in picture.info:
+        return 12.0
+    return _PEAK_BYTES.get(picture.format or "", _PEAK_BYTES_OTHER)
+
+
 # ---- noise -------------------------------------------------------------------------------------------------
 
 _PILLOW_REMARKS = ("ignore", None, UserWarning, re.compile(r"PIL\."), 0)
@@ -193,8 +233,8 @@ logging.getLogger("PIL").addHandler(
 def _quieten_pillow() -> None:
     """Keep Pillow's remarks about odd metadata off the terminal, and from becoming errors under `-W error`.
 
-    `warnings.catch_warnings` swaps the filters of the whole process and is not thread-safe. So one narrow filter
-    stays in front, and is put there again when others changed the list. DecompressionBombWarning is no
+    `warnings.catch_warnings` swaps the filters of the whole process and is not thread-safe. So one narrow
+    filter stays in front, and is put there again when others changed the list. DecompressionBombWarning is no
     UserWarning and stays as it is.
     """
     if warnings.filters[0] != _PILLOW_REMARKS:
@@ -225,7 +265,7 @@ def _orientation(exif: dict[int, object]) -> int:
 
 # ---- pixels ------------------------------------------------------------------------------------------------
 
-# What libjpeg calls a warning, but is lost content. Other warnings (stray bytes between segments) are harmless.
+# What libjpeg calls a warning, but is lost content. Others, as stray bytes between segments, are harmless.
 _LOST_CONTENT = re.compile("premature end|huffman|arithmetic|progression|instead of RST", re.IGNORECASE)
 _STRIP_PIXELS = 1 << 20
 _COPY_ROWS = 64
@@ -345,7 +385,7 @@ class _GreyScale(NamedTuple):
 def _grey_scale(picture: Image.Image) -> _GreyScale | None:
     """The scale of 16-bit, 32-bit and float grey, or None for 8-bit modes.
 
-    16-bit modes end at the bits that the file names (12 in some TIFF). For 32 bits TIFF does not say: integers
+    16-bit modes end at the bits that the file names (12 in some TIFF). For 32 bits no file says: integers
     take the smallest usual white (8, 16 or 32 bits) that holds them all, floats 1 or 255.
     """
     tags = getattr(picture, "tag_v2", {})
@@ -397,7 +437,7 @@ def _strip_grey(strip: Image.Image, scale: _GreyScale) -> NDArray[np.uint8]:
 # ---- what went wrong, for people ---------------------------------------------------------------------------
 
 _CUT_SHORT = re.compile(
-    "premature end of jpeg|truncated|end of (file|image|stream)|not enough|unexpected end|not large enough|EOF",
+    "premature end of jpeg|truncated|end of (file|image|stream)|not enough|unexpected end|not large enough",
     re.IGNORECASE,
 )
 _UNSUPPORTED = re.compile(
