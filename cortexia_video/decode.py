@@ -83,8 +83,8 @@ def decode(data: bytes, key: str, *, max_megapixels: float = 200.0) -> Frame:
     """Decode one picture to an upright `Frame`: uint8 (H, W, 3) RGB and, where EXIF has it, the focal length.
 
     A picture of up to 200 megapixels takes less than 2 GiB, or is refused from its header; a higher limit
-    raises both. A file that is cut short is an error, never half a picture. Raises DecodeError with a message for
-    people, without the key, and the reader's own error as cause.
+    raises both. A file that is cut short is an error, never half a picture. Raises DecodeError with a message
+    for people, without the key, and the reader's own error as cause.
     """
     with _decode_errors(data), _open(data) as picture:
         _check_size(picture, max_megapixels)
