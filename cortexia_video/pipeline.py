@@ -71,7 +71,7 @@ def estimate(
     stop: threading.Event | None = None,
     **model_options: object,
 ) -> Report:
-    """Estimate depth for every picture of `inputs` into the folder `output`; do only what is missing or changed.
+    """Estimate depth for every picture of `inputs` into the folder `output`; do what is missing or changed.
 
     inputs: picture files, folders and lists, as `sources.files.find_pictures` takes them.
     model: a name, or an estimator already loaded. format: `npy` (float32) or `png` (8-bit view).
@@ -80,8 +80,8 @@ def estimate(
     on_outcome: called after each input with the report so far and its failure, if it failed.
     stop: set it to end early; what is being written is finished.
 
-    Raises `InputError`, `ModelError` or `OutputError` before anything is written, and `OutputLostError` when
-    the output can take no more; a later call goes on from there.
+    Raises `InputError`, `ModelError` or `OutputError` before anything is written, `OutputLostError` when the
+    output can take no more; a later call goes on from there.
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     root = Path(output)

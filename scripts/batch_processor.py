@@ -104,7 +104,7 @@ def process_folder(
 
 def process_batch(frames: Sequence[Frame | Failure], estimator: DepthEstimator) -> list[DepthMap | Failure]:
     """Estimate depth for frames; a failed one keeps its place as a `Failure`."""
-    print(f"Infering {len(frames)} images")
+    print(f"Infering {sum(isinstance(frame, Frame) for frame in frames)} images")
     depths = list(estimator.estimate(frames))
     print(f"Infered {sum(isinstance(depth, DepthMap) for depth in depths)} images")
     return depths

@@ -25,7 +25,7 @@ def encode(depth: DepthMap) -> list[bytes | memoryview]:
 def _to_grey(depth: DepthMap) -> NDArray[np.uint8]:
     """Scale the known values to 0..255 with far at the top; unknown pixels become 0."""
     values = depth.values
-    lowest, highest = float(np.nanmin(values)), float(np.nanmax(values))
+    lowest, highest = (float(each.reduce(values, axis=None)) for each in (np.fmin, np.fmax))
     if not highest > lowest:
         return np.zeros(values.shape, np.uint8)
     start, factor = (highest, -1.0) if depth.larger_is_nearer else (lowest, 1.0)

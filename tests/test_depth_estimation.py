@@ -1,0 +1,114 @@
+"""The estimator: order, mixed sizes, and one bad picture costing one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cortexia_video import DecodeError, DepthEstimator, DepthMap, Failure, Frame, SyntheticModel
+from cortexia_video.batching import Batcher
+
+POISON = 13
+
+
+class Recording(SyntheticModel):
+    """Fails on a picture whose first pixel is 13, gives NaN where it is 14, and on batches over `fits`."""
+
+    def __init__(self, fits: int = 100) -> None:
+        super().__init__()
+        self.fits = fits
+        self.batches: list[int] = []
+
+    def infer(self, batch: np.ndarray) -> np.ndarray:
+        self.batches.append(len(batch))
+        if len(batch) > self.fits:
+            raise MemoryError("out of memory")
+        if (batch[:, 0, 0, 0] == POISON).any():
+            raise RuntimeError("cannot do this one")
+        output = super().infer(batch)
+        output[batch[:, 0, 0, 0] == POISON + 1, 2:4] = np.nan
+        return output
+
+
+def frame(key: str, size: tuple[int, int] = (64, 64), level: int = 100) -> Frame:
+    return Frame(key, np.full((*size, 3), level, np.uint8))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from([(64, 64), (64, 96), (128, 64)]), st.integers(0, 255)), max_size=25))
+def test_results_come_in_order_each_the_size_of_its_frame_and_as_alone(items: list) -> None:
+    frames = [frame(str(index), size, 20 + level % 200) for index, (size, level) in enumerate(items)]
+    estimator = DepthEstimator(SyntheticModel(), batch_size=3)
+    depths = list(estimator.estimate(frames))
+    assert len(depths) == len(frames)
+    for each, depth in zip(frames, depths, strict=True):
+        (alone,) = estimator.estimate([each])
+        np.testing.assert_array_equal(depth.values, alone.values)
+        assert depth.values.shape == (each.height, each.width)
+
+
+def test_a_bad_picture_costs_itself_only() -> None:
+    model = Recording()
+    levels = [1, 2, POISON, 4, POISON + 1, 6]
+    depths = list(DepthEstimator(model, batch_size=6).estimate([frame(str(each), level=each) for each in levels]))
+    failed = {depth.key: depth.reason for depth in depths if isinstance(depth, Failure)}
+    assert failed == {
+        "13": "the model failed: RuntimeError: cannot do this one",
+        "14": "synthetic gave NaN or infinite depth for 3.1 % of the pixels",
+    }
+    assert [isinstance(depth, DepthMap) for depth in depths] == [True, True, False, True, False, True]
+
+
+def test_a_full_device_makes_the_batch_smaller() -> None:
+    model = Recording(fits=2)
+    depths = list(DepthEstimator(model, batch_size=8).estimate([frame(str(index)) for index in range(8)]))
+    assert all(isinstance(depth, DepthMap) for depth in depths)
+    assert max(size for size in model.batches if size <= 2) == 2
+
+
+def test_failures_pass_through_in_their_place() -> None:
+    failure = Failure("b", "decode", DecodeError("cut short"))
+    first, second, third = DepthEstimator(SyntheticModel()).estimate([frame("a"), failure, frame("c")])
+    assert second is failure
+    assert isinstance(first, DepthMap) and isinstance(third, DepthMap)
+
+
+def test_the_focal_length_stays_with_the_depth() -> None:
+    (depth,) = DepthEstimator(SyntheticModel()).estimate([Frame("a", np.zeros((8, 8, 3), np.uint8), 500.0, "exif")])
+    assert (depth.f_px, depth.f_source) == (500.0, "exif")
+
+
+def test_frames_are_read_a_few_batches_ahead_not_all() -> None:
+    read = 0
+
+    def frames() -> Iterator[Frame]:
+        nonlocal read
+        while True:
+            read += 1
+            yield frame(str(read), (64, 64 + 8 * (read % 7)))
+
+    results = DepthEstimator(SyntheticModel(), batch_size=2).estimate(frames())
+    for _ in range(30):
+        next(results)
+    assert read <= 30 + 3 * 8
+
+
+def test_batch_size_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
+        DepthEstimator(SyntheticModel(), batch_size=0)
+
+
+@given(st.lists(st.integers(0, 4), max_size=60), st.integers(1, 5), st.integers(1, 12))
+def test_the_batcher_loses_nothing_and_mixes_nothing(shapes: list[int], batch_size: int, window: int) -> None:
+    batcher: Batcher[tuple[int, int]] = Batcher(batch_size, window)
+    batches = []
+    for index, shape in enumerate(shapes):
+        batches.append(batcher.add(shape, (index, shape)))
+        assert index + 1 - sum(map(len, batches)) < max(window, 1) + 1
+    batches.extend(batcher.flush())
+    assert sorted(item for batch in batches for item in batch) == list(enumerate(shapes))
+    assert all(len({shape for _, shape in batch}) <= 1 and len(batch) <= batch_size for batch in batches)

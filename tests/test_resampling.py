@@ -1,0 +1,54 @@
+"""Resampling against Pillow and against numpy's interpolation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from cortexia_video.resampling import fit_short_side, resize_depth, resize_image
+
+SIDES = st.integers(1, 70)
+
+
+def interpolate_rows(values: np.ndarray, height: int) -> np.ndarray:
+    """Interpolate each column by numpy.interp, in float64."""
+    centres = (np.arange(height) + 0.5) * values.shape[0] / height - 0.5
+    return np.stack([np.interp(centres, np.arange(values.shape[0]), column) for column in values.T], axis=1)
+
+
+@given(height=SIDES, width=SIDES, new_height=SIDES, new_width=SIDES, seed=st.integers(0, 99))
+def test_depth_is_interpolated_between_pixel_centres(
+    height: int, width: int, new_height: int, new_width: int, seed: int
+) -> None:
+    values = np.random.default_rng(seed).normal(size=(height, width)).astype(np.float32)
+    expected = interpolate_rows(interpolate_rows(values.astype(float), new_height).T, new_width).T
+    np.testing.assert_allclose(resize_depth(values, new_height, new_width), expected, atol=1e-5)
+
+
+def test_enlarging_depth_equals_pillow() -> None:
+    values = np.random.default_rng(0).normal(size=(19, 33)).astype(np.float32)
+    expected = np.asarray(Image.fromarray(values).resize((500, 301), Image.Resampling.BILINEAR))
+    np.testing.assert_allclose(resize_depth(values, 301, 500), expected, atol=1e-5)
+
+
+def test_depth_of_the_right_size_is_not_touched() -> None:
+    values = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
+    assert resize_depth(values, 5, 6) is values
+
+
+def test_a_shrunk_picture_is_averaged_not_sampled() -> None:
+    checker = (np.indices((640, 640)).sum(axis=0) % 2 * 255).astype(np.uint8)[..., None].repeat(3, axis=2)
+    small = resize_image(checker, 40, 40).astype(int)
+    assert abs(small - 127).max() <= 2
+
+
+@given(height=st.integers(1, 20000), width=st.integers(1, 20000))
+def test_processed_size_keeps_the_aspect_ratio(height: int, width: int) -> None:
+    fitted = fit_short_side(height, width, short_side=192, multiple_of=32)
+    assert all(side % 32 == 0 and 32 <= side <= 8 * 192 for side in fitted)
+    if max(height, width) <= 4 * min(height, width):
+        assert min(fitted) == 192
+        assert max(fitted) == pytest.approx(192 * max(height, width) / min(height, width), abs=16)

@@ -1,0 +1,133 @@
+"""Which files are inputs, and under which keys."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cortexia_video import Failure, InputError, estimate
+from cortexia_video.sources.files import PictureFile, find_pictures, printable
+
+Make = Callable[..., Path]
+
+
+def keys(*inputs: Path | str, **options: object) -> list[str]:
+    return [each.key for each in find_pictures(inputs, **options) if isinstance(each, PictureFile)]
+
+
+def failures(*inputs: Path | str, **options: object) -> dict[str, str]:
+    return {each.key: each.reason for each in find_pictures(inputs, **options) if isinstance(each, Failure)}
+
+
+def test_a_folder_gives_its_pictures_in_order(tmp_path: Path, make_picture: Make) -> None:
+    for name in ("b.png", "a.jpg", "sub/c.webp", "a.tif", "z.bmp", "q.AVIF"):
+        make_picture(tmp_path / name)
+    assert keys(tmp_path) == ["a.jpg", "a.tif", "b.png", "q.AVIF", "z.bmp"]
+    assert keys(tmp_path, recursive=True) == ["a.jpg", "a.tif", "b.png", "q.AVIF", "sub/c.webp", "z.bmp"]
+
+
+def test_pictures_are_known_by_content_too_and_other_files_are_not_inputs(tmp_path: Path, make_picture: Make) -> None:
+    make_picture(tmp_path / "a.jpg").rename(tmp_path / "no-suffix")
+    make_picture(tmp_path / "a.png").rename(tmp_path / "upload.dat")
+    (tmp_path / "notes.md").write_text("not a picture")
+    (tmp_path / "empty.bin").touch()
+    (tmp_path / "text.jpg").write_text("a picture by name: it must be answered for")
+    assert keys(tmp_path) == ["no-suffix", "text.jpg", "upload.dat"]
+
+
+def test_hidden_files_are_left_out(tmp_path: Path, make_picture: Make) -> None:
+    for name in ("._a.jpg", ".thumbs/a.jpg", "a.jpg"):
+        make_picture(tmp_path / name)
+    assert keys(tmp_path, recursive=True) == ["a.jpg"]
+
+
+def test_two_folders_keep_apart_by_their_names(tmp_path: Path, make_picture: Make) -> None:
+    make_picture(tmp_path / "one/a.jpg")
+    make_picture(tmp_path / "two/a.jpg")
+    assert keys(tmp_path / "one", tmp_path / "two") == ["one/a.jpg", "two/a.jpg"]
+
+
+def test_two_files_of_one_key_keep_apart_and_stay_so(tmp_path: Path, make_picture: Make) -> None:
+    first, second = make_picture(tmp_path / "one/a.jpg"), make_picture(tmp_path / "two/a.jpg")
+    found = keys(first, second)
+    assert found[0] == "a.jpg"
+    assert found[1].startswith("a~")
+    assert found[1].endswith(".jpg")
+    assert keys(first, second) == found
+
+
+def test_the_same_file_twice_is_one_input(tmp_path: Path, make_picture: Make) -> None:
+    path = make_picture(tmp_path / "a.jpg")
+    assert keys(path, path) == ["a.jpg"]
+    assert keys(path, f"{tmp_path}/./a.jpg") == ["a.jpg"]
+
+
+def test_a_list_names_files_relative_to_itself(tmp_path: Path, make_picture: Make) -> None:
+    make_picture(tmp_path / "sub/a b.jpg")
+    outside = make_picture(tmp_path / "elsewhere/c.jpg")
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (tmp_path / "list.txt").write_text(f"sub/a b.jpg\n\n{outside}\nmissing.jpg\nsub\n")
+    for given in (tmp_path / "list.txt", f"@{tmp_path / 'list.txt'}"):
+        assert keys(given) == ["sub/a b.jpg", str(outside).lstrip("/")]
+        assert set(failures(given)) == {"missing.jpg", "sub"}
+
+
+def test_missing_input_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file or folder: .*gone"):
+        find_pictures([tmp_path / "gone"])
+    with pytest.raises(InputError, match="no input"):
+        find_pictures([])
+
+
+def test_names_of_all_kinds_are_keys(tmp_path: Path, make_picture: Make) -> None:
+    data = make_picture(tmp_path / "x.jpg").read_bytes()
+    names = [b"a b.jpg", b"line\nbreak.jpg", b"\xff\xfe.jpg", "日本.jpg".encode(), b"-dash.jpg"]
+    folder = tmp_path / "names"
+    folder.mkdir()
+    for name in names:
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(data)
+    assert sorted(os.fsencode(key) for key in keys(folder)) == sorted(names)
+    assert printable("a\nb\x1b[31m\udcff") == r"a\nb\x1b[31m\udcff"
+
+
+def test_links_are_followed_but_not_in_a_circle(
+    tmp_path: Path, make_picture: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_picture(tmp_path / "top/deep/a.jpg")
+    (tmp_path / "top/deep/back").symlink_to(tmp_path / "top")
+    (tmp_path / "top/other").symlink_to(tmp_path / "top/deep")
+    assert keys(tmp_path / "top", recursive=True) == ["deep/a.jpg", "other/a.jpg"]
+    assert "link back to a folder above it" in caplog.text
+
+
+def test_links_that_lead_nowhere_are_answered_for(tmp_path: Path) -> None:
+    (tmp_path / "self.jpg").symlink_to(tmp_path / "self.jpg")
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "not-there.jpg")
+    assert set(failures(tmp_path)) == {"self.jpg", "gone.jpg"}
+
+
+def test_what_a_run_wrote_is_no_input(tmp_path: Path, make_picture: Make) -> None:
+    make_picture(tmp_path / "a.jpg")
+    make_picture(tmp_path / "sub/b.png")
+    for where in (tmp_path, tmp_path / "sub/depth"):
+        estimate(tmp_path, where, model="synthetic", format="png", preview=True, recursive=True)
+    assert keys(tmp_path, recursive=True) == ["a.jpg", "sub/b.png"]
+    everything = [path for path in sorted(tmp_path.rglob("*")) if path.is_file() and path.suffix != ".txt"]
+    assert {Path(key).name for key in keys(*everything)} == {"a.jpg", "b.png"}
+
+
+def test_the_output_folder_is_not_descended_into(tmp_path: Path, make_picture: Make) -> None:
+    make_picture(tmp_path / "a.jpg")
+    make_picture(tmp_path / "out/foreign.jpg")
+    assert keys(tmp_path, recursive=True, output=tmp_path / "out") == ["a.jpg"]
+
+
+def test_an_own_view_is_told_from_a_picture_of_that_name(tmp_path: Path, make_picture: Make) -> None:
+    make_picture(tmp_path / "a.jpg")
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "a.jpg.png")
+    assert keys(tmp_path) == ["a.jpg", "a.jpg.png"]
