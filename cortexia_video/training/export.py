@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,11 +20,26 @@ OPSET = 18
 _SMALLEST_FP16_TENSOR = 256  # smaller ones stay float32: they cost nothing
 
 
+def compact_metadata(short_side: int, source: str) -> dict[str, str]:
+    """Say what a `compact` network's numbers mean, the size it was made for, its licence and its source."""
+    return {
+        "cortexia.kind": "disparity",
+        "cortexia.short_side": str(short_side),
+        "cortexia.multiple_of": str(STRIDE),
+        "cortexia.normalize": "unit",
+        "cortexia.licence_code": "Apache-2.0",
+        "cortexia.licence_weights": "Apache-2.0",
+        "cortexia.commercial": "yes",
+        "cortexia.source": source,
+    }
+
+
 def export_onnx(network: DepthNetwork, path: Path, metadata: Mapping[str, str]) -> None:
     """Write `network`, which is changed, as one ONNX file that appears at `path` whole or not at all.
 
-    Input `image` float32 (B, 3, H, W) in [0, 1], output `disparity` float32 (B, H, W); B, H, W free, H and W multiples
-    of 32. Weights are stored as float16 and cast to float32 when the file is loaded. metadata: `metadata_props`.
+    Input `image` float32 (B, 3, H, W) in [0, 1], output `disparity` float32 (B, H, W); B, H, W free, H and W
+    multiples of 32. Weights are stored as float16 and cast to float32 when the file is loaded.
+    metadata: what goes into `metadata_props`.
     """
     fold_batch_norm(network.eval())
     model = _to_onnx(network)
@@ -35,7 +49,7 @@ def export_onnx(network: DepthNetwork, path: Path, metadata: Mapping[str, str]) 
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(model.SerializeToString())
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def fold_batch_norm(module: nn.Module) -> None:
@@ -74,7 +88,7 @@ def _to_onnx(network: DepthNetwork) -> onnx.ModelProto:
 
 
 def _store_weights_as_float16(model: onnx.ModelProto) -> None:
-    """Replace each large float32 initializer by a float16 one and a Cast that gives it back under its old name."""
+    """Turn each large float32 initializer into a float16 one and a Cast that gives it back under its name."""
     casts = []
     for initializer in model.graph.initializer:
         if initializer.data_type != TensorProto.FLOAT:

@@ -1,15 +1,14 @@
 """`DepthNetwork`: a MobileNetV2 encoder and a light decoder, image in, disparity out.
 
-Encoder: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018 (table 2, width 1.0),
-up to stride 32. Stride-2 convolutions pad right and bottom only, as TensorFlow's SAME does on even sizes, so that
-weights trained there fit. Decoder: a top-down pyramid that adds one lateral connection per stride.
+Encoder: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018 (table 2, width
+1.0), up to stride 32. Stride-2 convolutions pad right and bottom only, as TensorFlow's SAME does on even
+sizes, so that weights trained there fit. Decoder: a top-down pyramid that adds one lateral connection per stride.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -56,7 +55,7 @@ class EncoderConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.convolution.stride == (2, 2):
             x = F.pad(x, (0, 1, 0, 1))
-        return self.activation(self.norm(self.convolution(x)))  # type: ignore[no-any-return]
+        return self.activation(self.norm(self.convolution(x)))
 
 
 def _encoder_conv(
@@ -145,7 +144,7 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.narrow(x)
-        return self.mix(x + self.context(x.mean((2, 3), keepdim=True)))  # type: ignore[no-any-return]
+        return self.mix(x + self.context(x.mean((2, 3), keepdim=True)))
 
 
 class UpStep(nn.Module):
@@ -158,7 +157,7 @@ class UpStep(nn.Module):
         self.refine = _decoder_conv(outputs, outputs, 3)
 
     def forward(self, coarse: Tensor, lateral: Tensor) -> Tensor:
-        return self.refine(_double(self.narrow(coarse)) + self.lateral(lateral))  # type: ignore[no-any-return]
+        return self.refine(_double(self.narrow(coarse)) + self.lateral(lateral))
 
 
 def _double(x: Tensor) -> Tensor:
@@ -191,10 +190,3 @@ class DepthNetwork(nn.Module):
 def parameter_count(network: nn.Module) -> int:
     """Count the numbers that training can change."""
     return sum(parameter.numel() for parameter in network.parameters())
-
-
-def copy_of(network: DepthNetwork, norm: Norm) -> DepthNetwork:
-    """Build the same network anew, in evaluation mode and contiguous memory format."""
-    copy = DepthNetwork(norm)
-    copy.load_state_dict(network.state_dict())
-    return copy.to(memory_format=torch.contiguous_format).eval()

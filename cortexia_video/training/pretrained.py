@@ -20,7 +20,7 @@ _DTYPES = {0: np.float32, 2: np.int32, 3: np.uint8, 9: np.int8}  # tflite.Tensor
 
 
 def load_mobilenet(encoder: Encoder, path: Path) -> None:
-    """Copy the convolutions of a MobileNetV2 classifier into `encoder`, in order; its last layers are left out.
+    """Copy a MobileNetV2 classifier's convolutions into `encoder`, in order; its last layers are left out.
 
     Raises MissingExtraError without the package `tflite`, ModelLoadError where the file is no such network.
     """
@@ -40,7 +40,7 @@ def load_mobilenet(encoder: Encoder, path: Path) -> None:
 
 
 def read_convolutions(path: Path) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Read weights (outputs, inputs per group, kernel, kernel) and biases (outputs,) in file order, as float32."""
+    """Read float32 weights (outputs, inputs per group, kernel, kernel) and biases (outputs,) in file order."""
     try:
         import tflite  # type: ignore[import-untyped,unused-ignore]
     except ImportError as error:
@@ -62,7 +62,7 @@ def read_convolutions(path: Path) -> list[tuple[NDArray[np.float32], NDArray[np.
 def _read_convolution(
     model: Any, operator: Any, code: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Turn TensorFlow's axes (outputs, kernel, kernel, inputs), depthwise (1, kernel, kernel, outputs), into torch's."""
+    """Turn TensorFlow's axes, outputs first and depthwise outputs last, into torch's."""
     _, weight_index, bias_index = operator.InputsAsNumpy()[:3]
     weight = _read_tensor(model, int(weight_index))
     axes = (0, 3, 1, 2) if code == _CONV_2D else (3, 0, 1, 2)
@@ -80,4 +80,5 @@ def _read_tensor(model: Any, index: int) -> NDArray[np.float32]:
         shape = [1] * stored.ndim
         shape[quantization.QuantizedDimension()] = -1
         scale, zero = scale.reshape(shape), zero.reshape(shape)
-    return ((stored.astype(np.float64) - zero) * scale).astype(np.float32)
+    real: NDArray[np.float32] = ((stored.astype(np.float64) - zero) * scale).astype(np.float32)
+    return real
