@@ -486,9 +486,9 @@ def _describe(data: bytes, error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "not enough memory to decode it"
     if isinstance(error, Image.DecompressionBombError):
-        return (
-            "too large: the file asks for more pixels than its format is read with here; convert it to JPEG"
-        )
+        pixels = re.search(r"\d+", detail)
+        megapixels = f"{int(pixels[0]) / 1e6:.4g}" if pixels else "so many"
+        return f"too large: {megapixels} megapixels are more than can be read of a {name}; convert it to JPEG"
     if isinstance(error, EOFError) or _CUT_SHORT.search(detail) or _lacks_end(name, data):
         return "cut short: the file ends before the picture does"
     told = "" if _UNSPEAKABLE.search(detail) or len(detail) > _DETAIL_LENGTH or not detail else f" ({detail})"
