@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-_ROWS_AT_ONCE = 16  # keeps the working set of the vertical pass inside the second-level cache
 _LONGEST = 8  # times the short side: beyond this a panorama gets a smaller short side instead of more pixels
 
 
@@ -46,10 +45,11 @@ def resize_depth(values: NDArray[np.float32], height: int, width: int) -> NDArra
     slopes = np.diff(rows, axis=0, append=rows[-1:])
     upper, weight = _taps(values.shape[0], height)
     resized = np.empty((height, width), np.float32)
-    for start in range(0, height, _ROWS_AT_ONCE):
-        part = slice(start, start + _ROWS_AT_ONCE)
-        np.take(rows, upper[part], axis=0, out=resized[part], mode="clip")
-        resized[part] += slopes[upper[part]] * weight[part, None]
+    starts = np.flatnonzero(np.diff(upper, prepend=-1))
+    for start, end in zip(starts, [*starts[1:], height], strict=True):  # the rows between two of the source's
+        part = resized[start:end]
+        np.multiply(weight[start:end, None], slopes[upper[start]], out=part)
+        part += rows[upper[start]]
     return resized
 
 

@@ -22,7 +22,7 @@ def shared_data() -> Path:
 
 @pytest.fixture
 def make_picture() -> Callable[..., Path]:
-    """Give a function that writes a picture of soft random colours: make_picture(path, (height, width), seed)."""
+    """Give make_picture(path, (height, width), seed), which writes a picture of soft random colours."""
 
     def make(path: Path, size: tuple[int, int] = (48, 64), seed: int = 0) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)

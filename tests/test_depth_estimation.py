@@ -39,7 +39,9 @@ def frame(key: str, size: tuple[int, int] = (64, 64), level: int = 100) -> Frame
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from([(64, 64), (64, 96), (128, 64)]), st.integers(0, 255)), max_size=25))
+@given(
+    st.lists(st.tuples(st.sampled_from([(64, 64), (64, 96), (128, 64)]), st.integers(0, 255)), max_size=25)
+)
 def test_results_come_in_order_each_the_size_of_its_frame_and_as_alone(items: list) -> None:
     frames = [frame(str(index), size, 20 + level % 200) for index, (size, level) in enumerate(items)]
     estimator = DepthEstimator(SyntheticModel(), batch_size=3)
@@ -54,7 +56,9 @@ def test_results_come_in_order_each_the_size_of_its_frame_and_as_alone(items: li
 def test_a_bad_picture_costs_itself_only() -> None:
     model = Recording()
     levels = [1, 2, POISON, 4, POISON + 1, 6]
-    depths = list(DepthEstimator(model, batch_size=6).estimate([frame(str(each), level=each) for each in levels]))
+    depths = list(
+        DepthEstimator(model, batch_size=6).estimate([frame(str(each), level=each) for each in levels])
+    )
     failed = {depth.key: depth.reason for depth in depths if isinstance(depth, Failure)}
     assert failed == {
         "13": "the model failed: RuntimeError: cannot do this one",
@@ -78,7 +82,9 @@ def test_failures_pass_through_in_their_place() -> None:
 
 
 def test_the_focal_length_stays_with_the_depth() -> None:
-    (depth,) = DepthEstimator(SyntheticModel()).estimate([Frame("a", np.zeros((8, 8, 3), np.uint8), 500.0, "exif")])
+    (depth,) = DepthEstimator(SyntheticModel()).estimate(
+        [Frame("a", np.zeros((8, 8, 3), np.uint8), 500.0, "exif")]
+    )
     assert (depth.f_px, depth.f_source) == (500.0, "exif")
 
 

@@ -56,7 +56,9 @@ def test_png_is_darker_where_nearer_whatever_the_kind(kind: str) -> None:
 
 @pytest.mark.parametrize("value", [0.0, 3.5, -2.0])
 def test_png_of_a_constant_map_is_all_zeros(value: float) -> None:
-    image = np.asarray(Image.open(io.BytesIO(encode("png", DepthMap(np.full((5, 6), value, np.float32), "metric")))))
+    image = np.asarray(
+        Image.open(io.BytesIO(encode("png", DepthMap(np.full((5, 6), value, np.float32), "metric"))))
+    )
     assert not image.any()
 
 
@@ -68,7 +70,9 @@ def test_png_scales_by_the_known_pixels() -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_png_of_unknown_pixels_alone_is_zeros() -> None:
-    image = np.asarray(Image.open(io.BytesIO(encode("png", DepthMap(np.full((2, 3), np.nan, np.float32), "metric")))))
+    image = np.asarray(
+        Image.open(io.BytesIO(encode("png", DepthMap(np.full((2, 3), np.nan, np.float32), "metric"))))
+    )
     assert not image.any()
 
 

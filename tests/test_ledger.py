@@ -64,7 +64,9 @@ def test_a_line_torn_at_any_place_loses_itself_only(tmp_path: Path) -> None:
     record(tmp_path)
     path = tmp_path / LEDGER_NAME
     whole = path.read_bytes()
-    line = json.dumps({"key": "b.jpg", "outcome": "done", "run": "1", "source": SOURCE, "outputs": {}}).encode()
+    line = json.dumps(
+        {"key": "b.jpg", "outcome": "done", "run": "1", "source": SOURCE, "outputs": {}}
+    ).encode()
     for cut in range(1, len(line)):
         path.write_bytes(whole + line[:cut])
         with Ledger(tmp_path, SETTINGS) as ledger:
@@ -75,7 +77,9 @@ def test_a_line_torn_at_any_place_loses_itself_only(tmp_path: Path) -> None:
             assert ledger.is_done("c.jpg", SOURCE)
 
 
-@pytest.mark.parametrize("key", ["a b.jpg", "line\nbreak.jpg", "\udcff\udcfe.jpg", "日本.jpg", '"quoted".jpg'])
+@pytest.mark.parametrize(
+    "key", ["a b.jpg", "line\nbreak.jpg", "\udcff\udcfe.jpg", "日本.jpg", '"quoted".jpg']
+)
 def test_any_name_is_kept(tmp_path: Path, key: str) -> None:
     record(tmp_path, key)
     with Ledger(tmp_path, SETTINGS) as ledger:
@@ -114,5 +118,8 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="choose another --output"), Ledger(tmp_path / "file" / "out", SETTINGS):
+    with (
+        pytest.raises(OutputError, match="choose another --output"),
+        Ledger(tmp_path / "file" / "out", SETTINGS),
+    ):
         pass

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx_files import write_mean_network
 
 from cortexia_video import (
     DepthMap,
@@ -24,7 +25,6 @@ from cortexia_video import (
 )
 from cortexia_video.depth_map import KINDS
 from cortexia_video.models.table import load_model
-from onnx_files import write_mean_network
 
 FULL = {"kind": "disparity", "short_side": "64", "multiple_of": "32", "normalize": "unit"}
 
@@ -126,7 +126,8 @@ def test_an_onnx_file_gives_its_numbers(tmp_path: Path, shape: list[int | str], 
 
 
 @pytest.mark.parametrize(
-    ("normalize", "expected"), [("unit", 0.6), ("signed", 0.2), ("imagenet", np.mean([0.5022, 0.6429, 0.8622]))]
+    ("normalize", "expected"),
+    [("unit", 0.6), ("signed", 0.2), ("imagenet", np.mean([0.5022, 0.6429, 0.8622]))],
 )
 def test_normalisation_can_be_given(tmp_path: Path, normalize: str, expected: float) -> None:
     path = write_mean_network(tmp_path / "m.onnx")

@@ -48,7 +48,9 @@ def test_half_a_file_is_never_in_place(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.ESTALE])
-def test_a_disk_that_takes_no_more_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+def test_a_disk_that_takes_no_more_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
     def refuse(descriptor: int, data: memoryview) -> int:
         raise OSError(code, os.strerror(code))
 

@@ -30,7 +30,9 @@ def test_a_folder_gives_its_pictures_in_order(tmp_path: Path, make_picture: Make
     assert keys(tmp_path, recursive=True) == ["a.jpg", "a.tif", "b.png", "q.AVIF", "sub/c.webp", "z.bmp"]
 
 
-def test_pictures_are_known_by_content_too_and_other_files_are_not_inputs(tmp_path: Path, make_picture: Make) -> None:
+def test_pictures_are_known_by_content_too_and_other_files_are_not_inputs(
+    tmp_path: Path, make_picture: Make
+) -> None:
     make_picture(tmp_path / "a.jpg").rename(tmp_path / "no-suffix")
     make_picture(tmp_path / "a.png").rename(tmp_path / "upload.dat")
     (tmp_path / "notes.md").write_text("not a picture")

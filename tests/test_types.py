@@ -8,7 +8,9 @@ import pytest
 from cortexia_video import DecodeError, DepthMap, Failure, Frame
 
 
-@pytest.mark.parametrize("image", [np.zeros((4, 5), np.uint8), np.zeros((4, 5, 4), np.uint8), np.zeros((4, 5, 3))])
+@pytest.mark.parametrize(
+    "image", [np.zeros((4, 5), np.uint8), np.zeros((4, 5, 4), np.uint8), np.zeros((4, 5, 3))]
+)
 def test_frame_takes_uint8_rgb_only(image: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"frame 'a.jpg': image must be uint8 \(H, W, 3\) RGB, not"):
         Frame("a.jpg", image)
@@ -28,8 +30,10 @@ def test_depth_map_takes_float32_of_a_known_kind_only() -> None:
 
 def test_only_disparity_is_larger_when_nearer() -> None:
     values = np.zeros((2, 2), np.float32)
-    nearer = {kind: DepthMap(values, kind).larger_is_nearer for kind in
-              ("metric", "scale_invariant", "affine_invariant", "disparity")}
+    nearer = {
+        kind: DepthMap(values, kind).larger_is_nearer
+        for kind in ("metric", "scale_invariant", "affine_invariant", "disparity")
+    }
     assert nearer == {"metric": False, "scale_invariant": False, "affine_invariant": False, "disparity": True}
 
 

@@ -1,0 +1,55 @@
+# Two commands on a fresh machine: `make demo` and `make test`. `make check` says yes before a commit.
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0 # for the tests of scenes and training; any torch >= 2.6 does
+BIN := $(VENV)/bin
+MOBILENET ?= ../shared/data/models/mobilenet_v2/tf2_mobilenet_v2_1.0_224_ptq.tflite
+
+.PHONY: demo test check lint wheel compact clean
+
+demo: $(VENV)/core
+	$(BIN)/cortexia estimate examples --output demo --preview
+	$(BIN)/python examples/contact_sheet.py examples demo demo/contact_sheet.jpg
+
+test: $(VENV)/test
+	$(BIN)/python -m pytest
+
+check: lint test wheel
+
+lint: $(VENV)/check
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+# A wheel, installed alone: it must work and stay small.
+wheel: $(VENV)/check
+	rm -rf build dist
+	$(BIN)/python -m build --wheel --outdir dist
+	$(PYTHON) -m venv build/clean
+	build/clean/bin/pip install --quiet dist/*.whl
+	cd build && clean/bin/cortexia models
+	cd build && clean/bin/cortexia estimate ../examples --output depth
+	build/clean/bin/pip uninstall --quiet --yes pip setuptools
+	test $$(du -sm build/clean | cut -f1) -lt 200
+
+# The built-in network, from nothing: renders its scenes, trains, exports, measures. About 40 minutes of two cores.
+compact: $(VENV)/test
+	$(BIN)/python -m cortexia_video.training --encoder $(MOBILENET) --work runs/compact --output runs/compact/compact.onnx
+
+clean:
+	rm -rf $(VENV) build dist demo
+
+$(VENV)/core: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/test: $(VENV)/core
+	$(BIN)/pip install --quiet $(TORCH)
+	$(BIN)/pip install --quiet --editable '.[train,test]'
+	touch $@
+
+$(VENV)/check: $(VENV)/test
+	$(BIN)/pip install --quiet --editable '.[check]'
+	touch $@

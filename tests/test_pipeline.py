@@ -1,0 +1,273 @@
+"""The job: every input one outcome, a second run only what is missing, one bad picture one failure."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cortexia_video import (
+    DepthEstimator,
+    Failure,
+    InputError,
+    OutputError,
+    OutputLostError,
+    Report,
+    SyntheticModel,
+    estimate,
+    read_ledger,
+)
+from cortexia_video.byte_budget import ByteBudget
+
+Make = Callable[..., Path]
+SIZES = [(48, 64), (64, 48), (50, 200), (48, 64), (9, 9), (48, 64)]
+
+
+def counts(report: Report) -> tuple[int, int, int, int]:
+    assert report.found == report.done + report.skipped + report.failed
+    return report.found, report.done, report.skipped, report.failed
+
+
+@pytest.fixture
+def photos(tmp_path: Path, make_picture: Make) -> Path:
+    for index, size in enumerate(SIZES):
+        make_picture(tmp_path / "photos" / f"{index}.jpg", size, seed=index)
+    return tmp_path / "photos"
+
+
+def run(photos: Path, **options: object) -> Report:
+    return estimate(photos, photos.parent / "out", **{"model": "synthetic", **options})
+
+
+def test_every_picture_gets_depth_of_its_own_size(photos: Path) -> None:
+    assert counts(run(photos, batch_size=2)) == (6, 6, 0, 0)
+    for index, size in enumerate(SIZES):
+        depth = np.load(photos.parent / "out" / f"{index}.jpg.npy")
+        assert (depth.dtype, depth.shape) == (np.float32, size)
+
+
+def test_the_depth_is_that_of_the_upright_picture(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by a quarter clockwise to be upright
+    Image.new("RGB", (64, 32), "grey").save(tmp_path / "photos/a.jpg", exif=exif)
+    run(tmp_path / "photos")
+    assert np.load(tmp_path / "out/a.jpg.npy").shape == (64, 32)
+
+
+def test_the_ledger_says_what_became_of_every_input(photos: Path) -> None:
+    (photos / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
+    run(photos)
+    lines = list(read_ledger(photos.parent / "out"))
+    outcomes = {line["key"]: line["outcome"] for line in lines if "key" in line}
+    assert outcomes == {"broken.png": "failed"} | {f"{index}.jpg": "done" for index in range(6)}
+    assert lines[0]["settings"]["model"] == "synthetic"
+    assert (lines[-1]["found"], lines[-1]["done"], lines[-1]["failed"]) == (7, 6, 1)
+    (done,) = (line for line in lines if line.get("key") == "0.jpg")
+    assert done["outputs"] == {"0.jpg.npy": 48 * 64 * 4 + 128}
+    assert (done["height"], done["width"], done["kind"]) == (48, 64, "disparity")
+
+
+def test_a_second_run_does_only_what_is_missing_or_changed(photos: Path, make_picture: Make) -> None:
+    run(photos)
+    out = photos.parent / "out"
+    before = {path.name: path.stat().st_mtime_ns for path in out.glob("*.npy")}
+    assert counts(run(photos)) == (6, 0, 6, 0)
+    (out / "1.jpg.npy").unlink()
+    make_picture(photos / "2.jpg", (70, 70), seed=99)
+    make_picture(photos / "new.jpg")
+    assert counts(run(photos)) == (7, 3, 4, 0)
+    changed = {path.name for path in out.glob("*.npy") if before.get(path.name) != path.stat().st_mtime_ns}
+    assert changed == {"1.jpg.npy", "2.jpg.npy", "new.jpg.npy"}
+    assert np.load(out / "2.jpg.npy").shape == (70, 70)
+
+
+def test_what_failed_is_tried_again(photos: Path, make_picture: Make) -> None:
+    (photos / "late.jpg").write_bytes(b"")
+    assert counts(run(photos)) == (7, 6, 0, 1)
+    assert counts(run(photos)) == (7, 0, 6, 1)
+    make_picture(photos / "late.jpg")
+    assert counts(run(photos)) == (7, 1, 6, 0)
+
+
+@pytest.mark.parametrize(
+    "options", [{"format": "png"}, {"preview": True}, {"model": "compact"}, {"kind": "metric"}]
+)
+def test_other_settings_are_not_taken_for_done(photos: Path, options: dict) -> None:
+    run(photos)
+    assert counts(run(photos, **options)) == (6, 6, 0, 0)
+    assert counts(run(photos, **options)) == (6, 0, 6, 0)
+
+
+def test_overwrite_redoes_everything(photos: Path) -> None:
+    run(photos)
+    assert counts(run(photos, overwrite=True)) == (6, 6, 0, 0)
+
+
+def test_a_file_of_somebody_elses_is_not_replaced(photos: Path) -> None:
+    out = photos.parent / "out"
+    out.mkdir()
+    (out / "3.jpg.npy").write_bytes(b"mine")
+    for _ in range(2):
+        report = run(photos)
+        assert report.failed == 1
+        assert "--overwrite replaces it" in report.failures[0].reason
+        assert (out / "3.jpg.npy").read_bytes() == b"mine"
+    assert run(photos, overwrite=True).failed == 0
+
+
+def test_the_output_may_be_the_input_folder(photos: Path) -> None:
+    for format in ("npy", "png", "png"):
+        report = estimate(photos, photos, model="synthetic", format=format, preview=True)
+        assert report.found == 6
+    assert report.skipped == 6
+
+
+def test_a_bad_picture_is_one_failure_with_a_reason(photos: Path) -> None:
+    good = (photos / "0.jpg").read_bytes()
+    (photos / "cut.jpg").write_bytes(good[: len(good) // 2])
+    (photos / "empty.jpg").write_bytes(b"")
+    (photos / "text.jpg").write_text("dear diary")
+    (photos / "gone.jpg").symlink_to(photos / "not-there")
+    report = run(photos)
+    assert counts(report) == (10, 6, 0, 4)
+    assert {failure.key: failure.stage for failure in report.failures} == {
+        "cut.jpg": "decode",
+        "empty.jpg": "decode",
+        "text.jpg": "decode",
+        "gone.jpg": "find",
+    }
+
+
+def test_too_large_a_picture_is_refused(photos: Path) -> None:
+    report = run(photos, max_megapixels=0.005)
+    assert {failure.key for failure in report.failures} == {"2.jpg"}
+    assert "200 x 50" in report.failures[0].reason
+
+
+class Nan(SyntheticModel):
+    def infer(self, batch: np.ndarray) -> np.ndarray:
+        output = super().infer(batch)
+        output[0] = np.nan
+        return output
+
+
+def test_nan_from_the_model_is_a_failure_not_a_file(photos: Path) -> None:
+    report = run(photos, model=DepthEstimator(Nan(), batch_size=1))
+    assert counts(report) == (6, 0, 0, 6)
+    assert not list((photos.parent / "out").glob("*.npy"))
+
+
+def test_an_output_that_cannot_be_placed_costs_itself(photos: Path) -> None:
+    (photos.parent / "out/3.jpg.npy").mkdir(parents=True)
+    report = run(photos, overwrite=True)
+    assert counts(report) == (6, 5, 0, 1)
+    assert (report.failures[0].key, report.failures[0].stage) == ("3.jpg", "write")
+
+
+def test_a_full_disk_ends_the_run_and_a_later_one_goes_on(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, left = os.write, [3]
+
+    def write(descriptor: int, data: memoryview) -> int:
+        if len(data) > 2000:
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return whole(descriptor, data)
+
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(OutputLostError, match="No space left on device; what is done is kept"):
+        run(photos, workers=1)
+    monkeypatch.undo()
+    out = photos.parent / "out"
+    done = len(list(out.glob("*.npy")))
+    assert 0 < done < 6
+    assert counts(run(photos)) == (6, 6 - done, done, 0)
+    assert not (out / ".partial").exists()
+
+
+def test_nothing_is_made_where_there_is_nothing_to_do(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/notes.txt").write_text("none here")
+    with pytest.raises(
+        InputError, match="no pictures in .*photos; folders inside are looked into with --recursive"
+    ):
+        run(tmp_path / "photos")
+    with pytest.raises(InputError, match="no such file or folder"):
+        run(tmp_path / "gone")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_place_that_cannot_be_written_is_refused_first(photos: Path) -> None:
+    (photos.parent / "out").touch()
+    with pytest.raises(OutputError, match="cannot write"):
+        run(photos)
+
+
+def test_stopping_leaves_whole_files_and_a_run_that_can_go_on(photos: Path) -> None:
+    stop = threading.Event()
+
+    def listen(report: Report, failure: Failure | None) -> None:
+        stop.set()
+
+    report = run(photos, batch_size=1, workers=1, stop=stop, on_outcome=listen)
+    assert report.interrupted
+    assert 1 <= report.done < 6
+    assert counts(run(photos)) == (6, 6 - report.done, report.done, 0)
+
+
+def test_many_failures_are_all_in_the_ledger_and_some_in_the_report(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for index in range(1100):
+        (tmp_path / "photos" / f"{index}.jpg").touch()
+    report = run(tmp_path / "photos")
+    assert (report.failed, len(report.failures)) == (1100, 1000)
+    assert sum(line.get("outcome") == "failed" for line in read_ledger(tmp_path / "out")) == 1100
+
+
+def test_all_of_the_robustness_folder_goes_through_one_run(shared_data: Path, tmp_path: Path) -> None:
+    files = sorted(path for path in (shared_data / "robustness").rglob("*") if path.is_file())
+    listed = tmp_path / "all.txt"
+    listed.write_text("\n".join(map(str, files)))
+    report = estimate(listed, tmp_path / "out", model="compact", preview=True)
+    found, done, _, failed = counts(report)
+    assert found == len(files)
+    assert done >= 93 + 162 + 13
+    for line in read_ledger(tmp_path / "out"):
+        if line.get("outcome") == "done":
+            (name,) = (name for name in line["outputs"] if name.endswith(".npy"))
+            depth = np.load(tmp_path / "out" / name)
+            assert depth.shape == (line["height"], line["width"])
+            assert np.isfinite(depth).all()
+    assert all(failure.stage == "decode" and 8 < len(failure.reason) < 200 for failure in report.failures)
+    assert failed == len(report.failures)
+
+
+def test_the_byte_budget_lets_the_large_run_alone() -> None:
+    budget, together, most = ByteBudget(100), [], []
+
+    def work(count: int) -> None:
+        with budget.hold(count):
+            together.append(count)
+            most.append(sum(together))
+            time.sleep(0.002)
+            together.remove(count)
+
+    threads = [
+        threading.Thread(target=work, args=(count,)) for count in [40, 40, 500, 60, 30, 100, 20, 500] * 4
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert not together and len(most) == len(threads)
+    assert all(total <= 100 or total == 500 for total in most)
