@@ -1,7 +1,7 @@
 """The training loop: a fixed number of steps, an average of the weights, and checkpoints that resume exactly.
 
 Every step's data come from a generator seeded by the recipe and the step, so nothing but weights, optimiser
-and step has to be saved. The result is the average after the last step; no checkpoint is ever picked by a score.
+and step has to be saved. The result is the average after the last step; no checkpoint is picked by a score.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Encoder: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018 (table 2, width
 1.0), up to stride 32. Stride-2 convolutions pad right and bottom only, as TensorFlow's SAME does on even
-sizes, so that weights trained there fit. Decoder: a top-down pyramid that adds one lateral connection per stride.
+sizes, so that weights trained there fit. Decoder: a top-down pyramid with one lateral connection per stride.
 """
 
 from __future__ import annotations

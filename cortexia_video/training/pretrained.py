@@ -40,7 +40,7 @@ def load_mobilenet(encoder: Encoder, path: Path) -> None:
 
 
 def read_convolutions(path: Path) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Read float32 weights (outputs, inputs per group, kernel, kernel) and biases (outputs,) in file order."""
+    """Read float32 weights (outputs, inputs per group, kernel, kernel) and biases (outputs,), in order."""
     try:
         import tflite  # type: ignore[import-untyped,unused-ignore]
     except ImportError as error:
