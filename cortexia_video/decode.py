@@ -122,6 +122,8 @@ class _TiffReader(TiffImagePlugin.TiffImageFile):
 
     def strip_bytes(self) -> float:
         """Bytes of one decompressed strip, for each pixel of the whole picture: libtiff buffers a strip."""
+        if _TILE_WIDTH in self.tag_v2:
+            return 0.0
         height = self._tile_size[1]
         rows = min(self.tag_v2.get(_ROWS_PER_STRIP, height), height)
         return float(sum(self.tag_v2.get(_BITS_PER_SAMPLE, (1,)))) / 8.0 * rows / height
@@ -196,13 +198,13 @@ def _check_size(picture: Image.Image, max_megapixels: float) -> None:
 # Peak bytes a pixel beyond the file itself, reader and result together: measured at 20 to 200 megapixels.
 _PEAK_BYTES = {"JPEG": 9.0, "PNG": 7.1, "BMP": 7.1, "TIFF": 7.1, "WEBP": 16.0, "AVIF": 20.0, "JPEG2000": 20.0}
 _PEAK_BYTES_OTHER = 12.0
-_ALLOWED_BYTES = 10.0
+_ALLOWED_BYTES = 10.2  # 2 GiB less 100 MB for Python and numpy, at 200 megapixels
 _DEFAULT_MEGAPIXELS = 200.0
-_ROWS_PER_STRIP = 278
+_ROWS_PER_STRIP, _TILE_WIDTH = 278, 322
 
 
 def _check_memory(picture: Image.Image, data: bytes, max_megapixels: float) -> None:
-    """Refuse what would take over 10 bytes for each pixel of the limit (2 GB for 200 megapixels or fewer)."""
+    """Refuse what would take over 10.2 bytes for each pixel of the limit (2 GB for 200 megapixels or fewer)."""
     width, height = picture.size
     needed_mb = len(data) / 1e6 + _peak_bytes(picture) * width * height / 1e6
     if needed_mb > _ALLOWED_BYTES * max(max_megapixels, _DEFAULT_MEGAPIXELS):
