@@ -1,0 +1,65 @@
+"""The shape of the package: what it offers, and which way its imports go."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import cortexia_video
+
+PACKAGE = Path(cortexia_video.__file__).parent
+LAYERS = [
+    ["errors", "frame", "depth_map"],
+    ["camera", "decode", "resampling", "visualization", "batching", "byte_budget", "formats", "models"],
+    ["scenes", "evaluation"],
+    ["depth_estimation", "sinks", "ledger"],
+    ["sources", "training"],
+    ["pipeline"],
+    ["cli"],
+    ["__init__", "__main__"],
+]
+TORCH_ROOMS = {"scenes", "training", "models"}
+
+
+def imported(path: Path) -> set[str]:
+    """Give the modules that a file names in its imports."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module}
+    return names
+
+
+def room(path: Path) -> str:
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def test_every_file_has_a_room_and_imports_go_down_only() -> None:
+    level = {name: index for index, names in enumerate(LAYERS) for name in names}
+    for path in PACKAGE.rglob("*.py"):
+        assert room(path) in level, f"{path} is in no layer"
+        for name in imported(path):
+            parts = name.split(".")
+            if parts[0] == "cortexia_video" and len(parts) > 1:
+                assert level[parts[1]] <= level[room(path)], f"{path} imports {name} from above"
+
+
+def test_torch_stays_in_its_rooms() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        if room(path) not in TORCH_ROOMS:
+            assert not any(name.split(".")[0] in ("torch", "tflite", "onnx") for name in imported(path)), path
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(cortexia_video.__all__) == cortexia_video.__all__
+    for name in cortexia_video.__all__:
+        assert (getattr(cortexia_video, name).__doc__ or "").strip(), f"{name} says nothing of itself"
+    assert cortexia_video.__all__ == [
+        "CortexiaError", "DecodeError", "DepthEstimator", "DepthMap", "DepthModel", "Failure", "Frame", "InputError",
+        "MissingExtraError", "ModelError", "ModelInfo", "ModelLoadError", "ModelOutputError", "OutputError",
+        "OutputExistsError", "OutputLostError", "Report", "SyntheticModel", "UnknownModelError", "collage",
+        "colored_depthmap", "decode", "estimate", "list_models", "load_estimator", "merge_into_row", "read_ledger",
+    ]  # fmt: skip

@@ -1,0 +1,62 @@
+"""The documents say what is so: their snippets run, and the README stays short."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+INSTALLING = ("git ", "python3 -m venv", "pip ", ".venv/bin/pip", "make ", "cd ", "source ")
+
+
+def snippets(language: str) -> list[str]:
+    texts = [document.read_text() for document in DOCUMENTS]
+    return [found for text in texts for found in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)]
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
+    """Give a folder as the README supposes it: pictures in `photos`, the scripts in `scripts`."""
+    for index in range(3):
+        make_picture(tmp_path / "photos" / f"{index}.jpg", seed=index)
+    make_picture(tmp_path / "photos/trip/a.jpg")
+    (tmp_path / "list.txt").write_text("photos/0.jpg\n")
+    (tmp_path / "scripts").symlink_to(ROOT / "scripts")
+    return tmp_path
+
+
+def run(command: str, folder: Path) -> None:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    subprocess.run(command, shell=True, cwd=folder, check=True, env=environment, timeout=120)
+
+
+def test_the_commands_in_the_documents_run(workplace: Path) -> None:
+    lines = [line.split("  #")[0] for snippet in snippets("bash") for line in snippet.splitlines()]
+    commands = [line for line in lines if line.strip() and not line.startswith((*INSTALLING, "#"))]
+    runnable = [line for line in commands if "-m cortexia_video." not in line and "benchmarks/" not in line]
+    assert len(runnable) >= 6
+    for command in runnable:
+        run(command, workplace)
+
+
+@pytest.mark.parametrize("index", range(len(snippets("python"))))
+def test_the_python_in_the_documents_runs(workplace: Path, index: int) -> None:
+    (workplace / "snippet.py").write_text(snippets("python")[index])
+    run("python snippet.py", workplace)
+
+
+def test_what_the_documents_link_to_is_there() -> None:
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+            assert target.startswith("http") or (document.parent / target).exists(), f"{document}: {target}"
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) < 150
