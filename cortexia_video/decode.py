@@ -204,7 +204,7 @@ _ROWS_PER_STRIP, _TILE_WIDTH = 278, 322
 
 
 def _check_memory(picture: Image.Image, data: bytes, max_megapixels: float) -> None:
-    """Refuse what would take over 10.2 bytes for each pixel of the limit (2 GB for 200 megapixels or fewer)."""
+    """Refuse what would take over 10.2 bytes a pixel of the limit (2 GB for 200 megapixels or fewer)."""
     width, height = picture.size
     needed_mb = len(data) / 1e6 + _peak_bytes(picture) * width * height / 1e6
     if needed_mb > _ALLOWED_BYTES * max(max_megapixels, _DEFAULT_MEGAPIXELS):
