@@ -30,7 +30,8 @@ from cortexia_video.sources.files import Found, PictureFile, find_pictures
 
 MEMORY = 1 << 30  # bytes of pictures and depth maps in work at once, over all workers
 _DECODE_BYTES = 9  # a pixel, at the worst moment of decoding and resizing
-_WRITE_BYTES = 10  # a pixel, at the worst moment of enlarging and encoding
+_LARGEST_FILE = 10**9  # bytes; it is read whole
+_WRITE_BYTES = 6  # a pixel, at the worst moment of enlarging and encoding
 _FAILURES_KEPT = 1000  # in the report; the ledger has them all
 
 
@@ -184,9 +185,9 @@ class _Job:
     def _prepare(self, item: PictureFile) -> Prepared | Failure:
         """On a worker: read, decode and preprocess one picture."""
         try:
-            data = Path(item.path).read_bytes()
+            data = _read(item)
             header = read_header(data)
-            with self._budget.hold(header.height * header.width * _DECODE_BYTES):
+            with self._budget.hold(len(data) + header.height * header.width * _DECODE_BYTES):
                 return self.estimator.prepare(decode(data, item.key, max_megapixels=self.max_megapixels))
         except DecodeError as error:
             return Failure(item.key, "decode", error)
@@ -237,6 +238,12 @@ class _Job:
         if len(self.report.failures) < _FAILURES_KEPT:
             self.report.failures.append(failure)
         self.on_outcome(self.report, failure)
+
+
+def _read(item: PictureFile) -> bytes:
+    if item.source[0] > _LARGEST_FILE:
+        raise DecodeError(f"too large: the file has {item.source[0] / 1e9:.1f} GB, the limit is 1")
+    return Path(item.path).read_bytes()
 
 
 def _require_some(

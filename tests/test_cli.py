@@ -196,6 +196,13 @@ def test_a_full_disk_is_one_line_and_what_is_done_is_kept(
     assert kept and all(np.load(path).ndim == 2 for path in kept)
 
 
+def test_a_read_only_place_is_refused_before_anything(photos: Path, small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    ran = cortexia("estimate", photos, "--output", small_disk / "out")
+    assert ran.returncode == 2
+    assert "Read-only file system; choose another --output" in ran.stderr
+
+
 def test_models_says_licence_and_kind() -> None:
     ran = cortexia("models")
     rows = {line.split("\t")[0]: line.split("\t") for line in ran.stdout.splitlines()}

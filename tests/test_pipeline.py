@@ -146,6 +146,27 @@ def test_a_bad_picture_is_one_failure_with_a_reason(photos: Path) -> None:
     }
 
 
+def test_an_unreadable_file_is_one_failure(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Path.read_bytes
+
+    def read(path: Path) -> bytes:
+        if path.name == "3.jpg":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return whole(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    report = run(photos)
+    assert counts(report) == (6, 5, 0, 1)
+    assert report.failures[0].reason == "cannot be read: Permission denied"
+
+
+def test_too_large_a_file_is_not_read(photos: Path) -> None:
+    with (photos / "huge.tif").open("wb") as file:
+        file.truncate(10**10)  # a hole: takes no room
+    report = run(photos)
+    assert report.failures[0].reason == "too large: the file has 10.0 GB, the limit is 1"
+
+
 def test_too_large_a_picture_is_refused(photos: Path) -> None:
     report = run(photos, max_megapixels=0.005)
     assert {failure.key for failure in report.failures} == {"2.jpg"}

@@ -113,6 +113,14 @@ def test_links_that_lead_nowhere_are_answered_for(tmp_path: Path) -> None:
     assert set(failures(tmp_path)) == {"self.jpg", "gone.jpg"}
 
 
+def test_what_is_no_file_is_answered_for_and_not_waited_on(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert failures(tmp_path / "pipe.jpg") == {
+        "pipe.jpg": "not a file that can be read: a folder, pipe or device"
+    }
+    assert keys(tmp_path) == []
+
+
 def test_what_a_run_wrote_is_no_input(tmp_path: Path, make_picture: Make) -> None:
     make_picture(tmp_path / "a.jpg")
     make_picture(tmp_path / "sub/b.png")

@@ -130,6 +130,8 @@ def _stop_on_signals() -> Iterator[threading.Event]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
+            if sys.stderr.isatty():
+                os.write(sys.stderr.fileno(), b"\x1b[?25h\n")  # the bar hides the cursor
             os._exit(INTERRUPTED)
         stop.set()
 

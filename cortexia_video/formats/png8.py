@@ -11,6 +11,7 @@ from PIL import Image, PngImagePlugin
 from cortexia_video.depth_map import DepthMap
 
 MARK = b"cortexia_video depth view"
+_ROWS_AT_ONCE = 64  # a large map must not be in memory twice as float
 
 
 def encode(depth: DepthMap) -> list[bytes | memoryview]:
@@ -29,7 +30,9 @@ def _to_grey(depth: DepthMap) -> NDArray[np.uint8]:
     if not highest > lowest:
         return np.zeros(values.shape, np.uint8)
     start, factor = (highest, -1.0) if depth.larger_is_nearer else (lowest, 1.0)
-    grey = values - np.float32(start)
-    grey *= np.float32(factor * 255 / (highest - lowest))
-    np.rint(grey, out=grey)
-    return np.nan_to_num(grey, copy=False).clip(0, 255).astype(np.uint8)
+    grey = np.empty(values.shape, np.uint8)
+    for top in range(0, len(values), _ROWS_AT_ONCE):
+        part = values[top : top + _ROWS_AT_ONCE] - np.float32(start)
+        part *= np.float32(factor * 255 / (highest - lowest))
+        grey[top : top + _ROWS_AT_ONCE] = np.nan_to_num(np.rint(part, out=part), copy=False).clip(0, 255)
+    return grey

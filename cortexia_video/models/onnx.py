@@ -55,7 +55,7 @@ class OnnxModel:
         normalize: str | None = None,
     ) -> None:
         self.path = Path(path)
-        self.name = name or f"onnx:{self.path}"
+        self.name = name or f"onnx:{self.path.name}"
         self.weights_digest = _digest(self.path)
         self._session, self.device = _open(self.path, device)
         self._metadata = dict(self._session.get_modelmeta().custom_metadata_map)
@@ -163,7 +163,7 @@ def load_compact(name: str, *, device: str = "auto") -> OnnxModel:
 
 def load_onnx(name: str, *, device: str = "auto", **options: Any) -> OnnxModel:
     """Load `onnx:FILE`; options are those of `OnnxModel`."""
-    return OnnxModel(name.removeprefix("onnx:"), name=name, device=device, **options)
+    return OnnxModel(name.removeprefix("onnx:"), device=device, **options)
 
 
 def _digest(path: Path) -> str:

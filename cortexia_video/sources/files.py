@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -146,8 +147,8 @@ def _stat(key: str, path: str) -> Found:
         status = Path(path).stat()
     except OSError as error:
         return Failure(key, "find", InputError(f"cannot open {printable(path)}: {error.strerror}"))
-    if Path(path).is_dir():
-        return Failure(key, "find", InputError("a folder, where a list must name files"))
+    if not stat.S_ISREG(status.st_mode):
+        return Failure(key, "find", InputError("not a file that can be read: a folder, pipe or device"))
     return PictureFile(key, path, (status.st_size, status.st_mtime_ns))
 
 
