@@ -120,9 +120,14 @@ def _hit_primitive(solids: Solids, number: int, origin: Tensor, direction: Tenso
 
 def _cross_box(start: Tensor, ray: Tensor) -> tuple[Tensor, Tensor]:
     """Cross the cube [-1, 1]^3 by slabs (Kay and Kajiya, SIGGRAPH 1986)."""
-    inverse = ray.reciprocal()
+    inverse = _inverse(ray)
     middle, reach = -start * inverse, inverse.abs()
     return (middle - reach).amax(0), (middle + reach).amin(0)
+
+
+def _inverse(component: Tensor) -> Tensor:
+    """Divide 1 by it; a ray along a slab has 0 there, and 0 * inf would be no number."""
+    return torch.where(component == 0, 1e-12, component).reciprocal()
 
 
 def _cross_sphere(start: Tensor, ray: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,7 +141,7 @@ def _cross_cylinder(start: Tensor, ray: Tensor) -> tuple[Tensor, Tensor]:
     side_in, side_out = _cross_quadric(
         x * x + z * z + 1e-12, x * from_x + z * from_z, from_x * from_x + from_z * from_z - 1
     )
-    inverse = ray[1].reciprocal()
+    inverse = _inverse(ray[1])
     middle, reach = -start[1] * inverse, inverse.abs()
     return torch.maximum(side_in, middle - reach), torch.minimum(side_out, middle + reach)
 

@@ -1,0 +1,273 @@
+"""Scenes are exact, reproducible and varied."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from cortexia_video.scenes import LAYOUTS, render_scene, render_scenes  # noqa: E402
+from cortexia_video.scenes.description import (  # noqa: E402
+    Camera,
+    Lamp,
+    Material,
+    Scene,
+    Shape,
+    Shell,
+    Sky,
+    rotation,
+)
+from cortexia_video.scenes.layouts import build_scene, is_worth_showing  # noqa: E402
+from cortexia_video.scenes.noise import SIDE, periodic_noise  # noqa: E402
+from cortexia_video.scenes.ray_casting import cast_view, is_blocked, solids_of, view_of  # noqa: E402
+from cortexia_video.scenes.rendering import photograph_scene  # noqa: E402
+from cortexia_video.scenes.shading import shade  # noqa: E402
+from cortexia_video.scenes.textures import MIP_SIDES, PAINTERS, TEXELS, mip_chain, paint_texture  # noqa: E402
+
+PLAIN = Material("plain", 0, 1.0, (0.0, 0.0), False, np.ones(3))
+HEIGHT, WIDTH = 48, 64
+
+
+def make_scene(yaw: float = 0.0, pitch: float = 0.0) -> Scene:
+    """An empty room of 20 m, its middle at the origin, seen from there with a lens of 60 degrees."""
+    shell = Shell(np.zeros(3), np.full(3, 10.0), (PLAIN,) * 6)
+    camera = Camera(np.zeros(3), yaw, pitch, 0.0, math.radians(60))
+    scene = Scene(np.random.default_rng(0), shell, camera)
+    scene.lights.append(Lamp(np.array([1.0, 2.0, -1.0]), np.ones(3)))
+    return scene
+
+
+def depth_of(scene: Scene) -> np.ndarray:
+    view = view_of(scene.camera, HEIGHT, WIDTH)
+    return cast_view(scene, solids_of(scene), view).distance.view(HEIGHT, WIDTH).numpy()
+
+
+def pixel_rays() -> tuple[np.ndarray, np.ndarray]:
+    """x and y of every pixel's ray in camera axes (y up) at depth 1, worked out apart from the renderer."""
+    f_px = WIDTH / 2 / math.tan(math.radians(30))
+    columns, rows = np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)
+    return (columns - WIDTH / 2) / f_px, -(rows - HEIGHT / 2) / f_px
+
+
+def test_depth_of_a_wall_is_z_not_distance_along_the_ray():
+    assert depth_of(make_scene()) == pytest.approx(np.full((HEIGHT, WIDTH), 10.0), rel=1e-6)
+
+
+def test_depth_of_a_slanted_wall_is_a_plane_in_disparity():
+    yaw = 0.3
+    x, _ = pixel_rays()
+    expected = 10 / (math.cos(yaw) - x * math.sin(yaw))
+    depth = depth_of(make_scene(yaw=yaw))
+    ahead = expected * (x * math.cos(yaw) + math.sin(yaw)) < 10  # where that wall ends, the next begins
+    assert ahead.mean() > 0.8
+    assert depth[ahead] == pytest.approx(expected[ahead], rel=1e-5)
+
+
+def test_depth_of_a_floor_follows_the_row():
+    scene = make_scene(pitch=-0.4)
+    _, y = pixel_rays()
+    down = -(y * math.cos(0.4) - math.sin(0.4))
+    expected = 10 / down
+    on_floor = (down > 0) & (expected * (math.cos(0.4) + y * math.sin(0.4)) < 10)
+    depth = depth_of(scene)
+    assert on_floor.any()
+    assert depth[on_floor] == pytest.approx(expected[on_floor], rel=1e-5)
+
+
+def test_depth_of_a_sphere_solves_its_equation():
+    scene = make_scene()
+    centre, radius = np.array([0.3, -0.2, 4.0]), 1.2
+    scene.add(Shape.ELLIPSOID, centre, (radius,) * 3, PLAIN)
+    x, y = pixel_rays()
+    rays = np.stack([x, y, np.ones_like(x)], -1)
+    a, half_b, c = (rays**2).sum(-1), rays @ centre, centre @ centre - radius**2
+    discriminant = half_b**2 - a * c
+    inside = discriminant > 1e-3
+    expected = np.where(inside, (half_b - np.sqrt(np.abs(discriminant))) / a, 10.0)
+    sure = np.abs(discriminant) > 1e-3
+    assert inside.sum() > 100
+    assert depth_of(scene)[sure] == pytest.approx(expected[sure], rel=1e-4)
+
+
+def test_depth_of_a_turned_box_is_that_of_its_nearest_plane():
+    scene = make_scene()
+    centre, half, turn = np.array([-0.4, 0.2, 5.0]), np.array([0.8, 0.5, 0.6]), rotation(0.6, 0.3, -0.2)
+    scene.add(Shape.BOX, centre, half, PLAIN, turn)
+    x, y = pixel_rays()
+    rays = np.stack([x, y, np.ones_like(x)], -1)
+    expected = np.full(x.shape, 10.0)
+    for axis in range(3):
+        for sign in (-1, 1):
+            normal = sign * turn[:, axis]
+            t = (normal @ centre + half[axis]) / (rays @ normal)
+            local = (rays * t[..., None] - centre) @ turn
+            on_face = (np.abs(local) <= half + 1e-9).all(-1) & (t > 0)
+            expected = np.where(on_face, np.minimum(expected, t), expected)
+    differs = np.abs(depth_of(scene) - expected) > 1e-3
+    assert (expected < 10).sum() > 100
+    assert differs.sum() <= 2  # rays that graze an edge
+
+
+def test_depth_of_a_cylinder_seen_from_the_side_and_from_above():
+    scene = make_scene()
+    scene.add(Shape.CYLINDER, (0, 0, 4), (1, 0.5, 1), PLAIN)
+    x, y = pixel_rays()
+    middle = np.abs(x) < 0.02
+    level = middle & (np.abs(y) < 0.1)
+    expected = (4 - np.sqrt(1 - 15 * x[level] ** 2)) / (1 + x[level] ** 2)
+    assert depth_of(scene)[level] == pytest.approx(expected, rel=1e-5)
+    from_above = make_scene(pitch=-math.pi / 2 + 1e-6)
+    from_above.add(Shape.CYLINDER, (0, -4, 0), (1, 0.5, 1), PLAIN)
+    assert depth_of(from_above)[HEIGHT // 2, WIDTH // 2] == pytest.approx(3.5, rel=1e-4)
+
+
+def test_windows_of_primitives_lose_nothing():
+    """Casting only where corners project gives what casting everywhere gives."""
+    for seed in range(3):
+        _, scene = build_scene(seed)
+        solids, view = solids_of(scene), view_of(scene.camera, HEIGHT, WIDTH)
+        hits = cast_view(scene, solids, view)
+        assert (hits.surface >= 6).any()
+        nearer = is_blocked(solids, view.position, view.direction * hits.distance * 0.9999, 1.0)
+        assert not nearer.any()
+
+
+def test_one_seed_gives_one_scene_whatever_came_before():
+    first = render_scene(5, 40, 56)
+    list(render_scenes([900, 6], 24, 32))
+    again = render_scene(5, 40, 56)
+    assert np.array_equal(first.image, again.image)
+    assert np.array_equal(first.depth_m, again.depth_m, equal_nan=True)
+
+
+def test_another_process_renders_the_same_bytes():
+    code = (
+        "import hashlib; from cortexia_video.scenes import render_scene; scene = render_scene(5, 40, 56);"
+        "print(hashlib.sha256(scene.image.tobytes() + scene.depth_m.tobytes()).hexdigest())"
+    )
+    hashes = {
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    }
+    assert len(hashes) == 1
+
+
+def test_other_seeds_give_other_scenes():
+    scenes = list(render_scenes(range(4), 24, 32))
+    assert [scene.seed for scene in scenes] == [0, 1, 2, 3]
+    assert len({scene.image.tobytes() for scene in scenes}) == 4
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_renders_a_picture_with_depth(layout):
+    scene = render_scene(11, 32, 48, layout)
+    assert scene.layout == layout
+    assert scene.image.shape == (32, 48, 3) and scene.image.dtype == np.uint8
+    assert scene.depth_m.shape == (32, 48) and scene.depth_m.dtype == np.float32
+    known = np.isfinite(scene.depth_m)
+    assert known.mean() > 0.15
+    assert scene.depth_m[known].min() > 0.05 and scene.depth_m[known].max() <= 500
+    assert scene.image.std() > 4, "a picture shows something"
+    assert not np.isinf(scene.depth_m).any()
+
+
+def test_only_outdoor_scenes_have_sky():
+    assert np.isfinite(render_scene(3, 24, 32, "room").depth_m).all()
+    street = [render_scene(seed, 24, 32, "street").depth_m for seed in range(4)]
+    assert any(np.isnan(depth_m).any() for depth_m in street)
+
+
+def test_a_larger_picture_shows_the_same_scene():
+    small, large = render_scene(8, 30, 40), render_scene(8, 60, 80)
+    assert large.f_px == pytest.approx(2 * small.f_px)
+    averaged = large.depth_m.reshape(30, 2, 40, 2).mean((1, 3))
+    assert np.median(np.abs(averaged - small.depth_m) / small.depth_m) < 0.02
+
+
+def test_intrinsics_project_points_to_their_pixels():
+    scene = render_scene(2, 30, 40)
+    x, y, w = scene.intrinsics @ np.array([0.0, 0.0, 3.0])
+    assert (x / w, y / w) == (20, 15)
+    assert scene.intrinsics[0, 0] == scene.f_px
+
+
+def test_a_scene_too_small_to_render_is_refused():
+    with pytest.raises(ValueError, match="1 x 40"):
+        render_scene(0, 1, 40)
+
+
+def test_a_box_between_point_and_lamp_blocks_and_one_behind_the_lamp_does_not():
+    scene = make_scene()
+    scene.add(Shape.BOX, (0, 5, 0), (1, 0.1, 1), PLAIN)
+    solids = solids_of(scene)
+    points = torch.tensor(
+        [[0.0, 0.0, 0.0], [3.0, 0.0, 0.0], [0.0, 5.2, 0.0]]
+    ).T  # below, beside, above the box
+    to_lamp = torch.tensor([[0.0], [8.0], [0.0]]) - points
+    assert is_blocked(solids, points, to_lamp, 1.0).tolist() == [True, False, False]
+    to_low_lamp = torch.tensor([[0.0], [3.0], [0.0]]) - points[:, :1]
+    assert is_blocked(solids, points[:, :1], to_low_lamp, 1.0).tolist() == [False]
+
+
+def test_shadow_darkens_the_floor():
+    scene = make_scene(pitch=-0.9)
+    scene.lights = [Lamp(np.array([0.0, 8.0, 5.0]), np.full(3, 30.0))]
+    light = floor_light(scene)
+    scene.add(Shape.BOX, (0, 6, 5), (2, 0.1, 2), PLAIN)
+    assert floor_light(scene) < 0.7 * light
+
+
+def floor_light(scene: Scene) -> float:
+    """Mean light of the middle of the picture."""
+    view, solids = view_of(scene.camera, HEIGHT, WIDTH), solids_of(scene)
+    light = shade(scene, solids, view, cast_view(scene, solids, view), torch.Generator().manual_seed(0), 0)
+    return float(light[:, 20:28, 28:36].mean())
+
+
+def test_fog_and_sky_are_painted_where_nothing_is_hit():
+    scene = make_scene()
+    scene.shell = Shell(np.array([0.0, 10, 0]), np.full(3, 10.0), (None, None, PLAIN, None, None, None))
+    scene.camera = Camera(np.array([0.0, 1.5, 0]), 0.0, 0.0, 0.0, math.radians(60))
+    scene.sky = Sky(np.array([0.2, 0.4, 1.0]), np.ones(3), 0.0, 0, 1000.0)
+    rendered = photograph_scene(scene, 1, "test", HEIGHT, WIDTH)
+    upper = rendered.depth_m[: HEIGHT // 3]
+    assert np.isnan(upper).all()
+    assert np.isfinite(rendered.depth_m[-1]).all()
+    red, _, blue = rendered.image[0].mean(0)
+    assert blue > red
+
+
+@pytest.mark.parametrize("kind", sorted(PAINTERS))
+def test_textures_are_albedo_and_depend_on_their_seed(kind):
+    picture = paint_texture(kind, (1, 2, 3))
+    assert picture.shape == (SIDE, SIDE, 3) and picture.dtype == np.float32
+    assert picture.min() >= 0.01 and picture.max() <= 1
+    assert np.array_equal(picture, paint_texture(kind, (1, 2, 3)))
+    assert not np.array_equal(picture, paint_texture(kind, (1, 2, 4)))
+
+
+def test_mip_levels_keep_the_mean():
+    chain = mip_chain(0, "bricks", 0).float()
+    assert chain.shape == (TEXELS, 3)
+    finest, coarsest = chain[: SIDE * SIDE].mean(0), chain[-(MIP_SIDES[-1] ** 2) :].mean(0)
+    assert torch.allclose(finest, coarsest, atol=2e-3)
+
+
+def test_noise_wraps_around():
+    noise = periodic_noise(np.random.default_rng(0), 4, 3)
+    steps_inside = np.abs(np.diff(noise, axis=1)).max()
+    assert np.abs(noise[:, 0] - noise[:, -1]).max() <= steps_inside
+    assert np.abs(noise).max() == pytest.approx(1, abs=1e-4)
+
+
+def test_views_of_next_to_nothing_are_not_worth_showing():
+    rows = np.linspace(1, 6, 24, dtype=np.float32)[:, None] * np.ones((1, 32), np.float32)
+    assert is_worth_showing(rows)
+    assert not is_worth_showing(np.full((24, 32), 2.0, np.float32))
+    assert not is_worth_showing(np.full((24, 32), np.nan, np.float32))
+    assert not is_worth_showing(rows * 0.03)
