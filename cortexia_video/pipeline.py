@@ -23,14 +23,16 @@ from cortexia_video.batching import Batcher
 from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.decode import decode, read_header
 from cortexia_video.depth_estimation import DepthEstimator, Prepared, load_estimator
+from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DecodeError, Failure, InputError, OutputError, OutputExistsError
 from cortexia_video.ledger import Ledger
 from cortexia_video.sinks.folder import FolderSink
 from cortexia_video.sources.files import Found, PictureFile, find_pictures
 
 MEMORY = 1 << 30  # bytes of pictures and depth maps in work at once, over all workers
-_DECODE_BYTES = 9  # a pixel, at the worst moment of decoding and resizing
+_DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and resizing
 _LARGEST_FILE = 10**9  # bytes; it is read whole
+_KEPT = 1 << 24  # bytes of a file that may wait in memory; a larger one is read twice, once for its header
 _WRITE_BYTES = 6  # a pixel, at the worst moment of enlarging and encoding
 _FAILURES_KEPT = 1000  # in the report; the ledger has them all
 
@@ -185,14 +187,19 @@ class _Job:
     def _prepare(self, item: PictureFile) -> Prepared | Failure:
         """On a worker: read, decode and preprocess one picture."""
         try:
-            data = _read(item)
-            header = read_header(data)
-            with self._budget.hold(len(data) + header.height * header.width * _DECODE_BYTES):
-                return self.estimator.prepare(decode(data, item.key, max_megapixels=self.max_megapixels))
+            data = _read(item) if item.source[0] <= _KEPT else b""  # a larger file does not wait in memory
+            with self._budget.hold(item.source[0]):
+                header = read_header(data or _read(item))
+            with self._budget.hold(item.source[0] + header.height * header.width * _DECODE_BYTES):
+                return self._decode(item, data)
         except DecodeError as error:
             return Failure(item.key, "decode", error)
         except OSError as error:
             return Failure(item.key, "decode", DecodeError(f"cannot be read: {error.strerror}"))
+
+    def _decode(self, item: PictureFile, data: bytes) -> Prepared | Failure:
+        frame = decode(data or _read(item), item.key, max_megapixels=self.max_megapixels)
+        return self.estimator.prepare(frame)
 
     def _infer(self, pool: ThreadPoolExecutor, batch: list[tuple[PictureFile, Prepared]]) -> None:
         outputs = self.estimator.infer([prepared for _, prepared in batch]) if batch else []
@@ -206,19 +213,20 @@ class _Job:
     def _write(self, item: PictureFile, prepared: Prepared, values: NDArray[np.float32]) -> Failure | None:
         """On a worker: enlarge, encode, place and record one depth map."""
         with self._budget.hold(prepared.height * prepared.width * _WRITE_BYTES):
-            depth = self.estimator.finish(prepared, values)
-            if isinstance(depth, Failure):
-                return depth
-            try:
-                outputs = self.sink.write(item.key, depth)
-            except OutputError:
-                raise
-            except Exception as error:  # noqa: BLE001 - one file's trouble, whatever encoder or system it comes from
-                return Failure(item.key, "write", error)
-        facts = {"height": prepared.height, "width": prepared.width, "kind": depth.kind}
-        self.ledger.record_done(
-            item.key, item.source, outputs, **facts, f_px=depth.f_px, f_source=depth.f_source
-        )
+            return self._place(item, self.estimator.finish(prepared, values))
+
+    def _place(self, item: PictureFile, depth: DepthMap | Failure) -> Failure | None:
+        if isinstance(depth, Failure):
+            return depth
+        try:
+            outputs = self.sink.write(item.key, depth)
+        except OutputError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one file's trouble, whatever encoder or system it comes from
+            return Failure(item.key, "write", error)
+        height, width = depth.values.shape
+        facts = {"height": height, "width": width, "kind": depth.kind, "f_px": depth.f_px}
+        self.ledger.record_done(item.key, item.source, outputs, **facts, f_source=depth.f_source)
         return None
 
     def _await_writes(self, at_most: int) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -271,6 +273,22 @@ def test_all_of_the_robustness_folder_goes_through_one_run(shared_data: Path, tm
             assert np.isfinite(depth).all()
     assert all(failure.stage == "decode" and 8 < len(failure.reason) < 200 for failure in report.failures)
     assert failed == len(report.failures)
+
+
+def test_pictures_of_200_megapixels_take_less_than_2_gib_together(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    Image.new("RGBA", (20000, 10000), (200, 30, 30, 120)).save(tmp_path / "photos/a.png", compress_level=1)
+    for name in ("b.jpg", "c.jpg"):
+        Image.new("RGB", (20000, 10000), "green").save(tmp_path / "photos" / name)
+    code = (
+        "import resource, sys, cortexia_video as cv\n"
+        "report = cv.estimate(sys.argv[1], sys.argv[2], format='png', preview=True)\n"
+        "print(report.done, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "photos"), str(tmp_path / "out")]
+    done, peak_mib = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert done == "3"
+    assert int(peak_mib) < 2048
 
 
 def test_the_byte_budget_lets_the_large_run_alone() -> None:
