@@ -18,12 +18,35 @@ LAYERS = [
     ["cli"],
     ["__init__", "__main__"],
 ]
-PUBLIC_NAMES = """
-CortexiaError DecodeError DepthEstimator DepthMap DepthModel Failure Frame InputError
-MissingExtraError ModelError ModelInfo ModelLoadError ModelOutputError OutputError
-OutputExistsError OutputLostError Report SyntheticModel UnknownModelError collage colored_depthmap
-decode estimate list_models load_estimator merge_into_row read_ledger
-""".split()
+PUBLIC_NAMES = [
+    "CortexiaError",
+    "DecodeError",
+    "DepthEstimator",
+    "DepthMap",
+    "DepthModel",
+    "Failure",
+    "Frame",
+    "InputError",
+    "MissingExtraError",
+    "ModelError",
+    "ModelInfo",
+    "ModelLoadError",
+    "ModelOutputError",
+    "OutputError",
+    "OutputExistsError",
+    "OutputLostError",
+    "Report",
+    "SyntheticModel",
+    "UnknownModelError",
+    "collage",
+    "colored_depthmap",
+    "decode",
+    "estimate",
+    "list_models",
+    "load_estimator",
+    "merge_into_row",
+    "read_ledger",
+]
 TORCH_ROOMS = {"scenes", "training", "models"}
 
 
