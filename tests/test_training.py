@@ -360,6 +360,12 @@ def test_a_finished_training_is_not_repeated(pool, tmp_path):
     assert all(torch.equal(again[name], value) for name, value in first.items())
 
 
+def test_a_checkpoint_of_another_recipe_is_refused(pool, tmp_path):
+    train(start(replace(RECIPE, steps=1)), pool, tmp_path / "c.pt")
+    with pytest.raises(InputError, match="'steps': 1"):
+        train(start(replace(RECIPE, steps=2)), pool, tmp_path / "c.pt")
+
+
 def test_each_pass_sees_every_scene_once():
     seen = np.concatenate([indices_of_step(step, 3, 7, seed=0) for step in range(7)])
     passes = seen.reshape(3, 7)

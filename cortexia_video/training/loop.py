@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cortexia_video.errors import InputError
 from cortexia_video.training.batches import Batch, draw_batch
 from cortexia_video.training.losses import LossWeights, depth_loss
 from cortexia_video.training.network import DepthNetwork
@@ -168,6 +169,7 @@ def save(training: Training, path: Path) -> None:
         "average": training.average,
         "optimiser": training.optimiser.state_dict(),
         "losses": training.losses,
+        "recipe": asdict(training.recipe),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
@@ -176,8 +178,13 @@ def save(training: Training, path: Path) -> None:
 
 
 def restore(training: Training, path: Path) -> None:
-    """Go on where `save` was."""
+    """Go on where `save` was; raise InputError where that was by another recipe."""
     state: dict[str, Any] = torch.load(path, weights_only=True)
+    if state["recipe"] != asdict(training.recipe):
+        raise InputError(
+            f"{path} was written by {state['recipe']}, not by {asdict(training.recipe)}: "
+            "train by that recipe or remove the file"
+        )
     training.network.load_state_dict(state["network"])
     training.optimiser.load_state_dict(state["optimiser"])
     training.average = state["average"]
