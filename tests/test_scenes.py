@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+torch.set_num_threads(1)  # small tensors: more threads only wait for each other
 
 from cortexia_video.scenes import LAYOUTS, render_scene, render_scenes  # noqa: E402
 from cortexia_video.scenes.description import (  # noqa: E402
