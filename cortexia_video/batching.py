@@ -11,25 +11,27 @@ Item = TypeVar("Item")
 class Batcher(Generic[Item]):
     """Group items by shape into batches of at most `batch_size`.
 
-    At most `window` items wait; when they are more, the group that has waited longest goes as it is.
+    An item waits for at most `window` others to come after it; then its group goes as it is.
     """
 
     def __init__(self, batch_size: int, window: int) -> None:
         self.batch_size = batch_size
         self.window = window
-        self._groups: dict[Hashable, list[Item]] = {}
-        self._waiting = 0
+        self._groups: dict[Hashable, list[Item]] = {}  # the group that has waited longest comes first
+        self._since: dict[Hashable, int] = {}
+        self._count = 0
 
-    def add(self, shape: Hashable, item: Item) -> list[Item]:
-        """Take one item; give the batch that is ready now, or an empty list."""
+    def add(self, shape: Hashable, item: Item) -> list[list[Item]]:
+        """Take one item; give the batches that are ready now."""
+        self._count += 1
         group = self._groups.setdefault(shape, [])
+        self._since.setdefault(shape, self._count)
         group.append(item)
-        self._waiting += 1
-        if len(group) >= self.batch_size:
-            return self._take(shape)
-        if self._waiting >= self.window:
-            return self._take(next(iter(self._groups)))
-        return []
+        ready = [self._take(shape)] if len(group) >= self.batch_size else []
+        oldest = next(iter(self._groups), None)
+        if oldest is not None and self._count - self._since[oldest] >= self.window:
+            ready.append(self._take(oldest))
+        return ready
 
     def flush(self) -> Iterator[list[Item]]:
         """Give what still waits, in the order of arrival of each group's first item."""
@@ -37,6 +39,5 @@ class Batcher(Generic[Item]):
             yield self._take(next(iter(self._groups)))
 
     def _take(self, shape: Hashable) -> list[Item]:
-        batch = self._groups.pop(shape)
-        self._waiting -= len(batch)
-        return batch
+        del self._since[shape]
+        return self._groups.pop(shape)

@@ -58,7 +58,8 @@ class DepthEstimator:
             if isinstance(prepared, Failure):
                 done[index] = prepared
             else:
-                self._complete(batcher.add(prepared.pixels.shape, (index, prepared)), done)
+                for batch in batcher.add(prepared.pixels.shape, (index, prepared)):
+                    self._complete(batch, done)
             while following in done:
                 yield done.pop(following)
                 following += 1
@@ -75,6 +76,10 @@ class DepthEstimator:
         """Preprocess one frame; the result does not hold on to its picture."""
         try:
             pixels = self.model.preprocess(frame.image)
+            if not isinstance(pixels, np.ndarray):
+                raise ModelError(
+                    f"{self.model.name} preprocesses to {type(pixels).__name__}, not to an array"
+                )
         except Exception as error:  # noqa: BLE001 - a plugin's code
             return Failure(frame.key, "estimate", _as_model_error(error))
         return Prepared(frame.key, pixels, frame.height, frame.width, frame.f_px, frame.f_source)
@@ -85,7 +90,8 @@ class DepthEstimator:
         A batch that raises is halved until it fits or the guilty picture stands alone.
         """
         try:
-            return [*self.model.infer(np.stack([prepared.pixels for prepared in batch]))]
+            output = self.model.infer(np.stack([prepared.pixels for prepared in batch]))
+            return [*_check_output(output, len(batch), self.model.name)]
         except Exception as error:  # noqa: BLE001 - a network's forward pass can raise anything
             if len(batch) == 1:
                 return [Failure(batch[0].key, "estimate", _as_model_error(error))]
@@ -96,15 +102,13 @@ class DepthEstimator:
         """Check the network's float32 (h, w) output and bring it to the size of the frame."""
         unusable = values.size - int(np.isfinite(values).sum())
         if unusable or not values.size:
-            share = f"{100 * unusable / values.size:.2g} % of the pixels" if values.size else "no pixels"
+            share = f"{100 * unusable / values.size:.1f} % of the pixels" if values.size else "no pixels"
             error = ModelOutputError(f"{self.model.name} gave NaN or infinite depth for {share}")
             return Failure(prepared.key, "estimate", error)
         full = resize_depth(values, prepared.height, prepared.width)
         return DepthMap(full, self.model.kind, prepared.f_px, prepared.f_source)
 
     def _complete(self, batch: list[tuple[int, Prepared]], done: dict[int, DepthMap | Failure]) -> None:
-        if not batch:
-            return
         outputs = self.infer([prepared for _, prepared in batch])
         for (index, prepared), output in zip(batch, outputs, strict=True):
             done[index] = output if isinstance(output, Failure) else self.finish(prepared, output)
@@ -121,6 +125,16 @@ def load_estimator(
     Raises `ModelError` (a subclass says which): unknown name, missing package, unusable weights.
     """
     return DepthEstimator(load_model(model, device=device, **options), batch_size=batch_size)
+
+
+def _check_output(output: object, count: int, name: str) -> NDArray[np.float32]:
+    """Hold a model to its promise: numbers (B, h, w), one for each picture."""
+    values = np.asarray(output, dtype=np.float32)
+    if values.ndim != 3 or len(values) != count:
+        raise ModelOutputError(
+            f"{name} gives an array of shape {values.shape} for {count} pictures: it must be (B, h, w)"
+        )
+    return values
 
 
 def _as_model_error(error: Exception) -> ModelError:

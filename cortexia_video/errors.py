@@ -3,7 +3,7 @@
 CortexiaError
 ├── InputError          an input path that is missing, empty or cannot be listed
 ├── OutputError         an output folder that cannot be written, or is in use
-│   ├── OutputExistsError     a file that this package did not make stands in the way
+│   ├── OutputExistsError     a file that is not this output's stands in the way
 │   └── OutputLostError       the output took no more while a run was on: full disk, lost mount
 ├── DecodeError         bytes that are not a picture we can read
 └── ModelError
@@ -34,10 +34,7 @@ class OutputError(CortexiaError):
 
 
 class OutputExistsError(OutputError):
-    """A file stands where an output must go, and no ledger says that this package made it."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"{name} is there already and the ledger does not know it: --overwrite replaces it")
+    """A file that is not this output's stands where the output must go."""
 
 
 class OutputLostError(OutputError):
@@ -82,5 +79,13 @@ class Failure:
     @property
     def reason(self) -> str:
         """One line for people: the error's message, or its type where it has none."""
-        text = " ".join(str(self.error).split())
+        text = printable(" ".join(str(self.error).split()))
         return text or type(self.error).__name__
+
+    def __str__(self) -> str:
+        return f"failed ({self.stage}): {printable(self.key)}: {self.reason}"
+
+
+def printable(text: str) -> str:
+    """Make a path safe to print on one line: control characters and bytes that are not UTF-8 are escaped."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -14,24 +14,24 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.batching import Batcher
 from cortexia_video.byte_budget import ByteBudget
-from cortexia_video.decode import decode, read_header
+from cortexia_video.decode import IMAGE_SUFFIXES, decode, read_header
 from cortexia_video.depth_estimation import DepthEstimator, Prepared, load_estimator
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DecodeError, Failure, InputError, OutputError, OutputExistsError
+from cortexia_video.formats.table import is_own_output
 from cortexia_video.ledger import Ledger
 from cortexia_video.sinks.folder import FolderSink
-from cortexia_video.sources.files import Found, PictureFile, find_pictures
+from cortexia_video.sources.files import Found, PictureFile, find_pictures, read_picture
 
 MEMORY = 1 << 30  # bytes of pictures and depth maps in work at once, over all workers
 _DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and resizing
-_LARGEST_FILE = 10**9  # bytes; it is read whole
 _KEPT = 1 << 24  # bytes of a file that may wait in memory; a larger one is read twice, once for its header
 _WRITE_BYTES = 6  # a pixel, at the worst moment of enlarging and encoding
 _FAILURES_KEPT = 1000  # in the report; the ledger has them all
@@ -87,51 +87,57 @@ def estimate(
     output can take no more; a later call goes on from there.
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
+    workers = (os.cpu_count() or 1) if workers is None else workers
+    _require_positive(batch_size=batch_size, workers=workers, max_megapixels=max_megapixels)
     root = Path(output)
     found = _require_some(find_pictures(inputs, recursive=recursive, output=root), inputs, recursive)
-    if isinstance(model, DepthEstimator):
-        estimator = model
-    else:
-        estimator = load_estimator(model, device=device, batch_size=batch_size, **model_options)
+    if isinstance(model, str):
+        model = load_estimator(model, device=device, batch_size=batch_size, **model_options)
+    elif model_options:
+        raise InputError(f"a loaded model takes no options here: {', '.join(sorted(model_options))}")
+    options = _Options(workers, overwrite, max_megapixels, on_outcome or _ignore, stop or threading.Event())
     sink = FolderSink(root, format=format, preview=preview)
-    settings = _describe(estimator, format, preview, model_options)
-    with Ledger(root, settings) as ledger, sink:
-        job = _Job(estimator, sink, ledger, workers or os.cpu_count() or 1, max_megapixels)
-        job.overwrite = overwrite
-        job.on_outcome = on_outcome or job.on_outcome
-        job.stop = stop or job.stop
-        return job.run(found)
+    with Ledger(root, _describe(model, format, preview)) as ledger, sink:
+        return _Job(model, sink, ledger, options).run(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """How a run goes about it; nothing that changes its results."""
+
+    workers: int
+    overwrite: bool
+    max_megapixels: float
+    on_outcome: Listener
+    stop: threading.Event
 
 
 class _Job:
     """One run: the queues and counts that `estimate` needs while it lasts."""
 
     def __init__(
-        self, estimator: DepthEstimator, sink: FolderSink, ledger: Ledger, workers: int, max_megapixels: float
+        self, estimator: DepthEstimator, sink: FolderSink, ledger: Ledger, options: _Options
     ) -> None:
         self.estimator = estimator
         self.sink = sink
         self.ledger = ledger
-        self.workers = max(1, workers)
-        self.max_megapixels = max_megapixels
-        self.overwrite = False
-        self.on_outcome: Listener = lambda report, failure: None
-        self.stop = threading.Event()
+        self.options = options
         self.report = Report()
+        self._in_flight = estimator.batch_size + 2 * options.workers
         self._budget = ByteBudget(MEMORY)
         self._batcher: Batcher[tuple[PictureFile, Prepared]] = Batcher(estimator.batch_size, estimator.window)
-        self._writing: deque[tuple[PictureFile, Future[Failure | None]]] = deque()
+        self._writing: deque[Future[Failure | None]] = deque()
 
     def run(self, found: Iterable[Found]) -> Report:
         """Take every input to its outcome; the ledger then ends with the counts."""
         started = time.monotonic()
-        with ThreadPoolExecutor(self.workers, thread_name_prefix="cortexia") as pool:
+        with ThreadPoolExecutor(self.options.workers, thread_name_prefix="cortexia") as pool:
             try:
                 self._run(pool, found)
             finally:
                 pool.shutdown(cancel_futures=True)
                 self.report.seconds = time.monotonic() - started
-        self.report.interrupted = self.stop.is_set()
+        self.report.interrupted = self.options.stop.is_set()
         counts = {name: getattr(self.report, name) for name in ("found", "done", "skipped", "failed")}
         self.ledger.record_end(
             **counts, interrupted=self.report.interrupted, seconds=round(self.report.seconds, 3)
@@ -141,13 +147,14 @@ class _Job:
     def _run(self, pool: ThreadPoolExecutor, found: Iterable[Found]) -> None:
         for item, prepared in self._decode_ahead(pool, found):
             if isinstance(prepared, Failure):
-                self._settle(item, prepared)
+                self._settle(prepared)
             else:
-                self._infer(pool, self._batcher.add(prepared.pixels.shape, (item, prepared)))
-            if self.stop.is_set():
+                for batch in self._batcher.add(prepared.pixels.shape, (item, prepared)):
+                    self._infer(pool, batch)
+            if self.options.stop.is_set():
                 break
         for batch in self._batcher.flush():
-            if not self.stop.is_set():
+            if not self.options.stop.is_set():
                 self._infer(pool, batch)
         self._await_writes(0)
 
@@ -156,59 +163,75 @@ class _Job:
     ) -> Iterator[tuple[PictureFile, Prepared | Failure]]:
         """Yield the inputs that need work, prepared, in order; others settle here."""
         waiting: deque[tuple[PictureFile, Future[Prepared | Failure]]] = deque()
-        ahead = self.estimator.batch_size + 2 * self.workers
         for item in found:
             self.report.found += 1
             if isinstance(item, Failure):
-                self._settle(None, item)
+                self._settle(item)
             elif self._needs_work(item):
                 waiting.append((item, pool.submit(self._prepare, item)))
-            if len(waiting) >= ahead:
+            if len(waiting) >= self._in_flight:
                 first, future = waiting.popleft()
                 yield first, future.result()
-            if self.stop.is_set():
+            if self.options.stop.is_set():
                 return
         while waiting:
             first, future = waiting.popleft()
             yield first, future.result()
 
     def _needs_work(self, item: PictureFile) -> bool:
-        if self.overwrite:
-            return True
-        if self.ledger.is_done(item.key, item.source):
+        """Say whether an input is to be done; one that is done, or that must not be, settles here."""
+        known = not self.options.overwrite and self.ledger.is_done(item.key, item.source)
+        if known and self.ledger.other_source(item.key, item.source) is None:
             self.report.skipped += 1
-            self.on_outcome(self.report, None)
+            self.options.on_outcome(self.report, None)
             return False
-        existing = self.sink.find_existing(item.key) if self.ledger.may_be_foreign(item.key) else []
-        if existing:
-            self._settle(item, Failure(item.key, "write", OutputExistsError(existing[0])))
-        return not existing
+        obstacle = self._find_obstacle(item)
+        if obstacle:
+            self._settle(Failure(item.key, "write", OutputExistsError(obstacle)))
+        return obstacle is None
+
+    def _find_obstacle(self, item: PictureFile) -> str | None:
+        """Say why the outputs of an input must not be placed, if that is so."""
+        for name in self.sink.output_names(item.key):
+            path = self.sink.root / name
+            if self.ledger.owns(item.key, name) or not os.path.lexists(path):
+                continue
+            if PurePath(name).suffix in IMAGE_SUFFIXES and not is_own_output(path):
+                return f"{name} is there already, a picture that is not ours: choose another --output"
+            if not self.options.overwrite:
+                return f"{name} is there already and the ledger does not know it: --overwrite replaces it"
+        other = None if self.options.overwrite else self.ledger.other_source(item.key, item.source)
+        return (
+            f"its place holds the depth of {other}: choose another --output, or --overwrite"
+            if other
+            else None
+        )
 
     def _prepare(self, item: PictureFile) -> Prepared | Failure:
         """On a worker: read, decode and preprocess one picture."""
+        size = item.source.size
         try:
-            data = _read(item) if item.source[0] <= _KEPT else b""  # a larger file does not wait in memory
-            with self._budget.hold(item.source[0]):
-                header = read_header(data or _read(item))
-            with self._budget.hold(item.source[0] + header.height * header.width * _DECODE_BYTES):
+            data = read_picture(item.source.path) if size <= _KEPT else b""  # a larger one waits on the disk
+            with self._budget.hold(size):
+                header = read_header(data or read_picture(item.source.path))
+            with self._budget.hold(size + header.height * header.width * _DECODE_BYTES):
                 return self._decode(item, data)
         except DecodeError as error:
             return Failure(item.key, "decode", error)
-        except OSError as error:
-            return Failure(item.key, "decode", DecodeError(f"cannot be read: {error.strerror}"))
 
     def _decode(self, item: PictureFile, data: bytes) -> Prepared | Failure:
-        frame = decode(data or _read(item), item.key, max_megapixels=self.max_megapixels)
+        data = data or read_picture(item.source.path)
+        frame = decode(data, item.key, max_megapixels=self.options.max_megapixels)
         return self.estimator.prepare(frame)
 
     def _infer(self, pool: ThreadPoolExecutor, batch: list[tuple[PictureFile, Prepared]]) -> None:
-        outputs = self.estimator.infer([prepared for _, prepared in batch]) if batch else []
+        outputs = self.estimator.infer([prepared for _, prepared in batch])
         for (item, prepared), output in zip(batch, outputs, strict=True):
             if isinstance(output, Failure):
-                self._settle(item, output)
+                self._settle(output)
             else:
-                self._writing.append((item, pool.submit(self._write, item, prepared, output)))
-        self._await_writes(self.estimator.batch_size + 2 * self.workers)
+                self._writing.append(pool.submit(self._write, item, prepared, output))
+        self._await_writes(self._in_flight)
 
     def _write(self, item: PictureFile, prepared: Prepared, values: NDArray[np.float32]) -> Failure | None:
         """On a worker: enlarge, encode, place and record one depth map."""
@@ -218,6 +241,7 @@ class _Job:
     def _place(self, item: PictureFile, depth: DepthMap | Failure) -> Failure | None:
         if isinstance(depth, Failure):
             return depth
+        self.ledger.record_begun(item.key, self.sink.output_names(item.key))
         try:
             outputs = self.sink.write(item.key, depth)
         except OutputError:
@@ -231,27 +255,26 @@ class _Job:
 
     def _await_writes(self, at_most: int) -> None:
         """Settle written depth maps, oldest first, until no more than `at_most` are under way."""
-        while len(self._writing) > at_most or (self._writing and self._writing[0][1].done()):
-            item, future = self._writing.popleft()
-            failure = future.result()
+        while len(self._writing) > at_most or (self._writing and self._writing[0].done()):
+            failure = self._writing.popleft().result()
             if failure:
-                self._settle(item, failure)
+                self._settle(failure)
             else:
                 self.report.done += 1
-                self.on_outcome(self.report, None)
+                self.options.on_outcome(self.report, None)
 
-    def _settle(self, item: PictureFile | None, failure: Failure) -> None:
-        self.ledger.record_failure(failure, item.source if item else None)
+    def _settle(self, failure: Failure) -> None:
+        self.ledger.record_failure(failure)
         self.report.failed += 1
         if len(self.report.failures) < _FAILURES_KEPT:
             self.report.failures.append(failure)
-        self.on_outcome(self.report, failure)
+        self.options.on_outcome(self.report, failure)
 
 
-def _read(item: PictureFile) -> bytes:
-    if item.source[0] > _LARGEST_FILE:
-        raise DecodeError(f"too large: the file has {item.source[0] / 1e9:.1f} GB, the limit is 1")
-    return Path(item.path).read_bytes()
+def _require_positive(**values: float) -> None:
+    for name, value in values.items():
+        if not value > 0:
+            raise InputError(f"--{name.replace('_', '-')} must be more than 0, not {value}")
 
 
 def _require_some(
@@ -266,16 +289,12 @@ def _require_some(
     return itertools.chain([first], found)
 
 
-def _describe(
-    estimator: DepthEstimator, format: str, preview: bool, model_options: dict[str, object]
-) -> dict[str, object]:
+def _describe(estimator: DepthEstimator, format: str, preview: bool) -> dict[str, object]:
     """Say what the outputs depend on: outputs of other settings are not taken for done."""
-    options = {name: str(value) for name, value in model_options.items() if value is not None}
-    return {
-        "model": estimator.model.name,
-        "weights_sha256": estimator.model.weights_digest,
-        "kind": estimator.model.kind,
-        "format": format,
-        "preview": preview,
-        **options,
-    }
+    model = estimator.model
+    named = {"model": model.name, "weights_sha256": model.weights_digest, "kind": model.kind}
+    return {**named, "format": format, "preview": preview, **model.settings}
+
+
+def _ignore(report: Report, failure: Failure | None) -> None:
+    """Listen to nothing."""

@@ -15,7 +15,7 @@ from cyclopts import App, Parameter
 
 from cortexia_video import InputError
 from cortexia_video.cli import DONE, SOME_FAILED, run_app
-from cortexia_video.sources.files import printable
+from cortexia_video.errors import printable
 
 app = App(name="batch_depth_estimation.py", version_flags=())
 

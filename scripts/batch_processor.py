@@ -25,8 +25,8 @@ from cortexia_video import (
     load_estimator,
 )
 from cortexia_video.decode import read_header
+from cortexia_video.errors import printable
 from cortexia_video.sinks.folder import FolderSink
-from cortexia_video.sources.files import printable
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 OUTPUT_SUFFIX = "_depth_new"

@@ -9,7 +9,7 @@ import cortexia_video
 
 PACKAGE = Path(cortexia_video.__file__).parent
 LAYERS = [
-    ["errors", "frame", "depth_map"],
+    ["errors", "frame", "depth_map", "file_lock"],
     ["camera", "decode", "resampling", "visualization", "batching", "byte_budget", "formats", "models"],
     ["scenes", "evaluation"],
     ["depth_estimation", "sinks", "ledger"],

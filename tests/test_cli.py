@@ -55,6 +55,23 @@ def test_options_are_taken_with_dashes_and_underscores(photos: Path, tmp_path: P
         assert ran.returncode == 0, ran.stderr
 
 
+def test_a_folder_may_have_any_name(photos: Path, tmp_path: Path) -> None:
+    for name in ("[2024] trip", "[1]", "@home", "list.txt", "-x"):
+        photos = photos.rename(tmp_path / name)
+        ran = cortexia("estimate", f"./{name}", "--output", tmp_path / "out" / name, cwd=tmp_path)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_a_reader_that_goes_away_and_a_terminal_without_unicode(photos: Path, tmp_path: Path) -> None:
+    (photos / "日本.jpg").write_bytes(b"")
+    ran = cortexia(
+        "estimate", photos, "-o", tmp_path / "out", env={**os.environ, "PYTHONIOENCODING": "ascii"}
+    )
+    assert (ran.returncode, "Traceback" in ran.stderr) == (1, False)
+    command = f"{sys.executable} -m cortexia_video estimate {photos} -o {tmp_path / 'out'} | true"
+    assert "Traceback" not in subprocess.run(command, shell=True, capture_output=True, text=True).stderr
+
+
 def test_some_failed_is_1_and_each_has_its_reason(photos: Path, tmp_path: Path) -> None:
     (photos / "text.jpg").write_text("dear diary")
     (photos / "line\nbreak\x1b[31m.jpg").write_bytes(b"")
@@ -157,7 +174,7 @@ def test_an_interrupt_is_130_with_nothing_half_written(
     written = list((tmp_path / "out").glob("*.npy"))
     assert 0 < len(written) < 60
     assert all(np.load(path).shape == (1500, 2000) for path in written)
-    assert not (tmp_path / "out/.partial").exists()
+    assert not (tmp_path / "out/.cortexia-partial").exists()
     again = cortexia("estimate", tmp_path / "photos", "--output", tmp_path / "out")
     assert f"60 found: {60 - len(written)} done, {len(written)} skipped, 0 failed" in again.stdout
 

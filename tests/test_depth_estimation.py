@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -71,7 +71,7 @@ def test_a_full_device_makes_the_batch_smaller() -> None:
     model = Recording(fits=2)
     depths = list(DepthEstimator(model, batch_size=8).estimate([frame(str(index)) for index in range(8)]))
     assert all(isinstance(depth, DepthMap) for depth in depths)
-    assert max(size for size in model.batches if size <= 2) == 2
+    assert model.batches == [8, 4, 2, 2, 4, 2, 2]
 
 
 def test_failures_pass_through_in_their_place() -> None:
@@ -103,6 +103,55 @@ def test_frames_are_read_a_few_batches_ahead_not_all() -> None:
     assert read <= 30 + 3 * 8
 
 
+def test_a_rare_shape_does_not_hold_up_the_stream() -> None:
+    read = 0
+
+    def frames() -> Iterator[Frame]:
+        nonlocal read
+        yield frame("rare", (96, 64))
+        while True:
+            read += 1
+            yield frame(str(read))
+
+    next(DepthEstimator(SyntheticModel(), batch_size=4).estimate(frames()))
+    assert read <= 4 * 4
+
+
+class Lying(SyntheticModel):
+    """Gives what `answer` makes of the right output."""
+
+    def __init__(self, answer: Callable[[np.ndarray], object]) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def infer(self, batch: np.ndarray) -> np.ndarray:
+        return self.answer(super().infer(batch))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda values: values[:0],
+        lambda values: np.concatenate([values, values]),
+        lambda values: values[..., None],
+        lambda values: values.mean(axis=(1, 2)),
+        lambda values: list("depth"),
+        lambda values: None,
+    ],
+)
+def test_a_model_that_breaks_its_promise_fails_picture_by_picture(answer: Callable) -> None:
+    frames = [frame("a"), frame("b"), frame("c")]
+    depths = list(DepthEstimator(Lying(answer), batch_size=2).estimate(frames))
+    assert all(isinstance(depth, Failure) for depth in depths)
+    assert [depth.key for depth in depths] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16])
+def test_other_floats_are_taken_as_float32(dtype: type) -> None:
+    (depth,) = DepthEstimator(Lying(lambda values: values.astype(dtype))).estimate([frame("a")])
+    assert depth.values.dtype == np.float32
+
+
 def test_batch_size_must_be_positive() -> None:
     with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
         DepthEstimator(SyntheticModel(), batch_size=0)
@@ -113,8 +162,9 @@ def test_the_batcher_loses_nothing_and_mixes_nothing(shapes: list[int], batch_si
     batcher: Batcher[tuple[int, int]] = Batcher(batch_size, window)
     batches = []
     for index, shape in enumerate(shapes):
-        batches.append(batcher.add(shape, (index, shape)))
-        assert index + 1 - sum(map(len, batches)) < max(window, 1) + 1
+        batches.extend(batcher.add(shape, (index, shape)))
+        gone = {item for batch in batches for item in batch}
+        assert gone >= set(list(enumerate(shapes))[: max(0, index - 5 * window)])
     batches.extend(batcher.flush())
     assert sorted(item for batch in batches for item in batch) == list(enumerate(shapes))
     assert all(len({shape for _, shape in batch}) <= 1 and len(batch) <= batch_size for batch in batches)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +17,18 @@ MOMENTS = 12
 PICTURES = 18
 
 
-def start(photos: Path, out: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "cortexia_video", "estimate", photos, "--output", out, "--preview"]
+def start(photos: Path, out: Path, *options: str) -> subprocess.Popen[bytes]:
+    command = [
+        sys.executable,
+        "-m",
+        "cortexia_video",
+        "estimate",
+        photos,
+        "--output",
+        out,
+        "--preview",
+        *options,
+    ]
     return subprocess.Popen([*map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
@@ -60,3 +71,20 @@ def test_killed_at_any_moment_and_started_again(tmp_path: Path, make_picture: Ca
         assert (last["found"], last["failed"], last["done"] + last["skipped"]) == (PICTURES, 0, PICTURES)
         assert last["skipped"] >= len(survivors) // 2 - 6
     assert begun >= MOMENTS // 3
+
+
+def test_killed_while_it_writes_among_its_inputs(tmp_path: Path, make_picture: Callable[..., Path]) -> None:
+    photos = tmp_path / "photos"
+    for index in range(PICTURES):
+        make_picture(photos / f"{index}.jpg", (600, 800), seed=index)
+    shutil.copytree(photos, tmp_path / "whole", copy_function=shutil.copy2)
+    assert start(tmp_path / "whole", tmp_path / "whole", "--format", "png").wait() == 0
+    for count in (1, 6, 12):
+        process = start(photos, photos, "--format", "png")
+        while process.poll() is None and len(list(photos.glob("*.jpg.png"))) < count:
+            time.sleep(0.002)
+        process.kill()
+        process.wait()
+    assert start(photos, photos, "--format", "png").wait() == 0
+    assert files(photos) == files(tmp_path / "whole")
+    assert list(read_ledger(photos))[-1]["found"] == PICTURES

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from cortexia_video import DecodeError, Failure, OutputError, OutputExistsError, read_ledger
-from cortexia_video.ledger import LEDGER_NAME, Ledger
+from cortexia_video import DecodeError, Failure, OutputError, read_ledger
+from cortexia_video.ledger import LEDGER_NAME, Ledger, Source
 
 SETTINGS = {"model": "synthetic"}
-SOURCE = (10, 20)
+SOURCE = Source("/photos/a.jpg", 10, 20)
 
 
 def record(root: Path, key: str = "a.jpg") -> None:
@@ -26,14 +26,14 @@ def test_what_is_done_stays_done(tmp_path: Path) -> None:
     with Ledger(tmp_path, SETTINGS) as ledger:
         assert ledger.is_done("a.jpg", SOURCE)
         assert not ledger.is_done("b.jpg", SOURCE)
-        assert not ledger.is_done("a.jpg", None)
+        assert not ledger.is_done("a.jpg", SOURCE._replace(mtime_ns=21))
 
 
-@pytest.mark.parametrize("source", [(11, 20), (10, 21)])
-def test_a_changed_source_is_not_done(tmp_path: Path, source: tuple[int, int]) -> None:
+@pytest.mark.parametrize("change", [{"size": 11}, {"mtime_ns": 21}])
+def test_a_changed_source_is_not_done(tmp_path: Path, change: dict[str, int]) -> None:
     record(tmp_path)
     with Ledger(tmp_path, SETTINGS) as ledger:
-        assert not ledger.is_done("a.jpg", source)
+        assert not ledger.is_done("a.jpg", SOURCE._replace(**change))
 
 
 def test_other_settings_are_not_done(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_missing_or_cut_output_is_not_done(tmp_path: Path, left: bytes | None)
 def test_a_later_failure_counts(tmp_path: Path) -> None:
     record(tmp_path)
     with Ledger(tmp_path, SETTINGS) as ledger:
-        ledger.record_failure(Failure("a.jpg", "decode", DecodeError("cut short")), SOURCE)
+        ledger.record_failure(Failure("a.jpg", "decode", DecodeError("cut short")))
     with Ledger(tmp_path, SETTINGS) as ledger:
         assert not ledger.is_done("a.jpg", SOURCE)
     last = [line for line in read_ledger(tmp_path) if "key" in line][-1]
@@ -64,9 +64,9 @@ def test_a_line_torn_at_any_place_loses_itself_only(tmp_path: Path) -> None:
     record(tmp_path)
     path = tmp_path / LEDGER_NAME
     whole = path.read_bytes()
-    line = json.dumps(
-        {"key": "b.jpg", "outcome": "done", "run": "1", "source": SOURCE, "outputs": {}}
-    ).encode()
+    done = next(line for line in whole.splitlines() if b'"done"' in line)
+    line = done.replace(b'"a.jpg"', b'"b.jpg"')
+    assert json.loads(line)["key"] == "b.jpg"
     for cut in range(1, len(line)):
         path.write_bytes(whole + line[:cut])
         with Ledger(tmp_path, SETTINGS) as ledger:
@@ -86,16 +86,75 @@ def test_any_name_is_kept(tmp_path: Path, key: str) -> None:
         assert ledger.is_done(key, SOURCE)
 
 
-def test_files_that_were_there_before_are_somebody_elses(tmp_path: Path) -> None:
+def test_only_what_a_run_began_is_ours(tmp_path: Path) -> None:
     with Ledger(tmp_path, SETTINGS) as ledger:
-        assert ledger.may_be_foreign("a.jpg")
-        ledger.record_failure(Failure("a.jpg", "write", OutputExistsError("a.npy")), SOURCE)
+        assert not ledger.owns("a.jpg", "a.npy")
+        ledger.record_begun("a.jpg", ["a.npy"])
     with Ledger(tmp_path, SETTINGS) as ledger:
-        assert ledger.may_be_foreign("a.jpg")
-        assert not ledger.may_be_foreign("b.jpg")
-        ledger.record_done("a.jpg", SOURCE, {})
+        assert ledger.owns("a.jpg", "a.npy")
+        assert not ledger.owns("b.jpg", "b.npy")
+        ledger.record_done("a.jpg", SOURCE, {"a.npy": 5})
+        ledger.record_begun("a.jpg", ["a.png"])
     with Ledger(tmp_path, SETTINGS) as ledger:
-        assert not ledger.may_be_foreign("a.jpg")
+        assert ledger.owns("a.jpg", "a.npy") and ledger.owns("a.jpg", "a.png")
+
+
+def test_what_was_begun_again_is_not_done(tmp_path: Path) -> None:
+    record(tmp_path)
+    with Ledger(tmp_path, {"model": "another"}) as ledger:
+        ledger.record_begun("a.jpg", ["a.npy"])  # and killed before it was done
+    with Ledger(tmp_path, SETTINGS) as ledger:
+        assert not ledger.is_done("a.jpg", SOURCE)
+
+
+def test_another_file_of_the_key_is_told(tmp_path: Path) -> None:
+    one, two = tmp_path / "one/a.jpg", tmp_path / "two/a.jpg"
+    for path in (one, two):
+        path.parent.mkdir()
+        path.touch()
+    with Ledger(tmp_path, SETTINGS) as ledger:
+        ledger.record_done("a.jpg", Source(str(one), 0, 0), {})
+    with Ledger(tmp_path, SETTINGS) as ledger:
+        assert ledger.other_source("a.jpg", Source(str(one), 0, 0)) is None
+        assert ledger.other_source("a.jpg", Source(str(two), 0, 0)) == str(one)
+        one.unlink()  # the folder moved
+        assert ledger.other_source("a.jpg", Source(str(two), 0, 0)) is None
+
+
+DONE = '{"key": "%s", "outcome": "done", "run": "1", "path": "x", "source": %s, "outputs": %s}'
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"\x00\xff garbage \xfe",
+        b"[" * 100_000,
+        b'{"outcome": "done"}',
+        b'{"key": ["a"], "outcome": "done", "run": "1", "path": "x", "source": [1, 2], "outputs": {}}',
+        (DONE % ("a.jpg", "5", "{}")).encode(),
+        (DONE % ("a.jpg", "[1]", "[1]")).encode(),
+        (DONE % ("b.jpg", "[10, 20]", '{"\\u0000": 1}')).encode(),
+        b'{"key": "b.jpg", "outcome": "begun", "outputs": [1, null]}',
+        b'{"settings": {}}',
+        b"7",
+    ],
+)
+def test_a_damaged_line_harms_nothing_else(tmp_path: Path, damage: bytes) -> None:
+    record(tmp_path)
+    path = tmp_path / LEDGER_NAME
+    path.write_bytes(damage + b"\n" + path.read_bytes() + damage + b"\n")
+    with Ledger(tmp_path, SETTINGS) as ledger:
+        assert ledger.is_done("a.jpg", SOURCE)
+        assert not ledger.is_done("b.jpg", SOURCE)
+
+
+def test_a_run_whose_settings_are_lost_is_not_taken_for_another(tmp_path: Path) -> None:
+    record(tmp_path)
+    path = tmp_path / LEDGER_NAME
+    path.write_bytes(b"garbage\n" + b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
+    for _ in range(2):
+        with Ledger(tmp_path, SETTINGS) as ledger:
+            assert not ledger.is_done("a.jpg", SOURCE)
 
 
 def _open_elsewhere(root: str, answer: multiprocessing.Queue) -> None:

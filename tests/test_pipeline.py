@@ -72,7 +72,7 @@ def test_the_ledger_says_what_became_of_every_input(photos: Path) -> None:
     assert outcomes == {"broken.png": "failed"} | {f"{index}.jpg": "done" for index in range(6)}
     assert lines[0]["settings"]["model"] == "synthetic"
     assert (lines[-1]["found"], lines[-1]["done"], lines[-1]["failed"]) == (7, 6, 1)
-    (done,) = (line for line in lines if line.get("key") == "0.jpg")
+    (done,) = (line for line in lines if line.get("key") == "0.jpg" and line["outcome"] == "done")
     assert done["outputs"] == {"0.jpg.npy": 48 * 64 * 4 + 128}
     assert (done["height"], done["width"], done["kind"]) == (48, 64, "disparity")
 
@@ -125,6 +125,49 @@ def test_a_file_of_somebody_elses_is_not_replaced(photos: Path) -> None:
     assert run(photos, overwrite=True).failed == 0
 
 
+def test_a_later_file_of_somebody_elses_is_not_replaced_either(photos: Path, make_picture: Make) -> None:
+    run(photos)
+    make_picture(photos / "late.jpg")
+    (photos.parent / "out/late.jpg.npy").write_bytes(b"mine")
+    assert counts(run(photos)) == (7, 0, 6, 1)
+    assert (photos.parent / "out/late.jpg.npy").read_bytes() == b"mine"
+
+
+def test_a_picture_is_never_replaced_by_a_view(photos: Path, make_picture: Make) -> None:
+    mine = make_picture(photos / "0.jpg.png", seed=77).read_bytes()
+    estimate(photos, photos, model="synthetic")
+    for overwrite in (False, True):
+        report = estimate(photos, photos, model="synthetic", format="png", overwrite=overwrite)
+        assert (report.found, report.failed) == (7, 1)
+        assert "a picture that is not ours" in report.failures[0].reason
+        assert (photos / "0.jpg.png").read_bytes() == mine
+
+
+def test_another_folder_does_not_take_the_place_of_the_first(tmp_path: Path, make_picture: Make) -> None:
+    for name in ("one", "two"):
+        path = make_picture(tmp_path / name / "a.bmp", seed=len(name))
+        os.utime(path, (0, 0))
+    estimate(tmp_path / "one", tmp_path / "out", model="synthetic")
+    report = estimate(tmp_path / "two", tmp_path / "out", model="synthetic")
+    assert counts(report) == (1, 0, 0, 1)
+    assert "its place holds the depth of " in report.failures[0].reason
+    (tmp_path / "one").rename(tmp_path / "moved")
+    assert counts(estimate(tmp_path / "moved", tmp_path / "out", model="synthetic")) == (1, 0, 1, 0)
+
+
+def test_how_a_loaded_model_was_set_up_counts(photos: Path) -> None:
+    run(photos, model=DepthEstimator(SyntheticModel(short_side=64)))
+    assert counts(run(photos, model=DepthEstimator(SyntheticModel(short_side=32)))) == (6, 6, 0, 0)
+    with pytest.raises(InputError, match="a loaded model takes no options here: kindd"):
+        run(photos, model=DepthEstimator(SyntheticModel()), kindd="metric")
+
+
+@pytest.mark.parametrize("options", [{"workers": 0}, {"batch_size": 0}, {"max_megapixels": float("nan")}])
+def test_numbers_that_cannot_be_are_refused(photos: Path, options: dict) -> None:
+    with pytest.raises(InputError, match="must be more than 0, not"):
+        run(photos, **options)
+
+
 def test_the_output_may_be_the_input_folder(photos: Path) -> None:
     for format in ("npy", "png", "png"):
         report = estimate(photos, photos, model="synthetic", format=format, preview=True)
@@ -149,14 +192,14 @@ def test_a_bad_picture_is_one_failure_with_a_reason(photos: Path) -> None:
 
 
 def test_an_unreadable_file_is_one_failure(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = Path.read_bytes
+    whole = Path.open
 
-    def read(path: Path) -> bytes:
+    def refuse(path: Path, *arguments: object, **options: object) -> object:
         if path.name == "3.jpg":
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        return whole(path)
+        return whole(path, *arguments, **options)
 
-    monkeypatch.setattr(Path, "read_bytes", read)
+    monkeypatch.setattr(Path, "open", refuse)
     report = run(photos)
     assert counts(report) == (6, 5, 0, 1)
     assert report.failures[0].reason == "cannot be read: Permission denied"
@@ -215,7 +258,7 @@ def test_a_full_disk_ends_the_run_and_a_later_one_goes_on(
     done = len(list(out.glob("*.npy")))
     assert 0 < done < 6
     assert counts(run(photos)) == (6, 6 - done, done, 0)
-    assert not (out / ".partial").exists()
+    assert not (out / ".cortexia-partial").exists()
 
 
 def test_nothing_is_made_where_there_is_nothing_to_do(tmp_path: Path) -> None:

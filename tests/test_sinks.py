@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ def test_a_file_is_placed_under_its_key(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path / "out")) == ["sub"]
 
 
-@pytest.mark.parametrize("key", ["../a", "/etc/a", "a/../../b", "", ".partial/a"])
+@pytest.mark.parametrize("key", ["../a", "/etc/a", "a/../../b", "", ".cortexia-partial/a"])
 def test_a_key_cannot_lead_out_of_the_folder(tmp_path: Path, key: str) -> None:
     with FolderSink(tmp_path / "out") as sink, pytest.raises(InputError, match="does not name a file inside"):
         sink.write(key, DEPTH)
@@ -44,7 +45,7 @@ def test_half_a_file_is_never_in_place(tmp_path: Path, monkeypatch: pytest.Monke
         with pytest.raises(OSError, match="Input/output error"):
             sink.write("a", DEPTH)
         monkeypatch.undo()
-        assert list((tmp_path / "out").rglob("*")) == [tmp_path / "out/.partial"]
+        assert list((tmp_path / "out").rglob("*")) == [tmp_path / "out/.cortexia-partial"]
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.ESTALE])
@@ -62,11 +63,26 @@ def test_a_disk_that_takes_no_more_is_told_apart(
 
 def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / ".partial").mkdir()
-    (tmp_path / ".partial/7").write_bytes(b"half")
+    (tmp_path / ".partial/mine").touch()
+    (tmp_path / ".cortexia-partial").mkdir()
+    (tmp_path / ".cortexia-partial/7").write_bytes(b"half")
     (tmp_path / "mine.npy").write_bytes(b"mine")
-    with FolderSink(tmp_path):
-        assert not list((tmp_path / ".partial").iterdir())
-    assert sorted(os.listdir(tmp_path)) == ["mine.npy"]
+    with FolderSink(tmp_path) as first:
+        assert not list((tmp_path / ".cortexia-partial").iterdir())
+        (tmp_path / ".cortexia-partial/in-work").touch()
+        with FolderSink(tmp_path):  # a second one does not touch the first's
+            assert (tmp_path / ".cortexia-partial/in-work").exists()
+        (tmp_path / ".cortexia-partial/in-work").unlink()
+        first.write("a", DEPTH)
+    assert sorted(os.listdir(tmp_path)) == [".partial", "a.npy", "mine.npy"]
+    assert (tmp_path / ".partial/mine").exists()
+
+
+def test_a_folder_that_is_gone_is_not_one_files_trouble(tmp_path: Path) -> None:
+    with FolderSink(tmp_path / "out") as sink:
+        shutil.rmtree(tmp_path / "out")
+        with pytest.raises(OutputLostError, match="No such file or directory; what is done is kept"):
+            sink.write("a", DEPTH)
 
 
 def test_unknown_formats_and_unwritable_places_are_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from PIL import Image
 
 from cortexia_video import Failure, InputError, estimate
-from cortexia_video.sources.files import PictureFile, find_pictures, printable
+from cortexia_video.errors import printable
+from cortexia_video.sources.files import PictureFile, find_pictures
 
 Make = Callable[..., Path]
 
@@ -97,6 +99,35 @@ def test_names_of_all_kinds_are_keys(tmp_path: Path, make_picture: Make) -> None
     assert printable("a\nb\x1b[31m\udcff") == r"a\nb\x1b[31m\udcff"
 
 
+def test_odd_lists_are_read(tmp_path: Path, make_picture: Make) -> None:
+    make_picture(tmp_path / "a.jpg")
+    make_picture(tmp_path / "other/b.jpg")
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfa.jpg\r\na.jpg\r\n\0\r\n" + b"x" * 300 + b"\r\n")
+    assert keys(tmp_path / "list.txt") == ["a.jpg"]
+    assert len(failures(tmp_path / "list.txt")) == 2
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/list.txt").write_text("../other/b.jpg\n")
+    assert keys(tmp_path / "sub/list.txt") == [str(tmp_path / "other/b.jpg").lstrip("/")]
+
+
+def test_folders_deeper_than_calls_can_be(tmp_path: Path) -> None:
+    here = Path.cwd()
+    os.chdir(tmp_path)
+    try:
+        for _ in range(1200):
+            Path("d").mkdir()
+            os.chdir("d")
+    finally:
+        os.chdir(here)
+    assert keys(tmp_path, recursive=True) == []
+    subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
+
+
+def test_a_folder_and_a_file_in_it_are_one_input_each(tmp_path: Path, make_picture: Make) -> None:
+    path = make_picture(tmp_path / "h/a.jpg")
+    assert keys(tmp_path / "h", path) == ["h/a.jpg"]
+
+
 def test_links_are_followed_but_not_in_a_circle(
     tmp_path: Path, make_picture: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -127,6 +158,10 @@ def test_what_a_run_wrote_is_no_input(tmp_path: Path, make_picture: Make) -> Non
     for where in (tmp_path, tmp_path / "sub/depth"):
         estimate(tmp_path, where, model="synthetic", format="png", preview=True, recursive=True)
     assert keys(tmp_path, recursive=True) == ["a.jpg", "sub/b.png"]
+    make_picture(tmp_path / "c.jpg").rename(tmp_path / "suffixless")
+    estimate(tmp_path, tmp_path, model="synthetic", format="png")
+    assert keys(tmp_path) == ["a.jpg", "suffixless"]
+    (tmp_path / "suffixless").unlink()
     everything = [path for path in sorted(tmp_path.rglob("*")) if path.is_file() and path.suffix != ".txt"]
     assert {Path(key).name for key in keys(*everything)} == {"a.jpg", "b.png"}
 

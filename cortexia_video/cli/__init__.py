@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from importlib.metadata import version
 
 from cyclopts import App, CycloptsError
 
-from cortexia_video.errors import CortexiaError, OutputLostError
+from cortexia_video.errors import CortexiaError, OutputLostError, printable
 
 DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -28,6 +30,9 @@ def main(arguments: list[str] | None = None) -> None:
 def run_app(app: App, arguments: list[str] | None = None) -> None:
     """Run a cyclopts app with our exit codes; an error of ours is one line on stderr."""
     try:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # file names can hold what a terminal cannot
         code = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
     except CycloptsError:
         sys.exit(WRONG_USAGE)
@@ -37,9 +42,12 @@ def run_app(app: App, arguments: list[str] | None = None) -> None:
         sys.exit(_complain(error, WRONG_USAGE))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output is gone: there is nobody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(SOME_FAILED)
     sys.exit(code if isinstance(code, int) else DONE)
 
 
 def _complain(error: CortexiaError, code: int) -> int:
-    print(f"cortexia: {error}".encode(errors="backslashreplace").decode(), file=sys.stderr)
+    print(f"cortexia: {printable(str(error))}", file=sys.stderr)
     return code

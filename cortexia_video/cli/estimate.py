@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Literal
@@ -20,11 +21,36 @@ from cortexia_video.cli import DONE, INTERRUPTED, SOME_FAILED
 from cortexia_video.cli.progress import open_progress
 from cortexia_video.errors import CortexiaError
 from cortexia_video.pipeline import Report, estimate
-from cortexia_video.sources.files import find_pictures, printable
+from cortexia_video.sources.files import find_pictures
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class OnnxOptions:
+    """What an onnx: file does not say of itself.
+
+    Parameters
+    ----------
+    kind
+        For onnx: files that do not say it: metric, scale_invariant, affine_invariant or disparity.
+    input_size
+        For onnx: files that do not say it: 518 (short side) or 392x518 (height x width).
+    normalize
+        For onnx: files that do not say it: imagenet (the default), unit or signed.
+    """
+
+    kind: str | None = None
+    input_size: str | None = None
+    normalize: str | None = None
+
+    def given(self) -> dict[str, object]:
+        """Give the options that were given, as `load_estimator` takes them."""
+        options = {"kind": self.kind, "input_size": _parse_size(self.input_size), "normalize": self.normalize}
+        return {name: value for name, value in options.items() if value is not None}
 
 
 def estimate_command(
-    inputs: Annotated[list[Path], Parameter(name="INPUT", negative=())],
+    inputs: Annotated[list[Path], Parameter(name="INPUT", negative=(), json_list=False)],
     /,
     *,
     output: Annotated[Path, Parameter(alias="-o")],
@@ -37,9 +63,7 @@ def estimate_command(
     workers: int | None = None,
     overwrite: Annotated[bool, Parameter(negative=())] = False,
     max_megapixels: float = 200.0,
-    kind: str | None = None,
-    input_size: str | None = None,
-    normalize: str | None = None,
+    onnx: OnnxOptions = OnnxOptions(),
 ) -> int:
     """Estimate depth for pictures: files, folders, or a list.txt of paths, into OUTPUT/KEY.npy.
 
@@ -70,15 +94,7 @@ def estimate_command(
         Redo what is done, and replace files that the ledger does not know.
     max_megapixels
         Refuse larger pictures.
-    kind
-        For onnx: files that do not say it: metric, scale_invariant, affine_invariant or disparity.
-    input_size
-        For onnx: files that do not say it: 518 (short side) or 392x518 (height x width).
-    normalize
-        For onnx: files that do not say it: imagenet (the default), unit or signed.
     """
-    _check_numbers(batch_size, workers, max_megapixels)
-    model_options = {"kind": kind, "input_size": _parse_size(input_size), "normalize": normalize}
     logging.basicConfig(format="cortexia: %(message)s", level=logging.WARNING, stream=sys.stderr)
     with _stop_on_signals() as stop, open_progress() as progress:
         progress.count(lambda: find_pictures(inputs, recursive=recursive, output=output))
@@ -96,20 +112,10 @@ def estimate_command(
             max_megapixels=max_megapixels,
             on_outcome=progress.show,
             stop=stop,
-            **{name: value for name, value in model_options.items() if value is not None},
+            **onnx.given(),
         )
     _summarise(report, output)
     return INTERRUPTED if report.interrupted else SOME_FAILED if report.failed else DONE
-
-
-def _check_numbers(batch_size: int, workers: int | None, max_megapixels: float) -> None:
-    for name, value in (
-        ("--batch-size", batch_size),
-        ("--workers", workers),
-        ("--max-megapixels", max_megapixels),
-    ):
-        if value is not None and not value > 0:
-            raise CortexiaError(f"{name} must be more than 0, not {value}")
 
 
 def _parse_size(text: str | None) -> int | tuple[int, int] | None:
@@ -151,6 +157,6 @@ def _summarise(report: Report, output: Path) -> None:
         f"{report.seconds:.1f} s, {report.images_per_second:.2f} images/s"
     )
     for failure in report.failures:
-        print(f"  failed ({failure.stage}): {printable(failure.key)}: {failure.reason}")
+        print(f"  {failure}")
     if report.failed > len(report.failures):
         print(f"  and {report.failed - len(report.failures)} more, all in {output / 'ledger.jsonl'}")

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
 
 from cortexia_video.models.model import ModelInfo
 from cortexia_video.models.table import list_models
 
+_TITLES = (
+    "",
+    "kind of depth",
+    "code licence",
+    "weights licence",
+    "commercial use",
+    "weights from",
+    "pip install",
+)
 _COMMERCIAL = {True: "yes", False: "no", None: "see licence"}
 
 
 def models_command() -> None:
-    """List the models: kind of depth, licences, commercial use, where weights come from, what to install."""
+    """List the models: kind of depth, licences, commercial use, where weights come from, what to install.
+
+    A block of lines for each on a terminal, else a line for each with tabs between.
+    """
     console = Console()
-    if not console.is_terminal:
-        for info in list_models():
-            print("\t".join(_describe(info)))
-        return
-    table = Table("model", "what", "kind", "code", "weights", "commercial use", "weights from", "pip install")
     for info in list_models():
-        table.add_row(*_describe(info))
-    console.print(table)
+        name, *facts = _describe(info)
+        if not console.is_terminal:
+            print("\t".join((name, *facts)))
+            continue
+        console.print(name, style="bold", markup=False, highlight=False)
+        for title, fact in zip(_TITLES, facts, strict=True):
+            console.print(f"  {title:<15} {fact}", markup=False, highlight=False)
 
 
 def _describe(info: ModelInfo) -> tuple[str, ...]:

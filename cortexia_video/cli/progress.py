@@ -14,7 +14,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cortexia_video.errors import CortexiaError, Failure
 from cortexia_video.pipeline import Report
-from cortexia_video.sources.files import printable
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -64,7 +63,7 @@ class _Bar:
 
     def show(self, report: Report, failure: Failure | None) -> None:
         if failure:
-            self._bar.console.print(_describe(failure), markup=False, highlight=False)
+            self._bar.console.print(str(failure), markup=False, highlight=False)
         rate = report.done / max(time.monotonic() - self._started, 1e-9)
         completed = report.done + report.skipped + report.failed
         self._bar.update(self._task, completed=completed, rate=f"{rate:.1f} images/s")
@@ -80,13 +79,9 @@ class _Lines:
     def show(self, report: Report, failure: Failure | None) -> None:
         now = time.monotonic()
         if failure:
-            print(_describe(failure), file=sys.stderr, flush=True)
+            print(str(failure), file=sys.stderr, flush=True)
         if now - self._last >= _SECONDS_BETWEEN_LINES:
             self._last = now
             rate = report.done / (now - self._started)
             counts = f"{report.done} done, {report.skipped} skipped, {report.failed} failed"
             print(f"{counts}, {rate:.2f} images/s", file=sys.stderr, flush=True)
-
-
-def _describe(failure: Failure) -> str:
-    return f"failed ({failure.stage}): {printable(failure.key)}: {failure.reason}"

@@ -32,7 +32,7 @@ def _to_grey(depth: DepthMap) -> NDArray[np.uint8]:
     start, factor = (highest, -1.0) if depth.larger_is_nearer else (lowest, 1.0)
     grey = np.empty(values.shape, np.uint8)
     for top in range(0, len(values), _ROWS_AT_ONCE):
-        part = values[top : top + _ROWS_AT_ONCE] - np.float32(start)
-        part *= np.float32(factor * 255 / (highest - lowest))
+        part = values[top : top + _ROWS_AT_ONCE].astype(np.float64) - start
+        part *= factor * 255 / (highest - lowest)
         grey[top : top + _ROWS_AT_ONCE] = np.nan_to_num(np.rint(part, out=part), copy=False).clip(0, 255)
     return grey

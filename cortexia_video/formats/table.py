@@ -28,15 +28,15 @@ FORMATS: dict[str, Format] = {
 }
 PREVIEW = Format(".preview.jpg", preview.encode)
 
-_OWN_NAME = re.compile(rb"(\.[A-Za-z0-9]+|_depth_new)\.png$|\.preview\.jpg$|\.npy$")
+_OWN_NAME = re.compile(rb"\.png$|\.preview\.jpg$|\.npy$")
 _HEAD_BYTES = 128
 
 
 def is_own_output(path: str | os.PathLike[str]) -> bool:
     """Say whether a file is one that this package wrote, so that no run takes it for a picture.
 
-    Only names that we give (`a.jpg.png`, `a_depth_new.png`, `a.jpg.preview.jpg`, any `.npy`) are opened; the
-    mark inside decides.
+    Only names that we may have given (`.png`, `.preview.jpg`) are opened; the mark inside decides. A `.npy`
+    is never a picture.
     """
     name = os.fsencode(os.path.basename(path))  # noqa: PTH119 - bytes, for names that are not UTF-8
     if not _OWN_NAME.search(name):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ class DepthModel(Protocol):
     name: as it was asked for. kind: what its numbers mean.
     weights_digest: SHA-256 of the weights, hexadecimal; tells two versions of one name apart.
     device: where it runs, for people. max_batch: most pictures in one call, or None.
+    settings: what else its numbers depend on (size, normalisation...): other settings, other depth.
     """
 
     name: str
@@ -25,6 +26,7 @@ class DepthModel(Protocol):
     weights_digest: str
     device: str
     max_batch: int | None
+    settings: Mapping[str, object]
 
     def preprocess(self, image: NDArray[np.uint8]) -> NDArray[Any]:
         """Turn one uint8 (H, W, 3) RGB picture into the network's input.

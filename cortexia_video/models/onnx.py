@@ -10,6 +10,7 @@ Where it does not, options say it.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 from importlib.resources import as_file, files
@@ -63,10 +64,11 @@ class OnnxModel:
         self.kind = cast("Kind", self._choose("kind", kind, KINDS, None))
         normalize = self._choose("normalize", normalize, get_args(Normalize), "imagenet")
         self._scale, self._shift = _as_scale_and_shift(normalize)
-        self._output = self._session.get_outputs()[0].name
+        self._output = _choose_output([node.name for node in self._session.get_outputs()])
         self._fixed_batch = self._input.shape[0] if isinstance(self._input.shape[0], int) else None
         self.max_batch = self._fixed_batch
         self._size = self._choose_size(input_size)
+        self.settings = {"input_size": str(self._size), "normalize": normalize}
         self._try_out()
 
     def preprocess(self, image: NDArray[np.uint8]) -> NDArray[Any]:
@@ -167,9 +169,13 @@ def load_onnx(name: str, *, device: str = "auto", **options: Any) -> OnnxModel:
 
 
 def _digest(path: Path) -> str:
+    """Hash the file, and those beside it that hold its weights: `m.onnx.data`, `m.onnx_data`."""
+    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        for part in [path, *sorted(path.parent.glob(f"{glob.escape(path.name)}[._]data*"))]:
+            with part.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
     except OSError as error:
         raise ModelLoadError(f"cannot read the model {path}: {error.strerror}") from error
 
@@ -211,6 +217,11 @@ def _as_scale_and_shift(normalize: str) -> tuple[NDArray[np.float32], NDArray[np
     """Turn (x / 255 - mean) / std into x * scale + shift."""
     mean, std = (np.asarray(each) for each in _MEAN_STD[normalize])
     return (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+
+
+def _choose_output(names: list[str]) -> str:
+    """Choose the output that is called depth or disparity; the first where none is."""
+    return next((name for name in names if "depth" in name.lower() or "disp" in name.lower()), names[0])
 
 
 def _fill_up(batch: NDArray[Any], count: int) -> NDArray[Any]:

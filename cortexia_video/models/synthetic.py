@@ -25,6 +25,7 @@ class SyntheticModel:
         self.name = name
         self.kind: Kind = kind
         self.short_side = short_side
+        self.settings = {"short_side": short_side}
 
     def preprocess(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         size = fit_short_side(*image.shape[:2], short_side=self.short_side, multiple_of=8)

@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
-from cortexia_video.errors import MissingExtraError, ModelLoadError, UnknownModelError
+from cortexia_video.errors import CortexiaError, MissingExtraError, ModelLoadError, UnknownModelError
 from cortexia_video.models.model import DepthModel, ModelInfo
 
 ENTRY_POINT_GROUP = "cortexia_video.models"
@@ -84,9 +84,13 @@ def load_model(name: str, *, device: str = "auto", **options: object) -> DepthMo
         raise MissingExtraError(f"model {name!r} cannot be loaded: {error}; {remedy}") from error
     except TypeError as error:
         if not options:
-            raise
+            raise ModelLoadError(f"model {name!r} cannot be loaded: {error}") from error
         given = ", ".join(sorted(options))
         raise ModelLoadError(f"model {name!r} does not take all of these options: {given}") from error
+    except CortexiaError:
+        raise
+    except Exception as error:
+        raise ModelLoadError(f"model {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 def _resolve(info: ModelInfo) -> Callable[..., DepthModel]:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError, OutputError, OutputLostError
+from cortexia_video.file_lock import try_lock
 from cortexia_video.formats.table import FORMATS, PREVIEW, Format
 
-_PARTIAL = ".partial"
+_PARTIAL = ".cortexia-partial"
 _NO_MORE_CAN_BE_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.ENODEV}
 
 
 class FolderSink:
-    """Write depth maps to `root/<key><suffix>`: first under `root/.partial`, then renamed. A context manager.
+    """Write depth maps to `root/<key><suffix>`: first under a hidden folder in `root`, then renamed.
 
-    Raises `OutputError` for an unknown format, and on entering where the folder cannot be made or written.
+    A context manager. Raises `OutputError` for an unknown format, and on entering where the folder cannot be
+    made or written.
     """
 
     def __init__(self, root: Path, *, format: str = "npy", preview: bool = False) -> None:
@@ -31,12 +33,16 @@ class FolderSink:
         self.formats: tuple[Format, ...] = (FORMATS[format], PREVIEW) if preview else (FORMATS[format],)
         self._partial = root / _PARTIAL
         self._number = itertools.count()
+        self._descriptor = -1
 
     def __enter__(self) -> Self:
-        """Make the folder, and remove what a killed run left half-written."""
+        """Make the folder; where no other process uses it, remove what a killed one left half-written."""
         try:
-            shutil.rmtree(self._partial, ignore_errors=True)
             self._partial.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(self._partial, os.O_RDONLY)
+            if try_lock(self._descriptor):
+                for leftover in self._partial.iterdir():
+                    leftover.unlink()
         except OSError as error:
             raise OutputError(
                 f"cannot write to {self.root}: {error.strerror}; choose another --output"
@@ -44,12 +50,13 @@ class FolderSink:
         return self
 
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._partial, ignore_errors=True)
+        os.close(self._descriptor)
+        with contextlib.suppress(OSError):  # another process still uses it
+            self._partial.rmdir()
 
-    def find_existing(self, key: str) -> list[str]:
-        """Give the names of outputs of `key` that are there already."""
-        names = [key + each.suffix for each in self.formats]
-        return [name for name in names if os.path.lexists(self.root / name)]
+    def output_names(self, key: str) -> list[str]:
+        """Give the names, relative to the folder, of the files that `write` makes."""
+        return [key + each.suffix for each in self.formats]
 
     def write(self, key: str, depth: DepthMap) -> dict[str, int]:
         """Write one depth map in every format of this sink; give the name and size in bytes of each file.
@@ -59,8 +66,7 @@ class FolderSink:
         """
         self._check_key(key)
         sizes = {}
-        for each in self.formats:
-            name = key + each.suffix
+        for name, each in zip(self.output_names(key), self.formats, strict=True):
             sizes[name] = self._write_whole(self.root / name, each.encode(depth))
         return sizes
 
@@ -73,9 +79,9 @@ class FolderSink:
 
     def _write_whole(self, path: Path, chunks: Sequence[bytes | memoryview]) -> int:
         try:
-            return write_whole(path, chunks, self._partial / f"{next(self._number)}")
+            return write_whole(path, chunks, self._partial / f"{os.getpid()}-{next(self._number)}")
         except OSError as error:
-            if error.errno in _NO_MORE_CAN_BE_WRITTEN:
+            if error.errno in _NO_MORE_CAN_BE_WRITTEN or not self._partial.is_dir():
                 raise OutputLostError(_explain_lost(path, error)) from error
             raise
 

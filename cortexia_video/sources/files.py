@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 import os
@@ -11,20 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from cortexia_video.decode import IMAGE_SUFFIXES, SNIFF_BYTES, sniff
-from cortexia_video.errors import Failure, InputError
+from cortexia_video.errors import DecodeError, Failure, InputError, printable
 from cortexia_video.formats.table import is_own_output
-from cortexia_video.ledger import LEDGER_NAME, Fingerprint
+from cortexia_video.ledger import LEDGER_NAME, Source
 
+LARGEST_FILE = 10**9  # bytes; it is read whole
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class PictureFile:
-    """A picture's file. key: unique, relative; it names the output. source: its size and time of change."""
+    """A picture's file. key: unique, relative; it names the output. source: where it is, as it was found."""
 
     key: str
-    path: str
-    source: Fingerprint
+    source: Source
 
 
 Found = PictureFile | Failure
@@ -46,11 +47,22 @@ def find_pictures(
     if not paths:
         raise InputError("no input: give picture files, folders or a list.txt of paths")
     for path in paths:
-        if not Path(_without_at(path)).exists():
-            raise InputError(f"no such file or folder: {_without_at(path)}")
+        _require(path)
     scan = _Scan(recursive, _identify(output))
     found = (each for path in paths for each in scan.expand(path, prefix=len(paths) > 1))
     return found if len(paths) == 1 and Path(paths[0]).is_dir() else _keep_apart(found)
+
+
+def read_picture(path: str) -> bytes:
+    """Read a whole file; raise `DecodeError` with a reason for people where that cannot be."""
+    try:
+        with Path(path).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > LARGEST_FILE:
+                raise DecodeError(f"too large: the file has {size / 1e9:.1f} GB, the limit is 1")
+            return file.read()
+    except OSError as error:
+        raise DecodeError(f"cannot be read: {error.strerror}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +71,10 @@ class _Scan:
     output: tuple[int, int] | None  # device and inode of the folder that is never descended into
 
     def expand(self, path: str, *, prefix: bool) -> Iterator[Found]:
-        if path.startswith("@") or (path.lower().endswith(".txt") and not Path(path).is_dir()):
-            return self._read_list(Path(_without_at(path)))
-        if Path(path).is_dir():
-            return self._walk(path, f"{Path(path).resolve().name}/" if prefix else "", frozenset())
+        if _exists(path) and Path(path).is_dir():
+            return self._walk(path, f"{Path(path).resolve().name}/" if prefix else "")
+        if not _exists(path) or path.lower().endswith(".txt"):
+            return self._read_list(path if _exists(path) else path.removeprefix("@"))
         return self._explicit(Path(path).name, path)
 
     def _explicit(self, key: str, path: str) -> Iterator[Found]:
@@ -70,62 +82,70 @@ class _Scan:
         if Path(path).name != LEDGER_NAME and not is_own_output(path):
             yield _stat(key, path)
 
-    def _read_list(self, path: Path) -> Iterator[Found]:
-        with path.open("rb") as lines:
-            for line in lines:
-                written = os.fsdecode(line.rstrip(b"\r\n"))
+    def _read_list(self, path: str) -> Iterator[Found]:
+        with Path(path).open("rb") as lines:
+            for number, line in enumerate(lines):
+                text = line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
+                written = os.fsdecode(text.rstrip(b"\r\n"))
                 if written.strip():
-                    beside = path.parent / written
-                    yield from self._explicit(
-                        _key_of(written), os.fspath(beside if beside.exists() else written)
-                    )
+                    beside = os.path.join(Path(path).parent, written)  # noqa: PTH118 - keeps ..
+                    opened = beside if _exists(beside) else written
+                    yield from self._explicit(_key_of(written, opened), opened)
 
-    def _walk(self, folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[Found]:
+    def _walk(self, folder: str, prefix: str) -> Iterator[Found]:
+        """Yield a folder's pictures in order; by a stack, since folders can be deeper than calls."""
+        stack = [(self._list(folder, prefix), frozenset({_identify(Path(folder))}))]
+        while stack:
+            entries, above = stack[-1]
+            each = next(entries, None)
+            if each is None:
+                stack.pop()
+            elif isinstance(each, tuple):
+                path, inner = each
+                if self._may_descend(path, above):
+                    stack.append((self._list(path, inner), above | {_identify(Path(path))}))
+            else:
+                yield each
+
+    def _list(self, folder: str, prefix: str) -> Iterator[Found | tuple[str, str]]:
+        """Yield a folder's pictures, and its folders as path and prefix."""
         try:
-            entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
+            with os.scandir(folder) as scanned:
+                entries = sorted(scanned, key=lambda entry: os.fsencode(entry.name))
         except OSError as error:
-            yield Failure(
-                prefix or folder, "find", InputError(f"cannot list the folder {folder}: {error.strerror}")
-            )
+            reason = f"cannot list the folder {printable(folder)}: {error.strerror}"
+            yield Failure(prefix or folder, "find", InputError(reason))
             return
-        here = above | {_identify(Path(folder)) or (0, 0)}
         for entry in entries:
             if entry.name.startswith(".") or entry.name == LEDGER_NAME:
                 continue
             if _is_folder(entry):
-                yield from self._descend(entry, f"{prefix}{entry.name}/", here)
+                yield entry.path, f"{prefix}{entry.name}/"
             elif _is_picture(entry):
                 yield _stat(prefix + entry.name, entry.path)
 
-    def _descend(
-        self, entry: os.DirEntry[str], prefix: str, above: frozenset[tuple[int, int]]
-    ) -> Iterator[Found]:
-        identity = _identify(Path(entry.path))
-        if not self.recursive or identity == self.output:
-            return
+    def _may_descend(self, folder: str, above: frozenset[tuple[int, int] | None]) -> bool:
+        identity = _identify(Path(folder))
+        if not self.recursive or (identity is not None and identity == self.output):
+            return False
         if identity in above:
-            _log.warning("not followed: %s is a link back to a folder above it", printable(entry.path))
-            return
-        yield from self._walk(entry.path, prefix, above)
-
-
-def printable(text: str) -> str:
-    """Make a path safe to print on one line: control characters and bytes that are not UTF-8 are escaped."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+            _log.warning("not followed: %s is a link back to a folder above it", printable(folder))
+            return False
+        return True
 
 
 def _keep_apart(found: Iterator[Found]) -> Iterator[Found]:
     """Drop a file that comes twice, and give a key of its own to another file of the same key."""
-    taken: dict[str, str] = {}
+    keys: set[str] = set()
+    seen: set[str] = set()
     for each in found:
-        if isinstance(each, Failure):
-            yield each
+        path = each.source.path if isinstance(each, PictureFile) else f"{each.key}: {each.reason}"
+        if path in seen:
             continue
-        path = os.path.abspath(each.path)  # noqa: PTH100 - resolve() would follow links
-        key = each.key if taken.get(each.key, path) == path else _tell_apart(each.key, path)
-        if key not in taken:
-            taken[key] = path
-            yield PictureFile(key, each.path, each.source)
+        seen.add(path)
+        key = _tell_apart(each.key, path) if each.key in keys else each.key
+        keys.add(key)
+        yield dataclasses.replace(each, key=key)
 
 
 def _tell_apart(key: str, path: str) -> str:
@@ -134,22 +154,45 @@ def _tell_apart(key: str, path: str) -> str:
     return os.fspath(pure.with_name(f"{pure.stem}~{mark}{pure.suffix}"))
 
 
-def _key_of(written: str) -> str:
+def _key_of(written: str, opened: str) -> str:
     """Turn a list's path into a key: as written where that stays inside a folder, else from the root down."""
     path = os.path.normpath(written)
     if path.startswith("..") or PurePath(path).is_absolute():
-        path = os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links
+        path = os.path.abspath(opened)  # noqa: PTH100 - resolve() would follow links
     return os.fspath(PurePath(path).relative_to(PurePath(path).anchor))
 
 
 def _stat(key: str, path: str) -> Found:
     try:
         status = Path(path).stat()
-    except OSError as error:
-        return Failure(key, "find", InputError(f"cannot open {printable(path)}: {error.strerror}"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "the name cannot be one"
+        return Failure(key, "find", InputError(f"cannot open {printable(path)}: {reason}"))
     if not stat.S_ISREG(status.st_mode):
         return Failure(key, "find", InputError("not a file that can be read: a folder, pipe or device"))
-    return PictureFile(key, path, (status.st_size, status.st_mtime_ns))
+    absolute = os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links
+    return PictureFile(key, Source(absolute, status.st_size, status.st_mtime_ns))
+
+
+def _require(path: str) -> None:
+    """Refuse an input that is not there or not ours to open."""
+    actual = path if _exists(path) or not path.startswith("@") else path[1:]
+    try:
+        Path(actual).stat()
+        if path != actual or (path.lower().endswith(".txt") and not Path(path).is_dir()):
+            Path(actual).open("rb").close()
+    except FileNotFoundError as error:
+        raise InputError(f"no such file or folder: {printable(actual)}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "the name cannot be one"
+        raise InputError(f"cannot open {printable(actual)}: {reason}") from error
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -178,7 +221,3 @@ def _identify(path: Path | None) -> tuple[int, int] | None:
     except OSError:
         return None
     return (status.st_dev, status.st_ino) if status else None
-
-
-def _without_at(path: str) -> str:
-    return path if Path(path).exists() else path.removeprefix("@")
