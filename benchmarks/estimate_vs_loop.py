@@ -3,7 +3,7 @@
 The loop: Pillow opens, the same estimator estimates, `np.save` saves. Both take the same files in turns; each
 turn gives a ratio. Then the job over 50 and over 500 pictures, each in a process of its own, for its peak memory.
 
-Usage: python benchmarks/estimate_vs_loop.py [--rounds 5] [--images 16] [--work FOLDER]
+Usage: python benchmarks/estimate_vs_loop.py [--rounds 5] [--images 48] [--work FOLDER]
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--images", type=int, default=16)
+    parser.add_argument("--images", type=int, default=48)
     parser.add_argument("--memory", type=int, nargs="*", default=[50, 500])
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark"))
     arguments = parser.parse_args()

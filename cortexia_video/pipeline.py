@@ -78,7 +78,7 @@ def estimate(
 
     inputs: picture files, folders and lists, as `sources.files.find_pictures` takes them.
     model: a name, or an estimator already loaded. format: `npy` (float32) or `png` (8-bit view).
-    preview: also a coloured JPEG. workers: threads beside the model's; the number of cores by default.
+    preview: also a coloured JPEG. workers: threads beside the model's; one more than cores by default.
     overwrite: redo what is done, and replace files that no ledger knows.
     on_outcome: called after each input with the report so far and its failure, if it failed.
     stop: set it to end early; what is being written is finished.
@@ -87,7 +87,7 @@ def estimate(
     output can take no more; a later call goes on from there.
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    workers = (os.cpu_count() or 1) if workers is None else workers
+    workers = (os.cpu_count() or 1) + 1 if workers is None else workers  # one waits for the disk
     _require_positive(batch_size=batch_size, workers=workers, max_megapixels=max_megapixels)
     root = Path(output)
     found = _require_some(find_pictures(inputs, recursive=recursive, output=root), inputs, recursive)

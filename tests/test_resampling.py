@@ -45,6 +45,23 @@ def test_a_shrunk_picture_is_averaged_not_sampled() -> None:
     assert abs(small - 127).max() <= 2
 
 
+@given(
+    height=st.integers(1, 900), width=st.integers(1, 900), new=st.tuples(SIDES, SIDES), seed=st.integers(0, 9)
+)
+def test_a_picture_is_resized_as_pillow_does(
+    height: int, width: int, new: tuple[int, int], seed: int
+) -> None:
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    expected = Image.fromarray(image).resize(new[::-1], Image.Resampling.BILINEAR, reducing_gap=2.0)
+    np.testing.assert_array_equal(resize_image(image, *new), np.asarray(expected))
+
+
+def test_a_large_picture_is_resized_as_pillow_does() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (2999, 1777, 3), dtype=np.uint8)
+    expected = Image.fromarray(image).resize((192, 320), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    np.testing.assert_array_equal(resize_image(image, 320, 192), np.asarray(expected))
+
+
 @given(height=st.integers(1, 20000), width=st.integers(1, 20000))
 def test_processed_size_keeps_the_aspect_ratio(height: int, width: int) -> None:
     fitted = fit_short_side(height, width, short_side=192, multiple_of=32)

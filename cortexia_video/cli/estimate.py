@@ -89,7 +89,7 @@ def estimate_command(
     device
         auto, cpu, cuda, cuda:1 or mps.
     workers
-        Threads that decode and write; as many as cores by default.
+        Threads that decode and write; one more than cores by default.
     overwrite
         Redo what is done, and replace files that the ledger does not know.
     max_megapixels
