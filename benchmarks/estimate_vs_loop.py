@@ -1,7 +1,7 @@
 """How fast, how busy, how large: `cortexia_video.estimate` beside the loop that people write.
 
 The loop: Pillow opens, the same estimator estimates, `np.save` saves. Both take the same files in turns; each
-turn gives a ratio. Then the job over 50 and over 500 pictures, each in a process of its own, for its peak memory.
+turn gives a ratio. Then the job over 50 and over 500 pictures, each in its own process, for its peak memory.
 
 Usage: python benchmarks/estimate_vs_loop.py [--rounds 5] [--images 48] [--work FOLDER]
 """

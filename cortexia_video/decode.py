@@ -16,7 +16,7 @@ import math
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -50,6 +50,9 @@ IMAGE_SUFFIXES = frozenset(
 SNIFF_BYTES = 64
 
 
+SizeRule = Callable[[int, int], tuple[int, int]]  # (height, width) of a picture -> of one that will do
+
+
 class Header(NamedTuple):
     """What a file says before its pixels are decoded: format as Pillow names it, stored sides in pixels."""
 
@@ -79,25 +82,35 @@ def read_header(data: bytes) -> Header:
         return Header(picture.format or "", *picture.size)
 
 
-def decode(data: bytes, key: str, *, max_megapixels: float = 200.0) -> Frame:
+def decode(data: bytes, key: str, *, max_megapixels: float = 200.0, enough: SizeRule | None = None) -> Frame:
     """Decode one picture to an upright `Frame`: uint8 (H, W, 3) RGB and, where EXIF has it, the focal length.
 
     A picture of up to 200 megapixels takes less than 2 GiB, or is refused from its header; a higher limit
     raises both. A file that is cut short is an error, never half a picture. Raises DecodeError with a message
     for people, without the key, and the reader's own error as cause.
+
+    enough: says for the (height, width) of the upright picture how large an image will do. A large JPEG is
+    then decoded to a half, a quarter or an eighth of its sides, no smaller than that; `Frame.full_size` tells.
     """
     with _decode_errors(data), _open(data) as picture:
         _check_size(picture, max_megapixels)
         _check_memory(picture, data, max_megapixels)
-        image = _read_jpeg(data) if picture.format == "JPEG" else None
+        exif = _read_exif(picture)
+        orientation = _orientation(exif)
+        width, height = picture.size
+        least = _stored(enough(*_stored((height, width), orientation)), orientation) if enough else (0, 0)
+        image = _read_jpeg(data, least) if picture.format == "JPEG" else None
         if image is None:
             picture.load()
             _check_size(picture, max_megapixels)
-        exif = _read_exif(picture)
-        orientation = _orientation(exif)
+            exif = _read_exif(picture)
+            orientation = _orientation(exif)
         upright = _upright(image, orientation) if image is not None else _rgb(picture, orientation)
-    f_px = focal_length_px(exif, upright.shape[1], upright.shape[0])
-    return Frame(key, upright, f_px, None if f_px is None else "exif")
+    reduced = image is not None and image.shape[:2] != (height, width)
+    full_size = _stored((height, width), orientation) if reduced else None
+    full_height, full_width = full_size or upright.shape[:2]
+    f_px = focal_length_px(exif, full_width, full_height)
+    return Frame(key, upright, f_px, None if f_px is None else "exif", full_size=full_size)
 
 
 # ---- which reader ------------------------------------------------------------------------------------------
@@ -276,15 +289,23 @@ _PREMULTIPLIED = {"La", "RGBa"}
 _KEYED = {"1", "L", "I;16", "RGB"}  # one sample value or triple may mean transparent
 
 
-def _read_jpeg(data: bytes) -> NDArray[np.uint8] | None:
-    """uint8 (H, W, 3) RGB, not turned; None for what Pillow may read better; raises where content is lost."""
+def _read_jpeg(data: bytes, least: tuple[int, int]) -> NDArray[np.uint8] | None:
+    """uint8 (H, W, 3) RGB, not turned; None for what Pillow may read better; raises where content is lost.
+
+    least: (height, width) that will do; (0, 0) asks for the full size.
+    """
     try:
-        image: NDArray[np.uint8] = simplejpeg.decode_jpeg(data)
+        image: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, min_height=least[0], min_width=least[1])
         return image
     except ValueError as error:
         if _LOST_CONTENT.search(str(error)):
             raise
         return None
+
+
+def _stored(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Turn the (height, width) of the upright picture into that of the stored one, and back."""
+    return size[::-1] if orientation >= 5 else size
 
 
 def _upright(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

@@ -72,10 +72,16 @@ class DepthEstimator:
         """How many prepared frames may wait for others of their size."""
         return _BATCHES_WAITING * self.batch_size
 
+    def enough(self, height: int, width: int) -> tuple[int, int]:
+        """Say how large an image of a picture has all that the network will see: twice the size it sees."""
+        processed_height, processed_width = self.model.processed_size(height, width)
+        return 2 * processed_height, 2 * processed_width
+
     def prepare(self, frame: Frame) -> Prepared | Failure:
         """Preprocess one frame; the result does not hold on to its picture."""
         try:
-            pixels = self.model.preprocess(frame.image)
+            size = self.model.processed_size(frame.height, frame.width)
+            pixels = self.model.preprocess(frame.image, size)
             if not isinstance(pixels, np.ndarray):
                 raise ModelError(
                     f"{self.model.name} preprocesses to {type(pixels).__name__}, not to an array"

@@ -17,8 +17,9 @@ class Frame:
 
     key: unique and relative to the source; it names the output.
     image: uint8 (H, W, 3) RGB.
-    f_px: focal length in pixels of `image`, or None where unknown; `f_source` says where it came from.
+    f_px: focal length in pixels of the picture, or None where unknown; `f_source` says where it came from.
     timestamp_s: seconds since the start of a video, or None.
+    full_size: (height, width) of the picture where `image` is a reduced copy of it, else None.
     """
 
     key: str
@@ -26,6 +27,7 @@ class Frame:
     f_px: float | None = None
     f_source: FocalSource | None = None
     timestamp_s: float | None = None
+    full_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.image.dtype != np.uint8 or self.image.ndim != 3 or self.image.shape[2] != 3:
@@ -36,8 +38,8 @@ class Frame:
 
     @property
     def height(self) -> int:
-        return int(self.image.shape[0])
+        return self.full_size[0] if self.full_size else int(self.image.shape[0])
 
     @property
     def width(self) -> int:
-        return int(self.image.shape[1])
+        return self.full_size[1] if self.full_size else int(self.image.shape[1])

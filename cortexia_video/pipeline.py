@@ -221,7 +221,8 @@ class _Job:
 
     def _decode(self, item: PictureFile, data: bytes) -> Prepared | Failure:
         data = data or read_picture(item.source.path)
-        frame = decode(data, item.key, max_megapixels=self.options.max_megapixels)
+        limit = self.options.max_megapixels
+        frame = decode(data, item.key, max_megapixels=limit, enough=self.estimator.enough)
         return self.estimator.prepare(frame)
 
     def _infer(self, pool: ThreadPoolExecutor, batch: list[tuple[PictureFile, Prepared]]) -> None:

@@ -413,6 +413,32 @@ def test_grey_and_alpha_are_turned_too() -> None:
     assert_pixels(encode(turned, "PNG", exif=exif), grey_rgb(GREY))
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_large_jpeg_is_decoded_no_larger_than_needed(orientation: int) -> None:
+    rows, columns = np.indices((600, 808), dtype=np.float32)
+    upright = np.stack([rows / 3, columns / 4, 100 + 0 * rows], axis=2).round().astype(np.uint8)
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    exif.get_ifd(0x8769)[0xA405] = 35
+    data = encode(stored(upright, orientation), "JPEG", exif=exif, quality=95)
+    whole, reduced = (
+        decode(data, "a"),
+        decode(data, "a", enough=lambda height, width: (height // 5, width // 5)),
+    )
+    assert (whole.full_size, reduced.full_size) == (None, (600, 808))
+    assert (reduced.height, reduced.width) == (600, 808)
+    assert reduced.image.shape == (150, 202, 3)
+    assert reduced.f_px == whole.f_px is not None
+    small = np.asarray(Image.fromarray(upright).reduce(4)).astype(int)
+    assert abs(reduced.image.astype(int) - small).max() <= 4
+
+
+def test_what_is_small_enough_or_no_jpeg_is_decoded_whole() -> None:
+    for data in (encode(SMOOTH, "JPEG"), encode(SMOOTH, "PNG")):
+        assert decode(data, "a", enough=lambda height, width: (height - 1, width - 1)).full_size is None
+    assert decode(encode(SMOOTH, "PNG"), "a", enough=lambda height, width: (1, 1)).full_size is None
+
+
 @pytest.mark.parametrize("orientation", [0, 9, 77])
 def test_invalid_orientation_turns_nothing(orientation: int) -> None:
     exif = Image.Exif()

@@ -36,6 +36,10 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> DepthModel:
     return load_model(request.param)
 
 
+def see(model: DepthModel, image: np.ndarray) -> np.ndarray:
+    return model.preprocess(image, model.processed_size(*image.shape[:2]))
+
+
 def test_the_table_says_what_a_person_must_know(model: DepthModel) -> None:
     assert model.kind in KINDS
     assert len(bytes.fromhex(model.weights_digest)) == 32
@@ -47,7 +51,7 @@ def test_the_table_says_what_a_person_must_know(model: DepthModel) -> None:
 def test_any_picture_size(model: DepthModel, size: tuple[int, int]) -> None:
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     before = image.copy()
-    output = model.infer(model.preprocess(image)[None])
+    output = model.infer(see(model, image)[None])
     assert output.dtype == np.float32
     assert output.ndim == 3 and output.shape[0] == 1
     assert np.isfinite(output).all()
@@ -58,7 +62,7 @@ def test_a_picture_never_depends_on_its_batch(model: DepthModel) -> None:
     rng = np.random.default_rng(1)
     images = [rng.integers(0, 256, (96, 128, 3), dtype=np.uint8) for _ in range(4)]
     images.append(np.full((96, 128, 3), 255, np.uint8))
-    inputs = [model.preprocess(image) for image in images]
+    inputs = [see(model, image) for image in images]
     alone = [model.infer(each[None])[0] for each in inputs]
     for order in ([0, 1, 2, 3, 4], [4, 2, 0], [3, 3, 1]):
         together = model.infer(np.stack([inputs[index] for index in order]))
@@ -132,7 +136,7 @@ def test_an_onnx_file_gives_its_numbers(tmp_path: Path, shape: list[int | str], 
 def test_normalisation_can_be_given(tmp_path: Path, normalize: str, expected: float) -> None:
     path = write_mean_network(tmp_path / "m.onnx")
     model = load_model(f"onnx:{path}", kind="metric", input_size=32, normalize=normalize)
-    output = model.infer(model.preprocess(np.full((32, 32, 3), 153, np.uint8))[None])
+    output = model.infer(see(model, np.full((32, 32, 3), 153, np.uint8))[None])
     assert output.mean() == pytest.approx(expected, abs=1e-3)
 
 
@@ -140,7 +144,7 @@ def test_normalisation_can_be_given(tmp_path: Path, normalize: str, expected: fl
 def test_sizes_can_be_given(tmp_path: Path, size: int | tuple[int, int], expected: tuple[int, int]) -> None:
     path = write_mean_network(tmp_path / "m.onnx", metadata={"multiple_of": "32"})
     model = load_model(f"onnx:{path}", kind="metric", input_size=size)
-    assert model.preprocess(np.zeros((200, 300, 3), np.uint8)).shape == (3, *expected)
+    assert see(model, np.zeros((200, 300, 3), np.uint8)).shape == (3, *expected)
 
 
 def break_file(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The seam: `DepthModel`, two methods over numpy arrays, and `ModelInfo`, what is said about one."""
+"""The seam: `DepthModel`, three methods over numpy arrays, and `ModelInfo`, what is said about one."""
 
 from __future__ import annotations
 
@@ -28,8 +28,12 @@ class DepthModel(Protocol):
     max_batch: int | None
     settings: Mapping[str, object]
 
-    def preprocess(self, image: NDArray[np.uint8]) -> NDArray[Any]:
-        """Turn one uint8 (H, W, 3) RGB picture into the network's input.
+    def processed_size(self, height: int, width: int) -> tuple[int, int]:
+        """Say at what (height, width) the network sees a picture of this height and width."""
+        ...
+
+    def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[Any]:
+        """Turn one uint8 (H, W, 3) RGB picture into the network's input of (height, width) `size`.
 
         Runs on worker threads. Pictures whose inputs have one shape and type can share a batch.
         """

@@ -71,10 +71,16 @@ class OnnxModel:
         self.settings = {"input_size": str(self._size), "normalize": normalize}
         self._try_out()
 
-    def preprocess(self, image: NDArray[np.uint8]) -> NDArray[Any]:
+    def processed_size(self, height: int, width: int) -> tuple[int, int]:
+        """Give the file's own size, or the nearest to the picture's aspect ratio at the short side."""
+        if isinstance(self._size, tuple):
+            return self._size
+        multiple_of = self._metadata_number("multiple_of", 1)
+        return fit_short_side(height, width, short_side=self._size, multiple_of=multiple_of)
+
+    def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[Any]:
         """Resize and normalise one uint8 (H, W, 3) picture to (3, h, w) of the network's type."""
-        height, width = self._processed_size(*image.shape[:2])
-        pixels = resize_image(image, height, width).astype(np.float32)
+        pixels = resize_image(image, *size).astype(np.float32)
         pixels *= self._scale
         pixels += self._shift
         dtype = _DTYPES[self._input.type]
@@ -93,12 +99,6 @@ class OnnxModel:
                 "a depth network gives (B, h, w) or (B, 1, h, w)"
             )
         return np.asarray(output[:count], dtype=np.float32)
-
-    def _processed_size(self, height: int, width: int) -> tuple[int, int]:
-        if isinstance(self._size, tuple):
-            return self._size
-        multiple_of = self._metadata_number("multiple_of", 1)
-        return fit_short_side(height, width, short_side=self._size, multiple_of=multiple_of)
 
     def _check_input(self) -> Any:
         inputs = self._session.get_inputs()
@@ -150,7 +150,7 @@ class OnnxModel:
         """Run one grey picture, so that a file that cannot work fails before the first input, not on each."""
         image = np.full((64, 64, 3), 128, np.uint8)
         try:
-            self.infer(self.preprocess(image)[None])
+            self.infer(self.preprocess(image, self.processed_size(64, 64))[None])
         except ModelOutputError as error:
             raise ModelLoadError(str(error)) from error
         except Exception as error:

@@ -27,8 +27,10 @@ class SyntheticModel:
         self.short_side = short_side
         self.settings = {"short_side": short_side}
 
-    def preprocess(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        size = fit_short_side(*image.shape[:2], short_side=self.short_side, multiple_of=8)
+    def processed_size(self, height: int, width: int) -> tuple[int, int]:
+        return fit_short_side(height, width, short_side=self.short_side, multiple_of=8)
+
+    def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
         return resize_image(image, *size)
 
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
