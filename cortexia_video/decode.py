@@ -90,7 +90,7 @@ def decode(data: bytes, key: str, *, max_megapixels: float = 200.0, enough: Size
     for people, without the key, and the reader's own error as cause.
 
     enough: says for the (height, width) of the upright picture how large an image will do. A large JPEG is
-    then decoded to a half, a quarter or an eighth of its sides, no smaller than that; `Frame.full_size` tells.
+    then decoded to a half, a quarter or an eighth of its sides, not below that; `Frame.full_size` tells.
     """
     with _decode_errors(data), _open(data) as picture:
         _check_size(picture, max_megapixels)

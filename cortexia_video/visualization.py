@@ -62,13 +62,17 @@ def collage(
     """
     if not samples:
         raise ValueError("collage needs at least one sample")
-    rows = [merge_into_row(image, depth) for image, depth in samples]
-    rows = [resize_image(row, height, max(1, round(row.shape[1] * height / row.shape[0]))) for row in rows]
-    gap, width = 8, max(row.shape[1] for row in rows)
-    lines = -(-len(rows) // columns)
-    sheet = np.full((lines * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, np.uint8)
-    for index, row in enumerate(rows):
-        top = gap + (index // columns) * (height + gap)
-        left = gap + (index % columns) * (width + gap)
-        sheet[top : top + height, left : left + row.shape[1]] = row
+    pairs = [merge_into_row(image, depth) for image, depth in samples]
+    pairs = [
+        resize_image(pair, height, max(1, round(pair.shape[1] * height / pair.shape[0]))) for pair in pairs
+    ]
+    lines = [pairs[start : start + columns] for start in range(0, len(pairs), columns)]
+    gap = 8
+    width = max(sum(pair.shape[1] + gap for pair in line) for line in lines)
+    sheet = np.full((len(lines) * (height + gap) + gap, width + gap, 3), 255, np.uint8)
+    for number, line in enumerate(lines):
+        top, left = gap + number * (height + gap), gap
+        for pair in line:
+            sheet[top : top + height, left : left + pair.shape[1]] = pair
+            left += pair.shape[1] + gap
     return sheet
