@@ -61,10 +61,12 @@ def _interpolate_rows(values: NDArray[np.float32], count: int) -> NDArray[np.flo
     centres = np.clip((np.arange(count) + 0.5) * (len(values) / count) - 0.5, 0, len(values) - 1)
     before = centres.astype(np.intp)
     weight = (centres - before).astype(np.float32)[:, None]
-    slopes = np.diff(values, axis=0, append=values[-1:])
-    rows = np.empty((count, values.shape[1]), np.float32)
     starts = np.flatnonzero(np.diff(before, prepend=-1))
-    for start, end in zip(starts, [*starts[1:], count], strict=True):  # all rows between the same two
-        np.multiply(weight[start:end], slopes[before[start]], out=rows[start:end])
-        rows[start:end] += values[before[start]]
+    first = values[before[starts]]
+    slopes = values[np.minimum(before[starts] + 1, len(values) - 1)] - first
+    rows = np.empty((count, values.shape[1]), np.float32)
+    ends = [*starts[1:], count]
+    for start, end, base, slope in zip(starts, ends, first, slopes, strict=True):  # rows between the same two
+        np.multiply(weight[start:end], slope, out=rows[start:end])
+        rows[start:end] += base
     return rows
