@@ -4,7 +4,7 @@
   {"run": id, "settings": {...}, "version": ..., "started": ...}         a run begins
   {"key": ..., "outcome": "begun", "outputs": [name, ...]}               its files are about to be placed
   {"key": ..., "outcome": "done", "run": id, "path": ..., "source": [size, mtime_ns], "outputs": {name: size}}
-  {"key": ..., "outcome": "failed", "run": id, "stage": ..., "reason": ...}
+  {"key": ..., "outcome": "failed", "run": id, "path": ..., "stage": ..., "reason": ...}
   {"end": id, "found": n, "done": n, "skipped": n, "failed": n, ...}     a run ends
 Done lines also give height, width, kind and focal length. Keys that are not UTF-8 are written as JSON's
 escapes of Python's surrogates and read back the same. A line that cannot be read is left out: its input is
@@ -126,9 +126,9 @@ class Ledger:
         entry = {"key": key, "outcome": "done", "run": self.run, "path": source.path}
         self._append({**entry, "source": source[1:], "outputs": dict(outputs), **facts})
 
-    def record_failure(self, failure: Failure) -> None:
+    def record_failure(self, failure: Failure, path: str | None = None) -> None:
         """Append that an input failed, where and why."""
-        entry = {"key": failure.key, "outcome": "failed", "run": self.run}
+        entry = {"key": failure.key, "outcome": "failed", "run": self.run, "path": path}
         kept = {"kept": True} if isinstance(failure.error, OutputExistsError) else {}
         self._append({**entry, "stage": failure.stage, "reason": failure.reason, **kept})
 

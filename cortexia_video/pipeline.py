@@ -126,7 +126,7 @@ class _Job:
         self._in_flight = estimator.batch_size + 2 * options.workers
         self._budget = ByteBudget(MEMORY)
         self._batcher: Batcher[tuple[PictureFile, Prepared]] = Batcher(estimator.batch_size, estimator.window)
-        self._writing: deque[Future[Failure | None]] = deque()
+        self._writing: deque[tuple[PictureFile, Future[Failure | None]]] = deque()
 
     def run(self, found: Iterable[Found]) -> Report:
         """Take every input to its outcome; the ledger then ends with the counts."""
@@ -147,7 +147,7 @@ class _Job:
     def _run(self, pool: ThreadPoolExecutor, found: Iterable[Found]) -> None:
         for item, prepared in self._decode_ahead(pool, found):
             if isinstance(prepared, Failure):
-                self._settle(prepared)
+                self._settle(prepared, item)
             else:
                 for batch in self._batcher.add(prepared.pixels.shape, (item, prepared)):
                     self._infer(pool, batch)
@@ -187,7 +187,7 @@ class _Job:
             return False
         obstacle = self._find_obstacle(item)
         if obstacle:
-            self._settle(Failure(item.key, "write", OutputExistsError(obstacle)))
+            self._settle(Failure(item.key, "write", OutputExistsError(obstacle)), item)
         return obstacle is None
 
     def _find_obstacle(self, item: PictureFile) -> str | None:
@@ -229,9 +229,9 @@ class _Job:
         outputs = self.estimator.infer([prepared for _, prepared in batch])
         for (item, prepared), output in zip(batch, outputs, strict=True):
             if isinstance(output, Failure):
-                self._settle(output)
+                self._settle(output, item)
             else:
-                self._writing.append(pool.submit(self._write, item, prepared, output))
+                self._writing.append((item, pool.submit(self._write, item, prepared, output)))
         self._await_writes(self._in_flight)
 
     def _write(self, item: PictureFile, prepared: Prepared, values: NDArray[np.float32]) -> Failure | None:
@@ -256,16 +256,17 @@ class _Job:
 
     def _await_writes(self, at_most: int) -> None:
         """Settle written depth maps, oldest first, until no more than `at_most` are under way."""
-        while len(self._writing) > at_most or (self._writing and self._writing[0].done()):
-            failure = self._writing.popleft().result()
+        while len(self._writing) > at_most or (self._writing and self._writing[0][1].done()):
+            item, future = self._writing.popleft()
+            failure = future.result()
             if failure:
-                self._settle(failure)
+                self._settle(failure, item)
             else:
                 self.report.done += 1
                 self.options.on_outcome(self.report, None)
 
-    def _settle(self, failure: Failure) -> None:
-        self.ledger.record_failure(failure)
+    def _settle(self, failure: Failure, item: PictureFile | None = None) -> None:
+        self.ledger.record_failure(failure, item.source.path if item else None)
         self.report.failed += 1
         if len(self.report.failures) < _FAILURES_KEPT:
             self.report.failures.append(failure)

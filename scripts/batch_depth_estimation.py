@@ -13,8 +13,9 @@ from typing import Annotated, Literal
 from batch_processor import Counts, find_images, find_subfolders, get_estimator, process_folder
 from cyclopts import App, Parameter
 
-from cortexia_video import InputError
+from cortexia_video import DepthEstimator, InputError, OutputError, OutputLostError
 from cortexia_video.cli import DONE, SOME_FAILED, run_app
+from cortexia_video.depth_map import larger_is_nearer
 from cortexia_video.errors import printable
 
 app = App(name="batch_depth_estimation.py", version_flags=())
@@ -42,7 +43,7 @@ def batch_depth_estimation(
     batch_size
         Images in one batch; fewer need less memory.
     model
-        A name that `cortexia models` lists, or onnx:FILE.
+        A name that `cortexia models` lists (compact is built in), or onnx:FILE of a file that says its kind.
     """
     if not Path(folder).is_dir():
         raise InputError(f"no such folder: {folder}")
@@ -59,10 +60,32 @@ def batch_depth_estimation(
             print(f"Found {len(names)} images for processing in {shown}")
             if place:
                 print(f"Processing subdirectory {shown}...")
-            process_folder(path, names, estimator, save_format=save_format, counts=counts)
+            _process(path, names, estimator, save_format, counts)
     if not counts.found:
-        raise InputError(f"no images (jpg, jpeg, png) found in {folder}")
+        where = f"the folders inside {folder}" if recursive else folder
+        raise InputError(f"no images (jpg, jpeg, png) found in {where}")
+    print(f"{counts.found} found, {counts.saved} saved, {counts.failed} failed; {_explain(estimator)}")
     return SOME_FAILED if counts.failed else DONE
+
+
+def _process(
+    path: str, names: list[str], estimator: DepthEstimator, save_format: str, counts: Counts
+) -> None:
+    """Process one folder; one that cannot be written fails alone."""
+    try:
+        process_folder(path, names, estimator, save_format=save_format, counts=counts)
+    except OutputLostError:
+        raise
+    except OutputError as error:
+        counts.failed = counts.found - counts.saved
+        print(f"Failed (write) {printable(path)}: {error}")
+
+
+def _explain(estimator: DepthEstimator) -> str:
+    """Say what the saved numbers mean."""
+    model = estimator.model
+    way = "larger is nearer" if larger_is_nearer(model.kind) else "larger is farther"
+    return f"{model.name} gives {model.kind}, {way}" + ("" if model.kind == "metric" else ", not metres")
 
 
 if __name__ == "__main__":

@@ -20,13 +20,16 @@ from cortexia_video import (
     DepthMap,
     Failure,
     Frame,
+    OutputExistsError,
     OutputLostError,
     decode,
     load_estimator,
 )
 from cortexia_video.decode import read_header
 from cortexia_video.errors import printable
+from cortexia_video.formats.table import is_own_output
 from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.sources.files import read_picture
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 OUTPUT_SUFFIX = "_depth_new"
@@ -50,7 +53,7 @@ def get_estimator(model: str, batch_size: int, device: str = "auto") -> DepthEst
 def find_images(folder: str) -> list[str]:
     """List the JPEG and PNG files directly in a folder, sorted by name, without depth maps saved before."""
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if entry.is_file() and _is_image_name(entry.name)]
+        names = [entry.name for entry in entries if _is_image(entry)]
     return sorted(names, key=os.fsencode)
 
 
@@ -126,20 +129,19 @@ def _decode_ahead(
 
 def _read_frame(folder: str, name: str) -> Frame | Failure:
     try:
-        return decode(Path(folder, name).read_bytes(), name)
+        return decode(read_picture(os.path.join(folder, name)), name)  # noqa: PTH118 - keeps a leading ./
     except DecodeError as error:
         return Failure(name, "decode", error)
-    except OSError as error:
-        return Failure(name, "decode", DecodeError(f"cannot be read: {error.strerror}"))
 
 
 def _can_be_read(folder: str, name: str, counts: Counts) -> bool:
     """Read an image's header, not its pixels; say why where that fails."""
+    path = os.path.join(folder, name)  # noqa: PTH118 - keeps a leading ./
     try:
-        read_header(Path(folder, name).read_bytes())
-    except (DecodeError, OSError) as error:
+        read_header(read_picture(path))
+    except DecodeError as error:
         counts.failed += 1
-        print(f"Skipped {printable(os.path.join(folder, name))}: {error}")  # noqa: PTH118 - keeps a leading ./
+        print(f"Skipped {printable(path)}: {error}")
         return False
     return True
 
@@ -147,8 +149,12 @@ def _can_be_read(folder: str, name: str, counts: Counts) -> bool:
 def _save(sink: FolderSink, folder: str, key: str, depth: DepthMap | Failure) -> str | Failure:
     if isinstance(depth, Failure):
         return depth
+    (name,) = sink.output_names(key)
+    path = Path(folder, name)
+    if path.is_file() and not is_own_output(path):
+        return Failure(key, "write", OutputExistsError(f"{name} is there already and is no depth map"))
     try:
-        (name,) = sink.write(key, depth)
+        sink.write(key, depth)
     except OutputLostError:
         raise
     except Exception as error:  # noqa: BLE001 - one file's trouble, whatever encoder or system it comes from
@@ -165,9 +171,9 @@ def _report(outcome: str | Failure, counts: Counts) -> None:
         print(f"Saved {printable(outcome)}")
 
 
-def _is_image_name(name: str) -> bool:
-    stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a name, not a path
-    return suffix.lower() in IMAGE_SUFFIXES and not stem.endswith(OUTPUT_SUFFIX)
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    named = Path(entry.name).suffix.lower() in IMAGE_SUFFIXES
+    return named and entry.is_file() and not is_own_output(entry.path)
 
 
 def _base_name(folder: str) -> str:

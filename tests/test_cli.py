@@ -170,7 +170,7 @@ def test_an_interrupt_is_130_with_nothing_half_written(
     assert process.returncode == 130
     said = process.stdout.read()
     process.stdout.close()
-    assert "interrupted: what was begun is finished" in said
+    assert "interrupted: what was being written is finished" in said
     written = list((tmp_path / "out").glob("*.npy"))
     assert 0 < len(written) < 60
     assert all(np.load(path).shape == (1500, 2000) for path in written)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 from collections.abc import Callable
 from pathlib import Path
@@ -157,6 +158,7 @@ def break_file(path: Path) -> None:
         ({}, {}, None, "does not say its kind: give it"),
         ({}, {"kind": "metres"}, None, "unknown kind 'metres'"),
         ({}, {"kind": "metric"}, None, "takes any size and does not say which"),
+        ({"metadata": FULL}, {"kind": "metric"}, None, "says its kind is disparity, not metric"),
         ({"metadata": {**FULL, "short_side": "big"}}, {}, None, "cortexia.short_side = 'big'"),
         ({"metadata": {**FULL, "normalize": "x"}}, {}, None, "unknown normalize 'x'"),
         ({"shape": ["B", 3, 32, 48], "metadata": FULL}, {"input_size": 64}, None, "takes 32x48 only, not 64"),
@@ -223,13 +225,27 @@ def test_an_installed_package_adds_a_model(monkeypatch: pytest.MonkeyPatch) -> N
     assert depth.kind == "metric"
 
 
+class Lacking:
+    name, kind = "plugged", "metric"
+
+
+HALF = dataclasses.replace(PLUGIN, load=lambda name, device: Lacking())
+MISNAMED = dataclasses.replace(PLUGIN, name="another")
+
+
+def test_a_half_made_model_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    install_plugin(monkeypatch, "test_models:HALF")
+    with pytest.raises(ModelLoadError, match="is no DepthModel: it lacks weights_digest, device, max_batch"):
+        load_model("plugged")
+
+
 def test_a_model_whose_package_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     install_plugin(monkeypatch, "test_models:LACKING")
     with pytest.raises(MissingExtraError, match=r"pip install 'some-package\[extra\]'"):
         load_model("plugged")
 
 
-@pytest.mark.parametrize("value", ["not_there:x", "test_models:FULL"])
+@pytest.mark.parametrize("value", ["not_there:x", "test_models:FULL", "test_models:MISNAMED"])
 def test_a_broken_package_spoils_its_own_row_only(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     install_plugin(monkeypatch, value)
     assert "broken" in list_models()[-1].summary

@@ -109,6 +109,24 @@ def test_two_images_with_one_stem_are_both_saved(tmp_path: Path, make_picture: M
     }
 
 
+def test_what_is_no_depth_map_is_not_replaced(photos: Path, make_picture: Make) -> None:
+    (photos / "photos/image01_depth_new.npy").write_bytes(b"my notes")
+    mine = make_picture(photos / "photos/image02_depth_new.png").read_bytes()
+    make_picture(photos / "photos/holiday_depth_new.jpg")
+    ran = run(photos, "--folder", "./photos", "--save_format", "png", "--model", "compact")
+    assert "Found 17 images" in ran.stdout
+    assert "Failed (write) image02_depth_new: image02_depth_new.png is there already" in ran.stdout
+    assert (photos / "photos/image02_depth_new.png").read_bytes() == mine
+    assert run(photos, "--folder", "./photos", "--model", "compact").returncode == 1
+    assert (photos / "photos/image01_depth_new.npy").read_bytes() == b"my notes"
+
+
+def test_the_last_line_says_what_the_numbers_mean(photos: Path) -> None:
+    ran = run(photos, "--folder", "./photos", "--model", "compact")
+    last = ran.stdout.splitlines()[-1]
+    assert last == "15 found, 15 saved, 0 failed; compact gives disparity, larger is nearer, not metres"
+
+
 def test_bad_images_are_skipped_and_the_others_done(photos: Path) -> None:
     good = (photos / "photos/image06.jpg").read_bytes()
     (photos / "photos/a-text.jpg").write_text("dear diary")

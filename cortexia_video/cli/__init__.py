@@ -18,8 +18,12 @@ app = App(
     help="Depth for image collections: pictures in, depth maps that say what they mean out.",
     version=lambda: version("cortexia-video"),
 )
-app.command("cortexia_video.cli.estimate:estimate_command", name="estimate")
-app.command("cortexia_video.cli.models:models_command", name="models")
+app.command(
+    "cortexia_video.cli.estimate:estimate_command", name="estimate", help="Estimate depth for pictures."
+)
+app.command(
+    "cortexia_video.cli.models:models_command", name="models", help="List the models and their terms."
+)
 
 
 def main(arguments: list[str] | None = None) -> None:

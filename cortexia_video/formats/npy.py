@@ -8,6 +8,8 @@ import numpy as np
 
 from cortexia_video.depth_map import DepthMap
 
+MAGIC = b"\x93NUMPY"
+
 
 def encode(depth: DepthMap) -> list[bytes | memoryview]:
     """Give the file in two pieces, the header and the values, without a copy of the values."""

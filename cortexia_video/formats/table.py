@@ -33,19 +33,17 @@ _HEAD_BYTES = 128
 
 
 def is_own_output(path: str | os.PathLike[str]) -> bool:
-    """Say whether a file is one that this package wrote, so that no run takes it for a picture.
+    """Say whether a file is one that this package may have written, so that no run takes it for a picture.
 
-    Only names that we may have given (`.png`, `.preview.jpg`) are opened; the mark inside decides. A `.npy`
-    is never a picture.
+    Only names that we may have given (`.png`, `.preview.jpg`, `.npy`) are opened; the mark inside decides. A
+    `.npy` has none: any NumPy file counts.
     """
     name = os.fsencode(os.path.basename(path))  # noqa: PTH119 - bytes, for names that are not UTF-8
     if not _OWN_NAME.search(name):
         return False
-    if name.endswith(b".npy"):
-        return True
     try:
         with Path(path).open("rb") as file:
             head = file.read(_HEAD_BYTES)
     except OSError:
         return False
-    return png8.MARK in head or preview.MARK in head
+    return head.startswith(npy.MAGIC) or png8.MARK in head or preview.MARK in head

@@ -55,7 +55,7 @@ class OnnxModel:
         input_size: int | tuple[int, int] | None = None,
         normalize: str | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         self.name = name or f"onnx:{self.path.name}"
         self.weights_digest = _digest(self.path)
         self._session, self.device = _open(self.path, device)
@@ -111,7 +111,10 @@ class OnnxModel:
         return node
 
     def _choose(self, key: str, given: str | None, allowed: tuple[str, ...], default: str | None) -> str:
-        value = given or self._metadata.get(f"cortexia.{key}") or default
+        said = self._metadata.get(f"cortexia.{key}")
+        if given and said and given != said:
+            raise ModelLoadError(f"{self.path} says its {key} is {said}, not {given}: leave --{key} out")
+        value = given or said or default
         if value is None:
             raise ModelLoadError(
                 f"{self.path} does not say its {key}: give it (--{key}, one of {', '.join(allowed)})"

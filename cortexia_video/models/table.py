@@ -78,7 +78,7 @@ def load_model(name: str, *, device: str = "auto", **options: object) -> DepthMo
     info = find_model(name)
     load = _resolve(info)
     try:
-        return load(name, device=device, **options)
+        return _check_members(load(name, device=device, **options), name)
     except ImportError as error:
         remedy = f"pip install {info.needs}" if info.needs else "install what it names"
         raise MissingExtraError(f"model {name!r} cannot be loaded: {error}; {remedy}") from error
@@ -104,6 +104,14 @@ def _resolve(info: ModelInfo) -> Callable[..., DepthModel]:
         raise MissingExtraError(f"model {info.name!r} cannot be loaded: {error}; {remedy}") from error
 
 
+def _check_members(model: DepthModel, name: str) -> DepthModel:
+    members = (*DepthModel.__annotations__, "processed_size", "preprocess", "infer")
+    lacking = [member for member in members if not hasattr(model, member)]
+    if lacking:
+        raise ModelLoadError(f"model {name!r} is no DepthModel: it lacks {', '.join(lacking)}")
+    return model
+
+
 def _entry_points() -> list[EntryPoint]:
     return sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name)
 
@@ -116,6 +124,8 @@ def _read_entry_point(point: EntryPoint) -> ModelInfo:
         return _broken(point, f"{type(error).__name__}: {error}")
     if not isinstance(info, ModelInfo):
         return _broken(point, f"{point.value} is no ModelInfo")
+    if info.name != point.name:
+        return _broken(point, f"its ModelInfo is called {info.name}, its entry point {point.name}")
     return info
 
 
@@ -142,6 +152,5 @@ def _unknown(name: str) -> str:
     names = [info.name for info in list_models()]
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    return (
-        f"no model is called {name!r} in this version: {hint}there are {', '.join(names)} (cortexia models)"
-    )
+    there_are = f"there are {', '.join(names)}; --model compact needs nothing else"
+    return f"no model is called {name!r} in this version: {hint}{there_are}"

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cortexia_video import CortexiaError
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from batch_processor import Counts, find_images, get_estimator, name_outputs, process_folder
@@ -31,4 +33,7 @@ def main(folder: str, model: str = "compact") -> None:
 if __name__ == "__main__":
     if not 2 <= len(sys.argv) <= 3:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except (CortexiaError, OSError) as error:
+        sys.exit(f"batch_depth_example: {error}")
