@@ -59,7 +59,7 @@ class Ledger:
 
     def __init__(self, root: Path, settings: Mapping[str, object]) -> None:
         self.root = root
-        self.settings = dict(settings)
+        self.settings = json.loads(json.dumps(dict(settings), default=str))  # as they are read back
         self.run = secrets.token_hex(4)
         self._done: dict[str, _Done] = {}
         self._owned: set[str] = set()  # outputs that no entry of `_done` names

@@ -42,6 +42,14 @@ def test_other_settings_are_not_done(tmp_path: Path) -> None:
         assert not ledger.is_done("a.jpg", SOURCE)
 
 
+def test_settings_of_any_type_are_known_again(tmp_path: Path) -> None:
+    settings = {"input_size": (392, 518), "path": tmp_path}
+    with Ledger(tmp_path, settings) as ledger:
+        ledger.record_done("a.jpg", SOURCE, {})
+    with Ledger(tmp_path, settings) as ledger:
+        assert ledger.is_done("a.jpg", SOURCE)
+
+
 @pytest.mark.parametrize("left", [None, b"123"])
 def test_a_missing_or_cut_output_is_not_done(tmp_path: Path, left: bytes | None) -> None:
     record(tmp_path)
