@@ -38,7 +38,12 @@ class OutputExistsError(OutputError):
 
 
 class OutputLostError(OutputError):
-    """The output took no more while a run was on: the disk is full or the mount is gone."""
+    """The output took no more while a run was on: the disk is full or the mount is gone.
+
+    report: what became of the inputs until then, a `pipeline.Report`, where a run was under way.
+    """
+
+    report: object = None
 
 
 class DecodeError(CortexiaError):

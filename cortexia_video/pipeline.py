@@ -24,7 +24,14 @@ from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.decode import IMAGE_SUFFIXES, decode, read_header
 from cortexia_video.depth_estimation import DepthEstimator, Prepared, load_estimator
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DecodeError, Failure, InputError, OutputError, OutputExistsError
+from cortexia_video.errors import (
+    DecodeError,
+    Failure,
+    InputError,
+    OutputError,
+    OutputExistsError,
+    OutputLostError,
+)
 from cortexia_video.formats.table import is_own_output
 from cortexia_video.ledger import Ledger
 from cortexia_video.sinks.folder import FolderSink
@@ -48,6 +55,10 @@ class Report:
     seconds: float = 0.0
     interrupted: bool = False
     failures: list[Failure] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        counts = f"{self.found} found: {self.done} done, {self.skipped} skipped, {self.failed} failed"
+        return f"{counts}; {self.seconds:.1f} s, {self.images_per_second:.2f} images/s"
 
     @property
     def images_per_second(self) -> float:
@@ -84,7 +95,7 @@ def estimate(
     stop: set it to end early; what is being written is finished.
 
     Raises `InputError`, `ModelError` or `OutputError` before anything is written, `OutputLostError` when the
-    output can take no more; a later call goes on from there.
+    output can take no more (its `report` says what was done); a later call goes on from there.
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     workers = (os.cpu_count() or 1) + 1 if workers is None else workers  # one waits for the disk
@@ -134,6 +145,9 @@ class _Job:
         with ThreadPoolExecutor(self.options.workers, thread_name_prefix="cortexia") as pool:
             try:
                 self._run(pool, found)
+            except OutputLostError as error:
+                error.report = self.report
+                raise
             finally:
                 pool.shutdown(cancel_futures=True)
                 self.report.seconds = time.monotonic() - started

@@ -209,6 +209,7 @@ def test_a_full_disk_is_one_line_and_what_is_done_is_kept(
     assert ran.returncode == 1
     assert "No space left on device; what is done is kept: make room" in ran.stderr
     assert "Traceback" not in ran.stderr
+    assert " found: " in ran.stdout
     kept = sorted((small_disk / "out").glob("*.npy"))
     assert kept and all(np.load(path).ndim == 2 for path in kept)
 

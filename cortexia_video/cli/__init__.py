@@ -41,6 +41,8 @@ def run_app(app: App, arguments: list[str] | None = None) -> None:
     except CycloptsError:
         sys.exit(WRONG_USAGE)
     except OutputLostError as error:
+        if error.report is not None:
+            print(error.report)
         sys.exit(_complain(error, SOME_FAILED))
     except CortexiaError as error:
         sys.exit(_complain(error, WRONG_USAGE))

@@ -152,10 +152,7 @@ def _stop_on_signals() -> Iterator[threading.Event]:
 def _summarise(report: Report, output: Path) -> None:
     if report.interrupted:
         print("interrupted: what was being written is finished; the same command goes on from here. So far:")
-    print(
-        f"{report.found} found: {report.done} done, {report.skipped} skipped, {report.failed} failed; "
-        f"{report.seconds:.1f} s, {report.images_per_second:.2f} images/s"
-    )
+    print(report)
     for failure in report.failures:
         print(f"  {failure}")
     if report.failed > len(report.failures):
