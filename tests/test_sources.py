@@ -102,7 +102,7 @@ def test_names_of_all_kinds_are_keys(tmp_path: Path, make_picture: Make) -> None
 def test_odd_lists_are_read(tmp_path: Path, make_picture: Make) -> None:
     make_picture(tmp_path / "a.jpg")
     make_picture(tmp_path / "other/b.jpg")
-    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfa.jpg\r\na.jpg\r\n\0\r\n" + b"x" * 300 + b"\r\n")
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfa.jpg\r\na.jpg\r\n\0.png\r\n" + b"x" * 300 + b"\r\n")
     assert keys(tmp_path / "list.txt") == ["a.jpg"]
     assert len(failures(tmp_path / "list.txt")) == 2
     (tmp_path / "sub").mkdir()

@@ -44,6 +44,6 @@ def is_own_output(path: str | os.PathLike[str]) -> bool:
     try:
         with Path(path).open("rb") as file:
             head = file.read(_HEAD_BYTES)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name with a zero byte
         return False
     return head.startswith(npy.MAGIC) or png8.MARK in head or preview.MARK in head
