@@ -194,10 +194,7 @@ class Ledger:
                 while line:
                     line = line[os.write(self._descriptor, line) :]
         except OSError as error:
-            raise OutputLostError(
-                f"cannot write {self.root / LEDGER_NAME}: {error.strerror}; what is done is kept: "
-                "make room and run the same command again"
-            ) from error
+            raise OutputLostError(self.root / LEDGER_NAME, error) from error
 
 
 def read_ledger(root: Path) -> Iterator[dict[str, Any]]:

@@ -28,7 +28,6 @@ from cortexia_video.errors import (
     DecodeError,
     Failure,
     InputError,
-    OutputError,
     OutputExistsError,
     OutputLostError,
 )
@@ -257,12 +256,9 @@ class _Job:
         if isinstance(depth, Failure):
             return depth
         self.ledger.record_begun(item.key, self.sink.output_names(item.key))
-        try:
-            outputs = self.sink.write(item.key, depth)
-        except OutputError:
-            raise
-        except Exception as error:  # noqa: BLE001 - one file's trouble, whatever encoder or system it comes from
-            return Failure(item.key, "write", error)
+        outputs = self.sink.place(item.key, depth)
+        if isinstance(outputs, Failure):
+            return outputs
         height, width = depth.values.shape
         facts = {"height": height, "width": width, "kind": depth.kind, "f_px": depth.f_px}
         self.ledger.record_done(item.key, item.source, outputs, **facts, f_source=depth.f_source)

@@ -21,7 +21,6 @@ from cortexia_video import (
     Failure,
     Frame,
     OutputExistsError,
-    OutputLostError,
     decode,
     load_estimator,
 )
@@ -153,13 +152,8 @@ def _save(sink: FolderSink, folder: str, key: str, depth: DepthMap | Failure) ->
     path = Path(folder, name)
     if path.is_file() and not is_own_output(path):
         return Failure(key, "write", OutputExistsError(f"{name} is there already and is no depth map"))
-    try:
-        sink.write(key, depth)
-    except OutputLostError:
-        raise
-    except Exception as error:  # noqa: BLE001 - one file's trouble, whatever encoder or system it comes from
-        return Failure(key, "write", error)
-    return os.path.join(folder, name)  # noqa: PTH118 - keeps a leading ./
+    placed = sink.place(key, depth)
+    return placed if isinstance(placed, Failure) else os.path.join(folder, name)  # noqa: PTH118 - keeps ./
 
 
 def _report(outcome: str | Failure, counts: Counts) -> None:

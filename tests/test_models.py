@@ -203,16 +203,8 @@ PLUGIN = ModelInfo(
     needs="",
     load=lambda name, device: SyntheticModel(name, kind="metric"),
 )
-LACKING = ModelInfo(
-    name="plugged",
-    summary="needs what is not there",
-    kind="metric",
-    licence_code="MIT",
-    licence_weights="MIT",
-    commercial=True,
-    weights="none",
-    needs="'some-package[extra]'",
-    load="package_that_is_not_installed.model:load",
+LACKING = dataclasses.replace(
+    PLUGIN, needs="'some-package[extra]'", load="package_that_is_not_installed.model:load"
 )
 
 

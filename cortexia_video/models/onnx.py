@@ -65,9 +65,9 @@ class OnnxModel:
         normalize = self._choose("normalize", normalize, get_args(Normalize), "imagenet")
         self._scale, self._shift = _as_scale_and_shift(normalize)
         self._output = _choose_output([node.name for node in self._session.get_outputs()])
-        self._fixed_batch = self._input.shape[0] if isinstance(self._input.shape[0], int) else None
-        self.max_batch = self._fixed_batch
+        self.max_batch = self._input.shape[0] if isinstance(self._input.shape[0], int) else None
         self._size = self._choose_size(input_size)
+        self._multiple_of = 1 if isinstance(self._size, tuple) else self._metadata_number("multiple_of", 1)
         self.settings = {"input_size": str(self._size), "normalize": normalize}
         self._try_out()
 
@@ -75,8 +75,7 @@ class OnnxModel:
         """Give the file's own size, or the nearest to the picture's aspect ratio at the short side."""
         if isinstance(self._size, tuple):
             return self._size
-        multiple_of = self._metadata_number("multiple_of", 1)
-        return fit_short_side(height, width, short_side=self._size, multiple_of=multiple_of)
+        return fit_short_side(height, width, short_side=self._size, multiple_of=self._multiple_of)
 
     def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[Any]:
         """Resize and normalise one uint8 (H, W, 3) picture to (3, h, w) of the network's type."""
@@ -89,7 +88,7 @@ class OnnxModel:
     def infer(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Run the network on (B, 3, h, w); give float32 (B, h', w')."""
         count = batch.shape[0]
-        batch = _fill_up(batch, self._fixed_batch or count)
+        batch = _fill_up(batch, self.max_batch or count)
         output = self._session.run([self._output], {self._input.name: batch})[0]
         if output.ndim == 4 and output.shape[1] == 1:
             output = output[:, 0]

@@ -76,9 +76,8 @@ def load_model(name: str, *, device: str = "auto", **options: object) -> DepthMo
     Options go to the model. Raises `UnknownModelError`, `MissingExtraError` or `ModelLoadError`.
     """
     info = find_model(name)
-    load = _resolve(info)
     try:
-        return _check_members(load(name, device=device, **options), name)
+        return _check_members(_resolve(info)(name, device=device, **options), name)
     except ImportError as error:
         remedy = f"pip install {info.needs}" if info.needs else "install what it names"
         raise MissingExtraError(f"model {name!r} cannot be loaded: {error}; {remedy}") from error
@@ -97,11 +96,7 @@ def _resolve(info: ModelInfo) -> Callable[..., DepthModel]:
     if not isinstance(info.load, str):
         return info.load
     module, _, function = info.load.partition(":")
-    try:
-        return cast("Callable[..., DepthModel]", getattr(import_module(module), function))
-    except ImportError as error:
-        remedy = f"pip install {info.needs}" if info.needs else "reinstall the package"
-        raise MissingExtraError(f"model {info.name!r} cannot be loaded: {error}; {remedy}") from error
+    return cast("Callable[..., DepthModel]", getattr(import_module(module), function))
 
 
 def _check_members(model: DepthModel, name: str) -> DepthModel:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError, OutputError, OutputLostError
+from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError
 from cortexia_video.file_lock import try_lock
 from cortexia_video.formats.table import FORMATS, PREVIEW, Format
 
@@ -70,6 +70,15 @@ class FolderSink:
             sizes[name] = self._write_whole(self.root / name, each.encode(depth))
         return sizes
 
+    def place(self, key: str, depth: DepthMap) -> dict[str, int] | Failure:
+        """Write as `write` does; trouble with this one file, whatever it is, becomes a `Failure`."""
+        try:
+            return self.write(key, depth)
+        except OutputLostError:
+            raise
+        except Exception as error:  # noqa: BLE001 - an encoder or the system can raise anything
+            return Failure(key, "write", error)
+
     def _check_key(self, key: str) -> None:
         parts = Path(key).parts
         if not parts or ".." in parts or Path(key).is_absolute() or parts[0] == _PARTIAL:
@@ -82,7 +91,7 @@ class FolderSink:
             return write_whole(path, chunks, self._partial / f"{os.getpid()}-{next(self._number)}")
         except OSError as error:
             if error.errno in _NO_MORE_CAN_BE_WRITTEN or not self._partial.is_dir():
-                raise OutputLostError(_explain_lost(path, error)) from error
+                raise OutputLostError(path, error) from error
             raise
 
 
@@ -108,10 +117,3 @@ def _write_all(descriptor: int, data: memoryview) -> None:
     """Write every byte; the system may take fewer at a time, never over 2 GiB."""
     while data:
         data = data[os.write(descriptor, data) :]
-
-
-def _explain_lost(path: Path, error: OSError) -> str:
-    return (
-        f"cannot write {path}: {error.strerror}; what is done is kept: "
-        "make room (or choose another --output) and run the same command again"
-    )

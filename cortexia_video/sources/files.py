@@ -74,7 +74,7 @@ class _Scan:
         if _exists(path) and Path(path).is_dir():
             return self._walk(path, f"{Path(path).resolve().name}/" if prefix else "")
         if not _exists(path) or path.lower().endswith(".txt"):
-            return self._read_list(path if _exists(path) else path.removeprefix("@"))
+            return self._read_list(_without_at(path))
         return self._explicit(Path(path).name, path)
 
     def _explicit(self, key: str, path: str) -> Iterator[Found]:
@@ -166,8 +166,7 @@ def _stat(key: str, path: str) -> Found:
     try:
         status = Path(path).stat()
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "the name cannot be one"
-        return Failure(key, "find", InputError(f"cannot open {printable(path)}: {reason}"))
+        return Failure(key, "find", _cannot_open(path, error))
     if not stat.S_ISREG(status.st_mode):
         return Failure(key, "find", InputError("not a file that can be read: a folder, pipe or device"))
     absolute = os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links
@@ -176,7 +175,7 @@ def _stat(key: str, path: str) -> Found:
 
 def _require(path: str) -> None:
     """Refuse an input that is not there or not ours to open."""
-    actual = path if _exists(path) or not path.startswith("@") else path[1:]
+    actual = _without_at(path)
     try:
         Path(actual).stat()
         if path != actual or (path.lower().endswith(".txt") and not Path(path).is_dir()):
@@ -184,8 +183,17 @@ def _require(path: str) -> None:
     except FileNotFoundError as error:
         raise InputError(f"no such file or folder: {printable(actual)}") from error
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "the name cannot be one"
-        raise InputError(f"cannot open {printable(actual)}: {reason}") from error
+        raise _cannot_open(actual, error) from error
+
+
+def _cannot_open(path: str, error: OSError | ValueError) -> InputError:
+    reason = getattr(error, "strerror", None) or "the name cannot be one"
+    return InputError(f"cannot open {printable(path)}: {reason}")
+
+
+def _without_at(path: str) -> str:
+    """Give the list that `@list` names, unless a file is really called so."""
+    return path if _exists(path) else path.removeprefix("@")
 
 
 def _exists(path: str) -> bool:
