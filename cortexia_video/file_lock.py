@@ -1,26 +1,42 @@
-"""Keep a second process off a file or folder. The system lets go when the process ends, however it ends."""
+"""Keep other processes off a file. The system lets go when the process ends, however it ends."""
 
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 
 _log = logging.getLogger(__name__)
 
 
 def try_lock(descriptor: int) -> bool:
-    """Lock an open file or folder until it is closed; say False where another process has it.
+    """Lock a file, open for writing, until it is closed; say False where another process has it.
 
-    Where there are no such locks (Windows, some network mounts) it says True: nobody is kept off.
+    A shared lock of one's own becomes this one, and is lost where that fails. Where there are no such locks
+    (Windows, some network mounts) it says True: nobody is kept off.
     """
+    return _try("LOCK_EX", descriptor)
+
+
+def try_lock_shared(descriptor: int) -> bool:
+    """Lock an open file as `try_lock` does, beside others who do the same."""
+    return _try("LOCK_SH", descriptor)
+
+
+def _try(kind: str, descriptor: int) -> bool:
     try:
         import fcntl
     except ImportError:  # Windows
         return True
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, getattr(fcntl, kind) | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             return False
-        _log.warning("this place has no file locks (%s): run one process at a time", error.strerror)
+        _warn(error.strerror)
     return True
+
+
+@functools.cache
+def _warn(reason: str) -> None:
+    _log.warning("this place has no file locks (%s): run one process at a time", reason)

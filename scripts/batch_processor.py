@@ -21,6 +21,7 @@ from cortexia_video import (
     Failure,
     Frame,
     OutputExistsError,
+    OutputLostError,
     decode,
     load_estimator,
 )
@@ -152,8 +153,13 @@ def _save(sink: FolderSink, folder: str, key: str, depth: DepthMap | Failure) ->
     path = Path(folder, name)
     if path.is_file() and not is_own_output(path):
         return Failure(key, "write", OutputExistsError(f"{name} is there already and is no depth map"))
-    placed = sink.place(key, depth)
-    return placed if isinstance(placed, Failure) else os.path.join(folder, name)  # noqa: PTH118 - keeps ./
+    try:
+        sink.write(key, depth)
+    except OutputLostError:
+        raise
+    except Exception as error:  # noqa: BLE001 - an encoder or the system can raise anything
+        return Failure(key, "write", error)
+    return os.path.join(folder, name)  # noqa: PTH118 - keeps ./
 
 
 def _report(outcome: str | Failure, counts: Counts) -> None:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
-import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xxhash
 
 from cortexia_video import DepthMap, InputError, OutputError, OutputLostError
-from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.sinks.folder import _DEVICE_IS_GONE, _FULL_OR_READ_ONLY, _HOST_IS_GONE, FolderSink
 
 DEPTH = DepthMap(np.arange(12, dtype=np.float32).reshape(3, 4), "metric")
 
 
 def test_a_file_is_placed_under_its_key(tmp_path: Path) -> None:
     with FolderSink(tmp_path / "out", preview=True) as sink:
-        sizes = sink.write("sub/a.jpg", DEPTH)
-    assert sizes == {name: (tmp_path / "out" / name).stat().st_size for name in sizes}
-    assert set(sizes) == {"sub/a.jpg.npy", "sub/a.jpg.preview.jpg"}
+        placed = sink.write("sub/a.jpg", DEPTH)
+    for name, (size, digest) in placed.items():
+        data = (tmp_path / "out" / name).read_bytes()
+        assert (size, digest) == (len(data), xxhash.xxh3_128_hexdigest(data))
+    assert list(placed) == ["sub/a.jpg.npy", "sub/a.jpg.preview.jpg"]
     np.testing.assert_array_equal(np.load(tmp_path / "out/sub/a.jpg.npy"), DEPTH.values)
     assert sorted(os.listdir(tmp_path / "out")) == ["sub"]
 
@@ -28,35 +32,49 @@ def test_a_file_is_placed_under_its_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["../a", "/etc/a", "a/../../b", "", ".cortexia-partial/a"])
 def test_a_key_cannot_lead_out_of_the_folder(tmp_path: Path, key: str) -> None:
     with FolderSink(tmp_path / "out") as sink, pytest.raises(InputError, match="does not name a file inside"):
-        sink.write(key, DEPTH)
+        sink.encode(key, DEPTH)
+
+
+def refuse_writes(monkeypatch: pytest.MonkeyPatch, code: int, *, after: int = 0, times: int = 10**9) -> None:
+    """Let `after` calls of os.write take half of what they are given, and the next ones raise."""
+    whole, calls = os.write, itertools.count(1)
+
+    def write(descriptor: int, data: memoryview) -> int:
+        if after < next(calls) <= after + times:
+            raise OSError(code, os.strerror(code))
+        return whole(descriptor, data[: max(1, len(data) // 2)])
+
+    monkeypatch.setattr(os, "write", write)
 
 
 def test_half_a_file_is_never_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, taken = os.write, []
-
-    def write_some(descriptor: int, data: memoryview) -> int:
-        taken.append(len(data))
-        if len(taken) == 3:
-            raise OSError(errno.EIO, "Input/output error")
-        return whole(descriptor, data[: max(1, len(data) // 2)])
-
     with FolderSink(tmp_path / "out") as sink:
-        monkeypatch.setattr(os, "write", write_some)
+        refuse_writes(monkeypatch, errno.EIO, after=2, times=1)
         with pytest.raises(OSError, match="Input/output error"):
             sink.write("a", DEPTH)
-        monkeypatch.undo()
-        assert list((tmp_path / "out").rglob("*")) == [tmp_path / "out/.cortexia-partial"]
+        assert os.listdir(tmp_path / "out") == [".cortexia-partial"]
+        sink.write("b", DEPTH)
+    assert os.listdir(tmp_path / "out") == ["b.npy"]
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.ESTALE])
-def test_a_disk_that_takes_no_more_is_told_apart(
+def test_one_files_trouble_is_told_from_a_disk_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FolderSink(tmp_path) as sink:
+        with pytest.raises(OSError, match="File name too long") as raised:
+            sink.write("a" * 300, DEPTH)
+        assert not isinstance(raised.value, OutputLostError)
+        refuse_writes(monkeypatch, errno.EIO)
+        with pytest.raises(OutputLostError, match="Input/output error; what is done is kept"):
+            sink.write("a", DEPTH)
+
+
+@pytest.mark.parametrize("code", sorted(_FULL_OR_READ_ONLY | _DEVICE_IS_GONE | _HOST_IS_GONE))
+def test_an_output_that_takes_no_more_is_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    def refuse(descriptor: int, data: memoryview) -> int:
-        raise OSError(code, os.strerror(code))
-
     with FolderSink(tmp_path) as sink:
-        monkeypatch.setattr(os, "write", refuse)
+        refuse_writes(monkeypatch, code, times=1)
         with pytest.raises(OutputLostError, match=f"{os.strerror(code)}; what is done is kept: make room"):
             sink.write("a", DEPTH)
 
@@ -67,22 +85,46 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path: Path) -> N
     (tmp_path / ".cortexia-partial").mkdir()
     (tmp_path / ".cortexia-partial/7").write_bytes(b"half")
     (tmp_path / "mine.npy").write_bytes(b"mine")
-    with FolderSink(tmp_path) as first:
-        assert not list((tmp_path / ".cortexia-partial").iterdir())
-        (tmp_path / ".cortexia-partial/in-work").touch()
-        with FolderSink(tmp_path):  # a second one does not touch the first's
-            assert (tmp_path / ".cortexia-partial/in-work").exists()
-        (tmp_path / ".cortexia-partial/in-work").unlink()
-        first.write("a", DEPTH)
+    with FolderSink(tmp_path) as sink:
+        assert os.listdir(tmp_path / ".cortexia-partial") == ["lock"]
+        sink.write("a", DEPTH)
     assert sorted(os.listdir(tmp_path)) == [".partial", "a.npy", "mine.npy"]
     assert (tmp_path / ".partial/mine").exists()
 
 
-def test_a_folder_that_is_gone_is_not_one_files_trouble(tmp_path: Path) -> None:
+def test_two_sinks_of_one_folder_leave_each_other_alone(tmp_path: Path) -> None:
+    with FolderSink(tmp_path) as first:
+        (tmp_path / ".cortexia-partial/in-work").touch()
+        with FolderSink(tmp_path) as second:
+            assert (tmp_path / ".cortexia-partial/in-work").exists()
+            second.write("b", DEPTH)
+        first.write("a", DEPTH)
+        (tmp_path / ".cortexia-partial/in-work").unlink()
+    assert sorted(os.listdir(tmp_path)) == ["a.npy", "b.npy"]
+
+
+def test_sinks_come_and_go_at_once(tmp_path: Path) -> None:
+    def come_and_go(worker: int) -> None:
+        for number in range(40):
+            with FolderSink(tmp_path) as sink:
+                sink.write(f"{worker}-{number}", DEPTH)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(come_and_go, range(6)))
+    assert len(os.listdir(tmp_path)) == 6 * 40
+    assert ".cortexia-partial" not in os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("left_behind", [False, True])
+def test_a_folder_that_is_gone_is_not_filled_again(tmp_path: Path, left_behind: bool) -> None:
     with FolderSink(tmp_path / "out") as sink:
-        shutil.rmtree(tmp_path / "out")
-        with pytest.raises(OutputLostError, match="No such file or directory; what is done is kept"):
-            sink.write("a", DEPTH)
+        (tmp_path / "out").rename(tmp_path / "elsewhere")
+        if left_behind:  # an empty mount point, or one that another run has begun to fill
+            (tmp_path / "out/.cortexia-partial").mkdir(parents=True)
+            (tmp_path / "out/.cortexia-partial/lock").touch()
+        with pytest.raises(OutputLostError, match="the output folder is gone; what is done is kept"):
+            sink.write("sub/a", DEPTH)
+    assert not list(tmp_path.rglob("sub"))
 
 
 def test_unknown_formats_and_unwritable_places_are_refused(tmp_path: Path) -> None:

@@ -4,26 +4,41 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import os
-from collections.abc import Sequence
+import secrets
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
+
+import xxhash
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError
-from cortexia_video.file_lock import try_lock
-from cortexia_video.formats.table import FORMATS, PREVIEW, Format
+from cortexia_video.errors import InputError, OutputError, OutputLostError
+from cortexia_video.file_lock import try_lock, try_lock_shared
+from cortexia_video.formats.table import FORMATS, PREVIEW, Chunks, Format
 
 _PARTIAL = ".cortexia-partial"
-_NO_MORE_CAN_BE_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.ENODEV}
+_LOCK = "lock"
+_FULL_OR_READ_ONLY = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+_DEVICE_IS_GONE = frozenset({errno.ENODEV, errno.ENXIO, errno.ESTALE})
+_HOST_IS_GONE = frozenset(
+    {errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT}
+)
+
+
+class Placed(NamedTuple):
+    """A file as it was written. size: bytes. digest: xxh3_128 in hex, against corruption, not forgery."""
+
+    size: int
+    digest: str
 
 
 class FolderSink:
     """Write depth maps to `root/<key><suffix>`: first under a hidden folder in `root`, then renamed.
 
-    A context manager. Raises `OutputError` for an unknown format, and on entering where the folder cannot be
-    made or written.
+    A context manager; several processes may write to one folder. Raises `OutputError` for an unknown format,
+    and on entering where the folder cannot be made or written.
     """
 
     def __init__(self, root: Path, *, format: str = "npy", preview: bool = False) -> None:
@@ -31,18 +46,12 @@ class FolderSink:
             raise OutputError(f"unknown format {format!r}: use one of {', '.join(FORMATS)}")
         self.root = root
         self.formats: tuple[Format, ...] = (FORMATS[format], PREVIEW) if preview else (FORMATS[format],)
-        self._partial = root / _PARTIAL
-        self._number = itertools.count()
-        self._descriptor = -1
+        self._partial = _PartialFolder(root / _PARTIAL)
 
     def __enter__(self) -> Self:
         """Make the folder; where no other process uses it, remove what a killed one left half-written."""
         try:
-            self._partial.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(self._partial, os.O_RDONLY)
-            if try_lock(self._descriptor):
-                for leftover in self._partial.iterdir():
-                    leftover.unlink()
+            self._partial.enter()
         except OSError as error:
             raise OutputError(
                 f"cannot write to {self.root}: {error.strerror}; choose another --output"
@@ -50,34 +59,31 @@ class FolderSink:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
-        with contextlib.suppress(OSError):  # another process still uses it
-            self._partial.rmdir()
+        self._partial.leave()
 
     def output_names(self, key: str) -> list[str]:
         """Give the names, relative to the folder, of the files that `write` makes."""
         return [key + each.suffix for each in self.formats]
 
-    def write(self, key: str, depth: DepthMap) -> dict[str, int]:
-        """Write one depth map in every format of this sink; give the name and size in bytes of each file.
+    def write(self, key: str, depth: DepthMap) -> dict[str, Placed]:
+        """Encode and place one depth map; raises what `encode` and `place` raise."""
+        return self.place(self.encode(key, depth))
 
-        Raises `InputError` for a key that leads out of the folder, `OSError` for trouble with this one file,
-        and `OutputLostError` where no other file could be written either.
+    def encode(self, key: str, depth: DepthMap) -> dict[str, Chunks]:
+        """Give the files of a depth map, by name, each in pieces.
+
+        Raises `InputError` for a key that leads out of the folder, before anything is encoded.
         """
         self._check_key(key)
-        sizes = {}
-        for name, each in zip(self.output_names(key), self.formats, strict=True):
-            sizes[name] = self._write_whole(self.root / name, each.encode(depth))
-        return sizes
+        return {key + each.suffix: each.encode(depth) for each in self.formats}
 
-    def place(self, key: str, depth: DepthMap) -> dict[str, int] | Failure:
-        """Write as `write` does; trouble with this one file, whatever it is, becomes a `Failure`."""
-        try:
-            return self.write(key, depth)
-        except OutputLostError:
-            raise
-        except Exception as error:  # noqa: BLE001 - an encoder or the system can raise anything
-            return Failure(key, "write", error)
+    def place(self, files: Mapping[str, Chunks]) -> dict[str, Placed]:
+        """Write files as `encode` gives them, each whole and flushed to the disk.
+
+        Raises `OSError` for trouble with one file, and `OutputLostError` where no other file could be written
+        either: a full disk, a mount or folder that is gone. What then stands in its place is not written to.
+        """
+        return {name: self._place(self.root / name, chunks) for name, chunks in files.items()}
 
     def _check_key(self, key: str) -> None:
         parts = Path(key).parts
@@ -86,31 +92,108 @@ class FolderSink:
                 f"key {key!r} does not name a file inside {self.root}: use a relative path without '..'"
             )
 
-    def _write_whole(self, path: Path, chunks: Sequence[bytes | memoryview]) -> int:
+    def _place(self, path: Path, chunks: Chunks) -> Placed:
+        if not self._partial.is_there():
+            raise OutputLostError(path, FileNotFoundError(errno.ENOENT, "the output folder is gone"))
         try:
-            return write_whole(path, chunks, self._partial / f"{os.getpid()}-{next(self._number)}")
+            with self._partial.new_file() as partial:
+                placed = _write(partial, chunks)
+                path.parent.mkdir(parents=True, exist_ok=True)  # only now: the folder was there a moment ago
+                partial.replace(path)
         except OSError as error:
-            if error.errno in _NO_MORE_CAN_BE_WRITTEN or not self._partial.is_dir():
+            if self._takes_no_more(error):
                 raise OutputLostError(path, error) from error
             raise
+        return placed
+
+    def _takes_no_more(self, error: OSError) -> bool:
+        """Say whether an error is not one file's; some (EIO, say) can be either, so another file is tried."""
+        known = _FULL_OR_READ_ONLY | _DEVICE_IS_GONE | _HOST_IS_GONE
+        return error.errno in known or not self._partial.takes_files()
 
 
-def write_whole(path: Path, chunks: Sequence[bytes | memoryview], partial: Path) -> int:
-    """Write a file so that it appears whole or not at all, also after a power cut; give its size in bytes.
+class _PartialFolder:
+    """The folder of half-written files, shared by the processes that write to one output.
 
-    partial: a path on the same file system, that nobody else uses, to write to first.
+    A lock on a file in it says who uses it: shared while in use, exclusive to clean it and to remove it. Not
+    on the folder itself: on network mounts other machines would not see that.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb", buffering=0) as file:
-            for chunk in chunks:
-                _write_all(file.fileno(), memoryview(chunk))
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    return sum(len(chunk) for chunk in chunks)
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor = -1
+
+    def enter(self) -> None:
+        while not self._try_enter():
+            time.sleep(0.01)  # another process cleans or removes it
+
+    def leave(self) -> None:
+        if try_lock(self._descriptor) and self.is_there():
+            with contextlib.suppress(OSError):
+                (self.path / _LOCK).unlink()
+                self.path.rmdir()
+        os.close(self._descriptor)
+
+    def is_there(self) -> bool:
+        """Say whether the path still leads to the folder that was entered."""
+        try:
+            return os.path.samestat((self.path / _LOCK).stat(), os.fstat(self._descriptor))
+        except OSError:
+            return False
+
+    def takes_files(self) -> bool:
+        """Say whether another file can be written here."""
+        try:
+            with self.new_file() as partial:
+                _write(partial, [b"\0"])
+                partial.unlink()
+        except OSError:
+            return False
+        return self.is_there()
+
+    @contextlib.contextmanager
+    def new_file(self) -> Iterator[Path]:
+        """Give a path that nobody else uses; on an error, what is there is removed."""
+        partial = self.path / secrets.token_hex(8)
+        try:
+            yield partial
+        except BaseException:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            raise
+
+    def _try_enter(self) -> bool:
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self._descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:
+            return False
+        try:
+            if try_lock(self._descriptor) and self.is_there():
+                self._clean()
+            entered = try_lock_shared(self._descriptor) and self.is_there()
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+        if not entered:
+            os.close(self._descriptor)
+        return entered
+
+    def _clean(self) -> None:
+        for leftover in self.path.iterdir():
+            if leftover.name != _LOCK:
+                leftover.unlink()
+
+
+def _write(path: Path, chunks: Chunks) -> Placed:
+    """Write a new file and flush it to the disk."""
+    digest = xxhash.xxh3_128()
+    with path.open("xb", buffering=0) as file:
+        for chunk in chunks:
+            digest.update(chunk)
+            _write_all(file.fileno(), memoryview(chunk))
+        os.fsync(file.fileno())
+    return Placed(sum(len(chunk) for chunk in chunks), digest.hexdigest())
 
 
 def _write_all(descriptor: int, data: memoryview) -> None:
