@@ -1,0 +1,34 @@
+"""`Shard`: one of several equal parts of any input, the same on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from typing import NamedTuple
+
+from cortexia_video.errors import InputError
+
+
+class Shard(NamedTuple):
+    """Part `index` of `count`, from 1. Every key is in exactly one part, whatever other keys there are."""
+
+    index: int
+    count: int
+
+    def holds(self, key: str) -> bool:
+        """Say whether a key is in this part: its hash says so, and nothing else."""
+        digest = hashlib.sha256(os.fsencode(key)).digest()
+        return int.from_bytes(digest[:8], "big") % self.count == self.index - 1
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+
+def parse_shard(text: str) -> Shard:
+    """Read `3/16` as the third of sixteen parts; raise `InputError` for what is none."""
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
+    shard = Shard(int(match[1]), int(match[2])) if match else Shard(0, 0)
+    if not 1 <= shard.index <= shard.count:
+        raise InputError(f"--shard must be like 3/16, from 1/16 to 16/16, not {text!r}")
+    return shard
