@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
 
 class Batcher(Generic[Item]):
-    """Group items by shape into batches of at most `batch_size`.
+    """Group items by shape into batches of at most `limit_of(shape)`.
 
-    An item waits for at most `window` others to come after it; then its group goes as it is.
+    An item waits for at most `window()` others to come after it; then its group goes as it is.
     """
 
-    def __init__(self, batch_size: int, window: int) -> None:
-        self.batch_size = batch_size
-        self.window = window
+    def __init__(self, limit_of: Callable[[Hashable], int], window: Callable[[], int]) -> None:
+        self._limit_of = limit_of
+        self._window = window
         self._groups: dict[Hashable, list[Item]] = {}  # the group that has waited longest comes first
         self._since: dict[Hashable, int] = {}
         self._count = 0
@@ -27,16 +27,21 @@ class Batcher(Generic[Item]):
         group = self._groups.setdefault(shape, [])
         self._since.setdefault(shape, self._count)
         group.append(item)
-        ready = [self._take(shape)] if len(group) >= self.batch_size else []
+        ready = [self._take(shape)] if len(group) >= self._limit_of(shape) else []
         oldest = next(iter(self._groups), None)
-        if oldest is not None and self._count - self._since[oldest] >= self.window:
+        if oldest is not None and self._count - self._since[oldest] >= self._window():
             ready.append(self._take(oldest))
         return ready
 
+    def take_oldest(self) -> list[Item] | None:
+        """Give the group that has waited longest, full or not; None where nothing waits."""
+        oldest = next(iter(self._groups), None)
+        return None if oldest is None else self._take(oldest)
+
     def flush(self) -> Iterator[list[Item]]:
         """Give what still waits, in the order of arrival of each group's first item."""
-        while self._groups:
-            yield self._take(next(iter(self._groups)))
+        while (group := self.take_oldest()) is not None:
+            yield group
 
     def _take(self, shape: Hashable) -> list[Item]:
         del self._since[shape]

@@ -43,6 +43,7 @@ from PIL import (
 from cortexia_video.camera import focal_length_px
 from cortexia_video.errors import DecodeError
 from cortexia_video.frame import Frame
+from cortexia_video.scratch import Scratch
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".avif", ".avifs"}
@@ -82,7 +83,14 @@ def read_header(data: bytes) -> Header:
         return Header(picture.format or "", *picture.size)
 
 
-def decode(data: bytes, key: str, *, max_megapixels: float = 200.0, enough: SizeRule | None = None) -> Frame:
+def decode(
+    data: bytes,
+    key: str,
+    *,
+    max_megapixels: float = 200.0,
+    enough: SizeRule | None = None,
+    scratch: Scratch | None = None,
+) -> Frame:
     """Decode one picture to an upright `Frame`: uint8 (H, W, 3) RGB and, where EXIF has it, the focal length.
 
     A picture of up to 200 megapixels takes less than 2 GiB, or is refused from its header; a higher limit
@@ -91,6 +99,7 @@ def decode(data: bytes, key: str, *, max_megapixels: float = 200.0, enough: Size
 
     enough: says for the (height, width) of the upright picture how large an image will do. A large JPEG is
     then decoded to a half, a quarter or an eighth of its sides, not below that; `Frame.full_size` tells.
+    scratch: memory for the pixels of a JPEG; the frame's image then holds until the thread decodes another.
     """
     with _decode_errors(data), _open(data) as picture:
         _check_size(picture, max_megapixels)
@@ -99,7 +108,7 @@ def decode(data: bytes, key: str, *, max_megapixels: float = 200.0, enough: Size
         orientation = _orientation(exif)
         width, height = picture.size
         least = _stored(enough(*_stored((height, width), orientation)), orientation) if enough else (0, 0)
-        image = _read_jpeg(data, least) if picture.format == "JPEG" else None
+        image = _read_jpeg(data, least, (height, width), scratch) if picture.format == "JPEG" else None
         if image is None:
             picture.load()
             _check_size(picture, max_megapixels)
@@ -289,13 +298,18 @@ _PREMULTIPLIED = {"La", "RGBa"}
 _KEYED = {"1", "L", "I;16", "RGB"}  # one sample value or triple may mean transparent
 
 
-def _read_jpeg(data: bytes, least: tuple[int, int]) -> NDArray[np.uint8] | None:
+def _read_jpeg(
+    data: bytes, least: tuple[int, int], size: tuple[int, int], scratch: Scratch | None
+) -> NDArray[np.uint8] | None:
     """uint8 (H, W, 3) RGB, not turned; None for what Pillow may read better; raises where content is lost.
 
-    least: (height, width) that will do; (0, 0) asks for the full size.
+    least: (height, width) that will do; (0, 0) asks for the full `size`.
     """
+    buffer = scratch.take(3 * size[0] * size[1]) if scratch and not any(least) else None
     try:
-        image: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, min_height=least[0], min_width=least[1])
+        image: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+            data, min_height=least[0], min_width=least[1], buffer=buffer
+        )
         return image
     except ValueError as error:
         if _LOST_CONTENT.search(str(error)):

@@ -2,55 +2,75 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cortexia_video.batch_limits import BatchLimits, BatchSize, is_out_of_memory
 from cortexia_video.batching import Batcher
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import Failure, ModelError, ModelOutputError
+from cortexia_video.errors import Failure, InputError, ModelError, ModelOutputError
 from cortexia_video.frame import FocalSource, Frame
 from cortexia_video.models.model import DepthModel
 from cortexia_video.models.table import load_model
 from cortexia_video.resampling import resize_depth
+from cortexia_video.scratch import Scratch
 
-_BATCHES_WAITING = 4
+Size = Literal["full", "native"]
+Answer = NDArray[np.float32] | ModelError
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
-    """A frame made ready for the network: the big picture is gone, what `finish` needs is kept."""
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What is kept of a frame while its depth is made: all but the pixels."""
 
     key: str
-    pixels: NDArray[Any]
     height: int
     width: int
     f_px: float | None
     f_source: FocalSource | None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A frame made ready for the network; it does not hold on to its picture."""
+
+    origin: Origin
+    pixels: NDArray[Any]
+
+
 class DepthEstimator:
     """Estimate depth for frames of any sizes.
 
-    `estimate` does everything. The job in `pipeline` calls its three steps on different threads:
-    `prepare` (worker), `infer` (the model's thread), `finish` (worker).
+    batch_size: pictures in one call of the model, or `auto`. size: `full` gives each map the size of its
+    frame, `native` the size that the network gives.
+
+    `estimate` does everything. The `engine` calls its steps on different threads: `prepare` and `finish` on
+    workers, `run` on the model's thread, `stack` and `check` between them.
     """
 
-    def __init__(self, model: DepthModel, *, batch_size: int = 4) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    def __init__(self, model: DepthModel, *, batch_size: BatchSize = 4, size: Size = "full") -> None:
+        if size not in get_args(Size):
+            raise InputError(f"unknown size {size!r}: use full or native")
         self.model = model
-        self.batch_size = min(batch_size, model.max_batch or batch_size)
+        self.size = size
+        self.limits = BatchLimits(batch_size, model.max_batch)
+
+    @property
+    def batch_size(self) -> int:
+        """Give the largest batch that is asked for now."""
+        return self.limits.largest
 
     def estimate(self, frames: Iterable[Frame | Failure]) -> Iterator[DepthMap | Failure]:
-        """Yield one `DepthMap` or `Failure` per frame, in order, each the size of its frame.
+        """Yield one `DepthMap` or `Failure` per frame, in order.
 
         A failure that comes in goes out in its place. Frames are read a few batches ahead, no more.
         """
-        batcher: Batcher[tuple[int, Prepared]] = Batcher(self.batch_size, self.window)
+        batcher: Batcher[tuple[int, Prepared]] = Batcher(self.limits.of, lambda: self.limits.window)
         done: dict[int, DepthMap | Failure] = {}
         following = 0
         for index, frame in enumerate(frames):
@@ -67,18 +87,13 @@ class DepthEstimator:
             self._complete(batch, done)
         yield from (done[index] for index in sorted(done))
 
-    @property
-    def window(self) -> int:
-        """How many prepared frames may wait for others of their size."""
-        return _BATCHES_WAITING * self.batch_size
-
     def enough(self, height: int, width: int) -> tuple[int, int]:
         """Say how large an image of a picture has all that the network will see: twice the size it sees."""
         processed_height, processed_width = self.model.processed_size(height, width)
         return 2 * processed_height, 2 * processed_width
 
     def prepare(self, frame: Frame) -> Prepared | Failure:
-        """Preprocess one frame; the result does not hold on to its picture."""
+        """Preprocess one frame."""
         try:
             size = self.model.processed_size(frame.height, frame.width)
             pixels = self.model.preprocess(frame.image, size)
@@ -88,52 +103,117 @@ class DepthEstimator:
                 )
         except Exception as error:  # noqa: BLE001 - a plugin's code
             return Failure(frame.key, "estimate", _as_model_error(error))
-        return Prepared(frame.key, pixels, frame.height, frame.width, frame.f_px, frame.f_source)
+        if np.may_share_memory(pixels, frame.image):
+            pixels = pixels.copy()
+        return Prepared(Origin(frame.key, frame.height, frame.width, frame.f_px, frame.f_source), pixels)
 
-    def infer(self, batch: Sequence[Prepared]) -> list[NDArray[np.float32] | Failure]:
-        """Run the network on frames prepared to one shape; give float32 (h, w) or a failure for each.
+    def stack(self, batch: Sequence[Prepared]) -> NDArray[Any]:
+        """Join frames prepared to one shape into the model's input (B, ...)."""
+        return np.stack([prepared.pixels for prepared in batch])
 
-        A batch that raises is halved until it fits or the guilty picture stands alone.
+    def run(self, pixels: NDArray[Any]) -> list[Answer]:
+        """Run the network on a stack; give float32 (h, w) or an error for each picture.
+
+        What does not fit in memory is halved, and how many do is remembered for the shape. A batch that
+        raises for any other reason is halved until the guilty picture stands alone.
         """
+        count, shape = len(pixels), pixels.shape[1:]
+        if count > self.limits.fitting(shape):
+            return self._run_halves(pixels)
+        started = time.perf_counter()
         try:
-            output = self.model.infer(np.stack([prepared.pixels for prepared in batch]))
-            return [*_check_output(output, len(batch), self.model.name)]
+            values = _check_shape(self.model.infer(pixels), count, self.model.name)
         except Exception as error:  # noqa: BLE001 - a network's forward pass can raise anything
-            if len(batch) == 1:
-                return [Failure(batch[0].key, "estimate", _as_model_error(error))]
-        middle = len(batch) // 2
-        return self.infer(batch[:middle]) + self.infer(batch[middle:])
+            if is_out_of_memory(error):
+                self.limits.record_full_memory(shape, count)
+            if count == 1:
+                return [_as_model_error(error)]
+        else:
+            self.limits.record_time(shape, count, time.perf_counter() - started)
+            return [*values]
+        return self._run_halves(pixels)
 
-    def finish(self, prepared: Prepared, values: NDArray[np.float32]) -> DepthMap | Failure:
-        """Check the network's float32 (h, w) output and bring it to the size of the frame."""
-        unusable = values.size - int(np.isfinite(values).sum())
-        if unusable or not values.size:
-            share = f"{100 * unusable / values.size:.1f} % of the pixels" if values.size else "no pixels"
-            error = ModelOutputError(f"{self.model.name} gave NaN or infinite depth for {share}")
-            return Failure(prepared.key, "estimate", error)
-        full = resize_depth(values, prepared.height, prepared.width)
-        return DepthMap(full, self.model.kind, prepared.f_px, prepared.f_source)
+    @property
+    def can_run_again(self) -> bool:
+        """Say whether the model computes in half precision and can do so in float32, too."""
+        return hasattr(self.model, "infer_float32")
+
+    def run_again(self, pixels: NDArray[Any]) -> list[Answer]:
+        """Run a stack whose outputs were wrong in float32, where `can_run_again`."""
+        try:
+            infer = self.model.infer_float32  # type: ignore[attr-defined]
+            return [*_check_shape(infer(pixels), len(pixels), self.model.name)]
+        except Exception as error:  # noqa: BLE001 - a network's forward pass can raise anything
+            return [_as_model_error(error)] * len(pixels)
+
+    def check(self, answer: Answer) -> Answer:
+        """Pass a float32 (h, w) on; give an error for NaN, infinite, constant or negative metric depth."""
+        if isinstance(answer, ModelError):
+            return answer
+        if not answer.size:
+            return ModelOutputError(f"{self.model.name} gave depth without pixels")
+        low, high = float(answer.min()), float(answer.max())  # NaN comes through both
+        if not np.isfinite((low, high)).all():
+            return self._blame("NaN or infinite depth", ~np.isfinite(answer))
+        if low == high and answer.size > 1:
+            return ModelOutputError(f"{self.model.name} gave the same depth, {low:g}, for every pixel")
+        if low < 0 and self.model.kind in ("metric", "scale_invariant"):
+            return self._blame("negative depth", answer < 0)
+        return answer
+
+    def finish(self, origin: Origin, values: NDArray[np.float32], scratch: Scratch | None = None) -> DepthMap:
+        """Bring the network's checked float32 (h, w) output to the size that is asked for.
+
+        scratch: memory for a full-size map, which then holds until the thread finishes another.
+        """
+        full_size = (origin.height, origin.width)
+        if self.size == "native":
+            return DepthMap(values, self.model.kind, origin.f_px, origin.f_source, full_size)
+        memory = scratch.take(4 * origin.height * origin.width) if scratch else None
+        out = None if memory is None else np.frombuffer(memory, np.float32).reshape(full_size)
+        return DepthMap(resize_depth(values, *full_size, out), self.model.kind, origin.f_px, origin.f_source)
 
     def _complete(self, batch: list[tuple[int, Prepared]], done: dict[int, DepthMap | Failure]) -> None:
-        outputs = self.infer([prepared for _, prepared in batch])
-        for (index, prepared), output in zip(batch, outputs, strict=True):
-            done[index] = output if isinstance(output, Failure) else self.finish(prepared, output)
+        pixels = self.stack([prepared for _, prepared in batch])
+        for (index, prepared), one, answer in zip(batch, pixels, self.run(pixels), strict=True):
+            checked = self.check(answer)
+            if isinstance(checked, ModelOutputError) and self.can_run_again:
+                checked = self.check(self.run_again(one[None])[0])
+            if isinstance(checked, ModelError):
+                done[index] = Failure(prepared.origin.key, "estimate", checked)
+            else:
+                done[index] = self.finish(prepared.origin, checked)
+
+    def _run_halves(self, pixels: NDArray[Any]) -> list[Answer]:
+        middle = len(pixels) // 2
+        return self.run(pixels[:middle]) + self.run(pixels[middle:])
+
+    def _blame(self, what: str, where: NDArray[np.bool_]) -> ModelOutputError:
+        share = 100 * float(where.mean())
+        return ModelOutputError(f"{self.model.name} gave {what} for {share:.1f} % of the pixels")
 
 
 def load_estimator(
-    model: str = "compact", *, device: str = "auto", batch_size: int = 4, **options: object
+    model: str = "compact",
+    *,
+    device: str = "auto",
+    batch_size: BatchSize = 4,
+    size: Size = "full",
+    **options: object,
 ) -> DepthEstimator:
     """Load a model by name and wrap it.
 
     model: a name that `cortexia models` lists, or `onnx:FILE`. device: auto, cpu, cuda, cuda:1 or mps.
+    batch_size, size: as `DepthEstimator` takes them.
     options: the model's own, such as `kind`, `input_size` and `normalize` of `onnx:`.
 
     Raises `ModelError` (a subclass says which): unknown name, missing package, unusable weights.
     """
-    return DepthEstimator(load_model(model, device=device, **options), batch_size=batch_size)
+    loaded = load_model(model, device=device, **options)
+    return DepthEstimator(loaded, batch_size=batch_size, size=size)
 
 
-def _check_output(output: object, count: int, name: str) -> NDArray[np.float32]:
+def _check_shape(output: object, count: int, name: str) -> NDArray[np.float32]:
     """Hold a model to its promise: numbers (B, h, w), one for each picture."""
     values = np.asarray(output, dtype=np.float32)
     if values.ndim != 3 or len(values) != count:

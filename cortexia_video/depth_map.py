@@ -29,13 +29,15 @@ class DepthMap:
       `scale_invariant`   depth up to an unknown factor;
       `affine_invariant`  depth up to an unknown factor and shift;
       `disparity`         inverse depth up to an unknown factor and shift: larger is nearer.
-    f_px, f_source: focal length in pixels that the values go with, and where it came from.
+    f_px, f_source: focal length in pixels of the picture that the values go with, and where it came from.
+    full_size: (height, width) of that picture where `values` is a smaller map of all of it, else None.
     """
 
     values: NDArray[np.float32]
     kind: Kind
     f_px: float | None = None
     f_source: FocalSource | None = None
+    full_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.values.dtype != np.float32 or self.values.ndim != 2:

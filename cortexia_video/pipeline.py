@@ -1,29 +1,26 @@
 """The job: every picture of the inputs gets depth in the output folder, or an entry that says why not.
 
-Worker threads decode, resize, encode and write; the calling thread runs the model. What waits between them is
-bounded in number, and the big arrays of the workers in bytes, so memory does not grow with the folder.
+What is done about an input is decided here; that it happens all at once is the `engine`'s business.
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+from typing import Literal, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
-from cortexia_video.batching import Batcher
+from cortexia_video.batch_limits import BatchSize
 from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.decode import IMAGE_SUFFIXES, decode, read_header
-from cortexia_video.depth_estimation import DepthEstimator, Prepared, load_estimator
-from cortexia_video.depth_map import DepthMap
+from cortexia_video.depth_estimation import DepthEstimator, Prepared, Size, load_estimator
+from cortexia_video.engine import Engine, Result
 from cortexia_video.errors import (
     DecodeError,
     Failure,
@@ -33,14 +30,24 @@ from cortexia_video.errors import (
 )
 from cortexia_video.formats.table import is_own_output
 from cortexia_video.ledger import Ledger
+from cortexia_video.scratch import Scratch
+from cortexia_video.shard import parse_shard
 from cortexia_video.sinks.folder import FolderSink
 from cortexia_video.sources.files import Found, PictureFile, find_pictures, read_picture
+from cortexia_video.speed import MODEL, Speed, count_cores
+from cortexia_video.stage_clock import ChromeTrace, StageClock
+
+Decoding = Literal["exact", "fast"]
+Changed = Literal["redo", "keep", "refuse"]
 
 MEMORY = 1 << 30  # bytes of pictures and depth maps in work at once, over all workers
 _DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and resizing
 _KEPT = 1 << 24  # bytes of a file that may wait in memory; a larger one is read twice, once for its header
 _WRITE_BYTES = 6  # a pixel, at the worst moment of enlarging and encoding
 _FAILURES_KEPT = 1000  # in the report; the ledger has them all
+_ON_CALLING_THREAD = ("batch", "check")  # stages of the engine's that take its own time
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -54,6 +61,7 @@ class Report:
     seconds: float = 0.0
     interrupted: bool = False
     failures: list[Failure] = field(default_factory=list)
+    speed: Speed | None = None
 
     def __str__(self) -> str:
         counts = f"{self.found} found: {self.done} done, {self.skipped} skipped, {self.failed} failed"
@@ -71,15 +79,20 @@ def estimate(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
     *,
-    model: str | DepthEstimator = "compact",
+    model: str | DepthEstimator | Sequence[DepthEstimator] = "compact",
     recursive: bool = False,
     format: str = "npy",
     preview: bool = False,
-    batch_size: int = 4,
+    size: Size = "full",
+    decode: Decoding = "exact",
+    batch_size: BatchSize = 4,
     device: str = "auto",
     workers: int | None = None,
     overwrite: bool = False,
+    changed: Changed = "redo",
+    shard: str | None = None,
     max_megapixels: float = 200.0,
+    profile: str | os.PathLike[str] | None = None,
     on_outcome: Listener | None = None,
     stop: threading.Event | None = None,
     **model_options: object,
@@ -87,114 +100,153 @@ def estimate(
     """Estimate depth for every picture of `inputs` into the folder `output`; do what is missing or changed.
 
     inputs: picture files, folders and lists, as `sources.files.find_pictures` takes them.
-    model: a name, or an estimator already loaded. format: `npy` (float32) or `png` (8-bit view).
-    preview: also a coloured JPEG. workers: threads beside the model's; one more than cores by default.
+    model: a name, or estimators already loaded, one for each device, with a size and batch size of their own.
+    format: `npy` (float32) or `png` (8-bit view). preview: also a coloured JPEG.
+    size: `full`, each map as large as its picture, or `native`, as large as the network gives it.
+    decode: `exact`, or `fast`: large JPEGs at 1/2, 1/4 or 1/8, not below twice what the network sees.
+    batch_size: pictures in one call of the model, or `auto`. device: one, or several with commas between.
+    workers: threads that decode, and as many that write; as many as cores by default.
     overwrite: redo what is done, and replace files that no ledger knows.
+    changed: what becomes of outputs made with other settings: `redo`, `keep` them, or `refuse` to run.
+    shard: "3/16" does the third of sixteen parts; sixteen such runs, anywhere, do all.
+    profile: file for a trace of the run in Chrome's format.
     on_outcome: called after each input with the report so far and its failure, if it failed.
-    stop: set it to end early; what is being written is finished.
+    stop: set it to end early; what the model has taken is finished.
 
     Raises `InputError`, `ModelError` or `OutputError` before anything is written, `OutputLostError` when the
     output can take no more (its `report` says what was done); a later call goes on from there.
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    workers = (os.cpu_count() or 1) + 1 if workers is None else workers  # one waits for the disk
-    _require_positive(batch_size=batch_size, workers=workers, max_megapixels=max_megapixels)
+    workers = count_cores() if workers is None else workers
+    _require_positive(workers=workers, max_megapixels=max_megapixels)
+    _require_one_of(decode=(decode, Decoding), changed=(changed, Changed))
+    part = parse_shard(shard) if shard else None
     root = Path(output)
-    found = _require_some(find_pictures(inputs, recursive=recursive, output=root), inputs, recursive)
+    found = find_pictures(inputs, recursive=recursive, output=root, shard=part)
+    found = found if part else _require_some(found, inputs, recursive)
+    estimators: Sequence[DepthEstimator]
     if isinstance(model, str):
-        model = load_estimator(model, device=device, batch_size=batch_size, **model_options)
-    elif model_options:
-        raise InputError(f"a loaded model takes no options here: {', '.join(sorted(model_options))}")
-    options = _Options(workers, overwrite, max_megapixels, on_outcome or _ignore, stop or threading.Event())
+        estimators = _load(model, device, batch_size, size, model_options)
+    else:
+        estimators = _require_alike(
+            [model] if isinstance(model, DepthEstimator) else model, size, model_options
+        )
+    stop, on_outcome = stop or threading.Event(), on_outcome or _ignore
+    options = _Options(workers, overwrite, changed, decode, max_megapixels, on_outcome, stop)
     sink = FolderSink(root, format=format, preview=preview)
-    with Ledger(root, _describe(model, format, preview)) as ledger, sink:
-        return _Job(model, sink, ledger, options).run(found)
+    settings = _describe(estimators[0], format, preview, decode)
+    with ExitStack() as stack:
+        trace = stack.enter_context(ChromeTrace(Path(profile))) if profile else None
+        ledger = stack.enter_context(Ledger(root, settings, part, refuse_changed=changed == "refuse"))
+        stack.enter_context(sink)
+        return _Job(estimators, sink, ledger, options, StageClock(trace)).run(found)
 
 
 @dataclass(frozen=True, slots=True)
 class _Options:
-    """How a run goes about it; nothing that changes its results."""
+    """How a run goes about it."""
 
     workers: int
     overwrite: bool
+    changed: Changed
+    decode: Decoding
     max_megapixels: float
     on_outcome: Listener
     stop: threading.Event
 
 
 class _Job:
-    """One run: the queues and counts that `estimate` needs while it lasts."""
+    """One run: what `estimate` needs while it lasts."""
 
     def __init__(
-        self, estimator: DepthEstimator, sink: FolderSink, ledger: Ledger, options: _Options
+        self,
+        estimators: Sequence[DepthEstimator],
+        sink: FolderSink,
+        ledger: Ledger,
+        options: _Options,
+        clock: StageClock,
     ) -> None:
-        self.estimator = estimator
+        self.estimators = estimators
         self.sink = sink
         self.ledger = ledger
         self.options = options
+        self.clock = clock
         self.report = Report()
-        self._in_flight = estimator.batch_size + 2 * options.workers
         self._budget = ByteBudget(MEMORY)
-        self._batcher: Batcher[tuple[PictureFile, Prepared]] = Batcher(estimator.batch_size, estimator.window)
-        self._writing: deque[tuple[PictureFile, Future[Failure | None]]] = deque()
+        self._pixels, self._depth = Scratch(), Scratch()
 
     def run(self, found: Iterable[Found]) -> Report:
-        """Take every input to its outcome; the ledger then ends with the counts."""
-        started = time.monotonic()
-        with ThreadPoolExecutor(self.options.workers, thread_name_prefix="cortexia") as pool:
-            try:
-                self._run(pool, found)
-            except OutputLostError as error:
-                error.report = self.report
-                raise
-            finally:
-                pool.shutdown(cancel_futures=True)
-                self.report.seconds = time.monotonic() - started
-        self.report.interrupted = self.options.stop.is_set()
-        counts = {name: getattr(self.report, name) for name in ("found", "done", "skipped", "failed")}
-        self.ledger.record_end(
-            **counts, interrupted=self.report.interrupted, seconds=round(self.report.seconds, 3)
+        """Take every input to its outcome; the ledger then ends with the counts and the speed."""
+        if (changes := self.ledger.changes()) and not self.options.overwrite:
+            _log.warning("%s: they are %s", changes, "kept" if self.options.changed == "keep" else "redone")
+        engine: Engine[PictureFile, Failure | None] = Engine(
+            self.estimators,
+            prepare=self._prepare,
+            finish=self._finish,
+            workers=self.options.workers,
+            stop=self.options.stop,
+            clock=self.clock,
         )
+        started, process, thread = time.monotonic(), time.process_time(), time.thread_time()
+        try:
+            for item, failure in engine.run(self._needing_work(found)):
+                if failure:
+                    self._settle(failure, item)
+                else:
+                    self.report.done += 1
+                    self.options.on_outcome(self.report, None)
+        except OutputLostError as error:
+            error.report = self.report
+            raise
+        finally:
+            self.report.seconds = time.monotonic() - started
+        self.report.speed = self._measure(time.process_time() - process, time.thread_time() - thread)
+        self.report.interrupted = self.options.stop.is_set()
+        self._record_end()
         return self.report
 
-    def _run(self, pool: ThreadPoolExecutor, found: Iterable[Found]) -> None:
-        for item, prepared in self._decode_ahead(pool, found):
-            if isinstance(prepared, Failure):
-                self._settle(prepared, item)
-            else:
-                for batch in self._batcher.add(prepared.pixels.shape, (item, prepared)):
-                    self._infer(pool, batch)
-            if self.options.stop.is_set():
-                break
-        for batch in self._batcher.flush():
-            if not self.options.stop.is_set():
-                self._infer(pool, batch)
-        self._await_writes(0)
+    def _record_end(self) -> None:
+        counts = {name: getattr(self.report, name) for name in ("found", "done", "skipped", "failed")}
+        speed = self.report.speed.as_dict() if self.report.speed else None
+        self.ledger.record_end(
+            **counts,
+            interrupted=self.report.interrupted,
+            seconds=round(self.report.seconds, 3),
+            batch_sizes=self.estimators[0].limits.found,
+            speed=speed,
+        )
 
-    def _decode_ahead(
-        self, pool: ThreadPoolExecutor, found: Iterable[Found]
-    ) -> Iterator[tuple[PictureFile, Prepared | Failure]]:
-        """Yield the inputs that need work, prepared, in order; others settle here."""
-        waiting: deque[tuple[PictureFile, Future[Prepared | Failure]]] = deque()
+    def _measure(self, process: float, thread: float) -> Speed:
+        """Share the processor's seconds among the stages: what no other stage used is the model's."""
+        stages = {name: used for name, used in self.clock.core_seconds.items() if name != MODEL}
+        stages["find"] = max(0.0, thread - sum(stages.get(name, 0.0) for name in _ON_CALLING_THREAD))
+        stages[MODEL] = max(0.0, process - sum(stages.values()))
+        return Speed(
+            images=self.report.done,
+            seconds=self.report.seconds,
+            cores=count_cores(),
+            devices=len(self.estimators),
+            busy_seconds=self.clock.seconds.get(MODEL, 0.0),
+            core_seconds=stages,
+            on_processor=self.estimators[0].model.device.startswith("cpu"),
+        )
+
+    def _needing_work(self, found: Iterable[Found]) -> Iterator[PictureFile]:
+        """Yield the inputs that are to be done; others settle here."""
         for item in found:
+            if self.options.stop.is_set():
+                return
             self.report.found += 1
             if isinstance(item, Failure):
                 self._settle(item)
             elif self._needs_work(item):
-                waiting.append((item, pool.submit(self._prepare, item)))
-            if len(waiting) >= self._in_flight:
-                first, future = waiting.popleft()
-                yield first, future.result()
-            if self.options.stop.is_set():
-                return
-        while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
+                yield item
 
     def _needs_work(self, item: PictureFile) -> bool:
         """Say whether an input is to be done; one that is done, or that must not be, settles here."""
-        known = not self.options.overwrite and self.ledger.is_done(item.key, item.source)
-        if known and self.ledger.other_source(item.key, item.source) is None:
+        state = "missing" if self.options.overwrite else self.ledger.state(item.key, item.source)
+        good = state == "done" or (state == "changed" and self.options.changed == "keep")
+        if good and self.ledger.other_source(item.key, item.source) is None:
             self.report.skipped += 1
             self.options.on_outcome(self.report, None)
             return False
@@ -221,59 +273,56 @@ class _Job:
         )
 
     def _prepare(self, item: PictureFile) -> Prepared | Failure:
-        """On a worker: read, decode and preprocess one picture."""
+        """On a decode worker: read, decode and preprocess one picture."""
         size = item.source.size
         try:
-            data = read_picture(item.source.path) if size <= _KEPT else b""  # a larger one waits on the disk
+            data = self._read(item) if size <= _KEPT else b""  # a larger one waits on the disk
             with self._budget.hold(size):
-                header = read_header(data or read_picture(item.source.path))
+                header = read_header(data or self._read(item))
             with self._budget.hold(size + header.height * header.width * _DECODE_BYTES):
                 return self._decode(item, data)
         except DecodeError as error:
             return Failure(item.key, "decode", error)
 
+    def _read(self, item: PictureFile) -> bytes:
+        with self.clock.measure("read", item.key):
+            return read_picture(item.source.path)
+
     def _decode(self, item: PictureFile, data: bytes) -> Prepared | Failure:
-        data = data or read_picture(item.source.path)
-        limit = self.options.max_megapixels
-        frame = decode(data, item.key, max_megapixels=limit, enough=self.estimator.enough)
-        return self.estimator.prepare(frame)
+        data = data or self._read(item)
+        estimator, limit = self.estimators[0], self.options.max_megapixels
+        enough = estimator.enough if self.options.decode == "fast" else None
+        with self.clock.measure("decode", item.key):
+            frame = decode(data, item.key, max_megapixels=limit, enough=enough, scratch=self._pixels)
+        with self.clock.measure("preprocess", item.key):
+            return estimator.prepare(frame)
 
-    def _infer(self, pool: ThreadPoolExecutor, batch: list[tuple[PictureFile, Prepared]]) -> None:
-        outputs = self.estimator.infer([prepared for _, prepared in batch])
-        for (item, prepared), output in zip(batch, outputs, strict=True):
-            if isinstance(output, Failure):
-                self._settle(output, item)
-            else:
-                self._writing.append((item, pool.submit(self._write, item, prepared, output)))
-        self._await_writes(self._in_flight)
-
-    def _write(self, item: PictureFile, prepared: Prepared, values: NDArray[np.float32]) -> Failure | None:
-        """On a worker: enlarge, encode, place and record one depth map."""
-        with self._budget.hold(prepared.height * prepared.width * _WRITE_BYTES):
-            return self._place(item, self.estimator.finish(prepared, values))
-
-    def _place(self, item: PictureFile, depth: DepthMap | Failure) -> Failure | None:
-        if isinstance(depth, Failure):
-            return depth
-        self.ledger.record_begun(item.key, self.sink.output_names(item.key))
-        outputs = self.sink.place(item.key, depth)
-        if isinstance(outputs, Failure):
-            return outputs
-        height, width = depth.values.shape
-        facts = {"height": height, "width": width, "kind": depth.kind, "f_px": depth.f_px}
-        self.ledger.record_done(item.key, item.source, outputs, **facts, f_source=depth.f_source)
+    def _finish(self, item: PictureFile, result: Result) -> Failure | None:
+        """On a write worker: enlarge, encode, place and record one depth map."""
+        pixels = result.origin.height * result.origin.width if self.estimators[0].size == "full" else 0
+        try:
+            with self._budget.hold(pixels * _WRITE_BYTES + result.values.nbytes):
+                self._place(item, result)
+        except OutputLostError:
+            raise
+        except Exception as error:  # noqa: BLE001 - an encoder or the system can raise anything
+            return Failure(item.key, "write", error)
         return None
 
-    def _await_writes(self, at_most: int) -> None:
-        """Settle written depth maps, oldest first, until no more than `at_most` are under way."""
-        while len(self._writing) > at_most or (self._writing and self._writing[0][1].done()):
-            item, future = self._writing.popleft()
-            failure = future.result()
-            if failure:
-                self._settle(failure, item)
-            else:
-                self.report.done += 1
-                self.options.on_outcome(self.report, None)
+    def _place(self, item: PictureFile, result: Result) -> None:
+        with self.clock.measure("resize", item.key):
+            depth = self.estimators[0].finish(result.origin, result.values, self._depth)
+        with self.clock.measure("encode", item.key):
+            files = self.sink.encode(item.key, depth)
+        with self.clock.measure("write", item.key):
+            self.ledger.record_begun(item.key, list(files))
+            outputs = self.sink.place(files)
+            height, width = depth.values.shape
+            facts: dict[str, object] = {"height": height, "width": width, "kind": depth.kind}
+            facts |= {"f_px": depth.f_px, "f_source": depth.f_source}
+            facts |= {"full_size": depth.full_size} if depth.full_size else {}
+            facts |= {"in_float32": True} if result.in_float32 else {}
+            self.ledger.record_done(item.key, item.source, outputs, **facts)
 
     def _settle(self, failure: Failure, item: PictureFile | None = None) -> None:
         self.ledger.record_failure(failure, item.source.path if item else None)
@@ -289,6 +338,42 @@ def _require_positive(**values: float) -> None:
             raise InputError(f"--{name.replace('_', '-')} must be more than 0, not {value}")
 
 
+def _require_one_of(**given: tuple[str, object]) -> None:
+    for name, (value, choices) in given.items():
+        if value not in get_args(choices):
+            raise InputError(f"--{name} must be one of {', '.join(get_args(choices))}, not {value!r}")
+
+
+def _load(
+    name: str, device: str, batch_size: BatchSize, size: Size, options: dict[str, object]
+) -> list[DepthEstimator]:
+    """Load a model once for each device; they share what is known of batch sizes."""
+    if batch_size != "auto":
+        _require_positive(batch_size=batch_size)
+    estimators = [
+        load_estimator(name, device=each.strip(), batch_size=batch_size, size=size, **options)
+        for each in device.split(",")
+    ]
+    for estimator in estimators[1:]:
+        estimator.limits = estimators[0].limits
+    return estimators
+
+
+def _require_alike(
+    estimators: Sequence[DepthEstimator], size: Size, options: dict[str, object]
+) -> Sequence[DepthEstimator]:
+    """Refuse loaded estimators whose depth would differ, and options that came too late for them."""
+    if options:
+        raise InputError(f"a loaded model takes no options here: {', '.join(sorted(options))}")
+    if size not in ("full", estimators[0].size):
+        raise InputError(
+            f"the loaded model gives size {estimators[0].size!r}, not {size!r}: load it with size={size!r}"
+        )
+    if any(_identify(each) != _identify(estimators[0]) for each in estimators):
+        raise InputError("the loaded models differ: one run takes one model, on one device or several")
+    return estimators
+
+
 def _require_some(
     found: Iterator[Found], inputs: Sequence[str | os.PathLike[str]], recursive: bool
 ) -> Iterator[Found]:
@@ -301,11 +386,16 @@ def _require_some(
     return itertools.chain([first], found)
 
 
-def _describe(estimator: DepthEstimator, format: str, preview: bool) -> dict[str, object]:
-    """Say what the outputs depend on: outputs of other settings are not taken for done."""
+def _identify(estimator: DepthEstimator) -> dict[str, object]:
+    """Say what an estimator's numbers depend on."""
     model = estimator.model
     named = {"model": model.name, "weights_sha256": model.weights_digest, "kind": model.kind}
-    return {**named, "format": format, "preview": preview, **model.settings}
+    return {**named, "size": estimator.size, **model.settings}
+
+
+def _describe(estimator: DepthEstimator, format: str, preview: bool, decoding: Decoding) -> dict[str, object]:
+    """Say what the outputs depend on: outputs of other settings are not taken for done."""
+    return {**_identify(estimator), "format": format, "preview": preview, "decode": decoding}
 
 
 def _ignore(report: Report, failure: Failure | None) -> None:

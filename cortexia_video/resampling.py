@@ -44,27 +44,30 @@ def resize_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[n
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR, box))
 
 
-def resize_depth(values: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+def resize_depth(
+    values: NDArray[np.float32], height: int, width: int, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
     """Interpolate float32 (h, w) values bilinearly to (height, width): half-pixel centres, edges held.
 
     Ours because Pillow's is three times slower on float pictures; equal to it within float rounding when
-    enlarging. NaN spreads to the pixels that it would have been mixed into.
+    enlarging. NaN spreads to the pixels that it would have been mixed into. out: (height, width) to write to.
     """
     if values.shape == (height, width):
         return values
-    columns = _interpolate_rows(values.T, width)
-    return _interpolate_rows(np.ascontiguousarray(columns.T), height)
+    columns = _interpolate_rows(values.T, np.empty((width, len(values)), np.float32))
+    out = np.empty((height, width), np.float32) if out is None else out
+    return _interpolate_rows(np.ascontiguousarray(columns.T), out)
 
 
-def _interpolate_rows(values: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """Give `count` rows, each between two of `values`: float32 (n, w) -> (count, w)."""
+def _interpolate_rows(values: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Fill `rows`, float32 (count, w), each between two of `values`, float32 (n, w)."""
+    count = len(rows)
     centres = np.clip((np.arange(count) + 0.5) * (len(values) / count) - 0.5, 0, len(values) - 1)
     before = centres.astype(np.intp)
     weight = (centres - before).astype(np.float32)[:, None]
     starts = np.flatnonzero(np.diff(before, prepend=-1))
     first = values[before[starts]]
     slopes = values[np.minimum(before[starts] + 1, len(values) - 1)] - first
-    rows = np.empty((count, values.shape[1]), np.float32)
     ends = [*starts[1:], count]
     for start, end, base, slope in zip(starts, ends, first, slopes, strict=True):  # rows between the same two
         np.multiply(weight[start:end], slope, out=rows[start:end])

@@ -9,8 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cortexia_video import DecodeError, DepthEstimator, DepthMap, Failure, Frame, SyntheticModel
+from cortexia_video import (
+    DecodeError,
+    DepthEstimator,
+    DepthMap,
+    Failure,
+    Frame,
+    InputError,
+    SyntheticModel,
+)
 from cortexia_video.batching import Batcher
+from cortexia_video.resampling import resize_depth
 
 POISON = 13
 
@@ -71,7 +80,107 @@ def test_a_full_device_makes_the_batch_smaller() -> None:
     model = Recording(fits=2)
     depths = list(DepthEstimator(model, batch_size=8).estimate([frame(str(index)) for index in range(8)]))
     assert all(isinstance(depth, DepthMap) for depth in depths)
-    assert model.batches == [8, 4, 2, 2, 4, 2, 2]
+    assert model.batches == [8, 4, 2, 2, 2, 2]  # what fits is remembered
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA error: out of memory")])
+def test_the_limit_is_remembered_for_its_shape_only(error: Exception) -> None:
+    class Small(Recording):
+        def infer(self, batch: np.ndarray) -> np.ndarray:
+            self.batches.append(len(batch))
+            if batch[0].size > 64 * 64 * 3 and len(batch) > 1:
+                raise error
+            return SyntheticModel.infer(self, batch)
+
+    estimator = DepthEstimator(Small(), batch_size=4)
+    for size, batches in (((64, 128), [4, 2, 1, 1, 1, 1]), ((64, 64), [4]), ((64, 128), [1, 1, 1, 1])):
+        estimator.model.batches.clear()
+        depths = list(estimator.estimate([frame(str(index), size) for index in range(4)]))
+        assert all(isinstance(depth, DepthMap) for depth in depths)
+        assert estimator.model.batches == batches
+
+
+def test_a_picture_that_does_not_fit_even_alone_fails_alone() -> None:
+    class Picky(Recording):
+        def infer(self, batch: np.ndarray) -> np.ndarray:
+            if (batch[:, 0, 0, 0] == POISON).any():
+                raise MemoryError("too large")
+            return super().infer(batch)
+
+    levels = [1, POISON, 3, 4]
+    depths = list(DepthEstimator(Picky()).estimate([frame(str(each), level=each) for each in levels]))
+    assert [isinstance(depth, DepthMap) for depth in depths] == [True, False, True, True]
+    assert depths[1].reason == "the model failed: MemoryError: too large"
+
+
+@pytest.mark.parametrize(
+    ("kind", "spoil", "reason"),
+    [
+        ("disparity", np.nan, "gave NaN or infinite depth for 3.1 % of the pixels"),
+        ("disparity", np.inf, "gave NaN or infinite depth for 3.1 % of the pixels"),
+        ("metric", -np.inf, "gave NaN or infinite depth for 3.1 % of the pixels"),
+        ("metric", -0.5, "gave negative depth for 3.1 % of the pixels"),
+        ("scale_invariant", -0.5, "gave negative depth for 3.1 % of the pixels"),
+        ("disparity", -0.5, None),
+        ("affine_invariant", -0.5, None),
+    ],
+)
+def test_output_that_cannot_be_is_caught(kind: str, spoil: float, reason: str | None) -> None:
+    def answer(values: np.ndarray) -> np.ndarray:
+        values[:, 2:4] = spoil
+        return values
+
+    model = Lying(answer)
+    model.kind = kind
+    (depth,) = DepthEstimator(model).estimate([frame("a")])
+    assert (depth.reason if isinstance(depth, Failure) else None) == (reason and f"synthetic {reason}")
+
+
+def test_the_same_depth_everywhere_is_caught() -> None:
+    (depth,) = DepthEstimator(Lying(lambda values: np.zeros_like(values))).estimate([frame("a")])
+    assert depth.reason == "synthetic gave the same depth, 0, for every pixel"
+
+
+class Half(SyntheticModel):
+    """Overflows on pictures of level 13, as half precision does: to infinity, or to the same everywhere."""
+
+    def __init__(self, overflow: float) -> None:
+        super().__init__()
+        self.overflow = overflow
+        self.again: list[int] = []
+
+    def infer(self, batch: np.ndarray) -> np.ndarray:
+        output = super().infer(batch)
+        output[batch[:, 0, 0, 0] == POISON] = self.overflow
+        return output
+
+    def infer_float32(self, batch: np.ndarray) -> np.ndarray:
+        self.again.append(len(batch))
+        return SyntheticModel.infer(self, batch)
+
+
+@pytest.mark.parametrize("overflow", [np.inf, np.nan, 0.0])
+def test_what_overflowed_in_half_precision_is_done_in_float32(overflow: float) -> None:
+    model = Half(overflow)
+    frames = [frame(str(each), level=each) for each in (1, POISON, 3)]
+    depths = list(DepthEstimator(model).estimate(frames))
+    expected = list(DepthEstimator(SyntheticModel()).estimate(frames))
+    for depth, right in zip(depths, expected, strict=True):
+        np.testing.assert_array_equal(depth.values, right.values)
+    assert model.again == [1]
+
+
+def test_native_size_is_the_networks_and_says_what_picture_it_is_of() -> None:
+    estimator = DepthEstimator(SyntheticModel(short_side=32), size="native")
+    (depth,) = estimator.estimate([Frame("a", np.zeros((300, 400, 3), np.uint8), 500.0, "exif")])
+    assert (depth.values.shape, depth.full_size, depth.f_px) == ((32, 40), (300, 400), 500.0)
+    (full,) = DepthEstimator(SyntheticModel(short_side=32)).estimate(
+        [Frame("a", np.zeros((300, 400, 3), np.uint8))]
+    )
+    assert full.full_size is None
+    np.testing.assert_array_equal(full.values, resize_depth(depth.values, 300, 400))
+    with pytest.raises(InputError, match="unknown size 'small': use full or native"):
+        DepthEstimator(SyntheticModel(), size="small")
 
 
 def test_failures_pass_through_in_their_place() -> None:
@@ -152,14 +261,9 @@ def test_other_floats_are_taken_as_float32(dtype: type) -> None:
     assert depth.values.dtype == np.float32
 
 
-def test_batch_size_must_be_positive() -> None:
-    with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
-        DepthEstimator(SyntheticModel(), batch_size=0)
-
-
 @given(st.lists(st.integers(0, 4), max_size=60), st.integers(1, 5), st.integers(1, 12))
 def test_the_batcher_loses_nothing_and_mixes_nothing(shapes: list[int], batch_size: int, window: int) -> None:
-    batcher: Batcher[tuple[int, int]] = Batcher(batch_size, window)
+    batcher: Batcher[tuple[int, int]] = Batcher(lambda shape: batch_size, lambda: window)
     batches = []
     for index, shape in enumerate(shapes):
         batches.extend(batcher.add(shape, (index, shape)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import json
+import logging
 import os
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xxhash
 from PIL import Image
 
 from cortexia_video import (
@@ -23,10 +26,13 @@ from cortexia_video import (
     OutputLostError,
     Report,
     SyntheticModel,
+    decode,
     estimate,
+    load_estimator,
     read_ledger,
 )
 from cortexia_video.byte_budget import ByteBudget
+from cortexia_video.resampling import resize_depth
 
 Make = Callable[..., Path]
 SIZES = [(48, 64), (64, 48), (50, 200), (48, 64), (9, 9), (48, 64)]
@@ -73,7 +79,8 @@ def test_the_ledger_says_what_became_of_every_input(photos: Path) -> None:
     assert lines[0]["settings"]["model"] == "synthetic"
     assert (lines[-1]["found"], lines[-1]["done"], lines[-1]["failed"]) == (7, 6, 1)
     (done,) = (line for line in lines if line.get("key") == "0.jpg" and line["outcome"] == "done")
-    assert done["outputs"] == {"0.jpg.npy": 48 * 64 * 4 + 128}
+    digest = xxhash.xxh3_128_hexdigest((photos.parent / "out/0.jpg.npy").read_bytes())
+    assert done["outputs"] == {"0.jpg.npy": [48 * 64 * 4 + 128, digest]}
     assert (done["height"], done["width"], done["kind"]) == (48, 64, "disparity")
 
 
@@ -160,6 +167,161 @@ def test_how_a_loaded_model_was_set_up_counts(photos: Path) -> None:
     assert counts(run(photos, model=DepthEstimator(SyntheticModel(short_side=32)))) == (6, 6, 0, 0)
     with pytest.raises(InputError, match="a loaded model takes no options here: kindd"):
         run(photos, model=DepthEstimator(SyntheticModel()), kindd="metric")
+
+
+def test_outputs_of_other_settings_are_redone_kept_or_refused(
+    photos: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(photos)
+    out = photos.parent / "out"
+    before = {path.name: path.read_bytes() for path in out.glob("*.npy")}
+    with pytest.raises(OutputError, match=r"kind: disparity -> metric.*--changed redo"):
+        run(photos, kind="metric", changed="refuse")
+    assert {path.name: path.read_bytes() for path in out.glob("*.npy")} == before
+    with caplog.at_level(logging.WARNING):
+        assert counts(run(photos, kind="metric", changed="keep")) == (6, 0, 6, 0)
+    assert "kind: disparity -> metric" in caplog.text and "they are kept" in caplog.text
+    assert {path.name: path.read_bytes() for path in out.glob("*.npy")} == before
+    assert counts(run(photos, kind="metric", changed="redo")) == (6, 6, 0, 0)
+    assert "they are redone" in caplog.text
+    caplog.clear()
+    assert counts(run(photos, kind="metric", changed="refuse")) == (6, 0, 6, 0)
+    assert not caplog.text
+
+
+def test_keeping_does_what_is_missing_and_mixes_nothing_else(photos: Path, make_picture: Make) -> None:
+    run(photos)
+    make_picture(photos / "new.jpg")
+    assert counts(run(photos, kind="metric", changed="keep")) == (7, 1, 6, 0)
+    kinds = {line["key"]: line["kind"] for line in read_ledger(photos.parent / "out") if "kind" in line}
+    assert kinds == {f"{index}.jpg": "disparity" for index in range(6)} | {"new.jpg": "metric"}
+
+
+def test_native_size_keeps_the_networks_resolution_and_says_whose(photos: Path, make_picture: Make) -> None:
+    make_picture(photos / "large.jpg", (600, 800))
+    run(photos, size="native", preview=True)
+    out = photos.parent / "out"
+    (line,) = (
+        line for line in read_ledger(out) if line.get("key") == "large.jpg" and line["outcome"] == "done"
+    )
+    assert (line["height"], line["width"], line["full_size"]) == (64, 88, [600, 800])
+    native = np.load(out / "large.jpg.npy")
+    assert native.shape == (64, 88)
+    estimate(photos, photos.parent / "full", model="synthetic")
+    np.testing.assert_array_equal(
+        resize_depth(native, 600, 800), np.load(photos.parent / "full/large.jpg.npy")
+    )
+    assert counts(run(photos)) == (7, 7, 0, 0)
+
+
+def test_exact_decoding_sees_every_pixel_and_fast_decoding_nearly(photos: Path, make_picture: Make) -> None:
+    make_picture(photos / "large.jpg", (1500, 2000))
+    for decoding in ("exact", "fast"):
+        estimate(photos, photos.parent / decoding, model="compact", decode=decoding)
+    whole = decode((photos / "large.jpg").read_bytes(), "large.jpg")
+    (expected,) = load_estimator("compact").estimate([whole])
+    exact, fast = (np.load(photos.parent / name / "large.jpg.npy") for name in ("exact", "fast"))
+    np.testing.assert_array_equal(exact, expected.values)
+    assert not np.array_equal(exact, fast)
+    assert np.abs(exact - fast).mean() < 0.02 * np.ptp(exact)
+
+
+def test_memory_that_is_used_again_mixes_no_pictures(tmp_path: Path, make_picture: Make) -> None:
+    for index in range(12):  # as large as the network sees them, so that nothing is copied by resizing
+        make_picture(tmp_path / f"photos/{index}.jpg", (64, 64 + 8 * (index % 2)), seed=index)
+    estimate(tmp_path / "photos", tmp_path / "out", model="synthetic", batch_size=6)
+    for path in (tmp_path / "photos").iterdir():
+        (alone,) = load_estimator("synthetic").estimate([decode(path.read_bytes(), path.name)])
+        np.testing.assert_array_equal(np.load(tmp_path / f"out/{path.name}.npy"), alone.values)
+
+
+def test_several_devices_share_the_work_of_one_run(photos: Path) -> None:
+    class Placed(SyntheticModel):
+        def infer(self, batch: np.ndarray) -> np.ndarray:
+            used.append(id(self))
+            time.sleep(0.01)
+            return super().infer(batch)
+
+    used: list[int] = []
+    run(photos)
+    estimators = [DepthEstimator(Placed(), batch_size=1) for _ in range(2)]
+    report = estimate(photos, photos.parent / "two", model=estimators)
+    assert (counts(report), report.speed.devices) == ((6, 6, 0, 0), 2)
+    assert len(set(used)) == 2
+    for path in (photos.parent / "out").glob("*.npy"):
+        assert path.read_bytes() == (photos.parent / "two" / path.name).read_bytes()
+    assert run(photos, device="cpu,cpu", overwrite=True).speed.devices == 2
+
+
+def test_models_of_one_run_must_be_alike(photos: Path) -> None:
+    estimators = [DepthEstimator(SyntheticModel(short_side=side)) for side in (32, 64)]
+    with pytest.raises(InputError, match="the loaded models differ"):
+        run(photos, model=estimators)
+    with pytest.raises(InputError, match="the loaded model gives size 'full', not 'native'"):
+        run(photos, model=estimators[0], size="native")
+
+
+def test_a_run_says_how_fast_it_was_and_why(photos: Path) -> None:
+    report = run(photos, profile=photos.parent / "trace.json")
+    (line,) = (line for line in read_ledger(photos.parent / "out") if "end" in line)
+    assert line["speed"]["slowest"] == report.speed.slowest
+    assert 0 < line["speed"]["share_of_bound"] <= 1
+    stages = {"find", "read", "decode", "preprocess", "batch", "model", "check", "resize", "encode", "write"}
+    assert set(line["speed"]["core_seconds_an_image"]) == stages
+    events = [each for each in json.loads((photos.parent / "trace.json").read_text()) if each["ph"] == "X"]
+    assert {each["name"] for each in events} == stages - {"find"}
+    assert sum(each["name"] == "decode" for each in events) == 6
+    with pytest.raises(OutputError, match="cannot write the trace"):
+        run(photos, profile=photos.parent / "gone/trace.json")
+
+
+def test_what_fitted_and_what_overflowed_is_in_the_ledger(photos: Path) -> None:
+    class Small(SyntheticModel):
+        def infer(self, batch: np.ndarray) -> np.ndarray:
+            if len(batch) > 2:
+                raise MemoryError
+            values = super().infer(batch)
+            values[0] = np.inf
+            return values
+
+        def infer_float32(self, batch: np.ndarray) -> np.ndarray:
+            return SyntheticModel.infer(self, batch)
+
+    report = run(photos, model=DepthEstimator(Small(), batch_size=3))
+    assert counts(report) == (6, 6, 0, 0)
+    lines = list(read_ledger(photos.parent / "out"))
+    assert 3 <= sum(line.get("in_float32") is True for line in lines) <= 6
+    assert set(lines[-1]["batch_sizes"].values()) == {1}  # the three of one shape did not fit together
+    run(photos, model="synthetic", overwrite=True)
+    assert not any(line.get("in_float32") for line in list(read_ledger(photos.parent / "out"))[len(lines) :])
+
+
+def test_auto_batches_give_the_same_files(photos: Path) -> None:
+    run(photos)
+    estimate(photos, photos.parent / "auto", model="synthetic", batch_size="auto")
+    for path in (photos.parent / "out").glob("*.npy"):
+        assert path.read_bytes() == (photos.parent / "auto" / path.name).read_bytes()
+
+
+def test_the_shards_of_a_run_do_each_picture_once(photos: Path) -> None:
+    reports = [run(photos, shard=f"{number}/3") for number in (1, 2, 3)]
+    assert sum(report.done for report in reports) == sum(report.found for report in reports) == 6
+    assert counts(run(photos)) == (6, 0, 6, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"decode": "slow"}, "--decode must be one of exact, fast, not 'slow'"),
+        ({"changed": "maybe"}, "--changed must be one of redo, keep, refuse, not 'maybe'"),
+        ({"size": "small"}, "unknown size 'small': use full or native"),
+        ({"shard": "4/3"}, "4/3"),
+    ],
+)
+def test_words_that_mean_nothing_are_refused(photos: Path, options: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        run(photos, **options)
+    assert not (photos.parent / "out").exists()
 
 
 @pytest.mark.parametrize("options", [{"workers": 0}, {"batch_size": 0}, {"max_megapixels": float("nan")}])

@@ -21,6 +21,7 @@ app = App(
 app.command(
     "cortexia_video.cli.estimate:estimate_command", name="estimate", help="Estimate depth for pictures."
 )
+app.command("cortexia_video.cli.plan:plan_command", name="plan", help="Say what a run would take.")
 app.command(
     "cortexia_video.cli.models:models_command", name="models", help="List the models and their terms."
 )

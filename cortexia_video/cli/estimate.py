@@ -13,19 +13,82 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from cortexia_video.batch_limits import BatchSize
 from cortexia_video.cli import DONE, INTERRUPTED, SOME_FAILED
 from cortexia_video.cli.progress import open_progress
+from cortexia_video.depth_estimation import Size
 from cortexia_video.errors import CortexiaError
-from cortexia_video.pipeline import Report, estimate
+from cortexia_video.pipeline import Changed, Decoding, Report, estimate
+from cortexia_video.shard import parse_shard
 from cortexia_video.sources.files import find_pictures
+
+Switch = Annotated[bool, Parameter(negative=())]
 
 
 @Parameter(name="*")
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """What is written, and what becomes of what is there.
+
+    Parameters
+    ----------
+    format
+        npy: float32 as the model gives it. png: 8-bit view, nearer darker, scaled for each picture.
+    size
+        full: as large as the picture. native: as large as the network gives it, some 60 times fewer bytes.
+    preview
+        Also write a coloured JPEG of each depth map.
+    overwrite
+        Redo what is done, and replace files that the ledger does not know.
+    changed
+        Outputs that were made with other settings (model, format...): redo them, keep them, or refuse to run.
+    """
+
+    format: Literal["npy", "png"] = "npy"
+    size: Size = "full"
+    preview: Switch = False
+    overwrite: Switch = False
+    changed: Changed = "redo"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How the run goes about it.
+
+    Parameters
+    ----------
+    batch_size
+        Pictures in one call of the model, or auto: what proves fastest.
+    device
+        auto, cpu, cuda, cuda:1 or mps; several with commas between: cuda:0,cuda:1.
+    workers
+        Threads that decode, and as many that write; as many as cores by default.
+    decode
+        exact: every pixel. fast: large JPEGs at a half, a quarter or an eighth of their sides.
+    max_megapixels
+        Refuse larger pictures.
+    shard
+        3/16 does the third of sixteen parts, the same part on every machine.
+    profile
+        Write a trace of the run to this file, for ui.perfetto.dev or chrome://tracing.
+    """
+
+    batch_size: BatchSize = 4
+    device: str = "auto"
+    workers: int | None = None
+    decode: Decoding = "exact"
+    max_megapixels: float = 200.0
+    shard: str | None = None
+    profile: Path | None = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
 class OnnxOptions:
     """What an onnx: file does not say of itself.
 
@@ -43,7 +106,7 @@ class OnnxOptions:
     input_size: str | None = None
     normalize: str | None = None
 
-    def given(self) -> dict[str, object]:
+    def given(self) -> dict[str, Any]:
         """Give the options that were given, as `load_estimator` takes them."""
         options = {"kind": self.kind, "input_size": _parse_size(self.input_size), "normalize": self.normalize}
         return {name: value for name, value in options.items() if value is not None}
@@ -55,14 +118,9 @@ def estimate_command(
     *,
     output: Annotated[Path, Parameter(alias="-o")],
     model: str = "compact",
-    recursive: Annotated[bool, Parameter(negative=())] = False,
-    format: Literal["npy", "png"] = "npy",
-    preview: Annotated[bool, Parameter(negative=())] = False,
-    batch_size: int = 4,
-    device: str = "auto",
-    workers: int | None = None,
-    overwrite: Annotated[bool, Parameter(negative=())] = False,
-    max_megapixels: float = 200.0,
+    recursive: Switch = False,
+    out: OutputOptions = OutputOptions(),
+    run: RunOptions = RunOptions(),
     onnx: OnnxOptions = OnnxOptions(),
 ) -> int:
     """Estimate depth for pictures: files, folders, or a list.txt of paths, into OUTPUT/KEY.npy.
@@ -80,39 +138,20 @@ def estimate_command(
         A name that `cortexia models` lists, or onnx:FILE.
     recursive
         Descend into the folders inside.
-    format
-        npy: float32 as the model gives it. png: 8-bit view, nearer darker, scaled for each picture.
-    preview
-        Also write a coloured JPEG of each depth map.
-    batch_size
-        Pictures in one call of the model.
-    device
-        auto, cpu, cuda, cuda:1 or mps.
-    workers
-        Threads that decode and write; one more than cores by default.
-    overwrite
-        Redo what is done, and replace files that the ledger does not know.
-    max_megapixels
-        Refuse larger pictures.
     """
     logging.basicConfig(format="cortexia: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    options = {**vars(out), **vars(run), **onnx.given()}
     with _stop_on_signals() as stop, open_progress() as progress:
-        progress.count(lambda: find_pictures(inputs, recursive=recursive, output=output))
+        part = parse_shard(run.shard) if run.shard else None
+        progress.count(lambda: find_pictures(inputs, recursive=recursive, output=output, shard=part))
         report = estimate(
             inputs,
             output,
             model=model,
             recursive=recursive,
-            format=format,
-            preview=preview,
-            batch_size=batch_size,
-            device=device,
-            workers=workers,
-            overwrite=overwrite,
-            max_megapixels=max_megapixels,
             on_outcome=progress.show,
             stop=stop,
-            **onnx.given(),
+            **options,
         )
     _summarise(report, output)
     return INTERRUPTED if report.interrupted else SOME_FAILED if report.failed else DONE
@@ -153,6 +192,8 @@ def _summarise(report: Report, output: Path) -> None:
     if report.interrupted:
         print("interrupted: what was being written is finished; the same command goes on from here. So far:")
     print(report)
+    if report.speed and report.done:
+        print(f"speed: {report.speed}")
     for failure in report.failures:
         print(f"  {failure}")
     if report.failed > len(report.failures):

@@ -19,6 +19,9 @@ class DepthModel(Protocol):
     weights_digest: SHA-256 of the weights, hexadecimal; tells two versions of one name apart.
     device: where it runs, for people. max_batch: most pictures in one call, or None.
     settings: what else its numbers depend on (size, normalisation...): other settings, other depth.
+
+    A model that computes in half precision may also have `infer_float32`, like `infer`: a picture whose
+    numbers overflowed is then run again by it.
     """
 
     name: str

@@ -1,0 +1,101 @@
+"""`Speed`: how fast a run was, how close to what was possible, and what held it up."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+MODEL = "model"
+_GOOD = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What a run's clock says.
+
+    images: that got through. seconds: by the clock. cores, devices: how many there were.
+    busy_seconds: of the model's threads, by the clock, all devices together.
+    core_seconds: of processor cores, for each stage, all images together; `model` is what the process used
+    beyond its other stages. on_processor: the devices are processors, so the model competes for the cores.
+
+    Nothing could have been faster than `max(model, cores)`: the model's own time on each device, and the
+    seconds of all cores (input, output, and a model that runs on the processor) shared among the cores.
+    """
+
+    images: int
+    seconds: float
+    cores: int
+    devices: int
+    busy_seconds: float
+    core_seconds: Mapping[str, float]
+    on_processor: bool = False
+
+    @property
+    def images_per_second(self) -> float:
+        return self.images / self.seconds if self.seconds else 0.0
+
+    @property
+    def model_share(self) -> float:
+        """Give the share of the run during which the model was at work."""
+        return self.busy_seconds / (self.devices * self.seconds) if self.seconds else 0.0
+
+    @property
+    def cores_share(self) -> float:
+        """Give the share of the processor's time that the run used."""
+        return sum(self.core_seconds.values()) / (self.cores * self.seconds) if self.seconds else 0.0
+
+    @property
+    def share_of_bound(self) -> float:
+        """Give the bound's time over the run's: 1 means that nothing waited without need."""
+        return min(1.0, self.model_share if self._model_is_limit else self.cores_share)
+
+    @property
+    def slowest(self) -> str:
+        """Name the stage to look at first."""
+        if self._model_is_limit:
+            return MODEL
+        stages = {
+            name: used for name, used in self.core_seconds.items() if name != MODEL or self._model_on_cores
+        }
+        return max(stages, key=lambda name: stages[name], default=MODEL)
+
+    @property
+    def _model_on_cores(self) -> bool:
+        return self.on_processor and self.core_seconds.get(MODEL, 0.0) > 0.5 * self.busy_seconds
+
+    @property
+    def _model_is_limit(self) -> bool:
+        """Say whether the model, on a device of its own, was busier than the cores."""
+        return not self._model_on_cores and self.model_share >= self.cores_share
+
+    def as_dict(self) -> dict[str, object]:
+        """Give the ledger's words for it; seconds are for each image."""
+        each = {name: round(used / max(self.images, 1), 5) for name, used in self.core_seconds.items()}
+        shares = {
+            name: round(getattr(self, name), 3) for name in ("share_of_bound", "model_share", "cores_share")
+        }
+        return {
+            "images_per_second": round(self.images_per_second, 3),
+            **shares,
+            "slowest": self.slowest,
+            "core_seconds_an_image": each,
+            "cores": self.cores,
+            "devices": self.devices,
+        }
+
+    def __str__(self) -> str:
+        limit = "the model" if self._model_is_limit else f"{self.cores} cores"
+        each = (f"{name} {1e3 * used / max(self.images, 1):.1f}" for name, used in self.core_seconds.items())
+        waiting = (
+            "" if self.share_of_bound > _GOOD else "; the rest was waiting, for a disk or a start most likely"
+        )
+        return (
+            f"{self.share_of_bound:.0%} of what {limit} can do{waiting}; slowest: {self.slowest}; "
+            f"milliseconds of a core for an image: {', '.join(each)}"
+        )
+
+
+def count_cores() -> int:
+    """Give the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
