@@ -1,0 +1,132 @@
+"""`LedgerFile`: JSON objects, one a line, that one process appends to; and which files make up a ledger."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from cortexia_video.errors import OutputError, OutputLostError
+from cortexia_video.file_lock import try_lock, try_lock_shared
+from cortexia_video.shard import Shard
+
+LEDGER_NAME = "ledger.jsonl"
+_SHARD_NAME = re.compile(r"ledger\.([1-9]\d*)-of-([1-9]\d*)\.jsonl", re.ASCII)
+_JOINED_AT_ONCE = 1 << 20  # bytes
+_decoder = json.JSONDecoder()
+
+
+class LedgerFile:
+    """Open a file to append lines, and make it and its folder where they are missing. A context manager.
+
+    Raises `OutputError` where that cannot be.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._writing = threading.Lock()
+        self._torn = False  # the file ends in the middle of a line
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror}; choose another --output") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, and so unlock it."""
+        os.close(self._descriptor)
+
+    def lock(self) -> bool:
+        """Keep other processes off, to append; say False where one is there."""
+        locked = try_lock(self._descriptor)
+        size = os.fstat(self._descriptor).st_size
+        self._torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
+        return locked
+
+    def lock_shared(self) -> bool:
+        """Keep off those who `lock`, but not each other; say False where one is there."""
+        return try_lock_shared(self._descriptor)
+
+    def append(self, entry: Mapping[str, object]) -> None:
+        """Append one line; `OutputLostError` where that cannot be."""
+        self.append_lines([json.dumps(entry).encode() + b"\n"])
+
+    def append_lines(self, lines: Iterable[bytes]) -> None:
+        """Append lines as they are; one that a kill or a full disk left torn is ended first."""
+        data = memoryview(b"".join(lines))
+        try:
+            with self._writing:
+                if self._torn:
+                    data = memoryview(b"\n" + data)
+                while data:
+                    self._torn = True
+                    written = os.write(self._descriptor, data)
+                    self._torn = data[written - 1] != b"\n"[0]
+                    data = data[written:]
+        except OSError as error:
+            raise OutputLostError(self.path, error) from error
+
+    def sync(self) -> None:
+        """Flush to the disk, where the file system can."""
+        with contextlib.suppress(OSError):
+            os.fsync(self._descriptor)
+
+
+def name_shard(shard: Shard) -> str:
+    """Give the name of a shard's own file."""
+    return f"ledger.{shard.index}-of-{shard.count}.jsonl"
+
+
+def is_ledger(name: str) -> bool:
+    """Say whether a file's name is that of a ledger."""
+    return name == LEDGER_NAME or _SHARD_NAME.fullmatch(name) is not None
+
+
+def list_shards(root: Path) -> dict[Path, Shard]:
+    """List the files of shards in a folder, in order."""
+    names = os.listdir(root) if root.is_dir() else []  # noqa: PTH208 - names, not paths, are matched
+    matches = [match for name in names if (match := _SHARD_NAME.fullmatch(name))]
+    shards = sorted(Shard(int(match[1]), int(match[2])) for match in matches)
+    return {root / name_shard(shard): shard for shard in shards}
+
+
+def list_files(root: Path) -> list[Path]:
+    """List the files of a ledger: `ledger.jsonl`, then those of shards, whose lines are all newer."""
+    main = root / LEDGER_NAME
+    return [*([main] if main.exists() else []), *list_shards(root)]
+
+
+def join_shards(main: LedgerFile) -> int:
+    """Move the lines of all shards into `main`, which is locked; say how many files that were.
+
+    After a kill in the middle it is done again: lines can then be there twice, saying the same.
+    """
+    shards = list_shards(main.path.parent)
+    for path in shards:
+        with path.open("rb") as file:
+            while lines := file.readlines(_JOINED_AT_ONCE):
+                main.append_lines(lines)
+        main.sync()
+        path.unlink()
+    return len(shards)
+
+
+def parse_line(line: bytes) -> dict[str, Any]:
+    """Read one line; a torn or damaged one gives nothing."""
+    try:
+        text = line.decode().strip()
+        entry, end = _decoder.raw_decode(text)  # without what json.loads adds, half the time
+    except (ValueError, RecursionError):
+        return {}
+    return entry if end == len(text) and isinstance(entry, dict) else {}
