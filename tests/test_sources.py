@@ -12,6 +12,7 @@ from PIL import Image
 
 from cortexia_video import Failure, InputError, estimate
 from cortexia_video.errors import printable
+from cortexia_video.shard import Shard
 from cortexia_video.sources.files import PictureFile, find_pictures
 
 Make = Callable[..., Path]
@@ -176,3 +177,64 @@ def test_an_own_view_is_told_from_a_picture_of_that_name(tmp_path: Path, make_pi
     make_picture(tmp_path / "a.jpg")
     Image.new("RGB", (8, 8), "red").save(tmp_path / "a.jpg.png")
     assert keys(tmp_path) == ["a.jpg", "a.jpg.png"]
+
+
+def split(*inputs: Path | str, count: int = 3) -> list[list[str]]:
+    """Give the keys of each shard, failures too."""
+    shards = [Shard(index, count) for index in range(1, count + 1)]
+    return [[each.key for each in find_pictures(inputs, recursive=True, shard=shard)] for shard in shards]
+
+
+def test_every_input_is_in_one_shard(tmp_path: Path, make_picture: Make) -> None:
+    data = make_picture(tmp_path / "first.jpg").read_bytes()
+    photos = tmp_path / "photos"
+    for name in [
+        b"sub/\xff.jpg",
+        *(b"%d.jpg" % number for number in range(20)),
+        b"sub/.hidden.jpg",
+        b"a.txt",
+    ]:
+        path = Path(os.fsdecode(os.fsencode(photos) + b"/" + name))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    (photos / "gone.jpg").symlink_to(photos / "nowhere")
+    (tmp_path / "list.txt").write_text("photos/1.jpg\nmissing.jpg\n")
+    for inputs in ([photos], [photos, tmp_path / "first.jpg"], [tmp_path / "list.txt"]):
+        whole = [each.key for each in find_pictures(inputs, recursive=True)]
+        shards = split(*inputs)
+        assert sorted(key for shard in shards for key in shard) == sorted(whole)
+        assert all(shard == [key for key in whole if key in shard] for shard in shards)
+    assert all(split(photos))
+
+
+def test_the_split_does_not_depend_on_where_the_inputs_are(tmp_path: Path, make_picture: Make) -> None:
+    splits = []
+    for machine in ("a", "mnt/b"):
+        root = tmp_path / machine
+        files = [make_picture(root / f"{number}/same.jpg") for number in range(9)]  # eight keys get a mark
+        assert len(set(keys(*files))) == 9
+        unmarked = [[key.partition("~")[0].removesuffix(".jpg") for key in shard] for shard in split(*files)]
+        splits.append(unmarked)
+    assert splits[0] == splits[1]
+
+
+def test_a_file_given_twice_is_in_one_shard(tmp_path: Path, make_picture: Make) -> None:
+    files = [make_picture(tmp_path / f"h/{number}.jpg") for number in range(9)]
+    found = [key for shard in split(tmp_path / "h", *files) for key in shard]
+    assert sorted(found) == [f"h/{number}.jpg" for number in range(9)]
+
+
+def test_a_folder_that_cannot_be_listed_is_in_one_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert sorted(split(tmp_path), key=len) == [[], [], [str(tmp_path)]]
+
+
+def test_ledgers_are_no_inputs(tmp_path: Path, make_picture: Make) -> None:
+    make_picture(tmp_path / "a.jpg").rename(tmp_path / "ledger.3-of-16.jsonl")
+    (tmp_path / "ledger.jsonl").touch()
+    assert keys(tmp_path) == keys(*tmp_path.iterdir()) == []

@@ -14,7 +14,9 @@ from pathlib import Path, PurePath
 from cortexia_video.decode import IMAGE_SUFFIXES, SNIFF_BYTES, sniff
 from cortexia_video.errors import DecodeError, Failure, InputError, printable
 from cortexia_video.formats.table import is_own_output
-from cortexia_video.ledger import LEDGER_NAME, Source
+from cortexia_video.ledger import Source
+from cortexia_video.ledger_file import is_ledger
+from cortexia_video.shard import Shard
 
 LARGEST_FILE = 10**9  # bytes; it is read whole
 _log = logging.getLogger(__name__)
@@ -32,7 +34,11 @@ Found = PictureFile | Failure
 
 
 def find_pictures(
-    inputs: Sequence[str | os.PathLike[str]], *, recursive: bool = False, output: Path | None = None
+    inputs: Sequence[str | os.PathLike[str]],
+    *,
+    recursive: bool = False,
+    output: Path | None = None,
+    shard: Shard | None = None,
 ) -> Iterator[Found]:
     """Yield the pictures of files, folders and lists, without reading them.
 
@@ -40,6 +46,7 @@ def find_pictures(
     the list's folder or else to the working directory. A folder's files are pictures by name or by content;
     hidden files are left out, and so is all that this package wrote, and the folder `output`.
     A key is the path relative to the folder given; with several inputs a folder's name comes before it.
+    shard: yield only what is in this part; over all parts every input, failures too, is yielded once.
 
     Raises `InputError` at once for an input that is not there. What goes wrong later is yielded as `Failure`.
     """
@@ -48,9 +55,11 @@ def find_pictures(
         raise InputError("no input: give picture files, folders or a list.txt of paths")
     for path in paths:
         _require(path)
-    scan = _Scan(recursive, _identify(output))
-    found = (each for path in paths for each in scan.expand(path, prefix=len(paths) > 1))
-    return found if len(paths) == 1 and Path(paths[0]).is_dir() else _keep_apart(found)
+    shard = shard or Shard(1, 1)
+    if len(paths) == 1 and Path(paths[0]).is_dir():
+        return _Scan(recursive, _identify(output), shard).expand(paths[0], prefix=False)
+    scan = _Scan(recursive, _identify(output), Shard(1, 1))  # whose keys meet is seen among all
+    return _keep_apart((each for path in paths for each in scan.expand(path, prefix=True)), shard)
 
 
 def read_picture(path: str) -> bytes:
@@ -69,6 +78,7 @@ def read_picture(path: str) -> bytes:
 class _Scan:
     recursive: bool
     output: tuple[int, int] | None  # device and inode of the folder that is never descended into
+    shard: Shard  # what else is in a folder is not even looked at
 
     def expand(self, path: str, *, prefix: bool) -> Iterator[Found]:
         if _exists(path) and Path(path).is_dir():
@@ -79,7 +89,7 @@ class _Scan:
 
     def _explicit(self, key: str, path: str) -> Iterator[Found]:
         """A file that a person named: an input whatever it is, unless we wrote it."""
-        if Path(path).name != LEDGER_NAME and not is_own_output(path):
+        if not is_ledger(Path(path).name) and not is_own_output(path):
             yield _stat(key, path)
 
     def _read_list(self, path: str) -> Iterator[Found]:
@@ -114,14 +124,15 @@ class _Scan:
                 entries = sorted(scanned, key=lambda entry: os.fsencode(entry.name))
         except OSError as error:
             reason = f"cannot list the folder {printable(folder)}: {error.strerror}"
-            yield Failure(prefix or folder, "find", InputError(reason))
+            if self.shard.holds(prefix):
+                yield Failure(prefix or folder, "find", InputError(reason))
             return
         for entry in entries:
-            if entry.name.startswith(".") or entry.name == LEDGER_NAME:
+            if entry.name.startswith(".") or is_ledger(entry.name):
                 continue
             if _is_folder(entry):
                 yield entry.path, f"{prefix}{entry.name}/"
-            elif _is_picture(entry):
+            elif self.shard.holds(prefix + entry.name) and _is_picture(entry):
                 yield _stat(prefix + entry.name, entry.path)
 
     def _may_descend(self, folder: str, above: frozenset[tuple[int, int] | None]) -> bool:
@@ -134,8 +145,11 @@ class _Scan:
         return True
 
 
-def _keep_apart(found: Iterator[Found]) -> Iterator[Found]:
-    """Drop a file that comes twice, and give a key of its own to another file of the same key."""
+def _keep_apart(found: Iterator[Found], shard: Shard) -> Iterator[Found]:
+    """Drop a file that comes twice, and give a key of its own to another file of the same key.
+
+    The shard goes by the key as it was, since paths, and so marks, can differ between machines.
+    """
     keys: set[str] = set()
     seen: set[str] = set()
     for each in found:
@@ -145,7 +159,8 @@ def _keep_apart(found: Iterator[Found]) -> Iterator[Found]:
         seen.add(path)
         key = _tell_apart(each.key, path) if each.key in keys else each.key
         keys.add(key)
-        yield dataclasses.replace(each, key=key)
+        if shard.holds(each.key):
+            yield dataclasses.replace(each, key=key)
 
 
 def _tell_apart(key: str, path: str) -> str:
