@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from cortexia_video.errors import InputError
 
 
-class Shard(NamedTuple):
+@dataclass(frozen=True, slots=True, order=True)
+class Shard:
     """Part `index` of `count`, from 1. Every key is in exactly one part, whatever other keys there are."""
 
     index: int
