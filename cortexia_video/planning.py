@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import random
 import tempfile
@@ -81,24 +83,12 @@ def plan(
     found, total, samples = _count(find_pictures(inputs, recursive=recursive, output=root))
     if not samples:
         raise InputError(f"no pictures in {', '.join(os.fspath(each) for each in inputs)}")
-    headers = {each.source.path: header for each in samples if (header := _look_at(each))}
-    if not headers:
-        raise InputError(
-            f"none of the {len(samples)} pictures looked at can be read, such as {samples[0].key}"
-        )
+    headers = _look_at(samples)
     if isinstance(model, str):
         model = load_estimator(model, device=device, batch_size=batch_size, size=size, **model_options)
-    timed = list(headers)[:_TIMED]
-    with tempfile.TemporaryDirectory(prefix="cortexia-plan-") as folder:
-        report = estimate(timed, folder, model=model, decode=decode)
-        if not report.done or not report.speed:
-            raise InputError(f"none of the {len(timed)} pictures tried went through: {report.failures[0]}")
-        depths = _read_depths(Path(folder), model)
-    sides = sorted(
-        ((each.width, each.height) for each in headers.values()), key=lambda side: side[0] * side[1]
-    )
-    pixels = sum(width * height for width, height in sides) / len(sides)
-    scale = pixels / float(np.mean([headers[path].width * headers[path].height for path in timed]))
+    speed, depths, pixels = _time(list(headers)[:_TIMED], model, decode)
+    sides = sorted(((each.width, each.height) for each in headers.values()), key=math.prod)
+    mean = sum(map(math.prod, sides)) / len(sides)
     return Plan(
         found=found,
         bytes=total,
@@ -106,9 +96,9 @@ def plan(
         unreadable=len(samples) - len(headers),
         smallest=sides[0],
         largest=sides[-1],
-        megapixels=pixels / 1e6,
-        timed=report.done,
-        formats=_foretell(found, report.speed, depths, scale if model.size == "full" else 1.0),
+        megapixels=mean / 1e6,
+        timed=speed.images,
+        formats=_foretell(found, speed, depths, mean if model.size == "full" else pixels),
     )
 
 
@@ -130,36 +120,51 @@ def _count(found: Iterable[Found]) -> tuple[int, int, list[PictureFile]]:
     return count, total, samples
 
 
-def _look_at(picture: PictureFile) -> Header | None:
-    try:
-        return read_header(read_picture(picture.source.path))
-    except DecodeError:
-        return None
+def _look_at(samples: Sequence[PictureFile]) -> dict[str, Header]:
+    """Give the headers that can be read, by path."""
+    headers = {}
+    for each in samples:
+        with contextlib.suppress(DecodeError):
+            headers[each.source.path] = read_header(read_picture(each.source.path))
+    if not headers:
+        raise InputError(
+            f"none of the {len(samples)} pictures looked at can be read, such as {samples[0].key}"
+        )
+    return headers
 
 
-def _read_depths(folder: Path, estimator: DepthEstimator) -> list[DepthMap]:
-    done = [line for line in read_ledger(folder) if line.get("outcome") == "done"]
-    names = [name for line in done[:_ENCODED] for name in line["outputs"]]
-    return [DepthMap(np.load(folder / name), estimator.model.kind) for name in names]
+def _time(
+    paths: Sequence[str], estimator: DepthEstimator, decoding: Decoding
+) -> tuple[Speed, list[DepthMap], float]:
+    """Estimate some pictures; give the speed, a few depth maps, and how many pixels maps have on average."""
+    with tempfile.TemporaryDirectory(prefix="cortexia-plan-") as folder:
+        report = estimate(paths, folder, model=estimator, decode=decoding)
+        if not report.done or not report.speed:
+            raise InputError(f"none of the {len(paths)} pictures tried went through: {report.failures[0]}")
+        done = [line for line in read_ledger(Path(folder)) if line.get("outcome") == "done"]
+        names = [name for line in done[:_ENCODED] for name in line["outputs"]]
+        depths = [DepthMap(np.load(Path(folder, name)), estimator.model.kind) for name in names]
+    return report.speed, depths, sum(line["height"] * line["width"] for line in done) / len(done)
 
 
-def _foretell(found: int, speed: Speed, depths: Sequence[DepthMap], scale: float) -> dict[str, FormatCost]:
-    """Give what each format costs. scale: pixels of an average depth map over those of the timed ones."""
+def _foretell(found: int, speed: Speed, depths: Sequence[DepthMap], pixels: float) -> dict[str, FormatCost]:
+    """Give what each format costs. pixels: of a depth map, on average over the run."""
     each = {name: used / speed.images for name, used in speed.core_seconds.items()}
     model = speed.busy_seconds / speed.images / speed.devices
     plain_bytes = _measure(FORMATS["npy"], depths)[1]
     costs = {}
     for name, format in FORMATS.items():
-        encoding, size = _measure(format, depths)
+        encoding, size = (pixels * cost for cost in _measure(format, depths))
         cores = sum(used for stage, used in each.items() if stage not in ("encode", "write"))
-        cores += encoding + each["write"] * size / plain_bytes
-        costs[name] = FormatCost(found * max(model, cores / speed.cores) / 3600, round(found * size * scale))
+        cores += encoding + each["write"] * size / (pixels * plain_bytes)
+        costs[name] = FormatCost(found * max(model, cores / speed.cores) / 3600, round(found * size))
     return costs
 
 
 def _measure(format: Format, depths: Sequence[DepthMap]) -> tuple[float, float]:
-    """Give the core-seconds and bytes that one depth map takes on average."""
+    """Give the core-seconds and bytes that one pixel takes on average."""
     started = time.thread_time()
     files = [format.encode(depth) for depth in depths]
     seconds = time.thread_time() - started
-    return seconds / len(depths), sum(len(chunk) for chunks in files for chunk in chunks) / len(depths)
+    pixels = sum(depth.values.size for depth in depths)
+    return seconds / pixels, sum(len(chunk) for chunks in files for chunk in chunks) / pixels
