@@ -18,11 +18,12 @@ from cortexia_video.errors import (
     UnknownModelError,
 )
 from cortexia_video.frame import Frame
-from cortexia_video.ledger import read_ledger
+from cortexia_video.ledger import merge_ledgers, read_ledger
 from cortexia_video.models.model import DepthModel, ModelInfo
 from cortexia_video.models.synthetic import SyntheticModel
 from cortexia_video.models.table import list_models
 from cortexia_video.pipeline import Report, estimate
+from cortexia_video.verification import Verification, verify
 from cortexia_video.visualization import collage, colored_depthmap, merge_into_row
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "Report",
     "SyntheticModel",
     "UnknownModelError",
+    "Verification",
     "collage",
     "colored_depthmap",
     "decode",
@@ -52,5 +54,7 @@ __all__ = [
     "list_models",
     "load_estimator",
     "merge_into_row",
+    "merge_ledgers",
     "read_ledger",
+    "verify",
 ]

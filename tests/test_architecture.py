@@ -9,12 +9,15 @@ import cortexia_video
 
 PACKAGE = Path(cortexia_video.__file__).parent
 LAYERS = [
-    ["errors", "frame", "depth_map", "file_lock"],
-    ["camera", "decode", "resampling", "visualization", "batching", "byte_budget", "formats", "models"],
+    ["errors", "frame", "depth_map", "file_lock", "scratch", "shard", "ledger_file"],
+    ["camera", "decode", "resampling", "visualization", "batching", "batch_limits"],
+    ["byte_budget", "stage_clock", "speed", "formats", "models"],
     ["scenes", "evaluation"],
-    ["depth_estimation", "sinks", "ledger"],
+    ["depth_estimation", "sinks", "history", "ledger"],
     ["sources", "training"],
-    ["pipeline"],
+    ["engine"],
+    ["pipeline", "verification"],
+    ["planning"],
     ["cli"],
     ["__init__", "__main__"],
 ]
@@ -38,6 +41,7 @@ PUBLIC_NAMES = [
     "Report",
     "SyntheticModel",
     "UnknownModelError",
+    "Verification",
     "collage",
     "colored_depthmap",
     "decode",
@@ -45,7 +49,9 @@ PUBLIC_NAMES = [
     "list_models",
     "load_estimator",
     "merge_into_row",
+    "merge_ledgers",
     "read_ledger",
+    "verify",
 ]
 TORCH_ROOMS = {"scenes", "training", "models"}
 

@@ -36,3 +36,12 @@ def _to_grey(depth: DepthMap) -> NDArray[np.uint8]:
         part *= factor * 255 / (highest - lowest)
         grey[top : top + _ROWS_AT_ONCE] = np.nan_to_num(np.rint(part, out=part), copy=False).clip(0, 255)
     return grey
+
+
+def check(data: bytes, height: int, width: int) -> str | None:
+    """Say what is wrong with a file of (height, width) pixels, if anything is."""
+    with PngImagePlugin.PngImageFile(io.BytesIO(data)) as picture:  # Image.open refuses large ones
+        picture.load()
+    if picture.size != (width, height):
+        return f"it is {picture.height}x{picture.width}, not {height}x{width}"
+    return None if picture.mode == "L" else f"its mode is {picture.mode}, not L"

@@ -16,17 +16,28 @@ Chunks = Sequence[bytes | memoryview]
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A way to write depth: the suffix put behind the key, and the encoder to pieces of the file."""
+    """A way to write depth.
+
+    suffix: put behind the key. encode: gives the pieces of the file. check: given a file's bytes and its
+    map's height and width, says what is wrong, if anything; raises whatever a reader of a broken file does.
+    """
 
     suffix: str
     encode: Callable[[DepthMap], Chunks]
+    check: Callable[[bytes, int, int], str | None]
 
 
 FORMATS: dict[str, Format] = {
-    "npy": Format(".npy", npy.encode),
-    "png": Format(".png", png8.encode),
+    "npy": Format(".npy", npy.encode, npy.check),
+    "png": Format(".png", png8.encode, png8.check),
 }
-PREVIEW = Format(".preview.jpg", preview.encode)
+PREVIEW = Format(".preview.jpg", preview.encode, preview.check)
+
+
+def find_format(name: str) -> Format | None:
+    """Give the format that a file's name ends in."""
+    return next((each for each in (*FORMATS.values(), PREVIEW) if name.endswith(each.suffix)), None)
+
 
 _OWN_NAME = re.compile(rb"\.png$|\.preview\.jpg$|\.npy$")
 _HEAD_BYTES = 128

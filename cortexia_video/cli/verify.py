@@ -1,0 +1,41 @@
+"""`cortexia verify`: are the outputs still what the ledger says?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from cortexia_video.cli import DONE, SOME_FAILED
+from cortexia_video.errors import printable
+from cortexia_video.verification import verify
+
+
+def verify_command(
+    output: Annotated[Path, Parameter(name="DIR")],
+    /,
+    *,
+    requeue: Annotated[bool, Parameter(negative=())] = False,
+    workers: int | None = None,
+) -> int:
+    """Check every output of DIR against its ledger: there, size, digest, shape, finite values.
+
+    Prints a line for each that is wrong. Exit code: 0 all right, 1 some wrong, 2 no ledger there.
+
+    Parameters
+    ----------
+    output
+        The --output of a run.
+    requeue
+        Let the next `cortexia estimate` do again what is wrong; without it nothing is written.
+    workers
+        Threads that read and check; one a core by default.
+    """
+    found = verify(output, requeue=requeue, workers=workers)
+    for wrong in found.wrong:
+        print(wrong)
+    for key in found.unfinished:
+        print(f"not finished: {printable(key)}: the next run does it")
+    print(f"{found}{'; requeued: the next run does them' if requeue and found.wrong else ''}")
+    return SOME_FAILED if found.wrong else DONE

@@ -1,0 +1,127 @@
+"""`verify`: whether every output is still what the ledger says it is."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import xxhash
+
+from cortexia_video.byte_budget import ByteBudget
+from cortexia_video.errors import InputError, printable
+from cortexia_video.formats.table import find_format
+from cortexia_video.history import Entry, History, read_history
+from cortexia_video.ledger import lock_whole, require_ledger
+from cortexia_video.ledger_file import LEDGER_NAME, LedgerFile
+from cortexia_video.sinks.folder import Placed
+
+MEMORY = 1 << 30  # bytes of files in work at once, over all workers; a larger one is read alone
+
+
+class Wrong(NamedTuple):
+    """An output that is not as the ledger says. output: its name in the folder. reason: for people."""
+
+    key: str
+    output: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"wrong: {printable(self.key)}: {printable(self.output)}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What became of checking a folder's outputs.
+
+    checked: how many. unfinished: keys that a run began to write, or that were requeued, and are not done.
+    """
+
+    checked: int
+    wrong: list[Wrong]
+    unfinished: list[str]
+
+    def __str__(self) -> str:
+        outputs = "1 output" if self.checked == 1 else f"{self.checked} outputs"
+        return f"{outputs} checked: {self.checked - len(self.wrong)} right, {len(self.wrong)} wrong"
+
+
+def verify(
+    output: str | os.PathLike[str], *, requeue: bool = False, workers: int | None = None
+) -> Verification:
+    """Check every output that the ledger of the folder `output` calls done.
+
+    It is there, has its size and digest, reads as what it is, as large as its map, and with finite values.
+    requeue: let the next run do again what is wrong. workers: threads; one a core by default.
+    Without `requeue` nothing is written, and a run may be going on.
+
+    Raises `InputError` where there is no ledger; with `requeue`, `OutputError` while another process writes.
+    """
+    root, workers = Path(output), os.cpu_count() or 1 if workers is None else workers
+    if workers < 1:
+        raise InputError(f"--workers must be more than 0, not {workers}")
+    require_ledger(root)
+    if not requeue:
+        return _verify(root, workers)
+    with LedgerFile(root / LEDGER_NAME) as ledger:
+        lock_whole(ledger)
+        found = _verify(root, workers)
+        for key, reason in {each.key: each.reason for each in found.wrong}.items():
+            ledger.append({"key": key, "outcome": "requeued", "reason": reason})
+        ledger.sync()
+    return found
+
+
+def _verify(root: Path, workers: int) -> Verification:
+    history = read_history(root)
+    with ThreadPoolExecutor(workers, thread_name_prefix="cortexia") as pool:
+        results = list(_check_all(pool, root, history, at_once=2 * workers))
+    wrong = [each for each in results if each]
+    if wrong:  # a run that is going on may have begun to write them again
+        now = read_history(root)
+        wrong = [each for each in wrong if now.get(each.key) == history.get(each.key)]
+    return Verification(len(results), wrong, sorted(history.unfinished))
+
+
+def _check_all(
+    pool: ThreadPoolExecutor, root: Path, history: History, *, at_once: int
+) -> Iterator[Wrong | None]:
+    budget = ByteBudget(MEMORY)
+    waiting: deque[Future[Wrong | None]] = deque()
+    for key, entry in history.done():
+        for name in entry.outputs:
+            if len(waiting) >= at_once:
+                yield waiting.popleft().result()
+            waiting.append(pool.submit(_check, root, key, name, entry, budget))
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _check(root: Path, key: str, name: str, entry: Entry, budget: ByteBudget) -> Wrong | None:
+    """On a worker: check one output."""
+    with budget.hold(entry.outputs[name].size + entry.height * entry.width):
+        try:
+            reason = _find_fault(root / name, entry.outputs[name], entry.height, entry.width)
+        except FileNotFoundError:
+            reason = "it is not there"
+        except OSError as error:
+            reason = f"it cannot be read: {error.strerror}"
+    return Wrong(key, name, reason) if reason else None
+
+
+def _find_fault(path: Path, placed: Placed, height: int, width: int) -> str | None:
+    size = path.stat().st_size
+    if size != placed.size:
+        return f"it has {size} bytes, not {placed.size}"
+    data = path.read_bytes()
+    if xxhash.xxh3_128_hexdigest(data) != placed.digest:
+        return "its content is not what was written"
+    form = find_format(path.name)
+    try:
+        return form.check(data, height, width) if form else None
+    except Exception as error:  # noqa: BLE001 - readers raise anything on broken files
+        return f"it cannot be decoded: {printable(str(error))}"
