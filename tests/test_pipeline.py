@@ -441,16 +441,25 @@ def test_a_place_that_cannot_be_written_is_refused_first(photos: Path) -> None:
         run(photos)
 
 
-def test_stopping_leaves_whole_files_and_a_run_that_can_go_on(photos: Path) -> None:
+def test_stopping_leaves_whole_files_and_a_run_that_can_go_on(tmp_path: Path, make_picture: Make) -> None:
+    class Slow(SyntheticModel):
+        def infer(self, batch: np.ndarray) -> np.ndarray:
+            time.sleep(0.01)
+            return super().infer(batch)
+
+    for index in range(40):
+        make_picture(tmp_path / f"photos/{index}.jpg", seed=index)
     stop = threading.Event()
 
     def listen(report: Report, failure: Failure | None) -> None:
         stop.set()
 
-    report = run(photos, batch_size=1, workers=1, stop=stop, on_outcome=listen)
+    slow = DepthEstimator(Slow(), batch_size=1)
+    report = run(tmp_path / "photos", model=slow, workers=1, stop=stop, on_outcome=listen)
     assert report.interrupted
-    assert 1 <= report.done < 6
-    assert counts(run(photos)) == (6, 6 - report.done, report.done, 0)
+    assert 1 <= report.done < 20
+    assert len(list((tmp_path / "out").glob("*.npy"))) == report.done
+    assert counts(run(tmp_path / "photos")) == (40, 40 - report.done, report.done, 0)
 
 
 def test_many_failures_are_all_in_the_ledger_and_some_in_the_report(tmp_path: Path) -> None:
