@@ -24,7 +24,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
-from cortexia_video.errors import Failure, InputError, OutputError, OutputExistsError, printable
+from cortexia_video.errors import (
+    Failure,
+    InputError,
+    OutputError,
+    OutputExistsError,
+    OutputLostError,
+    printable,
+)
 from cortexia_video.history import History, read_history
 from cortexia_video.ledger_file import (
     LEDGER_NAME,
@@ -89,9 +96,9 @@ class Ledger:
             self._open = stack.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._file.sync()
-        self._open.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._open, contextlib.suppress(OutputLostError) if kind else contextlib.nullcontext():
+            self._file.sync()
 
     def state(self, key: str, source: Source) -> State:
         """Say whether `key` was made from this source and its files are all there.
@@ -132,8 +139,12 @@ class Ledger:
         return self._history.owns(key, name)
 
     def record_begun(self, key: str, names: Sequence[str]) -> None:
-        """Append that the outputs of `key` are about to be placed: from here on they are ours."""
+        """Append that the outputs of `key` are about to be placed: from here on they are ours.
+
+        On the disk, too, before they are: or a power cut could leave files that no line knows.
+        """
         self._file.append({"key": key, "outcome": "begun", "outputs": list(names)})
+        self._file.sync()
 
     def record_done(self, key: str, source: Source, outputs: Mapping[str, Placed], **facts: object) -> None:
         """Append that `key` is done; call it after its files are in place."""

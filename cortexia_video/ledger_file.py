@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import json
 import os
 import re
@@ -17,6 +17,7 @@ from cortexia_video.shard import Shard
 
 LEDGER_NAME = "ledger.jsonl"
 _SHARD_NAME = re.compile(r"ledger\.([1-9]\d*)-of-([1-9]\d*)\.jsonl", re.ASCII)
+_NO_FLUSHING = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
 _JOINED_AT_ONCE = 1 << 20  # bytes
 _decoder = json.JSONDecoder()
 
@@ -78,9 +79,12 @@ class LedgerFile:
             raise OutputLostError(self.path, error) from error
 
     def sync(self) -> None:
-        """Flush to the disk, where the file system can."""
-        with contextlib.suppress(OSError):
+        """Flush to the disk, where the file system can; `OutputLostError` where the disk cannot."""
+        try:
             os.fsync(self._descriptor)
+        except OSError as error:
+            if error.errno not in _NO_FLUSHING:
+                raise OutputLostError(self.path, error) from error
 
 
 def name_shard(shard: Shard) -> str:

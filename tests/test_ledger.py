@@ -300,7 +300,12 @@ def record_shards(root: Path) -> list[bytes]:
     return [path.read_bytes() for path in sorted(root.glob("ledger*"), key=lambda path: path.name[7] != "j")]
 
 
-@pytest.mark.parametrize("join", [merge_ledgers, lambda root: Ledger(root, SETTINGS).__enter__().__exit__()])
+def open_whole(root: Path) -> None:
+    with Ledger(root, SETTINGS):
+        pass
+
+
+@pytest.mark.parametrize("join", [merge_ledgers, open_whole])
 def test_what_shards_did_is_joined(tmp_path: Path, join: Callable[[Path], object]) -> None:
     files = record_shards(tmp_path)
     before = list(read_ledger(tmp_path))

@@ -93,12 +93,11 @@ class FolderSink:
             )
 
     def _place(self, path: Path, chunks: Chunks) -> Placed:
-        if not self._partial.is_there():
-            raise OutputLostError(path, FileNotFoundError(errno.ENOENT, "the output folder is gone"))
         try:
             with self._partial.new_file() as partial:
                 placed = _write(partial, chunks)
-                path.parent.mkdir(parents=True, exist_ok=True)  # only now: the folder was there a moment ago
+                self._partial.require()  # else a folder would be made where a mount was
+                path.parent.mkdir(parents=True, exist_ok=True)
                 partial.replace(path)
         except OSError as error:
             if self._takes_no_more(error):
@@ -140,6 +139,11 @@ class _PartialFolder:
             return os.path.samestat((self.path / _LOCK).stat(), os.fstat(self._descriptor))
         except OSError:
             return False
+
+    def require(self) -> None:
+        """Raise `OSError` where it is not there any more."""
+        if not self.is_there():
+            raise FileNotFoundError(errno.ENOENT, "the output folder is gone")
 
     def takes_files(self) -> bool:
         """Say whether another file can be written here."""
