@@ -80,7 +80,7 @@ def _verify(root: Path, workers: int) -> Verification:
     history = read_history(root)
     with ThreadPoolExecutor(workers, thread_name_prefix="cortexia") as pool:
         results = list(_check_all(pool, root, history, at_once=2 * workers))
-    wrong = [each for each in results if each]
+    wrong = sorted(each for each in results if each)
     if wrong:  # a run that is going on may have begun to write them again
         now = read_history(root)
         wrong = [each for each in wrong if now.get(each.key) == history.get(each.key)]
