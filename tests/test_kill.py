@@ -1,4 +1,4 @@
-"""SIGKILL at many moments: the next run ends in the same files as an undisturbed one."""
+"""SIGKILL with a real network at work: the next run ends in the same files as an undisturbed one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cortexia_video import read_ledger
-from cortexia_video.ledger import LEDGER_NAME
+from cortexia_video.ledger_file import LEDGER_NAME
 
-MOMENTS = 12
+MOMENTS = 6
 PICTURES = 18
 
 
