@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 import xxhash
 
 from cortexia_video import DepthMap, InputError, OutputError, OutputLostError
+from cortexia_video.sinks import folder
 from cortexia_video.sinks.folder import _DEVICE_IS_GONE, _FULL_OR_READ_ONLY, _HOST_IS_GONE, FolderSink
 
 DEPTH = DepthMap(np.arange(12, dtype=np.float32).reshape(3, 4), "metric")
@@ -115,6 +117,22 @@ def test_sinks_come_and_go_at_once(tmp_path: Path) -> None:
     assert ".cortexia-partial" not in os.listdir(tmp_path)
 
 
+def test_a_folder_that_another_process_removes_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, calls = folder.try_lock_shared, itertools.count()
+
+    def leave_before(descriptor: int) -> bool:
+        if next(calls) == 0:
+            shutil.rmtree(tmp_path / ".cortexia-partial")
+        return lock(descriptor)
+
+    monkeypatch.setattr(folder, "try_lock_shared", leave_before)
+    with FolderSink(tmp_path) as sink:
+        sink.write("a", DEPTH)
+    assert os.listdir(tmp_path) == ["a.npy"]
+
+
 @pytest.mark.parametrize("left_behind", [False, True])
 def test_a_folder_that_is_gone_is_not_filled_again(tmp_path: Path, left_behind: bool) -> None:
     with FolderSink(tmp_path / "out") as sink:
@@ -126,8 +144,10 @@ def test_a_folder_that_is_gone_is_not_filled_again(tmp_path: Path, left_behind: 
             OutputLostError, match=r"(is gone|No such file or directory); what is done is kept"
         ):
             sink.write("sub/a", DEPTH)
-    left = ["lock", "out/.cortexia-partial"] if left_behind else []
-    assert [path.name for path in tmp_path.rglob("out/**/*")] == [Path(each).name for each in reversed(left)]
+    assert [path.name for path in (tmp_path / "out").rglob("*")] == [
+        ".cortexia-partial",
+        "lock",
+    ] * left_behind
 
 
 def test_unknown_formats_and_unwritable_places_are_refused(tmp_path: Path) -> None:
