@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cortexia_video.errors import OutputError
 from cortexia_video.ledger_file import list_files, parse_line
 from cortexia_video.sinks.folder import Placed
 
@@ -165,11 +166,14 @@ class History:
 
 
 def read_history(root: Path) -> History:
-    """Read all files of a folder's ledger."""
+    """Read all files of a folder's ledger; `OutputError` for one that cannot be read."""
     history = History()
     for path in list_files(root):
-        with path.open("rb") as file:
-            history.add(file)
+        try:
+            with path.open("rb") as file:
+                history.add(file)
+        except OSError as error:
+            raise OutputError(f"cannot read {path}: {error.strerror}") from error
     return history
 
 

@@ -98,8 +98,11 @@ def is_ledger(name: str) -> bool:
 
 
 def list_shards(root: Path) -> dict[Path, Shard]:
-    """List the files of shards in a folder, in order."""
-    names = os.listdir(root) if root.is_dir() else []  # noqa: PTH208 - names, not paths, are matched
+    """List the files of shards in a folder, in order; `OutputError` where it cannot be listed."""
+    try:
+        names = os.listdir(root) if root.is_dir() else []  # noqa: PTH208 - names, not paths, are matched
+    except OSError as error:
+        raise OutputError(f"cannot list {root}: {error.strerror}") from error
     matches = [match for name in names if (match := _SHARD_NAME.fullmatch(name))]
     shards = sorted(Shard(int(match[1]), int(match[2])) for match in matches)
     return {root / name_shard(shard): shard for shard in shards}

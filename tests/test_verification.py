@@ -198,3 +198,9 @@ def test_shards_are_merged_by_the_command(tmp_path: Path, capsys: pytest.Capture
             pass
     assert run(capsys, "merge", tmp_path) == (0, f"2 shards joined to {tmp_path / LEDGER_NAME}\n", "")
     assert run(capsys, "merge", tmp_path) == (0, f"0 shards joined to {tmp_path / LEDGER_NAME}\n", "")
+
+
+def test_a_ledger_that_cannot_be_read_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / LEDGER_NAME).mkdir()
+    complaint = f"cortexia: cannot read {tmp_path / LEDGER_NAME}: Is a directory\n"
+    assert run(capsys, "verify", tmp_path) == (2, "", complaint)
