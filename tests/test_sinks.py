@@ -55,8 +55,8 @@ def test_half_a_file_is_never_in_place(tmp_path: Path, monkeypatch: pytest.Monke
         with pytest.raises(OSError, match="Input/output error"):
             sink.write("a", DEPTH)
         assert os.listdir(tmp_path / "out") == [".cortexia-partial"]
-        sink.write("b", DEPTH)
-    assert os.listdir(tmp_path / "out") == ["b.npy"]
+        sink.write("deep/er/b", DEPTH)
+    assert os.listdir(tmp_path / "out/deep/er") == ["b.npy"]
 
 
 def test_one_files_trouble_is_told_from_a_disk_that_fails(
@@ -148,6 +148,19 @@ def test_a_folder_that_is_gone_is_not_filled_again(tmp_path: Path, left_behind: 
         ".cortexia-partial",
         "lock",
     ] * left_behind
+
+
+@pytest.mark.parametrize("key", ["a", "sub/a", "sub/sub/a"])
+def test_a_folder_that_goes_in_the_last_moment_is_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    with FolderSink(tmp_path / "out") as sink:
+        monkeypatch.setattr(
+            sink._partial, "require", lambda: (tmp_path / "out").rename(tmp_path / "elsewhere")
+        )
+        with pytest.raises(OutputLostError, match="what is done is kept"):
+            sink.write(key, DEPTH)
+    assert os.listdir(tmp_path) == ["elsewhere"]
 
 
 def test_unknown_formats_and_unwritable_places_are_refused(tmp_path: Path) -> None:

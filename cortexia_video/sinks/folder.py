@@ -8,7 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple, Self
 
 import xxhash
@@ -83,7 +83,7 @@ class FolderSink:
         Raises `OSError` for trouble with one file, and `OutputLostError` where no other file could be written
         either: a full disk, a mount or folder that is gone. What then stands in its place is not written to.
         """
-        return {name: self._place(self.root / name, chunks) for name, chunks in files.items()}
+        return {name: self._place(name, chunks) for name, chunks in files.items()}
 
     def _check_key(self, key: str) -> None:
         parts = Path(key).parts
@@ -92,18 +92,25 @@ class FolderSink:
                 f"key {key!r} does not name a file inside {self.root}: use a relative path without '..'"
             )
 
-    def _place(self, path: Path, chunks: Chunks) -> Placed:
+    def _place(self, name: str, chunks: Chunks) -> Placed:
+        path = self.root / name
         try:
             with self._partial.new_file() as partial:
                 placed = _write(partial, chunks)
                 self._partial.require()  # else a folder would be made where a mount was
-                path.parent.mkdir(parents=True, exist_ok=True)
+                self._make_folders(name)
                 partial.replace(path)
         except OSError as error:
             if self._takes_no_more(error):
                 raise OutputLostError(path, error) from error
             raise
         return placed
+
+    def _make_folders(self, name: str) -> None:
+        """Make the folders above a file, but never the root: where that is gone it stays so."""
+        if not (self.root / name).parent.is_dir():
+            for folder in reversed(PurePath(name).parents[:-1]):
+                (self.root / folder).mkdir(exist_ok=True)
 
     def _takes_no_more(self, error: OSError) -> bool:
         """Say whether an error is not one file's; some (EIO, say) can be either, so another file is tried."""
