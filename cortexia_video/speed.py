@@ -88,7 +88,7 @@ class Speed:
         limit = "the model" if self._model_is_limit else f"{self.cores} cores"
         each = (f"{name} {1e3 * used / max(self.images, 1):.1f}" for name, used in self.core_seconds.items())
         waiting = (
-            "" if self.share_of_bound > _GOOD else "; the rest was waiting: for a disk, other programs or the start"
+            "" if self.share_of_bound > _GOOD else "; the rest was waiting: for a disk or other programs"
         )
         return (
             f"{self.share_of_bound:.0%} of what {limit} can do{waiting}; slowest: {self.slowest}; "
