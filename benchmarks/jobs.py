@@ -18,7 +18,8 @@ from cortexia_video.depth_map import Kind
 from cortexia_video.resampling import fit_short_side, resize_image
 from cortexia_video.speed import count_cores
 
-_BATCH = 4
+_GPU_BATCH = 4
+_CORE_BATCH = 2  # one picture takes as long in a larger one, and the last batch keeps fewer cores waiting
 
 
 def load_ours(checkpoint: Path) -> Job:
@@ -57,7 +58,7 @@ def load_compact_loop() -> Job:
 
 def load_simulated_gpu(images_per_second: float) -> Job:
     """Make our job with a model that leaves the processor to others."""
-    return _job([DepthEstimator(SimulatedGpu(images_per_second), batch_size=_BATCH)])
+    return _job([DepthEstimator(SimulatedGpu(images_per_second), batch_size=_GPU_BATCH)])
 
 
 class SimulatedGpu:
@@ -97,7 +98,7 @@ def _load_networks(checkpoint: Path) -> list[DepthEstimator]:
 
     torch.set_num_threads(1)
     model = DepthAnything(checkpoint)
-    return [DepthEstimator(model, batch_size=_BATCH) for _ in range(count_cores())]
+    return [DepthEstimator(model, batch_size=_CORE_BATCH) for _ in range(count_cores())]
 
 
 def _job(estimators: Sequence[DepthEstimator]) -> Job:
@@ -116,7 +117,7 @@ def _alone(model: DepthModel, photo: Path, *, threads: int) -> Job:
     pool = ThreadPoolExecutor(threads)
 
     def run(photos: Sequence[Path], output: Path) -> None:
-        batches = [np.stack([pixels] * len(photos[at : at + _BATCH])) for at in range(0, len(photos), _BATCH)]
-        list(pool.map(model.infer, batches))
+        counts = [len(photos[at : at + _CORE_BATCH]) for at in range(0, len(photos), _CORE_BATCH)]
+        list(pool.map(lambda count: model.infer(np.stack([pixels] * count)), counts))
 
     return run

@@ -30,7 +30,7 @@ class Scale:
     memory_photos: tuple[int, int]
 
 
-FULL = Scale(rounds=5, photos=24, gpu_rounds=3, gpu_photos=200, busy_photos=72, memory_photos=(100, 1000))
+FULL = Scale(rounds=5, photos=32, gpu_rounds=3, gpu_photos=200, busy_photos=72, memory_photos=(100, 1000))
 QUICK = Scale(rounds=1, photos=8, gpu_rounds=1, gpu_photos=24, busy_photos=8, memory_photos=(10, 40))
 
 
