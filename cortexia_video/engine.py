@@ -161,7 +161,12 @@ class Engine(Generic[Item, Outcome]):
 
     def _feed_models(self) -> None:
         """Hand batches to the models: those that are full, or all that there is where no more will come."""
-        while self._on_model < _ON_MODEL * len(self._estimators) and self._finishing_bytes < _QUEUE_BYTES:
+        most = self._estimator.limits.window + 2 * self._workers  # outputs that wait for a writer
+        while (
+            self._on_model < _ON_MODEL * len(self._estimators)
+            and self._finishing < most
+            and self._finishing_bytes < _QUEUE_BYTES
+        ):
             batch = self._next_batch()
             if batch is None:
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import threading
 
 _MOST = 1 << 26  # bytes; larger ones are rare, and would be kept for good
@@ -14,10 +15,10 @@ class Scratch:
         self._of_thread = threading.local()
 
     def take(self, count: int) -> memoryview:
-        """Give `count` bytes, not cleared: the ones that this thread got the last time."""
+        """Give `count` bytes from the start of a page, not cleared: those that this thread got before."""
         if count > _MOST:
-            return memoryview(bytearray(count))
-        kept: bytearray = getattr(self._of_thread, "bytes", bytearray())
-        if len(kept) < count:
-            kept = self._of_thread.bytes = bytearray(count)
+            return memoryview(mmap.mmap(-1, count))
+        kept: mmap.mmap | None = getattr(self._of_thread, "memory", None)
+        if kept is None or len(kept) < count:
+            kept = self._of_thread.memory = mmap.mmap(-1, max(count, 1))
         return memoryview(kept)[:count]

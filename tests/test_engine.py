@@ -136,11 +136,18 @@ def test_the_stages_run_at_the_same_time() -> None:
     assert time.monotonic() - started < 0.75 * 3 * 40 * 0.02  # one after the other: 2.4 s; at once: 0.85 s
 
 
-@pytest.mark.parametrize("slow", ["model", "finish"])
-def test_what_waits_is_bounded_in_bytes_whichever_stage_is_slow(
-    slow: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("slow", "queue_bytes", "limit"),
+    [
+        ("model", 8 * 8 * 3 * 6, 20),  # six inputs
+        ("finish", 8 * 8 * 3 * 6, 20),  # fewer than five outputs
+        ("finish", 1 << 29, 40),
+    ],
+)
+def test_what_waits_is_bounded_whichever_stage_is_slow(
+    slow: str, queue_bytes: int, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "_QUEUE_BYTES", 8 * 8 * 3 * 6)  # six inputs; less than two outputs
+    monkeypatch.setattr(engine, "_QUEUE_BYTES", queue_bytes)
     estimator = DepthEstimator(Watched(0.01 if slow == "model" else 0.0), batch_size=2)
     begun, ended, most = 0, 0, 0
 
@@ -156,7 +163,7 @@ def test_what_waits_is_bounded_in_bytes_whichever_stage_is_slow(
     for _ in make_engine(estimator, prepare=prepare, finish=finish).run(map(picture, range(20, 120))):
         ended += 1
     assert ended == 100
-    assert most <= 20
+    assert most <= limit
 
 
 def test_items_are_not_read_far_ahead() -> None:

@@ -14,6 +14,7 @@ import pytest
 import xxhash
 
 from cortexia_video import DepthMap, InputError, OutputError, OutputLostError
+from cortexia_video.scratch import Scratch
 from cortexia_video.sinks import folder
 from cortexia_video.sinks.folder import _DEVICE_IS_GONE, _FULL_OR_READ_ONLY, _HOST_IS_GONE, FolderSink
 
@@ -169,3 +170,49 @@ def test_unknown_formats_and_unwritable_places_are_refused(tmp_path: Path) -> No
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="choose another --output"), FolderSink(tmp_path / "file"):
         pass
+
+
+def large_depth(height: int = 700, width: int = 731) -> DepthMap:
+    """Give a map in memory that starts at a page, as the job's do, and does not end at one."""
+    memory = np.frombuffer(Scratch().take(4 * height * width), np.float32).reshape(height, width)
+    memory[:] = np.random.default_rng(0).random((height, width))
+    return DepthMap(memory, "metric")
+
+
+@pytest.mark.parametrize("most", [1 << 30, 40960, 40000, 1])
+def test_large_files_are_whole_however_little_the_system_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    whole, calls, depth = os.write, [], large_depth(*((700, 731) if most > 1 else (513, 512)))
+
+    def write_some(descriptor: int, data: memoryview) -> int:
+        calls.append(len(data))
+        return whole(descriptor, data[: most if len(calls) % 50 else len(data)])
+
+    monkeypatch.setattr(os, "write", write_some)
+    with FolderSink(tmp_path) as sink:
+        (placed,) = sink.write("a", depth).values()
+    monkeypatch.undo()
+    data = (tmp_path / "a.npy").read_bytes()
+    assert placed == (len(data), xxhash.xxh3_128_hexdigest(data))
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), depth.values)
+    assert np.load(tmp_path / "a.npy", mmap_mode="r").offset == 4096
+
+
+def test_a_file_system_that_takes_no_direct_writing_gets_the_same_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    whole, refused, depth = os.write, [], large_depth()
+
+    def refuse_direct(descriptor: int, data: memoryview) -> int:
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT:
+            refused.append(len(data))
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return whole(descriptor, data)
+
+    monkeypatch.setattr(os, "write", refuse_direct)
+    with FolderSink(tmp_path) as sink:
+        sink.write("a", depth)
+    assert refused
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), depth.values)

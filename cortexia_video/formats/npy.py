@@ -9,15 +9,27 @@ import numpy as np
 from cortexia_video.depth_map import DepthMap
 
 MAGIC = b"\x93NUMPY"
+PAGE = 4096
 _DTYPE = np.dtype("<f4")
+_LARGE = 1 << 20  # bytes of values
+_BEFORE_TEXT = (
+    10  # bytes: magic, version and, in two of them, the length of the text that describes the array
+)
 
 
 def encode(depth: DepthMap) -> list[bytes | memoryview]:
-    """Give the file in two pieces, the header and the values, without a copy of the values."""
+    """Give the file in two pieces, the header and the values, without a copy of the values.
+
+    In a large file the values begin at a page, so that a disk can take them from memory as they are.
+    """
     values = np.ascontiguousarray(depth.values, dtype=_DTYPE)
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(values))
-    return [header.getvalue(), values.reshape(-1).view(np.uint8).data]
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(values))
+    header = file.getvalue()
+    if values.nbytes >= _LARGE:
+        text = header[_BEFORE_TEXT:-1].ljust(PAGE - _BEFORE_TEXT - 1) + b"\n"
+        header = header[: _BEFORE_TEXT - 2] + len(text).to_bytes(2, "little") + text
+    return [header, values.reshape(-1).view(np.uint8).data]
 
 
 def check(data: bytes, height: int, width: int) -> str | None:
