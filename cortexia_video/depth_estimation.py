@@ -17,7 +17,7 @@ from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, InputError, ModelError, ModelOutputError
 from cortexia_video.frame import FocalSource, Frame
 from cortexia_video.models.model import CameraModel, DepthModel, Prediction
-from cortexia_video.models.table import load_model
+from cortexia_video.models.table import load_model, require_commercial
 from cortexia_video.resampling import resize_depth
 from cortexia_video.scratch import Scratch
 
@@ -257,16 +257,21 @@ def load_estimator(
     device: str = "auto",
     batch_size: BatchSize = 4,
     size: Size = "full",
-    **options: object,
+    commercial_only: bool = False,
+    **options: Any,
 ) -> DepthEstimator:
     """Load a model by name and wrap it.
 
-    model: a name that `cortexia models` lists, or `onnx:FILE`. device: auto, cpu, cuda, cuda:1 or mps.
-    batch_size, size: as `DepthEstimator` takes them.
-    options: the model's own, such as `kind`, `input_size` and `normalize` of `onnx:`.
+    model: a name that `cortexia models` lists, `onnx:FILE`, or `hf:` and a folder or hub id.
+    device: auto, cpu, cuda, cuda:1 or mps. batch_size, size: as `DepthEstimator` takes them.
+    commercial_only: refuse weights that are not known to be free for use in a product.
+    options: the model's own: `kind` and `input_size` of `onnx:` and `hf:`, `normalize` of `onnx:`,
+    `precision` and `compile` of what torch runs.
 
     Raises `ModelError` (a subclass says which): unknown name, missing package, unusable weights.
     """
+    if commercial_only:
+        require_commercial(model)
     loaded = load_model(model, device=device, **options)
     return DepthEstimator(loaded, batch_size=batch_size, size=size)
 

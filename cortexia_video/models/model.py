@@ -92,6 +92,9 @@ class ModelInfo:
     licence_code, licence_weights: SPDX names. commercial: whether the weights may be used in a product,
     None where the file says. weights: where they come from. needs: what to `pip install`, or "" if nothing.
     load: a function `load(name, *, device, **options) -> DepthModel`, or where it is, as "module:function".
+    hub_id, revision: where on huggingface.co weights are downloaded from; without a revision its main.
+    read_licence: for a row that stands for many checkpoints, a function `read_licence(name)` that says what
+    licence one of them names, or None; a function or "module:function".
     """
 
     name: str
@@ -103,3 +106,6 @@ class ModelInfo:
     weights: str
     needs: str
     load: str | Callable[..., DepthModel]
+    hub_id: str | None = None
+    revision: str | None = None
+    read_licence: str | Callable[[str], str | None] | None = None
