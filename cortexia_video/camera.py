@@ -1,4 +1,4 @@
-"""Focal length in pixels from EXIF.
+"""Focal length in pixels: from EXIF, and from a field of view.
 
 Tags and units: CIPA DC-008 (Exif 2.32). Two sources, in this order:
 
@@ -32,6 +32,16 @@ _FOCAL_PLANE_X_RESOLUTION, _FOCAL_PLANE_Y_RESOLUTION, _FOCAL_PLANE_UNIT = 0xA20E
 # Exif 2.32 allows 2 (inch, also the default) and 3 (cm); 4 (mm) and 5 (micrometre) are TIFF/EP (ISO 12234-2).
 _UNIT_MM = {2.0: 25.4, 3.0: 10.0, 4.0: 1.0, 5.0: 0.001}
 _INCH = 2.0
+
+
+def to_fov_deg(f_px: float, width: int) -> float:
+    """Give the horizontal field of view, degrees, of a picture this wide with this focal length in pixels."""
+    return math.degrees(2.0 * math.atan2(width, 2.0 * f_px))
+
+
+def to_f_px(fov_deg: float, width: int) -> float:
+    """Give the focal length in pixels of a picture this wide with this horizontal field of view, degrees."""
+    return width / (2.0 * math.tan(math.radians(fov_deg) / 2.0))
 
 
 def focal_length_px(exif: Mapping[int, object], width: int, height: int) -> float | None:

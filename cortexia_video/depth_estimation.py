@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.batch_limits import BatchLimits, BatchSize, is_out_of_memory
 from cortexia_video.batching import Batcher
+from cortexia_video.camera import to_f_px, to_fov_deg
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, InputError, ModelError, ModelOutputError
 from cortexia_video.frame import FocalSource, Frame
-from cortexia_video.models.model import DepthModel
-from cortexia_video.models.table import load_model
+from cortexia_video.models.model import CameraModel, DepthModel, Prediction
+from cortexia_video.models.table import load_model, require_commercial
 from cortexia_video.resampling import resize_depth
 from cortexia_video.scratch import Scratch
 
 Size = Literal["full", "native"]
-Answer = NDArray[np.float32] | ModelError
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,30 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """A frame made ready for the network; it does not hold on to its picture."""
+    """A frame made ready for the network; it does not hold on to its picture.
+
+    estimate_fov: the model needs a focal length, and none is known.
+    """
 
     origin: Origin
     pixels: NDArray[Any]
+    estimate_fov: bool = False
+
+    @property
+    def group(self) -> Hashable:
+        """Frames of one group can share a batch."""
+        return _name_group(self.pixels.shape, self.estimate_fov)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Output:
+    """What the network gave for one picture. values: float32 (h, w). fov_deg: where it was estimated."""
+
+    values: NDArray[np.float32]
+    fov_deg: float | None = None
+
+
+Answer = Output | ModelError
 
 
 class DepthEstimator:
@@ -78,7 +98,7 @@ class DepthEstimator:
             if isinstance(prepared, Failure):
                 done[index] = prepared
             else:
-                for batch in batcher.add(prepared.pixels.shape, (index, prepared)):
+                for batch in batcher.add(prepared.group, (index, prepared)):
                     self._complete(batch, done)
             while following in done:
                 yield done.pop(following)
@@ -105,61 +125,73 @@ class DepthEstimator:
             return Failure(frame.key, "estimate", _as_model_error(error))
         if np.may_share_memory(pixels, frame.image):
             pixels = pixels.copy()
-        return Prepared(Origin(frame.key, frame.height, frame.width, frame.f_px, frame.f_source), pixels)
+        origin = Origin(frame.key, frame.height, frame.width, frame.f_px, frame.f_source)
+        return Prepared(origin, pixels, self._camera_model is not None and frame.f_px is None)
 
     def stack(self, batch: Sequence[Prepared]) -> NDArray[Any]:
         """Join frames prepared to one shape into the model's input (B, ...)."""
-        return np.stack([prepared.pixels for prepared in batch])
+        first = batch[0].pixels
+        allocate = getattr(self.model, "allocate", np.empty)
+        together: NDArray[Any] = allocate((len(batch), *first.shape), first.dtype)
+        return np.stack([prepared.pixels for prepared in batch], out=together)
 
-    def run(self, pixels: NDArray[Any]) -> list[Answer]:
-        """Run the network on a stack; give float32 (h, w) or an error for each picture.
+    def run(self, pixels: NDArray[Any], estimate_fov: bool = False) -> list[Answer]:
+        """Run the network on a stack; give an output or an error for each picture.
 
         What does not fit in memory is halved, and how many do is remembered for the shape. A batch that
         raises for any other reason is halved until the guilty picture stands alone.
         """
-        count, shape = len(pixels), pixels.shape[1:]
-        if count > self.limits.fitting(shape):
-            return self._run_halves(pixels)
+        count, group = len(pixels), _name_group(pixels.shape[1:], estimate_fov)
+        if count > self.limits.fitting(group):
+            return self._run_halves(pixels, estimate_fov)
         started = time.perf_counter()
         try:
-            values = _check_shape(self.model.infer(pixels), count, self.model.name)
+            outputs = self._infer("infer", pixels, estimate_fov)
         except Exception as error:  # noqa: BLE001 - a network's forward pass can raise anything
             if is_out_of_memory(error):
-                self.limits.record_full_memory(shape, count)
+                self.limits.record_full_memory(group, count)
             if count == 1:
                 return [_as_model_error(error)]
         else:
-            self.limits.record_time(shape, count, time.perf_counter() - started)
-            return [*values]
-        return self._run_halves(pixels)
+            self.limits.record_time(group, count, time.perf_counter() - started)
+            return [*outputs]
+        return self._run_halves(pixels, estimate_fov)
 
     @property
     def can_run_again(self) -> bool:
         """Say whether the model computes in half precision and can do so in float32, too."""
         return hasattr(self.model, "infer_float32")
 
-    def run_again(self, pixels: NDArray[Any]) -> list[Answer]:
+    def run_again(self, pixels: NDArray[Any], estimate_fov: bool = False) -> list[Answer]:
         """Run a stack whose outputs were wrong in float32, where `can_run_again`."""
         try:
-            infer = self.model.infer_float32  # type: ignore[attr-defined]
-            return [*_check_shape(infer(pixels), len(pixels), self.model.name)]
+            return [*self._infer("infer_float32", pixels, estimate_fov)]
         except Exception as error:  # noqa: BLE001 - a network's forward pass can raise anything
             return [_as_model_error(error)] * len(pixels)
 
     def check(self, answer: Answer) -> Answer:
-        """Pass a float32 (h, w) on; give an error for NaN, infinite, constant or negative metric depth."""
+        """Pass an output on; give an error for NaN, infinite, constant or negative metric depth."""
         if isinstance(answer, ModelError):
             return answer
-        if not answer.size:
+        values, fov_deg = answer.values, answer.fov_deg
+        if not values.size:
             return ModelOutputError(f"{self.model.name} gave depth without pixels")
-        low, high = float(answer.min()), float(answer.max())  # NaN comes through both
+        low, high = float(values.min()), float(values.max())  # NaN comes through both
         if not np.isfinite((low, high)).all():
-            return self._blame("NaN or infinite depth", ~np.isfinite(answer))
-        if low == high and answer.size > 1:
+            return self._blame("NaN or infinite depth", ~np.isfinite(values))
+        if low == high and values.size > 1:
             return ModelOutputError(f"{self.model.name} gave the same depth, {low:g}, for every pixel")
         if low < 0 and self.model.kind in ("metric", "scale_invariant"):
-            return self._blame("negative depth", answer < 0)
+            return self._blame("negative depth", values < 0)
+        if fov_deg is not None and not 0 < fov_deg < 180:
+            return ModelOutputError(f"{self.model.name} gave a field of view of {fov_deg:g} degrees")
         return answer
+
+    def add_focal_length(self, origin: Origin, output: Output) -> Origin:
+        """Add the focal length that the network estimated, if it did."""
+        if output.fov_deg is None:
+            return origin
+        return replace(origin, f_px=to_f_px(output.fov_deg, origin.width), f_source="estimated")
 
     def finish(self, origin: Origin, values: NDArray[np.float32], scratch: Scratch | None = None) -> DepthMap:
         """Bring the network's checked float32 (h, w) output to the size that is asked for.
@@ -168,25 +200,51 @@ class DepthEstimator:
         """
         full_size = (origin.height, origin.width)
         if self.size == "native":
-            return DepthMap(values, self.model.kind, origin.f_px, origin.f_source, full_size)
+            depth = self._to_depth(origin, values)
+            return DepthMap(depth, self.model.kind, origin.f_px, origin.f_source, full_size)
         memory = scratch.take(4 * origin.height * origin.width) if scratch else None
         out = None if memory is None else np.frombuffer(memory, np.float32).reshape(full_size)
-        return DepthMap(resize_depth(values, *full_size, out), self.model.kind, origin.f_px, origin.f_source)
+        depth = self._to_depth(origin, resize_depth(values, *full_size, out))
+        return DepthMap(depth, self.model.kind, origin.f_px, origin.f_source)
+
+    @property
+    def _camera_model(self) -> CameraModel | None:
+        """The model, if its numbers become depth only with the focal length."""
+        return cast("CameraModel", self.model) if hasattr(self.model, "to_depth") else None
+
+    def _to_depth(self, origin: Origin, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self._camera_model is None:
+            return values
+        if origin.f_px is None:
+            raise ModelOutputError(f"{self.model.name} needs a focal length and estimated none")
+        return self._camera_model.to_depth(values, to_fov_deg(origin.f_px, origin.width))
+
+    def _infer(self, method: str, pixels: NDArray[Any], estimate_fov: bool) -> list[Output]:
+        """Call `infer` or `infer_float32`, and hold the model to its promise."""
+        infer = getattr(self.model, method)
+        answer = infer(pixels, estimate_fov=True) if estimate_fov else infer(pixels)
+        if not isinstance(answer, Prediction):
+            return [Output(values) for values in _check_shape(answer, len(pixels), self.model.name)]
+        values = _check_shape(answer.values, len(pixels), self.model.name)
+        return [Output(*each) for each in zip(values, map(float, answer.fov_deg), strict=True)]
 
     def _complete(self, batch: list[tuple[int, Prepared]], done: dict[int, DepthMap | Failure]) -> None:
         pixels = self.stack([prepared for _, prepared in batch])
-        for (index, prepared), one, answer in zip(batch, pixels, self.run(pixels), strict=True):
+        estimate_fov = batch[0][1].estimate_fov
+        answers = self.run(pixels, estimate_fov)
+        for (index, prepared), one, answer in zip(batch, pixels, answers, strict=True):
             checked = self.check(answer)
             if isinstance(checked, ModelOutputError) and self.can_run_again:
-                checked = self.check(self.run_again(one[None])[0])
+                checked = self.check(self.run_again(one[None], estimate_fov)[0])
             if isinstance(checked, ModelError):
                 done[index] = Failure(prepared.origin.key, "estimate", checked)
             else:
-                done[index] = self.finish(prepared.origin, checked)
+                origin = self.add_focal_length(prepared.origin, checked)
+                done[index] = self.finish(origin, checked.values)
 
-    def _run_halves(self, pixels: NDArray[Any]) -> list[Answer]:
+    def _run_halves(self, pixels: NDArray[Any], estimate_fov: bool) -> list[Answer]:
         middle = len(pixels) // 2
-        return self.run(pixels[:middle]) + self.run(pixels[middle:])
+        return self.run(pixels[:middle], estimate_fov) + self.run(pixels[middle:], estimate_fov)
 
     def _blame(self, what: str, where: NDArray[np.bool_]) -> ModelOutputError:
         share = 100 * float(where.mean())
@@ -199,18 +257,28 @@ def load_estimator(
     device: str = "auto",
     batch_size: BatchSize = 4,
     size: Size = "full",
-    **options: object,
+    commercial_only: bool = False,
+    **options: Any,
 ) -> DepthEstimator:
     """Load a model by name and wrap it.
 
-    model: a name that `cortexia models` lists, or `onnx:FILE`. device: auto, cpu, cuda, cuda:1 or mps.
-    batch_size, size: as `DepthEstimator` takes them.
-    options: the model's own, such as `kind`, `input_size` and `normalize` of `onnx:`.
+    model: a name that `cortexia models` lists, `onnx:FILE`, or `hf:` and a folder or hub id.
+    device: auto, cpu, cuda, cuda:1 or mps. batch_size, size: as `DepthEstimator` takes them.
+    commercial_only: refuse weights that are not known to be free for use in a product.
+    options: the model's own: `kind` and `input_size` of `onnx:` and `hf:`, `normalize` of `onnx:`,
+    `precision` and `compile` of what torch runs.
 
     Raises `ModelError` (a subclass says which): unknown name, missing package, unusable weights.
     """
+    if commercial_only:
+        require_commercial(model)
     loaded = load_model(model, device=device, **options)
     return DepthEstimator(loaded, batch_size=batch_size, size=size)
+
+
+def _name_group(shape: tuple[int, ...], estimate_fov: bool) -> tuple[int | str, ...]:
+    """Name what pictures must have in common to share a batch."""
+    return (*shape, "fov") if estimate_fov else shape
 
 
 def _check_shape(output: object, count: int, name: str) -> NDArray[np.float32]:

@@ -44,6 +44,7 @@ class Result:
 class _Batch(Generic[Item]):
     items: list[tuple[Item, Origin]]
     pixels: NDArray[Any]
+    estimate_fov: bool
     in_float32: bool = False
 
 
@@ -182,7 +183,8 @@ class Engine(Generic[Item, Outcome]):
             return None
         with self._clock.measure("batch"):
             pixels = self._estimator.stack([prepared for _, prepared in group])
-        return _Batch([(item, prepared.origin) for item, prepared in group], pixels)
+        estimate_fov = group[0][1].estimate_fov
+        return _Batch([(item, prepared.origin) for item, prepared in group], pixels, estimate_fov)
 
     def _take(
         self, event: _Decoded[Item] | _Inferred[Item] | _Finished[Item, Outcome] | _Broken
@@ -198,7 +200,7 @@ class Engine(Generic[Item, Outcome]):
                 self._waiting += 1
                 self._typical_bytes = prepared.pixels.nbytes
                 self._waiting_bytes += prepared.pixels.nbytes
-                self._ready += self._batcher.add(prepared.pixels.shape, (item, prepared))
+                self._ready += self._batcher.add(prepared.group, (item, prepared))
             case _Inferred(batch, answers):
                 self._on_model -= 1
                 yield from self._take_answers(batch, answers)
@@ -216,14 +218,16 @@ class Engine(Generic[Item, Outcome]):
                 checked = self._estimator.check(answer)
             wrong = isinstance(checked, ModelOutputError)
             if wrong and not batch.in_float32 and self._estimator.can_run_again:
-                self._again.append(_Batch([(item, origin)], batch.pixels[number : number + 1].copy(), True))
+                pixels = batch.pixels[number : number + 1].copy()
+                self._again.append(_Batch([(item, origin)], pixels, batch.estimate_fov, in_float32=True))
                 continue
             self._waiting -= 1
             self._waiting_bytes -= batch.pixels[number].nbytes
             if isinstance(checked, ModelError):
                 yield item, Failure(origin.key, "estimate", checked)
             else:
-                self._write_later(item, Result(origin, checked, batch.in_float32))
+                origin = self._estimator.add_focal_length(origin, checked)
+                self._write_later(item, Result(origin, checked.values, batch.in_float32))
 
     def _write_later(self, item: Item, result: Result) -> None:
         count = result.values.nbytes
@@ -246,7 +250,7 @@ class Engine(Generic[Item, Outcome]):
             try:
                 with self._clock.measure("model", f"{len(batch.items)} pictures"):
                     run = estimator.run_again if batch.in_float32 else estimator.run
-                    answers = run(batch.pixels)
+                    answers = run(batch.pixels, batch.estimate_fov)
                 self._events.put(_Inferred(batch, answers))
             except BaseException as error:  # noqa: BLE001 - the calling thread raises it
                 self._events.put(_Broken(error))

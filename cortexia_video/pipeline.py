@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from cortexia_video.batch_limits import BatchSize
 from cortexia_video.byte_budget import ByteBudget
@@ -92,6 +92,7 @@ def estimate(
     changed: Changed = "redo",
     shard: str | None = None,
     max_megapixels: float = 200.0,
+    commercial_only: bool = False,
     profile: str | os.PathLike[str] | None = None,
     on_outcome: Listener | None = None,
     stop: threading.Event | None = None,
@@ -109,6 +110,7 @@ def estimate(
     overwrite: redo what is done, and replace files that no ledger knows.
     changed: what becomes of outputs made with other settings: `redo`, `keep` them, or `refuse` to run.
     shard: "3/16" does the third of sixteen parts; sixteen such runs, anywhere, do all.
+    commercial_only: refuse a model by name whose weights are not known to be free for use in a product.
     profile: file for a trace of the run in Chrome's format.
     on_outcome: called after each input with the report so far and its failure, if it failed.
     stop: set it to end early; what the model has taken is finished.
@@ -126,7 +128,8 @@ def estimate(
     found = found if part else _require_some(found, inputs, recursive)
     estimators: Sequence[DepthEstimator]
     if isinstance(model, str):
-        estimators = _load(model, device, batch_size, size, model_options)
+        terms = {"commercial_only": commercial_only}
+        estimators = _load(model, device, batch_size, size, {**terms, **model_options})
     else:
         estimators = _require_alike(
             [model] if isinstance(model, DepthEstimator) else model, size, model_options
@@ -345,7 +348,7 @@ def _require_one_of(**given: tuple[str, object]) -> None:
 
 
 def _load(
-    name: str, device: str, batch_size: BatchSize, size: Size, options: dict[str, object]
+    name: str, device: str, batch_size: BatchSize, size: Size, options: dict[str, Any]
 ) -> list[DepthEstimator]:
     """Load a model once for each device; they share what is known of batch sizes."""
     if batch_size != "auto":

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,7 @@ def plan(
     decode: Decoding = "exact",
     batch_size: BatchSize = 4,
     device: str = "auto",
-    **model_options: object,
+    **model_options: Any,
 ) -> Plan:
     """Count the inputs and foretell hours and bytes for each format; nothing is written to the output.
 

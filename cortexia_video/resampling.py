@@ -8,6 +8,7 @@ from PIL import Image
 
 _GAP = 2.0  # what is left to the bilinear step after the whole-numbered one; Pillow's `reducing_gap`
 _STRIP_PIXELS = 1 << 18
+_SAMPLED_ROWS = 8
 _LONGEST = 8  # times the short side: beyond this a panorama gets a smaller short side instead of more pixels
 
 
@@ -44,6 +45,34 @@ def resize_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[n
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR, box))
 
 
+def sample_image(
+    image: NDArray[np.uint8], height: int, width: int, *, corners: bool = False
+) -> NDArray[np.float32]:
+    """Interpolate a uint8 (H, W, 3) picture bilinearly at height x width points; float32, 0..255.
+
+    Nothing is averaged where it shrinks, as torch's `interpolate` without `antialias`. Networks that were
+    trained on such input are to see it. corners: the outermost points are the outermost pixels' centres.
+    Positions are computed in float32, as torch does: in float64 the weights would differ from its by 2e-4
+    in a picture 4000 pixels wide.
+    """
+    above, below, down = _find_neighbours(image.shape[0], height, corners)
+    left, right, across = _find_neighbours(image.shape[1], width, corners)
+    left, right = (
+        np.add.outer(3 * each, np.arange(3)).ravel() for each in (left, right)
+    )  # of bytes in a row
+    across, down = np.repeat(across, 3), down[:, None]
+    rows = image.reshape(len(image), -1)
+    sampled = np.empty((height, 3 * width), np.float32)
+    for start in range(0, height, _SAMPLED_ROWS):  # strips, so that what is in between stays in the cache
+        strip = slice(start, start + _SAMPLED_ROWS)
+        top = _mix_columns(rows[above[strip]], left, right, across)
+        bottom = _mix_columns(rows[below[strip]], left, right, across)
+        bottom -= top
+        bottom *= down[strip]
+        np.add(top, bottom, out=sampled[strip])
+    return sampled.reshape(height, width, 3)
+
+
 def resize_depth(
     values: NDArray[np.float32], height: int, width: int, out: NDArray[np.float32] | None = None
 ) -> NDArray[np.float32]:
@@ -57,6 +86,34 @@ def resize_depth(
     columns = _interpolate_rows(values.T, np.empty((width, len(values)), np.float32))
     out = np.empty((height, width), np.float32) if out is None else out
     return _interpolate_rows(np.ascontiguousarray(columns.T), out)
+
+
+def _find_neighbours(
+    old: int, new: int, corners: bool
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """Give, for each of `new` points along `old` pixels, the two pixels beside it and the second's weight."""
+    points = np.arange(new, dtype=np.float64)
+    if corners:
+        at = (points * np.float32((old - 1) / max(new - 1, 1))).astype(np.float32)
+    else:  # float64 holds the product exactly: rounded once, as by a processor's fused multiply and add
+        at = ((points + 0.5) * np.float64(np.float32(old / new)) - 0.5).astype(np.float32)
+    at = np.maximum(at, np.float32(0))
+    before = np.minimum(at.astype(np.intp), old - 1)
+    return before, np.minimum(before + 1, old - 1), at - before.astype(np.float32)
+
+
+def _mix_columns(
+    rows: NDArray[np.uint8],
+    left: NDArray[np.intp],
+    right: NDArray[np.intp],
+    weight: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    mixed = np.take(rows, right, axis=1, mode="clip").astype(np.float32)
+    start = np.take(rows, left, axis=1, mode="clip").astype(np.float32)
+    mixed -= start
+    mixed *= weight
+    mixed += start
+    return mixed
 
 
 def _interpolate_rows(values: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -43,7 +43,8 @@ def batch_depth_estimation(
     batch_size
         Images in one batch; fewer need less memory.
     model
-        A name that `cortexia models` lists (compact is built in), or onnx:FILE of a file that says its kind.
+        A name that `cortexia models` lists (compact is built in), hf:FOLDER of a checkpoint such as Depth
+        Pro's, or onnx:FILE of a file that says its kind.
     """
     if not Path(folder).is_dir():
         raise InputError(f"no such folder: {folder}")

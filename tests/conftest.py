@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test reaches the hub, nor do the commands that tests run
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -18,6 +21,44 @@ def shared_data() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip("needs ../shared/data")
     return SHARED / "data"
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Give checkpoints(family), the folder of a small checkpoint of `torch_checkpoints.FAMILIES`, or skip."""
+    pytest.importorskip("transformers")
+    from torch_checkpoints import save_checkpoint
+
+    made: dict[str, Path] = {}
+
+    def get(family: str) -> Path:
+        if family not in made:
+            made[family] = save_checkpoint(family, tmp_path_factory.mktemp("checkpoints") / family)
+        return made[family]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def hub_cache(tmp_path_factory: pytest.TempPathFactory, checkpoints: Callable[[str], Path]) -> Path:
+    """Give a HF_HOME whose cache holds a small checkpoint for every published model."""
+    from torch_checkpoints import name_family, put_in_cache
+
+    from cortexia_video.models.published import PUBLISHED
+
+    home = tmp_path_factory.mktemp("hf_home")
+    for info in PUBLISHED:
+        assert info.hub_id
+        put_in_cache(checkpoints(name_family(info.name)), info.hub_id, info.revision or "main", home)
+    return home
+
+
+@pytest.fixture
+def use_hub_cache(hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let this process, and the commands that it runs, find the cache of `hub_cache`."""
+    monkeypatch.setenv("HF_HOME", str(hub_cache))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub_cache / "hub"))
+    return hub_cache
 
 
 @pytest.fixture

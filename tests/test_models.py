@@ -25,16 +25,25 @@ from cortexia_video import (
     load_estimator,
 )
 from cortexia_video.depth_map import KINDS
+from cortexia_video.models.published import PUBLISHED
 from cortexia_video.models.table import load_model
 
 FULL = {"kind": "disparity", "short_side": "64", "multiple_of": "32", "normalize": "unit"}
 
 
-@pytest.fixture(params=["compact", "synthetic", "onnx"])
+LOADED: dict[str, DepthModel] = {}
+PUBLISHED_NAMES = [info.name for info in PUBLISHED]
+
+
+@pytest.fixture(params=["compact", "synthetic", "onnx", *PUBLISHED_NAMES])
 def model(request: pytest.FixtureRequest, tmp_path: Path) -> DepthModel:
     if request.param == "onnx":
         return load_model(f"onnx:{write_mean_network(tmp_path / 'mean.onnx', metadata=FULL)}")
-    return load_model(request.param)
+    if request.param in PUBLISHED_NAMES:
+        request.getfixturevalue("use_hub_cache")
+    if request.param not in LOADED:
+        LOADED[request.param] = load_model(request.param)
+    return LOADED[request.param]
 
 
 def see(model: DepthModel, image: np.ndarray) -> np.ndarray:
@@ -91,10 +100,10 @@ def test_the_synthetic_model_follows_its_formula() -> None:
 
 
 def test_unknown_names_say_what_there_is() -> None:
-    with pytest.raises(UnknownModelError, match=r"did you mean compact\? there are compact, onnx:FILE"):
+    with pytest.raises(UnknownModelError, match=r"did you mean compact\? there are compact, depth-pro"):
         load_model("compct")
-    with pytest.raises(UnknownModelError, match="'depth-pro'"):
-        load_model("depth-pro")
+    with pytest.raises(UnknownModelError, match=r"did you mean depth-pro\?"):
+        load_model("depthpro")
 
 
 def test_options_a_model_does_not_take_are_named() -> None:

@@ -148,7 +148,7 @@ def test_bad_images_are_skipped_and_the_others_done(photos: Path) -> None:
         ([], "--folder"),
         (["--folder", "gone", "--model", "compact"], "no such folder: gone"),
         (["--folder", "empty", "--model", "compact"], "no images (jpg, jpeg, png) found in empty"),
-        (["--folder", "empty"], "no model is called 'depth-pro'"),
+        (["--folder", "empty"], "run 'hf download apple/DepthPro-hf'"),
         (["--folder", "empty", "--save_format", "tiff"], "tiff"),
         (["--folder", "empty", "--batch_size", "0"], "--batch_size must be at least 1, not 0"),
     ],

@@ -89,27 +89,36 @@ class RunOptions:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class OnnxOptions:
-    """What an onnx: file does not say of itself.
+class ModelOptions:
+    """What a model does not say of itself, and how it is run.
 
     Parameters
     ----------
     kind
-        For onnx: files that do not say it: metric, scale_invariant, affine_invariant or disparity.
+        For onnx: and hf: models that do not say it: metric, scale_invariant, affine_invariant or disparity.
     input_size
-        For onnx: files that do not say it: 518 (short side) or 392x518 (height x width).
+        518 (short side) or 392x518 (height x width), for onnx: files that do not say it, hf: and most others.
     normalize
         For onnx: files that do not say it: imagenet (the default), unit or signed.
+    precision
+        For models that torch runs: float32, bfloat16, float16, or auto: bfloat16 on CUDA, else float32.
+    compile
+        For models that torch runs: let torch.compile make them faster; each new shape then takes a minute.
+    commercial_only
+        Refuse models whose weights are not known to be free for use in a product.
     """
 
     kind: str | None = None
     input_size: str | None = None
     normalize: str | None = None
+    precision: str | None = None
+    compile: Switch = False
+    commercial_only: Switch = False
 
     def given(self) -> dict[str, Any]:
         """Give the options that were given, as `load_estimator` takes them."""
-        options = {"kind": self.kind, "input_size": _parse_size(self.input_size), "normalize": self.normalize}
-        return {name: value for name, value in options.items() if value is not None}
+        options = {**vars(self), "input_size": _parse_size(self.input_size)}
+        return {name: value for name, value in options.items() if value not in (None, False)}
 
 
 def estimate_command(
@@ -121,7 +130,7 @@ def estimate_command(
     recursive: Switch = False,
     out: OutputOptions = OutputOptions(),
     run: RunOptions = RunOptions(),
-    onnx: OnnxOptions = OnnxOptions(),
+    options: ModelOptions = ModelOptions(),
 ) -> int:
     """Estimate depth for pictures: files, folders, or a list.txt of paths, into OUTPUT/KEY.npy.
 
@@ -135,12 +144,12 @@ def estimate_command(
     output
         Folder for the results; may be the input folder.
     model
-        A name that `cortexia models` lists, or onnx:FILE.
+        A name that `cortexia models` lists, onnx:FILE, hf:FOLDER or hf:org/name of the hub.
     recursive
         Descend into the folders inside.
     """
     logging.basicConfig(format="cortexia: %(message)s", level=logging.WARNING, stream=sys.stderr)
-    options = {**vars(out), **vars(run), **onnx.given()}
+    everything = {**vars(out), **vars(run), **options.given()}
     with _stop_on_signals() as stop, open_progress() as progress:
         part = parse_shard(run.shard) if run.shard else None
         progress.count(lambda: find_pictures(inputs, recursive=recursive, output=output, shard=part))
@@ -151,7 +160,7 @@ def estimate_command(
             recursive=recursive,
             on_outcome=progress.show,
             stop=stop,
-            **options,
+            **everything,
         )
     _summarise(report, output)
     return INTERRUPTED if report.interrupted else SOME_FAILED if report.failed else DONE

@@ -14,6 +14,8 @@ _TITLES = (
     "weights licence",
     "commercial use",
     "weights from",
+    "hub id",
+    "revision",
     "pip install",
 )
 _COMMERCIAL = {True: "yes", False: "no", None: "see licence"}
@@ -44,5 +46,7 @@ def _describe(info: ModelInfo) -> tuple[str, ...]:
         info.licence_weights,
         _COMMERCIAL[info.commercial],
         info.weights,
+        info.hub_id or "-",
+        (info.revision or "main") if info.hub_id else "-",
         info.needs or "-",
     )

@@ -9,12 +9,12 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from cortexia_video.batch_limits import BatchSize
-from cortexia_video.cli.estimate import OnnxOptions, Switch
+from cortexia_video.cli.estimate import ModelOptions, Switch
 from cortexia_video.depth_estimation import Size
 from cortexia_video.pipeline import Decoding
 from cortexia_video.planning import Plan, plan
 
-_AS_THE_FILE_SAYS = OnnxOptions()
+_AS_THE_MODEL_SAYS = ModelOptions()
 
 
 def plan_command(
@@ -28,7 +28,7 @@ def plan_command(
     decode: Decoding = "exact",
     batch_size: BatchSize = 4,
     device: str = "auto",
-    onnx: OnnxOptions = _AS_THE_FILE_SAYS,
+    options: ModelOptions = _AS_THE_MODEL_SAYS,
 ) -> None:
     """Count the pictures, estimate a few, and say what all would take in hours and bytes. Writes nothing.
 
@@ -60,7 +60,7 @@ def plan_command(
         decode=decode,
         batch_size=batch_size,
         device=device,
-        **onnx.given(),
+        **options.given(),
     )
     _show(cost)
     if output:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,9 @@ class DepthModel(Protocol):
     device: where it runs, for people. max_batch: most pictures in one call, or None.
     settings: what else its numbers depend on (size, normalisation...): other settings, other depth.
 
-    A model that computes in half precision may also have `infer_float32`, like `infer`: a picture whose
-    numbers overflowed is then run again by it.
+    Two more are looked for. `infer_float32`, like `infer`: a model that computes in half precision runs a
+    picture whose numbers overflowed again by it. `allocate(shape, dtype)`: memory for a batch that its
+    device reads faster than what numpy gives.
     """
 
     name: str
@@ -50,6 +51,39 @@ class DepthModel(Protocol):
         ...
 
 
+class Prediction(NamedTuple):
+    """What a `CameraModel` gives when it was asked for the field of view, too.
+
+    values: float32 (B, h, w). fov_deg: float (B,), horizontal field of view of each picture, degrees.
+    """
+
+    values: NDArray[np.float32]
+    fov_deg: NDArray[np.floating[Any]]
+
+
+class CameraModel(Protocol):
+    """A `DepthModel` whose numbers become depth only with the focal length, which it can estimate.
+
+    It has the members of a `DepthModel`; having `to_depth` is what tells it apart. `infer` gives numbers that
+    are finite, not negative and may be interpolated. They are brought to the size that is asked for, and
+    `to_depth` then makes depth of them. Pictures with and without a focal length never share a batch, so a
+    network has to estimate nothing where all is known. `infer_float32`, where there is one, takes
+    `estimate_fov` as well.
+    """
+
+    def infer(self, batch: NDArray[Any], *, estimate_fov: bool = False) -> NDArray[np.float32] | Prediction:
+        """As `DepthModel.infer`; with `estimate_fov` give a `Prediction`. Runs on one thread."""
+        ...
+
+    def to_depth(self, values: NDArray[np.float32], fov_deg: float) -> NDArray[np.float32]:
+        """Turn numbers of `infer`, float32 (H, W) at any size, into depth of `kind`; may write into them.
+
+        fov_deg: horizontal field of view of the picture, degrees; a picture's does not change with its size.
+        Runs on worker threads.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
     """One row of the table of models: what a person must know before using one.
@@ -58,6 +92,9 @@ class ModelInfo:
     licence_code, licence_weights: SPDX names. commercial: whether the weights may be used in a product,
     None where the file says. weights: where they come from. needs: what to `pip install`, or "" if nothing.
     load: a function `load(name, *, device, **options) -> DepthModel`, or where it is, as "module:function".
+    hub_id, revision: where on huggingface.co weights are downloaded from; without a revision its main.
+    read_licence: for a row that stands for many checkpoints, a function `read_licence(name)` that says what
+    licence one of them names, or None; a function or "module:function".
     """
 
     name: str
@@ -69,3 +106,6 @@ class ModelInfo:
     weights: str
     needs: str
     load: str | Callable[..., DepthModel]
+    hub_id: str | None = None
+    revision: str | None = None
+    read_licence: str | Callable[[str], str | None] | None = None

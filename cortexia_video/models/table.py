@@ -6,12 +6,27 @@ import difflib
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from cortexia_video.errors import CortexiaError, MissingExtraError, ModelLoadError, UnknownModelError
 from cortexia_video.models.model import DepthModel, ModelInfo
+from cortexia_video.models.published import NEEDS, PUBLISHED
+
+Result = TypeVar("Result")
 
 ENTRY_POINT_GROUP = "cortexia_video.models"
+
+# Licences, as checkpoints name them, that allow use in a product without asking anyone.
+_COMMERCIAL = {
+    "apache-2.0",
+    "bsd-2-clause",
+    "bsd-3-clause",
+    "cc-by-4.0",
+    "cc0-1.0",
+    "isc",
+    "mit",
+    "unlicense",
+}
 
 _BUILT_IN = (
     ModelInfo(
@@ -24,6 +39,19 @@ _BUILT_IN = (
         weights="in the package; encoder started from the Apache-2.0 MobileNetV2 (NOTICE)",
         needs="",
         load="cortexia_video.models.onnx:load_compact",
+    ),
+    *PUBLISHED,
+    ModelInfo(
+        name="hf:CHECKPOINT",
+        summary="any depth network for transformers: hf:FOLDER, hf:org/name or hf:org/name@revision",
+        kind=None,
+        licence_code="the checkpoint's",
+        licence_weights="the checkpoint's, as its README.md names it",
+        commercial=None,
+        weights="the folder, or downloaded when first used",
+        needs=NEEDS,
+        load="cortexia_video.models.huggingface:load_hf",
+        read_licence="cortexia_video.models.checkpoint:read_licence",
     ),
     ModelInfo(
         name="onnx:FILE",
@@ -56,11 +84,12 @@ def list_models() -> list[ModelInfo]:
 
 
 def find_model(name: str) -> ModelInfo:
-    """Find the row of a model by name (`onnx:` and a path names a file).
+    """Find the row of a model by name (`onnx:` and `hf:` go before a path, `hf:` before a hub id, too).
 
     Raises `UnknownModelError`, naming what there is.
     """
-    wanted = "onnx:FILE" if name.startswith("onnx:") else name
+    prefix, colon, _ = name.partition(":")
+    wanted = {"onnx:": "onnx:FILE", "hf:": "hf:CHECKPOINT"}.get(prefix + colon, name)
     for info in _BUILT_IN:
         if info.name == wanted:
             return info
@@ -70,6 +99,24 @@ def find_model(name: str) -> ModelInfo:
     raise UnknownModelError(_unknown(name))
 
 
+def require_commercial(name: str) -> None:
+    """Raise `ModelLoadError` unless a model's weights may be used in a product, as far as is known."""
+    info = find_model(name)
+    licence: str | None = info.licence_weights
+    allowed = info.commercial
+    if allowed is None and info.read_licence:
+        try:
+            licence = _resolve(info.read_licence)(name)
+        except ImportError as error:
+            raise _name_missing(info, name, error) from error
+        allowed = (licence or "").lower() in _COMMERCIAL
+    if not allowed:
+        raise ModelLoadError(
+            f"model {name!r} is refused (--commercial-only): the licence of its weights is "
+            f"{licence or 'unknown'}; `cortexia models` shows those of all"
+        )
+
+
 def load_model(name: str, *, device: str = "auto", **options: object) -> DepthModel:
     """Load a model by name on a device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
 
@@ -77,10 +124,9 @@ def load_model(name: str, *, device: str = "auto", **options: object) -> DepthMo
     """
     info = find_model(name)
     try:
-        return _check_members(_resolve(info)(name, device=device, **options), name)
+        return _check_members(_resolve(info.load)(name, device=device, **options), name)
     except ImportError as error:
-        remedy = f"pip install {info.needs}" if info.needs else "install what it names"
-        raise MissingExtraError(f"model {name!r} cannot be loaded: {error}; {remedy}") from error
+        raise _name_missing(info, name, error) from error
     except TypeError as error:
         if not options:
             raise ModelLoadError(f"model {name!r} cannot be loaded: {error}") from error
@@ -92,11 +138,17 @@ def load_model(name: str, *, device: str = "auto", **options: object) -> DepthMo
         raise ModelLoadError(f"model {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
-def _resolve(info: ModelInfo) -> Callable[..., DepthModel]:
-    if not isinstance(info.load, str):
-        return info.load
-    module, _, function = info.load.partition(":")
-    return cast("Callable[..., DepthModel]", getattr(import_module(module), function))
+def _resolve(function: str | Callable[..., Result]) -> Callable[..., Result]:
+    """Import a function that is named as "module:function"."""
+    if not isinstance(function, str):
+        return function
+    module, _, name = function.partition(":")
+    return cast("Callable[..., Result]", getattr(import_module(module), name))
+
+
+def _name_missing(info: ModelInfo, name: str, error: ImportError) -> MissingExtraError:
+    remedy = f"pip install {info.needs}" if info.needs else "install what it names"
+    return MissingExtraError(f"model {name!r} cannot be loaded: {error}; {remedy}")
 
 
 def _check_members(model: DepthModel, name: str) -> DepthModel:

@@ -1,0 +1,146 @@
+"""Depth Pro: metric depth from one picture, with the focal length that is known or the one it estimates.
+
+Bochkovskii et al., Depth Pro: Sharp Monocular Metric Depth in Less Than a Second, ICLR 2025. The network
+gives canonical inverse depth C: what inverse depth would be if the focal length were as long as the picture
+is wide, so depth = f_px / (width C). With a horizontal field of view a, width / f_px = 2 tan(a / 2). C is
+what gets resized, since inverse depth is what is linear across a plane.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import DepthProForDepthEstimation
+from transformers.models.depth_pro.modeling_depth_pro import DepthProFovModel, DepthProPreTrainedModel
+
+from cortexia_video.errors import ModelError
+from cortexia_video.models.checkpoint import Checkpoint
+from cortexia_video.models.model import Prediction
+from cortexia_video.models.preprocessing import SIGNED, Preprocessing, read_preprocessing
+from cortexia_video.models.torch_model import TorchModel, keep_in_float32
+from cortexia_video.models.torch_placement import Placement
+from cortexia_video.models.transformers_network import load_network
+
+_NEAREST, _FARTHEST = 1e-4, 1e4  # metres; inverse depth is held between their inverses
+_STRIP = 1 << 16  # values
+
+
+class DepthPro(TorchModel):
+    """Depth Pro as a `CameraModel`.
+
+    The encoder for the field of view, a third of the weights, is read when the first picture without a focal
+    length comes; where all have one it never is.
+    """
+
+    def __init__(self, *, name: str, checkpoint: Checkpoint, placement: Placement, compiled: bool) -> None:
+        self._checkpoint = checkpoint
+        self._compiled = compiled
+        self._fov_networks: dict[Placement, nn.Module] = {}
+        super().__init__(
+            name=name,
+            kind="metric",
+            checkpoint=checkpoint,
+            preprocessing=_choose_preprocessing(checkpoint),
+            placement=placement,
+            load=self._load_depth_network,
+        )
+
+    def infer(  # type: ignore[override]
+        self, batch: NDArray[Any], *, estimate_fov: bool = False
+    ) -> NDArray[np.float32] | Prediction:
+        """Run the network on pictures (B, s, s, 3); give canonical inverse depth, float32 (B, s, s)."""
+        return self._predict(self._network, self._placement, batch, estimate_fov)
+
+    def _infer_float32(  # type: ignore[override]
+        self, batch: NDArray[Any], *, estimate_fov: bool = False
+    ) -> NDArray[np.float32] | Prediction:
+        return self._predict(self._get_in_float32(), self._placement.in_float32(), batch, estimate_fov)
+
+    def to_depth(self, values: NDArray[np.float32], fov_deg: float) -> NDArray[np.float32]:
+        """Turn canonical inverse depth, float32 (H, W), into metres, in its place; 0.1 mm to 10 km."""
+        factor = np.float32(2 * math.tan(math.radians(fov_deg) / 2))
+        values = np.ascontiguousarray(values)
+        flat = values.reshape(-1)
+        for start in range(0, flat.size, _STRIP):  # pieces that stay in the cache for all three steps
+            piece = flat[start : start + _STRIP]
+            np.multiply(piece, factor, out=piece)
+            np.clip(piece, 1 / _FARTHEST, 1 / _NEAREST, out=piece)
+            np.reciprocal(piece, out=piece)
+        return values
+
+    def _predict(
+        self, network: nn.Module, placement: Placement, batch: NDArray[Any], estimate_fov: bool
+    ) -> NDArray[np.float32] | Prediction:
+        fov_network = self._get_fov_network(placement) if estimate_fov else None
+        with placement.running():
+            pixels = self.to_input(batch, placement)
+            inverse_depth, features = network(pixels)
+            if fov_network is None:
+                return placement.to_host(inverse_depth)
+            fov_deg = fov_network(pixels, features)
+            return Prediction(placement.to_host(inverse_depth), placement.to_host(fov_deg))
+
+    def _load_depth_network(self, placement: Placement) -> nn.Module:
+        network = load_network(self._checkpoint, placement, DepthProForDepthEstimation, use_fov_model=False)
+        if placement.is_half:
+            keep_in_float32(network.head.layers[-2])
+        return self._finish_loading(_DepthNetwork(network))
+
+    def _get_fov_network(self, placement: Placement) -> nn.Module:
+        if placement not in self._fov_networks:
+            if not self._checkpoint.config.get("use_fov_model"):
+                raise ModelError(
+                    f"{self.name} estimates no focal length (use_fov_model in its config.json): "
+                    "pictures need one in EXIF, or given"
+                )
+            network = load_network(self._checkpoint, placement, _FovNetwork)
+            if placement.is_half:
+                keep_in_float32(network.fov_model.head.layers[-1])
+            self._fov_networks[placement] = self._finish_loading(network)
+        return self._fov_networks[placement]
+
+    def _finish_loading(self, network: nn.Module) -> nn.Module:
+        if self._compiled:
+            network.compile()
+        return network
+
+
+class _DepthNetwork(nn.Module):
+    """Pixels (B, 3, s, s) -> canonical inverse depth (B, s, s), and features that the field of view needs."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.encoder, self.fusion, self.head = network.depth_pro, network.fusion_stage, network.head
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.encoder(pixel_values=pixels, return_dict=True).features
+        inverse_depth: Tensor = self.head(self.fusion(features)[-1])
+        return inverse_depth, features[0]
+
+
+class _FovNetwork(DepthProPreTrainedModel):  # type: ignore[misc]
+    """The part of Depth Pro that estimates the field of view, (B,) degrees, alone."""
+
+    base_model_prefix = ""
+    _keys_to_ignore_on_load_unexpected = [r"^depth_pro\.", r"^fusion_stage\.", r"^head\."]  # noqa: RUF012
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.fov_model = DepthProFovModel(config)
+        self.post_init()
+
+    def forward(self, pixels: Tensor, features: Tensor) -> Tensor:
+        fov_deg: Tensor = self.fov_model(pixel_values=pixels, global_features=features)
+        return fov_deg
+
+
+def _choose_preprocessing(checkpoint: Checkpoint) -> Preprocessing:
+    """Give the one square that the network was made for: its patches at the smallest of its scales."""
+    side = round(checkpoint.config["patch_size"] / min(checkpoint.config["scaled_images_ratios"]))
+    mean, std = SIGNED
+    published = Preprocessing((side, side), side, "sampled", mean, std, keep_ratio=False)
+    return read_preprocessing(published, checkpoint.preprocessor)

@@ -1,0 +1,110 @@
+"""`TorchModel`: a depth network that torch runs, as a `DepthModel`; and what its networks have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cortexia_video.depth_map import Kind
+from cortexia_video.models.checkpoint import Checkpoint
+from cortexia_video.models.preprocessing import Preprocessing
+from cortexia_video.models.torch_placement import Placement
+
+
+class TorchModel:
+    """A network (B, 3, H, W) -> (B, h, w) in torch, around which everything is numpy.
+
+    load: gives the network on a placement. It is called again, for float32, when a picture overflows in half
+    precision; the second network then stays, so both need room. Workers resample; the device normalises, so
+    that what waits for a batch, and what is copied, is small (8-bit pictures where the network allows).
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        kind: Kind,
+        checkpoint: Checkpoint,
+        preprocessing: Preprocessing,
+        placement: Placement,
+        load: Callable[[Placement], nn.Module],
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.weights_digest = checkpoint.weights_digest
+        self.device = str(placement.device)
+        self.max_batch: int | None = None
+        self.settings: Mapping[str, object] = {
+            **preprocessing.describe(),
+            "precision": placement.precision,
+            **checkpoint.describe(),
+        }
+        self._preprocessing = preprocessing
+        self._placement = placement
+        self._load = load
+        self._network = load(placement)
+        self._network_in_float32: nn.Module | None = None
+        self.allocate = placement.allocate
+        if placement.is_half:
+            self.infer_float32 = self._infer_float32
+
+    def processed_size(self, height: int, width: int) -> tuple[int, int]:
+        """Say at what size the network sees a picture, as its checkpoint's preprocessing has it."""
+        return self._preprocessing.fit(height, width)
+
+    def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[Any]:
+        """Resample one uint8 (H, W, 3) picture to (h, w, 3), values in 0..255.
+
+        Where the network's preprocessing gives floats they are float32, or float16 for half precision.
+        """
+        pixels = self._preprocessing.resample(image, size)
+        half = self._placement.is_half and pixels.dtype == np.float32
+        return pixels.astype(np.float16) if half else pixels
+
+    def infer(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Run the network on pictures (B, h, w, 3); give float32 (B, h', w')."""
+        return self._run(self._network, self._placement, batch)
+
+    def _infer_float32(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        return self._run(self._get_in_float32(), self._placement.in_float32(), batch)
+
+    def _get_in_float32(self) -> nn.Module:
+        if self._network_in_float32 is None:
+            self._network_in_float32 = self._load(self._placement.in_float32())
+        return self._network_in_float32
+
+    def _run(self, network: nn.Module, placement: Placement, batch: NDArray[Any]) -> NDArray[np.float32]:
+        with placement.running():
+            return placement.to_host(network(self.to_input(batch, placement)))
+
+    def to_input(self, batch: NDArray[Any], placement: Placement) -> Tensor:
+        """Copy pictures (B, h, w, 3), 0..255, to the device and normalise them there to (B, 3, h, w)."""
+        return normalize(placement.to_device(batch), self._preprocessing).to(placement.dtype)
+
+
+def normalize(pictures: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Turn pictures (B, h, w, 3), 0..255, into float32 (B, 3, h, w) with mean and deviation taken out."""
+    scale, shift = (torch.from_numpy(each).to(pictures.device) for each in preprocessing.scale_and_shift())
+    return torch.addcmul(shift, pictures.float(), scale).permute(0, 3, 1, 2)
+
+
+def keep_in_float32(module: nn.Module) -> None:
+    """Let one module of a network in half precision compute in float32, whatever it is given."""
+
+    def cast(module: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, Any]:
+        return tuple(map(_to_float32, arguments)), {name: _to_float32(each) for name, each in options.items()}
+
+    module.float()
+    module.register_forward_pre_hook(cast, with_kwargs=True)
+
+
+def _to_float32(value: Any) -> Any:
+    """Cast a tensor, or those in a list, to float32; give anything else as it is."""
+    if isinstance(value, list | tuple):
+        return [_to_float32(each) for each in value]
+    return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value

@@ -1,0 +1,111 @@
+"""`Placement`: on what device and in what precision torch runs a network; arrays there and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cortexia_video.errors import ModelLoadError
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A device and the type that the network computes in.
+
+    Half precision is everywhere but in the last layer, which a network keeps in float32 so that depth has no
+    steps. Float32 means float32: on CUDA, TF32 is off.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def is_half(self) -> bool:
+        return self.dtype != torch.float32
+
+    @property
+    def precision(self) -> str:
+        return str(self.dtype).removeprefix("torch.")
+
+    def in_float32(self) -> Placement:
+        """Give the same device with float32."""
+        return replace(self, dtype=torch.float32)
+
+    def allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Give memory for a batch; page-locked for CUDA, so that the device fetches it by itself."""
+        if self.device.type != "cuda":
+            return np.empty(shape, dtype)
+        count = int(np.prod(shape)) * dtype.itemsize
+        memory: NDArray[Any] = torch.empty(count, dtype=torch.uint8, pin_memory=True).numpy()
+        return memory.view(dtype).reshape(shape)
+
+    def to_device(self, batch: NDArray[Any]) -> Tensor:
+        """Copy an array to the device; from memory of `allocate` without waiting for it."""
+        return torch.from_numpy(np.require(batch, requirements=("C", "W"))).to(self.device, non_blocking=True)
+
+    def to_host(self, values: Tensor) -> NDArray[np.float32]:
+        """Copy what the network gave back, as float32; waits until it is there."""
+        values = values.float()
+        if self.device.type != "cuda":
+            return values.cpu().numpy()
+        host = torch.empty(values.shape, dtype=torch.float32, pin_memory=True)
+        host.copy_(values, non_blocking=True)
+        torch.cuda.current_stream(self.device).synchronize()
+        return host.numpy()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Run a network inside: nothing is kept for gradients."""
+        exact = self.device.type == "cuda" and not self.is_half
+        with (
+            torch.inference_mode(),
+            torch.backends.cudnn.flags(
+                enabled=torch.backends.cudnn.enabled,
+                benchmark=torch.backends.cudnn.benchmark,
+                deterministic=torch.backends.cudnn.deterministic,
+                allow_tf32=not exact,
+            ),
+        ):
+            yield
+
+
+def choose_placement(device: str, precision: str) -> Placement:
+    """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps`, and a precision, into a placement.
+
+    `auto` precision is bfloat16 on CUDA, where the device has it, and float32 elsewhere.
+    Raises `ModelLoadError` for what is unknown or not there.
+    """
+    if precision not in get_args(Precision):
+        raise ModelLoadError(
+            f"unknown precision {precision!r}: use one of {', '.join(get_args(Precision))} (--precision)"
+        )
+    chosen = _choose_device(device)
+    if precision == "auto":
+        fast = chosen.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = "bfloat16" if fast else "float32"
+    return Placement(chosen, getattr(torch, precision))
+
+
+def _choose_device(device: str) -> torch.device:
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    family, _, index = device.partition(":")
+    known = family in ("cpu", "cuda", "mps")
+    if not known or (":" in device and not index.isdecimal()) or (index and family != "cuda"):
+        raise ModelLoadError(f"unknown device {device!r}: use auto, cpu, cuda, cuda:1 or mps")
+    count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if int(index or 0) >= count[family]:
+        raise ModelLoadError(
+            f"device {device!r} cannot be used: torch {torch.__version__} finds {count[family]} of its kind "
+            "(--device cpu is always there)"
+        )
+    return torch.device(device)

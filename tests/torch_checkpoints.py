@@ -1,0 +1,231 @@
+"""Small checkpoints with random weights, saved as the hub's are, for tests of what loads and runs those."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    DepthAnythingConfig,
+    DepthAnythingForDepthEstimation,
+    DepthProConfig,
+    DepthProForDepthEstimation,
+    DPTConfig,
+    DPTForDepthEstimation,
+    ZoeDepthConfig,
+    ZoeDepthForDepthEstimation,
+)
+
+torch.set_num_threads(1)  # networks as small as these lose more than they gain by a second
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+_VIT = {"hidden_size": 16, "num_attention_heads": 2}
+_DPT = {
+    **_VIT,
+    "num_hidden_layers": 4,
+    "intermediate_size": 32,
+    "image_size": 64,
+    "patch_size": 16,
+    "backbone_out_indices": [0, 1, 2, 3],
+    "neck_hidden_sizes": [8, 16, 16, 16],
+    "fusion_hidden_size": 8,
+}
+
+
+_SIGNED = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
+# As the hub's checkpoints have them, with smaller sizes; DPT's is from before sizes had two sides.
+_PREPROCESSORS: dict[str, dict[str, Any]] = {
+    "depth_pro": {**_SIGNED, "resample": 2, "size": {"height": 128, "width": 128}},
+    "depth_anything": {
+        "image_mean": [0.485, 0.456, 0.406],
+        "image_std": [0.229, 0.224, 0.225],
+        "ensure_multiple_of": 14,
+        "keep_aspect_ratio": True,
+        "resample": 3,
+        "rescale_factor": 0.00392156862745098,
+        "size": {"height": 70, "width": 70},
+    },
+    "dpt": {**_SIGNED, "ensure_multiple_of": 1, "keep_aspect_ratio": False, "resample": 2, "size": 64},
+    "zoedepth": {
+        **_SIGNED,
+        "do_pad": True,
+        "ensure_multiple_of": 32,
+        "keep_aspect_ratio": True,
+        "resample": 2,
+        "size": {"height": 64, "width": 96},
+    },
+}
+
+
+def save_checkpoint(family: str, folder: Path, seed: int = 0) -> Path:
+    """Save a network of a family in `folder`, with the files that the hub's checkpoints have."""
+    torch.manual_seed(seed)
+    network = FAMILIES[family]()
+    randomise(network)
+    network.eval().save_pretrained(folder)
+    preprocessor = {**_PREPROCESSORS[network.config.model_type], "do_resize": True, "do_rescale": True}
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+    (folder / "README.md").write_text(
+        "---\nlicense: apache-2.0\ntags:\n- depth\n---\n# A test's checkpoint\n"
+    )
+    return folder
+
+
+def name_family(published: str) -> str:
+    """Name the family of small checkpoints that stands for a published model."""
+    if published.startswith("depth-anything"):
+        return "depth-anything-metric" if "metric" in published else "depth-anything"
+    return {"dpt-large": "dpt", "dpt-hybrid-midas": "dpt-hybrid"}.get(published, published)
+
+
+def put_in_cache(folder: Path, hub_id: str, revision: str, home: Path) -> None:
+    """Lay a checkpoint out as the hub's cache under `home` (HF_HOME) has it after a download."""
+    cached = home / "hub" / f"models--{hub_id.replace('/', '--')}"
+    commit = revision if len(revision) == len(COMMIT) else COMMIT
+    shutil.copytree(folder, cached / "snapshots" / commit)
+    reference = cached / "refs" / revision
+    reference.parent.mkdir(parents=True, exist_ok=True)
+    reference.write_text(commit)
+
+
+def randomise(network: nn.Module) -> None:
+    """Give weights that keep numbers of one size from layer to layer, so that every layer matters.
+
+    The last layers get a bias: depth is then above zero, where a ReLU lets it through, and the field of view
+    some 50 degrees.
+    """
+    for parameter in network.parameters():
+        fan_in = parameter[0].numel() if parameter.ndim > 1 else 16
+        nn.init.normal_(parameter, std=fan_in**-0.5)
+    if hasattr(network, "metric_head"):  # ZoeDepth averages over bins: depth would hardly differ in a picture
+        for parameter in network.metric_head.parameters():
+            parameter.data *= 2
+    for part, bias in (("head", 1.5), ("fov_model", 50.0)):
+        modules = [] if getattr(network, part, None) is None else getattr(network, part).modules()
+        layers = [each for each in modules if isinstance(each, nn.Conv2d)]
+        if layers:
+            nn.init.constant_(layers[-1].bias, bias)
+
+
+def make_depth_pro(**options: Any) -> nn.Module:
+    """Make a Depth Pro for pictures of 128 x 128."""
+    vit = {
+        **_VIT,
+        "model_type": "dinov2",
+        "image_size": 32,
+        "patch_size": 8,
+        "num_hidden_layers": 2,
+        "mlp_ratio": 2,
+    }
+    config = {
+        "patch_size": 32,
+        "fusion_hidden_size": 16,
+        "intermediate_hook_ids": [1, 0],
+        "intermediate_feature_dims": [16, 16],
+        "scaled_images_feature_dims": [32, 32, 16],
+        "merge_padding_value": 1,
+        "use_fov_model": True,
+        "num_fov_head_layers": 1,
+        "image_model_config": dict(vit),
+        "patch_model_config": dict(vit),
+        "fov_model_config": dict(vit),
+    }
+    return DepthProForDepthEstimation(DepthProConfig(**{**config, **options}))
+
+
+def make_depth_anything(**options: Any) -> nn.Module:
+    """Make a Depth Anything for sides that are multiples of 14."""
+    backbone = {
+        **_VIT,
+        "model_type": "dinov2",
+        "image_size": 70,
+        "patch_size": 14,
+        "num_hidden_layers": 4,
+        "out_indices": [1, 2, 3, 4],
+        "apply_layernorm": True,
+        "reshape_hidden_states": False,
+    }
+    return DepthAnythingForDepthEstimation(
+        DepthAnythingConfig(
+            backbone_config=backbone,
+            reassemble_hidden_size=16,
+            neck_hidden_sizes=[8, 8, 16, 16],
+            fusion_hidden_size=8,
+            head_hidden_size=8,
+            **options,
+        )
+    )
+
+
+def make_hybrid() -> nn.Module:
+    """Make a DPT whose patches come from a small convolutional network."""
+    backbone = {
+        "model_type": "bit",
+        "global_padding": "same",
+        "layer_type": "bottleneck",
+        "depths": [1, 1, 1],
+        "hidden_sizes": [8, 16, 32],
+        "embedding_size": 8,
+        "num_groups": 2,
+        "out_features": ["stage1", "stage2", "stage3"],
+        "embedding_dynamic_padding": True,
+    }
+    return DPTForDepthEstimation(
+        DPTConfig(
+            **_DPT,
+            is_hybrid=True,
+            backbone_featmap_shape=[1, 32, 4, 4],
+            neck_ignore_stages=[0, 1],
+            backbone_config=backbone,
+        )
+    )
+
+
+def make_zoedepth(domains: int = 2) -> nn.Module:
+    """Make a ZoeDepth with a head for each of the domains."""
+    backbone = {
+        **_VIT,
+        "model_type": "beit",
+        "image_size": 64,
+        "patch_size": 16,
+        "num_hidden_layers": 4,
+        "intermediate_size": 32,
+        "use_relative_position_bias": True,
+        "reshape_hidden_states": False,
+        "out_features": ["stage1", "stage2", "stage3", "stage4"],
+    }
+    bins = [{"name": name, "n_bins": 8, "min_depth": 1e-3, "max_depth": 10.0} for name in ("nyu", "kitti")]
+    return ZoeDepthForDepthEstimation(
+        ZoeDepthConfig(
+            backbone_config=backbone,
+            neck_hidden_sizes=[8, 8, 16, 16],
+            fusion_hidden_size=8,
+            bottleneck_features=8,
+            num_relative_features=4,
+            bin_embedding_dim=8,
+            num_attractors=[4, 2, 2, 1],
+            bin_configurations=bins[:domains],
+            num_patch_transformer_layers=4,  # four of them, 128 wide: transformers counts on it
+            patch_transformer_hidden_size=128,
+            patch_transformer_intermediate_size=16,
+            patch_transformer_num_attention_heads=2,
+        )
+    )
+
+
+FAMILIES: dict[str, Callable[[], nn.Module]] = {
+    "depth-pro": make_depth_pro,
+    "depth-pro-without-fov": lambda: make_depth_pro(use_fov_model=False),
+    "depth-anything": make_depth_anything,
+    "depth-anything-metric": lambda: make_depth_anything(depth_estimation_type="metric", max_depth=20),
+    "dpt": lambda: DPTForDepthEstimation(DPTConfig(**_DPT)),
+    "dpt-hybrid": make_hybrid,
+    "zoedepth": make_zoedepth,
+    "zoedepth-one-domain": lambda: make_zoedepth(1),
+}
