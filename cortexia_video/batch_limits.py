@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
-from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Literal
+
+from cortexia_video.batching import Group
+from cortexia_video.errors import InputError
 
 BatchSize = int | Literal["auto"]
 
 _LARGEST_TRIED = 64
+_AUTO_BYTES = 1 << 28  # of a batch's input
 _WORTH_IT = 1.05  # a doubled batch must raise the rate by this much to be kept
 _CALLS_TIMED = 2  # of each size; the faster one counts, since the first pays for warming up
 _BATCHES_WAITING = 4
@@ -19,7 +23,7 @@ _OUT_OF_MEMORY = ("out of memory", "failed to allocate memory", "bad_alloc", "ba
 
 @dataclass(slots=True)
 class _Search:
-    """Where the search for the best batch size of one shape is."""
+    """Where the search for the best batch size of one group is."""
 
     size: int = 1
     seconds: list[float] = field(default_factory=list)  # of calls with `size` pictures
@@ -35,24 +39,24 @@ class BatchLimits:
     """
 
     def __init__(self, batch_size: BatchSize, most: int | None = None) -> None:
-        if batch_size != "auto" and batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1 or 'auto', not {batch_size}")
+        if batch_size != "auto" and not (isinstance(batch_size, int) and batch_size >= 1):
+            raise InputError(f"--batch-size must be at least 1, or auto, not {batch_size!r}")
         self._auto = batch_size == "auto"
         self._most = min(_LARGEST_TRIED if batch_size == "auto" else batch_size, most or sys.maxsize)
-        self._fitting: dict[Hashable, int] = {}
-        self._searches: dict[Hashable, _Search] = {}
+        self._fitting: dict[Group, int] = {}
+        self._searches: dict[Group, _Search] = {}
         self._lock = threading.Lock()
 
-    def of(self, shape: Hashable) -> int:
-        """Say how many pictures of this shape the next batch should hold."""
+    def of(self, group: Group) -> int:
+        """Say how many pictures of this group the next batch should hold."""
         with self._lock:
-            fitting = self._fitting.get(shape, self._most)
-            return min(fitting, self._search(shape).size) if self._auto else fitting
+            fitting = self._fitting.get(group, self._most)
+            return min(fitting, self._search(group).size) if self._auto else fitting
 
-    def fitting(self, shape: Hashable) -> int:
-        """Say how many pictures of this shape fit, as far as is known."""
+    def fitting(self, group: Group) -> int:
+        """Say how many pictures of this group fit, as far as is known."""
         with self._lock:
-            return self._fitting.get(shape, sys.maxsize)
+            return self._fitting.get(group, sys.maxsize)
 
     @property
     def largest(self) -> int:
@@ -63,46 +67,51 @@ class BatchLimits:
 
     @property
     def window(self) -> int:
-        """Say how many prepared pictures may wait for others of their shape."""
+        """Say how many prepared pictures may wait for others of their group."""
         return _BATCHES_WAITING * self.largest
 
     @property
     def found(self) -> dict[str, int]:
-        """Give the shapes whose batches were not of the size asked for, and the size they have now."""
+        """Give what was found, by shape: the largest batch that fits, or the fastest."""
         with self._lock:
-            shapes = {*self._fitting, *self._searches}
-        return {"x".join(map(str, shape)): self.of(shape) for shape in shapes if isinstance(shape, tuple)}
+            sizes = {group: search.best[0] for group, search in self._searches.items() if search.best[1]}
+            sizes |= {group: min(size, sizes.get(group, size)) for group, size in self._fitting.items()}
+        return {"x".join(map(str, group)): size for group, size in sizes.items()}
 
-    def record_full_memory(self, shape: Hashable, count: int) -> None:
-        """Remember that `count` pictures of this shape do not fit."""
+    def record_full_memory(self, group: Group, count: int) -> None:
+        """Remember that `count` pictures of this group do not fit."""
         with self._lock:
-            self._fitting[shape] = max(1, min(count // 2, self._fitting.get(shape, count)))
+            self._fitting[group] = max(1, min(count // 2, self._fitting.get(group, count)))
             if self._auto:
-                search = self._search(shape)
+                search = self._search(group)
                 search.size, search.settled = max(1, min(search.size, search.best[0])), True
 
-    def record_time(self, shape: Hashable, count: int, seconds: float) -> None:
+    def record_time(self, group: Group, count: int, seconds: float) -> None:
         """Take the time of one call that went well."""
         with self._lock:
-            search = self._search(shape) if self._auto else None
+            search = self._search(group) if self._auto else None
             if search is None or search.settled or count != search.size:
                 return
             search.seconds.append(seconds)
             if len(search.seconds) == _CALLS_TIMED:
-                self._go_on(search)
+                self._go_on(group, search)
 
-    def _go_on(self, search: _Search) -> None:
+    def _go_on(self, group: Group, search: _Search) -> None:
         rate = search.size / max(min(search.seconds), 1e-9)
         if rate < search.best[1] * _WORTH_IT:
             search.size, search.settled = search.best[0], True
             return
         search.best = (search.size, rate)
-        search.settled = search.size * 2 > self._most
+        search.settled = search.size * 2 > min(self._most, self._memory_for(group))
         search.size = search.size if search.settled else search.size * 2
         search.seconds = []
 
-    def _search(self, shape: Hashable) -> _Search:
-        return self._searches.setdefault(shape, _Search())
+    def _memory_for(self, group: Group) -> int:
+        """Say how many inputs of four bytes a number fit into what `auto` may take."""
+        return max(1, _AUTO_BYTES // (4 * math.prod(side for side in group if isinstance(side, int))))
+
+    def _search(self, group: Group) -> _Search:
+        return self._searches.setdefault(group, _Search())
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:

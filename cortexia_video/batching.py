@@ -1,33 +1,34 @@
-"""`Batcher`: things of one shape together, mixed shapes waiting in a bounded window."""
+"""`Batcher`: things of one group together, mixed groups waiting in a bounded window."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
+Group = tuple[int | str, ...]  # shape and type of a network's input, and whatever else keeps pictures apart
 
 
 class Batcher(Generic[Item]):
-    """Group items by shape into batches of at most `limit_of(shape)`.
+    """Put items of one group into batches of at most `limit_of(group)`.
 
     An item waits for at most `window()` others to come after it; then its group goes as it is.
     """
 
-    def __init__(self, limit_of: Callable[[Hashable], int], window: Callable[[], int]) -> None:
+    def __init__(self, limit_of: Callable[[Group], int], window: Callable[[], int]) -> None:
         self._limit_of = limit_of
         self._window = window
-        self._groups: dict[Hashable, list[Item]] = {}  # the group that has waited longest comes first
-        self._since: dict[Hashable, int] = {}
+        self._groups: dict[Group, list[Item]] = {}  # the group that has waited longest comes first
+        self._since: dict[Group, int] = {}
         self._count = 0
 
-    def add(self, shape: Hashable, item: Item) -> list[list[Item]]:
+    def add(self, group: Group, item: Item) -> list[list[Item]]:
         """Take one item; give the batches that are ready now."""
         self._count += 1
-        group = self._groups.setdefault(shape, [])
-        self._since.setdefault(shape, self._count)
-        group.append(item)
-        ready = [self._take(shape)] if len(group) >= self._limit_of(shape) else []
+        items = self._groups.setdefault(group, [])
+        self._since.setdefault(group, self._count)
+        items.append(item)
+        ready = [self._take(group)] if len(items) >= self._limit_of(group) else []
         oldest = next(iter(self._groups), None)
         if oldest is not None and self._count - self._since[oldest] >= self._window():
             ready.append(self._take(oldest))
@@ -43,6 +44,6 @@ class Batcher(Generic[Item]):
         while (group := self.take_oldest()) is not None:
             yield group
 
-    def _take(self, shape: Hashable) -> list[Item]:
-        del self._since[shape]
-        return self._groups.pop(shape)
+    def _take(self, group: Group) -> list[Item]:
+        del self._since[group]
+        return self._groups.pop(group)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.batch_limits import BatchLimits, BatchSize, is_out_of_memory
-from cortexia_video.batching import Batcher
+from cortexia_video.batching import Batcher, Group
 from cortexia_video.camera import to_f_px, to_fov_deg
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, InputError, ModelError, ModelOutputError
@@ -47,9 +47,9 @@ class Prepared:
     estimate_fov: bool = False
 
     @property
-    def group(self) -> Hashable:
+    def group(self) -> Group:
         """Frames of one group can share a batch."""
-        return _name_group(self.pixels.shape, self.estimate_fov)
+        return _name_group(self.pixels, self.estimate_fov)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +109,10 @@ class DepthEstimator:
 
     def enough(self, height: int, width: int) -> tuple[int, int]:
         """Say how large an image of a picture has all that the network will see: twice the size it sees."""
-        processed_height, processed_width = self.model.processed_size(height, width)
+        try:
+            processed_height, processed_width = self.model.processed_size(height, width)
+        except Exception:  # noqa: BLE001 - a plugin's code; `prepare` will say what is wrong
+            return height, width
         return 2 * processed_height, 2 * processed_width
 
     def prepare(self, frame: Frame) -> Prepared | Failure:
@@ -141,7 +144,7 @@ class DepthEstimator:
         What does not fit in memory is halved, and how many do is remembered for the shape. A batch that
         raises for any other reason is halved until the guilty picture stands alone.
         """
-        count, group = len(pixels), _name_group(pixels.shape[1:], estimate_fov)
+        count, group = len(pixels), _name_group(pixels[0], estimate_fov)
         if count > self.limits.fitting(group):
             return self._run_halves(pixels, estimate_fov)
         started = time.perf_counter()
@@ -276,9 +279,9 @@ def load_estimator(
     return DepthEstimator(loaded, batch_size=batch_size, size=size)
 
 
-def _name_group(shape: tuple[int, ...], estimate_fov: bool) -> tuple[int | str, ...]:
-    """Name what pictures must have in common to share a batch."""
-    return (*shape, "fov") if estimate_fov else shape
+def _name_group(pixels: NDArray[Any], estimate_fov: bool) -> Group:
+    """Name what pictures must have in common to share a batch: shape, type, what is asked of the model."""
+    return (*pixels.shape, str(pixels.dtype), *(["fov"] if estimate_fov else []))
 
 
 def _check_shape(output: object, count: int, name: str) -> NDArray[np.float32]:

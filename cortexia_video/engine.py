@@ -27,7 +27,7 @@ from cortexia_video.stage_clock import StageClock
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
-_QUEUE_BYTES = 1 << 29  # of network inputs that wait, and as much of network outputs
+_QUEUE_BYTES = 1 << 29  # of network inputs that wait for a batch, and as much of network outputs
 _ON_MODEL = 2  # batches for each device: the one that runs and the one that follows without a pause
 
 
@@ -115,9 +115,9 @@ class Engine(Generic[Item, Outcome]):
             threading.Thread(target=self._serve, args=(estimator,), name=f"model {estimator.model.device}")
             for estimator in self._estimators
         ]
-        for thread in models:
-            thread.start()
         try:
+            for thread in models:
+                thread.start()
             while self._advance(following):
                 yield from self._take(self._events.get())
         finally:
@@ -129,7 +129,8 @@ class Engine(Generic[Item, Outcome]):
             self._writers.shutdown(cancel_futures=True)
             self._decoders.shutdown()
             for thread in models:
-                thread.join()
+                if thread.ident:  # it was started
+                    thread.join()
 
     # ---- the calling thread --------------------------------------------------------------------------------
 
@@ -145,11 +146,10 @@ class Engine(Generic[Item, Outcome]):
     def _has_room(self) -> bool:
         ahead = self._waiting + self._decoding
         limits = self._estimator.limits
-        most = limits.window + _ON_MODEL * limits.largest * len(self._estimators) + self._workers
+        most = limits.window + limits.largest * len(self._estimators) + self._workers
         expected = self._waiting_bytes + self._decoding * self._typical_bytes
-        return self._decoding < 2 * self._workers and (
-            not ahead or (ahead < most and expected < _QUEUE_BYTES)
-        )
+        fits = ahead < limits.largest or expected < _QUEUE_BYTES  # a batch is gathered whatever its size
+        return self._decoding < 2 * self._workers and ahead < most and fits
 
     def _decode_next(self, following: Iterator[Item]) -> None:
         try:
@@ -162,7 +162,7 @@ class Engine(Generic[Item, Outcome]):
 
     def _feed_models(self) -> None:
         """Hand batches to the models: those that are full, or all that there is where no more will come."""
-        most = self._estimator.limits.window + 2 * self._workers  # outputs that wait for a writer
+        most = self._estimator.limits.largest + 2 * self._workers  # outputs that wait for a writer
         while (
             self._on_model < _ON_MODEL * len(self._estimators)
             and self._finishing < most
@@ -183,6 +183,8 @@ class Engine(Generic[Item, Outcome]):
             return None
         with self._clock.measure("batch"):
             pixels = self._estimator.stack([prepared for _, prepared in group])
+        self._waiting -= len(group)
+        self._waiting_bytes -= sum(prepared.pixels.nbytes for _, prepared in group)
         estimate_fov = group[0][1].estimate_fov
         return _Batch([(item, prepared.origin) for item, prepared in group], pixels, estimate_fov)
 
@@ -221,8 +223,6 @@ class Engine(Generic[Item, Outcome]):
                 pixels = batch.pixels[number : number + 1].copy()
                 self._again.append(_Batch([(item, origin)], pixels, batch.estimate_fov, in_float32=True))
                 continue
-            self._waiting -= 1
-            self._waiting_bytes -= batch.pixels[number].nbytes
             if isinstance(checked, ModelError):
                 yield item, Failure(origin.key, "estimate", checked)
             else:

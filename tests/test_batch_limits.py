@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from cortexia_video import DepthEstimator, DepthMap, Frame, SyntheticModel
+from cortexia_video import DepthEstimator, DepthMap, Frame, InputError, SyntheticModel
 from cortexia_video.batch_limits import BatchLimits, is_out_of_memory
 
-SHAPE = (64, 64, 3)
+SHAPE = (64, 64, 3, "uint8")
 
 
 def search(seconds: Callable[[int], float], most: int | None = None) -> int:
@@ -56,8 +56,8 @@ def test_full_memory_ends_the_search_at_what_is_known_to_fit() -> None:
         limits.record_time(SHAPE, count, 0.1)
     limits.record_full_memory(SHAPE, 16)
     assert limits.of(SHAPE) == 8
-    assert limits.of((9, 9, 3)) == 1  # another shape has a search of its own
-    assert limits.found["64x64x3"] == 8
+    assert limits.of((9, 9, 3, "uint8")) == 1  # another shape has a search of its own
+    assert limits.found["64x64x3xuint8"] == 8
 
 
 def test_full_memory_is_remembered_whatever_was_asked_for() -> None:
@@ -102,14 +102,21 @@ def test_auto_gives_every_picture_its_depth() -> None:
 
     model = Machine()
     estimator = DepthEstimator(model, batch_size="auto")
-    estimator.limits.record_time((64, 64, 3), 1, 1.0)  # so slow alone that two must be better
-    estimator.limits.record_time((64, 64, 3), 1, 1.0)
+    estimator.limits.record_time(SHAPE, 1, 1.0)  # so slow alone that two must be better
+    estimator.limits.record_time(SHAPE, 1, 1.0)
     frames = [Frame(str(index), np.full((64, 64, 3), index, np.uint8)) for index in range(40)]
     assert all(isinstance(depth, DepthMap) for depth in estimator.estimate(frames))
     assert max(model.batches) <= 8 and sum(count for count in model.batches if count <= 4) == 40
 
 
-@pytest.mark.parametrize("batch_size", [0, -1])
-def test_a_batch_holds_a_picture_at_least(batch_size: int) -> None:
-    with pytest.raises(ValueError, match="batch_size must be at least 1 or 'auto', not"):
+@pytest.mark.parametrize("batch_size", [0, -1, "fast", 2.5])
+def test_a_batch_holds_a_picture_at_least(batch_size: object) -> None:
+    with pytest.raises(InputError, match="--batch-size must be at least 1, or auto, not"):
         BatchLimits(batch_size)
+
+
+def test_auto_keeps_large_inputs_from_filling_the_memory() -> None:
+    large, limits = (3, 1536, 1536, "float32"), BatchLimits("auto")
+    for _ in range(40):
+        limits.record_time(large, limits.of(large), 0.1)
+    assert limits.of(large) == 8
