@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
 
@@ -79,6 +79,13 @@ class DepthEstimator:
         self.model = model
         self.size = size
         self.limits = BatchLimits(batch_size, model.max_batch)
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """Say what the numbers depend on."""
+        model = self.model
+        named = {"model": model.name, "weights_sha256": model.weights_digest, "kind": model.kind}
+        return {**named, "size": self.size, **model.settings}
 
     @property
     def batch_size(self) -> int:
@@ -277,6 +284,47 @@ def load_estimator(
         require_commercial(model)
     loaded = load_model(model, device=device, **options)
     return DepthEstimator(loaded, batch_size=batch_size, size=size)
+
+
+def load_estimators(
+    model: str | DepthEstimator | Sequence[DepthEstimator],
+    *,
+    device: str = "auto",
+    batch_size: BatchSize = 4,
+    size: Size = "full",
+    **options: Any,
+) -> Sequence[DepthEstimator]:
+    """Load a model once for each of `device`, several with commas between; they share what fits and is fast.
+
+    Loaded ones are only looked at: they must be alike, and take no options here. Raises `InputError` where
+    that is not so, and what `load_estimator` raises.
+    """
+    if isinstance(model, str):
+        names = [each.strip() for each in device.split(",")]
+        loaded = [
+            load_estimator(model, device=each, batch_size=batch_size, size=size, **options) for each in names
+        ]
+        for estimator in loaded[1:]:
+            estimator.limits = loaded[0].limits
+        return loaded
+    return _require_alike([model] if isinstance(model, DepthEstimator) else model, size, options)
+
+
+def _require_alike(
+    estimators: Sequence[DepthEstimator], size: Size, options: Mapping[str, object]
+) -> Sequence[DepthEstimator]:
+    if not estimators:
+        raise InputError("no model is given: one for each device is needed")
+    if options:
+        raise InputError(f"a loaded model takes no options here: {', '.join(sorted(options))}")
+    first = estimators[0]
+    if size not in ("full", first.size):
+        raise InputError(
+            f"the loaded model gives size {first.size!r}, not {size!r}: load it with size={size!r}"
+        )
+    if any(each.identity != first.identity for each in estimators):
+        raise InputError("the loaded models differ: one run takes one model, on one device or several")
+    return estimators
 
 
 def _name_group(pixels: NDArray[Any], estimate_fov: bool) -> Group:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,14 +56,6 @@ class History:
     def done(self) -> Iterator[tuple[str, Entry]]:
         """Yield the keys that are done, in the order in which they first were."""
         return ((key, self._unpack(key, packed)) for key, packed in self._done.items())
-
-    def count_runs(self) -> Counter[str]:
-        """Count the keys that are done by the run that did them."""
-        origins = Counter(_NUMBERS.unpack_from(packed)[0] for packed in self._done.values())
-        runs: Counter[str] = Counter()
-        for number, count in origins.items():
-            runs[self._origins[number][0]] += count
-        return runs
 
     def owns(self, key: str, name: str) -> bool:
         """Say whether a run wrote, or was about to write, the output `name` of `key`."""

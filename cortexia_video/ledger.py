@@ -19,7 +19,7 @@ import contextlib
 import datetime
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
@@ -61,8 +61,9 @@ class Ledger:
     """The record of one output folder. A context manager; one process at a time, or one for each shard.
 
     settings: what the outputs depend on (model, weights, format...).
-    Raises `OutputError` on entering where the file cannot be written or another process has it; with
-    `refuse_changed` also, before a line is written, where there are outputs of other settings.
+    refuse_changed: inputs whose outputs must not have been made with other settings.
+    Raises `OutputError` on entering where the file cannot be written, another process has it, or an output of
+    `refuse_changed` is changed; a run is then not begun.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Ledger:
         settings: Mapping[str, object],
         shard: Shard | None = None,
         *,
-        refuse_changed: bool = False,
+        refuse_changed: Iterable[tuple[str, Source]] = (),
     ) -> None:
         self.root = root
         self.settings = json.loads(json.dumps(dict(settings), default=str))  # as they are read back
@@ -90,8 +91,7 @@ class Ledger:
             else:
                 self._file = stack.enter_context(_lock_shard(main, self.shard))
             self._history = read_history(self.root)
-            if self._refuse_changed and (changes := self.changes()):
-                raise OutputError(f"{changes}: --changed redo or keep, or choose another --output")
+            self._require_unchanged()
             self._begin()
             self._open = stack.pop_all()
         return self
@@ -112,17 +112,11 @@ class Ledger:
             return "missing"
         return "done" if self._history.settings.get(entry.run) == self.settings else "changed"
 
-    def changes(self) -> str | None:
-        """Say for people how many outputs were made with other settings, and which, if there are any."""
-        settings, counts = self._history.settings, self._history.count_runs()
-        others = {run: count for run, count in counts.items() if settings.get(run) != self.settings}
-        if not others:
-            return None
-        latest = [settings[run] for run in settings if run in others]
-        difference = _compare(latest[-1], self.settings) if latest else "the ledger has lost them"
-        count = sum(others.values())
-        made = "1 output was" if count == 1 else f"{count} outputs were"
-        return f"{made} made with other settings ({difference})"
+    def difference(self, key: str) -> str:
+        """Say for people how the settings of a key that is `changed` differ: `format: npy -> png`."""
+        entry = self._history.get(key)
+        settings = self._history.settings.get(entry.run) if entry else None
+        return "the ledger has lost them" if settings is None else _compare(settings, self.settings)
 
     def other_source(self, key: str, source: Source) -> str | None:
         """Give the path of another file, still there, that the outputs of `key` were made from."""
@@ -160,6 +154,14 @@ class Ledger:
     def record_end(self, **counts: object) -> None:
         """Append the counts of the run."""
         self._file.append({"end": self.run, **counts})
+
+    def _require_unchanged(self) -> None:
+        for key, source in self._refuse_changed:
+            if self.state(key, source) == "changed":
+                raise OutputError(
+                    f"{printable(key)} was made with other settings ({self.difference(key)}): "
+                    "--changed redo or keep, or choose another --output"
+                )
 
     def _begin(self) -> None:
         """Say that a run begins, on the disk before all else."""

@@ -5,7 +5,6 @@ What is done about an input is decided here; that it happens all at once is the 
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import threading
@@ -14,12 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from cortexia_video.batch_limits import BatchSize
 from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.decode import IMAGE_SUFFIXES, decode, read_header
-from cortexia_video.depth_estimation import DepthEstimator, Prepared, Size, load_estimator
+from cortexia_video.depth_estimation import DepthEstimator, Prepared, Size, load_estimators
 from cortexia_video.engine import Engine, Result
 from cortexia_video.errors import (
     DecodeError,
@@ -29,7 +28,7 @@ from cortexia_video.errors import (
     OutputLostError,
 )
 from cortexia_video.formats.table import is_own_output
-from cortexia_video.ledger import Ledger
+from cortexia_video.ledger import Ledger, Source
 from cortexia_video.scratch import Scratch
 from cortexia_video.shard import parse_shard
 from cortexia_video.sinks.folder import FolderSink
@@ -40,7 +39,10 @@ from cortexia_video.stage_clock import ChromeTrace, StageClock
 Decoding = Literal["exact", "fast"]
 Changed = Literal["redo", "keep", "refuse"]
 
-MEMORY = 1 << 30  # bytes of pictures and depth maps in work at once, over all workers
+MEMORY = 1 << 30  # bytes of pictures and depth maps in work at once, over all workers, at least
+_MEMORY_EACH = (
+    192 << 20
+)  # bytes for each pair of workers: a picture of 12 megapixels decoded, and one written
 _DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and resizing
 _KEPT = 1 << 24  # bytes of a file that may wait in memory; a larger one is read twice, once for its header
 _WRITE_BYTES = 6  # a pixel, at the worst moment of enlarging and encoding
@@ -123,26 +125,25 @@ def estimate(
     _require_positive(workers=workers, max_megapixels=max_megapixels)
     _require_one_of(decode=(decode, Decoding), changed=(changed, Changed))
     part = parse_shard(shard) if shard else None
-    root = Path(output)
-    found = find_pictures(inputs, recursive=recursive, output=root, shard=part)
-    found = found if part else _require_some(found, inputs, recursive)
-    estimators: Sequence[DepthEstimator]
-    if isinstance(model, str):
-        terms = {"commercial_only": commercial_only}
-        estimators = _load(model, device, batch_size, size, {**terms, **model_options})
-    else:
-        estimators = _require_alike(
-            [model] if isinstance(model, DepthEstimator) else model, size, model_options
-        )
-    stop, on_outcome = stop or threading.Event(), on_outcome or _ignore
-    options = _Options(workers, overwrite, changed, decode, max_megapixels, on_outcome, stop)
+    root, stop, on_outcome = Path(output), stop or threading.Event(), on_outcome or _ignore
+    _require_some(find_pictures(inputs, recursive=recursive, output=root), inputs, recursive)
     sink = FolderSink(root, format=format, preview=preview)
+    terms = {"commercial_only": commercial_only} if isinstance(model, str) else {}
+    estimators = load_estimators(
+        model, device=device, batch_size=batch_size, size=size, **terms, **model_options
+    )
+    options = _Options(workers, overwrite, changed, decode, max_megapixels, on_outcome, stop)
     settings = _describe(estimators[0], format, preview, decode)
+
+    def find() -> Iterator[Found]:
+        return find_pictures(inputs, recursive=recursive, output=root, shard=part)
+
+    refused = _list_sources(find()) if changed == "refuse" and not overwrite else ()
     with ExitStack() as stack:
-        trace = stack.enter_context(ChromeTrace(Path(profile))) if profile else None
-        ledger = stack.enter_context(Ledger(root, settings, part, refuse_changed=changed == "refuse"))
+        ledger = stack.enter_context(Ledger(root, settings, part, refuse_changed=refused))
         stack.enter_context(sink)
-        return _Job(estimators, sink, ledger, options, StageClock(trace)).run(found)
+        trace = stack.enter_context(ChromeTrace(Path(profile))) if profile else None
+        return _Job(estimators, sink, ledger, options, StageClock(trace)).run(find())
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,13 +176,13 @@ class _Job:
         self.options = options
         self.clock = clock
         self.report = Report()
-        self._budget = ByteBudget(MEMORY)
+        self._budget = ByteBudget(max(MEMORY, options.workers * _MEMORY_EACH))
+        self._all_found = False
+        self._told = False  # that outputs of other settings are here
         self._pixels, self._depth = Scratch(), Scratch()
 
     def run(self, found: Iterable[Found]) -> Report:
         """Take every input to its outcome; the ledger then ends with the counts and the speed."""
-        if (changes := self.ledger.changes()) and not self.options.overwrite:
-            _log.warning("%s: they are %s", changes, "kept" if self.options.changed == "keep" else "redone")
         engine: Engine[PictureFile, Failure | None] = Engine(
             self.estimators,
             prepare=self._prepare,
@@ -203,8 +204,10 @@ class _Job:
             raise
         finally:
             self.report.seconds = time.monotonic() - started
-        self.report.speed = self._measure(time.process_time() - process, time.thread_time() - thread)
-        self.report.interrupted = self.options.stop.is_set()
+            self.report.failures.sort(key=lambda failure: failure.key)
+        if self.report.done:
+            self.report.speed = self._measure(time.process_time() - process, time.thread_time() - thread)
+        self.report.interrupted = self.options.stop.is_set() and self._unsettled
         self._record_end()
         return self.report
 
@@ -215,6 +218,7 @@ class _Job:
             **counts,
             interrupted=self.report.interrupted,
             seconds=round(self.report.seconds, 3),
+            images_per_second=round(self.report.images_per_second, 3),
             batch_sizes=self.estimators[0].limits.found,
             speed=speed,
         )
@@ -225,13 +229,15 @@ class _Job:
         stages["find"] = max(0.0, thread - sum(stages.get(name, 0.0) for name in _ON_CALLING_THREAD))
         stages[MODEL] = max(0.0, process - sum(stages.values()))
         return Speed(
-            images=self.report.done,
+            images=self.report.done + self.report.failed,
             seconds=self.report.seconds,
             cores=count_cores(),
             devices=len(self.estimators),
             busy_seconds=self.clock.seconds.get(MODEL, 0.0),
             core_seconds=stages,
             on_processor=self.estimators[0].model.device.startswith("cpu"),
+            disk_seconds=max(self.clock.seconds.get(name, 0.0) for name in ("read", "write"))
+            / self.options.workers,
         )
 
     def _needing_work(self, found: Iterable[Found]) -> Iterator[PictureFile]:
@@ -244,10 +250,22 @@ class _Job:
                 self._settle(item)
             elif self._needs_work(item):
                 yield item
+        self._all_found = True
+
+    @property
+    def _unsettled(self) -> bool:
+        """Say whether there are inputs that are neither done nor skipped nor failed."""
+        report = self.report
+        return not self._all_found or report.found > report.done + report.skipped + report.failed
 
     def _needs_work(self, item: PictureFile) -> bool:
         """Say whether an input is to be done; one that is done, or that must not be, settles here."""
         state = "missing" if self.options.overwrite else self.ledger.state(item.key, item.source)
+        if state == "changed" and not self._told:
+            self._told = True
+            fate = "kept" if self.options.changed == "keep" else "redone"
+            settings = self.ledger.difference(item.key)
+            _log.warning("outputs made with other settings (%s) are %s", settings, fate)
         good = state == "done" or (state == "changed" and self.options.changed == "keep")
         if good and self.ledger.other_source(item.key, item.source) is None:
             self.report.skipped += 1
@@ -281,7 +299,10 @@ class _Job:
         try:
             data = self._read(item) if size <= _KEPT else b""  # a larger one waits on the disk
             with self._budget.hold(size):
-                header = read_header(data or self._read(item))
+                data_now = data or self._read(item)
+                with self.clock.measure("header", item.key):
+                    header = read_header(data_now)
+                del data_now
             with self._budget.hold(size + header.height * header.width * _DECODE_BYTES):
                 return self._decode(item, data)
         except DecodeError as error:
@@ -347,58 +368,21 @@ def _require_one_of(**given: tuple[str, object]) -> None:
             raise InputError(f"--{name} must be one of {', '.join(get_args(choices))}, not {value!r}")
 
 
-def _load(
-    name: str, device: str, batch_size: BatchSize, size: Size, options: dict[str, Any]
-) -> list[DepthEstimator]:
-    """Load a model once for each device; they share what is known of batch sizes."""
-    if batch_size != "auto":
-        _require_positive(batch_size=batch_size)
-    estimators = [
-        load_estimator(name, device=each.strip(), batch_size=batch_size, size=size, **options)
-        for each in device.split(",")
-    ]
-    for estimator in estimators[1:]:
-        estimator.limits = estimators[0].limits
-    return estimators
-
-
-def _require_alike(
-    estimators: Sequence[DepthEstimator], size: Size, options: dict[str, object]
-) -> Sequence[DepthEstimator]:
-    """Refuse loaded estimators whose depth would differ, and options that came too late for them."""
-    if options:
-        raise InputError(f"a loaded model takes no options here: {', '.join(sorted(options))}")
-    if size not in ("full", estimators[0].size):
-        raise InputError(
-            f"the loaded model gives size {estimators[0].size!r}, not {size!r}: load it with size={size!r}"
-        )
-    if any(_identify(each) != _identify(estimators[0]) for each in estimators):
-        raise InputError("the loaded models differ: one run takes one model, on one device or several")
-    return estimators
-
-
-def _require_some(
-    found: Iterator[Found], inputs: Sequence[str | os.PathLike[str]], recursive: bool
-) -> Iterator[Found]:
-    """Look at the first input, so that nothing is made for a folder without pictures."""
-    first = next(found, None)
-    if first is None:
+def _require_some(found: Iterator[Found], inputs: Sequence[str | os.PathLike[str]], recursive: bool) -> None:
+    """Look for a first input, so that nothing is made for a folder without pictures, or a lost mount."""
+    if next(found, None) is None:
         places = ", ".join(os.fspath(each) for each in inputs)
         hint = "" if recursive else "; folders inside are looked into with --recursive"
         raise InputError(f"no pictures in {places}{hint}")
-    return itertools.chain([first], found)
 
 
-def _identify(estimator: DepthEstimator) -> dict[str, object]:
-    """Say what an estimator's numbers depend on."""
-    model = estimator.model
-    named = {"model": model.name, "weights_sha256": model.weights_digest, "kind": model.kind}
-    return {**named, "size": estimator.size, **model.settings}
+def _list_sources(found: Iterable[Found]) -> Iterator[tuple[str, Source]]:
+    return ((each.key, each.source) for each in found if isinstance(each, PictureFile))
 
 
 def _describe(estimator: DepthEstimator, format: str, preview: bool, decoding: Decoding) -> dict[str, object]:
     """Say what the outputs depend on: outputs of other settings are not taken for done."""
-    return {**_identify(estimator), "format": format, "preview": preview, "decode": decoding}
+    return {**estimator.identity, "format": format, "preview": preview, "decode": decoding}
 
 
 def _ignore(report: Report, failure: Failure | None) -> None:

@@ -8,7 +8,7 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ import numpy as np
 
 from cortexia_video.batch_limits import BatchSize
 from cortexia_video.decode import Header, read_header
-from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimator
+from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DecodeError, InputError
-from cortexia_video.formats.table import FORMATS, Format
+from cortexia_video.errors import DecodeError, InputError, OutputError, OutputLostError
+from cortexia_video.formats.table import FORMATS
 from cortexia_video.ledger import read_ledger
 from cortexia_video.pipeline import Decoding, estimate
 from cortexia_video.sources.files import Found, PictureFile, find_pictures, read_picture
@@ -28,7 +28,10 @@ from cortexia_video.speed import Speed
 
 _LOOKED_AT = 200  # headers
 _TIMED = 12  # pictures that go through the whole job
+_TIMED_PIXELS = 200_000_000  # of these together, where they are so large
 _ENCODED = 4  # depth maps that go through every format
+
+_Sample = dict[str, tuple[float, float]]  # of one depth map, by format: core-seconds and bytes a pixel
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,14 @@ class FormatCost:
 class Plan:
     """What a run over all pictures would take.
 
-    found: pictures. bytes: of their files. looked_at: headers that were read, unreadable: of these.
+    found: pictures. lost: inputs that cannot be opened. bytes: of the pictures' files.
+    looked_at: headers that were read, unreadable: of these.
     smallest, largest: (width, height) among those looked at. megapixels: on average.
     timed: pictures that were estimated. formats: what each would take, by name.
     """
 
     found: int
+    lost: int
     bytes: int
     looked_at: int
     unreadable: int
@@ -73,25 +78,27 @@ def plan(
 ) -> Plan:
     """Count the inputs and foretell hours and bytes for each format; nothing is written to the output.
 
-    The arguments are those of `estimate`. Twelve pictures, chosen at random, are estimated into a temporary
-    folder. Hours are at the speed of `Speed`'s bound, which a long run comes close to. What an earlier run
-    has done is not taken off.
+    The arguments are those of `estimate`. A few pictures chosen at random, twelve at most, are estimated into
+    a temporary folder, beside `output` where that is given. Hours are those that the slowest of model, cores
+    and disk would take alone: a long run comes close to it. What an earlier run has done is not taken off.
 
-    Raises `InputError` where there is nothing to do or no sample can be read, and `ModelError`.
+    Raises `InputError` where there is nothing to do or no sample can be read, `OutputError` where there is no
+    room for the samples, and `ModelError`.
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     root = Path(output) if output else None
-    found, total, samples = _count(find_pictures(inputs, recursive=recursive, output=root))
+    found, lost, total, samples = _count(find_pictures(inputs, recursive=recursive, output=root))
     if not samples:
-        raise InputError(f"no pictures in {', '.join(os.fspath(each) for each in inputs)}")
+        why = f"none of {lost} inputs can be opened" if lost else "no pictures"
+        raise InputError(f"{why} in {', '.join(os.fspath(each) for each in inputs)}")
     headers = _look_at(samples)
-    if isinstance(model, str):
-        model = load_estimator(model, device=device, batch_size=batch_size, size=size, **model_options)
-    speed, depths, pixels = _time(list(headers)[:_TIMED], model, decode)
+    estimators = load_estimators(model, device=device, batch_size=batch_size, size=size, **model_options)
+    speed, costs, pixels = _time(_choose(headers), estimators, decode, _place_beside(root))
     sides = sorted(((each.width, each.height) for each in headers.values()), key=math.prod)
     mean = sum(map(math.prod, sides)) / len(sides)
     return Plan(
         found=found,
+        lost=lost,
         bytes=total,
         looked_at=len(samples),
         unreadable=len(samples) - len(headers),
@@ -99,17 +106,18 @@ def plan(
         largest=sides[-1],
         megapixels=mean / 1e6,
         timed=speed.images,
-        formats=_foretell(found, speed, depths, mean if model.size == "full" else pixels),
+        formats=_foretell(found, speed, costs, mean if estimators[0].size == "full" else pixels),
     )
 
 
-def _count(found: Iterable[Found]) -> tuple[int, int, list[PictureFile]]:
-    """Give the number of pictures, the bytes of their files, and some of them by reservoir sampling."""
+def _count(found: Iterable[Found]) -> tuple[int, int, int, list[PictureFile]]:
+    """Give the number of pictures, of lost inputs, of bytes, and some pictures by reservoir sampling."""
     chance = random.Random(0)
-    count, total = 0, 0
+    count, lost, total = 0, 0, 0
     samples: list[PictureFile] = []
     for each in found:
         if not isinstance(each, PictureFile):
+            lost += 1
             continue
         count += 1
         total += each.source.size
@@ -118,7 +126,7 @@ def _count(found: Iterable[Found]) -> tuple[int, int, list[PictureFile]]:
         elif (place := chance.randrange(count)) < _LOOKED_AT:
             samples[place] = each
     chance.shuffle(samples)
-    return count, total, samples
+    return count, lost, total, samples
 
 
 def _look_at(samples: Sequence[PictureFile]) -> dict[str, Header]:
@@ -134,38 +142,66 @@ def _look_at(samples: Sequence[PictureFile]) -> dict[str, Header]:
     return headers
 
 
+def _choose(headers: Mapping[str, Header]) -> list[str]:
+    """Choose a few pictures to time, fewer where they are huge, at least one."""
+    chosen: list[str] = []
+    pixels = 0
+    for path, header in headers.items():
+        pixels += header.width * header.height
+        if len(chosen) == _TIMED or (chosen and pixels > _TIMED_PIXELS):
+            break
+        chosen.append(path)
+    return chosen
+
+
+def _place_beside(output: Path | None) -> Path | None:
+    """Give the folder on the disk that the output would be on; None where that cannot be written."""
+    places = [output.absolute(), *output.absolute().parents] if output else []
+    place = next((each for each in places if each.is_dir()), None)
+    return place if place and os.access(place, os.W_OK) else None
+
+
 def _time(
-    paths: Sequence[str], estimator: DepthEstimator, decoding: Decoding
-) -> tuple[Speed, list[DepthMap], float]:
-    """Estimate some pictures; give the speed, a few depth maps, and how many pixels maps have on average."""
-    with tempfile.TemporaryDirectory(prefix="cortexia-plan-") as folder:
-        report = estimate(paths, folder, model=estimator, decode=decoding)
+    paths: Sequence[str], estimators: Sequence[DepthEstimator], decoding: Decoding, place: Path | None
+) -> tuple[Speed, list[_Sample], float]:
+    """Estimate some pictures; give the speed, what maps cost in each format, and the mean pixels of a map."""
+    with tempfile.TemporaryDirectory(prefix=".cortexia-plan-", dir=place) as folder:
+        try:
+            report = estimate(paths, folder, model=estimators, decode=decoding)
+        except OutputLostError as error:
+            raise OutputError(f"no room for a few samples in {Path(folder).parent}: {error}") from error
         if not report.done or not report.speed:
             raise InputError(f"none of the {len(paths)} pictures tried went through: {report.failures[0]}")
         done = [line for line in read_ledger(Path(folder)) if line.get("outcome") == "done"]
         names = [name for line in done[:_ENCODED] for name in line["outputs"]]
-        depths = [DepthMap(np.load(Path(folder, name)), estimator.model.kind) for name in names]
-    return report.speed, depths, sum(line["height"] * line["width"] for line in done) / len(done)
+        samples = [_encode(Path(folder, name), estimators[0]) for name in names]
+    return report.speed, samples, sum(line["height"] * line["width"] for line in done) / len(done)
 
 
-def _foretell(found: int, speed: Speed, depths: Sequence[DepthMap], pixels: float) -> dict[str, FormatCost]:
-    """Give what each format costs. pixels: of a depth map, on average over the run."""
-    each = {name: used / speed.images for name, used in speed.core_seconds.items()}
-    model = speed.busy_seconds / speed.images / speed.devices
-    plain_bytes = _measure(FORMATS["npy"], depths)[1]
+def _encode(path: Path, estimator: DepthEstimator) -> _Sample:
+    """Encode one depth map in every format: core-seconds and bytes a pixel, by name."""
+    depth = DepthMap(np.load(path), estimator.model.kind)
     costs = {}
-    for name, format in FORMATS.items():
-        encoding, size = (pixels * cost for cost in _measure(format, depths))
-        cores = sum(used for stage, used in each.items() if stage not in ("encode", "write"))
-        cores += encoding + each["write"] * size / (pixels * plain_bytes)
-        costs[name] = FormatCost(found * max(model, cores / speed.cores) / 3600, round(found * size))
+    for name, form in FORMATS.items():
+        started = time.thread_time()
+        size = sum(len(chunk) for chunk in form.encode(depth))
+        costs[name] = ((time.thread_time() - started) / depth.values.size, size / depth.values.size)
     return costs
 
 
-def _measure(format: Format, depths: Sequence[DepthMap]) -> tuple[float, float]:
-    """Give the core-seconds and bytes that one pixel takes on average."""
-    started = time.thread_time()
-    files = [format.encode(depth) for depth in depths]
-    seconds = time.thread_time() - started
-    pixels = sum(depth.values.size for depth in depths)
-    return seconds / pixels, sum(len(chunk) for chunks in files for chunk in chunks) / pixels
+def _foretell(found: int, speed: Speed, samples: Sequence[_Sample], pixels: float) -> dict[str, FormatCost]:
+    """Give what each format costs. pixels: of a depth map, on average over the run."""
+    each = {name: used / speed.images for name, used in speed.core_seconds.items()}
+    model = speed.busy_seconds / speed.images / speed.devices
+    costs = {}
+    for name in FORMATS:
+        encoding, size = (
+            pixels * float(np.mean([sample[name][part] for sample in samples])) for part in (0, 1)
+        )
+        plain = pixels * float(np.mean([sample["npy"][1] for sample in samples]))
+        cores = sum(used for stage, used in each.items() if stage not in ("encode", "write"))
+        cores += encoding + each["write"] * size / plain
+        disk = speed.disk_seconds / speed.images * size / plain
+        seconds = found * max(model, cores / speed.cores, disk)
+        costs[name] = FormatCost(seconds / 3600, round(found * size))
+    return costs

@@ -14,10 +14,12 @@ _GOOD = 0.8
 class Speed:
     """What a run's clock says.
 
-    images: that got through. seconds: by the clock. cores, devices: how many there were.
+    images: that were tried, done or failed. seconds: by the clock. cores, devices: how many there were.
     busy_seconds: of the model's threads, by the clock, all devices together.
     core_seconds: of processor cores, for each stage, all images together; `model` is what the process used
     beyond its other stages. on_processor: the devices are processors, so the model competes for the cores.
+    disk_seconds: of the threads that read, or of those that write, if that is more, by the clock and for each
+    thread on average.
 
     Nothing could have been faster than `max(model, cores)`: the model's own time on each device, and the
     seconds of all cores (input, output, and a model that runs on the processor) shared among the cores.
@@ -30,10 +32,7 @@ class Speed:
     busy_seconds: float
     core_seconds: Mapping[str, float]
     on_processor: bool = False
-
-    @property
-    def images_per_second(self) -> float:
-        return self.images / self.seconds if self.seconds else 0.0
+    disk_seconds: float = 0.0
 
     @property
     def model_share(self) -> float:
@@ -44,6 +43,11 @@ class Speed:
     def cores_share(self) -> float:
         """Give the share of the processor's time that the run used."""
         return sum(self.core_seconds.values()) / (self.cores * self.seconds) if self.seconds else 0.0
+
+    @property
+    def disk_share(self) -> float:
+        """Give the share of the run during which the threads that read, or that write, did only that."""
+        return self.disk_seconds / self.seconds if self.seconds else 0.0
 
     @property
     def share_of_bound(self) -> float:
@@ -72,12 +76,9 @@ class Speed:
     def as_dict(self) -> dict[str, object]:
         """Give the ledger's words for it; seconds are for each image."""
         each = {name: round(used / max(self.images, 1), 5) for name, used in self.core_seconds.items()}
-        shares = {
-            name: round(getattr(self, name), 3) for name in ("share_of_bound", "model_share", "cores_share")
-        }
+        names = ("share_of_bound", "model_share", "cores_share", "disk_share")
         return {
-            "images_per_second": round(self.images_per_second, 3),
-            **shares,
+            **{name: round(getattr(self, name), 3) for name in names},
             "slowest": self.slowest,
             "core_seconds_an_image": each,
             "cores": self.cores,
@@ -88,7 +89,9 @@ class Speed:
         limit = "the model" if self._model_is_limit else f"{self.cores} cores"
         each = (f"{name} {1e3 * used / max(self.images, 1):.1f}" for name, used in self.core_seconds.items())
         waiting = (
-            "" if self.share_of_bound > _GOOD else "; the rest was waiting: for a disk or other programs"
+            ""
+            if self.share_of_bound > _GOOD
+            else f"; reading or writing took {self.disk_share:.0%} of the time"
         )
         return (
             f"{self.share_of_bound:.0%} of what {limit} can do{waiting}; slowest: {self.slowest}; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import threading
 import time
@@ -44,6 +45,10 @@ class StageClock:
                 self._trace.add(stage, started, seconds, what)
 
 
+_BEGIN = b'[\n{"name": "process_name", "ph": "M", "pid": 0, "args": {"name": "cortexia"}},\n'
+_log = logging.getLogger(__name__)
+
+
 class ChromeTrace:
     """A file of timed pieces in Chrome's trace format: open it in ui.perfetto.dev or chrome://tracing.
 
@@ -52,15 +57,19 @@ class ChromeTrace:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         try:
-            self._file = path.open("w", encoding="utf-8")
+            if not _may_replace(path):
+                raise OutputError(f"{path} is there already and is no trace: choose another --profile")
+            self._file = path.open("wb")
+            self._file.write(_BEGIN)
         except OSError as error:
             raise OutputError(
                 f"cannot write the trace {path}: {error.strerror}; choose another --profile"
             ) from error
-        self._file.write("[\n")
         self._lock = threading.Lock()
         self._threads: set[int] = set()
+        self._full = False
 
     def __enter__(self) -> Self:
         return self
@@ -69,10 +78,9 @@ class ChromeTrace:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._lock:
-            self._write(
-                {"name": "process_name", "ph": "M", "pid": os.getpid(), "args": {"name": "cortexia"}}, "\n]\n"
-            )
-            self._file.close()
+            self._write({"name": "thread_name", "ph": "M", "pid": os.getpid(), "tid": 0}, b"\n]\n")
+            with contextlib.suppress(OSError):
+                self._file.close()
 
     def add(self, name: str, started: float, seconds: float, what: str) -> None:
         """Write one piece. started: of `time.perf_counter`."""
@@ -83,8 +91,23 @@ class ChromeTrace:
             if thread not in self._threads:
                 self._threads.add(thread)
                 named = {"args": {"name": threading.current_thread().name}}
-                self._write({"name": "thread_name", "ph": "M", **place, **named}, ",\n")
-            self._write({**event, **place}, ",\n")
+                self._write({"name": "thread_name", "ph": "M", **place, **named})
+            self._write({**event, **place})
 
-    def _write(self, event: dict[str, object], ending: str) -> None:
-        self._file.write(json.dumps(event) + ending)
+    def _write(self, event: dict[str, object], ending: bytes = b",\n") -> None:
+        """Write a line; the first that cannot be written ends the trace, not the run."""
+        if self._full:
+            return
+        try:
+            self._file.write(json.dumps(event).encode() + ending)
+        except OSError as error:
+            self._full = True
+            _log.warning("the trace %s ends here: %s", self._path, error.strerror)
+
+
+def _may_replace(path: Path) -> bool:
+    """Say whether nothing is lost by writing a trace here: nothing is there, or an earlier trace."""
+    if not path.is_file():
+        return True
+    with path.open("rb") as file:
+        return file.read(len(_BEGIN)) in (b"", _BEGIN)

@@ -19,6 +19,7 @@ from cortexia_video.history import Entry, History, read_history
 from cortexia_video.ledger import lock_whole, require_ledger
 from cortexia_video.ledger_file import LEDGER_NAME, LedgerFile
 from cortexia_video.sinks.folder import Placed
+from cortexia_video.speed import count_cores
 
 MEMORY = 1 << 30  # bytes of files in work at once, over all workers; a larger one is read alone
 
@@ -61,7 +62,7 @@ def verify(
 
     Raises `InputError` where there is no ledger; with `requeue`, `OutputError` while another process writes.
     """
-    root, workers = Path(output), os.cpu_count() or 1 if workers is None else workers
+    root, workers = Path(output), count_cores() if workers is None else workers
     if workers < 1:
         raise InputError(f"--workers must be more than 0, not {workers}")
     require_ledger(root)
@@ -108,12 +109,14 @@ def _check(root: Path, key: str, name: str, entry: Entry, budget: ByteBudget) ->
             reason = _find_fault(root / name, entry.outputs[name], entry.height, entry.width)
         except FileNotFoundError:
             reason = "it is not there"
-        except OSError as error:
-            reason = f"it cannot be read: {error.strerror}"
+        except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+            reason = f"it cannot be read: {getattr(error, 'strerror', None) or error}"
     return Wrong(key, name, reason) if reason else None
 
 
 def _find_fault(path: Path, placed: Placed, height: int, width: int) -> str | None:
+    if ".." in path.parts:
+        return "its name leads out of the folder"
     size = path.stat().st_size
     if size != placed.size:
         return f"it has {size} bytes, not {placed.size}"

@@ -136,6 +136,36 @@ def test_the_stages_run_at_the_same_time() -> None:
     assert time.monotonic() - started < 0.75 * 3 * 40 * 0.02  # one after the other: 2.4 s; at once: 0.85 s
 
 
+def test_the_next_batch_is_ready_before_the_model_ends_the_last() -> None:
+    running, may_end = threading.Event(), threading.Event()
+
+    class Waiting(Watched):
+        def infer(self, batch: np.ndarray) -> np.ndarray:
+            running.set()
+            may_end.wait(30)
+            return super().infer(batch)
+
+    engine = make_engine(DepthEstimator(Waiting(), batch_size=2))
+    thread = threading.Thread(target=lambda: list(engine.run(map(picture, range(20, 40)))))
+    thread.start()
+    assert running.wait(30)
+    deadline = time.monotonic() + 30
+    while engine._to_model.empty() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert not engine._to_model.empty()
+    may_end.set()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_large_batches_are_gathered_beyond_the_byte_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_QUEUE_BYTES", 8 * 8 * 3 * 2)  # two inputs
+    model = Watched(0.002)
+    outcomes = list(make_engine(DepthEstimator(model, batch_size=6)).run(map(picture, range(20, 80))))
+    assert len(outcomes) == 60
+    assert model.batches == [6] * 10
+
+
 @pytest.mark.parametrize(
     ("slow", "queue_bytes", "limit"),
     [

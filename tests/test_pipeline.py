@@ -175,18 +175,77 @@ def test_outputs_of_other_settings_are_redone_kept_or_refused(
     run(photos)
     out = photos.parent / "out"
     before = {path.name: path.read_bytes() for path in out.glob("*.npy")}
-    with pytest.raises(OutputError, match=r"kind: disparity -> metric.*--changed redo"):
+    with pytest.raises(OutputError, match=r"0\.jpg was made .*\(kind: disparity -> metric\): --changed redo"):
         run(photos, kind="metric", changed="refuse")
     assert {path.name: path.read_bytes() for path in out.glob("*.npy")} == before
     with caplog.at_level(logging.WARNING):
         assert counts(run(photos, kind="metric", changed="keep")) == (6, 0, 6, 0)
-    assert "kind: disparity -> metric" in caplog.text and "they are kept" in caplog.text
+    assert "outputs made with other settings (kind: disparity -> metric) are kept" in caplog.text
     assert {path.name: path.read_bytes() for path in out.glob("*.npy")} == before
     assert counts(run(photos, kind="metric", changed="redo")) == (6, 6, 0, 0)
-    assert "they are redone" in caplog.text
+    assert caplog.text.count("are redone") == 1
     caplog.clear()
     assert counts(run(photos, kind="metric", changed="refuse")) == (6, 0, 6, 0)
     assert not caplog.text
+
+
+def test_what_is_no_input_of_a_run_does_not_change_what_it_says(
+    photos: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(photos)
+    (photos / "5.jpg").unlink()
+    run(photos, format="png")
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        assert counts(run(photos, format="png", changed="refuse")) == (5, 0, 5, 0)
+    assert not caplog.text
+    assert counts(run(photos, overwrite=True, changed="refuse")) == (5, 5, 0, 0)
+
+
+def test_a_shard_of_an_empty_folder_is_no_success(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(InputError, match="no pictures in"):
+        run(tmp_path / "photos", shard="1/2")
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_little_memory_to_read_a_file_costs_that_file(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Path.open
+
+    def refuse(path: Path, *arguments: object, **options: object) -> object:
+        if path.name == "3.jpg":
+            raise MemoryError
+        return whole(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    report = run(photos)
+    assert counts(report) == (6, 5, 0, 1)
+    assert report.failures[0].reason == "not enough memory to read it"
+
+
+def test_a_models_error_is_not_blamed_on_the_picture(photos: Path) -> None:
+    class Broken(SyntheticModel):
+        def processed_size(self, height: int, width: int) -> tuple[int, int]:
+            raise KeyError("patch")
+
+    for decoding in ("exact", "fast"):
+        report = run(photos, model=DepthEstimator(Broken()), decode=decoding)
+        assert {(each.stage, each.reason) for each in report.failures} == {
+            ("estimate", "the model failed: KeyError: 'patch'")
+        }
+
+
+def test_a_stop_after_the_last_picture_interrupts_nothing(photos: Path) -> None:
+    stop = threading.Event()
+
+    def listen(report: Report, failure: Failure | None) -> None:
+        if report.done == 6:
+            stop.set()
+
+    report = run(photos, stop=stop, on_outcome=listen)
+    assert (counts(report), report.interrupted) == ((6, 6, 0, 0), False)
 
 
 def test_keeping_does_what_is_missing_and_mixes_nothing_else(photos: Path, make_picture: Make) -> None:
@@ -266,7 +325,8 @@ def test_a_run_says_how_fast_it_was_and_why(photos: Path) -> None:
     (line,) = (line for line in read_ledger(photos.parent / "out") if "end" in line)
     assert line["speed"]["slowest"] == report.speed.slowest
     assert 0 < line["speed"]["share_of_bound"] <= 1
-    stages = {"find", "read", "decode", "preprocess", "batch", "model", "check", "resize", "encode", "write"}
+    stages = {"find", "read", "header", "decode", "preprocess"}
+    stages |= {"batch", "model", "check", "resize", "encode", "write"}
     assert set(line["speed"]["core_seconds_an_image"]) == stages
     events = [each for each in json.loads((photos.parent / "trace.json").read_text()) if each["ph"] == "X"]
     assert {each["name"] for each in events} == stages - {"find"}
@@ -296,11 +356,22 @@ def test_what_fitted_and_what_overflowed_is_in_the_ledger(photos: Path) -> None:
     assert not any(line.get("in_float32") for line in list(read_ledger(photos.parent / "out"))[len(lines) :])
 
 
-def test_auto_batches_give_the_same_files(photos: Path) -> None:
-    run(photos)
-    estimate(photos, photos.parent / "auto", model="synthetic", batch_size="auto")
-    for path in (photos.parent / "out").glob("*.npy"):
-        assert path.read_bytes() == (photos.parent / "auto" / path.name).read_bytes()
+def test_auto_batches_give_the_same_files(tmp_path: Path, make_picture: Make) -> None:
+    class Machine(SyntheticModel):
+        def infer(self, batch: np.ndarray) -> np.ndarray:
+            batches.append(len(batch))
+            time.sleep(0.01)  # whatever its size: larger batches pay
+            return super().infer(batch)
+
+    batches: list[int] = []
+    for index in range(40):
+        make_picture(tmp_path / f"photos/{index}.jpg", seed=index)
+    run(tmp_path / "photos", model=DepthEstimator(Machine(), batch_size="auto"))
+    estimate(tmp_path / "photos", tmp_path / "plain", model="synthetic")
+    assert max(batches) >= 4
+    assert next(line for line in read_ledger(tmp_path / "out") if "end" in line)["batch_sizes"]
+    for path in (tmp_path / "plain").glob("*.npy"):
+        assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes()
 
 
 def test_the_shards_of_a_run_do_each_picture_once(photos: Path) -> None:
@@ -324,7 +395,7 @@ def test_words_that_mean_nothing_are_refused(photos: Path, options: dict, messag
     assert not (photos.parent / "out").exists()
 
 
-@pytest.mark.parametrize("options", [{"workers": 0}, {"batch_size": 0}, {"max_megapixels": float("nan")}])
+@pytest.mark.parametrize("options", [{"workers": 0}, {"max_megapixels": float("nan")}])
 def test_numbers_that_cannot_be_are_refused(photos: Path, options: dict) -> None:
     with pytest.raises(InputError, match="must be more than 0, not"):
         run(photos, **options)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cortexia_video import DepthEstimator, InputError, SyntheticModel, estimate
@@ -30,7 +32,8 @@ def written(folder: Path, suffix: str) -> int:
 def test_the_plan_foretells_what_the_run_then_writes(photos: Path, size: str) -> None:
     model = DepthEstimator(SyntheticModel(short_side=32), size=size)
     foretold = plan(photos, model=model)
-    assert (foretold.found, foretold.looked_at, foretold.unreadable, foretold.timed) == (31, 31, 1, 12)
+    assert (foretold.found, foretold.lost, foretold.looked_at, foretold.unreadable) == (31, 0, 31, 1)
+    assert foretold.timed == 12
     assert foretold.bytes == sum(path.stat().st_size for path in photos.iterdir())
     assert (foretold.smallest, foretold.largest) == ((128, 96), (192, 96))
     assert foretold.megapixels == pytest.approx(0.01536)
@@ -42,11 +45,33 @@ def test_the_plan_foretells_what_the_run_then_writes(photos: Path, size: str) ->
         assert 0 < foretold.formats[format].hours < 0.1
 
 
+def test_the_hours_are_those_of_the_slowest_part(photos: Path) -> None:
+    class Slow(SyntheticModel):
+        def infer(self, batch: np.ndarray) -> np.ndarray:
+            time.sleep(0.05 * len(batch))
+            return super().infer(batch)
+
+    foretold = plan(photos, model=DepthEstimator(Slow()))
+    for cost in foretold.formats.values():
+        assert cost.hours * 3600 == pytest.approx(31 * 0.05, rel=0.3)
+    two = plan(photos, model=[DepthEstimator(Slow()) for _ in range(2)])
+    assert two.formats["npy"].hours < 0.8 * foretold.formats["npy"].hours
+
+
+def test_inputs_that_cannot_be_opened_are_counted(photos: Path) -> None:
+    (photos / "gone.jpg").symlink_to(photos / "not-there")
+    assert plan(photos, model="synthetic").lost == 1
+    listed = photos.parent / "list.txt"
+    listed.write_text("nowhere.jpg\n")
+    with pytest.raises(InputError, match="none of 1 inputs can be opened in"):
+        plan(listed, model="synthetic")
+
+
 def test_the_plan_touches_neither_inputs_nor_output(photos: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in photos.iterdir()}
     plan(photos, model="synthetic", output=photos.parent / "out")
     assert {path: path.stat().st_mtime_ns for path in photos.iterdir()} == before
-    assert not (photos.parent / "out").exists()
+    assert sorted(path.name for path in photos.parent.iterdir()) == ["photos"]
 
 
 def test_a_plan_without_anything_to_go_by_is_refused(tmp_path: Path) -> None:

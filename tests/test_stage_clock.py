@@ -50,7 +50,8 @@ def test_the_trace_is_json_with_named_threads(tmp_path: Path) -> None:
     (decode,) = (event for event in events if event["ph"] == "X")
     assert decode["name"] == "decode" and decode["dur"] >= 2000
     assert decode["args"] == {"what": 'a "quoted" \udcff name'}
-    names = {event["args"]["name"] for event in events if event["name"] == "thread_name"}
+    threads = (event for event in events if event["name"] == "thread_name" and event["tid"])
+    names = {event["args"]["name"] for event in threads}
     assert names == {threading.current_thread().name}
 
 
@@ -59,8 +60,27 @@ def test_a_trace_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         ChromeTrace(tmp_path / "gone" / "trace.json")
 
 
+def test_a_trace_replaces_an_earlier_trace_and_nothing_else(tmp_path: Path) -> None:
+    photo, trace = tmp_path / "photo.jpg", tmp_path / "trace.json"
+    photo.write_bytes(b"mine")
+    with pytest.raises(OutputError, match=r"photo\.jpg is there already and is no trace"):
+        ChromeTrace(photo)
+    assert photo.read_bytes() == b"mine"
+    for _ in range(2):
+        with ChromeTrace(trace) as each:
+            each.add("decode", 0.0, 1.0, "a")
+    assert len(json.loads(trace.read_text())) == 4
+
+
+def test_a_trace_on_a_full_disk_ends_and_the_run_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    with ChromeTrace(Path("/dev/full")) as trace:
+        for number in range(10_000):
+            trace.add("decode", number, 1.0, "a")
+    assert caplog.text.count("ends here: No space left on device") == 1
+
+
 def speed(busy: float, on_processor: bool = False, **core_seconds: float) -> Speed:
-    return Speed(100, 10.0, 2, 1, busy, core_seconds, on_processor)
+    return Speed(100, 10.0, 2, 1, busy, core_seconds, on_processor, disk_seconds=4.0)
 
 
 def test_a_device_of_its_own_is_the_limit_while_it_is_busier_than_the_cores() -> None:
@@ -72,7 +92,6 @@ def test_a_device_of_its_own_is_the_limit_while_it_is_busier_than_the_cores() ->
 def test_input_and_output_are_the_limit_where_the_model_waits_for_them() -> None:
     slow = speed(4.0, decode=12.0, write=6.0, model=1.0)
     assert (slow.slowest, slow.share_of_bound) == ("decode", pytest.approx(0.95))
-    assert slow.images_per_second == 10
     assert "95% of what 2 cores can do; slowest: decode" in str(slow)
     assert "decode 120.0" in str(slow)
 
@@ -85,10 +104,10 @@ def test_a_model_on_the_processor_is_one_more_user_of_the_cores() -> None:
 
 
 def test_a_run_that_waits_for_neither_says_so() -> None:
-    assert "the rest was waiting" in str(speed(1.0, decode=2.0, model=0.1))
+    assert "reading or writing took 40% of the time" in str(speed(1.0, decode=2.0, model=0.1))
 
 
 def test_a_run_without_images_has_a_speed_too() -> None:
     nothing = Speed(0, 0.0, 2, 1, 0.0, {})
-    assert (nothing.share_of_bound, nothing.slowest, nothing.images_per_second) == (0.0, "model", 0.0)
+    assert (nothing.share_of_bound, nothing.slowest, nothing.disk_share) == (0.0, "model", 0.0)
     assert str(nothing) and nothing.as_dict()["share_of_bound"] == 0.0

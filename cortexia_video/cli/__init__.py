@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from importlib.metadata import version
+from types import FrameType
 
 from cyclopts import App, CycloptsError
 
@@ -38,6 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run_app(app: App, arguments: list[str] | None = None) -> None:
     """Run a cyclopts app with our exit codes; an error of ours is one line on stderr."""
+    before = signal.signal(signal.SIGTERM, _end)
     try:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
@@ -56,7 +59,14 @@ def run_app(app: App, arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of our output is gone: there is nobody to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(SOME_FAILED)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     sys.exit(code if isinstance(code, int) else DONE)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """Take SIGTERM for Ctrl-C, so that what a command made for a while is removed."""
+    raise KeyboardInterrupt
 
 
 def _complain(error: CortexiaError, code: int) -> int:

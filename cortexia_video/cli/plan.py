@@ -71,7 +71,8 @@ def plan_command(
 
 
 def _show(cost: Plan) -> None:
-    print(f"{cost.found} pictures, {_format_bytes(cost.bytes)}")
+    lost = f"; {cost.lost} inputs cannot be opened" if cost.lost else ""
+    print(f"{cost.found} pictures, {_format_bytes(cost.bytes)}{lost}")
     smallest, largest = (f"{width} x {height}" for width, height in (cost.smallest, cost.largest))
     print(
         f"of {cost.looked_at} looked at: {smallest} to {largest} pixels, {cost.megapixels:.3g} megapixels on "

@@ -21,7 +21,7 @@ def verify_command(
 ) -> int:
     """Check every output of DIR against its ledger: there, size, digest, shape, finite values.
 
-    Prints a line for each that is wrong. Exit code: 0 all right, 1 some wrong, 2 no ledger there.
+    Prints a line for each that is wrong. Exit code: 0 all right, 1 not all right, 2 no ledger there.
 
     Parameters
     ----------
@@ -38,4 +38,4 @@ def verify_command(
     for key in found.unfinished:
         print(f"not finished: {printable(key)}: the next run does it")
     print(f"{found}{'; requeued: the next run does them' if requeue and found.wrong else ''}")
-    return SOME_FAILED if found.wrong else DONE
+    return SOME_FAILED if found.wrong or found.unfinished else DONE

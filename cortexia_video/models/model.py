@@ -37,7 +37,7 @@ class DepthModel(Protocol):
         ...
 
     def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[Any]:
-        """Turn one uint8 (H, W, 3) RGB picture into the network's input of (height, width) `size`.
+        """Turn a uint8 (H, W, 3) RGB picture into a new array, the network's input of (height, width) `size`.
 
         Runs on worker threads. Pictures whose inputs have one shape and type can share a batch.
         """
@@ -46,7 +46,9 @@ class DepthModel(Protocol):
     def infer(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Run the network on stacked inputs (B, ...); give float32 (B, h, w) of `kind`.
 
-        Runs on one thread. No picture's result may depend on the others in the batch.
+        Runs on one thread. No picture's result may depend on the others in the batch. The result is a new
+        array, since it is read while the next batch runs, and the batch stays as it is, since parts of it may
+        be run again.
         """
         ...
 

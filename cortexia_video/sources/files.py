@@ -72,6 +72,8 @@ def read_picture(path: str) -> bytes:
             return file.read()
     except OSError as error:
         raise DecodeError(f"cannot be read: {error.strerror}") from error
+    except MemoryError as error:
+        raise DecodeError("not enough memory to read it") from error
 
 
 @dataclass(frozen=True, slots=True)
