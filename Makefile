@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-TORCH ?= torch==2.13.0 # for the tests of scenes and training; any torch >= 2.6 does
+TORCH ?= torch==2.13.0 # for the tests of scenes, training and networks of transformers; any torch >= 2.6 does
 BIN := $(VENV)/bin
 MOBILENET ?= ../shared/data/models/mobilenet_v2/tf2_mobilenet_v2_1.0_224_ptq.tflite
 

@@ -109,6 +109,19 @@ def test_a_field_of_view_that_cannot_be_is_caught(
         assert bad.reason == "synthetic gave a field of view of nan degrees"
 
 
+def test_a_model_may_say_what_memory_a_batch_is_in() -> None:
+    taken: list[np.ndarray] = []
+
+    class Pinned(Camera):
+        def allocate(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+            taken.append(np.empty(shape, dtype))
+            return taken[-1]
+
+    estimator = DepthEstimator(Pinned())
+    stacked = estimator.stack([estimator.prepare(frame(key)) for key in ("a", "b")])
+    assert stacked is taken[0] and stacked.shape == (2, 32, 40, 3)
+
+
 def test_a_run_records_where_each_focal_length_came_from(
     tmp_path: Path, make_picture: Callable[..., Path]
 ) -> None:

@@ -22,8 +22,11 @@ def snippets(language: str) -> list[str]:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
-    """Give a folder as the README supposes it: pictures in `photos`, the scripts in `scripts`."""
+def workplace(tmp_path: Path, make_picture: Callable[..., Path], use_hub_cache: Path) -> Path:
+    """Give a folder as the README supposes it: pictures in `photos`, the scripts in `scripts`.
+
+    The weights of published models are there, too: small random ones in their places.
+    """
     for index in range(3):
         make_picture(tmp_path / "photos" / f"{index}.jpg", seed=index)
     make_picture(tmp_path / "photos/trip/a.jpg")

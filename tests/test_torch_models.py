@@ -20,12 +20,17 @@ import torch
 from torch.nn.functional import interpolate
 from torch_checkpoints import COMMIT, save_checkpoint
 from transformers import AutoModelForDepthEstimation, DepthProForDepthEstimation
-from transformers.models.dpt.image_processing_pil_dpt import DPTImageProcessorPil
+from transformers.models.dpt.image_processing_pil_dpt import (
+    DPTImageProcessorPil,
+    get_resize_output_image_size,
+)
 from transformers.models.zoedepth.image_processing_pil_zoedepth import ZoeDepthImageProcessorPil
 
 from cortexia_video import DepthEstimator, DepthMap, Failure, Frame, ModelLoadError, estimate, load_estimator
 from cortexia_video.models.checkpoint import open_checkpoint, read_licence
+from cortexia_video.models.preprocessing import SIGNED, Preprocessing
 from cortexia_video.models.table import load_model
+from cortexia_video.resampling import sample_image
 
 Checkpoints = Callable[[str], Path]
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,6 +85,28 @@ def test_the_numbers_are_those_of_transformers(
     with torch.inference_mode():
         reference = load_reference(folder)(pixel_values=pixels).predicted_depth[0].numpy()
     assert distance(model.infer(see(model, image))[0], reference) < 1e-5
+
+
+@pytest.mark.parametrize("corners", [False, True])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [((300, 400), (768, 768)), ((900, 4000), (384, 512)), ((97, 131), (64, 64)), ((1, 5), (8, 1))],
+)
+def test_points_are_sampled_where_torch_samples_them(
+    old: tuple[int, int], new: tuple[int, int], corners: bool
+) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*old, 3), dtype=np.uint8)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    expected = interpolate(pixels, new, mode="bilinear", align_corners=corners)[0].permute(1, 2, 0)
+    np.testing.assert_allclose(sample_image(image, *new, corners=corners), expected.numpy(), atol=255e-6)
+
+
+def test_sizes_are_those_of_the_reference() -> None:
+    preprocessing = Preprocessing((384, 512), 32, "bicubic", *SIGNED)
+    for height, width in np.random.default_rng(0).integers(60, 5000, (500, 2)).tolist():
+        if max(height, width) < 8 * min(height, width):
+            size = get_resize_output_image_size(np.empty((3, height, width)), (384, 512), True, 32)
+            assert preprocessing.fit(height, width) == (size.height, size.width)
 
 
 @pytest.mark.parametrize("f_px", [None, 90.0])
