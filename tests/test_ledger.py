@@ -345,7 +345,7 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = peak()
 history = read_history(Path(sys.argv[1]))
-print(sum(history.count_runs().values()), (peak() - before) * 1024)
+print(sum(1 for _ in history.done()), (peak() - before) * 1024)
 """
 
 

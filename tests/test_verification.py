@@ -180,7 +180,7 @@ def test_the_command_tells_and_requeues(out: Path, capsys: pytest.CaptureFixture
         "not finished: a.jpg: the next run does it\nnot finished: \\udcff.jpg: the next run does it\n"
         "8 outputs checked: 8 right, 0 wrong\n"
     )
-    assert run(capsys, "verify", out) == (0, unfinished, "")
+    assert run(capsys, "verify", out) == (1, unfinished, "")
 
 
 def test_the_command_refuses_what_it_cannot_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
