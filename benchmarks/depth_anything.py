@@ -1,4 +1,4 @@
-"""Depth Anything V2 Small with random weights: a checkpoint as the hub's, and our `DepthModel` around it.
+"""Depth Anything V2 Small with random weights: a checkpoint as the hub's.
 
 Random weights take the same time as trained ones. The architecture and the preprocessing are those of
 depth-anything/Depth-Anything-V2-Small-hf, with a short side of 252 pixels in place of 518.
@@ -6,21 +6,15 @@ depth-anything/Depth-Anything-V2-Small-hf, with a short side of 252 pixels in pl
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import (
     DepthAnythingConfig,
     DepthAnythingForDepthEstimation,
     Dinov2Config,
     DPTImageProcessorPil,
 )
-
-from cortexia_video.depth_map import Kind
-from cortexia_video.resampling import fit_short_side, resize_image
 
 SHORT_SIDE = 252
 PATCH = 14
@@ -70,31 +64,3 @@ def make_processor() -> DPTImageProcessorPil:
 def load_network(checkpoint: Path) -> DepthAnythingForDepthEstimation:
     """Load the network in float32, as everybody does."""
     return DepthAnythingForDepthEstimation.from_pretrained(checkpoint).eval()
-
-
-class DepthAnything:
-    """The network as a `DepthModel`."""
-
-    name = "depth-anything-v2-small-random"
-    kind: Kind = "disparity"
-    device = "cpu"
-    max_batch = None
-
-    def __init__(self, checkpoint: Path) -> None:
-        weights = (checkpoint / "model.safetensors").read_bytes()
-        self.weights_digest = hashlib.sha256(weights).hexdigest()
-        self.settings = {"short_side": SHORT_SIDE}
-        self._network = load_network(checkpoint)
-        self._scale = np.float32(1) / (np.float32(255) * np.array(_STD, np.float32))[:, None, None]
-        self._shift = (np.array(_MEAN, np.float32) / np.array(_STD, np.float32))[:, None, None]
-
-    def processed_size(self, height: int, width: int) -> tuple[int, int]:
-        return fit_short_side(height, width, short_side=SHORT_SIDE, multiple_of=PATCH)
-
-    def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float32]:
-        """Give float32 (3, h, w), normalised."""
-        return resize_image(image, *size).transpose(2, 0, 1) * self._scale - self._shift
-
-    def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            return self._network(pixel_values=torch.from_numpy(batch)).predicted_depth.numpy()

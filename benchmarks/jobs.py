@@ -15,6 +15,7 @@ from race import Job
 from cortexia_video import DepthEstimator, DepthModel, Frame, estimate, load_estimator
 from cortexia_video.decode import decode
 from cortexia_video.depth_map import Kind
+from cortexia_video.models.table import load_model
 from cortexia_video.resampling import fit_short_side, resize_image
 from cortexia_video.speed import count_cores
 
@@ -94,10 +95,9 @@ def _load_networks(checkpoint: Path) -> list[DepthEstimator]:
     The threads of one network wait for each other at every layer, and for the workers that take their core.
     """
     import torch
-    from depth_anything import DepthAnything
 
     torch.set_num_threads(1)
-    model = DepthAnything(checkpoint)
+    model = load_model(f"hf:{checkpoint}", device="cpu")
     return [DepthEstimator(model, batch_size=_CORE_BATCH) for _ in range(count_cores())]
 
 
