@@ -10,7 +10,7 @@ from statistics import median
 
 import jobs
 from arithmetic import require_possible
-from photos import THREE_MEGAPIXELS, TWELVE_MEGAPIXELS, make_photos
+from photos import THREE_MEGAPIXELS, TWELVE_MEGAPIXELS, TWO_MEGAPIXELS, make_photos
 from race import Run, race
 
 _SIMULATED = 30.0  # images a second
@@ -102,7 +102,7 @@ def measure_peers(work: Path, scale: Scale) -> Answer:
 def measure_gpu(work: Path, scale: Scale) -> Answer:
     """Measure how near our job comes to its bound: beside a GPU that is slower, and one that is faster."""
     cases = {
-        "GPU is the limit (3 MP)": THREE_MEGAPIXELS,
+        "GPU is the limit (2 MP)": TWO_MEGAPIXELS,
         "input and output are the limit (12 MP)": TWELVE_MEGAPIXELS,
     }
     figures, runs = [], {}
