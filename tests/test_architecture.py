@@ -10,7 +10,7 @@ import cortexia_video
 PACKAGE = Path(cortexia_video.__file__).parent
 LAYERS = [
     ["errors", "frame", "depth_map", "file_lock", "scratch", "shard", "ledger_file"],
-    ["camera", "decode", "resampling", "visualization", "batching", "batch_limits"],
+    ["camera", "intrinsics", "decode", "resampling", "visualization", "batching", "batch_limits"],
     ["byte_budget", "stage_clock", "speed", "formats", "models"],
     ["scenes", "evaluation"],
     ["depth_estimation", "sinks", "history", "ledger"],
