@@ -16,7 +16,7 @@ LAYERS = [
     ["depth_estimation", "sinks", "history", "ledger"],
     ["sources", "training"],
     ["engine"],
-    ["pipeline", "verification"],
+    ["pipeline", "verification", "rescaling"],
     ["planning"],
     ["cli"],
     ["__init__", "__main__"],
@@ -39,6 +39,7 @@ PUBLIC_NAMES = [
     "OutputExistsError",
     "OutputLostError",
     "Report",
+    "Rescaling",
     "SyntheticModel",
     "UnknownModelError",
     "Verification",
@@ -51,6 +52,7 @@ PUBLIC_NAMES = [
     "merge_into_row",
     "merge_ledgers",
     "read_ledger",
+    "rescale",
     "verify",
 ]
 TORCH_ROOMS = {"scenes", "training", "models"}
