@@ -55,14 +55,7 @@ class Intrinsics:
         camera = self._look_up(key)
         if camera is None:
             return None
-        factor = find_resize_factor((width, height), camera.size) if camera.size else 1.0
-        if factor is None and camera.size:
-            given = f"{camera.size[0]:g} x {camera.size[1]:g}"
-            raise InputError(
-                f"its intrinsics are for a picture of {given}, it has {width} x {height}, of another shape: "
-                "give those of the picture as it is"
-            )
-        f_px = camera.f_px * (factor or 1.0)
+        f_px = camera.f_px * (_find_factor(camera.size, width, height) if camera.size else 1.0)
         if not is_plausible(f_px, width, height):
             raise InputError(
                 f"no lens has a focal length of {f_px:g} pixels for {width} x {height}: give pixels, not mm"
@@ -94,6 +87,16 @@ def load_intrinsics(f_px: float | None = None, path: str | os.PathLike[str] | No
             raise InputError(f"--f-px must be a focal length in pixels, more than 0, not {f_px:g}")
         return Intrinsics({_EVERY: _Camera(float(f_px))}, {"f_px": float(f_px)})
     return Intrinsics(cameras, {"intrinsics": digest} if digest else {})
+
+
+def _find_factor(given: tuple[float, float], width: int, height: int) -> float:
+    factor = find_resize_factor((width, height), given)
+    if factor is None:
+        raise InputError(
+            f"its intrinsics are for a picture of {given[0]:g} x {given[1]:g}, it has {width} x {height}, of "
+            "another shape: give those of the picture as it is"
+        )
+    return factor
 
 
 def _read_file(path: Path) -> tuple[dict[str, _Camera], str]:
