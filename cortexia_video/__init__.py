@@ -23,6 +23,7 @@ from cortexia_video.models.model import DepthModel, ModelInfo
 from cortexia_video.models.synthetic import SyntheticModel
 from cortexia_video.models.table import list_models
 from cortexia_video.pipeline import Report, estimate
+from cortexia_video.rescaling import Rescaling, rescale
 from cortexia_video.verification import Verification, verify
 from cortexia_video.visualization import collage, colored_depthmap, merge_into_row
 
@@ -44,6 +45,7 @@ __all__ = [
     "OutputExistsError",
     "OutputLostError",
     "Report",
+    "Rescaling",
     "SyntheticModel",
     "UnknownModelError",
     "Verification",
@@ -56,5 +58,6 @@ __all__ = [
     "merge_into_row",
     "merge_ledgers",
     "read_ledger",
+    "rescale",
     "verify",
 ]

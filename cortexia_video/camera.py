@@ -12,7 +12,10 @@ Tags and units: CIPA DC-008 (Exif 2.32). Two sources, in this order:
    off, by the makers' sensor widths.
 
 Pixels are taken as square, so one number serves both axes and the EXIF orientation does not matter: turning a
-picture by 90 degrees changes neither its diagonal nor its long side. What EXIF cannot tell is a later crop.
+picture by 90 degrees changes neither its diagonal nor its long side.
+
+Both are wrong after a crop. It is noticed where the picture is of another shape than PixelXDimension x
+PixelYDimension; a crop to the same shape looks like a smaller picture, and some editors write the new size.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ FILM_DIAGONAL_MM = math.hypot(36.0, 24.0)
 # Wider than the widest rectilinear lens (8 mm: 140 deg), narrower than the longest zoom (3000 mm: 0.83 deg).
 MAX_DIAGONAL_FOV_DEG = 170.0
 MIN_DIAGONAL_FOV_DEG = 0.5
+# Of the ratio of sides. Cameras align them to 8 or 16 pixels; 35 mm equivalents, whole mm, are no better.
+_SAME_SHAPE = 0.01
 
 _PIXEL_X_DIMENSION, _PIXEL_Y_DIMENSION = 0xA002, 0xA003
 _CHANGED, _TAKEN = 0x0132, 0x9003
@@ -48,13 +53,35 @@ def focal_length_px(exif: Mapping[int, object], width: int, height: int) -> floa
     """Return the focal length in pixels of a picture of width x height, or None where EXIF does not tell.
 
     exif: tags of the Exif IFD by number, values as the file has them; zero, negative, not-a-number and absurd
-    ones (a diagonal field of view outside 0.5 to 170 degrees) count as absent.
+    ones (a diagonal field of view outside 0.5 to 170 degrees) count as absent. A cropped picture has none.
     """
+    if _resize_factor(exif, width, height) is None:
+        return None
     for estimate in (_from_film_equivalent, _from_focal_plane):
         f_px = estimate(exif, width, height)
-        if f_px is not None and _is_plausible(f_px, width, height):
+        if f_px is not None and is_plausible(f_px, width, height):
             return f_px
     return None
+
+
+def find_resize_factor(size: tuple[int, int], original: tuple[float, float]) -> float | None:
+    """Give long side of `size` over long side of `original`; None where their shapes differ: after a crop.
+
+    Both are (width, height); turned by 90 degrees is the same shape. Sides are whole, so each may be off by
+    a pixel, and the ratio of sides by 1 %.
+    """
+    short, long = sorted(size)
+    original_short, original_long = sorted(original)
+    difference = abs(long * original_short - short * original_long)
+    rounding = original_short + original_long
+    same = difference <= max(rounding, _SAME_SHAPE * short * original_long)
+    return long / original_long if same else None
+
+
+def is_plausible(f_px: float, width: int, height: int) -> bool:
+    """Say whether a lens with this focal length can exist: a diagonal field of view of 0.5 to 170 degrees."""
+    fov_deg = math.degrees(2.0 * math.atan2(math.hypot(width, height), 2.0 * f_px))
+    return MIN_DIAGONAL_FOV_DEG <= fov_deg <= MAX_DIAGONAL_FOV_DEG
 
 
 def _from_film_equivalent(exif: Mapping[int, object], width: int, height: int) -> float | None:
@@ -72,23 +99,20 @@ def _from_focal_plane(exif: Mapping[int, object], width: int, height: int) -> fl
         exif.get(_FOCAL_PLANE_Y_RESOLUTION)
     )
     unit_mm = _UNIT_MM.get(_positive(exif.get(_FOCAL_PLANE_UNIT)) or _INCH)
-    if f_mm is None or pixels_per_unit is None or unit_mm is None:
+    factor = _resize_factor(exif, width, height)
+    if f_mm is None or pixels_per_unit is None or unit_mm is None or factor is None:
         return None
-    return f_mm * pixels_per_unit / unit_mm * _resize_factor(exif, width, height)
+    return f_mm * pixels_per_unit / unit_mm * factor
 
 
-def _resize_factor(exif: Mapping[int, object], width: int, height: int) -> float:
-    """Long side now over long side when the camera wrote the file; 1 where that is not recorded."""
-    sides_px = [_positive(exif.get(tag)) for tag in (_PIXEL_X_DIMENSION, _PIXEL_Y_DIMENSION)]
-    if sides_px[0] is None:
+def _resize_factor(exif: Mapping[int, object], width: int, height: int) -> float | None:
+    """Size now over size when the camera wrote the file; 1 where that is not recorded, None after a crop."""
+    width_then, height_then = (_positive(exif.get(tag)) for tag in (_PIXEL_X_DIMENSION, _PIXEL_Y_DIMENSION))
+    if width_then is None:
         return 1.0
-    return max(width, height) / max(side or 0.0 for side in sides_px) if sides_px[1] else width / sides_px[0]
-
-
-def _is_plausible(f_px: float, width: int, height: int) -> bool:
-    """Whether a lens with this focal length can exist."""
-    fov_deg = math.degrees(2.0 * math.atan2(math.hypot(width, height), 2.0 * f_px))
-    return MIN_DIAGONAL_FOV_DEG <= fov_deg <= MAX_DIAGONAL_FOV_DEG
+    if height_then is None:
+        return width / width_then
+    return find_resize_factor((width, height), (width_then, height_then))
 
 
 def _positive(value: object) -> float | None:

@@ -88,6 +88,11 @@ class DepthEstimator:
         return {**named, "size": self.size, **model.settings}
 
     @property
+    def uses_focal_length(self) -> bool:
+        """Say whether depth is proportional to the focal length: another one scales it."""
+        return self._camera_model is not None
+
+    @property
     def batch_size(self) -> int:
         """Give the largest batch that is asked for now."""
         return self.limits.largest

@@ -28,6 +28,7 @@ from cortexia_video.errors import (
     OutputLostError,
 )
 from cortexia_video.formats.table import is_own_output
+from cortexia_video.intrinsics import Intrinsics, load_intrinsics
 from cortexia_video.ledger import Ledger, Source
 from cortexia_video.scratch import Scratch
 from cortexia_video.shard import parse_shard
@@ -87,6 +88,8 @@ def estimate(
     preview: bool = False,
     size: Size = "full",
     decode: Decoding = "exact",
+    f_px: float | None = None,
+    intrinsics: str | os.PathLike[str] | None = None,
     batch_size: BatchSize = 4,
     device: str = "auto",
     workers: int | None = None,
@@ -107,6 +110,8 @@ def estimate(
     format: `npy` (float32) or `png` (8-bit view). preview: also a coloured JPEG.
     size: `full`, each map as large as its picture, or `native`, as large as the network gives it.
     decode: `exact`, or `fast`: large JPEGs at 1/2, 1/4 or 1/8, not below twice what the network sees.
+    f_px: focal length of every picture, in its pixels. intrinsics: a CSV or JSON file of focal lengths by key
+    (`intrinsics`). Then comes what EXIF says, then what the model estimates.
     batch_size: pictures in one call of the model, or `auto`. device: one, or several with commas between.
     workers: threads that decode, and as many that write; as many as cores by default.
     overwrite: redo what is done, and replace files that no ledger knows.
@@ -125,6 +130,7 @@ def estimate(
     _require_positive(workers=workers, max_megapixels=max_megapixels)
     _require_one_of(decode=(decode, Decoding), changed=(changed, Changed))
     part = parse_shard(shard) if shard else None
+    given = load_intrinsics(f_px, intrinsics)
     root, stop, on_outcome = Path(output), stop or threading.Event(), on_outcome or _ignore
     _require_some(find_pictures(inputs, recursive=recursive, output=root), inputs, recursive)
     sink = FolderSink(root, format=format, preview=preview)
@@ -132,8 +138,8 @@ def estimate(
     estimators = load_estimators(
         model, device=device, batch_size=batch_size, size=size, **terms, **model_options
     )
-    options = _Options(workers, overwrite, changed, decode, max_megapixels, on_outcome, stop)
-    settings = _describe(estimators[0], format, preview, decode)
+    options = _Options(workers, overwrite, changed, decode, given, max_megapixels, on_outcome, stop)
+    settings = {**_describe(estimators[0], format, preview, decode), **given.settings}
 
     def find() -> Iterator[Found]:
         return find_pictures(inputs, recursive=recursive, output=root, shard=part)
@@ -154,6 +160,7 @@ class _Options:
     overwrite: bool
     changed: Changed
     decode: Decoding
+    given: Intrinsics
     max_megapixels: float
     on_outcome: Listener
     stop: threading.Event
@@ -305,7 +312,7 @@ class _Job:
                 del data_now
             with self._budget.hold(size + header.height * header.width * _DECODE_BYTES):
                 return self._decode(item, data)
-        except DecodeError as error:
+        except (DecodeError, InputError) as error:
             return Failure(item.key, "decode", error)
 
     def _read(self, item: PictureFile) -> bytes:
@@ -319,7 +326,7 @@ class _Job:
         with self.clock.measure("decode", item.key):
             frame = decode(data, item.key, max_megapixels=limit, enough=enough, scratch=self._pixels)
         with self.clock.measure("preprocess", item.key):
-            return estimator.prepare(frame)
+            return estimator.prepare(self.options.given.apply(frame))
 
     def _finish(self, item: PictureFile, result: Result) -> Failure | None:
         """On a write worker: enlarge, encode, place and record one depth map."""
@@ -344,6 +351,7 @@ class _Job:
             height, width = depth.values.shape
             facts: dict[str, object] = {"height": height, "width": width, "kind": depth.kind}
             facts |= {"f_px": depth.f_px, "f_source": depth.f_source}
+            facts |= {"f_px_used": True} if self.estimators[0].uses_focal_length else {}
             facts |= {"full_size": depth.full_size} if depth.full_size else {}
             facts |= {"in_float32": True} if result.in_float32 else {}
             self.ledger.record_done(item.key, item.source, outputs, **facts)

@@ -10,13 +10,13 @@ import cortexia_video
 PACKAGE = Path(cortexia_video.__file__).parent
 LAYERS = [
     ["errors", "frame", "depth_map", "file_lock", "scratch", "shard", "ledger_file"],
-    ["camera", "decode", "resampling", "visualization", "batching", "batch_limits"],
+    ["camera", "intrinsics", "decode", "resampling", "visualization", "batching", "batch_limits"],
     ["byte_budget", "stage_clock", "speed", "formats", "models"],
     ["scenes", "evaluation"],
     ["depth_estimation", "sinks", "history", "ledger"],
     ["sources", "training"],
     ["engine"],
-    ["pipeline", "verification"],
+    ["pipeline", "verification", "rescaling"],
     ["planning"],
     ["cli"],
     ["__init__", "__main__"],
@@ -39,6 +39,7 @@ PUBLIC_NAMES = [
     "OutputExistsError",
     "OutputLostError",
     "Report",
+    "Rescaling",
     "SyntheticModel",
     "UnknownModelError",
     "Verification",
@@ -51,6 +52,7 @@ PUBLIC_NAMES = [
     "merge_into_row",
     "merge_ledgers",
     "read_ledger",
+    "rescale",
     "verify",
 ]
 TORCH_ROOMS = {"scenes", "training", "models"}

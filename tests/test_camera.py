@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL.TiffImagePlugin import IFDRational
 
-from cortexia_video.camera import focal_length_px
+from cortexia_video.camera import find_resize_factor, focal_length_px
 
 F, F35 = 0x920A, 0xA405
 X_RESOLUTION, Y_RESOLUTION, UNIT = 0xA20E, 0xA20F, 0xA210
@@ -58,6 +58,46 @@ def test_a_resized_picture_has_a_shorter_focal_length(size: tuple[int, int]) -> 
 def test_the_width_alone_tells_the_resize() -> None:
     exif = {**UNTOUCHED, F: 5.0, X_RESOLUTION: 10000.0, UNIT: CENTIMETRE, X_PIXELS: 6000}
     assert focal_length_px(exif, 3000, 2000) == pytest.approx(2500.0)
+
+
+SIZES_LEFT_BY_RESIZING = [
+    (3000, 2000),
+    (2000, 3000),
+    (640, 427),
+    (640, 426),
+    (160, 107),
+    (6016, 4016),
+    (9, 6),
+]
+SIZES_LEFT_BY_CROPPING = [(4000, 4000), (6000, 3375), (5000, 4000), (6000, 3900), (160, 120), (3000, 3000)]
+
+
+@pytest.mark.parametrize("size", SIZES_LEFT_BY_RESIZING)
+def test_a_resized_or_turned_picture_keeps_its_35_mm_equivalent(size: tuple[int, int]) -> None:
+    exif = {F35: 35, X_PIXELS: 6000, Y_PIXELS: 4000}
+    assert focal_length_px(exif, *size) == focal_length_px({F35: 35}, *size) is not None
+
+
+@pytest.mark.parametrize("size", SIZES_LEFT_BY_CROPPING)
+def test_a_cropped_picture_has_no_focal_length(size: tuple[int, int]) -> None:
+    focal_plane = {**UNTOUCHED, F: 5.0, X_RESOLUTION: 10000.0, UNIT: CENTIMETRE}
+    assert focal_length_px({F35: 35, **focal_plane, X_PIXELS: 6000, Y_PIXELS: 4000}, *size) is None
+    assert focal_length_px({F35: 35, X_PIXELS: 6000}, *size) is not None
+    assert focal_length_px({F35: 35, X_PIXELS: 6000, Y_PIXELS: 0}, *size) is not None
+
+
+@given(
+    original=st.tuples(st.integers(60, 9000), st.integers(60, 9000)),
+    factor=st.floats(0.05, 3.0),
+    up=st.tuples(st.booleans(), st.booleans()),
+)
+def test_however_sides_are_rounded_resizing_is_no_crop(
+    original: tuple[int, int], factor: float, up: tuple[bool, bool]
+) -> None:
+    size = tuple(
+        (math.ceil if each else math.floor)(side * factor) for side, each in zip(original, up, strict=True)
+    )
+    assert find_resize_factor((size[0], size[1]), original) == pytest.approx(max(size) / max(original))
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,9 @@ app.command("cortexia_video.cli.plan:plan_command", name="plan", help="Say what 
 app.command(
     "cortexia_video.cli.verify:verify_command", name="verify", help="Check outputs against their ledger."
 )
+app.command(
+    "cortexia_video.cli.rescale:rescale_command", name="rescale", help="Give metres another focal length."
+)
 app.command("cortexia_video.cli.merge:merge_command", name="merge", help="Join the ledgers of shards.")
 app.command(
     "cortexia_video.cli.models:models_command", name="models", help="List the models and their terms."

@@ -89,6 +89,23 @@ class RunOptions:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
+class CameraOptions:
+    """Focal lengths that are known; else EXIF says, or the model estimates them.
+
+    Parameters
+    ----------
+    f_px
+        Focal length of every picture, in its pixels.
+    intrinsics
+        CSV (key,f_px or key,fx,fy,width,height) or JSON file of focal lengths by key; * is for all others.
+    """
+
+    f_px: float | None = None
+    intrinsics: Path | None = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
 class ModelOptions:
     """What a model does not say of itself, and how it is run.
 
@@ -130,6 +147,7 @@ def estimate_command(
     recursive: Switch = False,
     out: OutputOptions = OutputOptions(),
     run: RunOptions = RunOptions(),
+    camera: CameraOptions = CameraOptions(),
     options: ModelOptions = ModelOptions(),
 ) -> int:
     """Estimate depth for pictures: files, folders, or a list.txt of paths, into OUTPUT/KEY.npy.
@@ -149,7 +167,7 @@ def estimate_command(
         Descend into the folders inside.
     """
     logging.basicConfig(format="cortexia: %(message)s", level=logging.WARNING, stream=sys.stderr)
-    everything = {**vars(out), **vars(run), **options.given()}
+    everything = {**vars(out), **vars(run), **vars(camera), **options.given()}
     with _stop_on_signals() as stop, open_progress() as progress:
         part = parse_shard(run.shard) if run.shard else None
         progress.count(lambda: find_pictures(inputs, recursive=recursive, output=output, shard=part))

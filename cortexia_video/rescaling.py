@@ -1,0 +1,222 @@
+"""`rescale`: another focal length for metric depth that is there, without a network."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+
+from cortexia_video.byte_budget import ByteBudget
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError
+from cortexia_video.formats.table import FORMATS
+from cortexia_video.history import Entry, read_history
+from cortexia_video.intrinsics import Intrinsics, load_intrinsics
+from cortexia_video.ledger import lock_whole, read_ledger, require_ledger
+from cortexia_video.ledger_file import LEDGER_NAME, LedgerFile
+from cortexia_video.sinks.folder import FolderSink, Placed
+from cortexia_video.speed import count_cores
+
+MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is done alone
+_COPIES = 2  # of a file in memory: as it was read, and its values
+_FAILURES_KEPT = 1000  # in the report
+_SAME = 1e-9  # relative: what a focal length loses on its way through text
+_NPY = FORMATS["npy"].suffix
+
+NOT_METRIC = "not metric"
+NO_FOCAL_LENGTH = "no focal length recorded"
+NOT_USED = "the model used no focal length"
+NOT_NPY = "not in the format npy"
+NONE_GIVEN = "no focal length given for it"
+SAME = "has this focal length"
+
+_Line = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Rescaling:
+    """What became of a folder's done pictures. left: how many stay as they are, by reason."""
+
+    rescaled: int = 0
+    failed: int = 0
+    left: Counter[str] = field(default_factory=Counter)
+    failures: list[Failure] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        left = "".join(f"; {count} left: {reason}" for reason, count in sorted(self.left.items()))
+        return f"{self.rescaled} rescaled, {self.failed} failed{left}"
+
+
+def rescale(
+    output: str | os.PathLike[str],
+    *,
+    f_px: float | None = None,
+    intrinsics: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+) -> Rescaling:
+    """Multiply the metres of a folder's `.npy` by the given focal length over the one they were made with.
+
+    f_px, intrinsics: as `estimate` takes them. workers: threads; one a core by default.
+
+    Exact for models whose depth is proportional to the focal length, as Depth Pro's is (the ledger says
+    `f_px_used`), but for what its limits cut off: 0.1 mm and 10 km are scaled like other values. Others,
+    such as ZoeDepth, made their metres without it and stay as they are, and so does what is not metric. NaN
+    stays NaN. Previews show no metres and stay, too.
+
+    Each file is replaced whole. The ledger says `begun` before and `done` after, with the new `f_px` and
+    `rescaled_from`, and the run that the depth is from: the same `estimate` takes it for done. A kill between
+    the two leaves a key to the next `estimate`, and then to `rescale`.
+
+    Raises `InputError` where there is no ledger or no focal length, `OutputError` while another process
+    writes there, `OutputLostError` when the disk takes no more; its `report` says what was done.
+    """
+    root, workers = Path(output), count_cores() if workers is None else workers
+    if workers < 1:
+        raise InputError(f"--workers must be more than 0, not {workers}")
+    if f_px is None and intrinsics is None:
+        raise InputError("no focal length to scale to: give --f-px or --intrinsics")
+    given = load_intrinsics(f_px, intrinsics)
+    require_ledger(root)
+    with LedgerFile(root / LEDGER_NAME) as ledger:
+        lock_whole(ledger)
+        with FolderSink(root) as sink:
+            return _Job(sink, ledger, given).run(workers)
+
+
+class _Job:
+    """One rescaling: what it needs while it lasts."""
+
+    def __init__(self, sink: FolderSink, ledger: LedgerFile, given: Intrinsics) -> None:
+        self.sink = sink
+        self.ledger = ledger
+        self.given = given
+        self.report = Rescaling()
+        self._budget = ByteBudget(MEMORY)
+
+    def run(self, workers: int) -> Rescaling:
+        try:
+            with ThreadPoolExecutor(workers, thread_name_prefix="cortexia") as pool:
+                for failure in self._rescale_all(pool, at_once=2 * workers):
+                    self._count(failure)
+        except OutputLostError as error:
+            error.report = self.report
+            raise
+        self.ledger.sync()
+        return self.report
+
+    def _rescale_all(self, pool: ThreadPoolExecutor, *, at_once: int) -> Iterator[Failure | None]:
+        """Yield for each picture that is to change what went wrong, if anything; count the others."""
+        waiting: deque[Future[Failure | None]] = deque()
+        for line in _read_last_done(self.sink.root):
+            try:
+                f_px = _choose(line, self.given)
+            except InputError as error:
+                yield Failure(line["key"], "decode", error)
+                continue
+            if isinstance(f_px, str):
+                self.report.left[f_px] += 1
+                continue
+            if len(waiting) >= at_once:
+                yield waiting.popleft().result()
+            waiting.append(pool.submit(self._rescale, line, f_px))
+        while waiting:
+            yield waiting.popleft().result()
+
+    def _rescale(self, line: _Line, f_px: float) -> Failure | None:
+        """On a worker: rescale one depth map."""
+        key = line["key"]
+        name = key + _NPY
+        placed = Placed(*line["outputs"][name])
+        try:
+            with self._budget.hold(_COPIES * placed.size):
+                values = _read_values(self.sink.root / name, placed)
+                factor = f_px / line["f_px"]  # in float64, so that numbers are rounded once
+                np.multiply(values, factor, out=values, dtype=np.float64, casting="same_kind")
+                files = self.sink.encode(key, DepthMap(values, "metric"))
+                self.ledger.append({"key": key, "outcome": "begun", "outputs": [*line["outputs"]]})
+                self.ledger.sync()
+                outputs = {**line["outputs"], **self.sink.place(files)}
+        except OutputLostError:
+            raise
+        except Exception as error:  # noqa: BLE001 - readers raise anything on broken files, and the system
+            return Failure(key, "write", error)
+        facts = {"f_px": f_px, "f_source": "given", "rescaled_from": line["f_px"]}
+        self.ledger.append({**line, "outputs": outputs, **facts})
+        return None
+
+    def _count(self, failure: Failure | None) -> None:
+        if failure is None:
+            self.report.rescaled += 1
+            return
+        self.report.failed += 1
+        if len(self.report.failures) < _FAILURES_KEPT:
+            self.report.failures.append(failure)
+
+
+def _read_last_done(root: Path) -> Iterator[_Line]:
+    """Yield the line that counts of every key that is done, by its number: lines are not kept in memory.
+
+    What is appended meanwhile comes after all of these.
+    """
+    history = read_history(root)
+    last: dict[str, int] = {}
+    for number, line in enumerate(read_ledger(root)):
+        if line.get("outcome") == "done" and isinstance(key := line.get("key"), str):
+            entry = history.get(key)
+            if entry and _is_line_of(entry, line):
+                last[key] = number
+    del history
+    numbers = set(last.values())
+    del last
+    for number, line in enumerate(read_ledger(root)):
+        if not numbers:
+            return
+        if number in numbers:
+            numbers.remove(number)
+            yield line
+
+
+def _is_line_of(entry: Entry, line: _Line) -> bool:
+    """Say whether a line tells what the history holds; a damaged one after it does not."""
+    outputs = {name: [*placed] for name, placed in entry.outputs.items()}
+    return (line.get("run"), line.get("outputs")) == (entry.run, outputs)
+
+
+def _choose(line: _Line, given: Intrinsics) -> float | str:
+    """Give a picture's new focal length, or the reason why it stays as it is; raises what `find` does."""
+    before = line.get("f_px")
+    if line.get("kind") != "metric":
+        return NOT_METRIC
+    if not isinstance(before, int | float) or not 0 < before < math.inf:
+        return NO_FOCAL_LENGTH
+    if not line.get("f_px_used"):
+        return NOT_USED
+    if line["key"] + _NPY not in line["outputs"]:
+        return NOT_NPY
+    height, width = line.get("full_size") or (line.get("height", 0), line.get("width", 0))
+    f_px = given.find(line["key"], width, height)
+    if f_px is None:
+        return NONE_GIVEN
+    return SAME if math.isclose(f_px, before, rel_tol=_SAME) else f_px
+
+
+def _read_values(path: Path, placed: Placed) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Read float32 (H, W) that is still what was written; `OutputError` where it is not."""
+    remedy = "cortexia verify --requeue, then estimate it again"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise OutputError(f"its .npy cannot be read ({error.strerror}): {remedy}") from error
+    if Placed(len(data), xxhash.xxh3_128_hexdigest(data)) != placed:
+        raise OutputError(f"its .npy is not what was written: {remedy}")
+    values: np.ndarray[Any, np.dtype[np.float32]] = np.load(io.BytesIO(data), allow_pickle=False)
+    return values
