@@ -14,7 +14,7 @@ from transformers import AutoModelForDepthEstimation, PreTrainedModel
 
 from cortexia_video import DepthEstimator, Failure, ModelError, estimate
 from cortexia_video.decode import decode
-from cortexia_video.depth_estimation import Answer, Size
+from cortexia_video.depth_estimation import Answer, Prepared, Size
 from cortexia_video.models.table import load_model
 
 
@@ -24,11 +24,16 @@ def load_ours(checkpoint: Path, device: torch.device, batch_size: int) -> DepthE
     return DepthEstimator(model, batch_size=batch_size)
 
 
-def run_alone(estimator: DepthEstimator, photo: Path) -> Job:
-    """Run batches of one prepared picture as the engine does: copied there, normalised, and copied back."""
+def prepare_photo(estimator: DepthEstimator, photo: Path) -> Prepared:
+    """Make a photo ready for the network."""
     prepared = estimator.prepare(decode(photo.read_bytes(), photo.name))
     if isinstance(prepared, Failure):
         raise prepared.error
+    return prepared
+
+
+def run_alone(estimator: DepthEstimator, prepared: Prepared) -> Job:
+    """Run batches of one prepared picture as the engine does: copied there, normalised, and copied back."""
     batch = estimator.stack([prepared] * estimator.batch_size)
     for answer in estimator.run(batch, prepared.estimate_fov):
         _require_depth(estimator.check(answer))  # what is refused would be done again, in float32

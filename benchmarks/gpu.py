@@ -17,22 +17,31 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from arithmetic import check_guard, require_possible
 from cyclopts import App
-from device import describe_device, measure_copies, measure_matrix_rates, time_work
-from device_jobs import load_ours, load_plain, run_alone, run_job, run_plain_alone, run_plain_loop
+from device import PRECISIONS, describe_device, measure_copies, measure_matrix_rates, time_work
+from device_jobs import (
+    load_ours,
+    load_plain,
+    prepare_photo,
+    run_alone,
+    run_job,
+    run_plain_alone,
+    run_plain_loop,
+)
 from photos import TWELVE_MEGAPIXELS, make_photos
 from race import Job
 from random_networks import NAMES, Name, count_flop, make_config, save_checkpoint
 from sections import Figure
 from transformers.utils import logging
 
-from cortexia_video.errors import ModelError
+from cortexia_video import DepthEstimator, ModelError
+from cortexia_video.depth_estimation import Prepared
 from cortexia_video.models.torch_placement import choose_placement
 from cortexia_video.speed import count_cores
 
@@ -136,27 +145,44 @@ def _measure_network(
 ) -> list[Figure]:
     checkpoint = save_checkpoint(name, work / f"{name}{'-tiny' if scale.tiny else ''}", tiny=scale.tiny)
     ours = load_ours(checkpoint, device, scale.batch_size)
+    prepared = prepare_photo(ours, photos[0])
     size = ours.model.processed_size(*scale.photo[::-1])
-    full, native = (4 * height * width for height, width in (scale.photo, size))
-    half = torch.bfloat16
-    turns = {
-        _ALONE: Turn(run_alone(ours, photos[0]), scale.images, half),
-        _FULL: Turn(run_job(ours, "full"), scale.images, half, full),
-        _NATIVE: Turn(run_job(ours, "native"), scale.images, half, native),
-    }
-    for precision in (torch.float32, torch.bfloat16, torch.float16):
-        network = load_plain(checkpoint, device, precision)
-        label = f"plain transformers, {_show(precision)}"
-        few = _fill(scale.images // _SLOWER, scale.batch_size)
-        alone = run_plain_alone(network, size, scale.batch_size)
-        turns[f"{label}, network alone"] = Turn(alone, few, precision)
-        turns[f"{label}, loop, full-size .npy"] = Turn(run_plain_loop(network, size), few, precision, full)
+    turns = {**_load_our_turns(ours, prepared, scale), **_load_plain_turns(checkpoint, device, size, scale)}
     print(f"{name}:", file=sys.stderr)
     rates = _take_turns(turns, photos, work / "output", scale, device)
     flop = count_flop(make_config(name, tiny=scale.tiny), *size)
     limits = {what: floor.limit(turn.precision) / flop for what, turn in turns.items()}
     require_possible_rates(name, rates, limits, beside_others=device.type == "cpu")
-    return [*_network_figures(name, rates, flop, floor, scale)]
+    copying = prepared.pixels.nbytes / floor.copies["to"] + _map_bytes(size) / floor.copies["from"]
+    figures = [
+        Figure("arithmetic of an image", [flop / 1e9], "GFLOP"),
+        Figure("what the matrix rate allows", [limits[_ALONE]], "images/s"),
+        Figure("what copying there and back allows", [1 / copying], "images/s"),
+        *_rate_figures(rates, limits[_ALONE], None if scale.tiny else _GOALS.get(name)),
+    ]
+    return [replace(figure, what=f"{name}: {figure.what}") for figure in figures]
+
+
+def _load_our_turns(ours: DepthEstimator, prepared: Prepared, scale: Scale) -> dict[str, Turn]:
+    half, native = torch.bfloat16, ours.model.processed_size(*scale.photo[::-1])
+    return {
+        _ALONE: Turn(run_alone(ours, prepared), scale.images, half),
+        _FULL: Turn(run_job(ours, "full"), scale.images, half, _map_bytes(scale.photo)),
+        _NATIVE: Turn(run_job(ours, "native"), scale.images, half, _map_bytes(native)),
+    }
+
+
+def _load_plain_turns(
+    checkpoint: Path, device: torch.device, size: tuple[int, int], scale: Scale
+) -> dict[str, Turn]:
+    turns, few = {}, _fill(scale.images // _SLOWER, scale.batch_size)
+    for precision in PRECISIONS:
+        network = load_plain(checkpoint, device, precision)
+        label = f"plain transformers, {_show(precision)}"
+        alone, loop = run_plain_alone(network, size, scale.batch_size), run_plain_loop(network, size)
+        turns[f"{label}, network alone"] = Turn(alone, few, precision)
+        turns[f"{label}, loop, full-size .npy"] = Turn(loop, few, precision, _map_bytes(scale.photo))
+    return turns
 
 
 def require_possible_rates(
@@ -214,24 +240,28 @@ def _floor_figures(floor: Floor) -> Iterator[Figure]:
         yield Figure(f"copies {direction} the device", [rate / 1e9], "GB/s")
 
 
-def _network_figures(
-    name: Name, rates: Mapping[str, Sequence[float]], flop: int, floor: Floor, scale: Scale
-) -> Iterator[Figure]:
-    goal = None if scale.tiny else _GOALS.get(name)
-    most = floor.limit(torch.bfloat16) / flop
-    yield Figure(f"{name}: arithmetic of an image", [flop / 1e9], "GFLOP")
-    yield Figure(f"{name}: what the matrix rate allows", [most], "images/s")
+def _rate_figures(rates: Mapping[str, Sequence[float]], most: float, goal: float | None) -> Iterator[Figure]:
+    """Give the rates, and what they are of each other. most: images a second that the matrix rate allows."""
     for what, values in rates.items():
-        yield Figure(f"{name}: {what}", values, "images/s", goal if what == _ALONE else None)
-    yield Figure(f"{name}: network alone, of the matrix rate", [each / most for each in rates[_ALONE]], "%")
+        yield Figure(what, values, "images/s", goal if what == _ALONE else None)
+    yield Figure("network alone, of the matrix rate", [each / most for each in rates[_ALONE]], "%")
     for what in (_FULL, _NATIVE):
-        shares = [job / alone for job, alone in zip(rates[what], rates[_ALONE], strict=True)]
-        yield Figure(f"{name}: {what}, of the network alone", shares, "%", goal and _SHARE)
+        shares = _divide(rates[what], rates[_ALONE])
+        yield Figure(f"{what}, of the network alone", shares, "%", goal and _SHARE)
     for what, values in rates.items():
         if what.startswith("plain"):
             mine = rates[_ALONE if what.endswith("alone") else _FULL]
-            ratios = [our / their for our, their in zip(mine, values, strict=True)]
-            yield Figure(f"{name}: ours against {what}", ratios, "times as fast")
+            yield Figure(f"ours against {what}", _divide(mine, values), "times as fast")
+
+
+def _divide(rates: Sequence[float], others: Sequence[float]) -> list[float]:
+    """Divide the rates of two jobs, round by round."""
+    return [rate / other for rate, other in zip(rates, others, strict=True)]
+
+
+def _map_bytes(size: tuple[int, int]) -> int:
+    """Give the bytes of a float32 map."""
+    return 4 * size[0] * size[1]
 
 
 def _save(path: Path, device: torch.device, scale: Scale, figures: Sequence[Figure]) -> None:
