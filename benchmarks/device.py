@@ -31,10 +31,12 @@ def describe_device(device: torch.device) -> str:
 def measure_matrix_rates(device: torch.device) -> dict[torch.dtype, float]:
     """Measure floating-point operations a second of large matrix products; float32 with TF32 allowed.
 
-    Plain float32 networks use TF32 in their convolutions, so that is what bounds them.
+    Plain float32 networks use TF32 in their convolutions, so that is what bounds them. A processor's is that
+    of one core times the threads: threads that wait for each other would measure who else is at work.
     """
-    with _tf32():
-        return {precision: _measure_products(device, precision) for precision in PRECISIONS}
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    with _tf32(), _one_thread():
+        return {precision: threads * _measure_products(device, precision) for precision in PRECISIONS}
 
 
 def measure_copies(device: torch.device) -> dict[str, float]:
@@ -71,6 +73,16 @@ def _best(device: torch.device, work: Callable[[], object]) -> float:
 def _rest(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager
