@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,8 @@ from PIL import Image
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test reaches the hub, nor do the commands that tests run
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
 
 
 @pytest.fixture
@@ -59,6 +62,26 @@ def use_hub_cache(hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HF_HOME", str(hub_cache))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub_cache / "hub"))
     return hub_cache
+
+
+@pytest.fixture(scope="session")
+def plugin_example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder with the package of `examples/plugin`, installed by pip without a network."""
+    site = tmp_path_factory.mktemp("site")
+    offline = ["--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "install", *offline, "--target", site, ROOT / "examples/plugin"]
+    ran = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    return site
+
+
+@pytest.fixture
+def use_plugin_example(plugin_example: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let this process, and the commands that it runs, find the package of `plugin_example`."""
+    monkeypatch.syspath_prepend(plugin_example)
+    found = os.pathsep.join(filter(None, [str(plugin_example), os.environ.get("PYTHONPATH")]))
+    monkeypatch.setenv("PYTHONPATH", found)
+    return plugin_example
 
 
 @pytest.fixture

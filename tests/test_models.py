@@ -32,15 +32,18 @@ FULL = {"kind": "disparity", "short_side": "64", "multiple_of": "32", "normalize
 
 
 LOADED: dict[str, DepthModel] = {}
+PLUGIN_EXAMPLE = "example-multi-view"
 PUBLISHED_NAMES = [info.name for info in PUBLISHED]
 
 
-@pytest.fixture(params=["compact", "synthetic", "onnx", *PUBLISHED_NAMES])
+@pytest.fixture(params=["compact", "synthetic", "onnx", PLUGIN_EXAMPLE, *PUBLISHED_NAMES])
 def model(request: pytest.FixtureRequest, tmp_path: Path) -> DepthModel:
     if request.param == "onnx":
         return load_model(f"onnx:{write_mean_network(tmp_path / 'mean.onnx', metadata=FULL)}")
     if request.param in PUBLISHED_NAMES:
         request.getfixturevalue("use_hub_cache")
+    if request.param == PLUGIN_EXAMPLE:
+        request.getfixturevalue("use_plugin_example")
     if request.param not in LOADED:
         LOADED[request.param] = load_model(request.param)
     return LOADED[request.param]
