@@ -380,8 +380,9 @@ def _require_some(found: Iterator[Found], inputs: Sequence[str | os.PathLike[str
     """Look for a first input, so that nothing is made for a folder without pictures, or a lost mount."""
     if next(found, None) is None:
         places = ", ".join(os.fspath(each) for each in inputs)
-        hint = "" if recursive else "; folders inside are looked into with --recursive"
-        raise InputError(f"no pictures in {places}{hint}")
+        folders = not recursive and any(Path(each).is_dir() for each in inputs)
+        hint = "; folders inside are looked into with --recursive" if folders else ""
+        raise InputError(f"no pictures in {places}{hint}; what cortexia wrote is never an input")
 
 
 def _list_sources(found: Iterable[Found]) -> Iterator[tuple[str, Source]]:

@@ -78,7 +78,8 @@ class ChromeTrace:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._lock:
-            self._write({"name": "thread_name", "ph": "M", "pid": os.getpid(), "tid": 0}, b"\n]\n")
+            place = {"pid": os.getpid(), "tid": 0, "args": {"name": "end"}}
+            self._write({"name": "thread_name", "ph": "M", **place}, b"\n]\n")
             with contextlib.suppress(OSError):
                 self._file.close()
 
