@@ -9,12 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from transformers import (
-    DepthAnythingConfig,
-    DepthAnythingForDepthEstimation,
-    Dinov2Config,
-    DPTImageProcessorPil,
-)
+from random_networks import make_config
+from transformers import DepthAnythingForDepthEstimation, DPTImageProcessorPil
 
 SHORT_SIDE = 252
 PATCH = 14
@@ -27,25 +23,7 @@ def save_checkpoint(folder: Path) -> Path:
     if (folder / "preprocessor_config.json").exists():
         return folder
     torch.manual_seed(0)
-    backbone = Dinov2Config(
-        hidden_size=384,
-        num_hidden_layers=12,
-        num_attention_heads=6,
-        image_size=518,
-        patch_size=PATCH,
-        out_features=["stage3", "stage6", "stage9", "stage12"],
-        reshape_hidden_states=False,
-    )
-    config = DepthAnythingConfig(
-        backbone_config=backbone,
-        patch_size=PATCH,
-        reassemble_hidden_size=384,
-        reassemble_factors=[4, 2, 1, 0.5],
-        neck_hidden_sizes=[48, 96, 192, 384],
-        fusion_hidden_size=64,
-        head_hidden_size=32,
-    )
-    DepthAnythingForDepthEstimation(config).save_pretrained(folder)
+    DepthAnythingForDepthEstimation(make_config("depth-anything-v2-small")).save_pretrained(folder)
     make_processor().save_pretrained(folder)
     return folder
 

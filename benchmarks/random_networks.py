@@ -102,26 +102,12 @@ def _randomise(network: PreTrainedModel) -> None:
 
 def _make_depth_pro() -> PreTrainedConfig:
     """Make what apple/DepthPro-hf is; transformers' default is smaller."""
-    vit = {
-        "model_type": "dinov2",
-        "image_size": 384,
-        "patch_size": 16,
-        "hidden_size": 1024,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-    }
+    vit = _make_dinov2(side=384, patch=16, width=1024, layers=24, heads=16)
     return DepthProConfig(use_fov_model=True, **_three_encoders(vit))
 
 
 def _make_tiny_depth_pro() -> PreTrainedConfig:
-    vit = {
-        "model_type": "dinov2",
-        "image_size": 32,
-        "patch_size": 8,
-        "hidden_size": 16,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-    }
+    vit = _make_dinov2(side=32, patch=8, width=16, layers=2, heads=2)
     return DepthProConfig(
         patch_size=32,
         fusion_hidden_size=16,
@@ -135,18 +121,24 @@ def _make_tiny_depth_pro() -> PreTrainedConfig:
     )
 
 
+def _make_dinov2(*, side: int, patch: int, width: int, layers: int, heads: int) -> dict[str, object]:
+    return {
+        "model_type": "dinov2",
+        "image_size": side,
+        "patch_size": patch,
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+    }
+
+
 def _three_encoders(vit: dict[str, object]) -> dict[str, dict[str, object]]:
     return {f"{what}_model_config": dict(vit) for what in ("image", "patch", "fov")}
 
 
 def _make_depth_anything(size: _DepthAnything) -> PreTrainedConfig:
     backbone = {
-        "model_type": "dinov2",
-        "image_size": size.side,
-        "patch_size": _PATCH,
-        "hidden_size": size.width,
-        "num_hidden_layers": size.layers,
-        "num_attention_heads": size.heads,
+        **_make_dinov2(side=size.side, patch=_PATCH, width=size.width, layers=size.layers, heads=size.heads),
         "out_features": [f"stage{number}" for number in size.stages],
         "reshape_hidden_states": False,
     }

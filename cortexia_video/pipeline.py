@@ -34,16 +34,14 @@ from cortexia_video.scratch import Scratch
 from cortexia_video.shard import parse_shard
 from cortexia_video.sinks.folder import FolderSink
 from cortexia_video.sources.files import Found, PictureFile, find_pictures, read_picture
-from cortexia_video.speed import MODEL, Speed, count_cores
+from cortexia_video.speed import MODEL, Speed, choose_workers, count_cores
 from cortexia_video.stage_clock import ChromeTrace, StageClock
 
 Decoding = Literal["exact", "fast"]
 Changed = Literal["redo", "keep", "refuse"]
 
 MEMORY = 1 << 30  # bytes of pictures and depth maps in work at once, over all workers, at least
-_MEMORY_EACH = (
-    192 << 20
-)  # bytes for each pair of workers: a picture of 12 megapixels decoded, and one written
+_MEMORY_EACH = 192 << 20  # bytes for two workers: one decodes 12 megapixels, one writes as many
 _DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and resizing
 _KEPT = 1 << 24  # bytes of a file that may wait in memory; a larger one is read twice, once for its header
 _WRITE_BYTES = 6  # a pixel, at the worst moment of enlarging and encoding
@@ -126,8 +124,8 @@ def estimate(
     output can take no more (its `report` says what was done); a later call goes on from there.
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    workers = count_cores() if workers is None else workers
-    _require_positive(workers=workers, max_megapixels=max_megapixels)
+    workers = choose_workers(workers)
+    _require_positive(max_megapixels=max_megapixels)
     _require_one_of(decode=(decode, Decoding), changed=(changed, Changed))
     part = parse_shard(shard) if shard else None
     given = load_intrinsics(f_px, intrinsics)

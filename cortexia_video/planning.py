@@ -154,10 +154,15 @@ def _choose(headers: Mapping[str, Header]) -> list[str]:
     return chosen
 
 
+def find_existing(folder: Path) -> Path:
+    """Give a folder, or the nearest one above it that is there: what it is made in lies on the same disk."""
+    absolute = folder.absolute()
+    return next(each for each in (absolute, *absolute.parents) if each.is_dir())
+
+
 def _place_beside(output: Path | None) -> Path | None:
     """Give the folder on the disk that the output would be on; None where that cannot be written."""
-    places = [output.absolute(), *output.absolute().parents] if output else []
-    place = next((each for each in places if each.is_dir()), None)
+    place = find_existing(output) if output else None
     return place if place and os.access(place, os.W_OK) else None
 
 
@@ -193,12 +198,12 @@ def _foretell(found: int, speed: Speed, samples: Sequence[_Sample], pixels: floa
     """Give what each format costs. pixels: of a depth map, on average over the run."""
     each = {name: used / speed.images for name, used in speed.core_seconds.items()}
     model = speed.busy_seconds / speed.images / speed.devices
+    plain = pixels * float(np.mean([sample["npy"][1] for sample in samples]))
     costs = {}
     for name in FORMATS:
         encoding, size = (
             pixels * float(np.mean([sample[name][part] for sample in samples])) for part in (0, 1)
         )
-        plain = pixels * float(np.mean([sample["npy"][1] for sample in samples]))
         cores = sum(used for stage, used in each.items() if stage not in ("encode", "write"))
         cores += encoding + each["write"] * size / plain
         disk = speed.disk_seconds / speed.images * size / plain

@@ -24,7 +24,7 @@ from cortexia_video.intrinsics import Intrinsics, load_intrinsics
 from cortexia_video.ledger import lock_whole, read_ledger, require_ledger
 from cortexia_video.ledger_file import LEDGER_NAME, LedgerFile
 from cortexia_video.sinks.folder import FolderSink, Placed
-from cortexia_video.speed import count_cores
+from cortexia_video.speed import choose_workers
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is done alone
 _COPIES = 2  # of a file in memory: as it was read, and its values
@@ -79,9 +79,7 @@ def rescale(
     Raises `InputError` where there is no ledger or no focal length, `OutputError` while another process
     writes there, `OutputLostError` when the disk takes no more; its `report` says what was done.
     """
-    root, workers = Path(output), count_cores() if workers is None else workers
-    if workers < 1:
-        raise InputError(f"--workers must be more than 0, not {workers}")
+    root, workers = Path(output), choose_workers(workers)
     if f_px is None and intrinsics is None:
         raise InputError("no focal length to scale to: give --f-px or --intrinsics")
     given = load_intrinsics(f_px, intrinsics)

@@ -13,13 +13,13 @@ from typing import NamedTuple
 import xxhash
 
 from cortexia_video.byte_budget import ByteBudget
-from cortexia_video.errors import InputError, printable
+from cortexia_video.errors import printable
 from cortexia_video.formats.table import find_format
 from cortexia_video.history import Entry, History, read_history
 from cortexia_video.ledger import lock_whole, require_ledger
 from cortexia_video.ledger_file import LEDGER_NAME, LedgerFile
 from cortexia_video.sinks.folder import Placed
-from cortexia_video.speed import count_cores
+from cortexia_video.speed import choose_workers
 
 MEMORY = 1 << 30  # bytes of files in work at once, over all workers; a larger one is read alone
 
@@ -62,9 +62,7 @@ def verify(
 
     Raises `InputError` where there is no ledger; with `requeue`, `OutputError` while another process writes.
     """
-    root, workers = Path(output), count_cores() if workers is None else workers
-    if workers < 1:
-        raise InputError(f"--workers must be more than 0, not {workers}")
+    root, workers = Path(output), choose_workers(workers)
     require_ledger(root)
     if not requeue:
         return _verify(root, workers)

@@ -12,7 +12,7 @@ from cortexia_video.batch_limits import BatchSize
 from cortexia_video.cli.estimate import ModelOptions, Switch
 from cortexia_video.depth_estimation import Size
 from cortexia_video.pipeline import Decoding
-from cortexia_video.planning import Plan, plan
+from cortexia_video.planning import Plan, find_existing, plan
 
 _AS_THE_MODEL_SAYS = ModelOptions()
 
@@ -64,10 +64,7 @@ def plan_command(
     )
     _show(cost)
     if output:
-        existing = next(
-            folder for folder in (output.absolute(), *output.absolute().parents) if folder.exists()
-        )
-        print(f"free in {output}: {_format_bytes(shutil.disk_usage(existing).free)}")
+        print(f"free in {output}: {_format_bytes(shutil.disk_usage(find_existing(output)).free)}")
 
 
 def _show(cost: Plan) -> None:
