@@ -10,7 +10,8 @@ from typing import Any, TypeVar, cast
 
 from cortexia_video.errors import CortexiaError, MissingExtraError, ModelLoadError, UnknownModelError
 from cortexia_video.models.model import DepthModel, ModelInfo
-from cortexia_video.models.published import NEEDS, PUBLISHED
+from cortexia_video.models.published import ENGINES, NEEDS, PUBLISHED
+from cortexia_video.models.session import GRAPH_ENGINES
 
 Result = TypeVar("Result")
 
@@ -39,6 +40,7 @@ _BUILT_IN = (
         weights="in the package; encoder started from the Apache-2.0 MobileNetV2 (NOTICE)",
         needs="",
         load="cortexia_video.models.onnx:load_compact",
+        engines=GRAPH_ENGINES,
     ),
     *PUBLISHED,
     ModelInfo(
@@ -52,6 +54,7 @@ _BUILT_IN = (
         needs=NEEDS,
         load="cortexia_video.models.huggingface:load_hf",
         read_licence="cortexia_video.models.checkpoint:read_licence",
+        engines=ENGINES,
     ),
     ModelInfo(
         name="onnx:FILE",
@@ -63,6 +66,8 @@ _BUILT_IN = (
         weights="the file",
         needs="",
         load="cortexia_video.models.onnx:load_onnx",
+        read_licence="cortexia_video.models.onnx:read_licence",
+        engines=GRAPH_ENGINES,
     ),
     ModelInfo(
         name="synthetic",

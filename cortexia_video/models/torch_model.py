@@ -37,11 +37,11 @@ class TorchModel:
         self.name = name
         self.kind = kind
         self.weights_digest = checkpoint.weights_digest
-        self.device = str(placement.device)
+        self.device = placement.name
         self.max_batch: int | None = None
         self.settings: Mapping[str, object] = {
             **preprocessing.describe(),
-            "precision": placement.precision,
+            **placement.describe(),
             **checkpoint.describe(),
         }
         self._preprocessing = preprocessing
