@@ -14,10 +14,10 @@ LAYERS = [
     ["byte_budget", "stage_clock", "speed", "formats", "models"],
     ["scenes", "evaluation"],
     ["depth_estimation", "sinks", "history", "ledger"],
-    ["sources", "training"],
-    ["engine"],
+    ["sources", "training", "parity"],
+    ["engine", "engine_choice"],
     ["pipeline", "verification", "rescaling"],
-    ["planning"],
+    ["planning", "exporting"],
     ["cli"],
     ["__init__", "__main__"],
 ]

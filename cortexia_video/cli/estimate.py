@@ -21,6 +21,7 @@ from cortexia_video.batch_limits import BatchSize
 from cortexia_video.cli import DONE, INTERRUPTED, SOME_FAILED
 from cortexia_video.cli.progress import open_progress
 from cortexia_video.depth_estimation import Size
+from cortexia_video.engine_choice import MAX_ERROR
 from cortexia_video.errors import CortexiaError
 from cortexia_video.pipeline import Changed, Decoding, Report, estimate
 from cortexia_video.shard import parse_shard
@@ -117,8 +118,12 @@ class ModelOptions:
         518 (short side) or 392x518 (height x width), for onnx: files that do not say it, hf: and most others.
     normalize
         For onnx: files that do not say it: imagenet (the default), unit or signed.
+    engine
+        torch, onnx (ONNX Runtime) or openvino, where the model can be run by it; auto: what proves fastest.
     precision
-        For models that torch runs: float32, bfloat16, float16, or auto: bfloat16 on CUDA, else float32.
+        float32, bfloat16, float16, or auto: bfloat16 for torch on CUDA and for openvino, else float32.
+    max_error
+        Refuse an engine or a precision whose depth differs from float32's by more, on the first pictures.
     compile
         For models that torch runs: let torch.compile make them faster; each new shape then takes a minute.
     commercial_only
@@ -128,13 +133,15 @@ class ModelOptions:
     kind: str | None = None
     input_size: str | None = None
     normalize: str | None = None
+    engine: str | None = None
     precision: str | None = None
+    max_error: float = MAX_ERROR
     compile: Switch = False
     commercial_only: Switch = False
 
     def given(self) -> dict[str, Any]:
         """Give the options that were given, as `load_estimator` takes them."""
-        options = {**vars(self), "input_size": _parse_size(self.input_size)}
+        options = {**vars(self), "input_size": parse_size(self.input_size)}
         return {name: value for name, value in options.items() if value not in (None, False)}
 
 
@@ -167,6 +174,7 @@ def estimate_command(
         Descend into the folders inside.
     """
     logging.basicConfig(format="cortexia: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("cortexia_video").setLevel(logging.INFO)
     everything = {**vars(out), **vars(run), **vars(camera), **options.given()}
     with _stop_on_signals() as stop, open_progress() as progress:
         part = parse_shard(run.shard) if run.shard else None
@@ -184,13 +192,13 @@ def estimate_command(
     return INTERRUPTED if report.interrupted else SOME_FAILED if report.failed else DONE
 
 
-def _parse_size(text: str | None) -> int | tuple[int, int] | None:
+def parse_size(text: str | None, option: str = "--input-size") -> int | tuple[int, int] | None:
     """Read 518 as a short side and 392x518 as height and width."""
     if text is None:
         return None
     match = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", text)
     if match is None:
-        raise CortexiaError(f"--input-size must be like 518 or 392x518, not {text!r}")
+        raise CortexiaError(f"{option} must be like 518 or 392x518, not {text!r}")
     height, width = match.groups()
     return (int(height), int(width)) if width else int(height)
 

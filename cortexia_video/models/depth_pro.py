@@ -15,7 +15,7 @@ from transformers import DepthProForDepthEstimation
 from transformers.models.depth_pro.modeling_depth_pro import DepthProFovModel, DepthProPreTrainedModel
 
 from cortexia_video.errors import ModelError
-from cortexia_video.models.canonical_depth import to_metres
+from cortexia_video.models.canonical_depth import CANONICAL_INVERSE_DEPTH, to_metres
 from cortexia_video.models.checkpoint import Checkpoint
 from cortexia_video.models.model import Prediction
 from cortexia_video.models.preprocessing import SIGNED, Preprocessing, read_preprocessing
@@ -37,7 +37,6 @@ class DepthPro(TorchModel):
     """
 
     def __init__(self, *, name: str, checkpoint: Checkpoint, placement: Placement) -> None:
-        self._checkpoint = checkpoint
         self._fov_networks: dict[Placement, nn.Module] = {}
         super().__init__(
             name=name,
@@ -45,6 +44,7 @@ class DepthPro(TorchModel):
             checkpoint=checkpoint,
             preprocessing=_choose_preprocessing(checkpoint),
             placement=placement,
+            ports=_DEPTH_PORTS,
             load=self._load_depth_network,
         )
 
@@ -75,15 +75,29 @@ class DepthPro(TorchModel):
             fov_deg = fov_network(pixels, features)
             return Prediction(placement.to_host(inverse_depth), placement.to_host(fov_deg))
 
+    def _make_exportable(self) -> tuple[nn.Module, Ports]:
+        """Join depth and field of view, where it is estimated, in one network."""
+        if not self._estimates_fov:
+            return _DepthAlone(self._network), Ports(("pixels",), ("inverse_depth",), one_by_one=True)
+        both = _DepthAndFov(self._network, self._get_fov_network(self._placement))
+        return both, Ports(("pixels",), ("inverse_depth", "fov_deg"), one_by_one=True)
+
+    def _describe_export(self) -> dict[str, object]:
+        return {**super()._describe_export(), "numbers": CANONICAL_INVERSE_DEPTH}
+
+    @property
+    def _estimates_fov(self) -> bool:
+        return bool(self._checkpoint.config.get("use_fov_model"))
+
     def _load_depth_network(self, placement: Placement) -> nn.Module:
         network = load_network(self._checkpoint, placement, DepthProForDepthEstimation, use_fov_model=False)
         if placement.is_half:
             keep_in_float32(network.head.layers[-2])
-        return placement.make_ready(_DepthNetwork(network), _DEPTH_PORTS)
+        return _DepthNetwork(network)
 
     def _get_fov_network(self, placement: Placement) -> nn.Module:
         if placement not in self._fov_networks:
-            if not self._checkpoint.config.get("use_fov_model"):
+            if not self._estimates_fov:
                 raise ModelError(
                     f"{self.name} estimates no focal length (use_fov_model in its config.json): "
                     "pictures need one in EXIF, or given"
@@ -122,6 +136,30 @@ class _FovNetwork(DepthProPreTrainedModel):  # type: ignore[misc]
     def forward(self, pixels: Tensor, features: Tensor) -> Tensor:
         fov_deg: Tensor = self.fov_model(pixel_values=pixels, global_features=features)
         return fov_deg
+
+
+class _DepthAlone(nn.Module):
+    """Pixels (B, 3, s, s) -> canonical inverse depth (B, s, s)."""
+
+    def __init__(self, depth: nn.Module) -> None:
+        super().__init__()
+        self.depth = depth
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        inverse_depth: Tensor = self.depth(pixels)[0]
+        return inverse_depth
+
+
+class _DepthAndFov(nn.Module):
+    """Pixels (B, 3, s, s) -> canonical inverse depth (B, s, s) and field of view (B,), degrees."""
+
+    def __init__(self, depth: nn.Module, fov: nn.Module) -> None:
+        super().__init__()
+        self.depth, self.fov = depth, fov
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        inverse_depth, features = self.depth(pixels)
+        return inverse_depth, self.fov(pixels, features)
 
 
 def _choose_preprocessing(checkpoint: Checkpoint) -> Preprocessing:

@@ -75,11 +75,8 @@ def _load(
         return DepthPro(name=name, checkpoint=checkpoint, placement=placement)
     kind = kind or _choose_kind(checkpoint, None)
 
-    # ZoeDepth's pictures each choose a head of their own, in a loop over as many as there are.
-    ports = Ports(("pixels",), ("depth",), one_by_one=checkpoint.model_type == "zoedepth")
-
     def load(placement: Placement) -> nn.Module:
-        return placement.make_ready(_DepthAlone(_load_family(checkpoint, placement)), ports)
+        return _DepthAlone(_load_family(checkpoint, placement))
 
     return TorchModel(
         name=name,
@@ -87,6 +84,8 @@ def _load(
         checkpoint=checkpoint,
         preprocessing=_choose_preprocessing(checkpoint, input_size),
         placement=placement,
+        # ZoeDepth's pictures each choose a head of their own, in a loop over as many as there are.
+        ports=Ports(("pixels",), ("depth",), one_by_one=checkpoint.model_type == "zoedepth"),
         load=load,
     )
 

@@ -107,19 +107,26 @@ def find_model(name: str) -> ModelInfo:
 def require_commercial(name: str) -> None:
     """Raise `ModelLoadError` unless a model's weights may be used in a product, as far as is known."""
     info = find_model(name)
-    licence: str | None = info.licence_weights
+    licence = find_licence(name)
     allowed = info.commercial
     if allowed is None and info.read_licence:
-        try:
-            licence = _resolve(info.read_licence)(name)
-        except ImportError as error:
-            raise _name_missing(info, name, error) from error
         allowed = (licence or "").lower() in _COMMERCIAL
     if not allowed:
         raise ModelLoadError(
             f"model {name!r} is refused (--commercial-only): the licence of its weights is "
             f"{licence or 'unknown'}; `cortexia models` shows those of all"
         )
+
+
+def find_licence(name: str) -> str | None:
+    """Say what licence a model's weights have: its row's, or what its own files name, if anything."""
+    info = find_model(name)
+    if not info.read_licence:
+        return info.licence_weights
+    try:
+        return _resolve(info.read_licence)(name)
+    except ImportError as error:
+        raise _name_missing(info, name, error) from error
 
 
 def load_model(name: str, *, device: str = "auto", **options: object) -> DepthModel:

@@ -50,7 +50,7 @@ class Placement:
     def make_ready(self, network: nn.Module, ports: Ports) -> nn.Module:
         """Give a loaded network as it is to be run."""
         if self.graph:
-            return _import_exported_network()(network, ports, self.graph)
+            return import_export().ExportedNetwork(network, ports, self.graph)
         if self.compiled:
             network.compile()
         return network
@@ -123,14 +123,15 @@ def choose_placement(
     return Placement(chosen, getattr(torch, precision), compiled=compile)
 
 
-def _import_exported_network() -> Any:
+def import_export() -> Any:
+    """Give the module `export`, which needs packages of an extra; raises `MissingExtraError`."""
     try:
-        from cortexia_video.models.export import ExportedNetwork
+        from cortexia_video.models import export
     except ImportError as error:
         raise MissingExtraError(
             f"torch cannot export networks for other engines: {error}; pip install 'cortexia-video[export]'"
         ) from error
-    return ExportedNetwork
+    return export
 
 
 def _choose_device(device: str) -> torch.device:
