@@ -138,7 +138,7 @@ def test_a_file_that_is_no_depth_is_an_error_with_its_name(data: bytes, reason: 
 
 
 def test_what_a_file_does_not_say_is_not_guessed() -> None:
-    with pytest.raises(DepthFileError, match="a.npy: it does not say what its numbers mean: give its kind"):
+    with pytest.raises(DepthFileError, match="a.npy: it holds float32 and does not say what it means: give"):
         decode_depth(npy(VALUES), "a.npy")
     with pytest.raises(DepthFileError, match="a.npy: kind is metric|a.npy: f_px is -1"):
         decode_depth(npy(VALUES), "a.npy", about={**METRIC, "f_px": -1})
