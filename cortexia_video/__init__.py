@@ -24,7 +24,8 @@ from cortexia_video.ledger import merge_ledgers, read_ledger
 from cortexia_video.models.model import DepthModel, ModelInfo
 from cortexia_video.models.synthetic import SyntheticModel
 from cortexia_video.models.table import list_models
-from cortexia_video.pipeline import Report, estimate
+from cortexia_video.outcomes import Report
+from cortexia_video.pipeline import estimate
 from cortexia_video.rescaling import Rescaling, rescale
 from cortexia_video.verification import Verification, verify
 from cortexia_video.visualization import collage, colored_depthmap, merge_into_row

@@ -24,7 +24,8 @@ from cortexia_video.depth_estimation import Size
 from cortexia_video.engine_choice import MAX_ERROR
 from cortexia_video.errors import CortexiaError
 from cortexia_video.formats.table import FormatName
-from cortexia_video.pipeline import Changed, Decoding, Report, estimate
+from cortexia_video.outcomes import Changed, Report
+from cortexia_video.pipeline import Decoding, estimate
 from cortexia_video.shard import parse_shard
 from cortexia_video.sources.files import find_pictures
 

@@ -23,14 +23,14 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class PictureFile:
+class InputFile:
     """A picture's file. key: unique, relative; it names the output. source: where it is, as it was found."""
 
     key: str
     source: Source
 
 
-Found = PictureFile | Failure
+Found = InputFile | Failure
 
 
 def find_pictures(
@@ -155,7 +155,7 @@ def _keep_apart(found: Iterator[Found], shard: Shard) -> Iterator[Found]:
     keys: set[str] = set()
     seen: set[str] = set()
     for each in found:
-        path = each.source.path if isinstance(each, PictureFile) else f"{each.key}: {each.reason}"
+        path = each.source.path if isinstance(each, InputFile) else f"{each.key}: {each.reason}"
         if path in seen:
             continue
         seen.add(path)
@@ -187,7 +187,7 @@ def _stat(key: str, path: str) -> Found:
     if not stat.S_ISREG(status.st_mode):
         return Failure(key, "find", InputError("not a file that can be read: a folder, pipe or device"))
     absolute = os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links
-    return PictureFile(key, Source(absolute, status.st_size, status.st_mtime_ns))
+    return InputFile(key, Source(absolute, status.st_size, status.st_mtime_ns))
 
 
 def _require(path: str) -> None:
