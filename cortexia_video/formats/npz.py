@@ -17,7 +17,7 @@ _VALUES = "depth.npy"  # as Depth Pro calls it
 _TEXT = f"{MARK.decode()}.json"
 _MEMBER_HEADER = 30  # bytes before a member's name
 _TEXT_BYTES = 1 << 20
-_VALUE_BYTES = 16  # the most that one number may have
+_VALUE_BYTES = 8  # the most that one number may have
 _HEADER_BYTES = 1 << 16
 
 

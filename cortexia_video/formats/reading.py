@@ -18,6 +18,7 @@ from cortexia_video.formats.steps import to_values
 from cortexia_video.formats.stored import Stored
 from cortexia_video.formats.table import READERS, Reader
 
+_LONGEST = 200  # characters of somebody else's message
 _FACTS = ("f_px", "f_source", "full_size", "model", "weights_sha256")
 
 
@@ -65,7 +66,7 @@ def decode_depth(
         raise DepthFileError(f"{printable(name)}: {error}") from error.__cause__
     except Exception as error:  # a reader of a broken file raises anything
         raise DepthFileError(
-            f"{printable(name)}: it cannot be decoded: {printable(str(error))}; is it whole? "
+            f"{printable(name)}: it cannot be decoded: {printable(str(error)[:_LONGEST])}; is it whole? "
             "Write or copy it again"
         ) from error
 

@@ -18,6 +18,7 @@ _WIDEST = math.exp(25)  # of far / near: half a log step is then less than 2e-4 
 _MILLIMETRES = (0.999, 65535.01)  # what rounds to 1..65535
 _MILLIMETRE = 0.001
 _POSITIVE = ("metric", "scale_invariant")
+_EXACT = (1e-30, 1e30)  # steps a unit, between which float32 is good enough
 _AT_ONCE = 1 << 16  # pixels: as float32 they stay in the cache
 
 
@@ -31,6 +32,7 @@ class Steps:
 
     def __init__(self, depth: DepthMap) -> None:
         self.values, low, high = _find_range(depth.values)
+        self._buffer = np.empty((0, 0), np.float32)
         self._log = False
         self._start, self._per_unit, self._first = 0.0, 1000.0, 0
         self.metadata: dict[str, float] = {"scale": _MILLIMETRE, "offset": 0.0, "unknown": 0}
@@ -44,22 +46,27 @@ class Steps:
         elif low <= high:
             step = (high - low) / INTERVALS
             self._per_unit = 1 / step if step else 0.0
+            if not _EXACT[0] < self._per_unit < _EXACT[1]:
+                self._buffer = np.empty((0, 0), np.float64)
             self.metadata = {"scale": step, "offset": low - step, "unknown": 0}
 
     def fill(self, rows: slice, out: NDArray[np.uint16]) -> None:
         """Write the numbers of some rows into `out` (rows, W), of either byte order."""
         values = self.values[rows]
+        if self._buffer.shape != values.shape:
+            self._buffer = np.empty(values.shape, self._buffer.dtype)
+        steps = self._buffer
         with np.errstate(invalid="ignore"):  # a NaN may be of the signalling sort
             if self._log:
-                steps = np.divide(values, np.float32(self._start))
+                np.divide(values, self._start, out=steps)
                 np.log(steps, out=steps)
+                steps *= self._per_unit
+                np.minimum(steps, INTERVALS, out=steps)
             else:
-                exact = 1e-30 < self._per_unit < 1e30
-                steps = np.subtract(values, self._start, dtype=np.float32 if exact else np.float64)
-            steps *= self._per_unit
+                np.subtract(values, self._start, out=steps)
+                steps *= self._per_unit
             steps += self._first + 0.5
             np.fmax(steps, 0, out=steps)  # NaN becomes 0
-            np.fmin(steps, LAST + 0.4, out=steps)
             out[...] = steps
 
 

@@ -37,8 +37,7 @@ def require_pixels(height: int, width: int, most: float) -> None:
     if height < 1 or width < 1:
         raise DepthFileError(f"it is {width} x {height}: there is no depth in it")
     if height * width > most:
-        megapixels = height * width / 1e6
         raise DepthFileError(
-            f"it says that it has {megapixels:.0f} megapixels, the limit is {most / 1e6:g}: "
+            f"it says that it has {height * width} pixels, the limit is {most:.0f}: "
             "raise max_megapixels if that is so"
         )

@@ -185,7 +185,12 @@ class _PartialFolder:
             raise
 
     def _try_enter(self) -> bool:
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            if not self.path.exists():  # another process removed it in this moment
+                return False
+            raise
         try:
             self._descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
         except FileNotFoundError:
