@@ -21,6 +21,7 @@ from cortexia_video.batch_limits import BatchSize
 from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.decode import decode, read_header
 from cortexia_video.depth_estimation import DepthEstimator, Prepared, Size, load_estimators
+from cortexia_video.depth_json import keep_depth_json
 from cortexia_video.engine import Engine, Result
 from cortexia_video.engine_choice import FRAMES_COMPARED, MAX_ERROR, EngineChoice
 from cortexia_video.errors import (
@@ -129,6 +130,7 @@ def estimate(
     with ExitStack() as stack:
         ledger = stack.enter_context(Ledger(root, settings, part, refuse_changed=refused))
         stack.enter_context(sink)
+        keep_depth_json(sink, ledger)
         trace = stack.enter_context(ChromeTrace(Path(profile))) if profile else None
         outcomes = Outcomes(
             sink, ledger, overwrite=overwrite, changed=changed, on_outcome=on_outcome, stop=stop

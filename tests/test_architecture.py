@@ -15,7 +15,7 @@ LAYERS = [
     ["scenes", "evaluation"],
     ["depth_estimation", "sinks", "history", "ledger"],
     ["sources", "training", "parity"],
-    ["engine", "engine_choice", "outcomes"],
+    ["engine", "engine_choice", "outcomes", "depth_json"],
     ["pipeline", "verification", "rescaling"],
     ["planning", "exporting"],
     ["cli"],
