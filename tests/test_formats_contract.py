@@ -171,7 +171,8 @@ def test_what_would_be_lost_is_said() -> None:
         assert FORMATS[name].lost(dataclasses.replace(wide, kind="disparity")) is None
     half = DepthMap(np.array([[1e5, 1e-5, np.nan, 0]], np.float32), "metric")
     assert (
-        FORMATS["exr16"].lost(half) == "1 values are above 65504 and become infinite, 1 are below 6.10352e-05"
+        FORMATS["exr16"].lost(half)
+        == "1 values are from 65520 up and become unknown, 1 are below 6.10352e-05"
     )
 
 

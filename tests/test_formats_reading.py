@@ -112,7 +112,9 @@ def test_integers_need_a_scale_and_unknown_is_what_is_said() -> None:
 
 def test_infinite_may_be_called_unknown() -> None:
     values = np.array([[1, np.inf, 3]], np.float32)
-    with pytest.raises(DepthFileError, match="a: 33.3 % of its values are infinite: if that means unknown"):
+    with pytest.raises(
+        DepthFileError, match="a: 33.3 % of its values are infinite: if they are unknown, give"
+    ):
         decode_depth(npy(values), "a", about=METRIC)
     read = decode_depth(npy(values), "a", about={**METRIC, "unknown": "inf"}).values
     np.testing.assert_array_equal(read, np.array([[1, np.nan, 3]], np.float32))
@@ -150,13 +152,23 @@ def test_a_file_that_is_no_depth_is_an_error_with_its_name(data: bytes, reason: 
 def test_what_a_file_does_not_say_is_not_guessed() -> None:
     with pytest.raises(DepthFileError, match="a.npy: it holds float32 and does not say what it means: give"):
         decode_depth(npy(VALUES), "a.npy")
-    with pytest.raises(DepthFileError, match="a.npy: kind is metric|a.npy: f_px is -1"):
+    with pytest.raises(DepthFileError, match="a.npy: kind is 'meters': it must be one of metric, scale"):
+        decode_depth(npy(VALUES), "a.npy", about={"kind": "meters"})
+    with pytest.raises(DepthFileError, match="a.npy: f_px is -1"):
         decode_depth(npy(VALUES), "a.npy", about={**METRIC, "f_px": -1})
 
 
 def test_a_file_that_cannot_be_opened_or_is_of_no_format_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="none.npy: cannot be read: No such file"):
         read_depth(tmp_path / "none.npy")
+    with pytest.raises(DepthFileError, match="cannot be read: the name cannot be one"):
+        read_depth("a\0.npy")
+    with (tmp_path / "huge.npy").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(
+        DepthFileError, match="huge.npy: it has 1099511627776 bytes, too many for 200 megapix"
+    ):
+        read_depth(tmp_path / "huge.npy")
     with pytest.raises(DepthFileError, match="a.txt: not a depth file that can be read: give one of .npy"):
         decode_depth(b"text", "a.txt")
 
@@ -218,7 +230,7 @@ def test_what_the_file_says_counts_and_the_caller_fills_the_gaps(name: str) -> N
 @pytest.mark.parametrize(
     ("right", "wrong", "reason"),
     [
-        (b'"metric"', b'"metre" ', "kind|does not say what it means"),
+        (b'"metric"', b'"metre" ', "kind is 'metre': it must be one of metric, scale_invariant"),
         (b'"farther"', b'"nearer" ', "larger_is is 'nearer', but of kind metric it is 'farther'"),
         (b'"f_px": 812.5', b'"f_px": -12.5', "f_px is -12.5: it must be a number"),
     ],

@@ -19,7 +19,8 @@ from cortexia_video.formats.stored import Chunks, Stored, require_pixels
 MAGIC = b"v/1\x01"
 _ATTRIBUTE = "cortexia_video"
 _CHANNEL = "Z"
-_HALF_MOST, _HALF_LEAST = 65504.0, 2.0**-14  # beyond these a half is infinite, or has fewer digits
+_HALF_LIMIT = 65520.0  # from here on a half is infinite
+_HALF_LEAST = 2.0**-14  # below it has fewer digits
 
 
 def encode(depth: DepthMap) -> Chunks:
@@ -28,19 +29,21 @@ def encode(depth: DepthMap) -> Chunks:
 
 
 def encode_half(depth: DepthMap) -> Chunks:
-    """Give the file in one piece, float16: values to 2^-11 of themselves."""
+    """Give the file in one piece, float16: values to 2^-11 of themselves; what is too large is unknown."""
     with np.errstate(over="ignore"):
-        return _encode(depth, depth.values.astype(np.float16), "ZIP_COMPRESSION")
+        values = depth.values.astype(np.float16)
+    values[np.isinf(values)] = np.nan
+    return _encode(depth, values, "ZIP_COMPRESSION")
 
 
 def lost_in_half(depth: DepthMap) -> str | None:
     """Say which values are outside a half's range."""
     size = np.abs(depth.values)
-    over = np.count_nonzero(np.isfinite(size) & (size > _HALF_MOST))
+    over = np.count_nonzero(size >= _HALF_LIMIT)
     under = np.count_nonzero((size > 0) & (size < _HALF_LEAST))
     if not over and not under:
         return None
-    return f"{over} values are above {_HALF_MOST:g} and become infinite, {under} are below {_HALF_LEAST:g}"
+    return f"{over} values are from {_HALF_LIMIT:g} up and become unknown, {under} are below {_HALF_LEAST:g}"
 
 
 def _encode(depth: DepthMap, values: np.ndarray[Any, Any], compression: str) -> Chunks:

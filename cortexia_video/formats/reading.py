@@ -19,6 +19,8 @@ from cortexia_video.formats.stored import Stored
 from cortexia_video.formats.table import READERS, Reader
 
 _LONGEST = 200  # characters of somebody else's message
+_LARGEST = 16  # bytes of a number in a file
+_HEADERS = 1 << 24  # bytes of what else may be there
 _FACTS = ("f_px", "f_source", "full_size", "model", "weights_sha256")
 
 
@@ -30,11 +32,20 @@ def read_depth(
     max_megapixels: float = 200.0,
 ) -> DepthMap:
     """Read a depth file; the arguments and errors are those of `decode_depth`."""
+    name = os.fspath(path)
     try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise DepthFileError(f"{printable(os.fspath(path))}: cannot be read: {error.strerror}") from error
-    return decode_depth(data, os.fspath(path), about=about, dialect=dialect, max_megapixels=max_megapixels)
+        with Path(path).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > max_megapixels * 1e6 * _LARGEST + _HEADERS:
+                raise DepthFileError(
+                    f"{printable(name)}: it has {size} bytes, too many for {max_megapixels:g} megapixels: "
+                    "raise max_megapixels if that is so"
+                )
+            data = file.read()
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        reason = getattr(error, "strerror", None) or "the name cannot be one"
+        raise DepthFileError(f"{printable(name)}: cannot be read: {reason}") from error
+    return decode_depth(data, name, about=about, dialect=dialect, max_megapixels=max_megapixels)
 
 
 def decode_depth(
@@ -104,7 +115,7 @@ def _understand(stored: Stored, about: Metadata, dialect: str | None) -> DepthMa
 
 def _require_meaning(values: NDArray[Any], metadata: Metadata) -> None:
     """Refuse numbers of which nobody says what they mean."""
-    if metadata.get("kind") not in KINDS:
+    if metadata.get("kind") is None:
         raise DepthFileError(
             f"it holds {values.dtype} and does not say what it means: give its dialect, one of "
             f"{', '.join(DIALECTS)}; or its kind of depth, one of {', '.join(KINDS)}"
@@ -135,7 +146,12 @@ def _check(depth: DepthMap) -> None:
     low, high = (float(each.reduce(depth.values, axis=None)) for each in (np.fmin, np.fmax))
     if math.isinf(low) or math.isinf(high):
         share = 100 * float(np.isinf(depth.values).mean())
-        raise DepthFileError(f"{share:.3g} % of its values are infinite: if that means unknown, say so")
+        raise DepthFileError(
+            f"{share:.3g} % of its values are infinite: if they are unknown, give that as unknown"
+        )
     if low < 0 and depth.kind in ("metric", "scale_invariant"):
         share = 100 * float((depth.values < 0).mean())
-        raise DepthFileError(f"{share:.3g} % of its values are negative, which {depth.kind} depth is not")
+        raise DepthFileError(
+            f"{share:.3g} % of its values are negative, which {depth.kind} depth is not: if they are "
+            "unknown, give them as unknown, else give another kind"
+        )
