@@ -1,7 +1,9 @@
 """Depth for image collections: pictures in, depth maps that say what they mean out."""
 
+from cortexia_video.conversion import convert
 from cortexia_video.decode import decode
 from cortexia_video.depth_estimation import DepthEstimator, load_estimator
+from cortexia_video.depth_folder import DepthReader, read_depth
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import (
     CortexiaError,
@@ -9,6 +11,7 @@ from cortexia_video.errors import (
     DepthFileError,
     Failure,
     InputError,
+    LossError,
     MissingExtraError,
     ModelError,
     ModelLoadError,
@@ -18,7 +21,6 @@ from cortexia_video.errors import (
     OutputLostError,
     UnknownModelError,
 )
-from cortexia_video.formats.reading import read_depth
 from cortexia_video.frame import Frame
 from cortexia_video.ledger import merge_ledgers, read_ledger
 from cortexia_video.models.model import DepthModel, ModelInfo
@@ -37,9 +39,11 @@ __all__ = [
     "DepthFileError",
     "DepthMap",
     "DepthModel",
+    "DepthReader",
     "Failure",
     "Frame",
     "InputError",
+    "LossError",
     "MissingExtraError",
     "ModelError",
     "ModelInfo",
@@ -55,6 +59,7 @@ __all__ = [
     "Verification",
     "collage",
     "colored_depthmap",
+    "convert",
     "decode",
     "estimate",
     "list_models",

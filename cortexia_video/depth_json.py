@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from cortexia_video.depth_map import KINDS
 from cortexia_video.errors import printable
 from cortexia_video.formats.metadata import MARK, meaning_of
 from cortexia_video.formats.table import FORMATS
-from cortexia_video.ledger import Ledger
+from cortexia_video.history import read_history
+from cortexia_video.ledger import Ledger, read_ledger
 from cortexia_video.sinks.folder import FolderSink
 
 DEPTH_JSON = "depth.json"
@@ -30,6 +32,8 @@ _MARK = {"software": MARK.decode()}
 _BEGINNING = json.dumps(_MARK, indent=1)[:-2].encode()
 _IN_LEDGER = "in_ledger"
 _OF_EACH = ("f_px", "f_source", "full_size")  # of a picture, not of a folder
+_OF_MODEL = ("model", "weights_sha256")
+_OF_LINE = ("kind", *_OF_MODEL)
 _NOT_SAID = ("kind", "preview", "f_px", "intrinsics")  # of a run's settings
 _LARGEST = 1 << 20  # bytes
 
@@ -46,7 +50,8 @@ def describe(settings: Mapping[str, Any]) -> Statement:
         words |= {"view_of": kind} if is_view else {"kind": kind, **meaning_of(kind)}
     if form and form.decode and not form.holds_metadata:
         words["unknown"] = "nan"
-    return {**words, _IN_LEDGER: [*_OF_EACH]}
+    unsure = [name for name in _OF_LINE if name not in settings]
+    return {**words, _IN_LEDGER: [*_OF_EACH, *unsure]}
 
 
 def join(statements: Iterable[Statement]) -> Statement:
@@ -67,6 +72,21 @@ def keep_depth_json(sink: FolderSink, ledger: Ledger) -> None:
     said = None
     while said != (said := join(map(describe, ledger.settings_in_use()))):
         write_depth_json(sink, said)
+
+
+def complete_depth_json(sink: FolderSink) -> None:
+    """Write what a folder's files have in common by the ledger's line of each, if every one has a line."""
+    history = read_history(sink.root)
+    if any(os.path.lexists(sink.root / name) for name in history.leftovers()):
+        return
+    different: dict[str, Statement] = {}
+    for line in read_ledger(sink.root):
+        if line.get("outcome") == "done":
+            words = {name: line[name] for name in _OF_LINE if name in line}
+            settings = {**history.settings.get(str(line.get("run")), {}), **words}
+            different[json.dumps(settings, sort_keys=True)] = settings
+    if different:
+        write_depth_json(sink, join(describe(different[text]) for text in sorted(different)))
 
 
 def write_depth_json(sink: FolderSink, statement: Statement) -> None:

@@ -11,6 +11,7 @@ from pathlib import PurePath
 from typing import Literal
 
 from cortexia_video.decode import IMAGE_SUFFIXES
+from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, OutputExistsError
 from cortexia_video.formats.table import is_own_output
 from cortexia_video.ledger import Ledger
@@ -152,6 +153,14 @@ class Outcomes:
             if other
             else None
         )
+
+
+def facts_of(depth: DepthMap) -> dict[str, object]:
+    """Give what a ledger's line says of a depth map; the model is the run's."""
+    height, width = depth.values.shape
+    facts: dict[str, object] = {"height": height, "width": width, "kind": depth.kind}
+    facts |= {"f_px": depth.f_px, "f_source": depth.f_source}
+    return facts | ({"full_size": depth.full_size} if depth.full_size else {})
 
 
 def _ignore(report: Report, failure: Failure | None) -> None:

@@ -32,7 +32,7 @@ from cortexia_video.errors import (
 )
 from cortexia_video.intrinsics import Intrinsics, load_intrinsics
 from cortexia_video.ledger import Ledger, Source
-from cortexia_video.outcomes import Changed, Listener, Outcomes, Report
+from cortexia_video.outcomes import Changed, Listener, Outcomes, Report, facts_of
 from cortexia_video.scratch import Scratch
 from cortexia_video.shard import parse_shard
 from cortexia_video.sinks.folder import FolderSink
@@ -285,11 +285,8 @@ class _Job:
         with self.clock.measure("write", item.key):
             self.ledger.record_begun(item.key, list(files))
             outputs = self.sink.place(files)
-            height, width = depth.values.shape
-            facts: dict[str, object] = {"height": height, "width": width, "kind": depth.kind}
-            facts |= {"f_px": depth.f_px, "f_source": depth.f_source}
+            facts = facts_of(depth)
             facts |= {"f_px_used": True} if self.estimators[0].uses_focal_length else {}
-            facts |= {"full_size": depth.full_size} if depth.full_size else {}
             facts |= {"in_float32": True} if result.in_float32 else {}
             self.ledger.record_done(item.key, item.source, outputs, **facts)
 

@@ -28,6 +28,9 @@ app.command(
     "cortexia_video.cli.verify:verify_command", name="verify", help="Check outputs against their ledger."
 )
 app.command(
+    "cortexia_video.cli.convert:convert_command", name="convert", help="Write depth files in another format."
+)
+app.command(
     "cortexia_video.cli.rescale:rescale_command", name="rescale", help="Give metres another focal length."
 )
 app.command(
