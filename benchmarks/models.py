@@ -15,7 +15,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -67,7 +67,7 @@ class Scale:
     batch_size: int
 
 
-FULL, QUICK = Scale(rounds=7, images=16, batch_size=4), Scale(rounds=2, images=2, batch_size=2)
+FULL, QUICK = Scale(rounds=5, images=16, batch_size=4), Scale(rounds=2, images=2, batch_size=2)
 
 
 @app.default
@@ -106,7 +106,8 @@ def _measure_transformer(section: Section, side: int, work: Path, scale: Scale) 
     }
     errors = {name: compare(each, ways[_PLAIN], frames) for name, each in ways.items() if name != _PLAIN}
     runs = {name: _prepare(each, frames) for name, each in ways.items()}
-    rates = _take_turns(section, runs, scale.batch_size, scale)
+    images = scale.images if side < 500 else scale.images // 2
+    rates = _take_turns(section, runs, scale.batch_size, replace(scale, images=images))
     figures = [*_rate_figures(section, rates)]
     for name, parity in errors.items():
         figures.append(
@@ -161,7 +162,7 @@ def _prepare(estimator: DepthEstimator, frames: Sequence[Frame]) -> Run:
 def _take_turns(
     section: str, runs: Mapping[str, Run], batch_size: int, scale: Scale
 ) -> dict[str, list[float]]:
-    """Give images a second of every way in every round: A B C A B C, each after a call that does not count."""
+    """Give images a second of every way in every round: A B C A B C, each after one that does not count."""
     rates: dict[str, list[float]] = {name: [] for name in runs}
     calls = max(1, scale.images // batch_size)
     for _ in range(scale.rounds):

@@ -16,6 +16,7 @@ from cortexia_video.errors import (
     OutputError,
     OutputExistsError,
     OutputLostError,
+    ParityError,
     UnknownModelError,
 )
 from cortexia_video.formats.reading import read_depth
@@ -47,6 +48,7 @@ __all__ = [
     "OutputError",
     "OutputExistsError",
     "OutputLostError",
+    "ParityError",
     "Report",
     "Rescaling",
     "SyntheticModel",

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 from cortexia_video.depth_estimation import DepthEstimator, Prepared, load_estimator, load_estimators
-from cortexia_video.errors import Failure, InputError, ModelError, ParityError
+from cortexia_video.errors import Failure, InputError, MissingExtraError, ModelError, ParityError
 from cortexia_video.frame import Frame
 from cortexia_video.models.table import find_model
 from cortexia_video.parity import Parity, compare
@@ -157,7 +157,7 @@ class EngineChoice:
         try:
             estimator = load_estimator(self._model, **options)
             parity = self._compare(estimator, reference, frames)
-        except ModelError as error:
+        except (ModelError, MissingExtraError) as error:
             return Trial(engine, precision, reason=str(error))
         return Trial(engine, precision, _time(estimator, frames), parity)
 

@@ -39,6 +39,7 @@ PUBLIC_NAMES = [
     "OutputError",
     "OutputExistsError",
     "OutputLostError",
+    "ParityError",
     "Report",
     "Rescaling",
     "SyntheticModel",
