@@ -6,6 +6,7 @@ from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import (
     CortexiaError,
     DecodeError,
+    DepthFileError,
     Failure,
     InputError,
     MissingExtraError,
@@ -17,6 +18,7 @@ from cortexia_video.errors import (
     OutputLostError,
     UnknownModelError,
 )
+from cortexia_video.formats.reading import read_depth
 from cortexia_video.frame import Frame
 from cortexia_video.ledger import merge_ledgers, read_ledger
 from cortexia_video.models.model import DepthModel, ModelInfo
@@ -31,6 +33,7 @@ __all__ = [
     "CortexiaError",
     "DecodeError",
     "DepthEstimator",
+    "DepthFileError",
     "DepthMap",
     "DepthModel",
     "Failure",
@@ -57,6 +60,7 @@ __all__ = [
     "load_estimator",
     "merge_into_row",
     "merge_ledgers",
+    "read_depth",
     "read_ledger",
     "rescale",
     "verify",

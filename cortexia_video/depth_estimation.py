@@ -215,12 +215,24 @@ class DepthEstimator:
         """
         full_size = (origin.height, origin.width)
         if self.size == "native":
-            depth = self._to_depth(origin, values)
-            return DepthMap(depth, self.model.kind, origin.f_px, origin.f_source, full_size)
+            return self._label(origin, self._to_depth(origin, values), full_size)
         memory = scratch.take(4 * origin.height * origin.width) if scratch else None
         out = None if memory is None else np.frombuffer(memory, np.float32).reshape(full_size)
-        depth = self._to_depth(origin, resize_depth(values, *full_size, out))
-        return DepthMap(depth, self.model.kind, origin.f_px, origin.f_source)
+        return self._label(origin, self._to_depth(origin, resize_depth(values, *full_size, out)))
+
+    def _label(
+        self, origin: Origin, values: NDArray[np.float32], full_size: tuple[int, int] | None = None
+    ) -> DepthMap:
+        """Say of depth what is known about it."""
+        return DepthMap(
+            values,
+            self.model.kind,
+            origin.f_px,
+            origin.f_source,
+            full_size,
+            self.model.name,
+            self.model.weights_digest,
+        )
 
     @property
     def _camera_model(self) -> CameraModel | None:
@@ -283,7 +295,7 @@ def load_estimator(
     options: the model's own: `kind` and `input_size` of `onnx:` and `hf:`, `normalize` of `onnx:`,
     `precision` and `compile` of what torch runs.
 
-    Raises `ModelError` (a subclass says which): unknown name, missing package, unusable weights.
+    Raises `ModelError` (a subclass says which): unknown name, unusable weights; `MissingExtraError`.
     """
     if commercial_only:
         require_commercial(model)

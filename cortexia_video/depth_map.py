@@ -31,6 +31,7 @@ class DepthMap:
       `disparity`         inverse depth up to an unknown factor and shift: larger is nearer.
     f_px, f_source: focal length in pixels of the picture that the values go with, and where it came from.
     full_size: (height, width) of that picture where `values` is a smaller map of all of it, else None.
+    model, weights_sha256: the model that made it and the digest of its weights; None for a sensor's depth.
     """
 
     values: NDArray[np.float32]
@@ -38,6 +39,8 @@ class DepthMap:
     f_px: float | None = None
     f_source: FocalSource | None = None
     full_size: tuple[int, int] | None = None
+    model: str | None = None
+    weights_sha256: str | None = None
 
     def __post_init__(self) -> None:
         if self.values.dtype != np.float32 or self.values.ndim != 2:

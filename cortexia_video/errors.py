@@ -2,13 +2,14 @@
 
 CortexiaError
 ├── InputError          an input path that is missing, empty or cannot be listed
+│   └── DepthFileError        a depth file that cannot be read, or does not say what its numbers mean
 ├── OutputError         an output folder that cannot be written, or is in use
 │   ├── OutputExistsError     a file that is not this output's stands in the way
 │   └── OutputLostError       the output took no more while a run was on: full disk, lost mount
 ├── DecodeError         bytes that are not a picture we can read
+├── MissingExtraError   a model, a format or a command needs a package that is not installed
 └── ModelError
     ├── UnknownModelError     no such model name
-    ├── MissingExtraError     the model needs a package that is not installed
     ├── ModelLoadError        weights that are missing, broken or do not say what they are
     └── ModelOutputError      a network returned numbers that cannot be depth
 """
@@ -28,6 +29,10 @@ class CortexiaError(Exception):
 
 class InputError(CortexiaError):
     """An input path is missing, empty or cannot be listed."""
+
+
+class DepthFileError(InputError):
+    """A depth file cannot be read, or does not say what its numbers mean and nobody else did."""
 
 
 class OutputError(CortexiaError):
@@ -57,16 +62,16 @@ class DecodeError(CortexiaError):
     """Bytes are not a picture that can be read."""
 
 
+class MissingExtraError(CortexiaError):
+    """A model, a format or a command needs a package that is not installed."""
+
+
 class ModelError(CortexiaError):
     """Anything wrong with a model."""
 
 
 class UnknownModelError(ModelError):
     """No model has this name."""
-
-
-class MissingExtraError(ModelError):
-    """A model needs a package that is not installed."""
 
 
 class ModelLoadError(ModelError):

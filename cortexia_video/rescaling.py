@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,9 @@ import numpy as np
 import xxhash
 
 from cortexia_video.byte_budget import ByteBudget
-from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError
-from cortexia_video.formats.table import FORMATS
+from cortexia_video.formats.reading import decode_depth
+from cortexia_video.formats.table import Format, find_format
 from cortexia_video.history import Entry, read_history
 from cortexia_video.intrinsics import Intrinsics, load_intrinsics
 from cortexia_video.ledger import lock_whole, read_ledger, require_ledger
@@ -27,15 +26,14 @@ from cortexia_video.sinks.folder import FolderSink, Placed
 from cortexia_video.speed import choose_workers
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is done alone
-_COPIES = 2  # of a file in memory: as it was read, and its values
+_BYTES = 16  # a pixel: its value as it was read and in float64, and another file
 _FAILURES_KEPT = 1000  # in the report
 _SAME = 1e-9  # relative: what a focal length loses on its way through text
-_NPY = FORMATS["npy"].suffix
 
 NOT_METRIC = "not metric"
 NO_FOCAL_LENGTH = "no focal length recorded"
 NOT_USED = "the model used no focal length"
-NOT_NPY = "not in the format npy"
+NO_METRES = "there is only a view of it, without metres"
 NONE_GIVEN = "no focal length given for it"
 SAME = "has this focal length"
 
@@ -63,7 +61,7 @@ def rescale(
     intrinsics: str | os.PathLike[str] | None = None,
     workers: int | None = None,
 ) -> Rescaling:
-    """Multiply the metres of a folder's `.npy` by the given focal length over the one they were made with.
+    """Multiply metres in a folder by the given focal length over the one they were made with.
 
     f_px, intrinsics: as `estimate` takes them. workers: threads; one a core by default.
 
@@ -132,14 +130,16 @@ class _Job:
     def _rescale(self, line: _Line, f_px: float) -> Failure | None:
         """On a worker: rescale one depth map."""
         key = line["key"]
-        name = key + _NPY
+        name, form = next(_find_metres(line))
         placed = Placed(*line["outputs"][name])
         try:
-            with self._budget.hold(_COPIES * placed.size):
-                values = _read_values(self.sink.root / name, placed)
+            self.sink.check_key(key)
+            with self._budget.hold(placed.size + _BYTES * line.get("height", 0) * line.get("width", 0)):
+                data = _read(self.sink.root / name, placed)
+                depth = decode_depth(data, name, about={"kind": "metric"}, max_megapixels=math.inf)
                 factor = f_px / line["f_px"]  # in float64, so that numbers are rounded once
-                np.multiply(values, factor, out=values, dtype=np.float64, casting="same_kind")
-                files = self.sink.encode(key, DepthMap(values, "metric"))
+                values = (depth.values * np.float64(factor)).astype(np.float32)
+                files = {name: form.encode(replace(depth, values=values, f_px=f_px, f_source="given"))}
                 self.ledger.append({"key": key, "outcome": "begun", "outputs": [*line["outputs"]]})
                 self.ledger.sync()
                 outputs = {**line["outputs"], **self.sink.place(files)}
@@ -198,8 +198,8 @@ def _choose(line: _Line, given: Intrinsics) -> float | str:
         return NO_FOCAL_LENGTH
     if not line.get("f_px_used"):
         return NOT_USED
-    if line["key"] + _NPY not in line["outputs"]:
-        return NOT_NPY
+    if next(_find_metres(line), None) is None:
+        return NO_METRES
     height, width = line.get("full_size") or (line.get("height", 0), line.get("width", 0))
     f_px = given.find(line["key"], width, height)
     if f_px is None:
@@ -207,14 +207,21 @@ def _choose(line: _Line, given: Intrinsics) -> float | str:
     return SAME if math.isclose(f_px, before, rel_tol=_SAME) else f_px
 
 
-def _read_values(path: Path, placed: Placed) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Read float32 (H, W) that is still what was written; `OutputError` where it is not."""
+def _find_metres(line: _Line) -> Iterator[tuple[str, Format]]:
+    """Yield the outputs of a line that depth can be read from."""
+    for name in line["outputs"]:
+        form = find_format(name)
+        if form and form.decode:
+            yield name, form
+
+
+def _read(path: Path, placed: Placed) -> bytes:
+    """Read a file that is still what was written; `OutputError` where it is not."""
     remedy = "cortexia verify --requeue, then estimate it again"
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise OutputError(f"its .npy cannot be read ({error.strerror}): {remedy}") from error
+        raise OutputError(f"its {path.suffix} cannot be read ({error.strerror}): {remedy}") from error
     if Placed(len(data), xxhash.xxh3_128_hexdigest(data)) != placed:
-        raise OutputError(f"its .npy is not what was written: {remedy}")
-    values: np.ndarray[Any, np.dtype[np.float32]] = np.load(io.BytesIO(data), allow_pickle=False)
-    return values
+        raise OutputError(f"its {path.suffix} is not what was written: {remedy}")
+    return data

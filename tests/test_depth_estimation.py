@@ -272,3 +272,11 @@ def test_the_batcher_loses_nothing_and_mixes_nothing(shapes: list[int], batch_si
     batches.extend(batcher.flush())
     assert sorted(item for batch in batches for item in batch) == list(enumerate(shapes))
     assert all(len({shape for _, shape in batch}) <= 1 and len(batch) <= batch_size for batch in batches)
+
+
+@pytest.mark.parametrize("size", ["full", "native"])
+def test_depth_says_which_model_with_which_weights_made_it(size: str) -> None:
+    estimator = DepthEstimator(SyntheticModel(), size=size)
+    (depth,) = estimator.estimate([Frame("a", np.zeros((20, 30, 3), np.uint8), 25.0, "exif")])
+    assert (depth.model, depth.weights_sha256) == ("synthetic", estimator.model.weights_digest)
+    assert (depth.f_px, depth.f_source) == (25, "exif")

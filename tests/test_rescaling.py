@@ -150,7 +150,7 @@ def test_what_cannot_be_scaled_is_counted_by_reason(photos: Path) -> None:
     uncalibrated.kind = "metric"
     assert left(uncalibrated) == {"the model used no focal length": 3}
     assert left(uncalibrated, f_px=None) == {"no focal length recorded": 3}
-    assert left(Camera(), format="png") == {"not in the format npy": 3}
+    assert left(Camera(), format="png") == {"there is only a view of it, without metres": 3}
 
 
 def test_what_failed_or_was_requeued_since_is_not_touched(photos: Path, out: Path) -> None:

@@ -21,7 +21,7 @@ def rescale_command(
 ) -> int:
     """Multiply the metres in DIR by the given focal length over the one they were made with. No network runs.
 
-    What is not metres of a model that uses the focal length, in .npy, is counted and left as it is. Exit
+    What is not metres of a model that uses the focal length, or a view, is counted and left as it is. Exit
     code: 0 all right, 1 some failed, 2 wrong usage.
 
     Parameters

@@ -38,6 +38,13 @@ def _to_grey(depth: DepthMap) -> NDArray[np.uint8]:
     return grey
 
 
+def lost(depth: DepthMap) -> str:
+    """Say what this format loses of a depth map."""
+    return (
+        f"{depth.kind} depth becomes an 8-bit view of 256 steps, scaled for this picture: it cannot be undone"
+    )
+
+
 def check(data: bytes, height: int, width: int) -> str | None:
     """Say what is wrong with a file of (height, width) pixels, if anything is."""
     with PngImagePlugin.PngImageFile(io.BytesIO(data)) as picture:  # Image.open refuses large ones

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.formats import npy, png8, preview
+from cortexia_video.formats.stored import Chunks, Stored
 
-Chunks = Sequence[bytes | memoryview]
+
+def _lose_nothing(depth: DepthMap) -> None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +23,35 @@ class Format:
 
     suffix: put behind the key. encode: gives the pieces of the file. check: given a file's bytes and its
     map's height and width, says what is wrong, if anything; raises whatever a reader of a broken file does.
+    decode: the way back, given the bytes and the most pixels there may be, or None: to look at only. Call it
+    by `reading.decode_depth`, which says what the values mean and turns what it raises into one error.
+    holds_metadata: the file says what its numbers mean. lost: says for people what a depth map's numbers lose
+    beyond the bound that docs/formats.md states, or None.
     """
 
     suffix: str
     encode: Callable[[DepthMap], Chunks]
     check: Callable[[bytes, int, int], str | None]
+    decode: Callable[[bytes, float], Stored] | None = None
+    holds_metadata: bool = False
+    lost: Callable[[DepthMap], str | None] = _lose_nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A type of file that depth is read from. magic: how its content may begin. suffixes: its usual names."""
+
+    magic: tuple[bytes, ...]
+    suffixes: tuple[str, ...]
+    decode: Callable[[bytes, float], Stored]
 
 
 FORMATS: dict[str, Format] = {
-    "npy": Format(".npy", npy.encode, npy.check),
-    "png": Format(".png", png8.encode, png8.check),
+    "npy": Format(".npy", npy.encode, npy.check, npy.decode),
+    "png": Format(".png", png8.encode, png8.check, lost=png8.lost),
 }
-PREVIEW = Format(".preview.jpg", preview.encode, preview.check)
+PREVIEW = Format(".preview.jpg", preview.encode, preview.check, lost=png8.lost)
+READERS = (Reader((npy.MAGIC,), (".npy",), npy.decode),)
 
 
 def find_format(name: str) -> Format | None:

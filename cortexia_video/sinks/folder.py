@@ -18,7 +18,8 @@ from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError, OutputError, OutputLostError
 from cortexia_video.file_lock import try_lock, try_lock_shared
 from cortexia_video.formats import npy
-from cortexia_video.formats.table import FORMATS, PREVIEW, Chunks, Format
+from cortexia_video.formats.stored import Chunks
+from cortexia_video.formats.table import FORMATS, PREVIEW, Format
 
 _PARTIAL = ".cortexia-partial"
 _LOCK = "lock"
@@ -81,7 +82,7 @@ class FolderSink:
 
         Raises `InputError` for a key that leads out of the folder, before anything is encoded.
         """
-        self._check_key(key)
+        self.check_key(key)
         return {key + each.suffix: each.encode(depth) for each in self.formats}
 
     def place(self, files: Mapping[str, Chunks]) -> dict[str, Placed]:
@@ -92,7 +93,8 @@ class FolderSink:
         """
         return {name: self._place(name, chunks) for name, chunks in files.items()}
 
-    def _check_key(self, key: str) -> None:
+    def check_key(self, key: str) -> None:
+        """Raise `InputError` for a key that leads out of the folder."""
         parts = Path(key).parts
         if not parts or ".." in parts or Path(key).is_absolute() or parts[0] == _PARTIAL:
             raise InputError(

@@ -1,0 +1,102 @@
+"""What the numbers of a `DepthMap` mean, as a plain dict: one vocabulary for all formats and for depth.json.
+
+kind          metric, scale_invariant, affine_invariant or disparity
+unit          "metres", or null: up to a factor
+larger_is     "nearer" or "farther"
+unknown       what stands for unknown: "nan" or a number, or a list of such
+f_px          focal length in pixels of the whole picture, or null
+f_source      "exif", "given", "estimated" or null
+full_size     [height, width] of the whole picture
+model         the model that made it, or null: a sensor
+weights_sha256  digest of the model's weights, or null
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cortexia_video.depth_map import KINDS, DepthMap, Kind, larger_is_nearer
+from cortexia_video.frame import FocalSource
+
+Metadata = Mapping[str, Any]
+
+
+def metadata_of(depth: DepthMap) -> dict[str, Any]:
+    """Say in words and numbers that JSON can hold what a depth map's values mean; NaN is unknown."""
+    return {
+        "kind": depth.kind,
+        **_meaning(depth.kind),
+        "unknown": "nan",
+        "f_px": None if depth.f_px is None else float(depth.f_px),
+        "f_source": depth.f_source,
+        "full_size": [*(depth.full_size or depth.values.shape)],
+        "model": depth.model,
+        "weights_sha256": depth.weights_sha256,
+    }
+
+
+def with_metadata(values: NDArray[np.float32], metadata: Metadata) -> DepthMap:
+    """Give values float32 (H, W), NaN where unknown, their meaning back: the inverse of `metadata_of`.
+
+    Words that are not of the vocabulary are ignored. Raises `ValueError` where `kind` is missing, and for
+    what cannot be, such as a focal length of 0.
+    """
+    kind = metadata.get("kind")
+    if kind not in KINDS:
+        raise ValueError(f"kind is {kind!r}: it must be one of {', '.join(KINDS)}")
+    for name, meant in _meaning(kind).items():
+        if metadata.get(name, meant) != meant:
+            raise ValueError(f"{name} is {metadata[name]!r}, but of kind {kind} it is {meant!r}")
+    full_size = _read_size(metadata.get("full_size"))
+    return DepthMap(
+        values,
+        kind,
+        _read_f_px(metadata.get("f_px")),
+        _read_one_of(metadata, "f_source", get_args(FocalSource)),
+        None if full_size == values.shape else full_size,
+        _read_text(metadata, "model"),
+        _read_text(metadata, "weights_sha256"),
+    )
+
+
+def _meaning(kind: Kind) -> dict[str, str | None]:
+    """Say what follows from the kind."""
+    return {
+        "unit": "metres" if kind == "metric" else None,
+        "larger_is": "nearer" if larger_is_nearer(kind) else "farther",
+    }
+
+
+def _read_f_px(f_px: object) -> float | None:
+    if f_px is None:
+        return None
+    if isinstance(f_px, int | float) and not isinstance(f_px, bool) and 0 < f_px < math.inf:
+        return float(f_px)
+    raise ValueError(f"f_px is {f_px!r}: it must be a number of pixels above 0, or null")
+
+
+def _read_size(size: object) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    if isinstance(size, list | tuple) and len(size) == 2 and all(type(n) is int and n > 0 for n in size):
+        return size[0], size[1]
+    raise ValueError(f"full_size is {size!r}: it must be [height, width] in pixels, or null")
+
+
+def _read_one_of(metadata: Metadata, name: str, choices: tuple[Any, ...]) -> Any:
+    value = metadata.get(name)
+    if value is None or value in choices:
+        return value
+    raise ValueError(f"{name} is {value!r}: it must be null or one of {', '.join(choices)}")
+
+
+def _read_text(metadata: Metadata, name: str) -> str | None:
+    value = metadata.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise ValueError(f"{name} is {value!r}: it must be a text or null")
