@@ -10,14 +10,15 @@ import cortexia_video
 PACKAGE = Path(cortexia_video.__file__).parent
 LAYERS = [
     ["errors", "frame", "depth_map", "file_lock", "scratch", "shard", "ledger_file"],
-    ["camera", "intrinsics", "decode", "resampling", "batching", "batch_limits"],
-    ["color_tables", "visualization"],
+    ["camera", "projection", "depth_gaps", "anchoring"],
+    ["intrinsics", "normals", "decode", "resampling", "batching", "batch_limits"],
+    ["color_tables", "visualization", "color_bar"],
     ["byte_budget", "stage_clock", "speed", "formats", "models"],
     ["scenes", "evaluation"],
     ["depth_estimation", "sinks", "history", "ledger"],
     ["sources", "training"],
     ["engine"],
-    ["pipeline", "verification", "rescaling"],
+    ["pipeline", "verification", "rescaling", "point_clouds"],
     ["planning"],
     ["cli"],
     ["__init__", "__main__"],

@@ -30,6 +30,9 @@ app.command(
 app.command(
     "cortexia_video.cli.rescale:rescale_command", name="rescale", help="Give metres another focal length."
 )
+app.command(
+    "cortexia_video.cli.pointcloud:pointcloud_command", name="pointcloud", help="Make point clouds of depth."
+)
 app.command("cortexia_video.cli.merge:merge_command", name="merge", help="Join the ledgers of shards.")
 app.command(
     "cortexia_video.cli.models:models_command", name="models", help="List the models and their terms."
