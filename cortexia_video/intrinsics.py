@@ -6,8 +6,8 @@
 
 A camera is f_px, or fx and fy (their mean; pixels are square), with width and height of the picture that it
 was measured on, or without: then it holds for the picture as it is. cx and cy, where the optical axis meets
-the picture (`projection`), count for point clouds only. Which entry is a picture's: that of its key; that of its
-file name, where no other entry ends in this name; `*`.
+the picture (`projection`), are for point clouds only. Which entry is a picture's: that of its key; that of
+its file name, where no other entry ends in this name; `*`.
 """
 
 from __future__ import annotations
