@@ -1,8 +1,8 @@
 """Tables of 256 colours under matplotlib's names: viridis, magma, turbo, Spectral, grey; `_r` reverses one.
 
-viridis and magma are by Stefan van der Walt and Nathaniel Smith (2015, CC0), turbo is by Anton Mikhailov
-(Google, 2019, Apache-2.0): here are the steps from colour to colour of each channel, compressed. Spectral is
-eleven colours by Cynthia Brewer, joined by straight lines. What the licences ask for is in NOTICE.
+viridis and magma are by N. Smith, S. van der Walt and E. Firing (CC0), turbo is by A. Mikhailov
+(Google, Apache-2.0): here are the steps from colour to colour of each channel, compressed. Spectral is
+eleven colours by C. Brewer, joined by straight lines. What the licences ask for is in NOTICE.
 """
 
 from __future__ import annotations

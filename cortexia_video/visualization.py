@@ -224,7 +224,7 @@ def _measure(
     if not known.size:
         return 1.0, 1.0
     if tuple(percentiles) != _ALL:
-        low, high = np.nanpercentile(known, percentiles)
+        low, high = np.nanpercentile(known, percentiles, method="nearest")
     elif not all_known:
         low, high = known.min(), known.max()
     return float(low), float(high)

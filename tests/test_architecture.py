@@ -41,22 +41,30 @@ PUBLIC_NAMES = [
     "OutputError",
     "OutputExistsError",
     "OutputLostError",
+    "Pinhole",
+    "PointCloud",
     "Report",
     "Rescaling",
     "SyntheticModel",
     "UnknownModelError",
     "Verification",
+    "anchor_depth",
     "collage",
+    "color_bar",
     "colored_depthmap",
     "decode",
+    "depth_to_normals",
     "estimate",
     "list_models",
     "load_estimator",
     "merge_into_row",
     "merge_ledgers",
+    "point_cloud",
     "read_depth",
     "read_ledger",
     "rescale",
+    "save_point_cloud",
+    "show_depthmap",
     "verify",
 ]
 TORCH_ROOMS = {"scenes", "training", "models"}
@@ -92,6 +100,11 @@ def test_torch_stays_in_its_rooms() -> None:
     for path in PACKAGE.rglob("*.py"):
         if room(path) not in TORCH_ROOMS:
             assert not any(name.split(".")[0] in ("torch", "tflite", "onnx") for name in imported(path)), path
+
+
+def test_matplotlib_has_one_owner() -> None:
+    owners = [path.name for path in PACKAGE.rglob("*.py") if "matplotlib" in imported(path)]
+    assert owners == ["visualization.py"]
 
 
 def test_the_public_names_are_these() -> None:
