@@ -19,9 +19,11 @@ def anchor_depth(depth: DepthMap, *, near_m: float, far_m: float) -> DepthMap:
     Raises `InputError` for other kinds, for numbers that are not 0 < near < far, and for a constant map.
     """
     if depth.kind not in ("disparity", "affine_invariant"):
-        raise InputError(f"depth of kind {depth.kind} has no unknown shift: --near and --far are not for it")
+        raise InputError(
+            f"depth of kind {depth.kind} has no unknown shift: --near-m and --far-m are not for it"
+        )
     if not 0 < near_m < far_m < math.inf:
-        raise InputError(f"--near {near_m:g} and --far {far_m:g} must be metres, 0 < near < far")
+        raise InputError(f"--near-m {near_m:g} and --far-m {far_m:g} must be metres, 0 < near < far")
     values = np.where(np.isfinite(depth.values), depth.values, np.float32(np.nan)).astype(np.float64)
     low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
     if not low < high:
