@@ -75,7 +75,7 @@ def require_unit(kind: Kind) -> Unit:
     """Give the unit of points made of this kind of depth; `InputError` for kinds without a shape."""
     if kind not in UNITS:
         raise InputError(
-            f"depth of kind {kind} is shifted by an unknown amount, it has no shape in space: use a model of "
+            f"depth of kind {kind} is shifted by an unknown amount and has no shape in space: use a model of "
             "metric depth, or say how many metres away the nearest and farthest things are (--near-m, --far-m)"
         )
     return UNITS[kind]
