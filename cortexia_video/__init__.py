@@ -1,5 +1,7 @@
 """Depth for image collections: pictures in, depth maps that say what they mean out."""
 
+from cortexia_video.anchoring import anchor_depth
+from cortexia_video.color_bar import color_bar
 from cortexia_video.conversion import convert
 from cortexia_video.decode import decode
 from cortexia_video.depth_estimation import DepthEstimator, load_estimator
@@ -19,6 +21,7 @@ from cortexia_video.errors import (
     OutputError,
     OutputExistsError,
     OutputLostError,
+    ParityError,
     UnknownModelError,
 )
 from cortexia_video.frame import Frame
@@ -26,11 +29,15 @@ from cortexia_video.ledger import merge_ledgers, read_ledger
 from cortexia_video.models.model import DepthModel, ModelInfo
 from cortexia_video.models.synthetic import SyntheticModel
 from cortexia_video.models.table import list_models
+from cortexia_video.normals import depth_to_normals
 from cortexia_video.outcomes import Report
 from cortexia_video.pipeline import estimate
+from cortexia_video.point_clouds.cloud import PointCloud, point_cloud
+from cortexia_video.point_clouds.files import save_point_cloud
+from cortexia_video.projection import Pinhole
 from cortexia_video.rescaling import Rescaling, rescale
 from cortexia_video.verification import Verification, verify
-from cortexia_video.visualization import collage, colored_depthmap, merge_into_row
+from cortexia_video.visualization import collage, colored_depthmap, merge_into_row, show_depthmap
 
 __all__ = [
     "CortexiaError",
@@ -52,22 +59,31 @@ __all__ = [
     "OutputError",
     "OutputExistsError",
     "OutputLostError",
+    "ParityError",
+    "Pinhole",
+    "PointCloud",
     "Report",
     "Rescaling",
     "SyntheticModel",
     "UnknownModelError",
     "Verification",
+    "anchor_depth",
     "collage",
+    "color_bar",
     "colored_depthmap",
     "convert",
     "decode",
+    "depth_to_normals",
     "estimate",
     "list_models",
     "load_estimator",
     "merge_into_row",
     "merge_ledgers",
+    "point_cloud",
     "read_depth",
     "read_ledger",
     "rescale",
+    "save_point_cloud",
+    "show_depthmap",
     "verify",
 ]

@@ -72,10 +72,14 @@ def find_resize_factor(size: tuple[int, int], original: tuple[float, float]) -> 
     """
     short, long = sorted(size)
     original_short, original_long = sorted(original)
-    difference = abs(long * original_short - short * original_long)
-    rounding = original_short + original_long
-    same = difference <= max(rounding, _SAME_SHAPE * short * original_long)
+    same = has_same_shape((short, long), (original_short, original_long))
     return long / original_long if same else None
+
+
+def has_same_shape(size: tuple[int, int], original: tuple[float, float]) -> bool:
+    """Say whether a picture may be another, resized and not turned: sides may be a pixel off, or 1 %."""
+    difference = abs(size[1] * original[0] - size[0] * original[1])
+    return difference <= max(sum(original), _SAME_SHAPE * size[0] * original[1])
 
 
 def is_plausible(f_px: float, width: int, height: int) -> bool:

@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from cortexia_video.depth_estimation import DepthEstimator, Prepared, load_estimator, load_estimators
-from cortexia_video.errors import Failure, InputError, ModelError, ParityError
+from cortexia_video.errors import Failure, InputError, MissingExtraError, ModelError, ParityError
 from cortexia_video.frame import Frame
 from cortexia_video.models.table import find_model
 from cortexia_video.parity import Parity, compare
@@ -35,21 +35,29 @@ _LARGEST_TIMED = 8  # pictures
 _log = logging.getLogger(__name__)
 
 
+class Way(NamedTuple):
+    """A way to run a model."""
+
+    engine: str
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{self.engine} {self.precision}"
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
     """What became of one candidate of `auto`: how fast and how near, or why it is out of the question."""
 
-    engine: str
-    precision: str
+    way: Way
     images_per_second: float = 0.0
     parity: Parity | None = None
     reason: str = ""
 
     def __str__(self) -> str:
-        name = f"{self.engine} {self.precision}"
         if self.reason:
-            return f"{name}: not used: {self.reason}"
-        return f"{name}: {self.images_per_second:.3g} images/s; {self.parity or 'the reference'}"
+            return f"{self.way}: not used: {self.reason}"
+        return f"{self.way}: {self.images_per_second:.3g} images/s; {self.parity or 'the reference'}"
 
 
 class EngineChoice:
@@ -81,7 +89,9 @@ class EngineChoice:
 
     def is_settled(self, loaded: Sequence[DepthEstimator]) -> bool:
         """Say that what was loaded can be used as it is: it is the reference, or there is no other."""
-        return not self._engines or (self._is_reference(loaded[0]) and not self._is_auto)
+        if not self._engines:
+            return True
+        return not self._is_auto and self._find_way(loaded[0]) == self._reference_way
 
     def settle(self, loaded: Sequence[DepthEstimator], frames: Sequence[Frame]) -> Sequence[DepthEstimator]:
         """Give what is to be used: `loaded`, once it is known to be near enough, or what `auto` finds.
@@ -92,79 +102,83 @@ class EngineChoice:
             return loaded
         if self._is_auto:
             return self._choose(loaded, frames)
-        parity = self._compare(
-            loaded[0], load_estimator(self._model, **self._on_first(self._reference)), frames
-        )
-        _log.info("%s against float32: %s", self._name(loaded[0]), parity)
+        reference = load_estimator(self._model, **self._on_first(self._reference))
+        parity = self._compare(loaded[0], reference, frames)
+        _log.info("%s against float32: %s", self._find_way(loaded[0]), parity)
         return loaded
 
     @property
+    def _reference_way(self) -> Way:
+        return Way(self._engines[0], _FLOAT32)
+
+    @property
     def _reference(self) -> dict[str, Any]:
-        engine = {"engine": self._engines[0], "precision": _FLOAT32} if self._engines else {"engine": None}
-        return {name: value for name, value in {**self._options, **engine}.items() if value is not None}
+        """The options for the reference; a model that has one engine alone is not told which."""
+        if self._engines:
+            return {**self._options, **self._reference_way._asdict()}
+        return {name: value for name, value in self._options.items() if name != "engine"}
 
     def _on_first(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Give the options for the first of several devices."""
         return {**options, "device": options.get("device", AUTO).split(",")[0].strip()}
 
-    def _is_reference(self, estimator: DepthEstimator) -> bool:
+    def _find_way(self, estimator: DepthEstimator) -> Way:
+        """Say what a loaded model is run by; what its settings leave out is the reference's."""
         settings = estimator.model.settings
         engine, precision = settings.get("engine", self._engines[0]), settings.get("precision", _FLOAT32)
-        return (engine, precision) == (self._engines[0], _FLOAT32)
-
-    def _name(self, estimator: DepthEstimator) -> str:
-        settings = estimator.model.settings
-        return f"{settings.get('engine', self._engines[0])} {settings.get('precision', _FLOAT32)}"
+        return Way(str(engine), str(precision))
 
     def _compare(
         self, estimator: DepthEstimator, reference: DepthEstimator, frames: Sequence[Frame]
     ) -> Parity:
-        parity = compare(estimator, reference, frames)
+        """Compare as large as the network gives it: enlarging adds nothing."""
+        ours, theirs = (
+            DepthEstimator(each.model, batch_size=1, size="native") for each in (estimator, reference)
+        )
+        parity = compare(ours, theirs, frames)
         if parity.worst.mean > self._max_error:
             raise ParityError(
-                f"{self._model} by {self._name(estimator)} is too far from float32: {parity}; use another "
-                f"--engine or --precision, or allow it by --max-error {2 * parity.worst.mean:.2g}"
+                f"{self._model} by {self._find_way(estimator)} is too far from float32: {parity}; use "
+                f"another --engine or --precision, or allow it by --max-error {2 * parity.worst.mean:.2g}"
             )
         return parity
 
     def _choose(self, loaded: Sequence[DepthEstimator], frames: Sequence[Frame]) -> Sequence[DepthEstimator]:
-        trials = [
-            self._try(engine, precision, loaded[0], frames) for engine, precision in self._candidates(loaded)
-        ]
+        trials = [self._try(way, loaded[0], frames) for way in self._list_ways(loaded[0])]
         for trial in trials:
             _log.info("%s", trial)
         best = max(trials, key=lambda trial: trial.images_per_second)
         if best is trials[0]:
             return loaded
-        chosen = {**self._options, "engine": best.engine, "precision": best.precision}
-        return load_estimators(self._model, **chosen)
+        return load_estimators(self._model, **{**self._options, **best.way._asdict()})
 
-    def _candidates(self, loaded: Sequence[DepthEstimator]) -> Iterator[tuple[str, str]]:
-        """Yield the reference first, then all else; float16 only where there is a GPU for it."""
+    def _list_ways(self, reference: DepthEstimator) -> Iterator[Way]:
+        """Yield the reference's first, then all else; float16 only where there is a GPU for it."""
         wanted = self._options.get("precision") or AUTO
-        on_processor = loaded[0].model.device.startswith("cpu")
+        too_slow = "float16" if reference.model.device.startswith("cpu") else None
+        yield self._reference_way
         for engine in self._engines:
             for precision in _PRECISIONS[engine]:
-                is_reference = (engine, precision) == (self._engines[0], _FLOAT32)
-                slow = precision == "float16" and on_processor
-                if is_reference or (wanted in (AUTO, precision) and not slow):
-                    yield engine, precision
+                way = Way(engine, precision)
+                if way != self._reference_way and wanted in (AUTO, precision) and precision != too_slow:
+                    yield way
 
-    def _try(self, engine: str, precision: str, reference: DepthEstimator, frames: Sequence[Frame]) -> Trial:
-        if (engine, precision) == (self._engines[0], _FLOAT32):
-            return Trial(engine, precision, _time(reference, frames))
-        options = self._on_first({**self._options, "engine": engine, "precision": precision})
+    def _try(self, way: Way, reference: DepthEstimator, frames: Sequence[Frame]) -> Trial:
+        if way == self._reference_way:
+            return Trial(way, _time(reference, frames))
         try:
-            estimator = load_estimator(self._model, **options)
+            estimator = load_estimator(self._model, **self._on_first({**self._options, **way._asdict()}))
             parity = self._compare(estimator, reference, frames)
-        except ModelError as error:
-            return Trial(engine, precision, reason=str(error))
-        return Trial(engine, precision, _time(estimator, frames), parity)
+        except (ModelError, MissingExtraError) as error:
+            return Trial(way, reason=str(error))
+        return Trial(way, _time(estimator, frames), parity)
 
 
 def _time(estimator: DepthEstimator, frames: Sequence[Frame]) -> float:
     """Give the pictures a second of the model alone, on batches of the commonest shape; the best of a few."""
     prepared = [each for each in map(estimator.prepare, frames) if not isinstance(each, Failure)]
+    if not prepared:
+        return 0.0
     group, _ = Counter(each.group for each in prepared).most_common(1)[0]
     alike = [each for each in prepared if each.group == group]
     count = min(estimator.batch_size, _LARGEST_TIMED)

@@ -5,8 +5,9 @@
     *,3000                       "*": 3000}
 
 A camera is f_px, or fx and fy (their mean; pixels are square), with width and height of the picture that it
-was measured on, or without: then it holds for the picture as it is. cx and cy are read past. Which entry is a
-picture's: that of its key; that of its file name, where no other entry ends in this name; `*`.
+was measured on, or without: then it holds for the picture as it is. cx and cy, where the optical axis meets
+the picture (`projection`), are for point clouds only. Which entry is a picture's: that of its key; that of
+its file name, where no other entry ends in this name; `*`.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from cortexia_video.camera import find_resize_factor, is_plausible
+from cortexia_video.camera import find_resize_factor, has_same_shape, is_plausible
 from cortexia_video.errors import InputError, printable
 from cortexia_video.frame import Frame
+from cortexia_video.projection import Pinhole
 
 _EVERY = "*"
 _CAMERA_FIELDS = frozenset({"f_px", "fx", "fy", "cx", "cy", "width", "height"})
@@ -33,10 +35,19 @@ _SQUARE = 0.01  # how far fx and fy may be apart, as a share of the smaller
 
 
 class _Camera(NamedTuple):
-    """What is given for a picture. size: (width, height) of the picture that it holds for, or any."""
+    """What is given for a picture.
 
-    f_px: float
+    size: (width, height) of the picture that it holds for, or any. axis: cx and cy as they are written.
+    """
+
+    fx: float
+    fy: float
     size: tuple[float, float] | None = None
+    axis: tuple[object, object] | None = None
+
+    @property
+    def f_px(self) -> float:
+        return (self.fx + self.fy) / 2
 
 
 class Intrinsics:
@@ -62,6 +73,25 @@ class Intrinsics:
             )
         return f_px
 
+    def find_camera(self, key: str, width: int, height: int) -> Pinhole | None:
+        """Give the camera of a picture of width x height, or None where none is given.
+
+        Raises what `find` does, and `InputError` for cx and cy that are no numbers, or of a turned picture.
+        """
+        f_px, camera = self.find(key, width, height), self._look_up(key)
+        if f_px is None or camera is None:
+            return None
+        if camera.axis is None:
+            return Pinhole.centred(f_px, width, height)
+        if camera.size and not has_same_shape((width, height), camera.size):
+            raise InputError(
+                f"its cx and cy are for {camera.size[0]:g} x {camera.size[1]:g}, it is {width} x {height}: "
+                "which way it was turned is not known, give those of the picture as it is"
+            )
+        factor = f_px / camera.f_px
+        cx, cy = (_read_place(name, value) for name, value in zip(("cx", "cy"), camera.axis, strict=True))
+        return Pinhole(camera.fx * factor, camera.fy * factor, cx * factor, cy * factor, width, height)
+
     def apply(self, frame: Frame) -> Frame:
         """Give the frame with its given focal length, or as it is; raises what `find` does."""
         f_px = self.find(frame.key, frame.width, frame.height)
@@ -85,7 +115,7 @@ def load_intrinsics(f_px: float | None = None, path: str | os.PathLike[str] | No
     if f_px is not None:
         if not (math.isfinite(f_px) and f_px > 0):
             raise InputError(f"--f-px must be a focal length in pixels, more than 0, not {f_px:g}")
-        return Intrinsics({_EVERY: _Camera(float(f_px))}, {"f_px": float(f_px)})
+        return Intrinsics({_EVERY: _Camera(float(f_px), float(f_px))}, {"f_px": float(f_px)})
     return Intrinsics(cameras, {"intrinsics": digest} if digest else {})
 
 
@@ -179,17 +209,18 @@ def _read_camera(fields: Mapping[str, object]) -> _Camera:
         raise ValueError(f"{printable(unknown[0])!r} is not known: give {_FIELDS}")
     numbers = {name: _read_number(name, value) for name, value in fields.items() if name not in ("cx", "cy")}
     size = _read_pair(numbers, "width", "height")
+    axis = (fields.get("cx"), fields.get("cy")) if {"cx", "cy"} & {*fields} else None
     both = _read_pair(numbers, "fx", "fy")
     if (both is None) == ("f_px" not in numbers):
         raise ValueError(f"give {_FIELDS}" if both is None else "f_px is given, and fx and fy, too: give one")
     if both is None:
-        return _Camera(numbers["f_px"], size)
+        return _Camera(numbers["f_px"], numbers["f_px"], size, axis)
     if max(both) > (1 + _SQUARE) * min(both):
         raise ValueError(
             f"fx {both[0]:g} and fy {both[1]:g} differ by more than 1 %, pixels are taken as square: "
             "stretch the pictures to square pixels, or give one f_px"
         )
-    return _Camera(sum(both) / 2, size)
+    return _Camera(*both, size, axis)
 
 
 def _read_pair(numbers: Mapping[str, float], first: str, second: str) -> tuple[float, float] | None:
@@ -199,11 +230,22 @@ def _read_pair(numbers: Mapping[str, float], first: str, second: str) -> tuple[f
 
 
 def _read_number(name: str, value: object) -> float:
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
+    number = _to_number(value)
     if not (math.isfinite(number) and number > 0):
-        shown = printable(str(value))[:40]
-        raise ValueError(f"{name} must be a number of pixels, more than 0, not {shown}")
+        raise ValueError(f"{name} must be a number of pixels, more than 0, not {printable(str(value))[:40]}")
     return number
+
+
+def _read_place(name: str, value: object) -> float:
+    """Read cx or cy, which may lie outside of a picture that was cropped."""
+    number = _to_number(value)
+    if not math.isfinite(number):
+        raise InputError(f"its {name} must be a number of pixels, not {printable(str(value))[:40]}")
+    return number
+
+
+def _to_number(value: object) -> float:
+    try:
+        return math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return math.nan

@@ -10,13 +10,15 @@ import cortexia_video
 PACKAGE = Path(cortexia_video.__file__).parent
 LAYERS = [
     ["errors", "frame", "depth_map", "file_lock", "scratch", "shard", "ledger_file"],
-    ["camera", "intrinsics", "decode", "resampling", "visualization", "batching", "batch_limits"],
+    ["camera", "projection", "depth_gaps", "anchoring"],
+    ["intrinsics", "normals", "decode", "resampling", "batching", "batch_limits"],
+    ["color_tables", "visualization", "color_bar"],
     ["byte_budget", "look_ahead", "stage_clock", "speed", "formats", "models"],
     ["scenes", "evaluation"],
     ["depth_estimation", "sinks", "history", "ledger", "ledger_index"],
     ["sources", "training", "parity"],
     ["engine", "engine_choice", "outcomes", "depth_json", "depth_folder"],
-    ["pipeline", "conversion", "verification", "rescaling"],
+    ["pipeline", "conversion", "verification", "rescaling", "point_clouds"],
     ["planning", "exporting"],
     ["cli"],
     ["__init__", "__main__"],
@@ -41,23 +43,32 @@ PUBLIC_NAMES = [
     "OutputError",
     "OutputExistsError",
     "OutputLostError",
+    "ParityError",
+    "Pinhole",
+    "PointCloud",
     "Report",
     "Rescaling",
     "SyntheticModel",
     "UnknownModelError",
     "Verification",
+    "anchor_depth",
     "collage",
+    "color_bar",
     "colored_depthmap",
     "convert",
     "decode",
+    "depth_to_normals",
     "estimate",
     "list_models",
     "load_estimator",
     "merge_into_row",
     "merge_ledgers",
+    "point_cloud",
     "read_depth",
     "read_ledger",
     "rescale",
+    "save_point_cloud",
+    "show_depthmap",
     "verify",
 ]
 TORCH_ROOMS = {"scenes", "training", "models"}
@@ -93,6 +104,11 @@ def test_torch_stays_in_its_rooms() -> None:
     for path in PACKAGE.rglob("*.py"):
         if room(path) not in TORCH_ROOMS:
             assert not any(name.split(".")[0] in ("torch", "tflite", "onnx") for name in imported(path)), path
+
+
+def test_matplotlib_has_one_owner() -> None:
+    owners = [path.name for path in PACKAGE.rglob("*.py") if "matplotlib" in imported(path)]
+    assert owners == ["visualization.py"]
 
 
 def test_the_public_names_are_these() -> None:

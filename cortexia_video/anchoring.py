@@ -1,0 +1,36 @@
+"""Metres for depth without factor and shift, by how far away the nearest and the farthest thing are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import InputError
+
+
+def anchor_depth(depth: DepthMap, *, near_m: float, far_m: float) -> DepthMap:
+    """Give metric depth whose nearest known value is `near_m` and whose farthest is `far_m`, in metres.
+
+    That fixes what the kinds `disparity` (in 1 / depth) and `affine_invariant` (in depth) lack. The metres
+    are as good as the two numbers, and one pixel that is wrongly nearest or farthest bends them all.
+    Raises `InputError` for other kinds, for numbers that are not 0 < near < far, and for a constant map.
+    """
+    if depth.kind not in ("disparity", "affine_invariant"):
+        raise InputError(
+            f"depth of kind {depth.kind} has no unknown shift: --near-m and --far-m are not for it"
+        )
+    if not 0 < near_m < far_m < math.inf:
+        raise InputError(f"--near-m {near_m:g} and --far-m {far_m:g} must be metres, 0 < near < far")
+    values = np.where(np.isfinite(depth.values), depth.values, np.float32(np.nan)).astype(np.float64)
+    low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
+    if not low < high:
+        raise InputError("depth is the same everywhere, or unknown: no near and far in it")
+    share = (values - low) / (high - low)
+    if depth.larger_is_nearer:
+        metres = 1 / (1 / far_m + share * (1 / near_m - 1 / far_m))
+    else:
+        metres = near_m + share * (far_m - near_m)
+    return replace(depth, values=metres.astype(np.float32), kind="metric")

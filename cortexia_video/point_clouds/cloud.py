@@ -1,0 +1,132 @@
+"""`PointCloud`, and `point_cloud`, which makes one of a depth map and its picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cortexia_video.camera import has_same_shape, is_plausible, to_f_px
+from cortexia_video.depth_gaps import choose_max_gap, find_edges, keep_known
+from cortexia_video.depth_map import DepthMap, Kind
+from cortexia_video.errors import InputError
+from cortexia_video.normals import depth_to_normals
+from cortexia_video.projection import Pinhole, unproject
+from cortexia_video.resampling import resize_image
+
+Unit = Literal["metre", "unknown"]
+UNITS: dict[Kind, Unit] = {"metric": "metre", "scale_invariant": "unknown"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PointCloud:
+    """Coloured points in the camera's axes as OpenCV has them: x right, y down, z forward.
+
+    points: float32 (N, 3). colors: uint8 (N, 3) sRGB. normals: float32 (N, 3) of unit length, or None.
+    unit: `metre`, or `unknown` where the points are true up to a factor.
+    """
+
+    points: NDArray[np.float32]
+    colors: NDArray[np.uint8]
+    normals: NDArray[np.float32] | None
+    unit: Unit
+
+
+def point_cloud(
+    depth: DepthMap,
+    image: NDArray[np.uint8],
+    *,
+    f_px: float | None = None,
+    fov_deg: float | None = None,
+    camera: Pinhole | None = None,
+    max_gap: float | None = None,
+    normals: bool = False,
+) -> PointCloud:
+    """Give a point for each pixel of the depth map that is known and at no edge, coloured by the picture.
+
+    depth: `metric`, or `scale_invariant`: then the points are true up to a factor. It is never resampled.
+    image: uint8 (H, W, 3) RGB, of the depth's size or another: its colours are resampled to the depth's grid.
+    f_px: focal length in pixels of `image`; or fov_deg, its horizontal field of view; or camera, of the
+    picture in any size. Else `depth.f_px` counts. The axis meets the picture's middle unless `camera` says.
+    max_gap: a pixel is left out where its depth differs by more than this share from a neighbour's, since
+    between a thing and its background depth is neither; by default `depth_gaps.choose_max_gap`.
+    normals: also which way the surface faces (`depth_to_normals`); to the camera where no neighbour tells.
+
+    Raises `InputError` for other kinds, for no focal length or more than one, for sizes that do not belong
+    together, and where no point is left.
+    """
+    unit = require_unit(depth.kind)
+    _require_shape("picture", image.shape[:2], depth.full_size or depth.values.shape)
+    pinhole = _choose_camera(depth, image, f_px, fov_deg, camera).resized(*depth.values.shape[::-1])
+    gap = choose_max_gap(pinhole.fx) if max_gap is None else max_gap
+    values = keep_known(depth.values)
+    kept = ~(np.isnan(values) | find_edges(values, gap))
+    if not kept.any():
+        raise InputError(f"no point is left: each pixel is unknown or has a gap of over {gap:.2g} beside it")
+    points = unproject(values, pinhole)[kept]
+    colors = resize_image(image, *values.shape)[kept]
+    facing = _face(depth_to_normals(values, pinhole, max_gap=gap)[kept], points) if normals else None
+    return PointCloud(points, colors, facing, unit)
+
+
+def require_unit(kind: Kind) -> Unit:
+    """Give the unit of points made of this kind of depth; `InputError` for kinds without a shape."""
+    if kind not in UNITS:
+        raise InputError(
+            f"depth of kind {kind} is shifted by an unknown amount and has no shape in space: use a model of "
+            "metric depth, or say how many metres away the nearest and the farthest are (--near-m, --far-m)"
+        )
+    return UNITS[kind]
+
+
+def _choose_camera(
+    depth: DepthMap,
+    image: NDArray[np.uint8],
+    f_px: float | None,
+    fov_deg: float | None,
+    camera: Pinhole | None,
+) -> Pinhole:
+    """Give the camera of the picture, of whatever size, from the one thing that tells it."""
+    if sum(each is not None for each in (f_px, fov_deg, camera)) > 1:
+        raise InputError("the focal length is given twice: give one of f_px, fov_deg and camera")
+    height, width = depth.full_size or depth.values.shape
+    if camera is not None:
+        _require_shape("camera", (camera.height, camera.width), (height, width))
+    elif fov_deg is not None:
+        camera = Pinhole.centred(to_f_px(_require_angle(fov_deg), width), width, height)
+    elif f_px is not None:
+        camera = Pinhole.centred(f_px, image.shape[1], image.shape[0])
+    elif depth.f_px is not None:
+        camera = Pinhole.centred(depth.f_px, width, height)
+    else:
+        raise InputError("no focal length is known: give f_px in pixels, fov_deg, or a file of intrinsics")
+    if not is_plausible(camera.fx, camera.width, camera.height):
+        size = f"{camera.width} x {camera.height}"
+        raise InputError(
+            f"no lens has a focal length of {camera.fx:g} pixels for {size}: give pixels, not mm"
+        )
+    return camera
+
+
+def _require_shape(what: str, size: tuple[int, ...], picture: tuple[int, int]) -> None:
+    if not has_same_shape((size[1], size[0]), (picture[1], picture[0])):
+        raise InputError(
+            f"the {what} is {size[1]} x {size[0]}, the depth is of a picture of {picture[1]} x {picture[0]}: "
+            "give what belongs together, or where a network squeezed it the picture's size (full_size)"
+        )
+
+
+def _require_angle(fov_deg: float) -> float:
+    if not 0 < fov_deg < 180:
+        raise InputError(f"a field of view is more than 0 and less than 180 degrees, not {fov_deg:g}")
+    return fov_deg
+
+
+def _face(normals: NDArray[np.float32], points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Let points without a normal face the camera; changes and gives `normals`."""
+    lost = np.isnan(normals[:, 0])
+    towards = -points[lost]
+    normals[lost] = towards / np.linalg.norm(towards, axis=1, keepdims=True)
+    return normals

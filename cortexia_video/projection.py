@@ -1,0 +1,88 @@
+"""`Pinhole`: from pixels with depth to points in space, and back.
+
+Points are in the camera's axes, as OpenCV has them: x to the right, y down, z forward along the optical axis,
+in the unit of the depth. Pixels are counted from the outer corner of the first one: the centre of pixel
+(row v, column u) is at (u + 0.5, v + 0.5), the middle of the picture at (width / 2, height / 2). Where a
+calibration puts the centre of the first pixel at (0, 0), as OpenCV's does, add 0.5 to its cx and cy.
+
+    x = (u + 0.5 - cx) / fx * z        y = (v + 0.5 - cy) / fy * z
+
+Source: Hartley and Zisserman, Multiple View Geometry, 2nd edition, section 6.1, without skew.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cortexia_video.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Pinhole:
+    """A camera without distortion, for pictures of width x height pixels.
+
+    fx, fy: focal lengths in pixels. cx, cy: where the optical axis meets the picture, in pixels.
+    Raises `InputError` for numbers that are no camera.
+    """
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        numbers = (self.fx, self.fy, self.cx, self.cy)
+        if not all(map(math.isfinite, numbers)) or min(self.fx, self.fy, self.width, self.height) <= 0:
+            raise InputError(f"{self} is no camera: focal lengths and sizes are pixels, more than 0")
+
+    @classmethod
+    def centred(cls, f_px: float, width: int, height: int) -> Self:
+        """Give the camera with square pixels whose axis meets the middle of the picture."""
+        return cls(f_px, f_px, width / 2, height / 2, width, height)
+
+    def resized(self, width: int, height: int) -> Self:
+        """Give the camera of the same picture, resampled to width x height, in any shape."""
+        across, down = width / self.width, height / self.height
+        return type(self)(self.fx * across, self.fy * down, self.cx * across, self.cy * down, width, height)
+
+    def find_rays(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Give x / z of every column, float32 (width,), and y / z of every row, float32 (height, 1)."""
+        across = (np.arange(self.width) + (0.5 - self.cx)) / self.fx
+        down = (np.arange(self.height) + (0.5 - self.cy)) / self.fy
+        return across.astype(np.float32), down.astype(np.float32)[:, None]
+
+
+def unproject(depth: NDArray[np.float32], camera: Pinhole) -> NDArray[np.float32]:
+    """Give the points of depth, float32 (H, W) along the axis, as float32 (H, W, 3): x, y, z; unknown is NaN.
+
+    Raises `InputError` where the camera is for a picture of another size.
+    """
+    require_size(depth, camera)
+    across, down = camera.find_rays()
+    points = np.empty((*depth.shape, 3), np.float32)
+    np.multiply(depth, across, out=points[..., 0])
+    np.multiply(depth, down, out=points[..., 1])
+    points[..., 2] = depth
+    return points
+
+
+def project(points: NDArray[np.floating], camera: Pinhole) -> NDArray[np.float64]:
+    """Give where points (..., 3) before the camera are seen: float64 (..., 2), pixels across and down."""
+    x, y, z = np.moveaxis(points.astype(np.float64), -1, 0)
+    return np.stack([camera.fx * x / z + camera.cx, camera.fy * y / z + camera.cy], axis=-1)
+
+
+def require_size(depth: NDArray[np.float32], camera: Pinhole) -> None:
+    """Raise `InputError` where depth (H, W) is not as large as the camera's picture."""
+    if depth.shape != (camera.height, camera.width):
+        raise InputError(
+            f"depth of {depth.shape[1]} x {depth.shape[0]} pixels and a camera for {camera.width} x "
+            f"{camera.height}: use camera.resized({depth.shape[1]}, {depth.shape[0]})"
+        )
