@@ -57,7 +57,7 @@ def verify(
 ) -> Verification:
     """Check every output that the ledger of the folder `output` calls done.
 
-    It is there, has its size and digest, reads as what it is, as large as its map, and with finite values.
+    It is there, has its size and digest, reads as what it is, as large as its map, and nowhere infinite.
     requeue: let the next run do again what is wrong. workers: threads; one a core by default.
     Without `requeue` nothing is written, and a run may be going on.
 
