@@ -25,6 +25,7 @@ from cortexia_video.errors import (
     UnknownModelError,
 )
 from cortexia_video.frame import Frame
+from cortexia_video.inspection import FolderInspection, Inspection, inspect, inspect_folder
 from cortexia_video.ledger import merge_ledgers, read_ledger
 from cortexia_video.models.model import DepthModel, ModelInfo
 from cortexia_video.models.synthetic import SyntheticModel
@@ -48,8 +49,10 @@ __all__ = [
     "DepthModel",
     "DepthReader",
     "Failure",
+    "FolderInspection",
     "Frame",
     "InputError",
+    "Inspection",
     "LossError",
     "MissingExtraError",
     "ModelError",
@@ -75,6 +78,8 @@ __all__ = [
     "decode",
     "depth_to_normals",
     "estimate",
+    "inspect",
+    "inspect_folder",
     "list_models",
     "load_estimator",
     "merge_into_row",

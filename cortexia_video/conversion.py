@@ -11,20 +11,20 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from cortexia_video.byte_budget import ByteBudget
-from cortexia_video.depth_folder import DepthReader, Known
+from cortexia_video.depth_folder import DepthReader, Reading
 from cortexia_video.depth_json import complete_depth_json, keep_depth_json
-from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import (
     DepthFileError,
     Failure,
     InputError,
     LossError,
+    MissingExtraError,
     OutputExistsError,
     OutputLostError,
     printable,
 )
 from cortexia_video.formats.metadata import Metadata
-from cortexia_video.formats.reading import count_pixels, read_file
+from cortexia_video.formats.reading import count_pixels
 from cortexia_video.formats.table import FORMATS, Format
 from cortexia_video.ledger import Ledger
 from cortexia_video.look_ahead import run_ahead
@@ -86,21 +86,18 @@ def convert(
         outcomes = Outcomes(
             sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop
         )
-        return _Job(outcomes, reader, FORMATS[format], allow_loss, max_megapixels).run(found, workers)
+        return _Job(outcomes, reader, FORMATS[format], allow_loss).run(found, workers)
 
 
 class _Job:
     """One conversion: what it needs while it lasts."""
 
-    def __init__(
-        self, outcomes: Outcomes, reader: DepthReader, form: Format, allow_loss: bool, max_megapixels: float
-    ) -> None:
+    def __init__(self, outcomes: Outcomes, reader: DepthReader, form: Format, allow_loss: bool) -> None:
         self.outcomes = outcomes
         self.sink, self.ledger = outcomes.sink, outcomes.ledger
         self._reader = reader
         self._form = form
         self._allow_loss = allow_loss
-        self._max_megapixels = max_megapixels
         self._told = False  # what is lost
         self._root = self.sink.root.resolve()
         self._budget = ByteBudget(MEMORY)
@@ -145,17 +142,17 @@ class _Job:
                 pixels = count_pixels(data or self._read(item), item.source.path)
             with self._budget.hold(size + pixels * _BYTES):
                 data = data or self._read(item)
-                self._place(item, *self._reader.decode(data, item.source.path))
+                self._place(item, self._reader.decode(data, item.source.path))
         except OutputLostError:
             raise
-        except DepthFileError as error:
+        except (DepthFileError, MissingExtraError) as error:
             return item, Failure(item.key, "decode", error)
         except Exception as error:  # noqa: BLE001 - an encoder or the system can raise anything
             return item, Failure(item.key, "write", error)
         return item, None
 
     def _read(self, item: InputFile) -> bytes:
-        return read_file(item.source.path, max_megapixels=self._max_megapixels)
+        return self._reader.read_bytes(item.source.path)
 
     def _require_apart(self, item: InputFile) -> None:
         """Refuse what could be taken for an output of this run: no input is ever replaced."""
@@ -165,15 +162,15 @@ class _Job:
                 f"it lies in the output folder and is {self._form.suffix} already: choose another --output"
             )
 
-    def _place(self, item: InputFile, depth: DepthMap, known: Known) -> None:
-        lost = self._form.lost(depth)
+    def _place(self, item: InputFile, reading: Reading) -> None:
+        depth, lost = reading.depth, self._form.lost(reading.depth)
         if lost:
             self._tell(item, lost)
         files = self.sink.encode(item.key, depth)
         self.ledger.record_begun(item.key, list(files))
         outputs = self.sink.place(files)
         facts = {**facts_of(depth), "model": depth.model, "weights_sha256": depth.weights_sha256}
-        facts |= {name: known.line[name] for name in _OF_THE_RUN if name in known.line}
+        facts |= {name: reading.line[name] for name in _OF_THE_RUN if name in reading.line}
         facts |= {"lost": lost} if lost else {}
         self.ledger.record_done(item.key, item.source, outputs, **facts)
 

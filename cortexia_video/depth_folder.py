@@ -15,7 +15,7 @@ from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError
 from cortexia_video.formats.dialects import DIALECTS
 from cortexia_video.formats.metadata import Metadata
-from cortexia_video.formats.reading import decode_depth, read_file
+from cortexia_video.formats.reading import decode_stored, read_file, understand
 from cortexia_video.ledger_file import LEDGER_NAME
 from cortexia_video.ledger_index import LedgerIndex
 
@@ -24,7 +24,7 @@ _OF_MODEL = ("model", "weights_sha256")
 _OF_FOLDER = ("kind", "unit", "larger_is", "unknown", *_OF_MODEL)
 
 
-class Known(NamedTuple):
+class _Known(NamedTuple):
     """What a folder says of a file. metadata: in the words of `formats.metadata`, none of them null.
 
     source: the file that says it, or None. line: of the ledger, where that is it.
@@ -35,7 +35,19 @@ class Known(NamedTuple):
     line: Mapping[str, Any] = {}
 
 
-NOTHING = Known({})
+_NOTHING = _Known({})
+
+
+class Reading(NamedTuple):
+    """A depth map as it was read.
+
+    said_by: who says its kind: `file`, a file beside it, by its name, or `caller`.
+    line: the ledger's, where it has one of this very file.
+    """
+
+    depth: DepthMap
+    said_by: str
+    line: Mapping[str, Any]
 
 
 class DepthReader:
@@ -57,21 +69,24 @@ class DepthReader:
 
     def read(self, path: str | os.PathLike[str]) -> DepthMap:
         """Read a depth file; raises what `read_depth` does."""
-        return self.decode(read_file(path, max_megapixels=self._max_megapixels), path)[0]
+        return self.decode(self.read_bytes(path), path).depth
 
-    def decode(self, data: bytes, path: str | os.PathLike[str]) -> tuple[DepthMap, Known]:
-        """Give the depth in a file's bytes, and what its folder said of it; raises what `decode_depth` does.
+    def read_bytes(self, path: str | os.PathLike[str]) -> bytes:
+        """Read a file, unless it is too large for a map of so many megapixels; `DepthFileError`."""
+        return read_file(path, max_megapixels=self._max_megapixels)
 
-        What the file says comes first, then what the ledger does, then depth.json, then the caller.
-        """
+    def decode(self, data: bytes, path: str | os.PathLike[str]) -> Reading:
+        """Give the depth in a file's bytes, with what its folder says; raises what `decode_depth` does."""
         path = os.fspath(path)
+        stored = decode_stored(data, path, max_megapixels=self._max_megapixels)
         known = self._look_up(data, os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
         dialect = None if "kind" in known.metadata else self._dialect
         about = {**self._about, **_read_beside(path, dialect), **known.metadata}
-        depth = decode_depth(data, path, about=about, dialect=dialect, max_megapixels=self._max_megapixels)
-        return depth, known
+        depth = understand(stored, path, about=about, dialect=dialect)
+        said_by = "file" if stored.metadata.get("kind") else known.source or "caller"
+        return Reading(depth, said_by, known.line)
 
-    def _look_up(self, data: bytes, path: str) -> Known:
+    def _look_up(self, data: bytes, path: str) -> _Known:
         """Ask the nearest folder above that is ours and knows the file."""
         with self._lock:
             folders = self._list_folders(os.path.dirname(path))  # noqa: PTH120 - may not be UTF-8
@@ -79,7 +94,7 @@ class DepthReader:
             known = folder.look_up(os.path.relpath(path, folder.root), data)
             if known.source:
                 return known
-        return NOTHING
+        return _NOTHING
 
     def _list_folders(self, path: str) -> list[_Folder]:
         """Give the folders of ours that a folder is in, or is, the nearest first."""
@@ -122,10 +137,10 @@ class _Folder:
         self.root = root
         said = read_depth_json(root)
         words = {name: said[name] for name in _OF_FOLDER if said.get(name) is not None}
-        self._common = Known(words, DEPTH_JSON) if words else NOTHING
+        self._common = _Known(words, DEPTH_JSON) if words else _NOTHING
         self._ledger = LedgerIndex(root) if (root / LEDGER_NAME).exists() else None
 
-    def look_up(self, name: str, data: bytes) -> Known:
+    def look_up(self, name: str, data: bytes) -> _Known:
         """Say what is known of a file: a line of the ledger counts where the file is what it was then.
 
         depth.json speaks of the files that the ledger names, or of all where there is no ledger.
@@ -139,8 +154,8 @@ class _Folder:
             if isinstance(placed, list) and placed[:1] == [len(data)]:
                 digest = digest or xxhash.xxh3_128_hexdigest(data)
                 if placed[1:] == [digest]:
-                    return Known(self._read(line), LEDGER_NAME, line)
-        return self._common if named else NOTHING
+                    return _Known(self._read(line), LEDGER_NAME, line)
+        return self._common if named else _NOTHING
 
     def _read(self, line: Mapping[str, Any]) -> Metadata:
         """Give the words of a line; the model is the run's where the line names none."""

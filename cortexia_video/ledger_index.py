@@ -53,6 +53,11 @@ class LedgerIndex:
             self._settings[run] = found[-1] if found and isinstance(found[-1], dict) else {}
         return self._settings[run]
 
+    def last_end(self) -> dict[str, Any]:
+        """Give the line of the last run that ended; none where none did."""
+        places = ((view, view.rfind(b'{"end": ', 0)) for view in reversed(self._files))
+        return next((parse_line(_line_at(view, at)) for view, at in places if at >= 0), {})
+
     def _search(self, name: str) -> Iterator[bytes]:
         needle = json.dumps(name).encode()
         for view in reversed(self._files):

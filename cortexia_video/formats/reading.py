@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +46,7 @@ def read_file(path: str | os.PathLike[str], *, max_megapixels: float = 200.0) ->
 def count_pixels(data: bytes, name: str) -> int:
     """Say how many pixels a file's depth will have, by its header; where that cannot be, as many as bytes."""
     try:
-        _find_reader(data, name).decode(data, 0)
+        find_reader(data, name).decode(data, 0)
     except TooLargeError as error:
         return error.pixels
     except Exception:  # noqa: BLE001 - `decode_depth` will say what is wrong
@@ -72,9 +74,29 @@ def decode_depth(
     Raises `DepthFileError`, with name and remedy, for what is no depth file, is damaged, does not say what
     its numbers mean where nobody else does, or holds numbers that cannot be depth; `MissingExtraError`.
     """
-    try:
-        stored = _find_reader(data, name).decode(data, max_megapixels * 1e6)
+    stored = decode_stored(data, name, max_megapixels=max_megapixels)
+    return understand(stored, name, about=about, dialect=dialect)
+
+
+def decode_stored(data: bytes, name: str, *, max_megapixels: float = 200.0) -> Stored:
+    """Give what a file's bytes hold; the first half of `decode_depth`."""
+    with _naming(name):
+        return find_reader(data, name).decode(data, max_megapixels * 1e6)
+
+
+def understand(
+    stored: Stored, name: str, *, about: Metadata | None = None, dialect: str | None = None
+) -> DepthMap:
+    """Say what the numbers of a file mean; the second half of `decode_depth`."""
+    with _naming(name):
         return _understand(stored, about or {}, dialect)
+
+
+@contextlib.contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Make one error, with the file's name, of all that can be wrong with it."""
+    try:
+        yield
     except MissingExtraError:
         raise
     except DepthFileError as error:
@@ -86,7 +108,8 @@ def decode_depth(
         ) from error
 
 
-def _find_reader(data: bytes, name: str) -> Reader:
+def find_reader(data: bytes, name: str) -> Reader:
+    """Give the reader for a file's content; `DepthFileError` where there is none."""
     for reader in READERS:
         if data.startswith(reader.magic):
             return reader

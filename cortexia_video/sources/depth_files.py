@@ -48,17 +48,17 @@ class DepthFiles:
         return True
 
 
+def find_suffix(name: str) -> str:
+    """Give the ending of a depth file's name, of `.16.png` the whole."""
+    lower = name.lower()
+    return name[-next(len(suffix) for suffix in _LONG_FIRST if lower.endswith(suffix)) :]
+
+
 def _name_keys(names: Sequence[str]) -> Mapping[str, str]:
-    stems = {name: _strip(name) for name in names if name.lower().endswith(_SUFFIXES)}
+    depth = [name for name in names if name.lower().endswith(_SUFFIXES)]
+    stems = {name: name[: -len(find_suffix(name))] or name for name in depth}
     uses = Counter(stems.values())
     return {name: stem if uses[stem] == 1 and stem not in stems else name for name, stem in stems.items()}
-
-
-def _strip(name: str) -> str:
-    """Give a name without the ending of its format."""
-    lower = name.lower()
-    length = next(len(suffix) for suffix in _LONG_FIRST if lower.endswith(suffix))
-    return name[:-length] or name
 
 
 def _is_picture(path: str) -> bool:
