@@ -24,7 +24,7 @@ from cortexia_video import (
     show_depthmap,
 )
 from cortexia_video.color_tables import COLOR_TABLES, find_color_table, find_unknown_color
-from cortexia_video.visualization import find_range
+from cortexia_video.coloring import find_range
 
 DARK, BRIGHT, GREY = [0x44, 0x01, 0x54], [0xFD, 0xE7, 0x25], [128, 128, 128]
 NAMES = [name + end for name in COLOR_TABLES for end in ("", "_r")]

@@ -76,7 +76,7 @@ def require_unit(kind: Kind) -> Unit:
     if kind not in UNITS:
         raise InputError(
             f"depth of kind {kind} is shifted by an unknown amount, it has no shape in space: use a model of "
-            "metric depth, or say how many metres away the nearest and farthest things are (--near-m, --far-m)"
+            "metric depth, or say how far away the nearest and farthest things are (--near-m and --far-m)"
         )
     return UNITS[kind]
 

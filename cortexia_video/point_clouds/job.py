@@ -28,7 +28,7 @@ from cortexia_video.sinks.folder import FolderSink
 from cortexia_video.speed import choose_workers
 
 MEMORY = 1 << 30  # bytes of pictures and points in work at once, over all workers; a larger one is done alone
-_PICTURE_BYTES, _DEPTH_BYTES = 10, 110  # for each pixel, at the worst moment
+_PICTURE_BYTES, _DEPTH_BYTES = 10, 70  # for each pixel, at the worst moment
 _FAILURES_KEPT = 1000  # in the report
 
 THERE = "there already, --overwrite makes them again"
