@@ -1,4 +1,4 @@
-"""Depth as pictures for people: beside its photograph, on a sheet, in a window. Colours come from `coloring`."""
+"""Depth as pictures for people: beside the photograph, on a sheet, in a window; colours are `coloring`'s."""
 
 from __future__ import annotations
 

@@ -400,6 +400,30 @@ def test_a_picture_and_its_depth_become_a_file(
     assert len(read_ply(tmp_path / "a.ply")) == (~np.isnan(make_values())).sum()
 
 
+def test_depth_of_a_networks_shape_is_of_all_of_its_picture_but_not_turned(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, depth = files
+    asked = (
+        "--depth",
+        depth,
+        "--kind",
+        "metric",
+        "--fov-deg",
+        60,
+        "--output",
+        tmp_path / "a.ply",
+        "--overwrite",
+    )
+    np.save(depth, make_values()[:, :HEIGHT])
+    assert run(capsys, image, *asked)[0] == 0
+    found = read_ply(tmp_path / "a.ply")
+    assert found["x"][0] / found["z"][0] == pytest.approx((0.5 / HEIGHT - 0.5) * 2 * np.tan(np.pi / 6))
+    np.save(depth, make_values().T)
+    code, _, said = run(capsys, image, *asked)
+    assert code == 2 and "the picture is 60 x 40, the depth is of a picture of 40 x 60" in said
+
+
 def test_the_command_takes_cameras_with_an_axis(
     files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

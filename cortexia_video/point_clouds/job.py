@@ -7,7 +7,7 @@ import os
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,14 +101,16 @@ def make_point_cloud(
 ) -> PointCloud:
     """Make a .ply or .glb of a picture and its depth file; give the cloud.
 
-    kind: what the numbers mean where the file does not say it, as a .npy does not.
+    kind: what the numbers mean where the file does not say it, as a .npy does not. Depth of another shape,
+    whose file does not say of what size its picture was, is taken to be of all of this one, unless one of
+    them is upright and the other is not.
     Raises what `read_depth`, `decode`, `point_cloud` and `save_point_cloud` raise.
     """
     find_encoder(Path(output).suffix.removeprefix("."))
     require_free(Path(output), overwrite=overwrite)
     maker = _Maker(options)
-    depth_map = read_depth(depth, about={"kind": kind})
-    cloud = maker.make(depth_map, decode(_read(Path(image)), Path(image).name))
+    frame = decode(_read(Path(image)), Path(image).name)
+    cloud = maker.make(_fit(read_depth(depth, about={"kind": kind}), frame), frame)
     save_point_cloud(cloud, output, overwrite=overwrite)
     return cloud
 
@@ -159,7 +161,7 @@ class _Maker:
             return VIEW_ONLY
         if line.get("kind") not in UNITS and self._options.near_m is None:
             return NO_SHAPE
-        height, width = line.get("full_size") or (line["height"], line["width"])
+        height, width = _picture_size(line)
         known = self._options.fov_deg or line.get("f_px") or self._given.find(line["key"], width, height)
         return None if known else NO_FOCAL_LENGTH
 
@@ -228,10 +230,9 @@ class _Job:
 
     def _make(self, line: _Line) -> Failure | None:
         """On a worker: make one cloud."""
-        key, pixels = line["key"], line["height"] * line["width"]
-        height, width = line.get("full_size") or (line["height"], line["width"])
+        key, pixels = line["key"], line.get("height", 0) * line.get("width", 0)
         try:
-            with self._budget.hold(_DEPTH_BYTES * pixels + _PICTURE_BYTES * height * width):
+            with self._budget.hold(_DEPTH_BYTES * pixels + _PICTURE_BYTES * math.prod(_picture_size(line))):
                 depth = _read_depth(self._root, line)
                 frame = decode(_read_source(line), key, max_megapixels=math.inf)  # once it was allowed
                 cloud = self._maker.make(depth, frame)
@@ -242,6 +243,21 @@ class _Job:
         except Exception as error:  # noqa: BLE001 - readers raise anything on broken files, and the system
             return Failure(key, "write", error)
         return None
+
+
+def _fit(depth: DepthMap, frame: Frame) -> DepthMap:
+    """Take depth that does not say of which size its picture was to be of all of this one."""
+    height, width = depth.values.shape
+    turned = (height - width) * (frame.height - frame.width) < 0
+    if depth.full_size or depth.f_px or turned or (height, width) == (frame.height, frame.width):
+        return depth
+    return replace(depth, full_size=(frame.height, frame.width))
+
+
+def _picture_size(line: _Line) -> tuple[int, int]:
+    """Give height and width of the picture of a line."""
+    height, width = line.get("full_size") or (line.get("height", 0), line.get("width", 0))
+    return height, width
 
 
 def _find_depth(line: _Line) -> str | None:
