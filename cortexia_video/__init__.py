@@ -19,6 +19,7 @@ from cortexia_video.errors import (
     OutputError,
     OutputExistsError,
     OutputLostError,
+    ParityError,
     UnknownModelError,
 )
 from cortexia_video.formats.reading import read_depth
@@ -54,6 +55,7 @@ __all__ = [
     "OutputError",
     "OutputExistsError",
     "OutputLostError",
+    "ParityError",
     "Pinhole",
     "PointCloud",
     "Report",

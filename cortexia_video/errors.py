@@ -11,7 +11,8 @@ CortexiaError
 └── ModelError
     ├── UnknownModelError     no such model name
     ├── ModelLoadError        weights that are missing, broken or do not say what they are
-    └── ModelOutputError      a network returned numbers that cannot be depth
+    ├── ModelOutputError      a network returned numbers that cannot be depth
+    └── ParityError           an engine's depth differs too much from the reference's
 """
 
 from __future__ import annotations
@@ -80,6 +81,10 @@ class ModelLoadError(ModelError):
 
 class ModelOutputError(ModelError):
     """A network returned numbers that cannot be depth."""
+
+
+class ParityError(ModelError):
+    """The depth of an engine or a precision differs too much from the reference's, or cannot be compared."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ What is done about an input is decided here; that it happens all at once is the 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -12,14 +13,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path, PurePath
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from cortexia_video.batch_limits import BatchSize
 from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.decode import IMAGE_SUFFIXES, decode, read_header
 from cortexia_video.depth_estimation import DepthEstimator, Prepared, Size, load_estimators
 from cortexia_video.engine import Engine, Result
+from cortexia_video.engine_choice import FRAMES_COMPARED, MAX_ERROR, EngineChoice
 from cortexia_video.errors import (
     DecodeError,
     Failure,
@@ -44,8 +47,10 @@ MEMORY = 1 << 30  # bytes of pictures and depth maps in work at once, over all w
 _MEMORY_EACH = 192 << 20  # bytes for two workers: one decodes 12 megapixels, one writes as many
 _DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and resizing
 _KEPT = 1 << 24  # bytes of a file that may wait in memory; a larger one is read twice, once for its header
-_WRITE_BYTES = 6  # a pixel, at the worst moment of enlarging and encoding
+_WRITE_BYTES = 8  # a pixel, at the worst moment of enlarging and encoding
 _FAILURES_KEPT = 1000  # in the report; the ledger has them all
+_TRIED = 16  # pictures that are tried until there are enough to compare engines on
+_COMPARED_MEGAPIXELS = 50.0
 _ON_CALLING_THREAD = ("batch", "check")  # stages of the engine's that take its own time
 
 _log = logging.getLogger(__name__)
@@ -96,6 +101,7 @@ def estimate(
     shard: str | None = None,
     max_megapixels: float = 200.0,
     commercial_only: bool = False,
+    max_error: float = MAX_ERROR,
     profile: str | os.PathLike[str] | None = None,
     on_outcome: Listener | None = None,
     stop: threading.Event | None = None,
@@ -105,7 +111,7 @@ def estimate(
 
     inputs: picture files, folders and lists, as `sources.files.find_pictures` takes them.
     model: a name, or estimators already loaded, one for each device, with a size and batch size of their own.
-    format: `npy` (float32) or `png` (8-bit view). preview: also a coloured JPEG.
+    format: `npy` (float32), `png` (8-bit view) or another of docs/formats.md. preview: also a coloured JPEG.
     size: `full`, each map as large as its picture, or `native`, as large as the network gives it.
     decode: `exact`, or `fast`: large JPEGs at 1/2, 1/4 or 1/8, not below twice what the network sees.
     f_px: focal length of every picture, in its pixels. intrinsics: a CSV or JSON file of focal lengths by key
@@ -116,12 +122,15 @@ def estimate(
     changed: what becomes of outputs made with other settings: `redo`, `keep` them, or `refuse` to run.
     shard: "3/16" does the third of sixteen parts; sixteen such runs, anywhere, do all.
     commercial_only: refuse a model by name whose weights are not known to be free for use in a product.
+    max_error: an engine or a precision other than the model's reference is refused where its depth differs
+    by more, on average over one of the first pictures; with engine `auto` it is not chosen (`engine_choice`).
     profile: file for a trace of the run in Chrome's format.
     on_outcome: called after each input with the report so far and its failure, if it failed.
     stop: set it to end early; what the model has taken is finished.
 
-    Raises `InputError`, `ModelError` or `OutputError` before anything is written, `OutputLostError` when the
-    output can take no more (its `report` says what was done); a later call goes on from there.
+    Raises `InputError`, `ModelError`, `MissingExtraError` or `OutputError` before any depth is written,
+    `OutputLostError` when the output can take no more (its `report` says what was done); a later call goes on
+    from there.
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     workers = choose_workers(workers)
@@ -132,12 +141,14 @@ def estimate(
     root, stop, on_outcome = Path(output), stop or threading.Event(), on_outcome or _ignore
     _require_some(find_pictures(inputs, recursive=recursive, output=root), inputs, recursive)
     sink = FolderSink(root, format=format, preview=preview)
-    terms = {"commercial_only": commercial_only} if isinstance(model, str) else {}
-    estimators = load_estimators(
-        model, device=device, batch_size=batch_size, size=size, **terms, **model_options
-    )
+    asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
+    choice = None
+    if isinstance(model, str):
+        choice = EngineChoice(model, max_error=max_error, commercial_only=commercial_only, **asked)
+    estimators = choice.load() if choice else load_estimators(model, **asked)
     options = _Options(workers, overwrite, changed, decode, given, max_megapixels, on_outcome, stop)
     settings = {**_describe(estimators[0], format, preview, decode), **given.settings}
+    settings |= choice.settings if choice else {}
 
     def find() -> Iterator[Found]:
         return find_pictures(inputs, recursive=recursive, output=root, shard=part)
@@ -147,7 +158,7 @@ def estimate(
         ledger = stack.enter_context(Ledger(root, settings, part, refuse_changed=refused))
         stack.enter_context(sink)
         trace = stack.enter_context(ChromeTrace(Path(profile))) if profile else None
-        return _Job(estimators, sink, ledger, options, StageClock(trace)).run(find())
+        return _Job(estimators, choice, sink, ledger, options, StageClock(trace)).run(find())
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +181,14 @@ class _Job:
     def __init__(
         self,
         estimators: Sequence[DepthEstimator],
+        choice: EngineChoice | None,
         sink: FolderSink,
         ledger: Ledger,
         options: _Options,
         clock: StageClock,
     ) -> None:
         self.estimators = estimators
+        self.choice = choice
         self.sink = sink
         self.ledger = ledger
         self.options = options
@@ -188,6 +201,7 @@ class _Job:
 
     def run(self, found: Iterable[Found]) -> Report:
         """Take every input to its outcome; the ledger then ends with the counts and the speed."""
+        work = self._settle_engine(self._needing_work(found))
         engine: Engine[PictureFile, Failure | None] = Engine(
             self.estimators,
             prepare=self._prepare,
@@ -198,7 +212,7 @@ class _Job:
         )
         started, process, thread = time.monotonic(), time.process_time(), time.thread_time()
         try:
-            for item, failure in engine.run(self._needing_work(found)):
+            for item, failure in engine.run(work):
                 if failure:
                     self._settle(failure, item)
                 else:
@@ -215,6 +229,21 @@ class _Job:
         self.report.interrupted = self.options.stop.is_set() and self._unsettled
         self._record_end()
         return self.report
+
+    def _settle_engine(self, work: Iterator[PictureFile]) -> Iterator[PictureFile]:
+        """Settle on an engine by the first pictures that can be decoded; nothing to do needs none."""
+        if self.choice is None or self.choice.is_settled(self.estimators):
+            return work
+        first, frames = list(islice(work, _TRIED)), []
+        limit = min(self.options.max_megapixels, _COMPARED_MEGAPIXELS)
+        for item in first:
+            with contextlib.suppress(DecodeError, InputError):
+                frame = decode(read_picture(item.source.path), item.key, max_megapixels=limit)
+                frames.append(self.options.given.apply(frame))
+            if len(frames) == FRAMES_COMPARED:
+                break
+        self.estimators = self.choice.settle(self.estimators, frames)
+        return chain(first, work)
 
     def _record_end(self) -> None:
         counts = {name: getattr(self.report, name) for name in ("found", "done", "skipped", "failed")}

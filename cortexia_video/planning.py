@@ -17,9 +17,11 @@ import numpy as np
 
 from cortexia_video.batch_limits import BatchSize
 from cortexia_video.decode import Header, read_header
+from cortexia_video.decode import decode as decode_picture
 from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
-from cortexia_video.depth_map import DepthMap
+from cortexia_video.engine_choice import FRAMES_COMPARED, EngineChoice
 from cortexia_video.errors import DecodeError, InputError, OutputError, OutputLostError
+from cortexia_video.formats.reading import read_depth
 from cortexia_video.formats.table import FORMATS
 from cortexia_video.ledger import read_ledger
 from cortexia_video.pipeline import Decoding, estimate
@@ -92,8 +94,10 @@ def plan(
         why = f"none of {lost} inputs can be opened" if lost else "no pictures"
         raise InputError(f"{why} in {', '.join(os.fspath(each) for each in inputs)}")
     headers = _look_at(samples)
-    estimators = load_estimators(model, device=device, batch_size=batch_size, size=size, **model_options)
-    speed, costs, pixels = _time(_choose(headers), estimators, decode, _place_beside(root))
+    asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
+    chosen = _choose(headers)
+    estimators = _load(model, asked, chosen) if isinstance(model, str) else load_estimators(model, **asked)
+    speed, costs, pixels = _time(chosen, estimators, decode, _place_beside(root))
     sides = sorted(((each.width, each.height) for each in headers.values()), key=math.prod)
     mean = sum(map(math.prod, sides)) / len(sides)
     return Plan(
@@ -160,6 +164,19 @@ def find_existing(folder: Path) -> Path:
     return next(each for each in (absolute, *absolute.parents) if each.is_dir())
 
 
+def _load(model: str, options: Mapping[str, Any], paths: Sequence[str]) -> Sequence[DepthEstimator]:
+    """Load a model as a run would, by the engine that it would settle on."""
+    choice = EngineChoice(model, **options)
+    loaded = choice.load()
+    if choice.is_settled(loaded):
+        return loaded
+    frames = []
+    for path in paths[:FRAMES_COMPARED]:
+        with contextlib.suppress(DecodeError):
+            frames.append(decode_picture(read_picture(path), path))
+    return choice.settle(loaded, frames)
+
+
 def _place_beside(output: Path | None) -> Path | None:
     """Give the folder on the disk that the output would be on; None where that cannot be written."""
     place = find_existing(output) if output else None
@@ -185,9 +202,11 @@ def _time(
 
 def _encode(path: Path, estimator: DepthEstimator) -> _Sample:
     """Encode one depth map in every format: core-seconds and bytes a pixel, by name."""
-    depth = DepthMap(np.load(path), estimator.model.kind)
+    depth = read_depth(path, about={"kind": estimator.model.kind}, max_megapixels=math.inf)
     costs = {}
     for name, form in FORMATS.items():
+        if not form.is_installed:
+            continue
         started = time.thread_time()
         size = sum(len(chunk) for chunk in form.encode(depth))
         costs[name] = ((time.thread_time() - started) / depth.values.size, size / depth.values.size)
@@ -200,7 +219,7 @@ def _foretell(found: int, speed: Speed, samples: Sequence[_Sample], pixels: floa
     model = speed.busy_seconds / speed.images / speed.devices
     plain = pixels * float(np.mean([sample["npy"][1] for sample in samples]))
     costs = {}
-    for name in FORMATS:
+    for name in samples[0]:
         encoding, size = (
             pixels * float(np.mean([sample[name][part] for sample in samples])) for part in (0, 1)
         )

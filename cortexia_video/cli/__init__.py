@@ -31,6 +31,9 @@ app.command(
     "cortexia_video.cli.rescale:rescale_command", name="rescale", help="Give metres another focal length."
 )
 app.command(
+    "cortexia_video.cli.export:export_command", name="export", help="Write a network as an ONNX file."
+)
+app.command(
     "cortexia_video.cli.pointcloud:pointcloud_command", name="pointcloud", help="Make point clouds of depth."
 )
 app.command("cortexia_video.cli.merge:merge_command", name="merge", help="Join the ledgers of shards.")

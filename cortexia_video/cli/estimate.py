@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -21,7 +21,9 @@ from cortexia_video.batch_limits import BatchSize
 from cortexia_video.cli import DONE, INTERRUPTED, SOME_FAILED
 from cortexia_video.cli.progress import open_progress
 from cortexia_video.depth_estimation import Size
+from cortexia_video.engine_choice import MAX_ERROR
 from cortexia_video.errors import CortexiaError
+from cortexia_video.formats.table import FormatName
 from cortexia_video.pipeline import Changed, Decoding, Report, estimate
 from cortexia_video.shard import parse_shard
 from cortexia_video.sources.files import find_pictures
@@ -38,6 +40,7 @@ class OutputOptions:
     ----------
     format
         npy: float32 as the model gives it. png: 8-bit view, nearer darker, scaled for each picture.
+        npz, tiff, exr, pfm: float32, too. png16, jxl: 16-bit steps. exr16: half floats. See docs/formats.md.
     size
         full: as large as the picture. native: as large as the network gives it, some 60 times fewer bytes.
     preview
@@ -48,7 +51,7 @@ class OutputOptions:
         Outputs that were made with other settings (model, format...): redo them, keep them, or refuse to run.
     """
 
-    format: Literal["npy", "png"] = "npy"
+    format: FormatName = "npy"
     size: Size = "full"
     preview: Switch = False
     overwrite: Switch = False
@@ -117,8 +120,12 @@ class ModelOptions:
         518 (short side) or 392x518 (height x width), for onnx: files that do not say it, hf: and most others.
     normalize
         For onnx: files that do not say it: imagenet (the default), unit or signed.
+    engine
+        torch, onnx (ONNX Runtime) or openvino, where the model can be run by it; auto: what proves fastest.
     precision
-        For models that torch runs: float32, bfloat16, float16, or auto: bfloat16 on CUDA, else float32.
+        float32, bfloat16, float16, or auto: bfloat16 for torch on CUDA and for openvino, else float32.
+    max_error
+        Refuse an engine or a precision whose depth differs from float32's by more, on the first pictures.
     compile
         For models that torch runs: let torch.compile make them faster; each new shape then takes a minute.
     commercial_only
@@ -128,13 +135,15 @@ class ModelOptions:
     kind: str | None = None
     input_size: str | None = None
     normalize: str | None = None
+    engine: str | None = None
     precision: str | None = None
+    max_error: float = MAX_ERROR
     compile: Switch = False
     commercial_only: Switch = False
 
     def given(self) -> dict[str, Any]:
         """Give the options that were given, as `load_estimator` takes them."""
-        options = {**vars(self), "input_size": _parse_size(self.input_size)}
+        options = {**vars(self), "input_size": parse_size(self.input_size)}
         return {name: value for name, value in options.items() if value not in (None, False)}
 
 
@@ -167,6 +176,7 @@ def estimate_command(
         Descend into the folders inside.
     """
     logging.basicConfig(format="cortexia: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("cortexia_video").setLevel(logging.INFO)
     everything = {**vars(out), **vars(run), **vars(camera), **options.given()}
     with _stop_on_signals() as stop, open_progress() as progress:
         part = parse_shard(run.shard) if run.shard else None
@@ -184,13 +194,13 @@ def estimate_command(
     return INTERRUPTED if report.interrupted else SOME_FAILED if report.failed else DONE
 
 
-def _parse_size(text: str | None) -> int | tuple[int, int] | None:
+def parse_size(text: str | None, option: str = "--input-size") -> int | tuple[int, int] | None:
     """Read 518 as a short side and 392x518 as height and width."""
     if text is None:
         return None
     match = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", text)
     if match is None:
-        raise CortexiaError(f"--input-size must be like 518 or 392x518, not {text!r}")
+        raise CortexiaError(f"{option} must be like 518 or 392x518, not {text!r}")
     height, width = match.groups()
     return (int(height), int(width)) if width else int(height)
 

@@ -1,14 +1,11 @@
 """Depth Pro: metric depth from one picture, with the focal length that is known or the one it estimates.
 
-Bochkovskii et al., Depth Pro: Sharp Monocular Metric Depth in Less Than a Second, ICLR 2025. The network
-gives canonical inverse depth C: what inverse depth would be if the focal length were as long as the picture
-is wide, so depth = f_px / (width C). With a horizontal field of view a, width / f_px = 2 tan(a / 2). C is
-what gets resized, since inverse depth is what is linear across a plane.
+Bochkovskii et al., Depth Pro: Sharp Monocular Metric Depth in Less Than a Second, ICLR 2025. What the network
+gives, and how it becomes metres: `canonical_depth`.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -18,15 +15,18 @@ from transformers import DepthProForDepthEstimation
 from transformers.models.depth_pro.modeling_depth_pro import DepthProFovModel, DepthProPreTrainedModel
 
 from cortexia_video.errors import ModelError
+from cortexia_video.models.canonical_depth import CANONICAL_INVERSE_DEPTH, to_metres
 from cortexia_video.models.checkpoint import Checkpoint
 from cortexia_video.models.model import Prediction
 from cortexia_video.models.preprocessing import SIGNED, Preprocessing, read_preprocessing
+from cortexia_video.models.session import Ports
 from cortexia_video.models.torch_model import TorchModel, keep_in_float32
 from cortexia_video.models.torch_placement import Placement
 from cortexia_video.models.transformers_network import load_network
 
-_NEAREST, _FARTHEST = 1e-4, 1e4  # metres; inverse depth is held between their inverses
-_STRIP = 1 << 16  # values
+# Its encoder cuts pictures into patches and joins them again by the number of pictures, as a constant.
+_DEPTH_PORTS = Ports(("pixels",), ("inverse_depth", "features"), one_by_one=True)
+_FOV_PORTS = Ports(("pixels", "features"), ("fov_deg",), one_by_one=True)
 
 
 class DepthPro(TorchModel):
@@ -36,9 +36,7 @@ class DepthPro(TorchModel):
     length comes; where all have one it never is.
     """
 
-    def __init__(self, *, name: str, checkpoint: Checkpoint, placement: Placement, compiled: bool) -> None:
-        self._checkpoint = checkpoint
-        self._compiled = compiled
+    def __init__(self, *, name: str, checkpoint: Checkpoint, placement: Placement) -> None:
         self._fov_networks: dict[Placement, nn.Module] = {}
         super().__init__(
             name=name,
@@ -46,6 +44,7 @@ class DepthPro(TorchModel):
             checkpoint=checkpoint,
             preprocessing=_choose_preprocessing(checkpoint),
             placement=placement,
+            ports=_DEPTH_PORTS,
             load=self._load_depth_network,
         )
 
@@ -62,15 +61,7 @@ class DepthPro(TorchModel):
 
     def to_depth(self, values: NDArray[np.float32], fov_deg: float) -> NDArray[np.float32]:
         """Turn canonical inverse depth, float32 (H, W), into metres, in its place; 0.1 mm to 10 km."""
-        factor = np.float32(2 * math.tan(math.radians(fov_deg) / 2))
-        values = np.ascontiguousarray(values)
-        flat = values.reshape(-1)
-        for start in range(0, flat.size, _STRIP):  # pieces that stay in the cache for all three steps
-            piece = flat[start : start + _STRIP]
-            np.multiply(piece, factor, out=piece)
-            np.clip(piece, 1 / _FARTHEST, 1 / _NEAREST, out=piece)
-            np.reciprocal(piece, out=piece)
-        return values
+        return to_metres(values, fov_deg)
 
     def _predict(
         self, network: nn.Module, placement: Placement, batch: NDArray[Any], estimate_fov: bool
@@ -84,15 +75,29 @@ class DepthPro(TorchModel):
             fov_deg = fov_network(pixels, features)
             return Prediction(placement.to_host(inverse_depth), placement.to_host(fov_deg))
 
+    def _make_exportable(self) -> tuple[nn.Module, Ports]:
+        """Join depth and field of view, where it is estimated, in one network."""
+        if not self._estimates_fov:
+            return _DepthAlone(self._network), Ports(("pixels",), ("inverse_depth",), one_by_one=True)
+        both = _DepthAndFov(self._network, self._get_fov_network(self._placement))
+        return both, Ports(("pixels",), ("inverse_depth", "fov_deg"), one_by_one=True)
+
+    def _describe_export(self) -> dict[str, object]:
+        return {**super()._describe_export(), "numbers": CANONICAL_INVERSE_DEPTH}
+
+    @property
+    def _estimates_fov(self) -> bool:
+        return bool(self._checkpoint.config.get("use_fov_model"))
+
     def _load_depth_network(self, placement: Placement) -> nn.Module:
         network = load_network(self._checkpoint, placement, DepthProForDepthEstimation, use_fov_model=False)
         if placement.is_half:
             keep_in_float32(network.head.layers[-2])
-        return self._finish_loading(_DepthNetwork(network))
+        return _DepthNetwork(network)
 
     def _get_fov_network(self, placement: Placement) -> nn.Module:
         if placement not in self._fov_networks:
-            if not self._checkpoint.config.get("use_fov_model"):
+            if not self._estimates_fov:
                 raise ModelError(
                     f"{self.name} estimates no focal length (use_fov_model in its config.json): "
                     "pictures need one in EXIF, or given"
@@ -100,13 +105,8 @@ class DepthPro(TorchModel):
             network = load_network(self._checkpoint, placement, _FovNetwork)
             if placement.is_half:
                 keep_in_float32(network.fov_model.head.layers[-1])
-            self._fov_networks[placement] = self._finish_loading(network)
+            self._fov_networks[placement] = placement.make_ready(network, _FOV_PORTS)
         return self._fov_networks[placement]
-
-    def _finish_loading(self, network: nn.Module) -> nn.Module:
-        if self._compiled:
-            network.compile()
-        return network
 
 
 class _DepthNetwork(nn.Module):
@@ -136,6 +136,30 @@ class _FovNetwork(DepthProPreTrainedModel):  # type: ignore[misc]
     def forward(self, pixels: Tensor, features: Tensor) -> Tensor:
         fov_deg: Tensor = self.fov_model(pixel_values=pixels, global_features=features)
         return fov_deg
+
+
+class _DepthAlone(nn.Module):
+    """Pixels (B, 3, s, s) -> canonical inverse depth (B, s, s)."""
+
+    def __init__(self, depth: nn.Module) -> None:
+        super().__init__()
+        self.depth = depth
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        inverse_depth: Tensor = self.depth(pixels)[0]
+        return inverse_depth
+
+
+class _DepthAndFov(nn.Module):
+    """Pixels (B, 3, s, s) -> canonical inverse depth (B, s, s) and field of view (B,), degrees."""
+
+    def __init__(self, depth: nn.Module, fov: nn.Module) -> None:
+        super().__init__()
+        self.depth, self.fov = depth, fov
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        inverse_depth, features = self.depth(pixels)
+        return inverse_depth, self.fov(pixels, features)
 
 
 def _choose_preprocessing(checkpoint: Checkpoint) -> Preprocessing:

@@ -21,6 +21,7 @@ from cortexia_video.models.preprocessing import (
     read_preprocessing,
 )
 from cortexia_video.models.published import find_published
+from cortexia_video.models.session import Ports
 from cortexia_video.models.torch_model import TorchModel, keep_in_float32
 from cortexia_video.models.torch_placement import Placement, choose_placement
 from cortexia_video.models.transformers_network import load_network
@@ -35,29 +36,30 @@ _PUBLISHED = {
 }
 
 
-def load_published(name: str, *, device: str = "auto", precision: str = "auto", **options: Any) -> TorchModel:
+def load_published(name: str, *, input_size: InputSize | None = None, **placing: Any) -> TorchModel:
     """Load a checkpoint that `published` lists; options are those of `load_hf`, without `kind`."""
+    placement = choose_placement(**placing)
     info = find_published(name)
     assert info.hub_id is not None
     checkpoint = open_checkpoint(info.hub_id, info.revision)
     _require_depth_network(checkpoint)
-    return _load(name, checkpoint, info.kind, choose_placement(device, precision), **options)
+    return _load(name, checkpoint, info.kind, placement, input_size)
 
 
 def load_hf(
-    name: str, *, device: str = "auto", precision: str = "auto", kind: str | None = None, **options: Any
+    name: str, *, kind: str | None = None, input_size: InputSize | None = None, **placing: Any
 ) -> TorchModel:
     """Load `hf:` and a folder, a hub id, or a hub id with `@revision`.
 
     kind: what its numbers mean, for checkpoints of a type that does not tell. input_size: the short side, or
-    (height, width). precision: float32, bfloat16, float16, or auto. compile: let torch.compile at it.
+    (height, width). placing: device, precision, engine and compile, as `choose_placement` takes them.
     """
     source = name.removeprefix("hf:")
-    placement = choose_placement(device, precision)
+    placement = choose_placement(**placing)
     checkpoint = open_checkpoint(source)
     _require_depth_network(checkpoint)
     shown = f"hf:{source if checkpoint.hub_id else Path(source).expanduser().resolve().name}"
-    return _load(shown, checkpoint, _choose_kind(checkpoint, kind), placement, **options)
+    return _load(shown, checkpoint, _choose_kind(checkpoint, kind), placement, input_size)
 
 
 def _load(
@@ -65,21 +67,16 @@ def _load(
     checkpoint: Checkpoint,
     kind: Kind | None,
     placement: Placement,
-    *,
-    input_size: InputSize | None = None,
-    compile: bool = False,
+    input_size: InputSize | None,
 ) -> TorchModel:
     if checkpoint.model_type == "depth_pro":
         if input_size is not None:
             raise ModelLoadError(f"{name} takes one size only: leave --input-size out")
-        return DepthPro(name=name, checkpoint=checkpoint, placement=placement, compiled=compile)
+        return DepthPro(name=name, checkpoint=checkpoint, placement=placement)
     kind = kind or _choose_kind(checkpoint, None)
 
     def load(placement: Placement) -> nn.Module:
-        network = _DepthAlone(_load_family(checkpoint, placement))
-        if compile:
-            network.compile()
-        return network
+        return _DepthAlone(_load_family(checkpoint, placement))
 
     return TorchModel(
         name=name,
@@ -87,6 +84,8 @@ def _load(
         checkpoint=checkpoint,
         preprocessing=_choose_preprocessing(checkpoint, input_size),
         placement=placement,
+        # ZoeDepth's pictures each choose a head of their own, in a loop over as many as there are.
+        ports=Ports(("pixels",), ("depth",), one_by_one=checkpoint.model_type == "zoedepth"),
         load=load,
     )
 

@@ -1,10 +1,15 @@
-"""Depth networks in ONNX files, run by ONNX Runtime; the built-in `compact` is one.
+"""Depth networks in ONNX files, run by ONNX Runtime or OpenVINO; the built-in `compact` is one.
 
 A file says what it is in its metadata, every value a string:
   cortexia.kind         what its numbers mean, one of `depth_map.KINDS`
   cortexia.short_side   the short side, in pixels, that a picture is resized to (files with dynamic sizes)
   cortexia.multiple_of  what both sides must be a multiple of
-  cortexia.normalize    `imagenet`, `unit` (0..1) or `signed` (-1..1)
+  cortexia.normalize    `imagenet`, `unit` (0..1), `signed` (-1..1), or `mean R G B std R G B`
+  cortexia.resampling   `bilinear` (the default), `bicubic`, `sampled` or `sampled_corners`
+  cortexia.numbers      `canonical_inverse_depth`: what it gives becomes metres with the focal length, and
+                        its output `fov_deg` (B,) is the horizontal field of view that it estimates
+  cortexia.engine       what it was exported for and compared in, with cortexia.precision
+  cortexia.licence_weights
 Where it does not, options say it.
 """
 
@@ -13,18 +18,23 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import re
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
+from PIL import Image
 
 from cortexia_video.depth_map import KINDS, Kind
 from cortexia_video.errors import ModelLoadError, ModelOutputError
-from cortexia_video.resampling import fit_short_side, resize_image
+from cortexia_video.models.canonical_depth import CANONICAL_INVERSE_DEPTH, to_metres
+from cortexia_video.models.model import Prediction
+from cortexia_video.models.session import FLOAT32, Port, Session, first_line, open_session
+from cortexia_video.resampling import fit_short_side, resize_image, sample_image
 
+Resampling = Literal["bilinear", "bicubic", "sampled", "sampled_corners"]
 Normalize = Literal["imagenet", "unit", "signed"]
 
 _MEAN_STD: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -32,7 +42,8 @@ _MEAN_STD: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     "signed": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
 }
-_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+_DTYPES = ("float32", "float16")
+_FOV_DEG = "fov_deg"
 
 
 class OnnxModel:
@@ -40,7 +51,10 @@ class OnnxModel:
 
     It takes one input (B, 3, H, W) of RGB and gives depth as (B, h, w) or (B, 1, h, w). Sizes are the file's
     own, or `input_size`: one number for the short side (aspect ratio kept), or (height, width) for a network
-    made for one size.
+    made for one size. A file of one size stretches pictures of another shape to it.
+
+    engine: `onnx` (ONNX Runtime) or `openvino`; without it, what the file was exported for. precision: what
+    the engine computes in, `auto` for the fastest. A file of canonical inverse depth is a `CameraModel`.
 
     Raises `ModelLoadError` for a file that is missing, broken, no depth network, or does not say its kind.
     """
@@ -54,22 +68,39 @@ class OnnxModel:
         kind: str | None = None,
         input_size: int | tuple[int, int] | None = None,
         normalize: str | None = None,
+        engine: str | None = None,
+        precision: str | None = None,
     ) -> None:
         self.path = Path(path).expanduser()
         self.name = name or f"onnx:{self.path.name}"
         self.weights_digest = _digest(self.path)
-        self._session, self.device = _open(self.path, device)
-        self._metadata = dict(self._session.get_modelmeta().custom_metadata_map)
+        self._session, self.engine = _open(self.path, engine, device, precision)
+        self._metadata = self._session.metadata
+        self.device = self._session.device
         self._input = self._check_input()
         self.kind = cast("Kind", self._choose("kind", kind, KINDS, None))
-        normalize = self._choose("normalize", normalize, get_args(Normalize), "imagenet")
-        self._scale, self._shift = _as_scale_and_shift(normalize)
-        self._output = _choose_output([node.name for node in self._session.get_outputs()])
-        self.max_batch = self._input.shape[0] if isinstance(self._input.shape[0], int) else None
+        self._normalize = self._choose_normalize(normalize)
+        self._scale, self._shift = _as_scale_and_shift(self._normalize)
+        self._resampling = self._choose("resampling", None, get_args(Resampling), "bilinear")
+        self._output = _choose_output([port.name for port in self._session.outputs])
+        self.max_batch = self._input.shape[0]
         self._size = self._choose_size(input_size)
         self._multiple_of = 1 if isinstance(self._size, tuple) else self._metadata_number("multiple_of", 1)
-        self.settings = {"input_size": str(self._size), "normalize": normalize}
+        if self._metadata.get("cortexia.numbers") == CANONICAL_INVERSE_DEPTH:
+            self.to_depth = to_metres
         self._try_out()
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """Say what depth depends on, beside the weights; what is usual is left out."""
+        usual = {"resampling": "bilinear", "engine": "onnx", "precision": FLOAT32}
+        chosen = {
+            "resampling": self._resampling,
+            "engine": self.engine,
+            "precision": self._session.precision,
+        }
+        unusual = {name: value for name, value in chosen.items() if value != usual[name]}
+        return {"input_size": str(self._size), "normalize": self._normalize, **unusual}
 
     def processed_size(self, height: int, width: int) -> tuple[int, int]:
         """Give the file's own size, or the nearest to the picture's aspect ratio at the short side."""
@@ -79,31 +110,43 @@ class OnnxModel:
 
     def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[Any]:
         """Resize and normalise one uint8 (H, W, 3) picture to (3, h, w) of the network's type."""
-        pixels = resize_image(image, *size).astype(np.float32)
+        pixels = self._resample(image, size).astype(np.float32, copy=False)
         pixels *= self._scale
         pixels += self._shift
-        dtype = _DTYPES[self._input.type]
-        return np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=dtype)
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=self._input.dtype)
 
-    def infer(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        """Run the network on (B, 3, h, w); give float32 (B, h', w')."""
+    def infer(self, batch: NDArray[Any], *, estimate_fov: bool = False) -> NDArray[np.float32] | Prediction:
+        """Run the network on (B, 3, h, w); give float32 (B, h', w'), with `estimate_fov` a `Prediction`."""
         count = batch.shape[0]
         batch = _fill_up(batch, self.max_batch or count)
-        output = self._session.run([self._output], {self._input.name: batch})[0]
+        wanted = [self._output, _FOV_DEG] if estimate_fov else [self._output]
+        output, *fov_deg = self._session.run(wanted, {self._input.name: batch})
+        values = self._check_output(output, len(batch))[:count]
+        return Prediction(values, fov_deg[0][:count]) if fov_deg else values
+
+    def _resample(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[Any]:
+        if self._resampling.startswith("sampled"):
+            return sample_image(image, *size, corners=self._resampling == "sampled_corners")
+        if self._resampling == "bicubic":
+            height, width = size
+            return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
+        return resize_image(image, *size)
+
+    def _check_output(self, output: NDArray[Any], count: int) -> NDArray[np.float32]:
         if output.ndim == 4 and output.shape[1] == 1:
             output = output[:, 0]
-        if output.ndim != 3 or output.shape[0] != batch.shape[0]:
+        if output.ndim != 3 or output.shape[0] != count:
             raise ModelOutputError(
-                f"{self.name} gives an array of shape {output.shape} for {batch.shape[0]} pictures: "
+                f"{self.name} gives an array of shape {output.shape} for {count} pictures: "
                 "a depth network gives (B, h, w) or (B, 1, h, w)"
             )
-        return np.asarray(output[:count], dtype=np.float32)
+        return np.asarray(output, dtype=np.float32)
 
-    def _check_input(self) -> Any:
-        inputs = self._session.get_inputs()
+    def _check_input(self) -> Port:
+        inputs = self._session.inputs
         node = inputs[0] if len(inputs) == 1 else None
-        if node is None or len(node.shape) != 4 or node.type not in _DTYPES or node.shape[1] not in (3, "3"):
-            seen = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
+        if node is None or len(node.shape) != 4 or node.dtype not in _DTYPES or node.shape[1] != 3:
+            seen = ", ".join(f"{each.name} {each.dtype} {each.shape}" for each in inputs)
             raise ModelLoadError(
                 f"{self.path} takes {seen}: a depth network takes one float (B, 3, H, W) picture"
             )
@@ -121,6 +164,12 @@ class OnnxModel:
         if value not in allowed:
             raise ModelLoadError(f"unknown {key} {value!r} for {self.path}: use one of {', '.join(allowed)}")
         return value
+
+    def _choose_normalize(self, given: str | None) -> str:
+        said = self._metadata.get("cortexia.normalize", "")
+        if given is None and said.startswith("mean "):
+            return said
+        return self._choose("normalize", given, get_args(Normalize), "imagenet")
 
     def _choose_size(self, given: int | tuple[int, int] | None) -> int | tuple[int, int]:
         """Give (height, width) where one size is fixed, else the short side."""
@@ -156,18 +205,28 @@ class OnnxModel:
         except ModelOutputError as error:
             raise ModelLoadError(str(error)) from error
         except Exception as error:
-            raise ModelLoadError(f"{self.path} loads but does not run: {_first_line(error)}") from error
+            raise ModelLoadError(f"{self.path} loads but does not run: {first_line(error)}") from error
 
 
-def load_compact(name: str, *, device: str = "auto") -> OnnxModel:
+def load_compact(
+    name: str, *, device: str = "auto", engine: str | None = None, precision: str | None = None
+) -> OnnxModel:
     """Load the network that is in the package."""
     with as_file(files("cortexia_video.models") / "compact.onnx") as path:
-        return OnnxModel(path, name=name, device=device)
+        return OnnxModel(path, name=name, device=device, engine=engine, precision=precision)
 
 
 def load_onnx(name: str, *, device: str = "auto", **options: Any) -> OnnxModel:
     """Load `onnx:FILE`; options are those of `OnnxModel`."""
     return OnnxModel(name.removeprefix("onnx:"), device=device, **options)
+
+
+def read_licence(name: str) -> str | None:
+    """Give the licence of its weights that the file of `onnx:FILE` names."""
+    session = open_session(
+        Path(name.removeprefix("onnx:")).expanduser(), "onnx", device="cpu", precision="auto"
+    )
+    return session.metadata.get("cortexia.licence_weights")
 
 
 def _digest(path: Path) -> str:
@@ -182,43 +241,33 @@ def _digest(path: Path) -> str:
         raise ModelLoadError(f"cannot read the model {path}: {error.strerror}") from error
 
 
-def _open(path: Path, device: str) -> tuple[ort.InferenceSession, str]:
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the workers need the cores
-    provider, placed = _choose_provider(device)
-    try:
-        return ort.InferenceSession(path, options, providers=[provider]), placed
-    except Exception as error:
-        raise ModelLoadError(
-            f"{path} is not a network that ONNX Runtime can load: {_first_line(error)}"
-        ) from error
-
-
-def _choose_provider(device: str) -> tuple[Any, str]:
-    available = ort.get_available_providers()
-    if device == "auto":
-        device = "cuda" if "CUDAExecutionProvider" in available else "cpu"
-    family, _, index = device.partition(":")
-    wanted = {
-        "cpu": "CPUExecutionProvider",
-        "cuda": "CUDAExecutionProvider",
-        "mps": "CoreMLExecutionProvider",
-    }
-    if family not in wanted or (index and not index.isdecimal()) or (index and family != "cuda"):
-        raise ModelLoadError(f"unknown device {device!r}: use auto, cpu, cuda, cuda:1 or mps")
-    if wanted[family] not in available:
-        raise ModelLoadError(
-            f"device {device!r} cannot be used: this ONNX Runtime is built without it "
-            f"(pip install onnxruntime-gpu for cuda, or --device cpu)"
-        )
-    return (wanted[family], {"device_id": index} if index else {}), device
+def _open(path: Path, engine: str | None, device: str, precision: str | None) -> tuple[Session, str]:
+    """Open a file in the engine that is asked for, or else the one it was exported for; say which."""
+    if engine is None:
+        session = open_session(path, "onnx", device, "auto")
+        engine = session.metadata.get("cortexia.engine", "onnx")
+        precision = precision or session.metadata.get("cortexia.precision")
+        if engine == "onnx" and precision in (None, "auto", session.precision):
+            return session, engine
+    return open_session(path, engine, device, precision or "auto"), engine
 
 
 def _as_scale_and_shift(normalize: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Turn (x / 255 - mean) / std into x * scale + shift."""
-    mean, std = (np.asarray(each) for each in _MEAN_STD[normalize])
+    """Turn (x / 255 - mean) / std into x * scale + shift, three numbers each."""
+    mean, std = (np.asarray(each) for each in _MEAN_STD.get(normalize) or _parse_mean_and_std(normalize))
     return (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+
+
+def _parse_mean_and_std(text: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Read `mean R G B std R G B`."""
+    match = re.fullmatch(r"mean (\S+) (\S+) (\S+) std (\S+) (\S+) (\S+)", text)
+    try:
+        numbers = [float(each) for each in match.groups()] if match else []
+    except ValueError:
+        numbers = []
+    if len(numbers) != 6 or not min(numbers[3:]) > 0:
+        raise ModelLoadError(f"cortexia.normalize = {text!r} is not like 'mean 0.5 0.5 0.5 std 0.5 0.5 0.5'")
+    return tuple(numbers[:3]), tuple(numbers[3:])
 
 
 def _choose_output(names: list[str]) -> str:
@@ -230,8 +279,3 @@ def _fill_up(batch: NDArray[Any], count: int) -> NDArray[Any]:
     """Repeat the last picture until a network with a fixed batch size has its number."""
     missing = count - batch.shape[0]
     return np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:300]

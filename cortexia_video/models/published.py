@@ -10,7 +10,9 @@ from __future__ import annotations
 from cortexia_video.depth_map import Kind
 from cortexia_video.errors import UnknownModelError
 from cortexia_video.models.model import ModelInfo
+from cortexia_video.models.session import GRAPH_ENGINES
 
+ENGINES = ("torch", *GRAPH_ENGINES)
 NEEDS = "'cortexia-video[torch]'"
 _LOAD = "cortexia_video.models.huggingface:load_published"
 _NON_COMMERCIAL = "CC-BY-NC-4.0"
@@ -40,6 +42,7 @@ def _publish(
         load=_LOAD,
         hub_id=hub_id,
         revision=revision,
+        engines=ENGINES,
     )
 
 

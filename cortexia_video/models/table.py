@@ -10,7 +10,8 @@ from typing import Any, TypeVar, cast
 
 from cortexia_video.errors import CortexiaError, MissingExtraError, ModelLoadError, UnknownModelError
 from cortexia_video.models.model import DepthModel, ModelInfo
-from cortexia_video.models.published import NEEDS, PUBLISHED
+from cortexia_video.models.published import ENGINES, NEEDS, PUBLISHED
+from cortexia_video.models.session import GRAPH_ENGINES
 
 Result = TypeVar("Result")
 
@@ -39,6 +40,7 @@ _BUILT_IN = (
         weights="in the package; encoder started from the Apache-2.0 MobileNetV2 (NOTICE)",
         needs="",
         load="cortexia_video.models.onnx:load_compact",
+        engines=GRAPH_ENGINES,
     ),
     *PUBLISHED,
     ModelInfo(
@@ -52,6 +54,7 @@ _BUILT_IN = (
         needs=NEEDS,
         load="cortexia_video.models.huggingface:load_hf",
         read_licence="cortexia_video.models.checkpoint:read_licence",
+        engines=ENGINES,
     ),
     ModelInfo(
         name="onnx:FILE",
@@ -63,6 +66,8 @@ _BUILT_IN = (
         weights="the file",
         needs="",
         load="cortexia_video.models.onnx:load_onnx",
+        read_licence="cortexia_video.models.onnx:read_licence",
+        engines=GRAPH_ENGINES,
     ),
     ModelInfo(
         name="synthetic",
@@ -102,19 +107,26 @@ def find_model(name: str) -> ModelInfo:
 def require_commercial(name: str) -> None:
     """Raise `ModelLoadError` unless a model's weights may be used in a product, as far as is known."""
     info = find_model(name)
-    licence: str | None = info.licence_weights
+    licence = find_licence(name)
     allowed = info.commercial
     if allowed is None and info.read_licence:
-        try:
-            licence = _resolve(info.read_licence)(name)
-        except ImportError as error:
-            raise _name_missing(info, name, error) from error
         allowed = (licence or "").lower() in _COMMERCIAL
     if not allowed:
         raise ModelLoadError(
             f"model {name!r} is refused (--commercial-only): the licence of its weights is "
             f"{licence or 'unknown'}; `cortexia models` shows those of all"
         )
+
+
+def find_licence(name: str) -> str | None:
+    """Say what licence a model's weights have: its row's, or what its own files name, if anything."""
+    info = find_model(name)
+    if not info.read_licence:
+        return info.licence_weights
+    try:
+        return _resolve(info.read_licence)(name)
+    except ImportError as error:
+        raise _name_missing(info, name, error) from error
 
 
 def load_model(name: str, *, device: str = "auto", **options: object) -> DepthModel:

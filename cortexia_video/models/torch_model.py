@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,17 +12,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cortexia_video.depth_map import Kind
+from cortexia_video.errors import ModelLoadError
 from cortexia_video.models.checkpoint import Checkpoint
 from cortexia_video.models.preprocessing import Preprocessing
-from cortexia_video.models.torch_placement import Placement
+from cortexia_video.models.session import Ports
+from cortexia_video.models.torch_placement import Placement, import_export
 
 
 class TorchModel:
     """A network (B, 3, H, W) -> (B, h, w) in torch, around which everything is numpy.
 
-    load: gives the network on a placement. It is called again, for float32, when a picture overflows in half
-    precision; the second network then stays, so both need room. Workers resample; the device normalises, so
-    that what waits for a batch, and what is copied, is small (8-bit pictures where the network allows).
+    load: gives the network on a placement; ports: what goes in and comes out. It is called again, for
+    float32, when a picture overflows in half precision; the second network then stays, so both need room.
+    Workers resample; the device normalises, so that what waits for a batch, and what is copied, is small
+    (8-bit pictures where the network allows).
     """
 
     def __init__(
@@ -32,22 +36,25 @@ class TorchModel:
         checkpoint: Checkpoint,
         preprocessing: Preprocessing,
         placement: Placement,
+        ports: Ports,
         load: Callable[[Placement], nn.Module],
     ) -> None:
         self.name = name
         self.kind = kind
         self.weights_digest = checkpoint.weights_digest
-        self.device = str(placement.device)
+        self.device = placement.name
         self.max_batch: int | None = None
         self.settings: Mapping[str, object] = {
             **preprocessing.describe(),
-            "precision": placement.precision,
+            **placement.describe(),
             **checkpoint.describe(),
         }
         self._preprocessing = preprocessing
+        self._checkpoint = checkpoint
         self._placement = placement
+        self._ports = ports
         self._load = load
-        self._network = load(placement)
+        self._network = placement.make_ready(load(placement), ports)
         self._network_in_float32: nn.Module | None = None
         self.allocate = placement.allocate
         if placement.is_half:
@@ -70,12 +77,47 @@ class TorchModel:
         """Run the network on pictures (B, h, w, 3); give float32 (B, h', w')."""
         return self._run(self._network, self._placement, batch)
 
+    def export(self, path: Path, about: Mapping[str, str]) -> tuple[int, int]:
+        """Write the network as an ONNX file for the one size that it was loaded for; give (height, width).
+
+        about: more for the file to say of itself. Raises `ModelLoadError` where any size is taken.
+        """
+        if self._preprocessing.keep_ratio or self._preprocessing.size is None:
+            multiple_of = self._preprocessing.multiple_of
+            raise ModelLoadError(
+                f"a graph of {self.name} is for one size of picture: give it (--size 392x518, height and "
+                f"width, multiples of {multiple_of})"
+            )
+        network, ports = self._make_exportable()
+        size = self._preprocessing.size
+        facts = {**self._describe_export(), **about}
+        metadata = {f"cortexia.{name}": str(value) for name, value in facts.items()}
+        import_export().write_graph(network, [torch.zeros(1, 3, *size)], ports, path, metadata)
+        return size
+
+    def _make_exportable(self) -> tuple[nn.Module, Ports]:
+        """Give a network that takes pixels alone, and what it gives."""
+        return self._network, self._ports
+
+    def _describe_export(self) -> dict[str, object]:
+        preprocessing = self._preprocessing.describe()
+        return {
+            "kind": self.kind,
+            "normalize": preprocessing["normalize"],
+            "resampling": preprocessing["resampling"],
+            "name": self.name,
+            "weights_sha256": self.weights_digest,
+            "source": self._checkpoint.hub_id or self._checkpoint.folder.name,
+            **({"revision": self._checkpoint.revision} if self._checkpoint.revision else {}),
+        }
+
     def _infer_float32(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         return self._run(self._get_in_float32(), self._placement.in_float32(), batch)
 
     def _get_in_float32(self) -> nn.Module:
         if self._network_in_float32 is None:
-            self._network_in_float32 = self._load(self._placement.in_float32())
+            place = self._placement.in_float32()
+            self._network_in_float32 = place.make_ready(self._load(place), self._ports)
         return self._network_in_float32
 
     def _run(self, network: nn.Module, placement: Placement, batch: NDArray[Any]) -> NDArray[np.float32]:

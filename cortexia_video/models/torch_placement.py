@@ -1,4 +1,4 @@
-"""`Placement`: on what device and in what precision torch runs a network; arrays there and back."""
+"""`Placement`: what runs a network of torch's, where and in what precision; arrays there and back."""
 
 from __future__ import annotations
 
@@ -10,31 +10,50 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from cortexia_video.errors import ModelLoadError
+from cortexia_video.errors import MissingExtraError, ModelLoadError
+from cortexia_video.models.session import GRAPH_ENGINES, Graph, Ports, choose_graph
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A device and the type that the network computes in.
+    """A device and the type that the network computes in; compiled or not, or by what other engine's graphs.
 
+    With `graph` tensors are float32 in the processor's memory, whatever the graph's device and precision.
     Half precision is everywhere but in the last layer, which a network keeps in float32 so that depth has no
     steps. Float32 means float32: on CUDA, TF32 is off.
     """
 
     device: torch.device
     dtype: torch.dtype
+    compiled: bool = False
+    graph: Graph | None = None
 
     @property
     def is_half(self) -> bool:
         return self.dtype != torch.float32
 
     @property
-    def precision(self) -> str:
-        return str(self.dtype).removeprefix("torch.")
+    def name(self) -> str:
+        """The device, for people."""
+        return self.graph.device if self.graph else str(self.device)
+
+    def describe(self) -> dict[str, object]:
+        """Say what depth depends on, as a model's `settings`."""
+        if self.graph:
+            return {"precision": self.graph.precision, "engine": self.graph.engine}
+        return {"precision": str(self.dtype).removeprefix("torch.")}
+
+    def make_ready(self, network: nn.Module, ports: Ports) -> nn.Module:
+        """Give a loaded network as it is to be run."""
+        if self.graph:
+            return import_export().ExportedNetwork(network, ports, self.graph)
+        if self.compiled:
+            network.compile()
+        return network
 
     def in_float32(self) -> Placement:
         """Give the same device with float32."""
@@ -78,21 +97,41 @@ class Placement:
             yield
 
 
-def choose_placement(device: str, precision: str) -> Placement:
-    """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps`, and a precision, into a placement.
+def choose_placement(
+    device: str = "auto", precision: str = "auto", engine: str = "torch", compile: bool = False
+) -> Placement:
+    """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps`, a precision and an engine into a placement.
 
-    `auto` precision is bfloat16 on CUDA, where the device has it, and float32 elsewhere.
-    Raises `ModelLoadError` for what is unknown or not there.
+    `auto` precision is bfloat16 on CUDA, where the device has it, and float32 elsewhere; other engines have
+    their own. Raises `ModelLoadError` for what is unknown or not there, and `MissingExtraError` for an engine
+    that is not installed.
     """
+    if engine not in ("torch", *GRAPH_ENGINES):
+        raise ModelLoadError(f"unknown engine {engine!r}: use torch, {', '.join(GRAPH_ENGINES)} or auto")
     if precision not in get_args(Precision):
         raise ModelLoadError(
             f"unknown precision {precision!r}: use one of {', '.join(get_args(Precision))} (--precision)"
         )
+    if engine != "torch":
+        if compile:
+            raise ModelLoadError(f"--compile is torch's, not the engine {engine}'s: leave one of them out")
+        return Placement(torch.device("cpu"), torch.float32, graph=choose_graph(engine, device, precision))
     chosen = _choose_device(device)
     if precision == "auto":
         fast = chosen.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         precision = "bfloat16" if fast else "float32"
-    return Placement(chosen, getattr(torch, precision))
+    return Placement(chosen, getattr(torch, precision), compiled=compile)
+
+
+def import_export() -> Any:
+    """Give the module `export`, which needs packages of an extra; raises `MissingExtraError`."""
+    try:
+        from cortexia_video.models import export
+    except ImportError as error:
+        raise MissingExtraError(
+            f"torch cannot export networks for other engines: {error}; pip install 'cortexia-video[export]'"
+        ) from error
+    return export
 
 
 def _choose_device(device: str) -> torch.device:

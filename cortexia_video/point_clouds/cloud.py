@@ -75,8 +75,8 @@ def require_unit(kind: Kind) -> Unit:
     """Give the unit of points made of this kind of depth; `InputError` for kinds without a shape."""
     if kind not in UNITS:
         raise InputError(
-            f"depth of kind {kind} is shifted by an unknown amount, it has no shape in space: use a model of "
-            "metric depth, or say how far away the nearest and farthest things are (--near-m and --far-m)"
+            f"depth of kind {kind} is shifted by an unknown amount and has no shape in space: use a model of "
+            "metric depth, or say how many metres away the nearest and the farthest are (--near-m, --far-m)"
         )
     return UNITS[kind]
 

@@ -96,21 +96,23 @@ def make_point_cloud(
     output: str | os.PathLike[str],
     *,
     kind: Kind | None = None,
+    dialect: str | None = None,
     options: CloudOptions = CloudOptions(),
     overwrite: bool = False,
 ) -> PointCloud:
     """Make a .ply or .glb of a picture and its depth file; give the cloud.
 
-    kind: what the numbers mean where the file does not say it, as a .npy does not. Depth of another shape,
-    whose file does not say of what size its picture was, is taken to be of all of this one, unless one of
-    them is upright and the other is not.
+    kind, dialect: what the numbers mean, or whose file it is (`formats.dialects`), where it does not say so,
+    as a .npy does not. Depth of another shape, whose file does not say of what size its picture was, is taken
+    to be of all of this one, unless one of them is upright and the other is not.
     Raises what `read_depth`, `decode`, `point_cloud` and `save_point_cloud` raise.
     """
     find_encoder(Path(output).suffix.removeprefix("."))
     require_free(Path(output), overwrite=overwrite)
     maker = _Maker(options)
     frame = decode(_read(Path(image)), Path(image).name)
-    cloud = maker.make(_fit(read_depth(depth, about={"kind": kind}), frame), frame)
+    depth_map = read_depth(depth, about={"kind": kind} if kind else {}, dialect=dialect)
+    cloud = maker.make(_fit(depth_map, frame), frame)
     save_point_cloud(cloud, output, overwrite=overwrite)
     return cloud
 

@@ -1,0 +1,210 @@
+"""How fast networks run on this processor by each engine and precision, and how far they are from float32.
+
+    pip install -e '.[benchmark]'
+    python benchmarks/models.py [vit-252] [vit-518] [convolutional] [--quick] [--work FOLDER]
+
+Random weights take the time that trained ones take. All ways to run a network take turns in one process, the
+network alone, on batches of pictures that were made ready before. Progress goes to stderr, a Markdown table
+to stdout, all of it to `models.json` in `--work`. `--quick` only shows that it runs.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from arithmetic import check_guard
+from cyclopts import App
+from numpy.typing import NDArray
+from photos import THREE_MEGAPIXELS, make_photos
+from random_networks import save_checkpoint
+from sections import Figure
+
+from cortexia_video import DepthEstimator, Failure, Frame, ModelError, decode, load_estimator
+from cortexia_video.parity import compare
+from cortexia_video.speed import count_cores
+from cortexia_video.training.export import compact_metadata, export_onnx
+from cortexia_video.training.network import DepthNetwork
+
+Section = Literal["vit-252", "vit-518", "convolutional"]
+Run = Callable[[], object]
+
+_PACKAGES = ("torch", "transformers", "onnxruntime", "openvino")
+_WAYS = {
+    "torch float32": {"engine": "torch", "precision": "float32"},
+    "torch bfloat16, channels last": {"engine": "torch", "precision": "bfloat16"},
+    "ONNX Runtime float32": {"engine": "onnx"},
+    "OpenVINO float32": {"engine": "openvino", "precision": "float32"},
+    "OpenVINO bfloat16": {"engine": "openvino", "precision": "bfloat16"},
+}
+_GOALS = {
+    ("vit-252", "OpenVINO bfloat16"): 2.0,
+    ("vit-252", "torch bfloat16, channels last"): 1.6,
+    ("convolutional", "ONNX Runtime float32"): 2.0,
+}
+_PLAIN = "torch float32"
+_CONVOLUTIONAL_BATCH = 8
+_COMPACT_SIZE = (192, 256)
+
+app = App(help=__doc__)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much is measured. images: about so many a turn."""
+
+    rounds: int
+    images: int
+    batch_size: int
+
+
+FULL, QUICK = Scale(rounds=5, images=16, batch_size=4), Scale(rounds=2, images=2, batch_size=2)
+
+
+@app.default
+def measure(*sections: Section, work: Path = Path("runs/models"), quick: bool = False) -> None:
+    """Measure the sections named, or all.
+
+    Parameters
+    ----------
+    sections
+        Depth Anything V2 Small with a short side of 252 or of 518 pixels; the network of `compact`.
+    work
+        Folder for photos, weights and models.json.
+    quick
+        Two rounds of two pictures.
+    """
+    check_guard()
+    scale = QUICK if quick else FULL
+    figures: list[Figure] = []
+    for section in sections or ("vit-252", "vit-518", "convolutional"):
+        if section == "convolutional":
+            figures += _measure_convolutional(work, scale)
+        else:
+            figures += _measure_transformer(section, int(section.removeprefix("vit-")), work, scale)
+        _save(work / "models.json", scale, figures)
+    print(_table(scale, figures))
+
+
+def _measure_transformer(section: Section, side: int, work: Path, scale: Scale) -> list[Figure]:
+    checkpoint = save_checkpoint("depth-anything-v2-small", work / "depth-anything-v2-small")
+    frames = _read_frames(work, scale.batch_size)
+    ways = {
+        name: load_estimator(
+            f"hf:{checkpoint}", device="cpu", input_size=side, batch_size=scale.batch_size, **options
+        )
+        for name, options in _WAYS.items()
+    }
+    errors = {name: compare(each, ways[_PLAIN], frames) for name, each in ways.items() if name != _PLAIN}
+    runs = {name: _prepare(each, frames) for name, each in ways.items()}
+    images = scale.images if side < 500 else scale.images // 2
+    rates = _take_turns(section, runs, scale.batch_size, replace(scale, images=images))
+    figures = [*_rate_figures(section, rates)]
+    for name, parity in errors.items():
+        figures.append(
+            Figure(f"{section}: {name}, mean difference", [100 * parity.worst.mean], "% of the spread")
+        )
+    return figures
+
+
+def _measure_convolutional(work: Path, scale: Scale) -> list[Figure]:
+    """Run `compact`'s network: as it is in torch, and exported, by both engines."""
+    torch.manual_seed(0)
+    network = DepthNetwork().eval()
+    batch = np.random.default_rng(0).random((_CONVOLUTIONAL_BATCH, 3, *_COMPACT_SIZE), np.float32)
+    pixels = torch.from_numpy(batch)
+
+    def run_torch() -> object:
+        with torch.inference_mode():
+            return network(pixels)
+
+    path = work / "convolutional.onnx"
+    run_torch()
+    runs: dict[str, Run] = {_PLAIN: run_torch}
+    plain = DepthNetwork().eval()
+    plain.load_state_dict(network.state_dict())
+    export_onnx(plain, path, compact_metadata(_COMPACT_SIZE[0], "random"))
+    for name in ("ONNX Runtime float32", "OpenVINO float32", "OpenVINO bfloat16"):
+        model = load_estimator(f"onnx:{path}", device="cpu", **_WAYS[name]).model
+        runs[name] = _bind(model.infer, batch)
+    return [*_rate_figures("convolutional", _take_turns("convolutional", runs, len(batch), scale))]
+
+
+def _bind(infer: Callable[[NDArray[np.float32]], object], batch: NDArray[np.float32]) -> Run:
+    return lambda: infer(batch)
+
+
+def _read_frames(work: Path, count: int) -> list[Frame]:
+    make_photos(work / "photos", count, THREE_MEGAPIXELS)
+    paths = sorted((work / "photos").rglob("*.jpg"))[:count]
+    return [decode(path.read_bytes(), path.name) for path in paths]
+
+
+def _prepare(estimator: DepthEstimator, frames: Sequence[Frame]) -> Run:
+    """Make frames ready, and see that the estimator does them; give what runs them in one batch."""
+    prepared = [each for each in map(estimator.prepare, frames) if not isinstance(each, Failure)]
+    batch = estimator.stack(prepared)
+    for answer in estimator.run(batch):
+        if isinstance(answer, ModelError):
+            raise answer
+    return lambda: estimator.run(batch)
+
+
+def _take_turns(
+    section: str, runs: Mapping[str, Run], batch_size: int, scale: Scale
+) -> dict[str, list[float]]:
+    """Give images a second of every way in every round: A B C A B C, each after one that does not count."""
+    rates: dict[str, list[float]] = {name: [] for name in runs}
+    calls = max(1, scale.images // batch_size)
+    for _ in range(scale.rounds):
+        for name, run in runs.items():
+            run()
+            started = time.perf_counter()
+            for _ in range(calls):
+                run()
+            rates[name].append(calls * batch_size / (time.perf_counter() - started))
+            print(f"  {section}, {name}: {rates[name][-1]:.2f} images/s", file=sys.stderr, flush=True)
+    return rates
+
+
+def _rate_figures(section: Section, rates: Mapping[str, Sequence[float]]) -> Iterator[Figure]:
+    for name, values in rates.items():
+        yield Figure(f"{section}: {name}", values, "images/s")
+    for name, values in rates.items():
+        if name != _PLAIN:
+            ratios = [value / plain for value, plain in zip(values, rates[_PLAIN], strict=True)]
+            goal = _GOALS.get((section, name))
+            yield Figure(f"{section}: {name}, against {_PLAIN}", ratios, "times as fast", goal)
+
+
+def _save(path: Path, scale: Scale, figures: Sequence[Figure]) -> None:
+    record = {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "cores": count_cores(),
+        "versions": {name: version(name) for name in _PACKAGES},
+        "scale": asdict(scale),
+        "figures": [asdict(figure) for figure in figures],
+    }
+    path.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _table(scale: Scale, figures: Sequence[Figure]) -> str:
+    """Give the figures as Markdown, each the median (and extremes) of its rounds."""
+    versions = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    rounds = f"batches of {scale.batch_size}, {scale.rounds} rounds, {count_cores()} cores"
+    lines = [f"{datetime.date.today()}: {rounds}; {versions}", "", "| | measured | goal |", "|---|---|---|"]
+    lines += [f"| {figure.what} | {figure} | {figure.goal_text()} |" for figure in figures]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,68 @@
+"""`cortexia export`: a network as an ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from cortexia_video.cli.estimate import Switch, parse_size
+from cortexia_video.engine_choice import MAX_ERROR
+from cortexia_video.errors import CortexiaError
+from cortexia_video.exporting import export
+
+
+def export_command(
+    model: Annotated[str, Parameter(name="MODEL")],
+    /,
+    *,
+    output: Annotated[Path, Parameter(alias="-o")],
+    engine: Literal["onnx", "openvino"] = "onnx",
+    size: str | None = None,
+    precision: str = "auto",
+    check: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)] = (),
+    max_error: float = MAX_ERROR,
+    kind: str | None = None,
+    commercial_only: Switch = False,
+) -> None:
+    """Write a network as an ONNX file for pictures of one size; `--model onnx:OUTPUT` then runs it.
+
+    Parameters
+    ----------
+    model
+        A published name that torch runs, hf:FOLDER or hf:org/name.
+    output
+        The file to write.
+    engine
+        What is to run the file: onnx (ONNX Runtime) or openvino. The file says so itself.
+    size
+        392x518: height x width as the network sees pictures; others are stretched to it.
+    precision
+        What the engine is to compute in: float32, for openvino also bfloat16; auto is the fastest.
+    check
+        Pictures or folders: the first few are estimated by the file and by the network in float32.
+    max_error
+        Refuse the export where a picture's mean difference is more.
+    kind
+        For hf: models that do not say what their numbers mean.
+    commercial_only
+        Refuse weights that are not known to be free for use in a product.
+    """
+    parsed = parse_size(size, "--size")
+    if isinstance(parsed, int):
+        raise CortexiaError(f"--size must be like 392x518, not {size!r}")
+    done = export(
+        model,
+        output,
+        engine=engine,
+        size=parsed,
+        precision=precision,
+        check=check,
+        max_error=max_error,
+        kind=kind,
+        commercial_only=commercial_only,
+    )
+    height, width = done.size
+    print(f"{done.path}: {height}x{width}, {done.bytes / 1e6:.0f} MB, for --model onnx:{done.path}")
+    print(f"against {model} in float32: {done.parity or 'not compared (--check PHOTOS)'}")

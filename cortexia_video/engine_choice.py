@@ -1,0 +1,192 @@
+"""`EngineChoice`: what runs a model. Nothing but its reference is used before it was compared with that.
+
+The reference is the first engine of the model's row, in float32. `auto` takes the fastest of all whose depth
+is near enough, timed on the pictures of the run, on batches as large as the run's.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NamedTuple
+
+from cortexia_video.depth_estimation import DepthEstimator, Prepared, load_estimator, load_estimators
+from cortexia_video.errors import Failure, InputError, MissingExtraError, ModelError, ParityError
+from cortexia_video.frame import Frame
+from cortexia_video.models.table import find_model
+from cortexia_video.parity import Parity, compare
+
+AUTO = "auto"
+FRAMES_COMPARED = 4
+MAX_ERROR = 0.02  # of a picture's mean difference: well below what any network is wrong by
+_FLOAT32 = "float32"
+_PRECISIONS = {
+    "torch": (_FLOAT32, "bfloat16", "float16"),
+    "onnx": (_FLOAT32,),
+    "openvino": (_FLOAT32, "bfloat16", "float16"),
+}
+_ROUNDS = 3
+_LARGEST_TIMED = 8  # pictures
+
+_log = logging.getLogger(__name__)
+
+
+class Way(NamedTuple):
+    """A way to run a model."""
+
+    engine: str
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{self.engine} {self.precision}"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What became of one candidate of `auto`: how fast and how near, or why it is out of the question."""
+
+    way: Way
+    images_per_second: float = 0.0
+    parity: Parity | None = None
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if self.reason:
+            return f"{self.way}: not used: {self.reason}"
+        return f"{self.way}: {self.images_per_second:.3g} images/s; {self.parity or 'the reference'}"
+
+
+class EngineChoice:
+    """How a model by name is to be loaded.
+
+    options: what `load_estimators` takes, with `engine` and `precision` where they are asked for.
+    max_error: largest mean difference of a picture that is near enough, as `parity` measures it.
+    """
+
+    def __init__(self, model: str, *, max_error: float = MAX_ERROR, **options: Any) -> None:
+        if not max_error > 0:
+            raise InputError(f"--max-error must be more than 0, such as {MAX_ERROR}, not {max_error}")
+        self._model = model
+        self._max_error = max_error
+        self._engines = find_model(model).engines
+        self._options = options
+        self._is_auto = options.get("engine") == AUTO
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        """What a ledger is to record: with `auto` no engine, so that another run's choice changes nothing."""
+        if not self._is_auto:
+            return {}
+        return {"engine": AUTO, "precision": self._options.get("precision") or AUTO}
+
+    def load(self) -> Sequence[DepthEstimator]:
+        """Load the model as it was asked for; with `auto`, its reference."""
+        return load_estimators(self._model, **(self._reference if self._is_auto else self._options))
+
+    def is_settled(self, loaded: Sequence[DepthEstimator]) -> bool:
+        """Say that what was loaded can be used as it is: it is the reference, or there is no other."""
+        if not self._engines:
+            return True
+        return not self._is_auto and self._find_way(loaded[0]) == self._reference_way
+
+    def settle(self, loaded: Sequence[DepthEstimator], frames: Sequence[Frame]) -> Sequence[DepthEstimator]:
+        """Give what is to be used: `loaded`, once it is known to be near enough, or what `auto` finds.
+
+        frames: of the run. Raises `ParityError` for an engine or precision that differs too much.
+        """
+        if not frames or self.is_settled(loaded):
+            return loaded
+        if self._is_auto:
+            return self._choose(loaded, frames)
+        reference = load_estimator(self._model, **self._on_first(self._reference))
+        parity = self._compare(loaded[0], reference, frames)
+        _log.info("%s against float32: %s", self._find_way(loaded[0]), parity)
+        return loaded
+
+    @property
+    def _reference_way(self) -> Way:
+        return Way(self._engines[0], _FLOAT32)
+
+    @property
+    def _reference(self) -> dict[str, Any]:
+        """The options for the reference; a model that has one engine alone is not told which."""
+        if self._engines:
+            return {**self._options, **self._reference_way._asdict()}
+        return {name: value for name, value in self._options.items() if name != "engine"}
+
+    def _on_first(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Give the options for the first of several devices."""
+        return {**options, "device": options.get("device", AUTO).split(",")[0].strip()}
+
+    def _find_way(self, estimator: DepthEstimator) -> Way:
+        """Say what a loaded model is run by; what its settings leave out is the reference's."""
+        settings = estimator.model.settings
+        engine, precision = settings.get("engine", self._engines[0]), settings.get("precision", _FLOAT32)
+        return Way(str(engine), str(precision))
+
+    def _compare(
+        self, estimator: DepthEstimator, reference: DepthEstimator, frames: Sequence[Frame]
+    ) -> Parity:
+        """Compare as large as the network gives it: enlarging adds nothing."""
+        ours, theirs = (
+            DepthEstimator(each.model, batch_size=1, size="native") for each in (estimator, reference)
+        )
+        parity = compare(ours, theirs, frames)
+        if parity.worst.mean > self._max_error:
+            raise ParityError(
+                f"{self._model} by {self._find_way(estimator)} is too far from float32: {parity}; use "
+                f"another --engine or --precision, or allow it by --max-error {2 * parity.worst.mean:.2g}"
+            )
+        return parity
+
+    def _choose(self, loaded: Sequence[DepthEstimator], frames: Sequence[Frame]) -> Sequence[DepthEstimator]:
+        trials = [self._try(way, loaded[0], frames) for way in self._list_ways(loaded[0])]
+        for trial in trials:
+            _log.info("%s", trial)
+        best = max(trials, key=lambda trial: trial.images_per_second)
+        if best is trials[0]:
+            return loaded
+        return load_estimators(self._model, **{**self._options, **best.way._asdict()})
+
+    def _list_ways(self, reference: DepthEstimator) -> Iterator[Way]:
+        """Yield the reference's first, then all else; float16 only where there is a GPU for it."""
+        wanted = self._options.get("precision") or AUTO
+        too_slow = "float16" if reference.model.device.startswith("cpu") else None
+        yield self._reference_way
+        for engine in self._engines:
+            for precision in _PRECISIONS[engine]:
+                way = Way(engine, precision)
+                if way != self._reference_way and wanted in (AUTO, precision) and precision != too_slow:
+                    yield way
+
+    def _try(self, way: Way, reference: DepthEstimator, frames: Sequence[Frame]) -> Trial:
+        if way == self._reference_way:
+            return Trial(way, _time(reference, frames))
+        try:
+            estimator = load_estimator(self._model, **self._on_first({**self._options, **way._asdict()}))
+            parity = self._compare(estimator, reference, frames)
+        except (ModelError, MissingExtraError) as error:
+            return Trial(way, reason=str(error))
+        return Trial(way, _time(estimator, frames), parity)
+
+
+def _time(estimator: DepthEstimator, frames: Sequence[Frame]) -> float:
+    """Give the pictures a second of the model alone, on batches of the commonest shape; the best of a few."""
+    prepared = [each for each in map(estimator.prepare, frames) if not isinstance(each, Failure)]
+    if not prepared:
+        return 0.0
+    group, _ = Counter(each.group for each in prepared).most_common(1)[0]
+    alike = [each for each in prepared if each.group == group]
+    count = min(estimator.batch_size, _LARGEST_TIMED)
+    batch: list[Prepared] = list(islice(alike * count, count))
+    stacked = estimator.stack(batch)
+    seconds = []
+    for _ in range(1 + _ROUNDS):
+        started = time.perf_counter()
+        estimator.run(stacked, batch[0].estimate_fov)
+        seconds.append(time.perf_counter() - started)
+    return len(batch) / min(seconds[1:])

@@ -1,0 +1,125 @@
+"""`export`: a network as one ONNX file that says what it is, compared with the network it was made of."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from cortexia_video.decode import decode
+from cortexia_video.depth_estimation import load_estimator
+from cortexia_video.engine_choice import FRAMES_COMPARED, MAX_ERROR
+from cortexia_video.errors import DecodeError, InputError, ModelLoadError, OutputExistsError, ParityError
+from cortexia_video.frame import Frame
+from cortexia_video.models.table import find_licence, find_model
+from cortexia_video.parity import Parity, compare
+from cortexia_video.sources.files import PictureFile, find_pictures, read_picture
+
+Size = tuple[int, int]
+_TRIED = 16  # pictures
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What was written. parity: against the network itself in float32, where there were pictures for it."""
+
+    path: Path
+    size: Size
+    bytes: int
+    parity: Parity | None
+
+
+def export(
+    model: str,
+    output: str | os.PathLike[str],
+    *,
+    engine: Literal["onnx", "openvino"] = "onnx",
+    size: Size | None = None,
+    precision: str = "auto",
+    check: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+    max_error: float = MAX_ERROR,
+    commercial_only: bool = False,
+    kind: str | None = None,
+) -> Export:
+    """Write a network of torch's as `output`, an ONNX file for pictures of one size, which `onnx:` loads.
+
+    engine, precision: what the file is to be run by and in, which it then says of itself. size: (height,
+    width) that the network sees; may be left out where it takes one size only. check: pictures, folders or
+    lists; the first that can be read are estimated by the file and by the network in float32. Weights beyond
+    1.9 GB go into a file beside it.
+
+    Raises `ParityError` where a picture's mean difference is more than `max_error`, `OutputExistsError`,
+    `InputError`, and `ModelError` for what cannot be loaded or exported; nothing is then written.
+    """
+    output = Path(output)
+    if os.path.lexists(output):
+        raise OutputExistsError(f"{output} is there already: remove it or choose another --output")
+    if "torch" not in find_model(model).engines:
+        raise ModelLoadError(f"model {model!r} is no network of torch's to export: --engine runs it as it is")
+    frames = _read_frames(check)
+    options: dict[str, Any] = {"device": "cpu", "precision": "float32", "commercial_only": commercial_only}
+    options |= {name: value for name, value in (("kind", kind), ("input_size", size)) if value is not None}
+    reference = load_estimator(model, **options)
+    network: Any = reference.model
+    with _make_beside(output) as folder:
+        path = folder / output.name
+        about = {
+            "engine": engine,
+            "precision": precision,
+            "licence_weights": find_licence(model) or "unknown",
+        }
+        size = network.export(path, about)
+        parity = None
+        if frames:
+            exported = load_estimator(f"onnx:{path}", device="cpu")
+            parity = compare(exported, reference, frames)
+            _require_near(parity, model, max_error)
+        written = sum(each.stat().st_size for each in folder.iterdir())
+        for each in sorted(folder.iterdir(), key=lambda each: each == path):  # the file itself last
+            each.replace(output.parent / each.name)
+    return Export(output, size, written, parity)
+
+
+def _require_near(parity: Parity, model: str, max_error: float) -> None:
+    if parity.worst.mean > max_error:
+        raise ParityError(
+            f"the export of {model} is too far from it: {parity}; nothing was written (--precision float32, "
+            f"or allow it by --max-error {2 * parity.worst.mean:.2g})"
+        )
+
+
+def _read_frames(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Frame]:
+    """Read the first pictures that can be."""
+    paths = [paths] if isinstance(paths, str | os.PathLike) else paths
+    if not paths:
+        return []
+    found = (each for each in find_pictures(paths, recursive=True) if isinstance(each, PictureFile))
+    frames = list(islice(_decode(islice(found, _TRIED)), FRAMES_COMPARED))
+    if not frames:
+        places = ", ".join(os.fspath(each) for each in paths)
+        raise InputError(f"no pictures that can be read in {places} (--check)")
+    return frames
+
+
+def _decode(pictures: Iterable[PictureFile]) -> Iterable[Frame]:
+    for picture in pictures:
+        with contextlib.suppress(DecodeError, InputError):
+            yield decode(read_picture(picture.source.path), picture.key)
+
+
+@contextlib.contextmanager
+def _make_beside(output: Path) -> Any:
+    """Give a folder on the same disk, gone afterwards."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".cortexia-export-", dir=output.parent) as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {output}: {error.strerror or error}; choose another --output"
+        ) from error

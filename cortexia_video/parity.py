@@ -1,0 +1,88 @@
+"""`Parity`: how far one engine's, precision's or size's depth is from another's, on real pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cortexia_video.depth_estimation import DepthEstimator
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import Failure, ParityError
+from cortexia_video.frame import Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How far a picture's depth is from the reference's.
+
+    mean, most: of the pixels' differences, as `measure_difference` has them; `most` is exceeded by 1 %.
+    """
+
+    key: str
+    mean: float
+    most: float
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """The differences of some pictures."""
+
+    differences: Sequence[Difference]
+
+    @property
+    def worst(self) -> Difference:
+        """The picture with the largest mean."""
+        return max(self.differences, key=lambda each: each.mean)
+
+    def __str__(self) -> str:
+        worst = self.worst
+        return (
+            f"mean difference {worst.mean:.2%}, 99 % of the pixels within {worst.most:.2%} "
+            f"(worst of {len(self.differences)} pictures: {worst.key})"
+        )
+
+
+def measure_difference(depth: DepthMap, reference: DepthMap, key: str = "") -> Difference:
+    """Compare depth with a reference of the same kind and size, unscaled, where both are known.
+
+    Metric and scale-invariant depth: |d - r| / r. Depth that has a free shift: |d - r| over the spread of the
+    reference, its 98th less its 2nd percentile. Raises `ParityError` where they cannot be compared.
+    """
+    if (depth.kind, depth.values.shape) != (reference.kind, reference.values.shape):
+        raise ParityError(
+            f"{depth.kind} of {depth.values.shape} cannot be compared with {reference.kind} of "
+            f"{reference.values.shape}"
+        )
+    ours, theirs = depth.values.astype(np.float64), reference.values.astype(np.float64)
+    known = np.isfinite(theirs)
+    if not known.any() or not np.isfinite(ours[known]).all():
+        raise ParityError(f"{key or 'a picture'} has no depth to compare, or is unknown where it must not be")
+    ours, theirs = ours[known], theirs[known]
+    if reference.kind in ("metric", "scale_invariant"):
+        scale = theirs
+    else:
+        low, high = np.percentile(theirs, (2, 98))
+        scale = high - low
+    errors = np.abs(ours - theirs) / np.maximum(scale, np.finfo(np.float32).tiny)
+    return Difference(key, float(errors.mean()), float(np.percentile(errors, 99)))
+
+
+def compare(estimator: DepthEstimator, reference: DepthEstimator, frames: Iterable[Frame]) -> Parity:
+    """Estimate frames by both and measure the differences.
+
+    Raises `ParityError` where one of the two fails on a picture that the other can do, or no picture is left.
+    """
+    frames = list(frames)
+    differences = []
+    both = zip(frames, estimator.estimate(frames), reference.estimate(frames), strict=True)
+    for frame, depth, expected in both:
+        if isinstance(expected, Failure):
+            continue
+        if isinstance(depth, Failure):
+            raise ParityError(depth.reason) from depth.error
+        differences.append(measure_difference(depth, expected, frame.key))
+    if not differences:
+        raise ParityError("none of the pictures to compare on can be estimated")
+    return Parity(differences)
