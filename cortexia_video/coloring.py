@@ -20,7 +20,7 @@ _Values = NDArray[np.floating | np.integer]
 
 _LEVELS = 256  # colours of a table; the level after them is that of unknown pixels
 _ALL = (0.0, 100.0)
-_STRIP_PIXELS = 1 << 18  # even. Fewer stay nearer in the cache, more let threads wait less for each other
+_STRIP_PIXELS = 1 << 19  # even. Fewer stay nearer in the cache, more let threads wait less for each other
 
 
 class Coloring(TypedDict, total=False):
@@ -149,53 +149,60 @@ def _measure(
 
 
 class _Painter:
-    """Colours strips of values, which it works on in the same memory again and again."""
+    """Colours strips of values, which it works on in the same memory again and again.
+
+    Colours are looked up for two pixels at once, which takes half the time. Where all are known their levels
+    are bytes, and two of them are one number as they lie there.
+    """
 
     def __init__(
         self, dtype: np.dtype[Any], limits: Range, spacing: Spacing, unknown: float | None, cmap: str
     ) -> None:
         self._start, end = (1 / each for each in limits) if spacing == "inverse" else limits
-        self._scale = _LEVELS / (end - self._start) if end != self._start else 0.0
         self._spacing: Spacing = spacing
         self._unknown = unknown
-        self._pairs = _pair_colors(cmap)
-        self._steps = np.empty(_STRIP_PIXELS, np.result_type(dtype, np.float32))
-        self._levels = np.zeros(_STRIP_PIXELS, np.int32)
-        self._numbers = np.empty(_STRIP_PIXELS // 2, np.intp)
+        self._known_pairs, self._pairs = _pair_colors(cmap)
+        self._steps = np.zeros(_STRIP_PIXELS, np.result_type(dtype, np.float32))
+        self._levels = np.zeros(_STRIP_PIXELS, np.uint8)
+        scale = _LEVELS / (end - self._start) if end != self._start else 0.0
+        largest = float(np.finfo(self._steps.dtype).max)
+        self._scale = min(max(scale, -largest), largest)  # by infinity, 0 would become what is no number
 
     def paint(self, values: _Values, pairs: NDArray[np.uint8]) -> None:
         """Colour up to _STRIP_PIXELS values into uint8 (half as many, 6), and one more if they are odd."""
-        self._levels[: values.size] = self._find_steps(values)
-        count = (values.size + 1) // 2
-        numbers = self._numbers[:count]
-        np.multiply(self._levels[: 2 * count : 2], _LEVELS + 1, out=numbers)
-        numbers += self._levels[1 : 2 * count : 2]
+        known = _find_known(values, self._spacing, self._unknown)
+        steps = self._find_steps(values)
+        even = 2 * ((values.size + 1) // 2)
+        if known.all():
+            self._levels[: values.size] = steps
+            table, numbers = self._known_pairs, self._levels[:even].view(np.uint16).astype(np.intp)
+        else:
+            np.fmax(steps, np.multiply(~known, _LEVELS, dtype=steps.dtype), out=steps)  # also past NaN
+            levels = self._steps[:even].astype(np.intp)
+            table, numbers = self._pairs, levels[::2] * (_LEVELS + 1) + levels[1::2]
         # by mode="raise" numpy would make a copy of `out` first
-        np.take(self._pairs, numbers, axis=0, out=pairs[:count], mode="clip")
+        np.take(table, numbers, axis=0, out=pairs[: even // 2], mode="clip")
 
     def _find_steps(self, values: _Values) -> NDArray[np.floating]:
-        """Give the place of each value in 256 equal steps, as in matplotlib: the top belongs to the last.
-
-        Unknown pixels are at 256.
-        """
+        """Give the place of each value in 256 equal steps, as in matplotlib: the top belongs to the last."""
         steps = self._steps[: values.size]
-        known = _find_known(values, self._spacing, self._unknown)
         with np.errstate(all="ignore"):  # what is unknown may be anything
             if self._spacing == "inverse":
                 values = np.divide(1, values, out=steps, dtype=steps.dtype)
             np.subtract(values, self._start, out=steps, dtype=steps.dtype)
             np.multiply(steps, self._scale, out=steps)
-            np.clip(
-                steps if self._scale else 0, 0, _LEVELS - 1, out=steps
-            )  # infinity times 0 is not a number
-            if not known.all():
-                np.fmax(steps, np.multiply(~known, _LEVELS, dtype=steps.dtype), out=steps)  # also past NaN
+            np.clip(steps if self._scale else 0, 0, _LEVELS - 1, out=steps)  # a range of one value is level 0
         return steps
 
 
 @cache
-def _pair_colors(cmap: str) -> NDArray[np.uint8]:
-    """Give the colours of every two levels, uint8 (257 * 257, 6): looked up two by two, they cost half."""
+def _pair_colors(cmap: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Give the colours of two levels: of known ones by their two bytes, and of any by 257 * first + second.
+
+    Both are uint8 (n, 6).
+    """
     colors = np.vstack([find_color_table(cmap), find_unknown_color(cmap)])
-    first, second = np.divmod(np.arange(len(colors) ** 2), len(colors))
-    return np.hstack([colors[first], colors[second]])
+    in_bytes = np.arange(_LEVELS**2, dtype=np.uint16).view(np.uint8).reshape(-1, 2).T
+    in_numbers = np.divmod(np.arange(len(colors) ** 2), len(colors))
+    known, any_two = (np.hstack([colors[first], colors[second]]) for first, second in (in_bytes, in_numbers))
+    return known, any_two
