@@ -55,19 +55,26 @@ def decode(data: bytes, most: float) -> Stored:
     Raises `DepthFileError`, `MissingExtraError`, and what imagecodecs does for a broken file.
     """
     jpegxl_decode = _import().jpegxl_decode
-    picture, text = data[:_SIZE_BYTES], b""
-    if data.startswith(_CONTAINER):
-        for name, begin, end in _boxes(data):
-            if name == b"jumb" and _LABEL in data[begin : begin + _JUMD_BYTES]:
-                text = data[begin + int.from_bytes(data[begin : begin + 4], "big") + 8 : end]
-            if name in (b"jxlc", b"jxlp"):
-                picture = data[begin + 4 * (name == b"jxlp") :][:_SIZE_BYTES]
-                break
-    require_pixels(*_read_size(picture), most)
-    values = jpegxl_decode(data, numthreads=1)
+    begin, text = _look_into(data) if data.startswith(_CONTAINER) else (0, b"")
+    require_pixels(*_read_size(data[begin : begin + _SIZE_BYTES]), most)
+    values = jpegxl_decode(data, index=0, numthreads=1)
     if values.dtype == np.uint8:
         raise DepthFileError("it has 8 bits a channel: depth is read from JPEG XL of 16 bits, grey")
     return Stored(values, from_text(text))
+
+
+def _look_into(container: bytes) -> tuple[int, bytes]:
+    """Say where the picture begins, and give our text before it."""
+    text = b""
+    for name, begin, end in _boxes(container):
+        if name == b"jumb" and _LABEL in container[begin : begin + _JUMD_BYTES]:
+            (first,) = struct.unpack_from(">I", container, begin)
+            text = container[begin + first + 8 : end]
+        if name == b"jxlc":
+            return begin, text
+        if name == b"jxlp":
+            return begin + 4, text  # after its number
+    raise DepthFileError("there is no picture in it: it is cut short")
 
 
 def _box(name: bytes, content: bytes) -> bytes:
