@@ -16,6 +16,7 @@ from cortexia_video.errors import DepthFileError, MissingExtraError
 from cortexia_video.formats.metadata import from_text, metadata_of, to_text
 from cortexia_video.formats.steps import Steps, split_rows
 from cortexia_video.formats.stored import Chunks, Stored, require_pixels
+from cortexia_video.scratch import Scratch
 
 _CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 _CODESTREAM = b"\xff\x0a"
@@ -28,13 +29,14 @@ _JUMD_BYTES = 64
 _FAST = 1  # the effort
 _SIZE_BYTES = 16  # of a codestream, which begin with the picture's size
 _SIDE_BITS = (9, 13, 18, 30)
+_scratch = Scratch()
 _RATIOS = ((0, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # width to height
 
 
 def encode(depth: DepthMap) -> Chunks:
     """Give the pieces of the file."""
     steps = Steps(depth)
-    numbers = np.empty(depth.values.shape, np.uint16)
+    numbers = np.frombuffer(_scratch.take(2 * depth.values.size), np.uint16).reshape(depth.values.shape)
     for rows in split_rows(*depth.values.shape):
         steps.fill(rows, numbers[rows])
     packed = _import().jpegxl_encode(numbers, lossless=True, effort=_FAST, numthreads=1)
