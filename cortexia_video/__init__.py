@@ -3,8 +3,10 @@
 from cortexia_video.anchoring import anchor_depth
 from cortexia_video.color_bar import color_bar
 from cortexia_video.coloring import colored_depthmap
+from cortexia_video.conversion import convert
 from cortexia_video.decode import decode
 from cortexia_video.depth_estimation import DepthEstimator, load_estimator
+from cortexia_video.depth_folder import DepthReader, read_depth
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import (
     CortexiaError,
@@ -12,6 +14,7 @@ from cortexia_video.errors import (
     DepthFileError,
     Failure,
     InputError,
+    LossError,
     MissingExtraError,
     ModelError,
     ModelLoadError,
@@ -22,14 +25,15 @@ from cortexia_video.errors import (
     ParityError,
     UnknownModelError,
 )
-from cortexia_video.formats.reading import read_depth
 from cortexia_video.frame import Frame
+from cortexia_video.inspection import FolderInspection, Inspection, inspect, inspect_folder
 from cortexia_video.ledger import merge_ledgers, read_ledger
 from cortexia_video.models.model import DepthModel, ModelInfo
 from cortexia_video.models.synthetic import SyntheticModel
 from cortexia_video.models.table import list_models
 from cortexia_video.normals import depth_to_normals
-from cortexia_video.pipeline import Report, estimate
+from cortexia_video.outcomes import Report
+from cortexia_video.pipeline import estimate
 from cortexia_video.point_clouds.cloud import PointCloud, point_cloud
 from cortexia_video.point_clouds.files import save_point_cloud
 from cortexia_video.projection import Pinhole
@@ -44,9 +48,13 @@ __all__ = [
     "DepthFileError",
     "DepthMap",
     "DepthModel",
+    "DepthReader",
     "Failure",
+    "FolderInspection",
     "Frame",
     "InputError",
+    "Inspection",
+    "LossError",
     "MissingExtraError",
     "ModelError",
     "ModelInfo",
@@ -67,9 +75,12 @@ __all__ = [
     "collage",
     "color_bar",
     "colored_depthmap",
+    "convert",
     "decode",
     "depth_to_normals",
     "estimate",
+    "inspect",
+    "inspect_folder",
     "list_models",
     "load_estimator",
     "merge_into_row",

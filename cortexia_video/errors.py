@@ -4,6 +4,7 @@ CortexiaError
 ├── InputError          an input path that is missing, empty or cannot be listed
 │   └── DepthFileError        a depth file that cannot be read, or does not say what its numbers mean
 ├── OutputError         an output folder that cannot be written, or is in use
+│   ├── LossError             a conversion that loses what nobody said may be lost
 │   ├── OutputExistsError     a file that is not this output's stands in the way
 │   └── OutputLostError       the output took no more while a run was on: full disk, lost mount
 ├── DecodeError         bytes that are not a picture we can read
@@ -38,6 +39,10 @@ class DepthFileError(InputError):
 
 class OutputError(CortexiaError):
     """An output folder cannot be written, or another process uses it."""
+
+
+class LossError(OutputError):
+    """A conversion would lose what nobody said may be lost."""
 
 
 class OutputExistsError(OutputError):

@@ -18,7 +18,7 @@ from cortexia_video.errors import DecodeError, InputError, ModelLoadError, Outpu
 from cortexia_video.frame import Frame
 from cortexia_video.models.table import find_licence, find_model
 from cortexia_video.parity import Parity, compare
-from cortexia_video.sources.files import PictureFile, find_pictures, read_picture
+from cortexia_video.sources.files import InputFile, find_pictures, read_picture
 
 Size = tuple[int, int]
 _TRIED = 16  # pictures
@@ -98,7 +98,7 @@ def _read_frames(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]
     paths = [paths] if isinstance(paths, str | os.PathLike) else paths
     if not paths:
         return []
-    found = (each for each in find_pictures(paths, recursive=True) if isinstance(each, PictureFile))
+    found = (each for each in find_pictures(paths, recursive=True) if isinstance(each, InputFile))
     frames = list(islice(_decode(islice(found, _TRIED)), FRAMES_COMPARED))
     if not frames:
         places = ", ".join(os.fspath(each) for each in paths)
@@ -106,7 +106,7 @@ def _read_frames(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]
     return frames
 
 
-def _decode(pictures: Iterable[PictureFile]) -> Iterable[Frame]:
+def _decode(pictures: Iterable[InputFile]) -> Iterable[Frame]:
     for picture in pictures:
         with contextlib.suppress(DecodeError, InputError):
             yield decode(read_picture(picture.source.path), picture.key)

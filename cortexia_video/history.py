@@ -57,6 +57,15 @@ class History:
         """Yield the keys that are done, in the order in which they first were."""
         return ((key, self._unpack(key, packed)) for key, packed in self._done.items())
 
+    def runs(self) -> set[str]:
+        """Give the runs that made what is done."""
+        numbers = {_NUMBERS.unpack_from(packed)[0] for packed in self._done.values()}
+        return {self._origins[number][0] for number in numbers}
+
+    def leftovers(self) -> Iterator[str]:
+        """Yield the outputs that runs wrote, or were about to write, and that nothing done names any more."""
+        return iter(self._owned)
+
     def owns(self, key: str, name: str) -> bool:
         """Say whether a run wrote, or was about to write, the output `name` of `key`."""
         entry = self.get(key)
@@ -115,9 +124,13 @@ class History:
         """Take a key for done; say False where its line is damaged."""
         try:
             key, outputs = entry["key"], entry["outputs"]
-            self._done[key] = self._pack(key, entry)
+            packed = self._pack(key, entry)
         except (KeyError, TypeError, ValueError, AttributeError, struct.error):
             return False
+        before = self.get(key)
+        if before:
+            self._owned.update(before.outputs)  # a file of another format stays, and stays ours
+        self._done[key] = packed
         self._owned.difference_update(outputs)
         self.unfinished.discard(key)
         return True

@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -46,6 +47,7 @@ from cortexia_video.shard import Shard
 from cortexia_video.sinks.folder import Placed
 
 State = Literal["done", "changed", "missing"]
+_BEGINNING_OF_RUN = b'{"run": '
 _LONGEST_VALUE = 20  # of a setting, in a message
 
 
@@ -132,6 +134,20 @@ class Ledger:
         """Say whether a run of ours wrote, or was about to write, the output `name` of `key`."""
         return self._history.owns(key, name)
 
+    def settings_in_use(self) -> list[dict[str, object]]:
+        """Give the different settings that files in the folder may be made with, those of this run too.
+
+        Of earlier runs those whose outputs are done; all of them where one of their other files is there. Of
+        shards, which may be at work, all. A run whose settings the ledger has lost has none: `{}`.
+        """
+        own_and_shards = {self.run: self.settings, **_read_settings(list_shards(self.root))}
+        known = {**self._history.settings, **own_and_shards}
+        runs = {*own_and_shards, *self._history.runs()}
+        if any(each != self.settings for each in known.values()) and self._has_leftovers():
+            runs |= known.keys()
+        different = {json.dumps(known.get(run, {})): known.get(run, {}) for run in runs}
+        return [different[text] for text in sorted(different)]
+
     def record_begun(self, key: str, names: Sequence[str]) -> None:
         """Append that the outputs of `key` are about to be placed: from here on they are ours.
 
@@ -155,6 +171,9 @@ class Ledger:
         """Append the counts of the run."""
         self._file.append({"end": self.run, **counts})
 
+    def _has_leftovers(self) -> bool:
+        return any(os.path.lexists(self.root / name) for name in self._history.leftovers())
+
     def _require_unchanged(self) -> None:
         for key, source in self._refuse_changed:
             if self.state(key, source) == "changed":
@@ -176,6 +195,18 @@ def read_ledger(root: Path) -> Iterator[dict[str, Any]]:
     for path in list_files(root) or [root / LEDGER_NAME]:
         with path.open("rb") as file:
             yield from (entry for entry in map(parse_line, file) if entry)
+
+
+def _read_settings(paths: Iterable[Path]) -> dict[str, dict[str, object]]:
+    """Read the settings of every run in some files of a ledger."""
+    runs = {}
+    for path in paths:
+        with path.open("rb") as file:
+            for entry in (parse_line(line) for line in file if line.startswith(_BEGINNING_OF_RUN)):
+                match entry:
+                    case {"run": str(run), "settings": dict(settings)}:
+                        runs[run] = settings
+    return runs
 
 
 def read_last_done(root: Path) -> Iterator[dict[str, Any]]:

@@ -10,75 +10,48 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain, islice
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from cortexia_video.batch_limits import BatchSize
 from cortexia_video.byte_budget import ByteBudget
-from cortexia_video.decode import IMAGE_SUFFIXES, decode, read_header
+from cortexia_video.decode import decode, read_header
 from cortexia_video.depth_estimation import DepthEstimator, Prepared, Size, load_estimators
+from cortexia_video.depth_json import keep_depth_json
 from cortexia_video.engine import Engine, Result
 from cortexia_video.engine_choice import FRAMES_COMPARED, MAX_ERROR, EngineChoice
 from cortexia_video.errors import (
     DecodeError,
     Failure,
     InputError,
-    OutputExistsError,
     OutputLostError,
 )
-from cortexia_video.formats.table import is_own_output
 from cortexia_video.intrinsics import Intrinsics, load_intrinsics
 from cortexia_video.ledger import Ledger, Source
+from cortexia_video.outcomes import Changed, Listener, Outcomes, Report, facts_of
 from cortexia_video.scratch import Scratch
 from cortexia_video.shard import parse_shard
 from cortexia_video.sinks.folder import FolderSink
-from cortexia_video.sources.files import Found, PictureFile, find_pictures, read_picture
+from cortexia_video.sources.files import Found, InputFile, find_pictures, read_picture
 from cortexia_video.speed import MODEL, Speed, choose_workers, count_cores
 from cortexia_video.stage_clock import ChromeTrace, StageClock
 
 Decoding = Literal["exact", "fast"]
-Changed = Literal["redo", "keep", "refuse"]
 
 MEMORY = 1 << 30  # bytes of pictures and depth maps in work at once, over all workers, at least
 _MEMORY_EACH = 192 << 20  # bytes for two workers: one decodes 12 megapixels, one writes as many
 _DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and resizing
 _KEPT = 1 << 24  # bytes of a file that may wait in memory; a larger one is read twice, once for its header
 _WRITE_BYTES = 8  # a pixel, at the worst moment of enlarging and encoding
-_FAILURES_KEPT = 1000  # in the report; the ledger has them all
 _TRIED = 16  # pictures that are tried until there are enough to compare engines on
 _COMPARED_MEGAPIXELS = 50.0
 _ON_CALLING_THREAD = ("batch", "check")  # stages of the engine's that take its own time
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Report:
-    """What became of a run's inputs: found == done + skipped + failed, unless it was interrupted."""
-
-    found: int = 0
-    done: int = 0
-    skipped: int = 0
-    failed: int = 0
-    seconds: float = 0.0
-    interrupted: bool = False
-    failures: list[Failure] = field(default_factory=list)
-    speed: Speed | None = None
-
-    def __str__(self) -> str:
-        counts = f"{self.found} found: {self.done} done, {self.skipped} skipped, {self.failed} failed"
-        return f"{counts}; {self.seconds:.1f} s, {self.images_per_second:.2f} images/s"
-
-    @property
-    def images_per_second(self) -> float:
-        return self.done / self.seconds if self.seconds else 0.0
-
-
-Listener = Callable[[Report, Failure | None], None]
 
 
 def estimate(
@@ -138,7 +111,7 @@ def estimate(
     _require_one_of(decode=(decode, Decoding), changed=(changed, Changed))
     part = parse_shard(shard) if shard else None
     given = load_intrinsics(f_px, intrinsics)
-    root, stop, on_outcome = Path(output), stop or threading.Event(), on_outcome or _ignore
+    root, stop = Path(output), stop or threading.Event()
     _require_some(find_pictures(inputs, recursive=recursive, output=root), inputs, recursive)
     sink = FolderSink(root, format=format, preview=preview)
     asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
@@ -146,7 +119,7 @@ def estimate(
     if isinstance(model, str):
         choice = EngineChoice(model, max_error=max_error, commercial_only=commercial_only, **asked)
     estimators = choice.load() if choice else load_estimators(model, **asked)
-    options = _Options(workers, overwrite, changed, decode, given, max_megapixels, on_outcome, stop)
+    options = _Options(workers, decode, given, max_megapixels, stop)
     settings = {**_describe(estimators[0], format, preview, decode), **given.settings}
     settings |= choice.settings if choice else {}
 
@@ -157,8 +130,12 @@ def estimate(
     with ExitStack() as stack:
         ledger = stack.enter_context(Ledger(root, settings, part, refuse_changed=refused))
         stack.enter_context(sink)
+        keep_depth_json(sink, ledger)
         trace = stack.enter_context(ChromeTrace(Path(profile))) if profile else None
-        return _Job(estimators, choice, sink, ledger, options, StageClock(trace)).run(find())
+        outcomes = Outcomes(
+            sink, ledger, overwrite=overwrite, changed=changed, on_outcome=on_outcome, stop=stop
+        )
+        return _Job(estimators, choice, outcomes, options, StageClock(trace)).run(find())
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +143,9 @@ class _Options:
     """How a run goes about it."""
 
     workers: int
-    overwrite: bool
-    changed: Changed
     decode: Decoding
     given: Intrinsics
     max_megapixels: float
-    on_outcome: Listener
     stop: threading.Event
 
 
@@ -182,27 +156,23 @@ class _Job:
         self,
         estimators: Sequence[DepthEstimator],
         choice: EngineChoice | None,
-        sink: FolderSink,
-        ledger: Ledger,
+        outcomes: Outcomes,
         options: _Options,
         clock: StageClock,
     ) -> None:
         self.estimators = estimators
         self.choice = choice
-        self.sink = sink
-        self.ledger = ledger
+        self.outcomes = outcomes
+        self.sink, self.ledger, self.report = outcomes.sink, outcomes.ledger, outcomes.report
         self.options = options
         self.clock = clock
-        self.report = Report()
         self._budget = ByteBudget(max(MEMORY, options.workers * _MEMORY_EACH))
-        self._all_found = False
-        self._told = False  # that outputs of other settings are here
         self._pixels, self._depth = Scratch(), Scratch()
 
     def run(self, found: Iterable[Found]) -> Report:
         """Take every input to its outcome; the ledger then ends with the counts and the speed."""
-        work = self._settle_engine(self._needing_work(found))
-        engine: Engine[PictureFile, Failure | None] = Engine(
+        work = self._settle_engine(self.outcomes.needing_work(found))
+        engine: Engine[InputFile, Failure | None] = Engine(
             self.estimators,
             prepare=self._prepare,
             finish=self._finish,
@@ -213,24 +183,18 @@ class _Job:
         started, process, thread = time.monotonic(), time.process_time(), time.thread_time()
         try:
             for item, failure in engine.run(work):
-                if failure:
-                    self._settle(failure, item)
-                else:
-                    self.report.done += 1
-                    self.options.on_outcome(self.report, None)
+                self.outcomes.settle(item, failure)
         except OutputLostError as error:
             error.report = self.report
             raise
         finally:
-            self.report.seconds = time.monotonic() - started
-            self.report.failures.sort(key=lambda failure: failure.key)
+            self.outcomes.end(time.monotonic() - started)
         if self.report.done:
             self.report.speed = self._measure(time.process_time() - process, time.thread_time() - thread)
-        self.report.interrupted = self.options.stop.is_set() and self._unsettled
         self._record_end()
         return self.report
 
-    def _settle_engine(self, work: Iterator[PictureFile]) -> Iterator[PictureFile]:
+    def _settle_engine(self, work: Iterator[InputFile]) -> Iterator[InputFile]:
         """Settle on an engine by the first pictures that can be decoded; nothing to do needs none."""
         if self.choice is None or self.choice.is_settled(self.estimators):
             return work
@@ -246,10 +210,9 @@ class _Job:
         return chain(first, work)
 
     def _record_end(self) -> None:
-        counts = {name: getattr(self.report, name) for name in ("found", "done", "skipped", "failed")}
         speed = self.report.speed.as_dict() if self.report.speed else None
         self.ledger.record_end(
-            **counts,
+            **self.report.counts,
             interrupted=self.report.interrupted,
             seconds=round(self.report.seconds, 3),
             images_per_second=round(self.report.images_per_second, 3),
@@ -274,60 +237,7 @@ class _Job:
             / self.options.workers,
         )
 
-    def _needing_work(self, found: Iterable[Found]) -> Iterator[PictureFile]:
-        """Yield the inputs that are to be done; others settle here."""
-        for item in found:
-            if self.options.stop.is_set():
-                return
-            self.report.found += 1
-            if isinstance(item, Failure):
-                self._settle(item)
-            elif self._needs_work(item):
-                yield item
-        self._all_found = True
-
-    @property
-    def _unsettled(self) -> bool:
-        """Say whether there are inputs that are neither done nor skipped nor failed."""
-        report = self.report
-        return not self._all_found or report.found > report.done + report.skipped + report.failed
-
-    def _needs_work(self, item: PictureFile) -> bool:
-        """Say whether an input is to be done; one that is done, or that must not be, settles here."""
-        state = "missing" if self.options.overwrite else self.ledger.state(item.key, item.source)
-        if state == "changed" and not self._told:
-            self._told = True
-            fate = "kept" if self.options.changed == "keep" else "redone"
-            settings = self.ledger.difference(item.key)
-            _log.warning("outputs made with other settings (%s) are %s", settings, fate)
-        good = state == "done" or (state == "changed" and self.options.changed == "keep")
-        if good and self.ledger.other_source(item.key, item.source) is None:
-            self.report.skipped += 1
-            self.options.on_outcome(self.report, None)
-            return False
-        obstacle = self._find_obstacle(item)
-        if obstacle:
-            self._settle(Failure(item.key, "write", OutputExistsError(obstacle)), item)
-        return obstacle is None
-
-    def _find_obstacle(self, item: PictureFile) -> str | None:
-        """Say why the outputs of an input must not be placed, if that is so."""
-        for name in self.sink.output_names(item.key):
-            path = self.sink.root / name
-            if self.ledger.owns(item.key, name) or not os.path.lexists(path):
-                continue
-            if PurePath(name).suffix in IMAGE_SUFFIXES and not is_own_output(path):
-                return f"{name} is there already, a picture that is not ours: choose another --output"
-            if not self.options.overwrite:
-                return f"{name} is there already and the ledger does not know it: --overwrite replaces it"
-        other = None if self.options.overwrite else self.ledger.other_source(item.key, item.source)
-        return (
-            f"its place holds the depth of {other}: choose another --output, or --overwrite"
-            if other
-            else None
-        )
-
-    def _prepare(self, item: PictureFile) -> Prepared | Failure:
+    def _prepare(self, item: InputFile) -> Prepared | Failure:
         """On a decode worker: read, decode and preprocess one picture."""
         size = item.source.size
         try:
@@ -342,11 +252,11 @@ class _Job:
         except (DecodeError, InputError) as error:
             return Failure(item.key, "decode", error)
 
-    def _read(self, item: PictureFile) -> bytes:
+    def _read(self, item: InputFile) -> bytes:
         with self.clock.measure("read", item.key):
             return read_picture(item.source.path)
 
-    def _decode(self, item: PictureFile, data: bytes) -> Prepared | Failure:
+    def _decode(self, item: InputFile, data: bytes) -> Prepared | Failure:
         data = data or self._read(item)
         estimator, limit = self.estimators[0], self.options.max_megapixels
         enough = estimator.enough if self.options.decode == "fast" else None
@@ -355,7 +265,7 @@ class _Job:
         with self.clock.measure("preprocess", item.key):
             return estimator.prepare(self.options.given.apply(frame))
 
-    def _finish(self, item: PictureFile, result: Result) -> Failure | None:
+    def _finish(self, item: InputFile, result: Result) -> Failure | None:
         """On a write worker: enlarge, encode, place and record one depth map."""
         pixels = result.origin.height * result.origin.width if self.estimators[0].size == "full" else 0
         try:
@@ -367,7 +277,7 @@ class _Job:
             return Failure(item.key, "write", error)
         return None
 
-    def _place(self, item: PictureFile, result: Result) -> None:
+    def _place(self, item: InputFile, result: Result) -> None:
         with self.clock.measure("resize", item.key):
             depth = self.estimators[0].finish(result.origin, result.values, self._depth)
         with self.clock.measure("encode", item.key):
@@ -375,20 +285,10 @@ class _Job:
         with self.clock.measure("write", item.key):
             self.ledger.record_begun(item.key, list(files))
             outputs = self.sink.place(files)
-            height, width = depth.values.shape
-            facts: dict[str, object] = {"height": height, "width": width, "kind": depth.kind}
-            facts |= {"f_px": depth.f_px, "f_source": depth.f_source}
+            facts = facts_of(depth)
             facts |= {"f_px_used": True} if self.estimators[0].uses_focal_length else {}
-            facts |= {"full_size": depth.full_size} if depth.full_size else {}
             facts |= {"in_float32": True} if result.in_float32 else {}
             self.ledger.record_done(item.key, item.source, outputs, **facts)
-
-    def _settle(self, failure: Failure, item: PictureFile | None = None) -> None:
-        self.ledger.record_failure(failure, item.source.path if item else None)
-        self.report.failed += 1
-        if len(self.report.failures) < _FAILURES_KEPT:
-            self.report.failures.append(failure)
-        self.options.on_outcome(self.report, failure)
 
 
 def _require_positive(**values: float) -> None:
@@ -413,13 +313,9 @@ def _require_some(found: Iterator[Found], inputs: Sequence[str | os.PathLike[str
 
 
 def _list_sources(found: Iterable[Found]) -> Iterator[tuple[str, Source]]:
-    return ((each.key, each.source) for each in found if isinstance(each, PictureFile))
+    return ((each.key, each.source) for each in found if isinstance(each, InputFile))
 
 
 def _describe(estimator: DepthEstimator, format: str, preview: bool, decoding: Decoding) -> dict[str, object]:
     """Say what the outputs depend on: outputs of other settings are not taken for done."""
     return {**estimator.identity, "format": format, "preview": preview, "decode": decoding}
-
-
-def _ignore(report: Report, failure: Failure | None) -> None:
-    """Listen to nothing."""

@@ -19,13 +19,13 @@ from cortexia_video.batch_limits import BatchSize
 from cortexia_video.decode import Header, read_header
 from cortexia_video.decode import decode as decode_picture
 from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
+from cortexia_video.depth_folder import read_depth
 from cortexia_video.engine_choice import FRAMES_COMPARED, EngineChoice
 from cortexia_video.errors import DecodeError, InputError, OutputError, OutputLostError
-from cortexia_video.formats.reading import read_depth
 from cortexia_video.formats.table import FORMATS
 from cortexia_video.ledger import read_ledger
 from cortexia_video.pipeline import Decoding, estimate
-from cortexia_video.sources.files import Found, PictureFile, find_pictures, read_picture
+from cortexia_video.sources.files import Found, InputFile, find_pictures, read_picture
 from cortexia_video.speed import Speed
 
 _LOOKED_AT = 200  # headers
@@ -114,13 +114,13 @@ def plan(
     )
 
 
-def _count(found: Iterable[Found]) -> tuple[int, int, int, list[PictureFile]]:
+def _count(found: Iterable[Found]) -> tuple[int, int, int, list[InputFile]]:
     """Give the number of pictures, of lost inputs, of bytes, and some pictures by reservoir sampling."""
     chance = random.Random(0)
     count, lost, total = 0, 0, 0
-    samples: list[PictureFile] = []
+    samples: list[InputFile] = []
     for each in found:
-        if not isinstance(each, PictureFile):
+        if not isinstance(each, InputFile):
             lost += 1
             continue
         count += 1
@@ -133,7 +133,7 @@ def _count(found: Iterable[Found]) -> tuple[int, int, int, list[PictureFile]]:
     return count, lost, total, samples
 
 
-def _look_at(samples: Sequence[PictureFile]) -> dict[str, Header]:
+def _look_at(samples: Sequence[InputFile]) -> dict[str, Header]:
     """Give the headers that can be read, by path."""
     headers = {}
     for each in samples:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from cortexia_video.formats.table import Format, find_format
 from cortexia_video.intrinsics import Intrinsics, load_intrinsics
 from cortexia_video.ledger import lock_whole, read_last_done, require_ledger
 from cortexia_video.ledger_file import LEDGER_NAME, LedgerFile
+from cortexia_video.look_ahead import run_ahead
 from cortexia_video.sinks.folder import FolderSink, Placed
 from cortexia_video.speed import choose_workers
 
@@ -99,35 +99,31 @@ class _Job:
 
     def run(self, workers: int) -> Rescaling:
         try:
-            with ThreadPoolExecutor(workers, thread_name_prefix="cortexia") as pool:
-                for failure in self._rescale_all(pool, at_once=2 * workers):
-                    self._count(failure)
+            run_ahead(self._find_work(), self._rescale, self._count, workers=workers)
         except OutputLostError as error:
             error.report = self.report
             raise
+        finally:
+            self.report.failures.sort(key=lambda failure: failure.key)
         self.ledger.sync()
         return self.report
 
-    def _rescale_all(self, pool: ThreadPoolExecutor, *, at_once: int) -> Iterator[Failure | None]:
-        """Yield for each picture that is to change what went wrong, if anything; count the others."""
-        waiting: deque[Future[Failure | None]] = deque()
+    def _find_work(self) -> Iterator[tuple[_Line, float]]:
+        """Yield the pictures that are to change, each with its new focal length; count the others."""
         for line in read_last_done(self.sink.root):
             try:
                 f_px = _choose(line, self.given)
             except InputError as error:
-                yield Failure(line["key"], "decode", error)
+                self._count(Failure(line["key"], "decode", error))
                 continue
             if isinstance(f_px, str):
                 self.report.left[f_px] += 1
-                continue
-            if len(waiting) >= at_once:
-                yield waiting.popleft().result()
-            waiting.append(pool.submit(self._rescale, line, f_px))
-        while waiting:
-            yield waiting.popleft().result()
+            else:
+                yield line, f_px
 
-    def _rescale(self, line: _Line, f_px: float) -> Failure | None:
+    def _rescale(self, work: tuple[_Line, float]) -> Failure | None:
         """On a worker: rescale one depth map."""
+        line, f_px = work
         key = line["key"]
         name, form = next(_find_metres(line))
         placed = Placed(*line["outputs"][name])

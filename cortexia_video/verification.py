@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,10 +16,13 @@ from cortexia_video.formats.table import find_format
 from cortexia_video.history import Entry, History, read_history
 from cortexia_video.ledger import lock_whole, require_ledger
 from cortexia_video.ledger_file import LEDGER_NAME, LedgerFile
+from cortexia_video.look_ahead import run_ahead
 from cortexia_video.sinks.folder import Placed
 from cortexia_video.speed import choose_workers
 
 MEMORY = 1 << 30  # bytes of files in work at once, over all workers; a larger one is read alone
+
+_Output = tuple[str, str, Entry]  # a key, the name of one of its outputs, what is known of the key
 
 
 class Wrong(NamedTuple):
@@ -56,7 +57,7 @@ def verify(
 ) -> Verification:
     """Check every output that the ledger of the folder `output` calls done.
 
-    It is there, has its size and digest, reads as what it is, as large as its map, and with finite values.
+    It is there, has its size and digest, reads as what it is, as large as its map, and nowhere infinite.
     requeue: let the next run do again what is wrong. workers: threads; one a core by default.
     Without `requeue` nothing is written, and a run may be going on.
 
@@ -76,9 +77,13 @@ def verify(
 
 
 def _verify(root: Path, workers: int) -> Verification:
-    history = read_history(root)
-    with ThreadPoolExecutor(workers, thread_name_prefix="cortexia") as pool:
-        results = list(_check_all(pool, root, history, at_once=2 * workers))
+    history, budget = read_history(root), ByteBudget(MEMORY)
+    results: list[Wrong | None] = []
+
+    def check(output: _Output) -> Wrong | None:
+        return _check(root, *output, budget)
+
+    run_ahead(_list_outputs(history), check, results.append, workers=workers)
     wrong = sorted(each for each in results if each)
     if wrong:  # a run that is going on may have begun to write them again
         now = read_history(root)
@@ -86,18 +91,8 @@ def _verify(root: Path, workers: int) -> Verification:
     return Verification(len(results), wrong, sorted(history.unfinished))
 
 
-def _check_all(
-    pool: ThreadPoolExecutor, root: Path, history: History, *, at_once: int
-) -> Iterator[Wrong | None]:
-    budget = ByteBudget(MEMORY)
-    waiting: deque[Future[Wrong | None]] = deque()
-    for key, entry in history.done():
-        for name in entry.outputs:
-            if len(waiting) >= at_once:
-                yield waiting.popleft().result()
-            waiting.append(pool.submit(_check, root, key, name, entry, budget))
-    while waiting:
-        yield waiting.popleft().result()
+def _list_outputs(history: History) -> Iterator[_Output]:
+    return ((key, name, entry) for key, entry in history.done() for name in entry.outputs)
 
 
 def _check(root: Path, key: str, name: str, entry: Entry, budget: ByteBudget) -> Wrong | None:

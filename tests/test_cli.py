@@ -41,7 +41,7 @@ def test_all_done_is_0_and_says_so(photos: Path, tmp_path: Path) -> None:
     assert "images/s" in ran.stdout
     assert sorted(os.listdir(tmp_path / "out")) == sorted(
         [f"{index}.jpg{suffix}" for index in range(3) for suffix in (".npy", ".preview.jpg")]
-        + ["ledger.jsonl"]
+        + ["depth.json", "ledger.jsonl"]
     )
     again = cortexia("estimate", photos, "-o", tmp_path / "out", "--preview")
     assert again.returncode == 0

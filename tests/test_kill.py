@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cortexia_video import read_ledger
+from cortexia_video.depth_json import DEPTH_JSON
 from cortexia_video.ledger_file import LEDGER_NAME
 
 MOMENTS = 6
@@ -46,7 +47,7 @@ def test_killed_at_any_moment_and_started_again(tmp_path: Path, make_picture: Ca
     assert start(photos, tmp_path / "whole").wait() == 0
     whole_run = time.monotonic() - began
     expected = files(tmp_path / "whole")
-    assert len(expected) == 2 * PICTURES
+    assert len(expected) == 2 * PICTURES + len([DEPTH_JSON])
 
     begun = 0
     for moment in range(MOMENTS):

@@ -140,6 +140,16 @@ def test_only_what_a_run_began_is_ours(tmp_path: Path) -> None:
         assert ledger.owns("a.jpg", "a.npy") and ledger.owns("a.jpg", "a.png")
 
 
+def test_files_of_an_earlier_format_stay_ours(tmp_path: Path) -> None:
+    for name in ("a.npy", "a.png"):
+        with Ledger(tmp_path, {"format": name}) as ledger:
+            ledger.record_begun("a.jpg", [name])
+            ledger.record_done("a.jpg", SOURCE, {name: PLACED["a.npy"]})
+    with Ledger(tmp_path, SETTINGS) as ledger:
+        assert ledger.owns("a.jpg", "a.npy") and ledger.owns("a.jpg", "a.png")
+        assert not ledger.owns("a.jpg", "a.tiff")
+
+
 def test_what_was_begun_again_is_not_done(tmp_path: Path) -> None:
     record(tmp_path)
     with Ledger(tmp_path, {"model": "another"}) as ledger:

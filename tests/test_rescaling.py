@@ -204,7 +204,7 @@ def test_a_stop_between_file_and_ledger_leaves_the_picture_to_the_next_run(
     assert (verify(out).wrong, verify(out).unfinished) == ([], ["b.jpg"])
     assert run(photos).done == 1
     np.testing.assert_array_equal(depths(out)["b.jpg"], before["b.jpg"])
-    assert rescale(out, f_px=100).rescaled in (1, 2)  # b.jpg, and what was not begun when it stopped
+    assert rescale(out, f_px=100).rescaled >= 1  # b.jpg, and what was not begun when it stopped
     for key, values in depths(out).items():
         np.testing.assert_array_equal(values, 2 * before[key])
     assert run(photos).skipped == 3

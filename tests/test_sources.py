@@ -13,13 +13,13 @@ from PIL import Image
 from cortexia_video import Failure, InputError, estimate
 from cortexia_video.errors import printable
 from cortexia_video.shard import Shard
-from cortexia_video.sources.files import PictureFile, find_pictures
+from cortexia_video.sources.files import InputFile, find_pictures
 
 Make = Callable[..., Path]
 
 
 def keys(*inputs: Path | str, **options: object) -> list[str]:
-    return [each.key for each in find_pictures(inputs, **options) if isinstance(each, PictureFile)]
+    return [each.key for each in find_pictures(inputs, **options) if isinstance(each, InputFile)]
 
 
 def failures(*inputs: Path | str, **options: object) -> dict[str, str]:

@@ -51,11 +51,11 @@ def test_half_a_file_is_wrong(form: Format) -> None:
         assert reason
 
 
-def test_numbers_that_are_none_are_wrong() -> None:
+def test_infinite_numbers_are_wrong_and_unknown_ones_are_not() -> None:
     values = DEPTH.values.copy()
     values[0, :3] = np.nan, np.inf, -np.inf
     data = encode(FORMATS["npy"], DepthMap(values, "metric"))
-    assert FORMATS["npy"].check(data, 30, 40) == "3 of its 1200 values are not finite"
+    assert FORMATS["npy"].check(data, 30, 40) == "2 of its 1200 values are infinite"
 
 
 @pytest.fixture

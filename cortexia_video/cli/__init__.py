@@ -27,6 +27,10 @@ app.command("cortexia_video.cli.plan:plan_command", name="plan", help="Say what 
 app.command(
     "cortexia_video.cli.verify:verify_command", name="verify", help="Check outputs against their ledger."
 )
+app.command("cortexia_video.cli.info:info_command", name="info", help="Say what depth files are and mean.")
+app.command(
+    "cortexia_video.cli.convert:convert_command", name="convert", help="Write depth files in another format."
+)
 app.command(
     "cortexia_video.cli.rescale:rescale_command", name="rescale", help="Give metres another focal length."
 )

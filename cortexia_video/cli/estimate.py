@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import re
-import signal
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from cortexia_video.batch_limits import BatchSize
-from cortexia_video.cli import DONE, INTERRUPTED, SOME_FAILED
-from cortexia_video.cli.progress import open_progress
+from cortexia_video.cli.job import run_job
 from cortexia_video.depth_estimation import Size
 from cortexia_video.engine_choice import MAX_ERROR
 from cortexia_video.errors import CortexiaError
 from cortexia_video.formats.table import FormatName
-from cortexia_video.pipeline import Changed, Decoding, Report, estimate
+from cortexia_video.outcomes import Changed
+from cortexia_video.pipeline import Decoding, estimate
 from cortexia_video.shard import parse_shard
 from cortexia_video.sources.files import find_pictures
 
@@ -175,23 +167,15 @@ def estimate_command(
     recursive
         Descend into the folders inside.
     """
-    logging.basicConfig(format="cortexia: %(message)s", level=logging.WARNING, stream=sys.stderr)
-    logging.getLogger("cortexia_video").setLevel(logging.INFO)
     everything = {**vars(out), **vars(run), **vars(camera), **options.given()}
-    with _stop_on_signals() as stop, open_progress() as progress:
-        part = parse_shard(run.shard) if run.shard else None
-        progress.count(lambda: find_pictures(inputs, recursive=recursive, output=output, shard=part))
-        report = estimate(
-            inputs,
-            output,
-            model=model,
-            recursive=recursive,
-            on_outcome=progress.show,
-            stop=stop,
-            **everything,
-        )
-    _summarise(report, output)
-    return INTERRUPTED if report.interrupted else SOME_FAILED if report.failed else DONE
+    part = parse_shard(run.shard) if run.shard else None
+    return run_job(
+        lambda on_outcome, stop: estimate(
+            inputs, output, model=model, recursive=recursive, on_outcome=on_outcome, stop=stop, **everything
+        ),
+        lambda: find_pictures(inputs, recursive=recursive, output=output, shard=part),
+        output,
+    )
 
 
 def parse_size(text: str | None, option: str = "--input-size") -> int | tuple[int, int] | None:
@@ -203,35 +187,3 @@ def parse_size(text: str | None, option: str = "--input-size") -> int | tuple[in
         raise CortexiaError(f"{option} must be like 518 or 392x518, not {text!r}")
     height, width = match.groups()
     return (int(height), int(width)) if width else int(height)
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[threading.Event]:
-    """Set the event on the first Ctrl-C or SIGTERM; the second ends the process at once."""
-    stop = threading.Event()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            if sys.stderr.isatty():
-                os.write(sys.stderr.fileno(), b"\x1b[?25h\n")  # the bar hides the cursor
-            os._exit(INTERRUPTED)
-        stop.set()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _summarise(report: Report, output: Path) -> None:
-    if report.interrupted:
-        print("interrupted: what was being written is finished; the same command goes on from here. So far:")
-    print(report)
-    if report.speed and report.done:
-        print(f"speed: {report.speed}")
-    for failure in report.failures:
-        print(f"  {failure}")
-    if report.failed > len(report.failures):
-        print(f"  and {report.failed - len(report.failures)} more, all in {output / 'ledger.jsonl'}")

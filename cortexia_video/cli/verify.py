@@ -19,7 +19,7 @@ def verify_command(
     requeue: Annotated[bool, Parameter(negative=())] = False,
     workers: int | None = None,
 ) -> int:
-    """Check every output of DIR against its ledger: there, size, digest, shape, finite values.
+    """Check every output of DIR against its ledger: there, size, digest, shape, nowhere infinite.
 
     Prints a line for each that is wrong. Exit code: 0 all right, 1 not all right, 2 no ledger there.
 

@@ -12,14 +12,14 @@ from cortexia_video.formats.stored import Decode
 
 
 def checks(decode: Decode) -> Callable[[bytes, int, int], str | None]:
-    """Give the `check` of a format: a run's depth has the size of its map, and is known everywhere."""
+    """Give the `check` of a format: depth has the size of its map and is nowhere infinite; NaN is unknown."""
 
     def check(data: bytes, height: int, width: int) -> str | None:
         stored = decode(data, math.inf)
         if stored.values.shape != (height, width):
             return f"its shape is {stored.values.shape}, not {(height, width)}"
         values = to_values(stored.values, stored.metadata)
-        unknown = values.size - np.count_nonzero(np.isfinite(values))
-        return f"{unknown} of its {values.size} values are not finite" if unknown else None
+        infinite = np.count_nonzero(np.isinf(values))
+        return f"{infinite} of its {values.size} values are infinite" if infinite else None
 
     return check

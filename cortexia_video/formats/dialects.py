@@ -25,11 +25,13 @@ class Dialect:
     """One row of the table of dialects.
 
     summary: for people. translate: gives what a file holds with metadata, told what the caller says; raises
-    `DepthFileError` for what is not of the dialect.
+    `DepthFileError` for what is not of the dialect. beside: the name of a file in the same folder that tells
+    the caller more, and what reads its text.
     """
 
     summary: str
     translate: Callable[[Stored, Metadata], Stored]
+    beside: tuple[str, Callable[[str], dict[str, Any]]] | None = None
 
 
 def parse_calibration(text: str) -> dict[str, Any]:
@@ -131,6 +133,7 @@ def _say(about: Metadata, dialect: str) -> Any:
     return about["kind"]
 
 
+_CALIBRATION = ("calib.txt", parse_calibration)
 DIALECTS: dict[str, Dialect] = {
     "tum": Dialect("16 bits, 5000 a metre, 0 unknown: TUM RGB-D", _whole(5000)),
     "kitti": Dialect("16 bits, 256 a metre, 0 unknown: KITTI", _whole(256)),
@@ -138,7 +141,9 @@ DIALECTS: dict[str, Dialect] = {
     "scannet": Dialect("16 bits, millimetres, 0 unknown: ScanNet, 3DMatch, Redwood", _whole(1000)),
     "7scenes": Dialect("16 bits, millimetres, 0 and 65535 unknown: 7-Scenes", _whole(1000, (0, LAST))),
     "sunrgbd": Dialect("16 bits, millimetres turned by three bits, 0 unknown: SUN RGB-D, SUN3D", _turn_bits),
-    "middlebury": Dialect("disparity in pixels, inf unknown; needs calib.txt: Middlebury 2014", _triangulate),
+    "middlebury": Dialect(
+        "disparity in pixels, inf unknown; needs calib.txt: Middlebury 2014", _triangulate, _CALIBRATION
+    ),
     "metres": Dialect("floats, metres, 0 unknown: TIFF of the dataset guide", _metres),
     "depth-pro": Dialect("floats, metres: the .npz of Depth Pro", _metres),
     "moge": Dialect("16 bits, log-spaced, near and far in its text, 0 and 65535 unknown: MoGe", _read_moge),

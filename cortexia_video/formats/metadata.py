@@ -37,7 +37,7 @@ def metadata_of(depth: DepthMap) -> dict[str, Any]:
     """Say in words and numbers that JSON can hold what a depth map's values mean; NaN is unknown."""
     return {
         "kind": depth.kind,
-        **_meaning(depth.kind),
+        **meaning_of(depth.kind),
         "unknown": "nan",
         "f_px": None if depth.f_px is None else float(depth.f_px),
         "f_source": depth.f_source,
@@ -56,7 +56,7 @@ def with_metadata(values: NDArray[np.float32], metadata: Metadata) -> DepthMap:
     kind = metadata.get("kind")
     if kind not in KINDS:
         raise ValueError(f"kind is {kind!r}: it must be one of {', '.join(KINDS)}")
-    for name, meant in _meaning(kind).items():
+    for name, meant in meaning_of(kind).items():
         if metadata.get(name, meant) != meant:
             raise ValueError(f"{name} is {metadata[name]!r}, but of kind {kind} it is {meant!r}")
     full_size = _read_size(metadata.get("full_size"))
@@ -86,7 +86,7 @@ def from_text(text: bytes | str) -> dict[str, Any]:
     return read if ours else {}
 
 
-def _meaning(kind: Kind) -> dict[str, str | None]:
+def meaning_of(kind: Kind) -> dict[str, str | None]:
     """Say what follows from the kind."""
     return {
         "unit": "metres" if kind == "metric" else None,

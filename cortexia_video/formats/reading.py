@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from cortexia_video.errors import DepthFileError, MissingExtraError, printable
 from cortexia_video.formats.dialects import DIALECTS
 from cortexia_video.formats.metadata import Metadata, with_metadata
 from cortexia_video.formats.steps import to_values
-from cortexia_video.formats.stored import Stored
+from cortexia_video.formats.stored import Stored, TooLargeError
 from cortexia_video.formats.table import READERS, Reader
 
 _LONGEST = 200  # characters of somebody else's message
@@ -24,14 +26,8 @@ _HEADERS = 1 << 24  # bytes of what else may be there
 _FACTS = ("f_px", "f_source", "full_size", "model", "weights_sha256")
 
 
-def read_depth(
-    path: str | os.PathLike[str],
-    *,
-    about: Metadata | None = None,
-    dialect: str | None = None,
-    max_megapixels: float = 200.0,
-) -> DepthMap:
-    """Read a depth file; the arguments and errors are those of `decode_depth`."""
+def read_file(path: str | os.PathLike[str], *, max_megapixels: float = 200.0) -> bytes:
+    """Read a file; raise `DepthFileError` where it cannot be read or is too large for such a depth map."""
     name = os.fspath(path)
     try:
         with Path(path).open("rb") as file:
@@ -41,11 +37,21 @@ def read_depth(
                     f"{printable(name)}: it has {size} bytes, too many for {max_megapixels:g} megapixels: "
                     "raise max_megapixels if that is so"
                 )
-            data = file.read()
+            return file.read()
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         reason = getattr(error, "strerror", None) or "the name cannot be one"
         raise DepthFileError(f"{printable(name)}: cannot be read: {reason}") from error
-    return decode_depth(data, name, about=about, dialect=dialect, max_megapixels=max_megapixels)
+
+
+def count_pixels(data: bytes, name: str) -> int:
+    """Say how many pixels a file's depth will have, by its header; where that cannot be, as many as bytes."""
+    try:
+        find_reader(data, name).decode(data, 0)
+    except TooLargeError as error:
+        return error.pixels
+    except Exception:  # noqa: BLE001 - `decode_depth` will say what is wrong
+        return len(data)
+    return len(data)
 
 
 def decode_depth(
@@ -68,9 +74,29 @@ def decode_depth(
     Raises `DepthFileError`, with name and remedy, for what is no depth file, is damaged, does not say what
     its numbers mean where nobody else does, or holds numbers that cannot be depth; `MissingExtraError`.
     """
-    try:
-        stored = _find_reader(data, name).decode(data, max_megapixels * 1e6)
+    stored = decode_stored(data, name, max_megapixels=max_megapixels)
+    return understand(stored, name, about=about, dialect=dialect)
+
+
+def decode_stored(data: bytes, name: str, *, max_megapixels: float = 200.0) -> Stored:
+    """Give what a file's bytes hold; the first half of `decode_depth`."""
+    with _naming(name):
+        return find_reader(data, name).decode(data, max_megapixels * 1e6)
+
+
+def understand(
+    stored: Stored, name: str, *, about: Metadata | None = None, dialect: str | None = None
+) -> DepthMap:
+    """Say what the numbers of a file mean; the second half of `decode_depth`."""
+    with _naming(name):
         return _understand(stored, about or {}, dialect)
+
+
+@contextlib.contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Make one error, with the file's name, of all that can be wrong with it."""
+    try:
+        yield
     except MissingExtraError:
         raise
     except DepthFileError as error:
@@ -82,7 +108,8 @@ def decode_depth(
         ) from error
 
 
-def _find_reader(data: bytes, name: str) -> Reader:
+def find_reader(data: bytes, name: str) -> Reader:
+    """Give the reader for a file's content; `DepthFileError` where there is none."""
     for reader in READERS:
         if data.startswith(reader.magic):
             return reader

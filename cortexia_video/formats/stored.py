@@ -32,12 +32,20 @@ class Stored(NamedTuple):
 Decode = Callable[[bytes, float], Stored]  # of a file's bytes, and of the most pixels that it may have
 
 
+class TooLargeError(DepthFileError):
+    """A map has more pixels than there may be. pixels: how many."""
+
+    def __init__(self, pixels: int, most: float) -> None:
+        super().__init__(
+            f"it says that it has {pixels} pixels, the limit is {most:.0f}: "
+            "raise max_megapixels if that is so"
+        )
+        self.pixels = pixels
+
+
 def require_pixels(height: int, width: int, most: float) -> None:
-    """Raise `DepthFileError` for a map larger than `most` pixels, or without any."""
+    """Raise `TooLargeError` for a map larger than `most` pixels, `DepthFileError` for one without any."""
     if height < 1 or width < 1:
         raise DepthFileError(f"it is {width} x {height}: there is no depth in it")
     if height * width > most:
-        raise DepthFileError(
-            f"it says that it has {height * width} pixels, the limit is {most:.0f}: "
-            "raise max_megapixels if that is so"
-        )
+        raise TooLargeError(height * width, most)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,15 @@ from typing import Any
 from cortexia_video.anchoring import anchor_depth
 from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.decode import decode
+from cortexia_video.depth_folder import read_depth
 from cortexia_video.depth_map import DepthMap, Kind
 from cortexia_video.errors import Failure, InputError, OutputLostError
-from cortexia_video.formats.reading import decode_depth, read_depth
+from cortexia_video.formats.reading import decode_depth
 from cortexia_video.formats.table import find_format
 from cortexia_video.frame import Frame
 from cortexia_video.intrinsics import Intrinsics, load_intrinsics
 from cortexia_video.ledger import read_last_done, require_ledger
+from cortexia_video.look_ahead import run_ahead
 from cortexia_video.point_clouds.cloud import UNITS, PointCloud, point_cloud
 from cortexia_video.point_clouds.files import find_encoder, require_free, save_point_cloud
 from cortexia_video.projection import Pinhole
@@ -140,9 +141,7 @@ def make_point_clouds(
     maker = _Maker(options)
     with FolderSink(Path(output)) as sink:
         job = _Job(root, sink, maker, format, overwrite)
-        with ThreadPoolExecutor(workers, thread_name_prefix="cortexia") as pool:
-            for failure in job.run(pool, at_once=2 * workers):
-                job.count(failure)
+        run_ahead(job.find_work(), job.make, job.count, workers=workers)
     return job.report
 
 
@@ -198,23 +197,18 @@ class _Job:
         self._overwrite = overwrite
         self._budget = ByteBudget(MEMORY)
 
-    def run(self, pool: ThreadPoolExecutor, *, at_once: int) -> Iterator[Failure | None]:
-        """Yield for each picture that is to have a cloud what went wrong, if anything; count the others."""
-        waiting: deque[Future[Failure | None]] = deque()
+    def find_work(self) -> Iterator[_Line]:
+        """Yield the lines of the pictures that are to have a cloud; count the others."""
         for line in read_last_done(self._root):
             try:
                 reason = self._find_reason_to_leave(line)
             except InputError as error:
-                yield Failure(line["key"], "decode", error)
+                self.count(Failure(line["key"], "decode", error))
                 continue
             if reason:
                 self.report.left[reason] += 1
-                continue
-            if len(waiting) >= at_once:
-                yield waiting.popleft().result()
-            waiting.append(pool.submit(self._make, line))
-        while waiting:
-            yield waiting.popleft().result()
+            else:
+                yield line
 
     def count(self, failure: Failure | None) -> None:
         if failure is None:
@@ -230,7 +224,7 @@ class _Job:
             return THERE
         return self._maker.find_obstacle(line)
 
-    def _make(self, line: _Line) -> Failure | None:
+    def make(self, line: _Line) -> Failure | None:
         """On a worker: make one cloud."""
         key, pixels = line["key"], line.get("height", 0) * line.get("width", 0)
         try:

@@ -1,4 +1,4 @@
-"""Pictures in files and folders: found lazily, in one order on every machine, each under a key of its own."""
+"""Inputs in files and folders: found lazily, in one order on every machine, each under a key of its own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import logging
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -23,14 +23,28 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class PictureFile:
-    """A picture's file. key: unique, relative; it names the output. source: where it is, as it was found."""
+class InputFile:
+    """A file to work on. key: unique, relative; it names the output. source: where it is, as it was found."""
 
     key: str
     source: Source
 
 
-Found = PictureFile | Failure
+Found = InputFile | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Which files of a folder are inputs, and what their keys end in.
+
+    name_keys: given the names in a folder, gives those that may be inputs, each with its last part of a key.
+    accepts: says whether such a file is one; it may look inside. accepts_named: the same of a file that a
+    person named.
+    """
+
+    name_keys: Callable[[Sequence[str]], Mapping[str, str]]
+    accepts: Callable[[os.DirEntry[str]], bool]
+    accepts_named: Callable[[str], bool]
 
 
 def find_pictures(
@@ -50,15 +64,27 @@ def find_pictures(
 
     Raises `InputError` at once for an input that is not there. What goes wrong later is yielded as `Failure`.
     """
+    return find_files(inputs, _PICTURES, recursive=recursive, output=output, shard=shard)
+
+
+def find_files(
+    inputs: Sequence[str | os.PathLike[str]],
+    rule: Rule,
+    *,
+    recursive: bool = False,
+    output: Path | None = None,
+    shard: Shard | None = None,
+) -> Iterator[Found]:
+    """Yield the files that are inputs by a rule; all else is as `find_pictures` has it."""
     paths = [os.fspath(each) for each in inputs]
     if not paths:
-        raise InputError("no input: give picture files, folders or a list.txt of paths")
+        raise InputError("no input: give files, folders or a list.txt of paths")
     for path in paths:
         _require(path)
     shard = shard or Shard(1, 1)
     if len(paths) == 1 and Path(paths[0]).is_dir():
-        return _Scan(recursive, _identify(output), shard).expand(paths[0], prefix=False)
-    scan = _Scan(recursive, _identify(output), Shard(1, 1))  # whose keys meet is seen among all
+        return _Scan(rule, recursive, _identify(output), shard).expand(paths[0], prefix=False)
+    scan = _Scan(rule, recursive, _identify(output), Shard(1, 1))  # whose keys meet is seen among all
     return _keep_apart((each for path in paths for each in scan.expand(path, prefix=True)), shard)
 
 
@@ -78,6 +104,7 @@ def read_picture(path: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Scan:
+    rule: Rule
     recursive: bool
     output: tuple[int, int] | None  # device and inode of the folder that is never descended into
     shard: Shard  # what else is in a folder is not even looked at
@@ -87,11 +114,11 @@ class _Scan:
             return self._walk(path, f"{Path(path).resolve().name}/" if prefix else "")
         if not _exists(path) or path.lower().endswith(".txt"):
             return self._read_list(_without_at(path))
-        return self._explicit(Path(path).name, path)
+        return self._explicit(self._name_key(Path(path).name), path)
 
     def _explicit(self, key: str, path: str) -> Iterator[Found]:
-        """A file that a person named: an input whatever it is, unless we wrote it."""
-        if not is_ledger(Path(path).name) and not is_own_output(path):
+        """A file that a person named: an input whatever it is, unless the rule knows better."""
+        if not is_ledger(Path(path).name) and self.rule.accepts_named(path):
             yield _stat(key, path)
 
     def _read_list(self, path: str) -> Iterator[Found]:
@@ -102,7 +129,8 @@ class _Scan:
                 if written.strip():
                     beside = os.path.join(Path(path).parent, written)  # noqa: PTH118 - keeps ..
                     opened = beside if _exists(beside) else written
-                    yield from self._explicit(_key_of(written, opened), opened)
+                    folder, slash, name = _key_of(written, opened).rpartition(os.sep)
+                    yield from self._explicit(folder + slash + self._name_key(name), opened)
 
     def _walk(self, folder: str, prefix: str) -> Iterator[Found]:
         """Yield a folder's pictures in order; by a stack, since folders can be deeper than calls."""
@@ -129,13 +157,18 @@ class _Scan:
             if self.shard.holds(prefix):
                 yield Failure(prefix or folder, "find", InputError(reason))
             return
+        entries = [each for each in entries if not each.name.startswith(".") and not is_ledger(each.name)]
+        keys = self.rule.name_keys([entry.name for entry in entries])
         for entry in entries:
-            if entry.name.startswith(".") or is_ledger(entry.name):
-                continue
+            key = prefix + keys.get(entry.name, entry.name)
             if _is_folder(entry):
                 yield entry.path, f"{prefix}{entry.name}/"
-            elif self.shard.holds(prefix + entry.name) and _is_picture(entry):
-                yield _stat(prefix + entry.name, entry.path)
+            elif entry.name in keys and self.shard.holds(key) and self.rule.accepts(entry):
+                yield _stat(key, entry.path)
+
+    def _name_key(self, name: str) -> str:
+        """Give the last part of the key of a file that a person named."""
+        return self.rule.name_keys([name]).get(name, name)
 
     def _may_descend(self, folder: str, above: frozenset[tuple[int, int] | None]) -> bool:
         identity = _identify(Path(folder))
@@ -147,6 +180,10 @@ class _Scan:
         return True
 
 
+def _keep_names(names: Sequence[str]) -> Mapping[str, str]:
+    return {name: name for name in names}
+
+
 def _keep_apart(found: Iterator[Found], shard: Shard) -> Iterator[Found]:
     """Drop a file that comes twice, and give a key of its own to another file of the same key.
 
@@ -155,7 +192,7 @@ def _keep_apart(found: Iterator[Found], shard: Shard) -> Iterator[Found]:
     keys: set[str] = set()
     seen: set[str] = set()
     for each in found:
-        path = each.source.path if isinstance(each, PictureFile) else f"{each.key}: {each.reason}"
+        path = each.source.path if isinstance(each, InputFile) else f"{each.key}: {each.reason}"
         if path in seen:
             continue
         seen.add(path)
@@ -187,7 +224,7 @@ def _stat(key: str, path: str) -> Found:
     if not stat.S_ISREG(status.st_mode):
         return Failure(key, "find", InputError("not a file that can be read: a folder, pipe or device"))
     absolute = os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links
-    return PictureFile(key, Source(absolute, status.st_size, status.st_mtime_ns))
+    return InputFile(key, Source(absolute, status.st_size, status.st_mtime_ns))
 
 
 def _require(path: str) -> None:
@@ -238,6 +275,9 @@ def _is_picture(entry: os.DirEntry[str]) -> bool:
             return sniff(file.read(SNIFF_BYTES)) is not None
     except OSError:
         return False
+
+
+_PICTURES = Rule(_keep_names, _is_picture, lambda path: not is_own_output(path))
 
 
 def _identify(path: Path | None) -> tuple[int, int] | None:

@@ -1,0 +1,71 @@
+"""`cortexia convert`: depth files in another format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from cortexia_video.cli.depth_options import DepthOptions
+from cortexia_video.cli.job import run_job
+from cortexia_video.conversion import convert
+from cortexia_video.formats.table import FormatName
+from cortexia_video.sources.depth_files import DepthFiles
+
+_NOTHING = DepthOptions()
+Switch = Annotated[bool, Parameter(negative=())]
+
+
+def convert_command(
+    inputs: Annotated[list[Path], Parameter(name="INPUT", negative=(), json_list=False)],
+    /,
+    *,
+    output: Annotated[Path, Parameter(alias="-o")],
+    format: FormatName,
+    allow_loss: Switch = False,
+    overwrite: Switch = False,
+    workers: int | None = None,
+    max_megapixels: float = 200.0,
+    files: DepthOptions = _NOTHING,
+) -> int:
+    """Write depth files in another format, with all that is known of them.
+
+    The tree is kept: INPUT/trip/a.jpg.npy becomes OUTPUT/trip/a.jpg.tiff. Does only what is missing or
+    changed; OUTPUT/ledger.jsonl says what became of every file. Exit code: 0 all done or skipped, 1 some
+    failed, 2 wrong usage, 130 interrupted.
+
+    Parameters
+    ----------
+    inputs
+        Depth files, folders with all that is in them, or lists: list.txt or @list, one path a line.
+    output
+        Folder for the results; not that of the inputs.
+    format
+        npy, npz, tiff, exr, pfm: float32. png16, jxl: 16-bit steps. exr16: half floats. png: 8-bit view.
+    allow_loss
+        Write also what loses more than docs/formats.md allows, such as a view; what is lost is said first.
+    overwrite
+        Redo what is done, and replace files that the ledger does not know; never an input.
+    workers
+        Threads; one a core by default.
+    max_megapixels
+        Refuse larger maps.
+    """
+    return run_job(
+        lambda on_outcome, stop: convert(
+            inputs,
+            output,
+            format=format,
+            dialect=files.dialect,
+            about=files.about,
+            allow_loss=allow_loss,
+            overwrite=overwrite,
+            workers=workers,
+            max_megapixels=max_megapixels,
+            on_outcome=on_outcome,
+            stop=stop,
+        ),
+        lambda: DepthFiles(inputs, output=output),
+        output,
+    )

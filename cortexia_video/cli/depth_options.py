@@ -1,0 +1,48 @@
+"""What a person says of depth files that do not say it themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from cortexia_video.depth_map import Kind
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class DepthOptions:
+    """What the files are, where neither they nor their folder say it.
+
+    Parameters
+    ----------
+    dialect
+        Whose files: tum, kitti, nyu, scannet, 7scenes, sunrgbd, middlebury, metres, depth-pro, moge or iw3.
+    kind
+        What the numbers mean: metric, scale_invariant, affine_invariant or disparity.
+    scale
+        What whole numbers are multiplied by: 0.001 for millimetres.
+    unknown
+        A number that stands for unknown; several times for several.
+    f_px
+        Focal length of the whole picture, in its pixels.
+    """
+
+    dialect: Annotated[str | None, Parameter(name="--from")] = None
+    kind: Kind | None = None
+    scale: float | None = None
+    unknown: Annotated[tuple[float, ...], Parameter(negative=())] = ()
+    f_px: float | None = None
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Give what is said, in the words of `formats.metadata`."""
+        words = {
+            "kind": self.kind,
+            "scale": self.scale,
+            "unknown": [*self.unknown] or None,
+            "f_px": self.f_px,
+            "f_source": "given" if self.f_px else None,
+        }
+        return {name: value for name, value in words.items() if value is not None}

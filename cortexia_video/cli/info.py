@@ -1,0 +1,165 @@
+"""`cortexia info`: what depth files, and folders of them, say and hold."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from cortexia_video.cli import DONE, SOME_FAILED
+from cortexia_video.cli.depth_options import DepthOptions
+from cortexia_video.cli.terminal_picture import draw_depth
+from cortexia_video.errors import InputError, MissingExtraError, printable
+from cortexia_video.inspection import FolderInspection, Inspection, inspect, inspect_folder
+
+_NOTHING = DepthOptions()
+_MEANINGS = {
+    "metric": "metres along the optical axis",
+    "scale_invariant": "depth up to a factor",
+    "affine_invariant": "depth up to a factor and a shift",
+    "disparity": "inverse depth up to a factor and a shift",
+}
+_NAME_WIDTH = 12
+
+
+def info_command(
+    paths: Annotated[list[Path], Parameter(name="PATH", negative=(), json_list=False)],
+    /,
+    *,
+    json_lines: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    max_megapixels: float = 200.0,
+    files: DepthOptions = _NOTHING,
+) -> int:
+    """Say what depth files are and what their numbers mean, with a small picture; of folders, a summary.
+
+    Exit code: 0, 1 if some cannot be read, 2 wrong usage.
+
+    Parameters
+    ----------
+    paths
+        Depth files, and folders of them.
+    json_lines
+        Print an object of JSON for each, one a line, without a picture.
+    max_megapixels
+        Refuse larger maps.
+    """
+    failed, console = False, Console(highlight=False)
+    for number, path in enumerate(paths):
+        try:
+            found = _look(path, files, max_megapixels)
+        except (InputError, MissingExtraError) as error:
+            failed = True
+            if json_lines:
+                print(json.dumps({"path": str(path), "error": str(error)}))
+            print(f"cortexia: {printable(str(error))}", file=sys.stderr)
+            continue
+        if json_lines:
+            print(json.dumps(found.as_dict()))
+        else:
+            _show(console, found, first=number == 0)
+        failed = failed or (isinstance(found, FolderInspection) and bool(found.failures))
+    return SOME_FAILED if failed else DONE
+
+
+def _look(path: Path, files: DepthOptions, max_megapixels: float) -> Inspection | FolderInspection:
+    look = inspect_folder if path.is_dir() else inspect
+    return look(path, about=files.about, dialect=files.dialect, max_megapixels=max_megapixels)
+
+
+def _show(console: Console, found: Inspection | FolderInspection, *, first: bool) -> None:
+    print("" if first else "\n", printable(found.path), sep="")
+    lines = _describe_file(found) if isinstance(found, Inspection) else _describe_folder(found)
+    for name, text in lines:
+        print(f"  {name:<{_NAME_WIDTH}}{printable(text)}")
+    if isinstance(found, Inspection):
+        sys.stdout.flush()
+        draw_depth(console, found.thumbnail, larger_is_nearer=found.metadata["larger_is"] == "nearer")
+    for failure in found.failures if isinstance(found, FolderInspection) else ():
+        print(f"  {failure}")
+
+
+def _describe_file(found: Inspection) -> Iterator[tuple[str, str]]:
+    yield "format", f"{found.format}, {found.height} x {found.width}, {_format_bytes(found.bytes)}"
+    if found.kind:
+        meaning = f"{_MEANINGS[found.kind]}, larger is {found.metadata['larger_is']}"
+        yield "kind", f"{found.kind}: {meaning} (so says {_name_speaker(found.said_by)})"
+    else:
+        yield "kind", f"not known: {found.unsaid}"
+    unit = " m" if found.kind == "metric" else ""
+    yield from _describe_values(found.percentiles, unit)
+    yield "unknown", f"{found.unknown_share:.2%} of the pixels"
+    yield from _describe_origin(found.metadata, found.fov_deg)
+    size = found.metadata["full_size"]
+    if size != [found.height, found.width]:
+        yield "picture", f"{size[0]} x {size[1]}, of which this is all, smaller"
+
+
+def _describe_values(percentiles: dict[int, float], unit: str) -> Iterator[tuple[str, str]]:
+    if not percentiles:
+        return
+    low, high = percentiles[0], percentiles[100]
+    yield "range", f"{low:.4g} to {high:.4g}{unit}"
+    inner = (f"{percent} %: {value:.4g}" for percent, value in percentiles.items() if 0 < percent < 100)
+    yield "values", ", ".join(inner)
+
+
+def _describe_origin(metadata: Any, fov_deg: float | None) -> Iterator[tuple[str, str]]:
+    if fov_deg is not None:
+        source = metadata["f_source"] or "source not known"
+        yield "focal", f"{metadata['f_px']:.6g} px ({source}), {fov_deg:.4g} degrees wide"
+    else:
+        yield "focal", "not known"
+    if metadata["model"]:
+        digest = f", weights {metadata['weights_sha256'][:12]}" if metadata["weights_sha256"] else ""
+        yield "model", f"{metadata['model']}{digest}"
+
+
+def _describe_folder(found: FolderInspection) -> Iterator[tuple[str, str]]:
+    files = ", ".join(f"{count} {suffix}" for suffix, count in sorted(found.files.items()))
+    pictures = f"; {found.pictures} PNG that are no depth" if found.pictures else ""
+    yield "files", f"{files or 'no depth'}, {_format_bytes(found.bytes)}{pictures}"
+    if found.last_run:
+        yield "last run", ", ".join(f"{count} {name}" for name, count in found.last_run.items())
+    if found.common:
+        words = ("kind", "view_of", "model", "format")
+        said = [f"{word} {found.common[word]}" for word in words if found.common.get(word)]
+        differ = [word for word in words if word in found.common.get("in_ledger", ())]
+        said += [f"{', '.join(differ)} differ"] if differ else []
+        yield "depth.json", "; ".join(said)
+    if found.sampled:
+        yield from _describe_sample(found.sampled)
+
+
+def _describe_sample(sampled: list[Inspection]) -> Iterator[tuple[str, str]]:
+    yield "read", f"{len(sampled)} files"
+    yield "kind", _tally(each.kind or "not known" for each in sampled)
+    yield "model", _tally(str(each.metadata["model"] or "none") for each in sampled)
+    sizes = sorted({(each.height, each.width) for each in sampled}, key=lambda size: size[0] * size[1])
+    yield "size", " to ".join(f"{height} x {width}" for height, width in (sizes[0], sizes[-1])[: len(sizes)])
+    known = [each.percentiles for each in sampled if each.percentiles]
+    if known:
+        low, high = min(each[0] for each in known), max(each[100] for each in known)
+        yield "range", f"{low:.4g} to {high:.4g}"
+    yield "unknown", f"{sum(each.unknown_share for each in sampled) / len(sampled):.2%} of the pixels"
+    yield "focal", _tally(str(each.metadata["f_source"] or "not known") for each in sampled)
+    fields = [each.fov_deg for each in sampled if each.fov_deg is not None]
+    if fields:
+        yield "view", f"{min(fields):.4g} to {max(fields):.4g} degrees wide"
+
+
+def _tally(names: Iterable[str]) -> str:
+    return ", ".join(f"{name} ({count})" for name, count in Counter(names).most_common())
+
+
+def _name_speaker(said_by: str | None) -> str:
+    return {"file": "the file", "caller": "the command"}.get(str(said_by), str(said_by))
+
+
+def _format_bytes(count: int) -> str:
+    return f"{count / 1e6:.3g} MB" if count < 1e9 else f"{count / 1e9:.3g} GB"

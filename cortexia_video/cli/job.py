@@ -1,0 +1,65 @@
+"""What the commands have in common that take inputs to outcomes: logging, signals, progress, the summary."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from cortexia_video.cli import DONE, INTERRUPTED, SOME_FAILED
+from cortexia_video.cli.progress import open_progress
+from cortexia_video.outcomes import Listener, Report
+
+
+def run_job(
+    job: Callable[[Listener, threading.Event], Report], find: Callable[[], Iterable[object]], output: Path
+) -> int:
+    """Run a job with progress on stderr until a signal stops it, print its summary and give the exit code.
+
+    find: finds the inputs once more, to count them.
+    """
+    logging.basicConfig(format="cortexia: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("cortexia_video").setLevel(logging.INFO)
+    with _stop_on_signals() as stop, open_progress() as progress:
+        progress.count(find)
+        report = job(progress.show, stop)
+    _summarise(report, output)
+    return INTERRUPTED if report.interrupted else SOME_FAILED if report.failed else DONE
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[threading.Event]:
+    """Set the event on the first Ctrl-C or SIGTERM; the second ends the process at once."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            if sys.stderr.isatty():
+                os.write(sys.stderr.fileno(), b"\x1b[?25h\n")  # the bar hides the cursor
+            os._exit(INTERRUPTED)
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _summarise(report: Report, output: Path) -> None:
+    if report.interrupted:
+        print("interrupted: what was being written is finished; the same command goes on from here. So far:")
+    print(report)
+    if report.speed and report.done:
+        print(f"speed: {report.speed}")
+    for failure in report.failures:
+        print(f"  {failure}")
+    if report.failed > len(report.failures):
+        print(f"  and {report.failed - len(report.failures)} more, all in {output / 'ledger.jsonl'}")

@@ -1,0 +1,207 @@
+"""`convert`: depth files in another format, with all that is known of them, and nothing lost unasked."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from cortexia_video.byte_budget import ByteBudget
+from cortexia_video.depth_folder import DepthReader, Reading
+from cortexia_video.depth_json import complete_depth_json, keep_depth_json
+from cortexia_video.errors import (
+    DepthFileError,
+    Failure,
+    InputError,
+    LossError,
+    MissingExtraError,
+    OutputExistsError,
+    OutputLostError,
+    printable,
+)
+from cortexia_video.formats.metadata import Metadata
+from cortexia_video.formats.reading import count_pixels
+from cortexia_video.formats.table import FORMATS, Format
+from cortexia_video.ledger import Ledger
+from cortexia_video.look_ahead import run_ahead
+from cortexia_video.outcomes import Listener, Outcomes, Report, facts_of
+from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.sources.depth_files import DepthFiles
+from cortexia_video.sources.files import InputFile
+from cortexia_video.speed import choose_workers
+
+MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is done alone
+_BYTES = 16  # a pixel: its value as it was read and in float32, and another file
+_KEPT = 1 << 24  # bytes of a file that may wait in memory; a larger one is read twice, once for its header
+_OF_THE_RUN = ("f_px_used", "rescaled_from", "in_float32")  # of a ledger's line; no format holds them
+
+_log = logging.getLogger(__name__)
+
+
+def convert(
+    inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    format: str,
+    dialect: str | None = None,
+    about: Metadata | None = None,
+    allow_loss: bool = False,
+    overwrite: bool = False,
+    workers: int | None = None,
+    max_megapixels: float = 200.0,
+    on_outcome: Listener | None = None,
+    stop: threading.Event | None = None,
+) -> Report:
+    """Write the depth files of `inputs` in another format into the folder `output`; do what is missing.
+
+    inputs: depth files, folders with all that is in them, and lists, as `sources.depth_files.DepthFiles`
+    takes them. Keys keep the tree: `trip/a.jpg.npy` becomes `trip/a.jpg` and the format's ending.
+    format: a name of docs/formats.md. dialect, about: whose files these are, and what the numbers mean, where
+    neither they nor their folder say it, as `formats.reading.decode_depth` takes it.
+    allow_loss: write also what loses something beyond the bounds of docs/formats.md, such as an 8-bit view.
+    What is lost is logged before the first such file is written, and in the ledger's line of each.
+    overwrite: redo what is done, and replace files that no ledger knows. Inputs are never replaced.
+    workers: threads; one a core by default. on_outcome, stop: as `estimate` takes them.
+
+    The kind of depth never changes. Outcomes, the ledger and what a second run does are those of `estimate`.
+    Raises `InputError`, `LossError`, `MissingExtraError` or `OutputError` before anything is written,
+    `OutputLostError` when the output can take no more.
+    """
+    inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
+    workers, root, stop = choose_workers(workers), Path(output), stop or threading.Event()
+    reader = DepthReader(about=about, dialect=dialect, max_megapixels=max_megapixels)
+    sink = FolderSink(root, format=format)
+    _require_allowed(format, allow_loss)
+    _require_another_folder(inputs, root)
+    found = DepthFiles(inputs, output=root)
+    _require_some(found, inputs)
+    settings = {"job": "convert", "format": format, "from": dialect, "about": {**(about or {})}}
+    with ExitStack() as stack:
+        ledger = stack.enter_context(Ledger(root, {name: each for name, each in settings.items() if each}))
+        stack.enter_context(sink)
+        outcomes = Outcomes(
+            sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop
+        )
+        return _Job(outcomes, reader, FORMATS[format], allow_loss).run(found, workers)
+
+
+class _Job:
+    """One conversion: what it needs while it lasts."""
+
+    def __init__(self, outcomes: Outcomes, reader: DepthReader, form: Format, allow_loss: bool) -> None:
+        self.outcomes = outcomes
+        self.sink, self.ledger = outcomes.sink, outcomes.ledger
+        self._reader = reader
+        self._form = form
+        self._allow_loss = allow_loss
+        self._told = False  # what is lost
+        self._root = self.sink.root.resolve()
+        self._budget = ByteBudget(MEMORY)
+
+    def run(self, found: DepthFiles, workers: int) -> Report:
+        """Take every input to its outcome; the ledger then ends with the counts."""
+        started, report = time.monotonic(), self.outcomes.report
+        try:
+            run_ahead(self._find_work(found), self._convert, self._settle, workers=workers)
+            complete_depth_json(self.sink)
+        except OutputLostError as error:
+            error.report = report
+            raise
+        finally:
+            self.outcomes.end(time.monotonic() - started)
+        if found.pictures:
+            _log.warning("%d PNG files of 8 bits or in colour are no depth: passed over", found.pictures)
+        self.ledger.record_end(
+            **report.counts, interrupted=report.interrupted, seconds=round(report.seconds, 3)
+        )
+        return report
+
+    def _find_work(self, found: DepthFiles) -> Iterator[InputFile]:
+        """Yield what is to be done; before the first, depth.json leaves to the ledger what is not known."""
+        work = self.outcomes.needing_work(found)
+        first = next(work, None)
+        if first:
+            keep_depth_json(self.sink, self.ledger)
+            yield first
+            yield from work
+
+    def _settle(self, result: tuple[InputFile, Failure | None]) -> None:
+        self.outcomes.settle(*result)
+
+    def _convert(self, item: InputFile) -> tuple[InputFile, Failure | None]:
+        """On a worker: take one file to its outcome."""
+        size = item.source.size
+        try:
+            self._require_apart(item)
+            data = self._read(item) if size <= _KEPT else b""  # a larger one waits on the disk
+            with self._budget.hold(size):
+                pixels = count_pixels(data or self._read(item), item.source.path)
+            with self._budget.hold(size + pixels * _BYTES):
+                data = data or self._read(item)
+                self._place(item, self._reader.decode(data, item.source.path))
+        except OutputLostError:
+            raise
+        except (DepthFileError, MissingExtraError) as error:
+            return item, Failure(item.key, "decode", error)
+        except Exception as error:  # noqa: BLE001 - an encoder or the system can raise anything
+            return item, Failure(item.key, "write", error)
+        return item, None
+
+    def _read(self, item: InputFile) -> bytes:
+        return self._reader.read_bytes(item.source.path)
+
+    def _require_apart(self, item: InputFile) -> None:
+        """Refuse what could be taken for an output of this run: no input is ever replaced."""
+        path = Path(item.source.path).resolve()
+        if path.name.endswith(self._form.suffix) and path.is_relative_to(self._root):
+            raise OutputExistsError(
+                f"it lies in the output folder and is {self._form.suffix} already: choose another --output"
+            )
+
+    def _place(self, item: InputFile, reading: Reading) -> None:
+        depth, lost = reading.depth, self._form.lost(reading.depth)
+        if lost:
+            self._tell(item, lost)
+        files = self.sink.encode(item.key, depth)
+        self.ledger.record_begun(item.key, list(files))
+        outputs = self.sink.place(files)
+        facts = {**facts_of(depth), "model": depth.model, "weights_sha256": depth.weights_sha256}
+        facts |= {name: reading.line[name] for name in _OF_THE_RUN if name in reading.line}
+        facts |= {"lost": lost} if lost else {}
+        self.ledger.record_done(item.key, item.source, outputs, **facts)
+
+    def _tell(self, item: InputFile, lost: str) -> None:
+        """Say once what is lost, or refuse to lose it."""
+        if not self._allow_loss:
+            raise LossError(f"{lost}: --allow-loss writes it all the same, or choose another --format")
+        if not self._told:
+            self._told = True
+            _log.warning(
+                "%s: %s; the ledger says of each file what it lost", printable(item.source.path), lost
+            )
+
+
+def _require_allowed(format: str, allow_loss: bool) -> None:
+    if FORMATS[format].decode is None and not allow_loss:
+        raise LossError(
+            f"{format} is a view in 256 steps to look at, scaled for each map: no depth can be read from it. "
+            "--allow-loss writes it all the same; png16 keeps depth"
+        )
+
+
+def _require_another_folder(inputs: Sequence[str | os.PathLike[str]], root: Path) -> None:
+    for each in inputs:
+        if root.is_dir() and Path(each).is_dir() and root.samefile(each):
+            raise InputError(f"{printable(os.fspath(each))} is input and output: choose another --output")
+
+
+def _require_some(found: DepthFiles, inputs: Sequence[str | os.PathLike[str]]) -> None:
+    """Look for a first input, so that nothing is made for a folder without any."""
+    if next(iter(found), None) is None:
+        places = ", ".join(printable(os.fspath(each)) for each in inputs)
+        pictures = f"; {found.pictures} PNG of 8 bits or in colour are no depth" if found.pictures else ""
+        raise InputError(f"no depth files in {places}{pictures}")

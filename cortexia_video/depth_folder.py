@@ -1,0 +1,181 @@
+"""Depth files with all that is known of them: by the file itself, by the ledger beside it, by depth.json."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import xxhash
+
+from cortexia_video.depth_json import DEPTH_JSON, read_depth_json
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import DepthFileError
+from cortexia_video.formats.dialects import DIALECTS
+from cortexia_video.formats.metadata import Metadata
+from cortexia_video.formats.reading import decode_stored, read_file, understand
+from cortexia_video.ledger_file import LEDGER_NAME
+from cortexia_video.ledger_index import LedgerIndex
+
+_OF_FILE = ("kind", "f_px", "f_source", "full_size")
+_OF_MODEL = ("model", "weights_sha256")
+_OF_FOLDER = ("kind", "unit", "larger_is", "unknown", *_OF_MODEL)
+
+
+class _Known(NamedTuple):
+    """What a folder says of a file. metadata: in the words of `formats.metadata`, none of them null.
+
+    source: the file that says it, or None. line: of the ledger, where that is it.
+    """
+
+    metadata: Metadata
+    source: str | None = None
+    line: Mapping[str, Any] = {}
+
+
+_NOTHING = _Known({})
+
+
+class Reading(NamedTuple):
+    """A depth map as it was read.
+
+    said_by: who says its kind: `file`, a file beside it, by its name, or `caller`.
+    line: the ledger's, where it has one of this very file.
+    """
+
+    depth: DepthMap
+    said_by: str
+    line: Mapping[str, Any]
+
+
+class DepthReader:
+    """Reads depth files as `read_depth` does, and remembers the folders between them. Threads may share it.
+
+    about, dialect, max_megapixels: as `decode_depth` takes them.
+    """
+
+    def __init__(
+        self, *, about: Metadata | None = None, dialect: str | None = None, max_megapixels: float = 200.0
+    ) -> None:
+        if dialect is not None and dialect not in DIALECTS:
+            raise DepthFileError(f"unknown dialect {dialect!r}: use one of {', '.join(DIALECTS)}")
+        self._about = {name: value for name, value in (about or {}).items() if value is not None}
+        self._dialect = dialect
+        self._max_megapixels = max_megapixels
+        self._folders: dict[str, list[_Folder]] = {}
+        self._lock = threading.Lock()
+
+    def read(self, path: str | os.PathLike[str]) -> DepthMap:
+        """Read a depth file; raises what `read_depth` does."""
+        return self.decode(self.read_bytes(path), path).depth
+
+    def read_bytes(self, path: str | os.PathLike[str]) -> bytes:
+        """Read a file, unless it is too large for a map of so many megapixels; `DepthFileError`."""
+        return read_file(path, max_megapixels=self._max_megapixels)
+
+    def decode(self, data: bytes, path: str | os.PathLike[str]) -> Reading:
+        """Give the depth in a file's bytes, with what its folder says; raises what `decode_depth` does."""
+        path = os.fspath(path)
+        stored = decode_stored(data, path, max_megapixels=self._max_megapixels)
+        known = self._look_up(data, os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
+        dialect = None if "kind" in known.metadata else self._dialect
+        about = {**self._about, **_read_beside(path, dialect), **known.metadata}
+        depth = understand(stored, path, about=about, dialect=dialect)
+        said_by = "file" if stored.metadata.get("kind") else known.source or "caller"
+        return Reading(depth, said_by, known.line)
+
+    def _look_up(self, data: bytes, path: str) -> _Known:
+        """Ask the nearest folder above that is ours and knows the file."""
+        with self._lock:
+            folders = self._list_folders(os.path.dirname(path))  # noqa: PTH120 - may not be UTF-8
+        for folder in folders:
+            known = folder.look_up(os.path.relpath(path, folder.root), data)
+            if known.source:
+                return known
+        return _NOTHING
+
+    def _list_folders(self, path: str) -> list[_Folder]:
+        """Give the folders of ours that a folder is in, or is, the nearest first."""
+        below: list[str] = []
+        while path not in self._folders:
+            below.append(path)
+            parent = os.path.dirname(path)  # noqa: PTH120
+            if parent == path:
+                break
+            path = parent
+        found = self._folders.get(path, [])
+        for each in reversed(below):
+            found = self._folders[each] = [_Folder(Path(each)), *found] if _is_ours(each) else found
+        return found
+
+
+def read_depth(
+    path: str | os.PathLike[str],
+    *,
+    about: Metadata | None = None,
+    dialect: str | None = None,
+    max_megapixels: float = 200.0,
+) -> DepthMap:
+    """Read a depth file of any format with all that is known of it.
+
+    What the file itself says comes first, then what `ledger.jsonl` of the output folder that it lies in says
+    of this very file, then that folder's `depth.json`, then `about`: where a `.npy` cannot say whether it is
+    metres, its folder does. For many files of large folders a `DepthReader` is faster.
+
+    The other arguments and the errors are those of `formats.reading.decode_depth`: `DepthFileError`, with
+    name and remedy, for what cannot be read or where nobody says what the numbers mean; `MissingExtraError`.
+    """
+    return DepthReader(about=about, dialect=dialect, max_megapixels=max_megapixels).read(path)
+
+
+class _Folder:
+    """A folder that a run wrote to: its ledger, if that is there, and its depth.json."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        said = read_depth_json(root)
+        words = {name: said[name] for name in _OF_FOLDER if said.get(name) is not None}
+        self._common = _Known(words, DEPTH_JSON) if words else _NOTHING
+        self._ledger = LedgerIndex(root) if (root / LEDGER_NAME).exists() else None
+
+    def look_up(self, name: str, data: bytes) -> _Known:
+        """Say what is known of a file: a line of the ledger counts where the file is what it was then.
+
+        depth.json speaks of the files that the ledger names, or of all where there is no ledger.
+        """
+        if self._ledger is None:
+            return self._common
+        named, digest = False, None
+        for line in self._ledger.find(name):
+            named = True
+            placed = line["outputs"][name] if line.get("outcome") == "done" else None
+            if isinstance(placed, list) and placed[:1] == [len(data)]:
+                digest = digest or xxhash.xxh3_128_hexdigest(data)
+                if placed[1:] == [digest]:
+                    return _Known(self._read(line), LEDGER_NAME, line)
+        return self._common if named else _NOTHING
+
+    def _read(self, line: Mapping[str, Any]) -> Metadata:
+        """Give the words of a line; the model is the run's where the line names none."""
+        run = self._ledger.settings(str(line.get("run"))) if self._ledger else {}
+        words = {name: line.get(name) for name in _OF_FILE}
+        words |= {name: line.get(name, run.get(name)) for name in _OF_MODEL}
+        return {name: value for name, value in words.items() if value is not None}
+
+
+def _is_ours(path: str) -> bool:
+    return any(Path(path, name).is_file() for name in (LEDGER_NAME, DEPTH_JSON))
+
+
+def _read_beside(path: str, dialect: str | None) -> Metadata:
+    """Read what a dialect has in a file beside the depth: the calibration of a Middlebury scene."""
+    beside = DIALECTS[dialect].beside if dialect else None
+    if beside is None:
+        return {}
+    name, parse = beside
+    try:
+        return parse(Path(path).with_name(name).read_text("utf-8", "replace"))
+    except OSError:
+        return {}
