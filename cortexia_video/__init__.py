@@ -2,6 +2,7 @@
 
 from cortexia_video.anchoring import anchor_depth
 from cortexia_video.color_bar import color_bar
+from cortexia_video.coloring import colored_depthmap
 from cortexia_video.conversion import convert
 from cortexia_video.decode import decode
 from cortexia_video.depth_estimation import DepthEstimator, load_estimator
@@ -38,7 +39,7 @@ from cortexia_video.point_clouds.files import save_point_cloud
 from cortexia_video.projection import Pinhole
 from cortexia_video.rescaling import Rescaling, rescale
 from cortexia_video.verification import Verification, verify
-from cortexia_video.visualization import collage, colored_depthmap, merge_into_row, show_depthmap
+from cortexia_video.visualization import collage, merge_into_row, show_depthmap
 
 __all__ = [
     "CortexiaError",

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from cortexia_video.color_tables import find_color_table
-from cortexia_video.visualization import Spacing
+from cortexia_video.coloring import Spacing
 
 _INK, _PAPER = (0, 0, 0), (255, 255, 255)
 _MARKS = 5

@@ -12,7 +12,7 @@ LAYERS = [
     ["errors", "frame", "depth_map", "file_lock", "scratch", "shard", "ledger_file"],
     ["camera", "projection", "depth_gaps", "anchoring"],
     ["intrinsics", "normals", "decode", "resampling", "batching", "batch_limits"],
-    ["color_tables", "visualization", "color_bar"],
+    ["color_tables", "coloring", "visualization", "color_bar"],
     ["byte_budget", "look_ahead", "stage_clock", "speed", "formats", "models"],
     ["scenes", "evaluation"],
     ["depth_estimation", "sinks", "history", "ledger", "ledger_index"],

@@ -9,7 +9,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -23,13 +25,15 @@ def snippets(language: str) -> list[str]:
 
 @pytest.fixture
 def workplace(tmp_path: Path, make_picture: Callable[..., Path], use_hub_cache: Path) -> Path:
-    """Give a folder as the README supposes it: pictures in `photos`, the scripts in `scripts`.
+    """Give a folder as the README supposes it: pictures in `photos`, depth in `kitti`, scripts in `scripts`.
 
     The weights of published models are there, too: small random ones in their places.
     """
     for index in range(3):
         make_picture(tmp_path / "photos" / f"{index}.jpg", seed=index)
     make_picture(tmp_path / "photos/trip/a.jpg")
+    (tmp_path / "kitti").mkdir()
+    Image.fromarray(np.full((9, 16), 3 * 256, np.uint16)).save(tmp_path / "kitti/0000000005.png")  # 3 m
     (tmp_path / "list.txt").write_text("photos/0.jpg\n")
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
     return tmp_path

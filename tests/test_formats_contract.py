@@ -117,8 +117,19 @@ def test_what_the_numbers_mean_comes_back(name: str, kind: str, **facts: Any) ->
         np.linspace(0.001, 65.535, 70000).reshape(7, 10000),
         np.geomspace(1e-4, 1e4, 90000).reshape(300, 300),
         np.arange(140000.0).reshape(2, 70000)[:, ::2] + 1,
+        np.geomspace(100, 109.9, 100000).reshape(100, 1000),
     ],
-    ids=["unknown", "constant", "one", "one unknown", "hardly different", "millimetres", "ratio", "strided"],
+    ids=[
+        "unknown",
+        "constant",
+        "one",
+        "one unknown",
+        "hardly different",
+        "millimetres",
+        "ratio",
+        "strided",
+        "narrow",
+    ],
 )
 def test_odd_maps_come_back(name: str, kind: str, values: np.ndarray) -> None:
     if name == "exr16" and (values.max() > 65504 or values.max() < 2**-14):
@@ -169,6 +180,8 @@ def test_what_would_be_lost_is_said() -> None:
         assert np.isnan(round_trip(name, infinite).values[0, 1])
         assert "kept to within 0.000762963 only" in str(FORMATS[name].lost(wide))
         assert FORMATS[name].lost(dataclasses.replace(wide, kind="disparity")) is None
+        narrow = DepthMap(np.array([[100, 109]], np.float32), "metric")
+        assert FORMATS[name].lost(narrow) is None
     half = DepthMap(np.array([[1e5, 1e-5, np.nan, 0]], np.float32), "metric")
     assert (
         FORMATS["exr16"].lost(half)

@@ -363,3 +363,19 @@ def test_jpeg_xl_says_its_size_before_it_is_unpacked(shape: tuple[int, int]) -> 
     assert decode_depth(data, "a", dialect="nyu", max_megapixels=(pixels + 0.5) / 1e6).values.shape == shape
     with pytest.raises(DepthFileError, match=f"it has {pixels} pixels, the limit is"):
         decode_depth(data, "a", dialect="nyu", max_megapixels=(pixels - 0.5) / 1e6)
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_a_damaged_file_is_a_map_or_an_error_with_its_name(name: str) -> None:
+    data, random = encode(name), np.random.default_rng(0)
+    refused = 0
+    for _ in range(150):
+        damaged = bytearray(data)
+        place = int(random.integers(min(len(data), 400)))
+        damaged[place : place + int(random.integers(3))] = random.bytes(int(random.integers(1, 5)))
+        try:
+            assert decode_depth(bytes(damaged), "trip/a", about=METRIC).values.dtype == np.float32
+        except DepthFileError as error:
+            assert str(error).startswith("trip/a: ")
+            refused += 1
+    assert refused > 75

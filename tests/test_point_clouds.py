@@ -400,6 +400,41 @@ def test_a_picture_and_its_depth_become_a_file(
     assert len(read_ply(tmp_path / "a.ply")) == (~np.isnan(make_values())).sum()
 
 
+def test_depth_of_a_networks_shape_is_of_all_of_its_picture_but_not_turned(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, depth = files
+    asked = (
+        "--depth",
+        depth,
+        "--kind",
+        "metric",
+        "--fov-deg",
+        60,
+        "--output",
+        tmp_path / "a.ply",
+        "--overwrite",
+    )
+    np.save(depth, make_values()[:, :HEIGHT])
+    assert run(capsys, image, *asked)[0] == 0
+    found = read_ply(tmp_path / "a.ply")
+    assert found["x"][0] / found["z"][0] == pytest.approx((0.5 / HEIGHT - 0.5) * 2 * np.tan(np.pi / 6))
+    np.save(depth, make_values().T)
+    code, _, said = run(capsys, image, *asked)
+    assert code == 2 and "the picture is 60 x 40, the depth is of a picture of 40 x 60" in said
+
+
+def test_a_sensors_depth_is_read_by_its_dialect(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, _ = files
+    whole = np.nan_to_num(5000 * make_values()).round().astype(np.uint16)
+    Image.fromarray(whole).save(tmp_path / "depth.png")
+    asked = ("--depth", tmp_path / "depth.png", "--dialect", "tum", "--fov-deg", 60)
+    assert run(capsys, image, *asked, "--output", tmp_path / "a.ply", "--max-gap", "inf")[0] == 0
+    np.testing.assert_allclose(read_ply(tmp_path / "a.ply")["z"], whole[whole > 0] / 5000, rtol=1e-6)
+
+
 def test_the_command_takes_cameras_with_an_axis(
     files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -425,7 +460,7 @@ def test_the_command_takes_cameras_with_an_axis(
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--f-px", "50"], "does not say what its numbers mean: give its kind of depth, one of metric"),
+        (["--f-px", "50"], "does not say what it means: give its dialect, one of tum, kitti"),
         (["--kind", "metric"], "no focal length is known"),
         (["--kind", "disparity", "--f-px", "50"], "depth of kind disparity is shifted by an unknown amount"),
         (["--kind", "metric", "--fov-deg", "60", "--f-px", "50"], "is given twice"),
@@ -487,6 +522,27 @@ def test_a_run_becomes_a_folder_of_clouds(
     found = read_ply(clouds / "trip/b.jpg.ply")
     np.testing.assert_array_equal(np.stack([found[name] for name in "xyz"], axis=1), expected.points)
     np.testing.assert_array_equal(found["red"], expected.colors[:, 0])
+
+
+@pytest.mark.parametrize("format", ["npz", "tiff"])
+def test_runs_in_other_formats_have_the_same_clouds(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], format: str
+) -> None:
+    photos, model = tmp_path / "photos", DepthEstimator(Camera(), size="native")
+    estimate(photos, tmp_path / format, model=model, recursive=True, f_px=F_PX, format=format)
+    for folder in (made, tmp_path / format):
+        assert run(capsys, folder, "--output", tmp_path / "clouds" / folder.name)[0] == 0
+    clouds = [(tmp_path / "clouds" / name / "a.jpg.ply").read_bytes() for name in (made.name, format)]
+    assert clouds[0] == clouds[1]
+    asked = (
+        photos / "a.jpg",
+        "--depth",
+        tmp_path / format / f"a.jpg.{format}",
+        "--output",
+        tmp_path / "a.ply",
+    )
+    assert run(capsys, *asked)[0] == 0  # the file says it all
+    assert (tmp_path / "a.ply").read_bytes() == clouds[0]
 
 
 def test_clouds_that_are_there_stay_and_another_focal_length_counts(

@@ -20,11 +20,12 @@ from cortexia_video import (
     collage,
     color_bar,
     colored_depthmap,
+    coloring,
     merge_into_row,
     show_depthmap,
 )
 from cortexia_video.color_tables import COLOR_TABLES, find_color_table, find_unknown_color
-from cortexia_video.visualization import find_range
+from cortexia_video.coloring import find_range
 
 DARK, BRIGHT, GREY = [0x44, 0x01, 0x54], [0xFD, 0xE7, 0x25], [128, 128, 128]
 NAMES = [name + end for name in COLOR_TABLES for end in ("", "_r")]
@@ -183,12 +184,18 @@ def test_no_numbers_break_it(depth: np.ndarray, **options: object) -> None:
     np.testing.assert_array_equal((image == GREY).all(axis=2), ~known)
 
 
-@given(st.integers(1, 5))
-def test_a_map_of_many_strips_is_one_picture(rows: int) -> None:
-    depth = np.random.default_rng(rows).uniform(1, 2, (rows, 70001))
-    whole = colored_depthmap(depth, 1, 2)
-    for row, picture in zip(depth, whole, strict=True):
-        np.testing.assert_array_equal(picture, colored_depthmap(row[None], 1, 2)[0])
+@pytest.mark.parametrize("pixels", [2, 64, 1550])
+def test_a_map_of_many_strips_is_one_picture(monkeypatch: pytest.MonkeyPatch, pixels: int) -> None:
+    depth = np.random.default_rng(0).uniform(1, 2, (33, 47))
+    depth[20:, 30:] = np.nan
+    whole = colored_depthmap(depth)
+    monkeypatch.setattr(coloring, "_STRIP_PIXELS", pixels)
+    np.testing.assert_array_equal(colored_depthmap(depth), whole)
+
+
+def test_a_range_too_small_for_a_factor_is_of_one_value() -> None:
+    assert colors_of(np.array([[1e-45, 3e-45, np.nan]], np.float32)) == [DARK, DARK, GREY]
+    assert colors_of([[5e-324, 1e-323]]) == [DARK, DARK]
 
 
 def test_threads_do_not_disturb_each_other() -> None:

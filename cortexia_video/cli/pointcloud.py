@@ -23,6 +23,7 @@ def pointcloud_command(
     output: Annotated[Path, Parameter(alias="-o")],
     depth: Path | None = None,
     kind: Kind | None = None,
+    dialect: str | None = None,
     format: Literal["ply", "glb"] = "ply",
     overwrite: Switch = False,
     workers: int | None = None,
@@ -46,6 +47,8 @@ def pointcloud_command(
         The depth file of the picture.
     kind
         What its numbers mean, if it does not say so: metric or scale_invariant; others with --near-m.
+    dialect
+        Or whose file it is: tum, kitti, nyu, scannet, sunrgbd, depth-pro, moge and so on.
     format
         Of the files in the folder.
     overwrite
@@ -60,7 +63,9 @@ def pointcloud_command(
             picture, output, format=format, options=options, overwrite=overwrite, workers=workers
         )
         return _summarise(report)
-    cloud = make_point_cloud(picture, depth, output, kind=kind, options=options, overwrite=overwrite)
+    cloud = make_point_cloud(
+        picture, depth, output, kind=kind, dialect=dialect, options=options, overwrite=overwrite
+    )
     unit = "metres" if cloud.unit == "metre" else "true up to a factor"
     print(f"{output}: {len(cloud.points)} points, {unit}")
     return DONE

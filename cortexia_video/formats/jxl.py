@@ -16,6 +16,7 @@ from cortexia_video.errors import DepthFileError, MissingExtraError
 from cortexia_video.formats.metadata import from_text, metadata_of, to_text
 from cortexia_video.formats.steps import Steps, split_rows
 from cortexia_video.formats.stored import Chunks, Stored, require_pixels
+from cortexia_video.scratch import Scratch
 
 _CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 _CODESTREAM = b"\xff\x0a"
@@ -28,13 +29,14 @@ _JUMD_BYTES = 64
 _FAST = 1  # the effort
 _SIZE_BYTES = 16  # of a codestream, which begin with the picture's size
 _SIDE_BITS = (9, 13, 18, 30)
+_scratch = Scratch()
 _RATIOS = ((0, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # width to height
 
 
 def encode(depth: DepthMap) -> Chunks:
     """Give the pieces of the file."""
     steps = Steps(depth)
-    numbers = np.empty(depth.values.shape, np.uint16)
+    numbers = np.frombuffer(_scratch.take(2 * depth.values.size), np.uint16).reshape(depth.values.shape)
     for rows in split_rows(*depth.values.shape):
         steps.fill(rows, numbers[rows])
     packed = _import().jpegxl_encode(numbers, lossless=True, effort=_FAST, numthreads=1)
@@ -55,19 +57,26 @@ def decode(data: bytes, most: float) -> Stored:
     Raises `DepthFileError`, `MissingExtraError`, and what imagecodecs does for a broken file.
     """
     jpegxl_decode = _import().jpegxl_decode
-    picture, text = data[:_SIZE_BYTES], b""
-    if data.startswith(_CONTAINER):
-        for name, begin, end in _boxes(data):
-            if name == b"jumb" and _LABEL in data[begin : begin + _JUMD_BYTES]:
-                text = data[begin + int.from_bytes(data[begin : begin + 4], "big") + 8 : end]
-            if name in (b"jxlc", b"jxlp"):
-                picture = data[begin + 4 * (name == b"jxlp") :][:_SIZE_BYTES]
-                break
-    require_pixels(*_read_size(picture), most)
-    values = jpegxl_decode(data, numthreads=1)
+    begin, text = _look_into(data) if data.startswith(_CONTAINER) else (0, b"")
+    require_pixels(*_read_size(data[begin : begin + _SIZE_BYTES]), most)
+    values = jpegxl_decode(data, index=0, numthreads=1)
     if values.dtype == np.uint8:
         raise DepthFileError("it has 8 bits a channel: depth is read from JPEG XL of 16 bits, grey")
     return Stored(values, from_text(text))
+
+
+def _look_into(container: bytes) -> tuple[int, bytes]:
+    """Say where the picture begins, and give our text before it."""
+    text = b""
+    for name, begin, end in _boxes(container):
+        if name == b"jumb" and _LABEL in container[begin : begin + _JUMD_BYTES]:
+            (first,) = struct.unpack_from(">I", container, begin)
+            text = container[begin + first + 8 : end]
+        if name == b"jxlc":
+            return begin, text
+        if name == b"jxlp":
+            return begin + 4, text  # after its number
+    raise DepthFileError("there is no picture in it: it is cut short")
 
 
 def _box(name: bytes, content: bytes) -> bytes:

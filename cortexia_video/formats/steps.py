@@ -14,12 +14,14 @@ from cortexia_video.formats.metadata import Metadata
 
 LAST = 65535
 INTERVALS = 65534  # from 1 to 65535
-_WIDEST = math.exp(25)  # of far / near: half a log step is then less than 2e-4 of the value
+_RELATIVE = 2e-4  # the largest error of log steps
+_WIDEST = math.exp(25)  # of far / near: half a log step is then less than that
+_NARROWEST = 1.1  # below it float32 is too coarse for log steps; equal ones are smaller still
 _MILLIMETRES = (0.999, 65535.01)  # what rounds to 1..65535
 _MILLIMETRE = 0.001
 _POSITIVE = ("metric", "scale_invariant")
 _EXACT = (1e-30, 1e30)  # steps a unit, between which float32 is good enough
-_AT_ONCE = 1 << 16  # pixels: as float32 they stay in the cache
+_AT_ONCE = 1 << 17  # pixels: as float32 they stay in the cache; with fewer, threads wait for each other
 
 
 class Steps:
@@ -31,7 +33,7 @@ class Steps:
     """
 
     def __init__(self, depth: DepthMap) -> None:
-        self.values, low, high = _find_range(depth.values)
+        self.values, low, high, self._all_known = _find_range(depth.values)
         self._buffer = np.empty((0, 0), np.float32)
         self._log = False
         self._start, self._per_unit, self._first = 0.0, 1000.0, 0
@@ -39,9 +41,9 @@ class Steps:
         if depth.kind == "metric" and not (1000 * low < _MILLIMETRES[0] or 1000 * high > _MILLIMETRES[1]):
             return
         self._start, self._first = low, 1
-        if depth.kind in _POSITIVE and low > 0 and high / low <= _WIDEST:
+        if depth.kind in _POSITIVE and low > 0 and _NARROWEST <= high / low <= _WIDEST:
             self._log = True
-            self._per_unit = INTERVALS / math.log(high / low) if high > low else 0.0
+            self._per_unit = INTERVALS / math.log(high / low)
             self.metadata = {"near": low, "far": high, "unknown": 0}
         elif low <= high:
             step = (high - low) / INTERVALS
@@ -61,12 +63,14 @@ class Steps:
                 np.divide(values, self._start, out=steps)
                 np.log(steps, out=steps)
                 steps *= self._per_unit
-                np.minimum(steps, INTERVALS, out=steps)
-            else:
-                np.subtract(values, self._start, out=steps)
+            elif self._start:
+                np.subtract(values, self._start, out=steps, dtype=steps.dtype)
                 steps *= self._per_unit
+            else:
+                np.multiply(values, self._per_unit, out=steps, dtype=steps.dtype)
             steps += self._first + 0.5
-            np.fmax(steps, 0, out=steps)  # NaN becomes 0
+            if not self._all_known:
+                np.fmax(steps, 0, out=steps)  # NaN becomes 0
             out[...] = steps
 
 
@@ -75,10 +79,11 @@ def lost(depth: DepthMap) -> str | None:
     steps = Steps(depth)
     losses = [] if steps.values is depth.values else ["infinite values become unknown"]
     if depth.kind in _POSITIVE and "near" not in steps.metadata and steps.metadata["scale"] != _MILLIMETRE:
-        error = steps.metadata["scale"] / 2
-        losses.append(
-            f"its range is too wide for steps of equal ratio: values are kept to within {error:g} only"
-        )
+        error, least = steps.metadata["scale"] / 2, steps.metadata["scale"] + steps.metadata["offset"]
+        if error > _RELATIVE * least:
+            losses.append(
+                f"its range is too wide for steps of equal ratio: values are kept to within {error:g} only"
+            )
     return "; ".join(losses) or None
 
 
@@ -131,12 +136,15 @@ def _read_number(metadata: Metadata, name: str, default: float | None = None) ->
     raise ValueError(f"{name} is {value!r}: it must be a number")
 
 
-def _find_range(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, float]:
-    """Give values without infinite ones, their lowest and their highest; of none at all, NaN."""
-    low, high = (float(each.reduce(values, axis=None)) for each in (np.fmin, np.fmax))
+def _find_range(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, float, bool]:
+    """Give values without infinite ones, lowest and highest (of none, NaN), and whether all are known."""
+    low, high = float(values.min()), float(values.max())
+    all_known = not math.isnan(low)
+    if not all_known:
+        low, high = (float(each.reduce(values, axis=None)) for each in (np.fmin, np.fmax))
     if math.isinf(low) or math.isinf(high):
         return _find_range(np.where(np.isinf(values), np.float32(np.nan), values))
-    return values, low, high
+    return values, low, high, all_known
 
 
 def split_rows(height: int, width: int) -> Iterator[slice]:

@@ -6,7 +6,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from cortexia_video.sinks.folder import FolderSink
 from cortexia_video.speed import choose_workers
 
 MEMORY = 1 << 30  # bytes of pictures and points in work at once, over all workers; a larger one is done alone
-_PICTURE_BYTES, _DEPTH_BYTES = 10, 110  # for each pixel, at the worst moment
+_PICTURE_BYTES, _DEPTH_BYTES = 10, 70  # for each pixel, at the worst moment
 _FAILURES_KEPT = 1000  # in the report
 
 THERE = "there already, --overwrite makes them again"
@@ -97,19 +97,23 @@ def make_point_cloud(
     output: str | os.PathLike[str],
     *,
     kind: Kind | None = None,
+    dialect: str | None = None,
     options: CloudOptions = CloudOptions(),
     overwrite: bool = False,
 ) -> PointCloud:
     """Make a .ply or .glb of a picture and its depth file; give the cloud.
 
-    kind: what the numbers mean where the file does not say it, as a .npy does not.
+    kind, dialect: what the numbers mean, or whose file it is (`formats.dialects`), where it does not say so,
+    as a .npy does not. Depth of another shape, whose file does not say of what size its picture was, is taken
+    to be of all of this one, unless one of them is upright and the other is not.
     Raises what `read_depth`, `decode`, `point_cloud` and `save_point_cloud` raise.
     """
     find_encoder(Path(output).suffix.removeprefix("."))
     require_free(Path(output), overwrite=overwrite)
     maker = _Maker(options)
-    depth_map = read_depth(depth, about={"kind": kind})
-    cloud = maker.make(depth_map, decode(_read(Path(image)), Path(image).name))
+    frame = decode(_read(Path(image)), Path(image).name)
+    depth_map = read_depth(depth, about={"kind": kind} if kind else {}, dialect=dialect)
+    cloud = maker.make(_fit(depth_map, frame), frame)
     save_point_cloud(cloud, output, overwrite=overwrite)
     return cloud
 
@@ -158,7 +162,7 @@ class _Maker:
             return VIEW_ONLY
         if line.get("kind") not in UNITS and self._options.near_m is None:
             return NO_SHAPE
-        height, width = line.get("full_size") or (line["height"], line["width"])
+        height, width = _picture_size(line)
         known = self._options.fov_deg or line.get("f_px") or self._given.find(line["key"], width, height)
         return None if known else NO_FOCAL_LENGTH
 
@@ -222,10 +226,9 @@ class _Job:
 
     def make(self, line: _Line) -> Failure | None:
         """On a worker: make one cloud."""
-        key, pixels = line["key"], line["height"] * line["width"]
-        height, width = line.get("full_size") or (line["height"], line["width"])
+        key, pixels = line["key"], line.get("height", 0) * line.get("width", 0)
         try:
-            with self._budget.hold(_DEPTH_BYTES * pixels + _PICTURE_BYTES * height * width):
+            with self._budget.hold(_DEPTH_BYTES * pixels + _PICTURE_BYTES * math.prod(_picture_size(line))):
                 depth = _read_depth(self._root, line)
                 frame = decode(_read_source(line), key, max_megapixels=math.inf)  # once it was allowed
                 cloud = self._maker.make(depth, frame)
@@ -236,6 +239,21 @@ class _Job:
         except Exception as error:  # noqa: BLE001 - readers raise anything on broken files, and the system
             return Failure(key, "write", error)
         return None
+
+
+def _fit(depth: DepthMap, frame: Frame) -> DepthMap:
+    """Take depth that does not say of which size its picture was to be of all of this one."""
+    height, width = depth.values.shape
+    turned = (height - width) * (frame.height - frame.width) < 0
+    if depth.full_size or depth.f_px or turned or (height, width) == (frame.height, frame.width):
+        return depth
+    return replace(depth, full_size=(frame.height, frame.width))
+
+
+def _picture_size(line: _Line) -> tuple[int, int]:
+    """Give height and width of the picture of a line."""
+    height, width = line.get("full_size") or (line.get("height", 0), line.get("width", 0))
+    return height, width
 
 
 def _find_depth(line: _Line) -> str | None:
