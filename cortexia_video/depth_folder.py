@@ -126,6 +126,7 @@ def read_depth(
 
     The other arguments and the errors are those of `formats.reading.decode_depth`: `DepthFileError`, with
     name and remedy, for what cannot be read or where nobody says what the numbers mean; `MissingExtraError`.
+    Where the folder's ledger is there and cannot be read: `InputError`.
     """
     return DepthReader(about=about, dialect=dialect, max_megapixels=max_megapixels).read(path)
 
@@ -138,7 +139,7 @@ class _Folder:
         said = read_depth_json(root)
         words = {name: said[name] for name in _OF_FOLDER if said.get(name) is not None}
         self._common = _Known(words, DEPTH_JSON) if words else _NOTHING
-        self._ledger = LedgerIndex(root) if (root / LEDGER_NAME).exists() else None
+        self._ledger = LedgerIndex(root) if (root / LEDGER_NAME).is_file() else None
 
     def look_up(self, name: str, data: bytes) -> _Known:
         """Say what is known of a file: a line of the ledger counts where the file is what it was then.

@@ -96,7 +96,10 @@ def write_depth_json(sink: FolderSink, statement: Statement) -> None:
     if before is not None and not _is_ours(before):
         _log.warning("%s is not ours and stays: what depth means is in the ledger", printable(str(path)))
     elif before != data:
-        sink.place({DEPTH_JSON: [data]})
+        try:
+            sink.place({DEPTH_JSON: [data]})
+        except OSError as error:  # of this file alone
+            _log.warning("cannot write %s: %s", printable(str(path)), error.strerror)
 
 
 def read_depth_json(root: Path) -> Statement:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from cortexia_video.errors import InputError, printable
 from cortexia_video.formats.table import FORMATS, PREVIEW
 from cortexia_video.ledger_file import list_files, parse_line
 
@@ -99,12 +100,14 @@ def _names(entry: dict[str, Any], name: str) -> bool:
 
 
 def _map(path: Path) -> mmap.mmap | None:
-    """Give the file's bytes without reading them; none of an empty one."""
-    with path.open("rb") as file:
-        try:
+    """Give the file's bytes without reading them; none of an empty one. Raises `InputError`."""
+    try:
+        with path.open("rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except ValueError:
-            return None
+    except ValueError:
+        return None
+    except OSError as error:
+        raise InputError(f"cannot read {printable(str(path))}: {error.strerror}") from error
 
 
 def _line_at(view: mmap.mmap, place: int) -> bytes:

@@ -44,6 +44,7 @@ from cortexia_video import (
 from cortexia_video.cli import main
 from cortexia_video.depth_json import DEPTH_JSON
 from cortexia_video.depth_map import KINDS
+from cortexia_video.formats.reading import count_pixels
 from cortexia_video.formats.table import FORMATS
 from cortexia_video.ledger_file import LEDGER_NAME, is_ledger
 from cortexia_video.sinks.folder import FolderSink
@@ -329,6 +330,16 @@ def test_a_map_that_is_too_large_costs_one_map(tmp_path: Path) -> None:
     write(tmp_path / "in/large.16.png", DepthMap(np.ones((300, 400), np.float32), "metric"))
     report = convert(tmp_path / "in", tmp_path / "out", format="npy", max_megapixels=0.1)
     assert report.done == 1 and "it has 120000 pixels, the limit is 100000" in reasons(report)["large"]
+
+
+@EVERY
+def test_a_header_says_how_many_pixels_there_will_be(tmp_path: Path, format: str) -> None:
+    depth = DepthMap(np.ones((30, 41), np.float32), "metric")
+    path = write(tmp_path / f"a{FORMATS[format].suffix}", depth)
+    assert count_pixels(path.read_bytes(), path.name) == 30 * 41
+    large = write(path, DepthMap(np.ones((300, 410), np.float32), "metric"))
+    assert count_pixels(large.read_bytes(), path.name) == pytest.approx(300 * 410, rel=0.01)
+    assert count_pixels(b"torn", path.name) == 4
 
 
 def test_a_folder_that_cannot_be_listed_is_a_failure(

@@ -19,6 +19,7 @@ from cortexia_video import (
     DepthFileError,
     DepthMap,
     DepthReader,
+    InputError,
     SyntheticModel,
     estimate,
     read_depth,
@@ -200,6 +201,21 @@ def test_a_reader_reads_many_on_many_threads_as_one_does(photos: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         depths = [*pool.map(reader.read, paths)]
     assert [depth.f_px for depth in depths] == [50] * len(paths)
+
+
+def test_a_ledger_that_cannot_be_read_is_an_error_and_no_guess(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, read = run(photos), Path.open
+
+    def refuse(path: Path, *arguments: object, **more: object) -> object:
+        if path.name == LEDGER_NAME:
+            raise PermissionError(13, "Permission denied")
+        return read(path, *arguments, **more)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(InputError, match=r"cannot read .*ledger.jsonl: Permission denied"):
+        read_depth(out / "a.jpg.npy")
 
 
 # ---- the index ---------------------------------------------------------------------------------------------

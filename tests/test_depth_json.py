@@ -187,6 +187,22 @@ def test_settings_that_the_ledger_lost_leave_nothing_in_common(photos: Path) -> 
     assert said(run(photos, changed="keep")).keys() == {"software", "in_ledger"}
 
 
+def test_one_that_cannot_be_written_is_said_and_harms_no_run(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    replace = Path.replace
+
+    def refuse(path: Path, target: Path) -> Path:
+        if target.name == DEPTH_JSON:
+            raise PermissionError(1, "Operation not permitted")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    out = run(photos)
+    assert "depth.json: Operation not permitted" in caplog.text
+    assert not (out / DEPTH_JSON).exists() and (out / "a.jpg.npy").exists()
+
+
 A, B = {"x": 1, "in_ledger": ["f"]}, {"x": 1, "y": None, "in_ledger": []}
 
 

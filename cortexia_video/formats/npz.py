@@ -10,7 +10,7 @@ from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError
 from cortexia_video.formats import npy
 from cortexia_video.formats.metadata import MARK, from_text, metadata_of, to_text
-from cortexia_video.formats.stored import Chunks, Stored
+from cortexia_video.formats.stored import Chunks, Stored, TooLargeError
 
 MAGIC = b"PK\x03\x04"
 _VALUES = "depth.npy"  # as Depth Pro calls it
@@ -58,9 +58,7 @@ def _read(archive: zipfile.ZipFile, name: str, most: float) -> bytes:
     """Read a member, which zipfile cuts off at the size that it declares."""
     size = archive.getinfo(name).file_size
     if size > most:
-        raise DepthFileError(
-            f"its {name} has {size} bytes, the limit is {most:.0f}: raise max_megapixels if that is so"
-        )
+        raise TooLargeError(size // 4, f"its {name} has {size} bytes, the limit is {most:.0f}")
     return archive.read(name)
 
 

@@ -33,13 +33,10 @@ Decode = Callable[[bytes, float], Stored]  # of a file's bytes, and of the most 
 
 
 class TooLargeError(DepthFileError):
-    """A map has more pixels than there may be. pixels: how many."""
+    """A map has more pixels than there may be. pixels: about how many."""
 
-    def __init__(self, pixels: int, most: float) -> None:
-        super().__init__(
-            f"it says that it has {pixels} pixels, the limit is {most:.0f}: "
-            "raise max_megapixels if that is so"
-        )
+    def __init__(self, pixels: int, message: str) -> None:
+        super().__init__(f"{message}: raise max_megapixels if that is so")
         self.pixels = pixels
 
 
@@ -48,4 +45,5 @@ def require_pixels(height: int, width: int, most: float) -> None:
     if height < 1 or width < 1:
         raise DepthFileError(f"it is {width} x {height}: there is no depth in it")
     if height * width > most:
-        raise TooLargeError(height * width, most)
+        pixels = height * width
+        raise TooLargeError(pixels, f"it says that it has {pixels} pixels, the limit is {most:.0f}")
