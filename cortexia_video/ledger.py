@@ -32,7 +32,7 @@ from cortexia_video.errors import (
     OutputLostError,
     printable,
 )
-from cortexia_video.history import History, read_history
+from cortexia_video.history import Entry, History, read_history
 from cortexia_video.ledger_file import (
     LEDGER_NAME,
     LedgerFile,
@@ -176,6 +176,35 @@ def read_ledger(root: Path) -> Iterator[dict[str, Any]]:
     for path in list_files(root) or [root / LEDGER_NAME]:
         with path.open("rb") as file:
             yield from (entry for entry in map(parse_line, file) if entry)
+
+
+def read_last_done(root: Path) -> Iterator[dict[str, Any]]:
+    """Yield the line that counts of every key that is done, by its number: lines are not kept in memory.
+
+    What is appended meanwhile comes after all of these.
+    """
+    history = read_history(root)
+    last: dict[str, int] = {}
+    for number, line in enumerate(read_ledger(root)):
+        if line.get("outcome") == "done" and isinstance(key := line.get("key"), str):
+            entry = history.get(key)
+            if entry and _is_line_of(entry, line):
+                last[key] = number
+    del history
+    numbers = set(last.values())
+    del last
+    for number, line in enumerate(read_ledger(root)):
+        if not numbers:
+            return
+        if number in numbers:
+            numbers.remove(number)
+            yield line
+
+
+def _is_line_of(entry: Entry, line: Mapping[str, Any]) -> bool:
+    """Say whether a line tells what the history holds; a damaged one after it does not."""
+    outputs = {name: [*placed] for name, placed in entry.outputs.items()}
+    return (line.get("run"), line.get("outputs")) == (entry.run, outputs)
 
 
 def merge_ledgers(root: Path) -> int:

@@ -18,9 +18,8 @@ from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError
 from cortexia_video.formats.reading import decode_depth
 from cortexia_video.formats.table import Format, find_format
-from cortexia_video.history import Entry, read_history
 from cortexia_video.intrinsics import Intrinsics, load_intrinsics
-from cortexia_video.ledger import lock_whole, read_ledger, require_ledger
+from cortexia_video.ledger import lock_whole, read_last_done, require_ledger
 from cortexia_video.ledger_file import LEDGER_NAME, LedgerFile
 from cortexia_video.sinks.folder import FolderSink, Placed
 from cortexia_video.speed import choose_workers
@@ -112,7 +111,7 @@ class _Job:
     def _rescale_all(self, pool: ThreadPoolExecutor, *, at_once: int) -> Iterator[Failure | None]:
         """Yield for each picture that is to change what went wrong, if anything; count the others."""
         waiting: deque[Future[Failure | None]] = deque()
-        for line in _read_last_done(self.sink.root):
+        for line in read_last_done(self.sink.root):
             try:
                 f_px = _choose(line, self.given)
             except InputError as error:
@@ -158,35 +157,6 @@ class _Job:
         self.report.failed += 1
         if len(self.report.failures) < _FAILURES_KEPT:
             self.report.failures.append(failure)
-
-
-def _read_last_done(root: Path) -> Iterator[_Line]:
-    """Yield the line that counts of every key that is done, by its number: lines are not kept in memory.
-
-    What is appended meanwhile comes after all of these.
-    """
-    history = read_history(root)
-    last: dict[str, int] = {}
-    for number, line in enumerate(read_ledger(root)):
-        if line.get("outcome") == "done" and isinstance(key := line.get("key"), str):
-            entry = history.get(key)
-            if entry and _is_line_of(entry, line):
-                last[key] = number
-    del history
-    numbers = set(last.values())
-    del last
-    for number, line in enumerate(read_ledger(root)):
-        if not numbers:
-            return
-        if number in numbers:
-            numbers.remove(number)
-            yield line
-
-
-def _is_line_of(entry: Entry, line: _Line) -> bool:
-    """Say whether a line tells what the history holds; a damaged one after it does not."""
-    outputs = {name: [*placed] for name, placed in entry.outputs.items()}
-    return (line.get("run"), line.get("outputs")) == (entry.run, outputs)
 
 
 def _choose(line: _Line, given: Intrinsics) -> float | str:

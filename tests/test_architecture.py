@@ -10,7 +10,8 @@ import cortexia_video
 PACKAGE = Path(cortexia_video.__file__).parent
 LAYERS = [
     ["errors", "frame", "depth_map", "file_lock", "scratch", "shard", "ledger_file"],
-    ["camera", "intrinsics", "decode", "resampling", "visualization", "batching", "batch_limits"],
+    ["camera", "intrinsics", "decode", "resampling", "batching", "batch_limits"],
+    ["color_tables", "visualization"],
     ["byte_budget", "stage_clock", "speed", "formats", "models"],
     ["scenes", "evaluation"],
     ["depth_estimation", "sinks", "history", "ledger"],
