@@ -59,14 +59,15 @@ def find_format(name: str) -> Format | None:
     return next((each for each in (*FORMATS.values(), PREVIEW) if name.endswith(each.suffix)), None)
 
 
-_OWN_NAME = re.compile(rb"\.png$|\.preview\.jpg$|\.npy$")
+REPORT_MARK = b"cortexia_video report"
+_OWN_NAME = re.compile(rb"\.png$|\.preview\.jpg$|\.npy$|\.html$")
 _HEAD_BYTES = 128
 
 
 def is_own_output(path: str | os.PathLike[str]) -> bool:
     """Say whether a file is one that this package may have written, so that no run takes it for a picture.
 
-    Only names that we may have given (`.png`, `.preview.jpg`, `.npy`) are opened; the mark inside decides. A
+    Only names that we may have given (`.png`, `.preview.jpg`, `.npy`, `.html`) are opened; the mark inside decides. A
     `.npy` has none: any NumPy file counts.
     """
     name = os.fsencode(os.path.basename(path))  # noqa: PTH119 - bytes, for names that are not UTF-8
@@ -77,4 +78,4 @@ def is_own_output(path: str | os.PathLike[str]) -> bool:
             head = file.read(_HEAD_BYTES)
     except (OSError, ValueError):  # ValueError: a name with a zero byte
         return False
-    return head.startswith(npy.MAGIC) or png8.MARK in head or preview.MARK in head
+    return head.startswith(npy.MAGIC) or any(mark in head for mark in (png8.MARK, preview.MARK, REPORT_MARK))
