@@ -25,6 +25,7 @@ from cortexia_video.models.model import DepthModel, ModelInfo
 from cortexia_video.models.synthetic import SyntheticModel
 from cortexia_video.models.table import list_models
 from cortexia_video.pipeline import Report, estimate
+from cortexia_video.reporting.job import FolderReport, report
 from cortexia_video.rescaling import Rescaling, rescale
 from cortexia_video.verification import Verification, verify
 from cortexia_video.visualization import collage, colored_depthmap, merge_into_row
@@ -37,6 +38,7 @@ __all__ = [
     "DepthMap",
     "DepthModel",
     "Failure",
+    "FolderReport",
     "Frame",
     "InputError",
     "MissingExtraError",
@@ -62,6 +64,7 @@ __all__ = [
     "merge_ledgers",
     "read_depth",
     "read_ledger",
+    "report",
     "rescale",
     "verify",
 ]

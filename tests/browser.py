@@ -40,7 +40,15 @@ class Browser:
         to_browser, self._write = _make_pipe()
         self._read, from_browser = _make_pipe()
         shell = f'exec "$0" "$@" 3<&{to_browser} 4>&{from_browser}'
-        command = ["bash", "-c", shell, str(CHROMIUM), *_ARGUMENTS, f"--user-data-dir={profile}", "about:blank"]
+        command = [
+            "bash",
+            "-c",
+            shell,
+            str(CHROMIUM),
+            *_ARGUMENTS,
+            f"--user-data-dir={profile}",
+            "about:blank",
+        ]
         self._process = subprocess.Popen(
             command, pass_fds=(to_browser, from_browser), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

@@ -67,8 +67,8 @@ _HEAD_BYTES = 128
 def is_own_output(path: str | os.PathLike[str]) -> bool:
     """Say whether a file is one that this package may have written, so that no run takes it for a picture.
 
-    Only names that we may have given (`.png`, `.preview.jpg`, `.npy`, `.html`) are opened; the mark inside decides. A
-    `.npy` has none: any NumPy file counts.
+    Only names that we may have given (`.png`, `.preview.jpg`, `.npy`, `.html`) are opened; the mark inside
+    decides. A `.npy` has none: any NumPy file counts.
     """
     name = os.fsencode(os.path.basename(path))  # noqa: PTH119 - bytes, for names that are not UTF-8
     if not _OWN_NAME.search(name):

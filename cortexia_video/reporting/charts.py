@@ -1,4 +1,4 @@
-"""Small charts as SVG: counts over one axis, and bars with their numbers. They say in words what they show."""
+"""Small charts as SVG: counts over one axis, and bars with numbers. They say in words what they show."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from cortexia_video.reporting.markup import Content, element
 from cortexia_video.reporting.wording import format_count, format_number, format_value
 
-_WIDTH = 440  # units of the drawing; a phone shows about as many pixels
-_INDENT = 6
-_BINS = 44
-_LABEL, _BARS, _GAP, _TICKS = 18, 44, 12, 30  # heights
+_WIDTH = 400  # units of the drawing; a phone shows about as many pixels
+_INDENT = 2
+_BINS = 40
+_LABEL, _BARS, _GAP, _TICKS = 20, 44, 14, 12  # heights
 _MOST_TICKS = 7
 _STEPS = (1.0, 2.0, 5.0)
-_SHORTEST_DECADES = 1.2  # below it, powers of ten alone would be too few ticks
+_FINE_STEPS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
 
 
 class Series(NamedTuple):
@@ -56,9 +56,8 @@ class _Axis(NamedTuple):
         return self.low + place * (self.high - self.low)
 
     def ticks(self) -> list[float]:
-        decades = math.log10(self.high / self.low) if self.logarithmic else 0.0
-        ticks = _log_ticks(self.low, self.high, decades) if decades > _SHORTEST_DECADES / 3 else []
-        return ticks if len(ticks) > 1 else _even_ticks(self.low, self.high)
+        ticks = _log_ticks(self.low, self.high) if self.logarithmic else []
+        return ticks if len(ticks) > 2 else _even_ticks(self.low, self.high)
 
 
 def draw_histograms(
@@ -87,7 +86,9 @@ def draw_bars(title: str, bars: Sequence[Bar]) -> Element:
         top = number * 30
         parts += _draw_label(bar.label, bar.note, top)
         width = (_WIDTH - 2 * _INDENT) * bar.value / longest
-        parts += [element("rect", class_="track", x=_INDENT, y=top + 18, width=_WIDTH - 2 * _INDENT, height=5)]
+        parts += [
+            element("rect", class_="track", x=_INDENT, y=top + 18, width=_WIDTH - 2 * _INDENT, height=5)
+        ]
         parts += [element("rect", class_="bar", x=_INDENT, y=top + 18, width=f"{width:.1f}", height=5)]
     described = "; ".join(f"{bar.label}: {bar.note}" for bar in bars)
     return _draw(title, described, 30 * len(bars), parts)
@@ -136,9 +137,7 @@ def _draw_ticks(axis: _Axis, top: float, unit: str) -> list[Element]:
         anchor = "start" if place < 0.06 else "end" if place > 0.94 else "middle"
         parts.append(element("line", class_="axis", x1=f"{x:.1f}", x2=f"{x:.1f}", y1=top, y2=top + 5))
         label = f"{_format_tick(tick)} {unit}".rstrip()
-        parts.append(
-            element("text", label, x=f"{x:.1f}", y=top + 18, class_="tick", text_anchor=anchor)
-        )
+        parts.append(element("text", label, x=f"{x:.1f}", y=top + 18, class_="tick", text_anchor=anchor))
     return parts
 
 
@@ -153,10 +152,11 @@ def _find_axis(values: NDArray[np.float64], *, logarithmic: bool) -> _Axis:
     return _Axis(low - room, high + room, False)
 
 
-def _log_ticks(low: float, high: float, decades: float) -> list[float]:
-    """Give 1, 2 and 5 times powers of ten where few fit, else powers of ten, all or some."""
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Give round numbers at distances that are about equal on a logarithmic axis."""
+    decades = math.log10(high / low)
+    steps = _FINE_STEPS if decades < 1 else _STEPS if decades < 2 else (1.0,)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = _STEPS if decades < len(_STEPS) * _SHORTEST_DECADES / 2 else (1.0,)
     ticks = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
     return ticks[:: math.ceil(len(ticks) / _MOST_TICKS)]
 
@@ -170,4 +170,5 @@ def _even_ticks(low: float, high: float) -> list[float]:
 
 
 def _format_tick(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:g}"
+    text = f"{abs(value):,.0f}" if abs(value) >= 1000 else f"{abs(value):g}"
+    return f"−{text}" if value < 0 else text

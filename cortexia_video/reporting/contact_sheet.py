@@ -143,5 +143,5 @@ def _fit(height: int, width: int) -> tuple[int, int]:
 
 
 def _encode(image: NDArray[np.uint8]) -> str:
-    data = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=_QUALITY, colorsubsampling="420")
+    data = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=_QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"

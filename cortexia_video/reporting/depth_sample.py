@@ -31,8 +31,8 @@ _ABOUT = ("kind", "f_px", "f_source", "full_size")  # what a line says of its de
 class Measurement(NamedTuple):
     """One depth map: of every k-th row and column, so that it is 2^18 pixels at most.
 
-    low, p2, median, p98, high: of its known values, NaN where there is none. unknown: the share of pixels that
-    are. at_low, at_high: the shares of the known that are equal to `low` and to `high`.
+    low, p2, median, p98, high: of its known values, NaN where there is none. unknown: the share of pixels
+    that are. at_low, at_high: the shares of the known that are equal to `low` and to `high`.
     """
 
     line: Line
@@ -109,11 +109,12 @@ def measure_depth(line: Line, meaning: Meaning, values: NDArray[np.float32]) -> 
     known = seen[~np.isnan(seen)]
     unknown = 1 - known.size / seen.size
     if not known.size:
-        return Measurement(line, meaning, *[math.nan] * 5, unknown, 0.0, 0.0)
+        none = math.nan
+        return Measurement(line, meaning, none, none, none, none, none, unknown, 0.0, 0.0)
     low, high = known.min(), known.max()
     p2, median, p98 = map(float, np.percentile(known, _PERCENTILES))
-    ends = (float((known == end).mean()) for end in (low, high))
-    return Measurement(line, meaning, float(low), p2, median, p98, float(high), unknown, *ends)
+    at_low, at_high = (float((known == end).mean()) for end in (low, high))
+    return Measurement(line, meaning, float(low), p2, median, p98, float(high), unknown, at_low, at_high)
 
 
 def read_done_depth(root: Path, line: Line) -> DepthMap | None:

@@ -20,8 +20,8 @@ _OTHER = "other reasons"
 class FailureGroup:
     """Failures of one stage whose reasons differ in names and numbers at most.
 
-    reason: the one that all have, or what they have in common, with … for the rest. count: how many there are.
-    keys: the first of them with their own reasons.
+    reason: the one that all have, or what they have in common, with … for the rest. count: how many there
+    are. keys: the first of them with their own reasons.
     """
 
     stage: str

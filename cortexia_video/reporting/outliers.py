@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cortexia_video.reporting.depth_sample import Measurement
 from cortexia_video.reporting.focal_lengths import FocalLengths
 from cortexia_video.reporting.ledger_summary import Line
-from cortexia_video.reporting.wording import format_number, format_share, format_value, find_unit
+from cortexia_video.reporting.wording import find_unit, format_number, format_share, format_value
 
 MANY_UNKNOWN = 0.2  # of the pixels
 SATURATED = 0.25  # of the known pixels
@@ -56,12 +56,10 @@ def find_focal_outliers(focal_lengths: FocalLengths) -> list[Outlier]:
     outliers = []
     for focal in focal_lengths.extremes():
         away = abs(math.log(focal.film_mm) - usual)
-        if scale and away > max(UNUSUAL * scale, _MATERIAL_FOCAL):
-            reason = (
-                f"focal length {format_value(focal.film_mm, 'mm')} on 35 mm film "
-                f"({format_value(focal.f_px, 'pixels')}), where {format_value(math.exp(usual), 'mm')} is usual"
-            )
-            outliers.append(Outlier(focal.line, [reason], away / scale))
+        if away > max(UNUSUAL * scale, _MATERIAL_FOCAL):
+            mm, pixels = format_value(focal.film_mm, "mm"), format_value(focal.f_px, "pixels")
+            reason = f"{mm} on 35 mm film ({pixels}), where {format_value(math.exp(usual), 'mm')} is usual"
+            outliers.append(Outlier(focal.line, [reason], away / (scale or 1)))
     return sorted(outliers, key=lambda outlier: (-outlier.severity, outlier.key))
 
 
@@ -117,18 +115,13 @@ def _find_unusual(group: Sequence[Measurement], kind: str) -> dict[int, tuple[li
     found: dict[int, tuple[list[str], float]] = {}
     if len(numbers) < FEWEST:
         return found
-    maps = [group[number] for number in numbers]
-    for name, values, unit in _features(maps, kind):
-        logarithmic = name != "median" or kind in _HAVE_A_ZERO
-        places = np.log(values) if logarithmic else values
-        usual, scale = _find_scale(places)
-        least = _MATERIAL if logarithmic else float(np.median([each.p98 - each.p2 for each in maps]))
-        for number, place, value in zip(numbers, places, values, strict=True):
-            if scale and abs(place - usual) > max(UNUSUAL * scale, least):
-                said = format_value(math.exp(usual) if logarithmic else usual, unit)
-                reasons, severity = found.get(number, ([], 0.0))
-                reason = f"unusual {name}: {format_value(value, unit)}, where {said} is usual"
-                found[number] = ([*reasons, reason], max(severity, float(abs(place - usual) / scale)))
+    for feature in _list_features([group[number] for number in numbers], kind):
+        usual, away = _find_far(feature)
+        for place in np.flatnonzero(away):
+            value = format_value(feature.values[place], feature.unit)
+            reason = f"unusual {feature.name}: {value}, where {format_value(usual, feature.unit)} is usual"
+            reasons, severity = found.get(numbers[place], ([], 0.0))
+            found[numbers[place]] = ([*reasons, reason], max(severity, float(away[place])))
     return found
 
 
@@ -136,13 +129,38 @@ def _can_be_compared(each: Measurement, kind: str) -> bool:
     return each.unknown < 1 and each.p98 > each.p2 and (kind not in _HAVE_A_ZERO or each.p2 > 0)
 
 
-def _features(maps: Sequence[Measurement], kind: str) -> Iterator[tuple[str, NDArray[np.float64], str]]:
-    """Yield what maps are compared by: name, a number for each, unit."""
-    yield "median", np.array([each.median for each in maps]), find_unit(kind)
+class _Feature(NamedTuple):
+    """What maps are compared by. values: float64 (n,). least: a smaller distance from the usual is none.
+
+    logarithmic: distances are those of logarithms.
+    """
+
+    name: str
+    values: NDArray[np.float64]
+    unit: str
+    least: float
+    logarithmic: bool = True
+
+
+def _list_features(maps: Sequence[Measurement], kind: str) -> Iterator[_Feature]:
+    medians = np.array([each.median for each in maps])
+    ends = np.array([(each.p2, each.p98) for each in maps])
+    spreads = ends[:, 1] - ends[:, 0]
     if kind in _HAVE_A_ZERO:
-        yield "range, far over near", np.array([each.p98 / each.p2 for each in maps]), "times"
+        yield _Feature("median", medians, find_unit(kind), _MATERIAL)
+        yield _Feature("range, far end over near end", ends[:, 1] / ends[:, 0], "times", _MATERIAL)
     else:
-        yield "range", np.array([each.p98 - each.p2 for each in maps]), ""
+        yield _Feature("median", medians, "", float(np.median(spreads)), logarithmic=False)
+        yield _Feature("range", spreads, "", _MATERIAL)
+
+
+def _find_far(feature: _Feature) -> tuple[float, NDArray[np.float64]]:
+    """Give the usual value, and how far each is from it as a robust z; 0 for those that are near."""
+    values = np.log(feature.values) if feature.logarithmic else feature.values
+    usual, scale = _find_scale(values)
+    away = np.abs(values - usual)
+    far = away > max(UNUSUAL * scale, feature.least)
+    return float(np.exp(usual)) if feature.logarithmic else usual, np.where(far, away / (scale or 1), 0)
 
 
 def _find_scale(values: NDArray[np.float64]) -> tuple[float, float]:

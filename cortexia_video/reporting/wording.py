@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 MEANINGS = {
     "metric": "Metres along the optical axis of the camera.",
@@ -24,10 +25,11 @@ def format_number(value: float) -> str:
     """Give three digits, or all before the point: 0.00123, 12.3, 1,230."""
     if not math.isfinite(value):
         return "unknown"
-    if abs(value) >= 999.5:
-        return f"{value:,.0f}" if abs(value) < 1e9 else f"{value:.3g}"
-    text = f"{value:#.3g}" if abs(value) >= 1e-4 or not value else f"{value:.3g}"
-    return text.rstrip(".")
+    size = abs(value)
+    sign = "−" if value < 0 else ""
+    if 999.5 <= size < 1e9:
+        return f"{sign}{size:,.0f}"
+    return sign + (f"{size:#.3g}" if 1e-4 <= size < 999.5 else f"{size:.3g}").rstrip(".")
 
 
 def format_value(value: float, unit: str) -> str:
@@ -60,3 +62,8 @@ def format_seconds(seconds: float) -> str:
 def shorten(text: str, most: int = 120) -> str:
     """Leave out the middle of a text that is longer than `most`."""
     return text if len(text) <= most else f"{text[: most // 2]} … {text[len(text) - most // 2 + 3 :]}"
+
+
+def shorten_digest(text: str) -> str:
+    """Give the beginning of a long hexadecimal number, and other texts as they are."""
+    return f"{text[:16]}…" if re.fullmatch(r"[0-9a-f]{32,}", text) else text
