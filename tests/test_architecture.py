@@ -11,7 +11,7 @@ PACKAGE = Path(cortexia_video.__file__).parent
 LAYERS = [
     ["errors", "frame", "depth_map", "file_lock", "scratch", "shard", "ledger_file"],
     ["camera", "intrinsics", "decode", "resampling", "batching", "batch_limits"],
-    ["color_tables", "visualization"],
+    ["color_tables", "visualization", "color_bar"],
     ["byte_budget", "stage_clock", "speed", "formats", "models"],
     ["scenes", "evaluation"],
     ["depth_estimation", "sinks", "history", "ledger"],

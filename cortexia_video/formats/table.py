@@ -59,7 +59,7 @@ def find_format(name: str) -> Format | None:
     return next((each for each in (*FORMATS.values(), PREVIEW) if name.endswith(each.suffix)), None)
 
 
-REPORT_MARK = b"cortexia_video report"
+REPORT_MARK = b"cortexia_video depth report"
 _OWN_NAME = re.compile(rb"\.png$|\.preview\.jpg$|\.npy$|\.html$")
 _HEAD_BYTES = 128
 

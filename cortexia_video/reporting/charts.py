@@ -14,10 +14,11 @@ from cortexia_video.reporting.markup import Content, element
 from cortexia_video.reporting.wording import format_count, format_number, format_value
 
 _WIDTH = 400  # units of the drawing; a phone shows about as many pixels
-_INDENT = 2
 _BINS = 40
 _LABEL, _BARS, _GAP, _TICKS = 20, 44, 14, 12  # heights
 _MOST_TICKS = 7
+_CHARACTER = 8  # width, with what must be free beside a label
+_SMALLEST = 1e-30  # difference that an axis can show; relative to its numbers 1e-9
 _STEPS = (1.0, 2.0, 5.0)
 _FINE_STEPS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
 
@@ -85,11 +86,9 @@ def draw_bars(title: str, bars: Sequence[Bar]) -> Element:
     for number, bar in enumerate(bars):
         top = number * 30
         parts += _draw_label(bar.label, bar.note, top)
-        width = (_WIDTH - 2 * _INDENT) * bar.value / longest
-        parts += [
-            element("rect", class_="track", x=_INDENT, y=top + 18, width=_WIDTH - 2 * _INDENT, height=5)
-        ]
-        parts += [element("rect", class_="bar", x=_INDENT, y=top + 18, width=f"{width:.1f}", height=5)]
+        width = _WIDTH * bar.value / longest
+        parts += [element("rect", class_="track", x=0, y=top + 18, width=_WIDTH, height=5)]
+        parts += [element("rect", class_="bar", x=0, y=top + 18, width=f"{width:.1f}", height=5)]
     described = "; ".join(f"{bar.label}: {bar.note}" for bar in bars)
     return _draw(title, described, 30 * len(bars), parts)
 
@@ -101,8 +100,8 @@ def _draw(title: str, described: str, height: float, parts: Sequence[Content]) -
 
 def _draw_label(label: str, note: str, top: float) -> list[Element]:
     return [
-        element("text", label, x=_INDENT, y=top + 12, class_="label"),
-        element("text", note, x=_WIDTH - _INDENT, y=top + 12, class_="note", text_anchor="end"),
+        element("text", label, x=0, y=top + 12, class_="label"),
+        element("text", note, x=_WIDTH, y=top + 12, class_="note", text_anchor="end"),
     ]
 
 
@@ -110,7 +109,7 @@ def _draw_row(row: Series, axis: _Axis, top: float, unit: str, counted: str) -> 
     counts = np.bincount(np.minimum((axis.place(row.values) * _BINS).astype(int), _BINS - 1), minlength=_BINS)
     bottom = top + _LABEL + _BARS
     parts = _draw_label(row.label, row.note, top)
-    width = (_WIDTH - 2 * _INDENT) / _BINS
+    width = _WIDTH / _BINS
     for number in np.flatnonzero(counts):
         high = max(1.5, _BARS * counts[number] / counts.max())
         ends = (axis.value(number / _BINS), axis.value((number + 1) / _BINS))
@@ -119,21 +118,23 @@ def _draw_row(row: Series, axis: _Axis, top: float, unit: str, counted: str) -> 
             "rect",
             element("title", f"{said}: {format_count(int(counts[number]), counted)}"),
             class_="bar",
-            x=f"{_INDENT + number * width:.2f}",
+            x=f"{number * width:.2f}",
             y=f"{bottom - high:.2f}",
             width=f"{width - 1:.2f}",
             height=f"{high:.2f}",
         )
         parts.append(bar)
-    line = element("line", class_="axis", x1=_INDENT, x2=_WIDTH - _INDENT, y1=bottom, y2=bottom)
+    line = element("line", class_="axis", x1=0, x2=_WIDTH, y1=bottom, y2=bottom)
     return [*parts, line]
 
 
 def _draw_ticks(axis: _Axis, top: float, unit: str) -> list[Element]:
     parts = []
     ticks = axis.ticks()
+    longest = max(len(f"{_format_tick(tick)} {unit}") for tick in ticks)
+    ticks = ticks[:: math.ceil(len(ticks) * longest * _CHARACTER / _WIDTH)]
     for tick, place in zip(ticks, axis.place(np.array(ticks)), strict=True):
-        x = _INDENT + (_WIDTH - 2 * _INDENT) * float(place)
+        x = _WIDTH * float(place)
         anchor = "start" if place < 0.06 else "end" if place > 0.94 else "middle"
         parts.append(element("line", class_="axis", x1=f"{x:.1f}", x2=f"{x:.1f}", y1=top, y2=top + 5))
         label = f"{_format_tick(tick)} {unit}".rstrip()
@@ -148,7 +149,8 @@ def _find_axis(values: NDArray[np.float64], *, logarithmic: bool) -> _Axis:
         low, high = float(positive.min()), float(positive.max())
         return _Axis(low, high, True) if high > 1.05 * low else _Axis(low / 1.1, high * 1.1, True)
     low, high = float(values.min()), float(values.max())
-    room = 0.0 if high > low else max(0.05 * abs(high), 0.5)
+    least = max(_SMALLEST, 1e-9 * max(abs(low), abs(high)))
+    room = 0.0 if high - low > least else max(0.05 * abs(high), 0.5)
     return _Axis(low - room, high + room, False)
 
 
@@ -158,7 +160,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
     steps = _FINE_STEPS if decades < 1 else _STEPS if decades < 2 else (1.0,)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
-    return ticks[:: math.ceil(len(ticks) / _MOST_TICKS)]
+    return ticks[:: max(1, math.ceil(len(ticks) / _MOST_TICKS))]
 
 
 def _even_ticks(low: float, high: float) -> list[float]:

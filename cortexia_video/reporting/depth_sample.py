@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DepthFileError, printable
+from cortexia_video.errors import CortexiaError, DepthFileError, printable
 from cortexia_video.formats.reading import decode_depth
 from cortexia_video.formats.table import find_format
 from cortexia_video.reporting.ledger_summary import Line, Meaning
@@ -87,7 +87,7 @@ def measure_sample(
         with budget.hold(count_bytes(line)):
             try:
                 depth = read_done_depth(root, line)
-            except DepthFileError as error:
+            except CortexiaError as error:  # damaged, or of a format whose package is not installed
                 return Unreadable(line["key"], str(error))
             return measure_depth(line, find_meaning(line), depth.values) if depth else None
 
@@ -120,7 +120,7 @@ def measure_depth(line: Line, meaning: Meaning, values: NDArray[np.float32]) -> 
 def read_done_depth(root: Path, line: Line) -> DepthMap | None:
     """Read the depth of a line that says `done`; None where it has only views.
 
-    Raises `DepthFileError` where it is not what was written.
+    Raises `DepthFileError` where it is not what was written, and what `decode_depth` raises.
     """
     name = _find_depth(line)
     if name is None:
