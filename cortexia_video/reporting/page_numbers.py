@@ -30,7 +30,7 @@ from cortexia_video.reporting.wording import (
 
 _SHOWN = 6  # meanings, or sources of focal lengths
 _LOGARITHMIC = ("metric", "scale_invariant")
-_SOURCES = {"exif": "EXIF", "given": "given", "estimated": "estimated by the model", "None": "not said"}
+_SOURCES = {"exif": "EXIF", "given": "Given", "estimated": "Estimated", "None": "Of unknown source"}
 _TERMS = {True: ", free for use in a product", False: ", not for use in a product", None: ""}
 _HOW_TO_READ = (
     "Each row counts maps or pictures by one of their numbers; at its right their median and, in brackets, "
@@ -105,7 +105,11 @@ def _draw_depth(meaning: Meaning, maps: Sequence[Measurement]) -> Element:
 
 def _draw_focal_lengths(lengths: FocalLengths) -> Element:
     series = [
-        _series(f"{_SOURCES.get(source, source)}: {format_count(len(values), 'picture')}", values, "mm")
+        _series(
+            f"{_SOURCES.get(source, shorten(source, 20))}: {format_count(len(values), 'picture')}",
+            values,
+            "mm",
+        )
         for source, values in lengths.film_mm.items()
     ][:_SHOWN]
     f_px = np.concatenate([*lengths.f_px.values()])

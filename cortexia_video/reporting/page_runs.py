@@ -20,7 +20,7 @@ from cortexia_video.reporting.wording import (
 )
 
 _RUNS = 25  # the latest ones
-_SETTINGS = 8  # of a run that differ from the latest run's
+_SETTINGS = 8  # of a run, those that are not the latest's
 _TITLES = (
     "Started (UTC)",
     "Found",
@@ -31,7 +31,7 @@ _TITLES = (
     "Pictures/s",
     "Of the bound",
     "Slowest",
-    "Settings that differ from the latest",
+    "Remarks",
 )
 
 
@@ -90,23 +90,25 @@ def _draw_stages(speed: Mapping[str, Any]) -> Element | None:
 
 
 def _show_run(run: Run, latest: Run) -> Element:
-    counts, times = [*["–"] * 4], ["no end: killed, or still going on", "", "", ""]
+    cells = ["–"] * (len(_TITLES) - 2)
     if run.end is not None:
-        counts = [f"{int(_number(run.end, name)):,}" for name in ("found", "done", "skipped", "failed")]
-        interrupted = ", interrupted" if run.end.get("interrupted") else ""
-        times = [
-            format_seconds(_number(run.end, "seconds")) + interrupted,
-            format_number(_number(run.end, "images_per_second")),
-            _share(run.speed, "share_of_bound") if run.speed else "–",
-            shorten(str(run.speed.get("slowest"))) if run.speed else "–",
-        ]
-    cells = (_say_time(run.started), *counts, *times, _say_difference(run.settings, latest.settings))
-    return element("tr", *(element("td", cell) for cell in cells))
+        counts = (f"{int(_number(run.end, name)):,}" for name in ("found", "done", "skipped", "failed"))
+        time, rate = _number(run.end, "seconds"), _number(run.end, "images_per_second")
+        share = _share(run.speed, "share_of_bound") if run.speed else "–"
+        slowest = shorten(str(run.speed.get("slowest"))) if run.speed else "–"
+        cells = [*counts, format_seconds(time), format_number(rate), share, slowest]
+    row = (_say_time(run.started), *cells, _remark(run, latest))
+    return element("tr", *(element("td", cell) for cell in row))
 
 
-def _say_difference(settings: Mapping[str, Any], latest: Mapping[str, Any]) -> str:
-    other = [name for name in {**settings, **latest} if settings.get(name) != latest.get(name)]
-    return "; ".join(f"{shorten(name, 40)}: {_say(settings.get(name), 24)}" for name in other[:_SETTINGS])
+def _remark(run: Run, latest: Run) -> str:
+    """Say how a run ended, if not by itself, and which of its settings are not the latest's."""
+    ended = "no end: killed, or still going on" if run.end is None else ""
+    interrupted = "interrupted" if run.end and run.end.get("interrupted") else ""
+    ours, others = run.settings, latest.settings
+    names = [name for name in {**ours, **others} if ours.get(name) != others.get(name)]
+    settings = (f"{shorten(name, 40)}: {_say(ours.get(name), 24)}" for name in names[:_SETTINGS])
+    return "; ".join(filter(None, (ended, interrupted, *settings)))
 
 
 def _say(value: object, most: int) -> str:
