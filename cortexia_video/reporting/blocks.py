@@ -22,7 +22,7 @@ def quiet(*content: Content) -> Element:
 
 def code(key: str, most: int = 120) -> Element:
     """Make a key, its middle left out where it is long; a tooltip then has more of it."""
-    return element("code", shorten(key, most), title=shorten(key, 400) if len(key) > most else None)
+    return element("code", shorten(key, most), title=shorten(key, 200) if len(key) > most else None)
 
 
 def tag(text: str) -> Element | None:

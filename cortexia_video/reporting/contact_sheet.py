@@ -31,10 +31,10 @@ from cortexia_video.resampling import resize_depth, resize_image
 from cortexia_video.sources.files import read_picture
 from cortexia_video.visualization import Spacing, colored_depthmap
 
-PAIRS = 30
+PAIRS = 24
 _FAILED, _UNUSUAL = 6, 12  # of them at most
 _WIDTH, _HEIGHT = 240, 180  # pixels that a small picture fits into
-_QUALITY = 80  # of its JPEG: some 10 kB
+_QUALITY = 80  # of its JPEG: some 10 kB, of noise 50
 _DECODE_BYTES = 10  # a pixel, at the worst moment
 _CLIPPED = (2.0, 98.0)  # percentiles that the colours end at
 
@@ -60,7 +60,7 @@ class Pair(NamedTuple):
 def make_contact_sheet(
     root: Path, failed: Sequence[Line], outliers: Sequence[Outlier], sample: DepthSample, *, workers: int
 ) -> list[Pair]:
-    """Make up to 30 pairs: some of what failed, some outliers, and then the sample in its order."""
+    """Make up to 24 pairs: some of what failed, some outliers, and then the sample in its order."""
     budget = ByteBudget(MEMORY)
 
     def make(chosen: tuple[Line, Why]) -> Pair:
@@ -102,7 +102,8 @@ def _make_picture(line: Line, budget: ByteBudget) -> tuple[str, str]:
             header = read_header(data)
         with budget.hold(len(data) + _DECODE_BYTES * header.height * header.width):
             frame = decode(data, line["key"], enough=_fit)
-            return _encode(resize_image(frame.image, *_fit(*frame.image.shape[:2]))), ""
+            small = resize_image(frame.image, *_fit(*frame.image.shape[:2]))
+            return _encode(small, "420"), ""
     except (DecodeError, MemoryError):
         return "", "the picture cannot be decoded"
     except (KeyError, TypeError, OSError, ValueError):  # of a line that is damaged; a name with a zero byte
@@ -115,7 +116,7 @@ def _make_depth(root: Path, line: Line, budget: ByteBudget) -> tuple[str, str]:
         with budget.hold(count_bytes(line)):
             depth = read_done_depth(root, line)
             image = _color(depth) if depth else _read_view(root, line)
-            return _encode(image), ""
+            return _encode(image, "444"), ""  # else depth of few pixels would have colours of no table
     except CortexiaError as error:
         return "", str(error)
 
@@ -142,6 +143,7 @@ def _fit(height: int, width: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _encode(image: NDArray[np.uint8]) -> str:
-    data = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=_QUALITY)
+def _encode(image: NDArray[np.uint8], subsampling: Literal["420", "444"]) -> str:
+    pixels = np.ascontiguousarray(image)
+    data = simplejpeg.encode_jpeg(pixels, quality=_QUALITY, colorsubsampling=subsampling)
     return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from cortexia_video.errors import printable
 
-KEYS_KEPT = 100  # of each group
+KEYS_KEPT = 40  # of each group
 _GROUPS_KEPT = 200
 _NUMBER = re.compile(r"\d+(?:[.,x]\d+)*")
 _OTHER = "other reasons"
@@ -31,7 +31,7 @@ class FailureGroup:
 
 
 class FailureGroups:
-    """Groups failures as they come; memory does not grow with them, but for 200 reasons of 100 keys."""
+    """Groups failures as they come; memory does not grow with them, but for 200 reasons of 40 keys."""
 
     def __init__(self) -> None:
         self._groups: dict[tuple[str, str], FailureGroup] = {}

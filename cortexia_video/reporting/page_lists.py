@@ -60,7 +60,7 @@ def show_outliers(
 def _show_group(group: FailureGroup) -> Element:
     varied = any(reason != group.reason for _, reason in group.keys)
     items = [
-        element("li", code(key), element("span", shorten(reason, 200), class_="quiet") if varied else None)
+        element("li", code(key), element("span", shorten(reason, 160), class_="quiet") if varied else None)
         for key, reason in group.keys
     ]
     count = element("span", f"{group.count:,}", class_="count")
