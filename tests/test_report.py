@@ -26,7 +26,8 @@ from PIL import Image
 
 from cortexia_video import DepthMap, Failure, InputError, OutputError, estimate, merge_ledgers, report, verify
 from cortexia_video.cli import main
-from cortexia_video.errors import DecodeError, OutputExistsError, printable
+from cortexia_video.errors import DecodeError, MissingExtraError, OutputExistsError, printable
+from cortexia_video.formats.table import FORMATS
 from cortexia_video.ledger import Ledger, Source
 from cortexia_video.ledger_file import LEDGER_NAME
 from cortexia_video.reporting.charts import Bar, Series, draw_bars, draw_histograms
@@ -402,6 +403,20 @@ def test_views_are_shown_and_not_measured(tmp_path: Path, make_picture: Make) ->
     page = parse(made.path)
     assert page.tags()["img"] == 2
     assert page.tags()["svg"] == 1  # of the stages
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_is_measured_or_shown(format: str, tmp_path: Path, make_picture: Make) -> None:
+    make_picture(tmp_path / "photos/a.jpg")
+    try:
+        estimate(tmp_path / "photos", tmp_path / "out", model="synthetic", kind="metric", format=format)
+    except MissingExtraError as error:
+        pytest.skip(str(error))
+    made = report(tmp_path / "out")
+    assert made.sample.unreadable == []
+    assert len(made.sample.measured) == (1 if FORMATS[format].decode else 0)
+    assert all(1 < each.p2 < each.median < each.p98 < 10 for each in made.sample.measured)
+    assert parse(made.path).tags()["img"] == 2
 
 
 def test_small_pictures_show_what_they_are_of(write: Writer) -> None:
