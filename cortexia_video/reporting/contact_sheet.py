@@ -105,7 +105,7 @@ def _make_picture(line: Line, budget: ByteBudget) -> tuple[str, str]:
             small = resize_image(frame.image, *_fit(*frame.image.shape[:2]))
             return _encode(small, "420"), ""
     except (DecodeError, MemoryError):
-        return "", "the picture cannot be decoded"
+        return "", "no picture that can be decoded"
     except (KeyError, TypeError, OSError, ValueError):  # of a line that is damaged; a name with a zero byte
         return "", "the picture cannot be opened"
 

@@ -151,7 +151,8 @@ def _rank(key: str) -> int:
 
 
 def _find_meaning(line: Line, runs: Mapping[str, Run]) -> Meaning:
+    """Give what the line itself says, as those of converted depth do, else what its run does."""
     run = runs.get(line["run"])
-    settings = run.settings if run else {}
-    model, weights = (settings.get(name) for name in ("model", "weights_sha256"))
+    said = line if "model" in line else run.settings if run else {}
+    model, weights = (said.get(name) for name in ("model", "weights_sha256"))
     return Meaning(str(model or "unknown"), str(weights or ""), str(line.get("kind")))

@@ -94,9 +94,10 @@ def _show_run(run: Run, latest: Run) -> Element:
     if run.end is not None:
         counts = (f"{int(_number(run.end, name)):,}" for name in ("found", "done", "skipped", "failed"))
         time, rate = _number(run.end, "seconds"), _number(run.end, "images_per_second")
+        rated = format_number(rate) if "images_per_second" in run.end else "–"
         share = _share(run.speed, "share_of_bound") if run.speed else "–"
         slowest = shorten(str(run.speed.get("slowest"))) if run.speed else "–"
-        cells = [*counts, format_seconds(time), format_number(rate), share, slowest]
+        cells = [*counts, format_seconds(time), rated, share, slowest]
     row = (_say_time(run.started), *cells, _remark(run, latest))
     return element("tr", *(element("td", cell) for cell in row))
 
