@@ -309,6 +309,26 @@ def measurement(key: str, low: float, high: float, *, kind: str = "metric", mode
     return Measurement({"key": key}, Meaning(model, "", kind), low, low, middle, high, high, 0.0, 0.0, 0.0)
 
 
+def test_metres_that_hardly_change_are_told_even_of_one_map() -> None:
+    (found,) = find_outliers([measurement("wall", 5.0, 5.05), measurement("room", 1.0, 5.0)])
+    assert found.reasons == ["nearly constant: 96 % of the pixels are 5.00 to 5.05 m"]
+
+
+def test_a_focal_length_is_of_the_whole_picture(write: Writer) -> None:
+    for index in range(10):
+        write.done(f"{index}.jpg", scene(index), f_px=3000.0, f_source="exif", full_size=[3000, 4000])
+    write.done("tele.jpg", scene(0), f_px=300.0, f_source="given")
+    made = report(write.root)
+    film = made.summary.focal_lengths.film_mm
+    assert film["exif"] == pytest.approx(3000 * math.hypot(36, 24) / 5000)
+    assert film["given"] == pytest.approx(300 * math.hypot(36, 24) / 50)
+    (outlier,) = made.focal_outliers
+    assert (outlier.key, outlier.reasons) == (
+        "tele.jpg",
+        ["260 mm on 35 mm film (300 pixels), where 26.0 mm is usual"],
+    )
+
+
 def test_maps_are_compared_with_those_that_mean_the_same() -> None:
     near = [measurement(f"near{index}", 1.0 + index / 50, 4.0 + index / 20) for index in range(20)]
     far = [measurement(f"far{index}", 100.0 + index, 400.0 + 7 * index, model="other") for index in range(20)]
