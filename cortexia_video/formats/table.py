@@ -98,7 +98,8 @@ def find_format(name: str) -> Format | None:
     return max(ends, key=lambda form: len(form.suffix), default=None)
 
 
-_OWN_NAME = re.compile(rb"\.(?:npy|npz|png|tiff|exr|pfm|jxl|preview\.jpg)$|^depth\.json$")
+REPORT_MARK = MARK + b" report"
+_OWN_NAME = re.compile(rb"\.(?:npy|npz|png|tiff|exr|pfm|jxl|html|preview\.jpg)$|^depth\.json$")
 _HEAD_BYTES = 512
 _UNMARKED = (npy.MAGIC, *pfm.MAGIC)
 
