@@ -37,6 +37,7 @@ from cortexia_video.pipeline import estimate
 from cortexia_video.point_clouds.cloud import PointCloud, point_cloud
 from cortexia_video.point_clouds.files import save_point_cloud
 from cortexia_video.projection import Pinhole
+from cortexia_video.reporting.job import FolderReport, report
 from cortexia_video.rescaling import Rescaling, rescale
 from cortexia_video.verification import Verification, verify
 from cortexia_video.visualization import collage, merge_into_row, show_depthmap
@@ -51,6 +52,7 @@ __all__ = [
     "DepthReader",
     "Failure",
     "FolderInspection",
+    "FolderReport",
     "Frame",
     "InputError",
     "Inspection",
@@ -88,6 +90,7 @@ __all__ = [
     "point_cloud",
     "read_depth",
     "read_ledger",
+    "report",
     "rescale",
     "save_point_cloud",
     "show_depthmap",

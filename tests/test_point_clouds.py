@@ -430,7 +430,7 @@ def test_a_sensors_depth_is_read_by_its_dialect(
     image, _ = files
     whole = np.nan_to_num(5000 * make_values()).round().astype(np.uint16)
     Image.fromarray(whole).save(tmp_path / "depth.png")
-    asked = ("--depth", tmp_path / "depth.png", "--dialect", "tum", "--fov-deg", 60)
+    asked = ("--depth", tmp_path / "depth.png", "--from", "tum", "--fov-deg", 60)
     assert run(capsys, image, *asked, "--output", tmp_path / "a.ply", "--max-gap", "inf")[0] == 0
     np.testing.assert_allclose(read_ply(tmp_path / "a.ply")["z"], whole[whole > 0] / 5000, rtol=1e-6)
 

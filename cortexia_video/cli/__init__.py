@@ -32,6 +32,9 @@ app.command(
     "cortexia_video.cli.convert:convert_command", name="convert", help="Write depth files in another format."
 )
 app.command(
+    "cortexia_video.cli.report:report_command", name="report", help="Write a page about a folder of depth."
+)
+app.command(
     "cortexia_video.cli.rescale:rescale_command", name="rescale", help="Give metres another focal length."
 )
 app.command(

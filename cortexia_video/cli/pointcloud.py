@@ -23,7 +23,7 @@ def pointcloud_command(
     output: Annotated[Path, Parameter(alias="-o")],
     depth: Path | None = None,
     kind: Kind | None = None,
-    dialect: str | None = None,
+    dialect: Annotated[str | None, Parameter(name="--from")] = None,
     format: Literal["ply", "glb"] = "ply",
     overwrite: Switch = False,
     workers: int | None = None,

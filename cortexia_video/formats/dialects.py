@@ -93,13 +93,10 @@ def _read_moge(stored: Stored, about: Metadata) -> Stored:
     _require(stored, np.uint16)
     near, far = (_number(stored, name) for name in ("near", "far"))
     unit = _number(stored, "unit") if "unit" in stored.text else 1.0
-    beyond = near * (far / near) ** (
-        INTERVALS / (INTERVALS - 1)
-    )  # what 65535 would be, if it were not infinite
+    kind = "metric" if "unit" in stored.text else _say(about, "moge")
+    beyond = near * (far / near) ** (INTERVALS / (INTERVALS - 1))  # of 65535, which means infinite there
     words = {"near": near * unit, "far": beyond * unit, "unknown": [0, LAST]}
-    return Stored(
-        stored.values, {**words, "kind": "metric" if "unit" in stored.text else _say(about, "moge")}
-    )
+    return Stored(stored.values, {"kind": kind, **words})
 
 
 def _read_iw3(stored: Stored, about: Metadata) -> Stored:

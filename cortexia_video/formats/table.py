@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -98,7 +97,12 @@ def find_format(name: str) -> Format | None:
     return max(ends, key=lambda form: len(form.suffix), default=None)
 
 
-_OWN_NAME = re.compile(rb"\.(?:npy|npz|png|tiff|exr|pfm|jxl|preview\.jpg)$|^depth\.json$")
+REPORT_MARK = MARK + b" report"
+_OWN_NAMES = (
+    *(os.fsencode(each.suffix) for each in (*FORMATS.values(), PREVIEW)),
+    b".html",
+    b"depth.json",
+)
 _HEAD_BYTES = 512
 _UNMARKED = (npy.MAGIC, *pfm.MAGIC)
 
@@ -110,7 +114,7 @@ def is_own_output(path: str | os.PathLike[str]) -> bool:
     NumPy file and any float map counts.
     """
     name = os.fsencode(os.path.basename(path))  # noqa: PTH119 - bytes, for names that are not UTF-8
-    if not _OWN_NAME.search(name):
+    if not name.endswith(_OWN_NAMES):
         return False
     try:
         with Path(path).open("rb") as file:
