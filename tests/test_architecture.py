@@ -11,7 +11,7 @@ PACKAGE = Path(cortexia_video.__file__).parent
 LAYERS = [
     ["errors", "frame", "depth_map", "file_lock", "scratch", "shard", "ledger_file"],
     ["camera", "projection", "depth_gaps", "anchoring"],
-    ["intrinsics", "normals", "decode", "resampling", "batching", "batch_limits"],
+    ["intrinsics", "normals", "rgbd_sample", "decode", "resampling", "batching", "batch_limits"],
     ["color_tables", "visualization", "color_bar"],
     ["byte_budget", "stage_clock", "speed", "formats", "models"],
     ["scenes", "evaluation"],
@@ -44,6 +44,7 @@ PUBLIC_NAMES = [
     "ParityError",
     "Pinhole",
     "PointCloud",
+    "RGBDSample",
     "Report",
     "Rescaling",
     "SyntheticModel",
