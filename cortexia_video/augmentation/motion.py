@@ -5,7 +5,7 @@ Pixels are counted as in `projection`: the centre of the first is at (0.5, 0.5).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -15,8 +15,6 @@ from cortexia_video.projection import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
 
 _SQUARE = 0.01  # fx and fy that differ by more are not told in one number; as for files of intrinsics
-_SAME_AXES = np.eye(3)
-_SAME_AXES.flags.writeable = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ class Motion:
     source: View
     target: View
     pixels: NDArray[np.float64]
-    turn: NDArray[np.float64] = _SAME_AXES
+    turn: NDArray[np.float64] = field(default_factory=lambda: np.eye(3))
 
     def move(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """Take points (..., 2), pixels across and down, to the target: float64, NaN for those behind it."""

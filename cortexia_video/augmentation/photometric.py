@@ -43,7 +43,7 @@ class DrawnPhotometric(Transform):
         if image.shape != old.shape or image.dtype != old.dtype:
             raise InputError(
                 f"{sample.key!r}: a photometric change made {image.dtype} {image.shape} of {old.dtype} "
-                f"{old.shape}: use one that changes colours only, and a transform of this package for the geometry"
+                f"{old.shape}: use one that changes colours only"
             )
         return replace(sample, frame=replace(sample.frame, image=image))
 
