@@ -473,7 +473,7 @@ def test_a_picture_comes_out_the_same_without_opencv(monkeypatch: pytest.MonkeyP
         Resize(1, 1),
         Resize(70, 95),
     ]
-    assert pixels._mixes_as_we_do()
+    assert pixels._load_opencv()
     with_opencv = [step(sample) for step in steps]
     monkeypatch.setattr(pixels, "_load_opencv", lambda: None)
     for step, result in zip(steps, with_opencv, strict=True):
@@ -492,6 +492,15 @@ def test_pictures_are_mixed_as_opencv_mixes_them(height: int, width: int, tall: 
     image = make_noise(height, width)
     expected = cv2.resize(image, (wide, tall), interpolation=cv2.INTER_LINEAR)
     np.testing.assert_array_equal(pixels._mix(image, tall, wide), expected)
+
+
+def test_what_shrinks_much_is_averaged() -> None:
+    """A chequered picture is grey from afar, not black or white by chance."""
+    camera = Pinhole.centred(300, 320, 240)
+    image = np.repeat((255 * (np.indices((240, 320)).sum(axis=0) % 2)).astype(np.uint8)[..., None], 3, axis=2)
+    sample = replace(make_sample(camera, 0), frame=Frame("a", image))
+    for step in (Resize(50, 60), PerspectiveCrop(40, 40, 40, yaw_deg=3)):
+        assert np.abs(step(sample).frame.image.astype(int) - 127).max() < 40
 
 
 def test_tensors_hold_what_the_sample_does() -> None:

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.augmentation.motion import Motion, View
+from cortexia_video.augmentation.motion import Motion, Row, View
 from cortexia_video.depth_gaps import choose_max_gap
 from cortexia_video.depth_map import DepthMap, larger_is_nearer
 from cortexia_video.errors import InputError
@@ -22,6 +22,7 @@ Sampling = Literal["nearest", "edge_aware"]
 
 _SURFACE_GAP = 0.05  # of one surface, where no focal length says how steep it can be
 _NAN = np.float32(np.nan)
+_SAME_AXIS = (0, 0, 1)
 
 
 def require_sampling(sampling: str) -> None:
@@ -38,7 +39,7 @@ def look_along(values: NDArray[np.float32], motion: Motion) -> NDArray[np.float3
     The point z (x, y, 1) is turn (x, y, 1)^T z in the new axes: its depth is z times the last row's product.
     What comes to lie behind the camera is unknown.
     """
-    if tuple(motion.turn[2]) == (0, 0, 1):
+    if motion.turn[2] == _SAME_AXIS:
         return values
     factor = _dot_rays(motion.turn[2], motion.source)
     return np.where(factor > 0, values * factor, _NAN)
@@ -72,8 +73,8 @@ def interpolate_surfaces(
         one, two, three, four = (1 / each for each in corners)
         above, below = one + (two - one) * across, three + (four - three) * across
         mixed = np.clip(1 / (above + (below - above) * down), near, far)
-    if tuple(motion.turn[2]) != (0, 0, 1):  # from along the old axis to along the new one
-        mixed = mixed / _dot_rays(motion.turn[:, 2], motion.target)
+    if motion.turn[2] != _SAME_AXIS:  # from along the old axis to along the new one
+        mixed = mixed / _dot_rays(motion.inverse().turn[2], motion.target)
     return np.where(surface, mixed, nearest).astype(np.float32)
 
 
@@ -115,9 +116,9 @@ def _clip(indices: NDArray[np.float64], count: int) -> NDArray[np.intp]:
     return np.clip(indices, 0, count - 1).astype(np.intp)
 
 
-def _dot_rays(row: NDArray[np.float64], view: View) -> NDArray[np.float32]:
+def _dot_rays(row: Row, view: View) -> NDArray[np.float32]:
     """Give the product of a row with (x, y, 1) of every pixel: float32 (H, W)."""
     assert view.camera
     across, down = view.camera.find_rays()
-    x, y, z = row.astype(np.float32)
+    x, y, z = np.array(row, np.float32)
     return x * across + (y * down + z)

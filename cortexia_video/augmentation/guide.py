@@ -27,7 +27,7 @@ class ApplyTransforms:
     def __call__(self, examples: dict[str, list[Any]]) -> dict[str, list[Any]]:
         pairs = [self._apply(*pair) for pair in zip(examples["image"], examples["depth_map"], strict=True)]
         images, depths = [image for image, _ in pairs], [depth for _, depth in pairs]
-        valid = [np.isfinite(depth) & (depth > 0) for depth in depths]
+        valid = [(depth > 0) & (depth < np.inf) for depth in depths]
         return {**examples, "pixel_values": images, "labels": depths, "valid": valid}
 
     def _apply(self, image: Image.Image, depth_map: Image.Image) -> tuple[Any, Any]:
@@ -36,5 +36,6 @@ class ApplyTransforms:
                 f"a picture of {image.width} x {image.height} and depth of {depth_map.width} x "
                 f"{depth_map.height} pixels: they must show the same view at the same size"
             )
-        augmented = self.augment(image=np.array(image.convert("RGB")), depth=np.array(depth_map))
+        rgb = image if image.mode == "RGB" else image.convert("RGB")
+        augmented = self.augment(image=np.array(rgb), depth=np.array(depth_map))
         return augmented["image"], augmented["depth"]

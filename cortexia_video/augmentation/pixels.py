@@ -1,19 +1,20 @@
 """Pixels flipped, cut out and resampled: by OpenCV where it is installed and gives the same bits, else by
 numpy.
 
-What comes out depends on what is asked, not on what is installed: OpenCV's results are compared with numpy's
+What comes out depends on what is asked, not on what is installed: OpenCV's results are compared with the others
 first, and used if every bit is the same.
 """
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import cache
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from cortexia_video.resampling import resize_image
 
@@ -26,9 +27,8 @@ _TRIED_SIZES = ((7, 9, 12, 31), (40, 33, 21, 25), (5, 80, 9, 40), (64, 50, 32, 2
 
 def flip_pixels(array: NDArray[Pixels], axis: int) -> NDArray[Pixels]:
     """Mirror along an axis, 0 (down) or 1 (across), to an array of its own."""
-    opencv = _load_opencv()
-    if opencv and array.dtype != np.bool_:
-        return opencv.flip(array, axis)
+    if opencv := _load_opencv():
+        return opencv.flip(_as_numbers(array), axis).view(array.dtype)
     return np.ascontiguousarray(np.flip(array, axis))
 
 
@@ -55,26 +55,27 @@ def resize_linear(image: NDArray[np.uint8], height: int, width: int) -> NDArray[
     """
     if max(image.shape[0] / height, image.shape[1] / width) > _MOST_SHRINKING:
         return resize_image(image, height, width)
-    opencv = _load_opencv()
-    if opencv and _mixes_as_we_do():
+    if opencv := _load_opencv():
         return opencv.resize(image, (width, height), interpolation=opencv.INTER_LINEAR)
     return _mix(image, height, width)
 
 
 def resize_nearest(array: NDArray[Pixels], height: int, width: int) -> NDArray[Pixels]:
-    """Take, for each pixel of (height, width), the one of array (H, W) that its centre lies in."""
-    opencv = _load_opencv()
-    if opencv and _takes_as_we_do(array.shape[0], height) and _takes_as_we_do(array.shape[1], width):
-        numbers: NDArray[Any] = array.view(np.uint8) if array.dtype == np.bool_ else array
+    """Take, for each pixel of (height, width), the one of array (H, W) that its centre lies in.
+
+    array: float32, or bool. Where a centre is on a border, either side is taken: the one that Pillow takes.
+    """
+    numbers = _as_numbers(array)
+    if opencv := _load_opencv():
         taken = opencv.resize(numbers, (width, height), interpolation=opencv.INTER_NEAREST_EXACT)
-        return taken.view(array.dtype)
-    rows, columns = _find_nearest(array.shape[0], height), _find_nearest(array.shape[1], width)
-    return array[rows].take(columns, axis=1)
+    else:
+        taken = np.array(Image.fromarray(numbers).resize((width, height), Image.Resampling.NEAREST))
+    return taken.view(array.dtype)
 
 
-def _find_nearest(old: int, new: int) -> NDArray[np.int64]:
-    """Give the pixel of `old` that the centre of each of `new` lies in; on a border, the one after it."""
-    return (2 * np.arange(new) + 1) * old // (2 * new)
+def _as_numbers(array: NDArray[Any]) -> NDArray[Any]:
+    """Give booleans as the bytes that they are: OpenCV knows no booleans."""
+    return array.view(np.uint8) if array.dtype == np.bool_ else array
 
 
 def _mix(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
@@ -99,34 +100,18 @@ def _find_weights(old: int, new: int) -> tuple[NDArray[np.int32], ...]:
 
 @cache
 def _load_opencv() -> ModuleType | None:
+    """Give OpenCV where it is installed and resamples noise to the same bits: builds for other processors may not."""
     if find_spec("cv2") is None:
         return None
     import cv2
 
-    return cv2
-
-
-@cache
-def _mixes_as_we_do() -> bool:
-    """Compare OpenCV with `_mix` on noise: builds for other processors round otherwise."""
-    opencv = _load_opencv()
-    assert opencv
     noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
-    return all(
-        np.array_equal(
-            opencv.resize(noise[:rows, :columns], (width, height), interpolation=opencv.INTER_LINEAR),
-            _mix(noise[:rows, :columns], height, width),
-        )
-        for rows, columns, height, width in _TRIED_SIZES
-    )
-
-
-@lru_cache(1 << 14)
-def _takes_as_we_do(old: int, new: int) -> bool:
-    """Say whether OpenCV takes the same pixels along a side; at some sizes it does not where two are as
-    near."""
-    opencv = _load_opencv()
-    assert opencv
-    numbers = np.arange(old, dtype=np.float32)[None]
-    taken = opencv.resize(numbers, (new, 1), interpolation=opencv.INTER_NEAREST_EXACT)
-    return np.array_equal(taken[0], _find_nearest(old, new))
+    for rows, columns, height, width in _TRIED_SIZES:
+        part, size = noise[:rows, :columns], (width, height)
+        nearest = Image.fromarray(part[..., 0]).resize(size, Image.Resampling.NEAREST)
+        if not (
+            np.array_equal(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR), _mix(part, height, width))
+            and np.array_equal(cv2.resize(part[..., 0], size, interpolation=cv2.INTER_NEAREST_EXACT), nearest)
+        ):
+            return None
+    return cv2

@@ -33,7 +33,7 @@ class Transform(ABC):
 
     def trace(self, view: View) -> Motion:
         """Say where pixels of such a view go, and how the camera turns; here: all stays."""
-        return Motion(view, view, np.eye(3))
+        return Motion(view, view)
 
     def draw(self, view: View, rng: Generator) -> Transform:
         """Give itself: nothing is left to draw."""
@@ -64,7 +64,7 @@ class Chain(Transform):
         return sample
 
     def trace(self, view: View) -> Motion:
-        motion = Motion(view, view, np.eye(3))
+        motion = Motion(view, view)
         for step in self.steps:
             motion = motion.then(step.trace(motion.target))
         return motion

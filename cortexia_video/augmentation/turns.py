@@ -23,7 +23,7 @@ from cortexia_video.augmentation.depth_sampling import (
     require_sampling,
     scatter,
 )
-from cortexia_video.augmentation.motion import Motion, View
+from cortexia_video.augmentation.motion import Matrix, Motion, View, make_matrix
 from cortexia_video.augmentation.transform import RandomTransform, Seed, Transform, rebuild
 from cortexia_video.augmentation.windows import Outside, require_outside, require_pixels
 from cortexia_video.errors import InputError
@@ -57,7 +57,7 @@ class Rotate(Transform):
     def trace(self, view: View) -> Motion:
         camera = view.camera or Pinhole.centred(1, view.width, view.height)
         turn = _roll(self.roll_deg)
-        return Motion(view, view, _find_homography(camera, turn, camera), turn)
+        return Motion(view, view, _find_homography(camera, turn, camera), make_matrix(turn))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class PerspectiveCrop(Transform):
         camera = Pinhole.centred(f_px, self.width, self.height)
         turn = _roll(self.roll_deg) @ _pitch(self.pitch_deg) @ _yaw(self.yaw_deg)
         target = View(self.height, self.width, camera)
-        motion = Motion(view, target, _find_homography(view.camera, turn, camera), turn)
+        motion = Motion(view, target, _find_homography(view.camera, turn, camera), make_matrix(turn))
         self._require_inside(motion)
         return motion
 
@@ -200,9 +200,9 @@ def _yaw(degrees: float) -> NDArray[np.float64]:
     return np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]])
 
 
-def _find_homography(old: Pinhole, turn: NDArray[np.float64], new: Pinhole) -> NDArray[np.float64]:
+def _find_homography(old: Pinhole, turn: NDArray[np.float64], new: Pinhole) -> Matrix:
     """Give new K turn old K^-1; its third row times (u, v, 1) is the new depth over the old."""
-    return _project(new) @ turn @ np.linalg.inv(_project(old))
+    return make_matrix(_project(new) @ turn @ np.linalg.inv(_project(old)))
 
 
 def _project(camera: Pinhole) -> NDArray[np.float64]:
@@ -242,7 +242,7 @@ def _warp_image(image: NDArray[np.uint8], motion: Motion) -> NDArray[np.uint8]:
         return _take(image, motion, Image.Resampling.BILINEAR, 0)
     height, width = (max(1, round(side / shrinking)) for side in image.shape[:2])
     enlarge = np.diag([motion.source.width / width, motion.source.height / height, 1])
-    reduced = Motion(View(height, width), motion.target, motion.pixels @ enlarge)
+    reduced = Motion(View(height, width), motion.target, make_matrix(motion.pixels @ enlarge))
     return _take(resize_image(image, height, width), reduced, Image.Resampling.BILINEAR, 0)
 
 

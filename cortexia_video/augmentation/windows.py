@@ -18,7 +18,7 @@ from cortexia_video.augmentation.depth_sampling import (
     require_sampling,
     scatter,
 )
-from cortexia_video.augmentation.motion import Motion, View
+from cortexia_video.augmentation.motion import Matrix, Motion, View
 from cortexia_video.augmentation.pixels import cut_pixels, flip_pixels, resize_linear, resize_nearest
 from cortexia_video.augmentation.transform import RandomTransform, Seed, Transform, rebuild
 from cortexia_video.errors import InputError
@@ -51,12 +51,13 @@ class Flip(Transform):
     def trace(self, view: View) -> Motion:
         camera = view.camera
         if self.axis == "horizontal":
-            pixels = np.array([[-1, 0, view.width], [0, 1, 0], [0, 0, 1.0]])
             camera = camera and replace(camera, cx=view.width - camera.cx)
-            return Motion(view, replace(view, camera=camera), pixels, np.diag([-1.0, 1, 1]))
-        pixels = np.array([[1, 0, 0], [0, -1, view.height], [0, 0, 1.0]])
-        camera = camera and replace(camera, cy=view.height - camera.cy)
-        return Motion(view, replace(view, camera=camera), pixels, np.diag([1.0, -1, 1]))
+            pixels: Matrix = ((-1, 0, view.width), (0, 1, 0), (0, 0, 1))
+            turn: Matrix = ((-1, 0, 0), (0, 1, 0), (0, 0, 1))
+        else:
+            camera = camera and replace(camera, cy=view.height - camera.cy)
+            pixels, turn = ((1, 0, 0), (0, -1, view.height), (0, 0, 1)), ((1, 0, 0), (0, -1, 0), (0, 0, 1))
+        return Motion(view, View(view.height, view.width, camera), pixels, turn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class Crop(Transform):
                 camera.fx, camera.fy, camera.cx - self.left, camera.cy - self.top, self.width, self.height
             ),
         )
-        return Motion(view, target, np.array([[1, 0, -self.left], [0, 1, -self.top], [0, 0, 1.0]]))
+        return Motion(view, target, ((1, 0, -self.left), (0, 1, -self.top), (0, 0, 1)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +155,8 @@ class Resize(Transform):
 
     def trace(self, view: View) -> Motion:
         camera = view.camera and view.camera.resized(self.width, self.height)
-        pixels = np.diag([self.width / view.width, self.height / view.height, 1])
-        return Motion(view, View(self.height, self.width, camera), pixels)
+        across, down = self.width / view.width, self.height / view.height
+        return Motion(view, View(self.height, self.width, camera), ((across, 0, 0), (0, down, 0), (0, 0, 1)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +183,14 @@ class Zoom(Transform):
         return _resample(sample, self.trace(view), self._find_window(view), self.depth)
 
     def trace(self, view: View) -> Motion:
-        cut = self._find_window(view).trace(view)
-        return cut.then(Resize(view.height, view.width).trace(cut.target))
+        window = self._find_window(view)
+        camera = window.trace(view).target.camera
+        across, down = view.width / window.width, view.height / window.height
+        return Motion(
+            view,
+            View(view.height, view.width, camera and camera.resized(view.width, view.height)),
+            ((across, 0, -across * window.left), (0, down, -down * window.top), (0, 0, 1)),
+        )
 
     def _find_window(self, view: View) -> Crop:
         height, width = (max(1, round(side / self.factor)) for side in (view.height, view.width))
