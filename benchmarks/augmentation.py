@@ -2,9 +2,11 @@
 
     python benchmarks/augmentation.py [--rounds N]
 
-Pairs of 640 x 480. Ours move a mask and the camera too, and check that sizes agree; theirs move picture and depth.
-Each of two processes does the same on a core of its own, as a `DataLoader`'s workers do, OpenCV with one thread;
-ours and theirs in turns. A Markdown table: pairs a second of both processes together, median (smallest to largest).
+Pairs of 640 x 480. Ours move the camera too, and what is valid as NaN in the depth, and check that sizes agree;
+theirs move picture and depth. "with a mask": both move a mask besides. "to tensors": results become float32
+(C, H, W) and what is valid, on both sides. Each of two processes does the same on a core of its own, as the workers of
+a `DataLoader` do, OpenCV with one thread; ours and theirs in turns. A Markdown table: pairs a second of both
+processes together, median (smallest to largest).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # no look for a newer ve
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from statistics import median
 from threading import Barrier
@@ -24,6 +27,7 @@ from typing import Any
 import albumentations
 import cv2
 import numpy as np
+import torch
 from cyclopts import App
 from PIL import Image
 
@@ -39,12 +43,12 @@ from cortexia_video.augmentation import (
     Rotate,
     Sometimes,
     Transform,
-    View,
 )
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.frame import Frame
 from cortexia_video.projection import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
+from cortexia_video.training.tensors import to_tensors
 
 HEIGHT, WIDTH = 480, 640
 _PROCESSES = 2
@@ -95,6 +99,7 @@ _barriers: list[Barrier] = []
 
 def _prepare(barrier: Barrier) -> None:
     cv2.setNumThreads(1)
+    torch.set_num_threads(1)
     _barriers.append(barrier)
     _jobs.update(_make_jobs())
 
@@ -113,36 +118,59 @@ def _count(job: tuple[str, int]) -> float:
 
 def _make_jobs() -> dict[str, tuple[Job, Job]]:
     """Give, for each operation, ours and theirs."""
-    sample, rng = _make_sample(), np.random.default_rng(0)
-    view = View.of(sample)
+    masked = _make_sample()
+    plain = replace(masked, mask=None)
+    half, zoom = (HEIGHT // 2, WIDTH // 2), {"scale": (0.25, 1), "ratio": (4 / 3, 4 / 3), "p": 1}
     look = PerspectiveCrop(HEIGHT, WIDTH, 45, yaw_deg=5, pitch_deg=-5)
-
-    def pair(ours: Step, *theirs: Any) -> tuple[Job, Job]:
-        compose = albumentations.Compose(theirs, additional_targets={"depth": "mask"}, seed=0)
-        image, depth = sample.frame.image, sample.depth.values
-        return lambda: ours.draw(view, rng)(sample), lambda: compose(image=image, depth=depth)
-
-    half, zoom = (HEIGHT // 2, WIDTH // 2), {"scale": (0.25, 1), "ratio": (4 / 3, 4 / 3)}
-    return {
-        "flip": pair(Flip(), albumentations.HorizontalFlip(p=1)),
-        "vertical flip": pair(Flip("vertical"), albumentations.VerticalFlip(p=1)),
-        "random crop to 448 x 576": pair(RandomCrop(448, 576), albumentations.RandomCrop(448, 576)),
-        "resize to 240 x 320": pair(Resize(*half), albumentations.Resize(*half)),
-        "resize to 384 x 512": pair(Resize(384, 512), albumentations.Resize(384, 512)),
-        "resize to 720 x 960": pair(Resize(720, 960), albumentations.Resize(720, 960)),
-        "zoom by 1 to 2": pair(
-            RandomZoom((1, 2)), albumentations.RandomResizedCrop((HEIGHT, WIDTH), **zoom, p=1)
-        ),
-        "rotate": pair(Rotate(10), albumentations.Rotate((10, 10), p=1)),
-        "perspective": pair(look, albumentations.Perspective(p=1)),
-        "flip, zoom, crop": pair(
-            Compose([Sometimes(Flip()), RandomZoom((1, 2)), RandomCrop(448, 576)]),
-            albumentations.HorizontalFlip(p=0.5),
-            albumentations.RandomResizedCrop((HEIGHT, WIDTH), **zoom, p=1),
-            albumentations.RandomCrop(448, 576),
-        ),
-        "the guide's pipeline": _make_guide(sample),
+    steps: dict[str, tuple[Step, list[Any]]] = {
+        "flip": (Flip(), [albumentations.HorizontalFlip(p=1)]),
+        "vertical flip": (Flip("vertical"), [albumentations.VerticalFlip(p=1)]),
+        "random crop to 448 x 576": (RandomCrop(448, 576), [albumentations.RandomCrop(448, 576)]),
+        "random crop to 224 x 224": (RandomCrop(224, 224), [albumentations.RandomCrop(224, 224)]),
+        "resize to 240 x 320": (Resize(*half), [albumentations.Resize(*half)]),
+        "resize to 384 x 512": (Resize(384, 512), [albumentations.Resize(384, 512)]),
+        "resize to 720 x 960": (Resize(720, 960), [albumentations.Resize(720, 960)]),
+        "zoom by 1 to 2": (RandomZoom((1, 2)), [albumentations.RandomResizedCrop((HEIGHT, WIDTH), **zoom)]),
+        "rotate": (Rotate(10), [albumentations.Rotate((10, 10), p=1)]),
+        "perspective": (look, [albumentations.Perspective(p=1)]),
     }
+    several = (
+        Compose([Sometimes(Flip()), RandomZoom((1, 2)), RandomCrop(448, 576)]),
+        [
+            albumentations.HorizontalFlip(p=0.5),
+            albumentations.RandomResizedCrop((HEIGHT, WIDTH), **zoom),
+            albumentations.RandomCrop(448, 576),
+        ],
+    )
+    jobs = {name: _make_pair(plain, *pair) for name, pair in steps.items()}
+    jobs["flip, zoom, crop"] = _make_pair(plain, *several)
+    for name in ("flip", "random crop to 448 x 576", "resize to 384 x 512", "zoom by 1 to 2"):
+        jobs[f"{name}, with a mask"] = _make_pair(masked, *steps[name])
+    for name, pair in {"flip": steps["flip"], "flip, zoom, crop": several}.items():
+        jobs[f"{name}, to tensors"] = _make_pair(plain, *pair, finish=True)
+    jobs["the guide's pipeline, eight at a time"] = _make_guide(plain)
+    return jobs
+
+
+def _make_pair(sample: RGBDSample, ours: Step, theirs: list[Any], *, finish: bool = False) -> tuple[Job, Job]:
+    compose = albumentations.Compose(theirs, additional_targets={"depth": "mask"}, seed=0)
+    rng = np.random.default_rng(0)
+    arrays = {"image": sample.frame.image, "depth": sample.depth.values}
+    if sample.mask is not None:
+        arrays["mask"] = sample.mask.view(np.uint8)
+    if finish:
+        return lambda: to_tensors(ours(sample, rng)), lambda: _to_tensors(compose(**arrays))
+    return lambda: ours(sample, rng), lambda: compose(**arrays)
+
+
+def _to_tensors(result: dict[str, Any]) -> tuple[torch.Tensor, ...]:
+    """Do for theirs what `to_tensors` does for ours."""
+    image = np.array(result["image"].transpose(2, 0, 1), np.float32, order="C")
+    image /= 255
+    valid = np.isfinite(result["depth"])
+    valid &= result["depth"] > 0
+    labels = np.where(valid, result["depth"], np.float32(0))[None]
+    return torch.from_numpy(image), torch.from_numpy(labels), torch.from_numpy(valid[None])
 
 
 def _make_guide(sample: RGBDSample) -> tuple[Job, Job]:

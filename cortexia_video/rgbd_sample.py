@@ -37,10 +37,11 @@ class RGBDSample:
     sparse: bool = False
 
     def __post_init__(self) -> None:
-        for what, size in self._list_sizes():
-            if size != self.size:
+        size = self.size
+        for what, other in self._list_sizes():
+            if other != size:
                 raise InputError(
-                    f"{self.frame.key!r}: a picture of {_show(self.size)} and {what} {_show(size)} pixels: "
+                    f"{self.frame.key!r}: a picture of {_show(size)} and {what} {_show(other)} pixels: "
                     "they must be of the same view and size; resample or register one to the other first"
                 )
         if self.mask is not None and self.mask.dtype != np.bool_:

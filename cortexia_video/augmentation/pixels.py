@@ -1,8 +1,7 @@
-"""Pixels flipped, cut out and resampled: by OpenCV where it is installed and gives the same bits, else by
-numpy.
+"""Pixels flipped, cut out and resampled: by OpenCV where it gives the same bits, else by Pillow and numpy.
 
-What comes out depends on what is asked, not on what is installed: OpenCV's results are compared with the others
-first, and used if every bit is the same.
+What comes out depends on what is asked, not on what is installed: OpenCV is compared with the others first,
+and used if every bit is the same.
 """
 
 from __future__ import annotations
@@ -26,22 +25,20 @@ _TRIED_SIZES = ((7, 9, 12, 31), (40, 33, 21, 25), (5, 80, 9, 40), (64, 50, 32, 2
 
 
 def flip_pixels(array: NDArray[Pixels], axis: int) -> NDArray[Pixels]:
-    """Mirror along an axis, 0 (down) or 1 (across), to an array of its own."""
+    """Mirror along an axis, 0 (down) or 1 (across)."""
     if opencv := _load_opencv():
         return opencv.flip(_as_numbers(array), axis).view(array.dtype)
     return np.ascontiguousarray(np.flip(array, axis))
 
 
-def cut_pixels(
+def pad_pixels(
     array: NDArray[Pixels], top: int, left: int, size: tuple[int, int], fill: object
 ) -> NDArray[Pixels]:
-    """Give a window of size (height, width): a view where it lies inside, else with `fill` around."""
+    """Give a window of size (height, width) as an array of its own, `fill` where it is beyond the picture."""
     height, width = size
     rows = slice(max(top, 0), max(min(top + height, array.shape[0]), 0))
     columns = slice(max(left, 0), max(min(left + width, array.shape[1]), 0))
     inside = array[rows, columns]
-    if inside.shape[:2] == size:
-        return inside
     window = np.full((height, width, *array.shape[2:]), fill, array.dtype)
     down, across = rows.start - top, columns.start - left
     window[down : down + inside.shape[0], across : across + inside.shape[1]] = inside
@@ -100,7 +97,7 @@ def _find_weights(old: int, new: int) -> tuple[NDArray[np.int32], ...]:
 
 @cache
 def _load_opencv() -> ModuleType | None:
-    """Give OpenCV where it is installed and resamples noise to the same bits: builds for other processors may not."""
+    """Give OpenCV where it is installed and resamples noise to our bits: other builds of it may not."""
     if find_spec("cv2") is None:
         return None
     import cv2
@@ -108,7 +105,7 @@ def _load_opencv() -> ModuleType | None:
     noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
     for rows, columns, height, width in _TRIED_SIZES:
         part, size = noise[:rows, :columns], (width, height)
-        nearest = Image.fromarray(part[..., 0]).resize(size, Image.Resampling.NEAREST)
+        nearest = np.array(Image.fromarray(part[..., 0]).resize(size, Image.Resampling.NEAREST))
         if not (
             np.array_equal(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR), _mix(part, height, width))
             and np.array_equal(cv2.resize(part[..., 0], size, interpolation=cv2.INTER_NEAREST_EXACT), nearest)

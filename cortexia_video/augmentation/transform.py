@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import xxhash
@@ -17,7 +17,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from cortexia_video.augmentation.motion import Motion, View
+from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError
+from cortexia_video.frame import Frame
 from cortexia_video.rgbd_sample import RGBDSample
 
 Seed = int | Sequence[int] | Generator
@@ -119,20 +121,21 @@ def rebuild(
     mask: NDArray[np.bool_] | None,
 ) -> RGBDSample:
     """Give the sample with other pixels, and its camera and focal lengths moved along."""
-    frame, depth = sample.frame, sample.depth
+    frame, depth, camera = sample.frame, sample.depth, motion.target.camera
     f_px, depth_f_px = motion.scale_f_px(frame.f_px), motion.scale_f_px(depth.f_px)
-    return replace(
-        sample,
-        frame=replace(
-            frame, image=image, full_size=None, f_px=f_px, f_source=frame.f_source if f_px else None
+    f_source, depth_f_source = frame.f_source if f_px else None, depth.f_source if depth_f_px else None
+    return RGBDSample(  # by name, not by `replace`: that takes as long as a small crop
+        Frame(frame.key, image, f_px, f_source, frame.timestamp_s),
+        DepthMap(
+            values,
+            depth.kind,
+            depth_f_px,
+            depth_f_source,
+            model=depth.model,
+            weights_sha256=depth.weights_sha256,
         ),
-        depth=replace(
-            depth,
-            values=values,
-            full_size=None,
-            f_px=depth_f_px,
-            f_source=depth.f_source if depth_f_px else None,
-        ),
-        camera=motion.target.camera,
-        mask=mask,
+        camera,
+        mask,
+        sample.origin,
+        sample.sparse,
     )

@@ -5,6 +5,7 @@ Metric depth stays as it is under all of them: a zoom is another focal length, n
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -19,13 +20,16 @@ from cortexia_video.augmentation.depth_sampling import (
     scatter,
 )
 from cortexia_video.augmentation.motion import Matrix, Motion, View
-from cortexia_video.augmentation.pixels import cut_pixels, flip_pixels, resize_linear, resize_nearest
+from cortexia_video.augmentation.pixels import pad_pixels, flip_pixels, resize_linear, resize_nearest
 from cortexia_video.augmentation.transform import RandomTransform, Seed, Transform, rebuild
 from cortexia_video.errors import InputError
 from cortexia_video.projection import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
 
 Outside = Literal["refuse", "pad"]
+Arrays = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.bool_] | None]  # image, depth, mask
+
+_VIEWED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,24 +84,25 @@ class Crop(Transform):
     def __call__(self, sample: RGBDSample, seed: Seed | None = None) -> RGBDSample:
         motion = self.trace(View.of(sample))
         image, values, mask = self.cut(sample)
-        owned = None if mask is None else np.ascontiguousarray(mask)
-        return rebuild(sample, motion, np.ascontiguousarray(image), np.ascontiguousarray(values), owned)
+        if _VIEWED * image.size < sample.frame.image.size:  # a view would keep much more memory than it shows
+            image, values, mask = image.copy(), values.copy(), None if mask is None else mask.copy()
+        return rebuild(sample, motion, image, values, mask)
 
-    def cut(
-        self, sample: RGBDSample
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.bool_] | None]:
+    def cut(self, sample: RGBDSample) -> Arrays:
         """Give the windows of image, depth and mask: views where nothing is padded."""
-        at, size, mask = (self.top, self.left), (self.height, self.width), sample.mask
+        mask = sample.mask
+        if self._lies_in(*sample.size):
+            part = slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+            return sample.frame.image[part], sample.depth.values[part], None if mask is None else mask[part]
+        at, size = (self.top, self.left), (self.height, self.width)
         return (
-            cut_pixels(sample.frame.image, *at, size, 0),
-            cut_pixels(sample.depth.values, *at, size, np.nan),
-            None if mask is None else cut_pixels(mask, *at, size, False),
+            pad_pixels(sample.frame.image, *at, size, 0),
+            pad_pixels(sample.depth.values, *at, size, np.nan),
+            None if mask is None else pad_pixels(mask, *at, size, False),
         )
 
     def trace(self, view: View) -> Motion:
-        bottom, right = self.top + self.height, self.left + self.width
-        outside = min(self.top, self.left) < 0 or bottom > view.height or right > view.width
-        if outside and self.outside == "refuse":
+        if self.outside == "refuse" and not self._lies_in(view.height, view.width):
             raise InputError(
                 f"a crop of {self.width} x {self.height} pixels at column {self.left}, row {self.top} does "
                 f'not lie inside a picture of {view}: use a smaller one, or outside="pad"'
@@ -112,6 +117,10 @@ class Crop(Transform):
             ),
         )
         return Motion(view, target, ((1, 0, -self.left), (0, 1, -self.top), (0, 0, 1)))
+
+    def _lies_in(self, height: int, width: int) -> bool:
+        bottom, right = self.top + self.height, self.left + self.width
+        return 0 <= self.top and bottom <= height and 0 <= self.left and right <= width
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +142,8 @@ class RandomCrop(RandomTransform):
                 f"a crop of {self.width} x {self.height} pixels is larger than a picture of {view}: "
                 'use a smaller one, resize first, or outside="pad"'
             )
-        top, left = (int(rng.integers(min(spare, 0), max(spare, 0) + 1)) for spare in (rows, columns))
-        return Crop(top, left, self.height, self.width, self.outside)
+        down, across = rng.random(2).tolist()
+        return Crop(_place(down, rows), _place(across, columns), self.height, self.width, self.outside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +159,8 @@ class Resize(Transform):
         require_sampling(self.depth)
 
     def __call__(self, sample: RGBDSample, seed: Seed | None = None) -> RGBDSample:
-        whole = Crop(0, 0, *sample.size)
-        return _resample(sample, self.trace(View.of(sample)), whole, self.depth)
+        pixels = sample.frame.image, sample.depth.values, sample.mask
+        return _resample(sample, pixels, self.trace(View.of(sample)), self.depth)
 
     def trace(self, view: View) -> Motion:
         camera = view.camera and view.camera.resized(self.width, self.height)
@@ -175,15 +184,18 @@ class Zoom(Transform):
 
     def __post_init__(self) -> None:
         require_sampling(self.depth)
-        if not (0 < self.factor < np.inf and 0 <= self.down <= 1 and 0 <= self.across <= 1):
+        if not (0 < self.factor < math.inf and 0 <= self.down <= 1 and 0 <= self.across <= 1):
             raise InputError(f"{self} is no zoom: the factor is above 0, down and across are 0 to 1")
 
     def __call__(self, sample: RGBDSample, seed: Seed | None = None) -> RGBDSample:
         view = View.of(sample)
-        return _resample(sample, self.trace(view), self._find_window(view), self.depth)
+        window = self._find_window(view)
+        return _resample(sample, window.cut(sample), self._trace_window(view, window), self.depth)
 
     def trace(self, view: View) -> Motion:
-        window = self._find_window(view)
+        return self._trace_window(view, self._find_window(view))
+
+    def _trace_window(self, view: View, window: Crop) -> Motion:
         camera = window.trace(view).target.camera
         across, down = view.width / window.width, view.height / window.height
         return Motion(
@@ -206,13 +218,18 @@ class RandomZoom(RandomTransform):
     depth: Sampling = "nearest"
 
     def __post_init__(self) -> None:
-        if not 0 < self.factors[0] <= self.factors[1] < np.inf:
+        if not 0 < self.factors[0] <= self.factors[1] < math.inf:
             raise InputError(f"{self.factors} are no factors to zoom by: use two above 0, the smaller first")
 
     def draw(self, view: View, rng: Generator) -> Zoom:
-        least, most = np.log(self.factors)
-        down, across = rng.random(2).tolist()
-        return Zoom(float(np.exp(rng.uniform(least, most))), down, across, self.depth)
+        least, most = self.factors
+        share, down, across = rng.random(3).tolist()
+        return Zoom(least * (most / least) ** share, down, across, self.depth)
+
+
+def _place(share: float, spare: int) -> int:
+    """Give one of the whole numbers from 0 to `spare`, which may be negative, all for as much of 0 to 1."""
+    return min(spare, 0) + int(share * (abs(spare) + 1))
 
 
 def require_outside(outside: str) -> None:
@@ -227,10 +244,10 @@ def require_pixels(height: int, width: int) -> None:
         raise InputError(f"a picture of {width} x {height} pixels cannot be made: use sizes from 1 up")
 
 
-def _resample(sample: RGBDSample, motion: Motion, window: Crop, sampling: Sampling) -> RGBDSample:
+def _resample(sample: RGBDSample, window: Arrays, motion: Motion, sampling: Sampling) -> RGBDSample:
     """Enlarge or shrink a window of the sample to the motion's target."""
     size = motion.target.height, motion.target.width
-    image, values, mask = window.cut(sample)
+    image, values, mask = window
     mask = None if mask is None else resize_nearest(mask, *size)
     if sample.sparse:
         values, mask = scatter(sample, motion, mask)
