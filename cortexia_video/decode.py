@@ -196,7 +196,7 @@ _OTHER_MAGIC = [
 
 def _open(data: bytes) -> ImageFile.ImageFile:
     """Open with the one reader that the content asks for; no pixels are decoded yet."""
-    _quieten_pillow()
+    quieten_pillow()
     head = data[:SNIFF_BYTES]
     name = sniff(head) or next((name for name, magic in _OTHER_MAGIC if magic.match(head)), None)
     if name is None:
@@ -254,7 +254,7 @@ logging.getLogger("PIL").addHandler(
 )  # else errors reach stderr through logging's last resort
 
 
-def _quieten_pillow() -> None:
+def quieten_pillow() -> None:
     """Keep Pillow's remarks about odd metadata off the terminal, and from becoming errors under `-W error`.
 
     `warnings.catch_warnings` swaps the filters of the whole process and is not thread-safe. So one narrow

@@ -47,7 +47,7 @@ MEMORY = 1 << 30  # bytes of pictures and depth maps in work at once, over all w
 _MEMORY_EACH = 192 << 20  # bytes for two workers: one decodes 12 megapixels, one writes as many
 _DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and resizing
 _KEPT = 1 << 24  # bytes of a file that may wait in memory; a larger one is read twice, once for its header
-_WRITE_BYTES = 6  # a pixel, at the worst moment of enlarging and encoding
+_WRITE_BYTES = 8  # a pixel, at the worst moment of enlarging and encoding
 _FAILURES_KEPT = 1000  # in the report; the ledger has them all
 _TRIED = 16  # pictures that are tried until there are enough to compare engines on
 _COMPARED_MEGAPIXELS = 50.0
@@ -111,7 +111,7 @@ def estimate(
 
     inputs: picture files, folders and lists, as `sources.files.find_pictures` takes them.
     model: a name, or estimators already loaded, one for each device, with a size and batch size of their own.
-    format: `npy` (float32) or `png` (8-bit view). preview: also a coloured JPEG.
+    format: `npy` (float32), `png` (8-bit view) or another of docs/formats.md. preview: also a coloured JPEG.
     size: `full`, each map as large as its picture, or `native`, as large as the network gives it.
     decode: `exact`, or `fast`: large JPEGs at 1/2, 1/4 or 1/8, not below twice what the network sees.
     f_px: focal length of every picture, in its pixels. intrinsics: a CSV or JSON file of focal lengths by key
@@ -128,8 +128,9 @@ def estimate(
     on_outcome: called after each input with the report so far and its failure, if it failed.
     stop: set it to end early; what the model has taken is finished.
 
-    Raises `InputError`, `ModelError` or `OutputError` before any depth is written, `OutputLostError` when the
-    output can take no more (its `report` says what was done); a later call goes on from there.
+    Raises `InputError`, `ModelError`, `MissingExtraError` or `OutputError` before any depth is written,
+    `OutputLostError` when the output can take no more (its `report` says what was done); a later call goes on
+    from there.
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     workers = choose_workers(workers)

@@ -22,6 +22,7 @@ from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimator
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.engine_choice import FRAMES_COMPARED, EngineChoice
 from cortexia_video.errors import DecodeError, InputError, OutputError, OutputLostError
+from cortexia_video.formats.reading import read_depth
 from cortexia_video.formats.table import FORMATS
 from cortexia_video.ledger import read_ledger
 from cortexia_video.pipeline import Decoding, estimate
@@ -202,9 +203,11 @@ def _time(
 
 def _encode(path: Path, estimator: DepthEstimator) -> _Sample:
     """Encode one depth map in every format: core-seconds and bytes a pixel, by name."""
-    depth = DepthMap(np.load(path), estimator.model.kind)
+    depth = read_depth(path, about={"kind": estimator.model.kind}, max_megapixels=math.inf)
     costs = {}
     for name, form in FORMATS.items():
+        if not form.is_installed:
+            continue
         started = time.thread_time()
         size = sum(len(chunk) for chunk in form.encode(depth))
         costs[name] = ((time.thread_time() - started) / depth.values.size, size / depth.values.size)
@@ -217,7 +220,7 @@ def _foretell(found: int, speed: Speed, samples: Sequence[_Sample], pixels: floa
     model = speed.busy_seconds / speed.images / speed.devices
     plain = pixels * float(np.mean([sample["npy"][1] for sample in samples]))
     costs = {}
-    for name in FORMATS:
+    for name in samples[0]:
         encoding, size = (
             pixels * float(np.mean([sample[name][part] for sample in samples])) for part in (0, 1)
         )

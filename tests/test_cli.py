@@ -17,6 +17,7 @@ from PIL import Image
 
 Make = Callable[..., Path]
 HEAVY = ("torch", "transformers", "ray", "cv2", "matplotlib", "datasets", "albumentations", "onnxruntime")
+HEAVY += ("tifffile", "imagecodecs", "OpenEXR")
 
 
 def cortexia(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:

@@ -24,14 +24,6 @@ def ramp(kind: str, height: int = 30, width: int = 40) -> DepthMap:
     return DepthMap(nearness if kind == "disparity" else 1 / nearness, kind)
 
 
-@pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (30, 40)])
-def test_every_format_keeps_the_size(name: str, shape: tuple[int, int]) -> None:
-    data = encode(name, DepthMap(np.random.default_rng(0).random(shape, np.float32), "metric"))
-    read = np.load(io.BytesIO(data)) if name == "npy" else np.asarray(Image.open(io.BytesIO(data)))
-    assert read.shape == shape
-
-
 def test_npy_is_exact_and_equals_numpys_own_file() -> None:
     values = np.random.default_rng(0).normal(size=(30, 40)).astype(np.float32)
     values[3, 4] = np.nan

@@ -165,7 +165,7 @@ def test_a_folder_that_goes_in_the_last_moment_is_not_made_again(
 
 
 def test_unknown_formats_and_unwritable_places_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="unknown format 'gif': use one of npy, png"):
+    with pytest.raises(OutputError, match="unknown format 'gif': use one of npy, npz, png, "):
         FolderSink(tmp_path, format="gif")
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="choose another --output"), FolderSink(tmp_path / "file"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -45,8 +44,11 @@ def test_another_size_is_wrong(form: Format) -> None:
 def test_half_a_file_is_wrong(form: Format) -> None:
     data = encode(form)
     for end in {0, 1, 9, len(data) // 2}:
-        with contextlib.suppress(ValueError, OSError, SyntaxError):
-            assert form.check(data[:end], 30, 40)
+        try:
+            reason = form.check(data[:end], 30, 40)
+        except Exception:  # noqa: BLE001 - a reader of a broken file raises anything
+            continue
+        assert reason
 
 
 def test_numbers_that_are_none_are_wrong() -> None:

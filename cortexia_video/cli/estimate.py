@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -23,6 +23,7 @@ from cortexia_video.cli.progress import open_progress
 from cortexia_video.depth_estimation import Size
 from cortexia_video.engine_choice import MAX_ERROR
 from cortexia_video.errors import CortexiaError
+from cortexia_video.formats.table import FormatName
 from cortexia_video.pipeline import Changed, Decoding, Report, estimate
 from cortexia_video.shard import parse_shard
 from cortexia_video.sources.files import find_pictures
@@ -39,6 +40,7 @@ class OutputOptions:
     ----------
     format
         npy: float32 as the model gives it. png: 8-bit view, nearer darker, scaled for each picture.
+        npz, tiff, exr, pfm: float32, too. png16, jxl: 16-bit steps. exr16: half floats. See docs/formats.md.
     size
         full: as large as the picture. native: as large as the network gives it, some 60 times fewer bytes.
     preview
@@ -49,7 +51,7 @@ class OutputOptions:
         Outputs that were made with other settings (model, format...): redo them, keep them, or refuse to run.
     """
 
-    format: Literal["npy", "png"] = "npy"
+    format: FormatName = "npy"
     size: Size = "full"
     preview: Switch = False
     overwrite: Switch = False

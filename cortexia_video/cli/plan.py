@@ -77,7 +77,7 @@ def _show(cost: Plan) -> None:
     )
     print(f"from {cost.timed} timed:")
     for name, each in cost.formats.items():
-        print(f"  --format {name:<4} {_format_hours(each.hours):>12} {_format_bytes(each.bytes):>10}")
+        print(f"  --format {name:<5} {_format_hours(each.hours):>12} {_format_bytes(each.bytes):>10}")
 
 
 def _format_hours(hours: float) -> str:

@@ -1,18 +1,24 @@
 """What the numbers of a `DepthMap` mean, as a plain dict: one vocabulary for all formats and for depth.json.
 
-kind          metric, scale_invariant, affine_invariant or disparity
-unit          "metres", or null: up to a factor
-larger_is     "nearer" or "farther"
-unknown       what stands for unknown: "nan" or a number, or a list of such
-f_px          focal length in pixels of the whole picture, or null
-f_source      "exif", "given", "estimated" or null
-full_size     [height, width] of the whole picture
-model         the model that made it, or null: a sensor
-weights_sha256  digest of the model's weights, or null
+    kind            "metric", "scale_invariant", "affine_invariant" or "disparity"
+    unit            "metres", or null: up to a factor
+    larger_is       "nearer" or "farther"
+    unknown         what stands for unknown: "nan" or a number, or a list of these and of "inf"
+    f_px            focal length in pixels of the whole picture, or null
+    f_source        "exif", "given", "estimated" or null
+    full_size       [height, width] of the whole picture
+    model           the model that made it, or null: a sensor, or nobody said
+    weights_sha256  digest of the model's weights, or null
+
+Of whole numbers it says what they stand for, too (`steps`):
+
+    scale, offset   value = offset + scale * number
+    near, far       value = near * (far / near) ** ((number - 1) / 65534)
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any, get_args
@@ -24,6 +30,7 @@ from cortexia_video.depth_map import KINDS, DepthMap, Kind, larger_is_nearer
 from cortexia_video.frame import FocalSource
 
 Metadata = Mapping[str, Any]
+MARK = b"cortexia_video depth"  # in the first bytes of every file of ours that has room for text
 
 
 def metadata_of(depth: DepthMap) -> dict[str, Any]:
@@ -62,6 +69,21 @@ def with_metadata(values: NDArray[np.float32], metadata: Metadata) -> DepthMap:
         _read_text(metadata, "model"),
         _read_text(metadata, "weights_sha256"),
     )
+
+
+def to_text(metadata: Metadata) -> bytes:
+    """Give metadata as one line of JSON in ASCII that begins with `MARK`."""
+    return json.dumps({"software": MARK.decode(), **metadata}, allow_nan=False).encode("ascii")
+
+
+def from_text(text: bytes | str) -> dict[str, Any]:
+    """Read what `to_text` gave; anybody else's text says nothing to us."""
+    try:
+        read = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    ours = isinstance(read, dict) and read.pop("software", None) == MARK.decode()
+    return read if ours else {}
 
 
 def _meaning(kind: Kind) -> dict[str, str | None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,44 +11,73 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import KINDS, DepthMap
-from cortexia_video.errors import DepthFileError, printable
+from cortexia_video.errors import DepthFileError, MissingExtraError, printable
+from cortexia_video.formats.dialects import DIALECTS
 from cortexia_video.formats.metadata import Metadata, with_metadata
+from cortexia_video.formats.steps import to_values
 from cortexia_video.formats.stored import Stored
 from cortexia_video.formats.table import READERS, Reader
 
+_LONGEST = 200  # characters of somebody else's message
+_LARGEST = 16  # bytes of a number in a file
+_HEADERS = 1 << 24  # bytes of what else may be there
+_FACTS = ("f_px", "f_source", "full_size", "model", "weights_sha256")
+
 
 def read_depth(
-    path: str | os.PathLike[str], *, about: Metadata | None = None, max_megapixels: float = 200.0
+    path: str | os.PathLike[str],
+    *,
+    about: Metadata | None = None,
+    dialect: str | None = None,
+    max_megapixels: float = 200.0,
 ) -> DepthMap:
     """Read a depth file; the arguments and errors are those of `decode_depth`."""
+    name = os.fspath(path)
     try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise DepthFileError(f"{printable(os.fspath(path))}: cannot be read: {error.strerror}") from error
-    return decode_depth(data, os.fspath(path), about=about, max_megapixels=max_megapixels)
+        with Path(path).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > max_megapixels * 1e6 * _LARGEST + _HEADERS:
+                raise DepthFileError(
+                    f"{printable(name)}: it has {size} bytes, too many for {max_megapixels:g} megapixels: "
+                    "raise max_megapixels if that is so"
+                )
+            data = file.read()
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        reason = getattr(error, "strerror", None) or "the name cannot be one"
+        raise DepthFileError(f"{printable(name)}: cannot be read: {reason}") from error
+    return decode_depth(data, name, about=about, dialect=dialect, max_megapixels=max_megapixels)
 
 
 def decode_depth(
-    data: bytes, name: str, *, about: Metadata | None = None, max_megapixels: float = 200.0
+    data: bytes,
+    name: str,
+    *,
+    about: Metadata | None = None,
+    dialect: str | None = None,
+    max_megapixels: float = 200.0,
 ) -> DepthMap:
     """Give the depth in a file's bytes; the values may be read-only, over these bytes.
 
-    name: the file's, for messages, and for its format where the content does not tell.
-    about: what to take for so where the file does not say it: the words of `metadata`, and `scale`, which
-    integers are multiplied by, and `unknown`, the values that stand for no depth: numbers, "nan", "inf".
+    name: the file's, for messages. The content says of what format it is.
+    about: what to take for so where the file does not say it, in the words of `metadata`. A file that says
+    its kind says what its numbers are: of `about` it then takes the camera, the model and the size only.
+    dialect: whose file it is, one of `DIALECTS`, where it does not say its kind. `middlebury` needs in
+    `about` what `parse_calibration` gives.
     max_megapixels: larger maps are refused before there is memory for them.
 
     Raises `DepthFileError`, with name and remedy, for what is no depth file, is damaged, does not say what
-    its numbers mean where `about` does not either, or holds numbers that cannot be depth.
+    its numbers mean where nobody else does, or holds numbers that cannot be depth; `MissingExtraError`.
     """
     try:
         stored = _find_reader(data, name).decode(data, max_megapixels * 1e6)
-        return _understand(stored, about or {})
+        return _understand(stored, about or {}, dialect)
+    except MissingExtraError:
+        raise
     except DepthFileError as error:
         raise DepthFileError(f"{printable(name)}: {error}") from error.__cause__
     except Exception as error:  # a reader of a broken file raises anything
         raise DepthFileError(
-            f"{printable(name)}: it cannot be decoded: {printable(str(error))}; is it whole? "
+            f"{printable(name)}: it cannot be decoded: {printable(str(error)[:_LONGEST])}; is it whole? "
             "Write or copy it again"
         ) from error
 
@@ -64,19 +92,40 @@ def _find_reader(data: bytes, name: str) -> Reader:
     raise DepthFileError(f"not a depth file that can be read: give one of {', '.join(suffixes)}")
 
 
-def _understand(stored: Stored, about: Metadata) -> DepthMap:
+def _understand(stored: Stored, about: Metadata, dialect: str | None) -> DepthMap:
     """Join values with what the file says of them, and where it says nothing, with what the caller says."""
-    metadata = {**about, **{name: value for name, value in stored.metadata.items() if value is not None}}
-    if metadata.get("kind") not in KINDS:
-        raise DepthFileError(
-            "it does not say what its numbers mean: give its kind of depth, one of " + ", ".join(KINDS)
-        )
+    if dialect is not None and dialect not in DIALECTS:
+        raise DepthFileError(f"unknown dialect {dialect!r}: use one of {', '.join(DIALECTS)}")
+    stored = stored._replace(values=_to_2d(stored.values))
+    if stored.metadata.get("kind") is None:
+        if dialect is not None:
+            stored = DIALECTS[dialect].translate(stored, about)
+        metadata = {**about, **stored.metadata}
+    else:
+        said = {name: value for name, value in stored.metadata.items() if value is not None}
+        metadata = {**{name: about[name] for name in _FACTS if name in about}, **said}
+    _require_meaning(stored.values, metadata)
     try:
-        depth = with_metadata(_to_float32(_to_2d(stored.values), metadata), metadata)
+        depth = with_metadata(to_values(stored.values, metadata), metadata)
     except ValueError as error:
         raise DepthFileError(str(error)) from error
     _check(depth)
     return depth
+
+
+def _require_meaning(values: NDArray[Any], metadata: Metadata) -> None:
+    """Refuse numbers of which nobody says what they mean."""
+    if metadata.get("kind") is None:
+        raise DepthFileError(
+            f"it holds {values.dtype} and does not say what it means: give its dialect, one of "
+            f"{', '.join(DIALECTS)}; or its kind of depth, one of {', '.join(KINDS)}"
+        )
+    whole = np.issubdtype(values.dtype, np.integer)
+    if whole and metadata["kind"] == "metric" and not {"scale", "near"} & metadata.keys():
+        raise DepthFileError(
+            f"it holds {values.dtype} and does not say what one step is: give its dialect, one of "
+            f"{', '.join(DIALECTS)}; or scale, in metres (0.001 for millimetres)"
+        )
 
 
 def _to_2d(values: NDArray[Any]) -> NDArray[Any]:
@@ -87,35 +136,9 @@ def _to_2d(values: NDArray[Any]) -> NDArray[Any]:
         values = values[..., 0]
     if values.ndim != 2 or not values.size:
         raise DepthFileError(f"its shape is {values.shape}: depth is one number a pixel, (height, width)")
-    return values
-
-
-def _to_float32(values: NDArray[Any], metadata: Metadata) -> NDArray[np.float32]:
-    """Give float32 with NaN where unknown; float32 without unknown values stays the same memory."""
-    scale = metadata.get("scale")
     if values.dtype.kind not in "fiu":
         raise DepthFileError(f"it holds {values.dtype}, not numbers")
-    if values.dtype.kind in "iu" and scale is None and metadata["kind"] == "metric":
-        raise DepthFileError(
-            f"it holds {values.dtype} and does not say what one step is: give scale, in metres (0.001 for mm)"
-        )
-    unknown = _find_unknown(values, metadata.get("unknown", "nan"))
-    if scale is None:
-        result = values.astype(np.float32, copy=unknown is not None)
-    else:
-        result = (values * np.float64(scale)).astype(np.float32)
-    if unknown is not None:
-        result[unknown] = np.nan
-    return result
-
-
-def _find_unknown(values: NDArray[Any], unknown: object) -> NDArray[np.bool_] | None:
-    """Say which values stand for unknown; None where only NaN does."""
-    given = unknown if isinstance(unknown, Sequence) and not isinstance(unknown, str) else [unknown]
-    numbers = [number for number in map(float, given) if not math.isnan(number)]
-    if not numbers:
-        return None
-    return np.isin(values, np.array(numbers).astype(np.result_type(values.dtype, np.float32)))
+    return values
 
 
 def _check(depth: DepthMap) -> None:
@@ -123,7 +146,12 @@ def _check(depth: DepthMap) -> None:
     low, high = (float(each.reduce(depth.values, axis=None)) for each in (np.fmin, np.fmax))
     if math.isinf(low) or math.isinf(high):
         share = 100 * float(np.isinf(depth.values).mean())
-        raise DepthFileError(f"{share:.3g} % of its values are infinite: if that means unknown, say so")
+        raise DepthFileError(
+            f"{share:.3g} % of its values are infinite: if they are unknown, give that as unknown"
+        )
     if low < 0 and depth.kind in ("metric", "scale_invariant"):
         share = 100 * float((depth.values < 0).mean())
-        raise DepthFileError(f"{share:.3g} % of its values are negative, which {depth.kind} depth is not")
+        raise DepthFileError(
+            f"{share:.3g} % of its values are negative, which {depth.kind} depth is not: if they are "
+            "unknown, give them as unknown, else give another kind"
+        )

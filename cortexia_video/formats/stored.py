@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
@@ -13,11 +14,22 @@ from cortexia_video.formats.metadata import Metadata
 Chunks = Sequence[bytes | memoryview]  # the pieces of a file
 
 
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
 class Stored(NamedTuple):
-    """values: numbers of any type, (H, W) if it is depth. metadata: what the file says of them."""
+    """What a file holds.
+
+    values: numbers of any type, (H, W) if it is depth. metadata: what the file says of them, in our words.
+    text: what it says in words of others, which `dialects` may know.
+    """
 
     values: NDArray[Any]
     metadata: Metadata
+    text: Mapping[str, str] = _NOTHING
+
+
+Decode = Callable[[bytes, float], Stored]  # of a file's bytes, and of the most pixels that it may have
 
 
 def require_pixels(height: int, width: int, most: float) -> None:
@@ -25,8 +37,7 @@ def require_pixels(height: int, width: int, most: float) -> None:
     if height < 1 or width < 1:
         raise DepthFileError(f"it is {width} x {height}: there is no depth in it")
     if height * width > most:
-        megapixels = height * width / 1e6
         raise DepthFileError(
-            f"it says that it has {megapixels:.0f} megapixels, the limit is {most / 1e6:g}: "
+            f"it says that it has {height * width} pixels, the limit is {most:.0f}: "
             "raise max_megapixels if that is so"
         )

@@ -6,11 +6,18 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.formats import npy, png8, preview
-from cortexia_video.formats.stored import Chunks, Stored
+from cortexia_video.errors import MissingExtraError
+from cortexia_video.formats import exr, jxl, npy, npz, pfm, pgm, png8, png16, preview, steps, tiff
+from cortexia_video.formats.checking import checks
+from cortexia_video.formats.metadata import MARK
+from cortexia_video.formats.stored import Chunks, Decode
+
+FormatName = Literal["npy", "npz", "png", "png16", "tiff", "exr", "exr16", "pfm", "jxl"]
 
 
 def _lose_nothing(depth: DepthMap) -> None:
@@ -23,18 +30,32 @@ class Format:
 
     suffix: put behind the key. encode: gives the pieces of the file. check: given a file's bytes and its
     map's height and width, says what is wrong, if anything; raises whatever a reader of a broken file does.
-    decode: the way back, given the bytes and the most pixels there may be, or None: to look at only. Call it
-    by `reading.decode_depth`, which says what the values mean and turns what it raises into one error.
+    decode: the way back, or None: to look at only. Call it by `reading.decode_depth`, which says what the
+    values mean and turns what it raises into one error.
     holds_metadata: the file says what its numbers mean. lost: says for people what a depth map's numbers lose
-    beyond the bound that docs/formats.md states, or None.
+    beyond the bound that docs/formats.md states, or None. extra: the extra of this package that it needs, and
+    the module by which that is known to be there.
     """
 
     suffix: str
     encode: Callable[[DepthMap], Chunks]
     check: Callable[[bytes, int, int], str | None]
-    decode: Callable[[bytes, float], Stored] | None = None
+    decode: Decode | None = None
     holds_metadata: bool = False
     lost: Callable[[DepthMap], str | None] = _lose_nothing
+    extra: tuple[str, str] | None = None
+
+    @property
+    def is_installed(self) -> bool:
+        """Say whether the package that it needs is there; nothing is imported."""
+        return self.extra is None or find_spec(self.extra[1]) is not None
+
+    def require(self) -> None:
+        """Raise `MissingExtraError` where the package that it needs is not there."""
+        if self.extra and not self.is_installed:
+            raise MissingExtraError(
+                f"files {self.suffix} need a package: pip install 'cortexia-video[{self.extra[0]}]'"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,31 +64,50 @@ class Reader:
 
     magic: tuple[bytes, ...]
     suffixes: tuple[str, ...]
-    decode: Callable[[bytes, float], Stored]
+    decode: Decode
 
 
+_EXR, _JXL = ("exr", "OpenEXR"), ("jxl", "imagecodecs")
 FORMATS: dict[str, Format] = {
-    "npy": Format(".npy", npy.encode, npy.check, npy.decode),
+    "npy": Format(".npy", npy.encode, checks(npy.decode), npy.decode),
+    "npz": Format(".npz", npz.encode, checks(npz.decode), npz.decode, True),
     "png": Format(".png", png8.encode, png8.check, lost=png8.lost),
+    "png16": Format(".16.png", png16.encode, checks(png16.decode), png16.decode, True, steps.lost),
+    "tiff": Format(".tiff", tiff.encode, checks(tiff.decode), tiff.decode, True),
+    "exr": Format(".exr", exr.encode, checks(exr.decode), exr.decode, True, extra=_EXR),
+    "exr16": Format(".16.exr", exr.encode_half, checks(exr.decode), exr.decode, True, exr.lost_in_half, _EXR),
+    "pfm": Format(".pfm", pfm.encode, checks(pfm.decode), pfm.decode),
+    "jxl": Format(".jxl", jxl.encode, checks(jxl.decode), jxl.decode, True, steps.lost, _JXL),
 }
 PREVIEW = Format(".preview.jpg", preview.encode, preview.check, lost=png8.lost)
-READERS = (Reader((npy.MAGIC,), (".npy",), npy.decode),)
+READERS = (
+    Reader((npy.MAGIC,), (".npy",), npy.decode),
+    Reader((npz.MAGIC,), (".npz",), npz.decode),
+    Reader((png16.MAGIC,), (".png",), png16.decode),
+    Reader(tiff.MAGIC, (".tiff", ".tif"), tiff.decode),
+    Reader((exr.MAGIC,), (".exr",), exr.decode),
+    Reader(pfm.MAGIC, (".pfm",), pfm.decode),
+    Reader(jxl.MAGIC, (".jxl",), jxl.decode),
+    Reader((pgm.MAGIC,), (".pgm",), pgm.decode),
+)
 
 
 def find_format(name: str) -> Format | None:
-    """Give the format that a file's name ends in."""
-    return next((each for each in (*FORMATS.values(), PREVIEW) if name.endswith(each.suffix)), None)
+    """Give the format that a file's name ends in; of `.png` and `.16.png` the longer."""
+    ends = [each for each in (*FORMATS.values(), PREVIEW) if name.endswith(each.suffix)]
+    return max(ends, key=lambda form: len(form.suffix), default=None)
 
 
-_OWN_NAME = re.compile(rb"\.png$|\.preview\.jpg$|\.npy$")
-_HEAD_BYTES = 128
+_OWN_NAME = re.compile(rb"\.(?:npy|npz|png|tiff|exr|pfm|jxl|preview\.jpg)$")
+_HEAD_BYTES = 512
+_UNMARKED = (npy.MAGIC, *pfm.MAGIC)
 
 
 def is_own_output(path: str | os.PathLike[str]) -> bool:
     """Say whether a file is one that this package may have written, so that no run takes it for a picture.
 
-    Only names that we may have given (`.png`, `.preview.jpg`, `.npy`) are opened; the mark inside decides. A
-    `.npy` has none: any NumPy file counts.
+    Only names that we may have given are opened; the mark inside decides. `.npy` and `.pfm` have none: any
+    NumPy file and any float map counts.
     """
     name = os.fsencode(os.path.basename(path))  # noqa: PTH119 - bytes, for names that are not UTF-8
     if not _OWN_NAME.search(name):
@@ -77,4 +117,4 @@ def is_own_output(path: str | os.PathLike[str]) -> bool:
             head = file.read(_HEAD_BYTES)
     except (OSError, ValueError):  # ValueError: a name with a zero byte
         return False
-    return head.startswith(npy.MAGIC) or png8.MARK in head or preview.MARK in head
+    return head.startswith(_UNMARKED) or MARK in head or preview.MARK in head

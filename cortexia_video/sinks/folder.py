@@ -46,12 +46,14 @@ class FolderSink:
     """Write depth maps to `root/<key><suffix>`: first under a hidden folder in `root`, then renamed.
 
     A context manager; several processes may write to one folder. Raises `OutputError` for an unknown format,
-    and on entering where the folder cannot be made or written.
+    `MissingExtraError` for one whose package is not there, and on entering `OutputError` where the folder
+    cannot be made or written.
     """
 
     def __init__(self, root: Path, *, format: str = "npy", preview: bool = False) -> None:
         if format not in FORMATS:
             raise OutputError(f"unknown format {format!r}: use one of {', '.join(FORMATS)}")
+        FORMATS[format].require()
         self.root = root
         self.formats: tuple[Format, ...] = (FORMATS[format], PREVIEW) if preview else (FORMATS[format],)
         self._partial = _PartialFolder(root / _PARTIAL)
@@ -183,7 +185,12 @@ class _PartialFolder:
             raise
 
     def _try_enter(self) -> bool:
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            if not self.path.exists():  # another process removed it in this moment
+                return False
+            raise
         try:
             self._descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
         except FileNotFoundError:

@@ -1,0 +1,146 @@
+"""What other people's depth files mean that do not say it themselves: the caller names the dialect.
+
+Sources: TUM RGB-D "File Formats"; KITTI depth devkit; NYU Depth V2 and ScanNet as they are exported to PNG;
+SUNRGBDtoolbox (read3dPoints.m); 7-Scenes "Dataset description"; Middlebury stereo 2014 "Calibration file
+format"; ml-depth-pro (cli/run.py); MoGe (docs/train.md, utils/io.py); nunif (iw3/base_depth_model.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cortexia_video.errors import DepthFileError
+from cortexia_video.formats.metadata import Metadata
+from cortexia_video.formats.steps import INTERVALS, LAST
+from cortexia_video.formats.stored import Stored
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One row of the table of dialects.
+
+    summary: for people. translate: gives what a file holds with metadata, told what the caller says; raises
+    `DepthFileError` for what is not of the dialect.
+    """
+
+    summary: str
+    translate: Callable[[Stored, Metadata], Stored]
+
+
+def parse_calibration(text: str) -> dict[str, Any]:
+    """Read a calib.txt of Middlebury stereo 2014: what the dialect `middlebury` needs to be told.
+
+    Gives f_px, doffs_px (how far apart the principal points are) and baseline_m (it stands there in
+    millimetres). Raises `DepthFileError` for one that is missing.
+    """
+    number = r"\s*=\s*\[?\s*([-+\d.eE]+)"
+    found = {
+        name: re.search(rf"^{name}{number}", text, re.MULTILINE) for name in ("cam0", "doffs", "baseline")
+    }
+    missing = [name for name, match in found.items() if match is None]
+    if missing:
+        raise DepthFileError(f"the calibration has no {', '.join(missing)}: give the calib.txt of the scene")
+    f_px, doffs, baseline = (float(match.group(1)) for match in found.values() if match)
+    return {"f_px": f_px, "f_source": "given", "doffs_px": doffs, "baseline_m": baseline / 1000}
+
+
+def _whole(per_metre: float, unknown: Sequence[int] = (0,)) -> Callable[[Stored, Metadata], Stored]:
+    """Give the translation of whole numbers of which so many make a metre."""
+
+    def translate(stored: Stored, about: Metadata) -> Stored:
+        _require(stored, np.integer)
+        words = {"kind": "metric", "scale": 1 / per_metre, "unknown": [*unknown]}
+        return Stored(stored.values, words)
+
+    return translate
+
+
+def _metres(stored: Stored, about: Metadata) -> Stored:
+    _require(stored, np.floating)
+    return Stored(stored.values, {"kind": "metric", "unknown": 0})
+
+
+def _turn_bits(stored: Stored, about: Metadata) -> Stored:
+    """Undo SUN RGB-D's rotation by three bits."""
+    _require(stored, np.uint16)
+    numbers = stored.values.astype(np.uint16)
+    return _whole(1000)(Stored((numbers >> 3) | (numbers << 13), {}), about)
+
+
+def _triangulate(stored: Stored, about: Metadata) -> Stored:
+    """Turn a stereo pair's disparity in pixels, infinite where unknown, into metres."""
+    _require(stored, np.floating)
+    try:
+        f_px, baseline_m, doffs_px = (float(about[name]) for name in ("f_px", "baseline_m", "doffs_px"))
+    except KeyError as error:
+        raise DepthFileError(
+            f"disparity of Middlebury needs {error.args[0]}: give the calib.txt of its scene"
+        ) from error
+    shifted = stored.values.astype(np.float64) + doffs_px
+    shifted[~(np.isfinite(shifted) & (shifted > 0))] = np.nan
+    return Stored((f_px * baseline_m / shifted).astype(np.float32), {"kind": "metric"})
+
+
+def _read_moge(stored: Stored, about: Metadata) -> Stored:
+    """Numbers 1 to 65534 are log-spaced from `near` to `far`; with a `unit` they are metres after it."""
+    _require(stored, np.uint16)
+    near, far = (_number(stored, name) for name in ("near", "far"))
+    unit = _number(stored, "unit") if "unit" in stored.text else 1.0
+    beyond = near * (far / near) ** (
+        INTERVALS / (INTERVALS - 1)
+    )  # what 65535 would be, if it were not infinite
+    words = {"near": near * unit, "far": beyond * unit, "unknown": [0, LAST]}
+    return Stored(
+        stored.values, {**words, "kind": "metric" if "unit" in stored.text else _say(about, "moge")}
+    )
+
+
+def _read_iw3(stored: Stored, about: Metadata) -> Stored:
+    """Numbers 0 to 65535 are linear between two values in its text; without them between 0 and 1."""
+    _require(stored, np.uint16)
+    kind = _say(about, "iw3")
+    low, high = 0.0, 1.0
+    if kind == "metric" or "iw3_min_depth_value" in stored.text:
+        low, high = (_number(stored, f"iw3_{name}_depth_value") for name in ("min", "max"))
+    return Stored(stored.values, {"kind": kind, "scale": (high - low) / LAST, "offset": low})
+
+
+def _require(stored: Stored, dtype: type) -> None:
+    if not np.issubdtype(stored.values.dtype, dtype):
+        raise DepthFileError(f"it holds {stored.values.dtype}, which files of this dialect do not")
+
+
+def _number(stored: Stored, name: str) -> float:
+    try:
+        return float(stored.text[name])
+    except (KeyError, ValueError) as error:
+        raise DepthFileError(
+            f"it has no number called {name} in its text: it is not of this dialect"
+        ) from error
+
+
+def _say(about: Metadata, dialect: str) -> Any:
+    """Give the kind that the caller says."""
+    if about.get("kind") is None:
+        raise DepthFileError(f"a file of {dialect} does not say its kind of depth: give kind, too")
+    return about["kind"]
+
+
+DIALECTS: dict[str, Dialect] = {
+    "tum": Dialect("16 bits, 5000 a metre, 0 unknown: TUM RGB-D", _whole(5000)),
+    "kitti": Dialect("16 bits, 256 a metre, 0 unknown: KITTI", _whole(256)),
+    "nyu": Dialect("16 bits, millimetres, 0 unknown: NYU Depth V2", _whole(1000)),
+    "scannet": Dialect("16 bits, millimetres, 0 unknown: ScanNet, 3DMatch, Redwood", _whole(1000)),
+    "7scenes": Dialect("16 bits, millimetres, 0 and 65535 unknown: 7-Scenes", _whole(1000, (0, LAST))),
+    "sunrgbd": Dialect("16 bits, millimetres turned by three bits, 0 unknown: SUN RGB-D, SUN3D", _turn_bits),
+    "middlebury": Dialect("disparity in pixels, inf unknown; needs calib.txt: Middlebury 2014", _triangulate),
+    "metres": Dialect("floats, metres, 0 unknown: TIFF of the dataset guide", _metres),
+    "depth-pro": Dialect("floats, metres: the .npz of Depth Pro", _metres),
+    "moge": Dialect("16 bits, log-spaced, near and far in its text, 0 and 65535 unknown: MoGe", _read_moge),
+    "iw3": Dialect("16 bits, linear, least and largest in its text; kind is needed: iw3", _read_iw3),
+}

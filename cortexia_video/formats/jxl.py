@@ -1,0 +1,118 @@
+"""JPEG XL, lossless, grey of 16 bits: the numbers of `steps`, and what they stand for as JSON in a box.
+
+The box is that of JUMBF (ISO 19566-5), which JPEG XL (ISO 18181-2) has for this.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import DepthFileError, MissingExtraError
+from cortexia_video.formats.metadata import from_text, metadata_of, to_text
+from cortexia_video.formats.steps import Steps, split_rows
+from cortexia_video.formats.stored import Chunks, Stored, require_pixels
+
+_CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
+_CODESTREAM = b"\xff\x0a"
+MAGIC = (_CONTAINER, _CODESTREAM)
+_FTYP = b"jxl \0\0\0\0jxl "
+_JSON_TYPE = bytes.fromhex("6a736f6e00110010800000aa00389b71")  # ISO 19566-5, annex B
+_REQUESTABLE_AND_LABELLED = b"\x03"
+_LABEL = b"cortexia_video\0"
+_JUMD_BYTES = 64
+_FAST = 1  # the effort
+_SIZE_BYTES = 16  # of a codestream, which begin with the picture's size
+_SIDE_BITS = (9, 13, 18, 30)
+_RATIOS = ((0, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # width to height
+
+
+def encode(depth: DepthMap) -> Chunks:
+    """Give the pieces of the file."""
+    steps = Steps(depth)
+    numbers = np.empty(depth.values.shape, np.uint16)
+    for rows in split_rows(*depth.values.shape):
+        steps.fill(rows, numbers[rows])
+    packed = _import().jpegxl_encode(numbers, lossless=True, effort=_FAST, numthreads=1)
+    text = to_text({**metadata_of(depth), **steps.metadata})
+    about = _box(
+        b"jumb", _box(b"jumd", _JSON_TYPE + _REQUESTABLE_AND_LABELLED + _LABEL) + _box(b"json", text)
+    )
+    if packed.startswith(_CODESTREAM):
+        return [_CONTAINER + _box(b"ftyp", _FTYP) + about, _box(b"jxlc", packed)]
+    view = memoryview(packed)
+    begin = next(begin for name, begin, _ in _boxes(packed) if name in (b"jxlc", b"jxlp"))
+    return [view[: begin - 8], about, view[begin - 8 :]]
+
+
+def decode(data: bytes, most: float) -> Stored:
+    """Give the numbers of any JPEG XL picture that has 16 bits, or floats. most: pixels.
+
+    Raises `DepthFileError`, `MissingExtraError`, and what imagecodecs does for a broken file.
+    """
+    jpegxl_decode = _import().jpegxl_decode
+    picture, text = data[:_SIZE_BYTES], b""
+    if data.startswith(_CONTAINER):
+        for name, begin, end in _boxes(data):
+            if name == b"jumb" and _LABEL in data[begin : begin + _JUMD_BYTES]:
+                text = data[begin + int.from_bytes(data[begin : begin + 4], "big") + 8 : end]
+            if name in (b"jxlc", b"jxlp"):
+                picture = data[begin + 4 * (name == b"jxlp") :][:_SIZE_BYTES]
+                break
+    require_pixels(*_read_size(picture), most)
+    values = jpegxl_decode(data, numthreads=1)
+    if values.dtype == np.uint8:
+        raise DepthFileError("it has 8 bits a channel: depth is read from JPEG XL of 16 bits, grey")
+    return Stored(values, from_text(text))
+
+
+def _box(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", 8 + len(content)) + name + content
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield name, begin and end of the content of each box (ISO 18181-2)."""
+    place = 0
+    while place + 8 <= len(data):
+        size, name = struct.unpack_from(">I4s", data, place)
+        begin = place + 8
+        if size == 1:
+            (size,) = struct.unpack_from(">Q", data, begin)
+            begin += 8
+        end = place + size if size else len(data)
+        if end <= place:
+            return
+        yield name, begin, end
+        place = end
+
+
+def _read_size(codestream: bytes) -> tuple[int, int]:
+    """Give height and width from the first bytes of a codestream (ISO 18181-1, SizeHeader)."""
+    bits = int.from_bytes(codestream[len(_CODESTREAM) :], "little")
+
+    def take(count: int) -> int:
+        nonlocal bits
+        value = bits & ((1 << count) - 1)
+        bits >>= count
+        return value
+
+    eighths = take(1)
+
+    def side() -> int:
+        return 8 * (1 + take(5)) if eighths else 1 + take(_SIDE_BITS[take(2)])
+
+    height = side()
+    ratio = take(3)
+    return height, height * _RATIOS[ratio][0] // _RATIOS[ratio][1] if ratio else side()
+
+
+def _import() -> Any:
+    try:
+        import imagecodecs
+    except ImportError as error:
+        raise MissingExtraError("the format jxl needs: pip install 'cortexia-video[jxl]'") from error
+    return imagecodecs

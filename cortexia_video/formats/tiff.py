@@ -1,0 +1,66 @@
+"""TIFF of one float32 channel; what the values mean is JSON in the tag ImageDescription.
+
+Packed by zstd behind a float predictor where the packages of the extra `tiff` are installed, else not packed.
+Pillow reads both, with or without them.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, TiffImagePlugin
+
+from cortexia_video.decode import quieten_pillow
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import DepthFileError
+from cortexia_video.formats.metadata import from_text, metadata_of, to_text
+from cortexia_video.formats.stored import Chunks, Stored, require_pixels
+
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_DESCRIPTION = 270  # the tag
+_FLOAT_PREDICTOR = 3
+_ROWS = 64  # of a strip
+_MODES = ("F", "I;16", "I;16B", "I")
+
+
+def encode(depth: DepthMap) -> Chunks:
+    """Give the file in one piece."""
+    text = to_text(metadata_of(depth)).decode()
+    file = io.BytesIO()
+    try:
+        import imagecodecs  # noqa: F401 - what tifffile packs with
+        import tifffile
+    except ImportError:
+        picture = Image.fromarray(np.ascontiguousarray(depth.values))
+        picture.save(file, "TIFF", tiffinfo={_DESCRIPTION: text})
+        return [file.getbuffer()]
+    tifffile.imwrite(
+        file,
+        depth.values,
+        photometric="minisblack",
+        compression="zstd",
+        compressionargs={"level": 1},
+        predictor=_FLOAT_PREDICTOR,
+        rowsperstrip=_ROWS,
+        description=text,
+        metadata=None,
+        software=False,
+        maxworkers=1,
+    )
+    return [file.getbuffer()]
+
+
+def decode(data: bytes, most: float) -> Stored:
+    """Give the values of the first page, float32 or whole numbers of 16 or 32 bits. most: pixels.
+
+    Raises `DepthFileError`, and what Pillow does for a broken file.
+    """
+    quieten_pillow()
+    with TiffImagePlugin.TiffImageFile(io.BytesIO(data)) as picture:  # Image.open refuses large ones
+        if picture.mode not in _MODES:
+            raise DepthFileError(
+                f"its pixels are {picture.mode}: depth is read from TIFF of one channel, float32 or uint16"
+            )
+        require_pixels(picture.height, picture.width, most)
+        return Stored(np.asarray(picture), from_text(str(picture.tag_v2.get(_DESCRIPTION, ""))))
