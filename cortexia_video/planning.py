@@ -19,7 +19,6 @@ from cortexia_video.batch_limits import BatchSize
 from cortexia_video.decode import Header, read_header
 from cortexia_video.decode import decode as decode_picture
 from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
-from cortexia_video.depth_map import DepthMap
 from cortexia_video.engine_choice import FRAMES_COMPARED, EngineChoice
 from cortexia_video.errors import DecodeError, InputError, OutputError, OutputLostError
 from cortexia_video.formats.reading import read_depth

@@ -16,7 +16,7 @@ LAYERS = [
     ["byte_budget", "stage_clock", "speed", "formats", "models"],
     ["scenes", "evaluation"],
     ["depth_estimation", "sinks", "history", "ledger"],
-    ["sources", "training", "parity"],
+    ["sources", "datasets", "training", "parity"],
     ["engine", "engine_choice"],
     ["pipeline", "verification", "rescaling", "point_clouds"],
     ["planning", "exporting"],
