@@ -15,7 +15,7 @@ LAYERS = [
     ["color_tables", "visualization", "color_bar"],
     ["byte_budget", "stage_clock", "speed", "formats", "models"],
     ["scenes", "evaluation"],
-    ["depth_estimation", "sinks", "history", "ledger"],
+    ["depth_estimation", "sinks", "history", "ledger", "run_files"],
     ["sources", "datasets", "training", "parity"],
     ["engine", "engine_choice"],
     ["pipeline", "verification", "rescaling", "point_clouds"],

@@ -1,6 +1,7 @@
 """A sample as a row of a table: the columns of the data set guide, and what their numbers mean beside them.
 
-image       a picture's file (PNG, or the JPEG that it came as): uint8 RGB
+image       a picture's file, uint8 RGB: the JPEG that it came as, or TIFF, not packed: Pillow takes ten
+            times as long for a PNG, and shards are packed anyway
 depth_map   TIFF of one float32 channel, NaN where unknown, not packed; what it means is in its text, too
 mask        PNG, 0 where known depth is not to be used, or null
 key         unique in the data set
@@ -41,13 +42,13 @@ NUMBERS = ("fx", "fy", "cx", "cy", "f_px")
 
 
 def to_row(sample: RGBDSample, image: bytes | None = None) -> Row:
-    """Give a sample as a row. image: the file that its picture came as, else a PNG is made."""
+    """Give a sample as a row. image: the JPEG that its picture came as, else a TIFF is made."""
     frame, depth, camera = sample.frame, sample.depth, sample.camera
     height, width = sample.size
     words = metadata_of(depth)
-    mask = None if sample.mask is None else _to_cell(_to_png(sample.mask.astype(np.uint8) * 255))
+    mask = None if sample.mask is None else _to_cell(_encode(sample.mask.astype(np.uint8) * 255, "PNG"))
     return {
-        "image": _to_cell(image or _to_png(frame.image)),
+        "image": _to_cell(image or _encode(frame.image, "TIFF")),
         "depth_map": _to_cell(b"".join(tiff.encode_unpacked(depth))),
         "mask": mask,
         "key": sample.key,
@@ -119,9 +120,9 @@ def _to_cell(data: bytes) -> dict[str, bytes | None]:
     return {"bytes": data, "path": None}
 
 
-def _to_png(pixels: NDArray[np.uint8]) -> bytes:
+def _encode(pixels: NDArray[np.uint8], form: str) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", compress_level=1)
+    Image.fromarray(pixels).save(file, form)
     return file.getvalue()
 
 

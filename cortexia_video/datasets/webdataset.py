@@ -14,7 +14,14 @@ from cortexia_video.datasets.dataset import Attempt, RGBDStream
 from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.errors import CortexiaError, Failure, InputError
 
-_COLUMNS = {"jpg": "image", "png": "image", "depth_map.tiff": "depth_map", "mask.png": "mask", "json": "json"}
+_COLUMNS = {
+    "jpg": "image",
+    "png": "image",
+    "tiff": "image",
+    "depth_map.tiff": "depth_map",
+    "mask.png": "mask",
+    "json": "json",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,7 @@ INFO = DatasetInfo(
     summary="WebDataset tar shards, as cortexia dataset build makes them; read in a row",
     licence="that of its pictures",
     where="cortexia dataset build --format webdataset",
-    layout="train-00000.tar and others, with NAME.jpg or .png, NAME.depth_map.tiff and NAME.json",
+    layout="train-00000.tar and others, with NAME.jpg, .png or .tiff, NAME.depth_map.tiff and NAME.json",
     open=_open,
     splits=None,
     marks=("**/*.tar",),
