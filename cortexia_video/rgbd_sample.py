@@ -24,6 +24,8 @@ class RGBDSample:
     mask: bool (H, W), False for pixels that are not to be used though their depth is known (outside an
       evaluation's crop, a mirror, the sky), or None where there are none.
     origin: the data set that it is of, or None where unknown.
+    sparse: depth is known at scattered pixels only, as a laser scanner gives it. Transforms move these one by
+      one; what is between them stays unknown.
     Raises `InputError` where sizes differ, and names both.
     """
 
@@ -32,6 +34,7 @@ class RGBDSample:
     camera: Pinhole | None = None
     mask: NDArray[np.bool_] | None = None
     origin: str | None = None
+    sparse: bool = False
 
     def __post_init__(self) -> None:
         for what, size in self._list_sizes():

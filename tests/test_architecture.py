@@ -14,7 +14,7 @@ LAYERS = [
     ["intrinsics", "normals", "rgbd_sample", "decode", "resampling", "batching", "batch_limits"],
     ["color_tables", "visualization", "color_bar"],
     ["byte_budget", "stage_clock", "speed", "formats", "models"],
-    ["scenes", "evaluation"],
+    ["scenes", "evaluation", "augmentation"],
     ["depth_estimation", "sinks", "history", "ledger", "run_files"],
     ["sources", "datasets", "training", "parity"],
     ["engine", "engine_choice"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections import Counter
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import xxhash
+from PIL import JpegImagePlugin
 
 from cortexia_video.datasets.columns import Row, to_row
 from cortexia_video.datasets.items import Item, checked_row
@@ -55,7 +57,7 @@ def list_run_items(pictures: Path, run: Path, left: Counter[str]) -> Iterator[It
 def _fingerprint(key: str, line: Line) -> str:
     """Say what the row depends on: the picture as the run found it, and the files that the run wrote."""
     facts = [key, line["source"], line["outputs"], line["kind"], line.get("f_px")]
-    return xxhash.xxh3_128_hexdigest(json.dumps(facts))
+    return xxhash.xxh3_128_hexdigest(json.dumps(facts).encode())
 
 
 def _load(key: str, path: Path, run: Path, line: Line) -> Row | Failure:
@@ -83,9 +85,5 @@ def _is_plain_jpeg(data: bytes) -> bool:
     """Say whether anybody's reader gives the pixels that ours does: upright, three channels."""
     if read_header(data).format != "JPEG":
         return False
-    import io
-
-    from PIL import JpegImagePlugin
-
     with JpegImagePlugin.JpegImageFile(io.BytesIO(data)) as picture:
         return picture.mode == "RGB" and picture.getexif().get(_ORIENTATION, 1) == 1

@@ -1,0 +1,40 @@
+"""`ApplyTransforms`: the data set guide's function of the same name, for Hugging Face `datasets`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from cortexia_video.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyTransforms:
+    """Augment a batch of the columns `image` and `depth_map` by albumentations: for `Dataset.set_transform`.
+
+    augment: an albumentations pipeline with `additional_targets={"depth": "mask"}`.
+    The batch gets `pixel_values`, uint8 (H, W, 3), `labels`, depth (H, W) as it was, and `valid`, bool (H,
+    W): where depth is finite and above 0. Other columns stay. Raises `InputError` where a picture and its
+    depth differ in size.
+    """
+
+    augment: Callable[..., dict[str, Any]]
+
+    def __call__(self, examples: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        pairs = [self._apply(*pair) for pair in zip(examples["image"], examples["depth_map"], strict=True)]
+        images, depths = [image for image, _ in pairs], [depth for _, depth in pairs]
+        valid = [np.isfinite(depth) & (depth > 0) for depth in depths]
+        return {**examples, "pixel_values": images, "labels": depths, "valid": valid}
+
+    def _apply(self, image: Image.Image, depth_map: Image.Image) -> tuple[Any, Any]:
+        if image.size != depth_map.size:
+            raise InputError(
+                f"a picture of {image.width} x {image.height} and depth of {depth_map.width} x "
+                f"{depth_map.height} pixels: they must show the same view at the same size"
+            )
+        augmented = self.augment(image=np.array(image.convert("RGB")), depth=np.array(depth_map))
+        return augmented["image"], augmented["depth"]

@@ -1,0 +1,138 @@
+"""`Transform`: what is done to a sample. `RandomTransform`: draws what is done.
+
+Drawing and doing are two steps. `random.draw(View.of(sample), rng)` gives a `Transform` that says in its
+fields what it does, and does the same to every sample it is called with. `random(sample, seed)` is both at
+once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import xxhash
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from cortexia_video.augmentation.motion import Motion, View
+from cortexia_video.errors import InputError
+from cortexia_video.rgbd_sample import RGBDSample
+
+Seed = int | Sequence[int] | Generator
+"""Numbers from 0 up (a seed, an epoch), to which the sample's key is added, or a generator to draw from."""
+
+
+class Transform(ABC):
+    """Does the same to every sample. Its inputs are never changed."""
+
+    @abstractmethod
+    def __call__(self, sample: RGBDSample, seed: Seed | None = None) -> RGBDSample:
+        """Give the transformed sample. The seed is not used."""
+
+    def trace(self, view: View) -> Motion:
+        """Say where pixels of such a view go, and how the camera turns; here: all stays."""
+        return Motion(view, view, np.eye(3))
+
+    def draw(self, view: View, rng: Generator) -> Transform:
+        """Give itself: nothing is left to draw."""
+        return self
+
+
+class RandomTransform(ABC):
+    """Does something else to every sample; what, depends on the seed, the sample's key and its view alone."""
+
+    @abstractmethod
+    def draw(self, view: View, rng: Generator) -> Transform:
+        """Draw what to do to such a view."""
+
+    def __call__(self, sample: RGBDSample, seed: Seed | None = None) -> RGBDSample:
+        """Draw, and do it. Raises `InputError` without a seed."""
+        return self.draw(View.of(sample), make_rng(seed, sample.key))(sample)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain(Transform):
+    """Transforms one after another: what `Compose` drew."""
+
+    steps: tuple[Transform, ...] = ()
+
+    def __call__(self, sample: RGBDSample, seed: Seed | None = None) -> RGBDSample:
+        for step in self.steps:
+            sample = step(sample)
+        return sample
+
+    def trace(self, view: View) -> Motion:
+        motion = Motion(view, view, np.eye(3))
+        for step in self.steps:
+            motion = motion.then(step.trace(motion.target))
+        return motion
+
+
+@dataclass(frozen=True, slots=True)
+class Compose(RandomTransform):
+    """Transforms, random or not, one after another."""
+
+    steps: Sequence[Transform | RandomTransform]
+
+    def draw(self, view: View, rng: Generator) -> Chain:
+        drawn = []
+        for step in self.steps:
+            drawn.append(step.draw(view, rng))
+            view = drawn[-1].trace(view).target
+        return Chain(tuple(drawn))
+
+
+@dataclass(frozen=True, slots=True)
+class Sometimes(RandomTransform):
+    """Does `step` with probability `p`, else nothing."""
+
+    step: Transform | RandomTransform
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.p <= 1:
+            raise InputError(f"{self.p} is no probability: use 0 to 1")
+
+    def draw(self, view: View, rng: Generator) -> Transform:
+        return self.step.draw(view, rng) if rng.random() < self.p else Chain()
+
+
+def make_rng(seed: Seed | None, key: str) -> Generator:
+    """Give the generator of a sample: its numbers depend on the seed and the key, on nothing else."""
+    if isinstance(seed, Generator):
+        return seed
+    numbers = [seed] if isinstance(seed, int) else list(seed or ())
+    if not numbers or min(numbers) < 0:
+        raise InputError(
+            f"a random transform cannot be seeded by {seed}: give numbers from 0 up: transform(sample, 0)"
+        )
+    return np.random.default_rng([*numbers, xxhash.xxh3_64_intdigest(key.encode("utf-8", "surrogateescape"))])
+
+
+def rebuild(
+    sample: RGBDSample,
+    motion: Motion,
+    image: NDArray[np.uint8],
+    values: NDArray[np.float32],
+    mask: NDArray[np.bool_] | None,
+) -> RGBDSample:
+    """Give the sample with other pixels, and its camera and focal lengths moved along."""
+    frame, depth = sample.frame, sample.depth
+    f_px, depth_f_px = motion.scale_f_px(frame.f_px), motion.scale_f_px(depth.f_px)
+    return replace(
+        sample,
+        frame=replace(
+            frame, image=image, full_size=None, f_px=f_px, f_source=frame.f_source if f_px else None
+        ),
+        depth=replace(
+            depth,
+            values=values,
+            full_size=None,
+            f_px=depth_f_px,
+            f_source=depth.f_source if depth_f_px else None,
+        ),
+        camera=motion.target.camera,
+        mask=mask,
+    )
