@@ -2,6 +2,9 @@
 
 from cortexia_video.anchoring import anchor_depth
 from cortexia_video.color_bar import color_bar
+from cortexia_video.datasets.huggingface import from_hf, to_hf
+from cortexia_video.datasets.problems import usable_samples
+from cortexia_video.datasets.table import open_dataset
 from cortexia_video.decode import decode
 from cortexia_video.depth_estimation import DepthEstimator, load_estimator
 from cortexia_video.depth_map import DepthMap
@@ -71,15 +74,19 @@ __all__ = [
     "decode",
     "depth_to_normals",
     "estimate",
+    "from_hf",
     "list_models",
     "load_estimator",
     "merge_into_row",
     "merge_ledgers",
+    "open_dataset",
     "point_cloud",
     "read_depth",
     "read_ledger",
     "rescale",
     "save_point_cloud",
     "show_depthmap",
+    "to_hf",
+    "usable_samples",
     "verify",
 ]

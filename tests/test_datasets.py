@@ -61,7 +61,7 @@ def test_samples_are_what_was_written(made: Any, scene: Scene) -> None:
     assert (sample.key, sample.size, sample.depth.kind) == (dataset.keys[1], (HEIGHT, WIDTH), "metric")
     np.testing.assert_allclose(sample.depth.values, scene.depth_m, atol=1e-3)
     if name in LOSSY:
-        assert np.abs(sample.frame.image.astype(int) - scene.image).mean() < 4
+        assert np.abs(sample.frame.image.astype(int) - scene.image).mean() < 6
     else:
         np.testing.assert_array_equal(sample.frame.image, scene.image)
 
