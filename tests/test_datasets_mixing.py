@@ -1,4 +1,4 @@
-"""Mixtures of data sets: by weight, one kind a batch, the same again from any position; and torch's loaders."""
+"""Mixtures: by weight, one kind a batch, the same again from any position; and torch's loaders."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_batch_is_of_one_kind(mixture: Mixture) -> None:
 
 
 def test_each_set_is_gone_through_before_it_begins_anew(mixture: Mixture) -> None:
-    rounds = [pick.index for batch in islice(mixture.plan(), 400) for pick in batch if pick.name == "a"]
+    rounds = [pick.number for batch in islice(mixture.plan(), 400) for pick in batch if pick.name == "a"]
     whole = [rounds[start : start + 5] for start in range(0, len(rounds) - 5, 5)]
     assert all(sorted(each) == [0, 1, 2, 3, 4] for each in whole)
     assert len({tuple(each) for each in whole}) > 20
@@ -126,5 +126,6 @@ def test_torch_gets_the_same_batches_from_any_number_of_workers(mixture: Mixture
     assert [batch["key"] for batch in batches] == expected
     assert batches[0]["pixel_values"].shape == (4, 3, 6, 8) and batches[0]["labels"].shape == (4, 1, 6, 8)
     assert all(len(set(batch["kind"])) == 1 for batch in batches)
+    assert [batch["batch"] for batch in batches] == [3, 4, 5, 6, 7]
     by_number = data.DataLoader(SampleDataset(mixture.datasets["b"]), batch_size=10, num_workers=workers)
     assert [len(batch["key"]) for batch in by_number] == [10] * 5

@@ -425,7 +425,7 @@ def test_the_command_takes_cameras_with_an_axis(
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--f-px", "50"], "does not say what its numbers mean: give its kind of depth, one of metric"),
+        (["--f-px", "50"], "does not say what it means: give its dialect"),
         (["--kind", "metric"], "no focal length is known"),
         (["--kind", "disparity", "--f-px", "50"], "depth of kind disparity is shifted by an unknown amount"),
         (["--kind", "metric", "--fov-deg", "60", "--f-px", "50"], "is given twice"),

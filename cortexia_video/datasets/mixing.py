@@ -25,7 +25,7 @@ class Pick(NamedTuple):
     """A sample of a mixture: the name of its data set there, and its number in it."""
 
     name: str
-    index: int
+    number: int
 
 
 class Position(TypedDict):
@@ -107,12 +107,12 @@ class Mixture:
         return [self.seed, self.batch_size, *sets]
 
     def _read(self, picks: list[Pick], on_problem: OnProblem) -> Iterator[RGBDSample]:
-        for name, index in picks:
+        for name, number in picks:
             dataset = self.datasets[name]
             try:
-                attempt = check(dataset[index])
+                attempt = check(dataset[number])
             except CortexiaError as error:
-                attempt = Failure(dataset.entries[index].key, "decode", error)
+                attempt = Failure(dataset.entries[number].key, "decode", error)
             if not isinstance(attempt, Failure) and attempt.depth.kind != dataset.kind:
                 wrong = InputError(f"its depth is {attempt.depth.kind}, that of {name} {dataset.kind}")
                 attempt = Failure(attempt.key, "decode", wrong)

@@ -45,7 +45,9 @@ class SampleDataset(Dataset[dict[str, Any]]):
 class MixedBatches(IterableDataset[dict[str, Any]]):
     """Batches of a mixture, collated; the worker i of n reads every n-th, and torch puts them in order.
 
-    position: where to go on. After k batches came out of the loader keep `mixture.position(start + k)`.
+    position: where to go on. Each batch says its number in `batch`: after it was used, keep
+    `mixture.position(batch["batch"] + 1)`. A batch of which no sample can be used is left out.
+    on_problem: called where a sample is read, in the worker's process.
     """
 
     def __init__(
@@ -71,5 +73,6 @@ class MixedBatches(IterableDataset[dict[str, Any]]):
             if self._augment is not None:
                 seed = (self._mixture.seed, number)
                 samples = [self._augment(sample, seed) for sample in samples]
-            yield default_collate([to_tensors(sample) for sample in samples])
+            if samples:
+                yield {**default_collate([to_tensors(sample) for sample in samples]), "batch": number}
             number += count
