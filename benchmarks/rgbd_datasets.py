@@ -3,7 +3,7 @@
     python benchmarks/rgbd_datasets.py [--pairs 600] [--rounds 5] [--epoch 20000]
 
 Interleaved rounds, medians with least and most. The pictures are noise over soft colours: JPEG (kept as it
-came) and lossless. `datasets` is Hugging Face's own reading of the same files, pictures and depth made arrays.
+came) and lossless. `datasets` is Hugging Face's own reading of the same files, made arrays.
 """
 
 from __future__ import annotations

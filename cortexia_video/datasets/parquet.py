@@ -15,6 +15,8 @@ from cortexia_video.depth_map import Kind
 from cortexia_video.errors import InputError
 from cortexia_video.rgbd_sample import RGBDSample
 
+_GROUPS_KEPT, _FILES_KEPT = 4, 64
+
 
 @dataclass(frozen=True, slots=True)
 class _Place:
@@ -67,24 +69,33 @@ def open_file(path: Path) -> Any:
 
 
 class _Reader:
-    """Reads rows; the row group that was read last stays, for each thread."""
+    """Reads rows; the row groups that were read last stay, for all threads."""
 
     def __init__(self, dialect: str | None) -> None:
         self._dialect = dialect
-        self._last = threading.local()
+        self._reading = threading.Lock()
+        self._groups: dict[tuple[Path, int], Any] = {}
+        self._files: dict[Path, Any] = {}
 
     def __call__(self, place: _Place) -> RGBDSample:
         rows = self._read_group(place)
         return from_row(rows.slice(place.row, 1).to_pylist()[0], place.key, dialect=self._dialect)
 
     def _read_group(self, place: _Place) -> Any:
-        if getattr(self._last, "place", None) != (place.path, place.group):
-            try:
-                self._last.rows = open_file(place.path).read_row_group(place.group)
-            except (OSError, ValueError) as error:
-                raise InputError(f"{place.path}: row group {place.group} is broken: {error}") from error
-            self._last.place = (place.path, place.group)
-        return self._last.rows
+        number = (place.path, place.group)
+        with self._reading:
+            if number not in self._groups:
+                group = self._open(place.path, place.group)
+                self._groups = dict([*self._groups.items(), (number, group)][-_GROUPS_KEPT:])
+            return self._groups[number]
+
+    def _open(self, path: Path, group: int) -> Any:
+        if path not in self._files:
+            self._files = dict([*self._files.items(), (path, open_file(path))][-_FILES_KEPT:])
+        try:
+            return self._files[path].read_row_group(group, use_threads=False)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: row group {group} is broken: {error}; make it again") from error
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_dialect": self._dialect}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cortexia_video.datasets.dataset import AnyDataset, Attempt
 from cortexia_video.errors import Failure, InputError
@@ -12,18 +13,19 @@ from cortexia_video.rgbd_sample import RGBDSample
 
 NEAREST_M, FARTHEST_M = 0.01, 1000.0  # between which a median in metres lies
 _KEPT = 1000  # failures
+_ENOUGH, _FEW = 20_000, 500  # pixels
 
 OnProblem = Callable[[Failure], None]
 
 
 def find_problem(sample: RGBDSample) -> str | None:
     """Say what is wrong with a sample's depth, with the remedy: nothing known, or not the unit it says."""
-    values = sample.depth.values[sample.valid]
-    if not values.size:
+    valid = sample.valid
+    if not valid.any():
         return "no pixel of its depth can be used: all unknown, out of range or masked out"
     if sample.depth.kind != "metric":
         return None
-    median = float(np.median(values))
+    median = _estimate_median(sample.depth.values.ravel(), valid.ravel())
     if median > FARTHEST_M:
         return (
             f"its median depth is {median:g} metres: these may be millimetres; give the dialect of the set, "
@@ -32,6 +34,13 @@ def find_problem(sample: RGBDSample) -> str | None:
     if median < NEAREST_M:
         return f"its median depth is {median:g} metres: the scale is too small; give the dialect of the set"
     return None
+
+
+def _estimate_median(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> float:
+    """Give the median of valid values, of some of them where there are many: of all it takes 2 ms."""
+    step = max(1, values.size // _ENOUGH)
+    some = values[::step][valid[::step]]
+    return float(np.median(some if some.size > _FEW else values[valid]))
 
 
 def raise_problem(failure: Failure) -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 from cortexia_video.datasets.columns import COUNTS, NUMBERS, TEXTS, Row, import_pyarrow, make_schema
 from cortexia_video.decode import sniff
 
-_GROUP_BYTES = 1 << 24  # of a row group, which is read whole for one row
+_GROUP_BYTES = 1 << 22  # of a row group, which is read whole for one row
 _ENDS = {"JPEG": "jpg", "PNG": "png", "TIFF": "tiff"}
 
 
 def write_parquet(path: Path, rows: Iterable[Row]) -> int:
-    """Write rows to a file, in groups of 16 MiB; give their number."""
+    """Write rows to a file, in groups of 4 MiB or one row; give their number."""
     pa = import_pyarrow()
     from pyarrow import parquet
 
