@@ -4,6 +4,9 @@ from cortexia_video.anchoring import anchor_depth
 from cortexia_video.color_bar import color_bar
 from cortexia_video.coloring import colored_depthmap
 from cortexia_video.conversion import convert
+from cortexia_video.datasets.huggingface import from_hf, to_hf
+from cortexia_video.datasets.problems import usable_samples
+from cortexia_video.datasets.table import open_dataset
 from cortexia_video.decode import decode
 from cortexia_video.depth_estimation import DepthEstimator, load_estimator
 from cortexia_video.depth_folder import DepthReader, read_depth
@@ -83,12 +86,14 @@ __all__ = [
     "decode",
     "depth_to_normals",
     "estimate",
+    "from_hf",
     "inspect",
     "inspect_folder",
     "list_models",
     "load_estimator",
     "merge_into_row",
     "merge_ledgers",
+    "open_dataset",
     "point_cloud",
     "read_depth",
     "read_ledger",
@@ -96,5 +101,7 @@ __all__ = [
     "rescale",
     "save_point_cloud",
     "show_depthmap",
+    "to_hf",
+    "usable_samples",
     "verify",
 ]

@@ -47,6 +47,11 @@ app.command("cortexia_video.cli.merge:merge_command", name="merge", help="Join t
 app.command(
     "cortexia_video.cli.models:models_command", name="models", help="List the models and their terms."
 )
+_dataset = App(name="dataset", help="Build, describe and look at data sets of pictures with depth.")
+_dataset.command("cortexia_video.cli.dataset:build_command", name="build", help="Make a data set.")
+_dataset.command("cortexia_video.cli.dataset:info_command", name="info", help="Say what a data set holds.")
+_dataset.command("cortexia_video.cli.dataset:preview_command", name="preview", help="Write a contact sheet.")
+app.command(_dataset)
 
 
 def main(arguments: list[str] | None = None) -> None:

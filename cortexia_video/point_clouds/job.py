@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from cortexia_video.anchoring import anchor_depth
 from cortexia_video.byte_budget import ByteBudget
@@ -16,8 +15,6 @@ from cortexia_video.decode import decode
 from cortexia_video.depth_folder import read_depth
 from cortexia_video.depth_map import DepthMap, Kind
 from cortexia_video.errors import Failure, InputError, OutputLostError
-from cortexia_video.formats.reading import decode_depth
-from cortexia_video.formats.table import find_format
 from cortexia_video.frame import Frame
 from cortexia_video.intrinsics import Intrinsics, load_intrinsics
 from cortexia_video.ledger import read_last_done, require_ledger
@@ -25,6 +22,7 @@ from cortexia_video.look_ahead import run_ahead
 from cortexia_video.point_clouds.cloud import UNITS, PointCloud, point_cloud
 from cortexia_video.point_clouds.files import find_encoder, require_free, save_point_cloud
 from cortexia_video.projection import Pinhole
+from cortexia_video.run_files import Line, find_depth, read_run_depth, read_run_picture, read_whole
 from cortexia_video.sinks.folder import FolderSink
 from cortexia_video.speed import choose_workers
 
@@ -36,8 +34,6 @@ THERE = "there already, --overwrite makes them again"
 VIEW_ONLY = "there is only a view of the depth"
 NO_SHAPE = "of a kind without a shape in space: use a model of metric depth, or --near-m and --far-m"
 NO_FOCAL_LENGTH = "no focal length is known: give --f-px, --fov-deg or --intrinsics"
-
-_Line = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +107,7 @@ def make_point_cloud(
     find_encoder(Path(output).suffix.removeprefix("."))
     require_free(Path(output), overwrite=overwrite)
     maker = _Maker(options)
-    frame = decode(_read(Path(image)), Path(image).name)
+    frame = decode(read_whole(Path(image)), Path(image).name)
     depth_map = read_depth(depth, about={"kind": kind} if kind else {}, dialect=dialect)
     cloud = maker.make(_fit(depth_map, frame), frame)
     save_point_cloud(cloud, output, overwrite=overwrite)
@@ -156,9 +152,9 @@ class _Maker:
         self._options = options
         self._given: Intrinsics = load_intrinsics(options.f_px, options.intrinsics)
 
-    def find_obstacle(self, line: _Line) -> str | None:
+    def find_obstacle(self, line: Line) -> str | None:
         """Say why a line of a ledger can give no cloud, if so; raises what `Intrinsics.find` does."""
-        if _find_depth(line) is None:
+        if find_depth(line) is None:
             return VIEW_ONLY
         if line.get("kind") not in UNITS and self._options.near_m is None:
             return NO_SHAPE
@@ -197,7 +193,7 @@ class _Job:
         self._overwrite = overwrite
         self._budget = ByteBudget(MEMORY)
 
-    def find_work(self) -> Iterator[_Line]:
+    def find_work(self) -> Iterator[Line]:
         """Yield the lines of the pictures that are to have a cloud; count the others."""
         for line in read_last_done(self._root):
             try:
@@ -218,19 +214,19 @@ class _Job:
         if len(self.report.failures) < _FAILURES_KEPT:
             self.report.failures.append(failure)
 
-    def _find_reason_to_leave(self, line: _Line) -> str | None:
+    def _find_reason_to_leave(self, line: Line) -> str | None:
         self._sink.check_key(line["key"])
         if not self._overwrite and (self._sink.root / (line["key"] + self._suffix)).exists():
             return THERE
         return self._maker.find_obstacle(line)
 
-    def make(self, line: _Line) -> Failure | None:
+    def make(self, line: Line) -> Failure | None:
         """On a worker: make one cloud."""
         key, pixels = line["key"], line.get("height", 0) * line.get("width", 0)
         try:
             with self._budget.hold(_DEPTH_BYTES * pixels + _PICTURE_BYTES * math.prod(_picture_size(line))):
-                depth = _read_depth(self._root, line)
-                frame = decode(_read_source(line), key, max_megapixels=math.inf)  # once it was allowed
+                depth = read_run_depth(self._root, line)
+                frame = decode(read_run_picture(line), key, max_megapixels=math.inf)  # once it was allowed
                 cloud = self._maker.make(depth, frame)
                 self._sink.place({key + self._suffix: self._encode(cloud)})
         except OutputLostError as error:
@@ -250,37 +246,7 @@ def _fit(depth: DepthMap, frame: Frame) -> DepthMap:
     return replace(depth, full_size=(frame.height, frame.width))
 
 
-def _picture_size(line: _Line) -> tuple[int, int]:
+def _picture_size(line: Line) -> tuple[int, int]:
     """Give height and width of the picture of a line."""
     height, width = line.get("full_size") or (line.get("height", 0), line.get("width", 0))
     return height, width
-
-
-def _find_depth(line: _Line) -> str | None:
-    """Give the name of the output that depth can be read from."""
-    formats = {name: find_format(name) for name in line["outputs"]}
-    return next((name for name, form in formats.items() if form and form.decode), None)
-
-
-def _read_depth(root: Path, line: _Line) -> DepthMap:
-    """Read the depth of a line, with what the ledger says of it."""
-    name = str(_find_depth(line))
-    about = {word: line.get(word) for word in ("kind", "f_px", "f_source", "full_size")}
-    return decode_depth(_read(root / name), name, about=about, max_megapixels=math.inf)
-
-
-def _read_source(line: _Line) -> bytes:
-    """Read the picture of a line, if it is still the one that the depth was made of."""
-    path = Path(line["path"])
-    data = _read(path)
-    now = path.stat()
-    if [now.st_size, now.st_mtime_ns] != line["source"]:
-        raise InputError("the picture changed after its depth was made: estimate it again")
-    return data
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error

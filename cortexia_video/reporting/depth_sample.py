@@ -17,8 +17,8 @@ from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import CortexiaError, DepthFileError, printable
 from cortexia_video.formats.reading import decode_depth
-from cortexia_video.formats.table import find_format
 from cortexia_video.reporting.ledger_summary import Line, Meaning
+from cortexia_video.run_files import find_depth
 from cortexia_video.sinks.folder import Placed
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is read alone
@@ -122,7 +122,7 @@ def read_done_depth(root: Path, line: Line) -> DepthMap | None:
 
     Raises `DepthFileError` where it is not what was written, and what `decode_depth` raises.
     """
-    name = _find_depth(line)
+    name = find_depth(line)
     if name is None:
         return None
     about = {word: line.get(word) for word in _ABOUT}
@@ -149,9 +149,3 @@ def count_bytes(line: Line) -> int:
     """Say how much memory the depth of a line takes while it is read."""
     height, width = line.get("height", 0), line.get("width", 0)
     return sum(size for size, _ in line["outputs"].values()) + _BYTES * height * width
-
-
-def _find_depth(line: Line) -> str | None:
-    """Give the name of the output that depth can be read from."""
-    formats = {name: find_format(name) for name in line["outputs"]}
-    return next((name for name, form in formats.items() if form and form.decode), None)

@@ -1,0 +1,234 @@
+"""`cortexia dataset`: data sets of pictures with depth: built, described, looked at."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from PIL import Image
+
+from cortexia_video.augmentation import Compose, Flip, Photometric, RandomCrop, Sometimes, View
+from cortexia_video.cli import DONE, SOME_FAILED
+from cortexia_video.datasets.build import BuildReport, build_dataset
+from cortexia_video.datasets.dataset import AnyDataset, RGBDDataset
+from cortexia_video.datasets.info import DatasetInfo
+from cortexia_video.datasets.items import Item, list_dataset_items
+from cortexia_video.datasets.problems import ProblemCount, raise_problem
+from cortexia_video.datasets.run_items import list_run_items
+from cortexia_video.datasets.summary import make_sheet, summarise
+from cortexia_video.datasets.table import DATASETS, open_dataset, recognise
+from cortexia_video.errors import Failure, InputError, MissingExtraError, OutputError
+
+Switch = Annotated[bool, Parameter(negative=())]
+Problems = Literal["skip", "stop"]
+
+
+def build_command(
+    pictures: Annotated[Path, Parameter(name="IN")],
+    /,
+    *,
+    output: Annotated[Path, Parameter(alias="-o")],
+    depth: Path | None = None,
+    name: str | None = None,
+    split: str | None = None,
+    format: Literal["parquet", "webdataset"] = "parquet",
+    shard_size: int = 256,
+    problems: Problems = "skip",
+    allow_unregistered: Switch = False,
+    workers: int | None = None,
+) -> int:
+    """Make a data set of pictures and the depth that `cortexia estimate` made of them, or of a data set.
+
+    cortexia estimate photos --output depth --recursive
+    cortexia dataset build photos --depth depth --output photos-depth
+
+    Finished shards are kept: the same command again does only what is missing. What cannot be used is left
+    out, counted and printed. Exit code: 0 all right, 1 some were left out, 2 wrong usage.
+
+    Parameters
+    ----------
+    pictures
+        The pictures that were given to `cortexia estimate`; or, without --depth, the folder of a data set.
+    output
+        The folder of the shards.
+    depth
+        The --output of `cortexia estimate`.
+    name
+        Of the data set in IN, where its files do not show it.
+    split
+        The split of the data set in IN; the shards are named after it, else train.
+    format
+        parquet, for Hugging Face datasets and random access, or webdataset, tar files to stream.
+    shard_size
+        Samples of a shard.
+    problems
+        skip what cannot be used, or stop there.
+    allow_unregistered
+        Take depth that does not lie on its pictures.
+    workers
+        Threads; one a core by default.
+    """
+    report = BuildReport()
+    items: Iterator[Item | Failure]
+    if depth is not None:
+        items = list_run_items(pictures, depth, report.left)
+    else:
+        dataset = _open(pictures, name, split, allow_unregistered)
+        if not isinstance(dataset, RGBDDataset):
+            raise InputError(f"{pictures} is a stream, which cannot be resumed: give a set with numbers")
+        items = list_dataset_items(dataset)
+    build_dataset(
+        items,
+        output,
+        format=format,
+        split=split or "train",
+        shard_size=shard_size,
+        on_problem=raise_problem if problems == "stop" else None,
+        workers=workers,
+        report=report,
+    )
+    print(report)
+    return _list_failures(report.failures, report.failed)
+
+
+def info_command(
+    what: Annotated[str | None, Parameter(name="NAME|DIR")] = None,
+    /,
+    *,
+    name: str | None = None,
+    split: str | None = None,
+    samples: int = 200,
+    allow_unregistered: Switch = False,
+) -> int:
+    """Say what a data set is and where it is from, or what the one in a folder holds; or list all.
+
+    Of a folder: samples, sizes, share of valid pixels, a histogram of depth, and what cannot be used.
+    Exit code: 0 all right, 1 some samples cannot be used, 2 wrong usage.
+
+    Parameters
+    ----------
+    what
+        A name of the list, or a folder.
+    name
+        Of the data set in the folder, where its files do not show it.
+    split
+        Look at this split only.
+    samples
+        How many are looked at, spread over the set.
+    allow_unregistered
+        Look at depth that does not lie on its pictures, too.
+    """
+    if what is None:
+        for info in DATASETS.values():
+            print(f"{info.name}\t{info.summary}\t{info.licence}")
+        return DONE
+    if what in DATASETS and not Path(what).exists():
+        print("\n".join(_describe(DATASETS[what])))
+        return DONE
+    summary = summarise(_open(Path(what), name, split, allow_unregistered), samples=samples)
+    print(summary)
+    return SOME_FAILED if summary.failures else DONE
+
+
+def preview_command(
+    root: Annotated[Path, Parameter(name="DIR")],
+    /,
+    *,
+    output: Annotated[Path, Parameter(alias="-o")],
+    name: str | None = None,
+    split: str | None = None,
+    count: int = 9,
+    columns: int = 3,
+    augment: Switch = False,
+    seed: int = 0,
+    problems: Problems = "skip",
+    allow_unregistered: Switch = False,
+) -> int:
+    """Write a contact sheet of a data set: pictures beside their depth.
+
+    Exit code: 0 all right, 1 some samples cannot be used, 2 wrong usage.
+
+    Parameters
+    ----------
+    root
+        The folder of the data set.
+    output
+        A .png or .jpg file.
+    name
+        Of the data set, where its files do not show it.
+    split
+        Take samples of this split.
+    count
+        How many samples, drawn by the seed; of a stream the first.
+    columns
+        Samples in a row.
+    augment
+        Show them augmented as in the data set guide: flip, crop, brightness, contrast, gamma, hue.
+    seed
+        Of what is drawn.
+    problems
+        skip what cannot be used, or stop there.
+    allow_unregistered
+        Show depth that does not lie on its pictures, too.
+    """
+    if output.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise OutputError(f"{output} is no name of a picture: end it in .png or .jpg")
+    if min(count, columns) < 1:
+        raise InputError(f"a sheet of {count} samples in {columns} columns cannot be: give 1 or more")
+    dataset = _open(root, name, split, allow_unregistered)
+    skipped = ProblemCount()
+    on_problem = raise_problem if problems == "stop" else skipped
+    change = guide_augmentation(dataset) if augment else None
+    sheet = make_sheet(dataset, on_problem, count=count, columns=columns, augment=change, seed=seed)
+    try:
+        Image.fromarray(sheet).save(output)
+    except OSError as error:
+        raise OutputError(f"cannot write {output}: {error.strerror or error}") from error
+    print(f"{output}: {sheet.shape[1]} x {sheet.shape[0]}")
+    return _list_failures(skipped.failures, skipped.total)
+
+
+def guide_augmentation(dataset: AnyDataset) -> Compose:
+    """Give the data set guide's augmentation as a joint transform; it crops to 448/480 x 576/640.
+
+    Raises `MissingExtraError` without albumentations, which changes the colours.
+    """
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would ask its server for a newer version
+    try:
+        import albumentations as A
+    except ImportError as error:
+        raise MissingExtraError("augmenting colours needs: pip install 'cortexia-video[augment]'") from error
+    view = View.of(next(iter(dataset)))
+    colours = A.Compose([A.RandomBrightnessContrast(), A.RandomGamma(), A.HueSaturationValue()])
+    crop = RandomCrop(round(view.height * 448 / 480), round(view.width * 576 / 640), outside="pad")
+    return Compose([Sometimes(Flip()), crop, Photometric(colours)])
+
+
+def _open(root: Path, name: str | None, split: str | None, allow_unregistered: bool) -> AnyDataset:
+    if not root.exists():
+        raise InputError(f"no such folder: {root}; the names are {', '.join(DATASETS)}")
+    name = name or recognise(root)
+    return open_dataset(name, root, split=split, allow_unregistered=allow_unregistered)
+
+
+def _describe(info: DatasetInfo) -> list[str]:
+    splits = "as its files say" if info.splits is None else ", ".join(info.splits) or "none"
+    return [
+        f"{info.name}: {info.summary}",
+        f"licence  {info.licence}",
+        f"from     {info.where}",
+        f"folder   {info.layout}",
+        f"splits   {splits}",
+    ]
+
+
+def _list_failures(failures: list[Failure], total: int) -> int:
+    for failure in failures:
+        print(f"  {failure}", file=sys.stderr)
+    if total > len(failures):
+        print(f"  and {total - len(failures)} more", file=sys.stderr)
+    return SOME_FAILED if total else DONE

@@ -1,0 +1,215 @@
+"""A data set as shards: streamed, whole or not there, and the second time only what is missing.
+
+`OUTPUT/build.jsonl` has a line for each shard that is there, the last of a name counts:
+  {"shard": name, "fingerprint": of its items, "size": bytes, "rows": n, "failed": [[key, reason], ...]}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from cortexia_video.datasets.columns import Row
+from cortexia_video.datasets.items import Item
+from cortexia_video.datasets.problems import OnProblem
+from cortexia_video.datasets.shard_files import WRITERS
+from cortexia_video.errors import CortexiaError, Failure, InputError, OutputError, OutputLostError
+from cortexia_video.ledger_file import LedgerFile, parse_line
+from cortexia_video.speed import choose_workers
+
+RECORD = "build.jsonl"
+_COLUMNS_VERSION = 1
+_PARTIAL = ".partial"
+_FAILURES_KEPT = 1000
+
+
+@dataclass(slots=True)
+class BuildReport:
+    """What became of the items. left: how many pictures were no items, by reason."""
+
+    rows: int = 0
+    failed: int = 0
+    shards_made: int = 0
+    shards_kept: int = 0
+    left: Counter[str] = field(default_factory=Counter)
+    failures: list[Failure] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        left = "".join(f"; {count} left: {reason}" for reason, count in sorted(self.left.items()))
+        shards = f"{self.shards_made} shards made, {self.shards_kept} kept"
+        return f"{self.rows} samples in {shards}; {self.failed} failed{left}"
+
+
+def build_dataset(
+    items: Iterable[Item | Failure],
+    output: str | os.PathLike[str],
+    *,
+    format: str = "parquet",
+    split: str = "train",
+    shard_size: int = 256,
+    on_problem: OnProblem | None = None,
+    workers: int | None = None,
+    report: BuildReport | None = None,
+) -> BuildReport:
+    """Write items to `output/<split>-00000.parquet` (or .tar) and so on, `shard_size` items each, in order.
+
+    A shard that is there, made of the same items, is kept; what an earlier build left beyond the last is
+    removed. on_problem: called with each item that cannot be used, which is then left out; it may raise.
+    workers: threads that make rows; one a core by default.
+
+    Raises `InputError` for no items, `OutputError` for an unknown format and where another process builds,
+    `OutputLostError` when no more can be written; a later call goes on.
+    """
+    if format not in WRITERS:
+        raise OutputError(f"unknown format {format!r}: use one of {', '.join(WRITERS)}")
+    if shard_size < 1:
+        raise InputError(f"a shard has at least one sample, not {shard_size}")
+    report = report or BuildReport()
+    with ExitStack() as stack:
+        record = stack.enter_context(LedgerFile(Path(output) / RECORD))
+        if not record.lock():
+            raise OutputError(f"another process builds in {output}: wait for it, or choose another --output")
+        pool = stack.enter_context(ThreadPoolExecutor(choose_workers(workers), "cortexia"))
+        build = _Build(record, f"{split}-", format, on_problem, report)
+        for number, part in enumerate(_batch(items, shard_size)):
+            build.add(number, part, pool)
+        build.finish()
+    return report
+
+
+class _Build:
+    """The shards of one split in one folder."""
+
+    def __init__(
+        self, record: LedgerFile, prefix: str, format: str, on_problem: OnProblem | None, report: BuildReport
+    ) -> None:
+        self._record = record
+        self._root = record.path.parent
+        self._prefix = prefix
+        self._suffix, self._write = WRITERS[format]
+        self._on_problem = on_problem
+        self._report = report
+        self._before = read_record(self._root)
+        self._names: set[str] = set()
+        for leftover in self._root.glob(f".*{_PARTIAL}"):
+            leftover.unlink()
+
+    def add(self, number: int, part: tuple[Item | Failure, ...], pool: ThreadPoolExecutor) -> None:
+        """Make the shard of some items, or keep it."""
+        name = f"{self._prefix}{number:05d}{self._suffix}"
+        self._names.add(name)
+        fingerprint = _fingerprint(part)
+        before = self._before.get(name)
+        if before and before["fingerprint"] == fingerprint and _size(self._root / name) == before["size"]:
+            self._report.shards_kept += 1
+            self._count(before["rows"], [_recall(*each) for each in before["failed"]])
+            return
+        failures: list[Failure] = []
+        rows = self._make(name, _load_all(part, pool, failures, self._on_problem))
+        entry = {"shard": name, "fingerprint": fingerprint, "size": _size(self._root / name), "rows": rows}
+        self._record.append({**entry, "failed": [[each.key, each.reason] for each in failures]})
+        self._report.shards_made += 1
+        self._count(rows, failures)
+
+    def finish(self) -> None:
+        """Remove what an earlier, larger build left; `InputError` where there was nothing to build."""
+        if not self._names:
+            raise InputError("nothing to build: no picture has depth; run cortexia estimate first")
+        ours = {name for name in self._before if name.startswith(self._prefix)}
+        for name in ours - self._names:
+            (self._root / name).unlink(missing_ok=True)
+
+    def _make(self, name: str, rows: Iterator[Row]) -> int:
+        """Write a shard beside its place, flush it to the disk, then rename it."""
+        partial = self._root / f".{name}{_PARTIAL}"
+        try:
+            count = self._write(partial, rows)
+            with partial.open("rb+") as file:
+                os.fsync(file.fileno())
+            partial.replace(self._root / name)
+        except OSError as error:
+            raise OutputLostError(self._root / name, error) from error
+        finally:
+            partial.unlink(missing_ok=True)
+        return count
+
+    def _count(self, rows: int, failures: list[Failure]) -> None:
+        self._report.rows += rows
+        self._report.failed += len(failures)
+        self._report.failures += failures[: max(0, _FAILURES_KEPT - len(self._report.failures))]
+
+
+def read_record(root: Path) -> dict[str, dict[str, Any]]:
+    """Give the last line of each shard that a build wrote in a folder; a damaged line is left out."""
+    try:
+        lines = (root / RECORD).read_bytes().splitlines()
+    except FileNotFoundError:
+        return {}
+    names = {"shard", "fingerprint", "size", "rows", "failed"}
+    return {entry["shard"]: entry for line in lines if names <= (entry := parse_line(line)).keys()}
+
+
+def _batch(items: Iterable[Item | Failure], size: int) -> Iterator[tuple[Item | Failure, ...]]:
+    iterator = iter(items)
+    while part := tuple(islice(iterator, size)):
+        yield part
+
+
+def _load_all(
+    part: Iterable[Item | Failure],
+    pool: ThreadPoolExecutor,
+    failures: list[Failure],
+    on_problem: OnProblem | None,
+) -> Iterator[Row]:
+    """Yield the rows in order, a few made ahead; add what is wrong with the others to `failures`."""
+    waiting: deque[Future[Row | Failure]] = deque()
+    items = iter(part)
+    while True:
+        for item in items:
+            waiting.append(pool.submit(_try, item))
+            if len(waiting) > 2 * pool._max_workers:
+                break
+        if not waiting:
+            return
+        made = waiting.popleft().result()
+        if isinstance(made, Failure):
+            failures.append(made)
+            if on_problem:
+                on_problem(made)
+        else:
+            yield made
+
+
+def _try(item: Item | Failure) -> Row | Failure:
+    if isinstance(item, Failure):
+        return item
+    try:
+        return item.load()
+    except CortexiaError as error:
+        return Failure(item.key, "decode", error)
+
+
+def _fingerprint(part: Iterable[Item | Failure]) -> str:
+    facts = [[each.key, each.reason if isinstance(each, Failure) else each.fingerprint] for each in part]
+    return xxhash.xxh3_128_hexdigest(json.dumps([_COLUMNS_VERSION, facts]).encode())
+
+
+def _recall(key: str, reason: str) -> Failure:
+    return Failure(key, "decode", InputError(reason))
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None

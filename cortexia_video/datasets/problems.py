@@ -1,0 +1,82 @@
+"""What is wrong with a sample that can be read; and what becomes of those that cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cortexia_video.datasets.dataset import AnyDataset, Attempt
+from cortexia_video.errors import Failure, InputError
+from cortexia_video.rgbd_sample import RGBDSample
+
+NEAREST_M, FARTHEST_M = 0.01, 1000.0  # between which a median in metres lies
+_KEPT = 1000  # failures
+_ENOUGH, _FEW = 20_000, 500  # pixels
+
+OnProblem = Callable[[Failure], None]
+
+
+def find_problem(sample: RGBDSample) -> str | None:
+    """Say what is wrong with a sample's depth, with the remedy: nothing known, or not the unit it says."""
+    valid = sample.valid
+    if not valid.any():
+        return "no pixel of its depth can be used: all unknown, out of range or masked out"
+    if sample.depth.kind != "metric":
+        return None
+    median = _estimate_median(sample.depth.values.ravel(), valid.ravel())
+    if median > FARTHEST_M:
+        return (
+            f"its median depth is {median:g} metres: these may be millimetres; give the dialect of the set, "
+            "or scale=0.001"
+        )
+    if median < NEAREST_M:
+        return f"its median depth is {median:g} metres: the scale is too small; give the dialect of the set"
+    return None
+
+
+def _estimate_median(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> float:
+    """Give the median of valid values, of some of them where there are many: of all it takes 2 ms."""
+    step = max(1, values.size // _ENOUGH)
+    some = values[::step][valid[::step]]
+    return float(np.median(some if some.size > _FEW else values[valid]))
+
+
+def raise_problem(failure: Failure) -> None:
+    """End at the first sample that cannot be used."""
+    raise InputError(f"{failure.key}: {failure.reason}") from failure.error
+
+
+class ProblemCount:
+    """Leave out what cannot be used, and count it: `count.total`; the first 1000 are in `count.failures`."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.failures: list[Failure] = []
+
+    def __call__(self, failure: Failure) -> None:
+        self.total += 1
+        if len(self.failures) < _KEPT:
+            self.failures.append(failure)
+
+
+def check(attempt: Attempt) -> Attempt:
+    """Give a sample, or a `Failure` where it cannot be used."""
+    problem = None if isinstance(attempt, Failure) else find_problem(attempt)
+    return attempt if problem is None else Failure(attempt.key, "decode", InputError(problem))
+
+
+def usable_samples(
+    dataset: AnyDataset, on_problem: OnProblem = raise_problem, *, workers: int | None = None
+) -> Iterator[RGBDSample]:
+    """Yield the samples of a data set that can be read and used, in order, some read ahead.
+
+    on_problem: what to do with each other one: `raise_problem`, or a `ProblemCount`, or a function of yours.
+    """
+    for attempt in dataset.attempt(workers=workers):
+        checked = check(attempt)
+        if isinstance(checked, Failure):
+            on_problem(checked)
+        else:
+            yield checked

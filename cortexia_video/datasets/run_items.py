@@ -1,0 +1,89 @@
+"""Pictures and the depth that `cortexia estimate` made of them, as rows of a data set."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import xxhash
+from PIL import JpegImagePlugin
+
+from cortexia_video.datasets.columns import Row, to_row
+from cortexia_video.datasets.items import Item, checked_row
+from cortexia_video.decode import decode, read_header
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import Failure
+from cortexia_video.frame import Frame
+from cortexia_video.ledger import read_last_done, require_ledger
+from cortexia_video.projection import Pinhole
+from cortexia_video.resampling import resize_image
+from cortexia_video.rgbd_sample import RGBDSample
+from cortexia_video.run_files import Line, find_depth, read_run_depth, read_run_picture
+from cortexia_video.sources.files import find_pictures
+
+NO_DEPTH, VIEW_ONLY = "without depth in the run", "with only a view of their depth"
+_ORIENTATION = 0x0112
+
+
+def list_run_items(pictures: Path, run: Path, left: Counter[str]) -> Iterator[Item | Failure]:
+    """Yield an item for each picture that the run in the folder `run` has done, in the order of the keys.
+
+    pictures: what was given to `cortexia estimate`. left: how many pictures get no item, by reason.
+    Raises `InputError` where there are no pictures or no ledger.
+    """
+    require_ledger(run)
+    found = find_pictures([pictures], recursive=True, output=run)
+    lines = {line["key"]: json.dumps(line) for line in read_last_done(run)}
+    for picture in found:
+        if isinstance(picture, Failure):
+            yield picture
+            continue
+        line = json.loads(lines.get(picture.key, "null"))
+        if line is None or find_depth(line) is None:
+            left[NO_DEPTH if line is None else VIEW_ONLY] += 1
+            continue
+        path = Path(picture.source.path)
+        load = partial(_load, picture.key, path, run, line)
+        yield Item(picture.key, _fingerprint(picture.key, line), load)
+
+
+def _fingerprint(key: str, line: Line) -> str:
+    """Say what the row depends on: the picture as the run found it, and the files that the run wrote."""
+    facts = [key, line["source"], line["outputs"], line["kind"], line.get("f_px")]
+    return xxhash.xxh3_128_hexdigest(json.dumps(facts).encode())
+
+
+def _load(key: str, path: Path, run: Path, line: Line) -> Row | Failure:
+    data = read_run_picture(line, path)
+    frame = decode(data, key, max_megapixels=math.inf)  # once it was allowed
+    sample = _join(frame, read_run_depth(run, line))
+    keeps = _is_plain_jpeg(data) and sample.frame.image is frame.image
+    return checked_row(sample, partial(to_row, image=data if keeps else None))
+
+
+def _join(frame: Frame, depth: DepthMap) -> RGBDSample:
+    """Give a sample; where depth is a smaller map of all of it, the picture is reduced to its size."""
+    height, width = depth.values.shape
+    camera = Pinhole.centred(depth.f_px, frame.width, frame.height) if depth.f_px else None
+    image = frame.image
+    if depth.full_size == (frame.height, frame.width):
+        image = np.ascontiguousarray(resize_image(image, height, width))
+        camera = camera.resized(width, height) if camera else None
+    f_px = (camera.fx + camera.fy) / 2 if camera else None
+    depth = replace(depth, f_px=f_px, full_size=None)
+    return RGBDSample(Frame(frame.key, image, f_px, depth.f_source), depth, camera)
+
+
+def _is_plain_jpeg(data: bytes) -> bool:
+    """Say whether anybody's reader gives the pixels that ours does: upright, three channels."""
+    if read_header(data).format != "JPEG":
+        return False
+    with JpegImagePlugin.JpegImageFile(io.BytesIO(data)) as picture:
+        return picture.mode == "RGB" and picture.getexif().get(_ORIENTATION, 1) == 1

@@ -1,0 +1,133 @@
+"""What a data set holds, measured on some of its samples; and a contact sheet of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cortexia_video.augmentation import RandomTransform
+from cortexia_video.datasets.dataset import AnyDataset, Attempt, RGBDDataset
+from cortexia_video.datasets.problems import OnProblem, check
+from cortexia_video.depth_map import Kind
+from cortexia_video.errors import Failure
+from cortexia_video.rgbd_sample import RGBDSample
+from cortexia_video.speed import choose_workers
+from cortexia_video.visualization import collage
+
+_TAKEN = 2000  # pixels of a sample
+_BINS = 12
+_BAR = 40  # characters
+
+
+@dataclass(slots=True)
+class Summary:
+    """Samples that were looked at. count: in the data set, or None for a stream. looked_at: of these.
+
+    sizes: (width, height) and how many have it. valid_share: mean. depth: some valid values by kind.
+    """
+
+    count: int | None
+    looked_at: int = 0
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    cameras: int = 0
+    valid_shares: list[float] = field(default_factory=list)
+    depth: dict[Kind, list[NDArray[np.float32]]] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def valid_share(self) -> float:
+        return float(np.mean(self.valid_shares)) if self.valid_shares else 0.0
+
+    def add(self, attempt: Attempt) -> None:
+        """Take in one sample, or what is wrong with it."""
+        self.looked_at += 1
+        if isinstance(attempt, Failure):
+            self.failures.append(attempt)
+            return
+        height, width = attempt.size
+        self.sizes[width, height] += 1
+        self.cameras += attempt.camera is not None
+        values = attempt.depth.values[attempt.valid]
+        self.valid_shares.append(values.size / (height * width))
+        self.depth.setdefault(attempt.depth.kind, []).append(values[:: max(1, values.size // _TAKEN)])
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        total = "a stream" if self.count is None else f"{self.count} samples"
+        usable = self.looked_at - len(self.failures)
+        yield f"{total}; of {self.looked_at} looked at {usable} can be used, {self.cameras} have a camera"
+        for (width, height), count in self.sizes.most_common():
+            yield f"{width} x {height}: {count}"
+        yield f"valid pixels: {100 * self.valid_share:.1f} %"
+        for kind, values in sorted(self.depth.items()):
+            yield from _describe(kind, np.concatenate(values))
+        yield from map(str, self.failures)
+
+
+def summarise(dataset: AnyDataset, *, samples: int = 200, workers: int | None = None) -> Summary:
+    """Look at so many samples, spread over the set, or the first ones of a stream."""
+    summary = Summary(len(dataset) if isinstance(dataset, RGBDDataset) else None)
+    for attempt in islice(_spread(dataset, samples).attempt(workers=choose_workers(workers)), samples):
+        summary.add(check(attempt))
+    return summary
+
+
+def make_sheet(
+    dataset: AnyDataset,
+    on_problem: OnProblem,
+    *,
+    count: int = 9,
+    columns: int = 3,
+    augment: RandomTransform | None = None,
+    seed: int = 0,
+) -> NDArray[np.uint8]:
+    """Give pictures beside their depth on a sheet, uint8 (H, W, 3): drawn from the set, or a stream's first.
+
+    augment: a transform of `cortexia_video.augmentation` that each goes through, seeded.
+    """
+    if isinstance(dataset, RGBDDataset):
+        order = np.random.default_rng(seed).permutation(len(dataset))
+        dataset = _select(dataset, np.sort(order[:count]))
+    usable = []
+    for attempt in islice(dataset.attempt(), count):
+        checked = check(attempt)
+        if isinstance(checked, Failure):
+            on_problem(checked)
+        else:
+            usable.append(augment(checked, seed) if augment else checked)
+    return collage(map(_to_pair, usable), columns=columns)
+
+
+def _to_pair(sample: RGBDSample) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    return sample.frame.image, np.where(sample.valid, sample.depth.values, np.float32(np.nan))
+
+
+def _spread(dataset: AnyDataset, samples: int) -> AnyDataset:
+    if not isinstance(dataset, RGBDDataset) or len(dataset) <= samples:
+        return dataset
+    return _select(dataset, np.linspace(0, len(dataset) - 1, samples).round().astype(np.int64))
+
+
+def _select(dataset: RGBDDataset, indices: NDArray[np.int64]) -> RGBDDataset:
+    entries = [dataset.entries[index] for index in indices]
+    return RGBDDataset(dataset.name, entries, dataset.read, dataset.kind, dataset.evaluation)
+
+
+def _describe(kind: Kind, values: NDArray[np.float32]) -> Iterator[str]:
+    """Give a histogram in words: percentiles, then a bar for each of equal parts of the middle 98 %."""
+    unit = " m" if kind == "metric" else ""
+    low, middle, high = np.percentile(values, [1, 50, 99])
+    yield f"{kind}: 1 % below {low:.4g}{unit}, half below {middle:.4g}{unit}, 99 % below {high:.4g}{unit}"
+    if not high > low:
+        return
+    counts, edges = np.histogram(values, _BINS, (low, high))
+    for count, start, end in zip(counts, edges[:-1], edges[1:], strict=True):
+        bar = "#" * round(_BAR * count / counts.max())
+        yield f"  {start:8.4g} to {end:<8.4g} {100 * count / values.size:5.1f} % {bar}".rstrip()

@@ -1,0 +1,78 @@
+"""Data sets of pictures with depth as torch's: by number, and as an endless row of mixed batches.
+
+DataLoader(SampleDataset(dataset, augment), batch_size=8, shuffle=True, num_workers=2)
+DataLoader(MixedBatches(mixture, augment, position), batch_size=None, num_workers=2)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch.utils.data import Dataset, IterableDataset, default_collate, get_worker_info
+
+from cortexia_video.augmentation import RandomTransform, Transform
+from cortexia_video.datasets.dataset import RGBDDataset
+from cortexia_video.datasets.mixing import Mixture, Position
+from cortexia_video.datasets.problems import OnProblem, raise_problem
+from cortexia_video.training.tensors import to_tensors
+
+Augment = Transform | RandomTransform
+
+
+class SampleDataset(Dataset[dict[str, Any]]):
+    """Samples by number, as `to_tensors` gives them; set `epoch` for other augmentations of the same samples.
+
+    All samples of a batch must come out of `augment` with one size.
+    """
+
+    def __init__(self, dataset: RGBDDataset, augment: Augment | None = None, *, seed: int = 0) -> None:
+        self.epoch = 0
+        self._dataset = dataset
+        self._augment = augment
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        sample = self._dataset[index]
+        if self._augment is not None:
+            sample = self._augment(sample, (self._seed, self.epoch))
+        return to_tensors(sample)
+
+
+class MixedBatches(IterableDataset[dict[str, Any]]):
+    """Batches of a mixture, collated; the worker i of n reads every n-th, and torch puts them in order.
+
+    position: where to go on. Each batch says its number in `batch`: after it was used, keep
+    `mixture.position(batch["batch"] + 1)`. A batch of which no sample can be used is left out.
+    on_problem: called where a sample is read, in the worker's process.
+    """
+
+    def __init__(
+        self,
+        mixture: Mixture,
+        augment: Augment | None = None,
+        position: Position | None = None,
+        *,
+        on_problem: OnProblem = raise_problem,
+    ) -> None:
+        self._mixture = mixture
+        self._augment = augment
+        self._position = position
+        self._on_problem = on_problem
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        worker = get_worker_info()
+        start = self._position["batch"] if self._position else 0
+        index, count = (worker.id, worker.num_workers) if worker else (0, 1)
+        part = ((start + index) % count, count)  # torch asks worker 0 for the first batch
+        number = start + index
+        for samples in self._mixture.batches(self._position, on_problem=self._on_problem, part=part):
+            if self._augment is not None:
+                seed = (self._mixture.seed, number)
+                samples = [self._augment(sample, seed) for sample in samples]
+            if samples:
+                yield {**default_collate([to_tensors(sample) for sample in samples]), "batch": number}
+            number += count

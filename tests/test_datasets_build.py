@@ -1,0 +1,238 @@
+"""`cortexia dataset`: shards that are whole or not there, the same each time, done once; what it prints."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dataset_layouts import make_rgbd, make_scene
+from PIL import Image
+
+from cortexia_video import (
+    InputError,
+    OutputError,
+    OutputLostError,
+    decode,
+    estimate,
+    open_dataset,
+    read_depth,
+)
+from cortexia_video.cli import main
+from cortexia_video.datasets.build import build_dataset
+from cortexia_video.datasets.items import list_dataset_items
+from cortexia_video.datasets.summary import summarise
+
+MakePicture = Callable[..., Path]
+
+
+@pytest.fixture
+def run(tmp_path: Path, make_picture: MakePicture) -> tuple[Path, Path]:
+    """Give pictures and the output of a run over them."""
+    for number in range(5):
+        make_picture(tmp_path / f"photos/trip/{number}.jpg", (48, 64), number)
+    make_picture(tmp_path / "photos/turned.jpg", (64, 48), 7)
+    with Image.open(tmp_path / "photos/turned.jpg") as picture:
+        exif = picture.getexif()
+        exif[0x0112] = 6
+        picture.save(tmp_path / "photos/turned.jpg", exif=exif)
+    make_picture(tmp_path / "photos/z.png", (48, 64), 8)
+    estimate(tmp_path / "photos", tmp_path / "depth", model="synthetic", recursive=True)
+    return tmp_path / "photos", tmp_path / "depth"
+
+
+def cortexia(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([*map(str, arguments)])
+    return int(ended.value.code or 0)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.iterdir() if path.name != "build.jsonl")
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.mark.parametrize("form", ["parquet", "webdataset"])
+def test_a_run_becomes_a_data_set(form: str, run: tuple[Path, Path], tmp_path: Path) -> None:
+    photos, depth = run
+    build = ("dataset", "build", photos, "--depth", depth, "--format", form, "--shard-size", 3, "--output")
+    assert cortexia(*build, tmp_path / "a") == 0
+    samples = list(open_dataset(form, tmp_path / "a"))
+    keys = [f"trip/{number}.jpg" for number in range(5)] + ["turned.jpg", "z.png"]
+    assert [sample.key for sample in samples] == keys
+    for sample in samples:
+        frame = decode((photos / sample.key).read_bytes(), sample.key)
+        np.testing.assert_array_equal(sample.frame.image, frame.image)
+        values = read_depth(depth / f"{sample.key}.npy", about={"kind": "disparity"}).values
+        np.testing.assert_array_equal(sample.depth.values, values)
+        assert sample.depth.kind == "disparity"
+    assert len(digests(tmp_path / "a")) == 3
+    assert cortexia(*build, tmp_path / "b") == 0
+    assert digests(tmp_path / "a") == digests(tmp_path / "b")
+
+
+def test_jpegs_stay_as_they_came_where_anybody_reads_them_alike(
+    run: tuple[Path, Path], tmp_path: Path
+) -> None:
+    photos, depth = run
+    cortexia(
+        "dataset", "build", photos, "--depth", depth, "--format", "webdataset", "--output", tmp_path / "w"
+    )
+    with tarfile.open(tmp_path / "w/train-00000.tar") as archive:
+        names = archive.getnames()
+        jpegs = [name for name in names if name.endswith(".jpg")]
+        first = archive.extractfile(jpegs[0])
+        assert first is not None and first.read() == (photos / "trip/0.jpg").read_bytes()
+    assert len(jpegs) == 5  # the turned one and the PNG are not
+    assert [name for name in names if name.startswith("000005.")] == [
+        "000005.tiff",
+        "000005.depth_map.tiff",
+        "000005.json",
+    ]
+
+
+def test_a_second_build_does_what_is_missing(
+    run: tuple[Path, Path], tmp_path: Path, make_picture: MakePicture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, depth = run
+    build = ("dataset", "build", photos, "--depth", depth, "--shard-size", 3, "--output", tmp_path / "a")
+    cortexia(*build)
+    whole, kept = digests(tmp_path / "a"), (tmp_path / "a/train-00000.parquet").stat().st_mtime_ns
+    (tmp_path / "a/train-00001.parquet").unlink()
+    (tmp_path / "a/.train-00002.parquet.partial").write_bytes(b"half")
+    (tmp_path / "a/train-00002.parquet").write_bytes(b"cut")
+    assert cortexia(*build) == 0
+    assert "2 shards made, 1 kept" in capsys.readouterr().out
+    assert digests(tmp_path / "a") == whole
+    assert (tmp_path / "a/train-00000.parquet").stat().st_mtime_ns == kept
+    make_picture(photos / "trip/4.jpg", (48, 64), 99)
+    estimate(photos, depth, model="synthetic", recursive=True)
+    cortexia(*build)
+    changed = digests(tmp_path / "a")
+    assert [name for name in sorted(whole) if changed[name] != whole[name]] == ["train-00001.parquet"]
+
+
+def test_shards_of_a_larger_build_are_removed_and_other_files_are_not(tmp_path: Path) -> None:
+    make_rgbd(tmp_path / "set", make_scene(), 3)
+    items = list(list_dataset_items(open_dataset("rgbd", tmp_path / "set")))  # type: ignore[arg-type]
+    build_dataset(items, tmp_path / "a", shard_size=1)
+    (tmp_path / "a/train-notes.parquet").write_text("mine")
+    build_dataset(items[:1], tmp_path / "a", shard_size=1)
+    assert {*digests(tmp_path / "a")} == {"train-00000.parquet", "train-notes.parquet"}
+
+
+def test_what_cannot_be_used_is_counted_and_told_again(
+    run: tuple[Path, Path], tmp_path: Path, make_picture: MakePicture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, depth = run
+    make_picture(photos / "new.jpg")
+    with (photos / "trip/1.jpg").open("ab") as file:
+        file.write(b"more")
+    np.save(depth / "trip/2.jpg.npy", np.zeros((9, 9), np.float32))
+    build = ("dataset", "build", photos, "--depth", depth, "--output", tmp_path / "a")
+    for _ in range(2):
+        assert cortexia(*build) == 1
+        printed = capsys.readouterr()
+        assert "5 samples" in printed.out and "2 failed; 1 left: without depth in the run" in printed.out
+        assert "trip/1.jpg: the picture changed after" in printed.err
+        assert "trip/2.jpg: 'trip/2.jpg': a picture of 64 x 48 and depth of 9 x 9" in printed.err
+    assert cortexia(*build[:-1], tmp_path / "b", "--problems", "stop") == 2
+    assert not list((tmp_path / "b").glob("*.parquet*"))
+
+
+def test_small_depth_takes_a_smaller_picture(tmp_path: Path, make_picture: MakePicture) -> None:
+    make_picture(tmp_path / "photos/a.jpg", (600, 800))
+    estimate(tmp_path / "photos", tmp_path / "depth", model="compact", size="native", f_px=700.0)
+    cortexia("dataset", "build", tmp_path / "photos", "--depth", tmp_path / "depth", "-o", tmp_path / "a")
+    (sample,) = open_dataset("parquet", tmp_path / "a")
+    values = read_depth(tmp_path / "depth/a.jpg.npy", about={"kind": "disparity"}).values
+    np.testing.assert_array_equal(sample.depth.values, values)
+    assert sample.size == values.shape != (600, 800)
+    assert sample.camera is not None and sample.camera.fx == pytest.approx(700 * values.shape[1] / 800)
+
+
+def test_wrong_builds_are_refused(tmp_path: Path, make_picture: MakePicture) -> None:
+    make_picture(tmp_path / "photos/a.jpg")
+    for more in (("--depth", tmp_path), (), ("--name", "tum")):
+        assert cortexia("dataset", "build", tmp_path / "photos", "-o", tmp_path / "a", *more) == 2
+    with pytest.raises(OutputError, match="unknown format 'zip'"):
+        build_dataset([], tmp_path / "a", format="zip")
+    with pytest.raises(InputError, match="nothing to build"):
+        build_dataset([], tmp_path / "a")
+
+
+def test_a_full_disk_leaves_no_half_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_rgbd(tmp_path / "set", make_scene(), 2)
+    items = list(list_dataset_items(open_dataset("rgbd", tmp_path / "set")))  # type: ignore[arg-type]
+
+    def fail(path: Path, rows: object) -> int:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(
+        __import__("cortexia_video.datasets.build", fromlist=["WRITERS"]).WRITERS,
+        "parquet",
+        (".parquet", fail),
+    )
+    with pytest.raises(OutputLostError, match="No space left"):
+        build_dataset(items, tmp_path / "a")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["build.jsonl"]
+
+
+def test_info_measures_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene = make_scene()
+    make_rgbd(tmp_path, scene, 4, max_depth_m=20.0)
+    (tmp_path / "depth/3.png").write_bytes(b"")
+    assert cortexia("dataset", "info", tmp_path) == 1
+    printed = capsys.readouterr().out
+    assert "4 samples; of 4 looked at 3 can be used, 3 have a camera" in printed
+    assert "64 x 48: 3" in printed and "failed (decode): 3: " in printed
+    summary = summarise(open_dataset("rgbd", tmp_path), samples=2)
+    assert summary.looked_at == 2 and summary.valid_share == pytest.approx(np.isfinite(scene.depth_m).mean())
+    shares = [float(line.split("%")[0].split()[-1]) for line in printed.splitlines() if " to " in line]
+    assert len(shares) == 12 and 97 < sum(shares) < 99.5
+
+
+def test_info_of_a_name_says_where_it_is_from(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cortexia("dataset", "info", "kitti") == 0
+    assert "https://www.cvlibs.net" in (printed := capsys.readouterr().out) and "selection" in printed
+    assert cortexia("dataset", "info") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 15
+    assert cortexia("dataset", "info", "nowhere") == 2
+
+
+def test_a_preview_is_pictures_beside_their_depth(tmp_path: Path) -> None:
+    make_rgbd(tmp_path / "set", make_scene(), 4)
+    assert cortexia("dataset", "preview", tmp_path / "set", "-o", tmp_path / "a.png", "--count", 4) == 0
+    with Image.open(tmp_path / "a.png") as sheet:
+        assert sheet.size == (3 * (2 * 320 + 8) + 8, 2 * 248 + 8)
+    assert cortexia("dataset", "preview", tmp_path / "set", "-o", tmp_path / "a.gif") == 2
+    assert cortexia("dataset", "preview", tmp_path / "set", "-o", tmp_path / "none/a.png") == 2
+
+
+def test_a_preview_can_be_augmented_the_same_each_time(tmp_path: Path) -> None:
+    pytest.importorskip("albumentations")
+    make_rgbd(tmp_path / "set", make_scene(), 2)
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        preview = ("dataset", "preview", tmp_path / "set", "-o", tmp_path / f"{name}.png")
+        assert cortexia(*preview, "--augment", "--seed", seed) == 0
+    first, second, third = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
+    assert first == second != third
+
+
+def test_the_record_survives_a_torn_line(tmp_path: Path) -> None:
+    make_rgbd(tmp_path / "set", make_scene(), 2)
+    items = list(list_dataset_items(open_dataset("rgbd", tmp_path / "set")))  # type: ignore[arg-type]
+    build_dataset(items, tmp_path / "a", shard_size=1)
+    with (tmp_path / "a/build.jsonl").open("ab") as file:
+        file.write(b'{"shard": "train-0')
+    report = build_dataset(items, tmp_path / "a", shard_size=1)
+    assert (report.shards_kept, report.shards_made) == (2, 0)
+    (tmp_path / "a/train-00001.parquet").unlink()
+    assert build_dataset(items, tmp_path / "a", shard_size=1).shards_made == 1
+    lines = (tmp_path / "a/build.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["shard"] == "train-00001.parquet"
