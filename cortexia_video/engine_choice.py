@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from cortexia_video.depth_estimation import DepthEstimator, Prepared, load_estimator, load_estimators
@@ -30,7 +30,8 @@ _PRECISIONS = {
     "openvino": (_FLOAT32, "bfloat16", "float16"),
 }
 _ROUNDS = 3
-_LARGEST_TIMED = 8  # pictures
+_LARGEST_TIMED = 8  # pictures in a batch
+_ENOUGH_BYTES = 300_000_000  # of pictures
 
 _log = logging.getLogger(__name__)
 
@@ -93,17 +94,23 @@ class EngineChoice:
             return True
         return not self._is_auto and self._find_way(loaded[0]) == self._reference_way
 
-    def settle(self, loaded: Sequence[DepthEstimator], frames: Sequence[Frame]) -> Sequence[DepthEstimator]:
+    def settle(self, loaded: Sequence[DepthEstimator], frames: Iterable[Frame]) -> Sequence[DepthEstimator]:
         """Give what is to be used: `loaded`, once it is known to be near enough, or what `auto` finds.
 
-        frames: of the run. Raises `ParityError` for an engine or precision that differs too much.
+        frames: of the run; as many are taken as it needs. Raises `ParityError` for an engine or precision
+        that differs too much, and where the reference can do none of them.
         """
-        if not frames or self.is_settled(loaded):
+        frames = iter(frames)
+        first = None if self.is_settled(loaded) else next(frames, None)
+        if first is None:  # where there are none to compare on, the run will find none to do
             return loaded
+        reference = loaded[0]
+        if not self._is_auto:
+            reference = load_estimator(self._model, **self._on_first(self._reference))
+        chosen = _choose_frames(reference, chain([first], frames))
         if self._is_auto:
-            return self._choose(loaded, frames)
-        reference = load_estimator(self._model, **self._on_first(self._reference))
-        parity = self._compare(loaded[0], reference, frames)
+            return self._choose(loaded, chosen) if chosen else loaded
+        parity = self._compare(loaded[0], reference, chosen)
         _log.info("%s against float32: %s", self._find_way(loaded[0]), parity)
         return loaded
 
@@ -132,10 +139,10 @@ class EngineChoice:
         self, estimator: DepthEstimator, reference: DepthEstimator, frames: Sequence[Frame]
     ) -> Parity:
         """Compare as large as the network gives it: enlarging adds nothing."""
-        ours, theirs = (
-            DepthEstimator(each.model, batch_size=1, size="native") for each in (estimator, reference)
-        )
-        parity = compare(ours, theirs, frames)
+        together = min(estimator.batch_size, _LARGEST_TIMED)
+        ours = DepthEstimator(estimator.model, batch_size=together, size="native")
+        theirs = DepthEstimator(reference.model, batch_size=1, size="native")
+        parity = compare(ours, theirs, frames, together=together)
         if parity.worst.mean > self._max_error:
             raise ParityError(
                 f"{self._model} by {self._find_way(estimator)} is too far from float32: {parity}; use "
@@ -172,6 +179,18 @@ class EngineChoice:
         except (ModelError, MissingExtraError) as error:
             return Trial(way, reason=str(error))
         return Trial(way, _time(estimator, frames), parity)
+
+
+def _choose_frames(reference: DepthEstimator, frames: Iterable[Frame]) -> list[Frame]:
+    """Take the first frames that the reference can do, fewer where they are huge."""
+    alone = DepthEstimator(reference.model, batch_size=1, size="native")
+    chosen: list[Frame] = []
+    for frame in frames:
+        if not any(isinstance(each, Failure) for each in alone.estimate([frame])):
+            chosen.append(frame)
+        if len(chosen) == FRAMES_COMPARED or sum(each.image.size for each in chosen) > _ENOUGH_BYTES:
+            break
+    return chosen
 
 
 def _time(estimator: DepthEstimator, frames: Sequence[Frame]) -> float:

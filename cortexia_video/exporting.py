@@ -57,8 +57,7 @@ def export(
     `InputError`, and `ModelError` for what cannot be loaded or exported; nothing is then written.
     """
     output = Path(output)
-    if os.path.lexists(output):
-        raise OutputExistsError(f"{output} is there already: remove it or choose another --output")
+    _require_free(output)
     if "torch" not in find_model(model).engines:
         raise ModelLoadError(f"model {model!r} is no network of torch's to export: --engine runs it as it is")
     frames = _read_frames(check)
@@ -80,9 +79,17 @@ def export(
             parity = compare(exported, reference, frames)
             _require_near(parity, model, max_error)
         written = sum(each.stat().st_size for each in folder.iterdir())
-        for each in sorted(folder.iterdir(), key=lambda each: each == path):  # the file itself last
+        files = sorted(folder.iterdir(), key=lambda each: each == path)  # the file itself last
+        for each in files:
+            _require_free(output.parent / each.name)
+        for each in files:
             each.replace(output.parent / each.name)
     return Export(output, size, written, parity)
+
+
+def _require_free(path: Path) -> None:
+    if os.path.lexists(path):
+        raise OutputExistsError(f"{path} is there already: remove it or choose another --output")
 
 
 def _require_near(parity: Parity, model: str, max_error: float) -> None:

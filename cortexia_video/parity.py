@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class Parity:
         worst = self.worst
         return (
             f"mean difference {worst.mean:.2%}, 99 % of the pixels within {worst.most:.2%} "
-            f"(worst of {len(self.differences)} pictures: {worst.key})"
+            f"(worst of {len({each.key for each in self.differences})} pictures: {worst.key})"
         )
 
 
@@ -69,20 +70,25 @@ def measure_difference(depth: DepthMap, reference: DepthMap, key: str = "") -> D
     return Difference(key, float(errors.mean()), float(np.percentile(errors, 99)))
 
 
-def compare(estimator: DepthEstimator, reference: DepthEstimator, frames: Iterable[Frame]) -> Parity:
+def compare(
+    estimator: DepthEstimator, reference: DepthEstimator, frames: Iterable[Frame], *, together: int = 1
+) -> Parity:
     """Estimate frames by both and measure the differences.
 
-    Raises `ParityError` where one of the two fails on a picture that the other can do, or no picture is left.
+    together: copies of a frame that the first estimator gets, so that its batches are full: a graph may be
+    right for one picture and wrong for several. Each copy is compared. Frames that the reference fails on are
+    left out. Raises `ParityError` where only the first fails, or no frame is left.
     """
     frames = list(frames)
+    found = estimator.estimate(frame for frame in frames for _ in range(together))
     differences = []
-    both = zip(frames, estimator.estimate(frames), reference.estimate(frames), strict=True)
-    for frame, depth, expected in both:
-        if isinstance(expected, Failure):
-            continue
-        if isinstance(depth, Failure):
-            raise ParityError(depth.reason) from depth.error
-        differences.append(measure_difference(depth, expected, frame.key))
+    for frame, expected in zip(frames, reference.estimate(frames), strict=True):
+        for depth in islice(found, together):
+            if isinstance(expected, Failure):
+                continue
+            if isinstance(depth, Failure):
+                raise ParityError(depth.reason) from depth.error
+            differences.append(measure_difference(depth, expected, frame.key))
     if not differences:
         raise ParityError("none of the pictures to compare on can be estimated")
     return Parity(differences)

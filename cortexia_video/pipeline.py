@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -23,13 +23,14 @@ from cortexia_video.decode import decode, read_header
 from cortexia_video.depth_estimation import DepthEstimator, Prepared, Size, load_estimators
 from cortexia_video.depth_json import keep_depth_json
 from cortexia_video.engine import Engine, Result
-from cortexia_video.engine_choice import FRAMES_COMPARED, MAX_ERROR, EngineChoice
+from cortexia_video.engine_choice import MAX_ERROR, EngineChoice
 from cortexia_video.errors import (
     DecodeError,
     Failure,
     InputError,
     OutputLostError,
 )
+from cortexia_video.frame import Frame
 from cortexia_video.intrinsics import Intrinsics, load_intrinsics
 from cortexia_video.ledger import Ledger, Source
 from cortexia_video.outcomes import Changed, Listener, Outcomes, Report, facts_of
@@ -47,8 +48,6 @@ _MEMORY_EACH = 192 << 20  # bytes for two workers: one decodes 12 megapixels, on
 _DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and resizing
 _KEPT = 1 << 24  # bytes of a file that may wait in memory; a larger one is read twice, once for its header
 _WRITE_BYTES = 8  # a pixel, at the worst moment of enlarging and encoding
-_TRIED = 16  # pictures that are tried until there are enough to compare engines on
-_COMPARED_MEGAPIXELS = 50.0
 _ON_CALLING_THREAD = ("batch", "check")  # stages of the engine's that take its own time
 
 _log = logging.getLogger(__name__)
@@ -198,16 +197,18 @@ class _Job:
         """Settle on an engine by the first pictures that can be decoded; nothing to do needs none."""
         if self.choice is None or self.choice.is_settled(self.estimators):
             return work
-        first, frames = list(islice(work, _TRIED)), []
-        limit = min(self.options.max_megapixels, _COMPARED_MEGAPIXELS)
-        for item in first:
-            with contextlib.suppress(DecodeError, InputError):
-                frame = decode(read_picture(item.source.path), item.key, max_megapixels=limit)
-                frames.append(self.options.given.apply(frame))
-            if len(frames) == FRAMES_COMPARED:
-                break
-        self.estimators = self.choice.settle(self.estimators, frames)
+        first: list[InputFile] = []
+        self.estimators = self.choice.settle(self.estimators, self._decode_first(work, first))
         return chain(first, work)
+
+    def _decode_first(self, work: Iterator[InputFile], taken: list[InputFile]) -> Iterator[Frame]:
+        """Yield frames of what can be decoded; every input that was taken for it goes on the list."""
+        for item in work:
+            taken.append(item)
+            with contextlib.suppress(DecodeError, InputError):
+                data = read_picture(item.source.path)
+                frame = decode(data, item.key, max_megapixels=self.options.max_megapixels)
+                yield self.options.given.apply(frame)
 
     def _record_end(self) -> None:
         speed = self.report.speed.as_dict() if self.report.speed else None

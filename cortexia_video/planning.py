@@ -8,7 +8,7 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from cortexia_video.decode import Header, read_header
 from cortexia_video.decode import decode as decode_picture
 from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
 from cortexia_video.depth_folder import read_depth
-from cortexia_video.engine_choice import FRAMES_COMPARED, EngineChoice
+from cortexia_video.engine_choice import EngineChoice
 from cortexia_video.errors import DecodeError, InputError, OutputError, OutputLostError
 from cortexia_video.formats.table import FORMATS
+from cortexia_video.frame import Frame
 from cortexia_video.ledger import read_ledger
 from cortexia_video.pipeline import Decoding, estimate
 from cortexia_video.sources.files import Found, InputFile, find_pictures, read_picture
@@ -170,11 +171,13 @@ def _load(model: str, options: Mapping[str, Any], paths: Sequence[str]) -> Seque
     loaded = choice.load()
     if choice.is_settled(loaded):
         return loaded
-    frames = []
-    for path in paths[:FRAMES_COMPARED]:
-        with contextlib.suppress(DecodeError):
-            frames.append(decode_picture(read_picture(path), path))
-    return choice.settle(loaded, frames)
+
+    def decode_some() -> Iterator[Frame]:
+        for path in paths:
+            with contextlib.suppress(DecodeError):
+                yield decode_picture(read_picture(path), path)
+
+    return choice.settle(loaded, decode_some())
 
 
 def _place_beside(output: Path | None) -> Path | None:

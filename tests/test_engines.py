@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx_files import write_mean_network
+from PIL import Image
 
 from cortexia_video import (
     DepthMap,
@@ -342,6 +343,45 @@ def test_a_run_refuses_an_engine_that_is_too_far_off(
     assert (report.done, report.failed) == (1, 1)
     with pytest.raises(InputError, match="--max-error must be more than 0"):
         estimate(tmp_path / "photos", tmp_path / "depth", max_error=0.0)
+
+
+def test_an_engine_is_compared_however_many_pictures_are_broken_or_black(
+    tmp_path: Path, make_picture: Callable[..., Path]
+) -> None:
+    photos = tmp_path / "photos"
+    for index in range(20):
+        make_picture(photos / f"a{index:02}.png").write_bytes(b"broken")
+        Image.new("RGB", (64, 48)).save(photos / f"b{index:02}.png")  # constant depth, by any engine
+    for index in range(2):
+        make_picture(photos / f"c{index}.png", seed=index)
+    model = f"onnx:{write_mean_network(tmp_path / 'mean.onnx', metadata=MEAN)}"
+    asked = {"model": model, "engine": "openvino", "precision": "float32"}
+    report = estimate(photos, tmp_path / "depth", **asked, max_error=1e-3)
+    assert (report.done, report.failed) == (2, 40)
+    with pytest.raises(ParityError, match="too far"):
+        estimate(photos, tmp_path / "other", **asked, max_error=1e-12)
+    for index in range(2):
+        (photos / f"c{index}.png").unlink()
+    with pytest.raises(ParityError, match="none of the pictures"):
+        estimate(photos, tmp_path / "third", **asked)
+
+
+def test_an_engine_that_is_wrong_for_several_at_once_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cortexia_video.models.openvino import OpenVinoSession
+
+    run = OpenVinoSession.run
+
+    def run_wrong(
+        self: OpenVinoSession, outputs: list[str], inputs: dict[str, np.ndarray]
+    ) -> list[np.ndarray]:
+        found = run(self, outputs, inputs)
+        ramp = np.linspace(0.5, 1.5, found[0].shape[-1], dtype=np.float32)
+        return [each * ramp for each in found] if len(found[0]) > 1 else found
+
+    monkeypatch.setattr(OpenVinoSession, "run", run_wrong)
+    choice = EngineChoice("compact", engine="openvino", precision="float32")
+    with pytest.raises(ParityError, match="too far"):
+        choice.settle(choice.load(), [frame(96, 128)])
 
 
 def test_the_commands_say_how_near_it_is(
