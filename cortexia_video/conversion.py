@@ -14,7 +14,6 @@ from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.depth_folder import DepthReader, Reading
 from cortexia_video.depth_json import complete_depth_json, keep_depth_json
 from cortexia_video.errors import (
-    DepthFileError,
     Failure,
     InputError,
     LossError,
@@ -145,7 +144,7 @@ class _Job:
                 self._place(item, self._reader.decode(data, item.source.path))
         except OutputLostError:
             raise
-        except (DepthFileError, MissingExtraError) as error:
+        except (InputError, MissingExtraError) as error:
             return item, Failure(item.key, "decode", error)
         except Exception as error:  # noqa: BLE001 - an encoder or the system can raise anything
             return item, Failure(item.key, "write", error)

@@ -148,7 +148,7 @@ def test_what_cannot_be_read_in_a_folder_is_named(out: Path, capsys: pytest.Capt
     found = inspect_folder(out)
     assert [each.key for each in found.failures] == [str(out / "00.jpg.npy")] and len(found.sampled) == 1
     code, told, _ = command(capsys, out)
-    assert code == 1 and "  failed (decode): " in told and "00.jpg.npy: its content is not what" in told
+    assert code == 1 and "  failed: " in told and "00.jpg.npy: its content is not what" in told
 
 
 def test_a_folder_of_another_tool_has_no_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,7 +160,7 @@ def test_a_folder_of_another_tool_has_no_runs(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_an_empty_folder_is_said_to_be_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command(capsys, tmp_path)[1] == f"{tmp_path}\n  files       no depth, 0 MB\n"
+    assert command(capsys, tmp_path)[1] == f"{tmp_path}\n  files       no depth, 0 bytes\n"
 
 
 def test_a_mixed_folder_says_what_differs(
@@ -184,7 +184,7 @@ def test_the_command_says_everything_in_plain_words(
     assert (code, said) == (0, "")
     assert lines[:9] == [
         str(tmp_path / "a.npz"),
-        f"  format      npz, 10 x 10, {(tmp_path / 'a.npz').stat().st_size / 1e6:.3g} MB",
+        f"  format      npz, 10 x 10, {(tmp_path / 'a.npz').stat().st_size / 1e3:.3g} kB",
         "  kind        metric: metres along the optical axis, larger is farther (so says the file)",
         "  range       6 to 100 m",
         "  values      1 %: 6.94, 25 %: 29.5, 50 %: 53, 75 %: 76.5, 99 %: 99.06",

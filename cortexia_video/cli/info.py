@@ -81,7 +81,7 @@ def _show(console: Console, found: Inspection | FolderInspection, *, first: bool
         sys.stdout.flush()
         draw_depth(console, found.thumbnail, larger_is_nearer=found.metadata["larger_is"] == "nearer")
     for failure in found.failures if isinstance(found, FolderInspection) else ():
-        print(f"  {failure}")
+        print(f"  failed: {failure.reason}")
 
 
 def _describe_file(found: Inspection) -> Iterator[tuple[str, str]]:
@@ -162,4 +162,7 @@ def _name_speaker(said_by: str | None) -> str:
 
 
 def _format_bytes(count: int) -> str:
-    return f"{count / 1e6:.3g} MB" if count < 1e9 else f"{count / 1e9:.3g} GB"
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count} bytes"
