@@ -171,6 +171,7 @@ class _Job:
         facts = {**facts_of(depth), "model": depth.model, "weights_sha256": depth.weights_sha256}
         facts |= {name: reading.line[name] for name in _OF_THE_RUN if name in reading.line}
         facts |= {"lost": lost} if lost else {}
+        facts["made_of"] = "depth"  # its source is no picture
         self.ledger.record_done(item.key, item.source, outputs, **facts)
 
     def _tell(self, item: InputFile, lost: str) -> None:

@@ -80,8 +80,13 @@ class DepthReader:
         path = os.fspath(path)
         stored = decode_stored(data, path, max_megapixels=self._max_megapixels)
         known = self._look_up(data, os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
+        if self._dialect and known.source != LEDGER_NAME:
+            known = _NOTHING  # of other people's files a depth.json above knows less than who names them
         dialect = None if "kind" in known.metadata else self._dialect
         about = {**self._about, **_read_beside(path, dialect), **known.metadata}
+        if "kind" in known.metadata:  # then its numbers need no scale, and what stands for unknown is known
+            about = {name: value for name, value in about.items() if name not in ("scale", "unknown")}
+            about |= {"unknown": known.metadata["unknown"]} if "unknown" in known.metadata else {}
         depth = understand(stored, path, about=about, dialect=dialect)
         said_by = "file" if stored.metadata.get("kind") else known.source or "caller"
         return Reading(depth, said_by, known.line)

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import xxhash
+
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError
+from cortexia_video.errors import DepthFileError, InputError, printable
 from cortexia_video.formats.reading import decode_depth
 from cortexia_video.formats.table import find_format
 
@@ -22,10 +24,16 @@ def find_depth(line: Line) -> str | None:
 
 
 def read_run_depth(root: Path, line: Line) -> DepthMap:
-    """Read the depth of a line, with what the ledger says of it; root: the run's output folder."""
+    """Read the depth of a line, with what the ledger says of it; root: the run's output folder.
+
+    Raises `DepthFileError` where it is not what was written, and what `decode_depth` raises.
+    """
     name = str(find_depth(line))
     about = {word: line.get(word) for word in ("kind", "f_px", "f_source", "full_size")}
-    return decode_depth(read_whole(root / name), name, about=about, max_megapixels=math.inf)
+    data = read_whole(root / name)
+    if [len(data), xxhash.xxh3_128_hexdigest(data)] != [*line["outputs"][name]]:
+        raise DepthFileError(f"{printable(name)}: it is not what was written: `cortexia verify` tells more")
+    return decode_depth(data, name, about=about, max_megapixels=math.inf)
 
 
 def read_run_picture(line: Line, path: Path | None = None) -> bytes:
@@ -33,6 +41,10 @@ def read_run_picture(line: Line, path: Path | None = None) -> bytes:
 
     path: where it is now, by default where it was. Raises `InputError`.
     """
+    if line.get("made_of") == "depth":
+        raise InputError(
+            "it was converted from a depth file: the picture is not known, give both by name"
+        )
     path = path or Path(line["path"])
     data = read_whole(path)
     now = path.stat()

@@ -358,8 +358,6 @@ def test_an_engine_is_compared_however_many_pictures_are_broken_or_black(
     asked = {"model": model, "engine": "openvino", "precision": "float32"}
     report = estimate(photos, tmp_path / "depth", **asked, max_error=1e-3)
     assert (report.done, report.failed) == (2, 40)
-    with pytest.raises(ParityError, match="too far"):
-        estimate(photos, tmp_path / "other", **asked, max_error=1e-12)
     for index in range(2):
         (photos / f"c{index}.png").unlink()
     with pytest.raises(ParityError, match="none of the pictures"):

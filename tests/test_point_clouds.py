@@ -573,7 +573,7 @@ def test_one_bad_picture_costs_one_cloud(
     assert "a.jpg: the picture changed after its depth was made: estimate it again" in told
     (made / "trip/b.jpg.npy").write_bytes(b"\x93NUMPY\1\0torn")
     code, told, _ = run(capsys, made, "--output", tmp_path / "others")
-    assert code == 1 and told.startswith("0 made, 2 failed\n") and "it cannot be decoded" in told
+    assert code == 1 and told.startswith("0 made, 2 failed\n") and "it is not what was written" in told
 
 
 def test_what_can_have_no_shape_is_counted_and_near_and_far_give_it_one(

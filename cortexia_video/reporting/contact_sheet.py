@@ -90,6 +90,8 @@ def _choose(
 
 def _make_picture(line: Line, budget: ByteBudget) -> tuple[str, str]:
     """Give a line's picture, or why there is none."""
+    if line.get("made_of") == "depth":
+        return "", "converted from a depth file"
     try:
         path = Path(line["path"])
         if not path.is_file():
