@@ -21,10 +21,10 @@ def to_tensors(sample: RGBDSample) -> dict[str, Tensor | str]:
     """
     image = np.array(sample.frame.image.transpose(2, 0, 1), np.float32, order="C")
     image /= 255
-    valid = sample.valid
+    values, valid = np.ascontiguousarray(sample.depth.values), np.ascontiguousarray(sample.valid)
     return {
         "pixel_values": torch.from_numpy(image),
-        "labels": torch.from_numpy(np.where(valid, sample.depth.values, np.float32(0))[None]),
+        "labels": torch.from_numpy(np.where(valid, values, np.float32(0))[None]),
         "valid": torch.from_numpy(valid[None]),
         "intrinsics": _make_matrix(sample.camera),
         "kind": sample.depth.kind,
