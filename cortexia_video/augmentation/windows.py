@@ -20,7 +20,7 @@ from cortexia_video.augmentation.depth_sampling import (
     scatter,
 )
 from cortexia_video.augmentation.motion import Matrix, Motion, View
-from cortexia_video.augmentation.pixels import pad_pixels, flip_image, resize_linear, resize_nearest
+from cortexia_video.augmentation.pixels import flip_image, pad_pixels, resize_linear, resize_nearest
 from cortexia_video.augmentation.transform import RandomTransform, Seed, Transform, rebuild
 from cortexia_video.errors import InputError
 from cortexia_video.projection import Pinhole
@@ -124,7 +124,7 @@ class Crop(Transform):
 
     def _lies_in(self, height: int, width: int) -> bool:
         bottom, right = self.top + self.height, self.left + self.width
-        return 0 <= self.top and bottom <= height and 0 <= self.left and right <= width
+        return self.top >= 0 and bottom <= height and self.left >= 0 and right <= width
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,7 +23,8 @@ def to_tensors(sample: RGBDSample) -> dict[str, Tensor | str]:
     """
     image = np.array(sample.frame.image.transpose(2, 0, 1), np.float32, order="C")
     image /= 255
-    values, valid = np.ascontiguousarray(sample.depth.values), np.ascontiguousarray(sample.valid)
+    values = np.ascontiguousarray(sample.depth.values)  # a flipped view would be read slowly several times
+    valid = np.ascontiguousarray(replace(sample, depth=replace(sample.depth, values=values)).valid)
     return {
         "pixel_values": torch.from_numpy(image),
         "labels": torch.from_numpy(np.where(valid, values, np.float32(0))[None]),
