@@ -3,10 +3,10 @@
     python benchmarks/augmentation.py [--rounds N]
 
 Pairs of 640 x 480. Ours move the camera too, and what is valid as NaN in the depth, and check that sizes
-agree; theirs move picture and depth. "with a mask": both move a mask besides. "to tensors": results become
-float32 (C, H, W) and what is valid, on both sides. Each of two processes does the same on a core of its own,
-as the workers of a `DataLoader` do, OpenCV with one thread; ours and theirs in turns. A Markdown table:
-pairs a second of both processes together, median (smallest to largest).
+agree; theirs move picture and depth. "with a mask": both move a mask besides. "to tensors": on both sides
+results become float32 (C, H, W), and what is valid. Each of two processes does the same on a core of its
+own, as the workers of a `DataLoader` do, OpenCV with one thread; ours and theirs in turns. A Markdown
+table: pairs a second of both processes together, median (smallest to largest).
 """
 
 from __future__ import annotations

@@ -42,9 +42,7 @@ def read_run_picture(line: Line, path: Path | None = None) -> bytes:
     path: where it is now, by default where it was. Raises `InputError`.
     """
     if line.get("made_of") == "depth":
-        raise InputError(
-            "it was converted from a depth file: the picture is not known, give both by name"
-        )
+        raise InputError("it was converted from a depth file: the picture is not known, give both by name")
     path = path or Path(line["path"])
     data = read_whole(path)
     now = path.stat()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import cortexia_video
+from cortexia_video import augmentation
 
 PACKAGE = Path(cortexia_video.__file__).parent
 LAYERS = [
@@ -82,6 +85,27 @@ PUBLIC_NAMES = [
     "usable_samples",
     "verify",
 ]
+AUGMENTATION_NAMES = [
+    "ApplyTransforms",
+    "CanonicalDepth",
+    "Compose",
+    "Crop",
+    "Flip",
+    "Motion",
+    "PerspectiveCrop",
+    "Photometric",
+    "RandomCrop",
+    "RandomPerspectiveCrop",
+    "RandomRotate",
+    "RandomTransform",
+    "RandomZoom",
+    "Resize",
+    "Rotate",
+    "Sometimes",
+    "Transform",
+    "View",
+    "Zoom",
+]
 TORCH_ROOMS = {"scenes", "training", "models"}
 
 
@@ -120,6 +144,21 @@ def test_torch_stays_in_its_rooms() -> None:
 def test_matplotlib_has_one_owner() -> None:
     owners = [path.name for path in PACKAGE.rglob("*.py") if "matplotlib" in imported(path)]
     assert owners == ["visualization.py"]
+
+
+def test_transforms_have_these_names_and_import_nothing_heavy() -> None:
+    assert augmentation.__all__ == AUGMENTATION_NAMES
+    for name in AUGMENTATION_NAMES:
+        assert (getattr(augmentation, name).__doc__ or "").strip(), f"{name} says nothing of itself"
+    heavy = "{'cv2', 'albumentations', 'torch'}"
+    code = f"import sys, cortexia_video.augmentation; print(*{heavy} & {{*sys.modules}})"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == []
+
+
+def test_opencv_has_one_owner() -> None:
+    owners = [path.name for path in PACKAGE.rglob("*.py") if "cv2" in imported(path)]
+    assert owners == ["pixels.py"]
 
 
 def test_the_public_names_are_these() -> None:

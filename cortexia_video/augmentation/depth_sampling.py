@@ -52,8 +52,7 @@ def interpolate_surfaces(
 
     depth: of the source. Inverse depth is mixed: on a plane it is linear in the picture. The four are one
     surface where they differ by no more than `depth_gaps.choose_max_gap`, as a share. Kinds with an unknown
-    shift have no
-    shares: what is nearest is given back.
+    shift have no shares: what is nearest is given back.
     """
     if depth.kind not in ("metric", "scale_invariant"):
         return nearest

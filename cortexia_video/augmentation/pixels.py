@@ -24,11 +24,11 @@ _MOST_SHRINKING = 2  # up to this, four neighbours are all of the pixels that a 
 _TRIED_SIZES = ((7, 9, 12, 31), (40, 33, 21, 25), (5, 80, 9, 40), (64, 50, 32, 25))
 
 
-def flip_pixels(array: NDArray[Pixels], axis: int) -> NDArray[Pixels]:
-    """Mirror along an axis, 0 (down) or 1 (across)."""
+def flip_image(image: NDArray[np.uint8], axis: int) -> NDArray[np.uint8]:
+    """Mirror a uint8 (H, W, 3) picture along an axis, 0 (down) or 1 (across)."""
     if opencv := _load_opencv():
-        return opencv.flip(_as_numbers(array), axis).view(array.dtype)
-    return np.ascontiguousarray(np.flip(array, axis))
+        return opencv.flip(image, axis)
+    return np.ascontiguousarray(np.flip(image, axis))
 
 
 def pad_pixels(

@@ -20,7 +20,7 @@ from cortexia_video.augmentation.depth_sampling import (
     scatter,
 )
 from cortexia_video.augmentation.motion import Matrix, Motion, View
-from cortexia_video.augmentation.pixels import flip_pixels, pad_pixels, resize_linear, resize_nearest
+from cortexia_video.augmentation.pixels import flip_image, pad_pixels, resize_linear, resize_nearest
 from cortexia_video.augmentation.transform import RandomTransform, Seed, Transform, rebuild
 from cortexia_video.errors import InputError
 from cortexia_video.projection import Pinhole
@@ -29,12 +29,15 @@ from cortexia_video.rgbd_sample import RGBDSample
 Outside = Literal["refuse", "pad"]
 Arrays = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.bool_] | None]  # image, depth, mask
 
-_VIEWED = 2
+_MOST_KEPT = 1 << 20  # bytes of a picture that a view of it may keep from being freed, beyond those it shows
 
 
 @dataclass(frozen=True, slots=True)
 class Flip(Transform):
-    """Mirror left and right, or with `axis` "vertical" above and below. Space is mirrored with it."""
+    """Mirror left and right, or with `axis` "vertical" above and below. Space is mirrored with it.
+
+    Depth and mask become views with negative strides, which numpy reads as fast as it would copy them.
+    """
 
     axis: Literal["horizontal", "vertical"] = "horizontal"
 
@@ -47,9 +50,9 @@ class Flip(Transform):
         return rebuild(
             sample,
             self.trace(View.of(sample)),
-            flip_pixels(sample.frame.image, axis),
-            flip_pixels(sample.depth.values, axis),
-            None if sample.mask is None else flip_pixels(sample.mask, axis),
+            flip_image(sample.frame.image, axis),
+            np.flip(sample.depth.values, axis),
+            None if sample.mask is None else np.flip(sample.mask, axis),
         )
 
     def trace(self, view: View) -> Motion:
@@ -69,6 +72,7 @@ class Crop(Transform):
     """Cut out height x width pixels, the first of them at row `top` and column `left`.
 
     outside: what is beyond the picture is refused (`InputError`), or with "pad" black, of unknown depth.
+    The crop is a view of the picture, unless that would keep more than 1 MiB of it from being freed.
     """
 
     top: int
@@ -84,7 +88,7 @@ class Crop(Transform):
     def __call__(self, sample: RGBDSample, seed: Seed | None = None) -> RGBDSample:
         motion = self.trace(View.of(sample))
         image, values, mask = self.cut(sample)
-        if _VIEWED * image.size < sample.frame.image.size:  # a view would keep much more memory than it shows
+        if sample.frame.image.nbytes - image.nbytes > _MOST_KEPT:
             image, values, mask = image.copy(), values.copy(), None if mask is None else mask.copy()
         return rebuild(sample, motion, image, values, mask)
 
@@ -248,6 +252,7 @@ def _resample(sample: RGBDSample, window: Arrays, motion: Motion, sampling: Samp
     """Enlarge or shrink a window of the sample to the motion's target."""
     size = motion.target.height, motion.target.width
     image, values, mask = window
+    image = resize_linear(image, *size)
     mask = None if mask is None else resize_nearest(mask, *size)
     if sample.sparse:
         values, mask = scatter(sample, motion, mask)
@@ -255,4 +260,4 @@ def _resample(sample: RGBDSample, window: Arrays, motion: Motion, sampling: Samp
         values = resize_nearest(values, *size)
         if sampling == "edge_aware":
             values = interpolate_surfaces(values, sample.depth, motion)
-    return rebuild(sample, motion, resize_linear(image, *size), values, mask)
+    return rebuild(sample, motion, image, values, mask)

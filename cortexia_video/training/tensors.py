@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,17 +16,16 @@ def to_tensors(sample: RGBDSample) -> dict[str, Tensor | str]:
     """Give tensors of a sample, to be collated into batches.
 
     pixel_values: float32 (3, H, W), 0 to 1. labels: float32 (1, H, W), 0 where not valid, since NaN times 0
-    is NaN
-    in a loss. valid: bool (1, H, W). intrinsics: float32 (3, 3), for pixel centres at + 0.5, NaN where
-    unknown.
-    kind: what the labels mean, as of `DepthMap`. key: of the sample.
+    is NaN in a loss. valid: bool (1, H, W). intrinsics: float32 (3, 3), for pixel centres at + 0.5, NaN where
+    unknown. kind: what the labels mean, as of `DepthMap`. key: of the sample.
     """
     image = np.array(sample.frame.image.transpose(2, 0, 1), np.float32, order="C")
     image /= 255
-    valid = sample.valid
+    values = np.ascontiguousarray(sample.depth.values)  # a flipped view would be read slowly several times
+    valid = np.ascontiguousarray(replace(sample, depth=replace(sample.depth, values=values)).valid)
     return {
         "pixel_values": torch.from_numpy(image),
-        "labels": torch.from_numpy(np.where(valid, sample.depth.values, np.float32(0))[None]),
+        "labels": torch.from_numpy(np.where(valid, values, np.float32(0))[None]),
         "valid": torch.from_numpy(valid[None]),
         "intrinsics": _make_matrix(sample.camera),
         "kind": sample.depth.kind,
