@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from dataset_layouts import make_rgbd, make_scene, make_tum
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -31,6 +32,8 @@ def workplace(tmp_path: Path, make_picture: Callable[..., Path], use_hub_cache: 
         make_picture(tmp_path / "photos" / f"{index}.jpg", seed=index)
     make_picture(tmp_path / "photos/trip/a.jpg")
     (tmp_path / "list.txt").write_text("photos/0.jpg\n")
+    make_tum(tmp_path / "data/tum", make_scene(), 3)
+    make_rgbd(tmp_path / "data/room", make_scene(), 9)
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
     return tmp_path
 
