@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dataset_layouts import make_rgbd, make_scene, make_tum
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +36,8 @@ def workplace(tmp_path: Path, make_picture: Callable[..., Path], use_hub_cache: 
     (tmp_path / "kitti").mkdir()
     Image.fromarray(np.full((9, 16), 3 * 256, np.uint16)).save(tmp_path / "kitti/0000000005.png")  # 3 m
     (tmp_path / "list.txt").write_text("photos/0.jpg\n")
+    make_tum(tmp_path / "data/tum", make_scene(), 3)
+    make_rgbd(tmp_path / "data/room", make_scene(), 9)
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
     return tmp_path
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
 from cortexia_video.decode import quieten_pillow
@@ -69,4 +70,17 @@ def decode(data: bytes, most: float) -> Stored:
                 f"its pixels are {picture.mode}: depth is read from TIFF of one channel, float32 or uint16"
             )
         require_pixels(picture.height, picture.width, most)
-        return Stored(np.asarray(picture), from_text(str(picture.tag_v2.get(_DESCRIPTION, ""))))
+        values = _copy_unpacked(picture, data)
+        text = str(picture.tag_v2.get(_DESCRIPTION, ""))
+        return Stored(np.asarray(picture) if values is None else values, from_text(text))
+
+
+def _copy_unpacked(picture: TiffImagePlugin.TiffImageFile, data: bytes) -> NDArray[np.float32] | None:
+    """Give values that lie in the file in one piece: Pillow takes five times as long, by 64 KB at once."""
+    tile = picture.tile[0]
+    whole = len(picture.tile) == 1 and tile.extents == (0, 0, *picture.size)
+    if not whole or (tile.codec_name, tile.args) != ("raw", ("F;32F", 0, 1)):
+        return None
+    count = picture.width * picture.height
+    values = np.frombuffer(data, "<f4", count, tile.offset).reshape(picture.height, picture.width)
+    return values.astype(np.float32)  # where it begins is no place for floats
