@@ -25,7 +25,8 @@ from cortexia_video.depth_estimation import DepthEstimator, load_estimator
 from cortexia_video.errors import Failure
 from cortexia_video.evaluation.alignment import align_disparity
 from cortexia_video.evaluation.baselines import BASELINES
-from cortexia_video.evaluation.metrics import abs_rel, delta1, known_mask
+from cortexia_video.evaluation.metrics import score_pixels
+from cortexia_video.evaluation.pixels import known_mask, measure_pixels
 from cortexia_video.frame import Frame
 
 Score = NDArray[np.float64]  # (2,): AbsRel, delta1
@@ -100,7 +101,8 @@ def _score_frame(reference: Reference, disparity: NDArray[np.float32]) -> Score:
     mask = known_mask(depth_m, limit)
     guesses = [align_disparity(disparity, depth_m, mask, max_depth_m=limit)]
     guesses += [baseline(depth_m, mask, limit) for baseline in BASELINES.values()]
-    return np.array([[abs_rel(guess, depth_m, mask), delta1(guess, depth_m, mask)] for guess in guesses])
+    found = [score_pixels(measure_pixels(np.maximum(guess, 1e-3), depth_m, mask)) for guess in guesses]
+    return np.array([[each["abs_rel"], each["delta1"]] for each in found])
 
 
 def _cells(scores: Score) -> str:
