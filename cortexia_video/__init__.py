@@ -33,6 +33,7 @@ from cortexia_video.point_clouds.cloud import PointCloud, point_cloud
 from cortexia_video.point_clouds.files import save_point_cloud
 from cortexia_video.projection import Pinhole
 from cortexia_video.rescaling import Rescaling, rescale
+from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.verification import Verification, verify
 from cortexia_video.visualization import collage, colored_depthmap, merge_into_row, show_depthmap
 
@@ -57,6 +58,7 @@ __all__ = [
     "ParityError",
     "Pinhole",
     "PointCloud",
+    "RGBDSample",
     "Report",
     "Rescaling",
     "SyntheticModel",

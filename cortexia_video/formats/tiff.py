@@ -26,15 +26,13 @@ _MODES = ("F", "I;16", "I;16B", "I")
 
 def encode(depth: DepthMap) -> Chunks:
     """Give the file in one piece."""
-    text = to_text(metadata_of(depth)).decode()
-    file = io.BytesIO()
     try:
         import imagecodecs  # noqa: F401 - what tifffile packs with
         import tifffile
     except ImportError:
-        picture = Image.fromarray(np.ascontiguousarray(depth.values))
-        picture.save(file, "TIFF", tiffinfo={_DESCRIPTION: text})
-        return [file.getbuffer()]
+        return encode_unpacked(depth)
+    text = to_text(metadata_of(depth)).decode()
+    file = io.BytesIO()
     tifffile.imwrite(
         file,
         depth.values,
@@ -48,6 +46,14 @@ def encode(depth: DepthMap) -> Chunks:
         software=False,
         maxworkers=1,
     )
+    return [file.getbuffer()]
+
+
+def encode_unpacked(depth: DepthMap) -> Chunks:
+    """Give the file in one piece, not packed: the same bytes on every machine, and quick to read."""
+    text = to_text(metadata_of(depth)).decode()
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(depth.values)).save(file, "TIFF", tiffinfo={_DESCRIPTION: text})
     return [file.getbuffer()]
 
 

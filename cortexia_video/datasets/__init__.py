@@ -1,0 +1,1 @@
+"""Pictures with depth: data sets as other people lay them out, as Hugging Face has them, and our own."""

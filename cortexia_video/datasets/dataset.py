@@ -1,0 +1,107 @@
+"""`RGBDDataset` and `RGBDStream`: samples by number, or in a row; a broken one is a `Failure` or an error."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cortexia_video.datasets.region import EVERYWHERE, Region
+from cortexia_video.depth_map import Kind
+from cortexia_video.errors import CortexiaError, Failure, InputError
+from cortexia_video.rgbd_sample import RGBDSample
+from cortexia_video.speed import choose_workers
+
+Attempt = RGBDSample | Failure
+
+
+class Entry(Protocol):
+    """What a reader knows of a sample before it reads it."""
+
+    @property
+    def key(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RGBDDataset:
+    """Samples that are read when asked for: `len(set)`, `set[3]`, `for sample in set`.
+
+    name: of its row in the table. entries: one for each sample, in order, keys unique.
+    read: gives the sample of an entry, or raises a `CortexiaError`; called from several threads.
+    kind: of depth. evaluation: what is compared of a picture. registered: depth lies on the picture.
+    """
+
+    name: str
+    entries: Sequence[Any]
+    read: Callable[[Any], RGBDSample]
+    kind: Kind | None = "metric"
+    evaluation: Region = EVERYWHERE
+    registered: bool = True
+
+    def __post_init__(self) -> None:
+        if len(set(self.keys)) != len(self.entries):
+            key, count = Counter(self.keys).most_common(1)[0]
+            raise InputError(f"{self.name}: {count} samples have the key {key!r}: name the files apart")
+
+    @property
+    def keys(self) -> list[str]:
+        return [entry.key for entry in self.entries]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> RGBDSample:
+        """Read one sample; raises what is wrong with it, and IndexError."""
+        return self.read(self.entries[index])
+
+    def __iter__(self) -> Iterator[RGBDSample]:
+        return (self.read(entry) for entry in self.entries)
+
+    def attempt(self, *, workers: int | None = None) -> Iterator[Attempt]:
+        """Read all samples in order, a few ahead, on so many threads (by default one a core)."""
+        workers = choose_workers(workers)
+        waiting: deque[Future[Attempt]] = deque()
+        with ThreadPoolExecutor(workers, thread_name_prefix="cortexia") as pool:
+            try:
+                for entry in self.entries:
+                    if len(waiting) >= 2 * workers:
+                        yield waiting.popleft().result()
+                    waiting.append(pool.submit(self._try, entry))
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for each in waiting:
+                    each.cancel()
+
+    def _try(self, entry: Entry) -> Attempt:
+        try:
+            return self.read(entry)
+        except CortexiaError as error:
+            return Failure(entry.key, "decode", error)
+
+
+@dataclass(frozen=True, slots=True)
+class RGBDStream:
+    """Samples in a row, of which nobody knows how many. start: gives them from the first one on."""
+
+    name: str
+    start: Callable[[], Iterator[Attempt]]
+    kind: Kind | None = "metric"
+    evaluation: Region = EVERYWHERE
+    registered: bool = True
+
+    def __iter__(self) -> Iterator[RGBDSample]:
+        """Yield the samples; raises what is wrong with one."""
+        for each in self.start():
+            if isinstance(each, Failure):
+                raise each.error
+            yield each
+
+    def attempt(self, *, workers: int | None = None) -> Iterator[Attempt]:
+        """Yield the samples, and what is wrong with the others; read on the calling thread."""
+        return self.start()
+
+
+AnyDataset = RGBDDataset | RGBDStream

@@ -1,0 +1,62 @@
+"""DIODE: indoors and outdoors by laser. Vasiljevic et al., arXiv:1908.00463.
+
+Whether depth is along the axis or the ray it does not say: taken as along the axis, as evaluations do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cortexia_video.datasets.dataset import RGBDDataset
+from cortexia_video.datasets.info import DatasetInfo
+from cortexia_video.datasets.pair import make_sample, read_image
+from cortexia_video.errors import DepthFileError
+from cortexia_video.formats.reading import read_depth
+from cortexia_video.projection import Pinhole
+from cortexia_video.rgbd_sample import RGBDSample
+
+_SPLITS = ("train", "val")
+_CAMERA = Pinhole(886.81, 927.06, 512.0, 384.0, 1024, 768)  # of a computed view: its axis meets the middle
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    key: str
+    image: Path
+
+    def beside(self, end: str) -> Path:
+        return self.image.with_name(self.image.stem + end)
+
+
+def _open(root: Path, split: str | None) -> RGBDDataset:
+    images = [path for each in ((split,) if split else _SPLITS) for path in (root / each).rglob("*.png")]
+    scans = [_Scan(path.relative_to(root).as_posix(), path) for path in sorted(images)]
+    return RGBDDataset("diode", scans, _read)
+
+
+def _read(scan: _Scan) -> RGBDSample:
+    image = read_image(scan.image, scan.key)
+    depth = read_depth(scan.beside("_depth.npy"), dialect="metres")
+    path = scan.beside("_depth_mask.npy")
+    try:
+        mask = np.load(path, allow_pickle=False) > 0
+    except (OSError, ValueError, EOFError) as error:
+        raise DepthFileError(f"{path}: its mask cannot be read: {error}; copy it again") from error
+    height, width = depth.values.shape
+    camera = _CAMERA if (width, height) == (_CAMERA.width, _CAMERA.height) else None
+    return make_sample(scan.key, image, depth, origin="diode", camera=camera, mask=mask)
+
+
+INFO = DatasetInfo(
+    name="diode",
+    summary="DIODE: indoors and outdoors, dense laser depth in metres",
+    licence="MIT",
+    where="https://diode-dataset.org",
+    layout="train/ and val/ with indoors/scene_00019/scan_00183/*.png, *_depth.npy and *_depth_mask.npy",
+    open=_open,
+    splits=_SPLITS,
+    marks=("**/scan_*/*_depth_mask.npy",),
+)

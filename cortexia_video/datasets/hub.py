@@ -1,0 +1,110 @@
+"""Data sets of the Hugging Face hub, and copies of them in folders: read as they come, or streamed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cortexia_video.datasets.dataset import AnyDataset
+from cortexia_video.datasets.huggingface import from_hf, import_datasets
+from cortexia_video.datasets.info import DatasetInfo
+from cortexia_video.datasets.nyu_labeled import NYU_CAMERA, NYU_EVALUATION
+from cortexia_video.errors import InputError
+
+_SAVED = ("dataset_info.json", "dataset_dict.json")  # by `save_to_disk`
+_CONVERTED = "refs/convert/parquet"
+
+
+def _open(
+    root: Path,
+    split: str | None,
+    *,
+    streaming: bool = False,
+    revision: str | None = None,
+    image: str = "image",
+    depth: str = "depth_map",
+    dialect: str | None = None,
+) -> AnyDataset:
+    """Open a data set of the hub (org/name), or a folder: of its files, or made by `save_to_disk`.
+
+    streaming: nothing is kept on the disk. revision: a branch of the hub; refs/convert/parquet has what the
+    hub itself made of many older data sets. image, depth, dialect: as for `from_hf`.
+    """
+    found = load(root, split or "train", streaming=streaming, revision=revision)
+    return from_hf(found, image=image, depth=depth, dialect=dialect)
+
+
+def _open_nyu(
+    root: Path,
+    split: str | None,
+    *,
+    streaming: bool = False,
+    revision: str | None = None,
+    image: str = "image",
+    depth: str = "depth_map",
+    dialect: str | None = "metres",
+) -> AnyDataset:
+    """Open a copy of NYU Depth V2, whose camera is known; the options are those of `_open`."""
+    found = load(root, split or "train", streaming=streaming, revision=revision)
+    return from_hf(
+        found,
+        image=image,
+        depth=depth,
+        dialect=dialect,
+        camera=NYU_CAMERA,
+        name="nyu",
+        evaluation=NYU_EVALUATION,
+    )
+
+
+def load(root: Path, split: str, *, streaming: bool, revision: str | None) -> Any:
+    """Give what `datasets` finds; every error of it is an `InputError` with a remedy."""
+    hf = import_datasets()
+    try:
+        if any((root / name).exists() for name in _SAVED):
+            return _load_saved(hf, root, split, streaming)
+        return hf.load_dataset(str(root), split=split, streaming=streaming, revision=revision)
+    except InputError:
+        raise
+    except Exception as error:  # it raises what its file systems, Arrow and the hub raise
+        raise InputError(_explain(str(root), error)) from error
+
+
+def _load_saved(hf: Any, root: Path, split: str, streaming: bool) -> Any:
+    saved = hf.load_from_disk(str(root))
+    if isinstance(saved, hf.DatasetDict):
+        if split not in saved:
+            raise InputError(f"{root} has no split {split!r}, only {', '.join(saved)}")
+        saved = saved[split]
+    return saved.to_iterable_dataset() if streaming else saved
+
+
+def _explain(name: str, error: Exception) -> str:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if "scripts are no longer supported" in reason:
+        return (
+            f"{name} is a script, which current `datasets` does not run: open its parquet conversion by "
+            f"revision={_CONVERTED!r}, or a folder with its parquet files; or nyu-labeled, the official .mat"
+        )
+    return f"cannot open {name}: {reason[:300]}; give a folder that is there, or org/name of the hub"
+
+
+HUB = DatasetInfo(
+    name="hub",
+    summary="any data set of the Hugging Face hub with pictures and depth in two columns",
+    licence="see its page",
+    where="https://huggingface.co/datasets",
+    layout="org/name, or a folder with its files; image= and depth= name the columns, dialect= the meaning",
+    open=_open,
+    splits=None,
+    marks=("dataset_info.json",),
+)
+NYU = DatasetInfo(
+    name="nyu",
+    summary="NYU Depth V2 of the hub: rooms, Kinect, float TIFF in metres; splits train, validation",
+    licence="none stated: research",
+    where="https://huggingface.co/datasets/sayakpaul/nyu_depth_v2, with revision='refs/convert/parquet'",
+    layout="sayakpaul/nyu_depth_v2, or a folder with its parquet files; columns image and depth_map",
+    open=_open_nyu,
+    splits=None,
+)

@@ -1,0 +1,80 @@
+"""`Pair`: a picture's file and the file of its depth, read to a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cortexia_video.datasets.calibration import Calibration
+from cortexia_video.datasets.region import Region
+from cortexia_video.decode import decode
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import DecodeError
+from cortexia_video.formats.reading import read_depth
+from cortexia_video.frame import Frame
+from cortexia_video.projection import Pinhole
+from cortexia_video.resampling import resize_image
+from cortexia_video.rgbd_sample import RGBDSample
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Where a sample lies and what its numbers mean.
+
+    dialect, about: of the depth file, as `read_depth` takes them. range_m: other depths are masked out.
+    fits_depth: the picture is larger than its depth, of the same view, and is reduced to its size.
+    """
+
+    key: str
+    image: Path
+    depth: Path
+    origin: str
+    dialect: str | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
+    camera: Calibration | None = None
+    range_m: tuple[float, float] | None = None
+    fits_depth: bool = False
+
+
+def read_pair(pair: Pair) -> RGBDSample:
+    """Read a sample; raises `DecodeError`, `DepthFileError`, and `InputError` where sizes differ."""
+    depth = read_depth(pair.depth, dialect=pair.dialect, about=pair.about)
+    image = read_image(pair.image, pair.key)
+    if pair.fits_depth:
+        image = np.ascontiguousarray(resize_image(image, *depth.values.shape))
+    return make_sample(pair.key, image, depth, origin=pair.origin, camera=pair.camera, range_m=pair.range_m)
+
+
+def read_image(path: Path, key: str) -> np.ndarray:
+    """Give the pixels of a picture, uint8 (H, W, 3); `DecodeError` names the file."""
+    try:
+        return decode(path.read_bytes(), key).image
+    except OSError as error:
+        raise DecodeError(f"cannot read {path}: {error.strerror}") from error
+    except DecodeError as error:
+        raise DecodeError(f"{path}: {error}") from error
+
+
+def make_sample(
+    key: str,
+    image: np.ndarray,
+    depth: DepthMap,
+    *,
+    origin: str,
+    camera: Calibration | Pinhole | None = None,
+    mask: np.ndarray | None = None,
+    range_m: tuple[float, float] | None = None,
+) -> RGBDSample:
+    """Join what was read; frame and depth repeat the camera's focal length."""
+    height, width = depth.values.shape
+    pinhole = camera.for_picture(width, height) if isinstance(camera, Calibration) else camera
+    f_px = (pinhole.fx + pinhole.fy) / 2 if pinhole else None
+    f_source = None if f_px is None else "given"
+    frame = Frame(key, image, f_px, f_source)  # type: ignore[arg-type]
+    facts = (depth.full_size, depth.model, depth.weights_sha256)
+    depth = DepthMap(depth.values, depth.kind, f_px, f_source, *facts)  # type: ignore[arg-type]
+    return Region(range_m).restrict(RGBDSample(frame, depth, pinhole, mask, origin))

@@ -1,0 +1,66 @@
+"""ScanNet: rooms by a structured-light sensor. Dai et al., CVPR 2017.
+
+Pictures are larger than depth (1296 x 968, 640 x 480), of the same view: they are reduced to its size.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cortexia_video.datasets.calibration import Calibration, read_matrix
+from cortexia_video.datasets.dataset import RGBDDataset
+from cortexia_video.datasets.info import DatasetInfo
+from cortexia_video.datasets.pair import Pair, read_pair
+from cortexia_video.datasets.region import Region
+from cortexia_video.errors import InputError
+
+_SPLITS = ("train", "val", "test")
+_CAMERAS = ("intrinsic/intrinsic_depth.txt", "intrinsics_depth.txt")
+
+
+def _open(root: Path, split: str | None) -> RGBDDataset:
+    scenes = sorted(path.parent for path in root.glob("**/scene*/color"))
+    wanted = None if split is None else _read_split(root, split)
+    pairs = [pair for each in scenes if wanted is None or each.name in wanted for pair in _list(root, each)]
+    return RGBDDataset("scannet", pairs, read_pair, evaluation=Region((1e-3, 10.0)))
+
+
+def _list(root: Path, scene: Path) -> list[Pair]:
+    camera = _read_camera(scene)
+    return [
+        Pair(
+            key=image.relative_to(root).as_posix(),
+            image=image,
+            depth=scene / "depth" / f"{image.stem}.png",
+            origin="scannet",
+            dialect="scannet",
+            camera=camera,
+            fits_depth=True,
+        )
+        for image in sorted((scene / "color").glob("*.jpg"), key=lambda path: (len(path.stem), path.stem))
+    ]
+
+
+def _read_camera(scene: Path) -> Calibration | None:
+    path = next((scene / name for name in _CAMERAS if (scene / name).exists()), None)
+    return read_matrix(path) if path else None
+
+
+def _read_split(root: Path, split: str) -> frozenset[str]:
+    path = root / f"scannetv2_{split}.txt"
+    try:
+        return frozenset(path.read_text().split())
+    except OSError as error:
+        raise InputError(f"no list of the scenes of {split}: put {path.name} of ScanNet in {root}") from error
+
+
+INFO = DatasetInfo(
+    name="scannet",
+    summary="ScanNet: rooms, structured light, metres",
+    licence="ScanNet terms of use: research",
+    where="http://www.scan-net.org (after signing; .sens files by its SensReader, or scannet_frames_25k)",
+    layout="scene0000_00/ with color/, depth/, intrinsic/; for splits scannetv2_train.txt and so on",
+    open=_open,
+    splits=_SPLITS,
+    marks=("**/scene*_*/color", "**/scene*_*/depth"),
+)

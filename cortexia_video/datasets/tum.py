@@ -1,0 +1,71 @@
+"""TUM RGB-D: pictures and depth with time stamps of their own, paired here.
+
+Source: Sturm et al., "A Benchmark for the Evaluation of RGB-D SLAM Systems", IROS 2012, and its pages "File
+Formats" and "Intrinsic Camera Calibration of the Kinect". The lens of freiburg1 and 2 distorts a little:
+a pinhole camera leaves that out.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cortexia_video.datasets.association import associate
+from cortexia_video.datasets.calibration import Calibration
+from cortexia_video.datasets.dataset import RGBDDataset
+from cortexia_video.datasets.info import DatasetInfo
+from cortexia_video.datasets.pair import Pair, read_pair
+from cortexia_video.errors import InputError
+
+_CAMERAS = {
+    "1": Calibration(517.306408, 516.469215, 318.643040, 255.313989),
+    "2": Calibration(520.908620, 521.007327, 325.141442, 249.701764),
+    "3": Calibration(535.4, 539.2, 320.1, 247.6),
+}
+
+
+def _open(root: Path, split: str | None, *, max_difference_s: float = 0.02) -> RGBDDataset:
+    """Pair what is at most `max_difference_s` apart; root: a sequence, or a folder of sequences."""
+    lists = sorted(root.rglob("rgb.txt"))
+    pairs = [pair for each in lists for pair in _list_pairs(root, each.parent, max_difference_s)]
+    return RGBDDataset("tum", pairs, read_pair)
+
+
+def _list_pairs(root: Path, sequence: Path, max_difference_s: float) -> list[Pair]:
+    images, depths = (_read_list(sequence / name) for name in ("rgb.txt", "depth.txt"))
+    found = re.search(r"freiburg([123])", sequence.resolve().name)
+    camera = _CAMERAS[found[1]] if found else None
+    matched = associate([time for time, _ in images], [time for time, _ in depths], max_difference_s)
+    return [
+        Pair(
+            key=(sequence / images[i][1]).relative_to(root).as_posix(),
+            image=sequence / images[i][1],
+            depth=sequence / depths[j][1],
+            origin="tum",
+            dialect="tum",
+            camera=camera,
+        )
+        for i, j in matched
+    ]
+
+
+def _read_list(path: Path) -> list[tuple[float, str]]:
+    """Give the time stamps and names of a list, ascending."""
+    try:
+        lines = [line.split() for line in path.read_text().splitlines() if not line.startswith("#")]
+        return sorted((float(line[0]), line[1]) for line in lines if line)
+    except (OSError, ValueError, IndexError) as error:
+        raise InputError(
+            f"{path} is no list of time stamps and names: {error}; get the sequence again"
+        ) from error
+
+
+INFO = DatasetInfo(
+    name="tum",
+    summary="TUM RGB-D: Kinect sequences indoors, metres",
+    licence="CC BY 4.0",
+    where="https://cvg.cit.tum.de/data/datasets/rgbd-dataset/download",
+    layout="rgbd_dataset_freiburg1_desk with rgb.txt, depth.txt, rgb/ and depth/; or a folder of such",
+    open=_open,
+    marks=("**/rgb.txt", "**/depth.txt"),
+)

@@ -1,0 +1,84 @@
+"""WebDataset shards: tar files in which a sample is some files of one name, read in a row."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cortexia_video.datasets.columns import from_row
+from cortexia_video.datasets.dataset import Attempt, RGBDStream
+from cortexia_video.datasets.info import DatasetInfo
+from cortexia_video.errors import CortexiaError, Failure, InputError
+
+_COLUMNS = {"jpg": "image", "png": "image", "depth_map.tiff": "depth_map", "mask.png": "mask", "json": "json"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Shards:
+    paths: tuple[Path, ...]
+    dialect: str | None
+
+    def read(self) -> Iterator[Attempt]:
+        for path in self.paths:
+            yield from self._read_shard(path)
+
+    def _read_shard(self, path: Path) -> Iterator[Attempt]:
+        try:
+            for name, files in _group_files(path):
+                yield self._read_sample(name, files)
+        except (OSError, tarfile.TarError, EOFError) as error:
+            reason = InputError(f"{path} is broken: {error}; make or copy it again")
+            yield Failure(path.name, "decode", reason)
+
+    def _read_sample(self, name: str, files: dict[str, bytes]) -> Attempt:
+        row: dict[str, Any] = {_COLUMNS[end]: data for end, data in files.items() if end in _COLUMNS}
+        try:
+            words = json.loads(row.pop("json", b"{}"))
+            return from_row({**words, **row}, name, dialect=self.dialect)
+        except (CortexiaError, ValueError, TypeError) as error:
+            return Failure(name, "decode", error)
+
+
+def _group_files(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Yield the files that follow each other under one name, which ends at its first dot."""
+    name, files = "", dict[str, bytes]()
+    with tarfile.open(path, "r|") as archive:
+        for member in archive:
+            content = archive.extractfile(member) if member.isfile() else None
+            if content is None:
+                continue
+            folder, _, file = member.name.rpartition("/")
+            stem, _, end = file.partition(".")
+            prefix = f"{folder}/{stem}" if folder else stem
+            if prefix != name and files:
+                yield name, files
+                files = {}
+            name = prefix
+            files[end] = content.read()
+    if files:
+        yield name, files
+
+
+def _open(root: Path, split: str | None, *, dialect: str | None = None) -> RGBDStream:
+    paths = [root] if root.is_file() else sorted(root.rglob("*.tar"))
+    if split is not None:
+        paths = [path for path in paths if path.name.startswith(split)]
+    if not paths:
+        raise InputError(INFO.describe_missing(root))
+    return RGBDStream("webdataset", _Shards(tuple(paths), dialect).read, None)
+
+
+INFO = DatasetInfo(
+    name="webdataset",
+    summary="WebDataset tar shards, as cortexia dataset build makes them; read in a row",
+    licence="that of its pictures",
+    where="cortexia dataset build --format webdataset",
+    layout="train-00000.tar and others, with NAME.jpg or .png, NAME.depth_map.tiff and NAME.json",
+    open=_open,
+    splits=None,
+    marks=("**/*.tar",),
+)

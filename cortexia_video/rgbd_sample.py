@@ -1,0 +1,92 @@
+"""`RGBDSample`: one picture with its depth, what data sets yield and transforms take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import InputError
+from cortexia_video.frame import Frame
+from cortexia_video.projection import Pinhole
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RGBDSample:
+    """A picture, the depth of its pixels, and the camera that saw both.
+
+    frame: the picture, and its key in the data set.
+    depth: as many pixels, registered to it: what is in a pixel of one is in that pixel of the other.
+    camera: of these pixels, for pixel centres at + 0.5, or None where unknown. Where it is known,
+      `f_px` of frame and depth only repeat it.
+    mask: bool (H, W), False for pixels that are not to be used though their depth is known (outside an
+      evaluation's crop, a mirror, the sky), or None where there are none.
+    origin: the data set that it is of, or None where unknown.
+    Raises `InputError` where sizes differ, and names both.
+    """
+
+    frame: Frame
+    depth: DepthMap
+    camera: Pinhole | None = None
+    mask: NDArray[np.bool_] | None = None
+    origin: str | None = None
+
+    def __post_init__(self) -> None:
+        for what, size in self._list_sizes():
+            if size != self.size:
+                raise InputError(
+                    f"{self.frame.key!r}: a picture of {_show(self.size)} and {what} {_show(size)} pixels: "
+                    "they must be of the same view and size; resample or register one to the other first"
+                )
+        if self.mask is not None and self.mask.dtype != np.bool_:
+            raise InputError(
+                f"{self.frame.key!r}: the mask must be bool, not {self.mask.dtype}: use mask.astype(bool)"
+            )
+
+    def _list_sizes(self) -> list[tuple[str, tuple[int, ...]]]:
+        """Give what must be as large as the image, each with its (height, width)."""
+        sizes: list[tuple[str, tuple[int, ...]]] = [("depth of", self.depth.values.shape)]
+        if self.frame.full_size:
+            sizes.append(("an image reduced from", self.frame.full_size))
+        if self.depth.full_size:
+            sizes.append(("depth reduced from", self.depth.full_size))
+        if self.camera:
+            sizes.append(("a camera for", (self.camera.height, self.camera.width)))
+        if self.mask is not None:
+            sizes.append(("a mask of", self.mask.shape))
+        return sizes
+
+    @property
+    def key(self) -> str:
+        return self.frame.key
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Give (height, width) in pixels."""
+        height, width = self.frame.image.shape[:2]
+        return height, width
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """Say which pixels can be used, bool (H, W): known, a distance (finite, above 0), not masked out.
+
+        Numbers that are fixed only up to a shift (`affine_invariant`, `disparity`) may be 0 or below.
+        """
+        values = self.depth.values
+        valid = np.isfinite(values)
+        if self.depth.kind in ("metric", "scale_invariant"):
+            np.logical_and(valid, values > 0, out=valid)
+        if self.mask is not None:
+            np.logical_and(valid, self.mask, out=valid)
+        return valid
+
+    @property
+    def valid_share(self) -> float:
+        """Give the share of pixels that can be used, 0 to 1."""
+        return float(self.valid.mean())
+
+
+def _show(size: tuple[int, ...]) -> str:
+    return " x ".join(map(str, reversed(size)))
