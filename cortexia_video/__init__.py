@@ -32,6 +32,7 @@ from cortexia_video.pipeline import Report, estimate
 from cortexia_video.point_clouds.cloud import PointCloud, point_cloud
 from cortexia_video.point_clouds.files import save_point_cloud
 from cortexia_video.projection import Pinhole
+from cortexia_video.reporting.job import FolderReport, report
 from cortexia_video.rescaling import Rescaling, rescale
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.verification import Verification, verify
@@ -45,6 +46,7 @@ __all__ = [
     "DepthMap",
     "DepthModel",
     "Failure",
+    "FolderReport",
     "Frame",
     "InputError",
     "MissingExtraError",
@@ -78,6 +80,7 @@ __all__ = [
     "point_cloud",
     "read_depth",
     "read_ledger",
+    "report",
     "rescale",
     "save_point_cloud",
     "show_depthmap",

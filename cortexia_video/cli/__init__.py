@@ -28,6 +28,9 @@ app.command(
     "cortexia_video.cli.verify:verify_command", name="verify", help="Check outputs against their ledger."
 )
 app.command(
+    "cortexia_video.cli.report:report_command", name="report", help="Write a page about a folder of depth."
+)
+app.command(
     "cortexia_video.cli.rescale:rescale_command", name="rescale", help="Give metres another focal length."
 )
 app.command(

@@ -98,7 +98,8 @@ def find_format(name: str) -> Format | None:
     return max(ends, key=lambda form: len(form.suffix), default=None)
 
 
-_OWN_NAME = re.compile(rb"\.(?:npy|npz|png|tiff|exr|pfm|jxl|preview\.jpg)$")
+REPORT_MARK = b"cortexia_video depth report"
+_OWN_NAME = re.compile(rb"\.(?:npy|npz|png|tiff|exr|pfm|jxl|html|preview\.jpg)$")
 _HEAD_BYTES = 512
 _UNMARKED = (npy.MAGIC, *pfm.MAGIC)
 
@@ -117,4 +118,4 @@ def is_own_output(path: str | os.PathLike[str]) -> bool:
             head = file.read(_HEAD_BYTES)
     except (OSError, ValueError):  # ValueError: a name with a zero byte
         return False
-    return head.startswith(_UNMARKED) or MARK in head or preview.MARK in head
+    return head.startswith(_UNMARKED) or MARK in head or preview.MARK in head or REPORT_MARK in head

@@ -1,0 +1,147 @@
+"""Pictures beside their depth, small: those to look at first, then some of the others."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+from cortexia_video.byte_budget import ByteBudget
+from cortexia_video.decode import decode, read_header
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import CortexiaError, DecodeError
+from cortexia_video.reporting.depth_sample import (
+    MEMORY,
+    DepthSample,
+    count_bytes,
+    read_done_depth,
+    read_output,
+)
+from cortexia_video.reporting.ledger_summary import Line
+from cortexia_video.reporting.outliers import Outlier
+from cortexia_video.resampling import resize_depth, resize_image
+from cortexia_video.sources.files import read_picture
+from cortexia_video.visualization import Spacing, colored_depthmap
+
+PAIRS = 30
+_FAILED, _UNUSUAL = 6, 12  # of them at most
+_WIDTH, _HEIGHT = 240, 180  # pixels that a small picture fits into
+_QUALITY = 80  # of its JPEG: some 10 kB
+_DECODE_BYTES = 10  # a pixel, at the worst moment
+_CLIPPED = (2.0, 98.0)  # percentiles that the colours end at
+
+Why = Literal["failed", "unusual", "sampled"]
+
+
+class Pair(NamedTuple):
+    """A picture and its depth as data URIs; where there is none, `why_no_...` says why."""
+
+    line: Line
+    why: Why
+    picture: str | None
+    why_no_picture: str
+    depth: str | None
+    why_no_depth: str
+
+    @property
+    def key(self) -> str:
+        key: str = self.line["key"]
+        return key
+
+
+def make_contact_sheet(
+    root: Path, failed: Sequence[Line], outliers: Sequence[Outlier], sample: DepthSample, *, workers: int
+) -> list[Pair]:
+    """Make up to 30 pairs: some of what failed, some outliers, and then the sample in its order."""
+    budget = ByteBudget(MEMORY)
+
+    def make(chosen: tuple[Line, Why]) -> Pair:
+        line, why = chosen
+        picture = _make_picture(line, budget)
+        depth = ("", str(line.get("reason"))) if why == "failed" else _make_depth(root, line, budget)
+        return Pair(line, why, picture[0] or None, picture[1], depth[0] or None, depth[1])
+
+    with ThreadPoolExecutor(workers, thread_name_prefix="cortexia") as pool:
+        return [*pool.map(make, _choose(failed, outliers, sample))]
+
+
+def _choose(
+    failed: Sequence[Line], outliers: Sequence[Outlier], sample: DepthSample
+) -> list[tuple[Line, Why]]:
+    """Give each line once, with what it is chosen for."""
+    candidates: Iterable[tuple[Line, Why]] = chain(
+        ((line, "failed") for line in failed[:_FAILED]),
+        ((outlier.line, "unusual") for outlier in outliers[:_UNUSUAL]),
+        ((line, "sampled") for line in sample.readable),
+    )
+    chosen: dict[str, tuple[Line, Why]] = {}
+    for line, why in candidates:
+        chosen.setdefault(line["key"], (line, why))
+    return [*islice(chosen.values(), PAIRS)]
+
+
+def _make_picture(line: Line, budget: ByteBudget) -> tuple[str, str]:
+    """Give a line's picture, or why there is none."""
+    try:
+        path = Path(line["path"])
+        if not path.is_file():
+            return "", "the picture is not there any more"
+        status = path.stat()
+        if line.get("source", [status.st_size, status.st_mtime_ns]) != [status.st_size, status.st_mtime_ns]:
+            return "", "the picture was changed since"
+        with budget.hold(status.st_size):
+            data = read_picture(line["path"])
+            header = read_header(data)
+        with budget.hold(len(data) + _DECODE_BYTES * header.height * header.width):
+            frame = decode(data, line["key"], enough=_fit)
+            return _encode(resize_image(frame.image, *_fit(*frame.image.shape[:2]))), ""
+    except (DecodeError, MemoryError):
+        return "", "the picture cannot be decoded"
+    except (KeyError, TypeError, OSError, ValueError):  # of a line that is damaged; a name with a zero byte
+        return "", "the picture cannot be opened"
+
+
+def _make_depth(root: Path, line: Line, budget: ByteBudget) -> tuple[str, str]:
+    """Give a line's depth in colours, or the view that it has instead, or why there is none."""
+    try:
+        with budget.hold(count_bytes(line)):
+            depth = read_done_depth(root, line)
+            image = _color(depth) if depth else _read_view(root, line)
+            return _encode(image), ""
+    except CortexiaError as error:
+        return "", str(error)
+
+
+def _color(depth: DepthMap) -> NDArray[np.uint8]:
+    """Give a small picture of depth, bright where near."""
+    values = depth.values
+    height, width = _fit(*values.shape)
+    step = max(1, min(values.shape[0] // height, values.shape[1] // width) // 2)
+    values = resize_depth(values[::step, ::step], height, width)
+    spacing: Spacing = "inverse" if depth.kind in ("metric", "scale_invariant") else "linear"
+    table = "viridis" if depth.larger_is_nearer else "viridis_r"
+    return colored_depthmap(values, cmap=table, percentiles=_CLIPPED, spacing=spacing)
+
+
+def _read_view(root: Path, line: Line) -> NDArray[np.uint8]:
+    frame = decode(read_output(root, next(iter(line["outputs"])), line), line["key"], max_megapixels=math.inf)
+    return resize_image(frame.image, *_fit(*frame.image.shape[:2]))
+
+
+def _fit(height: int, width: int) -> tuple[int, int]:
+    """Give the size of a small picture for a picture's (height, width)."""
+    scale = min(_WIDTH / width, _HEIGHT / height, 1.0)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _encode(image: NDArray[np.uint8]) -> str:
+    data = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,95 @@
+"""`report`: one HTML page about an output folder."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cortexia_video.errors import InputError, OutputError, OutputExistsError, OutputLostError
+from cortexia_video.formats.table import is_own_output
+from cortexia_video.ledger import require_ledger
+from cortexia_video.reporting.contact_sheet import make_contact_sheet
+from cortexia_video.reporting.depth_sample import DepthSample, measure_sample
+from cortexia_video.reporting.ledger_summary import LedgerSummary, summarise_ledger
+from cortexia_video.reporting.outliers import Outlier, find_focal_outliers, find_outliers
+from cortexia_video.reporting.page import Findings, write_page
+from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.speed import choose_workers
+
+REPORT_NAME = "report.html"
+SAMPLE = 500  # maps that are measured
+
+
+@dataclass(frozen=True, slots=True)
+class FolderReport:
+    """What the page at `path`, of `bytes` bytes, says.
+
+    summary: of the ledger. sample: what some of the depth maps look like. outliers: of these, those unlike
+    the others. focal_outliers: of all pictures.
+    """
+
+    path: Path
+    bytes: int
+    summary: LedgerSummary
+    sample: DepthSample
+    outliers: list[Outlier]
+    focal_outliers: list[Outlier]
+
+    def __str__(self) -> str:
+        counts = f"{self.summary.done} done, {self.summary.failed} failed"
+        broken = f", {len(self.sample.unreadable)} damaged" if self.sample.unreadable else ""
+        looked = f"of {self.sample.pictures} looked at {len(self.outliers)} unusual{broken}"
+        return f"{self.path}: {counts}; {looked}; {self.bytes / 1e6:.1f} MB"
+
+
+def report(
+    folder: str | os.PathLike[str],
+    *,
+    output: str | os.PathLike[str] | None = None,
+    sample: int = SAMPLE,
+    workers: int | None = None,
+) -> FolderReport:
+    """Write a page about a folder that `estimate` wrote: one HTML file, readable without a network.
+
+    output: the file to write, whose name ends in .html; `report.html` in the folder by default. An earlier
+    report is replaced, whole. sample: the most depth maps to measure, chosen by a hash of their keys, the
+    same each time. workers: threads; one a core by default.
+
+    The folder is only read: a run may be going on, and damaged outputs are on the page.
+    Raises `InputError` where there is no ledger, `OutputExistsError` for a file that is no report of ours,
+    `OutputError` where none can be written.
+    """
+    root, workers = Path(folder), choose_workers(workers)
+    path = root / REPORT_NAME if output is None else Path(output)
+    if sample < 1:
+        raise InputError(f"--sample must be more than 0, not {sample}")
+    require_ledger(root)
+    _require_place(path)
+    summary = summarise_ledger(root, sample=sample)
+    measured = measure_sample(root, summary.sample, summary.meaning, workers=workers)
+    outliers, focal_outliers = find_outliers(measured.measured), find_focal_outliers(summary.focal_lengths)
+    first = [*outliers, *focal_outliers]
+    pairs = make_contact_sheet(root, summary.failed_sample, first, measured, workers=workers)
+    name = root.resolve().name or str(root)
+    page = write_page(Findings(name, summary, measured, outliers, focal_outliers, pairs)).encode()
+    _place(path, page)
+    return FolderReport(path, len(page), summary, measured, outliers, focal_outliers)
+
+
+def _require_place(path: Path) -> None:
+    """Refuse a place where no report may go, before the work."""
+    if path.suffix != ".html":
+        raise InputError(f"--output must be a file whose name ends in .html, not {path}")
+    if os.path.lexists(path) and not is_own_output(path):
+        raise OutputExistsError(f"{path} is there already and is no report: choose another --output")
+
+
+def _place(path: Path, page: bytes) -> None:
+    try:
+        with FolderSink(path.parent) as sink:
+            sink.place({path.name: [page]})
+    except OutputLostError:
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}; choose another --output") from error

@@ -1,0 +1,48 @@
+"""HTML and SVG as elements: whatever text is put into them is escaped when they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from xml.etree.ElementTree import Element, tostring
+
+from cortexia_video.errors import printable
+
+Content = Element | str | None
+
+
+def element(tag: str, *content: Content, **attributes: object) -> Element:
+    """Make an element. class_ stands for class, aria_label for aria-label; None is left out."""
+    made = Element(tag)
+    for name, value in attributes.items():
+        if value is not None:
+            made.set(name.rstrip("_").replace("_", "-"), printable(str(value)))
+    return append(made, content)
+
+
+def append(parent: Element, content: Iterable[Content]) -> Element:
+    """Put texts and elements behind what is in an element; give it back."""
+    for each in content:
+        if isinstance(each, str):
+            _append_text(parent, printable(each))
+        elif each is not None:
+            parent.append(each)
+    return parent
+
+
+def style(css: str) -> Element:
+    """Make the element of a style sheet, which must not hold `</`."""
+    made = Element("style")
+    made.text = css
+    return made
+
+
+def write_html(root: Element, mark: str) -> str:
+    """Give a whole page, its mark in a comment at the start."""
+    return f"<!DOCTYPE html>\n<!-- {mark} -->\n{tostring(root, encoding='unicode', method='html')}\n"
+
+
+def _append_text(parent: Element, text: str) -> None:
+    if len(parent):
+        parent[-1].tail = (parent[-1].tail or "") + text
+    else:
+        parent.text = (parent.text or "") + text

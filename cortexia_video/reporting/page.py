@@ -1,0 +1,124 @@
+"""The page: what was found, as HTML that needs nothing but itself."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.resources import files
+from xml.etree.ElementTree import Element
+
+from cortexia_video.formats.table import REPORT_MARK
+from cortexia_video.reporting.blocks import quiet
+from cortexia_video.reporting.contact_sheet import Pair
+from cortexia_video.reporting.depth_sample import DepthSample
+from cortexia_video.reporting.ledger_summary import LedgerSummary
+from cortexia_video.reporting.markup import element, style, write_html
+from cortexia_video.reporting.outliers import MANY_UNKNOWN, SATURATED, UNUSUAL, Outlier
+from cortexia_video.reporting.page_lists import show_damaged, show_failures, show_outliers
+from cortexia_video.reporting.page_numbers import show_distributions, show_meanings
+from cortexia_video.reporting.page_pictures import show_pairs
+from cortexia_video.reporting.page_runs import show_runs, show_speed
+from cortexia_video.reporting.wording import format_count, format_share
+
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All that the page tells. folder: its name."""
+
+    folder: str
+    summary: LedgerSummary
+    sample: DepthSample
+    outliers: Sequence[Outlier]
+    focal_outliers: Sequence[Outlier]
+    pairs: Sequence[Pair]
+
+
+def write_page(found: Findings) -> str:
+    """Give the page's HTML."""
+    summary, sample = found.summary, found.sample
+    known = len(summary.focal_lengths)
+    main = element(
+        "main",
+        _show_header(found),
+        show_meanings(summary.meanings),
+        show_failures(summary),
+        show_damaged(sample),
+        show_outliers(sample, found.outliers, found.focal_outliers, known),
+        show_pairs(found.pairs, sample),
+        show_distributions(sample, summary.focal_lengths),
+        show_speed(summary.runs),
+        show_runs(summary.runs),
+        _show_footer(summary, sample),
+    )
+    html = element("html", _make_head(f"Depth report: {found.folder}"), element("body", main), lang="en")
+    return write_html(html, REPORT_MARK.decode())
+
+
+def _make_head(title: str) -> Element:
+    css = files("cortexia_video.reporting").joinpath("page.css").read_text(encoding="utf-8")
+    return element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        element("title", title),
+        style(css),
+    )
+
+
+def _show_header(found: Findings) -> Element:
+    summary = found.summary
+    tiles = {
+        "pictures": summary.pictures,
+        "done": summary.done,
+        "failed": summary.failed,
+        "requeued": summary.requeued,
+        "not finished": summary.unfinished,
+    }
+    waiting = quiet("The next run does again what is requeued or not finished.")
+    return element(
+        "header",
+        element("p", "Depth report", class_="kicker"),
+        element("h1", found.folder),
+        element("p", _say_all(found), class_="lead"),
+        element("dl", *(_show_tile(*tile) for tile in tiles.items()), class_="tiles"),
+        waiting if summary.requeued or summary.unfinished else None,
+    )
+
+
+def _show_tile(label: str, count: int) -> Element:
+    bad = count and label not in ("pictures", "done")
+    return element("div", element("dt", label), element("dd", f"{count:,}", class_="bad" if bad else None))
+
+
+def _say_all(found: Findings) -> str:
+    """Give the sentences for a person who reads no more."""
+    summary, sample, count = found.summary, found.sample, len(found.outliers)
+    if not summary.pictures:
+        return "No picture was done or failed here yet."
+    failed = f", {summary.failed:,} failed" if summary.failed else ""
+    fates = f"{summary.done:,} of {format_count(summary.pictures, 'picture')} have depth{failed}."
+    if not sample.pictures:
+        return fates
+    broken = f" and {len(sample.unreadable):,} cannot be read" if sample.unreadable else ""
+    looks = "looks" if count == 1 else "look"
+    return (
+        f"{fates} Of {format_count(sample.pictures, 'output')} looked at, {count:,} {looks} unusual{broken}."
+    )
+
+
+def _show_footer(summary: LedgerSummary, sample: DepthSample) -> Element:
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    written = f"Written {now} by cortexia {version('cortexia-video')}."
+    said = (
+        f"Depth was measured on {sample.pictures:,} of {format_count(summary.done, 'output')}, chosen by a "
+        "hash of their keys. Unusual is a map whose median or range is over "
+        f"{UNUSUAL} robust standard deviations from the others' of its model, and 1.5 times theirs or more; "
+        f"that is constant; of whose pixels over {format_share(MANY_UNKNOWN)} are unknown, or over "
+        f"{format_share(SATURATED)} share its largest or smallest value."
+    )
+    return element("footer", element("p", f"{written} {said}"))

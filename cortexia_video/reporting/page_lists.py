@@ -1,0 +1,79 @@
+"""The sections that list pictures: what failed, what is damaged, what is unusual."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from xml.etree.ElementTree import Element
+
+from cortexia_video.reporting.blocks import code, fold, quiet, section, tag
+from cortexia_video.reporting.depth_sample import DepthSample
+from cortexia_video.reporting.failures import FailureGroup
+from cortexia_video.reporting.ledger_summary import LedgerSummary
+from cortexia_video.reporting.markup import element
+from cortexia_video.reporting.outliers import Outlier
+from cortexia_video.reporting.wording import format_count, shorten
+
+_REASONS = 20  # of failures
+_KEYS_OPEN, _OUTLIERS_OPEN = 6, 15  # shown without a click
+_DAMAGED, _OUTLIERS = 40, 60  # shown at all
+
+
+def show_failures(summary: LedgerSummary) -> Element | None:
+    """List what failed, by reason."""
+    if not summary.failed:
+        return None
+    groups = summary.failures.largest()
+    more = sum(group.count for group in groups[_REASONS:])
+    rest = (
+        f"And {format_count(more, 'failure')} for other reasons: ledger.jsonl has them all." if more else ""
+    )
+    return section("Failures", *map(_show_group, groups[:_REASONS]), quiet(rest) if rest else None)
+
+
+def show_damaged(sample: DepthSample) -> Element | None:
+    """List the damaged outputs that were met."""
+    if not sample.unreadable:
+        return None
+    items = [
+        element("li", element("span", shorten(each.reason, 240))) for each in sample.unreadable[:_DAMAGED]
+    ]
+    said = element(
+        "p",
+        f"{len(sample.unreadable):,} of {format_count(sample.pictures, 'output')} looked at cannot be read. ",
+        element("code", "cortexia verify --requeue"),
+        " finds all such; the next run then does them again.",
+    )
+    return section("Damaged outputs", said, *fold(items, _KEYS_OPEN, len(sample.unreadable) - len(items)))
+
+
+def show_outliers(
+    sample: DepthSample, outliers: Sequence[Outlier], focal_outliers: Sequence[Outlier], known: int
+) -> Element | None:
+    """List what is unusual. known: how many focal lengths are."""
+    lists = [
+        _list(f"Depth: {len(outliers):,} of {format_count(len(sample.measured), 'map')} looked at", outliers),
+        _list(f"Focal length: {len(focal_outliers):,} of {known:,}", focal_outliers),
+    ]
+    return section("Unusual pictures", *lists) if outliers or focal_outliers else None
+
+
+def _show_group(group: FailureGroup) -> Element:
+    varied = any(reason != group.reason for _, reason in group.keys)
+    items = [
+        element("li", code(key), element("span", shorten(reason, 200), class_="quiet") if varied else None)
+        for key, reason in group.keys
+    ]
+    count = element("span", f"{group.count:,}", class_="count")
+    heading = element("h3", count, " ", shorten(group.reason, 300), " ", tag(group.stage))
+    return element("div", heading, *fold(items, _KEYS_OPEN, group.count - len(items)), class_="group")
+
+
+def _list(heading: str, outliers: Sequence[Outlier]) -> Element | None:
+    if not outliers:
+        return None
+    items = [
+        element("li", code(each.key), element("span", "; ".join(each.reasons)))
+        for each in outliers[:_OUTLIERS]
+    ]
+    more = len(outliers) - len(items)
+    return element("div", element("h3", heading), *fold(items, _OUTLIERS_OPEN, more), class_="group")

@@ -1,0 +1,130 @@
+"""The sections about numbers: what they mean, how depth and focal lengths are distributed."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from xml.etree.ElementTree import Element
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cortexia_video.depth_map import KINDS
+from cortexia_video.errors import UnknownModelError
+from cortexia_video.models.table import find_model
+from cortexia_video.reporting.blocks import chart_box, facts, quiet, section, side_by_side
+from cortexia_video.reporting.charts import Series, draw_histograms
+from cortexia_video.reporting.depth_sample import DepthSample, Measurement
+from cortexia_video.reporting.focal_lengths import FocalLengths
+from cortexia_video.reporting.ledger_summary import Meaning
+from cortexia_video.reporting.markup import element
+from cortexia_video.reporting.wording import (
+    MEANINGS,
+    find_unit,
+    format_count,
+    format_number,
+    format_value,
+    shorten,
+    shorten_digest,
+)
+
+_SHOWN = 6  # meanings, or sources of focal lengths
+_LOGARITHMIC = ("metric", "scale_invariant")
+_SOURCES = {"exif": "EXIF", "given": "Given", "estimated": "Estimated", "None": "Of unknown source"}
+_TERMS = {True: ", free for use in a product", False: ", not for use in a product", None: ""}
+_HOW_TO_READ = (
+    "Each row counts maps or pictures by one of their numbers; at its right their median and, in brackets, "
+    "the range of the middle half."
+)
+
+
+def show_meanings(meanings: Counter[Meaning]) -> Element | None:
+    """Say of each model and kind what its numbers are."""
+    if not meanings:
+        return None
+    cards = [_show_meaning(*each) for each in meanings.most_common(_SHOWN)]
+    more = len(meanings) - len(cards)
+    rest = f"And {format_count(more, 'other meaning')}, of fewer pictures."
+    return section("What the numbers mean", *cards, quiet(rest) if more else None)
+
+
+def show_distributions(sample: DepthSample, lengths: FocalLengths) -> Element | None:
+    """Draw how near and how far the maps of each meaning go, and the focal lengths from each source."""
+    groups: dict[Meaning, list[Measurement]] = defaultdict(list)
+    for each in sample.measured:
+        if each.unknown < 1:
+            groups[each.meaning].append(each)
+    largest = sorted(groups.items(), key=lambda group: -len(group[1]))[:_SHOWN]
+    boxes = [_draw_depth(*group) for group in largest] + ([_draw_focal_lengths(lengths)] if lengths else [])
+    if not boxes:
+        return None
+    return section("Depth and focal length", quiet(_HOW_TO_READ), side_by_side(*boxes))
+
+
+def _show_meaning(meaning: Meaning, count: int) -> Element:
+    known = meaning.kind in KINDS
+    unit = "metre" if find_unit(meaning.kind) else "none: relative"
+    named = {
+        "Kind": shorten(meaning.kind),
+        "Unit": unit if known else "unknown",
+        "A larger number is": ("nearer" if meaning.kind == "disparity" else "farther")
+        if known
+        else "unknown",
+        "Model": shorten(meaning.model),
+        "Weights (SHA-256)": shorten_digest(meaning.weights_sha256) or "unknown",
+        "Licence of the weights": _find_licence(meaning.model),
+        "Pictures": f"{count:,}",
+    }
+    return element("div", element("p", MEANINGS.get(meaning.kind)), facts(named), class_="group")
+
+
+def _find_licence(model: str) -> str:
+    """Say on what terms the weights of a model may be used, where the table of models knows it."""
+    try:
+        info = find_model(model)
+    except UnknownModelError:
+        return "unknown"
+    return f"{info.licence_weights}{_TERMS[info.commercial]}"
+
+
+def _draw_depth(meaning: Meaning, maps: Sequence[Measurement]) -> Element:
+    unit, logarithmic = find_unit(meaning.kind), meaning.kind in _LOGARITHMIC
+    ends = ("far end", "near end") if meaning.kind == "disparity" else ("near end", "far end")
+    numbers = {
+        f"2nd percentile ({ends[0]})": [each.p2 for each in maps],
+        "Median": [each.median for each in maps],
+        f"98th percentile ({ends[1]})": [each.p98 for each in maps],
+    }
+    series = [_series(label, np.array(values), unit) for label, values in numbers.items()]
+    title = f"{meaning.kind} by {shorten(meaning.model, 40)}: {format_count(len(maps), 'map')}"
+    title = title[0].upper() + title[1:]
+    note = ("metres" if unit else "no unit") + (", logarithmic axis" if logarithmic else "")
+    chart = draw_histograms(title, series, unit=unit, logarithmic=logarithmic, counted="map")
+    return chart_box(title, note, chart)
+
+
+def _draw_focal_lengths(lengths: FocalLengths) -> Element:
+    series = [
+        _series(
+            f"{_SOURCES.get(source, shorten(source, 20))}: {format_count(len(values), 'picture')}",
+            values,
+            "mm",
+        )
+        for source, values in lengths.film_mm.items()
+    ][:_SHOWN]
+    f_px = np.concatenate([*lengths.f_px.values()])
+    pixels = f"{format_number(float(f_px.min()))} to {format_value(float(f_px.max()), 'pixels')}"
+    unknown = f" {format_count(lengths.unknown, 'picture')} without one." if lengths.unknown else ""
+    said = (
+        "As on 36 x 24 mm film with the same diagonal field of view: so the size of a picture does not "
+        f"matter. In pixels: {pixels}.{unknown}"
+    )
+    title = "Focal length by source"
+    chart = draw_histograms(title, series, unit="mm", logarithmic=True)
+    return chart_box(title, "35 mm equivalent, logarithmic axis", chart, quiet(said))
+
+
+def _series(label: str, values: NDArray[np.float64], unit: str) -> Series:
+    first, middle, last = map(float, np.percentile(values, (25, 50, 75)))
+    note = f"{format_value(middle, unit)} ({format_number(first)} to {format_number(last)})"
+    return Series(label, values, note)

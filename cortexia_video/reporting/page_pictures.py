@@ -1,0 +1,53 @@
+"""The section of pictures beside their depth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from xml.etree.ElementTree import Element
+
+from cortexia_video.color_tables import find_color_table
+from cortexia_video.reporting.blocks import code, quiet, section, tag
+from cortexia_video.reporting.contact_sheet import Pair
+from cortexia_video.reporting.depth_sample import DepthSample, Measurement
+from cortexia_video.reporting.markup import element
+from cortexia_video.reporting.wording import find_unit, format_number, format_value, shorten
+
+_TAGS = {"failed": "failed", "unusual": "unusual", "sampled": ""}
+
+
+def show_pairs(pairs: Sequence[Pair], sample: DepthSample) -> Element | None:
+    """Show pictures and depth, the range of depth below."""
+    if not pairs:
+        return None
+    ranges = {each.key: _say_range(each) for each in sample.measured}
+    figures = [_show_pair(pair, ranges.get(pair.key, "")) for pair in pairs]
+    return section("Pictures and depth", _show_legend(), element("div", *figures, class_="pairs"))
+
+
+def _show_legend() -> Element:
+    table = find_color_table("viridis")
+    colors = ", ".join(f"#{bytes(table[place]).hex()}" for place in range(0, 256, 51))
+    swatch = element("span", class_="swatch", style=f"background: linear-gradient(to right, {colors})")
+    said = (
+        "each map has all colours, from its 2nd to its 98th percentile, which stand below; grey is unknown."
+    )
+    return quiet("Far ", swatch, f" near: {said}")
+
+
+def _say_range(each: Measurement) -> str:
+    unit = find_unit(each.meaning.kind)
+    return f"{format_number(each.p2)} to {format_value(each.p98, unit)}"
+
+
+def _show_pair(pair: Pair, said: str) -> Element:
+    picture = _show_image(pair.picture, "picture", pair.why_no_picture)
+    depth = _show_image(pair.depth, "depth", pair.why_no_depth)
+    about = element("div", element("span", said), tag(_TAGS[pair.why]), class_="about")
+    caption = element("figcaption", code(pair.key, 60), about)
+    return element("figure", element("div", picture, depth, class_="pair"), caption)
+
+
+def _show_image(data: str | None, what: str, why_not: str) -> Element:
+    if data is None:
+        return element("div", shorten(why_not, 160), class_="missing")
+    return element("img", src=data, alt=what)

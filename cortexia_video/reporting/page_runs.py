@@ -1,0 +1,133 @@
+"""The sections about runs: how fast one was, and what all came to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from cortexia_video.reporting.blocks import chart_box, facts, quiet, section, side_by_side
+from cortexia_video.reporting.charts import Bar, draw_bars
+from cortexia_video.reporting.ledger_summary import Run
+from cortexia_video.reporting.markup import element
+from cortexia_video.reporting.wording import (
+    format_count,
+    format_number,
+    format_seconds,
+    format_share,
+    shorten,
+    shorten_digest,
+)
+
+_RUNS = 25  # the latest ones
+_SETTINGS = 8  # of a run, those that are not the latest's
+_TITLES = (
+    "Started (UTC)",
+    "Found",
+    "Done",
+    "Skipped",
+    "Failed",
+    "Time",
+    "Pictures/s",
+    "Of the bound",
+    "Slowest",
+    "Remarks",
+)
+
+
+def show_speed(runs: Sequence[Run]) -> Element | None:
+    """Show where the time went of the run that did most pictures."""
+    run = max((run for run in runs if run.speed), key=lambda run: _number(run.end, "done"), default=None)
+    if run is None or run.speed is None:
+        return None
+    speed = run.speed
+    cores, devices = (int(_number(speed, name)) for name in ("cores", "devices"))
+    done, rate = int(_number(run.end, "done")), _number(run.end, "images_per_second")
+    said = (
+        f"The run of {_say_time(run.started)} UTC did {format_count(done, 'picture')} at "
+        f"{format_number(rate)} pictures/s on {format_count(cores, 'core')} and "
+        f"{format_count(devices, 'device')}."
+    )
+    named = {
+        "Share of the bound": _share(speed, "share_of_bound"),
+        "Model at work": _share(speed, "model_share"),
+        "Cores at work": _share(speed, "cores_share"),
+        "Reading or writing": _share(speed, "disk_share"),
+        "Slowest stage": shorten(str(speed.get("slowest"))),
+    }
+    bound = "The bound is what the model, or all cores together, would need if nothing ever waited."
+    text = element("div", element("p", said), facts(named), quiet(bound))
+    return section("Speed", side_by_side(_draw_stages(speed), text))
+
+
+def show_runs(runs: Sequence[Run]) -> Element | None:
+    """Show what each run came to, the latest first, and its settings."""
+    if not runs:
+        return None
+    latest, more = runs[-1], len(runs) - _RUNS
+    head = element("thead", element("tr", *(element("th", title, scope="col") for title in _TITLES)))
+    body = element("tbody", *(_show_run(run, latest) for run in reversed(runs[-_RUNS:])))
+    table = element("table", head, body)
+    settings = {str(name): _say(value, 80) for name, value in latest.settings.items()}
+    return section(
+        "Runs",
+        element("div", table, class_="wide", tabindex="0", role="region", aria_label="Runs"),
+        quiet(f"And {format_count(more, 'earlier run')}.") if more > 0 else None,
+        element("h3", "Settings of the latest run"),
+        facts(settings),
+    )
+
+
+def _draw_stages(speed: Mapping[str, Any]) -> Element | None:
+    stages = speed.get("core_seconds_an_image")
+    seconds = stages if isinstance(stages, dict) else {}
+    used = {str(name): 1e3 * each for name, each in seconds.items() if isinstance(each, int | float)}
+    bars = [
+        Bar(name, each, f"{each:,.2f} ms") for name, each in sorted(used.items(), key=lambda item: -item[1])
+    ]
+    title = "Time of a core for a picture"
+    return chart_box(title, "by stage", draw_bars(title, bars)) if bars else None
+
+
+def _show_run(run: Run, latest: Run) -> Element:
+    cells = ["–"] * (len(_TITLES) - 2)
+    if run.end is not None:
+        counts = (f"{int(_number(run.end, name)):,}" for name in ("found", "done", "skipped", "failed"))
+        time, rate = _number(run.end, "seconds"), _number(run.end, "images_per_second")
+        share = _share(run.speed, "share_of_bound") if run.speed else "–"
+        slowest = shorten(str(run.speed.get("slowest"))) if run.speed else "–"
+        cells = [*counts, format_seconds(time), format_number(rate), share, slowest]
+    row = (_say_time(run.started), *cells, _remark(run, latest))
+    return element("tr", *(element("td", cell) for cell in row))
+
+
+def _remark(run: Run, latest: Run) -> str:
+    """Say how a run ended, if not by itself, and which of its settings are not the latest's."""
+    ended = "no end: killed, or still going on" if run.end is None else ""
+    interrupted = "interrupted" if run.end and run.end.get("interrupted") else ""
+    ours, others = run.settings, latest.settings
+    names = [name for name in {**ours, **others} if ours.get(name) != others.get(name)]
+    settings = (f"{shorten(name, 40)}: {_say(ours.get(name), 24)}" for name in names[:_SETTINGS])
+    return "; ".join(filter(None, (ended, interrupted, *settings)))
+
+
+def _say(value: object, most: int) -> str:
+    """Give the value of a setting."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "–" if value is None else shorten(shorten_digest(str(value)), most)
+
+
+def _say_time(text: str) -> str:
+    """Give `2026-11-21 11:41` for a time as the ledger has it."""
+    return text[:16].replace("T", " ")
+
+
+def _share(speed: Mapping[str, Any], name: str) -> str:
+    return format_share(_number(speed, name))
+
+
+def _number(entry: Mapping[str, Any] | None, name: str) -> float:
+    """Give a number of a ledger's line, 0 where it has none."""
+    value = (entry or {}).get(name)
+    return float(value) if isinstance(value, int | float) else 0.0
