@@ -43,7 +43,7 @@ class PixelSums:
     log_spread: float
 
 
-_ADDED = ("relative", "squared_relative", "absolute", "squared", "inverse_squared", "log", "log_absolute")
+ADDED = ("relative", "squared_relative", "absolute", "squared", "inverse_squared", "log", "log_absolute")
 
 
 def measure_pixels(depth_m: Array, reference_m: Array, mask: Mask) -> PixelSums:
@@ -57,18 +57,18 @@ def measure_pixels(depth_m: Array, reference_m: Array, mask: Mask) -> PixelSums:
     if bad:
         raise ValueError(f"{bad} of {depth.size} measured pixels are not above 0: clip them")
     logs = np.empty_like(depth)
-    total = np.zeros(len(_ADDED) + len(RATIOS))
+    total = np.zeros(len(ADDED) + len(RATIOS))
     for start in range(0, depth.size, _BLOCK):
         part = slice(start, start + _BLOCK)
         total += _sum_block(depth[part], reference[part], logs[part])
-    sums = dict(zip(_ADDED, total[: len(_ADDED)].tolist(), strict=True))
+    sums = dict(zip(ADDED, total[: len(ADDED)].tolist(), strict=True))
     logs -= sums["log"] / depth.size
-    within = tuple(int(count) for count in total[len(_ADDED) :])
+    within = tuple(int(count) for count in total[len(ADDED) :])
     return PixelSums(depth.size, within, **sums, log_spread=float(logs @ logs))
 
 
 def _sum_block(depth: Floats, reference: Floats, logs: Floats) -> Floats:
-    """Give the sums of `_ADDED`, then the counts of `RATIOS`; the logarithms of the ratios go to `logs`."""
+    """Give the sums of `ADDED`, then the counts of `RATIOS`; the logarithms of the ratios go to `logs`."""
     error = depth - reference
     absolute = np.abs(error)
     squares = error * error
@@ -118,12 +118,12 @@ def add_sums(pictures: Iterable[PixelSums]) -> PixelSums:
     The spread of all is that within pictures and between them. Raises ValueError where there is no picture.
     """
     pixels, within = 0, np.zeros(len(RATIOS), np.int64)
-    sums = dict.fromkeys(_ADDED, Fraction(0))
+    sums = dict.fromkeys(ADDED, Fraction(0))
     squared_logs = Fraction(0)
     for each in pictures:
         pixels += each.pixels
         within += each.within
-        for name in _ADDED:
+        for name in ADDED:
             sums[name] += Fraction(getattr(each, name))
         squared_logs += Fraction(each.log_spread) + Fraction(each.log) ** 2 / each.pixels
     if not pixels:
