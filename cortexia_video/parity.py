@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import tee
 
 import numpy as np
 
@@ -70,13 +71,13 @@ def measure_difference(depth: DepthMap, reference: DepthMap, key: str = "") -> D
 
 
 def compare(estimator: DepthEstimator, reference: DepthEstimator, frames: Iterable[Frame]) -> Parity:
-    """Estimate frames by both and measure the differences.
+    """Estimate frames, of any number, by both and measure the differences.
 
     Raises `ParityError` where one of the two fails on a picture that the other can do, or no picture is left.
     """
-    frames = list(frames)
+    frames, ours, theirs = tee(frames, 3)  # none is kept longer than until both have done it
     differences = []
-    both = zip(frames, estimator.estimate(frames), reference.estimate(frames), strict=True)
+    both = zip(frames, estimator.estimate(ours), reference.estimate(theirs), strict=True)
     for frame, depth, expected in both:
         if isinstance(expected, Failure):
             continue

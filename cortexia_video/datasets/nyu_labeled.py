@@ -1,6 +1,7 @@
 """NYU Depth V2, the 1449 labelled pictures. Silberman et al., ECCV 2012.
 
-Depth is the sensor's, not the filled one. MATLAB's arrays come out of HDF5 with their axes the other way round: (N, 3, W, H) and (N, W, H).
+Depth is the sensor's, not the filled one. MATLAB's arrays come out of HDF5 with their axes the other way
+round: (N, 3, W, H) and (N, W, H).
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class Interval(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The first contestant less another, by metric. better: share of the draws in which the first is better."""
+    """The first contestant less another, by metric. better: share of draws in which the first is better."""
 
     first: str
     other: str
@@ -42,7 +42,7 @@ class Comparison(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """totals: by contestant and metric. sets: by contestant, set and metric. Boundary F1 is NaN if not measured."""
+    """totals: by contestant and metric. sets: by contestant, set and metric. What was not measured is NaN."""
 
     totals: Mapping[str, Mapping[str, Interval]]
     sets: Mapping[str, Mapping[str, Mapping[str, float]]]
