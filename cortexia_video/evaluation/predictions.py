@@ -87,6 +87,8 @@ class FolderContestant:
         try:
             data = source.path.read_bytes()
             return decode_depth(data, str(source.path), about=source.about, dialect=self._dialect)
+        except FileNotFoundError:
+            return None
         except OSError as error:
             return Failure(key, "decode", InputError(f"cannot read {source.path}: {error.strerror}"))
         except CortexiaError as error:

@@ -41,6 +41,8 @@ def format_value(value: float) -> str:
 
 
 def format_interval(interval: Interval) -> str:
+    if math.isnan(interval.value):
+        return "-"
     return f"{format_value(interval.value)} [{format_value(interval.low)}, {format_value(interval.high)}]"
 
 
@@ -86,9 +88,11 @@ def _list_troubles(evaluation: Evaluation) -> Iterator[str]:
     """Yield what was left out or counts as unknown, each kind counted, the first of them named."""
     for column in evaluation.columns:
         kinds = Counter(remark for _, remark in column.remarks())
-        for remark, count in kinds.items():
+        for remark, count in kinds.most_common(_LISTED):
             keys = [key for key, each in column.remarks() if each == remark]
-            yield f"{printable(column.name)}: {count} pictures: {remark}: {_name_some(keys)}"
+            yield f"{printable(column.name)}: {_count(count)}: {remark}: {_name_some(keys)}"
+        if len(kinds) > _LISTED:
+            yield f"{printable(column.name)}: and {len(kinds) - _LISTED} more reasons, all in pictures.csv"
         unknown = sum(score.unknown for scores in column.scores.values() for score in scores)
         if unknown:
             pixels = sum(score.sums.pixels for scores in column.scores.values() for score in scores)
@@ -97,8 +101,12 @@ def _list_troubles(evaluation: Evaluation) -> Iterator[str]:
                 "far wrong as the protocol's clip allows"
             )
     if evaluation.left:
-        yield f"{len(evaluation.left)} pictures have no reference that can be used and are in no mean:"
+        yield f"{_count(len(evaluation.left))} without a reference that can be used, in no mean:"
         yield from (f"  {printable(each.key)}: {each.reason}" for each in evaluation.left[:_LISTED])
+
+
+def _count(pictures: int) -> str:
+    return f"{pictures} picture" if pictures == 1 else f"{pictures} pictures"
 
 
 def _name_some(keys: Sequence[str]) -> str:
