@@ -52,8 +52,11 @@ def align(
     if how.space == "disparity" and kind != "disparity":
         with np.errstate(divide="ignore", invalid="ignore"):
             x = np.where(x > 0, 1 / x, np.nan)
-    x[~np.isfinite(x)] = np.nan
-    chosen, reference = select(x, reference_m, mask & np.isfinite(x))
+    finite = np.isfinite(x)
+    if not finite.all():
+        x[~finite] = np.nan
+        mask = mask & finite
+    chosen, reference = select(x, reference_m, mask)
     scale, shift = how.fit(chosen, 1 / reference if how.space == "disparity" else reference)
     aligned: Floats = x
     if (scale, shift) != (1.0, 0.0):
@@ -122,7 +125,8 @@ def _fit_affine(x: Floats, y: Floats) -> Fit:
     """Minimise the sum of (scale * x + shift - y)^2."""
     x_mean, y_mean = float(x.mean()), float(y.mean())
     centred = x - x_mean
-    scale = _divide(float(centred @ (y - y_mean)), float(centred @ centred))
+    covariance = float(centred @ y) - y_mean * float(centred.sum())
+    scale = _divide(covariance, float(centred @ centred))
     return Fit(scale, y_mean - scale * x_mean)
 
 

@@ -139,12 +139,14 @@ def score_aligned(aligned: Floats, reference: Reference, protocol: Protocol) -> 
 def clip_depth(aligned: Floats, reference: Reference, protocol: Protocol) -> tuple[Floats, int]:
     """Give depth that can be measured in the mask, and how many of its pixels were not finite."""
     low, high = protocol.clip_min_m, max(reference.max_m, protocol.clip_min_m)
+    unknown = ~np.isfinite(aligned)
+    clipped = np.clip(aligned, low, high) if protocol.clip == "all" else aligned
     with np.errstate(invalid="ignore"):
-        unknown = ~np.isfinite(aligned)
         lost = unknown if protocol.clip == "all" else unknown | (aligned <= 0)
-        clipped = np.clip(aligned, low, high) if protocol.clip == "all" else aligned
+    if lost.any():
         farther = np.where(reference.depth_m**2 > low * high, low, high)
-    return np.where(lost, farther, clipped), int(np.count_nonzero(unknown & reference.mask))
+        clipped = np.where(lost, farther, clipped)
+    return clipped, int(np.count_nonzero(unknown & reference.mask))
 
 
 def fit_size(values: Array, shape: tuple[int, int], protocol: Protocol) -> Array | None:

@@ -53,8 +53,8 @@ def measure_pixels(depth_m: Array, reference_m: Array, mask: Mask) -> PixelSums:
     say what an unknown pixel counts as.
     """
     depth, reference = select(depth_m, reference_m, mask)
-    bad = np.count_nonzero(~(depth > 0) | ~(reference > 0))
-    if bad:
+    if depth.min() <= 0 or reference.min() <= 0:
+        bad = np.count_nonzero((depth <= 0) | (reference <= 0))
         raise ValueError(f"{bad} of {depth.size} measured pixels are not above 0: clip them")
     logs = np.empty_like(depth)
     total = np.zeros(len(ADDED) + len(RATIOS))
@@ -149,10 +149,14 @@ def select(values: Array, reference: Array, mask: Mask) -> tuple[Floats, Floats]
         )
     if not mask.any():
         raise ValueError("no pixel to measure: the mask is empty")
-    chosen = values[mask].astype(np.float64)
-    if not np.isfinite(chosen).all():
+    chosen, target = (_take(each, mask) for each in (values, reference))
+    if not np.isfinite(chosen.sum()) and not np.isfinite(chosen).all():
         unknown = np.count_nonzero(~np.isfinite(chosen))
         raise ValueError(
             f"{unknown} of {chosen.size} measured pixels are not finite: exclude them in the mask"
         )
-    return chosen, reference[mask].astype(np.float64)
+    return chosen, target
+
+
+def _take(values: Array, mask: Mask) -> Floats:
+    return values[mask].astype(np.float64, copy=False)
