@@ -6,6 +6,7 @@ import ast
 from pathlib import Path
 
 import cortexia_video
+from cortexia_video import evaluation
 
 PACKAGE = Path(cortexia_video.__file__).parent
 LAYERS = [
@@ -117,3 +118,16 @@ def test_the_public_names_are_these() -> None:
     for name in cortexia_video.__all__:
         assert (getattr(cortexia_video, name).__doc__ or "").strip(), f"{name} says nothing of itself"
     assert cortexia_video.__all__ == PUBLIC_NAMES
+
+
+def test_the_public_names_of_the_evaluation_are_these() -> None:
+    names = [
+        "PixelSums",
+        "add_sums",
+        "align",
+        "boundary_f1",
+        "boundary_recall",
+        "measure_pixels",
+        "score_pixels",
+    ]
+    assert evaluation.__all__ == names
