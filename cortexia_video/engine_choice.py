@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
-from cortexia_video.depth_estimation import DepthEstimator, Prepared, load_estimator, load_estimators
+from cortexia_video.depth_estimation import DepthEstimator, Prepared, Size, load_estimator, load_estimators
 from cortexia_video.errors import Failure, InputError, MissingExtraError, ModelError, ParityError
 from cortexia_video.frame import Frame
 from cortexia_video.models.table import find_model
@@ -24,6 +24,7 @@ AUTO = "auto"
 FRAMES_COMPARED = 4
 MAX_ERROR = 0.02  # of a picture's mean difference: well below what any network is wrong by
 _FLOAT32 = "float32"
+_SIZE = "input_size"
 _PRECISIONS = {
     "torch": (_FLOAT32, "bfloat16", "float16"),
     "onnx": (_FLOAT32,),
@@ -114,6 +115,20 @@ class EngineChoice:
         _log.info("%s against float32: %s", self._find_way(loaded[0]), parity)
         return loaded
 
+    def check(self, frames: Iterable[Frame]) -> Parity:
+        """Give how far the model as it was asked for is from its reference at the model's own input size.
+
+        Raises `ParityError` where that is too far, `InputError` where only the reference was asked for.
+        """
+        asked = self._on_first(self._options)
+        reference = {name: value for name, value in self._on_first(self._reference).items() if name != _SIZE}
+        if asked == reference or self._is_auto or not self._engines:
+            raise InputError(
+                f"{self._model}: give what to compare, one of {', '.join(self._engines) or 'none'}"
+            )
+        ours, theirs = load_estimator(self._model, **asked), load_estimator(self._model, **reference)
+        return self._compare(ours, theirs, frames, "full" if _SIZE in asked else "native")
+
     @property
     def _reference_way(self) -> Way:
         return Way(self._engines[0], _FLOAT32)
@@ -136,12 +151,16 @@ class EngineChoice:
         return Way(str(engine), str(precision))
 
     def _compare(
-        self, estimator: DepthEstimator, reference: DepthEstimator, frames: Sequence[Frame]
+        self,
+        estimator: DepthEstimator,
+        reference: DepthEstimator,
+        frames: Iterable[Frame],
+        size: Size = "native",
     ) -> Parity:
-        """Compare as large as the network gives it: enlarging adds nothing."""
+        """Compare as large as the network gives it: enlarging adds nothing, unless the sizes differ."""
         together = min(estimator.batch_size, _LARGEST_TIMED)
-        ours = DepthEstimator(estimator.model, batch_size=together, size="native")
-        theirs = DepthEstimator(reference.model, batch_size=1, size="native")
+        ours = DepthEstimator(estimator.model, batch_size=together, size=size)
+        theirs = DepthEstimator(reference.model, batch_size=1, size=size)
         parity = compare(ours, theirs, frames, together=together)
         if parity.worst.mean > self._max_error:
             raise ParityError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, tee
 
 import numpy as np
 
@@ -79,10 +79,10 @@ def compare(
     right for one picture and wrong for several. Each copy is compared. Frames that the reference fails on are
     left out. Raises `ParityError` where only the first fails, or no frame is left.
     """
-    frames = list(frames)
-    found = estimator.estimate(frame for frame in frames for _ in range(together))
+    frames, ours, theirs = tee(frames, 3)  # none is kept longer than until both have done it
+    found = estimator.estimate(frame for frame in ours for _ in range(together))
     differences = []
-    for frame, expected in zip(frames, reference.estimate(frames), strict=True):
+    for frame, expected in zip(frames, reference.estimate(theirs), strict=True):
         for depth in islice(found, together):
             if isinstance(expected, Failure):
                 continue

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import cortexia_video
-from cortexia_video import augmentation
+from cortexia_video import augmentation, evaluation
 
 PACKAGE = Path(cortexia_video.__file__).parent
 LAYERS = [
@@ -17,12 +17,12 @@ LAYERS = [
     ["intrinsics", "normals", "rgbd_sample", "decode", "resampling", "batching", "batch_limits"],
     ["color_tables", "coloring", "visualization", "color_bar"],
     ["byte_budget", "look_ahead", "stage_clock", "speed", "formats", "models"],
-    ["scenes", "evaluation", "augmentation"],
+    ["scenes", "augmentation"],
     ["depth_estimation", "sinks", "history", "ledger", "ledger_index", "run_files"],
     ["sources", "datasets", "training", "parity"],
     ["engine", "engine_choice", "outcomes", "depth_json", "depth_folder"],
     ["pipeline", "conversion", "inspection", "verification", "rescaling", "point_clouds", "reporting"],
-    ["planning", "exporting"],
+    ["planning", "exporting", "evaluation"],
     ["cli"],
     ["__init__", "__main__"],
 ]
@@ -166,3 +166,16 @@ def test_the_public_names_are_these() -> None:
     for name in cortexia_video.__all__:
         assert (getattr(cortexia_video, name).__doc__ or "").strip(), f"{name} says nothing of itself"
     assert cortexia_video.__all__ == PUBLIC_NAMES
+
+
+def test_the_public_names_of_the_evaluation_are_these() -> None:
+    names = [
+        "PixelSums",
+        "add_sums",
+        "align",
+        "boundary_f1",
+        "boundary_recall",
+        "measure_pixels",
+        "score_pixels",
+    ]
+    assert evaluation.__all__ == names

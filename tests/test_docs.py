@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -38,8 +39,24 @@ def workplace(tmp_path: Path, make_picture: Callable[..., Path], use_hub_cache: 
     (tmp_path / "list.txt").write_text("photos/0.jpg\n")
     make_tum(tmp_path / "data/tum", make_scene(), 3)
     make_rgbd(tmp_path / "data/room", make_scene(), 9)
+    make_set(tmp_path / "indoor", make_picture)
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
     return tmp_path
+
+
+def make_set(root: Path, make_picture: Callable[..., Path]) -> None:
+    """Make a data set of the layout with set.json, as docs/evaluation.md supposes it."""
+    frames = []
+    (root / "depth").mkdir(parents=True)
+    for index in range(2):
+        picture = make_picture(root / "rgb" / f"{index}.jpg", seed=index)
+        with Image.open(picture) as opened:
+            width, height = opened.size
+        depth = np.random.default_rng(index).integers(1000, 5000, (height, width), dtype=np.uint16)
+        Image.fromarray(depth).save(root / "depth" / f"{index}.png")
+        frames.append({"name": str(index), "rgb": f"rgb/{index}.jpg", "depth": f"depth/{index}.png"})
+    about = {"name": "indoor", "frames": frames, "depth_scale": 1000, "max_depth_m": 10.0, "intrinsics": None}
+    (root / "set.json").write_text(json.dumps(about))
 
 
 def run(command: str, folder: Path) -> None:

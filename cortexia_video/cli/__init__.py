@@ -43,6 +43,9 @@ app.command(
 app.command(
     "cortexia_video.cli.pointcloud:pointcloud_command", name="pointcloud", help="Make point clouds of depth."
 )
+app.command(
+    "cortexia_video.cli.evaluate:evaluate_command", name="evaluate", help="Measure depth against the truth."
+)
 app.command("cortexia_video.cli.merge:merge_command", name="merge", help="Join the ledgers of shards.")
 app.command(
     "cortexia_video.cli.models:models_command", name="models", help="List the models and their terms."

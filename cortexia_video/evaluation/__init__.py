@@ -1,6 +1,16 @@
-"""How good a depth map is: metrics, the alignment a kind of depth needs, and trivial baselines to beat."""
+"""How good depth is: metrics, the alignment a kind of depth needs, and trivial baselines to beat."""
 
-from cortexia_video.evaluation.alignment import align_disparity
-from cortexia_video.evaluation.metrics import abs_rel, delta1
+from cortexia_video.evaluation.alignment import align
+from cortexia_video.evaluation.boundary import boundary_f1, boundary_recall
+from cortexia_video.evaluation.metrics import score_pixels
+from cortexia_video.evaluation.pixels import PixelSums, add_sums, measure_pixels
 
-__all__ = ["abs_rel", "align_disparity", "delta1"]
+__all__ = [
+    "PixelSums",
+    "add_sums",
+    "align",
+    "boundary_f1",
+    "boundary_recall",
+    "measure_pixels",
+    "score_pixels",
+]

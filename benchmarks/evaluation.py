@@ -1,0 +1,123 @@
+"""Measure how many pairs of 640 x 480 a second are aligned and measured, and that memory stays flat.
+
+    python benchmarks/evaluation.py --pairs 2000
+
+Interleaved rounds, medians with least and largest; on as many threads as cores, as `cortexia evaluate` does
+it.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from cyclopts import App
+
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.evaluation.alignment import align
+from cortexia_video.evaluation.boundary import boundary_f1
+from cortexia_video.evaluation.picture_score import Reference, find_reference, score_picture
+from cortexia_video.evaluation.pixels import PixelSums, add_sums, measure_pixels
+from cortexia_video.evaluation.protocol import load_protocol
+
+_HEIGHT, _WIDTH = 480, 640
+_ROUNDS = 5
+
+app = App(help="Pairs of 640 x 480 that are evaluated a second.")
+
+
+def make_pair(seed: int = 0) -> tuple[DepthMap, Reference]:
+    """Give disparity with noise and a reference with holes: a floor, boxes on it."""
+    rng = np.random.default_rng(seed)
+    rows = np.arange(_HEIGHT)[:, None] / _HEIGHT
+    depth = np.repeat(1 / (0.12 + 0.9 * rows), _WIDTH, axis=1)
+    for _ in range(20):
+        top, left = rng.integers(0, _HEIGHT - 80), rng.integers(0, _WIDTH - 80)
+        depth[top : top + 80, left : left + 80] = rng.uniform(1, 6)
+    disparity = DepthMap((3 / depth + rng.normal(0, 0.05, depth.shape)).astype(np.float32), "disparity")
+    known = np.where(rng.random(depth.shape) < 0.9, depth, 0).astype(np.float32)
+    return disparity, find_reference("pair", known, load_protocol("real-frames"), set_max_m=10.0)
+
+
+@app.default
+def measure(*, pairs: int = 2000, threads: int = os.cpu_count() or 1) -> None:
+    """Print a table of pairs a second, and the memory after `pairs` pairs.
+
+    Parameters
+    ----------
+    pairs
+        Pairs that are added up for the figure of memory.
+    threads
+        Threads that measure.
+    """
+    disparity, reference = make_pair()
+    jobs = _make_jobs(disparity, reference)
+    rates: dict[str, list[float]] = {name: [] for name in jobs}
+    costs: dict[str, list[float]] = {name: [] for name in jobs}
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(_ROUNDS):
+            for name, (count, work) in jobs.items():
+                started, used = time.perf_counter(), time.process_time()
+                list(pool.map(lambda _, work=work: work(), range(count)))
+                rates[name].append(count / (time.perf_counter() - started))
+                costs[name].append(1000 * (time.process_time() - used) / count)
+        print(
+            f"pairs of {_WIDTH} x {_HEIGHT} a second, {threads} threads, median of {_ROUNDS} (least, largest)"
+        )
+        for name, found in rates.items():
+            cost = statistics.median(costs[name])
+            print(
+                f"| {name} | {statistics.median(found):.1f} | ({min(found):.1f}, {max(found):.1f}) | "
+                f"{cost:.2f} core-ms each |"
+            )
+        _measure_memory(pool, pairs, disparity, reference)
+
+
+def _make_jobs(disparity: DepthMap, reference: Reference) -> dict[str, tuple[int, Callable[[], object]]]:
+    """Give what is timed, and how often in a round."""
+    depth_m, mask, most = reference.depth_m, reference.mask, reference.max_m
+    protocol = load_protocol("real-frames")
+
+    def fit(alignment: str) -> Callable[[], object]:
+        return lambda: align(disparity.values, "disparity", depth_m, mask, alignment, max_depth_m=most)
+
+    aligned = align(disparity.values, "disparity", depth_m, mask, "disparity", max_depth_m=most)
+    return {
+        "align by least squares and all pixel metrics": (
+            40,
+            lambda: _align_and_measure(disparity, reference),
+        ),
+        "boundary F1": (20, lambda: boundary_f1(aligned, depth_m, mask)),
+        "a whole picture by real-frames": (20, lambda: score_picture(disparity, reference, protocol)),
+        "align by L1": (4, fit("disparity_l1")),
+        "align trimmed": (8, fit("disparity_trimmed")),
+    }
+
+
+def _align_and_measure(disparity: DepthMap, reference: Reference) -> PixelSums:
+    depth_m, mask = reference.depth_m, reference.mask
+    aligned = align(disparity.values, "disparity", depth_m, mask, "disparity", max_depth_m=reference.max_m)
+    return measure_pixels(aligned, depth_m, mask)
+
+
+def _measure_memory(pool: ThreadPoolExecutor, pairs: int, disparity: DepthMap, reference: Reference) -> None:
+    """Add up pairs as they come, and print the largest memory after a tenth of them and after all."""
+    for count in (pairs // 10, pairs):
+        add_sums(
+            sums
+            for start in range(0, count, 8)
+            for sums in pool.map(
+                lambda _: _align_and_measure(disparity, reference), range(min(8, count - start))
+            )
+        )
+        largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(f"largest memory after {count} pairs: {largest:.0f} MiB")
+
+
+if __name__ == "__main__":
+    app()

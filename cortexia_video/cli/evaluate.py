@@ -1,0 +1,169 @@
+"""`cortexia evaluate`: how good depth is, or how far one engine's is from another's."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from cortexia_video.batch_limits import BatchSize
+from cortexia_video.cli import DONE, SOME_FAILED
+from cortexia_video.cli.estimate import ModelOptions, parse_size
+from cortexia_video.decode import decode
+from cortexia_video.engine_choice import EngineChoice
+from cortexia_video.errors import DecodeError, Failure, InputError, ParityError, printable
+from cortexia_video.frame import Frame
+from cortexia_video.sources.files import find_pictures, read_picture
+
+_AS_THE_MODEL_SAYS = ModelOptions()
+_PRECISIONS = ("float32", "bfloat16", "float16")
+_ENGINES = ("torch", "onnx", "openvino")
+_LISTED = 5  # pictures that differ most
+
+
+def evaluate_command(
+    contestants: Annotated[list[str], Parameter(name="CONTESTANT", negative=(), json_list=False)],
+    /,
+    *,
+    protocol: str = "real-frames",
+    truth: Path | None = None,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    dialect: str | None = None,
+    truth_dialect: str | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    batch_size: BatchSize = 4,
+    device: str = "auto",
+    compare: str | None = None,
+    model: str = "compact",
+    options: ModelOptions = _AS_THE_MODEL_SAYS,
+) -> int:
+    """Measure CONTESTANTs against the truth by a protocol, beside baselines that do not look at the picture.
+
+    cortexia evaluate compact --protocol real-frames --truth DATA --output RESULTS
+    cortexia evaluate DEPTH_FOLDER OTHER_FOLDER --truth TRUTH_FOLDER --protocol nyu-eigen
+    cortexia evaluate photos --compare openvino,bfloat16 --model compact
+
+    OUTPUT gets results.json, pictures.csv, page.html with the worst and best pictures of the first
+    contestant, and scores.jsonl, from which the same command goes on. Exit code: 0 every picture was
+    measured, 1 some could not be (each is named) or --compare finds too large a difference, 2 wrong usage.
+
+    Parameters
+    ----------
+    contestants
+        Models; folders of depth files; --output folders of runs. With --compare: pictures or their folders.
+    protocol
+        A name (a wrong one is answered with all there are), or a file, mine.toml.
+    truth
+        A data set, a folder of sets with set.json, or a folder of depth files with the same names.
+    output
+        Folder for the results; none are written without.
+    dialect
+        What the contestants' depth files mean, where they do not say it: tum, kitti, nyu, metres...
+    truth_dialect
+        The same for the truth.
+    seed
+        Of the confidence intervals.
+    workers
+        Threads that read and measure; one a core by default.
+    batch_size
+        Pictures in one call of a model.
+    device
+        auto, cpu, cuda, cuda:1 or mps.
+    compare
+        An engine, a precision, an input size, or several with commas: how far the model's depth by it is
+        from its depth by the reference engine, in float32, on pictures of your own.
+    model
+        For --compare.
+    """
+    given = {**options.given(), "batch_size": batch_size, "device": device}
+    del given["max_error"]
+    if compare is not None:
+        return _compare(contestants, model, compare, options.max_error, given)
+    return _evaluate(contestants, protocol, truth, output, (dialect, truth_dialect), seed, workers, given)
+
+
+def _evaluate(
+    names: list[str],
+    protocol_name: str,
+    truth_path: Path | None,
+    output: Path | None,
+    dialects: tuple[str | None, str | None],
+    seed: int,
+    workers: int | None,
+    given: dict[str, Any],
+) -> int:
+    from cortexia_video.evaluation.files import replace_file, save_results
+    from cortexia_video.evaluation.job import evaluate
+    from cortexia_video.evaluation.page import write_page
+    from cortexia_video.evaluation.predictions import open_contestant
+    from cortexia_video.evaluation.protocol import load_protocol
+    from cortexia_video.evaluation.summary import summarise
+    from cortexia_video.evaluation.text_table import list_lines
+    from cortexia_video.evaluation.tiles import make_tiles
+    from cortexia_video.evaluation.truth import open_truth
+
+    protocol = load_protocol(protocol_name)
+    if truth_path is None and protocol.place is None:
+        raise InputError(f"protocol {protocol.name} does not say where the truth is: give --truth")
+    truth = open_truth(truth_path or Path(str(protocol.place)), protocol, dialect=dialects[1])
+    contestants = [open_contestant(name, dialect=dialects[0], **given) for name in names]
+    found = evaluate(truth, contestants, protocol, output=output, workers=workers, on_picture=_show_progress)
+    summary = summarise(found, seed=seed)
+    for line in list_lines(found, summary):
+        print(line)
+    if output is not None:
+        save_results(found, summary, output)
+        replace_file(
+            output / "page.html", write_page(found, summary, *make_tiles(found, truth, contestants[0]))
+        )
+        print(f"\n{output}: results.json, pictures.csv, page.html")
+    return DONE if found.is_complete else SOME_FAILED
+
+
+def _show_progress(done: int) -> None:
+    if done % 100 == 0:
+        print(f"{done} pictures measured", file=sys.stderr, flush=True)
+
+
+def _compare(pictures: list[str], model: str, words: str, max_error: float, given: dict[str, Any]) -> int:
+    """Print how far the model is from its reference where `words` say; the gate is `EngineChoice`'s."""
+    choice = EngineChoice(model, max_error=max_error, **{**given, **_parse_way(words)})
+    try:
+        parity = choice.check(_read_frames(pictures))
+    except ParityError as error:
+        print(error)
+        return SOME_FAILED
+    print(f"{model} by {words}: {parity}; a mean of at most {max_error:.2%} is allowed")
+    for each in sorted(parity.differences, key=lambda each: -each.mean)[:_LISTED]:
+        print(f"  {each.mean:8.3%} mean  {each.most:8.3%} for 99 %  {printable(each.key)}")
+    return DONE
+
+
+def _parse_way(words: str) -> dict[str, Any]:
+    """Read `openvino,bfloat16,392x518`: an engine, a precision, an input size, in any order."""
+    way: dict[str, Any] = {}
+    for word in words.split(","):
+        if word in _ENGINES:
+            way["engine"] = word
+        elif word in _PRECISIONS:
+            way["precision"] = word
+        else:
+            way["input_size"] = parse_size(
+                word, f"--compare: one of {', '.join(_ENGINES + _PRECISIONS)}; a size"
+            )
+    return way
+
+
+def _read_frames(pictures: list[str]) -> Iterator[Frame]:
+    """Yield the pictures; those that cannot be decoded are named on stderr and left out."""
+    for found in find_pictures(pictures):
+        try:
+            if isinstance(found, Failure):
+                raise found.error
+            yield decode(read_picture(found.source.path), found.key)
+        except DecodeError as error:
+            print(f"left out: {printable(found.key)}: {error}", file=sys.stderr)

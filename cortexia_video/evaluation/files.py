@@ -1,0 +1,83 @@
+"""The files of an evaluation: results.json for programs, pictures.csv for tables."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from cortexia_video.errors import OutputLostError
+from cortexia_video.evaluation.job import Evaluation
+from cortexia_video.evaluation.summary import METRICS, Summary
+
+_CSV_HEAD = ("contestant", "set", "key", "pixels", "unknown", "remark", *METRICS)
+
+
+def save_results(evaluation: Evaluation, summary: Summary, root: Path) -> None:
+    """Write `results.json` and `pictures.csv`, each whole or not at all; raises `OutputLostError`."""
+    document = json.dumps(describe(evaluation, summary), indent=1, ensure_ascii=True) + "\n"
+    for name, text in (("results.json", document), ("pictures.csv", _write_csv(evaluation))):
+        replace_file(root / name, text)
+
+
+def describe(evaluation: Evaluation, summary: Summary) -> dict[str, Any]:
+    """Give everything that `results.json` says; what was not measured is null."""
+    protocol = evaluation.protocol
+    remarks = {column.name: column.remarks() for column in evaluation.columns}
+    return {
+        "protocol": {**asdict(protocol), "digest": protocol.digest},
+        "software": f"cortexia-video {version('cortexia-video')}",
+        "truth": evaluation.place,
+        "totals": _clean(summary.totals, ("value", "low", "high")),
+        "sets": _clean(summary.sets),
+        "comparisons": [
+            {
+                "first": each.first,
+                "other": each.other,
+                "differences": _clean(each.differences, ("value", "low", "high")),
+                "share of draws in which the first is better": _clean(each.better),
+            }
+            for each in summary.comparisons
+        ],
+        "remarks": {name: dict(pairs) for name, pairs in remarks.items() if pairs},
+        "without reference": {failure.key: failure.reason for failure in evaluation.left},
+    }
+
+
+def _clean(values: Any, names: tuple[str, ...] = ()) -> Any:
+    """Give null for NaN, which JSON has no word for, and name the parts of intervals."""
+    if isinstance(values, Mapping):
+        return {key: _clean(value, names) for key, value in values.items()}
+    if isinstance(values, tuple):
+        return {name: _clean(value) for name, value in zip(names, values, strict=True)}
+    return None if math.isnan(values) else values
+
+
+def _write_csv(evaluation: Evaluation) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_CSV_HEAD)
+    for column in evaluation.columns:
+        for name, scores in column.scores.items():
+            for score in scores:
+                about = (column.name, name, score.key, score.sums.pixels, score.unknown, score.remark)
+                metrics = score.metrics
+                writer.writerow((*about, *(metrics.get(each, "") for each in METRICS)))
+    return text.getvalue()
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Put a file in place whole; raises `OutputLostError`."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+        partial.replace(path)
+    except OSError as error:
+        raise OutputLostError(path, error) from error

@@ -1,0 +1,162 @@
+"""`PixelSums`: what every metric over pixels needs of one picture, from one pass; and of many, added exactly.
+
+`depth_m` and `reference_m` are (H, W) in one unit, aligned; `mask` is bool (H, W), True where to measure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+RATIOS = (1.05, 1.10, 1.25, 1.25**2, 1.25**3)
+_BLOCK = 1 << 14  # pixels at once: a block's arrays stay in the cache
+
+
+@dataclass(frozen=True, slots=True)
+class PixelSums:
+    """Sums over the pixels of one picture or of many; d is depth, r the reference, g = ln(d / r).
+
+    pixels: how many. within: how many have max(d / r, r / d) below each of `RATIOS`.
+    relative: sum of |d - r| / r. squared_relative: (d - r)^2 / r. absolute: |d - r|. squared: (d - r)^2.
+    inverse_squared: (1 / d - 1 / r)^2. log: g. log_absolute: |g|. log_spread: (g - mean of g)^2.
+    """
+
+    pixels: int
+    within: tuple[int, ...]
+    relative: float
+    squared_relative: float
+    absolute: float
+    squared: float
+    inverse_squared: float
+    log: float
+    log_absolute: float
+    log_spread: float
+
+
+ADDED = ("relative", "squared_relative", "absolute", "squared", "inverse_squared", "log", "log_absolute")
+
+
+def measure_pixels(depth_m: Array, reference_m: Array, mask: Mask) -> PixelSums:
+    """Compare depth with a reference where the mask says, in float64.
+
+    Raises ValueError where nothing can be measured, and for depth that is not finite and above 0: clip it, or
+    say what an unknown pixel counts as.
+    """
+    depth, reference = select(depth_m, reference_m, mask)
+    if depth.min() <= 0 or reference.min() <= 0:
+        bad = np.count_nonzero((depth <= 0) | (reference <= 0))
+        raise ValueError(f"{bad} of {depth.size} measured pixels are not above 0: clip them")
+    logs = np.empty_like(depth)
+    total = np.zeros(len(ADDED) + len(RATIOS))
+    for start in range(0, depth.size, _BLOCK):
+        part = slice(start, start + _BLOCK)
+        total += _sum_block(depth[part], reference[part], logs[part])
+    sums = dict(zip(ADDED, total[: len(ADDED)].tolist(), strict=True))
+    logs -= sums["log"] / depth.size
+    within = tuple(int(count) for count in total[len(ADDED) :])
+    return PixelSums(depth.size, within, **sums, log_spread=float(logs @ logs))
+
+
+def _sum_block(depth: Floats, reference: Floats, logs: Floats) -> Floats:
+    """Give the sums of `ADDED`, then the counts of `RATIOS`; the logarithms of the ratios go to `logs`."""
+    error = depth - reference
+    absolute = np.abs(error)
+    squares = error * error
+    inverse = error / (depth * reference)
+    ratio = depth / reference
+    np.log(ratio, out=logs)
+    np.maximum(ratio, reference / depth, out=ratio)
+    counts = [np.count_nonzero(ratio < limit) for limit in RATIOS]
+    sums = [
+        (absolute / reference).sum(),
+        (squares / reference).sum(),
+        absolute.sum(),
+        squares.sum(),
+        inverse @ inverse,
+        logs.sum(),
+        np.abs(logs).sum(),
+    ]
+    return np.array([*sums, *counts], np.float64)
+
+
+class ExactSum:
+    """A sum of floats that is right to the last bit, in whatever order they come, in constant memory."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._sum = Fraction(0)
+
+    def add(self, value: float) -> None:
+        """Add a finite float."""
+        self._sum += Fraction(value)
+        self.count += 1
+
+    @property
+    def total(self) -> float:
+        """The sum, rounded once."""
+        return float(self._sum)
+
+    @property
+    def mean(self) -> float:
+        """The mean, rounded once; NaN of nothing."""
+        return float(self._sum / self.count) if self.count else math.nan
+
+
+def add_sums(pictures: Iterable[PixelSums]) -> PixelSums:
+    """Add the sums of pictures, in constant memory and to the same bits in any order.
+
+    The spread of all is that within pictures and between them. Raises ValueError where there is no picture.
+    """
+    pixels, within = 0, np.zeros(len(RATIOS), np.int64)
+    sums = dict.fromkeys(ADDED, Fraction(0))
+    squared_logs = Fraction(0)
+    for each in pictures:
+        pixels += each.pixels
+        within += each.within
+        for name in ADDED:
+            sums[name] += Fraction(getattr(each, name))
+        squared_logs += Fraction(each.log_spread) + Fraction(each.log) ** 2 / each.pixels
+    if not pixels:
+        raise ValueError("no picture to add up")
+    spread = squared_logs - sums["log"] ** 2 / pixels
+    rounded = {name: float(value) for name, value in sums.items()}
+    return PixelSums(pixels, tuple(within.tolist()), **rounded, log_spread=max(float(spread), 0.0))
+
+
+def known_mask(reference_m: Array, max_depth_m: float, min_depth_m: float = 0.0) -> Mask:
+    """Say where a reference is known: finite, above `min_depth_m`, at most `max_depth_m`; bool (H, W)."""
+    with np.errstate(invalid="ignore"):
+        known: Mask = np.isfinite(reference_m) & (reference_m > min_depth_m) & (reference_m <= max_depth_m)
+    return known
+
+
+def select(values: Array, reference: Array, mask: Mask) -> tuple[Floats, Floats]:
+    """Take the measured pixels of both as float64 (N,); raise ValueError where that cannot be."""
+    if not values.shape == reference.shape == mask.shape:
+        raise ValueError(
+            f"values {values.shape}, reference {reference.shape} and mask {mask.shape} must have one shape: "
+            "resize the values to the reference"
+        )
+    if not mask.any():
+        raise ValueError("no pixel to measure: the mask is empty")
+    chosen, target = (_take(each, mask) for each in (values, reference))
+    if not np.isfinite(chosen.sum()) and not np.isfinite(chosen).all():
+        unknown = np.count_nonzero(~np.isfinite(chosen))
+        raise ValueError(
+            f"{unknown} of {chosen.size} measured pixels are not finite: exclude them in the mask"
+        )
+    return chosen, target
+
+
+def _take(values: Array, mask: Mask) -> Floats:
+    return values[mask].astype(np.float64, copy=False)

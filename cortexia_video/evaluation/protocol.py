@@ -1,0 +1,171 @@
+"""`Protocol`: all that a number depends on besides the depth: data set, range, crop, alignment, clip, mean.
+
+Protocols are TOML files in `protocols/`, named and versioned; each says what it follows, and where it does
+not. `Protocol.digest` goes into every result: equal digests, comparable numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from cortexia_video.datasets.region import Crop
+from cortexia_video.errors import InputError
+from cortexia_video.evaluation.alignment import ALIGNMENTS
+from cortexia_video.evaluation.pixels import Array, Mask
+
+Bounds = Literal["()", "(]", "[]"]
+Resize = Literal["bilinear", "bilinear-corners", "refuse"]
+Aggregation = Literal["picture", "pixel", "set"]
+Clip = Literal["all", "unknown"]
+_FOLDER = "protocols"
+_WORDS = ("about", "sources", "place")  # for people: no number depends on them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """What is compared, and how.
+
+    place: where the references lie, if nobody says otherwise.
+    dataset, split: of the table of data sets; `any` where the protocol is for every one.
+    min_m, max_m: the least and largest depth of the reference that counts, in metres; max_m is also `set`:
+    what
+      the data set says, or `picture`: the largest known depth of the picture. bounds: whether the ends count.
+    crop: (top, bottom, left, right) as shares of the sides, cut off as by int(), or all. window: (height,
+    width)
+      at the bottom centre that reference and depth are cut to before that, where they are larger.
+    min_pixels: pictures with fewer known pixels are left out, and listed.
+    alignment: one of `ALIGNMENTS`; what disparity is clamped at is max_m.
+    clip_min_m: with max_m, what depth is clipped to; clip `all`, or `unknown`: only what is unknown or not
+    above
+      0 takes the end that is the farther from the reference in ratio (under `all` the unknown takes that,
+      too).
+    resize: how depth of another size than the reference becomes as large: `bilinear` between pixel centres,
+      `bilinear-corners` with the corner pixels' centres on each other, `refuse`.
+    aggregation: mean over `picture`s, over each `pixel` of all, or over pictures in a `set` and then over
+    sets. boundaries: also boundary F1, where depth is registered and more than half of the pixels are known.
+    """
+
+    name: str
+    version: int
+    about: str
+    sources: tuple[str, ...]
+    place: str | None = None
+    dataset: str = "any"
+    split: str | None = None
+    min_m: float
+    max_m: float | Literal["set", "picture"]
+    bounds: Bounds
+    crop: tuple[float, ...] | None = None
+    window: tuple[int, int] | None = None
+    min_pixels: int = 1
+    alignment: str
+    clip_min_m: float
+    clip: Clip
+    resize: Resize
+    aggregation: Aggregation
+    boundaries: bool = False
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what numbers depend on: not of the words for people."""
+        facts = {name: value for name, value in asdict(self).items() if name not in _WORDS}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def __str__(self) -> str:
+        return f"{self.name} version {self.version} ({self.digest[:12]})"
+
+    def find_max_m(self, reference_m: Array, set_max_m: float | None) -> float:
+        """Give the largest depth that counts in a picture (H, W)."""
+        if self.max_m == "set":
+            return math.inf if set_max_m is None else set_max_m
+        if self.max_m == "picture":
+            known = np.isfinite(reference_m) & (reference_m > self.min_m)
+            return float(reference_m[known].max()) if known.any() else math.inf
+        return float(self.max_m)
+
+    def find_mask(self, reference_m: Array, max_m: float) -> Mask:
+        """Say which pixels of a reference (H, W), already cut to the window, are known and count."""
+        with np.errstate(invalid="ignore"):
+            above = reference_m >= self.min_m if self.bounds[0] == "[" else reference_m > self.min_m
+            below = reference_m <= max_m if self.bounds[1] == "]" else reference_m < max_m
+        counts: Mask = np.isfinite(reference_m) & (reference_m > 0) & above & below
+        if self.crop:
+            inside = np.zeros(counts.shape, bool)
+            inside[Crop(*self.crop).find_slices(*counts.shape)] = True
+            counts &= inside
+        return counts
+
+    def cut(self, array: Array) -> Array:
+        """Give the window of an array (H, W, ...), a view; all of one that is no larger."""
+        if self.window is None:
+            return array
+        height, width = self.window
+        top, left = max(array.shape[0] - height, 0), max((array.shape[1] - width) // 2, 0)
+        return array[top : top + height, left : left + width]
+
+
+def list_protocols() -> list[Protocol]:
+    """Give the protocols of the package, by name."""
+    folder = files(__package__).joinpath(_FOLDER)
+    names = sorted(each.name for each in folder.iterdir() if each.name.endswith(".toml"))
+    return [_parse(folder.joinpath(name).read_text(encoding="utf-8"), name) for name in names]
+
+
+def load_protocol(name: str) -> Protocol:
+    """Give a protocol of the package by name, or of a file by its path, `mine.toml`.
+
+    Raises `InputError` for a name that there is not, and for a file that is no protocol.
+    """
+    if name.endswith(".toml"):
+        try:
+            return _parse(Path(name).read_text(encoding="utf-8"), name)
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"cannot read the protocol {name}: {error}") from error
+    known = {protocol.name: protocol for protocol in list_protocols()}
+    if name not in known:
+        raise InputError(f"unknown protocol {name!r}: use one of {', '.join(known)}, or a file, mine.toml")
+    return known[name]
+
+
+def _parse(text: str, name: str) -> Protocol:
+    try:
+        words = tomllib.loads(text)
+        return _check(Protocol(**{key: _freeze(value) for key, value in words.items()}))
+    except (tomllib.TOMLDecodeError, TypeError, ValueError) as error:
+        offered = ", ".join(each.name for each in fields(Protocol))
+        raise InputError(f"{name} is no protocol: {error}; it says {offered}") from error
+
+
+def _freeze(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _check(protocol: Protocol) -> Protocol:
+    choices: Mapping[str, tuple[str, ...]] = {
+        "bounds": get_args(Bounds),
+        "resize": get_args(Resize),
+        "aggregation": get_args(Aggregation),
+        "clip": get_args(Clip),
+        "alignment": tuple(ALIGNMENTS),
+    }
+    for word, offered in choices.items():
+        value = getattr(protocol, word)
+        if value not in offered:
+            raise ValueError(f"{word} {value!r} is none of {', '.join(offered)}")
+    if isinstance(protocol.max_m, str) and protocol.max_m not in ("set", "picture"):
+        raise ValueError(f"max_m {protocol.max_m!r} is neither a number nor set or picture")
+    if not protocol.clip_min_m > 0:
+        raise ValueError(f"clip_min_m {protocol.clip_min_m} is not above 0: logarithms need that")
+    if protocol.crop is not None and len(protocol.crop) != 4:
+        raise ValueError(f"crop has {len(protocol.crop)} numbers: give top, bottom, left, right")
+    return protocol

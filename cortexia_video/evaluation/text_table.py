@@ -1,0 +1,121 @@
+"""The results as lines of text for people."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from cortexia_video.errors import printable
+from cortexia_video.evaluation.job import Evaluation
+from cortexia_video.evaluation.summary import Interval, Summary
+
+SHOWN = {
+    "abs_rel": "AbsRel (-)",
+    "delta1": "delta1 (+)",
+    "rmse": "RMSE m (-)",
+    "silog": "SILog (-)",
+    "boundary_f1": "boundary F1 (+)",
+}
+_WITH_INTERVAL = ("abs_rel", "delta1")
+_LISTED = 10  # pictures of each kind of trouble
+
+
+def list_lines(evaluation: Evaluation, summary: Summary) -> Iterator[str]:
+    """Yield the table of all, that of the sets, the comparisons, and what was wrong."""
+    pictures = sum(map(len, evaluation.columns[-1].scores.values()))
+    yield f"protocol {evaluation.protocol}: {pictures} pictures of {evaluation.place}"
+    yield "mean of all, 95 % intervals by drawing pictures again; (-) smaller is better, (+) larger"
+    yield ""
+    yield from _lay_out(_list_totals(summary))
+    if len(evaluation.columns[-1].scores) > 1:
+        yield ""
+        yield from _lay_out(_list_sets(evaluation, summary))
+    yield ""
+    yield from _list_comparisons(summary)
+    yield from _list_troubles(evaluation)
+
+
+def format_value(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def format_interval(interval: Interval) -> str:
+    if math.isnan(interval.value):
+        return "-"
+    return f"{format_value(interval.value)} [{format_value(interval.low)}, {format_value(interval.high)}]"
+
+
+def _list_totals(summary: Summary) -> list[list[str]]:
+    rows = [["", *SHOWN.values()]]
+    for name, totals in summary.totals.items():
+        cells = [
+            format_interval(totals[metric])
+            if metric in _WITH_INTERVAL
+            else format_value(totals[metric].value)
+            for metric in SHOWN
+        ]
+        rows.append([printable(name), *cells])
+    return rows
+
+
+def _list_sets(evaluation: Evaluation, summary: Summary) -> list[list[str]]:
+    """Give AbsRel / delta1 of each set."""
+    rows = [["AbsRel / delta1", "pictures", *map(printable, summary.sets)]]
+    for name, scores in evaluation.columns[-1].scores.items():
+        note = "" if name in evaluation.counting else " (not in the mean)"
+        shown = evaluation.protocol.aggregation == "set"
+        cells = [
+            f"{format_value(sets[name]['abs_rel'])} / {format_value(sets[name]['delta1'])}"
+            if name in sets
+            else "-"
+            for sets in summary.sets.values()
+        ]
+        rows.append([printable(name) + (note if shown else ""), str(len(scores)), *cells])
+    return rows
+
+
+def _list_comparisons(summary: Summary) -> Iterator[str]:
+    for each in summary.comparisons:
+        value, low, high = each.differences["abs_rel"]
+        yield (
+            f"{printable(each.first)} less {printable(each.other)}: AbsRel {value:+.3f} "
+            f"[{low:+.3f}, {high:+.3f}], better in {each.better['abs_rel']:.0%} of draws"
+        )
+
+
+def _list_troubles(evaluation: Evaluation) -> Iterator[str]:
+    """Yield what was left out or counts as unknown, each kind counted, the first of them named."""
+    for column in evaluation.columns:
+        kinds = Counter(remark for _, remark in column.remarks())
+        for remark, count in kinds.most_common(_LISTED):
+            keys = [key for key, each in column.remarks() if each == remark]
+            yield f"{printable(column.name)}: {_count(count)}: {remark}: {_name_some(keys)}"
+        if len(kinds) > _LISTED:
+            yield f"{printable(column.name)}: and {len(kinds) - _LISTED} more reasons, all in pictures.csv"
+        unknown = sum(score.unknown for scores in column.scores.values() for score in scores)
+        if unknown:
+            pixels = sum(score.sums.pixels for scores in column.scores.values() for score in scores)
+            yield (
+                f"{printable(column.name)}: {unknown} of {pixels} pixels are unknown: they count as "
+                "far wrong as the protocol's clip allows"
+            )
+    if evaluation.left:
+        yield f"{_count(len(evaluation.left))} without a reference that can be used, in no mean:"
+        yield from (f"  {printable(each.key)}: {each.reason}" for each in evaluation.left[:_LISTED])
+
+
+def _count(pictures: int) -> str:
+    return f"{pictures} picture" if pictures == 1 else f"{pictures} pictures"
+
+
+def _name_some(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - _LISTED} more" if len(keys) > _LISTED else ""
+    return ", ".join(map(printable, keys[:_LISTED])) + more
+
+
+def _lay_out(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()

@@ -1,0 +1,93 @@
+"""`Tile`: one picture of the page: as it is, its reference, the depth, and where that is wrong."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from cortexia_video.coloring import colored_depthmap, find_range
+from cortexia_video.errors import Failure
+from cortexia_video.evaluation.items import Item, Items
+from cortexia_video.evaluation.job import Evaluation
+from cortexia_video.evaluation.picture_score import PictureScore, align_picture, clip_depth
+from cortexia_video.evaluation.pixels import Array
+from cortexia_video.evaluation.predictions import Contestant, Guess
+from cortexia_video.evaluation.protocol import Protocol
+from cortexia_video.evaluation.truth import Truth
+
+EACH = 6  # of the worst, and of the best
+_WIDTH = 320
+_QUALITY = 85
+
+
+class Tile(NamedTuple):
+    """Pictures as data URIs; picture is None where there is none. low_m, high_m: of the colours."""
+
+    score: PictureScore
+    picture: str | None
+    reference: str
+    depth: str
+    errors: str
+    low_m: float
+    high_m: float
+
+
+def make_tiles(
+    evaluation: Evaluation, truth: Truth, contestant: Contestant, *, each: int = EACH
+) -> tuple[list[Tile], list[Tile]]:
+    """Give the worst and the best pictures of a contestant by AbsRel; their depth is made, or read, again."""
+    column = next(column for column in evaluation.columns if column.name == contestant.name)
+    scores = sorted(
+        (score for scores in column.scores.values() for score in scores),
+        key=lambda score: score.metrics["abs_rel"],
+    )
+    best = scores[: min(each, len(scores) // 2)]
+    worst = scores[len(best) :][-each:][::-1]
+    wanted = {score.key: score for score in (*worst, *best)}
+    items = list(Items(truth, evaluation.protocol, workers=1).read(wanted.keys()))
+    guesses = contestant.guess(item.frame for item in items)
+    tiles = {
+        item.frame.key: _make_tile(item, guess, wanted[item.frame.key], evaluation.protocol)
+        for item, guess in zip(items, guesses, strict=True)
+    }
+    return _take(tiles, worst), _take(tiles, best)
+
+
+def _take(tiles: dict[str, Tile], scores: Sequence[PictureScore]) -> list[Tile]:
+    return [tiles[score.key] for score in scores if score.key in tiles]
+
+
+def _make_tile(item: Item, guess: Guess, score: PictureScore, protocol: Protocol) -> Tile:
+    reference = item.reference
+    aligned, _ = align_picture(None if isinstance(guess, Failure) else guess, reference, protocol)
+    clipped, _ = clip_depth(aligned, reference, protocol)
+    known = np.where(reference.mask, reference.depth_m, np.nan)
+    shown = find_range(known, percentiles=(2, 98), spacing="inverse")
+    limits = (shown.d_min, shown.d_max)
+    true, found = (
+        colored_depthmap(each, *limits, "viridis_r", spacing="inverse")
+        for each in (known, np.where(np.isfinite(aligned), clipped, np.nan))
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(reference.mask, np.log2(clipped / reference.depth_m), np.nan)
+    errors = colored_depthmap(ratio, -1, 1, "Spectral")
+    image = protocol.cut(item.frame.image)
+    picture = _encode(image) if item.within.has_pictures else None
+    return Tile(score, picture, _encode(true), _encode(found), _encode(errors), *limits)
+
+
+def _encode(image: Array) -> str:
+    """Give a small JPEG as a data URI; averaged where it shrinks."""
+    small = Image.fromarray(np.ascontiguousarray(image))
+    if small.width > _WIDTH:
+        small = small.resize(
+            (_WIDTH, max(1, round(small.height * _WIDTH / small.width))), Image.Resampling.BOX
+        )
+    data = io.BytesIO()
+    small.save(data, "JPEG", quality=_QUALITY, subsampling=0)
+    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"

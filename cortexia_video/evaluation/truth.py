@@ -1,0 +1,159 @@
+"""`Truth`: references that depth is measured against: data sets, sets of sets, or a folder of depth files."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from cortexia_video.datasets.dataset import AnyDataset, RGBDDataset
+from cortexia_video.datasets.table import DATASETS, open_dataset, recognise
+from cortexia_video.decode import IMAGE_SUFFIXES
+from cortexia_video.errors import Failure, InputError
+from cortexia_video.evaluation.protocol import Protocol
+from cortexia_video.formats.reading import decode_depth, read_file
+from cortexia_video.formats.table import READERS
+from cortexia_video.frame import Frame
+from cortexia_video.rgbd_sample import RGBDSample
+
+
+@dataclass(frozen=True, slots=True)
+class TruthSet:
+    """References of one set. name: before its keys, where there are several. counts: it is in the mean of
+    sets.
+
+    has_pictures: its samples have pictures, which a model can look at.
+    """
+
+    name: str
+    dataset: AnyDataset
+    max_m: float | None = None
+    counts: bool = True
+    has_pictures: bool = True
+
+    @property
+    def keys(self) -> list[str]:
+        """Give the keys, as far as they are known before the samples are read."""
+        return self.dataset.keys if isinstance(self.dataset, RGBDDataset) else []
+
+    def read(self, keys: Collection[str] | None = None, *, workers: int) -> Iterator[RGBDSample | Failure]:
+        """Read the samples, or those with these keys, a few ahead of their use."""
+        if keys is None:
+            return self.dataset.attempt(workers=workers)
+        if not isinstance(self.dataset, RGBDDataset):
+            return (each for each in self.dataset.attempt() if each.key in keys)
+        chosen = [entry for entry in self.dataset.entries if entry.key in keys]
+        return replace(self.dataset, entries=chosen).attempt(workers=workers)
+
+
+class Truth(NamedTuple):
+    """All references. place: where they are."""
+
+    place: str
+    sets: tuple[TruthSet, ...]
+
+    @property
+    def has_pictures(self) -> bool:
+        return all(each.has_pictures for each in self.sets)
+
+    def name(self, within: TruthSet, key: str) -> str:
+        """Give the key of a picture among all sets."""
+        return f"{within.name}/{key}" if len(self.sets) > 1 else key
+
+
+class DepthFile(NamedTuple):
+    """A reference that is a file of its own."""
+
+    key: str
+    path: Path
+    dialect: str | None
+
+
+def open_truth(root: Path, protocol: Protocol, *, dialect: str | None = None) -> Truth:
+    """Give the references in a folder: a data set that is known, a folder of such with set.json, or depth
+    files.
+
+    dialect: what numbers of depth files mean that do not say it, as `decode_depth` takes it.
+    Raises `InputError` where there is nothing, or a known data set is not that of the protocol.
+    """
+    if not root.is_dir() and not root.is_file():
+        raise InputError(f"{root} is not there: give a data set, or a folder of depth files")
+    folders = sorted(path.parent for path in root.glob("*/set.json"))
+    if folders:
+        return Truth(os.fspath(root), tuple(_open_set("rgbd", each, protocol) for each in folders))
+    name = None if dialect is not None else _recognise(root)
+    if name is None:
+        return Truth(os.fspath(root), (_open_files(root, dialect),))
+    return Truth(os.fspath(root), (_open_set(name, root, protocol),))
+
+
+def _recognise(root: Path) -> str | None:
+    try:
+        return recognise(root)
+    except InputError:
+        return None
+
+
+def _open_set(name: str, root: Path, protocol: Protocol) -> TruthSet:
+    if protocol.dataset not in ("any", name):
+        raise InputError(
+            f"{root} is {name}, protocol {protocol.name} is for {protocol.dataset}: choose another"
+        )
+    split = protocol.split if protocol.dataset == name else None
+    dataset = open_dataset(name, root, split=split, allow_unregistered=True)
+    range_m = dataset.evaluation.range_m
+    kind = json.loads((root / "set.json").read_bytes()).get("kind", "real") if name == "rgbd" else "real"
+    return TruthSet(root.name, dataset, range_m[1] if range_m else None, kind == "real")
+
+
+def _open_files(root: Path, dialect: str | None) -> TruthSet:
+    files = list_depth_files(root)
+    if not files:
+        names = ", ".join(DATASETS)
+        raise InputError(f"no reference in {root}: neither depth files nor one of the data sets {names}")
+    entries = [DepthFile(key, path, dialect) for key, path in files.items()]
+    return TruthSet(root.name, RGBDDataset("depth files", entries, _read_file), has_pictures=False)
+
+
+def _read_file(entry: DepthFile) -> RGBDSample:
+    """Read a reference without a picture: that is black, in no memory."""
+    depth = decode_depth(read_file(entry.path), str(entry.path), dialect=entry.dialect)
+    if depth.kind != "metric":
+        raise InputError(f"{entry.path}: {depth.kind} depth is no reference: metres are")
+    black = np.broadcast_to(np.uint8(0), (*depth.values.shape, 3))
+    return RGBDSample(Frame(entry.key, black), depth)
+
+
+def list_depth_files(root: Path) -> dict[str, Path]:
+    """Give the depth files below a folder by key: their path without the endings of pictures and depth.
+
+    Hidden files and folders are left out. Raises `InputError` where two have one key.
+    """
+    endings = tuple(suffix for reader in READERS for suffix in reader.suffixes)
+    found: dict[str, Path] = {}
+    for path in sorted(root.rglob("*")):
+        inside = path.relative_to(root)
+        if any(part.startswith(".") for part in inside.parts) or not path.name.lower().endswith(endings):
+            continue
+        if path.name.endswith(".preview.jpg") or not path.is_file():
+            continue
+        key = bare(inside.as_posix())
+        if key in found:
+            raise InputError(f"{found[key]} and {path} are both depth of {key}: give folders with one each")
+        found[key] = path
+    return found
+
+
+def bare(key: str) -> str:
+    """Take endings of depth files and pictures off a key: `a.jpg.npy` and `a.png` are both `a`."""
+    endings = {suffix for reader in READERS for suffix in reader.suffixes} | set(IMAGE_SUFFIXES)
+    while True:
+        ending = next((each for each in endings if key.lower().endswith(each)), None)
+        if ending is None or key.lower() == ending or key.endswith("/" + ending):
+            return key
+        key = key[: -len(ending)]
