@@ -74,6 +74,10 @@ class RGBDDataset:
         """Read all samples in order, a few ahead, on so many threads (by default one a core)."""
         return _read_ahead(self, workers)
 
+    def try_read(self, index: int) -> Attempt:
+        """Read one sample, or say what is wrong with it."""
+        return self._try(self.entries[index])
+
     def _list_loads(self, start: int) -> Iterator[Load]:
         return (partial(self._try, entry) for entry in self.entries[start : start + _SHARD_ENTRIES])
 

@@ -125,7 +125,10 @@ class _Shard:
     def __call__(self) -> Iterator[Load]:
         whole = self.reader.dataset
         prefix = f"{self.number:05d}-" if whole.num_shards > 1 else ""
-        for index, row in enumerate(whole.shard(num_shards=whole.num_shards, index=self.number)):
+        shard = whole.shard(num_shards=whole.num_shards, index=self.number)
+        # not `for row in shard`: in a worker of torch's that would give this worker's part of the shard alone
+        for index, batch in enumerate(shard.iter(batch_size=1)):
+            row = {name: values[0] for name, values in batch.items()}
             yield partial(self.reader.attempt, row, str(row.get("key") or f"{prefix}{index:08d}"))
 
 
