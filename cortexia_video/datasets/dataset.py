@@ -72,7 +72,7 @@ class RGBDDataset:
 
     def attempt(self, *, workers: int | None = None) -> Iterator[Attempt]:
         """Read all samples in order, a few ahead, on so many threads (by default one a core)."""
-        return _read_ahead(self, workers)
+        return read_ahead(self, workers)
 
     def try_read(self, index: int) -> Attempt:
         """Read one sample, or say what is wrong with it."""
@@ -108,7 +108,7 @@ class RGBDStream:
 
     def attempt(self, *, workers: int | None = None) -> Iterator[Attempt]:
         """Yield the samples, and what is wrong with the others; decoded ahead on so many threads."""
-        return _read_ahead(self, workers)
+        return read_ahead(self, workers)
 
 
 AnyDataset = RGBDDataset | RGBDStream
@@ -118,7 +118,10 @@ def _list_all(dataset: AnyDataset) -> Iterator[Load]:
     return chain.from_iterable(shard() for shard in dataset.shards)
 
 
-def _read_ahead(dataset: AnyDataset, workers: int | None) -> Iterator[Attempt]:
+def read_ahead(
+    dataset: AnyDataset, workers: int | None = None, then: Callable[[Attempt], Attempt] | None = None
+) -> Iterator[Attempt]:
+    """Yield all samples in order, a few made ahead on so many threads, which call `then` with each."""
     workers = choose_workers(workers)
     waiting: deque[Future[Attempt]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="cortexia") as pool:
@@ -126,9 +129,13 @@ def _read_ahead(dataset: AnyDataset, workers: int | None) -> Iterator[Attempt]:
             for load in _list_all(dataset):
                 if len(waiting) >= 2 * workers:
                     yield waiting.popleft().result()
-                waiting.append(pool.submit(load))
+                waiting.append(pool.submit(_make, load, then))
             while waiting:
                 yield waiting.popleft().result()
         finally:
             for each in waiting:
                 each.cancel()
+
+
+def _make(load: Load, then: Callable[[Attempt], Attempt] | None) -> Attempt:
+    return then(load()) if then else load()
