@@ -92,7 +92,9 @@ def measure(ways: dict[str, Callable[[], Iterator[object]]], rounds: int) -> Non
     for name, each in found.items():
         speeds, core_ms = zip(*each, strict=True)
         spread = f"({min(speeds):.0f} to {max(speeds):.0f})"
-        print(f"{name:36} {statistics.median(speeds):5.0f} pairs/s {spread:14} {min(core_ms):.1f} core ms each")
+        print(
+            f"{name:36} {statistics.median(speeds):5.0f} pairs/s {spread:14} {min(core_ms):.1f} core ms each"
+        )
 
 
 def walk(folder: Path, epoch: int) -> None:
