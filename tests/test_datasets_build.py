@@ -224,6 +224,17 @@ def test_a_preview_can_be_augmented_the_same_each_time(tmp_path: Path) -> None:
     assert first == second != third
 
 
+def test_a_preview_leaves_out_what_is_broken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("albumentations")
+    make_rgbd(tmp_path / "set", make_scene(), 3)
+    preview = ("dataset", "preview", tmp_path / "set", "-o", tmp_path / "a.png", "--augment")
+    for number, code in ((0, 1), (1, 1), (2, 2)):
+        (tmp_path / f"set/depth/{number}.png").write_bytes(b"broken")
+        assert cortexia(*preview) == code
+        assert f"{number}.png" in capsys.readouterr().err
+    assert cortexia(*preview, "--problems", "stop") == 2
+
+
 def test_the_record_survives_a_torn_line(tmp_path: Path) -> None:
     make_rgbd(tmp_path / "set", make_scene(), 2)
     items = list(list_dataset_items(open_dataset("rgbd", tmp_path / "set")))  # type: ignore[arg-type]
