@@ -21,10 +21,12 @@ from cortexia_video import (
     estimate,
     open_dataset,
     read_depth,
+    usable_samples,
 )
 from cortexia_video.cli import main
 from cortexia_video.datasets.build import build_dataset
 from cortexia_video.datasets.items import list_dataset_items
+from cortexia_video.datasets.problems import ProblemCount
 from cortexia_video.datasets.summary import summarise
 
 MakePicture = Callable[..., Path]
@@ -181,6 +183,26 @@ def test_a_full_disk_leaves_no_half_shard(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(OutputLostError, match="No space left"):
         build_dataset(items, tmp_path / "a")
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["build.jsonl"]
+
+
+@pytest.mark.parametrize("form", ["parquet", "webdataset"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "zeroed"])
+def test_a_damaged_shard_costs_its_own_samples(form: str, damage: str, tmp_path: Path) -> None:
+    make_rgbd(tmp_path / "set", make_scene(), 6)
+    items = list_dataset_items(open_dataset("rgbd", tmp_path / "set"))  # type: ignore[arg-type]
+    build_dataset(items, tmp_path / "a", format=form, shard_size=2)
+    shard = next((tmp_path / "a").glob("train-00001.*"))
+    data = shard.read_bytes()
+    half = len(data) // 2
+    zeroed = data[: half - 3000] + bytes(6000) + data[half + 3000 :]
+    shard.write_bytes({"cut": data[:half], "empty": b"", "zeroed": zeroed}[damage])
+    skipped = ProblemCount()
+    keys = {sample.key for sample in usable_samples(open_dataset(form, tmp_path / "a"), skipped)}
+    assert keys >= {"0", "1", "4", "5"}
+    if (form, damage) != ("webdataset", "zeroed"):  # a tar file has no sums of what is in it
+        assert 0 < skipped.total <= 2
+        with pytest.raises(InputError, match="broken|no parquet file"):
+            list(usable_samples(open_dataset(form, tmp_path / "a")))
 
 
 def test_info_measures_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,12 @@ def write_parquet(path: Path, rows: Iterable[Row]) -> int:
 
     schema, waiting, size, count = make_schema(), list[Row](), 0, 0
     with parquet.ParquetWriter(
-        path, schema, compression=_COMPRESSION, use_dictionary=False, write_statistics=False
+        path,
+        schema,
+        compression=_COMPRESSION,
+        use_dictionary=False,
+        write_statistics=False,
+        write_page_checksum=True,
     ) as file:
         for row in rows:
             waiting.append(row)
