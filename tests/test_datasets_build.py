@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_layouts import make_rgbd, make_scene
+from dataset_layouts import Scene, make_rgbd, make_scene
 from PIL import Image
 
 from cortexia_video import (
@@ -244,6 +244,13 @@ def test_a_preview_can_be_augmented_the_same_each_time(tmp_path: Path) -> None:
         assert cortexia(*preview, "--augment", "--seed", seed) == 0
     first, second, third = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
     assert first == second != third
+
+
+def test_a_preview_of_a_strip_stays_a_picture(tmp_path: Path) -> None:
+    make_rgbd(tmp_path / "set", Scene(np.zeros((2, 3000, 3), np.uint8), np.ones((2, 3000), np.float32)), 1)
+    assert cortexia("dataset", "preview", tmp_path / "set", "-o", tmp_path / "a.png") == 0
+    with Image.open(tmp_path / "a.png") as sheet:
+        assert sheet.size == (2 * 8 * 240 + 16, 240 + 16)
 
 
 def test_a_preview_leaves_out_what_is_broken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
