@@ -398,9 +398,10 @@ def test_names_stay_text(folder: Path) -> None:
 def test_damaged_outputs_are_told_and_not_fatal(folder: Path) -> None:
     made = report(folder)
     reasons = {each.key: each.reason for each in made.sample.unreadable}
+    remedy = "`cortexia verify --requeue` lets the next run make it again"
     assert reasons == {
-        "trip/00.jpg": "trip/00.jpg.npy: it is not there",
-        "trip/01.jpg": "trip/01.jpg.npy: it is not what was written",
+        "trip/00.jpg": f"trip/00.jpg.npy: it is not there: {remedy}",
+        "trip/01.jpg": f"trip/01.jpg.npy: it is not what was written: {remedy}",
     }
     text = parse(made.path).text
     assert all(reason in text for reason in reasons.values())

@@ -180,8 +180,8 @@ def test_a_damaged_file_fails_alone_and_is_not_written_to(out: Path) -> None:
     report = rescale(out, f_px=75)
     assert (report.rescaled, report.failed) == (1, 2)
     reasons = {failure.key: failure.reason for failure in report.failures}
-    assert reasons["a.jpg"].startswith("its .npy cannot be read (No such file or directory): cortexia verify")
-    assert reasons["b.jpg"].startswith("its .npy is not what was written: cortexia verify --requeue")
+    assert reasons["a.jpg"].startswith("a.jpg.npy: it is not there: `cortexia verify --requeue` lets")
+    assert reasons["b.jpg"].startswith("b.jpg.npy: it is not what was written: `cortexia verify --requeue`")
     assert (out / "b.jpg.npy").read_bytes() == b"mine"
 
 

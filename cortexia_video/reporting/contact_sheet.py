@@ -19,16 +19,11 @@ from cortexia_video.coloring import Spacing, colored_depthmap
 from cortexia_video.decode import decode, read_header
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import CortexiaError, DecodeError
-from cortexia_video.reporting.depth_sample import (
-    MEMORY,
-    DepthSample,
-    count_bytes,
-    read_done_depth,
-    read_output,
-)
+from cortexia_video.reporting.depth_sample import MEMORY, DepthSample, count_bytes
 from cortexia_video.reporting.ledger_summary import Line
 from cortexia_video.reporting.outliers import Outlier
 from cortexia_video.resampling import resize_depth, resize_image
+from cortexia_video.run_files import find_depth, read_output, read_run_depth
 from cortexia_video.sources.files import read_picture
 
 PAIRS = 24
@@ -116,8 +111,7 @@ def _make_depth(root: Path, line: Line, budget: ByteBudget) -> tuple[str, str]:
     """Give a line's depth in colours, or the view that it has instead, or why there is none."""
     try:
         with budget.hold(count_bytes(line)):
-            depth = read_done_depth(root, line)
-            image = _color(depth) if depth else _read_view(root, line)
+            image = _color(read_run_depth(root, line)) if find_depth(line) else _read_view(root, line)
             return _encode(image, "444"), ""  # else depth of few pixels would have colours of no table
     except CortexiaError as error:
         return "", str(error)
