@@ -76,6 +76,8 @@ def convert(
     sink = FolderSink(root, format=format)
     _require_allowed(format, allow_loss)
     _require_another_folder(inputs, root)
+    for each in inputs:
+        reader.open_folder(each)  # each of its files would fail if that cannot be
     found = DepthFiles(inputs, output=root)
     _require_some(found, inputs)
     settings = {"job": "convert", "format": format, "from": dialect, "about": {**(about or {})}}

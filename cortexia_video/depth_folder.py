@@ -91,6 +91,11 @@ class DepthReader:
         said_by = "file" if stored.metadata.get("kind") else known.source or "caller"
         return Reading(depth, said_by, known.line)
 
+    def open_folder(self, path: str | os.PathLike[str]) -> None:
+        """Open what lies in a folder and above, ahead of its files; `InputError` for an unreadable ledger."""
+        with self._lock:
+            self._list_folders(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
+
     def _look_up(self, data: bytes, path: str) -> _Known:
         """Ask the nearest folder above that is ours and knows the file."""
         with self._lock:
