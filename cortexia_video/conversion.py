@@ -14,6 +14,7 @@ from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.depth_folder import DepthReader, Reading
 from cortexia_video.depth_json import complete_depth_json, keep_depth_json
 from cortexia_video.errors import (
+    DepthFileError,
     Failure,
     InputError,
     LossError,
@@ -164,6 +165,11 @@ class _Job:
             )
 
     def _place(self, item: InputFile, reading: Reading) -> None:
+        if reading.changed:
+            raise DepthFileError(
+                f"{printable(item.source.path)}: it is not what was written: `cortexia verify --requeue` "
+                "lets the next run make it again; if you changed it, copy it elsewhere and say what it is"
+            )
         depth, lost = reading.depth, self._form.lost(reading.depth)
         if lost:
             self._tell(item, lost)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ import xxhash
 
 from cortexia_video.depth_json import DEPTH_JSON, read_depth_json
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DepthFileError
+from cortexia_video.errors import DepthFileError, printable
 from cortexia_video.formats.dialects import DIALECTS
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.formats.reading import decode_stored, read_file, understand
@@ -27,27 +28,34 @@ _OF_FOLDER = ("kind", "unit", "larger_is", "unknown", *_OF_MODEL)
 class _Known(NamedTuple):
     """What a folder says of a file. metadata: in the words of `formats.metadata`, none of them null.
 
-    source: the file that says it, or None. line: of the ledger, where that is it.
+    source: the file that says it, or None. line: of the ledger, where that is it. changed: the ledger knows
+    the file's name, and other bytes.
     """
 
     metadata: Metadata
     source: str | None = None
     line: Mapping[str, Any] = {}
+    changed: bool = False
 
 
 _NOTHING = _Known({})
+_log = logging.getLogger(__name__)
+
+CHANGED = "it is not what was written: its meaning is that of its folder, which may not fit"
 
 
 class Reading(NamedTuple):
     """A depth map as it was read.
 
     said_by: who says its kind: `file`, a file beside it, by its name, or `caller`.
-    line: the ledger's, where it has one of this very file.
+    line: the ledger's, where it has one of this very file. changed: the ledger says that other bytes were
+    written: the file is damaged, or somebody edited it.
     """
 
     depth: DepthMap
     said_by: str
     line: Mapping[str, Any]
+    changed: bool = False
 
 
 class DepthReader:
@@ -69,7 +77,10 @@ class DepthReader:
 
     def read(self, path: str | os.PathLike[str]) -> DepthMap:
         """Read a depth file; raises what `read_depth` does."""
-        return self.decode(self.read_bytes(path), path).depth
+        reading = self.decode(self.read_bytes(path), path)
+        if reading.changed:
+            _log.warning("%s: %s", printable(os.fspath(path)), CHANGED)
+        return reading.depth
 
     def read_bytes(self, path: str | os.PathLike[str]) -> bytes:
         """Read a file, unless it is too large for a map of so many megapixels; `DepthFileError`."""
@@ -89,7 +100,7 @@ class DepthReader:
             about |= {"unknown": known.metadata["unknown"]} if "unknown" in known.metadata else {}
         depth = understand(stored, path, about=about, dialect=dialect)
         said_by = "file" if stored.metadata.get("kind") else known.source or "caller"
-        return Reading(depth, said_by, known.line)
+        return Reading(depth, said_by, known.line, known.changed)
 
     def open_folder(self, path: str | os.PathLike[str]) -> None:
         """Open what lies in a folder and above, ahead of its files; `InputError` for an unreadable ledger."""
@@ -132,7 +143,8 @@ def read_depth(
 
     What the file itself says comes first, then what `ledger.jsonl` of the output folder that it lies in says
     of this very file, then that folder's `depth.json`, then `about`: where a `.npy` cannot say whether it is
-    metres, its folder does. For many files of large folders a `DepthReader` is faster.
+    metres, its folder does. A file that is not what was written any more is read with what its folder's
+    files have in common, and a warning. For many files of large folders a `DepthReader` is faster.
 
     The other arguments and the errors are those of `formats.reading.decode_depth`: `DepthFileError`, with
     name and remedy, for what cannot be read or where nobody says what the numbers mean; `MissingExtraError`.
@@ -158,15 +170,16 @@ class _Folder:
         """
         if self._ledger is None:
             return self._common
-        named, digest = False, None
-        for line in self._ledger.find(name):
-            named = True
+        known, digest = _NOTHING, None
+        for line in self._ledger.find(name):  # newest first
             placed = line["outputs"][name] if line.get("outcome") == "done" else None
-            if isinstance(placed, list) and placed[:1] == [len(data)]:
+            if known is _NOTHING:
+                known = self._common._replace(changed=isinstance(placed, list))
+            if isinstance(placed, list) and placed[0] == len(data):
                 digest = digest or xxhash.xxh3_128_hexdigest(data)
-                if placed[1:] == [digest]:
+                if placed[1] == digest:
                     return _Known(self._read(line), LEDGER_NAME, line)
-        return self._common if named else _NOTHING
+        return known
 
     def _read(self, line: Mapping[str, Any]) -> Metadata:
         """Give the words of a line; the model is the run's where the line names none."""

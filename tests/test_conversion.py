@@ -325,6 +325,21 @@ def test_a_broken_file_costs_one_file(
     assert (convert(tree, tmp_path / "out", format="npy").skipped, len(names(tmp_path / "out"))) == (5, 5)
 
 
+@pytest.mark.parametrize("edit", [lambda values: values + 1, lambda values: values[1:]])
+def test_what_is_not_what_a_run_wrote_is_not_converted(
+    photos: Path, tmp_path: Path, edit: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    out = run(photos, "npy", "npy")
+    np.save(out / "a.jpg.npy", edit(np.load(out / "a.jpg.npy")))
+    report = convert(out, tmp_path / "out", format="npz")
+    assert (report.done, report.failed) == (2, 1)
+    assert report.failures[0].stage == "decode"
+    assert report.failures[0].reason.startswith(
+        f"{out / 'a.jpg.npy'}: it is not what was written: `cortexia v"
+    )
+    assert not (tmp_path / "out/a.jpg.npz").exists()
+
+
 def test_a_map_that_is_too_large_costs_one_map(tmp_path: Path) -> None:
     write(tmp_path / "in/a.npz")
     write(tmp_path / "in/large.16.png", DepthMap(np.ones((300, 400), np.float32), "metric"))
