@@ -117,9 +117,7 @@ class _Job:
             self.outcomes.end(time.monotonic() - started)
         if found.pictures:
             _log.warning("%d PNG files of 8 bits or in colour are no depth: passed over", found.pictures)
-        self.ledger.record_end(
-            **report.counts, interrupted=report.interrupted, seconds=round(report.seconds, 3)
-        )
+        self.outcomes.record_end()
         return report
 
     def _find_work(self, found: DepthFiles) -> Iterator[InputFile]:

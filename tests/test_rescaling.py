@@ -242,7 +242,8 @@ def test_the_command_counts_and_tells(out: Path, capsys: pytest.CaptureFixture[s
     told = "1 rescaled, 0 failed; 1 left: has this focal length; 1 left: no focal length given for it\n"
     assert command(capsys, out, "--intrinsics", out.parent / "given.csv") == (0, told, "")
     (out / "b.jpg.npy").unlink()
-    code, told, _ = command(capsys, out, "--f-px", "75", "--workers", 1)
+    code, told, said = command(capsys, out, "--f-px", "75", "--workers", 1)
     assert code == 1
-    assert told.startswith("1 rescaled, 1 failed; 1 left: has this focal length\n  failed (write): b.jpg: ")
+    assert told == "1 rescaled, 1 failed; 1 left: has this focal length\n"
+    assert said.startswith("failed (write): b.jpg: ") and said.count("\n") == 1
     assert command(capsys, out)[0] == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -36,9 +37,9 @@ def rescale_command(
         Threads; one a core by default.
     """
     report = rescale(output, f_px=f_px, intrinsics=intrinsics, workers=workers)
-    print(report)
     for failure in report.failures:
-        print(f"  {failure}")
+        print(failure, file=sys.stderr)
     if report.failed > len(report.failures):
-        print(f"  and {report.failed - len(report.failures)} more")
+        print(f"and {report.failed - len(report.failures)} more", file=sys.stderr)
+    print(report)
     return SOME_FAILED if report.failed else DONE

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -19,6 +18,7 @@ from cortexia_video.coloring import Spacing, colored_depthmap
 from cortexia_video.decode import decode, read_header
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import CortexiaError, DecodeError
+from cortexia_video.look_ahead import map_ahead
 from cortexia_video.reporting.depth_sample import MEMORY, DepthSample, count_bytes
 from cortexia_video.reporting.ledger_summary import Line
 from cortexia_video.reporting.outliers import Outlier
@@ -64,8 +64,7 @@ def make_contact_sheet(
         depth = ("", str(line.get("reason"))) if why == "failed" else _make_depth(root, line, budget)
         return Pair(line, why, picture[0] or None, picture[1], depth[0] or None, depth[1])
 
-    with ThreadPoolExecutor(workers, thread_name_prefix="cortexia") as pool:
-        return [*pool.map(make, _choose(failed, outliers, sample))]
+    return map_ahead(_choose(failed, outliers, sample), make, workers=workers)
 
 
 def _choose(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.errors import CortexiaError
+from cortexia_video.look_ahead import map_ahead
 from cortexia_video.reporting.ledger_summary import Line, Meaning
 from cortexia_video.run_files import find_depth, read_run_depth
 
@@ -88,14 +88,13 @@ def measure_sample(
                 return Unreadable(line["key"], str(error))
             return measure_depth(line, find_meaning(line), depth.values)
 
-    with ThreadPoolExecutor(workers, thread_name_prefix="cortexia") as pool:
-        for line, found in zip(lines, pool.map(measure, lines), strict=True):
-            if isinstance(found, Measurement):
-                sample.measured.append(found)
-            elif found:
-                sample.unreadable.append(found)
-            else:
-                sample.views.append(line)
+    for line, found in zip(lines, map_ahead(lines, measure, workers=workers), strict=True):
+        if isinstance(found, Measurement):
+            sample.measured.append(found)
+        elif found:
+            sample.unreadable.append(found)
+        else:
+            sample.views.append(line)
     return sample
 
 
