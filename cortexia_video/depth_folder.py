@@ -15,7 +15,7 @@ from cortexia_video.depth_json import DEPTH_JSON, read_depth_json
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError, printable
 from cortexia_video.formats.dialects import DIALECTS
-from cortexia_video.formats.metadata import Metadata
+from cortexia_video.formats.metadata import Metadata, add
 from cortexia_video.formats.reading import decode_stored, read_file, understand
 from cortexia_video.ledger_file import LEDGER_NAME
 from cortexia_video.ledger_index import LedgerIndex
@@ -94,7 +94,7 @@ class DepthReader:
         if self._dialect and known.source != LEDGER_NAME:
             known = _NOTHING  # of other people's files a depth.json above knows less than who names them
         dialect = None if "kind" in known.metadata else self._dialect
-        about = {**self._about, **_read_beside(path, dialect), **known.metadata}
+        about = add(add(self._about, _read_beside(path, dialect)), known.metadata)
         if "kind" in known.metadata:  # then its numbers need no scale, and what stands for unknown is known
             about = {name: value for name, value in about.items() if name not in ("scale", "unknown")}
             about |= {"unknown": known.metadata["unknown"]} if "unknown" in known.metadata else {}

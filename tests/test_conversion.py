@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import logging
 import math
@@ -355,6 +356,14 @@ def test_a_header_says_how_many_pixels_there_will_be(tmp_path: Path, format: str
     large = write(path, DepthMap(np.ones((300, 410), np.float32), "metric"))
     assert count_pixels(large.read_bytes(), path.name) == pytest.approx(300 * 410, rel=0.01)
     assert count_pixels(b"torn", path.name) == 4
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint16, np.float16, np.float64])
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_an_archive_says_how_many_pixels_there_will_be(dtype: type, save: Callable[..., None]) -> None:
+    file = io.BytesIO()
+    save(file, depth=np.ones((300, 410), dtype))
+    assert count_pixels(file.getvalue(), "a.npz") == 300 * 410
 
 
 def test_a_folder_that_cannot_be_listed_is_a_failure(

@@ -40,10 +40,13 @@ def lost_in_half(depth: DepthMap) -> str | None:
     """Say which values are outside a half's range."""
     size = np.abs(depth.values)
     over = np.count_nonzero(size >= _HALF_LIMIT)
-    under = np.count_nonzero((size > 0) & (size < _HALF_LEAST))
-    if not over and not under:
-        return None
-    return f"{over} values are from {_HALF_LIMIT:g} up and become unknown, {under} are below {_HALF_LEAST:g}"
+    largest = float(np.fmax.reduce(size, axis=None))
+    # where a shift is free, zero is no value of its own: an error counts against the largest value
+    small = size if depth.kind in ("metric", "scale_invariant") else np.float32([largest])
+    under = np.count_nonzero((small > 0) & (small < _HALF_LEAST))
+    losses = [f"{over} values are from {_HALF_LIMIT:g} up and become unknown"] if over else []
+    losses += [f"values below {_HALF_LEAST:g} keep fewer digits"] if under else []
+    return "; ".join(losses) or None
 
 
 def _encode(depth: DepthMap, values: np.ndarray[Any, Any], compression: str) -> Chunks:
@@ -53,6 +56,8 @@ def _encode(depth: DepthMap, values: np.ndarray[Any, Any], compression: str) -> 
         "type": openexr.scanlineimage,
         _ATTRIBUTE: to_text(metadata_of(depth)).decode(),
     }
+    if depth.f_px:  # standard: how wide the picture is at distance 1
+        header["screenWindowWidth"] = (depth.full_size or depth.values.shape)[1] / depth.f_px
     file = io.BytesIO()
     channels = {_CHANNEL: np.ascontiguousarray(values)}
     openexr.File(header, channels, num_threads=0).write(file)

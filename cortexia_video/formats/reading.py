@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cortexia_video.depth_map import KINDS, DepthMap
 from cortexia_video.errors import DepthFileError, MissingExtraError, printable
 from cortexia_video.formats.dialects import DIALECTS
-from cortexia_video.formats.metadata import Metadata, with_metadata
+from cortexia_video.formats.metadata import Metadata, add, with_metadata
 from cortexia_video.formats.steps import to_values
 from cortexia_video.formats.stored import Stored, TooLargeError
 from cortexia_video.formats.table import READERS, Reader
@@ -127,10 +127,9 @@ def _understand(stored: Stored, about: Metadata, dialect: str | None) -> DepthMa
     if stored.metadata.get("kind") is None:
         if dialect is not None:
             stored = DIALECTS[dialect].translate(stored, about)
-        metadata = {**about, **stored.metadata}
+        metadata = add(about, stored.metadata)
     else:
-        said = {name: value for name, value in stored.metadata.items() if value is not None}
-        metadata = {**{name: about[name] for name in _FACTS if name in about}, **said}
+        metadata = add({name: about[name] for name in _FACTS if name in about}, stored.metadata)
     _require_meaning(stored.values, metadata)
     try:
         depth = with_metadata(to_values(stored.values, metadata), metadata)
