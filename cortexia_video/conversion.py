@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from cortexia_video.byte_budget import ByteBudget
@@ -31,7 +32,7 @@ from cortexia_video.look_ahead import run_ahead
 from cortexia_video.outcomes import Listener, Outcomes, Report, facts_of
 from cortexia_video.sinks.folder import FolderSink
 from cortexia_video.sources.depth_files import DepthFiles
-from cortexia_video.sources.files import InputFile
+from cortexia_video.sources.files import Found, InputFile
 from cortexia_video.speed import choose_workers
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is done alone
@@ -122,12 +123,20 @@ class _Job:
 
     def _find_work(self, found: DepthFiles) -> Iterator[InputFile]:
         """Yield what is to be done; before the first, depth.json leaves to the ledger what is not known."""
-        work = self.outcomes.needing_work(found)
+        work = self.outcomes.needing_work(map(self._add_beside, found))
         first = next(work, None)
         if first:
             keep_depth_json(self.sink, self.ledger)
             yield first
             yield from work
+
+    def _add_beside(self, item: Found) -> Found:
+        """Add the time of a calibration's change to that of a file: it is done again when either changes."""
+        if isinstance(item, Failure):
+            return item
+        source = item.source
+        changed = source.mtime_ns + self._reader.time_beside(source.path)
+        return replace(item, source=source._replace(mtime_ns=changed))
 
     def _settle(self, result: tuple[InputFile, Failure | None]) -> None:
         self.outcomes.settle(*result)

@@ -102,6 +102,14 @@ class DepthReader:
         said_by = "file" if stored.metadata.get("kind") else known.source or "caller"
         return Reading(depth, said_by, known.line, known.changed)
 
+    def time_beside(self, path: str | os.PathLike[str]) -> int:
+        """Give the time of change, ns, of what the dialect has beside a depth file; 0 where there is none."""
+        beside = DIALECTS[self._dialect].beside if self._dialect else None
+        try:
+            return Path(path).with_name(beside[0]).stat().st_mtime_ns if beside else 0
+        except OSError:
+            return 0
+
     def open_folder(self, path: str | os.PathLike[str]) -> None:
         """Open what lies in a folder and above, ahead of its files; `InputError` for an unreadable ledger."""
         with self._lock:

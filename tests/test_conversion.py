@@ -233,6 +233,22 @@ def test_other_peoples_files_say_what_they_are_by_their_dialect(tmp_path: Path) 
     assert (depth.kind, depth.f_px, depth.f_source, depth.model) == ("metric", 525, "given", None)
 
 
+def test_a_changed_calibration_is_a_change(tmp_path: Path) -> None:
+    scene, calibration = tmp_path / "scene", "cam0=[100 0 1; 0 100 1; 0 0 1]\ndoffs=0\nbaseline={}\n"
+    write(scene / "disp0.pfm", DepthMap(np.full((2, 3), 10, np.float32), "disparity"))
+    (scene / "calib.txt").write_text(calibration.format(200))
+    options = {"format": "npz", "dialect": "middlebury"}
+    assert convert(scene, tmp_path / "out", **options).done == 1
+    assert convert(scene, tmp_path / "out", **options).skipped == 1
+    before = (scene / "calib.txt").stat().st_mtime_ns
+    (scene / "calib.txt").write_text(calibration.format(400))
+    os.utime(scene / "calib.txt", ns=(0, before - 1))  # copied with its time, say
+    assert convert(scene, tmp_path / "out", **options).done == 1
+    np.testing.assert_allclose(read_depth(tmp_path / "out/disp0.npz").values, 100 * 0.4 / 10, rtol=1e-6)
+    (scene / "calib.txt").unlink()
+    assert "calib.txt" in convert(scene, tmp_path / "out", **options).failures[0].reason
+
+
 def test_what_nobody_says_is_not_guessed(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones((2, 2)))
     report = convert(tmp_path / "a.npy", tmp_path / "out", format="npz")

@@ -42,7 +42,7 @@ def lost_in_half(depth: DepthMap) -> str | None:
     over = np.count_nonzero(size >= _HALF_LIMIT)
     largest = float(np.fmax.reduce(size, axis=None))
     # where a shift is free, zero is no value of its own: an error counts against the largest value
-    small = size if depth.kind in ("metric", "scale_invariant") else np.float32([largest])
+    small = size if depth.kind in ("metric", "scale_invariant") else np.array([largest])
     under = np.count_nonzero((small > 0) & (small < _HALF_LEAST))
     losses = [f"{over} values are from {_HALF_LIMIT:g} up and become unknown"] if over else []
     losses += [f"values below {_HALF_LEAST:g} keep fewer digits"] if under else []
