@@ -16,7 +16,7 @@ from cortexia_video.camera import to_fov_deg
 from cortexia_video.depth_folder import DepthReader
 from cortexia_video.depth_json import read_depth_json
 from cortexia_video.depth_map import DepthMap, Kind
-from cortexia_video.errors import DepthFileError, Failure, MissingExtraError
+from cortexia_video.errors import DepthFileError, Failure, MissingExtraError, printable
 from cortexia_video.formats.metadata import Metadata, metadata_of
 from cortexia_video.formats.reading import find_reader
 from cortexia_video.ledger_index import LedgerIndex
@@ -161,7 +161,9 @@ class _Inspector:
         except DepthFileError:
             raise error from None
         metadata = {**metadata_of(depth), "unit": None, "larger_is": None}
-        return _describe(path, data, depth, None, metadata, unsaid=str(error))
+        return _describe(
+            path, data, depth, None, metadata, unsaid=str(error).removeprefix(f"{printable(path)}: ")
+        )
 
 
 def _describe(

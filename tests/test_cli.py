@@ -333,3 +333,18 @@ def test_an_interruption_is_one_line_and_130(
     assert ended.value.code == 130
     said = capfd.readouterr()
     assert "Traceback" not in said.err and (said.out + said.err).count("interrupted") == 1
+
+
+def test_libraries_say_nothing_of_broken_files(tmp_path: Path) -> None:
+    tifffile, openexr = pytest.importorskip("tifffile"), pytest.importorskip("OpenEXR")
+    values = np.random.default_rng(0).random((400, 500), np.float32)
+    tifffile.imwrite(tmp_path / "a.tiff", values, compression="zstd")
+    header = {"compression": openexr.ZIP_COMPRESSION, "type": openexr.scanlineimage}
+    openexr.File(header, {"Z": values}).write(str(tmp_path / "b.exr"))
+    for path in (tmp_path / "a.tiff", tmp_path / "b.exr"):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        ran = cortexia("info", path)
+        assert ran.returncode == 1 and ran.stderr.count("\n") == 1
+        assert ran.stderr.startswith(f"cortexia: {path}: it cannot be decoded: ")
+    ran = cortexia("convert", tmp_path, "--output", tmp_path / "out", "--format", "npy", "--kind", "metric")
+    assert [line.split(":")[0] for line in ran.stderr.splitlines()] == ["failed (decode)"] * 2

@@ -140,7 +140,7 @@ def test_no_camera_is_made_of_what_is_none(options: dict[str, Any], message: str
 
 
 def test_without_a_focal_length_there_is_no_cloud() -> None:
-    with pytest.raises(InputError, match="give f_px in pixels, fov_deg, or a file of intrinsics"):
+    with pytest.raises(InputError, match=r"give --f-px \(in pixels\), --fov-deg or --intrinsics"):
         point_cloud(DepthMap(make_values(), "metric"), make_image())
 
 
@@ -463,7 +463,7 @@ def test_the_command_takes_cameras_with_an_axis(
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--f-px", "50"], "does not say what it means: give its dialect, one of tum, kitti"),
+        (["--f-px", "50"], "does not say what it means: give its dialect (--from), one of tum, kitti"),
         (["--kind", "metric"], "no focal length is known"),
         (["--kind", "disparity", "--f-px", "50"], "depth of kind disparity is shifted by an unknown amount"),
         (["--kind", "metric", "--fov-deg", "60", "--f-px", "50"], "is given twice"),

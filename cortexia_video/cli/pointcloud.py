@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from cortexia_video.cli import DONE
 from cortexia_video.cli.job import run_job
+from cortexia_video.cli.quiet import quiet_libraries
 from cortexia_video.depth_map import Kind
 from cortexia_video.errors import InputError
 from cortexia_video.ledger import read_last_done
@@ -62,23 +63,25 @@ def pointcloud_command(
     if depth is None:
         if not picture.is_dir():
             raise InputError(f"{picture} is no folder of a run: give its --depth, too")
-        return run_job(
-            lambda on_outcome, stop: make_point_clouds(
-                picture,
+        with quiet_libraries():
+            return run_job(
+                lambda on_outcome, stop: make_point_clouds(
+                    picture,
+                    output,
+                    format=format,
+                    options=options,
+                    overwrite=overwrite,
+                    workers=workers,
+                    on_outcome=on_outcome,
+                    stop=stop,
+                ),
+                lambda: read_last_done(picture),
                 output,
-                format=format,
-                options=options,
-                overwrite=overwrite,
-                workers=workers,
-                on_outcome=on_outcome,
-                stop=stop,
-            ),
-            lambda: read_last_done(picture),
-            output,
+            )
+    with quiet_libraries():
+        cloud = make_point_cloud(
+            picture, depth, output, kind=kind, dialect=dialect, options=options, overwrite=overwrite
         )
-    cloud = make_point_cloud(
-        picture, depth, output, kind=kind, dialect=dialect, options=options, overwrite=overwrite
-    )
     unit = "metres" if cloud.unit == "metre" else "true up to a factor"
     print(f"{output}: {len(cloud.points)} points, {unit}")
     return DONE

@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from cortexia_video.cli import DONE, SOME_FAILED
+from cortexia_video.cli.quiet import quiet_libraries
 from cortexia_video.rescaling import rescale
 
 
@@ -36,7 +37,8 @@ def rescale_command(
     workers
         Threads; one a core by default.
     """
-    report = rescale(output, f_px=f_px, intrinsics=intrinsics, workers=workers)
+    with quiet_libraries():
+        report = rescale(output, f_px=f_px, intrinsics=intrinsics, workers=workers)
     for failure in report.failures:
         print(failure, file=sys.stderr)
     if report.failed > len(report.failures):

@@ -35,7 +35,7 @@ def read_file(path: str | os.PathLike[str], *, max_megapixels: float = 200.0) ->
             if size > max_megapixels * 1e6 * _LARGEST + _HEADERS:
                 raise DepthFileError(
                     f"{printable(name)}: it has {size} bytes, too many for {max_megapixels:g} megapixels: "
-                    "raise max_megapixels if that is so"
+                    "raise --max-megapixels if that is so"
                 )
             return file.read()
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
@@ -143,14 +143,14 @@ def _require_meaning(values: NDArray[Any], metadata: Metadata) -> None:
     """Refuse numbers of which nobody says what they mean."""
     if metadata.get("kind") is None:
         raise DepthFileError(
-            f"it holds {values.dtype} and does not say what it means: give its dialect, one of "
-            f"{', '.join(DIALECTS)}; or its kind of depth, one of {', '.join(KINDS)}"
+            f"it holds {values.dtype} and does not say what it means: give its dialect (--from), one of "
+            f"{', '.join(DIALECTS)}; or its kind of depth (--kind), one of {', '.join(KINDS)}"
         )
     whole = np.issubdtype(values.dtype, np.integer)
     if whole and metadata["kind"] == "metric" and not {"scale", "near"} & metadata.keys():
         raise DepthFileError(
-            f"it holds {values.dtype} and does not say what one step is: give its dialect, one of "
-            f"{', '.join(DIALECTS)}; or scale, in metres (0.001 for millimetres)"
+            f"it holds {values.dtype} and does not say what one step is: give its dialect (--from), one of "
+            f"{', '.join(DIALECTS)}; or --scale, in metres (0.001 for millimetres)"
         )
 
 
@@ -173,11 +173,11 @@ def _check(depth: DepthMap) -> None:
     if math.isinf(low) or math.isinf(high):
         share = 100 * float(np.isinf(depth.values).mean())
         raise DepthFileError(
-            f"{share:.3g} % of its values are infinite: if they are unknown, give that as unknown"
+            f"{share:.3g} % of its values are infinite: if they are unknown, give that as --unknown"
         )
     if low < 0 and depth.kind in ("metric", "scale_invariant"):
         share = 100 * float((depth.values < 0).mean())
         raise DepthFileError(
             f"{share:.3g} % of its values are negative, which {depth.kind} depth is not: if they are "
-            "unknown, give them as unknown, else give another kind"
+            "unknown, give them as --unknown, else give another --kind"
         )
