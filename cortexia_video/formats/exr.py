@@ -6,7 +6,9 @@ holds the interpreter's lock, so several threads write these files one after ano
 
 from __future__ import annotations
 
+import contextlib
 import io
+import threading
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from cortexia_video.formats.stored import Chunks, Stored, require_pixels
 MAGIC = b"v/1\x01"
 _ATTRIBUTE = "cortexia_video"
 _CHANNEL = "Z"
+_printing = threading.Lock()  # nobody waits for it: the package holds the interpreter's
 _HALF_LIMIT = 65520.0  # from here on a half is infinite
 _HALF_LEAST = 2.0**-14  # below it has fewer digits
 
@@ -70,7 +73,8 @@ def decode(data: bytes, most: float) -> Stored:
     header = openexr.File(io.BytesIO(data), header_only=True, num_threads=0).header()
     (left, top), (right, bottom) = header["dataWindow"]
     require_pixels(int(bottom) - int(top) + 1, int(right) - int(left) + 1, most)
-    file = openexr.File(io.BytesIO(data), separate_channels=True, num_threads=0)
+    with _printing, contextlib.redirect_stdout(io.StringIO()):  # it prints there what it raises
+        file = openexr.File(io.BytesIO(data), separate_channels=True, num_threads=0)
     channels = file.channels()
     names = [name for name in channels if name.split(".")[-1] == _CHANNEL] or [*channels]
     if len(names) != 1:
