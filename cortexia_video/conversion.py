@@ -30,6 +30,7 @@ from cortexia_video.formats.table import FORMATS, Format
 from cortexia_video.ledger import Ledger
 from cortexia_video.look_ahead import run_ahead
 from cortexia_video.outcomes import Listener, Outcomes, Report, facts_of
+from cortexia_video.run_files import find_picture
 from cortexia_video.sinks.folder import FolderSink
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.files import Found, InputFile
@@ -187,6 +188,8 @@ class _Job:
         facts |= {name: reading.line[name] for name in _OF_THE_RUN if name in reading.line}
         facts |= {"lost": lost} if lost else {}
         facts["made_of"] = "depth"  # its source is no picture
+        picture = find_picture(reading.line)
+        facts |= {"picture": picture} if picture else {}
         self.ledger.record_done(item.key, item.source, outputs, **facts)
 
     def _tell(self, item: InputFile, lost: str) -> None:

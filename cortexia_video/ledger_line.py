@@ -62,6 +62,10 @@ def _is_source(value: Any) -> bool:
     return type(value[1]) is int and -_LARGEST_COUNT < value[1] < _LARGEST_COUNT
 
 
+def _is_picture(value: Any) -> bool:
+    return type(value) is list and len(value) == 3 and type(value[0]) is str and _is_source(value[1:])
+
+
 def _are_outputs(value: Any) -> bool:
     """Say whether these are names, or what is known of each: size and digest; of version 0.1 its size."""
     if type(value) is list:
@@ -87,5 +91,6 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "kind": (None, *KINDS).__contains__,
     "full_size": _is_size,
     "source": _is_source,
+    "picture": _is_picture,
     "outputs": _are_outputs,
 }

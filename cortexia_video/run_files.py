@@ -13,6 +13,7 @@ from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError, InputError, printable
 from cortexia_video.formats.reading import decode_depth
 from cortexia_video.formats.table import Format, find_format
+from cortexia_video.ledger import Source
 from cortexia_video.sinks.folder import Placed
 
 Line = Mapping[str, Any]
@@ -55,17 +56,25 @@ def read_output(root: Path, name: str, line: Line) -> bytes:
     return data
 
 
+def find_picture(line: Line) -> Source | None:
+    """Give the picture that the depth of a line is of; None where that is not known."""
+    if line.get("made_of") == "depth":
+        return Source(*line["picture"]) if "picture" in line else None
+    return Source(line["path"], *line["source"]) if line.get("path") and "source" in line else None
+
+
 def read_run_picture(line: Line, path: Path | None = None) -> bytes:
     """Read the picture of a line, if it is still the one that the depth was made of.
 
     path: where it is now, by default where it was. Raises `InputError`.
     """
-    if line.get("made_of") == "depth":
+    picture = find_picture(line)
+    if picture is None:
         raise InputError("it was converted from a depth file: the picture is not known, give both by name")
-    path = path or Path(line["path"])
+    path = path or Path(picture.path)
     data = read_whole(path)
     now = path.stat()
-    if [now.st_size, now.st_mtime_ns] != line["source"]:
+    if (now.st_size, now.st_mtime_ns) != picture[1:]:
         raise InputError("the picture changed after its depth was made: estimate it again")
     return data
 

@@ -62,6 +62,7 @@ WORDS = [
     "speed",
     "in_float32",
     "lost",
+    "picture",
     "batch_sizes",
     "images_per_second",
     "interrupted",

@@ -24,9 +24,11 @@ from cortexia_video import (
     Pinhole,
     PointCloud,
     anchor_depth,
+    convert,
     depth_to_normals,
     estimate,
     point_cloud,
+    report,
     save_point_cloud,
     verify,
 )
@@ -620,6 +622,29 @@ def test_what_can_have_no_shape_has_failed_and_near_and_far_give_it_one(
     assert run(capsys, *anchored, "--fov-deg", 60, "--max-gap", "inf")[0] == 0
     depth = read_ply(tmp_path / "clouds/a.jpg.ply")["z"]
     assert (depth.min(), depth.max()) == (1, 4)
+
+
+def test_a_converted_run_has_its_pictures(made: Path, tmp_path: Path) -> None:
+    convert(made, tmp_path / "tiffs", format="tiff")
+    convert(tmp_path / "tiffs", tmp_path / "archives", format="npz")
+    clouds = [tmp_path / f"clouds of {folder}" for folder in ("made", "archives")]
+    for out, folder in zip(clouds, (made, tmp_path / "archives"), strict=True):
+        assert make_point_clouds(folder, out).done == 2
+    first, second = ((out / "trip/b.jpg.ply").read_bytes() for out in clouds)
+    assert first == second
+    text = report(tmp_path / "archives").path.read_text()
+    assert "converted from a depth file" not in text and text.count("<img") == 4
+    os.utime(tmp_path / "photos/a.jpg", ns=(1, 1))
+    assert make_point_clouds(tmp_path / "archives", tmp_path / "more").failed == 1
+    assert "the picture was changed since" in report(tmp_path / "archives").path.read_text()
+
+
+def test_a_sensors_depth_has_no_picture_that_is_known(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", depth=np.ones((20, 30)))
+    convert(tmp_path / "a.npz", tmp_path / "out", format="npz", about={"kind": "metric", "f_px": 30})
+    assert (
+        "the picture is not known" in make_point_clouds(tmp_path / "out", tmp_path / "to").failures[0].reason
+    )
 
 
 def test_views_give_no_cloud(

@@ -23,7 +23,7 @@ from cortexia_video.reporting.depth_sample import MEMORY, DepthSample, count_byt
 from cortexia_video.reporting.ledger_summary import Line
 from cortexia_video.reporting.outliers import Outlier
 from cortexia_video.resampling import resize_depth, resize_image
-from cortexia_video.run_files import find_depth, read_output, read_run_depth
+from cortexia_video.run_files import find_depth, find_picture, read_output, read_run_depth
 from cortexia_video.sources.files import read_picture
 
 PAIRS = 24
@@ -84,17 +84,18 @@ def _choose(
 
 def _make_picture(line: Line, budget: ByteBudget) -> tuple[str, str]:
     """Give a line's picture, or why there is none."""
-    if line.get("made_of") == "depth":
+    if line.get("made_of") == "depth" and "picture" not in line:
         return "", "converted from a depth file"
+    picture = find_picture(line)
     try:
-        path = Path(line["path"])
+        path = Path(picture.path if picture else line["path"])  # of a failure, the path is all there is
         if not path.is_file():
             return "", "the picture is not there any more"
         status = path.stat()
-        if line.get("source", [status.st_size, status.st_mtime_ns]) != [status.st_size, status.st_mtime_ns]:
+        if picture and picture[1:] != (status.st_size, status.st_mtime_ns):
             return "", "the picture was changed since"
         with budget.hold(status.st_size):
-            data = read_picture(line["path"])
+            data = read_picture(str(path))
             header = read_header(data)
         with budget.hold(len(data) + _DECODE_BYTES * header.height * header.width):
             frame = decode(data, line["key"], enough=_fit)
