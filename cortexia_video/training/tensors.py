@@ -23,7 +23,8 @@ def to_tensors(sample: RGBDSample) -> dict[str, Tensor | str]:
     image /= 255
     labels = np.array(sample.depth.values, order="C")  # a flipped view would be read slowly several times
     valid = np.ascontiguousarray(replace(sample, depth=replace(sample.depth, values=labels)).valid)
-    np.copyto(labels, 0, where=~valid)
+    bits = labels.view(np.int32)  # all bits or none: twice as fast as `np.where` among scattered holes
+    bits &= np.negative(valid.view(np.int8), dtype=np.int32)
     return {
         "pixel_values": torch.from_numpy(image),
         "labels": torch.from_numpy(labels[None]),
