@@ -12,10 +12,8 @@ demo: $(VENV)/core
 	$(BIN)/cortexia estimate examples --output demo --preview
 	$(BIN)/python examples/contact_sheet.py examples demo demo/contact_sheet.jpg
 
-# In two processes: all libraries of all tests in one ended once in a segmentation fault, in tests/test_faults.py.
 test: $(VENV)/test
-	$(BIN)/python -m pytest tests/test_[a-e]*.py
-	$(BIN)/python -m pytest tests/test_[f-z]*.py
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: lint test wheel
 
