@@ -12,9 +12,11 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
+from safetensors.torch import save_file
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from cortexia_video.training.network import STRIDE, DepthNetwork, EncoderConv
+from cortexia_video.training.network import STRIDE, DepthNetwork, EncoderConv, batch_norm, no_norm
+from cortexia_video.training.recipe import Recipe
 
 OPSET = 18
 _SMALLEST_FP16_TENSOR = 256  # smaller ones stay float32: they cost nothing
@@ -32,6 +34,29 @@ def compact_metadata(short_side: int, source: str) -> dict[str, str]:
         "cortexia.commercial": "yes",
         "cortexia.source": source,
     }
+
+
+def save_compact(state: Mapping[str, Tensor], folder: Path, recipe: Recipe) -> str:
+    """Write trained weights as `weights.safetensors`, to train on, and as the ONNX file that runs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / "weights.partial"
+    save_file({name: value.contiguous() for name, value in state.items()}, partial)
+    partial.replace(folder / "weights.safetensors")
+    folded = not any(name.startswith("encoder.") and ".norm." in name for name in state)
+    network = DepthNetwork(no_norm if folded else batch_norm)
+    network.load_state_dict(dict(state))
+    path = folder / f"{recipe.name}.onnx"
+    export_onnx(network, path, compact_metadata(min(recipe.short_sides), describe_source(recipe)))
+    return str(path)
+
+
+def describe_source(recipe: Recipe) -> str:
+    """Say in one line what the weights come from."""
+    start = recipe.network.weights or recipe.network.encoder
+    began = f"started from {Path(start).name}" if start else "started from noise"
+    data = ", ".join(f"{plan.dataset} {Path(plan.root).name}" for plan in recipe.data)
+    pictures = recipe.steps * recipe.batch_size
+    return f"trained by cortexia train on {pictures} windows of {data}; {began}"
 
 
 def export_onnx(network: DepthNetwork, path: Path, metadata: Mapping[str, str]) -> None:
