@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from transformers.models.auto.modeling_auto import MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES
 
@@ -60,6 +62,37 @@ def load_hf(
     _require_depth_network(checkpoint)
     shown = f"hf:{source if checkpoint.hub_id else Path(source).expanduser().resolve().name}"
     return _load(shown, checkpoint, _choose_kind(checkpoint, kind), placement, input_size)
+
+
+class OpenNetwork(NamedTuple):
+    """A network in float32 that may be trained: pixels (B, 3, H, W), as `preprocessing` says, -> depth (B, h, w)."""
+
+    network: nn.Module
+    checkpoint: Checkpoint
+    kind: Kind
+    preprocessing: Preprocessing
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint that `load_hf` loads, with what the first one says of pictures and licence."""
+        inner = self.network.network  # type: ignore[union-attr]
+        inner = inner.network if isinstance(inner, AnyShape) else inner
+        inner.save_pretrained(folder)  # type: ignore[operator,union-attr]
+        for name in ("preprocessor_config.json", "README.md"):
+            if (self.checkpoint.folder / name).is_file():
+                shutil.copyfile(self.checkpoint.folder / name, folder / name)
+
+
+def open_network(name: str, *, kind: str | None = None) -> OpenNetwork:
+    """Open `hf:` and a folder or hub id, to be trained. Raises `ModelLoadError`."""
+    checkpoint = open_checkpoint(name.removeprefix("hf:"))
+    _require_depth_network(checkpoint)
+    if checkpoint.model_type == "depth_pro":
+        raise ModelLoadError(f"{name}: Depth Pro gives depth only with a camera, at one size: it cannot be trained here")
+    placement = Placement(torch.device("cpu"), torch.float32)
+    network = _DepthAlone(_load_family(checkpoint, placement)).requires_grad_(True)
+    return OpenNetwork(
+        network, checkpoint, _choose_kind(checkpoint, kind), _choose_preprocessing(checkpoint, None)
+    )
 
 
 def _load(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,13 +10,14 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
-from safetensors.torch import save_file
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from cortexia_video.training.network import STRIDE, DepthNetwork, EncoderConv, batch_norm, no_norm
+from cortexia_video.models.export import export_graph
+from cortexia_video.models.session import Ports
+from cortexia_video.training.network import STRIDE, DepthNetwork, EncoderConv
 from cortexia_video.training.recipe import Recipe
+from cortexia_video.training.trainable import hold_compact
 
-OPSET = 18
 _SMALLEST_FP16_TENSOR = 256  # smaller ones stay float32: they cost nothing
 
 
@@ -36,18 +35,11 @@ def compact_metadata(short_side: int, source: str) -> dict[str, str]:
     }
 
 
-def save_compact(state: Mapping[str, Tensor], folder: Path, recipe: Recipe) -> str:
-    """Write trained weights as `weights.safetensors`, to train on, and as the ONNX file that runs."""
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / "weights.partial"
-    save_file({name: value.contiguous() for name, value in state.items()}, partial)
-    partial.replace(folder / "weights.safetensors")
-    folded = not any(name.startswith("encoder.") and ".norm." in name for name in state)
-    network = DepthNetwork(no_norm if folded else batch_norm)
-    network.load_state_dict(dict(state))
-    path = folder / f"{recipe.name}.onnx"
+def save_compact(state: Mapping[str, Tensor], path: Path, recipe: Recipe) -> str:
+    """Write trained weights as the ONNX file that runs; give the model's name."""
+    network = hold_compact(state, "the training")
     export_onnx(network, path, compact_metadata(min(recipe.short_sides), describe_source(recipe)))
-    return str(path)
+    return f"onnx:{path}"
 
 
 def describe_source(recipe: Recipe) -> str:
@@ -94,22 +86,8 @@ def _to_onnx(network: DepthNetwork) -> onnx.ModelProto:
     batch = torch.export.Dim("batch", min=1, max=256)
     height = STRIDE * torch.export.Dim("height_blocks", min=1, max=256)
     width = STRIDE * torch.export.Dim("width_blocks", min=1, max=256)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports that torchvision is missing
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's exporter warns of its own deprecations
-        program = torch.onnx.export(
-            network,
-            (example,),
-            input_names=["image"],
-            output_names=["disparity"],
-            dynamic_shapes={"image": {0: batch, 2: height, 3: width}},
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    if program is None:
-        raise RuntimeError("torch.onnx.export returned no program")
-    return program.model_proto
+    ports = Ports(("image",), ("disparity",))
+    return export_graph(network, (example,), ports, ({0: batch, 2: height, 3: width},)).model_proto
 
 
 def _store_weights_as_float16(model: onnx.ModelProto) -> None:

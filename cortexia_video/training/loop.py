@@ -1,4 +1,4 @@
-"""The training loop: a fixed number of steps, an average of the weights, and checkpoints that resume exactly.
+"""The training loop: a fixed number of steps, an average of the weights, and nothing that chance decides unseen.
 
 What is in a batch follows from the recipe's seed and the batch's number, and chance inside the network from the
 step, so nothing but weights, optimiser and numbers has to be saved. The result is the average after the last
@@ -18,10 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cortexia_video.training.losses import disparity_loss
+from cortexia_video.errors import TrainingError
+from cortexia_video.training.objective import Objective
+from cortexia_video.training.processes import Processes
 from cortexia_video.training.recipe import Recipe
+from cortexia_video.training.trainable import Trainable
 
 _REPORT_STEPS = 50
+_SHOWN_KEYS = 3
 
 _log = logging.getLogger(__name__)
 
@@ -33,15 +37,23 @@ Batch = dict[str, Any]
 class Training:
     """A network in training.
 
-    average: running mean of the network's state. losses: one number a step. batch: the number of the next one.
+    shared: the network, or what makes several processes train it together. average: running mean of its state.
+    losses: one number a step. batch: the number of the next one.
     """
 
-    network: nn.Module
+    trainable: Trainable
     recipe: Recipe
+    processes: Processes
+    objective: Objective
+    shared: nn.Module
     optimiser: torch.optim.Optimizer
     average: dict[str, Tensor]
     losses: list[float] = field(default_factory=list)
     batch: int = 0
+
+    @property
+    def network(self) -> nn.Module:
+        return self.trainable.network
 
     @property
     def step(self) -> int:
@@ -49,13 +61,13 @@ class Training:
         return len(self.losses)
 
 
-def start_training(network: nn.Module, pretrained: list[nn.Parameter], recipe: Recipe) -> Training:
+def start_training(trainable: Trainable, recipe: Recipe, processes: Processes) -> Training:
     """Prepare a network, which is trained in place, with AdamW (Loshchilov and Hutter, ICLR 2019)."""
     # nn.Module.to lacks this overload in its type
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    ids = {id(parameter) for parameter in pretrained}
+    network: nn.Module = trainable.network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ids = {id(parameter) for parameter in trainable.pretrained}
     fresh = [parameter for parameter in network.parameters() if id(parameter) not in ids]
-    groups = [{"params": pretrained, "share": recipe.pretrained_rate}, {"params": fresh, "share": 1.0}]
+    groups = [{"params": trainable.pretrained, "share": recipe.pretrained_rate}, {"params": fresh, "share": 1.0}]
     optimiser = torch.optim.AdamW(
         [group for group in groups if group["params"]],
         lr=recipe.learning_rate,
@@ -63,7 +75,8 @@ def start_training(network: nn.Module, pretrained: list[nn.Parameter], recipe: R
         weight_decay=recipe.weight_decay,
     )
     average = {name: value.clone() for name, value in network.state_dict().items()}
-    return Training(network, recipe, optimiser, average)
+    objective = Objective(trainable.kind, recipe.loss)
+    return Training(trainable, recipe, processes, objective, processes.share(network), optimiser, average)
 
 
 def rate_at(recipe: Recipe, step: int) -> float:
@@ -78,38 +91,49 @@ def train(
     after_step: Callable[[Training], None] = lambda training: None,
 ) -> None:
     """Train to the last step. after_step: called after each, to save and to measure."""
-    started, first, pictures = time.monotonic(), training.step, 0
+    started, pictures = time.monotonic(), 0
     while training.step < training.recipe.steps:
         batch = next(batches)
         training.losses.append(take_step(training, batch))
-        training.batch = int(batch["batch"]) + 1
-        pictures += len(batch["pixel_values"])
+        training.batch = (int(batch["batch"]) // training.processes.count + 1) * training.processes.count
+        pictures += len(batch["pixel_values"]) * training.processes.count
         if training.step % _REPORT_STEPS == 0:
-            rate = pictures / (time.monotonic() - started)
-            _log.info(
-                "step %d loss %.4f, %.1f images/s", training.step, np.mean(training.losses[-_REPORT_STEPS:]), rate
-            )
+            rate, loss = pictures / (time.monotonic() - started), np.mean(training.losses[-_REPORT_STEPS:])
+            _log.info("step %d loss %.4f, %.1f images/s", training.step, loss, rate)
         after_step(training)
 
 
 def take_step(training: Training, batch: Batch) -> float:
-    """Change the weights once; return the loss before the change."""
-    network, recipe, optimiser = training.network.train(), training.recipe, training.optimiser
+    """Change the weights once; return the loss before the change.
+
+    Raises `TrainingError` where loss or gradient is no number, before it could spoil the weights.
+    """
+    recipe, optimiser, device = training.recipe, training.optimiser, training.processes.device
     torch.manual_seed(recipe.seed * 1_000_003 + training.step)
     for group in optimiser.param_groups:
         group["lr"] = recipe.learning_rate * group["share"] * rate_at(recipe, training.step)
-    image = batch["pixel_values"].contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
-        disparity = network(image)
-    labels, valid = batch["labels"][:, 0], batch["valid"][:, 0]
-    target = torch.where(valid, 1 / labels.clamp_min(1e-3), 0)
-    loss = disparity_loss(disparity.float(), target, valid, recipe.loss)
+    on_device = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
+    image = on_device["pixel_values"].contiguous(memory_format=torch.channels_last)
+    with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bfloat16):
+        values = training.shared.train()(image)
+    loss = training.objective.measure(values.float(), on_device)
+    _require_number(loss.detach(), "loss", training, batch)
     optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(network.parameters(), recipe.largest_gradient)
+    norm = nn.utils.clip_grad_norm_(training.network.parameters(), recipe.largest_gradient)
+    _require_number(norm, "gradient", training, batch)
     optimiser.step()
     _update_average(training)
-    return float(loss.detach())
+    return training.processes.mean(loss.detach())
+
+
+def _require_number(value: Tensor, what: str, training: Training, batch: Batch) -> None:
+    if not torch.isfinite(value):
+        keys = ", ".join(map(str, batch["key"][:_SHOWN_KEYS]))
+        raise TrainingError(
+            f"the {what} of step {training.step} is {float(value)}: batch {int(batch['batch'])} ({keys}, ...); the "
+            "checkpoint before it is kept; look at these pictures, or go on with a smaller learning_rate"
+        )
 
 
 def _update_average(training: Training) -> None:

@@ -24,6 +24,9 @@ from cortexia_video.errors import InputError
 from cortexia_video.training.losses import LossWeights
 
 
+_WITHOUT_EFFECT = ("validation", "checkpoint_steps", "workers")
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkPlan:
     """What is trained.
@@ -42,7 +45,10 @@ class NetworkPlan:
 
 @dataclass(frozen=True, slots=True)
 class DataPlan:
-    """A data set of the mix: its name in the table (or `scenes`), where it lies, how often it is drawn."""
+    """A data set of the mix: where it lies, how often it is drawn, what its reader takes.
+
+    dataset: its name in the table; `scenes`, which are rendered there; `pictures`, which a teacher labels.
+    """
 
     dataset: str
     root: str
@@ -71,6 +77,7 @@ class Recipe:
     short_sides: in pixels; each batch has one of them, drawn evenly. learning_rate: of what starts from noise, at its
     highest; pretrained_rate: the share of it for what does not. average_decay: of the running mean of the weights.
     largest_gradient: its norm, where it is cut off. bfloat16: whether the network computes in it.
+    teacher: a model that labels the pictures of data sets called `pictures`.
     workers: processes that read and change pictures; 0 is the training's own.
     """
 
@@ -90,6 +97,7 @@ class Recipe:
     average_decay: float = 0.999
     largest_gradient: float = 1.0
     bfloat16: bool = True
+    teacher: str | None = None
     seed: int = 0
     checkpoint_steps: int = 200
     workers: int = 1
@@ -107,8 +115,8 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def describe_recipe(recipe: Recipe) -> dict[str, Any]:
-    """Give a recipe as plain words and numbers, equal for equal recipes."""
-    return asdict(recipe)
+    """Give what weights depend on as plain words and numbers: all but what only says how often to look."""
+    return {name: value for name, value in asdict(recipe).items() if name not in _WITHOUT_EFFECT}
 
 
 def _build(kind: Any, words: Any, where: str = "") -> Any:
@@ -146,6 +154,8 @@ def _check(recipe: Recipe) -> Recipe:
     for name in ("steps", "batch_size", "checkpoint_steps"):
         if getattr(recipe, name) < 1:
             raise ValueError(f"{name} is {getattr(recipe, name)}: at least 1 is needed")
+    if recipe.network.encoder and recipe.network.weights:
+        raise ValueError("network says an encoder and weights: give one of them")
     if not recipe.data:
         raise ValueError("there is nothing to train on: give [[data]]")
     if not recipe.short_sides or min(recipe.short_sides) < 1:
