@@ -38,7 +38,9 @@ def train_command(
     try:
         from cortexia_video.training.job import train_recipe
     except ImportError as error:
-        raise MissingExtraError(f"training needs {error.name}: pip install 'cortexia-video[train]'") from error
+        raise MissingExtraError(
+            f"training needs {error.name}: pip install 'cortexia-video[train]'"
+        ) from error
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     logging.getLogger("cortexia_video").setLevel(logging.INFO)
     train_recipe(recipe, output, teacher=teacher, any_licence=any_licence)

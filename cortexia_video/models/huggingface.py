@@ -26,7 +26,7 @@ from cortexia_video.models.published import find_published
 from cortexia_video.models.session import Ports
 from cortexia_video.models.torch_model import TorchModel, keep_in_float32
 from cortexia_video.models.torch_placement import Placement, choose_placement
-from cortexia_video.models.transformers_network import load_network
+from cortexia_video.models.transformers_network import load_network, save_network
 from cortexia_video.models.zoedepth import OneByOne
 
 # What the published checkpoints of each family do, for folders that do not say it.
@@ -65,7 +65,10 @@ def load_hf(
 
 
 class OpenNetwork(NamedTuple):
-    """A network in float32 that may be trained: pixels (B, 3, H, W), as `preprocessing` says, -> depth (B, h, w)."""
+    """A network in float32 that may be trained.
+
+    network: pixels (B, 3, H, W), normalised as `preprocessing` says, -> depth (B, h, w).
+    """
 
     network: nn.Module
     checkpoint: Checkpoint
@@ -74,9 +77,14 @@ class OpenNetwork(NamedTuple):
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint that `load_hf` loads, with what the first one says of pictures and licence."""
-        inner = self.network.network  # type: ignore[union-attr]
+        inner: Any = self.network.network
         inner = inner.network if isinstance(inner, AnyShape) else inner
-        inner.save_pretrained(folder)  # type: ignore[operator,union-attr]
+        wrapped = getattr(inner, "metric_head", None)
+        if isinstance(wrapped, OneByOne):
+            inner.metric_head = wrapped.head
+        save_network(inner, folder)
+        if isinstance(wrapped, OneByOne):
+            inner.metric_head = wrapped
         for name in ("preprocessor_config.json", "README.md"):
             if (self.checkpoint.folder / name).is_file():
                 shutil.copyfile(self.checkpoint.folder / name, folder / name)
@@ -87,7 +95,9 @@ def open_network(name: str, *, kind: str | None = None) -> OpenNetwork:
     checkpoint = open_checkpoint(name.removeprefix("hf:"))
     _require_depth_network(checkpoint)
     if checkpoint.model_type == "depth_pro":
-        raise ModelLoadError(f"{name}: Depth Pro gives depth only with a camera, at one size: it cannot be trained here")
+        raise ModelLoadError(
+            f"{name}: Depth Pro gives depth only with a camera, at one size: it cannot be trained here"
+        )
     placement = Placement(torch.device("cpu"), torch.float32)
     network = _DepthAlone(_load_family(checkpoint, placement)).requires_grad_(True)
     return OpenNetwork(

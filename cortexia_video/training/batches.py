@@ -27,7 +27,8 @@ _STRETCH = 0.06
 class BatchView(RandomTransform):
     """A window of each sample, mirrored or not, resampled to the size that the batch has.
 
-    short_sides: in pixels, one of which is drawn for each batch, by `chances`. multiple_of: what both sides are.
+    short_sides: in pixels, one of which is drawn for each batch, by `chances`. multiple_of: what both sides
+    are.
     smallest_window: share of the largest window of that aspect ratio that is cut at least.
     Its seed is that of the batch: the size is drawn from it alone, the rest also from the sample's key.
     """

@@ -18,7 +18,10 @@ _log = logging.getLogger(__name__)
 
 
 def save(training: Training, position: Position, path: Path) -> None:
-    """Write all that `restore` needs. Raises `OutputLostError` where it cannot be written; the older file stays."""
+    """Write all that `restore` needs.
+
+    Raises `OutputLostError` where it cannot be written; the older file stays.
+    """
     state = {
         "network": training.network.state_dict(),
         "average": training.average,
@@ -66,6 +69,6 @@ def _require_same(path: Path, state: dict[str, Any], training: Training) -> None
     for name, value in wanted.items():
         if found.get(name) != value:
             raise InputError(
-                f"{path} was written with {name} = {found.get(name)!r}, now it is {value!r}: train as before, or "
-                "into another folder"
+                f"{path} was written with {name} = {found.get(name)!r}, now it is {value!r}: train as "
+                "before, or into another folder"
             )

@@ -29,10 +29,11 @@ _log = logging.getLogger(__name__)
 def train_recipe(
     path: Path, output: Path, *, teacher: str | None = None, any_licence: bool = False
 ) -> list[float]:
-    """Train by the recipe in a file; a second call with the same folder goes on, to the same weights. Give all losses.
+    """Train by the recipe in a file; give the losses of all steps.
 
-    teacher: in the recipe's place. any_licence: also a teacher whose licence may bind what it teaches.
-    output: gets checkpoint.pt, recipe.toml, logs for TensorBoard, sheets of pictures, and at the end the weights.
+    A second call with the same folder goes on, to the same weights. output: gets checkpoint.pt, recipe.toml,
+    logs for TensorBoard, sheets of pictures, and at the end the weights. teacher: in the recipe's place.
+    any_licence: also a teacher whose licence may bind what it teaches.
     Raises `InputError`, `ModelLoadError` and `OutputError` before anything is trained, `TrainingError` and
     `OutputLostError` later: the last checkpoint then is kept.
     """
@@ -43,12 +44,13 @@ def train_recipe(
         training = start_training(load_trainable(recipe), recipe, processes)
         _log.info("%s: %d parameters", recipe.network.architecture, parameter_count(training.network))
         position = restore(training, output / CHECKPOINT)
-        mix = open_mix(recipe, training.objective, output, any_licence=any_licence)
-        if processes.is_first:
-            _claim(path, output)
+        with processes.first_alone():
+            mix = open_mix(recipe, training.objective, output, any_licence=any_licence)
         loader = load_batches(
             mix, recipe, position, multiple_of=training.trainable.multiple_of, processes=processes
         )
+        if processes.is_first:
+            _claim(path, output)
         if training.step < recipe.steps:
             with _Follower(training, mix, output) as follow:
                 train(training, iter(loader), follow)
@@ -78,7 +80,8 @@ class _Follower:
             return lambda training: None
         self._writer = SummaryWriter(str(self._output / LOGS), purge_step=self._training.step)
         self._validation = Validation(self._training, self._output, self._writer)
-        self._save()  # a folder that cannot hold a checkpoint is found now
+        if self._training.step == 0:
+            self._save()  # a folder that cannot hold a checkpoint is found now
         return self._follow
 
     def __exit__(self, *error: object) -> None:

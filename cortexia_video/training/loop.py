@@ -1,8 +1,9 @@
-"""The training loop: a fixed number of steps, an average of the weights, and nothing that chance decides unseen.
+"""The training loop: a fixed number of steps, an average of the weights, and nothing that chance decides
+unseen.
 
-What is in a batch follows from the recipe's seed and the batch's number, and chance inside the network from the
-step, so nothing but weights, optimiser and numbers has to be saved. The result is the average after the last
-step; no checkpoint is picked by a score.
+What is in a batch follows from the recipe's seed and the batch's number, and chance inside the network from
+the step, so nothing but weights, optimiser and numbers has to be saved. The result is the average after the
+last step; no checkpoint is picked by a score.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ Batch = dict[str, Any]
 class Training:
     """A network in training.
 
-    shared: the network, or what makes several processes train it together. average: running mean of its state.
+    shared: the network, or what makes several processes train it together. average: running mean of its
+    state.
     losses: one number a step. batch: the number of the next one.
     """
 
@@ -67,7 +69,10 @@ def start_training(trainable: Trainable, recipe: Recipe, processes: Processes) -
     network: nn.Module = trainable.network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     ids = {id(parameter) for parameter in trainable.pretrained}
     fresh = [parameter for parameter in network.parameters() if id(parameter) not in ids]
-    groups = [{"params": trainable.pretrained, "share": recipe.pretrained_rate}, {"params": fresh, "share": 1.0}]
+    groups = [
+        {"params": trainable.pretrained, "share": recipe.pretrained_rate},
+        {"params": fresh, "share": 1.0},
+    ]
     optimiser = torch.optim.AdamW(
         [group for group in groups if group["params"]],
         lr=recipe.learning_rate,
@@ -112,7 +117,9 @@ def take_step(training: Training, batch: Batch) -> float:
     torch.manual_seed(recipe.seed * 1_000_003 + training.step)
     for group in optimiser.param_groups:
         group["lr"] = recipe.learning_rate * group["share"] * rate_at(recipe, training.step)
-    on_device = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
+    on_device = {
+        name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()
+    }
     image = on_device["pixel_values"].contiguous(memory_format=torch.channels_last)
     with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bfloat16):
         values = training.shared.train()(image)
@@ -131,8 +138,9 @@ def _require_number(value: Tensor, what: str, training: Training, batch: Batch) 
     if not torch.isfinite(value):
         keys = ", ".join(map(str, batch["key"][:_SHOWN_KEYS]))
         raise TrainingError(
-            f"the {what} of step {training.step} is {float(value)}: batch {int(batch['batch'])} ({keys}, ...); the "
-            "checkpoint before it is kept; look at these pictures, or go on with a smaller learning_rate"
+            f"the {what} of step {training.step} is {float(value)}: batch {int(batch['batch'])} "
+            f"({keys}, ...); the checkpoint before it is kept; look at these pictures, or go on with a smaller "
+            "learning_rate"
         )
 
 

@@ -23,8 +23,8 @@ _NEAREST_M = 1e-3
 class LossWeights:
     """How much each part counts.
 
-    value: disparity without factor and shift. gradient: its differences between neighbours. log_depth: depth after
-    the alignment that the evaluation uses. edge: the differences of that between neighbours.
+    value: disparity without factor and shift. gradient: its differences between neighbours. log_depth: depth
+    after the alignment that the evaluation uses. edge: the differences of that between neighbours.
     silog: depth in metres. trim: share of the largest errors in value of each picture that do not count.
     """
 
@@ -58,8 +58,8 @@ def metric_loss(depth_m: Tensor, target_m: Tensor, valid: Tensor, weights: LossW
 def silog(log_ratio: Tensor, valid: Tensor) -> Tensor:
     """Deviation of log depth, in which most of a common factor is forgiven.
 
-    Source: Eigen et al., "Depth map prediction from a single image", NeurIPS 2014, equation 4, with the square root
-    and the share of 0.85 of Lee et al., "From big to small", 2019, equation 4 (there times 10).
+    Source: Eigen et al., "Depth map prediction from a single image", NeurIPS 2014, equation 4, with the
+    square root and the share of 0.85 of Lee et al., "From big to small", 2019, equation 4 (there times 10).
     """
     weight = valid.float()
     square = _means(log_ratio.square(), weight)

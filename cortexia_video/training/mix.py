@@ -24,10 +24,11 @@ _SCENE_OPTIONS = {"count": 0, "height": 288, "width": 384, "first_seed": 0, "wor
 
 
 def open_mix(recipe: Recipe, objective: Objective, output: Path, *, any_licence: bool = False) -> Mixture:
-    """Open every data set of a recipe as one row of batches; render scenes and label pictures where they lack.
+    """Open every data set of a recipe as one row of batches; render scenes and label pictures where they
+    lack.
 
-    output: labels go into its folder `labels`. Raises `InputError` where a set is not there, is empty, is a stream,
-    or its depth is of a kind that the network cannot be trained for.
+    output: labels go into its folder `labels`. Raises `InputError` where a set is not there, is empty, is a
+    stream, or its depth is of a kind that the network cannot be trained for.
     """
     datasets: dict[str, RGBDDataset] = {}
     for index, plan in enumerate(recipe.data):
@@ -62,7 +63,9 @@ def _open_scenes(plan: DataPlan) -> RGBDDataset:
 
 def _open_pictures(plan: DataPlan, recipe: Recipe, labels: Path, any_licence: bool) -> RGBDDataset:
     if recipe.teacher is None:
-        raise InputError(f"{plan.root} holds pictures without depth: name a teacher that labels them (--teacher)")
+        raise InputError(
+            f"{plan.root} holds pictures without depth: name a teacher that labels them (--teacher)"
+        )
     return label_pictures(Path(plan.root), labels, recipe.teacher, any_licence=any_licence)
 
 
@@ -70,6 +73,7 @@ def load_batches(
     mix: Mixture, recipe: Recipe, position: Position | None, *, multiple_of: int, processes: Processes
 ) -> DataLoader[dict[str, Any]]:
     """Give this process's batches of a recipe from a position on, without end."""
+    mix.find_start(position)  # what does not fit is said before anything is written
     sides = recipe.short_sides
     view = BatchView(sides, tuple(1 / len(sides) for _ in sides), multiple_of, recipe.smallest_window)
     batches = MixedBatches(mix, view, position, share=(processes.rank, processes.count))

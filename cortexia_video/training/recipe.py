@@ -1,14 +1,14 @@
 """`Recipe`: all that decides a training, from one TOML file, recorded beside the weights.
 
-    name = "compact"                # what the networks are called
-    steps = 30000
-    [network]
-    architecture = "compact"        # or hf:FOLDER, any depth network of transformers
-    [[data]]
-    dataset = "scenes"              # or a name of `cortexia dataset info`
-    root = "runs/compact/pool"
-    weight = 1.0
-    options = { count = 8000 }
+name = "compact"                # what the networks are called
+steps = 30000
+[network]
+architecture = "compact"        # or hf:FOLDER, any depth network of transformers
+[[data]]
+dataset = "scenes"              # or a name of `cortexia dataset info`
+root = "runs/compact/pool"
+weight = 1.0
+options = { count = 8000 }
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from cortexia_video.errors import InputError
 from cortexia_video.training.losses import LossWeights
 
-
 _WITHOUT_EFFECT = ("validation", "checkpoint_steps", "workers")
 
 
@@ -32,7 +31,7 @@ class NetworkPlan:
     """What is trained.
 
     architecture: `compact`, or `hf:` and a folder with a checkpoint of transformers.
-    encoder: a classifier that the encoder of `compact` starts from; noise without one.
+    encoder: a classifier that the encoder of `compact` starts from, `efficientnet-lite0` or its file.
     weights: those of `compact` to go on from, a file `weights.safetensors` of an earlier training.
     kind: what the numbers of a checkpoint mean that does not say it.
     """
@@ -61,7 +60,8 @@ class DataPlan:
 class ValidationPlan:
     """What is measured every `every` steps, and at the end: depth of the averaged weights.
 
-    truth: folders as `cortexia evaluate --truth` takes them, each by `protocol`; pictures: how many of each are shown.
+    truth: folders as `cortexia evaluate --truth` takes them, each by `protocol`; pictures: how many of each
+    are shown.
     """
 
     truth: tuple[str, ...] = ()
@@ -74,8 +74,9 @@ class ValidationPlan:
 class Recipe:
     """Everything that decides a training.
 
-    short_sides: in pixels; each batch has one of them, drawn evenly. learning_rate: of what starts from noise, at its
-    highest; pretrained_rate: the share of it for what does not. average_decay: of the running mean of the weights.
+    short_sides: in pixels; each batch has one of them, drawn evenly. learning_rate: of what starts from
+    noise, at its highest; pretrained_rate: the share of it for what does not. average_decay: of the running
+    mean of the weights.
     largest_gradient: its norm, where it is cut off. bfloat16: whether the network computes in it.
     teacher: a model that labels the pictures of data sets called `pictures`.
     workers: processes that read and change pictures; 0 is the training's own.
@@ -147,7 +148,12 @@ def _build_dataclass(kind: type[Any], words: Any, where: str) -> Any:
     for name, each in known.items():
         if name not in words and each.default is MISSING and each.default_factory is MISSING:
             raise TypeError(f"{where or 'it'} does not say its {name}")
-    return kind(**{name: _build(types[name], value, f"{where}{'.' if where else ''}{name}") for name, value in words.items()})
+    return kind(
+        **{
+            name: _build(types[name], value, f"{where}{'.' if where else ''}{name}")
+            for name, value in words.items()
+        }
+    )
 
 
 def _check(recipe: Recipe) -> Recipe:

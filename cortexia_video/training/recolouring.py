@@ -1,4 +1,5 @@
-"""What a camera and its software do to colours, and more: so that a network trained on renderings believes photographs.
+"""What a camera and its software do to colours, and more: so that a network trained on renderings believes
+photographs.
 
 Pictures are float32 (B, 3, H, W) in [0, 1]; each is changed by chances of its own.
 """
@@ -24,7 +25,7 @@ _ERASED_SHARE = 0.15
 
 
 def recolour(image: Tensor, rng: Generator) -> Tensor:
-    """Change light, colours and contrast, filter, soften, erase, add noise, compress: (B, 3, H, W) in [0, 1]."""
+    """Filter, change light and colours, soften, erase, add noise, compress: (B, 3, H, W) in [0, 1]."""
     image = filter_randomly(image, rng)
     image = change_light(image, rng)
     image = change_colours(image, rng)
@@ -79,10 +80,12 @@ def soften(image: Tensor, rng: Generator) -> Tensor:
     """Let some pictures look enlarged: of fewer pixels than they have."""
     height, width = image.shape[2:]
     softened = []
-    for each, share in zip(image.split(1), rng.random(len(image)), strict=True):
+    for each, share in zip(image[:, None], rng.random(len(image)), strict=True):
         scale = float(rng.uniform(0.35, 0.9))
         if share < _SOFT_SHARE:
-            small = F.interpolate(each, (max(8, int(height * scale)), max(8, int(width * scale))), mode="area")
+            small = F.interpolate(
+                each, (max(8, int(height * scale)), max(8, int(width * scale))), mode="area"
+            )
             each = F.interpolate(small, (height, width), mode="bilinear")
         softened.append(each)
     return torch.cat(softened)

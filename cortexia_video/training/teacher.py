@@ -20,19 +20,23 @@ _log = logging.getLogger(__name__)
 
 
 def label_pictures(pictures: Path, labels: Path, teacher: str, *, any_licence: bool = False) -> RGBDDataset:
-    """Estimate depth of all pictures in a folder by a model, as `cortexia estimate` does it; give both as a data set.
+    """Estimate depth of all pictures in a folder by a model, as `cortexia estimate` does it; give both as a
+    data set.
 
     What is labelled is not labelled again. Pictures that fail are left out, and counted.
-    Raises `ModelLoadError` for weights that are not known to be free for use in a product, unless `any_licence`.
+    Raises `ModelLoadError` for weights that are not known to be free for use in a product, unless
+    `any_licence`.
     """
     if not any_licence:
         _require_permissive(teacher)
     report = estimate(pictures, labels, model=teacher, recursive=True, size="native")
     _log.info("teacher %s: %s", teacher, report)
-    pairs = sorted(_list_pairs(pictures, labels))
+    pairs = sorted(_list_pairs(pictures, labels), key=lambda pair: pair.key)
     kinds = {str(pair.about["kind"]) for pair in pairs}
     if len(kinds) != 1:
-        raise InputError(f"{labels} holds labels of {', '.join(kinds) or 'nothing'}: give another folder, or pictures")
+        raise InputError(
+            f"{labels} holds labels of {', '.join(kinds) or 'nothing'}: give another folder, or pictures"
+        )
     kind = next(each for each in KINDS if each in kinds)
     return RGBDDataset("pictures", pairs, read_pair, kind)
 
@@ -42,8 +46,8 @@ def _require_permissive(teacher: str) -> None:
         require_commercial(teacher)
     except ModelLoadError as error:
         raise ModelLoadError(
-            f"the licence of the teacher {teacher!r} is {find_licence(teacher) or 'unknown'}, which may bind what is "
-            "trained on its depth: choose another, or --any-licence"
+            f"the licence of the teacher {teacher!r} is {find_licence(teacher) or 'unknown'}, which may bind "
+            "what is trained on its depth: choose another, or --any-licence"
         ) from error
 
 
@@ -53,6 +57,6 @@ def _list_pairs(pictures: Path, labels: Path) -> Iterator[Pair]:
         line = None if isinstance(picture, Failure) else done.get(picture.key)
         depth = find_depth(line) if line else None
         if line and depth and not isinstance(picture, Failure):
-            about = {word: line.get(word) for word in ("kind", "f_px", "f_source", "full_size")}
+            about = {word: line.get(word) for word in ("kind", "f_px", "f_source")}
             path = Path(picture.source.path)
             yield Pair(picture.key, path, labels / depth, "teacher", about=about, fits_depth=True)

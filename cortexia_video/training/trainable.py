@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from cortexia_video.depth_map import Kind
 from cortexia_video.errors import ModelLoadError
 from cortexia_video.training.network import STRIDE, DepthNetwork, batch_norm, no_norm
-from cortexia_video.training.pretrained import load_classifier, read_state
+from cortexia_video.training.pretrained import find_classifier, load_classifier, read_state
 from cortexia_video.training.recipe import Recipe, describe_recipe
 
 COMPACT = "compact"
@@ -72,7 +72,7 @@ def build_compact(recipe: Recipe) -> DepthNetwork:
         return hold_compact(read_state(Path(plan.weights)), plan.weights)
     if plan.encoder:
         network = DepthNetwork(no_norm)
-        load_classifier(network.encoder, Path(plan.encoder))
+        load_classifier(network.encoder, find_classifier(plan.encoder))
         return network
     return DepthNetwork(batch_norm)
 
@@ -84,7 +84,9 @@ def hold_compact(state: State, name: str) -> DepthNetwork:
     try:
         network.load_state_dict(dict(state))
     except RuntimeError as error:
-        raise ModelLoadError(f"{name} holds no weights of {COMPACT}: {str(error).splitlines()[-1].strip()}") from error
+        raise ModelLoadError(
+            f"{name} holds no weights of {COMPACT}: {str(error).splitlines()[-1].strip()}"
+        ) from error
     return network
 
 
@@ -94,7 +96,9 @@ def _load_checkpoint(recipe: Recipe) -> Trainable:
     opened = open_network(recipe.network.architecture, kind=recipe.network.kind)
     network = _OfPictures(opened.network, opened.preprocessing.mean, opened.preprocessing.std)
     if opened.kind not in ("disparity", "metric"):
-        raise ModelLoadError(f"{recipe.network.architecture} gives {opened.kind}: only disparity and metric are trained")
+        raise ModelLoadError(
+            f"{recipe.network.architecture} gives {opened.kind}: only disparity and metric are trained"
+        )
 
     def save(state: State, folder: Path) -> str:
         kept = {name: value.clone() for name, value in network.state_dict().items()}
@@ -113,8 +117,8 @@ class _OfPictures(nn.Module):
     def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+        self.mean = nn.Buffer(torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.std = nn.Buffer(torch.tensor(std).view(-1, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
         depth: Tensor = self.network((image - self.mean) / self.std)

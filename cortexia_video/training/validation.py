@@ -33,7 +33,10 @@ _log = logging.getLogger(__name__)
 
 
 class Validation:
-    """The references of a recipe, against which a training is measured. Raises `InputError` where one is missing."""
+    """The references of a recipe, against which a training is measured.
+
+    Raises `InputError` where one is missing.
+    """
 
     def __init__(self, training: Training, output: Path, writer: SummaryWriter) -> None:
         plan = training.recipe.validation
