@@ -1,1 +1,1 @@
-"""How depth networks are trained, the built-in `compact` among them: `cortexia train`. Needs the extra `train`."""
+"""How depth networks are trained, the built-in `compact` among them (extra `train`): `cortexia train`."""

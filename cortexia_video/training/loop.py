@@ -139,8 +139,8 @@ def _require_number(value: Tensor, what: str, training: Training, batch: Batch) 
         keys = ", ".join(map(str, batch["key"][:_SHOWN_KEYS]))
         raise TrainingError(
             f"the {what} of step {training.step} is {float(value)}: batch {int(batch['batch'])} "
-            f"({keys}, ...); the checkpoint before it is kept; look at these pictures, or go on with a smaller "
-            "learning_rate"
+            f"({keys}, ...); the checkpoint before it is kept; look at these pictures, or go on with a "
+            "smaller learning_rate"
         )
 
 
