@@ -41,6 +41,7 @@ from cortexia_video.training.objective import Objective  # noqa: E402
 from cortexia_video.training.recipe import Recipe, load_recipe  # noqa: E402
 from cortexia_video.training.trainable import load_trainable  # noqa: E402
 
+ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 MINIMAL = 'name = "tiny"\nsteps = 2\nbatch_size = 2\nshort_sides = [64]\nworkers = 0\nwarm_up_steps = 2\n'
 """What all recipes of the tests begin with; TOML's own keys come before its tables."""
@@ -292,6 +293,12 @@ def test_the_recipe_of_compact_is_one() -> None:
     with as_file(files("cortexia_video.training") / "compact.toml") as path:
         recipe = load_recipe(path)
     assert isinstance(recipe, Recipe) and recipe.name == "compact"
+
+
+def test_the_recipe_in_the_documents_is_one(tmp_path: Path) -> None:
+    words = (ROOT / "docs/training.md").read_text().split("```toml\n")[1].split("```")[0]
+    (tmp_path / "recipe.toml").write_text(words)
+    assert [plan.dataset for plan in load_recipe(tmp_path / "recipe.toml").data] == ["scenes", "tum"]
 
 
 def test_metres_that_are_millimetres_are_named(tmp_path: Path, tiny: str) -> None:
