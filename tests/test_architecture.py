@@ -12,7 +12,7 @@ from cortexia_video import augmentation, evaluation
 
 PACKAGE = Path(cortexia_video.__file__).parent
 LAYERS = [
-    ["errors", "frame", "depth_map", "file_lock", "scratch", "shard", "ledger_file"],
+    ["errors", "frame", "depth_map", "file_lock", "scratch", "shard", "ledger_line", "ledger_file"],
     ["camera", "projection", "depth_gaps", "anchoring"],
     ["intrinsics", "normals", "rgbd_sample", "decode", "resampling", "batching", "batch_limits"],
     ["color_tables", "coloring", "visualization", "color_bar"],
