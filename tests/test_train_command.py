@@ -307,6 +307,16 @@ def test_metres_that_are_millimetres_are_named(tmp_path: Path, tiny: str) -> Non
         train_recipe(write_recipe(tmp_path, network(tiny), root=tmp_path / "wrong"), tmp_path / "done")
 
 
+def test_a_damaged_picture_is_left_out_and_named(
+    room: Path, tmp_path: Path, tiny: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (room / "rgb/3.png").write_bytes(b"no picture")
+    assert (
+        len(train_recipe(write_recipe(tmp_path, network(tiny), root=room, steps=3), tmp_path / "done")) == 3
+    )
+    assert "left out of its batch" in caplog.text and "rgb/3.png" in caplog.text
+
+
 def test_a_network_of_metres_needs_metres(
     tmp_path: Path, checkpoints: Callable[[str], Path], make_picture: Callable[..., Path]
 ) -> None:

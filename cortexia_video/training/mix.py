@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ from torch.utils.data import DataLoader
 
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.mixing import Mixture, Position
+from cortexia_video.datasets.problems import raise_problem
 from cortexia_video.datasets.table import open_dataset
-from cortexia_video.errors import InputError
+from cortexia_video.errors import DecodeError, Failure, InputError
 from cortexia_video.training.batches import BatchView, TrainingBatches
 from cortexia_video.training.objective import Objective
 from cortexia_video.training.pool import PoolPlan, make_pool
@@ -18,6 +20,8 @@ from cortexia_video.training.processes import Processes
 from cortexia_video.training.recipe import DataPlan, Recipe
 from cortexia_video.training.rgbd_loading import MixedBatches
 from cortexia_video.training.teacher import label_pictures
+
+_log = logging.getLogger(__name__)
 
 SCENES, PICTURES = "scenes", "pictures"
 _SCENE_OPTIONS = {"count": 0, "height": 288, "width": 384, "first_seed": 0, "workers": 2}
@@ -69,6 +73,13 @@ def _open_pictures(plan: DataPlan, recipe: Recipe, labels: Path, any_licence: bo
     return label_pictures(Path(plan.root), labels, recipe.teacher, any_licence=any_licence)
 
 
+def leave_out_broken(failure: Failure) -> None:
+    """Go on without a file that is damaged, and say so; end where depth is not what its data set says."""
+    if not isinstance(failure.error, DecodeError):
+        raise_problem(failure)
+    _log.warning("left out of its batch: %s", failure)
+
+
 def load_batches(
     mix: Mixture, recipe: Recipe, position: Position | None, *, multiple_of: int, processes: Processes
 ) -> DataLoader[dict[str, Any]]:
@@ -76,7 +87,9 @@ def load_batches(
     mix.find_start(position)  # what does not fit is said before anything is written
     sides = recipe.short_sides
     view = BatchView(sides, tuple(1 / len(sides) for _ in sides), multiple_of, recipe.smallest_window)
-    batches = MixedBatches(mix, view, position, share=(processes.rank, processes.count))
+    batches = MixedBatches(
+        mix, view, position, share=(processes.rank, processes.count), on_problem=leave_out_broken
+    )
     return DataLoader(
         TrainingBatches(batches, recipe.seed),
         batch_size=None,

@@ -59,4 +59,4 @@ def _list_pairs(pictures: Path, labels: Path) -> Iterator[Pair]:
         if line and depth and not isinstance(picture, Failure):
             about = {word: line.get(word) for word in ("kind", "f_px", "f_source")}
             path = Path(picture.source.path)
-            yield Pair(picture.key, path, labels / depth, "teacher", about=about, fits_depth=True)
+            yield Pair(picture.key, path, labels / depth[0], "teacher", about=about, fits_depth=True)
