@@ -77,7 +77,7 @@ class Mixture:
         it. part: (i, n): only those whose number leaves i when divided by n: for one of n readers.
         Raises `InputError` for the position of another mixture.
         """
-        start = self._find_start(position)
+        start = self.find_start(position)
         for number, picks in enumerate(self.plan(start), start):
             if number % part[1] == part[0]:
                 yield list(self._read(picks, on_problem))
@@ -86,7 +86,8 @@ class Mixture:
         """Give what to keep after so many batches were used, to go on from there."""
         return {"batch": batch, "of": self._identify()}
 
-    def _find_start(self, position: Position | None) -> int:
+    def find_start(self, position: Position | None) -> int:
+        """Give the number of the batch to go on from; `InputError` for the position of another mixture."""
         if position is None:
             return 0
         if position["of"] != self._identify():

@@ -50,6 +50,7 @@ class MixedBatches(IterableDataset[dict[str, Any]]):
 
     position: where to go on. Each batch says its number in `batch`: after it was used, keep
     `mixture.position(batch["batch"] + 1)`. A batch of which no sample can be used is left out.
+    share: (i, n): only every n-th batch, beginning with the i-th: for one of n trainers that go on together.
     on_problem: called where a sample is read, in the worker's process.
     """
 
@@ -59,18 +60,22 @@ class MixedBatches(IterableDataset[dict[str, Any]]):
         augment: Augment | None = None,
         position: Position | None = None,
         *,
+        share: tuple[int, int] = (0, 1),
         on_problem: OnProblem = raise_problem,
     ) -> None:
         self._mixture = mixture
+        self._share = share
         self._augment = augment
         self._position = position
         self._on_problem = on_problem
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        start = self._position["batch"] if self._position else 0
-        index, count = _find_worker()
-        part = ((start + index) % count, count)  # torch asks worker 0 for the first batch
-        number = start + index
+        index, workers = _find_worker()
+        trainer, trainers = self._share
+        done = (self._position["batch"] if self._position else 0) // trainers
+        count = trainers * workers  # torch asks worker 0 for the first batch
+        part = (trainers * ((done + index) % workers) + trainer, count)
+        number = trainers * (done + index) + trainer
         for samples in self._mixture.batches(self._position, on_problem=self._on_problem, part=part):
             if samples:
                 yield {**_collate(samples, self._augment, (self._mixture.seed, number)), "batch": number}
