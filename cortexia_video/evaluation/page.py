@@ -11,11 +11,9 @@ from cortexia_video.evaluation.job import Evaluation
 from cortexia_video.evaluation.summary import Summary
 from cortexia_video.evaluation.text_table import SHOWN, format_interval, format_value
 from cortexia_video.evaluation.tiles import Tile
-from cortexia_video.formats.table import REPORT_MARK
-from cortexia_video.reporting.blocks import code, facts, quiet, section
-from cortexia_video.reporting.markup import element, style, write_html
+from cortexia_video.reporting.blocks import code, facts, quiet, section, write_whole
+from cortexia_video.reporting.markup import element
 
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _LISTED = 100
 _LEGEND = (
     "Depth and reference share their colours, bright is near, from the 2nd to the 98th percentile of the "
@@ -37,21 +35,8 @@ def write_page(evaluation: Evaluation, summary: Summary, worst: Sequence[Tile], 
         _show_troubles(evaluation),
         _show_protocol(evaluation),
     )
-    html = element("html", _make_head(f"Evaluation: {first}"), element("body", main), lang="en")
-    return write_html(html, REPORT_MARK.decode())
-
-
-def _make_head(title: str) -> Element:
-    css = files("cortexia_video.reporting").joinpath("page.css").read_text(encoding="utf-8")
     own = files("cortexia_video.evaluation").joinpath("page.css").read_text(encoding="utf-8")
-    return element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        element("title", title),
-        style(css + own),
-    )
+    return write_whole(main, f"Evaluation: {first}", css=own)
 
 
 def _show_header(evaluation: Evaluation) -> Element:
