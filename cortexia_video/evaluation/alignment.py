@@ -13,7 +13,7 @@ import numpy as np
 
 from cortexia_video.depth_map import Kind
 from cortexia_video.errors import InputError
-from cortexia_video.evaluation.pixels import Array, Floats, Mask, select
+from cortexia_video.evaluation.pixels import Array, Floats, Mask, find_places, is_finite, select, take
 
 _KEPT = 0.8  # share of the pixels that a trimmed fit keeps
 _STEPS = 50
@@ -47,24 +47,48 @@ def align(
 
     Raises `InputError` for an alignment that the kind does not allow, ValueError where nothing is known.
     """
+    require_alignment(kind, alignment)
+    places = find_places(values, reference_m, mask)
+    chosen, reference = take(values, places), take(reference_m, places)
+    fit = fit_alignment(chosen, kind, reference, alignment)
+    return apply_fit(values.astype(np.float64), kind, fit, alignment, max_depth_m=max_depth_m)
+
+
+def fit_alignment(values: Floats, kind: Kind, reference_m: Floats, alignment: str) -> Fit:
+    """Fit values (N,) to a reference (N,) above 0, where the values are finite, as `align` does.
+
+    Raises `InputError` for an alignment that the kind does not allow, ValueError where nothing is known.
+    """
     how = require_alignment(kind, alignment)
-    x = values.astype(np.float64)
-    if how.space == "disparity" and kind != "disparity":
-        with np.errstate(divide="ignore", invalid="ignore"):
-            x = np.where(x > 0, 1 / x, np.nan)
-    finite = np.isfinite(x)
-    if not finite.all():
-        x[~finite] = np.nan
-        mask = mask & finite
-    chosen, reference = select(x, reference_m, mask)
-    scale, shift = how.fit(chosen, 1 / reference if how.space == "disparity" else reference)
-    aligned: Floats = x
-    if (scale, shift) != (1.0, 0.0):
-        aligned *= scale
-        aligned += shift
-    if how.space == "disparity":
+    if how.fit is _fit_nothing:
+        return Fit(1.0)
+    inverse = how.space == "disparity"
+    x = _invert(values) if inverse and kind != "disparity" else values
+    if not is_finite(x):
+        finite = np.isfinite(x)
+        x, reference_m = x[finite], reference_m[finite]
+    if not x.size:
+        raise ValueError("no pixel to measure: where the reference is known, no value is")
+    return how.fit(x, 1 / reference_m if inverse else reference_m)
+
+
+def apply_fit(values: Floats, kind: Kind, fit: Fit, alignment: str, *, max_depth_m: float) -> Floats:
+    """Bring values of any shape, which are used up, into the unit of the reference; NaN where unknown."""
+    inverse = ALIGNMENTS[alignment].space == "disparity"
+    aligned = _invert(values) if inverse and kind != "disparity" else values
+    if not is_finite(aligned):
+        aligned[~np.isfinite(aligned)] = np.nan
+    if fit != (1.0, 0.0):
+        aligned *= fit.scale
+        aligned += fit.shift
+    if inverse:
         np.divide(1, np.maximum(aligned, 1 / max_depth_m, out=aligned), out=aligned)
     return aligned
+
+
+def _invert(values: Floats) -> Floats:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(values > 0, 1 / values, np.nan)
 
 
 def require_alignment(kind: Kind, alignment: str) -> Alignment:
