@@ -21,9 +21,10 @@ from cyclopts import App
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.evaluation.alignment import align
 from cortexia_video.evaluation.boundary import boundary_f1
-from cortexia_video.evaluation.picture_score import Reference, find_reference, score_picture
+from cortexia_video.evaluation.picture_score import score_picture
 from cortexia_video.evaluation.pixels import PixelSums, add_sums, measure_pixels
 from cortexia_video.evaluation.protocol import load_protocol
+from cortexia_video.evaluation.reference import Reference, find_reference
 
 _HEIGHT, _WIDTH = 480, 640
 _ROUNDS = 5

@@ -55,21 +55,26 @@ def align(
 
 
 def fit_alignment(values: Floats, kind: Kind, reference_m: Floats, alignment: str) -> Fit:
-    """Fit values (N,) to a reference (N,) above 0, where the values are finite, as `align` does.
+    """Fit values (N,) to a reference (N,) above 0, where the values are usable, as `align` does.
 
-    Raises `InputError` for an alignment that the kind does not allow, ValueError where nothing is known.
+    Raises `InputError` for an alignment that the kind does not allow, ValueError where nothing is usable.
     """
     how = require_alignment(kind, alignment)
-    if how.fit is _fit_nothing:
-        return Fit(1.0)
-    inverse = how.space == "disparity"
-    x = _invert(values) if inverse and kind != "disparity" else values
-    if not is_finite(x):
-        finite = np.isfinite(x)
-        x, reference_m = x[finite], reference_m[finite]
-    if not x.size:
-        raise ValueError("no pixel to measure: where the reference is known, no value is")
-    return how.fit(x, 1 / reference_m if inverse else reference_m)
+    usable = find_usable(values, kind, alignment)
+    if not usable.all():
+        values, reference_m = values[usable], reference_m[usable]
+    if not values.size:
+        raise ValueError("no pixel to fit: where the reference is known, no value is")
+    if how.space == "depth":
+        return how.fit(values, reference_m)
+    return how.fit(values if kind == "disparity" else 1 / values, 1 / reference_m)
+
+
+def find_usable(values: Floats, kind: Kind, alignment: str) -> Mask:
+    """Say which values can be fitted: the finite, and of depth whose inverse is taken those above 0."""
+    if ALIGNMENTS[alignment].space == "disparity" and kind != "disparity":
+        return np.isfinite(values) & (values > 0)
+    return np.isfinite(values)
 
 
 def apply_fit(values: Floats, kind: Kind, fit: Fit, alignment: str, *, max_depth_m: float) -> Floats:

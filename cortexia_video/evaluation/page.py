@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 from cortexia_video.errors import printable
 from cortexia_video.evaluation.job import Evaluation
 from cortexia_video.evaluation.summary import Summary
-from cortexia_video.evaluation.text_table import SHOWN, format_interval, format_value
+from cortexia_video.evaluation.text_table import choose_shown, format_interval, format_value
 from cortexia_video.evaluation.tiles import Tile
 from cortexia_video.reporting.blocks import code, facts, quiet, section, write_whole
 from cortexia_video.reporting.markup import element
@@ -57,11 +57,12 @@ def _make_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Element:
 
 
 def _show_totals(summary: Summary) -> Element:
+    shown = choose_shown(summary)
     rows = [
-        [name, *(format_interval(totals[metric]) for metric in SHOWN)]
+        [name, *(format_interval(totals[metric]) for metric in shown)]
         for name, totals in summary.totals.items()
     ]
-    return _make_table(["", *SHOWN.values()], rows)
+    return _make_table(["", *shown.values()], rows)
 
 
 def _show_comparisons(summary: Summary) -> Element:

@@ -19,7 +19,7 @@ from cortexia_video.errors import OutputError, OutputLostError
 from cortexia_video.evaluation.picture_score import PictureScore
 from cortexia_video.evaluation.pixels import PixelSums
 
-VERSION = b"1"  # of how scores are computed; another one makes those that are kept old
+VERSION = b"2"  # of how scores are computed; another one makes those that are kept old
 
 
 class ScoreFile:
@@ -51,7 +51,12 @@ class ScoreFile:
         """Keep a score; raises `OutputLostError` when no more can be."""
         self._known[digest] = score
         if self._path:
-            words = {**score._asdict(), "sums": asdict(score.sums)}
+            words = {
+                **score._asdict(),
+                "sums": asdict(score.sums),
+                "more": dict(score.more),
+                "lacking": dict(score.lacking),
+            }
             try:
                 with self._lock:
                     self._file.write(json.dumps({"digest": digest, **words}) + "\n")

@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image
 
 from cortexia_video.coloring import colored_depthmap, find_range
+from cortexia_video.engine import Settled
 from cortexia_video.errors import Failure
-from cortexia_video.evaluation.items import Item, Items
+from cortexia_video.evaluation.items import Item, Items, Place
 from cortexia_video.evaluation.job import Evaluation
 from cortexia_video.evaluation.picture_score import PictureScore, align_picture, clip_depth
 from cortexia_video.evaluation.pixels import Array
@@ -49,12 +50,20 @@ def make_tiles(
     best = scores[: min(each, len(scores) // 2)]
     worst = scores[len(best) :][-each:][::-1]
     wanted = {score.key: score for score in (*worst, *best)}
-    items = list(Items(truth, evaluation.protocol, workers=1).read(wanted.keys()))
-    guesses = contestant.guess(item.frame for item in items)
-    tiles = {
-        item.frame.key: _make_tile(item, guess, wanted[item.frame.key], evaluation.protocol)
-        for item, guess in zip(items, guesses, strict=True)
-    }
+    tiles: dict[str, Tile] = {}
+    items = Items(truth, evaluation.protocol)
+
+    def begin(place: Place) -> Item | Settled[Tile | None]:
+        return items.open(place) or Settled(None)
+
+    def work(item: Item, guess: Guess) -> Tile | None:
+        return _make_tile(item, guess, wanted[item.frame.key], evaluation.protocol)
+
+    def settle(tile: Tile | None) -> None:
+        if tile:
+            tiles[tile.score.key] = tile
+
+    contestant.work_through(items.list_places(wanted), begin, work, settle, workers=1)
     return _take(tiles, worst), _take(tiles, best)
 
 
@@ -64,8 +73,8 @@ def _take(tiles: dict[str, Tile], scores: Sequence[PictureScore]) -> list[Tile]:
 
 def _make_tile(item: Item, guess: Guess, score: PictureScore, protocol: Protocol) -> Tile:
     reference = item.reference
-    aligned, _ = align_picture(None if isinstance(guess, Failure) else guess, reference, protocol)
-    clipped, _ = clip_depth(aligned, reference, protocol)
+    aligned = align_picture(None if isinstance(guess, Failure) else guess, reference, protocol)
+    clipped = clip_depth(aligned, reference.depth_m, reference.max_m, protocol)
     known = np.where(reference.mask, reference.depth_m, np.nan)
     shown = find_range(known, percentiles=(2, 98), spacing="inverse")
     limits = (shown.d_min, shown.d_max)
