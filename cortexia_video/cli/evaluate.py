@@ -39,8 +39,8 @@ class MeasuringOptions:
     output
         Folder for the results; none are written without.
     metrics
-        More to measure, with commas: boundary, edges, normals, points, ordinal. Focal lengths always are,
-        where a contestant estimates them and the truth knows them.
+        More to measure, with commas: boundary, edges, normals, points, ordinal, regions. Focal lengths
+        always are, where a contestant estimates them and the truth knows them.
     dialect
         What the contestants' depth files mean, where they do not say it: tum, kitti, nyu, metres...
     truth_dialect
@@ -59,6 +59,11 @@ class MeasuringOptions:
     truth_dialect: str | None = None
     seed: int = 0
     workers: int | None = None
+
+    def list_metrics(self) -> list[str]:
+        """Give the groups to measure; a page shows regions, too."""
+        words = [word.strip() for word in self.metrics.split(",")]
+        return [*filter(None, words), *(["regions"] if self.output else [])]
 
 
 _AS_USUAL = MeasuringOptions()
@@ -127,7 +132,7 @@ def _evaluate(names: list[str], asked: MeasuringOptions, given: dict[str, Any]) 
         truth,
         contestants,
         protocol,
-        metrics=[word.strip() for word in asked.metrics.split(",") if word.strip()],
+        metrics=asked.list_metrics(),
         output=output,
         workers=asked.workers,
         on_picture=_show_progress,

@@ -22,6 +22,7 @@ from cortexia_video.evaluation.ordinal import whdr
 from cortexia_video.evaluation.pixels import Array, Floats
 from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.evaluation.reference import Reference
+from cortexia_video.evaluation.regions import REGIONS, split_errors
 from cortexia_video.projection import Pinhole, unproject
 
 _GAP = 0.05  # of the nearer of two neighbours: from here on there is an edge between them
@@ -32,10 +33,14 @@ _APART = 1.02  # ratio from which one of a pair is farther
 
 
 class Subject(NamedTuple):
-    """A picture's depth, aligned, float64 (H, W), NaN where unknown. f_px: as the contestant estimated it."""
+    """A picture's depth, aligned, float64 (H, W), NaN where unknown. f_px: as the contestant estimated it.
+
+    clipped_m: the depth (N,) that is measured, where the reference counts.
+    """
 
     depth_m: Floats
     reference: Reference
+    clipped_m: Floats
     f_px: float | None = None
 
 
@@ -155,6 +160,10 @@ def _measure_focal_length(subject: Subject) -> Iterator[float]:
     yield field_of_view_error(f_px, camera.fx, camera.width)
 
 
+def _split_errors(subject: Subject) -> list[float]:
+    return split_errors(subject.clipped_m, subject.reference.depth_m, subject.reference.mask)
+
+
 def _know_alike(subject: Subject) -> tuple[Array, Array]:
     """Give depth and reference, float32, NaN where the reference does not count or nothing is known."""
     mask = subject.reference.mask
@@ -195,6 +204,9 @@ GROUPS: dict[str, Group] = {
     ),
     "points": Group({"f_score": Meaning("F-score", "larger")}, _need_camera, _measure_points),
     "ordinal": Group({"whdr": Meaning("WHDR", "smaller")}, _need_nothing, _measure_order),
+    "regions": Group(
+        {f"abs_rel {region}": Meaning(region, "smaller") for region in REGIONS}, _need_nothing, _split_errors
+    ),
     "focal": Group(
         {
             "focal_error": Meaning("focal length", "smaller"),

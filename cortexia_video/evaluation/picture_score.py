@@ -74,11 +74,12 @@ def score_picture(
     aligned, remark = _bring(fitted, reference, protocol, fitted.places), fitted.remark
     if protocol.alignment == "none" and not remark:
         remark = _find_unit_mismatch(aligned, fitted.known_m)
-    score = _score_known(aligned, fitted.known_m, reference, protocol)._replace(remark=remark)
+    clipped = clip_depth(aligned, fitted.known_m, reference.max_m, protocol)
+    score = _score_known(aligned, clipped, fitted.known_m, reference.key)._replace(remark=remark)
     if not groups:
         return score
     f_px = depth.f_px if depth is not None and depth.f_source == "estimated" else None
-    subject = Subject(_bring(fitted, reference, protocol), reference, f_px)
+    subject = Subject(_bring(fitted, reference, protocol), reference, clipped, f_px)
     more, lacking = measure_groups(groups, subject)
     return score._replace(more=more, lacking=lacking)
 
@@ -88,8 +89,10 @@ def score_baseline(
 ) -> PictureScore:
     """Measure depth (H, W) that was fitted to the reference."""
     places = np.flatnonzero(reference.mask)
-    score = _score_known(take(depth_m, places), take(reference.depth_m, places), reference, protocol)
-    more, lacking = measure_groups(groups, Subject(depth_m, reference), is_baseline=True)
+    chosen, known_m = take(depth_m, places), take(reference.depth_m, places)
+    clipped = clip_depth(chosen, known_m, reference.max_m, protocol)
+    score = _score_known(chosen, clipped, known_m, reference.key)
+    more, lacking = measure_groups(groups, Subject(depth_m, reference, clipped), is_baseline=True)
     return score._replace(more=more, lacking=lacking)
 
 
@@ -129,11 +132,10 @@ def _bring(
     return apply_fit(values, fitted.kind, fitted.fit, protocol.alignment, max_depth_m=reference.max_m)
 
 
-def _score_known(aligned: Floats, known_m: Floats, reference: Reference, protocol: Protocol) -> PictureScore:
-    """Clip aligned depth (N,) as the protocol says, and measure it."""
-    clipped = clip_depth(aligned, known_m, reference.max_m, protocol)
+def _score_known(aligned: Floats, clipped: Floats, known_m: Floats, key: str) -> PictureScore:
+    """Measure clipped depth (N,), and count what of the aligned depth was unknown."""
     unknown = 0 if is_finite(aligned) else int(np.count_nonzero(~np.isfinite(aligned)))
-    return PictureScore(reference.key, sum_errors(clipped, known_m), unknown=unknown)
+    return PictureScore(key, sum_errors(clipped, known_m), unknown=unknown)
 
 
 def clip_depth(aligned: Floats, reference_m: Array, max_m: float, protocol: Protocol) -> Floats:

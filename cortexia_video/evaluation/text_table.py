@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from cortexia_video.errors import printable
 from cortexia_video.evaluation.job import Evaluation
-from cortexia_video.evaluation.metric_groups import MEANINGS
+from cortexia_video.evaluation.metric_groups import GROUPS, MEANINGS
 from cortexia_video.evaluation.summary import Interval, Summary
 
 SHOWN = {
@@ -47,12 +47,16 @@ def format_interval(interval: Interval) -> str:
 
 
 def choose_shown(summary: Summary) -> dict[str, str]:
-    """Give metrics and their titles: the usual ones, and those of groups that were measured."""
+    """Give metrics and their titles: the usual ones, and those of groups that were measured.
+
+    Regions are left out: the page has them.
+    """
     signs = {"smaller": "(-)", "larger": "(+)"}
     measured = {
         name: f"{meaning.title} {signs[meaning.better]}"
         for name, meaning in MEANINGS.items()
-        if not all(math.isnan(totals[name].value) for totals in summary.totals.values())
+        if name not in GROUPS["regions"].metrics
+        and not all(math.isnan(totals[name].value) for totals in summary.totals.values())
     }
     return {**SHOWN, **measured}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,23 +19,29 @@ from cortexia_video.evaluation.picture_score import PictureScore, align_picture,
 from cortexia_video.evaluation.pixels import Array
 from cortexia_video.evaluation.predictions import Contestant, Guess
 from cortexia_video.evaluation.protocol import Protocol
+from cortexia_video.evaluation.regions import REGIONS, split_errors
 from cortexia_video.evaluation.truth import Truth
 
 EACH = 6  # of the worst, and of the best
+DEPTH_COLOURS = "viridis_r"
+ERROR_COLOURS = "Spectral"
 _WIDTH = 320
 _QUALITY = 85
 
 
 class Tile(NamedTuple):
-    """Pictures as data URIs; picture is None where there is none. low_m, high_m: of the colours."""
+    """Pictures as data URIs; picture is None where there is none.
+
+    limits_m: where the colours of depth end. regions: relative error by region of the picture.
+    """
 
     score: PictureScore
     picture: str | None
     reference: str
     depth: str
     errors: str
-    low_m: float
-    high_m: float
+    limits_m: tuple[float, float]
+    regions: Mapping[str, float]
 
 
 def make_tiles(
@@ -79,15 +85,17 @@ def _make_tile(item: Item, guess: Guess, score: PictureScore, protocol: Protocol
     shown = find_range(known, percentiles=(2, 98), spacing="inverse")
     limits = (shown.d_min, shown.d_max)
     true, found = (
-        colored_depthmap(each, *limits, "viridis_r", spacing="inverse")
+        colored_depthmap(each, *limits, DEPTH_COLOURS, spacing="inverse")
         for each in (known, np.where(np.isfinite(aligned), clipped, np.nan))
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(reference.mask, np.log2(clipped / reference.depth_m), np.nan)
-    errors = colored_depthmap(ratio, -1, 1, "Spectral")
+    errors = colored_depthmap(ratio, -1, 1, ERROR_COLOURS)
     image = protocol.cut(item.frame.image)
     picture = _encode(image) if item.within.has_pictures else None
-    return Tile(score, picture, _encode(true), _encode(found), _encode(errors), *limits)
+    split = split_errors(clipped[reference.mask], reference.depth_m, reference.mask)
+    regions = dict(zip(REGIONS, split, strict=True))
+    return Tile(score, picture, _encode(true), _encode(found), _encode(errors), limits, regions)
 
 
 def _encode(image: Array) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from xml.etree.ElementTree import Element
 
+from cortexia_video.color_tables import find_color_table
 from cortexia_video.formats.table import REPORT_MARK
 from cortexia_video.reporting.markup import Content, append, element, style, write_html
 from cortexia_video.reporting.wording import shorten
@@ -44,6 +45,13 @@ def code(key: str, most: int = 120) -> Element:
 
 def tag(text: str) -> Element | None:
     return element("span", text, class_="tag") if text else None
+
+
+def swatch(colors: str) -> Element:
+    """Make a bar of a color table."""
+    table = find_color_table(colors)
+    steps = ", ".join(f"#{bytes(table[place]).hex()}" for place in range(0, 256, 51))
+    return element("span", class_="swatch", style=f"background: linear-gradient(to right, {steps})")
 
 
 def facts(named: Mapping[str, str]) -> Element:
