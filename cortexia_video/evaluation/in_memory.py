@@ -1,4 +1,4 @@
-"""`evaluate_pairs`: depth and references that are in memory, by a protocol: for training loops and notebooks."""
+"""`evaluate_pairs`: depth and references in memory, by a protocol: for training loops and notebooks."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ def evaluate_pairs(
 ) -> Summary:
     """Measure depth against samples with metric depth, beside the baselines.
 
-    `summary.totals[name]["abs_rel"].value` is the number. A depth that is None counts as unknown everywhere. The keys of the samples must differ. max_m: the largest
-    reference depth that counts, where the protocol leaves that to the set. metrics: groups of `metric_groups`
-    besides the protocol's. seed: of the intervals. Raises as `evaluate` does.
+    `summary.totals[name]["abs_rel"].value` is the number. A depth that is None counts as unknown everywhere.
+    The keys of the samples must differ. max_m: the largest reference depth that counts, where the protocol
+    leaves that to the set. metrics: groups of `metric_groups` besides the protocol's. seed: of the intervals.
+    Raises as `evaluate` does.
     """
     chosen = load_protocol(protocol) if isinstance(protocol, str) else protocol
     listed = list(pairs)
