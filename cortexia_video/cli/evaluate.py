@@ -162,7 +162,8 @@ def _compare(pictures: list[str], model: str, words: str, max_error: float, give
         print(error)
         return SOME_FAILED
     print(f"{model} by {words}: {parity}; a mean of at most {max_error:.2%} is allowed")
-    for each in sorted(parity.differences, key=lambda each: -each.mean)[:_LISTED]:
+    worst = {each.key: each for each in sorted(parity.differences, key=lambda each: each.mean)}
+    for each in sorted(worst.values(), key=lambda each: -each.mean)[:_LISTED]:
         print(f"  {each.mean:8.3%} mean  {each.most:8.3%} for 99 %  {printable(each.key)}")
     return DONE
 
@@ -171,14 +172,11 @@ def _parse_way(words: str) -> dict[str, Any]:
     """Read `openvino,bfloat16,392x518`: an engine, a precision, an input size, in any order."""
     way: dict[str, Any] = {}
     for word in words.split(","):
-        if word in _ENGINES:
-            way["engine"] = word
-        elif word in _PRECISIONS:
-            way["precision"] = word
-        else:
-            way["input_size"] = parse_size(
-                word, f"--compare: one of {', '.join(_ENGINES + _PRECISIONS)}; a size"
-            )
+        name = "engine" if word in _ENGINES else "precision" if word in _PRECISIONS else "input_size"
+        if name in way:
+            raise InputError(f"--compare {words}: two of one sort; compare one way at a time")
+        offered = f"--compare: one of {', '.join(_ENGINES + _PRECISIONS)}; a size"
+        way[name] = parse_size(word, offered) if name == "input_size" else word
     return way
 
 

@@ -189,7 +189,8 @@ class FolderContestant(_Reader):
         except OSError as error:
             return Failure(key, "decode", InputError(f"cannot read {source.path}: {error.strerror}"))
         except CortexiaError as error:
-            return Failure(key, "decode", error)
+            said = str(error).removeprefix(f"{source.path}: ")  # the key says which: reasons can be counted
+            return Failure(key, "decode", InputError(said))
 
     def _find(self, key: str) -> DepthSource | None:
         """Find the file of a key; a run over a folder of sets has `rgb/` in its keys."""
