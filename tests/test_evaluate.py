@@ -304,7 +304,10 @@ def test_every_kind_of_bad_depth_is_named_and_counts(tmp_path, rng, own, capsys)
         "7: 0 valid pixels",
     ):
         assert line in said, line
-    rows = {row["key"]: row for row in csv.DictReader((tmp_path / "out" / "pictures.csv").open())}
+    rows = {
+        row["key"]: row
+        for row in csv.DictReader((tmp_path / "out" / "pictures.csv").read_text().splitlines())
+    }
     assert {row["key"] for row in rows.values()} == set("0123456")
     assert run(tmp_path / "depth", "--truth", truth, *words) == 1
     assert "6 pictures: no depth: it holds float32 and does not say what it means" in capsys.readouterr().out

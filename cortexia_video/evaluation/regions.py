@@ -23,25 +23,27 @@ def split_errors(depth_m: Floats, reference_m: Array, mask: Mask) -> list[float]
     errors = np.abs(depth_m - known_m) / known_m
     nearer, farther = np.percentile(known_m, (100 / 3, 200 / 3))
     height, width = mask.shape
-    third = 3 * (places // width) // height
-    beside = find_pixels_beside_edges(reference_m, mask).ravel()[places]
+    rows = np.searchsorted(places, [-(-height * third // 3) * width for third in (1, 2)])
+    beside = find_pixels_beside_edges(reference_m, mask).reshape(-1).take(places)
     chosen = (
-        known_m <= nearer,
-        (known_m > nearer) & (known_m <= farther),
-        known_m > farther,
-        *(third == number for number in range(3)),
-        beside,
-        ~beside,
+        errors[known_m <= nearer],
+        errors[(known_m > nearer) & (known_m <= farther)],
+        errors[known_m > farther],
+        *np.split(errors, rows),
+        errors[beside],
+        errors[~beside],
     )
-    return [float(errors[each].mean()) if each.any() else float("nan") for each in chosen]
+    return [float(each.mean()) if each.size else float("nan") for each in chosen]
 
 
 def find_pixels_beside_edges(reference_m: Array, mask: Mask) -> Mask:
     """Say which pixels have an edge of the reference at most 3 rows and columns away, bool (H, W)."""
     beside = find_edges(keep_known(np.where(mask, reference_m, np.nan).astype(np.float32)), _GAP)
     for _ in range(_BESIDE):
-        for axis in (beside, beside.T):
-            before = axis.copy()
-            axis[1:] |= before[:-1]
-            axis[:-1] |= before[1:]
+        before = beside.copy()
+        beside[1:] |= before[:-1]
+        beside[:-1] |= before[1:]
+        before = beside.copy()
+        beside[:, 1:] |= before[:, :-1]
+        beside[:, :-1] |= before[:, 1:]
     return beside
