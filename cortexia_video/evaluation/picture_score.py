@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,9 @@ _SAME_SHAPE = 0.02  # how far aspect ratios may be apart, as a share
 _UNIT = (900.0, 1100.0)  # a median ratio between these is one of units
 
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})  # one for all pictures: there may be 100,000
+
+
 class PictureScore(NamedTuple):
     """What one picture gave. sums: of its pixels. more: metrics of groups. lacking: why a group has none.
 
@@ -36,8 +39,8 @@ class PictureScore(NamedTuple):
 
     key: str
     sums: PixelSums
-    more: Mapping[str, float] = MappingProxyType({})
-    lacking: Mapping[str, str] = MappingProxyType({})
+    more: Mapping[str, float] = NOTHING
+    lacking: Mapping[str, str] = NOTHING
     unknown: int = 0
     remark: str = ""
 
@@ -81,7 +84,7 @@ def score_picture(
     f_px = depth.f_px if depth is not None and depth.f_source == "estimated" else None
     subject = Subject(_bring(fitted, reference, protocol), reference, clipped, f_px)
     more, lacking = measure_groups(groups, subject)
-    return score._replace(more=more, lacking=lacking)
+    return score._replace(more=more or NOTHING, lacking=lacking or NOTHING)
 
 
 def score_baseline(
@@ -93,7 +96,7 @@ def score_baseline(
     clipped = clip_depth(chosen, known_m, reference.max_m, protocol)
     score = _score_known(chosen, clipped, known_m, reference.key)
     more, lacking = measure_groups(groups, Subject(depth_m, reference, clipped), is_baseline=True)
-    return score._replace(more=more, lacking=lacking)
+    return score._replace(more=more or NOTHING, lacking=lacking or NOTHING)
 
 
 def align_picture(depth: DepthMap | None, reference: Reference, protocol: Protocol) -> Floats:

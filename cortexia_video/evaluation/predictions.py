@@ -110,12 +110,18 @@ class _Picture:
         return self.item
 
 
-class _Reader:
-    """A contestant whose depth is there: it is read where it is measured."""
+class StoredContestant:
+    """A contestant whose depth is there: it is read where it is measured. Subclasses say `name`, and how."""
 
+    name: str
     needs_pictures = False
 
+    def identify(self, key: str) -> bytes:
+        """Give what the depth of a picture depends on."""
+        raise NotImplementedError
+
     def read(self, key: str) -> Guess:
+        """Give the depth of a picture; called from several threads."""
         raise NotImplementedError
 
     def work_through(
@@ -134,7 +140,7 @@ class _Reader:
         run_ahead(places, do, settle, workers=workers)
 
 
-class HeldContestant(_Reader):
+class HeldContestant(StoredContestant):
     """Depth in memory, by key."""
 
     def __init__(self, name: str, depths: Mapping[str, DepthMap]) -> None:
@@ -159,7 +165,7 @@ class DepthSource(NamedTuple):
     about: Mapping[str, Any]
 
 
-class FolderContestant(_Reader):
+class FolderContestant(StoredContestant):
     """Depth files, by key. dialect: as `decode_depth` takes it."""
 
     def __init__(self, name: str, files: Mapping[str, DepthSource], dialect: str | None = None) -> None:

@@ -23,7 +23,10 @@ VERSION = b"2"  # of how scores are computed; another one makes those that are k
 
 
 class ScoreFile:
-    """The file `scores.jsonl` of an output folder, or nothing where there is none. A context manager."""
+    """The file `scores.jsonl` of an output folder, or nothing where there is none. A context manager.
+
+    It knows the scores that were there when it was entered.
+    """
 
     def __init__(self, root: Path | None) -> None:
         self._path = root / "scores.jsonl" if root else None
@@ -49,7 +52,6 @@ class ScoreFile:
 
     def add(self, digest: str, score: PictureScore) -> None:
         """Keep a score; raises `OutputLostError` when no more can be."""
-        self._known[digest] = score
         if self._path:
             words = {
                 **score._asdict(),
