@@ -6,6 +6,7 @@ is near enough, timed on the pictures of the run, on batches as large as the run
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections import Counter
@@ -14,11 +15,20 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
+from cortexia_video.decode import decode
 from cortexia_video.depth_estimation import DepthEstimator, Prepared, Size, load_estimator, load_estimators
-from cortexia_video.errors import Failure, InputError, MissingExtraError, ModelError, ParityError
+from cortexia_video.errors import (
+    DecodeError,
+    Failure,
+    InputError,
+    MissingExtraError,
+    ModelError,
+    ParityError,
+)
 from cortexia_video.frame import Frame
 from cortexia_video.models.table import find_model
 from cortexia_video.parity import Parity, compare
+from cortexia_video.sources.files import InputFile, read_picture
 
 AUTO = "auto"
 FRAMES_COMPARED = 4
@@ -35,6 +45,13 @@ _LARGEST_TIMED = 8  # pictures in a batch
 _ENOUGH_BYTES = 300_000_000  # of pictures
 
 _log = logging.getLogger(__name__)
+
+
+def decode_readable(pictures: Iterable[InputFile], *, max_megapixels: float = 200.0) -> Iterator[Frame]:
+    """Yield frames to compare engines on: of the pictures that can be decoded, in their order."""
+    for each in pictures:
+        with contextlib.suppress(DecodeError, InputError):
+            yield decode(read_picture(each.source.path), each.key, max_megapixels=max_megapixels)
 
 
 class Way(NamedTuple):

@@ -5,20 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from cortexia_video.decode import decode
 from cortexia_video.depth_estimation import load_estimator
-from cortexia_video.engine_choice import FRAMES_COMPARED, MAX_ERROR
-from cortexia_video.errors import DecodeError, InputError, ModelLoadError, OutputExistsError, ParityError
+from cortexia_video.engine_choice import FRAMES_COMPARED, MAX_ERROR, decode_readable
+from cortexia_video.errors import InputError, ModelLoadError, OutputExistsError, ParityError
 from cortexia_video.frame import Frame
 from cortexia_video.models.table import find_licence, find_model
 from cortexia_video.parity import Parity, compare
-from cortexia_video.sources.files import InputFile, find_pictures, read_picture
+from cortexia_video.sources.files import InputFile, find_pictures
 
 Size = tuple[int, int]
 _TRIED = 16  # pictures
@@ -106,17 +105,11 @@ def _read_frames(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]
     if not paths:
         return []
     found = (each for each in find_pictures(paths, recursive=True) if isinstance(each, InputFile))
-    frames = list(islice(_decode(islice(found, _TRIED)), FRAMES_COMPARED))
+    frames = list(islice(decode_readable(islice(found, _TRIED)), FRAMES_COMPARED))
     if not frames:
         places = ", ".join(os.fspath(each) for each in paths)
         raise InputError(f"no pictures that can be read in {places} (--check)")
     return frames
-
-
-def _decode(pictures: Iterable[InputFile]) -> Iterable[Frame]:
-    for picture in pictures:
-        with contextlib.suppress(DecodeError, InputError):
-            yield decode(read_picture(picture.source.path), picture.key)
 
 
 @contextlib.contextmanager

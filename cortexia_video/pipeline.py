@@ -5,7 +5,6 @@ What is done about an input is decided here; that it happens all at once is the 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
@@ -23,14 +22,13 @@ from cortexia_video.decode import decode, read_header
 from cortexia_video.depth_estimation import DepthEstimator, Prepared, Size, load_estimators
 from cortexia_video.depth_json import keep_depth_json
 from cortexia_video.engine import Engine, Result
-from cortexia_video.engine_choice import MAX_ERROR, EngineChoice
+from cortexia_video.engine_choice import MAX_ERROR, EngineChoice, decode_readable
 from cortexia_video.errors import (
     DecodeError,
     Failure,
     InputError,
     OutputLostError,
 )
-from cortexia_video.frame import Frame
 from cortexia_video.intrinsics import Intrinsics, load_intrinsics
 from cortexia_video.ledger import Ledger, Source
 from cortexia_video.outcomes import Changed, Listener, Outcomes, Report, facts_of
@@ -197,18 +195,16 @@ class _Job:
         """Settle on an engine by the first pictures that can be decoded; nothing to do needs none."""
         if self.choice is None or self.choice.is_settled(self.estimators):
             return work
-        first: list[InputFile] = []
-        self.estimators = self.choice.settle(self.estimators, self._decode_first(work, first))
-        return chain(first, work)
+        taken: list[InputFile] = []
 
-    def _decode_first(self, work: Iterator[InputFile], taken: list[InputFile]) -> Iterator[Frame]:
-        """Yield frames of what can be decoded; every input that was taken for it goes on the list."""
-        for item in work:
-            taken.append(item)
-            with contextlib.suppress(DecodeError, InputError):
-                data = read_picture(item.source.path)
-                frame = decode(data, item.key, max_megapixels=self.options.max_megapixels)
-                yield self.options.given.apply(frame)
+        def take() -> Iterator[InputFile]:
+            for item in work:
+                taken.append(item)
+                yield item
+
+        frames = decode_readable(take(), max_megapixels=self.options.max_megapixels)
+        self.estimators = self.choice.settle(self.estimators, map(self.options.given.apply, frames))
+        return chain(taken, work)
 
     def _record_end(self) -> None:
         speed = self.report.speed.as_dict() if self.report.speed else None

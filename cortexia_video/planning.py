@@ -8,7 +8,7 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,11 @@ import numpy as np
 
 from cortexia_video.batch_limits import BatchSize
 from cortexia_video.decode import Header, read_header
-from cortexia_video.decode import decode as decode_picture
 from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
 from cortexia_video.depth_folder import read_depth
-from cortexia_video.engine_choice import EngineChoice
+from cortexia_video.engine_choice import EngineChoice, decode_readable
 from cortexia_video.errors import DecodeError, InputError, OutputError, OutputLostError
 from cortexia_video.formats.table import FORMATS
-from cortexia_video.frame import Frame
 from cortexia_video.ledger import read_ledger
 from cortexia_video.pipeline import Decoding, estimate
 from cortexia_video.sources.files import Found, InputFile, find_pictures, read_picture
@@ -134,12 +132,12 @@ def _count(found: Iterable[Found]) -> tuple[int, int, int, list[InputFile]]:
     return count, lost, total, samples
 
 
-def _look_at(samples: Sequence[InputFile]) -> dict[str, Header]:
-    """Give the headers that can be read, by path."""
+def _look_at(samples: Sequence[InputFile]) -> dict[InputFile, Header]:
+    """Give the headers that can be read."""
     headers = {}
     for each in samples:
         with contextlib.suppress(DecodeError):
-            headers[each.source.path] = read_header(read_picture(each.source.path))
+            headers[each] = read_header(read_picture(each.source.path))
     if not headers:
         raise InputError(
             f"none of the {len(samples)} pictures looked at can be read, such as {samples[0].key}"
@@ -147,15 +145,15 @@ def _look_at(samples: Sequence[InputFile]) -> dict[str, Header]:
     return headers
 
 
-def _choose(headers: Mapping[str, Header]) -> list[str]:
+def _choose(headers: Mapping[InputFile, Header]) -> list[InputFile]:
     """Choose a few pictures to time, fewer where they are huge, at least one."""
-    chosen: list[str] = []
+    chosen: list[InputFile] = []
     pixels = 0
-    for path, header in headers.items():
+    for picture, header in headers.items():
         pixels += header.width * header.height
         if len(chosen) == _TIMED or (chosen and pixels > _TIMED_PIXELS):
             break
-        chosen.append(path)
+        chosen.append(picture)
     return chosen
 
 
@@ -165,19 +163,14 @@ def find_existing(folder: Path) -> Path:
     return next(each for each in (absolute, *absolute.parents) if each.is_dir())
 
 
-def _load(model: str, options: Mapping[str, Any], paths: Sequence[str]) -> Sequence[DepthEstimator]:
+def _load(model: str, options: Mapping[str, Any], pictures: Sequence[InputFile]) -> Sequence[DepthEstimator]:
     """Load a model as a run would, by the engine that it would settle on."""
     choice = EngineChoice(model, **options)
     loaded = choice.load()
     if choice.is_settled(loaded):
         return loaded
 
-    def decode_some() -> Iterator[Frame]:
-        for path in paths:
-            with contextlib.suppress(DecodeError):
-                yield decode_picture(read_picture(path), path)
-
-    return choice.settle(loaded, decode_some())
+    return choice.settle(loaded, decode_readable(pictures))
 
 
 def _place_beside(output: Path | None) -> Path | None:
@@ -187,16 +180,20 @@ def _place_beside(output: Path | None) -> Path | None:
 
 
 def _time(
-    paths: Sequence[str], estimators: Sequence[DepthEstimator], decoding: Decoding, place: Path | None
+    pictures: Sequence[InputFile],
+    estimators: Sequence[DepthEstimator],
+    decoding: Decoding,
+    place: Path | None,
 ) -> tuple[Speed, list[_Sample], float]:
     """Estimate some pictures; give the speed, what maps cost in each format, and the mean pixels of a map."""
+    paths = [each.source.path for each in pictures]
     with tempfile.TemporaryDirectory(prefix=".cortexia-plan-", dir=place) as folder:
         try:
             report = estimate(paths, folder, model=estimators, decode=decoding)
         except OutputLostError as error:
             raise OutputError(f"no room for a few samples in {Path(folder).parent}: {error}") from error
         if not report.done or not report.speed:
-            raise InputError(f"none of the {len(paths)} pictures tried went through: {report.failures[0]}")
+            raise InputError(f"none of the {len(pictures)} pictures tried went through: {report.failures[0]}")
         done = [line for line in read_ledger(Path(folder)) if line.get("outcome") == "done"]
         names = [name for line in done[:_ENCODED] for name in line["outputs"]]
         samples = [_encode(Path(folder, name), estimators[0]) for name in names]
