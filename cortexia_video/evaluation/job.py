@@ -16,7 +16,7 @@ from cortexia_video.evaluation.baselines import BASELINES
 from cortexia_video.evaluation.items import Item, Items, Place
 from cortexia_video.evaluation.metric_groups import choose_groups
 from cortexia_video.evaluation.picture_score import NOTHING, PictureScore, score_baseline, score_picture
-from cortexia_video.evaluation.predictions import Contestant, Guess
+from cortexia_video.evaluation.predictions import Contestant, Guess, Work
 from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.evaluation.score_file import ScoreFile, find_digest
 from cortexia_video.evaluation.truth import Truth
@@ -142,12 +142,13 @@ class _Job:
                 return item
             return Settled((place.within.name, [score._replace(key=place.key)] if score else []))
 
-        def work(item: Item, guess: Guess) -> _Scores:
+        def measure(item: Item, guess: Guess) -> _Scores:
             return item.within.name, [self._score(contestant, item, guess)]
 
         found: list[_Scores] = []
-        places = self._items.list_places()
-        contestant.work_through(places, begin, work, self._count_into(found), workers=self._workers)
+        settle = self._count_into(found)
+        work = Work(begin=begin, measure=measure, settle=settle, workers=self._workers)
+        contestant.work_through(self._items.list_places(), work)
         return self._make_columns([contestant.name], found, is_baseline=False)[0]
 
     def measure_baselines(self) -> list[Column]:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from cortexia_video.depth_estimation import DepthEstimator, Prepared, load_estimators
 from cortexia_video.depth_map import DepthMap, Kind
@@ -26,6 +26,19 @@ Outcome = TypeVar("Outcome")
 Guess = DepthMap | Failure | None  # None: there is none
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work(Generic[Outcome]):
+    """What is done with pictures. begin, measure: on threads, so many of them. settle: on the calling one.
+
+    begin opens a picture, or says what became of it without depth; measure takes its depth.
+    """
+
+    begin: Callable[[Place], Item | Settled[Outcome]]
+    measure: Callable[[Item, Guess], Outcome]
+    settle: Callable[[Outcome], object]
+    workers: int
+
+
 class Contestant(Protocol):
     """What is measured. name: in the table. needs_pictures: it looks at them."""
 
@@ -35,16 +48,8 @@ class Contestant(Protocol):
     def identify(self, key: str) -> bytes:
         """Give what the depth of a picture depends on, besides the picture."""
 
-    def work_through(
-        self,
-        places: Iterable[Place],
-        begin: Callable[[Place], Item | Settled[Outcome]],
-        work: Callable[[Item, Guess], Outcome],
-        settle: Callable[[Outcome], object],
-        *,
-        workers: int,
-    ) -> None:
-        """Begin each picture and work on its depth, on threads, as they come; settle it on this thread."""
+    def work_through(self, places: Iterable[Place], work: Work[Outcome]) -> None:
+        """Take each picture through the work, as they come."""
 
 
 class ModelContestant:
@@ -63,37 +68,31 @@ class ModelContestant:
     def identify(self, key: str) -> bytes:
         return self._identity
 
-    def work_through(
-        self,
-        places: Iterable[Place],
-        begin: Callable[[Place], Item | Settled[Outcome]],
-        work: Callable[[Item, Guess], Outcome],
-        settle: Callable[[Outcome], object],
-        *,
-        workers: int,
-    ) -> None:
+    def work_through(self, places: Iterable[Place], work: Work[Outcome]) -> None:
         estimator = self._estimators[0]
 
         def prepare(picture: _Picture) -> Prepared | Settled[Outcome] | Failure:
-            begun = begin(picture.place)
+            begun = work.begin(picture.place)
             if isinstance(begun, Settled):
                 return begun
             picture.item = begun
             return estimator.prepare(begun.frame)
 
         def finish(picture: _Picture, result: Result) -> Outcome:
-            return work(picture.opened, estimator.finish(result.origin, result.values))
+            return work.measure(picture.opened, estimator.finish(result.origin, result.values))
 
         engine: Engine[_Picture, Outcome] = Engine(
             self._estimators,
             prepare=prepare,
             finish=finish,
-            workers=workers,
+            workers=work.workers,
             stop=threading.Event(),
             clock=StageClock(),
         )
         for picture, outcome in engine.run(map(_Picture, places)):
-            settle(work(picture.opened, outcome) if isinstance(outcome, Failure) else outcome)
+            if isinstance(outcome, Failure):
+                outcome = work.measure(picture.opened, outcome)
+            work.settle(outcome)
 
 
 @dataclass(slots=True)
@@ -124,20 +123,14 @@ class StoredContestant:
         """Give the depth of a picture; called from several threads."""
         raise NotImplementedError
 
-    def work_through(
-        self,
-        places: Iterable[Place],
-        begin: Callable[[Place], Item | Settled[Outcome]],
-        work: Callable[[Item, Guess], Outcome],
-        settle: Callable[[Outcome], object],
-        *,
-        workers: int,
-    ) -> None:
+    def work_through(self, places: Iterable[Place], work: Work[Outcome]) -> None:
         def do(place: Place) -> Outcome:
-            begun = begin(place)
-            return begun.outcome if isinstance(begun, Settled) else work(begun, self.read(begun.frame.key))
+            begun = work.begin(place)
+            if isinstance(begun, Settled):
+                return begun.outcome
+            return work.measure(begun, self.read(begun.frame.key))
 
-        run_ahead(places, do, settle, workers=workers)
+        run_ahead(places, do, work.settle, workers=work.workers)
 
 
 class HeldContestant(StoredContestant):

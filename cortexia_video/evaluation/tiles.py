@@ -17,7 +17,7 @@ from cortexia_video.evaluation.items import Item, Items, Place
 from cortexia_video.evaluation.job import Evaluation
 from cortexia_video.evaluation.picture_score import PictureScore, align_picture, clip_depth
 from cortexia_video.evaluation.pixels import Array
-from cortexia_video.evaluation.predictions import Contestant, Guess
+from cortexia_video.evaluation.predictions import Contestant, Guess, Work
 from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.evaluation.regions import REGIONS, split_errors
 from cortexia_video.evaluation.truth import Truth
@@ -62,14 +62,15 @@ def make_tiles(
     def begin(place: Place) -> Item | Settled[Tile | None]:
         return items.open(place) or Settled(None)
 
-    def work(item: Item, guess: Guess) -> Tile | None:
+    def measure(item: Item, guess: Guess) -> Tile | None:
         return _make_tile(item, guess, wanted[item.frame.key], evaluation.protocol)
 
     def settle(tile: Tile | None) -> None:
         if tile:
             tiles[tile.score.key] = tile
 
-    contestant.work_through(items.list_places(wanted), begin, work, settle, workers=1)
+    work = Work(begin=begin, measure=measure, settle=settle, workers=1)
+    contestant.work_through(items.list_places(wanted), work)
     return _take(tiles, worst), _take(tiles, best)
 
 
