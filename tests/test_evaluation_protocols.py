@@ -14,8 +14,8 @@ from cortexia_video.evaluation.reference import find_reference
 
 DIGESTS = {  # another digest is another protocol: give it another version, too
     "depth-anything-v2-kitti": "5b62240aa152",
-    "depth-pro-middlebury": "37a92efa0e82",
-    "depth-pro-sun-rgbd": "93f8fe45bdf5",
+    "depth-pro-middlebury": "2ac69f161934",
+    "depth-pro-sun-rgbd": "497d9de9cc0b",
     "kitti-eigen": "542fcf6e7638",
     "kitti-garg": "7dd339bca322",
     "midas-kitti": "8098e1e39c23",
