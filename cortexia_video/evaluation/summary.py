@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 
-from cortexia_video.evaluation.job import Column, Evaluation
+from cortexia_video.evaluation.job import Evaluation
 from cortexia_video.evaluation.metric_groups import MEANINGS
 from cortexia_video.evaluation.metrics import PIXEL_METRICS, score_pixels
 from cortexia_video.evaluation.picture_score import PictureScore
@@ -54,24 +55,19 @@ class Summary(NamedTuple):
 
 def summarise(evaluation: Evaluation, *, seed: int = 0, resamples: int = RESAMPLES) -> Summary:
     """Sum up an evaluation; the same seed gives the same intervals."""
-    columns, per_pixel = evaluation.columns, evaluation.protocol.aggregation == "pixel"
-    groups = [_group(column, evaluation) for column in columns]
-    tables = [list(map(_tabulate, each)) for each in groups]
-    values = [_aggregate(each, per_pixel) for each in tables]
-    drawn = _resample(tables, per_pixel, np.random.default_rng(seed), resamples)
-    totals = {
-        column.name: _make_intervals(value, draws)
-        for column, value, draws in zip(columns, values, drawn, strict=True)
-    }
-    sets = {
-        column.name: {
-            name: _aggregate([_tabulate(scores)], per_pixel) for name, scores in column.scores.items()
-        }
-        for column in columns
-    }
+    totals, sets, drawn = {}, {}, []
+    for column in evaluation.columns:  # one by one: of many pictures a table is large
+        tables = {name: _tabulate(scores) for name, scores in column.scores.items()}
+        per_pixel = evaluation.protocol.aggregation == "pixel"
+        groups = _group(tables, evaluation)
+        draws = _resample(groups, per_pixel, np.random.default_rng(seed), resamples)
+        totals[column.name] = _make_intervals(_aggregate(groups, per_pixel), draws)
+        sets[column.name] = {name: _aggregate([table], per_pixel) for name, table in tables.items()}
+        drawn.append(draws)
+    first, *others = totals
     comparisons = [
-        _compare(columns[0].name, columns[index].name, values[0], values[index], drawn[0] - drawn[index])
-        for index in range(1, len(columns))
+        _compare((first, totals[first]), (other, totals[other]), drawn[0] - draws)
+        for other, draws in zip(others, drawn[1:], strict=True)
     ]
     return Summary(totals, sets, comparisons)
 
@@ -88,12 +84,16 @@ class _Table(NamedTuple):
     scores: Sequence[PictureScore]
 
 
-def _group(column: Column, evaluation: Evaluation) -> list[list[PictureScore]]:
+def _group(tables: Mapping[str, _Table], evaluation: Evaluation) -> list[_Table]:
     """Give the pictures whose means are taken together: sets, or all."""
     if evaluation.protocol.aggregation == "set":
-        names = [name for name in evaluation.counting if name in column.scores] or list(column.scores)
-        return [column.scores[name] for name in names]
-    return [[score for scores in column.scores.values() for score in scores]]
+        names = [name for name in evaluation.counting if name in tables] or list(tables)
+        return [tables[name] for name in names]
+    if len(tables) == 1:
+        return list(tables.values())
+    values, known, sums, scores = zip(*tables.values(), strict=True)
+    pictures = list(chain.from_iterable(scores))
+    return [_Table(np.concatenate(values), np.concatenate(known), np.concatenate(sums), pictures)]
 
 
 def _tabulate(scores: Sequence[PictureScore]) -> _Table:
@@ -130,17 +130,14 @@ def _mean(values: Floats, known: Floats) -> float:
     return math.fsum(chosen) / chosen.size if chosen.size else math.nan
 
 
-def _resample(
-    columns: Sequence[Sequence[_Table]], per_pixel: bool, rng: np.random.Generator, resamples: int
-) -> list[Floats]:
-    """Give for each column the metrics of each draw, (resamples, metrics)."""
-    sizes = [len(table.values) for table in columns[0]]
-    drawn: list[list[Floats]] = [[] for _ in columns]
-    for start in range(0, resamples, _AT_ONCE):
-        counts = _draw(sizes, min(_AT_ONCE, resamples - start), rng)
-        for tables, parts in zip(columns, drawn, strict=True):
-            parts.append(_weigh(tables, counts, per_pixel))
-    return [np.concatenate(parts) for parts in drawn]
+def _resample(tables: Sequence[_Table], per_pixel: bool, rng: np.random.Generator, resamples: int) -> Floats:
+    """Give the metrics of each draw, (resamples, metrics)."""
+    sizes = [len(table.values) for table in tables]
+    drawn = [
+        _weigh(tables, _draw(sizes, min(_AT_ONCE, resamples - start), rng), per_pixel)
+        for start in range(0, resamples, _AT_ONCE)
+    ]
+    return np.concatenate(drawn)
 
 
 def _draw(sizes: Sequence[int], draws: int, rng: np.random.Generator) -> list[Floats]:
@@ -185,11 +182,13 @@ def _make_intervals(values: Mapping[str, float], draws: Floats) -> dict[str, Int
 
 
 def _compare(
-    first: str, other: str, ours: Mapping[str, float], theirs: Mapping[str, float], draws: Floats
+    first: tuple[str, Mapping[str, Interval]], other: tuple[str, Mapping[str, Interval]], draws: Floats
 ) -> Comparison:
-    differences = _make_intervals({name: ours[name] - theirs[name] for name in METRICS}, draws)
+    """Compare two contestants, each a name with its totals. draws: the first's less the other's."""
+    (ours, one), (theirs, two) = first, other
+    differences = _make_intervals({name: one[name].value - two[name].value for name in METRICS}, draws)
     better = {}
     for index, name in enumerate(METRICS):
         signed = -draws[:, index] if _BETTER[name] == "smaller" else draws[:, index]
         better[name] = float(np.mean(signed > 0))
-    return Comparison(first, other, differences, better)
+    return Comparison(ours, theirs, differences, better)
