@@ -13,7 +13,16 @@ import numpy as np
 
 from cortexia_video.depth_map import Kind
 from cortexia_video.errors import InputError
-from cortexia_video.evaluation.pixels import Array, Floats, Mask, find_places, is_finite, select, take
+from cortexia_video.evaluation.pixels import (
+    Array,
+    Floats,
+    Mask,
+    find_places,
+    is_finite,
+    select,
+    sum_products,
+    take,
+)
 
 _KEPT = 0.8  # share of the pixels that a trimmed fit keeps
 _STEPS = 50
@@ -133,7 +142,7 @@ def _fit_median(x: Floats, y: Floats) -> Fit:
 
 def _fit_scale(x: Floats, y: Floats) -> Fit:
     """Minimise the sum of (scale * x - y)^2: scale = x.y / x.x."""
-    return Fit(_divide(float(x @ y), float(x @ x)))
+    return Fit(_divide(sum_products(x, y), sum_products(x, x)))
 
 
 def _fit_scale_l1(x: Floats, y: Floats) -> Fit:
@@ -154,8 +163,8 @@ def _fit_affine(x: Floats, y: Floats) -> Fit:
     """Minimise the sum of (scale * x + shift - y)^2."""
     x_mean, y_mean = float(x.mean()), float(y.mean())
     centred = x - x_mean
-    covariance = float(centred @ y) - y_mean * float(centred.sum())
-    scale = _divide(covariance, float(centred @ centred))
+    covariance = sum_products(centred, y) - y_mean * float(centred.sum())
+    scale = _divide(covariance, sum_products(centred, centred))
     return Fit(scale, y_mean - scale * x_mean)
 
 
@@ -193,10 +202,10 @@ def _fit_trimmed(x: Floats, y: Floats) -> Fit:
 
 def _fit_weighted(x: Floats, y: Floats, weights: Floats) -> Fit:
     total = float(weights.sum())
-    x_mean, y_mean = float(weights @ x) / total, float(weights @ y) / total
+    x_mean, y_mean = sum_products(weights, x) / total, sum_products(weights, y) / total
     centred = x - x_mean
     weighted = weights * centred
-    scale = _divide(float(weighted @ (y - y_mean)), float(weighted @ centred))
+    scale = _divide(sum_products(weighted, y - y_mean), sum_products(weighted, centred))
     return Fit(scale, y_mean - scale * x_mean)
 
 
