@@ -19,6 +19,7 @@ from cortexia_video.evaluation.pixels import (
     Mask,
     find_places,
     is_finite,
+    list_blocks,
     select,
     sum_products,
     take,
@@ -162,9 +163,12 @@ def _fit_scale_l1(x: Floats, y: Floats) -> Fit:
 def _fit_affine(x: Floats, y: Floats) -> Fit:
     """Minimise the sum of (scale * x + shift - y)^2."""
     x_mean, y_mean = float(x.mean()), float(y.mean())
-    centred = x - x_mean
-    covariance = sum_products(centred, y) - y_mean * float(centred.sum())
-    scale = _divide(covariance, sum_products(centred, centred))
+    covariance = variance = 0.0
+    for part in list_blocks(x.size):
+        centred = x[part] - x_mean
+        variance += float(centred @ centred)
+        covariance += float(centred @ (y[part] - y_mean))
+    scale = _divide(covariance, variance)
     return Fit(scale, y_mean - scale * x_mean)
 
 

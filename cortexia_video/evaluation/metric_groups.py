@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -32,16 +34,22 @@ _PAIRS = 5_000
 _APART = 1.02  # ratio from which one of a pair is farther
 
 
-class Subject(NamedTuple):
-    """A picture's depth, aligned, float64 (H, W), NaN where unknown. f_px: as the contestant estimated it.
+@dataclass
+class Subject:
+    """A picture's depth. find_depth: gives it aligned, float64 (H, W), NaN where unknown; asked for once.
 
-    clipped_m: the depth (N,) that is measured, where the reference counts.
+    clipped_m: the depth (N,) that is measured, where the reference counts. f_px: as the contestant estimated
+    it.
     """
 
-    depth_m: Floats
+    find_depth: Callable[[], Floats]
     reference: Reference
     clipped_m: Floats
     f_px: float | None = None
+
+    @cached_property
+    def depth_m(self) -> Floats:
+        return self.find_depth()
 
 
 class Meaning(NamedTuple):

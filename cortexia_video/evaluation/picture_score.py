@@ -7,7 +7,6 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthMap, Kind
 from cortexia_video.evaluation.alignment import (
@@ -53,13 +52,13 @@ class PictureScore(NamedTuple):
 class _Fitted(NamedTuple):
     """Depth as large as the reference, or none, and how it is brought to that.
 
-    places: where the reference counts, in flat arrays. known_m: the reference there, float64 (N,).
+    chosen, known_m: depth and reference where that counts, float64 (N,).
     """
 
     values: Array | None
     kind: Kind
     fit: Fit
-    places: NDArray[np.intp]
+    chosen: Floats
     known_m: Floats
     remark: str = ""
 
@@ -74,7 +73,7 @@ def score_picture(
     score says so.
     """
     fitted = _fit_picture(depth, reference, protocol)
-    aligned, remark = _bring(fitted, reference, protocol, fitted.places), fitted.remark
+    aligned, remark = _bring(fitted, fitted.chosen, reference, protocol), fitted.remark
     if protocol.alignment == "none" and not remark:
         remark = _find_unit_mismatch(aligned, fitted.known_m)
     clipped = clip_depth(aligned, fitted.known_m, reference.max_m, protocol)
@@ -82,7 +81,7 @@ def score_picture(
     if not groups:
         return score
     f_px = depth.f_px if depth is not None and depth.f_source == "estimated" else None
-    subject = Subject(_bring(fitted, reference, protocol), reference, clipped, f_px)
+    subject = Subject(lambda: _bring_all(fitted, reference, protocol), reference, clipped, f_px)
     more, lacking = measure_groups(groups, subject)
     return score._replace(more=more or NOTHING, lacking=lacking or NOTHING)
 
@@ -95,19 +94,20 @@ def score_baseline(
     chosen, known_m = take(depth_m, places), take(reference.depth_m, places)
     clipped = clip_depth(chosen, known_m, reference.max_m, protocol)
     score = _score_known(chosen, clipped, known_m, reference.key)
-    more, lacking = measure_groups(groups, Subject(depth_m, reference, clipped), is_baseline=True)
+    more, lacking = measure_groups(groups, Subject(lambda: depth_m, reference, clipped), is_baseline=True)
     return score._replace(more=more or NOTHING, lacking=lacking or NOTHING)
 
 
 def align_picture(depth: DepthMap | None, reference: Reference, protocol: Protocol) -> Floats:
     """Give depth as it is measured, float64 (H, W): aligned; NaN where unknown, or where it cannot be."""
-    return _bring(_fit_picture(depth, reference, protocol), reference, protocol)
+    return _bring_all(_fit_picture(depth, reference, protocol), reference, protocol)
 
 
 def _fit_picture(depth: DepthMap | None, reference: Reference, protocol: Protocol) -> _Fitted:
     """Fit depth to the reference, or say why it cannot be measured."""
     places = np.flatnonzero(reference.mask)
-    nothing = _Fitted(None, "metric", Fit(1.0), places, take(reference.depth_m, places))
+    known_m = take(reference.depth_m, places)
+    nothing = _Fitted(None, "metric", Fit(1.0), np.full(places.size, np.nan), known_m)
     if depth is None:
         return nothing._replace(remark="no depth")
     kind, alignment = depth.kind, protocol.alignment
@@ -121,18 +121,19 @@ def _fit_picture(depth: DepthMap | None, reference: Reference, protocol: Protoco
     if not find_usable(chosen, kind, alignment).any():
         found = np.isfinite(chosen).any()
         return nothing._replace(remark="no depth above 0" if found else "no finite depth")
-    fit = fit_alignment(chosen, kind, nothing.known_m, alignment)
-    return nothing._replace(values=values, kind=kind, fit=fit)
+    fit = fit_alignment(chosen, kind, known_m, alignment)
+    return _Fitted(values, kind, fit, chosen, known_m)
 
 
-def _bring(
-    fitted: _Fitted, reference: Reference, protocol: Protocol, places: NDArray[np.intp] | None = None
-) -> Floats:
-    """Give fitted depth in metres, (H, W), or (N,) at places; NaN where unknown."""
-    if fitted.values is None:
-        return np.full(reference.size if places is None else places.shape, np.nan)
-    values = fitted.values.astype(np.float64) if places is None else take(fitted.values, places)
+def _bring(fitted: _Fitted, values: Floats, reference: Reference, protocol: Protocol) -> Floats:
+    """Give values of fitted depth, which are used up, in metres; NaN where unknown."""
     return apply_fit(values, fitted.kind, fitted.fit, protocol.alignment, max_depth_m=reference.max_m)
+
+
+def _bring_all(fitted: _Fitted, reference: Reference, protocol: Protocol) -> Floats:
+    if fitted.values is None:
+        return np.full(reference.size, np.nan)
+    return _bring(fitted, fitted.values.astype(np.float64), reference, protocol)
 
 
 def _score_known(aligned: Floats, clipped: Floats, known_m: Floats, key: str) -> PictureScore:

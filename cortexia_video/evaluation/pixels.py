@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -60,20 +60,28 @@ def sum_errors(depth: Floats, reference: Floats) -> PixelSums:
     if depth.min() <= 0 or reference.min() <= 0:
         bad = np.count_nonzero((depth <= 0) | (reference <= 0))
         raise ValueError(f"{bad} of {depth.size} measured pixels are not above 0: clip them")
-    logs = np.empty_like(depth)
     room = np.empty((3, min(_BLOCK, depth.size)))
-    total = np.zeros(len(ADDED) + len(RATIOS))
-    for start in range(0, depth.size, _BLOCK):
-        part = slice(start, start + _BLOCK)
-        total += _sum_block(depth[part], reference[part], logs[part], room[:, : logs[part].size])
-    sums = dict(zip(ADDED, total[: len(ADDED)].tolist(), strict=True))
-    logs -= sums["log"] / depth.size
-    within = tuple(int(count) for count in total[len(ADDED) :])
-    return PixelSums(depth.size, within, **sums, log_spread=sum_products(logs, logs))
+    parts = list(list_blocks(depth.size))
+    blocks = np.array(
+        [_sum_block(depth[part], reference[part], room[:, : part.stop - part.start]) for part in parts]
+    )
+    *added, spread = blocks[:, : len(ADDED) + 1].sum(axis=0).tolist()
+    sums = dict(zip(ADDED, added, strict=True))
+    sizes = np.array([part.stop - part.start for part in parts])
+    means = blocks[:, ADDED.index("log")] / sizes
+    spread += float(sizes @ (means - sums["log"] / depth.size) ** 2)
+    within = blocks[:, len(ADDED) + 1 :].sum(axis=0).astype(int).tolist()
+    return PixelSums(depth.size, tuple(within), **sums, log_spread=spread)
 
 
-def _sum_block(depth: Floats, reference: Floats, logs: Floats, room: Floats) -> list[float]:
-    """Give the sums of `ADDED`, then the counts of `RATIOS`; the logarithms of the ratios go to `logs`.
+def list_blocks(size: int) -> Iterator[slice]:
+    """Yield the parts of a flat array that are worked on one after the other."""
+    for start in range(0, size, _BLOCK):
+        yield slice(start, min(start + _BLOCK, size))
+
+
+def _sum_block(depth: Floats, reference: Floats, room: Floats) -> list[float]:
+    """Give the sums of `ADDED`, that of (g - mean of g)^2 over the block, then the counts of `RATIOS`.
 
     room: (3, N) to work in. With e = d - r and q = d / r - 1: |e| / r = |q|, e^2 / r = e q, and
     1 / r - 1 / d = q / d.
@@ -81,18 +89,20 @@ def _sum_block(depth: Floats, reference: Floats, logs: Floats, room: Floats) -> 
     ratio, error, other = room
     np.subtract(depth, reference, out=error)
     np.divide(depth, reference, out=ratio)
-    np.log(ratio, out=logs)
     share = np.subtract(ratio, 1, out=other)
     squared, squared_relative = error @ error, error @ share
     absolute = np.abs(error, out=error).sum()
     inverse = np.divide(share, depth, out=error)
     inverse_squared = inverse @ inverse
     relative = np.abs(share, out=share).sum()
-    log_absolute = np.abs(logs, out=other).sum()
+    logs = np.log(ratio, out=error)
+    log, log_absolute = logs.sum(), np.abs(logs, out=other).sum()
+    logs -= log / logs.size
+    log_spread = logs @ logs
     np.maximum(ratio, np.divide(reference, depth, out=other), out=ratio)
     counts = [np.count_nonzero(ratio < limit) for limit in RATIOS]
-    sums = [relative, squared_relative, absolute, squared, inverse_squared, logs.sum(), log_absolute]
-    return [*sums, *counts]
+    sums = [relative, squared_relative, absolute, squared, inverse_squared, log, log_absolute]
+    return [*sums, log_spread, *counts]
 
 
 class ExactSum:
@@ -160,8 +170,7 @@ def select(values: Array, reference: Array, mask: Mask) -> tuple[Floats, Floats]
 
 def sum_products(one: Floats, other: Floats) -> float:
     """Give the sum of products of (N,) and (N,), added in one order whatever the number of cores is."""
-    parts = (slice(start, start + _BLOCK) for start in range(0, one.size, _BLOCK))
-    return float(sum(one[part] @ other[part] for part in parts))
+    return float(sum(one[part] @ other[part] for part in list_blocks(one.size)))
 
 
 def find_places(values: Array, reference: Array, mask: Mask) -> NDArray[np.intp]:
@@ -184,6 +193,11 @@ def is_finite(values: Floats) -> bool:
 
 
 def take(values: Array, places: NDArray[np.intp]) -> Floats:
-    """Give the pixels (N,) of an array (H, W) at places of the flat array, float64, a copy."""
-    chosen = values.reshape(-1) if places.size == values.size else values.reshape(-1).take(places)
-    return chosen.astype(np.float64)
+    """Give the pixels (N,) of an array (H, W) at places of the flat array, float64, a copy.
+
+    A block at a time: a large array costs its memory's pages each time that it is made.
+    """
+    flat, chosen = values.reshape(-1), np.empty(places.size)
+    for part in list_blocks(places.size):
+        chosen[part] = flat[part] if places.size == flat.size else flat.take(places[part])
+    return chosen
