@@ -8,8 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cortexia_video.errors import OutputError
-from cortexia_video.ledger_file import list_files, parse_line
+from cortexia_video.ledger_file import list_files, parse_line, read_lines
 from cortexia_video.sinks.folder import Placed
 
 _NUMBERS = struct.Struct("<IQqII")  # origin, size and mtime_ns of the source, height, width
@@ -170,14 +169,10 @@ class History:
 
 
 def read_history(root: Path) -> History:
-    """Read all files of a folder's ledger; `OutputError` for one that cannot be read."""
+    """Read all files of a folder's ledger; `InputError` for one that cannot be read."""
     history = History()
     for path in list_files(root):
-        try:
-            with path.open("rb") as file:
-                history.add(file)
-        except OSError as error:
-            raise OutputError(f"cannot read {path}: {error.strerror}") from error
+        history.add(read_lines(path))
     return history
 
 

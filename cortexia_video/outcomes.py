@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Literal
+from typing import Literal, TypeVar
 
 from cortexia_video.decode import IMAGE_SUFFIXES
 from cortexia_video.depth_map import DepthMap
@@ -16,10 +16,12 @@ from cortexia_video.errors import Failure, OutputExistsError
 from cortexia_video.formats.table import is_own_output
 from cortexia_video.ledger import Ledger
 from cortexia_video.sinks.folder import FolderSink
-from cortexia_video.sources.files import Found, InputFile
+from cortexia_video.sources.files import InputFile
 from cortexia_video.speed import Speed
 
 Changed = Literal["redo", "keep", "refuse"]
+
+_Item = TypeVar("_Item", bound=InputFile)
 
 _FAILURES_KEPT = 1000  # in the report; the ledger has them all
 _log = logging.getLogger(__name__)
@@ -83,7 +85,7 @@ class Outcomes:
         self._all_found = False
         self._told = False  # that outputs of other settings are here
 
-    def needing_work(self, found: Iterable[Found]) -> Iterator[InputFile]:
+    def needing_work(self, found: Iterable[_Item | Failure]) -> Iterator[_Item]:
         """Yield the inputs that are to be done; others settle here."""
         for item in found:
             if self._stop.is_set():
@@ -118,6 +120,13 @@ class Outcomes:
         report.failures.sort(key=lambda failure: failure.key)
         unsettled = not self._all_found or report.found > report.done + report.skipped + report.failed
         report.interrupted = self._stop.is_set() and unsettled
+
+    def record_end(self) -> None:
+        """Append the counts to the ledger, where the job has no more to say of its end."""
+        report = self.report
+        self.ledger.record_end(
+            **report.counts, interrupted=report.interrupted, seconds=round(report.seconds, 3)
+        )
 
     def _needs_work(self, item: InputFile) -> bool:
         """Say whether an input is to be done; one that is done, or that must not be, settles here."""

@@ -50,6 +50,7 @@ app.command("cortexia_video.cli.merge:merge_command", name="merge", help="Join t
 app.command(
     "cortexia_video.cli.models:models_command", name="models", help="List the models and their terms."
 )
+app.command("cortexia_video.cli.train:train_command", name="train", help="Train or fine-tune a network.")
 _dataset = App(name="dataset", help="Build, describe and look at data sets of pictures with depth.")
 _dataset.command("cortexia_video.cli.dataset:build_command", name="build", help="Make a data set.")
 _dataset.command("cortexia_video.cli.dataset:info_command", name="info", help="Say what a data set holds.")
@@ -65,6 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
 def run_app(app: App, arguments: list[str] | None = None) -> None:
     """Run a cyclopts app with our exit codes; an error of ours is one line on stderr."""
     before = signal.signal(signal.SIGTERM, _end)
+    app.suppress_keyboard_interrupt = False  # it would be silent
     try:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
@@ -79,6 +81,7 @@ def run_app(app: App, arguments: list[str] | None = None) -> None:
     except CortexiaError as error:
         sys.exit(_complain(error, WRONG_USAGE))
     except KeyboardInterrupt:
+        print("cortexia: interrupted; no file is half written", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:  # the reader of our output is gone: there is nobody to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from cortexia_video.cli.quiet import quiet_libraries
 from cortexia_video.reporting.job import SAMPLE, report
 
 
@@ -34,4 +35,6 @@ def report_command(
     workers
         Threads that read them; one a core by default.
     """
-    print(report(folder, output=output, sample=sample, workers=workers))
+    with quiet_libraries():
+        made = report(folder, output=output, sample=sample, workers=workers)
+    print(made)
