@@ -299,7 +299,7 @@ def test_every_kind_of_bad_depth_is_named_and_counts(tmp_path, rng, own, capsys)
         "1 picture: depth of 5 x 6 for a reference of 8 x 6: 1",
         "1 picture: no finite depth: 2",
         "1 picture: depth is 1,000 times the reference: millimetres taken for metres?: 4",
-        "of its values are infinite: if they are unknown, give that as unknown: 5",
+        "of its values are infinite: if they are unknown, give that as --unknown: 5",
         f"{4 * 48 + 12} of {7 * 48} pixels are unknown",
         "7: 0 valid pixels",
     ):
