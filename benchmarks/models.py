@@ -124,7 +124,7 @@ def _measure_convolutional(work: Path, scale: Scale) -> list[Figure]:
     pixels = torch.from_numpy(batch)
 
     def run_torch() -> object:
-        with torch.inference_mode():
+        with torch.no_grad():
             return network(pixels)
 
     path = work / "convolutional.onnx"

@@ -89,7 +89,7 @@ def test_the_numbers_are_those_of_transformers(
         levels = model.to_input(seen, choose_placement("cpu", "float32")) - pixels
         assert levels.abs().max() < 1.01 / 255 / 0.224 and (levels.abs() > 1e-5).float().mean() < 0.25
         pixels = processor(images=seen[0], do_resize=False, return_tensors="pt").pixel_values
-    with torch.inference_mode():
+    with torch.no_grad():
         reference = load_reference(folder)(pixel_values=pixels).predicted_depth[0].numpy()
     assert distance(model.infer(seen)[0], reference) < 1e-5
 
@@ -145,7 +145,7 @@ def estimate_as_transformers_does(
     pixels = (torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255 - 0.5) / 0.5
     pixels = interpolate(pixels, (128, 128), mode="bilinear", antialias=False)
     network = DepthProForDepthEstimation.from_pretrained(folder, dtype=torch.float32).eval()
-    with torch.inference_mode():
+    with torch.no_grad():
         output = network(pixel_values=pixels)
     f_px = f_px or 0.5 * width / math.tan(0.5 * math.radians(float(output.field_of_view)))
     nearness = output.predicted_depth[None] * width / f_px
@@ -160,7 +160,7 @@ def test_depth_pro_is_what_the_reference_processor_gives(checkpoints: Checkpoint
     folder, image = checkpoints("depth-pro"), picture((300, 400))
     processor = DepthProImageProcessor.from_pretrained(folder)
     network = DepthProForDepthEstimation.from_pretrained(folder, dtype=torch.float32).eval()
-    with torch.inference_mode():
+    with torch.no_grad():
         output = network(**processor(images=image, return_tensors="pt"))
     (expected,) = processor.post_process_depth_estimation(output, target_sizes=[(300, 400)])
     (depth,) = load_estimator(f"hf:{folder}").estimate([Frame("a", image)])
@@ -216,7 +216,7 @@ def test_each_picture_chooses_its_own_domain_in_zoedepth(checkpoints: Checkpoint
     network = load_reference(folder)
     pixels = torch.cat([torch.from_numpy(see(load_model(f"hf:{folder}"), each)) for each in pictures])
     pixels = (pixels.permute(0, 3, 1, 2) / 255 - 0.5) / 0.5
-    with torch.inference_mode():
+    with torch.no_grad():
         logits = torch.cat([network(pixel_values=each[None]).domain_logits for each in pixels])
         lead = (logits[:, 1] - logits[:, 0]).sort().values
         last = [each for each in network.metric_head.mlp_classifier.modules() if hasattr(each, "bias")][-1]
@@ -225,7 +225,7 @@ def test_each_picture_chooses_its_own_domain_in_zoedepth(checkpoints: Checkpoint
     model = load_model(f"hf:{folder}")
     batch = np.concatenate([see(model, each) for each in pictures])
     together = model.infer(batch)
-    with torch.inference_mode():
+    with torch.no_grad():
         by_vote = network(pixel_values=pixels).predicted_depth.numpy()
         alone = np.concatenate([network(pixel_values=each[None]).predicted_depth.numpy() for each in pixels])
     assert max(distance(*each) for each in zip(together, alone, strict=True)) < 1e-5

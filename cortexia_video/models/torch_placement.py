@@ -83,10 +83,14 @@ class Placement:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Run a network inside: nothing is kept for gradients."""
+        """Run a network inside: nothing is kept for gradients.
+
+        Not in inference mode: transformers keeps tensors made there (BEiT's positions) for other networks, which
+        then cannot be trained in this process.
+        """
         exact = self.device.type == "cuda" and not self.is_half
         with (
-            torch.inference_mode(),
+            torch.no_grad(),
             torch.backends.cudnn.flags(
                 enabled=torch.backends.cudnn.enabled,
                 benchmark=torch.backends.cudnn.benchmark,

@@ -39,7 +39,7 @@ class TrainedModel:
 
     def infer(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Run the network in float32 on (B, 3, h, w); give float32 (B, h, w)."""
-        with torch.inference_mode():
+        with torch.no_grad():
             values: NDArray[np.float32] = (
                 self._network(torch.from_numpy(batch).to(self.device)).float().cpu().numpy()
             )
