@@ -22,8 +22,7 @@ def anchor_depth(depth: DepthMap, *, near_m: float, far_m: float) -> DepthMap:
         raise InputError(
             f"depth of kind {depth.kind} has no unknown shift: --near-m and --far-m are not for it"
         )
-    if not 0 < near_m < far_m < math.inf:
-        raise InputError(f"--near-m {near_m:g} and --far-m {far_m:g} must be metres, 0 < near < far")
+    require_distances(near_m, far_m)
     values = np.where(np.isfinite(depth.values), depth.values, np.float32(np.nan)).astype(np.float64)
     low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
     if not low < high:
@@ -34,3 +33,9 @@ def anchor_depth(depth: DepthMap, *, near_m: float, far_m: float) -> DepthMap:
     else:
         metres = near_m + share * (far_m - near_m)
     return replace(depth, values=metres.astype(np.float32), kind="metric")
+
+
+def require_distances(near_m: float, far_m: float) -> None:
+    """Raise `InputError` for numbers that are not 0 < near < far."""
+    if not 0 < near_m < far_m < math.inf:
+        raise InputError(f"--near-m {near_m:g} and --far-m {far_m:g} must be metres, 0 < near < far")

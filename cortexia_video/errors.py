@@ -19,6 +19,7 @@ CortexiaError
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -115,7 +116,9 @@ class Failure:
         return text or type(self.error).__name__
 
     def __str__(self) -> str:
-        return f"failed ({self.stage}): {printable(self.key)}: {self.reason}"
+        reason, key = self.reason, printable(self.key)
+        names_it = re.match(rf"(?:.*/)?{re.escape(key)}(?:\.[^/: ]*)?: ", reason)
+        return f"failed ({self.stage}): {reason}" if names_it else f"failed ({self.stage}): {key}: {reason}"
 
 
 def printable(text: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cortexia_video.ledger_file import list_files, parse_line, read_lines
+from cortexia_video.ledger_line import read_usual
 from cortexia_video.sinks.folder import Placed
 
 _NUMBERS = struct.Struct("<IQqII")  # origin, size and mtime_ns of the source, height, width
@@ -89,7 +90,7 @@ class History:
 
     def _settle(self, before: bytes, line: bytes) -> None:
         """Take in a line; the one before it, that said `begun`, only where this one is no good `done`."""
-        entry = parse_line(line)
+        entry = read_usual(line) or parse_line(line)
         if entry.get("outcome") != "done" or not self._finish(entry):
             self._take(before)
             self._take_entry(entry)

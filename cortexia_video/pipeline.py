@@ -161,6 +161,7 @@ class _Job:
         self.choice = choice
         self.outcomes = outcomes
         self.sink, self.ledger, self.report = outcomes.sink, outcomes.ledger, outcomes.report
+        self.form = outcomes.sink.formats[0]
         self.options = options
         self.clock = clock
         self._budget = ByteBudget(max(MEMORY, options.workers * _MEMORY_EACH))
@@ -278,6 +279,7 @@ class _Job:
         with self.clock.measure("resize", item.key):
             depth = self.estimators[0].finish(result.origin, result.values, self._depth)
         with self.clock.measure("encode", item.key):
+            self.form.require_kept(depth)
             files = self.sink.encode(item.key, depth)
         with self.clock.measure("write", item.key):
             self.ledger.record_begun(item.key, list(files))

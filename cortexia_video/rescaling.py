@@ -140,6 +140,8 @@ class _Job:
                 factor = f_px / line["f_px"]  # in float64, so that numbers are rounded once
                 values = (depth.values * np.float64(factor)).astype(np.float32)
                 scaled = replace(depth, values=values, f_px=f_px, f_source="given")
+                if not line.get("lost"):
+                    form.require_kept(scaled)
                 files = {name: form.encode(scaled)}
                 self.ledger.append({"key": key, "outcome": "begun", "outputs": [*line["outputs"]]})
                 self.ledger.sync()

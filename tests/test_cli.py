@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cortexia_video import estimate
+from cortexia_video import Failure, estimate
 from cortexia_video.cli import main
 from cortexia_video.ledger_file import parse_line
 
@@ -333,6 +333,42 @@ def test_an_interruption_is_one_line_and_130(
     assert ended.value.code == 130
     said = capfd.readouterr()
     assert "Traceback" not in said.err and (said.out + said.err).count("interrupted") == 1
+
+
+@pytest.mark.parametrize(("option", "value"), [("--f-px", "-3"), ("--scale", "nan"), ("--f-px", "inf")])
+def test_a_number_that_means_nothing_is_said_once_by_its_option(
+    tmp_path: Path, option: str, value: str
+) -> None:
+    np.save(tmp_path / "a.npy", np.ones((4, 5), np.float32))
+    given = (tmp_path / "a.npy", "--kind", "metric", option, value)
+    for ran in (
+        cortexia("convert", *given, "--output", tmp_path / "out", "--format", "npz"),
+        cortexia("info", *given),
+    ):
+        assert ran.returncode == 2
+        assert ran.stderr == f"cortexia: {option} must be a number above 0, not {value}\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_failed_conversion_names_its_file_once(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((4, 5, 3), np.float32))
+    ran = cortexia("convert", tmp_path, "--output", tmp_path / "out", "--format", "npz")
+    assert ran.stderr.startswith(f"failed (decode): {tmp_path}/a.npy: its shape is (4, 5, 3)")
+
+
+@pytest.mark.parametrize(
+    ("key", "reason", "said"),
+    [
+        ("trip/a", "/in/trip/a.npy: is broken", "/in/trip/a.npy: is broken"),
+        ("a.jpg", "a.jpg.npy: is broken", "a.jpg.npy: is broken"),
+        ("a", "/in/b.npy: is broken", "a: /in/b.npy: is broken"),
+        ("a", "/in/ba.npy: is broken", "a: /in/ba.npy: is broken"),
+        ("a", "a lens: is none", "a: a lens: is none"),
+        ("i", "its shape: is none", "i: its shape: is none"),
+    ],
+)
+def test_a_failure_names_its_file_once(key: str, reason: str, said: str) -> None:
+    assert str(Failure(key, "decode", ValueError(reason))) == f"failed (decode): {said}"
 
 
 def test_libraries_say_nothing_of_broken_files(tmp_path: Path) -> None:

@@ -212,7 +212,7 @@ def test_info_measures_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert cortexia("dataset", "info", tmp_path) == 1
     printed = capsys.readouterr().out
     assert "4 samples; of 4 looked at 3 can be used, 3 have a camera" in printed
-    assert "64 x 48: 3" in printed and "failed (decode): 3: " in printed
+    assert "64 x 48: 3" in printed and "/depth/3.png: its content is not" in printed
     summary = summarise(open_dataset("rgbd", tmp_path), samples=2)
     assert summary.looked_at == 2 and summary.valid_share == pytest.approx(np.isfinite(scene.depth_m).mean())
     shares = [float(line.split("%")[0].split()[-1]) for line in printed.splitlines() if " to " in line]

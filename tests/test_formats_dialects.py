@@ -99,8 +99,11 @@ def test_iw3_is_linear_between_the_values_in_its_text() -> None:
     np.testing.assert_allclose(depth.values, NUMBERS / 65535, rtol=1e-6)
     with pytest.raises(DepthFileError, match="a file of iw3 does not say its kind"):
         decode_depth(data, "a.png", dialect="iw3")
-    with pytest.raises(DepthFileError, match="no number called iw3_min_depth_value"):
-        decode_depth(png(NUMBERS), "a.png", dialect="iw3", about={"kind": "metric"})
+    for kind in ("metric", "scale_invariant", "affine_invariant"):
+        with pytest.raises(
+            DepthFileError, match=f"larger numbers are nearer then, which {kind} depth is not"
+        ):
+            decode_depth(png(NUMBERS), "a.png", dialect="iw3", about={"kind": kind})
 
 
 @pytest.mark.parametrize("order", "<>")

@@ -464,6 +464,21 @@ def test_nan_from_the_model_is_a_failure_not_a_file(photos: Path) -> None:
     assert not list((photos.parent / "out").glob("*.npy"))
 
 
+class Far(SyntheticModel):
+    def infer(self, batch: np.ndarray) -> np.ndarray:
+        return super().infer(batch) * np.float32(20_000)  # to 2e5: more than a half float holds
+
+
+def test_what_a_format_would_lose_is_a_failure_unless_it_is_a_view(photos: Path) -> None:
+    pytest.importorskip("OpenEXR")
+    report = run(photos, model=DepthEstimator(Far(kind="metric"), batch_size=1), format="exr16")
+    assert counts(report) == (6, 0, 0, 6)
+    assert "values are from 65520 up and become unknown: another --format keeps it" in str(report.failures[0])
+    assert not list((photos.parent / "out").glob("*.exr"))
+    for format in ("exr", "png16", "png"):
+        assert run(photos, model=DepthEstimator(Far(kind="metric")), format=format).failed == 0
+
+
 def test_an_output_that_cannot_be_placed_costs_itself(photos: Path) -> None:
     (photos.parent / "out/3.jpg.npy").mkdir(parents=True)
     report = run(photos, overwrite=True)

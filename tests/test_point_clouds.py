@@ -34,9 +34,10 @@ from cortexia_video import (
 )
 from cortexia_video.cli import main
 from cortexia_video.ledger import Ledger
+from cortexia_video.ledger_file import LEDGER_NAME
 from cortexia_video.point_clouds import glb
 from cortexia_video.point_clouds.files import CLOUD_FORMATS
-from cortexia_video.point_clouds.job import make_point_clouds
+from cortexia_video.point_clouds.job import CloudOptions, make_point_clouds
 from cortexia_video.projection import project, unproject
 
 HEIGHT, WIDTH = 40, 60
@@ -126,7 +127,7 @@ def test_the_axis_is_where_the_camera_says() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"f_px": 50.0, "fov_deg": 60.0}, "given twice: give one of f_px, fov_deg and camera"),
+        ({"f_px": 50.0, "fov_deg": 60.0}, "given twice: give one of --f-px, --fov-deg and --intrinsics"),
         ({"f_px": 0.5}, "no lens has a focal length of 0.5 pixels for 60 x 40: give pixels, not mm"),
         ({"f_px": -1.0}, "is no camera"),
         ({"fov_deg": 180.0}, "more than 0 and less than 180 degrees, not 180"),
@@ -670,6 +671,25 @@ def test_clouds_of_a_run_are_verified_like_depth(made: Path, tmp_path: Path) -> 
     assert (verify(tmp_path / "clouds").checked, verify(tmp_path / "clouds").wrong) == (2, [])
     (tmp_path / "clouds/a.jpg.ply").write_bytes(b"ply")
     assert [each.key for each in verify(tmp_path / "clouds").wrong] == ["a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fov_deg": 0.0}, "--fov-deg must be more than 0 and less than 180 degrees, not 0"),
+        ({"max_gap": -1.0}, "--max-gap must be a share above 0 .*, not -1"),
+        ({"near_m": 3.0, "far_m": 2.0}, "--near-m 3 and --far-m 2 must be metres"),
+        ({"f_px": -3.0}, "--f-px must be a focal length in pixels, more than 0, not -3"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused_before_anything_is_made(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LEDGER_NAME).touch()
+    with pytest.raises(InputError, match=message):
+        make_point_clouds(tmp_path / "run", tmp_path / "out", options=CloudOptions(**options))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_no_run_wrote_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

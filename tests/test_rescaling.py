@@ -162,6 +162,21 @@ def test_what_failed_or_was_requeued_since_is_not_touched(photos: Path, out: Pat
     assert rescale(out, f_px=75).rescaled == 1
 
 
+class Far(Camera):
+    def to_depth(self, values: np.ndarray, fov_deg: float) -> np.ndarray:
+        return super().to_depth(values, fov_deg) * np.float32(7_000)
+
+
+def test_metres_that_the_format_would_lose_stay_as_they_are(photos: Path) -> None:
+    pytest.importorskip("OpenEXR")
+    run(photos, Far(), format="exr16", preview=False)
+    files = {path: path.read_bytes() for path in (photos.parent / "out").glob("*.exr")}
+    report = rescale(photos.parent / "out", f_px=2000)
+    assert (report.rescaled, report.failed) == (0, 3)
+    assert "become unknown: another --format keeps it" in report.failures[0].reason
+    assert {path: path.read_bytes() for path in files} == files
+
+
 def test_nan_stays_nan(tmp_path: Path) -> None:
     values = np.array([[1, np.nan], [3, 1e4]], np.float32)
     np.save(tmp_path / "a.npy", values)
@@ -245,5 +260,5 @@ def test_the_command_counts_and_tells(out: Path, capsys: pytest.CaptureFixture[s
     code, told, said = command(capsys, out, "--f-px", "75", "--workers", 1)
     assert code == 1
     assert told == "1 rescaled, 1 failed; 1 left: has this focal length\n"
-    assert said.startswith("failed (write): b.jpg: ") and said.count("\n") == 1
+    assert said.startswith("failed (write): b.jpg.npy: it is not there: ") and said.count("\n") == 1
     assert command(capsys, out)[0] == 2

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from cortexia_video.depth_map import Kind
+from cortexia_video.errors import InputError
 
 
 @Parameter(name="*")
@@ -37,7 +39,10 @@ class DepthOptions:
 
     @property
     def about(self) -> dict[str, Any]:
-        """Give what is said, in the words of `formats.metadata`."""
+        """Give what is said, in the words of `formats.metadata`; `InputError` for what is no number of it."""
+        for option, value in (("--f-px", self.f_px), ("--scale", self.scale)):
+            if value is not None and not 0 < value < math.inf:
+                raise InputError(f"{option} must be a number above 0, not {value:g}")
         words = {
             "kind": self.kind,
             "scale": self.scale,

@@ -51,11 +51,12 @@ def info_command(
     max_megapixels
         Refuse larger maps.
     """
+    about = files.about
     failed, console = False, Console(highlight=False)
     for number, path in enumerate(paths):
         try:
             with quiet_libraries():
-                found = _look(path, files, max_megapixels)
+                found = _look(path, about, files.dialect, max_megapixels)
         except (InputError, MissingExtraError) as error:
             failed = True
             if json_lines:
@@ -70,9 +71,11 @@ def info_command(
     return SOME_FAILED if failed else DONE
 
 
-def _look(path: Path, files: DepthOptions, max_megapixels: float) -> Inspection | FolderInspection:
+def _look(
+    path: Path, about: dict[str, Any], dialect: str | None, max_megapixels: float
+) -> Inspection | FolderInspection:
     look = inspect_folder if path.is_dir() else inspect
-    return look(path, about=files.about, dialect=files.dialect, max_megapixels=max_megapixels)
+    return look(path, about=about, dialect=dialect, max_megapixels=max_megapixels)
 
 
 def _show(console: Console, found: Inspection | FolderInspection, *, first: bool) -> None:

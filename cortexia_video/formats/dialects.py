@@ -2,7 +2,8 @@
 
 Sources: TUM RGB-D "File Formats"; KITTI depth devkit; NYU Depth V2 and ScanNet as they are exported to PNG;
 SUNRGBDtoolbox (read3dPoints.m); 7-Scenes "Dataset description"; Middlebury stereo 2014 "Calibration file
-format"; ml-depth-pro (cli/run.py); MoGe (docs/train.md, utils/io.py); nunif (iw3/base_depth_model.py).
+format"; ml-depth-pro (cli/run.py); MoGe (docs/train.md, utils/io.py); nunif
+(iw3/base_depth_model.py, iw3/utils.py).
 """
 
 from __future__ import annotations
@@ -100,11 +101,16 @@ def _read_moge(stored: Stored, about: Metadata) -> Stored:
 
 
 def _read_iw3(stored: Stored, about: Metadata) -> Stored:
-    """Numbers 0 to 65535 are linear between two values in its text; without them between 0 and 1."""
+    """Numbers 0 to 65535 are linear between two values in its text; without them 0 to 1, larger is nearer."""
     _require(stored, np.uint16)
     kind = _say(about, "iw3")
     low, high = 0.0, 1.0
-    if kind == "metric" or "iw3_min_depth_value" in stored.text:
+    if "iw3_min_depth_value" not in stored.text and kind != "disparity":
+        raise DepthFileError(
+            f"it has no iw3_min_depth_value in its text: larger numbers are nearer then, which {kind} "
+            "depth is not: give --kind disparity, if a model of disparity made it"
+        )
+    if "iw3_min_depth_value" in stored.text:
         low, high = (_number(stored, f"iw3_{name}_depth_value") for name in ("min", "max"))
     return Stored(stored.values, {"kind": kind, "scale": (high - low) / LAST, "offset": low})
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import MissingExtraError
+from cortexia_video.errors import LossError, MissingExtraError
 from cortexia_video.formats import exr, jxl, npy, npz, pfm, pgm, png8, png16, preview, steps, tiff
 from cortexia_video.formats.checking import checks
 from cortexia_video.formats.metadata import MARK
@@ -48,6 +48,12 @@ class Format:
     def is_installed(self) -> bool:
         """Say whether the package that it needs is there; nothing is imported."""
         return self.extra is None or find_spec(self.extra[1]) is not None
+
+    def require_kept(self, depth: DepthMap) -> None:
+        """Raise `LossError` for depth that would lose something; a view is asked for by name."""
+        lost = self.lost(depth) if self.decode else None
+        if lost:
+            raise LossError(f"{lost}: another --format keeps it")
 
     def require(self) -> None:
         """Raise `MissingExtraError` where the package that it needs is not there."""

@@ -90,12 +90,14 @@ def _choose_camera(
 ) -> Pinhole:
     """Give the camera of the picture, of whatever size, from the one thing that tells it."""
     if sum(each is not None for each in (f_px, fov_deg, camera)) > 1:
-        raise InputError("the focal length is given twice: give one of f_px, fov_deg and camera")
+        raise InputError(
+            "the focal length is given twice: give one of --f-px, --fov-deg and --intrinsics (a camera)"
+        )
     height, width = depth.full_size or depth.values.shape
     if camera is not None:
         _require_shape("camera", (camera.height, camera.width), (height, width))
     elif fov_deg is not None:
-        camera = Pinhole.centred(to_f_px(_require_angle(fov_deg), width), width, height)
+        camera = Pinhole.centred(to_f_px(require_angle(fov_deg), width), width, height)
     elif f_px is not None:
         camera = Pinhole.centred(f_px, image.shape[1], image.shape[0])
     elif depth.f_px is not None:
@@ -118,9 +120,10 @@ def _require_shape(what: str, size: tuple[int, ...], picture: tuple[int, int]) -
         )
 
 
-def _require_angle(fov_deg: float) -> float:
+def require_angle(fov_deg: float) -> float:
+    """Give a field of view; `InputError` for what is none."""
     if not 0 < fov_deg < 180:
-        raise InputError(f"a field of view is more than 0 and less than 180 degrees, not {fov_deg:g}")
+        raise InputError(f"--fov-deg must be more than 0 and less than 180 degrees, not {fov_deg:g}")
     return fov_deg
 
 

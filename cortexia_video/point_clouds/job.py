@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cortexia_video.anchoring import anchor_depth
+from cortexia_video.anchoring import anchor_depth, require_distances
 from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.decode import decode
 from cortexia_video.depth_folder import read_depth
@@ -29,7 +29,7 @@ from cortexia_video.intrinsics import Intrinsics, load_intrinsics
 from cortexia_video.ledger import Ledger, Source, read_last_done, require_ledger
 from cortexia_video.look_ahead import run_ahead
 from cortexia_video.outcomes import Listener, Outcomes, Report
-from cortexia_video.point_clouds.cloud import UNITS, PointCloud, point_cloud
+from cortexia_video.point_clouds.cloud import UNITS, PointCloud, point_cloud, require_angle
 from cortexia_video.point_clouds.files import find_encoder, require_free, save_point_cloud
 from cortexia_video.projection import Pinhole
 from cortexia_video.run_files import (
@@ -166,6 +166,12 @@ class _Maker:
             raise InputError("--near-m and --far-m belong together: give both or none")
         if options.fov_deg is not None and (options.f_px is not None or options.intrinsics is not None):
             raise InputError("the focal length is given twice: give one of --f-px, --fov-deg, --intrinsics")
+        if options.near_m is not None and options.far_m is not None:
+            require_distances(options.near_m, options.far_m)
+        if options.fov_deg is not None:
+            require_angle(options.fov_deg)
+        if options.max_gap is not None and not options.max_gap > 0:
+            raise InputError(f"--max-gap must be a share above 0 (0.05), or inf, not {options.max_gap:g}")
         self._options = options
         self.given: Intrinsics = load_intrinsics(options.f_px, options.intrinsics)
 
