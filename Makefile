@@ -12,7 +12,7 @@ demo: $(VENV)/core
 	$(BIN)/python examples/contact_sheet.py examples demo demo/contact_sheet.jpg
 
 test: $(VENV)/test
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --max-worker-restart 0
 
 check: lint test wheel
 
