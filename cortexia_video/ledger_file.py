@@ -7,15 +7,18 @@ import json
 import os
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from cortexia_video.errors import OutputError, OutputLostError
 from cortexia_video.file_lock import try_lock, try_lock_shared
+from cortexia_video.ledger_segments import LEDGER_NAME as LEDGER_NAME
+from cortexia_video.ledger_segments import list_segments
+from cortexia_video.places.place import Place
+from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.shard import Shard
 
-LEDGER_NAME = "ledger.jsonl"
 _SHARD_NAME = re.compile(r"ledger\.([1-9]\d*)-of-([1-9]\d*)\.jsonl", re.ASCII)
 _NO_FLUSHING = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
 _JOINED_AT_ONCE = 1 << 20  # bytes
@@ -97,8 +100,10 @@ def is_ledger(name: str) -> bool:
     return name == LEDGER_NAME or _SHARD_NAME.fullmatch(name) is not None
 
 
-def list_shards(root: Path) -> dict[Path, Shard]:
+def list_shards(root: Place) -> dict[Path, Shard]:
     """List the files of shards in a folder, in order; `OutputError` where it cannot be listed."""
+    if isinstance(root, RemotePath):
+        return {}
     try:
         names = os.listdir(root) if root.is_dir() else []  # noqa: PTH208 - names, not paths, are matched
     except OSError as error:
@@ -108,8 +113,10 @@ def list_shards(root: Path) -> dict[Path, Shard]:
     return {root / name_shard(shard): shard for shard in shards}
 
 
-def list_files(root: Path) -> list[Path]:
+def list_files(root: Place) -> Sequence[Place]:
     """List the files of a ledger: `ledger.jsonl`, then those of shards, whose lines are all newer."""
+    if isinstance(root, RemotePath):
+        return list_segments(root)
     main = root / LEDGER_NAME
     return [*([main] if main.exists() else []), *list_shards(root)]
 

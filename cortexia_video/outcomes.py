@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -13,9 +12,8 @@ from typing import Literal
 from cortexia_video.decode import IMAGE_SUFFIXES
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, OutputExistsError
-from cortexia_video.formats.table import is_own_output
 from cortexia_video.ledger import Ledger
-from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.files import Found, InputFile
 from cortexia_video.speed import Speed
 
@@ -65,7 +63,7 @@ class Outcomes:
 
     def __init__(
         self,
-        sink: FolderSink,
+        sink: Sink,
         ledger: Ledger,
         *,
         overwrite: bool,
@@ -140,10 +138,9 @@ class Outcomes:
     def _find_obstacle(self, item: InputFile) -> str | None:
         """Say why the outputs of an input must not be placed, if that is so."""
         for name in self.sink.output_names(item.key):
-            path = self.sink.root / name
-            if self.ledger.owns(item.key, name) or not os.path.lexists(path):
+            if self.ledger.owns(item.key, name) or not self.sink.holds(name):
                 continue
-            if PurePath(name).suffix in IMAGE_SUFFIXES and not is_own_output(path):
+            if PurePath(name).suffix in IMAGE_SUFFIXES and not self.sink.holds_own(name):
                 return f"{name} is there already, a picture that is not ours: choose another --output"
             if not self._overwrite:
                 return f"{name} is there already and the ledger does not know it: --overwrite replaces it"

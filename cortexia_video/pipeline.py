@@ -11,41 +11,32 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from cortexia_video.batch_limits import BatchSize
-from cortexia_video.byte_budget import ByteBudget
-from cortexia_video.decode import decode, read_header
-from cortexia_video.depth_estimation import DepthEstimator, Prepared, Size, load_estimators
+from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
 from cortexia_video.depth_json import keep_depth_json
-from cortexia_video.engine import Engine, Result
+from cortexia_video.engine import Engine
 from cortexia_video.engine_choice import MAX_ERROR, EngineChoice, decode_readable
 from cortexia_video.errors import (
-    DecodeError,
     Failure,
     InputError,
     OutputLostError,
 )
-from cortexia_video.intrinsics import Intrinsics, load_intrinsics
+from cortexia_video.intrinsics import load_intrinsics
 from cortexia_video.ledger import Ledger, Source
-from cortexia_video.outcomes import Changed, Listener, Outcomes, Report, facts_of
-from cortexia_video.scratch import Scratch
+from cortexia_video.outcomes import Changed, Listener, Outcomes, Report
+from cortexia_video.picture_steps import Decoding as Decoding
+from cortexia_video.picture_steps import PictureSteps, StepOptions
+from cortexia_video.places.place import as_place, is_remote
 from cortexia_video.shard import parse_shard
-from cortexia_video.sinks.folder import FolderSink
-from cortexia_video.sources.files import Found, InputFile, find_pictures, read_picture
+from cortexia_video.sinks.table import open_sink
+from cortexia_video.sources.files import Found, InputFile, find_pictures
 from cortexia_video.speed import MODEL, Speed, choose_workers, count_cores
 from cortexia_video.stage_clock import ChromeTrace, StageClock
 
-Decoding = Literal["exact", "fast"]
-
-MEMORY = 1 << 30  # bytes of pictures and depth maps in work at once, over all workers, at least
-_MEMORY_EACH = 192 << 20  # bytes for two workers: one decodes 12 megapixels, one writes as many
-_DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and resizing
-_KEPT = 1 << 24  # bytes of a file that may wait in memory; a larger one is read twice, once for its header
-_WRITE_BYTES = 8  # a pixel, at the worst moment of enlarging and encoding
 _ON_CALLING_THREAD = ("batch", "check")  # stages of the engine's that take its own time
 
 _log = logging.getLogger(__name__)
@@ -108,15 +99,15 @@ def estimate(
     _require_one_of(decode=(decode, Decoding), changed=(changed, Changed))
     part = parse_shard(shard) if shard else None
     given = load_intrinsics(f_px, intrinsics)
-    root, stop = Path(output), stop or threading.Event()
+    root, stop = as_place(output), stop or threading.Event()
     _require_some(find_pictures(inputs, recursive=recursive, output=root), inputs, recursive)
-    sink = FolderSink(root, format=format, preview=preview)
+    sink = open_sink(root, format=format, preview=preview)
     asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
     choice = None
     if isinstance(model, str):
         choice = EngineChoice(model, max_error=max_error, commercial_only=commercial_only, **asked)
     estimators = choice.load() if choice else load_estimators(model, **asked)
-    options = _Options(workers, decode, given, max_megapixels, stop)
+    options = StepOptions(workers, decode, given, max_megapixels)
     settings = {**_describe(estimators[0], format, preview, decode), **given.settings}
     settings |= choice.settings if choice else {}
 
@@ -125,25 +116,14 @@ def estimate(
 
     refused = _list_sources(find()) if changed == "refuse" and not overwrite else ()
     with ExitStack() as stack:
-        ledger = stack.enter_context(Ledger(root, settings, part, refuse_changed=refused))
+        ledger = stack.enter_context(Ledger(root, settings, part, sink=sink, refuse_changed=refused))
         stack.enter_context(sink)
         keep_depth_json(sink, ledger)
         trace = stack.enter_context(ChromeTrace(Path(profile))) if profile else None
         outcomes = Outcomes(
             sink, ledger, overwrite=overwrite, changed=changed, on_outcome=on_outcome, stop=stop
         )
-        return _Job(estimators, choice, outcomes, options, StageClock(trace)).run(find())
-
-
-@dataclass(frozen=True, slots=True)
-class _Options:
-    """How a run goes about it."""
-
-    workers: int
-    decode: Decoding
-    given: Intrinsics
-    max_megapixels: float
-    stop: threading.Event
+        return _Job(estimators, choice, outcomes, options, stop, StageClock(trace)).run(find())
 
 
 class _Job:
@@ -154,7 +134,8 @@ class _Job:
         estimators: Sequence[DepthEstimator],
         choice: EngineChoice | None,
         outcomes: Outcomes,
-        options: _Options,
+        options: StepOptions,
+        stop: threading.Event,
         clock: StageClock,
     ) -> None:
         self.estimators = estimators
@@ -162,19 +143,19 @@ class _Job:
         self.outcomes = outcomes
         self.sink, self.ledger, self.report = outcomes.sink, outcomes.ledger, outcomes.report
         self.options = options
+        self.stop = stop
         self.clock = clock
-        self._budget = ByteBudget(max(MEMORY, options.workers * _MEMORY_EACH))
-        self._pixels, self._depth = Scratch(), Scratch()
 
     def run(self, found: Iterable[Found]) -> Report:
         """Take every input to its outcome; the ledger then ends with the counts and the speed."""
-        work = self._settle_engine(self.outcomes.needing_work(found))
+        work = self._settle_engine(self.ledger.claim(self.outcomes.needing_work(found)))
+        steps = PictureSteps(self.estimators[0], self.sink, self.ledger, self.options, self.clock)
         engine: Engine[InputFile, Failure | None] = Engine(
             self.estimators,
-            prepare=self._prepare,
-            finish=self._finish,
+            prepare=steps.prepare,
+            finish=steps.finish,
             workers=self.options.workers,
-            stop=self.options.stop,
+            stop=self.stop,
             clock=self.clock,
         )
         started, process, thread = time.monotonic(), time.process_time(), time.thread_time()
@@ -234,59 +215,6 @@ class _Job:
             / self.options.workers,
         )
 
-    def _prepare(self, item: InputFile) -> Prepared | Failure:
-        """On a decode worker: read, decode and preprocess one picture."""
-        size = item.source.size
-        try:
-            data = self._read(item) if size <= _KEPT else b""  # a larger one waits on the disk
-            with self._budget.hold(size):
-                data_now = data or self._read(item)
-                with self.clock.measure("header", item.key):
-                    header = read_header(data_now)
-                del data_now
-            with self._budget.hold(size + header.height * header.width * _DECODE_BYTES):
-                return self._decode(item, data)
-        except (DecodeError, InputError) as error:
-            return Failure(item.key, "decode", error)
-
-    def _read(self, item: InputFile) -> bytes:
-        with self.clock.measure("read", item.key):
-            return read_picture(item.source.path)
-
-    def _decode(self, item: InputFile, data: bytes) -> Prepared | Failure:
-        data = data or self._read(item)
-        estimator, limit = self.estimators[0], self.options.max_megapixels
-        enough = estimator.enough if self.options.decode == "fast" else None
-        with self.clock.measure("decode", item.key):
-            frame = decode(data, item.key, max_megapixels=limit, enough=enough, scratch=self._pixels)
-        with self.clock.measure("preprocess", item.key):
-            return estimator.prepare(self.options.given.apply(frame))
-
-    def _finish(self, item: InputFile, result: Result) -> Failure | None:
-        """On a write worker: enlarge, encode, place and record one depth map."""
-        pixels = result.origin.height * result.origin.width if self.estimators[0].size == "full" else 0
-        try:
-            with self._budget.hold(pixels * _WRITE_BYTES + result.values.nbytes):
-                self._place(item, result)
-        except OutputLostError:
-            raise
-        except Exception as error:  # noqa: BLE001 - an encoder or the system can raise anything
-            return Failure(item.key, "write", error)
-        return None
-
-    def _place(self, item: InputFile, result: Result) -> None:
-        with self.clock.measure("resize", item.key):
-            depth = self.estimators[0].finish(result.origin, result.values, self._depth)
-        with self.clock.measure("encode", item.key):
-            files = self.sink.encode(item.key, depth)
-        with self.clock.measure("write", item.key):
-            self.ledger.record_begun(item.key, list(files))
-            outputs = self.sink.place(files)
-            facts = facts_of(depth)
-            facts |= {"f_px_used": True} if self.estimators[0].uses_focal_length else {}
-            facts |= {"in_float32": True} if result.in_float32 else {}
-            self.ledger.record_done(item.key, item.source, outputs, **facts)
-
 
 def _require_positive(**values: float) -> None:
     for name, value in values.items():
@@ -303,8 +231,8 @@ def _require_one_of(**given: tuple[str, object]) -> None:
 def _require_some(found: Iterator[Found], inputs: Sequence[str | os.PathLike[str]], recursive: bool) -> None:
     """Look for a first input, so that nothing is made for a folder without pictures, or a lost mount."""
     if next(found, None) is None:
-        places = ", ".join(os.fspath(each) for each in inputs)
-        folders = not recursive and any(Path(each).is_dir() for each in inputs)
+        places = ", ".join(str(as_place(each)) for each in inputs)
+        folders = not recursive and any(is_remote(each) or Path(each).is_dir() for each in inputs)
         hint = "; folders inside are looked into with --recursive" if folders else ""
         raise InputError(f"no pictures in {places}{hint}; what cortexia wrote is never an input")
 

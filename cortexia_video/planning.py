@@ -137,7 +137,7 @@ def _look_at(samples: Sequence[InputFile]) -> dict[InputFile, Header]:
     headers = {}
     for each in samples:
         with contextlib.suppress(DecodeError):
-            headers[each] = read_header(read_picture(each.source.path))
+            headers[each] = read_header(read_picture(each.place))
     if not headers:
         raise InputError(
             f"none of the {len(samples)} pictures looked at can be read, such as {samples[0].key}"
@@ -186,7 +186,7 @@ def _time(
     place: Path | None,
 ) -> tuple[Speed, list[_Sample], float]:
     """Estimate some pictures; give the speed, what maps cost in each format, and the mean pixels of a map."""
-    paths = [each.source.path for each in pictures]
+    paths = [each.place for each in pictures]
     with tempfile.TemporaryDirectory(prefix=".cortexia-plan-", dir=place) as folder:
         try:
             report = estimate(paths, folder, model=estimators, decode=decoding)

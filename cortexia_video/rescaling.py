@@ -21,7 +21,8 @@ from cortexia_video.intrinsics import Intrinsics, load_intrinsics
 from cortexia_video.ledger import lock_whole, read_last_done, require_ledger
 from cortexia_video.ledger_file import LEDGER_NAME, LedgerFile
 from cortexia_video.look_ahead import run_ahead
-from cortexia_video.sinks.folder import FolderSink, Placed
+from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.sinks.sink import Placed
 from cortexia_video.speed import choose_workers
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is done alone

@@ -17,7 +17,7 @@ from cortexia_video.history import Entry, History, read_history
 from cortexia_video.ledger import lock_whole, require_ledger
 from cortexia_video.ledger_file import LEDGER_NAME, LedgerFile
 from cortexia_video.look_ahead import run_ahead
-from cortexia_video.sinks.folder import Placed
+from cortexia_video.sinks.sink import Placed
 from cortexia_video.speed import choose_workers
 
 MEMORY = 1 << 30  # bytes of files in work at once, over all workers; a larger one is read alone

@@ -12,7 +12,17 @@ from cortexia_video import augmentation, evaluation
 
 PACKAGE = Path(cortexia_video.__file__).parent
 LAYERS = [
-    ["errors", "frame", "depth_map", "file_lock", "scratch", "shard", "ledger_file"],
+    [
+        "errors",
+        "frame",
+        "depth_map",
+        "file_lock",
+        "scratch",
+        "shard",
+        "places",
+        "ledger_segments",
+        "ledger_file",
+    ],
     ["camera", "projection", "depth_gaps", "anchoring"],
     ["intrinsics", "normals", "rgbd_sample", "decode", "resampling", "batching", "batch_limits"],
     ["color_tables", "coloring", "visualization", "color_bar"],
@@ -20,7 +30,7 @@ LAYERS = [
     ["scenes", "augmentation"],
     ["depth_estimation", "sinks", "history", "ledger", "ledger_index", "run_files"],
     ["sources", "datasets", "training", "parity"],
-    ["engine", "engine_choice", "outcomes", "depth_json", "depth_folder"],
+    ["engine", "engine_choice", "outcomes", "depth_json", "depth_folder", "picture_steps"],
     ["pipeline", "conversion", "inspection", "verification", "rescaling", "point_clouds", "reporting"],
     ["planning", "exporting", "evaluation"],
     ["cli"],

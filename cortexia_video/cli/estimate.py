@@ -17,6 +17,7 @@ from cortexia_video.errors import CortexiaError
 from cortexia_video.formats.table import FormatName
 from cortexia_video.outcomes import Changed
 from cortexia_video.pipeline import Decoding, estimate
+from cortexia_video.places.place import as_place
 from cortexia_video.shard import parse_shard
 from cortexia_video.sources.files import find_pictures
 
@@ -140,10 +141,10 @@ class ModelOptions:
 
 
 def estimate_command(
-    inputs: Annotated[list[Path], Parameter(name="INPUT", negative=(), json_list=False)],
+    inputs: Annotated[list[str], Parameter(name="INPUT", negative=(), json_list=False)],
     /,
     *,
-    output: Annotated[Path, Parameter(alias="-o")],
+    output: Annotated[str, Parameter(alias="-o")],
     model: str = "compact",
     recursive: Switch = False,
     out: OutputOptions = OutputOptions(),
@@ -159,7 +160,8 @@ def estimate_command(
     Parameters
     ----------
     inputs
-        Picture files, folders, or lists: list.txt or @list, one path a line.
+        Picture files, folders, or lists: list.txt or @list, one path a line. Paths, or addresses such as
+        s3://bucket/photos.
     output
         Folder for the results; may be the input folder.
     model
@@ -173,8 +175,8 @@ def estimate_command(
         lambda on_outcome, stop: estimate(
             inputs, output, model=model, recursive=recursive, on_outcome=on_outcome, stop=stop, **everything
         ),
-        lambda: find_pictures(inputs, recursive=recursive, output=output, shard=part),
-        output,
+        lambda: find_pictures(inputs, recursive=recursive, output=as_place(output), shard=part),
+        as_place(output),
     )
 
 

@@ -19,7 +19,7 @@ from cortexia_video.errors import CortexiaError, DepthFileError, printable
 from cortexia_video.formats.reading import decode_depth
 from cortexia_video.reporting.ledger_summary import Line, Meaning
 from cortexia_video.run_files import find_depth
-from cortexia_video.sinks.folder import Placed
+from cortexia_video.sinks.sink import Placed
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is read alone
 PIXELS = 1 << 18  # of a map that are looked at, at most

@@ -1,0 +1,28 @@
+"""`InputFile`: one input of a job, as it was found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cortexia_video.errors import Failure
+from cortexia_video.ledger import Source
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file to work on. key: unique, relative; it names the output. source: where it is, as it was found.
+
+    address: where it is read from, if that holds what must not be written down: a signed query.
+    """
+
+    key: str
+    source: Source
+    address: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Give the path or address to read."""
+        return self.address or self.source.path
+
+
+Found = InputFile | Failure
