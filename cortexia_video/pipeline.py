@@ -5,18 +5,19 @@ What is done about an input is decided here; that it happens all at once is the 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from cortexia_video.batch_limits import BatchSize
-from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
+from cortexia_video.depth_estimation import DepthEstimator, Size
 from cortexia_video.depth_json import keep_depth_json
 from cortexia_video.engine import Engine
 from cortexia_video.engine_choice import MAX_ERROR, EngineChoice, decode_readable
@@ -27,16 +28,18 @@ from cortexia_video.errors import (
 )
 from cortexia_video.intrinsics import load_intrinsics
 from cortexia_video.ledger import Ledger, Source
+from cortexia_video.order import Crew, Order
 from cortexia_video.outcomes import Changed, Listener, Outcomes, Report
 from cortexia_video.picture_steps import Decoding as Decoding
 from cortexia_video.picture_steps import PictureSteps, StepOptions
-from cortexia_video.places.place import as_place, is_remote
+from cortexia_video.places.place import as_place, as_text, is_remote
+from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.shard import parse_shard
-from cortexia_video.sinks.table import open_sink
 from cortexia_video.sources.files import Found, InputFile, find_pictures
 from cortexia_video.speed import MODEL, Speed, choose_workers, count_cores
 from cortexia_video.stage_clock import ChromeTrace, StageClock
 
+_THREADS_A_CORE = 4  # that wait for addresses
 _ON_CALLING_THREAD = ("batch", "check")  # stages of the engine's that take its own time
 
 _log = logging.getLogger(__name__)
@@ -66,6 +69,7 @@ def estimate(
     profile: str | os.PathLike[str] | None = None,
     on_outcome: Listener | None = None,
     stop: threading.Event | None = None,
+    crew: Crew | None = None,
     **model_options: object,
 ) -> Report:
     """Estimate depth for every picture of `inputs` into the folder `output`; do what is missing or changed.
@@ -78,7 +82,8 @@ def estimate(
     f_px: focal length of every picture, in its pixels. intrinsics: a CSV or JSON file of focal lengths by key
     (`intrinsics`). Then comes what EXIF says, then what the model estimates.
     batch_size: pictures in one call of the model, or `auto`. device: one, or several with commas between.
-    workers: threads that decode, and as many that write; as many as cores by default.
+    workers: threads that decode, and as many that write; as many as cores by default, four times as many
+    where addresses must be waited for.
     overwrite: redo what is done, and replace files that no ledger knows.
     changed: what becomes of outputs made with other settings: `redo`, `keep` them, or `refuse` to run.
     shard: "3/16" does the third of sixteen parts; sixteen such runs, anywhere, do all.
@@ -88,46 +93,63 @@ def estimate(
     profile: file for a trace of the run in Chrome's format.
     on_outcome: called after each input with the report so far and its failure, if it failed.
     stop: set it to end early; what the model has taken is finished.
+    crew: who does the work, by default this process; `distributed.cluster.Cluster` is many.
 
     Raises `InputError`, `ModelError`, `MissingExtraError` or `OutputError` before any depth is written,
     `OutputLostError` when the output can take no more (its `report` says what was done); a later call goes on
     from there.
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    workers = choose_workers(workers)
+    root, stop = as_place(output), stop or threading.Event()
+    workers = _choose_threads(workers, [*inputs, root])
     _require_positive(max_megapixels=max_megapixels)
     _require_one_of(decode=(decode, Decoding), changed=(changed, Changed))
-    part = parse_shard(shard) if shard else None
-    given = load_intrinsics(f_px, intrinsics)
-    root, stop = as_place(output), stop or threading.Event()
+    order = Order(
+        inputs=[as_text(each) for each in inputs],
+        root=root,
+        recursive=recursive,
+        shard=parse_shard(shard) if shard else None,
+        model=model,
+        asked={"device": device, "batch_size": batch_size, "size": size, **model_options},
+        commercial_only=commercial_only,
+        max_error=max_error,
+        format=format,
+        preview=preview,
+        steps=StepOptions(workers, decode, load_intrinsics(f_px, intrinsics), max_megapixels),
+    )
     _require_some(find_pictures(inputs, recursive=recursive, output=root), inputs, recursive)
-    sink = open_sink(root, format=format, preview=preview)
-    asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
-    choice = None
-    if isinstance(model, str):
-        choice = EngineChoice(model, max_error=max_error, commercial_only=commercial_only, **asked)
-    estimators = choice.load() if choice else load_estimators(model, **asked)
-    options = StepOptions(workers, decode, given, max_megapixels)
-    settings = {**_describe(estimators[0], format, preview, decode), **given.settings}
-    settings |= choice.settings if choice else {}
-
-    def find() -> Iterator[Found]:
-        return find_pictures(inputs, recursive=recursive, output=root, shard=part)
-
-    refused = _list_sources(find()) if changed == "refuse" and not overwrite else ()
+    crew, sink = crew or _OneProcess(Path(profile) if profile else None), order.open_sink()
+    settings = crew.prepare(order)
+    refused = _list_sources(order.find()) if changed == "refuse" and not overwrite else ()
     with ExitStack() as stack:
-        ledger = stack.enter_context(Ledger(root, settings, part, sink=sink, refuse_changed=refused))
+        ledger = stack.enter_context(Ledger(root, settings, order.shard, sink=sink, refuse_changed=refused))
         stack.enter_context(sink)
         keep_depth_json(sink, ledger)
-        trace = stack.enter_context(ChromeTrace(Path(profile))) if profile else None
         outcomes = Outcomes(
             sink, ledger, overwrite=overwrite, changed=changed, on_outcome=on_outcome, stop=stop
         )
-        return _Job(estimators, choice, outcomes, options, stop, StageClock(trace)).run(find())
+        return crew.work(outcomes, order.find(), stop)
+
+
+class _OneProcess:
+    """A `Crew`: this process, with threads."""
+
+    def __init__(self, profile: Path | None) -> None:
+        self._profile = profile
+
+    def prepare(self, order: Order) -> Mapping[str, object]:
+        self._options = order.steps
+        self._choice, self._estimators = order.load()
+        return order.describe(self._choice, self._estimators[0])
+
+    def work(self, outcomes: Outcomes, found: Iterator[Found], stop: threading.Event) -> Report:
+        with ChromeTrace(self._profile) if self._profile else contextlib.nullcontext() as trace:
+            job = _Job(self._estimators, self._choice, outcomes, self._options, stop, StageClock(trace))
+            return job.run(found)
 
 
 class _Job:
-    """One run: what `estimate` needs while it lasts."""
+    """One run in this process."""
 
     def __init__(
         self,
@@ -216,6 +238,13 @@ class _Job:
         )
 
 
+def _choose_threads(given: int | None, places: Iterable[str | os.PathLike[str] | RemotePath]) -> int:
+    """Give the number of threads: more than cores where they mostly wait for other machines."""
+    if given is None and any(map(is_remote, places)):
+        return _THREADS_A_CORE * count_cores()
+    return choose_workers(given)
+
+
 def _require_positive(**values: float) -> None:
     for name, value in values.items():
         if not value > 0:
@@ -239,8 +268,3 @@ def _require_some(found: Iterator[Found], inputs: Sequence[str | os.PathLike[str
 
 def _list_sources(found: Iterable[Found]) -> Iterator[tuple[str, Source]]:
     return ((each.key, each.source) for each in found if isinstance(each, InputFile))
-
-
-def _describe(estimator: DepthEstimator, format: str, preview: bool, decoding: Decoding) -> dict[str, object]:
-    """Say what the outputs depend on: outputs of other settings are not taken for done."""
-    return {**estimator.identity, "format": format, "preview": preview, "decode": decoding}

@@ -15,7 +15,7 @@ from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 BUCKET = "bucket"
-_ERROR = b'<?xml version="1.0"?><Error><Code>%s</Code><Message>for a test</Message><RequestId>1</RequestId></Error>'
+_ERROR = b"<Error><Code>%s</Code><Message>for a test</Message><RequestId>1</RequestId></Error>"
 Rule = Callable[[dict[str, Any]], tuple[str, bytes] | None]
 
 

@@ -30,9 +30,9 @@ LAYERS = [
     ["scenes", "augmentation"],
     ["depth_estimation", "sinks", "history", "ledger", "ledger_index", "run_files"],
     ["sources", "datasets", "training", "parity"],
-    ["engine", "engine_choice", "outcomes", "depth_json", "depth_folder", "picture_steps"],
+    ["engine", "engine_choice", "outcomes", "depth_json", "depth_folder", "picture_steps", "order"],
     ["pipeline", "conversion", "inspection", "verification", "rescaling", "point_clouds", "reporting"],
-    ["planning", "exporting", "evaluation"],
+    ["planning", "exporting", "evaluation", "distributed"],
     ["cli"],
     ["__init__", "__main__"],
 ]
