@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +15,7 @@ from cortexia_video.batch_limits import BatchSize
 from cortexia_video.cli.job import run_job
 from cortexia_video.depth_estimation import Size
 from cortexia_video.engine_choice import MAX_ERROR
-from cortexia_video.errors import CortexiaError
+from cortexia_video.errors import CortexiaError, InputError
 from cortexia_video.formats.table import FormatName
 from cortexia_video.outcomes import Changed
 from cortexia_video.pipeline import Decoding, estimate
@@ -115,6 +117,7 @@ class ModelOptions:
         For onnx: files that do not say it: imagenet (the default), unit or signed.
     engine
         torch, onnx (ONNX Runtime) or openvino, where the model can be run by it; auto: what proves fastest.
+        ray: on many machines, also ray+openvino and so on (docs/scale.md).
     precision
         float32, bfloat16, float16, or auto: bfloat16 for torch on CUDA and for openvino, else float32.
     max_error
@@ -140,6 +143,26 @@ class ModelOptions:
         return {name: value for name, value in options.items() if value not in (None, False)}
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ClusterOptions:
+    """Where `--engine ray` finds its machines; without it these say nothing.
+
+    Parameters
+    ----------
+    address
+        auto: the Ray cluster that this machine is part of; 10.0.0.5:6379: that one. Else one begins here.
+    num_workers
+        Processes with a model each; one a GPU by default, or one a machine.
+    gpus_per_worker
+        GPUs of each; 1 by default where there are any.
+    """
+
+    address: str | None = None
+    num_workers: int | None = None
+    gpus_per_worker: float | None = None
+
+
 def estimate_command(
     inputs: Annotated[list[str], Parameter(name="INPUT", negative=(), json_list=False)],
     /,
@@ -151,6 +174,7 @@ def estimate_command(
     run: RunOptions = RunOptions(),
     camera: CameraOptions = CameraOptions(),
     options: ModelOptions = ModelOptions(),
+    cluster: ClusterOptions = ClusterOptions(),
 ) -> int:
     """Estimate depth for pictures: files, folders, or a list.txt of paths, into OUTPUT/KEY.npy.
 
@@ -171,13 +195,41 @@ def estimate_command(
     """
     everything = {**vars(out), **vars(run), **vars(camera), **options.given()}
     part = parse_shard(run.shard) if run.shard else None
-    return run_job(
-        lambda on_outcome, stop: estimate(
-            inputs, output, model=model, recursive=recursive, on_outcome=on_outcome, stop=stop, **everything
-        ),
-        lambda: find_pictures(inputs, recursive=recursive, output=as_place(output), shard=part),
-        as_place(output),
-    )
+    with _open_crew(everything, cluster, run.profile) as crew:
+        return run_job(
+            lambda on_outcome, stop: estimate(
+                inputs,
+                output,
+                model=model,
+                recursive=recursive,
+                on_outcome=on_outcome,
+                stop=stop,
+                crew=crew,
+                **everything,
+            ),
+            lambda: find_pictures(inputs, recursive=recursive, output=as_place(output), shard=part),
+            as_place(output),
+        )
+
+
+@contextmanager
+def _open_crew(everything: dict[str, Any], cluster: ClusterOptions, profile: Path | None) -> Iterator[Any]:
+    """Give the cluster that `--engine ray` asks for, or None; `everything` keeps what runs the network."""
+    ray, _, network = (everything.get("engine") or "").partition("+")
+    if ray != "ray":
+        given = [name for name, value in vars(cluster).items() if value is not None]
+        if given:
+            raise InputError(f"--{given[0].replace('_', '-')} is for many machines: give --engine ray, too")
+        yield None
+        return
+    if profile:
+        raise InputError("--profile is for one machine: leave it out, or leave out --engine ray")
+    from cortexia_video.distributed.cluster import Cluster
+
+    del everything["engine"]
+    everything |= {"engine": network} if network else {}
+    with Cluster(**vars(cluster)) as crew:
+        yield crew
 
 
 def parse_size(text: str | None, option: str = "--input-size") -> int | tuple[int, int] | None:

@@ -10,6 +10,7 @@ import pickle
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -144,17 +145,17 @@ class Cluster:
             max_concurrent_calls_per_actor=at_once,
             enable_true_multi_threading=True,
         )
-        results = ray.data.from_arrow(tables).map_batches(
-            Worker,
-            fn_constructor_args=(self._order,),
-            batch_size=None,
-            batch_format="pyarrow",
-            compute=pool,
-            max_restarts=-1,
-            max_task_retries=0,  # a block that ended its worker is not tried as it is: it is taken apart
-            scheduling_strategy="SPREAD",
-            **self._resources,
-        )
+        with warnings.catch_warnings():  # it is to go in Ray 2.64, and there is no other way to say it yet
+            warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
+            results = ray.data.from_arrow(tables).map_batches(
+                Worker,
+                fn_constructor_args=(self._order,),
+                batch_size=None,
+                batch_format="pyarrow",
+                compute=pool,
+                max_task_retries=0,  # a block that ended its worker is not tried as it is: it is taken apart
+                **self._resources,
+            )
         with _as_cluster_error():
             for table in results.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
                 yield from (pickle.loads(each.as_py()) for each in table["told"])
