@@ -7,7 +7,8 @@
    "outputs": {name: [size, digest]}, "height": ..., "width": ..., ...}
   {"key": ..., "outcome": "failed", "run": id, "path": ..., "stage": ..., "reason": ...}
   {"key": ..., "outcome": "requeued", "reason": ...}                     its files were found wrong
-  {"end": id, "found": n, "done": n, "skipped": n, "failed": n, ...}     a run ends
+  {"progress": id, "at": ..., "found": n, ...}                           how far a run is
+  {"end": id, "at": ..., "found": n, "done": n, "skipped": n, "failed": n, ...}     a run ends
 A shard writes the same to `DIR/ledger.3-of-16.jsonl`, until the next run without shards, or `cortexia merge`,
 joins it to the first. Behind an address the lines are in objects (`ledger_segments`).
 Keys that are not UTF-8 are written as JSON's escapes of Python's surrogates and read
@@ -52,6 +53,7 @@ from cortexia_video.sinks.sink import Placed, Sink
 from cortexia_video.sinks.table import open_sink
 
 State = Literal["done", "changed", "missing"]
+PROGRESS_S = 30  # seconds between a run's lines on how far it is
 CLAIMED = 256  # inputs that are said to be begun at once, where that is not done one by one
 _BEGINNING_OF_RUN = b'{"run": '
 _LONGEST_VALUE = 20  # of a setting, in a message
@@ -199,9 +201,13 @@ class Ledger:
         kept = {"kept": True} if isinstance(failure.error, OutputExistsError) else {}
         self._file.append({**entry, "stage": failure.stage, "reason": failure.reason, **kept})
 
+    def record_progress(self, **counts: object) -> None:
+        """Append how far the run is; every `PROGRESS_S` seconds."""
+        self._file.append({"progress": self.run, "at": _now(), **counts})
+
     def record_end(self, **counts: object) -> None:
         """Append the counts of the run."""
-        self._file.append({"end": self.run, **counts})
+        self._file.append({"end": self.run, "at": _now(), **counts})
 
     def _lock(self, stack: contextlib.ExitStack) -> LedgerFile | LedgerSegments:
         """Open the file to append to, and keep others off where that can be."""
@@ -226,14 +232,17 @@ class Ledger:
 
     def _begin(self) -> None:
         """Say that a run begins, on the disk before all else."""
-        started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         entry = {"run": self.run, "settings": self.settings, "version": version("cortexia-video")}
         try:
-            self._file.append({**entry, "started": started})
+            self._file.append({**entry, "started": _now()})
             self._file.sync()
         except OutputLostError as error:
             reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
             raise OutputError(f"cannot write to {self.root}: {reason}; choose another --output") from error
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def read_ledger(root: Place) -> Iterator[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -12,7 +13,7 @@ from typing import Literal
 from cortexia_video.decode import IMAGE_SUFFIXES
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, OutputExistsError
-from cortexia_video.ledger import Ledger
+from cortexia_video.ledger import PROGRESS_S, Ledger
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.files import Found, InputFile
 from cortexia_video.speed import Speed
@@ -79,6 +80,8 @@ class Outcomes:
         self._on_outcome = on_outcome or _ignore
         self._stop = stop
         self._all_found = False
+        self._began = self._recorded = time.monotonic()
+        self.slowest: Callable[[], str | None] = _know_nothing  # names the slowest stage so far
         self._told = False  # that outputs of other settings are here
 
     def needing_work(self, found: Iterable[Found]) -> Iterator[InputFile]:
@@ -100,6 +103,7 @@ class Outcomes:
         else:
             self.report.done += 1
             self._on_outcome(self.report, None)
+        self._record_progress()
 
     def fail(self, failure: Failure, item: InputFile | None = None) -> None:
         """Record and count an input that failed."""
@@ -116,6 +120,14 @@ class Outcomes:
         report.failures.sort(key=lambda failure: failure.key)
         unsettled = not self._all_found or report.found > report.done + report.skipped + report.failed
         report.interrupted = self._stop.is_set() and unsettled
+
+    def _record_progress(self) -> None:
+        """Let the ledger say, now and then, how far the run is."""
+        now = time.monotonic()
+        if now - self._recorded >= PROGRESS_S:
+            self._recorded = now
+            seconds = round(now - self._began, 1)
+            self.ledger.record_progress(**self.report.counts, seconds=seconds, slowest=self.slowest())
 
     def _needs_work(self, item: InputFile) -> bool:
         """Say whether an input is to be done; one that is done, or that must not be, settles here."""
@@ -158,6 +170,10 @@ def facts_of(depth: DepthMap) -> dict[str, object]:
     facts: dict[str, object] = {"height": height, "width": width, "kind": depth.kind}
     facts |= {"f_px": depth.f_px, "f_source": depth.f_source}
     return facts | ({"full_size": depth.full_size} if depth.full_size else {})
+
+
+def _know_nothing() -> None:
+    """Name no stage."""
 
 
 def _ignore(report: Report, failure: Failure | None) -> None:

@@ -167,6 +167,7 @@ class _Job:
         self.options = options
         self.stop = stop
         self.clock = clock
+        outcomes.slowest = clock.find_slowest
 
     def run(self, found: Iterable[Found]) -> Report:
         """Take every input to its outcome; the ledger then ends with the counts and the speed."""

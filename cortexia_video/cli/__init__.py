@@ -46,6 +46,7 @@ app.command(
 app.command(
     "cortexia_video.cli.evaluate:evaluate_command", name="evaluate", help="Measure depth against the truth."
 )
+app.command("cortexia_video.cli.status:status_command", name="status", help="Say how far a job is.")
 app.command("cortexia_video.cli.merge:merge_command", name="merge", help="Join the ledgers of shards.")
 app.command(
     "cortexia_video.cli.models:models_command", name="models", help="List the models and their terms."

@@ -106,6 +106,7 @@ class Cluster:
         ledger, report = outcomes.ledger, outcomes.report
         work = ledger.claim_groups(outcomes.needing_work(found))
         tally, started = _Tally(self._count), time.monotonic()
+        outcomes.slowest = tally.find_slowest
         try:
             while wave := [*islice(work, _WAVE * self._count)]:
                 _Wave(self, outcomes, tally, stop).run(wave)
@@ -227,6 +228,9 @@ class _Tally:
                 ours[name] = ours.get(name, 0.0) + each
         self.process_seconds += used.process_seconds
         self.cores, self.device = used.cores, used.device
+
+    def find_slowest(self) -> str | None:
+        return max(self.seconds, key=lambda name: self.seconds[name], default=None)
 
     def measure(self, report: Report) -> Speed:
         """Share the workers' seconds among the stages: what no other stage used is the model's."""

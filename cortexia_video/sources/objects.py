@@ -29,8 +29,8 @@ def find_objects(
 ) -> Iterator[Found]:
     """Yield the pictures, by name, in a folder of objects, without reading them.
 
-    prefix: what goes before the keys. output: a folder that is left out where it is inside; where it is the
-    folder itself, what we wrote is told by its content. Raises `InputError` where nothing can be listed.
+    prefix: what goes before the keys. output: a folder that is left out where it is inside. What we wrote
+    elsewhere is told by its content. Raises `InputError` where nothing can be listed.
     """
     apart = _find_inside(folder, output)
     try:
@@ -38,7 +38,7 @@ def find_objects(
             if (apart and name.startswith(apart)) or not _may_be_picture(name):
                 continue
             key = prefix + name
-            if shard.holds(key) and not (output == folder and _is_own(folder, name)):
+            if shard.holds(key) and not _is_own(folder, name):
                 yield describe_object(key, folder / name, stat)
     except OSError as error:
         raise InputError(f"cannot list {printable(str(folder))}: {error.strerror}") from error
@@ -47,10 +47,10 @@ def find_objects(
 def find_object(key: str, place: RemotePath) -> Found:
     """Look at one object that a person named."""
     try:
-        return describe_object(key, place, place.stat())
-    except (OSError, UnicodeEncodeError) as error:
-        reason = getattr(error, "strerror", None) or "the name is not UTF-8"
-        return Failure(key, "find", InputError(f"cannot open {printable(str(place))}: {reason}"))
+        return describe_object(key, place, RemoteStat(0, 0) if find_problem(key) else place.stat())
+    except OSError as error:
+        reason = f"cannot open {printable(str(place))}: {error.strerror}"
+        return Failure(key, "find", InputError(reason))
 
 
 def describe_object(key: str, place: RemotePath, stat: RemoteStat) -> Found:
@@ -113,7 +113,9 @@ def _may_be_picture(name: str) -> bool:
 
 
 def _is_own(folder: RemotePath, name: str) -> bool:
-    if not may_be_own(name):
+    """Say whether an object is an output: one is named after a picture, `a.jpg.png`, and marked inside."""
+    suffixes = [each.lower() for each in PurePath(name).suffixes[:-1]]
+    if not may_be_own(name) or not IMAGE_SUFFIXES & {*suffixes}:
         return False
     try:
         return is_own_head((folder / name).read_bytes(0, HEAD_BYTES))
