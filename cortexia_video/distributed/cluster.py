@@ -96,6 +96,9 @@ class Cluster:
             )
         self._order = replace(order, root=_make_absolute(order))
         self._count, self._gpus = _find_room(ray, self._asked, self._gpus)
+        if not isinstance(order.model, str):  # it is here, loaded
+            choice, estimators = order.load()
+            return order.describe(choice, estimators[0])
         first = [each for each in islice(order.find(), 16) if isinstance(each, InputFile)]
         settings = _ask_worker(ray, self._resources, self._order, first)
         if isinstance(settings, str):
