@@ -8,12 +8,14 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.depth_folder import DepthReader, Reading
 from cortexia_video.depth_json import complete_depth_json, keep_depth_json
 from cortexia_video.errors import (
+    DepthFileError,
     Failure,
     InputError,
     LossError,
@@ -28,9 +30,10 @@ from cortexia_video.formats.table import FORMATS, Format
 from cortexia_video.ledger import Ledger
 from cortexia_video.look_ahead import run_ahead
 from cortexia_video.outcomes import Listener, Outcomes, Report, facts_of
+from cortexia_video.run_files import find_picture
 from cortexia_video.sinks.folder import FolderSink
 from cortexia_video.sources.depth_files import DepthFiles
-from cortexia_video.sources.files import InputFile
+from cortexia_video.sources.files import Found, InputFile
 from cortexia_video.speed import choose_workers
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is done alone
@@ -76,6 +79,8 @@ def convert(
     sink = FolderSink(root, format=format)
     _require_allowed(format, allow_loss)
     _require_another_folder(inputs, root)
+    for each in inputs:
+        reader.open_folder(each)  # each of its files would fail if that cannot be
     found = DepthFiles(inputs, output=root)
     _require_some(found, inputs)
     settings = {"job": "convert", "format": format, "from": dialect, "about": {**(about or {})}}
@@ -114,19 +119,25 @@ class _Job:
             self.outcomes.end(time.monotonic() - started)
         if found.pictures:
             _log.warning("%d PNG files of 8 bits or in colour are no depth: passed over", found.pictures)
-        self.ledger.record_end(
-            **report.counts, interrupted=report.interrupted, seconds=round(report.seconds, 3)
-        )
+        self.outcomes.record_end()
         return report
 
     def _find_work(self, found: DepthFiles) -> Iterator[InputFile]:
         """Yield what is to be done; before the first, depth.json leaves to the ledger what is not known."""
-        work = self.outcomes.needing_work(found)
+        work = self.outcomes.needing_work(map(self._add_beside, found))
         first = next(work, None)
         if first:
             keep_depth_json(self.sink, self.ledger)
             yield first
             yield from work
+
+    def _add_beside(self, item: Found) -> Found:
+        """Add the time of a calibration's change to that of a file: it is done again when either changes."""
+        if isinstance(item, Failure):
+            return item
+        source = item.source
+        changed = source.mtime_ns + self._reader.time_beside(source.path)
+        return replace(item, source=source._replace(mtime_ns=changed))
 
     def _settle(self, result: tuple[InputFile, Failure | None]) -> None:
         self.outcomes.settle(*result)
@@ -162,6 +173,11 @@ class _Job:
             )
 
     def _place(self, item: InputFile, reading: Reading) -> None:
+        if reading.changed:
+            raise DepthFileError(
+                f"{printable(item.source.path)}: it is not what was written: `cortexia verify --requeue` "
+                "lets the next run make it again; if you changed it, copy it elsewhere and say what it is"
+            )
         depth, lost = reading.depth, self._form.lost(reading.depth)
         if lost:
             self._tell(item, lost)
@@ -172,6 +188,8 @@ class _Job:
         facts |= {name: reading.line[name] for name in _OF_THE_RUN if name in reading.line}
         facts |= {"lost": lost} if lost else {}
         facts["made_of"] = "depth"  # its source is no picture
+        picture = find_picture(reading.line)
+        facts |= {"picture": picture} if picture else {}
         self.ledger.record_done(item.key, item.source, outputs, **facts)
 
     def _tell(self, item: InputFile, lost: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Mapping
@@ -12,9 +13,9 @@ import xxhash
 
 from cortexia_video.depth_json import DEPTH_JSON, read_depth_json
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DepthFileError
+from cortexia_video.errors import DepthFileError, printable
 from cortexia_video.formats.dialects import DIALECTS
-from cortexia_video.formats.metadata import Metadata
+from cortexia_video.formats.metadata import Metadata, add
 from cortexia_video.formats.reading import decode_stored, read_file, understand
 from cortexia_video.ledger_file import LEDGER_NAME
 from cortexia_video.ledger_index import LedgerIndex
@@ -27,27 +28,34 @@ _OF_FOLDER = ("kind", "unit", "larger_is", "unknown", *_OF_MODEL)
 class _Known(NamedTuple):
     """What a folder says of a file. metadata: in the words of `formats.metadata`, none of them null.
 
-    source: the file that says it, or None. line: of the ledger, where that is it.
+    source: the file that says it, or None. line: of the ledger, where that is it. changed: the ledger knows
+    the file's name, and other bytes.
     """
 
     metadata: Metadata
     source: str | None = None
     line: Mapping[str, Any] = {}
+    changed: bool = False
 
 
 _NOTHING = _Known({})
+_log = logging.getLogger(__name__)
+
+CHANGED = "it is not what was written: its meaning is that of its folder, which may not fit"
 
 
 class Reading(NamedTuple):
     """A depth map as it was read.
 
     said_by: who says its kind: `file`, a file beside it, by its name, or `caller`.
-    line: the ledger's, where it has one of this very file.
+    line: the ledger's, where it has one of this very file. changed: the ledger says that other bytes were
+    written: the file is damaged, or somebody edited it.
     """
 
     depth: DepthMap
     said_by: str
     line: Mapping[str, Any]
+    changed: bool = False
 
 
 class DepthReader:
@@ -69,7 +77,10 @@ class DepthReader:
 
     def read(self, path: str | os.PathLike[str]) -> DepthMap:
         """Read a depth file; raises what `read_depth` does."""
-        return self.decode(self.read_bytes(path), path).depth
+        reading = self.decode(self.read_bytes(path), path)
+        if reading.changed:
+            _log.warning("%s: %s", printable(os.fspath(path)), CHANGED)
+        return reading.depth
 
     def read_bytes(self, path: str | os.PathLike[str]) -> bytes:
         """Read a file, unless it is too large for a map of so many megapixels; `DepthFileError`."""
@@ -83,13 +94,26 @@ class DepthReader:
         if self._dialect and known.source != LEDGER_NAME:
             known = _NOTHING  # of other people's files a depth.json above knows less than who names them
         dialect = None if "kind" in known.metadata else self._dialect
-        about = {**self._about, **_read_beside(path, dialect), **known.metadata}
+        about = add(add(self._about, _read_beside(path, dialect)), known.metadata)
         if "kind" in known.metadata:  # then its numbers need no scale, and what stands for unknown is known
             about = {name: value for name, value in about.items() if name not in ("scale", "unknown")}
             about |= {"unknown": known.metadata["unknown"]} if "unknown" in known.metadata else {}
         depth = understand(stored, path, about=about, dialect=dialect)
         said_by = "file" if stored.metadata.get("kind") else known.source or "caller"
-        return Reading(depth, said_by, known.line)
+        return Reading(depth, said_by, known.line, known.changed)
+
+    def time_beside(self, path: str | os.PathLike[str]) -> int:
+        """Give the time of change, ns, of what the dialect has beside a depth file; 0 where there is none."""
+        beside = DIALECTS[self._dialect].beside if self._dialect else None
+        try:
+            return Path(path).with_name(beside[0]).stat().st_mtime_ns if beside else 0
+        except OSError:
+            return 0
+
+    def open_folder(self, path: str | os.PathLike[str]) -> None:
+        """Open what lies in a folder and above, ahead of its files; `InputError` for an unreadable ledger."""
+        with self._lock:
+            self._list_folders(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
 
     def _look_up(self, data: bytes, path: str) -> _Known:
         """Ask the nearest folder above that is ours and knows the file."""
@@ -127,7 +151,8 @@ def read_depth(
 
     What the file itself says comes first, then what `ledger.jsonl` of the output folder that it lies in says
     of this very file, then that folder's `depth.json`, then `about`: where a `.npy` cannot say whether it is
-    metres, its folder does. For many files of large folders a `DepthReader` is faster.
+    metres, its folder does. A file that is not what was written any more is read with what its folder's
+    files have in common, and a warning. For many files of large folders a `DepthReader` is faster.
 
     The other arguments and the errors are those of `formats.reading.decode_depth`: `DepthFileError`, with
     name and remedy, for what cannot be read or where nobody says what the numbers mean; `MissingExtraError`.
@@ -153,15 +178,16 @@ class _Folder:
         """
         if self._ledger is None:
             return self._common
-        named, digest = False, None
-        for line in self._ledger.find(name):
-            named = True
+        known, digest = _NOTHING, None
+        for line in self._ledger.find(name):  # newest first
             placed = line["outputs"][name] if line.get("outcome") == "done" else None
-            if isinstance(placed, list) and placed[:1] == [len(data)]:
+            if known is _NOTHING:
+                known = self._common._replace(changed=isinstance(placed, list))
+            if isinstance(placed, list) and placed[0] == len(data):
                 digest = digest or xxhash.xxh3_128_hexdigest(data)
-                if placed[1:] == [digest]:
+                if placed[1] == digest:
                     return _Known(self._read(line), LEDGER_NAME, line)
-        return self._common if named else _NOTHING
+        return known
 
     def _read(self, line: Mapping[str, Any]) -> Metadata:
         """Give the words of a line; the model is the run's where the line names none."""

@@ -7,8 +7,7 @@ import struct
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from cortexia_video.errors import OutputError
-from cortexia_video.ledger_file import list_files, parse_line
+from cortexia_video.ledger_file import list_files, parse_line, read_lines
 from cortexia_video.places.place import Place
 from cortexia_video.sinks.sink import Placed
 
@@ -170,14 +169,10 @@ class History:
 
 
 def read_history(root: Place) -> History:
-    """Read all files of a folder's ledger; `OutputError` for one that cannot be read."""
+    """Read all files of a folder's ledger; `InputError` for one that cannot be read."""
     history = History()
     for path in list_files(root):
-        try:
-            with path.open("rb") as file:
-                history.add(file)
-        except OSError as error:
-            raise OutputError(f"cannot read {path}: {error.strerror}") from error
+        history.add(read_lines(path))
     return history
 
 

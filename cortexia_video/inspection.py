@@ -16,7 +16,7 @@ from cortexia_video.camera import to_fov_deg
 from cortexia_video.depth_folder import DepthReader
 from cortexia_video.depth_json import read_depth_json
 from cortexia_video.depth_map import DepthMap, Kind
-from cortexia_video.errors import DepthFileError, Failure, MissingExtraError
+from cortexia_video.errors import DepthFileError, Failure, MissingExtraError, printable
 from cortexia_video.formats.metadata import Metadata, metadata_of
 from cortexia_video.formats.reading import find_reader
 from cortexia_video.ledger_index import LedgerIndex
@@ -38,6 +38,7 @@ class Inspection:
     format: by its content. bytes: of the file. height, width: of the map.
     kind: None where nobody says it: then `unsaid` is why, and the numbers are as the file has them.
     said_by: who says what they mean: "file", the name of what lies beside it, or "caller".
+    changed: the ledger of its folder says that other bytes were written.
     metadata: all that is known, in the words of `formats.metadata`. fov_deg: horizontal, of the picture.
     percentiles: of the known values, with the lowest at 0 and the highest at 100; none where none is known.
     unknown_share: of the pixels. thumbnail: float32, every k-th row and column, 128 at most.
@@ -50,6 +51,7 @@ class Inspection:
     width: int
     kind: Kind | None
     unsaid: str | None
+    changed: bool
     said_by: str | None
     metadata: Metadata
     fov_deg: float | None
@@ -147,10 +149,10 @@ class _Inspector:
     def inspect(self, path: str) -> Inspection:
         data = self._reader.read_bytes(path)
         try:
-            depth, said_by, _ = self._reader.decode(data, path)
+            depth, said_by, _, changed = self._reader.decode(data, path)
         except DepthFileError as error:
             return self._inspect_numbers(data, path, error)
-        return _describe(path, data, depth, depth.kind, metadata_of(depth), said_by=said_by)
+        return _describe(path, data, depth, depth.kind, metadata_of(depth), said_by=said_by, changed=changed)
 
     def _inspect_numbers(self, data: bytes, path: str, error: DepthFileError) -> Inspection:
         """Describe a file that is whole, though its meaning is not known; raise the error of another."""
@@ -159,7 +161,9 @@ class _Inspector:
         except DepthFileError:
             raise error from None
         metadata = {**metadata_of(depth), "unit": None, "larger_is": None}
-        return _describe(path, data, depth, None, metadata, unsaid=str(error))
+        return _describe(
+            path, data, depth, None, metadata, unsaid=str(error).removeprefix(f"{printable(path)}: ")
+        )
 
 
 def _describe(
@@ -171,6 +175,7 @@ def _describe(
     *,
     said_by: str | None = None,
     unsaid: str | None = None,
+    changed: bool = False,
 ) -> Inspection:
     height, width = depth.values.shape
     known = depth.values[np.isfinite(depth.values)]
@@ -184,6 +189,7 @@ def _describe(
         width=width,
         kind=kind,
         unsaid=unsaid,
+        changed=changed,
         said_by=said_by,
         metadata=metadata,
         fov_deg=None if depth.f_px is None else to_fov_deg(depth.f_px, picture_width),

@@ -44,6 +44,7 @@ from cortexia_video.ledger_file import (
     list_shards,
     name_shard,
     parse_line,
+    read_lines,
 )
 from cortexia_video.ledger_segments import LedgerSegments, merge_segments
 from cortexia_video.places.place import Place, as_place
@@ -246,21 +247,23 @@ def _now() -> str:
 
 
 def read_ledger(root: Place) -> Iterator[dict[str, Any]]:
-    """Yield every line of a folder's ledger as written, oldest first; a torn line is left out."""
-    for path in list_files(root) or [root / LEDGER_NAME]:
-        with path.open("rb") as file:
-            yield from (entry for entry in map(parse_line, file) if entry)
+    """Yield every line of a folder's ledger as written, oldest first; a damaged line is left out.
+
+    Raises `InputError` where there is no ledger, or it cannot be read.
+    """
+    require_ledger(root)
+    for path in list_files(root):
+        yield from (entry for entry in map(parse_line, read_lines(path)) if entry)
 
 
 def _read_settings(paths: Iterable[Path]) -> dict[str, dict[str, object]]:
     """Read the settings of every run in some files of a ledger."""
     runs = {}
     for path in paths:
-        with path.open("rb") as file:
-            for entry in (parse_line(line) for line in file if line.startswith(_BEGINNING_OF_RUN)):
-                match entry:
-                    case {"run": str(run), "settings": dict(settings)}:
-                        runs[run] = settings
+        for entry in (parse_line(line) for line in read_lines(path) if line.startswith(_BEGINNING_OF_RUN)):
+            match entry:
+                case {"run": str(run), "settings": dict(settings)}:
+                    runs[run] = settings
     return runs
 
 

@@ -7,12 +7,13 @@ import json
 import os
 import re
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from cortexia_video.errors import OutputError, OutputLostError
+from cortexia_video.errors import InputError, OutputError, OutputLostError, printable
 from cortexia_video.file_lock import try_lock, try_lock_shared
+from cortexia_video.ledger_line import is_sound
 from cortexia_video.ledger_segments import LEDGER_NAME as LEDGER_NAME
 from cortexia_video.ledger_segments import list_segments
 from cortexia_video.places.place import Place
@@ -101,24 +102,32 @@ def is_ledger(name: str) -> bool:
 
 
 def list_shards(root: Place) -> dict[Path, Shard]:
-    """List the files of shards in a folder, in order; `OutputError` where it cannot be listed."""
+    """List the files of shards in a folder, in order; `InputError` where it cannot be listed."""
     if isinstance(root, RemotePath):
         return {}
-    try:
-        names = os.listdir(root) if root.is_dir() else []  # noqa: PTH208 - names, not paths, are matched
-    except OSError as error:
-        raise OutputError(f"cannot list {root}: {error.strerror}") from error
-    matches = [match for name in names if (match := _SHARD_NAME.fullmatch(name))]
+    matches = [match for name in _list_names(root) if (match := _SHARD_NAME.fullmatch(name))]
     shards = sorted(Shard(int(match[1]), int(match[2])) for match in matches)
     return {root / name_shard(shard): shard for shard in shards}
 
 
 def list_files(root: Place) -> Sequence[Place]:
-    """List the files of a ledger: `ledger.jsonl`, then those of shards, whose lines are all newer."""
+    """List the files of a ledger: `ledger.jsonl`, then those of shards, whose lines are all newer.
+
+    Raises `InputError` where the folder cannot be listed.
+    """
     if isinstance(root, RemotePath):
         return list_segments(root)
-    main = root / LEDGER_NAME
-    return [*([main] if main.exists() else []), *list_shards(root)]
+    main = [root / LEDGER_NAME] if LEDGER_NAME in _list_names(root) else []
+    return [*main, *list_shards(root)]
+
+
+def _list_names(root: Path) -> list[str]:
+    try:
+        return os.listdir(root)  # noqa: PTH208 - names, not paths, are matched
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise InputError(f"cannot list {printable(str(root))}: {error.strerror}") from error
 
 
 def join_shards(main: LedgerFile) -> int:
@@ -136,8 +145,23 @@ def join_shards(main: LedgerFile) -> int:
     return len(shards)
 
 
+def read_lines(path: Place) -> Iterator[bytes]:
+    """Yield the lines of a file; `InputError` where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            yield from file
+    except OSError as error:
+        raise InputError(f"cannot read {printable(str(path))}: {error.strerror}") from error
+
+
 def parse_line(line: bytes) -> dict[str, Any]:
-    """Read one line; a torn or damaged one gives nothing."""
+    """Read one line of a run's ledger; a torn or damaged one gives nothing."""
+    entry = parse_object(line)
+    return entry if is_sound(entry) else {}
+
+
+def parse_object(line: bytes) -> dict[str, Any]:
+    """Read a JSON object on a line; nothing where there is none."""
     try:
         text = line.decode().strip()
         entry, end = _decoder.raw_decode(text)  # without what json.loads adds, half the time

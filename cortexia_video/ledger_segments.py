@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Self
 
-from cortexia_video.errors import OutputError, OutputLostError
+from cortexia_video.errors import InputError, OutputError, OutputLostError
 from cortexia_video.places.remote_path import RemotePath
 
 LEDGER_NAME = "ledger.jsonl"
@@ -81,12 +81,12 @@ class LedgerSegments:
 
 
 def list_segments(root: RemotePath) -> list[RemotePath]:
-    """List the objects of a ledger, oldest first; `OutputError` where that cannot be."""
+    """List the objects of a ledger, oldest first; `InputError` where that cannot be."""
     main = root / LEDGER_NAME
     try:
         return [*([main] if main.is_file() else []), *(root / SEGMENTS / name for name in _list_names(root))]
     except OSError as error:
-        raise OutputError(f"cannot list {root}: {error.strerror}") from error
+        raise InputError(f"cannot list {root}: {error.strerror}") from error
 
 
 def merge_segments(root: RemotePath) -> int:

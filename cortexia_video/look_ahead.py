@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import TypeVar
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+
+
+def map_ahead(items: Sequence[_Item], work: Callable[[_Item], _Result], *, workers: int) -> list[_Result]:
+    """Give what `work` gives for each item, in their order; otherwise as `run_ahead`."""
+    found: dict[int, _Result] = {}
+    run_ahead(
+        range(len(items)),
+        lambda number: (number, work(items[number])),
+        lambda result: found.__setitem__(*result),
+        workers=workers,
+    )
+    return [found[number] for number in range(len(items))]
 
 
 def run_ahead(

@@ -8,17 +8,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Literal
+from typing import Literal, TypeVar
 
 from cortexia_video.decode import IMAGE_SUFFIXES
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, OutputExistsError
 from cortexia_video.ledger import PROGRESS_S, Ledger
 from cortexia_video.sinks.sink import Sink
-from cortexia_video.sources.files import Found, InputFile
+from cortexia_video.sources.files import InputFile
 from cortexia_video.speed import Speed
 
 Changed = Literal["redo", "keep", "refuse"]
+
+_Item = TypeVar("_Item", bound=InputFile)
 
 _FAILURES_KEPT = 1000  # in the report; the ledger has them all
 _log = logging.getLogger(__name__)
@@ -84,7 +86,7 @@ class Outcomes:
         self.slowest: Callable[[], str | None] = _know_nothing  # names the slowest stage so far
         self._told = False  # that outputs of other settings are here
 
-    def needing_work(self, found: Iterable[Found]) -> Iterator[InputFile]:
+    def needing_work(self, found: Iterable[_Item | Failure]) -> Iterator[_Item]:
         """Yield the inputs that are to be done; others settle here."""
         for item in found:
             if self._stop.is_set():
@@ -120,6 +122,13 @@ class Outcomes:
         report.failures.sort(key=lambda failure: failure.key)
         unsettled = not self._all_found or report.found > report.done + report.skipped + report.failed
         report.interrupted = self._stop.is_set() and unsettled
+
+    def record_end(self) -> None:
+        """Append the counts to the ledger, where the job has no more to say of its end."""
+        report = self.report
+        self.ledger.record_end(
+            **report.counts, interrupted=report.interrupted, seconds=round(report.seconds, 3)
+        )
 
     def _record_progress(self) -> None:
         """Let the ledger say, now and then, how far the run is."""

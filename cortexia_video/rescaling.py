@@ -8,21 +8,19 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import xxhash
 
 from cortexia_video.byte_budget import ByteBudget
-from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError
-from cortexia_video.formats.reading import decode_depth
-from cortexia_video.formats.table import Format, find_format
+from cortexia_video.errors import Failure, InputError, OutputLostError
+from cortexia_video.formats.table import Format
 from cortexia_video.intrinsics import Intrinsics, load_intrinsics
 from cortexia_video.ledger import lock_whole, read_last_done, require_ledger
 from cortexia_video.ledger_file import LEDGER_NAME, LedgerFile
 from cortexia_video.look_ahead import run_ahead
+from cortexia_video.run_files import find_depth, read_run_depth
 from cortexia_video.sinks.folder import FolderSink
-from cortexia_video.sinks.sink import Placed
 from cortexia_video.speed import choose_workers
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is done alone
@@ -38,6 +36,15 @@ NONE_GIVEN = "no focal length given for it"
 SAME = "has this focal length"
 
 _Line = dict[str, Any]
+
+
+class _Work(NamedTuple):
+    """A picture whose output `name` gets the focal length `f_px`."""
+
+    line: _Line
+    name: str
+    form: Format
+    f_px: float
 
 
 @dataclass(slots=True)
@@ -109,33 +116,31 @@ class _Job:
         self.ledger.sync()
         return self.report
 
-    def _find_work(self) -> Iterator[tuple[_Line, float]]:
+    def _find_work(self) -> Iterator[_Work]:
         """Yield the pictures that are to change, each with its new focal length; count the others."""
         for line in read_last_done(self.sink.root):
             try:
-                f_px = _choose(line, self.given)
+                work = _choose(line, self.given)
             except InputError as error:
                 self._count(Failure(line["key"], "decode", error))
                 continue
-            if isinstance(f_px, str):
-                self.report.left[f_px] += 1
+            if isinstance(work, str):
+                self.report.left[work] += 1
             else:
-                yield line, f_px
+                yield work
 
-    def _rescale(self, work: tuple[_Line, float]) -> Failure | None:
+    def _rescale(self, work: _Work) -> Failure | None:
         """On a worker: rescale one depth map."""
-        line, f_px = work
-        key = line["key"]
-        name, form = next(_find_metres(line))
-        placed = Placed(*line["outputs"][name])
+        line, name, form, f_px = work
+        key, size = line["key"], line["outputs"][name][0]
         try:
             self.sink.check_key(key)
-            with self._budget.hold(placed.size + _BYTES * line.get("height", 0) * line.get("width", 0)):
-                data = _read(self.sink.root / name, placed)
-                depth = decode_depth(data, name, about={"kind": "metric"}, max_megapixels=math.inf)
+            with self._budget.hold(size + _BYTES * line.get("height", 0) * line.get("width", 0)):
+                depth = read_run_depth(self.sink.root, line)
                 factor = f_px / line["f_px"]  # in float64, so that numbers are rounded once
                 values = (depth.values * np.float64(factor)).astype(np.float32)
-                files = {name: form.encode(replace(depth, values=values, f_px=f_px, f_source="given"))}
+                scaled = replace(depth, values=values, f_px=f_px, f_source="given")
+                files = {name: form.encode(scaled)}
                 self.ledger.append({"key": key, "outcome": "begun", "outputs": [*line["outputs"]]})
                 self.ledger.sync()
                 outputs = {**line["outputs"], **self.sink.place(files)}
@@ -156,8 +161,8 @@ class _Job:
             self.report.failures.append(failure)
 
 
-def _choose(line: _Line, given: Intrinsics) -> float | str:
-    """Give a picture's new focal length, or the reason why it stays as it is; raises what `find` does."""
+def _choose(line: _Line, given: Intrinsics) -> _Work | str:
+    """Give what is to be done to a picture, or why it stays as it is; raises what `Intrinsics.find` does."""
     before = line.get("f_px")
     if line.get("kind") != "metric":
         return NOT_METRIC
@@ -165,30 +170,11 @@ def _choose(line: _Line, given: Intrinsics) -> float | str:
         return NO_FOCAL_LENGTH
     if not line.get("f_px_used"):
         return NOT_USED
-    if next(_find_metres(line), None) is None:
+    found = find_depth(line)
+    if found is None:
         return NO_METRES
     height, width = line.get("full_size") or (line.get("height", 0), line.get("width", 0))
     f_px = given.find(line["key"], width, height)
     if f_px is None:
         return NONE_GIVEN
-    return SAME if math.isclose(f_px, before, rel_tol=_SAME) else f_px
-
-
-def _find_metres(line: _Line) -> Iterator[tuple[str, Format]]:
-    """Yield the outputs of a line that depth can be read from."""
-    for name in line["outputs"]:
-        form = find_format(name)
-        if form and form.decode:
-            yield name, form
-
-
-def _read(path: Path, placed: Placed) -> bytes:
-    """Read a file that is still what was written; `OutputError` where it is not."""
-    remedy = "cortexia verify --requeue, then estimate it again"
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise OutputError(f"its {path.suffix} cannot be read ({error.strerror}): {remedy}") from error
-    if Placed(len(data), xxhash.xxh3_128_hexdigest(data)) != placed:
-        raise OutputError(f"its {path.suffix} is not what was written: {remedy}")
-    return data
+    return SAME if math.isclose(f_px, before, rel_tol=_SAME) else _Work(line, *found, f_px)

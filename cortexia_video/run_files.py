@@ -12,46 +12,75 @@ import xxhash
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError, InputError, printable
 from cortexia_video.formats.reading import decode_depth
-from cortexia_video.formats.table import find_format
+from cortexia_video.formats.table import Format, find_format
+from cortexia_video.ledger import Source
+from cortexia_video.places.place import Place, as_place
+from cortexia_video.sinks.sink import Placed
 
 Line = Mapping[str, Any]
+_ABOUT = ("kind", "f_px", "f_source", "full_size")  # what a line says of its depth
+_REMEDY = "`cortexia verify --requeue` lets the next run make it again"
 
 
-def find_depth(line: Line) -> str | None:
-    """Give the name of the output that depth can be read from, or None: a view."""
-    formats = {name: find_format(name) for name in line["outputs"]}
-    return next((name for name, form in formats.items() if form and form.decode), None)
+def find_depth(line: Line) -> tuple[str, Format] | None:
+    """Give name and format of the output that depth can be read from, or None: there are only views."""
+    formats = ((name, find_format(name)) for name in line["outputs"])
+    return next(((name, form) for name, form in formats if form and form.decode), None)
 
 
-def read_run_depth(root: Path, line: Line) -> DepthMap:
+def read_run_depth(root: Place, line: Line) -> DepthMap:
     """Read the depth of a line, with what the ledger says of it; root: the run's output folder.
 
-    Raises `DepthFileError` where it is not what was written, and what `decode_depth` raises.
+    Raises what `read_output` and `decode_depth` raise; `DepthFileError` for a line that has views only.
     """
-    name = str(find_depth(line))
-    about = {word: line.get(word) for word in ("kind", "f_px", "f_source", "full_size")}
-    data = read_whole(root / name)
-    if [len(data), xxhash.xxh3_128_hexdigest(data)] != [*line["outputs"][name]]:
-        raise DepthFileError(f"{printable(name)}: it is not what was written: `cortexia verify` tells more")
-    return decode_depth(data, name, about=about, max_megapixels=math.inf)
+    found = find_depth(line)
+    if found is None:
+        raise DepthFileError(f"{printable(line['key'])}: there is only a view of its depth")
+    name = found[0]
+    about = {word: line.get(word) for word in _ABOUT}
+    return decode_depth(read_output(root, name, line), name, about=about, max_megapixels=math.inf)
 
 
-def read_run_picture(line: Line, path: Path | None = None) -> bytes:
+def read_output(root: Place, name: str, line: Line) -> bytes:
+    """Read the output `name` of a line; `DepthFileError` where it is not what was written."""
+    if ".." in Path(name).parts or Path(name).is_absolute():
+        raise DepthFileError(f"{printable(name)}: its name leads out of the folder")
+    try:
+        data = (root / name).read_bytes()
+    except FileNotFoundError as error:
+        raise DepthFileError(f"{printable(name)}: it is not there: {_REMEDY}") from error
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        reason = getattr(error, "strerror", None) or error
+        raise DepthFileError(f"{printable(name)}: it cannot be read: {reason}") from error
+    if Placed(len(data), xxhash.xxh3_128_hexdigest(data)) != Placed(*line["outputs"][name]):
+        raise DepthFileError(f"{printable(name)}: it is not what was written: {_REMEDY}")
+    return data
+
+
+def find_picture(line: Line) -> Source | None:
+    """Give the picture that the depth of a line is of; None where that is not known."""
+    if line.get("made_of") == "depth":
+        return Source(*line["picture"]) if "picture" in line else None
+    return Source(line["path"], *line["source"]) if line.get("path") and "source" in line else None
+
+
+def read_run_picture(line: Line, path: Place | None = None) -> bytes:
     """Read the picture of a line, if it is still the one that the depth was made of.
 
     path: where it is now, by default where it was. Raises `InputError`.
     """
-    if line.get("made_of") == "depth":
+    picture = find_picture(line)
+    if picture is None:
         raise InputError("it was converted from a depth file: the picture is not known, give both by name")
-    path = path or Path(line["path"])
+    path = path or as_place(picture.path)
     data = read_whole(path)
     now = path.stat()
-    if [now.st_size, now.st_mtime_ns] != line["source"]:
+    if (now.st_size, now.st_mtime_ns) != picture[1:]:
         raise InputError("the picture changed after its depth was made: estimate it again")
     return data
 
 
-def read_whole(path: Path) -> bytes:
+def read_whole(path: Place) -> bytes:
     """Read a file; `InputError` where that cannot be."""
     try:
         return path.read_bytes()

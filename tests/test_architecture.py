@@ -20,6 +20,7 @@ LAYERS = [
         "scratch",
         "shard",
         "places",
+        "ledger_line",
         "ledger_segments",
         "ledger_file",
     ],

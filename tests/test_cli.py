@@ -15,6 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cortexia_video import estimate
+from cortexia_video.cli import main
+from cortexia_video.ledger_file import parse_line
+
 Make = Callable[..., Path]
 HEAVY = ("torch", "transformers", "ray", "cv2", "matplotlib", "datasets", "albumentations", "onnxruntime")
 HEAVY += ("tifffile", "imagecodecs", "OpenEXR")
@@ -79,10 +83,13 @@ def test_some_failed_is_1_and_each_has_its_reason(photos: Path, tmp_path: Path) 
     ran = cortexia("estimate", photos, "--output", tmp_path / "out", "--format", "png")
     assert ran.returncode == 1
     assert "5 found: 3 done, 0 skipped, 2 failed" in ran.stdout
-    reasons = [line for line in ran.stdout.splitlines() if line.startswith("  failed (decode): ")]
+    reasons = sorted(line for line in ran.stderr.splitlines() if line.startswith("failed (decode): "))
     assert len(reasons) == 2
     assert r"line\nbreak\x1b[31m.jpg: " in reasons[0]
     assert "text.jpg: " in reasons[1]
+    assert (
+        f"  why each failed: {tmp_path / 'out' / 'ledger.jsonl'}\n" in ran.stdout and "text" not in ran.stdout
+    )
 
 
 def test_names_that_are_not_utf8_can_be_printed(photos: Path, tmp_path: Path) -> None:
@@ -90,7 +97,7 @@ def test_names_that_are_not_utf8_can_be_printed(photos: Path, tmp_path: Path) ->
     Path(name).write_bytes(b"")
     ran = cortexia("estimate", photos, "--output", tmp_path / "out", env={**os.environ, "LC_ALL": "C.UTF-8"})
     assert ran.returncode == 1
-    assert r"\udcff.jpg: " in ran.stdout
+    assert r"\udcff.jpg: " in ran.stderr
 
 
 @pytest.mark.parametrize(
@@ -292,3 +299,52 @@ def test_a_png_view_is_as_the_spec_says(tmp_path: Path, make_picture: Make) -> N
     with Image.open(tmp_path / "out/a.jpg.png") as image:
         assert (image.mode, image.size) == ("L", (80, 60))
         assert image.getextrema() == (0, 255)
+
+
+@pytest.mark.parametrize("command", ["verify", "info", "report", "pointcloud", "rescale"])
+def test_an_interruption_is_one_line_and_130(
+    photos: Path,
+    tmp_path: Path,
+    command: str,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "out"
+    estimate(photos, out, model="synthetic", kind="metric", f_px=50)
+    more: dict[str, tuple[object, ...]] = {
+        "pointcloud": ("--output", tmp_path / "more"),
+        "rescale": ("--f-px", 60),
+    }
+    presses = iter([signal.SIGINT])
+
+    def press_ctrl_c(line: bytes) -> dict[str, object]:
+        for number in presses:
+            os.kill(os.getpid(), number)
+        return parse_line(line)
+
+    for module in ("ledger", "history", "ledger_index"):
+        monkeypatch.setattr(f"cortexia_video.{module}.parse_line", press_ctrl_c)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in the foreground of a shell
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main([command, str(out), *map(str, more.get(command, ()))])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended.value.code == 130
+    said = capfd.readouterr()
+    assert "Traceback" not in said.err and (said.out + said.err).count("interrupted") == 1
+
+
+def test_libraries_say_nothing_of_broken_files(tmp_path: Path) -> None:
+    tifffile, openexr = pytest.importorskip("tifffile"), pytest.importorskip("OpenEXR")
+    values = np.random.default_rng(0).random((400, 500), np.float32)
+    tifffile.imwrite(tmp_path / "a.tiff", values, compression="zstd")
+    header = {"compression": openexr.ZIP_COMPRESSION, "type": openexr.scanlineimage}
+    openexr.File(header, {"Z": values}).write(str(tmp_path / "b.exr"))
+    for path in (tmp_path / "a.tiff", tmp_path / "b.exr"):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        ran = cortexia("info", path)
+        assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (1, "", 1)
+        assert ran.stderr.startswith(f"cortexia: {path}: it cannot be decoded: ")
+    ran = cortexia("convert", tmp_path, "--output", tmp_path / "out", "--format", "npy", "--kind", "metric")
+    assert [line.split(":")[0] for line in ran.stderr.splitlines()] == ["failed (decode)"] * 2

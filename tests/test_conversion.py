@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import logging
 import math
@@ -232,6 +233,22 @@ def test_other_peoples_files_say_what_they_are_by_their_dialect(tmp_path: Path) 
     assert (depth.kind, depth.f_px, depth.f_source, depth.model) == ("metric", 525, "given", None)
 
 
+def test_a_changed_calibration_is_a_change(tmp_path: Path) -> None:
+    scene, calibration = tmp_path / "scene", "cam0=[100 0 1; 0 100 1; 0 0 1]\ndoffs=0\nbaseline={}\n"
+    write(scene / "disp0.pfm", DepthMap(np.full((2, 3), 10, np.float32), "disparity"))
+    (scene / "calib.txt").write_text(calibration.format(200))
+    options = {"format": "npz", "dialect": "middlebury"}
+    assert convert(scene, tmp_path / "out", **options).done == 1
+    assert convert(scene, tmp_path / "out", **options).skipped == 1
+    before = (scene / "calib.txt").stat().st_mtime_ns
+    (scene / "calib.txt").write_text(calibration.format(400))
+    os.utime(scene / "calib.txt", ns=(0, before - 1))  # copied with its time, say
+    assert convert(scene, tmp_path / "out", **options).done == 1
+    np.testing.assert_allclose(read_depth(tmp_path / "out/disp0.npz").values, 100 * 0.4 / 10, rtol=1e-6)
+    (scene / "calib.txt").unlink()
+    assert "calib.txt" in convert(scene, tmp_path / "out", **options).failures[0].reason
+
+
 def test_what_nobody_says_is_not_guessed(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones((2, 2)))
     report = convert(tmp_path / "a.npy", tmp_path / "out", format="npz")
@@ -325,6 +342,21 @@ def test_a_broken_file_costs_one_file(
     assert (convert(tree, tmp_path / "out", format="npy").skipped, len(names(tmp_path / "out"))) == (5, 5)
 
 
+@pytest.mark.parametrize("edit", [lambda values: values + 1, lambda values: values[1:]])
+def test_what_is_not_what_a_run_wrote_is_not_converted(
+    photos: Path, tmp_path: Path, edit: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    out = run(photos, "npy", "npy")
+    np.save(out / "a.jpg.npy", edit(np.load(out / "a.jpg.npy")))
+    report = convert(out, tmp_path / "out", format="npz")
+    assert (report.done, report.failed) == (2, 1)
+    assert report.failures[0].stage == "decode"
+    assert report.failures[0].reason.startswith(
+        f"{out / 'a.jpg.npy'}: it is not what was written: `cortexia v"
+    )
+    assert not (tmp_path / "out/a.jpg.npz").exists()
+
+
 def test_a_map_that_is_too_large_costs_one_map(tmp_path: Path) -> None:
     write(tmp_path / "in/a.npz")
     write(tmp_path / "in/large.16.png", DepthMap(np.ones((300, 400), np.float32), "metric"))
@@ -340,6 +372,14 @@ def test_a_header_says_how_many_pixels_there_will_be(tmp_path: Path, format: str
     large = write(path, DepthMap(np.ones((300, 410), np.float32), "metric"))
     assert count_pixels(large.read_bytes(), path.name) == pytest.approx(300 * 410, rel=0.01)
     assert count_pixels(b"torn", path.name) == 4
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint16, np.float16, np.float64])
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_an_archive_says_how_many_pixels_there_will_be(dtype: type, save: Callable[..., None]) -> None:
+    file = io.BytesIO()
+    save(file, depth=np.ones((300, 410), dtype))
+    assert count_pixels(file.getvalue(), "a.npz") == 300 * 410
 
 
 def test_a_folder_that_cannot_be_listed_is_a_failure(
@@ -642,7 +682,8 @@ def test_the_command_converts_and_tells(
     (tree / "broken.npy").write_bytes(b"?")
     code, told, said = command(capsys, tree, "-o", tmp_path / "out", "--format", "npy")
     assert code == 1 and told.startswith("6 found: 0 done, 5 skipped, 1 failed; ")
-    assert "failed (decode): broken: " in told and "failed (decode): broken: " in said
+    assert "failed (decode): broken: " in said and "failed (" not in told
+    assert told.endswith(f"  why each failed: {tmp_path / 'out' / LEDGER_NAME}\n")
     code, told, said = command(capsys, tree, "-o", tmp_path / "views", "--format", "png")
     assert (code, told) == (2, "") and said.startswith("cortexia: png is a view in 256 steps")
     assert command(capsys, tree, "-o", tmp_path / "views", "--format", "gif")[0] == 2

@@ -25,6 +25,7 @@ from cortexia_video import (
     read_depth,
     rescale,
 )
+from cortexia_video.cli import main
 from cortexia_video.depth_json import DEPTH_JSON
 from cortexia_video.formats.table import FORMATS
 from cortexia_video.ledger import Ledger, Source, read_ledger
@@ -76,11 +77,20 @@ def test_a_path_is_found_from_anywhere(photos: Path, monkeypatch: pytest.MonkeyP
         assert read_depth(path).f_px == 50
 
 
-def test_a_file_that_was_changed_keeps_only_what_all_have_in_common(photos: Path) -> None:
+def test_a_file_that_was_changed_keeps_only_what_all_have_in_common_and_says_so(
+    photos: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = run(photos, f_px=50)
+    read_depth(out / "a.jpg.npy")
+    assert not caplog.messages
     values = np.load(out / "a.jpg.npy")
     np.save(out / "a.jpg.npy", values + 1)
     assert facts(out / "a.jpg.npy") == ("metric", None, None, None, "synthetic", ZEROS)
+    warning = "it is not what was written: its meaning is that of its folder, which may not fit"
+    assert caplog.messages == [f"{out / 'a.jpg.npy'}: {warning}"]
+    with pytest.raises(SystemExit, match="0"):
+        main(["info", str(out / "a.jpg.npy")])
+    assert f"  changed     {warning}\n" in capsys.readouterr().out
     np.save(out / "a.jpg.npy", values[1:])
     assert facts(out / "a.jpg.npy") == ("metric", None, None, None, "synthetic", ZEROS)
 

@@ -185,7 +185,7 @@ def test_what_would_be_lost_is_said() -> None:
     half = DepthMap(np.array([[1e5, 1e-5, np.nan, 0]], np.float32), "metric")
     assert (
         FORMATS["exr16"].lost(half)
-        == "1 values are from 65520 up and become unknown, 1 are below 6.10352e-05"
+        == "1 values are from 65520 up and become unknown; values below 6.10352e-05 keep fewer digits"
     )
 
 

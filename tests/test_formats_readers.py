@@ -8,6 +8,8 @@ import struct
 import sys
 import zipfile
 import zlib
+from dataclasses import replace
+from typing import Any
 
 import cv2
 import imagecodecs
@@ -201,3 +203,28 @@ def test_a_format_whose_package_is_missing_says_what_to_install(
             call()
     with pytest.raises(OutputError, match="unknown format"):
         FolderSink(tmp_path, format=f"{name}2")
+
+
+def test_openexr_says_how_wide_the_picture_is_at_distance_1() -> None:
+    depth = DepthMap(np.ones((3, 4), np.float32), "metric", 500, "exif", (300, 400))
+    for name, known, width in (("exr", depth, 0.8), ("exr", replace(depth, full_size=None), 0.008)):
+        data = b"".join(map(bytes, FORMATS[name].encode(known)))
+        assert OpenEXR.File(io.BytesIO(data)).header()["screenWindowWidth"] == pytest.approx(width)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "lost"),
+    [
+        ("disparity", [0, 1e-7, 1], None),
+        ("affine_invariant", [-1, 1e-7, 1], None),
+        ("disparity", [1e-7, 2e-6], "values below"),
+        ("metric", [1e-6, 1], "values below"),
+        ("metric", [0, 1], None),
+        ("disparity", [1, 7e4], "1 values are from 65520 up and become unknown"),
+    ],
+)
+def test_half_floats_lose_what_is_small_against_what_counts(
+    kind: Any, values: list, lost: str | None
+) -> None:
+    said = FORMATS["exr16"].lost(DepthMap(np.array([values], np.float32), kind))
+    assert said is None if lost is None else said is not None and said.startswith(lost)

@@ -41,6 +41,23 @@ def fields(depth: DepthMap) -> list[object]:
     return [getattr(depth, name) for name in DepthMap.__slots__ if name != "values"]
 
 
+def test_half_floats_are_scaled_in_full() -> None:
+    numbers = np.array([[1001, 2047, 65504]], np.float16)
+    depth = decode_depth(npy(numbers), "a.npy", about={**METRIC, "scale": 0.001, "unknown": 2047})
+    np.testing.assert_allclose(depth.values, [[numbers[0, 0] * np.float64(0.001), np.nan, 65.504]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("said", [{"f_px": 500}, {"f_px": 500, "f_source": None}, {}])
+def test_a_focal_length_and_its_source_are_one_fact(said: dict[str, object]) -> None:
+    text = json.dumps({"software": "cortexia_video depth", "kind": "metric", **said})
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("cortexia_video depth.json", text)
+        archive.writestr("depth.npy", npy(VALUES))
+    depth = decode_depth(file.getvalue(), "a.npz", about={"f_px": 20, "f_source": "given"})
+    assert (depth.f_px, depth.f_source) == ((500, None) if said else (20, "given"))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_metadata_goes_through_json_and_back(kind: str) -> None:
     depth = DepthMap(VALUES, kind, 812.5, "exif", (20, 30), "depth-pro", "ab12")
@@ -141,7 +158,7 @@ HUGE = npy(VALUES).replace(b"(2, 3), }" + b" " * 16, b"(2000000, 3000000), }    
         (npy(np.float32(3)), "it is 0 x 1: there is no depth in it"),
         (npy(np.zeros((0, 3), np.float32)), "it is 3 x 0: there is no depth in it"),
         (npy(-VALUES), "83.3 % of its values are negative, which metric depth is not"),
-        (HUGE, "it says that it has 6000000000000 pixels, the limit is 200000000: raise max_megapixels"),
+        (HUGE, "it says that it has 6000000000000 pixels, the limit is 200000000: raise --max-megapixels"),
     ],
 )
 def test_a_file_that_is_no_depth_is_an_error_with_its_name(data: bytes, reason: str) -> None:
@@ -324,7 +341,9 @@ def test_what_is_no_depth_is_an_error_with_name_and_reason(data: bytes, reason: 
 def test_an_archive_that_says_it_is_huge_is_not_unpacked() -> None:
     bomb = packed(npy(np.zeros((1000, 4000), np.float32)))
     assert len(bomb) < 20000
-    with pytest.raises(DepthFileError, match="a.npz: its depth.npy has 16000128 bytes, the limit is 8065536"):
+    with pytest.raises(
+        DepthFileError, match="a.npz: it says that it has 4000000 pixels, the limit is 1000000"
+    ):
         decode_depth(bomb, "a.npz", about=METRIC, max_megapixels=1)
 
 

@@ -24,14 +24,19 @@ from cortexia_video import (
     Pinhole,
     PointCloud,
     anchor_depth,
+    convert,
     depth_to_normals,
     estimate,
     point_cloud,
+    report,
     save_point_cloud,
+    verify,
 )
 from cortexia_video.cli import main
+from cortexia_video.ledger import Ledger
 from cortexia_video.point_clouds import glb
 from cortexia_video.point_clouds.files import CLOUD_FORMATS
+from cortexia_video.point_clouds.job import make_point_clouds
 from cortexia_video.projection import project, unproject
 
 HEIGHT, WIDTH = 40, 60
@@ -137,7 +142,7 @@ def test_no_camera_is_made_of_what_is_none(options: dict[str, Any], message: str
 
 
 def test_without_a_focal_length_there_is_no_cloud() -> None:
-    with pytest.raises(InputError, match="give f_px in pixels, fov_deg, or a file of intrinsics"):
+    with pytest.raises(InputError, match=r"give --f-px \(in pixels\), --fov-deg or --intrinsics"):
         point_cloud(DepthMap(make_values(), "metric"), make_image())
 
 
@@ -460,7 +465,7 @@ def test_the_command_takes_cameras_with_an_axis(
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--f-px", "50"], "does not say what it means: give its dialect, one of tum, kitti"),
+        (["--f-px", "50"], "does not say what it means: give its dialect (--from), one of tum, kitti"),
         (["--kind", "metric"], "no focal length is known"),
         (["--kind", "disparity", "--f-px", "50"], "depth of kind disparity is shifted by an unknown amount"),
         (["--kind", "metric", "--fov-deg", "60", "--f-px", "50"], "is given twice"),
@@ -510,8 +515,9 @@ def test_a_run_becomes_a_folder_of_clouds(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clouds = tmp_path / "clouds"
-    assert run(capsys, made, "--output", clouds) == (0, "2 made, 0 failed\n", "")
-    assert sorted(p.relative_to(clouds) for p in clouds.rglob("*.*")) == [
+    code, told, said = run(capsys, made, "--output", clouds)
+    assert (code, counts(told), said) == (0, "2 found: 2 done, 0 skipped, 0 failed", "")
+    assert sorted(p.relative_to(clouds) for p in clouds.rglob("*.ply")) == [
         Path("a.jpg.ply"),
         Path("trip/b.jpg.ply"),
     ]
@@ -545,54 +551,100 @@ def test_runs_in_other_formats_have_the_same_clouds(
     assert (tmp_path / "a.ply").read_bytes() == clouds[0]
 
 
-def test_clouds_that_are_there_stay_and_another_focal_length_counts(
-    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def counts(told: str) -> str:
+    return told.partition(";")[0]
+
+
+def test_clouds_stay_until_depth_or_camera_change(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     clouds = tmp_path / "clouds"
-    run(capsys, made, "--output", clouds)
-    (clouds / "a.jpg.ply").write_bytes(b"mine")
-    code, told, _ = run(capsys, made, "--output", clouds, "--f-px", 100)
-    assert (code, told) == (0, "0 made, 0 failed; 2 left: there already, --overwrite makes them again\n")
-    assert (clouds / "a.jpg.ply").read_bytes() == b"mine"
+    asked = (made, "--output", clouds)
+    run(capsys, *asked)
+    assert counts(run(capsys, *asked)[1]) == "2 found: 0 done, 2 skipped, 0 failed"
     before = read_ply(clouds / "trip/b.jpg.ply")
-    assert (
-        run(capsys, made, "--output", clouds, "--f-px", 100, "--overwrite", "--workers", 1)[1]
-        == "2 made, 0 failed\n"
-    )
+    code, told, _ = run(capsys, *asked, "--f-px", 100)
+    assert (code, counts(told)) == (0, "2 found: 2 done, 0 skipped, 0 failed")
+    assert "made with other settings (f_px: None -> 100.0) are redone" in caplog.text
     after = read_ply(clouds / "trip/b.jpg.ply")
     np.testing.assert_allclose(after["x"], before["x"] / 2, rtol=1e-5)
     np.testing.assert_array_equal(after["z"], before["z"])
+    for options in (("--max-gap", "inf"), ("--normals",), ("--fov-deg", 60)):
+        assert counts(run(capsys, *asked, *options)[1]) == "2 found: 2 done, 0 skipped, 0 failed"
+        assert counts(run(capsys, *asked, *options)[1]) == "2 found: 0 done, 2 skipped, 0 failed"
+    os.utime(made / "a.jpg.npy", ns=(1, 1))  # as if it were written again
+    assert counts(run(capsys, *asked, "--fov-deg", 60)[1]) == "2 found: 1 done, 1 skipped, 0 failed"
+
+
+def test_what_is_not_ours_stays_in_its_place(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clouds = tmp_path / "clouds"
+    clouds.mkdir()
+    (clouds / "a.jpg.ply").write_bytes(b"mine")
+    code, told, said = run(capsys, made, "--output", clouds)
+    assert (code, counts(told)) == (1, "2 found: 1 done, 0 skipped, 1 failed")
+    assert "a.jpg.ply is there already and the ledger does not know it: --overwrite replaces it" in said
+    assert (clouds / "a.jpg.ply").read_bytes() == b"mine"
+    code, told, _ = run(capsys, made, "--output", clouds, "--overwrite", "--workers", 1)
+    assert (code, counts(told)) == (0, "2 found: 2 done, 0 skipped, 0 failed")
+    code, _, said = run(capsys, made, "--output", made)
+    assert code == 2 and "is the run and the output: choose another --output" in said
 
 
 def test_one_bad_picture_costs_one_cloud(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     os.utime(tmp_path / "photos/a.jpg", ns=(1, 1))
-    code, told, _ = run(capsys, made, "--output", tmp_path / "clouds", "--format", "glb")
-    assert code == 1 and told.startswith("1 made, 1 failed\n")
-    assert "a.jpg: the picture changed after its depth was made: estimate it again" in told
+    code, told, said = run(capsys, made, "--output", tmp_path / "clouds", "--format", "glb")
+    assert (code, counts(told)) == (1, "2 found: 1 done, 0 skipped, 1 failed")
+    assert "a.jpg: the picture changed after its depth was made: estimate it again" in said
     (made / "trip/b.jpg.npy").write_bytes(b"\x93NUMPY\1\0torn")
-    code, told, _ = run(capsys, made, "--output", tmp_path / "others")
-    assert code == 1 and told.startswith("0 made, 2 failed\n") and "it is not what was written" in told
+    code, told, said = run(capsys, made, "--output", tmp_path / "others")
+    assert (code, counts(told)) == (1, "2 found: 0 done, 0 skipped, 2 failed")
+    assert "trip/b.jpg.npy: it is not what was written" in said
+    (made / "trip/b.jpg.npy").unlink()
+    assert "trip/b.jpg.npy: it is not there" in run(capsys, made, "--output", tmp_path / "others")[2]
 
 
-def test_what_can_have_no_shape_is_counted_and_near_and_far_give_it_one(
+def test_what_can_have_no_shape_has_failed_and_near_and_far_give_it_one(
     tmp_path: Path, make_picture: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_picture(tmp_path / "photos/a.jpg")
     estimate(tmp_path / "photos", tmp_path / "made", model="synthetic")
-    code, told, _ = run(capsys, tmp_path / "made", "--output", tmp_path / "clouds")
-    assert code == 1 and told.startswith(
-        "0 made, 0 failed; 1 left: of a kind without a shape in space: use a model"
-    )
+    code, told, said = run(capsys, tmp_path / "made", "--output", tmp_path / "clouds")
+    assert (code, counts(told)) == (1, "1 found: 0 done, 0 skipped, 1 failed")
+    assert said.startswith("failed (decode): a.jpg: of a kind without a shape in space: use a model")
     anchored = (tmp_path / "made", "--output", tmp_path / "clouds", "--near-m", 1, "--far-m", 4)
-    assert run(capsys, *anchored)[:2] == (
-        1,
-        "0 made, 0 failed; 1 left: no focal length is known: give --f-px, --fov-deg or --intrinsics\n",
-    )
+    code, told, said = run(capsys, *anchored)
+    assert (code, counts(told)) == (1, "1 found: 0 done, 0 skipped, 1 failed")
+    assert "a.jpg: no focal length is known: give --f-px, --fov-deg or --intrinsics\n" in said
     assert run(capsys, *anchored, "--fov-deg", 60, "--max-gap", "inf")[0] == 0
     depth = read_ply(tmp_path / "clouds/a.jpg.ply")["z"]
     assert (depth.min(), depth.max()) == (1, 4)
+
+
+def test_a_converted_run_has_its_pictures(made: Path, tmp_path: Path) -> None:
+    convert(made, tmp_path / "tiffs", format="tiff")
+    convert(tmp_path / "tiffs", tmp_path / "archives", format="npz")
+    clouds = [tmp_path / f"clouds of {folder}" for folder in ("made", "archives")]
+    for out, folder in zip(clouds, (made, tmp_path / "archives"), strict=True):
+        assert make_point_clouds(folder, out).done == 2
+    first, second = ((out / "trip/b.jpg.ply").read_bytes() for out in clouds)
+    assert first == second
+    text = report(tmp_path / "archives").path.read_text()
+    assert "converted from a depth file" not in text and text.count("<img") == 4
+    os.utime(tmp_path / "photos/a.jpg", ns=(1, 1))
+    assert make_point_clouds(tmp_path / "archives", tmp_path / "more").failed == 1
+    assert "the picture was changed since" in report(tmp_path / "archives").path.read_text()
+
+
+def test_a_sensors_depth_has_no_picture_that_is_known(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", depth=np.ones((20, 30)))
+    convert(tmp_path / "a.npz", tmp_path / "out", format="npz", about={"kind": "metric", "f_px": 30})
+    assert (
+        "the picture is not known" in make_point_clouds(tmp_path / "out", tmp_path / "to").failures[0].reason
+    )
 
 
 def test_views_give_no_cloud(
@@ -600,8 +652,24 @@ def test_views_give_no_cloud(
 ) -> None:
     make_picture(tmp_path / "photos/a.jpg")
     estimate(tmp_path / "photos", tmp_path / "made", model=DepthEstimator(Camera()), f_px=F_PX, format="png")
-    code, told, _ = run(capsys, tmp_path / "made", "--output", tmp_path / "clouds")
-    assert (code, told) == (1, "0 made, 0 failed; 1 left: there is only a view of the depth\n")
+    code, _, said = run(capsys, tmp_path / "made", "--output", tmp_path / "clouds")
+    assert (code, said) == (1, "failed (decode): a.jpg: there is only a view of the depth\n")
+
+
+def test_a_run_without_a_picture_is_said_to_be_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Ledger(tmp_path / "made", {}):
+        pass
+    code, _, said = run(capsys, tmp_path / "made", "--output", tmp_path / "clouds")
+    assert code == 2 and "no picture is done in" in said
+
+
+def test_clouds_of_a_run_are_verified_like_depth(made: Path, tmp_path: Path) -> None:
+    make_point_clouds(made, tmp_path / "clouds")
+    assert (verify(tmp_path / "clouds").checked, verify(tmp_path / "clouds").wrong) == (2, [])
+    (tmp_path / "clouds/a.jpg.ply").write_bytes(b"ply")
+    assert [each.key for each in verify(tmp_path / "clouds").wrong] == ["a.jpg"]
 
 
 def test_a_folder_that_no_run_wrote_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -328,3 +328,36 @@ def test_addresses_are_shown_without_secrets() -> None:
     for address in ("https://me:secret@host/a.png?sig=secret", "https://host/a.png?secret"):
         assert "secret" not in f"{as_place(address)} {as_place(address)!r}"
     assert str(as_place("s3://bucket/what?.png")) == "s3://bucket/what?.png"
+
+
+def test_a_report_of_a_bucket(place: str, tmp_path: Path) -> None:
+    put_pictures(f"{place}/in", tmp_path / "in")
+    estimate(f"{S3}/{place}/in", f"{S3}/{place}/out")
+    assert cv.report(f"{S3}/{place}/out").summary.done == 6
+    page = read_all(f"{place}/out")["report.html"]
+    assert page.count(b"data:image") == 12, "each picture beside its depth"
+    cv.report(f"{S3}/{place}/out", output=tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_bytes().startswith(b"<!DOCTYPE html>")
+
+
+def test_a_plan_for_many_workers_counts_requests(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_pictures(f"{place}/in", tmp_path / "in")
+    command = ["plan", f"{S3}/{place}/in", "--recursive", "--model", "synthetic"]
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--output", f"{S3}/{place}/out", "--num-workers", "8"])
+    said = capsys.readouterr().out
+    assert ended.value.code in (0, None)
+    assert "6 pictures" in said and "shared by 8 workers" in said and "worker-hours" in said
+    assert "requests to object stores: 1 LIST, 6 GET, 8 PUT" in said
+
+
+def test_a_command_that_takes_no_addresses_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["convert", "s3://bucket/depth", "--output", "out", "--format", "tiff"])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said.startswith(
+        "cortexia: cortexia convert takes paths of this machine, not s3://bucket/depth: copy it"
+    )

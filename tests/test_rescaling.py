@@ -180,8 +180,8 @@ def test_a_damaged_file_fails_alone_and_is_not_written_to(out: Path) -> None:
     report = rescale(out, f_px=75)
     assert (report.rescaled, report.failed) == (1, 2)
     reasons = {failure.key: failure.reason for failure in report.failures}
-    assert reasons["a.jpg"].startswith("its .npy cannot be read (No such file or directory): cortexia verify")
-    assert reasons["b.jpg"].startswith("its .npy is not what was written: cortexia verify --requeue")
+    assert reasons["a.jpg"].startswith("a.jpg.npy: it is not there: `cortexia verify --requeue` lets")
+    assert reasons["b.jpg"].startswith("b.jpg.npy: it is not what was written: `cortexia verify --requeue`")
     assert (out / "b.jpg.npy").read_bytes() == b"mine"
 
 
@@ -242,7 +242,8 @@ def test_the_command_counts_and_tells(out: Path, capsys: pytest.CaptureFixture[s
     told = "1 rescaled, 0 failed; 1 left: has this focal length; 1 left: no focal length given for it\n"
     assert command(capsys, out, "--intrinsics", out.parent / "given.csv") == (0, told, "")
     (out / "b.jpg.npy").unlink()
-    code, told, _ = command(capsys, out, "--f-px", "75", "--workers", 1)
+    code, told, said = command(capsys, out, "--f-px", "75", "--workers", 1)
     assert code == 1
-    assert told.startswith("1 rescaled, 1 failed; 1 left: has this focal length\n  failed (write): b.jpg: ")
+    assert told == "1 rescaled, 1 failed; 1 left: has this focal length\n"
+    assert said.startswith("failed (write): b.jpg: ") and said.count("\n") == 1
     assert command(capsys, out)[0] == 2

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from cortexia_video.cli.depth_options import DepthOptions
 from cortexia_video.cli.job import run_job
+from cortexia_video.cli.quiet import quiet_libraries
 from cortexia_video.conversion import convert
 from cortexia_video.formats.table import FormatName
 from cortexia_video.sources.depth_files import DepthFiles
@@ -52,20 +53,21 @@ def convert_command(
     max_megapixels
         Refuse larger maps.
     """
-    return run_job(
-        lambda on_outcome, stop: convert(
-            inputs,
+    with quiet_libraries():
+        return run_job(
+            lambda on_outcome, stop: convert(
+                inputs,
+                output,
+                format=format,
+                dialect=files.dialect,
+                about=files.about,
+                allow_loss=allow_loss,
+                overwrite=overwrite,
+                workers=workers,
+                max_megapixels=max_megapixels,
+                on_outcome=on_outcome,
+                stop=stop,
+            ),
+            lambda: DepthFiles(inputs, output=output),
             output,
-            format=format,
-            dialect=files.dialect,
-            about=files.about,
-            allow_loss=allow_loss,
-            overwrite=overwrite,
-            workers=workers,
-            max_megapixels=max_megapixels,
-            on_outcome=on_outcome,
-            stop=stop,
-        ),
-        lambda: DepthFiles(inputs, output=output),
-        output,
-    )
+        )

@@ -14,7 +14,9 @@ from rich.console import Console
 
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.depth_options import DepthOptions
+from cortexia_video.cli.quiet import quiet_libraries
 from cortexia_video.cli.terminal_picture import draw_depth
+from cortexia_video.depth_folder import CHANGED
 from cortexia_video.errors import InputError, MissingExtraError, printable
 from cortexia_video.inspection import FolderInspection, Inspection, inspect, inspect_folder
 
@@ -52,7 +54,8 @@ def info_command(
     failed, console = False, Console(highlight=False)
     for number, path in enumerate(paths):
         try:
-            found = _look(path, files, max_megapixels)
+            with quiet_libraries():
+                found = _look(path, files, max_megapixels)
         except (InputError, MissingExtraError) as error:
             failed = True
             if json_lines:
@@ -91,6 +94,8 @@ def _describe_file(found: Inspection) -> Iterator[tuple[str, str]]:
         yield "kind", f"{found.kind}: {meaning} (so says {_name_speaker(found.said_by)})"
     else:
         yield "kind", f"not known: {found.unsaid}"
+    if found.changed:
+        yield "changed", CHANGED
     unit = " m" if found.kind == "metric" else ""
     yield from _describe_values(found.percentiles, unit)
     yield "unknown", f"{found.unknown_share:.2%} of the pixels"

@@ -13,6 +13,8 @@ from types import FrameType
 
 from cortexia_video.cli import DONE, INTERRUPTED, SOME_FAILED
 from cortexia_video.cli.progress import open_progress
+from cortexia_video.errors import printable
+from cortexia_video.ledger_file import LEDGER_NAME
 from cortexia_video.outcomes import Listener, Report
 from cortexia_video.places.place import Place
 
@@ -59,7 +61,5 @@ def _summarise(report: Report, output: Place) -> None:
     print(report)
     if report.speed and report.done:
         print(f"speed: {report.speed}")
-    for failure in report.failures:
-        print(f"  {failure}")
-    if report.failed > len(report.failures):
-        print(f"  and {report.failed - len(report.failures)} more, all in {output / 'ledger.jsonl'}")
+    if report.failed:  # each was said when it happened
+        print(f"  why each failed: {printable(str(output / LEDGER_NAME))}")

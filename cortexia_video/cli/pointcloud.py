@@ -7,10 +7,13 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from cortexia_video.cli import DONE, SOME_FAILED
+from cortexia_video.cli import DONE
+from cortexia_video.cli.job import run_job
+from cortexia_video.cli.quiet import quiet_libraries
 from cortexia_video.depth_map import Kind
 from cortexia_video.errors import InputError
-from cortexia_video.point_clouds.job import CloudOptions, CloudReport, make_point_cloud, make_point_clouds
+from cortexia_video.ledger import read_last_done
+from cortexia_video.point_clouds.job import CloudOptions, make_point_cloud, make_point_clouds
 
 _DEFAULTS = CloudOptions()
 Switch = Annotated[bool, Parameter(negative=())]
@@ -35,7 +38,8 @@ def pointcloud_command(
     cortexia pointcloud DEPTH_FOLDER --output CLOUDS
 
     Points are in metres: x right, y down, z forward in PLY; y up, z backward in GLB. Flying pixels at edges
-    are left out. Exit code: 0 all right, 1 some failed or none was made, 2 wrong usage.
+    are left out. What is done and unchanged is skipped. Exit code: 0 all
+    done or skipped, 1 some failed, 2 wrong usage, 130 interrupted.
 
     Parameters
     ----------
@@ -52,29 +56,32 @@ def pointcloud_command(
     format
         Of the files in the folder.
     overwrite
-        Replace clouds that are there.
+        Make all again, and replace files that the ledger of OUTPUT does not know.
     workers
         Threads, for a run; one a core by default.
     """
     if depth is None:
         if not picture.is_dir():
             raise InputError(f"{picture} is no folder of a run: give its --depth, too")
-        report = make_point_clouds(
-            picture, output, format=format, options=options, overwrite=overwrite, workers=workers
+        with quiet_libraries():
+            return run_job(
+                lambda on_outcome, stop: make_point_clouds(
+                    picture,
+                    output,
+                    format=format,
+                    options=options,
+                    overwrite=overwrite,
+                    workers=workers,
+                    on_outcome=on_outcome,
+                    stop=stop,
+                ),
+                lambda: read_last_done(picture),
+                output,
+            )
+    with quiet_libraries():
+        cloud = make_point_cloud(
+            picture, depth, output, kind=kind, dialect=dialect, options=options, overwrite=overwrite
         )
-        return _summarise(report)
-    cloud = make_point_cloud(
-        picture, depth, output, kind=kind, dialect=dialect, options=options, overwrite=overwrite
-    )
     unit = "metres" if cloud.unit == "metre" else "true up to a factor"
     print(f"{output}: {len(cloud.points)} points, {unit}")
     return DONE
-
-
-def _summarise(report: CloudReport) -> int:
-    print(report)
-    for failure in report.failures:
-        print(f"  {failure}")
-    if report.failed > len(report.failures):
-        print(f"  and {report.failed - len(report.failures)} more")
-    return SOME_FAILED if report.failed or report.is_empty else DONE

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from cortexia_video.cli.quiet import quiet_libraries
 from cortexia_video.reporting.job import SAMPLE, report
 
 
 def report_command(
-    folder: Annotated[Path, Parameter(name="DIR")],
+    folder: Annotated[str, Parameter(name="DIR")],
     /,
     *,
-    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    output: Annotated[str | None, Parameter(alias="-o")] = None,
     sample: int = SAMPLE,
     workers: int | None = None,
 ) -> None:
@@ -34,4 +34,6 @@ def report_command(
     workers
         Threads that read them; one a core by default.
     """
-    print(report(folder, output=output, sample=sample, workers=workers))
+    with quiet_libraries():
+        made = report(folder, output=output, sample=sample, workers=workers)
+    print(made)

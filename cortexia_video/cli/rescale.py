@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from cortexia_video.cli import DONE, SOME_FAILED
+from cortexia_video.cli.quiet import quiet_libraries
 from cortexia_video.rescaling import rescale
 
 
@@ -35,10 +37,11 @@ def rescale_command(
     workers
         Threads; one a core by default.
     """
-    report = rescale(output, f_px=f_px, intrinsics=intrinsics, workers=workers)
-    print(report)
+    with quiet_libraries():
+        report = rescale(output, f_px=f_px, intrinsics=intrinsics, workers=workers)
     for failure in report.failures:
-        print(f"  {failure}")
+        print(failure, file=sys.stderr)
     if report.failed > len(report.failures):
-        print(f"  and {report.failed - len(report.failures)} more")
+        print(f"and {report.failed - len(report.failures)} more", file=sys.stderr)
+    print(report)
     return SOME_FAILED if report.failed else DONE

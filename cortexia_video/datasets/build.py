@@ -24,7 +24,7 @@ from cortexia_video.datasets.items import Item
 from cortexia_video.datasets.problems import OnProblem
 from cortexia_video.datasets.shard_files import WRITERS
 from cortexia_video.errors import CortexiaError, Failure, InputError, OutputError, OutputLostError
-from cortexia_video.ledger_file import LedgerFile, parse_line
+from cortexia_video.ledger_file import LedgerFile, parse_object
 from cortexia_video.speed import choose_workers
 
 RECORD = "build.jsonl"
@@ -156,7 +156,7 @@ def read_record(root: Path) -> dict[str, dict[str, Any]]:
     except FileNotFoundError:
         return {}
     names = {"shard", "fingerprint", "size", "rows", "failed"}
-    return {entry["shard"]: entry for line in lines if names <= (entry := parse_line(line)).keys()}
+    return {entry["shard"]: entry for line in lines if names <= (entry := parse_object(line)).keys()}
 
 
 def _batch(items: Iterable[Item | Failure], size: int) -> Iterator[tuple[Item | Failure, ...]]:

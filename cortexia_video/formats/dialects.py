@@ -126,7 +126,7 @@ def _number(stored: Stored, name: str) -> float:
 def _say(about: Metadata, dialect: str) -> Any:
     """Give the kind that the caller says."""
     if about.get("kind") is None:
-        raise DepthFileError(f"a file of {dialect} does not say its kind of depth: give kind, too")
+        raise DepthFileError(f"a file of {dialect} does not say its kind of depth: give --kind, too")
     return about["kind"]
 
 

@@ -6,7 +6,9 @@ holds the interpreter's lock, so several threads write these files one after ano
 
 from __future__ import annotations
 
+import contextlib
 import io
+import threading
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from cortexia_video.formats.stored import Chunks, Stored, require_pixels
 MAGIC = b"v/1\x01"
 _ATTRIBUTE = "cortexia_video"
 _CHANNEL = "Z"
+_printing = threading.Lock()  # nobody waits for it: the package holds the interpreter's
 _HALF_LIMIT = 65520.0  # from here on a half is infinite
 _HALF_LEAST = 2.0**-14  # below it has fewer digits
 
@@ -40,10 +43,13 @@ def lost_in_half(depth: DepthMap) -> str | None:
     """Say which values are outside a half's range."""
     size = np.abs(depth.values)
     over = np.count_nonzero(size >= _HALF_LIMIT)
-    under = np.count_nonzero((size > 0) & (size < _HALF_LEAST))
-    if not over and not under:
-        return None
-    return f"{over} values are from {_HALF_LIMIT:g} up and become unknown, {under} are below {_HALF_LEAST:g}"
+    largest = float(np.fmax.reduce(size, axis=None))
+    # where a shift is free, zero is no value of its own: an error counts against the largest value
+    small = size if depth.kind in ("metric", "scale_invariant") else np.array([largest])
+    under = np.count_nonzero((small > 0) & (small < _HALF_LEAST))
+    losses = [f"{over} values are from {_HALF_LIMIT:g} up and become unknown"] if over else []
+    losses += [f"values below {_HALF_LEAST:g} keep fewer digits"] if under else []
+    return "; ".join(losses) or None
 
 
 def _encode(depth: DepthMap, values: np.ndarray[Any, Any], compression: str) -> Chunks:
@@ -53,6 +59,8 @@ def _encode(depth: DepthMap, values: np.ndarray[Any, Any], compression: str) -> 
         "type": openexr.scanlineimage,
         _ATTRIBUTE: to_text(metadata_of(depth)).decode(),
     }
+    if depth.f_px:  # standard: how wide the picture is at distance 1
+        header["screenWindowWidth"] = (depth.full_size or depth.values.shape)[1] / depth.f_px
     file = io.BytesIO()
     channels = {_CHANNEL: np.ascontiguousarray(values)}
     openexr.File(header, channels, num_threads=0).write(file)
@@ -65,7 +73,8 @@ def decode(data: bytes, most: float) -> Stored:
     header = openexr.File(io.BytesIO(data), header_only=True, num_threads=0).header()
     (left, top), (right, bottom) = header["dataWindow"]
     require_pixels(int(bottom) - int(top) + 1, int(right) - int(left) + 1, most)
-    file = openexr.File(io.BytesIO(data), separate_channels=True, num_threads=0)
+    with _printing, contextlib.redirect_stdout(io.StringIO()):  # it prints there what it raises
+        file = openexr.File(io.BytesIO(data), separate_channels=True, num_threads=0)
     channels = file.channels()
     names = [name for name in channels if name.split(".")[-1] == _CHANNEL] or [*channels]
     if len(names) != 1:

@@ -71,6 +71,14 @@ def with_metadata(values: NDArray[np.float32], metadata: Metadata) -> DepthMap:
     )
 
 
+def add(about: Metadata, said: Metadata) -> dict[str, Any]:
+    """Give what two say of a map: `said` comes first, null says nothing. A focal length keeps its source."""
+    said = {name: value for name, value in said.items() if value is not None}
+    if "f_px" in said:
+        about = {name: value for name, value in about.items() if name != "f_source"}
+    return {**about, **said}
+
+
 def to_text(metadata: Metadata) -> bytes:
     """Give metadata as one line of JSON in ASCII that begins with `MARK`."""
     return json.dumps({"software": MARK.decode(), **metadata}, allow_nan=False).encode("ascii")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from typing import IO, Any
 
 import numpy as np
 
@@ -47,18 +48,7 @@ def decode(data: bytes, most: float) -> Stored:
     most: pixels. Pickles are never loaded. Raises `DepthFileError`, and what NumPy does for a broken header.
     """
     file = io.BytesIO(data)
-    version = np.lib.format.read_magic(file)
-    read_header = _READ_HEADER.get(version)
-    if read_header is None:
-        raise DepthFileError(f"it is of NumPy's format {version[0]}.{version[1]}: write 1.0 or 2.0")
-    shape, by_columns, dtype = read_header(file)
-    if dtype.hasobject:
-        raise DepthFileError(
-            "it holds Python objects (a pickle), which are never loaded: save an array of numbers"
-        )
-    if dtype.fields or dtype.subdtype:
-        raise DepthFileError(f"it holds {dtype}: save an array of numbers")
-    require_pixels(math.prod(shape[:-1]), shape[-1] if shape else 0, most)
+    shape, by_columns, dtype = read_header(file, most)
     begin, expected = file.tell(), math.prod(shape) * dtype.itemsize
     if len(data) - begin != expected:
         raise DepthFileError(
@@ -66,3 +56,20 @@ def decode(data: bytes, most: float) -> Stored:
         )
     values = np.frombuffer(data, dtype, offset=begin)
     return Stored(values.reshape(shape[::-1]).T if by_columns else values.reshape(shape), {})
+
+
+def read_header(file: IO[bytes], most: float) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Give shape, whether columns come first, and type; raises what `decode` does."""
+    version = np.lib.format.read_magic(file)
+    read = _READ_HEADER.get(version)
+    if read is None:
+        raise DepthFileError(f"it is of NumPy's format {version[0]}.{version[1]}: write 1.0 or 2.0")
+    shape, by_columns, dtype = read(file)
+    if dtype.hasobject:
+        raise DepthFileError(
+            "it holds Python objects (a pickle), which are never loaded: save an array of numbers"
+        )
+    if dtype.fields or dtype.subdtype:
+        raise DepthFileError(f"it holds {dtype}: save an array of numbers")
+    require_pixels(math.prod(shape[:-1]), shape[-1] if shape else 0, most)
+    return shape, by_columns, dtype

@@ -43,7 +43,10 @@ def decode(data: bytes, most: float) -> Stored:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         names = archive.namelist()
         text = _read(archive, _TEXT, _TEXT_BYTES) if _TEXT in names else b""
-        values = _read(archive, _choose(names), most * _VALUE_BYTES + _HEADER_BYTES)
+        name = _choose(names)
+        with archive.open(name) as member:
+            npy.read_header(member, most)
+        values = _read(archive, name, most * _VALUE_BYTES + _HEADER_BYTES)
     return Stored(npy.decode(values, most).values, from_text(text))
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cortexia_video.depth_map import KINDS, DepthMap
 from cortexia_video.errors import DepthFileError, MissingExtraError, printable
 from cortexia_video.formats.dialects import DIALECTS
-from cortexia_video.formats.metadata import Metadata, with_metadata
+from cortexia_video.formats.metadata import Metadata, add, with_metadata
 from cortexia_video.formats.steps import to_values
 from cortexia_video.formats.stored import Stored, TooLargeError
 from cortexia_video.formats.table import READERS, Reader
@@ -35,7 +35,7 @@ def read_file(path: str | os.PathLike[str], *, max_megapixels: float = 200.0) ->
             if size > max_megapixels * 1e6 * _LARGEST + _HEADERS:
                 raise DepthFileError(
                     f"{printable(name)}: it has {size} bytes, too many for {max_megapixels:g} megapixels: "
-                    "raise max_megapixels if that is so"
+                    "raise --max-megapixels if that is so"
                 )
             return file.read()
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
@@ -127,10 +127,9 @@ def _understand(stored: Stored, about: Metadata, dialect: str | None) -> DepthMa
     if stored.metadata.get("kind") is None:
         if dialect is not None:
             stored = DIALECTS[dialect].translate(stored, about)
-        metadata = {**about, **stored.metadata}
+        metadata = add(about, stored.metadata)
     else:
-        said = {name: value for name, value in stored.metadata.items() if value is not None}
-        metadata = {**{name: about[name] for name in _FACTS if name in about}, **said}
+        metadata = add({name: about[name] for name in _FACTS if name in about}, stored.metadata)
     _require_meaning(stored.values, metadata)
     try:
         depth = with_metadata(to_values(stored.values, metadata), metadata)
@@ -144,14 +143,14 @@ def _require_meaning(values: NDArray[Any], metadata: Metadata) -> None:
     """Refuse numbers of which nobody says what they mean."""
     if metadata.get("kind") is None:
         raise DepthFileError(
-            f"it holds {values.dtype} and does not say what it means: give its dialect, one of "
-            f"{', '.join(DIALECTS)}; or its kind of depth, one of {', '.join(KINDS)}"
+            f"it holds {values.dtype} and does not say what it means: give its dialect (--from), one of "
+            f"{', '.join(DIALECTS)}; or its kind of depth (--kind), one of {', '.join(KINDS)}"
         )
     whole = np.issubdtype(values.dtype, np.integer)
     if whole and metadata["kind"] == "metric" and not {"scale", "near"} & metadata.keys():
         raise DepthFileError(
-            f"it holds {values.dtype} and does not say what one step is: give its dialect, one of "
-            f"{', '.join(DIALECTS)}; or scale, in metres (0.001 for millimetres)"
+            f"it holds {values.dtype} and does not say what one step is: give its dialect (--from), one of "
+            f"{', '.join(DIALECTS)}; or --scale, in metres (0.001 for millimetres)"
         )
 
 
@@ -174,11 +173,11 @@ def _check(depth: DepthMap) -> None:
     if math.isinf(low) or math.isinf(high):
         share = 100 * float(np.isinf(depth.values).mean())
         raise DepthFileError(
-            f"{share:.3g} % of its values are infinite: if they are unknown, give that as unknown"
+            f"{share:.3g} % of its values are infinite: if they are unknown, give that as --unknown"
         )
     if low < 0 and depth.kind in ("metric", "scale_invariant"):
         share = 100 * float((depth.values < 0).mean())
         raise DepthFileError(
             f"{share:.3g} % of its values are negative, which {depth.kind} depth is not: if they are "
-            "unknown, give them as unknown, else give another kind"
+            "unknown, give them as --unknown, else give another --kind"
         )

@@ -104,13 +104,15 @@ def to_values(numbers: NDArray[Any], metadata: Metadata) -> NDArray[np.float32]:
 
 def _convert(numbers: NDArray[Any], metadata: Metadata) -> NDArray[np.float32]:
     unknown = _find_unknown(numbers, metadata.get("unknown"))
+    values: NDArray[Any]
     if "near" in metadata:
         near, far = (_read_number(metadata, name) for name in ("near", "far"))
         if not 0 < near <= far:
             raise ValueError(f"near is {near:g} and far {far:g}: they must be above 0, far not below near")
         values = near * (far / near) ** ((numbers.astype(np.float64) - 1) / INTERVALS)
     elif metadata.get("scale") is not None:
-        values = numbers * _read_number(metadata, "scale") + _read_number(metadata, "offset", 0.0)
+        wide = numbers.astype(np.float32) if numbers.dtype == np.float16 else numbers
+        values = wide * _read_number(metadata, "scale") + _read_number(metadata, "offset", 0.0)
     else:
         values = numbers
     with np.errstate(over="ignore"):  # what is too large for float32 is infinite, which is refused later

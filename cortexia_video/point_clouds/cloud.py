@@ -101,7 +101,7 @@ def _choose_camera(
     elif depth.f_px is not None:
         camera = Pinhole.centred(depth.f_px, width, height)
     else:
-        raise InputError("no focal length is known: give f_px in pixels, fov_deg, or a file of intrinsics")
+        raise InputError("no focal length is known: give --f-px (in pixels), --fov-deg or --intrinsics")
     if not is_plausible(camera.fx, camera.width, camera.height):
         size = f"{camera.width} x {camera.height}"
         raise InputError(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter
+import threading
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cortexia_video.anchoring import anchor_depth
@@ -14,23 +16,37 @@ from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.decode import decode
 from cortexia_video.depth_folder import read_depth
 from cortexia_video.depth_map import DepthMap, Kind
-from cortexia_video.errors import Failure, InputError, OutputLostError
+from cortexia_video.errors import (
+    DecodeError,
+    Failure,
+    InputError,
+    MissingExtraError,
+    OutputLostError,
+    printable,
+)
 from cortexia_video.frame import Frame
 from cortexia_video.intrinsics import Intrinsics, load_intrinsics
-from cortexia_video.ledger import read_last_done, require_ledger
+from cortexia_video.ledger import Ledger, Source, read_last_done, require_ledger
 from cortexia_video.look_ahead import run_ahead
+from cortexia_video.outcomes import Listener, Outcomes, Report
 from cortexia_video.point_clouds.cloud import UNITS, PointCloud, point_cloud
 from cortexia_video.point_clouds.files import find_encoder, require_free, save_point_cloud
 from cortexia_video.projection import Pinhole
-from cortexia_video.run_files import Line, find_depth, read_run_depth, read_run_picture, read_whole
+from cortexia_video.run_files import (
+    Line,
+    find_depth,
+    read_output,
+    read_run_depth,
+    read_run_picture,
+    read_whole,
+)
 from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.sources.files import InputFile
 from cortexia_video.speed import choose_workers
 
 MEMORY = 1 << 30  # bytes of pictures and points in work at once, over all workers; a larger one is done alone
 _PICTURE_BYTES, _DEPTH_BYTES = 10, 70  # for each pixel, at the worst moment
-_FAILURES_KEPT = 1000  # in the report
 
-THERE = "there already, --overwrite makes them again"
 VIEW_ONLY = "there is only a view of the depth"
 NO_SHAPE = "of a kind without a shape in space: use a model of metric depth, or --near-m and --far-m"
 NO_FOCAL_LENGTH = "no focal length is known: give --f-px, --fov-deg or --intrinsics"
@@ -68,23 +84,11 @@ class CloudOptions:
     normals: bool = False
 
 
-@dataclass(slots=True)
-class CloudReport:
-    """What became of a run's done pictures. left: how many got no cloud, by reason."""
+@dataclass(frozen=True, slots=True)
+class _Work(InputFile):
+    """A picture that is to have a cloud. source: its depth file. line: of the run's ledger."""
 
-    made: int = 0
-    failed: int = 0
-    left: Counter[str] = field(default_factory=Counter)
-    failures: list[Failure] = field(default_factory=list)
-
-    @property
-    def is_empty(self) -> bool:
-        """Say that there is no cloud, neither made now nor before."""
-        return not self.made and not self.left[THERE]
-
-    def __str__(self) -> str:
-        left = "".join(f"; {count} left: {reason}" for reason, count in sorted(self.left.items()))
-        return f"{self.made} made, {self.failed} failed{left}"
+    line: Line
 
 
 def make_point_cloud(
@@ -122,23 +126,36 @@ def make_point_clouds(
     options: CloudOptions = CloudOptions(),
     overwrite: bool = False,
     workers: int | None = None,
-) -> CloudReport:
+    on_outcome: Listener | None = None,
+    stop: threading.Event | None = None,
+) -> Report:
     """Make `output/<key>.ply` of every picture that the ledger of the folder `run` calls done.
 
     Kind and focal length are those of the ledger, unless the options give others. workers: threads; one a
-    core by default. Clouds that are there stay, without `overwrite`: so a second call goes on.
+    core by default. on_outcome, stop: as `estimate` takes them.
 
-    Raises `InputError` where there is no ledger, `OutputError` for an unknown format and where nothing can be
-    written, `OutputLostError` when no more can be. What is wrong with one picture is a failure in the report.
+    Outcomes, the ledger in `output` and what a second call does are those of `estimate`: clouds made of the
+    same depth with the same options are skipped, others are made again. `overwrite` makes all again, and
+    replaces files that no ledger knows. A picture that can have no cloud, say for lack of a focal length,
+    has failed.
+
+    Raises `InputError` where there is no ledger or nothing is done, `OutputError` for an unknown format and
+    where nothing can be written, `OutputLostError` when no more can be.
     """
     find_encoder(format)
-    root, workers = Path(run), choose_workers(workers)
+    root, workers, stop = Path(run), choose_workers(workers), stop or threading.Event()
     require_ledger(root)
-    maker = _Maker(options)
-    with FolderSink(Path(output)) as sink:
-        job = _Job(root, sink, maker, format, overwrite)
-        run_ahead(job.find_work(), job.make, job.count, workers=workers)
-    return job.report
+    if Path(output).is_dir() and Path(output).samefile(root):
+        raise InputError(f"{printable(str(root))} is the run and the output: choose another --output")
+    maker, sink = _Maker(options), _CloudSink(Path(output), f".{format}")
+    with ExitStack() as stack:
+        settings = {"job": "pointcloud", "format": format, **_settings_of(options), **maker.given.settings}
+        ledger = stack.enter_context(Ledger(Path(output), settings))
+        stack.enter_context(sink)
+        outcomes = Outcomes(
+            sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop
+        )
+        return _Job(root, outcomes, maker, format).run(workers)
 
 
 class _Maker:
@@ -150,16 +167,14 @@ class _Maker:
         if options.fov_deg is not None and (options.f_px is not None or options.intrinsics is not None):
             raise InputError("the focal length is given twice: give one of --f-px, --fov-deg, --intrinsics")
         self._options = options
-        self._given: Intrinsics = load_intrinsics(options.f_px, options.intrinsics)
+        self.given: Intrinsics = load_intrinsics(options.f_px, options.intrinsics)
 
     def find_obstacle(self, line: Line) -> str | None:
         """Say why a line of a ledger can give no cloud, if so; raises what `Intrinsics.find` does."""
-        if find_depth(line) is None:
-            return VIEW_ONLY
         if line.get("kind") not in UNITS and self._options.near_m is None:
             return NO_SHAPE
         height, width = _picture_size(line)
-        known = self._options.fov_deg or line.get("f_px") or self._given.find(line["key"], width, height)
+        known = self._options.fov_deg or line.get("f_px") or self.given.find(line["key"], width, height)
         return None if known else NO_FOCAL_LENGTH
 
     def make(self, depth: DepthMap, frame: Frame) -> PointCloud:
@@ -167,7 +182,7 @@ class _Maker:
         options = self._options
         if options.near_m is not None and options.far_m is not None:
             depth = anchor_depth(depth, near_m=options.near_m, far_m=options.far_m)
-        camera = self._given.find_camera(frame.key, frame.width, frame.height)
+        camera = self.given.find_camera(frame.key, frame.width, frame.height)
         if camera is None and options.fov_deg is None and depth.f_px is None and frame.f_px is not None:
             camera = Pinhole.centred(frame.f_px, frame.width, frame.height)
         return point_cloud(
@@ -180,61 +195,98 @@ class _Maker:
         )
 
 
+class _CloudSink(FolderSink):
+    """Places one file a key, with the ending of a format of clouds."""
+
+    def __init__(self, root: Path, suffix: str) -> None:
+        super().__init__(root)
+        self.suffix = suffix
+
+    def output_names(self, key: str) -> list[str]:
+        return [key + self.suffix]
+
+
 class _Job:
     """The clouds of one run: what they need while they are made."""
 
-    def __init__(self, root: Path, sink: FolderSink, maker: _Maker, format: str, overwrite: bool) -> None:
-        self.report = CloudReport()
+    def __init__(self, root: Path, outcomes: Outcomes, maker: _Maker, format: str) -> None:
         self._root = root
-        self._sink = sink
+        self._outcomes = outcomes
         self._maker = maker
-        self._suffix = f".{format}"
         self._encode = find_encoder(format)
-        self._overwrite = overwrite
         self._budget = ByteBudget(MEMORY)
 
-    def find_work(self) -> Iterator[Line]:
-        """Yield the lines of the pictures that are to have a cloud; count the others."""
+    def run(self, workers: int) -> Report:
+        """Take every picture to its outcome; the ledger then ends with the counts."""
+        started, report = time.monotonic(), self._outcomes.report
+        work = self._outcomes.needing_work(self._find())
+        try:
+            run_ahead(work, self._make, lambda result: self._outcomes.settle(*result), workers=workers)
+        except OutputLostError as error:
+            error.report = report
+            raise
+        finally:
+            self._outcomes.end(time.monotonic() - started)
+        self._outcomes.record_end()
+        return report
+
+    def _find(self) -> Iterator[_Work | Failure]:
+        """Yield the pictures that the run has done; those that can have no cloud as failures."""
+        line = None
         for line in read_last_done(self._root):
             try:
-                reason = self._find_reason_to_leave(line)
+                self._outcomes.sink.check_key(line["key"])
+                yield _Work(line["key"], self._find_source(line), line)
             except InputError as error:
-                self.count(Failure(line["key"], "decode", error))
-                continue
-            if reason:
-                self.report.left[reason] += 1
-            else:
-                yield line
+                yield Failure(line["key"], "decode", error)
+        if line is None:
+            raise InputError(
+                f"no picture is done in {printable(str(self._root))}: run cortexia estimate first"
+            )
 
-    def count(self, failure: Failure | None) -> None:
-        if failure is None:
-            self.report.made += 1
-            return
-        self.report.failed += 1
-        if len(self.report.failures) < _FAILURES_KEPT:
-            self.report.failures.append(failure)
+    def _find_source(self, line: Line) -> Source:
+        """Give the depth file of a line; raises `InputError` where no cloud can be made of it."""
+        found = find_depth(line)
+        obstacle = self._maker.find_obstacle(line) if found else VIEW_ONLY
+        if obstacle or not found:
+            raise InputError(obstacle or VIEW_ONLY)
+        path = self._root.absolute() / found[0]
+        try:
+            status = path.stat()
+        except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+            read_output(self._root, found[0], line)  # says what is wrong
+            raise InputError(f"{printable(found[0])}: it cannot be read") from error
+        return Source(str(path), status.st_size, status.st_mtime_ns)
 
-    def _find_reason_to_leave(self, line: Line) -> str | None:
-        self._sink.check_key(line["key"])
-        if not self._overwrite and (self._sink.root / (line["key"] + self._suffix)).exists():
-            return THERE
-        return self._maker.find_obstacle(line)
-
-    def make(self, line: Line) -> Failure | None:
+    def _make(self, work: _Work) -> tuple[_Work, Failure | None]:
         """On a worker: make one cloud."""
-        key, pixels = line["key"], line.get("height", 0) * line.get("width", 0)
+        line, key = work.line, work.key
+        pixels = line.get("height", 0) * line.get("width", 0)
         try:
             with self._budget.hold(_DEPTH_BYTES * pixels + _PICTURE_BYTES * math.prod(_picture_size(line))):
                 depth = read_run_depth(self._root, line)
                 frame = decode(read_run_picture(line), key, max_megapixels=math.inf)  # once it was allowed
-                cloud = self._maker.make(depth, frame)
-                self._sink.place({key + self._suffix: self._encode(cloud)})
-        except OutputLostError as error:
-            error.report = self.report
+                self._place(work, self._maker.make(depth, frame))
+        except OutputLostError:
             raise
+        except (InputError, DecodeError, MissingExtraError) as error:
+            return work, Failure(key, "decode", error)
         except Exception as error:  # noqa: BLE001 - readers raise anything on broken files, and the system
-            return Failure(key, "write", error)
-        return None
+            return work, Failure(key, "write", error)
+        return work, None
+
+    def _place(self, work: _Work, cloud: PointCloud) -> None:
+        sink, ledger = self._outcomes.sink, self._outcomes.ledger
+        (name,) = sink.output_names(work.key)
+        ledger.record_begun(work.key, [name])
+        outputs = sink.place({name: self._encode(cloud)})
+        ledger.record_done(work.key, work.source, outputs, points=len(cloud.points), unit=cloud.unit)
+
+
+def _settings_of(options: CloudOptions) -> dict[str, object]:
+    """Say what clouds depend on, besides depth and picture; of a file of cameras what it holds."""
+    given = {name: value for name, value in vars(options).items() if value not in (None, False)}
+    return given | {name: str(given[name]) for name in ("max_gap",) if name in given}  # JSON has no infinity
 
 
 def _fit(depth: DepthMap, frame: Frame) -> DepthMap:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -19,16 +17,13 @@ from cortexia_video.coloring import Spacing, colored_depthmap
 from cortexia_video.decode import decode, read_header
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import CortexiaError, DecodeError
-from cortexia_video.reporting.depth_sample import (
-    MEMORY,
-    DepthSample,
-    count_bytes,
-    read_done_depth,
-    read_output,
-)
+from cortexia_video.look_ahead import map_ahead
+from cortexia_video.places.place import Place, as_place
+from cortexia_video.reporting.depth_sample import MEMORY, DepthSample, count_bytes
 from cortexia_video.reporting.ledger_summary import Line
 from cortexia_video.reporting.outliers import Outlier
 from cortexia_video.resampling import resize_depth, resize_image
+from cortexia_video.run_files import find_depth, find_picture, read_output, read_run_depth
 from cortexia_video.sources.files import read_picture
 
 PAIRS = 24
@@ -58,7 +53,7 @@ class Pair(NamedTuple):
 
 
 def make_contact_sheet(
-    root: Path, failed: Sequence[Line], outliers: Sequence[Outlier], sample: DepthSample, *, workers: int
+    root: Place, failed: Sequence[Line], outliers: Sequence[Outlier], sample: DepthSample, *, workers: int
 ) -> list[Pair]:
     """Make up to 24 pairs: some of what failed, some outliers, and then the sample in its order."""
     budget = ByteBudget(MEMORY)
@@ -69,8 +64,7 @@ def make_contact_sheet(
         depth = ("", str(line.get("reason"))) if why == "failed" else _make_depth(root, line, budget)
         return Pair(line, why, picture[0] or None, picture[1], depth[0] or None, depth[1])
 
-    with ThreadPoolExecutor(workers, thread_name_prefix="cortexia") as pool:
-        return [*pool.map(make, _choose(failed, outliers, sample))]
+    return map_ahead(_choose(failed, outliers, sample), make, workers=workers)
 
 
 def _choose(
@@ -90,17 +84,18 @@ def _choose(
 
 def _make_picture(line: Line, budget: ByteBudget) -> tuple[str, str]:
     """Give a line's picture, or why there is none."""
-    if line.get("made_of") == "depth":
+    if line.get("made_of") == "depth" and "picture" not in line:
         return "", "converted from a depth file"
+    picture = find_picture(line)
     try:
-        path = Path(line["path"])
+        path = as_place(picture.path if picture else line["path"])  # of a failure, the path is all there is
         if not path.is_file():
             return "", "the picture is not there any more"
         status = path.stat()
-        if line.get("source", [status.st_size, status.st_mtime_ns]) != [status.st_size, status.st_mtime_ns]:
+        if picture and picture[1:] != (status.st_size, status.st_mtime_ns):
             return "", "the picture was changed since"
         with budget.hold(status.st_size):
-            data = read_picture(line["path"])
+            data = read_picture(str(path))
             header = read_header(data)
         with budget.hold(len(data) + _DECODE_BYTES * header.height * header.width):
             frame = decode(data, line["key"], enough=_fit)
@@ -112,12 +107,11 @@ def _make_picture(line: Line, budget: ByteBudget) -> tuple[str, str]:
         return "", "the picture cannot be opened"
 
 
-def _make_depth(root: Path, line: Line, budget: ByteBudget) -> tuple[str, str]:
+def _make_depth(root: Place, line: Line, budget: ByteBudget) -> tuple[str, str]:
     """Give a line's depth in colours, or the view that it has instead, or why there is none."""
     try:
         with budget.hold(count_bytes(line)):
-            depth = read_done_depth(root, line)
-            image = _color(depth) if depth else _read_view(root, line)
+            image = _color(read_run_depth(root, line)) if find_depth(line) else _read_view(root, line)
             return _encode(image, "444"), ""  # else depth of few pixels would have colours of no table
     except CortexiaError as error:
         return "", str(error)
@@ -134,7 +128,7 @@ def _color(depth: DepthMap) -> NDArray[np.uint8]:
     return colored_depthmap(values, cmap=table, percentiles=_CLIPPED, spacing=spacing)
 
 
-def _read_view(root: Path, line: Line) -> NDArray[np.uint8]:
+def _read_view(root: Place, line: Line) -> NDArray[np.uint8]:
     frame = decode(read_output(root, next(iter(line["outputs"])), line), line["key"], max_megapixels=math.inf)
     return resize_image(frame.image, *_fit(*frame.image.shape[:2]))
 

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 from cortexia_video.byte_budget import ByteBudget
-from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import CortexiaError, DepthFileError, printable
-from cortexia_video.formats.reading import decode_depth
+from cortexia_video.errors import CortexiaError
+from cortexia_video.look_ahead import map_ahead
+from cortexia_video.places.place import Place
 from cortexia_video.reporting.ledger_summary import Line, Meaning
-from cortexia_video.run_files import find_depth
-from cortexia_video.sinks.sink import Placed
+from cortexia_video.run_files import find_depth, read_run_depth
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is read alone
 PIXELS = 1 << 18  # of a map that are looked at, at most
 _BYTES = 5  # a pixel, beside the file: values of another type are converted
 _PERCENTILES = (2, 50, 98)
-_ABOUT = ("kind", "f_px", "f_source", "full_size")  # what a line says of its depth
 
 
 class Measurement(NamedTuple):
@@ -78,27 +73,28 @@ class DepthSample:
 
 
 def measure_sample(
-    root: Path, lines: Sequence[Line], find_meaning: Callable[[Line], Meaning], *, workers: int
+    root: Place, lines: Sequence[Line], find_meaning: Callable[[Line], Meaning], *, workers: int
 ) -> DepthSample:
     """Read the depth of lines of the ledger of the folder `root`, and measure it. workers: threads."""
     budget, sample = ByteBudget(MEMORY), DepthSample()
 
     def measure(line: Line) -> Measurement | Unreadable | None:
+        if find_depth(line) is None:
+            return None
         with budget.hold(count_bytes(line)):
             try:
-                depth = read_done_depth(root, line)
+                depth = read_run_depth(root, line)
             except CortexiaError as error:  # damaged, or of a format whose package is not installed
                 return Unreadable(line["key"], str(error))
-            return measure_depth(line, find_meaning(line), depth.values) if depth else None
+            return measure_depth(line, find_meaning(line), depth.values)
 
-    with ThreadPoolExecutor(workers, thread_name_prefix="cortexia") as pool:
-        for line, found in zip(lines, pool.map(measure, lines), strict=True):
-            if isinstance(found, Measurement):
-                sample.measured.append(found)
-            elif found:
-                sample.unreadable.append(found)
-            else:
-                sample.views.append(line)
+    for line, found in zip(lines, map_ahead(lines, measure, workers=workers), strict=True):
+        if isinstance(found, Measurement):
+            sample.measured.append(found)
+        elif found:
+            sample.unreadable.append(found)
+        else:
+            sample.views.append(line)
     return sample
 
 
@@ -115,34 +111,6 @@ def measure_depth(line: Line, meaning: Meaning, values: NDArray[np.float32]) -> 
     p2, median, p98 = map(float, np.percentile(known, _PERCENTILES))
     at_low, at_high = (float((known == end).mean()) for end in (low, high))
     return Measurement(line, meaning, float(low), p2, median, p98, float(high), unknown, at_low, at_high)
-
-
-def read_done_depth(root: Path, line: Line) -> DepthMap | None:
-    """Read the depth of a line that says `done`; None where it has only views.
-
-    Raises `DepthFileError` where it is not what was written, and what `decode_depth` raises.
-    """
-    name = find_depth(line)
-    if name is None:
-        return None
-    about = {word: line.get(word) for word in _ABOUT}
-    return decode_depth(read_output(root, name, line), name, about=about, max_megapixels=math.inf)
-
-
-def read_output(root: Path, name: str, line: Line) -> bytes:
-    """Read an output of a line; `DepthFileError` where it is not what was written."""
-    if ".." in Path(name).parts or Path(name).is_absolute():
-        raise DepthFileError(f"{printable(name)}: its name leads out of the folder")
-    try:
-        data = (root / name).read_bytes()
-    except FileNotFoundError as error:
-        raise DepthFileError(f"{printable(name)}: it is not there") from error
-    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-        reason = getattr(error, "strerror", None) or error
-        raise DepthFileError(f"{printable(name)}: it cannot be read: {reason}") from error
-    if Placed(len(data), xxhash.xxh3_128_hexdigest(data)) != Placed(*line["outputs"][name]):
-        raise DepthFileError(f"{printable(name)}: it is not what was written")
-    return data
 
 
 def count_bytes(line: Line) -> int:

@@ -24,7 +24,7 @@ from cortexia_video.sources.input_file import InputFile as InputFile
 from cortexia_video.sources.objects import (
     find_object,
     find_objects,
-    map_ahead,
+    map_in_order,
     read_object,
     require_object,
 )
@@ -139,7 +139,7 @@ class _Scan:
             yield _stat(key, path)
 
     def _read_list(self, path: Place) -> Iterator[Found]:
-        for found in map_ahead(self._find_listed, self._list_lines(path)):
+        for found in map_in_order(self._find_listed, self._list_lines(path)):
             yield from found
 
     def _list_lines(self, path: Place) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cortexia_video.errors import Failure
 from cortexia_video.ledger import Source
@@ -17,7 +17,7 @@ class InputFile:
 
     key: str
     source: Source
-    address: str | None = None
+    address: str | None = field(default=None, kw_only=True)
 
     @property
     def place(self) -> str:

@@ -60,7 +60,7 @@ def describe_object(key: str, place: RemotePath, stat: RemoteStat) -> Found:
         reason = f"the key {printable(key)!r} {problem}: rename the object, or give it in a list.txt"
         return Failure(key, "find", InputError(reason))
     address = place.address if place.address != str(place) else None
-    return InputFile(key, Source(str(place), *stat), address)
+    return InputFile(key, Source(str(place), *stat), address=address)
 
 
 def require_object(place: RemotePath) -> None:
@@ -88,7 +88,7 @@ def read_object(place: RemotePath, largest: int) -> bytes:
     return data
 
 
-def map_ahead(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
+def map_in_order(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
     """Yield `work` of each item, in order; a few are worked on ahead, on threads."""
     waiting: deque[Future[_Result]] = deque()
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="cortexia") as pool:

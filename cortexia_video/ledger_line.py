@@ -1,0 +1,98 @@
+"""What a line of a run's ledger can say, so that nobody who reads it meets a word of another type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
+
+from cortexia_video.depth_map import KINDS
+from cortexia_video.frame import FocalSource
+
+_NULL = type(None)
+_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(
+        ("key", "outcome", "run", "end", "progress", "at", "reason", "version", "started"), (str,)
+    ),
+    **dict.fromkeys(("path", "stage", "model", "weights_sha256", "lost", "made_of"), (str, _NULL)),
+    **dict.fromkeys(("kept", "interrupted", "f_px_used", "in_float32"), (bool,)),
+    "settings": (dict,),
+    "speed": (dict, _NULL),
+}
+_LARGEST_SIDE = 1 << 31
+_LARGEST_COUNT = 1 << 63
+_LARGEST_NUMBER = 1e300
+
+
+def is_sound(line: Mapping[str, Any]) -> bool:
+    """Say whether each word of a line that this package knows is what it can be; others may be anything."""
+    for name, value in line.items():
+        types = _TYPES.get(name)
+        if types is not None:
+            if type(value) not in types:
+                return False
+        elif name in _CHECKS and not _CHECKS[name](value):
+            return False
+    return True
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < _LARGEST_COUNT
+
+
+def _is_side(value: object) -> bool:
+    return type(value) is int and 0 < value < _LARGEST_SIDE
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value <= _LARGEST_NUMBER
+
+
+def _is_focal_length(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and 0 < value <= _LARGEST_SIDE)
+
+
+def _is_size(value: Any) -> bool:
+    return value is None or (
+        type(value) is list and len(value) == 2 and _is_side(value[0]) and _is_side(value[1])
+    )
+
+
+def _is_source(value: Any) -> bool:
+    """Say whether it is a file's size, and its time of change, which may lie before 1970."""
+    if type(value) is not list or len(value) != 2 or not _is_count(value[0]):
+        return False
+    return type(value[1]) is int and -_LARGEST_COUNT < value[1] < _LARGEST_COUNT
+
+
+def _is_picture(value: Any) -> bool:
+    return type(value) is list and len(value) == 3 and type(value[0]) is str and _is_source(value[1:])
+
+
+def _are_outputs(value: Any) -> bool:
+    """Say whether these are names, or what is known of each: size and digest; of version 0.1 its size."""
+    if type(value) is list:
+        return all(type(name) is str for name in value)
+    if type(value) is not dict:
+        return False
+    return all(_is_placed(placed) or _is_count(placed) for placed in value.values())
+
+
+def _is_placed(value: Any) -> bool:
+    if type(value) is not list or len(value) != 2 or not _is_count(value[0]):
+        return False
+    digest = value[1]
+    return type(digest) is str and len(digest) == 32 and not digest.strip("0123456789abcdef")
+
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("found", "done", "skipped", "failed"), _is_count),
+    **dict.fromkeys(("seconds", "images_per_second"), _is_number),
+    **dict.fromkeys(("height", "width"), _is_side),
+    **dict.fromkeys(("f_px", "rescaled_from"), _is_focal_length),
+    "f_source": (None, *get_args(FocalSource)).__contains__,
+    "kind": (None, *KINDS).__contains__,
+    "full_size": _is_size,
+    "source": _is_source,
+    "picture": _is_picture,
+    "outputs": _are_outputs,
+}
