@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from cortexia_video.depth_estimation import DepthEstimator, load_estimators
 from cortexia_video.engine_choice import EngineChoice
 from cortexia_video.outcomes import Outcomes, Report
+from cortexia_video.packing import Packing
 from cortexia_video.picture_steps import StepOptions
 from cortexia_video.places.place import Place
 from cortexia_video.shard import Shard
@@ -36,13 +37,16 @@ class Order:
     format: str
     preview: bool
     steps: StepOptions
+    packing: Packing | None = None
 
     def find(self) -> Iterator[Found]:
         """Find the inputs of this part."""
         return find_pictures(self.inputs, recursive=self.recursive, output=self.root, shard=self.shard)
 
     def open_sink(self) -> Sink:
-        return open_sink(self.root, format=self.format, preview=self.preview)
+        sink = open_sink(self.root, format=self.format, preview=self.preview)
+        sink.packed = self.packing is not None
+        return sink
 
     def load(self) -> tuple[EngineChoice | None, Sequence[DepthEstimator]]:
         """Load the model; the choice of an engine, which may not be settled, is that of a model by name."""

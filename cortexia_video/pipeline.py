@@ -12,11 +12,12 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import get_args
 
 from cortexia_video.batch_limits import BatchSize
+from cortexia_video.block_worker import BlockWorker, Told, Used, settle
 from cortexia_video.depth_estimation import DepthEstimator, Size
 from cortexia_video.depth_json import keep_depth_json
 from cortexia_video.engine import Engine
@@ -30,6 +31,7 @@ from cortexia_video.intrinsics import load_intrinsics
 from cortexia_video.ledger import Ledger, Source
 from cortexia_video.order import Crew, Order
 from cortexia_video.outcomes import Changed, Listener, Outcomes, Report
+from cortexia_video.packing import Packing
 from cortexia_video.picture_steps import Decoding as Decoding
 from cortexia_video.picture_steps import PictureSteps, StepOptions
 from cortexia_video.places.place import as_place, as_text, is_remote
@@ -70,6 +72,7 @@ def estimate(
     on_outcome: Listener | None = None,
     stop: threading.Event | None = None,
     crew: Crew | None = None,
+    packing: Packing | None = None,
     **model_options: object,
 ) -> Report:
     """Estimate depth for every picture of `inputs` into the folder `output`; do what is missing or changed.
@@ -94,6 +97,7 @@ def estimate(
     on_outcome: called after each input with the report so far and its failure, if it failed.
     stop: set it to end early; what the model has taken is finished.
     crew: who does the work, by default this process; `distributed.cluster.Cluster` is many.
+    packing: put depth into shards, many maps a file, where each would have a file of its own.
 
     Raises `InputError`, `ModelError`, `MissingExtraError` or `OutputError` before any depth is written,
     `OutputLostError` when the output can take no more (its `report` says what was done); a later call goes on
@@ -116,6 +120,7 @@ def estimate(
         format=format,
         preview=preview,
         steps=StepOptions(workers, decode, load_intrinsics(f_px, intrinsics), max_megapixels),
+        packing=packing.check() if packing else None,
     )
     _require_some(find_pictures(inputs, recursive=recursive, output=root), inputs, recursive)
     crew, sink = crew or _OneProcess(Path(profile) if profile else None), order.open_sink()
@@ -138,14 +143,14 @@ class _OneProcess:
         self._profile = profile
 
     def prepare(self, order: Order) -> Mapping[str, object]:
-        self._options = order.steps
+        self._order = order
         self._choice, self._estimators = order.load()
         return order.describe(self._choice, self._estimators[0])
 
     def work(self, outcomes: Outcomes, found: Iterator[Found], stop: threading.Event) -> Report:
         with ChromeTrace(self._profile) if self._profile else contextlib.nullcontext() as trace:
-            job = _Job(self._estimators, self._choice, outcomes, self._options, stop, StageClock(trace))
-            return job.run(found)
+            job = _Job(self._estimators, self._choice, outcomes, self._order.steps, stop, StageClock(trace))
+            return job.pack(found, self._order) if self._order.packing else job.run(found)
 
 
 class _Job:
@@ -194,6 +199,30 @@ class _Job:
             self.report.speed = self._measure(time.process_time() - process, time.thread_time() - thread)
         self._record_end()
         return self.report
+
+    def pack(self, found: Iterable[Found], order: Order) -> Report:
+        """Take every input to its outcome, a shard of them after the other."""
+        assert order.packing is not None
+        work = enumerate(self._settle_engine(self.ledger.claim_groups(self.outcomes.needing_work(found))))
+        started = time.monotonic()
+        worker = None
+        try:
+            while block := [*islice(work, order.packing.size)]:
+                worker = worker or BlockWorker(order, self.estimators, self.sink)
+                self._settle_block(dict(block), worker.work(block, self.stop))
+        except OutputLostError as error:
+            error.report = self.report
+            raise
+        finally:
+            self.outcomes.end(time.monotonic() - started)
+        self._record_end()
+        return self.report
+
+    def _settle_block(self, items: Mapping[int, InputFile], told: Iterable[Told]) -> None:
+        for each in told:
+            if not isinstance(each, Used):
+                number, result = each
+                settle(self.outcomes, items[number] if number >= 0 else next(iter(items.values())), result)
 
     def _settle_engine(self, work: Iterator[InputFile]) -> Iterator[InputFile]:
         """Settle on an engine by the first pictures that can be decoded; nothing to do needs none."""

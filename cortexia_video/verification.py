@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from cortexia_video.ledger import append_to_ledger, require_ledger
 from cortexia_video.look_ahead import run_ahead
 from cortexia_video.places.place import Place, as_place
 from cortexia_video.sinks.sink import Placed
+from cortexia_video.sources.shards import SHARD_SUFFIXES
 from cortexia_video.speed import choose_workers
 
 MEMORY = 1 << 30  # bytes of files in work at once, over all workers; a larger one is read alone
@@ -82,7 +83,7 @@ def _verify(root: Place, workers: int) -> Verification:
         return _check(root, *output, budget)
 
     run_ahead(_list_outputs(history), check, results.append, workers=workers)
-    wrong = sorted(each for each in results if each)
+    wrong = sorted(_name_all(history, [each for each in results if each]))
     if wrong:  # a run that is going on may have begun to write them again
         now = read_history(root)
         wrong = [each for each in wrong if now.get(each.key) == history.get(each.key)]
@@ -90,7 +91,22 @@ def _verify(root: Place, workers: int) -> Verification:
 
 
 def _list_outputs(history: History) -> Iterator[_Output]:
-    return ((key, name, entry) for key, entry in history.done() for name in entry.outputs)
+    """Yield each output; a shard, which is that of many keys, once."""
+    shards: set[str] = set()
+    for key, entry in history.done():
+        for name in entry.outputs:
+            if name not in shards:
+                yield key, name, entry
+            if name.endswith(SHARD_SUFFIXES):
+                shards.add(name)
+
+
+def _name_all(history: History, wrong: Sequence[Wrong]) -> Iterator[Wrong]:
+    """Yield what is wrong, of a shard for each key that is in it."""
+    shards = {each.output: each for each in wrong if each.output.endswith(SHARD_SUFFIXES)}
+    yield from (each for each in wrong if each.output not in shards)
+    for key, entry in history.done() if shards else ():
+        yield from (shards[name]._replace(key=key) for name in entry.outputs if name in shards)
 
 
 def _check(root: Place, key: str, name: str, entry: Entry, budget: ByteBudget) -> Wrong | None:

@@ -31,7 +31,17 @@ LAYERS = [
     ["scenes", "augmentation"],
     ["depth_estimation", "sinks", "history", "ledger", "ledger_index", "run_files"],
     ["sources", "datasets", "training", "parity"],
-    ["engine", "engine_choice", "outcomes", "depth_json", "depth_folder", "picture_steps", "order"],
+    [
+        "engine",
+        "engine_choice",
+        "outcomes",
+        "depth_json",
+        "depth_folder",
+        "picture_steps",
+        "packing",
+        "order",
+        "block_worker",
+    ],
     [
         "pipeline",
         "conversion",

@@ -190,20 +190,22 @@ def test_a_killed_job_goes_on_on_one_machine(nodes: Any, expected: dict[str, byt
     assert outputs("killed") == expected
 
 
-def test_a_folder_and_the_command_line(
+def test_a_folder_into_shards_by_the_command_line(
     nodes: Any, tmp_path: Path, make_picture: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for index in range(5):
         make_picture(tmp_path / "in" / f"{index}.jpg", seed=index)
-    command = ["estimate", str(tmp_path / "in"), "--model", "synthetic", "--output"]
+    command = ["estimate", str(tmp_path / "in"), "--model", "synthetic", "--pack", "tar", "--pack-size", "2"]
     codes = []
     for out, more in (("out", ["--engine", "ray", "--num-workers", "1"]), ("one", [])):
         with pytest.raises(SystemExit) as ended:
-            main([*command, str(tmp_path / out), *more])
+            main([*command, "--output", str(tmp_path / out), *more])
         codes.append(ended.value.code)
     assert codes == [0, 0]
-    made = {name: (tmp_path / name / "3.jpg.npy").read_bytes() for name in ("out", "one")}
-    assert made["out"] == made["one"]
+    made = [
+        {path.name: path.read_bytes() for path in (tmp_path / name).glob("*.tar")} for name in ("out", "one")
+    ]
+    assert made[0] == made[1] and len(made[0]) == 3
     assert "5 found: 5 done" in capsys.readouterr().out
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from s3_server import BUCKET, Server, fail_each, forget_file_systems, put, read_
 
 import cortexia_video as cv
 from cortexia_video.cli import main
+from cortexia_video.packing import Packing
 from cortexia_video.places.place import as_place
 from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.sources import files
@@ -338,6 +340,26 @@ def test_a_report_of_a_bucket(place: str, tmp_path: Path) -> None:
     assert page.count(b"data:image") == 12, "each picture beside its depth"
     cv.report(f"{S3}/{place}/out", output=tmp_path / "page.html")
     assert (tmp_path / "page.html").read_bytes().startswith(b"<!DOCTYPE html>")
+
+
+def test_shards_in_a_bucket_in_and_out(place: str, tmp_path: Path) -> None:
+    put_pictures(f"{place}/in", tmp_path / "in")
+    for index in range(2):
+        with tarfile.open(tmp_path / "shard.tar", "w") as archive:
+            for name in (2 * index, 2 * index + 1):
+                archive.add(
+                    tmp_path / "in" / (f"trip/{name}.png" if name % 2 else f"{name}.png"), f"{name}.png"
+                )
+        put(f"{place}/shards/{index}.tar", (tmp_path / "shard.tar").read_bytes())
+    packing = Packing("tar", 3)
+    assert estimate(f"{S3}/{place}/shards/*.tar", f"{S3}/{place}/out", packing=packing).done == 4
+    shards = [data for name, data in read_all(f"{place}/out").items() if name.startswith("depth-")]
+    members: list[str] = []
+    for data in shards:
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            members += archive.getnames()
+    assert sorted(members) == [f"{n // 2}/{n}.png.{end}" for n in range(4) for end in ("json", "npy")]
+    assert estimate(f"{S3}/{place}/shards/*.tar", f"{S3}/{place}/out", packing=packing).skipped == 4
 
 
 def test_a_plan_for_many_workers_counts_requests(

@@ -18,6 +18,7 @@ from cortexia_video.engine_choice import MAX_ERROR
 from cortexia_video.errors import CortexiaError, InputError
 from cortexia_video.formats.table import FormatName
 from cortexia_video.outcomes import Changed
+from cortexia_video.packing import Packing, PackName
 from cortexia_video.pipeline import Decoding, estimate
 from cortexia_video.places.place import as_place
 from cortexia_video.shard import parse_shard
@@ -40,6 +41,12 @@ class OutputOptions:
         full: as large as the picture. native: as large as the network gives it, some 60 times fewer bytes.
     preview
         Also write a coloured JPEG of each depth map.
+    pack
+        Put depth into shards, tar (WebDataset) or parquet, so that a million maps are a few thousand files.
+    pack_size
+        Pictures of a shard.
+    pack_images
+        Put the pictures into the shards, too.
     overwrite
         Redo what is done, and replace files that the ledger does not know.
     changed
@@ -49,8 +56,17 @@ class OutputOptions:
     format: FormatName = "npy"
     size: Size = "full"
     preview: Switch = False
+    pack: PackName | None = None
+    pack_size: int = 256
+    pack_images: Switch = False
     overwrite: Switch = False
     changed: Changed = "redo"
+
+    def given(self) -> dict[str, Any]:
+        """Give the options as `estimate` takes them."""
+        options = {name: value for name, value in vars(self).items() if not name.startswith("pack")}
+        packing = Packing(self.pack, self.pack_size, self.pack_images) if self.pack else None
+        return {**options, "packing": packing}
 
 
 @Parameter(name="*")
@@ -193,7 +209,7 @@ def estimate_command(
     recursive
         Descend into the folders inside.
     """
-    everything = {**vars(out), **vars(run), **vars(camera), **options.given()}
+    everything = {**out.given(), **vars(run), **vars(camera), **options.given()}
     part = parse_shard(run.shard) if run.shard else None
     with _open_crew(everything, cluster, run.profile) as crew:
         return run_job(

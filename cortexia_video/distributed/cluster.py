@@ -17,7 +17,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
-from cortexia_video.distributed.worker import Done, Failed, Lost, Told, Used, Worker, settle_settings
+from cortexia_video.block_worker import BlockWorker, Lost, Result, Told, Used, settle, settle_settings
 from cortexia_video.errors import (
     CortexiaError,
     Failure,
@@ -129,6 +129,12 @@ class Cluster:
         """Say what a worker takes. On a GPU's machine no core is kept for it: the GPU is what is scarce."""
         return {"num_gpus": self._gpus, "num_cpus": 0} if self._gpus else {"num_cpus": 1}
 
+    def choose_block(self, count: int) -> int:
+        """Say how many of `count` inputs a worker takes at once: a shard, or so many that all have work."""
+        if self._order.packing:
+            return self._order.packing.size
+        return min(BLOCK, math.ceil(count / (4 * self._count)))
+
     def run_blocks(self, blocks: Sequence[Sequence[tuple[int, InputFile]]], at_once: int) -> Iterator[Told]:
         """Yield what workers tell of blocks of numbered inputs; of those whose worker dies, nothing.
 
@@ -152,7 +158,7 @@ class Cluster:
         with warnings.catch_warnings():  # it is to go in Ray 2.64, and there is no other way to say it yet
             warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
             results = ray.data.from_arrow(tables).map_batches(
-                Worker,
+                BlockWorker,
                 fn_constructor_args=(self._order,),
                 batch_size=None,
                 batch_format="pyarrow",
@@ -177,8 +183,7 @@ class _Wave:
 
     def run(self, items: Sequence[InputFile]) -> None:
         self._left = dict(enumerate(items))
-        size = min(BLOCK, math.ceil(len(items) / (4 * self._cluster._count)))
-        self._run_all(size, at_once=2)
+        self._run_all(self._cluster.choose_block(len(items)), at_once=2)
         for _ in range(_ALONE):
             if self._left and not self._stop.is_set():
                 _log.warning("%d inputs were lost with a process or a machine: once more", len(self._left))
@@ -200,18 +205,13 @@ class _Wave:
             if self._stop.is_set():
                 return
 
-    def _settle(self, number: int, result: Done | Failed | Lost) -> None:
+    def _settle(self, number: int, result: Result) -> None:
+        item = self._left.get(number)
         if isinstance(result, Lost):
-            raise OutputLostError(self._outcomes.sink.root, OSError(0, result.reason))
-        item = self._left.pop(number, None)
-        if item is None:  # told twice: the first counts
-            return
-        failure = None
-        if isinstance(result, Failed):
-            failure = Failure(item.key, result.stage, CortexiaError(result.reason))
-        else:
-            self._outcomes.ledger.record_done(item.key, item.source, result.outputs, **result.facts)
-        self._outcomes.settle(item, failure)
+            settle(self._outcomes, next(iter(self._left.values())), result)
+        elif item is not None:  # told twice: the first counts
+            del self._left[number]
+            settle(self._outcomes, item, result)
 
 
 @dataclass

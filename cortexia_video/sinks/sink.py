@@ -31,6 +31,7 @@ class Sink(ABC):
     """
 
     root: Place
+    packed = False  # files go into shards, whose names nobody else gives (`packing`)
 
     def __init__(self, *, format: str = "npy", preview: bool = False) -> None:
         if format not in FORMATS:
@@ -65,8 +66,8 @@ class Sink(ABC):
         """Say whether what is there is, by its content, an output of ours."""
 
     def output_names(self, key: str) -> list[str]:
-        """Give the names, relative to the root, of the files that `write` makes."""
-        return [key + each.suffix for each in self.formats]
+        """Give the names, relative to the root, of the files that `write` makes; none if they are packed."""
+        return [] if self.packed else [key + each.suffix for each in self.formats]
 
     def write(self, key: str, depth: DepthMap) -> dict[str, Placed]:
         """Encode and place one depth map; raises what `encode` and `place` raise."""

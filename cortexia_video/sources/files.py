@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import hashlib
 import logging
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePath
 
 from cortexia_video.decode import IMAGE_SUFFIXES, SNIFF_BYTES, sniff
@@ -22,12 +24,13 @@ from cortexia_video.shard import Shard
 from cortexia_video.sources.input_file import Found as Found
 from cortexia_video.sources.input_file import InputFile as InputFile
 from cortexia_video.sources.objects import (
-    find_object,
+    find_named,
     find_objects,
     map_in_order,
     read_object,
     require_object,
 )
+from cortexia_video.sources.shards import SHARD_SUFFIXES, find_in_shard, is_inside_shard, read_in_shard
 
 LARGEST_FILE = 10**9  # bytes; it is read whole
 _log = logging.getLogger(__name__)
@@ -39,12 +42,13 @@ class Rule:
 
     name_keys: given the names in a folder, gives those that may be inputs, each with its last part of a key.
     accepts: says whether such a file is one; it may look inside. accepts_named: the same of a file that a
-    person named.
+    person named. opens_shards: tar and parquet files stand for the pictures inside.
     """
 
     name_keys: Callable[[Sequence[str]], Mapping[str, str]]
     accepts: Callable[[os.DirEntry[str]], bool]
     accepts_named: Callable[[str], bool]
+    opens_shards: bool = False
 
 
 def find_pictures(
@@ -60,6 +64,7 @@ def find_pictures(
     the list's folder or else to the working directory. A folder's files are pictures by name or by content;
     hidden files are left out, and so is all that this package wrote, and the folder `output`. Addresses
     (`s3://bucket/photos`, `file:///photos`) are taken as paths are, and in lists; pictures there go by name.
+    A tar or parquet file that is named, also by `s3://bucket/shards/*.tar`, stands for the pictures inside.
     A key is the path relative to the folder given; with several inputs a folder's name comes before it.
     shard: yield only what is in this part; over all parts every input, failures too, is yielded once.
 
@@ -91,6 +96,8 @@ def find_files(
 
 def read_picture(path: str) -> bytes:
     """Read a whole file; raise `DecodeError` with a reason for people where that cannot be."""
+    if is_inside_shard(path):
+        return read_in_shard(path)
     place = as_place(path)
     if isinstance(place, RemotePath):
         return read_object(place, LARGEST_FILE)
@@ -126,16 +133,21 @@ class _Scan:
     def _expand_remote(self, place: RemotePath, *, prefix: bool) -> Iterator[Found]:
         if place.suffix.lower() == ".txt":
             return self._read_list(place)
+        if "*" in place.name:
+            named = fnmatch.filter((name for name, _ in place.parent.list_files(recursive=False)), place.name)
+            return chain.from_iterable(find_named(name, place.parent / name) for name in named)
         if place.is_dir():
             start = f"{place.name}/" if prefix else ""
             return find_objects(
                 place, prefix=start, recursive=self.recursive, output=self.output, shard=self.shard
             )
-        return iter([find_object(place.name, place)])
+        return find_named(place.name, place)
 
     def _explicit(self, key: str, path: str) -> Iterator[Found]:
         """A file that a person named: an input whatever it is, unless the rule knows better."""
-        if not is_ledger(Path(path).name) and self.rule.accepts_named(path):
+        if path.endswith(SHARD_SUFFIXES) and self.rule.opens_shards:
+            yield from find_in_shard(key, Path(path))
+        elif not is_ledger(Path(path).name) and self.rule.accepts_named(path):
             yield _stat(key, path)
 
     def _read_list(self, path: Place) -> Iterator[Found]:
@@ -156,7 +168,7 @@ class _Scan:
     def _find_listed(self, line: tuple[str, str]) -> list[Found]:
         key, opened = line
         place = as_place(opened)
-        return [find_object(key, place)] if isinstance(place, RemotePath) else [*self._explicit(key, opened)]
+        return [*(find_named(key, place) if isinstance(place, RemotePath) else self._explicit(key, opened))]
 
     def _walk(self, folder: str, prefix: str) -> Iterator[Found]:
         """Yield a folder's pictures in order; by a stack, since folders can be deeper than calls."""
@@ -327,7 +339,7 @@ def _is_picture(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-_PICTURES = Rule(_keep_names, _is_picture, lambda path: not is_own_output(path))
+_PICTURES = Rule(_keep_names, _is_picture, lambda path: not is_own_output(path), opens_shards=True)
 
 
 def _identify(path: Path | None) -> tuple[int, int] | None:

@@ -18,6 +18,7 @@ from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath, RemoteStat
 from cortexia_video.shard import Shard
 from cortexia_video.sources.input_file import Found, InputFile
+from cortexia_video.sources.shards import SHARD_SUFFIXES, find_in_shard
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -44,6 +45,11 @@ def find_objects(
         raise InputError(f"cannot list {printable(str(folder))}: {error.strerror}") from error
 
 
+def find_named(key: str, place: RemotePath) -> Iterator[Found]:
+    """Find what an address names: one object, or the pictures in a shard."""
+    return find_in_shard(key, place) if place.suffix in SHARD_SUFFIXES else iter([find_object(key, place)])
+
+
 def find_object(key: str, place: RemotePath) -> Found:
     """Look at one object that a person named."""
     try:
@@ -66,7 +72,9 @@ def describe_object(key: str, place: RemotePath, stat: RemoteStat) -> Found:
 def require_object(place: RemotePath) -> None:
     """Refuse an address where there is nothing, or nothing for us; `InputError`."""
     try:
-        if not place.exists():
+        if "*" in place.name:
+            next(place.parent.list_files(recursive=False), None)
+        elif not place.exists():
             next(place.list_files(), None)  # says what is wrong: no bucket, no permission
             raise InputError(f"no such object or folder: {printable(str(place))}")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""`Worker`: one process of a cluster. It runs the engine of one machine on blocks of inputs."""
+"""`BlockWorker`: the engine on one block of inputs after another, here or in a process of a cluster."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from cortexia_video.engine_choice import decode_readable
 from cortexia_video.errors import CortexiaError, Failure, OutputLostError, Stage
 from cortexia_video.ledger import Source
 from cortexia_video.order import Order
+from cortexia_video.outcomes import Outcomes
+from cortexia_video.packing import PackSink
 from cortexia_video.picture_steps import PictureSteps
-from cortexia_video.sinks.sink import Placed
+from cortexia_video.sinks.sink import Placed, Sink
 from cortexia_video.sources.files import InputFile
 from cortexia_video.speed import count_cores
 from cortexia_video.stage_clock import StageClock
@@ -55,53 +57,97 @@ class Used(NamedTuple):
     device: str
 
 
-Told = tuple[int, Done | Failed | Lost] | Used  # an input's number, and what became of it
+Result = Done | Failed | Lost
+Told = tuple[int, Result] | Used  # an input's number, and what became of it
 
 
-class Worker:
-    """A callable class for Ray Data: a block of inputs in, what became of each out.
+def settle(outcomes: Outcomes, item: InputFile, result: Result) -> None:
+    """Record and count what a worker told of an input; `OutputLostError` where it could write no more."""
+    if isinstance(result, Lost):
+        raise OutputLostError(outcomes.sink.root, OSError(0, result.reason))
+    failure = None
+    if isinstance(result, Failed):
+        failure = Failure(item.key, result.stage, CortexiaError(result.reason))
+    else:
+        outcomes.ledger.record_done(item.key, item.source, result.outputs, **result.facts)
+    outcomes.settle(item, failure)
 
-    The model is loaded once. Two blocks are worked on at a time, so that the model does not wait at the end
-    of one; one call at a time is in the model. Nothing that is wrong with one input raises.
+
+class BlockWorker:
+    """Takes blocks of inputs to their outcomes; records nothing: who has the ledger does.
+
+    estimators, sink: loaded and open ones; by default the order's are loaded and opened. Threads may share
+    it: then one call at a time is in the model. Nothing that is wrong with one input raises.
     """
 
-    def __init__(self, order: Order) -> None:
-        _, loaded = order.load()
+    def __init__(
+        self, order: Order, estimators: Sequence[DepthEstimator] | None = None, sink: Sink | None = None
+    ) -> None:
+        loaded = order.load()[1] if estimators is None else estimators
+        self._order = order
         self._estimators = [_OneAtATime(each) for each in loaded]
-        self._options = order.steps
         self._clock, self._kept = StageClock(), _Kept()
-        self._open = ExitStack()
-        sink = self._open.enter_context(order.open_sink())
-        self._steps = PictureSteps(self._estimators[0], sink, self._kept, order.steps, self._clock)
+        self._sink = sink or ExitStack().enter_context(order.open_sink())  # until the process ends
+        self._steps = self._make_steps(self._sink)
         self._telling = threading.Lock()
         self._told = Used({}, {}, time.process_time(), 0, "")
 
     def __call__(self, block: Any) -> Any:
-        """Work on the pickled inputs of a table; give a table of pickled `Told`."""
+        """Work on the pickled inputs of a table, as Ray Data gives it; give a table of pickled `Told`."""
         import pyarrow as pa
 
         items: list[tuple[int, InputFile]] = [pickle.loads(each.as_py()) for each in block["item"]]
-        told = [pickle.dumps(each) for each in self._work(items)]
+        told = [pickle.dumps(each) for each in self.work(items)]
         return pa.table({"told": pa.array(told, pa.binary())})
 
-    def _work(self, items: Sequence[tuple[int, InputFile]]) -> list[Told]:
+    def work(self, items: Sequence[tuple[int, InputFile]], stop: threading.Event | None = None) -> list[Told]:
+        """Take numbered inputs to their outcomes; those that `stop` kept from being begun are not told."""
+        stop = stop or threading.Event()
+        try:
+            results = self._run(items, stop) if self._order.packing is None else self._pack(items, stop)
+        except OutputLostError as error:
+            results = {-1: Lost(str(error))}
+        return [*results.items(), self._tell_used()]
+
+    def _make_steps(self, sink: Sink) -> PictureSteps:
+        return PictureSteps(self._estimators[0], sink, self._kept, self._order.steps, self._clock)
+
+    def _pack(self, items: Sequence[tuple[int, InputFile]], stop: threading.Event) -> dict[int, Result]:
+        """Put what is made of a block into one shard; only then is any of it done."""
+        packing, inputs = self._order.packing, dict(items)
+        assert packing is not None
+        with PackSink(self._sink, packing, [item.key for _, item in items]) as pack:
+            results = self._run(items, stop, self._make_steps(pack))
+            done = {inputs[number]: each.facts for number, each in results.items() if isinstance(each, Done)}
+            if stop.is_set() and len(done) < len(items):
+                return {}  # half a shard would come to another name
+            placed = pack.close(done)
+        return {
+            number: each._replace(outputs=placed) if isinstance(each, Done) else each
+            for number, each in results.items()
+        }
+
+    def _run(
+        self,
+        items: Sequence[tuple[int, InputFile]],
+        stop: threading.Event,
+        steps: PictureSteps | None = None,
+    ) -> dict[int, Result]:
         numbers = {item.key: number for number, item in items}
-        told: list[Told] = []
+        steps = steps or self._steps
         engine: Engine[InputFile, Failure | None] = Engine(
             self._estimators,
-            prepare=self._steps.prepare,
-            finish=self._steps.finish,
-            workers=self._options.workers,
-            stop=threading.Event(),
+            prepare=steps.prepare,
+            finish=steps.finish,
+            workers=self._order.steps.workers,
+            stop=stop,
             clock=self._clock,
         )
-        try:
-            for item, failure in engine.run(item for _, item in items):
-                done = self._kept.take(item.key)
-                told.append((numbers[item.key], Failed(failure.stage, failure.reason) if failure else done))
-        except OutputLostError as error:
-            told.append((-1, Lost(str(error))))
-        return [*told, self._tell_used()]
+        results: dict[int, Result] = {}
+        for item, failure in engine.run(item for _, item in items):
+            done = self._kept.take(item.key)
+            results[numbers[item.key]] = Failed(failure.stage, failure.reason) if failure else done
+        return results
 
     def _tell_used(self) -> Used:
         with self._telling:
