@@ -12,10 +12,12 @@ demo: $(VENV)/core
 	$(BIN)/cortexia estimate examples --output demo --preview
 	$(BIN)/python examples/contact_sheet.py examples demo demo/contact_sheet.jpg
 
-# In two processes: all libraries of all tests in one ended once in a segmentation fault, in tests/test_faults.py.
+# In processes of their own: all libraries of all tests in one ended once in a segmentation fault, in
+# tests/test_faults.py, and Ray makes a cluster of the process that it is in.
 test: $(VENV)/test
 	$(BIN)/python -m pytest tests/test_[a-e]*.py
-	$(BIN)/python -m pytest tests/test_[f-z]*.py
+	$(BIN)/python -m pytest --ignore tests/test_ray.py tests/test_[f-z]*.py
+	$(BIN)/python -m pytest tests/test_ray.py
 
 check: lint test wheel
 
