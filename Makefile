@@ -4,7 +4,6 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0 # for the tests of scenes, training and networks of transformers; any torch >= 2.6 does
 BIN := $(VENV)/bin
-MOBILENET ?= ../shared/data/models/mobilenet_v2/tf2_mobilenet_v2_1.0_224_ptq.tflite
 
 .PHONY: demo test check lint wheel compact clean
 
@@ -12,11 +11,9 @@ demo: $(VENV)/core
 	$(BIN)/cortexia estimate examples --output demo --preview
 	$(BIN)/python examples/contact_sheet.py examples demo demo/contact_sheet.jpg
 
-# In processes of their own: all libraries of all tests in one ended once in a segmentation fault, in
-# tests/test_faults.py, and Ray makes a cluster of the process that it is in.
+# Ray makes a cluster around the process that it is in, so its tests have one of their own.
 test: $(VENV)/test
-	$(BIN)/python -m pytest tests/test_[a-e]*.py
-	$(BIN)/python -m pytest --ignore tests/test_ray.py tests/test_[f-z]*.py
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/test_ray.py
 	$(BIN)/python -m pytest tests/test_ray.py
 
 check: lint test wheel
@@ -37,11 +34,11 @@ wheel: $(VENV)/check
 	build/clean/bin/pip uninstall --quiet --yes pip setuptools
 	test $$(du -sm build/clean | cut -f1) -lt 200
 
-# The built-in network, from nothing: renders its scenes, trains, exports. About 45 minutes of two cores. The
-# variables spare glibc half of its work (docs/models/compact.md).
+# The built-in network, from nothing: renders its scenes, trains, exports. Hours of two cores; the same command goes on
+# where it was stopped. The variables spare glibc half of its work (docs/models/compact.md).
 compact: $(VENV)/test
 	MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 \
-	$(BIN)/python -m cortexia_video.training --encoder $(MOBILENET) --work runs/compact --output runs/compact/compact.onnx
+	$(BIN)/cortexia train cortexia_video/training/compact.toml --output runs/compact
 
 clean:
 	rm -rf $(VENV) build dist demo

@@ -152,7 +152,10 @@ def _measure_network(
     rates = _take_turns(turns, photos, work / "output", scale, device)
     flop = count_flop(make_config(name, tiny=scale.tiny), *size)
     limits = {what: floor.limit(turn.precision) / flop for what, turn in turns.items()}
-    require_possible_rates(name, rates, limits, beside_others=device.type == "cpu")
+    if (
+        device.type != "cpu"
+    ):  # whose limit is that of a moment: others slow it down in one turn, not in the next
+        require_possible_rates(name, rates, limits)
     copying = prepared.pixels.nbytes / floor.copies["to"] + _map_bytes(size) / floor.copies["from"]
     figures = [
         Figure("arithmetic of an image", [flop / 1e9], "GFLOP"),
@@ -186,16 +189,12 @@ def _load_plain_turns(
 
 
 def require_possible_rates(
-    name: str, rates: Mapping[str, Sequence[float]], limits: Mapping[str, float], *, beside_others: bool
+    name: str, rates: Mapping[str, Sequence[float]], limits: Mapping[str, float]
 ) -> None:
-    """Refuse images a second above what the matrix rate allows, and a job that is faster than its network.
-
-    beside_others: the device is a processor, which others slow down in one turn and not in the next; then a
-    job may well seem faster than its network.
-    """
+    """Refuse images a second above what the matrix rate allows, and a job that is faster than its network."""
     for what, values in rates.items():
         limit = limits[what]
-        if what in (_FULL, _NATIVE) and not beside_others:
+        if what in (_FULL, _NATIVE):
             limit = min(limit, _ROUNDING * max(rates[_ALONE]))
         for value in values:
             require_possible(f"images/s, {name}, {what}", value, limit)

@@ -9,6 +9,7 @@ CortexiaError
 │   └── OutputLostError       the output took no more while a run was on: full disk, lost mount
 ├── DecodeError         bytes that are not a picture we can read
 ├── MissingExtraError   a model, a format or a command needs a package that is not installed
+├── TrainingError       a training that cannot go on: its loss is no number
 └── ModelError
     ├── UnknownModelError     no such model name
     ├── ModelLoadError        weights that are missing, broken or do not say what they are
@@ -69,6 +70,10 @@ class DecodeError(CortexiaError):
 
 class MissingExtraError(CortexiaError):
     """A model, a format or a command needs a package that is not installed."""
+
+
+class TrainingError(CortexiaError):
+    """A training cannot go on: its loss is no number."""
 
 
 class ModelError(CortexiaError):

@@ -17,6 +17,7 @@ from cortexia_video.resampling import resize_image
 Picture = Image.Image | ArrayLike
 
 _GAP = 8  # pixels between the pictures of a sheet
+_WIDEST = 8  # heights; a strip that is wider would make a sheet that nobody can open
 
 
 def show_depthmap(depth: Depth, **coloring: Unpack[Coloring]) -> None:
@@ -58,7 +59,8 @@ def collage(
 ) -> NDArray[np.uint8]:
     """Lay out pictures beside their depth on one sheet, `columns` pairs a row, each `height` pixels high.
 
-    samples: pairs as `merge_into_row` takes them, of any sizes. Gives uint8 (H', W', 3), white between.
+    samples: pairs as `merge_into_row` takes them, of any sizes; over 8 times as wide as high, they are
+    squeezed to that. Gives uint8 (H', W', 3), white between.
     """
     pairs = [_make_pair(image, depth, height, coloring) for image, depth in samples]
     if not pairs:
@@ -77,7 +79,7 @@ def collage(
 def _make_pair(image: Picture, depth: Depth, height: int, coloring: Coloring) -> NDArray[np.uint8]:
     """Give a picture `height` pixels high, averaged, and its coloured depth, sampled, as large."""
     picture = _take_picture(image)
-    width = max(1, round(picture.shape[1] * height / picture.shape[0]))
+    width = max(1, round(height * min(picture.shape[1] / picture.shape[0], _WIDEST)))
     colors = _sample(colored_depthmap(depth, **coloring), height, width)
     return np.hstack([resize_image(picture, height, width), colors])
 

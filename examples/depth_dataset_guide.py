@@ -1,14 +1,11 @@
-"""The depth estimation data set guide, from loading to augmented batches, every figure in a file.
+# %% [markdown]
+# # Depth estimation data sets
+#
+# From folders of pictures with depth to augmented training samples, every figure on the way. The same as a
+# script, `python examples/depth_dataset_guide.py SET [SET ...]`, and as a notebook, which `make_notebook.py`
+# makes of the script. It needs `pip install 'cortexia-video[datasets,augment]'`.
 
-    python examples/depth_dataset_guide.py SET [SET ...] --output figures
-
-Each SET is a folder that holds a data set (`cortexia dataset info SET` says what is in it). Needs
-pip install 'cortexia-video[datasets,augment]'.
-"""
-
-from __future__ import annotations
-
-import argparse
+# %%
 import os
 from itertools import chain
 from pathlib import Path
@@ -24,71 +21,96 @@ from cortexia_video.datasets.table import recognise
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else it asks its server for a newer version
 import albumentations as A
 
-CROP = (448, 576)
+# %% [markdown]
+# The data sets: folders that `cortexia dataset info FOLDER` knows. Figures are written to `figures`.
+
+# %%
+folders, figures = sorted(Path("data").glob("*")), Path("figures")
+
+# %% [script]
+import sys  # noqa: E402 - not in the notebook, whose arguments are others
+
+folders = [Path(each) for each in sys.argv[1:]] or folders
+if not folders:
+    sys.exit(f"no data sets: {sys.argv[0]} SET [SET ...], or put them in data/")
+
+# %% [markdown]
+# Broken samples, and what cannot be metres, are left out and counted. `to_hf` makes a `datasets.Dataset` of
+# the rest, with the columns `image` and `depth_map` (float32 TIFF, mode F), and beside them what the numbers
+# mean.
+
+# %%
+crop_size = (448, 576)
+skipped = ProblemCount()
+opened = [open_dataset(recognise(folder), folder) for folder in folders]
+samples = chain.from_iterable(usable_samples(each, skipped) for each in opened)
+train_dataset = to_hf(
+    each for each in samples if each.size[0] >= crop_size[0] and each.size[1] >= crop_size[1]
+)
+print(len(train_dataset), "samples;", skipped.total, "skipped")
+
+index = min(17, len(train_dataset) - 1)
+example = train_dataset[index]
+print({name: example[name] for name in ("image", "depth_map", "key", "origin", "kind", "unit")})
+
+# %% [markdown]
+# One sample.
 
 
-def main() -> None:
-    arguments = read_arguments()
-    output: Path = arguments.output
-    output.mkdir(parents=True, exist_ok=True)
-
-    # the data set: two columns of pictures, and what the numbers mean beside them
-    sets = [open_dataset(recognise(each), each) for each in arguments.sets]
-    skipped = ProblemCount()
-    samples = (sample for sample in chain(*(usable_samples(each, skipped) for each in sets)) if fits(sample))
-    train_dataset = to_hf(samples)
-    index = min(17, len(train_dataset) - 1)
-    example = train_dataset[index]
-    print(len(train_dataset), "samples;", skipped.total, "skipped")
-    print({name: example[name] for name in ("image", "depth_map", "key", "origin", "kind", "unit")})
-
-    # one sample: its picture, its depth as it is (black to the eye), and coloured
-    example["image"].save(output / "sample.png")
-    example["depth_map"].convert("RGB").save(output / "target.png")
-    save(colored_depthmap(example["depth_map"]), output / "target_viz.png")
-    save(merge_into_row(example["image"], example["depth_map"]), output / "row.png")
-
-    # several of them
-    count = min(9, len(train_dataset))
-    random_indices = np.random.default_rng(0).choice(len(train_dataset), count, replace=False).tolist()
-    examples = [train_dataset[i] for i in random_indices]
-    save(
-        collage([(each["image"], each["depth_map"]) for each in examples], columns=3), output / "collage.png"
-    )
-
-    # augmentation, when a sample is asked for
-    transforms = [
-        A.HorizontalFlip(p=0.5),
-        A.RandomCrop(*CROP),
-        A.RandomBrightnessContrast(),
-        A.RandomGamma(),
-        A.HueSaturationValue(),
-    ]
-    aug = A.Compose(transforms=transforms, additional_targets={"depth": "mask"}, seed=0)
-    train_dataset.set_transform(ApplyTransforms(aug))
-    example = train_dataset[index]
-    save(example["pixel_values"], output / "sample_aug.png")
-    save(colored_depthmap(example["labels"]), output / "target_aug.png")
-    examples = [train_dataset[i] for i in random_indices]
-    pairs = [(each["pixel_values"], each["labels"]) for each in examples]
-    save(collage(pairs, columns=3), output / "aug_collage.png")
+# %%
+def show(image, name):
+    """Write a figure, uint8 (H, W, 3) or Pillow's; a notebook shows what it gives."""
+    picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    figures.mkdir(parents=True, exist_ok=True)
+    picture.save(figures / f"{name}.png")
+    return picture
 
 
-def fits(sample) -> bool:
-    """Say whether the crop fits into a picture."""
-    return sample.size[0] >= CROP[0] and sample.size[1] >= CROP[1]
+show(example["image"], "sample")
 
+# %% [markdown]
+# Its depth in metres, as it is: black to the eye.
 
-def save(image: np.ndarray, path: Path) -> None:
-    Image.fromarray(image).save(path)
+# %%
+show(example["depth_map"].convert("RGB"), "target")
 
+# %% [markdown]
+# Coloured: far is bright, and what no sensor saw is grey.
 
-def read_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("sets", nargs="+", type=Path)
-    parser.add_argument("--output", type=Path, default=Path("figures"))
-    return parser.parse_args()
+# %%
+show(colored_depthmap(example["depth_map"]), "target_viz")
 
+# %%
+show(merge_into_row(example["image"], example["depth_map"]), "row")
 
-if __name__ == "__main__":
-    main()
+# %% [markdown]
+# Several of them.
+
+# %%
+count = min(9, len(train_dataset))
+random_indices = np.random.default_rng(0).choice(len(train_dataset), count, replace=False).tolist()
+examples = [train_dataset[i] for i in random_indices]
+show(collage([(each["image"], each["depth_map"]) for each in examples], columns=3), "collage")
+
+# %% [markdown]
+# Augmentation, done when a sample is asked for: flip and crop move picture and depth, the rest colours only.
+
+# %%
+transforms = [
+    A.HorizontalFlip(p=0.5),
+    A.RandomCrop(*crop_size),
+    A.RandomBrightnessContrast(),
+    A.RandomGamma(),
+    A.HueSaturationValue(),
+]
+aug = A.Compose(transforms=transforms, additional_targets={"depth": "mask"}, seed=0)
+train_dataset.set_transform(ApplyTransforms(aug))
+example = train_dataset[index]
+show(example["pixel_values"], "sample_aug")
+
+# %%
+show(colored_depthmap(example["labels"]), "target_aug")
+
+# %%
+examples = [train_dataset[i] for i in random_indices]
+show(collage([(each["pixel_values"], each["labels"]) for each in examples], columns=3), "aug_collage")

@@ -49,11 +49,10 @@ def test_figures_that_cannot_be_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
     alone, job = "ours, bfloat16, network alone", "ours, full-size .npy"
     limits = {alone: 40.0, job: 40.0}
-    require_possible_rates("net", {alone: [25, 24], job: [24, 24]}, limits, beside_others=False)
-    require_possible_rates("net", {alone: [25, 24], job: [30, 24]}, limits, beside_others=True)
+    require_possible_rates("net", {alone: [25, 24], job: [24, 24]}, limits)
     for rates in ({alone: [25, 41], job: [24, 24]}, {alone: [25, 24], job: [24, 26]}):
         with pytest.raises(ImpossibleFigureError, match="images/s, net, ours"):
-            require_possible_rates("net", rates, limits, beside_others=False)
+            require_possible_rates("net", rates, limits)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

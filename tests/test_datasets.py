@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cortexia_video import DepthFileError, Failure, InputError
+from cortexia_video.augmentation import Resize
 from cortexia_video.datasets.association import associate
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.region import EIGEN_CROP, GARG_CROP, Region
@@ -76,6 +77,22 @@ def test_cameras_are_those_of_the_set(made: Any) -> None:
     assert dataset[0].frame.f_px == dataset[0].depth.f_px == (camera.fx + camera.fy) / 2
     if name not in ("tum", "nyu-labeled", "hypersim"):
         assert (camera.fx, camera.cx, camera.cy) == (60.0, 32.0, 24.0)
+
+
+def test_depth_of_a_laser_in_turning_is_sparse(made: Any) -> None:
+    name, _, dataset = made
+    assert dataset[0].sparse == (name == "kitti")
+
+
+def test_sets_of_ones_own_say_that_they_are_sparse(tmp_path: Path, scene: Scene) -> None:
+    make_rgbd(tmp_path, scene, 1, sparse=True)
+    known = np.isfinite(scene.depth_m).sum()
+    for dataset in (
+        open_dataset("rgbd", tmp_path),
+        open_dataset("pairs", tmp_path, kind="metric", scale=0.001, sparse=True),
+    ):
+        larger = Resize(4 * HEIGHT, 4 * WIDTH)(next(iter(dataset)))
+        assert np.isfinite(larger.depth.values).sum() == known
 
 
 def test_reading_in_a_row_gives_what_numbers_give_and_travels_to_other_processes(made: Any) -> None:

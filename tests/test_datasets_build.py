@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_layouts import make_rgbd, make_scene
+from dataset_layouts import Scene, make_rgbd, make_scene
 from PIL import Image
 
 from cortexia_video import (
@@ -21,10 +21,12 @@ from cortexia_video import (
     estimate,
     open_dataset,
     read_depth,
+    usable_samples,
 )
 from cortexia_video.cli import main
 from cortexia_video.datasets.build import build_dataset
 from cortexia_video.datasets.items import list_dataset_items
+from cortexia_video.datasets.problems import ProblemCount
 from cortexia_video.datasets.summary import summarise
 
 MakePicture = Callable[..., Path]
@@ -183,6 +185,26 @@ def test_a_full_disk_leaves_no_half_shard(tmp_path: Path, monkeypatch: pytest.Mo
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["build.jsonl"]
 
 
+@pytest.mark.parametrize("form", ["parquet", "webdataset"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "zeroed"])
+def test_a_damaged_shard_costs_its_own_samples(form: str, damage: str, tmp_path: Path) -> None:
+    make_rgbd(tmp_path / "set", make_scene(), 6)
+    items = list_dataset_items(open_dataset("rgbd", tmp_path / "set"))  # type: ignore[arg-type]
+    build_dataset(items, tmp_path / "a", format=form, shard_size=2)
+    shard = next((tmp_path / "a").glob("train-00001.*"))
+    data = shard.read_bytes()
+    half = len(data) // 2
+    zeroed = data[: half - 3000] + bytes(6000) + data[half + 3000 :]
+    shard.write_bytes({"cut": data[:half], "empty": b"", "zeroed": zeroed}[damage])
+    skipped = ProblemCount()
+    keys = {sample.key for sample in usable_samples(open_dataset(form, tmp_path / "a"), skipped)}
+    assert keys >= {"0", "1", "4", "5"}
+    if (form, damage) != ("webdataset", "zeroed"):  # a tar file has no sums of what is in it
+        assert 0 < skipped.total <= 2
+        with pytest.raises(InputError, match="broken|no parquet file"):
+            list(usable_samples(open_dataset(form, tmp_path / "a")))
+
+
 def test_info_measures_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scene = make_scene()
     make_rgbd(tmp_path, scene, 4, max_depth_m=20.0)
@@ -222,6 +244,24 @@ def test_a_preview_can_be_augmented_the_same_each_time(tmp_path: Path) -> None:
         assert cortexia(*preview, "--augment", "--seed", seed) == 0
     first, second, third = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
     assert first == second != third
+
+
+def test_a_preview_of_a_strip_stays_a_picture(tmp_path: Path) -> None:
+    make_rgbd(tmp_path / "set", Scene(np.zeros((2, 3000, 3), np.uint8), np.ones((2, 3000), np.float32)), 1)
+    assert cortexia("dataset", "preview", tmp_path / "set", "-o", tmp_path / "a.png") == 0
+    with Image.open(tmp_path / "a.png") as sheet:
+        assert sheet.size == (2 * 8 * 240 + 16, 240 + 16)
+
+
+def test_a_preview_leaves_out_what_is_broken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("albumentations")
+    make_rgbd(tmp_path / "set", make_scene(), 3)
+    preview = ("dataset", "preview", tmp_path / "set", "-o", tmp_path / "a.png", "--augment")
+    for number, code in ((0, 1), (1, 1), (2, 2)):
+        (tmp_path / f"set/depth/{number}.png").write_bytes(b"broken")
+        assert cortexia(*preview) == code
+        assert f"{number}.png" in capsys.readouterr().err
+    assert cortexia(*preview, "--problems", "stop") == 2
 
 
 def test_the_record_survives_a_torn_line(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def assert_same(one: RGBDSample, other: RGBDSample) -> None:
     np.testing.assert_array_equal(one.depth.values, other.depth.values)
     np.testing.assert_array_equal(one.valid, other.valid)
     assert (one.key, one.camera, one.origin) == (other.key, other.camera, other.origin)
+    assert one.sparse == other.sparse
     assert say(one) == say(other)
 
 
@@ -75,6 +76,7 @@ def test_the_columns_are_the_guides() -> None:
 @pytest.mark.parametrize("kind", ["metric", "disparity"])
 def test_samples_come_back(kind: str) -> None:
     samples = [make_sample(key, kind=kind) for key in ("a", "trip/b.jpg")]
+    samples.append(replace(make_sample("laser", kind=kind), sparse=True))
     back = from_hf(to_hf(samples))
     assert isinstance(back, RGBDDataset) and back.kind == kind
     for one, other in zip(samples, back, strict=True):

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 torch.set_num_threads(1)  # small tensors: more threads only wait for each other
 
 from cortexia_video.scenes import LAYOUTS, render_scene, render_scenes  # noqa: E402
+from cortexia_video.scenes.atlas import MIP_SIDES, TEXELS, atlas_of, mip_chain  # noqa: E402
 from cortexia_video.scenes.description import (  # noqa: E402
     Camera,
     Lamp,
@@ -25,10 +26,11 @@ from cortexia_video.scenes.description import (  # noqa: E402
 )
 from cortexia_video.scenes.layouts import build_scene, is_worth_showing  # noqa: E402
 from cortexia_video.scenes.noise import SIDE, periodic_noise  # noqa: E402
-from cortexia_video.scenes.ray_casting import cast_view, is_blocked, solids_of, view_of  # noqa: E402
-from cortexia_video.scenes.rendering import photograph_scene  # noqa: E402
-from cortexia_video.scenes.shading import shade  # noqa: E402
-from cortexia_video.scenes.textures import MIP_SIDES, PAINTERS, TEXELS, mip_chain, paint_texture  # noqa: E402
+from cortexia_video.scenes.ray_casting import blocked_share, cast_views, solids_of, views_of  # noqa: E402
+from cortexia_video.scenes.rendering import BuiltScene, render_built  # noqa: E402
+from cortexia_video.scenes.shading import find_surfaces, shade  # noqa: E402
+from cortexia_video.scenes.textures import PAINTERS, paint_texture  # noqa: E402
+from cortexia_video.scenes.tiles import Grid  # noqa: E402
 
 PLAIN = Material("plain", 0, 1.0, (0.0, 0.0), False, np.ones(3))
 HEIGHT, WIDTH = 48, 64
@@ -44,8 +46,7 @@ def make_scene(yaw: float = 0.0, pitch: float = 0.0) -> Scene:
 
 
 def depth_of(scene: Scene) -> np.ndarray:
-    view = view_of(scene.camera, HEIGHT, WIDTH)
-    return cast_view(scene, solids_of(scene), view).distance.view(HEIGHT, WIDTH).numpy()
+    return cast_views(solids_of([scene]), views_of([scene.camera], HEIGHT, WIDTH)).distance[0].numpy()
 
 
 def pixel_rays() -> tuple[np.ndarray, np.ndarray]:
@@ -127,15 +128,96 @@ def test_depth_of_a_cylinder_seen_from_the_side_and_from_above():
     assert depth_of(from_above)[HEIGHT // 2, WIDTH // 2] == pytest.approx(3.5, rel=1e-4)
 
 
-def test_windows_of_primitives_lose_nothing():
+def radius_of(local: np.ndarray, half: np.ndarray, taper: float) -> np.ndarray:
+    """How far points (..., 3) are from a cone's axis, in its radii at their height; inside is below 1."""
+    unit = local / half
+    return np.hypot(unit[..., 0], unit[..., 2]) / (1 + (taper - 1) * (unit[..., 1] + 1) / 2)
+
+
+@pytest.mark.parametrize("taper", [0.0, 0.3, 1.0, 1.7])
+@pytest.mark.parametrize("pitch", [0.3, 1.2, -1.3])
+def test_depth_of_a_cone_is_where_marching_along_the_ray_first_is_inside(taper, pitch):
+    scene = make_scene()
+    centre, half, turn = np.array([0.2, -0.1, 4.0]), np.array([0.8, 1.0, 0.5]), rotation(0.4, pitch, 0.2)
+    scene.add(Shape.CYLINDER, centre, half, PLAIN, turn, taper)
+    depth = depth_of(scene)
+    x, y = pixel_rays()
+    rays = np.stack([x, y, np.ones_like(x)], -1)
+    steps = np.linspace(2.0, 6.0, 1001)
+    local = (rays[..., None, :] * steps[:, None] - centre) @ turn
+    inside = (radius_of(local, half, taper) < 1) & (np.abs(local[..., 1]) < half[1])
+    hit = inside.any(-1)
+    expected = steps[inside.argmax(-1)]
+    assert hit.sum() > 100
+    assert (hit == (depth < 9)).mean() > 0.99
+    both = hit & (depth < 9)
+    late = expected[both] - depth[both]
+    assert np.quantile(late, 0.01) > -1e-4 and np.quantile(late, 0.98) < 0.005
+
+
+def test_a_rod_runs_from_one_point_to_the_other():
+    scene = make_scene()
+    start, end = np.array([-1.0, -0.5, 5.0]), np.array([1.2, 0.8, 4.0])
+    scene.rod(start, end, 0.2, PLAIN)
+    depth = depth_of(scene)
+    f_px = WIDTH / 2 / math.tan(math.radians(30))
+    for share in (0.05, 0.5, 0.95):
+        x, y, z = start + share * (end - start)
+        column, row = int(f_px * x / z + WIDTH / 2), int(-f_px * y / z + HEIGHT / 2)
+        assert 0 < z - depth[row, column] < 0.35
+
+
+@pytest.mark.parametrize("shape", list(Shape))
+def test_normals_are_those_of_the_depth(shape):
+    """Cross products of neighbours' differences, worked out apart from the renderer, agree."""
+    scene = make_scene()
+    scene.add(shape, (0.1, -0.1, 4.0), (1.3, 0.9, 1.1), PLAIN, rotation(0.5, 0.4, 0.3), 0.6)
+    built = BuiltScene(scene, 1, "test")
+    rendered = render_built([built], 4 * HEIGHT, 4 * WIDTH)[0]
+    rows, columns = np.mgrid[0 : 4 * HEIGHT, 0 : 4 * WIDTH] + 0.5
+    f_px, depth = rendered.f_px, rendered.depth_m.astype(np.float64)
+    points = np.stack([(columns - 2 * WIDTH) / f_px, (rows - 2 * HEIGHT) / f_px, np.ones_like(rows)], -1)
+    points = points * depth[..., None]
+    across, down = points[1:-1, 2:] - points[1:-1, :-2], points[2:, 1:-1] - points[:-2, 1:-1]
+    expected = np.cross(down, across)
+    expected /= np.linalg.norm(expected, axis=-1, keepdims=True)
+    normals = rendered.normals[1:-1, 1:-1]
+    assert np.linalg.norm(normals, axis=-1) == pytest.approx(np.ones(normals.shape[:2]), abs=1e-5)
+    on_it = depth[1:-1, 1:-1] < 6
+    agreement = (normals * expected).sum(-1)[on_it]
+    assert on_it.sum() > 2000
+    assert (agreement > 0.995).mean() > 0.93  # the others lie on edges
+    assert (normals * points[1:-1, 1:-1]).sum(-1).max() < 1e-3, "normals look at the camera"
+
+
+def test_tiles_cut_and_join_give_the_picture_back():
+    picture = torch.rand(2, 1, 37, 50)
+    grid = Grid(37, 50)
+    assert grid.cut(picture).shape == (2 * grid.count, 1, 256)
+    assert torch.equal(grid.join(grid.cut(picture)[:, 0]), picture[:, 0])
+
+
+def test_tiles_lose_nothing():
     """Casting only where corners project gives what casting everywhere gives."""
-    for seed in range(3):
-        _, scene = build_scene(seed)
-        solids, view = solids_of(scene), view_of(scene.camera, HEIGHT, WIDTH)
-        hits = cast_view(scene, solids, view)
-        assert (hits.surface >= 6).any()
-        nearer = is_blocked(solids, view.position, view.direction * hits.distance * 0.9999, 1.0)
-        assert not nearer.any()
+    scenes = [build_scene(seed)[1] for seed in range(4)]
+    solids = solids_of(scenes)
+    views = views_of([scene.camera for scene in scenes], HEIGHT, WIDTH)
+    hits = cast_views(solids, views)
+    assert (solids.shape[hits.surface] >= 0).float().mean() > 0.1
+    origin = views.position[:, :, None].expand(-1, -1, HEIGHT * WIDTH)
+    towards = (views.direction * hits.distance[:, None]).flatten(2)
+    nearer = blocked_share(solids, origin, towards, torch.full((4,), 0.9999), torch.arange(4))
+    assert not nearer.any()
+
+
+def test_scenes_of_a_batch_are_those_rendered_alone():
+    together = list(render_scenes(range(3), 40, 56, batch_size=3))
+    for scene in together:
+        alone = render_scene(scene.seed, 40, 56)
+        assert scene.layout == alone.layout
+        assert scene.depth_m == pytest.approx(alone.depth_m, rel=1e-5, nan_ok=True)
+        differs = np.abs(scene.image.astype(int) - alone.image.astype(int))
+        assert (differs > 2).mean() < 0.001
 
 
 def test_one_seed_gives_one_scene_whatever_came_before():
@@ -197,6 +279,12 @@ def test_intrinsics_project_points_to_their_pixels():
     assert scene.intrinsics[0, 0] == scene.f_px
 
 
+@pytest.mark.parametrize("kinds", [["close"], ["street", "open"]])
+def test_only_the_kinds_asked_for_are_drawn(kinds):
+    drawn = {build_scene(seed, kinds)[0] for seed in range(8)}
+    assert drawn == set(kinds)
+
+
 def test_a_scene_too_small_to_render_is_refused():
     with pytest.raises(ValueError, match="1 x 40"):
         render_scene(0, 1, 40)
@@ -205,14 +293,22 @@ def test_a_scene_too_small_to_render_is_refused():
 def test_a_box_between_point_and_lamp_blocks_and_one_behind_the_lamp_does_not():
     scene = make_scene()
     scene.add(Shape.BOX, (0, 5, 0), (1, 0.1, 1), PLAIN)
-    solids = solids_of(scene)
-    points = torch.tensor(
-        [[0.0, 0.0, 0.0], [3.0, 0.0, 0.0], [0.0, 5.2, 0.0]]
-    ).T  # below, beside, above the box
-    to_lamp = torch.tensor([[0.0], [8.0], [0.0]]) - points
-    assert is_blocked(solids, points, to_lamp, 1.0).tolist() == [True, False, False]
-    to_low_lamp = torch.tensor([[0.0], [3.0], [0.0]]) - points[:, :1]
-    assert is_blocked(solids, points[:, :1], to_low_lamp, 1.0).tolist() == [False]
+    solids = solids_of([scene])
+    points = torch.tensor([[0.0, 0.0, 0.0], [3.0, 0.0, 0.0], [0.0, 5.2, 0.0]]).T[None]  # below, beside, above
+    lamp, low_lamp = torch.tensor([[0.0], [8.0], [0.0]]), torch.tensor([[0.0], [3.0], [0.0]])
+    one, first = torch.ones(1), torch.zeros(1, dtype=torch.long)
+    assert blocked_share(solids, points, lamp - points, one, first).tolist() == [[True, False, False]]
+    below = points[:, :, :1]
+    assert blocked_share(solids, below, low_lamp - below, one, first).tolist() == [[False]]
+
+
+def test_lamps_of_a_scene_are_not_blocked_by_another_scene():
+    scenes = [make_scene(), make_scene()]
+    scenes[1].add(Shape.BOX, (0, 5, 0), (1, 0.1, 1), PLAIN)
+    points = torch.zeros(2, 3, 1)
+    towards = torch.tensor([[0.0], [8.0], [0.0]]).expand(2, 3, 1)
+    blocked = blocked_share(solids_of(scenes), points, towards, torch.ones(2), torch.arange(2))
+    assert blocked.tolist() == [[False], [True]]
 
 
 def test_shadow_darkens_the_floor():
@@ -225,8 +321,10 @@ def test_shadow_darkens_the_floor():
 
 def floor_light(scene: Scene) -> float:
     """Mean light of the middle of the picture."""
-    view, solids = view_of(scene.camera, HEIGHT, WIDTH), solids_of(scene)
-    light = shade(scene, solids, view, cast_view(scene, solids, view), torch.Generator().manual_seed(0), 0)
+    views, solids = views_of([scene.camera], HEIGHT, WIDTH), solids_of([scene])
+    hits = cast_views(solids, views)
+    surfaces, atlas = find_surfaces(solids, views, hits), atlas_of(0, torch.device("cpu"))
+    light = shade([scene], solids, views, hits, surfaces, [0], atlas)[0]
     return float(light[:, 20:28, 28:36].mean())
 
 
@@ -235,7 +333,7 @@ def test_fog_and_sky_are_painted_where_nothing_is_hit():
     scene.shell = Shell(np.array([0.0, 10, 0]), np.full(3, 10.0), (None, None, PLAIN, None, None, None))
     scene.camera = Camera(np.array([0.0, 1.5, 0]), 0.0, 0.0, 0.0, math.radians(60))
     scene.sky = Sky(np.array([0.2, 0.4, 1.0]), np.ones(3), 0.0, 0, 1000.0)
-    rendered = photograph_scene(scene, 1, "test", HEIGHT, WIDTH)
+    rendered = render_built([BuiltScene(scene, 1, "test")], HEIGHT, WIDTH)[0]
     upper = rendered.depth_m[: HEIGHT // 3]
     assert np.isnan(upper).all()
     assert np.isfinite(rendered.depth_m[-1]).all()
@@ -253,7 +351,7 @@ def test_textures_are_albedo_and_depend_on_their_seed(kind):
 
 
 def test_mip_levels_keep_the_mean():
-    chain = mip_chain(0, "bricks", 0).float()
+    chain = mip_chain(paint_texture("bricks", (0, 4, 0))).float()
     assert chain.shape == (TEXELS, 3)
     finest, coarsest = chain[: SIDE * SIDE].mean(0), chain[-(MIP_SIDES[-1] ** 2) :].mean(0)
     assert torch.allclose(finest, coarsest, atol=2e-3)

@@ -55,6 +55,10 @@ app.command("cortexia_video.cli.merge:merge_command", name="merge", help="Join t
 app.command(
     "cortexia_video.cli.models:models_command", name="models", help="List the models and their terms."
 )
+app.command(
+    "cortexia_video.cli.scenes:scenes_command", name="scenes", help="Render pictures with exact depth."
+)
+app.command("cortexia_video.cli.train:train_command", name="train", help="Train or fine-tune a network.")
 _dataset = App(name="dataset", help="Build, describe and look at data sets of pictures with depth.")
 _dataset.command("cortexia_video.cli.dataset:build_command", name="build", help="Make a data set.")
 _dataset.command("cortexia_video.cli.dataset:info_command", name="info", help="Say what a data set holds.")

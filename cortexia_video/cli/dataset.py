@@ -5,13 +5,24 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
+from numpy.random import Generator
 from PIL import Image
 
-from cortexia_video.augmentation import Compose, Flip, Photometric, RandomCrop, Sometimes, View
+from cortexia_video.augmentation import (
+    Compose,
+    Flip,
+    Photometric,
+    RandomCrop,
+    RandomTransform,
+    Sometimes,
+    Transform,
+    View,
+)
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.datasets.build import BuildReport, build_dataset
 from cortexia_video.datasets.dataset import AnyDataset, RGBDDataset
@@ -182,7 +193,7 @@ def preview_command(
     dataset = _open(root, name, split, allow_unregistered)
     skipped = ProblemCount()
     on_problem = raise_problem if problems == "stop" else skipped
-    change = guide_augmentation(dataset) if augment else None
+    change = guide_augmentation() if augment else None
     sheet = make_sheet(dataset, on_problem, count=count, columns=columns, augment=change, seed=seed)
     try:
         Image.fromarray(sheet).save(output)
@@ -192,8 +203,17 @@ def preview_command(
     return _list_failures(skipped.failures, skipped.total)
 
 
-def guide_augmentation(dataset: AnyDataset) -> Compose:
-    """Give the data set guide's augmentation as a joint transform; it crops to 448/480 x 576/640.
+@dataclass(frozen=True, slots=True)
+class _GuideCrop(RandomTransform):
+    """Cut out as much of any picture as the data set guide does of 640 x 480."""
+
+    def draw(self, view: View, rng: Generator) -> Transform:
+        height, width = round(view.height * 448 / 480), round(view.width * 576 / 640)
+        return RandomCrop(height, width).draw(view, rng)
+
+
+def guide_augmentation() -> Compose:
+    """Give the data set guide's augmentation as a joint transform.
 
     Raises `MissingExtraError` without albumentations, which changes the colours.
     """
@@ -202,10 +222,8 @@ def guide_augmentation(dataset: AnyDataset) -> Compose:
         import albumentations as A
     except ImportError as error:
         raise MissingExtraError("augmenting colours needs: pip install 'cortexia-video[augment]'") from error
-    view = View.of(next(iter(dataset)))
     colours = A.Compose([A.RandomBrightnessContrast(), A.RandomGamma(), A.HueSaturationValue()])
-    crop = RandomCrop(round(view.height * 448 / 480), round(view.width * 576 / 640), outside="pad")
-    return Compose([Sometimes(Flip()), crop, Photometric(colours)])
+    return Compose([Sometimes(Flip()), _GuideCrop(), Photometric(colours)])
 
 
 def _open(root: Path, name: str | None, split: str | None, allow_unregistered: bool) -> AnyDataset:

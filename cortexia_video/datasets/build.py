@@ -28,7 +28,7 @@ from cortexia_video.ledger_file import LedgerFile, parse_object
 from cortexia_video.speed import choose_workers
 
 RECORD = "build.jsonl"
-_COLUMNS_VERSION = 1
+_COLUMNS_VERSION = 2
 _PARTIAL = ".partial"
 _FAILURES_KEPT = 1000
 

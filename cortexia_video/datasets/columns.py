@@ -6,6 +6,7 @@ depth_map   TIFF of one float32 channel, NaN where unknown, not packed; what it 
 mask        PNG, 0 where known depth is not to be used, or null
 key         unique in the data set
 origin      the data set that it is of, or null
+sparse      depth is known at scattered pixels only: transforms move these one by one
 kind, unit  of depth; unit is "metres" or null
 width, height, fx, fy, cx, cy     the camera in pixels, the centre of the first pixel at (0.5, 0.5), or null
 f_px, f_source, model, weights_sha256     as `DepthMap` has them, or null
@@ -39,6 +40,7 @@ IMAGES = ("image", "depth_map", "mask")
 TEXTS = ("key", "origin", "kind", "unit", "f_source", "model", "weights_sha256")
 COUNTS = ("width", "height")
 NUMBERS = ("fx", "fy", "cx", "cy", "f_px")
+FLAGS = ("sparse",)
 
 
 def to_row(sample: RGBDSample, image: bytes | None = None) -> Row:
@@ -53,6 +55,7 @@ def to_row(sample: RGBDSample, image: bytes | None = None) -> Row:
         "mask": mask,
         "key": sample.key,
         "origin": sample.origin,
+        "sparse": sample.sparse,
         **{name: words[name] for name in ("kind", "unit", "f_px", "f_source", "model", "weights_sha256")},
         "width": width,
         "height": height,
@@ -80,7 +83,8 @@ def from_row(
         facts = (depth.full_size, depth.model, depth.weights_sha256)
         depth = DepthMap(depth.values, depth.kind, f_px, "given", *facts)
     frame = Frame(key, picture.image, depth.f_px, depth.f_source) if depth.f_px else picture
-    return RGBDSample(frame, depth, pinhole, _read_mask(row, key), row.get("origin"))
+    mask, origin, sparse = _read_mask(row, key), row.get("origin"), bool(row.get("sparse"))
+    return RGBDSample(frame, depth, pinhole, mask, origin, sparse)
 
 
 def _read_depth(row: Mapping[str, Any], key: str, dialect: str | None) -> DepthMap:
@@ -133,6 +137,7 @@ def make_schema() -> Any:
     fields = [(name, cell) for name in IMAGES]
     fields += [(name, pa.string()) for name in TEXTS]
     fields += [(name, pa.int32()) for name in COUNTS] + [(name, pa.float64()) for name in NUMBERS]
+    fields += [(name, pa.bool_()) for name in FLAGS]
     return pa.schema(
         fields, metadata={"huggingface": json.dumps({"info": {"features": describe_features()}})}
     )
@@ -144,6 +149,7 @@ def describe_features() -> dict[str, Any]:
         **dict.fromkeys(TEXTS, "string"),
         **dict.fromkeys(COUNTS, "int32"),
         **dict.fromkeys(NUMBERS, "float64"),
+        **dict.fromkeys(FLAGS, "bool"),
     }
     values = {name: {"dtype": dtype, "_type": "Value"} for name, dtype in types.items()}
     return {**{name: {"_type": "Image"} for name in IMAGES}, **values}

@@ -6,6 +6,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Any, Protocol
 
 from cortexia_video.datasets.region import EVERYWHERE, Region
@@ -15,6 +17,10 @@ from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.speed import choose_workers
 
 Attempt = RGBDSample | Failure
+Load = Callable[[], Attempt]  # decodes a sample; not to be called where it is to be passed over
+Shard = Callable[[], Iterator[Load]]  # goes through a shard, from its first sample on
+
+_SHARD_ENTRIES = 256
 
 
 class Entry(Protocol):
@@ -59,21 +65,21 @@ class RGBDDataset:
     def __iter__(self) -> Iterator[RGBDSample]:
         return (self.read(entry) for entry in self.entries)
 
+    @property
+    def shards(self) -> Sequence[Shard]:
+        """Give the samples as those of a stream are given, a few hundred each."""
+        return [partial(self._list_loads, start) for start in range(0, len(self), _SHARD_ENTRIES)]
+
     def attempt(self, *, workers: int | None = None) -> Iterator[Attempt]:
         """Read all samples in order, a few ahead, on so many threads (by default one a core)."""
-        workers = choose_workers(workers)
-        waiting: deque[Future[Attempt]] = deque()
-        with ThreadPoolExecutor(workers, thread_name_prefix="cortexia") as pool:
-            try:
-                for entry in self.entries:
-                    if len(waiting) >= 2 * workers:
-                        yield waiting.popleft().result()
-                    waiting.append(pool.submit(self._try, entry))
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                for each in waiting:
-                    each.cancel()
+        return read_ahead(self, workers)
+
+    def try_read(self, index: int) -> Attempt:
+        """Read one sample, or say what is wrong with it."""
+        return self._try(self.entries[index])
+
+    def _list_loads(self, start: int) -> Iterator[Load]:
+        return (partial(self._try, entry) for entry in self.entries[start : start + _SHARD_ENTRIES])
 
     def _try(self, entry: Entry) -> Attempt:
         try:
@@ -84,24 +90,52 @@ class RGBDDataset:
 
 @dataclass(frozen=True, slots=True)
 class RGBDStream:
-    """Samples in a row, of which nobody knows how many. start: gives them from the first one on."""
+    """Samples in a row, of which nobody knows how many; shards can be gone through apart from each other."""
 
     name: str
-    start: Callable[[], Iterator[Attempt]]
+    shards: Sequence[Shard]
     kind: Kind | None = "metric"
     evaluation: Region = EVERYWHERE
     registered: bool = True
 
     def __iter__(self) -> Iterator[RGBDSample]:
         """Yield the samples; raises what is wrong with one."""
-        for each in self.start():
+        for load in _list_all(self):
+            each = load()
             if isinstance(each, Failure):
                 raise each.error
             yield each
 
     def attempt(self, *, workers: int | None = None) -> Iterator[Attempt]:
-        """Yield the samples, and what is wrong with the others; read on the calling thread."""
-        return self.start()
+        """Yield the samples, and what is wrong with the others; decoded ahead on so many threads."""
+        return read_ahead(self, workers)
 
 
 AnyDataset = RGBDDataset | RGBDStream
+
+
+def _list_all(dataset: AnyDataset) -> Iterator[Load]:
+    return chain.from_iterable(shard() for shard in dataset.shards)
+
+
+def read_ahead(
+    dataset: AnyDataset, workers: int | None = None, then: Callable[[Attempt], Attempt] | None = None
+) -> Iterator[Attempt]:
+    """Yield all samples in order, a few made ahead on so many threads, which call `then` with each."""
+    workers = choose_workers(workers)
+    waiting: deque[Future[Attempt]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="cortexia") as pool:
+        try:
+            for load in _list_all(dataset):
+                if len(waiting) >= 2 * workers:
+                    yield waiting.popleft().result()
+                waiting.append(pool.submit(_make, load, then))
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for each in waiting:
+                each.cancel()
+
+
+def _make(load: Load, then: Callable[[Attempt], Attempt] | None) -> Attempt:
+    return then(load()) if then else load()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,46 +17,31 @@ _SAVED = ("dataset_info.json", "dataset_dict.json")  # by `save_to_disk`
 _CONVERTED = "refs/convert/parquet"
 
 
-def _open(
-    root: Path,
-    split: str | None,
-    *,
-    streaming: bool = False,
-    revision: str | None = None,
-    image: str = "image",
-    depth: str = "depth_map",
-    dialect: str | None = None,
-) -> AnyDataset:
-    """Open a data set of the hub (org/name), or a folder: of its files, or made by `save_to_disk`.
+@dataclass(frozen=True, slots=True)
+class _Opener:
+    """Opens any data set, or copies of a known one: dialect, and what else `from_hf` is told of them."""
 
-    streaming: nothing is kept on the disk. revision: a branch of the hub; refs/convert/parquet has what the
-    hub itself made of many older data sets. image, depth, dialect: as for `from_hf`.
-    """
-    found = load(root, split or "train", streaming=streaming, revision=revision)
-    return from_hf(found, image=image, depth=depth, dialect=dialect)
+    dialect: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
+    def __call__(
+        self,
+        root: Path,
+        split: str | None,
+        *,
+        streaming: bool = False,
+        revision: str | None = None,
+        image: str = "image",
+        depth: str = "depth_map",
+        dialect: str | None = None,
+    ) -> AnyDataset:
+        """Open a data set of the hub (org/name), or a folder: of its files, or made by `save_to_disk`.
 
-def _open_nyu(
-    root: Path,
-    split: str | None,
-    *,
-    streaming: bool = False,
-    revision: str | None = None,
-    image: str = "image",
-    depth: str = "depth_map",
-    dialect: str | None = "metres",
-) -> AnyDataset:
-    """Open a copy of NYU Depth V2, whose camera is known; the options are those of `_open`."""
-    found = load(root, split or "train", streaming=streaming, revision=revision)
-    return from_hf(
-        found,
-        image=image,
-        depth=depth,
-        dialect=dialect,
-        camera=NYU_CAMERA,
-        name="nyu",
-        evaluation=NYU_EVALUATION,
-    )
+        streaming: nothing is kept on the disk. revision: a branch of the hub; refs/convert/parquet has what
+        the hub itself made of many older data sets. image, depth, dialect: as for `from_hf`.
+        """
+        found = load(root, split or "train", streaming=streaming, revision=revision)
+        return from_hf(found, image=image, depth=depth, dialect=dialect or self.dialect, **self.facts)
 
 
 def load(root: Path, split: str, *, streaming: bool, revision: str | None) -> Any:
@@ -95,7 +82,7 @@ HUB = DatasetInfo(
     licence="see its page",
     where="https://huggingface.co/datasets",
     layout="org/name, or a folder with its files; image= and depth= name the columns, dialect= the meaning",
-    open=_open,
+    open=_Opener(),
     splits=None,
     marks=("dataset_info.json",),
 )
@@ -105,6 +92,6 @@ NYU = DatasetInfo(
     licence="none stated: research",
     where="https://huggingface.co/datasets/sayakpaul/nyu_depth_v2, with revision='refs/convert/parquet'",
     layout="sayakpaul/nyu_depth_v2, or a folder with its parquet files; columns image and depth_map",
-    open=_open_nyu,
+    open=_Opener("metres", {"camera": NYU_CAMERA, "name": "nyu", "evaluation": NYU_EVALUATION}),
     splits=None,
 )

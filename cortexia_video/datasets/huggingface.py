@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cortexia_video.datasets.calibration import Calibration
 from cortexia_video.datasets.columns import from_row, import_pyarrow, make_schema, require_columns, to_row
-from cortexia_video.datasets.dataset import AnyDataset, Attempt, RGBDDataset, RGBDStream
+from cortexia_video.datasets.dataset import AnyDataset, Attempt, Load, RGBDDataset, RGBDStream
 from cortexia_video.datasets.region import EVERYWHERE, Region
 from cortexia_video.errors import CortexiaError, Failure, InputError, MissingExtraError
 from cortexia_video.rgbd_sample import RGBDSample
@@ -78,7 +79,8 @@ def from_hf(
             raw = raw.cast_column(column, hf.Image(decode=False))
     reader = _RowReader(raw, dialect, camera)
     if streaming:
-        return RGBDStream(name, reader.stream, None, evaluation)
+        shards = [_Shard(reader, number) for number in range(raw.num_shards)]
+        return RGBDStream(name, shards, None, evaluation)
     keys = list(raw["key"]) if "key" in columns else [f"{index:08d}" for index in range(len(raw))]
     entries = [_RowEntry(key, index) for index, key in enumerate(keys)]
     return RGBDDataset(name, entries, reader, _find_kind(raw, columns, dialect), evaluation)
@@ -101,18 +103,33 @@ class _RowReader:
     def __call__(self, entry: _RowEntry) -> RGBDSample:
         return self._read(self.dataset[entry.index], entry.key)
 
-    def stream(self) -> Iterator[Attempt]:
-        for index, row in enumerate(self.dataset):
-            key = str(row.get("key") or f"{index:08d}")
-            try:
-                yield self._read(row, key)
-            except CortexiaError as error:
-                yield Failure(key, "decode", error)
+    def attempt(self, row: dict[str, Any], key: str) -> Attempt:
+        try:
+            return self._read(row, key)
+        except CortexiaError as error:
+            return Failure(key, "decode", error)
 
     def _read(self, row: dict[str, Any], key: str) -> RGBDSample:
         for name in ("image", "depth_map", "mask"):
             row = {**row, name: _embed(row.get(name))}
         return from_row(row, key, dialect=self.dialect, camera=self.camera)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shard:
+    """One of the shards of a streaming data set, by its number."""
+
+    reader: _RowReader
+    number: int
+
+    def __call__(self) -> Iterator[Load]:
+        whole = self.reader.dataset
+        prefix = f"{self.number:05d}-" if whole.num_shards > 1 else ""
+        shard = whole.shard(num_shards=whole.num_shards, index=self.number)
+        # not `for row in shard`: in a worker of torch's that would give this worker's part of the shard alone
+        for index, batch in enumerate(shard.iter(batch_size=1)):
+            row = {name: values[0] for name, values in batch.items()}
+            yield partial(self.reader.attempt, row, str(row.get("key") or f"{prefix}{index:08d}"))
 
 
 def _embed(cell: Any) -> Any:

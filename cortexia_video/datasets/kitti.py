@@ -33,7 +33,7 @@ def _list_drives(root: Path, split: str) -> list[Pair]:
         image = root / drive[:10] / drive / view / "data" / depth.name
         camera = read_camera(root / drive[:10] / "calib_cam_to_cam.txt", view)
         key = f"{drive}/{view}/{depth.name}"
-        pairs.append(Pair(key, image, depth, "kitti", "kitti", camera=camera))
+        pairs.append(Pair(key, image, depth, "kitti", "kitti", camera=camera, sparse=True))
     return pairs
 
 
@@ -43,7 +43,7 @@ def _list_selection(root: Path) -> list[Pair]:
     for image in sorted((folder / "image").glob("*.png")):
         depth = folder / "groundtruth_depth" / image.name.replace("_sync_image_", "_sync_groundtruth_depth_")
         camera = read_matrix(folder / "intrinsics" / f"{image.stem}.txt")
-        pairs.append(Pair(image.name, image, depth, "kitti", "kitti", camera=camera))
+        pairs.append(Pair(image.name, image, depth, "kitti", "kitti", camera=camera, sparse=True))
     return pairs
 
 

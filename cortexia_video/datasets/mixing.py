@@ -14,10 +14,10 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.datasets.dataset import RGBDDataset
+from cortexia_video.datasets.dataset import Attempt, RGBDDataset
 from cortexia_video.datasets.problems import OnProblem, check, raise_problem
 from cortexia_video.depth_map import Kind
-from cortexia_video.errors import CortexiaError, Failure, InputError
+from cortexia_video.errors import Failure, InputError
 from cortexia_video.rgbd_sample import RGBDSample
 
 
@@ -50,13 +50,7 @@ class Mixture:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if set(self.weights) != set(self.datasets) or not self.datasets:
-            raise InputError(
-                f"weights are for {', '.join(self.weights) or 'nothing'}, data sets are "
-                f"{', '.join(self.datasets) or 'none'}: give each data set a weight"
-            )
-        if min(self.weights.values()) <= 0 or self.batch_size < 1:
-            raise InputError(f"weights {dict(self.weights)} and batches of {self.batch_size} must be above 0")
+        require_weights(self.datasets, self.weights, self.batch_size)
         for name, dataset in self.datasets.items():
             if dataset.kind is None or not len(dataset):
                 fault = "is empty" if dataset.kind else "has depth of several kinds, or does not say which"
@@ -64,9 +58,9 @@ class Mixture:
 
     def plan(self, start: int = 0) -> Iterator[list[Pick]]:
         """Yield what each batch holds, without reading it, from the batch of this number on, without end."""
-        kinds = self._group_by_kind()
-        shares = np.array([sum(self.weights[name] for name in names) for names in kinds.values()])
-        groups = [_Group(self, names) for names in kinds.values()]
+        kinds = group_by_kind({name: dataset.kind for name, dataset in self.datasets.items()})
+        shares = np.array([sum(self.weights[name] for name in names) for names in kinds])
+        groups = [_Group(self, names) for names in kinds]
         batches = self._draw(groups, shares / shares.sum())
         return islice(batches, start, None)
 
@@ -83,7 +77,7 @@ class Mixture:
         it. part: (i, n): only those whose number leaves i when divided by n: for one of n readers.
         Raises `InputError` for the position of another mixture.
         """
-        start = self._find_start(position)
+        start = self.find_start(position)
         for number, picks in enumerate(self.plan(start), start):
             if number % part[1] == part[0]:
                 yield list(self._read(picks, on_problem))
@@ -92,7 +86,8 @@ class Mixture:
         """Give what to keep after so many batches were used, to go on from there."""
         return {"batch": batch, "of": self._identify()}
 
-    def _find_start(self, position: Position | None) -> int:
+    def find_start(self, position: Position | None) -> int:
+        """Give the number of the batch to go on from; `InputError` for the position of another mixture."""
         if position is None:
             return 0
         if position["of"] != self._identify():
@@ -109,29 +104,46 @@ class Mixture:
     def _read(self, picks: list[Pick], on_problem: OnProblem) -> Iterator[RGBDSample]:
         for name, number in picks:
             dataset = self.datasets[name]
-            try:
-                attempt = check(dataset[number])
-            except CortexiaError as error:
-                attempt = Failure(dataset.entries[number].key, "decode", error)
-            if not isinstance(attempt, Failure) and attempt.depth.kind != dataset.kind:
-                wrong = InputError(f"its depth is {attempt.depth.kind}, that of {name} {dataset.kind}")
-                attempt = Failure(attempt.key, "decode", wrong)
-            if isinstance(attempt, Failure):
-                on_problem(attempt)
-            else:
-                yield attempt
-
-    def _group_by_kind(self) -> dict[Kind | None, list[str]]:
-        kinds: dict[Kind | None, list[str]] = {}
-        for name, dataset in self.datasets.items():
-            kinds.setdefault(dataset.kind, []).append(name)
-        return kinds
+            yield from keep_usable(dataset.try_read(number), name, dataset.kind, on_problem)
 
     def _draw(self, groups: list[_Group], shares: NDArray[np.float64]) -> Iterator[list[Pick]]:
         random = np.random.default_rng([self.seed])
         while True:
             group = groups[random.choice(len(groups), p=shares)]
             yield group.take(random.choice(len(group.names), self.batch_size, p=group.shares))
+
+
+def require_weights(datasets: Mapping[str, object], weights: Mapping[str, float], batch_size: int) -> None:
+    """Raise `InputError` where not each data set has a weight above 0, or a batch has no samples."""
+    if set(weights) != set(datasets) or not datasets:
+        raise InputError(
+            f"weights are for {', '.join(weights) or 'nothing'}, data sets are "
+            f"{', '.join(datasets) or 'none'}: give each data set a weight"
+        )
+    if min(weights.values()) <= 0 or batch_size < 1:
+        raise InputError(f"weights {dict(weights)} and batches of {batch_size} must be above 0")
+
+
+def group_by_kind(kinds: Mapping[str, Kind | None]) -> list[list[str]]:
+    """Give the names of each kind, in order."""
+    groups: dict[Kind | None, list[str]] = {}
+    for name, kind in kinds.items():
+        groups.setdefault(kind, []).append(name)
+    return list(groups.values())
+
+
+def keep_usable(
+    attempt: Attempt, name: str, kind: Kind | None, on_problem: OnProblem
+) -> Iterator[RGBDSample]:
+    """Yield a sample that can be used and is of the kind that its data set is of; tell of any other."""
+    checked = check(attempt)
+    if not isinstance(checked, Failure) and checked.depth.kind != kind:
+        wrong = InputError(f"its depth is {checked.depth.kind}, that of {name} {kind}")
+        checked = Failure(checked.key, "decode", wrong)
+    if isinstance(checked, Failure):
+        on_problem(checked)
+    else:
+        yield checked
 
 
 class _Group:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class Pair:
 
     dialect, about: of the depth file, as `decode_depth` takes them. range_m: other depths are masked out.
     fits_depth: the picture is larger than its depth, of the same view, and is reduced to its size.
+    sparse: as of `RGBDSample`.
     """
 
     key: str
@@ -38,6 +39,7 @@ class Pair:
     camera: Calibration | None = None
     range_m: tuple[float, float] | None = None
     fits_depth: bool = False
+    sparse: bool = False
 
 
 def read_pair(pair: Pair) -> RGBDSample:
@@ -46,7 +48,8 @@ def read_pair(pair: Pair) -> RGBDSample:
     image = read_image(pair.image, pair.key)
     if pair.fits_depth:
         image = np.ascontiguousarray(resize_image(image, *depth.values.shape))
-    return make_sample(pair.key, image, depth, origin=pair.origin, camera=pair.camera, range_m=pair.range_m)
+    sample = make_sample(pair.key, image, depth, origin=pair.origin, camera=pair.camera, range_m=pair.range_m)
+    return replace(sample, sparse=pair.sparse)
 
 
 def read_image(path: Path, key: str) -> np.ndarray:

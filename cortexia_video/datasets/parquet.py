@@ -42,7 +42,11 @@ def _open(root: Path, split: str | None, *, dialect: str | None = None) -> RGBDD
 
 
 def _list_places(path: Path, kinds: set[Kind | None], count_before: int) -> Iterator[_Place]:
-    file = open_file(path)
+    try:
+        file = open_file(path)
+    except InputError:  # of as many samples as nobody knows: one, and reading it says what is wrong
+        yield _Place(path.name, path, 0, 0)
+        return
     names = file.schema_arrow.names
     require_columns(names, str(path))
     columns = [name for name in ("key", "kind") if name in names]
@@ -61,7 +65,7 @@ def open_file(path: Path) -> Any:
     from pyarrow import parquet
 
     try:
-        return parquet.ParquetFile(path, memory_map=True)
+        return parquet.ParquetFile(path, memory_map=True, page_checksum_verification=True)
     except (OSError, ValueError) as error:  # pyarrow's errors are such
         raise InputError(
             f"{path} is no parquet file that can be read: {error}; make or copy it again"

@@ -30,11 +30,13 @@ def _open(
     kind: Kind | None = None,
     scale: float | None = None,
     camera: Sequence[float] | None = None,
+    sparse: bool = False,
 ) -> RGBDDataset:
     """Pair what `*`, `?` and `**/` stand for in the two patterns.
 
     dialect: of the depth files, or kind and, for whole numbers, scale; those of our own formats say it.
     camera: fx, fy, cx, cy in pixels of every picture, the centre of the first pixel at (0, 0).
+    sparse: as of `RGBDSample`.
     """
     depth_files = _match(root, depths)
     about: dict[str, Any] = {"kind": kind, **({} if scale is None else {"scale": scale, "unknown": [0]})}
@@ -46,7 +48,7 @@ def _open(
             alone += 1
             continue
         key = image.relative_to(root).as_posix()
-        pairs.append(Pair(key, image, depth, root.name, dialect, about, calibration))
+        pairs.append(Pair(key, image, depth, root.name, dialect, about, calibration, sparse=sparse))
     if alone:
         _log.warning("%s: %d of %d pictures have no depth of their name", root, alone, alone + len(pairs))
     return RGBDDataset("pairs", pairs, read_pair, kind if dialect is None else "metric")

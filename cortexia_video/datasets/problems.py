@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.datasets.dataset import AnyDataset, Attempt
+from cortexia_video.datasets.dataset import AnyDataset, Attempt, read_ahead
 from cortexia_video.errors import Failure, InputError
 from cortexia_video.rgbd_sample import RGBDSample
 
 NEAREST_M, FARTHEST_M = 0.01, 1000.0  # between which a median in metres lies
 _KEPT = 1000  # failures
-_ENOUGH, _FEW = 20_000, 500  # pixels
+_ENOUGH, _FEW = 4000, 500  # pixels
 
 OnProblem = Callable[[Failure], None]
 
@@ -74,8 +74,7 @@ def usable_samples(
 
     on_problem: what to do with each other one: `raise_problem`, or a `ProblemCount`, or a function of yours.
     """
-    for attempt in dataset.attempt(workers=workers):
-        checked = check(attempt)
+    for checked in read_ahead(dataset, workers, check):
         if isinstance(checked, Failure):
             on_problem(checked)
         else:

@@ -42,6 +42,7 @@ def _list_pairs(root: Path, about: Mapping[str, Any]) -> list[Pair]:
             about=meaning,
             camera=_read_camera(frame.get("intrinsics") or about.get("intrinsics")),
             range_m=_find_range(about),
+            sparse=bool(about.get("sparse", False)),
         )
         for frame in about["frames"]
     ]

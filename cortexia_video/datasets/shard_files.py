@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from cortexia_video.datasets.columns import COUNTS, NUMBERS, TEXTS, Row, import_pyarrow, make_schema
+from cortexia_video.datasets.columns import COUNTS, FLAGS, NUMBERS, TEXTS, Row, import_pyarrow, make_schema
 from cortexia_video.decode import sniff
 
 _GROUP_BYTES = 1 << 22  # of a row group, which is read whole for one row
@@ -23,7 +23,12 @@ def write_parquet(path: Path, rows: Iterable[Row]) -> int:
 
     schema, waiting, size, count = make_schema(), list[Row](), 0, 0
     with parquet.ParquetWriter(
-        path, schema, compression=_COMPRESSION, use_dictionary=False, write_statistics=False
+        path,
+        schema,
+        compression=_COMPRESSION,
+        use_dictionary=False,
+        write_statistics=False,
+        write_page_checksum=True,
     ) as file:
         for row in rows:
             waiting.append(row)
@@ -48,7 +53,7 @@ def write_webdataset(path: Path, rows: Iterable[Row]) -> int:
             _add(archive, f"{name}.depth_map.tiff", row["depth_map"]["bytes"])
             if row["mask"]:
                 _add(archive, f"{name}.mask.png", row["mask"]["bytes"])
-            words = {each: row[each] for each in (*TEXTS, *COUNTS, *NUMBERS)}
+            words = {each: row[each] for each in (*TEXTS, *COUNTS, *NUMBERS, *FLAGS)}
             _add(archive, f"{name}.json", json.dumps(words).encode())
             count += 1
     return count

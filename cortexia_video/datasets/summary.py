@@ -14,7 +14,7 @@ from cortexia_video.augmentation import RandomTransform
 from cortexia_video.datasets.dataset import AnyDataset, Attempt, RGBDDataset
 from cortexia_video.datasets.problems import OnProblem, check
 from cortexia_video.depth_map import Kind
-from cortexia_video.errors import Failure
+from cortexia_video.errors import Failure, InputError
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.speed import choose_workers
 from cortexia_video.visualization import collage
@@ -91,17 +91,21 @@ def make_sheet(
     """Give pictures beside their depth on a sheet, uint8 (H, W, 3): drawn from the set, or a stream's first.
 
     augment: a transform of `cortexia_video.augmentation` that each goes through, seeded.
+    Raises `InputError` where none of them can be used.
     """
     if isinstance(dataset, RGBDDataset):
         order = np.random.default_rng(seed).permutation(len(dataset))
         dataset = _select(dataset, np.sort(order[:count]))
-    usable = []
+    usable, failure = [], None
     for attempt in islice(dataset.attempt(), count):
         checked = check(attempt)
         if isinstance(checked, Failure):
+            failure = checked
             on_problem(checked)
         else:
             usable.append(augment(checked, seed) if augment else checked)
+    if not usable:
+        raise InputError(f"nothing to show: none of {count} samples can be used; the last: {failure}")
     return collage(map(_to_pair, usable), columns=columns)
 
 

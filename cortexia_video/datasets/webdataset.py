@@ -6,11 +6,12 @@ import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cortexia_video.datasets.columns import from_row
-from cortexia_video.datasets.dataset import Attempt, RGBDStream
+from cortexia_video.datasets.dataset import Attempt, Load, RGBDStream
 from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.errors import CortexiaError, Failure, InputError
 
@@ -25,29 +26,26 @@ _COLUMNS = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Shards:
-    paths: tuple[Path, ...]
+class _Shard:
+    path: Path
     dialect: str | None
 
-    def read(self) -> Iterator[Attempt]:
-        for path in self.paths:
-            yield from self._read_shard(path)
-
-    def _read_shard(self, path: Path) -> Iterator[Attempt]:
+    def __call__(self) -> Iterator[Load]:
         try:
-            for name, files in _group_files(path):
-                yield self._read_sample(name, files)
+            for name, files in _group_files(self.path):
+                yield partial(_read_sample, name, files, self.dialect)
         except (OSError, tarfile.TarError, EOFError) as error:
-            reason = InputError(f"{path} is broken: {error}; make or copy it again")
-            yield Failure(path.name, "decode", reason)
+            reason = InputError(f"{self.path} is broken: {error}; make or copy it again")
+            yield partial(Failure, self.path.name, "decode", reason)
 
-    def _read_sample(self, name: str, files: dict[str, bytes]) -> Attempt:
-        row: dict[str, Any] = {_COLUMNS[end]: data for end, data in files.items() if end in _COLUMNS}
-        try:
-            words = json.loads(row.pop("json", b"{}"))
-            return from_row({**words, **row}, name, dialect=self.dialect)
-        except (CortexiaError, ValueError, TypeError) as error:
-            return Failure(name, "decode", error)
+
+def _read_sample(name: str, files: dict[str, bytes], dialect: str | None) -> Attempt:
+    row: dict[str, Any] = {_COLUMNS[end]: data for end, data in files.items() if end in _COLUMNS}
+    try:
+        words = json.loads(row.pop("json", b"{}"))
+        return from_row({**words, **row}, name, dialect=dialect)
+    except (CortexiaError, ValueError, TypeError) as error:
+        return Failure(name, "decode", error)
 
 
 def _group_files(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -76,7 +74,7 @@ def _open(root: Path, split: str | None, *, dialect: str | None = None) -> RGBDS
         paths = [path for path in paths if path.name.startswith(split)]
     if not paths:
         raise InputError(INFO.describe_missing(root))
-    return RGBDStream("webdataset", _Shards(tuple(paths), dialect).read, None)
+    return RGBDStream("webdataset", [_Shard(path, dialect) for path in paths], None)
 
 
 INFO = DatasetInfo(

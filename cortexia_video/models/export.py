@@ -81,9 +81,19 @@ def write_graph(
     count = 1 if ports.one_by_one else 2
     examples = tuple(each[:1].expand(count, *each.shape[1:]) for each in inputs)
     free = None if ports.one_by_one else ({0: torch.export.Dim("batch", min=1, max=1024)},) * len(examples)
+    program = export_graph(network, examples, ports, free)
+    program.model.metadata_props.update(metadata)
+    program.save(path, external_data=_count_bytes(network) > _LARGEST_WEIGHTS)
+
+
+def export_graph(network: nn.Module, examples: tuple[Tensor, ...], ports: Ports, free: Any) -> Any:
+    """Give torch's `ONNXProgram` of a network. free: the sizes that may differ, as its `dynamic_shapes`.
+
+    Raises `ModelLoadError` for a network that torch cannot export.
+    """
     try:
         with _quietly(), torch.no_grad():
-            program: Any = torch.onnx.export(
+            return torch.onnx.export(
                 network,
                 examples,
                 input_names=[*ports.inputs],
@@ -100,14 +110,13 @@ def write_graph(
         raise ModelLoadError(
             f"torch cannot export this network as a graph ({type(cause).__name__}): --engine torch runs it"
         ) from error
-    program.model.metadata_props.update(metadata)
-    program.save(path, external_data=_count_bytes(network) > _LARGEST_WEIGHTS)
 
 
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Keep torch from reporting that torchvision is missing, its deprecations, and the graph that failed."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    for name in ("torch.onnx", "onnxscript", "onnx_ir"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         yield

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from transformers.models.auto.modeling_auto import MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES
 
@@ -24,7 +26,7 @@ from cortexia_video.models.published import find_published
 from cortexia_video.models.session import Ports
 from cortexia_video.models.torch_model import TorchModel, keep_in_float32
 from cortexia_video.models.torch_placement import Placement, choose_placement
-from cortexia_video.models.transformers_network import load_network
+from cortexia_video.models.transformers_network import load_network, save_network
 from cortexia_video.models.zoedepth import OneByOne
 
 # What the published checkpoints of each family do, for folders that do not say it.
@@ -60,6 +62,47 @@ def load_hf(
     _require_depth_network(checkpoint)
     shown = f"hf:{source if checkpoint.hub_id else Path(source).expanduser().resolve().name}"
     return _load(shown, checkpoint, _choose_kind(checkpoint, kind), placement, input_size)
+
+
+class OpenNetwork(NamedTuple):
+    """A network in float32 that may be trained.
+
+    network: pixels (B, 3, H, W), normalised as `preprocessing` says, -> depth (B, h, w).
+    """
+
+    network: nn.Module
+    checkpoint: Checkpoint
+    kind: Kind
+    preprocessing: Preprocessing
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint that `load_hf` loads, with what the first one says of pictures and licence."""
+        inner: Any = self.network.network
+        inner = inner.network if isinstance(inner, AnyShape) else inner
+        wrapped = getattr(inner, "metric_head", None)
+        if isinstance(wrapped, OneByOne):
+            inner.metric_head = wrapped.head
+        save_network(inner, folder)
+        if isinstance(wrapped, OneByOne):
+            inner.metric_head = wrapped
+        for name in ("preprocessor_config.json", "README.md"):
+            if (self.checkpoint.folder / name).is_file():
+                shutil.copyfile(self.checkpoint.folder / name, folder / name)
+
+
+def open_network(name: str, *, kind: str | None = None) -> OpenNetwork:
+    """Open `hf:` and a folder or hub id, to be trained. Raises `ModelLoadError`."""
+    checkpoint = open_checkpoint(name.removeprefix("hf:"))
+    _require_depth_network(checkpoint)
+    if checkpoint.model_type == "depth_pro":
+        raise ModelLoadError(
+            f"{name}: Depth Pro gives depth only with a camera, at one size: it cannot be trained here"
+        )
+    placement = Placement(torch.device("cpu"), torch.float32)
+    network = _DepthAlone(_load_family(checkpoint, placement)).requires_grad_(True)
+    return OpenNetwork(
+        network, checkpoint, _choose_kind(checkpoint, kind), _choose_preprocessing(checkpoint, None)
+    )
 
 
 def _load(

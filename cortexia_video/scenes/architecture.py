@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from cortexia_video.scenes.description import Lamp, Material, Placement, Scene
+from cortexia_video.scenes.description import Lamp, Material, Placement, Scene, Vector
 
 _WALLS = ("plain", "plain", "plain", "plain", "stained", "bricks", "stripes", "tiles")
 
@@ -86,3 +86,30 @@ def add_arch(scene: Scene, place: Placement, half_width: float, half_depth: floa
         drop = rise * (1 - math.sqrt(1 - x * x))
         half = (half_width * float(high - low) / 2, drop / 2, half_depth)
         scene.box(place, (x * half_width, -drop / 2, 0), half, wall)
+
+
+def add_pipes(scene: Scene, size: tuple[float, float, float]) -> None:
+    """Pipes along a room's ceiling and up its walls, and cables that sag; size: width, depth, height."""
+    rng, (width, depth, height) = scene.rng, size
+    for _ in range(int(rng.integers(0, 6))):
+        metal = scene.draw(("plain", "plain", "stained"), gloss=rng.uniform(0, 0.4))
+        radius, x = rng.uniform(0.01, 0.12), rng.uniform(-0.5, 0.5) * width
+        y, z = height - rng.uniform(0.05, 0.4), rng.uniform(-0.5, 0.5) * depth
+        if scene.chance(0.4):
+            scene.rod(np.array([x, y, -depth / 2]), np.array([x, y, depth / 2]), radius, metal)
+        elif scene.chance(0.5):
+            scene.rod(np.array([-width / 2, y, z]), np.array([width / 2, y, z]), radius, metal)
+        else:
+            scene.rod(np.array([x, 0, z]), np.array([x, height, z]), radius, metal)
+    for _ in range(int(rng.integers(0, 4))):
+        ends = rng.uniform(-0.5, 0.5, (2, 3)) * size + (0, height * 0.8, 0)
+        add_sagging_cable(scene, ends[0], ends[1], rng.uniform(0.05, 0.5), rng.uniform(0.004, 0.012))
+
+
+def add_sagging_cable(scene: Scene, start: Vector, end: Vector, sag_m: float, radius: float) -> None:
+    """A cable between two points that hangs through by so much: eight rods along a parabola."""
+    dark = scene.draw(("plain",), tint=scene.rng.uniform(0.05, 1.2))
+    shares = np.linspace(0, 1, 9)
+    drops = 4 * sag_m * shares * (1 - shares)
+    line = start + shares[:, None] * (end - start) - np.stack([0 * drops, drops, 0 * drops], 1)
+    scene.cable(list(line), radius, dark)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from itertools import pairwise
 
 import numpy as np
 from numpy.random import Generator
@@ -40,13 +41,21 @@ def rotation(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> Vector:
     return product
 
 
+def turn_towards(axis: Vector) -> Vector:
+    """Build a rotation (3, 3) that takes local y to the direction of `axis`."""
+    y = axis / max(float(np.linalg.norm(axis)), 1e-9)
+    aside = np.cross(y, (1.0, 0, 0) if abs(y[0]) < 0.9 else (0, 0, 1.0))
+    z = aside / np.linalg.norm(aside)
+    return np.stack([np.cross(y, z), y, z], 1)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Material:
     """A texture and how it is laid on.
 
     kind, variant: which texture. period_m: metres that one copy covers. offset: (2,) in copies.
     turned: u and v swapped. tint: (3,) factor on albedo. emission: light given off per albedo.
-    gloss: strength of highlights.
+    gloss: strength of highlights. grain: strength of fine noise on it.
     """
 
     kind: str
@@ -57,17 +66,22 @@ class Material:
     tint: Vector
     emission: float = 0.0
     gloss: float = 0.0
+    grain: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Primitive:
-    """One solid: shape, centre (3,), half sizes (3,), rotation (3, 3) local to world, material."""
+    """One solid: shape, centre (3,), half sizes (3,), rotation (3, 3) local to world, material.
+
+    taper: radius at the top of a cylinder as a share of that at its bottom; 0 makes a cone.
+    """
 
     shape: Shape
     centre: Vector
     half_size: Vector
     rotation: Vector
     material: Material
+    taper: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,20 +166,42 @@ class Scene:
     sky: Sky | None = None
 
     def add(
-        self, shape: Shape, centre: Point, half_size: Point, material: Material, turn: Vector | None = None
+        self,
+        shape: Shape,
+        centre: Point,
+        half_size: Point,
+        material: Material,
+        turn: Vector | None = None,
+        taper: float = 1.0,
     ) -> None:
         """Add a primitive in world coordinates; no half size is under 2 mm."""
         half = np.maximum(np.asarray(half_size, np.float64), 0.002)
         matrix = np.eye(3) if turn is None else turn
-        self.primitives.append(Primitive(shape, np.asarray(centre, np.float64), half, matrix, material))
+        self.primitives.append(
+            Primitive(shape, np.asarray(centre, np.float64), half, matrix, material, taper)
+        )
 
     def box(self, place: Placement, centre: Point, half_size: Point, material: Material) -> None:
         """Add a box in the local frame of `place`."""
         self.add(Shape.BOX, place.point(*centre), half_size, material, rotation(place.yaw))
 
-    def cylinder(self, place: Placement, centre: Point, half_size: Point, material: Material) -> None:
-        """Add an upright cylinder in the local frame of `place`."""
-        self.add(Shape.CYLINDER, place.point(*centre), half_size, material, rotation(place.yaw))
+    def cylinder(
+        self, place: Placement, centre: Point, half_size: Point, material: Material, taper: float = 1.0
+    ) -> None:
+        """Add an upright cylinder, or a cone cut off, in the local frame of `place`."""
+        self.add(Shape.CYLINDER, place.point(*centre), half_size, material, rotation(place.yaw), taper)
+
+    def rod(self, start: Vector, end: Vector, radius: float, material: Material, taper: float = 1.0) -> None:
+        """Add a thin cylinder from one point to another, in world coordinates."""
+        half_length = max(float(np.linalg.norm(end - start)) / 2, 1e-3)
+        half = (radius, half_length, radius)
+        turn = turn_towards(end - start)
+        self.add(Shape.CYLINDER, (start + end) / 2, half, material, turn, taper)
+
+    def cable(self, points: Sequence[Vector], radius: float, material: Material) -> None:
+        """Add rods along a curve that passes through points."""
+        for start, end in pairwise(points):
+            self.rod(start, end, radius, material)
 
     def ellipsoid(self, place: Placement, centre: Point, half_size: Point, material: Material) -> None:
         """Add an ellipsoid in the local frame of `place`."""
@@ -194,6 +230,7 @@ class Scene:
             tint=shade,
             emission=emission,
             gloss=float(rng.random() ** 4 * 0.5) if gloss is None else gloss,
+            grain=float(rng.random() ** 2 * 0.3),
         )
 
     def surface(self) -> Material:

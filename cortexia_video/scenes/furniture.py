@@ -185,4 +185,4 @@ def add_floor_lamp(scene: Scene, place: Placement) -> None:
     scene.cylinder(place, (0, height, 0), (0.012, height, 0.012), pole)
     scene.cylinder(place, (0, 0.015, 0), (0.14, 0.015, 0.14), pole)
     shade = scene.draw(("plain",), emission=rng.uniform(0, 2))
-    scene.cylinder(place, (0, 2 * height, 0), (radius, radius * 0.7, radius), shade)
+    scene.cylinder(place, (0, 2 * height, 0), (radius, radius * 0.7, radius), shade, rng.uniform(0.4, 1))

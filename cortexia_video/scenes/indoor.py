@@ -12,9 +12,22 @@ from numpy.random import Generator
 from cortexia_video.scenes import architecture, furniture
 from cortexia_video.scenes.description import Camera, Lamp, Material, Placement, Scene, Shell, Vector
 from cortexia_video.scenes.outdoor_things import add_bicycle, add_person
-from cortexia_video.scenes.things import add_thing
+from cortexia_video.scenes.things import add_pile, add_thing, add_things_on
 
-_FLOORS = ("wood", "wood", "tiles", "plain", "stained", "carpet", "marble", "asphalt", "checker")
+_FLOORS = (
+    "wood",
+    "wood",
+    "wood",
+    "tiles",
+    "tiles",
+    "plain",
+    "plain",
+    "stained",
+    "carpet",
+    "marble",
+    "asphalt",
+    "checker",
+)
 _ODD_WALLS = ("plain", "stained", "bricks", "wood", "facade", "poster")
 
 
@@ -51,11 +64,13 @@ def furnished_room(rng: Generator) -> Scene:
         room = Room(rng.uniform(6, 15), rng.uniform(6, 18), rng.uniform(2.6, 6))
     scene, wall = _start(rng, room, behind=rng.uniform(2, 7) if rng.random() < 0.3 else 0.0)
     _dress_walls(scene, room, wall, most=4)
-    count = int(rng.integers(6, 20) * max(1, math.sqrt(room.width * room.depth / 25)))
+    count = int(rng.integers(7, 26) * max(1, math.sqrt(room.width * room.depth / 25)))
     for _ in range(count):
         _furnish(scene, room)
     for _ in range(int(rng.integers(0, 16))):
-        add_thing(scene, Placement(room.floor_point(rng, 0.9)), rng.uniform(0.03, 0.25))
+        add_thing(scene, Placement(room.floor_point(rng, 0.9)), rng.uniform(0.03, 0.35))
+    if scene.chance(0.15):
+        architecture.add_pipes(scene, (room.width, room.depth, room.height))
     _add_rug(scene, room)
     scene.camera = _look_into(scene, room)
     return scene
@@ -102,8 +117,71 @@ def table_top(rng: Generator) -> Scene:
         furniture.add_chair(scene, Placement(stand.position, rng.uniform(0, 6.28)))
     for _ in range(int(rng.integers(0, 5))):
         _furnish(scene, room)
+    if scene.chance(0.4):
+        add_things_on(scene, place, (half_width, half_depth), height, int(rng.integers(2, 9)))
     target = place.point(float(focus[0]), height, float(focus[1]))
     scene.camera = _look_down_at(scene, room, target, place.yaw)
+    return scene
+
+
+def store_room(rng: Generator) -> Scene:
+    """A cellar, garage or store: dim, with shelves, piles, pipes and cables, things everywhere."""
+    room = Room(rng.uniform(2.4, 8), rng.uniform(2.4, 10), rng.uniform(2.1, 3.2))
+    scene, wall = _start(rng, room, behind=rng.uniform(2, 6) if rng.random() < 0.4 else 0.0)
+    scene.ambient = rng.uniform(0.03, 0.25)
+    _dress_walls(scene, room, wall, most=2)
+    for _ in range(int(rng.integers(5, 16))):
+        place = room.against_wall(rng, 0.3, 0.5)
+        kind = rng.random()
+        if kind < 0.35:
+            furniture.add_shelf(scene, place)
+        elif kind < 0.7:
+            add_pile(
+                scene, place.moved(0, 0, rng.uniform(0, 0.6)), rng.uniform(0.15, 0.45), rng.uniform(0.2, 2)
+            )
+        else:
+            _furnish(scene, room)
+    for _ in range(int(rng.integers(2, 20))):
+        add_thing(scene, Placement(room.floor_point(rng, 0.95)), rng.uniform(0.05, 0.45))
+    architecture.add_pipes(scene, (room.width, room.depth, room.height))
+    scene.camera = _look_into(scene, room)
+    return scene
+
+
+def low_floor(rng: Generator) -> Scene:
+    """A floor with little on it, from near it as a robot sees it: legs, skirting, a few things."""
+    room = Room(rng.uniform(2, 8), rng.uniform(2, 9), rng.uniform(2.2, 3.2))
+    scene, wall = _start(rng, room, behind=rng.uniform(2, 6) if rng.random() < 0.3 else 0.0)
+    _dress_walls(scene, room, wall, most=1)
+    for _ in range(int(rng.integers(1, 11))):
+        _furnish(scene, room)
+    for _ in range(int(rng.integers(0, 8))):
+        add_thing(scene, Placement(room.floor_point(rng, 0.8)), rng.uniform(0.03, 0.3))
+    if scene.chance(0.5):
+        _add_rug(scene, room)
+    position = room.floor_point(rng, 0.9)
+    position[1] = rng.uniform(0.12, 0.9)
+    aim = math.atan2(-position[0], -position[2]) + rng.normal(0, 0.6)
+    scene.camera = _camera(scene, position, aim, rng.uniform(-40, 2))
+    return scene
+
+
+def close_up(rng: Generator) -> Scene:
+    """One to a few things on a ground, 0.2 to 0.8 m away, with whatever the room has behind them."""
+    room = Room(rng.uniform(2, 6), rng.uniform(2, 6), rng.uniform(2.2, 3.2))
+    scene, wall = _start(rng, room, behind=0.0)
+    _dress_walls(scene, room, wall, most=3)
+    for _ in range(int(rng.integers(0, 8))):
+        _furnish(scene, room)
+    height = 0.0 if scene.chance(0.3) else rng.uniform(0.3, 1.0)
+    place = Placement(room.floor_point(rng, 0.6), rng.uniform(0, 6.28))
+    if height > 0:
+        furniture.add_table(scene, place, rng.uniform(0.25, 0.8), rng.uniform(0.2, 0.5), height)
+    for _ in range(int(rng.integers(1, 8))):
+        x, z = rng.normal(0, 0.15, 2)
+        add_thing(scene, place.moved(float(x), height, float(z)), rng.uniform(0.03, 0.16))
+    target = place.point(0, height + rng.uniform(0, 0.15), 0)
+    scene.camera = _look_down_at(scene, room, target, place.yaw, nearest_m=0.2, farthest_m=0.8)
     return scene
 
 
@@ -111,19 +189,23 @@ def block_heap(rng: Generator) -> Scene:
     """Abstract things of any size, standing and floating: no habit of rooms holds here."""
     room = Room(rng.uniform(2.4, 7), rng.uniform(2.4, 8), rng.uniform(2.2, 3.4))
     scene, _ = _start(rng, room, behind=0.0)
-    for _ in range(int(rng.integers(6, 26))):
+    for _ in range(int(rng.integers(8, 36))):
         position = room.floor_point(rng, 0.9)
         if scene.chance(0.3):
             position[1] = rng.uniform(0, room.height)
         add_thing(scene, Placement(position), rng.uniform(0.06, 0.7))
+    for _ in range(int(rng.integers(0, 5))):
+        start, end = room.floor_point(rng, 1.0), room.floor_point(rng, 1.0)
+        start[1], end[1] = rng.uniform(0, room.height, 2)
+        scene.rod(start, end, rng.uniform(0.004, 0.05), scene.surface())
     position = np.array(
         [
             rng.uniform(-0.45, 0.45) * room.width,
             rng.uniform(0.2, room.height - 0.3),
-            -room.depth / 2 * rng.uniform(0.5, 0.98),
+            -room.depth / 2 * rng.uniform(0.6, 0.98),
         ]
     )
-    scene.camera = _camera(scene, position, rng.normal(0, 0.4), rng.normal(-12, 12))
+    scene.camera = _camera(scene, position, rng.normal(0, 0.4), rng.normal(-12, 14), roll_deg=8)
     return scene
 
 
@@ -141,13 +223,13 @@ def _start(rng: Generator, room: Room, behind: float) -> tuple[Scene, Material]:
     ceiling = scene.draw(("plain", "plain", "plain", "tiles", "wood"), tint=rng.uniform(0.9, 1.6))
     scene.shell = Shell(middle, half, (sides[0], sides[1], floor, ceiling, sides[2], sides[3]))
     scene.ambient = rng.uniform(0.05, 0.25) if scene.chance(0.25) else rng.uniform(0.25, 0.7)
-    for _ in range(int(rng.integers(1, 3))):
+    for _ in range(int(rng.integers(1, 4))):
         position = rng.uniform((-0.45, 0.6, -0.45), (0.45, 0.97, 0.45)) * (
             room.width,
             room.height,
             room.depth,
         )
-        scene.lights.append(Lamp(position, rng.uniform(0.3, 1.2) * np.exp(rng.normal(0, 0.12, 3))))
+        scene.lights.append(Lamp(position, rng.uniform(0.3, 2.0) * np.exp(rng.normal(0, 0.12, 3))))
     if behind > 0:
         wall_place = Placement(np.array([0, 0, room.depth / 2 + 0.1]))
         architecture.add_partition(scene, wall_place, room.width / 2, room.height, wall)
@@ -225,11 +307,13 @@ def _add_rug(scene: Scene, room: Room) -> None:
         scene.box(place, (0, 0.006, 0), (rng.uniform(0.4, 1.4), 0.006, rng.uniform(0.4, 1.4)), rug)
 
 
-def _camera(scene: Scene, position: Vector, yaw: float, pitch_deg: float) -> Camera:
-    """Hold a camera about level, with a lens of 40 to 90 degrees."""
+def _camera(scene: Scene, position: Vector, yaw: float, pitch_deg: float, roll_deg: float = 2.5) -> Camera:
+    """Hold a camera about level, one in ten less so, with a lens of 40 to 100 degrees."""
     rng = scene.rng
-    pitch = math.radians(float(np.clip(pitch_deg, -65, 20)))
-    return Camera(position, yaw, pitch, math.radians(rng.normal(0, 2.5)), math.radians(rng.uniform(40, 90)))
+    pitch = math.radians(float(np.clip(pitch_deg, -80, 25)))
+    roll = rng.normal(0, 12 if scene.chance(0.12) else roll_deg)
+    fov_deg = rng.uniform(40, 80) if scene.chance(0.7) else rng.uniform(65, 100)
+    return Camera(position, yaw, pitch, math.radians(roll), math.radians(fov_deg))
 
 
 def _look_into(scene: Scene, room: Room) -> Camera:
@@ -252,15 +336,22 @@ def _look_into(scene: Scene, room: Room) -> Camera:
     return _camera(scene, position, math.atan2(towards[0], towards[2]) + rng.normal(0, 0.15), pitch_deg)
 
 
-def _look_down_at(scene: Scene, room: Room, target: Vector, table_yaw: float) -> Camera:
-    """Look at a point on a table from 0.4 to 1.6 m away."""
+def _look_down_at(
+    scene: Scene,
+    room: Room,
+    target: Vector,
+    table_yaw: float,
+    nearest_m: float = 0.4,
+    farthest_m: float = 1.6,
+) -> Camera:
+    """Look at a point on a table from so many metres away, anything from along the table to steeply down."""
     rng = scene.rng
-    distance, elevation = rng.uniform(0.4, 1.6), math.radians(rng.uniform(8, 60))
+    distance, elevation = rng.uniform(nearest_m, farthest_m), math.radians(rng.uniform(8, 75))
     azimuth = rng.uniform(0, 6.28) if scene.chance(0.4) else table_yaw + rng.normal(0, 0.5)
     flat = math.cos(elevation)
     direction = np.array([math.sin(azimuth) * flat, math.sin(elevation), math.cos(azimuth) * flat])
     limit = np.array([0.48 * room.width, room.height - 0.1, 0.48 * room.depth])
     position = np.clip(target + distance * direction, (-limit[0], 0.1, -limit[2]), limit)
-    towards = target + rng.normal(0, 0.12, 3) - position
+    towards = target + rng.normal(0, 0.1 * distance, 3) - position
     pitch_deg = math.degrees(math.atan2(towards[1], math.hypot(towards[0], towards[2])))
-    return _camera(scene, position, math.atan2(towards[0], towards[2]), pitch_deg)
+    return _camera(scene, position, math.atan2(towards[0], towards[2]), pitch_deg, roll_deg=7)

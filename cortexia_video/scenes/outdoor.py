@@ -8,6 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from cortexia_video.scenes import outdoor_things
+from cortexia_video.scenes.architecture import add_sagging_cable
 from cortexia_video.scenes.description import (
     Camera,
     Placement,
@@ -35,6 +36,11 @@ def street(rng: Generator) -> Scene:
     for side in (-1, 1):
         _add_houses(scene, side, half_road)
         _add_roadside(scene, side, half_road)
+    _add_alley(scene, half_road)
+    for _ in range(int(rng.integers(0, 4))):
+        y, z = rng.uniform(4, 8), _log_uniform(rng, 4, 60)
+        ends = np.array([[-2 * half_road, y, z], [2 * half_road, y, z + rng.normal(0, 8)]])
+        add_sagging_cable(scene, ends[0], ends[1], rng.uniform(0, 0.6), rng.uniform(0.01, 0.03))
     position = np.array([rng.uniform(-0.6, 0.6) * half_road, rng.uniform(1.0, 2.4), 0])
     scene.camera = _camera(scene, position, rng.normal(0, 0.15), rng.normal(-2, 4))
     return scene
@@ -108,8 +114,8 @@ def _start(rng: Generator) -> Scene:
     ground = scene.draw(_GROUNDS, period_m=rng.uniform(0.8, 6))
     scene.shell = Shell(middle, half, (None, None, ground, None, None, None))
     scene.sky = Sky(
-        zenith=rng.uniform(0.5, 1.6) * np.array([0.6, 0.75, 1.0]) ** rng.uniform(0, 1.6),
-        horizon=rng.uniform(0.7, 1.8) * np.array([0.9, 0.95, 1.0]),
+        zenith=rng.uniform(0.6, 2.2) * np.array([0.6, 0.75, 1.0]) ** rng.uniform(0, 1.6),
+        horizon=rng.uniform(0.8, 2.5) * np.array([0.9, 0.95, 1.0]),
         clouds=rng.uniform(0, 0.6),
         seed=int(rng.integers(10**6)),
         fog_m=rng.uniform(60, 1500),
@@ -117,9 +123,9 @@ def _start(rng: Generator) -> Scene:
     azimuth, elevation = rng.uniform(0, 6.28), math.radians(rng.uniform(12, 75))
     flat = math.cos(elevation)
     towards = np.array([math.sin(azimuth) * flat, math.sin(elevation), math.cos(azimuth) * flat])
-    strength = rng.uniform(0.2, 1.6) if scene.chance(0.75) else 0.05
+    strength = rng.uniform(0.2, 2.4) if scene.chance(0.75) else 0.05
     scene.lights.append(Sun(towards, strength * np.array([1.0, 0.95, 0.85])))
-    scene.ambient = rng.uniform(0.4, 1.0)
+    scene.ambient = rng.uniform(0.25, 1.0)
     return scene
 
 
@@ -177,6 +183,28 @@ def _add_roadside(scene: Scene, side: int, half_road: float) -> None:
             build(scene, Placement(position, rng.normal(0, 0.06)))
 
 
+def _add_alley(scene: Scene, half_road: float) -> None:
+    """Rows of trees, a wall, a hedge, a rail or tracks along the road: what streets repeat."""
+    rng = scene.rng
+    for side in (-1, 1):
+        x = side * (half_road + rng.uniform(0.5, 6))
+        if scene.chance(0.35):
+            for z in np.arange(rng.uniform(3, 12), 90, rng.uniform(5, 14)):
+                outdoor_things.add_tree(scene, Placement(np.array([x, 0, z + rng.normal(0, 0.5)])))
+        if scene.chance(0.3):
+            kinds = ("bricks", "foliage", "plain", "wood", "stained")
+            stuff = scene.draw(kinds, period_m=rng.uniform(0.6, 3))
+            half_height, start = rng.uniform(0.3, 1.4), rng.uniform(-5, 30)
+            middle = (x + side * 1.5, half_height, start + 60)
+            scene.add(Shape.BOX, middle, (rng.uniform(0.05, 0.8), half_height, 60), stuff)
+        if scene.chance(0.15):
+            outdoor_things.add_fence(scene, Placement(np.array([x, 0, 15]), math.pi / 2), 14)
+    if scene.chance(0.12):
+        metal = scene.draw(("plain", "stained"), gloss=0.5, tint=0.6)
+        for x in (-0.72, 0.72):
+            scene.add(Shape.BOX, (x + half_road * 0.5, 0.06, 100), (0.035, 0.08, 110), metal)
+
+
 def _add_hills(scene: Scene) -> None:
     rng = scene.rng
     for _ in range(int(rng.integers(0, 3))):
@@ -189,4 +217,4 @@ def _add_hills(scene: Scene) -> None:
 def _camera(scene: Scene, position: Vector, yaw: float, pitch_deg: float) -> Camera:
     rng = scene.rng
     pitch = math.radians(float(np.clip(pitch_deg, -35, 20)))
-    return Camera(position, yaw, pitch, math.radians(rng.normal(0, 2)), math.radians(rng.uniform(40, 90)))
+    return Camera(position, yaw, pitch, math.radians(rng.normal(0, 2.5)), math.radians(rng.uniform(40, 95)))

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from cortexia_video.scenes.architecture import add_arch
-from cortexia_video.scenes.description import Material, Placement, Scene, Shape, rotation
+from cortexia_video.scenes.description import Material, Placement, Scene, Shape, Vector, rotation
 
 _BUILDINGS = ("facade", "facade", "bricks", "plain", "plain", "tiles", "stained")
 
@@ -65,28 +65,64 @@ def add_car(scene: Scene, place: Placement) -> None:
 
 
 def add_tree(scene: Scene, place: Placement) -> None:
-    """A trunk, and a crown of a few ellipsoids."""
+    """A leafy tree, a conifer, a poplar or a bare one."""
     rng = scene.rng
     height, radius = rng.uniform(1.5, 5), rng.uniform(0.06, 0.25)
-    bark = scene.draw(("wood", "asphalt", "stained"), period_m=0.6)
-    lean = rotation(0, rng.normal(0, 0.04))
-    scene.add(Shape.CYLINDER, place.point(0, height / 2, 0), (radius, height / 2, radius), bark, lean)
-    leaves = scene.draw(("foliage",), period_m=rng.uniform(0.6, 3))
-    spread = height * rng.uniform(0.25, 0.5)
-    for _ in range(int(rng.integers(2, 7))):
-        x, y, z = rng.normal(0, (0.5, 0.4, 0.5)) * spread
-        half = spread * rng.uniform(0.4, 1.1, 3)
-        scene.add(
-            Shape.ELLIPSOID, place.point(x, height + y, z), half, leaves, rotation(rng.uniform(0, 6.28))
-        )
+    bark = scene.draw(("wood", "asphalt", "stained"), period_m=0.6, tint=rng.uniform(0.4, 1.2))
+    foot, top = place.point(0, 0, 0), place.point(rng.normal(0, 0.1), height, rng.normal(0, 0.1))
+    scene.rod(foot, top, radius, bark, 0.7)
+    leaves = scene.draw(("foliage",), period_m=rng.uniform(0.6, 3), tint=rng.uniform(0.5, 1.2))
+    kind = rng.random()
+    if kind < 0.5:
+        _add_crown(scene, top, height * rng.uniform(0.25, 0.5), leaves)
+    elif kind < 0.65:
+        for level in np.linspace(0.4, 1.6, int(rng.integers(2, 6))):
+            half = height * np.array([0.35, 0.25, 0.35]) * (1.8 - level) * rng.uniform(0.8, 1.1)
+            scene.cylinder(place, (0, float(level) * height, 0), half, leaves, 0.05)
+    elif kind < 0.8:
+        width = height * rng.uniform(0.12, 0.25)
+        for _ in range(int(rng.integers(2, 6))):
+            x, z = rng.normal(0, 0.4, 2) * width
+            half = (width, height * rng.uniform(0.5, 1.0), width)
+            scene.ellipsoid(place, (x, height * rng.uniform(0.9, 1.3), z), half, leaves)
+    else:
+        _add_branches(scene, foot, top, radius, bark)
+
+
+def _add_crown(scene: Scene, middle: Vector, spread: float, leaves: Material) -> None:
+    """Tufts of leaves about a middle, many small or few large."""
+    rng = scene.rng
+    count = int(rng.integers(3, 18))
+    for _ in range(count):
+        at = middle + rng.normal(0, (0.6, 0.4, 0.6)) * spread
+        half = spread * rng.uniform(0.4, 1.1, 3) * (4 / count) ** 0.4
+        scene.add(Shape.ELLIPSOID, at, half, leaves, rotation(*rng.uniform(0, 6.28, 2)))
+
+
+def _add_branches(scene: Scene, foot: Vector, top: Vector, radius: float, bark: Material) -> None:
+    """Bare branches that leave the upper trunk, each with a twig."""
+    rng, length = scene.rng, float(top[1] - foot[1])
+    for _ in range(int(rng.integers(5, 14))):
+        start = foot + (top - foot) * rng.uniform(0.4, 1)
+        end = start + rng.normal(0, (0.4, 0.15, 0.4)) * length + (0, 0.25 * length, 0)
+        scene.rod(start, end, radius * 0.35, bark, 0.3)
+        middle = (start + end) / 2
+        scene.rod(middle, middle + rng.normal(0, 0.2, 3) * length, radius * 0.2, bark, 0.3)
 
 
 def add_bush(scene: Scene, place: Placement) -> None:
-    """A low heap of leaves."""
-    leaves = scene.draw(("foliage",), period_m=scene.rng.uniform(0.5, 2))
-    for _ in range(int(scene.rng.integers(1, 5))):
-        x, z = scene.rng.normal(0, 0.5, 2)
-        half = scene.rng.uniform(0.25, 0.9, 3)
+    """A low heap of leaves, or a tuft of reeds."""
+    rng = scene.rng
+    leaves = scene.draw(("foliage",), period_m=rng.uniform(0.5, 2), tint=rng.uniform(0.5, 1.2))
+    if scene.chance(0.3):
+        for _ in range(int(rng.integers(5, 16))):
+            x, z, across, along = rng.normal(0, 0.25, 4)
+            tip = place.point(x + across, rng.uniform(0.3, 1.3), z + along)
+            scene.rod(place.point(x, 0, z), tip, rng.uniform(0.005, 0.03), leaves, 0.1)
+        return
+    for _ in range(int(rng.integers(1, 8))):
+        x, z = rng.normal(0, 0.5, 2)
+        half = rng.uniform(0.15, 0.8, 3)
         scene.ellipsoid(place, (x, half[1] * 0.7, z), half, leaves)
 
 

@@ -1,9 +1,13 @@
-"""What a camera makes of light: exposure, white balance, lens, noise, tone curve, JPEG."""
+"""What a camera makes of light: lens, exposure, white balance, noise, tone curve, JPEG.
+
+Pictures are linear light, float32 (B, 3, H, W); every scene has a camera of its own, drawn from its seed.
+"""
 
 from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,61 +15,109 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
+from cortexia_video.scenes.ray_casting import Hits
 from cortexia_video.scenes.shading import box_blur
 
 
-def take_photograph(light: Tensor, rng: Generator) -> NDArray[np.uint8]:
-    """Turn linear light float32 (3, H, W) into an sRGB picture uint8 (H, W, 3), as a random camera would."""
-    exposed = _expose(light, rng)
-    seen = _through_lens(exposed, rng)
-    noisy = _add_sensor_noise(seen.numpy(), rng)
-    return _compress(_develop(noisy, rng), quality=int(rng.integers(45, 97)))
+def take_photographs(light: Tensor, hits: Hits, seeds: Sequence[int]) -> list[NDArray[np.uint8]]:
+    """Turn light into sRGB pictures uint8 (H, W, 3), each as a random camera would."""
+    smooth = soften_edges(light, hits)
+    pictures = []
+    for picture, distance, seed in zip(smooth, hits.distance, seeds, strict=True):
+        rng = np.random.default_rng([seed, 1000])
+        seen = _through_lens(_expose(picture, rng), distance, rng)
+        tone = _develop(_add_sensor_noise(seen, rng, seed), rng)
+        pictures.append(_compress(tone, quality=int(rng.integers(40, 98))))
+    return pictures
+
+
+def soften_edges(light: Tensor, hits: Hits) -> Tensor:
+    """Mix neighbours where the surface changes: a pixel's area holds both, its one ray met one of them."""
+    changes = F.pad(hits.surface[:, None].double(), [1] * 4, mode="replicate")
+    middle = changes[:, :, 1:-1, 1:-1]
+    edge = torch.zeros_like(middle, dtype=torch.bool)
+    for other in (
+        changes[:, :, :-2, 1:-1],
+        changes[:, :, 2:, 1:-1],
+        changes[:, :, 1:-1, :-2],
+        changes[:, :, 1:-1, 2:],
+    ):
+        edge |= other != middle
+    return torch.where(edge, torch.lerp(light, box_blur(light.clamp_max(8), 1), 0.55), light)
 
 
 def _expose(light: Tensor, rng: Generator) -> Tensor:
-    """Bring the picture near middle grey without burning a fifth of it, off by up to a stop or two.
+    """Bring the picture near middle grey, mostly without burning a tenth of it, off by up to a stop or two.
 
-    White balance is a little wrong, as automatic ones are.
+    White balance is a little wrong, as automatic ones are, and now and then very wrong.
     """
-    middle, bright = np.percentile(light.mean(0).numpy(), (60, 90))
-    gain = min(0.3 / max(float(middle), 1e-3), 0.8 / max(float(bright), 1e-3))
-    stops = rng.normal(0, 0.3) + (rng.normal(0, 0.5) if rng.random() < 0.15 else 0.0)
-    balance = torch.from_numpy(np.exp(rng.normal(0, 0.06, 3))).float()
-    return light * gain * math.exp(stops) * balance[:, None, None]
+    middle, bright = np.percentile(light.mean(0).cpu().numpy()[::2, ::2], (60, 90))
+    burnt = 0.8 if rng.random() < 0.6 else rng.uniform(0.8, 3)
+    gain = min(0.28 / max(float(middle), 1e-3), burnt / max(float(bright), 1e-3))
+    stops = min(rng.normal(0, 0.3) + (rng.normal(-0.3, 0.7) if rng.random() < 0.25 else 0.0), 0.7)
+    cast = 0.22 if rng.random() < 0.15 else 0.06
+    balance = torch.from_numpy(gain * math.exp(stops) * np.exp(rng.normal(0, cast, 3))).float()
+    return light * balance.to(light.device)[:, None, None]
 
 
-def _through_lens(light: Tensor, rng: Generator) -> Tensor:
-    """Darken the corners, glow around what is bright, and soften."""
+def _through_lens(light: Tensor, distance: Tensor, rng: Generator) -> Tensor:
+    """Darken the corners, glow around what is bright, blur what is out of focus or moved, and soften."""
     height, width = light.shape[1:]
-    y = torch.linspace(-1, 1, height)[:, None] * (height / width)
-    x = torch.linspace(-1, 1, width)[None]
-    light = light * (1 - rng.uniform(0, 0.25) * (x * x + y * y))
     if rng.random() < 0.4:
-        light = torch.lerp(
-            light, box_blur(light[None].clamp_max(4), max(1, width // 40))[0], rng.uniform(0, 0.25)
-        )
-    if rng.random() < 0.35:
-        light = torch.lerp(light, box_blur(light[None], 1)[0], rng.uniform(0, 1))
+        glow = box_blur(light[None].clamp_max(4), max(1, width // 40))[0]
+        light = torch.lerp(light, glow, rng.uniform(0, 0.25))
+    if rng.random() < 0.1:
+        light = _defocus(light, distance, rng)
+    if rng.random() < 0.08:
+        light = _shake(light, rng)
+    if rng.random() < 0.3:
+        light = torch.lerp(light, box_blur(light[None], 1)[0], rng.uniform(0, 0.8))
+    y = torch.linspace(-1, 1, height, device=light.device)[:, None] * (height / width)
+    x = torch.linspace(-1, 1, width, device=light.device)[None]
+    return light * (1 - rng.uniform(0, 0.3) * (x * x + y * y))
+
+
+def _defocus(light: Tensor, distance: Tensor, rng: Generator) -> Tensor:
+    """Blur what lies nearer or farther than a focus drawn from the picture's distances, in three steps."""
+    disparity = 1 / distance.clamp(0.05, 1e4)
+    focus = float(np.quantile(disparity[::4, ::4].cpu().numpy(), rng.uniform(0.2, 1)))
+    apart = (disparity - focus).abs() / max(focus, 1e-3) * rng.uniform(0.5, 3) * light.shape[2] / 256
+    for radius in (1, 2, 3):
+        blurred = box_blur(light[None].clamp_max(8), radius)[0]
+        light = torch.lerp(light, blurred, (apart - radius + 1).clamp(0, 1))
     return light
 
 
-def _add_sensor_noise(light: NDArray[np.float32], rng: Generator) -> NDArray[np.float32]:
+def _shake(light: Tensor, rng: Generator) -> Tensor:
+    """Average copies along a short straight way, as a camera that moved would."""
+    length, angle = rng.uniform(1, 4) * light.shape[2] / 256, rng.uniform(0, math.pi)
+    steps = [(s * length * math.sin(angle), s * length * math.cos(angle)) for s in np.linspace(-0.5, 0.5, 5)]
+    moved = [torch.roll(light, (round(dy), round(dx)), (1, 2)) for dy, dx in steps]
+    return torch.stack(moved).mean(0)
+
+
+def _add_sensor_noise(light: Tensor, rng: Generator, seed: int) -> Tensor:
     """Add noise that grows with the root of the light, and a floor."""
-    strength = 0.03 * rng.random() ** 2
-    grain = rng.standard_normal(light.shape, np.float32)
-    noisy = light + strength * np.sqrt(np.maximum(light, 0) + 0.02) * grain
-    return noisy.astype(np.float32)
+    strength = 0.04 * rng.random() ** 2
+    grain = torch.randn(light.shape, generator=torch.Generator().manual_seed(seed)).to(light.device)
+    if rng.random() < 0.3:  # sensors whose neighbours share what they measure
+        grain = 1.8 * box_blur(grain[None], 1)[0]
+    return light + strength * (light.clamp_min(0) + 0.02).sqrt() * grain
 
 
-def _develop(light: NDArray[np.float32], rng: Generator) -> NDArray[np.uint8]:
-    """Roll highlights off, apply gamma and some contrast, and round to 8 bits (H, W, 3)."""
-    light = np.maximum(light, 0)
-    rolled = np.where(light > 0.7, 0.7 + 0.3 * np.tanh((light - 0.7) / 0.3), light)
-    tone = rolled ** (1 / rng.uniform(2.0, 2.4))
+def _develop(light: Tensor, rng: Generator) -> NDArray[np.uint8]:
+    """Roll highlights off, apply gamma, contrast and saturation, and round to 8 bits (H, W, 3)."""
+    black = rng.uniform(0, 0.02)
+    light = (light - black).clamp_min(0)
+    rolled = torch.where(light > 0.7, 0.7 + 0.3 * torch.tanh((light - 0.7) / 0.3), light)
+    grey = rolled.mean(0)
+    saturation = 0.0 if rng.random() < 0.03 else rng.uniform(0.5, 1.5)
+    tone = (grey + (rolled - grey) * saturation).clamp(1e-6, 1) ** (1 / rng.uniform(1.9, 2.4))
     curve = tone * tone * (3 - 2 * tone)
-    tone = tone + rng.uniform(-0.1, 0.45) * (curve - tone)
-    return np.round(np.clip(tone, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+    tone = tone + rng.uniform(-0.1, 0.7) * (curve - tone)
+    return (tone.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
 def _compress(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:

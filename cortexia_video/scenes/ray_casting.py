@@ -1,184 +1,266 @@
-"""Where rays meet boxes, cylinders, ellipsoids and the shell around them.
+"""Where rays meet boxes, cylinders, cones, ellipsoids and the shell around them, for a batch of scenes.
 
 Directions are not normalised: a camera ray has 1 along the optical axis, so its distance is z-depth.
-Vectors come first in memory, (3, N); float32.
+float32; pictures are (B, 3, H, W), rays of tiles (T, 3, R).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cortexia_video.scenes.description import Camera, Scene, Shape
+from cortexia_video.scenes.description import Camera, Primitive, Scene, Shape
+from cortexia_video.scenes.tiles import TILE, Grid, project_boxes
 
 SHELL_FACES = 6
-"""Surface numbers below this are faces of the shell; primitive `i` has number `SHELL_FACES + i`."""
+"""The first rows of a scene's surfaces are the faces of its shell; its primitives follow."""
+SHELL = -1
+"""What `Solids.shape` says of a face of the shell."""
 
 _NEAREST_M = 1e-3
+_RAYS_AT_ONCE = {"cpu": 1 << 17, "cuda": 1 << 23}
+_FAR = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Solids:
-    """A scene's surfaces as tensors, the shell's faces first.
+    """The surfaces of all scenes of a batch, one row each: six faces of the shell, then the primitives.
 
-    shapes: of each primitive. centre, half_size: float32 (S, 3). rotation: float32 (S, 3, 3), local to world.
+    shape: int64 (S,), a `Shape` or SHELL. centre, half_size: float32 (S, 3). rotation: (S, 3, 3), local to
+    world. taper: (S,), see `Primitive`. scene: int64 (S,), whose it is. first: first row of each scene.
     """
 
-    shapes: tuple[Shape, ...]
+    shape: Tensor
     centre: Tensor
     half_size: Tensor
     rotation: Tensor
+    taper: Tensor
+    scene: Tensor
+    first: Tensor
+
+    @property
+    def to_unit(self) -> Tensor:
+        """Matrices (S, 3, 3) from world axes to the axes in which a solid fills [-1, 1]^3."""
+        return self.rotation.transpose(1, 2) / self.half_size[:, :, None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hits:
-    """distance: float32 (N,) along each ray. surface: int64 (N,), see SHELL_FACES."""
+    """distance: float32 (B, H, W) along each ray. surface: int64 (B, H, W), a row of `Solids`."""
 
     distance: Tensor
     surface: Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
-    """A camera's grid of rays: position (3, 1), direction (3, height * width) in world axes, f_px."""
+class Views:
+    """Cameras: position (B, 3), rotation (B, 3, 3) to world, f_px (B,), and rays, direction (B, 3, H, W)."""
 
     position: Tensor
+    rotation: Tensor
+    f_px: Tensor
     direction: Tensor
-    height: int
-    width: int
-    f_px: float
+
+    @property
+    def grid(self) -> Grid:
+        """The tiles of the pictures."""
+        return Grid(*self.direction.shape[2:])
 
 
-def solids_of(scene: Scene) -> Solids:
-    """Collect a scene's shell and primitives into tensors."""
-    shell, primitives = scene.shell, scene.primitives
-    centre = [shell.centre] * SHELL_FACES + [primitive.centre for primitive in primitives]
-    half_size = [shell.half_size] * SHELL_FACES + [primitive.half_size for primitive in primitives]
-    turns = [np.eye(3)] * SHELL_FACES + [primitive.rotation for primitive in primitives]
-    shapes = tuple(primitive.shape for primitive in primitives)
-    return Solids(shapes, *(torch.from_numpy(np.stack(rows)).float() for rows in (centre, half_size, turns)))
+def solids_of(scenes: Sequence[Scene], device: torch.device | str = "cpu") -> Solids:
+    """Collect the shells and primitives of scenes into tensors."""
+    primitives: list[Primitive | None] = []  # None stands for a face of the shell
+    centre, half_size, owner, first = [], [], [], []
+    for number, scene in enumerate(scenes):
+        first.append(len(primitives))
+        primitives += [*[None] * SHELL_FACES, *scene.primitives]
+        centre += [scene.shell.centre] * SHELL_FACES + [each.centre for each in scene.primitives]
+        half_size += [scene.shell.half_size] * SHELL_FACES + [each.half_size for each in scene.primitives]
+        owner += [number] * (SHELL_FACES + len(scene.primitives))
+    shape = [SHELL if each is None else int(each.shape) for each in primitives]
+    turn = [np.eye(3) if each is None else each.rotation for each in primitives]
+    taper = [1.0 if each is None else each.taper for each in primitives]
+    return Solids(
+        shape=torch.tensor(shape, device=device),
+        centre=torch.from_numpy(np.stack(centre)).float().to(device),
+        half_size=torch.from_numpy(np.stack(half_size)).float().to(device),
+        rotation=torch.from_numpy(np.stack(turn)).float().to(device),
+        taper=torch.tensor(taper, dtype=torch.float32, device=device),
+        scene=torch.tensor(owner, device=device),
+        first=torch.tensor(first, device=device),
+    )
 
 
-def view_of(camera: Camera, height: int, width: int) -> View:
+def views_of(cameras: Sequence[Camera], height: int, width: int, device: torch.device | str = "cpu") -> Views:
     """Lay out one ray through the middle of every pixel; the principal point is the middle of the picture."""
-    f_px = width / 2 / float(np.tan(camera.fov / 2))
-    x = (torch.arange(width) + 0.5 - width / 2) / f_px
-    y = -(torch.arange(height) + 0.5 - height / 2) / f_px
+    f_px = torch.tensor([width / 2 / np.tan(camera.fov / 2) for camera in cameras]).float()
+    x = torch.arange(width) + 0.5 - width / 2
+    y = -(torch.arange(height) + 0.5 - height / 2)
     down, across = torch.meshgrid(y, x, indexing="ij")
-    local = torch.stack([across, down, torch.ones_like(down)]).reshape(3, -1)
-    direction = torch.from_numpy(camera.rotation).float() @ local
-    return View(torch.from_numpy(camera.position).float()[:, None], direction, height, width, f_px)
+    slope = torch.stack([across, down]) / f_px[:, None, None, None]
+    local = torch.cat([slope, torch.ones_like(slope[:, :1])], 1)
+    rotation = torch.from_numpy(np.stack([camera.rotation for camera in cameras])).float()
+    direction = (rotation @ local.flatten(2)).view_as(local)
+    position = torch.from_numpy(np.stack([camera.position for camera in cameras])).float()
+    return Views(*(each.to(device) for each in (position, rotation, f_px, direction)))
 
 
-def cast_view(scene: Scene, solids: Solids, view: View) -> Hits:
-    """Find what every pixel sees; a primitive is tried only where its corners project."""
-    distance, surface = hit_shell(solids, view.position, view.direction)
-    grid = (view.height, view.width)
-    distance, surface, rays = distance.view(grid), surface.view(grid), view.direction.view(3, *grid)
-    for number, (rows, columns) in _windows(scene, solids, view):
-        window = rays[:, rows, columns]
-        found = _hit_primitive(solids, number, view.position, window.reshape(3, -1)).view(window.shape[1:])
-        nearest = distance[rows, columns]
-        surface[rows, columns].masked_fill_(found < nearest, SHELL_FACES + number)
-        torch.minimum(nearest, found, out=nearest)
-    return Hits(distance.reshape(-1), surface.reshape(-1))
+def cast_views(solids: Solids, views: Views) -> Hits:
+    """Find what every pixel sees; a primitive is tried only in tiles where its corners project."""
+    grid = views.grid
+    shell_m, face = hit_shells(solids, views.position[:, :, None, None], views.direction)
+    nearest = _pack(grid.cut(shell_m[:, None]), grid.cut(face[:, None].double()).long())[:, 0]
+    rays = grid.cut(views.direction)
+    start = views.position[solids.scene][:, :, None]
+    for row, tile in _seen_pairs(solids, views):
+        found = _enter(solids, row, start[row], rays[tile])
+        index = tile[:, None].expand(-1, TILE * TILE)
+        nearest.scatter_reduce_(0, index, _pack(found, row[:, None]), "amin")
+    joined = grid.join(nearest)
+    distance = (joined >> 32).int().view(torch.float32)
+    return Hits(distance, joined & 0xFFFFFFFF)
 
 
-def is_blocked(solids: Solids, origin: Tensor, direction: Tensor, limit: float) -> Tensor:
-    """Say whether a primitive lies between origin (3, N) and origin + limit * direction: bool (N,)."""
-    blocked = torch.zeros(direction.shape[1], dtype=torch.bool)
-    for number in range(len(solids.shapes)):
-        blocked |= _hit_primitive(solids, number, origin, direction) < limit
-    return blocked
+def _pack(distance: Tensor, surface: Tensor) -> Tensor:
+    """Put distance before surface in one int64: the bits of floats above 0 are in their order."""
+    return (distance.view(torch.int32).long() << 32) | surface
 
 
-def hit_shell(solids: Solids, origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-    """Leave the shell from inside: distance (N,) and face (N,) in the order of `Shell.materials`."""
+def hit_shells(solids: Solids, origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+    """Leave each scene's shell from inside: distance and surface row (B, ...) of rays (B, 3, ...)."""
+    shape = (-1, 3) + (1,) * (direction.dim() - 2)
+    centre, half_size = solids.centre[solids.first].view(shape), solids.half_size[solids.first].view(shape)
     safe = torch.where(direction.abs() < 1e-7, torch.full_like(direction, 1e-7), direction)
-    from_middle = origin - solids.centre[0][:, None]
-    exits = (safe.sign() * solids.half_size[0][:, None] - from_middle) / safe
-    distance, axis = exits.min(0)
-    forward = direction.gather(0, axis[None])[0] > 0
-    return distance, axis * 2 + forward.long()
+    exits = (safe.sign() * half_size - (origin - centre)) / safe
+    distance, axis = exits.min(1)
+    forward = direction.gather(1, axis[:, None])[:, 0] > 0
+    first = solids.first.view(shape[:1] + shape[2:])
+    return distance, first + axis * 2 + forward.long()
 
 
-def _hit_primitive(solids: Solids, number: int, origin: Tensor, direction: Tensor) -> Tensor:
-    """Return the distance (N,) at which rays enter a primitive, inf where they miss it or start inside."""
-    index = SHELL_FACES + number
-    to_local = solids.rotation[index].T
-    half = solids.half_size[index][:, None]
-    start = (to_local @ (origin - solids.centre[index][:, None])) / half
-    ray = (to_local @ direction) / half
-    enter, leave = _CROSSINGS[solids.shapes[number]](start, ray)
-    hit = (enter < leave) & (enter > _NEAREST_M)
-    return torch.where(hit, enter, torch.inf)
+def blocked_share(solids: Solids, origin: Tensor, towards: Tensor, limit: Tensor, scene: Tensor) -> Tensor:
+    """Say which points have a primitive between them and a light: bool (T, R).
+
+    origin, towards: (T, 3, R) of tiles of points. limit: (T,), how far along `towards`. scene: (T,).
+    """
+    blocked = torch.zeros_like(origin[:, 0])
+    for row, tile in _shadow_pairs(solids, origin, towards, limit, scene):
+        found = _enter(solids, row, origin[tile], towards[tile])
+        blocked.index_add_(0, tile, (found < limit[tile][:, None]).float())
+    return blocked > 0
+
+
+def _seen_pairs(solids: Solids, views: Views) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield rows of primitives and the tiles they can be seen in, of one shape and not too many at once."""
+    signs = torch.tensor([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]).to(solids.centre)
+    corners = torch.einsum("sij,scj->sci", solids.rotation, signs * solids.half_size[:, None])
+    corners = corners + (solids.centre - views.position[solids.scene])[:, None]
+    seen = torch.einsum("sci,sij->scj", corners, views.rotation[solids.scene])
+    table = project_boxes(seen, views.f_px[solids.scene], views.grid).flatten(1)
+    row, tile = (table & (solids.shape != SHELL)[:, None]).nonzero(as_tuple=True)
+    yield from _portions(solids, row, tile + solids.scene[row] * views.grid.count, TILE * TILE)
+
+
+def _shadow_pairs(
+    solids: Solids, origin: Tensor, towards: Tensor, limit: Tensor, scene: Tensor
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield primitives and tiles of points where a line to the light may meet the primitive.
+
+    The box around the points moves towards the light: it meets a primitive where a line from its middle meets
+    the primitive's box, made larger by it.
+    """
+    low, high = origin.amin(2), origin.amax(2)
+    ends = origin + towards * limit[:, None, None]
+    end_low, end_high = ends.amin(2), ends.amax(2)
+    middle, end = (low + high) / 2, (end_low + end_high) / 2
+    reach = torch.maximum((high - low).norm(dim=1), (end_high - end_low).norm(dim=1).clamp_max(1.0)) / 2
+    primitive = (solids.shape != SHELL).nonzero()[:, 0]
+    pairs_row, pairs_tile = (solids.scene[primitive][:, None] == scene).nonzero(as_tuple=True)
+    row, tile = primitive[pairs_row], pairs_tile
+    turn = solids.rotation[row].transpose(1, 2)
+    start = (turn @ (middle[tile] - solids.centre[row])[:, :, None])[:, :, 0]
+    ray = (turn @ (end - middle)[tile][:, :, None])[:, :, 0]
+    half = solids.half_size[row] + reach[tile][:, None]
+    enter, leave = _cross_box(start[:, :, None] / half[:, :, None], ray[:, :, None] / half[:, :, None])
+    meets = ((enter < leave) & (enter < 1) & (leave > 0))[:, 0]
+    yield from _portions(solids, row[meets], tile[meets], origin.shape[2])
+
+
+def _portions(solids: Solids, row: Tensor, tile: Tensor, rays: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Part pairs by shape, then into portions that fit the cache of a processor, or fill a GPU."""
+    most = max(1, _RAYS_AT_ONCE.get(row.device.type, 1 << 20) // rays)
+    shapes = solids.shape[row]
+    for shape in Shape:
+        chosen = (shapes == shape).nonzero()[:, 0]
+        for part in torch.split(chosen, most):
+            if len(part):
+                yield row[part], tile[part]
+
+
+def _enter(solids: Solids, row: Tensor, origin: Tensor, direction: Tensor) -> Tensor:
+    """Return the distance (K, R) at which rays enter primitives of one shape; inf: missed, or begun inside.
+
+    row: (K,). origin: (K, 3, 1) or (K, 3, R). direction: (K, 3, R).
+    """
+    to_unit = solids.to_unit[row]
+    start = torch.bmm(to_unit, origin - solids.centre[row][:, :, None])
+    ray = torch.bmm(to_unit, direction)
+    shape = Shape(int(solids.shape[row[0]]))
+    if shape == Shape.BOX:
+        enter, leave = _cross_box(start, ray)
+    elif shape == Shape.ELLIPSOID:
+        enter, leave = _cross_sphere(start, ray)
+    else:
+        enter, leave = _cross_cone(start, ray, solids.taper[row][:, None])
+    missed = (enter >= leave) | (enter <= _NEAREST_M) | enter.isnan()
+    return enter.masked_fill_(missed, torch.inf)
 
 
 def _cross_box(start: Tensor, ray: Tensor) -> tuple[Tensor, Tensor]:
     """Cross the cube [-1, 1]^3 by slabs (Kay and Kajiya, SIGGRAPH 1986)."""
     inverse = _inverse(ray)
     middle, reach = -start * inverse, inverse.abs()
-    return (middle - reach).amax(0), (middle + reach).amin(0)
+    return (middle - reach).amax(1), (middle + reach).amin(1)
 
 
 def _inverse(component: Tensor) -> Tensor:
     """Divide 1 by it; a ray along a slab has 0 there, and 0 * inf would be no number."""
-    return torch.where(component == 0, 1e-12, component).reciprocal()
+    return component.masked_fill(component == 0, 1e-12).reciprocal_()
 
 
 def _cross_sphere(start: Tensor, ray: Tensor) -> tuple[Tensor, Tensor]:
     """Cross the unit sphere."""
-    return _cross_quadric((ray * ray).sum(0), (ray * start).sum(0), (start * start).sum(0) - 1)
+    a, half_b = (ray * ray).sum(1), (ray * start).sum(1)
+    discriminant = half_b * half_b - a * ((start * start).sum(1) - 1)
+    root = discriminant.clamp_min(0).sqrt_()
+    enter, leave = (-half_b - root) / a, (root - half_b) / a
+    return enter, leave.masked_fill_(discriminant <= 0, -torch.inf)
 
 
-def _cross_cylinder(start: Tensor, ray: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross the unit cylinder along y between its caps at -1 and 1."""
-    x, z, from_x, from_z = ray[0], ray[2], start[0], start[2]
-    side_in, side_out = _cross_quadric(
-        x * x + z * z + 1e-12, x * from_x + z * from_z, from_x * from_x + from_z * from_z - 1
-    )
-    inverse = _inverse(ray[1])
-    middle, reach = -start[1] * inverse, inverse.abs()
-    return torch.maximum(side_in, middle - reach), torch.minimum(side_out, middle + reach)
+def _cross_cone(start: Tensor, ray: Tensor, taper: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross the part between y = -1 and 1 of x^2 + z^2 = r(y)^2, where r runs from 1 to taper.
 
-
-def _cross_quadric(a: Tensor, half_b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """Solve a t^2 + 2 half_b t + c = 0; where it has no solution, leave before entering."""
+    A ray steeper than the side (a < 0) crosses both nappes of the whole cone: it is inside the one that
+    counts after its later crossing if it runs to where the cone is wider, else before its earlier one.
+    """
+    slope = (taper - 1) / 2
+    radius, growth = (taper + 1) / 2 + slope * start[:, 1], slope * ray[:, 1]
+    a = ray[:, 0] ** 2 + ray[:, 2] ** 2 - growth**2
+    half_b = ray[:, 0] * start[:, 0] + ray[:, 2] * start[:, 2] - growth * radius
+    c = start[:, 0] ** 2 + start[:, 2] ** 2 - radius**2
+    a = torch.where(a.abs() < 1e-12, 1e-12, a)
     discriminant = half_b * half_b - a * c
-    root = discriminant.clamp_min(0).sqrt()
-    enter, leave = (-half_b - root) / a, (-half_b + root) / a
-    return enter, torch.where(discriminant > 0, leave, -torch.inf)
-
-
-_CROSSINGS = {Shape.BOX: _cross_box, Shape.CYLINDER: _cross_cylinder, Shape.ELLIPSOID: _cross_sphere}
-
-
-def _windows(scene: Scene, solids: Solids, view: View) -> Iterator[tuple[int, tuple[slice, slice]]]:
-    """Yield each primitive that can be seen with the rows and columns its bounding box projects into."""
-    if not solids.shapes:
-        return
-    signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
-    half, centre = solids.half_size[SHELL_FACES:].numpy(), solids.centre[SHELL_FACES:].numpy()
-    corners = np.einsum("kij,kcj->kci", solids.rotation[SHELL_FACES:].numpy(), signs * half[:, None])
-    seen = (corners + centre[:, None] - scene.camera.position) @ scene.camera.rotation
-    z = seen[..., 2]
-    crosses = z.min(1) < _NEAREST_M
-    safe_z = np.maximum(z, _NEAREST_M)
-    columns = seen[..., 0] / safe_z * view.f_px + view.width / 2
-    rows = -seen[..., 1] / safe_z * view.f_px + view.height / 2
-    for number in np.flatnonzero(z.max(1) > _NEAREST_M):
-        if crosses[number]:
-            yield int(number), (slice(0, view.height), slice(0, view.width))
-            continue
-        row, column = _span(rows[number], view.height), _span(columns[number], view.width)
-        if row.stop > row.start and column.stop > column.start:
-            yield int(number), (row, column)
-
-
-def _span(positions: np.ndarray[tuple[int], np.dtype[np.float64]], size: int) -> slice:
-    low, high = int(np.floor(positions.min())) - 1, int(np.ceil(positions.max())) + 1
-    return slice(max(low, 0), min(max(high, 0), size))
+    root = discriminant.clamp_min(0).sqrt_()
+    first, second = (-half_b - root) / a, (root - half_b) / a
+    early, late = torch.minimum(first, second), torch.maximum(first, second)
+    steep, down = a < 0, growth > 0
+    side_in = torch.where(steep, torch.where(down, late, -torch.inf), early)
+    side_out = torch.where(steep, torch.where(down, torch.inf, early), late)
+    side_out = side_out.masked_fill_(discriminant <= 0, -torch.inf)
+    inverse = _inverse(ray[:, 1])
+    middle, reach = -start[:, 1] * inverse, inverse.abs()
+    return torch.maximum(side_in, middle - reach), torch.minimum(side_out, middle + reach)

@@ -1,248 +1,292 @@
-"""What a hit point looks like: texture, lamps, sun, one soft shadow, occlusion, gloss, fog and sky.
+"""What hit points look like: texture, lamps, sun, soft shadows, occlusion, gloss, fog and sky.
 
-Returns linear light; `photograph` turns it into a picture.
+Returns linear light; `photograph` turns it into a picture. Pictures are (B, C, H, W).
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cortexia_video.scenes.description import Lamp, Material, Scene, Shape, Sky, Sun, Vector
+from cortexia_video.scenes.atlas import Atlas, grain_field
+from cortexia_video.scenes.description import Material, Scene, Shape, Sky, Sun, Vector
 from cortexia_video.scenes.noise import SIDE, periodic_noise
-from cortexia_video.scenes.ray_casting import SHELL_FACES, Hits, Solids, View, is_blocked
-from cortexia_video.scenes.textures import MIP_SIDES, TEXELS, mip_chain
+from cortexia_video.scenes.photo_textures import PHOTO_SHARE
+from cortexia_video.scenes.ray_casting import SHELL, Hits, Solids, Views, blocked_share
+from cortexia_video.scenes.tiles import Grid
 
-_MIP_START = torch.tensor([0, *np.cumsum([side * side for side in MIP_SIDES])[:-1].tolist()])
+_SHADOWS = 2
+"""Lights of a scene that cast shadows, the first ones."""
+_BEYOND_M = 1e4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Surfaces:
-    """Hit points. point, normal: (3, N) in world axes; uv: (2, N) metres on the surface; surface: (N,)."""
+    """Hit points: point, normal (B, 3, H, W) in world axes; uv (B, 2, H, W), metres along the surface."""
 
     point: Tensor
     normal: Tensor
     uv: Tensor
-    surface: Tensor
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Lighting:
-    """diffuse, gloss: (3, N) light that a white surface sends on, and that a glossy one mirrors."""
-
-    diffuse: Tensor
-    gloss: Tensor
 
 
 def shade(
-    scene: Scene, solids: Solids, view: View, hits: Hits, noise: torch.Generator, library: int
+    scenes: Sequence[Scene],
+    solids: Solids,
+    views: Views,
+    hits: Hits,
+    surfaces: Surfaces,
+    seeds: Sequence[int],
+    atlas: Atlas,
 ) -> Tensor:
-    """Compute the linear light (3, H, W) that reaches each pixel.
-
-    noise: what soft shadows are drawn with. library: which textures the materials mean.
-    """
-    surfaces = _surfaces(solids, view, hits)
-    albedo = _albedo(scene, view, hits, surfaces, library)
-    lighting = _light(scene, solids, view, hits, surfaces, noise)
-    emission, gloss = _per_surface(scene, "emission", surfaces), _per_surface(scene, "gloss", surfaces)
-    light = albedo * (lighting.diffuse + emission) + gloss * lighting.gloss
-    if scene.sky is not None:
-        light = _air_and_sky(scene, scene.sky, view, hits, light)
-    return light.view(3, view.height, view.width)
-
-
-def sky_mask(scene: Scene, hits: Hits) -> Tensor:
-    """Say which rays end in the sky: bool (N,)."""
-    open_faces = [material is None for material in scene.shell.materials]
-    known = torch.tensor(open_faces + [False] * len(scene.primitives))
-    return known[hits.surface]
+    """Compute the linear light (B, 3, H, W) that reaches each pixel; seeds: of the soft shadows' noise."""
+    table = _material_table(scenes, seeds, atlas).to(hits.distance.device)
+    looks = table[hits.surface].movedim(-1, 1)
+    albedo = _albedo(looks, views, hits, surfaces, atlas)
+    diffuse, highlight = _light(scenes, solids, views, hits, surfaces, seeds)
+    light = albedo * (diffuse + looks[:, 8:9]) + looks[:, 9:10] * highlight
+    in_sky = mask_sky(scenes, hits)
+    for number, scene in enumerate(scenes):
+        if scene.sky is not None:
+            hazy = _air(scene.sky, hits.distance[number], light[number])
+            light[number] = torch.where(in_sky[number], _paint_sky(scene.sky, views.direction[number]), hazy)
+    return light
 
 
-def _surfaces(solids: Solids, view: View, hits: Hits) -> Surfaces:
-    point = view.position + hits.distance * view.direction
+def mask_sky(scenes: Sequence[Scene], hits: Hits) -> Tensor:
+    """Say which rays end in the sky: bool (B, H, W)."""
+    is_open: list[bool] = []
+    for scene in scenes:
+        is_open += [material is None for material in scene.shell.materials] + [False] * len(scene.primitives)
+    return torch.tensor(is_open, device=hits.surface.device)[hits.surface]
+
+
+def find_surfaces(solids: Solids, views: Views, hits: Hits) -> Surfaces:
+    """Find where rays end, which way the surface faces there, and how far along it that is."""
+    point = views.position[:, :, None, None] + hits.distance[:, None] * views.direction
     turn = solids.rotation[hits.surface]
-    local = torch.einsum("nji,jn->in", turn, point - solids.centre[hits.surface].T)
-    half = solids.half_size[hits.surface].T
-    unit = local / half
+    from_middle = point - solids.centre[hits.surface].movedim(-1, 1)
+    local = torch.einsum("bhwji,bjhw->bihw", turn, from_middle)
+    half = solids.half_size[hits.surface].movedim(-1, 1)
+    unit, shape = local / half, solids.shape[hits.surface]
     normal, uv = _box_frame(local, unit)
-    normal = torch.where(hits.surface < SHELL_FACES, -normal, normal)
-    numbers = torch.tensor([-1] * SHELL_FACES + [int(shape) for shape in solids.shapes])[hits.surface]
-    for shape, frame in ((Shape.CYLINDER, _cylinder_frame), (Shape.ELLIPSOID, _ellipsoid_frame)):
-        mask = numbers == shape
-        if mask.any():
-            normal[:, mask], uv[:, mask] = frame(local[:, mask], unit[:, mask], half[:, mask])
-    return Surfaces(point, torch.einsum("nij,jn->in", turn, normal), uv, hits.surface)
+    normal = torch.where((shape == SHELL)[:, None], -normal, normal)
+    round_ones = (
+        (Shape.CYLINDER, _cone_frame(local, unit, half, solids.taper[hits.surface])),
+        (Shape.ELLIPSOID, _ellipsoid_frame(local, unit, half)),
+    )
+    for kind, (round_normal, round_uv) in round_ones:
+        mask = (shape == kind)[:, None]
+        normal, uv = torch.where(mask, round_normal, normal), torch.where(mask, round_uv, uv)
+    return Surfaces(point, torch.einsum("bhwij,bjhw->bihw", turn, normal), uv)
 
 
 def _box_frame(local: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
-    axis = unit.abs().argmax(0)
-    sign = unit.gather(0, axis[None]).sign()
-    normal = torch.zeros_like(unit).scatter_(0, axis[None], sign)
-    u = torch.where(axis == 0, local[2], local[0])
-    v = torch.where(axis == 1, local[2], local[1])
-    return normal, torch.stack([u, v])
+    axis = unit.abs().argmax(1, keepdim=True)
+    normal = torch.zeros_like(unit).scatter_(1, axis, unit.gather(1, axis).sign())
+    u = torch.where(axis == 0, local[:, 2:], local[:, :1])
+    v = torch.where(axis == 1, local[:, 2:], local[:, 1:2])
+    return normal, torch.cat([u, v], 1)
 
 
-def _cylinder_frame(local: Tensor, unit: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
-    on_cap = unit[1].abs() > 0.998
-    zero = torch.zeros_like(unit[1])
-    side = _unit(torch.stack([unit[0] / half[0], zero, unit[2] / half[2]]))
-    cap = torch.stack([zero, unit[1].sign(), zero])
-    around = torch.stack([torch.atan2(unit[0], unit[2]) * half[0], local[1]])
-    return torch.where(on_cap, cap, side), torch.where(on_cap, local[[0, 2]], around)
+def _cone_frame(local: Tensor, unit: Tensor, half: Tensor, taper: Tensor) -> tuple[Tensor, Tensor]:
+    x, y, z = unit.unbind(1)
+    slope = (taper - 1) / 2
+    radius = (taper + 1) / 2 + slope * y
+    on_cap = (1 - y.abs()) < (radius - (x * x + z * z).sqrt()).abs()  # rounding leaves it off both
+    side = torch.stack([x, -slope * radius, z], 1) / half
+    zero = torch.zeros_like(y)
+    cap = torch.stack([zero, y.sign(), zero], 1)
+    around = torch.stack([torch.atan2(x, z) * half[:, 0], local[:, 1]], 1)
+    normal = torch.where(on_cap[:, None], cap, unit_length(side))
+    return normal, torch.where(on_cap[:, None], local[:, ::2], around)
 
 
 def _ellipsoid_frame(local: Tensor, unit: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
-    around = torch.stack([torch.atan2(unit[0], unit[2]) * half[0], local[1]])
-    return _unit(unit / half), around
+    around = torch.stack([torch.atan2(unit[:, 0], unit[:, 2]) * half[:, 0], local[:, 1]], 1)
+    return unit_length(unit / half), around
 
 
-def _materials(scene: Scene) -> list[Material]:
-    """List the material of every surface number; sky takes that of the first surface that has one."""
-    shell = [material for material in scene.shell.materials if material is not None]
-    first = shell[0]
-    faces = [material or first for material in scene.shell.materials]
-    return faces + [primitive.material for primitive in scene.primitives]
-
-
-def _per_surface(scene: Scene, name: str, surfaces: Surfaces) -> Tensor:
-    """Look up a number of each hit's material: float32 (N,)."""
-    values = torch.tensor([float(getattr(material, name)) for material in _materials(scene)])
-    return values[surfaces.surface]
-
-
-def _albedo(scene: Scene, view: View, hits: Hits, surfaces: Surfaces, library: int) -> Tensor:
-    """Look up the texture at every hit: float32 (3, N)."""
-    materials = _materials(scene)
-    names = sorted({(material.kind, material.variant) for material in materials})
-    atlas = torch.cat([mip_chain(library, *name) for name in names])
+def _material_table(scenes: Sequence[Scene], seeds: Sequence[int], atlas: Atlas) -> Tensor:
+    """List numbers of the material of every surface (S, 11); sky takes those of the ground."""
+    materials: list[Material] = []
+    for scene, seed in zip(scenes, seeds, strict=True):
+        known = [material for material in scene.shell.materials if material is not None]
+        faces = [material or known[0] for material in scene.shell.materials]
+        wears = faces + [primitive.material for primitive in scene.primitives]
+        materials += _wear_photos(wears, len(atlas.photos), seed)
+    places = atlas.place((material.kind, material.variant) for material in materials)
     rows = [
         [
-            1 / material.period_m,
-            *material.offset,
-            material.turned,
-            names.index((material.kind, material.variant)),
+            1 / each.period_m,
+            *each.offset,
+            each.turned,
+            place,
+            *each.tint,
+            each.emission,
+            each.gloss,
+            each.grain,
         ]
-        for material in materials
+        for each, place in zip(materials, places, strict=True)
     ]
-    per_metre, u0, v0, turned, texture = torch.tensor(rows, dtype=torch.float32)[surfaces.surface].T
-    u, v = surfaces.uv[0] * per_metre + u0, -surfaces.uv[1] * per_metre + v0
-    u, v = torch.where(turned > 0, v, u), torch.where(turned > 0, u, v)
-    facing = (-(_unit(view.direction) * surfaces.normal).sum(0)).clamp_min(0.08)
-    texels_per_pixel = hits.distance / view.f_px / facing.sqrt() * per_metre * SIDE
-    tint = torch.from_numpy(np.stack([material.tint for material in materials])).float()
-    return (_sample(atlas, texture.long(), u, v, texels_per_pixel) * tint[surfaces.surface]).T
+    return torch.tensor(np.array(rows, np.float64)).float()
 
 
-def _sample(atlas: Tensor, texture: Tensor, u: Tensor, v: Tensor, texels_per_pixel: Tensor) -> Tensor:
-    """Interpolate bilinearly in the nearest mip level: float32 (N, 3)."""
-    level = texels_per_pixel.clamp_min(1).log2().round().clamp_max(len(MIP_SIDES) - 1).long()
-    side = torch.tensor(MIP_SIDES)[level]
-    start = _MIP_START[level] + texture * TEXELS
-    x, y = (u - u.floor()) * side - 0.5, (v - v.floor()) * side - 0.5
-    left, top = x.floor(), y.floor()
-    across, down = (x - left)[:, None], (y - top)[:, None]
-    left, top = left.long() % side, top.long() % side
-    right, bottom = (left + 1) % side, (top + 1) % side
-    upper_row, lower_row = start + top * side, start + bottom * side
-    upper = torch.lerp(atlas[upper_row + left].float(), atlas[upper_row + right].float(), across)
-    lower = torch.lerp(atlas[lower_row + left].float(), atlas[lower_row + right].float(), across)
-    return torch.lerp(upper, lower, down)
+def _wear_photos(materials: list[Material], count: int, seed: int) -> list[Material]:
+    """Let some materials show one of `count` pictures of a person; the same material stays the same."""
+    if count == 0:
+        return materials
+    rng = np.random.default_rng([seed, 2000])
+    drawn = {id(each): (rng.random(), int(rng.integers(count))) for each in materials}
+    return [
+        replace(each, kind="photo", variant=drawn[id(each)][1]) if drawn[id(each)][0] < PHOTO_SHARE else each
+        for each in materials
+    ]
+
+
+def _albedo(looks: Tensor, views: Views, hits: Hits, surfaces: Surfaces, atlas: Atlas) -> Tensor:
+    """Look up the texture at every hit, with fine grain on it: (B, 3, H, W)."""
+    per_metre, offset, turned = looks[:, 0], looks[:, 1:3], looks[:, 3:4] > 0
+    metres = surfaces.uv * torch.tensor([1.0, -1.0], device=looks.device)[:, None, None]
+    uv = metres * per_metre[:, None] + offset
+    uv = torch.where(turned, uv.flip(1), uv)
+    facing = (-(unit_length(views.direction) * surfaces.normal).sum(1)).clamp_min(0.08)
+    metres_per_pixel = hits.distance / views.f_px[:, None, None] / facing.sqrt()
+    texels = (metres_per_pixel * per_metre * SIDE).flatten()
+    flat = atlas.sample(looks[:, 4].long().flatten(), uv.movedim(1, 0).reshape(2, -1), texels)
+    colour = flat.view(*hits.distance.shape, 3).movedim(-1, 1) * looks[:, 5:8]
+    return colour * (1 + looks[:, 10:11] * _grain(metres, metres_per_pixel)[:, None])
+
+
+def _grain(metres: Tensor, metres_per_pixel: Tensor) -> Tensor:
+    """Look up fine noise at the scale of the pixels, whatever the distance: (B, H, W)."""
+    field = grain_field(metres.device)
+    scale = torch.exp2(-(metres_per_pixel.clamp_min(1e-4).log2().round()))  # a texel is about a pixel
+    columns, rows = (metres * scale[:, None] * 0.7).long().remainder(SIDE).unbind(1)
+    return field[rows, columns]
 
 
 def _light(
-    scene: Scene, solids: Solids, view: View, hits: Hits, surfaces: Surfaces, noise: torch.Generator
-) -> Lighting:
-    """Add up ambient light and every lamp; only the first casts a shadow."""
-    openness = _openness(scene, view, hits, surfaces)
-    diffuse = (0.6 * scene.ambient * (0.75 + 0.25 * surfaces.normal[1]) * openness).expand(3, -1).clone()
-    gloss = torch.zeros_like(diffuse)
-    to_eye = _unit(-view.direction)
-    for index, light in enumerate(scene.lights):
-        towards, reach = _towards(light, surfaces.point)
-        direction = _unit(towards)
-        strength = reach * (1.6 if index == 0 else 1.0)
-        if index == 0:
-            strength = strength * _soft_shadow(solids, view, hits, surfaces, light, noise)
-        colour = torch.from_numpy(light.colour).float()[:, None]
-        diffuse += (direction * surfaces.normal).sum(0).clamp_min(0) * strength * colour
-        halfway = _unit(direction + to_eye)
-        gloss += (halfway * surfaces.normal).sum(0).clamp_min(0) ** 40 * strength * colour
-    return Lighting(diffuse, gloss)
+    scenes: Sequence[Scene],
+    solids: Solids,
+    views: Views,
+    hits: Hits,
+    surfaces: Surfaces,
+    seeds: Sequence[int],
+) -> tuple[Tensor, Tensor]:
+    """Add up ambient light and every lamp: what a white surface sends on, and what a glossy one mirrors."""
+    device = hits.distance.device
+    ambient = torch.tensor([scene.ambient for scene in scenes], device=device).view(-1, 1, 1, 1)
+    sky_side = 0.75 + 0.25 * surfaces.normal[:, 1:2]
+    diffuse = (0.6 * ambient * sky_side * _openness(scenes, hits, surfaces)).expand(-1, 3, -1, -1).clone()
+    highlight = torch.zeros_like(diffuse)
+    to_eye = unit_length(-views.direction)
+    lights = _list_lights(scenes).to(device)
+    for index, light in enumerate(lights.unbind(1)):
+        position, colour, sun = light[:, :3, None, None], light[:, 3:6, None, None], light[:, 6] > 0
+        towards = position - surfaces.point * (~sun)[:, None, None, None]
+        reach = 1 / (0.4 + 0.25 * (towards * towards).sum(1, keepdim=True))
+        strength = torch.where(sun[:, None, None, None], 1.0, reach) * (1.6 if index == 0 else 1.0)
+        if index < _SHADOWS:
+            clear = _soft_shadow(solids, hits, surfaces, light, [seed + index for seed in seeds])
+            strength = strength * clear[:, None]
+        direction = unit_length(towards)
+        diffuse += (direction * surfaces.normal).sum(1, keepdim=True).clamp_min(0) * strength * colour
+        halfway = unit_length(direction + to_eye)
+        highlight += (halfway * surfaces.normal).sum(1, keepdim=True).clamp_min(0) ** 40 * strength * colour
+    return diffuse, highlight
 
 
-def _towards(light: Lamp | Sun, point: Tensor) -> tuple[Tensor, Tensor]:
-    """Give the vector (3, N) from points to a light, and the share (N,) of its light that arrives."""
-    if isinstance(light, Sun):
-        return _column(light.direction).expand_as(point), torch.ones(point.shape[1])
-    towards = _column(light.position) - point
-    return towards, 1 / (0.4 + 0.25 * (towards * towards).sum(0))
+def _list_lights(scenes: Sequence[Scene]) -> Tensor:
+    """Put lights into (B, L, 7): position or direction, colour, whether it is a sun; the rest is black."""
+    most = max(1, *(len(scene.lights) for scene in scenes))
+    table = np.zeros((len(scenes), most, 7), np.float32)
+    for lights, scene in zip(table, scenes, strict=True):
+        for row, light in zip(lights, scene.lights, strict=False):
+            sun = isinstance(light, Sun)
+            row[:] = (*(light.direction if isinstance(light, Sun) else light.position), *light.colour, sun)
+    return torch.from_numpy(table)
 
 
-def _unit(vectors: Tensor) -> Tensor:
-    """Scale vectors (3, N) to length 1; several times as fast as torch's normalize along the first axis."""
-    x, y, z = vectors
-    return vectors * (x * x + y * y + z * z).clamp_min(1e-20).rsqrt()
-
-
-def _column(vector: Vector) -> Tensor:
-    return torch.from_numpy(vector).float()[:, None]
+def unit_length(vectors: Tensor) -> Tensor:
+    """Scale vectors (B, 3, ...) to length 1; several times as fast as torch's normalize along that axis."""
+    x, y, z = vectors.unbind(1)
+    return vectors * (x * x + y * y + z * z).clamp_min(1e-20).rsqrt_()[:, None]
 
 
 def _soft_shadow(
-    solids: Solids, view: View, hits: Hits, surfaces: Surfaces, light: Lamp | Sun, noise: torch.Generator
+    solids: Solids, hits: Hits, surfaces: Surfaces, light: Tensor, seeds: Sequence[int]
 ) -> Tensor:
-    """Give the share (N,) of a light that is not blocked: one jittered ray per 2 x 2 pixels, smoothed."""
-    grid = (view.height, view.width)
-    lifted = surfaces.point + surfaces.normal * 2e-3 * hits.distance.clamp_max(5)
-    origin = lifted.view(3, *grid)[:, ::2, ::2].reshape(3, -1)
-    towards, _ = _towards(light, origin)
-    spread, limit = (0.02, 1e9) if isinstance(light, Sun) else (0.06, 0.98)
-    towards = towards + spread * torch.randn(origin.shape, generator=noise)
-    blocked = is_blocked(solids, origin, towards, limit)
-    half_grid = (math.ceil(view.height / 2), math.ceil(view.width / 2))
-    clear = box_blur((~blocked).float().view(1, 1, *half_grid), 1)
-    return F.interpolate(clear, size=grid, mode="bilinear").view(-1)
+    """Give the share (B, H, W) of a light (B, 7) that arrives: a jittered ray per 2 x 2 pixels, smoothed."""
+    lifted = surfaces.point + surfaces.normal * (2e-3 * hits.distance.clamp_max(5))[:, None]
+    origin, sun = lifted[:, :, ::2, ::2], light[:, 6] > 0
+    position = light[:, :3, None, None]
+    towards = torch.where(sun[:, None, None, None], position * _BEYOND_M, position - origin)
+    spread = torch.where(sun, 0.02 * _BEYOND_M, 0.06)[:, None, None, None]
+    towards = towards + spread * _jitter(origin, seeds)
+    grid = Grid(*origin.shape[2:])
+    limit = torch.where(sun, 1.0, 0.98).repeat_interleave(grid.count)
+    scene = torch.arange(len(seeds), device=sun.device).repeat_interleave(grid.count)
+    blocked = blocked_share(solids, grid.cut(origin), grid.cut(towards), limit, scene)
+    clear = box_blur(1 - grid.join(blocked.float())[:, None], 1)
+    return F.interpolate(clear, size=hits.distance.shape[1:], mode="bilinear")[:, 0]
+
+
+def _jitter(like: Tensor, seeds: Sequence[int]) -> Tensor:
+    """Draw normal numbers (B, 3, h, w), each scene's from its own seed, the same on every device."""
+    drawn = [torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    return torch.stack(drawn).to(like.device)
 
 
 def box_blur(image: Tensor, radius: int) -> Tensor:
-    """Average (B, C, H, W) over squares, first down, then across: what lies outside repeats the border."""
-    padded = F.pad(image, [radius] * 4, mode="replicate")
-    return F.avg_pool2d(F.avg_pool2d(padded, (2 * radius + 1, 1), 1), (1, 2 * radius + 1), 1)
+    """Average (B, C, H, W) over squares: what lies outside repeats the border."""
+    size = 2 * radius + 1
+    padded = F.pad(image, [radius + 1, radius, radius + 1, radius], mode="replicate")
+    down = padded.cumsum(2)
+    rows = (down[:, :, size:] - down[:, :, :-size]).cumsum(3)
+    return (rows[..., size:] - rows[..., :-size]) / (size * size)
 
 
-def _openness(scene: Scene, view: View, hits: Hits, surfaces: Surfaces) -> Tensor:
-    """Estimate the share (N,) of ambient light that arrives: less where depth exceeds its surroundings'."""
-    log_depth = hits.distance.clamp(1e-3, 1e3).log().view(1, 1, view.height, view.width)
-    open_share = torch.ones_like(log_depth)
+def _openness(scenes: Sequence[Scene], hits: Hits, surfaces: Surfaces) -> Tensor:
+    """Estimate the share (B, 1, H, W) of ambient light that arrives: less where all around is nearer."""
+    log_depth = hits.distance.clamp(1e-3, 1e3).log()[:, None]
+    half = log_depth[:, :, ::2, ::2]
+    height = half.shape[2]
+    open_share = torch.ones_like(half)
     for size in (60, 20):
-        behind = log_depth - box_blur(log_depth, max(1, view.height // size))
+        behind = half - box_blur(half, max(1, height // size))
         open_share = open_share * (1 - 0.9 * behind.clamp(0, 0.25))
-    contact_m = 0.15 if scene.sky is None else 0.4
-    above_floor = (surfaces.point[1] / contact_m).clamp(0, 1)
-    upright = surfaces.normal[1] < 0.7
-    return open_share.view(-1) * torch.where(upright, 0.7 + 0.3 * above_floor, torch.ones_like(above_floor))
+    open_share = F.interpolate(open_share, size=log_depth.shape[2:], mode="bilinear")
+    contact_m = torch.tensor([0.15 if scene.sky is None else 0.4 for scene in scenes], device=half.device)
+    above_floor = (surfaces.point[:, 1:2] / contact_m.view(-1, 1, 1, 1)).clamp(0, 1)
+    upright = surfaces.normal[:, 1:2] < 0.7
+    return open_share * torch.where(upright, 0.7 + 0.3 * above_floor, 1.0)
 
 
-def _air_and_sky(scene: Scene, sky: Sky, view: View, hits: Hits, light: Tensor) -> Tensor:
-    """Lay fog over everything and paint the sky where nothing was hit."""
-    horizon, zenith = _column(sky.horizon), _column(sky.zenith)
-    clear = torch.exp(-hits.distance / sky.fog_m)
-    hazy = light * clear + horizon * (1 - clear)
-    unit = _unit(view.direction)
-    height = unit[1].clamp(0, 1) ** 0.6
-    clouds = _clouds(sky, unit)
-    return torch.where(sky_mask(scene, hits), torch.lerp(horizon, zenith, height) * clouds, hazy)
+def _air(sky: Sky, distance: Tensor, light: Tensor) -> Tensor:
+    """Lay fog over one picture (3, H, W)."""
+    clear = torch.exp(-distance / sky.fog_m)
+    return light * clear + _colour(sky.horizon, light.device) * (1 - clear)
+
+
+def _paint_sky(sky: Sky, direction: Tensor) -> Tensor:
+    """Paint what rays (3, H, W) see of the sky."""
+    unit = unit_length(direction[None])[0]
+    horizon, zenith = _colour(sky.horizon, unit.device), _colour(sky.zenith, unit.device)
+    return torch.lerp(horizon, zenith, unit[1].clamp(0, 1) ** 0.6) * _clouds(sky, unit)
+
+
+def _colour(colour: Vector, device: torch.device) -> Tensor:
+    return torch.from_numpy(colour).float().to(device)[:, None, None]
 
 
 def _clouds(sky: Sky, unit: Tensor) -> Tensor:
-    """Project noise on a plane overhead: a factor (N,)."""
-    picture = torch.from_numpy(periodic_noise(np.random.default_rng(sky.seed), 3, 6))
+    """Project noise on a plane overhead: a factor (H, W)."""
+    picture = torch.from_numpy(periodic_noise(np.random.default_rng(sky.seed), 3, 6)).to(unit.device)
     scale = SIDE * 0.15 / (unit[1].clamp_min(0) + 0.1)
     rows, columns = (unit[2] * scale).long() % SIDE, (unit[0] * scale).long() % SIDE
     return 1 + sky.clouds * picture[rows, columns]

@@ -6,14 +6,10 @@ A texture is linear albedo, float32 (SIDE, SIDE, 3) in [0.01, 1], and tiles wher
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 
 import numpy as np
-import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
 
 from cortexia_video.scenes.noise import SIDE, periodic_noise
 
@@ -22,10 +18,6 @@ Painter = Callable[[Generator], FloatArray]
 
 VARIANTS = 12
 """Pictures of each kind in one library."""
-MIP_SIDES = tuple(SIDE >> level for level in range(8))
-"""Side of each level of the mip chain, in texels."""
-TEXELS = sum(side * side for side in MIP_SIDES)
-"""Texels of a whole mip chain."""
 
 _ROWS, _COLUMNS = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32) / np.float32(SIDE)
 _WOOD = np.array([0.52, 0.34, 0.19])
@@ -38,7 +30,9 @@ def draw_colour(rng: Generator, saturation: float | None = None) -> NDArray[np.f
     value = rng.beta(1.6, 1.6) * 0.85 + 0.05
     phase = (np.array([5.0, 3.0, 1.0]) + hue * 6) % 6
     colour = value - value * strength * np.clip(np.minimum(phase, 4 - phase), 0, 1)
-    if rng.random() < 0.35:
+    if saturation is None and rng.random() < 0.3:  # whites and light greys, as most rooms are painted
+        colour = rng.uniform(0.45, 0.9) * (1 + rng.normal(0, 0.03, 3))
+    elif rng.random() < 0.35:
         share = rng.random()
         colour = colour * (1 - share) + _WOOD * rng.uniform(0.4, 1.6) * share
     return np.clip(colour, 0.02, 0.95)
@@ -64,10 +58,10 @@ def _cells_of(rows: FloatArray, columns: FloatArray, rng: Generator) -> FloatArr
 
 
 def _plain(rng: Generator) -> FloatArray:
-    picture = _shade(
-        _flat(draw_colour(rng)), periodic_noise(rng, 2 ** int(rng.integers(0, 5)), 5), rng.uniform(0, 0.15)
-    )
-    return _shade(picture, periodic_noise(rng, 1, 2), rng.uniform(0, 0.15))
+    """One colour, now and then a little uneven."""
+    fine, coarse = rng.uniform(0, 0.12, 2) * (rng.random(2) < 0.5)
+    picture = _shade(_flat(draw_colour(rng)), periodic_noise(rng, 2 ** int(rng.integers(0, 5)), 5), fine)
+    return _shade(picture, periodic_noise(rng, 1, 2), coarse)
 
 
 def _stained(rng: Generator) -> FloatArray:
@@ -182,7 +176,7 @@ def _carpet(rng: Generator) -> FloatArray:
 def _foliage(rng: Generator) -> FloatArray:
     dark = np.array([0.05, 0.09, 0.03]) * rng.uniform(0.5, 1.5)
     light = np.array([0.28, 0.38, 0.12]) * rng.uniform(0.5, 1.6, 3)
-    return _mix(dark, light, 0.5 + periodic_noise(rng, 8, 5, 0.85))
+    return _mix(dark, light, 0.5 + np.float32(rng.uniform(0.7, 1.6)) * periodic_noise(rng, 8, 5, 0.95))
 
 
 def _asphalt(rng: Generator) -> FloatArray:
@@ -227,12 +221,3 @@ def paint_texture(kind: str, seed: tuple[int, ...]) -> FloatArray:
     picture = np.clip(PAINTERS[kind](rng), 0.01, 1).astype(np.float32)
     upright = kind in ("books", "text", "facade", "bricks")
     return picture if upright or rng.random() < 0.5 else np.ascontiguousarray(picture.transpose(1, 0, 2))
-
-
-@lru_cache(maxsize=256)
-def mip_chain(library: int, kind: str, variant: int) -> Tensor:
-    """Paint a texture of a library with all its mip levels: float16 (TEXELS, 3), finest level first."""
-    seed = (library, list(PAINTERS).index(kind), variant)
-    picture = torch.from_numpy(paint_texture(kind, seed)).permute(2, 0, 1)[None]
-    levels = [F.avg_pool2d(picture, SIDE // side) for side in MIP_SIDES]
-    return torch.cat([level[0].permute(1, 2, 0).reshape(-1, 3) for level in levels]).half()

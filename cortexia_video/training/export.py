@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,9 +12,12 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from cortexia_video.models.export import export_graph
+from cortexia_video.models.session import Ports
 from cortexia_video.training.network import STRIDE, DepthNetwork, EncoderConv
+from cortexia_video.training.recipe import Recipe
+from cortexia_video.training.trainable import hold_compact
 
-OPSET = 18
 _SMALLEST_FP16_TENSOR = 256  # smaller ones stay float32: they cost nothing
 
 
@@ -32,6 +33,22 @@ def compact_metadata(short_side: int, source: str) -> dict[str, str]:
         "cortexia.commercial": "yes",
         "cortexia.source": source,
     }
+
+
+def save_compact(state: Mapping[str, Tensor], path: Path, recipe: Recipe) -> str:
+    """Write trained weights as the ONNX file that runs; give the model's name."""
+    network = hold_compact(state, "the training")
+    export_onnx(network, path, compact_metadata(min(recipe.short_sides), describe_source(recipe)))
+    return f"onnx:{path}"
+
+
+def describe_source(recipe: Recipe) -> str:
+    """Say in one line what the weights come from."""
+    start = recipe.network.weights or recipe.network.encoder
+    began = f"started from {Path(start).name}" if start else "started from noise"
+    data = ", ".join(f"{plan.dataset} {Path(plan.root).name}" for plan in recipe.data)
+    pictures = recipe.steps * recipe.batch_size
+    return f"trained by cortexia train on {pictures} windows of {data}; {began}"
 
 
 def export_onnx(network: DepthNetwork, path: Path, metadata: Mapping[str, str]) -> None:
@@ -69,22 +86,8 @@ def _to_onnx(network: DepthNetwork) -> onnx.ModelProto:
     batch = torch.export.Dim("batch", min=1, max=256)
     height = STRIDE * torch.export.Dim("height_blocks", min=1, max=256)
     width = STRIDE * torch.export.Dim("width_blocks", min=1, max=256)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports that torchvision is missing
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's exporter warns of its own deprecations
-        program = torch.onnx.export(
-            network,
-            (example,),
-            input_names=["image"],
-            output_names=["disparity"],
-            dynamic_shapes={"image": {0: batch, 2: height, 3: width}},
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    if program is None:
-        raise RuntimeError("torch.onnx.export returned no program")
-    return program.model_proto
+    ports = Ports(("image",), ("disparity",))
+    return export_graph(network, (example,), ports, ({0: batch, 2: height, 3: width},)).model_proto
 
 
 def _store_weights_as_float16(model: onnx.ModelProto) -> None:

@@ -1,33 +1,52 @@
-"""`DepthNetwork`: a MobileNetV2 encoder and a light decoder, image in, disparity out.
+"""`DepthNetwork`: an EfficientNet-Lite0 encoder, one look at the whole picture, a light decoder; image in,
+disparity out.
 
-Encoder: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018 (table 2, width
-1.0), up to stride 32. Stride-2 convolutions pad right and bottom only, as TensorFlow's SAME does on even
-sizes, so that weights trained there fit. Decoder: a top-down pyramid with one lateral connection per stride.
+Encoder: Tan and Le, "EfficientNet", ICML 2019, in its Lite0 variant (no squeeze-and-excitation, ReLU6), up
+to stride 32. Stride-2 convolutions pad as TensorFlow's SAME does on even sizes, so that weights trained
+there fit. Decoder: a top-down pyramid with one lateral connection per stride, and at half resolution the
+image itself, so that convex upsampling (Teed and Deng, "RAFT", ECCV 2020, section 3.3) can place edges on
+single pixels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 STRIDE = 32
 """Height and width of a batch must be multiples of this."""
 
-# expansion, output channels, blocks, stride of the first block
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Blocks of one width. expansion: of the hidden channels; stride: of the first block."""
+
+    expansion: int
+    kernel: int
+    outputs: int
+    blocks: int
+    stride: int
+
+
 _STAGES = (
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
+    Stage(1, 3, 16, 1, 1),
+    Stage(6, 3, 24, 2, 2),
+    Stage(6, 5, 40, 2, 2),
+    Stage(6, 3, 80, 3, 2),
+    Stage(6, 5, 112, 3, 1),
+    Stage(6, 5, 192, 4, 2),
+    Stage(6, 3, 320, 1, 1),
 )
 # the last block before each halving: its index, and its channels
-_TAPS = {0: 16, 2: 24, 5: 32, 12: 96}
+_TAPS = {0: 16, 2: 24, 4: 40, 10: 112}
 _DECODER_CHANNELS = (192, 128, 96, 64, 32)
+_HEADS = 4
+_IMAGE_CHANNELS = 3 * 2 * 2  # of a picture folded to half its resolution
+_NEIGHBOURS = 9
 
 Norm = Callable[[int], nn.Module]
 
@@ -44,7 +63,7 @@ def no_norm(channels: int) -> nn.Module:
 
 
 class EncoderConv(nn.Module):
-    """Convolution, norm and, where asked for, ReLU6; stride 2 pads right and bottom."""
+    """Convolution, norm and, where asked for, ReLU6; at stride 2 right and bottom are padded by one more."""
 
     def __init__(self, convolution: nn.Conv2d, norm: nn.Module, activation: nn.Module) -> None:
         super().__init__()
@@ -53,8 +72,15 @@ class EncoderConv(nn.Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.convolution.groups > 1 and torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):  # bfloat16 makes these ten times slower, not faster
+                return self._filter(x.float())
+        return self._filter(x)
+
+    def _filter(self, x: Tensor) -> Tensor:
         if self.convolution.stride == (2, 2):
-            x = F.pad(x, (0, 1, 0, 1))
+            before = self.convolution.kernel_size[0] // 2 - 1
+            x = F.pad(x, (before, before + 1, before, before + 1))
         return self.activation(self.norm(self.convolution(x)))
 
 
@@ -76,16 +102,16 @@ def _encoder_conv(
 class InvertedResidual(nn.Module):
     """Widen, filter each channel, narrow; add the input where shapes allow."""
 
-    def __init__(self, inputs: int, outputs: int, expansion: int, stride: int, norm: Norm) -> None:
+    def __init__(self, inputs: int, stage: Stage, stride: int, norm: Norm) -> None:
         super().__init__()
-        hidden = inputs * expansion
-        widen = [_encoder_conv(inputs, hidden, norm)] if expansion > 1 else []
+        hidden = inputs * stage.expansion
+        widen = [_encoder_conv(inputs, hidden, norm)] if stage.expansion > 1 else []
         self.layers = nn.Sequential(
             *widen,
-            _encoder_conv(hidden, hidden, norm, kernel=3, stride=stride, groups=hidden),
-            _encoder_conv(hidden, outputs, norm, linear=True),
+            _encoder_conv(hidden, hidden, norm, kernel=stage.kernel, stride=stride, groups=hidden),
+            _encoder_conv(hidden, stage.outputs, norm, linear=True),
         )
-        self.adds_input = stride == 1 and inputs == outputs
+        self.adds_input = stride == 1 and inputs == stage.outputs
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.layers(x)
@@ -94,14 +120,14 @@ class InvertedResidual(nn.Module):
 
 def _inverted_residuals(norm: Norm) -> Iterator[InvertedResidual]:
     inputs = 32
-    for expansion, outputs, count, stride in _STAGES:
-        for index in range(count):
-            yield InvertedResidual(inputs, outputs, expansion, stride if index == 0 else 1, norm)
-            inputs = outputs
+    for stage in _STAGES:
+        for index in range(stage.blocks):
+            yield InvertedResidual(inputs, stage, stage.stride if index == 0 else 1, norm)
+            inputs = stage.outputs
 
 
 class Encoder(nn.Module):
-    """MobileNetV2 without its classifier.
+    """EfficientNet-Lite0 without its classifier.
 
     image: float32 (B, 3, H, W) in [-1, 1], H and W multiples of 32.
     Returns features at strides 32, 16, 8, 4 and 2, coarse first.
@@ -133,22 +159,55 @@ def _decoder_conv(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs, momentum=0.03), nn.ReLU())
 
 
+class Attention(nn.Module):
+    """Every place looks at all others and adds what it finds: (B, C, H, W) to the same.
+
+    Source: Vaswani et al., "Attention is all you need", NeurIPS 2017, section 3.2.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(1, channels)
+        self.ask = nn.Conv2d(channels, 3 * channels, 1)
+        self.answer = nn.Conv2d(channels, channels, 1)
+        self.scale = (channels // _HEADS) ** -0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, channels, height, width = x.shape
+        asked = self.ask(self.norm(x)).view(batch, 3, _HEADS, channels // _HEADS, height * width)
+        query, key, value = asked.unbind(1)
+        share = (query.transpose(2, 3) @ key * self.scale).softmax(-1)
+        found = (value @ share.transpose(2, 3)).reshape(batch, channels, height, width)
+        return x + self.answer(found)
+
+
 class Head(nn.Module):
-    """Coarsest features, mixed with their mean over the whole picture."""
+    """Coarsest features with their place in the picture, each informed by all others."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.narrow = _decoder_conv(inputs, outputs, 1)
-        self.context = nn.Conv2d(outputs, outputs, 1)
-        self.mix = _decoder_conv(outputs, outputs, 3)
+        self.place = nn.Conv2d(2, outputs, 1)
+        self.attention = Attention(outputs)
+        self.spread = nn.Conv2d(outputs, outputs, 5, padding=2, groups=outputs)
+        self.mix = _decoder_conv(outputs, 2 * outputs, 1)
+        self.narrow_again = nn.Conv2d(2 * outputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.narrow(x)
-        return self.mix(x + self.context(x.mean((2, 3), keepdim=True)))
+        x = self.attention(self.narrow(x) + self.place(_places(x)))
+        return x + self.narrow_again(self.mix(self.spread(x)))
+
+
+def _places(x: Tensor) -> Tensor:
+    """Give every pixel of (B, C, H, W) its row and column, -1 to 1: (1, 2, H, W)."""
+    height, width = x.shape[2:]
+    rows = (torch.arange(height, device=x.device, dtype=x.dtype) + 0.5) * 2 / height - 1
+    columns = (torch.arange(width, device=x.device, dtype=x.dtype) + 0.5) * 2 / width - 1
+    return torch.stack(torch.meshgrid(rows, columns, indexing="ij"))[None]
 
 
 class UpStep(nn.Module):
-    """Double the resolution and add the encoder's features of that stride."""
+    """Double the resolution and add features of that stride."""
 
     def __init__(self, inputs: int, lateral_inputs: int, outputs: int) -> None:
         super().__init__()
@@ -157,11 +216,28 @@ class UpStep(nn.Module):
         self.refine = _decoder_conv(outputs, outputs, 3)
 
     def forward(self, coarse: Tensor, lateral: Tensor) -> Tensor:
-        return self.refine(_double(self.narrow(coarse)) + self.lateral(lateral))
+        wide = F.interpolate(self.narrow(coarse), scale_factor=2.0, mode="bilinear")
+        return self.refine(wide + self.lateral(lateral))
 
 
-def _double(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2.0, mode="bilinear")
+class ConvexUpsampling(nn.Module):
+    """Double the resolution of one map: each new pixel is a weighted mean of the nine old ones around it.
+
+    features: (B, C, H, W). Returns (B, 2 H, 2 W).
+    """
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.coarse = nn.Conv2d(inputs, 1, 3, padding=1)
+        self.weigh = nn.Conv2d(inputs, 4 * _NEIGHBOURS, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        batch, _, height, width = features.shape
+        weights = self.weigh(features).view(batch, _NEIGHBOURS, 4, height, width).softmax(1)
+        padded = F.pad(self.coarse(features), (1, 1, 1, 1), mode="replicate")
+        around = [padded[:, :, y : y + height, x : x + width] for y in range(3) for x in range(3)]
+        finer = (weights * torch.stack(around, 1)).sum(1)
+        return F.pixel_shuffle(finer, 2)[:, 0]
 
 
 class DepthNetwork(nn.Module):
@@ -173,18 +249,22 @@ class DepthNetwork(nn.Module):
     def __init__(self, norm: Norm = batch_norm) -> None:
         super().__init__()
         self.encoder = Encoder(norm)
-        laterals = list(reversed(_TAPS.values()))
-        self.head = Head(_STAGES[-1][1], _DECODER_CHANNELS[0])
+        finest, *others = _TAPS.values()
+        laterals = [*reversed(others), finest + _IMAGE_CHANNELS]
+        self.head = Head(_STAGES[-1].outputs, _DECODER_CHANNELS[0])
         widths = zip(_DECODER_CHANNELS[:-1], laterals, _DECODER_CHANNELS[1:], strict=True)
         self.steps = nn.ModuleList(UpStep(*step) for step in widths)
-        self.output = nn.Conv2d(_DECODER_CHANNELS[-1], 1, 3, padding=1)
+        self.output = ConvexUpsampling(_DECODER_CHANNELS[-1])
 
     def forward(self, image: Tensor) -> Tensor:
-        coarse, *laterals = self.encoder(image * 2 - 1)
+        centred = image * 2 - 1
+        coarse, *laterals, finest = self.encoder(centred)
+        laterals.append(torch.cat([finest, F.pixel_unshuffle(centred, 2)], 1))
         x = self.head(coarse)
         for step, lateral in zip(self.steps, laterals, strict=True):
             x = step(x, lateral)
-        return _double(self.output(x))[:, 0]
+        disparity: Tensor = self.output(x)
+        return disparity
 
 
 def parameter_count(network: nn.Module) -> int:

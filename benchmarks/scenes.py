@@ -1,0 +1,89 @@
+"""How many scenes a second are rendered: alone, in batches, and in as many processes as there are cores.
+
+    python benchmarks/scenes.py --repeats 5
+    python benchmarks/scenes.py --device cuda --batch-sizes 16 64
+
+The ways take turns; printed are the median, the least and the most of all rounds. Textures: painted before.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+
+import torch
+from cyclopts import App
+
+from cortexia_video.scenes import render_scenes
+from cortexia_video.speed import count_cores
+
+_BEFORE = range(60)  # seeds that have most of their library's textures painted
+_EACH_ROUND = 24
+
+app = App(help="Measure scenes a second.")
+
+
+def render(seeds: range, height: int, width: int, device: str, batch_size: int | None) -> int:
+    """Render scenes and forget them; say how many."""
+    made = sum(1 for _ in render_scenes(seeds, height, width, device=device, batch_size=batch_size))
+    if device != "cpu":
+        torch.cuda.synchronize(device)
+    return made
+
+
+@app.default
+def measure(
+    *,
+    height: int = 192,
+    width: int = 256,
+    repeats: int = 5,
+    device: str = "cpu",
+    batch_sizes: list[int] | None = None,
+) -> None:
+    """Print a table of scenes a second."""
+    torch.set_num_threads(1)  # scenes are too small to share
+    render(_BEFORE, height, width, device, None)
+    ways: dict[str, Callable[[range], object]] = {
+        f"one process of one thread, batch of {size}": lambda seeds, size=size: render(
+            seeds, height, width, device, size
+        )
+        for size in batch_sizes or (1, 4)
+    }
+    cores = count_cores()
+    with ProcessPoolExecutor(
+        cores, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,)
+    ) as executor:
+
+        def share(seeds: range) -> None:
+            parts = [seeds[at::cores] for at in range(cores)]
+            jobs = [executor.submit(render, part, height, width, "cpu", None) for part in parts]
+            assert sum(job.result() for job in jobs) == len(seeds)
+
+        if device == "cpu":
+            ways[f"{cores} processes of one thread"] = share
+            for _ in range(2):
+                share(_BEFORE)
+        rates = take_turns(ways, repeats)
+    print(f"{height} x {width}, {device}, {_EACH_ROUND} scenes a round, {repeats} rounds\n")
+    print("| way | scenes/s, median | least | most |\n|---|---|---|---|")
+    for way, values in rates.items():
+        print(f"| {way} | {statistics.median(values):.1f} | {min(values):.1f} | {max(values):.1f} |")
+
+
+def take_turns(ways: dict[str, Callable[[range], object]], repeats: int) -> dict[str, list[float]]:
+    """Run each way once a round, on the same seeds; give scenes a second."""
+    rates: dict[str, list[float]] = {way: [] for way in ways}
+    for turn in range(repeats):
+        seeds = range(200 + turn * _EACH_ROUND, 200 + (turn + 1) * _EACH_ROUND)
+        for way, run in ways.items():
+            started = time.perf_counter()
+            run(seeds)
+            rates[way].append(_EACH_ROUND / (time.perf_counter() - started))
+    return rates
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,46 @@
+"""`cortexia train`: a network from a recipe."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from cortexia_video.cli.estimate import Switch
+from cortexia_video.errors import MissingExtraError
+
+
+def train_command(
+    recipe: Annotated[Path, Parameter(name="RECIPE")],
+    /,
+    *,
+    output: Annotated[Path, Parameter(alias="-o")],
+    teacher: str | None = None,
+    any_licence: Switch = False,
+) -> None:
+    """Train or fine-tune a depth network; the same command goes on where it was stopped.
+
+    On several GPUs: torchrun --nproc-per-node 2 -m cortexia_video train RECIPE --output FOLDER
+
+    Parameters
+    ----------
+    recipe
+        A TOML file: network, data, steps (docs/training.md).
+    output
+        Folder for checkpoint, weights, logs and pictures.
+    teacher
+        A model that labels the pictures of the recipe's data sets called `pictures`, which have no depth.
+    any_licence
+        Also a teacher whose licence is not known to be permissive: it may bind what is trained on its depth.
+    """
+    try:
+        from cortexia_video.training.job import train_recipe
+    except ImportError as error:
+        raise MissingExtraError(
+            f"training needs {error.name}: pip install 'cortexia-video[train]'"
+        ) from error
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    logging.getLogger("cortexia_video").setLevel(logging.INFO)
+    train_recipe(recipe, output, teacher=teacher, any_licence=any_licence)

@@ -1,0 +1,251 @@
+"""Scenes as a data set in a folder: rgb/, depth/, normals/ and a set.json, which `open_dataset` reads.
+
+`scenes.jsonl` has the plan in its first line and then a line for each scene that is there. What is missing is
+rendered by a later call: after a kill, or because more were asked for.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import InputError, OutputError, OutputExistsError, OutputLostError
+from cortexia_video.formats import tiff
+from cortexia_video.formats.stored import Chunks
+from cortexia_video.ledger_file import LedgerFile, parse_object
+from cortexia_video.scenes.layouts import LAYOUTS
+from cortexia_video.scenes.photo_textures import list_photos
+from cortexia_video.scenes.rendering import RGBDScene, render_scenes
+from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.speed import choose_workers
+
+RECORD = "scenes.jsonl"
+_SET = "set.json"
+_FOLDERS = ("rgb", "depth", "normals")
+_RENDERER = 2
+"""Raised when scenes of the same seeds look different: a folder is never of two kinds."""
+_WORDS = frozenset({"name", *_FOLDERS, "kind", "intrinsics"})
+_AT_ONCE = 16  # scenes that a worker renders before it reports
+_LEAST, _MOST = 16, 8192  # pixels of a side
+
+Line = dict[str, Any]
+Listener = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ScenePlan:
+    """What to render: seeds from `seed` on, size in pixels, kinds (all if empty), a folder of textures."""
+
+    seed: int = 0
+    height: int = 480
+    width: int = 640
+    kinds: tuple[str, ...] = ()
+    textures: Path | None = None
+    device: str = "cpu"
+
+    def check(self) -> None:
+        """Raise `InputError` for what cannot be rendered."""
+        if self.seed < 0:
+            raise InputError(f"--seed must be 0 or more, not {self.seed}")
+        if not all(_LEAST <= side <= _MOST for side in (self.height, self.width)):
+            raise InputError(
+                f"--size {self.height} {self.width}: give height and width of {_LEAST} to {_MOST}"
+            )
+        unknown = [kind for kind in self.kinds if kind not in LAYOUTS]
+        if unknown:
+            raise InputError(f"no kind of scene is called {unknown[0]!r}: the kinds are {', '.join(LAYOUTS)}")
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f"device {self.device!r} cannot be used: try --device cpu") from error
+        if self.textures is not None:
+            list_photos(self.textures)
+
+    def describe(self) -> Line:
+        """Give what makes scenes the same, as the record keeps it."""
+        about = {name: value for name, value in asdict(self).items() if name != "textures"}
+        photos = [path.name for path in list_photos(self.textures)] if self.textures else []
+        return {"renderer": _RENDERER, **about, "kinds": list(self.kinds), "textures": photos}
+
+
+def write_scenes(
+    output: Path,
+    count: int,
+    plan: ScenePlan,
+    *,
+    workers: int | None = None,
+    on_progress: Listener | None = None,
+) -> int:
+    """Write `count` scenes to a folder, those that are missing; say how many were rendered.
+
+    workers: processes, one a core by default; a GPU has one. on_progress: called with how many of how many
+    are there.
+
+    Raises `InputError` for a plan that cannot be, `OutputExistsError` for a folder with other things or other
+    scenes in it, `OutputError` where another process writes to it or it cannot be written.
+    """
+    plan.check()
+    if count < 1:
+        raise InputError(f"--count must be more than 0, not {count}")
+    _refuse_other_things(output)
+    with ExitStack() as stack:
+        record = stack.enter_context(LedgerFile(output / RECORD))
+        if not record.lock():
+            raise OutputError(f"another process renders into {output}: wait, or choose another --output")
+        stack.enter_context(FolderSink(output))  # clears what a kill left half-written
+        lines = _read_record(record, plan)
+        wanted = range(plan.seed, plan.seed + count)
+        missing = [seed for seed in wanted if not _is_there(output, lines.get(_name(seed)))]
+        done = count - len(missing)
+        for part in _render(output, plan, missing, workers):
+            for line in part:
+                record.append(line)
+                lines[line["name"]] = line
+            done += len(part)
+            if on_progress:
+                on_progress(done, count)
+        _write_set(output, [lines[name] for name in sorted(lines)])
+    return len(missing)
+
+
+def _name(seed: int) -> str:
+    return f"{seed:08d}"
+
+
+def _refuse_other_things(output: Path) -> None:
+    if not output.is_dir() or (output / RECORD).exists():
+        return
+    other = next((name for name in sorted(os.listdir(output)) if not name.startswith(".")), None)  # noqa: PTH208
+    if other is not None:
+        raise OutputExistsError(
+            f"{output} holds {other}, which is no scene of ours: choose a new or empty folder"
+        )
+
+
+def _read_record(record: LedgerFile, plan: ScenePlan) -> dict[str, Line]:
+    """Read the lines of scenes by name, the plan checked or written; a torn line counts as none."""
+    parsed = [parse_object(line) for line in record.path.read_bytes().splitlines()]
+    plans = [line["plan"] for line in parsed if "plan" in line]
+    if not plans:
+        record.append({"plan": plan.describe()})
+    elif plans[0] != plan.describe():
+        differs = [name for name, value in plan.describe().items() if plans[0].get(name) != value]
+        raise OutputExistsError(
+            f"{record.path.parent} holds scenes of another {', '.join(differs)}: choose another --output"
+        )
+    return {line["name"]: line for line in parsed if line.keys() >= _WORDS}
+
+
+def _is_there(output: Path, line: Line | None) -> bool:
+    return line is not None and all((output / str(line[name])).is_file() for name in _FOLDERS)
+
+
+def _render(output: Path, plan: ScenePlan, seeds: Sequence[int], workers: int | None) -> Iterator[list[Line]]:
+    """Render seeds into files, part by part, and yield the lines of each part as it is done."""
+    processes = 1 if torch.device(plan.device).type != "cpu" else choose_workers(workers)
+    size = _AT_ONCE if processes > 1 else 1 if plan.device == "cpu" else 64
+    parts = [seeds[at : at + size] for at in range(0, len(seeds), size)]
+    make = partial(_render_part, output, plan)
+    if processes == 1 or len(parts) <= 1:
+        yield from map(make, parts)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(processes, len(parts)), context, _start_worker) as executor:
+        try:
+            for job in as_completed([executor.submit(make, part) for part in parts]):
+                yield job.result()
+        except BaseException:
+            executor.shutdown(cancel_futures=True)
+            raise
+
+
+def _start_worker() -> None:
+    """Use one thread, since scenes are too small to share, and end with the parent, however it ends."""
+    torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def _render_part(output: Path, plan: ScenePlan, seeds: Sequence[int]) -> list[Line]:
+    """Render seeds and place their files, each whole or not at all; give their lines."""
+    scenes = render_scenes(
+        seeds, plan.height, plan.width, plan.kinds or None, device=plan.device, textures=plan.textures
+    )
+    with FolderSink(output) as sink:
+        return [_place(sink, scene) for scene in scenes]
+
+
+def _place(sink: FolderSink, scene: RGBDScene) -> Line:
+    name = _name(scene.seed)
+    files = {f"rgb/{name}.png": _to_png(scene), f"depth/{name}.tiff": _to_tiff(scene)}
+    files[f"normals/{name}.npy"] = _to_npy(scene)
+    try:
+        sink.place(files)
+    except OSError as error:
+        raise OutputLostError(sink.root / f"rgb/{name}.png", error) from error
+    rgb, depth, normals = files
+    height, width = scene.depth_m.shape
+    centre = {"cx": width / 2 - 0.5, "cy": height / 2 - 0.5}  # counted from the middle of the first pixel
+    intrinsics = {"fx": scene.f_px, "fy": scene.f_px, **centre}
+    return {
+        "name": name,
+        "rgb": rgb,
+        "depth": depth,
+        "normals": normals,
+        "kind": scene.layout,
+        "intrinsics": intrinsics,
+    }
+
+
+def _to_png(scene: RGBDScene) -> Chunks:
+    buffer = io.BytesIO()
+    Image.fromarray(scene.image).save(buffer, "PNG", compress_level=1)
+    return [buffer.getbuffer()]
+
+
+def _to_tiff(scene: RGBDScene) -> Chunks:
+    return tiff.encode_unpacked(DepthMap(scene.depth_m, "metric", scene.f_px, "given"))
+
+
+def _to_npy(scene: RGBDScene) -> Chunks:
+    buffer = io.BytesIO()
+    np.save(buffer, scene.normals.astype(np.float16))
+    return [buffer.getbuffer()]
+
+
+def _write_set(output: Path, frames: Sequence[Mapping[str, Any]]) -> None:
+    """Write set.json, whole; sky has no depth, and nothing is farther than the farthest that is known."""
+    about = {
+        "name": "scenes",
+        "frames": list(frames),
+        "depth_scale": 1,
+        "max_depth_m": None,
+        "intrinsics": None,
+        "kind": "synthetic",
+        "licence": "made by cortexia scenes: yours",
+        "registered": True,
+    }
+    with FolderSink(output) as sink:
+        sink.place({_SET: [json.dumps(about, indent=1).encode()]})

@@ -1,0 +1,54 @@
+"""Textures from pictures that a person supplies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cortexia_video.decode import decode
+from cortexia_video.errors import DecodeError, InputError
+from cortexia_video.scenes.noise import SIDE
+from cortexia_video.scenes.textures import FloatArray
+
+PHOTO_SHARE = 0.4
+"""Share of materials that wear a picture where there are any."""
+PHOTOS_PER_LIBRARY = 96
+"""Pictures of a folder that one library of textures holds, drawn by its number."""
+
+_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
+
+
+def list_photos(folder: Path) -> tuple[Path, ...]:
+    """List the pictures of a folder and those below it, sorted; raises `InputError` where there is none."""
+    if not folder.is_dir():
+        raise InputError(f"--textures {folder} is no folder: give one with pictures")
+    paths = tuple(sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES))
+    if not paths:
+        raise InputError(f"--textures {folder} holds no picture: put some .jpg or .png files there")
+    return paths
+
+
+def draw_photos(folder: Path, library: int) -> tuple[Path, ...]:
+    """Draw the pictures that a library holds, all of them where they are few."""
+    paths = list_photos(folder)
+    order = np.random.default_rng([library, 3]).permutation(len(paths))[:PHOTOS_PER_LIBRARY]
+    return tuple(paths[number] for number in sorted(order))
+
+
+def load_photo(path: Path) -> FloatArray:
+    """Cut the middle square out of a picture: linear albedo, float32 (SIDE, SIDE, 3) in [0.01, 1].
+
+    Raises `InputError` for a file that is no picture we can read.
+    """
+    try:
+        image = decode(path.read_bytes(), path.name).image
+    except (OSError, DecodeError) as error:
+        raise InputError(f"--textures: {path} cannot be read: {error}; remove it") from error
+    height, width = image.shape[:2]
+    side = min(height, width)
+    left, top = (width - side) // 2, (height - side) // 2
+    box = (left, top, left + side, top + side)
+    small = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BOX, box)
+    return np.clip((np.asarray(small, np.float32) / 255) ** 2.2, 0.01, 1)

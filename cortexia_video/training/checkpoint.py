@@ -1,0 +1,74 @@
+"""What a training goes on from, in one file, written whole or not at all."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cortexia_video.datasets.mixing import Position
+from cortexia_video.errors import InputError, OutputLostError
+from cortexia_video.training.loop import Training
+from cortexia_video.training.recipe import describe_recipe
+
+_log = logging.getLogger(__name__)
+
+
+def save(training: Training, position: Position, path: Path) -> None:
+    """Write all that `restore` needs.
+
+    Raises `OutputLostError` where it cannot be written; the older file stays.
+    """
+    state = {
+        "network": training.network.state_dict(),
+        "average": training.average,
+        "optimiser": training.optimiser.state_dict(),
+        "losses": training.losses,
+        "position": position,
+        "processes": training.processes.count,
+        "recipe": describe_recipe(training.recipe),
+    }
+    partial = path.with_suffix(".partial")
+    try:
+        torch.save(state, partial)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputLostError(path, error) from error
+    except RuntimeError as error:  # torch's writer has no better word for a full disk
+        partial.unlink(missing_ok=True)
+        raise OutputLostError(path, OSError(0, str(error).splitlines()[0])) from error
+
+
+def restore(training: Training, path: Path) -> Position | None:
+    """Go on where `save` was; give its place among the batches. None where there is no such file.
+
+    Raises `InputError` where the file is damaged, or was written by another recipe or with other processes.
+    """
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, training.processes.device, weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(f"cannot read the checkpoint {path}: {error}; remove it to begin anew") from error
+    _require_same(path, state, training)
+    training.network.load_state_dict(state["network"])
+    training.optimiser.load_state_dict(state["optimiser"])
+    training.average, training.losses = state["average"], state["losses"]
+    training.batch = state["position"]["batch"]
+    _log.info("resumed %s after step %d", path, training.step)
+    return state["position"]
+
+
+def _require_same(path: Path, state: dict[str, Any], training: Training) -> None:
+    wanted = {"processes": training.processes.count, **describe_recipe(training.recipe)}
+    found = {"processes": state["processes"], **state["recipe"]}
+    for name, value in wanted.items():
+        if found.get(name) != value:
+            raise InputError(
+                f"{path} was written with {name} = {found.get(name)!r}, now it is {value!r}: train as "
+                "before, or into another folder"
+            )

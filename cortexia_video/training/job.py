@@ -1,0 +1,100 @@
+"""`train_recipe`: from a recipe to weights in a folder, resumed where it was stopped."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+
+from cortexia_video.datasets.mixing import Mixture
+from cortexia_video.errors import OutputError
+from cortexia_video.training.checkpoint import restore, save
+from cortexia_video.training.loop import Training, start_training, train
+from cortexia_video.training.mix import load_batches, open_mix
+from cortexia_video.training.network import parameter_count
+from cortexia_video.training.processes import join_processes
+from cortexia_video.training.recipe import load_recipe
+from cortexia_video.training.trainable import load_trainable
+from cortexia_video.training.validation import Validation
+
+CHECKPOINT, RECIPE, LOGS = "checkpoint.pt", "recipe.toml", "logs"
+
+_log = logging.getLogger(__name__)
+
+
+def train_recipe(
+    path: Path, output: Path, *, teacher: str | None = None, any_licence: bool = False
+) -> list[float]:
+    """Train by the recipe in a file; give the losses of all steps.
+
+    A second call with the same folder goes on, to the same weights. output: gets checkpoint.pt, recipe.toml,
+    logs for TensorBoard, sheets of pictures, and at the end the weights. teacher: in the recipe's place.
+    any_licence: also a teacher whose licence may bind what it teaches.
+    Raises `InputError`, `ModelLoadError` and `OutputError` before anything is trained, `TrainingError` and
+    `OutputLostError` later: the last checkpoint then is kept.
+    """
+    recipe = load_recipe(path)
+    if teacher is not None:
+        recipe = replace(recipe, teacher=teacher)
+    with join_processes() as processes:
+        training = start_training(load_trainable(recipe), recipe, processes)
+        _log.info("%s: %d parameters", recipe.network.architecture, parameter_count(training.network))
+        position = restore(training, output / CHECKPOINT)
+        with processes.first_alone():
+            mix = open_mix(recipe, training.objective, output, any_licence=any_licence)
+        loader = load_batches(
+            mix, recipe, position, multiple_of=training.trainable.multiple_of, processes=processes
+        )
+        if processes.is_first:
+            _claim(path, output)
+        if training.step < recipe.steps:
+            with _Follower(training, mix, output) as follow:
+                train(training, iter(loader), follow)
+        if processes.is_first:
+            _log.info("wrote %s", training.trainable.save(training.average, output))
+        return training.losses
+
+
+def _claim(path: Path, output: Path) -> None:
+    """Make the folder and record the recipe in it, before hours are spent."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        if path.resolve() != (output / RECIPE).resolve():
+            shutil.copyfile(path, output / RECIPE)
+    except OSError as error:
+        raise OutputError(f"cannot write into {output}: {error.strerror}") from error
+
+
+class _Follower:
+    """Follows a training step by step: logs, measures and saves; of several processes only the first does."""
+
+    def __init__(self, training: Training, mix: Mixture, output: Path) -> None:
+        self._training, self._mix, self._output = training, mix, output
+
+    def __enter__(self) -> Callable[[Training], None]:
+        if not self._training.processes.is_first:
+            return lambda training: None
+        self._writer = SummaryWriter(str(self._output / LOGS), purge_step=self._training.step)
+        self._validation = Validation(self._training, self._output, self._writer)
+        if self._training.step == 0:
+            self._save()  # a folder that cannot hold a checkpoint is found now
+        return self._follow
+
+    def __exit__(self, *error: object) -> None:
+        if self._training.processes.is_first:
+            self._writer.close()
+
+    def _follow(self, training: Training) -> None:
+        recipe = training.recipe
+        self._writer.add_scalar("loss", training.losses[-1], training.step)
+        if training.step % recipe.checkpoint_steps == 0 or training.step == recipe.steps:
+            self._save()
+        if self._validation.is_due():
+            self._validation.run()
+
+    def _save(self) -> None:
+        save(self._training, self._mix.position(self._training.batch), self._output / CHECKPOINT)

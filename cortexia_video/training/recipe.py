@@ -1,0 +1,169 @@
+"""`Recipe`: all that decides a training, from one TOML file, recorded beside the weights.
+
+name = "compact"                # what the networks are called
+steps = 30000
+[network]
+architecture = "compact"        # or hf:FOLDER, any depth network of transformers
+[[data]]
+dataset = "scenes"              # or a name of `cortexia dataset info`
+root = "runs/compact/pool"
+weight = 1.0
+options = { count = 8000 }
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from cortexia_video.errors import InputError
+from cortexia_video.training.losses import LossWeights
+
+_WITHOUT_EFFECT = ("validation", "checkpoint_steps", "workers")
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkPlan:
+    """What is trained.
+
+    architecture: `compact`, or `hf:` and a folder with a checkpoint of transformers.
+    encoder: a classifier that the encoder of `compact` starts from, `efficientnet-lite0` or its file.
+    weights: those of `compact` to go on from, a file `weights.safetensors` of an earlier training.
+    kind: what the numbers of a checkpoint mean that does not say it.
+    """
+
+    architecture: str = "compact"
+    encoder: str | None = None
+    weights: str | None = None
+    kind: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DataPlan:
+    """A data set of the mix: where it lies, how often it is drawn, what its reader takes.
+
+    dataset: its name in the table; `scenes`, which are rendered there; `pictures`, which a teacher labels.
+    """
+
+    dataset: str
+    root: str
+    weight: float = 1.0
+    split: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationPlan:
+    """What is measured every `every` steps, and at the end: depth of the averaged weights.
+
+    truth: folders as `cortexia evaluate --truth` takes them, each by `protocol`; pictures: how many of each
+    are shown.
+    """
+
+    truth: tuple[str, ...] = ()
+    protocol: str = "real-frames"
+    every: int = 1000
+    pictures: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides a training.
+
+    short_sides: in pixels; each batch has one of them, drawn evenly. learning_rate: of what starts from
+    noise, at its highest; pretrained_rate: the share of it for what does not. average_decay: of the running
+    mean of the weights.
+    largest_gradient: its norm, where it is cut off. bfloat16: whether the network computes in it.
+    teacher: a model that labels the pictures of data sets called `pictures`.
+    workers: processes that read and change pictures; 0 is the training's own.
+    """
+
+    name: str
+    steps: int
+    network: NetworkPlan = field(default_factory=NetworkPlan)
+    data: tuple[DataPlan, ...] = ()
+    validation: ValidationPlan = field(default_factory=ValidationPlan)
+    loss: LossWeights = field(default_factory=LossWeights)
+    batch_size: int = 12
+    short_sides: tuple[int, ...] = (192,)
+    smallest_window: float = 0.6
+    learning_rate: float = 1e-3
+    pretrained_rate: float = 0.1
+    weight_decay: float = 0.01
+    warm_up_steps: int = 100
+    average_decay: float = 0.999
+    largest_gradient: float = 1.0
+    bfloat16: bool = True
+    teacher: str | None = None
+    seed: int = 0
+    checkpoint_steps: int = 200
+    workers: int = 1
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe. Raises `InputError` for a file that is none, with what is wrong in it."""
+    try:
+        words = tomllib.loads(path.read_text(encoding="utf-8"))
+        return _check(_build(Recipe, words))
+    except OSError as error:
+        raise InputError(f"cannot read the recipe {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is no recipe: {error}; docs/training.md has one") from error
+
+
+def describe_recipe(recipe: Recipe) -> dict[str, Any]:
+    """Give what weights depend on as plain words and numbers: all but what only says how often to look."""
+    return {name: value for name, value in asdict(recipe).items() if name not in _WITHOUT_EFFECT}
+
+
+def _build(kind: Any, words: Any, where: str = "") -> Any:
+    """Make a value of a type out of what TOML gives; TypeError says what is wrong, and where."""
+    if is_dataclass(kind) and isinstance(kind, type):
+        return _build_dataclass(kind, words, where)
+    options = get_args(kind)
+    if get_origin(kind) in (Union, UnionType):
+        return _build(next(each for each in options if each is not type(None)), words, where)
+    if get_origin(kind) is tuple and isinstance(words, list):
+        return tuple(_build(options[0], each, f"{where}[{index}]") for index, each in enumerate(words))
+    wanted = get_origin(kind) or kind
+    if wanted is float and type(words) is int:
+        return float(words)
+    if not isinstance(words, wanted) or (wanted is int and isinstance(words, bool)):
+        shown = getattr(wanted, "__name__", str(wanted))
+        raise TypeError(f"{where} is {words!r}, which is no {shown}")
+    return words
+
+
+def _build_dataclass(kind: type[Any], words: Any, where: str) -> Any:
+    if not isinstance(words, dict):
+        raise TypeError(f"{where} is {words!r}, which is no table")
+    known, types = {each.name: each for each in fields(kind)}, get_type_hints(kind)
+    for name in words:
+        if name not in known:
+            raise TypeError(f"{where or 'it'} says {name!r}: known are {', '.join(known)}")
+    for name, each in known.items():
+        if name not in words and each.default is MISSING and each.default_factory is MISSING:
+            raise TypeError(f"{where or 'it'} does not say its {name}")
+    return kind(
+        **{
+            name: _build(types[name], value, f"{where}{'.' if where else ''}{name}")
+            for name, value in words.items()
+        }
+    )
+
+
+def _check(recipe: Recipe) -> Recipe:
+    for name in ("steps", "batch_size", "checkpoint_steps"):
+        if getattr(recipe, name) < 1:
+            raise ValueError(f"{name} is {getattr(recipe, name)}: at least 1 is needed")
+    if recipe.network.encoder and recipe.network.weights:
+        raise ValueError("network says an encoder and weights: give one of them")
+    if not recipe.data:
+        raise ValueError("there is nothing to train on: give [[data]]")
+    if not recipe.short_sides or min(recipe.short_sides) < 1:
+        raise ValueError(f"short_sides are {list(recipe.short_sides)}: give sizes in pixels")
+    return recipe

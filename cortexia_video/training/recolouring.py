@@ -1,0 +1,131 @@
+"""What a camera and its software do to colours, and more: so that a network trained on renderings believes
+photographs.
+
+Pictures are float32 (B, 3, H, W) in [0, 1]; each is changed by chances of its own.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+_MOST_SENSOR_NOISE = 0.06
+_GREY_SHARE = 0.06
+_SOFT_SHARE = 0.25
+_FILTERED_SHARE = 0.3
+_JPEG_SHARE = 0.4
+_ERASED_SHARE = 0.15
+
+
+def recolour(image: Tensor, rng: Generator) -> Tensor:
+    """Filter, change light and colours, soften, erase, add noise, compress: (B, 3, H, W) in [0, 1]."""
+    image = filter_randomly(image, rng)
+    image = change_light(image, rng)
+    image = change_colours(image, rng)
+    image = soften(image, rng)
+    image = erase(image, rng)
+    grain = torch.from_numpy(rng.standard_normal(tuple(image.shape), np.float32))
+    image = image + grain * _column(_MOST_SENSOR_NOISE * rng.random(len(image)) ** 3)
+    return compress(image.clamp(0, 1), rng)
+
+
+def filter_randomly(image: Tensor, rng: Generator) -> Tensor:
+    """Mix some pictures with a random 3 x 3 filter of themselves: other textures, the same contours.
+
+    Source: Xu et al., "Robust and generalizable visual representation learning via random convolutions",
+    ICLR 2021, section 3.
+    """
+    count = len(image)
+    kernels = torch.from_numpy(rng.standard_normal((count * 3, 3, 3, 3), np.float32)) / 27**0.5
+    share = _column(rng.uniform(0, 0.7, count) * (rng.random(count) < _FILTERED_SHARE))
+    chosen = share.flatten() > 0
+    if not chosen.any():
+        return image
+    kernels = kernels.view(count, 3, 3, 3, 3)[chosen].flatten(0, 1)
+    flat = (image[chosen] - 0.5).flatten(0, 1)[None]
+    filtered = F.conv2d(F.pad(flat, (1, 1, 1, 1), "reflect"), kernels, groups=int(chosen.sum()))
+    image = image.clone()
+    image[chosen] += share[chosen] * (filtered.view_as(image[chosen]) + 0.5 - image[chosen])
+    return image.clamp(0, 1)
+
+
+def change_light(image: Tensor, rng: Generator) -> Tensor:
+    """Change gamma, exposure, white balance, and the light from place to place."""
+    count = len(image)
+    image = image.clamp(1e-3, 1) ** _factors(rng.normal(0, 0.22, count))
+    image = image * _factors(rng.normal(0, 0.18, count)) * _factors(rng.normal(0, 0.06, (count, 3)))
+    uneven = rng.standard_normal((count, 1, 4, 5), np.float32) * rng.uniform(0, 0.35, (count, 1, 1, 1))
+    field = torch.from_numpy(uneven.astype(np.float32))
+    return image * F.interpolate(field, image.shape[2:], mode="bicubic").exp()
+
+
+def change_colours(image: Tensor, rng: Generator) -> Tensor:
+    """Change contrast and saturation, and make a few pictures grey."""
+    count = len(image)
+    mean = image.mean((2, 3), keepdim=True)
+    image = mean + (image - mean) * _factors(rng.normal(0, 0.18, count))
+    grey = image.mean(1, keepdim=True)
+    coloured = (rng.random(count) > _GREY_SHARE).astype(np.float64)
+    return grey + (image - grey) * _factors(rng.normal(0, 0.3, count)) * _column(coloured)
+
+
+def soften(image: Tensor, rng: Generator) -> Tensor:
+    """Let some pictures look enlarged: of fewer pixels than they have."""
+    height, width = image.shape[2:]
+    softened = []
+    for each, share in zip(image[:, None], rng.random(len(image)), strict=True):
+        scale = float(rng.uniform(0.35, 0.9))
+        if share < _SOFT_SHARE:
+            small = F.interpolate(
+                each, (max(8, int(height * scale)), max(8, int(width * scale))), mode="area"
+            )
+            each = F.interpolate(small, (height, width), mode="bilinear")
+        softened.append(each)
+    return torch.cat(softened)
+
+
+def erase(image: Tensor, rng: Generator) -> Tensor:
+    """Cover a patch of some pictures with one colour and noise. Their depth is asked for all the same.
+
+    Source: Zhong et al., "Random erasing data augmentation", AAAI 2020.
+    """
+    image = image.clone()
+    height, width = image.shape[2:]
+    for each in image:
+        down, across, tall, wide, chance = rng.random(5)
+        colour = torch.from_numpy(rng.random((3, 1, 1), np.float32))
+        if chance < _ERASED_SHARE:
+            rows = slice(int(down * height), int((down + 0.05 + 0.25 * tall) * height))
+            columns = slice(int(across * width), int((across + 0.05 + 0.25 * wide) * width))
+            each[:, rows, columns] = colour
+    return image
+
+
+def compress(image: Tensor, rng: Generator) -> Tensor:
+    """Write some pictures as JPEG of quality 25 to 95, and read them again."""
+    image = image.clone()
+    for each in image:
+        chance, quality = rng.random(), int(rng.integers(25, 96))
+        if chance < _JPEG_SHARE:
+            pixels = (each * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+            file = io.BytesIO()
+            Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+            decoded = np.array(Image.open(file), np.float32)
+            each.copy_(torch.from_numpy(decoded).permute(2, 0, 1) / 255)
+    return image
+
+
+def _factors(exponents: NDArray[np.float64]) -> Tensor:
+    return _column(np.exp(exponents))
+
+
+def _column(values: NDArray[np.float64]) -> Tensor:
+    """Shape (B,) or (B, 3) for broadcasting over pictures."""
+    return torch.from_numpy(np.asarray(values, np.float32)).view(len(values), -1, 1, 1)

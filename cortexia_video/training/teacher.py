@@ -1,0 +1,62 @@
+"""A teacher: a bigger model that labels a person's pictures, once, into a folder that can be looked at."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from cortexia_video.datasets.dataset import RGBDDataset
+from cortexia_video.datasets.pair import Pair, read_pair
+from cortexia_video.depth_map import KINDS
+from cortexia_video.errors import Failure, InputError, ModelLoadError
+from cortexia_video.ledger import read_last_done
+from cortexia_video.models.table import find_licence, require_commercial
+from cortexia_video.pipeline import estimate
+from cortexia_video.run_files import find_depth
+from cortexia_video.sources.files import find_pictures
+
+_log = logging.getLogger(__name__)
+
+
+def label_pictures(pictures: Path, labels: Path, teacher: str, *, any_licence: bool = False) -> RGBDDataset:
+    """Estimate depth of all pictures in a folder by a model, as `cortexia estimate` does it; give both as a
+    data set.
+
+    What is labelled is not labelled again. Pictures that fail are left out, and counted.
+    Raises `ModelLoadError` for weights that are not known to be free for use in a product, unless
+    `any_licence`.
+    """
+    if not any_licence:
+        _require_permissive(teacher)
+    report = estimate(pictures, labels, model=teacher, recursive=True, size="native")
+    _log.info("teacher %s: %s", teacher, report)
+    pairs = sorted(_list_pairs(pictures, labels), key=lambda pair: pair.key)
+    kinds = {str(pair.about["kind"]) for pair in pairs}
+    if len(kinds) != 1:
+        raise InputError(
+            f"{labels} holds labels of {', '.join(kinds) or 'nothing'}: give another folder, or pictures"
+        )
+    kind = next(each for each in KINDS if each in kinds)
+    return RGBDDataset("pictures", pairs, read_pair, kind)
+
+
+def _require_permissive(teacher: str) -> None:
+    try:
+        require_commercial(teacher)
+    except ModelLoadError as error:
+        raise ModelLoadError(
+            f"the licence of the teacher {teacher!r} is {find_licence(teacher) or 'unknown'}, which may bind "
+            "what is trained on its depth: choose another, or --any-licence"
+        ) from error
+
+
+def _list_pairs(pictures: Path, labels: Path) -> Iterator[Pair]:
+    done = {line["key"]: line for line in read_last_done(labels)}
+    for picture in find_pictures([pictures], recursive=True, output=labels):
+        line = None if isinstance(picture, Failure) else done.get(picture.key)
+        depth = find_depth(line) if line else None
+        if line and depth and not isinstance(picture, Failure):
+            about = {word: line.get(word) for word in ("kind", "f_px", "f_source")}
+            path = Path(picture.source.path)
+            yield Pair(picture.key, path, labels / depth[0], "teacher", about=about, fits_depth=True)

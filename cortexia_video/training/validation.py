@@ -1,0 +1,117 @@
+"""What a training is worth so far: the averaged weights, measured by the evaluation's own code, and shown."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch.utils.tensorboard import SummaryWriter
+
+from cortexia_video.depth_estimation import DepthEstimator
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import Failure
+from cortexia_video.evaluation.job import evaluate
+from cortexia_video.evaluation.predictions import ModelContestant
+from cortexia_video.evaluation.protocol import load_protocol
+from cortexia_video.evaluation.summary import Summary, summarise
+from cortexia_video.evaluation.text_table import SHOWN, list_lines
+from cortexia_video.evaluation.truth import Truth, open_truth
+from cortexia_video.frame import Frame
+from cortexia_video.training.loop import Training
+from cortexia_video.training.trained_model import TrainedModel
+from cortexia_video.visualization import collage
+
+_RESAMPLES = 100
+
+_log = logging.getLogger(__name__)
+
+
+class Validation:
+    """The references of a recipe, against which a training is measured.
+
+    Raises `InputError` where one is missing.
+    """
+
+    def __init__(self, training: Training, output: Path, writer: SummaryWriter) -> None:
+        plan = training.recipe.validation
+        self._training = training
+        self._folder = output / "validation"
+        self._writer = writer
+        self._protocol = load_protocol(plan.protocol)
+        self._truths = [open_truth(Path(root), self._protocol) for root in plan.truth]
+
+    def is_due(self) -> bool:
+        """Say whether this step is one of those to be measured."""
+        step, recipe = self._training.step, self._training.recipe
+        return bool(self._truths) and (step % recipe.validation.every == 0 or step == recipe.steps)
+
+    def run(self) -> None:
+        """Measure the averaged weights beside the baselines, log it, and write a sheet of pictures."""
+        training = self._training
+        with hold_average(training):
+            name = f"step {training.step}"
+            side, unit = min(training.recipe.short_sides), training.trainable.multiple_of
+            model = TrainedModel(name, training.network, training.trainable.kind, side, unit)
+            estimator = DepthEstimator(model)
+            for truth in self._truths:
+                self._measure(truth, estimator)
+            self._show(estimator)
+
+    def _measure(self, truth: Truth, estimator: DepthEstimator) -> None:
+        contestant = ModelContestant(estimator.model.name, estimator)
+        found = evaluate(truth, [contestant], self._protocol)
+        summary = summarise(found, resamples=_RESAMPLES)
+        for line in list_lines(found, summary):
+            _log.info("%s", line)
+        self._log_numbers(Path(truth.place).name, summary)
+
+    def _log_numbers(self, place: str, summary: Summary) -> None:
+        for number, (column, totals) in enumerate(summary.totals.items()):
+            for metric in SHOWN:
+                value = totals[metric].value
+                if not math.isnan(value):
+                    shown = "model" if number == 0 else column
+                    self._writer.add_scalar(f"{place}/{metric}/{shown}", value, self._training.step)
+
+    def _show(self, estimator: DepthEstimator) -> None:
+        frames = [frame for truth in self._truths for frame in _first_frames(truth, self._count)]
+        pairs = zip(frames, estimator.estimate(frames), strict=True)
+        shown = [(frame.image, depth) for frame, depth in pairs if isinstance(depth, DepthMap)]
+        if not shown:
+            return
+        sheet = collage(shown, columns=2)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(sheet).save(self._folder / f"step_{self._training.step:06d}.jpg", quality=90)
+        self._writer.add_image("validation", sheet.astype(np.uint8), self._training.step, dataformats="HWC")
+
+    @property
+    def _count(self) -> int:
+        return self._training.recipe.validation.pictures
+
+
+def _first_frames(truth: Truth, count: int) -> Iterator[Frame]:
+    """Yield the first pictures of each set."""
+    for within in truth.sets:
+        keys = within.keys[:count] or None
+        samples = islice(within.read(keys, workers=1), count)
+        yield from (sample.frame for sample in samples if not isinstance(sample, Failure))
+
+
+@contextmanager
+def hold_average(training: Training) -> Iterator[None]:
+    """Let the network hold its running average, in evaluation mode, for as long as the block lasts."""
+    network = training.network
+    kept = {name: value.clone() for name, value in network.state_dict().items()}
+    network.load_state_dict(training.average)
+    network.eval()
+    try:
+        yield
+    finally:
+        network.load_state_dict(kept)
+        network.train()

@@ -1,0 +1,174 @@
+"""`cortexia scenes` writes a data set that is whole, and goes on where it was stopped."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("torch")
+
+from cortexia_video import open_dataset
+from cortexia_video.cli import main
+from cortexia_video.errors import InputError, OutputError, OutputExistsError
+from cortexia_video.ledger_file import LedgerFile
+from cortexia_video.scenes import folder, render_scene
+from cortexia_video.scenes.folder import RECORD, ScenePlan, write_scenes
+from cortexia_video.scenes.photo_textures import load_photo
+
+SMALL = ScenePlan(seed=3, height=32, width=48)
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """Give all files of scenes by name; the record's lines are in the order in which scenes were done."""
+    paths = [path for path in root.rglob("*") if path.is_file() and path.name != RECORD]
+    return {str(path.relative_to(root)): path.read_bytes() for path in paths}
+
+
+def test_what_was_written_is_read_as_a_data_set(tmp_path):
+    assert write_scenes(tmp_path / "set", 3, SMALL, workers=1) == 3
+    dataset = open_dataset("rgbd", tmp_path / "set")
+    assert [sample.key for sample in dataset] == ["00000003", "00000004", "00000005"]
+    for seed, sample in zip((3, 4, 5), dataset, strict=True):
+        scene = render_scene(seed, 32, 48)
+        assert np.array_equal(sample.frame.image, scene.image)
+        assert np.array_equal(sample.depth.values, scene.depth_m, equal_nan=True)
+        assert sample.depth.kind == "metric"
+        assert (sample.camera.fx, sample.camera.cx, sample.camera.cy) == pytest.approx((scene.f_px, 24, 16))
+        normals = np.load(tmp_path / "set/normals" / f"{sample.key}.npy")
+        assert normals == pytest.approx(scene.normals, abs=1e-3, nan_ok=True)
+
+
+def test_the_command_says_what_it_did_and_adds_what_is_missing(tmp_path, capsys):
+    command = ["scenes", "--output", str(tmp_path / "set"), "--size", "32", "48", "--kinds", "floor"]
+    for count, says in ((2, "2 rendered, 0 were there"), (3, "1 rendered, 2 were there")):
+        with pytest.raises(SystemExit) as ended:
+            main([*command, "--count", str(count), "--kinds", "close", "--workers", "1"])
+        assert ended.value.code == 0
+        assert says in capsys.readouterr().out
+    frames = json.loads((tmp_path / "set/set.json").read_text())["frames"]
+    assert len(frames) == 3 and {frame["kind"] for frame in frames} <= {"floor", "close"}
+
+
+def test_a_killed_run_goes_on_and_gives_the_same_bytes(tmp_path):
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    command = [sys.executable, "-m", "cortexia_video", "scenes", "--count", "24", "--seed", "3"]
+    command += ["--size", "32", "48", "--output"]
+    with subprocess.Popen([*command, str(killed), "--workers", "1"]) as process:
+        deadline = time.monotonic() + 60
+        while len(list(killed.glob("rgb/*.png"))) < 4 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert not (killed / "set.json").exists(), "the run was killed before its end"
+    with (killed / RECORD).open("ab") as record:
+        record.write(b'{"name": "00000099", "rg')  # a line torn by the kill
+    assert 0 < write_scenes(killed, 24, SMALL, workers=1) <= 24
+    assert write_scenes(whole, 24, SMALL, workers=2) == 24
+    assert contents(killed) == contents(whole)
+    assert write_scenes(killed, 24, SMALL) == 0
+
+
+def test_a_lost_file_is_rendered_again(tmp_path):
+    write_scenes(tmp_path, 2, SMALL, workers=1)
+    before = contents(tmp_path)
+    (tmp_path / "depth/00000004.tiff").unlink()
+    assert write_scenes(tmp_path, 2, SMALL, workers=1) == 1
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("count", [0, -4])
+def test_no_scenes_are_refused(tmp_path, count):
+    with pytest.raises(InputError, match=f"--count must be more than 0, not {count}"):
+        write_scenes(tmp_path / "set", count, SMALL)
+    assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"kinds": ("room", "moon")}, "'moon'.*room, store"),
+        ({"height": 8}, "--size 8 48"),
+        ({"seed": -1}, "--seed must be 0 or more, not -1"),
+        ({"device": "cuda:99"}, "device 'cuda:99' cannot be used"),
+        ({"device": "toaster"}, "device 'toaster' cannot be used"),
+    ],
+)
+def test_plans_that_cannot_be_are_refused(tmp_path, changed, says):
+    plan = {"seed": 3, "height": 32, "width": 48, **changed}
+    with pytest.raises(InputError, match=says):
+        write_scenes(tmp_path / "set", 2, ScenePlan(**plan))
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path):
+    (tmp_path / "holiday.jpg").write_bytes(b"mine")
+    with pytest.raises(OutputExistsError, match=r"holds holiday\.jpg"):
+        write_scenes(tmp_path, 2, SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
+
+
+def test_a_folder_with_other_scenes_is_left_alone(tmp_path):
+    write_scenes(tmp_path, 1, SMALL, workers=1)
+    before = contents(tmp_path)
+    with pytest.raises(OutputExistsError, match="scenes of another height"):
+        write_scenes(tmp_path, 1, ScenePlan(seed=3, height=33, width=48))
+    assert contents(tmp_path) == before
+
+
+def test_two_runs_do_not_write_to_one_folder(tmp_path):
+    with LedgerFile(tmp_path / RECORD) as record:
+        assert record.lock()
+        with pytest.raises(OutputError, match="another process renders"):
+            write_scenes(tmp_path, 1, SMALL)
+
+
+def test_pictures_of_a_person_are_worn(tmp_path, make_picture):
+    photos = tmp_path / "photos"
+    with pytest.raises(InputError, match="is no folder"):
+        write_scenes(tmp_path / "set", 1, ScenePlan(textures=photos))
+    photos.mkdir()
+    with pytest.raises(InputError, match="holds no picture"):
+        write_scenes(tmp_path / "set", 1, ScenePlan(textures=photos))
+    make_picture(photos / "a.jpg")
+    with_photos = ScenePlan(seed=3, height=32, width=48, textures=photos)
+    write_scenes(tmp_path / "with", 2, with_photos, workers=1)
+    write_scenes(tmp_path / "without", 2, SMALL, workers=1)
+    one, other = contents(tmp_path / "with"), contents(tmp_path / "without")
+    assert one["depth/00000003.tiff"] == other["depth/00000003.tiff"]
+    assert any(one[name] != other[name] for name in one if name.startswith("rgb/"))
+
+
+def test_a_picture_becomes_albedo_and_a_broken_one_is_named(tmp_path):
+    Image.new("RGB", (30, 20), (255, 0, 128)).save(tmp_path / "pink.png")
+    pink = load_photo(tmp_path / "pink.png")
+    assert pink.shape == (256, 256, 3)
+    assert pink[5, 5] == pytest.approx([1.0, 0.01, (128 / 255) ** 2.2], abs=1e-3)
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"broken\.jpg cannot be read"):
+        load_photo(tmp_path / "broken.jpg")
+
+
+def test_without_torch_one_line_says_what_to_install(tmp_path):
+    code = (
+        "import sys; sys.modules['torch'] = None; from cortexia_video.cli import main;"
+        f"main(['scenes', '--count', '1', '--output', {str(tmp_path / 'set')!r}])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.returncode == 2
+    assert ran.stderr == "cortexia: rendering scenes needs: pip install 'cortexia-video[train]'\n"
+
+
+def test_a_full_disk_ends_the_run_with_one_error(tmp_path, monkeypatch):
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(folder.FolderSink, "_place", fail)
+    with pytest.raises(OutputError, match="cannot write .*No space left"):
+        write_scenes(tmp_path, 1, SMALL, workers=1)

@@ -1,0 +1,421 @@
+"""`cortexia train`: any network, any mix, resumed exactly, measured as it goes; what is wrong is said."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from dataset_layouts import Scene, make_rgbd, make_scene
+
+torch = pytest.importorskip("torch")
+torch.set_num_threads(1)  # small tensors: more threads only wait for each other
+for needed in ("onnxscript", "tensorboard", "transformers"):
+    pytest.importorskip(needed)
+
+from PIL import Image  # noqa: E402
+
+from cortexia_video import load_estimator  # noqa: E402
+from cortexia_video.decode import decode  # noqa: E402
+from cortexia_video.errors import (  # noqa: E402
+    InputError,
+    ModelLoadError,
+    OutputError,
+    OutputLostError,
+    TrainingError,
+)
+from cortexia_video.training import loop  # noqa: E402
+from cortexia_video.training.job import train_recipe  # noqa: E402
+from cortexia_video.training.losses import LossWeights  # noqa: E402
+from cortexia_video.training.objective import Objective  # noqa: E402
+from cortexia_video.training.recipe import Recipe, load_recipe  # noqa: E402
+from cortexia_video.training.trainable import load_trainable  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+MINIMAL = 'name = "tiny"\nsteps = 2\nbatch_size = 2\nshort_sides = [64]\nworkers = 0\nwarm_up_steps = 2\n'
+"""What all recipes of the tests begin with; TOML's own keys come before its tables."""
+
+
+def write_recipe(folder: Path, *parts: str, root: Path | None = None, **words: object) -> Path:
+    """Write a recipe with one data set, in `root`, unless the parts have their own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = dict(line.split(" = ", 1) for line in MINIMAL.splitlines())
+    lines |= {name: json.dumps(value) for name, value in words.items()}
+    data = f'[[data]]\ndataset = "rgbd"\nroot = "{root}"\n' if root else ""
+    path = folder / "recipe.toml"
+    path.write_text(
+        "\n".join(f"{name} = {value}" for name, value in lines.items()) + f"\n{''.join(parts)}\n{data}"
+    )
+    return path
+
+
+def network(architecture: str | Path) -> str:
+    return f'[network]\narchitecture = "{architecture}"\n'
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Path:
+    """A data set with metres."""
+    make_rgbd(tmp_path / "room", make_scene(), 5)
+    return tmp_path / "room"
+
+
+@pytest.fixture
+def tiny(checkpoints: Callable[[str], Path]) -> str:
+    return f"hf:{checkpoints('depth-anything')}"
+
+
+@pytest.fixture
+def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The graph of `compact` takes 15 s to export; one test does it."""
+    monkeypatch.setattr("cortexia_video.training.export.save_compact", lambda state, path, recipe: str(path))
+
+
+def read_checkpoint(output: Path) -> dict[str, Any]:
+    return torch.load(output / "checkpoint.pt", weights_only=True)
+
+
+# --- trains what, on what
+
+
+@pytest.mark.usefixtures("no_export")
+@pytest.mark.parametrize("family", ["compact", "depth-anything"])
+def test_killed_and_started_again_it_ends_in_the_same_losses_and_weights(
+    family: str, shared_data: Path, tmp_path: Path, checkpoints: Callable[[str], Path]
+) -> None:
+    architecture = family if family == "compact" else f"hf:{checkpoints(family)}"
+    mix = "".join(
+        f'[[data]]\ndataset = "rgbd"\nroot = "{shared_data / "rgbd" / name}"\nweight = {weight}\n'
+        for name, weight in (("nyu-demo", 1), ("kitti-demo", 2))
+    )
+    path = write_recipe(tmp_path, network(architecture), mix, steps=8, checkpoint_steps=2, bfloat16=False)
+    whole = train_recipe(path, tmp_path / "whole")
+    killed = tmp_path / "killed"
+    command = [sys.executable, "-m", "cortexia_video", "train", path, "--output", killed]
+    process = subprocess.Popen([*map(str, command)], env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not _has_steps(killed, 2):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
+    assert 2 <= len(read_checkpoint(killed)["losses"]) < 8
+    assert train_recipe(path, killed) == whole
+    first, second = (read_checkpoint(each)["average"] for each in (tmp_path / "whole", killed))
+    assert all(torch.equal(second[name], value) for name, value in first.items())
+    assert len(whole) == 8 and all(map(math.isfinite, whole))
+
+
+def _has_steps(output: Path, steps: int) -> bool:
+    return (output / "checkpoint.pt").exists() and len(read_checkpoint(output)["losses"]) >= steps
+
+
+@pytest.mark.usefixtures("no_export")
+def test_compact_ends_as_weights_that_can_be_trained_on(room: Path, tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    path = write_recipe(tmp_path, network("compact"), root=room)
+    train_recipe(path, done)
+    assert (done / "recipe.toml").read_text() == path.read_text()
+    names = {"checkpoint.pt", "logs", "recipe.toml", "weights.safetensors"}
+    assert {each.name for each in done.iterdir()} == names
+    weights = f'{network("compact")}weights = "{done / "weights.safetensors"}"\n'
+    further = load_recipe(write_recipe(tmp_path / "further", weights, root=room))
+    state, kept = load_trainable(further).network.state_dict(), read_checkpoint(done)["average"]
+    assert all(torch.equal(state[name], value) for name, value in kept.items())
+
+
+@pytest.mark.parametrize(
+    ("family", "kind"),
+    [("depth-anything-metric", None), ("dpt", "disparity"), ("zoedepth", None), ("dpt-hybrid", "metric")],
+)
+def test_any_depth_network_of_transformers_is_trained_and_saved_as_one(
+    family: str, kind: str | None, room: Path, tmp_path: Path, checkpoints: Callable[[str], Path]
+) -> None:
+    words = network(f"hf:{checkpoints(family)}") + (f'kind = "{kind}"\n' if kind else "")
+    losses = train_recipe(write_recipe(tmp_path, words, root=room, learning_rate=0.01), tmp_path / "done")
+    assert len(losses) == 2 and all(map(math.isfinite, losses))
+    frame = decode((room / "rgb/0.png").read_bytes(), "0")
+    before, after = (
+        next(iter(load_estimator(f"hf:{folder}", kind=kind).estimate([frame])))
+        for folder in (checkpoints(family), tmp_path / "done/model")
+    )
+    assert before.kind == after.kind
+    assert not np.array_equal(before.values, after.values)
+
+
+@pytest.mark.usefixtures("no_export")
+def test_what_can_be_learnt_is_learnt(tmp_path: Path) -> None:
+    """Depth that is brightness."""
+    depth_m = (np.linspace(1, 5, 48)[:, None] + np.linspace(0, 1, 64)).astype(np.float32)
+    image = (depth_m * 40).astype(np.uint8)[..., None].repeat(3, -1)
+    make_rgbd(tmp_path / "room", Scene(image, depth_m), 5)
+    path = write_recipe(tmp_path, network("compact"), root=tmp_path / "room", steps=16, learning_rate=3e-3)
+    losses = train_recipe(path, tmp_path / "done")
+    assert np.mean(losses[-4:]) < 0.6 * losses[0]
+
+
+def test_every_kind_of_label_has_its_loss() -> None:
+    values, depth_m = torch.rand(1, 8, 8) + 1, torch.rand(1, 1, 8, 8) + 1
+    batch = {"labels": depth_m, "valid": torch.ones(1, 1, 8, 8, dtype=torch.bool), "kind": ["metric"]}
+    disparity = Objective("disparity", LossWeights())
+    exact = disparity.measure(2 / depth_m[:, 0] + 3, batch)
+    assert exact == pytest.approx(0, abs=5e-3) and disparity.measure(values, batch) > 0.1
+    shifted = {**batch, "labels": depth_m - 0.9, "kind": ["disparity"]}
+    assert disparity.measure(depth_m[:, 0], shifted) == pytest.approx(0, abs=5e-3)
+    metric = Objective("metric", LossWeights())
+    assert metric.measure(depth_m[:, 0], batch) == pytest.approx(0, abs=1e-3)
+    assert metric.measure(2 * depth_m[:, 0], batch) > 0.2, "a wrong unit is an error of metres"
+
+
+# --- measured as it goes
+
+
+def test_it_is_measured_shown_and_logged(room: Path, tmp_path: Path, tiny: str) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    validation = f'[validation]\ntruth = ["{room}"]\nevery = 2\npictures = 3\n'
+    train_recipe(write_recipe(tmp_path, network(tiny), validation, root=room, steps=4), tmp_path / "done")
+    sheets = sorted((tmp_path / "done/validation").iterdir())
+    assert [each.name for each in sheets] == ["step_000002.jpg", "step_000004.jpg"]
+    with Image.open(sheets[0]) as sheet:
+        assert sheet.width > sheet.height
+    events = EventAccumulator(str(tmp_path / "done/logs"))
+    events.Reload()
+    tags = events.Tags()
+    assert [event.step for event in events.Scalars("loss")] == [1, 2, 3, 4]
+    for shown in ("model", "median depth", "depth linear in row", "disparity linear in row"):
+        assert [event.step for event in events.Scalars(f"room/abs_rel/{shown}")] == [2, 4]
+    assert tags["images"] == ["validation"]
+
+
+def test_a_training_is_the_same_with_and_without_being_measured(
+    room: Path, tmp_path: Path, tiny: str
+) -> None:
+    plain = train_recipe(write_recipe(tmp_path / "a", network(tiny), root=room, steps=3), tmp_path / "plain")
+    validation = f'[validation]\ntruth = ["{room}"]\nevery = 1\n'
+    path = write_recipe(
+        tmp_path / "b", network(tiny), validation, root=room, steps=3, checkpoint_steps=1, workers=1
+    )
+    assert train_recipe(path, tmp_path / "measured") == plain
+
+
+def test_two_processes_train_together(room: Path, tmp_path: Path, tiny: str) -> None:
+    path = write_recipe(tmp_path, network(tiny), root=room, steps=3, checkpoint_steps=1, bfloat16=False)
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--master-port",
+        "29517",
+    ]
+    command += ["-m", "cortexia_video", "train", str(path), "--output", str(tmp_path / "two")]
+    ran = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    state = read_checkpoint(tmp_path / "two")
+    assert (len(state["losses"]), state["processes"], state["position"]["batch"]) == (3, 2, 6)
+    larger = write_recipe(tmp_path / "one", network(tiny), root=room, bfloat16=False)
+    with pytest.raises(InputError, match=r"processes = 2, now it is 1"):
+        train_recipe(larger, tmp_path / "two")
+
+
+# --- a teacher
+
+
+def test_a_teacher_labels_pictures_once(
+    tmp_path: Path, tiny: str, checkpoints: Callable[[str], Path], make_picture: Callable[..., Path]
+) -> None:
+    for index in range(3):
+        make_picture(tmp_path / "photos" / f"{index}.jpg", seed=index)
+    pictures = f'[[data]]\ndataset = "pictures"\nroot = "{tmp_path / "photos"}"\n'
+    path = write_recipe(tmp_path, network(tiny), pictures)
+    with pytest.raises(InputError, match="name a teacher"):
+        train_recipe(path, tmp_path / "done")
+    teacher = f"hf:{checkpoints('depth-anything-metric')}"
+    losses = train_recipe(path, tmp_path / "done", teacher=teacher)
+    labels = sorted((tmp_path / "done/labels/0").glob("*.npy"))
+    assert len(losses) == 2 and len(labels) == 3
+    written = [each.stat().st_mtime_ns for each in labels]
+    assert train_recipe(path, tmp_path / "done", teacher=teacher) == losses
+    assert [each.stat().st_mtime_ns for each in labels] == written
+
+
+def test_a_teacher_that_may_bind_what_it_teaches_is_refused(
+    tmp_path: Path, tiny: str, checkpoints: Callable[[str], Path], make_picture: Callable[..., Path]
+) -> None:
+    from torch_checkpoints import save_checkpoint
+
+    make_picture(tmp_path / "photos/a.jpg")
+    bound = save_checkpoint("depth-anything", tmp_path / "bound")
+    (bound / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
+    pictures = f'[[data]]\ndataset = "pictures"\nroot = "{tmp_path / "photos"}"\n'
+    path = write_recipe(tmp_path, network(tiny), pictures)
+    with pytest.raises(ModelLoadError, match="cc-by-nc-4.0.*--any-licence"):
+        train_recipe(path, tmp_path / "done", teacher=f"hf:{bound}")
+    assert len(train_recipe(path, tmp_path / "done", teacher=f"hf:{bound}", any_licence=True)) == 2
+
+
+# --- what is wrong is said, and nothing is lost
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("steps = 2", "does not say its name"),
+        ('name = "a"\nsteps = "2"', "steps is '2', which is no int"),
+        ('name = "a"\nsteps = 0\n[[data]]\ndataset = "rgbd"\nroot = "x"', "steps is 0: at least 1"),
+        ('name = "a"\nsteps = 2', "nothing to train on"),
+        ('name = "a"\nsteps = 2\nspeed = 3', "says 'speed': known are name, steps"),
+        ('name = "a"\nsteps = 2\n[[data]]\nroot = "x"', r"data\[0\] does not say its dataset"),
+        ('name = "a"\nsteps = 2\n[loss]\nvalue = true', "loss.value is True, which is no float"),
+        ("name = ", "Invalid value"),
+    ],
+)
+def test_a_recipe_that_is_none_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_recipe(tmp_path / "recipe.toml")
+
+
+def test_the_recipe_of_compact_is_one() -> None:
+    from importlib.resources import as_file, files
+
+    with as_file(files("cortexia_video.training") / "compact.toml") as path:
+        recipe = load_recipe(path)
+    assert isinstance(recipe, Recipe) and recipe.name == "compact"
+
+
+def test_the_recipe_in_the_documents_is_one(tmp_path: Path) -> None:
+    words = (ROOT / "docs/training.md").read_text().split("```toml\n")[1].split("```")[0]
+    (tmp_path / "recipe.toml").write_text(words)
+    assert [plan.dataset for plan in load_recipe(tmp_path / "recipe.toml").data] == ["scenes", "tum"]
+
+
+def test_metres_that_are_millimetres_are_named(tmp_path: Path, tiny: str) -> None:
+    make_rgbd(tmp_path / "wrong", make_scene(), 2, depth_scale=1, max_depth_m=100000.0)
+    with pytest.raises(InputError, match="these may be millimetres"):
+        train_recipe(write_recipe(tmp_path, network(tiny), root=tmp_path / "wrong"), tmp_path / "done")
+
+
+def test_a_damaged_picture_is_left_out_and_named(
+    room: Path, tmp_path: Path, tiny: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (room / "rgb/3.png").write_bytes(b"no picture")
+    assert (
+        len(train_recipe(write_recipe(tmp_path, network(tiny), root=room, steps=3), tmp_path / "done")) == 3
+    )
+    assert "left out of its batch" in caplog.text and "rgb/3.png" in caplog.text
+
+
+def test_a_network_of_metres_needs_metres(
+    tmp_path: Path, checkpoints: Callable[[str], Path], make_picture: Callable[..., Path]
+) -> None:
+    make_picture(tmp_path / "photos/a.jpg")
+    pictures = f'[[data]]\ndataset = "pictures"\nroot = "{tmp_path / "photos"}"\n'
+    path = write_recipe(tmp_path, network(f"hf:{checkpoints('depth-anything-metric')}"), pictures)
+    with pytest.raises(InputError, match="has disparity depth.*needs metric"):
+        train_recipe(path, tmp_path / "done", teacher="compact")
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
+    room: Path, tmp_path: Path, tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_recipe(tmp_path, network(tiny), root=room, steps=6, checkpoint_steps=2)
+    measure = Objective.measure
+
+    def spoil(self: Objective, values: torch.Tensor, batch: dict[str, Any]) -> torch.Tensor:
+        return measure(self, values, batch) * (math.nan if int(batch["batch"]) == 3 else 1)
+
+    monkeypatch.setattr(Objective, "measure", spoil)
+    with pytest.raises(TrainingError, match=r"loss of step 3 is nan: batch 3 \(.*\); the checkpoint"):
+        train_recipe(path, tmp_path / "done")
+    kept = read_checkpoint(tmp_path / "done")
+    assert len(kept["losses"]) == 2
+    assert all(value.isfinite().all() for value in kept["network"].values())
+    monkeypatch.setattr(Objective, "measure", measure)
+    make_rgbd(room, make_scene(), 9)
+    with pytest.raises(InputError, match="data sets, weights"):
+        train_recipe(path, tmp_path / "done")
+    make_rgbd(room, make_scene(), 5)
+    assert len(train_recipe(path, tmp_path / "done")) == 6
+
+
+def test_a_checkpoint_of_another_recipe_is_refused_and_stays(room: Path, tmp_path: Path, tiny: str) -> None:
+    train_recipe(write_recipe(tmp_path, network(tiny), root=room), tmp_path / "done")
+    kept = (tmp_path / "done/checkpoint.pt").read_bytes()
+    other = write_recipe(tmp_path / "other", network(tiny), root=room, steps=4)
+    with pytest.raises(InputError, match="steps = 2, now it is 4"):
+        train_recipe(other, tmp_path / "done")
+    assert (tmp_path / "done/checkpoint.pt").read_bytes() == kept
+    (tmp_path / "done/checkpoint.pt").write_bytes(kept[:1000])
+    with pytest.raises(InputError, match="cannot read the checkpoint"):
+        train_recipe(write_recipe(tmp_path, network(tiny), root=room), tmp_path / "done")
+
+
+def test_a_full_disk_loses_nothing(
+    room: Path, tmp_path: Path, tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_recipe(tmp_path, network(tiny), root=room, steps=4, checkpoint_steps=1)
+    write, calls = torch.save, []
+
+    def fill(state: dict[str, Any], target: Path) -> None:
+        calls.append(target)
+        if len(calls) > 3:
+            target.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(state, target)
+
+    monkeypatch.setattr(torch, "save", fill)
+    with pytest.raises(OutputLostError, match="No space left on device; what is done is kept"):
+        train_recipe(path, tmp_path / "done")
+    assert len(read_checkpoint(tmp_path / "done")["losses"]) == 2
+    assert not list((tmp_path / "done").glob("*.partial"))
+    monkeypatch.setattr(torch, "save", write)
+    assert len(train_recipe(path, tmp_path / "done")) == 4
+
+
+def test_a_folder_that_cannot_be_written_is_said_first(room: Path, tmp_path: Path, tiny: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot write into"):
+        train_recipe(write_recipe(tmp_path, network(tiny), root=room), tmp_path / "file/done")
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "message"),
+    [
+        ('architecture = "resnet"', ModelLoadError, "unknown architecture 'resnet'"),
+        ('weights = "none.safetensors"', ModelLoadError, "none.safetensors is not a file of torch weights"),
+        ('architecture = "hf:/nowhere"', ModelLoadError, "/nowhere"),
+    ],
+)
+def test_a_network_that_is_not_there_is_named(
+    words: str, error: type[Exception], message: str, room: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=message):
+        train_recipe(write_recipe(tmp_path, f"[network]\n{words}\n", root=room), tmp_path / "done")
+
+
+def test_depth_pro_is_refused_with_the_reason(
+    room: Path, tmp_path: Path, checkpoints: Callable[[str], Path]
+) -> None:
+    path = write_recipe(tmp_path, network(f"hf:{checkpoints('depth-pro')}"), root=room)
+    with pytest.raises(ModelLoadError, match="only with a camera"):
+        train_recipe(path, tmp_path / "done")
+
+
+def test_learning_rate_warms_up_and_fades() -> None:
+    recipe = Recipe("a", 1000, warm_up_steps=10)
+    rates = [loop.rate_at(recipe, step) for step in range(1000)]
+    assert rates[0] < 0.2 * rates[9]
+    assert max(rates) == pytest.approx(1, abs=0.01)
+    assert rates[-1] < 0.01
