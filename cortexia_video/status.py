@@ -97,7 +97,7 @@ def status(
     """Say how far the runs that write to `output`, a folder or an address, are; nothing is written.
 
     inputs, recursive: those of the run; they are counted, which says how much is left.
-    A run says how far it is every half minute; a folder's ledger of a million inputs is read in 20 s.
+    A run says how far it is every half minute.
     Raises `InputError` where there is no ledger.
     """
     root = as_place(output)

@@ -180,6 +180,13 @@ def test_a_line_that_is_not_utf8_is_a_failure(place: str, tmp_path: Path) -> Non
     assert "not UTF-8" in report.failures[0].reason
 
 
+def test_a_huge_object_is_not_read(place: str, monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
+    put(f"{place}/0.png", encode(0))
+    monkeypatch.setattr("cortexia_video.sources.objects.LARGEST_FILE", 10)
+    (found,) = find_pictures([f"{S3}/{place}"])
+    assert isinstance(found, cv.Failure) and found.reason.startswith("too large: the object has 0.0 GB")
+
+
 def test_lists_of_addresses(place: str, tmp_path: Path, server: Server) -> None:
     put_pictures(f"{place}/in", tmp_path / "in", 3)
     put(f"{place}/list.txt", f"in/0.png\n{S3}/{place}/in/trip/1.png\n".encode())

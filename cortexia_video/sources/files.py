@@ -21,6 +21,7 @@ from cortexia_video.ledger_file import is_ledger
 from cortexia_video.places.place import Place, as_place, as_text
 from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.shard import Shard
+from cortexia_video.sources.input_file import LARGEST_FILE
 from cortexia_video.sources.input_file import Found as Found
 from cortexia_video.sources.input_file import InputFile as InputFile
 from cortexia_video.sources.objects import (
@@ -32,7 +33,6 @@ from cortexia_video.sources.objects import (
 )
 from cortexia_video.sources.shards import SHARD_SUFFIXES, find_in_shard, is_inside_shard, read_in_shard
 
-LARGEST_FILE = 10**9  # bytes; it is read whole
 _log = logging.getLogger(__name__)
 
 
@@ -100,7 +100,7 @@ def read_picture(path: str) -> bytes:
         return read_in_shard(path)
     place = as_place(path)
     if isinstance(place, RemotePath):
-        return read_object(place, LARGEST_FILE)
+        return read_object(place)
     try:
         with place.open("rb") as file:
             size = os.fstat(file.fileno()).st_size

@@ -17,7 +17,7 @@ from cortexia_video.places.keys import find_problem
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath, RemoteStat
 from cortexia_video.shard import Shard
-from cortexia_video.sources.input_file import Found, InputFile
+from cortexia_video.sources.input_file import LARGEST_FILE, Found, InputFile
 from cortexia_video.sources.shards import SHARD_SUFFIXES, find_in_shard
 
 _Item = TypeVar("_Item")
@@ -65,6 +65,9 @@ def describe_object(key: str, place: RemotePath, stat: RemoteStat) -> Found:
     if problem:
         reason = f"the key {printable(key)!r} {problem}: rename the object, or give it in a list.txt"
         return Failure(key, "find", InputError(reason))
+    if stat.st_size > LARGEST_FILE:
+        size = f"{stat.st_size / 1e9:.1f} GB, the limit is {LARGEST_FILE / 1e9:g}"
+        return Failure(key, "find", InputError(f"too large: the object has {size}"))
     address = place.address if place.address != str(place) else None
     return InputFile(key, Source(str(place), *stat), address=address)
 
@@ -81,19 +84,14 @@ def require_object(place: RemotePath) -> None:
         raise InputError(f"cannot open {printable(str(place))}: {error.strerror}") from error
 
 
-def read_object(place: RemotePath, largest: int) -> bytes:
+def read_object(place: RemotePath) -> bytes:
     """Read a whole object; raise `DecodeError` with a reason for people where that cannot be."""
     try:
-        data = place.read_bytes()
+        return place.read_bytes()
     except FileNotFoundError as error:
         raise DecodeError("it is gone: it was there when the bucket was listed") from error
     except OSError as error:
         raise DecodeError(f"cannot be read: {error.strerror}") from error
-    if len(data) > largest:
-        raise DecodeError(
-            f"too large: the object has {len(data) / 1e9:.1f} GB, the limit is {largest / 1e9:g}"
-        )
-    return data
 
 
 def map_in_order(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
