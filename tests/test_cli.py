@@ -20,7 +20,7 @@ from cortexia_video.cli import main
 from cortexia_video.ledger_file import parse_line
 
 Make = Callable[..., Path]
-HEAVY = ("torch", "transformers", "ray", "cv2", "matplotlib", "datasets", "albumentations", "onnxruntime")
+HEAVY = ("torch", "transformers", "ray", "fsspec", "cv2", "matplotlib", "datasets", "albumentations", "onnxruntime")
 HEAVY += ("tifffile", "imagecodecs", "OpenEXR")
 
 
