@@ -1,6 +1,7 @@
 """Measure how many pairs of 640 x 480 a second are aligned and measured, and that memory stays flat.
 
     python benchmarks/evaluation.py --pairs 2000
+    python benchmarks/evaluation.py small --pictures 20000
 
 Interleaved rounds, medians with least and largest; on as many threads as cores, as `cortexia evaluate` does
 it.
@@ -11,19 +12,30 @@ from __future__ import annotations
 import os
 import resource
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from cyclopts import App
 
+from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.evaluation.alignment import align
 from cortexia_video.evaluation.boundary import boundary_f1
-from cortexia_video.evaluation.picture_score import Reference, find_reference, score_picture
+from cortexia_video.evaluation.job import evaluate
+from cortexia_video.evaluation.picture_score import score_picture
 from cortexia_video.evaluation.pixels import PixelSums, add_sums, measure_pixels
+from cortexia_video.evaluation.predictions import StoredContestant
 from cortexia_video.evaluation.protocol import load_protocol
+from cortexia_video.evaluation.reference import Reference, find_reference
+from cortexia_video.evaluation.summary import summarise
+from cortexia_video.evaluation.truth import hold_truth
+from cortexia_video.frame import Frame
+from cortexia_video.rgbd_sample import RGBDSample
 
 _HEIGHT, _WIDTH = 480, 640
 _ROUNDS = 5
@@ -81,7 +93,7 @@ def measure(*, pairs: int = 2000, threads: int = os.cpu_count() or 1) -> None:
 def _make_jobs(disparity: DepthMap, reference: Reference) -> dict[str, tuple[int, Callable[[], object]]]:
     """Give what is timed, and how often in a round."""
     depth_m, mask, most = reference.depth_m, reference.mask, reference.max_m
-    protocol = load_protocol("real-frames")
+    protocol, plain = load_protocol("real-frames"), load_protocol("moge-disparity")
 
     def fit(alignment: str) -> Callable[[], object]:
         return lambda: align(disparity.values, "disparity", depth_m, mask, alignment, max_depth_m=most)
@@ -93,7 +105,11 @@ def _make_jobs(disparity: DepthMap, reference: Reference) -> dict[str, tuple[int
             lambda: _align_and_measure(disparity, reference),
         ),
         "boundary F1": (20, lambda: boundary_f1(aligned, depth_m, mask)),
-        "a whole picture by real-frames": (20, lambda: score_picture(disparity, reference, protocol)),
+        "a whole picture by moge-disparity": (40, lambda: score_picture(disparity, reference, plain)),
+        "a whole picture by real-frames, with boundary F1": (
+            20,
+            lambda: score_picture(disparity, reference, protocol, ("boundary",)),
+        ),
         "align by L1": (4, fit("disparity_l1")),
         "align trimmed": (8, fit("disparity_trimmed")),
     }
@@ -115,8 +131,71 @@ def _measure_memory(pool: ThreadPoolExecutor, pairs: int, disparity: DepthMap, r
                 lambda _: _align_and_measure(disparity, reference), range(min(8, count - start))
             )
         )
-        largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(f"largest memory after {count} pairs: {largest:.0f} MiB")
+        print(f"largest memory after {count} pairs of {_WIDTH} x {_HEIGHT}: {_find_largest():.0f} MiB")
+
+
+@app.command
+def small(*, pictures: int = 20_000, threads: int = os.cpu_count() or 1) -> None:
+    """Evaluate many pictures of 16 x 12 to the end, scores kept in a file: what a picture costs in memory.
+
+    Parameters
+    ----------
+    pictures
+        How many; a tenth of them comes first.
+    threads
+        Threads that measure.
+    """
+    protocol = load_protocol("moge-metric")
+    for count in (pictures // 10, pictures):
+        keys = [Key(f"folder/{index:07d}") for index in range(count)]
+        truth = hold_truth(RGBDDataset("small", keys, make_small_sample))
+        started = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            found = evaluate(truth, [Wavering()], protocol, output=folder, workers=threads)
+            measured = time.perf_counter() - started
+            grown = _find_largest()
+            summarise(found)
+            kept = (Path(folder) / "scores.jsonl").stat().st_size
+        print(
+            f"{count} pictures, one contestant and three baselines: {measured:.0f} s to measure, "
+            f"{time.perf_counter() - started - measured:.0f} s to sum up; largest memory {grown:.0f} MiB, "
+            f"then {_find_largest():.0f} MiB; scores.jsonl {kept / count:.0f} bytes a picture",
+            flush=True,
+        )
+
+
+class Key(NamedTuple):
+    """A picture that is made when it is asked for."""
+
+    key: str
+
+
+class Wavering(StoredContestant):
+    """Depth that is made when it is asked for: the reference's, and a little more or less."""
+
+    name = "wavering"
+
+    def identify(self, key: str) -> bytes:
+        return key.encode()
+
+    def read(self, key: str) -> DepthMap:
+        factor = 0.8 + 0.4 * (int(key[-3:]) / 1000)
+        return DepthMap((factor * make_small_depth(key)).astype(np.float32), "metric")
+
+
+def make_small_depth(key: str) -> np.ndarray:
+    rows = np.arange(12.0)[:, None] + np.arange(16.0) / 16
+    return 2 + (rows + int(key[-2:])) % 12
+
+
+def make_small_sample(entry: Key) -> RGBDSample:
+    depth = make_small_depth(entry.key).astype(np.float32)
+    image = np.zeros((*depth.shape, 3), np.uint8)
+    return RGBDSample(Frame(entry.key, image), DepthMap(depth, "metric"))
+
+
+def _find_largest() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

@@ -40,6 +40,13 @@ class Result:
     in_float32: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Settled(Generic[Outcome]):
+    """What became of an item that the model need not see."""
+
+    outcome: Outcome
+
+
 @dataclass(slots=True)
 class _Batch(Generic[Item]):
     items: list[tuple[Item, Origin]]
@@ -49,9 +56,9 @@ class _Batch(Generic[Item]):
 
 
 @dataclass(frozen=True, slots=True)
-class _Decoded(Generic[Item]):
+class _Decoded(Generic[Item, Outcome]):
     item: Item
-    prepared: Prepared | Failure
+    prepared: Prepared | Settled[Outcome] | Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +82,9 @@ class _Broken:
 class Engine(Generic[Item, Outcome]):
     """Take items through their stages; give each with its outcome, in the order in which they finish.
 
-    estimators: one for each device, of one model. prepare(item): on a decode worker. finish(item, result): on
-    a write worker. What these raise ends the run; trouble with one item is a `Failure` that they return.
+    estimators: one for each device, of one model. prepare(item): on a decode worker; what it settles goes out
+    at once. finish(item, result): on a write worker. What these raise ends the run; trouble with one item is
+    a `Failure` that they return.
     stop: once it is set nothing new is begun; what the model has taken is finished.
     """
 
@@ -84,7 +92,7 @@ class Engine(Generic[Item, Outcome]):
         self,
         estimators: Sequence[DepthEstimator],
         *,
-        prepare: Callable[[Item], Prepared | Failure],
+        prepare: Callable[[Item], Prepared | Settled[Outcome] | Failure],
         finish: Callable[[Item, Result], Outcome],
         workers: int,
         stop: threading.Event,
@@ -99,9 +107,9 @@ class Engine(Generic[Item, Outcome]):
         self._ready: deque[list[tuple[Item, Prepared]]] = deque()
         self._again: deque[_Batch[Item]] = deque()
         self._to_model: SimpleQueue[_Batch[Item] | None] = SimpleQueue()
-        self._events: SimpleQueue[_Decoded[Item] | _Inferred[Item] | _Finished[Item, Outcome] | _Broken] = (
-            SimpleQueue()
-        )
+        self._events: SimpleQueue[
+            _Decoded[Item, Outcome] | _Inferred[Item] | _Finished[Item, Outcome] | _Broken
+        ] = SimpleQueue()
         self._exhausted = False
         self._decoding = self._waiting = self._on_model = self._finishing = 0  # items; batches on the model
         self._waiting_bytes = self._finishing_bytes = self._typical_bytes = 0
@@ -189,7 +197,7 @@ class Engine(Generic[Item, Outcome]):
         return _Batch([(item, prepared.origin) for item, prepared in group], pixels, estimate_fov)
 
     def _take(
-        self, event: _Decoded[Item] | _Inferred[Item] | _Finished[Item, Outcome] | _Broken
+        self, event: _Decoded[Item, Outcome] | _Inferred[Item] | _Finished[Item, Outcome] | _Broken
     ) -> Iterator[tuple[Item, Outcome | Failure]]:
         match event:
             case _Broken(error):
@@ -197,6 +205,9 @@ class Engine(Generic[Item, Outcome]):
             case _Decoded(item, Failure() as failure):
                 self._decoding -= 1
                 yield item, failure
+            case _Decoded(item, Settled(outcome)):
+                self._decoding -= 1
+                yield item, outcome
             case _Decoded(item, Prepared() as prepared):
                 self._decoding -= 1
                 self._waiting += 1
@@ -237,7 +248,7 @@ class Engine(Generic[Item, Outcome]):
 
     # ---- other threads -------------------------------------------------------------------------------------
 
-    def _report(self, work: Callable[[], _Decoded[Item] | _Finished[Item, Outcome]]) -> None:
+    def _report(self, work: Callable[[], _Decoded[Item, Outcome] | _Finished[Item, Outcome]]) -> None:
         """On a worker: do one piece of work and tell the calling thread what came of it."""
         try:
             self._events.put(work())

@@ -239,6 +239,100 @@ def test_compare_passes_the_reference_and_fails_what_is_too_far(tmp_path, capsys
     assert run(tmp_path, "--compare", "onnx,sharp") == 2
 
 
+def test_compare_takes_an_input_size_and_lists_each_picture_once(tmp_path, capsys, use_hub_cache):
+    pytest.importorskip("transformers")
+    for index in range(2):
+        pixels = np.random.default_rng(index).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+    words = ("--model", "depth-anything-v2-small", "--max-error", "10")
+    assert run(tmp_path, "--compare", "torch,float32,140x182", *words) == 0
+    said = capsys.readouterr().out
+    assert "depth-anything-v2-small by torch,float32,140x182: mean difference" in said
+    assert said.count("0.png") + said.count("1.png") == 3  # the worst in the first line, each in the list
+    assert (
+        run(tmp_path, "--compare", "140x182", "--model", "depth-anything-v2-small", "--max-error", "1e-9")
+        == 1
+    )
+    assert "too far from float32" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("openvno", "must be like 518 or 392x518, not 'openvno'"),
+        ("onnx,openvino", "--compare onnx,openvino: two of one sort"),
+        ("140x182", "model 'compact' does not take all of these options: input_size"),
+        ("torch", "unknown engine 'torch' for compact.onnx: use onnx or openvino"),
+        ("onnx,", "must be like 518 or 392x518, not ''"),
+    ],
+)
+def test_a_wrong_comparison_is_one_clear_line(tmp_path, capsys, words, said):
+    Image.fromarray(np.zeros((64, 96, 3), np.uint8)).save(tmp_path / "a.png")
+    assert run(tmp_path, "--compare", words) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+
+
+def test_every_kind_of_bad_depth_is_named_and_counts(tmp_path, rng, own, capsys):
+    maps = {str(index): rng.uniform(1, 5, (6, 8)) for index in range(8)}
+    (tmp_path / "depth").mkdir()
+    for key, values in maps.items():
+        save(tmp_path / "truth", key, values if key != "7" else 0 * values)
+        np.save(tmp_path / "depth" / f"{key}.npy", values.astype(np.float32))
+    bad = {
+        "0": None,
+        "1": maps["1"][:, :5],
+        "2": np.full((6, 8), np.nan),
+        "3": np.where(np.arange(8) < 2, np.nan, maps["3"]),
+        "4": 1000 * maps["4"],
+        "5": np.where(np.arange(8) < 2, np.inf, maps["5"]),
+    }
+    for key, values in bad.items():
+        path = tmp_path / "depth" / f"{key}.npy"
+        path.unlink() if values is None else np.save(path, values.astype(np.float32))
+    words = ("--truth-dialect", "nyu", "--protocol", own, "-o", tmp_path / "out")
+    truth = tmp_path / "truth"
+    assert run(tmp_path / "depth", "--dialect", "metres", "--truth", truth, *words) == 1
+    said = capsys.readouterr().out
+    for line in (
+        "1 picture: no depth: 0",
+        "1 picture: depth of 5 x 6 for a reference of 8 x 6: 1",
+        "1 picture: no finite depth: 2",
+        "1 picture: depth is 1,000 times the reference: millimetres taken for metres?: 4",
+        "of its values are infinite: if they are unknown, give that as --unknown: 5",
+        f"{4 * 48 + 12} of {7 * 48} pixels are unknown",
+        "7: 0 valid pixels",
+    ):
+        assert line in said, line
+    rows = {
+        row["key"]: row
+        for row in csv.DictReader((tmp_path / "out" / "pictures.csv").read_text().splitlines())
+    }
+    assert {row["key"] for row in rows.values()} == set("0123456")
+    assert run(tmp_path / "depth", "--truth", truth, *words) == 1
+    assert "6 pictures: no depth: it holds float32 and does not say what it means" in capsys.readouterr().out
+
+
+def test_more_metrics_are_asked_for_by_name(tmp_path, rng, capsys):
+    make_set(tmp_path / "sets", rng, "one", count=2)
+    words = ("--truth", tmp_path / "sets", "--metrics", "ordinal,normals", "-o", tmp_path / "out")
+    assert run("synthetic", *words) == 0
+    said = capsys.readouterr().out
+    assert "WHDR (-)" in said and "boundary F1 (+)" in said
+    assert "synthetic: normals not measured on 2 pictures: no camera is known" in said
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert 0.3 < results["totals"]["synthetic"]["whdr"]["value"] < 0.7  # of noise
+    assert results["totals"]["median depth"]["whdr"]["value"] == 1  # it orders nothing
+    assert results["totals"]["synthetic"]["normal_error"]["value"] is None
+    assert {"metrics": "normals", "reason": "no camera is known", "pictures": 2} in results["not measured"][
+        "synthetic"
+    ]
+    page = (tmp_path / "out" / "page.html").read_text()
+    assert "Where the errors are" in page and "beside edges" in page
+    assert run("synthetic", "--truth", tmp_path / "sets", "--metrics", "order") == 2
+    assert "unknown metrics 'order': use some of boundary" in capsys.readouterr().err
+
+
 def test_the_compact_model_scores_what_its_page_says(capsys):
     if not (SHARED / "rgbd" / "motorcycle").exists():
         pytest.skip(f"{SHARED} is not here")

@@ -197,6 +197,21 @@ def test_metrics_agree_with_the_published_numbers_of_fastdepth():
     assert found["log10"] == pytest.approx(0.062049, abs=5e-7)
 
 
+@pytest.mark.parametrize(
+    ("name", "depth", "reference", "expected", "within"),
+    [
+        # lightning.ai/docs/torchmetrics: the examples of MeanAbsolutePercentageError and MeanSquaredError
+        ("abs_rel", [0.9, 15, 1.2e6], [1, 10, 1e6], 0.2667, 5e-5),
+        ("rmse", [3, 5, 2.5, 7], [2.5, 5, 4, 8], 0.8750**0.5, 5e-5),
+        # scikit-learn.org: that of mean_squared_log_error, 0.039...; ln(1 + x) there
+        ("rmse_log", [3.5, 6, 5, 9], [4, 6, 3.5, 8], 0.0395**0.5, 1.3e-3),
+    ],
+)
+def test_metrics_agree_with_worked_examples(name, depth, reference, expected, within):
+    found = score(np.array([depth], float), np.array([reference], float))
+    assert found[name] == pytest.approx(expected, abs=within)
+
+
 def test_alignment_undoes_any_scale_and_shift(rng):
     reference = rng.uniform(1, 20, (9, 11))
     mask = rng.random((9, 11)) < 0.7

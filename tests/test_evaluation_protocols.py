@@ -8,13 +8,14 @@ from scipy.interpolate import RegularGridInterpolator
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError
-from cortexia_video.evaluation.picture_score import find_reference, fit_size, score_picture
+from cortexia_video.evaluation.picture_score import fit_size, score_picture
 from cortexia_video.evaluation.protocol import list_protocols, load_protocol
+from cortexia_video.evaluation.reference import find_reference
 
 DIGESTS = {  # another digest is another protocol: give it another version, too
     "depth-anything-v2-kitti": "5b62240aa152",
-    "depth-pro-middlebury": "37a92efa0e82",
-    "depth-pro-sun-rgbd": "93f8fe45bdf5",
+    "depth-pro-middlebury": "2ac69f161934",
+    "depth-pro-sun-rgbd": "497d9de9cc0b",
     "kitti-eigen": "542fcf6e7638",
     "kitti-garg": "7dd339bca322",
     "midas-kitti": "8098e1e39c23",
@@ -176,8 +177,11 @@ def test_boundaries_are_measured_only_where_the_reference_is_dense_and_registere
     protocol = load_protocol("depth-pro-middlebury")
     values = rng.choice([1.0, 2.0], (20, 20))
     dense = find_reference("a", values, protocol)
-    assert score_picture(depth_of(values), dense, protocol).boundary == pytest.approx(1)
+    groups = ("boundary",)
+    assert score_picture(depth_of(values), dense, protocol, groups).more["boundary_f1"] == pytest.approx(1)
     loose = find_reference("a", values, protocol, registered=False)
-    assert score_picture(depth_of(values), loose, protocol).boundary is None
+    score = score_picture(depth_of(values), loose, protocol, groups)
+    assert not score.more and "registered" in score.lacking["boundary"]
     sparse = find_reference("a", np.where(rng.random((20, 20)) < 0.3, values, 0), protocol)
-    assert score_picture(depth_of(values), sparse, protocol).boundary is None
+    score = score_picture(depth_of(values), sparse, protocol, groups)
+    assert not score.more and "unknown" in score.lacking["boundary"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,17 +25,55 @@ _ENGINES = ("torch", "onnx", "openvino")
 _LISTED = 5  # pictures that differ most
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class MeasuringOptions:
+    """What is compared with what, and how.
+
+    Parameters
+    ----------
+    protocol
+        A name (a wrong one is answered with all there are), or a file, mine.toml.
+    truth
+        A data set, a folder of sets with set.json, or a folder of depth files with the same names.
+    output
+        Folder for the results; none are written without.
+    metrics
+        More to measure, with commas: boundary, edges, normals, points, ordinal, regions. Focal lengths
+        always are, where a contestant estimates them and the truth knows them.
+    dialect
+        What the contestants' depth files mean, where they do not say it: tum, kitti, nyu, metres...
+    truth_dialect
+        The same for the truth.
+    seed
+        Of the confidence intervals.
+    workers
+        Threads that read and measure; one a core by default.
+    """
+
+    protocol: str = "real-frames"
+    truth: Path | None = None
+    output: Annotated[Path | None, Parameter(alias="-o")] = None
+    metrics: str = ""
+    dialect: str | None = None
+    truth_dialect: str | None = None
+    seed: int = 0
+    workers: int | None = None
+
+    def list_metrics(self) -> list[str]:
+        """Give the groups to measure; a page shows regions, too."""
+        words = [word.strip() for word in self.metrics.split(",")]
+        return [*filter(None, words), *(["regions"] if self.output else [])]
+
+
+_AS_USUAL = MeasuringOptions()
+
+
 def evaluate_command(
     contestants: Annotated[list[str], Parameter(name="CONTESTANT", negative=(), json_list=False)],
     /,
     *,
-    protocol: str = "real-frames",
-    truth: Path | None = None,
-    output: Annotated[Path | None, Parameter(alias="-o")] = None,
-    dialect: str | None = None,
-    truth_dialect: str | None = None,
-    seed: int = 0,
-    workers: int | None = None,
+    measuring: MeasuringOptions = _AS_USUAL,
     batch_size: BatchSize = 4,
     device: str = "auto",
     compare: str | None = None,
@@ -55,20 +94,6 @@ def evaluate_command(
     ----------
     contestants
         Models; folders of depth files; --output folders of runs. With --compare: pictures or their folders.
-    protocol
-        A name (a wrong one is answered with all there are), or a file, mine.toml.
-    truth
-        A data set, a folder of sets with set.json, or a folder of depth files with the same names.
-    output
-        Folder for the results; none are written without.
-    dialect
-        What the contestants' depth files mean, where they do not say it: tum, kitti, nyu, metres...
-    truth_dialect
-        The same for the truth.
-    seed
-        Of the confidence intervals.
-    workers
-        Threads that read and measure; one a core by default.
     batch_size
         Pictures in one call of a model.
     device
@@ -83,19 +108,10 @@ def evaluate_command(
     del given["max_error"]
     if compare is not None:
         return _compare(contestants, model, compare, options.max_error, given)
-    return _evaluate(contestants, protocol, truth, output, (dialect, truth_dialect), seed, workers, given)
+    return _evaluate(contestants, measuring, given)
 
 
-def _evaluate(
-    names: list[str],
-    protocol_name: str,
-    truth_path: Path | None,
-    output: Path | None,
-    dialects: tuple[str | None, str | None],
-    seed: int,
-    workers: int | None,
-    given: dict[str, Any],
-) -> int:
+def _evaluate(names: list[str], asked: MeasuringOptions, given: dict[str, Any]) -> int:
     from cortexia_video.evaluation.files import replace_file, save_results
     from cortexia_video.evaluation.job import evaluate
     from cortexia_video.evaluation.page import write_page
@@ -106,20 +122,28 @@ def _evaluate(
     from cortexia_video.evaluation.tiles import make_tiles
     from cortexia_video.evaluation.truth import open_truth
 
-    protocol = load_protocol(protocol_name)
-    if truth_path is None and protocol.place is None:
+    protocol, output = load_protocol(asked.protocol), asked.output
+    place = asked.truth or protocol.place
+    if place is None:
         raise InputError(f"protocol {protocol.name} does not say where the truth is: give --truth")
-    truth = open_truth(truth_path or Path(str(protocol.place)), protocol, dialect=dialects[1])
-    contestants = [open_contestant(name, dialect=dialects[0], **given) for name in names]
-    found = evaluate(truth, contestants, protocol, output=output, workers=workers, on_picture=_show_progress)
-    summary = summarise(found, seed=seed)
+    truth = open_truth(Path(place), protocol, dialect=asked.truth_dialect)
+    contestants = [open_contestant(name, dialect=asked.dialect, **given) for name in names]
+    found = evaluate(
+        truth,
+        contestants,
+        protocol,
+        metrics=asked.list_metrics(),
+        output=output,
+        workers=asked.workers,
+        on_picture=_show_progress,
+    )
+    summary = summarise(found, seed=asked.seed)
     for line in list_lines(found, summary):
         print(line)
     if output is not None:
         save_results(found, summary, output)
-        replace_file(
-            output / "page.html", write_page(found, summary, *make_tiles(found, truth, contestants[0]))
-        )
+        page = write_page(found, summary, *make_tiles(found, truth, contestants[0]))
+        replace_file(output / "page.html", page)
         print(f"\n{output}: results.json, pictures.csv, page.html")
     return DONE if found.is_complete else SOME_FAILED
 
@@ -138,7 +162,8 @@ def _compare(pictures: list[str], model: str, words: str, max_error: float, give
         print(error)
         return SOME_FAILED
     print(f"{model} by {words}: {parity}; a mean of at most {max_error:.2%} is allowed")
-    for each in sorted(parity.differences, key=lambda each: -each.mean)[:_LISTED]:
+    worst = {each.key: each for each in sorted(parity.differences, key=lambda each: each.mean)}
+    for each in sorted(worst.values(), key=lambda each: -each.mean)[:_LISTED]:
         print(f"  {each.mean:8.3%} mean  {each.most:8.3%} for 99 %  {printable(each.key)}")
     return DONE
 
@@ -147,14 +172,11 @@ def _parse_way(words: str) -> dict[str, Any]:
     """Read `openvino,bfloat16,392x518`: an engine, a precision, an input size, in any order."""
     way: dict[str, Any] = {}
     for word in words.split(","):
-        if word in _ENGINES:
-            way["engine"] = word
-        elif word in _PRECISIONS:
-            way["precision"] = word
-        else:
-            way["input_size"] = parse_size(
-                word, f"--compare: one of {', '.join(_ENGINES + _PRECISIONS)}; a size"
-            )
+        name = "engine" if word in _ENGINES else "precision" if word in _PRECISIONS else "input_size"
+        if name in way:
+            raise InputError(f"--compare {words}: two of one sort; compare one way at a time")
+        offered = f"--compare: one of {', '.join(_ENGINES + _PRECISIONS)}; a size"
+        way[name] = parse_size(word, offered) if name == "input_size" else word
     return way
 
 

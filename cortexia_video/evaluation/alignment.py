@@ -13,7 +13,17 @@ import numpy as np
 
 from cortexia_video.depth_map import Kind
 from cortexia_video.errors import InputError
-from cortexia_video.evaluation.pixels import Array, Floats, Mask, select
+from cortexia_video.evaluation.pixels import (
+    Array,
+    Floats,
+    Mask,
+    find_places,
+    is_finite,
+    list_blocks,
+    select,
+    sum_products,
+    take,
+)
 
 _KEPT = 0.8  # share of the pixels that a trimmed fit keeps
 _STEPS = 50
@@ -47,24 +57,53 @@ def align(
 
     Raises `InputError` for an alignment that the kind does not allow, ValueError where nothing is known.
     """
+    require_alignment(kind, alignment)
+    places = find_places(values, reference_m, mask)
+    chosen, reference = take(values, places), take(reference_m, places)
+    fit = fit_alignment(chosen, kind, reference, alignment)
+    return apply_fit(values.astype(np.float64), kind, fit, alignment, max_depth_m=max_depth_m)
+
+
+def fit_alignment(values: Floats, kind: Kind, reference_m: Floats, alignment: str) -> Fit:
+    """Fit values (N,) to a reference (N,) above 0, where the values are usable, as `align` does.
+
+    Raises `InputError` for an alignment that the kind does not allow, ValueError where nothing is usable.
+    """
     how = require_alignment(kind, alignment)
-    x = values.astype(np.float64)
-    if how.space == "disparity" and kind != "disparity":
-        with np.errstate(divide="ignore", invalid="ignore"):
-            x = np.where(x > 0, 1 / x, np.nan)
-    finite = np.isfinite(x)
-    if not finite.all():
-        x[~finite] = np.nan
-        mask = mask & finite
-    chosen, reference = select(x, reference_m, mask)
-    scale, shift = how.fit(chosen, 1 / reference if how.space == "disparity" else reference)
-    aligned: Floats = x
-    if (scale, shift) != (1.0, 0.0):
-        aligned *= scale
-        aligned += shift
-    if how.space == "disparity":
+    usable = find_usable(values, kind, alignment)
+    if not usable.all():
+        values, reference_m = values[usable], reference_m[usable]
+    if not values.size:
+        raise ValueError("no pixel to fit: where the reference is known, no value is")
+    if how.space == "depth":
+        return how.fit(values, reference_m)
+    return how.fit(values if kind == "disparity" else 1 / values, 1 / reference_m)
+
+
+def find_usable(values: Floats, kind: Kind, alignment: str) -> Mask:
+    """Say which values can be fitted: the finite, and of depth whose inverse is taken those above 0."""
+    if ALIGNMENTS[alignment].space == "disparity" and kind != "disparity":
+        return np.isfinite(values) & (values > 0)
+    return np.isfinite(values)
+
+
+def apply_fit(values: Floats, kind: Kind, fit: Fit, alignment: str, *, max_depth_m: float) -> Floats:
+    """Bring values of any shape, which are used up, into the unit of the reference; NaN where unknown."""
+    inverse = ALIGNMENTS[alignment].space == "disparity"
+    aligned = _invert(values) if inverse and kind != "disparity" else values
+    if not is_finite(aligned):
+        aligned[~np.isfinite(aligned)] = np.nan
+    if fit != (1.0, 0.0):
+        aligned *= fit.scale
+        aligned += fit.shift
+    if inverse:
         np.divide(1, np.maximum(aligned, 1 / max_depth_m, out=aligned), out=aligned)
     return aligned
+
+
+def _invert(values: Floats) -> Floats:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(values > 0, 1 / values, np.nan)
 
 
 def require_alignment(kind: Kind, alignment: str) -> Alignment:
@@ -104,7 +143,7 @@ def _fit_median(x: Floats, y: Floats) -> Fit:
 
 def _fit_scale(x: Floats, y: Floats) -> Fit:
     """Minimise the sum of (scale * x - y)^2: scale = x.y / x.x."""
-    return Fit(_divide(float(x @ y), float(x @ x)))
+    return Fit(_divide(sum_products(x, y), sum_products(x, x)))
 
 
 def _fit_scale_l1(x: Floats, y: Floats) -> Fit:
@@ -124,9 +163,12 @@ def _fit_scale_l1(x: Floats, y: Floats) -> Fit:
 def _fit_affine(x: Floats, y: Floats) -> Fit:
     """Minimise the sum of (scale * x + shift - y)^2."""
     x_mean, y_mean = float(x.mean()), float(y.mean())
-    centred = x - x_mean
-    covariance = float(centred @ y) - y_mean * float(centred.sum())
-    scale = _divide(covariance, float(centred @ centred))
+    covariance = variance = 0.0
+    for part in list_blocks(x.size):
+        centred = x[part] - x_mean
+        variance += float(centred @ centred)
+        covariance += float(centred @ (y[part] - y_mean))
+    scale = _divide(covariance, variance)
     return Fit(scale, y_mean - scale * x_mean)
 
 
@@ -164,10 +206,10 @@ def _fit_trimmed(x: Floats, y: Floats) -> Fit:
 
 def _fit_weighted(x: Floats, y: Floats, weights: Floats) -> Fit:
     total = float(weights.sum())
-    x_mean, y_mean = float(weights @ x) / total, float(weights @ y) / total
+    x_mean, y_mean = sum_products(weights, x) / total, sum_products(weights, y) / total
     centred = x - x_mean
     weighted = weights * centred
-    scale = _divide(float(weighted @ (y - y_mean)), float(weighted @ centred))
+    scale = _divide(sum_products(weighted, y - y_mean), sum_products(weighted, centred))
     return Fit(scale, y_mean - scale * x_mean)
 
 

@@ -53,9 +53,11 @@ def boundary_recall(depth: Array, inside: Array) -> float:
 
 def _invert(depth: Array) -> Floats:
     """Give inverse depth, float64; NaN where depth is not finite."""
+    exact = depth.astype(np.float64)
+    exact[~np.isfinite(exact)] = np.nan
     with np.errstate(invalid="ignore"):
-        inverse = 1 / np.maximum(np.where(np.isfinite(depth), depth, np.nan), _NEAREST)
-    return np.asarray(inverse, np.float64)
+        np.maximum(exact, _NEAREST, out=exact)
+    return np.divide(1, exact, out=exact)
 
 
 def _neighbours(array: Array) -> Iterator[tuple[Array, Array]]:

@@ -45,6 +45,13 @@ def describe(evaluation: Evaluation, summary: Summary) -> dict[str, Any]:
             }
             for each in summary.comparisons
         ],
+        "not measured": {
+            column.name: [
+                {"metrics": group, "reason": lack, "pictures": count}
+                for (group, lack), count in column.count_lacks(evaluation.asked).items()
+            ]
+            for column in evaluation.columns
+        },
         "remarks": {name: dict(pairs) for name, pairs in remarks.items() if pairs},
         "without reference": {failure.key: failure.reason for failure in evaluation.left},
     }

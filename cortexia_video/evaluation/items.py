@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from cortexia_video.errors import Failure, InputError
-from cortexia_video.evaluation.picture_score import Reference, find_reference
+from cortexia_video.errors import CortexiaError, Failure, InputError
 from cortexia_video.evaluation.protocol import Protocol
+from cortexia_video.evaluation.reference import Reference, find_reference
 from cortexia_video.evaluation.score_file import find_digest
 from cortexia_video.evaluation.truth import Truth, TruthSet
 from cortexia_video.frame import Frame
 from cortexia_video.rgbd_sample import RGBDSample
+
+
+class Place(NamedTuple):
+    """Where a picture is. key: among all sets. read: gives it, or raises what is wrong with it."""
+
+    within: TruthSet
+    key: str
+    read: Callable[[], RGBDSample]
 
 
 class Item(NamedTuple):
@@ -29,25 +37,27 @@ class Item(NamedTuple):
 class Items:
     """The pictures of a truth. left: those without a usable reference that were met, by key."""
 
-    def __init__(self, truth: Truth, protocol: Protocol, *, workers: int) -> None:
+    def __init__(self, truth: Truth, protocol: Protocol, groups: Sequence[str] = ()) -> None:
         self.left: dict[str, Failure] = {}
         self._truth = truth
         self._protocol = protocol
-        self._workers = workers
+        self._facts = f"{protocol.digest} {' '.join(groups)}".encode()
 
-    def read(self, keys: Collection[str] | None = None) -> Iterator[Item]:
-        """Yield the pictures, or those with these keys; they are read a few ahead."""
+    def list_places(self, keys: Collection[str] | None = None) -> Iterator[Place]:
+        """Yield where the pictures are, or those with these keys."""
         for within in self._truth.sets:
-            wanted = keys and {key for key in within.keys if self._truth.name(within, key) in keys}
-            for sample in within.read(wanted, workers=self._workers):
-                key = self._truth.name(within, sample.key)
-                if isinstance(sample, Failure):
-                    self.left[key] = replace(sample, key=key)
-                    continue
-                try:
-                    yield self._prepare(within, sample, key)
-                except InputError as error:
-                    self.left[key] = Failure(key, "decode", error)
+            for key, read in within.list_samples():
+                name = self._truth.name(within, key)
+                if keys is None or name in keys:
+                    yield Place(within, name, read)
+
+    def open(self, place: Place) -> Item | None:
+        """Read a picture; None where its reference cannot be used, which `left` then says. Thread-safe."""
+        try:
+            return self._prepare(place.within, place.read(), place.key)
+        except CortexiaError as error:
+            self.left[place.key] = Failure(place.key, "decode", error)
+            return None
 
     def _prepare(self, within: TruthSet, sample: RGBDSample, key: str) -> Item:
         if sample.depth.kind != "metric":
@@ -59,12 +69,17 @@ class Items:
             mask=sample.mask,
             set_max_m=within.max_m,
             registered=within.dataset.registered,
+            camera=sample.camera,
         )
-        image = sample.frame.image if within.has_pictures else np.empty(0, np.uint8)
+        frame = replace(sample.frame, key=key)
+        if self._protocol.cameras == "hidden":
+            frame = replace(frame, f_px=None, f_source=None)
+        image = frame.image if within.has_pictures else np.empty(0, np.uint8)
         parts = (reference.depth_m, reference.mask, image)
+        facts = (reference.max_m, reference.registered, reference.camera, frame.f_px)
         digest = find_digest(
-            self._protocol.digest.encode(),
-            repr((reference.max_m, reference.registered, sample.frame.f_px)).encode(),
+            self._facts,
+            repr(facts).encode(),
             *(np.ascontiguousarray(part).tobytes() for part in parts),
         )
-        return Item(within, replace(sample.frame, key=key), reference, digest)
+        return Item(within, frame, reference, digest)

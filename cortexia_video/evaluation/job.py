@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
+from cortexia_video.engine import Settled
 from cortexia_video.errors import Failure, InputError
 from cortexia_video.evaluation.baselines import BASELINES
-from cortexia_video.evaluation.items import Item, Items
-from cortexia_video.evaluation.picture_score import PictureScore, score_aligned, score_picture
-from cortexia_video.evaluation.predictions import Contestant, Guess
+from cortexia_video.evaluation.items import Item, Items, Place
+from cortexia_video.evaluation.metric_groups import choose_groups
+from cortexia_video.evaluation.picture_score import NOTHING, PictureScore, score_baseline, score_picture
+from cortexia_video.evaluation.predictions import Contestant, Guess, Work
 from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.evaluation.score_file import ScoreFile, find_digest
 from cortexia_video.evaluation.truth import Truth
-from cortexia_video.frame import Frame
+from cortexia_video.look_ahead import run_ahead
 from cortexia_video.speed import choose_workers
 
 Progress = Callable[[int], None]
+_Scores = tuple[str, list[PictureScore]]  # of one picture: its set, and one for each column
 
 
 @dataclass(slots=True)
@@ -36,16 +40,25 @@ class Column:
         every = (score for scores in self.scores.values() for score in scores)
         return [(score.key, score.remark) for score in every if score.remark]
 
+    def count_lacks(self, groups: Sequence[str]) -> Counter[tuple[str, str]]:
+        """Count the pictures on which groups were not measured, by group and what was missing."""
+        every = (score.lacking for scores in self.scores.values() for score in scores)
+        return Counter((name, each[name]) for each in every for name in groups if name in each)
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """All scores. counting: sets that are in the mean of sets. left: pictures without a usable reference."""
+    """All scores. counting: sets that are in the mean of sets. left: pictures without a usable reference.
+
+    asked: groups of metrics that a person asked for.
+    """
 
     protocol: Protocol
     place: str
     columns: Sequence[Column]
     counting: Sequence[str]
     left: Sequence[Failure]
+    asked: Sequence[str] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -58,33 +71,35 @@ def evaluate(
     contestants: Sequence[Contestant],
     protocol: Protocol,
     *,
+    metrics: Sequence[str] = (),
     output: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     on_picture: Progress = lambda count: None,
 ) -> Evaluation:
     """Measure every contestant, and the baselines, on every picture of the truth.
 
+    metrics: groups of `metric_groups` to measure besides the protocol's.
     output: a folder for `scores.jsonl`, from which the same call goes on; nothing is kept without.
     workers: threads that read references and measure, while the model works; one a core by default.
     A picture without depth, or with depth that cannot be measured, counts as unknown everywhere, with a
     remark.
 
     Raises `InputError` where a model has no pictures to look at, a kind does not allow the alignment, two
-    contestants have one name, or no picture has a reference; `OutputError` where nothing can be written.
+    contestants have one name, there is no such metric, or no picture has a reference; `OutputError` where
+    nothing can be written.
     """
     _require_contestants(truth, contestants)
-    job = _Job(truth, protocol, choose_workers(workers), on_picture)
+    job = _Job(truth, protocol, metrics, choose_workers(workers), on_picture)
     with ScoreFile(Path(output) if output else None) as kept:
         job.kept = kept
         columns = [job.measure(contestant) for contestant in contestants]
         columns += job.measure_baselines()
-    _sort(columns)
     left = job.left
     counting = [each.name for each in truth.sets if each.counts]
     if not any(columns[-1].scores.values()):
         reason = f": {left[0].key}: {left[0].reason}" if left else ""
         raise InputError(f"no picture in {truth.place} has a reference that can be used{reason}")
-    return Evaluation(protocol, truth.place, columns, counting, left)
+    return Evaluation(protocol, truth.place, columns, counting, left, tuple(metrics))
 
 
 def _require_contestants(truth: Truth, contestants: Sequence[Contestant]) -> None:
@@ -99,108 +114,89 @@ def _require_contestants(truth: Truth, contestants: Sequence[Contestant]) -> Non
         )
 
 
-def _sort(columns: Sequence[Column]) -> None:
-    """Put the pictures of all into one order: what was kept comes before what is new."""
-    for column in columns:
-        for scores in column.scores.values():
-            scores.sort(key=lambda score: score.key)
-
-
 class _Job:
-    def __init__(self, truth: Truth, protocol: Protocol, workers: int, on_picture: Progress) -> None:
+    def __init__(
+        self, truth: Truth, protocol: Protocol, metrics: Sequence[str], workers: int, on_picture: Progress
+    ) -> None:
+        groups = choose_groups(protocol, metrics)
         self.kept = ScoreFile(None)
-        self._items = Items(truth, protocol, workers=workers)
-        self._protocol = protocol
-        self._workers = workers
-        self._on_picture = on_picture
+        self._items = Items(truth, protocol, groups)
+        self._sets = [each.name for each in truth.sets]
+        self._protocol, self._groups = protocol, groups
+        self._workers, self._on_picture = workers, on_picture
+        self._asked = frozenset(metrics)
         self._done = 0
 
     @property
     def left(self) -> list[Failure]:
         """What has no reference that can be used."""
-        return list(self._items.left.values())
+        return [self._items.left[key] for key in sorted(self._items.left)]
 
     def measure(self, contestant: Contestant) -> Column:
         """Measure a contestant on all pictures; what is kept is not done again."""
-        column = Column(contestant.name, False)
-        with ThreadPoolExecutor(self._workers, thread_name_prefix="cortexia") as pool:
-            waiting: deque[tuple[Item, PictureScore | Future[PictureScore]]] = deque()
-            for item, outcome in self._follow(contestant, pool):
-                waiting.append((item, outcome))
-                if len(waiting) > 4 * self._workers:
-                    self._settle(column, *waiting.popleft())
-            while waiting:
-                self._settle(column, *waiting.popleft())
-        return column
+
+        def begin(place: Place) -> Item | Settled[_Scores]:
+            item = self._items.open(place)
+            score = item and self.kept.get(self._name(contestant, item))
+            if item and score is None:
+                return item
+            return Settled((place.within.name, [score._replace(key=place.key)] if score else []))
+
+        def measure(item: Item, guess: Guess) -> _Scores:
+            return item.within.name, [self._score(contestant, item, guess)]
+
+        found: list[_Scores] = []
+        settle = self._count_into(found)
+        work = Work(begin=begin, measure=measure, settle=settle, workers=self._workers)
+        contestant.work_through(self._items.list_places(), work)
+        return self._make_columns([contestant.name], found, is_baseline=False)[0]
 
     def measure_baselines(self) -> list[Column]:
         """Fit the baselines to each reference, and measure them."""
-        columns = [Column(name, True) for name in BASELINES]
-        with ThreadPoolExecutor(self._workers, thread_name_prefix="cortexia") as pool:
-            waiting: deque[tuple[Item, Future[list[PictureScore]]]] = deque()
+        found: list[_Scores] = []
+        run_ahead(self._items.list_places(), self._score_baselines, found.append, workers=self._workers)
+        return self._make_columns(list(BASELINES), found, is_baseline=True)
 
-            def settle() -> None:
-                item, future = waiting.popleft()
-                for column, score in zip(columns, future.result(), strict=True):
-                    column.scores.setdefault(item.within.name, []).append(score)
+    def _count_into(self, found: list[_Scores]) -> Callable[[_Scores], None]:
+        def settle(scores: _Scores) -> None:
+            found.append(scores)
+            self._done += len(scores[1])
+            self._on_picture(self._done)
 
-            for item in self._items.read():
-                waiting.append((item, pool.submit(self._score_baselines, item)))
-                if len(waiting) > 2 * self._workers:
-                    settle()
-            while waiting:
-                settle()
+        return settle
+
+    def _make_columns(self, names: Sequence[str], found: list[_Scores], *, is_baseline: bool) -> list[Column]:
+        """Put the scores of pictures, one for each name, in the order of sets and keys."""
+        columns = [Column(name, is_baseline) for name in names]
+        measured = [(within, scores) for within, scores in found if scores]
+        for within in self._sets:
+            of_set = sorted(
+                (scores for name, scores in measured if name == within), key=lambda each: each[0].key
+            )
+            for column, scores in zip(columns, zip(*of_set, strict=True), strict=bool(of_set)):
+                column.scores[within] = list(scores)
         return columns
-
-    def _follow(
-        self, contestant: Contestant, pool: ThreadPoolExecutor
-    ) -> Iterator[tuple[Item, PictureScore | Future[PictureScore]]]:
-        """Yield each picture with its score, or with what will be that; only what is not kept is guessed.
-
-        The contestant reads frames ahead: they are asked for here, and pictures that are kept go by.
-        """
-        asked: deque[Item] = deque()
-        known: deque[tuple[Item, PictureScore]] = deque()
-
-        def ask() -> Iterator[Frame]:
-            for item in self._items.read():
-                score = self.kept.get(self._name(contestant, item))
-                if score is None:
-                    asked.append(item)
-                    yield item.frame
-                else:
-                    known.append((item, score._replace(key=item.frame.key)))
-
-        for guess in contestant.guess(ask()):
-            while known:
-                yield known.popleft()
-            item = asked.popleft()
-            yield item, pool.submit(self._score, contestant, item, guess)
-        yield from known
-
-    def _settle(self, column: Column, item: Item, outcome: PictureScore | Future[PictureScore]) -> None:
-        score = outcome if isinstance(outcome, PictureScore) else outcome.result()
-        column.scores.setdefault(item.within.name, []).append(score)
-        self._done += 1
-        self._on_picture(self._done)
 
     def _score(self, contestant: Contestant, item: Item, guess: Guess) -> PictureScore:
         """On a worker: measure depth, and keep what it gave."""
         depth = None if isinstance(guess, Failure) else guess
-        score = score_picture(depth, item.reference, self._protocol)
+        score = score_picture(depth, item.reference, self._protocol, self._groups)
         if isinstance(guess, Failure):
             score = score._replace(remark=f"no depth: {guess.reason}")
+        if not self._asked & score.lacking.keys():
+            score = score._replace(lacking=NOTHING)  # nobody asked: of 100,000 pictures it would be 20 MB
         self.kept.add(self._name(contestant, item), score)
         return score
 
-    def _score_baselines(self, item: Item) -> list[PictureScore]:
+    def _score_baselines(self, place: Place) -> _Scores:
+        item = self._items.open(place)
+        if item is None:
+            return place.within.name, []
         reference = item.reference
-        return [
-            score_aligned(
-                baseline(reference.depth_m, reference.mask, reference.max_m), reference, self._protocol
-            )
-            for baseline in BASELINES.values()
-        ]
+        depth_m = reference.depth_m.astype(np.float64)
+        guesses = (guess(depth_m, reference.mask, reference.max_m) for guess in BASELINES.values())
+        scores = [score_baseline(each, reference, self._protocol, self._groups) for each in guesses]
+        return place.within.name, scores
 
     def _name(self, contestant: Contestant, item: Item) -> str:
         return find_digest(item.digest.encode(), contestant.identify(item.frame.key))

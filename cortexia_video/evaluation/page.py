@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from xml.etree.ElementTree import Element
 
 from cortexia_video.errors import printable
 from cortexia_video.evaluation.job import Evaluation
+from cortexia_video.evaluation.metric_groups import GROUPS
+from cortexia_video.evaluation.regions import REGIONS
 from cortexia_video.evaluation.summary import Summary
-from cortexia_video.evaluation.text_table import SHOWN, format_interval, format_value
-from cortexia_video.evaluation.tiles import Tile
-from cortexia_video.formats.table import REPORT_MARK
-from cortexia_video.reporting.blocks import code, facts, quiet, section
-from cortexia_video.reporting.markup import element, style, write_html
+from cortexia_video.evaluation.text_table import choose_shown, format_interval, format_value
+from cortexia_video.evaluation.tiles import DEPTH_COLOURS, ERROR_COLOURS, Tile
+from cortexia_video.reporting.blocks import code, facts, quiet, section, swatch, write_whole
+from cortexia_video.reporting.markup import element
 
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _LISTED = 100
 _LEGEND = (
-    "Depth and reference share their colours, bright is near, from the 2nd to the 98th percentile of the "
-    "reference. In the last picture red is too near, blue too far, by a factor of two at the ends, pale "
-    "yellow is right; grey is not measured."
+    "Depth and reference share their colours, from the 2nd to the 98th percentile of the reference. In the "
+    "last picture red is too near, blue too far, pale yellow is right; grey is not measured. Below each: in "
+    "which parts of the picture the relative error is largest, and smallest."
+)
+_REGIONS = (
+    "Relative error in parts of the pictures: thirds of the pixels by distance, thirds of the rows, and what "
+    "is at most 3 pixels from an edge of the reference."
 )
 
 
@@ -32,26 +37,14 @@ def write_page(evaluation: Evaluation, summary: Summary, worst: Sequence[Tile], 
         _show_header(evaluation),
         section("All pictures", _show_totals(summary), _show_comparisons(summary)),
         section("Sets", _show_sets(evaluation, summary)) if len(summary.sets[first]) > 1 else None,
+        _show_regions(summary),
         section(f"The worst of {printable(first)}", quiet(_LEGEND), *map(_show_tile, worst)),
         section(f"The best of {printable(first)}", *map(_show_tile, best)) if best else None,
         _show_troubles(evaluation),
         _show_protocol(evaluation),
     )
-    html = element("html", _make_head(f"Evaluation: {first}"), element("body", main), lang="en")
-    return write_html(html, REPORT_MARK.decode())
-
-
-def _make_head(title: str) -> Element:
-    css = files("cortexia_video.reporting").joinpath("page.css").read_text(encoding="utf-8")
     own = files("cortexia_video.evaluation").joinpath("page.css").read_text(encoding="utf-8")
-    return element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        element("title", title),
-        style(css + own),
-    )
+    return write_whole(main, f"Evaluation: {first}", css=own)
 
 
 def _show_header(evaluation: Evaluation) -> Element:
@@ -73,10 +66,23 @@ def _make_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Element:
 
 def _show_totals(summary: Summary) -> Element:
     rows = [
-        [name, *(format_interval(totals[metric]) for metric in SHOWN)]
-        for name, totals in summary.totals.items()
+        [title, *(format_interval(totals[metric]) for totals in summary.totals.values())]
+        for metric, title in choose_shown(summary).items()
     ]
-    return _make_table(["", *SHOWN.values()], rows)
+    return _make_table(["", *map(printable, summary.totals)], rows)
+
+
+def _show_regions(summary: Summary) -> Element | None:
+    """Make the table of where all are wrong, where that was measured."""
+    regions = GROUPS["regions"].metrics
+    rows = [
+        [meaning.title, *(format_value(totals[name].value) for totals in summary.totals.values())]
+        for name, meaning in regions.items()
+    ]
+    if all(cell == "-" for row in rows for cell in row[1:]):
+        return None
+    table = _make_table(["AbsRel", *map(printable, summary.totals)], rows)
+    return section("Where the errors are", quiet(_REGIONS), table)
 
 
 def _show_comparisons(summary: Summary) -> Element:
@@ -98,24 +104,49 @@ def _show_sets(evaluation: Evaluation, summary: Summary) -> Element:
             else "-"
             for sets in summary.sets.values()
         ]
-        rows.append([name, str(len(scores)), *cells])
+        outside = evaluation.protocol.aggregation == "set" and name not in evaluation.counting
+        rows.append([f"{name} (not in the mean)" if outside else name, str(len(scores)), *cells])
     return _make_table(["AbsRel / delta1", "pictures", *summary.sets], rows)
 
 
 def _show_tile(tile: Tile) -> Element:
-    metrics = tile.score.metrics
-    shown = {"picture": tile.picture, "reference": tile.reference, "depth": tile.depth, "error": tile.errors}
+    metrics, (near, far) = tile.score.metrics, (f"{limit:.3g} m" for limit in tile.limits_m)
+    shown = {
+        "picture": (tile.picture, ()),
+        "reference": (tile.reference, (DEPTH_COLOURS, near, far)),
+        "depth": (tile.depth, (DEPTH_COLOURS, near, far)),
+        "error": (tile.errors, (ERROR_COLOURS, "half as far", "twice")),
+    }
     cells = [
-        element("div", element("img", src=data, alt=name), name)
-        for name, data in shown.items()
+        element("div", element("img", src=data, alt=name), _show_scale(name, *scale))
+        for name, (data, scale) in shown.items()
         if data is not None
     ]
     said = (
-        f" AbsRel {format_value(metrics['abs_rel'])}, delta1 {format_value(metrics['delta1'])}; "
-        f"{tile.low_m:.3g} to {tile.high_m:.3g} m {tile.score.remark}"
+        f" AbsRel {format_value(metrics['abs_rel'])}, delta1 {format_value(metrics['delta1'])}. "
+        f"{_say_regions(tile.regions)} {tile.score.remark}"
     )
     caption = element("figcaption", code(tile.score.key, 60), said)
     return element("figure", element("div", *cells, class_="row"), caption, class_="tile")
+
+
+def _show_scale(name: str, colours: str = "", low: str = "", high: str = "") -> Element:
+    """Make what is below a picture: its name, or the ends of its colours with these between."""
+    if not colours:
+        return element("div", name, class_="scale")
+    return element("div", f"{name}: {low} ", swatch(colours), f" {high}", class_="scale")
+
+
+def _say_regions(regions: Mapping[str, float]) -> str:
+    """Say where the error is largest: of each way to divide the picture, the worst part against the best."""
+    ways = (REGIONS[:3], REGIONS[3:6], REGIONS[6:])
+    said = []
+    for way in ways:
+        known = {name: regions[name] for name in way if not math.isnan(regions[name])}
+        worst, best = (choose(known, key=known.__getitem__, default="") for choose in (max, min))
+        if worst != best:
+            said.append(f"{worst} {known[worst]:.2f} ({best} {known[best]:.2f})")
+    return f"Error: {'; '.join(said)}." if said else ""
 
 
 def _show_troubles(evaluation: Evaluation) -> Element | None:

@@ -2,151 +2,158 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError
-from cortexia_video.evaluation.alignment import align, require_alignment
-from cortexia_video.evaluation.boundary import boundary_f1
+from cortexia_video.depth_map import DepthMap, Kind
+from cortexia_video.evaluation.alignment import (
+    Fit,
+    apply_fit,
+    find_usable,
+    fit_alignment,
+    require_alignment,
+)
+from cortexia_video.evaluation.metric_groups import Subject, measure_groups
 from cortexia_video.evaluation.metrics import score_pixels
-from cortexia_video.evaluation.pixels import Array, Floats, Mask, PixelSums, measure_pixels
+from cortexia_video.evaluation.pixels import Array, Floats, PixelSums, is_finite, sum_errors, take
 from cortexia_video.evaluation.protocol import Protocol
+from cortexia_video.evaluation.reference import Reference
 from cortexia_video.resampling import resize_depth
 
 _SAME_SHAPE = 0.02  # how far aspect ratios may be apart, as a share
-_DENSE = 0.5  # share of known pixels from which contours of a reference mean something
 _UNIT = (900.0, 1100.0)  # a median ratio between these is one of units
-BOUNDARY = "boundary_f1"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Reference:
-    """What a picture is measured against: depth float64 (H, W) metres, where it counts, and up to where.
-
-    registered: its edges lie where the picture's do.
-    """
-
-    key: str
-    depth_m: Floats
-    mask: Mask
-    max_m: float
-    registered: bool = True
-
-    @property
-    def size(self) -> tuple[int, int]:
-        height, width = self.depth_m.shape
-        return height, width
+NOTHING: Mapping[str, Any] = MappingProxyType({})  # one for all pictures: there may be 100,000
 
 
 class PictureScore(NamedTuple):
-    """What one picture gave. sums: of its pixels. boundary: boundary F1, where it is measured.
+    """What one picture gave. sums: of its pixels. more: metrics of groups. lacking: why a group has none.
 
     unknown: pixels that count though no depth is known. remark: what a person must know of it.
     """
 
     key: str
     sums: PixelSums
-    boundary: float | None = None
+    more: Mapping[str, float] = NOTHING
+    lacking: Mapping[str, str] = NOTHING
     unknown: int = 0
     remark: str = ""
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Every metric by name; boundary F1 only where it was measured."""
-        scores = score_pixels(self.sums)
-        return scores if self.boundary is None else {**scores, BOUNDARY: self.boundary}
+        """Every metric by name; those of groups only where they were measured."""
+        return {**score_pixels(self.sums), **self.more}
 
 
-def find_reference(
-    key: str,
-    depth_m: Array,
-    protocol: Protocol,
-    *,
-    mask: Mask | None = None,
-    set_max_m: float | None = None,
-    registered: bool = True,
-) -> Reference:
-    """Prepare the reference of a picture, (H, W) in metres, not finite or 0 where unknown.
+class _Fitted(NamedTuple):
+    """Depth as large as the reference, or none, and how it is brought to that.
 
-    mask: True for pixels that the data set lets be used. Raises `InputError` where no pixel is to be
-    measured.
+    chosen, known_m: depth and reference where that counts, float64 (N,).
     """
-    depth = protocol.cut(depth_m).astype(np.float64)
-    max_m = protocol.find_max_m(depth, set_max_m)
-    counts = protocol.find_mask(depth, max_m)
-    if mask is not None:
-        counts &= protocol.cut(mask)
-    known = int(np.count_nonzero(counts))
-    if known < protocol.min_pixels:
-        raise InputError(
-            f"{known} valid pixels of the reference by protocol {protocol.name}, which needs "
-            f"{protocol.min_pixels}: is its unit metres?"
-        )
-    if not math.isfinite(max_m):
-        max_m = float(depth[counts].max())
-    return Reference(key, depth, counts, max_m, registered)
+
+    values: Array | None
+    kind: Kind
+    fit: Fit
+    chosen: Floats
+    known_m: Floats
+    remark: str = ""
 
 
-def score_picture(depth: DepthMap | None, reference: Reference, protocol: Protocol) -> PictureScore:
+def score_picture(
+    depth: DepthMap | None, reference: Reference, protocol: Protocol, groups: Sequence[str] = ()
+) -> PictureScore:
     """Measure depth against a reference; None, where there is no depth, counts as unknown everywhere.
 
-    Raises `InputError` for a kind that does not allow the protocol's alignment. Depth of another shape than
-    the reference counts as unknown everywhere, and the score says so.
+    groups: of `metric_groups` that are measured, too. Raises `InputError` for a kind that does not allow the
+    protocol's alignment. Depth of another shape than the reference counts as unknown everywhere, and the
+    score says so.
     """
-    aligned, remark = align_picture(depth, reference, protocol)
-    score = score_aligned(aligned, reference, protocol)._replace(remark=remark)
-    dense = np.count_nonzero(reference.mask) > _DENSE * reference.mask.size
-    if protocol.boundaries and reference.registered and dense:
-        return score._replace(boundary=boundary_f1(aligned, reference.depth_m, reference.mask))
-    return score
+    fitted = _fit_picture(depth, reference, protocol)
+    aligned, remark = _bring(fitted, fitted.chosen, reference, protocol), fitted.remark
+    if protocol.alignment == "none" and not remark:
+        remark = _find_unit_mismatch(aligned, fitted.known_m)
+    clipped = clip_depth(aligned, fitted.known_m, reference.max_m, protocol)
+    score = _score_known(aligned, clipped, fitted.known_m, reference.key)._replace(remark=remark)
+    if not groups:
+        return score
+    f_px = depth.f_px if depth is not None and depth.f_source == "estimated" else None
+    subject = Subject(lambda: _bring_all(fitted, reference, protocol), reference, clipped, f_px)
+    more, lacking = measure_groups(groups, subject)
+    return score._replace(more=more or NOTHING, lacking=lacking or NOTHING)
 
 
-def align_picture(depth: DepthMap | None, reference: Reference, protocol: Protocol) -> tuple[Floats, str]:
-    """Give depth aligned to the reference, float64 (H, W), NaN where unknown; and what is wrong with it."""
-    nowhere = np.full(reference.size, np.nan)
+def score_baseline(
+    depth_m: Floats, reference: Reference, protocol: Protocol, groups: Sequence[str] = ()
+) -> PictureScore:
+    """Measure depth (H, W) that was fitted to the reference."""
+    places = np.flatnonzero(reference.mask)
+    chosen, known_m = take(depth_m, places), take(reference.depth_m, places)
+    clipped = clip_depth(chosen, known_m, reference.max_m, protocol)
+    score = _score_known(chosen, clipped, known_m, reference.key)
+    more, lacking = measure_groups(groups, Subject(lambda: depth_m, reference, clipped), is_baseline=True)
+    return score._replace(more=more or NOTHING, lacking=lacking or NOTHING)
+
+
+def align_picture(depth: DepthMap | None, reference: Reference, protocol: Protocol) -> Floats:
+    """Give depth as it is measured, float64 (H, W): aligned; NaN where unknown, or where it cannot be."""
+    return _bring_all(_fit_picture(depth, reference, protocol), reference, protocol)
+
+
+def _fit_picture(depth: DepthMap | None, reference: Reference, protocol: Protocol) -> _Fitted:
+    """Fit depth to the reference, or say why it cannot be measured."""
+    places = np.flatnonzero(reference.mask)
+    known_m = take(reference.depth_m, places)
+    nothing = _Fitted(None, "metric", Fit(1.0), np.full(places.size, np.nan), known_m)
     if depth is None:
-        return nowhere, "no depth"
-    require_alignment(depth.kind, protocol.alignment)
+        return nothing._replace(remark="no depth")
+    kind, alignment = depth.kind, protocol.alignment
+    require_alignment(kind, alignment)
     values = fit_size(depth.values, reference.size, protocol)
     if values is None:
         height, width = depth.values.shape
         tall, wide = reference.size
-        return nowhere, f"depth of {width} x {height} for a reference of {wide} x {tall}"
-    if not np.isfinite(values[reference.mask]).any():
-        return nowhere, "no finite depth"
-    aligned = align(
-        values,
-        depth.kind,
-        reference.depth_m,
-        reference.mask,
-        protocol.alignment,
-        max_depth_m=reference.max_m,
-    )
-    return aligned, _find_unit_mismatch(aligned, reference) if protocol.alignment == "none" else ""
+        return nothing._replace(remark=f"depth of {width} x {height} for a reference of {wide} x {tall}")
+    chosen = take(values, places)
+    if not find_usable(chosen, kind, alignment).any():
+        found = np.isfinite(chosen).any()
+        return nothing._replace(remark="no depth above 0" if found else "no finite depth")
+    fit = fit_alignment(chosen, kind, known_m, alignment)
+    return _Fitted(values, kind, fit, chosen, known_m)
 
 
-def score_aligned(aligned: Floats, reference: Reference, protocol: Protocol) -> PictureScore:
-    """Clip aligned depth as the protocol says, and measure it."""
-    clipped, unknown = clip_depth(aligned, reference, protocol)
-    sums = measure_pixels(clipped, reference.depth_m, reference.mask)
-    return PictureScore(reference.key, sums, None, unknown)
+def _bring(fitted: _Fitted, values: Floats, reference: Reference, protocol: Protocol) -> Floats:
+    """Give values of fitted depth, which are used up, in metres; NaN where unknown."""
+    return apply_fit(values, fitted.kind, fitted.fit, protocol.alignment, max_depth_m=reference.max_m)
 
 
-def clip_depth(aligned: Floats, reference: Reference, protocol: Protocol) -> tuple[Floats, int]:
-    """Give depth that can be measured in the mask, and how many of its pixels were not finite."""
-    low, high = protocol.clip_min_m, max(reference.max_m, protocol.clip_min_m)
-    unknown = ~np.isfinite(aligned)
+def _bring_all(fitted: _Fitted, reference: Reference, protocol: Protocol) -> Floats:
+    if fitted.values is None:
+        return np.full(reference.size, np.nan)
+    return _bring(fitted, fitted.values.astype(np.float64), reference, protocol)
+
+
+def _score_known(aligned: Floats, clipped: Floats, known_m: Floats, key: str) -> PictureScore:
+    """Measure clipped depth (N,), and count what of the aligned depth was unknown."""
+    unknown = 0 if is_finite(aligned) else int(np.count_nonzero(~np.isfinite(aligned)))
+    return PictureScore(key, sum_errors(clipped, known_m), unknown=unknown)
+
+
+def clip_depth(aligned: Floats, reference_m: Array, max_m: float, protocol: Protocol) -> Floats:
+    """Give depth that can be measured: the unknown takes the end that is farther from the reference."""
+    low, high = protocol.clip_min_m, max(max_m, protocol.clip_min_m)
     clipped = np.clip(aligned, low, high) if protocol.clip == "all" else aligned
-    with np.errstate(invalid="ignore"):
-        lost = unknown if protocol.clip == "all" else unknown | (aligned <= 0)
+    lost = ~np.isfinite(aligned)
+    if protocol.clip == "unknown":
+        with np.errstate(invalid="ignore"):
+            lost |= aligned <= 0
     if lost.any():
-        farther = np.where(reference.depth_m**2 > low * high, low, high)
+        farther = np.where(reference_m.astype(np.float64) ** 2 > low * high, low, high)
         clipped = np.where(lost, farther, clipped)
-    return clipped, int(np.count_nonzero(unknown & reference.mask))
+    return clipped
 
 
 def fit_size(values: Array, shape: tuple[int, int], protocol: Protocol) -> Array | None:
@@ -175,10 +182,8 @@ def _resize_between_corners(values: Array, shape: tuple[int, int]) -> Floats:
     return values
 
 
-def _find_unit_mismatch(aligned: Floats, reference: Reference) -> str:
-    """Say in words that depth is 1,000 times the reference, or the other way round."""
-    ours = aligned[reference.mask]
-    theirs = reference.depth_m[reference.mask]
+def _find_unit_mismatch(ours: Floats, theirs: Floats) -> str:
+    """Say in words that depth (N,) is 1,000 times the reference (N,), or the other way round."""
     usable = np.isfinite(ours) & (ours > 0)
     if not usable.any():
         return ""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -19,7 +19,7 @@ Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 RATIOS = (1.05, 1.10, 1.25, 1.25**2, 1.25**3)
-_BLOCK = 1 << 14  # pixels at once: a block's arrays stay in the cache
+_BLOCK = 1 << 13  # pixels at once: they stay in the cache, and OpenBLAS starts no threads (from 10,000 on)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,41 +52,57 @@ def measure_pixels(depth_m: Array, reference_m: Array, mask: Mask) -> PixelSums:
     Raises ValueError where nothing can be measured, and for depth that is not finite and above 0: clip it, or
     say what an unknown pixel counts as.
     """
-    depth, reference = select(depth_m, reference_m, mask)
+    return sum_errors(*select(depth_m, reference_m, mask))
+
+
+def sum_errors(depth: Floats, reference: Floats) -> PixelSums:
+    """Compare depth (N,) with a reference (N,), both finite, as `measure_pixels` does."""
     if depth.min() <= 0 or reference.min() <= 0:
         bad = np.count_nonzero((depth <= 0) | (reference <= 0))
         raise ValueError(f"{bad} of {depth.size} measured pixels are not above 0: clip them")
-    logs = np.empty_like(depth)
-    total = np.zeros(len(ADDED) + len(RATIOS))
-    for start in range(0, depth.size, _BLOCK):
-        part = slice(start, start + _BLOCK)
-        total += _sum_block(depth[part], reference[part], logs[part])
-    sums = dict(zip(ADDED, total[: len(ADDED)].tolist(), strict=True))
-    logs -= sums["log"] / depth.size
-    within = tuple(int(count) for count in total[len(ADDED) :])
-    return PixelSums(depth.size, within, **sums, log_spread=float(logs @ logs))
+    room = np.empty((3, min(_BLOCK, depth.size)))
+    parts = list(list_blocks(depth.size))
+    blocks = np.array(
+        [_sum_block(depth[part], reference[part], room[:, : part.stop - part.start]) for part in parts]
+    )
+    *added, spread = blocks[:, : len(ADDED) + 1].sum(axis=0).tolist()
+    sums = dict(zip(ADDED, added, strict=True))
+    sizes = np.array([part.stop - part.start for part in parts])
+    means = blocks[:, ADDED.index("log")] / sizes
+    spread += float(sizes @ (means - sums["log"] / depth.size) ** 2)
+    within = blocks[:, len(ADDED) + 1 :].sum(axis=0).astype(int).tolist()
+    return PixelSums(depth.size, tuple(within), **sums, log_spread=spread)
 
 
-def _sum_block(depth: Floats, reference: Floats, logs: Floats) -> Floats:
-    """Give the sums of `ADDED`, then the counts of `RATIOS`; the logarithms of the ratios go to `logs`."""
-    error = depth - reference
-    absolute = np.abs(error)
-    squares = error * error
-    inverse = error / (depth * reference)
-    ratio = depth / reference
-    np.log(ratio, out=logs)
-    np.maximum(ratio, reference / depth, out=ratio)
+def list_blocks(size: int) -> Iterator[slice]:
+    """Yield the parts of a flat array that are worked on one after the other."""
+    for start in range(0, size, _BLOCK):
+        yield slice(start, min(start + _BLOCK, size))
+
+
+def _sum_block(depth: Floats, reference: Floats, room: Floats) -> list[float]:
+    """Give the sums of `ADDED`, that of (g - mean of g)^2 over the block, then the counts of `RATIOS`.
+
+    room: (3, N) to work in. With e = d - r and q = d / r - 1: |e| / r = |q|, e^2 / r = e q, and
+    1 / r - 1 / d = q / d.
+    """
+    ratio, error, other = room
+    np.subtract(depth, reference, out=error)
+    np.divide(depth, reference, out=ratio)
+    share = np.subtract(ratio, 1, out=other)
+    squared, squared_relative = error @ error, error @ share
+    absolute = np.abs(error, out=error).sum()
+    inverse = np.divide(share, depth, out=error)
+    inverse_squared = inverse @ inverse
+    relative = np.abs(share, out=share).sum()
+    logs = np.log(ratio, out=error)
+    log, log_absolute = logs.sum(), np.abs(logs, out=other).sum()
+    logs -= log / logs.size
+    log_spread = logs @ logs
+    np.maximum(ratio, np.divide(reference, depth, out=other), out=ratio)
     counts = [np.count_nonzero(ratio < limit) for limit in RATIOS]
-    sums = [
-        (absolute / reference).sum(),
-        (squares / reference).sum(),
-        absolute.sum(),
-        squares.sum(),
-        inverse @ inverse,
-        logs.sum(),
-        np.abs(logs).sum(),
-    ]
-    return np.array([*sums, *counts], np.float64)
+    sums = [relative, squared_relative, absolute, squared, inverse_squared, log, log_absolute]
+    return [*sums, log_spread, *counts]
 
 
 class ExactSum:
@@ -142,15 +158,9 @@ def known_mask(reference_m: Array, max_depth_m: float, min_depth_m: float = 0.0)
 
 def select(values: Array, reference: Array, mask: Mask) -> tuple[Floats, Floats]:
     """Take the measured pixels of both as float64 (N,); raise ValueError where that cannot be."""
-    if not values.shape == reference.shape == mask.shape:
-        raise ValueError(
-            f"values {values.shape}, reference {reference.shape} and mask {mask.shape} must have one shape: "
-            "resize the values to the reference"
-        )
-    if not mask.any():
-        raise ValueError("no pixel to measure: the mask is empty")
-    chosen, target = (_take(each, mask) for each in (values, reference))
-    if not np.isfinite(chosen.sum()) and not np.isfinite(chosen).all():
+    places = find_places(values, reference, mask)
+    chosen, target = (take(each, places) for each in (values, reference))
+    if not is_finite(chosen):
         unknown = np.count_nonzero(~np.isfinite(chosen))
         raise ValueError(
             f"{unknown} of {chosen.size} measured pixels are not finite: exclude them in the mask"
@@ -158,5 +168,36 @@ def select(values: Array, reference: Array, mask: Mask) -> tuple[Floats, Floats]
     return chosen, target
 
 
-def _take(values: Array, mask: Mask) -> Floats:
-    return values[mask].astype(np.float64, copy=False)
+def sum_products(one: Floats, other: Floats) -> float:
+    """Give the sum of products of (N,) and (N,), added in one order whatever the number of cores is."""
+    return float(sum(one[part] @ other[part] for part in list_blocks(one.size)))
+
+
+def find_places(values: Array, reference: Array, mask: Mask) -> NDArray[np.intp]:
+    """Give where the mask is True in the flat arrays; raise ValueError for other shapes, or if nowhere."""
+    if not values.shape == reference.shape == mask.shape:
+        raise ValueError(
+            f"values {values.shape}, reference {reference.shape} and mask {mask.shape} must have one shape: "
+            "resize the values to the reference"
+        )
+    places = np.flatnonzero(mask)
+    if not places.size:
+        raise ValueError("no pixel to measure: the mask is empty")
+    return places
+
+
+def is_finite(values: Floats) -> bool:
+    """Say whether all numbers are finite; their sum tells that of most arrays in one quick pass."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return bool(np.isfinite(values.sum()) or np.isfinite(values).all())
+
+
+def take(values: Array, places: NDArray[np.intp]) -> Floats:
+    """Give the pixels (N,) of an array (H, W) at places of the flat array, float64, a copy.
+
+    A block at a time: a large array costs its memory's pages each time that it is made.
+    """
+    flat, chosen = values.reshape(-1), np.empty(places.size)
+    for part in list_blocks(places.size):
+        chosen[part] = flat[part] if places.size == flat.size else flat.take(places[part])
+    return chosen

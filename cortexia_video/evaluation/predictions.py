@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from cortexia_video.depth_estimation import DepthEstimator, load_estimator
+from cortexia_video.depth_estimation import DepthEstimator, Prepared, load_estimators
 from cortexia_video.depth_map import DepthMap, Kind
+from cortexia_video.engine import Engine, Result, Settled
 from cortexia_video.errors import CortexiaError, Failure, InputError
+from cortexia_video.evaluation.items import Item, Place
 from cortexia_video.evaluation.truth import bare, list_depth_files
 from cortexia_video.formats.reading import decode_depth
 from cortexia_video.formats.table import find_format
-from cortexia_video.frame import Frame
 from cortexia_video.ledger import read_last_done
 from cortexia_video.ledger_file import list_files
+from cortexia_video.look_ahead import run_ahead
+from cortexia_video.stage_clock import StageClock
 
+Outcome = TypeVar("Outcome")
 Guess = DepthMap | Failure | None  # None: there is none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work(Generic[Outcome]):
+    """What is done with pictures. begin, measure: on threads, so many of them. settle: on the calling one.
+
+    begin opens a picture, or says what became of it without depth; measure takes its depth.
+    """
+
+    begin: Callable[[Place], Item | Settled[Outcome]]
+    measure: Callable[[Item, Guess], Outcome]
+    settle: Callable[[Outcome], object]
+    workers: int
 
 
 class Contestant(Protocol):
@@ -29,25 +48,107 @@ class Contestant(Protocol):
     def identify(self, key: str) -> bytes:
         """Give what the depth of a picture depends on, besides the picture."""
 
-    def guess(self, frames: Iterable[Frame]) -> Iterator[Guess]:
-        """Yield depth for each frame, in order; `frame.key` is the key among all sets."""
+    def work_through(self, places: Iterable[Place], work: Work[Outcome]) -> None:
+        """Take each picture through the work, as they come."""
 
 
 class ModelContestant:
-    """A model, run on the pictures of the data set, full size."""
+    """A model, run on the pictures of the data set, full size; reading, the model and measuring overlap.
+
+    model: a loaded one, or one for each device.
+    """
 
     needs_pictures = True
 
-    def __init__(self, name: str, estimator: DepthEstimator) -> None:
+    def __init__(self, name: str, model: DepthEstimator | Sequence[DepthEstimator]) -> None:
         self.name = name
-        self._estimator = estimator
-        self._identity = json.dumps(estimator.identity, sort_keys=True, default=str).encode()
+        self._estimators = load_estimators(model)
+        self._identity = json.dumps(self._estimators[0].identity, sort_keys=True, default=str).encode()
 
     def identify(self, key: str) -> bytes:
         return self._identity
 
-    def guess(self, frames: Iterable[Frame]) -> Iterator[Guess]:
-        return self._estimator.estimate(frames)
+    def work_through(self, places: Iterable[Place], work: Work[Outcome]) -> None:
+        estimator = self._estimators[0]
+
+        def prepare(picture: _Picture) -> Prepared | Settled[Outcome] | Failure:
+            begun = work.begin(picture.place)
+            if isinstance(begun, Settled):
+                return begun
+            picture.item = begun
+            return estimator.prepare(begun.frame)
+
+        def finish(picture: _Picture, result: Result) -> Outcome:
+            return work.measure(picture.opened, estimator.finish(result.origin, result.values))
+
+        engine: Engine[_Picture, Outcome] = Engine(
+            self._estimators,
+            prepare=prepare,
+            finish=finish,
+            workers=work.workers,
+            stop=threading.Event(),
+            clock=StageClock(),
+        )
+        for picture, outcome in engine.run(map(_Picture, places)):
+            if isinstance(outcome, Failure):
+                outcome = work.measure(picture.opened, outcome)
+            work.settle(outcome)
+
+
+@dataclass(slots=True)
+class _Picture:
+    """A picture on its way through the engine."""
+
+    place: Place
+    item: Item | None = None
+
+    @property
+    def opened(self) -> Item:
+        if self.item is None:
+            raise ValueError(f"{self.place.key} was not begun")
+        return self.item
+
+
+class StoredContestant:
+    """A contestant whose depth is there: it is read where it is measured. Subclasses say `name`, and how."""
+
+    name: str
+    needs_pictures = False
+
+    def identify(self, key: str) -> bytes:
+        """Give what the depth of a picture depends on."""
+        raise NotImplementedError
+
+    def read(self, key: str) -> Guess:
+        """Give the depth of a picture; called from several threads."""
+        raise NotImplementedError
+
+    def work_through(self, places: Iterable[Place], work: Work[Outcome]) -> None:
+        def do(place: Place) -> Outcome:
+            begun = work.begin(place)
+            if isinstance(begun, Settled):
+                return begun.outcome
+            return work.measure(begun, self.read(begun.frame.key))
+
+        run_ahead(places, do, work.settle, workers=work.workers)
+
+
+class HeldContestant(StoredContestant):
+    """Depth in memory, by key."""
+
+    def __init__(self, name: str, depths: Mapping[str, DepthMap]) -> None:
+        self.name = name
+        self._depths = depths
+
+    def identify(self, key: str) -> bytes:
+        depth = self._depths.get(key)
+        if depth is None:
+            return b""
+        facts = repr((depth.kind, depth.f_px, depth.f_source, depth.values.shape)).encode()
+        return facts + depth.values.tobytes()
+
+    def read(self, key: str) -> Guess:
+        return self._depths.get(key)
 
 
 class DepthSource(NamedTuple):
@@ -57,10 +158,8 @@ class DepthSource(NamedTuple):
     about: Mapping[str, Any]
 
 
-class FolderContestant:
+class FolderContestant(StoredContestant):
     """Depth files, by key. dialect: as `decode_depth` takes it."""
-
-    needs_pictures = False
 
     def __init__(self, name: str, files: Mapping[str, DepthSource], dialect: str | None = None) -> None:
         self.name = name
@@ -77,10 +176,7 @@ class FolderContestant:
         except OSError:
             return meaning.encode()
 
-    def guess(self, frames: Iterable[Frame]) -> Iterator[Guess]:
-        return (self._read(frame.key) for frame in frames)
-
-    def _read(self, key: str) -> Guess:
+    def read(self, key: str) -> Guess:
         source = self._find(key)
         if source is None:
             return None
@@ -92,7 +188,8 @@ class FolderContestant:
         except OSError as error:
             return Failure(key, "decode", InputError(f"cannot read {source.path}: {error.strerror}"))
         except CortexiaError as error:
-            return Failure(key, "decode", error)
+            said = str(error).removeprefix(f"{source.path}: ")  # the key says which: reasons can be counted
+            return Failure(key, "decode", InputError(said))
 
     def _find(self, key: str) -> DepthSource | None:
         """Find the file of a key; a run over a folder of sets has `rgb/` in its keys."""
@@ -106,13 +203,13 @@ def open_contestant(
 ) -> Contestant:
     """Give what a name stands for: a folder that is there, of a run or of depth files; else a model.
 
-    kind, dialect: of depth files that do not say it. options: as `load_estimator` takes them.
-    Raises `InputError` for a folder without depth, and what `load_estimator` raises.
+    kind, dialect: of depth files that do not say it. options: as `load_estimators` takes them.
+    Raises `InputError` for a folder without depth, and what `load_estimators` raises.
     """
     root = Path(name)
     if not root.is_dir():
         given = options if kind is None else {**options, "kind": kind}
-        return ModelContestant(name, load_estimator(name, **given))
+        return ModelContestant(name, load_estimators(name, **given))
     if list_files(root):
         return FolderContestant(name, _list_run(root))
     about = {} if kind is None else {"kind": kind}

@@ -11,7 +11,7 @@ import json
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -22,11 +22,13 @@ from cortexia_video.datasets.region import Crop
 from cortexia_video.errors import InputError
 from cortexia_video.evaluation.alignment import ALIGNMENTS
 from cortexia_video.evaluation.pixels import Array, Mask
+from cortexia_video.projection import Pinhole
 
 Bounds = Literal["()", "(]", "[]"]
 Resize = Literal["bilinear", "bilinear-corners", "refuse"]
 Aggregation = Literal["picture", "pixel", "set"]
 Clip = Literal["all", "unknown"]
+Cameras = Literal["given", "hidden"]
 _FOLDER = "protocols"
 _WORDS = ("about", "sources", "place")  # for people: no number depends on them
 
@@ -52,7 +54,9 @@ class Protocol:
     resize: how depth of another size than the reference becomes as large: `bilinear` between pixel centres,
       `bilinear-corners` with the corner pixels' centres on each other, `refuse`.
     aggregation: mean over `picture`s, over each `pixel` of all, or over pictures in a `set` and then over
-    sets. boundaries: also boundary F1, where depth is registered and more than half of the pixels are known.
+    sets. cameras: whether a model that asks for the focal length is told that of the data set (`given`) or
+      estimates it itself (`hidden`).
+    boundaries: also boundary F1, where depth is registered and more than half of the pixels are known.
     """
 
     name: str
@@ -74,11 +78,14 @@ class Protocol:
     resize: Resize
     aggregation: Aggregation
     boundaries: bool = False
+    cameras: Cameras = "given"
 
     @property
     def digest(self) -> str:
         """SHA-256 of what numbers depend on: not of the words for people."""
         facts = {name: value for name, value in asdict(self).items() if name not in _WORDS}
+        if self.cameras == "given":  # protocols were there before the word was
+            del facts["cameras"]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def __str__(self) -> str:
@@ -107,11 +114,20 @@ class Protocol:
 
     def cut(self, array: Array) -> Array:
         """Give the window of an array (H, W, ...), a view; all of one that is no larger."""
-        if self.window is None:
-            return array
-        height, width = self.window
-        top, left = max(array.shape[0] - height, 0), max((array.shape[1] - width) // 2, 0)
+        height, width = self.window or array.shape[:2]
+        top, left = self._find_corner(array.shape)
         return array[top : top + height, left : left + width]
+
+    def cut_camera(self, camera: Pinhole) -> Pinhole:
+        """Give the camera of the window of its picture."""
+        shape = (camera.height, camera.width)
+        top, left = self._find_corner(shape)
+        height, width = map(min, shape, self.window or shape)
+        return replace(camera, cx=camera.cx - left, cy=camera.cy - top, width=width, height=height)
+
+    def _find_corner(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        height, width = self.window or shape[:2]
+        return max(shape[0] - height, 0), max((shape[1] - width) // 2, 0)
 
 
 def list_protocols() -> list[Protocol]:
@@ -156,6 +172,7 @@ def _check(protocol: Protocol) -> Protocol:
         "resize": get_args(Resize),
         "aggregation": get_args(Aggregation),
         "clip": get_args(Clip),
+        "cameras": get_args(Cameras),
         "alignment": tuple(ALIGNMENTS),
     }
     for word, offered in choices.items():

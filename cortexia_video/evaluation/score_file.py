@@ -19,11 +19,14 @@ from cortexia_video.errors import OutputError, OutputLostError
 from cortexia_video.evaluation.picture_score import PictureScore
 from cortexia_video.evaluation.pixels import PixelSums
 
-VERSION = b"1"  # of how scores are computed; another one makes those that are kept old
+VERSION = b"2"  # of how scores are computed; another one makes those that are kept old
 
 
 class ScoreFile:
-    """The file `scores.jsonl` of an output folder, or nothing where there is none. A context manager."""
+    """The file `scores.jsonl` of an output folder, or nothing where there is none. A context manager.
+
+    It knows the scores that were there when it was entered.
+    """
 
     def __init__(self, root: Path | None) -> None:
         self._path = root / "scores.jsonl" if root else None
@@ -49,9 +52,13 @@ class ScoreFile:
 
     def add(self, digest: str, score: PictureScore) -> None:
         """Keep a score; raises `OutputLostError` when no more can be."""
-        self._known[digest] = score
         if self._path:
-            words = {**score._asdict(), "sums": asdict(score.sums)}
+            words = {
+                **score._asdict(),
+                "sums": asdict(score.sums),
+                "more": dict(score.more),
+                "lacking": dict(score.lacking),
+            }
             try:
                 with self._lock:
                     self._file.write(json.dumps({"digest": digest, **words}) + "\n")

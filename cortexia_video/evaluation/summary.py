@@ -9,18 +9,23 @@ Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 
-from cortexia_video.evaluation.job import Column, Evaluation
+from cortexia_video.evaluation.job import Evaluation
+from cortexia_video.evaluation.metric_groups import MEANINGS
 from cortexia_video.evaluation.metrics import PIXEL_METRICS, score_pixels
-from cortexia_video.evaluation.picture_score import BOUNDARY, PictureScore
-from cortexia_video.evaluation.pixels import ADDED, RATIOS, Floats, PixelSums, add_sums
+from cortexia_video.evaluation.picture_score import PictureScore
+from cortexia_video.evaluation.pixels import ADDED, RATIOS, Array, Floats, PixelSums, add_sums
 
 RESAMPLES = 1000
-METRICS = (*PIXEL_METRICS, BOUNDARY)
+METRICS = (*PIXEL_METRICS, *MEANINGS)
+_BETTER = {name: each.better for table in (PIXEL_METRICS, MEANINGS) for name, each in table.items()}
+_ROWS = 256  # pictures at once: of so few OpenBLAS starts no threads, which others' work would hold up
+_AT_ONCE = 20  # draws: of 100,000 pictures they are 16 MB
 _ENDS = (2.5, 97.5)
 
 
@@ -51,77 +56,55 @@ class Summary(NamedTuple):
 
 def summarise(evaluation: Evaluation, *, seed: int = 0, resamples: int = RESAMPLES) -> Summary:
     """Sum up an evaluation; the same seed gives the same intervals."""
-    columns, per_pixel = evaluation.columns, evaluation.protocol.aggregation == "pixel"
-    groups = [_group(column, evaluation) for column in columns]
-    values = [_aggregate(each, per_pixel) for each in groups]
-    drawn = _resample(groups, per_pixel, np.random.default_rng(seed), resamples)
-    totals = {
-        column.name: _make_intervals(value, draws)
-        for column, value, draws in zip(columns, values, drawn, strict=True)
-    }
-    sets = {
-        column.name: {name: _aggregate([scores], per_pixel) for name, scores in column.scores.items()}
-        for column in columns
-    }
+    totals, sets, drawn = {}, {}, []
+    for column in evaluation.columns:  # one by one: of many pictures a table is large
+        tables = {name: _tabulate(scores) for name, scores in column.scores.items()}
+        per_pixel = evaluation.protocol.aggregation == "pixel"
+        groups = _group(tables, evaluation)
+        draws = _resample(groups, per_pixel, np.random.default_rng(seed), resamples)
+        totals[column.name] = _make_intervals(_aggregate(groups, per_pixel), draws)
+        sets[column.name] = {name: _aggregate([table], per_pixel) for name, table in tables.items()}
+        drawn.append(draws)
+    first, *others = totals
     comparisons = [
-        _compare(columns[0].name, columns[index].name, values[0], values[index], drawn[0] - drawn[index])
-        for index in range(1, len(columns))
+        _compare((first, totals[first]), (other, totals[other]), drawn[0] - draws)
+        for other, draws in zip(others, drawn[1:], strict=True)
     ]
     return Summary(totals, sets, comparisons)
 
 
-def _group(column: Column, evaluation: Evaluation) -> list[list[PictureScore]]:
+class _Table(NamedTuple):
+    """Scores of pictures whose mean is taken together, a row each.
+
+    values: of `METRICS`, 0 where not measured. known: 1 where measured. sums: what adds up over pixels.
+    """
+
+    values: Floats
+    known: Floats
+    sums: Floats
+    scores: Sequence[PictureScore]
+
+
+def _group(tables: Mapping[str, _Table], evaluation: Evaluation) -> list[_Table]:
     """Give the pictures whose means are taken together: sets, or all."""
     if evaluation.protocol.aggregation == "set":
-        names = [name for name in evaluation.counting if name in column.scores] or list(column.scores)
-        return [column.scores[name] for name in names]
-    return [[score for scores in column.scores.values() for score in scores]]
+        names = [name for name in evaluation.counting if name in tables] or list(tables)
+        return [tables[name] for name in names]
+    if len(tables) == 1:
+        return list(tables.values())
+    values, known, sums, scores = zip(*tables.values(), strict=True)
+    pictures = list(chain.from_iterable(scores))
+    return [_Table(np.concatenate(values), np.concatenate(known), np.concatenate(sums), pictures)]
 
 
-def _aggregate(groups: Sequence[Sequence[PictureScore]], per_pixel: bool) -> dict[str, float]:
-    """Give every metric of all; sums are exact, so the order of pictures changes no bit."""
-    if per_pixel:
-        pictures = [score for group in groups for score in group]
-        return {**score_pixels(add_sums(each.sums for each in pictures)), BOUNDARY: math.nan}
-    means = [[_mean(values) for values in _list_values(group)] for group in groups]
-    return dict(zip(METRICS, map(_mean, zip(*means, strict=True)), strict=True))
-
-
-def _list_values(group: Sequence[PictureScore]) -> Iterator[list[float]]:
-    """Yield for each metric the values of the pictures, NaN where it was not measured."""
-    measured = [score.metrics for score in group]
-    return ([metrics.get(name, math.nan) for metrics in measured] for name in METRICS)
-
-
-def _mean(values: Sequence[float]) -> float:
-    """Give the mean of what was measured."""
-    known = [value for value in values if not math.isnan(value)]
-    return math.fsum(known) / len(known) if known else math.nan
-
-
-def _resample(
-    columns: Sequence[Sequence[Sequence[PictureScore]]],
-    per_pixel: bool,
-    rng: np.random.Generator,
-    resamples: int,
-) -> list[Floats]:
-    """Give for each column the metrics of each draw, (resamples, metrics)."""
-    tables = [[_tabulate(group, per_pixel) for group in groups] for groups in columns]
-    drawn = [np.empty((resamples, len(METRICS))) for _ in tables]
-    sizes = [len(table) for table in tables[0]]
-    for draw in range(resamples):
-        counts = [rng.multinomial(size, np.full(size, 1 / size)).astype(np.float64) for size in sizes]
-        for groups, rows in zip(tables, drawn, strict=True):
-            parts = [_weigh(*each, per_pixel) for each in zip(groups, counts, strict=True)]
-            rows[draw] = [_mean(each) for each in zip(*parts, strict=True)]
-    return drawn
-
-
-def _tabulate(group: Sequence[PictureScore], per_pixel: bool) -> Floats:
-    """Give a row for each picture: its metrics, or what adds up over pixels."""
-    if not per_pixel:
-        return np.array(list(_list_values(group))).T
-    return np.array([_list_sums(score.sums) for score in group])
+def _tabulate(scores: Sequence[PictureScore]) -> _Table:
+    values = np.empty((len(scores), len(METRICS)))
+    for row, score in zip(values, scores, strict=True):
+        metrics = score.metrics
+        row[:] = [metrics.get(name, math.nan) for name in METRICS]
+    known = ~np.isnan(values)
+    sums = np.array([_list_sums(score.sums) for score in scores])
+    return _Table(np.where(known, values, 0), known.astype(np.float64), sums, scores)
 
 
 def _list_sums(sums: PixelSums) -> list[float]:
@@ -129,18 +112,78 @@ def _list_sums(sums: PixelSums) -> list[float]:
     return [sums.pixels, *sums.within, *(getattr(sums, name) for name in ADDED), squared_logs]
 
 
-def _weigh(table: Floats, counts: Floats, per_pixel: bool) -> list[float]:
-    """Give the metrics of a draw, each picture as often as it was drawn."""
-    if not per_pixel:
-        known = ~np.isnan(table)
-        total, weight = counts @ np.where(known, table, 0), counts @ known
-        means = np.divide(total, weight, out=np.full(total.shape, np.nan), where=weight > 0)
-        return [float(mean) for mean in means]
-    pixels, *rest = (counts @ table).tolist()
+def _aggregate(tables: Sequence[_Table], per_pixel: bool) -> dict[str, float]:
+    """Give every metric of all; sums are exact, so the order of pictures changes no bit."""
+    means = [
+        [_mean(*column) for column in zip(table.values.T, table.known.T, strict=True)] for table in tables
+    ]
+    found = np.array(means)
+    known = ~np.isnan(found)
+    total = dict(zip(METRICS, (_mean(*column) for column in zip(found.T, known.T, strict=True)), strict=True))
+    if per_pixel:
+        total |= score_pixels(add_sums(score.sums for table in tables for score in table.scores))
+    return total
+
+
+def _mean(values: Floats, known: Floats) -> float:
+    """Give the mean of what was measured."""
+    chosen = values[known > 0]
+    return math.fsum(chosen) / chosen.size if chosen.size else math.nan
+
+
+def _resample(tables: Sequence[_Table], per_pixel: bool, rng: np.random.Generator, resamples: int) -> Floats:
+    """Give the metrics of each draw, (resamples, metrics)."""
+    sizes = [len(table.values) for table in tables]
+    drawn = [
+        _weigh(tables, _draw(sizes, min(_AT_ONCE, resamples - start), rng), per_pixel)
+        for start in range(0, resamples, _AT_ONCE)
+    ]
+    return np.concatenate(drawn)
+
+
+def _draw(sizes: Sequence[int], draws: int, rng: np.random.Generator) -> list[Floats]:
+    """Give for each set how often each picture comes in each draw, (draws, pictures)."""
+    counts = [np.empty((draws, size)) for size in sizes]
+    for draw in range(draws):
+        for each, size in zip(counts, sizes, strict=True):
+            each[draw] = rng.multinomial(size, np.full(size, 1 / size))
+    return counts
+
+
+def _weigh(tables: Sequence[_Table], counts: Sequence[Floats], per_pixel: bool) -> Floats:
+    """Give the metrics of draws, (draws, metrics), each picture as often as it was drawn."""
+    pairs = list(zip(tables, counts, strict=True))
+    means = np.array(
+        [_divide(_multiply(count, table.values), _multiply(count, table.known)) for table, count in pairs]
+    )
+    known = ~np.isnan(means)
+    found = _divide(np.where(known, means, 0).sum(axis=0), known.sum(axis=0))
+    if per_pixel:
+        sums = sum(_multiply(count, table.sums) for table, count in pairs)
+        found[:, : len(PIXEL_METRICS)] = [_score_sums(row) for row in np.asarray(sums).tolist()]
+    return found
+
+
+def _multiply(counts: Floats, rows: Floats) -> Floats:
+    """Give counts (draws, pictures) times rows (pictures, columns)."""
+    total = np.zeros((len(counts), rows.shape[1]))
+    for start in range(0, len(rows), _ROWS):
+        total += counts[:, start : start + _ROWS] @ rows[start : start + _ROWS]
+    return total
+
+
+def _divide(total: Floats, weight: Array) -> Floats:
+    """Divide, NaN where the weight is 0."""
+    return np.divide(total, weight, out=np.full(total.shape, np.nan), where=weight > 0)
+
+
+def _score_sums(row: Sequence[float]) -> list[float]:
+    """Give the pixel metrics of sums as `_list_sums` lists them."""
+    pixels, *rest = row
     within, added = rest[: len(RATIOS)], dict(zip(ADDED, rest[len(RATIOS) : -1], strict=True))
     spread = max(rest[-1] - added["log"] ** 2 / pixels, 0.0)
-    scores = score_pixels(PixelSums(int(pixels), tuple(map(int, within)), **added, log_spread=spread))
-    return [*scores.values(), math.nan]
+    sums = PixelSums(int(pixels), tuple(map(int, within)), **added, log_spread=spread)
+    return list(score_pixels(sums).values())
 
 
 def _make_intervals(values: Mapping[str, float], draws: Floats) -> dict[str, Interval]:
@@ -150,12 +193,13 @@ def _make_intervals(values: Mapping[str, float], draws: Floats) -> dict[str, Int
 
 
 def _compare(
-    first: str, other: str, ours: Mapping[str, float], theirs: Mapping[str, float], draws: Floats
+    first: tuple[str, Mapping[str, Interval]], other: tuple[str, Mapping[str, Interval]], draws: Floats
 ) -> Comparison:
-    differences = _make_intervals({name: ours[name] - theirs[name] for name in METRICS}, draws)
+    """Compare two contestants, each a name with its totals. draws: the first's less the other's."""
+    (ours, one), (theirs, two) = first, other
+    differences = _make_intervals({name: one[name].value - two[name].value for name in METRICS}, draws)
     better = {}
     for index, name in enumerate(METRICS):
-        smaller = name in PIXEL_METRICS and PIXEL_METRICS[name].better == "smaller"
-        signed = -draws[:, index] if smaller else draws[:, index]
+        signed = -draws[:, index] if _BETTER[name] == "smaller" else draws[:, index]
         better[name] = float(np.mean(signed > 0))
-    return Comparison(first, other, differences, better)
+    return Comparison(ours, theirs, differences, better)

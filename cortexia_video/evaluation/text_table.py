@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from cortexia_video.errors import printable
 from cortexia_video.evaluation.job import Evaluation
+from cortexia_video.evaluation.metric_groups import GROUPS, MEANINGS
 from cortexia_video.evaluation.summary import Interval, Summary
 
 SHOWN = {
@@ -15,7 +16,6 @@ SHOWN = {
     "delta1": "delta1 (+)",
     "rmse": "RMSE m (-)",
     "silog": "SILog (-)",
-    "boundary_f1": "boundary F1 (+)",
 }
 _WITH_INTERVAL = ("abs_rel", "delta1")
 _LISTED = 10  # pictures of each kind of trouble
@@ -46,14 +46,30 @@ def format_interval(interval: Interval) -> str:
     return f"{format_value(interval.value)} [{format_value(interval.low)}, {format_value(interval.high)}]"
 
 
+def choose_shown(summary: Summary) -> dict[str, str]:
+    """Give metrics and their titles: the usual ones, and those of groups that were measured.
+
+    Regions are left out: the page has them.
+    """
+    signs = {"smaller": "(-)", "larger": "(+)"}
+    measured = {
+        name: f"{meaning.title} {signs[meaning.better]}"
+        for name, meaning in MEANINGS.items()
+        if name not in GROUPS["regions"].metrics
+        and not all(math.isnan(totals[name].value) for totals in summary.totals.values())
+    }
+    return {**SHOWN, **measured}
+
+
 def _list_totals(summary: Summary) -> list[list[str]]:
-    rows = [["", *SHOWN.values()]]
+    shown = choose_shown(summary)
+    rows = [["", *shown.values()]]
     for name, totals in summary.totals.items():
         cells = [
             format_interval(totals[metric])
             if metric in _WITH_INTERVAL
             else format_value(totals[metric].value)
-            for metric in SHOWN
+            for metric in shown
         ]
         rows.append([printable(name), *cells])
     return rows
@@ -100,6 +116,8 @@ def _list_troubles(evaluation: Evaluation) -> Iterator[str]:
                 f"{printable(column.name)}: {unknown} of {pixels} pixels are unknown: they count as "
                 "far wrong as the protocol's clip allows"
             )
+        for (group, lack), count in column.count_lacks(evaluation.asked).items():
+            yield f"{printable(column.name)}: {group} not measured on {_count(count)}: {lack}"
     if evaluation.left:
         yield f"{_count(len(evaluation.left))} without a reference that can be used, in no mean:"
         yield from (f"  {printable(each.key)}: {each.reason}" for each in evaluation.left[:_LISTED])

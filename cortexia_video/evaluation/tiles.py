@@ -4,37 +4,44 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from cortexia_video.coloring import colored_depthmap, find_range
+from cortexia_video.engine import Settled
 from cortexia_video.errors import Failure
-from cortexia_video.evaluation.items import Item, Items
+from cortexia_video.evaluation.items import Item, Items, Place
 from cortexia_video.evaluation.job import Evaluation
 from cortexia_video.evaluation.picture_score import PictureScore, align_picture, clip_depth
 from cortexia_video.evaluation.pixels import Array
-from cortexia_video.evaluation.predictions import Contestant, Guess
+from cortexia_video.evaluation.predictions import Contestant, Guess, Work
 from cortexia_video.evaluation.protocol import Protocol
+from cortexia_video.evaluation.regions import REGIONS, split_errors
 from cortexia_video.evaluation.truth import Truth
 
 EACH = 6  # of the worst, and of the best
+DEPTH_COLOURS = "viridis_r"
+ERROR_COLOURS = "Spectral"
 _WIDTH = 320
 _QUALITY = 85
 
 
 class Tile(NamedTuple):
-    """Pictures as data URIs; picture is None where there is none. low_m, high_m: of the colours."""
+    """Pictures as data URIs; picture is None where there is none.
+
+    limits_m: where the colours of depth end. regions: relative error by region of the picture.
+    """
 
     score: PictureScore
     picture: str | None
     reference: str
     depth: str
     errors: str
-    low_m: float
-    high_m: float
+    limits_m: tuple[float, float]
+    regions: Mapping[str, float]
 
 
 def make_tiles(
@@ -49,12 +56,21 @@ def make_tiles(
     best = scores[: min(each, len(scores) // 2)]
     worst = scores[len(best) :][-each:][::-1]
     wanted = {score.key: score for score in (*worst, *best)}
-    items = list(Items(truth, evaluation.protocol, workers=1).read(wanted.keys()))
-    guesses = contestant.guess(item.frame for item in items)
-    tiles = {
-        item.frame.key: _make_tile(item, guess, wanted[item.frame.key], evaluation.protocol)
-        for item, guess in zip(items, guesses, strict=True)
-    }
+    tiles: dict[str, Tile] = {}
+    items = Items(truth, evaluation.protocol)
+
+    def begin(place: Place) -> Item | Settled[Tile | None]:
+        return items.open(place) or Settled(None)
+
+    def measure(item: Item, guess: Guess) -> Tile | None:
+        return _make_tile(item, guess, wanted[item.frame.key], evaluation.protocol)
+
+    def settle(tile: Tile | None) -> None:
+        if tile:
+            tiles[tile.score.key] = tile
+
+    work = Work(begin=begin, measure=measure, settle=settle, workers=1)
+    contestant.work_through(items.list_places(wanted), work)
     return _take(tiles, worst), _take(tiles, best)
 
 
@@ -64,21 +80,23 @@ def _take(tiles: dict[str, Tile], scores: Sequence[PictureScore]) -> list[Tile]:
 
 def _make_tile(item: Item, guess: Guess, score: PictureScore, protocol: Protocol) -> Tile:
     reference = item.reference
-    aligned, _ = align_picture(None if isinstance(guess, Failure) else guess, reference, protocol)
-    clipped, _ = clip_depth(aligned, reference, protocol)
+    aligned = align_picture(None if isinstance(guess, Failure) else guess, reference, protocol)
+    clipped = clip_depth(aligned, reference.depth_m, reference.max_m, protocol)
     known = np.where(reference.mask, reference.depth_m, np.nan)
     shown = find_range(known, percentiles=(2, 98), spacing="inverse")
     limits = (shown.d_min, shown.d_max)
     true, found = (
-        colored_depthmap(each, *limits, "viridis_r", spacing="inverse")
+        colored_depthmap(each, *limits, DEPTH_COLOURS, spacing="inverse")
         for each in (known, np.where(np.isfinite(aligned), clipped, np.nan))
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(reference.mask, np.log2(clipped / reference.depth_m), np.nan)
-    errors = colored_depthmap(ratio, -1, 1, "Spectral")
+    errors = colored_depthmap(ratio, -1, 1, ERROR_COLOURS)
     image = protocol.cut(item.frame.image)
     picture = _encode(image) if item.within.has_pictures else None
-    return Tile(score, picture, _encode(true), _encode(found), _encode(errors), *limits)
+    split = split_errors(clipped[reference.mask], reference.depth_m, reference.mask)
+    regions = dict(zip(REGIONS, split, strict=True))
+    return Tile(score, picture, _encode(true), _encode(found), _encode(errors), limits, regions)
 
 
 def _encode(image: Array) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from cortexia_video.datasets.dataset import AnyDataset, RGBDDataset
+from cortexia_video.datasets.dataset import AnyDataset, RGBDDataset, RGBDStream
 from cortexia_video.datasets.table import DATASETS, open_dataset, recognise
 from cortexia_video.decode import IMAGE_SUFFIXES
 from cortexia_video.errors import Failure, InputError
@@ -36,19 +37,13 @@ class TruthSet:
     counts: bool = True
     has_pictures: bool = True
 
-    @property
-    def keys(self) -> list[str]:
-        """Give the keys, as far as they are known before the samples are read."""
-        return self.dataset.keys if isinstance(self.dataset, RGBDDataset) else []
-
-    def read(self, keys: Collection[str] | None = None, *, workers: int) -> Iterator[RGBDSample | Failure]:
-        """Read the samples, or those with these keys, a few ahead of their use."""
-        if keys is None:
-            return self.dataset.attempt(workers=workers)
-        if not isinstance(self.dataset, RGBDDataset):
-            return (each for each in self.dataset.attempt() if each.key in keys)
-        chosen = [entry for entry in self.dataset.entries if entry.key in keys]
-        return replace(self.dataset, entries=chosen).attempt(workers=workers)
+    def list_samples(self) -> Iterator[tuple[str, Callable[[], RGBDSample]]]:
+        """Yield the key of each sample, and what reads it; that raises what is wrong with it."""
+        if isinstance(self.dataset, RGBDDataset):
+            read = self.dataset.read
+            yield from ((entry.key, partial(read, entry)) for entry in self.dataset.entries)
+        else:
+            yield from ((each.key, partial(_give, each)) for each in self.dataset.attempt())
 
 
 class Truth(NamedTuple):
@@ -64,6 +59,19 @@ class Truth(NamedTuple):
     def name(self, within: TruthSet, key: str) -> str:
         """Give the key of a picture among all sets."""
         return f"{within.name}/{key}" if len(self.sets) > 1 else key
+
+
+def hold_truth(samples: AnyDataset | Sequence[RGBDSample], *, max_m: float | None = None) -> Truth:
+    """Give samples in memory, or of a data set, as references. max_m: their largest depth that counts."""
+    if not isinstance(samples, RGBDDataset | RGBDStream):
+        samples = RGBDDataset("samples", samples, lambda sample: sample)
+    return Truth(samples.name, (TruthSet(samples.name, samples, max_m),))
+
+
+def _give(each: RGBDSample | Failure) -> RGBDSample:
+    if isinstance(each, Failure):
+        raise each.error
+    return each
 
 
 class DepthFile(NamedTuple):

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
 from xml.etree.ElementTree import Element
 
-from cortexia_video.reporting.markup import Content, append, element
+from cortexia_video.color_tables import find_color_table
+from cortexia_video.formats.table import REPORT_MARK
+from cortexia_video.reporting.markup import Content, append, element, style, write_html
 from cortexia_video.reporting.wording import shorten
 
 _LONG = 30  # characters: such a fact is also its own tooltip
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def write_whole(main: Element, title: str, *, css: str = "") -> str:
+    """Give the HTML of a page that needs nothing but itself. css: of its own, after what all pages share."""
+    shared = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        element("title", title),
+        style(shared + css),
+    )
+    return write_html(element("html", head, element("body", main), lang="en"), REPORT_MARK.decode())
 
 
 def section(title: str, *content: Content) -> Element:
@@ -27,6 +45,13 @@ def code(key: str, most: int = 120) -> Element:
 
 def tag(text: str) -> Element | None:
     return element("span", text, class_="tag") if text else None
+
+
+def swatch(colors: str) -> Element:
+    """Make a bar of a color table."""
+    table = find_color_table(colors)
+    steps = ", ".join(f"#{bytes(table[place]).hex()}" for place in range(0, 256, 51))
+    return element("span", class_="swatch", style=f"background: linear-gradient(to right, {steps})")
 
 
 def facts(named: Mapping[str, str]) -> Element:

@@ -6,23 +6,19 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.resources import files
 from xml.etree.ElementTree import Element
 
-from cortexia_video.formats.table import REPORT_MARK
-from cortexia_video.reporting.blocks import quiet
+from cortexia_video.reporting.blocks import quiet, write_whole
 from cortexia_video.reporting.contact_sheet import Pair
 from cortexia_video.reporting.depth_sample import DepthSample
 from cortexia_video.reporting.ledger_summary import LedgerSummary
-from cortexia_video.reporting.markup import element, style, write_html
+from cortexia_video.reporting.markup import element
 from cortexia_video.reporting.outliers import MANY_UNKNOWN, SATURATED, UNUSUAL, Outlier
 from cortexia_video.reporting.page_lists import show_damaged, show_failures, show_outliers
 from cortexia_video.reporting.page_numbers import show_distributions, show_meanings
 from cortexia_video.reporting.page_pictures import show_pairs
 from cortexia_video.reporting.page_runs import show_runs, show_speed
 from cortexia_video.reporting.wording import format_count, format_share
-
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +50,7 @@ def write_page(found: Findings) -> str:
         show_runs(summary.runs),
         _show_footer(summary, sample),
     )
-    html = element("html", _make_head(f"Depth report: {found.folder}"), element("body", main), lang="en")
-    return write_html(html, REPORT_MARK.decode())
-
-
-def _make_head(title: str) -> Element:
-    css = files("cortexia_video.reporting").joinpath("page.css").read_text(encoding="utf-8")
-    return element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        element("title", title),
-        style(css),
-    )
+    return write_whole(main, f"Depth report: {found.folder}")
 
 
 def _show_header(found: Findings) -> Element:

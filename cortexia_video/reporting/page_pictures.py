@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
-from cortexia_video.color_tables import find_color_table
-from cortexia_video.reporting.blocks import code, quiet, section, tag
+from cortexia_video.reporting.blocks import code, quiet, section, swatch, tag
 from cortexia_video.reporting.contact_sheet import Pair
 from cortexia_video.reporting.depth_sample import DepthSample, Measurement
 from cortexia_video.reporting.markup import element
@@ -25,13 +24,10 @@ def show_pairs(pairs: Sequence[Pair], sample: DepthSample) -> Element | None:
 
 
 def _show_legend() -> Element:
-    table = find_color_table("viridis")
-    colors = ", ".join(f"#{bytes(table[place]).hex()}" for place in range(0, 256, 51))
-    swatch = element("span", class_="swatch", style=f"background: linear-gradient(to right, {colors})")
     said = (
         "each map has all colours, from its 2nd to its 98th percentile, which stand below; grey is unknown."
     )
-    return quiet("Far ", swatch, f" near: {said}")
+    return quiet("Far ", swatch("viridis"), f" near: {said}")
 
 
 def _say_range(each: Measurement) -> str:

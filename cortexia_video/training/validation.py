@@ -15,12 +15,12 @@ from torch.utils.tensorboard import SummaryWriter
 
 from cortexia_video.depth_estimation import DepthEstimator
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import Failure
+from cortexia_video.errors import CortexiaError
 from cortexia_video.evaluation.job import evaluate
 from cortexia_video.evaluation.predictions import ModelContestant
 from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.evaluation.summary import Summary, summarise
-from cortexia_video.evaluation.text_table import SHOWN, list_lines
+from cortexia_video.evaluation.text_table import choose_shown, list_lines
 from cortexia_video.evaluation.truth import Truth, open_truth
 from cortexia_video.frame import Frame
 from cortexia_video.training.loop import Training
@@ -73,7 +73,7 @@ class Validation:
 
     def _log_numbers(self, place: str, summary: Summary) -> None:
         for number, (column, totals) in enumerate(summary.totals.items()):
-            for metric in SHOWN:
+            for metric in choose_shown(summary):
                 value = totals[metric].value
                 if not math.isnan(value):
                     shown = "model" if number == 0 else column
@@ -96,11 +96,14 @@ class Validation:
 
 
 def _first_frames(truth: Truth, count: int) -> Iterator[Frame]:
-    """Yield the first pictures of each set."""
+    """Yield the first pictures of each set that can be read."""
     for within in truth.sets:
-        keys = within.keys[:count] or None
-        samples = islice(within.read(keys, workers=1), count)
-        yield from (sample.frame for sample in samples if not isinstance(sample, Failure))
+        for _, read in islice(within.list_samples(), count):
+            try:
+                frame = read().frame
+            except CortexiaError:  # it is among what the evaluation has named
+                continue
+            yield frame
 
 
 @contextmanager
