@@ -135,7 +135,7 @@ class Outcomes:
         now = time.monotonic()
         if now - self._recorded >= PROGRESS_S:
             self._recorded = now
-            seconds = round(now - self._began, 1)
+            seconds = round(now - self._began, 3)
             self.ledger.record_progress(**self.report.counts, seconds=seconds, slowest=self.slowest())
 
     def _needs_work(self, item: InputFile) -> bool:
