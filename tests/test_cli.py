@@ -20,8 +20,8 @@ from cortexia_video.cli import main
 from cortexia_video.ledger_file import parse_line
 
 Make = Callable[..., Path]
-HEAVY = ("torch", "transformers", "ray", "fsspec", "cv2", "matplotlib", "datasets", "albumentations", "onnxruntime")
-HEAVY += ("tifffile", "imagecodecs", "OpenEXR")
+HEAVY = ("torch", "transformers", "ray", "cv2", "matplotlib", "datasets", "albumentations", "onnxruntime")
+HEAVY += ("fsspec", "tifffile", "imagecodecs", "OpenEXR")
 
 
 def cortexia(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
