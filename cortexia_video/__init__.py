@@ -43,6 +43,7 @@ from cortexia_video.projection import Pinhole
 from cortexia_video.reporting.job import FolderReport, report
 from cortexia_video.rescaling import Rescaling, rescale
 from cortexia_video.rgbd_sample import RGBDSample
+from cortexia_video.status import Status, status
 from cortexia_video.verification import Verification, verify
 from cortexia_video.visualization import collage, merge_into_row, show_depthmap
 
@@ -75,6 +76,7 @@ __all__ = [
     "RGBDSample",
     "Report",
     "Rescaling",
+    "Status",
     "SyntheticModel",
     "UnknownModelError",
     "Verification",
@@ -101,6 +103,7 @@ __all__ = [
     "rescale",
     "save_point_cloud",
     "show_depthmap",
+    "status",
     "to_hf",
     "usable_samples",
     "verify",

@@ -6,7 +6,7 @@ import math
 import sys
 import threading
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from cortexia_video.batching import Group
 from cortexia_video.errors import InputError
@@ -46,6 +46,12 @@ class BatchLimits:
         self._fitting: dict[Group, int] = {}
         self._searches: dict[Group, _Search] = {}
         self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.Lock())
 
     def of(self, group: Group) -> int:
         """Say how many pictures of this group the next batch should hold."""

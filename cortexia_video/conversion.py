@@ -103,7 +103,7 @@ class _Job:
         self._form = form
         self._allow_loss = allow_loss
         self._told = False  # what is lost
-        self._root = self.sink.root.resolve()
+        self._root = Path(str(self.sink.root)).resolve()
         self._budget = ByteBudget(MEMORY)
 
     def run(self, found: DepthFiles, workers: int) -> Report:

@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from cortexia_video.depth_map import KINDS
@@ -25,7 +23,8 @@ from cortexia_video.formats.metadata import MARK, meaning_of
 from cortexia_video.formats.table import FORMATS
 from cortexia_video.history import read_history
 from cortexia_video.ledger import Ledger, read_ledger
-from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.places.place import Place
+from cortexia_video.sinks.sink import Sink
 
 DEPTH_JSON = "depth.json"
 _MARK = {"software": MARK.decode()}
@@ -63,7 +62,7 @@ def join(statements: Iterable[Statement]) -> Statement:
     return {**alike, _IN_LEDGER: [*dict.fromkeys([*unsure, *(name for name in names if name not in alike)])]}
 
 
-def keep_depth_json(sink: FolderSink, ledger: Ledger) -> None:
+def keep_depth_json(sink: Sink, ledger: Ledger) -> None:
     """Write what the files of a folder have in common with those of the run that begins, before the first.
 
     It follows from the ledger alone, so that it heals itself. Of shards that begin at the same time the last
@@ -74,10 +73,10 @@ def keep_depth_json(sink: FolderSink, ledger: Ledger) -> None:
         write_depth_json(sink, said)
 
 
-def complete_depth_json(sink: FolderSink) -> None:
+def complete_depth_json(sink: Sink) -> None:
     """Write what a folder's files have in common by the ledger's line of each, if every one has a line."""
     history = read_history(sink.root)
-    if any(os.path.lexists(sink.root / name) for name in history.leftovers()):
+    if any(sink.holds(name) for name in history.leftovers()):
         return
     different: dict[str, Statement] = {}
     for line in read_ledger(sink.root):
@@ -89,7 +88,7 @@ def complete_depth_json(sink: FolderSink) -> None:
         write_depth_json(sink, join(describe(different[text]) for text in sorted(different)))
 
 
-def write_depth_json(sink: FolderSink, statement: Statement) -> None:
+def write_depth_json(sink: Sink, statement: Statement) -> None:
     """Write a statement, whole or not at all, if it is another; a file of somebody else's stays."""
     path = sink.root / DEPTH_JSON
     before, data = _read(path), json.dumps({**_MARK, **statement}, indent=1).encode() + b"\n"
@@ -102,7 +101,7 @@ def write_depth_json(sink: FolderSink, statement: Statement) -> None:
             _log.warning("cannot write %s: %s", printable(str(path)), error.strerror)
 
 
-def read_depth_json(root: Path) -> Statement:
+def read_depth_json(root: Place) -> Statement:
     """Read what a folder's depth.json says; nothing where there is none of ours, or a damaged one."""
     data = _read(root / DEPTH_JSON) or b""
     try:
@@ -121,7 +120,7 @@ def _is_ours(data: bytes) -> bool:
     return data.startswith(_BEGINNING) or not data
 
 
-def _read(path: Path) -> bytes | None:
+def _read(path: Place) -> bytes | None:
     """Give what is there, if anything is; of what cannot be ours, something that is not."""
     try:
         with path.open("rb") as file:

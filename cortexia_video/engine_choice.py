@@ -51,7 +51,7 @@ def decode_readable(pictures: Iterable[InputFile], *, max_megapixels: float = 20
     """Yield frames to compare engines on: of the pictures that can be decoded, in their order."""
     for each in pictures:
         with contextlib.suppress(DecodeError, InputError):
-            yield decode(read_picture(each.source.path), each.key, max_megapixels=max_megapixels)
+            yield decode(read_picture(each.place), each.key, max_megapixels=max_megapixels)
 
 
 class Way(NamedTuple):

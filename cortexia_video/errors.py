@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 Stage = Literal["find", "decode", "estimate", "write"]
@@ -59,7 +58,7 @@ class OutputLostError(OutputError):
 
     report: object = None
 
-    def __init__(self, path: Path, error: OSError) -> None:
+    def __init__(self, path: object, error: OSError) -> None:
         super().__init__(
             f"cannot write {path}: {error.strerror}; what is done is kept: "
             "make room (or choose another --output) and run the same command again"

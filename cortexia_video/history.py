@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from cortexia_video.ledger_file import list_files, parse_line, read_lines
 from cortexia_video.ledger_line import read_usual
-from cortexia_video.sinks.folder import Placed
+from cortexia_video.places.place import Place
+from cortexia_video.sinks.sink import Placed
 
 _NUMBERS = struct.Struct("<IQqII")  # origin, size and mtime_ns of the source, height, width
 _FILE = struct.Struct("<Q16s")  # size and digest of an output
@@ -169,7 +169,7 @@ class History:
         return Entry(run, path, size, mtime_ns, height, width, outputs)
 
 
-def read_history(root: Path) -> History:
+def read_history(root: Place) -> History:
     """Read all files of a folder's ledger; `InputError` for one that cannot be read."""
     history = History()
     for path in list_files(root):

@@ -7,9 +7,11 @@
    "outputs": {name: [size, digest]}, "height": ..., "width": ..., ...}
   {"key": ..., "outcome": "failed", "run": id, "path": ..., "stage": ..., "reason": ...}
   {"key": ..., "outcome": "requeued", "reason": ...}                     its files were found wrong
-  {"end": id, "found": n, "done": n, "skipped": n, "failed": n, ...}     a run ends
+  {"progress": id, "at": ..., "found": n, ...}                           how far a run is
+  {"end": id, "at": ..., "found": n, "done": n, "skipped": n, "failed": n, ...}     a run ends
 A shard writes the same to `DIR/ledger.3-of-16.jsonl`, until the next run without shards, or `cortexia merge`,
-joins it to the first. Keys that are not UTF-8 are written as JSON's escapes of Python's surrogates and read
+joins it to the first. Behind an address the lines are in objects (`ledger_segments`).
+Keys that are not UTF-8 are written as JSON's escapes of Python's surrogates and read
 back the same. A line that cannot be read is left out: its input is done again.
 """
 
@@ -18,12 +20,12 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self, TypeVar
 
 from cortexia_video.errors import (
     Failure,
@@ -44,26 +46,44 @@ from cortexia_video.ledger_file import (
     parse_line,
     read_lines,
 )
+from cortexia_video.ledger_segments import LedgerSegments, merge_segments
+from cortexia_video.places.place import Place, as_place
+from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.shard import Shard
-from cortexia_video.sinks.folder import Placed
+from cortexia_video.sinks.sink import Placed, Sink
+from cortexia_video.sinks.table import open_sink
 
 State = Literal["done", "changed", "missing"]
+PROGRESS_S = 30  # seconds between a run's lines on how far it is
+CLAIMED = 256  # inputs that are said to be begun at once, where that is not done one by one
 _BEGINNING_OF_RUN = b'{"run": '
 _LONGEST_VALUE = 20  # of a setting, in a message
 
 
 class Source(NamedTuple):
-    """A file as it was when it was found. path: absolute. size: bytes. mtime_ns: time of last change."""
+    """A file as it was when it was found. path: absolute, or an address. size: bytes.
+
+    mtime_ns: time of last change; of an object a number that follows from its ETag.
+    """
 
     path: str
     size: int
     mtime_ns: int
 
 
+class _Keyed(Protocol):
+    @property
+    def key(self) -> str: ...
+
+
+_Item = TypeVar("_Item", bound=_Keyed)
+
+
 class Ledger:
     """The record of one output folder. A context manager; one process at a time, or one for each shard.
 
     settings: what the outputs depend on (model, weights, format...).
+    sink: that of the run, which knows what lies there.
     refuse_changed: inputs whose outputs must not have been made with other settings.
     Raises `OutputError` on entering where the file cannot be written, another process has it, or an output of
     `refuse_changed` is changed; a run is then not begun.
@@ -71,28 +91,26 @@ class Ledger:
 
     def __init__(
         self,
-        root: Path,
+        root: Place,
         settings: Mapping[str, object],
         shard: Shard | None = None,
         *,
+        sink: Sink | None = None,
         refuse_changed: Iterable[tuple[str, Source]] = (),
     ) -> None:
         self.root = root
+        self._sink = sink or open_sink(root)
         self.settings = json.loads(json.dumps(dict(settings), default=str))  # as they are read back
         self.shard = shard
         self.run = secrets.token_hex(4)
         self._refuse_changed = refuse_changed
         self._history = History()
+        self._claims = False
         self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
-            main = stack.enter_context(LedgerFile(self.root / LEDGER_NAME))
-            self._file = main
-            if self.shard is None:
-                lock_whole(main)
-            else:
-                self._file = stack.enter_context(_lock_shard(main, self.shard))
+            self._file = self._lock(stack)
             self._history = read_history(self.root)
             self._require_unchanged()
             self._begin()
@@ -111,7 +129,7 @@ class Ledger:
         entry = self._history.get(key)
         if entry is None or (entry.size, entry.mtime_ns) != source[1:]:
             return "missing"
-        if not all(_has_size(self.root / name, placed.size) for name, placed in entry.outputs.items()):
+        if any(self._sink.size_of(name) != placed.size for name, placed in entry.outputs.items()):
             return "missing"
         return "done" if self._history.settings.get(entry.run) == self.settings else "changed"
 
@@ -126,10 +144,7 @@ class Ledger:
         entry = self._history.get(key)
         if entry is None or entry.path == source.path:
             return None
-        try:
-            return None if Path(entry.path).samefile(source.path) else entry.path
-        except OSError:
-            return None  # the other is gone: moved, say
+        return entry.path if _is_another(entry.path, source.path) else None
 
     def owns(self, key: str, name: str) -> bool:
         """Say whether a run of ours wrote, or was about to write, the output `name` of `key`."""
@@ -149,13 +164,32 @@ class Ledger:
         different = {json.dumps(known.get(run, {})): known.get(run, {}) for run in runs}
         return [different[text] for text in sorted(different)]
 
+    def claim(self, items: Iterable[_Item]) -> Iterator[_Item]:
+        """Pass on items that are about to be worked on.
+
+        Behind an address a line costs a request, so many are said to be begun at once, before the first is.
+        """
+        return self.claim_groups(items) if isinstance(self.root, RemotePath) else iter(items)
+
+    def claim_groups(self, items: Iterable[_Item], count: int = CLAIMED) -> Iterator[_Item]:
+        """Pass on items, `count` at a time said to be begun; `record_begun` then has nothing to say."""
+        self._claims = True
+        items = iter(items)
+        while group := tuple(islice(items, count)):
+            for each in group:
+                names = self._sink.output_names(each.key)
+                self._file.append({"key": each.key, "outcome": "begun", "outputs": names})
+            self._file.sync()
+            yield from group
+
     def record_begun(self, key: str, names: Sequence[str]) -> None:
         """Append that the outputs of `key` are about to be placed: from here on they are ours.
 
         On the disk, too, before they are: or a power cut could leave files that no line knows.
         """
-        self._file.append({"key": key, "outcome": "begun", "outputs": list(names)})
-        self._file.sync()
+        if not self._claims:
+            self._file.append({"key": key, "outcome": "begun", "outputs": list(names)})
+            self._file.sync()
 
     def record_done(self, key: str, source: Source, outputs: Mapping[str, Placed], **facts: object) -> None:
         """Append that `key` is done; call it after its files are in place."""
@@ -168,12 +202,26 @@ class Ledger:
         kept = {"kept": True} if isinstance(failure.error, OutputExistsError) else {}
         self._file.append({**entry, "stage": failure.stage, "reason": failure.reason, **kept})
 
+    def record_progress(self, **counts: object) -> None:
+        """Append how far the run is; every `PROGRESS_S` seconds."""
+        self._file.append({"progress": self.run, "at": _now(), **counts})
+
     def record_end(self, **counts: object) -> None:
         """Append the counts of the run."""
-        self._file.append({"end": self.run, **counts})
+        self._file.append({"end": self.run, "at": _now(), **counts})
+
+    def _lock(self, stack: contextlib.ExitStack) -> LedgerFile | LedgerSegments:
+        """Open the file to append to, and keep others off where that can be."""
+        if isinstance(self.root, RemotePath):
+            return stack.enter_context(LedgerSegments(self.root, self.run))
+        main = stack.enter_context(LedgerFile(self.root / LEDGER_NAME))
+        if self.shard is None:
+            lock_whole(main)
+            return main
+        return stack.enter_context(_lock_shard(main, self.shard))
 
     def _has_leftovers(self) -> bool:
-        return any(os.path.lexists(self.root / name) for name in self._history.leftovers())
+        return any(self._sink.holds(name) for name in self._history.leftovers())
 
     def _require_unchanged(self) -> None:
         for key, source in self._refuse_changed:
@@ -185,13 +233,20 @@ class Ledger:
 
     def _begin(self) -> None:
         """Say that a run begins, on the disk before all else."""
-        started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         entry = {"run": self.run, "settings": self.settings, "version": version("cortexia-video")}
-        self._file.append({**entry, "started": started})
-        self._file.sync()
+        try:
+            self._file.append({**entry, "started": _now()})
+            self._file.sync()
+        except OutputLostError as error:
+            reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
+            raise OutputError(f"cannot write to {self.root}: {reason}; choose another --output") from error
 
 
-def read_ledger(root: Path) -> Iterator[dict[str, Any]]:
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def read_ledger(root: Place) -> Iterator[dict[str, Any]]:
     """Yield every line of a folder's ledger as written, oldest first; a damaged line is left out.
 
     Raises `InputError` where there is no ledger, or it cannot be read.
@@ -212,7 +267,7 @@ def _read_settings(paths: Iterable[Path]) -> dict[str, dict[str, object]]:
     return runs
 
 
-def read_last_done(root: Path) -> Iterator[dict[str, Any]]:
+def read_last_done(root: Place) -> Iterator[dict[str, Any]]:
     """Yield the line that counts of every key that is done, by its number: lines are not kept in memory.
 
     What is appended meanwhile comes after all of these.
@@ -241,14 +296,28 @@ def _is_line_of(entry: Entry, line: Mapping[str, Any]) -> bool:
     return (line.get("run"), line.get("outputs")) == (entry.run, outputs)
 
 
-def merge_ledgers(root: Path) -> int:
+def merge_ledgers(root: Place) -> int:
     """Join what shards left to `ledger.jsonl`; give the number of files joined.
 
     Raises `InputError` where there is no ledger, `OutputError` while another process writes there.
     """
     require_ledger(root)
+    if isinstance(root, RemotePath):
+        return merge_segments(root)
     with LedgerFile(root / LEDGER_NAME) as main:
         return lock_whole(main)
+
+
+@contextlib.contextmanager
+def append_to_ledger(root: Place) -> Iterator[LedgerFile | LedgerSegments]:
+    """Open a whole ledger to append to; `OutputError` while another process writes there, if that is seen."""
+    if isinstance(root, RemotePath):
+        with LedgerSegments(root, secrets.token_hex(4)) as segments:
+            yield segments
+        return
+    with LedgerFile(root / LEDGER_NAME) as main:
+        lock_whole(main)
+        yield main
 
 
 def lock_whole(main: LedgerFile) -> int:
@@ -260,7 +329,7 @@ def lock_whole(main: LedgerFile) -> int:
     return join_shards(main)
 
 
-def require_ledger(root: Path) -> None:
+def require_ledger(root: Place) -> None:
     """Raise `InputError` for a folder that no run wrote to."""
     if not list_files(root):
         raise InputError(f"no ledger in {root}: give the --output of a run")
@@ -292,8 +361,12 @@ def _shorten(value: object) -> str:
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 8]}..."
 
 
-def _has_size(path: Path, size: int) -> bool:
+def _is_another(path: str, than: str) -> bool:
+    """Say whether a path or address leads to a file that is there, and is another file than `than`."""
+    places = as_place(path), as_place(than)
     try:
-        return path.stat().st_size == size
-    except (OSError, ValueError):
-        return False
+        if isinstance(places[0], Path) and isinstance(places[1], Path):
+            return not places[0].samefile(places[1])
+        return places[0] != places[1] and places[0].is_file()
+    except OSError:
+        return False  # it is gone: moved, say

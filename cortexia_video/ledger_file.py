@@ -7,16 +7,19 @@ import json
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from cortexia_video.errors import InputError, OutputError, OutputLostError, printable
 from cortexia_video.file_lock import try_lock, try_lock_shared
 from cortexia_video.ledger_line import is_sound
+from cortexia_video.ledger_segments import LEDGER_NAME as LEDGER_NAME
+from cortexia_video.ledger_segments import list_segments
+from cortexia_video.places.place import Place
+from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.shard import Shard
 
-LEDGER_NAME = "ledger.jsonl"
 _SHARD_NAME = re.compile(r"ledger\.([1-9]\d*)-of-([1-9]\d*)\.jsonl", re.ASCII)
 _NO_FLUSHING = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
 _JOINED_AT_ONCE = 1 << 20  # bytes
@@ -98,18 +101,22 @@ def is_ledger(name: str) -> bool:
     return name == LEDGER_NAME or _SHARD_NAME.fullmatch(name) is not None
 
 
-def list_shards(root: Path) -> dict[Path, Shard]:
+def list_shards(root: Place) -> dict[Path, Shard]:
     """List the files of shards in a folder, in order; `InputError` where it cannot be listed."""
+    if isinstance(root, RemotePath):
+        return {}
     matches = [match for name in _list_names(root) if (match := _SHARD_NAME.fullmatch(name))]
     shards = sorted(Shard(int(match[1]), int(match[2])) for match in matches)
     return {root / name_shard(shard): shard for shard in shards}
 
 
-def list_files(root: Path) -> list[Path]:
+def list_files(root: Place) -> Sequence[Place]:
     """List the files of a ledger: `ledger.jsonl`, then those of shards, whose lines are all newer.
 
     Raises `InputError` where the folder cannot be listed.
     """
+    if isinstance(root, RemotePath):
+        return list_segments(root)
     main = [root / LEDGER_NAME] if LEDGER_NAME in _list_names(root) else []
     return [*main, *list_shards(root)]
 
@@ -138,7 +145,7 @@ def join_shards(main: LedgerFile) -> int:
     return len(shards)
 
 
-def read_lines(path: Path) -> Iterator[bytes]:
+def read_lines(path: Place) -> Iterator[bytes]:
     """Yield the lines of a file; `InputError` where it cannot be read."""
     try:
         with path.open("rb") as file:

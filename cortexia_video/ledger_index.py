@@ -7,7 +7,6 @@ import mmap
 import threading
 from array import array
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,8 @@ import numpy as np
 from cortexia_video.errors import InputError, printable
 from cortexia_video.formats.table import FORMATS, PREVIEW
 from cortexia_video.ledger_file import list_files, parse_line
+from cortexia_video.places.place import Place
+from cortexia_video.places.remote_path import RemotePath
 
 _FEW = 4  # lookups that are worth no index
 _OUTCOME = b', "outcome": "'
@@ -29,7 +30,7 @@ class LedgerIndex:
     order once, by a hash of their key: 16 bytes a line. Nothing else is kept.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Place) -> None:
         self._files = [view for path in list_files(root) if (view := _map(path)) is not None]
         self._settings: dict[str, dict[str, Any]] = {}
         self._asked = 0
@@ -99,15 +100,26 @@ def _names(entry: dict[str, Any], name: str) -> bool:
     return isinstance(outputs, dict | list) and name in outputs
 
 
-def _map(path: Path) -> mmap.mmap | None:
+def _map(path: Place) -> mmap.mmap | None:
     """Give the file's bytes without reading them; none of an empty one. Raises `InputError`."""
     try:
+        if isinstance(path, RemotePath):
+            return _keep(path.read_bytes())
         with path.open("rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except ValueError:
         return None
     except OSError as error:
         raise InputError(f"cannot read {printable(str(path))}: {error.strerror}") from error
+
+
+def _keep(data: bytes) -> mmap.mmap | None:
+    """Give what an object held: it stays in memory."""
+    if not data:
+        return None
+    view = mmap.mmap(-1, len(data))
+    view.write(data)
+    return view
 
 
 def _line_at(view: mmap.mmap, place: int) -> bytes:

@@ -11,7 +11,9 @@ from cortexia_video.frame import FocalSource
 
 _NULL = type(None)
 _TYPES: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("key", "outcome", "run", "end", "reason", "version", "started"), (str,)),
+    **dict.fromkeys(
+        ("key", "outcome", "run", "end", "progress", "at", "reason", "version", "started"), (str,)
+    ),
     **dict.fromkeys(("path", "stage", "model", "weights_sha256", "lost", "made_of"), (str, _NULL)),
     **dict.fromkeys(("kept", "interrupted", "f_px_used", "in_float32"), (bool,)),
     "settings": (dict,),

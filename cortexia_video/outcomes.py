@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -13,9 +13,8 @@ from typing import Literal, TypeVar
 from cortexia_video.decode import IMAGE_SUFFIXES
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, OutputExistsError
-from cortexia_video.formats.table import is_own_output
-from cortexia_video.ledger import Ledger
-from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.ledger import PROGRESS_S, Ledger
+from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.files import InputFile
 from cortexia_video.speed import Speed
 
@@ -67,7 +66,7 @@ class Outcomes:
 
     def __init__(
         self,
-        sink: FolderSink,
+        sink: Sink,
         ledger: Ledger,
         *,
         overwrite: bool,
@@ -83,6 +82,8 @@ class Outcomes:
         self._on_outcome = on_outcome or _ignore
         self._stop = stop
         self._all_found = False
+        self._began = self._recorded = time.monotonic()
+        self.slowest: Callable[[], str | None] = _know_nothing  # names the slowest stage so far
         self._told = False  # that outputs of other settings are here
 
     def needing_work(self, found: Iterable[_Item | Failure]) -> Iterator[_Item]:
@@ -104,6 +105,7 @@ class Outcomes:
         else:
             self.report.done += 1
             self._on_outcome(self.report, None)
+        self._record_progress()
 
     def fail(self, failure: Failure, item: InputFile | None = None) -> None:
         """Record and count an input that failed."""
@@ -128,6 +130,14 @@ class Outcomes:
             **report.counts, interrupted=report.interrupted, seconds=round(report.seconds, 3)
         )
 
+    def _record_progress(self) -> None:
+        """Let the ledger say, now and then, how far the run is."""
+        now = time.monotonic()
+        if now - self._recorded >= PROGRESS_S:
+            self._recorded = now
+            seconds = round(now - self._began, 3)
+            self.ledger.record_progress(**self.report.counts, seconds=seconds, slowest=self.slowest())
+
     def _needs_work(self, item: InputFile) -> bool:
         """Say whether an input is to be done; one that is done, or that must not be, settles here."""
         state = "missing" if self._overwrite else self.ledger.state(item.key, item.source)
@@ -149,10 +159,9 @@ class Outcomes:
     def _find_obstacle(self, item: InputFile) -> str | None:
         """Say why the outputs of an input must not be placed, if that is so."""
         for name in self.sink.output_names(item.key):
-            path = self.sink.root / name
-            if self.ledger.owns(item.key, name) or not os.path.lexists(path):
+            if self.ledger.owns(item.key, name) or not self.sink.holds(name):
                 continue
-            if PurePath(name).suffix in IMAGE_SUFFIXES and not is_own_output(path):
+            if PurePath(name).suffix in IMAGE_SUFFIXES and not self.sink.holds_own(name):
                 return f"{name} is there already, a picture that is not ours: choose another --output"
             if not self._overwrite:
                 return f"{name} is there already and the ledger does not know it: --overwrite replaces it"
@@ -170,6 +179,10 @@ def facts_of(depth: DepthMap) -> dict[str, object]:
     facts: dict[str, object] = {"height": height, "width": width, "kind": depth.kind}
     facts |= {"f_px": depth.f_px, "f_source": depth.f_source}
     return facts | ({"full_size": depth.full_size} if depth.full_size else {})
+
+
+def _know_nothing() -> None:
+    """Name no stage."""
 
 
 def _ignore(report: Report, failure: Failure | None) -> None:

@@ -5,47 +5,43 @@ What is done about an input is decided here; that it happens all at once is the 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import get_args
 
 from cortexia_video.batch_limits import BatchSize
-from cortexia_video.byte_budget import ByteBudget
-from cortexia_video.decode import decode, read_header
-from cortexia_video.depth_estimation import DepthEstimator, Prepared, Size, load_estimators
+from cortexia_video.block_worker import BlockWorker, Told, Used, settle
+from cortexia_video.depth_estimation import DepthEstimator, Size
 from cortexia_video.depth_json import keep_depth_json
-from cortexia_video.engine import Engine, Result
+from cortexia_video.engine import Engine
 from cortexia_video.engine_choice import MAX_ERROR, EngineChoice, decode_readable
 from cortexia_video.errors import (
-    DecodeError,
     Failure,
     InputError,
     OutputLostError,
 )
-from cortexia_video.intrinsics import Intrinsics, load_intrinsics
+from cortexia_video.intrinsics import load_intrinsics
 from cortexia_video.ledger import Ledger, Source
-from cortexia_video.outcomes import Changed, Listener, Outcomes, Report, facts_of
-from cortexia_video.scratch import Scratch
+from cortexia_video.order import Crew, Order
+from cortexia_video.outcomes import Changed, Listener, Outcomes, Report
+from cortexia_video.packing import Packing
+from cortexia_video.picture_steps import Decoding as Decoding
+from cortexia_video.picture_steps import PictureSteps, StepOptions
+from cortexia_video.places.place import as_place, as_text, is_remote
+from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.shard import parse_shard
-from cortexia_video.sinks.folder import FolderSink
-from cortexia_video.sources.files import Found, InputFile, find_pictures, read_picture
+from cortexia_video.sources.files import Found, InputFile, find_pictures
 from cortexia_video.speed import MODEL, Speed, choose_workers, count_cores
 from cortexia_video.stage_clock import ChromeTrace, StageClock
 
-Decoding = Literal["exact", "fast"]
-
-MEMORY = 1 << 30  # bytes of pictures and depth maps in work at once, over all workers, at least
-_MEMORY_EACH = 192 << 20  # bytes for two workers: one decodes 12 megapixels, one writes as many
-_DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and resizing
-_KEPT = 1 << 24  # bytes of a file that may wait in memory; a larger one is read twice, once for its header
-_WRITE_BYTES = 8  # a pixel, at the worst moment of enlarging and encoding
+_THREADS_A_CORE = 4  # that wait for addresses
 _ON_CALLING_THREAD = ("batch", "check")  # stages of the engine's that take its own time
 
 _log = logging.getLogger(__name__)
@@ -75,6 +71,8 @@ def estimate(
     profile: str | os.PathLike[str] | None = None,
     on_outcome: Listener | None = None,
     stop: threading.Event | None = None,
+    crew: Crew | None = None,
+    packing: Packing | None = None,
     **model_options: object,
 ) -> Report:
     """Estimate depth for every picture of `inputs` into the folder `output`; do what is missing or changed.
@@ -87,7 +85,8 @@ def estimate(
     f_px: focal length of every picture, in its pixels. intrinsics: a CSV or JSON file of focal lengths by key
     (`intrinsics`). Then comes what EXIF says, then what the model estimates.
     batch_size: pictures in one call of the model, or `auto`. device: one, or several with commas between.
-    workers: threads that decode, and as many that write; as many as cores by default.
+    workers: threads that decode, and as many that write; as many as cores by default, four times as many
+    where addresses must be waited for.
     overwrite: redo what is done, and replace files that no ledger knows.
     changed: what becomes of outputs made with other settings: `redo`, `keep` them, or `refuse` to run.
     shard: "3/16" does the third of sixteen parts; sixteen such runs, anywhere, do all.
@@ -97,85 +96,94 @@ def estimate(
     profile: file for a trace of the run in Chrome's format.
     on_outcome: called after each input with the report so far and its failure, if it failed.
     stop: set it to end early; what the model has taken is finished.
+    crew: who does the work, by default this process; `distributed.cluster.Cluster` is many.
+    packing: put depth into shards, many maps a file, where each would have a file of its own.
 
     Raises `InputError`, `ModelError`, `MissingExtraError` or `OutputError` before any depth is written,
     `OutputLostError` when the output can take no more (its `report` says what was done); a later call goes on
     from there.
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    workers = choose_workers(workers)
+    root, stop = as_place(output), stop or threading.Event()
+    workers = _choose_threads(workers, [*inputs, root])
     _require_positive(max_megapixels=max_megapixels)
     _require_one_of(decode=(decode, Decoding), changed=(changed, Changed))
-    part = parse_shard(shard) if shard else None
-    given = load_intrinsics(f_px, intrinsics)
-    root, stop = Path(output), stop or threading.Event()
+    order = Order(
+        inputs=[as_text(each) for each in inputs],
+        root=root,
+        recursive=recursive,
+        shard=parse_shard(shard) if shard else None,
+        model=model,
+        asked={"device": device, "batch_size": batch_size, "size": size, **model_options},
+        commercial_only=commercial_only,
+        max_error=max_error,
+        format=format,
+        preview=preview,
+        steps=StepOptions(workers, decode, load_intrinsics(f_px, intrinsics), max_megapixels),
+        packing=packing.check() if packing else None,
+    )
     _require_some(find_pictures(inputs, recursive=recursive, output=root), inputs, recursive)
-    sink = FolderSink(root, format=format, preview=preview)
-    asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
-    choice = None
-    if isinstance(model, str):
-        choice = EngineChoice(model, max_error=max_error, commercial_only=commercial_only, **asked)
-    estimators = choice.load() if choice else load_estimators(model, **asked)
-    options = _Options(workers, decode, given, max_megapixels, stop)
-    settings = {**_describe(estimators[0], format, preview, decode), **given.settings}
-    settings |= choice.settings if choice else {}
-
-    def find() -> Iterator[Found]:
-        return find_pictures(inputs, recursive=recursive, output=root, shard=part)
-
-    refused = _list_sources(find()) if changed == "refuse" and not overwrite else ()
+    crew, sink = crew or _OneProcess(Path(profile) if profile else None), order.open_sink()
+    settings = crew.prepare(order)
+    refused = _list_sources(order.find()) if changed == "refuse" and not overwrite else ()
     with ExitStack() as stack:
-        ledger = stack.enter_context(Ledger(root, settings, part, refuse_changed=refused))
+        ledger = stack.enter_context(Ledger(root, settings, order.shard, sink=sink, refuse_changed=refused))
         stack.enter_context(sink)
         keep_depth_json(sink, ledger)
-        trace = stack.enter_context(ChromeTrace(Path(profile))) if profile else None
         outcomes = Outcomes(
             sink, ledger, overwrite=overwrite, changed=changed, on_outcome=on_outcome, stop=stop
         )
-        return _Job(estimators, choice, outcomes, options, StageClock(trace)).run(find())
+        return crew.work(outcomes, order.find(), stop)
 
 
-@dataclass(frozen=True, slots=True)
-class _Options:
-    """How a run goes about it."""
+class _OneProcess:
+    """A `Crew`: this process, with threads."""
 
-    workers: int
-    decode: Decoding
-    given: Intrinsics
-    max_megapixels: float
-    stop: threading.Event
+    def __init__(self, profile: Path | None) -> None:
+        self._profile = profile
+
+    def prepare(self, order: Order) -> Mapping[str, object]:
+        self._order = order
+        self._choice, self._estimators = order.load()
+        return order.describe(self._choice, self._estimators[0])
+
+    def work(self, outcomes: Outcomes, found: Iterator[Found], stop: threading.Event) -> Report:
+        with ChromeTrace(self._profile) if self._profile else contextlib.nullcontext() as trace:
+            job = _Job(self._estimators, self._choice, outcomes, self._order.steps, stop, StageClock(trace))
+            return job.pack(found, self._order) if self._order.packing else job.run(found)
 
 
 class _Job:
-    """One run: what `estimate` needs while it lasts."""
+    """One run in this process."""
 
     def __init__(
         self,
         estimators: Sequence[DepthEstimator],
         choice: EngineChoice | None,
         outcomes: Outcomes,
-        options: _Options,
+        options: StepOptions,
+        stop: threading.Event,
         clock: StageClock,
     ) -> None:
         self.estimators = estimators
         self.choice = choice
         self.outcomes = outcomes
         self.sink, self.ledger, self.report = outcomes.sink, outcomes.ledger, outcomes.report
-        self.form = outcomes.sink.formats[0]
         self.options = options
+        self.stop = stop
         self.clock = clock
-        self._budget = ByteBudget(max(MEMORY, options.workers * _MEMORY_EACH))
-        self._pixels, self._depth = Scratch(), Scratch()
+        outcomes.slowest = clock.find_slowest
 
     def run(self, found: Iterable[Found]) -> Report:
         """Take every input to its outcome; the ledger then ends with the counts and the speed."""
-        work = self._settle_engine(self.outcomes.needing_work(found))
+        work = self._settle_engine(self.ledger.claim(self.outcomes.needing_work(found)))
+        steps = PictureSteps(self.estimators[0], self.sink, self.ledger, self.options, self.clock)
         engine: Engine[InputFile, Failure | None] = Engine(
             self.estimators,
-            prepare=self._prepare,
-            finish=self._finish,
+            prepare=steps.prepare,
+            finish=steps.finish,
             workers=self.options.workers,
-            stop=self.options.stop,
+            stop=self.stop,
             clock=self.clock,
         )
         started, process, thread = time.monotonic(), time.process_time(), time.thread_time()
@@ -191,6 +199,30 @@ class _Job:
             self.report.speed = self._measure(time.process_time() - process, time.thread_time() - thread)
         self._record_end()
         return self.report
+
+    def pack(self, found: Iterable[Found], order: Order) -> Report:
+        """Take every input to its outcome, a shard of them after the other."""
+        assert order.packing is not None
+        work = enumerate(self._settle_engine(self.ledger.claim_groups(self.outcomes.needing_work(found))))
+        started = time.monotonic()
+        worker = None
+        try:
+            while block := [*islice(work, order.packing.size)]:
+                worker = worker or BlockWorker(order, self.estimators, self.sink)
+                self._settle_block(dict(block), worker.work(block, self.stop))
+        except OutputLostError as error:
+            error.report = self.report
+            raise
+        finally:
+            self.outcomes.end(time.monotonic() - started)
+        self._record_end()
+        return self.report
+
+    def _settle_block(self, items: Mapping[int, InputFile], told: Iterable[Told]) -> None:
+        for each in told:
+            if not isinstance(each, Used):
+                number, result = each
+                settle(self.outcomes, items[number] if number >= 0 else next(iter(items.values())), result)
 
     def _settle_engine(self, work: Iterator[InputFile]) -> Iterator[InputFile]:
         """Settle on an engine by the first pictures that can be decoded; nothing to do needs none."""
@@ -235,59 +267,12 @@ class _Job:
             / self.options.workers,
         )
 
-    def _prepare(self, item: InputFile) -> Prepared | Failure:
-        """On a decode worker: read, decode and preprocess one picture."""
-        size = item.source.size
-        try:
-            data = self._read(item) if size <= _KEPT else b""  # a larger one waits on the disk
-            with self._budget.hold(size):
-                data_now = data or self._read(item)
-                with self.clock.measure("header", item.key):
-                    header = read_header(data_now)
-                del data_now
-            with self._budget.hold(size + header.height * header.width * _DECODE_BYTES):
-                return self._decode(item, data)
-        except (DecodeError, InputError) as error:
-            return Failure(item.key, "decode", error)
 
-    def _read(self, item: InputFile) -> bytes:
-        with self.clock.measure("read", item.key):
-            return read_picture(item.source.path)
-
-    def _decode(self, item: InputFile, data: bytes) -> Prepared | Failure:
-        data = data or self._read(item)
-        estimator, limit = self.estimators[0], self.options.max_megapixels
-        enough = estimator.enough if self.options.decode == "fast" else None
-        with self.clock.measure("decode", item.key):
-            frame = decode(data, item.key, max_megapixels=limit, enough=enough, scratch=self._pixels)
-        with self.clock.measure("preprocess", item.key):
-            return estimator.prepare(self.options.given.apply(frame))
-
-    def _finish(self, item: InputFile, result: Result) -> Failure | None:
-        """On a write worker: enlarge, encode, place and record one depth map."""
-        pixels = result.origin.height * result.origin.width if self.estimators[0].size == "full" else 0
-        try:
-            with self._budget.hold(pixels * _WRITE_BYTES + result.values.nbytes):
-                self._place(item, result)
-        except OutputLostError:
-            raise
-        except Exception as error:  # noqa: BLE001 - an encoder or the system can raise anything
-            return Failure(item.key, "write", error)
-        return None
-
-    def _place(self, item: InputFile, result: Result) -> None:
-        with self.clock.measure("resize", item.key):
-            depth = self.estimators[0].finish(result.origin, result.values, self._depth)
-        with self.clock.measure("encode", item.key):
-            self.form.require_kept(depth)
-            files = self.sink.encode(item.key, depth)
-        with self.clock.measure("write", item.key):
-            self.ledger.record_begun(item.key, list(files))
-            outputs = self.sink.place(files)
-            facts = facts_of(depth)
-            facts |= {"f_px_used": True} if self.estimators[0].uses_focal_length else {}
-            facts |= {"in_float32": True} if result.in_float32 else {}
-            self.ledger.record_done(item.key, item.source, outputs, **facts)
+def _choose_threads(given: int | None, places: Iterable[str | os.PathLike[str] | RemotePath]) -> int:
+    """Give the number of threads: more than cores where they mostly wait for other machines."""
+    if given is None and any(map(is_remote, places)):
+        return _THREADS_A_CORE * count_cores()
+    return choose_workers(given)
 
 
 def _require_positive(**values: float) -> None:
@@ -305,16 +290,11 @@ def _require_one_of(**given: tuple[str, object]) -> None:
 def _require_some(found: Iterator[Found], inputs: Sequence[str | os.PathLike[str]], recursive: bool) -> None:
     """Look for a first input, so that nothing is made for a folder without pictures, or a lost mount."""
     if next(found, None) is None:
-        places = ", ".join(os.fspath(each) for each in inputs)
-        folders = not recursive and any(Path(each).is_dir() for each in inputs)
+        places = ", ".join(str(as_place(each)) for each in inputs)
+        folders = not recursive and any(is_remote(each) or Path(each).is_dir() for each in inputs)
         hint = "; folders inside are looked into with --recursive" if folders else ""
         raise InputError(f"no pictures in {places}{hint}; what cortexia wrote is never an input")
 
 
 def _list_sources(found: Iterable[Found]) -> Iterator[tuple[str, Source]]:
     return ((each.key, each.source) for each in found if isinstance(each, InputFile))
-
-
-def _describe(estimator: DepthEstimator, format: str, preview: bool, decoding: Decoding) -> dict[str, object]:
-    """Say what the outputs depend on: outputs of other settings are not taken for done."""
-    return {**estimator.identity, "format": format, "preview": preview, "decode": decoding}

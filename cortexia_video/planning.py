@@ -22,11 +22,14 @@ from cortexia_video.depth_folder import read_depth
 from cortexia_video.engine_choice import EngineChoice, decode_readable
 from cortexia_video.errors import DecodeError, InputError, OutputError, OutputLostError
 from cortexia_video.formats.table import FORMATS
-from cortexia_video.ledger import read_ledger
+from cortexia_video.ledger import CLAIMED, read_ledger
 from cortexia_video.pipeline import Decoding, estimate
+from cortexia_video.places.place import Place, as_place, is_remote
+from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.sources.files import Found, InputFile, find_pictures, read_picture
 from cortexia_video.speed import Speed
 
+_LISTED = 1000  # objects a request
 _LOOKED_AT = 200  # headers
 _TIMED = 12  # pictures that go through the whole job
 _TIMED_PIXELS = 200_000_000  # of these together, where they are so large
@@ -37,7 +40,10 @@ _Sample = dict[str, tuple[float, float]]  # of one depth map, by format: core-se
 
 @dataclass(frozen=True, slots=True)
 class FormatCost:
-    """What one format would take for all pictures. hours: of the whole run. bytes: of all outputs."""
+    """What one format would take for all pictures. hours: of the whole run. bytes: of all outputs.
+
+    With several workers hours are those by the clock; each of them takes as many.
+    """
 
     hours: float
     bytes: int
@@ -51,6 +57,7 @@ class Plan:
     looked_at: headers that were read, unreadable: of these.
     smallest, largest: (width, height) among those looked at. megapixels: on average.
     timed: pictures that were estimated. formats: what each would take, by name.
+    num_workers: machines such as this one that share the work. requests: to object stores, by kind.
     """
 
     found: int
@@ -63,6 +70,8 @@ class Plan:
     megapixels: float
     timed: int
     formats: dict[str, FormatCost]
+    num_workers: int
+    requests: dict[str, int]
 
 
 def plan(
@@ -75,6 +84,7 @@ def plan(
     decode: Decoding = "exact",
     batch_size: BatchSize = 4,
     device: str = "auto",
+    num_workers: int = 1,
     **model_options: Any,
 ) -> Plan:
     """Count the inputs and foretell hours and bytes for each format; nothing is written to the output.
@@ -82,16 +92,19 @@ def plan(
     The arguments are those of `estimate`. A few pictures chosen at random, twelve at most, are estimated into
     a temporary folder, beside `output` where that is given. Hours are those that the slowest of model, cores
     and disk would take alone: a long run comes close to it. What an earlier run has done is not taken off.
+    num_workers: machines such as this one, which share the work evenly and hinder each other nowhere.
 
     Raises `InputError` where there is nothing to do or no sample can be read, `OutputError` where there is no
     room for the samples, and `ModelError`.
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    root = Path(output) if output else None
+    if num_workers < 1:
+        raise InputError(f"--num-workers must be more than 0, not {num_workers}")
+    root = as_place(output) if output else None
     found, lost, total, samples = _count(find_pictures(inputs, recursive=recursive, output=root))
     if not samples:
         why = f"none of {lost} inputs can be opened" if lost else "no pictures"
-        raise InputError(f"{why} in {', '.join(os.fspath(each) for each in inputs)}")
+        raise InputError(f"{why} in {', '.join(str(as_place(each)) for each in inputs)}")
     headers = _look_at(samples)
     asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
     chosen = _choose(headers)
@@ -109,8 +122,23 @@ def plan(
         largest=sides[-1],
         megapixels=mean / 1e6,
         timed=speed.images,
-        formats=_foretell(found, speed, costs, mean if estimators[0].size == "full" else pixels),
+        formats=_foretell(
+            found / num_workers, found, speed, costs, mean if estimators[0].size == "full" else pixels
+        ),
+        num_workers=num_workers,
+        requests=_count_requests(found, inputs, root),
     )
+
+
+def _count_requests(
+    found: int, inputs: Sequence[str | os.PathLike[str]], root: Place | None
+) -> dict[str, int]:
+    """Count what object stores will be asked: they charge for it."""
+    remote = any(is_remote(each) for each in inputs)
+    stored = isinstance(root, RemotePath)
+    puts = found + 2 * math.ceil(found / CLAIMED) if stored else 0
+    listed = found * (remote + stored)
+    return {"LIST": math.ceil(listed / _LISTED), "GET": found if remote else 0, "PUT": puts}
 
 
 def _count(found: Iterable[Found]) -> tuple[int, int, int, list[InputFile]]:
@@ -137,7 +165,7 @@ def _look_at(samples: Sequence[InputFile]) -> dict[InputFile, Header]:
     headers = {}
     for each in samples:
         with contextlib.suppress(DecodeError):
-            headers[each] = read_header(read_picture(each.source.path))
+            headers[each] = read_header(read_picture(each.place))
     if not headers:
         raise InputError(
             f"none of the {len(samples)} pictures looked at can be read, such as {samples[0].key}"
@@ -173,9 +201,9 @@ def _load(model: str, options: Mapping[str, Any], pictures: Sequence[InputFile])
     return choice.settle(loaded, decode_readable(pictures))
 
 
-def _place_beside(output: Path | None) -> Path | None:
+def _place_beside(output: Place | None) -> Path | None:
     """Give the folder on the disk that the output would be on; None where that cannot be written."""
-    place = find_existing(output) if output else None
+    place = find_existing(output) if isinstance(output, Path) else None
     return place if place and os.access(place, os.W_OK) else None
 
 
@@ -186,7 +214,7 @@ def _time(
     place: Path | None,
 ) -> tuple[Speed, list[_Sample], float]:
     """Estimate some pictures; give the speed, what maps cost in each format, and the mean pixels of a map."""
-    paths = [each.source.path for each in pictures]
+    paths = [each.place for each in pictures]
     with tempfile.TemporaryDirectory(prefix=".cortexia-plan-", dir=place) as folder:
         try:
             report = estimate(paths, folder, model=estimators, decode=decoding)
@@ -213,8 +241,10 @@ def _encode(path: Path, estimator: DepthEstimator) -> _Sample:
     return costs
 
 
-def _foretell(found: int, speed: Speed, samples: Sequence[_Sample], pixels: float) -> dict[str, FormatCost]:
-    """Give what each format costs. pixels: of a depth map, on average over the run."""
+def _foretell(
+    share: float, found: int, speed: Speed, samples: Sequence[_Sample], pixels: float
+) -> dict[str, FormatCost]:
+    """Give what each format costs. share: pictures of a worker. pixels: of a depth map, on average."""
     each = {name: used / speed.images for name, used in speed.core_seconds.items()}
     model = speed.busy_seconds / speed.images / speed.devices
     plain = pixels * float(np.mean([sample["npy"][1] for sample in samples]))
@@ -226,6 +256,6 @@ def _foretell(found: int, speed: Speed, samples: Sequence[_Sample], pixels: floa
         cores = sum(used for stage, used in each.items() if stage not in ("encode", "write"))
         cores += encoding + each["write"] * size / plain
         disk = speed.disk_seconds / speed.images * size / plain
-        seconds = found * max(model, cores / speed.cores, disk)
+        seconds = share * max(model, cores / speed.cores, disk)
         costs[name] = FormatCost(seconds / 3600, round(found * size))
     return costs

@@ -14,7 +14,8 @@ from cortexia_video.errors import DepthFileError, InputError, printable
 from cortexia_video.formats.reading import decode_depth
 from cortexia_video.formats.table import Format, find_format
 from cortexia_video.ledger import Source
-from cortexia_video.sinks.folder import Placed
+from cortexia_video.places.place import Place, as_place
+from cortexia_video.sinks.sink import Placed
 
 Line = Mapping[str, Any]
 _ABOUT = ("kind", "f_px", "f_source", "full_size")  # what a line says of its depth
@@ -27,7 +28,7 @@ def find_depth(line: Line) -> tuple[str, Format] | None:
     return next(((name, form) for name, form in formats if form and form.decode), None)
 
 
-def read_run_depth(root: Path, line: Line) -> DepthMap:
+def read_run_depth(root: Place, line: Line) -> DepthMap:
     """Read the depth of a line, with what the ledger says of it; root: the run's output folder.
 
     Raises what `read_output` and `decode_depth` raise; `DepthFileError` for a line that has views only.
@@ -40,7 +41,7 @@ def read_run_depth(root: Path, line: Line) -> DepthMap:
     return decode_depth(read_output(root, name, line), name, about=about, max_megapixels=math.inf)
 
 
-def read_output(root: Path, name: str, line: Line) -> bytes:
+def read_output(root: Place, name: str, line: Line) -> bytes:
     """Read the output `name` of a line; `DepthFileError` where it is not what was written."""
     if ".." in Path(name).parts or Path(name).is_absolute():
         raise DepthFileError(f"{printable(name)}: its name leads out of the folder")
@@ -63,7 +64,7 @@ def find_picture(line: Line) -> Source | None:
     return Source(line["path"], *line["source"]) if line.get("path") and "source" in line else None
 
 
-def read_run_picture(line: Line, path: Path | None = None) -> bytes:
+def read_run_picture(line: Line, path: Place | None = None) -> bytes:
     """Read the picture of a line, if it is still the one that the depth was made of.
 
     path: where it is now, by default where it was. Raises `InputError`.
@@ -71,7 +72,7 @@ def read_run_picture(line: Line, path: Path | None = None) -> bytes:
     picture = find_picture(line)
     if picture is None:
         raise InputError("it was converted from a depth file: the picture is not known, give both by name")
-    path = path or Path(picture.path)
+    path = path or as_place(picture.path)
     data = read_whole(path)
     now = path.stat()
     if (now.st_size, now.st_mtime_ns) != picture[1:]:
@@ -79,7 +80,7 @@ def read_run_picture(line: Line, path: Path | None = None) -> bytes:
     return data
 
 
-def read_whole(path: Path) -> bytes:
+def read_whole(path: Place) -> bytes:
     """Read a file; `InputError` where that cannot be."""
     try:
         return path.read_bytes()

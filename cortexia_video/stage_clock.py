@@ -30,6 +30,11 @@ class StageClock:
         self._trace = trace
         self._lock = threading.Lock()
 
+    def find_slowest(self) -> str | None:
+        """Name the stage that took the longest by the clock, all threads together."""
+        with self._lock:
+            return max(self.seconds, key=lambda name: self.seconds[name], default=None)
+
     @contextlib.contextmanager
     def measure(self, stage: str, what: str = "") -> Iterator[None]:
         """Add the time of the block to a stage. what: the key, or so, that the trace shows with it."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import xxhash
@@ -14,10 +13,11 @@ from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.errors import printable
 from cortexia_video.formats.table import find_format
 from cortexia_video.history import Entry, History, read_history
-from cortexia_video.ledger import lock_whole, require_ledger
-from cortexia_video.ledger_file import LEDGER_NAME, LedgerFile
+from cortexia_video.ledger import append_to_ledger, require_ledger
 from cortexia_video.look_ahead import run_ahead
-from cortexia_video.sinks.folder import Placed
+from cortexia_video.places.place import Place, as_place
+from cortexia_video.sinks.sink import Placed
+from cortexia_video.sources.shards import SHARD_SUFFIXES
 from cortexia_video.speed import choose_workers
 
 MEMORY = 1 << 30  # bytes of files in work at once, over all workers; a larger one is read alone
@@ -63,12 +63,11 @@ def verify(
 
     Raises `InputError` where there is no ledger; with `requeue`, `OutputError` while another process writes.
     """
-    root, workers = Path(output), choose_workers(workers)
+    root, workers = as_place(output), choose_workers(workers)
     require_ledger(root)
     if not requeue:
         return _verify(root, workers)
-    with LedgerFile(root / LEDGER_NAME) as ledger:
-        lock_whole(ledger)
+    with append_to_ledger(root) as ledger:
         found = _verify(root, workers)
         for key, reason in {each.key: each.reason for each in found.wrong}.items():
             ledger.append({"key": key, "outcome": "requeued", "reason": reason})
@@ -76,7 +75,7 @@ def verify(
     return found
 
 
-def _verify(root: Path, workers: int) -> Verification:
+def _verify(root: Place, workers: int) -> Verification:
     history, budget = read_history(root), ByteBudget(MEMORY)
     results: list[Wrong | None] = []
 
@@ -84,7 +83,7 @@ def _verify(root: Path, workers: int) -> Verification:
         return _check(root, *output, budget)
 
     run_ahead(_list_outputs(history), check, results.append, workers=workers)
-    wrong = sorted(each for each in results if each)
+    wrong = sorted(_name_all(history, [each for each in results if each]))
     if wrong:  # a run that is going on may have begun to write them again
         now = read_history(root)
         wrong = [each for each in wrong if now.get(each.key) == history.get(each.key)]
@@ -92,10 +91,25 @@ def _verify(root: Path, workers: int) -> Verification:
 
 
 def _list_outputs(history: History) -> Iterator[_Output]:
-    return ((key, name, entry) for key, entry in history.done() for name in entry.outputs)
+    """Yield each output; a shard, which is that of many keys, once."""
+    shards: set[str] = set()
+    for key, entry in history.done():
+        for name in entry.outputs:
+            if name not in shards:
+                yield key, name, entry
+            if name.endswith(SHARD_SUFFIXES):
+                shards.add(name)
 
 
-def _check(root: Path, key: str, name: str, entry: Entry, budget: ByteBudget) -> Wrong | None:
+def _name_all(history: History, wrong: Sequence[Wrong]) -> Iterator[Wrong]:
+    """Yield what is wrong, of a shard for each key that is in it."""
+    shards = {each.output: each for each in wrong if each.output.endswith(SHARD_SUFFIXES)}
+    yield from (each for each in wrong if each.output not in shards)
+    for key, entry in history.done() if shards else ():
+        yield from (shards[name]._replace(key=key) for name in entry.outputs if name in shards)
+
+
+def _check(root: Place, key: str, name: str, entry: Entry, budget: ByteBudget) -> Wrong | None:
     """On a worker: check one output."""
     with budget.hold(entry.outputs[name].size + entry.height * entry.width):
         try:
@@ -107,7 +121,7 @@ def _check(root: Path, key: str, name: str, entry: Entry, budget: ByteBudget) ->
     return Wrong(key, name, reason) if reason else None
 
 
-def _find_fault(path: Path, placed: Placed, height: int, width: int) -> str | None:
+def _find_fault(path: Place, placed: Placed, height: int, width: int) -> str | None:
     if ".." in path.parts:
         return "its name leads out of the folder"
     size = path.stat().st_size

@@ -21,7 +21,7 @@ from cortexia_video.ledger_file import parse_line
 
 Make = Callable[..., Path]
 HEAVY = ("torch", "transformers", "ray", "cv2", "matplotlib", "datasets", "albumentations", "onnxruntime")
-HEAVY += ("tifffile", "imagecodecs", "OpenEXR")
+HEAVY += ("fsspec", "tifffile", "imagecodecs", "OpenEXR")
 
 
 def cortexia(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:

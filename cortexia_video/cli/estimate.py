@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,10 +15,12 @@ from cortexia_video.batch_limits import BatchSize
 from cortexia_video.cli.job import run_job
 from cortexia_video.depth_estimation import Size
 from cortexia_video.engine_choice import MAX_ERROR
-from cortexia_video.errors import CortexiaError
+from cortexia_video.errors import CortexiaError, InputError
 from cortexia_video.formats.table import FormatName
 from cortexia_video.outcomes import Changed
+from cortexia_video.packing import Packing, PackName
 from cortexia_video.pipeline import Decoding, estimate
+from cortexia_video.places.place import as_place
 from cortexia_video.shard import parse_shard
 from cortexia_video.sources.files import find_pictures
 
@@ -37,6 +41,12 @@ class OutputOptions:
         full: as large as the picture. native: as large as the network gives it, some 60 times fewer bytes.
     preview
         Also write a coloured JPEG of each depth map.
+    pack
+        Put depth into shards, tar (WebDataset) or parquet, so that a million maps are a few thousand files.
+    pack_size
+        Pictures of a shard.
+    pack_images
+        Put the pictures into the shards, too.
     overwrite
         Redo what is done, and replace files that the ledger does not know.
     changed
@@ -46,8 +56,17 @@ class OutputOptions:
     format: FormatName = "npy"
     size: Size = "full"
     preview: Switch = False
+    pack: PackName | None = None
+    pack_size: int = 256
+    pack_images: Switch = False
     overwrite: Switch = False
     changed: Changed = "redo"
+
+    def given(self) -> dict[str, Any]:
+        """Give the options as `estimate` takes them."""
+        options = {name: value for name, value in vars(self).items() if not name.startswith("pack")}
+        packing = Packing(self.pack, self.pack_size, self.pack_images) if self.pack else None
+        return {**options, "packing": packing}
 
 
 @Parameter(name="*")
@@ -114,6 +133,7 @@ class ModelOptions:
         For onnx: files that do not say it: imagenet (the default), unit or signed.
     engine
         torch, onnx (ONNX Runtime) or openvino, where the model can be run by it; auto: what proves fastest.
+        ray: on many machines, also ray+openvino and so on (docs/scale.md).
     precision
         float32, bfloat16, float16, or auto: bfloat16 for torch on CUDA and for openvino, else float32.
     max_error
@@ -139,17 +159,38 @@ class ModelOptions:
         return {name: value for name, value in options.items() if value not in (None, False)}
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ClusterOptions:
+    """Where `--engine ray` finds its machines; without it these say nothing.
+
+    Parameters
+    ----------
+    address
+        auto: the Ray cluster that this machine is part of; 10.0.0.5:6379: that one. Else one begins here.
+    num_workers
+        Processes with a model each; one a GPU by default, or one a machine.
+    gpus_per_worker
+        GPUs of each; 1 by default where there are any.
+    """
+
+    address: str | None = None
+    num_workers: int | None = None
+    gpus_per_worker: float | None = None
+
+
 def estimate_command(
-    inputs: Annotated[list[Path], Parameter(name="INPUT", negative=(), json_list=False)],
+    inputs: Annotated[list[str], Parameter(name="INPUT", negative=(), json_list=False)],
     /,
     *,
-    output: Annotated[Path, Parameter(alias="-o")],
+    output: Annotated[str, Parameter(alias="-o")],
     model: str = "compact",
     recursive: Switch = False,
     out: OutputOptions = OutputOptions(),
     run: RunOptions = RunOptions(),
     camera: CameraOptions = CameraOptions(),
     options: ModelOptions = ModelOptions(),
+    cluster: ClusterOptions = ClusterOptions(),
 ) -> int:
     """Estimate depth for pictures: files, folders, or a list.txt of paths, into OUTPUT/KEY.npy.
 
@@ -159,7 +200,8 @@ def estimate_command(
     Parameters
     ----------
     inputs
-        Picture files, folders, or lists: list.txt or @list, one path a line.
+        Picture files, folders, or lists: list.txt or @list, one path a line. Paths, or addresses such as
+        s3://bucket/photos.
     output
         Folder for the results; may be the input folder.
     model
@@ -167,15 +209,43 @@ def estimate_command(
     recursive
         Descend into the folders inside.
     """
-    everything = {**vars(out), **vars(run), **vars(camera), **options.given()}
+    everything = {**out.given(), **vars(run), **vars(camera), **options.given()}
     part = parse_shard(run.shard) if run.shard else None
-    return run_job(
-        lambda on_outcome, stop: estimate(
-            inputs, output, model=model, recursive=recursive, on_outcome=on_outcome, stop=stop, **everything
-        ),
-        lambda: find_pictures(inputs, recursive=recursive, output=output, shard=part),
-        output,
-    )
+    with _open_crew(everything, cluster, run.profile) as crew:
+        return run_job(
+            lambda on_outcome, stop: estimate(
+                inputs,
+                output,
+                model=model,
+                recursive=recursive,
+                on_outcome=on_outcome,
+                stop=stop,
+                crew=crew,
+                **everything,
+            ),
+            lambda: find_pictures(inputs, recursive=recursive, output=as_place(output), shard=part),
+            as_place(output),
+        )
+
+
+@contextmanager
+def _open_crew(everything: dict[str, Any], cluster: ClusterOptions, profile: Path | None) -> Iterator[Any]:
+    """Give the cluster that `--engine ray` asks for, or None; `everything` keeps what runs the network."""
+    ray, _, network = (everything.get("engine") or "").partition("+")
+    if ray != "ray":
+        given = [name for name, value in vars(cluster).items() if value is not None]
+        if given:
+            raise InputError(f"--{given[0].replace('_', '-')} is for many machines: give --engine ray, too")
+        yield None
+        return
+    if profile:
+        raise InputError("--profile is for one machine: leave it out, or leave out --engine ray")
+    from cortexia_video.distributed.cluster import Cluster
+
+    del everything["engine"]
+    everything |= {"engine": network} if network else {}
+    with Cluster(**vars(cluster)) as crew:
+        yield crew
 
 
 def parse_size(text: str | None, option: str = "--input-size") -> int | tuple[int, int] | None:

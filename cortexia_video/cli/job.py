@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
 from cortexia_video.cli import DONE, INTERRUPTED, SOME_FAILED
@@ -17,10 +16,11 @@ from cortexia_video.cli.progress import open_progress
 from cortexia_video.errors import printable
 from cortexia_video.ledger_file import LEDGER_NAME
 from cortexia_video.outcomes import Listener, Report
+from cortexia_video.places.place import Place
 
 
 def run_job(
-    job: Callable[[Listener, threading.Event], Report], find: Callable[[], Iterable[object]], output: Path
+    job: Callable[[Listener, threading.Event], Report], find: Callable[[], Iterable[object]], output: Place
 ) -> int:
     """Run a job with progress on stderr until a signal stops it, print its summary and give the exit code.
 
@@ -55,7 +55,7 @@ def _stop_on_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _summarise(report: Report, output: Path) -> None:
+def _summarise(report: Report, output: Place) -> None:
     if report.interrupted:
         print("interrupted: what was being written is finished; the same command goes on from here. So far:")
     print(report)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from cortexia_video.ledger import merge_ledgers
 from cortexia_video.ledger_file import LEDGER_NAME
+from cortexia_video.places.place import as_place, is_remote
 
 
-def merge_command(output: Annotated[Path, Parameter(name="DIR")], /) -> None:
+def merge_command(output: Annotated[str, Parameter(name="DIR")], /) -> None:
     """Join what shards left in DIR to DIR/ledger.jsonl, as the next run without --shard also does.
 
     Shards of machines without a common disk: copy their output folders into one before.
@@ -21,5 +21,7 @@ def merge_command(output: Annotated[Path, Parameter(name="DIR")], /) -> None:
     output
         The --output of the shards.
     """
-    count = merge_ledgers(output)
-    print(f"{count} shard{'' if count == 1 else 's'} joined to {output / LEDGER_NAME}")
+    place = as_place(output)
+    count = merge_ledgers(place)
+    what = "object" if is_remote(place) else "shard"
+    print(f"{count} {what}{'' if count == 1 else 's'} joined to {place / LEDGER_NAME}")

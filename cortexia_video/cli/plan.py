@@ -12,22 +12,24 @@ from cortexia_video.batch_limits import BatchSize
 from cortexia_video.cli.estimate import ModelOptions, Switch
 from cortexia_video.depth_estimation import Size
 from cortexia_video.pipeline import Decoding
+from cortexia_video.places.place import as_place
 from cortexia_video.planning import Plan, find_existing, plan
 
 _AS_THE_MODEL_SAYS = ModelOptions()
 
 
 def plan_command(
-    inputs: Annotated[list[Path], Parameter(name="INPUT", negative=(), json_list=False)],
+    inputs: Annotated[list[str], Parameter(name="INPUT", negative=(), json_list=False)],
     /,
     *,
-    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    output: Annotated[str | None, Parameter(alias="-o")] = None,
     model: str = "compact",
     recursive: Switch = False,
     size: Size = "full",
     decode: Decoding = "exact",
     batch_size: BatchSize = 4,
     device: str = "auto",
+    num_workers: int = 1,
     options: ModelOptions = _AS_THE_MODEL_SAYS,
 ) -> None:
     """Count the pictures, estimate a few, and say what all would take in hours and bytes. Writes nothing.
@@ -50,6 +52,8 @@ def plan_command(
         Pictures in one call of the model, or auto.
     device
         auto, cpu, cuda, cuda:1 or mps.
+    num_workers
+        Machines such as this one that would share the work.
     """
     cost = plan(
         inputs,
@@ -60,11 +64,13 @@ def plan_command(
         decode=decode,
         batch_size=batch_size,
         device=device,
+        num_workers=num_workers,
         **options.given(),
     )
     _show(cost)
-    if output:
-        print(f"free in {output}: {_format_bytes(shutil.disk_usage(find_existing(output)).free)}")
+    place = as_place(output) if output else None
+    if isinstance(place, Path):
+        print(f"free in {place}: {_format_bytes(shutil.disk_usage(find_existing(place)).free)}")
 
 
 def _show(cost: Plan) -> None:
@@ -75,9 +81,14 @@ def _show(cost: Plan) -> None:
         f"of {cost.looked_at} looked at: {smallest} to {largest} pixels, {cost.megapixels:.3g} megapixels on "
         f"average, {cost.unreadable} cannot be read"
     )
-    print(f"from {cost.timed} timed:")
+    shared = f", shared by {cost.num_workers} workers" if cost.num_workers > 1 else ""
+    print(f"from {cost.timed} timed{shared}:")
     for name, each in cost.formats.items():
-        print(f"  --format {name:<5} {_format_hours(each.hours):>12} {_format_bytes(each.bytes):>10}")
+        total = f"  {each.hours * cost.num_workers:.3g} worker-hours" if cost.num_workers > 1 else ""
+        print(f"  --format {name:<5} {_format_hours(each.hours):>12} {_format_bytes(each.bytes):>10}{total}")
+    if any(cost.requests.values()):
+        asked = ", ".join(f"{count} {name}" for name, count in cost.requests.items())
+        print(f"requests to object stores: {asked}; {_format_bytes(cost.bytes)} read from there")
 
 
 def _format_hours(hours: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -12,10 +11,10 @@ from cortexia_video.reporting.job import SAMPLE, report
 
 
 def report_command(
-    folder: Annotated[Path, Parameter(name="DIR")],
+    folder: Annotated[str, Parameter(name="DIR")],
     /,
     *,
-    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    output: Annotated[str | None, Parameter(alias="-o")] = None,
     sample: int = SAMPLE,
     workers: int | None = None,
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -14,7 +13,7 @@ from cortexia_video.verification import verify
 
 
 def verify_command(
-    output: Annotated[Path, Parameter(name="DIR")],
+    output: Annotated[str, Parameter(name="DIR")],
     /,
     *,
     requeue: Annotated[bool, Parameter(negative=())] = False,

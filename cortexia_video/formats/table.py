@@ -109,7 +109,7 @@ _OWN_NAMES = (
     b".html",
     b"depth.json",
 )
-_HEAD_BYTES = 512
+HEAD_BYTES = 512
 _UNMARKED = (npy.MAGIC, *pfm.MAGIC)
 
 
@@ -119,12 +119,20 @@ def is_own_output(path: str | os.PathLike[str]) -> bool:
     Only names that we may have given are opened; the mark inside decides. `.npy` and `.pfm` have none: any
     NumPy file and any float map counts.
     """
-    name = os.fsencode(os.path.basename(path))  # noqa: PTH119 - bytes, for names that are not UTF-8
-    if not name.endswith(_OWN_NAMES):
+    if not may_be_own(os.path.basename(path)):  # noqa: PTH119 - may not be UTF-8
         return False
     try:
         with Path(path).open("rb") as file:
-            head = file.read(_HEAD_BYTES)
+            return is_own_head(file.read(HEAD_BYTES))
     except (OSError, ValueError):  # ValueError: a name with a zero byte
         return False
+
+
+def may_be_own(name: str) -> bool:
+    """Say whether a name is one that we may have given."""
+    return os.fsencode(name).endswith(_OWN_NAMES)
+
+
+def is_own_head(head: bytes) -> bool:
+    """Say whether a file of such a name that begins like this, in `HEAD_BYTES`, is one of ours."""
     return head.startswith(_UNMARKED) or MARK in head or preview.MARK in head

@@ -85,8 +85,8 @@ class Placement:
     def running(self) -> Iterator[None]:
         """Run a network inside: nothing is kept for gradients.
 
-        Not in inference mode: transformers keeps tensors made there (BEiT's positions) for other networks, which
-        then cannot be trained in this process.
+        Not in inference mode: transformers keeps tensors made there (BEiT's positions) for other networks,
+        which then cannot be trained in this process.
         """
         exact = self.device.type == "cuda" and not self.is_half
         with (

@@ -6,7 +6,6 @@ import base64
 import math
 from collections.abc import Iterable, Sequence
 from itertools import chain, islice
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from cortexia_video.decode import decode, read_header
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import CortexiaError, DecodeError
 from cortexia_video.look_ahead import map_ahead
+from cortexia_video.places.place import Place, as_place
 from cortexia_video.reporting.depth_sample import MEMORY, DepthSample, count_bytes
 from cortexia_video.reporting.ledger_summary import Line
 from cortexia_video.reporting.outliers import Outlier
@@ -53,7 +53,7 @@ class Pair(NamedTuple):
 
 
 def make_contact_sheet(
-    root: Path, failed: Sequence[Line], outliers: Sequence[Outlier], sample: DepthSample, *, workers: int
+    root: Place, failed: Sequence[Line], outliers: Sequence[Outlier], sample: DepthSample, *, workers: int
 ) -> list[Pair]:
     """Make up to 24 pairs: some of what failed, some outliers, and then the sample in its order."""
     budget = ByteBudget(MEMORY)
@@ -88,7 +88,7 @@ def _make_picture(line: Line, budget: ByteBudget) -> tuple[str, str]:
         return "", "converted from a depth file"
     picture = find_picture(line)
     try:
-        path = Path(picture.path if picture else line["path"])  # of a failure, the path is all there is
+        path = as_place(picture.path if picture else line["path"])  # of a failure, the path is all there is
         if not path.is_file():
             return "", "the picture is not there any more"
         status = path.stat()
@@ -107,7 +107,7 @@ def _make_picture(line: Line, budget: ByteBudget) -> tuple[str, str]:
         return "", "the picture cannot be opened"
 
 
-def _make_depth(root: Path, line: Line, budget: ByteBudget) -> tuple[str, str]:
+def _make_depth(root: Place, line: Line, budget: ByteBudget) -> tuple[str, str]:
     """Give a line's depth in colours, or the view that it has instead, or why there is none."""
     try:
         with budget.hold(count_bytes(line)):
@@ -128,7 +128,7 @@ def _color(depth: DepthMap) -> NDArray[np.uint8]:
     return colored_depthmap(values, cmap=table, percentiles=_CLIPPED, spacing=spacing)
 
 
-def _read_view(root: Path, line: Line) -> NDArray[np.uint8]:
+def _read_view(root: Place, line: Line) -> NDArray[np.uint8]:
     frame = decode(read_output(root, next(iter(line["outputs"])), line), line["key"], max_megapixels=math.inf)
     return resize_image(frame.image, *_fit(*frame.image.shape[:2]))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.errors import CortexiaError
 from cortexia_video.look_ahead import map_ahead
+from cortexia_video.places.place import Place
 from cortexia_video.reporting.ledger_summary import Line, Meaning
 from cortexia_video.run_files import find_depth, read_run_depth
 
@@ -73,7 +73,7 @@ class DepthSample:
 
 
 def measure_sample(
-    root: Path, lines: Sequence[Line], find_meaning: Callable[[Line], Meaning], *, workers: int
+    root: Place, lines: Sequence[Line], find_meaning: Callable[[Line], Meaning], *, workers: int
 ) -> DepthSample:
     """Read the depth of lines of the ledger of the folder `root`, and measure it. workers: threads."""
     budget, sample = ByteBudget(MEMORY), DepthSample()

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cortexia_video.errors import InputError, OutputError, OutputExistsError, OutputLostError
-from cortexia_video.formats.table import is_own_output
 from cortexia_video.ledger import require_ledger
+from cortexia_video.places.place import Place, as_place
 from cortexia_video.reporting.contact_sheet import make_contact_sheet
 from cortexia_video.reporting.depth_sample import DepthSample, measure_sample
 from cortexia_video.reporting.ledger_summary import LedgerSummary, summarise_ledger
 from cortexia_video.reporting.outliers import Outlier, find_focal_outliers, find_outliers
 from cortexia_video.reporting.page import Findings, write_page
-from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.sinks.table import open_sink
 from cortexia_video.speed import choose_workers
 
 REPORT_NAME = "report.html"
@@ -29,7 +29,7 @@ class FolderReport:
     the others. focal_outliers: of all pictures.
     """
 
-    path: Path
+    path: Place
     bytes: int
     summary: LedgerSummary
     sample: DepthSample
@@ -60,8 +60,8 @@ def report(
     Raises `InputError` where there is no ledger, `OutputExistsError` for a file that is no report of ours,
     `OutputError` where none can be written.
     """
-    root, workers = Path(folder), choose_workers(workers)
-    path = root / REPORT_NAME if output is None else Path(output)
+    root, workers = as_place(folder), choose_workers(workers)
+    path = root / REPORT_NAME if output is None else as_place(output)
     if sample < 1:
         raise InputError(f"--sample must be more than 0, not {sample}")
     require_ledger(root)
@@ -71,23 +71,24 @@ def report(
     outliers, focal_outliers = find_outliers(measured.measured), find_focal_outliers(summary.focal_lengths)
     first = [*outliers, *focal_outliers]
     pairs = make_contact_sheet(root, summary.failed_sample, first, measured, workers=workers)
-    name = root.resolve().name or str(root)
+    name = (root.resolve() if isinstance(root, Path) else root).name or str(root)
     page = write_page(Findings(name, summary, measured, outliers, focal_outliers, pairs)).encode()
     _place(path, page)
     return FolderReport(path, len(page), summary, measured, outliers, focal_outliers)
 
 
-def _require_place(path: Path) -> None:
+def _require_place(path: Place) -> None:
     """Refuse a place where no report may go, before the work."""
     if path.suffix != ".html":
         raise InputError(f"--output must be a file whose name ends in .html, not {path}")
-    if os.path.lexists(path) and not is_own_output(path):
+    sink = open_sink(path.parent)
+    if sink.holds(path.name) and not sink.holds_own(path.name):
         raise OutputExistsError(f"{path} is there already and is no report: choose another --output")
 
 
-def _place(path: Path, page: bytes) -> None:
+def _place(path: Place, page: bytes) -> None:
     try:
-        with FolderSink(path.parent) as sink:
+        with open_sink(path.parent) as sink:
             sink.place({path.name: [page]})
     except OutputLostError:
         raise

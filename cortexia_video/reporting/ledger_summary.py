@@ -6,13 +6,13 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import xxhash
 
 from cortexia_video.history import read_history
 from cortexia_video.ledger import read_last_done, read_ledger
+from cortexia_video.places.place import Place
 from cortexia_video.reporting.failures import FailureGroups
 from cortexia_video.reporting.focal_lengths import FocalLengths
 
@@ -76,7 +76,7 @@ class LedgerSummary:
         return _find_meaning(line, {run.name: run for run in self.runs})
 
 
-def summarise_ledger(root: Path, *, sample: int) -> LedgerSummary:
+def summarise_ledger(root: Place, *, sample: int) -> LedgerSummary:
     """Read the ledger of a folder, a line at a time. sample: the most lines of done pictures to keep.
 
     Of a million pictures, 15 bytes are kept of each focal length, and for a while what `History` keeps.
@@ -100,7 +100,7 @@ class _LastWords(NamedTuple):
     requeued: set[str]
 
 
-def _read_last_words(root: Path) -> _LastWords:
+def _read_last_words(root: Place) -> _LastWords:
     """Read what `History` does not keep."""
     runs: dict[str, Run] = {}
     words = _LastWords([], {}, set())
@@ -121,7 +121,7 @@ def _read_last_words(root: Path) -> _LastWords:
     return words
 
 
-def _take_failures(summary: LedgerSummary, root: Path, numbers: set[int]) -> None:
+def _take_failures(summary: LedgerSummary, root: Place, numbers: set[int]) -> None:
     """Take in the lines of these numbers."""
     summary.failed = len(numbers)
     for number, line in enumerate(read_ledger(root) if numbers else ()):
@@ -132,7 +132,7 @@ def _take_failures(summary: LedgerSummary, root: Path, numbers: set[int]) -> Non
                 summary.failed_sample.append(line)
 
 
-def _take_done(summary: LedgerSummary, root: Path, sample: int) -> None:
+def _take_done(summary: LedgerSummary, root: Place, sample: int) -> None:
     runs = {run.name: run for run in summary.runs}
 
     def count(lines: Iterable[Line]) -> Iterable[Line]:

@@ -9,19 +9,18 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 import xxhash
 
-from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError, OutputError, OutputLostError
+from cortexia_video.errors import OutputError, OutputLostError
 from cortexia_video.file_lock import try_lock, try_lock_shared
 from cortexia_video.formats import npy
 from cortexia_video.formats.stored import Chunks
-from cortexia_video.formats.table import FORMATS, PREVIEW, Format
+from cortexia_video.formats.table import is_own_output
+from cortexia_video.sinks.sink import PARTIAL, Placed, Sink
 
-_PARTIAL = ".cortexia-partial"
 _LOCK = "lock"
 _FULL_OR_READ_ONLY = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 _DEVICE_IS_GONE = frozenset({errno.ENODEV, errno.ENXIO, errno.ESTALE})
@@ -35,14 +34,7 @@ _PAGE = npy.PAGE
 _WORTH_IT = 1 << 20  # bytes
 
 
-class Placed(NamedTuple):
-    """A file as it was written. size: bytes. digest: xxh3_128 in hex, against corruption, not forgery."""
-
-    size: int
-    digest: str
-
-
-class FolderSink:
+class FolderSink(Sink):
     """Write depth maps to `root/<key><suffix>`: first under a hidden folder in `root`, then renamed.
 
     A context manager; several processes may write to one folder. Raises `OutputError` for an unknown format,
@@ -50,13 +42,12 @@ class FolderSink:
     cannot be made or written.
     """
 
+    root: Path
+
     def __init__(self, root: Path, *, format: str = "npy", preview: bool = False) -> None:
-        if format not in FORMATS:
-            raise OutputError(f"unknown format {format!r}: use one of {', '.join(FORMATS)}")
-        FORMATS[format].require()
+        super().__init__(format=format, preview=preview)
         self.root = root
-        self.formats: tuple[Format, ...] = (FORMATS[format], PREVIEW) if preview else (FORMATS[format],)
-        self._partial = _PartialFolder(root / _PARTIAL)
+        self._partial = _PartialFolder(root / PARTIAL)
 
     def __enter__(self) -> Self:
         """Make the folder; where no other process uses it, remove what a killed one left half-written."""
@@ -71,22 +62,6 @@ class FolderSink:
     def __exit__(self, *_: object) -> None:
         self._partial.leave()
 
-    def output_names(self, key: str) -> list[str]:
-        """Give the names, relative to the folder, of the files that `write` makes."""
-        return [key + each.suffix for each in self.formats]
-
-    def write(self, key: str, depth: DepthMap) -> dict[str, Placed]:
-        """Encode and place one depth map; raises what `encode` and `place` raise."""
-        return self.place(self.encode(key, depth))
-
-    def encode(self, key: str, depth: DepthMap) -> dict[str, Chunks]:
-        """Give the files of a depth map, by name, each in pieces.
-
-        Raises `InputError` for a key that leads out of the folder, before anything is encoded.
-        """
-        self.check_key(key)
-        return {key + each.suffix: each.encode(depth) for each in self.formats}
-
     def place(self, files: Mapping[str, Chunks]) -> dict[str, Placed]:
         """Write files as `encode` gives them, each whole and flushed to the disk.
 
@@ -95,13 +70,17 @@ class FolderSink:
         """
         return {name: self._place(name, chunks) for name, chunks in files.items()}
 
-    def check_key(self, key: str) -> None:
-        """Raise `InputError` for a key that leads out of the folder."""
-        parts = Path(key).parts
-        if not parts or ".." in parts or Path(key).is_absolute() or parts[0] == _PARTIAL:
-            raise InputError(
-                f"key {key!r} does not name a file inside {self.root}: use a relative path without '..'"
-            )
+    def size_of(self, name: str) -> int | None:
+        try:
+            return (self.root / name).stat().st_size
+        except (OSError, ValueError):
+            return None
+
+    def holds(self, name: str) -> bool:
+        return os.path.lexists(self.root / name)
+
+    def holds_own(self, name: str) -> bool:
+        return is_own_output(self.root / name)
 
     def _place(self, name: str, chunks: Chunks) -> Placed:
         path = self.root / name

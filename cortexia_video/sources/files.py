@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import hashlib
 import logging
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePath
 
 from cortexia_video.decode import IMAGE_SUFFIXES, SNIFF_BYTES, sniff
@@ -16,21 +18,22 @@ from cortexia_video.errors import DecodeError, Failure, InputError, printable
 from cortexia_video.formats.table import is_own_output
 from cortexia_video.ledger import Source
 from cortexia_video.ledger_file import is_ledger
+from cortexia_video.places.place import Place, as_place, as_text
+from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.shard import Shard
+from cortexia_video.sources.input_file import LARGEST_FILE
+from cortexia_video.sources.input_file import Found as Found
+from cortexia_video.sources.input_file import InputFile as InputFile
+from cortexia_video.sources.objects import (
+    find_named,
+    find_objects,
+    map_in_order,
+    read_object,
+    require_object,
+)
+from cortexia_video.sources.shards import SHARD_SUFFIXES, find_in_shard, is_inside_shard, read_in_shard
 
-LARGEST_FILE = 10**9  # bytes; it is read whole
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class InputFile:
-    """A file to work on. key: unique, relative; it names the output. source: where it is, as it was found."""
-
-    key: str
-    source: Source
-
-
-Found = InputFile | Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +42,29 @@ class Rule:
 
     name_keys: given the names in a folder, gives those that may be inputs, each with its last part of a key.
     accepts: says whether such a file is one; it may look inside. accepts_named: the same of a file that a
-    person named.
+    person named. opens_shards: tar and parquet files stand for the pictures inside.
     """
 
     name_keys: Callable[[Sequence[str]], Mapping[str, str]]
     accepts: Callable[[os.DirEntry[str]], bool]
     accepts_named: Callable[[str], bool]
+    opens_shards: bool = False
 
 
 def find_pictures(
     inputs: Sequence[str | os.PathLike[str]],
     *,
     recursive: bool = False,
-    output: Path | None = None,
+    output: Place | None = None,
     shard: Shard | None = None,
 ) -> Iterator[Found]:
     """Yield the pictures of files, folders and lists, without reading them.
 
     inputs: picture files; folders (`recursive` descends); `list.txt` or `@list`: a path a line, relative to
     the list's folder or else to the working directory. A folder's files are pictures by name or by content;
-    hidden files are left out, and so is all that this package wrote, and the folder `output`.
+    hidden files are left out, and so is all that this package wrote, and the folder `output`. Addresses
+    (`s3://bucket/photos`, `file:///photos`) are taken as paths are, and in lists; pictures there go by name.
+    A tar or parquet file that is named, also by `s3://bucket/shards/*.tar`, stands for the pictures inside.
     A key is the path relative to the folder given; with several inputs a folder's name comes before it.
     shard: yield only what is in this part; over all parts every input, failures too, is yielded once.
 
@@ -72,26 +78,31 @@ def find_files(
     rule: Rule,
     *,
     recursive: bool = False,
-    output: Path | None = None,
+    output: Place | None = None,
     shard: Shard | None = None,
 ) -> Iterator[Found]:
     """Yield the files that are inputs by a rule; all else is as `find_pictures` has it."""
-    paths = [os.fspath(each) for each in inputs]
+    paths = [as_text(each) for each in inputs]
     if not paths:
         raise InputError("no input: give files, folders or a list.txt of paths")
     for path in paths:
         _require(path)
     shard = shard or Shard(1, 1)
-    if len(paths) == 1 and Path(paths[0]).is_dir():
-        return _Scan(rule, recursive, _identify(output), shard).expand(paths[0], prefix=False)
-    scan = _Scan(rule, recursive, _identify(output), Shard(1, 1))  # whose keys meet is seen among all
+    if len(paths) == 1 and _is_folder_at(paths[0]):
+        return _Scan(rule, recursive, output, shard).expand(paths[0], prefix=False)
+    scan = _Scan(rule, recursive, output, Shard(1, 1))  # whose keys meet is seen among all
     return _keep_apart((each for path in paths for each in scan.expand(path, prefix=True)), shard)
 
 
 def read_picture(path: str) -> bytes:
     """Read a whole file; raise `DecodeError` with a reason for people where that cannot be."""
+    if is_inside_shard(path):
+        return read_in_shard(path)
+    place = as_place(path)
+    if isinstance(place, RemotePath):
+        return read_object(place)
     try:
-        with Path(path).open("rb") as file:
+        with place.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size > LARGEST_FILE:
                 raise DecodeError(f"too large: the file has {size / 1e9:.1f} GB, the limit is 1")
@@ -106,31 +117,58 @@ def read_picture(path: str) -> bytes:
 class _Scan:
     rule: Rule
     recursive: bool
-    output: tuple[int, int] | None  # device and inode of the folder that is never descended into
+    output: Place | None  # the folder that is never descended into
     shard: Shard  # what else is in a folder is not even looked at
 
     def expand(self, path: str, *, prefix: bool) -> Iterator[Found]:
+        place = as_place(path.removeprefix("@"))
+        if isinstance(place, RemotePath):
+            return self._expand_remote(place, prefix=prefix)
         if _exists(path) and Path(path).is_dir():
             return self._walk(path, f"{Path(path).resolve().name}/" if prefix else "")
         if not _exists(path) or path.lower().endswith(".txt"):
-            return self._read_list(_without_at(path))
+            return self._read_list(Path(_without_at(path)))
         return self._explicit(self._name_key(Path(path).name), path)
+
+    def _expand_remote(self, place: RemotePath, *, prefix: bool) -> Iterator[Found]:
+        if place.suffix.lower() == ".txt":
+            return self._read_list(place)
+        if "*" in place.name:
+            named = fnmatch.filter((name for name, _ in place.parent.list_files(recursive=False)), place.name)
+            return chain.from_iterable(find_named(name, place.parent / name) for name in named)
+        if place.is_dir():
+            start = f"{place.name}/" if prefix else ""
+            return find_objects(
+                place, prefix=start, recursive=self.recursive, output=self.output, shard=self.shard
+            )
+        return find_named(place.name, place)
 
     def _explicit(self, key: str, path: str) -> Iterator[Found]:
         """A file that a person named: an input whatever it is, unless the rule knows better."""
-        if not is_ledger(Path(path).name) and self.rule.accepts_named(path):
+        if path.endswith(SHARD_SUFFIXES) and self.rule.opens_shards:
+            yield from find_in_shard(key, Path(path))
+        elif not is_ledger(Path(path).name) and self.rule.accepts_named(path):
             yield _stat(key, path)
 
-    def _read_list(self, path: str) -> Iterator[Found]:
-        with Path(path).open("rb") as lines:
+    def _read_list(self, path: Place) -> Iterator[Found]:
+        for found in map_in_order(self._find_listed, self._list_lines(path)):
+            yield from found
+
+    def _list_lines(self, path: Place) -> Iterator[tuple[str, str]]:
+        """Yield the key and the path, or address, of each line of a list."""
+        with path.open("rb") as lines:
             for number, line in enumerate(lines):
                 text = line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
                 written = os.fsdecode(text.rstrip(b"\r\n"))
                 if written.strip():
-                    beside = os.path.join(Path(path).parent, written)  # noqa: PTH118 - keeps ..
-                    opened = beside if _exists(beside) else written
+                    opened = _open_listed(path, written)
                     folder, slash, name = _key_of(written, opened).rpartition(os.sep)
-                    yield from self._explicit(folder + slash + self._name_key(name), opened)
+                    yield folder + slash + self._name_key(name), opened
+
+    def _find_listed(self, line: tuple[str, str]) -> list[Found]:
+        key, opened = line
+        place = as_place(opened)
+        return [*(find_named(key, place) if isinstance(place, RemotePath) else self._explicit(key, opened))]
 
     def _walk(self, folder: str, prefix: str) -> Iterator[Found]:
         """Yield a folder's pictures in order; by a stack, since folders can be deeper than calls."""
@@ -172,7 +210,8 @@ class _Scan:
 
     def _may_descend(self, folder: str, above: frozenset[tuple[int, int] | None]) -> bool:
         identity = _identify(Path(folder))
-        if not self.recursive or (identity is not None and identity == self.output):
+        output = _identify(self.output) if isinstance(self.output, Path) else None
+        if not self.recursive or (identity is not None and identity == output):
             return False
         if identity in above:
             _log.warning("not followed: %s is a link back to a folder above it", printable(folder))
@@ -192,7 +231,7 @@ def _keep_apart(found: Iterator[Found], shard: Shard) -> Iterator[Found]:
     keys: set[str] = set()
     seen: set[str] = set()
     for each in found:
-        path = each.source.path if isinstance(each, InputFile) else f"{each.key}: {each.reason}"
+        path = each.place if isinstance(each, InputFile) else f"{each.key}: {each.reason}"
         if path in seen:
             continue
         seen.add(path)
@@ -210,10 +249,29 @@ def _tell_apart(key: str, path: str) -> str:
 
 def _key_of(written: str, opened: str) -> str:
     """Turn a list's path into a key: as written where that stays inside a folder, else from the root down."""
-    path = os.path.normpath(written)
+    place = as_place(written)
+    if isinstance(place, RemotePath):
+        return "/".join(place.parts)
+    path = os.path.normpath(place)
     if path.startswith("..") or PurePath(path).is_absolute():
         path = os.path.abspath(opened)  # noqa: PTH100 - resolve() would follow links
     return os.fspath(PurePath(path).relative_to(PurePath(path).anchor))
+
+
+def _open_listed(listing: Place, written: str) -> str:
+    """Give what a line of a list names: an address, a path beside the list, or one from where we are."""
+    place = as_place(written)
+    if isinstance(place, RemotePath):
+        return place.address
+    if isinstance(listing, RemotePath):
+        return (listing.parent / written).address
+    beside = os.path.join(listing.parent, place)  # noqa: PTH118 - keeps ..
+    return beside if _exists(beside) else os.fspath(place)
+
+
+def _is_folder_at(path: str) -> bool:
+    place = as_place(path)
+    return place.is_dir()
 
 
 def _stat(key: str, path: str) -> Found:
@@ -229,6 +287,9 @@ def _stat(key: str, path: str) -> Found:
 
 def _require(path: str) -> None:
     """Refuse an input that is not there or not ours to open."""
+    place = as_place(path.removeprefix("@"))
+    if isinstance(place, RemotePath):
+        return require_object(place)
     actual = _without_at(path)
     try:
         Path(actual).stat()
@@ -238,6 +299,7 @@ def _require(path: str) -> None:
         raise InputError(f"no such file or folder: {printable(actual)}") from error
     except (OSError, ValueError) as error:
         raise _cannot_open(actual, error) from error
+    return None
 
 
 def _cannot_open(path: str, error: OSError | ValueError) -> InputError:
@@ -277,7 +339,7 @@ def _is_picture(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-_PICTURES = Rule(_keep_names, _is_picture, lambda path: not is_own_output(path))
+_PICTURES = Rule(_keep_names, _is_picture, lambda path: not is_own_output(path), opens_shards=True)
 
 
 def _identify(path: Path | None) -> tuple[int, int] | None:

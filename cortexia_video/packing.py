@@ -1,0 +1,183 @@
+"""`PackSink`: the files of many depth maps as one shard, a tar or a parquet file, there whole or not at all.
+
+A shard is called `depth-HASH.tar` after the keys that were given to it, so that the same inputs come to the
+same name, and no name is anybody else's. A tar holds, in the order of keys, `KEY.npy` (or another format),
+`KEY.json` with what the ledger says of it, and, if asked for, the picture as `KEY`. Parquet has the columns
+key, name, depth, facts (JSON), and preview and image where asked for. The same depth gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import mmap
+import tarfile
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import IO, Any, Literal, NamedTuple, Self
+
+import xxhash
+
+from cortexia_video.errors import DecodeError, InputError, MissingExtraError
+from cortexia_video.formats.stored import Chunks
+from cortexia_video.sinks.sink import Placed, Sink
+from cortexia_video.sources.files import InputFile, read_picture
+
+PackName = Literal["tar", "parquet"]
+_GROUP_BYTES = 1 << 24  # of a row group of parquet
+
+
+class Packing(NamedTuple):
+    """How depth is packed. size: inputs of a shard. images: put the pictures beside their depth."""
+
+    name: PackName
+    size: int = 256
+    images: bool = False
+
+    def check(self) -> Self:
+        """Give it back; raise `InputError` for what cannot be, `MissingExtraError` where a package is not."""
+        if self.name not in ("tar", "parquet"):
+            raise InputError(f"--pack must be tar or parquet, not {self.name!r}")
+        if self.size < 1:
+            raise InputError(f"--pack-size must be more than 0, not {self.size}")
+        if self.name == "parquet":
+            _import_pyarrow()
+        return self
+
+
+class _Part(NamedTuple):
+    offset: int
+    placed: Placed
+
+
+class _Row(NamedTuple):
+    """A depth map in a shard. files: by name, in the order of the formats. image: the picture, or nothing."""
+
+    key: str
+    files: dict[str, bytes]
+    facts: bytes
+    image: bytes
+
+
+class PackSink(Sink):
+    """Gathers files in a temporary one; `close` places them, all at once, by the sink of the run.
+
+    A context manager; threads may share it.
+    """
+
+    def __init__(self, sink: Sink, packing: Packing, keys: Sequence[str]) -> None:
+        self.root, self.formats = sink.root, sink.formats
+        self._sink = sink
+        self._packing = packing
+        digest = xxhash.xxh3_128_hexdigest(json.dumps(sorted(keys)).encode())
+        self.name = f"depth-{digest[:16]}.{packing.name}"
+        self._parts: dict[str, _Part] = {}
+        self._writing = threading.Lock()
+
+    def __enter__(self) -> Self:
+        self._file = tempfile.TemporaryFile()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def place(self, files: Mapping[str, Chunks]) -> dict[str, Placed]:
+        """Keep files for the shard."""
+        return {name: self._keep(name, b"".join(chunks)) for name, chunks in files.items()}
+
+    def size_of(self, name: str) -> int | None:
+        return self._sink.size_of(name)
+
+    def holds(self, name: str) -> bool:
+        return self._sink.holds(name)
+
+    def holds_own(self, name: str) -> bool:
+        return self._sink.holds_own(name)
+
+    def close(self, done: Mapping[InputFile, Mapping[str, object]]) -> dict[str, Placed]:
+        """Place the shard of inputs that are done, each with its facts; give its name, size and digest.
+
+        Raises what the sink's `place` raises. Of nothing there is no shard.
+        """
+        if not done:
+            return {}
+        rows = (self._make_row(item, done[item]) for item in sorted(done, key=lambda item: item.key))
+        with tempfile.TemporaryFile() as file:
+            (_write_tar if self._packing.name == "tar" else _write_parquet)(file, rows)
+            file.flush()
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view, memoryview(view) as data:
+                return self._sink.place({self.name: [data]})
+
+    def _keep(self, name: str, data: bytes) -> Placed:
+        placed = Placed(len(data), xxhash.xxh3_128_hexdigest(data))
+        with self._writing:
+            self._parts[name] = _Part(self._file.seek(0, io.SEEK_END), placed)
+            self._file.write(data)
+        return placed
+
+    def _make_row(self, item: InputFile, facts: Mapping[str, object]) -> _Row:
+        files = {}
+        for form in self.formats:
+            part = self._parts[item.key + form.suffix]
+            self._file.seek(part.offset)
+            files[item.key + form.suffix] = self._file.read(part.placed.size)
+        image = b""
+        if self._packing.images:
+            with suppress(DecodeError):  # gone since: the depth is here
+                image = read_picture(item.place)
+        return _Row(item.key, files, json.dumps(facts, sort_keys=True).encode(), image)
+
+
+def _write_tar(file: IO[bytes], rows: Iterable[_Row]) -> None:
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for row in rows:
+            members = {
+                **row.files,
+                f"{row.key}.json": row.facts,
+                **({row.key: row.image} if row.image else {}),
+            }
+            for name, data in members.items():
+                member = tarfile.TarInfo(name)  # without time and owner, which would differ each time
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+
+
+def _write_parquet(file: IO[bytes], rows: Iterable[_Row]) -> None:
+    pa = _import_pyarrow()
+    from pyarrow import parquet
+
+    columns = [("key", pa.string()), ("name", pa.string()), ("depth", pa.binary())]
+    columns += [("preview", pa.binary()), ("facts", pa.string()), ("image", pa.binary())]
+    schema = pa.schema(columns)
+    with parquet.ParquetWriter(file, schema, compression="lz4", write_statistics=False) as writer:
+        for group in _group(rows):
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))
+
+
+def _group(rows: Iterable[_Row]) -> Iterator[list[dict[str, Any]]]:
+    """Put rows together until they are large enough for a row group."""
+    group: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        (name, depth), *others = row.files.items()
+        size += len(depth) + len(row.image)
+        preview = others[0][1] if others else None
+        known = {"key": row.key, "name": name, "depth": depth, "preview": preview}
+        group.append({**known, "facts": row.facts.decode(), "image": row.image or None})
+        if size >= _GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _import_pyarrow() -> Any:
+    try:
+        import pyarrow as pa
+    except ImportError as error:
+        raise MissingExtraError(
+            "--pack parquet needs pyarrow: pip install 'cortexia-video[datasets]'"
+        ) from error
+    return pa

@@ -1,0 +1,116 @@
+"""`PictureSteps`: what the engine's workers do with one picture, on one machine as on many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from cortexia_video.byte_budget import ByteBudget
+from cortexia_video.decode import decode, read_header
+from cortexia_video.depth_estimation import DepthEstimator, Prepared
+from cortexia_video.engine import Result
+from cortexia_video.errors import DecodeError, Failure, InputError, OutputLostError
+from cortexia_video.intrinsics import Intrinsics
+from cortexia_video.ledger import Source
+from cortexia_video.outcomes import facts_of
+from cortexia_video.scratch import Scratch
+from cortexia_video.sinks.sink import Placed, Sink
+from cortexia_video.sources.files import InputFile, read_picture
+from cortexia_video.stage_clock import StageClock
+
+Decoding = Literal["exact", "fast"]
+
+MEMORY = 1 << 30  # bytes of pictures and depth maps in work at once, over all workers, at least
+_MEMORY_EACH = 192 << 20  # bytes for two workers: one decodes 12 megapixels, one writes as many
+_DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and resizing
+_KEPT = 1 << 24  # bytes of a file that may wait in memory; a larger one is read twice, once for its header
+_WRITE_BYTES = 8  # a pixel, at the worst moment of enlarging and encoding
+
+
+@dataclass(frozen=True, slots=True)
+class StepOptions:
+    """How pictures are worked on. workers: threads that decode, and as many that write."""
+
+    workers: int
+    decode: Decoding
+    given: Intrinsics
+    max_megapixels: float
+
+
+class Recorder(Protocol):
+    """What is told of each picture's files: a `Ledger`, or what passes it on to one."""
+
+    def record_begun(self, key: str, names: Sequence[str]) -> None: ...
+
+    def record_done(
+        self, key: str, source: Source, outputs: Mapping[str, Placed], **facts: object
+    ) -> None: ...
+
+
+class PictureSteps:
+    """The two functions that an `Engine` calls: `prepare` on a decode worker, `finish` on a write worker."""
+
+    def __init__(
+        self, estimator: DepthEstimator, sink: Sink, ledger: Recorder, options: StepOptions, clock: StageClock
+    ) -> None:
+        self._estimator = estimator
+        self._sink, self._ledger = sink, ledger
+        self._options = options
+        self._clock = clock
+        self._budget = ByteBudget(max(MEMORY, options.workers * _MEMORY_EACH))
+        self._pixels, self._depth = Scratch(), Scratch()
+
+    def prepare(self, item: InputFile) -> Prepared | Failure:
+        """On a decode worker: read, decode and preprocess one picture."""
+        size = item.source.size
+        try:
+            data = self._read(item) if size <= _KEPT else b""  # a larger one waits on the disk
+            with self._budget.hold(size):
+                data_now = data or self._read(item)
+                with self._clock.measure("header", item.key):
+                    header = read_header(data_now)
+                del data_now
+            with self._budget.hold(size + header.height * header.width * _DECODE_BYTES):
+                return self._decode(item, data)
+        except (DecodeError, InputError) as error:
+            return Failure(item.key, "decode", error)
+
+    def _read(self, item: InputFile) -> bytes:
+        with self._clock.measure("read", item.key):
+            return read_picture(item.place)
+
+    def _decode(self, item: InputFile, data: bytes) -> Prepared | Failure:
+        data = data or self._read(item)
+        estimator, limit = self._estimator, self._options.max_megapixels
+        enough = estimator.enough if self._options.decode == "fast" else None
+        with self._clock.measure("decode", item.key):
+            frame = decode(data, item.key, max_megapixels=limit, enough=enough, scratch=self._pixels)
+        with self._clock.measure("preprocess", item.key):
+            return estimator.prepare(self._options.given.apply(frame))
+
+    def finish(self, item: InputFile, result: Result) -> Failure | None:
+        """On a write worker: enlarge, encode, place and record one depth map."""
+        pixels = result.origin.height * result.origin.width if self._estimator.size == "full" else 0
+        try:
+            with self._budget.hold(pixels * _WRITE_BYTES + result.values.nbytes):
+                self._place(item, result)
+        except OutputLostError:
+            raise
+        except Exception as error:  # noqa: BLE001 - an encoder or the system can raise anything
+            return Failure(item.key, "write", error)
+        return None
+
+    def _place(self, item: InputFile, result: Result) -> None:
+        with self._clock.measure("resize", item.key):
+            depth = self._estimator.finish(result.origin, result.values, self._depth)
+        with self._clock.measure("encode", item.key):
+            self._sink.formats[0].require_kept(depth)
+            files = self._sink.encode(item.key, depth)
+        with self._clock.measure("write", item.key):
+            self._ledger.record_begun(item.key, list(files))
+            outputs = self._sink.place(files)
+            facts = facts_of(depth)
+            facts |= {"f_px_used": True} if self._estimator.uses_focal_length else {}
+            facts |= {"in_float32": True} if result.in_float32 else {}
+            self._ledger.record_done(item.key, item.source, outputs, **facts)

@@ -1,0 +1,254 @@
+"""`RemotePath`: an address of an object store, with those of `pathlib.Path`'s methods that are used here.
+
+fsspec does the work. Its errors come out as `OSError` with words for people, after a few tries where the
+other side is busy (`remote_errors`). Addresses may hold secrets (a user's name and password, a signed query):
+`str()` gives one without.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import posixpath
+import re
+from collections.abc import Iterable, Iterator
+from typing import IO, Any, NamedTuple
+from urllib.parse import urlsplit
+
+import xxhash
+
+from cortexia_video.errors import InputError
+from cortexia_video.places.remote_errors import call
+
+# Schemes, and the package that fsspec needs for each.
+EXTRAS = {
+    "s3": "s3fs",
+    "gs": "gcsfs",
+    "az": "adlfs",
+    "https": "aiohttp",
+    "http": "aiohttp",
+    "memory": "",
+}
+# One request for an object, not one for its size and then more: our threads are what reads at the same time.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "s3": {"max_concurrency": 1, "config_kwargs": {"max_pool_connections": 64}}
+}
+_MARKS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "updated", "created")
+_BLOCK = 1 << 23  # bytes that are read ahead
+_PART = 1 << 26  # bytes of a part of a large object
+_USER = re.compile(r"(://)[^/?#]*@")
+
+
+class RemoteStat(NamedTuple):
+    """An object as it was found, in the words of `os.stat_result`.
+
+    st_mtime_ns: no time but 63 bits that follow from the object's ETag, or else its time of change: another
+    number means another content.
+    """
+
+    st_size: int
+    st_mtime_ns: int
+
+
+class RemotePath:
+    """An address such as `s3://bucket/key`; a folder is what keys begin with."""
+
+    __slots__ = ("address",)
+
+    def __init__(self, address: str) -> None:
+        scheme, _, rest = address.partition("://")
+        self.address = f"{scheme.lower()}://{rest if '?' in rest else rest.rstrip('/')}"
+        if not rest.strip("/"):
+            raise InputError(
+                f"{strip_secrets(address)} names no bucket: give s3://bucket or s3://bucket/prefix"
+            )
+
+    def __truediv__(self, name: str | os.PathLike[str]) -> RemotePath:
+        return RemotePath(f"{self.address}/{os.fspath(name)}")
+
+    def __str__(self) -> str:
+        return strip_secrets(self.address)
+
+    def __repr__(self) -> str:
+        return f"RemotePath({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RemotePath) and other.address == self.address
+
+    def __hash__(self) -> int:
+        return hash(self.address)
+
+    @property
+    def scheme(self) -> str:
+        return self.address.partition("://")[0]
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Give what stands between the slashes; the bucket comes first."""
+        return tuple(urlsplit(str(self)).netloc.split("/")) + tuple(self._key.split("/") if self._key else ())
+
+    @property
+    def name(self) -> str:
+        return posixpath.basename(str(self))
+
+    @property
+    def suffix(self) -> str:
+        return posixpath.splitext(self.name)[1]
+
+    @property
+    def parent(self) -> RemotePath:
+        return RemotePath(posixpath.dirname(self.address))
+
+    @property
+    def _key(self) -> str:
+        return str(self).partition("://")[2].partition("/")[2]
+
+    @property
+    def _file_system(self) -> Any:
+        return call(lambda: _open_file_system(self.scheme), str(self))
+
+    def stat(self) -> RemoteStat:
+        """Look at the object. Raises `OSError`, as all that follow."""
+        info = self._ask(lambda system: system.info(self.address))
+        if info.get("type") == "directory":
+            raise IsADirectoryError(21, "it is a folder, not an object")
+        return read_stat(info)
+
+    def exists(self) -> bool:
+        """Say whether an object or a folder is there."""
+        return bool(self._ask(lambda system: system.exists(self.address)))
+
+    def is_file(self) -> bool:
+        try:
+            self.stat()
+        except (FileNotFoundError, IsADirectoryError):
+            return False
+        return True
+
+    def is_dir(self) -> bool:
+        return bool(self._ask(lambda system: system.isdir(self.address)))
+
+    def read_bytes(self, start: int | None = None, end: int | None = None) -> bytes:
+        """Read the object, or its bytes from `start` to before `end`."""
+        data = self._ask(lambda system: system.cat_file(self.address, start=start, end=end))
+        return bytes(data)
+
+    def read_text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return self.read_bytes().decode(encoding, errors)
+
+    def open(self, mode: str = "rb") -> IO[bytes]:
+        """Open the object to read it piece by piece."""
+        if mode != "rb":
+            raise ValueError(mode)
+        opened = self._ask(lambda system: system.open(self.address, "rb", block_size=_BLOCK))
+        return io.BufferedReader(_Patient(opened, str(self)), _BLOCK)
+
+    def write_bytes(self, data: bytes | memoryview) -> None:
+        """Put an object: it is there whole, or what was there before is."""
+        self._ask(lambda system: system.pipe_file(self.address, bytes(data)))
+
+    def write_chunks(self, chunks: Iterable[bytes]) -> None:
+        """Put a large object piece by piece: it is there once the last piece is, or not at all."""
+        file = self._ask(lambda system: system.open(self.address, "wb", block_size=_PART))
+        try:
+            for chunk in chunks:
+                call(functools.partial(file.write, chunk), str(self))
+        except BaseException:
+            file.discard()
+            raise
+        self._ask(lambda _: file.close())
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        try:
+            self._ask(lambda system: system.rm_file(self.address))
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
+
+    def list_files(self, *, recursive: bool = True) -> Iterator[tuple[str, RemoteStat]]:
+        """Yield what is inside: names relative to here, each as it was found, page by page, in one order.
+
+        Of S3 a page is a thousand keys; elsewhere it is a folder.
+        """
+        if self.scheme in ("http", "https"):
+            raise InputError(f"{self} cannot be listed: give a list.txt of addresses")
+        pages = self._list_keys(recursive) if self.scheme == "s3" else self._walk(recursive)
+        return (each for page in pages for each in page)
+
+    def _list_keys(self, recursive: bool) -> Iterator[list[tuple[str, RemoteStat]]]:
+        bucket, prefix = urlsplit(self.address).netloc, f"{self._key}/" if self._key else ""
+        asked = {"Bucket": bucket, "Prefix": prefix, **({} if recursive else {"Delimiter": "/"})}
+        while True:
+            page = self._ask(lambda system: system.call_s3("list_objects_v2", **asked))
+            yield [
+                (each["Key"][len(prefix) :], read_stat({**each, "size": each["Size"]}))
+                for each in page.get("Contents", ())
+                if not each["Key"].endswith("/")
+            ]
+            if not page.get("IsTruncated"):
+                return
+            asked["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _walk(self, recursive: bool) -> Iterator[list[tuple[str, RemoteStat]]]:
+        system = self._file_system
+        top = system._strip_protocol(self.address).rstrip("/")
+        steps = system.walk(self.address, detail=True, maxdepth=None if recursive else 1, on_error="raise")
+        while (step := call(lambda: next(steps, None), str(self))) is not None:
+            folder, folders, files = step
+            beneath = folder.strip("/")[len(top.strip("/")) :].strip("/")
+            for name in sorted(folders):  # walk goes down in the order that it finds here
+                folders[name] = folders.pop(name)
+            yield [(f"{beneath}/{name}".lstrip("/"), read_stat(files[name])) for name in sorted(files)]
+
+    def _ask(self, work: Any) -> Any:
+        system = self._file_system
+        return call(lambda: work(system), str(self))
+
+
+class _Patient(io.RawIOBase):
+    """A file of fsspec's whose reading is tried again."""
+
+    def __init__(self, file: Any, name: str) -> None:
+        self._file = file
+        self._name = name
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def readinto(self, buffer: Any) -> int:
+        data = call(lambda: self._file.read(len(buffer)), self._name)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def read_stat(info: dict[str, Any]) -> RemoteStat:
+    """Read what fsspec says of an object."""
+    mark = next((info[name] for name in _MARKS if info.get(name)), "")
+    return RemoteStat(int(info.get("size") or 0), xxhash.xxh3_64_intdigest(str(mark).encode()) >> 1)
+
+
+def strip_secrets(address: str) -> str:
+    """Give an address without user, password and query."""
+    plain = _USER.sub(r"\1", address)
+    return plain.partition("?")[0] if plain.startswith(("http://", "https://")) else plain
+
+
+@functools.cache
+def _open_file_system(scheme: str) -> Any:
+    import fsspec
+
+    return fsspec.filesystem(scheme, use_listings_cache=False, **_OPTIONS.get(scheme, {}))

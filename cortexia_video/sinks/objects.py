@@ -1,0 +1,94 @@
+"""`ObjectSink`: one object or more per key behind an address, each there whole or not at all."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+import xxhash
+
+from cortexia_video.errors import InputError, OutputError, OutputLostError
+from cortexia_video.formats.stored import Chunks
+from cortexia_video.formats.table import HEAD_BYTES, is_own_head, may_be_own
+from cortexia_video.places.keys import find_problem
+from cortexia_video.places.remote_errors import RemoteError
+from cortexia_video.places.remote_path import RemotePath, RemoteStat
+from cortexia_video.sinks.sink import Placed, Sink
+
+
+class ObjectSink(Sink):
+    """Put depth maps to `root/<key><suffix>`: the store shows an object once all of it has arrived.
+
+    What lies there is listed once, when that is first asked: 16 bytes an object are kept. So it is known as
+    it was when the run began.
+    """
+
+    root: RemotePath
+
+    def __init__(self, root: RemotePath, *, format: str = "npy", preview: bool = False) -> None:
+        super().__init__(format=format, preview=preview)
+        self.root = root
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def place(self, files: Mapping[str, Chunks]) -> dict[str, Placed]:
+        return {name: self._place(name, chunks) for name, chunks in files.items()}
+
+    def size_of(self, name: str) -> int | None:
+        return self._listing.find(name)
+
+    def holds(self, name: str) -> bool:
+        return self._listing.find(name) is not None
+
+    def holds_own(self, name: str) -> bool:
+        return may_be_own(name) and is_own_head((self.root / name).read_bytes(0, HEAD_BYTES))
+
+    def check_key(self, key: str) -> None:
+        super().check_key(key)
+        problem = find_problem(key)
+        if problem:
+            raise InputError(f"key {key!r} {problem}: an object cannot be called so")
+
+    @cached_property
+    def _listing(self) -> Listing:
+        try:
+            return Listing(self.root.list_files())
+        except FileNotFoundError as error:
+            if "bucket:" in str(error.strerror):
+                raise OutputError(f"cannot write to {self.root}: {error.strerror}") from error
+            return Listing(iter(()))  # of some stores: a folder where nothing is, is not there
+        except OSError as error:
+            raise OutputError(f"cannot write to {self.root}: {error.strerror}") from error
+
+    def _place(self, name: str, chunks: Chunks) -> Placed:
+        data, path = b"".join(chunks), self.root / name
+        try:
+            path.write_bytes(data)
+        except RemoteError as error:  # after a few tries: the next object would fare no better
+            raise OutputLostError(path, error) from error
+        return Placed(len(data), xxhash.xxh3_128_hexdigest(data))
+
+
+class Listing:
+    """The sizes of many objects, found by a hash of their names."""
+
+    def __init__(self, files: Iterator[tuple[str, RemoteStat]]) -> None:
+        hashes, sizes = array("Q"), array("q")
+        for name, stat in files:
+            hashes.append(xxhash.xxh3_64_intdigest(name.encode("utf-8", "surrogatepass")))
+            sizes.append(stat.st_size)
+        order = np.argsort(hashes, kind="stable")
+        self._hashes, self._sizes = np.array(hashes)[order], np.array(sizes)[order]
+
+    def find(self, name: str) -> int | None:
+        """Give the size of an object, None where it was not there."""
+        wanted = np.uint64(xxhash.xxh3_64_intdigest(name.encode("utf-8", "surrogatepass")))
+        at = int(np.searchsorted(self._hashes, wanted))
+        return int(self._sizes[at]) if at < len(self._hashes) and self._hashes[at] == wanted else None

@@ -1,0 +1,90 @@
+"""`Sink`: where the files of depth maps go, whatever lies there; and what those files are."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import InputError, OutputError
+from cortexia_video.formats.stored import Chunks
+from cortexia_video.formats.table import FORMATS, PREVIEW, Format
+from cortexia_video.places.place import Place
+
+PARTIAL = ".cortexia-partial"
+
+
+class Placed(NamedTuple):
+    """A file as it was written. size: bytes. digest: xxh3_128 in hex, against corruption, not forgery."""
+
+    size: int
+    digest: str
+
+
+class Sink(ABC):
+    """Write depth maps to `root/<key><suffix>`, each file there whole or not at all. A context manager.
+
+    Raises `OutputError` for an unknown format, `MissingExtraError` for one whose package is not there, and on
+    entering `OutputError` where nothing can be written.
+    """
+
+    root: Place
+    packed = False  # files go into shards, whose names nobody else gives (`packing`)
+
+    def __init__(self, *, format: str = "npy", preview: bool = False) -> None:
+        if format not in FORMATS:
+            raise OutputError(f"unknown format {format!r}: use one of {', '.join(FORMATS)}")
+        FORMATS[format].require()
+        self.formats: tuple[Format, ...] = (FORMATS[format], PREVIEW) if preview else (FORMATS[format],)
+
+    @abstractmethod
+    def __enter__(self) -> Self: ...
+
+    @abstractmethod
+    def __exit__(self, *_: object) -> None: ...
+
+    @abstractmethod
+    def place(self, files: Mapping[str, Chunks]) -> dict[str, Placed]:
+        """Write files as `encode` gives them, each whole and safe when this returns.
+
+        Raises `OSError` for trouble with one file, and `OutputLostError` where no other file could be written
+        either.
+        """
+
+    @abstractmethod
+    def size_of(self, name: str) -> int | None:
+        """Give the bytes of a file, None where there is none."""
+
+    @abstractmethod
+    def holds(self, name: str) -> bool:
+        """Say whether anything of this name is there."""
+
+    @abstractmethod
+    def holds_own(self, name: str) -> bool:
+        """Say whether what is there is, by its content, an output of ours."""
+
+    def output_names(self, key: str) -> list[str]:
+        """Give the names, relative to the root, of the files that `write` makes; none if they are packed."""
+        return [] if self.packed else [key + each.suffix for each in self.formats]
+
+    def write(self, key: str, depth: DepthMap) -> dict[str, Placed]:
+        """Encode and place one depth map; raises what `encode` and `place` raise."""
+        return self.place(self.encode(key, depth))
+
+    def encode(self, key: str, depth: DepthMap) -> dict[str, Chunks]:
+        """Give the files of a depth map, by name, each in pieces.
+
+        Raises `InputError` for a key that leads out of the root, before anything is encoded.
+        """
+        self.check_key(key)
+        return {key + each.suffix: each.encode(depth) for each in self.formats}
+
+    def check_key(self, key: str) -> None:
+        """Raise `InputError` for a key that leads out of the root."""
+        parts = Path(key).parts
+        if not parts or ".." in parts or Path(key).is_absolute() or parts[0] == PARTIAL:
+            raise InputError(
+                f"key {key!r} does not name a file inside {self.root}: use a relative path without '..'"
+            )
