@@ -16,6 +16,7 @@ from PIL import Image
 from cortexia_video import (
     InputError,
     OutputError,
+    OutputExistsError,
     OutputLostError,
     decode,
     estimate,
@@ -276,3 +277,82 @@ def test_the_record_survives_a_torn_line(tmp_path: Path) -> None:
     assert build_dataset(items, tmp_path / "a", shard_size=1).shards_made == 1
     lines = (tmp_path / "a/build.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["shard"] == "train-00001.parquet"
+
+
+def build(*arguments: object) -> int:
+    return cortexia("dataset", "build", *arguments)
+
+
+def test_a_folder_holds_one_data_set(
+    run: tuple[Path, Path], tmp_path: Path, make_picture: MakePicture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, depth = run
+    ours = (photos, "--depth", depth, "--shard-size", 4, "--output", tmp_path / "a")
+    assert build(*ours) == 0
+    before = digests(tmp_path / "a")
+    make_rgbd(tmp_path / "set", make_scene(), 2)
+    (tmp_path / "copy").mkdir()
+    make_picture(tmp_path / "copy/a.jpg", (48, 64))
+    estimate(tmp_path / "copy", tmp_path / "copy-depth", model="synthetic")
+    capsys.readouterr()
+    for other, differs in (
+        ((tmp_path / "set",), "depth, name, pictures"),
+        ((tmp_path / "copy", "--depth", tmp_path / "copy-depth"), "depth, pictures"),
+        ((*ours[:3], "--format", "webdataset"), "format"),
+        ((*ours[:3], "--split", "val", "--format", "webdataset"), "format"),
+    ):
+        assert build(*other, "--output", tmp_path / "a") == 2
+        message = capsys.readouterr().err
+        assert f"a data set of another {differs} (" in message and "choose another --output" in message
+        assert digests(tmp_path / "a") == before
+    make_picture(photos / "zz.jpg", (48, 64), 3)
+    estimate(photos, depth, model="synthetic", recursive=True)
+    assert build(*ours) == 0
+    assert "8 samples in 1 shards made, 1 kept" in capsys.readouterr().out
+    assert build(*ours[:3], "--split", "val", "--output", tmp_path / "a") == 0
+    assert {*digests(tmp_path / "a")} == {*before, "val-00000.parquet"}
+
+
+def test_the_record_says_what_a_set_is_made_of(run: tuple[Path, Path], tmp_path: Path) -> None:
+    photos, depth = run
+    for _ in range(2):
+        build(photos, "--depth", depth, "--output", tmp_path / "a")
+    made_of = {"split": "train", "format": "parquet", "pictures": str(photos), "depth": str(depth)}
+    lines = [json.loads(line) for line in (tmp_path / "a/build.jsonl").read_text().splitlines()]
+    assert [line["made_of"] for line in lines if "made_of" in line] == [made_of]
+
+
+def test_shards_of_which_nobody_knows_what_they_are_made_of_are_kept(tmp_path: Path) -> None:
+    make_rgbd(tmp_path / "set", make_scene(), 2)
+    items = list(list_dataset_items(open_dataset("rgbd", tmp_path / "set")))  # type: ignore[arg-type]
+    build_dataset(items, tmp_path / "a", shard_size=1)
+    record = tmp_path / "a/build.jsonl"
+    lines = record.read_text().splitlines(keepends=True)
+    record.write_text("".join(line for line in lines if "made_of" not in line))
+    with pytest.raises(OutputExistsError, match="does not say what its train shards are made of"):
+        build_dataset(items[:1], tmp_path / "a", shard_size=1)
+    assert len(digests(tmp_path / "a")) == 2
+
+
+def test_a_folder_with_other_files_is_refused(
+    run: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, depth = run
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/build.jsonl").write_text('{"of": "somebody else"}\n')
+    (tmp_path / "notes/mine.txt").write_text("mine")
+    for folder, other in ((photos, "trip"), (depth, "depth.json"), (tmp_path / "notes", "mine.txt")):
+        before = sorted(folder.iterdir())
+        assert build(photos, "--depth", depth, "--output", folder) == 2
+        assert f"{folder} holds {other}, which is no data set" in capsys.readouterr().err
+        assert sorted(folder.iterdir()) == before
+
+
+def test_a_build_of_nothing_leaves_nothing(run: tuple[Path, Path], tmp_path: Path) -> None:
+    photos, depth = run
+    (tmp_path / "empty").mkdir()
+    for pictures in (tmp_path / "nowhere", tmp_path / "empty"):
+        assert build(pictures, "--depth", depth, "--output", tmp_path / "a/b") == 2
+        assert build(pictures, "--output", tmp_path / "a/b") == 2
+    assert build(photos, "--depth", tmp_path / "nowhere", "--output", tmp_path / "a/b") == 2
+    assert not (tmp_path / "a").exists()

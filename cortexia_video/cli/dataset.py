@@ -85,12 +85,15 @@ def build_command(
     """
     report = BuildReport()
     items: Iterator[Item | Failure]
+    source = {"pictures": str(pictures.resolve())}
     if depth is not None:
+        source["depth"] = str(depth.resolve())
         items = list_run_items(pictures, depth, report.left)
     else:
         dataset = _open(pictures, name, split, allow_unregistered)
         if not isinstance(dataset, RGBDDataset):
             raise InputError(f"{pictures} is a stream, which cannot be resumed: give a set with numbers")
+        source |= {"name": dataset.name} | ({"part": split} if split else {})
         items = list_dataset_items(dataset)
     build_dataset(
         items,
@@ -100,6 +103,7 @@ def build_command(
         shard_size=shard_size,
         on_problem=raise_problem if problems == "stop" else None,
         workers=workers,
+        source=source,
         report=report,
     )
     print(report)
