@@ -356,3 +356,13 @@ def test_a_build_of_nothing_leaves_nothing(run: tuple[Path, Path], tmp_path: Pat
         assert build(pictures, "--output", tmp_path / "a/b") == 2
     assert build(photos, "--depth", tmp_path / "nowhere", "--output", tmp_path / "a/b") == 2
     assert not (tmp_path / "a").exists()
+
+
+def test_options_of_a_data_set_are_refused_for_a_run(
+    run: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, depth = run
+    for option in (("--name", "tum"), ("--allow-unregistered",)):
+        assert build(photos, "--depth", depth, "--output", tmp_path / "a", *option) == 2
+        assert f"{option[0]} is for a data set in IN" in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()

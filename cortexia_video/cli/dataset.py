@@ -87,6 +87,9 @@ def build_command(
     items: Iterator[Item | Failure]
     source = {"pictures": str(pictures.resolve())}
     if depth is not None:
+        if name is not None or allow_unregistered:
+            option = "--allow-unregistered" if name is None else "--name"
+            raise InputError(f"{option} is for a data set in IN: with --depth leave it out")
         source["depth"] = str(depth.resolve())
         items = list_run_items(pictures, depth, report.left)
     else:
