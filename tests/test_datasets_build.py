@@ -358,6 +358,17 @@ def test_a_build_of_nothing_leaves_nothing(run: tuple[Path, Path], tmp_path: Pat
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.parametrize("form", ["parquet", "webdataset"])
+def test_shards_say_which_model_made_the_depth(form: str, run: tuple[Path, Path], tmp_path: Path) -> None:
+    photos, depth = run
+    build(photos, "--depth", depth, "--format", form, "--output", tmp_path / "a")
+    for sample in open_dataset(form, tmp_path / "a"):
+        known = read_depth(depth / f"{sample.key}.npy")
+        assert known.model == "synthetic" and known.weights_sha256
+        assert (sample.depth.model, sample.depth.weights_sha256) == (known.model, known.weights_sha256)
+        assert sample.origin == "photos"
+
+
 def test_options_of_a_data_set_are_refused_for_a_run(
     run: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

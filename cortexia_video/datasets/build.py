@@ -24,7 +24,7 @@ from cortexia_video.errors import CortexiaError, Failure, InputError, OutputErro
 from cortexia_video.ledger_file import LedgerFile
 from cortexia_video.speed import choose_workers
 
-_COLUMNS_VERSION = 2
+_COLUMNS_VERSION = 3
 _PARTIAL = ".partial"
 _FAILURES_KEPT = 1000
 
