@@ -14,10 +14,13 @@ from dataset_layouts import Scene, make_rgbd, make_scene
 from PIL import Image
 
 from cortexia_video import (
+    DepthMap,
+    Frame,
     InputError,
     OutputError,
     OutputExistsError,
     OutputLostError,
+    RGBDSample,
     decode,
     estimate,
     open_dataset,
@@ -26,9 +29,11 @@ from cortexia_video import (
 )
 from cortexia_video.cli import main
 from cortexia_video.datasets.build import build_dataset
+from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.items import list_dataset_items
-from cortexia_video.datasets.problems import ProblemCount
-from cortexia_video.datasets.summary import summarise
+from cortexia_video.datasets.problems import ProblemCount, raise_problem
+from cortexia_video.datasets.summary import make_sheet, summarise
+from cortexia_video.depth_map import Kind
 
 MakePicture = Callable[..., Path]
 
@@ -377,3 +382,15 @@ def test_options_of_a_data_set_are_refused_for_a_run(
         assert build(photos, "--depth", depth, "--output", tmp_path / "a", *option) == 2
         assert f"{option[0]} is for a data set in IN" in capsys.readouterr().err
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("kind", ["metric", "scale_invariant", "affine_invariant", "disparity"])
+def test_near_is_bright_in_a_sheet_of_any_kind(kind: Kind) -> None:
+    values = np.repeat(np.linspace(1, 9, 64, dtype=np.float32)[None], 48, axis=0)
+    values[:5, :5] = np.nan
+    depth = DepthMap(values[:, ::-1].copy() if kind == "disparity" else values, kind)
+    sample = RGBDSample(Frame("a", np.zeros((48, 64, 3), np.uint8)), depth)
+    dataset = RGBDDataset("one", [sample], lambda entry: entry, kind)
+    sheet = make_sheet(dataset, raise_problem, count=1).astype(int).sum(axis=2)
+    row = sheet[8 + 120, 8 + 320 : 8 + 640]
+    assert row[2] > 400 > 250 > row[-3] and (np.diff(row[::16]) <= 0).all()
