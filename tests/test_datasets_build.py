@@ -33,6 +33,7 @@ from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.items import list_dataset_items
 from cortexia_video.datasets.problems import ProblemCount, raise_problem
 from cortexia_video.datasets.summary import make_sheet, summarise
+from cortexia_video.datasets.table import DATASETS
 from cortexia_video.depth_map import Kind
 
 MakePicture = Callable[..., Path]
@@ -394,3 +395,30 @@ def test_near_is_bright_in_a_sheet_of_any_kind(kind: Kind) -> None:
     sheet = make_sheet(dataset, raise_problem, count=1).astype(int).sum(axis=2)
     row = sheet[8 + 120, 8 + 320 : 8 + 640]
     assert row[2] > 400 > 250 > row[-3] and (np.diff(row[::16]) <= 0).all()
+
+
+@pytest.mark.parametrize("form", ["parquet", "webdataset"])
+def test_a_split_that_is_not_there_names_those_that_are(form: str, tmp_path: Path) -> None:
+    make_rgbd(tmp_path / "set", make_scene(), 2)
+    items = list(list_dataset_items(open_dataset("rgbd", tmp_path / "set")))  # type: ignore[arg-type]
+    for split in ("train", "val"):
+        build_dataset(items, tmp_path / "a", format=form, split=split, shard_size=1)
+    with pytest.raises(InputError, match=r"has no split 'test': its files are named train, val$"):
+        open_dataset(form, tmp_path / "a", split="test")
+
+
+def test_a_data_set_is_printed_short(tmp_path: Path) -> None:
+    make_rgbd(tmp_path / "set", make_scene(), 3)
+    dataset = open_dataset("rgbd", tmp_path / "set")
+    assert repr(dataset) == f"<RGBDDataset rgbd: 3 samples in {tmp_path / 'set'}>"
+    build_dataset(list_dataset_items(dataset), tmp_path / "a", format="webdataset", shard_size=2)  # type: ignore[arg-type]
+    stream = open_dataset("webdataset", tmp_path / "a")
+    assert repr(stream) == f"<RGBDStream webdataset: 2 shards in {tmp_path / 'a'}>"
+
+
+def test_a_name_that_is_nearly_one_is_proposed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cortexia("dataset", "info", "tun") == 2
+    assert "did you mean tum?" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"unknown data set 'kiti': did you mean kitti\? use one of"):
+        open_dataset("kiti", tmp_path)
+    assert "TIFF" in DATASETS["rgbd"].summary

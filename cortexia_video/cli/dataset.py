@@ -31,7 +31,7 @@ from cortexia_video.datasets.items import Item, list_dataset_items
 from cortexia_video.datasets.problems import ProblemCount, raise_problem
 from cortexia_video.datasets.run_items import list_run_items
 from cortexia_video.datasets.summary import make_sheet, summarise
-from cortexia_video.datasets.table import DATASETS, open_dataset, recognise
+from cortexia_video.datasets.table import DATASETS, open_dataset, propose, recognise
 from cortexia_video.errors import Failure, InputError, MissingExtraError, OutputError
 
 Switch = Annotated[bool, Parameter(negative=())]
@@ -235,7 +235,7 @@ def guide_augmentation() -> Compose:
 
 def _open(root: Path, name: str | None, split: str | None, allow_unregistered: bool) -> AnyDataset:
     if not root.exists():
-        raise InputError(f"no such folder: {root}; the names are {', '.join(DATASETS)}")
+        raise InputError(f"no such folder: {root}; {propose(str(root))}the names are {', '.join(DATASETS)}")
     name = name or recognise(root)
     return open_dataset(name, root, split=split, allow_unregistered=allow_unregistered)
 
