@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -18,6 +18,9 @@ from cortexia_video.engine_choice import EngineChoice
 from cortexia_video.errors import DecodeError, Failure, InputError, ParityError, printable
 from cortexia_video.frame import Frame
 from cortexia_video.sources.files import find_pictures, read_picture
+
+if TYPE_CHECKING:
+    from cortexia_video.evaluation.protocol import Protocol
 
 _AS_THE_MODEL_SAYS = ModelOptions()
 _PRECISIONS = ("float32", "bfloat16", "float16")
@@ -35,9 +38,11 @@ class MeasuringOptions:
     protocol
         A name (a wrong one is answered with all there are), or a file, mine.toml.
     truth
-        A data set, a folder of sets with set.json, or a folder of depth files with the same names.
+        A data set, a folder of sets with set.json, or a folder of depth files with the same names. Without
+        it, where the protocol says, if it does: real-frames says ../shared/data/rgbd.
     output
-        Folder for the results; none are written without.
+        Folder for the results; none are written without. A new one, or that of an evaluation with the same
+        truth and protocol.
     metrics
         More to measure, with commas: boundary, edges, normals, points, ordinal, regions. Focal lengths
         always are, where a contestant estimates them and the truth knows them.
@@ -117,16 +122,17 @@ def _evaluate(names: list[str], asked: MeasuringOptions, given: dict[str, Any]) 
     from cortexia_video.evaluation.page import write_page
     from cortexia_video.evaluation.predictions import open_contestant
     from cortexia_video.evaluation.protocol import load_protocol
+    from cortexia_video.evaluation.results_folder import require_own
     from cortexia_video.evaluation.summary import summarise
     from cortexia_video.evaluation.text_table import list_lines
     from cortexia_video.evaluation.tiles import make_tiles
     from cortexia_video.evaluation.truth import open_truth
 
     protocol, output = load_protocol(asked.protocol), asked.output
-    place = asked.truth or protocol.place
-    if place is None:
-        raise InputError(f"protocol {protocol.name} does not say where the truth is: give --truth")
-    truth = open_truth(Path(place), protocol, dialect=asked.truth_dialect)
+    place = _find_truth(asked, protocol)
+    if output is not None:
+        require_own(output, place, protocol)
+    truth = open_truth(place, protocol, dialect=asked.truth_dialect)
     contestants = [open_contestant(name, dialect=asked.dialect, **given) for name in names]
     found = evaluate(
         truth,
@@ -146,6 +152,21 @@ def _evaluate(names: list[str], asked: MeasuringOptions, given: dict[str, Any]) 
         replace_file(output / "page.html", page)
         print(f"\n{output}: results.json, pictures.csv, page.html")
     return DONE if found.is_complete else SOME_FAILED
+
+
+def _find_truth(asked: MeasuringOptions, protocol: Protocol) -> Path:
+    """Give where the truth is: as asked, or as the protocol says; `InputError` where that is nowhere."""
+    if asked.truth is not None:
+        return asked.truth
+    if protocol.place is None:
+        raise InputError(f"protocol {protocol.name} does not say where the truth is: give --truth")
+    place = Path(protocol.place)
+    if not place.exists():
+        raise InputError(
+            f"{place} is not there: protocol {protocol.name} looks there, from the current folder: "
+            "give --truth"
+        )
+    return place
 
 
 def _show_progress(done: int) -> None:

@@ -16,7 +16,7 @@ from cortexia_video.evaluation.baselines import BASELINES
 from cortexia_video.evaluation.items import Item, Items, Place
 from cortexia_video.evaluation.metric_groups import choose_groups
 from cortexia_video.evaluation.picture_score import NOTHING, PictureScore, score_baseline, score_picture
-from cortexia_video.evaluation.predictions import Contestant, Guess, Work
+from cortexia_video.evaluation.predictions import Contestant, FolderContestant, Guess, Work
 from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.evaluation.score_file import ScoreFile, find_digest
 from cortexia_video.evaluation.truth import Truth
@@ -61,6 +61,14 @@ class Evaluation:
     asked: Sequence[str] = ()
 
     @property
+    def averaged(self) -> list[str]:
+        """The sets whose pictures are in the mean."""
+        sets = self.columns[-1].scores
+        if self.protocol.aggregation != "set":
+            return list(sets)
+        return [name for name in self.counting if name in sets] or list(sets)
+
+    @property
     def is_complete(self) -> bool:
         """Say that every picture had a reference and every contestant depth that could be measured."""
         return not self.left and not any(column.remarks() for column in self.columns)
@@ -85,8 +93,8 @@ def evaluate(
     remark.
 
     Raises `InputError` where a model has no pictures to look at, a kind does not allow the alignment, two
-    contestants have one name, there is no such metric, or no picture has a reference; `OutputError` where
-    nothing can be written.
+    contestants have one name, there is no such metric, no picture has a reference, or nothing in a folder of
+    depth can be measured; `OutputError` where nothing can be written.
     """
     _require_contestants(truth, contestants)
     job = _Job(truth, protocol, metrics, choose_workers(workers), on_picture)
@@ -112,6 +120,16 @@ def _require_contestants(truth: Truth, contestants: Sequence[Contestant]) -> Non
             f"{truth.place} has no pictures for {blind[0]} to look at: estimate their depth first and give "
             "its folder, or give a data set"
         )
+
+
+def _require_some_depth(contestant: Contestant, column: Column) -> None:
+    """Refuse a folder of which nothing could be measured: the wrong one, or nobody says what it means."""
+    scores = [score for each in column.scores.values() for score in each]
+    if not isinstance(contestant, FolderContestant) or not scores:
+        return
+    if all(score.unknown == score.sums.pixels for score in scores):
+        first = next((score for score in scores if score.remark != "no depth"), scores[0])
+        raise InputError(contestant.explain(first.key, first.remark))
 
 
 class _Job:
@@ -149,7 +167,9 @@ class _Job:
         settle = self._count_into(found)
         work = Work(begin=begin, measure=measure, settle=settle, workers=self._workers)
         contestant.work_through(self._items.list_places(), work)
-        return self._make_columns([contestant.name], found, is_baseline=False)[0]
+        column = self._make_columns([contestant.name], found, is_baseline=False)[0]
+        _require_some_depth(contestant, column)
+        return column
 
     def measure_baselines(self) -> list[Column]:
         """Fit the baselines to each reference, and measure them."""
@@ -161,7 +181,8 @@ class _Job:
         def settle(scores: _Scores) -> None:
             found.append(scores)
             self._done += len(scores[1])
-            self._on_picture(self._done)
+            if scores[1]:
+                self._on_picture(self._done)
 
         return settle
 
