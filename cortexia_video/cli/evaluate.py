@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +17,7 @@ from cortexia_video.decode import decode
 from cortexia_video.engine_choice import EngineChoice
 from cortexia_video.errors import DecodeError, Failure, InputError, ParityError, printable
 from cortexia_video.frame import Frame
+from cortexia_video.models.table import find_model
 from cortexia_video.sources.files import find_pictures, read_picture
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 _AS_THE_MODEL_SAYS = ModelOptions()
 _PRECISIONS = ("float32", "bfloat16", "float16")
-_ENGINES = ("torch", "onnx", "openvino")
 _LISTED = 5  # pictures that differ most
 
 
@@ -176,7 +176,8 @@ def _show_progress(done: int) -> None:
 
 def _compare(pictures: list[str], model: str, words: str, max_error: float, given: dict[str, Any]) -> int:
     """Print how far the model is from its reference where `words` say; the gate is `EngineChoice`'s."""
-    choice = EngineChoice(model, max_error=max_error, **{**given, **_parse_way(words)})
+    way = _parse_way(words, find_model(model).engines)
+    choice = EngineChoice(model, max_error=max_error, **{**given, **way})
     try:
         parity = choice.check(_read_frames(pictures))
     except ParityError as error:
@@ -189,14 +190,17 @@ def _compare(pictures: list[str], model: str, words: str, max_error: float, give
     return DONE
 
 
-def _parse_way(words: str) -> dict[str, Any]:
-    """Read `openvino,bfloat16,392x518`: an engine, a precision, an input size, in any order."""
+def _parse_way(words: str, engines: Sequence[str]) -> dict[str, Any]:
+    """Read `openvino,bfloat16,392x518`: an engine, a precision, an input size, in any order.
+
+    engines: of the model.
+    """
     way: dict[str, Any] = {}
     for word in words.split(","):
-        name = "engine" if word in _ENGINES else "precision" if word in _PRECISIONS else "input_size"
+        name = "engine" if word in engines else "precision" if word in _PRECISIONS else "input_size"
         if name in way:
             raise InputError(f"--compare {words}: two of one sort; compare one way at a time")
-        offered = f"--compare: one of {', '.join(_ENGINES + _PRECISIONS)}; a size"
+        offered = f"--compare: one of {', '.join((*engines, *_PRECISIONS))}; a size"
         way[name] = parse_size(word, offered) if name == "input_size" else word
     return way
 
