@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import CHROMIUM, Browser
 from PIL import Image
 
 from cortexia_video.cli import main
@@ -332,7 +333,8 @@ def test_compare_takes_an_input_size_and_lists_each_picture_once(tmp_path, capsy
         ("openvno", "must be like 518 or 392x518, not 'openvno'"),
         ("onnx,openvino", "--compare onnx,openvino: two of one sort"),
         ("140x182", "model 'compact' does not take all of these options: input_size"),
-        ("torch", "unknown engine 'torch' for compact.onnx: use onnx or openvino"),
+        ("torch", "one of onnx, openvino, float32, bfloat16, float16; a size must be like 518 or 392x518"),
+        ("256", "input_size; it takes engine, precision"),
         ("onnx,", "must be like 518 or 392x518, not ''"),
     ],
 )
@@ -402,6 +404,46 @@ def test_more_metrics_are_asked_for_by_name(tmp_path, rng, capsys):
     assert "Where the errors are" in page and "beside edges" in page
     assert run("synthetic", "--truth", tmp_path / "sets", "--metrics", "order") == 2
     assert "unknown metrics 'order': use some of boundary" in capsys.readouterr().err
+
+
+def test_what_the_mean_is_of_is_said(tmp_path, rng, capsys):
+    make_set(tmp_path / "sets", rng, "one", count=4)
+    make_set(tmp_path / "sets", rng, "two", count=1)
+    make_set(tmp_path / "sets", rng, "drawn", kind="synthetic")
+    assert run("synthetic", "--truth", tmp_path / "sets", "-o", tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    page = (tmp_path / "out" / "page.html").read_text()
+    for each in (said, page):
+        assert "mean of 2 sets" in each and "means, over 5 pictures" in each
+        assert "drawn (synthetic: not in the mean)" in each
+        assert (
+            "no intervals: there are fewer than 5 pictures to draw from" in each
+        )  # two's one is always there
+
+
+def test_few_pictures_have_no_intervals(tmp_path, rng, own, capsys):
+    make_folders(tmp_path, rng, count=4)
+    words = ("--dialect", "nyu", "--truth-dialect", "nyu", "--protocol", own, "-o", tmp_path / "out")
+    assert run(tmp_path / "good", tmp_path / "bad", "--truth", tmp_path / "truth", *words) == 0
+    page, said = (tmp_path / "out" / "page.html").read_text(), capsys.readouterr().out
+    assert "no intervals: there are fewer than 5 pictures to draw from" in said
+    assert "of draws" not in page + said and "[" not in said
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    total = results["totals"][str(tmp_path / "good")]["abs_rel"]
+    assert total["value"] > 0 and total["low"] is None
+    assert results["comparisons"][0]["share of draws in which the first is better"]["abs_rel"] is None
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_the_tables_of_the_page_fit(tmp_path, rng, own):
+    make_folders(tmp_path, rng)
+    words = ("--dialect", "nyu", "--truth-dialect", "nyu", "--protocol", own, "-o", tmp_path / "out")
+    assert run(tmp_path / "good", tmp_path / "bad", "--truth", tmp_path / "truth", *words) == 0
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(tmp_path / "out" / "page.html")
+        browser.look(width=1200)
+        script = "[...document.querySelectorAll('.wide')].map(each => each.scrollWidth - each.clientWidth)"
+        assert browser.evaluate(script) == [0, 0]
 
 
 def test_the_compact_model_scores_what_its_page_says(capsys):

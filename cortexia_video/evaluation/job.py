@@ -60,6 +60,11 @@ class Evaluation:
     left: Sequence[Failure]
     asked: Sequence[str] = ()
 
+    def count_pictures(self, sets: Sequence[str] | None = None) -> int:
+        """Count the pictures that were measured, of these sets or all."""
+        scores = self.columns[-1].scores
+        return sum(len(scores[name]) for name in (scores if sets is None else sets))
+
     @property
     def averaged(self) -> list[str]:
         """The sets whose pictures are in the mean."""
