@@ -198,6 +198,15 @@ def test_keys_must_differ(tmp_path: Path, scene: Scene) -> None:
         open_dataset("rgbd", tmp_path)
 
 
+def test_pairs_name_their_own_arguments_in_errors(tmp_path: Path) -> None:
+    for part, values in (("rgb", np.zeros((4, 4, 3), np.uint8)), ("depth", np.ones((4, 4), np.uint16))):
+        save(values, tmp_path / part / "a.png")
+    with pytest.raises(DepthFileError, match=r"its dialect \(dialect=\), one of .* of depth \(kind=\)"):
+        open_dataset("pairs", tmp_path)[0]
+    with pytest.raises(DepthFileError, match="or scale=, in metres"):
+        open_dataset("pairs", tmp_path, kind="metric")[0]
+
+
 @pytest.mark.parametrize(
     ("images", "depths"),
     [("**/*_color.png", "**/*_d.png"), ("*/c/*_color.*", "*/d/*_d.png")],

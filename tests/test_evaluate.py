@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import CHROMIUM, Browser
 from PIL import Image
 
 from cortexia_video.cli import main
@@ -216,6 +218,75 @@ def test_wrong_use_is_explained(tmp_path, rng, own, capsys):
         assert words in " ".join(capsys.readouterr().err.split()), words
 
 
+def test_other_peoples_files_and_other_reports_are_left_alone(tmp_path, rng, own, capsys):
+    make_folders(tmp_path, rng)
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    (photos / "results.json").write_text("[1]")
+    (photos / "page.html").write_text("mine")
+    shutil.copytree(tmp_path / "truth", tmp_path / "copy")
+    words = ("--dialect", "nyu", "--truth-dialect", "nyu", "--protocol", own)
+    good, truth = tmp_path / "good", tmp_path / "truth"
+    assert run(good, "--truth", truth, *words, "-o", photos) == 2
+    said = capsys.readouterr().err
+    assert "choose another --output" in said and said.count("\n") == 1
+    assert {path.name for path in photos.iterdir()} == {"results.json", "page.html"}
+    assert run(good, "--truth", truth, *words, "-o", out) == 0
+    first = (out / "results.json").read_bytes()
+    assert run(good, "--truth", tmp_path / "copy", *words, "-o", out) == 2
+    assert f"against {truth}, not" in capsys.readouterr().err
+    other = tmp_path / "other.toml"
+    other.write_text(OWN.replace("max_m = 80", "max_m = 70"))
+    assert run(good, "--truth", truth, *words[:4], "--protocol", other, "-o", out) == 2
+    assert "by another protocol than own" in capsys.readouterr().err
+    assert (out / "results.json").read_bytes() == first
+    assert run(good, tmp_path / "bad", "--truth", truth, *words, "-o", out) == 0
+
+
+def test_a_folder_of_which_nothing_can_be_measured_is_an_error(tmp_path, rng, own, capsys):
+    make_folders(tmp_path, rng)
+    save(tmp_path / "wrong", "frame", np.ones((6, 8)))
+    truth = ("--truth", tmp_path / "truth", "--truth-dialect", "nyu", "--protocol", own)
+    assert run(tmp_path / "wrong", *truth, "--dialect", "nyu") == 2
+    said = capsys.readouterr()
+    assert "frame is there, the truth has trip/0: give the folder" in said.err and not said.out
+    assert run(tmp_path / "good", *truth) == 2
+    said = capsys.readouterr().err
+    assert "trip/0.png for trip/0 of the truth: no depth: it holds uint16" in said
+    assert "give its dialect (--dialect), one of" in said and "--from" not in said
+
+
+def test_errors_name_the_options_that_evaluate_has(tmp_path, rng, own, capsys):
+    make_folders(tmp_path, rng, count=1)
+    words = ("--truth", tmp_path / "truth", "--protocol", own)
+    assert run(tmp_path / "good", *words, "--kind", "metric", "--truth-dialect", "nyu") == 2
+    assert "or cortexia convert --scale, in metres" in capsys.readouterr().err
+    assert run(tmp_path / "good", *words, "--dialect", "nyu") == 2
+    said = capsys.readouterr().err
+    assert "its dialect (--truth-dialect), one of" in said and "(cortexia convert --kind)" in said
+    contradiction = ("--dialect", "nyu", "--truth-dialect", "nyu", "--kind", "disparity")
+    assert run(tmp_path / "good", *words, *contradiction) == 2
+    assert "--dialect nyu means metric depth, --kind says disparity: leave one out" in capsys.readouterr().err
+
+
+def test_where_the_protocol_looks_for_the_truth_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run("compact") == 2
+    said = capsys.readouterr().err
+    assert "protocol real-frames looks there, from the current folder: give --truth" in said
+    assert run("--help") == 0
+    assert "../shared/data/rgbd" in capsys.readouterr().out
+
+
+def test_progress_is_said_of_pictures_that_were_measured(tmp_path, rng, own, capsys):
+    make_folders(tmp_path, rng)
+    for index in range(3):
+        save(tmp_path / "truth", f"trip/{index}", np.zeros((6, 8)))
+    words = ("--dialect", "nyu", "--truth-dialect", "nyu", "--protocol", own)
+    assert run(tmp_path / "good", "--truth", tmp_path / "truth", *words) == 1
+    assert "pictures measured" not in capsys.readouterr().err
+
+
 def test_keys_are_the_same_for_pictures_depth_and_runs(tmp_path):
     assert bare("a/b.jpg.npy") == bare("a/b.png") == bare("a/b") == "a/b"
     assert bare("0000.05.npz") == "0000.05"
@@ -262,7 +333,8 @@ def test_compare_takes_an_input_size_and_lists_each_picture_once(tmp_path, capsy
         ("openvno", "must be like 518 or 392x518, not 'openvno'"),
         ("onnx,openvino", "--compare onnx,openvino: two of one sort"),
         ("140x182", "model 'compact' does not take all of these options: input_size"),
-        ("torch", "unknown engine 'torch' for compact.onnx: use onnx or openvino"),
+        ("torch", "one of onnx, openvino, float32, bfloat16, float16; a size must be like 518 or 392x518"),
+        ("256", "input_size; it takes engine, precision"),
         ("onnx,", "must be like 518 or 392x518, not ''"),
     ],
 )
@@ -299,7 +371,7 @@ def test_every_kind_of_bad_depth_is_named_and_counts(tmp_path, rng, own, capsys)
         "1 picture: depth of 5 x 6 for a reference of 8 x 6: 1",
         "1 picture: no finite depth: 2",
         "1 picture: depth is 1,000 times the reference: millimetres taken for metres?: 4",
-        "of its values are infinite: if they are unknown, give that as --unknown: 5",
+        "of its values are infinite: if they are unknown, give that as cortexia convert --unknown: 5",
         f"{4 * 48 + 12} of {7 * 48} pixels are unknown",
         "7: 0 valid pixels",
     ):
@@ -309,8 +381,9 @@ def test_every_kind_of_bad_depth_is_named_and_counts(tmp_path, rng, own, capsys)
         for row in csv.DictReader((tmp_path / "out" / "pictures.csv").read_text().splitlines())
     }
     assert {row["key"] for row in rows.values()} == set("0123456")
-    assert run(tmp_path / "depth", "--truth", truth, *words) == 1
-    assert "6 pictures: no depth: it holds float32 and does not say what it means" in capsys.readouterr().out
+    assert run(tmp_path / "depth", "--truth", truth, *words) == 2
+    said = capsys.readouterr().err
+    assert "1.npy for 1 of the truth: no depth: it holds float32 and does not say what it means" in said
 
 
 def test_more_metrics_are_asked_for_by_name(tmp_path, rng, capsys):
@@ -331,6 +404,46 @@ def test_more_metrics_are_asked_for_by_name(tmp_path, rng, capsys):
     assert "Where the errors are" in page and "beside edges" in page
     assert run("synthetic", "--truth", tmp_path / "sets", "--metrics", "order") == 2
     assert "unknown metrics 'order': use some of boundary" in capsys.readouterr().err
+
+
+def test_what_the_mean_is_of_is_said(tmp_path, rng, capsys):
+    make_set(tmp_path / "sets", rng, "one", count=4)
+    make_set(tmp_path / "sets", rng, "two", count=1)
+    make_set(tmp_path / "sets", rng, "drawn", kind="synthetic")
+    assert run("synthetic", "--truth", tmp_path / "sets", "-o", tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    page = (tmp_path / "out" / "page.html").read_text()
+    for each in (said, page):
+        assert "mean of 2 sets" in each and "means, over 5 pictures" in each
+        assert "drawn (synthetic: not in the mean)" in each
+        assert (
+            "no intervals: there are fewer than 5 pictures to draw from" in each
+        )  # two's one is always there
+
+
+def test_few_pictures_have_no_intervals(tmp_path, rng, own, capsys):
+    make_folders(tmp_path, rng, count=4)
+    words = ("--dialect", "nyu", "--truth-dialect", "nyu", "--protocol", own, "-o", tmp_path / "out")
+    assert run(tmp_path / "good", tmp_path / "bad", "--truth", tmp_path / "truth", *words) == 0
+    page, said = (tmp_path / "out" / "page.html").read_text(), capsys.readouterr().out
+    assert "no intervals: there are fewer than 5 pictures to draw from" in said
+    assert "of draws" not in page + said and "[" not in said
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    total = results["totals"][str(tmp_path / "good")]["abs_rel"]
+    assert total["value"] > 0 and total["low"] is None
+    assert results["comparisons"][0]["share of draws in which the first is better"]["abs_rel"] is None
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_the_tables_of_the_page_fit(tmp_path, rng, own):
+    make_folders(tmp_path, rng)
+    words = ("--dialect", "nyu", "--truth-dialect", "nyu", "--protocol", own, "-o", tmp_path / "out")
+    assert run(tmp_path / "good", tmp_path / "bad", "--truth", tmp_path / "truth", *words) == 0
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(tmp_path / "out" / "page.html")
+        browser.look(width=1200)
+        script = "[...document.querySelectorAll('.wide')].map(each => each.scrollWidth - each.clientWidth)"
+        assert browser.evaluate(script) == [0, 0]
 
 
 def test_the_compact_model_scores_what_its_page_says(capsys):

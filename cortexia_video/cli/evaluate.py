@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -17,11 +17,14 @@ from cortexia_video.decode import decode
 from cortexia_video.engine_choice import EngineChoice
 from cortexia_video.errors import DecodeError, Failure, InputError, ParityError, printable
 from cortexia_video.frame import Frame
+from cortexia_video.models.table import find_model
 from cortexia_video.sources.files import find_pictures, read_picture
+
+if TYPE_CHECKING:
+    from cortexia_video.evaluation.protocol import Protocol
 
 _AS_THE_MODEL_SAYS = ModelOptions()
 _PRECISIONS = ("float32", "bfloat16", "float16")
-_ENGINES = ("torch", "onnx", "openvino")
 _LISTED = 5  # pictures that differ most
 
 
@@ -35,9 +38,11 @@ class MeasuringOptions:
     protocol
         A name (a wrong one is answered with all there are), or a file, mine.toml.
     truth
-        A data set, a folder of sets with set.json, or a folder of depth files with the same names.
+        A data set, a folder of sets with set.json, or a folder of depth files with the same names. Without
+        it, where the protocol says, if it does: real-frames says ../shared/data/rgbd.
     output
-        Folder for the results; none are written without.
+        Folder for the results; none are written without. A new one, or that of an evaluation with the same
+        truth and protocol.
     metrics
         More to measure, with commas: boundary, edges, normals, points, ordinal, regions. Focal lengths
         always are, where a contestant estimates them and the truth knows them.
@@ -117,16 +122,17 @@ def _evaluate(names: list[str], asked: MeasuringOptions, given: dict[str, Any]) 
     from cortexia_video.evaluation.page import write_page
     from cortexia_video.evaluation.predictions import open_contestant
     from cortexia_video.evaluation.protocol import load_protocol
+    from cortexia_video.evaluation.results_folder import require_own
     from cortexia_video.evaluation.summary import summarise
     from cortexia_video.evaluation.text_table import list_lines
     from cortexia_video.evaluation.tiles import make_tiles
     from cortexia_video.evaluation.truth import open_truth
 
     protocol, output = load_protocol(asked.protocol), asked.output
-    place = asked.truth or protocol.place
-    if place is None:
-        raise InputError(f"protocol {protocol.name} does not say where the truth is: give --truth")
-    truth = open_truth(Path(place), protocol, dialect=asked.truth_dialect)
+    place = _find_truth(asked, protocol)
+    if output is not None:
+        require_own(output, place, protocol)
+    truth = open_truth(place, protocol, dialect=asked.truth_dialect)
     contestants = [open_contestant(name, dialect=asked.dialect, **given) for name in names]
     found = evaluate(
         truth,
@@ -148,6 +154,21 @@ def _evaluate(names: list[str], asked: MeasuringOptions, given: dict[str, Any]) 
     return DONE if found.is_complete else SOME_FAILED
 
 
+def _find_truth(asked: MeasuringOptions, protocol: Protocol) -> Path:
+    """Give where the truth is: as asked, or as the protocol says; `InputError` where that is nowhere."""
+    if asked.truth is not None:
+        return asked.truth
+    if protocol.place is None:
+        raise InputError(f"protocol {protocol.name} does not say where the truth is: give --truth")
+    place = Path(protocol.place)
+    if not place.exists():
+        raise InputError(
+            f"{place} is not there: protocol {protocol.name} looks there, from the current folder: "
+            "give --truth"
+        )
+    return place
+
+
 def _show_progress(done: int) -> None:
     if done % 100 == 0:
         print(f"{done} pictures measured", file=sys.stderr, flush=True)
@@ -155,7 +176,8 @@ def _show_progress(done: int) -> None:
 
 def _compare(pictures: list[str], model: str, words: str, max_error: float, given: dict[str, Any]) -> int:
     """Print how far the model is from its reference where `words` say; the gate is `EngineChoice`'s."""
-    choice = EngineChoice(model, max_error=max_error, **{**given, **_parse_way(words)})
+    way = _parse_way(words, find_model(model).engines)
+    choice = EngineChoice(model, max_error=max_error, **{**given, **way})
     try:
         parity = choice.check(_read_frames(pictures))
     except ParityError as error:
@@ -168,14 +190,17 @@ def _compare(pictures: list[str], model: str, words: str, max_error: float, give
     return DONE
 
 
-def _parse_way(words: str) -> dict[str, Any]:
-    """Read `openvino,bfloat16,392x518`: an engine, a precision, an input size, in any order."""
+def _parse_way(words: str, engines: Sequence[str]) -> dict[str, Any]:
+    """Read `openvino,bfloat16,392x518`: an engine, a precision, an input size, in any order.
+
+    engines: of the model.
+    """
     way: dict[str, Any] = {}
     for word in words.split(","):
-        name = "engine" if word in _ENGINES else "precision" if word in _PRECISIONS else "input_size"
+        name = "engine" if word in engines else "precision" if word in _PRECISIONS else "input_size"
         if name in way:
             raise InputError(f"--compare {words}: two of one sort; compare one way at a time")
-        offered = f"--compare: one of {', '.join(_ENGINES + _PRECISIONS)}; a size"
+        offered = f"--compare: one of {', '.join((*engines, *_PRECISIONS))}; a size"
         way[name] = parse_size(word, offered) if name == "input_size" else word
     return way
 

@@ -14,6 +14,7 @@ from cortexia_video.datasets.region import Region
 from cortexia_video.decode import decode
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DecodeError
+from cortexia_video.formats.option_names import OF_COMMANDS, OptionNames
 from cortexia_video.formats.reading import decode_depth, read_file
 from cortexia_video.frame import Frame
 from cortexia_video.projection import Pinhole
@@ -27,7 +28,7 @@ class Pair:
 
     dialect, about: of the depth file, as `decode_depth` takes them. range_m: other depths are masked out.
     fits_depth: the picture is larger than its depth, of the same view, and is reduced to its size.
-    sparse: as of `RGBDSample`.
+    sparse: as of `RGBDSample`. names: of who says what the numbers mean, for errors.
     """
 
     key: str
@@ -40,11 +41,14 @@ class Pair:
     range_m: tuple[float, float] | None = None
     fits_depth: bool = False
     sparse: bool = False
+    names: OptionNames = OF_COMMANDS
 
 
 def read_pair(pair: Pair) -> RGBDSample:
     """Read a sample; raises `DecodeError`, `DepthFileError`, and `InputError` where sizes differ."""
-    depth = decode_depth(read_file(pair.depth), str(pair.depth), dialect=pair.dialect, about=pair.about)
+    depth = decode_depth(
+        read_file(pair.depth), str(pair.depth), dialect=pair.dialect, about=pair.about, names=pair.names
+    )
     image = read_image(pair.image, pair.key)
     if pair.fits_depth:
         image = np.ascontiguousarray(resize_image(image, *depth.values.shape))

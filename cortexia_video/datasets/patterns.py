@@ -14,9 +14,11 @@ from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.pair import Pair, read_pair
 from cortexia_video.depth_map import Kind
 from cortexia_video.errors import InputError
+from cortexia_video.formats.option_names import OptionNames
 
 _WILD = re.compile(r"\*\*/|\*|\?")
 _GROUPS = {"**/": "((?:[^/]+/)*)", "*": "([^/]*)", "?": "([^/])"}
+_NAMES = OptionNames("dialect=", "kind=", "scale=", "cortexia convert --unknown")
 _log = logging.getLogger(__name__)
 
 
@@ -48,7 +50,8 @@ def _open(
             alone += 1
             continue
         key = image.relative_to(root).as_posix()
-        pairs.append(Pair(key, image, depth, root.name, dialect, about, calibration, sparse=sparse))
+        means = (dialect, about, calibration)
+        pairs.append(Pair(key, image, depth, root.name, *means, sparse=sparse, names=_NAMES))
     if alone:
         _log.warning("%s: %d of %d pictures have no depth of their name", root, alone, alone + len(pairs))
     return RGBDDataset("pairs", pairs, read_pair, kind if dialect is None else "metric")

@@ -17,7 +17,7 @@ from cortexia_video.evaluation.baselines import BASELINES
 from cortexia_video.evaluation.items import Item, Items, Place
 from cortexia_video.evaluation.metric_groups import choose_groups
 from cortexia_video.evaluation.picture_score import PictureScore, score_baseline, score_picture
-from cortexia_video.evaluation.predictions import Contestant, Guess, Work
+from cortexia_video.evaluation.predictions import Contestant, FolderContestant, Guess, Work
 from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.evaluation.score_file import ScoreFile, find_digest
 from cortexia_video.evaluation.score_table import ScoreTable
@@ -61,6 +61,19 @@ class Evaluation:
     left: Sequence[Failure]
     asked: Sequence[str] = ()
 
+    def count_pictures(self, sets: Sequence[str] | None = None) -> int:
+        """Count the pictures that were measured, of these sets or all."""
+        scores = self.columns[-1].scores
+        return sum(len(scores[name]) for name in (scores if sets is None else sets))
+
+    @property
+    def averaged(self) -> list[str]:
+        """The sets whose pictures are in the mean."""
+        sets = self.columns[-1].scores
+        if self.protocol.aggregation != "set":
+            return list(sets)
+        return [name for name in self.counting if name in sets] or list(sets)
+
     @property
     def is_complete(self) -> bool:
         """Say that every picture had a reference and every contestant depth that could be measured."""
@@ -86,8 +99,8 @@ def evaluate(
     remark.
 
     Raises `InputError` where a model has no pictures to look at, a kind does not allow the alignment, two
-    contestants have one name, there is no such metric, or no picture has a reference; `OutputError` where
-    nothing can be written.
+    contestants have one name, there is no such metric, no picture has a reference, or nothing in a folder of
+    depth can be measured; `OutputError` where nothing can be written.
     """
     _require_contestants(truth, contestants)
     job = _Job(truth, protocol, metrics, choose_workers(workers), on_picture)
@@ -112,6 +125,17 @@ def _require_contestants(truth: Truth, contestants: Sequence[Contestant]) -> Non
         raise InputError(
             f"{truth.place} has no pictures for {blind[0]} to look at: estimate their depth first and give "
             "its folder, or give a data set"
+        )
+
+
+def _require_some_depth(contestant: Contestant, column: Column) -> None:
+    """Refuse a folder of which nothing could be measured: the wrong one, or nobody says what it means."""
+    if not isinstance(contestant, FolderContestant) or not any(map(len, column.scores.values())):
+        return
+    if all(score.unknown == score.sums.pixels for each in column.scores.values() for score in each):
+        remarks = [pair for each in column.scores.values() for pair in each.list_remarks()]
+        raise InputError(
+            contestant.explain(*next((pair for pair in remarks if pair[1] != "no depth"), remarks[0]))
         )
 
 
@@ -149,12 +173,14 @@ class _Job:
         def settle(scores: _Scores) -> None:
             _put(scores, [column])
             self._done += len(scores[1])
-            self._on_picture(self._done)
+            if scores[1]:
+                self._on_picture(self._done)
 
         column = Column(contestant.name, is_baseline=False)
         work = Work(begin=begin, measure=measure, settle=settle, workers=self._workers)
         contestant.work_through(self._items.list_places(), work)
         self._arrange(column)
+        _require_some_depth(contestant, column)
         return column
 
     def measure_baselines(self) -> list[Column]:

@@ -12,7 +12,15 @@ from cortexia_video.evaluation.job import Evaluation
 from cortexia_video.evaluation.metric_groups import GROUPS
 from cortexia_video.evaluation.regions import REGIONS
 from cortexia_video.evaluation.summary import Summary
-from cortexia_video.evaluation.text_table import choose_shown, format_interval, format_value
+from cortexia_video.evaluation.text_table import (
+    choose_shown,
+    describe_draws,
+    describe_mean,
+    describe_set,
+    format_interval,
+    format_value,
+    has_intervals,
+)
 from cortexia_video.evaluation.tiles import DEPTH_COLOURS, ERROR_COLOURS, Tile
 from cortexia_video.reporting.blocks import code, facts, quiet, section, swatch, write_whole
 from cortexia_video.reporting.markup import element
@@ -48,12 +56,13 @@ def write_page(evaluation: Evaluation, summary: Summary, worst: Sequence[Tile], 
 
 
 def _show_header(evaluation: Evaluation) -> Element:
-    pictures = sum(map(len, evaluation.columns[-1].scores.values()))
+    pictures = evaluation.count_pictures()
     return element(
         "header",
         element("p", "Depth evaluation", class_="kicker"),
         element("h1", ", ".join(each.name for each in evaluation.columns if not each.is_baseline)),
         element("p", f"{pictures} pictures of {evaluation.place}, by {evaluation.protocol}.", class_="lead"),
+        element("p", f"All pictures together: {describe_mean(evaluation)}."),
     )
 
 
@@ -87,11 +96,11 @@ def _show_regions(summary: Summary) -> Element | None:
 
 def _show_comparisons(summary: Summary) -> Element:
     said = [
-        f"{each.first} less {each.other}: AbsRel {format_interval(each.differences['abs_rel'])}, better in "
-        f"{each.better['abs_rel']:.0%} of draws."
+        f"{each.first} less {each.other}: AbsRel {format_interval(each.differences['abs_rel'])}"
+        + (f", better in {each.better['abs_rel']:.0%} of draws." if has_intervals(summary) else ".")
         for each in summary.comparisons
     ]
-    note = "Intervals are of 95 %, by drawing pictures again; the same draws for all. (-) smaller is better."
+    note = f"There are {describe_draws(summary)}. (-) smaller is better."
     return element("div", quiet(note), *(element("p", line) for line in said))
 
 
@@ -104,8 +113,7 @@ def _show_sets(evaluation: Evaluation, summary: Summary) -> Element:
             else "-"
             for sets in summary.sets.values()
         ]
-        outside = evaluation.protocol.aggregation == "set" and name not in evaluation.counting
-        rows.append([f"{name} (not in the mean)" if outside else name, str(len(scores)), *cells])
+        rows.append([describe_set(evaluation, name), str(len(scores)), *cells])
     return _make_table(["AbsRel / delta1", "pictures", *summary.sets], rows)
 
 

@@ -15,6 +15,7 @@ from cortexia_video.engine import Engine, Result, Settled
 from cortexia_video.errors import CortexiaError, Failure, InputError
 from cortexia_video.evaluation.items import Item, Place
 from cortexia_video.evaluation.truth import bare, list_depth_files
+from cortexia_video.formats.option_names import OptionNames
 from cortexia_video.formats.reading import decode_depth
 from cortexia_video.formats.table import find_format
 from cortexia_video.ledger import read_last_done
@@ -24,6 +25,7 @@ from cortexia_video.stage_clock import StageClock
 
 Outcome = TypeVar("Outcome")
 Guess = DepthMap | Failure | None  # None: there is none
+_NAMES = OptionNames("--dialect", "--kind", "cortexia convert --scale", "cortexia convert --unknown")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +184,9 @@ class FolderContestant(StoredContestant):
             return None
         try:
             data = source.path.read_bytes()
-            return decode_depth(data, str(source.path), about=source.about, dialect=self._dialect)
+            return decode_depth(
+                data, str(source.path), about=source.about, dialect=self._dialect, names=_NAMES
+            )
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -190,6 +194,16 @@ class FolderContestant(StoredContestant):
         except CortexiaError as error:
             said = str(error).removeprefix(f"{source.path}: ")  # the key says which: reasons can be counted
             return Failure(key, "decode", InputError(said))
+
+    def explain(self, key: str, remark: str) -> str:
+        """Say why nothing in the folder can be measured, by a picture of the truth and what became of it."""
+        source = self._find(key)
+        if source is not None:
+            return f"no depth in {self.name} can be measured: {source.path} for {key} of the truth: {remark}"
+        return (
+            f"no depth in {self.name} belongs to a picture of the truth: {next(iter(self._files))} is there, "
+            f"the truth has {key}: give the folder below which names and subfolders are the truth's"
+        )
 
     def _find(self, key: str) -> DepthSource | None:
         """Find the file of a key; a run over a folder of sets has `rgb/` in its keys."""

@@ -2,7 +2,8 @@
 
 Intervals are 95 % percentile intervals of the bootstrap: pictures are drawn again with replacement, within
 each set where the mean is over sets, the same draws for all contestants, so that differences are of pairs.
-They say how much the choice of pictures matters, not whether six places stand for the world.
+They say how much the choice of pictures matters, not whether six places stand for the world. Fewer than
+`FEWEST` pictures that can be drawn for each other say nothing of that: there is no interval then.
 Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
 """
 
@@ -22,6 +23,7 @@ from cortexia_video.evaluation.pixels import ADDED, RATIOS, Array, Floats, Pixel
 from cortexia_video.evaluation.score_table import ScoreTable
 
 RESAMPLES = 1000
+FEWEST = 5
 METRICS = (*PIXEL_METRICS, *MEANINGS)
 _BETTER = {name: each.better for table in (PIXEL_METRICS, MEANINGS) for name, each in table.items()}
 _ADDED = 1 + len(RATIOS) + len(ADDED) + 1  # what adds up over pixels
@@ -31,7 +33,7 @@ _ENDS = (2.5, 97.5)
 
 
 class Interval(NamedTuple):
-    """A value and its 95 % interval."""
+    """A value and its 95 % interval, whose ends are NaN where there is none."""
 
     value: float
     low: float
@@ -39,7 +41,8 @@ class Interval(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The first contestant less another, by metric. better: share of draws in which the first is better."""
+    """The first contestant less another, by metric. better: share of draws in which the first is better,
+    NaN where there are no draws."""
 
     first: str
     other: str
@@ -78,8 +81,7 @@ def _sum_up(
     per_pixel = aggregation == "pixel"
     whole = _tabulate([*column.scores.values()], per_pixel)
     tables = dict(zip(column.scores, _split(whole), strict=True))
-    counting = [tables[name] for name in evaluation.counting if name in tables]
-    groups = (counting or [*tables.values()]) if aggregation == "set" else [whole]
+    groups = [tables[name] for name in evaluation.averaged] if aggregation == "set" else [whole]
     draws = _resample(groups, per_pixel, rng, resamples)
     totals = _make_intervals(_aggregate(groups, per_pixel), draws)
     return totals, {name: _aggregate([table], per_pixel) for name, table in tables.items()}, draws
@@ -140,8 +142,10 @@ def _mean(values: Floats) -> float:
 
 
 def _resample(tables: Sequence[_Table], per_pixel: bool, rng: np.random.Generator, resamples: int) -> Floats:
-    """Give the metrics of each draw, (resamples, metrics)."""
+    """Give the metrics of each draw, (resamples, metrics), NaN where too few pictures can be drawn."""
     sizes = [len(table.values) for table in tables]
+    if sum(size for size in sizes if size > 1) < FEWEST:
+        return np.full((resamples, len(METRICS)), np.nan)
     drawn = [
         _weigh(tables, _draw(sizes, min(_AT_ONCE, resamples - start), rng), per_pixel)
         for start in range(0, resamples, _AT_ONCE)
@@ -215,5 +219,5 @@ def _compare(
     better = {}
     for index, name in enumerate(METRICS):
         signed = -draws[:, index] if _BETTER[name] == "smaller" else draws[:, index]
-        better[name] = float(np.mean(signed > 0))
+        better[name] = math.nan if np.isnan(signed).all() else float(np.mean(signed > 0))
     return Comparison(ours, theirs, differences, better)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from cortexia_video.errors import printable
 from cortexia_video.evaluation.job import Evaluation
 from cortexia_video.evaluation.metric_groups import GROUPS, MEANINGS
-from cortexia_video.evaluation.summary import Interval, Summary
+from cortexia_video.evaluation.summary import FEWEST, Interval, Summary
 
 SHOWN = {
     "abs_rel": "AbsRel (-)",
@@ -23,9 +23,10 @@ _LISTED = 10  # pictures of each kind of trouble
 
 def list_lines(evaluation: Evaluation, summary: Summary) -> Iterator[str]:
     """Yield the table of all, that of the sets, the comparisons, and what was wrong."""
-    pictures = sum(map(len, evaluation.columns[-1].scores.values()))
-    yield f"protocol {evaluation.protocol}: {pictures} pictures of {evaluation.place}"
-    yield "mean of all, 95 % intervals by drawing pictures again; (-) smaller is better, (+) larger"
+    pictures = evaluation.count_pictures()
+    yield f"protocol {evaluation.protocol}: {_count(pictures)} of {evaluation.place}"
+    yield describe_mean(evaluation)
+    yield f"{describe_draws(summary)}; (-) smaller is better, (+) larger"
     yield ""
     yield from _lay_out(_list_totals(summary))
     if len(evaluation.columns[-1].scores) > 1:
@@ -36,6 +37,32 @@ def list_lines(evaluation: Evaluation, summary: Summary) -> Iterator[str]:
     yield from _list_troubles(evaluation)
 
 
+def describe_mean(evaluation: Evaluation) -> str:
+    """Say what the numbers of all pictures are the mean of."""
+    averaged, aggregation = evaluation.averaged, evaluation.protocol.aggregation
+    if aggregation != "set":
+        return "mean over all pixels" if aggregation == "pixel" else "mean over all pictures"
+    count = evaluation.count_pictures(averaged)
+    sets = "the one set's mean" if len(averaged) == 1 else f"mean of {len(averaged)} sets' means"
+    return f"{sets}, over {_count(count)}"
+
+
+def describe_set(evaluation: Evaluation, name: str) -> str:
+    """Give a set's name, and why it is not in the mean where it is not."""
+    return printable(name) + ("" if name in evaluation.averaged else " (synthetic: not in the mean)")
+
+
+def describe_draws(summary: Summary) -> str:
+    """Say what the intervals are, or why there are none."""
+    if has_intervals(summary):
+        return "95 % intervals by drawing pictures again, the same draws for all"
+    return f"no intervals: there are fewer than {FEWEST} pictures to draw from"
+
+
+def has_intervals(summary: Summary) -> bool:
+    return not all(math.isnan(totals["abs_rel"].low) for totals in summary.totals.values())
+
+
 def format_value(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
 
@@ -43,6 +70,8 @@ def format_value(value: float) -> str:
 def format_interval(interval: Interval) -> str:
     if math.isnan(interval.value):
         return "-"
+    if math.isnan(interval.low):
+        return format_value(interval.value)
     return f"{format_value(interval.value)} [{format_value(interval.low)}, {format_value(interval.high)}]"
 
 
@@ -79,25 +108,23 @@ def _list_sets(evaluation: Evaluation, summary: Summary) -> list[list[str]]:
     """Give AbsRel / delta1 of each set."""
     rows = [["AbsRel / delta1", "pictures", *map(printable, summary.sets)]]
     for name, scores in evaluation.columns[-1].scores.items():
-        note = "" if name in evaluation.counting else " (not in the mean)"
-        shown = evaluation.protocol.aggregation == "set"
         cells = [
             f"{format_value(sets[name]['abs_rel'])} / {format_value(sets[name]['delta1'])}"
             if name in sets
             else "-"
             for sets in summary.sets.values()
         ]
-        rows.append([printable(name) + (note if shown else ""), str(len(scores)), *cells])
+        rows.append([describe_set(evaluation, name), str(len(scores)), *cells])
     return rows
 
 
 def _list_comparisons(summary: Summary) -> Iterator[str]:
     for each in summary.comparisons:
         value, low, high = each.differences["abs_rel"]
-        yield (
-            f"{printable(each.first)} less {printable(each.other)}: AbsRel {value:+.3f} "
-            f"[{low:+.3f}, {high:+.3f}], better in {each.better['abs_rel']:.0%} of draws"
-        )
+        said = f"{printable(each.first)} less {printable(each.other)}: AbsRel {value:+.3f}"
+        if not math.isnan(low):
+            said += f" [{low:+.3f}, {high:+.3f}], better in {each.better['abs_rel']:.0%} of draws"
+        yield said
 
 
 def _list_troubles(evaluation: Evaluation) -> Iterator[str]:

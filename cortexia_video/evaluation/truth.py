@@ -17,10 +17,15 @@ from cortexia_video.datasets.table import DATASETS, open_dataset, recognise
 from cortexia_video.decode import IMAGE_SUFFIXES
 from cortexia_video.errors import Failure, InputError
 from cortexia_video.evaluation.protocol import Protocol
+from cortexia_video.formats.option_names import OptionNames
 from cortexia_video.formats.reading import decode_depth, read_file
 from cortexia_video.formats.table import READERS
 from cortexia_video.frame import Frame
 from cortexia_video.rgbd_sample import RGBDSample
+
+_NAMES = OptionNames(
+    "--truth-dialect", *(f"cortexia convert {option}" for option in ("--kind", "--scale", "--unknown"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +135,7 @@ def _open_files(root: Path, dialect: str | None) -> TruthSet:
 
 def _read_file(entry: DepthFile) -> RGBDSample:
     """Read a reference without a picture: that is black, in no memory."""
-    depth = decode_depth(read_file(entry.path), str(entry.path), dialect=entry.dialect)
+    depth = decode_depth(read_file(entry.path), str(entry.path), dialect=entry.dialect, names=_NAMES)
     if depth.kind != "metric":
         raise InputError(f"{entry.path}: {depth.kind} depth is no reference: metres are")
     black = np.broadcast_to(np.uint8(0), (*depth.values.shape, 3))

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from cortexia_video.depth_map import Kind
 from cortexia_video.errors import DepthFileError
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.formats.steps import INTERVALS, LAST
@@ -27,12 +28,14 @@ class Dialect:
 
     summary: for people. translate: gives what a file holds with metadata, told what the caller says; raises
     `DepthFileError` for what is not of the dialect. beside: the name of a file in the same folder that tells
-    the caller more, and what reads its text.
+    the caller more, and what reads its text. kind: of its depth; None where the caller may have to say it,
+    and what `translate` gives may then have none.
     """
 
     summary: str
     translate: Callable[[Stored, Metadata], Stored]
     beside: tuple[str, Callable[[str], dict[str, Any]]] | None = None
+    kind: Kind | None = "metric"
 
 
 def parse_calibration(text: str) -> dict[str, Any]:
@@ -94,7 +97,7 @@ def _read_moge(stored: Stored, about: Metadata) -> Stored:
     _require(stored, np.uint16)
     near, far = (_number(stored, name) for name in ("near", "far"))
     unit = _number(stored, "unit") if "unit" in stored.text else 1.0
-    kind = "metric" if "unit" in stored.text else _say(about, "moge")
+    kind = "metric" if "unit" in stored.text else about.get("kind")
     beyond = near * (far / near) ** (INTERVALS / (INTERVALS - 1))  # of 65535, which means infinite there
     words = {"near": near * unit, "far": beyond * unit, "unknown": [0, LAST]}
     return Stored(stored.values, {"kind": kind, **words})
@@ -103,12 +106,12 @@ def _read_moge(stored: Stored, about: Metadata) -> Stored:
 def _read_iw3(stored: Stored, about: Metadata) -> Stored:
     """Numbers 0 to 65535 are linear between two values in its text; without them 0 to 1, larger is nearer."""
     _require(stored, np.uint16)
-    kind = _say(about, "iw3")
+    kind = about.get("kind")
     low, high = 0.0, 1.0
-    if "iw3_min_depth_value" not in stored.text and kind != "disparity":
+    if "iw3_min_depth_value" not in stored.text and kind not in (None, "disparity"):
         raise DepthFileError(
             f"it has no iw3_min_depth_value in its text: larger numbers are nearer then, which {kind} "
-            "depth is not: give --kind disparity, if a model of disparity made it"
+            "depth is not: its kind is disparity, if a model of disparity made it"
         )
     if "iw3_min_depth_value" in stored.text:
         low, high = (_number(stored, f"iw3_{name}_depth_value") for name in ("min", "max"))
@@ -129,13 +132,6 @@ def _number(stored: Stored, name: str) -> float:
         ) from error
 
 
-def _say(about: Metadata, dialect: str) -> Any:
-    """Give the kind that the caller says."""
-    if about.get("kind") is None:
-        raise DepthFileError(f"a file of {dialect} does not say its kind of depth: give --kind, too")
-    return about["kind"]
-
-
 _CALIBRATION = ("calib.txt", parse_calibration)
 DIALECTS: dict[str, Dialect] = {
     "tum": Dialect("16 bits, 5000 a metre, 0 unknown: TUM RGB-D", _whole(5000)),
@@ -149,6 +145,10 @@ DIALECTS: dict[str, Dialect] = {
     ),
     "metres": Dialect("floats, metres, 0 unknown: TIFF of the dataset guide", _metres),
     "depth-pro": Dialect("floats, metres: the .npz of Depth Pro", _metres),
-    "moge": Dialect("16 bits, log-spaced, near and far in its text, 0 and 65535 unknown: MoGe", _read_moge),
-    "iw3": Dialect("16 bits, linear, least and largest in its text; kind is needed: iw3", _read_iw3),
+    "moge": Dialect(
+        "16 bits, log-spaced, near and far in its text, 0 and 65535 unknown: MoGe", _read_moge, kind=None
+    ),
+    "iw3": Dialect(
+        "16 bits, linear, least and largest in its text; kind is needed: iw3", _read_iw3, kind=None
+    ),
 }

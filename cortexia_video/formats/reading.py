@@ -16,6 +16,7 @@ from cortexia_video.depth_map import KINDS, DepthMap
 from cortexia_video.errors import DepthFileError, MissingExtraError, printable
 from cortexia_video.formats.dialects import DIALECTS
 from cortexia_video.formats.metadata import Metadata, add, with_metadata
+from cortexia_video.formats.option_names import OF_COMMANDS, OptionNames
 from cortexia_video.formats.steps import to_values
 from cortexia_video.formats.stored import Stored, TooLargeError
 from cortexia_video.formats.table import READERS, Reader
@@ -61,6 +62,7 @@ def decode_depth(
     about: Metadata | None = None,
     dialect: str | None = None,
     max_megapixels: float = 200.0,
+    names: OptionNames = OF_COMMANDS,
 ) -> DepthMap:
     """Give the depth in a file's bytes; the values may be read-only, over these bytes.
 
@@ -70,12 +72,13 @@ def decode_depth(
     dialect: whose file it is, one of `DIALECTS`, where it does not say its kind. `middlebury` needs in
     `about` what `parse_calibration` gives.
     max_megapixels: larger maps are refused before there is memory for them.
+    names: of the caller's options, for errors.
 
     Raises `DepthFileError`, with name and remedy, for what is no depth file, is damaged, does not say what
     its numbers mean where nobody else does, or holds numbers that cannot be depth; `MissingExtraError`.
     """
     stored = decode_stored(data, name, max_megapixels=max_megapixels)
-    return understand(stored, name, about=about, dialect=dialect)
+    return understand(stored, name, about=about, dialect=dialect, names=names)
 
 
 def decode_stored(data: bytes, name: str, *, max_megapixels: float = 200.0) -> Stored:
@@ -85,11 +88,16 @@ def decode_stored(data: bytes, name: str, *, max_megapixels: float = 200.0) -> S
 
 
 def understand(
-    stored: Stored, name: str, *, about: Metadata | None = None, dialect: str | None = None
+    stored: Stored,
+    name: str,
+    *,
+    about: Metadata | None = None,
+    dialect: str | None = None,
+    names: OptionNames = OF_COMMANDS,
 ) -> DepthMap:
     """Say what the numbers of a file mean; the second half of `decode_depth`."""
     with _naming(name):
-        return _understand(stored, about or {}, dialect)
+        return _understand(stored, about or {}, dialect, names)
 
 
 @contextlib.contextmanager
@@ -119,38 +127,51 @@ def find_reader(data: bytes, name: str) -> Reader:
     raise DepthFileError(f"not a depth file that can be read: give one of {', '.join(suffixes)}")
 
 
-def _understand(stored: Stored, about: Metadata, dialect: str | None) -> DepthMap:
+def _understand(stored: Stored, about: Metadata, dialect: str | None, names: OptionNames) -> DepthMap:
     """Join values with what the file says of them, and where it says nothing, with what the caller says."""
     if dialect is not None and dialect not in DIALECTS:
         raise DepthFileError(f"unknown dialect {dialect!r}: use one of {', '.join(DIALECTS)}")
     stored = stored._replace(values=_to_2d(stored.values))
     if stored.metadata.get("kind") is None:
         if dialect is not None:
-            stored = DIALECTS[dialect].translate(stored, about)
+            stored = _translate(stored, about, dialect, names)
         metadata = add(about, stored.metadata)
     else:
         metadata = add({name: about[name] for name in _FACTS if name in about}, stored.metadata)
-    _require_meaning(stored.values, metadata)
+    _require_meaning(stored.values, metadata, names)
     try:
         depth = with_metadata(to_values(stored.values, metadata), metadata)
     except ValueError as error:
         raise DepthFileError(str(error)) from error
-    _check(depth)
+    _check(depth, names)
     return depth
 
 
-def _require_meaning(values: NDArray[Any], metadata: Metadata) -> None:
+def _translate(stored: Stored, about: Metadata, dialect: str, names: OptionNames) -> Stored:
+    """Say what numbers mean by a dialect; one whose kind is known leaves no choice of another."""
+    said, row = about.get("kind"), DIALECTS[dialect]
+    if said is not None and row.kind not in (None, said):
+        raise DepthFileError(
+            f"{names.dialect} {dialect} means {row.kind} depth, {names.kind} says {said}: leave one out"
+        )
+    translated = row.translate(stored, about)
+    if translated.metadata["kind"] is None:
+        raise DepthFileError(f"a file of {dialect} does not say its kind of depth: give {names.kind}, too")
+    return translated
+
+
+def _require_meaning(values: NDArray[Any], metadata: Metadata, names: OptionNames) -> None:
     """Refuse numbers of which nobody says what they mean."""
     if metadata.get("kind") is None:
         raise DepthFileError(
-            f"it holds {values.dtype} and does not say what it means: give its dialect (--from), one of "
-            f"{', '.join(DIALECTS)}; or its kind of depth (--kind), one of {', '.join(KINDS)}"
+            f"it holds {values.dtype} and does not say what it means: give its dialect ({names.dialect}), "
+            f"one of {', '.join(DIALECTS)}; or its kind of depth ({names.kind}), one of {', '.join(KINDS)}"
         )
     whole = np.issubdtype(values.dtype, np.integer)
     if whole and metadata["kind"] == "metric" and not {"scale", "near"} & metadata.keys():
         raise DepthFileError(
-            f"it holds {values.dtype} and does not say what one step is: give its dialect (--from), one of "
-            f"{', '.join(DIALECTS)}; or --scale, in metres (0.001 for millimetres)"
+            f"it holds {values.dtype} and does not say what one step is: give its dialect ({names.dialect}), "
+            f"one of {', '.join(DIALECTS)}; or {names.scale}, in metres (0.001 for millimetres)"
         )
 
 
@@ -167,17 +188,17 @@ def _to_2d(values: NDArray[Any]) -> NDArray[Any]:
     return values
 
 
-def _check(depth: DepthMap) -> None:
+def _check(depth: DepthMap, names: OptionNames) -> None:
     """Refuse values that cannot be depth."""
     low, high = (float(each.reduce(depth.values, axis=None)) for each in (np.fmin, np.fmax))
     if math.isinf(low) or math.isinf(high):
         share = 100 * float(np.isinf(depth.values).mean())
         raise DepthFileError(
-            f"{share:.3g} % of its values are infinite: if they are unknown, give that as --unknown"
+            f"{share:.3g} % of its values are infinite: if they are unknown, give that as {names.unknown}"
         )
     if low < 0 and depth.kind in ("metric", "scale_invariant"):
         share = 100 * float((depth.values < 0).mean())
         raise DepthFileError(
             f"{share:.3g} % of its values are negative, which {depth.kind} depth is not: if they are "
-            "unknown, give them as --unknown, else give another --kind"
+            f"unknown, give them as {names.unknown}, else give another {names.kind}"
         )

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from inspect import Parameter, signature
 from typing import Any, TypeVar, cast
 
 from cortexia_video.errors import CortexiaError, MissingExtraError, ModelLoadError, UnknownModelError
@@ -143,11 +144,24 @@ def load_model(name: str, *, device: str = "auto", **options: object) -> DepthMo
         if not options:
             raise ModelLoadError(f"model {name!r} cannot be loaded: {error}") from error
         given = ", ".join(sorted(options))
-        raise ModelLoadError(f"model {name!r} does not take all of these options: {given}") from error
+        raise ModelLoadError(
+            f"model {name!r} does not take all of these options: {given}{_list_options(info)}"
+        ) from error
     except CortexiaError:
         raise
     except Exception as error:
         raise ModelLoadError(f"model {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def _list_options(info: ModelInfo) -> str:
+    """Say which options a model takes, where its function says it."""
+    parameters = signature(_resolve(info.load)).parameters.values()
+    if any(each.kind is Parameter.VAR_KEYWORD for each in parameters):
+        return ""
+    names = [
+        each.name for each in parameters if each.kind is Parameter.KEYWORD_ONLY and each.name != "device"
+    ]
+    return f"; it takes {', '.join(names)}" if names else ""
 
 
 def _resolve(function: str | Callable[..., Result]) -> Callable[..., Result]:

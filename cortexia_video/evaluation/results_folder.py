@@ -1,0 +1,49 @@
+"""The folder of an evaluation's results: other files and other reports in it are nobody's to replace."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cortexia_video.errors import OutputExistsError, printable
+from cortexia_video.evaluation.protocol import Protocol
+
+
+def require_own(output: Path, place: Path, protocol: Protocol) -> None:
+    """Refuse a folder that holds other people's files, or results by another truth or protocol.
+
+    place: where the truth is. Other contestants are welcome. Raises `OutputExistsError`.
+    """
+    try:
+        names = [path.name for path in output.iterdir() if not path.name.startswith(".")]
+    except OSError:  # it is not there, or whatever writes to it will say what is wrong
+        return
+    before = _read_results(output / "results.json")
+    if before is None:
+        if names and ("scores.jsonl" not in names or "results.json" in names):
+            raise OutputExistsError(
+                f"{printable(str(output))} holds {printable(min(names))} and no evaluation: "
+                "choose another --output"
+            )
+        return
+    digest, truth = before
+    if digest != protocol.digest:
+        _refuse(output, "by another protocol than", protocol.name)
+    if Path(truth).resolve() != place.resolve():
+        _refuse(output, f"against {truth}, not", str(place))
+
+
+def _refuse(output: Path, how: str, asked: str) -> None:
+    raise OutputExistsError(
+        printable(f"{output} holds an evaluation {how} {asked}, which would be lost: choose another --output")
+    )
+
+
+def _read_results(path: Path) -> tuple[str, str] | None:
+    """Give the protocol's digest and the truth of results, None where there are none of ours."""
+    try:
+        words: Any = json.loads(path.read_bytes())
+        return str(words["protocol"]["digest"]), str(words["truth"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
