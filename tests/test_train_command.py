@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -195,6 +196,26 @@ def test_it_is_measured_shown_and_logged(room: Path, tmp_path: Path, tiny: str) 
     for shown in ("model", "median depth", "depth linear in row", "disparity linear in row"):
         assert [event.step for event in events.Scalars(f"room/abs_rel/{shown}")] == [2, 4]
     assert tags["images"] == ["validation"]
+
+
+def test_intervals_are_those_of_the_evaluation(
+    tmp_path: Path, tiny: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The baselines do not look at the picture: what is logged of them is, to the digit, what evaluate says."""
+    from cortexia_video.cli import main
+    from cortexia_video.scenes.folder import ScenePlan, write_scenes
+
+    truth = tmp_path / "truth"
+    write_scenes(truth, 6, ScenePlan(height=32, width=48), workers=1)
+    path = write_recipe(tmp_path, network(tiny), f'[validation]\ntruth = ["{truth}"]\n', root=truth, steps=1)
+    with caplog.at_level("INFO", "cortexia_video"):
+        train_recipe(path, tmp_path / "done")
+    with pytest.raises(SystemExit, match="0"):
+        main(["evaluate", f"hf:{tmp_path / 'done/model'}", "--truth", str(truth), "--device", "cpu"])
+    said = [line for line in capsys.readouterr().out.splitlines() if re.match(r"(median|depth|disp).*\[", line)]
+    assert len(said) == 3
+    measured = [re.sub(" +", " ", record.getMessage()) for record in caplog.records]
+    assert all(re.sub(" +", " ", line) in measured for line in said)
 
 
 def test_a_training_is_the_same_with_and_without_being_measured(

@@ -27,8 +27,6 @@ from cortexia_video.training.loop import Training
 from cortexia_video.training.trained_model import TrainedModel
 from cortexia_video.visualization import collage
 
-_RESAMPLES = 100
-
 _log = logging.getLogger(__name__)
 
 
@@ -66,7 +64,7 @@ class Validation:
     def _measure(self, truth: Truth, estimator: DepthEstimator) -> None:
         contestant = ModelContestant(estimator.model.name, estimator)
         found = evaluate(truth, [contestant], self._protocol)
-        summary = summarise(found, resamples=_RESAMPLES)
+        summary = summarise(found)
         for line in list_lines(found, summary):
             _log.info("%s", line)
         self._log_numbers(Path(truth.place).name, summary)
