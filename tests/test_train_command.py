@@ -201,7 +201,7 @@ def test_it_is_measured_shown_and_logged(room: Path, tmp_path: Path, tiny: str) 
 def test_intervals_are_those_of_the_evaluation(
     tmp_path: Path, tiny: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The baselines do not look at the picture: what is logged of them is, to the digit, what evaluate says."""
+    """Baselines do not look at the picture: what is logged of them is, to the digit, what evaluate says."""
     from cortexia_video.cli import main
     from cortexia_video.scenes.folder import ScenePlan, write_scenes
 
@@ -212,7 +212,9 @@ def test_intervals_are_those_of_the_evaluation(
         train_recipe(path, tmp_path / "done")
     with pytest.raises(SystemExit, match="0"):
         main(["evaluate", f"hf:{tmp_path / 'done/model'}", "--truth", str(truth), "--device", "cpu"])
-    said = [line for line in capsys.readouterr().out.splitlines() if re.match(r"(median|depth|disp).*\[", line)]
+    said = [
+        line for line in capsys.readouterr().out.splitlines() if re.match(r"(median|depth|disp).*\[", line)
+    ]
     assert len(said) == 3
     measured = [re.sub(" +", " ", record.getMessage()) for record in caplog.records]
     assert all(re.sub(" +", " ", line) in measured for line in said)

@@ -10,24 +10,23 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError
 from cortexia_video.frame import Frame
+from cortexia_video.reporting.wording import format_count
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.scenes import render_scenes
+from cortexia_video.scenes.processes import render_in_processes
 from cortexia_video.training.losses import SKY_M
 
 SHARD_SIZE = 100
@@ -66,9 +65,9 @@ def make_pool(folder: Path, plan: PoolPlan, workers: int) -> RGBDDataset:
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, plan)
     missing = [seed for seed in plan.shards() if not _shard_path(folder, seed).exists()]
-    _log.info("pool %s: %d of %d shards to render", folder, len(missing), len(plan.shards()))
+    _log.info("pool %s: %d of %s to render", folder, len(missing), format_count(len(plan.shards()), "shard"))
     for done, seed in enumerate(_render_shards(folder, plan, missing, workers), start=1):
-        _log.info("pool: %d of %d shards, seed %d", done, len(missing), seed)
+        _log.info("pool: %d of %s, seed %d", done, format_count(len(missing), "shard"), seed)
     return open_pool(folder, plan)
 
 
@@ -119,11 +118,7 @@ def _render_shards(folder: Path, plan: PoolPlan, seeds: list[int], workers: int)
         for seed in seeds:
             yield _render_shard(folder, plan, seed)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, torch.set_num_threads, (1,)) as executor:
-        jobs = [executor.submit(_render_shard, folder, plan, seed) for seed in seeds]
-        for job in jobs:
-            yield job.result()
+    yield from render_in_processes(partial(_render_shard, folder, plan), seeds, workers)
 
 
 def _render_shard(folder: Path, plan: PoolPlan, seed: int) -> int:
@@ -133,10 +128,10 @@ def _render_shard(folder: Path, plan: PoolPlan, seed: int) -> int:
         row["image"] = scene.image
         row["disparity"] = np.nan_to_num(1 / scene.depth_m, nan=0.0)
     path = _shard_path(folder, seed)
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    unfinished = path.with_suffix(".partial")
+    with unfinished.open("wb") as file:
         np.save(file, shard)
-    partial.replace(path)
+    unfinished.replace(path)
     return seed
 
 
