@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,8 +28,10 @@ from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.scenes import render_scenes
 from cortexia_video.scenes.processes import render_in_processes
 from cortexia_video.training.losses import SKY_M
+from cortexia_video.training.output_folder import require_writable
 
 SHARD_SIZE = 100
+_ABOUT = "pool.json"
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +44,10 @@ class PoolPlan:
     height: int
     width: int
     first_seed: int = 0
+
+    def look(self) -> dict[str, int]:
+        """Give what all scenes of a folder share."""
+        return {"height": self.height, "width": self.width}
 
     def shards(self) -> range:
         """First seeds of all shards."""
@@ -62,13 +68,30 @@ def make_pool(folder: Path, plan: PoolPlan, workers: int) -> RGBDDataset:
     Depth is metric; the sky is SKY_M away, as losses know. Raises InputError where the folder holds scenes of
     another size.
     """
+    check_pool(folder, plan)
     folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, plan)
+    (folder / _ABOUT).write_text(json.dumps(plan.look()))
     missing = [seed for seed in plan.shards() if not _shard_path(folder, seed).exists()]
     _log.info("pool %s: %d of %s to render", folder, len(missing), format_count(len(plan.shards()), "shard"))
     for done, seed in enumerate(_render_shards(folder, plan, missing, workers), start=1):
         _log.info("pool: %d of %s, seed %d", done, format_count(len(missing), "shard"), seed)
     return open_pool(folder, plan)
+
+
+def check_pool(folder: Path, plan: PoolPlan) -> None:
+    """Raise `InputError` for a folder with scenes that look otherwise, `OutputError` where none can be."""
+    require_writable(folder)
+    path = folder / _ABOUT
+    if not path.exists():
+        return
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path} says nothing of a pool: {error}; remove it") from error
+    if found != plan.look():
+        raise InputError(
+            f"{folder} holds a pool of {found}, not of {plan.look()}: use another folder or remove it"
+        )
 
 
 def open_pool(folder: Path, plan: PoolPlan) -> RGBDDataset:
@@ -97,19 +120,6 @@ def _open_shard(path: Path) -> NDArray[Any]:
         raise InputError(
             f"cannot read the scenes of {path}: {error}; remove it to render it again"
         ) from error
-
-
-def _claim(folder: Path, plan: PoolPlan) -> None:
-    """Write down what a folder's scenes look like, or check that they look as wanted."""
-    path = folder / "pool.json"
-    wanted = {name: value for name, value in asdict(plan).items() if name in ("height", "width")}
-    if not path.exists():
-        path.write_text(json.dumps(wanted))
-    found = json.loads(path.read_text())
-    if found != wanted:
-        raise InputError(
-            f"{folder} holds a pool of {found}, not of {wanted}: use another folder or remove it"
-        )
 
 
 def _render_shards(folder: Path, plan: PoolPlan, seeds: list[int], workers: int) -> Iterator[int]:
