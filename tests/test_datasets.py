@@ -133,7 +133,7 @@ def test_a_missing_set_says_where_it_is_from_and_how_it_should_lie(name: str, tm
 
 
 def test_unknown_names_and_options_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="unknown data set 'nyuv2': use one of rgbd"):
+    with pytest.raises(InputError, match=r"unknown data set 'nyuv2': did you mean nyu\? use one of rgbd"):
         open_dataset("nyuv2", tmp_path)
     with pytest.raises(InputError, match="tum has no option 'speed': it has max_difference_s"):
         open_dataset("tum", tmp_path, speed=2)

@@ -14,9 +14,13 @@ from dataset_layouts import Scene, make_rgbd, make_scene
 from PIL import Image
 
 from cortexia_video import (
+    DepthMap,
+    Frame,
     InputError,
     OutputError,
+    OutputExistsError,
     OutputLostError,
+    RGBDSample,
     decode,
     estimate,
     open_dataset,
@@ -25,9 +29,12 @@ from cortexia_video import (
 )
 from cortexia_video.cli import main
 from cortexia_video.datasets.build import build_dataset
+from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.items import list_dataset_items
-from cortexia_video.datasets.problems import ProblemCount
-from cortexia_video.datasets.summary import summarise
+from cortexia_video.datasets.problems import ProblemCount, raise_problem
+from cortexia_video.datasets.summary import make_sheet, summarise
+from cortexia_video.datasets.table import DATASETS
+from cortexia_video.depth_map import Kind
 
 MakePicture = Callable[..., Path]
 
@@ -276,3 +283,142 @@ def test_the_record_survives_a_torn_line(tmp_path: Path) -> None:
     assert build_dataset(items, tmp_path / "a", shard_size=1).shards_made == 1
     lines = (tmp_path / "a/build.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["shard"] == "train-00001.parquet"
+
+
+def build(*arguments: object) -> int:
+    return cortexia("dataset", "build", *arguments)
+
+
+def test_a_folder_holds_one_data_set(
+    run: tuple[Path, Path], tmp_path: Path, make_picture: MakePicture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, depth = run
+    ours = (photos, "--depth", depth, "--shard-size", 4, "--output", tmp_path / "a")
+    assert build(*ours) == 0
+    before = digests(tmp_path / "a")
+    make_rgbd(tmp_path / "set", make_scene(), 2)
+    (tmp_path / "copy").mkdir()
+    make_picture(tmp_path / "copy/a.jpg", (48, 64))
+    estimate(tmp_path / "copy", tmp_path / "copy-depth", model="synthetic")
+    capsys.readouterr()
+    for other, differs in (
+        ((tmp_path / "set",), "depth, name, pictures"),
+        ((tmp_path / "copy", "--depth", tmp_path / "copy-depth"), "depth, pictures"),
+        ((*ours[:3], "--format", "webdataset"), "format"),
+        ((*ours[:3], "--split", "val", "--format", "webdataset"), "format"),
+    ):
+        assert build(*other, "--output", tmp_path / "a") == 2
+        message = capsys.readouterr().err
+        assert f"a data set of another {differs} (" in message and "choose another --output" in message
+        assert digests(tmp_path / "a") == before
+    make_picture(photos / "zz.jpg", (48, 64), 3)
+    estimate(photos, depth, model="synthetic", recursive=True)
+    assert build(*ours) == 0
+    assert "8 samples in 1 shards made, 1 kept" in capsys.readouterr().out
+    assert build(*ours[:3], "--split", "val", "--output", tmp_path / "a") == 0
+    assert {*digests(tmp_path / "a")} == {*before, "val-00000.parquet"}
+
+
+def test_the_record_says_what_a_set_is_made_of(run: tuple[Path, Path], tmp_path: Path) -> None:
+    photos, depth = run
+    for _ in range(2):
+        build(photos, "--depth", depth, "--output", tmp_path / "a")
+    made_of = {"split": "train", "format": "parquet", "pictures": str(photos), "depth": str(depth)}
+    lines = [json.loads(line) for line in (tmp_path / "a/build.jsonl").read_text().splitlines()]
+    assert [line["made_of"] for line in lines if "made_of" in line] == [made_of]
+
+
+def test_shards_of_which_nobody_knows_what_they_are_made_of_are_kept(tmp_path: Path) -> None:
+    make_rgbd(tmp_path / "set", make_scene(), 2)
+    items = list(list_dataset_items(open_dataset("rgbd", tmp_path / "set")))  # type: ignore[arg-type]
+    build_dataset(items, tmp_path / "a", shard_size=1)
+    record = tmp_path / "a/build.jsonl"
+    lines = record.read_text().splitlines(keepends=True)
+    record.write_text("".join(line for line in lines if "made_of" not in line))
+    with pytest.raises(OutputExistsError, match="does not say what its train shards are made of"):
+        build_dataset(items[:1], tmp_path / "a", shard_size=1)
+    assert len(digests(tmp_path / "a")) == 2
+
+
+def test_a_folder_with_other_files_is_refused(
+    run: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, depth = run
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/build.jsonl").write_text('{"of": "somebody else"}\n')
+    (tmp_path / "notes/mine.txt").write_text("mine")
+    for folder, other in ((photos, "trip"), (depth, "depth.json"), (tmp_path / "notes", "mine.txt")):
+        before = sorted(folder.iterdir())
+        assert build(photos, "--depth", depth, "--output", folder) == 2
+        assert f"{folder} holds {other}, which is no data set" in capsys.readouterr().err
+        assert sorted(folder.iterdir()) == before
+
+
+def test_a_build_of_nothing_leaves_nothing(run: tuple[Path, Path], tmp_path: Path) -> None:
+    photos, depth = run
+    (tmp_path / "empty").mkdir()
+    for pictures in (tmp_path / "nowhere", tmp_path / "empty"):
+        assert build(pictures, "--depth", depth, "--output", tmp_path / "a/b") == 2
+        assert build(pictures, "--output", tmp_path / "a/b") == 2
+    assert build(photos, "--depth", tmp_path / "nowhere", "--output", tmp_path / "a/b") == 2
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("form", ["parquet", "webdataset"])
+def test_shards_say_which_model_made_the_depth(form: str, run: tuple[Path, Path], tmp_path: Path) -> None:
+    photos, depth = run
+    build(photos, "--depth", depth, "--format", form, "--output", tmp_path / "a")
+    for sample in open_dataset(form, tmp_path / "a"):
+        known = read_depth(depth / f"{sample.key}.npy")
+        assert known.model == "synthetic" and known.weights_sha256
+        assert (sample.depth.model, sample.depth.weights_sha256) == (known.model, known.weights_sha256)
+        assert sample.origin == "photos"
+
+
+def test_options_of_a_data_set_are_refused_for_a_run(
+    run: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, depth = run
+    for option in (("--name", "tum"), ("--allow-unregistered",)):
+        assert build(photos, "--depth", depth, "--output", tmp_path / "a", *option) == 2
+        assert f"{option[0]} is for a data set in IN" in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("kind", ["metric", "scale_invariant", "affine_invariant", "disparity"])
+def test_near_is_bright_in_a_sheet_of_any_kind(kind: Kind) -> None:
+    values = np.repeat(np.linspace(1, 9, 64, dtype=np.float32)[None], 48, axis=0)
+    values[:5, :5] = np.nan
+    depth = DepthMap(values[:, ::-1].copy() if kind == "disparity" else values, kind)
+    sample = RGBDSample(Frame("a", np.zeros((48, 64, 3), np.uint8)), depth)
+    dataset = RGBDDataset("one", [sample], lambda entry: entry, kind)
+    sheet = make_sheet(dataset, raise_problem, count=1).astype(int).sum(axis=2)
+    row = sheet[8 + 120, 8 + 320 : 8 + 640]
+    assert row[2] > 400 > 250 > row[-3] and (np.diff(row[::16]) <= 0).all()
+
+
+@pytest.mark.parametrize("form", ["parquet", "webdataset"])
+def test_a_split_that_is_not_there_names_those_that_are(form: str, tmp_path: Path) -> None:
+    make_rgbd(tmp_path / "set", make_scene(), 2)
+    items = list(list_dataset_items(open_dataset("rgbd", tmp_path / "set")))  # type: ignore[arg-type]
+    for split in ("train", "val"):
+        build_dataset(items, tmp_path / "a", format=form, split=split, shard_size=1)
+    with pytest.raises(InputError, match=r"has no split 'test': its files are named train, val$"):
+        open_dataset(form, tmp_path / "a", split="test")
+
+
+def test_a_data_set_is_printed_short(tmp_path: Path) -> None:
+    make_rgbd(tmp_path / "set", make_scene(), 3)
+    dataset = open_dataset("rgbd", tmp_path / "set")
+    assert repr(dataset) == f"<RGBDDataset rgbd: 3 samples in {tmp_path / 'set'}>"
+    build_dataset(list_dataset_items(dataset), tmp_path / "a", format="webdataset", shard_size=2)  # type: ignore[arg-type]
+    stream = open_dataset("webdataset", tmp_path / "a")
+    assert repr(stream) == f"<RGBDStream webdataset: 2 shards in {tmp_path / 'a'}>"
+
+
+def test_a_name_that_is_nearly_one_is_proposed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cortexia("dataset", "info", "tun") == 2
+    assert "did you mean tum?" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"unknown data set 'kiti': did you mean kitti\? use one of"):
+        open_dataset("kiti", tmp_path)
+    assert "TIFF" in DATASETS["rgbd"].summary

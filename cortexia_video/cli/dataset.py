@@ -31,7 +31,7 @@ from cortexia_video.datasets.items import Item, list_dataset_items
 from cortexia_video.datasets.problems import ProblemCount, raise_problem
 from cortexia_video.datasets.run_items import list_run_items
 from cortexia_video.datasets.summary import make_sheet, summarise
-from cortexia_video.datasets.table import DATASETS, open_dataset, recognise
+from cortexia_video.datasets.table import DATASETS, open_dataset, propose, recognise
 from cortexia_video.errors import Failure, InputError, MissingExtraError, OutputError
 
 Switch = Annotated[bool, Parameter(negative=())]
@@ -85,12 +85,18 @@ def build_command(
     """
     report = BuildReport()
     items: Iterator[Item | Failure]
+    source = {"pictures": str(pictures.resolve())}
     if depth is not None:
+        if name is not None or allow_unregistered:
+            option = "--allow-unregistered" if name is None else "--name"
+            raise InputError(f"{option} is for a data set in IN: with --depth leave it out")
+        source["depth"] = str(depth.resolve())
         items = list_run_items(pictures, depth, report.left)
     else:
         dataset = _open(pictures, name, split, allow_unregistered)
         if not isinstance(dataset, RGBDDataset):
             raise InputError(f"{pictures} is a stream, which cannot be resumed: give a set with numbers")
+        source |= {"name": dataset.name} | ({"part": split} if split else {})
         items = list_dataset_items(dataset)
     build_dataset(
         items,
@@ -100,6 +106,7 @@ def build_command(
         shard_size=shard_size,
         on_problem=raise_problem if problems == "stop" else None,
         workers=workers,
+        source=source,
         report=report,
     )
     print(report)
@@ -228,7 +235,7 @@ def guide_augmentation() -> Compose:
 
 def _open(root: Path, name: str | None, split: str | None, allow_unregistered: bool) -> AnyDataset:
     if not root.exists():
-        raise InputError(f"no such folder: {root}; the names are {', '.join(DATASETS)}")
+        raise InputError(f"no such folder: {root}; {propose(str(root))}the names are {', '.join(DATASETS)}")
     name = name or recognise(root)
     return open_dataset(name, root, split=split, allow_unregistered=allow_unregistered)
 

@@ -143,7 +143,7 @@ def _evaluate(names: list[str], asked: MeasuringOptions, given: dict[str, Any]) 
     if output is not None:
         save_results(found, summary, output)
         page = write_page(found, summary, *make_tiles(found, truth, contestants[0]))
-        replace_file(output / "page.html", page)
+        replace_file(output / "page.html", lambda file: file.write(page))
         print(f"\n{output}: results.json, pictures.csv, page.html")
     return DONE if found.is_complete else SOME_FAILED
 

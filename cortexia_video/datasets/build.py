@@ -1,34 +1,30 @@
-"""A data set as shards: streamed, whole or not there, and the second time only what is missing.
-
-`OUTPUT/build.jsonl` has a line for each shard that is there, the last of a name counts:
-  {"shard": name, "fingerprint": of its items, "size": bytes, "rows": n, "failed": [[key, reason], ...]}
-"""
+"""A data set as shards: streamed, whole or not there, and the second time only what is missing."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 import xxhash
 
+from cortexia_video.datasets.build_record import RECORD, read_shards, refuse_other_files, require_same_set
 from cortexia_video.datasets.columns import Row
 from cortexia_video.datasets.items import Item
 from cortexia_video.datasets.problems import OnProblem
 from cortexia_video.datasets.shard_files import WRITERS
 from cortexia_video.errors import CortexiaError, Failure, InputError, OutputError, OutputLostError
-from cortexia_video.ledger_file import LedgerFile, parse_object
+from cortexia_video.ledger_file import LedgerFile
 from cortexia_video.speed import choose_workers
 
-RECORD = "build.jsonl"
-_COLUMNS_VERSION = 2
+_COLUMNS_VERSION = 3
 _PARTIAL = ".partial"
 _FAILURES_KEPT = 1000
 
@@ -59,26 +55,32 @@ def build_dataset(
     shard_size: int = 256,
     on_problem: OnProblem | None = None,
     workers: int | None = None,
+    source: Mapping[str, str] | None = None,
     report: BuildReport | None = None,
 ) -> BuildReport:
     """Write items to `output/<split>-00000.parquet` (or .tar) and so on, `shard_size` items each, in order.
 
     A shard that is there, made of the same items, is kept; what an earlier build left beyond the last is
     removed. on_problem: called with each item that cannot be used, which is then left out; it may raise.
-    workers: threads that make rows; one a core by default.
+    workers: threads that make rows; one a core by default. source: what the items are made of, in words as
+    `pictures`; it is recorded, and a split of a folder is never of two.
 
-    Raises `InputError` for no items, `OutputError` for an unknown format and where another process builds,
-    `OutputLostError` when no more can be written; a later call goes on.
+    Raises `InputError` for no items, `OutputExistsError` for a folder with other files or another set,
+    `OutputError` for an unknown format and where another process builds, `OutputLostError` when no more can
+    be written; a later call goes on.
     """
     if format not in WRITERS:
         raise OutputError(f"unknown format {format!r}: use one of {', '.join(WRITERS)}")
     if shard_size < 1:
         raise InputError(f"a shard has at least one sample, not {shard_size}")
     report = report or BuildReport()
+    items = _require_some(items)
+    refuse_other_files(Path(output))
     with ExitStack() as stack:
         record = stack.enter_context(LedgerFile(Path(output) / RECORD))
         if not record.lock():
             raise OutputError(f"another process builds in {output}: wait for it, or choose another --output")
+        require_same_set(record, {"split": split, "format": format, **(source or {})})
         pool = stack.enter_context(ThreadPoolExecutor(choose_workers(workers), "cortexia"))
         build = _Build(record, f"{split}-", format, on_problem, report)
         for number, part in enumerate(_batch(items, shard_size)):
@@ -99,7 +101,7 @@ class _Build:
         self._suffix, self._write = WRITERS[format]
         self._on_problem = on_problem
         self._report = report
-        self._before = read_record(self._root)
+        self._before = read_shards(self._root)
         self._names: set[str] = set()
         for leftover in self._root.glob(f".*{_PARTIAL}"):
             leftover.unlink()
@@ -122,11 +124,9 @@ class _Build:
         self._count(rows, failures)
 
     def finish(self) -> None:
-        """Remove what an earlier, larger build left; `InputError` where there was nothing to build."""
-        if not self._names:
-            raise InputError("nothing to build: no picture has depth; run cortexia estimate first")
-        ours = {name for name in self._before if name.startswith(self._prefix)}
-        for name in ours - self._names:
+        """Remove what an earlier, larger build of the split left."""
+        numbered = re.compile(rf"{re.escape(self._prefix)}\d+{re.escape(self._suffix)}")
+        for name in set(filter(numbered.fullmatch, self._before)) - self._names:
             (self._root / name).unlink(missing_ok=True)
 
     def _make(self, name: str, rows: Iterator[Row]) -> int:
@@ -149,14 +149,12 @@ class _Build:
         self._report.failures += failures[: max(0, _FAILURES_KEPT - len(self._report.failures))]
 
 
-def read_record(root: Path) -> dict[str, dict[str, Any]]:
-    """Give the last line of each shard that a build wrote in a folder; a damaged line is left out."""
-    try:
-        lines = (root / RECORD).read_bytes().splitlines()
-    except FileNotFoundError:
-        return {}
-    names = {"shard", "fingerprint", "size", "rows", "failed"}
-    return {entry["shard"]: entry for line in lines if names <= (entry := parse_object(line)).keys()}
+def _require_some(items: Iterable[Item | Failure]) -> Iterator[Item | Failure]:
+    """Give the items, the first of them made; `InputError` where there are none."""
+    iterator = iter(items)
+    for first in iterator:
+        return chain([first], iterator)
+    raise InputError("nothing to build: no picture has depth; run cortexia estimate first")
 
 
 def _batch(items: Iterable[Item | Failure], size: int) -> Iterator[tuple[Item | Failure, ...]]:

@@ -37,6 +37,7 @@ class RGBDDataset:
     name: of its row in the table. entries: one for each sample, in order, keys unique.
     read: gives the sample of an entry, or raises a `CortexiaError`; called from several threads.
     kind: of depth. evaluation: what is compared of a picture. registered: depth lies on the picture.
+    root: the folder that it was opened from, or what the hub calls it.
     """
 
     name: str
@@ -45,6 +46,10 @@ class RGBDDataset:
     kind: Kind | None = "metric"
     evaluation: Region = EVERYWHERE
     registered: bool = True
+    root: str | None = None
+
+    def __repr__(self) -> str:
+        return _describe(self, f"{len(self)} samples")
 
     def __post_init__(self) -> None:
         if len(set(self.keys)) != len(self.entries):
@@ -97,6 +102,10 @@ class RGBDStream:
     kind: Kind | None = "metric"
     evaluation: Region = EVERYWHERE
     registered: bool = True
+    root: str | None = None
+
+    def __repr__(self) -> str:
+        return _describe(self, f"{len(self.shards)} shards")
 
     def __iter__(self) -> Iterator[RGBDSample]:
         """Yield the samples; raises what is wrong with one."""
@@ -112,6 +121,11 @@ class RGBDStream:
 
 
 AnyDataset = RGBDDataset | RGBDStream
+
+
+def _describe(dataset: AnyDataset, holds: str) -> str:
+    where = f" in {dataset.root}" if dataset.root else ""
+    return f"<{type(dataset).__name__} {dataset.name}: {holds}{where}>"
 
 
 def _list_all(dataset: AnyDataset) -> Iterator[Load]:

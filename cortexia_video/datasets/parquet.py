@@ -11,6 +11,7 @@ from typing import Any
 from cortexia_video.datasets.columns import from_row, import_pyarrow, require_columns
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.info import DatasetInfo
+from cortexia_video.datasets.shard_splits import list_split
 from cortexia_video.depth_map import Kind
 from cortexia_video.errors import InputError
 from cortexia_video.rgbd_sample import RGBDSample
@@ -30,9 +31,7 @@ class _Place:
 
 def _open(root: Path, split: str | None, *, dialect: str | None = None) -> RGBDDataset:
     """Open a file, or all of a folder. dialect: of depth that does not say what it means."""
-    paths = [root] if root.is_file() else sorted(root.rglob("*.parquet"))
-    if split is not None:
-        paths = [path for path in paths if path.name.startswith(split)]
+    paths = list_split(root, ".parquet", split)
     places: list[_Place] = []
     kinds: set[Kind | None] = set()
     for path in paths:

@@ -1,4 +1,4 @@
-"""Folders with a set.json: rgb/, depth/ as 16-bit PNG, and what they mean in one file."""
+"""Folders with a set.json: pictures, depth as PNG or TIFF, and what they mean in one file."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _find_range(about: Mapping[str, Any]) -> tuple[float, float] | None:
 
 INFO = DatasetInfo(
     name="rgbd",
-    summary="a folder that says what it holds: set.json, 16-bit PNG depth",
+    summary="a folder that says what it holds: set.json, depth as 16-bit PNG or TIFF",
     licence="in its set.json",
     where="anybody: docs/datasets.md says how to write one",
     layout="set.json with name, frames (name, rgb, depth), depth_scale, max_depth_m, intrinsics",

@@ -22,12 +22,14 @@ from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure
 from cortexia_video.frame import Frame
 from cortexia_video.ledger import read_last_done, require_ledger
+from cortexia_video.ledger_index import LedgerIndex
 from cortexia_video.projection import Pinhole
 from cortexia_video.resampling import resize_image
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.run_files import Line, find_depth, read_run_depth, read_run_picture
 from cortexia_video.sources.files import find_pictures
 
+_OF_MODEL = ("model", "weights_sha256")
 NO_DEPTH, VIEW_ONLY = "without depth in the run", "with only a view of their depth"
 _ORIENTATION = 0x0112
 
@@ -39,6 +41,7 @@ def list_run_items(pictures: Path, run: Path, left: Counter[str]) -> Iterator[It
     Raises `InputError` where there are no pictures or no ledger.
     """
     require_ledger(run)
+    ledger, origin = LedgerIndex(run), pictures.resolve().name
     found = find_pictures([pictures], recursive=True, output=run)
     lines = {line["key"]: json.dumps(line) for line in read_last_done(run)}
     for picture in found:
@@ -49,21 +52,26 @@ def list_run_items(pictures: Path, run: Path, left: Counter[str]) -> Iterator[It
         if line is None or find_depth(line) is None:
             left[NO_DEPTH if line is None else VIEW_ONLY] += 1
             continue
+        settings = ledger.settings(str(line.get("run")))
+        line |= {name: line.get(name, settings.get(name)) for name in _OF_MODEL}
         path = Path(picture.source.path)
-        load = partial(_load, picture.key, path, run, line)
-        yield Item(picture.key, _fingerprint(picture.key, line), load)
+        load = partial(_load, picture.key, path, run, line, origin)
+        yield Item(picture.key, _fingerprint(picture.key, line, origin), load)
 
 
-def _fingerprint(key: str, line: Line) -> str:
+def _fingerprint(key: str, line: Line, origin: str) -> str:
     """Say what the row depends on: the picture as the run found it, and the files that the run wrote."""
-    facts = [key, line["source"], line["outputs"], line["kind"], line.get("f_px")]
+    facts = [key, origin, line["source"], line["outputs"], line["kind"], line.get("f_px")]
+    facts += [line[name] for name in _OF_MODEL]
     return xxhash.xxh3_128_hexdigest(json.dumps(facts).encode())
 
 
-def _load(key: str, path: Path, run: Path, line: Line) -> Row | Failure:
+def _load(key: str, path: Path, run: Path, line: Line, origin: str) -> Row | Failure:
     data = read_run_picture(line, path)
     frame = decode(data, key, max_megapixels=math.inf)  # once it was allowed
-    sample = _join(frame, read_run_depth(run, line))
+    depth = read_run_depth(run, line)
+    words = {name: getattr(depth, name) or line[name] for name in _OF_MODEL}
+    sample = replace(_join(frame, replace(depth, **words)), origin=origin)
     keeps = _is_plain_jpeg(data) and sample.frame.image is frame.image
     return checked_row(sample, partial(to_row, image=data if keeps else None))
 

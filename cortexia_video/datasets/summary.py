@@ -22,6 +22,7 @@ from cortexia_video.visualization import collage
 _TAKEN = 2000  # pixels of a sample
 _BINS = 12
 _BAR = 40  # characters
+_CLIPPED = (2.0, 98.0)  # percentiles that the colours of a sheet end at
 
 
 @dataclass(slots=True)
@@ -90,6 +91,8 @@ def make_sheet(
 ) -> NDArray[np.uint8]:
     """Give pictures beside their depth on a sheet, uint8 (H, W, 3): drawn from the set, or a stream's first.
 
+    Near is bright, as in a report; the nearest and the farthest 2 % have the colours of the ends.
+
     augment: a transform of `cortexia_video.augmentation` that each goes through, seeded.
     Raises `InputError` where none of them can be used.
     """
@@ -106,11 +109,15 @@ def make_sheet(
             usable.append(augment(checked, seed) if augment else checked)
     if not usable:
         raise InputError(f"nothing to show: none of {count} samples can be used; the last: {failure}")
-    return collage(map(_to_pair, usable), columns=columns)
+    return collage(map(_to_pair, usable), columns=columns, percentiles=_CLIPPED)
 
 
-def _to_pair(sample: RGBDSample) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    return sample.frame.image, np.where(sample.valid, sample.depth.values, np.float32(np.nan))
+def _to_pair(sample: RGBDSample) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Give a picture, and numbers that are larger where things are nearer; NaN what is not to be used."""
+    values = np.where(sample.valid, sample.depth.values.astype(np.float64), np.nan)
+    if sample.depth.kind in ("metric", "scale_invariant"):
+        return sample.frame.image, 1 / values
+    return sample.frame.image, values if sample.depth.larger_is_nearer else -values
 
 
 def _spread(dataset: AnyDataset, samples: int) -> AnyDataset:

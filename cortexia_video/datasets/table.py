@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +81,20 @@ def open_dataset(
             f"the depth of {root} is not registered to its pictures: edges lie elsewhere; register it, or "
             "open it with allow_unregistered=True (--allow-unregistered)"
         )
-    return dataset
+    return replace(dataset, root=os.fspath(root))
 
 
 def find_info(name: str) -> DatasetInfo:
     """Give a row of the table; `InputError` where there is none."""
     if name not in DATASETS:
-        raise InputError(f"unknown data set {name!r}: use one of {', '.join(DATASETS)}")
+        raise InputError(f"unknown data set {name!r}: {propose(name)}use one of {', '.join(DATASETS)}")
     return DATASETS[name]
+
+
+def propose(name: str) -> str:
+    """Ask whether the data set of the most similar name is meant; nothing where none is similar."""
+    near = difflib.get_close_matches(name, DATASETS, n=1)
+    return f"did you mean {near[0]}? " if near else ""
 
 
 def recognise(root: str | os.PathLike[str]) -> str:

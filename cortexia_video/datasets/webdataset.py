@@ -13,6 +13,7 @@ from typing import Any
 from cortexia_video.datasets.columns import from_row
 from cortexia_video.datasets.dataset import Attempt, Load, RGBDStream
 from cortexia_video.datasets.info import DatasetInfo
+from cortexia_video.datasets.shard_splits import list_split
 from cortexia_video.errors import CortexiaError, Failure, InputError
 
 _COLUMNS = {
@@ -69,9 +70,7 @@ def _group_files(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
 
 
 def _open(root: Path, split: str | None, *, dialect: str | None = None) -> RGBDStream:
-    paths = [root] if root.is_file() else sorted(root.rglob("*.tar"))
-    if split is not None:
-        paths = [path for path in paths if path.name.startswith(split)]
+    paths = list_split(root, ".tar", split)
     if not paths:
         raise InputError(INFO.describe_missing(root))
     return RGBDStream("webdataset", [_Shard(path, dialect) for path in paths], None)

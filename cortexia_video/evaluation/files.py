@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from cortexia_video.errors import OutputLostError
 from cortexia_video.evaluation.job import Evaluation
@@ -22,8 +21,8 @@ _CSV_HEAD = ("contestant", "set", "key", "pixels", "unknown", "remark", *METRICS
 def save_results(evaluation: Evaluation, summary: Summary, root: Path) -> None:
     """Write `results.json` and `pictures.csv`, each whole or not at all; raises `OutputLostError`."""
     document = json.dumps(describe(evaluation, summary), indent=1, ensure_ascii=True) + "\n"
-    for name, text in (("results.json", document), ("pictures.csv", _write_csv(evaluation))):
-        replace_file(root / name, text)
+    replace_file(root / "results.json", lambda file: file.write(document))
+    replace_file(root / "pictures.csv", lambda file: _write_csv(evaluation, file))
 
 
 def describe(evaluation: Evaluation, summary: Summary) -> dict[str, Any]:
@@ -66,9 +65,8 @@ def _clean(values: Any, names: tuple[str, ...] = ()) -> Any:
     return None if math.isnan(values) else values
 
 
-def _write_csv(evaluation: Evaluation) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+def _write_csv(evaluation: Evaluation, file: TextIO) -> None:
+    writer = csv.writer(file, lineterminator="\n")
     writer.writerow(_CSV_HEAD)
     for column in evaluation.columns:
         for name, scores in column.scores.items():
@@ -76,15 +74,15 @@ def _write_csv(evaluation: Evaluation) -> str:
                 about = (column.name, name, score.key, score.sums.pixels, score.unknown, score.remark)
                 metrics = score.metrics
                 writer.writerow((*about, *(metrics.get(each, "") for each in METRICS)))
-    return text.getvalue()
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Put a file in place whole; raises `OutputLostError`."""
+def replace_file(path: Path, write: Callable[[TextIO], object]) -> None:
+    """Put a file in place whole, as `write` fills it; raises `OutputLostError`."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+        with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            write(file)
         partial.replace(path)
     except OSError as error:
         raise OutputLostError(path, error) from error

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,11 @@ from cortexia_video.errors import Failure, InputError
 from cortexia_video.evaluation.baselines import BASELINES
 from cortexia_video.evaluation.items import Item, Items, Place
 from cortexia_video.evaluation.metric_groups import choose_groups
-from cortexia_video.evaluation.picture_score import NOTHING, PictureScore, score_baseline, score_picture
+from cortexia_video.evaluation.picture_score import PictureScore, score_baseline, score_picture
 from cortexia_video.evaluation.predictions import Contestant, Guess, Work
 from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.evaluation.score_file import ScoreFile, find_digest
+from cortexia_video.evaluation.score_table import ScoreTable
 from cortexia_video.evaluation.truth import Truth
 from cortexia_video.look_ahead import run_ahead
 from cortexia_video.speed import choose_workers
@@ -29,16 +31,15 @@ _Scores = tuple[str, list[PictureScore]]  # of one picture: its set, and one for
 
 @dataclass(slots=True)
 class Column:
-    """What one contestant, or baseline, scored: by set, in the order of the truth."""
+    """What one contestant, or baseline, scored: by set, in the order of the truth, then of keys."""
 
     name: str
     is_baseline: bool
-    scores: dict[str, list[PictureScore]] = field(default_factory=dict)
+    scores: dict[str, ScoreTable] = field(default_factory=dict)
 
     def remarks(self) -> list[tuple[str, str]]:
         """Give the pictures that a person must know of, and why."""
-        every = (score for scores in self.scores.values() for score in scores)
-        return [(score.key, score.remark) for score in every if score.remark]
+        return [remark for scores in self.scores.values() for remark in scores.list_remarks()]
 
     def count_lacks(self, groups: Sequence[str]) -> Counter[tuple[str, str]]:
         """Count the pictures on which groups were not measured, by group and what was missing."""
@@ -145,37 +146,31 @@ class _Job:
         def measure(item: Item, guess: Guess) -> _Scores:
             return item.within.name, [self._score(contestant, item, guess)]
 
-        found: list[_Scores] = []
-        settle = self._count_into(found)
-        work = Work(begin=begin, measure=measure, settle=settle, workers=self._workers)
-        contestant.work_through(self._items.list_places(), work)
-        return self._make_columns([contestant.name], found, is_baseline=False)[0]
-
-    def measure_baselines(self) -> list[Column]:
-        """Fit the baselines to each reference, and measure them."""
-        found: list[_Scores] = []
-        run_ahead(self._items.list_places(), self._score_baselines, found.append, workers=self._workers)
-        return self._make_columns(list(BASELINES), found, is_baseline=True)
-
-    def _count_into(self, found: list[_Scores]) -> Callable[[_Scores], None]:
         def settle(scores: _Scores) -> None:
-            found.append(scores)
+            _put(scores, [column])
             self._done += len(scores[1])
             self._on_picture(self._done)
 
-        return settle
+        column = Column(contestant.name, is_baseline=False)
+        work = Work(begin=begin, measure=measure, settle=settle, workers=self._workers)
+        contestant.work_through(self._items.list_places(), work)
+        self._arrange(column)
+        return column
 
-    def _make_columns(self, names: Sequence[str], found: list[_Scores], *, is_baseline: bool) -> list[Column]:
-        """Put the scores of pictures, one for each name, in the order of sets and keys."""
-        columns = [Column(name, is_baseline) for name in names]
-        measured = [(within, scores) for within, scores in found if scores]
-        for within in self._sets:
-            of_set = sorted(
-                (scores for name, scores in measured if name == within), key=lambda each: each[0].key
-            )
-            for column, scores in zip(columns, zip(*of_set, strict=True), strict=bool(of_set)):
-                column.scores[within] = list(scores)
+    def measure_baselines(self) -> list[Column]:
+        """Fit the baselines to each reference, and measure them."""
+        columns = [Column(name, is_baseline=True) for name in BASELINES]
+        settle = partial(_put, columns=columns)
+        run_ahead(self._items.list_places(), self._score_baselines, settle, workers=self._workers)
+        for column in columns:
+            self._arrange(column)
         return columns
+
+    def _arrange(self, column: Column) -> None:
+        """Put the scores, which came as they were done, in the order of sets and keys."""
+        column.scores = {name: column.scores[name] for name in self._sets if name in column.scores}
+        for scores in column.scores.values():
+            scores.sort()
 
     def _score(self, contestant: Contestant, item: Item, guess: Guess) -> PictureScore:
         """On a worker: measure depth, and keep what it gave."""
@@ -184,7 +179,7 @@ class _Job:
         if isinstance(guess, Failure):
             score = score._replace(remark=f"no depth: {guess.reason}")
         if not self._asked & score.lacking.keys():
-            score = score._replace(lacking=NOTHING)  # nobody asked: of 100,000 pictures it would be 20 MB
+            score = score._replace(lacking={})  # nobody asked: it would make the file longer
         self.kept.add(self._name(contestant, item), score)
         return score
 
@@ -200,3 +195,10 @@ class _Job:
 
     def _name(self, contestant: Contestant, item: Item) -> str:
         return find_digest(item.digest.encode(), contestant.identify(item.frame.key))
+
+
+def _put(found: _Scores, columns: Sequence[Column]) -> None:
+    """Add what a picture scored, nothing or one score for each column."""
+    within, scores = found
+    for column, score in zip(columns, scores, strict=bool(scores)):
+        column.scores.setdefault(within, ScoreTable()).add(score)

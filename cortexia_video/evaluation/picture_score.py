@@ -25,9 +25,7 @@ from cortexia_video.resampling import resize_depth
 
 _SAME_SHAPE = 0.02  # how far aspect ratios may be apart, as a share
 _UNIT = (900.0, 1100.0)  # a median ratio between these is one of units
-
-
-NOTHING: Mapping[str, Any] = MappingProxyType({})  # one for all pictures: there may be 100,000
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class PictureScore(NamedTuple):
@@ -38,8 +36,8 @@ class PictureScore(NamedTuple):
 
     key: str
     sums: PixelSums
-    more: Mapping[str, float] = NOTHING
-    lacking: Mapping[str, str] = NOTHING
+    more: Mapping[str, float] = _NOTHING
+    lacking: Mapping[str, str] = _NOTHING
     unknown: int = 0
     remark: str = ""
 
@@ -83,7 +81,7 @@ def score_picture(
     f_px = depth.f_px if depth is not None and depth.f_source == "estimated" else None
     subject = Subject(lambda: _bring_all(fitted, reference, protocol), reference, clipped, f_px)
     more, lacking = measure_groups(groups, subject)
-    return score._replace(more=more or NOTHING, lacking=lacking or NOTHING)
+    return score._replace(more=more, lacking=lacking)
 
 
 def score_baseline(
@@ -95,7 +93,7 @@ def score_baseline(
     clipped = clip_depth(chosen, known_m, reference.max_m, protocol)
     score = _score_known(chosen, clipped, known_m, reference.key)
     more, lacking = measure_groups(groups, Subject(lambda: depth_m, reference, clipped), is_baseline=True)
-    return score._replace(more=more or NOTHING, lacking=lacking or NOTHING)
+    return score._replace(more=more, lacking=lacking)
 
 
 def align_picture(depth: DepthMap | None, reference: Reference, protocol: Protocol) -> Floats:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import xxhash
 
@@ -30,15 +32,16 @@ class ScoreFile:
 
     def __init__(self, root: Path | None) -> None:
         self._path = root / "scores.jsonl" if root else None
-        self._known: dict[str, PictureScore] = {}
+        self._known: dict[str, int] = {}  # by digest: where its line begins
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         if self._path:
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._known = dict(_read(self._path)) if self._path.exists() else {}
                 self._file = self._path.open("a", encoding="utf-8")
+                self._kept = self._path.open("rb")
+                self._known = dict(_find_scores(self._kept))
             except OSError as error:
                 raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
         return self
@@ -46,9 +49,17 @@ class ScoreFile:
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         if self._path:
             self._file.close()
+            self._kept.close()
 
     def get(self, digest: str) -> PictureScore | None:
-        return self._known.get(digest)
+        """Give the score that was kept, if one was."""
+        place = self._known.get(digest)
+        if place is None:
+            return None
+        with self._lock:
+            self._kept.seek(place)
+            line = self._kept.readline()
+        return _parse(line)[1]
 
     def add(self, digest: str, score: PictureScore) -> None:
         """Keep a score; raises `OutputLostError` when no more can be."""
@@ -76,15 +87,20 @@ def find_digest(*parts: bytes) -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path) -> list[tuple[str, PictureScore]]:
-    """Read the scores of a file; a line that was cut short is left out: its picture is done again."""
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            words = json.loads(line)
-            sums = words.pop("sums")
-            sums["within"] = tuple(sums["within"])
-            found.append((words.pop("digest"), PictureScore(sums=PixelSums(**sums), **words)))
-        except (ValueError, TypeError, KeyError, AttributeError):
-            continue
-    return found
+def _find_scores(file: BinaryIO) -> Iterator[tuple[str, int]]:
+    """Yield the digest of each score, and where its line begins.
+
+    A line that was cut short is left out: its picture is done again.
+    """
+    place = 0
+    for line in file:
+        with suppress(ValueError, TypeError, KeyError, AttributeError):
+            yield _parse(line)[0], place
+        place += len(line)
+
+
+def _parse(line: bytes) -> tuple[str, PictureScore]:
+    words = json.loads(line)
+    sums = words.pop("sums")
+    sums["within"] = tuple(sums["within"])
+    return words.pop("digest"), PictureScore(sums=PixelSums(**sums), **words)

@@ -9,21 +9,22 @@ Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 
-from cortexia_video.evaluation.job import Evaluation
+from cortexia_video.evaluation.job import Column, Evaluation
 from cortexia_video.evaluation.metric_groups import MEANINGS
 from cortexia_video.evaluation.metrics import PIXEL_METRICS, score_pixels
-from cortexia_video.evaluation.picture_score import PictureScore
 from cortexia_video.evaluation.pixels import ADDED, RATIOS, Array, Floats, PixelSums, add_sums
+from cortexia_video.evaluation.score_table import ScoreTable
 
 RESAMPLES = 1000
 METRICS = (*PIXEL_METRICS, *MEANINGS)
 _BETTER = {name: each.better for table in (PIXEL_METRICS, MEANINGS) for name, each in table.items()}
+_ADDED = 1 + len(RATIOS) + len(ADDED) + 1  # what adds up over pixels
 _ROWS = 256  # pictures at once: of so few OpenBLAS starts no threads, which others' work would hold up
 _AT_ONCE = 20  # draws: of 100,000 pictures they are 16 MB
 _ENDS = (2.5, 97.5)
@@ -57,13 +58,9 @@ class Summary(NamedTuple):
 def summarise(evaluation: Evaluation, *, seed: int = 0, resamples: int = RESAMPLES) -> Summary:
     """Sum up an evaluation; the same seed gives the same intervals."""
     totals, sets, drawn = {}, {}, []
-    for column in evaluation.columns:  # one by one: of many pictures a table is large
-        tables = {name: _tabulate(scores) for name, scores in column.scores.items()}
-        per_pixel = evaluation.protocol.aggregation == "pixel"
-        groups = _group(tables, evaluation)
-        draws = _resample(groups, per_pixel, np.random.default_rng(seed), resamples)
-        totals[column.name] = _make_intervals(_aggregate(groups, per_pixel), draws)
-        sets[column.name] = {name: _aggregate([table], per_pixel) for name, table in tables.items()}
+    for column in evaluation.columns:
+        rng = np.random.default_rng(seed)
+        totals[column.name], sets[column.name], draws = _sum_up(column, evaluation, rng, resamples)
         drawn.append(draws)
     first, *others = totals
     comparisons = [
@@ -73,38 +70,51 @@ def summarise(evaluation: Evaluation, *, seed: int = 0, resamples: int = RESAMPL
     return Summary(totals, sets, comparisons)
 
 
+def _sum_up(
+    column: Column, evaluation: Evaluation, rng: np.random.Generator, resamples: int
+) -> tuple[dict[str, Interval], dict[str, dict[str, float]], Floats]:
+    """Give totals, sets and draws of a column; the table of many pictures is large, and let go here."""
+    aggregation = evaluation.protocol.aggregation
+    per_pixel = aggregation == "pixel"
+    whole = _tabulate([*column.scores.values()], per_pixel)
+    tables = dict(zip(column.scores, _split(whole), strict=True))
+    counting = [tables[name] for name in evaluation.counting if name in tables]
+    groups = (counting or [*tables.values()]) if aggregation == "set" else [whole]
+    draws = _resample(groups, per_pixel, rng, resamples)
+    totals = _make_intervals(_aggregate(groups, per_pixel), draws)
+    return totals, {name: _aggregate([table], per_pixel) for name, table in tables.items()}, draws
+
+
 class _Table(NamedTuple):
     """Scores of pictures whose mean is taken together, a row each.
 
-    values: of `METRICS`, 0 where not measured. known: 1 where measured. sums: what adds up over pixels.
+    values: of `METRICS`, NaN where not measured. sums: what adds up over pixels, where the mean is over
+    these.
     """
 
     values: Floats
-    known: Floats
     sums: Floats
-    scores: Sequence[PictureScore]
+    scores: Sequence[ScoreTable]
 
 
-def _group(tables: Mapping[str, _Table], evaluation: Evaluation) -> list[_Table]:
-    """Give the pictures whose means are taken together: sets, or all."""
-    if evaluation.protocol.aggregation == "set":
-        names = [name for name in evaluation.counting if name in tables] or list(tables)
-        return [tables[name] for name in names]
-    if len(tables) == 1:
-        return list(tables.values())
-    values, known, sums, scores = zip(*tables.values(), strict=True)
-    pictures = list(chain.from_iterable(scores))
-    return [_Table(np.concatenate(values), np.concatenate(known), np.concatenate(sums), pictures)]
-
-
-def _tabulate(scores: Sequence[PictureScore]) -> _Table:
-    values = np.empty((len(scores), len(METRICS)))
-    for row, score in zip(values, scores, strict=True):
+def _tabulate(scores: Sequence[ScoreTable], per_pixel: bool) -> _Table:
+    count = sum(map(len, scores))
+    values, sums = np.empty((count, len(METRICS))), np.empty((count, _ADDED if per_pixel else 0))
+    for row, score in enumerate(chain.from_iterable(scores)):
         metrics = score.metrics
-        row[:] = [metrics.get(name, math.nan) for name in METRICS]
-    known = ~np.isnan(values)
-    sums = np.array([_list_sums(score.sums) for score in scores])
-    return _Table(np.where(known, values, 0), known.astype(np.float64), sums, scores)
+        values[row] = [metrics.get(name, math.nan) for name in METRICS]
+        if per_pixel:
+            sums[row] = _list_sums(score.sums)
+    return _Table(values, sums, scores)
+
+
+def _split(whole: _Table) -> Iterator[_Table]:
+    """Yield the table of each set: the same numbers, not copies."""
+    start = 0
+    for scores in whole.scores:
+        part = slice(start, start + len(scores))
+        yield _Table(whole.values[part], whole.sums[part], [scores])
+        start = part.stop
 
 
 def _list_sums(sums: PixelSums) -> list[float]:
@@ -114,20 +124,18 @@ def _list_sums(sums: PixelSums) -> list[float]:
 
 def _aggregate(tables: Sequence[_Table], per_pixel: bool) -> dict[str, float]:
     """Give every metric of all; sums are exact, so the order of pictures changes no bit."""
-    means = [
-        [_mean(*column) for column in zip(table.values.T, table.known.T, strict=True)] for table in tables
-    ]
-    found = np.array(means)
-    known = ~np.isnan(found)
-    total = dict(zip(METRICS, (_mean(*column) for column in zip(found.T, known.T, strict=True)), strict=True))
+    means = np.array([[_mean(column) for column in table.values.T] for table in tables])
+    total = dict(zip(METRICS, map(_mean, means.T), strict=True))
     if per_pixel:
-        total |= score_pixels(add_sums(score.sums for table in tables for score in table.scores))
+        total |= score_pixels(
+            add_sums(score.sums for table in tables for scores in table.scores for score in scores)
+        )
     return total
 
 
-def _mean(values: Floats, known: Floats) -> float:
+def _mean(values: Floats) -> float:
     """Give the mean of what was measured."""
-    chosen = values[known > 0]
+    chosen = values[~np.isnan(values)]
     return math.fsum(chosen) / chosen.size if chosen.size else math.nan
 
 
@@ -153,9 +161,7 @@ def _draw(sizes: Sequence[int], draws: int, rng: np.random.Generator) -> list[Fl
 def _weigh(tables: Sequence[_Table], counts: Sequence[Floats], per_pixel: bool) -> Floats:
     """Give the metrics of draws, (draws, metrics), each picture as often as it was drawn."""
     pairs = list(zip(tables, counts, strict=True))
-    means = np.array(
-        [_divide(_multiply(count, table.values), _multiply(count, table.known)) for table, count in pairs]
-    )
+    means = np.array([_average(count, table.values) for table, count in pairs])
     known = ~np.isnan(means)
     found = _divide(np.where(known, means, 0).sum(axis=0), known.sum(axis=0))
     if per_pixel:
@@ -164,11 +170,19 @@ def _weigh(tables: Sequence[_Table], counts: Sequence[Floats], per_pixel: bool) 
     return found
 
 
-def _multiply(counts: Floats, rows: Floats) -> Floats:
-    """Give counts (draws, pictures) times rows (pictures, columns)."""
+def _average(counts: Floats, values: Floats) -> Floats:
+    """Give the mean of what was measured in each draw, (draws, metrics)."""
+    return _divide(
+        _multiply(counts, values, lambda rows: np.where(np.isnan(rows), 0, rows)),
+        _multiply(counts, values, lambda rows: (~np.isnan(rows)).astype(np.float64)),
+    )
+
+
+def _multiply(counts: Floats, rows: Floats, change: Callable[[Floats], Floats] = lambda rows: rows) -> Floats:
+    """Give counts (draws, pictures) times rows (pictures, columns), which are changed a few at once."""
     total = np.zeros((len(counts), rows.shape[1]))
     for start in range(0, len(rows), _ROWS):
-        total += counts[:, start : start + _ROWS] @ rows[start : start + _ROWS]
+        total += counts[:, start : start + _ROWS] @ change(rows[start : start + _ROWS])
     return total
 
 

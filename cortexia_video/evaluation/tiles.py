@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,8 @@ from cortexia_video.coloring import colored_depthmap, find_range
 from cortexia_video.engine import Settled
 from cortexia_video.errors import Failure
 from cortexia_video.evaluation.items import Item, Items, Place
-from cortexia_video.evaluation.job import Evaluation
+from cortexia_video.evaluation.job import Column, Evaluation
+from cortexia_video.evaluation.metrics import abs_rel
 from cortexia_video.evaluation.picture_score import PictureScore, align_picture, clip_depth
 from cortexia_video.evaluation.pixels import Array
 from cortexia_video.evaluation.predictions import Contestant, Guess, Work
@@ -49,12 +51,7 @@ def make_tiles(
 ) -> tuple[list[Tile], list[Tile]]:
     """Give the worst and the best pictures of a contestant by AbsRel; their depth is made, or read, again."""
     column = next(column for column in evaluation.columns if column.name == contestant.name)
-    scores = sorted(
-        (score for scores in column.scores.values() for score in scores),
-        key=lambda score: score.metrics["abs_rel"],
-    )
-    best = scores[: min(each, len(scores) // 2)]
-    worst = scores[len(best) :][-each:][::-1]
+    worst, best = _choose(column, each)
     wanted = {score.key: score for score in (*worst, *best)}
     tiles: dict[str, Tile] = {}
     items = Items(truth, evaluation.protocol)
@@ -72,6 +69,17 @@ def make_tiles(
     work = Work(begin=begin, measure=measure, settle=settle, workers=1)
     contestant.work_through(items.list_places(wanted), work)
     return _take(tiles, worst), _take(tiles, best)
+
+
+def _choose(column: Column, each: int) -> tuple[list[PictureScore], list[PictureScore]]:
+    """Give the worst and the best scores by AbsRel; of few pictures half are best, the rest is worst."""
+    errors = [abs_rel(score.sums) for scores in column.scores.values() for score in scores]
+    order = np.argsort(errors, kind="stable").tolist()
+    best = order[: min(each, len(order) // 2)]
+    worst = order[len(best) :][-each:][::-1]
+    every = enumerate(chain.from_iterable(column.scores.values()))
+    wanted = {row: score for row, score in every if row in {*worst, *best}}
+    return [wanted[row] for row in worst], [wanted[row] for row in best]
 
 
 def _take(tiles: dict[str, Tile], scores: Sequence[PictureScore]) -> list[Tile]:
