@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -33,7 +35,7 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 def test_what_was_written_is_read_as_a_data_set(tmp_path):
-    assert write_scenes(tmp_path / "set", 3, SMALL, workers=1) == 3
+    assert write_scenes(tmp_path / "set", 3, SMALL, workers=1) == (3, 3)
     dataset = open_dataset("rgbd", tmp_path / "set")
     assert [sample.key for sample in dataset] == ["00000003", "00000004", "00000005"]
     for seed, sample in zip((3, 4, 5), dataset, strict=True):
@@ -48,38 +50,70 @@ def test_what_was_written_is_read_as_a_data_set(tmp_path):
 
 def test_the_command_says_what_it_did_and_adds_what_is_missing(tmp_path, capsys):
     command = ["scenes", "--output", str(tmp_path / "set"), "--size", "32", "48", "--kinds", "floor"]
-    for count, says in ((2, "2 rendered, 0 were there"), (3, "1 rendered, 2 were there")):
+    folder_name = tmp_path / "set"
+    for count, says in (
+        (1, f"1 scene in {folder_name}: 1 rendered, 0 were there\n"),
+        (3, f"3 scenes in {folder_name}: 2 rendered, 1 was there\n"),
+        (2, f"3 scenes in {folder_name}: 0 rendered, 3 were there\n"),
+    ):
         with pytest.raises(SystemExit) as ended:
             main([*command, "--count", str(count), "--kinds", "close", "--workers", "1"])
         assert ended.value.code == 0
-        assert says in capsys.readouterr().out
+        assert capsys.readouterr().out == says
     frames = json.loads((tmp_path / "set/set.json").read_text())["frames"]
     assert len(frames) == 3 and {frame["kind"] for frame in frames} <= {"floor", "close"}
 
 
-def test_a_killed_run_goes_on_and_gives_the_same_bytes(tmp_path):
+def test_a_killed_run_goes_on_and_gives_the_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "_AT_ONCE", 6)  # so that two processes have something to do
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    command = [sys.executable, "-m", "cortexia_video", "scenes", "--count", "24", "--seed", "3"]
+    command = [sys.executable, "-m", "cortexia_video", "scenes", "--count", "12", "--seed", "3"]
     command += ["--size", "32", "48", "--output"]
     with subprocess.Popen([*command, str(killed), "--workers", "1"]) as process:
         deadline = time.monotonic() + 60
-        while len(list(killed.glob("rgb/*.png"))) < 4 and time.monotonic() < deadline:
+        while len(list(killed.glob("rgb/*.png"))) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
     assert not (killed / "set.json").exists(), "the run was killed before its end"
     with (killed / RECORD).open("ab") as record:
         record.write(b'{"name": "00000099", "rg')  # a line torn by the kill
-    assert 0 < write_scenes(killed, 24, SMALL, workers=1) <= 24
-    assert write_scenes(whole, 24, SMALL, workers=2) == 24
+    assert 0 < write_scenes(killed, 12, SMALL, workers=1).rendered <= 12
+    assert write_scenes(whole, 12, SMALL, workers=2) == (12, 12)
     assert contents(killed) == contents(whole)
-    assert write_scenes(killed, 24, SMALL) == 0
+    assert write_scenes(killed, 12, SMALL) == (0, 12)
+
+
+def count_group(leader: int) -> int:
+    """Count the processes of a group."""
+    numbers = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    with contextlib.suppress(ProcessLookupError):
+        return sum(os.getpgid(number) == leader for number in numbers)
+    return 0
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs Linux, to see that processes were started")
+def test_an_interruption_is_one_line_and_130(tmp_path):
+    """Ctrl-C goes to all processes of a terminal: those that render say nothing, even while they start."""
+    command = [sys.executable, "-m", "cortexia_video", "scenes", "--count", "40", "--workers", "2"]
+    command += ["--size", "32", "48", "--output", str(tmp_path / "set")]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in the foreground of a shell
+    try:
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    while process.poll() is None and count_group(process.pid) < 4:  # with the tracker of resources
+        time.sleep(0.01)
+    time.sleep(0.4)  # they are importing torch
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, "cortexia: interrupted; no file is half written\n")
 
 
 def test_a_lost_file_is_rendered_again(tmp_path):
     write_scenes(tmp_path, 2, SMALL, workers=1)
     before = contents(tmp_path)
     (tmp_path / "depth/00000004.tiff").unlink()
-    assert write_scenes(tmp_path, 2, SMALL, workers=1) == 1
+    assert write_scenes(tmp_path, 2, SMALL, workers=1) == (1, 2)
     assert contents(tmp_path) == before
 
 

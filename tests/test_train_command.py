@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,9 +29,11 @@ from PIL import Image  # noqa: E402
 from cortexia_video import load_estimator  # noqa: E402
 from cortexia_video.decode import decode  # noqa: E402
 from cortexia_video.errors import (  # noqa: E402
+    CortexiaError,
     InputError,
     ModelLoadError,
     OutputError,
+    OutputExistsError,
     OutputLostError,
     TrainingError,
 )
@@ -195,6 +198,28 @@ def test_it_is_measured_shown_and_logged(room: Path, tmp_path: Path, tiny: str) 
     for shown in ("model", "median depth", "depth linear in row", "disparity linear in row"):
         assert [event.step for event in events.Scalars(f"room/abs_rel/{shown}")] == [2, 4]
     assert tags["images"] == ["validation"]
+
+
+def test_intervals_are_those_of_the_evaluation(
+    tmp_path: Path, tiny: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Baselines do not look at the picture: what is logged of them is, to the digit, what evaluate says."""
+    from cortexia_video.cli import main
+    from cortexia_video.scenes.folder import ScenePlan, write_scenes
+
+    truth = tmp_path / "truth"
+    write_scenes(truth, 6, ScenePlan(height=32, width=48), workers=1)
+    path = write_recipe(tmp_path, network(tiny), f'[validation]\ntruth = ["{truth}"]\n', root=truth, steps=1)
+    with caplog.at_level("INFO", "cortexia_video"):
+        train_recipe(path, tmp_path / "done")
+    with pytest.raises(SystemExit, match="0"):
+        main(["evaluate", f"hf:{tmp_path / 'done/model'}", "--truth", str(truth), "--device", "cpu"])
+    said = [
+        line for line in capsys.readouterr().out.splitlines() if re.match(r"(median|depth|disp).*\[", line)
+    ]
+    assert len(said) == 3
+    measured = [re.sub(" +", " ", record.getMessage()) for record in caplog.records]
+    assert all(re.sub(" +", " ", line) in measured for line in said)
 
 
 def test_a_training_is_the_same_with_and_without_being_measured(
@@ -382,6 +407,50 @@ def test_a_full_disk_loses_nothing(
     assert not list((tmp_path / "done").glob("*.partial"))
     monkeypatch.setattr(torch, "save", write)
     assert len(train_recipe(path, tmp_path / "done")) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ('[[data]]\ndataset = "tum"\nroot = "gone"\n', "gone"),
+        ('[[data]]\ndataset = "tumm"\nroot = "gone"\n', "unknown data set 'tumm'"),
+        ('[[data]]\ndataset = "pictures"\nroot = "gone"\n', "name a teacher"),
+        ('[[data]]\ndataset = "scenes"\nroot = "b"\noptions = { count = "8" }\n', "count is '8'"),
+        ('[[data]]\ndataset = "scenes"\nroot = "b"\nweight = 0\noptions = { count = 8 }\n', "above 0"),
+        ('[[data]]\ndataset = "scenes"\nroot = "recipe.toml/b"\noptions = { count = 8 }\n', "is no folder"),
+        ('[validation]\ntruth = ["gone"]\n', "gone"),
+        ('[validation]\nprotocol = "gone"\n', "unknown protocol 'gone'"),
+        ("[validation]\nevery = 0\n", "every is 0"),
+        ('[network]\nencoder = "gone.pth"\n', "gone.pth"),
+    ],
+)
+def test_what_is_wrong_is_found_before_anything_is_rendered(
+    words: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("cortexia_video.training.pool._render_shards", lambda *_: pytest.fail("it renders"))
+    scenes = '[[data]]\ndataset = "scenes"\nroot = "runs/pool"\noptions = { count = 4 }\n'
+    path = write_recipe(tmp_path, scenes, words)
+    with pytest.raises(CortexiaError, match=message):
+        train_recipe(path, tmp_path / "runs/done")
+    assert [each.name for each in tmp_path.iterdir()] == ["recipe.toml"]
+
+
+def test_a_folder_with_other_things_is_left_alone(room: Path, tmp_path: Path, tiny: str) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/holiday.jpg").write_bytes(b"mine")
+    path = write_recipe(tmp_path, network(tiny), root=room)
+    with pytest.raises(OutputExistsError, match=r"holds holiday\.jpg"):
+        train_recipe(path, tmp_path / "photos")
+    assert [each.name for each in (tmp_path / "photos").iterdir()] == ["holiday.jpg"]
+
+
+def test_a_short_run_says_its_loss_and_where_the_weights_are(
+    room: Path, tmp_path: Path, tiny: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "cortexia_video"):
+        losses = train_recipe(write_recipe(tmp_path, network(tiny), root=room), tmp_path / "done")
+    assert f"step 2 loss {losses[-1]:.4f}: wrote --model hf:{tmp_path / 'done/model'}" in caplog.text
 
 
 def test_a_folder_that_cannot_be_written_is_said_first(room: Path, tmp_path: Path, tiny: str) -> None:

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from cortexia_video.cli import DONE
 from cortexia_video.errors import MissingExtraError
+from cortexia_video.reporting.wording import format_count
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -60,8 +61,9 @@ def scenes_command(
     except ModuleNotFoundError as error:
         raise MissingExtraError("rendering scenes needs: pip install 'cortexia-video[train]'") from error
     plan = ScenePlan(seed, *size, tuple(kinds or ()), textures, device)
-    rendered = write_scenes(output, count, plan, workers=workers, on_progress=_Progress())
-    print(f"{count} scenes in {output}: {rendered} rendered, {count - rendered} were there")
+    rendered, there = write_scenes(output, count, plan, workers=workers, on_progress=_Progress())
+    scenes, before = format_count(there, "scene"), format_count(there - rendered, "was", "were")
+    print(f"{scenes} in {output}: {rendered:,} rendered, {before} there")
     return DONE
 
 
@@ -74,4 +76,4 @@ class _Progress:
     def __call__(self, done: int, count: int) -> None:
         if time.monotonic() - self._last >= _SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
-            print(f"{done} of {count} scenes", file=sys.stderr, flush=True)
+            print(f"{done:,} of {format_count(count, 'scene')}", file=sys.stderr, flush=True)

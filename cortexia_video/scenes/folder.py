@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import io
 import json
-import multiprocessing
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +27,7 @@ from cortexia_video.formats.stored import Chunks
 from cortexia_video.ledger_file import LedgerFile, parse_object
 from cortexia_video.scenes.layouts import LAYOUTS
 from cortexia_video.scenes.photo_textures import list_photos
+from cortexia_video.scenes.processes import render_in_processes
 from cortexia_video.scenes.rendering import RGBDScene, render_scenes
 from cortexia_video.sinks.folder import FolderSink
 from cortexia_video.speed import choose_workers
@@ -84,6 +81,13 @@ class ScenePlan:
         return {"renderer": _RENDERER, **about, "kinds": list(self.kinds), "textures": photos}
 
 
+class Written(NamedTuple):
+    """What `write_scenes` did. rendered: scenes that were missing. there: all that the folder holds now."""
+
+    rendered: int
+    there: int
+
+
 def write_scenes(
     output: Path,
     count: int,
@@ -91,8 +95,8 @@ def write_scenes(
     *,
     workers: int | None = None,
     on_progress: Listener | None = None,
-) -> int:
-    """Write `count` scenes to a folder, those that are missing; say how many were rendered.
+) -> Written:
+    """Write `count` scenes to a folder, those that are missing.
 
     workers: processes, one a core by default; a GPU has one. on_progress: called with how many of how many
     are there.
@@ -121,7 +125,7 @@ def write_scenes(
             if on_progress:
                 on_progress(done, count)
         _write_set(output, [lines[name] for name in sorted(lines)])
-    return len(missing)
+    return Written(len(missing), len(lines))
 
 
 def _name(seed: int) -> str:
@@ -165,27 +169,7 @@ def _render(output: Path, plan: ScenePlan, seeds: Sequence[int], workers: int | 
     if processes == 1 or len(parts) <= 1:
         yield from map(make, parts)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, len(parts)), context, _start_worker) as executor:
-        try:
-            for job in as_completed([executor.submit(make, part) for part in parts]):
-                yield job.result()
-        except BaseException:
-            executor.shutdown(cancel_futures=True)
-            raise
-
-
-def _start_worker() -> None:
-    """Use one thread, since scenes are too small to share, and end with the parent, however it ends."""
-    torch.set_num_threads(1)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
+    yield from render_in_processes(make, parts, min(processes, len(parts)))
 
 
 def _render_part(output: Path, plan: ScenePlan, seeds: Sequence[int]) -> list[Line]:

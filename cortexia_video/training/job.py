@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,17 +10,15 @@ from pathlib import Path
 from torch.utils.tensorboard import SummaryWriter
 
 from cortexia_video.datasets.mixing import Mixture
-from cortexia_video.errors import OutputError
 from cortexia_video.training.checkpoint import restore, save
 from cortexia_video.training.loop import Training, start_training, train
-from cortexia_video.training.mix import load_batches, open_mix
+from cortexia_video.training.mix import load_batches, make_mix, plan_mix
 from cortexia_video.training.network import parameter_count
+from cortexia_video.training.output_folder import CHECKPOINT, LOGS, claim, require_free
 from cortexia_video.training.processes import join_processes
 from cortexia_video.training.recipe import load_recipe
 from cortexia_video.training.trainable import load_trainable
-from cortexia_video.training.validation import Validation
-
-CHECKPOINT, RECIPE, LOGS = "checkpoint.pt", "recipe.toml", "logs"
+from cortexia_video.training.validation import References, Validation, open_references
 
 _log = logging.getLogger(__name__)
 
@@ -34,52 +31,47 @@ def train_recipe(
     A second call with the same folder goes on, to the same weights. output: gets checkpoint.pt, recipe.toml,
     logs for TensorBoard, sheets of pictures, and at the end the weights. teacher: in the recipe's place.
     any_licence: also a teacher whose licence may bind what it teaches.
-    Raises `InputError`, `ModelLoadError` and `OutputError` before anything is trained, `TrainingError` and
-    `OutputLostError` later: the last checkpoint then is kept.
+    Raises `InputError`, `ModelLoadError` and `OutputError` before anything is rendered or written,
+    `TrainingError` and `OutputLostError` later: the last checkpoint then is kept.
     """
     recipe = load_recipe(path)
     if teacher is not None:
         recipe = replace(recipe, teacher=teacher)
+    require_free(output, path)
+    references = open_references(recipe.validation)
     with join_processes() as processes:
         training = start_training(load_trainable(recipe), recipe, processes)
         _log.info("%s: %d parameters", recipe.network.architecture, parameter_count(training.network))
         position = restore(training, output / CHECKPOINT)
+        plans = plan_mix(recipe, training.objective, output, any_licence=any_licence)
+        if processes.is_first:
+            claim(path, output)
         with processes.first_alone():
-            mix = open_mix(recipe, training.objective, output, any_licence=any_licence)
+            mix = make_mix(recipe, training.objective, plans)
         loader = load_batches(
             mix, recipe, position, multiple_of=training.trainable.multiple_of, processes=processes
         )
-        if processes.is_first:
-            _claim(path, output)
         if training.step < recipe.steps:
-            with _Follower(training, mix, output) as follow:
+            with _Follower(training, mix, references, output) as follow:
                 train(training, iter(loader), follow)
         if processes.is_first:
-            _log.info("wrote %s", training.trainable.save(training.average, output))
+            model = training.trainable.save(training.average, output)
+            _log.info("step %d loss %.4f: wrote --model %s", training.step, training.losses[-1], model)
         return training.losses
-
-
-def _claim(path: Path, output: Path) -> None:
-    """Make the folder and record the recipe in it, before hours are spent."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        if path.resolve() != (output / RECIPE).resolve():
-            shutil.copyfile(path, output / RECIPE)
-    except OSError as error:
-        raise OutputError(f"cannot write into {output}: {error.strerror}") from error
 
 
 class _Follower:
     """Follows a training step by step: logs, measures and saves; of several processes only the first does."""
 
-    def __init__(self, training: Training, mix: Mixture, output: Path) -> None:
+    def __init__(self, training: Training, mix: Mixture, references: References, output: Path) -> None:
         self._training, self._mix, self._output = training, mix, output
+        self._references = references
 
     def __enter__(self) -> Callable[[Training], None]:
         if not self._training.processes.is_first:
             return lambda training: None
         self._writer = SummaryWriter(str(self._output / LOGS), purge_step=self._training.step)
-        self._validation = Validation(self._training, self._output, self._writer)
+        self._validation = Validation(self._training, self._references, self._output, self._writer)
         if self._training.step == 0:
             self._save()  # a folder that cannot hold a checkpoint is found now
         return self._follow

@@ -3,74 +3,111 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch.utils.data import DataLoader
 
 from cortexia_video.datasets.dataset import RGBDDataset
-from cortexia_video.datasets.mixing import Mixture, Position
+from cortexia_video.datasets.mixing import Mixture, Position, require_weights
 from cortexia_video.datasets.problems import raise_problem
 from cortexia_video.datasets.table import open_dataset
+from cortexia_video.depth_map import Kind
 from cortexia_video.errors import DecodeError, Failure, InputError
 from cortexia_video.training.batches import BatchView, TrainingBatches
 from cortexia_video.training.objective import Objective
-from cortexia_video.training.pool import PoolPlan, make_pool
+from cortexia_video.training.pool import PoolPlan, check_pool, make_pool
 from cortexia_video.training.processes import Processes
 from cortexia_video.training.recipe import DataPlan, Recipe
 from cortexia_video.training.rgbd_loading import MixedBatches
-from cortexia_video.training.teacher import label_pictures
+from cortexia_video.training.teacher import check_teacher, label_pictures
 
 _log = logging.getLogger(__name__)
 
 SCENES, PICTURES = "scenes", "pictures"
 _SCENE_OPTIONS = {"count": 0, "height": 288, "width": 384, "first_seed": 0, "workers": 2}
+_LEAST_OPTIONS = {"count": 1, "height": 16, "width": 16}
 
 
-def open_mix(recipe: Recipe, objective: Objective, output: Path, *, any_licence: bool = False) -> Mixture:
-    """Open every data set of a recipe as one row of batches; render scenes and label pictures where they
-    lack.
+Maker = Callable[[], RGBDDataset]
 
-    output: labels go into its folder `labels`. Raises `InputError` where a set is not there, is empty, is a
-    stream, or its depth is of a kind that the network cannot be trained for.
+
+def plan_mix(
+    recipe: Recipe, objective: Objective, output: Path, *, any_licence: bool = False
+) -> dict[str, Maker]:
+    """Give by name what makes each data set of a recipe; all that can be wrong is found, nothing is made.
+
+    output: labels will go into its folder `labels`. Raises `InputError` where a set is not there, is empty,
+    is a stream, or its depth is of a kind that the network cannot be trained for; errors of a teacher, and
+    `OutputError` for scenes that cannot be written.
     """
-    datasets: dict[str, RGBDDataset] = {}
+    makers: dict[str, Maker] = {}
     for index, plan in enumerate(recipe.data):
         name = f"{index} {plan.dataset} {plan.root}"
-        if plan.dataset == PICTURES:
-            datasets[name] = _open_pictures(plan, recipe, output / "labels" / str(index), any_licence)
+        if plan.dataset == SCENES:
+            makers[name] = _plan_scenes(plan)
+        elif plan.dataset == PICTURES:
+            kind = _check_teacher(plan, recipe, any_licence)
+            objective.require_labels(name, kind)
+            labels = output / "labels" / str(index)
+            makers[name] = partial(
+                label_pictures, Path(plan.root), labels, str(recipe.teacher), any_licence=any_licence
+            )
         else:
-            datasets[name] = _open(plan)
-        objective.require_labels(name, datasets[name].kind)
-    weights = {name: plan.weight for name, plan in zip(datasets, recipe.data, strict=True)}
-    return Mixture(datasets, weights, recipe.batch_size, recipe.seed)
+            dataset = _open(plan)
+            objective.require_labels(name, dataset.kind)
+            makers[name] = partial(_give, dataset)
+    require_weights(makers, _weights(makers, recipe), recipe.batch_size)
+    return makers
+
+
+def make_mix(recipe: Recipe, objective: Objective, makers: Mapping[str, Maker]) -> Mixture:
+    """Render scenes and label pictures where they lack, and give all as one row of batches."""
+    datasets = {name: make() for name, make in makers.items()}
+    for name, dataset in datasets.items():
+        objective.require_labels(name, dataset.kind)  # labels may be of an earlier teacher
+    return Mixture(datasets, _weights(makers, recipe), recipe.batch_size, recipe.seed)
+
+
+def _weights(names: Iterable[str], recipe: Recipe) -> dict[str, float]:
+    return {name: plan.weight for name, plan in zip(names, recipe.data, strict=True)}
+
+
+def _give(dataset: RGBDDataset) -> RGBDDataset:
+    return dataset
 
 
 def _open(plan: DataPlan) -> RGBDDataset:
-    if plan.dataset == SCENES:
-        return _open_scenes(plan)
     dataset = open_dataset(plan.dataset, plan.root, split=plan.split, **plan.options)
     if not isinstance(dataset, RGBDDataset):
         raise InputError(f"{plan.root} is a stream: make it one with numbers, `cortexia dataset build`")
     return dataset
 
 
-def _open_scenes(plan: DataPlan) -> RGBDDataset:
+def _plan_scenes(plan: DataPlan) -> Maker:
     if unknown := set(plan.options) - set(_SCENE_OPTIONS):
         raise InputError(f"scenes have no option {unknown.pop()!r}: they have {', '.join(_SCENE_OPTIONS)}")
     options = {**_SCENE_OPTIONS, **plan.options}
+    for name, value in options.items():
+        if type(value) is not int or value < _LEAST_OPTIONS.get(name, 0):
+            raise InputError(
+                f"scenes of {plan.root}: {name} is {value!r}; give whole numbers, such as "
+                "options = { count = 8000, height = 288, width = 384 }"
+            )
     workers = options.pop("workers")
-    if options["count"] < 1:
-        raise InputError(f"{plan.root}: say how many scenes, options = {{ count = 8000 }}")
-    return make_pool(Path(plan.root), PoolPlan(**options), workers)
+    folder, pool = Path(plan.root), PoolPlan(**options)
+    check_pool(folder, pool)
+    return partial(make_pool, folder, pool, workers)
 
 
-def _open_pictures(plan: DataPlan, recipe: Recipe, labels: Path, any_licence: bool) -> RGBDDataset:
+def _check_teacher(plan: DataPlan, recipe: Recipe, any_licence: bool) -> Kind:
     if recipe.teacher is None:
         raise InputError(
             f"{plan.root} holds pictures without depth: name a teacher that labels them (--teacher)"
         )
-    return label_pictures(Path(plan.root), labels, recipe.teacher, any_licence=any_licence)
+    return check_teacher(Path(plan.root), recipe.teacher, any_licence=any_licence)
 
 
 def leave_out_broken(failure: Failure) -> None:

@@ -10,27 +10,28 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError
 from cortexia_video.frame import Frame
+from cortexia_video.reporting.wording import format_count
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.scenes import render_scenes
+from cortexia_video.scenes.processes import render_in_processes
 from cortexia_video.training.losses import SKY_M
+from cortexia_video.training.output_folder import require_writable
 
 SHARD_SIZE = 100
+_ABOUT = "pool.json"
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +44,10 @@ class PoolPlan:
     height: int
     width: int
     first_seed: int = 0
+
+    def look(self) -> dict[str, int]:
+        """Give what all scenes of a folder share."""
+        return {"height": self.height, "width": self.width}
 
     def shards(self) -> range:
         """First seeds of all shards."""
@@ -63,13 +68,30 @@ def make_pool(folder: Path, plan: PoolPlan, workers: int) -> RGBDDataset:
     Depth is metric; the sky is SKY_M away, as losses know. Raises InputError where the folder holds scenes of
     another size.
     """
+    check_pool(folder, plan)
     folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, plan)
+    (folder / _ABOUT).write_text(json.dumps(plan.look()))
     missing = [seed for seed in plan.shards() if not _shard_path(folder, seed).exists()]
-    _log.info("pool %s: %d of %d shards to render", folder, len(missing), len(plan.shards()))
+    _log.info("pool %s: %d of %s to render", folder, len(missing), format_count(len(plan.shards()), "shard"))
     for done, seed in enumerate(_render_shards(folder, plan, missing, workers), start=1):
-        _log.info("pool: %d of %d shards, seed %d", done, len(missing), seed)
+        _log.info("pool: %d of %s, seed %d", done, format_count(len(missing), "shard"), seed)
     return open_pool(folder, plan)
+
+
+def check_pool(folder: Path, plan: PoolPlan) -> None:
+    """Raise `InputError` for a folder with scenes that look otherwise, `OutputError` where none can be."""
+    require_writable(folder)
+    path = folder / _ABOUT
+    if not path.exists():
+        return
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path} says nothing of a pool: {error}; remove it") from error
+    if found != plan.look():
+        raise InputError(
+            f"{folder} holds a pool of {found}, not of {plan.look()}: use another folder or remove it"
+        )
 
 
 def open_pool(folder: Path, plan: PoolPlan) -> RGBDDataset:
@@ -100,30 +122,13 @@ def _open_shard(path: Path) -> NDArray[Any]:
         ) from error
 
 
-def _claim(folder: Path, plan: PoolPlan) -> None:
-    """Write down what a folder's scenes look like, or check that they look as wanted."""
-    path = folder / "pool.json"
-    wanted = {name: value for name, value in asdict(plan).items() if name in ("height", "width")}
-    if not path.exists():
-        path.write_text(json.dumps(wanted))
-    found = json.loads(path.read_text())
-    if found != wanted:
-        raise InputError(
-            f"{folder} holds a pool of {found}, not of {wanted}: use another folder or remove it"
-        )
-
-
 def _render_shards(folder: Path, plan: PoolPlan, seeds: list[int], workers: int) -> Iterator[int]:
     """Render shards, one thread a process: scenes are too small to share; yield first seeds as they end."""
     if workers <= 1:
         for seed in seeds:
             yield _render_shard(folder, plan, seed)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, torch.set_num_threads, (1,)) as executor:
-        jobs = [executor.submit(_render_shard, folder, plan, seed) for seed in seeds]
-        for job in jobs:
-            yield job.result()
+    yield from render_in_processes(partial(_render_shard, folder, plan), seeds, workers)
 
 
 def _render_shard(folder: Path, plan: PoolPlan, seed: int) -> int:
@@ -133,10 +138,10 @@ def _render_shard(folder: Path, plan: PoolPlan, seed: int) -> int:
         row["image"] = scene.image
         row["disparity"] = np.nan_to_num(1 / scene.depth_m, nan=0.0)
     path = _shard_path(folder, seed)
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    unfinished = path.with_suffix(".partial")
+    with unfinished.open("wb") as file:
         np.save(file, shard)
-    partial.replace(path)
+    unfinished.replace(path)
     return seed
 
 

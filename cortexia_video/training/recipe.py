@@ -160,6 +160,8 @@ def _check(recipe: Recipe) -> Recipe:
     for name in ("steps", "batch_size", "checkpoint_steps"):
         if getattr(recipe, name) < 1:
             raise ValueError(f"{name} is {getattr(recipe, name)}: at least 1 is needed")
+    if recipe.validation.every < 1:
+        raise ValueError(f"validation.every is {recipe.validation.every}: at least 1 is needed")
     if recipe.network.encoder and recipe.network.weights:
         raise ValueError("network says an encoder and weights: give one of them")
     if not recipe.data:

@@ -8,15 +8,28 @@ from pathlib import Path
 
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.pair import Pair, read_pair
-from cortexia_video.depth_map import KINDS
+from cortexia_video.depth_map import KINDS, Kind
 from cortexia_video.errors import Failure, InputError, ModelLoadError
 from cortexia_video.ledger import read_last_done
-from cortexia_video.models.table import find_licence, require_commercial
+from cortexia_video.models.table import find_licence, load_model, require_commercial
 from cortexia_video.pipeline import estimate
 from cortexia_video.run_files import find_depth
 from cortexia_video.sources.files import find_pictures
 
 _log = logging.getLogger(__name__)
+
+
+def check_teacher(pictures: Path, teacher: str, *, any_licence: bool = False) -> Kind:
+    """Say what kind of depth a teacher gives, before hours of labelling; nothing is written.
+
+    Raises `InputError` where there is no picture, and what is wrong with the teacher, as `label_pictures`
+    does.
+    """
+    if next(find_pictures([pictures], recursive=True), None) is None:
+        raise InputError(f"{pictures} holds no pictures to label: name another folder")
+    if not any_licence:
+        _require_permissive(teacher)
+    return load_model(teacher, device="cpu").kind
 
 
 def label_pictures(pictures: Path, labels: Path, teacher: str, *, any_licence: bool = False) -> RGBDDataset:

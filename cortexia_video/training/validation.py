@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -15,36 +16,49 @@ from torch.utils.tensorboard import SummaryWriter
 
 from cortexia_video.depth_estimation import DepthEstimator
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import CortexiaError
+from cortexia_video.errors import CortexiaError, InputError
 from cortexia_video.evaluation.job import evaluate
 from cortexia_video.evaluation.predictions import ModelContestant
-from cortexia_video.evaluation.protocol import load_protocol
+from cortexia_video.evaluation.protocol import Protocol, load_protocol
 from cortexia_video.evaluation.summary import Summary, summarise
 from cortexia_video.evaluation.text_table import choose_shown, list_lines
 from cortexia_video.evaluation.truth import Truth, open_truth
 from cortexia_video.frame import Frame
 from cortexia_video.training.loop import Training
+from cortexia_video.training.recipe import ValidationPlan
 from cortexia_video.training.trained_model import TrainedModel
 from cortexia_video.visualization import collage
-
-_RESAMPLES = 100
 
 _log = logging.getLogger(__name__)
 
 
+class References(NamedTuple):
+    """What a recipe's validation measures against, and how."""
+
+    protocol: Protocol
+    truths: tuple[Truth, ...]
+
+
+def open_references(plan: ValidationPlan) -> References:
+    """Open the truths of a recipe. Raises `InputError` where one is missing or has no pictures."""
+    protocol = load_protocol(plan.protocol)
+    truths = tuple(open_truth(Path(root), protocol) for root in plan.truth)
+    blind = [truth.place for truth in truths if not truth.has_pictures]
+    if blind:
+        raise InputError(f"{blind[0]} has no pictures to look at: give a data set as the validation's truth")
+    return References(protocol, truths)
+
+
 class Validation:
-    """The references of a recipe, against which a training is measured.
+    """The references of a recipe, against which a training is measured."""
 
-    Raises `InputError` where one is missing.
-    """
-
-    def __init__(self, training: Training, output: Path, writer: SummaryWriter) -> None:
-        plan = training.recipe.validation
+    def __init__(
+        self, training: Training, references: References, output: Path, writer: SummaryWriter
+    ) -> None:
         self._training = training
         self._folder = output / "validation"
         self._writer = writer
-        self._protocol = load_protocol(plan.protocol)
-        self._truths = [open_truth(Path(root), self._protocol) for root in plan.truth]
+        self._protocol, self._truths = references
 
     def is_due(self) -> bool:
         """Say whether this step is one of those to be measured."""
@@ -66,7 +80,7 @@ class Validation:
     def _measure(self, truth: Truth, estimator: DepthEstimator) -> None:
         contestant = ModelContestant(estimator.model.name, estimator)
         found = evaluate(truth, [contestant], self._protocol)
-        summary = summarise(found, resamples=_RESAMPLES)
+        summary = summarise(found)
         for line in list_lines(found, summary):
             _log.info("%s", line)
         self._log_numbers(Path(truth.place).name, summary)

@@ -1,0 +1,41 @@
+"""The folder of a training: whether it can be one is known before anything is rendered or trained."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from cortexia_video.errors import OutputError, OutputExistsError
+
+CHECKPOINT, RECIPE, LOGS = "checkpoint.pt", "recipe.toml", "logs"
+
+
+def require_writable(folder: Path) -> None:
+    """Raise `OutputError` unless a folder can be made, or written to; nothing is made."""
+    there = next(each for each in (folder, *folder.absolute().parents) if os.path.lexists(each))
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        fault = "may not be written to" if there.is_dir() else "is no folder"
+        raise OutputError(f"cannot write into {folder}: {there} {fault}; choose another")
+
+
+def require_free(output: Path, recipe: Path) -> None:
+    """Raise `OutputExistsError` for a folder with files of others, the recipe apart."""
+    require_writable(output)
+    if not output.is_dir() or any((output / name).exists() for name in (CHECKPOINT, RECIPE)):
+        return
+    for each in sorted(output.iterdir()):
+        if not each.name.startswith(".") and each.resolve() != recipe.resolve():
+            raise OutputExistsError(
+                f"{output} holds {each.name}, which is of no training: choose a new or empty folder"
+            )
+
+
+def claim(recipe: Path, output: Path) -> None:
+    """Make the folder and record the recipe in it, before hours are spent."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        if recipe.resolve() != (output / RECIPE).resolve():
+            shutil.copyfile(recipe, output / RECIPE)
+    except OSError as error:
+        raise OutputError(f"cannot write into {output}: {error.strerror}") from error
