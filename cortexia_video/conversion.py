@@ -30,7 +30,7 @@ from cortexia_video.formats.table import FORMATS, Format
 from cortexia_video.ledger import Ledger
 from cortexia_video.look_ahead import run_ahead
 from cortexia_video.outcomes import Listener, Outcomes, Report, facts_of
-from cortexia_video.run_files import find_picture
+from cortexia_video.run_files import find_picture, is_same_folder
 from cortexia_video.sinks.folder import FolderSink
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.files import Found, InputFile
@@ -213,7 +213,7 @@ def _require_allowed(format: str, allow_loss: bool) -> None:
 
 def _require_another_folder(inputs: Sequence[str | os.PathLike[str]], root: Path) -> None:
     for each in inputs:
-        if root.is_dir() and Path(each).is_dir() and root.samefile(each):
+        if is_same_folder(root, each):
             raise InputError(f"{printable(os.fspath(each))} is input and output: choose another --output")
 
 

@@ -169,7 +169,7 @@ class _Folder:
         said = read_depth_json(root)
         words = {name: said[name] for name in _OF_FOLDER if said.get(name) is not None}
         self._common = _Known(words, DEPTH_JSON) if words else _NOTHING
-        self._ledger = LedgerIndex(root) if (root / LEDGER_NAME).is_file() else None
+        self._ledger = LedgerIndex(root) if _is_file(root / LEDGER_NAME) else None
 
     def look_up(self, name: str, data: bytes) -> _Known:
         """Say what is known of a file: a line of the ledger counts where the file is what it was then.
@@ -198,7 +198,14 @@ class _Folder:
 
 
 def _is_ours(path: str) -> bool:
-    return any(Path(path, name).is_file() for name in (LEDGER_NAME, DEPTH_JSON))
+    return any(_is_file(Path(path, name)) for name in (LEDGER_NAME, DEPTH_JSON))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # of a folder that nobody may look into
+        return False
 
 
 def _read_beside(path: str, dialect: str | None) -> Metadata:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,14 @@ def read_run_picture(line: Line, path: Place | None = None) -> bytes:
     if (now.st_size, now.st_mtime_ns) != picture[1:]:
         raise InputError("the picture changed after its depth was made: estimate it again")
     return data
+
+
+def is_same_folder(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Say whether two paths lead to the same; not where one leads nowhere, or nobody may look."""
+    try:
+        return Path(one).samefile(other)
+    except (OSError, ValueError):  # ValueError: a name with a zero byte
+        return False
 
 
 def read_whole(path: Place) -> bytes:

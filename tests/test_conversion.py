@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -723,3 +724,20 @@ def test_several_ledgers_of_a_large_input_are_read_once(
     monkeypatch.setattr(Path, "open", count)
     convert(source, tmp_path / "out", format="npz")
     assert len(opened) == 1
+
+
+def test_a_folder_that_nobody_may_look_into_is_one_error(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, status = tmp_path / "closed", os.stat
+
+    def refuse(path: Any, *arguments: Any, **options: Any) -> os.stat_result:
+        if not isinstance(path, int) and Path(os.fsdecode(path)).is_relative_to(closed):
+            raise PermissionError(13, "Permission denied", str(path))
+        return status(path, *arguments, **options)
+
+    monkeypatch.setattr("os.stat", refuse)
+    with pytest.raises(OutputError, match="Permission denied"):
+        convert(tree, closed / "out", format="npz")
+    with pytest.raises(DepthFileError, match="cannot be read: Permission denied"):
+        read_depth(closed / "a.npy")

@@ -174,3 +174,10 @@ def test_real_frames_are_read_as_their_sets_say(folder: str, shared_data: Path) 
         compare(depth.values, numbers / said["depth_scale"], numbers == 0)
         with pytest.raises(DepthFileError, match="give its dialect"):
             read_depth(path)
+
+
+def test_what_the_caller_calls_unknown_is_so_besides_what_the_dialect_does() -> None:
+    data = png(np.array([[0, 1000, 65535, 7]], np.uint16))
+    for unknown, expected in ((65535, [np.nan, 1, np.nan, 0.007]), ([65535, 7], [np.nan, 1, np.nan, np.nan])):
+        depth = decode_depth(data, "a.png", dialect="nyu", about={"unknown": unknown})
+        np.testing.assert_allclose(depth.values, [expected], rtol=1e-6)

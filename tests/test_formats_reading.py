@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import struct
 import zipfile
 import zlib
@@ -23,8 +24,8 @@ from PIL import Image
 from cortexia_video import DepthFileError, DepthMap, InputError, read_depth
 from cortexia_video.depth_map import KINDS
 from cortexia_video.formats.metadata import metadata_of, with_metadata
-from cortexia_video.formats.reading import decode_depth
-from cortexia_video.formats.table import FORMATS
+from cortexia_video.formats.reading import decode_depth, read_file
+from cortexia_video.formats.table import FORMATS, is_own_output
 
 METRIC = {"kind": "metric"}
 VALUES = np.array([[1, 2.5, np.nan], [0.25, 1e4, 3]], np.float32)
@@ -398,3 +399,12 @@ def test_a_damaged_file_is_a_map_or_an_error_with_its_name(name: str) -> None:
             assert str(error).startswith("trip/a: ")
             refused += 1
     assert refused > 75
+
+
+def test_a_pipe_is_refused_before_it_is_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.npy")
+    with pytest.raises(DepthFileError, match="a.npy: it is a pipe or a device: write it to a file first"):
+        read_file(tmp_path / "a.npy")
+    assert not is_own_output(tmp_path / "a.npy")
+    with pytest.raises(DepthFileError, match="cannot be read: Is a directory"):
+        read_file(tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ def read_file(path: str | os.PathLike[str], *, max_megapixels: float = 200.0) ->
     """Read a file; raise `DepthFileError` where it cannot be read or is too large for such a depth map."""
     name = os.fspath(path)
     try:
+        mode = Path(path).stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # to open a pipe would wait for its writer
+            raise DepthFileError(f"{printable(name)}: it is a pipe or a device: write it to a file first")
         with Path(path).open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size > max_megapixels * 1e6 * _LARGEST + _HEADERS:
@@ -69,7 +73,8 @@ def decode_depth(
     name: the file's, for messages. The content says of what format it is.
     about: what to take for so where the file does not say it, in the words of `metadata`. A file that says
     its kind says what its numbers are: of `about` it then takes the camera, the model and the size only.
-    dialect: whose file it is, one of `DIALECTS`, where it does not say its kind. `middlebury` needs in
+    dialect: whose file it is, one of `DIALECTS`, where it does not say its kind; what `about` calls unknown
+    is so besides what the dialect does. `middlebury` needs in
     `about` what `parse_calibration` gives.
     max_megapixels: larger maps are refused before there is memory for them.
     names: of the caller's options, for errors.
@@ -136,6 +141,8 @@ def _understand(stored: Stored, about: Metadata, dialect: str | None, names: Opt
         if dialect is not None:
             stored = _translate(stored, about, dialect, names)
         metadata = add(about, stored.metadata)
+        if "unknown" in about and "unknown" in stored.metadata:
+            metadata["unknown"] = [*_listed(about["unknown"]), *_listed(stored.metadata["unknown"])]
     else:
         metadata = add({name: about[name] for name in _FACTS if name in about}, stored.metadata)
     _require_meaning(stored.values, metadata, names)
@@ -145,6 +152,10 @@ def _understand(stored: Stored, about: Metadata, dialect: str | None, names: Opt
         raise DepthFileError(str(error)) from error
     _check(depth, names)
     return depth
+
+
+def _listed(unknown: Any) -> list[Any]:
+    return [*unknown] if isinstance(unknown, list | tuple) else [unknown]
 
 
 def _translate(stored: Stored, about: Metadata, dialect: str, names: OptionNames) -> Stored:

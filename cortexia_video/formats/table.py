@@ -122,6 +122,8 @@ def is_own_output(path: str | os.PathLike[str]) -> bool:
     if not may_be_own(os.path.basename(path)):  # noqa: PTH119 - may not be UTF-8
         return False
     try:
+        if not Path(path).is_file():  # to open a pipe would wait for its writer
+            return False
         with Path(path).open("rb") as file:
             return is_own_head(file.read(HEAD_BYTES))
     except (OSError, ValueError):  # ValueError: a name with a zero byte

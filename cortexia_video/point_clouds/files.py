@@ -43,5 +43,5 @@ def find_encoder(format: str) -> Callable[[PointCloud], Chunks]:
 
 def require_free(path: Path, *, overwrite: bool) -> None:
     """Raise `OutputExistsError` where something is in the way."""
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise OutputExistsError(f"{path} is there: choose another --output, or --overwrite")

@@ -35,6 +35,7 @@ from cortexia_video.projection import Pinhole
 from cortexia_video.run_files import (
     Line,
     find_depth,
+    is_same_folder,
     read_output,
     read_run_depth,
     read_run_picture,
@@ -145,7 +146,7 @@ def make_point_clouds(
     find_encoder(format)
     root, workers, stop = Path(run), choose_workers(workers), stop or threading.Event()
     require_ledger(root)
-    if Path(output).is_dir() and Path(output).samefile(root):
+    if is_same_folder(output, root):
         raise InputError(f"{printable(str(root))} is the run and the output: choose another --output")
     maker, sink = _Maker(options), _CloudSink(Path(output), f".{format}")
     with ExitStack() as stack:
