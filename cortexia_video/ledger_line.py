@@ -63,6 +63,8 @@ def read_usual(line: bytes) -> dict[str, Any] | None:
 
 def is_sound(line: Mapping[str, Any]) -> bool:
     """Say whether each word of a line that this package knows is what it can be; others may be anything."""
+    if line.get("outcome") == "done" and type(line.get("outputs", {})) is not dict:
+        return False  # names alone are what was begun
     for name, value in line.items():
         types = _TYPES.get(name)
         if types is not None:

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
+settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared machine")
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test reaches the hub, nor do the commands that tests run
 
 ROOT = Path(__file__).resolve().parents[1]

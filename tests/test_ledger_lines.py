@@ -227,3 +227,10 @@ def test_a_folder_that_may_not_be_listed_is_one_error(made: Path, monkeypatch: p
     monkeypatch.setattr("os.listdir", refuse)
     with pytest.raises(InputError, match="cannot list .*out: Permission denied"):
         verify(made / "out")
+
+
+def test_names_that_were_begun_are_not_what_was_done(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made / "out", tmp_path / "out")
+    append(tmp_path / "out", {"key": "a.jpg", "outcome": "done", "outputs": ["a.jpg.npy"]})
+    for command in ("read", "info"):
+        COMMANDS[command](tmp_path / "out", tmp_path / "to")
