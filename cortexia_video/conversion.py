@@ -30,8 +30,9 @@ from cortexia_video.formats.table import FORMATS, Format
 from cortexia_video.ledger import Ledger
 from cortexia_video.look_ahead import run_ahead
 from cortexia_video.outcomes import Listener, Outcomes, Report, facts_of
+from cortexia_video.places.place import Place, as_place, name_inside
 from cortexia_video.run_files import find_picture, is_same_folder
-from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.sinks.table import open_sink
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.files import Found, InputFile
 from cortexia_video.speed import choose_workers
@@ -74,9 +75,9 @@ def convert(
     `OutputLostError` when the output can take no more.
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    workers, root, stop = choose_workers(workers), Path(output), stop or threading.Event()
+    workers, root, stop = choose_workers(workers), as_place(output), stop or threading.Event()
     reader = DepthReader(about=about, dialect=dialect, max_megapixels=max_megapixels)
-    sink = FolderSink(root, format=format)
+    sink = open_sink(root, format=format)
     _require_allowed(format, allow_loss)
     _require_another_folder(inputs, root)
     for each in inputs:
@@ -85,7 +86,8 @@ def convert(
     _require_some(found, inputs)
     settings = {"job": "convert", "format": format, "from": dialect, "about": {**(about or {})}}
     with ExitStack() as stack:
-        ledger = stack.enter_context(Ledger(root, {name: each for name, each in settings.items() if each}))
+        known = {name: each for name, each in settings.items() if each}
+        ledger = stack.enter_context(Ledger(root, known, sink=sink))
         stack.enter_context(sink)
         outcomes = Outcomes(
             sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop
@@ -103,7 +105,8 @@ class _Job:
         self._form = form
         self._allow_loss = allow_loss
         self._told = False  # what is lost
-        self._root = Path(str(self.sink.root)).resolve()
+        root = self.sink.root
+        self._root = root.resolve() if isinstance(root, Path) else root
         self._budget = ByteBudget(MEMORY)
 
     def run(self, found: DepthFiles, workers: int) -> Report:
@@ -124,7 +127,7 @@ class _Job:
 
     def _find_work(self, found: DepthFiles) -> Iterator[InputFile]:
         """Yield what is to be done; before the first, depth.json leaves to the ledger what is not known."""
-        work = self.outcomes.needing_work(map(self._add_beside, found))
+        work = self.ledger.claim(self.outcomes.needing_work(map(self._add_beside, found)))
         first = next(work, None)
         if first:
             keep_depth_json(self.sink, self.ledger)
@@ -136,7 +139,7 @@ class _Job:
         if isinstance(item, Failure):
             return item
         source = item.source
-        changed = source.mtime_ns + self._reader.time_beside(source.path)
+        changed = source.mtime_ns + self._reader.time_beside(item.place)
         return replace(item, source=source._replace(mtime_ns=changed))
 
     def _settle(self, result: tuple[InputFile, Failure | None]) -> None:
@@ -152,7 +155,7 @@ class _Job:
                 pixels = count_pixels(data or self._read(item), item.source.path)
             with self._budget.hold(size + pixels * _BYTES):
                 data = data or self._read(item)
-                self._place(item, self._reader.decode(data, item.source.path))
+                self._place(item, self._reader.decode(data, item.place))
         except OutputLostError:
             raise
         except (InputError, MissingExtraError) as error:
@@ -162,12 +165,13 @@ class _Job:
         return item, None
 
     def _read(self, item: InputFile) -> bytes:
-        return self._reader.read_bytes(item.source.path)
+        return self._reader.read_bytes(item.place)
 
     def _require_apart(self, item: InputFile) -> None:
         """Refuse what could be taken for an output of this run: no input is ever replaced."""
-        path = Path(item.source.path).resolve()
-        if path.name.endswith(self._form.suffix) and path.is_relative_to(self._root):
+        place = as_place(item.place)
+        place = place.resolve() if isinstance(place, Path) else place
+        if place.name.endswith(self._form.suffix) and name_inside(place, self._root) is not None:
             raise OutputExistsError(
                 f"it lies in the output folder and is {self._form.suffix} already: choose another --output"
             )
@@ -211,15 +215,15 @@ def _require_allowed(format: str, allow_loss: bool) -> None:
         )
 
 
-def _require_another_folder(inputs: Sequence[str | os.PathLike[str]], root: Path) -> None:
+def _require_another_folder(inputs: Sequence[str | os.PathLike[str]], root: Place) -> None:
     for each in inputs:
         if is_same_folder(root, each):
-            raise InputError(f"{printable(os.fspath(each))} is input and output: choose another --output")
+            raise InputError(f"{printable(str(as_place(each)))} is input and output: choose another --output")
 
 
 def _require_some(found: DepthFiles, inputs: Sequence[str | os.PathLike[str]]) -> None:
     """Look for a first input, so that nothing is made for a folder without any."""
     if next(iter(found), None) is None:
-        places = ", ".join(printable(os.fspath(each)) for each in inputs)
+        places = ", ".join(printable(str(as_place(each))) for each in inputs)
         pictures = f"; {found.pictures} PNG of 8 bits or in colour are no depth" if found.pictures else ""
         raise InputError(f"no depth files in {places}{pictures}")

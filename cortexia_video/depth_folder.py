@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,12 +12,14 @@ import xxhash
 
 from cortexia_video.depth_json import DEPTH_JSON, read_depth_json
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DepthFileError, printable
+from cortexia_video.errors import DepthFileError, InputError, printable
 from cortexia_video.formats.dialects import DIALECTS
 from cortexia_video.formats.metadata import Metadata, add
 from cortexia_video.formats.reading import decode_stored, read_file, understand
-from cortexia_video.ledger_file import LEDGER_NAME
+from cortexia_video.ledger_file import LEDGER_NAME, list_files
 from cortexia_video.ledger_index import LedgerIndex
+from cortexia_video.places.place import Given, Place, as_absolute, as_place, name_inside
+from cortexia_video.places.remote_path import RemotePath
 
 _OF_FILE = ("kind", "f_px", "f_source", "full_size")
 _OF_MODEL = ("model", "weights_sha256")
@@ -72,82 +73,82 @@ class DepthReader:
         self._about = {name: value for name, value in (about or {}).items() if value is not None}
         self._dialect = dialect
         self._max_megapixels = max_megapixels
-        self._folders: dict[str, list[_Folder]] = {}
+        self._folders: dict[Place, list[_Folder]] = {}
         self._lock = threading.Lock()
 
-    def read(self, path: str | os.PathLike[str]) -> DepthMap:
+    def read(self, path: Given) -> DepthMap:
         """Read a depth file; raises what `read_depth` does."""
         reading = self.decode(self.read_bytes(path), path)
         if reading.changed:
-            _log.warning("%s: %s", printable(os.fspath(path)), CHANGED)
+            _log.warning("%s: %s", printable(str(as_place(path))), CHANGED)
         return reading.depth
 
-    def read_bytes(self, path: str | os.PathLike[str]) -> bytes:
+    def read_bytes(self, path: Given) -> bytes:
         """Read a file, unless it is too large for a map of so many megapixels; `DepthFileError`."""
         return read_file(path, max_megapixels=self._max_megapixels)
 
-    def decode(self, data: bytes, path: str | os.PathLike[str]) -> Reading:
+    def decode(self, data: bytes, path: Given) -> Reading:
         """Give the depth in a file's bytes, with what its folder says; raises what `decode_depth` does."""
-        path = os.fspath(path)
-        stored = decode_stored(data, path, max_megapixels=self._max_megapixels)
-        known = self._look_up(data, os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
+        place = as_place(path)
+        name = str(place)
+        stored = decode_stored(data, name, max_megapixels=self._max_megapixels)
+        known = self._look_up(data, as_absolute(place))
         if self._dialect and known.source != LEDGER_NAME:
             known = _NOTHING  # of other people's files a depth.json above knows less than who names them
         dialect = None if "kind" in known.metadata else self._dialect
-        about = add(add(self._about, _read_beside(path, dialect)), known.metadata)
+        about = add(add(self._about, _read_beside(place, dialect)), known.metadata)
         if "kind" in known.metadata:  # then its numbers need no scale, and what stands for unknown is known
             about = {name: value for name, value in about.items() if name not in ("scale", "unknown")}
             about |= {"unknown": known.metadata["unknown"]} if "unknown" in known.metadata else {}
-        depth = understand(stored, path, about=about, dialect=dialect)
+        depth = understand(stored, name, about=about, dialect=dialect)
         said_by = "file" if stored.metadata.get("kind") else known.source or "caller"
         return Reading(depth, said_by, known.line, known.changed)
 
-    def time_beside(self, path: str | os.PathLike[str]) -> int:
+    def time_beside(self, path: Given) -> int:
         """Give the time of change, ns, of what the dialect has beside a depth file; 0 where there is none."""
         beside = DIALECTS[self._dialect].beside if self._dialect else None
         try:
-            return Path(path).with_name(beside[0]).stat().st_mtime_ns if beside else 0
+            return (as_place(path).parent / beside[0]).stat().st_mtime_ns if beside else 0
         except OSError:
             return 0
 
-    def open_folder(self, path: str | os.PathLike[str]) -> None:
+    def open_folder(self, path: Given) -> None:
         """Open what lies in a folder and above, ahead of its files; `InputError` for an unreadable ledger."""
         with self._lock:
-            self._list_folders(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
+            self._list_folders(as_absolute(path))
 
-    def _look_up(self, data: bytes, path: str) -> _Known:
+    def _look_up(self, data: bytes, place: Place) -> _Known:
         """Ask the nearest folder above that is ours and knows the file."""
         with self._lock:
-            folders = self._list_folders(os.path.dirname(path))  # noqa: PTH120 - may not be UTF-8
+            folders = self._list_folders(place.parent)
         for folder in folders:
-            known = folder.look_up(os.path.relpath(path, folder.root), data)
+            known = folder.look_up(name_inside(place, folder.root) or "", data)
             if known.source:
                 return known
         return _NOTHING
 
-    def _list_folders(self, path: str) -> list[_Folder]:
+    def _list_folders(self, place: Place) -> list[_Folder]:
         """Give the folders of ours that a folder is in, or is, the nearest first."""
-        below: list[str] = []
-        while path not in self._folders:
-            below.append(path)
-            parent = os.path.dirname(path)  # noqa: PTH120
-            if parent == path:
+        below: list[Place] = []
+        while place not in self._folders:
+            below.append(place)
+            if place.parent == place:
                 break
-            path = parent
-        found = self._folders.get(path, [])
+            place = place.parent
+        found = self._folders.get(place, [])
         for each in reversed(below):
-            found = self._folders[each] = [_Folder(Path(each)), *found] if _is_ours(each) else found
+            found = self._folders[each] = [_Folder(each), *found] if _is_ours(each) else found
         return found
 
 
 def read_depth(
-    path: str | os.PathLike[str],
+    path: Given,
     *,
     about: Metadata | None = None,
     dialect: str | None = None,
     max_megapixels: float = 200.0,
 ) -> DepthMap:
-    """Read a depth file of any format with all that is known of it.
+    """Read a depth file of any format, also behind an address, with all that is known of it.
 
     What the file itself says comes first, then what `ledger.jsonl` of the output folder that it lies in says
     of this very file, then that folder's `depth.json`, then `about`: where a `.npy` cannot say whether it is
@@ -164,12 +165,12 @@ def read_depth(
 class _Folder:
     """A folder that a run wrote to: its ledger, if that is there, and its depth.json."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Place) -> None:
         self.root = root
         said = read_depth_json(root)
         words = {name: said[name] for name in _OF_FOLDER if said.get(name) is not None}
         self._common = _Known(words, DEPTH_JSON) if words else _NOTHING
-        self._ledger = LedgerIndex(root) if _is_file(root / LEDGER_NAME) else None
+        self._ledger = LedgerIndex(root) if _has_ledger(root) else None
 
     def look_up(self, name: str, data: bytes) -> _Known:
         """Say what is known of a file: a line of the ledger counts where the file is what it was then.
@@ -197,24 +198,39 @@ class _Folder:
         return {name: value for name, value in words.items() if value is not None}
 
 
-def _is_ours(path: str) -> bool:
-    return any(_is_file(Path(path, name)) for name in (LEDGER_NAME, DEPTH_JSON))
+def _is_ours(place: Place) -> bool:
+    return _has_ledger(place) or _is_file(place / DEPTH_JSON)
 
 
-def _is_file(path: Path) -> bool:
+def _has_ledger(place: Place) -> bool:
+    if isinstance(place, Path) or not place.can_be_listed:
+        return _is_file(place / LEDGER_NAME)
     try:
-        return path.is_file()
-    except OSError:  # of a folder that nobody may look into
+        return bool(list_files(place))
+    except InputError as error:
+        if isinstance(error.__cause__, FileNotFoundError | PermissionError):
+            return False
+        raise
+
+
+def _is_file(place: Place) -> bool:
+    try:
+        return place.is_file()
+    except (FileNotFoundError, PermissionError):  # of a folder that nobody may look into
+        return False
+    except OSError as error:
+        if isinstance(place, RemotePath):  # what it says may be there
+            raise InputError(f"cannot open {printable(str(place))}: {error.strerror}") from error
         return False
 
 
-def _read_beside(path: str, dialect: str | None) -> Metadata:
+def _read_beside(place: Place, dialect: str | None) -> Metadata:
     """Read what a dialect has in a file beside the depth: the calibration of a Middlebury scene."""
     beside = DIALECTS[dialect].beside if dialect else None
     if beside is None:
         return {}
     name, parse = beside
     try:
-        return parse(Path(path).with_name(name).read_text("utf-8", "replace"))
+        return parse((place.parent / name).read_text("utf-8", "replace"))
     except OSError:
         return {}

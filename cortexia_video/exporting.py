@@ -17,6 +17,9 @@ from cortexia_video.errors import InputError, ModelLoadError, OutputExistsError,
 from cortexia_video.frame import Frame
 from cortexia_video.models.table import find_licence, find_model
 from cortexia_video.parity import Parity, compare
+from cortexia_video.places.place import Place, as_place
+from cortexia_video.places.remote_path import RemotePath
+from cortexia_video.places.work_folder import put_file
 from cortexia_video.sources.files import InputFile, find_pictures
 
 Size = tuple[int, int]
@@ -27,7 +30,7 @@ _TRIED = 16  # pictures
 class Export:
     """What was written. parity: against the network itself in float32, where there were pictures for it."""
 
-    path: Path
+    path: Place
     size: Size
     bytes: int
     parity: Parity | None
@@ -55,8 +58,8 @@ def export(
     Raises `ParityError` where a picture's mean difference is more than `max_error`, `OutputExistsError`,
     `InputError`, and `ModelError` for what cannot be loaded or exported; nothing is then written.
     """
-    output = Path(output)
-    _require_free(output)
+    place = as_place(output)
+    _require_free(place)
     if "torch" not in find_model(model).engines:
         raise ModelLoadError(f"model {model!r} is no network of torch's to export: --engine runs it as it is")
     frames = _read_frames(check)
@@ -64,8 +67,8 @@ def export(
     options |= {name: value for name, value in (("kind", kind), ("input_size", size)) if value is not None}
     reference = load_estimator(model, **options)
     network: Any = reference.model
-    with _make_beside(output) as folder:
-        path = folder / output.name
+    with _make_beside(place) as folder:
+        path = folder / place.name
         about = {
             "engine": engine,
             "precision": precision,
@@ -80,15 +83,26 @@ def export(
         written = sum(each.stat().st_size for each in folder.iterdir())
         files = sorted(folder.iterdir(), key=lambda each: each == path)  # the file itself last
         for each in files:
-            _require_free(output.parent / each.name)
+            _require_free(place.parent / each.name)
         for each in files:
-            each.replace(output.parent / each.name)
-    return Export(output, size, written, parity)
+            _move(each, place.parent / each.name)
+    return Export(place, size, written, parity)
 
 
-def _require_free(path: Path) -> None:
-    if os.path.lexists(path):
-        raise OutputExistsError(f"{path} is there already: remove it or choose another --output")
+def _require_free(place: Place) -> None:
+    try:
+        there = os.path.lexists(place) if isinstance(place, Path) else place.exists()
+    except OSError as error:
+        raise InputError(f"cannot write {place}: {error.strerror}; choose another --output") from error
+    if there:
+        raise OutputExistsError(f"{place} is there already: remove it or choose another --output")
+
+
+def _move(path: Path, place: Place) -> None:
+    if isinstance(place, RemotePath):
+        put_file(path, place)
+    else:
+        path.replace(place)
 
 
 def _require_near(parity: Parity, model: str, max_error: float) -> None:
@@ -107,17 +121,19 @@ def _read_frames(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]
     found = (each for each in find_pictures(paths, recursive=True) if isinstance(each, InputFile))
     frames = list(islice(decode_readable(islice(found, _TRIED)), FRAMES_COMPARED))
     if not frames:
-        places = ", ".join(os.fspath(each) for each in paths)
+        places = ", ".join(str(as_place(each)) for each in paths)
         raise InputError(f"no pictures that can be read in {places} (--check)")
     return frames
 
 
 @contextlib.contextmanager
-def _make_beside(output: Path) -> Any:
-    """Give a folder on the same disk, gone afterwards."""
+def _make_beside(output: Place) -> Any:
+    """Give a folder, gone afterwards: on the disk of the output, if that is one."""
+    beside = output.parent if isinstance(output, Path) else None
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".cortexia-export-", dir=output.parent) as folder:
+        if beside:
+            beside.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".cortexia-export-", dir=beside) as folder:
             yield Path(folder)
     except OSError as error:
         raise InputError(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections import Counter
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from cortexia_video.formats.metadata import Metadata, metadata_of
 from cortexia_video.formats.reading import find_reader
 from cortexia_video.ledger_index import LedgerIndex
 from cortexia_video.look_ahead import run_ahead
+from cortexia_video.places.place import Given, Place, as_place, as_text
 from cortexia_video.resampling import pick_points
 from cortexia_video.sources.depth_files import DepthFiles, find_suffix
 from cortexia_video.speed import count_cores
@@ -93,7 +92,7 @@ class FolderInspection:
 
 
 def inspect(
-    path: str | os.PathLike[str],
+    path: Given,
     *,
     about: Metadata | None = None,
     dialect: str | None = None,
@@ -103,11 +102,11 @@ def inspect(
 
     A file of which nobody says what its numbers mean is looked at all the same.
     """
-    return _Inspector(about, dialect, max_megapixels).inspect(os.fspath(path))
+    return _Inspector(about, dialect, max_megapixels).inspect(as_place(path))
 
 
 def inspect_folder(
-    path: str | os.PathLike[str],
+    path: Given,
     *,
     about: Metadata | None = None,
     dialect: str | None = None,
@@ -117,15 +116,16 @@ def inspect_folder(
 
     The arguments are those of `read_depth`. Raises `InputError` for what cannot be listed.
     """
-    found, root = FolderInspection(os.fspath(path)), Path(path)
+    root = as_place(path)
+    found = FolderInspection(str(root))
     found.common, found.last_run = read_depth_json(root), _read_last_run(root)
     inspector = _Inspector(about, dialect, max_megapixels)
 
     def look(each: str) -> Inspection | Failure:
         try:
-            return inspector.inspect(each)
+            return inspector.inspect(as_place(each))
         except (DepthFileError, MissingExtraError) as error:
-            return Failure(each, "decode", error)
+            return Failure(str(as_place(each)), "decode", error)
 
     def settle(result: Inspection | Failure) -> None:
         if isinstance(result, Failure):
@@ -133,7 +133,7 @@ def inspect_folder(
         else:
             found.sampled.append(result)
 
-    run_ahead(_count(found), look, settle, workers=count_cores())
+    run_ahead(_count(found, root), look, settle, workers=count_cores())
     found.sampled.sort(key=lambda each: each.path)
     found.failures.sort(key=lambda each: each.key)
     return found
@@ -146,24 +146,24 @@ class _Inspector:
         self._reader = DepthReader(about=about, dialect=dialect, max_megapixels=max_megapixels)
         self._reader_of_numbers = DepthReader(about=_UNSAID, max_megapixels=max_megapixels)
 
-    def inspect(self, path: str) -> Inspection:
-        data = self._reader.read_bytes(path)
+    def inspect(self, place: Place) -> Inspection:
+        data = self._reader.read_bytes(place)
         try:
-            depth, said_by, _, changed = self._reader.decode(data, path)
+            depth, said_by, _, changed = self._reader.decode(data, place)
         except DepthFileError as error:
-            return self._inspect_numbers(data, path, error)
-        return _describe(path, data, depth, depth.kind, metadata_of(depth), said_by=said_by, changed=changed)
+            return self._inspect_numbers(data, place, error)
+        words = metadata_of(depth)
+        return _describe(str(place), data, depth, depth.kind, words, said_by=said_by, changed=changed)
 
-    def _inspect_numbers(self, data: bytes, path: str, error: DepthFileError) -> Inspection:
+    def _inspect_numbers(self, data: bytes, place: Place, error: DepthFileError) -> Inspection:
         """Describe a file that is whole, though its meaning is not known; raise the error of another."""
         try:
-            depth = self._reader_of_numbers.decode(data, path).depth
+            depth = self._reader_of_numbers.decode(data, place).depth
         except DepthFileError:
             raise error from None
         metadata = {**metadata_of(depth), "unit": None, "larger_is": None}
-        return _describe(
-            path, data, depth, None, metadata, unsaid=str(error).removeprefix(f"{printable(path)}: ")
-        )
+        unsaid = str(error).removeprefix(f"{printable(str(place))}: ")
+        return _describe(str(place), data, depth, None, metadata, unsaid=unsaid)
 
 
 def _describe(
@@ -199,21 +199,20 @@ def _describe(
     )
 
 
-def _count(found: FolderInspection) -> list[str]:
+def _count(found: FolderInspection, root: Place) -> list[str]:
     """Count the files of a folder; give some of them, by reservoir sampling."""
-    files, chance = DepthFiles([found.path]), random.Random(0)
+    files, chance = DepthFiles([as_text(root)]), random.Random(0)
     sample: list[str] = []
     for number, each in enumerate(files):
         if isinstance(each, Failure):
             found.failures.append(each)
             continue
-        path = each.source.path
-        found.files[find_suffix(path)] += 1
+        found.files[find_suffix(each.source.path)] += 1
         found.bytes += each.source.size
         if len(sample) < _SAMPLED:
-            sample.append(path)
-        elif (place := chance.randrange(number + 1)) < _SAMPLED:
-            sample[place] = path
+            sample.append(each.place)
+        elif (number_of := chance.randrange(number + 1)) < _SAMPLED:
+            sample[number_of] = each.place
     found.pictures = files.pictures
     return sample
 
@@ -224,7 +223,7 @@ def _shrink(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return pick_points(values, height, width)
 
 
-def _read_last_run(root: Path) -> dict[str, int]:
+def _read_last_run(root: Place) -> dict[str, int]:
     """Give the counts of the ledger's last run that ended."""
     counts = LedgerIndex(root).last_end()
     return {name: counts[name] for name in ("found", "done", "skipped", "failed") if name in counts}

@@ -20,12 +20,12 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 from cortexia_video.camera import find_resize_factor, has_same_shape, is_plausible
 from cortexia_video.errors import InputError, printable
 from cortexia_video.frame import Frame
+from cortexia_video.places.place import Place, as_place
 from cortexia_video.projection import Pinhole
 
 _EVERY = "*"
@@ -111,7 +111,7 @@ def load_intrinsics(f_px: float | None = None, path: str | os.PathLike[str] | No
     The file is UTF-8; file names that are not are in it as they are, or in JSON as escapes of Python's
     surrogates, as the ledger has them. Raises `InputError` for what is no focal length, with the line.
     """
-    cameras, digest = _read_file(Path(path)) if path is not None else ({}, "")
+    cameras, digest = _read_file(as_place(path)) if path is not None else ({}, "")
     if f_px is not None:
         if not (math.isfinite(f_px) and f_px > 0):
             raise InputError(f"--f-px must be a focal length in pixels, more than 0, not {f_px:g}")
@@ -129,7 +129,7 @@ def _find_factor(given: tuple[float, float], width: int, height: int) -> float:
     return factor
 
 
-def _read_file(path: Path) -> tuple[dict[str, _Camera], str]:
+def _read_file(path: Place) -> tuple[dict[str, _Camera], str]:
     """Give the cameras by key, and the SHA-256 of the file."""
     try:
         data = path.read_bytes()
@@ -157,7 +157,7 @@ def _read_file(path: Path) -> tuple[dict[str, _Camera], str]:
 _Entry = tuple[str, str, Mapping[str, object]]  # where it stands, key, fields by name
 
 
-def _read_csv(text: str, path: Path) -> Iterator[_Entry]:
+def _read_csv(text: str, path: Place) -> Iterator[_Entry]:
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         names = [name.strip() for name in next(rows, [])]
@@ -183,7 +183,7 @@ def _read_csv(text: str, path: Path) -> Iterator[_Entry]:
         ) from error
 
 
-def _read_json(text: str, path: Path) -> Iterator[_Entry]:
+def _read_json(text: str, path: Place) -> Iterator[_Entry]:
     try:
         entries = json.loads(text, object_pairs_hook=_Pairs)
     except json.JSONDecodeError as error:

@@ -7,7 +7,6 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,11 +15,14 @@ from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.errors import Failure, InputError, OutputLostError
 from cortexia_video.formats.table import Format
 from cortexia_video.intrinsics import Intrinsics, load_intrinsics
-from cortexia_video.ledger import lock_whole, read_last_done, require_ledger
-from cortexia_video.ledger_file import LEDGER_NAME, LedgerFile
+from cortexia_video.ledger import append_to_ledger, read_last_done, require_ledger
+from cortexia_video.ledger_file import LedgerFile
+from cortexia_video.ledger_segments import LedgerSegments
 from cortexia_video.look_ahead import run_ahead
+from cortexia_video.places.place import as_place
 from cortexia_video.run_files import find_depth, read_run_depth
-from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.sinks.sink import Sink
+from cortexia_video.sinks.table import open_sink
 from cortexia_video.speed import choose_workers
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is done alone
@@ -84,21 +86,19 @@ def rescale(
     Raises `InputError` where there is no ledger or no focal length, `OutputError` while another process
     writes there, `OutputLostError` when the disk takes no more; its `report` says what was done.
     """
-    root, workers = Path(output), choose_workers(workers)
+    root, workers = as_place(output), choose_workers(workers)
     if f_px is None and intrinsics is None:
         raise InputError("no focal length to scale to: give --f-px or --intrinsics")
     given = load_intrinsics(f_px, intrinsics)
     require_ledger(root)
-    with LedgerFile(root / LEDGER_NAME) as ledger:
-        lock_whole(ledger)
-        with FolderSink(root) as sink:
-            return _Job(sink, ledger, given).run(workers)
+    with append_to_ledger(root) as ledger, open_sink(root) as sink:
+        return _Job(sink, ledger, given).run(workers)
 
 
 class _Job:
     """One rescaling: what it needs while it lasts."""
 
-    def __init__(self, sink: FolderSink, ledger: LedgerFile, given: Intrinsics) -> None:
+    def __init__(self, sink: Sink, ledger: LedgerFile | LedgerSegments, given: Intrinsics) -> None:
         self.sink = sink
         self.ledger = ledger
         self.given = given

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from cortexia_video.errors import DepthFileError, InputError, printable
 from cortexia_video.formats.reading import decode_depth
 from cortexia_video.formats.table import Format, find_format
 from cortexia_video.ledger import Source
-from cortexia_video.places.place import Place, as_place
+from cortexia_video.places.place import Given, Place, as_place
 from cortexia_video.sinks.sink import Placed
 
 Line = Mapping[str, Any]
@@ -81,10 +80,13 @@ def read_run_picture(line: Line, path: Place | None = None) -> bytes:
     return data
 
 
-def is_same_folder(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+def is_same_folder(one: Given, other: Given) -> bool:
     """Say whether two paths lead to the same; not where one leads nowhere, or nobody may look."""
+    places = as_place(one), as_place(other)
+    if not isinstance(places[0], Path) or not isinstance(places[1], Path):
+        return places[0] == places[1]
     try:
-        return Path(one).samefile(other)
+        return places[0].samefile(places[1])
     except (OSError, ValueError):  # ValueError: a name with a zero byte
         return False
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -12,6 +11,7 @@ from cortexia_video.cli.job import run_job
 from cortexia_video.cli.quiet import quiet_libraries
 from cortexia_video.conversion import convert
 from cortexia_video.formats.table import FormatName
+from cortexia_video.places.place import as_place
 from cortexia_video.sources.depth_files import DepthFiles
 
 _NOTHING = DepthOptions()
@@ -19,10 +19,10 @@ Switch = Annotated[bool, Parameter(negative=())]
 
 
 def convert_command(
-    inputs: Annotated[list[Path], Parameter(name="INPUT", negative=(), json_list=False)],
+    inputs: Annotated[list[str], Parameter(name="INPUT", negative=(), json_list=False)],
     /,
     *,
-    output: Annotated[Path, Parameter(alias="-o")],
+    output: Annotated[str, Parameter(alias="-o")],
     format: FormatName,
     allow_loss: Switch = False,
     overwrite: Switch = False,
@@ -68,6 +68,6 @@ def convert_command(
                 on_outcome=on_outcome,
                 stop=stop,
             ),
-            lambda: DepthFiles(inputs, output=output),
-            output,
+            lambda: DepthFiles(inputs, output=as_place(output)),
+            as_place(output),
         )

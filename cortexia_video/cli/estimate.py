@@ -115,7 +115,7 @@ class CameraOptions:
     """
 
     f_px: float | None = None
-    intrinsics: Path | None = None
+    intrinsics: str | None = None
 
 
 @Parameter(name="*")

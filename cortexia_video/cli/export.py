@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -17,11 +16,11 @@ def export_command(
     model: Annotated[str, Parameter(name="MODEL")],
     /,
     *,
-    output: Annotated[Path, Parameter(alias="-o")],
+    output: Annotated[str, Parameter(alias="-o")],
     engine: Literal["onnx", "openvino"] = "onnx",
     size: str | None = None,
     precision: str = "auto",
-    check: Annotated[tuple[Path, ...], Parameter(negative=(), consume_multiple=True)] = (),
+    check: Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=True)] = (),
     max_error: float = MAX_ERROR,
     kind: str | None = None,
     commercial_only: Switch = False,

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -20,6 +18,7 @@ from cortexia_video.cli.terminal_picture import draw_depth
 from cortexia_video.depth_folder import CHANGED
 from cortexia_video.errors import InputError, MissingExtraError, printable
 from cortexia_video.inspection import FolderInspection, Inspection, inspect, inspect_folder
+from cortexia_video.places.place import as_place, is_folder
 
 _NOTHING = DepthOptions()
 _MEANINGS = {
@@ -32,7 +31,7 @@ _NAME_WIDTH = 12
 
 
 def info_command(
-    paths: Annotated[list[Path], Parameter(name="PATH", negative=(), json_list=False)],
+    paths: Annotated[list[str], Parameter(name="PATH", negative=(), json_list=False)],
     /,
     *,
     json_lines: Annotated[bool, Parameter(name="--json", negative=())] = False,
@@ -61,7 +60,7 @@ def info_command(
         except (InputError, MissingExtraError) as error:
             failed = True
             if json_lines:
-                print(json.dumps({"path": str(path), "error": str(error)}))
+                print(json.dumps({"path": str(as_place(path)), "error": str(error)}))
             print(f"cortexia: {printable(str(error))}", file=sys.stderr)
             continue
         if json_lines:
@@ -73,9 +72,9 @@ def info_command(
 
 
 def _look(
-    path: Path, about: dict[str, Any], dialect: str | None, max_megapixels: float
+    path: str, about: dict[str, Any], dialect: str | None, max_megapixels: float
 ) -> Inspection | FolderInspection:
-    look = inspect_folder if os.path.isdir(path) else inspect  # noqa: PTH112 - no error where nobody may look
+    look = inspect_folder if is_folder(path) else inspect
     return look(path, about=about, dialect=dialect, max_megapixels=max_megapixels)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -14,6 +12,7 @@ from cortexia_video.cli.quiet import quiet_libraries
 from cortexia_video.depth_map import Kind
 from cortexia_video.errors import InputError
 from cortexia_video.ledger import read_last_done
+from cortexia_video.places.place import as_place, is_folder
 from cortexia_video.point_clouds.job import CloudOptions, make_point_cloud, make_point_clouds
 
 _DEFAULTS = CloudOptions()
@@ -21,11 +20,11 @@ Switch = Annotated[bool, Parameter(negative=())]
 
 
 def pointcloud_command(
-    picture: Annotated[Path, Parameter(name="IMAGE")],
+    picture: Annotated[str, Parameter(name="IMAGE")],
     /,
     *,
-    output: Annotated[Path, Parameter(alias="-o")],
-    depth: Path | None = None,
+    output: Annotated[str, Parameter(alias="-o")],
+    depth: str | None = None,
     kind: Kind | None = None,
     dialect: Annotated[str | None, Parameter(name="--from")] = None,
     format: Literal["ply", "glb"] = "ply",
@@ -62,8 +61,8 @@ def pointcloud_command(
         Threads, for a run; one a core by default.
     """
     if depth is None:
-        if not os.path.isdir(picture):  # noqa: PTH112 - no error where nobody may look
-            raise InputError(f"{picture} is no folder of a run: give its --depth, too")
+        if not is_folder(picture):
+            raise InputError(f"{as_place(picture)} is no folder of a run: give its --depth, too")
         with quiet_libraries():
             return run_job(
                 lambda on_outcome, stop: make_point_clouds(
@@ -76,13 +75,13 @@ def pointcloud_command(
                     on_outcome=on_outcome,
                     stop=stop,
                 ),
-                lambda: read_last_done(picture),
-                output,
+                lambda: read_last_done(as_place(picture)),
+                as_place(output),
             )
     with quiet_libraries():
         cloud = make_point_cloud(
             picture, depth, output, kind=kind, dialect=dialect, options=options, overwrite=overwrite
         )
     unit = "metres" if cloud.unit == "metre" else "true up to a factor"
-    print(f"{output}: {len(cloud.points)} points, {unit}")
+    print(f"{as_place(output)}: {len(cloud.points)} points, {unit}")
     return DONE

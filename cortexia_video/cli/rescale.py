@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -14,11 +13,11 @@ from cortexia_video.rescaling import rescale
 
 
 def rescale_command(
-    output: Annotated[Path, Parameter(name="DIR")],
+    output: Annotated[str, Parameter(name="DIR")],
     /,
     *,
     f_px: float | None = None,
-    intrinsics: Path | None = None,
+    intrinsics: str | None = None,
     workers: int | None = None,
 ) -> int:
     """Multiply the metres in DIR by the given focal length over the one they were made with. No network runs.

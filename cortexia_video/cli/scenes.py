@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from cortexia_video.cli import DONE
 from cortexia_video.errors import MissingExtraError
+from cortexia_video.places.place import as_place
 from cortexia_video.reporting.wording import format_count
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -19,7 +20,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 def scenes_command(
     *,
     count: int,
-    output: Annotated[Path, Parameter(alias="-o")],
+    output: Annotated[str, Parameter(alias="-o")],
     seed: int = 0,
     size: tuple[int, int] = (480, 640),
     kinds: Annotated[list[str] | None, Parameter(negative=())] = None,
@@ -61,9 +62,10 @@ def scenes_command(
     except ModuleNotFoundError as error:
         raise MissingExtraError("rendering scenes needs: pip install 'cortexia-video[train]'") from error
     plan = ScenePlan(seed, *size, tuple(kinds or ()), textures, device)
-    rendered, there = write_scenes(output, count, plan, workers=workers, on_progress=_Progress())
+    place = as_place(output)
+    rendered, there = write_scenes(place, count, plan, workers=workers, on_progress=_Progress())
     scenes, before = format_count(there, "scene"), format_count(there - rendered, "was", "were")
-    print(f"{scenes} in {output}: {rendered:,} rendered, {before} there")
+    print(f"{scenes} in {place}: {rendered:,} rendered, {before} there")
     return DONE
 
 

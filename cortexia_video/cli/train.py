@@ -16,7 +16,7 @@ def train_command(
     recipe: Annotated[Path, Parameter(name="RECIPE")],
     /,
     *,
-    output: Annotated[Path, Parameter(alias="-o")],
+    output: Annotated[str, Parameter(alias="-o")],
     teacher: str | None = None,
     any_licence: Switch = False,
 ) -> None:

@@ -11,10 +11,12 @@ from cortexia_video.errors import InputError
 from cortexia_video.places.remote_path import EXTRAS, RemotePath, strip_secrets
 
 Place = Path | RemotePath
+Given = str | os.PathLike[str] | RemotePath
+"""What names a place: a path, or an address as text."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://", re.ASCII)
 
 
-def as_place(given: str | os.PathLike[str] | RemotePath) -> Place:
+def as_place(given: Given) -> Place:
     """Give the place that a text or path names; raises `InputError` for a scheme that is not known."""
     if isinstance(given, RemotePath):
         return given
@@ -27,17 +29,44 @@ def as_place(given: str | os.PathLike[str] | RemotePath) -> Place:
     return RemotePath(text)
 
 
-def as_text(given: str | os.PathLike[str]) -> str:
+def as_absolute(given: Given) -> Place:
+    """Give the place as it is named from the root down; links in a path are not followed."""
+    place = as_place(given)
+    return Path(os.path.abspath(place)) if isinstance(place, Path) else place  # noqa: PTH100 - resolve() would
+
+
+def as_text(given: Given) -> str:
     """Give the path or address as text, `file://` as a path."""
     place = as_place(given)
     if isinstance(place, RemotePath):
         return place.address
-    return os.fspath(place) if scheme_of(os.fspath(given)) else os.fspath(given)
+    return os.fspath(given) if isinstance(given, str) and not scheme_of(given) else os.fspath(place)
 
 
-def is_remote(given: str | os.PathLike[str] | RemotePath) -> bool:
+def is_remote(given: Given) -> bool:
     """Say whether it lies behind an address; raises `InputError` for a scheme that is not known."""
-    return isinstance(given, RemotePath) or scheme_of(os.fspath(given)) not in (None, "file")
+    return isinstance(as_place(given), RemotePath)
+
+
+def is_folder(given: Given) -> bool:
+    """Say whether it is a folder; not where that cannot be known."""
+    place = as_place(given)
+    try:
+        return place.is_dir()
+    except (OSError, ValueError):  # nobody may look; a name with a zero byte
+        return False
+
+
+def name_inside(place: Place, folder: Place) -> str | None:
+    """Give what follows a folder in the name of a place, None where it is not in the folder by its name."""
+    try:
+        if isinstance(place, Path) and isinstance(folder, Path):
+            return place.relative_to(folder).as_posix()
+        if isinstance(place, RemotePath) and isinstance(folder, RemotePath):
+            return place.relative_to(folder).as_posix()
+    except ValueError:
+        pass
+    return None
 
 
 def scheme_of(text: str) -> str | None:

@@ -13,6 +13,7 @@ import os
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
 from typing import IO, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -98,7 +99,16 @@ class RemotePath:
 
     @property
     def parent(self) -> RemotePath:
-        return RemotePath(posixpath.dirname(self.address))
+        return RemotePath(posixpath.dirname(self.address)) if self._key else self
+
+    def relative_to(self, other: RemotePath) -> PurePosixPath:
+        """Give the rest of the address below another; `ValueError` where it is not below."""
+        return PurePosixPath(str(self)).relative_to(str(other))
+
+    @property
+    def can_be_listed(self) -> bool:
+        """Say whether what is inside can be listed: a web server only gives what is asked for by name."""
+        return self.scheme not in ("http", "https")
 
     @property
     def _key(self) -> str:
@@ -171,7 +181,7 @@ class RemotePath:
 
         Of S3 a page is a thousand keys; elsewhere it is a folder.
         """
-        if self.scheme in ("http", "https"):
+        if not self.can_be_listed:
             raise InputError(f"{self} cannot be listed: give a list.txt of addresses")
         pages = self._list_keys(recursive) if self.scheme == "s3" else self._walk(recursive)
         return (each for page in pages for each in page)

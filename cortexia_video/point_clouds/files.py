@@ -8,30 +8,31 @@ from pathlib import Path
 
 from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError
 from cortexia_video.formats.stored import Chunks
+from cortexia_video.places.place import Given, Place, as_place
 from cortexia_video.point_clouds.cloud import PointCloud
 from cortexia_video.point_clouds.glb import encode_glb
 from cortexia_video.point_clouds.ply import encode_ply
-from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.sinks.table import open_sink
 
 CLOUD_FORMATS: dict[str, Callable[[PointCloud], Chunks]] = {"ply": encode_ply, "glb": encode_glb}
 
 
-def save_point_cloud(cloud: PointCloud, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+def save_point_cloud(cloud: PointCloud, path: Given, *, overwrite: bool = False) -> None:
     """Write a cloud to a file whose name ends in .ply or .glb.
 
     PLY has the cloud's axes and colours; GLB has those of glTF: y up, z backward, linear colours.
     Raises `OutputExistsError` where a file is there, without `overwrite`; `OutputError` where none can be.
     """
-    path = Path(path)
-    encode = find_encoder(path.suffix.removeprefix("."))
-    require_free(path, overwrite=overwrite)
+    place = as_place(path)
+    encode = find_encoder(place.suffix.removeprefix("."))
+    require_free(place, overwrite=overwrite)
     try:
-        with FolderSink(path.parent) as sink:
-            sink.place({path.name: encode(cloud)})
+        with open_sink(place.parent) as sink:
+            sink.place({place.name: encode(cloud)})
     except OutputLostError:
         raise
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}; choose another --output") from error
+        raise OutputError(f"cannot write {place}: {error.strerror}; choose another --output") from error
 
 
 def find_encoder(format: str) -> Callable[[PointCloud], Chunks]:
@@ -41,7 +42,13 @@ def find_encoder(format: str) -> Callable[[PointCloud], Chunks]:
     return CLOUD_FORMATS[format.lower()]
 
 
-def require_free(path: Path, *, overwrite: bool) -> None:
-    """Raise `OutputExistsError` where something is in the way."""
-    if os.path.lexists(path) and not overwrite:
-        raise OutputExistsError(f"{path} is there: choose another --output, or --overwrite")
+def require_free(place: Place, *, overwrite: bool) -> None:
+    """Raise `OutputExistsError` where something is in the way, `OutputError` where nobody can tell."""
+    if overwrite:
+        return
+    try:
+        there = os.path.lexists(place) if isinstance(place, Path) else place.exists()
+    except OSError as error:
+        raise OutputError(f"cannot write {place}: {error.strerror}; choose another --output") from error
+    if there:
+        raise OutputExistsError(f"{place} is there: choose another --output, or --overwrite")

@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
+
+import xxhash
 
 from cortexia_video.anchoring import anchor_depth, require_distances
 from cortexia_video.byte_budget import ByteBudget
@@ -29,6 +30,8 @@ from cortexia_video.intrinsics import Intrinsics, load_intrinsics
 from cortexia_video.ledger import Ledger, Source, read_last_done, require_ledger
 from cortexia_video.look_ahead import run_ahead
 from cortexia_video.outcomes import Listener, Outcomes, Report
+from cortexia_video.places.place import Place, as_absolute, as_place
+from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.point_clouds.cloud import UNITS, PointCloud, point_cloud, require_angle
 from cortexia_video.point_clouds.files import find_encoder, require_free, save_point_cloud
 from cortexia_video.projection import Pinhole
@@ -41,7 +44,7 @@ from cortexia_video.run_files import (
     read_run_picture,
     read_whole,
 )
-from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.sinks.table import open_sink
 from cortexia_video.sources.files import InputFile
 from cortexia_video.speed import choose_workers
 
@@ -78,7 +81,7 @@ class CloudOptions:
 
     f_px: float | None = None
     fov_deg: float | None = None
-    intrinsics: Path | None = None
+    intrinsics: str | None = None
     near_m: float | None = None
     far_m: float | None = None
     max_gap: float | None = None
@@ -109,13 +112,14 @@ def make_point_cloud(
     to be of all of this one, unless one of them is upright and the other is not.
     Raises what `read_depth`, `decode`, `point_cloud` and `save_point_cloud` raise.
     """
-    find_encoder(Path(output).suffix.removeprefix("."))
-    require_free(Path(output), overwrite=overwrite)
+    picture, place = as_place(image), as_place(output)
+    find_encoder(place.suffix.removeprefix("."))
+    require_free(place, overwrite=overwrite)
     maker = _Maker(options)
-    frame = decode(read_whole(Path(image)), Path(image).name)
+    frame = decode(read_whole(picture), picture.name)
     depth_map = read_depth(depth, about={"kind": kind} if kind else {}, dialect=dialect)
     cloud = maker.make(_fit(depth_map, frame), frame)
-    save_point_cloud(cloud, output, overwrite=overwrite)
+    save_point_cloud(cloud, place, overwrite=overwrite)
     return cloud
 
 
@@ -144,14 +148,15 @@ def make_point_clouds(
     where nothing can be written, `OutputLostError` when no more can be.
     """
     find_encoder(format)
-    root, workers, stop = Path(run), choose_workers(workers), stop or threading.Event()
+    root, place = as_absolute(run), as_place(output)
+    workers, stop = choose_workers(workers), stop or threading.Event()
     require_ledger(root)
-    if is_same_folder(output, root):
+    if is_same_folder(place, root):
         raise InputError(f"{printable(str(root))} is the run and the output: choose another --output")
-    maker, sink = _Maker(options), _CloudSink(Path(output), f".{format}")
+    maker, sink = _Maker(options), open_sink(place, suffixes=[f".{format}"])
     with ExitStack() as stack:
         settings = {"job": "pointcloud", "format": format, **_settings_of(options), **maker.given.settings}
-        ledger = stack.enter_context(Ledger(Path(output), settings))
+        ledger = stack.enter_context(Ledger(place, settings, sink=sink))
         stack.enter_context(sink)
         outcomes = Outcomes(
             sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop
@@ -202,21 +207,10 @@ class _Maker:
         )
 
 
-class _CloudSink(FolderSink):
-    """Places one file a key, with the ending of a format of clouds."""
-
-    def __init__(self, root: Path, suffix: str) -> None:
-        super().__init__(root)
-        self.suffix = suffix
-
-    def output_names(self, key: str) -> list[str]:
-        return [key + self.suffix]
-
-
 class _Job:
     """The clouds of one run: what they need while they are made."""
 
-    def __init__(self, root: Path, outcomes: Outcomes, maker: _Maker, format: str) -> None:
+    def __init__(self, root: Place, outcomes: Outcomes, maker: _Maker, format: str) -> None:
         self._root = root
         self._outcomes = outcomes
         self._maker = maker
@@ -226,7 +220,7 @@ class _Job:
     def run(self, workers: int) -> Report:
         """Take every picture to its outcome; the ledger then ends with the counts."""
         started, report = time.monotonic(), self._outcomes.report
-        work = self._outcomes.needing_work(self._find())
+        work = self._outcomes.ledger.claim(self._outcomes.needing_work(self._find()))
         try:
             run_ahead(work, self._make, lambda result: self._outcomes.settle(*result), workers=workers)
         except OutputLostError as error:
@@ -257,7 +251,10 @@ class _Job:
         obstacle = self._maker.find_obstacle(line) if found else VIEW_ONLY
         if obstacle or not found:
             raise InputError(obstacle or VIEW_ONLY)
-        path = self._root.absolute() / found[0]
+        path = self._root / found[0]
+        if isinstance(path, RemotePath):  # its ledger says enough: to look costs a request
+            size, digest = line["outputs"][found[0]]
+            return Source(str(path), size, xxhash.xxh3_64_intdigest(digest) >> 1)
         try:
             status = path.stat()
         except (OSError, ValueError) as error:  # ValueError: a name with a zero byte

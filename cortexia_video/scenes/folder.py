@@ -6,9 +6,11 @@ rendered by a later call: after a kill, or because more were asked for.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -24,12 +26,16 @@ from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError, OutputError, OutputExistsError, OutputLostError
 from cortexia_video.formats import tiff
 from cortexia_video.formats.stored import Chunks
-from cortexia_video.ledger_file import LedgerFile, parse_object
+from cortexia_video.ledger_file import LedgerFile, parse_object, read_lines
+from cortexia_video.ledger_segments import LedgerSegments, list_segments
+from cortexia_video.places.place import Place
+from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.scenes.layouts import LAYOUTS
 from cortexia_video.scenes.photo_textures import list_photos
 from cortexia_video.scenes.processes import render_in_processes
 from cortexia_video.scenes.rendering import RGBDScene, render_scenes
-from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.sinks.sink import Sink
+from cortexia_video.sinks.table import open_sink
 from cortexia_video.speed import choose_workers
 
 RECORD = "scenes.jsonl"
@@ -89,7 +95,7 @@ class Written(NamedTuple):
 
 
 def write_scenes(
-    output: Path,
+    output: Place,
     count: int,
     plan: ScenePlan,
     *,
@@ -109,13 +115,12 @@ def write_scenes(
         raise InputError(f"--count must be more than 0, not {count}")
     _refuse_other_things(output)
     with ExitStack() as stack:
-        record = stack.enter_context(LedgerFile(output / RECORD))
-        if not record.lock():
-            raise OutputError(f"another process renders into {output}: wait, or choose another --output")
-        stack.enter_context(FolderSink(output))  # clears what a kill left half-written
-        lines = _read_record(record, plan)
+        record = _open_record(output)
+        stack.enter_context(record)
+        sink = stack.enter_context(open_sink(output))  # clears what a kill left half-written
+        lines = _read_record(record, output, plan)
         wanted = range(plan.seed, plan.seed + count)
-        missing = [seed for seed in wanted if not _is_there(output, lines.get(_name(seed)))]
+        missing = [seed for seed in wanted if not _is_there(sink, lines.get(_name(seed)))]
         done = count - len(missing)
         for part in _render(output, plan, missing, workers):
             for line in part:
@@ -124,43 +129,74 @@ def write_scenes(
             done += len(part)
             if on_progress:
                 on_progress(done, count)
-        _write_set(output, [lines[name] for name in sorted(lines)])
+        _write_set(sink, [lines[name] for name in sorted(lines)])
     return Written(len(missing), len(lines))
 
 
-def _name(seed: int) -> str:
-    return f"{seed:08d}"
-
-
-def _refuse_other_things(output: Path) -> None:
-    if not output.is_dir() or (output / RECORD).exists():
+def _refuse_other_things(output: Place) -> None:
+    if _list_record(output):
         return
-    other = next((name for name in sorted(os.listdir(output)) if not name.startswith(".")), None)  # noqa: PTH208
+    other = next(_list_names(output), None)
     if other is not None:
         raise OutputExistsError(
             f"{output} holds {other}, which is no scene of ours: choose a new or empty folder"
         )
 
 
-def _read_record(record: LedgerFile, plan: ScenePlan) -> dict[str, Line]:
+def _list_names(output: Place) -> Iterator[str]:
+    """Yield the names of what is in a folder, but the hidden; of objects all those inside."""
+    if isinstance(output, RemotePath):
+        with contextlib.suppress(FileNotFoundError):  # some stores' word for nothing
+            yield from (name for name, _ in output.list_files() if not name.startswith("."))
+    elif output.is_dir():
+        yield from (name for name in sorted(os.listdir(output)) if not name.startswith("."))  # noqa: PTH208
+
+
+def _list_record(output: Place) -> Sequence[Place]:
+    """Give what the record is in: a file, or behind an address objects, as those of a ledger."""
+    if isinstance(output, RemotePath):
+        return list_segments(output)
+    return [output / RECORD] if (output / RECORD).exists() else []
+
+
+def _open_record(output: Place) -> LedgerFile | LedgerSegments:
+    """Open the record to append; another process that renders into a folder is kept off."""
+    if isinstance(output, RemotePath):
+        return LedgerSegments(output, secrets.token_hex(4))
+    record = LedgerFile(output / RECORD)
+    if not record.lock():
+        record.close()
+        raise OutputError(f"another process renders into {output}: wait, or choose another --output")
+    return record
+
+
+def _name(seed: int) -> str:
+    return f"{seed:08d}"
+
+
+def _read_record(record: LedgerFile | LedgerSegments, output: Place, plan: ScenePlan) -> dict[str, Line]:
     """Read the lines of scenes by name, the plan checked or written; a torn line counts as none."""
-    parsed = [parse_object(line) for line in record.path.read_bytes().splitlines()]
+    parsed = [parse_object(line) for path in _list_record(output) for line in read_lines(path)]
     plans = [line["plan"] for line in parsed if "plan" in line]
+    if not plans and any(parsed):
+        raise OutputExistsError(f"{output} holds a run, which is no scene of ours: choose another --output")
     if not plans:
         record.append({"plan": plan.describe()})
     elif plans[0] != plan.describe():
         differs = [name for name, value in plan.describe().items() if plans[0].get(name) != value]
         raise OutputExistsError(
-            f"{record.path.parent} holds scenes of another {', '.join(differs)}: choose another --output"
+            f"{output} holds scenes of another {', '.join(differs)}: choose another --output"
         )
     return {line["name"]: line for line in parsed if line.keys() >= _WORDS}
 
 
-def _is_there(output: Path, line: Line | None) -> bool:
-    return line is not None and all((output / str(line[name])).is_file() for name in _FOLDERS)
+def _is_there(sink: Sink, line: Line | None) -> bool:
+    return line is not None and all(sink.size_of(str(line[name])) is not None for name in _FOLDERS)
 
 
-def _render(output: Path, plan: ScenePlan, seeds: Sequence[int], workers: int | None) -> Iterator[list[Line]]:
+def _render(
+    output: Place, plan: ScenePlan, seeds: Sequence[int], workers: int | None
+) -> Iterator[list[Line]]:
     """Render seeds into files, part by part, and yield the lines of each part as it is done."""
     processes = 1 if torch.device(plan.device).type != "cpu" else choose_workers(workers)
     size = _AT_ONCE if processes > 1 else 1 if plan.device == "cpu" else 64
@@ -172,23 +208,23 @@ def _render(output: Path, plan: ScenePlan, seeds: Sequence[int], workers: int | 
     yield from render_in_processes(make, parts, min(processes, len(parts)))
 
 
-def _render_part(output: Path, plan: ScenePlan, seeds: Sequence[int]) -> list[Line]:
+def _render_part(output: Place, plan: ScenePlan, seeds: Sequence[int]) -> list[Line]:
     """Render seeds and place their files, each whole or not at all; give their lines."""
     scenes = render_scenes(
         seeds, plan.height, plan.width, plan.kinds or None, device=plan.device, textures=plan.textures
     )
-    with FolderSink(output) as sink:
+    with open_sink(output) as sink:
         return [_place(sink, scene) for scene in scenes]
 
 
-def _place(sink: FolderSink, scene: RGBDScene) -> Line:
+def _place(sink: Sink, scene: RGBDScene) -> Line:
     name = _name(scene.seed)
     files = {f"rgb/{name}.png": _to_png(scene), f"depth/{name}.tiff": _to_tiff(scene)}
     files[f"normals/{name}.npy"] = _to_npy(scene)
     try:
         sink.place(files)
     except OSError as error:
-        raise OutputLostError(sink.root / f"rgb/{name}.png", error) from error
+        raise OutputLostError(sink.root / next(iter(files)), error) from error
     rgb, depth, normals = files
     height, width = scene.depth_m.shape
     centre = {"cx": width / 2 - 0.5, "cy": height / 2 - 0.5}  # counted from the middle of the first pixel
@@ -219,7 +255,7 @@ def _to_npy(scene: RGBDScene) -> Chunks:
     return [buffer.getbuffer()]
 
 
-def _write_set(output: Path, frames: Sequence[Mapping[str, Any]]) -> None:
+def _write_set(sink: Sink, frames: Sequence[Mapping[str, Any]]) -> None:
     """Write set.json, whole; sky has no depth, and nothing is farther than the farthest that is known."""
     about = {
         "name": "scenes",
@@ -231,5 +267,4 @@ def _write_set(output: Path, frames: Sequence[Mapping[str, Any]]) -> None:
         "licence": "made by cortexia scenes: yours",
         "registered": True,
     }
-    with FolderSink(output) as sink:
-        sink.place({_SET: [json.dumps(about, indent=1).encode()]})
+    sink.place({_SET: [json.dumps(about, indent=1).encode()]})

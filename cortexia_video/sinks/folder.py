@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import xxhash
@@ -37,15 +37,14 @@ _WORTH_IT = 1 << 20  # bytes
 class FolderSink(Sink):
     """Write depth maps to `root/<key><suffix>`: first under a hidden folder in `root`, then renamed.
 
-    A context manager; several processes may write to one folder. Raises `OutputError` for an unknown format,
-    `MissingExtraError` for one whose package is not there, and on entering `OutputError` where the folder
-    cannot be made or written.
+    A context manager; several processes may write to one folder. options: those of `Sink`, which also says
+    what is raised.
     """
 
     root: Path
 
-    def __init__(self, root: Path, *, format: str = "npy", preview: bool = False) -> None:
-        super().__init__(format=format, preview=preview)
+    def __init__(self, root: Path, **options: Any) -> None:
+        super().__init__(**options)
         self.root = root
         self._partial = _PartialFolder(root / PARTIAL)
 

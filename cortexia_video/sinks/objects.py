@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import xxhash
@@ -28,8 +28,8 @@ class ObjectSink(Sink):
 
     root: RemotePath
 
-    def __init__(self, root: RemotePath, *, format: str = "npy", preview: bool = False) -> None:
-        super().__init__(format=format, preview=preview)
+    def __init__(self, root: RemotePath, **options: Any) -> None:
+        super().__init__(**options)
         self.root = root
 
     def __enter__(self) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -26,6 +26,7 @@ class Placed(NamedTuple):
 class Sink(ABC):
     """Write depth maps to `root/<key><suffix>`, each file there whole or not at all. A context manager.
 
+    suffixes: of the files of a key, where they are no depth maps but, say, made of them.
     Raises `OutputError` for an unknown format, `MissingExtraError` for one whose package is not there, and on
     entering `OutputError` where nothing can be written.
     """
@@ -33,11 +34,14 @@ class Sink(ABC):
     root: Place
     packed = False  # files go into shards, whose names nobody else gives (`packing`)
 
-    def __init__(self, *, format: str = "npy", preview: bool = False) -> None:
+    def __init__(
+        self, *, format: str = "npy", preview: bool = False, suffixes: Sequence[str] | None = None
+    ) -> None:
         if format not in FORMATS:
             raise OutputError(f"unknown format {format!r}: use one of {', '.join(FORMATS)}")
         FORMATS[format].require()
         self.formats: tuple[Format, ...] = (FORMATS[format], PREVIEW) if preview else (FORMATS[format],)
+        self.suffixes = suffixes or [each.suffix for each in self.formats]
 
     @abstractmethod
     def __enter__(self) -> Self: ...
@@ -67,7 +71,7 @@ class Sink(ABC):
 
     def output_names(self, key: str) -> list[str]:
         """Give the names, relative to the root, of the files that `write` makes; none if they are packed."""
-        return [] if self.packed else [key + each.suffix for each in self.formats]
+        return [] if self.packed else [key + suffix for suffix in self.suffixes]
 
     def write(self, key: str, depth: DepthMap) -> dict[str, Placed]:
         """Encode and place one depth map; raises what `encode` and `place` raise."""

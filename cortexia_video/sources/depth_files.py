@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cortexia_video.formats.table import FORMATS, READERS
-from cortexia_video.sources.files import Found, Rule, find_files
+from cortexia_video.places.place import Place
+from cortexia_video.places.remote_path import RemotePath
+from cortexia_video.sources.files import Found, find_files
+from cortexia_video.sources.rule import Rule
 
 _SUFFIXES = tuple(suffix for reader in READERS for suffix in reader.suffixes)
 _LONG_FIRST = sorted({*_SUFFIXES, *(form.suffix for form in FORMATS.values())}, key=len, reverse=True)
@@ -29,23 +33,42 @@ class DepthFiles:
     pictures: how many were passed over.
     """
 
-    def __init__(self, inputs: Sequence[str | os.PathLike[str]], *, output: Path | None = None) -> None:
+    def __init__(self, inputs: Sequence[str | os.PathLike[str]], *, output: Place | None = None) -> None:
         self.pictures = 0
         self._inputs = inputs
         self._output = output
+        self._counting = threading.Lock()
 
     def __iter__(self) -> Iterator[Found]:
         self.pictures = 0
-        rule = Rule(_name_keys, self._accepts, lambda path: True)
+        rule = Rule(
+            accepts=self._accepts,
+            accepts_named=lambda path: True,
+            may_be=lambda name: name.lower().endswith(_SUFFIXES),
+            looks_inside=lambda name: name.lower().endswith(".png"),
+            accepts_object=self._accepts_object,
+            name_keys=_name_keys,
+        )
         return find_files(self._inputs, rule, recursive=True, output=self._output)
 
     def _accepts(self, entry: os.DirEntry[str]) -> bool:
         if not entry.is_symlink() and not entry.is_file():
             return False
-        if _is_picture(entry.path):
-            self.pictures += 1
-            return False
-        return True
+        return not entry.name.lower().endswith(".png") or self._is_depth(Path(entry.path))
+
+    def _accepts_object(self, place: RemotePath) -> bool:
+        return self._is_depth(place)
+
+    def _is_depth(self, place: Place) -> bool:
+        """Say whether a PNG can be depth, and count it where not; what cannot be read may be."""
+        try:
+            head = _read_beginning(place)
+        except OSError:
+            return True
+        is_picture = len(head) == _PNG_BEGINNING and head.startswith(_PNG) and not head.endswith(_GREY_16)
+        with self._counting:
+            self.pictures += is_picture
+        return not is_picture
 
 
 def find_suffix(name: str) -> str:
@@ -61,13 +84,8 @@ def _name_keys(names: Sequence[str]) -> Mapping[str, str]:
     return {name: stem if uses[stem] == 1 and stem not in stems else name for name, stem in stems.items()}
 
 
-def _is_picture(path: str) -> bool:
-    """Say whether a file is a PNG that cannot be depth; what cannot be read may be."""
-    if not path.lower().endswith(".png"):
-        return False
-    try:
-        with Path(path).open("rb") as file:
-            head = file.read(_PNG_BEGINNING)
-    except OSError:
-        return False
-    return len(head) == _PNG_BEGINNING and head.startswith(_PNG) and not head.endswith(_GREY_16)
+def _read_beginning(place: Place) -> bytes:
+    if isinstance(place, RemotePath):
+        return place.read_bytes(0, _PNG_BEGINNING)
+    with place.open("rb") as file:
+        return file.read(_PNG_BEGINNING)

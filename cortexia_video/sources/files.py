@@ -8,14 +8,12 @@ import hashlib
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path, PurePath
 
-from cortexia_video.decode import IMAGE_SUFFIXES, SNIFF_BYTES, sniff
 from cortexia_video.errors import DecodeError, Failure, InputError, printable
-from cortexia_video.formats.table import is_own_output
 from cortexia_video.ledger import Source
 from cortexia_video.ledger_file import is_ledger
 from cortexia_video.places.place import Place, as_place, as_text
@@ -31,24 +29,11 @@ from cortexia_video.sources.objects import (
     read_object,
     require_object,
 )
+from cortexia_video.sources.pictures import PICTURES
+from cortexia_video.sources.rule import Rule
 from cortexia_video.sources.shards import SHARD_SUFFIXES, find_in_shard, is_inside_shard, read_in_shard
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Which files of a folder are inputs, and what their keys end in.
-
-    name_keys: given the names in a folder, gives those that may be inputs, each with its last part of a key.
-    accepts: says whether such a file is one; it may look inside. accepts_named: the same of a file that a
-    person named. opens_shards: tar and parquet files stand for the pictures inside.
-    """
-
-    name_keys: Callable[[Sequence[str]], Mapping[str, str]]
-    accepts: Callable[[os.DirEntry[str]], bool]
-    accepts_named: Callable[[str], bool]
-    opens_shards: bool = False
 
 
 def find_pictures(
@@ -70,7 +55,7 @@ def find_pictures(
 
     Raises `InputError` at once for an input that is not there. What goes wrong later is yielded as `Failure`.
     """
-    return find_files(inputs, _PICTURES, recursive=recursive, output=output, shard=shard)
+    return find_files(inputs, PICTURES, recursive=recursive, output=output, shard=shard)
 
 
 def find_files(
@@ -128,20 +113,22 @@ class _Scan:
             return self._walk(path, f"{Path(path).resolve().name}/" if prefix else "")
         if not _exists(path) or path.lower().endswith(".txt"):
             return self._read_list(Path(_without_at(path)))
-        return self._explicit(self._name_key(Path(path).name), path)
+        return self._explicit(self.rule.name_key(Path(path).name), path)
 
     def _expand_remote(self, place: RemotePath, *, prefix: bool) -> Iterator[Found]:
         if place.suffix.lower() == ".txt":
             return self._read_list(place)
         if "*" in place.name:
             named = fnmatch.filter((name for name, _ in place.parent.list_files(recursive=False)), place.name)
-            return chain.from_iterable(find_named(name, place.parent / name) for name in named)
+            return chain.from_iterable(
+                find_named(self.rule.name_key(name), place.parent / name, self.rule) for name in named
+            )
         if place.is_dir():
             start = f"{place.name}/" if prefix else ""
             return find_objects(
-                place, prefix=start, recursive=self.recursive, output=self.output, shard=self.shard
+                place, self.rule, prefix=start, recursive=self.recursive, output=self.output, shard=self.shard
             )
-        return find_named(place.name, place)
+        return find_named(self.rule.name_key(place.name), place, self.rule)
 
     def _explicit(self, key: str, path: str) -> Iterator[Found]:
         """A file that a person named: an input whatever it is, unless the rule knows better."""
@@ -163,12 +150,14 @@ class _Scan:
                 if written.strip():
                     opened = _open_listed(path, written)
                     folder, slash, name = _key_of(written, opened).rpartition(os.sep)
-                    yield folder + slash + self._name_key(name), opened
+                    yield folder + slash + self.rule.name_key(name), opened
 
     def _find_listed(self, line: tuple[str, str]) -> list[Found]:
         key, opened = line
         place = as_place(opened)
-        return [*(find_named(key, place) if isinstance(place, RemotePath) else self._explicit(key, opened))]
+        if isinstance(place, RemotePath):
+            return [*find_named(key, place, self.rule)]
+        return [*self._explicit(key, opened)]
 
     def _walk(self, folder: str, prefix: str) -> Iterator[Found]:
         """Yield a folder's pictures in order; by a stack, since folders can be deeper than calls."""
@@ -204,10 +193,6 @@ class _Scan:
             elif entry.name in keys and self.shard.holds(key) and self.rule.accepts(entry):
                 yield _stat(key, entry.path)
 
-    def _name_key(self, name: str) -> str:
-        """Give the last part of the key of a file that a person named."""
-        return self.rule.name_keys([name]).get(name, name)
-
     def _may_descend(self, folder: str, above: frozenset[tuple[int, int] | None]) -> bool:
         identity = _identify(Path(folder))
         output = _identify(self.output) if isinstance(self.output, Path) else None
@@ -217,10 +202,6 @@ class _Scan:
             _log.warning("not followed: %s is a link back to a folder above it", printable(folder))
             return False
         return True
-
-
-def _keep_names(names: Sequence[str]) -> Mapping[str, str]:
-    return {name: name for name in names}
 
 
 def _keep_apart(found: Iterator[Found], shard: Shard) -> Iterator[Found]:
@@ -324,22 +305,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         return False
-
-
-def _is_picture(entry: os.DirEntry[str]) -> bool:
-    """A picture by name, even where it cannot be opened, or by content."""
-    if PurePath(entry.name).suffix.lower() in IMAGE_SUFFIXES:
-        return (entry.is_symlink() or entry.is_file()) and not is_own_output(entry.path)
-    try:
-        if not entry.is_file():
-            return False
-        with Path(entry.path).open("rb") as file:
-            return sniff(file.read(SNIFF_BYTES)) is not None
-    except OSError:
-        return False
-
-
-_PICTURES = Rule(_keep_names, _is_picture, lambda path: not is_own_output(path), opens_shards=True)
 
 
 def _identify(path: Path | None) -> tuple[int, int] | None:

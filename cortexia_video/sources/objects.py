@@ -1,16 +1,14 @@
-"""Inputs behind addresses: pictures in a bucket, and lists of addresses; found page by page."""
+"""Inputs behind addresses: the objects of a bucket, and lists of addresses; found page by page."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import PurePath
-from typing import TypeVar
+from itertools import islice
+from typing import NamedTuple, TypeVar
 
-from cortexia_video.decode import IMAGE_SUFFIXES
 from cortexia_video.errors import DecodeError, Failure, InputError, printable
-from cortexia_video.formats.table import HEAD_BYTES, is_own_head, may_be_own
 from cortexia_video.ledger import Source
 from cortexia_video.ledger_file import is_ledger
 from cortexia_video.places.keys import find_problem
@@ -18,36 +16,50 @@ from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath, RemoteStat
 from cortexia_video.shard import Shard
 from cortexia_video.sources.input_file import LARGEST_FILE, Found, InputFile
+from cortexia_video.sources.rule import Rule, keep_names
 from cortexia_video.sources.shards import SHARD_SUFFIXES, find_in_shard
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-_AT_ONCE = 16  # addresses of a list that are looked at
+_AT_ONCE = 16  # objects that are looked at
+_LOOKED_AT = 256  # objects that a look decides over together
+
+
+class _Candidate(NamedTuple):
+    """An object that may be an input. name: below the folder that was given. key: as `Rule` has it."""
+
+    name: str
+    key: str
+    stat: RemoteStat
 
 
 def find_objects(
-    folder: RemotePath, *, prefix: str, recursive: bool, output: Place | None, shard: Shard
+    folder: RemotePath, rule: Rule, *, prefix: str, recursive: bool, output: Place | None, shard: Shard
 ) -> Iterator[Found]:
-    """Yield the pictures, by name, in a folder of objects, without reading them.
+    """Yield the objects in a folder that are inputs by a rule, without reading them.
 
-    prefix: what goes before the keys. output: a folder that is left out where it is inside. What we wrote
-    elsewhere is told by its content. Raises `InputError` where nothing can be listed.
+    prefix: what goes before the keys. output: a folder that is left out where it is inside. Raises
+    `InputError` where nothing can be listed.
     """
     apart = _find_inside(folder, output)
+    listed = (
+        each
+        for each in folder.list_files(recursive=recursive)
+        if not (apart and each[0].startswith(apart)) and _may_be(rule, each[0])
+    )
+    named = (each for each in _name(rule, listed) if shard.holds(prefix + each.key))
     try:
-        for name, stat in folder.list_files(recursive=recursive):
-            if (apart and name.startswith(apart)) or not _may_be_picture(name):
-                continue
-            key = prefix + name
-            if shard.holds(key) and not _is_own(folder, name):
-                yield describe_object(key, folder / name, stat)
+        for each in _accept(folder, rule, named):
+            yield describe_object(prefix + each.key, folder / each.name, each.stat)
     except OSError as error:
         raise InputError(f"cannot list {printable(str(folder))}: {error.strerror}") from error
 
 
-def find_named(key: str, place: RemotePath) -> Iterator[Found]:
+def find_named(key: str, place: RemotePath, rule: Rule) -> Iterator[Found]:
     """Find what an address names: one object, or the pictures in a shard."""
-    return find_in_shard(key, place) if place.suffix in SHARD_SUFFIXES else iter([find_object(key, place)])
+    if rule.opens_shards and place.suffix in SHARD_SUFFIXES:
+        return find_in_shard(key, place)
+    return iter([find_object(key, place)])
 
 
 def find_object(key: str, place: RemotePath) -> Found:
@@ -112,18 +124,38 @@ def _find_inside(folder: RemotePath, output: Place | None) -> str | None:
     return f"{output.address[len(folder.address) + 1 :]}/" if inside and output else None  # type: ignore[union-attr]
 
 
-def _may_be_picture(name: str) -> bool:
-    parts = name.split("/")
-    hidden = any(part.startswith(".") and part not in (".", "..") for part in parts)
-    return not hidden and PurePath(name).suffix.lower() in IMAGE_SUFFIXES and not is_ledger(parts[-1])
+def _may_be(rule: Rule, name: str) -> bool:
+    *folders, last = name.split("/")
+    hidden = any(part.startswith(".") and part not in (".", "..") for part in (*folders, last))
+    return not hidden and rule.may_be(last) and not is_ledger(last)
 
 
-def _is_own(folder: RemotePath, name: str) -> bool:
-    """Say whether an object is an output: one is named after a picture, `a.jpg.png`, and marked inside."""
-    suffixes = [each.lower() for each in PurePath(name).suffixes[:-1]]
-    if not may_be_own(name) or not IMAGE_SUFFIXES & {*suffixes}:
-        return False
-    try:
-        return is_own_head((folder / name).read_bytes(0, HEAD_BYTES))
-    except OSError:
-        return False
+def _name(rule: Rule, listed: Iterator[tuple[str, RemoteStat]]) -> Iterator[_Candidate]:
+    """Give objects their keys: as they are listed, or a folder at a time where others there count."""
+    groups = ([each] for each in listed) if rule.name_keys is keep_names else _group_by_folder(listed)
+    for group in groups:
+        keys = rule.name_keys([name.rpartition("/")[2] for name, _ in group])
+        for name, stat in group:
+            folder, slash, last = name.rpartition("/")
+            if last in keys:
+                yield _Candidate(name, folder + slash + keys[last], stat)
+
+
+def _group_by_folder(listed: Iterator[tuple[str, RemoteStat]]) -> Iterator[list[tuple[str, RemoteStat]]]:
+    """Yield the objects of a folder together, once the listing, which is in order, has left it."""
+    waiting: dict[str, list[tuple[str, RemoteStat]]] = {}
+    for name, stat in listed:
+        folder = name[: name.rfind("/") + 1]
+        for left in [each for each in waiting if not folder.startswith(each)]:
+            yield waiting.pop(left)
+        waiting.setdefault(folder, []).append((name, stat))
+    yield from waiting.values()
+
+
+def _accept(folder: RemotePath, rule: Rule, candidates: Iterator[_Candidate]) -> Iterator[_Candidate]:
+    """Leave out what is no input, by a look at the objects that need one; some at the same time."""
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="cortexia") as pool:
+        while some := [*islice(candidates, _LOOKED_AT)]:
+            doubtful = [folder / each.name for each in some if rule.looks_inside(each.name)]
+            good = dict(zip(doubtful, pool.map(rule.accepts_object, doubtful), strict=True))
+            yield from (each for each in some if good.get(folder / each.name, True))

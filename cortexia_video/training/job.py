@@ -10,11 +10,13 @@ from pathlib import Path
 from torch.utils.tensorboard import SummaryWriter
 
 from cortexia_video.datasets.mixing import Mixture
+from cortexia_video.places.place import Given, as_place
+from cortexia_video.places.work_folder import WorkFolder
 from cortexia_video.training.checkpoint import restore, save
 from cortexia_video.training.loop import Training, start_training, train
 from cortexia_video.training.mix import load_batches, make_mix, plan_mix
 from cortexia_video.training.network import parameter_count
-from cortexia_video.training.output_folder import CHECKPOINT, LOGS, claim, require_free
+from cortexia_video.training.output_folder import CHECKPOINT, LOGS, claim, open_output
 from cortexia_video.training.processes import join_processes
 from cortexia_video.training.recipe import load_recipe
 from cortexia_video.training.trainable import load_trainable
@@ -24,11 +26,12 @@ _log = logging.getLogger(__name__)
 
 
 def train_recipe(
-    path: Path, output: Path, *, teacher: str | None = None, any_licence: bool = False
+    path: Path, output: Given, *, teacher: str | None = None, any_licence: bool = False
 ) -> list[float]:
     """Train by the recipe in a file; give the losses of all steps.
 
-    A second call with the same folder goes on, to the same weights. output: gets checkpoint.pt, recipe.toml,
+    A second call with the same folder goes on, to the same weights. output: a folder, or an address, to which
+    a folder of this disk is copied after each checkpoint; gets checkpoint.pt, recipe.toml,
     logs for TensorBoard, sheets of pictures, and at the end the weights. teacher: in the recipe's place.
     any_licence: also a teacher whose licence may bind what it teaches.
     Raises `InputError`, `ModelLoadError` and `OutputError` before anything is rendered or written,
@@ -37,9 +40,9 @@ def train_recipe(
     recipe = load_recipe(path)
     if teacher is not None:
         recipe = replace(recipe, teacher=teacher)
-    require_free(output, path)
     references = open_references(recipe.validation)
-    with join_processes() as processes:
+    with open_output(as_place(output), path) as work, join_processes() as processes:
+        output = work.path
         training = start_training(load_trainable(recipe), recipe, processes)
         _log.info("%s: %d parameters", recipe.network.architecture, parameter_count(training.network))
         position = restore(training, output / CHECKPOINT)
@@ -52,7 +55,7 @@ def train_recipe(
             mix, recipe, position, multiple_of=training.trainable.multiple_of, processes=processes
         )
         if training.step < recipe.steps:
-            with _Follower(training, mix, references, output) as follow:
+            with _Follower(training, mix, references, work) as follow:
                 train(training, iter(loader), follow)
         if processes.is_first:
             model = training.trainable.save(training.average, output)
@@ -63,8 +66,8 @@ def train_recipe(
 class _Follower:
     """Follows a training step by step: logs, measures and saves; of several processes only the first does."""
 
-    def __init__(self, training: Training, mix: Mixture, references: References, output: Path) -> None:
-        self._training, self._mix, self._output = training, mix, output
+    def __init__(self, training: Training, mix: Mixture, references: References, work: WorkFolder) -> None:
+        self._training, self._mix, self._output, self._put = training, mix, work.path, work.put
         self._references = references
 
     def __enter__(self) -> Callable[[Training], None]:
@@ -90,3 +93,4 @@ class _Follower:
 
     def _save(self) -> None:
         save(self._training, self._mix.position(self._training.batch), self._output / CHECKPOINT)
+        self._put()

@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 
 from cortexia_video.errors import OutputError, OutputExistsError
+from cortexia_video.places.place import Place
+from cortexia_video.places.work_folder import WorkFolder
 
 CHECKPOINT, RECIPE, LOGS = "checkpoint.pt", "recipe.toml", "logs"
 
@@ -19,7 +21,19 @@ def require_writable(folder: Path) -> None:
         raise OutputError(f"cannot write into {folder}: {there} {fault}; choose another")
 
 
-def require_free(output: Path, recipe: Path) -> None:
+def open_output(place: Place, recipe: Path) -> WorkFolder:
+    """Give the folder to train in; raises what `WorkFolder` raises, of a folder of this disk at once.
+
+    An address is one process's: others would not see what the first writes.
+    """
+    if isinstance(place, Path):
+        _require_free(place, recipe)
+    elif int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise OutputError(f"several processes cannot train into {place}: give a folder that all see")
+    return WorkFolder(place, (CHECKPOINT, RECIPE))
+
+
+def _require_free(output: Path, recipe: Path) -> None:
     """Raise `OutputExistsError` for a folder with files of others, the recipe apart."""
     require_writable(output)
     if not output.is_dir() or any((output / name).exists() for name in (CHECKPOINT, RECIPE)):

@@ -1,0 +1,51 @@
+"""`PICTURES`: what is taken for a picture among files and objects."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePath
+
+from cortexia_video.decode import IMAGE_SUFFIXES, SNIFF_BYTES, sniff
+from cortexia_video.formats.table import HEAD_BYTES, is_own_head, is_own_output, may_be_own
+from cortexia_video.places.remote_path import RemotePath
+from cortexia_video.sources.rule import Rule
+
+
+def _is_picture(entry: os.DirEntry[str]) -> bool:
+    """A picture by name, even where it cannot be opened, or by content."""
+    if PurePath(entry.name).suffix.lower() in IMAGE_SUFFIXES:
+        return (entry.is_symlink() or entry.is_file()) and not is_own_output(entry.path)
+    try:
+        if not entry.is_file():
+            return False
+        with Path(entry.path).open("rb") as file:
+            return sniff(file.read(SNIFF_BYTES)) is not None
+    except OSError:
+        return False
+
+
+def _may_be_picture(name: str) -> bool:
+    return PurePath(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def _may_be_output(name: str) -> bool:
+    """Say whether it may be an output: one is named after a picture, as `a.jpg.png`."""
+    suffixes = {each.lower() for each in PurePath(name).suffixes[:-1]}
+    return may_be_own(name) and bool(IMAGE_SUFFIXES & suffixes)
+
+
+def _is_not_own(place: RemotePath) -> bool:
+    try:
+        return not is_own_head(place.read_bytes(0, HEAD_BYTES))
+    except OSError:
+        return True
+
+
+PICTURES = Rule(
+    accepts=_is_picture,
+    accepts_named=lambda path: not is_own_output(path),
+    may_be=_may_be_picture,
+    looks_inside=_may_be_output,
+    accepts_object=_is_not_own,
+    opens_shards=True,
+)

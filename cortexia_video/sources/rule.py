@@ -1,0 +1,39 @@
+"""`Rule`: which files of a folder, and which objects of a bucket, are inputs, and what their keys end in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from cortexia_video.places.remote_path import RemotePath
+
+
+def keep_names(names: Sequence[str]) -> Mapping[str, str]:
+    """Name keys after files, whatever else is in the folder."""
+    return {name: name for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Which files and objects are inputs.
+
+    accepts: says whether a file in a folder is one; it may look inside. accepts_named: the same of a file
+    that a person named.
+    may_be: says whether an object may be one, by the last part of its name. looks_inside: whether that takes
+    a look at the object, which is a request; accepts_object then looks.
+    name_keys: given the names in a folder, gives those that may be inputs, each with its last part of a key.
+    opens_shards: tar and parquet files stand for the pictures inside.
+    """
+
+    accepts: Callable[[os.DirEntry[str]], bool]
+    accepts_named: Callable[[str], bool]
+    may_be: Callable[[str], bool]
+    looks_inside: Callable[[str], bool]
+    accepts_object: Callable[[RemotePath], bool]
+    name_keys: Callable[[Sequence[str]], Mapping[str, str]] = keep_names
+    opens_shards: bool = False
+
+    def name_key(self, name: str) -> str:
+        """Give the last part of the key of a file that a person named."""
+        return self.name_keys([name]).get(name, name)
