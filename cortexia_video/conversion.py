@@ -114,6 +114,7 @@ class _Job:
         started, report = time.monotonic(), self.outcomes.report
         try:
             run_ahead(self._find_work(found), self._convert, self._settle, workers=workers)
+            self.ledger.sync()
             complete_depth_json(self.sink)
         except OutputLostError as error:
             error.report = report

@@ -202,6 +202,10 @@ class Ledger:
         kept = {"kept": True} if isinstance(failure.error, OutputExistsError) else {}
         self._file.append({**entry, "stage": failure.stage, "reason": failure.reason, **kept})
 
+    def sync(self) -> None:
+        """Put what was recorded where others can read it."""
+        self._file.sync()
+
     def record_progress(self, **counts: object) -> None:
         """Append how far the run is; every `PROGRESS_S` seconds."""
         self._file.append({"progress": self.run, "at": _now(), **counts})

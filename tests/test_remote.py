@@ -380,13 +380,3 @@ def test_a_plan_for_many_workers_counts_requests(
     assert ended.value.code in (0, None)
     assert "6 pictures" in said and "shared by 8 workers" in said and "worker-hours" in said
     assert "requests to object stores: 1 LIST, 6 GET, 8 PUT" in said
-
-
-def test_a_command_that_takes_no_addresses_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["convert", "s3://bucket/depth", "--output", "out", "--format", "tiff"])
-    said = capsys.readouterr().err
-    assert ended.value.code == 2
-    assert said.startswith(
-        "cortexia: cortexia convert takes paths of this machine, not s3://bucket/depth: copy it"
-    )

@@ -24,6 +24,7 @@ from cortexia_video.ledger_file import LedgerFile
 from cortexia_video.scenes import folder, render_scene
 from cortexia_video.scenes.folder import RECORD, ScenePlan, write_scenes
 from cortexia_video.scenes.photo_textures import load_photo
+from cortexia_video.sinks.folder import FolderSink
 
 SMALL = ScenePlan(seed=3, height=32, width=48)
 
@@ -203,6 +204,6 @@ def test_a_full_disk_ends_the_run_with_one_error(tmp_path, monkeypatch):
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(folder.FolderSink, "_place", fail)
+    monkeypatch.setattr(FolderSink, "_place", fail)
     with pytest.raises(OutputError, match="cannot write .*No space left"):
         write_scenes(tmp_path, 1, SMALL, workers=1)

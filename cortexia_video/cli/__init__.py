@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import signal
 import sys
 from importlib.metadata import version
@@ -12,11 +11,8 @@ from types import FrameType
 
 from cyclopts import App, CycloptsError
 
-from cortexia_video.errors import CortexiaError, InputError, OutputLostError, printable
-from cortexia_video.places.remote_path import strip_secrets
+from cortexia_video.errors import CortexiaError, OutputLostError, printable
 
-_TAKE_ADDRESSES = ("estimate", "plan", "status", "merge", "verify", "report")
-_ADDRESS = re.compile("(s3|gs|az|https?|memory|file)://")
 DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 app = App(
@@ -79,7 +75,6 @@ def run_app(app: App, arguments: list[str] | None = None) -> None:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # file names can hold what a terminal cannot
-        _require_paths(sys.argv[1:] if arguments is None else arguments)
         code = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
     except CycloptsError:
         sys.exit(WRONG_USAGE)
@@ -98,18 +93,6 @@ def run_app(app: App, arguments: list[str] | None = None) -> None:
     finally:
         signal.signal(signal.SIGTERM, before)
     sys.exit(code if isinstance(code, int) else DONE)
-
-
-def _require_paths(arguments: list[str]) -> None:
-    """Refuse addresses for commands that read and write files of this machine alone."""
-    if not arguments or arguments[0] in _TAKE_ADDRESSES:
-        return
-    address = next((each for each in arguments if _ADDRESS.match(each)), None)
-    if address:
-        raise InputError(
-            f"cortexia {arguments[0]} takes paths of this machine, not {strip_secrets(address)}: "
-            f"copy it here, or mount it; addresses are for {', '.join(_TAKE_ADDRESSES)}"
-        )
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -254,7 +254,7 @@ class _Job:
         path = self._root / found[0]
         if isinstance(path, RemotePath):  # its ledger says enough: to look costs a request
             size, digest = line["outputs"][found[0]]
-            return Source(str(path), size, xxhash.xxh3_64_intdigest(digest) >> 1)
+            return Source(str(path), size, xxhash.xxh3_64_intdigest(digest.encode()) >> 1)
         try:
             status = path.stat()
         except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
