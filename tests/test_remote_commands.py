@@ -246,17 +246,19 @@ def test_a_training_in_a_bucket_goes_on_where_it_was(place: str, tmp_path: Path)
     pytest.importorskip("tensorboard")
     from dataset_layouts import make_rgbd, make_scene
     from test_train_command import network, write_recipe
+    from torch_checkpoints import save_checkpoint
 
     from cortexia_video.training.job import train_recipe
 
     make_rgbd(tmp_path / "room", make_scene(), 3)
-    path = write_recipe(tmp_path, network("compact"), root=tmp_path / "room", steps=1)
+    tiny = f"hf:{save_checkpoint('depth-anything', tmp_path / 'weights')}"
+    path = write_recipe(tmp_path, network(tiny), root=tmp_path / "room", steps=1)
     there = f"{S3}/{place}/there"
     losses = train_recipe(path, there)
     found = read_all(f"{place}/there")
-    assert {"checkpoint.pt", "recipe.toml", "tiny.onnx", "weights.safetensors"} <= {*found}
+    assert {"checkpoint.pt", "recipe.toml", "model/config.json", "model/model.safetensors"} <= {*found}
     assert train_recipe(path, there) == losses, "it goes on from the last step, and there is none left"
-    assert read_all(f"{place}/there")["weights.safetensors"] == found["weights.safetensors"]
+    assert read_all(f"{place}/there")["model/model.safetensors"] == found["model/model.safetensors"]
     put(f"{place}/other/x.txt", b"precious")
     with pytest.raises(cv.OutputExistsError, match=r"holds x.txt, which is not ours"):
         train_recipe(path, f"{S3}/{place}/other")
