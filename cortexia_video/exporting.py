@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 from cortexia_video.depth_estimation import load_estimator
 from cortexia_video.engine_choice import FRAMES_COMPARED, MAX_ERROR, decode_readable
-from cortexia_video.errors import InputError, ModelLoadError, OutputExistsError, ParityError
+from cortexia_video.errors import InputError, ModelLoadError, ParityError
 from cortexia_video.frame import Frame
 from cortexia_video.models.table import find_licence, find_model
 from cortexia_video.parity import Parity, compare
-from cortexia_video.places.place import Place, as_place
+from cortexia_video.places.place import Place, as_place, require_free
 from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.places.work_folder import put_file
 from cortexia_video.sources.files import InputFile, find_pictures
@@ -59,7 +59,7 @@ def export(
     `InputError`, and `ModelError` for what cannot be loaded or exported; nothing is then written.
     """
     place = as_place(output)
-    _require_free(place)
+    require_free(place, "remove it")
     if "torch" not in find_model(model).engines:
         raise ModelLoadError(f"model {model!r} is no network of torch's to export: --engine runs it as it is")
     frames = _read_frames(check)
@@ -83,19 +83,10 @@ def export(
         written = sum(each.stat().st_size for each in folder.iterdir())
         files = sorted(folder.iterdir(), key=lambda each: each == path)  # the file itself last
         for each in files:
-            _require_free(place.parent / each.name)
+            require_free(place.parent / each.name, "remove it")
         for each in files:
             _move(each, place.parent / each.name)
     return Export(place, size, written, parity)
-
-
-def _require_free(place: Place) -> None:
-    try:
-        there = os.path.lexists(place) if isinstance(place, Path) else place.exists()
-    except OSError as error:
-        raise InputError(f"cannot write {place}: {error.strerror}; choose another --output") from error
-    if there:
-        raise OutputExistsError(f"{place} is there already: remove it or choose another --output")
 
 
 def _move(path: Path, place: Place) -> None:

@@ -346,7 +346,7 @@ def test_a_cloud_is_saved_whole_and_replaces_nothing_unasked(tmp_path: Path, nam
     save_point_cloud(make_cloud(), path)
     written = path.read_bytes()
     assert written == join(CLOUD_FORMATS[path.suffix[1:].lower()](make_cloud()))
-    with pytest.raises(OutputExistsError, match="is there: choose another --output, or --overwrite"):
+    with pytest.raises(OutputExistsError, match="is there already: choose another --output, or --overwrite"):
         save_point_cloud(make_cloud(normals=True), path)
     assert path.read_bytes() == written
     save_point_cloud(make_cloud(normals=True), path, overwrite=True)
@@ -401,7 +401,7 @@ def test_a_picture_and_its_depth_become_a_file(
     np.testing.assert_array_equal(np.stack([found[name] for name in "xyz"], axis=1), expected.points)
     assert "nx" in found.dtype.names
     code, _, complaint = run(capsys, *asked, "--output", tmp_path / "a.ply")
-    assert code == 2 and "is there: choose another --output, or --overwrite" in complaint
+    assert code == 2 and "is there already: choose another --output, or --overwrite" in complaint
     assert run(capsys, *asked, "--output", tmp_path / "a.ply", "--overwrite", "--max-gap", "inf")[0] == 0
     assert len(read_ply(tmp_path / "a.ply")) == (~np.isnan(make_values())).sum()
 

@@ -166,7 +166,7 @@ def test_a_point_cloud(
         command = ["pointcloud", f"{pictures}/0.png", "--depth", f"{root}/0.png.npz", "--output", str(output)]
         assert say(capsys, *command)[0] == 0
         code, _, error = say(capsys, *command)
-        assert code == 2 and "is there: choose another --output, or --overwrite" in error
+        assert code == 2 and "is there already: choose another --output, or --overwrite" in error
     assert read_all(place)["a.ply"] == (tmp_path / "a.ply").read_bytes()
 
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from cortexia_video.errors import InputError
+from cortexia_video.errors import InputError, OutputError, OutputExistsError
 from cortexia_video.places.remote_path import EXTRAS, RemotePath, strip_secrets
 
 Place = Path | RemotePath
@@ -55,6 +55,19 @@ def is_folder(given: Given) -> bool:
         return place.is_dir()
     except (OSError, ValueError):  # nobody may look; a name with a zero byte
         return False
+
+
+def require_free(place: Place, remedy: str) -> None:
+    """Raise `OutputExistsError` where something is, `OutputError` where nobody can tell.
+
+    remedy: what else could be done than to choose another place.
+    """
+    try:
+        there = os.path.lexists(place) if isinstance(place, Path) else place.exists()
+    except OSError as error:
+        raise OutputError(f"cannot write {place}: {error.strerror}; choose another --output") from error
+    if there:
+        raise OutputExistsError(f"{place} is there already: choose another --output, or {remedy}")
 
 
 def name_inside(place: Place, folder: Place) -> str | None:

@@ -30,10 +30,10 @@ from cortexia_video.intrinsics import Intrinsics, load_intrinsics
 from cortexia_video.ledger import Ledger, Source, read_last_done, require_ledger
 from cortexia_video.look_ahead import run_ahead
 from cortexia_video.outcomes import Listener, Outcomes, Report
-from cortexia_video.places.place import Place, as_absolute, as_place
+from cortexia_video.places.place import Place, as_absolute, as_place, require_free
 from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.point_clouds.cloud import UNITS, PointCloud, point_cloud, require_angle
-from cortexia_video.point_clouds.files import find_encoder, require_free, save_point_cloud
+from cortexia_video.point_clouds.files import OVERWRITE, find_encoder, save_point_cloud
 from cortexia_video.projection import Pinhole
 from cortexia_video.run_files import (
     Line,
@@ -114,7 +114,8 @@ def make_point_cloud(
     """
     picture, place = as_place(image), as_place(output)
     find_encoder(place.suffix.removeprefix("."))
-    require_free(place, overwrite=overwrite)
+    if not overwrite:
+        require_free(place, OVERWRITE)
     maker = _Maker(options)
     frame = decode(read_whole(picture), picture.name)
     depth_map = read_depth(depth, about={"kind": kind} if kind else {}, dialect=dialect)
