@@ -68,7 +68,7 @@ class PackSink(Sink):
     """
 
     def __init__(self, sink: Sink, packing: Packing, keys: Sequence[str]) -> None:
-        self.root, self.formats = sink.root, sink.formats
+        self.root, self.formats, self.suffixes = sink.root, sink.formats, sink.suffixes
         self._sink = sink
         self._packing = packing
         digest = xxhash.xxh3_128_hexdigest(json.dumps(sorted(keys)).encode())

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xxhash
 from PIL import Image
 
 pytest.importorskip("s3fs")
@@ -21,6 +22,7 @@ from cortexia_video.cli import main
 from cortexia_video.packing import Packing
 from cortexia_video.places.place import as_place
 from cortexia_video.places.remote_path import RemotePath
+from cortexia_video.sinks.table import open_sink
 from cortexia_video.sources import files
 from cortexia_video.sources.files import InputFile, find_pictures
 
@@ -367,6 +369,17 @@ def test_shards_in_a_bucket_in_and_out(place: str, tmp_path: Path) -> None:
             members += archive.getnames()
     assert sorted(members) == [f"{n // 2}/{n}.png.{end}" for n in range(4) for end in ("json", "npy")]
     assert estimate(f"{S3}/{place}/shards/*.tar", f"{S3}/{place}/out", packing=packing).skipped == 4
+
+
+def test_a_large_object_is_put_in_parts(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 wants 5 MiB of each part but the last."""
+    monkeypatch.setattr("cortexia_video.sinks.objects._AT_ONCE", 10)
+    monkeypatch.setattr("cortexia_video.places.remote_path._PART", 5 << 20)
+    data = np.random.default_rng(0).bytes(11 << 20)
+    with open_sink(as_place(f"{S3}/{place}")) as sink:
+        (placed,) = sink.place({"shard.tar": [data[:7], memoryview(data)[7:]]}).values()
+    assert read_all(place) == {"shard.tar": data}
+    assert placed == (len(data), xxhash.xxh3_128_hexdigest(data))
 
 
 def test_a_plan_for_many_workers_counts_requests(

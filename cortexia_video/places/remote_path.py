@@ -158,7 +158,7 @@ class RemotePath:
         """Put an object: it is there whole, or what was there before is."""
         self._ask(lambda system: system.pipe_file(self.address, bytes(data)))
 
-    def write_chunks(self, chunks: Iterable[bytes]) -> None:
+    def write_chunks(self, chunks: Iterable[bytes | memoryview]) -> None:
         """Put a large object piece by piece: it is there once the last piece is, or not at all."""
         file = self._ask(lambda system: system.open(self.address, "wb", block_size=_PART))
         try:

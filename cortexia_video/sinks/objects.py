@@ -19,6 +19,10 @@ from cortexia_video.places.remote_path import RemotePath, RemoteStat
 from cortexia_video.sinks.sink import Placed, Sink
 
 
+_AT_ONCE = 1 << 27  # bytes of an object that is put in one request; a larger one, a shard, goes in parts
+_PIECE = 1 << 23  # bytes
+
+
 class ObjectSink(Sink):
     """Put depth maps to `root/<key><suffix>`: the store shows an object once all of it has arrived.
 
@@ -68,12 +72,23 @@ class ObjectSink(Sink):
             raise OutputError(f"cannot write to {self.root}: {error.strerror}") from error
 
     def _place(self, name: str, chunks: Chunks) -> Placed:
-        data, path = b"".join(chunks), self.root / name
+        path, size, digest = self.root / name, sum(map(len, chunks)), xxhash.xxh3_128()
+        for chunk in chunks:
+            digest.update(chunk)
         try:
-            path.write_bytes(data)
+            if size > _AT_ONCE:
+                path.write_chunks(_cut(chunks))
+            else:
+                path.write_bytes(b"".join(chunks))
         except RemoteError as error:  # after a few tries: the next object would fare no better
             raise OutputLostError(path, error) from error
-        return Placed(len(data), xxhash.xxh3_128_hexdigest(data))
+        return Placed(size, digest.hexdigest())
+
+
+def _cut(chunks: Chunks) -> Iterator[memoryview]:
+    """Yield what is to be put in pieces that are copied one at a time."""
+    for view in map(memoryview, chunks):
+        yield from (view[at : at + _PIECE] for at in range(0, len(view), _PIECE))
 
 
 class Listing:
