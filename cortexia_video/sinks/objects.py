@@ -18,7 +18,6 @@ from cortexia_video.places.remote_errors import RemoteError
 from cortexia_video.places.remote_path import RemotePath, RemoteStat
 from cortexia_video.sinks.sink import Placed, Sink
 
-
 _AT_ONCE = 1 << 27  # bytes of an object that is put in one request; a larger one, a shard, goes in parts
 _PIECE = 1 << 23  # bytes
 
@@ -87,7 +86,8 @@ class ObjectSink(Sink):
 
 def _cut(chunks: Chunks) -> Iterator[memoryview]:
     """Yield what is to be put in pieces that are copied one at a time."""
-    for view in map(memoryview, chunks):
+    for chunk in chunks:
+        view = memoryview(chunk)
         yield from (view[at : at + _PIECE] for at in range(0, len(view), _PIECE))
 
 
