@@ -4,6 +4,7 @@
     python benchmarks/scale.py simulate
     python benchmarks/scale.py ray [--pictures 500] [--work FOLDER]
     python benchmarks/scale.py s3 [--pictures 100] [--work FOLDER]
+    python benchmarks/scale.py memory [--pictures 2000] [--work FOLDER]
 
 `simulate` counts, in a second, with the figures of docs/scale.md. `ray` and `s3` are real runs of JPEGs of
 12 megapixels with a model that sleeps a tenth of a second a picture; `ray` takes two minutes.
@@ -15,6 +16,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -146,6 +148,7 @@ def ray(pictures: int = 500, rate: float = 10.0, work: Path = Path("runs/scale")
     for name, each in seconds.items():
         print(f"| {name} | {1 / each:.2f} | {1 / each / rate:.2f} |")
     print(f"| Ray costs | {seconds['ray'] / seconds['threads'] - 1:+.1%} | |")
+    print(f"\nPeak memory of this process: {_peak_mib():.0f} MiB")
 
 
 @app.command
@@ -164,6 +167,22 @@ def s3(pictures: int = 100, rate: float = 10.0, work: Path = Path("runs/scale"))
     print(report.speed, file=sys.stderr)
     print("| | images/s | of the model's rate |\n|---|---:|---:|")
     print(f"| S3 in and out | {pictures / seconds:.2f} | {pictures / seconds / rate:.2f} |")
+    print(f"\nPeak memory of this process: {_peak_mib():.0f} MiB")
+
+
+@app.command
+def memory(pictures: int = 2000, work: Path = Path("runs/scale")) -> None:
+    """Run Ray over links to one small picture; say what this process, which keeps the ledger, had at most."""
+    folder = make_photos(work / "small", pictures, (64, 48))
+    shutil.rmtree(work / "depth", ignore_errors=True)
+    with Cluster(num_workers=1) as crew:
+        report = cv.estimate(folder, work / "depth", model="synthetic", size="native", crew=crew)
+    assert report.done == pictures, report
+    print(f"{report}\nPeak memory of this process: {_peak_mib():.0f} MiB")
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def make_pictures(work: Path, count: int) -> list[Path]:
