@@ -15,7 +15,7 @@ from cyclopts import App, CycloptsError
 from cortexia_video.errors import CortexiaError, InputError, OutputLostError, printable
 from cortexia_video.places.remote_path import strip_secrets
 
-_TAKE_ADDRESSES = ("estimate", "plan", "status", "merge", "verify", "report")
+_TAKE_ADDRESSES = ("estimate", "plan", "status", "merge", "verify", "report", "dataset", "evaluate")
 _ADDRESS = re.compile("(s3|gs|az|https?|memory|file)://")
 DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 

@@ -7,7 +7,6 @@ import math
 import os
 import stat
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,8 @@ from cortexia_video.formats.option_names import OF_COMMANDS, OptionNames
 from cortexia_video.formats.steps import to_values
 from cortexia_video.formats.stored import Stored, TooLargeError
 from cortexia_video.formats.table import READERS, Reader
+from cortexia_video.places.place import as_place
+from cortexia_video.places.remote_path import RemotePath
 
 _LONGEST = 200  # characters of somebody else's message
 _LARGEST = 16  # bytes of a number in a file
@@ -28,14 +29,17 @@ _HEADERS = 1 << 24  # bytes of what else may be there
 _FACTS = ("f_px", "f_source", "full_size", "model", "weights_sha256")
 
 
-def read_file(path: str | os.PathLike[str], *, max_megapixels: float = 200.0) -> bytes:
+def read_file(path: str | os.PathLike[str] | RemotePath, *, max_megapixels: float = 200.0) -> bytes:
     """Read a file; raise `DepthFileError` where it cannot be read or is too large for such a depth map."""
-    name = os.fspath(path)
+    place = as_place(path)
+    name = str(place)
     try:
-        mode = Path(path).stat().st_mode
+        if isinstance(place, RemotePath):
+            return place.read_bytes()
+        mode = place.stat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # to open a pipe would wait for its writer
             raise DepthFileError(f"{printable(name)}: it is a pipe or a device: write it to a file first")
-        with Path(path).open("rb") as file:
+        with place.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size > max_megapixels * 1e6 * _LARGEST + _HEADERS:
                 raise DepthFileError(

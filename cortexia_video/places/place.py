@@ -27,8 +27,10 @@ def as_place(given: str | os.PathLike[str] | RemotePath) -> Place:
     return RemotePath(text)
 
 
-def as_text(given: str | os.PathLike[str]) -> str:
+def as_text(given: str | os.PathLike[str] | RemotePath) -> str:
     """Give the path or address as text, `file://` as a path."""
+    if isinstance(given, RemotePath):
+        return given.address
     place = as_place(given)
     if isinstance(place, RemotePath):
         return place.address

@@ -64,6 +64,11 @@ def call(work: Callable[[], Result], name: str) -> Result:
     raise AssertionError("unreachable")
 
 
+def describe_error(error: Exception) -> str:
+    """Give the words of an error alone, without the number of the system's."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 def explain(error: Exception) -> RemoteError:
     """Put a library's error in words. Nothing of its text is kept: it can hold addresses with signatures."""
     if isinstance(error, RemoteError):

@@ -13,13 +13,16 @@ import os
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
 from typing import IO, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import xxhash
 
 from cortexia_video.errors import InputError
+from cortexia_video.places.listing import find_listing, match_below
 from cortexia_video.places.remote_errors import call
+from cortexia_video.places.remote_file import PartsFile, PatientFile
 
 # Schemes, and the package that fsspec needs for each.
 EXTRAS = {
@@ -79,6 +82,10 @@ class RemotePath:
     def __hash__(self) -> int:
         return hash(self.address)
 
+    def __lt__(self, other: RemotePath) -> bool:
+        """Sort as paths do: by what stands between the slashes."""
+        return self.address.split("/") < other.address.split("/")
+
     @property
     def scheme(self) -> str:
         return self.address.partition("://")[0]
@@ -97,8 +104,22 @@ class RemotePath:
         return posixpath.splitext(self.name)[1]
 
     @property
+    def stem(self) -> str:
+        return posixpath.splitext(self.name)[0]
+
+    @property
     def parent(self) -> RemotePath:
         return RemotePath(posixpath.dirname(self.address))
+
+    def with_name(self, name: str) -> RemotePath:
+        return self.parent / name
+
+    def match(self, pattern: str) -> bool:
+        return PurePosixPath("/".join(self.parts)).match(pattern)
+
+    def resolve(self) -> RemotePath:
+        """Give the address itself: it is absolute."""
+        return self
 
     @property
     def _key(self) -> str:
@@ -106,7 +127,7 @@ class RemotePath:
 
     @property
     def _file_system(self) -> Any:
-        return call(lambda: _open_file_system(self.scheme), str(self))
+        return call(lambda: _open_file_system(self.scheme, os.getpid()), str(self))
 
     def stat(self) -> RemoteStat:
         """Look at the object. Raises `OSError`, as all that follow."""
@@ -117,9 +138,13 @@ class RemotePath:
 
     def exists(self) -> bool:
         """Say whether an object or a folder is there."""
+        if (known := find_listing(self)) is not None:
+            return known[0].has_file(known[1]) or known[0].has_folder(known[1])
         return bool(self._ask(lambda system: system.exists(self.address)))
 
     def is_file(self) -> bool:
+        if (known := find_listing(self)) is not None:
+            return known[0].has_file(known[1])
         try:
             self.stat()
         except (FileNotFoundError, IsADirectoryError):
@@ -127,6 +152,8 @@ class RemotePath:
         return True
 
     def is_dir(self) -> bool:
+        if (known := find_listing(self)) is not None:
+            return known[0].has_folder(known[1])
         return bool(self._ask(lambda system: system.isdir(self.address)))
 
     def read_bytes(self, start: int | None = None, end: int | None = None) -> bytes:
@@ -137,12 +164,25 @@ class RemotePath:
     def read_text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         return self.read_bytes().decode(encoding, errors)
 
-    def open(self, mode: str = "rb") -> IO[bytes]:
-        """Open the object to read it piece by piece."""
+    def glob(self, pattern: str) -> Iterator[RemotePath]:
+        """Yield the objects and folders below that fit a pattern, sorted; that takes one listing."""
+        return (self / name for name in match_below(self, pattern))
+
+    def rglob(self, pattern: str) -> Iterator[RemotePath]:
+        return self.glob(f"**/{pattern}")
+
+    def open(self, mode: str = "rb", buffering: int = -1) -> IO[bytes]:
+        """Open the object to read it from its start on; or, with `buffering`, here and there.
+
+        buffering: bytes of a request, which are kept; 0: each request is for what is asked for.
+        """
         if mode != "rb":
             raise ValueError(mode)
+        if buffering >= 0:
+            parts = PartsFile(self.stat().st_size, self.read_bytes)
+            return io.BufferedReader(parts, buffering) if buffering else parts  # type: ignore[return-value]
         opened = self._ask(lambda system: system.open(self.address, "rb", block_size=_BLOCK))
-        return io.BufferedReader(_Patient(opened, str(self)), _BLOCK)
+        return io.BufferedReader(PatientFile(opened, str(self)), _BLOCK)
 
     def write_bytes(self, data: bytes | memoryview) -> None:
         """Put an object: it is there whole, or what was there before is."""
@@ -206,35 +246,6 @@ class RemotePath:
         return call(lambda: work(system), str(self))
 
 
-class _Patient(io.RawIOBase):
-    """A file of fsspec's whose reading is tried again."""
-
-    def __init__(self, file: Any, name: str) -> None:
-        self._file = file
-        self._name = name
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return int(self._file.seek(offset, whence))
-
-    def tell(self) -> int:
-        return int(self._file.tell())
-
-    def readinto(self, buffer: Any) -> int:
-        data = call(lambda: self._file.read(len(buffer)), self._name)
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
 def read_stat(info: dict[str, Any]) -> RemoteStat:
     """Read what fsspec says of an object."""
     mark = next((info[name] for name in _MARKS if info.get(name)), "")
@@ -248,7 +259,8 @@ def strip_secrets(address: str) -> str:
 
 
 @functools.cache
-def _open_file_system(scheme: str) -> Any:
+def _open_file_system(scheme: str, process: int) -> Any:
+    """Give the file system of a scheme in a process: a forked one has not the thread that asks."""
     import fsspec
 
     return fsspec.filesystem(scheme, use_listings_cache=False, **_OPTIONS.get(scheme, {}))
