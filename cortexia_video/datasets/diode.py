@@ -50,8 +50,8 @@ def _read(scan: _Scan) -> RGBDSample:
     try:
         mask = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) > 0
     except (OSError, ValueError, EOFError) as error:
-        reason = describe_error(error)
-        raise DepthFileError(f"{path}: its mask cannot be read: {reason}; copy it again") from error
+        reason = describe_error(error, "copy it again")
+        raise DepthFileError(f"{path}: its mask cannot be read: {reason}") from error
     height, width = depth.values.shape
     camera = _CAMERA if (width, height) == (_CAMERA.width, _CAMERA.height) else None
     return make_sample(scan.key, image, depth, origin="diode", camera=camera, mask=mask)

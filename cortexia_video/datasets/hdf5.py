@@ -13,6 +13,7 @@ from cortexia_video.errors import DepthFileError, MissingExtraError
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_errors import describe_error
 
+_REMEDY = "is it whole? Copy it again"
 _BLOCK = 1 << 16  # bytes of a request
 
 
@@ -25,9 +26,8 @@ def read_array(path: Place, name: str, index: int | None = None) -> NDArray[Any]
         try:
             return np.asarray(file[name][() if index is None else index])
         except Exception as error:  # h5py raises anything on broken files
-            raise DepthFileError(
-                f"{path}: cannot read {name}: {error}; is it whole? Copy it again"
-            ) from error
+            reason = describe_error(error, _REMEDY)
+            raise DepthFileError(f"{path}: cannot read {name}: {reason}") from error
 
 
 def count(path: Place, name: str) -> int:
@@ -36,7 +36,8 @@ def count(path: Place, name: str) -> int:
         try:
             return int(file[name].shape[0])
         except Exception as error:
-            raise DepthFileError(f"{path}: has no array {name}: {error}; copy it again") from error
+            reason = describe_error(error, _REMEDY)
+            raise DepthFileError(f"{path}: has no array {name}: {reason}") from error
 
 
 def _open(path: Place, *, whole: bool) -> Any:
@@ -50,5 +51,4 @@ def _open(path: Place, *, whole: bool) -> Any:
             return h5py.File(path, "r")
         return h5py.File(io.BytesIO(path.read_bytes()) if whole else path.open("rb", _BLOCK), "r")
     except OSError as error:
-        reason = describe_error(error)
-        raise DepthFileError(f"{path}: cannot be read: {reason}; is it whole? Copy it again") from error
+        raise DepthFileError(f"{path}: cannot be read: {describe_error(error, _REMEDY)}") from error

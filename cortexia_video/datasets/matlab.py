@@ -19,5 +19,5 @@ def read_mat(path: Place) -> dict[str, Any]:
     try:
         return dict(scipy.io.loadmat(io.BytesIO(path.read_bytes())))
     except Exception as error:  # of a broken file it raises anything
-        reason = describe_error(error)
-        raise InputError(f"cannot read {path}: {reason}; get it from the data set's page") from error
+        reason = describe_error(error, "get it from the data set's page")
+        raise InputError(f"cannot read {path}: {reason}") from error

@@ -79,10 +79,8 @@ def open_file(path: Place) -> Any:
         source = path if isinstance(path, Path) else path.open("rb", 0)
         return parquet.ParquetFile(source, memory_map=True, page_checksum_verification=True)
     except (OSError, ValueError) as error:  # pyarrow's errors are such
-        reason = describe_error(error)
-        raise InputError(
-            f"{path} is no parquet file that can be read: {reason}; make or copy it again"
-        ) from error
+        reason = describe_error(error, "make or copy it again")
+        raise InputError(f"{path} is no parquet file that can be read: {reason}") from error
 
 
 class _Reader:
@@ -112,8 +110,8 @@ class _Reader:
         try:
             return self._files[path].read_row_group(group, use_threads=False)
         except (OSError, ValueError) as error:
-            reason = describe_error(error)
-            raise InputError(f"{path}: row group {group} is broken: {reason}; make it again") from error
+            reason = describe_error(error, "make it again")
+            raise InputError(f"{path}: row group {group} is broken: {reason}") from error
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_dialect": self._dialect}

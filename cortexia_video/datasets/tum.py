@@ -57,10 +57,8 @@ def _read_list(path: Place) -> list[tuple[float, str]]:
         lines = [line.split() for line in path.read_text().splitlines() if not line.startswith("#")]
         return sorted((float(line[0]), line[1]) for line in lines if line)
     except (OSError, ValueError, IndexError) as error:
-        reason = describe_error(error)
-        raise InputError(
-            f"{path} is no list of time stamps and names: {reason}; get the sequence again"
-        ) from error
+        reason = describe_error(error, "get the sequence again")
+        raise InputError(f"{path} is no list of time stamps and names: {reason}") from error
 
 
 INFO = DatasetInfo(

@@ -37,7 +37,7 @@ class _Shard:
             for name, files in _group_files(self.path):
                 yield partial(_read_sample, name, files, self.dialect)
         except (OSError, tarfile.TarError, EOFError) as error:
-            reason = InputError(f"{self.path} is broken: {describe_error(error)}; make or copy it again")
+            reason = InputError(f"{self.path} is broken: {describe_error(error, 'make or copy it again')}")
             yield partial(Failure, self.path.name, "decode", reason)
 
 

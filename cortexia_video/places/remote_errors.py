@@ -64,9 +64,10 @@ def call(work: Callable[[], Result], name: str) -> Result:
     raise AssertionError("unreachable")
 
 
-def describe_error(error: Exception) -> str:
-    """Give the words of an error alone, without the number of the system's."""
-    return getattr(error, "strerror", None) or str(error)
+def describe_error(error: Exception, remedy: str = "") -> str:
+    """Give the words of an error, without the number of the system's, and a remedy where they hold none."""
+    words = getattr(error, "strerror", None) or str(error)
+    return words if isinstance(error, RemoteError) or not remedy else f"{words}; {remedy}"
 
 
 def explain(error: Exception) -> RemoteError:
