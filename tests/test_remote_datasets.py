@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,18 @@ pytest.importorskip("s3fs")
 from dataset_layouts import MAKERS, make_kitti, make_rgbd, make_scene, save, whole
 from hypothesis import given
 from hypothesis import strategies as st
-from s3_server import BUCKET, Server, fail_each, put, read_all, serve_s3
+from s3_server import BUCKET, Server, put, read_all
 
 from cortexia_video import InputError, OutputExistsError, OutputLostError, RGBDSample, estimate, open_dataset
 from cortexia_video.cli import main
 from cortexia_video.datasets.build import BuildReport, build_dataset
 from cortexia_video.datasets.items import list_dataset_items
 from cortexia_video.datasets.table import DATASETS, recognise
+from cortexia_video.places.inside import follow
 from cortexia_video.places.listing import Listing
 from cortexia_video.places.place import as_place
 from cortexia_video.places.remote_path import RemotePath
+from cortexia_video.training.teacher import label_pictures
 
 S3 = f"s3://{BUCKET}"
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -35,19 +37,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "pairs": {"dialect": "tum", "images": "rgb/*.*", "depths": "depth/*.png"},
 }
 MakePicture = Callable[..., Path]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with pytest.MonkeyPatch.context() as patch, serve_s3(patch.setenv) as running:
-        yield running
-
-
-@pytest.fixture
-def place(server: Server, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Give a prefix of the test's own; the server fails no more when the test ends."""
-    yield request.node.name.replace("[", "-").rstrip("]")
-    server.rule = None
 
 
 def upload(folder: Path, prefix: str) -> str:
@@ -250,10 +239,7 @@ def shards(found: dict[str, bytes]) -> dict[str, bytes]:
     return {name: data for name, data in found.items() if name != "build.jsonl"}
 
 
-def test_a_build_that_was_stopped_goes_on(
-    server: Server, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cortexia_video.places.remote_errors._FIRST_PAUSE_S", 0.0)
+def test_a_build_that_was_stopped_goes_on(server: Server, place: str, tmp_path: Path) -> None:
     make_set("rgbd", tmp_path / "set")
     dataset = open_dataset("rgbd", upload(tmp_path / "set", f"{place}/set"))
     count = 0
@@ -269,7 +255,7 @@ def test_a_build_that_was_stopped_goes_on(
     server.rule = deny
     with pytest.raises(OutputLostError, match=r"no permission: .*run the same command again"):
         build(f"{S3}/{place}/out")
-    server.rule = fail_each(5)
+    server.rule = None
     report = build(f"{S3}/{place}/out")
     assert (report.shards_kept, report.shards_made) == (1, 2)
     build(tmp_path / "out")
@@ -483,6 +469,36 @@ def test_patterns_fit_what_pathlib_says(
             assert listing.has_file(name) == (root / name).is_file()
     finally:
         shutil.rmtree(root)
+
+
+def test_names_in_a_file_may_lead_up_and_nowhere() -> None:
+    root = as_place("s3://bucket/set/one")
+    assert [str(follow(root, name)) for name in ("rgb/a.png", "./b.png", "../two/c.png")] == [
+        "s3://bucket/set/one/rgb/a.png",
+        "s3://bucket/set/one/b.png",
+        "s3://bucket/set/two/c.png",
+    ]
+
+
+def test_a_teacher_labels_pictures_in_a_bucket(place: str, tmp_path: Path, make_picture: MakePicture) -> None:
+    for number in range(2):
+        make_picture(tmp_path / f"photos/{number}.png", (48, 64), number)
+    address = upload(tmp_path / "photos", f"{place}/photos")
+    local, remote = (
+        label_pictures(str(root), tmp_path / name, "synthetic", any_licence=True)
+        for name, root in (("a", tmp_path / "photos"), ("b", address))
+    )
+    assert [*map(describe, remote)] == [*map(describe, local)]
+
+
+def test_scenes_are_not_rendered_behind_an_address(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from cortexia_video.training.mix import plan_mix
+    from cortexia_video.training.recipe import DataPlan, Recipe
+
+    recipe = Recipe("name", 1, data=(DataPlan("scenes", "s3://bucket/pool", options={"count": 100}),))
+    with pytest.raises(InputError, match="rendered to a folder of this machine, not s3://bucket/pool"):
+        plan_mix(recipe, None, tmp_path)  # type: ignore[arg-type]
 
 
 def test_addresses_sort_as_paths_do() -> None:

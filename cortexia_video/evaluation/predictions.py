@@ -236,6 +236,7 @@ def open_contestant(
     if isinstance(root, Path) and not root.is_dir():
         given = options if kind is None else {**options, "kind": kind}
         return ModelContestant(name, load_estimators(name, **given))
+    name = str(root) if isinstance(root, RemotePath) else name  # without secrets: it is written down
     if list_files(root):
         return FolderContestant(name, _list_run(root))
     about = {} if kind is None else {"kind": kind}

@@ -124,8 +124,11 @@ def _copy_here(path: Place, stack: ExitStack) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
     local = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cortexia-"))) / path.name
-    with local.open("wb") as file, suppress(FileNotFoundError), path.open("rb") as kept:
-        shutil.copyfileobj(kept, file, _PIECE)
+    try:
+        with local.open("wb") as file, path.open("rb") as kept:
+            shutil.copyfileobj(kept, file, _PIECE)
+    except FileNotFoundError:
+        put_file(local, path)  # where nothing can be put, that is said before hours of work
     return local
 
 

@@ -17,6 +17,7 @@ from cortexia_video.datasets.table import open_dataset
 from cortexia_video.depth_map import Kind
 from cortexia_video.errors import DecodeError, Failure, InputError
 from cortexia_video.places.place import as_place, is_remote
+from cortexia_video.places.remote_path import strip_secrets
 from cortexia_video.training.batches import BatchView, TrainingBatches
 from cortexia_video.training.objective import Objective
 from cortexia_video.training.pool import PoolPlan, check_pool, make_pool
@@ -46,7 +47,7 @@ def plan_mix(
     """
     makers: dict[str, Maker] = {}
     for index, plan in enumerate(recipe.data):
-        name = f"{index} {plan.dataset} {plan.root}"
+        name = f"{index} {plan.dataset} {strip_secrets(plan.root)}"
         if plan.dataset == SCENES:
             makers[name] = _plan_scenes(plan)
         elif plan.dataset == PICTURES:
