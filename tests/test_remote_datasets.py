@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import json
 import multiprocessing
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -429,6 +432,31 @@ def test_what_a_library_is_refused_is_said_in_our_words(
     )
     said = [str(each) for each in opened.attempt()]
     assert said and all(each.endswith("the right to list, read and write there") for each in said), said
+
+
+def test_of_https_what_needs_no_listing_is_read(tmp_path: Path) -> None:
+    for name in ("rgbd", "webdataset", "parquet"):
+        make_set(name, tmp_path / name)
+    handler = functools.partial(Quiet, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        root = f"http://127.0.0.1:{web.server_port}"
+        assert recognise(f"{root}/rgbd") == "rgbd"
+        for name, inside in (("rgbd", ""), ("webdataset", "/train-00000.tar")):
+            local = open_dataset(name, tmp_path / f"{name}{inside}")
+            assert [*map(describe, open_dataset(name, f"{root}/{name}{inside}"))] == [*map(describe, local)]
+        with pytest.raises(InputError, match="its server gives no parts of it, or it changed: copy it here"):
+            open_dataset("parquet", f"{root}/parquet/train-00000.parquet")
+        with pytest.raises(InputError, match="cannot be listed"):
+            open_dataset("tum", f"{root}/rgbd")
+        web.shutdown()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves files, whole ones only."""
+
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 def test_other_stores_list_as_s3_does(tmp_path: Path) -> None:

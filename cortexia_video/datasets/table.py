@@ -122,7 +122,8 @@ def recognise(root: str | os.PathLike[str] | RemotePath) -> str:
     except RemoteError as error:
         raise InputError(f"cannot read {place}: {error.strerror}") from error
     if not names:
-        seen = f" (of its objects the first {_LOOKED_AT:,} were looked at)" if is_remote(place) else ""
+        some = isinstance(place, RemotePath) and place.can_list
+        seen = f" (of its objects the first {_LOOKED_AT:,} were looked at)" if some else ""
         raise InputError(
             f"no data set that is known lies in {place}{seen}: name it, one of {', '.join(DATASETS)}; "
             "pictures and depth in folders of your own are `pairs`"
@@ -133,7 +134,9 @@ def recognise(root: str | os.PathLike[str] | RemotePath) -> str:
 def _list_fitting(place: Place) -> list[str]:
     """Give the data sets whose marks a file or a folder has."""
     if place.is_file():
-        return [info.name for info in _ROWS if any(place.match(mark) for mark in info.marks)]
+        names = [info.name for info in _ROWS if any(place.match(mark) for mark in info.marks)]
+        if names or not is_remote(place):
+            return names  # a server of https answers for folders, too
     has = _look_into(place)
     return [info.name for info in _ROWS if info.marks and all(map(has, info.marks))]
 
@@ -142,8 +145,7 @@ def _look_into(root: Place) -> Callable[[str], bool]:
     """Give what says whether something in a folder fits a mark; behind an address by one listing."""
     if not isinstance(root, RemotePath):
         return lambda mark: next(root.glob(mark), None) is not None
-    listed = root.scheme not in ("http", "https")
-    beginning = take_listing(root, _LOOKED_AT) if listed else Listing((), whole=False)
+    beginning = take_listing(root, _LOOKED_AT) if root.can_list else Listing((), whole=False)
 
     def has(mark: str) -> bool:
         if beginning.whole or is_pattern(mark):

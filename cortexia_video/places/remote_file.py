@@ -71,7 +71,7 @@ class PartsFile(io.RawIOBase):
             return 0
         data = self._read(self._place, self._place + count)
         if len(data) != count:
-            raise RemoteError(errno.EIO, "it changed while it was read, or no parts of it are given")
+            raise RemoteError(errno.EIO, "its server gives no parts of it, or it changed: copy it here")
         buffer[:count] = data
         self._place += count
         return count

@@ -91,6 +91,11 @@ class RemotePath:
         return self.address.partition("://")[0]
 
     @property
+    def can_list(self) -> bool:
+        """Say whether one can ask what is inside."""
+        return self.scheme not in ("http", "https")
+
+    @property
     def parts(self) -> tuple[str, ...]:
         """Give what stands between the slashes; the bucket comes first."""
         return tuple(urlsplit(str(self)).netloc.split("/")) + tuple(self._key.split("/") if self._key else ())
@@ -211,7 +216,7 @@ class RemotePath:
 
         Of S3 a page is a thousand keys; elsewhere it is a folder.
         """
-        if self.scheme in ("http", "https"):
+        if not self.can_list:
             raise InputError(f"{self} cannot be listed: give a list.txt of addresses")
         pages = self._list_keys(recursive) if self.scheme == "s3" else self._walk(recursive)
         return (each for page in pages for each in page)
