@@ -30,7 +30,8 @@ from cortexia_video.formats.table import FORMATS, Format
 from cortexia_video.ledger import Ledger
 from cortexia_video.look_ahead import run_ahead
 from cortexia_video.outcomes import Listener, Outcomes, Report, facts_of
-from cortexia_video.places.place import Place, as_place, name_inside
+from cortexia_video.places.inside import is_inside
+from cortexia_video.places.place import Place, as_place
 from cortexia_video.run_files import find_picture, is_same_folder
 from cortexia_video.sinks.table import open_sink
 from cortexia_video.sources.depth_files import DepthFiles
@@ -172,7 +173,7 @@ class _Job:
         """Refuse what could be taken for an output of this run: no input is ever replaced."""
         place = as_place(item.place)
         place = place.resolve() if isinstance(place, Path) else place
-        if place.name.endswith(self._form.suffix) and name_inside(place, self._root) is not None:
+        if place.name.endswith(self._form.suffix) and is_inside(place, self._root):
             raise OutputExistsError(
                 f"it lies in the output folder and is {self._form.suffix} already: choose another --output"
             )

@@ -18,7 +18,8 @@ from cortexia_video.formats.metadata import Metadata, add
 from cortexia_video.formats.reading import decode_stored, read_file, understand
 from cortexia_video.ledger_file import LEDGER_NAME, list_files
 from cortexia_video.ledger_index import LedgerIndex
-from cortexia_video.places.place import Given, Place, as_absolute, as_place, name_inside
+from cortexia_video.places.inside import name_inside
+from cortexia_video.places.place import Given, Place, as_absolute, as_place
 from cortexia_video.places.remote_path import RemotePath
 
 _OF_FILE = ("kind", "f_px", "f_source", "full_size")
@@ -122,7 +123,7 @@ class DepthReader:
         with self._lock:
             folders = self._list_folders(place.parent)
         for folder in folders:
-            known = folder.look_up(name_inside(place, folder.root) or "", data)
+            known = folder.look_up(name_inside(place, folder.root), data)
             if known.source:
                 return known
         return _NOTHING
@@ -203,7 +204,7 @@ def _is_ours(place: Place) -> bool:
 
 
 def _has_ledger(place: Place) -> bool:
-    if isinstance(place, Path) or not place.can_be_listed:
+    if isinstance(place, Path) or not place.can_list:
         return _is_file(place / LEDGER_NAME)
     try:
         return bool(list_files(place))

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from PIL import Image
+
+if TYPE_CHECKING:
+    from s3_server import Server
 
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared machine")
@@ -85,6 +89,22 @@ def use_plugin_example(plugin_example: Path, monkeypatch: pytest.MonkeyPatch) ->
     found = os.pathsep.join(filter(None, [str(plugin_example), os.environ.get("PYTHONPATH")]))
     monkeypatch.setenv("PYTHONPATH", found)
     return plugin_example
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """Give an S3 server of this process, for one file of tests; or skip."""
+    from s3_server import serve_s3
+
+    with pytest.MonkeyPatch.context() as patch, serve_s3(patch.setenv) as running:
+        yield running
+
+
+@pytest.fixture
+def place(server: Server, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Give a prefix of the test's own; the server fails no more when the test ends."""
+    yield request.node.name.replace("[", "-").rstrip("]")
+    server.rule = None
 
 
 @pytest.fixture

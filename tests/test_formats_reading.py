@@ -184,7 +184,7 @@ def test_a_file_that_cannot_be_opened_or_is_of_no_format_says_so(tmp_path: Path)
     with (tmp_path / "huge.npy").open("wb") as file:
         file.truncate(1 << 40)
     with pytest.raises(
-        DepthFileError, match="huge.npy: it has 1099511627776 bytes, too many for 200 megapix"
+        DepthFileError, match="huge.npy: 1099511627776 bytes or more are too many for 200 megapix"
     ):
         read_depth(tmp_path / "huge.npy")
     with pytest.raises(DepthFileError, match="a.txt: not a depth file that can be read: give one of .npy"):

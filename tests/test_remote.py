@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import xxhash
 from PIL import Image
 
 pytest.importorskip("s3fs")
-from s3_server import BUCKET, Server, fail_each, forget_file_systems, put, read_all, serve_s3
+from s3_server import BUCKET, Server, fail_each, forget_file_systems, put, read_all
 
 import cortexia_video as cv
 from cortexia_video.cli import main
@@ -27,19 +26,6 @@ from cortexia_video.sources import files
 from cortexia_video.sources.files import InputFile, find_pictures
 
 S3 = f"s3://{BUCKET}"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with pytest.MonkeyPatch.context() as patch, serve_s3(patch.setenv) as running:
-        yield running
-
-
-@pytest.fixture
-def place(server: Server, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Give a prefix of the test's own; the server fails no more when the test ends."""
-    yield request.node.name
-    server.rule = None
 
 
 def encode(seed: int) -> bytes:

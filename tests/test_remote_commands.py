@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("s3fs")
-from s3_server import Server, put, read_all, serve_s3
+from s3_server import put, read_all
 from test_camera_model import Camera
 from test_remote import S3, encode, outputs, put_pictures, read_folder
 
@@ -21,18 +20,6 @@ from cortexia_video.places.place import as_place
 from cortexia_video.point_clouds.job import CloudOptions, make_point_clouds
 
 METRES = {"kind": "metric", "f_px": 20.0}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with pytest.MonkeyPatch.context() as patch, serve_s3(patch.setenv) as running:
-        yield running
-
-
-@pytest.fixture
-def place(server: Server, request: pytest.FixtureRequest) -> Iterator[str]:
-    yield "".join(each if each.isalnum() else "_" for each in request.node.name)
-    server.rule = None
 
 
 @pytest.fixture
@@ -114,6 +101,16 @@ def test_a_calibration_beside_the_depth_of_a_bucket(place: str, tmp_path: Path) 
     there = cv.read_depth(f"{S3}/{place}/disp0.pfm", dialect="middlebury")
     np.testing.assert_array_equal(there.values, here.values)
     np.testing.assert_allclose(there.values, [[4.0, 2.0]])
+
+
+def test_objects_that_cannot_be_depth_are_named(place: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((64, 64), np.float32))
+    put(f"{place}/a.npy", (tmp_path / "a.npy").read_bytes() + bytes(1 << 24))
+    put(f"{place}/empty.npy", b"")
+    with pytest.raises(cv.DepthFileError, match="a.npy: .* bytes or more are too many for 0.001 megapixels"):
+        cv.read_depth(f"{S3}/{place}/a.npy", max_megapixels=0.001)
+    with pytest.raises(cv.DepthFileError, match="empty.npy: its content is not what its name says"):
+        cv.read_depth(f"{S3}/{place}/empty.npy")
 
 
 def test_read_depth_finds_the_ledger_of_the_bucket(runs: tuple[str, Path], place: str) -> None:

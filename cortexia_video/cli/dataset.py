@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -33,17 +34,23 @@ from cortexia_video.datasets.run_items import list_run_items
 from cortexia_video.datasets.summary import make_sheet, summarise
 from cortexia_video.datasets.table import DATASETS, open_dataset, propose, recognise
 from cortexia_video.errors import Failure, InputError, MissingExtraError, OutputError
+from cortexia_video.places.listing import remember_listings
+from cortexia_video.places.place import Place, as_place
+from cortexia_video.places.remote_errors import describe_error
+from cortexia_video.places.remote_path import RemotePath
+from cortexia_video.sources.objects import require_object
 
 Switch = Annotated[bool, Parameter(negative=())]
 Problems = Literal["skip", "stop"]
+_PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
 def build_command(
-    pictures: Annotated[Path, Parameter(name="IN")],
+    pictures: Annotated[str, Parameter(name="IN")],
     /,
     *,
-    output: Annotated[Path, Parameter(alias="-o")],
-    depth: Path | None = None,
+    output: Annotated[str, Parameter(alias="-o")],
+    depth: str | None = None,
     name: str | None = None,
     split: str | None = None,
     format: Literal["parquet", "webdataset"] = "parquet",
@@ -64,8 +71,9 @@ def build_command(
     ----------
     pictures
         The pictures that were given to `cortexia estimate`; or, without --depth, the folder of a data set.
+        A path, or an address such as s3://bucket/photos, as the others are.
     output
-        The folder of the shards.
+        The folder of the shards. Behind an address one process builds at a time.
     depth
         The --output of `cortexia estimate`.
     name
@@ -85,17 +93,19 @@ def build_command(
     """
     report = BuildReport()
     items: Iterator[Item | Failure]
-    source = {"pictures": str(pictures.resolve())}
+    place = as_place(pictures)
+    source = {"pictures": str(place.resolve())}
     if depth is not None:
         if name is not None or allow_unregistered:
             option = "--allow-unregistered" if name is None else "--name"
             raise InputError(f"{option} is for a data set in IN: with --depth leave it out")
-        source["depth"] = str(depth.resolve())
-        items = list_run_items(pictures, depth, report.left)
+        run = as_place(depth)
+        source["depth"] = str(run.resolve())
+        items = list_run_items(place, run, report.left)
     else:
-        dataset = _open(pictures, name, split, allow_unregistered)
+        dataset = _open(place, name, split, allow_unregistered)
         if not isinstance(dataset, RGBDDataset):
-            raise InputError(f"{pictures} is a stream, which cannot be resumed: give a set with numbers")
+            raise InputError(f"{place} is a stream, which cannot be resumed: give a set with numbers")
         source |= {"name": dataset.name} | ({"part": split} if split else {})
         items = list_dataset_items(dataset)
     build_dataset(
@@ -130,7 +140,7 @@ def info_command(
     Parameters
     ----------
     what
-        A name of the list, or a folder.
+        A name of the list, or a folder, also by an address such as s3://bucket/set.
     name
         Of the data set in the folder, where its files do not show it.
     split
@@ -147,16 +157,16 @@ def info_command(
     if what in DATASETS and not Path(what).exists():
         print("\n".join(_describe(DATASETS[what])))
         return DONE
-    summary = summarise(_open(Path(what), name, split, allow_unregistered), samples=samples)
+    summary = summarise(_open(as_place(what), name, split, allow_unregistered), samples=samples)
     print(summary)
     return SOME_FAILED if summary.failures else DONE
 
 
 def preview_command(
-    root: Annotated[Path, Parameter(name="DIR")],
+    root: Annotated[str, Parameter(name="DIR")],
     /,
     *,
-    output: Annotated[Path, Parameter(alias="-o")],
+    output: Annotated[str, Parameter(alias="-o")],
     name: str | None = None,
     split: str | None = None,
     count: int = 9,
@@ -193,20 +203,24 @@ def preview_command(
     allow_unregistered
         Show depth that does not lie on its pictures, too.
     """
-    if output.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise OutputError(f"{output} is no name of a picture: end it in .png or .jpg")
+    place = as_place(output)
+    form = _PICTURES.get(place.suffix.lower())
+    if form is None:
+        raise OutputError(f"{place} is no name of a picture: end it in .png or .jpg")
     if min(count, columns) < 1:
         raise InputError(f"a sheet of {count} samples in {columns} columns cannot be: give 1 or more")
-    dataset = _open(root, name, split, allow_unregistered)
+    dataset = _open(as_place(root), name, split, allow_unregistered)
     skipped = ProblemCount()
     on_problem = raise_problem if problems == "stop" else skipped
     change = guide_augmentation() if augment else None
     sheet = make_sheet(dataset, on_problem, count=count, columns=columns, augment=change, seed=seed)
+    data = io.BytesIO()
+    Image.fromarray(sheet).save(data, form)
     try:
-        Image.fromarray(sheet).save(output)
+        place.write_bytes(data.getvalue())
     except OSError as error:
-        raise OutputError(f"cannot write {output}: {error.strerror or error}") from error
-    print(f"{output}: {sheet.shape[1]} x {sheet.shape[0]}")
+        raise OutputError(f"cannot write {place}: {describe_error(error)}") from error
+    print(f"{place}: {sheet.shape[1]} x {sheet.shape[0]}")
     return _list_failures(skipped.failures, skipped.total)
 
 
@@ -233,11 +247,13 @@ def guide_augmentation() -> Compose:
     return Compose([Sometimes(Flip()), _GuideCrop(), Photometric(colours)])
 
 
-def _open(root: Path, name: str | None, split: str | None, allow_unregistered: bool) -> AnyDataset:
-    if not root.exists():
+def _open(root: Place, name: str | None, split: str | None, allow_unregistered: bool) -> AnyDataset:
+    if isinstance(root, RemotePath):
+        require_object(root)
+    elif not root.exists():
         raise InputError(f"no such folder: {root}; {propose(str(root))}the names are {', '.join(DATASETS)}")
-    name = name or recognise(root)
-    return open_dataset(name, root, split=split, allow_unregistered=allow_unregistered)
+    with remember_listings():
+        return open_dataset(name or recognise(root), root, split=split, allow_unregistered=allow_unregistered)
 
 
 def _describe(info: DatasetInfo) -> list[str]:

@@ -18,6 +18,7 @@ from cortexia_video.engine_choice import EngineChoice
 from cortexia_video.errors import DecodeError, Failure, InputError, ParityError, printable
 from cortexia_video.frame import Frame
 from cortexia_video.models.table import find_model
+from cortexia_video.places.place import Place, as_place
 from cortexia_video.sources.files import find_pictures, read_picture
 
 if TYPE_CHECKING:
@@ -38,11 +39,12 @@ class MeasuringOptions:
     protocol
         A name (a wrong one is answered with all there are), or a file, mine.toml.
     truth
-        A data set, a folder of sets with set.json, or a folder of depth files with the same names. Without
-        it, where the protocol says, if it does: real-frames says ../shared/data/rgbd.
+        A data set, a folder of sets with set.json, or a folder of depth files with the same names: a path, or
+        an address such as s3://bucket/set. Without it, where the protocol says, if it does: real-frames says
+        ../shared/data/rgbd.
     output
-        Folder for the results; none are written without. A new one, or that of an evaluation with the same
-        truth and protocol.
+        Folder for the results, also by an address; none are written without. A new one, or that of an
+        evaluation with the same truth and protocol.
     metrics
         More to measure, with commas: boundary, edges, normals, points, ordinal, regions. Focal lengths
         always are, where a contestant estimates them and the truth knows them.
@@ -57,8 +59,8 @@ class MeasuringOptions:
     """
 
     protocol: str = "real-frames"
-    truth: Path | None = None
-    output: Annotated[Path | None, Parameter(alias="-o")] = None
+    truth: str | None = None
+    output: Annotated[str | None, Parameter(alias="-o")] = None
     metrics: str = ""
     dialect: str | None = None
     truth_dialect: str | None = None
@@ -98,7 +100,8 @@ def evaluate_command(
     Parameters
     ----------
     contestants
-        Models; folders of depth files; --output folders of runs. With --compare: pictures or their folders.
+        Models; folders of depth files; --output folders of runs; also by addresses. With --compare: pictures
+        or their folders.
     batch_size
         Pictures in one call of a model.
     device
@@ -128,7 +131,8 @@ def _evaluate(names: list[str], asked: MeasuringOptions, given: dict[str, Any]) 
     from cortexia_video.evaluation.tiles import make_tiles
     from cortexia_video.evaluation.truth import open_truth
 
-    protocol, output = load_protocol(asked.protocol), asked.output
+    protocol = load_protocol(asked.protocol)
+    output = None if asked.output is None else as_place(asked.output)
     place = _find_truth(asked, protocol)
     if output is not None:
         require_own(output, place, protocol)
@@ -154,10 +158,10 @@ def _evaluate(names: list[str], asked: MeasuringOptions, given: dict[str, Any]) 
     return DONE if found.is_complete else SOME_FAILED
 
 
-def _find_truth(asked: MeasuringOptions, protocol: Protocol) -> Path:
+def _find_truth(asked: MeasuringOptions, protocol: Protocol) -> Place:
     """Give where the truth is: as asked, or as the protocol says; `InputError` where that is nowhere."""
     if asked.truth is not None:
-        return asked.truth
+        return as_place(asked.truth)
     if protocol.place is None:
         raise InputError(f"protocol {protocol.name} does not say where the truth is: give --truth")
     place = Path(protocol.place)
@@ -211,6 +215,6 @@ def _read_frames(pictures: list[str]) -> Iterator[Frame]:
         try:
             if isinstance(found, Failure):
                 raise found.error
-            yield decode(read_picture(found.source.path), found.key)
+            yield decode(read_picture(found.place), found.key)
         except DecodeError as error:
             print(f"left out: {printable(found.key)}: {error}", file=sys.stderr)

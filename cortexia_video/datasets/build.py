@@ -15,17 +15,24 @@ from pathlib import Path
 
 import xxhash
 
-from cortexia_video.datasets.build_record import RECORD, read_shards, refuse_other_files, require_same_set
+from cortexia_video.datasets.build_record import (
+    Record,
+    open_record,
+    read_shards,
+    refuse_other_files,
+    require_same_set,
+)
 from cortexia_video.datasets.columns import Row
 from cortexia_video.datasets.items import Item
 from cortexia_video.datasets.problems import OnProblem
 from cortexia_video.datasets.shard_files import WRITERS
-from cortexia_video.errors import CortexiaError, Failure, InputError, OutputError, OutputLostError
-from cortexia_video.ledger_file import LedgerFile
+from cortexia_video.errors import CortexiaError, Failure, InputError, OutputError
+from cortexia_video.places.place import Place, as_place
+from cortexia_video.places.remote_path import RemotePath
+from cortexia_video.places.whole_file import PARTIAL, write_whole
 from cortexia_video.speed import choose_workers
 
 _COLUMNS_VERSION = 3
-_PARTIAL = ".partial"
 _FAILURES_KEPT = 1000
 
 
@@ -48,7 +55,7 @@ class BuildReport:
 
 def build_dataset(
     items: Iterable[Item | Failure],
-    output: str | os.PathLike[str],
+    output: str | os.PathLike[str] | RemotePath,
     *,
     format: str = "parquet",
     split: str = "train",
@@ -59,6 +66,8 @@ def build_dataset(
     report: BuildReport | None = None,
 ) -> BuildReport:
     """Write items to `output/<split>-00000.parquet` (or .tar) and so on, `shard_size` items each, in order.
+
+    output: a folder, here or behind an address, where one process builds at a time.
 
     A shard that is there, made of the same items, is kept; what an earlier build left beyond the last is
     removed. on_problem: called with each item that cannot be used, which is then left out; it may raise.
@@ -75,11 +84,10 @@ def build_dataset(
         raise InputError(f"a shard has at least one sample, not {shard_size}")
     report = report or BuildReport()
     items = _require_some(items)
-    refuse_other_files(Path(output))
+    root = as_place(output)
+    refuse_other_files(root)
     with ExitStack() as stack:
-        record = stack.enter_context(LedgerFile(Path(output) / RECORD))
-        if not record.lock():
-            raise OutputError(f"another process builds in {output}: wait for it, or choose another --output")
+        record = stack.enter_context(open_record(root))
         require_same_set(record, {"split": split, "format": format, **(source or {})})
         pool = stack.enter_context(ThreadPoolExecutor(choose_workers(workers), "cortexia"))
         build = _Build(record, f"{split}-", format, on_problem, report)
@@ -93,7 +101,7 @@ class _Build:
     """The shards of one split in one folder."""
 
     def __init__(
-        self, record: LedgerFile, prefix: str, format: str, on_problem: OnProblem | None, report: BuildReport
+        self, record: Record, prefix: str, format: str, on_problem: OnProblem | None, report: BuildReport
     ) -> None:
         self._record = record
         self._root = record.path.parent
@@ -103,8 +111,9 @@ class _Build:
         self._report = report
         self._before = read_shards(self._root)
         self._names: set[str] = set()
-        for leftover in self._root.glob(f".*{_PARTIAL}"):
-            leftover.unlink()
+        if isinstance(self._root, Path):
+            for leftover in self._root.glob(f".*{PARTIAL}"):
+                leftover.unlink()
 
     def add(self, number: int, part: tuple[Item | Failure, ...], pool: ThreadPoolExecutor) -> None:
         """Make the shard of some items, or keep it."""
@@ -130,18 +139,9 @@ class _Build:
             (self._root / name).unlink(missing_ok=True)
 
     def _make(self, name: str, rows: Iterator[Row]) -> int:
-        """Write a shard beside its place, flush it to the disk, then rename it."""
-        partial = self._root / f".{name}{_PARTIAL}"
-        try:
-            count = self._write(partial, rows)
-            with partial.open("rb+") as file:
-                os.fsync(file.fileno())
-            partial.replace(self._root / name)
-        except OSError as error:
-            raise OutputLostError(self._root / name, error) from error
-        finally:
-            partial.unlink(missing_ok=True)
-        return count
+        """Write a shard, which is there when it is whole; give the number of its rows."""
+        with write_whole(self._root / name) as file:
+            return self._write(file, rows)
 
     def _count(self, rows: int, failures: list[Failure]) -> None:
         self._report.rows += rows
@@ -206,7 +206,7 @@ def _recall(key: str, reason: str) -> Failure:
     return Failure(key, "decode", InputError(reason))
 
 
-def _size(path: Path) -> int | None:
+def _size(path: Place) -> int | None:
     try:
         return path.stat().st_size
     except OSError:

@@ -3,39 +3,79 @@
 {"made_of": {"split": of the shards, "format": theirs, "pictures": path, "depth": path}}
 {"shard": name, "fingerprint": of its items, "size": bytes, "rows": n, "failed": [[key, reason], ...]}
 
-The last line of a split counts, and the last of a shard.
+The last line of a split counts, and the last of a shard. Behind an address, where nothing can be appended to
+and nobody kept off, it is put whole again with each line: one process builds there at a time.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from cortexia_video.errors import OutputError, OutputExistsError
+from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError
 from cortexia_video.ledger_file import LedgerFile, parse_object
+from cortexia_video.places.place import Place
+from cortexia_video.places.remote_path import RemotePath
 
 RECORD = "build.jsonl"
 _OF_SHARD = {"shard", "fingerprint", "size", "rows", "failed"}
 
 
-def refuse_other_files(root: Path) -> None:
-    """Raise `OutputExistsError` for a folder with files in it, but hidden ones, that no build began."""
-    if not root.is_dir():
+class RecordObject:
+    """`build.jsonl` behind an address, as `LedgerFile` is one here. Raises `OutputError`, if unreadable."""
+
+    def __init__(self, path: RemotePath) -> None:
+        self.path = path
+        self._data = _read_record(path)
+
+    def append(self, entry: Mapping[str, object]) -> None:
+        """Put all lines and one more; `OutputLostError` where that cannot be."""
+        self._data += json.dumps(entry).encode() + b"\n"
+        try:
+            self.path.write_bytes(self._data)
+        except OSError as error:
+            raise OutputLostError(self.path, error) from error
+
+
+Record = LedgerFile | RecordObject
+
+
+@contextmanager
+def open_record(root: Place) -> Iterator[Record]:
+    """Open the record of a folder to append to; `OutputError` where another process is seen to build."""
+    if isinstance(root, RemotePath):
+        yield RecordObject(root / RECORD)
         return
+    with LedgerFile(root / RECORD) as record:
+        if not record.lock():
+            raise OutputError(f"another process builds in {root}: wait for it, or choose another --output")
+        yield record
+
+
+def refuse_other_files(root: Place) -> None:
+    """Raise `OutputExistsError` for a folder with files in it, but hidden ones, that no build began."""
     try:
-        names = sorted(os.listdir(root))  # noqa: PTH208 - names are asked for
+        names = _list_names(root)
+        other = next((name for name in names if name != RECORD and not name.startswith(".")), None)
     except OSError as error:
         raise OutputError(f"cannot list {root}: {error.strerror}; choose another --output") from error
-    other = next((name for name in names if name != RECORD and not name.startswith(".")), None)
     if other is not None and not (read_shards(root) or _read_sets(root)):
         raise OutputExistsError(
             f"{root} holds {other}, which is no data set that was built here: choose a new or empty folder"
         )
 
 
-def require_same_set(record: LedgerFile, made_of: Mapping[str, str]) -> None:
+def _list_names(root: Place) -> Iterator[str]:
+    """Give the names of files in a folder in order, and of those inside by way of their folders."""
+    if isinstance(root, RemotePath):
+        return (name for name, _ in root.list_files())
+    return iter(sorted(os.listdir(root)) if root.is_dir() else ())  # noqa: PTH208 - names are asked for
+
+
+def require_same_set(record: Record, made_of: Mapping[str, str]) -> None:
     """Write down what the shards of a split are made of, or compare it with what they were made of.
 
     Raises `OutputExistsError` where shards are there that are made of something else, or nobody knows of
@@ -54,7 +94,7 @@ def require_same_set(record: LedgerFile, made_of: Mapping[str, str]) -> None:
         record.append({"made_of": made_of})
 
 
-def _require_same(root: Path, before: Mapping[str, str], now: Mapping[str, str], words: set[str]) -> None:
+def _require_same(root: Place, before: Mapping[str, str], now: Mapping[str, str], words: set[str]) -> None:
     differs = sorted(word for word in words if before.get(word) != now.get(word))
     if differs:
         theirs = ", ".join(f"{word} {before.get(word, 'none')}" for word in differs)
@@ -63,21 +103,25 @@ def _require_same(root: Path, before: Mapping[str, str], now: Mapping[str, str],
         )
 
 
-def read_shards(root: Path) -> dict[str, dict[str, Any]]:
+def read_shards(root: Place) -> dict[str, dict[str, Any]]:
     """Give the last line of each shard that a build wrote in a folder; a damaged line is left out."""
     return {entry["shard"]: entry for entry in _read(root) if entry.keys() >= _OF_SHARD}
 
 
-def _read_sets(root: Path) -> dict[str, dict[str, str]]:
+def _read_sets(root: Place) -> dict[str, dict[str, str]]:
     """Give what the shards of each split are made of."""
     found = (entry["made_of"] for entry in _read(root) if isinstance(entry.get("made_of"), dict))
     return {made_of["split"]: made_of for made_of in found if "split" in made_of}
 
 
-def _read(root: Path) -> list[dict[str, Any]]:
+def _read(root: Place) -> list[dict[str, Any]]:
+    return [parse_object(line) for line in _read_record(root / RECORD).splitlines()]
+
+
+def _read_record(path: Place) -> bytes:
     try:
-        return [parse_object(line) for line in (root / RECORD).read_bytes().splitlines()]
+        return path.read_bytes()
     except FileNotFoundError:
-        return []
+        return b""
     except OSError as error:
-        raise OutputError(f"cannot read {root / RECORD}: {error.strerror}") from error
+        raise OutputError(f"cannot read {path}: {error.strerror}") from error

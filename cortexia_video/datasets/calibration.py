@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import NamedTuple
 
 from cortexia_video.errors import InputError
+from cortexia_video.places.place import Place
+from cortexia_video.places.remote_errors import describe_error
 from cortexia_video.projection import Pinhole
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
@@ -25,16 +26,20 @@ class Calibration(NamedTuple):
         return Pinhole(self.fx, self.fy, self.cx + 0.5, self.cy + 0.5, width, height)
 
 
-def read_matrix(path: Path) -> Calibration:
+def read_matrix(path: Place) -> Calibration:
     """Read a file that is a camera matrix: 9 numbers (3 x 3) or 16 (4 x 4), row by row.
 
     Raises `InputError` where it cannot be read or holds something else.
     """
+    return parse_matrix(read_calibration(path), str(path))
+
+
+def read_calibration(path: Place) -> str:
+    """Give the text of a camera's file; `InputError` where it cannot be read."""
     try:
-        text = path.read_text()
+        return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the camera {path}: {error}") from error
-    return parse_matrix(text, str(path))
+        raise InputError(f"cannot read the camera {path}: {describe_error(error)}") from error
 
 
 def parse_matrix(text: str, name: str) -> Calibration:

@@ -5,8 +5,8 @@ Whether depth is along the axis or the ray it does not say: taken as along the a
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.pair import make_sample, read_image
 from cortexia_video.errors import DepthFileError
 from cortexia_video.formats.reading import decode_depth, read_file
+from cortexia_video.places.inside import find_inside, name_inside
+from cortexia_video.places.place import Place
+from cortexia_video.places.remote_errors import describe_error
 from cortexia_video.projection import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
 
@@ -25,15 +28,17 @@ _CAMERA = Pinhole(886.81, 927.06, 512.0, 384.0, 1024, 768)  # of a computed view
 @dataclass(frozen=True, slots=True)
 class _Scan:
     key: str
-    image: Path
+    image: Place
 
-    def beside(self, end: str) -> Path:
+    def beside(self, end: str) -> Place:
         return self.image.with_name(self.image.stem + end)
 
 
-def _open(root: Path, split: str | None) -> RGBDDataset:
-    images = [path for each in ((split,) if split else _SPLITS) for path in (root / each).rglob("*.png")]
-    scans = [_Scan(path.relative_to(root).as_posix(), path) for path in sorted(images)]
+def _open(root: Place, split: str | None) -> RGBDDataset:
+    images = [
+        path for each in ((split,) if split else _SPLITS) for path in find_inside(root / each, "**/*.png")
+    ]
+    scans = [_Scan(name_inside(path, root), path) for path in images]
     return RGBDDataset("diode", scans, _read)
 
 
@@ -43,9 +48,10 @@ def _read(scan: _Scan) -> RGBDSample:
     depth = decode_depth(read_file(path), str(path), dialect="metres")
     path = scan.beside("_depth_mask.npy")
     try:
-        mask = np.load(path, allow_pickle=False) > 0
+        mask = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) > 0
     except (OSError, ValueError, EOFError) as error:
-        raise DepthFileError(f"{path}: its mask cannot be read: {error}; copy it again") from error
+        reason = describe_error(error, "copy it again")
+        raise DepthFileError(f"{path}: its mask cannot be read: {reason}") from error
     height, width = depth.values.shape
     camera = _CAMERA if (width, height) == (_CAMERA.width, _CAMERA.height) else None
     return make_sample(scan.key, image, depth, origin="diode", camera=camera, mask=mask)

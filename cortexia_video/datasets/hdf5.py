@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -9,37 +10,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.errors import DepthFileError, MissingExtraError
+from cortexia_video.places.place import Place
+from cortexia_video.places.remote_errors import describe_error
+
+_REMEDY = "is it whole? Copy it again"
+_BLOCK = 1 << 16  # bytes of a request
 
 
-def read_array(path: Path, name: str, index: int | None = None) -> NDArray[Any]:
+def read_array(path: Place, name: str, index: int | None = None) -> NDArray[Any]:
     """Give an array of a file, or one element of its first axis.
 
     Raises `DepthFileError` where it cannot be read, `MissingExtraError` without h5py.
     """
-    with _open(path) as file:
+    with _open(path, whole=index is None) as file:
         try:
             return np.asarray(file[name][() if index is None else index])
         except Exception as error:  # h5py raises anything on broken files
-            raise DepthFileError(
-                f"{path}: cannot read {name}: {error}; is it whole? Copy it again"
-            ) from error
+            reason = describe_error(error, _REMEDY)
+            raise DepthFileError(f"{path}: cannot read {name}: {reason}") from error
 
 
-def count(path: Path, name: str) -> int:
+def count(path: Place, name: str) -> int:
     """Give the length of the first axis of an array; raises what `read_array` does."""
-    with _open(path) as file:
+    with _open(path, whole=False) as file:
         try:
             return int(file[name].shape[0])
         except Exception as error:
-            raise DepthFileError(f"{path}: has no array {name}: {error}; copy it again") from error
+            reason = describe_error(error, _REMEDY)
+            raise DepthFileError(f"{path}: has no array {name}: {reason}") from error
 
 
-def _open(path: Path) -> Any:
+def _open(path: Place, *, whole: bool) -> Any:
+    """Open a file; of one behind an address all is read at once, or what is asked for (`whole`)."""
     try:
         import h5py
     except ImportError as error:
         raise MissingExtraError(f"reading {path} needs: pip install 'cortexia-video[datasets]'") from error
     try:
-        return h5py.File(path, "r")
+        if isinstance(path, Path):
+            return h5py.File(path, "r")
+        return h5py.File(io.BytesIO(path.read_bytes()) if whole else path.open("rb", _BLOCK), "r")
     except OSError as error:
-        raise DepthFileError(f"{path}: cannot be read: {error}; is it whole? Copy it again") from error
+        raise DepthFileError(f"{path}: cannot be read: {describe_error(error, _REMEDY)}") from error

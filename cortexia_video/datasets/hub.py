@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from cortexia_video.datasets.dataset import AnyDataset
@@ -12,6 +11,8 @@ from cortexia_video.datasets.huggingface import from_hf, import_datasets
 from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.nyu_labeled import NYU_CAMERA, NYU_EVALUATION
 from cortexia_video.errors import InputError
+from cortexia_video.places.place import Place
+from cortexia_video.places.remote_path import RemotePath
 
 _SAVED = ("dataset_info.json", "dataset_dict.json")  # by `save_to_disk`
 _CONVERTED = "refs/convert/parquet"
@@ -26,7 +27,7 @@ class _Opener:
 
     def __call__(
         self,
-        root: Path,
+        root: Place,
         split: str | None,
         *,
         streaming: bool = False,
@@ -44,8 +45,13 @@ class _Opener:
         return from_hf(found, image=image, depth=depth, dialect=dialect or self.dialect, **self.facts)
 
 
-def load(root: Path, split: str, *, streaming: bool, revision: str | None) -> Any:
+def load(root: Place, split: str, *, streaming: bool, revision: str | None) -> Any:
     """Give what `datasets` finds; every error of it is an `InputError` with a remedy."""
+    if isinstance(root, RemotePath):
+        raise InputError(
+            f"{root}: a data set of the hub is org/name, or a folder of this machine; its parquet files "
+            "behind an address are opened as parquet (--name parquet)"
+        )
     hf = import_datasets()
     try:
         if any((root / name).exists() for name in _SAVED):
@@ -57,7 +63,7 @@ def load(root: Path, split: str, *, streaming: bool, revision: str | None) -> An
         raise InputError(_explain(str(root), error)) from error
 
 
-def _load_saved(hf: Any, root: Path, split: str, streaming: bool) -> Any:
+def _load_saved(hf: Any, root: Place, split: str, streaming: bool) -> Any:
     saved = hf.load_from_disk(str(root))
     if isinstance(saved, hf.DatasetDict):
         if split not in saved:

@@ -11,10 +11,10 @@ apple/ml-hypersim, whose metadata_camera_parameters.csv has each scene's matrix:
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.pair import make_sample, read_image
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError, InputError
+from cortexia_video.places.inside import find_inside, name_inside
+from cortexia_video.places.place import Place
 from cortexia_video.projection import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
 
@@ -37,13 +39,13 @@ _AXES = 1e-6  # a matrix with less beside its pinhole part is a pinhole
 @dataclass(frozen=True, slots=True)
 class _View:
     key: str
-    image: Path
-    distance: Path
+    image: Place
+    distance: Place
     rays: tuple[float, ...]  # M_cam_from_uv, row by row
 
 
-def _open(root: Path, split: str | None) -> RGBDDataset:
-    distances = sorted(root.glob(_DISTANCES))
+def _open(root: Place, split: str | None) -> RGBDDataset:
+    distances = find_inside(root, _DISTANCES)
     cameras = _read_cameras(root) if distances else {}
     wanted = None if split is None else _read_split(root, split)
     views = list(_list_views(root, distances, cameras, wanted))
@@ -51,8 +53,8 @@ def _open(root: Path, split: str | None) -> RGBDDataset:
 
 
 def _list_views(
-    root: Path,
-    distances: list[Path],
+    root: Place,
+    distances: list[Place],
     cameras: dict[str, tuple[float, ...]],
     wanted: frozenset[tuple[str, str, int]] | None,
 ) -> Iterator[_View]:
@@ -63,8 +65,8 @@ def _list_views(
             continue
         if scene not in cameras:
             raise InputError(f"{_CAMERAS} has no scene {scene}: get the newest of it")
-        image = distance.parents[1] / f"scene_{camera}_final_preview" / f"frame.{frame}.tonemap.jpg"
-        yield _View(image.relative_to(root).as_posix(), image, distance, cameras[scene])
+        image = distance.parent.parent / f"scene_{camera}_final_preview" / f"frame.{frame}.tonemap.jpg"
+        yield _View(name_inside(image, root), image, distance, cameras[scene])
 
 
 def _read(view: _View) -> RGBDSample:
@@ -98,13 +100,13 @@ def _find_camera(rays: tuple[float, ...], height: int, width: int) -> Pinhole | 
     return Pinhole(fx, fy, width / 2 - fx * left, height / 2 + fy * top, width, height)
 
 
-def _read_cameras(root: Path) -> dict[str, tuple[float, ...]]:
+def _read_cameras(root: Place) -> dict[str, tuple[float, ...]]:
     names = [f"M_cam_from_uv_{row}{column}" for row in range(3) for column in range(3)]
     rows = _read_table(root, _CAMERAS)
     return {row["scene_name"]: tuple(float(row[name]) for name in names) for row in rows}
 
 
-def _read_split(root: Path, split: str) -> frozenset[tuple[str, str, int]]:
+def _read_split(root: Place, split: str) -> frozenset[tuple[str, str, int]]:
     rows = _read_table(root, _SPLIT_LIST)
     return frozenset(
         (row["scene_name"], row["camera_name"], int(row["frame_id"]))
@@ -113,10 +115,9 @@ def _read_split(root: Path, split: str) -> frozenset[tuple[str, str, int]]:
     )
 
 
-def _read_table(root: Path, name: str) -> list[dict[str, str]]:
+def _read_table(root: Place, name: str) -> list[dict[str, str]]:
     try:
-        with (root / name).open(newline="") as file:
-            return list(csv.DictReader(file))
+        return list(csv.DictReader(io.StringIO((root / name).read_text(), newline="")))
     except OSError as error:
         raise InputError(f"no {name} in {root}: put it there, from github.com/apple/ml-hypersim") from error
 

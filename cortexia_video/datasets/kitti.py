@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from pathlib import Path
 
 from cortexia_video.datasets.calibration import Calibration, parse_matrix, read_matrix
 from cortexia_video.datasets.dataset import RGBDDataset
@@ -12,12 +11,15 @@ from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.pair import Pair, read_pair
 from cortexia_video.datasets.region import GARG_CROP, Region
 from cortexia_video.errors import InputError
+from cortexia_video.places.inside import find_inside
+from cortexia_video.places.place import Place
+from cortexia_video.sources.objects import map_in_order
 
 _SPLITS = ("train", "val", "selection")
 _SELECTION = ("val_selection_cropped", "depth_selection/val_selection_cropped")
 
 
-def _open(root: Path, split: str | None) -> RGBDDataset:
+def _open(root: Place, split: str | None) -> RGBDDataset:
     """Give a split, or train and val together: the selection is a part of val, cropped."""
     pairs: list[Pair] = []
     for each in (split,) if split else ("train", "val"):
@@ -25,10 +27,10 @@ def _open(root: Path, split: str | None) -> RGBDDataset:
     return RGBDDataset("kitti", pairs, read_pair, evaluation=Region((1e-3, 80.0), GARG_CROP))
 
 
-def _list_drives(root: Path, split: str) -> list[Pair]:
+def _list_drives(root: Place, split: str) -> list[Pair]:
     read_camera = cache(_read_camera)
     pairs = []
-    for depth in sorted((root / split).glob("*_sync/proj_depth/groundtruth/image_0[23]/*.png")):
+    for depth in find_inside(root / split, "*_sync/proj_depth/groundtruth/image_0[23]/*.png"):
         drive, view = depth.parts[-5], depth.parts[-2]
         image = root / drive[:10] / drive / view / "data" / depth.name
         camera = read_camera(root / drive[:10] / "calib_cam_to_cam.txt", view)
@@ -37,17 +39,18 @@ def _list_drives(root: Path, split: str) -> list[Pair]:
     return pairs
 
 
-def _list_selection(root: Path) -> list[Pair]:
+def _list_selection(root: Place) -> list[Pair]:
     folder = next((root / name for name in _SELECTION if (root / name).is_dir()), root)
     pairs = []
-    for image in sorted((folder / "image").glob("*.png")):
+    images = find_inside(folder / "image", "*.png")
+    cameras = map_in_order(lambda image: read_matrix(folder / "intrinsics" / f"{image.stem}.txt"), images)
+    for image, camera in zip(images, cameras, strict=True):
         depth = folder / "groundtruth_depth" / image.name.replace("_sync_image_", "_sync_groundtruth_depth_")
-        camera = read_matrix(folder / "intrinsics" / f"{image.stem}.txt")
         pairs.append(Pair(image.name, image, depth, "kitti", "kitti", camera=camera, sparse=True))
     return pairs
 
 
-def _read_camera(path: Path, view: str) -> Calibration | None:
+def _read_camera(path: Place, view: str) -> Calibration | None:
     """Give the camera of the rectified pictures of a day, or None where its calibration is not there."""
     try:
         text = path.read_text()

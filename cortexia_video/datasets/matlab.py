@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
 from typing import Any
 
 from cortexia_video.errors import InputError, MissingExtraError
+from cortexia_video.places.place import Place
+from cortexia_video.places.remote_errors import describe_error
 
 
-def read_mat(path: Path) -> dict[str, Any]:
+def read_mat(path: Place) -> dict[str, Any]:
     """Give the arrays of a file by name; `InputError` where it cannot be read, `MissingExtraError`."""
     try:
         import scipy.io
     except ImportError as error:
         raise MissingExtraError(f"reading {path} needs: pip install 'cortexia-video[datasets]'") from error
     try:
-        return dict(scipy.io.loadmat(path))
+        return dict(scipy.io.loadmat(io.BytesIO(path.read_bytes())))
     except Exception as error:  # of a broken file it raises anything
-        raise InputError(f"cannot read {path}: {error}; get it from the data set's page") from error
+        reason = describe_error(error, "get it from the data set's page")
+        raise InputError(f"cannot read {path}: {reason}") from error

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-from cortexia_video.datasets.calibration import parse_matrix
+from cortexia_video.datasets.calibration import parse_matrix, read_calibration
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.pair import Pair, read_pair
 from cortexia_video.errors import InputError
 from cortexia_video.formats.dialects import parse_calibration
+from cortexia_video.places.inside import find_inside, name_inside
+from cortexia_video.places.place import Place
 
 
-def _open(root: Path, split: str | None) -> RGBDDataset:
-    scenes = sorted(path.parent for path in root.rglob("calib.txt") if (path.parent / "disp0.pfm").exists())
+def _open(root: Place, split: str | None) -> RGBDDataset:
+    folders = sorted(path.parent for path in find_inside(root, "**/calib.txt"))
+    scenes = [each for each in folders if (each / "disp0.pfm").exists()]
     return RGBDDataset("middlebury", [_find_pair(root, each) for each in scenes], read_pair)
 
 
-def _find_pair(root: Path, scene: Path) -> Pair:
+def _find_pair(root: Place, scene: Place) -> Pair:
     """Give the left picture and its disparity."""
     path = scene / "calib.txt"
-    text = path.read_text()
+    text = read_calibration(path)
     matrix = re.search(r"^cam0\s*=\s*\[(.*)\]", text, re.MULTILINE)
     if matrix is None:
         raise InputError(f"{path} has no cam0: get the scene again")
     camera, about = parse_matrix(matrix[1], str(path)), parse_calibration(text)
-    key = (scene / "im0.png").relative_to(root).as_posix()
+    key = name_inside(scene / "im0.png", root)
     return Pair(key, scene / "im0.png", scene / "disp0.pfm", "middlebury", "middlebury", about, camera)
 
 

@@ -7,7 +7,6 @@ round: (N, 3, W, H) and (N, W, H).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from cortexia_video.datasets.matlab import read_mat
 from cortexia_video.datasets.pair import make_sample
 from cortexia_video.datasets.region import EIGEN_CROP, Region
 from cortexia_video.depth_map import DepthMap
+from cortexia_video.places.place import Place
 from cortexia_video.rgbd_sample import RGBDSample
 
 NYU_CAMERA = Calibration(
@@ -32,11 +32,11 @@ _SPLITS = {"train": "trainNdxs", "test": "testNdxs"}
 @dataclass(frozen=True, slots=True)
 class _Labeled:
     key: str
-    path: Path
+    path: Place
     index: int
 
 
-def _open(root: Path, split: str | None) -> RGBDDataset:
+def _open(root: Place, split: str | None) -> RGBDDataset:
     path = root / _FILE if root.is_dir() else root
     if not path.exists():
         return RGBDDataset("nyu-labeled", (), _read)
@@ -45,7 +45,7 @@ def _open(root: Path, split: str | None) -> RGBDDataset:
     return RGBDDataset("nyu-labeled", entries, _read, evaluation=NYU_EVALUATION)
 
 
-def _read_split(root: Path, split: str) -> list[int]:
+def _read_split(root: Place, split: str) -> list[int]:
     """Give the pictures of a split, counted from 0."""
     return [int(number) - 1 for number in np.ravel(read_mat(root / _LIST)[_SPLITS[split]])]
 

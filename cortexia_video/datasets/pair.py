@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from cortexia_video.errors import DecodeError
 from cortexia_video.formats.option_names import OF_COMMANDS, OptionNames
 from cortexia_video.formats.reading import decode_depth, read_file
 from cortexia_video.frame import Frame
+from cortexia_video.places.place import Place
 from cortexia_video.projection import Pinhole
 from cortexia_video.resampling import resize_image
 from cortexia_video.rgbd_sample import RGBDSample
@@ -32,8 +32,8 @@ class Pair:
     """
 
     key: str
-    image: Path
-    depth: Path
+    image: Place
+    depth: Place
     origin: str
     dialect: str | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
@@ -56,7 +56,7 @@ def read_pair(pair: Pair) -> RGBDSample:
     return replace(sample, sparse=pair.sparse)
 
 
-def read_image(path: Path, key: str) -> np.ndarray:
+def read_image(path: Place, key: str) -> np.ndarray:
     """Give the pixels of a picture, uint8 (H, W, 3); `DecodeError` names the file."""
     try:
         return decode(path.read_bytes(), key).image

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cortexia_video.datasets.columns import from_row, import_pyarrow, require_columns
 from cortexia_video.datasets.dataset import RGBDDataset
@@ -14,61 +12,75 @@ from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.shard_splits import list_split
 from cortexia_video.depth_map import Kind
 from cortexia_video.errors import InputError
+from cortexia_video.places.place import Place
+from cortexia_video.places.remote_errors import describe_error
 from cortexia_video.rgbd_sample import RGBDSample
+from cortexia_video.sources.objects import map_in_order
 
 _GROUPS_KEPT, _FILES_KEPT = 4, 64
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a row lies. group, row: the row group of the file, and the row in it."""
+class _Row(NamedTuple):
+    """Where a row lies. group, row: the row group of the file, and the row in it. key: empty for none."""
 
     key: str
-    path: Path
+    path: Place
     group: int
     row: int
 
 
-def _open(root: Path, split: str | None, *, dialect: str | None = None) -> RGBDDataset:
+class _Rows(NamedTuple):
+    """The rows of a file, and the kinds of their depth."""
+
+    rows: list[_Row]
+    kinds: set[Kind | None]
+
+
+def _open(root: Place, split: str | None, *, dialect: str | None = None) -> RGBDDataset:
     """Open a file, or all of a folder. dialect: of depth that does not say what it means."""
-    paths = list_split(root, ".parquet", split)
-    places: list[_Place] = []
+    rows: list[_Row] = []
     kinds: set[Kind | None] = set()
-    for path in paths:
-        places += _list_places(path, kinds, count_before=len(places))
+    for found in map_in_order(_list_rows, list_split(root, ".parquet", split)):
+        kinds |= found.kinds
+        rows += (
+            row if row.key else row._replace(key=f"{number:08d}")
+            for number, row in enumerate(found.rows, len(rows))
+        )
     kind = kinds.pop() if len(kinds) == 1 else None
-    return RGBDDataset("parquet", places, _Reader(dialect), "metric" if dialect else kind)
+    return RGBDDataset("parquet", rows, _Reader(dialect), "metric" if dialect else kind)
 
 
-def _list_places(path: Path, kinds: set[Kind | None], count_before: int) -> Iterator[_Place]:
+def _list_rows(path: Place) -> _Rows:
+    """Give the rows of a file, by its column of keys alone."""
     try:
         file = open_file(path)
     except InputError:  # of as many samples as nobody knows: one, and reading it says what is wrong
-        yield _Place(path.name, path, 0, 0)
-        return
+        return _Rows([_Row(path.name, path, 0, 0)], set())
     names = file.schema_arrow.names
     require_columns(names, str(path))
     columns = [name for name in ("key", "kind") if name in names]
+    rows: list[_Row] = []
+    kinds: set[Kind | None] = set()
     for group in range(file.num_row_groups):
-        rows = file.metadata.row_group(group).num_rows
         known = file.read_row_group(group, columns=columns).to_pydict() if columns else {}
         kinds.update(known.get("kind", [None]))
-        keys = known.get("key") or [f"{count_before + number:08d}" for number in range(rows)]
-        count_before += rows
-        yield from (_Place(str(key), path, group, row) for row, key in enumerate(keys))
+        keys = known.get("key") or [""] * file.metadata.row_group(group).num_rows
+        rows += (_Row(str(key), path, group, row) for row, key in enumerate(keys))
+    return _Rows(rows, kinds)
 
 
-def open_file(path: Path) -> Any:
-    """Open a parquet file; `InputError` where it is broken or not there."""
+def open_file(path: Place) -> Any:
+    """Open a parquet file, of which only what is asked for is read; `InputError` where it is broken or not
+    there."""
     import_pyarrow()
     from pyarrow import parquet
 
     try:
-        return parquet.ParquetFile(path, memory_map=True, page_checksum_verification=True)
+        source = path if isinstance(path, Path) else path.open("rb", 0)
+        return parquet.ParquetFile(source, memory_map=True, page_checksum_verification=True)
     except (OSError, ValueError) as error:  # pyarrow's errors are such
-        raise InputError(
-            f"{path} is no parquet file that can be read: {error}; make or copy it again"
-        ) from error
+        reason = describe_error(error, "make or copy it again")
+        raise InputError(f"{path} is no parquet file that can be read: {reason}") from error
 
 
 class _Reader:
@@ -77,28 +89,29 @@ class _Reader:
     def __init__(self, dialect: str | None) -> None:
         self._dialect = dialect
         self._reading = threading.Lock()
-        self._groups: dict[tuple[Path, int], Any] = {}
-        self._files: dict[Path, Any] = {}
+        self._groups: dict[tuple[Place, int], Any] = {}
+        self._files: dict[Place, Any] = {}
 
-    def __call__(self, place: _Place) -> RGBDSample:
-        rows = self._read_group(place)
-        return from_row(rows.slice(place.row, 1).to_pylist()[0], place.key, dialect=self._dialect)
+    def __call__(self, row: _Row) -> RGBDSample:
+        group = self._read_group(row)
+        return from_row(group.slice(row.row, 1).to_pylist()[0], row.key, dialect=self._dialect)
 
-    def _read_group(self, place: _Place) -> Any:
-        number = (place.path, place.group)
+    def _read_group(self, row: _Row) -> Any:
+        number = (row.path, row.group)
         with self._reading:
             if number not in self._groups:
-                group = self._open(place.path, place.group)
+                group = self._open(row.path, row.group)
                 self._groups = dict([*self._groups.items(), (number, group)][-_GROUPS_KEPT:])
             return self._groups[number]
 
-    def _open(self, path: Path, group: int) -> Any:
+    def _open(self, path: Place, group: int) -> Any:
         if path not in self._files:
             self._files = dict([*self._files.items(), (path, open_file(path))][-_FILES_KEPT:])
         try:
             return self._files[path].read_row_group(group, use_threads=False)
         except (OSError, ValueError) as error:
-            raise InputError(f"{path}: row group {group} is broken: {error}; make it again") from error
+            reason = describe_error(error, "make it again")
+            raise InputError(f"{path}: row group {group} is broken: {reason}") from error
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_dialect": self._dialect}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from cortexia_video.datasets.calibration import Calibration
@@ -15,6 +14,8 @@ from cortexia_video.datasets.pair import Pair, read_pair
 from cortexia_video.depth_map import Kind
 from cortexia_video.errors import InputError
 from cortexia_video.formats.option_names import OptionNames
+from cortexia_video.places.inside import find_inside, name_inside
+from cortexia_video.places.place import Place
 
 _WILD = re.compile(r"\*\*/|\*|\?")
 _GROUPS = {"**/": "((?:[^/]+/)*)", "*": "([^/]*)", "?": "([^/])"}
@@ -23,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 def _open(
-    root: Path,
+    root: Place,
     split: str | None,
     *,
     images: str = "rgb/*.*",
@@ -49,7 +50,7 @@ def _open(
         if depth is None or depth == image:
             alone += 1
             continue
-        key = image.relative_to(root).as_posix()
+        key = name_inside(image, root)
         means = (dialect, about, calibration)
         pairs.append(Pair(key, image, depth, root.name, *means, sparse=sparse, names=_NAMES))
     if alone:
@@ -57,7 +58,7 @@ def _open(
     return RGBDDataset("pairs", pairs, read_pair, kind if dialect is None else "metric")
 
 
-def _match(root: Path, pattern: str) -> dict[tuple[str, ...], Path]:
+def _match(root: Place, pattern: str) -> dict[tuple[str, ...], Place]:
     """Give the files of a pattern by what its wild cards stand for, without the suffix after `.*`."""
     if not _WILD.search(pattern):
         raise InputError(f"the pattern {pattern!r} names one file: put a * where names differ, rgb/*.png")
@@ -65,9 +66,9 @@ def _match(root: Path, pattern: str) -> dict[tuple[str, ...], Path]:
     literal = [re.escape(each) for each in _WILD.split(stem)]
     wild = [_GROUPS[each] for each in _WILD.findall(stem)] + [""]
     expression = re.compile("".join(a + b for a, b in zip(literal, wild, strict=True)) + suffix)
-    found: dict[tuple[str, ...], Path] = {}
-    for path in sorted(root.glob(pattern)):
-        match = expression.fullmatch(path.relative_to(root).as_posix())
+    found: dict[tuple[str, ...], Place] = {}
+    for path in find_inside(root, pattern):
+        match = expression.fullmatch(name_inside(path, root))
         if match is None or not path.is_file():
             continue
         if match.groups() in found:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from cortexia_video.datasets.calibration import Calibration
@@ -13,9 +12,11 @@ from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.pair import Pair, read_pair
 from cortexia_video.datasets.region import Region
 from cortexia_video.errors import InputError
+from cortexia_video.places.inside import follow
+from cortexia_video.places.place import Place
 
 
-def _open(root: Path, split: str | None) -> RGBDDataset:
+def _open(root: Place, split: str | None) -> RGBDDataset:
     path = root / "set.json"
     try:
         about = json.loads(path.read_bytes())
@@ -31,13 +32,13 @@ def _open(root: Path, split: str | None) -> RGBDDataset:
     return RGBDDataset("rgbd", pairs, read_pair, evaluation=Region(range_m), registered=registered)
 
 
-def _list_pairs(root: Path, about: Mapping[str, Any]) -> list[Pair]:
+def _list_pairs(root: Place, about: Mapping[str, Any]) -> list[Pair]:
     meaning = {"kind": "metric", "scale": 1 / about["depth_scale"], "unknown": [0]}
     return [
         Pair(
             key=str(frame["name"]),
-            image=root / frame["rgb"],
-            depth=root / frame["depth"],
+            image=follow(root, frame["rgb"]),
+            depth=follow(root, frame["depth"]),
             origin=str(about["name"]),
             about=meaning,
             camera=_read_camera(frame.get("intrinsics") or about.get("intrinsics")),

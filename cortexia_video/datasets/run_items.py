@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import xxhash
@@ -23,6 +22,7 @@ from cortexia_video.errors import Failure
 from cortexia_video.frame import Frame
 from cortexia_video.ledger import read_last_done, require_ledger
 from cortexia_video.ledger_index import LedgerIndex
+from cortexia_video.places.place import Place, as_place, as_text
 from cortexia_video.projection import Pinhole
 from cortexia_video.resampling import resize_image
 from cortexia_video.rgbd_sample import RGBDSample
@@ -34,7 +34,7 @@ NO_DEPTH, VIEW_ONLY = "without depth in the run", "with only a view of their dep
 _ORIENTATION = 0x0112
 
 
-def list_run_items(pictures: Path, run: Path, left: Counter[str]) -> Iterator[Item | Failure]:
+def list_run_items(pictures: Place, run: Place, left: Counter[str]) -> Iterator[Item | Failure]:
     """Yield an item for each picture that the run in the folder `run` has done, in the order of the keys.
 
     pictures: what was given to `cortexia estimate`. left: how many pictures get no item, by reason.
@@ -42,7 +42,7 @@ def list_run_items(pictures: Path, run: Path, left: Counter[str]) -> Iterator[It
     """
     require_ledger(run)
     ledger, origin = LedgerIndex(run), pictures.resolve().name
-    found = find_pictures([pictures], recursive=True, output=run)
+    found = find_pictures([as_text(pictures)], recursive=True, output=run)
     lines = {line["key"]: json.dumps(line) for line in read_last_done(run)}
     for picture in found:
         if isinstance(picture, Failure):
@@ -54,8 +54,7 @@ def list_run_items(pictures: Path, run: Path, left: Counter[str]) -> Iterator[It
             continue
         settings = ledger.settings(str(line.get("run")))
         line |= {name: line.get(name, settings.get(name)) for name in _OF_MODEL}
-        path = Path(picture.source.path)
-        load = partial(_load, picture.key, path, run, line, origin)
+        load = partial(_load, picture.key, as_place(picture.place), run, line, origin)
         yield Item(picture.key, _fingerprint(picture.key, line, origin), load)
 
 
@@ -66,7 +65,7 @@ def _fingerprint(key: str, line: Line, origin: str) -> str:
     return xxhash.xxh3_128_hexdigest(json.dumps(facts).encode())
 
 
-def _load(key: str, path: Path, run: Path, line: Line, origin: str) -> Row | Failure:
+def _load(key: str, path: Place, run: Place, line: Line, origin: str) -> Row | Failure:
     data = read_run_picture(line, path)
     frame = decode(data, key, max_megapixels=math.inf)  # once it was allowed
     depth = read_run_depth(run, line)

@@ -5,31 +5,31 @@ Pictures are larger than depth (1296 x 968, 640 x 480), of the same view: they a
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from cortexia_video.datasets.calibration import Calibration, read_matrix
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.pair import Pair, read_pair
 from cortexia_video.datasets.region import Region
 from cortexia_video.errors import InputError
+from cortexia_video.places.inside import find_inside, name_inside
+from cortexia_video.places.place import Place
 
 _SPLITS = ("train", "val", "test")
 _CAMERAS = ("intrinsic/intrinsic_depth.txt", "intrinsics_depth.txt")
 
 
-def _open(root: Path, split: str | None) -> RGBDDataset:
-    scenes = sorted(path.parent for path in root.glob("**/scene*/color"))
+def _open(root: Place, split: str | None) -> RGBDDataset:
+    scenes = sorted(path.parent for path in find_inside(root, "**/scene*/color"))
     wanted = None if split is None else _read_split(root, split)
     pairs = [pair for each in scenes if wanted is None or each.name in wanted for pair in _list(root, each)]
     return RGBDDataset("scannet", pairs, read_pair, evaluation=Region((1e-3, 10.0)))
 
 
-def _list(root: Path, scene: Path) -> list[Pair]:
+def _list(root: Place, scene: Place) -> list[Pair]:
     camera = _read_camera(scene)
     return [
         Pair(
-            key=image.relative_to(root).as_posix(),
+            key=name_inside(image, root),
             image=image,
             depth=scene / "depth" / f"{image.stem}.png",
             origin="scannet",
@@ -37,16 +37,21 @@ def _list(root: Path, scene: Path) -> list[Pair]:
             camera=camera,
             fits_depth=True,
         )
-        for image in sorted((scene / "color").glob("*.jpg"), key=lambda path: (len(path.stem), path.stem))
+        for image in sorted(find_inside(scene / "color", "*.jpg"), key=_number)
     ]
 
 
-def _read_camera(scene: Path) -> Calibration | None:
+def _number(image: Place) -> tuple[int, str]:
+    """Give what sorts 9.jpg before 10.jpg."""
+    return len(image.stem), image.stem
+
+
+def _read_camera(scene: Place) -> Calibration | None:
     path = next((scene / name for name in _CAMERAS if (scene / name).exists()), None)
     return read_matrix(path) if path else None
 
 
-def _read_split(root: Path, split: str) -> frozenset[str]:
+def _read_split(root: Place, split: str) -> frozenset[str]:
     path = root / f"scannetv2_{split}.txt"
     try:
         return frozenset(path.read_text().split())

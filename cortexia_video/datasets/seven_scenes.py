@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.pair import Pair, read_pair
 from cortexia_video.errors import InputError
+from cortexia_video.places.inside import find_inside, name_inside
+from cortexia_video.places.place import Place
 
 _LISTS = {"train": "TrainSplit.txt", "test": "TestSplit.txt"}
 
 
-def _open(root: Path, split: str | None) -> RGBDDataset:
-    sequences = sorted({path.parent for path in root.glob("**/seq-*/frame-*.color.png")})
+def _open(root: Place, split: str | None) -> RGBDDataset:
+    sequences = sorted({path.parent for path in find_inside(root, "**/seq-*/frame-*.color.png")})
     if split:
         sequences = [each for each in sequences if each.name in _read_split(each.parent, split)]
     pairs = [
         Pair(
-            key=image.relative_to(root).as_posix(),
+            key=name_inside(image, root),
             image=image,
             depth=image.with_name(image.name.replace(".color.", ".depth.")),
             origin="7scenes",
             dialect="7scenes",
         )
         for sequence in sequences
-        for image in sorted(sequence.glob("frame-*.color.png"))
+        for image in find_inside(sequence, "frame-*.color.png")
     ]
     return RGBDDataset("7scenes", pairs, read_pair, registered=False)
 
 
-def _read_split(scene: Path, split: str) -> frozenset[str]:
+def _read_split(scene: Place, split: str) -> frozenset[str]:
     path = scene / _LISTS[split]
     try:
         numbers = re.findall(r"sequence\s*(\d+)", path.read_text())

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from cortexia_video.errors import InputError
+from cortexia_video.places.inside import find_inside
+from cortexia_video.places.place import Place
 
 
-def list_split(root: Path, suffix: str, split: str | None) -> list[Path]:
+def list_split(root: Place, suffix: str, split: str | None) -> list[Place]:
     """List the files of a split, or of all, in a folder and those inside; or the one that `root` is.
 
     Raises `InputError`, with the splits that are there, where there are files and none of this split.
     """
-    paths = [root] if root.is_file() else sorted(root.rglob(f"*{suffix}"))
+    paths = [root] if root.is_file() else find_inside(root, f"**/*{suffix}")
     chosen = [path for path in paths if split is None or path.name.startswith(split)]
     if paths and not chosen:
         splits = sorted({re.sub(r"-\d+(-of-\d+)?$", "", path.stem) for path in paths})

@@ -2,44 +2,46 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from cortexia_video.datasets.calibration import read_matrix
+from cortexia_video.datasets.calibration import Calibration, read_matrix
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.matlab import read_mat
 from cortexia_video.datasets.pair import Pair, read_pair
 from cortexia_video.errors import InputError
+from cortexia_video.places.inside import find_inside, name_inside
+from cortexia_video.places.place import Place
+from cortexia_video.sources.objects import map_in_order
 
 _LIST = "SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat"
 _SPLITS = {"train": "alltrain", "test": "alltest"}
 
 
-def _open(root: Path, split: str | None) -> RGBDDataset:
-    folders = (path.parent for path in sorted((root / "SUNRGBD").rglob("intrinsics.txt")))
+def _open(root: Place, split: str | None) -> RGBDDataset:
+    folders = [path.parent for path in find_inside(root / "SUNRGBD", "**/intrinsics.txt")]
     wanted = None if split is None else _read_split(root, split)
-    pairs = [_find_pair(root, each) for each in folders if wanted is None or _name(root, each) in wanted]
+    chosen = [each for each in folders if wanted is None or _name(root, each) in wanted]
+    cameras = map_in_order(lambda folder: read_matrix(folder / "intrinsics.txt"), chosen)
+    pairs = [_find_pair(root, *each) for each in zip(chosen, cameras, strict=True)]
     return RGBDDataset("sunrgbd", pairs, read_pair)
 
 
-def _find_pair(root: Path, folder: Path) -> Pair:
+def _find_pair(root: Place, folder: Place, camera: Calibration) -> Pair:
     image, depth = (_find_file(folder / name) for name in ("image", "depth"))
-    camera = read_matrix(folder / "intrinsics.txt")
     return Pair(f"{_name(root, folder)}/{image.name}", image, depth, "sunrgbd", "sunrgbd", camera=camera)
 
 
-def _find_file(folder: Path) -> Path:
-    found = sorted(folder.glob("*.*"))
+def _find_file(folder: Place) -> Place:
+    found = find_inside(folder, "*.*")
     if len(found) != 1:
         raise InputError(f"{folder} holds {len(found)} files, not one: unpack the data set again")
     return found[0]
 
 
-def _name(root: Path, folder: Path) -> str:
-    return folder.relative_to(root / "SUNRGBD").as_posix()
+def _name(root: Place, folder: Place) -> str:
+    return name_inside(folder, root / "SUNRGBD")
 
 
-def _read_split(root: Path, split: str) -> frozenset[str]:
+def _read_split(root: Place, split: str) -> frozenset[str]:
     """Give the folders of a split, whose list has them under the authors' own root."""
     cells = read_mat(root / _LIST)[_SPLITS[split]]
     return frozenset(str(cell[0]).partition("/SUNRGBD/")[2].strip("/") for cell in cells.ravel())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from cortexia_video.datasets import (
@@ -28,6 +28,11 @@ from cortexia_video.datasets import (
 from cortexia_video.datasets.dataset import AnyDataset, RGBDDataset
 from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.errors import InputError
+from cortexia_video.places.listing import Listing, is_pattern, remember_listings, take_listing
+from cortexia_video.places.place import Place, as_place, is_remote
+from cortexia_video.places.remote_errors import RemoteError
+from cortexia_video.places.remote_path import RemotePath
+from cortexia_video.sources.objects import require_object
 
 _ROWS = (
     rgbd_folder.INFO,
@@ -46,12 +51,13 @@ _ROWS = (
     middlebury.INFO,
     hypersim.INFO,
 )
+_LOOKED_AT = 10_000  # objects behind an address
 DATASETS: dict[str, DatasetInfo] = {info.name: info for info in _ROWS}
 
 
 def open_dataset(
     name: str,
-    root: str | os.PathLike[str],
+    root: str | os.PathLike[str] | RemotePath,
     *,
     split: str | None = None,
     allow_unregistered: bool = False,
@@ -59,7 +65,8 @@ def open_dataset(
 ) -> AnyDataset:
     """Give the samples of a data set in a folder, read when they are asked for.
 
-    name: a row of `DATASETS`. root: the folder (for `hub` and `nyu` also org/name). split: one of the row's.
+    name: a row of `DATASETS`. root: the folder, here or behind an address (`s3://bucket/set`); for `hub` and
+    `nyu` a folder here, or org/name. split: one of the row's.
     allow_unregistered: also depth that does not lie on its picture. options: those of the row's reader, such
     as `max_difference_s` of tum, `streaming` of hub, `images` and `depths` of pairs.
 
@@ -73,15 +80,22 @@ def open_dataset(
     if unknown:
         offered = ", ".join(list(known)[2:]) or "none"
         raise InputError(f"{name} has no option {unknown[0]!r}: it has {offered}")
-    dataset = info.open(Path(root), split, **options)
+    place = as_place(root)
+    try:
+        with remember_listings():
+            dataset = info.open(place, split, **options)
+    except RemoteError as error:
+        raise InputError(f"cannot read {place}: {error.strerror}") from error
     if isinstance(dataset, RGBDDataset) and not dataset.entries:
-        raise InputError(info.describe_missing(os.fspath(root)) + (f" (split {split})" if split else ""))
+        if isinstance(place, RemotePath):
+            require_object(place)
+        raise InputError(info.describe_missing(place) + (f" (split {split})" if split else ""))
     if not dataset.registered and not allow_unregistered:
         raise InputError(
-            f"the depth of {root} is not registered to its pictures: edges lie elsewhere; register it, or "
+            f"the depth of {place} is not registered to its pictures: edges lie elsewhere; register it, or "
             "open it with allow_unregistered=True (--allow-unregistered)"
         )
-    return replace(dataset, root=os.fspath(root))
+    return replace(dataset, root=str(place))
 
 
 def find_info(name: str) -> DatasetInfo:
@@ -97,23 +111,48 @@ def propose(name: str) -> str:
     return f"did you mean {near[0]}? " if near else ""
 
 
-def recognise(root: str | os.PathLike[str]) -> str:
-    """Say which data set a folder holds, by what is in it; `InputError` where that is none."""
-    path = Path(root)
-    if path.is_file():
-        names = [info.name for info in _ROWS if any(path.match(mark) for mark in info.marks)]
-    else:
-        names = [info.name for info in _ROWS if info.marks and all(_has(path, mark) for mark in info.marks)]
+def recognise(root: str | os.PathLike[str] | RemotePath) -> str:
+    """Say which data set a folder holds, by what is in it; `InputError` where that is none.
+
+    Behind an address it looks at the first 10,000 objects.
+    """
+    place = as_place(root)
+    try:
+        names = _list_fitting(place)
+    except RemoteError as error:
+        raise InputError(f"cannot read {place}: {error.strerror}") from error
     if not names:
+        some = isinstance(place, RemotePath) and place.can_list
+        seen = f" (of its objects the first {_LOOKED_AT:,} were looked at)" if some else ""
         raise InputError(
-            f"no data set that is known lies in {root}: name it, one of {', '.join(DATASETS)}; pictures and "
-            "depth in folders of your own are `pairs`"
+            f"no data set that is known lies in {place}{seen}: name it, one of {', '.join(DATASETS)}; "
+            "pictures and depth in folders of your own are `pairs`"
         )
     return names[0]
 
 
-def _has(root: Path, mark: str) -> bool:
-    return next(root.glob(mark), None) is not None
+def _list_fitting(place: Place) -> list[str]:
+    """Give the data sets whose marks a file or a folder has."""
+    if place.is_file():
+        names = [info.name for info in _ROWS if any(place.match(mark) for mark in info.marks)]
+        if names or not is_remote(place):
+            return names  # a server of https answers for folders, too
+    has = _look_into(place)
+    return [info.name for info in _ROWS if info.marks and all(map(has, info.marks))]
+
+
+def _look_into(root: Place) -> Callable[[str], bool]:
+    """Give what says whether something in a folder fits a mark; behind an address by one listing."""
+    if not isinstance(root, RemotePath):
+        return lambda mark: next(root.glob(mark), None) is not None
+    beginning = take_listing(root, _LOOKED_AT) if root.can_list else Listing((), whole=False)
+
+    def has(mark: str) -> bool:
+        if beginning.whole or is_pattern(mark):
+            return bool(beginning.match(mark))
+        return (root / mark).exists()
+
+    return has
 
 
 def _require_split(info: DatasetInfo, split: str | None) -> None:

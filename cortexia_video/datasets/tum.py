@@ -8,7 +8,6 @@ a pinhole camera leaves that out.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from cortexia_video.datasets.association import associate
 from cortexia_video.datasets.calibration import Calibration
@@ -16,6 +15,9 @@ from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.pair import Pair, read_pair
 from cortexia_video.errors import InputError
+from cortexia_video.places.inside import find_inside, name_inside
+from cortexia_video.places.place import Place
+from cortexia_video.places.remote_errors import describe_error
 
 _CAMERAS = {
     "1": Calibration(517.306408, 516.469215, 318.643040, 255.313989),
@@ -24,21 +26,21 @@ _CAMERAS = {
 }
 
 
-def _open(root: Path, split: str | None, *, max_difference_s: float = 0.02) -> RGBDDataset:
+def _open(root: Place, split: str | None, *, max_difference_s: float = 0.02) -> RGBDDataset:
     """Pair what is at most `max_difference_s` apart; root: a sequence, or a folder of sequences."""
-    lists = sorted(root.rglob("rgb.txt"))
+    lists = find_inside(root, "**/rgb.txt")
     pairs = [pair for each in lists for pair in _list_pairs(root, each.parent, max_difference_s)]
     return RGBDDataset("tum", pairs, read_pair)
 
 
-def _list_pairs(root: Path, sequence: Path, max_difference_s: float) -> list[Pair]:
+def _list_pairs(root: Place, sequence: Place, max_difference_s: float) -> list[Pair]:
     images, depths = (_read_list(sequence / name) for name in ("rgb.txt", "depth.txt"))
     found = re.search(r"freiburg([123])", sequence.resolve().name)
     camera = _CAMERAS[found[1]] if found else None
     matched = associate([time for time, _ in images], [time for time, _ in depths], max_difference_s)
     return [
         Pair(
-            key=(sequence / images[i][1]).relative_to(root).as_posix(),
+            key=name_inside(sequence / images[i][1], root),
             image=sequence / images[i][1],
             depth=sequence / depths[j][1],
             origin="tum",
@@ -49,15 +51,14 @@ def _list_pairs(root: Path, sequence: Path, max_difference_s: float) -> list[Pai
     ]
 
 
-def _read_list(path: Path) -> list[tuple[float, str]]:
+def _read_list(path: Place) -> list[tuple[float, str]]:
     """Give the time stamps and names of a list, ascending."""
     try:
         lines = [line.split() for line in path.read_text().splitlines() if not line.startswith("#")]
         return sorted((float(line[0]), line[1]) for line in lines if line)
     except (OSError, ValueError, IndexError) as error:
-        raise InputError(
-            f"{path} is no list of time stamps and names: {error}; get the sequence again"
-        ) from error
+        reason = describe_error(error, "get the sequence again")
+        raise InputError(f"{path} is no list of time stamps and names: {reason}") from error
 
 
 INFO = DatasetInfo(

@@ -7,7 +7,6 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from cortexia_video.datasets.columns import from_row
@@ -15,6 +14,8 @@ from cortexia_video.datasets.dataset import Attempt, Load, RGBDStream
 from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.shard_splits import list_split
 from cortexia_video.errors import CortexiaError, Failure, InputError
+from cortexia_video.places.place import Place
+from cortexia_video.places.remote_errors import describe_error
 
 _COLUMNS = {
     "jpg": "image",
@@ -28,7 +29,7 @@ _COLUMNS = {
 
 @dataclass(frozen=True, slots=True)
 class _Shard:
-    path: Path
+    path: Place
     dialect: str | None
 
     def __call__(self) -> Iterator[Load]:
@@ -36,7 +37,7 @@ class _Shard:
             for name, files in _group_files(self.path):
                 yield partial(_read_sample, name, files, self.dialect)
         except (OSError, tarfile.TarError, EOFError) as error:
-            reason = InputError(f"{self.path} is broken: {error}; make or copy it again")
+            reason = InputError(f"{self.path} is broken: {describe_error(error, 'make or copy it again')}")
             yield partial(Failure, self.path.name, "decode", reason)
 
 
@@ -49,10 +50,10 @@ def _read_sample(name: str, files: dict[str, bytes], dialect: str | None) -> Att
         return Failure(name, "decode", error)
 
 
-def _group_files(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+def _group_files(path: Place) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Yield the files that follow each other under one name, which ends at its first dot."""
     name, files = "", dict[str, bytes]()
-    with tarfile.open(path, "r|") as archive:
+    with path.open("rb") as shard, tarfile.open(fileobj=shard, mode="r|") as archive:
         for member in archive:
             content = archive.extractfile(member) if member.isfile() else None
             if content is None:
@@ -69,7 +70,7 @@ def _group_files(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
         yield name, files
 
 
-def _open(root: Path, split: str | None, *, dialect: str | None = None) -> RGBDStream:
+def _open(root: Place, split: str | None, *, dialect: str | None = None) -> RGBDStream:
     paths = list_split(root, ".tar", split)
     if not paths:
         raise InputError(INFO.describe_missing(root))

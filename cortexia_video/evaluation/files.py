@@ -8,17 +8,17 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, TextIO
 
-from cortexia_video.errors import OutputLostError
 from cortexia_video.evaluation.job import Evaluation
 from cortexia_video.evaluation.summary import METRICS, Summary
+from cortexia_video.places.place import Place
+from cortexia_video.places.whole_file import write_whole
 
 _CSV_HEAD = ("contestant", "set", "key", "pixels", "unknown", "remark", *METRICS)
 
 
-def save_results(evaluation: Evaluation, summary: Summary, root: Path) -> None:
+def save_results(evaluation: Evaluation, summary: Summary, root: Place) -> None:
     """Write `results.json` and `pictures.csv`, each whole or not at all; raises `OutputLostError`."""
     document = json.dumps(describe(evaluation, summary), indent=1, ensure_ascii=True) + "\n"
     replace_file(root / "results.json", lambda file: file.write(document))
@@ -76,13 +76,7 @@ def _write_csv(evaluation: Evaluation, file: TextIO) -> None:
                 writer.writerow((*about, *(metrics.get(each, "") for each in METRICS)))
 
 
-def replace_file(path: Path, write: Callable[[TextIO], object]) -> None:
+def replace_file(path: Place, write: Callable[[TextIO], object]) -> None:
     """Put a file in place whole, as `write` fills it; raises `OutputLostError`."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            write(file)
-        partial.replace(path)
-    except OSError as error:
-        raise OutputLostError(path, error) from error
+    with write_whole(path) as partial, partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
+        write(file)

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -23,6 +22,8 @@ from cortexia_video.evaluation.score_file import ScoreFile, find_digest
 from cortexia_video.evaluation.score_table import ScoreTable
 from cortexia_video.evaluation.truth import Truth
 from cortexia_video.look_ahead import run_ahead
+from cortexia_video.places.place import as_place
+from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.speed import choose_workers
 
 Progress = Callable[[int], None]
@@ -86,14 +87,15 @@ def evaluate(
     protocol: Protocol,
     *,
     metrics: Sequence[str] = (),
-    output: str | os.PathLike[str] | None = None,
+    output: str | os.PathLike[str] | RemotePath | None = None,
     workers: int | None = None,
     on_picture: Progress = lambda count: None,
 ) -> Evaluation:
     """Measure every contestant, and the baselines, on every picture of the truth.
 
     metrics: groups of `metric_groups` to measure besides the protocol's.
-    output: a folder for `scores.jsonl`, from which the same call goes on; nothing is kept without.
+    output: a folder, here or behind an address, for `scores.jsonl`, from which the same call goes on; nothing
+    is kept without.
     workers: threads that read references and measure, while the model works; one a core by default.
     A picture without depth, or with depth that cannot be measured, counts as unknown everywhere, with a
     remark.
@@ -104,7 +106,7 @@ def evaluate(
     """
     _require_contestants(truth, contestants)
     job = _Job(truth, protocol, metrics, choose_workers(workers), on_picture)
-    with ScoreFile(Path(output) if output else None) as kept:
+    with ScoreFile(as_place(output) if output else None) as kept:
         job.kept = kept
         columns = [job.measure(contestant) for contestant in contestants]
         columns += job.measure_baselines()

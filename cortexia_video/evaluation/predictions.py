@@ -21,6 +21,11 @@ from cortexia_video.formats.table import find_format
 from cortexia_video.ledger import read_last_done
 from cortexia_video.ledger_file import list_files
 from cortexia_video.look_ahead import run_ahead
+from cortexia_video.places.listing import remember_listings
+from cortexia_video.places.place import Place as FilePlace
+from cortexia_video.places.place import as_place
+from cortexia_video.places.remote_errors import RemoteError
+from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.stage_clock import StageClock
 
 Outcome = TypeVar("Outcome")
@@ -156,8 +161,14 @@ class HeldContestant(StoredContestant):
 class DepthSource(NamedTuple):
     """A depth file, and what its numbers mean where it does not say it."""
 
-    path: Path
+    path: FilePlace
     about: Mapping[str, Any]
+
+    def identify(self) -> bytes:
+        """Give its content, or behind an address what changes with it; raises `OSError`."""
+        if isinstance(self.path, RemotePath):
+            return repr(tuple(self.path.stat())).encode()
+        return self.path.read_bytes()
 
 
 class FolderContestant(StoredContestant):
@@ -174,7 +185,7 @@ class FolderContestant(StoredContestant):
             return b""
         meaning = json.dumps([self._dialect, dict(source.about)], sort_keys=True)
         try:
-            return meaning.encode() + source.path.read_bytes()
+            return meaning.encode() + source.identify()
         except OSError:
             return meaning.encode()
 
@@ -215,25 +226,35 @@ class FolderContestant(StoredContestant):
 def open_contestant(
     name: str, *, kind: Kind | None = None, dialect: str | None = None, **options: Any
 ) -> Contestant:
-    """Give what a name stands for: a folder that is there, of a run or of depth files; else a model.
+    """Give what a name stands for: a folder that is there, of a run or of depth files; an address of such a
+    folder; else a model.
 
     kind, dialect: of depth files that do not say it. options: as `load_estimators` takes them.
     Raises `InputError` for a folder without depth, and what `load_estimators` raises.
     """
-    root = Path(name)
-    if not root.is_dir():
+    root = as_place(name)
+    if isinstance(root, Path) and not root.is_dir():
         given = options if kind is None else {**options, "kind": kind}
         return ModelContestant(name, load_estimators(name, **given))
+    name = str(root) if isinstance(root, RemotePath) else name  # without secrets: it is written down
     if list_files(root):
         return FolderContestant(name, _list_run(root))
     about = {} if kind is None else {"kind": kind}
-    files = {key: DepthSource(path, about) for key, path in list_depth_files(root).items()}
+    files = {key: DepthSource(path, about) for key, path in _list_files(root).items()}
     if not files:
         raise InputError(f"no depth files in {root}: give the --output of a run, depth files, or a model")
     return FolderContestant(name, files, dialect)
 
 
-def _list_run(root: Path) -> dict[str, DepthSource]:
+def _list_files(root: FilePlace) -> dict[str, FilePlace]:
+    try:
+        with remember_listings():
+            return list_depth_files(root)
+    except RemoteError as error:
+        raise InputError(f"cannot read {root}: {error.strerror}") from error
+
+
+def _list_run(root: FilePlace) -> dict[str, DepthSource]:
     """Give the depth that a run has done; views, that are to look at only, are left out."""
     files = {}
     for line in read_last_done(root):

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from cortexia_video.errors import OutputExistsError, printable
 from cortexia_video.evaluation.protocol import Protocol
+from cortexia_video.places.place import Place, as_place
+from cortexia_video.places.remote_path import RemotePath
+
+_LOOKED_AT = 1000  # objects behind an address: of an evaluation there are four
 
 
-def require_own(output: Path, place: Path, protocol: Protocol) -> None:
+def require_own(output: Place, place: Place, protocol: Protocol) -> None:
     """Refuse a folder that holds other people's files, or results by another truth or protocol.
 
     place: where the truth is. Other contestants are welcome. Raises `OutputExistsError`.
     """
     try:
-        names = [path.name for path in output.iterdir() if not path.name.startswith(".")]
+        names = {name for name in _list_names(output) if not name.startswith(".")}
     except OSError:  # it is not there, or whatever writes to it will say what is wrong
         return
     before = _read_results(output / "results.json")
@@ -30,17 +35,24 @@ def require_own(output: Path, place: Path, protocol: Protocol) -> None:
     digest, truth = before
     if digest != protocol.digest:
         _refuse(output, "by another protocol than", protocol.name)
-    if Path(truth).resolve() != place.resolve():
+    if str(as_place(truth).resolve()) != str(place.resolve()):
         _refuse(output, f"against {truth}, not", str(place))
 
 
-def _refuse(output: Path, how: str, asked: str) -> None:
+def _list_names(folder: Place) -> Iterator[str]:
+    """Yield the names in a folder, behind an address some of them."""
+    if isinstance(folder, RemotePath):
+        return (name.partition("/")[0] for name, _ in islice(folder.list_files(), _LOOKED_AT))
+    return (path.name for path in folder.iterdir())
+
+
+def _refuse(output: Place, how: str, asked: str) -> None:
     raise OutputExistsError(
         printable(f"{output} holds an evaluation {how} {asked}, which would be lost: choose another --output")
     )
 
 
-def _read_results(path: Path) -> tuple[str, str] | None:
+def _read_results(path: Place) -> tuple[str, str] | None:
     """Give the protocol's digest and the truth of results, None where there are none of ours."""
     try:
         words: Any = json.loads(path.read_bytes())

@@ -1,15 +1,19 @@
 """`ScoreFile`: scores of pictures that are kept, so that the same command goes on where it was stopped.
 
 One JSON object a line. A score is known by a digest of all it depends on: protocol, reference, picture,
-depth.
+depth. Behind an address the file is put whole, each minute and at the end; until then it lies in the system's
+folder for what is temporary.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +24,12 @@ import xxhash
 from cortexia_video.errors import OutputError, OutputLostError
 from cortexia_video.evaluation.picture_score import PictureScore
 from cortexia_video.evaluation.pixels import PixelSums
+from cortexia_video.places.place import Place
+from cortexia_video.places.remote_path import RemotePath
+from cortexia_video.places.whole_file import put_file
 
+_LONGEST_S = 60.0  # for which scores may wait to be put behind an address
+_PIECE = 1 << 22  # bytes
 VERSION = b"2"  # of how scores are computed; another one makes those that are kept old
 
 
@@ -30,26 +39,32 @@ class ScoreFile:
     It knows the scores that were there when it was entered.
     """
 
-    def __init__(self, root: Path | None) -> None:
+    def __init__(self, root: Place | None) -> None:
         self._path = root / "scores.jsonl" if root else None
         self._known: dict[str, int] = {}  # by digest: where its line begins
         self._lock = threading.Lock()
+        self._waits = False  # there are scores that the object behind an address has not
+        self._put_at = time.monotonic()
 
     def __enter__(self) -> Self:
-        if self._path:
+        if self._path is None:
+            return self
+        with ExitStack() as stack:
             try:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = self._path.open("a", encoding="utf-8")
-                self._kept = self._path.open("rb")
+                self._local = _copy_here(self._path, stack)
+                self._file = stack.enter_context(self._local.open("a", encoding="utf-8"))
+                self._kept = stack.enter_context(self._local.open("rb"))
                 self._known = dict(_find_scores(self._kept))
             except OSError as error:
                 raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
+            self._opened = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        if self._path:
-            self._file.close()
-            self._kept.close()
+        if self._path is None:
+            return
+        with self._opened, suppress(OutputLostError) if kind else nullcontext():
+            self._put()
 
     def get(self, digest: str) -> PictureScore | None:
         """Give the score that was kept, if one was."""
@@ -70,12 +85,25 @@ class ScoreFile:
                 "more": dict(score.more),
                 "lacking": dict(score.lacking),
             }
-            try:
-                with self._lock:
+            with self._lock:
+                try:
                     self._file.write(json.dumps({"digest": digest, **words}) + "\n")
                     self._file.flush()
-            except OSError as error:
-                raise OutputLostError(self._path, error) from error
+                except OSError as error:
+                    raise OutputLostError(self._path, error) from error
+                self._waits = True
+                if time.monotonic() - self._put_at > _LONGEST_S:
+                    self._put()
+
+    def _put(self) -> None:
+        """Put what is not yet behind the address, if it is one; `OutputLostError` where that cannot be."""
+        if not self._waits or not isinstance(self._path, RemotePath):
+            return
+        try:
+            put_file(self._local, self._path)
+        except OSError as error:
+            raise OutputLostError(self._path, error) from error
+        self._waits, self._put_at = False, time.monotonic()
 
 
 def find_digest(*parts: bytes) -> str:
@@ -85,6 +113,23 @@ def find_digest(*parts: bytes) -> str:
         digest.update(len(part).to_bytes(8, "little"))
         digest.update(part)
     return digest.hexdigest()
+
+
+def _copy_here(path: Place, stack: ExitStack) -> Path:
+    """Give a file of this machine to append to: the place itself, or a copy of what is behind the address.
+
+    stack: removes the copy. Raises `OSError`.
+    """
+    if not isinstance(path, RemotePath):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+    local = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cortexia-"))) / path.name
+    try:
+        with local.open("wb") as file, path.open("rb") as kept:
+            shutil.copyfileobj(kept, file, _PIECE)
+    except FileNotFoundError:
+        put_file(local, path)  # where nothing can be put, that is said before hours of work
+    return local
 
 
 def _find_scores(file: BinaryIO) -> Iterator[tuple[str, int]]:

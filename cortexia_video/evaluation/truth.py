@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +20,13 @@ from cortexia_video.formats.option_names import OptionNames
 from cortexia_video.formats.reading import decode_depth, read_file
 from cortexia_video.formats.table import READERS
 from cortexia_video.frame import Frame
+from cortexia_video.places.inside import find_inside, name_inside
+from cortexia_video.places.listing import remember_listings
+from cortexia_video.places.place import Place, as_place
+from cortexia_video.places.remote_errors import RemoteError
+from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.rgbd_sample import RGBDSample
+from cortexia_video.sources.objects import require_object
 
 _NAMES = OptionNames(
     "--truth-dialect", *(f"cortexia convert {option}" for option in ("--kind", "--scale", "--unknown"))
@@ -83,36 +88,47 @@ class DepthFile(NamedTuple):
     """A reference that is a file of its own."""
 
     key: str
-    path: Path
+    path: Place
     dialect: str | None
 
 
-def open_truth(root: Path, protocol: Protocol, *, dialect: str | None = None) -> Truth:
+def open_truth(
+    root: str | os.PathLike[str] | RemotePath, protocol: Protocol, *, dialect: str | None = None
+) -> Truth:
     """Give the references in a folder: a data set that is known, a folder of such with set.json, or depth
-    files.
+    files; also behind an address.
 
     dialect: what numbers of depth files mean that do not say it, as `decode_depth` takes it.
     Raises `InputError` where there is nothing, or a known data set is not that of the protocol.
     """
-    if not root.is_dir() and not root.is_file():
+    place = as_place(root)
+    try:
+        with remember_listings():
+            return Truth(str(place), _open_sets(place, protocol, dialect))
+    except RemoteError as error:
+        raise InputError(f"cannot read {place}: {error.strerror}") from error
+
+
+def _open_sets(root: Place, protocol: Protocol, dialect: str | None) -> tuple[TruthSet, ...]:
+    if isinstance(root, RemotePath):
+        require_object(root)
+    elif not root.is_dir() and not root.is_file():
         raise InputError(f"{root} is not there: give a data set, or a folder of depth files")
-    folders = sorted(path.parent for path in root.glob("*/set.json"))
+    folders = [path.parent for path in find_inside(root, "*/set.json")]
     if folders:
-        return Truth(os.fspath(root), tuple(_open_set("rgbd", each, protocol) for each in folders))
+        return tuple(_open_set("rgbd", each, protocol) for each in folders)
     name = None if dialect is not None else _recognise(root)
-    if name is None:
-        return Truth(os.fspath(root), (_open_files(root, dialect),))
-    return Truth(os.fspath(root), (_open_set(name, root, protocol),))
+    return (_open_files(root, dialect) if name is None else _open_set(name, root, protocol),)
 
 
-def _recognise(root: Path) -> str | None:
+def _recognise(root: Place) -> str | None:
     try:
         return recognise(root)
     except InputError:
         return None
 
 
-def _open_set(name: str, root: Path, protocol: Protocol) -> TruthSet:
+def _open_set(name: str, root: Place, protocol: Protocol) -> TruthSet:
     if protocol.dataset not in ("any", name):
         raise InputError(
             f"{root} is {name}, protocol {protocol.name} is for {protocol.dataset}: choose another"
@@ -124,7 +140,7 @@ def _open_set(name: str, root: Path, protocol: Protocol) -> TruthSet:
     return TruthSet(root.name, dataset, range_m[1] if range_m else None, kind == "real")
 
 
-def _open_files(root: Path, dialect: str | None) -> TruthSet:
+def _open_files(root: Place, dialect: str | None) -> TruthSet:
     files = list_depth_files(root)
     if not files:
         names = ", ".join(DATASETS)
@@ -142,20 +158,20 @@ def _read_file(entry: DepthFile) -> RGBDSample:
     return RGBDSample(Frame(entry.key, black), depth)
 
 
-def list_depth_files(root: Path) -> dict[str, Path]:
+def list_depth_files(root: Place) -> dict[str, Place]:
     """Give the depth files below a folder by key: their path without the endings of pictures and depth.
 
-    Hidden files and folders are left out. Raises `InputError` where two have one key.
+    Hidden files and folders are left out. Raises `InputError` where two have one key, `OSError`.
     """
     endings = tuple(suffix for reader in READERS for suffix in reader.suffixes)
-    found: dict[str, Path] = {}
-    for path in sorted(root.rglob("*")):
-        inside = path.relative_to(root)
-        if any(part.startswith(".") for part in inside.parts) or not path.name.lower().endswith(endings):
+    found: dict[str, Place] = {}
+    for path in find_inside(root, "**/*"):
+        inside = name_inside(path, root)
+        if any(part.startswith(".") for part in inside.split("/")) or not path.name.lower().endswith(endings):
             continue
         if path.name.endswith(".preview.jpg") or not path.is_file():
             continue
-        key = bare(inside.as_posix())
+        key = bare(inside)
         if key in found:
             raise InputError(f"{found[key]} and {path} are both depth of {key}: give folders with one each")
         found[key] = path

@@ -38,8 +38,10 @@ def read_file(path: Given, *, max_megapixels: float = 200.0) -> bytes:
     name = printable(str(place))
     try:
         if isinstance(place, RemotePath):
-            _require_size(name, place.stat().st_size, max_megapixels)
-            return place.read_bytes()
+            most = _find_limit(max_megapixels)
+            data = place.read_bytes(None if most is None else 0, None if most is None else most + 1)
+            _require_size(name, len(data), max_megapixels)
+            return data
         mode = place.stat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # to open a pipe would wait for its writer
             raise DepthFileError(f"{name}: it is a pipe or a device: write it to a file first")
@@ -51,10 +53,16 @@ def read_file(path: Given, *, max_megapixels: float = 200.0) -> bytes:
         raise DepthFileError(f"{name}: cannot be read: {reason}") from error
 
 
+def _find_limit(max_megapixels: float) -> int | None:
+    """Give the most bytes that a file of so many pixels can have; None: any."""
+    return None if math.isinf(max_megapixels) else int(max_megapixels * 1e6 * _LARGEST + _HEADERS)
+
+
 def _require_size(name: str, size: int, max_megapixels: float) -> None:
-    if size > max_megapixels * 1e6 * _LARGEST + _HEADERS:
+    most = _find_limit(max_megapixels)
+    if most is not None and size > most:
         raise DepthFileError(
-            f"{name}: it has {size} bytes, too many for {max_megapixels:g} megapixels: "
+            f"{name}: {size} bytes or more are too many for {max_megapixels:g} megapixels: "
             "raise --max-megapixels if that is so"
         )
 

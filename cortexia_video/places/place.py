@@ -37,6 +37,8 @@ def as_absolute(given: Given) -> Place:
 
 def as_text(given: Given) -> str:
     """Give the path or address as text, `file://` as a path."""
+    if isinstance(given, RemotePath):
+        return given.address
     place = as_place(given)
     if isinstance(place, RemotePath):
         return place.address
@@ -68,18 +70,6 @@ def require_free(place: Place, remedy: str) -> None:
         raise OutputError(f"cannot write {place}: {error.strerror}; choose another --output") from error
     if there:
         raise OutputExistsError(f"{place} is there already: choose another --output, or {remedy}")
-
-
-def name_inside(place: Place, folder: Place) -> str | None:
-    """Give what follows a folder in the name of a place, None where it is not in the folder by its name."""
-    try:
-        if isinstance(place, Path) and isinstance(folder, Path):
-            return place.relative_to(folder).as_posix()
-        if isinstance(place, RemotePath) and isinstance(folder, RemotePath):
-            return place.relative_to(folder).as_posix()
-    except ValueError:
-        pass
-    return None
 
 
 def scheme_of(text: str) -> str | None:

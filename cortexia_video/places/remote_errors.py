@@ -64,6 +64,12 @@ def call(work: Callable[[], Result], name: str) -> Result:
     raise AssertionError("unreachable")
 
 
+def describe_error(error: Exception, remedy: str = "") -> str:
+    """Give the words of an error, without the number of the system's, and a remedy where they hold none."""
+    words = getattr(error, "strerror", None) or str(error)
+    return words if isinstance(error, RemoteError) or not remedy else f"{words}; {remedy}"
+
+
 def explain(error: Exception) -> RemoteError:
     """Put a library's error in words. Nothing of its text is kept: it can hold addresses with signatures."""
     if isinstance(error, RemoteError):

@@ -7,6 +7,7 @@ other side is busy (`remote_errors`). Addresses may hold secrets (a user's name 
 
 from __future__ import annotations
 
+import errno
 import functools
 import io
 import os
@@ -20,7 +21,9 @@ from urllib.parse import urlsplit
 import xxhash
 
 from cortexia_video.errors import InputError
+from cortexia_video.places.listing import find_listing, match_below
 from cortexia_video.places.remote_errors import call
+from cortexia_video.places.remote_file import PartsFile, PatientFile
 
 # Schemes, and the package that fsspec needs for each.
 EXTRAS = {
@@ -80,9 +83,18 @@ class RemotePath:
     def __hash__(self) -> int:
         return hash(self.address)
 
+    def __lt__(self, other: RemotePath) -> bool:
+        """Sort as paths do: by what stands between the slashes."""
+        return self.address.split("/") < other.address.split("/")
+
     @property
     def scheme(self) -> str:
         return self.address.partition("://")[0]
+
+    @property
+    def can_list(self) -> bool:
+        """Say whether one can ask what is inside: a web server only gives what is asked for by name."""
+        return self.scheme not in ("http", "https")
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -98,6 +110,10 @@ class RemotePath:
         return posixpath.splitext(self.name)[1]
 
     @property
+    def stem(self) -> str:
+        return posixpath.splitext(self.name)[0]
+
+    @property
     def parent(self) -> RemotePath:
         return RemotePath(posixpath.dirname(self.address)) if self._key else self
 
@@ -105,10 +121,15 @@ class RemotePath:
         """Give the rest of the address below another; `ValueError` where it is not below."""
         return PurePosixPath(str(self)).relative_to(str(other))
 
-    @property
-    def can_be_listed(self) -> bool:
-        """Say whether what is inside can be listed: a web server only gives what is asked for by name."""
-        return self.scheme not in ("http", "https")
+    def with_name(self, name: str) -> RemotePath:
+        return self.parent / name
+
+    def match(self, pattern: str) -> bool:
+        return PurePosixPath("/".join(self.parts)).match(pattern)
+
+    def resolve(self) -> RemotePath:
+        """Give the address itself: it is absolute."""
+        return self
 
     @property
     def _key(self) -> str:
@@ -116,7 +137,7 @@ class RemotePath:
 
     @property
     def _file_system(self) -> Any:
-        return call(lambda: _open_file_system(self.scheme), str(self))
+        return call(lambda: _open_file_system(self.scheme, os.getpid()), str(self))
 
     def stat(self) -> RemoteStat:
         """Look at the object. Raises `OSError`, as all that follow."""
@@ -127,9 +148,13 @@ class RemotePath:
 
     def exists(self) -> bool:
         """Say whether an object or a folder is there."""
+        if (known := find_listing(self)) is not None:
+            return known[0].has_file(known[1]) or known[0].has_folder(known[1])
         return bool(self._ask(lambda system: system.exists(self.address)))
 
     def is_file(self) -> bool:
+        if (known := find_listing(self)) is not None:
+            return known[0].has_file(known[1])
         try:
             self.stat()
         except (FileNotFoundError, IsADirectoryError):
@@ -137,22 +162,42 @@ class RemotePath:
         return True
 
     def is_dir(self) -> bool:
+        if (known := find_listing(self)) is not None:
+            return known[0].has_folder(known[1])
         return bool(self._ask(lambda system: system.isdir(self.address)))
 
     def read_bytes(self, start: int | None = None, end: int | None = None) -> bytes:
         """Read the object, or its bytes from `start` to before `end`."""
-        data = self._ask(lambda system: system.cat_file(self.address, start=start, end=end))
+        try:
+            data = self._ask(lambda system: system.cat_file(self.address, start=start, end=end))
+        except OSError as error:  # S3 has no part of an object without any bytes
+            if start is None or error.errno != errno.EINVAL or self.stat().st_size:
+                raise
+            return b""
         return bytes(data)
 
     def read_text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         return self.read_bytes().decode(encoding, errors)
 
-    def open(self, mode: str = "rb") -> IO[bytes]:
-        """Open the object to read it piece by piece."""
+    def glob(self, pattern: str) -> Iterator[RemotePath]:
+        """Yield the objects and folders below that fit a pattern, sorted; that takes one listing."""
+        return (self / name for name in match_below(self, pattern))
+
+    def rglob(self, pattern: str) -> Iterator[RemotePath]:
+        return self.glob(f"**/{pattern}")
+
+    def open(self, mode: str = "rb", buffering: int = -1) -> IO[bytes]:
+        """Open the object to read it from its start on; or, with `buffering`, here and there.
+
+        buffering: bytes of a request, which are kept; 0: each request is for what is asked for.
+        """
         if mode != "rb":
             raise ValueError(mode)
+        if buffering >= 0:
+            parts = PartsFile(self.stat().st_size, self.read_bytes)
+            return io.BufferedReader(parts, buffering) if buffering else parts  # type: ignore[return-value]
         opened = self._ask(lambda system: system.open(self.address, "rb", block_size=_BLOCK))
-        return io.BufferedReader(_Patient(opened, str(self)), _BLOCK)
+        return io.BufferedReader(PatientFile(opened, str(self)), _BLOCK)
 
     def write_bytes(self, data: bytes | memoryview) -> None:
         """Put an object: it is there whole, or what was there before is."""
@@ -181,7 +226,7 @@ class RemotePath:
 
         Of S3 a page is a thousand keys; elsewhere it is a folder.
         """
-        if not self.can_be_listed:
+        if not self.can_list:
             raise InputError(f"{self} cannot be listed: give a list.txt of addresses")
         pages = self._list_keys(recursive) if self.scheme == "s3" else self._walk(recursive)
         return (each for page in pages for each in page)
@@ -216,35 +261,6 @@ class RemotePath:
         return call(lambda: work(system), str(self))
 
 
-class _Patient(io.RawIOBase):
-    """A file of fsspec's whose reading is tried again."""
-
-    def __init__(self, file: Any, name: str) -> None:
-        self._file = file
-        self._name = name
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return int(self._file.seek(offset, whence))
-
-    def tell(self) -> int:
-        return int(self._file.tell())
-
-    def readinto(self, buffer: Any) -> int:
-        data = call(lambda: self._file.read(len(buffer)), self._name)
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
 def read_stat(info: dict[str, Any]) -> RemoteStat:
     """Read what fsspec says of an object."""
     mark = next((info[name] for name in _MARKS if info.get(name)), "")
@@ -258,7 +274,8 @@ def strip_secrets(address: str) -> str:
 
 
 @functools.cache
-def _open_file_system(scheme: str) -> Any:
+def _open_file_system(scheme: str, process: int) -> Any:
+    """Give the file system of a scheme in a process: a forked one has not the thread that asks."""
     import fsspec
 
     return fsspec.filesystem(scheme, use_listings_cache=False, **_OPTIONS.get(scheme, {}))

@@ -10,6 +10,7 @@ from typing import Self
 from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
+from cortexia_video.places.whole_file import put_file
 
 _PIECE = 1 << 23  # bytes
 
@@ -53,8 +54,14 @@ class WorkFolder:
         for path in sorted(self.path.rglob("*")):
             name = path.relative_to(self.path).as_posix()
             if path.is_file() and self._known.get(name) != (now := _look(path)):
-                put_file(path, self._place / name)
+                self._put_file(path, self._place / name)
                 self._known[name] = now
+
+    def _put_file(self, path: Path, place: RemotePath) -> None:
+        try:
+            put_file(path, place)
+        except OSError as error:
+            raise OutputLostError(place, error) from error
 
     def _fetch(self, place: RemotePath) -> None:
         try:
@@ -73,15 +80,6 @@ class WorkFolder:
                 raise OutputError(f"cannot write to {place}: {error.strerror}") from error
         except OSError as error:
             raise OutputError(f"cannot read {place}: {error.strerror}") from error
-
-
-def put_file(path: Path, place: RemotePath) -> None:
-    """Put a file behind an address, piece by piece; `OutputLostError`."""
-    try:
-        with path.open("rb") as file:
-            place.write_chunks(iter(lambda: file.read(_PIECE), b""))
-    except OSError as error:
-        raise OutputLostError(place, error) from error
 
 
 def fetch_file(place: RemotePath, path: Path) -> None:

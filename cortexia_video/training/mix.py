@@ -16,6 +16,8 @@ from cortexia_video.datasets.problems import raise_problem
 from cortexia_video.datasets.table import open_dataset
 from cortexia_video.depth_map import Kind
 from cortexia_video.errors import DecodeError, Failure, InputError
+from cortexia_video.places.place import as_place, is_remote
+from cortexia_video.places.remote_path import strip_secrets
 from cortexia_video.training.batches import BatchView, TrainingBatches
 from cortexia_video.training.objective import Objective
 from cortexia_video.training.pool import PoolPlan, check_pool, make_pool
@@ -45,7 +47,7 @@ def plan_mix(
     """
     makers: dict[str, Maker] = {}
     for index, plan in enumerate(recipe.data):
-        name = f"{index} {plan.dataset} {plan.root}"
+        name = f"{index} {plan.dataset} {strip_secrets(plan.root)}"
         if plan.dataset == SCENES:
             makers[name] = _plan_scenes(plan)
         elif plan.dataset == PICTURES:
@@ -53,7 +55,7 @@ def plan_mix(
             objective.require_labels(name, kind)
             labels = output / "labels" / str(index)
             makers[name] = partial(
-                label_pictures, Path(plan.root), labels, str(recipe.teacher), any_licence=any_licence
+                label_pictures, plan.root, labels, str(recipe.teacher), any_licence=any_licence
             )
         else:
             dataset = _open(plan)
@@ -97,6 +99,10 @@ def _plan_scenes(plan: DataPlan) -> Maker:
                 "options = { count = 8000, height = 288, width = 384 }"
             )
     workers = options.pop("workers")
+    if is_remote(plan.root):
+        raise InputError(
+            f"scenes are rendered to a folder of this machine, not {as_place(plan.root)}: name one"
+        )
     folder, pool = Path(plan.root), PoolPlan(**options)
     check_pool(folder, pool)
     return partial(make_pool, folder, pool, workers)
@@ -107,7 +113,7 @@ def _check_teacher(plan: DataPlan, recipe: Recipe, any_licence: bool) -> Kind:
         raise InputError(
             f"{plan.root} holds pictures without depth: name a teacher that labels them (--teacher)"
         )
-    return check_teacher(Path(plan.root), recipe.teacher, any_licence=any_licence)
+    return check_teacher(plan.root, recipe.teacher, any_licence=any_licence)
 
 
 def leave_out_broken(failure: Failure) -> None:

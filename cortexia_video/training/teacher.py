@@ -13,13 +13,14 @@ from cortexia_video.errors import Failure, InputError, ModelLoadError
 from cortexia_video.ledger import read_last_done
 from cortexia_video.models.table import find_licence, load_model, require_commercial
 from cortexia_video.pipeline import estimate
+from cortexia_video.places.place import as_place
 from cortexia_video.run_files import find_depth
 from cortexia_video.sources.files import find_pictures
 
 _log = logging.getLogger(__name__)
 
 
-def check_teacher(pictures: Path, teacher: str, *, any_licence: bool = False) -> Kind:
+def check_teacher(pictures: str, teacher: str, *, any_licence: bool = False) -> Kind:
     """Say what kind of depth a teacher gives, before hours of labelling; nothing is written.
 
     Raises `InputError` where there is no picture, and what is wrong with the teacher, as `label_pictures`
@@ -32,9 +33,11 @@ def check_teacher(pictures: Path, teacher: str, *, any_licence: bool = False) ->
     return load_model(teacher, device="cpu").kind
 
 
-def label_pictures(pictures: Path, labels: Path, teacher: str, *, any_licence: bool = False) -> RGBDDataset:
+def label_pictures(pictures: str, labels: Path, teacher: str, *, any_licence: bool = False) -> RGBDDataset:
     """Estimate depth of all pictures in a folder by a model, as `cortexia estimate` does it; give both as a
     data set.
+
+    pictures: a path, or an address.
 
     What is labelled is not labelled again. Pictures that fail are left out, and counted.
     Raises `ModelLoadError` for weights that are not known to be free for use in a product, unless
@@ -64,12 +67,12 @@ def _require_permissive(teacher: str) -> None:
         ) from error
 
 
-def _list_pairs(pictures: Path, labels: Path) -> Iterator[Pair]:
+def _list_pairs(pictures: str, labels: Path) -> Iterator[Pair]:
     done = {line["key"]: line for line in read_last_done(labels)}
     for picture in find_pictures([pictures], recursive=True, output=labels):
         line = None if isinstance(picture, Failure) else done.get(picture.key)
         depth = find_depth(line) if line else None
         if line and depth and not isinstance(picture, Failure):
             about = {word: line.get(word) for word in ("kind", "f_px", "f_source")}
-            path = Path(picture.source.path)
+            path = as_place(picture.place)
             yield Pair(picture.key, path, labels / depth[0], "teacher", about=about, fits_depth=True)

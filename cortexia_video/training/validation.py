@@ -24,6 +24,7 @@ from cortexia_video.evaluation.summary import Summary, summarise
 from cortexia_video.evaluation.text_table import choose_shown, list_lines
 from cortexia_video.evaluation.truth import Truth, open_truth
 from cortexia_video.frame import Frame
+from cortexia_video.places.place import as_place
 from cortexia_video.training.loop import Training
 from cortexia_video.training.recipe import ValidationPlan
 from cortexia_video.training.trained_model import TrainedModel
@@ -42,7 +43,7 @@ class References(NamedTuple):
 def open_references(plan: ValidationPlan) -> References:
     """Open the truths of a recipe. Raises `InputError` where one is missing or has no pictures."""
     protocol = load_protocol(plan.protocol)
-    truths = tuple(open_truth(Path(root), protocol) for root in plan.truth)
+    truths = tuple(open_truth(root, protocol) for root in plan.truth)
     blind = [truth.place for truth in truths if not truth.has_pictures]
     if blind:
         raise InputError(f"{blind[0]} has no pictures to look at: give a data set as the validation's truth")
@@ -83,7 +84,7 @@ class Validation:
         summary = summarise(found)
         for line in list_lines(found, summary):
             _log.info("%s", line)
-        self._log_numbers(Path(truth.place).name, summary)
+        self._log_numbers(as_place(truth.place).name, summary)
 
     def _log_numbers(self, place: str, summary: Summary) -> None:
         for number, (column, totals) in enumerate(summary.totals.items()):
