@@ -17,7 +17,7 @@ from cortexia_video.errors import CortexiaError, Failure, OutputLostError, Stage
 from cortexia_video.ledger import Source
 from cortexia_video.order import Order
 from cortexia_video.outcomes import Outcomes
-from cortexia_video.packing import PackSink
+from cortexia_video.packing import Packed, PackSink
 from cortexia_video.picture_steps import PictureSteps
 from cortexia_video.sinks.sink import Placed, Sink
 from cortexia_video.sources.files import InputFile
@@ -121,9 +121,9 @@ class BlockWorker:
             done = {inputs[number]: each.facts for number, each in results.items() if isinstance(each, Done)}
             if stop.is_set() and len(done) < len(items):
                 return {}  # half a shard would come to another name
-            placed = pack.close(done)
+            packed = pack.close(done)
         return {
-            number: each._replace(outputs=placed) if isinstance(each, Done) else each
+            number: _point_to(each, packed) if isinstance(each, Done) else each
             for number, each in results.items()
         }
 
@@ -164,6 +164,12 @@ class BlockWorker:
             core_seconds=_subtract(now.core_seconds, before.core_seconds),
             process_seconds=now.process_seconds - before.process_seconds,
         )
+
+
+def _point_to(done: Done, packed: Packed) -> Done:
+    """Say where in a shard the files of a picture are."""
+    inside = {name: packed.parts[name] for name in done.outputs}
+    return Done(packed.shard, {**done.facts, "inside": inside})
 
 
 class _OneAtATime(DepthEstimator):

@@ -5,6 +5,7 @@
   {"key": ..., "outcome": "begun", "outputs": [name, ...]}               its files are about to be placed
   {"key": ..., "outcome": "done", "run": id, "path": ..., "source": [size, mtime_ns],
    "outputs": {name: [size, digest]}, "height": ..., "width": ..., ...}
+                 packed, with "inside": {name: [place in the shard, size, digest]}
   {"key": ..., "outcome": "failed", "run": id, "path": ..., "stage": ..., "reason": ...}
   {"key": ..., "outcome": "requeued", "reason": ...}                     its files were found wrong
   {"progress": id, "at": ..., "found": n, ...}                           how far a run is

@@ -29,13 +29,15 @@ _SIDE = r"[1-9]\d{0,8}+"
 _COUNT = r"(?:[1-8]\d{0,18}+|9\d{0,17}+|0)"
 _FOCAL_LENGTH = r"(?:null|[1-9]\d{0,8}+(?:\.\d++)?+)"
 _PLACED = rf'\[({_COUNT}), "([0-9a-f]{{32}})"\]'
+_PART = rf'"{_TEXT}": \["{_TEXT}", {_COUNT}, "[0-9a-f]{{32}}"\]'
 _DONE = re.compile(
     (
         rf'\{{"key": "({_TEXT})", "outcome": "done", "run": "({_TEXT})", "path": "({_TEXT})", '
         rf'"source": \[({_COUNT}), ({_COUNT})\], "outputs": \{{"({_TEXT})": {_PLACED}\}}, '
         rf'"height": ({_SIDE}), "width": ({_SIDE}), "kind": "(?:{"|".join(KINDS)})", '
         rf'"f_px": {_FOCAL_LENGTH}, "f_source": (?:null|"(?:{"|".join(get_args(FocalSource))})")'
-        rf'(?:, "full_size": \[{_SIDE}, {_SIDE}\])?(?:, "(?:f_px_used|in_float32)": true)*\}}\n'
+        rf'(?:, "full_size": \[{_SIDE}, {_SIDE}\])?(?:, "(?:f_px_used|in_float32)": true)*'
+        rf'(?:, "inside": \{{{_PART}(?:, {_PART})*\}})?\}}\n'
     ).encode()
 )
 
@@ -124,6 +126,14 @@ def _is_placed(value: Any) -> bool:
     return type(digest) is str and len(digest) == 32 and not digest.strip("0123456789abcdef")
 
 
+def _are_parts(value: Any) -> bool:
+    """Say whether these are places in a shard, each with size and digest, by name."""
+    return type(value) is dict and all(
+        type(each) is list and len(each) == 3 and type(each[0]) is str and _is_placed(each[1:])
+        for each in value.values()
+    )
+
+
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("found", "done", "skipped", "failed"), _is_count),
     **dict.fromkeys(("seconds", "images_per_second"), _is_number),
@@ -135,4 +145,5 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "source": _is_source,
     "picture": _is_picture,
     "outputs": _are_outputs,
+    "inside": _are_parts,
 }

@@ -61,6 +61,16 @@ class _Row(NamedTuple):
     image: bytes
 
 
+class Packed(NamedTuple):
+    """Where what was packed is. shard: its name, size and digest.
+
+    parts: of each file its place in the shard, as `places.shard_part` takes it, its size and its digest.
+    """
+
+    shard: dict[str, Placed]
+    parts: dict[str, tuple[str, int, str]]
+
+
 class PackSink(Sink):
     """Gathers files in a temporary one; `close` places them, all at once, by the sink of the run.
 
@@ -96,19 +106,21 @@ class PackSink(Sink):
     def holds_own(self, name: str) -> bool:
         return self._sink.holds_own(name)
 
-    def close(self, done: Mapping[InputFile, Mapping[str, object]]) -> dict[str, Placed]:
-        """Place the shard of inputs that are done, each with its facts; give its name, size and digest.
+    def close(self, done: Mapping[InputFile, Mapping[str, object]]) -> Packed:
+        """Place the shard of inputs that are done, each with its facts, and say where all of it is.
 
         Raises what the sink's `place` raises. Of nothing there is no shard.
         """
         if not done:
-            return {}
+            return Packed({}, {})
         rows = (self._make_row(item, done[item]) for item in sorted(done, key=lambda item: item.key))
         with tempfile.TemporaryFile() as file:
-            (_write_tar if self._packing.name == "tar" else _write_parquet)(file, rows)
+            places = (_write_tar if self._packing.name == "tar" else _write_parquet)(file, rows)
             file.flush()
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view, memoryview(view) as data:
-                return self._sink.place({self.name: [data]})
+                placed = self._sink.place({self.name: [data]})
+        parts = {name: (where, *self._parts[name].placed) for name, where in places.items()}
+        return Packed(placed, parts)
 
     def _keep(self, name: str, data: bytes) -> Placed:
         placed = Placed(len(data), xxhash.xxh3_128_hexdigest(data))
@@ -130,9 +142,13 @@ class PackSink(Sink):
         return _Row(item.key, files, json.dumps(facts, sort_keys=True).encode(), image)
 
 
-def _write_tar(file: IO[bytes], rows: Iterable[_Row]) -> None:
+def _write_tar(file: IO[bytes], rows: Iterable[_Row]) -> dict[str, str]:
+    """Write members, and say where each is: its offset and its bytes."""
+    places: dict[str, str] = {}
+    names: set[str] = set()
     with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for row in rows:
+            names |= row.files.keys()
             members = {
                 **row.files,
                 f"{row.key}.json": row.facts,
@@ -142,35 +158,47 @@ def _write_tar(file: IO[bytes], rows: Iterable[_Row]) -> None:
                 member = tarfile.TarInfo(name)  # without time and owner, which would differ each time
                 member.size = len(data)
                 archive.addfile(member, io.BytesIO(data))
+                begin = archive.offset - -(-len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+                places[name] = f"{begin}+{len(data)}"
+    return {name: where for name, where in places.items() if name in names}
 
 
-def _write_parquet(file: IO[bytes], rows: Iterable[_Row]) -> None:
+def _write_parquet(file: IO[bytes], rows: Iterable[_Row]) -> dict[str, str]:
+    """Write rows, and say where each file is: row group and row; which column follows from its name."""
     pa = _import_pyarrow()
     from pyarrow import parquet
 
     columns = [("key", pa.string()), ("name", pa.string()), ("depth", pa.binary())]
     columns += [("preview", pa.binary()), ("facts", pa.string()), ("image", pa.binary())]
     schema = pa.schema(columns)
+    places = {}
     with parquet.ParquetWriter(file, schema, compression="lz4", write_statistics=False) as writer:
-        for group in _group(rows):
-            writer.write_table(pa.Table.from_pylist(group, schema=schema))
+        for number, group in enumerate(_group(rows)):
+            places.update({name: f"{number}.{at}" for at, row in enumerate(group) for name in row.files})
+            table = [_describe(row) for row in group]
+            writer.write_table(pa.Table.from_pylist(table, schema=schema), len(group))
+    return places
 
 
-def _group(rows: Iterable[_Row]) -> Iterator[list[dict[str, Any]]]:
+def _group(rows: Iterable[_Row]) -> Iterator[list[_Row]]:
     """Put rows together until they are large enough for a row group."""
-    group: list[dict[str, Any]] = []
+    group: list[_Row] = []
     size = 0
     for row in rows:
-        (name, depth), *others = row.files.items()
-        size += len(depth) + len(row.image)
-        preview = others[0][1] if others else None
-        known = {"key": row.key, "name": name, "depth": depth, "preview": preview}
-        group.append({**known, "facts": row.facts.decode(), "image": row.image or None})
+        group.append(row)
+        size += len(next(iter(row.files.values()))) + len(row.image)
         if size >= _GROUP_BYTES:
             yield group
             group, size = [], 0
     if group:
         yield group
+
+
+def _describe(row: _Row) -> dict[str, Any]:
+    (name, depth), *others = row.files.items()
+    preview = others[0][1] if others else None
+    known = {"key": row.key, "name": name, "depth": depth, "preview": preview}
+    return {**known, "facts": row.facts.decode(), "image": row.image or None}
 
 
 def _import_pyarrow() -> Any:

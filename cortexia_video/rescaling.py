@@ -34,6 +34,7 @@ NOT_METRIC = "not metric"
 NO_FOCAL_LENGTH = "no focal length recorded"
 NOT_USED = "the model used no focal length"
 NO_METRES = "there is only a view of it, without metres"
+PACKED = "it is packed in a shard, which is not written again"
 NONE_GIVEN = "no focal length given for it"
 SAME = "has this focal length"
 
@@ -175,6 +176,8 @@ def _choose(line: _Line, given: Intrinsics) -> _Work | str:
     found = find_depth(line)
     if found is None:
         return NO_METRES
+    if "inside" in line:
+        return PACKED
     height, width = line.get("full_size") or (line.get("height", 0), line.get("width", 0))
     f_px = given.find(line["key"], width, height)
     if f_px is None:

@@ -12,9 +12,10 @@ import xxhash
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError, InputError, printable
 from cortexia_video.formats.reading import decode_depth
-from cortexia_video.formats.table import Format, find_format
+from cortexia_video.formats.table import PREVIEW, Format, find_format
 from cortexia_video.ledger import Source
 from cortexia_video.places.place import Given, Place, as_place
+from cortexia_video.places.shard_part import read_part
 from cortexia_video.sinks.sink import Placed
 
 Line = Mapping[str, Any]
@@ -24,8 +25,14 @@ _REMEDY = "`cortexia verify --requeue` lets the next run make it again"
 
 def find_depth(line: Line) -> tuple[str, Format] | None:
     """Give name and format of the output that depth can be read from, or None: there are only views."""
-    formats = ((name, find_format(name)) for name in line["outputs"])
+    formats = ((name, find_format(name)) for name in list_outputs(line))
     return next(((name, form) for name, form in formats if form and form.decode), None)
+
+
+def list_outputs(line: Line) -> dict[str, Placed]:
+    """Give what was written of a picture, also into a shard."""
+    inside = {name: each[1:] for name, each in line.get("inside", {}).items()}
+    return {name: Placed(*placed) for name, placed in (inside or line["outputs"]).items()}
 
 
 def read_run_depth(root: Place, line: Line) -> DepthMap:
@@ -46,15 +53,21 @@ def read_output(root: Place, name: str, line: Line) -> bytes:
     if ".." in Path(name).parts or Path(name).is_absolute():
         raise DepthFileError(f"{printable(name)}: its name leads out of the folder")
     try:
-        data = (root / name).read_bytes()
+        data = _read_part(root, name, line) if "inside" in line else (root / name).read_bytes()
     except FileNotFoundError as error:
         raise DepthFileError(f"{printable(name)}: it is not there: {_REMEDY}") from error
-    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+    except (OSError, ValueError, IndexError) as error:  # ValueError: a name with a zero byte
         reason = getattr(error, "strerror", None) or error
         raise DepthFileError(f"{printable(name)}: it cannot be read: {reason}") from error
-    if Placed(len(data), xxhash.xxh3_128_hexdigest(data)) != Placed(*line["outputs"][name]):
+    if Placed(len(data), xxhash.xxh3_128_hexdigest(data)) != list_outputs(line)[name]:
         raise DepthFileError(f"{printable(name)}: it is not what was written: {_REMEDY}")
     return data
+
+
+def _read_part(root: Place, name: str, line: Line) -> bytes:
+    (shard,) = line["outputs"]
+    column = "preview" if name.endswith(PREVIEW.suffix) else "depth"
+    return read_part(root / shard, line["inside"][name][0], [column])
 
 
 def find_picture(line: Line) -> Source | None:

@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,17 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 from pyarrow import parquet
+from test_camera_model import Camera
 
 import cortexia_video as cv
 from cortexia_video.cli import main
+from cortexia_video.datasets.build import build_dataset
+from cortexia_video.datasets.run_items import list_run_items
 from cortexia_video.errors import Failure
+from cortexia_video.evaluation.predictions import open_contestant
+from cortexia_video.ledger_line import read_usual
 from cortexia_video.packing import Packing
+from cortexia_video.point_clouds.job import CloudOptions, make_point_clouds
 from cortexia_video.sources.files import InputFile, find_pictures, read_picture
 
 
@@ -159,3 +166,58 @@ def test_the_command_packs(photos: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert ended.value.code == 1
     assert len(read_tars(tmp_path / "out")) == 30
     assert Image.open(io.BytesIO(read_tars(tmp_path / "out")["3.png"])).size == (64, 48)
+
+
+@pytest.mark.parametrize("name", ["tar", "parquet"])
+def test_what_reads_a_run_reads_a_packed_one(photos: Path, tmp_path: Path, name: Any) -> None:
+    """Clouds, data sets, reports and scores of a packed run are those of one with files."""
+    (photos / "broken.jpg").unlink()
+    (photos / "trip").mkdir()
+    (photos / "3.png").rename(photos / "trip/3.png")
+    packed, files = tmp_path / "packed", tmp_path / "files"
+    model = cv.DepthEstimator(Camera())
+    cv.estimate(photos, files, model=model, recursive=True, f_px=50, preview=True)
+    packing = Packing(name, 4, images=True)
+    cv.estimate(photos, packed, model=model, recursive=True, f_px=50, preview=True, packing=packing)
+    made = [make_point_clouds(run, tmp_path / f"clouds-{run.name}").done for run in (packed, files)]
+    assert made == [10, 10]
+    clouds = [read_outputs(tmp_path / f"clouds-{run.name}", ".ply") for run in (packed, files)]
+    assert clouds[0] == clouds[1] and len(clouds[0]) == 10
+    for run in (packed, files):
+        items = list_run_items(photos, run, Counter())
+        build_dataset(items, tmp_path / f"set-{run.name}", format="webdataset")
+    sets = [read_outputs(tmp_path / f"set-{run.name}", ".tar") for run in (packed, files)]
+    assert sets[0] == sets[1] and sets[0]
+    pages = [cv.report(run) for run in (packed, files)]
+    assert [len(page.summary.sample) for page in pages] == [10, 10]
+    contestants = [open_contestant(str(run)) for run in (packed, files)]
+    for key in ("0.png", "trip/3.png"):
+        depths = [each.read(key) for each in contestants]  # type: ignore[attr-defined]
+        np.testing.assert_array_equal(depths[0].values, depths[1].values)
+    done = [line for line in (packed / "ledger.jsonl").read_bytes().splitlines(True) if b'"done", ' in line]
+    assert len(done) == 10 and all(map(read_usual, done)), "a million such lines are read by the quick way"
+    rescaled = cv.rescale(packed, f_px=60)
+    assert (rescaled.rescaled, rescaled.left.total()) == (0, 10)
+    assert "packed in a shard" in str(rescaled)
+
+
+@pytest.mark.parametrize("name", ["tar", "parquet"])
+def test_a_damaged_part_of_a_shard_is_named(photos: Path, tmp_path: Path, name: Any) -> None:
+    estimate(photos, tmp_path / "out", packing=Packing(name, 20))
+    (shard,) = (tmp_path / "out").glob("depth-*")
+    options = CloudOptions(near_m=1, far_m=9, fov_deg=60)
+    if name == "tar":
+        data = bytearray(shard.read_bytes())
+        with tarfile.open(shard) as archive:
+            data[archive.getmember("4.png.npy").offset_data + 200] ^= 1
+        shard.write_bytes(data)
+        made = make_point_clouds(tmp_path / "out", tmp_path / "clouds", options=options)
+        assert [each.key for each in made.failures] == ["4.png"]
+        assert "4.png.npy: it is not what was written" in made.failures[0].reason
+    shard.unlink()
+    made = make_point_clouds(tmp_path / "out", tmp_path / "clouds", options=options, overwrite=True)
+    assert made.failed == 10 and "it is not there" in made.failures[0].reason
+
+
+def read_outputs(root: Path, suffix: str) -> dict[str, bytes]:
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob(f"*{suffix}")}

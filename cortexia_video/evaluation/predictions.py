@@ -17,7 +17,6 @@ from cortexia_video.evaluation.items import Item, Place
 from cortexia_video.evaluation.truth import bare, list_depth_files
 from cortexia_video.formats.option_names import OptionNames
 from cortexia_video.formats.reading import decode_depth
-from cortexia_video.formats.table import find_format
 from cortexia_video.ledger import read_last_done
 from cortexia_video.ledger_file import list_files
 from cortexia_video.look_ahead import run_ahead
@@ -26,6 +25,7 @@ from cortexia_video.places.place import Place as FilePlace
 from cortexia_video.places.place import as_place
 from cortexia_video.places.remote_errors import RemoteError
 from cortexia_video.places.remote_path import RemotePath
+from cortexia_video.run_files import Line, find_depth, read_output
 from cortexia_video.stage_clock import StageClock
 
 Outcome = TypeVar("Outcome")
@@ -163,9 +163,16 @@ class DepthSource(NamedTuple):
 
     path: FilePlace
     about: Mapping[str, Any]
+    packed: tuple[FilePlace, str, Line] | None = None  # of a run: folder, name in a shard, line of the ledger
+
+    def read(self) -> bytes:
+        """Read it; raises `OSError`, `DepthFileError`."""
+        return read_output(*self.packed) if self.packed else self.path.read_bytes()
 
     def identify(self) -> bytes:
-        """Give its content, or behind an address what changes with it; raises `OSError`."""
+        """Give its content, or what changes with it behind an address or in a shard; raises `OSError`."""
+        if self.packed:
+            return repr(self.packed[2]["inside"]).encode()
         if isinstance(self.path, RemotePath):
             return repr(tuple(self.path.stat())).encode()
         return self.path.read_bytes()
@@ -194,7 +201,7 @@ class FolderContestant(StoredContestant):
         if source is None:
             return None
         try:
-            data = source.path.read_bytes()
+            data = source.read()
             return decode_depth(
                 data, str(source.path), about=source.about, dialect=self._dialect, names=_NAMES
             )
@@ -258,11 +265,11 @@ def _list_run(root: FilePlace) -> dict[str, DepthSource]:
     """Give the depth that a run has done; views, that are to look at only, are left out."""
     files = {}
     for line in read_last_done(root):
-        formats = {name: find_format(name) for name in line["outputs"]}
-        depth = next((name for name, form in formats.items() if form and form.decode), None)
-        if depth is not None:
+        found = find_depth(line)
+        if found is not None:
             about = {word: line.get(word) for word in ("kind", "f_px", "f_source", "full_size")}
-            files[bare(line["key"])] = DepthSource(root / depth, about)
+            packed = (root, found[0], line) if "inside" in line else None
+            files[bare(line["key"])] = DepthSource(root / found[0], about, packed)
     if not files:
         raise InputError(f"no depth in {root} that can be measured: only views, or nothing is done")
     return files

@@ -23,7 +23,7 @@ from cortexia_video.reporting.depth_sample import MEMORY, DepthSample, count_byt
 from cortexia_video.reporting.ledger_summary import Line
 from cortexia_video.reporting.outliers import Outlier
 from cortexia_video.resampling import resize_depth, resize_image
-from cortexia_video.run_files import find_depth, find_picture, read_output, read_run_depth
+from cortexia_video.run_files import find_depth, find_picture, list_outputs, read_output, read_run_depth
 from cortexia_video.sources.files import read_picture
 
 PAIRS = 24
@@ -129,7 +129,9 @@ def _color(depth: DepthMap) -> NDArray[np.uint8]:
 
 
 def _read_view(root: Place, line: Line) -> NDArray[np.uint8]:
-    frame = decode(read_output(root, next(iter(line["outputs"])), line), line["key"], max_megapixels=math.inf)
+    frame = decode(
+        read_output(root, next(iter(list_outputs(line))), line), line["key"], max_megapixels=math.inf
+    )
     return resize_image(frame.image, *_fit(*frame.image.shape[:2]))
 
 

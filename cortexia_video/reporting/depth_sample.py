@@ -15,7 +15,7 @@ from cortexia_video.errors import CortexiaError
 from cortexia_video.look_ahead import map_ahead
 from cortexia_video.places.place import Place
 from cortexia_video.reporting.ledger_summary import Line, Meaning
-from cortexia_video.run_files import find_depth, read_run_depth
+from cortexia_video.run_files import find_depth, list_outputs, read_run_depth
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is read alone
 PIXELS = 1 << 18  # of a map that are looked at, at most
@@ -116,4 +116,4 @@ def measure_depth(line: Line, meaning: Meaning, values: NDArray[np.float32]) -> 
 def count_bytes(line: Line) -> int:
     """Say how much memory the depth of a line takes while it is read."""
     height, width = line.get("height", 0), line.get("width", 0)
-    return sum(size for size, _ in line["outputs"].values()) + _BYTES * height * width
+    return sum(each.size for each in list_outputs(line).values()) + _BYTES * height * width
