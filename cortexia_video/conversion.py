@@ -31,7 +31,7 @@ from cortexia_video.ledger import Ledger
 from cortexia_video.look_ahead import run_ahead
 from cortexia_video.outcomes import Listener, Outcomes, Report, facts_of
 from cortexia_video.places.inside import is_inside
-from cortexia_video.places.place import Place, as_place
+from cortexia_video.places.place import Place, as_place, is_remote
 from cortexia_video.run_files import find_picture, is_same_folder
 from cortexia_video.sinks.table import open_sink
 from cortexia_video.sources.depth_files import DepthFiles
@@ -41,6 +41,8 @@ from cortexia_video.speed import choose_workers
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is done alone
 _BYTES = 16  # a pixel: its value as it was read and in float32, and another file
 _KEPT = 1 << 24  # bytes of a file that may wait in memory; a larger one is read twice, once for its header
+_KEPT_REMOTE = 1 << 26  # the same behind an address, where to read twice costs more
+_TIMES = (1 << 63) - 1  # what a ledger can hold; of objects they are hashes, whose sum can be more
 _OF_THE_RUN = ("f_px_used", "rescaled_from", "in_float32")  # of a ledger's line; no format holds them
 
 _log = logging.getLogger(__name__)
@@ -129,7 +131,7 @@ class _Job:
 
     def _find_work(self, found: DepthFiles) -> Iterator[InputFile]:
         """Yield what is to be done; before the first, depth.json leaves to the ledger what is not known."""
-        work = self.ledger.claim(self.outcomes.needing_work(map(self._add_beside, found)))
+        work = self.outcomes.claimed(map(self._add_beside, found))
         first = next(work, None)
         if first:
             keep_depth_json(self.sink, self.ledger)
@@ -141,7 +143,7 @@ class _Job:
         if isinstance(item, Failure):
             return item
         source = item.source
-        changed = source.mtime_ns + self._reader.time_beside(item.place)
+        changed = (source.mtime_ns + self._reader.time_beside(item.place)) & _TIMES
         return replace(item, source=source._replace(mtime_ns=changed))
 
     def _settle(self, result: tuple[InputFile, Failure | None]) -> None:
@@ -150,9 +152,10 @@ class _Job:
     def _convert(self, item: InputFile) -> tuple[InputFile, Failure | None]:
         """On a worker: take one file to its outcome."""
         size = item.source.size
+        kept = _KEPT_REMOTE if is_remote(item.place) else _KEPT
         try:
             self._require_apart(item)
-            data = self._read(item) if size <= _KEPT else b""  # a larger one waits on the disk
+            data = self._read(item) if size <= kept else b""  # a larger one waits where it is
             with self._budget.hold(size):
                 pixels = count_pixels(data or self._read(item), item.source.path)
             with self._budget.hold(size + pixels * _BYTES):

@@ -129,7 +129,9 @@ class DepthReader:
         return _NOTHING
 
     def _list_folders(self, place: Place) -> list[_Folder]:
-        """Give the folders of ours that a folder is in, or is, the nearest first."""
+        """Give the folders of ours that a folder is in, or is, the nearest first; none of a web server's."""
+        if isinstance(place, RemotePath) and not place.can_list:
+            return []
         below: list[Place] = []
         while place not in self._folders:
             below.append(place)
@@ -204,7 +206,7 @@ def _is_ours(place: Place) -> bool:
 
 
 def _has_ledger(place: Place) -> bool:
-    if isinstance(place, Path) or not place.can_list:
+    if isinstance(place, Path):
         return _is_file(place / LEDGER_NAME)
     try:
         return bool(list_files(place))

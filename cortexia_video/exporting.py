@@ -19,7 +19,6 @@ from cortexia_video.models.table import find_licence, find_model
 from cortexia_video.parity import Parity, compare
 from cortexia_video.places.place import Place, as_place, require_free
 from cortexia_video.places.remote_path import RemotePath
-from cortexia_video.places.whole_file import put_file
 from cortexia_video.sources.files import InputFile, find_pictures
 
 Size = tuple[int, int]
@@ -91,7 +90,7 @@ def export(
 
 def _move(path: Path, place: Place) -> None:
     if isinstance(place, RemotePath):
-        put_file(path, place)
+        place.put_file(path)
     else:
         path.replace(place)
 

@@ -72,7 +72,7 @@ class History:
         return name in self._owned or (entry is not None and name in entry.outputs)
 
     def add(self, lines: Iterable[bytes]) -> None:
-        """Take in the lines of a file, oldest first; a torn or damaged one is left out.
+        """Take in the lines of a ledger, oldest first; a torn or damaged one is left out.
 
         Most lines that say `begun` are soon followed by one that says `done`: they are dropped unread.
         """
@@ -92,7 +92,8 @@ class History:
         """Take in a line; the one before it, that said `begun`, only where this one is no good `done`."""
         entry = read_usual(line) or parse_line(line)
         if entry.get("outcome") != "done" or not self._finish(entry):
-            self._take(before)
+            if entry.get("outcome") != "failed" or not entry.get("unplaced"):
+                self._take(before)
             self._take_entry(entry)
 
     def _take(self, line: bytes) -> None:
@@ -172,8 +173,7 @@ class History:
 def read_history(root: Place) -> History:
     """Read all files of a folder's ledger; `InputError` for one that cannot be read."""
     history = History()
-    for path in list_files(root):
-        history.add(read_lines(path))
+    history.add(line for path in list_files(root) for line in read_lines(path))
     return history
 
 

@@ -7,6 +7,7 @@
    "outputs": {name: [size, digest]}, "height": ..., "width": ..., ...}
                  packed, with "inside": {name: [place in the shard, size, digest]}
   {"key": ..., "outcome": "failed", "run": id, "path": ..., "stage": ..., "reason": ...}
+                 with "unplaced": true where the begun line before it came to nothing
   {"key": ..., "outcome": "requeued", "reason": ...}                     its files were found wrong
   {"progress": id, "at": ..., "found": n, ...}                           how far a run is
   {"end": id, "at": ..., "found": n, "done": n, "skipped": n, "failed": n, ...}     a run ends
@@ -201,7 +202,8 @@ class Ledger:
         """Append that an input failed, where and why."""
         entry = {"key": failure.key, "outcome": "failed", "run": self.run, "path": path}
         kept = {"kept": True} if isinstance(failure.error, OutputExistsError) else {}
-        self._file.append({**entry, "stage": failure.stage, "reason": failure.reason, **kept})
+        unplaced = {"unplaced": True} if self._claims and failure.stage in ("find", "decode") else {}
+        self._file.append({**entry, "stage": failure.stage, "reason": failure.reason, **kept, **unplaced})
 
     def sync(self) -> None:
         """Put what was recorded where others can read it."""

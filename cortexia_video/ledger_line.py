@@ -15,7 +15,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
         ("key", "outcome", "run", "end", "progress", "at", "reason", "version", "started"), (str,)
     ),
     **dict.fromkeys(("path", "stage", "model", "weights_sha256", "lost", "made_of"), (str, _NULL)),
-    **dict.fromkeys(("kept", "interrupted", "f_px_used", "in_float32"), (bool,)),
+    **dict.fromkeys(("kept", "unplaced", "interrupted", "f_px_used", "in_float32"), (bool,)),
     "settings": (dict,),
     "speed": (dict, _NULL),
 }

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Self
 
 from cortexia_video.errors import InputError, OutputError, OutputLostError
@@ -100,7 +102,10 @@ def merge_segments(root: RemotePath) -> int:
     if not segments:
         return 0
     try:
-        (root / LEDGER_NAME).write_chunks(path.read_bytes() for path in files)
+        with tempfile.NamedTemporaryFile(prefix="cortexia-") as file:
+            file.writelines(path.read_bytes() for path in files)
+            file.flush()
+            (root / LEDGER_NAME).put_file(Path(file.name))
         for path in segments:
             path.unlink(missing_ok=True)
     except OSError as error:
@@ -109,14 +114,11 @@ def merge_segments(root: RemotePath) -> int:
 
 
 def _list_names(root: RemotePath) -> list[str]:
-    try:
-        return sorted(
-            name for name, _ in (root / SEGMENTS).list_files(recursive=False) if name.endswith(".jsonl")
-        )
-    except FileNotFoundError as error:
-        if "bucket:" in str(error.strerror):
-            raise
-        return []  # of some stores: a folder where nothing is, is not there
+    """Give the names of the segments in order; of a web server, which lists nothing, none."""
+    if not root.can_list:
+        return []
+    listed = (root / SEGMENTS).list_files(recursive=False)
+    return sorted(name for name, _ in listed if name.endswith(".jsonl"))
 
 
 def _next_generation(root: RemotePath) -> int:

@@ -98,6 +98,13 @@ class Outcomes:
                 yield item
         self._all_found = True
 
+    def claimed(self, found: Iterable[_Item | Failure]) -> Iterator[_Item]:
+        """Yield the inputs that are to be done, and let the ledger say so; what `stop` finds, is left."""
+        for item in self.ledger.claim(self.needing_work(found)):
+            if self._stop.is_set():
+                return
+            yield item
+
     def settle(self, item: InputFile, failure: Failure | None) -> None:
         """Count an input that was worked on; the ledger has the line of one that is done already."""
         if failure:

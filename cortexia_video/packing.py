@@ -145,10 +145,8 @@ class PackSink(Sink):
 def _write_tar(file: IO[bytes], rows: Iterable[_Row]) -> dict[str, str]:
     """Write members, and say where each is: its offset and its bytes."""
     places: dict[str, str] = {}
-    names: set[str] = set()
     with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for row in rows:
-            names |= row.files.keys()
             members = {
                 **row.files,
                 f"{row.key}.json": row.facts,
@@ -159,8 +157,9 @@ def _write_tar(file: IO[bytes], rows: Iterable[_Row]) -> dict[str, str]:
                 member.size = len(data)
                 archive.addfile(member, io.BytesIO(data))
                 begin = archive.offset - -(-len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-                places[name] = f"{begin}+{len(data)}"
-    return {name: where for name, where in places.items() if name in names}
+                if name in row.files:
+                    places[name] = f"{begin}+{len(data)}"
+    return places
 
 
 def _write_parquet(file: IO[bytes], rows: Iterable[_Row]) -> dict[str, str]:

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,11 +16,12 @@ from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.errors import Failure, InputError, OutputLostError
 from cortexia_video.formats.table import Format
 from cortexia_video.intrinsics import Intrinsics, load_intrinsics
-from cortexia_video.ledger import append_to_ledger, read_last_done, require_ledger
+from cortexia_video.ledger import CLAIMED, append_to_ledger, read_last_done, require_ledger
 from cortexia_video.ledger_file import LedgerFile
 from cortexia_video.ledger_segments import LedgerSegments
 from cortexia_video.look_ahead import run_ahead
 from cortexia_video.places.place import as_place
+from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.run_files import find_depth, read_run_depth
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sinks.table import open_sink
@@ -105,10 +107,11 @@ class _Job:
         self.given = given
         self.report = Rescaling()
         self._budget = ByteBudget(MEMORY)
+        self._is_remote = isinstance(sink.root, RemotePath)
 
     def run(self, workers: int) -> Rescaling:
         try:
-            run_ahead(self._find_work(), self._rescale, self._count, workers=workers)
+            run_ahead(self._claim(self._find_work()), self._rescale, self._count, workers=workers)
         except OutputLostError as error:
             error.report = self.report
             raise
@@ -130,6 +133,19 @@ class _Job:
             else:
                 yield work
 
+    def _claim(self, works: Iterator[_Work]) -> Iterator[_Work]:
+        """Behind an address say of many at once that they are begun: each time it is an object."""
+        if not self._is_remote:
+            yield from works
+        while group := [*islice(works, CLAIMED)]:
+            for each in group:
+                self._record_begun(each.line)
+            self.ledger.sync()
+            yield from group
+
+    def _record_begun(self, line: _Line) -> None:
+        self.ledger.append({"key": line["key"], "outcome": "begun", "outputs": [*line["outputs"]]})
+
     def _rescale(self, work: _Work) -> Failure | None:
         """On a worker: rescale one depth map."""
         line, name, form, f_px = work
@@ -144,12 +160,15 @@ class _Job:
                 if not line.get("lost"):
                     form.require_kept(scaled)
                 files = {name: form.encode(scaled)}
-                self.ledger.append({"key": key, "outcome": "begun", "outputs": [*line["outputs"]]})
-                self.ledger.sync()
+                if not self._is_remote:
+                    self._record_begun(line)
+                    self.ledger.sync()
                 outputs = {**line["outputs"], **self.sink.place(files)}
         except OutputLostError:
             raise
         except Exception as error:  # noqa: BLE001 - readers raise anything on broken files, and the system
+            if self._is_remote:
+                self.ledger.append(line)  # it was called begun, and is what it was
             return Failure(key, "write", error)
         facts = {"f_px": f_px, "f_source": "given", "rescaled_from": line["f_px"]}
         self.ledger.append({**line, "outputs": outputs, **facts})

@@ -15,7 +15,8 @@ from cortexia_video.formats.reading import decode_depth
 from cortexia_video.formats.table import PREVIEW, Format, find_format
 from cortexia_video.ledger import Source
 from cortexia_video.places.place import Given, Place, as_place
-from cortexia_video.places.shard_part import read_part
+from cortexia_video.places.remote_path import RemotePath
+from cortexia_video.places.shard_part import IMAGES, read_part, split_inside
 from cortexia_video.sinks.sink import Placed
 
 Line = Mapping[str, Any]
@@ -86,9 +87,14 @@ def read_run_picture(line: Line, path: Place | None = None) -> bytes:
     if picture is None:
         raise InputError("it was converted from a depth file: the picture is not known, give both by name")
     path = path or as_place(picture.path)
-    data = read_whole(path)
-    now = path.stat()
-    if (now.st_size, now.st_mtime_ns) != picture[1:]:
+    inside = split_inside(path.address if isinstance(path, RemotePath) else str(path))
+    file = as_place(inside[0]) if inside else path
+    try:
+        data = read_part(file, inside[1], IMAGES) if inside else read_whole(path)
+        now = file.stat()
+    except (OSError, ValueError, IndexError) as error:
+        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    if now.st_mtime_ns != picture.mtime_ns or (not inside and now.st_size != picture.size):
         raise InputError("the picture changed after its depth was made: estimate it again")
     return data
 

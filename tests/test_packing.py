@@ -24,9 +24,11 @@ from cortexia_video.datasets.build import build_dataset
 from cortexia_video.datasets.run_items import list_run_items
 from cortexia_video.errors import Failure
 from cortexia_video.evaluation.predictions import open_contestant
+from cortexia_video.ledger import read_last_done
 from cortexia_video.ledger_line import read_usual
 from cortexia_video.packing import Packing
 from cortexia_video.point_clouds.job import CloudOptions, make_point_clouds
+from cortexia_video.run_files import read_output
 from cortexia_video.sources.files import InputFile, find_pictures, read_picture
 
 
@@ -199,6 +201,32 @@ def test_what_reads_a_run_reads_a_packed_one(photos: Path, tmp_path: Path, name:
     rescaled = cv.rescale(packed, f_px=60)
     assert (rescaled.rescaled, rescaled.left.total()) == (0, 10)
     assert "packed in a shard" in str(rescaled)
+
+
+@pytest.mark.parametrize("name", ["tar", "parquet"])
+def test_pictures_of_a_shard_are_read_again(photos: Path, tmp_path: Path, name: Any) -> None:
+    """The depth of pictures in shards becomes clouds as that of files does."""
+    (photos / "broken.jpg").unlink()
+    estimate(photos, tmp_path / "first", packing=Packing(name, 20, images=True))
+    (shard,) = (tmp_path / "first").glob("depth-*")
+    if name == "tar":
+        estimate(shard, tmp_path / "second")
+    else:
+        estimate(shard, tmp_path / "second", packing=Packing("tar", 3))
+    options = CloudOptions(near_m=1, far_m=9, fov_deg=60)
+    made = make_point_clouds(tmp_path / "second", tmp_path / "clouds", options=options)
+    assert made.done == 10, made.failures
+
+
+def test_a_view_is_not_taken_for_the_picture_of_its_name(tmp_path: Path, make_picture: Any) -> None:
+    """`a.jpg` has the view `a.jpg.png`, which is the name of another picture."""
+    make_picture(tmp_path / "in/x.jpg", seed=1).rename(tmp_path / "in/a.jpg")
+    make_picture(tmp_path / "in/a.jpg.png", seed=2)
+    estimate(tmp_path / "in", tmp_path / "out", format="png", packing=Packing("tar", 4, images=True))
+    estimate(tmp_path / "in", tmp_path / "files", format="png")
+    for line in read_last_done(tmp_path / "out"):
+        view = f"{line['key']}.png"
+        assert read_output(tmp_path / "out", view, line) == (tmp_path / "files" / view).read_bytes()
 
 
 @pytest.mark.parametrize("name", ["tar", "parquet"])

@@ -18,7 +18,8 @@ from cortexia_video.cli.terminal_picture import draw_depth
 from cortexia_video.depth_folder import CHANGED
 from cortexia_video.errors import InputError, MissingExtraError, printable
 from cortexia_video.inspection import FolderInspection, Inspection, inspect, inspect_folder
-from cortexia_video.places.place import as_place, is_folder
+from cortexia_video.places.place import is_folder
+from cortexia_video.places.remote_path import strip_secrets
 
 _NOTHING = DepthOptions()
 _MEANINGS = {
@@ -60,7 +61,7 @@ def info_command(
         except (InputError, MissingExtraError) as error:
             failed = True
             if json_lines:
-                print(json.dumps({"path": str(as_place(path)), "error": str(error)}))
+                print(json.dumps({"path": strip_secrets(path), "error": str(error)}))
             print(f"cortexia: {printable(str(error))}", file=sys.stderr)
             continue
         if json_lines:

@@ -13,7 +13,9 @@ from cortexia_video.depth_map import Kind
 from cortexia_video.errors import InputError
 from cortexia_video.ledger import read_last_done
 from cortexia_video.places.place import as_place, is_folder
+from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.point_clouds.job import CloudOptions, make_point_cloud, make_point_clouds
+from cortexia_video.sources.objects import require_object
 
 _DEFAULTS = CloudOptions()
 Switch = Annotated[bool, Parameter(negative=())]
@@ -61,8 +63,11 @@ def pointcloud_command(
         Threads, for a run; one a core by default.
     """
     if depth is None:
-        if not is_folder(picture):
-            raise InputError(f"{as_place(picture)} is no folder of a run: give its --depth, too")
+        place = as_place(picture)
+        if isinstance(place, RemotePath):
+            require_object(place)
+        if not is_folder(place):
+            raise InputError(f"{place} is no folder of a run: give its --depth, too")
         with quiet_libraries():
             return run_job(
                 lambda on_outcome, stop: make_point_clouds(

@@ -26,7 +26,7 @@ from cortexia_video.datasets.columns import Row
 from cortexia_video.datasets.items import Item
 from cortexia_video.datasets.problems import OnProblem
 from cortexia_video.datasets.shard_files import WRITERS
-from cortexia_video.errors import CortexiaError, Failure, InputError, OutputError
+from cortexia_video.errors import CortexiaError, Failure, InputError, OutputError, OutputLostError
 from cortexia_video.places.place import Place, as_place
 from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.places.whole_file import PARTIAL, write_whole
@@ -136,7 +136,10 @@ class _Build:
         """Remove what an earlier, larger build of the split left."""
         numbered = re.compile(rf"{re.escape(self._prefix)}\d+{re.escape(self._suffix)}")
         for name in set(filter(numbered.fullmatch, self._before)) - self._names:
-            (self._root / name).unlink(missing_ok=True)
+            try:
+                (self._root / name).unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputLostError(self._root / name, error) from error
 
     def _make(self, name: str, rows: Iterator[Row]) -> int:
         """Write a shard, which is there when it is whole; give the number of its rows."""

@@ -210,7 +210,8 @@ class FolderContestant(StoredContestant):
         except OSError as error:
             return Failure(key, "decode", InputError(f"cannot read {source.path}: {error.strerror}"))
         except CortexiaError as error:
-            said = str(error).removeprefix(f"{source.path}: ")  # the key says which: reasons can be counted
+            name = source.packed[1] if source.packed else source.path
+            said = str(error).removeprefix(f"{name}: ")  # the key says which: reasons can be counted
             return Failure(key, "decode", InputError(said))
 
     def explain(self, key: str, remark: str) -> str:

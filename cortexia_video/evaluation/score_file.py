@@ -8,7 +8,6 @@ folder for what is temporary.
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 import threading
 import time
@@ -26,10 +25,8 @@ from cortexia_video.evaluation.picture_score import PictureScore
 from cortexia_video.evaluation.pixels import PixelSums
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
-from cortexia_video.places.whole_file import put_file
 
 _LONGEST_S = 60.0  # for which scores may wait to be put behind an address
-_PIECE = 1 << 22  # bytes
 VERSION = b"2"  # of how scores are computed; another one makes those that are kept old
 
 
@@ -100,7 +97,7 @@ class ScoreFile:
         if not self._waits or not isinstance(self._path, RemotePath):
             return
         try:
-            put_file(self._local, self._path)
+            self._path.put_file(self._local)
         except OSError as error:
             raise OutputLostError(self._path, error) from error
         self._waits, self._put_at = False, time.monotonic()
@@ -125,10 +122,10 @@ def _copy_here(path: Place, stack: ExitStack) -> Path:
         return path
     local = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cortexia-"))) / path.name
     try:
-        with local.open("wb") as file, path.open("rb") as kept:
-            shutil.copyfileobj(kept, file, _PIECE)
+        path.get_file(local)
     except FileNotFoundError:
-        put_file(local, path)  # where nothing can be put, that is said before hours of work
+        local.touch()
+        path.put_file(local)  # where nothing can be put, that is said before hours of work
     return local
 
 

@@ -64,7 +64,7 @@ def is_pattern(text: str) -> bool:
 
 def take_listing(folder: RemotePath, most: int | None = None) -> Listing:
     """List what is below an address, or its first `most` objects; raises `OSError`."""
-    names = list(_list_names(folder, None if most is None else most + 1))
+    names = [name for name, _ in islice(folder.list_files(), None if most is None else most + 1)]
     whole = most is None or len(names) <= most
     listing = Listing(names[:most], whole=whole)
     remembered = _remembered.get()
@@ -102,14 +102,6 @@ def find_listing(place: RemotePath) -> tuple[Listing, str] | None:
         if place.address == address or place.address.startswith(f"{address}/"):
             return listing, place.address[len(address) + 1 :]
     return None
-
-
-def _list_names(folder: RemotePath, most: int | None) -> Iterator[str]:
-    try:
-        yield from (name for name, _ in islice(folder.list_files(), most))
-    except FileNotFoundError as error:
-        if "bucket:" in str(error.strerror):
-            raise  # else, of some stores: a folder where nothing is, is not there
 
 
 def _find_folders(names: Iterable[str]) -> set[str]:

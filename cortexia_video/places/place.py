@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from cortexia_video.errors import InputError, OutputError, OutputExistsError
 from cortexia_video.places.remote_path import EXTRAS, RemotePath, strip_secrets
@@ -25,8 +25,16 @@ def as_place(given: Given) -> Place:
     if scheme is None:
         return Path(text)
     if scheme == "file":
-        return Path(unquote(urlsplit(text).path))
+        return _read_file_address(text)
     return RemotePath(text)
+
+
+def _read_file_address(text: str) -> Path:
+    """Give the path of `file:///data/a%20b`; what else a URL can hold is part of the name here."""
+    host, slash, path = text.partition("://")[2].partition("/")
+    if not slash or host not in ("", "localhost"):
+        raise InputError(f"{text} names no path of this machine: give file:///folder, with three slashes")
+    return Path(unquote(f"/{path}", errors="surrogateescape"))
 
 
 def as_absolute(given: Given) -> Place:

@@ -13,8 +13,8 @@ import io
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
-from pathlib import PurePosixPath
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -22,7 +22,7 @@ import xxhash
 
 from cortexia_video.errors import InputError
 from cortexia_video.places.listing import find_listing, match_below
-from cortexia_video.places.remote_errors import call
+from cortexia_video.places.remote_errors import RemotePermissionError, call
 from cortexia_video.places.remote_file import PartsFile, PatientFile
 
 # Schemes, and the package that fsspec needs for each.
@@ -40,7 +40,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 _MARKS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "updated", "created")
 _BLOCK = 1 << 23  # bytes that are read ahead
-_PART = 1 << 26  # bytes of a part of a large object
+_WEB = ("http", "https")
 _USER = re.compile(r"(://)[^/?#]*@")
 
 
@@ -62,7 +62,8 @@ class RemotePath:
 
     def __init__(self, address: str) -> None:
         scheme, _, rest = address.partition("://")
-        self.address = f"{scheme.lower()}://{rest if '?' in rest else rest.rstrip('/')}"
+        scheme = scheme.lower()
+        self.address = f"{scheme}://{rest if '?' in rest and scheme in _WEB else rest.rstrip('/')}"
         if not rest.strip("/"):
             raise InputError(
                 f"{strip_secrets(address)} names no bucket: give s3://bucket or s3://bucket/prefix"
@@ -94,7 +95,7 @@ class RemotePath:
     @property
     def can_list(self) -> bool:
         """Say whether one can ask what is inside: a web server only gives what is asked for by name."""
-        return self.scheme not in ("http", "https")
+        return self.scheme not in _WEB
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -115,7 +116,10 @@ class RemotePath:
 
     @property
     def parent(self) -> RemotePath:
-        return RemotePath(posixpath.dirname(self.address)) if self._key else self
+        if not self._key:
+            return self
+        named = self.address if self.can_list else self.address.partition("?")[0]
+        return RemotePath(posixpath.dirname(named))
 
     def relative_to(self, other: RemotePath) -> PurePosixPath:
         """Give the rest of the address below another; `ValueError` where it is not below."""
@@ -183,9 +187,6 @@ class RemotePath:
         """Yield the objects and folders below that fit a pattern, sorted; that takes one listing."""
         return (self / name for name in match_below(self, pattern))
 
-    def rglob(self, pattern: str) -> Iterator[RemotePath]:
-        return self.glob(f"**/{pattern}")
-
     def open(self, mode: str = "rb", buffering: int = -1) -> IO[bytes]:
         """Open the object to read it from its start on; or, with `buffering`, here and there.
 
@@ -201,18 +202,17 @@ class RemotePath:
 
     def write_bytes(self, data: bytes | memoryview) -> None:
         """Put an object: it is there whole, or what was there before is."""
+        self._require_store()
         self._ask(lambda system: system.pipe_file(self.address, bytes(data)))
 
-    def write_chunks(self, chunks: Iterable[bytes | memoryview]) -> None:
-        """Put a large object piece by piece: it is there once the last piece is, or not at all."""
-        file = self._ask(lambda system: system.open(self.address, "wb", block_size=_PART))
-        try:
-            for chunk in chunks:
-                call(functools.partial(file.write, chunk), str(self))
-        except BaseException:
-            file.discard()
-            raise
-        self._ask(lambda _: file.close())
+    def put_file(self, local: Path) -> None:
+        """Put what a file holds, a large one in parts: the object is there once all of it has arrived."""
+        self._require_store()
+        self._ask(lambda system: system.put_file(os.fspath(local), self.address))
+
+    def get_file(self, local: Path) -> None:
+        """Fetch the object into a file."""
+        self._ask(lambda system: system.get_file(self.address, os.fspath(local)))
 
     def unlink(self, missing_ok: bool = False) -> None:
         try:
@@ -224,12 +224,17 @@ class RemotePath:
     def list_files(self, *, recursive: bool = True) -> Iterator[tuple[str, RemoteStat]]:
         """Yield what is inside: names relative to here, each as it was found, page by page, in one order.
 
-        Of S3 a page is a thousand keys; elsewhere it is a folder.
+        Of S3 a page is a thousand keys; elsewhere it is a folder. Where nothing is, nothing is listed; where
+        there is no bucket, `FileNotFoundError`.
         """
         if not self.can_list:
             raise InputError(f"{self} cannot be listed: give a list.txt of addresses")
         pages = self._list_keys(recursive) if self.scheme == "s3" else self._walk(recursive)
-        return (each for page in pages for each in page)
+        try:
+            yield from (each for page in pages for each in page)
+        except FileNotFoundError as error:
+            if "bucket:" in str(error.strerror):
+                raise  # else, of some stores: a folder where nothing is, is not there
 
     def _list_keys(self, recursive: bool) -> Iterator[list[tuple[str, RemoteStat]]]:
         bucket, prefix = urlsplit(self.address).netloc, f"{self._key}/" if self._key else ""
@@ -255,6 +260,11 @@ class RemotePath:
             for name in sorted(folders):  # walk goes down in the order that it finds here
                 folders[name] = folders.pop(name)
             yield [(f"{beneath}/{name}".lstrip("/"), read_stat(files[name])) for name in sorted(files)]
+
+    def _require_store(self) -> None:
+        if not self.can_list:
+            reason = "nothing can be written to a web server: give a path, or an address such as s3://"
+            raise RemotePermissionError(errno.EROFS, reason)
 
     def _ask(self, work: Any) -> Any:
         system = self._file_system

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from cortexia_video.errors import MissingExtraError
@@ -11,6 +13,15 @@ from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
 
 _GROUPS_KEPT = 4
+_INSIDE = re.compile(r"(?P<shard>.+(?:\.tar|\.parquet))#(?P<where>\d+[+.]\d+)", re.DOTALL)
+IMAGES = ("image", "jpg", "jpeg", "png", "bytes")
+"""Columns of pictures; the first that is there."""
+
+
+def split_inside(path: str) -> tuple[str, str] | None:
+    """Divide `a.tar#512+30211` into its shard and the place there; None of a path of another sort."""
+    match = _INSIDE.fullmatch(path)
+    return (match["shard"], match["where"]) if match else None
 
 
 def read_part(shard: Place, where: str, columns: Sequence[str]) -> bytes:
@@ -35,10 +46,11 @@ class _Rows:
 
     def __init__(self) -> None:
         self._reading = threading.Lock()
-        self._groups: dict[tuple[str, str, int], list[Any]] = {}
+        self._groups: dict[tuple[str, int, str, int], list[Any]] = {}
 
     def read(self, shard: Place, group: int, row: int, columns: Sequence[str]) -> bytes:
-        place = (name_absolute(shard), ",".join(columns), group)
+        written = shard.stat().st_mtime_ns if isinstance(shard, Path) else 0  # one behind an address stays
+        place = (name_absolute(shard), written, ",".join(columns), group)
         with self._reading:
             found = self._groups.get(place)
             if found is None:

@@ -13,7 +13,6 @@ from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
 
 PARTIAL = ".partial"  # what the name ends in, after a dot before it, until the file is whole
-_PIECE = 1 << 22  # bytes
 
 
 @contextmanager
@@ -48,10 +47,4 @@ def _write_and_put(place: RemotePath) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="cortexia-") as folder:
         local = Path(folder) / "whole"
         yield local
-        put_file(local, place)
-
-
-def put_file(local: Path, place: RemotePath) -> None:
-    """Put a file behind an address, piece by piece; raises `OSError`."""
-    with local.open("rb") as file:
-        place.write_chunks(iter(lambda: file.read(_PIECE), b""))
+        place.put_file(local)

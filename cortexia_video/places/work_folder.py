@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError
+from cortexia_video.places.keys import find_problem
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
-from cortexia_video.places.whole_file import put_file
 
-_PIECE = 1 << 23  # bytes
+_log = logging.getLogger(__name__)
 
 
 class WorkFolder:
@@ -33,19 +35,26 @@ class WorkFolder:
         if isinstance(self._place, Path):
             self.path = self._place
             return self
-        self._temporary = tempfile.TemporaryDirectory(prefix="cortexia-")
-        self.path = Path(self._temporary.name)
+        self.path = Path(tempfile.mkdtemp(prefix="cortexia-"))
         try:
             self._fetch(self._place)
         except BaseException:
-            self._temporary.cleanup()
+            shutil.rmtree(self.path)
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if isinstance(self._place, RemotePath):
-            with self._temporary:
-                self.put()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Put what changed; where that cannot be the folder of this disk stays, and the error says where."""
+        if isinstance(self._place, Path):
+            return
+        try:
+            self.put()
+        except OutputLostError as error:
+            if kind is None:
+                raise OutputLostError(self._place, OSError(0, f"it is kept in {self.path}")) from error
+            _log.warning("%s; what was to be put there is kept in %s", error, self.path)
+        else:
+            shutil.rmtree(self.path)
 
     def put(self) -> None:
         """Put the files that changed, each whole."""
@@ -54,39 +63,37 @@ class WorkFolder:
         for path in sorted(self.path.rglob("*")):
             name = path.relative_to(self.path).as_posix()
             if path.is_file() and self._known.get(name) != (now := _look(path)):
-                self._put_file(path, self._place / name)
+                try:
+                    (self._place / name).put_file(path)
+                except OSError as error:
+                    raise OutputLostError(self._place / name, error) from error
                 self._known[name] = now
-
-    def _put_file(self, path: Path, place: RemotePath) -> None:
-        try:
-            put_file(path, place)
-        except OSError as error:
-            raise OutputLostError(place, error) from error
 
     def _fetch(self, place: RemotePath) -> None:
         try:
-            first = next(place.list_files(), None)
-            if first is None:
-                return
-            if not any((place / mark).is_file() for mark in self._marks):
-                raise OutputExistsError(f"{place} holds {first[0]}, which is not ours: choose a new prefix")
-            for name, _ in place.list_files():
+            names = self._list_own(place)
+            for name in names:
                 path = self.path / name
                 path.parent.mkdir(parents=True, exist_ok=True)
-                fetch_file(place / name, path)
+                (place / name).get_file(path)
                 self._known[name] = _look(path)
-        except FileNotFoundError as error:
-            if "bucket:" in str(error.strerror):
-                raise OutputError(f"cannot write to {place}: {error.strerror}") from error
         except OSError as error:
             raise OutputError(f"cannot read {place}: {error.strerror}") from error
 
-
-def fetch_file(place: RemotePath, path: Path) -> None:
-    """Fetch an object into a file, piece by piece."""
-    with place.open("rb") as source, path.open("wb") as file:
-        while piece := source.read(_PIECE):
-            file.write(piece)
+    def _list_own(self, place: RemotePath) -> list[str]:
+        """List what is there; `OutputExistsError` for what this work did not write."""
+        first = next(place.list_files(), None)
+        if first is None:
+            return []
+        if not any((place / mark).is_file() for mark in self._marks):
+            raise OutputExistsError(f"{place} holds {first[0]}, which is not ours: choose a new prefix")
+        names = [name for name, _ in place.list_files()]
+        strange = next((name for name in names if find_problem(name)), None)
+        if strange is not None:
+            raise OutputExistsError(
+                f"{place} holds {strange!r}, which {find_problem(strange)}: choose a new prefix"
+            )
+        return names
 
 
 def _look(path: Path) -> tuple[int, int]:

@@ -222,7 +222,7 @@ class _Job:
     def run(self, workers: int) -> Report:
         """Take every picture to its outcome; the ledger then ends with the counts."""
         started, report = time.monotonic(), self._outcomes.report
-        work = self._outcomes.ledger.claim(self._outcomes.needing_work(self._find()))
+        work = self._outcomes.claimed(self._find())
         try:
             run_ahead(work, self._make, lambda result: self._outcomes.settle(*result), workers=workers)
         except OutputLostError as error:
@@ -292,6 +292,7 @@ class _Job:
 def _settings_of(options: CloudOptions) -> dict[str, object]:
     """Say what clouds depend on, besides depth and picture; of a file of cameras what it holds."""
     given = {name: value for name, value in vars(options).items() if value not in (None, False)}
+    given.pop("intrinsics", None)
     return given | {name: str(given[name]) for name in ("max_gap",) if name in given}  # JSON has no infinity
 
 

@@ -6,7 +6,6 @@ rendered by a later call: after a kill, or because more were asked for.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
@@ -146,8 +145,7 @@ def _refuse_other_things(output: Place) -> None:
 def _list_names(output: Place) -> Iterator[str]:
     """Yield the names of what is in a folder, but the hidden; of objects all those inside."""
     if isinstance(output, RemotePath):
-        with contextlib.suppress(FileNotFoundError):  # some stores' word for nothing
-            yield from (name for name, _ in output.list_files() if not name.startswith("."))
+        yield from (name for name, _ in output.list_files() if not name.startswith("."))
     elif output.is_dir():
         yield from (name for name in sorted(os.listdir(output)) if not name.startswith("."))  # noqa: PTH208
 
@@ -182,6 +180,7 @@ def _read_record(record: LedgerFile | LedgerSegments, output: Place, plan: Scene
         raise OutputExistsError(f"{output} holds a run, which is no scene of ours: choose another --output")
     if not plans:
         record.append({"plan": plan.describe()})
+        record.sync()  # before the first scene, or a kill would leave scenes that nobody knows
     elif plans[0] != plan.describe():
         differs = [name for name, value in plan.describe().items() if plans[0].get(name) != value]
         raise OutputExistsError(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from array import array
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -19,7 +21,6 @@ from cortexia_video.places.remote_path import RemotePath, RemoteStat
 from cortexia_video.sinks.sink import Placed, Sink
 
 _AT_ONCE = 1 << 27  # bytes of an object that is put in one request; a larger one, a shard, goes in parts
-_PIECE = 1 << 23  # bytes
 
 
 class ObjectSink(Sink):
@@ -33,6 +34,8 @@ class ObjectSink(Sink):
 
     def __init__(self, root: RemotePath, **options: Any) -> None:
         super().__init__(**options)
+        if not root.can_list:
+            raise OutputError(f"nothing can be written to {root}: choose another --output")
         self.root = root
 
     def __enter__(self) -> Self:
@@ -60,13 +63,9 @@ class ObjectSink(Sink):
             raise InputError(f"key {key!r} {problem}: an object cannot be called so")
 
     @cached_property
-    def _listing(self) -> Listing:
+    def _listing(self) -> _Sizes:
         try:
-            return Listing(self.root.list_files())
-        except FileNotFoundError as error:
-            if "bucket:" in str(error.strerror):
-                raise OutputError(f"cannot write to {self.root}: {error.strerror}") from error
-            return Listing(iter(()))  # of some stores: a folder where nothing is, is not there
+            return _Sizes(self.root.list_files())
         except OSError as error:
             raise OutputError(f"cannot write to {self.root}: {error.strerror}") from error
 
@@ -76,7 +75,7 @@ class ObjectSink(Sink):
             digest.update(chunk)
         try:
             if size > _AT_ONCE:
-                path.write_chunks(_cut(chunks))
+                _put_by_way_of_a_file(path, chunks)
             else:
                 path.write_bytes(b"".join(chunks))
         except RemoteError as error:  # after a few tries: the next object would fare no better
@@ -84,14 +83,14 @@ class ObjectSink(Sink):
         return Placed(size, digest.hexdigest())
 
 
-def _cut(chunks: Chunks) -> Iterator[memoryview]:
-    """Yield what is to be put in pieces that are copied one at a time."""
-    for chunk in chunks:
-        view = memoryview(chunk)
-        yield from (view[at : at + _PIECE] for at in range(0, len(view), _PIECE))
+def _put_by_way_of_a_file(path: RemotePath, chunks: Chunks) -> None:
+    with tempfile.NamedTemporaryFile(prefix="cortexia-") as file:
+        file.writelines(chunks)
+        file.flush()
+        path.put_file(Path(file.name))
 
 
-class Listing:
+class _Sizes:
     """The sizes of many objects, found by a hash of their names."""
 
     def __init__(self, files: Iterator[tuple[str, RemoteStat]]) -> None:

@@ -108,7 +108,10 @@ class _Scan:
     def expand(self, path: str, *, prefix: bool) -> Iterator[Found]:
         place = as_place(path.removeprefix("@"))
         if isinstance(place, RemotePath):
-            return self._expand_remote(place, prefix=prefix)
+            try:
+                return self._expand_remote(place, prefix=prefix)
+            except OSError as error:
+                raise InputError(f"cannot open {printable(str(place))}: {error.strerror}") from error
         if _exists(path) and Path(path).is_dir():
             return self._walk(path, f"{Path(path).resolve().name}/" if prefix else "")
         if not _exists(path) or path.lower().endswith(".txt"):
@@ -119,7 +122,8 @@ class _Scan:
         if place.suffix.lower() == ".txt":
             return self._read_list(place)
         if "*" in place.name:
-            named = fnmatch.filter((name for name, _ in place.parent.list_files(recursive=False)), place.name)
+            listed = [name for name, _ in place.parent.list_files(recursive=False)]
+            named = fnmatch.filter(listed, place.name)
             return chain.from_iterable(
                 find_named(self.rule.name_key(name), place.parent / name, self.rule) for name in named
             )
@@ -252,7 +256,10 @@ def _open_listed(listing: Place, written: str) -> str:
 
 def _is_folder_at(path: str) -> bool:
     place = as_place(path)
-    return place.is_dir()
+    try:
+        return place.is_dir()
+    except OSError as error:
+        raise InputError(f"cannot open {printable(str(place))}: {error.strerror}") from error
 
 
 def _stat(key: str, path: str) -> Found:

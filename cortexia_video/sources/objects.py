@@ -90,7 +90,8 @@ def require_object(place: RemotePath) -> None:
         if "*" in place.name:
             next(place.parent.list_files(recursive=False), None)
         elif not place.exists():
-            next(place.list_files(), None)  # says what is wrong: no bucket, no permission
+            if place.can_list:
+                next(place.list_files(), None)  # says what is wrong: no bucket, no permission
             raise InputError(f"no such object or folder: {printable(str(place))}")
     except OSError as error:
         raise InputError(f"cannot open {printable(str(place))}: {error.strerror}") from error

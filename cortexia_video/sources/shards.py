@@ -6,7 +6,6 @@ A picture's path is that of its shard with its place in it: `a.tar#512+30211` (o
 
 from __future__ import annotations
 
-import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import PurePath
@@ -16,12 +15,17 @@ from cortexia_video.errors import DecodeError, Failure, InputError, MissingExtra
 from cortexia_video.ledger import Source
 from cortexia_video.places.keys import find_problem
 from cortexia_video.places.place import Place, as_place
-from cortexia_video.places.shard_part import choose_column, name_absolute, open_parquet, read_part
+from cortexia_video.places.shard_part import (
+    IMAGES,
+    choose_column,
+    name_absolute,
+    open_parquet,
+    read_part,
+    split_inside,
+)
 from cortexia_video.sources.input_file import Found, InputFile
 
 SHARD_SUFFIXES = (".tar", ".parquet")
-_INSIDE = re.compile(r"(?P<shard>.+(?:\.tar|\.parquet))#(?P<where>\d+[+.]\d+)", re.DOTALL)
-_IMAGES = ("image", "jpg", "jpeg", "png", "bytes")  # columns of pictures, the first that is there
 _KEYS = ("key", "__key__", "name")
 
 
@@ -47,16 +51,16 @@ def find_in_shard(key: str, place: Place) -> Iterator[Found]:
 
 def is_inside_shard(path: str) -> bool:
     """Say whether a path is one of a picture in a shard."""
-    return _INSIDE.fullmatch(path) is not None
+    return split_inside(path) is not None
 
 
 def read_in_shard(path: str) -> bytes:
     """Read one picture of a shard; raise `DecodeError` with a reason for people where that cannot be."""
-    match = _INSIDE.fullmatch(path)
-    if match is None:
+    inside = split_inside(path)
+    if inside is None:
         raise DecodeError(f"{path} is no picture in a shard")
     try:
-        return read_part(as_place(match["shard"]), match["where"], _IMAGES)
+        return read_part(as_place(inside[0]), inside[1], IMAGES)
     except (OSError, ValueError, KeyError, IndexError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DecodeError(f"its shard cannot be read: {reason}") from error
@@ -73,7 +77,7 @@ def _list_rows(place: Place) -> Iterator[tuple[str, str, int]]:
     with place.open("rb") as opened:
         file = open_parquet(opened)
         names = file.schema_arrow.names
-        choose_column(names, _IMAGES)
+        choose_column(names, IMAGES)
         keys = next((name for name in _KEYS if name in names), None)
         count = 0
         for group in range(file.num_row_groups):

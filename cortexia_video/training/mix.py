@@ -111,7 +111,7 @@ def _plan_scenes(plan: DataPlan) -> Maker:
 def _check_teacher(plan: DataPlan, recipe: Recipe, any_licence: bool) -> Kind:
     if recipe.teacher is None:
         raise InputError(
-            f"{plan.root} holds pictures without depth: name a teacher that labels them (--teacher)"
+            f"{as_place(plan.root)} holds pictures without depth: name a teacher that labels them (--teacher)"
         )
     return check_teacher(plan.root, recipe.teacher, any_licence=any_licence)
 
