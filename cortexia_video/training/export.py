@@ -38,7 +38,8 @@ def compact_metadata(short_side: int, source: str) -> dict[str, str]:
 def save_compact(state: Mapping[str, Tensor], path: Path, recipe: Recipe) -> str:
     """Write trained weights as the ONNX file that runs; give the model's name."""
     network = hold_compact(state, "the training")
-    export_onnx(network, path, compact_metadata(min(recipe.short_sides), describe_source(recipe)))
+    short_side = recipe.network.short_side or min(recipe.short_sides)
+    export_onnx(network, path, compact_metadata(short_side, describe_source(recipe)))
     return f"onnx:{path}"
 
 

@@ -34,12 +34,14 @@ class NetworkPlan:
     encoder: a classifier that the encoder of `compact` starts from, `efficientnet-lite0` or its file.
     weights: those of `compact` to go on from, a file `weights.safetensors` of an earlier training.
     kind: what the numbers of a checkpoint mean that does not say it.
+    short_side: what `compact` reduces pictures to when it is used; by default the smallest trained with.
     """
 
     architecture: str = "compact"
     encoder: str | None = None
     weights: str | None = None
     kind: str | None = None
+    short_side: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
