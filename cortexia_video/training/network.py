@@ -199,11 +199,12 @@ class Head(nn.Module):
 
 
 def _places(x: Tensor) -> Tensor:
-    """Give every pixel of (B, C, H, W) its row and column, -1 to 1: (1, 2, H, W)."""
+    """Give every pixel of (B, C, H, W) its row and column, -1 to 1: (B, 2, H, W)."""
     height, width = x.shape[2:]
     rows = (torch.arange(height, device=x.device, dtype=x.dtype) + 0.5) * 2 / height - 1
     columns = (torch.arange(width, device=x.device, dtype=x.dtype) + 0.5) * 2 / width - 1
-    return torch.stack(torch.meshgrid(rows, columns, indexing="ij"))[None]
+    places = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
+    return places.expand(x.shape[0], -1, -1, -1)  # of one picture alone OpenVINO makes a graph for one picture
 
 
 class UpStep(nn.Module):
