@@ -382,6 +382,14 @@ def test_an_engine_that_is_wrong_for_several_at_once_is_found(monkeypatch: pytes
         choice.settle(choice.load(), [frame(96, 128)])
 
 
+def test_compact_takes_batches_by_either_engine() -> None:
+    """OpenVINO made a graph for one picture of what belonged to all pictures of a batch."""
+    frames = [frame(96, 128, seed) for seed in range(3)]
+    found = [depths("compact", frames, engine=each, precision="float32") for each in ENGINES]
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4 * np.ptp(one))
+
+
 def test_the_commands_say_how_near_it_is(
     checkpoints: Checkpoints, tmp_path: Path, make_picture: Callable[..., Path]
 ) -> None:

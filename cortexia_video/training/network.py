@@ -204,7 +204,7 @@ def _places(x: Tensor) -> Tensor:
     rows = (torch.arange(height, device=x.device, dtype=x.dtype) + 0.5) * 2 / height - 1
     columns = (torch.arange(width, device=x.device, dtype=x.dtype) + 0.5) * 2 / width - 1
     places = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
-    return places.expand(x.shape[0], -1, -1, -1)  # of one picture alone OpenVINO makes a graph for one picture
+    return places.expand(x.shape[0], -1, -1, -1)  # of one alone OpenVINO makes a graph for one
 
 
 class UpStep(nn.Module):
