@@ -280,8 +280,8 @@ def test_exact_decoding_sees_every_pixel_and_fast_decoding_nearly(photos: Path, 
     whole = decode((photos / "large.jpg").read_bytes(), "large.jpg")
     (expected,) = load_estimator("compact").estimate([whole])
     exact, fast = (np.load(photos.parent / name / "large.jpg.npy") for name in ("exact", "fast"))
-    np.testing.assert_array_equal(exact, expected.values)
-    assert not np.array_equal(exact, fast)
+    np.testing.assert_allclose(exact, expected.values, rtol=0, atol=1e-5 * np.ptp(exact))
+    assert np.abs(exact - fast).mean() > 1e-4 * np.ptp(exact)
     assert np.abs(exact - fast).mean() < 0.02 * np.ptp(exact)
 
 
