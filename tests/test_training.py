@@ -165,7 +165,7 @@ def test_the_file_is_a_model_of_the_package(exported):
 def test_the_shipped_model_is_one_of_these():
     model = onnx.load(SHIPPED)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    assert metadata | {"cortexia.source": ""} == compact_metadata(192, "")
+    assert metadata | {"cortexia.source": ""} == compact_metadata(224, "")
     assert SHIPPED.stat().st_size <= 8_000_000
     large = [each for each in model.graph.initializer if np.prod(each.dims) >= 256]
     assert {each.data_type for each in large} == {onnx.TensorProto.FLOAT16}
