@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 
 from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.depth_folder import DepthReader, Reading
@@ -108,8 +107,7 @@ class _Job:
         self._form = form
         self._allow_loss = allow_loss
         self._told = False  # what is lost
-        root = self.sink.root
-        self._root = root.resolve() if isinstance(root, Path) else root
+        self._root = self.sink.root.resolve()
         self._budget = ByteBudget(MEMORY)
 
     def run(self, found: DepthFiles, workers: int) -> Report:
@@ -174,8 +172,7 @@ class _Job:
 
     def _require_apart(self, item: InputFile) -> None:
         """Refuse what could be taken for an output of this run: no input is ever replaced."""
-        place = as_place(item.place)
-        place = place.resolve() if isinstance(place, Path) else place
+        place = as_place(item.place).resolve()
         if place.name.endswith(self._form.suffix) and is_inside(place, self._root):
             raise OutputExistsError(
                 f"it lies in the output folder and is {self._form.suffix} already: choose another --output"

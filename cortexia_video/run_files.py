@@ -15,6 +15,7 @@ from cortexia_video.formats.reading import decode_depth
 from cortexia_video.formats.table import PREVIEW, Format, find_format
 from cortexia_video.ledger import Source
 from cortexia_video.places.place import Given, Place, as_place
+from cortexia_video.places.remote_errors import describe_error
 from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.places.shard_part import IMAGES, read_part, split_inside
 from cortexia_video.sinks.sink import Placed
@@ -58,8 +59,7 @@ def read_output(root: Place, name: str, line: Line) -> bytes:
     except FileNotFoundError as error:
         raise DepthFileError(f"{printable(name)}: it is not there: {_REMEDY}") from error
     except (OSError, ValueError, IndexError) as error:  # ValueError: a name with a zero byte
-        reason = getattr(error, "strerror", None) or error
-        raise DepthFileError(f"{printable(name)}: it cannot be read: {reason}") from error
+        raise DepthFileError(f"{printable(name)}: it cannot be read: {describe_error(error)}") from error
     if Placed(len(data), xxhash.xxh3_128_hexdigest(data)) != list_outputs(line)[name]:
         raise DepthFileError(f"{printable(name)}: it is not what was written: {_REMEDY}")
     return data
@@ -93,7 +93,7 @@ def read_run_picture(line: Line, path: Place | None = None) -> bytes:
         data = read_part(file, inside[1], IMAGES) if inside else read_whole(path)
         now = file.stat()
     except (OSError, ValueError, IndexError) as error:
-        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+        raise InputError(f"cannot read {path}: {describe_error(error)}") from error
     if now.st_mtime_ns != picture.mtime_ns or (not inside and now.st_size != picture.size):
         raise InputError("the picture changed after its depth was made: estimate it again")
     return data

@@ -45,8 +45,6 @@ def as_absolute(given: Given) -> Place:
 
 def as_text(given: Given) -> str:
     """Give the path or address as text, `file://` as a path."""
-    if isinstance(given, RemotePath):
-        return given.address
     place = as_place(given)
     if isinstance(place, RemotePath):
         return place.address

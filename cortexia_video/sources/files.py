@@ -111,7 +111,7 @@ class _Scan:
             try:
                 return self._expand_remote(place, prefix=prefix)
             except OSError as error:
-                raise InputError(f"cannot open {printable(str(place))}: {error.strerror}") from error
+                raise _cannot_open(str(place), error) from error
         if _exists(path) and Path(path).is_dir():
             return self._walk(path, f"{Path(path).resolve().name}/" if prefix else "")
         if not _exists(path) or path.lower().endswith(".txt"):
@@ -259,7 +259,7 @@ def _is_folder_at(path: str) -> bool:
     try:
         return place.is_dir()
     except OSError as error:
-        raise InputError(f"cannot open {printable(str(place))}: {error.strerror}") from error
+        raise _cannot_open(str(place), error) from error
 
 
 def _stat(key: str, path: str) -> Found:

@@ -15,6 +15,7 @@ from cortexia_video.errors import DecodeError, Failure, InputError, MissingExtra
 from cortexia_video.ledger import Source
 from cortexia_video.places.keys import find_problem
 from cortexia_video.places.place import Place, as_place
+from cortexia_video.places.remote_errors import describe_error
 from cortexia_video.places.shard_part import (
     IMAGES,
     choose_column,
@@ -44,7 +45,7 @@ def find_in_shard(key: str, place: Place) -> Iterator[Found]:
     except MissingExtraError:
         raise
     except (OSError, tarfile.TarError, EOFError, ValueError, KeyError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = describe_error(error)
         said = f"{printable(str(place))} is no shard that can be read: {reason}; make or copy it again"
         yield Failure(key, "find", InputError(said))
 
@@ -62,8 +63,7 @@ def read_in_shard(path: str) -> bytes:
     try:
         return read_part(as_place(inside[0]), inside[1], IMAGES)
     except (OSError, ValueError, KeyError, IndexError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DecodeError(f"its shard cannot be read: {reason}") from error
+        raise DecodeError(f"its shard cannot be read: {describe_error(error)}") from error
 
 
 def _list_members(place: Place) -> Iterator[tuple[str, str, int]]:
