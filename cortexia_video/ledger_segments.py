@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Self
 
 from cortexia_video.errors import InputError, OutputError, OutputLostError
@@ -102,10 +100,7 @@ def merge_segments(root: RemotePath) -> int:
     if not segments:
         return 0
     try:
-        with tempfile.NamedTemporaryFile(prefix="cortexia-") as file:
-            file.writelines(path.read_bytes() for path in files)
-            file.flush()
-            (root / LEDGER_NAME).put_file(Path(file.name))
+        (root / LEDGER_NAME).put_chunks(path.read_bytes() for path in files)
         for path in segments:
             path.unlink(missing_ok=True)
     except OSError as error:

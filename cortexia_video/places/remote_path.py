@@ -13,7 +13,8 @@ import io
 import os
 import posixpath
 import re
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -209,6 +210,13 @@ class RemotePath:
         """Put what a file holds, a large one in parts: the object is there once all of it has arrived."""
         self._require_store()
         self._ask(lambda system: system.put_file(os.fspath(local), self.address))
+
+    def put_chunks(self, chunks: Iterable[bytes | memoryview]) -> None:
+        """Put a large object by way of a file of this disk, in which its pieces are gathered."""
+        with tempfile.NamedTemporaryFile(prefix="cortexia-") as file:
+            file.writelines(chunks)
+            file.flush()
+            self.put_file(Path(file.name))
 
     def get_file(self, local: Path) -> None:
         """Fetch the object into a file."""

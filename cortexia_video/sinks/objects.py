@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from array import array
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -75,19 +73,12 @@ class ObjectSink(Sink):
             digest.update(chunk)
         try:
             if size > _AT_ONCE:
-                _put_by_way_of_a_file(path, chunks)
+                path.put_chunks(chunks)
             else:
                 path.write_bytes(b"".join(chunks))
         except RemoteError as error:  # after a few tries: the next object would fare no better
             raise OutputLostError(path, error) from error
         return Placed(size, digest.hexdigest())
-
-
-def _put_by_way_of_a_file(path: RemotePath, chunks: Chunks) -> None:
-    with tempfile.NamedTemporaryFile(prefix="cortexia-") as file:
-        file.writelines(chunks)
-        file.flush()
-        path.put_file(Path(file.name))
 
 
 class _Sizes:
