@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tarfile
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dataset_layouts import Scene, make_rgbd, make_scene
+from file_digests import file_digests
 from PIL import Image
 
 from cortexia_video import (
@@ -61,8 +61,7 @@ def cortexia(*arguments: object) -> int:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    files = (path for path in folder.iterdir() if path.name != "build.jsonl")
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return file_digests(folder, lambda name: name != "build.jsonl")
 
 
 @pytest.mark.parametrize("form", ["parquet", "webdataset"])

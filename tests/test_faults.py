@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from file_digests import file_digests
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -66,7 +67,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def expected(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def expected(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Give the files of a run that nothing happened to."""
     out = tmp_path_factory.mktemp("undisturbed")
     run(photos, out)
@@ -89,19 +90,15 @@ def run(
     return report
 
 
-def files(out: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(out).as_posix(): path.read_bytes()
-        for path in out.rglob("*")
-        if path.is_file() and not is_ledger(path.name)
-    }
+def files(out: Path) -> dict[str, str]:
+    return file_digests(out, lambda name: not is_ledger(name))
 
 
 def done_lines(out: Path) -> Counter[str]:
     return Counter(line["key"] for line in read_ledger(out) if line.get("outcome") == "done")
 
 
-def finish(photos: Path, out: Path, expected: dict[str, bytes]) -> None:
+def finish(photos: Path, out: Path, expected: dict[str, str]) -> None:
     """Run once more: all is there then, each made once by a run that said so, and nothing else is."""
     before = done_lines(out) if (out / LEDGER_NAME).exists() else Counter()
     assert all(count == 1 for count in before.values())
@@ -132,9 +129,7 @@ def wait_for_files(out: Path, count: int, *processes: BaseProcess) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_killed_at_random_moments(
-    photos: Path, tmp_path: Path, expected: dict[str, bytes], seed: int
-) -> None:
+def test_killed_at_random_moments(photos: Path, tmp_path: Path, expected: dict[str, str], seed: int) -> None:
     chance = random.Random(seed)
     killed = 0
     for count in sorted(chance.sample(range(PICTURES), 4)):
@@ -150,9 +145,7 @@ def test_killed_at_random_moments(
     finish(photos, tmp_path, expected)
 
 
-def test_two_shards_killed_at_random_moments(
-    photos: Path, tmp_path: Path, expected: dict[str, bytes]
-) -> None:
+def test_two_shards_killed_at_random_moments(photos: Path, tmp_path: Path, expected: dict[str, str]) -> None:
     chance = random.Random(0)
     for count in (3, 9, 15):
         shards = [start(photos, tmp_path, shard=f"{index}/2") for index in (1, 2)]
@@ -187,7 +180,7 @@ def interrupt(photos: Path, out: Path, *signals: int) -> int | None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_lets_the_run_finish_what_is_in_flight(
-    photos: Path, tmp_path: Path, expected: dict[str, bytes], number: int
+    photos: Path, tmp_path: Path, expected: dict[str, str], number: int
 ) -> None:
     assert interrupt(photos, tmp_path, number) == 130
     *_, end = read_ledger(tmp_path)
@@ -199,7 +192,7 @@ def test_a_signal_lets_the_run_finish_what_is_in_flight(
 
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_ends_it_now(
-    photos: Path, tmp_path: Path, expected: dict[str, bytes], second: int
+    photos: Path, tmp_path: Path, expected: dict[str, str], second: int
 ) -> None:
     assert interrupt(photos, tmp_path, signal.SIGINT, second) == 130
     assert not any("end" in line for line in read_ledger(tmp_path))
@@ -228,7 +221,7 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
 
 def test_a_full_disk(
-    photos: Path, disk: Callable[[str], Path], expected: dict[str, bytes], tmp_path: Path
+    photos: Path, disk: Callable[[str], Path], expected: dict[str, str], tmp_path: Path
 ) -> None:
     out = disk("400k") / "out"
     with pytest.raises(OutputLostError, match="No space left on device; what is done is kept") as raised:
@@ -254,9 +247,7 @@ def test_a_disk_that_is_full_for_the_ledger(tmp_path: Path, disk: Callable[[str]
     assert Counter(last.values()) == {"failed": 300}
 
 
-def test_an_output_folder_that_is_moved_away(
-    photos: Path, tmp_path: Path, expected: dict[str, bytes]
-) -> None:
+def test_an_output_folder_that_is_moved_away(photos: Path, tmp_path: Path, expected: dict[str, str]) -> None:
     out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
     with pytest.raises(OutputLostError, match="what is done is kept"):
         run(photos, out, at=5, do=lambda: out.rename(elsewhere))
@@ -267,7 +258,7 @@ def test_an_output_folder_that_is_moved_away(
 
 
 def test_an_output_mount_that_vanishes(
-    photos: Path, disk: Callable[[str], Path], expected: dict[str, bytes]
+    photos: Path, disk: Callable[[str], Path], expected: dict[str, str]
 ) -> None:
     out = disk("4m")
     with pytest.raises(OutputLostError, match="what is done is kept"):
@@ -276,7 +267,7 @@ def test_an_output_mount_that_vanishes(
     finish(photos, out, expected)
 
 
-def test_an_input_folder_that_vanishes(photos: Path, tmp_path: Path, expected: dict[str, bytes]) -> None:
+def test_an_input_folder_that_vanishes(photos: Path, tmp_path: Path, expected: dict[str, str]) -> None:
     inputs, elsewhere = tmp_path / "inputs", tmp_path / "elsewhere"
     shutil.copytree(photos, inputs, copy_function=shutil.copy2)
     report = run(inputs, tmp_path / "out", at=1, do=lambda: inputs.rename(elsewhere))
@@ -289,7 +280,7 @@ def test_an_input_folder_that_vanishes(photos: Path, tmp_path: Path, expected: d
 
 
 @pytest.mark.usefixtures("quick_disk")
-def test_a_torn_ledger(photos: Path, tmp_path: Path, expected: dict[str, bytes]) -> None:
+def test_a_torn_ledger(photos: Path, tmp_path: Path, expected: dict[str, str]) -> None:
     few = tmp_path / "few"
     few.mkdir()
     for key in KEYS[:2]:
@@ -316,7 +307,7 @@ def refusal(photos: Path, out: Path, **more: str) -> str:
 
 
 def test_a_second_process_is_refused_and_harms_nothing(
-    photos: Path, tmp_path: Path, expected: dict[str, bytes]
+    photos: Path, tmp_path: Path, expected: dict[str, str]
 ) -> None:
     process = start(photos, tmp_path, pace=0.05)
     wait_for_files(tmp_path, 2, process)
@@ -328,7 +319,7 @@ def test_a_second_process_is_refused_and_harms_nothing(
     finish(photos, tmp_path, expected)
 
 
-def test_two_shards_at_once(photos: Path, tmp_path: Path, expected: dict[str, bytes]) -> None:
+def test_two_shards_at_once(photos: Path, tmp_path: Path, expected: dict[str, str]) -> None:
     shards = [start(photos, tmp_path, pace=0.1, shard=f"{index}/2") for index in (1, 2)]
     wait_for_files(tmp_path, 2, *shards)
     while len(list(tmp_path.glob("ledger.*-of-2.jsonl"))) < 2:
@@ -349,7 +340,7 @@ def test_two_shards_at_once(photos: Path, tmp_path: Path, expected: dict[str, by
 
 
 def test_shards_of_machines_without_a_common_disk(
-    photos: Path, tmp_path: Path, expected: dict[str, bytes]
+    photos: Path, tmp_path: Path, expected: dict[str, str]
 ) -> None:
     out = tmp_path / "out"
     for index in (1, 2, 3):
@@ -360,7 +351,7 @@ def test_shards_of_machines_without_a_common_disk(
 
 
 def test_damaged_outputs_are_found_and_done_again(
-    photos: Path, tmp_path: Path, expected: dict[str, bytes]
+    photos: Path, tmp_path: Path, expected: dict[str, str]
 ) -> None:
     run(photos, tmp_path)
     (tmp_path / "00.jpg.npy").unlink()

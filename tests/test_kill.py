@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from file_digests import file_digests
+
 from cortexia_video import read_ledger
 from cortexia_video.depth_json import DEPTH_JSON
 from cortexia_video.ledger_file import LEDGER_NAME
@@ -33,10 +35,8 @@ def start(photos: Path, out: Path, *options: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([*map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def files(out: Path) -> dict[str, bytes]:
-    return {
-        path.name: path.read_bytes() for path in out.rglob("*") if path.is_file() and path.name != LEDGER_NAME
-    }
+def files(out: Path) -> dict[str, str]:
+    return file_digests(out, lambda name: name != LEDGER_NAME)
 
 
 def test_killed_at_any_moment_and_started_again(tmp_path: Path, make_picture: Callable[..., Path]) -> None:

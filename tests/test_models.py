@@ -84,6 +84,15 @@ def test_a_picture_never_depends_on_its_batch(model: DepthModel) -> None:
             np.testing.assert_allclose(output, alone[index], atol=tolerance)
 
 
+def test_compact_gives_a_picture_the_same_bits_in_any_batch() -> None:
+    model = load_model("compact")
+    for height, width in ((224, 320), (320, 224), (224, 416), (64, 32)):
+        images = np.random.default_rng(height).random((5, 3, height, width), dtype=np.float32)
+        alone = np.concatenate([model.infer(image[None]) for image in images])
+        for batch in (2, 3, 5):
+            np.testing.assert_array_equal(model.infer(images[:batch]), alone[:batch])
+
+
 def test_compact_is_small_free_and_gives_disparity() -> None:
     import cortexia_video.models as package
 

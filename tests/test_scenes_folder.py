@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from file_digests import file_digests
 from PIL import Image
 
 pytest.importorskip("torch")
@@ -29,10 +30,9 @@ from cortexia_video.sinks.folder import FolderSink
 SMALL = ScenePlan(seed=3, height=32, width=48)
 
 
-def contents(root: Path) -> dict[str, bytes]:
+def contents(root: Path) -> dict[str, str]:
     """Give all files of scenes by name; the record's lines are in the order in which scenes were done."""
-    paths = [path for path in root.rglob("*") if path.is_file() and path.name != RECORD]
-    return {str(path.relative_to(root)): path.read_bytes() for path in paths}
+    return file_digests(root, lambda name: name != RECORD)
 
 
 def test_what_was_written_is_read_as_a_data_set(tmp_path):

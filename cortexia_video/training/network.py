@@ -237,7 +237,9 @@ class ConvexUpsampling(nn.Module):
         weights = self.weigh(features).view(batch, _NEIGHBOURS, 4, height, width).softmax(1)
         padded = F.pad(self.coarse(features), (1, 1, 1, 1), mode="replicate")
         around = [padded[:, :, y : y + height, x : x + width] for y in range(3) for x in range(3)]
-        finer = (weights * torch.stack(around, 1)).sum(1)
+        finer = weights[:, 0] * around[0]
+        for neighbour in range(1, _NEIGHBOURS):  # added one by one: ONNX Runtime's sum differs with the batch
+            finer = finer + weights[:, neighbour] * around[neighbour]
         return F.pixel_shuffle(finer, 2)[:, 0]
 
 
