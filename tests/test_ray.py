@@ -64,7 +64,8 @@ def nodes(server: Server) -> Iterator[Any]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray.cloudpickle.register_pickle_by_value(ray_doubles)
     size = {"num_cpus": 2, "object_store_memory": 100 << 20}
-    running = Nodes(initialize_head=True, head_node_args=size)
+    soon = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000}  # that a machine is gone
+    running = Nodes(initialize_head=True, head_node_args={**size, "_system_config": soon})
     running.add_node(**size)
     ray.init(running.address, log_to_driver=False)
     try:
