@@ -20,7 +20,8 @@ from typing import IO, Any, Literal, NamedTuple, Self
 
 import xxhash
 
-from cortexia_video.errors import DecodeError, InputError, MissingExtraError
+from cortexia_video.arrow import import_arrow
+from cortexia_video.errors import DecodeError, InputError
 from cortexia_video.formats.stored import Chunks
 from cortexia_video.sinks.sink import Placed, Sink
 from cortexia_video.sources.files import InputFile, read_picture
@@ -43,7 +44,7 @@ class Packing(NamedTuple):
         if self.size < 1:
             raise InputError(f"--pack-size must be more than 0, not {self.size}")
         if self.name == "parquet":
-            _import_pyarrow()
+            import_arrow()
         return self
 
 
@@ -164,14 +165,12 @@ def _write_tar(file: IO[bytes], rows: Iterable[_Row]) -> dict[str, str]:
 
 def _write_parquet(file: IO[bytes], rows: Iterable[_Row]) -> dict[str, str]:
     """Write rows, and say where each file is: row group and row; which column follows from its name."""
-    pa = _import_pyarrow()
-    from pyarrow import parquet
-
+    pa = import_arrow()
     columns = [("key", pa.string()), ("name", pa.string()), ("depth", pa.binary())]
     columns += [("preview", pa.binary()), ("facts", pa.string()), ("image", pa.binary())]
     schema = pa.schema(columns)
     places = {}
-    with parquet.ParquetWriter(file, schema, compression="lz4", write_statistics=False) as writer:
+    with pa.parquet.ParquetWriter(file, schema, compression="lz4", write_statistics=False) as writer:
         for number, group in enumerate(_group(rows)):
             places.update({name: f"{number}.{at}" for at, row in enumerate(group) for name in row.files})
             table = [_describe(row) for row in group]
@@ -198,13 +197,3 @@ def _describe(row: _Row) -> dict[str, Any]:
     preview = others[0][1] if others else None
     known = {"key": row.key, "name": name, "depth": depth, "preview": preview}
     return {**known, "facts": row.facts.decode(), "image": row.image or None}
-
-
-def _import_pyarrow() -> Any:
-    try:
-        import pyarrow as pa
-    except ImportError as error:
-        raise MissingExtraError(
-            "--pack parquet needs pyarrow: pip install 'cortexia-video[datasets]'"
-        ) from error
-    return pa

@@ -14,6 +14,7 @@ PACKAGE = Path(cortexia_video.__file__).parent
 LAYERS = [
     [
         "errors",
+        "arrow",
         "frame",
         "depth_map",
         "file_lock",

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cortexia_video.arrow import import_arrow
 from cortexia_video.datasets.calibration import Calibration
 from cortexia_video.decode import decode
 from cortexia_video.depth_map import DepthMap
@@ -132,7 +133,7 @@ def _encode(pixels: NDArray[np.uint8], form: str) -> bytes:
 
 def make_schema() -> Any:
     """Give the Arrow schema of the rows, with what Hugging Face `datasets` reads the columns' types from."""
-    pa = import_pyarrow()
+    pa = import_arrow()
     cell = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     fields = [(name, cell) for name in IMAGES]
     fields += [(name, pa.string()) for name in TEXTS]
@@ -153,17 +154,6 @@ def describe_features() -> dict[str, Any]:
     }
     values = {name: {"dtype": dtype, "_type": "Value"} for name, dtype in types.items()}
     return {**{name: {"_type": "Image"} for name in IMAGES}, **values}
-
-
-def import_pyarrow() -> Any:
-    """Give pyarrow; `MissingExtraError` without it."""
-    try:
-        import pyarrow
-    except ImportError as error:
-        from cortexia_video.errors import MissingExtraError
-
-        raise MissingExtraError("parquet needs: pip install 'cortexia-video[datasets]'") from error
-    return pyarrow
 
 
 def require_columns(names: list[str], where: str) -> None:

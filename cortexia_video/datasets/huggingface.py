@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from cortexia_video.arrow import import_arrow
 from cortexia_video.datasets.calibration import Calibration
-from cortexia_video.datasets.columns import from_row, import_pyarrow, make_schema, require_columns, to_row
+from cortexia_video.datasets.columns import from_row, make_schema, require_columns, to_row
 from cortexia_video.datasets.dataset import AnyDataset, Attempt, Load, RGBDDataset, RGBDStream
 from cortexia_video.datasets.region import EVERYWHERE, Region
 from cortexia_video.errors import CortexiaError, Failure, InputError, MissingExtraError
@@ -41,7 +42,7 @@ def to_hf(samples: Iterable[RGBDSample]) -> datasets.Dataset:
     memory: `build_dataset`. Raises `InputError` for no samples, `MissingExtraError`.
     """
     hf = import_datasets()
-    pa = import_pyarrow()
+    pa = import_arrow()
     schema = make_schema()
     batches = [pa.RecordBatch.from_pylist([to_row(sample)], schema=schema) for sample in samples]
     if not batches:

@@ -6,7 +6,8 @@ import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cortexia_video.datasets.columns import from_row, import_pyarrow, require_columns
+from cortexia_video.arrow import import_arrow
+from cortexia_video.datasets.columns import from_row, require_columns
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.shard_splits import list_split
@@ -72,9 +73,7 @@ def _list_rows(path: Place) -> _Rows:
 def open_file(path: Place) -> Any:
     """Open a parquet file, of which only what is asked for is read; `InputError` where it is broken or not
     there."""
-    import_pyarrow()
-    from pyarrow import parquet
-
+    parquet = import_arrow().parquet
     try:
         source = path if isinstance(path, Path) else path.open("rb", 0)
         return parquet.ParquetFile(source, memory_map=True, page_checksum_verification=True)

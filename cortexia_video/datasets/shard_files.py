@@ -8,7 +8,8 @@ import tarfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from cortexia_video.datasets.columns import COUNTS, FLAGS, NUMBERS, TEXTS, Row, import_pyarrow, make_schema
+from cortexia_video.arrow import import_arrow
+from cortexia_video.datasets.columns import COUNTS, FLAGS, NUMBERS, TEXTS, Row, make_schema
 from cortexia_video.decode import sniff
 
 _GROUP_BYTES = 1 << 22  # of a row group, which is read whole for one row
@@ -18,11 +19,9 @@ _ENDS = {"JPEG": "jpg", "PNG": "png", "TIFF": "tiff"}
 
 def write_parquet(path: Path, rows: Iterable[Row]) -> int:
     """Write rows to a file, in groups of 4 MiB or one row; give their number."""
-    pa = import_pyarrow()
-    from pyarrow import parquet
-
+    pa = import_arrow()
     schema, waiting, size, count = make_schema(), list[Row](), 0, 0
-    with parquet.ParquetWriter(
+    with pa.parquet.ParquetWriter(
         path,
         schema,
         compression=_COMPRESSION,

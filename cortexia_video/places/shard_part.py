@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cortexia_video.errors import MissingExtraError
+from cortexia_video.arrow import import_arrow
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
 
@@ -68,19 +68,10 @@ _ROWS = _Rows()
 
 def _read_group(shard: Place, group: int, columns: Sequence[str]) -> list[Any]:
     with shard.open("rb") as opened:
-        file = open_parquet(opened)
+        file = import_arrow().parquet.ParquetFile(opened)
         column = choose_column(file.schema_arrow.names, columns)
         rows: list[Any] = file.read_row_group(group, columns=[column], use_threads=False)[column].to_pylist()
         return rows
-
-
-def open_parquet(file: Any) -> Any:
-    """Open a parquet file; `MissingExtraError` without the package for it."""
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingExtraError("parquet needs pyarrow: pip install 'cortexia-video[datasets]'") from error
-    return parquet.ParquetFile(file)
 
 
 def choose_column(names: Sequence[str], columns: Sequence[str]) -> str:

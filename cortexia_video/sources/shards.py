@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import PurePath
 
+from cortexia_video.arrow import import_arrow
 from cortexia_video.decode import IMAGE_SUFFIXES
 from cortexia_video.errors import DecodeError, Failure, InputError, MissingExtraError, printable
 from cortexia_video.ledger import Source
@@ -20,7 +21,6 @@ from cortexia_video.places.shard_part import (
     IMAGES,
     choose_column,
     name_absolute,
-    open_parquet,
     read_part,
     split_inside,
 )
@@ -75,7 +75,7 @@ def _list_members(place: Place) -> Iterator[tuple[str, str, int]]:
 
 def _list_rows(place: Place) -> Iterator[tuple[str, str, int]]:
     with place.open("rb") as opened:
-        file = open_parquet(opened)
+        file = import_arrow().parquet.ParquetFile(opened)
         names = file.schema_arrow.names
         choose_column(names, IMAGES)
         keys = next((name for name in _KEYS if name in names), None)

@@ -1,0 +1,17 @@
+"""pyarrow, which an extra brings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cortexia_video.errors import MissingExtraError
+
+
+def import_arrow() -> Any:
+    """Give pyarrow with its `parquet`; `MissingExtraError` without it."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingExtraError("parquet needs pyarrow: pip install 'cortexia-video[datasets]'") from error
+    return pyarrow
