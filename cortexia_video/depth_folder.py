@@ -21,6 +21,7 @@ from cortexia_video.ledger_index import LedgerIndex
 from cortexia_video.places.inside import name_inside
 from cortexia_video.places.place import Given, Place, as_absolute, as_place
 from cortexia_video.places.remote_path import RemotePath
+from cortexia_video.run_files import read_output
 
 _OF_FILE = ("kind", "f_px", "f_source", "full_size")
 _OF_MODEL = ("model", "weights_sha256")
@@ -85,8 +86,21 @@ class DepthReader:
         return reading.depth
 
     def read_bytes(self, path: Given) -> bytes:
-        """Read a file, unless it is too large for a map of so many megapixels; `DepthFileError`."""
-        return read_file(path, max_megapixels=self._max_megapixels)
+        """Read a file, unless it is too large for a map of so many megapixels; `DepthFileError`.
+
+        What a run packed into a shard is read by the name that its file would have.
+        """
+        try:
+            return read_file(path, max_megapixels=self._max_megapixels)
+        except DepthFileError as error:
+            if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+                place = as_absolute(path)
+                for folder in self._list_known(place):
+                    name = name_inside(place, folder.root)
+                    line = folder.find_packed(name)
+                    if line:
+                        return read_output(folder.root, name, line)
+            raise
 
     def decode(self, data: bytes, path: Given) -> Reading:
         """Give the depth in a file's bytes, with what its folder says; raises what `decode_depth` does."""
@@ -120,13 +134,16 @@ class DepthReader:
 
     def _look_up(self, data: bytes, place: Place) -> _Known:
         """Ask the nearest folder above that is ours and knows the file."""
-        with self._lock:
-            folders = self._list_folders(place.parent)
-        for folder in folders:
+        for folder in self._list_known(place):
             known = folder.look_up(name_inside(place, folder.root), data)
             if known.source:
                 return known
         return _NOTHING
+
+    def _list_known(self, place: Place) -> list[_Folder]:
+        """Give the folders of ours that a file is in, the nearest first."""
+        with self._lock:
+            return self._list_folders(place.parent)
 
     def _list_folders(self, place: Place) -> list[_Folder]:
         """Give the folders of ours that a folder is in, or is, the nearest first; none of a web server's."""
@@ -184,7 +201,7 @@ class _Folder:
             return self._common
         known, digest = _NOTHING, None
         for line in self._ledger.find(name):  # newest first
-            placed = line["outputs"][name] if line.get("outcome") == "done" else None
+            placed = _find_placed(line, name) if line.get("outcome") == "done" else None
             if known is _NOTHING:
                 known = self._common._replace(changed=isinstance(placed, list))
             if isinstance(placed, list) and placed[0] == len(data):
@@ -193,12 +210,24 @@ class _Folder:
                     return _Known(self._read(line), LEDGER_NAME, line)
         return known
 
+    def find_packed(self, name: str) -> Mapping[str, Any] | None:
+        """Give the line of what was last done under a name, if that is in a shard."""
+        lines = self._ledger.find(name) if self._ledger else ()
+        last = next((line for line in lines if line.get("outcome") == "done"), {})
+        return last if name in last.get("inside", ()) else None
+
     def _read(self, line: Mapping[str, Any]) -> Metadata:
         """Give the words of a line; the model is the run's where the line names none."""
         run = self._ledger.settings(str(line.get("run"))) if self._ledger else {}
         words = {name: line.get(name) for name in _OF_FILE}
         words |= {name: line.get(name, run.get(name)) for name in _OF_MODEL}
         return {name: value for name, value in words.items() if value is not None}
+
+
+def _find_placed(line: Mapping[str, Any], name: str) -> object:
+    """Give size and digest of an output, as the line of what is done has them."""
+    inside = line.get("inside", {})
+    return inside[name][1:] if name in inside else line["outputs"][name]
 
 
 def _is_ours(place: Place) -> bool:

@@ -38,7 +38,7 @@ class LedgerIndex:
         self._hashes = self._places = np.empty(0, np.int64)
 
     def find(self, name: str) -> Iterator[dict[str, Any]]:
-        """Yield the lines that say what became of the output `name`, newest first."""
+        """Yield the lines that say what became of the output `name`, also in a shard, newest first."""
         with self._lock:
             self._asked += 1
             if self._asked == _FEW + 1:
@@ -97,7 +97,7 @@ class LedgerIndex:
 
 def _names(entry: dict[str, Any], name: str) -> bool:
     outputs = entry.get("outputs")
-    return isinstance(outputs, dict | list) and name in outputs
+    return isinstance(outputs, dict | list) and (name in outputs or name in entry.get("inside", ()))
 
 
 def _map(path: Place) -> mmap.mmap | None:

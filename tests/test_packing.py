@@ -254,3 +254,62 @@ def test_a_damaged_part_of_a_shard_is_named(photos: Path, tmp_path: Path, name: 
     shard.unlink()
     made = make_point_clouds(tmp_path / "out", tmp_path / "clouds", options=options, overwrite=True)
     assert made.failed == 10 and "it is not there" in made.failures[0].reason
+
+
+@pytest.mark.parametrize("name", ["tar", "parquet"])
+def test_a_packed_run_is_converted_as_its_files_would_be(photos: Path, tmp_path: Path, name: Any) -> None:
+    (photos / "trip").mkdir()
+    (photos / "3.png").rename(photos / "trip/3.png")
+    files, packed = tmp_path / "files", tmp_path / "runs/packed"
+    model = cv.DepthEstimator(Camera())
+    cv.estimate(photos, files, model=model, recursive=True, f_px=50)
+    cv.estimate(photos, packed, model=model, recursive=True, f_px=50, packing=Packing(name, 4))
+    reports = [cv.convert(run, tmp_path / f"png-{run.name}", format="png16") for run in (files, packed)]
+    assert [(report.done, report.failed) for report in reports] == [(10, 0), (10, 0)]
+    made = [
+        file_digests(tmp_path / f"png-{run.name}", lambda each: "ledger" not in each)
+        for run in (files, packed)
+    ]
+    assert made[0] == made[1] and "trip/3.png.16.png" in made[0]
+    facts = [
+        {
+            line["key"]: (line["kind"], line["f_px"], line["model"], line["picture"])
+            for line in read_last_done(out)
+        }
+        for out in (tmp_path / "png-files", tmp_path / "png-packed")
+    ]
+    assert facts[0] == facts[1] and len(facts[0]) == 10
+    again = cv.convert(packed, tmp_path / "png-packed", format="png16")
+    assert (again.done, again.skipped) == (0, 10)
+    assert cv.convert(tmp_path / "runs", tmp_path / "all", format="exr").done == 10, (
+        "also from a folder above"
+    )
+    assert (tmp_path / "all/packed/trip/3.png.exr").exists()
+    depth, expected = (cv.read_depth(run / "trip/3.png.npy") for run in (packed, files))
+    np.testing.assert_array_equal(depth.values, expected.values)
+    assert (depth.kind, depth.f_px, depth.model) == (expected.kind, 50, expected.model)
+    looked = [cv.inspect_folder(run) for run in (packed, files)]
+    assert looked[0].files == looked[1].files == {".npy": 10} and looked[0].bytes == looked[1].bytes
+    assert len(looked[0].sampled) == 10 and not looked[0].failures
+    with pytest.raises(cv.DepthFileError, match="No such file"):
+        cv.read_depth(packed / "trip/4.png.npy")
+
+
+def test_shards_that_are_lost_damaged_or_alone_are_failures(photos: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "packed"
+    estimate(photos, packed, packing=Packing("tar", 4))
+    gone, damaged, whole = sorted(packed.glob("depth-*"))
+    gone.unlink()
+    damaged.write_bytes(bytes(damaged.stat().st_size))
+    report = cv.convert(packed, tmp_path / "out", format="pfm")
+    kept = 10 - report.failed
+    assert report.found == 10 and 0 < kept <= 4
+    assert {each.reason.partition(": ")[2].partition(":")[0] for each in report.failures} == {
+        "it is not there",
+        "it is not what was written",
+    }
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    whole.rename(alone / whole.name)
+    (lonely,) = cv.convert(alone, tmp_path / "of-alone", format="pfm").failures
+    assert lonely.key == whole.name and "must lie beside it" in lonely.reason

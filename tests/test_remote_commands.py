@@ -16,6 +16,7 @@ from test_remote import S3, encode, outputs, put_pictures, read_folder
 
 import cortexia_video as cv
 from cortexia_video.cli import main
+from cortexia_video.packing import Packing
 from cortexia_video.places.place import as_place
 from cortexia_video.point_clouds.job import CloudOptions, make_point_clouds
 
@@ -31,9 +32,10 @@ def runs(place: str, tmp_path: Path) -> tuple[str, Path]:
     return f"{S3}/{place}/run", tmp_path / "run"
 
 
-def estimate(given: Any, output: Any, format: str = "npz") -> None:
+def estimate(given: Any, output: Any, format: str = "npz", **options: Any) -> None:
     model = cv.DepthEstimator(Camera())
-    assert not cv.estimate(given, output, model=model, recursive=True, format=format, f_px=20.0).failed
+    report = cv.estimate(given, output, model=model, recursive=True, format=format, f_px=20.0, **options)
+    assert not report.failed
 
 
 def say(capsys: pytest.CaptureFixture[str], *command: str) -> tuple[Any, str, str]:
@@ -52,6 +54,23 @@ def test_convert(runs: tuple[str, Path], place: str, tmp_path: Path) -> None:
     assert cv.convert(runs[0], tmp_path / "down", format="tiff").done == 6
     assert cv.convert(runs[1], f"{S3}/{place}/up", format="tiff").done == 6
     assert outputs(read_folder(tmp_path / "down")) == outputs(read_all(f"{place}/up"))
+
+
+@pytest.mark.parametrize("name", ["tar", "parquet"])
+def test_what_a_run_packed_is_read_as_its_files(
+    runs: tuple[str, Path], place: str, tmp_path: Path, name: Any
+) -> None:
+    estimate(f"{S3}/{place}/in", f"{S3}/{place}/runs/packed", packing=Packing(name, 4))
+    expected = {name: data for name, data in read_folder(runs[1]).items() if name.endswith("npz")}
+    assert cv.convert(f"{S3}/{place}/runs/packed", tmp_path / "out", format="npz").done == len(expected) == 6
+    made = read_folder(tmp_path / "out")
+    assert {name: made[name] for name in expected} == expected
+    assert cv.convert(f"{S3}/{place}/runs", f"{S3}/{place}/all", format="npz").done == 6
+    assert {f"packed/{name}" for name in expected} < {*read_all(f"{place}/all")}
+    depth = cv.read_depth(f"{S3}/{place}/runs/packed/trip/1.png.npz")
+    np.testing.assert_array_equal(depth.values, cv.read_depth(runs[1] / "trip/1.png.npz").values)
+    with pytest.raises(cv.DepthFileError, match="x.png.npz: cannot be read: not there"):
+        cv.read_depth(f"{S3}/{place}/runs/packed/trip/x.png.npz")
 
 
 def test_convert_tells_files_of_a_bucket_apart_as_those_of_a_folder(place: str, tmp_path: Path) -> None:

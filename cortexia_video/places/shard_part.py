@@ -13,9 +13,15 @@ from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
 
 _GROUPS_KEPT = 4
+_DEPTH = re.compile(r"depth-[0-9a-f]{16}\.(tar|parquet)")
 _INSIDE = re.compile(r"(?P<shard>.+(?:\.tar|\.parquet))#(?P<where>\d+[+.]\d+)", re.DOTALL)
 IMAGES = ("image", "jpg", "jpeg", "png", "bytes")
 """Columns of pictures; the first that is there."""
+
+
+def is_depth_shard(name: str) -> bool:
+    """Say whether a file may be, by its name, one that a run packed depth into."""
+    return _DEPTH.fullmatch(name) is not None
 
 
 def split_inside(path: str) -> tuple[str, str] | None:

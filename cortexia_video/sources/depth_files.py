@@ -8,10 +8,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from cortexia_video.errors import Failure, InputError
 from cortexia_video.formats.table import FORMATS, READERS
+from cortexia_video.ledger import Source, read_last_done
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
-from cortexia_video.sources.files import Found, find_files
+from cortexia_video.places.shard_part import name_absolute
+from cortexia_video.run_files import find_depth, list_outputs
+from cortexia_video.sources.files import Found, InputFile, find_files
 from cortexia_video.sources.rule import Rule
 
 _SUFFIXES = tuple(suffix for reader in READERS for suffix in reader.suffixes)
@@ -29,6 +33,7 @@ class DepthFiles:
 
     A key is as `find_pictures` gives it, without the ending of the file's format: `a.jpg` of `a.jpg.npy`.
     Where that would be the key of two files of a folder, or is a file's name, they keep their whole names.
+    What a run packed into shards is found by the run's ledger, as the files that it would have been.
 
     pictures: how many were passed over.
     """
@@ -48,6 +53,7 @@ class DepthFiles:
             looks_inside=lambda name: name.lower().endswith(".png"),
             accepts_object=self._accepts_object,
             name_keys=_name_keys,
+            find_packed=_find_packed,
         )
         return find_files(self._inputs, rule, recursive=True, output=self._output)
 
@@ -82,6 +88,37 @@ def _name_keys(names: Sequence[str]) -> Mapping[str, str]:
     stems = {name: name[: -len(find_suffix(name))] or name for name in depth}
     uses = Counter(stems.values())
     return {name: stem if uses[stem] == 1 and stem not in stems else name for name, stem in stems.items()}
+
+
+def _find_packed(folder: Place, shard: str) -> Iterator[Found]:
+    """Yield the depth in the shards of the run whose output folder this is; without its ledger, a failure."""
+    try:
+        yield from _list_packed(folder)
+    except InputError as error:
+        reason = f"a run packed it, whose ledger, which says what is where, must lie beside it: {error}"
+        yield Failure(shard, "find", InputError(reason))
+
+
+def _list_packed(folder: Place) -> Iterator[InputFile]:
+    changed: dict[str, int] = {}
+    for line in read_last_done(folder):
+        found = find_depth(line) if "inside" in line else None
+        if found is None:
+            continue
+        (shard,), name = line["outputs"], found[0]
+        if shard not in changed:
+            changed[shard] = _read_time(folder / shard)
+        if not (isinstance(folder, Path) and (folder / name).exists()):  # a file of an earlier run
+            size = list_outputs(line)[name].size
+            yield InputFile(line["key"], Source(name_absolute(folder / name), size, changed[shard]))
+
+
+def _read_time(place: Place) -> int:
+    """Give the time of a file's change, ns; 0 of one that is gone, which whoever reads it says."""
+    try:
+        return place.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _read_beginning(place: Place) -> bytes:

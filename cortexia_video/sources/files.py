@@ -196,6 +196,7 @@ class _Scan:
                 yield entry.path, f"{prefix}{entry.name}/"
             elif entry.name in keys and self.shard.holds(key) and self.rule.accepts(entry):
                 yield _stat(key, entry.path)
+        yield from self.rule.list_packed(Path(folder), (each.name for each in entries), prefix, self.shard)
 
     def _may_descend(self, folder: str, above: frozenset[tuple[int, int] | None]) -> bool:
         identity = _identify(Path(folder))

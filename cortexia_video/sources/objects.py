@@ -14,6 +14,7 @@ from cortexia_video.ledger_file import is_ledger
 from cortexia_video.places.keys import find_problem
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath, RemoteStat
+from cortexia_video.places.shard_part import is_depth_shard
 from cortexia_video.shard import Shard
 from cortexia_video.sources.input_file import LARGEST_FILE, Found, InputFile
 from cortexia_video.sources.rule import Rule, keep_names
@@ -41,18 +42,18 @@ def find_objects(
     prefix: what goes before the keys. output: a folder that is left out where it is inside. Raises
     `InputError` where nothing can be listed.
     """
-    apart = _find_inside(folder, output)
-    listed = (
-        each
-        for each in folder.list_files(recursive=recursive)
-        if not (apart and each[0].startswith(apart)) and _may_be(rule, each[0])
-    )
+    apart, packed = _find_inside(folder, output), dict[str, str]()
+    all_of_it = folder.list_files(recursive=recursive)
+    others = (each for each in all_of_it if not (apart and each[0].startswith(apart)))
+    listed = (each for each in _note_shards(others, packed) if _may_be(rule, each[0]))
     named = (each for each in _name(rule, listed) if shard.holds(prefix + each.key))
     try:
         for each in _accept(folder, rule, named):
             yield describe_object(prefix + each.key, folder / each.name, each.stat)
     except OSError as error:
         raise InputError(f"cannot list {printable(str(folder))}: {error.strerror}") from error
+    for inner, name in packed.items():
+        yield from rule.list_packed(folder / inner, [name], prefix + inner, shard)
 
 
 def find_named(key: str, place: RemotePath, rule: Rule) -> Iterator[Found]:
@@ -123,6 +124,17 @@ def _find_inside(folder: RemotePath, output: Place | None) -> str | None:
     """Give the name of `output` in the folder, with a slash, if it lies inside."""
     inside = isinstance(output, RemotePath) and output.address.startswith(f"{folder.address}/")
     return f"{output.address[len(folder.address) + 1 :]}/" if inside and output else None  # type: ignore[union-attr]
+
+
+def _note_shards(
+    listed: Iterator[tuple[str, RemoteStat]], packed: dict[str, str]
+) -> Iterator[tuple[str, RemoteStat]]:
+    """Pass a listing on, and note which folders have a shard of depth, with its name."""
+    for each in listed:
+        folder, slash, last = each[0].rpartition("/")
+        if is_depth_shard(last):
+            packed[folder + slash] = last
+        yield each
 
 
 def _may_be(rule: Rule, name: str) -> bool:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
+from cortexia_video.places.shard_part import is_depth_shard
+from cortexia_video.shard import Shard
+from cortexia_video.sources.input_file import Found
 
 
 def keep_names(names: Sequence[str]) -> Mapping[str, str]:
@@ -24,6 +28,7 @@ class Rule:
     a look at the object, which is a request; accepts_object then looks.
     name_keys: given the names in a folder, gives those that may be inputs, each with its last part of a key.
     opens_shards: tar and parquet files stand for the pictures inside.
+    find_packed: gives what the shards of a run stand for, by the folder that they are in and the name of one.
     """
 
     accepts: Callable[[os.DirEntry[str]], bool]
@@ -33,7 +38,15 @@ class Rule:
     accepts_object: Callable[[RemotePath], bool]
     name_keys: Callable[[Sequence[str]], Mapping[str, str]] = keep_names
     opens_shards: bool = False
+    find_packed: Callable[[Place, str], Iterator[Found]] | None = None
 
     def name_key(self, name: str) -> str:
         """Give the last part of the key of a file that a person named."""
         return self.name_keys([name]).get(name, name)
+
+    def list_packed(self, folder: Place, names: Iterable[str], prefix: str, shard: Shard) -> Iterator[Found]:
+        """Yield what is packed in a folder where there are files of these names; prefix: before the keys."""
+        first = next(filter(is_depth_shard, names), None)
+        if self.find_packed and first:
+            found = (replace(each, key=prefix + each.key) for each in self.find_packed(folder, first))
+            yield from (each for each in found if shard.holds(each.key))
