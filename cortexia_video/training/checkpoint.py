@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import logging
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from cortexia_video.datasets.mixing import Position
-from cortexia_video.errors import InputError
+from cortexia_video.errors import CortexiaError, InputError
 from cortexia_video.training.loop import Training
 from cortexia_video.training.output_folder import name_lost
 from cortexia_video.training.recipe import describe_recipe
 
-# what torch raises for files that are no checkpoint, and for those of another network
-_DAMAGED = (
-    OSError,
-    RuntimeError,
-    EOFError,
-    pickle.UnpicklingError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    ValueError,
-)
 _MAY_CHANGE = ("learning_rate", "largest_gradient")  # the way on from a loss that was no number
 _log = logging.getLogger(__name__)
 
@@ -68,7 +56,9 @@ def restore(training: Training, path: Path) -> Position | None:
         training.optimiser.load_state_dict(state["optimiser"])
         training.average, training.losses = state["average"], state["losses"]
         training.batch = state["position"]["batch"]
-    except _DAMAGED as error:
+    except CortexiaError:
+        raise
+    except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
             f"{path} is no checkpoint of this training ({reason}): remove it to begin anew, or train into "

@@ -6,14 +6,12 @@ The classifier's batch norm is folded into its convolutions, so the encoder has 
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -66,15 +64,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, "cpu", weights_only=True)
-    except (
-        OSError,
-        RuntimeError,
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        KeyError,
-        SafetensorError,
-    ) as error:
+    except Exception as error:
         raise ModelLoadError(f"{path} is not a file of torch weights: {error}") from error
     if not isinstance(state, Mapping):
         raise ModelLoadError(f"{path} holds {type(state).__name__}, not a network's tensors by name")
