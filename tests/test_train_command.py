@@ -314,7 +314,10 @@ def test_a_teacher_that_may_bind_what_it_teaches_is_refused(
     [
         ("steps = 2", "does not say its name"),
         ('name = "a"\nsteps = "2"', "steps is '2', which is no int"),
-        ('name = "a"\nsteps = 0\n[[data]]\ndataset = "rgbd"\nroot = "x"', "steps is 0: at least 1"),
+        (
+            'name = "a"\nsteps = 0\n[[data]]\ndataset = "rgbd"\nroot = "x"',
+            "steps is 0: it must be at least 1",
+        ),
         ('name = "a"\nsteps = 2', "nothing to train on"),
         ('name = "a"\nsteps = 2\nspeed = 3', "says 'speed': known are name, steps"),
         ('name = "a"\nsteps = 2\n[[data]]\nroot = "x"', r"data\[0\] does not say its dataset"),
