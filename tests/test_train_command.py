@@ -41,6 +41,8 @@ from cortexia_video.training import loop  # noqa: E402
 from cortexia_video.training.job import train_recipe  # noqa: E402
 from cortexia_video.training.losses import LossWeights  # noqa: E402
 from cortexia_video.training.objective import Objective  # noqa: E402
+from cortexia_video.training.output_folder import claim  # noqa: E402
+from cortexia_video.training.pool import PoolPlan, make_pool  # noqa: E402
 from cortexia_video.training.recipe import Recipe, load_recipe  # noqa: E402
 from cortexia_video.training.trainable import load_trainable  # noqa: E402
 
@@ -351,14 +353,31 @@ def test_metres_that_are_millimetres_are_named(tmp_path: Path, tiny: str) -> Non
         train_recipe(write_recipe(tmp_path, network(tiny), root=tmp_path / "wrong"), tmp_path / "done")
 
 
-def test_a_damaged_picture_is_left_out_and_named(
+def test_what_is_damaged_or_says_nothing_is_left_out_and_named(
     room: Path, tmp_path: Path, tiny: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     (room / "rgb/3.png").write_bytes(b"no picture")
-    assert (
-        len(train_recipe(write_recipe(tmp_path, network(tiny), root=room, steps=3), tmp_path / "done")) == 3
-    )
-    assert "left out of its batch" in caplog.text and "rgb/3.png" in caplog.text
+    (room / "depth/1.png").write_bytes((room / "depth/1.png").read_bytes()[:60])
+    (room / "depth/4.png").unlink()
+    with Image.open(room / "depth/0.png") as depth:
+        Image.fromarray(np.zeros((depth.height, depth.width), np.uint16)).save(room / "depth/0.png")
+    path = write_recipe(tmp_path, network(tiny), root=room, steps=5)
+    assert len(train_recipe(path, tmp_path / "done")) == 5
+    for named in ("rgb/3.png", "depth/1.png", "depth/4.png", "no pixel of its depth"):
+        assert re.search(f"left out of its batch: .*{named}", caplog.text)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_set_of_which_nothing_can_be_read_ends_the_training(
+    workers: int, room: Path, tmp_path: Path, tiny: str
+) -> None:
+    for path in (room / "rgb").iterdir():
+        path.write_bytes(b"no picture")
+    path = write_recipe(tmp_path, network(tiny), root=room, workers=workers)
+    with pytest.raises(InputError) as raised:
+        train_recipe(path, tmp_path / "done")
+    said = str(raised.value)
+    assert said.startswith("of 100 batches in a row no sample can be used") and "\n" not in said
 
 
 def test_a_network_of_metres_needs_metres(
@@ -391,7 +410,8 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
     with pytest.raises(InputError, match="data sets, weights"):
         train_recipe(path, tmp_path / "done")
     make_rgbd(room, make_scene(), 5)
-    assert len(train_recipe(path, tmp_path / "done")) == 6
+    slower = write_recipe(tmp_path, network(tiny), root=room, steps=6, checkpoint_steps=2, learning_rate=1e-4)
+    assert len(train_recipe(slower, tmp_path / "done")) == 6, "the way on that the error names"
 
 
 def test_a_checkpoint_of_another_recipe_is_refused_and_stays(room: Path, tmp_path: Path, tiny: str) -> None:
@@ -401,9 +421,61 @@ def test_a_checkpoint_of_another_recipe_is_refused_and_stays(room: Path, tmp_pat
     with pytest.raises(InputError, match="steps = 2, now it is 4"):
         train_recipe(other, tmp_path / "done")
     assert (tmp_path / "done/checkpoint.pt").read_bytes() == kept
-    (tmp_path / "done/checkpoint.pt").write_bytes(kept[:1000])
-    with pytest.raises(InputError, match="cannot read the checkpoint"):
-        train_recipe(write_recipe(tmp_path, network(tiny), root=room), tmp_path / "done")
+    same = write_recipe(tmp_path, network(tiny), root=room)
+    checkpoint, state = tmp_path / "done/checkpoint.pt", read_checkpoint(tmp_path / "done")
+    for damaged in (kept[:1000], b"", b"some text\n", {}, [1, 2], state["network"], {**state, "network": {}}):
+        if isinstance(damaged, bytes):
+            checkpoint.write_bytes(damaged)
+        else:
+            torch.save(damaged, checkpoint)
+        with pytest.raises(InputError, match="is no checkpoint of this training .*: remove it") as raised:
+            train_recipe(same, tmp_path / "done")
+        assert "\n" not in str(raised.value)
+    torch.save({**state, "kind": "metric"}, checkpoint)
+    with pytest.raises(InputError, match="kind of depth = 'metric', now it is 'disparity'"):
+        train_recipe(same, tmp_path / "done")
+
+
+def test_a_second_training_into_a_folder_waits_its_turn(room: Path, tmp_path: Path, tiny: str) -> None:
+    path = write_recipe(tmp_path, network(tiny), root=room)
+    other = write_recipe(tmp_path / "other", network(tiny), root=room, steps=4)
+    with claim(path, tmp_path / "done"):
+        recorded = (tmp_path / "done/recipe.toml").read_text()
+        with pytest.raises(OutputError, match="another training writes into"):
+            train_recipe(other, tmp_path / "done")
+        assert (tmp_path / "done/recipe.toml").read_text() == recorded == path.read_text()
+    assert len(train_recipe(other, tmp_path / "done")) == 4
+
+
+def test_a_truth_that_is_gone_costs_its_measurement_only(
+    room: Path, tmp_path: Path, tiny: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = tmp_path / "truth"
+    make_rgbd(truth, make_scene(), 2)
+    for path in (truth / "rgb").iterdir():
+        path.write_bytes(b"no picture")
+    validation = f'[validation]\ntruth = ["{truth}"]\nevery = 1\n'
+    path = write_recipe(tmp_path, network(tiny), validation, root=room)
+    assert len(train_recipe(path, tmp_path / "done")) == 2
+    assert re.search("step 1 is not measured: ", caplog.text) and (tmp_path / "done/model").is_dir()
+
+
+def test_a_full_disk_while_scenes_are_rendered_leaves_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = PoolPlan(100, 32, 32)
+
+    def fill(file: Any, array: np.ndarray) -> None:
+        file.write(b"half")
+        raise OSError("100 requested and 39 written")  # numpy's words
+
+    monkeypatch.setattr(np, "save", fill)
+    with pytest.raises(OutputLostError, match="100 requested and 39 written; what is done is kept"):
+        make_pool(tmp_path / "pool", plan, 1)
+    assert [each.name for each in (tmp_path / "pool").iterdir()] == ["pool.json"]
+    (tmp_path / "pool/seed_000000.npy").touch()  # what a power cut can leave
+    with pytest.raises(InputError, match="seed_000000.npy: .*; remove it to render it again"):
+        make_pool(tmp_path / "pool", plan, 1)[0]
 
 
 def test_a_full_disk_loses_nothing(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.datasets.dataset import AnyDataset, Attempt, read_ahead
-from cortexia_video.errors import Failure, InputError
+from cortexia_video.errors import CortexiaError, DepthFileError, Failure, InputError
 from cortexia_video.rgbd_sample import RGBDSample
 
 NEAREST_M, FARTHEST_M = 0.01, 1000.0  # between which a median in metres lies
@@ -18,21 +18,22 @@ _ENOUGH, _FEW = 4000, 500  # pixels
 OnProblem = Callable[[Failure], None]
 
 
-def find_problem(sample: RGBDSample) -> str | None:
-    """Say what is wrong with a sample's depth, with the remedy: nothing known, or not the unit it says."""
+def find_problem(sample: RGBDSample) -> CortexiaError | None:
+    """Say what is wrong with a sample's depth, with the remedy.
+
+    Nothing known is a `DepthFileError`, of that sample; not the unit it says an `InputError`, of its set.
+    """
     valid = sample.valid
     if not valid.any():
-        return "no pixel of its depth can be used: all unknown, out of range or masked out"
+        return DepthFileError("no pixel of its depth can be used: all unknown, out of range or masked out")
     if sample.depth.kind != "metric":
         return None
     median = _estimate_median(sample.depth.values.ravel(), valid.ravel())
+    said = f"its median depth is {median:g} metres"
     if median > FARTHEST_M:
-        return (
-            f"its median depth is {median:g} metres: these may be millimetres; give the dialect of the set, "
-            "or scale=0.001"
-        )
+        return InputError(f"{said}: these may be millimetres; give the dialect of the set, or scale=0.001")
     if median < NEAREST_M:
-        return f"its median depth is {median:g} metres: the scale is too small; give the dialect of the set"
+        return InputError(f"{said}: the scale is too small; give the dialect of the set")
     return None
 
 
@@ -64,7 +65,7 @@ class ProblemCount:
 def check(attempt: Attempt) -> Attempt:
     """Give a sample, or a `Failure` where it cannot be used."""
     problem = None if isinstance(attempt, Failure) else find_problem(attempt)
-    return attempt if problem is None else Failure(attempt.key, "decode", InputError(problem))
+    return attempt if problem is None else Failure(attempt.key, "decode", problem)
 
 
 def usable_samples(

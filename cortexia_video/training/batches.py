@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch.utils.data import IterableDataset
 from cortexia_video.augmentation import Crop, Flip, Resize, Transform
 from cortexia_video.augmentation.motion import View
 from cortexia_video.augmentation.transform import Chain, RandomTransform, Seed, make_rng
-from cortexia_video.errors import InputError
+from cortexia_video.errors import CortexiaError, InputError
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.training.recolouring import recolour
 from cortexia_video.training.rgbd_loading import MixedBatches
@@ -21,6 +21,7 @@ from cortexia_video.training.rgbd_loading import MixedBatches
 # width / height, how often
 _ASPECTS = ((4 / 3, 0.5), (3 / 2, 0.14), (1.0, 0.12), (3 / 4, 0.1), (16 / 9, 0.09), (2 / 3, 0.05))
 _STRETCH = 0.06
+_ERROR = "error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +68,28 @@ class BatchView(RandomTransform):
 
 
 class TrainingBatches(IterableDataset[dict[str, Any]]):
-    """Batches as `MixedBatches` gives them, whose pictures are recoloured by the batch's number."""
+    """Batches as `MixedBatches` gives them, whose pictures are recoloured by the batch's number.
+
+    An error ends them as a last batch that says it, for `read_batches`: torch would bring it from a worker
+    with all its traceback for a message.
+    """
 
     def __init__(self, batches: MixedBatches, seed: int) -> None:
         self._batches = batches
         self._seed = seed
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        for batch in self._batches:
-            rng = np.random.default_rng([self._seed, 1, batch["batch"]])
-            yield {**batch, "pixel_values": recolour(batch["pixel_values"], rng)}
+        try:
+            for batch in self._batches:
+                rng = np.random.default_rng([self._seed, 1, batch["batch"]])
+                yield {**batch, "pixel_values": recolour(batch["pixel_values"], rng)}
+        except CortexiaError as error:
+            yield {_ERROR: str(error)}
+
+
+def read_batches(loaded: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield what a loader of `TrainingBatches` gives; `InputError` where they ended by an error."""
+    for batch in loaded:
+        if _ERROR in batch:
+            raise InputError(batch[_ERROR])
+        yield batch

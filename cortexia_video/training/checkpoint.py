@@ -10,10 +10,23 @@ from typing import Any
 import torch
 
 from cortexia_video.datasets.mixing import Position
-from cortexia_video.errors import InputError, OutputLostError
+from cortexia_video.errors import InputError
 from cortexia_video.training.loop import Training
+from cortexia_video.training.output_folder import name_lost
 from cortexia_video.training.recipe import describe_recipe
 
+# what torch raises for files that are no checkpoint, and for those of another network
+_DAMAGED = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    pickle.UnpicklingError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ValueError,
+)
+_MAY_CHANGE = ("learning_rate", "largest_gradient")  # the way on from a loss that was no number
 _log = logging.getLogger(__name__)
 
 
@@ -29,18 +42,16 @@ def save(training: Training, position: Position, path: Path) -> None:
         "losses": training.losses,
         "position": position,
         "processes": training.processes.count,
+        "kind": training.trainable.kind,
         "recipe": describe_recipe(training.recipe),
     }
     partial = path.with_suffix(".partial")
     try:
         torch.save(state, partial)
         partial.replace(path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # torch's writer has no better word for a full disk
         partial.unlink(missing_ok=True)
-        raise OutputLostError(path, error) from error
-    except RuntimeError as error:  # torch's writer has no better word for a full disk
-        partial.unlink(missing_ok=True)
-        raise OutputLostError(path, OSError(0, str(error).splitlines()[0])) from error
+        raise name_lost(path, error) from error
 
 
 def restore(training: Training, path: Path) -> Position | None:
@@ -52,22 +63,30 @@ def restore(training: Training, path: Path) -> Position | None:
         return None
     try:
         state: dict[str, Any] = torch.load(path, training.processes.device, weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise InputError(f"cannot read the checkpoint {path}: {error}; remove it to begin anew") from error
-    _require_same(path, state, training)
-    training.network.load_state_dict(state["network"])
-    training.optimiser.load_state_dict(state["optimiser"])
-    training.average, training.losses = state["average"], state["losses"]
-    training.batch = state["position"]["batch"]
+        _require_same(path, state, training)
+        training.network.load_state_dict(state["network"])
+        training.optimiser.load_state_dict(state["optimiser"])
+        training.average, training.losses = state["average"], state["losses"]
+        training.batch = state["position"]["batch"]
+    except _DAMAGED as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"{path} is no checkpoint of this training ({reason}): remove it to begin anew, or train into "
+            "another folder"
+        ) from error
     _log.info("resumed %s after step %d", path, training.step)
-    return state["position"]
+    position: Position = state["position"]
+    return position
 
 
 def _require_same(path: Path, state: dict[str, Any], training: Training) -> None:
-    wanted = {"processes": training.processes.count, **describe_recipe(training.recipe)}
-    found = {"processes": state["processes"], **state["recipe"]}
+    now = {"processes": training.processes.count, "kind of depth": training.trainable.kind}
+    wanted = {**now, **describe_recipe(training.recipe)}
+    found = {"processes": state["processes"], "kind of depth": state["kind"], **state["recipe"]}
     for name, value in wanted.items():
-        if found.get(name) != value:
+        if found.get(name) != value and name in _MAY_CHANGE:
+            _log.info("it was trained with %s = %r, and goes on with %r", name, found.get(name), value)
+        elif found.get(name) != value:
             raise InputError(
                 f"{path} was written with {name} = {found.get(name)!r}, now it is {value!r}: train as "
                 "before, or into another folder"

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+from safetensors import SafetensorError
 from torch.utils.tensorboard import SummaryWriter
 
 from cortexia_video.datasets.mixing import Mixture
 from cortexia_video.places.place import Given, as_place
 from cortexia_video.places.work_folder import WorkFolder
+from cortexia_video.training.batches import read_batches
 from cortexia_video.training.checkpoint import restore, save
 from cortexia_video.training.loop import Training, start_training, train
 from cortexia_video.training.mix import load_batches, make_mix, plan_mix
 from cortexia_video.training.network import parameter_count
-from cortexia_video.training.output_folder import CHECKPOINT, LOGS, claim, open_output
+from cortexia_video.training.output_folder import CHECKPOINT, LOGS, claim, name_lost, open_output
 from cortexia_video.training.processes import join_processes
 from cortexia_video.training.recipe import load_recipe
 from cortexia_video.training.trainable import load_trainable
@@ -47,20 +50,26 @@ def train_recipe(
         _log.info("%s: %d parameters", recipe.network.architecture, parameter_count(training.network))
         position = restore(training, output / CHECKPOINT)
         plans = plan_mix(recipe, training.objective, output, any_licence=any_licence)
-        if processes.is_first:
-            claim(path, output)
-        with processes.first_alone():
-            mix = make_mix(recipe, training.objective, plans)
-        loader = load_batches(
-            mix, recipe, position, multiple_of=training.trainable.multiple_of, processes=processes
-        )
-        if training.step < recipe.steps:
-            with _Follower(training, mix, references, work) as follow:
-                train(training, iter(loader), follow)
-        if processes.is_first:
-            model = training.trainable.save(training.average, output)
-            _log.info("step %d loss %.4f: wrote --model %s", training.step, training.losses[-1], model)
+        with claim(path, output) if processes.is_first else nullcontext():
+            with processes.first_alone():
+                mix = make_mix(recipe, training.objective, plans)
+            loader = load_batches(
+                mix, recipe, position, multiple_of=training.trainable.multiple_of, processes=processes
+            )
+            if training.step < recipe.steps:
+                with _Follower(training, mix, references, work) as follow:
+                    train(training, read_batches(loader), follow)
+            if processes.is_first:
+                _save_model(training, output)
         return training.losses
+
+
+def _save_model(training: Training, output: Path) -> None:
+    try:
+        model = training.trainable.save(training.average, output)
+    except (OSError, SafetensorError) as error:  # the latter of a full disk
+        raise name_lost(output, error) from error
+    _log.info("step %d loss %.4f: wrote --model %s", training.step, training.losses[-1], model)
 
 
 class _Follower:
@@ -73,7 +82,10 @@ class _Follower:
     def __enter__(self) -> Callable[[Training], None]:
         if not self._training.processes.is_first:
             return lambda training: None
-        self._writer = SummaryWriter(str(self._output / LOGS), purge_step=self._training.step)
+        try:
+            self._writer = SummaryWriter(str(self._output / LOGS), purge_step=self._training.step)
+        except OSError as error:
+            raise name_lost(self._output / LOGS, error) from error
         self._validation = Validation(self._training, self._references, self._output, self._writer)
         if self._training.step == 0:
             self._save()  # a folder that cannot hold a checkpoint is found now

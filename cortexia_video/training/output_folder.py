@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from cortexia_video.errors import OutputError, OutputExistsError
+from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError
+from cortexia_video.file_lock import try_lock
 from cortexia_video.places.place import Place
 from cortexia_video.places.work_folder import WorkFolder
 
@@ -45,11 +48,26 @@ def _require_free(output: Path, recipe: Path) -> None:
             )
 
 
-def claim(recipe: Path, output: Path) -> None:
-    """Make the folder and record the recipe in it, before hours are spent."""
+@contextmanager
+def claim(recipe: Path, output: Path) -> Iterator[None]:
+    """Make the folder, record the recipe in it, and keep other trainings off, before hours are spent."""
     try:
         output.mkdir(parents=True, exist_ok=True)
-        if recipe.resolve() != (output / RECIPE).resolve():
-            shutil.copyfile(recipe, output / RECIPE)
+        record = (output / RECIPE).open("ab")
     except OSError as error:
         raise OutputError(f"cannot write into {output}: {error.strerror}") from error
+    with record:
+        if not try_lock(record.fileno()):
+            raise OutputError(f"another training writes into {output}: wait for it, or choose another folder")
+        if recipe.resolve() != (output / RECIPE).resolve():
+            try:
+                shutil.copyfile(recipe, output / RECIPE)
+            except OSError as error:
+                raise name_lost(output / RECIPE, error) from error
+        yield
+
+
+def name_lost(path: Path, error: Exception) -> OutputLostError:
+    """Say that a path took no more; libraries put that in words of their own."""
+    known = isinstance(error, OSError) and error.strerror
+    return OutputLostError(path, error if known else OSError(0, str(error).splitlines()[0]))  # type: ignore[arg-type]

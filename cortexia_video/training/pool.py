@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -28,7 +29,7 @@ from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.scenes import render_scenes
 from cortexia_video.scenes.processes import render_in_processes
 from cortexia_video.training.losses import SKY_M
-from cortexia_video.training.output_folder import require_writable
+from cortexia_video.training.output_folder import name_lost, require_writable
 
 SHARD_SIZE = 100
 _ABOUT = "pool.json"
@@ -66,15 +67,18 @@ def make_pool(folder: Path, plan: PoolPlan, workers: int) -> RGBDDataset:
     """Render what `folder` still lacks of `plan` in `workers` processes; give all of it as a data set.
 
     Depth is metric; the sky is SKY_M away, as losses know. Raises InputError where the folder holds scenes of
-    another size.
+    another size, `OutputLostError` where it takes no more.
     """
     check_pool(folder, plan)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / _ABOUT).write_text(json.dumps(plan.look()))
     missing = [seed for seed in plan.shards() if not _shard_path(folder, seed).exists()]
     _log.info("pool %s: %d of %s to render", folder, len(missing), format_count(len(plan.shards()), "shard"))
-    for done, seed in enumerate(_render_shards(folder, plan, missing, workers), start=1):
-        _log.info("pool: %d of %s, seed %d", done, format_count(len(missing), "shard"), seed)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _ABOUT).write_text(json.dumps(plan.look()))
+        for done, seed in enumerate(_render_shards(folder, plan, missing, workers), start=1):
+            _log.info("pool: %d of %s, seed %d", done, format_count(len(missing), "shard"), seed)
+    except OSError as error:
+        raise name_lost(folder, error) from error
     return open_pool(folder, plan)
 
 
@@ -116,7 +120,7 @@ def read_scene(scene: PooledScene) -> RGBDSample:
 def _open_shard(path: Path) -> NDArray[Any]:
     try:
         return np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise InputError(
             f"cannot read the scenes of {path}: {error}; remove it to render it again"
         ) from error
@@ -139,9 +143,14 @@ def _render_shard(folder: Path, plan: PoolPlan, seed: int) -> int:
         row["disparity"] = np.nan_to_num(1 / scene.depth_m, nan=0.0)
     path = _shard_path(folder, seed)
     unfinished = path.with_suffix(".partial")
-    with unfinished.open("wb") as file:
-        np.save(file, shard)
-    unfinished.replace(path)
+    try:
+        with unfinished.open("wb") as file:
+            np.save(file, shard)
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
     return seed
 
 

@@ -17,10 +17,12 @@ from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.mixing import Mixture, Position
 from cortexia_video.datasets.problems import OnProblem, raise_problem
 from cortexia_video.datasets.stream_mixing import StreamMixture, StreamPosition
+from cortexia_video.errors import InputError
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.training.tensors import to_tensors
 
 Augment = Transform | RandomTransform
+_HOPELESS = 100  # batches
 
 
 class SampleDataset(Dataset[dict[str, Any]]):
@@ -75,10 +77,15 @@ class MixedBatches(IterableDataset[dict[str, Any]]):
         done = (self._position["batch"] if self._position else 0) // trainers
         count = trainers * workers  # torch asks worker 0 for the first batch
         part = (trainers * ((done + index) % workers) + trainer, count)
-        number = trainers * (done + index) + trainer
+        number, empty = trainers * (done + index) + trainer, 0
         for samples in self._mixture.batches(self._position, on_problem=self._on_problem, part=part):
             if samples:
                 yield {**_collate(samples, self._augment, (self._mixture.seed, number)), "batch": number}
+            empty = 0 if samples else empty + 1
+            if empty == _HOPELESS:
+                raise InputError(
+                    f"of {empty} batches in a row no sample can be used: see what was said of each"
+                )
             number += count
 
 

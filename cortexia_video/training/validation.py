@@ -67,7 +67,16 @@ class Validation:
         return bool(self._truths) and (step % recipe.validation.every == 0 or step == recipe.steps)
 
     def run(self) -> None:
-        """Measure the averaged weights beside the baselines, log it, and write a sheet of pictures."""
+        """Measure the averaged weights beside the baselines, log it, and write a sheet of pictures.
+
+        Where that cannot be it is said, and the training goes on.
+        """
+        try:
+            self._run()
+        except (CortexiaError, OSError) as error:
+            _log.warning("step %d is not measured: %s", self._training.step, error)
+
+    def _run(self) -> None:
         training = self._training
         with hold_average(training):
             name = f"step {training.step}"
