@@ -133,6 +133,8 @@ def test_no_scenes_are_refused(tmp_path, count):
         ({"seed": -1}, "--seed must be 0 or more, not -1"),
         ({"device": "cuda:99"}, "device 'cuda:99' cannot be used"),
         ({"device": "toaster"}, "device 'toaster' cannot be used"),
+        ({"device": "meta"}, "device 'meta' cannot be used"),
+        ({"device": "hpu"}, "device 'hpu' cannot be used"),
     ],
 )
 def test_plans_that_cannot_be_are_refused(tmp_path, changed, says):
@@ -178,6 +180,21 @@ def test_pictures_of_a_person_are_worn(tmp_path, make_picture):
     one, other = contents(tmp_path / "with"), contents(tmp_path / "without")
     assert one["depth/00000003.tiff"] == other["depth/00000003.tiff"]
     assert any(one[name] != other[name] for name in one if name.startswith("rgb/"))
+
+
+def test_broken_pictures_are_named_before_anything_is_written(tmp_path, make_picture):
+    photos, output = tmp_path / "photos", tmp_path / "set"
+    make_picture(photos / "whole.jpg")
+    cut = photos / "cut.jpg"
+    cut.write_bytes((photos / "whole.jpg").read_bytes()[:300])
+    (photos / "none.png").write_bytes(b"no picture")
+    plan = ScenePlan(seed=3, height=32, width=48, textures=photos)
+    with pytest.raises(InputError, match=r"cut\.jpg cannot be read: .*remove it \(of 2: also none\.png\)"):
+        write_scenes(output, 1, plan, workers=1)
+    assert not output.exists()
+    cut.unlink()
+    (photos / "none.png").unlink()
+    assert write_scenes(output, 1, plan, workers=1) == (1, 1)
 
 
 def test_a_picture_becomes_albedo_and_a_broken_one_is_named(tmp_path):

@@ -277,6 +277,22 @@ def test_a_teacher_labels_pictures_once(
     assert [each.stat().st_mtime_ns for each in labels] == written
 
 
+def test_labels_among_the_pictures_that_they_are_of_are_refused(
+    tmp_path: Path, make_picture: Callable[..., Path]
+) -> None:
+    """The sheets of a training would be among the pictures that its second run labels."""
+    from cortexia_video.training.teacher import label_pictures
+
+    make_picture(tmp_path / "photos/a.png", (48, 64))
+    (tmp_path / "link").symlink_to(tmp_path / "photos")
+    labels = tmp_path / "link/run/labels/0"
+    with pytest.raises(InputError, match=f"{labels} is inside .*photos.*--output outside"):
+        label_pictures(str(tmp_path / "photos"), labels, "synthetic", any_licence=True)
+    assert not (tmp_path / "photos/run").exists()
+    beside = tmp_path / "photos-run/labels/0"
+    assert len(label_pictures(str(tmp_path / "photos"), beside, "synthetic", any_licence=True)) == 1
+
+
 def test_a_teacher_that_may_bind_what_it_teaches_is_refused(
     tmp_path: Path, tiny: str, checkpoints: Callable[[str], Path], make_picture: Callable[..., Path]
 ) -> None:
@@ -300,7 +316,10 @@ def test_a_teacher_that_may_bind_what_it_teaches_is_refused(
     [
         ("steps = 2", "does not say its name"),
         ('name = "a"\nsteps = "2"', "steps is '2', which is no int"),
-        ('name = "a"\nsteps = 0\n[[data]]\ndataset = "rgbd"\nroot = "x"', "steps is 0: at least 1"),
+        (
+            'name = "a"\nsteps = 0\n[[data]]\ndataset = "rgbd"\nroot = "x"',
+            "steps is 0: it must be at least 1",
+        ),
         ('name = "a"\nsteps = 2', "nothing to train on"),
         ('name = "a"\nsteps = 2\nspeed = 3', "says 'speed': known are name, steps"),
         ('name = "a"\nsteps = 2\n[[data]]\nroot = "x"', r"data\[0\] does not say its dataset"),

@@ -30,7 +30,7 @@ from cortexia_video.ledger_segments import LedgerSegments, list_segments
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.scenes.layouts import LAYOUTS
-from cortexia_video.scenes.photo_textures import list_photos
+from cortexia_video.scenes.photo_textures import list_photos, require_photos
 from cortexia_video.scenes.processes import render_in_processes
 from cortexia_video.scenes.rendering import RGBDScene, render_scenes
 from cortexia_video.sinks.sink import Sink
@@ -73,8 +73,8 @@ class ScenePlan:
         if unknown:
             raise InputError(f"no kind of scene is called {unknown[0]!r}: the kinds are {', '.join(LAYOUTS)}")
         try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as error:
+            torch.zeros(1, device=self.device).item()  # `meta` and such give a tensor, and nothing in it
+        except (RuntimeError, AssertionError, ImportError) as error:
             raise InputError(f"device {self.device!r} cannot be used: try --device cpu") from error
         if self.textures is not None:
             list_photos(self.textures)
@@ -112,7 +112,10 @@ def write_scenes(
     plan.check()
     if count < 1:
         raise InputError(f"--count must be more than 0, not {count}")
-    _refuse_other_things(output)
+    if not _list_record(output):
+        _refuse_other_things(output)
+        if plan.textures is not None:
+            require_photos(plan.textures)  # later, none can be taken out: the record names them
     with ExitStack() as stack:
         record = _open_record(output)
         stack.enter_context(record)
@@ -133,8 +136,6 @@ def write_scenes(
 
 
 def _refuse_other_things(output: Place) -> None:
-    if _list_record(output):
-        return
     other = next(_list_names(output), None)
     if other is not None:
         raise OutputExistsError(

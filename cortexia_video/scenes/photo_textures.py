@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ PHOTO_SHARE = 0.4
 PHOTOS_PER_LIBRARY = 96
 """Pictures of a folder that one library of textures holds, drawn by its number."""
 
+_MOST_NAMED = 8
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
 
 
@@ -28,6 +30,24 @@ def list_photos(folder: Path) -> tuple[Path, ...]:
     if not paths:
         raise InputError(f"--textures {folder} holds no picture: put some .jpg or .png files there")
     return paths
+
+
+def require_photos(folder: Path) -> None:
+    """Read all pictures of a folder; raises `InputError` that counts those that cannot be, and names some."""
+    broken = [(path, error) for path in list_photos(folder) if (error := _find_error(path))]
+    if broken:
+        path, error = broken[0]
+        others = [os.fspath(each.relative_to(folder)) for each, _ in broken[1:_MOST_NAMED]]
+        also = f" (of {len(broken)}: also {', '.join(others)})" if others else ""
+        raise InputError(f"--textures: {path} cannot be read: {error}; remove it{also}")
+
+
+def _find_error(path: Path) -> DecodeError | OSError | None:
+    try:
+        decode(path.read_bytes(), path.name)
+    except (OSError, DecodeError) as error:
+        return error
+    return None
 
 
 def draw_photos(folder: Path, library: int) -> tuple[Path, ...]:
@@ -45,7 +65,9 @@ def load_photo(path: Path) -> FloatArray:
     try:
         image = decode(path.read_bytes(), path.name).image
     except (OSError, DecodeError) as error:
-        raise InputError(f"--textures: {path} cannot be read: {error}; remove it") from error
+        raise InputError(
+            f"--textures: {path} cannot be read: {error}; put a whole one in its place"
+        ) from error
     height, width = image.shape[:2]
     side = min(height, width)
     left, top = (width - side) // 2, (height - side) // 2

@@ -13,15 +13,18 @@ options = { count = 8000 }
 
 from __future__ import annotations
 
+import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from operator import attrgetter
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from cortexia_video.errors import InputError
 from cortexia_video.training.losses import LossWeights
+from cortexia_video.training.network import STRIDE
 
 _WITHOUT_EFFECT = ("validation", "checkpoint_steps", "workers")
 
@@ -76,7 +79,8 @@ class ValidationPlan:
 class Recipe:
     """Everything that decides a training.
 
-    short_sides: in pixels; each batch has one of them, drawn evenly. learning_rate: of what starts from
+    short_sides: in pixels; each batch has one of them, drawn evenly, and rounded to what the network takes.
+    learning_rate: of what starts from
     noise, at its highest; pretrained_rate: the share of it for what does not. average_decay: of the running
     mean of the weights.
     largest_gradient: its norm, where it is cut off. bfloat16: whether the network computes in it.
@@ -113,7 +117,7 @@ def load_recipe(path: Path) -> Recipe:
         return _check(_build(Recipe, words))
     except OSError as error:
         raise InputError(f"cannot read the recipe {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, ValueError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path} is no recipe: {error}; docs/training.md has one") from error
 
 
@@ -158,16 +162,84 @@ def _build_dataclass(kind: type[Any], words: Any, where: str) -> Any:
     )
 
 
+class _Rule(NamedTuple):
+    """What values must be: `holds` says it to us, `words` to people. names: as attributes of the recipe."""
+
+    names: tuple[str, ...]
+    holds: Callable[[Any], bool]
+    words: str
+
+
+_LARGEST_SEED = 2**44
+"""A million times it, and the step, is the largest seed that torch takes."""
+_MOST_PIXELS = 8192
+_LONGEST_NAME = 200
+"""Bytes; a file system takes 255, of which suffixes are some."""
+
+_RULES = (
+    _Rule(("name",), lambda value: _is_file_name(value), "one plain file name, without / or \\"),
+    _Rule(
+        ("steps", "batch_size", "checkpoint_steps", "validation.every", "validation.pictures"),
+        lambda value: value >= 1,
+        "at least 1",
+    ),
+    _Rule(("workers", "warm_up_steps"), lambda value: value >= 0, "at least 0"),
+    _Rule(("seed",), lambda value: 0 <= value <= _LARGEST_SEED, f"0 to {_LARGEST_SEED}"),
+    _Rule(
+        ("short_sides",),
+        lambda value: value and all(STRIDE <= side <= _MOST_PIXELS for side in value),
+        f"sizes of {STRIDE} to {_MOST_PIXELS} pixels",
+    ),
+    _Rule(
+        ("network.short_side",),
+        lambda value: value is None or STRIDE <= value <= _MOST_PIXELS,
+        f"{STRIDE} to {_MOST_PIXELS} pixels",
+    ),
+    _Rule(("smallest_window",), lambda value: 0 < value <= 1, "above 0, at most 1"),
+    _Rule(("learning_rate",), lambda value: 0 < value < math.inf, "above 0 and finite"),
+    _Rule(("largest_gradient",), lambda value: value > 0, "above 0"),
+    _Rule(("average_decay", "loss.trim"), lambda value: 0 <= value < 1, "at least 0, below 1"),
+    _Rule(
+        (
+            "pretrained_rate",
+            "weight_decay",
+            *(f"loss.{each.name}" for each in fields(LossWeights) if each.name != "trim"),
+        ),
+        lambda value: 0 <= value < math.inf,
+        "at least 0 and finite",
+    ),
+)
+"""A comparison with NaN is false: it is refused wherever a number is."""
+_ONLY_COMPACT = ("encoder", "weights", "short_side")
+
+
 def _check(recipe: Recipe) -> Recipe:
-    for name in ("steps", "batch_size", "checkpoint_steps"):
-        if getattr(recipe, name) < 1:
-            raise ValueError(f"{name} is {getattr(recipe, name)}: at least 1 is needed")
-    if recipe.validation.every < 1:
-        raise ValueError(f"validation.every is {recipe.validation.every}: at least 1 is needed")
-    if recipe.network.encoder and recipe.network.weights:
-        raise ValueError("network says an encoder and weights: give one of them")
-    if not recipe.data:
-        raise ValueError("there is nothing to train on: give [[data]]")
-    if not recipe.short_sides or min(recipe.short_sides) < 1:
-        raise ValueError(f"short_sides are {list(recipe.short_sides)}: give sizes in pixels")
+    """Give a recipe back; ValueError names the first value that cannot be, and what it must be."""
+    for problem in _find_problems(recipe):
+        raise ValueError(problem)
     return recipe
+
+
+def _find_problems(recipe: Recipe) -> Iterator[str]:
+    for names, holds, words in _RULES:
+        for name in names:
+            value = attrgetter(name)(recipe)
+            if not holds(value):
+                yield f"{name} is {value!r}: it must be {words}"
+    network = recipe.network
+    for name in _ONLY_COMPACT:
+        if network.architecture.startswith("hf:") and getattr(network, name) is not None:
+            yield f"network.{name} is of compact: {network.architecture} is its own start; leave it out"
+    if network.encoder and network.weights:
+        yield "network says an encoder and weights: give one of them"
+    if not recipe.data:
+        yield "there is nothing to train on: give [[data]]"
+    for index, plan in enumerate(recipe.data):
+        if not 0 < plan.weight < math.inf:
+            yield f"data[{index}].weight is {plan.weight!r}: it must be above 0 and finite"
+
+
+def _is_file_name(name: str) -> bool:
+    """Say whether weights called so lie in the folder that they are written to."""
+    plain = name.isprintable() and not set("/\\") & set(name) and name.strip() not in ("", ".", "..")
+    return plain and len(name.encode()) <= _LONGEST_NAME

@@ -13,7 +13,7 @@ from cortexia_video.errors import Failure, InputError, ModelLoadError
 from cortexia_video.ledger import read_last_done
 from cortexia_video.models.table import find_licence, load_model, require_commercial
 from cortexia_video.pipeline import estimate
-from cortexia_video.places.place import as_place
+from cortexia_video.places.place import Place, as_place
 from cortexia_video.run_files import find_depth
 from cortexia_video.sources.files import find_pictures
 
@@ -40,11 +40,13 @@ def label_pictures(pictures: str, labels: Path, teacher: str, *, any_licence: bo
     pictures: a path, or an address.
 
     What is labelled is not labelled again. Pictures that fail are left out, and counted.
-    Raises `ModelLoadError` for weights that are not known to be free for use in a product, unless
-    `any_licence`.
+    Raises `InputError` where the labels would lie among the pictures, and so the sheets of the training:
+    these would be labelled the next time. Raises `ModelLoadError` for weights that are not known to be free
+    for use in a product, unless `any_licence`.
     """
     if not any_licence:
         _require_permissive(teacher)
+    _require_apart(as_place(pictures), labels)
     report = estimate(pictures, labels, model=teacher, recursive=True, size="native")
     _log.info("teacher %s: %s", teacher, report)
     pairs = sorted(_list_pairs(pictures, labels), key=lambda pair: pair.key)
@@ -55,6 +57,14 @@ def label_pictures(pictures: str, labels: Path, teacher: str, *, any_licence: bo
         )
     kind = next(each for each in KINDS if each in kinds)
     return RGBDDataset("pictures", pairs, read_pair, kind)
+
+
+def _require_apart(pictures: Place, labels: Path) -> None:
+    if isinstance(pictures, Path) and labels.resolve().is_relative_to(pictures.resolve()):
+        raise InputError(
+            f"{labels} is inside {pictures}, whose pictures it labels: give an --output outside of it, "
+            "or move the one that is there"
+        )
 
 
 def _require_permissive(teacher: str) -> None:
