@@ -278,19 +278,16 @@ def test_a_teacher_labels_pictures_once(
 
 
 def test_labels_among_the_pictures_that_they_are_of_are_refused(
-    tmp_path: Path, make_picture: Callable[..., Path]
+    tmp_path: Path, tiny: str, make_picture: Callable[..., Path]
 ) -> None:
     """The sheets of a training would be among the pictures that its second run labels."""
-    from cortexia_video.training.teacher import label_pictures
-
     make_picture(tmp_path / "photos/a.png", (48, 64))
     (tmp_path / "link").symlink_to(tmp_path / "photos")
-    labels = tmp_path / "link/run/labels/0"
-    with pytest.raises(InputError, match=f"{labels} is inside .*photos.*--output outside"):
-        label_pictures(str(tmp_path / "photos"), labels, "synthetic", any_licence=True)
-    assert not (tmp_path / "photos/run").exists()
-    beside = tmp_path / "photos-run/labels/0"
-    assert len(label_pictures(str(tmp_path / "photos"), beside, "synthetic", any_licence=True)) == 1
+    pictures = f'[[data]]\ndataset = "pictures"\nroot = "{tmp_path / "photos"}"\n'
+    path = write_recipe(tmp_path, network(tiny), pictures)
+    with pytest.raises(InputError, match="labels/0 is inside .*photos.*--output outside"):
+        train_recipe(path, tmp_path / "link/run", teacher="compact")
+    assert [each.name for each in (tmp_path / "photos").iterdir()] == ["a.png"]
 
 
 def test_a_teacher_that_may_bind_what_it_teaches_is_refused(

@@ -51,9 +51,8 @@ def plan_mix(
         if plan.dataset == SCENES:
             makers[name] = _plan_scenes(plan)
         elif plan.dataset == PICTURES:
-            kind = _check_teacher(plan, recipe, any_licence)
-            objective.require_labels(name, kind)
             labels = output / "labels" / str(index)
+            objective.require_labels(name, _check_teacher(plan, recipe, labels, any_licence))
             makers[name] = partial(
                 label_pictures, plan.root, labels, str(recipe.teacher), any_licence=any_licence
             )
@@ -108,12 +107,12 @@ def _plan_scenes(plan: DataPlan) -> Maker:
     return partial(make_pool, folder, pool, workers)
 
 
-def _check_teacher(plan: DataPlan, recipe: Recipe, any_licence: bool) -> Kind:
+def _check_teacher(plan: DataPlan, recipe: Recipe, labels: Path, any_licence: bool) -> Kind:
     if recipe.teacher is None:
         raise InputError(
             f"{as_place(plan.root)} holds pictures without depth: name a teacher that labels them (--teacher)"
         )
-    return check_teacher(plan.root, recipe.teacher, any_licence=any_licence)
+    return check_teacher(plan.root, labels, recipe.teacher, any_licence=any_licence)
 
 
 def leave_out_broken(failure: Failure) -> None:

@@ -179,11 +179,11 @@ _LONGEST_NAME = 200
 _RULES = (
     _Rule(("name",), lambda value: _is_file_name(value), "one plain file name, without / or \\"),
     _Rule(
-        ("steps", "batch_size", "checkpoint_steps", "validation.every", "validation.pictures"),
+        ("steps", "batch_size", "checkpoint_steps", "validation.every"),
         lambda value: value >= 1,
         "at least 1",
     ),
-    _Rule(("workers", "warm_up_steps"), lambda value: value >= 0, "at least 0"),
+    _Rule(("workers", "warm_up_steps", "validation.pictures"), lambda value: value >= 0, "at least 0"),
     _Rule(("seed",), lambda value: 0 <= value <= _LARGEST_SEED, f"0 to {_LARGEST_SEED}"),
     _Rule(
         ("short_sides",),

@@ -20,12 +20,14 @@ from cortexia_video.sources.files import find_pictures
 _log = logging.getLogger(__name__)
 
 
-def check_teacher(pictures: str, teacher: str, *, any_licence: bool = False) -> Kind:
+def check_teacher(pictures: str, labels: Path, teacher: str, *, any_licence: bool = False) -> Kind:
     """Say what kind of depth a teacher gives, before hours of labelling; nothing is written.
 
-    Raises `InputError` where there is no picture, and what is wrong with the teacher, as `label_pictures`
-    does.
+    Raises `InputError` where there is no picture, and where the labels would lie among the pictures, and so
+    the sheets of the training: these would be labelled the next time; and what is wrong with the teacher, as
+    `label_pictures` does.
     """
+    _require_apart(as_place(pictures), labels)
     if next(find_pictures([pictures], recursive=True), None) is None:
         raise InputError(f"{pictures} holds no pictures to label: name another folder")
     if not any_licence:
@@ -40,13 +42,11 @@ def label_pictures(pictures: str, labels: Path, teacher: str, *, any_licence: bo
     pictures: a path, or an address.
 
     What is labelled is not labelled again. Pictures that fail are left out, and counted.
-    Raises `InputError` where the labels would lie among the pictures, and so the sheets of the training:
-    these would be labelled the next time. Raises `ModelLoadError` for weights that are not known to be free
-    for use in a product, unless `any_licence`.
+    Raises `ModelLoadError` for weights that are not known to be free for use in a product, unless
+    `any_licence`.
     """
     if not any_licence:
         _require_permissive(teacher)
-    _require_apart(as_place(pictures), labels)
     report = estimate(pictures, labels, model=teacher, recursive=True, size="native")
     _log.info("teacher %s: %s", teacher, report)
     pairs = sorted(_list_pairs(pictures, labels), key=lambda pair: pair.key)
