@@ -174,6 +174,12 @@ def test_every_kind_of_label_has_its_loss() -> None:
     disparity = Objective("disparity", LossWeights())
     exact = disparity.measure(2 / depth_m[:, 0] + 3, batch)
     assert exact == pytest.approx(0, abs=5e-3) and disparity.measure(values, batch) > 0.1
+    for factor in (1e-4, 1.0, 5e4):  # whatever the unit of depth up to a factor
+        scaled = {**batch, "labels": factor * depth_m, "kind": ["scale_invariant"]}
+        assert disparity.measure(2 / depth_m[:, 0] + 3, scaled) == pytest.approx(0, abs=5e-3)
+        assert disparity.measure(values, scaled) > 0.1
+    nothing = {**scaled, "valid": torch.zeros_like(batch["valid"])}
+    assert disparity.measure(values, nothing).isfinite()
     shifted = {**batch, "labels": depth_m - 0.9, "kind": ["disparity"]}
     assert disparity.measure(depth_m[:, 0], shifted) == pytest.approx(0, abs=5e-3)
     metric = Objective("metric", LossWeights())

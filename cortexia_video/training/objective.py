@@ -13,6 +13,7 @@ from cortexia_video.errors import InputError
 from cortexia_video.training.losses import LossWeights, disparity_loss, metric_loss
 
 _NEAREST_M = 1e-3
+_USUAL_M = 3.0
 _LABELS: dict[Kind, tuple[Kind, ...]] = {
     "disparity": ("metric", "scale_invariant", "disparity"),
     "metric": ("metric",),
@@ -42,5 +43,16 @@ class Objective:
             return metric_loss(values, labels, valid, self.weights)
         if kind == "disparity":  # its shift is unknown, and so are ratios of depth
             return disparity_loss(values, labels, valid, replace(self.weights, log_depth=0.0, edge=0.0))
-        target = torch.where(valid, 1 / labels.clamp_min(_NEAREST_M), 0)
+        depth = labels if kind == "metric" else _bring_to_metres(labels, valid)
+        target = torch.where(valid, 1 / depth.clamp_min(_NEAREST_M), 0)
         return disparity_loss(values, target, valid, self.weights)
+
+
+def _bring_to_metres(depth: Tensor, valid: Tensor) -> Tensor:
+    """Multiply each picture's depth up to a factor, (B, H, W), so that it is as far as a room is in metres.
+
+    The losses do not ask for the factor, but know what is too near or too far to be told apart.
+    """
+    median = depth.flatten(1).masked_fill(~valid.flatten(1), torch.nan).nanmedian(1).values
+    factor = torch.where(median > 0, _USUAL_M / median, 1)  # of a picture without depth the median is NaN
+    return depth * factor[:, None, None]
