@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 Stage = Literal["find", "decode", "estimate", "write"]
 
@@ -58,11 +58,17 @@ class OutputLostError(OutputError):
 
     report: object = None
 
-    def __init__(self, path: object, error: OSError) -> None:
+    def __init__(self, path: object, error: Exception) -> None:
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         super().__init__(
-            f"cannot write {path}: {error.strerror}; what is done is kept: "
+            f"cannot write {path}: {reason}; what is done is kept: "
             "make room (or choose another --output) and run the same command again"
         )
+        self._made_of = path, error
+
+    def __reduce__(self) -> tuple[type[Self], tuple[object, Exception]]:
+        """Let it travel from another process: by what it is made of, not by its message."""
+        return type(self), self._made_of
 
 
 class DecodeError(CortexiaError):

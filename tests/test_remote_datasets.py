@@ -22,6 +22,7 @@ from dataset_layouts import MAKERS, make_kitti, make_rgbd, make_scene, save, who
 from hypothesis import given
 from hypothesis import strategies as st
 from s3_server import BUCKET, Server, put, read_all
+from test_remote import read_folder
 
 from cortexia_video import InputError, OutputExistsError, OutputLostError, RGBDSample, estimate, open_dataset
 from cortexia_video.cli import main
@@ -232,10 +233,6 @@ def test_a_build_in_a_bucket_gives_the_bytes_of_a_folder(
         main([*map(str, (*build, other, "--depth", f"{S3}/{place}/run", "-o", out))])
     assert ended.value.code == 2
     assert shards(read_all(f"{place}/pairs")) == local
-
-
-def read_folder(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 def shards(found: dict[str, bytes]) -> dict[str, bytes]:

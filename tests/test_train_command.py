@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -450,8 +451,8 @@ def test_a_second_training_into_a_folder_waits_its_turn(room: Path, tmp_path: Pa
     assert len(train_recipe(other, tmp_path / "done")) == 4
 
 
-def test_a_truth_that_is_gone_costs_its_measurement_only(
-    room: Path, tmp_path: Path, tiny: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+def test_a_truth_that_cannot_be_read_costs_its_measurement_only(
+    room: Path, tmp_path: Path, tiny: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     truth = tmp_path / "truth"
     make_rgbd(truth, make_scene(), 2)
@@ -473,8 +474,10 @@ def test_a_full_disk_while_scenes_are_rendered_leaves_no_part(
         raise OSError("100 requested and 39 written")  # numpy's words
 
     monkeypatch.setattr(np, "save", fill)
-    with pytest.raises(OutputLostError, match="100 requested and 39 written; what is done is kept"):
+    with pytest.raises(OutputLostError, match="100 requested and 39 written; what is done is kept") as raised:
         make_pool(tmp_path / "pool", plan, 1)
+    travelled = pickle.loads(pickle.dumps(raised.value))  # as from a process that renders
+    assert isinstance(travelled, OutputLostError) and str(travelled) == str(raised.value)
     assert [each.name for each in (tmp_path / "pool").iterdir()] == ["pool.json"]
     (tmp_path / "pool/seed_000000.npy").touch()  # what a power cut can leave
     with pytest.raises(InputError, match="seed_000000.npy: .*; remove it to render it again"):

@@ -43,9 +43,13 @@ def find_objects(
     `InputError` where nothing can be listed.
     """
     apart, packed = _find_inside(folder, output), dict[str, str]()
-    all_of_it = folder.list_files(recursive=recursive)
-    others = (each for each in all_of_it if not (apart and each[0].startswith(apart)))
-    listed = (each for each in _note_shards(others, packed) if _may_be(rule, each[0]))
+    seen = (
+        each
+        for each in folder.list_files(recursive=recursive)
+        if not (apart and each[0].startswith(apart)) and not _is_hidden(each[0])
+    )
+    noted = _note_shards(seen, packed) if rule.find_packed else seen
+    listed = (each for each in noted if _may_be(rule, each[0]))
     named = (each for each in _name(rule, listed) if shard.holds(prefix + each.key))
     try:
         for each in _accept(folder, rule, named):
@@ -137,10 +141,13 @@ def _note_shards(
         yield each
 
 
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") and part not in (".", "..") for part in name.split("/"))
+
+
 def _may_be(rule: Rule, name: str) -> bool:
-    *folders, last = name.split("/")
-    hidden = any(part.startswith(".") and part not in (".", "..") for part in (*folders, last))
-    return not hidden and rule.may_be(last) and not is_ledger(last)
+    last = name.rpartition("/")[2]
+    return rule.may_be(last) and not is_ledger(last)
 
 
 def _name(rule: Rule, listed: Iterator[tuple[str, RemoteStat]]) -> Iterator[_Candidate]:

@@ -46,7 +46,9 @@ class Rule:
 
     def list_packed(self, folder: Place, names: Iterable[str], prefix: str, shard: Shard) -> Iterator[Found]:
         """Yield what is packed in a folder where there are files of these names; prefix: before the keys."""
+        if self.find_packed is None:
+            return
         first = next(filter(is_depth_shard, names), None)
-        if self.find_packed and first:
+        if first:
             found = (replace(each, key=prefix + each.key) for each in self.find_packed(folder, first))
             yield from (each for each in found if shard.holds(each.key))

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 
 from cortexia_video.datasets.mixing import Position
-from cortexia_video.errors import CortexiaError, InputError
+from cortexia_video.errors import CortexiaError, InputError, OutputLostError
 from cortexia_video.training.loop import Training
-from cortexia_video.training.output_folder import name_lost
 from cortexia_video.training.recipe import describe_recipe
 
 _MAY_CHANGE = ("learning_rate", "largest_gradient")  # the way on from a loss that was no number
@@ -39,7 +38,7 @@ def save(training: Training, position: Position, path: Path) -> None:
         partial.replace(path)
     except (OSError, RuntimeError) as error:  # torch's writer has no better word for a full disk
         partial.unlink(missing_ok=True)
-        raise name_lost(path, error) from error
+        raise OutputLostError(path, error) from error
 
 
 def restore(training: Training, path: Path) -> Position | None:
@@ -65,8 +64,7 @@ def restore(training: Training, path: Path) -> Position | None:
             "another folder"
         ) from error
     _log.info("resumed %s after step %d", path, training.step)
-    position: Position = state["position"]
-    return position
+    return state["position"]
 
 
 def _require_same(path: Path, state: dict[str, Any], training: Training) -> None:

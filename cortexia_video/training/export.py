@@ -14,6 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cortexia_video.models.export import export_graph
 from cortexia_video.models.session import Ports
+from cortexia_video.places.whole_file import write_whole
 from cortexia_video.training.network import STRIDE, DepthNetwork, EncoderConv
 from cortexia_video.training.recipe import Recipe
 from cortexia_video.training.trainable import hold_compact
@@ -64,10 +65,8 @@ def export_onnx(network: DepthNetwork, path: Path, metadata: Mapping[str, str]) 
     _store_weights_as_float16(model)
     helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model, full_check=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(model.SerializeToString())
-    partial.replace(path)
+    with write_whole(path) as partial:
+        partial.write_bytes(model.SerializeToString())
 
 
 def fold_batch_norm(module: nn.Module) -> None:

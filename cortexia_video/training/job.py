@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from torch.utils.tensorboard import SummaryWriter
 
 from cortexia_video.datasets.mixing import Mixture
+from cortexia_video.errors import OutputLostError
 from cortexia_video.places.place import Given, as_place
 from cortexia_video.places.work_folder import WorkFolder
 from cortexia_video.training.batches import read_batches
@@ -19,7 +20,7 @@ from cortexia_video.training.checkpoint import restore, save
 from cortexia_video.training.loop import Training, start_training, train
 from cortexia_video.training.mix import load_batches, make_mix, plan_mix
 from cortexia_video.training.network import parameter_count
-from cortexia_video.training.output_folder import CHECKPOINT, LOGS, claim, name_lost, open_output
+from cortexia_video.training.output_folder import CHECKPOINT, LOGS, claim, open_output
 from cortexia_video.training.processes import join_processes
 from cortexia_video.training.recipe import load_recipe
 from cortexia_video.training.trainable import load_trainable
@@ -68,7 +69,7 @@ def _save_model(training: Training, output: Path) -> None:
     try:
         model = training.trainable.save(training.average, output)
     except (OSError, SafetensorError) as error:  # the latter of a full disk
-        raise name_lost(output, error) from error
+        raise OutputLostError(output, error) from error
     _log.info("step %d loss %.4f: wrote --model %s", training.step, training.losses[-1], model)
 
 
@@ -85,7 +86,7 @@ class _Follower:
         try:
             self._writer = SummaryWriter(str(self._output / LOGS), purge_step=self._training.step)
         except OSError as error:
-            raise name_lost(self._output / LOGS, error) from error
+            raise OutputLostError(self._output / LOGS, error) from error
         self._validation = Validation(self._training, self._references, self._output, self._writer)
         if self._training.step == 0:
             self._save()  # a folder that cannot hold a checkpoint is found now

@@ -73,8 +73,7 @@ def normalise(disparity: Tensor, valid: Tensor) -> Tensor:
     Source: Ranftl et al., "Towards Robust Monocular Depth Estimation", TPAMI 2020, equations 5 and 6.
     """
     flat, weight = disparity.flatten(1), valid.flatten(1)
-    median = flat.masked_fill(~weight, torch.nan).nanmedian(1, keepdim=True).values.nan_to_num()
-    centred = flat - median
+    centred = flat - median_of_pictures(disparity, valid).nan_to_num()
     deviation = (centred.abs() * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp_min(1)
     return (centred / deviation.clamp_min(1e-4)).view_as(disparity)
 
@@ -125,6 +124,11 @@ def align(disparity: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     variance = (weight * centred * centred).sum((1, 2), keepdim=True) / total
     covariance = (weight * centred * (target - target_mean)).sum((1, 2), keepdim=True) / total
     return centred * (covariance / (variance + 1e-6)) + target_mean
+
+
+def median_of_pictures(values: Tensor, valid: Tensor) -> Tensor:
+    """Give the median of each picture's valid values, (B, H, W) to (B, 1); NaN where there is none."""
+    return values.flatten(1).masked_fill(~valid.flatten(1), torch.nan).nanmedian(1, keepdim=True).values
 
 
 def mean_of_pictures(error: Tensor, valid: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cortexia_video.depth_map import Kind
 from cortexia_video.errors import InputError
-from cortexia_video.training.losses import LossWeights, disparity_loss, metric_loss
+from cortexia_video.training.losses import LossWeights, disparity_loss, median_of_pictures, metric_loss
 
 _NEAREST_M = 1e-3
 _USUAL_M = 3.0
@@ -53,6 +53,5 @@ def _bring_to_metres(depth: Tensor, valid: Tensor) -> Tensor:
 
     The losses do not ask for the factor, but know what is too near or too far to be told apart.
     """
-    median = depth.flatten(1).masked_fill(~valid.flatten(1), torch.nan).nanmedian(1).values
-    factor = torch.where(median > 0, _USUAL_M / median, 1)  # of a picture without depth the median is NaN
-    return depth * factor[:, None, None]
+    median = median_of_pictures(depth, valid)[..., None]
+    return depth * torch.where(median > 0, _USUAL_M / median, 1)  # NaN of a picture without depth

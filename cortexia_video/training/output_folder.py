@@ -63,11 +63,5 @@ def claim(recipe: Path, output: Path) -> Iterator[None]:
             try:
                 shutil.copyfile(recipe, output / RECIPE)
             except OSError as error:
-                raise name_lost(output / RECIPE, error) from error
+                raise OutputLostError(output / RECIPE, error) from error
         yield
-
-
-def name_lost(path: Path, error: Exception) -> OutputLostError:
-    """Say that a path took no more; libraries put that in words of their own."""
-    known = isinstance(error, OSError) and error.strerror
-    return OutputLostError(path, error if known else OSError(0, str(error).splitlines()[0]))  # type: ignore[arg-type]

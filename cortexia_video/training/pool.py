@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError
+from cortexia_video.errors import InputError, OutputLostError
 from cortexia_video.frame import Frame
 from cortexia_video.reporting.wording import format_count
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.scenes import render_scenes
 from cortexia_video.scenes.processes import render_in_processes
 from cortexia_video.training.losses import SKY_M
-from cortexia_video.training.output_folder import name_lost, require_writable
+from cortexia_video.training.output_folder import require_writable
 
 SHARD_SIZE = 100
 _ABOUT = "pool.json"
@@ -78,7 +78,7 @@ def make_pool(folder: Path, plan: PoolPlan, workers: int) -> RGBDDataset:
         for done, seed in enumerate(_render_shards(folder, plan, missing, workers), start=1):
             _log.info("pool: %d of %s, seed %d", done, format_count(len(missing), "shard"), seed)
     except OSError as error:
-        raise name_lost(folder, error) from error
+        raise OutputLostError(folder, error) from error
     return open_pool(folder, plan)
 
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from cortexia_video.depth_map import Kind
 from cortexia_video.errors import ModelLoadError
+from cortexia_video.places.whole_file import write_whole
 from cortexia_video.training.network import STRIDE, DepthNetwork, batch_norm, no_norm
 from cortexia_video.training.pretrained import find_classifier, load_classifier, read_state
 from cortexia_video.training.recipe import Recipe, describe_recipe
@@ -54,10 +55,9 @@ def _load_compact(recipe: Recipe) -> Trainable:
     def save(state: State, folder: Path) -> str:
         from cortexia_video.training.export import save_compact
 
-        partial = folder / "weights.partial"
         words = {"recipe": json.dumps(describe_recipe(recipe))}
-        save_file({name: value.contiguous() for name, value in state.items()}, partial, words)
-        partial.replace(folder / "weights.safetensors")
+        with write_whole(folder / "weights.safetensors") as partial:
+            save_file({name: value.contiguous() for name, value in state.items()}, partial, words)
         return save_compact(state, folder / f"{recipe.name}.onnx", recipe)
 
     begun = recipe.network.weights is not None
