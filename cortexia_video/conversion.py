@@ -113,8 +113,13 @@ def convert(
     format = format or _find_format(inputs)
     sink = open_sink(root, format=format)
     _require_allowed(format, allow_loss)
-    settings = {"job": "convert", "format": format, "from": dialect, "about": {**(about or {})}}
-    settings |= given.settings
+    settings = {
+        "job": "convert",
+        "format": format,
+        "from": dialect,
+        "about": {**(about or {})},
+        **given.settings,
+    }
     with ExitStack() as stack:
         known = {name: each for name, each in settings.items() if each}
         ledger = stack.enter_context(Ledger(root, known, sink=sink))
