@@ -28,7 +28,7 @@ class DepthOptions:
     unknown
         A number that stands for unknown; several times for several.
     f_px
-        Focal length of the whole picture, in its pixels.
+        Focal length of the whole image, in its pixels; `convert` scales metres made with another to it.
     """
 
     dialect: Annotated[str | None, Parameter(name="--from")] = None
