@@ -41,7 +41,6 @@ from cortexia_video.point_clouds.cloud import PointCloud, point_cloud
 from cortexia_video.point_clouds.files import save_point_cloud
 from cortexia_video.projection import Pinhole
 from cortexia_video.reporting.job import FolderReport, report
-from cortexia_video.rescaling import Rescaling, rescale
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.status import Status, status
 from cortexia_video.verification import Verification, verify
@@ -75,7 +74,6 @@ __all__ = [
     "PointCloud",
     "RGBDSample",
     "Report",
-    "Rescaling",
     "Status",
     "SyntheticModel",
     "UnknownModelError",
@@ -100,7 +98,6 @@ __all__ = [
     "read_depth",
     "read_ledger",
     "report",
-    "rescale",
     "save_point_cloud",
     "show_depthmap",
     "status",

@@ -1,18 +1,27 @@
-"""`convert`: depth files in another format, with all that is known of them, and nothing lost unasked."""
+"""`convert`: depth files in another format, or metres for another focal length, with all that is known.
+
+Depth Pro's metres, and those of models like it (the ledger says `f_px_used`), are proportional to the focal
+length that they were made with, so another one needs no network: values times new over old.
+"""
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
+import numpy as np
+
 from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.depth_folder import DepthReader, Reading
-from cortexia_video.depth_json import complete_depth_json, keep_depth_json
+from cortexia_video.depth_json import complete_depth_json, keep_depth_json, read_depth_json
+from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import (
     DepthFileError,
     Failure,
@@ -26,6 +35,7 @@ from cortexia_video.errors import (
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.formats.reading import count_pixels
 from cortexia_video.formats.table import FORMATS, Format
+from cortexia_video.intrinsics import Intrinsics, load_intrinsics
 from cortexia_video.ledger import Ledger
 from cortexia_video.look_ahead import run_ahead
 from cortexia_video.outcomes import Listener, Outcomes, Report, facts_of
@@ -42,7 +52,14 @@ _BYTES = 16  # a pixel: its value as it was read and in float32, and another fil
 _KEPT = 1 << 24  # bytes of a file that may wait in memory; a larger one is read twice, once for its header
 _KEPT_REMOTE = 1 << 26  # the same behind an address, where to read twice costs more
 _TIMES = (1 << 63) - 1  # what a ledger can hold; of objects they are hashes, whose sum can be more
+_SAME = 1e-9  # relative: what a focal length loses on its way through text
 _OF_THE_RUN = ("f_px_used", "rescaled_from", "in_float32")  # of a ledger's line; no format holds them
+
+NOT_METRIC = "not metric"
+NOT_USED = "the model used no focal length"
+NOT_KNOWN = "no ledger says whether the model used the focal length"
+NOT_RECORDED = "the focal length that the model used is not recorded"
+NONE_GIVEN = "none is given for it"
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +68,9 @@ def convert(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
     *,
-    format: str,
+    format: str | None = None,
+    f_px: float | None = None,
+    intrinsics: str | os.PathLike[str] | None = None,
     dialect: str | None = None,
     about: Metadata | None = None,
     allow_loss: bool = False,
@@ -61,32 +80,46 @@ def convert(
     on_outcome: Listener | None = None,
     stop: threading.Event | None = None,
 ) -> Report:
-    """Write the depth files of `inputs` in another format into the folder `output`; do what is missing.
+    """Write the depth files of `inputs` into the folder `output`, in another format or for another camera.
 
     inputs: depth files, folders with all that is in them, and lists, as `sources.depth_files.DepthFiles`
     takes them. Keys keep the tree: `trip/a.jpg.npy` becomes `trip/a.jpg` and the format's ending.
-    format: a name of docs/formats.md. dialect, about: whose files these are, and what the numbers mean, where
-    neither they nor their folder say it, as `formats.reading.decode_depth` takes it.
+    format: a name of docs/formats.md; by default that of the run whose output folders `inputs` are.
+    f_px, intrinsics: as `estimate` takes them; keys are those of the ledger that knows a file. Metres that a
+    model made with another focal length (`f_px_used`) are multiplied by the given one over that: exact but
+    for what the model's limits cut off, 0.1 mm and 10 km, and scaled like other values. Depth that has no
+    focal length gets the given one. All other depth keeps its own, and is counted by reason in a warning.
+    dialect, about: whose files these are, and what the numbers mean, where neither they nor their folder say
+    it, as `formats.reading.decode_depth` takes it.
     allow_loss: write also what loses something beyond the bounds of docs/formats.md, such as an 8-bit view.
     What is lost is logged before the first such file is written, and in the ledger's line of each.
     overwrite: redo what is done, and replace files that no ledger knows. Inputs are never replaced.
     workers: threads; one a core by default. on_outcome, stop: as `estimate` takes them.
 
-    The kind of depth never changes. Outcomes, the ledger and what a second run does are those of `estimate`.
+    The kind of depth never changes. Outcomes, the ledger and what a second run does (only what is missing or
+    changed) are those of `estimate`.
     Raises `InputError`, `LossError`, `MissingExtraError` or `OutputError` before anything is written,
     `OutputLostError` when the output can take no more.
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     workers, root, stop = choose_workers(workers), as_place(output), stop or threading.Event()
     reader = DepthReader(about=about, dialect=dialect, max_megapixels=max_megapixels)
-    sink = open_sink(root, format=format)
-    _require_allowed(format, allow_loss)
+    given = load_intrinsics(f_px, intrinsics)
     _require_another_folder(inputs, root)
     for each in inputs:
         reader.open_folder(each)  # each of its files would fail if that cannot be
     found = DepthFiles(inputs, output=root)
     _require_some(found, inputs)
-    settings = {"job": "convert", "format": format, "from": dialect, "about": {**(about or {})}}
+    format = format or _find_format(inputs)
+    sink = open_sink(root, format=format)
+    _require_allowed(format, allow_loss)
+    settings = {
+        "job": "convert",
+        "format": format,
+        "from": dialect,
+        "about": {**(about or {})},
+        **given.settings,
+    }
     with ExitStack() as stack:
         known = {name: each for name, each in settings.items() if each}
         ledger = stack.enter_context(Ledger(root, known, sink=sink))
@@ -94,18 +127,23 @@ def convert(
         outcomes = Outcomes(
             sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop
         )
-        return _Job(outcomes, reader, FORMATS[format], allow_loss).run(found, workers)
+        return _Job(outcomes, reader, FORMATS[format], given, allow_loss).run(found, workers)
 
 
 class _Job:
     """One conversion: what it needs while it lasts."""
 
-    def __init__(self, outcomes: Outcomes, reader: DepthReader, form: Format, allow_loss: bool) -> None:
+    def __init__(
+        self, outcomes: Outcomes, reader: DepthReader, form: Format, given: Intrinsics, allow_loss: bool
+    ) -> None:
         self.outcomes = outcomes
         self.sink, self.ledger = outcomes.sink, outcomes.ledger
         self._reader = reader
         self._form = form
+        self._given = given
         self._allow_loss = allow_loss
+        self._kept: Counter[str] = Counter()  # maps that stay those of another focal length, by reason
+        self._counting = threading.Lock()
         self._told = False  # what is lost
         self._root = self.sink.root.resolve()
         self._budget = ByteBudget(MEMORY)
@@ -124,6 +162,8 @@ class _Job:
             self.outcomes.end(time.monotonic() - started)
         if found.pictures:
             _log.warning("%d PNG files of 8 bits or in colour are no depth: passed over", found.pictures)
+        for reason, count in sorted(self._kept.items()):
+            _log.warning("not scaled to the given focal length: %d (%s)", count, reason)
         self.outcomes.record_end()
         return report
 
@@ -184,7 +224,8 @@ class _Job:
                 f"{printable(item.source.path)}: it is not what was written: `cortexia verify --requeue` "
                 "lets the next run make it again; if you changed it, copy it elsewhere and say what it is"
             )
-        depth, lost = reading.depth, self._form.lost(reading.depth)
+        depth, kept = self._set_focal_length(item, reading) if self._given.settings else (reading.depth, "")
+        lost = self._form.lost(depth)
         if lost:
             self._tell(item, lost)
         files = self.sink.encode(item.key, depth)
@@ -192,11 +233,35 @@ class _Job:
         outputs = self.sink.place(files)
         facts = {**facts_of(depth), "model": depth.model, "weights_sha256": depth.weights_sha256}
         facts |= {name: reading.line[name] for name in _OF_THE_RUN if name in reading.line}
+        if reading.depth.f_px not in (None, depth.f_px):
+            facts["rescaled_from"] = reading.depth.f_px
         facts |= {"lost": lost} if lost else {}
         facts["made_of"] = "depth"  # its source is no picture
         picture = find_picture(reading.line)
         facts |= {"picture": picture} if picture else {}
         self.ledger.record_done(item.key, item.source, outputs, **facts)
+        if kept:
+            with self._counting:
+                self._kept[kept] += 1
+
+    def _set_focal_length(self, item: InputFile, reading: Reading) -> tuple[DepthMap, str]:
+        """Return the depth for the focal length that is given; or, with the reason, as it is."""
+        depth, line = reading.depth, reading.line
+        height, width = depth.full_size or depth.values.shape
+        f_px, is_used = self._given.find(line.get("key", item.key), width, height), line.get("f_px_used")
+        if f_px is None:
+            return depth, NONE_GIVEN
+        if depth.f_px is None:
+            return (depth, NOT_RECORDED) if is_used else (replace(depth, f_px=f_px, f_source="given"), "")
+        if math.isclose(f_px, depth.f_px, rel_tol=_SAME):
+            return depth, ""
+        if depth.kind != "metric":
+            return depth, NOT_METRIC
+        if not is_used:
+            return depth, NOT_USED if line else NOT_KNOWN
+        factor = np.float64(f_px / depth.f_px)  # in float64, so that values are rounded once
+        values = (depth.values * factor).astype(np.float32)
+        return replace(depth, values=values, f_px=f_px, f_source="given"), ""
 
     def _tell(self, item: InputFile, lost: str) -> None:
         """Say once what is lost, or refuse to lose it."""
@@ -207,6 +272,15 @@ class _Job:
             _log.warning(
                 "%s: %s; the ledger says of each file what it lost", printable(item.source.path), lost
             )
+
+
+def _find_format(inputs: Sequence[str | os.PathLike[str]]) -> str:
+    """Return the format that the depth.json of every input says, if that is one that depth is read from."""
+    formats = {str(read_depth_json(as_place(each)).get("format")) for each in inputs}
+    format = formats.pop() if len(formats) == 1 else ""
+    if format not in FORMATS or FORMATS[format].decode is None:
+        raise InputError("the inputs are not output folders of one format that could be kept: give --format")
+    return format
 
 
 def _require_allowed(format: str, allow_loss: bool) -> None:

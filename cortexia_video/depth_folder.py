@@ -195,6 +195,8 @@ class _Folder:
     def look_up(self, name: str, data: bytes) -> _Known:
         """Say what is known of a file: a line of the ledger counts where the file is what it was then.
 
+        One that a run began, and did not finish, is as unknown as one that somebody changed.
+
         depth.json speaks of the files that the ledger names, or of all where there is no ledger.
         """
         if self._ledger is None:
@@ -203,7 +205,7 @@ class _Folder:
         for line in self._ledger.find(name):  # newest first
             placed = _find_placed(line, name) if line.get("outcome") == "done" else None
             if known is _NOTHING:
-                known = self._common._replace(changed=isinstance(placed, list))
+                known = self._common._replace(changed=placed is None or isinstance(placed, list))
             if isinstance(placed, list) and placed[0] == len(data):
                 digest = digest or xxhash.xxh3_128_hexdigest(data)
                 if placed[1] == digest:

@@ -301,7 +301,7 @@ def test_a_png_view_is_as_the_spec_says(tmp_path: Path, make_picture: Make) -> N
         assert image.getextrema() == (0, 255)
 
 
-@pytest.mark.parametrize("command", ["verify", "info", "report", "pointcloud", "rescale"])
+@pytest.mark.parametrize("command", ["verify", "info", "report", "pointcloud"])
 def test_an_interruption_is_one_line_and_130(
     photos: Path,
     tmp_path: Path,
@@ -311,10 +311,7 @@ def test_an_interruption_is_one_line_and_130(
 ) -> None:
     out = tmp_path / "out"
     estimate(photos, out, model="synthetic", kind="metric", f_px=50)
-    more: dict[str, tuple[object, ...]] = {
-        "pointcloud": ("--output", tmp_path / "more"),
-        "rescale": ("--f-px", 60),
-    }
+    more = {"pointcloud": ("--output", tmp_path / "more")}
     presses = iter([signal.SIGINT])
 
     def press_ctrl_c(line: bytes) -> dict[str, object]:

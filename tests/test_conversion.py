@@ -40,7 +40,6 @@ from cortexia_video import (
     estimate,
     read_depth,
     read_ledger,
-    rescale,
     verify,
 )
 from cortexia_video.cli import main
@@ -151,15 +150,6 @@ def test_converting_a_run_is_estimating_into_the_format(photos: Path, tmp_path: 
         said = [json.loads((folder / DEPTH_JSON).read_bytes()) for folder in (tmp_path / "out", estimated)]
         assert said[0].get(word) == said[1].get(word), word
     assert verify(tmp_path / "out").wrong == []
-
-
-def test_a_converted_run_can_be_rescaled_as_the_run_could(photos: Path, tmp_path: Path) -> None:
-    convert(run(photos, "npy", "npy"), tmp_path / "out", format="pfm")
-    before = read_depth(tmp_path / "out/a.jpg.pfm").values
-    assert rescale(tmp_path / "out", f_px=100).rescaled == 3
-    after = read_depth(tmp_path / "out/a.jpg.pfm")
-    np.testing.assert_array_equal(after.values, 2 * before)
-    assert after.f_px == 100
 
 
 @EVERY
@@ -696,11 +686,11 @@ def test_the_command_is_told_what_files_do_not_say(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.fromarray(np.array([[0, 65535, 2000]], np.uint16)).save(tmp_path / "a.png")
-    said = ("--kind", "metric", "--scale", 0.001, "--unknown", 0, "--unknown", 65535, "--f-px", 500)
+    said = ("--kind", "metric", "--scale", 0.001, "--unknown", 0, "--unknown", 65535, "--f-px", 5)
     assert command(capsys, tmp_path / "a.png", "-o", tmp_path / "out", "--format", "npz", *said)[0] == 0
     depth = read_depth(tmp_path / "out/a.npz")
     np.testing.assert_allclose(depth.values, [[math.nan, math.nan, 2]])
-    assert (depth.kind, depth.f_px, depth.f_source) == ("metric", 500, "given")
+    assert (depth.kind, depth.f_px, depth.f_source) == ("metric", 5, "given")
     assert (
         command(capsys, tmp_path / "a.png", "-o", tmp_path / "tum", "--format", "npz", "--from", "tum")[0]
         == 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ from cortexia_video.datasets.problems import ProblemCount, raise_problem
 from cortexia_video.datasets.summary import make_sheet, summarise
 from cortexia_video.datasets.table import DATASETS
 from cortexia_video.depth_map import Kind
+from cortexia_video.ledger_file import LedgerFile
 
 MakePicture = Callable[..., Path]
 
@@ -282,6 +284,27 @@ def test_the_record_survives_a_torn_line(tmp_path: Path) -> None:
     assert build_dataset(items, tmp_path / "a", shard_size=1).shards_made == 1
     lines = (tmp_path / "a/build.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["shard"] == "train-00001.parquet"
+
+
+def test_a_shard_that_was_replaced_before_a_kill_is_not_taken_for_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_rgbd(tmp_path / "set", make_scene(), 1)
+    (item,) = list_dataset_items(open_dataset("rgbd", tmp_path / "set"))  # type: ignore[arg-type]
+    build_dataset([item], tmp_path / "a")
+    append = LedgerFile.append
+
+    def die(record: LedgerFile, entry: Mapping[str, object]) -> None:
+        if entry.get("fingerprint"):
+            raise KeyboardInterrupt
+        append(record, entry)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(LedgerFile, "append", die)
+        build_dataset([replace(item, fingerprint="changed")], tmp_path / "a")
+    report = build_dataset([item], tmp_path / "a")
+    assert (report.shards_made, report.shards_kept) == (1, 0)
+    assert build_dataset([item], tmp_path / "a").shards_kept == 1
 
 
 def build(*arguments: object) -> int:

@@ -21,9 +21,9 @@ from cortexia_video import (
     DepthReader,
     InputError,
     SyntheticModel,
+    convert,
     estimate,
     read_depth,
-    rescale,
 )
 from cortexia_video.cli import main
 from cortexia_video.depth_json import DEPTH_JSON
@@ -66,8 +66,9 @@ def test_a_file_of_a_run_says_everything_in_every_format(photos: Path, format: s
     for key in ("a.jpg", "trip/b.jpg", "trip/\udcff.jpg"):
         path = out / (key + FORMATS[format].suffix)
         assert facts(path) == ("metric", 50, "given", (48, 64), "synthetic", ZEROS)
-    rescale(out, f_px=75)
-    assert facts(path) == ("metric", 75, "given", (48, 64), "synthetic", ZEROS)
+    assert convert(out, photos.parent / "new", f_px=75).done == 3
+    for path in (photos.parent / "new").rglob("*.jpg.*"):
+        assert facts(path) == ("metric", 75, "given", (48, 64), "synthetic", ZEROS)
 
 
 def test_a_path_is_found_from_anywhere(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

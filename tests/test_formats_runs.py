@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_camera_model import Camera
 
-from cortexia_video import DepthEstimator, Rescaling, estimate, read_depth, rescale, verify
+from cortexia_video import DepthEstimator, convert, estimate, read_depth, verify
 from cortexia_video.formats.table import FORMATS
 
 EVERY = pytest.mark.parametrize("name", FORMATS)
@@ -56,17 +56,17 @@ def test_outputs_of_all_formats_lie_beside_each_other_and_none_is_an_input(photo
 
 @METRES
 def test_metres_of_every_format_follow_the_focal_length(photos: Path, name: str) -> None:
-    run(photos, name)
-    paths = [photos / (key + FORMATS[name].suffix) for key in KEYS]
-    before = [read_depth(path, about=ABOUT) for path in paths]
-    assert rescale(photos, f_px=75) == Rescaling(rescaled=3)
-    assert (verify(photos).wrong, verify(photos).unfinished) == ([], [])
-    for path, old in zip(paths, before, strict=True):
-        new = read_depth(path, about=ABOUT)
+    before, out = photos / "run", photos / "scaled"
+    estimate(photos, before, model=DepthEstimator(Camera()), f_px=50, format=name)
+    report = convert(before, out, f_px=75)
+    assert (report.found, report.done) == (3, 3)
+    assert (verify(out).wrong, verify(out).unfinished) == ([], [])
+    for key in KEYS:
+        old, new = (
+            read_depth(folder / (key + FORMATS[name].suffix), about=ABOUT) for folder in (before, out)
+        )
         np.testing.assert_allclose(new.values, 1.5 * old.values, rtol=6e-4, atol=6e-4)
         if FORMATS[name].holds_metadata:
             assert (old.f_px, old.f_source, old.model) == (50, "given", "synthetic")
             assert (new.f_px, new.f_source) == (75, "given")
             assert (new.model, new.weights_sha256) == (old.model, old.weights_sha256)
-    assert rescale(photos, f_px=75).rescaled == 0
-    assert run(photos, name) == (3, 0, 3)

@@ -20,7 +20,6 @@ from cortexia_video import (
     merge_ledgers,
     read_depth,
     report,
-    rescale,
     verify,
 )
 from cortexia_video.errors import CortexiaError, InputError
@@ -110,8 +109,8 @@ COMMANDS: dict[str, Callable[[Path, Path], object]] = {
     "report": lambda out, to: str(report(out, output=to / "report.html", workers=1)),
     "pointcloud": lambda out, to: make_point_clouds(out, to, options=CloudOptions(max_gap=9), workers=1),
     "evaluate": lambda out, to: open_contestant(str(out)),
-    "rescale": lambda out, to: rescale(out, f_px=40, workers=1),
     "convert": lambda out, to: convert(out, to, format="npz", workers=1),
+    "convert to a focal length": lambda out, to: convert(out, to, format="npz", f_px=40, workers=1),
     "convert into it": lambda out, to: convert(to.parent / "other", out, format="npz", workers=1),
     "merge": lambda out, to: merge_ledgers(out),
 }

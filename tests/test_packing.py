@@ -207,9 +207,15 @@ def test_what_reads_a_run_reads_a_packed_one(photos: Path, tmp_path: Path, name:
         np.testing.assert_array_equal(depths[0].values, depths[1].values)
     done = [line for line in (packed / "ledger.jsonl").read_bytes().splitlines(True) if b'"done", ' in line]
     assert len(done) == 10 and all(map(read_usual, done)), "a million such lines are read by the quick way"
-    rescaled = cv.rescale(packed, f_px=60)
-    assert (rescaled.rescaled, rescaled.left.total()) == (0, 10)
-    assert "packed in a shard" in str(rescaled)
+    scaled = [tmp_path / f"scaled-{run.name}" for run in (packed, files)]
+    assert [cv.convert(run, out, f_px=60).done for run, out in zip((packed, files), scaled, strict=True)] == [
+        10,
+        10,
+    ]
+    maps = [file_digests(out, lambda name: name.endswith(".npy")) for out in scaled]
+    assert maps[0] == maps[1] and len(maps[0]) == 10
+    before, after = np.load(files / "trip/3.png.npy"), np.load(scaled[0] / "trip/3.png.npy")
+    np.testing.assert_array_equal(after, (before * np.float64(60 / 50)).astype(np.float32))
 
 
 @pytest.mark.parametrize("name", ["tar", "parquet"])

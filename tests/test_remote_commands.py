@@ -150,15 +150,18 @@ def test_info(runs: tuple[str, Path], capsys: pytest.CaptureFixture[str]) -> Non
     assert lines[0][1]["files"] == {".npz": 6}
 
 
-def test_rescale(runs: tuple[str, Path], place: str) -> None:
+def test_convert_to_another_focal_length(runs: tuple[str, Path], place: str, tmp_path: Path) -> None:
     focal = f"{S3}/{place}/focal.csv"
     put(f"{place}/focal.csv", b"key,f_px\n*,40\n")
-    before = read_all(f"{place}/run")["0.png.npz"]
-    for root in runs:
-        assert cv.rescale(root, intrinsics=focal) == cv.Rescaling(rescaled=6)
-        assert str(cv.verify(root)) == "6 outputs checked: 6 right, 0 wrong"
-    assert read_all(f"{place}/run")["0.png.npz"] != before
-    assert outputs(read_all(f"{place}/run")) == outputs(read_folder(runs[1]))
+    new = f"{S3}/{place}/new"
+    for root, out in zip(runs, (new, tmp_path / "new"), strict=True):
+        assert cv.convert(root, out, intrinsics=focal).done == 6
+        assert str(cv.verify(out)) == "6 outputs checked: 6 right, 0 wrong"
+        assert cv.convert(root, out, intrinsics=focal).skipped == 6
+    before, after = cv.read_depth(runs[1] / "0.png.npz"), cv.read_depth(f"{new}/0.png.npz")
+    np.testing.assert_array_equal(after.values, 2 * before.values)
+    assert (before.f_px, after.f_px) == (20, 40)
+    assert outputs(read_all(f"{place}/new")) == outputs(read_folder(tmp_path / "new"))
 
 
 @pytest.mark.parametrize("format", ["ply", "glb"])
@@ -199,7 +202,6 @@ def test_a_depth_object_that_is_gone_is_a_failure(runs: tuple[str, Path], place:
         ["convert", "s3://no-such-bucket/in", "--output", f"{S3}/out", "--format", "tiff"],
         ["convert", "FILE", "--output", "s3://no-such-bucket/out", "--format", "tiff"],
         ["info", "s3://no-such-bucket/a.npy"],
-        ["rescale", "s3://no-such-bucket/run", "--f-px", "30"],
         ["pointcloud", "PICTURE", "--depth", "FILE", "--output", "s3://no-such-bucket/a.ply"],
         ["pointcloud", "s3://no-such-bucket/a.png", "--depth", "FILE", "--output", f"{S3}/a.ply"],
         ["scenes", "--count", "1", "--output", "s3://no-such-bucket/scenes"],

@@ -16,7 +16,6 @@ import pytest
 
 pytest.importorskip("s3fs")
 from s3_server import Server, fail_each, put, read_all
-from test_camera_model import Camera
 from test_remote import S3, encode, put_pictures
 
 import cortexia_video as cv
@@ -184,19 +183,6 @@ def test_a_stopped_conversion_leaves_what_was_only_claimed(memory: str) -> None:
     assert report.interrupted and report.done < 10
     again = cv.convert(f"{memory}/in", f"{memory}/out", format="tiff", about=METRES)
     assert again.done + again.skipped == 40
-
-
-def test_rescaling_puts_few_objects(memory: str, tmp_path: Path) -> None:
-    for index in range(20):
-        (tmp_path / f"{index:02d}.png").write_bytes(encode(index))
-    cv.estimate(tmp_path, f"{memory}/out", model=cv.DepthEstimator(Camera()), f_px=20.0)
-    before = len(list_files(RemotePath(f"{memory}/out")))
-    RemotePath(f"{memory}/out/03.png.npy").write_bytes(b"damaged")
-    done = cv.rescale(f"{memory}/out", f_px=30.0)
-    assert (done.rescaled, done.failed) == (19, 1)
-    assert len(list_files(RemotePath(f"{memory}/out"))) - before <= 3
-    kept = {line["key"]: line["f_px"] for line in cv.read_ledger(as_place(f"{memory}/out")) if "f_px" in line}
-    assert kept == {f"{index:02d}.png": 20.0 if index == 3 else 30.0 for index in range(20)}
 
 
 def test_scenes_of_a_killed_run_are_known(memory: str, monkeypatch: pytest.MonkeyPatch) -> None:

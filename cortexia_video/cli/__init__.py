@@ -8,10 +8,11 @@ import signal
 import sys
 from importlib.metadata import version
 from types import FrameType
+from typing import Annotated
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
-from cortexia_video.errors import CortexiaError, OutputLostError, printable
+from cortexia_video.errors import CortexiaError, InputError, OutputLostError, printable
 
 DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -29,13 +30,12 @@ app.command(
 )
 app.command("cortexia_video.cli.info:info_command", name="info", help="Say what depth files are and mean.")
 app.command(
-    "cortexia_video.cli.convert:convert_command", name="convert", help="Write depth files in another format."
+    "cortexia_video.cli.convert:convert_command",
+    name="convert",
+    help="Write depth in another format or for another focal length.",
 )
 app.command(
     "cortexia_video.cli.report:report_command", name="report", help="Write a page about a folder of depth."
-)
-app.command(
-    "cortexia_video.cli.rescale:rescale_command", name="rescale", help="Give metres another focal length."
 )
 app.command(
     "cortexia_video.cli.export:export_command", name="export", help="Write a network as an ONNX file."
@@ -60,6 +60,11 @@ _dataset.command("cortexia_video.cli.dataset:build_command", name="build", help=
 _dataset.command("cortexia_video.cli.dataset:info_command", name="info", help="Say what a data set holds.")
 _dataset.command("cortexia_video.cli.dataset:preview_command", name="preview", help="Write a contact sheet.")
 app.command(_dataset)
+
+
+@app.command(name="rescale", show=False)
+def _rescale(*_: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
+    raise InputError("rescale is now: cortexia convert RUN --output NEW --f-px ... (or --intrinsics FILE)")
 
 
 def main(arguments: list[str] | None = None) -> None:

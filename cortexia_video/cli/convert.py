@@ -1,4 +1,4 @@
-"""`cortexia convert`: depth files in another format."""
+"""`cortexia convert`: depth files in another format, or for another focal length."""
 
 from __future__ import annotations
 
@@ -23,18 +23,20 @@ def convert_command(
     /,
     *,
     output: Annotated[str, Parameter(alias="-o")],
-    format: FormatName,
+    format: FormatName | None = None,
+    intrinsics: str | None = None,
     allow_loss: Switch = False,
     overwrite: Switch = False,
     workers: int | None = None,
     max_megapixels: float = 200.0,
     files: DepthOptions = _NOTHING,
 ) -> int:
-    """Write depth files in another format, with all that is known of them.
+    """Write depth files in another format, or for another focal length, with all that is known of them.
 
-    The tree is kept: INPUT/trip/a.jpg.npy becomes OUTPUT/trip/a.jpg.tiff. Does only what is missing or
-    changed; OUTPUT/ledger.jsonl says what became of every file. Exit code: 0 all done or skipped, 1 some
-    failed, 2 wrong usage, 130 interrupted.
+    With --f-px or --intrinsics, metres that a model made with another focal length are multiplied by the
+    given one over that; other depth stays as it is, and is counted. The tree is kept: INPUT/trip/a.jpg.npy
+    becomes OUTPUT/trip/a.jpg.tiff. Does only what is missing or changed; OUTPUT/ledger.jsonl says what became
+    of every file. Exit code: 0 all done or skipped, 1 some failed, 2 wrong usage, 130 interrupted.
 
     Parameters
     ----------
@@ -44,6 +46,9 @@ def convert_command(
         Folder for the results; not that of the inputs.
     format
         npy, npz, tiff, exr, pfm: float32. png16, jxl: 16-bit steps. exr16: half floats. png: 8-bit view.
+        By default that of the run whose output folder INPUT is.
+    intrinsics
+        CSV or JSON file of focal lengths by key, as for `cortexia estimate`, in place of --f-px.
     allow_loss
         Write also what loses more than docs/formats.md allows, such as a view; what is lost is said first.
     overwrite
@@ -61,6 +66,8 @@ def convert_command(
                 format=format,
                 dialect=files.dialect,
                 about=files.about,
+                f_px=files.f_px,
+                intrinsics=intrinsics,
                 allow_loss=allow_loss,
                 overwrite=overwrite,
                 workers=workers,

@@ -28,7 +28,7 @@ class DepthOptions:
     unknown
         A number that stands for unknown; several times for several.
     f_px
-        Focal length of the whole picture, in its pixels.
+        Focal length of the whole image, in its pixels; `convert` scales metres made with another to it.
     """
 
     dialect: Annotated[str | None, Parameter(name="--from")] = None
@@ -39,7 +39,7 @@ class DepthOptions:
 
     @property
     def about(self) -> dict[str, Any]:
-        """Give what is said, in the words of `formats.metadata`; `InputError` for what is no number of it."""
+        """Return what is said but for the focal length, as metadata; `InputError` for what is no number."""
         for option, value in (("--f-px", self.f_px), ("--scale", self.scale)):
             if value is not None and not 0 < value < math.inf:
                 raise InputError(f"{option} must be a number above 0, not {value:g}")
@@ -47,7 +47,5 @@ class DepthOptions:
             "kind": self.kind,
             "scale": self.scale,
             "unknown": [*self.unknown] or None,
-            "f_px": self.f_px,
-            "f_source": "given" if self.f_px else None,
         }
         return {name: value for name, value in words.items() if value is not None}

@@ -52,7 +52,7 @@ def info_command(
     max_megapixels
         Refuse larger maps.
     """
-    about = files.about
+    about = {**files.about, "f_px": files.f_px, "f_source": "given" if files.f_px else None}
     failed, console = False, Console(highlight=False)
     for number, path in enumerate(paths):
         try:

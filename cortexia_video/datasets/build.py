@@ -125,6 +125,8 @@ class _Build:
             self._report.shards_kept += 1
             self._count(before["rows"], [_recall(*each) for each in before["failed"]])
             return
+        if before:  # a kill after the shard is replaced must not leave it under what it was made of before
+            self._record.append({**before, "fingerprint": ""})
         failures: list[Failure] = []
         rows = self._make(name, _load_all(part, pool, failures, self._on_problem))
         entry = {"shard": name, "fingerprint": fingerprint, "size": _size(self._root / name), "rows": rows}

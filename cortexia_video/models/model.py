@@ -81,7 +81,7 @@ class CameraModel(Protocol):
         """Turn numbers of `infer`, float32 (H, W) at any size, into depth of `kind`; may write into them.
 
         fov_deg: horizontal field of view of the picture, degrees; a picture's does not change with its size.
-        Metres must be proportional to the focal length, 1 / tan(fov_deg / 2): `rescale` takes them so.
+        Metres must be proportional to the focal length, 1 / tan(fov_deg / 2): `convert` takes them so.
         Runs on worker threads.
         """
         ...
