@@ -44,6 +44,7 @@ from cortexia_video.reporting.job import FolderReport, report
 from cortexia_video.rescaling import Rescaling, rescale
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.status import Status, status
+from cortexia_video.telemetry import turn_off_telemetry
 from cortexia_video.verification import Verification, verify
 from cortexia_video.visualization import collage, merge_into_row, show_depthmap
 
@@ -108,3 +109,5 @@ __all__ = [
     "usable_samples",
     "verify",
 ]
+
+turn_off_telemetry()  # nothing above imports a library that has any
