@@ -16,10 +16,9 @@ from cortexia_video.cli.depth_options import DepthOptions
 from cortexia_video.cli.quiet import quiet_libraries
 from cortexia_video.cli.terminal_picture import draw_depth
 from cortexia_video.depth_folder import CHANGED
-from cortexia_video.errors import InputError, MissingExtraError, printable
+from cortexia_video.errors import InputError, MissingExtraError, printable, redact
 from cortexia_video.inspection import FolderInspection, Inspection, inspect, inspect_folder
 from cortexia_video.places.place import is_folder
-from cortexia_video.places.remote_path import strip_secrets
 
 _NOTHING = DepthOptions()
 _MEANINGS = {
@@ -61,7 +60,7 @@ def info_command(
         except (InputError, MissingExtraError) as error:
             failed = True
             if json_lines:
-                print(json.dumps({"path": strip_secrets(path), "error": str(error)}))
+                print(json.dumps({"path": redact(path), "error": str(error)}))
             print(f"cortexia: {printable(str(error))}", file=sys.stderr)
             continue
         if json_lines:
