@@ -6,18 +6,22 @@ import io
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from importlib.metadata import version
 from types import FrameType
 
 from cyclopts import App, CycloptsError
 
+from cortexia_video.cli.quiet import open_log, quiet_libraries
 from cortexia_video.errors import CortexiaError, OutputLostError, printable
 
+_VERBOSE = ("-v", "--verbose")
 DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 app = App(
     name="cortexia",
-    help="Depth for image collections: pictures in, depth maps that say what they mean out.",
+    help="Depth for image collections: pictures in, depth maps that say what they mean out. "
+    "With -v a command also shows what its libraries print and log.",
     version=lambda: version("cortexia-video"),
 )
 app.command(
@@ -75,7 +79,12 @@ def run_app(app: App, arguments: list[str] | None = None) -> None:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # file names can hold what a terminal cannot
-        code = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+        given = sys.argv[1:] if arguments is None else arguments
+        words = [each for each in given if each not in _VERBOSE]
+        verbose = len(words) < len(given)
+        with nullcontext() if verbose else quiet_libraries():
+            open_log(verbose=verbose)
+            code = app(words, exit_on_error=False, print_error=True, result_action="return_value")
     except CycloptsError:
         sys.exit(WRONG_USAGE)
     except OutputLostError as error:

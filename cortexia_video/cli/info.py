@@ -13,7 +13,6 @@ from rich.console import Console
 
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.depth_options import DepthOptions
-from cortexia_video.cli.quiet import quiet_libraries
 from cortexia_video.cli.terminal_picture import draw_depth
 from cortexia_video.depth_folder import CHANGED
 from cortexia_video.errors import InputError, MissingExtraError, printable, redact
@@ -55,8 +54,7 @@ def info_command(
     failed, console = False, Console(highlight=False)
     for number, path in enumerate(paths):
         try:
-            with quiet_libraries():
-                found = _look(path, about, files.dialect, max_megapixels)
+            found = _look(path, about, files.dialect, max_megapixels)
         except (InputError, MissingExtraError) as error:
             failed = True
             if json_lines:
