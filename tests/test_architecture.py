@@ -14,6 +14,8 @@ PACKAGE = Path(cortexia_video.__file__).parent
 LAYERS = [
     [
         "errors",
+        "telemetry",
+        "spreadsheet",
         "arrow",
         "frame",
         "depth_map",
