@@ -124,7 +124,7 @@ def test_the_built_in_model(cage: Cage) -> None:
 EXTRAS = """
 from pathlib import Path
 import cortexia_video as cv
-run("scenes --count 4 --output sc --workers 1")
+run("scenes --count 2 --size 48 64 --workers 1 --output sc")
 run("evaluate compact --truth sc --output scores")
 run("estimate sc --output d --recursive --model synthetic --format npz")
 run("dataset build sc --output pairs")
@@ -132,7 +132,7 @@ run("dataset info pairs")
 run("dataset preview pairs --output a.png --augment")
 run("dataset info pairs --name hub")
 cv.to_hf(cv.open_dataset("parquet", "pairs")).save_to_disk("saved")
-assert len(cv.open_dataset("hub", "saved")) == 4
+assert len(cv.open_dataset("hub", "saved")) == 2
 """
 NETWORKS = """
 from pathlib import Path
@@ -140,7 +140,7 @@ import PIL.Image
 from torch_checkpoints import save_checkpoint
 PIL.Image.new("RGB", (64, 48)).save("0.png")
 save_checkpoint("depth-anything", Path("checkpoint"))
-run("scenes --count 4 --output sc")
+run("scenes --count 2 --size 48 64 --workers 1 --output sc")
 run("dataset build sc --output pairs")
 run("estimate 0.png --output hf --model hf:checkpoint")
 run("export hf:checkpoint --output net.onnx --size 56x56")
@@ -176,9 +176,7 @@ def test_datasets(cage: Cage) -> None:
 def test_networks_of_torch(cage: Cage) -> None:
     needs("torch", "transformers", "tensorboard", "onnxscript", "pyarrow")
     (cage.outputs / "recipe.toml").write_text(RECIPE)
-    cage.run(
-        COMMANDS + 'run("scenes --count 4 --output sc")\nrun("dataset build sc --output pairs")' + NETWORKS
-    )
+    cage.run(COMMANDS + NETWORKS)
     assert (cage.found, cage.tried) == ([], [])
 
 
@@ -223,6 +221,14 @@ def test_the_cage_sees_what_a_library_reports(package: str, name: str, cage: Cag
 def test_a_package_that_was_imported_before_stays(cage: Cage) -> None:
     needs("openvino_telemetry")
     cage.run("import openvino_telemetry, sys, cortexia_video; assert sys.modules['openvino_telemetry']")
+
+
+def test_the_hub_is_told_nothing(cage: Cage) -> None:
+    needs("huggingface_hub", "datasets")
+    cage.run(
+        "import cortexia_video, datasets, huggingface_hub.constants as hub\n"
+        "assert hub.HF_HUB_DISABLE_TELEMETRY and not datasets.config.HF_UPDATE_DOWNLOAD_COUNTS"
+    )
 
 
 def test_importing_imports_nothing_with_telemetry(cage: Cage) -> None:
