@@ -45,6 +45,7 @@ from cortexia_video.rescaling import Rescaling, rescale
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.status import Status, status
 from cortexia_video.telemetry import turn_off_telemetry
+from cortexia_video.torch_cache import use_temporary_cache
 from cortexia_video.verification import Verification, verify
 from cortexia_video.visualization import collage, merge_into_row, show_depthmap
 
@@ -110,4 +111,5 @@ __all__ = [
     "verify",
 ]
 
-turn_off_telemetry()  # nothing above imports a library that has any
+turn_off_telemetry()  # nothing above imports a library that these two are for
+use_temporary_cache()

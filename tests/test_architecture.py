@@ -15,6 +15,7 @@ LAYERS = [
     [
         "errors",
         "telemetry",
+        "torch_cache",
         "spreadsheet",
         "arrow",
         "frame",

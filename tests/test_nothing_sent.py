@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -122,7 +122,6 @@ def test_the_built_in_model(cage: Cage) -> None:
 
 
 EXTRAS = """
-from pathlib import Path
 import cortexia_video as cv
 run("scenes --count 2 --size 48 64 --workers 1 --output sc")
 run("evaluate compact --truth sc --output scores")
@@ -135,11 +134,8 @@ cv.to_hf(cv.open_dataset("parquet", "pairs")).save_to_disk("saved")
 assert len(cv.open_dataset("hub", "saved")) == 2
 """
 NETWORKS = """
-from pathlib import Path
 import PIL.Image
-from torch_checkpoints import save_checkpoint
 PIL.Image.new("RGB", (64, 48)).save("0.png")
-save_checkpoint("depth-anything", Path("checkpoint"))
 run("scenes --count 2 --size 48 64 --workers 1 --output sc")
 run("dataset build sc --output pairs")
 run("estimate 0.png --output hf --model hf:checkpoint")
@@ -148,16 +144,15 @@ run("train recipe.toml --output trained")
 """
 RECIPE = """
 name = "n"
-steps = 2
+steps = 1
 batch_size = 2
 short_sides = [64]
 workers = 1
+[network]
+architecture = "hf:checkpoint"
 [[data]]
 dataset = "parquet"
 root = "pairs"
-[validation]
-truth = ["sc"]
-every = 2
 """
 OPENVINO = """
 import PIL.Image
@@ -173,8 +168,9 @@ def test_datasets(cage: Cage) -> None:
     assert (cage.found, cage.tried) == ([], [])
 
 
-def test_networks_of_torch(cage: Cage) -> None:
+def test_networks_of_torch(cage: Cage, checkpoints: Callable[[str], Path]) -> None:
     needs("torch", "transformers", "tensorboard", "onnxscript", "pyarrow")
+    shutil.copytree(checkpoints("depth-anything"), cage.outputs / "checkpoint")
     (cage.outputs / "recipe.toml").write_text(RECIPE)
     cage.run(COMMANDS + NETWORKS)
     assert (cage.found, cage.tried) == ([], [])

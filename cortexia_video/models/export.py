@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from cortexia_video.errors import ModelLoadError
 from cortexia_video.models.session import Graph, Ports, Session, open_session
-from cortexia_video.models.torch_cache import use_temporary_cache
 
 OPSET = 18
 _SESSIONS_KEPT = 8  # each holds the network's weights
@@ -92,7 +91,6 @@ def export_graph(network: nn.Module, examples: tuple[Tensor, ...], ports: Ports,
 
     Raises `ModelLoadError` for a network that torch cannot export.
     """
-    use_temporary_cache()
     try:
         with _quietly(), torch.no_grad():
             return torch.onnx.export(

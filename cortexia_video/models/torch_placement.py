@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from cortexia_video.errors import MissingExtraError, ModelLoadError
 from cortexia_video.models.session import GRAPH_ENGINES, Graph, Ports, choose_graph
-from cortexia_video.models.torch_cache import use_temporary_cache
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -111,7 +110,6 @@ def choose_placement(
     their own. Raises `ModelLoadError` for what is unknown or not there, and `MissingExtraError` for an engine
     that is not installed.
     """
-    use_temporary_cache()
     if engine not in ("torch", *GRAPH_ENGINES):
         raise ModelLoadError(f"unknown engine {engine!r}: use torch, {', '.join(GRAPH_ENGINES)} or auto")
     if precision not in get_args(Precision):

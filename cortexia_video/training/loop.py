@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from cortexia_video.errors import TrainingError
-from cortexia_video.models.torch_cache import use_temporary_cache
 from cortexia_video.training.objective import Objective
 from cortexia_video.training.processes import Processes
 from cortexia_video.training.recipe import Recipe
@@ -66,7 +65,6 @@ class Training:
 
 def start_training(trainable: Trainable, recipe: Recipe, processes: Processes) -> Training:
     """Prepare a network, which is trained in place, with AdamW (Loshchilov and Hutter, ICLR 2019)."""
-    use_temporary_cache()
     # nn.Module.to lacks this overload in its type
     network: nn.Module = trainable.network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     ids = {id(parameter) for parameter in trainable.pretrained}
