@@ -113,6 +113,7 @@ def test_a_checkpoint_is_a_path() -> None:
         "evaluate synthetic --truth {0}",
         "estimate in --output o --intrinsics {0}",
         "train {0} --output o",
+        "estimate in --output o --workers {0}",
     ],
 )
 @pytest.mark.parametrize(

@@ -84,9 +84,9 @@ def run_app(app: App, arguments: list[str] | None = None) -> None:
         verbose = len(words) < len(given)
         with nullcontext() if verbose else quiet_libraries():
             open_log(verbose=verbose)
-            code = app(words, exit_on_error=False, print_error=True, result_action="return_value")
-    except CycloptsError:
-        sys.exit(WRONG_USAGE)
+            code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        sys.exit(_complain(error, WRONG_USAGE))
     except OutputLostError as error:
         if error.report is not None:
             print(error.report)
@@ -109,6 +109,6 @@ def _end(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _complain(error: CortexiaError, code: int) -> int:
+def _complain(error: Exception, code: int) -> int:
     print(f"cortexia: {printable(str(error))}", file=sys.stderr)
     return code
