@@ -43,6 +43,8 @@ from cortexia_video.projection import Pinhole
 from cortexia_video.reporting.job import FolderReport, report
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.status import Status, status
+from cortexia_video.telemetry import turn_off_telemetry
+from cortexia_video.torch_cache import use_temporary_cache
 from cortexia_video.verification import Verification, verify
 from cortexia_video.visualization import collage, merge_into_row, show_depthmap
 
@@ -105,3 +107,6 @@ __all__ = [
     "usable_samples",
     "verify",
 ]
+
+turn_off_telemetry()  # nothing above imports a library that these two are for
+use_temporary_cache()

@@ -27,7 +27,13 @@ Stage = Literal["find", "decode", "estimate", "write"]
 
 
 class CortexiaError(Exception):
-    """Base of every error this package raises on purpose; the message names the value and the remedy."""
+    """Base of every error this package raises on purpose; the message names the value and the remedy.
+
+    Secrets of the URLs in it are left out.
+    """
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(redact(each) if isinstance(each, str) else each for each in arguments))
 
 
 class InputError(CortexiaError):
@@ -127,5 +133,29 @@ class Failure:
 
 
 def printable(text: str) -> str:
-    """Make a path safe to print on one line: control characters and bytes that are not UTF-8 are escaped."""
+    """Make text safe to print on one line: no secrets; control characters and what is not UTF-8 escaped."""
+    text = redact(text)
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+# One slash is what `pathlib` leaves of two. A secret of S3 can hold slashes: what follows a colon is no port.
+_USER = re.compile(
+    r"""(?<![a-z0-9+.-])([a-z][a-z0-9+.-]+:/+)(?: [^\s/?#"<>]*@ | [^\s/?#@:"<>]+:(?!\d+/)[^\s?#@"<>]*@ )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_WEB_QUERY = re.compile(r"""(https?:/+[^\s?#"<>]*)\?[^\s"<>]*?(?=['")\],.:;]*(?:[\s"<>]|$))""", re.IGNORECASE)
+_SECRET_WORD = re.compile(
+    r"""([?&;][\w.%-]*(?:sig|token|secret|passw|pwd|credential|access[-_]?key|api[-_]?key|auth)[\w.%-]*=)
+        [^\s&;#"'<>/]+(?:/[a-z0-9+/]*=)?""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def redact(text: str) -> str:
+    """Leave out of the URLs in a text what can be secret: user and password, the web's queries, signatures.
+
+    Every text that leaves this process goes through it: by `CortexiaError`, `printable`, or `str()` of a
+    `RemotePath`.
+    """
+    text = _WEB_QUERY.sub(r"\1", _USER.sub(r"\1", text)) if ":/" in text else text
+    return _SECRET_WORD.sub(r"\1***", text) if "=" in text else text

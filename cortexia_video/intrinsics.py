@@ -27,6 +27,7 @@ from cortexia_video.errors import InputError, printable
 from cortexia_video.frame import Frame
 from cortexia_video.places.place import Place, as_place
 from cortexia_video.projection import Pinhole
+from cortexia_video.spreadsheet import read_text
 
 _EVERY = "*"
 _CAMERA_FIELDS = frozenset({"f_px", "fx", "fy", "cx", "cy", "width", "height"})
@@ -174,7 +175,7 @@ def _read_csv(text: str, path: Place) -> Iterator[_Entry]:
             if fields:
                 yield (
                     place,
-                    fields.pop("key"),
+                    read_text(fields.pop("key")),
                     {name: value for name, value in fields.items() if value.strip()},
                 )
     except csv.Error as error:

@@ -14,6 +14,9 @@ PACKAGE = Path(cortexia_video.__file__).parent
 LAYERS = [
     [
         "errors",
+        "telemetry",
+        "torch_cache",
+        "spreadsheet",
         "arrow",
         "frame",
         "depth_map",

@@ -197,9 +197,3 @@ def test_wrong_units_and_empty_depth_are_noticed(change: Any, words: str) -> Non
 def test_no_samples_are_no_data_set() -> None:
     with pytest.raises(InputError, match="at least one"):
         to_hf([])
-
-
-def test_telemetry_is_off() -> None:
-    import huggingface_hub.constants
-
-    assert huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY is True

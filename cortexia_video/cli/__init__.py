@@ -6,19 +6,23 @@ import io
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from importlib.metadata import version
 from types import FrameType
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
+from cortexia_video.cli.quiet import open_log, quiet_libraries
 from cortexia_video.errors import CortexiaError, InputError, OutputLostError, printable
 
+_VERBOSE = ("-v", "--verbose")
 DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 app = App(
     name="cortexia",
-    help="Depth for image collections: pictures in, depth maps that say what they mean out.",
+    help="Depth for image collections: pictures in, depth maps that say what they mean out. "
+    "With -v a command also shows what its libraries print and log.",
     version=lambda: version("cortexia-video"),
 )
 app.command(
@@ -80,9 +84,14 @@ def run_app(app: App, arguments: list[str] | None = None) -> None:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # file names can hold what a terminal cannot
-        code = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
-    except CycloptsError:
-        sys.exit(WRONG_USAGE)
+        given = sys.argv[1:] if arguments is None else arguments
+        words = [each for each in given if each not in _VERBOSE]
+        verbose = len(words) < len(given)
+        with nullcontext() if verbose else quiet_libraries():
+            open_log(verbose=verbose)
+            code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        sys.exit(_complain(error, WRONG_USAGE))
     except OutputLostError as error:
         if error.report is not None:
             print(error.report)
@@ -105,6 +114,6 @@ def _end(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _complain(error: CortexiaError, code: int) -> int:
+def _complain(error: Exception, code: int) -> int:
     print(f"cortexia: {printable(str(error))}", file=sys.stderr)
     return code

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -238,7 +237,6 @@ def guide_augmentation() -> Compose:
 
     Raises `MissingExtraError` without albumentations, which changes the colours.
     """
-    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it would ask its server for a newer version
     try:
         import albumentations as A
     except ImportError as error:

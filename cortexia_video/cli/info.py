@@ -13,13 +13,11 @@ from rich.console import Console
 
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.depth_options import DepthOptions
-from cortexia_video.cli.quiet import quiet_libraries
 from cortexia_video.cli.terminal_picture import draw_depth
 from cortexia_video.depth_folder import CHANGED
-from cortexia_video.errors import InputError, MissingExtraError, printable
+from cortexia_video.errors import InputError, MissingExtraError, printable, redact
 from cortexia_video.inspection import FolderInspection, Inspection, inspect, inspect_folder
 from cortexia_video.places.place import is_folder
-from cortexia_video.places.remote_path import strip_secrets
 
 _NOTHING = DepthOptions()
 _MEANINGS = {
@@ -56,12 +54,11 @@ def info_command(
     failed, console = False, Console(highlight=False)
     for number, path in enumerate(paths):
         try:
-            with quiet_libraries():
-                found = _look(path, about, files.dialect, max_megapixels)
+            found = _look(path, about, files.dialect, max_megapixels)
         except (InputError, MissingExtraError) as error:
             failed = True
             if json_lines:
-                print(json.dumps({"path": strip_secrets(path), "error": str(error)}))
+                print(json.dumps({"path": redact(path), "error": str(error)}))
             print(f"cortexia: {printable(str(error))}", file=sys.stderr)
             continue
         if json_lines:

@@ -26,7 +26,6 @@ def run_job(
 
     find: finds the inputs once more, to count them.
     """
-    logging.basicConfig(format="cortexia: %(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("cortexia_video").setLevel(logging.INFO)
     with _stop_on_signals() as stop, open_progress() as progress:
         progress.count(find)

@@ -8,7 +8,6 @@ from cyclopts import Parameter
 
 from cortexia_video.cli import DONE
 from cortexia_video.cli.job import run_job
-from cortexia_video.cli.quiet import quiet_libraries
 from cortexia_video.depth_map import Kind
 from cortexia_video.errors import InputError
 from cortexia_video.ledger import read_last_done
@@ -68,25 +67,23 @@ def pointcloud_command(
             require_object(place)
         if not is_folder(place):
             raise InputError(f"{place} is no folder of a run: give its --depth, too")
-        with quiet_libraries():
-            return run_job(
-                lambda on_outcome, stop: make_point_clouds(
-                    picture,
-                    output,
-                    format=format,
-                    options=options,
-                    overwrite=overwrite,
-                    workers=workers,
-                    on_outcome=on_outcome,
-                    stop=stop,
-                ),
-                lambda: read_last_done(as_place(picture)),
-                as_place(output),
-            )
-    with quiet_libraries():
-        cloud = make_point_cloud(
-            picture, depth, output, kind=kind, dialect=dialect, options=options, overwrite=overwrite
+        return run_job(
+            lambda on_outcome, stop: make_point_clouds(
+                picture,
+                output,
+                format=format,
+                options=options,
+                overwrite=overwrite,
+                workers=workers,
+                on_outcome=on_outcome,
+                stop=stop,
+            ),
+            lambda: read_last_done(as_place(picture)),
+            as_place(output),
         )
+    cloud = make_point_cloud(
+        picture, depth, output, kind=kind, dialect=dialect, options=options, overwrite=overwrite
+    )
     unit = "metres" if cloud.unit == "metre" else "true up to a factor"
     print(f"{as_place(output)}: {len(cloud.points)} points, {unit}")
     return DONE

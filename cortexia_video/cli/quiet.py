@@ -1,16 +1,22 @@
-"""`quiet_libraries`: what libraries in C print about broken files is not for people; our line says it."""
+"""What libraries print is not for people, but what they raise, in a line of ours; `-v` shows all of it."""
 
 from __future__ import annotations
 
+import faulthandler
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Let only Python write to stderr: libtiff and OpenEXR print there what they also raise."""
+    """Let only Python write to stderr, and of its libraries only ours.
+
+    libtiff, OpenEXR and Ray print from C what they also raise. A crash of theirs is still shown.
+    """
     try:
         number = sys.stderr.fileno()
     except (OSError, ValueError, AttributeError):  # a test's, or a notebook's
@@ -25,8 +31,27 @@ def quiet_libraries() -> Iterator[None]:
     os.close(nowhere)
     # it stays open: loggers that were set up meanwhile keep it
     sys.stderr = open(real, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    faulthandler.enable(sys.stderr)
     try:
-        yield
+        with warnings.catch_warnings():
+            if not sys.warnoptions:
+                warnings.simplefilter("ignore")
+            yield
     finally:
+        faulthandler.disable()
         sys.stderr = before
         os.dup2(real, 2)
+
+
+def open_log(*, verbose: bool) -> None:
+    """Print on stderr what this package logs; `verbose`: what its libraries log, too.
+
+    Where logging was set up before, by a program that calls a command, that stays.
+    """
+    root = logging.getLogger()
+    if root.handlers:
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s" if verbose else "cortexia: %(message)s"))
+    (root if verbose else logging.getLogger("cortexia_video")).addHandler(handler)
+    root.addHandler(logging.NullHandler())  # else logging prints what libraries say, as a last resort

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from cortexia_video.cli.quiet import quiet_libraries
 from cortexia_video.reporting.job import SAMPLE, report
 
 
@@ -34,6 +33,5 @@ def report_command(
     workers
         Threads that read them; one a core by default.
     """
-    with quiet_libraries():
-        made = report(folder, output=output, sample=sample, workers=workers)
+    made = report(folder, output=output, sample=sample, workers=workers)
     print(made)

@@ -41,6 +41,8 @@ def train_command(
         raise MissingExtraError(
             f"training needs {error.name}: pip install 'cortexia-video[train]'"
         ) from error
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
-    logging.getLogger("cortexia_video").setLevel(logging.INFO)
+    log = logging.getLogger("cortexia_video")
+    log.setLevel(logging.INFO)
+    for handler in log.handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     train_recipe(recipe, output, teacher=teacher, any_licence=any_licence)

@@ -7,7 +7,6 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from cortexia_video.cli import DONE, SOME_FAILED
-from cortexia_video.cli.quiet import quiet_libraries
 from cortexia_video.errors import printable
 from cortexia_video.verification import verify
 
@@ -32,8 +31,7 @@ def verify_command(
     workers
         Threads that read and check; one a core by default.
     """
-    with quiet_libraries():
-        found = verify(output, requeue=requeue, workers=workers)
+    found = verify(output, requeue=requeue, workers=workers)
     for wrong in found.wrong:
         print(wrong)
     for key in found.unfinished:

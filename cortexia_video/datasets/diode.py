@@ -5,15 +5,13 @@ Whether depth is along the axis or the ray it does not say: taken as along the a
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
-
-import numpy as np
 
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.pair import make_sample, read_image
 from cortexia_video.errors import DepthFileError
+from cortexia_video.formats import npy
 from cortexia_video.formats.reading import decode_depth, read_file
 from cortexia_video.places.inside import find_inside, name_inside
 from cortexia_video.places.place import Place
@@ -48,8 +46,8 @@ def _read(scan: _Scan) -> RGBDSample:
     depth = decode_depth(read_file(path), str(path), dialect="metres")
     path = scan.beside("_depth_mask.npy")
     try:
-        mask = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) > 0
-    except (OSError, ValueError, EOFError) as error:
+        mask = npy.decode(path.read_bytes(), depth.values.size).values > 0
+    except (OSError, ValueError, EOFError, DepthFileError) as error:
         reason = describe_error(error, "copy it again")
         raise DepthFileError(f"{path}: its mask cannot be read: {reason}") from error
     height, width = depth.values.shape

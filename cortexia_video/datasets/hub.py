@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +20,7 @@ from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
 
 _SAVED = ("dataset_info.json", "dataset_dict.json")  # by `save_to_disk`
+_CACHES = ("HF_DATASETS_CACHE", "HF_HOME")
 _CONVERTED = "refs/convert/parquet"
 
 
@@ -56,11 +62,25 @@ def load(root: Place, split: str, *, streaming: bool, revision: str | None) -> A
     try:
         if any((root / name).exists() for name in _SAVED):
             return _load_saved(hf, root, split, streaming)
-        return hf.load_dataset(str(root), split=split, streaming=streaming, revision=revision)
+        cache = _make_cache() if root.exists() and not any(name in os.environ for name in _CACHES) else None
+        return hf.load_dataset(
+            str(root), split=split, streaming=streaming, revision=revision, cache_dir=cache
+        )
     except InputError:
         raise
     except Exception as error:  # it raises what its file systems, Arrow and the hub raise
         raise InputError(_explain(str(root), error)) from error
+
+
+@functools.cache
+def _make_cache() -> str:
+    """Give a folder, gone when the process ends, for the copies that `datasets` reads local files by.
+
+    Else they would stay in the home folder. Where the person named a cache they are kept there.
+    """
+    folder = tempfile.mkdtemp(prefix="cortexia-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _load_saved(hf: Any, root: Place, split: str, streaming: bool) -> Any:

@@ -1,8 +1,7 @@
-"""To and from Hugging Face `datasets`; the one owner of that package, whose reports home are off."""
+"""To and from Hugging Face `datasets`; the one owner of that package."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -21,16 +20,13 @@ if TYPE_CHECKING:
 
 
 def import_datasets() -> Any:
-    """Give the package `datasets`, telemetry off; `MissingExtraError` without it."""
-    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # read when huggingface_hub is first imported
+    """Give the package `datasets`; `MissingExtraError` without it."""
     try:
         import datasets
-        import huggingface_hub.constants
     except ImportError as error:
         raise MissingExtraError(
             "Hugging Face data sets need: pip install 'cortexia-video[datasets]'"
         ) from error
-    huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True
     return datasets
 
 

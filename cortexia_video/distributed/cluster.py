@@ -7,7 +7,10 @@ import logging
 import math
 import os
 import pickle
+import secrets
+import shutil
 import socket
+import tempfile
 import threading
 import time
 import warnings
@@ -38,7 +41,8 @@ _WAVE = 20_000  # inputs a worker, after which the workers begin anew: so much i
 _ANSWERS_S = 3.0  # for which an address may take to answer
 _ALONE = 2  # times that an input must end its process alone, to be left out
 _LOCAL_STORE = 1 << 28  # bytes of shared memory of a cluster of our own: blocks are small
-_DIED = "the process that worked on it died, also when it worked on nothing else: see the cluster's logs"
+_LONGEST_FOLDER = 20  # bytes, of a folder in which Ray's sockets can be: their names have 107 at most
+_DIED = "the process that worked on it died, also when it worked on nothing else: try it without --engine ray"
 
 _log = logging.getLogger(__name__)
 
@@ -72,20 +76,22 @@ class Cluster:
         self._address = address
         self._asked = num_workers
         self._gpus = gpus_per_worker
-        self._begun = False
+        self._end = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         ray = _import_ray()
         if not ray.is_initialized():
-            _connect(ray, self._address)
-            self._begun = True
+            with contextlib.ExitStack() as stack:
+                settings = {} if self._address else stack.enter_context(_keep_apart())
+                stack.callback(ray.shutdown)
+                _connect(ray, self._address, settings)
+                self._end = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._begun:
-            _import_ray().shutdown()
+        self._end.close()
 
     def prepare(self, order: Order) -> Mapping[str, object]:
         """Find room for the workers, and let one load the model, to say what the outputs depend on."""
@@ -262,7 +268,6 @@ def _record_end(ledger: Ledger, report: Report) -> None:
 
 
 def _import_ray() -> Any:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or it warns of a change to come
     try:
         import ray
@@ -273,18 +278,49 @@ def _import_ray() -> Any:
     return ray
 
 
-def _connect(ray: Any, address: str | None) -> None:
+def _connect(ray: Any, address: str | None, settings: Mapping[str, Any]) -> None:
     """Join a cluster, or begin one on this machine."""
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if address is None:
-        ray.init("local", include_dashboard=False, object_store_memory=_LOCAL_STORE, **quiet)
+        ray.init("local", include_dashboard=False, object_store_memory=_LOCAL_STORE, **settings, **quiet)
         return
     _require_answer(address)
     try:
         ray.init(address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise ClusterError(_name_nobody(address)) from error
+
+
+@contextlib.contextmanager
+def _keep_apart() -> Iterator[Mapping[str, Any]]:
+    """Let the cluster that is begun here be reached by nobody else and leave nothing; give settings for it.
+
+    Ray has few parameters for that. It listens on loopback alone where clusters of many machines are off. Its
+    token, which keeps other users of this machine out, would be a file in the home folder. And its dashboard
+    is started even when it is off, and then asks the network which cloud this is.
+    """
+    from ray._private import node, ray_constants
+    from ray._raylet import AuthenticationTokenLoader
+
+    environment = {ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    before = {name: os.environ.get(name) for name in (*environment, "RAY_AUTH_MODE")}
+    many, dashboard = ray_constants.ENABLE_RAY_CLUSTER, node.Node.start_api_server
+    folder = tempfile.gettempdir()
+    folder = tempfile.mkdtemp(prefix="cortexia-", dir=folder if len(folder) <= _LONGEST_FOLDER else "/tmp")
+    try:
+        os.environ.update(environment)
+        AuthenticationTokenLoader.instance().reset_cache()
+        ray_constants.ENABLE_RAY_CLUSTER, node.Node.start_api_server = False, lambda *_, **__: None
+        yield {"_temp_dir": folder}
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER, node.Node.start_api_server = many, dashboard
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        AuthenticationTokenLoader.instance().reset_cache()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _require_answer(address: str) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any, TextIO
@@ -14,6 +13,7 @@ from cortexia_video.evaluation.job import Evaluation
 from cortexia_video.evaluation.summary import METRICS, Summary
 from cortexia_video.places.place import Place
 from cortexia_video.places.whole_file import write_whole
+from cortexia_video.spreadsheet import write_rows
 
 _CSV_HEAD = ("contestant", "set", "key", "pixels", "unknown", "remark", *METRICS)
 
@@ -22,7 +22,7 @@ def save_results(evaluation: Evaluation, summary: Summary, root: Place) -> None:
     """Write `results.json` and `pictures.csv`, each whole or not at all; raises `OutputLostError`."""
     document = json.dumps(describe(evaluation, summary), indent=1, ensure_ascii=True) + "\n"
     replace_file(root / "results.json", lambda file: file.write(document))
-    replace_file(root / "pictures.csv", lambda file: _write_csv(evaluation, file))
+    replace_file(root / "pictures.csv", lambda file: write_rows(file, _list_rows(evaluation)))
 
 
 def describe(evaluation: Evaluation, summary: Summary) -> dict[str, Any]:
@@ -65,15 +65,14 @@ def _clean(values: Any, names: tuple[str, ...] = ()) -> Any:
     return None if math.isnan(values) else values
 
 
-def _write_csv(evaluation: Evaluation, file: TextIO) -> None:
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(_CSV_HEAD)
+def _list_rows(evaluation: Evaluation) -> Iterator[tuple[object, ...]]:
+    yield _CSV_HEAD
     for column in evaluation.columns:
         for name, scores in column.scores.items():
             for score in scores:
                 about = (column.name, name, score.key, score.sums.pixels, score.unknown, score.remark)
                 metrics = score.metrics
-                writer.writerow((*about, *(metrics.get(each, "") for each in METRICS)))
+                yield (*about, *(metrics.get(each, "") for each in METRICS))
 
 
 def replace_file(path: Place, write: Callable[[TextIO], object]) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cortexia_video.errors import ModelLoadError
+from cortexia_video.models.model import as_model_path
 
 _FILES = ["*.json", "*.safetensors", "README.md"]
 _HUB_ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
@@ -57,7 +58,7 @@ def open_checkpoint(source: str, revision: str | None = None) -> Checkpoint:
     What is in the hub's cache is taken as it is, so a run needs no network and a revision does not move under
     it; only what is not there is downloaded. Raises `ModelLoadError`.
     """
-    path = Path(source).expanduser()
+    path = as_model_path(source)
     if source and path.is_dir():
         return _read(path, None, None)
     match = _HUB_ID.fullmatch(source)
@@ -73,7 +74,7 @@ def open_checkpoint(source: str, revision: str | None = None) -> Checkpoint:
 def read_licence(name: str) -> str | None:
     """Read the licence that the README.md of `hf:` and a checkpoint names; None where it names none."""
     source = name.removeprefix("hf:")
-    path = Path(source).expanduser()
+    path = as_model_path(source)
     match = _HUB_ID.fullmatch(source)
     if match and not path.is_dir():
         path = _fetch(match["id"], match["revision"], ["README.md"], lambda folder: True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers.models.auto.modeling_auto import MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES
 
 from cortexia_video.depth_map import KINDS, Kind
-from cortexia_video.errors import ModelLoadError
+from cortexia_video.errors import ModelLoadError, redact
 from cortexia_video.models.checkpoint import Checkpoint, open_checkpoint
 from cortexia_video.models.depth_pro import DepthPro
 from cortexia_video.models.dpt import AnyShape
@@ -60,7 +60,7 @@ def load_hf(
     placement = choose_placement(**placing)
     checkpoint = open_checkpoint(source)
     _require_depth_network(checkpoint)
-    shown = f"hf:{source if checkpoint.hub_id else Path(source).expanduser().resolve().name}"
+    shown = redact(f"hf:{source if checkpoint.hub_id else Path(source).expanduser().resolve().name}")
     return _load(shown, checkpoint, _choose_kind(checkpoint, kind), placement, input_size)
 
 

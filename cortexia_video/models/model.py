@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import Kind
+from cortexia_video.errors import ModelLoadError
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 class DepthModel(Protocol):
@@ -115,3 +121,11 @@ class ModelInfo:
     revision: str | None = None
     read_licence: str | Callable[[str], str | None] | None = None
     engines: tuple[str, ...] = ()
+
+
+def as_model_path(name: str | os.PathLike[str]) -> Path:
+    """Give the path of a model's file or folder; `ModelLoadError` for a URL: nothing is fetched from one."""
+    path = Path(name).expanduser()
+    if _URL.match(os.fspath(name)) and not path.exists():
+        raise ModelLoadError(f"a model is a path, not a URL: {name}; download it first")
+    return path

@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cortexia_video.depth_map import KINDS, Kind
-from cortexia_video.errors import ModelLoadError, ModelOutputError
+from cortexia_video.errors import ModelLoadError, ModelOutputError, redact
 from cortexia_video.models.canonical_depth import CANONICAL_INVERSE_DEPTH, to_metres
-from cortexia_video.models.model import Prediction
+from cortexia_video.models.model import Prediction, as_model_path
 from cortexia_video.models.session import FLOAT32, Port, Session, first_line, open_session
 from cortexia_video.resampling import fit_short_side, resize_image, sample_image
 
@@ -71,8 +71,8 @@ class OnnxModel:
         engine: str | None = None,
         precision: str | None = None,
     ) -> None:
-        self.path = Path(path).expanduser()
-        self.name = name or f"onnx:{self.path.name}"
+        self.path = as_model_path(path)
+        self.name = name or redact(f"onnx:{self.path.name}")  # a download can be called like its URL
         self.weights_digest = _digest(self.path)
         self._session, self.engine = _open(self.path, engine, device, precision)
         self._metadata = self._session.metadata
@@ -223,9 +223,7 @@ def load_onnx(name: str, *, device: str = "auto", **options: Any) -> OnnxModel:
 
 def read_licence(name: str) -> str | None:
     """Give the licence of its weights that the file of `onnx:FILE` names."""
-    session = open_session(
-        Path(name.removeprefix("onnx:")).expanduser(), "onnx", device="cpu", precision="auto"
-    )
+    session = open_session(as_model_path(name.removeprefix("onnx:")), "onnx", device="cpu", precision="auto")
     return session.metadata.get("cortexia.licence_weights")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from cortexia_video.errors import InputError, OutputError, OutputExistsError
-from cortexia_video.places.remote_path import EXTRAS, RemotePath, strip_secrets
+from cortexia_video.places.remote_path import EXTRAS, RemotePath
 
 Place = Path | RemotePath
 Given = str | os.PathLike[str] | RemotePath
@@ -84,5 +84,5 @@ def scheme_of(text: str) -> str | None:
     scheme = match[1].lower() if match else None
     if scheme is not None and scheme != "file" and scheme not in EXTRAS:
         known = ", ".join(f"{each}://" for each in ("file", *EXTRAS))
-        raise InputError(f"{strip_secrets(text)}: no such scheme here: use a path, or one of {known}")
+        raise InputError(f"{text}: no such scheme here: use a path, or one of {known}")
     return scheme

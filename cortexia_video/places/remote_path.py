@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import xxhash
 
-from cortexia_video.errors import InputError
+from cortexia_video.errors import InputError, redact
 from cortexia_video.places.listing import find_listing, match_below
 from cortexia_video.places.remote_errors import RemotePermissionError, call
 from cortexia_video.places.remote_file import PartsFile, PatientFile
@@ -42,7 +42,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 _MARKS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "updated", "created")
 _BLOCK = 1 << 23  # bytes that are read ahead
 _WEB = ("http", "https")
-_USER = re.compile(r"(://)[^/?#]*@")
+_USER = re.compile(r"(?<=://)[^/?#]*@")
 
 
 class RemoteStat(NamedTuple):
@@ -66,15 +66,13 @@ class RemotePath:
         scheme = scheme.lower()
         self.address = f"{scheme}://{rest if '?' in rest and scheme in _WEB else rest.rstrip('/')}"
         if not rest.strip("/"):
-            raise InputError(
-                f"{strip_secrets(address)} names no bucket: give s3://bucket or s3://bucket/prefix"
-            )
+            raise InputError(f"{address} names no bucket: give s3://bucket or s3://bucket/prefix")
 
     def __truediv__(self, name: str | os.PathLike[str]) -> RemotePath:
         return RemotePath(f"{self.address}/{os.fspath(name)}")
 
     def __str__(self) -> str:
-        return strip_secrets(self.address)
+        return redact(self._plain)
 
     def __repr__(self) -> str:
         return f"RemotePath({str(self)!r})"
@@ -101,11 +99,13 @@ class RemotePath:
     @property
     def parts(self) -> tuple[str, ...]:
         """Give what stands between the slashes; the bucket comes first."""
-        return tuple(urlsplit(str(self)).netloc.split("/")) + tuple(self._key.split("/") if self._key else ())
+        return tuple(urlsplit(self._plain).netloc.split("/")) + tuple(
+            self._key.split("/") if self._key else ()
+        )
 
     @property
     def name(self) -> str:
-        return posixpath.basename(str(self))
+        return posixpath.basename(self._plain)
 
     @property
     def suffix(self) -> str:
@@ -124,7 +124,7 @@ class RemotePath:
 
     def relative_to(self, other: RemotePath) -> PurePosixPath:
         """Give the rest of the address below another; `ValueError` where it is not below."""
-        return PurePosixPath(str(self)).relative_to(str(other))
+        return PurePosixPath(self._plain).relative_to(other._plain)
 
     def with_name(self, name: str) -> RemotePath:
         return self.parent / name
@@ -138,7 +138,13 @@ class RemotePath:
 
     @property
     def _key(self) -> str:
-        return str(self).partition("://")[2].partition("/")[2]
+        return self._plain.partition("://")[2].partition("/")[2]
+
+    @property
+    def _plain(self) -> str:
+        """Give what names the object: the address without user, password and, of the web, query."""
+        plain = _USER.sub("", self.address)
+        return plain if self.can_list else plain.partition("?")[0]
 
     @property
     def _file_system(self) -> Any:
@@ -283,12 +289,6 @@ def read_stat(info: dict[str, Any]) -> RemoteStat:
     """Read what fsspec says of an object."""
     mark = next((info[name] for name in _MARKS if info.get(name)), "")
     return RemoteStat(int(info.get("size") or 0), xxhash.xxh3_64_intdigest(str(mark).encode()) >> 1)
-
-
-def strip_secrets(address: str) -> str:
-    """Give an address without user, password and query."""
-    plain = _USER.sub(r"\1", address)
-    return plain.partition("?")[0] if plain.startswith(("http://", "https://")) else plain
 
 
 @functools.cache

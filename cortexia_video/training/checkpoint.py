@@ -11,6 +11,7 @@ import torch
 from cortexia_video.datasets.mixing import Position
 from cortexia_video.errors import CortexiaError, InputError, OutputLostError
 from cortexia_video.training.loop import Training
+from cortexia_video.training.pretrained import describe_load_error
 from cortexia_video.training.recipe import describe_recipe
 
 _MAY_CHANGE = ("learning_rate", "largest_gradient")  # the way on from a loss that was no number
@@ -58,7 +59,7 @@ def restore(training: Training, path: Path) -> Position | None:
     except CortexiaError:
         raise
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = describe_load_error(error)
         raise InputError(
             f"{path} is no checkpoint of this training ({reason}): remove it to begin anew, or train into "
             "another folder"

@@ -15,9 +15,8 @@ from cortexia_video.datasets.mixing import Mixture, Position, require_weights
 from cortexia_video.datasets.problems import raise_problem
 from cortexia_video.datasets.table import open_dataset
 from cortexia_video.depth_map import Kind
-from cortexia_video.errors import DecodeError, DepthFileError, Failure, InputError
+from cortexia_video.errors import DecodeError, DepthFileError, Failure, InputError, redact
 from cortexia_video.places.place import as_place, is_remote
-from cortexia_video.places.remote_path import strip_secrets
 from cortexia_video.training.batches import BatchView, TrainingBatches
 from cortexia_video.training.objective import Objective
 from cortexia_video.training.pool import PoolPlan, check_pool, make_pool
@@ -47,7 +46,7 @@ def plan_mix(
     """
     makers: dict[str, Maker] = {}
     for index, plan in enumerate(recipe.data):
-        name = f"{index} {plan.dataset} {strip_secrets(plan.root)}"
+        name = f"{index} {plan.dataset} {redact(plan.root)}"
         if plan.dataset == SCENES:
             makers[name] = _plan_scenes(plan)
         elif plan.dataset == PICTURES:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError
+from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError, redact
 from cortexia_video.file_lock import try_lock
 from cortexia_video.places.place import Place
 from cortexia_video.places.work_folder import WorkFolder
@@ -61,7 +60,7 @@ def claim(recipe: Path, output: Path) -> Iterator[None]:
             raise OutputError(f"another training writes into {output}: wait for it, or choose another folder")
         if recipe.resolve() != (output / RECIPE).resolve():
             try:
-                shutil.copyfile(recipe, output / RECIPE)
+                (output / RECIPE).write_text(redact(recipe.read_text(encoding="utf-8")), encoding="utf-8")
             except OSError as error:
                 raise OutputLostError(output / RECIPE, error) from error
         yield

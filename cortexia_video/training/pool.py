@@ -121,8 +121,9 @@ def _open_shard(path: Path) -> NDArray[Any]:
     try:
         return np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or "they are not what was rendered"
         raise InputError(
-            f"cannot read the scenes of {path}: {error}; remove it to render it again"
+            f"cannot read the scenes of {path}: {reason}; remove it to render it again"
         ) from error
 
 

@@ -10,12 +10,14 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from cortexia_video.errors import MissingExtraError, ModelLoadError
+from cortexia_video.models.session import first_line
 from cortexia_video.training.network import Encoder
 
 LITE0 = "efficientnet-lite0"
@@ -65,10 +67,19 @@ def read_state(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         state = torch.load(path, "cpu", weights_only=True)
     except Exception as error:
-        raise ModelLoadError(f"{path} is not a file of torch weights: {error}") from error
+        raise ModelLoadError(
+            f"{path} is not a file of torch weights: {describe_load_error(error)}"
+        ) from error
     if not isinstance(state, Mapping):
         raise ModelLoadError(f"{path} holds {type(state).__name__}, not a network's tensors by name")
     return dict(state)
+
+
+def describe_load_error(error: Exception) -> str:
+    """Say why torch cannot read a file; its own words advise to let the file run code."""
+    if isinstance(error, UnpicklingError):
+        return "it is damaged, or holds Python objects, which are never loaded"
+    return first_line(error)
 
 
 def fold_convolutions(state: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, Tensor]]:

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from cortexia_video.errors import InputError
+from cortexia_video.errors import InputError, redact
 from cortexia_video.training.losses import LossWeights
 from cortexia_video.training.network import STRIDE
 
@@ -122,8 +122,19 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def describe_recipe(recipe: Recipe) -> dict[str, Any]:
-    """Give what weights depend on as plain words and numbers: all but what only says how often to look."""
-    return {name: value for name, value in asdict(recipe).items() if name not in _WITHOUT_EFFECT}
+    """Give what weights depend on as plain words and numbers: all but what only says how often to look.
+
+    It is kept with the weights: without the secrets of URLs.
+    """
+    return {name: _redact(value) for name, value in asdict(recipe).items() if name not in _WITHOUT_EFFECT}
+
+
+def _redact(words: Any) -> Any:
+    if isinstance(words, Mapping):
+        return {name: _redact(value) for name, value in words.items()}
+    if isinstance(words, tuple | list):
+        return type(words)(map(_redact, words))
+    return redact(words) if isinstance(words, str) else words
 
 
 def _build(kind: Any, words: Any, where: str = "") -> Any:
