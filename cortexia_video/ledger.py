@@ -329,10 +329,7 @@ def append_to_ledger(root: Place) -> Iterator[LedgerFile | LedgerSegments]:
 
 def lock_whole(main: LedgerFile) -> int:
     """Lock `ledger.jsonl` and join what shards left to it; give the number of files joined."""
-    if not main.lock():
-        raise OutputError(
-            f"another process is writing to {main.path.parent}: wait for it, or choose another --output"
-        )
+    main.lock("is writing to")
     return join_shards(main)
 
 
@@ -351,9 +348,11 @@ def _lock_shard(main: LedgerFile, shard: Shard) -> LedgerFile:
         if other.count != shard.count:
             raise OutputError(f"{path} is of {other.count} shards, not {shard.count}: cortexia merge {root}")
     own = LedgerFile(root / name_shard(shard))
-    if not own.lock():
+    try:
+        own.lock(f"does shard {shard} of", "give another")
+    except OutputError:
         own.close()
-        raise OutputError(f"another process does shard {shard} of {root}: wait for it, or give another")
+        raise
     return own
 
 
