@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from cortexia_video.errors import InputError, OutputError, OutputExistsError, OutputLostError, printable
-from cortexia_video.file_lock import try_lock, try_lock_shared
+from cortexia_video.file_lock import require_lock, try_lock_shared
 from cortexia_video.ledger_line import is_sound
 from cortexia_video.ledger_segments import LEDGER_NAME as LEDGER_NAME
 from cortexia_video.ledger_segments import list_segments
+from cortexia_video.places.own_folder import LOOKED_AT, has_line
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.places.whole_file import flush_to_disk, open_plain
@@ -23,7 +24,6 @@ from cortexia_video.shard import Shard
 
 _SHARD_NAME = re.compile(r"ledger\.([1-9]\d*)-of-([1-9]\d*)\.jsonl", re.ASCII)
 LEDGER_MARKS = (b'{"run": ', b'{"key": ')
-LOOKED_AT = 1 << 20  # bytes of a file, for a line of ours
 _JOINED_AT_ONCE = 1 << 20  # bytes
 _decoder = json.JSONDecoder()
 
@@ -44,7 +44,7 @@ class LedgerFile:
             self._descriptor = open_plain(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror}; choose another --output") from error
-        if not has_marks(os.pread(self._descriptor, LOOKED_AT, 0), marks):
+        if not has_line(os.pread(self._descriptor, LOOKED_AT, 0), marks):
             self.close()
             raise OutputExistsError(f"{path} is not ours: move it away, or choose another --output")
 
@@ -58,13 +58,9 @@ class LedgerFile:
         """Close the file, and so unlock it."""
         os.close(self._descriptor)
 
-    def lock(self, doing: str, remedy: str = "choose another --output") -> None:
-        """Keep other processes off, to append; `OutputError` where one is there.
-
-        doing, remedy: for the error: what it does, as in `is writing to`, and what to do but wait for it.
-        """
-        if not try_lock(self._descriptor):
-            raise OutputError(f"another process {doing} {self.path.parent}: wait for it, or {remedy}")
+    def lock(self, *words: str) -> None:
+        """Keep other processes off, to append. words: of the error, and what is raised: see `require_lock`."""
+        require_lock(self._descriptor, self.path.parent, *words)
         size = os.fstat(self._descriptor).st_size
         self._torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
 
@@ -108,13 +104,6 @@ class LedgerFile:
         if not is_there:
             gone = FileNotFoundError(errno.ENOENT, "it was moved, removed or replaced meanwhile")
             raise OutputLostError(self.path, gone, "put it back")
-
-
-def has_marks(head: bytes, marks: tuple[bytes, ...]) -> bool:
-    """Say whether a file that begins so has a line of ours, or nothing but the piece of one."""
-    *lines, last = head.split(b"\n")
-    torn = not lines and any(mark.startswith(last) for mark in marks)
-    return torn or any(line.startswith(marks) for line in (*lines, last))
 
 
 def name_shard(shard: Shard) -> str:

@@ -128,7 +128,9 @@ def test_nothing_is_cleaned_where_a_link_leads(tmp_path: Path, strange: str) -> 
     with pytest.raises(OutputError) as raised, FolderSink(tmp_path / "out"):
         pass
     name = f"{partial}/lock" if strange == "link to a lock" else f"{partial}"
-    assert str(raised.value).startswith(f"{name} is {'no folder' if strange == 'file' else 'a link'}: remove it")
+    assert str(raised.value).startswith(
+        f"{name} is {'no folder' if strange == 'file' else 'a link'}: remove it"
+    )
     assert (others / HALF).read_text() == "precious"
     assert os.listdir(others) == [HALF]
 

@@ -16,12 +16,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cortexia_video.errors import OutputExistsError, OutputLostError
+from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError
 from cortexia_video.file_lock import try_lock
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
 
 _PARTIAL = r"\.{name}\.[0-9a-f]{{16}}\.partial"  # of `.NAME.RANDOM.partial`, until the file is whole
+_NEVER = frozenset(  # a file can be here, whatever room is made
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
+)
 _NO_FLUSHING = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
 
 
@@ -31,7 +34,7 @@ def write_whole(place: Place) -> Iterator[Path]:
 
     Until then it lies beside that, or in the system's folder for what is temporary where `place` is an
     address. Where the block raises, nothing changes. Raises `OutputExistsError` where a link, a folder or a
-    device stands, `OutputLostError` for an `OSError`.
+    device stands, `OutputError` where no file can be, and `OutputLostError` for every other `OSError`.
     """
     try:
         with _write_and_put(place) if isinstance(place, RemotePath) else _write_and_rename(place) as file:
@@ -42,11 +45,16 @@ def write_whole(place: Place) -> Iterator[Path]:
 
 @contextmanager
 def _write_and_rename(place: Path) -> Iterator[Path]:
-    require_plain(place)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    remove_partials(place.parent, re.escape(place.name))
     partial = place.with_name(f".{place.name}.{secrets.token_hex(8)}.partial")
-    descriptor = open_plain(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    try:
+        require_plain(place)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        remove_partials(place.parent, re.escape(place.name))
+        descriptor = open_plain(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    except OSError as error:
+        if error.errno in _NEVER:
+            raise OutputError(f"cannot write {place}: {error.strerror}; choose another --output") from error
+        raise
     try:
         try_lock(descriptor)  # so others know that its writer lives
         yield partial
@@ -83,6 +91,13 @@ def move_whole(file: Path, place: Place) -> None:
             flush_to_disk(descriptor)
         finally:
             os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder where none is; raises `OSError`, and `OutputExistsError` for a link in its place."""
+    if folder.is_symlink():
+        raise OutputExistsError(f"{folder} is a link: remove it")
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def remove_partials(folder: Path, names: str) -> None:

@@ -26,7 +26,9 @@ from cortexia_video.sinks.sink import PARTIAL, Placed, Sink
 
 _LOCK = "lock"
 _OURS = re.compile(r"[0-9a-f]{16}")  # names of what is half written
-_INSIDE = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW  # how a folder in the output is opened: never by a link
+_INSIDE = (
+    os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+)  # how a folder in the output is opened: never by a link
 _FULL_OR_READ_ONLY = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 _DEVICE_IS_GONE = frozenset({errno.ENODEV, errno.ENXIO, errno.ESTALE})
 _HOST_IS_GONE = frozenset(
