@@ -29,7 +29,7 @@ _decoder = json.JSONDecoder()
 
 
 class LedgerFile:
-    """Open a file to append lines, and make it and its folder where they are missing. A context manager.
+    """Open a file to append lines; it and its folder are made where they are missing. A context manager.
 
     marks: how lines of ours can begin. Raises `OutputExistsError` for a link, and for a file without any
     line of ours; `OutputError` where nothing can be written.
@@ -59,7 +59,7 @@ class LedgerFile:
         os.close(self._descriptor)
 
     def lock(self, *words: str) -> None:
-        """Keep other processes off, to append. words: of the error, and what is raised: see `require_lock`."""
+        """Keep other processes off, to append. words: of the error that `require_lock` raises."""
         require_lock(self._descriptor, self.path.parent, *words)
         size = os.fstat(self._descriptor).st_size
         self._torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"

@@ -146,7 +146,7 @@ def require_plain(path: Path) -> None:
 
 
 def flush_to_disk(descriptor: int) -> None:
-    """Let the disk have what was written, where the file system can; raises `OSError` where the disk cannot."""
+    """Let the disk have what was written, where the file system can; `OSError` where the disk cannot."""
     try:
         os.fsync(descriptor)
     except OSError as error:

@@ -156,7 +156,7 @@ class _PartialFolder:
 
     def leave(self) -> None:
         with contextlib.suppress(OSError):
-            if try_lock(self._lock) and self.is_there() and os.listdir(self._folder) == [_LOCK]:
+            if try_lock(self._lock) and self.is_there() and self._list() == [_LOCK]:
                 os.unlink(_LOCK, dir_fd=self._folder)
                 self.path.rmdir()
         os.close(self._lock)
@@ -229,9 +229,12 @@ class _PartialFolder:
             stack.pop_all()
         return True
 
+    def _list(self) -> list[str]:
+        return os.listdir(self._folder)  # noqa: PTH208 - a Path takes no descriptor
+
     def _clean(self) -> None:
         """Remove what a killed run left half-written; what else is here is somebody's."""
-        for name in filter(_OURS.fullmatch, os.listdir(self._folder)):
+        for name in filter(_OURS.fullmatch, self._list()):
             if stat.S_ISREG(os.lstat(name, dir_fd=self._folder).st_mode):
                 os.unlink(name, dir_fd=self._folder)
 
