@@ -96,7 +96,7 @@ class LedgerFile:
             raise OutputLostError(self.path, error) from error
 
     def require_in_place(self) -> None:
-        """Raise `OutputLostError` where the path leads to another file, or to none: nobody would find this."""
+        """Raise `OutputLostError` where the path leads to another file or none: nobody would find this."""
         try:
             is_there = os.path.samestat(os.lstat(self.path), os.fstat(self._descriptor))
         except OSError:

@@ -130,7 +130,7 @@ def test_file_and_folder_are_on_the_disk_before_it_counts(
     flushed, flush = [], os.fsync
 
     def note(descriptor: int) -> None:
-        flushed.append((os.readlink(f"/proc/self/fd/{descriptor}"), (tmp_path / "a.txt").exists()))
+        flushed.append((str(Path(f"/proc/self/fd/{descriptor}").readlink()), (tmp_path / "a.txt").exists()))
         flush(descriptor)
 
     monkeypatch.setattr(os, "fsync", note)
