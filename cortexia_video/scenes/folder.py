@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError, OutputError, OutputExistsError, OutputLostError
+from cortexia_video.errors import InputError, OutputExistsError, OutputLostError
 from cortexia_video.formats import tiff
 from cortexia_video.formats.stored import Chunks
 from cortexia_video.ledger_file import LedgerFile, parse_object, read_lines
@@ -120,6 +120,8 @@ def write_scenes(
     with ExitStack() as stack:
         record = _open_record(output)
         stack.enter_context(record)
+        if isinstance(record, LedgerFile):
+            record.lock("renders into")
         sink = stack.enter_context(open_sink(output))  # clears what a kill left half-written
         lines = _read_record(record, output, plan)
         wanted = range(plan.seed, plan.seed + count)
@@ -144,16 +146,10 @@ def _list_record(output: Place) -> Sequence[Place]:
 
 
 def _open_record(output: Place) -> LedgerFile | LedgerSegments:
-    """Open the record to append; another process that renders into a folder is kept off."""
+    """Open the record to append."""
     if isinstance(output, RemotePath):
         return LedgerSegments(output, secrets.token_hex(4))
-    record = LedgerFile(output / RECORD, _MARKS)
-    try:
-        record.lock("renders into")
-    except OutputError:
-        record.close()
-        raise
-    return record
+    return LedgerFile(output / RECORD, _MARKS)
 
 
 def _name(seed: int) -> str:
