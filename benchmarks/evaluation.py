@@ -32,6 +32,7 @@ from cortexia_video.evaluation.pixels import PixelSums, add_sums, measure_pixels
 from cortexia_video.evaluation.predictions import StoredContestant
 from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.evaluation.reference import Reference, find_reference
+from cortexia_video.evaluation.score_file import ScoreFile
 from cortexia_video.evaluation.summary import summarise
 from cortexia_video.evaluation.truth import hold_truth
 from cortexia_video.frame import Frame
@@ -151,7 +152,8 @@ def small(*, pictures: int = 20_000, threads: int = os.cpu_count() or 1) -> None
         truth = hold_truth(RGBDDataset("small", keys, make_small_sample))
         started = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
-            found = evaluate(truth, [Wavering()], protocol, output=folder, workers=threads)
+            with ScoreFile(Path(folder)) as scores:
+                found = evaluate(truth, [Wavering()], protocol, kept=scores, workers=threads)
             measured = time.perf_counter() - started
             grown = _find_largest()
             summarise(found)

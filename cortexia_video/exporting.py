@@ -18,7 +18,7 @@ from cortexia_video.frame import Frame
 from cortexia_video.models.table import find_licence, find_model
 from cortexia_video.parity import Parity, compare
 from cortexia_video.places.place import Place, as_place, require_free
-from cortexia_video.places.remote_path import RemotePath
+from cortexia_video.places.whole_file import move_whole
 from cortexia_video.sources.files import InputFile, find_pictures
 
 Size = tuple[int, int]
@@ -84,15 +84,8 @@ def export(
         for each in files:
             require_free(place.parent / each.name, "remove it")
         for each in files:
-            _move(each, place.parent / each.name)
+            move_whole(each, place.parent / each.name)
     return Export(place, size, written, parity)
-
-
-def _move(path: Path, place: Place) -> None:
-    if isinstance(place, RemotePath):
-        place.put_file(path)
-    else:
-        path.replace(place)
 
 
 def _require_near(parity: Parity, model: str, max_error: float) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import functools
 import logging
+from pathlib import Path
+
+from cortexia_video.errors import OutputError
 
 _log = logging.getLogger(__name__)
 
@@ -21,6 +24,15 @@ def try_lock(descriptor: int) -> bool:
 def try_lock_shared(descriptor: int) -> bool:
     """Lock an open file as `try_lock` does, beside others who do the same."""
     return _try("LOCK_SH", descriptor)
+
+
+def require_lock(descriptor: int, folder: Path, doing: str, remedy: str = "choose another --output") -> None:
+    """Keep other processes off a folder by a lock on a file in it; `OutputError` where one is there.
+
+    doing, remedy: for the error: what it does, as in `is writing to`, and what to do but wait for it.
+    """
+    if not try_lock(descriptor):
+        raise OutputError(f"another process {doing} {folder}: wait for it, or {remedy}")
 
 
 def _try(kind: str, descriptor: int) -> bool:

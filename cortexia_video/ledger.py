@@ -225,7 +225,10 @@ class Ledger:
         if self.shard is None:
             lock_whole(main)
             return main
-        return stack.enter_context(_lock_shard(main, self.shard))
+        _require_beside(main, self.shard)
+        own = stack.enter_context(LedgerFile(self.root / name_shard(self.shard)))
+        own.lock(f"does shard {self.shard} of", "give another")
+        return own
 
     def _has_leftovers(self) -> bool:
         return any(self._sink.holds(name) for name in self._history.leftovers())
@@ -329,10 +332,7 @@ def append_to_ledger(root: Place) -> Iterator[LedgerFile | LedgerSegments]:
 
 def lock_whole(main: LedgerFile) -> int:
     """Lock `ledger.jsonl` and join what shards left to it; give the number of files joined."""
-    if not main.lock():
-        raise OutputError(
-            f"another process is writing to {main.path.parent}: wait for it, or choose another --output"
-        )
+    main.lock("is writing to")
     return join_shards(main)
 
 
@@ -342,19 +342,14 @@ def require_ledger(root: Place) -> None:
         raise InputError(f"no ledger in {root}: give the --output of a run")
 
 
-def _lock_shard(main: LedgerFile, shard: Shard) -> LedgerFile:
-    """Open and lock a shard's own file, beside other shards of the same count."""
+def _require_beside(main: LedgerFile, shard: Shard) -> None:
+    """Raise `OutputError` where a run without shards is on, or shards of another count were."""
     root = main.path.parent
     if not main.lock_shared():
         raise OutputError(f"another process is writing to {root}, not a shard: wait for it")
     for path, other in list_shards(root).items():
         if other.count != shard.count:
             raise OutputError(f"{path} is of {other.count} shards, not {shard.count}: cortexia merge {root}")
-    own = LedgerFile(root / name_shard(shard))
-    if not own.lock():
-        own.close()
-        raise OutputError(f"another process does shard {shard} of {root}: wait for it, or give another")
-    return own
 
 
 def _compare(theirs: Mapping[str, object], ours: Mapping[str, object]) -> str:

@@ -11,36 +11,42 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from cortexia_video.errors import InputError, OutputError, OutputLostError, printable
-from cortexia_video.file_lock import try_lock, try_lock_shared
+from cortexia_video.errors import InputError, OutputError, OutputExistsError, OutputLostError, printable
+from cortexia_video.file_lock import require_lock, try_lock_shared
 from cortexia_video.ledger_line import is_sound
 from cortexia_video.ledger_segments import LEDGER_NAME as LEDGER_NAME
 from cortexia_video.ledger_segments import list_segments
+from cortexia_video.places.own_folder import LOOKED_AT, has_line
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
+from cortexia_video.places.whole_file import flush_to_disk, open_plain
 from cortexia_video.shard import Shard
 
 _SHARD_NAME = re.compile(r"ledger\.([1-9]\d*)-of-([1-9]\d*)\.jsonl", re.ASCII)
-_NO_FLUSHING = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
+LEDGER_MARKS = (b'{"run": ', b'{"key": ')
 _JOINED_AT_ONCE = 1 << 20  # bytes
 _decoder = json.JSONDecoder()
 
 
 class LedgerFile:
-    """Open a file to append lines, and make it and its folder where they are missing. A context manager.
+    """Open a file to append lines; it and its folder are made where they are missing. A context manager.
 
-    Raises `OutputError` where that cannot be.
+    marks: how lines of ours can begin. Raises `OutputExistsError` for a link, and for a file without any
+    line of ours; `OutputError` where nothing can be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, marks: tuple[bytes, ...] = LEDGER_MARKS) -> None:
         self.path = path
         self._writing = threading.Lock()
         self._torn = False  # the file ends in the middle of a line
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            self._descriptor = open_plain(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror}; choose another --output") from error
+        if not has_line(os.pread(self._descriptor, LOOKED_AT, 0), marks):
+            self.close()
+            raise OutputExistsError(f"{path} is not ours: move it away, or choose another --output")
 
     def __enter__(self) -> Self:
         return self
@@ -52,19 +58,18 @@ class LedgerFile:
         """Close the file, and so unlock it."""
         os.close(self._descriptor)
 
-    def lock(self) -> bool:
-        """Keep other processes off, to append; say False where one is there."""
-        locked = try_lock(self._descriptor)
+    def lock(self, *words: str) -> None:
+        """Keep other processes off, to append. words: of the error that `require_lock` raises."""
+        require_lock(self._descriptor, self.path.parent, *words)
         size = os.fstat(self._descriptor).st_size
         self._torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
-        return locked
 
     def lock_shared(self) -> bool:
         """Keep off those who `lock`, but not each other; say False where one is there."""
         return try_lock_shared(self._descriptor)
 
     def append(self, entry: Mapping[str, object]) -> None:
-        """Append one line; `OutputLostError` where that cannot be."""
+        """Append one line; `OutputLostError` where that cannot be, and where the file was taken away."""
         self.append_lines([json.dumps(entry).encode() + b"\n"])
 
     def append_lines(self, lines: Iterable[bytes]) -> None:
@@ -81,14 +86,24 @@ class LedgerFile:
                     data = data[written:]
         except OSError as error:
             raise OutputLostError(self.path, error) from error
+        self.require_in_place()
 
     def sync(self) -> None:
         """Flush to the disk, where the file system can; `OutputLostError` where the disk cannot."""
         try:
-            os.fsync(self._descriptor)
+            flush_to_disk(self._descriptor)
         except OSError as error:
-            if error.errno not in _NO_FLUSHING:
-                raise OutputLostError(self.path, error) from error
+            raise OutputLostError(self.path, error) from error
+
+    def require_in_place(self) -> None:
+        """Raise `OutputLostError` where the path leads to another file or none: nobody would find this."""
+        try:
+            is_there = os.path.samestat(os.lstat(self.path), os.fstat(self._descriptor))
+        except OSError:
+            is_there = False
+        if not is_there:
+            gone = FileNotFoundError(errno.ENOENT, "it was moved, removed or replaced meanwhile")
+            raise OutputLostError(self.path, gone, "put it back")
 
 
 def name_shard(shard: Shard) -> str:
@@ -137,7 +152,7 @@ def join_shards(main: LedgerFile) -> int:
     """
     shards = list_shards(main.path.parent)
     for path in shards:
-        with path.open("rb") as file:
+        with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
             while lines := file.readlines(_JOINED_AT_ONCE):
                 main.append_lines(lines)
         main.sync()

@@ -14,7 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cortexia_video.errors import OutputError
+from cortexia_video.errors import OutputError, OutputExistsError
+from cortexia_video.places.whole_file import open_plain
 
 
 class StageClock:
@@ -64,9 +65,12 @@ class ChromeTrace:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            if not _may_replace(path):
-                raise OutputError(f"{path} is there already and is no trace: choose another --profile")
-            self._file = path.open("wb")
+            self._file = os.fdopen(open_plain(path, os.O_RDWR | os.O_CREAT), "rb+")
+            if self._file.read(len(_BEGIN)) not in (b"", _BEGIN):
+                self._file.close()
+                raise OutputExistsError(f"{path} is there already and is no trace: choose another --profile")
+            self._file.seek(0)
+            self._file.truncate()
             self._file.write(_BEGIN)
         except OSError as error:
             raise OutputError(
@@ -109,11 +113,3 @@ class ChromeTrace:
         except OSError as error:
             self._full = True
             _log.warning("the trace %s ends here: %s", self._path, error.strerror)
-
-
-def _may_replace(path: Path) -> bool:
-    """Say whether nothing is lost by writing a trace here: nothing is there, or an earlier trace."""
-    if not path.is_file():
-        return True
-    with path.open("rb") as file:
-        return file.read(len(_BEGIN)) in (b"", _BEGIN)

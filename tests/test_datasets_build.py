@@ -113,7 +113,7 @@ def test_a_second_build_does_what_is_missing(
     cortexia(*build)
     whole, kept = digests(tmp_path / "a"), (tmp_path / "a/train-00000.parquet").stat().st_mtime_ns
     (tmp_path / "a/train-00001.parquet").unlink()
-    (tmp_path / "a/.train-00002.parquet.partial").write_bytes(b"half")
+    (tmp_path / "a/.train-00002.parquet.0123456789abcdef.partial").write_bytes(b"half")
     (tmp_path / "a/train-00002.parquet").write_bytes(b"cut")
     assert cortexia(*build) == 0
     assert "2 shards made, 1 kept" in capsys.readouterr().out
@@ -241,7 +241,7 @@ def test_a_preview_is_pictures_beside_their_depth(tmp_path: Path) -> None:
     with Image.open(tmp_path / "a.png") as sheet:
         assert sheet.size == (3 * (2 * 320 + 8) + 8, 2 * 248 + 8)
     assert cortexia("dataset", "preview", tmp_path / "set", "-o", tmp_path / "a.gif") == 2
-    assert cortexia("dataset", "preview", tmp_path / "set", "-o", tmp_path / "none/a.png") == 2
+    assert cortexia("dataset", "preview", tmp_path / "set", "-o", tmp_path / "a.png/b.png") == 2
 
 
 def test_a_preview_can_be_augmented_the_same_each_time(tmp_path: Path) -> None:
@@ -369,10 +369,10 @@ def test_a_folder_with_other_files_is_refused(
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes/build.jsonl").write_text('{"of": "somebody else"}\n')
     (tmp_path / "notes/mine.txt").write_text("mine")
-    for folder, other in ((photos, "trip"), (depth, "depth.json"), (tmp_path / "notes", "mine.txt")):
+    for folder, other in ((photos, "trip"), (depth, "depth.json"), (tmp_path / "notes", "build.jsonl")):
         before = sorted(folder.iterdir())
         assert build(photos, "--depth", depth, "--output", folder) == 2
-        assert f"{folder} holds {other}, which is no data set" in capsys.readouterr().err
+        assert f"{folder} holds {other}, which is no part of a dataset" in capsys.readouterr().err
         assert sorted(folder.iterdir()) == before
 
 

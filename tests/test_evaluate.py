@@ -229,7 +229,8 @@ def test_other_peoples_files_and_other_reports_are_left_alone(tmp_path, rng, own
     good, truth = tmp_path / "good", tmp_path / "truth"
     assert run(good, "--truth", truth, *words, "-o", photos) == 2
     said = capsys.readouterr().err
-    assert "choose another --output" in said and said.count("\n") == 1
+    assert "photos holds results.json, which is no part of an evaluation: choose a new or empty" in said
+    assert said.count("\n") == 1
     assert {path.name for path in photos.iterdir()} == {"results.json", "page.html"}
     assert run(good, "--truth", truth, *words, "-o", out) == 0
     first = (out / "results.json").read_bytes()

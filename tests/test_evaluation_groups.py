@@ -20,6 +20,7 @@ from cortexia_video.evaluation.predictions import HeldContestant, ModelContestan
 from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.evaluation.reference import find_reference
 from cortexia_video.evaluation.regions import REGIONS, split_errors
+from cortexia_video.evaluation.score_file import ScoreFile
 from cortexia_video.evaluation.summary import summarise
 from cortexia_video.evaluation.truth import hold_truth
 from cortexia_video.frame import Frame
@@ -174,7 +175,8 @@ def test_a_model_in_the_engine_gives_the_numbers_of_pictures_one_by_one(rng, tmp
     estimator = DepthEstimator(Blinking("blinking"), batch_size=2)
     contestant = ModelContestant("blinking", estimator)
     truth = hold_truth(samples)
-    column = evaluate(truth, [contestant], protocol, output=tmp_path, workers=2).columns[0]
+    with ScoreFile(tmp_path) as kept:
+        column = evaluate(truth, [contestant], protocol, kept=kept, workers=2).columns[0]
     (scores,) = column.scores.values()
     for sample, score in zip(samples, scores, strict=True):
         (depth,) = estimator.estimate([sample.frame])
@@ -184,7 +186,8 @@ def test_a_model_in_the_engine_gives_the_numbers_of_pictures_one_by_one(rng, tmp
     assert [bool(score.remark) for score in scores] == [False, False, False, True, False]
     assert "NaN" in scores[3].remark and scores[3].unknown == 48 * 64
     Blinking.asked = 0
-    again = evaluate(truth, [contestant], protocol, output=tmp_path, workers=2).columns[0]
+    with ScoreFile(tmp_path) as kept:
+        again = evaluate(truth, [contestant], protocol, kept=kept, workers=2).columns[0]
     assert Blinking.asked == 0
     assert again.scores == column.scores
 
@@ -231,7 +234,8 @@ def test_two_contestants_in_memory_are_compared_on_the_same_draws(rng, tmp_path)
         HeldContestant(name, {each.key: DepthMap(each.depth.values * by, "metric") for each in samples})
         for name, by in (("near", 0.9), ("nearer", 0.8))
     ]
-    summary = summarise(evaluate(hold_truth(samples), held, METRIC, output=tmp_path), resamples=50)
+    with ScoreFile(tmp_path) as scores:
+        summary = summarise(evaluate(hold_truth(samples), held, METRIC, kept=scores), resamples=50)
     first = summary.comparisons[0]
     assert first.differences["abs_rel"] == pytest.approx((-0.1, -0.1, -0.1), abs=1e-6)
     assert first.better["abs_rel"] == 1

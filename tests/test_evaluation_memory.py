@@ -77,7 +77,8 @@ def test_a_picture_of_one_contestant_and_three_baselines_is_kept_in_900_bytes():
 
 
 def test_a_score_that_was_kept_before_costs_300_bytes_until_it_is_asked_for(tmp_path):
-    evaluate_some(500, output=tmp_path)
+    with ScoreFile(tmp_path) as scores:
+        evaluate_some(500, kept=scores)
 
     def reopen():
         with ScoreFile(tmp_path) as kept:

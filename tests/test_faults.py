@@ -257,6 +257,28 @@ def test_an_output_folder_that_is_moved_away(photos: Path, tmp_path: Path, expec
     finish(photos, out, expected)
 
 
+@pytest.mark.parametrize("how", ["removed", "replaced", "linked"])
+def test_a_ledger_that_is_taken_away_is_noticed_at_once(photos: Path, tmp_path: Path, how: str) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere.jsonl"
+
+    def take_away() -> None:
+        (out / "ledger.jsonl").rename(elsewhere)
+        if how == "replaced":
+            (out / "ledger.jsonl").write_bytes(elsewhere.read_bytes())
+        elif how == "linked":
+            (out / "ledger.jsonl").symlink_to(elsewhere)
+
+    with pytest.raises(
+        OutputLostError, match="was moved, removed or replaced meanwhile; what is done is kept: put it back"
+    ) as raised:
+        run(photos, out, at=5, do=take_away)
+    assert isinstance(raised.value.report, Report)
+    assert 5 <= raised.value.report.done < PICTURES
+    (out / "ledger.jsonl").unlink(missing_ok=True)
+    elsewhere.rename(out / "ledger.jsonl")
+    assert run(photos, out).failed == 0
+
+
 def test_an_output_mount_that_vanishes(
     photos: Path, disk: Callable[[str], Path], expected: dict[str, str]
 ) -> None:

@@ -358,7 +358,7 @@ def test_where_no_cloud_can_be_written_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="unknown format of point clouds 'obj': use one of ply, glb"):
         save_point_cloud(make_cloud(), tmp_path / "a.obj")
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot write to"):
+    with pytest.raises(OutputError, match=r"cannot write .*a\.ply: .*; choose another --output"):
         save_point_cloud(make_cloud(), tmp_path / "file/a.ply")
     (tmp_path / "folder.ply").mkdir()
     with pytest.raises(OutputError, match="folder.ply"):

@@ -278,7 +278,7 @@ def test_a_training_in_a_bucket_goes_on_where_it_was(place: str, tmp_path: Path)
     assert train_recipe(path, there) == losses, "it goes on from the last step, and there is none left"
     assert read_all(f"{place}/there")["model/model.safetensors"] == found["model/model.safetensors"]
     put(f"{place}/other/x.txt", b"precious")
-    with pytest.raises(cv.OutputExistsError, match=r"holds x.txt, which is not ours"):
+    with pytest.raises(cv.OutputExistsError, match=r"holds x.txt, which is no part of this training"):
         train_recipe(path, f"{S3}/{place}/other")
     with pytest.raises(cv.OutputError, match="no such bucket"):
         train_recipe(path, "s3://no-such-bucket/x")

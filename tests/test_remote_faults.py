@@ -90,7 +90,7 @@ def test_a_work_folder_fetches_all_or_says_so(memory: str, monkeypatch: pytest.M
     root = RemotePath(f"{memory}/run")
     for name in ("a.log", "checkpoint.pt", "labels/b.npy"):
         (root / name).write_bytes(name.encode())
-    with WorkFolder(root, ("checkpoint.pt",)) as work:
+    with WorkFolder(root) as work:
         assert (work.path / "labels/b.npy").read_bytes() == b"labels/b.npy"
         (work.path / "checkpoint.pt").write_bytes(b"newer")
         work.put()
@@ -105,7 +105,7 @@ def test_a_work_folder_fetches_all_or_says_so(memory: str, monkeypatch: pytest.M
         get(place, local)
 
     monkeypatch.setattr(RemotePath, "get_file", lose)
-    with pytest.raises(cv.OutputError, match="it is gone"), WorkFolder(root, ("checkpoint.pt",)):
+    with pytest.raises(cv.OutputError, match="it is gone"), WorkFolder(root):
         pass
 
 
@@ -118,7 +118,7 @@ def test_a_work_folder_keeps_what_cannot_be_put(
     monkeypatch.setattr(RemotePath, "put_file", deny)
     with (
         pytest.raises(cv.OutputLostError, match="it is kept in") as lost,
-        WorkFolder(RemotePath(f"{memory}/run"), ("checkpoint.pt",)) as work,
+        WorkFolder(RemotePath(f"{memory}/run")) as work,
     ):
         (work.path / "checkpoint.pt").write_bytes(b"days of work")
     assert (work.path / "checkpoint.pt").read_bytes() == b"days of work"
@@ -126,7 +126,7 @@ def test_a_work_folder_keeps_what_cannot_be_put(
     with (
         pytest.raises(ZeroDivisionError),
         caplog.at_level(logging.WARNING),
-        WorkFolder(RemotePath(f"{memory}/run"), ("checkpoint.pt",)) as work,
+        WorkFolder(RemotePath(f"{memory}/run")) as work,
     ):
         (work.path / "checkpoint.pt").write_bytes(b"days of work")
         raise ZeroDivisionError
@@ -138,7 +138,7 @@ def test_a_work_folder_is_never_left(memory: str, monkeypatch: pytest.MonkeyPatc
     (root / "checkpoint.pt").write_bytes(b"x")
     found = [*root.list_files(), ("../../escaped", next(root.list_files())[1])]
     monkeypatch.setattr(RemotePath, "list_files", lambda *_, **__: iter(found))
-    with pytest.raises(cv.OutputExistsError, match="leads elsewhere"), WorkFolder(root, ("checkpoint.pt",)):
+    with pytest.raises(cv.OutputExistsError, match="leads elsewhere"), WorkFolder(root):
         pass
 
 

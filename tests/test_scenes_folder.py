@@ -161,7 +161,7 @@ def test_a_folder_with_other_scenes_is_left_alone(tmp_path):
 
 def test_two_runs_do_not_write_to_one_folder(tmp_path):
     with LedgerFile(tmp_path / RECORD) as record:
-        assert record.lock()
+        record.lock("renders into")
         with pytest.raises(OutputError, match="another process renders"):
             write_scenes(tmp_path, 1, SMALL)
 

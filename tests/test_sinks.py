@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import xxhash
 
-from cortexia_video import DepthMap, InputError, OutputError, OutputLostError
+from cortexia_video import DepthMap, InputError, OutputError, OutputExistsError, OutputLostError
 from cortexia_video.scratch import Scratch
 from cortexia_video.sinks import folder
 from cortexia_video.sinks.folder import _DEVICE_IS_GONE, _FULL_OR_READ_ONLY, _HOST_IS_GONE, FolderSink
@@ -82,11 +82,14 @@ def test_an_output_that_takes_no_more_is_told_apart(
             sink.write("a", DEPTH)
 
 
+HALF = "0123456789abcdef"  # as what is half written is called
+
+
 def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / ".partial").mkdir()
     (tmp_path / ".partial/mine").touch()
     (tmp_path / ".cortexia-partial").mkdir()
-    (tmp_path / ".cortexia-partial/7").write_bytes(b"half")
+    (tmp_path / ".cortexia-partial" / HALF).write_bytes(b"half")
     (tmp_path / "mine.npy").write_bytes(b"mine")
     with FolderSink(tmp_path) as sink:
         assert os.listdir(tmp_path / ".cortexia-partial") == ["lock"]
@@ -95,14 +98,75 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path: Path) -> N
     assert (tmp_path / ".partial/mine").exists()
 
 
+def test_what_others_put_among_half_written_files_stays(tmp_path: Path) -> None:
+    partial, thesis = tmp_path / ".cortexia-partial", tmp_path / "thesis.txt"
+    thesis.write_text("precious")
+    (partial / "fedcba9876543210").mkdir(parents=True)
+    (partial / "notes.txt").write_text("mine")
+    (partial / ("0" * 16)).symlink_to(thesis)
+    (partial / HALF).touch()
+    with FolderSink(tmp_path) as sink:
+        sink.write("a", DEPTH)
+    assert sorted(os.listdir(partial)) == ["0" * 16, "fedcba9876543210", "lock", "notes.txt"]
+    assert thesis.read_text() == "precious"
+    assert (tmp_path / "a.npy").exists()
+
+
+@pytest.mark.parametrize("strange", ["link", "file", "link to a lock"])
+def test_nothing_is_cleaned_where_a_link_leads(tmp_path: Path, strange: str) -> None:
+    others, partial = tmp_path / "others", tmp_path / "out/.cortexia-partial"
+    others.mkdir()
+    (others / HALF).write_text("precious")
+    partial.parent.mkdir()
+    if strange == "link":
+        partial.symlink_to("../others")
+    elif strange == "file":
+        partial.write_text("precious")
+    else:
+        partial.mkdir()
+        (partial / "lock").symlink_to(others / HALF)
+    with pytest.raises(OutputError) as raised, FolderSink(tmp_path / "out"):
+        pass
+    name = f"{partial}/lock" if strange == "link to a lock" else f"{partial}"
+    assert str(raised.value).startswith(
+        f"{name} is {'no folder' if strange == 'file' else 'a link'}: remove it"
+    )
+    assert (others / HALF).read_text() == "precious"
+    assert os.listdir(others) == [HALF]
+
+
+@pytest.mark.parametrize("key", ["sub/a", "sub/deep/er/a", "deep/sub/a"])
+def test_nothing_is_written_through_a_link_inside_the_output(tmp_path: Path, key: str) -> None:
+    others, root = tmp_path / "others", tmp_path / "out"
+    others.mkdir()
+    (others / "a.npy").write_text("precious")
+    (root / "deep").mkdir(parents=True)
+    link = Path(key.partition("sub")[0] + "sub")
+    (root / link).symlink_to(others)
+    with FolderSink(root) as sink:
+        with pytest.raises(OutputExistsError, match=f"^{link} is a link: remove it, or choose another"):
+            sink.write(key, DEPTH)
+        sink.write("b", DEPTH)
+    assert os.listdir(others) == ["a.npy"]
+    assert (others / "a.npy").read_text() == "precious"
+
+
+def test_the_output_folder_itself_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to("disk")
+    with FolderSink(tmp_path / "out") as sink:
+        sink.write("sub/a", DEPTH)
+    assert [path.name for path in (tmp_path / "disk").rglob("*")] == ["sub", "a.npy"]
+
+
 def test_two_sinks_of_one_folder_leave_each_other_alone(tmp_path: Path) -> None:
     with FolderSink(tmp_path) as first:
-        (tmp_path / ".cortexia-partial/in-work").touch()
+        (tmp_path / ".cortexia-partial" / HALF).touch()
         with FolderSink(tmp_path) as second:
-            assert (tmp_path / ".cortexia-partial/in-work").exists()
+            assert (tmp_path / ".cortexia-partial" / HALF).exists()
             second.write("b", DEPTH)
         first.write("a", DEPTH)
-        (tmp_path / ".cortexia-partial/in-work").unlink()
+        (tmp_path / ".cortexia-partial" / HALF).unlink()
     assert sorted(os.listdir(tmp_path)) == ["a.npy", "b.npy"]
 
 

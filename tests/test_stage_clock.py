@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -72,8 +73,22 @@ def test_a_trace_replaces_an_earlier_trace_and_nothing_else(tmp_path: Path) -> N
     assert len(json.loads(trace.read_text())) == 4
 
 
-def test_a_trace_on_a_full_disk_ends_and_the_run_goes_on(caplog: pytest.LogCaptureFixture) -> None:
-    with ChromeTrace(Path("/dev/full")) as trace:
+def test_a_trace_is_written_through_no_link(tmp_path: Path) -> None:
+    earlier, link = tmp_path / "earlier.json", tmp_path / "link.json"
+    with ChromeTrace(earlier):
+        pass
+    before = earlier.read_bytes()
+    link.symlink_to(earlier)
+    with pytest.raises(OutputError, match=r"link\.json is a link: remove it"):
+        ChromeTrace(link)
+    assert earlier.read_bytes() == before
+
+
+def test_a_trace_on_a_full_disk_ends_and_the_run_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ChromeTrace(tmp_path / "trace.json") as trace, Path("/dev/full").open("wb") as full:
+        os.dup2(full.fileno(), trace._file.fileno())
         for number in range(10_000):
             trace.add("decode", number, 1.0, "a")
     assert caplog.text.count("ends here: No space left on device") == 1

@@ -444,11 +444,49 @@ def test_a_second_training_into_a_folder_waits_its_turn(room: Path, tmp_path: Pa
     path = write_recipe(tmp_path, network(tiny), root=room)
     other = write_recipe(tmp_path / "other", network(tiny), root=room, steps=4)
     with claim(path, tmp_path / "done"):
-        recorded = (tmp_path / "done/recipe.toml").read_text()
-        with pytest.raises(OutputError, match="another training writes into"):
+        with pytest.raises(OutputError, match="another process trains into .*done: wait for it, or choose"):
+            train_recipe(path, tmp_path / "done")
+        with pytest.raises(OutputExistsError, match=r"holds recipe\.toml, which is no part of this training"):
             train_recipe(other, tmp_path / "done")
-        assert (tmp_path / "done/recipe.toml").read_text() == recorded == path.read_text()
-    assert len(train_recipe(other, tmp_path / "done")) == 4
+        assert (tmp_path / "done/recipe.toml").read_text() == path.read_text()
+    assert len(train_recipe(path, tmp_path / "done")) == 2
+
+
+def test_a_recipe_of_somebody_else_stays(room: Path, tmp_path: Path, tiny: str) -> None:
+    path, done = write_recipe(tmp_path, network(tiny), root=room), tmp_path / "done"
+    notes, record = tmp_path / "notes.toml", tmp_path / "done/recipe.toml"
+    notes.write_text('# my notes\nname = "x"\n')
+    done.mkdir()
+    for theirs in ("copy", "link"):
+        record.write_bytes(notes.read_bytes()) if theirs == "copy" else record.symlink_to(notes)
+        with pytest.raises(
+            OutputExistsError, match=r"recipe\.toml(, which is no part of this training| is a link)"
+        ):
+            train_recipe(path, done)
+        assert record.read_text() == notes.read_text() == '# my notes\nname = "x"\n'
+        assert os.listdir(done) == ["recipe.toml"]
+        record.unlink()
+    record.write_bytes(path.read_bytes()[:20])  # what a kill left of ours
+    train_recipe(path, done)
+    assert record.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["logs", "model", "checkpoint.pt"])
+def test_nothing_is_trained_through_a_link(name: str, room: Path, tmp_path: Path, tiny: str) -> None:
+    path, done, victim = (
+        write_recipe(tmp_path, network(tiny), root=room),
+        tmp_path / "done",
+        tmp_path / "victim",
+    )
+    train_recipe(path, done)
+    (done / name).rename(victim)
+    (done / name).symlink_to(victim)
+    if name == "logs":
+        (done / "checkpoint.pt").unlink()
+    kept = victim.read_bytes() if victim.is_file() else {*victim.iterdir()}
+    with pytest.raises(OutputExistsError, match=f"{name} is a link: remove it"):
+        train_recipe(path, done)
+    assert kept == (victim.read_bytes() if victim.is_file() else {*victim.iterdir()})
 
 
 def test_a_truth_that_cannot_be_read_costs_its_measurement_only(

@@ -17,7 +17,7 @@ from PIL import Image  # noqa: E402
 
 from cortexia_video.depth_estimation import load_estimator  # noqa: E402
 from cortexia_video.depth_map import DepthMap  # noqa: E402
-from cortexia_video.errors import InputError, MissingExtraError, ModelLoadError  # noqa: E402
+from cortexia_video.errors import InputError, MissingExtraError, ModelLoadError, OutputExistsError  # noqa: E402
 from cortexia_video.frame import Frame  # noqa: E402
 from cortexia_video.rgbd_sample import RGBDSample  # noqa: E402
 from cortexia_video.training import recolouring  # noqa: E402
@@ -390,11 +390,22 @@ def test_a_pool_is_rendered_once_and_resumed(tmp_path, monkeypatch):
     kept, lost = sorted(tmp_path.glob("seed_*.npy"))
     written = kept.stat().st_mtime_ns
     lost.unlink()
-    (tmp_path / "seed_000002.partial").write_bytes(b"half a shard")
+    left = tmp_path / ".seed_000002.npy.0123456789abcdef.partial"  # by a killed process
+    left.write_bytes(b"half a shard")
+    (tmp_path / ".film.mkv.partial").write_bytes(b"a download")
     again = list(make_pool(tmp_path, plan, workers=1))
     assert all(np.array_equal(a.frame.image, b.frame.image) for a, b in zip(again, pool, strict=True))
     assert kept.stat().st_mtime_ns == written, "a shard that is there is not rendered again"
-    assert not list(tmp_path.glob("*.partial"))
+    assert [path.name for path in tmp_path.glob(".*")] == [".film.mkv.partial"]
+
+
+def test_a_folder_with_other_things_is_no_pool(tmp_path):
+    (tmp_path / "seed_000000.npy").write_bytes(b"mine")
+    with pytest.raises(
+        OutputExistsError, match=r"holds seed_000000\.npy, which is no part of a pool of scenes"
+    ):
+        make_pool(tmp_path, PoolPlan(1, 16, 24), workers=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["seed_000000.npy"]
 
 
 def test_a_pool_holds_what_the_renderer_gives(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from numpy.random import Generator
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from cortexia_video.augmentation import (
     Compose,
@@ -32,11 +33,13 @@ from cortexia_video.datasets.problems import ProblemCount, raise_problem
 from cortexia_video.datasets.run_items import list_run_items
 from cortexia_video.datasets.summary import make_sheet, summarise
 from cortexia_video.datasets.table import DATASETS, open_dataset, propose, recognise
-from cortexia_video.errors import Failure, InputError, MissingExtraError, OutputError
+from cortexia_video.errors import Failure, InputError, MissingExtraError, OutputError, OutputExistsError
+from cortexia_video.formats.metadata import MARK
+from cortexia_video.formats.table import HEAD_BYTES, is_own_head
 from cortexia_video.places.listing import remember_listings
 from cortexia_video.places.place import Place, as_place
-from cortexia_video.places.remote_errors import describe_error
 from cortexia_video.places.remote_path import RemotePath
+from cortexia_video.places.whole_file import write_whole
 from cortexia_video.sources.objects import require_object
 
 Switch = Annotated[bool, Parameter(negative=())]
@@ -208,19 +211,33 @@ def preview_command(
         raise OutputError(f"{place} is no name of a picture: end it in .png or .jpg")
     if min(count, columns) < 1:
         raise InputError(f"a sheet of {count} samples in {columns} columns cannot be: give 1 or more")
+    _require_own_sheet(place)
     dataset = _open(as_place(root), name, split, allow_unregistered)
     skipped = ProblemCount()
     on_problem = raise_problem if problems == "stop" else skipped
     change = guide_augmentation() if augment else None
     sheet = make_sheet(dataset, on_problem, count=count, columns=columns, augment=change, seed=seed)
-    data = io.BytesIO()
-    Image.fromarray(sheet).save(data, form)
-    try:
-        place.write_bytes(data.getvalue())
-    except OSError as error:
-        raise OutputError(f"cannot write {place}: {describe_error(error)}") from error
+    with write_whole(place) as file:
+        Image.fromarray(sheet).save(file, form, pnginfo=_make_text(), comment=MARK)
     print(f"{place}: {sheet.shape[1]} x {sheet.shape[0]}")
     return _list_failures(skipped.failures, skipped.total)
+
+
+def _make_text() -> PngImagePlugin.PngInfo:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Software", MARK.decode())
+    return text
+
+
+def _require_own_sheet(place: Place) -> None:
+    """Raise `OutputExistsError` where another image than an earlier sheet is, which would be lost."""
+    try:
+        with place.open("rb") as file:
+            is_own = is_own_head(file.read(HEAD_BYTES))
+    except OSError:  # it does not exist, or whatever writes to it will say what is wrong
+        return
+    if not is_own:
+        raise OutputExistsError(f"{place} exists and is no sheet of ours: choose another --output")
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,8 @@ def _evaluate(names: list[str], asked: MeasuringOptions, given: dict[str, Any]) 
     from cortexia_video.evaluation.page import write_page
     from cortexia_video.evaluation.predictions import open_contestant
     from cortexia_video.evaluation.protocol import load_protocol
-    from cortexia_video.evaluation.results_folder import require_own
+    from cortexia_video.evaluation.results_folder import PAGE, RESULTS, TABLE, require_own
+    from cortexia_video.evaluation.score_file import ScoreFile
     from cortexia_video.evaluation.summary import summarise
     from cortexia_video.evaluation.text_table import list_lines
     from cortexia_video.evaluation.tiles import make_tiles
@@ -138,23 +139,26 @@ def _evaluate(names: list[str], asked: MeasuringOptions, given: dict[str, Any]) 
         require_own(output, place, protocol)
     truth = open_truth(place, protocol, dialect=asked.truth_dialect)
     contestants = [open_contestant(name, dialect=asked.dialect, **given) for name in names]
-    found = evaluate(
-        truth,
-        contestants,
-        protocol,
-        metrics=asked.list_metrics(),
-        output=output,
-        workers=asked.workers,
-        on_picture=_show_progress,
-    )
-    summary = summarise(found, seed=asked.seed)
-    for line in list_lines(found, summary):
-        print(line)
-    if output is not None:
-        save_results(found, summary, output)
-        page = write_page(found, summary, *make_tiles(found, truth, contestants[0]))
-        replace_file(output / "page.html", lambda file: file.write(page))
-        print(f"\n{output}: results.json, pictures.csv, page.html")
+    with ScoreFile(output) as kept:
+        if output is not None:
+            require_own(output, place, protocol)  # once more: another evaluation may have ended meanwhile
+        found = evaluate(
+            truth,
+            contestants,
+            protocol,
+            metrics=asked.list_metrics(),
+            kept=kept,
+            workers=asked.workers,
+            on_picture=_show_progress,
+        )
+        summary = summarise(found, seed=asked.seed)
+        for line in list_lines(found, summary):
+            print(line)
+        if output is not None:
+            save_results(found, summary, output)
+            page = write_page(found, summary, *make_tiles(found, truth, contestants[0]))
+            replace_file(output / PAGE, lambda file: file.write(page))
+            print(f"\n{output}: {RESULTS}, {TABLE}, {PAGE}")
     return DONE if found.is_complete else SOME_FAILED
 
 

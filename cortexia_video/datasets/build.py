@@ -29,7 +29,7 @@ from cortexia_video.datasets.shard_files import WRITERS
 from cortexia_video.errors import CortexiaError, Failure, InputError, OutputError, OutputLostError
 from cortexia_video.places.place import Place, as_place
 from cortexia_video.places.remote_path import RemotePath
-from cortexia_video.places.whole_file import PARTIAL, write_whole
+from cortexia_video.places.whole_file import remove_partials, write_whole
 from cortexia_video.speed import choose_workers
 
 _COLUMNS_VERSION = 3
@@ -111,9 +111,9 @@ class _Build:
         self._report = report
         self._before = read_shards(self._root)
         self._names: set[str] = set()
+        self._numbered = rf"{re.escape(self._prefix)}\d+{re.escape(self._suffix)}"
         if isinstance(self._root, Path):
-            for leftover in self._root.glob(f".*{PARTIAL}"):
-                leftover.unlink()
+            remove_partials(self._root, self._numbered)
 
     def add(self, number: int, part: tuple[Item | Failure, ...], pool: ThreadPoolExecutor) -> None:
         """Make the shard of some items, or keep it."""
@@ -136,8 +136,7 @@ class _Build:
 
     def finish(self) -> None:
         """Remove what an earlier, larger build of the split left."""
-        numbered = re.compile(rf"{re.escape(self._prefix)}\d+{re.escape(self._suffix)}")
-        for name in set(filter(numbered.fullmatch, self._before)) - self._names:
+        for name in set(filter(re.compile(self._numbered).fullmatch, self._before)) - self._names:
             try:
                 (self._root / name).unlink(missing_ok=True)
             except OSError as error:

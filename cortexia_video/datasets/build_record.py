@@ -10,17 +10,18 @@ and nobody kept off, it is put whole again with each line: one process builds th
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError
 from cortexia_video.ledger_file import LedgerFile, parse_object
+from cortexia_video.places.own_folder import has_line, require_own_folder
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
 
 RECORD = "build.jsonl"
+_MARKS = (b'{"made_of": ', b'{"shard": ')
 _OF_SHARD = {"shard", "fingerprint", "size", "rows", "failed"}
 
 
@@ -49,30 +50,14 @@ def open_record(root: Place) -> Iterator[Record]:
     if isinstance(root, RemotePath):
         yield RecordObject(root / RECORD)
         return
-    with LedgerFile(root / RECORD) as record:
-        if not record.lock():
-            raise OutputError(f"another process builds in {root}: wait for it, or choose another --output")
+    with LedgerFile(root / RECORD, _MARKS) as record:
+        record.lock("builds in")
         yield record
 
 
 def refuse_other_files(root: Place) -> None:
     """Raise `OutputExistsError` for a folder with files in it, but hidden ones, that no build began."""
-    try:
-        names = _list_names(root)
-        other = next((name for name in names if name != RECORD and not name.startswith(".")), None)
-    except OSError as error:
-        raise OutputError(f"cannot list {root}: {error.strerror}; choose another --output") from error
-    if other is not None and not (read_shards(root) or _read_sets(root)):
-        raise OutputExistsError(
-            f"{root} holds {other}, which is no data set that was built here: choose a new or empty folder"
-        )
-
-
-def _list_names(root: Place) -> Iterator[str]:
-    """Give the names of files in a folder in order, and of those inside by way of their folders."""
-    if isinstance(root, RemotePath):
-        return (name for name, _ in root.list_files())
-    return iter(sorted(os.listdir(root)) if root.is_dir() else ())  # noqa: PTH208 - names are asked for
+    require_own_folder(root, "a dataset built here", {RECORD: lambda head: has_line(head, _MARKS)})
 
 
 def require_same_set(record: Record, made_of: Mapping[str, str]) -> None:

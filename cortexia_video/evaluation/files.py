@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Any, TextIO
 
 from cortexia_video.evaluation.job import Evaluation
+from cortexia_video.evaluation.results_folder import RESULTS, TABLE
 from cortexia_video.evaluation.summary import METRICS, Summary
 from cortexia_video.places.place import Place
 from cortexia_video.places.whole_file import write_whole
@@ -21,8 +22,8 @@ _CSV_HEAD = ("contestant", "set", "key", "pixels", "unknown", "remark", *METRICS
 def save_results(evaluation: Evaluation, summary: Summary, root: Place) -> None:
     """Write `results.json` and `pictures.csv`, each whole or not at all; raises `OutputLostError`."""
     document = json.dumps(describe(evaluation, summary), indent=1, ensure_ascii=True) + "\n"
-    replace_file(root / "results.json", lambda file: file.write(document))
-    replace_file(root / "pictures.csv", lambda file: write_rows(file, _list_rows(evaluation)))
+    replace_file(root / RESULTS, lambda file: file.write(document))
+    replace_file(root / TABLE, lambda file: write_rows(file, _list_rows(evaluation)))
 
 
 def describe(evaluation: Evaluation, summary: Summary) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,8 +21,6 @@ from cortexia_video.evaluation.score_file import ScoreFile, find_digest
 from cortexia_video.evaluation.score_table import ScoreTable
 from cortexia_video.evaluation.truth import Truth
 from cortexia_video.look_ahead import run_ahead
-from cortexia_video.places.place import as_place
-from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.speed import choose_workers
 
 Progress = Callable[[int], None]
@@ -87,29 +84,27 @@ def evaluate(
     protocol: Protocol,
     *,
     metrics: Sequence[str] = (),
-    output: str | os.PathLike[str] | RemotePath | None = None,
+    kept: ScoreFile | None = None,
     workers: int | None = None,
     on_picture: Progress = lambda count: None,
 ) -> Evaluation:
     """Measure every contestant, and the baselines, on every picture of the truth.
 
     metrics: groups of `metric_groups` to measure besides the protocol's.
-    output: a folder, here or behind an address, for `scores.jsonl`, from which the same call goes on; nothing
-    is kept without.
+    kept: scores of earlier calls, open, which are not measured again; it gets the new ones.
     workers: threads that read references and measure, while the model works; one a core by default.
     A picture without depth, or with depth that cannot be measured, counts as unknown everywhere, with a
     remark.
 
     Raises `InputError` where a model has no pictures to look at, a kind does not allow the alignment, two
     contestants have one name, there is no such metric, no picture has a reference, or nothing in a folder of
-    depth can be measured; `OutputError` where nothing can be written.
+    depth can be measured; `OutputLostError` where a score cannot be kept.
     """
     _require_contestants(truth, contestants)
     job = _Job(truth, protocol, metrics, choose_workers(workers), on_picture)
-    with ScoreFile(as_place(output) if output else None) as kept:
-        job.kept = kept
-        columns = [job.measure(contestant) for contestant in contestants]
-        columns += job.measure_baselines()
+    job.kept = kept or job.kept
+    columns = [job.measure(contestant) for contestant in contestants]
+    columns += job.measure_baselines()
     left = job.left
     counting = [each.name for each in truth.sets if each.counts]
     if not any(columns[-1].scores.values()):

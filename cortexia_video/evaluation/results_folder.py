@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 from cortexia_video.errors import OutputExistsError, printable
 from cortexia_video.evaluation.protocol import Protocol
+from cortexia_video.evaluation.score_file import MARKS, SCORES
+from cortexia_video.formats.table import HEAD_BYTES, is_own_head
+from cortexia_video.places.own_folder import has_line, require_own_folder
 from cortexia_video.places.place import Place, as_place
-from cortexia_video.places.remote_path import RemotePath
 
-_LOOKED_AT = 1000  # objects behind an address: of an evaluation there are four
+RESULTS, TABLE, PAGE = "results.json", "pictures.csv", "page.html"
+_OURS = {
+    RESULTS: lambda head: head.startswith(b'{\n "protocol": {'),
+    TABLE: lambda head: head.startswith(b"contestant,set,key,"),
+    PAGE: lambda head: is_own_head(head[:HEAD_BYTES]),
+    SCORES: lambda head: has_line(head, MARKS),
+}
 
 
 def require_own(output: Place, place: Place, protocol: Protocol) -> None:
@@ -20,30 +26,15 @@ def require_own(output: Place, place: Place, protocol: Protocol) -> None:
 
     place: where the truth is. Other contestants are welcome. Raises `OutputExistsError`.
     """
-    try:
-        names = {name for name in _list_names(output) if not name.startswith(".")}
-    except OSError:  # it is not there, or whatever writes to it will say what is wrong
-        return
-    before = _read_results(output / "results.json")
+    require_own_folder(output, "an evaluation", _OURS)
+    before = _read_results(output / RESULTS)
     if before is None:
-        if names and ("scores.jsonl" not in names or "results.json" in names):
-            raise OutputExistsError(
-                f"{printable(str(output))} holds {printable(min(names))} and no evaluation: "
-                "choose another --output"
-            )
         return
     digest, truth = before
     if digest != protocol.digest:
         _refuse(output, "by another protocol than", protocol.name)
     if str(as_place(truth).resolve()) != str(place.resolve()):
         _refuse(output, f"against {truth}, not", str(place))
-
-
-def _list_names(folder: Place) -> Iterator[str]:
-    """Yield the names in a folder, behind an address some of them."""
-    if isinstance(folder, RemotePath):
-        return (name.partition("/")[0] for name, _ in islice(folder.list_files(), _LOOKED_AT))
-    return (path.name for path in folder.iterdir())
 
 
 def _refuse(output: Place, how: str, asked: str) -> None:
@@ -53,9 +44,11 @@ def _refuse(output: Place, how: str, asked: str) -> None:
 
 
 def _read_results(path: Place) -> tuple[str, str] | None:
-    """Give the protocol's digest and the truth of results, None where there are none of ours."""
+    """Give the protocol's digest and the truth of results, None where there are none."""
     try:
         words: Any = json.loads(path.read_bytes())
         return str(words["protocol"]["digest"]), str(words["truth"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise OutputExistsError(f"{path} cannot be read: remove it, or choose another --output") from error

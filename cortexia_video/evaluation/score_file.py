@@ -23,21 +23,25 @@ import xxhash
 from cortexia_video.errors import OutputError, OutputLostError
 from cortexia_video.evaluation.picture_score import PictureScore
 from cortexia_video.evaluation.pixels import PixelSums
+from cortexia_video.ledger_file import LedgerFile
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
 
 _LONGEST_S = 60.0  # for which scores may wait to be put behind an address
+SCORES = "scores.jsonl"
+MARKS = (b'{"digest": ',)
 VERSION = b"2"  # of how scores are computed; another one makes those that are kept old
 
 
 class ScoreFile:
     """The file `scores.jsonl` of an output folder, or nothing where there is none. A context manager.
 
-    It knows the scores that were there when it was entered.
+    It knows the scores that were there when it was entered, and keeps other evaluations off the folder.
+    Raises `OutputError` on entering where another one is there, or nothing can be written.
     """
 
     def __init__(self, root: Place | None) -> None:
-        self._path = root / "scores.jsonl" if root else None
+        self._path = root / SCORES if root else None
         self._known: dict[str, int] = {}  # by digest: where its line begins
         self._lock = threading.Lock()
         self._waits = False  # there are scores that the object behind an address has not
@@ -49,7 +53,8 @@ class ScoreFile:
         with ExitStack() as stack:
             try:
                 self._local = _copy_here(self._path, stack)
-                self._file = stack.enter_context(self._local.open("a", encoding="utf-8"))
+                self._log = stack.enter_context(LedgerFile(self._local, MARKS))
+                self._log.lock("evaluates into")
                 self._kept = stack.enter_context(self._local.open("rb"))
                 self._known = dict(_find_scores(self._kept))
             except OSError as error:
@@ -83,11 +88,7 @@ class ScoreFile:
                 "lacking": dict(score.lacking),
             }
             with self._lock:
-                try:
-                    self._file.write(json.dumps({"digest": digest, **words}) + "\n")
-                    self._file.flush()
-                except OSError as error:
-                    raise OutputLostError(self._path, error) from error
+                self._log.append({"digest": digest, **words})
                 self._waits = True
                 if time.monotonic() - self._put_at > _LONGEST_S:
                     self._put()
@@ -118,7 +119,6 @@ def _copy_here(path: Place, stack: ExitStack) -> Path:
     stack: removes the copy. Raises `OSError`.
     """
     if not isinstance(path, RemotePath):
-        path.parent.mkdir(parents=True, exist_ok=True)
         return path
     local = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cortexia-"))) / path.name
     try:

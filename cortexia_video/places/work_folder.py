@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -20,15 +19,13 @@ _log = logging.getLogger(__name__)
 class WorkFolder:
     """What is behind an address is fetched on entering; what changed is put by `put`, and on leaving.
 
-    Of a folder of this disk it is the folder itself. marks: names, of which one is in each folder that this
-    work began. A context manager. Raises `OutputExistsError` for an address where other things are,
-    `OutputError` where it cannot be listed or read, `OutputLostError` where it takes no more: what is there
-    then stays, and every object is whole.
+    Of a folder of this disk it is the folder itself. A context manager. Raises `OutputExistsError` for an
+    address where something has a name that no file can have, `OutputError` where it cannot be listed or read,
+    `OutputLostError` where it takes no more: what is there then stays, and every object is whole.
     """
 
-    def __init__(self, place: Place, marks: Sequence[str]) -> None:
+    def __init__(self, place: Place) -> None:
         self._place = place
-        self._marks = marks
         self._known: dict[str, tuple[int, int]] = {}
 
     def __enter__(self) -> Self:
@@ -71,7 +68,7 @@ class WorkFolder:
 
     def _fetch(self, place: RemotePath) -> None:
         try:
-            names = self._list_own(place)
+            names = self._list_names(place)
             for name in names:
                 path = self.path / name
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,13 +77,7 @@ class WorkFolder:
         except OSError as error:
             raise OutputError(f"cannot read {place}: {error.strerror}") from error
 
-    def _list_own(self, place: RemotePath) -> list[str]:
-        """List what is there; `OutputExistsError` for what this work did not write."""
-        first = next(place.list_files(), None)
-        if first is None:
-            return []
-        if not any((place / mark).is_file() for mark in self._marks):
-            raise OutputExistsError(f"{place} holds {first[0]}, which is not ours: choose a new prefix")
+    def _list_names(self, place: RemotePath) -> list[str]:
         names = [name for name, _ in place.list_files()]
         strange = next((name for name in names if find_problem(name)), None)
         if strange is not None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cortexia_video.errors import OutputError, OutputLostError
+from cortexia_video.errors import OutputError
 from cortexia_video.formats.stored import Chunks
 from cortexia_video.places.place import Given, as_place, require_free
+from cortexia_video.places.whole_file import write_whole
 from cortexia_video.point_clouds.cloud import PointCloud
 from cortexia_video.point_clouds.glb import encode_glb
 from cortexia_video.point_clouds.ply import encode_ply
-from cortexia_video.sinks.table import open_sink
 
 OVERWRITE = "--overwrite"
 CLOUD_FORMATS: dict[str, Callable[[PointCloud], Chunks]] = {"ply": encode_ply, "glb": encode_glb}
@@ -26,13 +26,8 @@ def save_point_cloud(cloud: PointCloud, path: Given, *, overwrite: bool = False)
     encode = find_encoder(place.suffix.removeprefix("."))
     if not overwrite:
         require_free(place, OVERWRITE)
-    try:
-        with open_sink(place.parent) as sink:
-            sink.place({place.name: encode(cloud)})
-    except OutputLostError:
-        raise
-    except OSError as error:
-        raise OutputError(f"cannot write {place}: {error.strerror}; choose another --output") from error
+    with write_whole(place) as partial, partial.open("wb") as file:
+        file.writelines(encode(cloud))
 
 
 def find_encoder(format: str) -> Callable[[PointCloud], Chunks]:

@@ -6,9 +6,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from cortexia_video.errors import InputError, OutputError, OutputExistsError, OutputLostError
+from cortexia_video.errors import InputError, OutputExistsError
 from cortexia_video.ledger import require_ledger
 from cortexia_video.places.place import Place, as_place
+from cortexia_video.places.whole_file import write_whole
 from cortexia_video.reporting.contact_sheet import make_contact_sheet
 from cortexia_video.reporting.depth_sample import DepthSample, measure_sample
 from cortexia_video.reporting.ledger_summary import LedgerSummary, summarise_ledger
@@ -73,7 +74,8 @@ def report(
     pairs = make_contact_sheet(root, summary.failed_sample, first, measured, workers=workers)
     name = (root.resolve() if isinstance(root, Path) else root).name or str(root)
     page = write_page(Findings(name, summary, measured, outliers, focal_outliers, pairs)).encode()
-    _place(path, page)
+    with write_whole(path) as file:
+        file.write_bytes(page)
     return FolderReport(path, len(page), summary, measured, outliers, focal_outliers)
 
 
@@ -84,13 +86,3 @@ def _require_place(path: Place) -> None:
     sink = open_sink(path.parent)
     if sink.holds(path.name) and not sink.holds_own(path.name):
         raise OutputExistsError(f"{path} is there already and is no report: choose another --output")
-
-
-def _place(path: Place, page: bytes) -> None:
-    try:
-        with open_sink(path.parent) as sink:
-            sink.place({path.name: [page]})
-    except OutputLostError:
-        raise
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}; choose another --output") from error

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -22,11 +21,12 @@ import torch
 from PIL import Image
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError, OutputError, OutputExistsError, OutputLostError
+from cortexia_video.errors import InputError, OutputExistsError, OutputLostError
 from cortexia_video.formats import tiff
 from cortexia_video.formats.stored import Chunks
 from cortexia_video.ledger_file import LedgerFile, parse_object, read_lines
 from cortexia_video.ledger_segments import LedgerSegments, list_segments
+from cortexia_video.places.own_folder import require_own_folder
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.scenes.layouts import LAYOUTS
@@ -38,6 +38,7 @@ from cortexia_video.sinks.table import open_sink
 from cortexia_video.speed import choose_workers
 
 RECORD = "scenes.jsonl"
+_MARKS = (b'{"plan": ', b'{"name": ')
 _SET = "set.json"
 _FOLDERS = ("rgb", "depth", "normals")
 _RENDERER = 2
@@ -113,12 +114,14 @@ def write_scenes(
     if count < 1:
         raise InputError(f"--count must be more than 0, not {count}")
     if not _list_record(output):
-        _refuse_other_things(output)
+        require_own_folder(output, "scenes rendered here", {})
         if plan.textures is not None:
             require_photos(plan.textures)  # later, none can be taken out: the record names them
     with ExitStack() as stack:
         record = _open_record(output)
         stack.enter_context(record)
+        if isinstance(record, LedgerFile):
+            record.lock("renders into")
         sink = stack.enter_context(open_sink(output))  # clears what a kill left half-written
         lines = _read_record(record, output, plan)
         wanted = range(plan.seed, plan.seed + count)
@@ -135,22 +138,6 @@ def write_scenes(
     return Written(len(missing), len(lines))
 
 
-def _refuse_other_things(output: Place) -> None:
-    other = next(_list_names(output), None)
-    if other is not None:
-        raise OutputExistsError(
-            f"{output} holds {other}, which is no scene of ours: choose a new or empty folder"
-        )
-
-
-def _list_names(output: Place) -> Iterator[str]:
-    """Yield the names of what is in a folder, but the hidden; of objects all those inside."""
-    if isinstance(output, RemotePath):
-        yield from (name for name, _ in output.list_files() if not name.startswith("."))
-    elif output.is_dir():
-        yield from (name for name in sorted(os.listdir(output)) if not name.startswith("."))  # noqa: PTH208
-
-
 def _list_record(output: Place) -> Sequence[Place]:
     """Give what the record is in: a file, or behind an address objects, as those of a ledger."""
     if isinstance(output, RemotePath):
@@ -159,14 +146,10 @@ def _list_record(output: Place) -> Sequence[Place]:
 
 
 def _open_record(output: Place) -> LedgerFile | LedgerSegments:
-    """Open the record to append; another process that renders into a folder is kept off."""
+    """Open the record to append."""
     if isinstance(output, RemotePath):
         return LedgerSegments(output, secrets.token_hex(4))
-    record = LedgerFile(output / RECORD)
-    if not record.lock():
-        record.close()
-        raise OutputError(f"another process renders into {output}: wait, or choose another --output")
-    return record
+    return LedgerFile(output / RECORD, _MARKS)
 
 
 def _name(seed: int) -> str:

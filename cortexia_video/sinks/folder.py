@@ -5,23 +5,30 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
+import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import xxhash
 
-from cortexia_video.errors import OutputError, OutputLostError
+from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError
 from cortexia_video.file_lock import try_lock, try_lock_shared
 from cortexia_video.formats import npy
 from cortexia_video.formats.stored import Chunks
 from cortexia_video.formats.table import is_own_output
+from cortexia_video.places.whole_file import open_plain
 from cortexia_video.sinks.sink import PARTIAL, Placed, Sink
 
 _LOCK = "lock"
+_OURS = re.compile(r"[0-9a-f]{16}")  # names of what is half written
+_INSIDE = (
+    os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+)  # how a folder in the output is opened: never by a link
 _FULL_OR_READ_ONLY = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 _DEVICE_IS_GONE = frozenset({errno.ENODEV, errno.ENXIO, errno.ESTALE})
 _HOST_IS_GONE = frozenset(
@@ -82,24 +89,41 @@ class FolderSink(Sink):
         return is_own_output(self.root / name)
 
     def _place(self, name: str, chunks: Chunks) -> Placed:
-        path = self.root / name
+        path = PurePath(name)
         try:
             with self._partial.new_file() as partial:
-                placed = _write(partial, chunks)
+                placed = _write(partial.descriptor, chunks)
                 self._partial.require()  # else a folder would be made where a mount was
-                self._make_folders(name)
-                partial.replace(path)
+                with self._open_folder(path.parts[:-1]) as folder:
+                    self._partial.move(partial, path.name, folder)
         except OSError as error:
             if self._takes_no_more(error):
-                raise OutputLostError(path, error) from error
+                raise OutputLostError(self.root / name, error) from error
             raise
         return placed
 
-    def _make_folders(self, name: str) -> None:
-        """Make the folders above a file, but never the root: where that is gone it stays so."""
-        if not (self.root / name).parent.is_dir():
-            for folder in reversed(PurePath(name).parents[:-1]):
-                (self.root / folder).mkdir(exist_ok=True)
+    @contextlib.contextmanager
+    def _open_folder(self, parts: Sequence[str]) -> Iterator[int]:
+        """Give the descriptor of a folder in the root, made if it is missing; the root never is.
+
+        Only the root itself may be a link: `OutputExistsError` for one inside, which leads to where nobody
+        knows what is whose.
+        """
+        folder = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            for number, part in enumerate(parts, start=1):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, dir_fd=folder)
+                above = folder
+                try:
+                    folder = os.open(part, _INSIDE, dir_fd=above)
+                except OSError as error:
+                    _refuse_link(Path(*parts[:number]), part, above, error)
+                    raise
+                os.close(above)
+            yield folder
+        finally:
+            os.close(folder)
 
     def _takes_no_more(self, error: OSError) -> bool:
         """Say whether an error is not one file's; some (EIO, say) can be either, so another file is tried."""
@@ -107,32 +131,41 @@ class FolderSink(Sink):
         return error.errno in known or not self._partial.takes_files()
 
 
+class _Partial(NamedTuple):
+    """A file that is not whole: its name in the folder of these, and its descriptor."""
+
+    name: str
+    descriptor: int
+
+
 class _PartialFolder:
     """The folder of half-written files, shared by the processes that write to one output.
 
     A lock on a file in it says who uses it: shared while in use, exclusive to clean it and to remove it. Not
-    on the folder itself: on network mounts other machines would not see that.
+    on the folder itself: on network mounts other machines would not see that. All is done by the folder's
+    descriptor: a link in its place, or put there later, leads nowhere.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._descriptor = -1
+        self._folder = self._lock = -1
 
     def enter(self) -> None:
         while not self._try_enter():
             time.sleep(0.01)  # another process cleans or removes it
 
     def leave(self) -> None:
-        if try_lock(self._descriptor) and self.is_there():
-            with contextlib.suppress(OSError):
-                (self.path / _LOCK).unlink()
+        with contextlib.suppress(OSError):
+            if try_lock(self._lock) and self.is_there() and self._list() == [_LOCK]:
+                os.unlink(_LOCK, dir_fd=self._folder)
                 self.path.rmdir()
-        os.close(self._descriptor)
+        os.close(self._lock)
+        os.close(self._folder)
 
     def is_there(self) -> bool:
         """Say whether the path still leads to the folder that was entered."""
         try:
-            return os.path.samestat((self.path / _LOCK).stat(), os.fstat(self._descriptor))
+            return os.path.samestat((self.path / _LOCK).lstat(), os.fstat(self._lock))
         except OSError:
             return False
 
@@ -145,59 +178,83 @@ class _PartialFolder:
         """Say whether another file can be written here."""
         try:
             with self.new_file() as partial:
-                _write(partial, [b"\0"])
-                partial.unlink()
+                _write(partial.descriptor, [b"\0"])
+                os.unlink(partial.name, dir_fd=self._folder)
         except OSError:
             return False
         return self.is_there()
 
     @contextlib.contextmanager
-    def new_file(self) -> Iterator[Path]:
-        """Give a path that nobody else uses; on an error, what is there is removed."""
-        partial = self.path / secrets.token_hex(8)
+    def new_file(self) -> Iterator[_Partial]:
+        """Make a file that nobody else uses; on an error it is removed."""
+        name = secrets.token_hex(8)
+        descriptor = open_plain(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, folder=self._folder)
         try:
-            yield partial
+            yield _Partial(name, descriptor)
         except BaseException:
             with contextlib.suppress(OSError):
-                partial.unlink()
+                os.unlink(name, dir_fd=self._folder)
             raise
+        finally:
+            os.close(descriptor)
+
+    def move(self, partial: _Partial, name: str, folder: int) -> None:
+        """Put a file that is whole in its place. folder: descriptor of that in which it gets `name`."""
+        os.replace(partial.name, name, src_dir_fd=self._folder, dst_dir_fd=folder)
 
     def _try_enter(self) -> bool:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            self.path.mkdir()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except FileExistsError:
-            if not self.path.exists():  # another process removed it in this moment
-                return False
-            raise
-        try:
-            self._descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-        except FileNotFoundError:
+            self._folder = os.open(self.path, _INSIDE)
+        except FileNotFoundError:  # another process removed it in this moment
             return False
-        try:
-            if try_lock(self._descriptor) and self.is_there():
-                self._clean()
-            entered = try_lock_shared(self._descriptor) and self.is_there()
-        except BaseException:
-            os.close(self._descriptor)
+        except OSError as error:
+            _refuse_link(self.path, self.path, None, error)
             raise
-        if not entered:
-            os.close(self._descriptor)
-        return entered
+        with contextlib.ExitStack() as stack:
+            stack.callback(os.close, self._folder)
+            try:
+                self._lock = open_plain(_LOCK, os.O_RDWR | os.O_CREAT, folder=self._folder)
+            except FileNotFoundError:
+                return False
+            except OutputExistsError as error:
+                raise OutputExistsError(f"{self.path}/{error}") from error
+            stack.callback(os.close, self._lock)
+            if try_lock(self._lock) and self.is_there():
+                self._clean()
+            if not try_lock_shared(self._lock) or not self.is_there():
+                return False
+            stack.pop_all()
+        return True
+
+    def _list(self) -> list[str]:
+        return os.listdir(self._folder)  # noqa: PTH208 - a Path takes no descriptor
 
     def _clean(self) -> None:
-        for leftover in self.path.iterdir():
-            if leftover.name != _LOCK:
-                leftover.unlink()
+        """Remove what a killed run left half-written; what else is here is somebody's."""
+        for name in filter(_OURS.fullmatch, self._list()):
+            if stat.S_ISREG(os.lstat(name, dir_fd=self._folder).st_mode):
+                os.unlink(name, dir_fd=self._folder)
 
 
-def _write(path: Path, chunks: Chunks) -> Placed:
-    """Write a new file and flush it to the disk."""
+def _refuse_link(shown: Path, path: Path | str, folder: int | None, error: OSError) -> None:
+    """Raise `OutputExistsError` where what could not be opened as a folder is there, and is none."""
+    with contextlib.suppress(OSError):
+        mode = os.lstat(path, dir_fd=folder).st_mode
+        if not stat.S_ISDIR(mode):
+            kind = "a link" if stat.S_ISLNK(mode) else "no folder"
+            raise OutputExistsError(f"{shown} is {kind}: remove it, or choose another --output") from error
+
+
+def _write(descriptor: int, chunks: Chunks) -> Placed:
+    """Fill a new file and flush it to the disk."""
     digest = xxhash.xxh3_128()
-    with path.open("xb", buffering=0) as file:
-        for chunk in chunks:
-            digest.update(chunk)
-            _write_all(file.fileno(), memoryview(chunk))
-        os.fsync(file.fileno())
+    for chunk in chunks:
+        digest.update(chunk)
+        _write_all(descriptor, memoryview(chunk))
+    os.fsync(descriptor)
     return Placed(sum(len(chunk) for chunk in chunks), digest.hexdigest())
 
 

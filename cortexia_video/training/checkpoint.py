@@ -10,6 +10,7 @@ import torch
 
 from cortexia_video.datasets.mixing import Position
 from cortexia_video.errors import CortexiaError, InputError, OutputLostError
+from cortexia_video.places.whole_file import write_whole
 from cortexia_video.training.loop import Training
 from cortexia_video.training.pretrained import describe_load_error
 from cortexia_video.training.recipe import describe_recipe
@@ -33,12 +34,10 @@ def save(training: Training, position: Position, path: Path) -> None:
         "kind": training.trainable.kind,
         "recipe": describe_recipe(training.recipe),
     }
-    partial = path.with_suffix(".partial")
     try:
-        torch.save(state, partial)
-        partial.replace(path)
-    except (OSError, RuntimeError) as error:  # torch's writer has no better word for a full disk
-        partial.unlink(missing_ok=True)
+        with write_whole(path) as partial:
+            torch.save(state, partial)
+    except RuntimeError as error:  # torch's writer has no better word for a full disk
         raise OutputLostError(path, error) from error
 
 

@@ -14,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 from cortexia_video.datasets.mixing import Mixture
 from cortexia_video.errors import OutputLostError
 from cortexia_video.places.place import Given, as_place
+from cortexia_video.places.whole_file import make_folder
 from cortexia_video.places.work_folder import WorkFolder
 from cortexia_video.training.batches import read_batches
 from cortexia_video.training.checkpoint import restore, save
@@ -84,6 +85,7 @@ class _Follower:
         if not self._training.processes.is_first:
             return lambda training: None
         try:
+            make_folder(self._output / LOGS)
             self._writer = SummaryWriter(str(self._output / LOGS), purge_step=self._training.step)
         except OSError as error:
             raise OutputLostError(self._output / LOGS, error) from error

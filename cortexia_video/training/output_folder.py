@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError, redact
-from cortexia_video.file_lock import try_lock
+from cortexia_video.errors import OutputError, OutputLostError, redact
+from cortexia_video.file_lock import require_lock
+from cortexia_video.places.own_folder import require_own_folder
 from cortexia_video.places.place import Place
+from cortexia_video.places.whole_file import flush_to_disk, open_plain
 from cortexia_video.places.work_folder import WorkFolder
 
 CHECKPOINT, RECIPE, LOGS = "checkpoint.pt", "recipe.toml", "logs"
@@ -24,43 +26,51 @@ def require_writable(folder: Path) -> None:
 
 
 def open_output(place: Place, recipe: Path) -> WorkFolder:
-    """Give the folder to train in; raises what `WorkFolder` raises, of a folder of this disk at once.
+    """Give the folder to train in; `OutputExistsError` where it has files of others, or another recipe.
 
-    An address is one process's: others would not see what the first writes.
+    Raises also what `WorkFolder` raises. An address is one process's: others would not see what the first
+    writes.
     """
     if isinstance(place, Path):
-        _require_free(place, recipe)
+        require_writable(place)
     elif int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise OutputError(f"several processes cannot train into {place}: give a folder that all see")
-    return WorkFolder(place, (CHECKPOINT, RECIPE))
-
-
-def _require_free(output: Path, recipe: Path) -> None:
-    """Raise `OutputExistsError` for a folder with files of others, the recipe apart."""
-    require_writable(output)
-    if not output.is_dir() or any((output / name).exists() for name in (CHECKPOINT, RECIPE)):
-        return
-    for each in sorted(output.iterdir()):
-        if not each.name.startswith(".") and each.resolve() != recipe.resolve():
-            raise OutputExistsError(
-                f"{output} holds {each.name}, which is of no training: choose a new or empty folder"
-            )
+    words = _read_words(recipe)
+    is_own = {
+        CHECKPOINT: lambda _: True,
+        RECIPE: lambda head: words.startswith(head) or (place / CHECKPOINT).is_file(),
+    }
+    is_inside = isinstance(place, Path) and recipe.resolve().parent == place.resolve()
+    require_own_folder(place, "this training", is_own, besides=[recipe.name] if is_inside else [])
+    return WorkFolder(place)
 
 
 @contextmanager
 def claim(recipe: Path, output: Path) -> Iterator[None]:
-    """Make the folder, record the recipe in it, and keep other trainings off, before hours are spent."""
+    """Make the folder, record the recipe in it, and keep other trainings off, before hours are spent.
+
+    The recipe is written in its place, by the descriptor that is locked: torn by a kill, it is written again.
+    """
+    words = _read_words(recipe)
     try:
         output.mkdir(parents=True, exist_ok=True)
-        record = (output / RECIPE).open("ab")
+        record = os.fdopen(open_plain(output / RECIPE, os.O_RDWR | os.O_CREAT), "rb+")
     except OSError as error:
         raise OutputError(f"cannot write into {output}: {error.strerror}") from error
     with record:
-        if not try_lock(record.fileno()):
-            raise OutputError(f"another training writes into {output}: wait for it, or choose another folder")
-        if recipe.resolve() != (output / RECIPE).resolve():
+        require_lock(record.fileno(), output, "trains into")
+        if recipe.resolve() != (output / RECIPE).resolve() and record.read() != words:
             try:
-                (output / RECIPE).write_text(redact(recipe.read_text(encoding="utf-8")), encoding="utf-8")
+                record.seek(0)
+                record.truncate()
+                record.write(words)
+                record.flush()
+                flush_to_disk(record.fileno())
             except OSError as error:
                 raise OutputLostError(output / RECIPE, error) from error
         yield
+
+
+def _read_words(recipe: Path) -> bytes:
+    """Return a recipe as it is recorded: without the secrets of its URLs."""
+    return redact(recipe.read_bytes().decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -24,6 +23,8 @@ from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError, OutputLostError
 from cortexia_video.frame import Frame
+from cortexia_video.places.own_folder import require_own_folder
+from cortexia_video.places.whole_file import write_whole
 from cortexia_video.reporting.wording import format_count
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.scenes import render_scenes
@@ -73,8 +74,9 @@ def make_pool(folder: Path, plan: PoolPlan, workers: int) -> RGBDDataset:
     missing = [seed for seed in plan.shards() if not _shard_path(folder, seed).exists()]
     _log.info("pool %s: %d of %s to render", folder, len(missing), format_count(len(plan.shards()), "shard"))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / _ABOUT).write_text(json.dumps(plan.look()))
+        if not (folder / _ABOUT).exists():
+            with write_whole(folder / _ABOUT) as partial:
+                partial.write_text(json.dumps(plan.look()))
         for done, seed in enumerate(_render_shards(folder, plan, missing, workers), start=1):
             _log.info("pool: %d of %s, seed %d", done, format_count(len(missing), "shard"), seed)
     except OSError as error:
@@ -85,6 +87,7 @@ def make_pool(folder: Path, plan: PoolPlan, workers: int) -> RGBDDataset:
 def check_pool(folder: Path, plan: PoolPlan) -> None:
     """Raise `InputError` for a folder with scenes that look otherwise, `OutputError` where none can be."""
     require_writable(folder)
+    require_own_folder(folder, "a pool of scenes", {_ABOUT: lambda _: True})
     path = folder / _ABOUT
     if not path.exists():
         return
@@ -142,16 +145,8 @@ def _render_shard(folder: Path, plan: PoolPlan, seed: int) -> int:
     for row, scene in zip(shard, render_scenes(range(seed, seed + SHARD_SIZE), *size), strict=True):
         row["image"] = scene.image
         row["disparity"] = np.nan_to_num(1 / scene.depth_m, nan=0.0)
-    path = _shard_path(folder, seed)
-    unfinished = path.with_suffix(".partial")
-    try:
-        with unfinished.open("wb") as file:
-            np.save(file, shard)
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except OSError:
-        unfinished.unlink(missing_ok=True)
-        raise
+    with write_whole(_shard_path(folder, seed)) as partial, partial.open("wb") as file:
+        np.save(file, shard)
     return seed
 
 

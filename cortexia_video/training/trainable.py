@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 
 from cortexia_video.depth_map import Kind
 from cortexia_video.errors import ModelLoadError
-from cortexia_video.places.whole_file import write_whole
+from cortexia_video.places.whole_file import make_folder, move_whole, write_whole
 from cortexia_video.training.network import STRIDE, DepthNetwork, batch_norm, no_norm
 from cortexia_video.training.pretrained import find_classifier, load_classifier, read_state
 from cortexia_video.training.recipe import Recipe, describe_recipe
@@ -103,7 +104,11 @@ def _load_checkpoint(recipe: Recipe) -> Trainable:
     def save(state: State, folder: Path) -> str:
         kept = {name: value.clone() for name, value in network.state_dict().items()}
         network.load_state_dict(dict(state))
-        opened.save(folder / "model")
+        with tempfile.TemporaryDirectory(prefix=".cortexia-model-", dir=folder) as half:
+            opened.save(Path(half))
+            make_folder(folder / "model")
+            for each in Path(half).iterdir():
+                move_whole(each, folder / "model" / each.name)
         network.load_state_dict(kept)
         return f"hf:{folder / 'model'}"
 

@@ -25,6 +25,7 @@ from cortexia_video.evaluation.text_table import choose_shown, list_lines
 from cortexia_video.evaluation.truth import Truth, open_truth
 from cortexia_video.frame import Frame
 from cortexia_video.places.place import as_place
+from cortexia_video.places.whole_file import make_folder, write_whole
 from cortexia_video.training.loop import Training
 from cortexia_video.training.recipe import ValidationPlan
 from cortexia_video.training.trained_model import TrainedModel
@@ -110,8 +111,9 @@ class Validation:
         if not shown:
             return
         sheet = collage(shown, columns=2)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(sheet).save(self._folder / f"step_{self._training.step:06d}.jpg", quality=90)
+        make_folder(self._folder)
+        with write_whole(self._folder / f"step_{self._training.step:06d}.jpg") as partial:
+            Image.fromarray(sheet).save(partial, "JPEG", quality=90)
         self._writer.add_image("validation", sheet.astype(np.uint8), self._training.step, dataformats="HWC")
 
     @property
