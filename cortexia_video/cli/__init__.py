@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import os
 import signal
 import sys
+import tempfile
 from importlib.metadata import version
 from types import FrameType
 
 from cyclopts import App, CycloptsError
 
+from cortexia_video.cli.streams import find_loss, open_streams
 from cortexia_video.errors import CortexiaError, OutputLostError, printable
 
 DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -68,31 +68,39 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run_app(app: App, arguments: list[str] | None = None) -> None:
-    """Run a cyclopts app with our exit codes; an error of ours is one line on stderr."""
+    """Run a cyclopts app with our exit codes; an error is one line on stderr.
+
+    Where stdout does not take what is printed the command goes on all the same, and then has failed; a reader
+    that has gone, and whatever stderr does not take, change nothing.
+    """
+    open_streams()
+    code = _run(app, arguments)
+    lost = find_loss()
+    if lost:
+        code = _complain(f"cannot write what is printed: {lost.strerror}", code or SOME_FAILED)
+    sys.exit(code)
+
+
+def _run(app: App, arguments: list[str] | None) -> int:
     before = signal.signal(signal.SIGTERM, _end)
     app.suppress_keyboard_interrupt = False  # it would be silent
     try:
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")  # file names can hold what a terminal cannot
         code = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
     except CycloptsError:
-        sys.exit(WRONG_USAGE)
+        return WRONG_USAGE
     except OutputLostError as error:
         if error.report is not None:
             print(error.report)
-        sys.exit(_complain(error, SOME_FAILED))
+        return _complain(str(error), SOME_FAILED)
     except CortexiaError as error:
-        sys.exit(_complain(error, WRONG_USAGE))
+        return _complain(str(error), WRONG_USAGE)
+    except OSError as error:  # what only the system knows of: a disk that is full, or fails
+        return _complain(_describe(error), SOME_FAILED)
     except KeyboardInterrupt:
-        print("cortexia: interrupted; no file is half written", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output is gone: there is nobody to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(SOME_FAILED)
+        return _complain("interrupted; no file is half written", INTERRUPTED)
     finally:
         signal.signal(signal.SIGTERM, before)
-    sys.exit(code if isinstance(code, int) else DONE)
+    return code if isinstance(code, int) else DONE
 
 
 def _end(number: int, frame: FrameType | None) -> None:
@@ -100,6 +108,14 @@ def _end(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _complain(error: CortexiaError, code: int) -> int:
-    print(f"cortexia: {printable(str(error))}", file=sys.stderr)
+def _describe(error: OSError) -> str:
+    try:
+        tempfile.gettempdir()
+    except OSError:
+        return "no folder for temporary files can be written to: set TMPDIR to one that can, and has room"
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"cortexia: {printable(message)}", file=sys.stderr)
     return code
