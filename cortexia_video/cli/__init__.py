@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from cortexia_video.cli.streams import find_loss, open_streams
 from cortexia_video.errors import CortexiaError, OutputLostError, printable
 
 DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 app = App(
     name="cortexia",
@@ -93,7 +95,7 @@ def _run(app: App, arguments: list[str] | None) -> int:
             print(error.report)
         return _complain(str(error), SOME_FAILED)
     except CortexiaError as error:
-        return _complain(str(error), WRONG_USAGE)
+        return _complain(str(error), SOME_FAILED if _is_full(error) else WRONG_USAGE)
     except OSError as error:  # what only the system knows of: a disk that is full, or fails
         return _complain(_describe(error), SOME_FAILED)
     except KeyboardInterrupt:
@@ -106,6 +108,13 @@ def _run(app: App, arguments: list[str] | None) -> int:
 def _end(number: int, frame: FrameType | None) -> None:
     """Take SIGTERM for Ctrl-C, so that what a command made for a while is removed."""
     raise KeyboardInterrupt
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Say whether an error comes of a full disk, which another command line would not mend."""
+    while error and not (isinstance(error, OSError) and error.errno in _FULL):
+        error = error.__cause__
+    return error is not None
 
 
 def _describe(error: OSError) -> str:
