@@ -46,7 +46,7 @@ READING = {
     "plan": "plan IN/photos --model synthetic",
     "models": "models",
     "dataset info": "dataset info IN/set",
-    "compare": "evaluate IN/photos --model synthetic --compare 64",
+    "compare": "evaluate IN/photos --compare onnx",
     "merge": "merge IN/metres",
     "--help": "--help",
     "--version": "--version",

@@ -25,7 +25,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 from dataset_layouts import make_rgbd, make_scene
 
@@ -45,10 +46,13 @@ COMMANDS = {
     "scenes": "scenes --count 12 --size 96 128 --kinds close --workers 2 --output OUT",
     "train": "train IN/recipe.toml --output OUT",
 }
+NO_DISKS = (
+    "estimate --engine ray",
+)  # its workers write as `estimate` does, and a cluster takes long to begin
 PHOTOS, FRAMES = 36, 60
 CHAIN = 4  # kills of one folder, before its command may run to the end
 PATIENCE = 600.0  # seconds
-GROWING = ("ledger.jsonl", "scores.jsonl", "checkpoint.pt")  # what a later state of a command replaces
+GROWING = ("*.jsonl", "depth.json", "set.json", "checkpoint.pt", "logs/*")  # written again as work goes on
 OF_A_RUN = ("run", "time", "seconds")  # words of a ledger's line that differ from run to run
 RECIPE = """
 name = "tiny"
@@ -132,7 +136,7 @@ def torture(
     with full_disks(work / "disk") as mount:
         for number in range(asked.disks if mount else 0):
             for row in rows:
-                if mount and time.monotonic() < end:
+                if mount and row.name not in NO_DISKS and time.monotonic() < end:
                     fill_and_finish(row, work, mount, (number + 0.5) / asked.disks)
             say(f"disks: {number + 1} sizes of {asked.disks}")
     return rows
@@ -294,15 +298,16 @@ def read_whole(out: Path) -> dict[str, str]:
     return {
         name: digest(path.read_bytes())
         for name, path in list_names(out)
-        if path.is_file() and path.name not in GROWING and not name.startswith("logs/")
+        if path.is_file() and not any(PurePath(name).match(each) for each in GROWING)
     }
 
 
 def read_meaning(out: Path) -> dict[str, str]:
     """Give a digest of each file, and of folders that are empty.
 
-    Of ledgers: what each input came to, and the counts of the end, whoever made it and when. Of scores: the
-    lines, in any order. Of TensorBoard's logs, which are named by the time: that there are some.
+    Of ledgers: what each input came to, and the counts of the end, whoever made it and when. Of other
+    `.jsonl` files: the lines, in any order. Of TensorBoard's logs, which are named by the time: that there
+    are some.
     """
     found = {}
     for name, path in list_names(out):
@@ -312,15 +317,15 @@ def read_meaning(out: Path) -> dict[str, str]:
             found[name] = "a folder" if path.is_dir() else "a link"
         elif path.name == "ledger.jsonl":
             found[name] = digest(json.dumps(read_outcomes(path), sort_keys=True).encode())
-        elif path.name == "scores.jsonl":
-            found[name] = digest(b"".join(sorted({*path.read_bytes().splitlines(keepends=True)})))
+        elif path.suffix == ".jsonl":
+            found[name] = digest("".join(sorted({json.dumps(line) for line in read_lines(path)})).encode())
         else:
             found[name] = digest(path.read_bytes())
     return found
 
 
 def read_outcomes(path: Path) -> list[object]:
-    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    lines = read_lines(path)
     done = {
         line["key"]: {name: value for name, value in line.items() if name not in OF_A_RUN}
         for line in lines
@@ -329,6 +334,15 @@ def read_outcomes(path: Path) -> list[object]:
     end = lines[-1]
     counts = [end.get("found"), end.get("done", 0) + end.get("skipped", 0), end.get("failed")]
     return [sorted(done.items()), counts]
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read the objects of a file of lines; one that a kill cut short counts for nothing."""
+    found = []
+    for line in path.read_bytes().splitlines():
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return found
 
 
 def digest(data: bytes) -> str:
