@@ -46,9 +46,7 @@ COMMANDS = {
     "scenes": "scenes --count 12 --size 96 128 --kinds close --workers 2 --output OUT",
     "train": "train IN/recipe.toml --output OUT",
 }
-NO_DISKS = (
-    "estimate --engine ray",
-)  # its workers write as `estimate` does, and a cluster takes long to begin
+NO_DISKS = ("estimate --engine ray",)  # its workers write as `estimate` does; a cluster begins slowly
 PHOTOS, FRAMES = 36, 60
 CHAIN = 4  # kills of one folder, before its command may run to the end
 PATIENCE = 600.0  # seconds
@@ -306,8 +304,8 @@ def read_meaning(out: Path) -> dict[str, str]:
     """Give a digest of each file, and of folders that are empty.
 
     Of ledgers: what each input came to, and the counts of the end, whoever made it and when. Of other
-    `.jsonl` files: the lines, in any order. Of TensorBoard's logs, which are named by the time: that there
-    are some.
+    `.jsonl` files: the lines, in any order. Of checkpoints: all values. Of TensorBoard's logs, which are named
+    by the time: that there are some.
     """
     found = {}
     for name, path in list_names(out):
@@ -317,6 +315,8 @@ def read_meaning(out: Path) -> dict[str, str]:
             found[name] = "a folder" if path.is_dir() else "a link"
         elif path.name == "ledger.jsonl":
             found[name] = digest(json.dumps(read_outcomes(path), sort_keys=True).encode())
+        elif path.name == "checkpoint.pt":
+            found[name] = read_checkpoint(path)
         elif path.suffix == ".jsonl":
             found[name] = digest("".join(sorted({json.dumps(line) for line in read_lines(path)})).encode())
         else:
@@ -334,6 +334,22 @@ def read_outcomes(path: Path) -> list[object]:
     end = lines[-1]
     counts = [end.get("found"), end.get("done", 0) + end.get("skipped", 0), end.get("failed")]
     return [sorted(done.items()), counts]
+
+
+def read_checkpoint(path: Path) -> str:
+    """Give a digest of all values; the bytes depend on which texts are one object, which pickle refers to."""
+    import torch
+
+    def describe(value: object) -> object:
+        if isinstance(value, torch.Tensor):
+            return [str(value.dtype), [*value.shape], digest(value.contiguous().numpy().tobytes())]
+        if isinstance(value, dict):
+            return [[repr(key), describe(each)] for key, each in value.items()]
+        if isinstance(value, list | tuple):
+            return [describe(each) for each in value]
+        return repr(value)
+
+    return digest(json.dumps(describe(torch.load(path, weights_only=True))).encode())
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
