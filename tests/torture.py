@@ -304,8 +304,8 @@ def read_meaning(out: Path) -> dict[str, str]:
     """Give a digest of each file, and of folders that are empty.
 
     Of ledgers: what each input came to, and the counts of the end, whoever made it and when. Of other
-    `.jsonl` files: the lines, in any order. Of checkpoints: all values. Of TensorBoard's logs, which are named
-    by the time: that there are some.
+    `.jsonl` files: the lines, in any order. Of checkpoints: all values. Of TensorBoard's logs, which are
+    named by the time: that there are some.
     """
     found = {}
     for name, path in list_names(out):
