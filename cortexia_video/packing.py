@@ -134,7 +134,7 @@ class PackSink(Sink):
         return Packed(placed, parts)
 
     def _open_temporary(self) -> IO[bytes]:
-        """Open a file without a name: beside the output where that is on this disk, else where TMPDIR says."""
+        """Open a file without a name: beside an output on this disk, else where TMPDIR says."""
         return tempfile.TemporaryFile(dir=self._sink.partial)
 
     def _keep(self, name: str, data: bytes) -> Placed:

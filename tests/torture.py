@@ -37,6 +37,7 @@ COMMANDS = {
     "estimate --pack parquet": "estimate IN/photos --output OUT --pack parquet --pack-size 6",
     "estimate --engine ray": "estimate IN/photos --output OUT --engine ray --num-workers 1",
     "convert": "convert IN/metres --output OUT --format tiff",
+    "convert --f-px": "convert IN/camera --output OUT --format npy --f-px 400",
     "pointcloud": "pointcloud IN/metres --output OUT",
     "dataset build": "dataset build IN/photos --depth IN/metres --output OUT --shard-size 6",
     "dataset build webdataset": (
@@ -148,6 +149,7 @@ def make_inputs(root: Path) -> None:
     """Make pictures, depth in metres of them, a data set, and a recipe with its checkpoint."""
     import numpy as np
     from PIL import Image
+    from test_camera_model import Camera
     from torch_checkpoints import save_checkpoint
 
     from cortexia_video import DepthEstimator, SyntheticModel, estimate
@@ -159,6 +161,7 @@ def make_inputs(root: Path) -> None:
         picture.save(root / f"photos/{number:02}.jpg")
     metric = DepthEstimator(SyntheticModel(kind="metric"))
     estimate(root / "photos", root / "metres", model=metric, f_px=300)
+    estimate(root / "photos", root / "camera", model=DepthEstimator(Camera()), f_px=300)
     make_rgbd(root / "set", make_scene(), FRAMES)
     checkpoint = save_checkpoint("depth-anything", root / "checkpoint")
     (root / "recipe.toml").write_text(RECIPE.format(checkpoint=checkpoint, root=root / "set"))

@@ -106,7 +106,7 @@ class _Follower:
 
     @contextmanager
     def _writing_logs(self) -> Iterator[None]:
-        """Raise `OutputLostError` for what TensorBoard's thread could not write, which its next call raises."""
+        """Raise `OutputLostError` for what TensorBoard could not write: its next call raises that."""
         try:
             yield
         except OSError as error:
