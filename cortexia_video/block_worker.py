@@ -42,8 +42,9 @@ class Failed(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """The output takes no more; in words for people."""
+    """The output takes no more: what cannot be written, and why."""
 
+    path: str
     reason: str
 
 
@@ -64,7 +65,7 @@ Told = tuple[int, Result] | Used  # an input's number, and what became of it
 def settle(outcomes: Outcomes, item: InputFile, result: Result) -> None:
     """Record and count what a worker told of an input; `OutputLostError` where it could write no more."""
     if isinstance(result, Lost):
-        raise OutputLostError(outcomes.sink.root, OSError(0, result.reason))
+        raise OutputLostError(result.path, OSError(0, result.reason))
     failure = None
     if isinstance(result, Failed):
         failure = Failure(item.key, result.stage, CortexiaError(result.reason))
@@ -106,7 +107,7 @@ class BlockWorker:
         try:
             results = self._run(items, stop) if self._order.packing is None else self._pack(items, stop)
         except OutputLostError as error:
-            results = {-1: Lost(str(error))}
+            results = {-1: Lost(str(error.path), error.reason)}
         return [*results.items(), self._tell_used()]
 
     def _make_steps(self, sink: Sink) -> PictureSteps:

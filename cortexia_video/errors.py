@@ -59,23 +59,23 @@ class OutputExistsError(OutputError):
 class OutputLostError(OutputError):
     """The output took no more while a run was on: the disk is full, or the mount or a ledger is gone.
 
-    remedy: what to do. report: what became of the inputs until then, a `pipeline.Report`, where a run was
-    under way.
+    path, reason: what cannot be written, and why. remedy: what to do.
+    report: what became of the inputs until then, a `pipeline.Report`, where a run was under way.
     """
 
     report: object = None
 
     def __init__(self, path: object, error: Exception, remedy: str = "make room") -> None:
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        self.path, self.remedy = path, remedy
+        self.reason: str = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         super().__init__(
-            f"cannot write {path}: {reason}; what is done is kept: "
+            f"cannot write {path}: {self.reason}; what is done is kept: "
             f"{remedy} (or choose another --output) and run the same command again"
         )
-        self._made_of = path, error, remedy
 
     def __reduce__(self) -> tuple[type[Self], tuple[object, Exception, str]]:
         """Let it travel from another process: by what it is made of, not by its message."""
-        return type(self), self._made_of
+        return type(self), (self.path, OSError(0, self.reason), self.remedy)
 
 
 class DecodeError(CortexiaError):

@@ -21,7 +21,7 @@ from typing import IO, Any, Literal, NamedTuple, Self
 import xxhash
 
 from cortexia_video.arrow import import_arrow
-from cortexia_video.errors import DecodeError, InputError
+from cortexia_video.errors import DecodeError, InputError, OutputLostError
 from cortexia_video.formats.stored import Chunks
 from cortexia_video.sinks.sink import Placed, Sink
 from cortexia_video.sources.files import InputFile, read_picture
@@ -88,11 +88,17 @@ class PackSink(Sink):
         self._writing = threading.Lock()
 
     def __enter__(self) -> Self:
-        self._file = tempfile.TemporaryFile()
+        try:
+            self._file = self._open_temporary()
+        except OSError as error:
+            raise OutputLostError(self._sink.root / self.name, error) from error
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        with suppress(
+            OSError
+        ):  # on a full disk, of what it could not write: the shard has it, or was not made
+            self._file.close()
 
     def place(self, files: Mapping[str, Chunks]) -> dict[str, Placed]:
         """Keep files for the shard."""
@@ -115,19 +121,30 @@ class PackSink(Sink):
         if not done:
             return Packed({}, {})
         rows = (self._make_row(item, done[item]) for item in sorted(done, key=lambda item: item.key))
-        with tempfile.TemporaryFile() as file:
-            places = (_write_tar if self._packing.name == "tar" else _write_parquet)(file, rows)
-            file.flush()
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view, memoryview(view) as data:
+        try:
+            with self._open_temporary() as file:
+                places = (_write_tar if self._packing.name == "tar" else _write_parquet)(file, rows)
+                file.flush()
+                # the map is never closed: it ends with the last that looks at it, which an error may keep
+                data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
                 placed = self._sink.place({self.name: [data]})
+        except OSError as error:
+            raise OutputLostError(self._sink.root / self.name, error) from error
         parts = {name: (where, *self._parts[name].placed) for name, where in places.items()}
         return Packed(placed, parts)
+
+    def _open_temporary(self) -> IO[bytes]:
+        """Open a file without a name: beside an output on this disk, else where TMPDIR says."""
+        return tempfile.TemporaryFile(dir=self._sink.partial)
 
     def _keep(self, name: str, data: bytes) -> Placed:
         placed = Placed(len(data), xxhash.xxh3_128_hexdigest(data))
         with self._writing:
-            self._parts[name] = _Part(self._file.seek(0, io.SEEK_END), placed)
-            self._file.write(data)
+            try:
+                self._parts[name] = _Part(self._file.seek(0, io.SEEK_END), placed)
+                self._file.write(data)
+            except OSError as error:
+                raise OutputLostError(self._sink.root / self.name, error) from error
         return placed
 
     def _make_row(self, item: InputFile, facts: Mapping[str, object]) -> _Row:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import os
+import errno
 import signal
 import sys
+import tempfile
 from contextlib import nullcontext
 from importlib.metadata import version
 from types import FrameType
@@ -14,10 +14,12 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 
 from cortexia_video.cli.quiet import open_log, quiet_libraries
+from cortexia_video.cli.streams import find_loss, open_streams
 from cortexia_video.errors import CortexiaError, InputError, OutputLostError, printable
 
 _VERBOSE = ("-v", "--verbose")
 DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 app = App(
     name="cortexia",
@@ -77,13 +79,23 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run_app(app: App, arguments: list[str] | None = None) -> None:
-    """Run a cyclopts app with our exit codes; an error of ours is one line on stderr."""
+    """Run a cyclopts app with our exit codes; an error is one line on stderr.
+
+    Where stdout does not take what is printed the command goes on all the same, and then has failed; a reader
+    that has gone, and whatever stderr does not take, change nothing.
+    """
+    open_streams()
+    code = _run(app, arguments)
+    lost = find_loss()
+    if lost:
+        code = _complain(f"cannot write what is printed: {lost.strerror}", code or SOME_FAILED)
+    sys.exit(code)
+
+
+def _run(app: App, arguments: list[str] | None) -> int:
     before = signal.signal(signal.SIGTERM, _end)
     app.suppress_keyboard_interrupt = False  # it would be silent
     try:
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")  # file names can hold what a terminal cannot
         given = sys.argv[1:] if arguments is None else arguments
         words = [each for each in given if each not in _VERBOSE]
         verbose = len(words) < len(given)
@@ -91,22 +103,20 @@ def run_app(app: App, arguments: list[str] | None = None) -> None:
             open_log(verbose=verbose)
             code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        sys.exit(_complain(error, WRONG_USAGE))
+        return _complain(str(error), WRONG_USAGE)
     except OutputLostError as error:
         if error.report is not None:
             print(error.report)
-        sys.exit(_complain(error, SOME_FAILED))
+        return _complain(str(error), SOME_FAILED)
     except CortexiaError as error:
-        sys.exit(_complain(error, WRONG_USAGE))
+        return _complain(str(error), SOME_FAILED if _is_full(error) else WRONG_USAGE)
+    except OSError as error:  # what only the system knows of: a disk that is full, or fails
+        return _complain(_describe(error), SOME_FAILED)
     except KeyboardInterrupt:
-        print("cortexia: interrupted; no file is half written", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output is gone: there is nobody to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(SOME_FAILED)
+        return _complain("interrupted; no file is half written", INTERRUPTED)
     finally:
         signal.signal(signal.SIGTERM, before)
-    sys.exit(code if isinstance(code, int) else DONE)
+    return code if isinstance(code, int) else DONE
 
 
 def _end(number: int, frame: FrameType | None) -> None:
@@ -114,6 +124,21 @@ def _end(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _complain(error: Exception, code: int) -> int:
-    print(f"cortexia: {printable(str(error))}", file=sys.stderr)
+def _is_full(error: BaseException | None) -> bool:
+    """Say whether an error comes of a full disk, which another command line would not mend."""
+    while error and not (isinstance(error, OSError) and error.errno in _FULL):
+        error = error.__cause__
+    return error is not None
+
+
+def _describe(error: OSError) -> str:
+    try:
+        tempfile.gettempdir()
+    except OSError:
+        return "no folder for temporary files can be written to: set TMPDIR to one that can, and has room"
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"cortexia: {printable(message)}", file=sys.stderr)
     return code

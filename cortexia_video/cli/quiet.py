@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from cortexia_video.cli.streams import open_text
+
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
@@ -29,8 +31,7 @@ def quiet_libraries() -> Iterator[None]:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     os.close(nowhere)
-    # it stays open: loggers that were set up meanwhile keep it
-    sys.stderr = open(real, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.stderr = open_text(real, before)  # it stays open: loggers that were set up meanwhile keep it
     faulthandler.enable(sys.stderr)
     try:
         with warnings.catch_warnings():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -45,4 +46,14 @@ def train_command(
     log.setLevel(logging.INFO)
     for handler in log.handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    train_recipe(recipe, output, teacher=teacher, any_licence=any_licence)
+    before, threading.excepthook = threading.excepthook, _pass_over_disks
+    try:
+        train_recipe(recipe, output, teacher=teacher, any_licence=any_licence)
+    finally:
+        threading.excepthook = before
+
+
+def _pass_over_disks(ended: threading.ExceptHookArgs) -> None:
+    """Print why a thread ended, but for TensorBoard's on a full disk: its next call raises that."""
+    if not isinstance(ended.exc_value, OSError):
+        threading.__excepthook__(ended)

@@ -53,7 +53,8 @@ class FolderSink(Sink):
     def __init__(self, root: Path, **options: Any) -> None:
         super().__init__(**options)
         self.root = root
-        self._partial = _PartialFolder(root / PARTIAL)
+        self.partial = root / PARTIAL
+        self._partial = _PartialFolder(self.partial)
 
     def __enter__(self) -> Self:
         """Make the folder; where no other process uses it, remove what a killed one left half-written."""

@@ -32,6 +32,9 @@ class Sink(ABC):
     """
 
     root: Place
+    partial: Path | None = (
+        None  # the folder for what is not whole yet; None: the system's for temporary files
+    )
     packed = False  # files go into shards, whose names nobody else gives (`packing`)
 
     def __init__(

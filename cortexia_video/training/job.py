@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,27 +84,35 @@ class _Follower:
     def __enter__(self) -> Callable[[Training], None]:
         if not self._training.processes.is_first:
             return lambda training: None
-        try:
+        with self._writing_logs():
             make_folder(self._output / LOGS)
             self._writer = SummaryWriter(str(self._output / LOGS), purge_step=self._training.step)
-        except OSError as error:
-            raise OutputLostError(self._output / LOGS, error) from error
         self._validation = Validation(self._training, self._references, self._output, self._writer)
         if self._training.step == 0:
             self._save()  # a folder that cannot hold a checkpoint is found now
         return self._follow
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._training.processes.is_first:
-            self._writer.close()
+            with suppress(OutputLostError) if kind else nullcontext(), self._writing_logs():
+                self._writer.close()
 
     def _follow(self, training: Training) -> None:
         recipe = training.recipe
-        self._writer.add_scalar("loss", training.losses[-1], training.step)
+        with self._writing_logs():
+            self._writer.add_scalar("loss", training.losses[-1], training.step)
         if training.step % recipe.checkpoint_steps == 0 or training.step == recipe.steps:
             self._save()
         if self._validation.is_due():
             self._validation.run()
+
+    @contextmanager
+    def _writing_logs(self) -> Iterator[None]:
+        """Raise `OutputLostError` for what TensorBoard could not write: its next call raises that."""
+        try:
+            yield
+        except OSError as error:
+            raise OutputLostError(self._output / LOGS, error) from error
 
     def _save(self) -> None:
         save(self._training, self._mix.position(self._training.batch), self._output / CHECKPOINT)

@@ -1,0 +1,84 @@
+"""Standard streams that take everything: what cannot be printed never ends a job.
+
+A reader that has gone (`| head`), a full disk under `> log`, a stream that is closed: the command goes on to
+its end. What of stdout was lost is known then, and is a failure, but for a reader that wanted no more.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+_CLOSED = {
+    0: os.O_WRONLY,
+    1: os.O_RDONLY,
+    2: os.O_RDONLY,
+}  # so opened, a use of it fails as if it were closed
+
+
+def open_streams() -> None:
+    """Let stdout and stderr, where they are those of the process, drop what cannot be written.
+
+    A closed one gets its number back: the next file that is opened would get it, and be printed to.
+    """
+    for number, flags in _CLOSED.items():
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, flags)  # the lowest number that is free: this one
+    sys.stdout, sys.stderr = _replace(sys.stdout, 1), _replace(sys.stderr, 2)
+
+
+def find_loss() -> OSError | None:
+    """Flush what was printed; give the error that lost some of stdout, None for a reader that has gone."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    lost = raw.lost if isinstance(raw, _Patient) else None
+    return None if isinstance(lost, BrokenPipeError) else lost
+
+
+def open_text(number: int, like: TextIO | None) -> TextIO:
+    """Give a text stream that writes to an open file's number, and drops what it does not take."""
+    buffer = io.BufferedWriter(_Patient(number, "w", closefd=False))
+    lines = number == 2 if like is None else like.line_buffering
+    encoding = None if like is None else like.encoding
+    # file names can hold what a terminal cannot
+    return io.TextIOWrapper(buffer, encoding, "backslashreplace", line_buffering=lines)
+
+
+class _Patient(io.FileIO):
+    """A file whose `write` never fails. lost: the first error; what came after it was dropped, too."""
+
+    lost: OSError | None = None
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            while self.lost is None:
+                written = super().write(data)
+                if written is not None:
+                    return written
+                select.select((), (self,), ())  # it does not block by itself
+        except OSError as error:
+            self.lost = error
+        return memoryview(data).nbytes
+
+
+def _replace(stream: TextIO | None, number: int) -> TextIO:
+    """Give a stream in the place of the process's own; a test's or a notebook's stays."""
+    try:
+        own = stream is None or stream.fileno() == number
+    except (OSError, ValueError, AttributeError):
+        own = False
+    if own:
+        return open_text(number, stream)
+    assert stream is not None
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+    return stream
