@@ -125,7 +125,9 @@ def make_texts(root: Path) -> None:
     protocols = HERE.parents[1] / "cortexia_video/evaluation/protocols"
     for name in ("nyu-eigen", "real-frames"):
         write((protocols / f"{name}.toml").read_text(), root / f"protocol/{name}.toml")
-    write("a.png\nin/b.png\n# no comment\n./c d.png\n../e.png\n", root / "list/list.txt")
+    write("\ufeffa.png\n./in/b.png\r\nc d.png\n", root / "list/made/list.txt")
+    for name in ("a.png", "in/b.png", "c d.png"):
+        write("nobody looks inside", root / "list/made" / name)
     config = {"model_type": "depth_anything", "architectures": ["DepthAnythingForDepthEstimation"], "patch_size": 14}
     write(json.dumps(config), root / "checkpoint/made/config.json")
     write(json.dumps({"size": {"height": 14, "width": 14}, "image_mean": [0.5] * 3}), root / "checkpoint/made/preprocessor_config.json")

@@ -18,6 +18,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -34,7 +35,8 @@ _DANGEROUS = ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.sy
 _CHANGING = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.symlink", "os.link", "os.truncate", "os.chmod", "shutil.rmtree")
 
 
-def read_corpus(target: str) -> dict[str, Tree]:
+@cache
+def read_corpus(target: str) -> Mapping[str, Tree]:
     """Give the inputs of a target's corpus by name, each the files of a folder."""
     return {entry.name: read_tree(entry) for entry in sorted((CORPORA / target).iterdir())}
 

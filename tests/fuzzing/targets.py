@@ -119,15 +119,14 @@ def read_run(folder: Path) -> None:
             lambda: cv.inspect_folder(folder),
             lambda: cv.report(folder, output=folder.parent / "written/report.html", workers=1),
             *(partial(reader.read, each.place) for each in found if not isinstance(each, Failure)),
-            *(partial(read_picture, each) for each in inside if not isinstance(each, Failure)),
+            *(partial(read_picture, each.place) for each in inside if not isinstance(each, Failure)),
             lambda: _require([*found, *inside]),
         ]
     )
 
 
-def read_dataset(name: str, folder: Path) -> None:
-    splits = DATASETS[name].splits or ()
-    try_all([partial(_read_samples, name, folder, split) for split in (None, *splits)])
+def read_dataset(name: str, split: str | None, folder: Path) -> None:
+    try_all([partial(_read_samples, name, folder, each) for each in dict.fromkeys((None, split))])
     read_shards(folder)
     if name == "rgbd":
         open_truth(folder, load_protocol("real-frames"))
@@ -161,7 +160,7 @@ def read_protocol(folder: Path) -> None:
 
 
 def read_list(folder: Path) -> None:
-    _require(find_pictures([_only(folder)]))
+    _require(find_pictures([folder / "list.txt"]))
 
 
 def read_checkpoint(folder: Path) -> None:
@@ -175,13 +174,17 @@ def read_onnx(folder: Path) -> None:
 
 _IMAGES = ("jpg", "png", "webp", "tif", "bmp", "avif", "gif", "ppm", "ico", "qoi", "jp2", "tga")
 _DEPTH = ("npy", "npz", "png16", "tiff", "exr", "exr16", "jxl", "pfm", "pgm")
-_SETS = ("rgbd", "pairs", "nyu-labeled", "kitti", "tum", "sunrgbd", "scannet", "7scenes", "diode", "middlebury", "hypersim", "webdataset", "parquet")
+_SETS = {  # and a split that the corpus has
+    **dict.fromkeys(("rgbd", "pairs", "tum", "middlebury")),
+    **dict.fromkeys(("nyu-labeled", "kitti", "sunrgbd", "scannet", "7scenes", "hypersim", "webdataset", "parquet"), "train"),
+    "diode": "val",
+}
 _OF_SAMPLES = (InputError, DecodeError)
 
 _ROWS = (
     *(Target(f"image-{each}", read_image, (DecodeError,), 2048, 60) for each in _IMAGES),
     *(Target(f"depth-{each}", read_depth, (DepthFileError,), 1024, 60) for each in _DEPTH),
-    *(Target(f"dataset-{each}", partial(read_dataset, each), _OF_SAMPLES, 2048, 40) for each in _SETS),
+    *(Target(f"dataset-{name}", partial(read_dataset, name, split), _OF_SAMPLES, 2048, 40) for name, split in _SETS.items()),
     Target("run", read_run, (InputError, DecodeError, OutputError), 1024, 100),
     Target("intrinsics", read_intrinsics, (InputError,), 256, 200),
     Target("recipe", read_recipe, (InputError,), 256, 200),
