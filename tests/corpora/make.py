@@ -42,7 +42,9 @@ def make_all(root: Path) -> None:
     make_runs(root, scene.image)
     for name, make in dataset_layouts.MAKERS.items():
         make(root / f"dataset-{name}/made", scene, 2)
-    write_mean_network(_make_folder(root / "onnx") / "mean.onnx", metadata={"kind": "disparity", "short_side": "16"})
+    write_mean_network(
+        _make_folder(root / "onnx") / "mean.onnx", metadata={"kind": "disparity", "short_side": "16"}
+    )
 
 
 def _make_folder(path: Path) -> Path:
@@ -103,7 +105,10 @@ def make_depth(root: Path, depth_m: np.ndarray) -> None:
             folder = _make_folder(root / f"depth-{name}")
             (folder / f"map{form.suffix}").write_bytes(b"".join(form.encode(depth)))
     numbers = dataset_layouts.whole(depth_m, 1000)
-    for name, words in (("moge", {"near": "1", "far": "9", "unit": "1"}), ("iw3", {"iw3_min_depth_value": "1", "iw3_max_depth_value": "2"})):
+    for name, words in (
+        ("moge", {"near": "1", "far": "9", "unit": "1"}),
+        ("iw3", {"iw3_min_depth_value": "1", "iw3_max_depth_value": "2"}),
+    ):
         text = PngImagePlugin.PngInfo()
         for key, value in words.items():
             text.add_text(key, value)
@@ -118,8 +123,15 @@ def make_depth(root: Path, depth_m: np.ndarray) -> None:
 def make_texts(root: Path) -> None:
     """Write what people write by hand: focal lengths, recipes, protocols, lists."""
     write = dataset_layouts.write
-    write("key,f_px,fx,fy,cx,cy,width,height\na.png,,20,20,8,6,16,12\nin/b.png,30.5,,,,,,\n*,25,,,,,,\n", root / "intrinsics/cameras.csv")
-    cameras = {"a.png": {"fx": 20, "fy": 20.1, "cx": 8, "cy": 6, "width": 16, "height": 12}, "in/b.png": 30.5, "*": 25}
+    write(
+        "key,f_px,fx,fy,cx,cy,width,height\na.png,,20,20,8,6,16,12\nin/b.png,30.5,,,,,,\n*,25,,,,,,\n",
+        root / "intrinsics/cameras.csv",
+    )
+    cameras = {
+        "a.png": {"fx": 20, "fy": 20.1, "cx": 8, "cy": 6, "width": 16, "height": 12},
+        "in/b.png": 30.5,
+        "*": 25,
+    }
     write(json.dumps(cameras, indent=1), root / "intrinsics/cameras.json")
     write(_RECIPE, root / "recipe/recipe.toml")
     protocols = HERE.parents[1] / "cortexia_video/evaluation/protocols"
@@ -128,16 +140,25 @@ def make_texts(root: Path) -> None:
     write("\ufeffa.png\n./in/b.png\r\nc d.png\n", root / "list/made/list.txt")
     for name in ("a.png", "in/b.png", "c d.png"):
         write("nobody looks inside", root / "list/made" / name)
-    config = {"model_type": "depth_anything", "architectures": ["DepthAnythingForDepthEstimation"], "patch_size": 14}
+    config = {
+        "model_type": "depth_anything",
+        "architectures": ["DepthAnythingForDepthEstimation"],
+        "patch_size": 14,
+    }
     write(json.dumps(config), root / "checkpoint/made/config.json")
-    write(json.dumps({"size": {"height": 14, "width": 14}, "image_mean": [0.5] * 3}), root / "checkpoint/made/preprocessor_config.json")
+    write(
+        json.dumps({"size": {"height": 14, "width": 14}, "image_mean": [0.5] * 3}),
+        root / "checkpoint/made/preprocessor_config.json",
+    )
     write("---\nlicense: apache-2.0\n---\nMade.\n", root / "checkpoint/made/README.md")
     header = json.dumps({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
-    (root / "checkpoint/made/model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    (root / "checkpoint/made/model.safetensors").write_bytes(
+        len(header).to_bytes(8, "little") + header + bytes(8)
+    )
 
 
 def make_runs(root: Path, image: np.ndarray) -> None:
-    """Write what `estimate` and `dataset build` write: outputs with their ledger, shards with their record."""
+    """Write what `estimate` and `dataset build` write: outputs and their ledger, shards and their record."""
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder) / "in"
         for name in ("a.png", "in/b.png"):

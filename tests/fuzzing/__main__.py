@@ -1,4 +1,4 @@
-"""`make fuzz`: cases of new seeds until somebody stops it; what was found goes to a folder, each with its input."""
+"""`make fuzz`: cases of new seeds until somebody stops it; what is found goes to a folder, with its input."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ class Findings:
 
     def add(self, name: str, case: int, wrong: str) -> None:
         places = re.findall(r'File "([^"]+)", line (\d+)', wrong)
-        kind = f"{name}: {places[-1] if places else ''} {re.sub(r'[0-9]+', 'N', wrong.splitlines()[-1])[:100]}"
+        kind = (
+            f"{name}: {places[-1] if places else ''} {re.sub(r'[0-9]+', 'N', wrong.splitlines()[-1])[:100]}"
+        )
         self.kinds[kind] += 1
         if self.kinds[kind] <= _ALIKE:
             folder = self._output / f"{name}-{case}"

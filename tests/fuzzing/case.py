@@ -1,7 +1,7 @@
 """One case: a reader, an input, and all that must not happen. This process is the reader's; it may die of it.
 
-A line of stdin is a case, as JSON: the target's name, and an entry of its corpus or a seed. A line of stdout is the
-answer: `read`, `refused`, or what was found.
+A line of stdin is a case, as JSON: the target's name, and an entry of its corpus or a seed. A line of stdout
+is what came of it, and what is wrong with that.
 """
 
 from __future__ import annotations
@@ -17,22 +17,39 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
+from cortexia_video.cli.quiet import quiet_libraries
 from fuzzing.mutation import OUTSIDE, Tree, mutate
-
-if TYPE_CHECKING:
-    from fuzzing.targets import Target
+from fuzzing.targets import TARGETS, Target
 
 CORPORA = Path(__file__).resolve().parents[1] / "corpora"
 SECONDS = 20  # of the processor, in a case: the kernel ends a process that takes more
 _BEYOND = 1 << 30  # bytes of address space, besides what a target may take
 
-_DANGEROUS = ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system", "os.exec", "os.fork", "pickle.find_class")
-_CHANGING = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.symlink", "os.link", "os.truncate", "os.chmod", "shutil.rmtree")
+_DANGEROUS = (
+    "socket.connect",
+    "socket.getaddrinfo",
+    "subprocess.Popen",
+    "os.system",
+    "os.exec",
+    "os.fork",
+    "pickle.find_class",
+)
+_CHANGING = (
+    "os.remove",
+    "os.rename",
+    "os.rmdir",
+    "os.mkdir",
+    "os.symlink",
+    "os.link",
+    "os.truncate",
+    "os.chmod",
+    "shutil.rmtree",
+)
 
 
 @cache
@@ -43,7 +60,9 @@ def read_corpus(target: str) -> Mapping[str, Tree]:
 
 def read_tree(entry: Path) -> Tree:
     files = sorted(each for each in entry.rglob("*") if each.is_file()) if entry.is_dir() else [entry]
-    return {str(each.relative_to(entry if entry.is_dir() else entry.parent)): each.read_bytes() for each in files}
+    return {
+        str(each.relative_to(entry if entry.is_dir() else entry.parent)): each.read_bytes() for each in files
+    }
 
 
 def write_tree(tree: Tree, folder: Path) -> None:
@@ -84,9 +103,7 @@ class _Sandbox:
     def _hear(self, event: str, args: tuple[Any, ...]) -> None:
         if not self._listens:
             return
-        if event in _DANGEROUS:
-            self.heard.append(f"{event} {args[:2]}")
-        elif event in _CHANGING and not self._may_write(args[0]):
+        if event in _DANGEROUS or (event in _CHANGING and not self._may_write(args[0])):
             self.heard.append(f"{event} {args[:2]}")
         elif event == "open" and isinstance(args[0], str | bytes):
             if args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) and not self._may_write(args[0]):
@@ -109,7 +126,9 @@ class _Sandbox:
             yield self.heard
         finally:
             self._listens = False
-            self.heard += [f"left {path}" for name in ("home", "tmp", "here") for path in (self.root / name).iterdir()]
+            self.heard += [
+                f"left {path}" for name in ("home", "tmp", "here") for path in (self.root / name).iterdir()
+            ]
             if read_tree(self.folder) != {**tree}:
                 self.heard.append("changed what it read")
             for name in ("case", "home", "tmp", "here", "written"):
@@ -122,14 +141,15 @@ def _empty(folder: Path) -> None:
 
 
 class _Prints:
-    """What is printed, by this process or a library of it: it goes to a file, and is nobody's to see."""
+    """What is printed: it goes to a file, but for what the command line keeps quiet, too."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - until the process ends
         for stream in (1, 2):
             os.dup2(self._file.fileno(), stream)
 
     def take(self) -> str:
+        """Give what was printed since, and forget it."""
         sys.stdout.flush()
         sys.stderr.flush()
         self._file.seek(0)
@@ -140,7 +160,7 @@ class _Prints:
 
 
 class _Memory:
-    """The peak of a block's memory beyond what was there before, in bytes; more than `limit` and a GiB is refused."""
+    """The peak of a block's memory beyond what was there, in bytes; far above the limit none is given."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -148,7 +168,9 @@ class _Memory:
     def __enter__(self) -> _Memory:
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         self._before = self._read("VmRSS")
-        resource.setrlimit(resource.RLIMIT_AS, (self._read("VmSize") + self._limit + _BEYOND, resource.RLIM_INFINITY))
+        resource.setrlimit(
+            resource.RLIMIT_AS, (self._read("VmSize") + self._limit + _BEYOND, resource.RLIM_INFINITY)
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -172,7 +194,7 @@ def run_case(sandbox: _Sandbox, prints: _Prints, target: Target, tree: Tree) -> 
             outcome = f"refused: {error}"
             if any(isinstance(each, MemoryError) for each in _list_causes(error)):
                 wrong.append(f"asks for too much memory: {error}")
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - that is what is looked for
             outcome = "raised"
             wrong.append(traceback.format_exc())
     signal.setitimer(signal.ITIMER_PROF, 0)
@@ -202,9 +224,9 @@ def main() -> None:
     answers: TextIO = os.fdopen(os.dup(1), "w")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _quieten()
-    with tempfile.TemporaryDirectory(prefix="fuzzing-") as root:
+    with tempfile.TemporaryDirectory(prefix="fuzzing-") as root, ExitStack() as quiet:
         prints, sandbox = _Prints(), _Sandbox(Path(root).resolve())
-        from fuzzing.targets import TARGETS  # in the sandbox, too
+        quiet.enter_context(quiet_libraries())
 
         print("ready", file=answers, flush=True)
         warm = set[str]()

@@ -1,7 +1,7 @@
 """What chance does to a file: the same seed, the same bytes.
 
-An input is a folder's files by name; a reader of one file has a folder with one. Text changes by its tokens, so
-that it gets past the parser; packed files (PNG, zip, tar) inside, so that they get past their checksums.
+An input is a folder's files by name; a reader of one file has a folder with one. Text changes by its tokens,
+so that it gets past the parser; packed files (PNG, zip, tar) inside, so that they get past their checksums.
 """
 
 from __future__ import annotations
@@ -26,14 +26,33 @@ _BEGINNING = 256  # bytes, where headers are
 
 _WIDTHS = (1, 2, 4, 8)
 _NUMBERS = sorted(
-    {0, 1, *(sign * (1 << bits) + step for bits in (7, 8, 15, 16, 31, 32, 63) for step in (-1, 0, 1) for sign in (1, -1))}
+    {
+        0,
+        1,
+        *(
+            sign * (1 << bits) + step
+            for bits in (7, 8, 15, 16, 31, 32, 63)
+            for step in (-1, 0, 1)
+            for sign in (1, -1)
+        ),
+    }
 )
 _TOKEN = re.compile(rb'"(?:[^"\\\n]|\\.)*"|[-+]?\d[\d.eE+-]*|[A-Za-z_]\w*|[^\s\w]')
 _VALUES = (
     *(str(number).encode() for number in _NUMBERS),
     *b"null true false NaN Infinity -Infinity nan inf 1e999 -1e999 1e-999 0.0 -0.0 1e308 0x10 1_0".split(),
     *(b"[]", b"{}", b'""', b"[[]]", b'{"a": 1}', b"[1, 2]", b"1.5", b"-1.5", b"''", b"2020-01-01"),
-    *(b'"\\u0000"', b'"a\\u0000b"', b'"\\ud800"', b'"\\udc80"', b'"\\n"', b'"\\u202e"', b'"=1+1"', b'" "', b"\xff"),
+    *(
+        b'"\\u0000"',
+        b'"a\\u0000b"',
+        b'"\\ud800"',
+        b'"\\udc80"',
+        b'"\\n"',
+        b'"\\u202e"',
+        b'"=1+1"',
+        b'" "',
+        b"\xff",
+    ),
     *(b'".."', b'"."', b'"/"', b'"/dev/null"', b'"a/b"', b'"nan"', b'"inf"', b'"-1"', b'"1e999"'),
     f'"{OUTSIDE}"'.encode(),
     b"9" * 5000,
@@ -115,7 +134,9 @@ def _set_number(data: bytes, chance: random.Random) -> bytes:
     """Put a number of a boundary where one may be."""
     at, width, order = _place(data, chance), chance.choice(_WIDTHS), chance.choice("<>")
     number = chance.choice(_NUMBERS) & ((1 << 8 * width) - 1)
-    return data[:at] + struct.pack(order + {1: "B", 2: "H", 4: "I", 8: "Q"}[width], number) + data[at + width :]
+    return (
+        data[:at] + struct.pack(order + {1: "B", 2: "H", 4: "I", 8: "Q"}[width], number) + data[at + width :]
+    )
 
 
 def _cut(data: bytes, chance: random.Random) -> bytes:

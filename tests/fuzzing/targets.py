@@ -15,9 +15,16 @@ import numpy as np
 
 import cortexia_video as cv
 from cortexia_video.datasets.build_record import read_shards
-from cortexia_video.datasets.table import DATASETS
 from cortexia_video.decode import read_header
-from cortexia_video.errors import CortexiaError, DecodeError, DepthFileError, Failure, InputError, ModelError, OutputError
+from cortexia_video.errors import (
+    CortexiaError,
+    DecodeError,
+    DepthFileError,
+    Failure,
+    InputError,
+    ModelError,
+    OutputError,
+)
 from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.evaluation.truth import open_truth
 from cortexia_video.formats.dialects import DIALECTS
@@ -40,9 +47,8 @@ MOST = 40  # samples or files that are read of an input
 class Target(NamedTuple):
     """A reader.
 
-    read: given the folder with an input's files, reads them and says what they are. refusals: the errors that
-    it may raise, each of this package's own. megabytes: that it may take beyond what was there. cases: how many are
-    tried in `make test`. writes: it may write into the folder.
+    read: given the folder with an input's files, reads them. refusals: the errors that it may raise, each
+    of this package's own. megabytes: that it may take beyond what was there. cases: of `make test`.
     """
 
     name: str
@@ -90,9 +96,15 @@ def read_depth(folder: Path) -> None:
     data = read_file(path, max_megapixels=16)
     count_pixels(data, path.name)
     stored = decode_stored(data, path.name, max_megapixels=16)
-    meanings: list[dict[str, Any]] = [{"about": {"kind": "affine_invariant"}}, {"about": {"kind": "metric", "scale": 0.001}}]
+    meanings: list[dict[str, Any]] = [
+        {"about": {"kind": "affine_invariant"}},
+        {"about": {"kind": "metric", "scale": 0.001}},
+    ]
     facts = {"f_px": 20.0, "baseline_m": 0.2, "doffs_px": 1.0}
-    meanings += [{"about": {**facts, "kind": row.kind or "disparity"}, "dialect": name} for name, row in DIALECTS.items()]
+    meanings += [
+        {"about": {**facts, "kind": row.kind or "disparity"}, "dialect": name}
+        for name, row in DIALECTS.items()
+    ]
     refused = []
     for each in meanings:
         try:
@@ -105,7 +117,7 @@ def read_depth(folder: Path) -> None:
 
 
 def read_run(folder: Path) -> None:
-    found = [each for each in DepthFiles([folder])][:MOST] if any(folder.iterdir()) else []
+    found = [*islice(DepthFiles([folder]), MOST)] if any(folder.iterdir()) else []
     reader = cv.DepthReader(max_megapixels=16)
     shards = [each for end in ("tar", "parquet") for each in folder.rglob(f"*.{end}")]
     inside = [each for shard in shards for each in islice(find_in_shard(shard.stem, shard), MOST)]
@@ -176,7 +188,10 @@ _IMAGES = ("jpg", "png", "webp", "tif", "bmp", "avif", "gif", "ppm", "ico", "qoi
 _DEPTH = ("npy", "npz", "png16", "tiff", "exr", "exr16", "jxl", "pfm", "pgm")
 _SETS = {  # and a split that the corpus has
     **dict.fromkeys(("rgbd", "pairs", "tum", "middlebury")),
-    **dict.fromkeys(("nyu-labeled", "kitti", "sunrgbd", "scannet", "7scenes", "hypersim", "webdataset", "parquet"), "train"),
+    **dict.fromkeys(
+        ("nyu-labeled", "kitti", "sunrgbd", "scannet", "7scenes", "hypersim", "webdataset", "parquet"),
+        "train",
+    ),
     "diode": "val",
 }
 _OF_SAMPLES = (InputError, DecodeError)
@@ -184,7 +199,10 @@ _OF_SAMPLES = (InputError, DecodeError)
 _ROWS = (
     *(Target(f"image-{each}", read_image, (DecodeError,), 2048, 60) for each in _IMAGES),
     *(Target(f"depth-{each}", read_depth, (DepthFileError,), 1024, 60) for each in _DEPTH),
-    *(Target(f"dataset-{name}", partial(read_dataset, name, split), _OF_SAMPLES, 2048, 40) for name, split in _SETS.items()),
+    *(
+        Target(f"dataset-{name}", partial(read_dataset, name, split), _OF_SAMPLES, 2048, 40)
+        for name, split in _SETS.items()
+    ),
     Target("run", read_run, (InputError, DecodeError, OutputError), 1024, 100),
     Target("intrinsics", read_intrinsics, (InputError,), 256, 200),
     Target("recipe", read_recipe, (InputError,), 256, 200),

@@ -38,7 +38,9 @@ class Worker:
         return json.loads(answer) if answer else {"outcome": "died", "wrong": self._bury(process)}
 
     def _start(self) -> subprocess.Popen[str]:
-        search = os.pathsep.join(filter(None, [str(_TESTS), str(_TESTS.parent), os.environ.get("PYTHONPATH")]))
+        search = os.pathsep.join(
+            filter(None, [str(_TESTS), str(_TESTS.parent), os.environ.get("PYTHONPATH")])
+        )
         process = subprocess.Popen(
             [sys.executable, "-m", "fuzzing.case"],
             stdin=subprocess.PIPE,
