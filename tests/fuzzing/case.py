@@ -17,7 +17,7 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
@@ -205,6 +205,12 @@ def run_case(sandbox: _Sandbox, prints: _Prints, target: Target, tree: Tree) -> 
     return {"outcome": outcome, "wrong": "\n".join(wrong)}
 
 
+def warm_up(sandbox: _Sandbox, target: Target, tree: Tree) -> None:
+    """Read an input: what is imported when it is first needed is not of a case."""
+    with sandbox.hold(tree), suppress(Exception):
+        target.read(sandbox.folder)
+
+
 def _list_causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
@@ -232,8 +238,9 @@ def main() -> None:
         warm = set[str]()
         for line in sys.stdin:
             name, case = json.loads(line)
-            if name not in warm:  # what is imported when it is first needed is not of the case
-                run_case(sandbox, prints, TARGETS[name], next(iter(read_corpus(name).values())))
+            if name not in warm:
+                warm_up(sandbox, TARGETS[name], next(iter(read_corpus(name).values())))
+                prints.take()
                 warm.add(name)
             answer = run_case(sandbox, prints, TARGETS[name], make_input(name, case))
             print(json.dumps(answer), file=answers, flush=True)

@@ -6,7 +6,7 @@ A new decoder or reader is a row here and a folder of small files in `tests/corp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,7 +38,6 @@ from cortexia_video.models.onnx import OnnxModel
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.files import find_pictures, read_picture
 from cortexia_video.sources.shards import find_in_shard
-from cortexia_video.training.recipe import describe_recipe, load_recipe
 
 Call = Callable[[], Any]
 MOST = 40  # samples or files that are read of an input
@@ -141,7 +140,7 @@ def read_dataset(name: str, split: str | None, folder: Path) -> None:
     try_all([partial(_read_samples, name, folder, each) for each in dict.fromkeys((None, split))])
     read_shards(folder)
     if name == "rgbd":
-        open_truth(folder, load_protocol("real-frames"))
+        open_truth(folder, _load_own_protocol())
 
 
 def _read_samples(name: str, folder: Path, split: str | None) -> None:
@@ -150,6 +149,7 @@ def _read_samples(name: str, folder: Path, split: str | None) -> None:
     _require([load() for load in islice(loads, MOST)])
 
 
+_load_own_protocol = cache(partial(load_protocol, "real-frames"))
 _OPTIONS: dict[str, dict[str, Any]] = {"pairs": {"dialect": "tum"}}
 
 
@@ -160,6 +160,8 @@ def read_intrinsics(folder: Path) -> None:
 
 
 def read_recipe(folder: Path) -> None:
+    from cortexia_video.training.recipe import describe_recipe, load_recipe  # takes torch along
+
     describe_recipe(load_recipe(_only(folder)))
 
 

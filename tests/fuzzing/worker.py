@@ -8,18 +8,23 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-HANGS_S = 600  # without an answer: it waits for something that does not come
 _TESTS = Path(__file__).resolve().parents[1]
 
 
 class Worker:
-    """A context manager; the process is started when it is first needed, and again after it died."""
+    """A context manager; the process is started when it is first needed, and again after it died.
 
-    def __init__(self) -> None:
+    command: what Python runs, `fuzzing.case` or what stands in for it. hangs_s: seconds without an answer
+    after which it is taken for waiting for something that does not come.
+    """
+
+    def __init__(self, command: Sequence[str] = ("-m", "fuzzing.case"), hangs_s: float = 600) -> None:
+        self._command = command
+        self._hangs_s = hangs_s
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
@@ -42,7 +47,7 @@ class Worker:
             filter(None, [str(_TESTS), str(_TESTS.parent), os.environ.get("PYTHONPATH")])
         )
         process = subprocess.Popen(
-            [sys.executable, "-m", "fuzzing.case"],
+            [sys.executable, *self._command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -51,10 +56,9 @@ class Worker:
         self._hear(process)
         return process
 
-    @staticmethod
-    def _hear(process: subprocess.Popen[str]) -> str:
+    def _hear(self, process: subprocess.Popen[str]) -> str:
         assert process.stdout
-        ready, _, _ = select.select([process.stdout], [], [], HANGS_S)
+        ready, _, _ = select.select([process.stdout], [], [], self._hangs_s)
         return process.stdout.readline() if ready else ""
 
     def _bury(self, process: subprocess.Popen[str]) -> str:
@@ -63,7 +67,7 @@ class Worker:
             code = process.wait(5)
         except subprocess.TimeoutExpired:
             self._stop()
-            return f"no answer for {HANGS_S} s"
+            return f"no answer for {self._hangs_s:g} s"
         self._stop()
         if code == -signal.SIGPROF:
             return "takes too many seconds of the processor"
