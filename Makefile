@@ -5,7 +5,7 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0 # for the tests of scenes, training and networks of transformers; any torch >= 2.6 does
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint wheel compact clean
+.PHONY: demo test check lint wheel fuzz compact clean
 
 demo: $(VENV)/core
 	$(BIN)/cortexia estimate examples --output demo --preview
@@ -33,6 +33,11 @@ wheel: $(VENV)/check
 	cd build && clean/bin/cortexia estimate ../examples --output depth
 	build/clean/bin/pip uninstall --quiet --yes pip setuptools
 	find build/clean -type f -printf '%s\n' | awk '{bytes += $$1} END {print bytes " bytes"; exit bytes >= 200e6}'
+
+# Damaged and hostile files for every decoder and reader, from new seeds until Ctrl-C; `make test` tries a few of them.
+# What is found goes to build/fuzzing. FUZZ="--minutes 30 depth-tiff run" for less.
+fuzz: $(VENV)/test
+	PYTHONPATH=tests nice $(BIN)/python -m fuzzing $(FUZZ)
 
 # The built-in network, from nothing: renders its scenes, trains, exports. Hours of two cores; the same command goes on
 # where it was stopped. The variables spare glibc half of its work (docs/models/compact.md).
