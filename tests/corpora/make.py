@@ -42,6 +42,7 @@ def make_all(root: Path) -> None:
     make_runs(root, scene.image)
     for name, make in dataset_layouts.MAKERS.items():
         make(root / f"dataset-{name}/made", scene, 2)
+    make_hostile(root)
     write_mean_network(
         _make_folder(root / "onnx") / "mean.onnx", metadata={"kind": "disparity", "short_side": "16"}
     )
@@ -178,6 +179,31 @@ def make_runs(root: Path, image: np.ndarray) -> None:
             path.write_bytes(path.read_bytes().replace(folder.encode(), b"/nowhere"))
         for path in root.glob("dataset-*/made/build.jsonl"):
             path.write_bytes(path.read_bytes().replace(folder.encode(), b"/nowhere"))
+
+
+def make_hostile(root: Path) -> None:
+    """Write small files that say they hold gigabytes."""
+    import h5py
+    import pyarrow
+    from pyarrow import parquet
+
+    side, rows = 40_000, 20_000_000
+    shutil.copytree(root / "dataset-hypersim/made", root / "dataset-hypersim/hostile-size")
+    path = next((root / "dataset-hypersim/hostile-size").rglob("frame.0000.depth_meters.hdf5"))
+    with h5py.File(path, "w") as file:
+        file.create_dataset("dataset", (side, side), np.float32)  # nothing is written: nothing is stored
+    shutil.copytree(root / "dataset-nyu-labeled/made", root / "dataset-nyu-labeled/hostile-size")
+    with h5py.File(root / "dataset-nyu-labeled/hostile-size/nyu_depth_v2_labeled.mat", "w") as file:
+        file.create_dataset("images", (2, 3, side, side), np.uint8)
+        file.create_dataset("rawDepths", (2, side, side), np.float32)
+    keys = pyarrow.table({"key": pyarrow.nulls(rows, pyarrow.string())})
+    for name in ("image", "depth_map"):
+        keys = keys.append_column(name, pyarrow.nulls(rows, pyarrow.binary()))
+    parquet.write_table(
+        keys,
+        _make_folder(root / "dataset-parquet/hostile-rows") / "train-00000.parquet",
+        row_group_size=rows,
+    )
 
 
 _RECIPE = """\

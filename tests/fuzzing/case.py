@@ -58,6 +58,11 @@ def read_corpus(target: str) -> Mapping[str, Tree]:
     return {entry.name: read_tree(entry) for entry in sorted((CORPORA / target).iterdir())}
 
 
+def list_made(target: str) -> list[str]:
+    """Name the inputs of a target's corpus that are whole: neither found by fuzzing nor hostile."""
+    return [name for name in read_corpus(target) if not name.startswith(("found-", "hostile-"))]
+
+
 def read_tree(entry: Path) -> Tree:
     files = sorted(each for each in entry.rglob("*") if each.is_file()) if entry.is_dir() else [entry]
     return {
@@ -239,7 +244,8 @@ def main() -> None:
         for line in sys.stdin:
             name, case = json.loads(line)
             if name not in warm:
-                warm_up(sandbox, TARGETS[name], next(iter(read_corpus(name).values())))
+                for made in list_made(name):
+                    warm_up(sandbox, TARGETS[name], read_corpus(name)[made])
                 prints.take()
                 warm.add(name)
             answer = run_case(sandbox, prints, TARGETS[name], make_input(name, case))

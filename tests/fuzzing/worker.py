@@ -65,7 +65,7 @@ class Worker:
     def _bury(self, process: subprocess.Popen[str]) -> str:
         """Say what a process died of, or that it did not answer."""
         try:
-            code = process.wait(5)
+            code = process.wait(1)
         except subprocess.TimeoutExpired:
             self._stop()
             return f"no answer for {self._hangs_s:g} s"
