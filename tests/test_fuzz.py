@@ -61,7 +61,7 @@ _DOCUMENTS = {
 @given(data=st.data())
 def test_any_value_is_read_or_refused(name: str, data: st.DataObject) -> None:
     file = _DOCUMENTS[name]
-    tree = next(tree for tree in read_corpus(name).values() if file in tree)
+    tree = next(tree for made in list_made(name) if file in (tree := read_corpus(name)[made]))
     changed = _change(tree[file].decode(), file, data)
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root) / "case"

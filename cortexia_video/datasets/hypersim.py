@@ -108,11 +108,16 @@ def _read_cameras(root: Place) -> dict[str, tuple[float, ...]]:
 
 def _read_split(root: Place, split: str) -> frozenset[tuple[str, str, int]]:
     rows = _read_table(root, _SPLIT_LIST)
-    return frozenset(
-        (row["scene_name"], row["camera_name"], int(row["frame_id"]))
-        for row in rows
-        if row["split_partition_name"] == split and row["included_in_public_release"] == "True"
-    )
+    try:
+        return frozenset(
+            (row["scene_name"], row["camera_name"], int(row["frame_id"]))
+            for row in rows
+            if row["split_partition_name"] == split and row["included_in_public_release"] == "True"
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{root / _SPLIT_LIST} is no list of splits ({error}): get the newest of it"
+        ) from error
 
 
 def _read_table(root: Place, name: str) -> list[dict[str, str]]:

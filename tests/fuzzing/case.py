@@ -78,11 +78,11 @@ def write_tree(tree: Tree, folder: Path) -> None:
 
 
 def make_input(target: str, case: str | int) -> Tree:
-    """Give a case's input: an entry of the corpus as it is, or what a seed makes of the corpus."""
+    """Give a case's input: an entry of the corpus as it is, or what a seed makes of those that are whole."""
     corpus = read_corpus(target)
     if isinstance(case, str):
         return corpus[case]
-    return mutate([*corpus.values()], random.Random(f"{target} {case}"))
+    return mutate([corpus[name] for name in list_made(target)], random.Random(f"{target} {case}"))
 
 
 class _Sandbox:
