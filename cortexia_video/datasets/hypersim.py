@@ -73,9 +73,10 @@ def _read(view: _View) -> RGBDSample:
     distance = read_array(view.distance, "dataset")
     if distance.ndim != 2:
         raise DepthFileError(f"{view.distance}: its shape is {distance.shape}, not (height, width)")
-    depth = distance.astype(np.float32) * _find_slant(view.rays, *distance.shape)
+    with np.errstate(all="ignore"):  # what comes of anybody's numbers is looked at next
+        depth = distance.astype(np.float32) * _find_slant(view.rays, *distance.shape)
+        camera = _find_camera(view.rays, *distance.shape)
     depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
-    camera = _find_camera(view.rays, *depth.shape)
     image = read_image(view.image, view.key)
     return make_sample(view.key, image, DepthMap(depth, "metric"), origin="hypersim", camera=camera)
 
