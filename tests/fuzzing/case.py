@@ -6,6 +6,7 @@ is what came of it, and what is wrong with that.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import logging
 import os
@@ -233,6 +234,9 @@ def _quieten() -> None:
 def main() -> None:
     """Answer case by case, until nobody asks."""
     answers: TextIO = os.fdopen(os.dup(1), "w")
+    errors = os.fdopen(os.dup(2), "w")
+    faulthandler.enable(errors)
+    faulthandler.register(signal.SIGUSR1, errors)  # where it hangs
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _quieten()
     with tempfile.TemporaryDirectory(prefix="fuzzing-") as root, ExitStack() as quiet:

@@ -9,10 +9,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 _TESTS = Path(__file__).resolve().parents[1]
+# Arenas of threads take address space, which is bounded: a thread that gets none starts for ever (CPython).
+_ENVIRONMENT = {"MALLOC_ARENA_MAX": "2", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 class Worker:
@@ -52,7 +55,7 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,  # Ctrl-C is not for it
-            env={**os.environ, "PYTHONPATH": search, "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**os.environ, "PYTHONPATH": search, **_ENVIRONMENT},
         )
         self._hear(process)
         return process
@@ -67,6 +70,9 @@ class Worker:
         try:
             code = process.wait(1)
         except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGUSR1)  # it says on stderr where it is
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(1)
             self._stop()
             return f"no answer for {self._hangs_s:g} s"
         self._stop()
