@@ -5,7 +5,7 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0 # for the tests of scenes, training and networks of transformers; any torch >= 2.6 does
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint wheel torture compact clean
+.PHONY: demo test check lint wheel torture fuzz compact clean
 
 demo: $(VENV)/core
 	$(BIN)/cortexia estimate examples --output demo --preview
@@ -38,6 +38,11 @@ wheel: $(VENV)/check
 # in with an undisturbed run. An hour of two cores; TORTURE="--minutes 30 --only train" for less.
 torture: $(VENV)/test
 	PYTHONUNBUFFERED=1 nice $(BIN)/python tests/torture.py $(TORTURE)
+
+# Damaged and hostile files for every decoder and reader, from new seeds until Ctrl-C; `make test` tries a few of them.
+# What is found goes to build/fuzzing. FUZZ="--minutes 30 depth-tiff run" for less.
+fuzz: $(VENV)/test
+	PYTHONPATH=tests nice $(BIN)/python -m fuzzing $(FUZZ)
 
 # The built-in network, from nothing: renders its scenes, trains, exports. Hours of two cores; the same command goes on
 # where it was stopped. The variables spare glibc half of its work (docs/models/compact.md).

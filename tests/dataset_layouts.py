@@ -97,10 +97,10 @@ def make_sunrgbd(root: Path, scene: Scene, count: int) -> None:
         save(np.ones_like(numbers), folder / f"depth_bfx/NYU{number:04d}.png")
         write("60.0 0 31.5\n0 61.0 23.5\n0 0 1", folder / "intrinsics.txt")
     authors = "/n/fs/sun3d/data/SUNRGBD/kv1/NYUdata/NYU"
-    cells = [np.array([f"{authors}{number:04d}"], object) for number in range(count)]
+    cells = [f"{authors}{number:04d}" for number in range(count)]
     path = root / "SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat"
     path.parent.mkdir(parents=True, exist_ok=True)
-    lists = {"alltrain": np.array([[f"{authors}0000"]], object), "alltest": np.array([cells[1:]], object)}
+    lists = {"alltrain": np.array([cells[:1]], object), "alltest": np.array([cells[1:]], object)}
     savemat(path, lists)
 
 

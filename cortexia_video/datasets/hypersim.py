@@ -73,9 +73,10 @@ def _read(view: _View) -> RGBDSample:
     distance = read_array(view.distance, "dataset")
     if distance.ndim != 2:
         raise DepthFileError(f"{view.distance}: its shape is {distance.shape}, not (height, width)")
-    depth = distance.astype(np.float32) * _find_slant(view.rays, *distance.shape)
+    with np.errstate(all="ignore"):  # what comes of anybody's numbers is looked at next
+        depth = distance.astype(np.float32) * _find_slant(view.rays, *distance.shape)
+        camera = _find_camera(view.rays, *distance.shape)
     depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
-    camera = _find_camera(view.rays, *depth.shape)
     image = read_image(view.image, view.key)
     return make_sample(view.key, image, DepthMap(depth, "metric"), origin="hypersim", camera=camera)
 
@@ -108,11 +109,16 @@ def _read_cameras(root: Place) -> dict[str, tuple[float, ...]]:
 
 def _read_split(root: Place, split: str) -> frozenset[tuple[str, str, int]]:
     rows = _read_table(root, _SPLIT_LIST)
-    return frozenset(
-        (row["scene_name"], row["camera_name"], int(row["frame_id"]))
-        for row in rows
-        if row["split_partition_name"] == split and row["included_in_public_release"] == "True"
-    )
+    try:
+        return frozenset(
+            (row["scene_name"], row["camera_name"], int(row["frame_id"]))
+            for row in rows
+            if row["split_partition_name"] == split and row["included_in_public_release"] == "True"
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{root / _SPLIT_LIST} is no list of splits ({error}): get the newest of it"
+        ) from error
 
 
 def _read_table(root: Place, name: str) -> list[dict[str, str]]:

@@ -13,6 +13,7 @@ from cortexia_video.datasets.region import GARG_CROP, Region
 from cortexia_video.errors import InputError
 from cortexia_video.places.inside import find_inside
 from cortexia_video.places.place import Place
+from cortexia_video.places.remote_errors import describe_error
 from cortexia_video.sources.objects import map_in_order
 
 _SPLITS = ("train", "val", "selection")
@@ -56,6 +57,8 @@ def _read_camera(path: Place, view: str) -> Calibration | None:
         text = path.read_text()
     except FileNotFoundError:
         return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the camera {path}: {describe_error(error)}") from error
     line = re.search(rf"^P_rect_{view[-2:]}:(.*)$", text, re.MULTILINE)
     if line is None:
         raise InputError(f"{path} has no P_rect_{view[-2:]}: get the calibration of the raw data again")

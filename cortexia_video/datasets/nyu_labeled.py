@@ -47,7 +47,7 @@ def _open(root: Place, split: str | None) -> RGBDDataset:
 
 def _read_split(root: Place, split: str) -> list[int]:
     """Give the pictures of a split, counted from 0."""
-    return [int(number) - 1 for number in np.ravel(read_mat(root / _LIST)[_SPLITS[split]])]
+    return [int(number) - 1 for number in read_mat(root / _LIST, _SPLITS[split], np.ndarray).flat]
 
 
 def _read(entry: _Labeled) -> RGBDSample:

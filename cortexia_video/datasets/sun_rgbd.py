@@ -43,8 +43,8 @@ def _name(root: Place, folder: Place) -> str:
 
 def _read_split(root: Place, split: str) -> frozenset[str]:
     """Give the folders of a split, whose list has them under the authors' own root."""
-    cells = read_mat(root / _LIST)[_SPLITS[split]]
-    return frozenset(str(cell[0]).partition("/SUNRGBD/")[2].strip("/") for cell in cells.ravel())
+    cells = read_mat(root / _LIST, _SPLITS[split], list)
+    return frozenset(str(cell).partition("/SUNRGBD/")[2].strip("/") for cell in cells)
 
 
 INFO = DatasetInfo(

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
@@ -179,10 +179,60 @@ def _check(protocol: Protocol) -> Protocol:
         value = getattr(protocol, word)
         if value not in offered:
             raise ValueError(f"{word} {value!r} is none of {', '.join(offered)}")
-    if isinstance(protocol.max_m, str) and protocol.max_m not in ("set", "picture"):
-        raise ValueError(f"max_m {protocol.max_m!r} is neither a number nor set or picture")
-    if not protocol.clip_min_m > 0:
-        raise ValueError(f"clip_min_m {protocol.clip_min_m} is not above 0: logarithms need that")
-    if protocol.crop is not None and len(protocol.crop) != 4:
-        raise ValueError(f"crop has {len(protocol.crop)} numbers: give top, bottom, left, right")
+    for names, holds, words in _RULES:
+        for name in names:
+            value = getattr(protocol, name)
+            if not holds(value):
+                raise ValueError(f"{name} is {value!r}: it must be {words}")
     return protocol
+
+
+_FARTHEST_M = 1e9
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _FARTHEST_M
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_crop(value: Any) -> bool:
+    """Say whether these are shares of the sides that leave something over."""
+    if not isinstance(value, tuple) or len(value) != 4 or not all(map(_is_number, value)):
+        return False
+    top, bottom, left, right = value
+    return bool(0 <= top < bottom <= 1 and 0 <= left < right <= 1)
+
+
+_RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
+    (("name", "about", "dataset"), _is_text, "a text"),
+    (("sources",), lambda value: isinstance(value, tuple) and all(map(_is_text, value)), "a list of texts"),
+    (("place", "split"), lambda value: value is None or _is_text(value), "a text"),
+    (("version", "min_pixels"), _is_count, "a whole number above 0"),
+    (("min_m",), _is_number, "a number of metres"),
+    (
+        ("max_m",),
+        lambda value: value in ("set", "picture") or _is_number(value) or value == math.inf,
+        "a number of metres, set or picture",
+    ),
+    (("clip_min_m",), lambda value: _is_number(value) and value > 0, "above 0: logarithms need that"),
+    (
+        ("crop",),
+        lambda value: value is None or _is_crop(value),
+        "top, bottom, left and right as shares of the sides, from 0 to 1",
+    ),
+    (
+        ("window",),
+        lambda value: (
+            value is None or (type(value) is tuple and len(value) == 2 and all(map(_is_count, value)))
+        ),
+        "height and width in pixels",
+    ),
+    (("boundaries",), lambda value: isinstance(value, bool), "true or false"),
+)

@@ -82,7 +82,7 @@ class OnnxModel:
         self._normalize = self._choose_normalize(normalize)
         self._scale, self._shift = _as_scale_and_shift(self._normalize)
         self._resampling = self._choose("resampling", None, get_args(Resampling), "bilinear")
-        self._output = _choose_output([port.name for port in self._session.outputs])
+        self._output = self._choose_output()
         self.max_batch = self._input.shape[0]
         self._size = self._choose_size(input_size)
         self._multiple_of = 1 if isinstance(self._size, tuple) else self._metadata_number("multiple_of", 1)
@@ -170,6 +170,13 @@ class OnnxModel:
         if given is None and said.startswith("mean "):
             return said
         return self._choose("normalize", given, get_args(Normalize), "imagenet")
+
+    def _choose_output(self) -> str:
+        """Choose the output that is called depth or disparity; the first where none is."""
+        names = [port.name for port in self._session.outputs]
+        if not names:
+            raise ModelLoadError(f"{self.path} gives nothing: a depth network gives depth")
+        return next((name for name in names if "depth" in name.lower() or "disp" in name.lower()), names[0])
 
     def _choose_size(self, given: int | tuple[int, int] | None) -> int | tuple[int, int]:
         """Give (height, width) where one size is fixed, else the short side."""
@@ -266,11 +273,6 @@ def _parse_mean_and_std(text: str) -> tuple[tuple[float, ...], tuple[float, ...]
     if len(numbers) != 6 or not min(numbers[3:]) > 0:
         raise ModelLoadError(f"cortexia.normalize = {text!r} is not like 'mean 0.5 0.5 0.5 std 0.5 0.5 0.5'")
     return tuple(numbers[:3]), tuple(numbers[3:])
-
-
-def _choose_output(names: list[str]) -> str:
-    """Choose the output that is called depth or disparity; the first where none is."""
-    return next((name for name in names if "depth" in name.lower() or "disp" in name.lower()), names[0])
 
 
 def _fill_up(batch: NDArray[Any], count: int) -> NDArray[Any]:

@@ -26,10 +26,14 @@ class OnnxRuntimeSession:
     def __init__(self, path: Path, device: str, precision: str) -> None:
         self.precision = choose_precision(precision)
         provider, self.device = choose_provider(device)
-        self._session = _open(path, provider)
-        self.metadata: Mapping[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
-        self.inputs: Sequence[Port] = [_describe(node) for node in self._session.get_inputs()]
-        self.outputs: Sequence[Port] = [_describe(node) for node in self._session.get_outputs()]
+        try:
+            self._session = _open(path, provider)
+            self.metadata: Mapping[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+            self.inputs: Sequence[Port] = [_describe(node) for node in self._session.get_inputs()]
+            self.outputs: Sequence[Port] = [_describe(node) for node in self._session.get_outputs()]
+        except Exception as error:
+            reason = first_line(error)
+            raise ModelLoadError(f"{path} is not a network that ONNX Runtime can load: {reason}") from error
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Give the named outputs as new arrays."""
@@ -51,11 +55,10 @@ def _open(path: Path, provider: Any) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the workers need the cores
-    try:
-        return ort.InferenceSession(path, options, providers=[provider])
-    except Exception as error:
-        reason = first_line(error)
-        raise ModelLoadError(f"{path} is not a network that ONNX Runtime can load: {reason}") from error
+    on_cpu = provider[0] == _PROVIDERS["cpu"]
+    return ort.InferenceSession(  # which would try a broken file twice, and print that
+        path, options, providers=[provider], enable_fallback=not on_cpu
+    )
 
 
 def choose_provider(device: str) -> tuple[Any, str]:
