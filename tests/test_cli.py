@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import HANG_S
 from PIL import Image
 
 from cortexia_video import Failure, estimate
@@ -27,7 +28,7 @@ HEAVY += ("fsspec", "tifffile", "imagecodecs", "OpenEXR")
 def cortexia(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "cortexia_video", *map(str, arguments)]
     return subprocess.run(
-        command, capture_output=True, text=True, errors="surrogateescape", timeout=120, **options
+        command, capture_output=True, text=True, errors="surrogateescape", timeout=HANG_S, **options
     )
 
 
@@ -164,7 +165,7 @@ def interrupt(photos: Path, out: Path, *, times: int, number: int = signal.SIGIN
         time.sleep(0.005)
     for _ in range(times):
         process.send_signal(number)
-    process.wait(timeout=60)
+    process.wait(timeout=HANG_S)
     return process
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import HANG_S
 from dataset_layouts import make_rgbd, make_scene, make_tum
 from PIL import Image
 
@@ -61,7 +62,7 @@ def make_set(root: Path, make_picture: Callable[..., Path]) -> None:
 
 def run(command: str, folder: Path) -> None:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    subprocess.run(command, shell=True, cwd=folder, check=True, env=environment, timeout=120)
+    subprocess.run(command, shell=True, cwd=folder, check=True, env=environment, timeout=HANG_S)
 
 
 def test_the_commands_in_the_documents_run(workplace: Path) -> None:

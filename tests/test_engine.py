@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from conftest import HANG_S
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -142,19 +143,19 @@ def test_the_next_batch_is_ready_before_the_model_ends_the_last() -> None:
     class Waiting(Watched):
         def infer(self, batch: np.ndarray) -> np.ndarray:
             running.set()
-            may_end.wait(30)
+            may_end.wait(HANG_S)
             return super().infer(batch)
 
     engine = make_engine(DepthEstimator(Waiting(), batch_size=2))
     thread = threading.Thread(target=lambda: list(engine.run(map(picture, range(20, 40)))))
     thread.start()
-    assert running.wait(30)
-    deadline = time.monotonic() + 30
+    assert running.wait(HANG_S)
+    deadline = time.monotonic() + HANG_S
     while engine._to_model.empty() and time.monotonic() < deadline:
         time.sleep(0.001)
     assert not engine._to_model.empty()
     may_end.set()
-    thread.join(30)
+    thread.join(HANG_S)
     assert not thread.is_alive()
 
 

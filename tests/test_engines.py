@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import HANG_S
 from onnx_files import write_mean_network
 from PIL import Image
 
@@ -397,7 +398,7 @@ def test_the_commands_say_how_near_it_is(
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "cortexia_video", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=HANG_S)
 
     export = ["export", f"hf:{checkpoints('depth-anything')}", "--size", "70x98", "--output", "net.onnx"]
     made = run(*export, "--check", "photos")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import HANG_S
 from PIL import Image
 
 pytest.importorskip("transformers")
@@ -529,7 +530,7 @@ def photos(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
 
 def run_script(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "scripts/batch_depth_estimation.py"), "--folder", "./photos"]
-    return subprocess.run([*command, *arguments], capture_output=True, text=True, cwd=folder, timeout=120)
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, cwd=folder, timeout=HANG_S)
 
 
 def test_the_scripts_default_is_depth_pro_in_metres(photos: Path, use_hub_cache: Path) -> None:
