@@ -125,16 +125,28 @@ def test_nothing_but_the_model_runs_on_the_models_thread() -> None:
 
 
 def test_the_stages_run_at_the_same_time() -> None:
-    estimator = DepthEstimator(Watched(0.02), batch_size=1)
+    """The first item's end, the second in the model and the third's beginning wait for each other."""
+    together = threading.Barrier(3, timeout=HANG_S)
+
+    class Meeting(Watched):
+        def infer(self, batch: np.ndarray) -> np.ndarray:
+            if len(self.batches) == 1:
+                together.wait()
+            return super().infer(batch)
 
     def prepare(frame: Frame) -> Prepared | Failure:
-        time.sleep(0.02)
+        if frame.key == picture(22).key:
+            together.wait()
         return estimator.prepare(frame)
 
-    started = time.monotonic()
-    engine = make_engine(estimator, prepare=prepare, finish=lambda item, result: time.sleep(0.02), workers=1)
+    def finish(frame: Frame, result: Result) -> None:
+        if frame.key == picture(20).key:
+            together.wait()
+
+    estimator = DepthEstimator(Meeting(), batch_size=1)
+    engine = make_engine(estimator, prepare=prepare, finish=finish, workers=1)
     assert len(list(engine.run(map(picture, range(20, 60))))) == 40
-    assert time.monotonic() - started < 0.75 * 3 * 40 * 0.02  # one after the other: 2.4 s; at once: 0.85 s
+    assert not together.broken
 
 
 def test_the_next_batch_is_ready_before_the_model_ends_the_last() -> None:
