@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
+from conftest import HANG_S
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _ARGUMENTS = (
     "--headless=new",
@@ -71,7 +73,7 @@ class Browser:
             self.call("Browser.close")
         os.close(self._write)
         self._answers.close()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=HANG_S)
 
     def call(self, method: str, **parameters: object) -> dict[str, Any]:
         """Call a method of the protocol, and wait for its answer."""

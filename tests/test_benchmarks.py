@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import HANG_S
 
 pytest.importorskip("transformers")
 
@@ -24,7 +25,7 @@ def test_the_gpu_benchmark_runs_with_tiny_networks(tmp_path: Path) -> None:
     networks = ["depth-pro", "depth-anything-v2-small"]
     options = ["--device", "cpu", "--tiny", "--work", str(tmp_path)]
     command = [sys.executable, str(ROOT / "benchmarks/gpu.py"), *networks, *options]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S)
     assert ran.returncode == 0, ran.stderr
     figures = json.loads((tmp_path / "gpu.json").read_text())["figures"]
     for name in networks:
@@ -37,7 +38,7 @@ def test_the_gpu_benchmark_runs_with_tiny_networks(tmp_path: Path) -> None:
 
 def test_a_device_that_is_not_there_is_named() -> None:
     command = [sys.executable, str(ROOT / "benchmarks/gpu.py"), "--device", "cuda:99"]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S)
     assert ran.returncode == 1
     assert "device 'cuda:99' cannot be used" in ran.stderr and "Traceback" not in ran.stderr
 
@@ -73,6 +74,6 @@ def test_depth_pro_has_the_arithmetic_that_the_goal_counts_with(monkeypatch: pyt
 
 def test_the_benchmark_of_pictures_runs() -> None:
     command = [sys.executable, str(ROOT / "benchmarks/pictures.py"), "--rounds", "1"]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.count(" ms |") == 10 and ran.stdout.count(" times |") == 2

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from conftest import HANG_S
 
 import cortexia_video as cv
 from cortexia_video.cli import app
@@ -52,7 +53,7 @@ def test_the_slurm_array_does_all_parts(environment: dict[str, str], tmp_path: P
     assert "#SBATCH --array=1-16" in options and "#SBATCH --requeue" in options
     for part in ("1", "2"):
         slurm = {"SLURM_ARRAY_TASK_ID": part, "SLURM_ARRAY_TASK_COUNT": "2", "SLURM_CPUS_PER_TASK": "2"}
-        subprocess.run(["bash", script], env={**environment, **slurm}, check=True, timeout=120)
+        subprocess.run(["bash", script], env={**environment, **slurm}, check=True, timeout=HANG_S)
     require_all_done(tmp_path / "out")
 
 
@@ -62,10 +63,10 @@ def test_the_slurm_array_ends_well_where_pictures_failed_and_badly_where_nothing
     (tmp_path / "in/broken.jpg").write_bytes(b"no picture")
     slurm = {"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_COUNT": "1"}
     script = ["bash", str(EXAMPLES / "slurm_array.sbatch")]
-    ran = subprocess.run(script, env={**environment, **slurm}, capture_output=True, text=True, timeout=120)
+    ran = subprocess.run(script, env={**environment, **slurm}, capture_output=True, text=True, timeout=HANG_S)
     assert ran.returncode == 0 and "cortexia report" in ran.stdout
     lost = {**environment, **slurm, "PICTURES": str(tmp_path / "gone")}
-    assert subprocess.run(script, env=lost, capture_output=True, timeout=120).returncode == 2
+    assert subprocess.run(script, env=lost, capture_output=True, timeout=HANG_S).returncode == 2
 
 
 def test_the_indexed_job_does_all_parts(environment: dict[str, str], tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_the_indexed_job_does_all_parts(environment: dict[str, str], tmp_path: P
     for index in ("0", "1"):
         given = {**variables, **environment, "PARTS": "2", "JOB_COMPLETION_INDEX": index}
         command = [*container["command"], *container["args"]]
-        subprocess.run(command, env=given, check=True, timeout=120)
+        subprocess.run(command, env=given, check=True, timeout=HANG_S)
     require_all_done(tmp_path / "out")
 
 

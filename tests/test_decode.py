@@ -725,13 +725,13 @@ def test_every_file_of_the_robustness_collections_has_an_outcome(
 ) -> None:
     counts: Counter[str] = Counter()
     for path in sorted((shared_data / "robustness").rglob("*.*")):
-        start = time.perf_counter()
+        start = time.process_time()  # not what others of the machine took
         try:
             decode(path.read_bytes(), "SECRET-KEY")
             counts[path.relative_to(shared_data / "robustness").parts[0]] += 1
         except DecodeError as error:
             assert_readable(str(error))
-        assert time.perf_counter() - start < SECONDS_A_FILE, path
+        assert time.process_time() - start < SECONDS_A_FILE, path
     assert counts == {"image-rs": 93, "pngsuite": 162, "exif-orientation-examples": 13}
     assert capfd.readouterr() == ("", "")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, SHARED
+from conftest import HANG_S, ROOT, SHARED
 from PIL import Image
 
 import cortexia_video
@@ -47,7 +47,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("environment")
 def test_the_script_runs_and_every_figure_exists(sets: list[Path], tmp_path: Path) -> None:
     command = [sys.executable, SCRIPT, *sets]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=HANG_S)
     assert ran.returncode == 0, ran.stderr
     check_output(ran.stdout)
     check_figures(tmp_path / "figures")
@@ -62,7 +62,7 @@ def test_the_notebook_runs_and_shows_every_figure(sets: list[Path], tmp_path: Pa
         (tmp_path / "data" / each.name).symlink_to(each)
     notebook = nbformat.read(SCRIPT.with_suffix(".ipynb"), as_version=4)
     resources = {"metadata": {"path": str(tmp_path)}}
-    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", resources=resources).execute()
+    nbclient.NotebookClient(notebook, timeout=HANG_S, kernel_name="python3", resources=resources).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     check_output("".join(output.text for output in outputs if output.output_type == "stream"))
     assert sum("image/png" in output.get("data", ()) for output in outputs) == len(SIZES) + 2

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from conftest import HANG_S
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -124,16 +125,28 @@ def test_nothing_but_the_model_runs_on_the_models_thread() -> None:
 
 
 def test_the_stages_run_at_the_same_time() -> None:
-    estimator = DepthEstimator(Watched(0.02), batch_size=1)
+    """The first item's end, the second in the model and the third's beginning wait for each other."""
+    together = threading.Barrier(3, timeout=HANG_S)
+
+    class Meeting(Watched):
+        def infer(self, batch: np.ndarray) -> np.ndarray:
+            if len(self.batches) == 1:
+                together.wait()
+            return super().infer(batch)
 
     def prepare(frame: Frame) -> Prepared | Failure:
-        time.sleep(0.02)
+        if frame.key == picture(22).key:
+            together.wait()
         return estimator.prepare(frame)
 
-    started = time.monotonic()
-    engine = make_engine(estimator, prepare=prepare, finish=lambda item, result: time.sleep(0.02), workers=1)
+    def finish(frame: Frame, result: Result) -> None:
+        if frame.key == picture(20).key:
+            together.wait()
+
+    estimator = DepthEstimator(Meeting(), batch_size=1)
+    engine = make_engine(estimator, prepare=prepare, finish=finish, workers=1)
     assert len(list(engine.run(map(picture, range(20, 60))))) == 40
-    assert time.monotonic() - started < 0.75 * 3 * 40 * 0.02  # one after the other: 2.4 s; at once: 0.85 s
+    assert not together.broken
 
 
 def test_the_next_batch_is_ready_before_the_model_ends_the_last() -> None:
@@ -142,19 +155,19 @@ def test_the_next_batch_is_ready_before_the_model_ends_the_last() -> None:
     class Waiting(Watched):
         def infer(self, batch: np.ndarray) -> np.ndarray:
             running.set()
-            may_end.wait(30)
+            may_end.wait(HANG_S)
             return super().infer(batch)
 
     engine = make_engine(DepthEstimator(Waiting(), batch_size=2))
     thread = threading.Thread(target=lambda: list(engine.run(map(picture, range(20, 40)))))
     thread.start()
-    assert running.wait(30)
-    deadline = time.monotonic() + 30
+    assert running.wait(HANG_S)
+    deadline = time.monotonic() + HANG_S
     while engine._to_model.empty() and time.monotonic() < deadline:
         time.sleep(0.001)
     assert not engine._to_model.empty()
     may_end.set()
-    thread.join(30)
+    thread.join(HANG_S)
     assert not thread.is_alive()
 
 

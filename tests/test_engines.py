@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,6 +27,7 @@ from cortexia_video import (
     load_estimator,
     read_ledger,
 )
+from cortexia_video.cli import main
 from cortexia_video.engine_choice import EngineChoice
 from cortexia_video.exporting import export
 from cortexia_video.parity import compare, measure_difference
@@ -39,6 +40,9 @@ pytest.importorskip("transformers")
 Checkpoints = Callable[[str], Path]
 ENGINES = ["onnx", "openvino"]
 SIZE = (70, 98)
+# Of a network's range. Float32 has 24 bits, so these networks are off by 1e-6 by any engine on any processor,
+# whatever its order of additions; float16 and bfloat16 have 11 and 8, and are off by 1e-3 and more.
+IN_FLOAT32 = 2e-4
 MEAN = {"kind": "disparity", "short_side": "64", "multiple_of": "32", "normalize": "unit"}
 
 
@@ -68,7 +72,7 @@ def test_a_network_gives_torchs_numbers_by_other_engines(engine: str, checkpoint
     found = depths(model, frames, engine=engine, precision="float32")
     assert len(found) == len(expected) == len(frames)
     for values, reference in zip(found, expected, strict=True):
-        assert distance(values, reference) < 1e-5
+        assert distance(values, reference) < IN_FLOAT32
 
 
 def test_depth_pro_keeps_its_camera_by_another_engine(checkpoints: Checkpoints) -> None:
@@ -77,17 +81,21 @@ def test_depth_pro_keeps_its_camera_by_another_engine(checkpoints: Checkpoints) 
     reference = load_estimator(model, precision="float32").estimate(frames)
     for depth, expected in zip(load_estimator(model, engine="onnx").estimate(frames), reference, strict=True):
         assert isinstance(depth, DepthMap) and isinstance(expected, DepthMap)
-        assert depth.f_px == pytest.approx(expected.f_px, rel=1e-5)
-        np.testing.assert_allclose(depth.values, expected.values, rtol=1e-4)
+        assert depth.f_px == pytest.approx(expected.f_px, rel=IN_FLOAT32)
+        assert distance(1 / depth.values, 1 / expected.values) < IN_FLOAT32
 
 
 def test_a_picture_does_not_depend_on_its_batch_in_openvinos_bfloat16(checkpoints: Checkpoints) -> None:
+    from cortexia_video.models.openvino import choose_precision
+
+    if choose_precision("auto", "cpu") != "bfloat16":
+        pytest.skip("this processor has no bfloat16")
     model = load_estimator(
         f"hf:{checkpoints('depth-anything')}", engine="openvino", precision="bfloat16"
     ).model
     inputs = np.stack([model.preprocess(frame(84, 112, seed).image, (70, 98)) for seed in range(5)])
     alone = np.concatenate([model.infer(each[None]) for each in inputs])
-    np.testing.assert_allclose(model.infer(inputs), alone, atol=1e-5 * np.ptp(alone))
+    assert distance(model.infer(inputs), alone) < IN_FLOAT32
 
 
 def test_openvino_says_what_precision_it_took(tmp_path: Path) -> None:
@@ -123,7 +131,7 @@ def test_a_file_says_what_it_is_and_gives_the_networks_numbers(exported: tuple[s
     assert loaded.identity["engine"] == "openvino" and loaded.model.kind == "disparity"
     for depth, expected in zip(loaded.estimate(frames), reference.estimate(frames), strict=True):
         assert isinstance(depth, DepthMap) and isinstance(expected, DepthMap)
-        assert distance(depth.values, expected.values) < 1e-5
+        assert distance(depth.values, expected.values) < IN_FLOAT32
     about = {each.key: each.value for each in onnx.load(path).metadata_props}
     assert about["cortexia.weights_sha256"] == reference.model.weights_digest
     assert about["cortexia.licence_weights"] == "apache-2.0"
@@ -135,7 +143,7 @@ def test_a_file_can_be_run_by_the_other_engine(exported: tuple[str, Path]) -> No
     one, other = (
         depths(f"onnx:{exported[1]}", frames, engine=engine, precision="float32") for engine in ENGINES
     )
-    assert distance(one[0], other[0]) < 1e-5
+    assert distance(one[0], other[0]) < IN_FLOAT32
 
 
 def test_an_exported_depth_pro_is_metres_with_and_without_a_focal_length(
@@ -144,14 +152,14 @@ def test_an_exported_depth_pro_is_metres_with_and_without_a_focal_length(
     model, path = f"hf:{checkpoints('depth-pro')}", tmp_path / "pro.onnx"
     make_picture(tmp_path / "photos/a.png", (96, 120))
     made = export(model, path, check=tmp_path / "photos")
-    assert made.parity is not None and made.parity.worst.mean < 1e-4
+    assert made.parity is not None and made.parity.worst.mean < IN_FLOAT32
     frames = [frame(96, 120, 0), frame(96, 120, 1, f_px=80.0)]
     reference = load_estimator(model, precision="float32").estimate(frames)
     for depth, expected in zip(load_estimator(f"onnx:{path}").estimate(frames), reference, strict=True):
         assert isinstance(depth, DepthMap) and isinstance(expected, DepthMap)
         assert (depth.kind, depth.f_source) == ("metric", expected.f_source)
-        assert depth.f_px == pytest.approx(expected.f_px, rel=1e-4)
-        np.testing.assert_allclose(depth.values, expected.values, rtol=1e-3)
+        assert depth.f_px == pytest.approx(expected.f_px, rel=IN_FLOAT32)
+        assert distance(1 / depth.values, 1 / expected.values) < IN_FLOAT32
 
 
 @pytest.mark.parametrize(
@@ -175,11 +183,16 @@ def test_a_file_that_says_what_is_not_known_is_refused(
 
 
 def test_an_export_that_is_too_far_off_is_not_written(
-    checkpoints: Checkpoints, tmp_path: Path, make_picture: Callable[..., Path]
+    exported: tuple[str, Path],
+    tmp_path: Path,
+    make_picture: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    write_graph = "cortexia_video.models.export.write_graph"  # the same graph once more would take seconds
+    monkeypatch.setattr(write_graph, lambda *given: shutil.copyfile(exported[1], given[3]))
     make_picture(tmp_path / "photos/a.png", (96, 120))
     make_picture(tmp_path / "photos/b.png", (120, 96), seed=1)
-    model, path = f"hf:{checkpoints('depth-anything')}", tmp_path / "out/net.onnx"
+    model, path = exported[0], tmp_path / "out/net.onnx"
     with pytest.raises(
         ParityError, match=r"too far from it: mean difference .*worst of 2 pictures: [ab]\.png"
     ):
@@ -387,24 +400,32 @@ def test_compact_takes_batches_by_either_engine() -> None:
     frames = [frame(96, 128, seed) for seed in range(3)]
     found = [depths("compact", frames, engine=each, precision="float32") for each in ENGINES]
     for one, other in zip(*found, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-4 * np.ptp(one))
+        assert distance(one, other) < IN_FLOAT32
 
 
 def test_the_commands_say_how_near_it_is(
-    checkpoints: Checkpoints, tmp_path: Path, make_picture: Callable[..., Path]
+    checkpoints: Checkpoints,
+    tmp_path: Path,
+    make_picture: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     make_picture(tmp_path / "photos/a.png", (70, 98))
+    monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "cortexia_video", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    def run(*arguments: str) -> tuple[object, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        return ended.value.code, *capfd.readouterr()
 
     export = ["export", f"hf:{checkpoints('depth-anything')}", "--size", "70x98", "--output", "net.onnx"]
-    made = run(*export, "--check", "photos")
-    assert made.returncode == 0 and "in float32: mean difference 0.00%" in made.stdout, made.stderr
-    ran = run("estimate", "photos", "-o", "depth", "--model", "onnx:net.onnx", "--engine", "openvino")
-    assert ran.returncode == 0 and "against float32: mean difference" in ran.stderr, ran.stderr
+    code, out, err = run(*export, "--check", "photos")
+    assert code == 0 and "in float32: mean difference 0.00%" in out, err
+    code, out, err = run(
+        "estimate", "photos", "-o", "depth", "--model", "onnx:net.onnx", "--engine", "openvino"
+    )
+    assert code == 0 and "against float32: mean difference" in err, err
     line = json.loads((tmp_path / "depth/ledger.jsonl").read_text().splitlines()[0])
     assert line["settings"]["engine"] == "openvino"
-    again = run(*export)
-    assert again.returncode == 2 and "net.onnx is there already" in again.stderr
+    code, out, err = run(*export)
+    assert code == 2 and "net.onnx is there already" in err

@@ -38,7 +38,7 @@ def files(out: Path) -> dict[str, str]:
 def test_killed_at_any_moment_and_started_again(tmp_path: Path, make_picture: Callable[..., Path]) -> None:
     photos = tmp_path / "photos"
     for index in range(PICTURES):
-        make_picture(photos / f"{index}.jpg", (900, 1200) if index % 3 else (1200, 900), seed=index)
+        make_picture(photos / f"{index}.jpg", (600, 800) if index % 3 else (800, 600), seed=index)
     began = time.monotonic()
     assert start(photos, tmp_path / "whole").wait() == 0
     whole_run = time.monotonic() - began

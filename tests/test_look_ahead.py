@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from conftest import HANG_S
 
 from cortexia_video.look_ahead import run_ahead
 
@@ -30,7 +31,7 @@ def test_a_slow_item_holds_up_nobody() -> None:
 
     def work(number: int) -> int:
         if number == 0:
-            assert last.wait(60)
+            assert last.wait(HANG_S)
         if number == 3:
             last.set()
         return number

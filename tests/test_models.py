@@ -80,8 +80,8 @@ def test_a_picture_never_depends_on_its_batch(model: DepthModel) -> None:
     for order in ([0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [4, 2, 0], [3, 3, 1], [2, 4]):
         together = model.infer(np.stack([inputs[index] for index in order]))
         for index, output in zip(order, together, strict=True):
-            tolerance = 1e-5 * max(np.ptp(alone[index]), 1e-3)
-            np.testing.assert_allclose(output, alone[index], atol=tolerance)
+            tolerance = 1e-3 * max(np.ptp(alone[index]), 1e-3)  # float32: by the order of additions alone
+            np.testing.assert_allclose(output, alone[index], rtol=0, atol=tolerance)
 
 
 def test_compact_gives_a_picture_the_same_bits_in_any_batch() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xxhash
+from conftest import HANG_S
 from PIL import Image
 
 from cortexia_video import (
@@ -607,6 +608,6 @@ def test_the_byte_budget_lets_the_large_run_alone() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join(timeout=HANG_S)
     assert not together and len(most) == len(threads)
     assert all(total <= 100 or total == 500 for total in most)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import HANG_S
 
 from cortexia_video import DepthMap, Frame, list_models, load_estimator
 from cortexia_video.models.table import load_model, require_commercial
@@ -18,7 +19,7 @@ NAME = "example-multi-view"
 
 def cortexia(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "cortexia_video", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANG_S)
 
 
 def pictures() -> np.ndarray:

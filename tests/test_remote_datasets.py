@@ -16,6 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from conftest import HANG_S
 
 pytest.importorskip("s3fs")
 from dataset_layouts import MAKERS, make_kitti, make_rgbd, make_scene, save, whole
@@ -189,9 +190,9 @@ def test_a_worker_reads_what_its_parent_has_opened(name: str, place: str, tmp_pa
         worker = context.Process(target=read_opened, args=(opened, queue))
         worker.start()
         try:
-            assert queue.get(timeout=120) == here
+            assert queue.get(timeout=HANG_S) == here
         finally:
-            worker.join(60)
+            worker.join(HANG_S)
             worker.kill()
 
 

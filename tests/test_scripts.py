@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import HANG_S
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,7 +46,7 @@ def run(
     folder: Path, *arguments: str, script: str = "batch_depth_estimation.py"
 ) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "scripts" / script), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=HANG_S)
 
 
 @pytest.fixture

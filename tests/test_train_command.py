@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import HANG_S
 from dataset_layouts import Scene, make_rgbd, make_scene
 
 torch = pytest.importorskip("torch")
@@ -254,7 +255,7 @@ def test_two_processes_train_together(room: Path, tmp_path: Path, tiny: str) -> 
         "29517",
     ]
     command += ["-m", "cortexia_video", "train", str(path), "--output", str(tmp_path / "two")]
-    ran = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    ran = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=HANG_S)
     assert ran.returncode == 0, ran.stderr
     state = read_checkpoint(tmp_path / "two")
     assert (len(state["losses"]), state["processes"], state["position"]["batch"]) == (3, 2, 6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -98,26 +99,26 @@ def test_disparity_has_the_size_of_the_image(network, batch, height, width):
 
 
 def test_a_picture_does_not_depend_on_its_batch_mates(network):
-    images = torch.rand(3, 3, 64, 64)
+    images, exact = torch.rand(3, 3, 64, 64).double(), copy.deepcopy(network).double()
     with torch.no_grad():
-        together, alone = network(images), network(images[1:2])
-    assert torch.allclose(together[1], alone[0], atol=1e-5)
+        together, alone = exact(images), exact(images[1:2])
+    assert torch.allclose(together[1], alone[0], rtol=0, atol=1e-9)
 
 
 def test_new_pixels_are_means_of_old_ones():
     """Convex upsampling makes no value beyond those around it, and with even weights their mean."""
     torch.manual_seed(0)
-    upsampling = ConvexUpsampling(4)
-    features = torch.randn(2, 4, 6, 8)
+    upsampling = ConvexUpsampling(4).double()
+    features = torch.randn(2, 4, 6, 8).double()
     with torch.no_grad():
         coarse, finer = upsampling.coarse(features), upsampling(features)
         padded = torch.nn.functional.pad(coarse, (1, 1, 1, 1), mode="replicate")
         highest = torch.nn.functional.max_pool2d(padded, 3, 1).repeat_interleave(2, 2).repeat_interleave(2, 3)
         upsampling.weigh.weight.zero_(), upsampling.weigh.bias.zero_()
         mean = torch.nn.functional.avg_pool2d(padded, 3, 1).repeat_interleave(2, 2).repeat_interleave(2, 3)
-        assert torch.allclose(upsampling(features), mean[:, 0], atol=1e-6)
+        assert torch.allclose(upsampling(features), mean[:, 0], atol=1e-12)
     assert finer.shape == (2, 12, 16)
-    assert (finer <= highest[:, 0] + 1e-6).all()
+    assert (finer <= highest[:, 0] + 1e-12).all()
 
 
 # --- export
@@ -137,7 +138,8 @@ def test_onnx_gives_what_torch_gives(network, exported, batch, height, width):
     assert found.shape == (batch, height, width)
     assert found.dtype == np.float32
     assert np.abs(found - trained).max() < 5e-3 * np.abs(trained).max(), "float16 weights cost little"
-    assert found == pytest.approx(rounded, rel=1e-4, abs=1e-5)
+    rounding = np.abs(found - rounded).max() / np.abs(rounded).max()
+    assert rounding < 1e-4, "float32 is off by 1e-6, whatever the order of additions; other weights by 1e-3"
 
 
 def test_the_file_keeps_its_contract(exported):
@@ -216,10 +218,10 @@ def test_a_norm_is_folded_into_its_convolution():
         for parameter in (norm.weight, norm.bias, norm.running_mean):
             parameter.normal_()
         norm.running_var.uniform_(0.5, 2)
-    layers = torch.nn.Sequential(convolution, norm).eval()
+    layers = torch.nn.Sequential(convolution, norm).eval().double()
     ((weight, bias),) = fold_convolutions(layers.state_dict())
-    image = torch.rand(1, 3, 8, 8)
-    assert torch.allclose(torch.nn.functional.conv2d(image, weight, bias), layers(image), atol=1e-5)
+    image = torch.rand(1, 3, 8, 8).double()
+    assert torch.allclose(torch.nn.functional.conv2d(image, weight, bias), layers(image), atol=1e-12)
 
 
 def test_a_file_that_is_no_classifier_is_refused(tmp_path):
@@ -238,7 +240,7 @@ EVERYWHERE = torch.ones(2, 32, 48, dtype=torch.bool)
 
 
 def random_target(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) + 0.2
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)).double() + 0.2
 
 
 def test_losses_do_not_see_scale_and_shift():
@@ -263,7 +265,7 @@ def test_what_is_not_valid_changes_no_loss(loss):
 
 
 def test_normalise_gives_median_zero_and_deviation_one():
-    values, valid = torch.rand(3, 31, 33) * 7 - 2, torch.rand(3, 31, 33) < 0.7
+    values, valid = torch.rand(3, 31, 33).double() * 7 - 2, torch.rand(3, 31, 33) < 0.7
     normal = normalise(values, valid)
     for picture, known in zip(normal, valid, strict=True):
         assert picture[known].median().abs() < 1e-6
@@ -278,7 +280,7 @@ def test_trimming_leaves_the_largest_errors_out():
 def test_alignment_of_the_loss_is_that_of_the_evaluation():
     from cortexia_video.evaluation.alignment import fit_scale_and_shift
 
-    disparity, target = torch.rand(1, 9, 11), torch.rand(1, 9, 11)
+    disparity, target = torch.rand(1, 9, 11).double(), torch.rand(1, 9, 11).double()
     known = torch.rand(1, 9, 11) < 0.6
     scale, shift = fit_scale_and_shift(disparity[0].numpy(), target[0].numpy(), known[0].numpy())
     expected = scale * disparity + shift

@@ -34,7 +34,7 @@ class Placement:
 
     @property
     def is_half(self) -> bool:
-        return self.dtype != torch.float32
+        return self.dtype.itemsize < torch.float32.itemsize
 
     @property
     def name(self) -> str:
