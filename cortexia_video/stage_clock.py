@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from cortexia_video.errors import OutputError
+from cortexia_video.places.named_file import open_named
 
 
 class StageClock:
@@ -115,5 +116,5 @@ def _may_replace(path: Path) -> bool:
     """Say whether nothing is lost by writing a trace here: nothing is there, or an earlier trace."""
     if not path.is_file():
         return True
-    with path.open("rb") as file:
+    with open_named(path) as file:
         return file.read(len(_BEGIN)) in (b"", _BEGIN)

@@ -15,6 +15,7 @@ from cortexia_video.formats.table import find_format
 from cortexia_video.history import Entry, History, read_history
 from cortexia_video.ledger import append_to_ledger, require_ledger
 from cortexia_video.look_ahead import run_ahead
+from cortexia_video.places.named_file import read_named
 from cortexia_video.places.place import Place, as_place
 from cortexia_video.sinks.sink import Placed
 from cortexia_video.sources.shards import SHARD_SUFFIXES
@@ -127,7 +128,7 @@ def _find_fault(path: Place, placed: Placed, height: int, width: int) -> str | N
     size = path.stat().st_size
     if size != placed.size:
         return f"it has {size} bytes, not {placed.size}"
-    data = path.read_bytes()
+    data = read_named(path, limit=size)
     if xxhash.xxh3_128_hexdigest(data) != placed.digest:
         return "its content is not what was written"
     form = find_format(path.name)

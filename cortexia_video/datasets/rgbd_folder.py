@@ -13,13 +13,14 @@ from cortexia_video.datasets.pair import Pair, read_pair
 from cortexia_video.datasets.region import Region
 from cortexia_video.errors import InputError
 from cortexia_video.places.inside import follow
+from cortexia_video.places.named_file import read_named_text
 from cortexia_video.places.place import Place
 
 
 def _open(root: Place, split: str | None) -> RGBDDataset:
     path = root / "set.json"
     try:
-        about = json.loads(path.read_bytes())
+        about = json.loads(read_named_text(path))
         pairs = _list_pairs(root, about)
         range_m = _find_range(about)
     except FileNotFoundError:

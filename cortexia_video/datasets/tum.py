@@ -16,6 +16,7 @@ from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.pair import Pair, read_pair
 from cortexia_video.errors import InputError
 from cortexia_video.places.inside import find_inside, name_inside
+from cortexia_video.places.named_file import read_named_text
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_errors import describe_error
 
@@ -54,7 +55,7 @@ def _list_pairs(root: Place, sequence: Place, max_difference_s: float) -> list[P
 def _read_list(path: Place) -> list[tuple[float, str]]:
     """Give the time stamps and names of a list, ascending."""
     try:
-        lines = [line.split() for line in path.read_text().splitlines() if not line.startswith("#")]
+        lines = [line.split() for line in read_named_text(path).splitlines() if not line.startswith("#")]
         return sorted((float(line[0]), line[1]) for line in lines if line)
     except (OSError, ValueError, IndexError) as error:
         reason = describe_error(error, "get the sequence again")

@@ -14,6 +14,7 @@ from cortexia_video.datasets.dataset import Attempt, Load, RGBDStream
 from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.shard_splits import list_split
 from cortexia_video.errors import CortexiaError, Failure, InputError
+from cortexia_video.places.named_file import open_named
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_errors import describe_error
 
@@ -53,7 +54,7 @@ def _read_sample(name: str, files: dict[str, bytes], dialect: str | None) -> Att
 def _group_files(path: Place) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Yield the files that follow each other under one name, which ends at its first dot."""
     name, files = "", dict[str, bytes]()
-    with path.open("rb") as shard, tarfile.open(fileobj=shard, mode="r|") as archive:
+    with open_named(path) as shard, tarfile.open(fileobj=shard, mode="r|") as archive:
         for member in archive:
             content = archive.extractfile(member) if member.isfile() else None
             if content is None:

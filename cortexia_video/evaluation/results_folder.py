@@ -9,6 +9,7 @@ from typing import Any
 
 from cortexia_video.errors import OutputExistsError, printable
 from cortexia_video.evaluation.protocol import Protocol
+from cortexia_video.places.named_file import read_named_text
 from cortexia_video.places.place import Place, as_place
 from cortexia_video.places.remote_path import RemotePath
 
@@ -55,7 +56,7 @@ def _refuse(output: Place, how: str, asked: str) -> None:
 def _read_results(path: Place) -> tuple[str, str] | None:
     """Give the protocol's digest and the truth of results, None where there are none of ours."""
     try:
-        words: Any = json.loads(path.read_bytes())
+        words: Any = json.loads(read_named_text(path))
         return str(words["protocol"]["digest"]), str(words["truth"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

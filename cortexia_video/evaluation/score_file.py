@@ -23,6 +23,7 @@ import xxhash
 from cortexia_video.errors import OutputError, OutputLostError
 from cortexia_video.evaluation.picture_score import PictureScore
 from cortexia_video.evaluation.pixels import PixelSums
+from cortexia_video.places.named_file import open_named
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
 
@@ -50,7 +51,7 @@ class ScoreFile:
             try:
                 self._local = _copy_here(self._path, stack)
                 self._file = stack.enter_context(self._local.open("a", encoding="utf-8"))
-                self._kept = stack.enter_context(self._local.open("rb"))
+                self._kept = stack.enter_context(open_named(self._local))
                 self._known = dict(_find_scores(self._kept))
             except OSError as error:
                 raise OutputError(f"cannot write {self._path}: {error.strerror}") from error

@@ -22,6 +22,7 @@ from cortexia_video.formats.table import READERS
 from cortexia_video.frame import Frame
 from cortexia_video.places.inside import find_inside, name_inside
 from cortexia_video.places.listing import remember_listings
+from cortexia_video.places.named_file import read_named_text
 from cortexia_video.places.place import Place, as_place
 from cortexia_video.places.remote_errors import RemoteError
 from cortexia_video.places.remote_path import RemotePath
@@ -136,7 +137,7 @@ def _open_set(name: str, root: Place, protocol: Protocol) -> TruthSet:
     split = protocol.split if protocol.dataset == name else None
     dataset = open_dataset(name, root, split=split, allow_unregistered=True)
     range_m = dataset.evaluation.range_m
-    kind = json.loads((root / "set.json").read_bytes()).get("kind", "real") if name == "rgbd" else "real"
+    kind = json.loads(read_named_text(root / "set.json")).get("kind", "real") if name == "rgbd" else "real"
     return TruthSet(root.name, dataset, range_m[1] if range_m else None, kind == "real")
 
 

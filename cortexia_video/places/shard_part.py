@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cortexia_video.arrow import import_arrow
+from cortexia_video.places.named_file import open_named
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
 
@@ -42,7 +43,7 @@ def read_part(shard: Place, where: str, columns: Sequence[str]) -> bytes:
     offset, size = map(int, where.split("+"))
     if isinstance(shard, RemotePath):
         return shard.read_bytes(offset, offset + size)
-    with shard.open("rb") as file:
+    with open_named(shard) as file:
         file.seek(offset)
         return file.read(size)
 
@@ -73,7 +74,7 @@ _ROWS = _Rows()
 
 
 def _read_group(shard: Place, group: int, columns: Sequence[str]) -> list[Any]:
-    with shard.open("rb") as opened:
+    with open_named(shard) as opened:
         file = import_arrow().parquet.ParquetFile(opened)
         column = choose_column(file.schema_arrow.names, columns)
         rows: list[Any] = file.read_row_group(group, columns=[column], use_threads=False)[column].to_pylist()

@@ -15,6 +15,7 @@ from cortexia_video.decode import IMAGE_SUFFIXES
 from cortexia_video.errors import DecodeError, Failure, InputError, MissingExtraError, printable
 from cortexia_video.ledger import Source
 from cortexia_video.places.keys import find_problem
+from cortexia_video.places.named_file import open_named
 from cortexia_video.places.place import Place, as_place
 from cortexia_video.places.remote_errors import describe_error
 from cortexia_video.places.shard_part import (
@@ -67,14 +68,14 @@ def read_in_shard(path: str) -> bytes:
 
 
 def _list_members(place: Place) -> Iterator[tuple[str, str, int]]:
-    with place.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
+    with open_named(place) as file, tarfile.open(fileobj=file, mode="r:") as archive:
         for member in archive:
             if member.isfile() and PurePath(member.name).suffix.lower() in IMAGE_SUFFIXES:
                 yield member.name.removeprefix("./"), f"{member.offset_data}+{member.size}", member.size
 
 
 def _list_rows(place: Place) -> Iterator[tuple[str, str, int]]:
-    with place.open("rb") as opened:
+    with open_named(place) as opened:
         file = import_arrow().parquet.ParquetFile(opened)
         names = file.schema_arrow.names
         choose_column(names, IMAGES)
