@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import NamedTuple
 
 import xxhash
@@ -114,7 +115,7 @@ def _check(root: Place, key: str, name: str, entry: Entry, budget: ByteBudget) -
     """On a worker: check one output."""
     with budget.hold(entry.outputs[name].size + entry.height * entry.width):
         try:
-            reason = _find_fault(root / name, entry.outputs[name], entry.height, entry.width)
+            reason = _find_fault(root, name, entry.outputs[name], entry.height, entry.width)
         except FileNotFoundError:
             reason = "it is not there"
         except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
@@ -122,9 +123,10 @@ def _check(root: Place, key: str, name: str, entry: Entry, budget: ByteBudget) -
     return Wrong(key, name, reason) if reason else None
 
 
-def _find_fault(path: Place, placed: Placed, height: int, width: int) -> str | None:
-    if ".." in path.parts:
+def _find_fault(root: Place, name: str, placed: Placed, height: int, width: int) -> str | None:
+    if ".." in PurePath(name).parts or PurePath(name).is_absolute():
         return "its name leads out of the folder"
+    path = root / name
     size = path.stat().st_size
     if size != placed.size:
         return f"it has {size} bytes, not {placed.size}"

@@ -1,7 +1,7 @@
 """HDF5 files, MATLAB's of version 7.3 among them: the one owner of h5py.
 
-What lies in other files (external storage, external and soft links, virtual datasets) is not read, and an array
-is bounded by its shape before any of it is read.
+What lies in other files (external storage, external and soft links, virtual datasets) is not read, and$
+an array is bounded by its shape before any of it is read.
 """
 
 from __future__ import annotations
