@@ -44,7 +44,8 @@ class _Opener:
         """
         found = load(root, split or "train", streaming=streaming, revision=revision)
         known = {"image": image, "depth": depth, "dialect": dialect or self.dialect, **self.facts}
-        return from_hf(found, within=None if allow_outside else root, **known)
+        within = None if allow_outside or isinstance(root, RemotePath) else root
+        return from_hf(found, within=within, **known)
 
 
 def load(root: Place, split: str, *, streaming: bool, revision: str | None) -> Any:

@@ -7,11 +7,12 @@ what a data file names lies inside its dataset's folder, links followed, unless 
 from __future__ import annotations
 
 import errno
+import io
 import math
 import os
 import stat
 from pathlib import Path
-from typing import IO
+from typing import cast
 
 from cortexia_video.places.inside import is_inside
 from cortexia_video.places.place import Place
@@ -34,7 +35,7 @@ class FileTooLargeError(NamedFileError):
     """A file has more bytes than are read."""
 
 
-def open_named(place: Place, *, within: Place | None = None) -> IO[bytes]:
+def open_named(place: Place, *, within: Place | None = None) -> io.BufferedReader:
     """Open a regular file to read its bytes; of anything else it does not wait for a writer.
 
     within: the folder that it must lie in, with all links followed. Raises `NamedFileError`, `OSError`.
@@ -42,7 +43,7 @@ def open_named(place: Place, *, within: Place | None = None) -> IO[bytes]:
     if within is not None:
         require_inside(place, within)
     if isinstance(place, RemotePath):
-        return place.open("rb")
+        return cast("io.BufferedReader", place.open("rb"))
     return open(place, "rb", opener=_open_regular)
 
 

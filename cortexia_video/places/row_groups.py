@@ -18,7 +18,7 @@ _BYTES_KEPT = 1 << 28
 def read_row_group(file: Any, group: int, columns: Sequence[str], limit: float | None = None) -> Any:
     """Read columns of a row group of a `ParquetFile` as an Arrow table.
 
-    limit: bytes of the table; by default 268 MB, or eight times what is stored, but no more than a file may have.
+    limit: bytes of the table; by default 268 MB or, up to a file's limit, eight times what is stored.
     What the file says is looked at before anything is read. As one stored value can stand in many rows (a
     dictionary's), no more rows are read at once than fit if all are as large as what is stored.
     Raises `FileTooLargeError` and Arrow's errors.
