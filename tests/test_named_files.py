@@ -21,9 +21,11 @@ from PIL import Image
 
 from cortexia_video import CortexiaError, DepthFileError, Failure, open_dataset, read_depth
 from cortexia_video.cli import main
+from cortexia_video.datasets.huggingface import from_hf
 from cortexia_video.datasets.matlab import read_mat
 from cortexia_video.errors import DecodeError, InputError, ModelLoadError
 from cortexia_video.evaluation.protocol import load_protocol
+from cortexia_video.evaluation.truth import open_truth
 from cortexia_video.intrinsics import load_intrinsics
 from cortexia_video.ledger_file import read_lines
 from cortexia_video.models.onnx import load_onnx, read_licence
@@ -207,6 +209,53 @@ def test_lists_of_tum_stay_in_the_folder_unless_allowed(tmp_path: Path) -> None:
     assert outcome["rgb/good.png"] == "ok"
     assert "it lies outside of" in outcome["../outside.png"]
     assert {*attempt(root, "tum", allow_outside=True).values()} == {"ok"}
+
+
+def test_the_truth_of_an_evaluation_is_held_to_it_too(tmp_path: Path) -> None:
+    root = make_set(tmp_path / "set", depth="depth/good.png")
+    words = (root / "set.json").read_text().replace("rgb/a.png", "../set/../outside.png")
+    (root / "set.json").write_text(words)
+    name_outside(root, "up")
+    for allowed in (False, True):
+        truth = open_truth(root, load_protocol("real-frames"), allow_outside=allowed)
+        (_, good), (_, outside) = truth.sets[0].list_samples()
+        assert good().size == (6, 8)
+        if allowed:
+            assert outside().size == (6, 8)
+        else:
+            with pytest.raises(DecodeError, match="lies outside of"):
+                outside()
+
+
+def test_paths_in_cells_stay_in_the_folder(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    root = make_set(tmp_path / "set")
+    name_outside(root, "up")
+    depth = (root / "depth/good.png").read_bytes()
+    paths = [str(root / "rgb/good.png"), str(tmp_path / "outside.png")]
+    table = {
+        "image": [{"bytes": None, "path": path} for path in paths],
+        "depth_map": [{"bytes": depth, "path": None}] * 2,
+    }
+    dataset = datasets.Dataset.from_dict(table)
+    for within, outside in ((root, "lies outside of"), (None, "ok")):
+        samples = from_hf(dataset, dialect="scannet", within=within)
+        reasons = [each.reason if isinstance(each, Failure) else "ok" for each in samples.attempt()]
+        assert reasons[0] == "ok"
+        assert outside in reasons[1]
+
+
+def test_a_list_without_lines_is_not_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    with path.open("wb") as file:
+        file.write(b"a" * 100)
+        file.truncate(3 << 20)
+
+    def read() -> None:
+        with pytest.raises(InputError, match="list.txt, line 1: too long for a path"):
+            list(find_pictures([str(path)]))
+
+    assert measure_peak(read) < 1 << 20
 
 
 def run(command: list[str]) -> object:

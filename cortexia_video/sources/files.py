@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path, PurePath
 
@@ -33,6 +34,7 @@ from cortexia_video.sources.pictures import PICTURES
 from cortexia_video.sources.rule import Rule
 from cortexia_video.sources.shards import SHARD_SUFFIXES, find_in_shard, is_inside_shard, read_in_shard
 
+_LONGEST_LINE = 1 << 16  # bytes: no name is as long, and a file without lines is not read whole
 _log = logging.getLogger(__name__)
 
 
@@ -146,7 +148,11 @@ class _Scan:
     def _list_lines(self, path: Place) -> Iterator[tuple[str, str]]:
         """Yield the key and the path, or address, of each line of a list."""
         with open_named(path) as lines:
-            for number, line in enumerate(lines):
+            for number, line in enumerate(iter(partial(lines.readline, _LONGEST_LINE), b"")):
+                if len(line) == _LONGEST_LINE:
+                    raise InputError(
+                        f"{printable(str(path))}, line {number + 1}: too long for a path: is it a list of paths?"
+                    )
                 text = line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
                 written = os.fsdecode(text.rstrip(b"\r\n"))
                 if written.strip():
