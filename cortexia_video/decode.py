@@ -222,13 +222,14 @@ _PEAK_BYTES = {"JPEG": 9.0, "PNG": 7.1, "BMP": 7.1, "TIFF": 7.1, "WEBP": 16.0, "
 _PEAK_BYTES_OTHER = 12.0
 _ALLOWED_BYTES = 10.2  # 2 GiB less 100 MB for Python and numpy, at 200 megapixels
 _DEFAULT_MEGAPIXELS = 200.0
+_EDGE_BYTES = 16.0  # of each row (a pointer, padding) and of each column (two rows of 16-bit RGBA unpacked)
 _ROWS_PER_STRIP, _TILE_WIDTH = 278, 322
 
 
 def _check_memory(picture: Image.Image, data: bytes, max_megapixels: float) -> None:
     """Refuse what would take over 10.2 bytes a pixel of the limit (2 GB for 200 megapixels or fewer)."""
     width, height = picture.size
-    needed_mb = len(data) / 1e6 + _peak_bytes(picture) * width * height / 1e6
+    needed_mb = (len(data) + _peak_bytes(picture) * width * height + _EDGE_BYTES * (width + height)) / 1e6
     if needed_mb > _ALLOWED_BYTES * max(max_megapixels, _DEFAULT_MEGAPIXELS):
         raise DecodeError(
             f"too large: {width} x {height} as this kind of {picture.format} takes {needed_mb / 1000:.1f} GB "
@@ -371,21 +372,24 @@ def _rgb(picture: Image.Image, orientation: int) -> NDArray[np.uint8]:
     """Upright uint8 (H, W, 3) RGB of a loaded picture of any mode."""
     upright, stored = _canvas(*picture.size, orientation)
     scale = _grey_scale(picture)
-    for y, strip in _strips(picture):
+    for place, strip in _strips(picture):
         rows = _strip_rgb(strip) if scale is None else _strip_grey(strip, scale)
         if strip.mode in _KEYED and "transparency" in picture.info:
             keyed = (_samples(strip) == picture.info["transparency"]).all(axis=2, keepdims=True)
             rows = np.where(keyed, np.uint8(255), rows)
-        _copy(rows, stored[y : y + len(rows)])
+        _copy(rows, stored[place])
     return upright
 
 
-def _strips(picture: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """First row and pixels of each strip of about a million pixels, so that temporaries stay small."""
+def _strips(picture: Image.Image) -> Iterator[tuple[tuple[slice, slice], Image.Image]]:
+    """Place and pixels of each strip of at most a million pixels, so that temporaries stay small."""
     width, height = picture.size
-    step = max(1, _STRIP_PIXELS // width)
-    for y in range(0, height, step):
-        yield y, picture.crop((0, y, width, min(y + step, height)))
+    wide = min(width, _STRIP_PIXELS)
+    tall = _STRIP_PIXELS // wide
+    for y in range(0, height, tall):
+        for x in range(0, width, wide):
+            right, below = min(x + wide, width), min(y + tall, height)
+            yield (slice(y, below), slice(x, right)), picture.crop((x, y, right, below))
 
 
 def _strip_rgb(strip: Image.Image) -> NDArray[np.uint8]:

@@ -137,7 +137,7 @@ class DepthEstimator:
                     f"{self.model.name} preprocesses to {type(pixels).__name__}, not to an array"
                 )
         except Exception as error:  # noqa: BLE001 - a plugin's code
-            return Failure(frame.key, "estimate", _as_model_error(error))
+            return Failure(frame.key, "estimate", as_model_error(error))
         if np.may_share_memory(pixels, frame.image):
             pixels = pixels.copy()
         origin = Origin(frame.key, frame.height, frame.width, frame.f_px, frame.f_source)
@@ -149,6 +149,12 @@ class DepthEstimator:
         allocate = getattr(self.model, "allocate", np.empty)
         together: NDArray[Any] = allocate((len(batch), *first.shape), first.dtype)
         return np.stack([prepared.pixels for prepared in batch], out=together)
+
+    def record_full_memory(self, error: Exception, first: Prepared, count: int) -> None:
+        """Remember that so many frames of a group do not fit; raise what is another error."""
+        if not is_out_of_memory(error):
+            raise error
+        self.limits.record_full_memory(first.group, count)
 
     def run(self, pixels: NDArray[Any], estimate_fov: bool = False) -> list[Answer]:
         """Run the network on a stack; give an output or an error for each picture.
@@ -166,7 +172,7 @@ class DepthEstimator:
             if is_out_of_memory(error):
                 self.limits.record_full_memory(group, count)
             if count == 1:
-                return [_as_model_error(error)]
+                return [as_model_error(error)]
         else:
             self.limits.record_time(group, count, time.perf_counter() - started)
             return [*outputs]
@@ -182,7 +188,7 @@ class DepthEstimator:
         try:
             return [*self._infer("infer_float32", pixels, estimate_fov)]
         except Exception as error:  # noqa: BLE001 - a network's forward pass can raise anything
-            return [_as_model_error(error)] * len(pixels)
+            return [as_model_error(error)] * len(pixels)
 
     def check(self, answer: Answer) -> Answer:
         """Pass an output on; give an error for NaN, infinite, constant or negative metric depth."""
@@ -256,8 +262,18 @@ class DepthEstimator:
         return [Output(*each) for each in zip(values, map(float, answer.fov_deg), strict=True)]
 
     def _complete(self, batch: list[tuple[int, Prepared]], done: dict[int, DepthMap | Failure]) -> None:
-        pixels = self.stack([prepared for _, prepared in batch])
-        estimate_fov = batch[0][1].estimate_fov
+        first = batch[0][1]
+        try:
+            pixels = self.stack([prepared for _, prepared in batch])
+        except Exception as error:  # noqa: BLE001 - memory of a device has errors of its own
+            self.record_full_memory(error, first, len(batch))
+            if len(batch) == 1:
+                done[batch[0][0]] = Failure(first.origin.key, "estimate", as_model_error(error))
+                return
+            for half in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):
+                self._complete(half, done)
+            return
+        estimate_fov = first.estimate_fov
         answers = self.run(pixels, estimate_fov)
         for (index, prepared), one, answer in zip(batch, pixels, answers, strict=True):
             checked = self.check(answer)
@@ -267,7 +283,13 @@ class DepthEstimator:
                 done[index] = Failure(prepared.origin.key, "estimate", checked)
             else:
                 origin = self.add_focal_length(prepared.origin, checked)
-                done[index] = self.finish(origin, checked.values)
+                done[index] = self._try_finish(origin, checked.values)
+
+    def _try_finish(self, origin: Origin, values: NDArray[np.float32]) -> DepthMap | Failure:
+        try:
+            return self.finish(origin, values)
+        except MemoryError as error:
+            return Failure(origin.key, "estimate", as_model_error(error))
 
     def _run_halves(self, pixels: NDArray[Any], estimate_fov: bool) -> list[Answer]:
         middle = len(pixels) // 2
@@ -359,7 +381,8 @@ def _check_shape(output: object, count: int, name: str) -> NDArray[np.float32]:
     return values
 
 
-def _as_model_error(error: Exception) -> ModelError:
+def as_model_error(error: Exception) -> ModelError:
+    """Give an error of a model, or one whose cause it is."""
     if isinstance(error, ModelError):
         return error
     wrapped = ModelError(f"the model failed: {type(error).__name__}: {error}")

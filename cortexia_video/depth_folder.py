@@ -19,6 +19,7 @@ from cortexia_video.formats.reading import decode_stored, read_file, understand
 from cortexia_video.ledger_file import LEDGER_NAME, list_files
 from cortexia_video.ledger_index import LedgerIndex
 from cortexia_video.places.inside import name_inside
+from cortexia_video.places.named_file import read_named_text
 from cortexia_video.places.place import Given, Place, as_absolute, as_place
 from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.run_files import read_output
@@ -265,6 +266,6 @@ def _read_beside(place: Place, dialect: str | None) -> Metadata:
         return {}
     name, parse = beside
     try:
-        return parse((place.parent / name).read_text("utf-8", "replace"))
+        return parse(read_named_text(place.parent / name, errors="replace"))
     except OSError:
         return {}

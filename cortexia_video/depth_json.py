@@ -23,6 +23,7 @@ from cortexia_video.formats.metadata import MARK, meaning_of
 from cortexia_video.formats.table import FORMATS
 from cortexia_video.history import read_history
 from cortexia_video.ledger import Ledger, read_ledger
+from cortexia_video.places.named_file import open_named
 from cortexia_video.places.place import Place
 from cortexia_video.sinks.sink import Sink
 
@@ -123,7 +124,7 @@ def _is_ours(data: bytes) -> bool:
 def _read(path: Place) -> bytes | None:
     """Give what is there, if anything is; of what cannot be ours, something that is not."""
     try:
-        with path.open("rb") as file:
+        with open_named(path) as file:
             return file.read(_LARGEST)
     except FileNotFoundError:
         return None

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.batching import Batcher
-from cortexia_video.depth_estimation import Answer, DepthEstimator, Origin, Prepared
+from cortexia_video.depth_estimation import Answer, DepthEstimator, Origin, Prepared, as_model_error
 from cortexia_video.errors import Failure, ModelError, ModelOutputError
 from cortexia_video.stage_clock import StageClock
 
@@ -189,12 +189,29 @@ class Engine(Generic[Item, Outcome]):
         group = self._ready.popleft() if self._ready else self._batcher.take_oldest() if stuck else None
         if group is None:
             return None
-        with self._clock.measure("batch"):
-            pixels = self._estimator.stack([prepared for _, prepared in group])
+        try:
+            with self._clock.measure("batch"):
+                pixels = self._estimator.stack([prepared for _, prepared in group])
+        except Exception as error:  # noqa: BLE001 - memory of a device has errors of its own
+            self._take_apart(group, error)
+            return self._next_batch()
         self._waiting -= len(group)
         self._waiting_bytes -= sum(prepared.pixels.nbytes for _, prepared in group)
         estimate_fov = group[0][1].estimate_fov
         return _Batch([(item, prepared.origin) for item, prepared in group], pixels, estimate_fov)
+
+    def _take_apart(self, group: list[tuple[Item, Prepared]], error: Exception) -> None:
+        """Halve a batch that does not fit in memory; a single picture that does not is given up."""
+        item, prepared = group[0]
+        self._estimator.record_full_memory(error, prepared, len(group))
+        if len(group) > 1:
+            middle = len(group) // 2
+            self._ready.extendleft((group[middle:], group[:middle]))
+            return
+        self._waiting -= 1
+        self._waiting_bytes -= prepared.pixels.nbytes
+        self._decoding += 1  # until the event is taken
+        self._events.put(_Decoded(item, Failure(prepared.origin.key, "estimate", as_model_error(error))))
 
     def _take(
         self, event: _Decoded[Item, Outcome] | _Inferred[Item] | _Finished[Item, Outcome] | _Broken
@@ -228,7 +245,7 @@ class Engine(Generic[Item, Outcome]):
         """Send good answers to the writers, wrong ones once more through the model where that may help."""
         for number, ((item, origin), answer) in enumerate(zip(batch.items, answers, strict=True)):
             with self._clock.measure("check"):
-                checked = self._estimator.check(answer)
+                checked = self._check(answer)
             wrong = isinstance(checked, ModelOutputError)
             if wrong and not batch.in_float32 and self._estimator.can_run_again:
                 pixels = batch.pixels[number : number + 1].copy()
@@ -239,6 +256,12 @@ class Engine(Generic[Item, Outcome]):
             else:
                 origin = self._estimator.add_focal_length(origin, checked)
                 self._write_later(item, Result(origin, checked.values, batch.in_float32))
+
+    def _check(self, answer: Answer) -> Answer:
+        try:
+            return self._estimator.check(answer)
+        except MemoryError as error:
+            return as_model_error(error)
 
     def _write_later(self, item: Item, result: Result) -> None:
         count = result.values.nbytes

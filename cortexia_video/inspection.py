@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.camera import to_fov_deg
 from cortexia_video.depth_folder import DepthReader
 from cortexia_video.depth_json import read_depth_json
 from cortexia_video.depth_map import DepthMap, Kind
 from cortexia_video.errors import DepthFileError, Failure, MissingExtraError, printable
 from cortexia_video.formats.metadata import Metadata, metadata_of
-from cortexia_video.formats.reading import find_reader
+from cortexia_video.formats.reading import count_pixels, find_reader
 from cortexia_video.ledger_index import LedgerIndex
 from cortexia_video.look_ahead import run_ahead
 from cortexia_video.places.place import Given, Place, as_place, as_text
@@ -25,6 +26,8 @@ from cortexia_video.sources.depth_files import DepthFiles, find_suffix
 from cortexia_video.speed import count_cores
 
 PERCENTS = (0, 1, 25, 50, 75, 99, 100)
+_MEMORY = 1 << 30  # bytes of files and arrays in work at once; a larger file is looked at alone
+_BYTES = 9  # a pixel: its value, whether it is known, and a copy of what is, to sort
 _THUMBNAIL = 128  # pixels of its longer side
 _SAMPLED = 16  # files of a folder
 _UNSAID = {"kind": "affine_invariant"}  # of which any number can be, and none is scaled
@@ -145,15 +148,22 @@ class _Inspector:
     def __init__(self, about: Metadata | None, dialect: str | None, max_megapixels: float) -> None:
         self._reader = DepthReader(about=about, dialect=dialect, max_megapixels=max_megapixels)
         self._reader_of_numbers = DepthReader(about=_UNSAID, max_megapixels=max_megapixels)
+        self._budget = ByteBudget(_MEMORY)
 
     def inspect(self, place: Place) -> Inspection:
         data = self._reader.read_bytes(place)
+        with self._budget.hold(len(data) + count_pixels(data, str(place)) * _BYTES):
+            return self._inspect(data, place)
+
+    def _inspect(self, data: bytes, place: Place) -> Inspection:
         try:
             depth, said_by, _, changed = self._reader.decode(data, place)
-        except DepthFileError as error:
-            return self._inspect_numbers(data, place, error)
-        words = metadata_of(depth)
-        return _describe(str(place), data, depth, depth.kind, words, said_by=said_by, changed=changed)
+        except DepthFileError as raised:
+            error = DepthFileError(str(raised))  # `raised` holds on to what was decoded until then
+        else:
+            words = metadata_of(depth)
+            return _describe(str(place), data, depth, depth.kind, words, said_by=said_by, changed=changed)
+        return self._inspect_numbers(data, place, error)
 
     def _inspect_numbers(self, data: bytes, place: Place, error: DepthFileError) -> Inspection:
         """Describe a file that is whole, though its meaning is not known; raise the error of another."""
@@ -179,7 +189,7 @@ def _describe(
 ) -> Inspection:
     height, width = depth.values.shape
     known = depth.values[np.isfinite(depth.values)]
-    numbers = map(float, np.percentile(known, PERCENTS)) if known.size else ()
+    percentiles = np.percentile(known, PERCENTS, overwrite_input=True) if known.size else ()
     picture_width = (depth.full_size or (height, width))[1]
     return Inspection(
         path=path,
@@ -193,7 +203,7 @@ def _describe(
         said_by=said_by,
         metadata=metadata,
         fov_deg=None if depth.f_px is None else to_fov_deg(depth.f_px, picture_width),
-        percentiles=dict(zip(PERCENTS, numbers, strict=False)),
+        percentiles=dict(zip(PERCENTS, map(float, percentiles), strict=False)),
         unknown_share=1 - known.size / depth.values.size,
         thumbnail=_shrink(depth.values),
     )

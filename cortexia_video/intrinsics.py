@@ -25,6 +25,7 @@ from typing import NamedTuple
 from cortexia_video.camera import find_resize_factor, has_same_shape, is_plausible
 from cortexia_video.errors import InputError, printable
 from cortexia_video.frame import Frame
+from cortexia_video.places.named_file import LARGEST_TEXT, read_named
 from cortexia_video.places.place import Place, as_place
 from cortexia_video.projection import Pinhole
 from cortexia_video.spreadsheet import read_text
@@ -133,7 +134,7 @@ def _find_factor(given: tuple[float, float], width: int, height: int) -> float:
 def _read_file(path: Place) -> tuple[dict[str, _Camera], str]:
     """Give the cameras by key, and the SHA-256 of the file."""
     try:
-        data = path.read_bytes()
+        data = read_named(path, limit=LARGEST_TEXT)
     except OSError as error:
         raise InputError(f"cannot read intrinsics from {path}: {error.strerror}") from error
     text = data.decode("utf-8-sig", "surrogateescape")

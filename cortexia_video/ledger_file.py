@@ -16,6 +16,7 @@ from cortexia_video.file_lock import require_lock, try_lock_shared
 from cortexia_video.ledger_line import is_sound
 from cortexia_video.ledger_segments import LEDGER_NAME as LEDGER_NAME
 from cortexia_video.ledger_segments import list_segments
+from cortexia_video.places.named_file import open_named
 from cortexia_video.places.own_folder import LOOKED_AT, has_line
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
@@ -163,7 +164,7 @@ def join_shards(main: LedgerFile) -> int:
 def read_lines(path: Place) -> Iterator[bytes]:
     """Yield the lines of a file; `InputError` where it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_named(path) as file:
             yield from file
     except OSError as error:
         raise InputError(f"cannot read {printable(str(path))}: {error.strerror}") from error

@@ -14,6 +14,7 @@ import numpy as np
 from cortexia_video.errors import InputError, printable
 from cortexia_video.formats.table import FORMATS, PREVIEW
 from cortexia_video.ledger_file import list_files, parse_line
+from cortexia_video.places.named_file import open_named
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
 
@@ -105,7 +106,7 @@ def _map(path: Place) -> mmap.mmap | None:
     try:
         if isinstance(path, RemotePath):
             return _keep(path.read_bytes())
-        with path.open("rb") as file:
+        with open_named(path) as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except ValueError:
         return None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
+from cortexia_video.batch_limits import is_out_of_memory
 from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.decode import decode, read_header
 from cortexia_video.depth_estimation import DepthEstimator, Prepared
@@ -19,6 +20,7 @@ from cortexia_video.sinks.sink import Placed, Sink
 from cortexia_video.sources.files import InputFile, read_picture
 from cortexia_video.stage_clock import StageClock
 
+Made = TypeVar("Made")
 Decoding = Literal["exact", "fast"]
 
 MEMORY = 1 << 30  # bytes of pictures and depth maps in work at once, over all workers, at least
@@ -66,15 +68,30 @@ class PictureSteps:
         size = item.source.size
         try:
             data = self._read(item) if size <= _KEPT else b""  # a larger one waits on the disk
+            size = max(size, len(data))  # of a row in a shard nobody knows it before
             with self._budget.hold(size):
                 data_now = data or self._read(item)
                 with self._clock.measure("header", item.key):
                     header = read_header(data_now)
                 del data_now
-            with self._budget.hold(size + header.height * header.width * _DECODE_BYTES):
-                return self._decode(item, data)
+            needed = size + header.height * header.width * _DECODE_BYTES
+            return self._with_memory(needed, lambda: self._decode(item, data))
         except (DecodeError, InputError) as error:
             return Failure(item.key, "decode", error)
+
+    def _with_memory(self, count: int, work: Callable[[], Failure | Made]) -> Failure | Made:
+        """Do work while its arrays fit; once more, alone, where memory was too small beside others."""
+        try:
+            with self._budget.hold(count):
+                made = work()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            if not (isinstance(made, Failure) and is_out_of_memory(made.error)):
+                return made
+        with self._budget.hold(self._budget.total):
+            return work()
 
     def _read(self, item: InputFile) -> bytes:
         with self._clock.measure("read", item.key):
@@ -93,8 +110,8 @@ class PictureSteps:
         """On a write worker: enlarge, encode, place and record one depth map."""
         pixels = result.origin.height * result.origin.width if self._estimator.size == "full" else 0
         try:
-            with self._budget.hold(pixels * _WRITE_BYTES + result.values.nbytes):
-                self._place(item, result)
+            needed = pixels * _WRITE_BYTES + result.values.nbytes
+            self._with_memory(needed, lambda: self._place(item, result))
         except OutputLostError:
             raise
         except Exception as error:  # noqa: BLE001 - an encoder or the system can raise anything

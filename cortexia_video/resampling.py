@@ -9,6 +9,8 @@ from PIL import Image
 _GAP = 2.0  # what is left to the bilinear step after the whole-numbered one; Pillow's `reducing_gap`
 _STRIP_PIXELS = 1 << 18
 _SAMPLED_ROWS = 8
+_MOST_COLUMNS = 1 << 26  # numbers between the two steps of an enlargement
+_POSITIONS = 1 << 20  # rows whose places are computed together
 _LONGEST = 8  # times the short side: beyond this a panorama gets a smaller short side instead of more pixels
 
 
@@ -92,6 +94,8 @@ def resize_depth(
     """
     if values.shape == (height, width):
         return values
+    if height < len(values) and width * len(values) > _MOST_COLUMNS:  # of a strip a few pixels high
+        values = _interpolate_rows(values, np.empty((height, values.shape[1]), np.float32))
     columns = _interpolate_rows(values.T, np.empty((width, len(values)), np.float32))
     out = np.empty((height, width), np.float32) if out is None else out
     return _interpolate_rows(np.ascontiguousarray(columns.T), out)
@@ -127,8 +131,15 @@ def _mix_columns(
 
 def _interpolate_rows(values: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Fill `rows`, float32 (count, w), each between two of `values`, float32 (n, w)."""
+    for top in range(0, len(rows), _POSITIONS):
+        _interpolate_some(values, rows[top : top + _POSITIONS], top, len(rows))
+    return rows
+
+
+def _interpolate_some(values: NDArray[np.float32], rows: NDArray[np.float32], top: int, of: int) -> None:
+    """Fill those of `of` rows that begin with number `top`."""
     count = len(rows)
-    centres = np.clip((np.arange(count) + 0.5) * (len(values) / count) - 0.5, 0, len(values) - 1)
+    centres = np.clip((np.arange(top, top + count) + 0.5) * (len(values) / of) - 0.5, 0, len(values) - 1)
     before = centres.astype(np.intp)
     weight = (centres - before).astype(np.float32)[:, None]
     starts = np.flatnonzero(np.diff(before, prepend=-1))
@@ -138,4 +149,3 @@ def _interpolate_rows(values: NDArray[np.float32], rows: NDArray[np.float32]) ->
     for start, end, base, slope in zip(starts, ends, first, slopes, strict=True):  # rows between the same two
         np.multiply(weight[start:end], slope, out=rows[start:end])
         rows[start:end] += base
-    return rows

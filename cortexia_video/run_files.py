@@ -14,6 +14,7 @@ from cortexia_video.errors import DepthFileError, InputError, printable
 from cortexia_video.formats.reading import decode_depth
 from cortexia_video.formats.table import PREVIEW, Format, find_format
 from cortexia_video.ledger import Source
+from cortexia_video.places.named_file import LARGEST_FILE, read_named
 from cortexia_video.places.place import Given, Place, as_place
 from cortexia_video.places.remote_errors import describe_error
 from cortexia_video.places.remote_path import RemotePath
@@ -52,10 +53,9 @@ def read_run_depth(root: Place, line: Line) -> DepthMap:
 
 def read_output(root: Place, name: str, line: Line) -> bytes:
     """Read the output `name` of a line; `DepthFileError` where it is not what was written."""
-    if ".." in Path(name).parts or Path(name).is_absolute():
-        raise DepthFileError(f"{printable(name)}: its name leads out of the folder")
+    _require_inside(name)
     try:
-        data = _read_part(root, name, line) if "inside" in line else (root / name).read_bytes()
+        data = _read_part(root, name, line) if "inside" in line else read_named(root / name, limit=math.inf)
     except FileNotFoundError as error:
         raise DepthFileError(f"{printable(name)}: it is not there: {_REMEDY}") from error
     except (OSError, ValueError, IndexError) as error:  # ValueError: a name with a zero byte
@@ -65,10 +65,17 @@ def read_output(root: Place, name: str, line: Line) -> bytes:
     return data
 
 
+def _require_inside(name: str) -> None:
+    if ".." in Path(name).parts or Path(name).is_absolute():
+        raise DepthFileError(f"{printable(name)}: its name leads out of the folder")
+
+
 def _read_part(root: Place, name: str, line: Line) -> bytes:
     (shard,) = line["outputs"]
+    _require_inside(shard)
     column = "preview" if name.endswith(PREVIEW.suffix) else "depth"
-    return read_part(root / shard, line["inside"][name][0], [column])
+    where, size, _ = line["inside"][name]
+    return read_part(root / shard, where, [column], max(LARGEST_FILE, 4 * size))
 
 
 def find_picture(line: Line) -> Source | None:
@@ -113,6 +120,6 @@ def is_same_folder(one: Given, other: Given) -> bool:
 def read_whole(path: Place) -> bytes:
     """Read a file; `InputError` where that cannot be."""
     try:
-        return path.read_bytes()
+        return read_named(path)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import NamedTuple
 
 import xxhash
@@ -15,6 +16,7 @@ from cortexia_video.formats.table import find_format
 from cortexia_video.history import Entry, History, read_history
 from cortexia_video.ledger import append_to_ledger, require_ledger
 from cortexia_video.look_ahead import run_ahead
+from cortexia_video.places.named_file import read_named
 from cortexia_video.places.place import Place, as_place
 from cortexia_video.sinks.sink import Placed
 from cortexia_video.sources.shards import SHARD_SUFFIXES
@@ -113,7 +115,7 @@ def _check(root: Place, key: str, name: str, entry: Entry, budget: ByteBudget) -
     """On a worker: check one output."""
     with budget.hold(entry.outputs[name].size + entry.height * entry.width):
         try:
-            reason = _find_fault(root / name, entry.outputs[name], entry.height, entry.width)
+            reason = _find_fault(root, name, entry.outputs[name], entry.height, entry.width)
         except FileNotFoundError:
             reason = "it is not there"
         except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
@@ -121,13 +123,14 @@ def _check(root: Place, key: str, name: str, entry: Entry, budget: ByteBudget) -
     return Wrong(key, name, reason) if reason else None
 
 
-def _find_fault(path: Place, placed: Placed, height: int, width: int) -> str | None:
-    if ".." in path.parts:
+def _find_fault(root: Place, name: str, placed: Placed, height: int, width: int) -> str | None:
+    if ".." in PurePath(name).parts or PurePath(name).is_absolute():
         return "its name leads out of the folder"
+    path = root / name
     size = path.stat().st_size
     if size != placed.size:
         return f"it has {size} bytes, not {placed.size}"
-    data = path.read_bytes()
+    data = read_named(path, limit=size)
     if xxhash.xxh3_128_hexdigest(data) != placed.digest:
         return "its content is not what was written"
     form = find_format(path.name)

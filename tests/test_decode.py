@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import time
+import tracemalloc
 import zlib
 from collections import Counter
 from collections.abc import Callable
@@ -795,6 +796,28 @@ def run(script: str, path: Path) -> str:
     return subprocess.run(
         [sys.executable, "-c", script, str(path)], check=True, capture_output=True, text=True
     ).stdout
+
+
+@pytest.mark.parametrize("size", [(1, 190_000_000), (190_000_000, 1)])
+def test_a_line_of_pixels_takes_more_memory_than_a_square(size: tuple[int, int]) -> None:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, 8, 2, 0, 0, 0))
+    data = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+    with pytest.raises(DecodeError, match=r"too large: .* as this kind of PNG takes 4.4 GB to decode"):
+        decode(data, "key")
+
+
+@pytest.mark.parametrize("shape", [(1, 8_000_000), (2, 4_000_001), (4_000_001, 2)])
+def test_strips_are_cut_across_as_well(shape: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(1).integers(0, 255, shape, np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "TIFF")
+    data = file.getvalue()
+    tracemalloc.start()
+    image = decode(data, "key").image
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(image, np.repeat(pixels[..., None], 3, axis=2))
+    assert peak < image.nbytes + 6_000_000  # and what becomes of a strip of a million pixels
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "RGBA PNG", "16-bit RGB PNG"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -61,6 +61,42 @@ def make_engine(
         stop=stop or threading.Event(),
         clock=StageClock(),
     )
+
+
+class SmallHost(DepthEstimator):
+    """Has memory for batches of so many pictures only."""
+
+    def __init__(self, room: int, batch_size: int) -> None:
+        super().__init__(Watched(), batch_size=batch_size)
+        self.room = room
+
+    def stack(self, batch: Sequence[Prepared]) -> np.ndarray:
+        if len(batch) > self.room:
+            raise MemoryError
+        return super().stack(batch)
+
+
+@pytest.mark.parametrize("room", [1, 2, 3])
+def test_less_memory_of_the_host_makes_batches_smaller(room: int) -> None:
+    estimator = SmallHost(room, batch_size=8)
+    outcomes = dict(make_engine(estimator).run([picture(level) for level in range(1, 13)]))
+    assert len(outcomes) == 12
+    assert all(isinstance(each, Result) for each in outcomes.values())
+    assert max(estimator.model.batches) <= room  # type: ignore[attr-defined]
+    assert max(estimator.limits.found.values()) <= max(room, 2)
+    assert all(not isinstance(each, Failure) for each in estimator.estimate(map(picture, range(1, 13))))
+
+
+def test_a_picture_for_which_there_is_no_memory_is_its_own_failure() -> None:
+    estimator = SmallHost(0, batch_size=4)
+    frames = [picture(level) for level in range(5)]
+    for outcomes in (
+        make_engine(estimator).run(frames),
+        zip(frames, estimator.estimate(frames), strict=True),
+    ):
+        failures = [outcome for _, outcome in outcomes]
+        assert len(failures) == 5
+        assert {each.stage for each in failures} == {"estimate"}  # type: ignore[union-attr]
 
 
 @settings(max_examples=40, deadline=None)

@@ -8,6 +8,7 @@ import pty
 import re
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -264,3 +265,17 @@ def test_a_terminal_without_colours_or_blocks_gets_letters(
     told = (tmp_path / "told").read_text()
     assert told.isascii() and "\x1b" not in told
     assert max(map(len, told.splitlines())) == 30
+
+
+@pytest.mark.parametrize("kind", [None, "metric"])
+def test_a_large_map_is_looked_at_in_nine_bytes_a_pixel(tmp_path: Path, kind: str | None) -> None:
+    """Its values, which of them are known, and a copy of these: 200 megapixels stay below 2 GiB."""
+    values = np.random.default_rng(1).integers(1, 65535, (1500, 2000)).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    tracemalloc.start()
+    found = inspect(tmp_path / "a.png", about={"kind": kind, "scale": 0.001} if kind else None)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.percentiles[50] == pytest.approx(np.median(values) * (0.001 if kind else 1))
+    file = (tmp_path / "a.png").stat().st_size
+    assert peak < 9.5 * values.size + 2 * file

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from cortexia_video import resampling
 from cortexia_video.resampling import fit_short_side, resize_depth, resize_image
 
 SIDES = st.integers(1, 70)
@@ -26,6 +29,28 @@ def test_depth_is_interpolated_between_pixel_centres(
     values = np.random.default_rng(seed).normal(size=(height, width)).astype(np.float32)
     expected = interpolate_rows(interpolate_rows(values.astype(float), new_height).T, new_width).T
     np.testing.assert_allclose(resize_depth(values, new_height, new_width), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("new", [(1, 41), (3, 50), (41, 1), (30, 2)])
+def test_depth_of_large_maps_is_interpolated_in_parts(
+    new: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resampling, "_MOST_COLUMNS", 0)
+    monkeypatch.setattr(resampling, "_POSITIONS", 7)
+    values = np.random.default_rng(1).normal(size=(9, 12)).astype(np.float32)
+    expected = interpolate_rows(interpolate_rows(values.astype(float), new[0]).T, new[1]).T
+    np.testing.assert_allclose(resize_depth(values, *new), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("new", [(1, 5_000_000), (5_000_000, 1)])
+def test_the_depth_of_a_line_of_pixels_takes_little_more_than_itself(new: tuple[int, int]) -> None:
+    values = np.ones((32, 16), np.float32)
+    tracemalloc.start()
+    depth = resize_depth(values, *new)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (depth == 1).all()
+    assert peak < 3 * depth.nbytes + 50_000_000
 
 
 def test_enlarging_depth_equals_pillow() -> None:

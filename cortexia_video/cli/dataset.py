@@ -57,6 +57,7 @@ def build_command(
     shard_size: int = 256,
     problems: Problems = "skip",
     allow_unregistered: Switch = False,
+    allow_outside: Switch = False,
     workers: int | None = None,
 ) -> int:
     """Make a data set of pictures and the depth that `cortexia estimate` made of them, or of a data set.
@@ -88,6 +89,8 @@ def build_command(
         skip what cannot be used, or stop there.
     allow_unregistered
         Take depth that does not lie on its pictures.
+    allow_outside
+        Read also what set.json and lists of the data set name outside of its folder.
     workers
         Threads; one a core by default.
     """
@@ -96,14 +99,15 @@ def build_command(
     place = as_place(pictures)
     source = {"pictures": str(place.resolve())}
     if depth is not None:
-        if name is not None or allow_unregistered:
-            option = "--allow-unregistered" if name is None else "--name"
+        given = {"--name": name, "--allow-unregistered": allow_unregistered, "--allow-outside": allow_outside}
+        option = next((option for option, value in given.items() if value), None)
+        if option:
             raise InputError(f"{option} is for a data set in IN: with --depth leave it out")
         run = as_place(depth)
         source["depth"] = str(run.resolve())
         items = list_run_items(place, run, report.left)
     else:
-        dataset = _open(place, name, split, allow_unregistered)
+        dataset = _open(place, name, split, allow_unregistered, allow_outside)
         if not isinstance(dataset, RGBDDataset):
             raise InputError(f"{place} is a stream, which cannot be resumed: give a set with numbers")
         source |= {"name": dataset.name} | ({"part": split} if split else {})
@@ -131,6 +135,7 @@ def info_command(
     split: str | None = None,
     samples: int = 200,
     allow_unregistered: Switch = False,
+    allow_outside: Switch = False,
 ) -> int:
     """Say what a data set is and where it is from, or what the one in a folder holds; or list all.
 
@@ -149,6 +154,8 @@ def info_command(
         How many are looked at, spread over the set.
     allow_unregistered
         Look at depth that does not lie on its pictures, too.
+    allow_outside
+        Read also what set.json and lists of the data set name outside of its folder.
     """
     if what is None:
         for info in DATASETS.values():
@@ -157,7 +164,9 @@ def info_command(
     if what in DATASETS and not Path(what).exists():
         print("\n".join(_describe(DATASETS[what])))
         return DONE
-    summary = summarise(_open(as_place(what), name, split, allow_unregistered), samples=samples)
+    summary = summarise(
+        _open(as_place(what), name, split, allow_unregistered, allow_outside), samples=samples
+    )
     print(summary)
     return SOME_FAILED if summary.failures else DONE
 
@@ -175,6 +184,7 @@ def preview_command(
     seed: int = 0,
     problems: Problems = "skip",
     allow_unregistered: Switch = False,
+    allow_outside: Switch = False,
 ) -> int:
     """Write a contact sheet of a data set: pictures beside their depth.
 
@@ -202,6 +212,8 @@ def preview_command(
         skip what cannot be used, or stop there.
     allow_unregistered
         Show depth that does not lie on its pictures, too.
+    allow_outside
+        Read also what set.json and lists of the data set name outside of its folder.
     """
     place = as_place(output)
     form = _PICTURES.get(place.suffix.lower())
@@ -210,7 +222,7 @@ def preview_command(
     if min(count, columns) < 1:
         raise InputError(f"a sheet of {count} samples in {columns} columns cannot be: give 1 or more")
     _require_own_sheet(place)
-    dataset = _open(as_place(root), name, split, allow_unregistered)
+    dataset = _open(as_place(root), name, split, allow_unregistered, allow_outside)
     skipped = ProblemCount()
     on_problem = raise_problem if problems == "stop" else skipped
     change = guide_augmentation() if augment else None
@@ -260,13 +272,16 @@ def guide_augmentation() -> Compose:
     return Compose([Sometimes(Flip()), _GuideCrop(), Photometric(colours)])
 
 
-def _open(root: Place, name: str | None, split: str | None, allow_unregistered: bool) -> AnyDataset:
+def _open(
+    root: Place, name: str | None, split: str | None, allow_unregistered: bool, allow_outside: bool
+) -> AnyDataset:
     if isinstance(root, RemotePath):
         require_object(root)
     elif not root.exists():
         raise InputError(f"no such folder: {root}; {propose(str(root))}the names are {', '.join(DATASETS)}")
     with remember_listings():
-        return open_dataset(name or recognise(root), root, split=split, allow_unregistered=allow_unregistered)
+        allowed = {"allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
+        return open_dataset(name or recognise(root), root, split=split, **allowed)
 
 
 def _describe(info: DatasetInfo) -> list[str]:

@@ -24,6 +24,7 @@ from cortexia_video.sources.files import find_pictures, read_picture
 if TYPE_CHECKING:
     from cortexia_video.evaluation.protocol import Protocol
 
+Switch = Annotated[bool, Parameter(negative=())]
 _AS_THE_MODEL_SAYS = ModelOptions()
 _PRECISIONS = ("float32", "bfloat16", "float16")
 _LISTED = 5  # pictures that differ most
@@ -52,6 +53,8 @@ class MeasuringOptions:
         What the contestants' depth files mean, where they do not say it: tum, kitti, nyu, metres...
     truth_dialect
         The same for the truth.
+    allow_outside
+        Read also what set.json and lists of the truth name outside of its folder.
     seed
         Of the confidence intervals.
     workers
@@ -64,6 +67,7 @@ class MeasuringOptions:
     metrics: str = ""
     dialect: str | None = None
     truth_dialect: str | None = None
+    allow_outside: Switch = False
     seed: int = 0
     workers: int | None = None
 
@@ -137,7 +141,7 @@ def _evaluate(names: list[str], asked: MeasuringOptions, given: dict[str, Any]) 
     place = _find_truth(asked, protocol)
     if output is not None:
         require_own(output, place, protocol)
-    truth = open_truth(place, protocol, dialect=asked.truth_dialect)
+    truth = open_truth(place, protocol, dialect=asked.truth_dialect, allow_outside=asked.allow_outside)
     contestants = [open_contestant(name, dialect=asked.dialect, **given) for name in names]
     with ScoreFile(output) as kept:
         if output is not None:

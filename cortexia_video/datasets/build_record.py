@@ -16,6 +16,7 @@ from typing import Any
 
 from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError
 from cortexia_video.ledger_file import LedgerFile, parse_object
+from cortexia_video.places.named_file import read_named
 from cortexia_video.places.own_folder import has_line, require_own_folder
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
@@ -105,7 +106,7 @@ def _read(root: Place) -> list[dict[str, Any]]:
 
 def _read_record(path: Place) -> bytes:
     try:
-        return path.read_bytes()
+        return read_named(path)
     except FileNotFoundError:
         return b""
     except OSError as error:

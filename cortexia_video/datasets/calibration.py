@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from cortexia_video.errors import InputError
+from cortexia_video.places.named_file import read_named_text
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_errors import describe_error
 from cortexia_video.projection import Pinhole
@@ -37,7 +38,7 @@ def read_matrix(path: Place) -> Calibration:
 def read_calibration(path: Place) -> str:
     """Give the text of a camera's file; `InputError` where it cannot be read."""
     try:
-        return path.read_text()
+        return read_named_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the camera {path}: {describe_error(error)}") from error
 

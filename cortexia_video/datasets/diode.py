@@ -11,11 +11,9 @@ from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.pair import make_sample, read_image
 from cortexia_video.errors import DepthFileError
-from cortexia_video.formats import npy
-from cortexia_video.formats.reading import decode_depth, read_file
+from cortexia_video.formats.reading import decode_depth, decode_stored, read_file
 from cortexia_video.places.inside import find_inside, name_inside
 from cortexia_video.places.place import Place
-from cortexia_video.places.remote_errors import describe_error
 from cortexia_video.projection import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
 
@@ -45,14 +43,12 @@ def _read(scan: _Scan) -> RGBDSample:
     path = scan.beside("_depth.npy")
     depth = decode_depth(read_file(path), str(path), dialect="metres")
     path = scan.beside("_depth_mask.npy")
-    try:
-        mask = npy.decode(path.read_bytes(), depth.values.size).values > 0
-    except (OSError, ValueError, EOFError, DepthFileError) as error:
-        reason = describe_error(error, "copy it again")
-        raise DepthFileError(f"{path}: its mask cannot be read: {reason}") from error
+    mask = decode_stored(read_file(path), str(path)).values
+    if mask.dtype.kind not in "bfiu":
+        raise DepthFileError(f"{path}: it holds {mask.dtype}, not numbers: copy it again")
     height, width = depth.values.shape
     camera = _CAMERA if (width, height) == (_CAMERA.width, _CAMERA.height) else None
-    return make_sample(scan.key, image, depth, origin="diode", camera=camera, mask=mask)
+    return make_sample(scan.key, image, depth, origin="diode", camera=camera, mask=mask > 0)
 
 
 INFO = DatasetInfo(

@@ -41,6 +41,7 @@ class _Opener:
         image: str = "image",
         depth: str = "depth_map",
         dialect: str | None = None,
+        allow_outside: bool = False,
     ) -> AnyDataset:
         """Open a data set of the hub (org/name), or a folder: of its files, or made by `save_to_disk`.
 
@@ -48,7 +49,9 @@ class _Opener:
         the hub itself made of many older data sets. image, depth, dialect: as for `from_hf`.
         """
         found = load(root, split or "train", streaming=streaming, revision=revision)
-        return from_hf(found, image=image, depth=depth, dialect=dialect or self.dialect, **self.facts)
+        known = {"image": image, "depth": depth, "dialect": dialect or self.dialect, **self.facts}
+        within = None if allow_outside or isinstance(root, RemotePath) else root
+        return from_hf(found, within=within, **known)
 
 
 def load(root: Place, split: str, *, streaming: bool, revision: str | None) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cortexia_video.arrow import import_arrow
@@ -12,7 +13,8 @@ from cortexia_video.datasets.calibration import Calibration
 from cortexia_video.datasets.columns import from_row, make_schema, require_columns, to_row
 from cortexia_video.datasets.dataset import AnyDataset, Attempt, Load, RGBDDataset, RGBDStream
 from cortexia_video.datasets.region import EVERYWHERE, Region
-from cortexia_video.errors import CortexiaError, Failure, InputError, MissingExtraError
+from cortexia_video.errors import CortexiaError, DecodeError, Failure, InputError, MissingExtraError
+from cortexia_video.places.named_file import NamedFileError, read_named, require_inside
 from cortexia_video.rgbd_sample import RGBDSample
 
 if TYPE_CHECKING:
@@ -56,11 +58,13 @@ def from_hf(
     camera: Calibration | None = None,
     name: str = "hub",
     evaluation: Region = EVERYWHERE,
+    within: Path | None = None,
 ) -> AnyDataset:
     """Give the samples of a Hugging Face data set: by number, or of a streaming one in a row.
 
     image, depth: the columns. dialect: what the depth means where neither file nor columns say it, such as
     `metres` for float TIFFs of the guide. camera: of every picture, where the columns have none.
+    within: the folder that files which cells only name must lie in, unless `datasets` unpacked them itself.
     Raises `InputError` where a column is missing.
     """
     hf = import_datasets()
@@ -74,7 +78,10 @@ def from_hf(
     for column in ("image", "depth_map", "mask"):
         if column in columns:
             raw = raw.cast_column(column, hf.Image(decode=False))
-    reader = _RowReader(raw, dialect, camera)
+    folders = (
+        () if within is None else (within, *map(Path, (hf.config.HF_CACHE_HOME, hf.config.HF_DATASETS_CACHE)))
+    )
+    reader = _RowReader(raw, dialect, camera, folders)
     if streaming:
         shards = [_Shard(reader, number) for number in range(raw.num_shards)]
         return RGBDStream(name, shards, None, evaluation)
@@ -96,6 +103,7 @@ class _RowReader:
     dataset: Any
     dialect: str | None
     camera: Calibration | None
+    folders: tuple[Path, ...]  # that hold what cells only name; none: it may lie anywhere
 
     def __call__(self, entry: _RowEntry) -> RGBDSample:
         return self._read(self.dataset[entry.index], entry.key)
@@ -108,7 +116,7 @@ class _RowReader:
 
     def _read(self, row: dict[str, Any], key: str) -> RGBDSample:
         for name in ("image", "depth_map", "mask"):
-            row = {**row, name: _embed(row.get(name))}
+            row = {**row, name: _embed(row.get(name), key, self.folders)}
         return from_row(row, key, dialect=self.dialect, camera=self.camera)
 
 
@@ -129,13 +137,17 @@ class _Shard:
             yield partial(self.reader.attempt, row, str(row.get("key") or f"{prefix}{index:08d}"))
 
 
-def _embed(cell: Any) -> Any:
+def _embed(cell: Any, key: str, folders: tuple[Path, ...]) -> Any:
     """Give a cell with the bytes of the file that it only names."""
     if isinstance(cell, dict) and cell.get("bytes") is None and cell.get("path"):
+        path = Path(cell["path"])
         try:
-            with open(cell["path"], "rb") as file:  # noqa: PTH123 - as `datasets` names it
-                return {"bytes": file.read(), "path": None}
-        except OSError:
+            if folders:
+                require_inside(path, *folders)
+            return {"bytes": read_named(path), "path": None}
+        except NamedFileError as error:
+            raise DecodeError(f"{key!r}: cannot read {path}: {error}") from error
+        except (OSError, ValueError):  # ValueError: a name with a zero byte
             return cell
     return cell
 

@@ -25,7 +25,9 @@ from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.pair import make_sample, read_image
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError, InputError
+from cortexia_video.formats.steps import split_rows
 from cortexia_video.places.inside import find_inside, name_inside
+from cortexia_video.places.named_file import read_named_text
 from cortexia_video.places.place import Place
 from cortexia_video.projection import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
@@ -81,15 +83,17 @@ def _read(view: _View) -> RGBDSample:
     return make_sample(view.key, image, DepthMap(depth, "metric"), origin="hypersim", camera=camera)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)
 def _find_slant(rays: tuple[float, ...], height: int, width: int) -> NDArray[np.float32]:
     """Give depth along the axis for a distance of 1 along each ray, float32 (H, W)."""
+    slant = np.empty((height, width), np.float32)
     u = (2 * np.arange(width) + 1) / width - 1
     v = 1 - (2 * np.arange(height) + 1) / height
-    grid = np.stack([*np.meshgrid(u, v), np.ones((height, width))], axis=-1)
-    directions = grid @ np.reshape(rays, (3, 3)).T
-    slant = np.abs(directions[..., 2]) / np.linalg.norm(directions, axis=-1)
-    return slant.astype(np.float32)
+    for rows in split_rows(height, width):  # whole, the rays would take ten times as much memory
+        grid = np.stack([*np.meshgrid(u, v[rows]), np.ones((rows.stop - rows.start, width))], axis=-1)
+        directions = grid @ np.reshape(rays, (3, 3)).T
+        slant[rows] = np.abs(directions[..., 2]) / np.linalg.norm(directions, axis=-1)
+    return slant
 
 
 def _find_camera(rays: tuple[float, ...], height: int, width: int) -> Pinhole | None:
@@ -123,7 +127,7 @@ def _read_split(root: Place, split: str) -> frozenset[tuple[str, str, int]]:
 
 def _read_table(root: Place, name: str) -> list[dict[str, str]]:
     try:
-        return list(csv.DictReader(io.StringIO((root / name).read_text(), newline="")))
+        return list(csv.DictReader(io.StringIO(read_named_text(root / name), newline="")))
     except OSError as error:
         raise InputError(f"no {name} in {root}: put it there, from github.com/apple/ml-hypersim") from error
 

@@ -12,6 +12,7 @@ from cortexia_video.datasets.pair import Pair, read_pair
 from cortexia_video.datasets.region import GARG_CROP, Region
 from cortexia_video.errors import InputError
 from cortexia_video.places.inside import find_inside
+from cortexia_video.places.named_file import read_named_text
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_errors import describe_error
 from cortexia_video.sources.objects import map_in_order
@@ -54,7 +55,7 @@ def _list_selection(root: Place) -> list[Pair]:
 def _read_camera(path: Place, view: str) -> Calibration | None:
     """Give the camera of the rectified pictures of a day, or None where its calibration is not there."""
     try:
-        text = path.read_text()
+        text = read_named_text(path)
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:

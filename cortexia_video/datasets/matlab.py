@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from cortexia_video.errors import InputError
+from cortexia_video.places.named_file import read_named
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_errors import describe_error
 
@@ -35,7 +36,7 @@ def read_mat(path: Place, name: str, kind: type[_Value]) -> _Value:
     Raises `InputError` where the file cannot be read or has no such variable of this kind.
     """
     try:
-        value = _find(path.read_bytes(), name)
+        value = _find(read_named(path, limit=_LARGEST), name)
         if not isinstance(value, kind):
             raise ValueError(f"its {name} is no {kind.__name__}")
         return value

@@ -16,7 +16,9 @@ from cortexia_video.errors import DecodeError
 from cortexia_video.formats.option_names import OF_COMMANDS, OptionNames
 from cortexia_video.formats.reading import decode_depth, read_file
 from cortexia_video.frame import Frame
+from cortexia_video.places.named_file import read_named
 from cortexia_video.places.place import Place
+from cortexia_video.places.remote_errors import describe_error
 from cortexia_video.projection import Pinhole
 from cortexia_video.resampling import resize_image
 from cortexia_video.rgbd_sample import RGBDSample
@@ -29,6 +31,7 @@ class Pair:
     dialect, about: of the depth file, as `decode_depth` takes them. range_m: other depths are masked out.
     fits_depth: the picture is larger than its depth, of the same view, and is reduced to its size.
     sparse: as of `RGBDSample`. names: of who says what the numbers mean, for errors.
+    within: the folder that both files must lie in, where a file of the set names them; None: anywhere.
     """
 
     key: str
@@ -42,26 +45,26 @@ class Pair:
     fits_depth: bool = False
     sparse: bool = False
     names: OptionNames = OF_COMMANDS
+    within: Place | None = None
 
 
 def read_pair(pair: Pair) -> RGBDSample:
     """Read a sample; raises `DecodeError`, `DepthFileError`, and `InputError` where sizes differ."""
-    depth = decode_depth(
-        read_file(pair.depth), str(pair.depth), dialect=pair.dialect, about=pair.about, names=pair.names
-    )
-    image = read_image(pair.image, pair.key)
+    data = read_file(pair.depth, within=pair.within)
+    depth = decode_depth(data, str(pair.depth), dialect=pair.dialect, about=pair.about, names=pair.names)
+    image = read_image(pair.image, pair.key, pair.within)
     if pair.fits_depth:
         image = np.ascontiguousarray(resize_image(image, *depth.values.shape))
     sample = make_sample(pair.key, image, depth, origin=pair.origin, camera=pair.camera, range_m=pair.range_m)
     return replace(sample, sparse=pair.sparse)
 
 
-def read_image(path: Place, key: str) -> np.ndarray:
-    """Give the pixels of a picture, uint8 (H, W, 3); `DecodeError` names the file."""
+def read_image(path: Place, key: str, within: Place | None = None) -> np.ndarray:
+    """Give the pixels of a picture, uint8 (H, W, 3); `DecodeError` names the file. within: as of `Pair`."""
     try:
-        return decode(path.read_bytes(), key).image
-    except OSError as error:
-        raise DecodeError(f"cannot read {path}: {error.strerror}") from error
+        return decode(read_named(path, within=within), key).image
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        raise DecodeError(f"cannot read {path}: {describe_error(error)}") from error
     except DecodeError as error:
         raise DecodeError(f"{path}: {error}") from error
 

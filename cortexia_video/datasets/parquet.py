@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,12 +14,14 @@ from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.shard_splits import list_split
 from cortexia_video.depth_map import Kind
 from cortexia_video.errors import InputError
+from cortexia_video.places.named_file import LARGEST_TEXT, open_named
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_errors import describe_error
+from cortexia_video.places.row_groups import RecentGroups, read_row_group
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.sources.objects import map_in_order
 
-_GROUPS_KEPT, _FILES_KEPT = 4, 64
+_FILES_KEPT = 64
 
 
 class _Row(NamedTuple):
@@ -63,7 +66,8 @@ def _list_rows(path: Place) -> _Rows:
     rows: list[_Row] = []
     kinds: set[Kind | None] = set()
     for group in range(file.num_row_groups):
-        known = file.read_row_group(group, columns=columns).to_pydict() if columns else {}
+        with _naming(path, group):
+            known = read_row_group(file, group, columns, LARGEST_TEXT).to_pydict() if columns else {}
         kinds.update(known.get("kind", [None]))
         keys = known.get("key") or [""] * file.metadata.row_group(group).num_rows
         rows += (_Row(str(key), path, group, row) for row, key in enumerate(keys))
@@ -75,6 +79,8 @@ def open_file(path: Place) -> Any:
     there."""
     parquet = import_arrow().parquet
     try:
+        if isinstance(path, Path):
+            open_named(path).close()  # Arrow would wait for the writer of a pipe
         source = path if isinstance(path, Path) else path.open("rb", 0)
         return parquet.ParquetFile(source, memory_map=True, page_checksum_verification=True)
     except (OSError, ValueError) as error:  # pyarrow's errors are such
@@ -82,35 +88,34 @@ def open_file(path: Place) -> Any:
         raise InputError(f"{path} is no parquet file that can be read: {reason}") from error
 
 
+@contextmanager
+def _naming(path: Place, group: int) -> Iterator[None]:
+    """Make one error of all that can be wrong with a row group."""
+    try:
+        yield
+    except (OSError, ValueError, MemoryError) as error:  # pyarrow's errors are such
+        reason = describe_error(error, "make it again")
+        raise InputError(f"{path}: row group {group} cannot be read: {reason}") from error
+
+
 class _Reader:
     """Reads rows; the row groups that were read last stay, for all threads."""
 
     def __init__(self, dialect: str | None) -> None:
         self._dialect = dialect
-        self._reading = threading.Lock()
-        self._groups: dict[tuple[Place, int], Any] = {}
+        self._groups = RecentGroups()
         self._files: dict[Place, Any] = {}
 
     def __call__(self, row: _Row) -> RGBDSample:
-        group = self._read_group(row)
+        with _naming(row.path, row.group):
+            group = self._groups.get((row.path, row.group), lambda: self._read(row.path, row.group))
         return from_row(group.slice(row.row, 1).to_pylist()[0], row.key, dialect=self._dialect)
 
-    def _read_group(self, row: _Row) -> Any:
-        number = (row.path, row.group)
-        with self._reading:
-            if number not in self._groups:
-                group = self._open(row.path, row.group)
-                self._groups = dict([*self._groups.items(), (number, group)][-_GROUPS_KEPT:])
-            return self._groups[number]
-
-    def _open(self, path: Place, group: int) -> Any:
+    def _read(self, path: Place, group: int) -> Any:
         if path not in self._files:
             self._files = dict([*self._files.items(), (path, open_file(path))][-_FILES_KEPT:])
-        try:
-            return self._files[path].read_row_group(group, use_threads=False)
-        except (OSError, ValueError) as error:
-            reason = describe_error(error, "make it again")
-            raise InputError(f"{path}: row group {group} is broken: {reason}") from error
+        file = self._files[path]
+        return read_row_group(file, group, file.schema_arrow.names)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_dialect": self._dialect}

@@ -13,14 +13,15 @@ from cortexia_video.datasets.pair import Pair, read_pair
 from cortexia_video.datasets.region import Region
 from cortexia_video.errors import InputError
 from cortexia_video.places.inside import follow
+from cortexia_video.places.named_file import read_named_text
 from cortexia_video.places.place import Place
 
 
-def _open(root: Place, split: str | None) -> RGBDDataset:
+def _open(root: Place, split: str | None, *, allow_outside: bool = False) -> RGBDDataset:
     path = root / "set.json"
     try:
-        about = json.loads(path.read_bytes())
-        pairs = _list_pairs(root, about)
+        about = json.loads(read_named_text(path))
+        pairs = _list_pairs(root, about, None if allow_outside else root)
         range_m = _find_range(about)
     except FileNotFoundError:
         return RGBDDataset("rgbd", (), read_pair)
@@ -32,7 +33,7 @@ def _open(root: Place, split: str | None) -> RGBDDataset:
     return RGBDDataset("rgbd", pairs, read_pair, evaluation=Region(range_m), registered=registered)
 
 
-def _list_pairs(root: Place, about: Mapping[str, Any]) -> list[Pair]:
+def _list_pairs(root: Place, about: Mapping[str, Any], within: Place | None) -> list[Pair]:
     meaning = {"kind": "metric", "scale": 1 / about["depth_scale"], "unknown": [0]}
     return [
         Pair(
@@ -44,6 +45,7 @@ def _list_pairs(root: Place, about: Mapping[str, Any]) -> list[Pair]:
             camera=_read_camera(frame.get("intrinsics") or about.get("intrinsics")),
             range_m=_find_range(about),
             sparse=bool(about.get("sparse", False)),
+            within=within,
         )
         for frame in about["frames"]
     ]

@@ -12,6 +12,7 @@ from cortexia_video.datasets.pair import Pair, read_pair
 from cortexia_video.datasets.region import Region
 from cortexia_video.errors import InputError
 from cortexia_video.places.inside import find_inside, name_inside
+from cortexia_video.places.named_file import read_named_text
 from cortexia_video.places.place import Place
 
 _SPLITS = ("train", "val", "test")
@@ -54,7 +55,7 @@ def _read_camera(scene: Place) -> Calibration | None:
 def _read_split(root: Place, split: str) -> frozenset[str]:
     path = root / f"scannetv2_{split}.txt"
     try:
-        return frozenset(path.read_text().split())
+        return frozenset(read_named_text(path).split())
     except OSError as error:
         raise InputError(f"no list of the scenes of {split}: put {path.name} of ScanNet in {root}") from error
 

@@ -61,14 +61,17 @@ def open_dataset(
     *,
     split: str | None = None,
     allow_unregistered: bool = False,
+    allow_outside: bool = False,
     **options: Any,
 ) -> AnyDataset:
     """Give the samples of a data set in a folder, read when they are asked for.
 
     name: a row of `DATASETS`. root: the folder, here or behind an address (`s3://bucket/set`); for `hub` and
     `nyu` a folder here, or org/name. split: one of the row's.
-    allow_unregistered: also depth that does not lie on its picture. options: those of the row's reader, such
-    as `max_difference_s` of tum, `streaming` of hub, `images` and `depths` of pairs.
+    allow_unregistered: also depth that does not lie on its picture. allow_outside: read also what a file of
+    the set, such as set.json, names outside of the set's folder, links followed.
+    options: those of the row's reader, such as `max_difference_s` of tum, `streaming` of hub, `images` and
+    `depths` of pairs.
 
     Raises `InputError` for an unknown name, split or option, where the folder does not hold the data set
     (with where to get it), and for depth that is not registered; `MissingExtraError`.
@@ -81,6 +84,8 @@ def open_dataset(
         offered = ", ".join(list(known)[2:]) or "none"
         raise InputError(f"{name} has no option {unknown[0]!r}: it has {offered}")
     place = as_place(root)
+    if "allow_outside" in known:  # the others read what they find in the folder
+        options["allow_outside"] = allow_outside
     try:
         with remember_listings():
             dataset = info.open(place, split, **options)

@@ -15,7 +15,8 @@ from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.pair import Pair, read_pair
 from cortexia_video.errors import InputError
-from cortexia_video.places.inside import find_inside, name_inside
+from cortexia_video.places.inside import find_inside, follow, is_inside, name_inside
+from cortexia_video.places.named_file import read_named_text
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_errors import describe_error
 
@@ -26,35 +27,45 @@ _CAMERAS = {
 }
 
 
-def _open(root: Place, split: str | None, *, max_difference_s: float = 0.02) -> RGBDDataset:
+def _open(
+    root: Place, split: str | None, *, max_difference_s: float = 0.02, allow_outside: bool = False
+) -> RGBDDataset:
     """Pair what is at most `max_difference_s` apart; root: a sequence, or a folder of sequences."""
     lists = find_inside(root, "**/rgb.txt")
-    pairs = [pair for each in lists for pair in _list_pairs(root, each.parent, max_difference_s)]
+    within = None if allow_outside else root
+    pairs = [pair for each in lists for pair in _list_pairs(root, each.parent, max_difference_s, within)]
     return RGBDDataset("tum", pairs, read_pair)
 
 
-def _list_pairs(root: Place, sequence: Place, max_difference_s: float) -> list[Pair]:
+def _list_pairs(root: Place, sequence: Place, max_difference_s: float, within: Place | None) -> list[Pair]:
     images, depths = (_read_list(sequence / name) for name in ("rgb.txt", "depth.txt"))
     found = re.search(r"freiburg([123])", sequence.resolve().name)
     camera = _CAMERAS[found[1]] if found else None
     matched = associate([time for time, _ in images], [time for time, _ in depths], max_difference_s)
     return [
         Pair(
-            key=name_inside(sequence / images[i][1], root),
-            image=sequence / images[i][1],
-            depth=sequence / depths[j][1],
+            key=_name(sequence, images[i][1], root),
+            image=follow(sequence, images[i][1]),
+            depth=follow(sequence, depths[j][1]),
             origin="tum",
             dialect="tum",
             camera=camera,
+            within=within,
         )
         for i, j in matched
     ]
 
 
+def _name(sequence: Place, written: str, root: Place) -> str:
+    """Give the key of what a list names; of what lies elsewhere, as it is written there."""
+    place = follow(sequence, written)
+    return name_inside(place, root) if is_inside(place, root) else written
+
+
 def _read_list(path: Place) -> list[tuple[float, str]]:
     """Give the time stamps and names of a list, ascending."""
     try:
-        lines = [line.split() for line in path.read_text().splitlines() if not line.startswith("#")]
+        lines = [line.split() for line in read_named_text(path).splitlines() if not line.startswith("#")]
         return sorted((float(line[0]), line[1]) for line in lines if line)
     except (OSError, ValueError, IndexError) as error:
         reason = describe_error(error, "get the sequence again")

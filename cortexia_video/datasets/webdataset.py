@@ -14,6 +14,7 @@ from cortexia_video.datasets.dataset import Attempt, Load, RGBDStream
 from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.shard_splits import list_split
 from cortexia_video.errors import CortexiaError, Failure, InputError
+from cortexia_video.places.named_file import LARGEST_FILE, open_named
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_errors import describe_error
 
@@ -34,8 +35,11 @@ class _Shard:
 
     def __call__(self) -> Iterator[Load]:
         try:
-            for name, files in _group_files(self.path):
-                yield partial(_read_sample, name, files, self.dialect)
+            for name, files, problem in _group_files(self.path):
+                if problem:
+                    yield partial(Failure, name, "decode", InputError(problem))
+                else:
+                    yield partial(_read_sample, name, files, self.dialect)
         except (OSError, tarfile.TarError, EOFError) as error:
             reason = InputError(f"{self.path} is broken: {describe_error(error, 'make or copy it again')}")
             yield partial(Failure, self.path.name, "decode", reason)
@@ -50,10 +54,13 @@ def _read_sample(name: str, files: dict[str, bytes], dialect: str | None) -> Att
         return Failure(name, "decode", error)
 
 
-def _group_files(path: Place) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Yield the files that follow each other under one name, which ends at its first dot."""
-    name, files = "", dict[str, bytes]()
-    with path.open("rb") as shard, tarfile.open(fileobj=shard, mode="r|") as archive:
+def _group_files(path: Place) -> Iterator[tuple[str, dict[str, bytes], str]]:
+    """Yield the files that follow each other under one name, which ends at its first dot.
+
+    With them comes what is wrong with one of them, which is not read: the size that it claims.
+    """
+    name, files, problem = "", dict[str, bytes](), ""
+    with open_named(path) as shard, tarfile.open(fileobj=shard, mode="r|") as archive:
         for member in archive:
             content = archive.extractfile(member) if member.isfile() else None
             if content is None:
@@ -61,13 +68,25 @@ def _group_files(path: Place) -> Iterator[tuple[str, dict[str, bytes]]]:
             folder, _, file = member.name.rpartition("/")
             stem, _, end = file.partition(".")
             prefix = f"{folder}/{stem}" if folder else stem
-            if prefix != name and files:
-                yield name, files
-                files = {}
+            if prefix != name and (files or problem):
+                yield name, files, problem
+                files, problem = {}, ""
             name = prefix
-            files[end] = content.read()
-    if files:
-        yield name, files
+            problem = problem or _find_problem(member, sum(map(len, files.values())))
+            if not problem:
+                files[end] = content.read()
+    if files or problem:
+        yield name, files, problem
+
+
+def _find_problem(member: tarfile.TarInfo, before: int) -> str:
+    """Say why a file is not read, if that is so. before: bytes of the sample's other files."""
+    if member.issparse():
+        return f"{member.name} is stored as a sparse file: make the archive again without --sparse"
+    if member.size + before > LARGEST_FILE:
+        size = f"{(member.size + before) / 1e9:.1f} GB, the limit is {LARGEST_FILE / 1e9:g}"
+        return f"{member.name} is too large: with the sample's other files it says {size}"
+    return ""
 
 
 def _open(root: Place, split: str | None, *, dialect: str | None = None) -> RGBDStream:

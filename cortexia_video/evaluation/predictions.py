@@ -21,6 +21,7 @@ from cortexia_video.ledger import read_last_done
 from cortexia_video.ledger_file import list_files
 from cortexia_video.look_ahead import run_ahead
 from cortexia_video.places.listing import remember_listings
+from cortexia_video.places.named_file import read_named
 from cortexia_video.places.place import Place as FilePlace
 from cortexia_video.places.place import as_place
 from cortexia_video.places.remote_errors import RemoteError
@@ -167,7 +168,7 @@ class DepthSource(NamedTuple):
 
     def read(self) -> bytes:
         """Read it; raises `OSError`, `DepthFileError`."""
-        return read_output(*self.packed) if self.packed else self.path.read_bytes()
+        return read_output(*self.packed) if self.packed else read_named(self.path)
 
     def identify(self) -> bytes:
         """Give its content, or what changes with it behind an address or in a shard; raises `OSError`."""
@@ -175,7 +176,7 @@ class DepthSource(NamedTuple):
             return repr(self.packed[2]["inside"]).encode()
         if isinstance(self.path, RemotePath):
             return repr(tuple(self.path.stat())).encode()
-        return self.path.read_bytes()
+        return read_named(self.path)
 
 
 class FolderContestant(StoredContestant):

@@ -22,6 +22,7 @@ from cortexia_video.datasets.region import Crop
 from cortexia_video.errors import InputError
 from cortexia_video.evaluation.alignment import ALIGNMENTS
 from cortexia_video.evaluation.pixels import Array, Mask
+from cortexia_video.places.named_file import read_named_text
 from cortexia_video.projection import Pinhole
 
 Bounds = Literal["()", "(]", "[]"]
@@ -144,7 +145,7 @@ def load_protocol(name: str) -> Protocol:
     """
     if name.endswith(".toml"):
         try:
-            return _parse(Path(name).read_text(encoding="utf-8"), name)
+            return _parse(read_named_text(Path(name)), name)
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"cannot read the protocol {name}: {error}") from error
     known = {protocol.name: protocol for protocol in list_protocols()}

@@ -9,6 +9,7 @@ from cortexia_video.errors import OutputExistsError, printable
 from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.evaluation.score_file import MARKS, SCORES
 from cortexia_video.formats.table import HEAD_BYTES, is_own_head
+from cortexia_video.places.named_file import read_named_text
 from cortexia_video.places.own_folder import has_line, require_own_folder
 from cortexia_video.places.place import Place, as_place
 
@@ -46,7 +47,7 @@ def _refuse(output: Place, how: str, asked: str) -> None:
 def _read_results(path: Place) -> tuple[str, str] | None:
     """Give the protocol's digest and the truth of results, None where there are none."""
     try:
-        words: Any = json.loads(path.read_bytes())
+        words: Any = json.loads(read_named_text(path))
         return str(words["protocol"]["digest"]), str(words["truth"])
     except FileNotFoundError:
         return None

@@ -24,6 +24,7 @@ from cortexia_video.errors import OutputError, OutputLostError
 from cortexia_video.evaluation.picture_score import PictureScore
 from cortexia_video.evaluation.pixels import PixelSums
 from cortexia_video.ledger_file import LedgerFile
+from cortexia_video.places.named_file import open_named
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
 
@@ -55,7 +56,7 @@ class ScoreFile:
                 self._local = _copy_here(self._path, stack)
                 self._log = stack.enter_context(LedgerFile(self._local, MARKS))
                 self._log.lock("evaluates into")
-                self._kept = stack.enter_context(self._local.open("rb"))
+                self._kept = stack.enter_context(open_named(self._local))
                 self._known = dict(_find_scores(self._kept))
             except OSError as error:
                 raise OutputError(f"cannot write {self._path}: {error.strerror}") from error

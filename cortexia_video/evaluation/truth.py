@@ -22,6 +22,7 @@ from cortexia_video.formats.table import READERS
 from cortexia_video.frame import Frame
 from cortexia_video.places.inside import find_inside, name_inside
 from cortexia_video.places.listing import remember_listings
+from cortexia_video.places.named_file import read_named_text
 from cortexia_video.places.place import Place, as_place
 from cortexia_video.places.remote_errors import RemoteError
 from cortexia_video.places.remote_path import RemotePath
@@ -93,32 +94,41 @@ class DepthFile(NamedTuple):
 
 
 def open_truth(
-    root: str | os.PathLike[str] | RemotePath, protocol: Protocol, *, dialect: str | None = None
+    root: str | os.PathLike[str] | RemotePath,
+    protocol: Protocol,
+    *,
+    dialect: str | None = None,
+    allow_outside: bool = False,
 ) -> Truth:
     """Give the references in a folder: a data set that is known, a folder of such with set.json, or depth
     files; also behind an address.
 
     dialect: what numbers of depth files mean that do not say it, as `decode_depth` takes it.
+    allow_outside: as of `open_dataset`.
     Raises `InputError` where there is nothing, or a known data set is not that of the protocol.
     """
     place = as_place(root)
     try:
         with remember_listings():
-            return Truth(str(place), _open_sets(place, protocol, dialect))
+            return Truth(str(place), _open_sets(place, protocol, dialect, allow_outside))
     except RemoteError as error:
         raise InputError(f"cannot read {place}: {error.strerror}") from error
 
 
-def _open_sets(root: Place, protocol: Protocol, dialect: str | None) -> tuple[TruthSet, ...]:
+def _open_sets(
+    root: Place, protocol: Protocol, dialect: str | None, allow_outside: bool
+) -> tuple[TruthSet, ...]:
     if isinstance(root, RemotePath):
         require_object(root)
     elif not root.is_dir() and not root.is_file():
         raise InputError(f"{root} is not there: give a data set, or a folder of depth files")
     folders = [path.parent for path in find_inside(root, "*/set.json")]
     if folders:
-        return tuple(_open_set("rgbd", each, protocol) for each in folders)
+        return tuple(_open_set("rgbd", each, protocol, allow_outside) for each in folders)
     name = None if dialect is not None else _recognise(root)
-    return (_open_files(root, dialect) if name is None else _open_set(name, root, protocol),)
+    if name is None:
+        return (_open_files(root, dialect),)
+    return (_open_set(name, root, protocol, allow_outside),)
 
 
 def _recognise(root: Place) -> str | None:
@@ -128,15 +138,15 @@ def _recognise(root: Place) -> str | None:
         return None
 
 
-def _open_set(name: str, root: Place, protocol: Protocol) -> TruthSet:
+def _open_set(name: str, root: Place, protocol: Protocol, allow_outside: bool) -> TruthSet:
     if protocol.dataset not in ("any", name):
         raise InputError(
             f"{root} is {name}, protocol {protocol.name} is for {protocol.dataset}: choose another"
         )
     split = protocol.split if protocol.dataset == name else None
-    dataset = open_dataset(name, root, split=split, allow_unregistered=True)
+    dataset = open_dataset(name, root, split=split, allow_unregistered=True, allow_outside=allow_outside)
     range_m = dataset.evaluation.range_m
-    kind = json.loads((root / "set.json").read_bytes()).get("kind", "real") if name == "rgbd" else "real"
+    kind = json.loads(read_named_text(root / "set.json")).get("kind", "real") if name == "rgbd" else "real"
     return TruthSet(root.name, dataset, range_m[1] if range_m else None, kind == "real")
 
 

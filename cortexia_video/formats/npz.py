@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from typing import Any
 
@@ -10,15 +11,13 @@ from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError
 from cortexia_video.formats import npy
 from cortexia_video.formats.metadata import MARK, from_text, metadata_of, to_text
-from cortexia_video.formats.stored import Chunks, Stored, TooLargeError
+from cortexia_video.formats.stored import Chunks, Stored
 
 MAGIC = b"PK\x03\x04"
 _VALUES = "depth.npy"  # as Depth Pro calls it
 _TEXT = f"{MARK.decode()}.json"
 _MEMBER_HEADER = 30  # bytes before a member's name
 _TEXT_BYTES = 1 << 20
-_VALUE_BYTES = 8  # the most that one number may have
-_HEADER_BYTES = 1 << 16
 
 
 def encode(depth: DepthMap) -> Chunks:
@@ -42,11 +41,16 @@ def decode(data: bytes, most: float) -> Stored:
     """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         names = archive.namelist()
-        text = _read(archive, _TEXT, _TEXT_BYTES) if _TEXT in names else b""
+        if _TEXT in names and archive.getinfo(_TEXT).file_size > _TEXT_BYTES:
+            raise DepthFileError(f"its {_TEXT} is too large: what the numbers mean takes a few lines")
+        text = archive.read(_TEXT) if _TEXT in names else b""
         name = _choose(names)
         with archive.open(name) as member:
-            npy.read_header(member, most)
-        values = _read(archive, name, most * _VALUE_BYTES + _HEADER_BYTES)
+            shape, _, dtype = npy.read_header(member, most)
+            expected = member.tell() + math.prod(shape) * dtype.itemsize
+        if archive.getinfo(name).file_size != expected:  # zipfile reads no more than that
+            raise DepthFileError(f"its {name} is not as long as its header says: it is not whole")
+        values = archive.read(name)
     return Stored(npy.decode(values, most).values, from_text(text))
 
 
@@ -55,14 +59,6 @@ def _choose(names: list[str]) -> str:
     if _VALUES in arrays or len(arrays) == 1:
         return _VALUES if _VALUES in arrays else arrays[0]
     raise DepthFileError(f"its arrays are {', '.join(arrays) or 'none'}: one must be called depth")
-
-
-def _read(archive: zipfile.ZipFile, name: str, most: float) -> bytes:
-    """Read a member, which zipfile cuts off at the size that it declares."""
-    size = archive.getinfo(name).file_size
-    if size > most:
-        raise TooLargeError(size // 4, f"its {name} has {size} bytes, the limit is {most:.0f}")
-    return archive.read(name)
 
 
 class _Pieces(io.RawIOBase):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
-import stat
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,8 +18,8 @@ from cortexia_video.formats.option_names import OF_COMMANDS, OptionNames
 from cortexia_video.formats.steps import to_values
 from cortexia_video.formats.stored import Stored, TooLargeError
 from cortexia_video.formats.table import READERS, Reader
-from cortexia_video.places.place import Given, as_place
-from cortexia_video.places.remote_path import RemotePath
+from cortexia_video.places.named_file import FileTooLargeError, read_named
+from cortexia_video.places.place import Given, Place, as_place
 
 _LONGEST = 200  # characters of somebody else's message
 _LARGEST = 16  # bytes of a number in a file
@@ -29,42 +27,22 @@ _HEADERS = 1 << 24  # bytes of what else may be there
 _FACTS = ("f_px", "f_source", "full_size", "model", "weights_sha256")
 
 
-def read_file(path: Given, *, max_megapixels: float = 200.0) -> bytes:
+def read_file(path: Given, *, max_megapixels: float = 200.0, within: Place | None = None) -> bytes:
     """Read a file; raise `DepthFileError` where it cannot be read or is too large for such a depth map.
 
-    path: also an address, as `s3://bucket/a.npy`.
+    path: also an address, as `s3://bucket/a.npy`. within: as of `named_file`.
     """
     place = as_place(path)
     name = printable(str(place))
     try:
-        if isinstance(place, RemotePath):
-            most = _find_limit(max_megapixels)
-            data = place.read_bytes(None if most is None else 0, None if most is None else most + 1)
-            _require_size(name, len(data), max_megapixels)
-            return data
-        mode = place.stat().st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # to open a pipe would wait for its writer
-            raise DepthFileError(f"{name}: it is a pipe or a device: write it to a file first")
-        with place.open("rb") as file:
-            _require_size(name, os.fstat(file.fileno()).st_size, max_megapixels)
-            return file.read()
+        return read_named(place, limit=max_megapixels * 1e6 * _LARGEST + _HEADERS, within=within)
+    except FileTooLargeError as error:
+        raise DepthFileError(
+            f"{name}: {error} for {max_megapixels:g} megapixels: raise --max-megapixels if that is so"
+        ) from error
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         reason = getattr(error, "strerror", None) or "the name cannot be one"
         raise DepthFileError(f"{name}: cannot be read: {reason}") from error
-
-
-def _find_limit(max_megapixels: float) -> int | None:
-    """Give the most bytes that a file of so many pixels can have; None: any."""
-    return None if math.isinf(max_megapixels) else int(max_megapixels * 1e6 * _LARGEST + _HEADERS)
-
-
-def _require_size(name: str, size: int, max_megapixels: float) -> None:
-    most = _find_limit(max_megapixels)
-    if most is not None and size > most:
-        raise DepthFileError(
-            f"{name}: {size} bytes or more are too many for {max_megapixels:g} megapixels: "
-            "raise --max-megapixels if that is so"
-        )
 
 
 def count_pixels(data: bytes, name: str) -> int:

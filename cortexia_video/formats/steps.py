@@ -99,7 +99,12 @@ def to_values(numbers: NDArray[Any], metadata: Metadata) -> NDArray[np.float32]:
         for rows in split_rows(*numbers.shape):
             np.take(table, numbers[rows], out=values[rows], mode="clip")
         return values
-    return _convert(numbers, metadata)
+    if metadata.get("scale") is None and not {"near", "unknown"} & metadata.keys():
+        return _convert(numbers, metadata)
+    values = np.empty(numbers.shape, np.float32)
+    for rows in split_rows(*numbers.shape):  # in float64 the whole would take many times the memory
+        values[rows] = _convert(numbers[rows], metadata)
+    return values
 
 
 def _convert(numbers: NDArray[Any], metadata: Metadata) -> NDArray[np.float32]:

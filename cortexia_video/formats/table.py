@@ -15,6 +15,7 @@ from cortexia_video.formats import exr, jxl, npy, npz, pfm, pgm, png8, png16, pr
 from cortexia_video.formats.checking import checks
 from cortexia_video.formats.metadata import MARK
 from cortexia_video.formats.stored import Chunks, Decode
+from cortexia_video.places.named_file import open_named
 
 FormatName = Literal["npy", "npz", "png", "png16", "tiff", "exr", "exr16", "pfm", "jxl"]
 
@@ -122,9 +123,7 @@ def is_own_output(path: str | os.PathLike[str]) -> bool:
     if not may_be_own(os.path.basename(path)):  # noqa: PTH119 - may not be UTF-8
         return False
     try:
-        if not Path(path).is_file():  # to open a pipe would wait for its writer
-            return False
-        with Path(path).open("rb") as file:
+        with open_named(Path(path)) as file:
             return is_own_head(file.read(HEAD_BYTES))
     except (OSError, ValueError):  # ValueError: a name with a zero byte
         return False

@@ -18,6 +18,7 @@ from typing import Any
 
 from cortexia_video.errors import ModelLoadError
 from cortexia_video.models.model import as_model_path
+from cortexia_video.places.named_file import open_named, read_named, read_named_text
 
 _FILES = ["*.json", "*.safetensors", "README.md"]
 _HUB_ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
@@ -79,7 +80,7 @@ def read_licence(name: str) -> str | None:
     if match and not path.is_dir():
         path = _fetch(match["id"], match["revision"], ["README.md"], lambda folder: True)
     try:
-        text = (path / "README.md").read_text(encoding="utf-8", errors="replace")
+        text = read_named_text(path / "README.md", errors="replace")
     except OSError:
         return None
     front = re.match(r"---\s*\n(.*?)\n---\s*(?:\n|$)", text, re.DOTALL)
@@ -152,13 +153,13 @@ def _read(folder: Path, hub_id: str | None, revision: str | None) -> Checkpoint:
         config=config,
         preprocessor=_read_json(preprocessor) if preprocessor.is_file() else {},
         weights_digest=_hash_files(tuple(_stamp(path) for path in weights)),
-        config_digest=hashlib.sha256(config_file.read_bytes()).hexdigest(),
+        config_digest=hashlib.sha256(read_named(config_file)).hexdigest(),
     )
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_named_text(path))
     except (OSError, ValueError) as error:
         raise ModelLoadError(f"cannot read {path}: {error}") from error
     if not isinstance(content, dict):
@@ -176,6 +177,6 @@ def _hash_files(files: tuple[tuple[Path, int, int], ...]) -> str:
     """Hash files; their sizes and times are there to tell a changed file apart."""
     digest = hashlib.sha256()
     for path, _, _ in files:
-        with path.open("rb") as file:
+        with open_named(path) as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

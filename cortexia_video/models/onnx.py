@@ -32,6 +32,7 @@ from cortexia_video.errors import ModelLoadError, ModelOutputError, redact
 from cortexia_video.models.canonical_depth import CANONICAL_INVERSE_DEPTH, to_metres
 from cortexia_video.models.model import Prediction, as_model_path
 from cortexia_video.models.session import FLOAT32, Port, Session, first_line, open_session
+from cortexia_video.places.named_file import open_named
 from cortexia_video.resampling import fit_short_side, resize_image, sample_image
 
 Resampling = Literal["bilinear", "bicubic", "sampled", "sampled_corners"]
@@ -239,7 +240,7 @@ def _digest(path: Path) -> str:
     digest = hashlib.sha256()
     try:
         for part in [path, *sorted(path.parent.glob(f"{glob.escape(path.name)}[._]data*"))]:
-            with part.open("rb") as file:
+            with open_named(part) as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         return digest.hexdigest()
     except OSError as error:

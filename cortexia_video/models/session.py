@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol, get_args
 from numpy.typing import NDArray
 
 from cortexia_video.errors import MissingExtraError, ModelLoadError
+from cortexia_video.places.named_file import open_named
 
 GraphEngine = Literal["onnx", "openvino"]
 GRAPH_ENGINES: tuple[GraphEngine, ...] = get_args(GraphEngine)
@@ -67,6 +68,10 @@ def open_session(path: Path, engine: str, device: str, precision: str) -> Sessio
     """
     if engine not in GRAPH_ENGINES:
         raise ModelLoadError(f"unknown engine {engine!r} for {path.name}: use {' or '.join(GRAPH_ENGINES)}")
+    try:
+        open_named(path).close()  # the engines would wait for the writer of a pipe
+    except OSError as error:
+        raise ModelLoadError(f"cannot read the model {path}: {error.strerror}") from error
     if engine == "onnx":
         from cortexia_video.models.onnx_runtime import OnnxRuntimeSession
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cortexia_video.arrow import import_arrow
+from cortexia_video.places.named_file import LARGEST_FILE, open_named, require_size
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
+from cortexia_video.places.row_groups import RecentGroups, read_row_group
 
-_GROUPS_KEPT = 4
 _DEPTH = re.compile(r"depth-[0-9a-f]{16}\.(tar|parquet)")
 _INSIDE = re.compile(r"(?P<shard>.+(?:\.tar|\.parquet))#(?P<where>\d+[+.]\d+)", re.DOTALL)
 IMAGES = ("image", "jpg", "jpeg", "png", "bytes")
@@ -30,54 +31,42 @@ def split_inside(path: str) -> tuple[str, str] | None:
     return (match["shard"], match["where"]) if match else None
 
 
-def read_part(shard: Place, where: str, columns: Sequence[str]) -> bytes:
-    """Read a piece of a shard.
+def read_part(shard: Place, where: str, columns: Sequence[str], limit: float | None = None) -> bytes:
+    """Read a piece of a shard, of parquet by its row group, of at most `limit` bytes, if given.
 
     where: `512+30211` of a tar, offset and bytes; `3.17` of parquet, row group and row. columns: of parquet,
     the first that is there. Raises `OSError`, `ValueError`, `IndexError`, `MissingExtraError`.
     """
     if shard.suffix == ".parquet":
         group, row = map(int, where.split("."))
-        return _ROWS.read(shard, group, row, columns)
+        return _read_row(shard, group, row, columns, limit)
     offset, size = map(int, where.split("+"))
     if isinstance(shard, RemotePath):
+        require_size(size, limit or LARGEST_FILE, "the file in it")
         return shard.read_bytes(offset, offset + size)
-    with shard.open("rb") as file:
-        file.seek(offset)
-        return file.read(size)
+    with open_named(shard) as file:
+        left = os.fstat(file.fileno()).st_size - file.seek(offset)
+        return file.read(max(0, min(size, left)))  # no memory for what a header only claims
 
 
-class _Rows:
-    """Reads rows of parquet files; the row groups that were read last stay, for all threads."""
-
-    def __init__(self) -> None:
-        self._reading = threading.Lock()
-        self._groups: dict[tuple[str, int, str, int], list[Any]] = {}
-
-    def read(self, shard: Place, group: int, row: int, columns: Sequence[str]) -> bytes:
-        written = shard.stat().st_mtime_ns if isinstance(shard, Path) else 0  # one behind an address stays
-        place = (name_absolute(shard), written, ",".join(columns), group)
-        with self._reading:
-            found = self._groups.get(place)
-            if found is None:
-                found = _read_group(shard, group, columns)
-                self._groups = dict([*self._groups.items(), (place, found)][-_GROUPS_KEPT:])
-        value = found[row]
-        data = value.get("bytes") if isinstance(value, dict) else value
-        if not isinstance(data, bytes):
-            raise ValueError("the row has no such bytes")
-        return data
+_GROUPS = RecentGroups()
 
 
-_ROWS = _Rows()
+def _read_row(shard: Place, group: int, row: int, columns: Sequence[str], limit: float | None) -> bytes:
+    written = shard.stat().st_mtime_ns if isinstance(shard, Path) else 0  # one behind an address stays
+    place = (name_absolute(shard), written, ",".join(columns), group)
+    rows = _GROUPS.get(place, lambda: _read_group(shard, group, columns, limit))
+    value = rows.column(0)[row].as_py()
+    data = value.get("bytes") if isinstance(value, dict) else value
+    if not isinstance(data, bytes):
+        raise ValueError("the row has no such bytes")
+    return data
 
 
-def _read_group(shard: Place, group: int, columns: Sequence[str]) -> list[Any]:
-    with shard.open("rb") as opened:
+def _read_group(shard: Place, group: int, columns: Sequence[str], limit: float | None) -> Any:
+    with open_named(shard) as opened:
         file = import_arrow().parquet.ParquetFile(opened)
-        column = choose_column(file.schema_arrow.names, columns)
-        rows: list[Any] = file.read_row_group(group, columns=[column], use_threads=False)[column].to_pylist()
-        return rows
+        return read_row_group(file, group, [choose_column(file.schema_arrow.names, columns)], limit)
 
 
 def choose_column(names: Sequence[str], columns: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from cortexia_video.decode import decode
 from cortexia_video.errors import DecodeError, InputError
+from cortexia_video.places.named_file import read_named
 from cortexia_video.scenes.noise import SIDE
 from cortexia_video.scenes.textures import FloatArray
 
@@ -44,7 +45,7 @@ def require_photos(folder: Path) -> None:
 
 def _find_error(path: Path) -> DecodeError | OSError | None:
     try:
-        decode(path.read_bytes(), path.name)
+        decode(read_named(path), path.name)
     except (OSError, DecodeError) as error:
         return error
     return None
@@ -63,7 +64,7 @@ def load_photo(path: Path) -> FloatArray:
     Raises `InputError` for a file that is no picture we can read.
     """
     try:
-        image = decode(path.read_bytes(), path.name).image
+        image = decode(read_named(path), path.name).image
     except (OSError, DecodeError) as error:
         raise InputError(
             f"--textures: {path} cannot be read: {error}; put a whole one in its place"

@@ -11,6 +11,7 @@ from pathlib import Path
 from cortexia_video.errors import Failure, InputError
 from cortexia_video.formats.table import FORMATS, READERS
 from cortexia_video.ledger import Source, read_last_done
+from cortexia_video.places.named_file import open_named
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.places.shard_part import name_absolute
@@ -124,5 +125,5 @@ def _read_time(place: Place) -> int:
 def _read_beginning(place: Place) -> bytes:
     if isinstance(place, RemotePath):
         return place.read_bytes(0, _PNG_BEGINNING)
-    with place.open("rb") as file:
+    with open_named(place) as file:
         return file.read(_PNG_BEGINNING)

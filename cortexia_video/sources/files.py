@@ -10,16 +10,17 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path, PurePath
 
 from cortexia_video.errors import DecodeError, Failure, InputError, printable
 from cortexia_video.ledger import Source
 from cortexia_video.ledger_file import is_ledger
+from cortexia_video.places.named_file import NamedFileError, open_named, read_named
 from cortexia_video.places.place import Place, as_place, as_text
 from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.shard import Shard
-from cortexia_video.sources.input_file import LARGEST_FILE
 from cortexia_video.sources.input_file import Found as Found
 from cortexia_video.sources.input_file import InputFile as InputFile
 from cortexia_video.sources.objects import (
@@ -33,6 +34,7 @@ from cortexia_video.sources.pictures import PICTURES
 from cortexia_video.sources.rule import Rule
 from cortexia_video.sources.shards import SHARD_SUFFIXES, find_in_shard, is_inside_shard, read_in_shard
 
+_LONGEST_LINE = 1 << 16  # bytes: no name is as long, and a file without lines is not read whole
 _log = logging.getLogger(__name__)
 
 
@@ -87,11 +89,9 @@ def read_picture(path: str) -> bytes:
     if isinstance(place, RemotePath):
         return read_object(place)
     try:
-        with place.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > LARGEST_FILE:
-                raise DecodeError(f"too large: the file has {size / 1e9:.1f} GB, the limit is 1")
-            return file.read()
+        return read_named(place)
+    except NamedFileError as error:
+        raise DecodeError(str(error)) from error
     except OSError as error:
         raise DecodeError(f"cannot be read: {error.strerror}") from error
     except MemoryError as error:
@@ -147,8 +147,12 @@ class _Scan:
 
     def _list_lines(self, path: Place) -> Iterator[tuple[str, str]]:
         """Yield the key and the path, or address, of each line of a list."""
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines):
+        with open_named(path) as lines:
+            for number, line in enumerate(iter(partial(lines.readline, _LONGEST_LINE), b"")):
+                if len(line) == _LONGEST_LINE:
+                    raise InputError(
+                        f"{printable(str(path))}, line {number + 1}: too long for a path: is it a list of paths?"
+                    )
                 text = line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
                 written = os.fsdecode(text.rstrip(b"\r\n"))
                 if written.strip():
@@ -283,7 +287,7 @@ def _require(path: str) -> None:
     try:
         Path(actual).stat()
         if path != actual or (path.lower().endswith(".txt") and not Path(path).is_dir()):
-            Path(actual).open("rb").close()
+            open_named(Path(actual)).close()
     except FileNotFoundError as error:
         raise InputError(f"no such file or folder: {printable(actual)}") from error
     except (OSError, ValueError) as error:

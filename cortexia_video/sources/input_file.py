@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from cortexia_video.errors import Failure
 from cortexia_video.ledger import Source
 
-LARGEST_FILE = 10**9  # bytes; it is read whole
-
 
 @dataclass(frozen=True, slots=True)
 class InputFile:

@@ -12,11 +12,12 @@ from cortexia_video.errors import DecodeError, Failure, InputError, printable
 from cortexia_video.ledger import Source
 from cortexia_video.ledger_file import is_ledger
 from cortexia_video.places.keys import find_problem
+from cortexia_video.places.named_file import LARGEST_FILE, read_named
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath, RemoteStat
 from cortexia_video.places.shard_part import is_depth_shard
 from cortexia_video.shard import Shard
-from cortexia_video.sources.input_file import LARGEST_FILE, Found, InputFile
+from cortexia_video.sources.input_file import Found, InputFile
 from cortexia_video.sources.rule import Rule, keep_names
 from cortexia_video.sources.shards import SHARD_SUFFIXES, find_in_shard
 
@@ -105,7 +106,7 @@ def require_object(place: RemotePath) -> None:
 def read_object(place: RemotePath) -> bytes:
     """Read a whole object; raise `DecodeError` with a reason for people where that cannot be."""
     try:
-        return place.read_bytes()
+        return read_named(place)
     except FileNotFoundError as error:
         raise DecodeError("it is gone: it was there when the bucket was listed") from error
     except OSError as error:

@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 
 from cortexia_video.decode import IMAGE_SUFFIXES, SNIFF_BYTES, sniff
 from cortexia_video.formats.table import HEAD_BYTES, is_own_head, is_own_output, may_be_own
+from cortexia_video.places.named_file import open_named
 from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.sources.rule import Rule
 
@@ -18,7 +19,7 @@ def _is_picture(entry: os.DirEntry[str]) -> bool:
     try:
         if not entry.is_file():
             return False
-        with Path(entry.path).open("rb") as file:
+        with open_named(Path(entry.path)) as file:
             return sniff(file.read(SNIFF_BYTES)) is not None
     except OSError:
         return False

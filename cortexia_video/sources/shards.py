@@ -9,14 +9,17 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterator
 from pathlib import PurePath
+from typing import Any
 
 from cortexia_video.arrow import import_arrow
 from cortexia_video.decode import IMAGE_SUFFIXES
 from cortexia_video.errors import DecodeError, Failure, InputError, MissingExtraError, printable
 from cortexia_video.ledger import Source
 from cortexia_video.places.keys import find_problem
+from cortexia_video.places.named_file import LARGEST_FILE, LARGEST_TEXT, open_named
 from cortexia_video.places.place import Place, as_place
 from cortexia_video.places.remote_errors import describe_error
+from cortexia_video.places.row_groups import read_row_group
 from cortexia_video.places.shard_part import (
     IMAGES,
     choose_column,
@@ -40,6 +43,12 @@ def find_in_shard(key: str, place: Place) -> Iterator[Found]:
             problem = find_problem(inner)
             if problem:
                 yield Failure(inner, "find", InputError(f"the name {printable(name)!r} {problem}: rename it"))
+            elif size > LARGEST_FILE:
+                said = f"too large: it says {size / 1e9:.1f} GB, the limit is {LARGEST_FILE / 1e9:g}"
+                yield Failure(inner, "find", InputError(said))
+            elif not where:
+                said = "it is stored as a sparse file: make the archive again without --sparse"
+                yield Failure(inner, "find", InputError(said))
             else:
                 yield InputFile(inner, Source(f"{name_absolute(place)}#{where}", size, stat.st_mtime_ns))
     except MissingExtraError:
@@ -62,19 +71,22 @@ def read_in_shard(path: str) -> bytes:
         raise DecodeError(f"{path} is no picture in a shard")
     try:
         return read_part(as_place(inside[0]), inside[1], IMAGES)
+    except MemoryError as error:
+        raise DecodeError("not enough memory to read it") from error
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise DecodeError(f"its shard cannot be read: {describe_error(error)}") from error
 
 
 def _list_members(place: Place) -> Iterator[tuple[str, str, int]]:
-    with place.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
+    with open_named(place) as file, tarfile.open(fileobj=file, mode="r:") as archive:
         for member in archive:
             if member.isfile() and PurePath(member.name).suffix.lower() in IMAGE_SUFFIXES:
-                yield member.name.removeprefix("./"), f"{member.offset_data}+{member.size}", member.size
+                where = "" if member.issparse() else f"{member.offset_data}+{member.size}"
+                yield member.name.removeprefix("./"), where, member.size
 
 
 def _list_rows(place: Place) -> Iterator[tuple[str, str, int]]:
-    with place.open("rb") as opened:
+    with open_named(place) as opened:
         file = import_arrow().parquet.ParquetFile(opened)
         names = file.schema_arrow.names
         choose_column(names, IMAGES)
@@ -82,7 +94,11 @@ def _list_rows(place: Place) -> Iterator[tuple[str, str, int]]:
         count = 0
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
-            said = file.read_row_group(group, columns=[keys])[keys].to_pylist() if keys else [None] * rows
-            for row, key in enumerate(said):
+            said = read_row_group(file, group, [keys], LARGEST_TEXT)[keys] if keys else [None] * rows
+            for row, key in enumerate(map(_to_key, said)):
                 yield str(key) if key is not None else f"{count:08d}", f"{group}.{row}", 0
                 count += 1
+
+
+def _to_key(scalar: Any) -> Any:
+    return None if scalar is None else scalar.as_py()

@@ -23,6 +23,7 @@ from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError, OutputLostError
 from cortexia_video.frame import Frame
+from cortexia_video.places.named_file import open_named, read_named_text
 from cortexia_video.places.own_folder import require_own_folder
 from cortexia_video.places.whole_file import write_whole
 from cortexia_video.reporting.wording import format_count
@@ -92,7 +93,7 @@ def check_pool(folder: Path, plan: PoolPlan) -> None:
     if not path.exists():
         return
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(read_named_text(path))
     except ValueError as error:
         raise InputError(f"{path} says nothing of a pool: {error}; remove it") from error
     if found != plan.look():
@@ -122,6 +123,7 @@ def read_scene(scene: PooledScene) -> RGBDSample:
 @lru_cache(maxsize=4096)
 def _open_shard(path: Path) -> NDArray[Any]:
     try:
+        open_named(path).close()
         return np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
         reason = getattr(error, "strerror", None) or "they are not what was rendered"

@@ -23,6 +23,7 @@ from types import UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from cortexia_video.errors import InputError, redact
+from cortexia_video.places.named_file import read_named_text
 from cortexia_video.training.losses import LossWeights
 from cortexia_video.training.network import STRIDE
 
@@ -113,7 +114,7 @@ class Recipe:
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe. Raises `InputError` for a file that is none, with what is wrong in it."""
     try:
-        words = tomllib.loads(path.read_text(encoding="utf-8"))
+        words = tomllib.loads(read_named_text(path))
         return _check(_build(Recipe, words))
     except OSError as error:
         raise InputError(f"cannot read the recipe {path}: {error.strerror}") from error
