@@ -8,7 +8,6 @@ from cyclopts import Parameter
 
 from cortexia_video.cli.depth_options import DepthOptions
 from cortexia_video.cli.job import run_job
-from cortexia_video.cli.quiet import quiet_libraries
 from cortexia_video.conversion import convert
 from cortexia_video.formats.table import FormatName
 from cortexia_video.places.place import as_place
@@ -58,23 +57,22 @@ def convert_command(
     max_megapixels
         Refuse larger maps.
     """
-    with quiet_libraries():
-        return run_job(
-            lambda on_outcome, stop: convert(
-                inputs,
-                output,
-                format=format,
-                dialect=files.dialect,
-                about=files.about,
-                f_px=files.f_px,
-                intrinsics=intrinsics,
-                allow_loss=allow_loss,
-                overwrite=overwrite,
-                workers=workers,
-                max_megapixels=max_megapixels,
-                on_outcome=on_outcome,
-                stop=stop,
-            ),
-            lambda: DepthFiles(inputs, output=as_place(output)),
-            as_place(output),
-        )
+    return run_job(
+        lambda on_outcome, stop: convert(
+            inputs,
+            output,
+            format=format,
+            dialect=files.dialect,
+            about=files.about,
+            f_px=files.f_px,
+            intrinsics=intrinsics,
+            allow_loss=allow_loss,
+            overwrite=overwrite,
+            workers=workers,
+            max_megapixels=max_megapixels,
+            on_outcome=on_outcome,
+            stop=stop,
+        ),
+        lambda: DepthFiles(inputs, output=as_place(output)),
+        as_place(output),
+    )

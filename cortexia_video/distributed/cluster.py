@@ -301,20 +301,21 @@ def _keep_apart() -> Iterator[Mapping[str, Any]]:
     is started even when it is off, and then asks the network which cloud this is.
     """
     from ray._private import node, ray_constants
-    from ray._raylet import AuthenticationTokenLoader
+    from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
     environment = {ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     before = {name: os.environ.get(name) for name in (*environment, "RAY_AUTH_MODE")}
-    many, dashboard = ray_constants.ENABLE_RAY_CLUSTER, node.Node.start_api_server
+    process: Any = node.Node
+    many, dashboard = ray_constants.ENABLE_RAY_CLUSTER, process.start_api_server
     folder = tempfile.gettempdir()
     folder = tempfile.mkdtemp(prefix="cortexia-", dir=folder if len(folder) <= _LONGEST_FOLDER else "/tmp")
     try:
         os.environ.update(environment)
         AuthenticationTokenLoader.instance().reset_cache()
-        ray_constants.ENABLE_RAY_CLUSTER, node.Node.start_api_server = False, lambda *_, **__: None
+        ray_constants.ENABLE_RAY_CLUSTER, process.start_api_server = False, lambda *_, **__: None
         yield {"_temp_dir": folder}
     finally:
-        ray_constants.ENABLE_RAY_CLUSTER, node.Node.start_api_server = many, dashboard
+        ray_constants.ENABLE_RAY_CLUSTER, process.start_api_server = many, dashboard
         for name, value in before.items():
             os.environ.pop(name, None)
             if value is not None:
