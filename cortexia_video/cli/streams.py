@@ -47,7 +47,7 @@ def find_loss() -> OSError | None:
 def open_text(number: int, like: TextIO | None) -> TextIO:
     """Give a text stream that writes to an open file's number, and drops what it does not take."""
     buffer = io.BufferedWriter(_Patient(number, "w", closefd=False))
-    lines = number == 2 if like is None else like.line_buffering
+    lines = number == 2 if like is None else bool(like.line_buffering)
     encoding = None if like is None else like.encoding
     # file names can hold what a terminal cannot
     return io.TextIOWrapper(buffer, encoding, "backslashreplace", line_buffering=lines)

@@ -34,11 +34,13 @@ def save(training: Training, position: Position, path: Path) -> None:
     }
     partial = path.with_suffix(".partial")
     try:
-        torch.save(state, partial)
+        with partial.open("wb") as file:
+            torch.save(state, file)
         partial.replace(path)
-    except (OSError, RuntimeError) as error:  # torch's writer has no better word for a full disk
+    except (OSError, RuntimeError) as error:
         partial.unlink(missing_ok=True)
-        raise OutputLostError(path, error) from error
+        cause = error.__context__  # of torch's writer, which says it in words of its own
+        raise OutputLostError(path, cause if isinstance(cause, OSError) else error) from error
 
 
 def restore(training: Training, path: Path) -> Position | None:
