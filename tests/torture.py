@@ -163,6 +163,8 @@ def make_inputs(root: Path) -> None:
     estimate(root / "photos", root / "metres", model=metric, f_px=300)
     estimate(root / "photos", root / "camera", model=DepthEstimator(Camera()), f_px=300)
     make_rgbd(root / "set", make_scene(), FRAMES)
+    for number in range(FRAMES):  # equal pictures would have one score
+        Image.fromarray(make_scene(number).image).save(root / f"set/rgb/{number}.png")
     checkpoint = save_checkpoint("depth-anything", root / "checkpoint")
     (root / "recipe.toml").write_text(RECIPE.format(checkpoint=checkpoint, root=root / "set"))
 

@@ -35,10 +35,11 @@ def save(training: Training, position: Position, path: Path) -> None:
         "recipe": describe_recipe(training.recipe),
     }
     try:
-        with write_whole(path) as partial:
-            torch.save(state, partial)
-    except RuntimeError as error:  # torch's writer has no better word for a full disk
-        raise OutputLostError(path, error) from error
+        with write_whole(path) as partial, partial.open("wb") as file:
+            torch.save(state, file)
+    except RuntimeError as error:
+        cause = error.__context__  # of torch's writer, which says it in words of its own
+        raise OutputLostError(path, cause if isinstance(cause, OSError) else error) from error
 
 
 def restore(training: Training, path: Path) -> Position | None:
