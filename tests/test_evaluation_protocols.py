@@ -108,7 +108,7 @@ def test_an_own_protocol_is_a_file_and_a_wrong_one_is_explained(tmp_path):
         (text.replace("clip_min_m=0.1", "clip_min_m=0"), "must be above 0"),
         (text.replace("\nmin_m=0", '\nmin_m="0"'), "min_m is '0': it must be a number"),
         (text.replace("max_m=10", "max_m=[]"), r"max_m is \(\): it must be a number of metres, set"),
-        (text.replace("max_m=10", "max_m=1" + "0" * 400), "max_m is 10"),
+        (text.replace("max_m=10", "max_m=1e10"), "max_m is 10"),
         (text + "crop=[0, 1, 0]\n", "crop is .* top, bottom, left and right"),
         (text + "crop=[0.5, 0.5, 0, 1]\n", "crop is .* top, bottom, left and right"),
         (text + "window=[0, 1]\n", "window is .* height and width"),

@@ -62,6 +62,9 @@ def _list_rows(path: Place) -> _Rows:
         return _Rows([_Row(path.name, path, 0, 0)], set())
     names = file.schema_arrow.names
     require_columns(names, str(path))
+    count, size = file.metadata.num_rows, path.stat().st_size
+    if count > size:  # nulls cost nothing to write: kilobytes can say that they are millions of rows
+        raise InputError(f"{path} says it has {count} rows in {size} bytes: make or copy it again")
     columns = [name for name in ("key", "kind") if name in names]
     rows: list[_Row] = []
     kinds: set[Kind | None] = set()
