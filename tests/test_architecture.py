@@ -14,6 +14,9 @@ PACKAGE = Path(cortexia_video.__file__).parent
 LAYERS = [
     [
         "errors",
+        "boundary",
+        "documents",
+        "foreign_content",
         "arrow",
         "frame",
         "depth_map",

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cortexia_video.boundary import in_words
 from cortexia_video.datasets.calibration import Calibration
 from cortexia_video.datasets.region import Region
 from cortexia_video.decode import decode
@@ -28,7 +29,8 @@ class Pair:
 
     dialect, about: of the depth file, as `decode_depth` takes them. range_m: other depths are masked out.
     fits_depth: the picture is larger than its depth, of the same view, and is reduced to its size.
-    sparse: as of `RGBDSample`. names: of who says what the numbers mean, for errors.
+    sparse: as of `RGBDSample`. names: of who says what the numbers mean, for errors. problem: what is wrong
+    with what says all this; reading raises it.
     """
 
     key: str
@@ -42,10 +44,13 @@ class Pair:
     fits_depth: bool = False
     sparse: bool = False
     names: OptionNames = OF_COMMANDS
+    problem: Exception | None = None
 
 
 def read_pair(pair: Pair) -> RGBDSample:
     """Read a sample; raises `DecodeError`, `DepthFileError`, and `InputError` where sizes differ."""
+    if pair.problem:
+        raise pair.problem
     depth = decode_depth(
         read_file(pair.depth), str(pair.depth), dialect=pair.dialect, about=pair.about, names=pair.names
     )
@@ -58,10 +63,10 @@ def read_pair(pair: Pair) -> RGBDSample:
 
 def read_image(path: Place, key: str) -> np.ndarray:
     """Give the pixels of a picture, uint8 (H, W, 3); `DecodeError` names the file."""
+    with in_words(f"cannot read {path}", kind=DecodeError):
+        data = path.read_bytes()
     try:
-        return decode(path.read_bytes(), key).image
-    except OSError as error:
-        raise DecodeError(f"cannot read {path}: {error.strerror}") from error
+        return decode(data, key).image
     except DecodeError as error:
         raise DecodeError(f"{path}: {error}") from error
 

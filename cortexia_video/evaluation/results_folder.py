@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
 
-from cortexia_video.errors import OutputExistsError, printable
+from cortexia_video.boundary import attempt
+from cortexia_video.documents import parse_json
+from cortexia_video.errors import Failure, OutputExistsError, printable
 from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.places.place import Place, as_place
 from cortexia_video.places.remote_path import RemotePath
@@ -54,8 +54,10 @@ def _refuse(output: Place, how: str, asked: str) -> None:
 
 def _read_results(path: Place) -> tuple[str, str] | None:
     """Give the protocol's digest and the truth of results, None where there are none of ours."""
-    try:
-        words: Any = json.loads(path.read_bytes())
+
+    def read() -> tuple[str, str]:
+        words = parse_json(path.read_bytes(), path)
         return str(words["protocol"]["digest"]), str(words["truth"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+
+    results = attempt(path.name, "find", read)
+    return None if isinstance(results, Failure) else results

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from cortexia_video.datasets.dataset import AnyDataset, RGBDDataset, RGBDStream
+from cortexia_video.datasets.rgbd_folder import SET_JSON
 from cortexia_video.datasets.table import DATASETS, open_dataset, recognise
 from cortexia_video.decode import IMAGE_SUFFIXES
+from cortexia_video.documents import parse_json
 from cortexia_video.errors import Failure, InputError
 from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.formats.option_names import OptionNames
@@ -136,8 +137,8 @@ def _open_set(name: str, root: Place, protocol: Protocol) -> TruthSet:
     split = protocol.split if protocol.dataset == name else None
     dataset = open_dataset(name, root, split=split, allow_unregistered=True)
     range_m = dataset.evaluation.range_m
-    kind = json.loads((root / "set.json").read_bytes()).get("kind", "real") if name == "rgbd" else "real"
-    return TruthSet(root.name, dataset, range_m[1] if range_m else None, kind == "real")
+    about = parse_json((root / SET_JSON).read_bytes(), root / SET_JSON) if name == "rgbd" else {}
+    return TruthSet(root.name, dataset, range_m[1] if range_m else None, about.get("kind", "real") == "real")
 
 
 def _open_files(root: Place, dialect: str | None) -> TruthSet:
