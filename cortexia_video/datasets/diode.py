@@ -5,19 +5,14 @@ Whether depth is along the axis or the ray it does not say: taken as along the a
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
-
-import numpy as np
 
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.pair import make_sample, read_image
-from cortexia_video.errors import DepthFileError
-from cortexia_video.formats.reading import decode_depth, read_file
+from cortexia_video.formats.reading import decode_depth, decode_stored, read_file
 from cortexia_video.places.inside import find_inside, name_inside
 from cortexia_video.places.place import Place
-from cortexia_video.places.remote_errors import describe_error
 from cortexia_video.projection import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
 
@@ -47,11 +42,7 @@ def _read(scan: _Scan) -> RGBDSample:
     path = scan.beside("_depth.npy")
     depth = decode_depth(read_file(path), str(path), dialect="metres")
     path = scan.beside("_depth_mask.npy")
-    try:
-        mask = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) > 0
-    except (OSError, ValueError, EOFError) as error:
-        reason = describe_error(error, "copy it again")
-        raise DepthFileError(f"{path}: its mask cannot be read: {reason}") from error
+    mask = decode_stored(read_file(path), str(path)).values > 0
     height, width = depth.values.shape
     camera = _CAMERA if (width, height) == (_CAMERA.width, _CAMERA.height) else None
     return make_sample(scan.key, image, depth, origin="diode", camera=camera, mask=mask)
