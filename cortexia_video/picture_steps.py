@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from cortexia_video.boundary import attempt
 from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.decode import decode, read_header
 from cortexia_video.depth_estimation import DepthEstimator, Prepared
 from cortexia_video.engine import Result
-from cortexia_video.errors import DecodeError, Failure, InputError, OutputLostError
+from cortexia_video.errors import Failure
 from cortexia_video.intrinsics import Intrinsics
 from cortexia_video.ledger import Source
 from cortexia_video.outcomes import facts_of
@@ -63,18 +64,18 @@ class PictureSteps:
 
     def prepare(self, item: InputFile) -> Prepared | Failure:
         """On a decode worker: read, decode and preprocess one picture."""
+        return attempt(item.key, "decode", lambda: self._prepare(item))
+
+    def _prepare(self, item: InputFile) -> Prepared | Failure:
         size = item.source.size
-        try:
-            data = self._read(item) if size <= _KEPT else b""  # a larger one waits on the disk
-            with self._budget.hold(size):
-                data_now = data or self._read(item)
-                with self._clock.measure("header", item.key):
-                    header = read_header(data_now)
-                del data_now
-            with self._budget.hold(size + header.height * header.width * _DECODE_BYTES):
-                return self._decode(item, data)
-        except (DecodeError, InputError) as error:
-            return Failure(item.key, "decode", error)
+        data = self._read(item) if size <= _KEPT else b""  # a larger one waits on the disk
+        with self._budget.hold(size):
+            data_now = data or self._read(item)
+            with self._clock.measure("header", item.key):
+                header = read_header(data_now)
+            del data_now
+        with self._budget.hold(size + header.height * header.width * _DECODE_BYTES):
+            return self._decode(item, data)
 
     def _read(self, item: InputFile) -> bytes:
         with self._clock.measure("read", item.key):
@@ -92,14 +93,8 @@ class PictureSteps:
     def finish(self, item: InputFile, result: Result) -> Failure | None:
         """On a write worker: enlarge, encode, place and record one depth map."""
         pixels = result.origin.height * result.origin.width if self._estimator.size == "full" else 0
-        try:
-            with self._budget.hold(pixels * _WRITE_BYTES + result.values.nbytes):
-                self._place(item, result)
-        except OutputLostError:
-            raise
-        except Exception as error:  # noqa: BLE001 - an encoder or the system can raise anything
-            return Failure(item.key, "write", error)
-        return None
+        with self._budget.hold(pixels * _WRITE_BYTES + result.values.nbytes):
+            return attempt(item.key, "write", lambda: self._place(item, result))
 
     def _place(self, item: InputFile, result: Result) -> None:
         with self._clock.measure("resize", item.key):

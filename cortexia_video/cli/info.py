@@ -6,17 +6,19 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import Console
 
+from cortexia_video.boundary import attempt
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.depth_options import DepthOptions
 from cortexia_video.cli.quiet import quiet_libraries
 from cortexia_video.cli.terminal_picture import draw_depth
 from cortexia_video.depth_folder import CHANGED
-from cortexia_video.errors import InputError, MissingExtraError, printable
+from cortexia_video.errors import Failure, printable
 from cortexia_video.inspection import FolderInspection, Inspection, inspect, inspect_folder
 from cortexia_video.places.place import is_folder
 from cortexia_video.places.remote_path import strip_secrets
@@ -55,14 +57,15 @@ def info_command(
     about = files.about
     failed, console = False, Console(highlight=False)
     for number, path in enumerate(paths):
-        try:
-            with quiet_libraries():
-                found = _look(path, about, files.dialect, max_megapixels)
-        except (InputError, MissingExtraError) as error:
+        with quiet_libraries():
+            found = attempt(
+                strip_secrets(path), "decode", partial(_look, path, about, files.dialect, max_megapixels)
+            )
+        if isinstance(found, Failure):
             failed = True
             if json_lines:
-                print(json.dumps({"path": strip_secrets(path), "error": str(error)}))
-            print(f"cortexia: {printable(str(error))}", file=sys.stderr)
+                print(json.dumps({"path": found.key, "error": found.reason}))
+            print(f"cortexia: {found.reason}", file=sys.stderr)
             continue
         if json_lines:
             print(json.dumps(found.as_dict()))

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cortexia_video.boundary import in_words
 from cortexia_video.errors import DepthFileError, MissingExtraError
 from cortexia_video.places.place import Place
-from cortexia_video.places.remote_errors import describe_error
 
 _REMEDY = "is it whole? Copy it again"
 _BLOCK = 1 << 16  # bytes of a request
@@ -22,22 +22,16 @@ def read_array(path: Place, name: str, index: int | None = None) -> NDArray[Any]
 
     Raises `DepthFileError` where it cannot be read, `MissingExtraError` without h5py.
     """
-    with _open(path, whole=index is None) as file:
-        try:
-            return np.asarray(file[name][() if index is None else index])
-        except Exception as error:  # h5py raises anything on broken files
-            reason = describe_error(error, _REMEDY)
-            raise DepthFileError(f"{path}: cannot read {name}: {reason}") from error
+    reading = in_words(f"{path}: cannot read {name}", _REMEDY, DepthFileError)
+    with _open(path, whole=index is None) as file, reading:
+        return np.asarray(file[name][() if index is None else index])
 
 
 def count(path: Place, name: str) -> int:
     """Give the length of the first axis of an array; raises what `read_array` does."""
-    with _open(path, whole=False) as file:
-        try:
-            return int(file[name].shape[0])
-        except Exception as error:
-            reason = describe_error(error, _REMEDY)
-            raise DepthFileError(f"{path}: has no array {name}: {reason}") from error
+    counting = in_words(f"{path}: has no array {name}", _REMEDY, DepthFileError)
+    with _open(path, whole=False) as file, counting:
+        return int(file[name].shape[0])
 
 
 def _open(path: Place, *, whole: bool) -> Any:
@@ -46,9 +40,7 @@ def _open(path: Place, *, whole: bool) -> Any:
         import h5py
     except ImportError as error:
         raise MissingExtraError(f"reading {path} needs: pip install 'cortexia-video[datasets]'") from error
-    try:
+    with in_words(f"{path}: cannot be read", _REMEDY, DepthFileError):
         if isinstance(path, Path):
             return h5py.File(path, "r")
         return h5py.File(io.BytesIO(path.read_bytes()) if whole else path.open("rb", _BLOCK), "r")
-    except OSError as error:
-        raise DepthFileError(f"{path}: cannot be read: {describe_error(error, _REMEDY)}") from error
