@@ -15,9 +15,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
+from cortexia_video.boundary import attempt
 from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.depth_folder import DepthReader, Reading
 from cortexia_video.depth_json import complete_depth_json, keep_depth_json, read_depth_json
@@ -27,7 +29,6 @@ from cortexia_video.errors import (
     Failure,
     InputError,
     LossError,
-    MissingExtraError,
     OutputExistsError,
     OutputLostError,
     printable,
@@ -169,7 +170,8 @@ class _Job:
 
     def _find_work(self, found: DepthFiles) -> Iterator[InputFile]:
         """Yield what is to be done; before the first, depth.json leaves to the ledger what is not known."""
-        work = self.outcomes.claimed(map(self._add_beside, found))
+        dated = (attempt(each.key, "find", partial(self._add_beside, each)) for each in found)
+        work = self.outcomes.claimed(dated)
         first = next(work, None)
         if first:
             keep_depth_json(self.sink, self.ledger)
@@ -189,23 +191,19 @@ class _Job:
 
     def _convert(self, item: InputFile) -> tuple[InputFile, Failure | None]:
         """On a worker: take one file to its outcome."""
+        return item, attempt(item.key, "decode", lambda: self._take_through(item))
+
+    def _take_through(self, item: InputFile) -> Failure | None:
         size = item.source.size
         kept = _KEPT_REMOTE if is_remote(item.place) else _KEPT
-        try:
-            self._require_apart(item)
-            data = self._read(item) if size <= kept else b""  # a larger one waits where it is
-            with self._budget.hold(size):
-                pixels = count_pixels(data or self._read(item), item.source.path)
-            with self._budget.hold(size + pixels * _BYTES):
-                data = data or self._read(item)
-                self._place(item, self._reader.decode(data, item.place))
-        except OutputLostError:
-            raise
-        except (InputError, MissingExtraError) as error:
-            return item, Failure(item.key, "decode", error)
-        except Exception as error:  # noqa: BLE001 - an encoder or the system can raise anything
-            return item, Failure(item.key, "write", error)
-        return item, None
+        self._require_apart(item)
+        data = self._read(item) if size <= kept else b""  # a larger one waits where it is
+        with self._budget.hold(size):
+            pixels = count_pixels(data or self._read(item), item.source.path)
+        with self._budget.hold(size + pixels * _BYTES):
+            reading = self._reader.decode(data or self._read(item), item.place)
+            _require_unchanged(item, reading)
+            return attempt(item.key, "write", lambda: self._place(item, reading))
 
     def _read(self, item: InputFile) -> bytes:
         return self._reader.read_bytes(item.place)
@@ -219,11 +217,6 @@ class _Job:
             )
 
     def _place(self, item: InputFile, reading: Reading) -> None:
-        if reading.changed:
-            raise DepthFileError(
-                f"{printable(item.source.path)}: it is not what was written: `cortexia verify --requeue` "
-                "lets the next run make it again; if you changed it, copy it elsewhere and say what it is"
-            )
         depth, kept = self._set_focal_length(item, reading) if self._given.settings else (reading.depth, "")
         lost = self._form.lost(depth)
         if lost:
@@ -281,6 +274,14 @@ def _find_format(inputs: Sequence[str | os.PathLike[str]]) -> str:
     if format not in FORMATS or FORMATS[format].decode is None:
         raise InputError("the inputs are not output folders of one format that could be kept: give --format")
     return format
+
+
+def _require_unchanged(item: InputFile, reading: Reading) -> None:
+    if reading.changed:
+        raise DepthFileError(
+            f"{printable(item.source.path)}: it is not what was written: `cortexia verify --requeue` "
+            "lets the next run make it again; if you changed it, copy it elsewhere and say what it is"
+        )
 
 
 def _require_allowed(format: str, allow_loss: bool) -> None:

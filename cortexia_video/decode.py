@@ -18,7 +18,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import simplejpeg
@@ -41,7 +41,8 @@ from PIL import (
 )
 
 from cortexia_video.camera import focal_length_px
-from cortexia_video.errors import DecodeError
+from cortexia_video.errors import DecodeError, describe
+from cortexia_video.foreign_content import describe_foreign, find_camera_file
 from cortexia_video.frame import Frame
 from cortexia_video.scratch import Scratch
 
@@ -104,11 +105,15 @@ def decode(
     with _decode_errors(data), _open(data) as picture:
         _check_size(picture, max_megapixels)
         _check_memory(picture, data, max_megapixels)
-        exif = _read_exif(picture)
-        orientation = _orientation(exif)
         width, height = picture.size
-        least = _stored(enough(*_stored((height, width), orientation)), orientation) if enough else (0, 0)
-        image = _read_jpeg(data, least, (height, width), scratch) if picture.format == "JPEG" else None
+        image = None
+        if (
+            picture.format == "JPEG"
+        ):  # of others EXIF comes later: Pillow loads a PNG for it, and errors are lost
+            exif = _read_exif(picture)
+            orientation = _orientation(exif)
+            least = _stored(enough(*_stored((height, width), orientation)), orientation) if enough else (0, 0)
+            image = _read_jpeg(data, least, (height, width), scratch)
         if image is None:
             picture.load()
             _check_size(picture, max_megapixels)
@@ -124,6 +129,31 @@ def decode(
 
 # ---- which reader ------------------------------------------------------------------------------------------
 
+_SAVE = "convert it to JPEG or PNG"
+_SUBFILE, _WIDTH, _HEIGHT, _COMPRESSION, _COLOURS, _SUB_IFDS, _DNG_VERSION = (
+    254,
+    256,
+    257,
+    259,
+    320,
+    330,
+    50706,
+)
+_OF_CAMERAS = {32803, 34892}  # photometric interpretations: colour filter array, linear raw
+_PALETTE = 3
+_USUAL_COMPRESSIONS = {1, 5, 7, 8, 32773, 32946}
+_COMPRESSIONS = {
+    6: "an old kind of JPEG",
+    32809: "ThunderScan",
+    34712: "JPEG 2000",
+    34887: "LERC",
+    34892: "JPEG, as raw files of cameras are",
+    34925: "LZMA",
+    50000: "Zstandard",
+    50001: "WebP",
+    50002: "JPEG XL",
+    52546: "JPEG XL",
+}
 _BMP_HEADER_BYTES = {12, 16, 40, 52, 56, 64, 108, 124}
 _AVIF_BRANDS = {b"avif", b"avis"}
 
@@ -136,6 +166,45 @@ def _brands(head: bytes) -> set[bytes]:
 
 class _TiffReader(TiffImagePlugin.TiffImageFile):
     """Pillow's reader without its own size limit (`_check_size` came first) or turning a whole copy."""
+
+    def _open(self) -> None:
+        try:
+            super()._open()
+        except Exception as error:
+            if kind := self._find_kind():
+                raise DecodeError(
+                    f"not supported: this kind of TIFF cannot be read ({kind}); {_SAVE}"
+                ) from error
+            raise
+        if _DNG_VERSION in self.tag_v2 or (self.tag_v2.get(_SUBFILE, 0) & 1 and _SUB_IFDS in self.tag_v2):
+            raise DecodeError(f"not supported: the raw file of a camera, with a small preview; {_SAVE}")
+
+    def load(self) -> Any:
+        """Decode the pixels; where that cannot be, what they are compressed by may be why."""
+        try:
+            return super().load()
+        except OSError as error:
+            compression = self.tag_v2.get(_COMPRESSION, 1)
+            if compression in _USUAL_COMPRESSIONS or "decoder error" not in str(error):
+                raise
+            told = f"this kind of TIFF cannot be read ({_name_compression(compression)})"
+            raise DecodeError(f"damaged, or not supported: {told}; {_SAVE}") from error
+
+    def _find_kind(self) -> str | None:
+        """Say what is unusual about the pixels, by the tags that were read until Pillow gave up."""
+        tags = getattr(self, "tag_v2", {})
+        if not tags.get(_WIDTH) or not tags.get(_HEIGHT):
+            return None
+        if tags.get(_PHOTOMETRIC) in _OF_CAMERAS:
+            return "the raw data of a camera"
+        compression = tags.get(_COMPRESSION, 1)
+        if compression not in TiffImagePlugin.COMPRESSION_INFO:
+            return _name_compression(compression)
+        if tags.get(_PHOTOMETRIC) == _PALETTE and _COLOURS not in tags:
+            return None
+        bits, sort = tags.get(_BITS_PER_SAMPLE, (1,)), tags.get(_SAMPLE_FORMAT, (1,))[0]
+        numbers = {2: ", signed", 3: ", floating point", 5: ", complex", 6: ", complex"}.get(sort, "")
+        return f"{len(bits)} channel{'s'[: len(bits) > 1]} of {max(bits)} bits{numbers}"
 
     def load_prepare(self) -> None:
         if self._im is None:
@@ -153,6 +222,10 @@ class _TiffReader(TiffImagePlugin.TiffImageFile):
     def load_end(self) -> None:
         _read_exif(self)  # now, while the file is open: Pillow keeps what it read
         self._size = self._tile_size
+
+
+def _name_compression(number: int) -> str:
+    return f"compressed by {_COMPRESSIONS.get(number, f'method {number}')}"
 
 
 class _PngReader(PngImagePlugin.PngImageFile):
@@ -198,10 +271,16 @@ def _open(data: bytes) -> ImageFile.ImageFile:
     """Open with the one reader that the content asks for; no pixels are decoded yet."""
     quieten_pillow()
     head = data[:SNIFF_BYTES]
-    name = sniff(head) or next((name for name, magic in _OTHER_MAGIC if magic.match(head)), None)
+    name = _name_format(head)
     if name is None:
-        raise DecodeError(_describe_foreign(data))
+        raise DecodeError(describe_foreign(data))
+    if name == "TIFF" and (camera := find_camera_file(data)):
+        raise DecodeError(camera)
     return _READERS[name](io.BytesIO(data))
+
+
+def _name_format(head: bytes) -> str | None:
+    return sniff(head) or next((name for name, magic in _OTHER_MAGIC if magic.match(head)), None)
 
 
 def _check_size(picture: Image.Image, max_megapixels: float) -> None:
@@ -454,6 +533,8 @@ def _fitting_white(picture: Image.Image, dtype: str) -> float:
         (1.0, 255.0) if dtype == "f4" else (255.0, 65535.0, 4294967295.0 if dtype == "u4" else 2147483647.0)
     )
     white = next((level for level in levels if high <= level), None)
+    if math.isnan(low):
+        raise DecodeError("some of its values are no numbers (NaN): convert it to 8 or 16 bits")
     if white is None or not low >= 0.0:
         raise DecodeError(
             f"cannot tell black from white: the values run from {low:g} to {high:g}; "
@@ -484,29 +565,15 @@ _CUT_SHORT = re.compile(
 _UNSUPPORTED = re.compile(
     "unsupported|unknown|not (yet )?supported|cannot handle|bad (mode|bits)", re.IGNORECASE
 )
-_UNSPEAKABLE = re.compile(r"[<>\\\x00-\x1f\x7f-\xff]|\bb'|\bb\"|0x")
-_DETAIL_LENGTH = 100
-
-# Offset, magic, what it is: content that ends up in picture folders.
-_FOREIGN = [
-    (0, b"%PDF", "not a picture: the content is a PDF document"),
-    (0, b"%!PS", "not a picture: the content is a PostScript document"),
-    (0, b"PK\3\4", "not a picture: the content is a ZIP archive or an office document"),
-    (0, b"\x1f\x8b", "not a picture: the content is a gzip archive"),
-    (0, b"\x93NUMPY", "not a picture: the content is a NumPy array"),
-    (0, b"\x1aE\xdf\xa3", "not a picture: the content is a video"),
-    (8, b"AVI ", "not a picture: the content is a video"),
-    (4, b"ftypheic", "not supported: the content is a HEIC picture; convert it to JPEG"),
-    (4, b"ftypheix", "not supported: the content is a HEIC picture; convert it to JPEG"),
-    (4, b"ftypmif1", "not supported: the content is a HEIF picture; convert it to JPEG"),
-    (4, b"ftyp", "not a picture: the content is a video"),
-    (0, b"v/1\1", "not supported: the content is an OpenEXR picture; convert it to PNG or JPEG"),
-    (0, b"#?RADIANCE", "not supported: the content is a Radiance HDR picture; convert it to PNG or JPEG"),
-    (0, b"8BPS", "not supported: the content is a Photoshop document; export it as PNG or JPEG"),
-    (0, b"\xff\x0a", "not supported: the content is a JPEG XL picture; convert it to PNG or JPEG"),
-    (4, b"JXL ", "not supported: the content is a JPEG XL picture; convert it to PNG or JPEG"),
-    (0, b"farbfeld", "not supported: the content is a farbfeld picture; convert it to PNG or JPEG"),
+# What readers say of kinds that they do not know, and the words for it.
+_KINDS = [
+    (re.compile(r"cannot handle (\d+)-bit layers"), r"\1 bits a colour"),
+    (re.compile(r"cannot handle (\d+)-layer images"), r"\1 colour channels"),
+    (re.compile(r"Unsupported BMP pixel depth \((\d+)\)"), r"\1 bits a pixel"),
+    (re.compile(r"Unsupported BMP compression \((\d+)\)"), r"compression \1"),
+    (re.compile("Unsupported BMP bitfields layout"), "colours of unusual bits"),
 ]
+_LONG_TEXT = re.compile("MAX_TEXT_(CHUNK|MEMORY)")
 
 
 @contextmanager
@@ -522,20 +589,22 @@ def _decode_errors(data: bytes) -> Iterator[None]:
 
 def _describe(data: bytes, error: Exception) -> str:
     """Say in one line what is wrong with a file that a reader refused."""
-    name = sniff(data[:SNIFF_BYTES]) or "picture"
-    detail = " ".join(str(error).split())
+    name, detail = _name_format(data[:SNIFF_BYTES]) or "picture", " ".join(str(error).split())
     if isinstance(error, MemoryError):
-        return "not enough memory to decode it"
+        return describe(error)
     if isinstance(error, Image.DecompressionBombError):
         pixels = re.search(r"\d+", detail)
         megapixels = f"{int(pixels[0]) / 1e6:.4g}" if pixels else "so many"
         return f"too large: {megapixels} megapixels are more than can be read of a {name}; convert it to JPEG"
+    if _LONG_TEXT.search(detail):
+        return f"too large: the text in this {name} is; save it without metadata"
     if isinstance(error, EOFError) or _CUT_SHORT.search(detail) or _lacks_end(name, data):
         return "cut short: the file ends before the picture does"
-    told = "" if _UNSPEAKABLE.search(detail) or len(detail) > _DETAIL_LENGTH or not detail else f" ({detail})"
     if isinstance(error, NotImplementedError) or _UNSUPPORTED.search(detail):
+        kinds = (match.expand(words) for says, words in _KINDS if (match := says.search(detail)))
+        told = f" ({kind})" if (kind := next(kinds, None)) else ""
         return f"not supported: this kind of {name} cannot be read{told}; convert it to JPEG or PNG"
-    return f"damaged: the {name} cannot be read{told}"
+    return f"damaged: the {name} cannot be read; copy it again from where it came"
 
 
 def _lacks_end(name: str, data: bytes) -> bool:
@@ -543,26 +612,3 @@ def _lacks_end(name: str, data: bytes) -> bool:
     if name == "WEBP":
         return len(data) < int.from_bytes(data[4:8], "little") + 8
     return name == "PNG" and b"IEND" not in data[-1024:]
-
-
-def _describe_foreign(data: bytes) -> str:
-    """Say what bytes are that no reader claims."""
-    if not data:
-        return "empty file"
-    for offset, magic, description in _FOREIGN:
-        if data.startswith(magic, offset):
-            return description
-    head = data[:512]
-    if not any(head):
-        return "not a picture: the content is only zero bytes"
-    if re.match(rb"\s*(<!doctype html|<html)", head, re.IGNORECASE):
-        return "not a picture: the content is a web page"
-    if b"<svg" in head:
-        return "not supported: the content is an SVG drawing; convert it to PNG"
-    return f"not a picture: the content is {'plain text' if _is_text(head) else 'of no known image format'}"
-
-
-def _is_text(head: bytes) -> bool:
-    """Whether bytes are UTF-8 text, perhaps cut within a character, without control characters."""
-    text = head.decode("utf-8", "replace").rstrip("\ufffd")
-    return "\ufffd" not in text and all(character.isprintable() or character.isspace() for character in text)

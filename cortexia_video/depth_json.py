@@ -18,7 +18,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cortexia_video.depth_map import KINDS
-from cortexia_video.errors import printable
+from cortexia_video.documents import parse_json
+from cortexia_video.errors import InputError, printable
 from cortexia_video.formats.metadata import MARK, meaning_of
 from cortexia_video.formats.table import FORMATS
 from cortexia_video.history import read_history
@@ -106,8 +107,8 @@ def read_depth_json(root: Place) -> Statement:
     """Read what a folder's depth.json says; nothing where there is none of ours, or a damaged one."""
     data = _read(root / DEPTH_JSON) or b""
     try:
-        statement = json.loads(data) if _is_ours(data) else None
-    except (ValueError, RecursionError):
+        statement = parse_json(data, DEPTH_JSON) if _is_ours(data) else None
+    except InputError:
         return {}
     return statement if isinstance(statement, dict) else {}
 

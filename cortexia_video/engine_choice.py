@@ -6,19 +6,19 @@ is near enough, timed on the pictures of the run, on batches as large as the run
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
+from cortexia_video.boundary import attempt
 from cortexia_video.decode import decode
 from cortexia_video.depth_estimation import DepthEstimator, Prepared, Size, load_estimator, load_estimators
 from cortexia_video.errors import (
-    DecodeError,
     Failure,
     InputError,
     MissingExtraError,
@@ -50,8 +50,13 @@ _log = logging.getLogger(__name__)
 def decode_readable(pictures: Iterable[InputFile], *, max_megapixels: float = 200.0) -> Iterator[Frame]:
     """Yield frames to compare engines on: of the pictures that can be decoded, in their order."""
     for each in pictures:
-        with contextlib.suppress(DecodeError, InputError):
-            yield decode(read_picture(each.place), each.key, max_megapixels=max_megapixels)
+        frame = attempt(each.key, "decode", partial(_decode, each, max_megapixels))
+        if not isinstance(frame, Failure):
+            yield frame
+
+
+def _decode(picture: InputFile, max_megapixels: float) -> Frame:
+    return decode(read_picture(picture.place), picture.key, max_megapixels=max_megapixels)
 
 
 class Way(NamedTuple):

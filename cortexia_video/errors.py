@@ -123,14 +123,33 @@ class Failure:
 
     @property
     def reason(self) -> str:
-        """One line for people: the error's message, or its type where it has none."""
-        text = printable(" ".join(str(self.error).split()))
-        return text or type(self.error).__name__
+        """One line for people: what went wrong."""
+        return printable(describe(self.error))
 
     def __str__(self) -> str:
         reason, key = self.reason, printable(self.key)
-        names_it = re.match(rf"(?:.*/)?{re.escape(key)}(?:\.[^/: ]*)?: ", reason)
+        names_it = re.match(rf"(?:.*/)?{re.escape(key)}(?:\.[^/: ]*)?(?:: | is )", reason)
         return f"failed ({self.stage}): {reason}" if names_it else f"failed ({self.stage}): {key}: {reason}"
+
+
+_OF_PROGRAMS = (LookupError, TypeError, AttributeError, NameError, AssertionError, ArithmeticError)
+
+
+def describe(error: BaseException) -> str:
+    """Say in one line for people what an error is, without the names that only programmers know."""
+    words = " ".join(str(getattr(error, "strerror", None) or error).split())
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for it: free some, or use fewer workers"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply to be read"
+    if isinstance(error, UnicodeEncodeError):
+        return "a name in it is not UTF-8: rename the file"
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8 text: save it as such"
+    if isinstance(error, _OF_PROGRAMS) or not words:
+        told = f"{type(error).__name__}: {words}" if words else type(error).__name__
+        return f"unexpected content ({told}): is the file whole? If it is, please report this"
+    return words
 
 
 def printable(text: str) -> str:

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cortexia_video.boundary import attempt
 from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.camera import to_fov_deg
 from cortexia_video.depth_folder import DepthReader
 from cortexia_video.depth_json import read_depth_json
 from cortexia_video.depth_map import DepthMap, Kind
-from cortexia_video.errors import DepthFileError, Failure, MissingExtraError, printable
+from cortexia_video.errors import DepthFileError, Failure, printable
 from cortexia_video.formats.metadata import Metadata, metadata_of
 from cortexia_video.formats.reading import count_pixels, find_reader
 from cortexia_video.ledger_index import LedgerIndex
@@ -125,10 +126,8 @@ def inspect_folder(
     inspector = _Inspector(about, dialect, max_megapixels)
 
     def look(each: str) -> Inspection | Failure:
-        try:
-            return inspector.inspect(as_place(each))
-        except (DepthFileError, MissingExtraError) as error:
-            return Failure(str(as_place(each)), "decode", error)
+        place = as_place(each)
+        return attempt(str(place), "decode", lambda: inspector.inspect(place))
 
     def settle(result: Inspection | Failure) -> None:
         if isinstance(result, Failure):

@@ -15,7 +15,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from cortexia_video.camera import find_resize_factor, has_same_shape, is_plausible
+from cortexia_video.documents import parse_json
 from cortexia_video.errors import InputError, printable
 from cortexia_video.frame import Frame
 from cortexia_video.places.named_file import LARGEST_TEXT, read_named
@@ -186,12 +186,7 @@ def _read_csv(text: str, path: Place) -> Iterator[_Entry]:
 
 
 def _read_json(text: str, path: Place) -> Iterator[_Entry]:
-    try:
-        entries = json.loads(text, object_pairs_hook=_Pairs)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON of focal lengths by key: {error}") from error
+    entries = parse_json(text, path, build=_Pairs)
     if not isinstance(entries, _Pairs):
         raise InputError(f'{path}: not an object: give {{"a.jpg": 3050.5}}')
     for key, value in entries:

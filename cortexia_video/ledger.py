@@ -29,6 +29,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, Self, TypeVar
 
+from cortexia_video.boundary import attempt
+from cortexia_video.documents import parse_json
 from cortexia_video.errors import (
     Failure,
     InputError,
@@ -102,7 +104,8 @@ class Ledger:
     ) -> None:
         self.root = root
         self._sink = sink or open_sink(root)
-        self.settings = json.loads(json.dumps(dict(settings), default=str))  # as they are read back
+        text = json.dumps(dict(settings), default=str)
+        self.settings = parse_json(text, "settings", finite=False)  # as they are read back
         self.shard = shard
         self.run = secrets.token_hex(4)
         self._refuse_changed = refuse_changed
@@ -365,10 +368,11 @@ def _shorten(value: object) -> str:
 
 def _is_another(path: str, than: str) -> bool:
     """Say whether a path or address leads to a file that is there, and is another file than `than`."""
-    places = as_place(path), as_place(than)
-    try:
+
+    def compare() -> bool:
+        places = as_place(path), as_place(than)
         if isinstance(places[0], Path) and isinstance(places[1], Path):
             return not places[0].samefile(places[1])
         return places[0] != places[1] and places[0].is_file()
-    except OSError:
-        return False  # it is gone: moved, say
+
+    return attempt(path, "find", compare) is True  # a failure: it is gone, moved, say

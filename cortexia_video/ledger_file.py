@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from cortexia_video.documents import find_fault, may_be_odd, refuse_constant
 from cortexia_video.errors import InputError, OutputError, OutputExistsError, OutputLostError, printable
 from cortexia_video.file_lock import require_lock, try_lock_shared
 from cortexia_video.ledger_line import is_sound
@@ -26,7 +27,7 @@ from cortexia_video.shard import Shard
 _SHARD_NAME = re.compile(r"ledger\.([1-9]\d*)-of-([1-9]\d*)\.jsonl", re.ASCII)
 LEDGER_MARKS = (b'{"run": ', b'{"key": ')
 _JOINED_AT_ONCE = 1 << 20  # bytes
-_decoder = json.JSONDecoder()
+_decoder = json.JSONDecoder(parse_constant=refuse_constant)
 
 
 class LedgerFile:
@@ -183,4 +184,6 @@ def parse_object(line: bytes) -> dict[str, Any]:
         entry, end = _decoder.raw_decode(text)  # without what json.loads adds, half the time
     except (ValueError, RecursionError):
         return {}
-    return entry if end == len(text) and isinstance(entry, dict) else {}
+    if end < len(text) or not isinstance(entry, dict) or (may_be_odd(text) and find_fault(entry)):
+        return {}
+    return entry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -39,9 +40,15 @@ class Order:
     steps: StepOptions
     packing: Packing | None = None
 
-    def find(self) -> Iterator[Found]:
-        """Find the inputs of this part."""
-        return find_pictures(self.inputs, recursive=self.recursive, output=self.root, shard=self.shard)
+    def find(self, passed_over: Counter[str] | None = None) -> Iterator[Found]:
+        """Find the inputs of this part. passed_over: counts what is none, as `find_pictures` does."""
+        return find_pictures(
+            self.inputs,
+            recursive=self.recursive,
+            output=self.root,
+            shard=self.shard,
+            passed_over=passed_over,
+        )
 
     def open_sink(self) -> Sink:
         sink = open_sink(self.root, format=self.format, preview=self.preview)

@@ -21,8 +21,9 @@ from typing import IO, Any, Literal, NamedTuple, Self
 import xxhash
 
 from cortexia_video.arrow import import_arrow
-from cortexia_video.errors import DecodeError, InputError, OutputLostError
+from cortexia_video.errors import DecodeError, InputError, OutputLostError, printable
 from cortexia_video.formats.stored import Chunks
+from cortexia_video.places.keys import find_problem
 from cortexia_video.sinks.sink import Placed, Sink
 from cortexia_video.sources.files import InputFile, read_picture
 
@@ -136,6 +137,13 @@ class PackSink(Sink):
     def _open_temporary(self) -> IO[bytes]:
         """Open a file without a name: beside an output on this disk, else where TMPDIR says."""
         return tempfile.TemporaryFile(dir=self._sink.partial)
+
+    def check_key(self, key: str) -> None:
+        super().check_key(key)
+        problem = find_problem(key) if self._packing.name == "parquet" else None
+        if problem:
+            words = f"key '{printable(key)}' {problem}, as parquet needs"
+            raise InputError(f"{words}: rename it, or --pack tar")
 
     def _keep(self, name: str, data: bytes) -> Placed:
         placed = Placed(len(data), xxhash.xxh3_128_hexdigest(data))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol, TypeVar
 
 from cortexia_video.batch_limits import is_out_of_memory
+from cortexia_video.boundary import attempt
 from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.decode import decode, read_header
 from cortexia_video.depth_estimation import DepthEstimator, Prepared
 from cortexia_video.engine import Result
-from cortexia_video.errors import DecodeError, Failure, InputError, OutputLostError
+from cortexia_video.errors import Failure
 from cortexia_video.intrinsics import Intrinsics
 from cortexia_video.ledger import Source
 from cortexia_video.outcomes import facts_of
@@ -65,19 +67,19 @@ class PictureSteps:
 
     def prepare(self, item: InputFile) -> Prepared | Failure:
         """On a decode worker: read, decode and preprocess one picture."""
+        return attempt(item.key, "decode", lambda: self._prepare(item))
+
+    def _prepare(self, item: InputFile) -> Prepared | Failure:
         size = item.source.size
-        try:
-            data = self._read(item) if size <= _KEPT else b""  # a larger one waits on the disk
-            size = max(size, len(data))  # of a row in a shard nobody knows it before
-            with self._budget.hold(size):
-                data_now = data or self._read(item)
-                with self._clock.measure("header", item.key):
-                    header = read_header(data_now)
-                del data_now
-            needed = size + header.height * header.width * _DECODE_BYTES
-            return self._with_memory(needed, lambda: self._decode(item, data))
-        except (DecodeError, InputError) as error:
-            return Failure(item.key, "decode", error)
+        data = self._read(item) if size <= _KEPT else b""  # a larger one waits on the disk
+        size = max(size, len(data))  # of a row in a shard nobody knows it before
+        with self._budget.hold(size):
+            data_now = data or self._read(item)
+            with self._clock.measure("header", item.key):
+                header = read_header(data_now)
+            del data_now
+        needed = size + header.height * header.width * _DECODE_BYTES
+        return self._with_memory(needed, lambda: self._decode(item, data))
 
     def _with_memory(self, count: int, work: Callable[[], Failure | Made]) -> Failure | Made:
         """Do work while its arrays fit; once more, alone, where memory was too small beside others."""
@@ -109,14 +111,9 @@ class PictureSteps:
     def finish(self, item: InputFile, result: Result) -> Failure | None:
         """On a write worker: enlarge, encode, place and record one depth map."""
         pixels = result.origin.height * result.origin.width if self._estimator.size == "full" else 0
-        try:
-            needed = pixels * _WRITE_BYTES + result.values.nbytes
-            self._with_memory(needed, lambda: self._place(item, result))
-        except OutputLostError:
-            raise
-        except Exception as error:  # noqa: BLE001 - an encoder or the system can raise anything
-            return Failure(item.key, "write", error)
-        return None
+        needed = pixels * _WRITE_BYTES + result.values.nbytes
+        place = partial(self._place, item, result)
+        return attempt(item.key, "write", lambda: self._with_memory(needed, place))
 
     def _place(self, item: InputFile, result: Result) -> None:
         with self._clock.measure("resize", item.key):

@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain, islice
@@ -34,7 +35,7 @@ from cortexia_video.outcomes import Changed, Listener, Outcomes, Report
 from cortexia_video.packing import Packing
 from cortexia_video.picture_steps import Decoding as Decoding
 from cortexia_video.picture_steps import PictureSteps, StepOptions
-from cortexia_video.places.place import as_place, as_text, is_remote
+from cortexia_video.places.place import Place, as_place, as_text, is_remote
 from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.shard import parse_shard
 from cortexia_video.sources.files import Found, InputFile, find_pictures
@@ -122,7 +123,7 @@ def estimate(
         steps=StepOptions(workers, decode, load_intrinsics(f_px, intrinsics), max_megapixels),
         packing=packing.check() if packing else None,
     )
-    _require_some(find_pictures(inputs, recursive=recursive, output=root), inputs, recursive)
+    _require_some(inputs, recursive, root)
     crew, sink = crew or _OneProcess(Path(profile) if profile else None), order.open_sink()
     settings = crew.prepare(order)
     refused = _list_sources(order.find()) if changed == "refuse" and not overwrite else ()
@@ -133,7 +134,11 @@ def estimate(
         outcomes = Outcomes(
             sink, ledger, overwrite=overwrite, changed=changed, on_outcome=on_outcome, stop=stop
         )
-        return crew.work(outcomes, order.find(), stop)
+        passed_over = Counter[str]()
+        report = crew.work(outcomes, order.find(passed_over), stop)
+    if passed_over:
+        _log.warning("no inputs, passed over: %s", _list_kinds(passed_over))
+    return report
 
 
 class _OneProcess:
@@ -287,13 +292,20 @@ def _require_one_of(**given: tuple[str, object]) -> None:
             raise InputError(f"--{name} must be one of {', '.join(get_args(choices))}, not {value!r}")
 
 
-def _require_some(found: Iterator[Found], inputs: Sequence[str | os.PathLike[str]], recursive: bool) -> None:
+def _list_kinds(passed_over: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(passed_over.items()))
+
+
+def _require_some(inputs: Sequence[str | os.PathLike[str]], recursive: bool, root: Place) -> None:
     """Look for a first input, so that nothing is made for a folder without pictures, or a lost mount."""
+    passed_over = Counter[str]()
+    found = find_pictures(inputs, recursive=recursive, output=root, passed_over=passed_over)
     if next(found, None) is None:
         places = ", ".join(str(as_place(each)) for each in inputs)
         folders = not recursive and any(is_remote(each) or Path(each).is_dir() for each in inputs)
         hint = "; folders inside are looked into with --recursive" if folders else ""
-        raise InputError(f"no pictures in {places}{hint}; what cortexia wrote is never an input")
+        seen = f"; passed over: {_list_kinds(passed_over)}" if passed_over else ""
+        raise InputError(f"no pictures in {places}{hint}; what cortexia wrote is never an input{seen}")
 
 
 def _list_sources(found: Iterable[Found]) -> Iterator[tuple[str, Source]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import random
@@ -10,17 +9,19 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cortexia_video.batch_limits import BatchSize
+from cortexia_video.boundary import attempt
 from cortexia_video.decode import Header, read_header
 from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
 from cortexia_video.depth_folder import read_depth
 from cortexia_video.engine_choice import EngineChoice, decode_readable
-from cortexia_video.errors import DecodeError, InputError, OutputError, OutputLostError
+from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError
 from cortexia_video.formats.table import FORMATS
 from cortexia_video.ledger import CLAIMED, read_ledger
 from cortexia_video.pipeline import Decoding, estimate
@@ -160,12 +161,17 @@ def _count(found: Iterable[Found]) -> tuple[int, int, int, list[InputFile]]:
     return count, lost, total, samples
 
 
+def _read_header(picture: InputFile) -> Header:
+    return read_header(read_picture(picture.place))
+
+
 def _look_at(samples: Sequence[InputFile]) -> dict[InputFile, Header]:
     """Give the headers that can be read."""
     headers = {}
     for each in samples:
-        with contextlib.suppress(DecodeError):
-            headers[each] = read_header(read_picture(each.place))
+        header = attempt(each.key, "decode", partial(_read_header, each))
+        if not isinstance(header, Failure):
+            headers[each] = header
     if not headers:
         raise InputError(
             f"none of the {len(samples)} pictures looked at can be read, such as {samples[0].key}"

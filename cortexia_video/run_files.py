@@ -9,6 +9,7 @@ from typing import Any
 
 import xxhash
 
+from cortexia_video.boundary import in_words
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError, InputError, printable
 from cortexia_video.formats.reading import decode_depth
@@ -16,7 +17,6 @@ from cortexia_video.formats.table import PREVIEW, Format, find_format
 from cortexia_video.ledger import Source
 from cortexia_video.places.named_file import LARGEST_FILE, read_named
 from cortexia_video.places.place import Given, Place, as_place
-from cortexia_video.places.remote_errors import describe_error
 from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.places.shard_part import IMAGES, read_part, split_inside
 from cortexia_video.sinks.sink import Placed
@@ -54,12 +54,13 @@ def read_run_depth(root: Place, line: Line) -> DepthMap:
 def read_output(root: Place, name: str, line: Line) -> bytes:
     """Read the output `name` of a line; `DepthFileError` where it is not what was written."""
     _require_inside(name)
-    try:
-        data = _read_part(root, name, line) if "inside" in line else read_named(root / name, limit=math.inf)
-    except FileNotFoundError as error:
-        raise DepthFileError(f"{printable(name)}: it is not there: {_REMEDY}") from error
-    except (OSError, ValueError, IndexError) as error:  # ValueError: a name with a zero byte
-        raise DepthFileError(f"{printable(name)}: it cannot be read: {describe_error(error)}") from error
+    with in_words(f"{printable(name)}: it cannot be read", kind=DepthFileError):
+        try:
+            data = (
+                _read_part(root, name, line) if "inside" in line else read_named(root / name, limit=math.inf)
+            )
+        except FileNotFoundError as error:
+            raise DepthFileError(f"{printable(name)}: it is not there: {_REMEDY}") from error
     if Placed(len(data), xxhash.xxh3_128_hexdigest(data)) != list_outputs(line)[name]:
         raise DepthFileError(f"{printable(name)}: it is not what was written: {_REMEDY}")
     return data
@@ -96,11 +97,9 @@ def read_run_picture(line: Line, path: Place | None = None) -> bytes:
     path = path or as_place(picture.path)
     inside = split_inside(path.address if isinstance(path, RemotePath) else str(path))
     file = as_place(inside[0]) if inside else path
-    try:
+    with in_words(f"cannot read {path}"):
         data = read_part(file, inside[1], IMAGES) if inside else read_whole(path)
         now = file.stat()
-    except (OSError, ValueError, IndexError) as error:
-        raise InputError(f"cannot read {path}: {describe_error(error)}") from error
     if now.st_mtime_ns != picture.mtime_ns or (not inside and now.st_size != picture.size):
         raise InputError("the picture changed after its depth was made: estimate it again")
     return data
@@ -119,7 +118,5 @@ def is_same_folder(one: Given, other: Given) -> bool:
 
 def read_whole(path: Place) -> bytes:
     """Read a file; `InputError` where that cannot be."""
-    try:
+    with in_words(f"cannot read {path}"):
         return read_named(path)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import xxhash
 
+from cortexia_video.boundary import attempt
 from cortexia_video.byte_budget import ByteBudget
-from cortexia_video.errors import printable
+from cortexia_video.errors import Failure, printable
 from cortexia_video.formats.table import find_format
 from cortexia_video.history import Entry, History, read_history
 from cortexia_video.ledger import append_to_ledger, require_ledger
@@ -114,13 +115,12 @@ def _name_all(history: History, wrong: Sequence[Wrong]) -> Iterator[Wrong]:
 def _check(root: Place, key: str, name: str, entry: Entry, budget: ByteBudget) -> Wrong | None:
     """On a worker: check one output."""
     with budget.hold(entry.outputs[name].size + entry.height * entry.width):
-        try:
-            reason = _find_fault(root, name, entry.outputs[name], entry.height, entry.width)
-        except FileNotFoundError:
-            reason = "it is not there"
-        except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-            reason = f"it cannot be read: {getattr(error, 'strerror', None) or error}"
-    return Wrong(key, name, reason) if reason else None
+        placed = entry.outputs[name]
+        fault = attempt(key, "decode", lambda: _find_fault(root, name, placed, entry.height, entry.width))
+    if isinstance(fault, Failure):
+        gone = isinstance(fault.error, FileNotFoundError)
+        fault = "it is not there" if gone else f"it cannot be read: {fault.reason}"
+    return Wrong(key, name, fault) if fault else None
 
 
 def _find_fault(root: Place, name: str, placed: Placed, height: int, width: int) -> str | None:
@@ -134,7 +134,5 @@ def _find_fault(root: Place, name: str, placed: Placed, height: int, width: int)
     if xxhash.xxh3_128_hexdigest(data) != placed.digest:
         return "its content is not what was written"
     form = find_format(path.name)
-    try:
-        return form.check(data, height, width) if form else None
-    except Exception as error:  # noqa: BLE001 - readers raise anything on broken files
-        return f"it cannot be decoded: {printable(str(error))}"
+    fault = attempt(path.name, "decode", lambda: form.check(data, height, width)) if form else None
+    return f"it cannot be decoded: {fault.reason}" if isinstance(fault, Failure) else fault

@@ -341,7 +341,7 @@ def test_more_strips_than_one_fit_together() -> None:
 @pytest.mark.parametrize("samples", [[0.5, 300.0], [-0.1, 0.5], [0.5, np.nan], [0.5, np.inf]])
 def test_floats_of_unknown_range_are_refused(samples: list[float]) -> None:
     data = tiff(np.array([samples], np.float32), photometric="minisblack")
-    with pytest.raises(DecodeError, match="cannot tell black from white: the values run from"):
+    with pytest.raises(DecodeError, match="cannot tell black from white: the values run|some .* no numbers"):
         decode(data, "key")
 
 
@@ -607,7 +607,7 @@ def test_an_icon_that_lies_about_its_size_is_refused() -> None:
 
 def test_a_text_bomb_in_a_png_does_not_fill_the_memory() -> None:
     bomb = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(50_000_000)))
-    assert refusal(png(NOISE, 8, 2, bomb)).startswith("damaged: the PNG cannot be read")
+    assert refusal(png(NOISE, 8, 2, bomb)) == "too large: the text in this PNG is; save it without metadata"
 
 
 @pytest.mark.parametrize("size", [(0, 5), (5, 0)])

@@ -299,7 +299,7 @@ def packed(content: bytes) -> bytes:
         (save(Image.fromarray(RGB), "TIFF"), "its pixels are RGB: depth is read from TIFF of one channel"),
         (
             save(Image.fromarray(RGB[..., 0]), "TIFF"),
-            "its pixels are L: depth is read from TIFF of one channel",
+            "its pixels are 8-bit grey: depth is read from TIFF of one channel",
         ),
         (save(Image.fromarray(RGB), "JPEG"), "its content is not what its name says"),
         (b"PF\n1 1\n-1\n" + bytes(12), r"it has three channels \(PF\): depth is one number a pixel"),

@@ -108,7 +108,7 @@ def test_millimetres_are_told_from_pixels() -> None:
         ('{"a.jpg": true}', "a.jpg: f_px must be a number of pixels, more than 0, not True"),
         ('{"a.jpg": {"focal": 1}}', "'focal' is not known: give f_px, or fx and fy"),
         ('{"a.jpg": 1, "a.jpg": 2}', "a.jpg was there before"),
-        ('{"a.jpg": ' + "[" * 100_000, "not JSON"),
+        ('{"a.jpg": ' + "[" * 100_000, "nested more than"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(

@@ -223,7 +223,7 @@ def test_too_little_memory_to_read_a_file_costs_that_file(
     monkeypatch.setattr(Path, "open", refuse)
     report = run(photos)
     assert counts(report) == (6, 5, 0, 1)
-    assert report.failures[0].reason == "not enough memory to read it"
+    assert "not enough memory" in report.failures[0].reason
 
 
 def test_a_models_error_is_not_blamed_on_the_picture(photos: Path) -> None:

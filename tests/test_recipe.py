@@ -27,7 +27,7 @@ def read(folder: Path, table: str = "", **words: str) -> Recipe:
     [
         (
             "name",
-            ['"../esc"', '"a/b"', '"a\\\\b"', '""', '" "', '"."', '".."', '"a\\u0000"', f'"{"é" * 101}"'],
+            ['"../esc"', '"a/b"', '"a\\\\b"', '""', '" "', '"."', '".."', f'"{"é" * 101}"'],
         ),
         ("steps", ["0", "-1"]),
         ("batch_size", ["0"]),
@@ -81,7 +81,7 @@ def test_a_value_in_a_table_is_named_with_its_table(
 
 
 def test_a_number_that_no_float_holds_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is no recipe: .*too large"):
+    with pytest.raises(InputError, match="a number of more than 19 digits"):
         read(tmp_path, learning_rate="1" + 400 * "0")
 
 

@@ -238,3 +238,92 @@ def test_ledgers_are_no_inputs(tmp_path: Path, make_picture: Make) -> None:
     make_picture(tmp_path / "a.jpg").rename(tmp_path / "ledger.3-of-16.jsonl")
     (tmp_path / "ledger.jsonl").touch()
     assert keys(tmp_path) == keys(*tmp_path.iterdir()) == []
+
+
+def test_a_line_of_a_list_that_is_no_url_costs_itself(tmp_path: Path, make_picture: Make) -> None:
+    make_picture(tmp_path / "00.jpg")
+    lines = [
+        "00.jpg",
+        "http://[x/a.jpg",
+        "http://host:99999/a.jpg",
+        "ftp://x/a.jpg",
+        "s3://KEY:SECRET@b/a.jpg",
+    ]
+    (tmp_path / "list.txt").write_text("\n".join(lines) + "\n")
+    report = estimate(tmp_path / "list.txt", tmp_path / "out", model="synthetic")
+    assert (report.found, report.done, report.failed) == (5, 1, 4)
+    reasons = {each.key: each.reason for each in report.failures}
+    assert reasons["http://[x/a.jpg"] == "http://[x/a.jpg is no URL: check the name of its server"
+    assert reasons["http://host:99999/a.jpg"].startswith("http://host:99999/a.jpg is no URL")
+    assert "no such scheme here: use a path" in reasons["ftp://x/a.jpg"]
+    (of_secret,) = (reason for reason in reasons.values() if "credentials" in reason)
+    assert of_secret.endswith(
+        "credentials are not taken from URLs: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+    )
+    assert "SECRET@" not in str(reasons)
+    assert "SECRET" not in (tmp_path / "out/ledger.jsonl").read_text().replace("AWS_SECRET_ACCESS_KEY", "")
+
+
+@pytest.mark.parametrize("url", ["s3://[x/y", "s3:///key", "http://a b/c", "https://"])
+def test_an_output_that_is_no_url_is_one_clear_error(url: str, tmp_path: Path, make_picture: Make) -> None:
+    with pytest.raises(InputError, match="is no URL: check the name of its (bucket|server)|names no bucket"):
+        estimate(make_picture(tmp_path / "a.jpg"), url, model="synthetic")
+
+
+def test_everything_that_was_named_is_counted(tmp_path: Path, make_picture: Make) -> None:
+    make_picture(tmp_path / "a.jpg")
+    make_picture(tmp_path / "b.gif")
+    make_picture(tmp_path / "c.tga")
+    (tmp_path / "d.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    (tmp_path / "empty.jpg").touch()
+    os.mkfifo(tmp_path / "pipe")
+    for folder in ("nothing", "deep/inside"):
+        (tmp_path / folder).mkdir(parents=True)
+    make_picture(tmp_path / "deep/inside/x.jpg")
+    (tmp_path / "none.txt").write_text("\n\n")
+    (tmp_path / "words.txt").write_text("hello\n")
+    named = [
+        "a.jpg",
+        "b.gif",
+        "c.tga",
+        "d.heic",
+        "empty.jpg",
+        "pipe",
+        "nothing",
+        "deep",
+        "none.txt",
+        "words.txt",
+    ]
+    report = estimate(
+        [*(tmp_path / name for name in named), tmp_path / "gone"], tmp_path / "out", model="synthetic"
+    )
+    assert (report.found, report.done, report.failed) == (11, 3, 8)
+    reasons = {Path(each.key).name: each.reason for each in report.failures}
+    assert reasons == {
+        "d.heic": "not supported: the content is a HEIC picture; convert it to JPEG",
+        "empty.jpg": "empty file",
+        "pipe": "not a file that can be read: a folder, pipe or device",
+        "nothing": "there are no images in it; --recursive looks into the folders inside",
+        "deep": "there are no images in it; --recursive looks into the folders inside",
+        "none.txt": "there are no images in it",
+        "hello": "cannot open hello: No such file or directory",
+        "gone": f"no such file or folder: {tmp_path / 'gone'}",
+    }
+
+
+def test_what_a_folder_holds_and_is_passed_over_is_counted_and_said(
+    tmp_path: Path, make_picture: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.jpg", "b.gif", "sub/c.tga"):
+        make_picture(tmp_path / "in" / name)
+    for name in ("d.heic", "e.HEIC", "f.mp4", "notes.md"):
+        (tmp_path / "in" / name).write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    report = estimate(tmp_path / "in", tmp_path / "out", model="synthetic", recursive=True)
+    assert (report.found, report.done) == (1, 1)
+    assert caplog.messages[-1] == (
+        "no inputs, passed over: 1 GIF (readable when named), 2 HEIC (not readable: convert to JPEG), "
+        "1 MP4 (a video), 1 TGA (readable when named)"
+    )
+    (tmp_path / "in/a.jpg").unlink()
+    with pytest.raises(InputError, match=r"no pictures in .*passed over: 1 GIF"):
+        estimate(tmp_path / "in", tmp_path / "out", model="synthetic")

@@ -5,21 +5,23 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from cortexia_video.batch_limits import BatchSize
+from cortexia_video.boundary import attempt
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.estimate import ModelOptions, parse_size
 from cortexia_video.decode import decode
 from cortexia_video.engine_choice import EngineChoice
-from cortexia_video.errors import DecodeError, Failure, InputError, ParityError, printable
+from cortexia_video.errors import Failure, InputError, ParityError, printable
 from cortexia_video.frame import Frame
 from cortexia_video.models.table import find_model
 from cortexia_video.places.place import Place, as_place
-from cortexia_video.sources.files import find_pictures, read_picture
+from cortexia_video.sources.files import InputFile, find_pictures, read_picture
 
 if TYPE_CHECKING:
     from cortexia_video.evaluation.protocol import Protocol
@@ -220,9 +222,12 @@ def _parse_way(words: str, engines: Sequence[str]) -> dict[str, Any]:
 def _read_frames(pictures: list[str]) -> Iterator[Frame]:
     """Yield the pictures; those that cannot be decoded are named on stderr and left out."""
     for found in find_pictures(pictures):
-        try:
-            if isinstance(found, Failure):
-                raise found.error
-            yield decode(read_picture(found.place), found.key)
-        except DecodeError as error:
-            print(f"left out: {printable(found.key)}: {error}", file=sys.stderr)
+        frame = found if isinstance(found, Failure) else attempt(found.key, "decode", partial(_decode, found))
+        if isinstance(frame, Failure):
+            print(f"left out: {printable(frame.key)}: {frame.reason}", file=sys.stderr)
+        else:
+            yield frame
+
+
+def _decode(picture: InputFile) -> Frame:
+    return decode(read_picture(picture.place), picture.key)

@@ -6,16 +6,18 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import Console
 
+from cortexia_video.boundary import attempt
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.depth_options import DepthOptions
 from cortexia_video.cli.terminal_picture import draw_depth
 from cortexia_video.depth_folder import CHANGED
-from cortexia_video.errors import InputError, MissingExtraError, printable, redact
+from cortexia_video.errors import Failure, printable, redact
 from cortexia_video.inspection import FolderInspection, Inspection, inspect, inspect_folder
 from cortexia_video.places.place import is_folder
 
@@ -53,13 +55,12 @@ def info_command(
     about = {**files.about, "f_px": files.f_px, "f_source": "given" if files.f_px else None}
     failed, console = False, Console(highlight=False)
     for number, path in enumerate(paths):
-        try:
-            found = _look(path, about, files.dialect, max_megapixels)
-        except (InputError, MissingExtraError) as error:
+        found = attempt(redact(path), "decode", partial(_look, path, about, files.dialect, max_megapixels))
+        if isinstance(found, Failure):
             failed = True
             if json_lines:
-                print(json.dumps({"path": redact(path), "error": str(error)}))
-            print(f"cortexia: {printable(str(error))}", file=sys.stderr)
+                print(json.dumps({"path": found.key, "error": found.reason}))
+            print(f"cortexia: {found.reason}", file=sys.stderr)
             continue
         if json_lines:
             print(json.dumps(found.as_dict()))

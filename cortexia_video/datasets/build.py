@@ -15,6 +15,7 @@ from pathlib import Path
 
 import xxhash
 
+from cortexia_video.boundary import attempt
 from cortexia_video.datasets.build_record import (
     Record,
     open_record,
@@ -22,11 +23,11 @@ from cortexia_video.datasets.build_record import (
     refuse_other_files,
     require_same_set,
 )
-from cortexia_video.datasets.columns import Row
+from cortexia_video.datasets.columns import Row, require_texts
 from cortexia_video.datasets.items import Item
 from cortexia_video.datasets.problems import OnProblem
 from cortexia_video.datasets.shard_files import WRITERS
-from cortexia_video.errors import CortexiaError, Failure, InputError, OutputError, OutputLostError
+from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError
 from cortexia_video.places.place import Place, as_place
 from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.places.whole_file import remove_partials, write_whole
@@ -195,10 +196,14 @@ def _load_all(
 def _try(item: Item | Failure) -> Row | Failure:
     if isinstance(item, Failure):
         return item
-    try:
-        return item.load()
-    except CortexiaError as error:
-        return Failure(item.key, "decode", error)
+    return attempt(item.key, "decode", lambda: _load(item))
+
+
+def _load(item: Item) -> Row | Failure:
+    row = item.load()
+    if not isinstance(row, Failure):
+        require_texts(row)
+    return row
 
 
 def _fingerprint(part: Iterable[Item | Failure]) -> str:

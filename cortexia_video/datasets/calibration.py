@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from cortexia_video.boundary import in_words
 from cortexia_video.errors import InputError
 from cortexia_video.places.named_file import read_named_text
 from cortexia_video.places.place import Place
-from cortexia_video.places.remote_errors import describe_error
 from cortexia_video.projection import Pinhole
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
@@ -37,10 +37,8 @@ def read_matrix(path: Place) -> Calibration:
 
 def read_calibration(path: Place) -> str:
     """Give the text of a camera's file; `InputError` where it cannot be read."""
-    try:
+    with in_words(f"cannot read the camera {path}"):
         return read_named_text(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the camera {path}: {describe_error(error)}") from error
 
 
 def parse_matrix(text: str, name: str) -> Calibration:

@@ -27,7 +27,7 @@ from cortexia_video.arrow import import_arrow
 from cortexia_video.datasets.calibration import Calibration
 from cortexia_video.decode import decode
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DecodeError, InputError
+from cortexia_video.errors import DecodeError, InputError, printable
 from cortexia_video.formats import tiff
 from cortexia_video.formats.metadata import metadata_of
 from cortexia_video.formats.reading import decode_depth
@@ -154,6 +154,16 @@ def describe_features() -> dict[str, Any]:
     }
     values = {name: {"dtype": dtype, "_type": "Value"} for name, dtype in types.items()}
     return {**{name: {"_type": "Image"} for name in IMAGES}, **values}
+
+
+def require_texts(row: Row) -> None:
+    """Raise `InputError` where a text of a row is none that tables and JSON can hold."""
+    for name in TEXTS:
+        try:
+            (row[name] or "").encode()
+        except UnicodeEncodeError as error:
+            words = f"its {name} {printable(row[name])} is not UTF-8, which data sets must be"
+            raise InputError(f"{words}: rename the file or folder") from error
 
 
 def require_columns(names: list[str], where: str) -> None:

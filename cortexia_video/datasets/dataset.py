@@ -10,9 +10,10 @@ from functools import partial
 from itertools import chain
 from typing import Any, Protocol
 
+from cortexia_video.boundary import attempt, attempt_all
 from cortexia_video.datasets.region import EVERYWHERE, Region
 from cortexia_video.depth_map import Kind
-from cortexia_video.errors import CortexiaError, Failure, InputError
+from cortexia_video.errors import Failure, InputError
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.speed import choose_workers
 
@@ -87,10 +88,7 @@ class RGBDDataset:
         return (partial(self._try, entry) for entry in self.entries[start : start + _SHARD_ENTRIES])
 
     def _try(self, entry: Entry) -> Attempt:
-        try:
-            return self.read(entry)
-        except CortexiaError as error:
-            return Failure(entry.key, "decode", error)
+        return attempt(entry.key, "decode", lambda: self.read(entry))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +116,12 @@ class RGBDStream:
     def attempt(self, *, workers: int | None = None) -> Iterator[Attempt]:
         """Yield the samples, and what is wrong with the others; decoded ahead on so many threads."""
         return read_ahead(self, workers)
+
+
+def list_loads(key: str, loads: Iterator[Load]) -> Iterator[Load]:
+    """Go through a shard; where it breaks off, the last load says why. key: the shard's."""
+    for load in attempt_all(key, "decode", loads):
+        yield partial(Failure, load.key, load.stage, load.error) if isinstance(load, Failure) else load
 
 
 AnyDataset = RGBDDataset | RGBDStream

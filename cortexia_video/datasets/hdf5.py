@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cortexia_video.boundary import in_words
 from cortexia_video.errors import DepthFileError, MissingExtraError
 from cortexia_video.places.named_file import open_named, read_named, require_size
 from cortexia_video.places.place import Place
-from cortexia_video.places.remote_errors import describe_error
 
 LARGEST_ARRAY = 1 << 28
 """Bytes of an array, or of one element of its first axis: 67 megapixels of float32."""
@@ -31,24 +31,18 @@ def read_array(path: Place, name: str, index: int | None = None) -> NDArray[Any]
     Raises `DepthFileError` where it cannot be read, is too large or lies elsewhere; `MissingExtraError`
     without h5py.
     """
-    with _open(path, whole=index is None) as file:
-        try:
-            found = _find(file, name)
-            _require_size(found, index)
-            return np.asarray(found[() if index is None else index])
-        except Exception as error:  # h5py raises anything on broken files
-            reason = describe_error(error, _REMEDY)
-            raise DepthFileError(f"{path}: cannot read {name}: {reason}") from error
+    reading = in_words(f"{path}: cannot read {name}", _REMEDY, DepthFileError)
+    with _open(path, whole=index is None) as file, reading:
+        found = _find(file, name)
+        _require_size(found, index)
+        return np.asarray(found[() if index is None else index])
 
 
 def count(path: Place, name: str) -> int:
     """Give the length of the first axis of an array; raises what `read_array` does."""
-    with _open(path, whole=False) as file:
-        try:
-            return int(_find(file, name).shape[0])
-        except Exception as error:
-            reason = describe_error(error, _REMEDY)
-            raise DepthFileError(f"{path}: has no array {name}: {reason}") from error
+    counting = in_words(f"{path}: has no array {name}", _REMEDY, DepthFileError)
+    with _open(path, whole=False) as file, counting:
+        return int(_find(file, name).shape[0])
 
 
 def _find(file: Any, name: str) -> Any:
@@ -57,12 +51,12 @@ def _find(file: Any, name: str) -> Any:
 
     link = file.get(name, getlink=True)
     if link is not None and not isinstance(link, h5py.HardLink):
-        raise DepthFileError("it is a link, which is not followed: copy the array itself into the file")
+        raise ValueError("it is a link, which is not followed: copy the array itself into the file")
     found = file[name]
     if not isinstance(found, h5py.Dataset) or found.dtype.kind not in "fiu" or found.shape is None:
-        raise DepthFileError(f"it is no array of numbers ({getattr(found, 'dtype', 'a group')})")
+        raise ValueError(f"it is no array of numbers ({getattr(found, 'dtype', 'a group')})")
     if found.external or found.is_virtual:
-        raise DepthFileError("its numbers lie in other files, which are not read: copy them into the file")
+        raise ValueError("its numbers lie in other files, which are not read: copy them into the file")
     return found
 
 
@@ -79,10 +73,8 @@ def _open(path: Place, *, whole: bool) -> Any:
         import h5py
     except ImportError as error:
         raise MissingExtraError(f"reading {path} needs: pip install 'cortexia-video[datasets]'") from error
-    try:
+    with in_words(f"{path}: cannot be read", _REMEDY, DepthFileError):
         if isinstance(path, Path):
             open_named(path).close()  # h5py would wait for the writer of a pipe
             return h5py.File(path, "r")
         return h5py.File(io.BytesIO(read_named(path)) if whole else path.open("rb", _BLOCK), "r")
-    except OSError as error:
-        raise DepthFileError(f"{path}: cannot be read: {describe_error(error, _REMEDY)}") from error

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cortexia_video.arrow import import_arrow
+from cortexia_video.boundary import attempt
 from cortexia_video.datasets.calibration import Calibration
 from cortexia_video.datasets.columns import from_row, make_schema, require_columns, to_row
-from cortexia_video.datasets.dataset import AnyDataset, Attempt, Load, RGBDDataset, RGBDStream
+from cortexia_video.datasets.dataset import AnyDataset, Attempt, Load, RGBDDataset, RGBDStream, list_loads
 from cortexia_video.datasets.region import EVERYWHERE, Region
-from cortexia_video.errors import CortexiaError, DecodeError, Failure, InputError, MissingExtraError
+from cortexia_video.errors import DecodeError, InputError, MissingExtraError
 from cortexia_video.places.named_file import NamedFileError, read_named, require_inside
 from cortexia_video.rgbd_sample import RGBDSample
 
@@ -109,10 +110,7 @@ class _RowReader:
         return self._read(self.dataset[entry.index], entry.key)
 
     def attempt(self, row: dict[str, Any], key: str) -> Attempt:
-        try:
-            return self._read(row, key)
-        except CortexiaError as error:
-            return Failure(key, "decode", error)
+        return attempt(key, "decode", lambda: self._read(row, key))
 
     def _read(self, row: dict[str, Any], key: str) -> RGBDSample:
         for name in ("image", "depth_map", "mask"):
@@ -128,6 +126,9 @@ class _Shard:
     number: int
 
     def __call__(self) -> Iterator[Load]:
+        return list_loads(f"shard {self.number}", self._list_loads())
+
+    def _list_loads(self) -> Iterator[Load]:
         whole = self.reader.dataset
         prefix = f"{self.number:05d}-" if whole.num_shards > 1 else ""
         shard = whole.shard(num_shards=whole.num_shards, index=self.number)

@@ -19,6 +19,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from cortexia_video.boundary import in_words
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.hdf5 import read_array
 from cortexia_video.datasets.info import DatasetInfo
@@ -108,7 +109,8 @@ def _find_camera(rays: tuple[float, ...], height: int, width: int) -> Pinhole | 
 def _read_cameras(root: Place) -> dict[str, tuple[float, ...]]:
     names = [f"M_cam_from_uv_{row}{column}" for row in range(3) for column in range(3)]
     rows = _read_table(root, _CAMERAS)
-    return {row["scene_name"]: tuple(float(row[name]) for name in names) for row in rows}
+    with in_words(f"{root / _CAMERAS} is no table of cameras", "get the newest of it"):
+        return {row["scene_name"]: tuple(float(row[name]) for name in names) for row in rows}
 
 
 def _read_split(root: Place, split: str) -> frozenset[tuple[str, str, int]]:
@@ -126,10 +128,8 @@ def _read_split(root: Place, split: str) -> frozenset[tuple[str, str, int]]:
 
 
 def _read_table(root: Place, name: str) -> list[dict[str, str]]:
-    try:
+    with in_words(f"no {name} in {root}", "put it there, from github.com/apple/ml-hypersim"):
         return list(csv.DictReader(io.StringIO(read_named_text(root / name), newline="")))
-    except OSError as error:
-        raise InputError(f"no {name} in {root}: put it there, from github.com/apple/ml-hypersim") from error
 
 
 INFO = DatasetInfo(

@@ -13,10 +13,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from cortexia_video.errors import InputError
+from cortexia_video.boundary import in_words
 from cortexia_video.places.named_file import read_named
 from cortexia_video.places.place import Place
-from cortexia_video.places.remote_errors import describe_error
 
 _LARGEST = 10**8  # bytes of what is packed in a file
 _HEADER = 128  # bytes; the last two say the byte order
@@ -35,14 +34,11 @@ def read_mat(path: Place, name: str, kind: type[_Value]) -> _Value:
 
     Raises `InputError` where the file cannot be read or has no such variable of this kind.
     """
-    try:
+    with in_words(f"cannot read {path}", "get it from the data set's page"):
         value = _find(read_named(path, limit=_LARGEST), name)
         if not isinstance(value, kind):
             raise ValueError(f"its {name} is no {kind.__name__}")
         return value
-    except (OSError, ValueError, struct.error, zlib.error) as error:
-        reason = describe_error(error, "get it from the data set's page")
-        raise InputError(f"cannot read {path}: {reason}") from error
 
 
 def _find(data: bytes, name: str) -> Any:

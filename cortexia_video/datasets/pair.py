@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cortexia_video.boundary import in_words
 from cortexia_video.datasets.calibration import Calibration
 from cortexia_video.datasets.region import Region
 from cortexia_video.decode import decode
@@ -18,7 +19,6 @@ from cortexia_video.formats.reading import decode_depth, read_file
 from cortexia_video.frame import Frame
 from cortexia_video.places.named_file import read_named
 from cortexia_video.places.place import Place
-from cortexia_video.places.remote_errors import describe_error
 from cortexia_video.projection import Pinhole
 from cortexia_video.resampling import resize_image
 from cortexia_video.rgbd_sample import RGBDSample
@@ -32,6 +32,7 @@ class Pair:
     fits_depth: the picture is larger than its depth, of the same view, and is reduced to its size.
     sparse: as of `RGBDSample`. names: of who says what the numbers mean, for errors.
     within: the folder that both files must lie in, where a file of the set names them; None: anywhere.
+    problem: what is wrong with what says all this; reading raises it.
     """
 
     key: str
@@ -46,10 +47,13 @@ class Pair:
     sparse: bool = False
     names: OptionNames = OF_COMMANDS
     within: Place | None = None
+    problem: Exception | None = None
 
 
 def read_pair(pair: Pair) -> RGBDSample:
     """Read a sample; raises `DecodeError`, `DepthFileError`, and `InputError` where sizes differ."""
+    if pair.problem:
+        raise pair.problem
     data = read_file(pair.depth, within=pair.within)
     depth = decode_depth(data, str(pair.depth), dialect=pair.dialect, about=pair.about, names=pair.names)
     image = read_image(pair.image, pair.key, pair.within)
@@ -61,10 +65,10 @@ def read_pair(pair: Pair) -> RGBDSample:
 
 def read_image(path: Place, key: str, within: Place | None = None) -> np.ndarray:
     """Give the pixels of a picture, uint8 (H, W, 3); `DecodeError` names the file. within: as of `Pair`."""
+    with in_words(f"cannot read {path}", kind=DecodeError):
+        data = read_named(path, within=within)
     try:
-        return decode(read_named(path, within=within), key).image
-    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-        raise DecodeError(f"cannot read {path}: {describe_error(error)}") from error
+        return decode(data, key).image
     except DecodeError as error:
         raise DecodeError(f"{path}: {error}") from error
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cortexia_video.arrow import import_arrow
+from cortexia_video.boundary import attempt, in_words
 from cortexia_video.datasets.columns import from_row, require_columns
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.shard_splits import list_split
 from cortexia_video.depth_map import Kind
-from cortexia_video.errors import InputError
+from cortexia_video.errors import DecodeError, Failure, InputError
 from cortexia_video.places.named_file import LARGEST_TEXT, open_named
 from cortexia_video.places.place import Place
-from cortexia_video.places.remote_errors import describe_error
 from cortexia_video.places.row_groups import RecentGroups, read_row_group
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.sources.objects import map_in_order
@@ -69,36 +68,30 @@ def _list_rows(path: Place) -> _Rows:
     rows: list[_Row] = []
     kinds: set[Kind | None] = set()
     for group in range(file.num_row_groups):
-        with _naming(path, group):
-            known = read_row_group(file, group, columns, LARGEST_TEXT).to_pydict() if columns else {}
-        kinds.update(known.get("kind", [None]))
-        keys = known.get("key") or [""] * file.metadata.row_group(group).num_rows
-        rows += (_Row(str(key), path, group, row) for row, key in enumerate(keys))
+        listed = attempt(path.name, "find", partial(_list_group, file, path, group, columns))
+        if isinstance(listed, Failure):  # of as many samples as it says, whose reading says what is wrong
+            listed = _Rows([_Row("", path, group, 0)], set())
+        rows += listed.rows
+        kinds |= listed.kinds
     return _Rows(rows, kinds)
+
+
+def _list_group(file: Any, path: Place, group: int, columns: list[str]) -> _Rows:
+    known = read_row_group(file, group, columns, LARGEST_TEXT).to_pydict() if columns else {}
+    keys = known.get("key") or [""] * file.metadata.row_group(group).num_rows
+    rows = [_Row(str(key or ""), path, group, row) for row, key in enumerate(keys)]
+    return _Rows(rows, {*known.get("kind", [None])})
 
 
 def open_file(path: Place) -> Any:
     """Open a parquet file, of which only what is asked for is read; `InputError` where it is broken or not
     there."""
     parquet = import_arrow().parquet
-    try:
+    with in_words(f"{path} is no parquet file that can be read", "make or copy it again"):
         if isinstance(path, Path):
             open_named(path).close()  # Arrow would wait for the writer of a pipe
         source = path if isinstance(path, Path) else path.open("rb", 0)
         return parquet.ParquetFile(source, memory_map=True, page_checksum_verification=True)
-    except (OSError, ValueError) as error:  # pyarrow's errors are such
-        reason = describe_error(error, "make or copy it again")
-        raise InputError(f"{path} is no parquet file that can be read: {reason}") from error
-
-
-@contextmanager
-def _naming(path: Place, group: int) -> Iterator[None]:
-    """Make one error of all that can be wrong with a row group."""
-    try:
-        yield
-    except (OSError, ValueError, MemoryError) as error:  # pyarrow's errors are such
-        reason = describe_error(error, "make it again")
-        raise InputError(f"{path}: row group {group} cannot be read: {reason}") from error
 
 
 class _Reader:
@@ -110,7 +103,7 @@ class _Reader:
         self._files: dict[Place, Any] = {}
 
     def __call__(self, row: _Row) -> RGBDSample:
-        with _naming(row.path, row.group):
+        with in_words(f"{row.path}: row group {row.group} is broken", "make or copy it again", DecodeError):
             group = self._groups.get((row.path, row.group), lambda: self._read(row.path, row.group))
         return from_row(group.slice(row.row, 1).to_pylist()[0], row.key, dialect=self._dialect)
 

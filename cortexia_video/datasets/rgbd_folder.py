@@ -2,53 +2,69 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+from cortexia_video.boundary import attempt, in_words
 from cortexia_video.datasets.calibration import Calibration
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.pair import Pair, read_pair
 from cortexia_video.datasets.region import Region
-from cortexia_video.errors import InputError
+from cortexia_video.documents import parse_json
+from cortexia_video.errors import Failure, InputError
 from cortexia_video.places.inside import follow
-from cortexia_video.places.named_file import read_named_text
+from cortexia_video.places.named_file import LARGEST_TEXT, read_named
 from cortexia_video.places.place import Place
+
+SET_JSON = "set.json"
 
 
 def _open(root: Place, split: str | None, *, allow_outside: bool = False) -> RGBDDataset:
-    path = root / "set.json"
-    try:
-        about = json.loads(read_named_text(path))
+    path = root / SET_JSON
+    with in_words(f"cannot read {path}"):
+        try:
+            about = parse_json(read_named(path, limit=LARGEST_TEXT), path)
+        except FileNotFoundError:
+            return RGBDDataset("rgbd", (), read_pair)
+    with in_words(f"{path} is no description of a set", "see docs/datasets.md"):
+        if not isinstance(about, dict):
+            raise ValueError("it is no object with name, frames and depth_scale")
         pairs = _list_pairs(root, about, None if allow_outside else root)
         range_m = _find_range(about)
-    except FileNotFoundError:
-        return RGBDDataset("rgbd", (), read_pair)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError, ZeroDivisionError, AttributeError) as error:
-        raise InputError(f"{path} is no description of a set: {error!r}; see docs/datasets.md") from error
     registered = bool(about.get("registered", True))
     return RGBDDataset("rgbd", pairs, read_pair, evaluation=Region(range_m), registered=registered)
 
 
 def _list_pairs(root: Place, about: Mapping[str, Any], within: Place | None) -> list[Pair]:
-    meaning = {"kind": "metric", "scale": 1 / about["depth_scale"], "unknown": [0]}
-    return [
-        Pair(
-            key=str(frame["name"]),
-            image=follow(root, frame["rgb"]),
-            depth=follow(root, frame["depth"]),
-            origin=str(about["name"]),
-            about=meaning,
-            camera=_read_camera(frame.get("intrinsics") or about.get("intrinsics")),
-            range_m=_find_range(about),
-            sparse=bool(about.get("sparse", False)),
-            within=within,
-        )
-        for frame in about["frames"]
-    ]
+    """List what the frames name; one that cannot be understood is a pair whose reading says so."""
+    common = {
+        "origin": str(about["name"]),
+        "about": {"kind": "metric", "scale": 1 / about["depth_scale"], "unknown": [0]},
+        "range_m": _find_range(about),
+        "sparse": bool(about.get("sparse", False)),
+        "within": within,
+    }
+    pairs = []
+    for number, frame in enumerate(about["frames"]):
+        read = partial(_read_frame, root, frame, about.get("intrinsics"), common)
+        found = attempt(str(number), "find", read)
+        if isinstance(found, Failure):
+            problem = InputError(
+                f"frame {number} of {SET_JSON} lacks name, rgb or depth, or has a wrong camera"
+            )
+            name = frame.get("name") if isinstance(frame, Mapping) else None
+            key = name if isinstance(name, str) else f"frame {number}"
+            found = Pair(key, root, root, "rgbd", problem=problem)
+        pairs.append(found)
+    return pairs
+
+
+def _read_frame(root: Place, frame: Any, intrinsics: Any, common: Mapping[str, Any]) -> Pair:
+    camera = _read_camera(frame.get("intrinsics") or intrinsics)
+    places = follow(root, frame["rgb"]), follow(root, frame["depth"])
+    return Pair(str(frame["name"]), *places, camera=camera, **common)
 
 
 def _read_camera(words: Mapping[str, float] | None) -> Calibration | None:
@@ -67,5 +83,5 @@ INFO = DatasetInfo(
     where="anybody: docs/datasets.md says how to write one",
     layout="set.json with name, frames (name, rgb, depth), depth_scale, max_depth_m, intrinsics",
     open=_open,
-    marks=("set.json",),
+    marks=(SET_JSON,),
 )

@@ -18,6 +18,7 @@ from cortexia_video.datasets.columns import Row, to_row
 from cortexia_video.datasets.items import Item, checked_row
 from cortexia_video.decode import decode, read_header
 from cortexia_video.depth_map import DepthMap
+from cortexia_video.documents import parse_json
 from cortexia_video.errors import Failure
 from cortexia_video.frame import Frame
 from cortexia_video.ledger import read_last_done, require_ledger
@@ -48,7 +49,7 @@ def list_run_items(pictures: Place, run: Place, left: Counter[str]) -> Iterator[
         if isinstance(picture, Failure):
             yield picture
             continue
-        line = json.loads(lines.get(picture.key, "null"))
+        line = parse_json(lines.get(picture.key, "null"), picture.key)
         if line is None or find_depth(line) is None:
             left[NO_DEPTH if line is None else VIEW_ONLY] += 1
             continue

@@ -5,12 +5,12 @@ Pictures are larger than depth (1296 x 968, 640 x 480), of the same view: they a
 
 from __future__ import annotations
 
+from cortexia_video.boundary import in_words
 from cortexia_video.datasets.calibration import Calibration, read_matrix
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.pair import Pair, read_pair
 from cortexia_video.datasets.region import Region
-from cortexia_video.errors import InputError
 from cortexia_video.places.inside import find_inside, name_inside
 from cortexia_video.places.named_file import read_named_text
 from cortexia_video.places.place import Place
@@ -54,10 +54,8 @@ def _read_camera(scene: Place) -> Calibration | None:
 
 def _read_split(root: Place, split: str) -> frozenset[str]:
     path = root / f"scannetv2_{split}.txt"
-    try:
+    with in_words(f"no list of the scenes of {split}", f"put {path.name} of ScanNet in {root}"):
         return frozenset(read_named_text(path).split())
-    except OSError as error:
-        raise InputError(f"no list of the scenes of {split}: put {path.name} of ScanNet in {root}") from error
 
 
 INFO = DatasetInfo(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
+from cortexia_video.boundary import in_words
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.pair import Pair, read_pair
-from cortexia_video.errors import InputError
 from cortexia_video.places.inside import find_inside, name_inside
 from cortexia_video.places.named_file import read_named_text
 from cortexia_video.places.place import Place
@@ -35,10 +35,8 @@ def _open(root: Place, split: str | None) -> RGBDDataset:
 
 def _read_split(scene: Place, split: str) -> frozenset[str]:
     path = scene / _LISTS[split]
-    try:
+    with in_words(f"no {path}", "unpack the scene's archive again, or open it without split"):
         numbers = re.findall(r"sequence\s*(\d+)", read_named_text(path))
-    except OSError as error:
-        raise InputError(f"no {path}: unpack the scene's archive again, or open it without split") from error
     return frozenset(f"seq-{int(number):02d}" for number in numbers)
 
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import re
 
+from cortexia_video.boundary import in_words
 from cortexia_video.datasets.association import associate
 from cortexia_video.datasets.calibration import Calibration
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.pair import Pair, read_pair
-from cortexia_video.errors import InputError
 from cortexia_video.places.inside import find_inside, follow, is_inside, name_inside
 from cortexia_video.places.named_file import read_named_text
 from cortexia_video.places.place import Place
-from cortexia_video.places.remote_errors import describe_error
 
 _CAMERAS = {
     "1": Calibration(517.306408, 516.469215, 318.643040, 255.313989),
@@ -64,12 +63,9 @@ def _name(sequence: Place, written: str, root: Place) -> str:
 
 def _read_list(path: Place) -> list[tuple[float, str]]:
     """Give the time stamps and names of a list, ascending."""
-    try:
+    with in_words(f"{path} is no list of time stamps and names", "get the sequence again"):
         lines = [line.split() for line in read_named_text(path).splitlines() if not line.startswith("#")]
         return sorted((float(line[0]), line[1]) for line in lines if line)
-    except (OSError, ValueError, IndexError) as error:
-        reason = describe_error(error, "get the sequence again")
-        raise InputError(f"{path} is no list of time stamps and names: {reason}") from error
 
 
 INFO = DatasetInfo(

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from cortexia_video.boundary import attempt, in_words
 from cortexia_video.datasets.columns import from_row
-from cortexia_video.datasets.dataset import Attempt, Load, RGBDStream
+from cortexia_video.datasets.dataset import Attempt, Load, RGBDStream, list_loads
 from cortexia_video.datasets.info import DatasetInfo
 from cortexia_video.datasets.shard_splits import list_split
-from cortexia_video.errors import CortexiaError, Failure, InputError
+from cortexia_video.documents import parse_json
+from cortexia_video.errors import Failure, InputError
 from cortexia_video.places.named_file import LARGEST_FILE, open_named
 from cortexia_video.places.place import Place
-from cortexia_video.places.remote_errors import describe_error
+from cortexia_video.rgbd_sample import RGBDSample
 
 _COLUMNS = {
     "jpg": "image",
@@ -34,24 +35,27 @@ class _Shard:
     dialect: str | None
 
     def __call__(self) -> Iterator[Load]:
-        try:
+        return list_loads(self.path.name, self._list_loads())
+
+    def _list_loads(self) -> Iterator[Load]:
+        with in_words(f"{self.path} is broken", "make or copy it again"):
             for name, files, problem in _group_files(self.path):
                 if problem:
                     yield partial(Failure, name, "decode", InputError(problem))
                 else:
                     yield partial(_read_sample, name, files, self.dialect)
-        except (OSError, tarfile.TarError, EOFError) as error:
-            reason = InputError(f"{self.path} is broken: {describe_error(error, 'make or copy it again')}")
-            yield partial(Failure, self.path.name, "decode", reason)
 
 
 def _read_sample(name: str, files: dict[str, bytes], dialect: str | None) -> Attempt:
     row: dict[str, Any] = {_COLUMNS[end]: data for end, data in files.items() if end in _COLUMNS}
-    try:
-        words = json.loads(row.pop("json", b"{}"))
+
+    def read() -> RGBDSample:
+        words = parse_json(row.pop("json", b"{}"), f"{name}.json", finite=False)
+        if not isinstance(words, dict):
+            raise InputError(f"{name}.json is no object of JSON: it says what the depth means")
         return from_row({**words, **row}, name, dialect=dialect)
-    except (CortexiaError, ValueError, TypeError) as error:
-        return Failure(name, "decode", error)
+
+    return attempt(name, "decode", read)
 
 
 def _group_files(path: Place) -> Iterator[tuple[str, dict[str, bytes], str]]:

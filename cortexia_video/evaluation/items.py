@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cortexia_video.errors import CortexiaError, Failure, InputError
+from cortexia_video.boundary import attempt
+from cortexia_video.errors import Failure, InputError
 from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.evaluation.reference import Reference, find_reference
 from cortexia_video.evaluation.score_file import find_digest
@@ -53,11 +54,11 @@ class Items:
 
     def open(self, place: Place) -> Item | None:
         """Read a picture; None where its reference cannot be used, which `left` then says. Thread-safe."""
-        try:
-            return self._prepare(place.within, place.read(), place.key)
-        except CortexiaError as error:
-            self.left[place.key] = Failure(place.key, "decode", error)
+        opened = attempt(place.key, "decode", lambda: self._prepare(place.within, place.read(), place.key))
+        if isinstance(opened, Failure):
+            self.left[place.key] = opened
             return None
+        return opened
 
     def _prepare(self, within: TruthSet, sample: RGBDSample, key: str) -> Item:
         if sample.depth.kind != "metric":

@@ -9,8 +9,10 @@ from functools import partial
 
 import numpy as np
 
+from cortexia_video.boundary import attempt
+from cortexia_video.depth_map import DepthMap
 from cortexia_video.engine import Settled
-from cortexia_video.errors import Failure, InputError
+from cortexia_video.errors import CortexiaError, Failure, InputError
 from cortexia_video.evaluation.baselines import BASELINES
 from cortexia_video.evaluation.items import Item, Items, Place
 from cortexia_video.evaluation.metric_groups import choose_groups
@@ -159,10 +161,12 @@ class _Job:
 
         def begin(place: Place) -> Item | Settled[_Scores]:
             item = self._items.open(place)
-            score = item and self.kept.get(self._name(contestant, item))
-            if item and score is None:
+            if item is None:
+                return Settled((place.within.name, []))
+            kept = attempt(place.key, "decode", lambda: self._find_kept(contestant, item))
+            if not isinstance(kept, PictureScore):
                 return item
-            return Settled((place.within.name, [score._replace(key=place.key)] if score else []))
+            return Settled((place.within.name, [kept._replace(key=place.key)]))
 
         def measure(item: Item, guess: Guess) -> _Scores:
             return item.within.name, [self._score(contestant, item, guess)]
@@ -198,13 +202,27 @@ class _Job:
     def _score(self, contestant: Contestant, item: Item, guess: Guess) -> PictureScore:
         """On a worker: measure depth, and keep what it gave."""
         depth = None if isinstance(guess, Failure) else guess
-        score = score_picture(depth, item.reference, self._protocol, self._groups)
+        score = self._measure(depth, item)
         if isinstance(guess, Failure):
             score = score._replace(remark=f"no depth: {guess.reason}")
         if not self._asked & score.lacking.keys():
             score = score._replace(lacking={})  # nobody asked: it would make the file longer
         self.kept.add(self._name(contestant, item), score)
         return score
+
+    def _measure(self, depth: DepthMap | None, item: Item) -> PictureScore:
+        """Score depth; where that cannot be, for a reason that is this picture's, as if there were none."""
+        score = partial(score_picture, depth, item.reference, self._protocol, self._groups)
+        found = attempt(item.frame.key, "estimate", score)
+        if not isinstance(found, Failure):
+            return found
+        if isinstance(found.error, CortexiaError):  # of its kind, which others have, too
+            raise found.error
+        missing = score_picture(None, item.reference, self._protocol, self._groups)
+        return missing._replace(remark=f"cannot be measured: {found.reason}")
+
+    def _find_kept(self, contestant: Contestant, item: Item) -> PictureScore | None:
+        return self.kept.get(self._name(contestant, item))
 
     def _score_baselines(self, place: Place) -> _Scores:
         item = self._items.open(place)

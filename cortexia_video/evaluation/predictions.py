@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+from cortexia_video.boundary import attempt
 from cortexia_video.depth_estimation import DepthEstimator, Prepared, load_estimators
 from cortexia_video.depth_map import DepthMap, Kind
 from cortexia_video.engine import Engine, Result, Settled
-from cortexia_video.errors import CortexiaError, Failure, InputError
+from cortexia_video.errors import Failure, InputError, describe
 from cortexia_video.evaluation.items import Item, Place
 from cortexia_video.evaluation.truth import bare, list_depth_files
 from cortexia_video.formats.option_names import OptionNames
@@ -192,28 +193,28 @@ class FolderContestant(StoredContestant):
         if source is None:
             return b""
         meaning = json.dumps([self._dialect, dict(source.about)], sort_keys=True)
-        try:
-            return meaning.encode() + source.identify()
-        except OSError:
-            return meaning.encode()
+        content = attempt(key, "decode", source.identify)
+        return meaning.encode() + (b"" if isinstance(content, Failure) else content)
 
     def read(self, key: str) -> Guess:
         source = self._find(key)
         if source is None:
             return None
+        guess = attempt(key, "decode", lambda: self._decode(source))
+        if not isinstance(guess, Failure):
+            return guess
+        name = source.packed[1] if source.packed else source.path
+        said = guess.reason.removeprefix(f"{name}: ")  # the key says which: reasons can be counted
+        return None if isinstance(guess.error, FileNotFoundError) else replace(guess, error=InputError(said))
+
+    def _decode(self, source: DepthSource) -> DepthMap:
         try:
             data = source.read()
-            return decode_depth(
-                data, str(source.path), about=source.about, dialect=self._dialect, names=_NAMES
-            )
         except FileNotFoundError:
-            return None
+            raise
         except OSError as error:
-            return Failure(key, "decode", InputError(f"cannot read {source.path}: {error.strerror}"))
-        except CortexiaError as error:
-            name = source.packed[1] if source.packed else source.path
-            said = str(error).removeprefix(f"{name}: ")  # the key says which: reasons can be counted
-            return Failure(key, "decode", InputError(said))
+            raise InputError(f"cannot read {source.path}: {describe(error)}") from error
+        return decode_depth(data, str(source.path), about=source.about, dialect=self._dialect, names=_NAMES)
 
     def explain(self, key: str, remark: str) -> str:
         """Say why nothing in the folder can be measured, by a picture of the truth and what became of it."""

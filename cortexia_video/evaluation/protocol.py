@@ -9,20 +9,21 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
+from cortexia_video.boundary import in_words
 from cortexia_video.datasets.region import Crop
+from cortexia_video.documents import parse_toml
 from cortexia_video.errors import InputError
 from cortexia_video.evaluation.alignment import ALIGNMENTS
 from cortexia_video.evaluation.pixels import Array, Mask
-from cortexia_video.places.named_file import read_named_text
+from cortexia_video.places.named_file import LARGEST_TEXT, read_named
 from cortexia_video.projection import Pinhole
 
 Bounds = Literal["()", "(]", "[]"]
@@ -135,7 +136,7 @@ def list_protocols() -> list[Protocol]:
     """Give the protocols of the package, by name."""
     folder = files(__package__).joinpath(_FOLDER)
     names = sorted(each.name for each in folder.iterdir() if each.name.endswith(".toml"))
-    return [_parse(folder.joinpath(name).read_text(encoding="utf-8"), name) for name in names]
+    return [_parse(folder.joinpath(name).read_bytes(), name) for name in names]
 
 
 def load_protocol(name: str) -> Protocol:
@@ -144,23 +145,28 @@ def load_protocol(name: str) -> Protocol:
     Raises `InputError` for a name that there is not, and for a file that is no protocol.
     """
     if name.endswith(".toml"):
-        try:
-            return _parse(read_named_text(Path(name)), name)
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot read the protocol {name}: {error}") from error
+        with in_words(f"cannot read the protocol {name}"):
+            data = read_named(Path(name), limit=LARGEST_TEXT)
+        return _parse(data, name)
     known = {protocol.name: protocol for protocol in list_protocols()}
     if name not in known:
         raise InputError(f"unknown protocol {name!r}: use one of {', '.join(known)}, or a file, mine.toml")
     return known[name]
 
 
-def _parse(text: str, name: str) -> Protocol:
-    try:
-        words = tomllib.loads(text)
+def _parse(data: bytes, name: str) -> Protocol:
+    words = parse_toml(data, name)
+    known = {each.name: each for each in fields(Protocol)}
+    with in_words(f"{name} is no protocol", f"a protocol says {', '.join(known)}"):
+        for word, each in known.items():
+            if word not in words and each.default is MISSING:
+                raise ValueError(f"it does not say its {word}")
+        for word, value in words.items():
+            if word not in known:
+                raise ValueError(f"{word} is no word of a protocol")
+            if isinstance(value, float) and math.isnan(value):
+                raise ValueError(f"{word} is nan, which nothing is more or less than")
         return _check(Protocol(**{key: _freeze(value) for key, value in words.items()}))
-    except (tomllib.TOMLDecodeError, TypeError, ValueError) as error:
-        offered = ", ".join(each.name for each in fields(Protocol))
-        raise InputError(f"{name} is no protocol: {error}; it says {offered}") from error
 
 
 def _freeze(value: Any) -> Any:

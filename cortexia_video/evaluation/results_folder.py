@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
-from cortexia_video.errors import OutputExistsError, printable
+from cortexia_video.boundary import attempt
+from cortexia_video.documents import parse_json
+from cortexia_video.errors import Failure, OutputExistsError, printable
 from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.evaluation.score_file import MARKS, SCORES
 from cortexia_video.formats.table import HEAD_BYTES, is_own_head
-from cortexia_video.places.named_file import read_named_text
+from cortexia_video.places.named_file import LARGEST_TEXT, read_named
 from cortexia_video.places.own_folder import has_line, require_own_folder
 from cortexia_video.places.place import Place, as_place
 
@@ -46,10 +45,14 @@ def _refuse(output: Place, how: str, asked: str) -> None:
 
 def _read_results(path: Place) -> tuple[str, str] | None:
     """Give the protocol's digest and the truth of results, None where there are none."""
-    try:
-        words: Any = json.loads(read_named_text(path))
+
+    def read() -> tuple[str, str]:
+        words = parse_json(read_named(path, limit=LARGEST_TEXT), path)
         return str(words["protocol"]["digest"]), str(words["truth"])
-    except FileNotFoundError:
+
+    results = attempt(path.name, "find", read)
+    if not isinstance(results, Failure):
+        return results
+    if isinstance(results.error, FileNotFoundError):
         return None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise OutputExistsError(f"{path} cannot be read: remove it, or choose another --output") from error
+    raise OutputExistsError(f"{path} cannot be read: remove it, or choose another --output")

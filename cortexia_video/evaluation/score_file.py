@@ -7,20 +7,22 @@ folder for what is temporary.
 
 from __future__ import annotations
 
-import json
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 import xxhash
 
-from cortexia_video.errors import OutputError, OutputLostError
+from cortexia_video.boundary import attempt
+from cortexia_video.documents import parse_json
+from cortexia_video.errors import Failure, OutputError, OutputLostError
 from cortexia_video.evaluation.picture_score import PictureScore
 from cortexia_video.evaluation.pixels import PixelSums
 from cortexia_video.ledger_file import LedgerFile
@@ -137,13 +139,14 @@ def _find_scores(file: BinaryIO) -> Iterator[tuple[str, int]]:
     """
     place = 0
     for line in file:
-        with suppress(ValueError, TypeError, KeyError, AttributeError):
-            yield _parse(line)[0], place
+        score = attempt("scores.jsonl", "find", partial(_parse, line))
+        if not isinstance(score, Failure):
+            yield score[0], place
         place += len(line)
 
 
 def _parse(line: bytes) -> tuple[str, PictureScore]:
-    words = json.loads(line)
+    words = parse_json(line, "scores.jsonl", finite=False)
     sums = words.pop("sums")
     sums["within"] = tuple(sums["within"])
     return words.pop("digest"), PictureScore(sums=PixelSums(**sums), **words)

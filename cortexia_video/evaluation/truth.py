@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from cortexia_video.datasets.dataset import AnyDataset, RGBDDataset, RGBDStream
+from cortexia_video.datasets.rgbd_folder import SET_JSON
 from cortexia_video.datasets.table import DATASETS, open_dataset, recognise
 from cortexia_video.decode import IMAGE_SUFFIXES
+from cortexia_video.documents import parse_json
 from cortexia_video.errors import Failure, InputError
 from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.formats.option_names import OptionNames
@@ -22,7 +23,7 @@ from cortexia_video.formats.table import READERS
 from cortexia_video.frame import Frame
 from cortexia_video.places.inside import find_inside, name_inside
 from cortexia_video.places.listing import remember_listings
-from cortexia_video.places.named_file import read_named_text
+from cortexia_video.places.named_file import LARGEST_TEXT, read_named
 from cortexia_video.places.place import Place, as_place
 from cortexia_video.places.remote_errors import RemoteError
 from cortexia_video.places.remote_path import RemotePath
@@ -146,8 +147,10 @@ def _open_set(name: str, root: Place, protocol: Protocol, allow_outside: bool) -
     split = protocol.split if protocol.dataset == name else None
     dataset = open_dataset(name, root, split=split, allow_unregistered=True, allow_outside=allow_outside)
     range_m = dataset.evaluation.range_m
-    kind = json.loads(read_named_text(root / "set.json")).get("kind", "real") if name == "rgbd" else "real"
-    return TruthSet(root.name, dataset, range_m[1] if range_m else None, kind == "real")
+    about = {}
+    if name == "rgbd":
+        about = parse_json(read_named(root / SET_JSON, limit=LARGEST_TEXT), root / SET_JSON)
+    return TruthSet(root.name, dataset, range_m[1] if range_m else None, about.get("kind", "real") == "real")
 
 
 def _open_files(root: Place, dialect: str | None) -> TruthSet:

@@ -27,6 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import KINDS, DepthMap, Kind, larger_is_nearer
+from cortexia_video.documents import parse_json
+from cortexia_video.errors import InputError
 from cortexia_video.frame import FocalSource
 
 Metadata = Mapping[str, Any]
@@ -87,8 +89,8 @@ def to_text(metadata: Metadata) -> bytes:
 def from_text(text: bytes | str) -> dict[str, Any]:
     """Read what `to_text` gave; anybody else's text says nothing to us."""
     try:
-        read = json.loads(text)
-    except (ValueError, RecursionError):
+        read = parse_json(text, "metadata")
+    except InputError:
         return {}
     ours = isinstance(read, dict) and read.pop("software", None) == MARK.decode()
     return read if ours else {}

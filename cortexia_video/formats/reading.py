@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import KINDS, DepthMap
-from cortexia_video.errors import DepthFileError, MissingExtraError, printable
+from cortexia_video.errors import DepthFileError, MissingExtraError, describe, printable
+from cortexia_video.foreign_content import describe_foreign
 from cortexia_video.formats.dialects import DIALECTS
 from cortexia_video.formats.metadata import Metadata, add, with_metadata
 from cortexia_video.formats.option_names import OF_COMMANDS, OptionNames
@@ -21,7 +23,13 @@ from cortexia_video.formats.table import READERS, Reader
 from cortexia_video.places.named_file import FileTooLargeError, read_named
 from cortexia_video.places.place import Given, Place, as_place
 
-_LONGEST = 200  # characters of somebody else's message
+_TOLD = [  # what readers say of a file, and the words for it
+    (re.compile("truncat|EOF|not a zip file|end of|premature", re.IGNORECASE), "it is cut short"),
+    (re.compile("CRC|checksum", re.IGNORECASE), "its checksum is wrong"),
+    (re.compile("unknown (pixel mode|data)"), "this kind of TIFF is not supported, float32 and uint16 are"),
+    (re.compile("encrypted"), "it is encrypted"),
+    (re.compile("MAX_TEXT_(CHUNK|MEMORY)"), "the text in it is too large"),
+]
 _LARGEST = 16  # bytes of a number in a file
 _HEADERS = 1 << 24  # bytes of what else may be there
 _FACTS = ("f_px", "f_source", "full_size", "model", "weights_sha256")
@@ -111,11 +119,19 @@ def _naming(name: str) -> Iterator[None]:
         raise
     except DepthFileError as error:
         raise DepthFileError(f"{printable(name)}: {error}") from error.__cause__
+    except MemoryError as error:
+        raise DepthFileError(f"{printable(name)}: {describe(error)}") from error
     except Exception as error:  # a reader of a broken file raises anything
         raise DepthFileError(
-            f"{printable(name)}: it cannot be decoded: {printable(str(error)[:_LONGEST])}; is it whole? "
-            "Write or copy it again"
+            f"{printable(name)}: it cannot be decoded: {_tell(error)}; is it whole? Write or copy it again"
         ) from error
+
+
+def _tell(error: Exception) -> str:
+    """Say what somebody else's error comes to: its own words speak of a program, and some of a pickle."""
+    words = describe(error)
+    known = (told for says, told in _TOLD if says.search(words))
+    return next(known, "its content is not as its format has it")
 
 
 def find_reader(data: bytes, name: str) -> Reader:
@@ -123,6 +139,9 @@ def find_reader(data: bytes, name: str) -> Reader:
     for reader in READERS:
         if data.startswith(reader.magic):
             return reader
+    foreign = describe_foreign(data)
+    if data and not foreign.endswith(("plain text", "of no known image format")):
+        raise DepthFileError(f"not a depth file: {foreign.partition(': ')[2]}")
     suffixes = [suffix for reader in READERS for suffix in reader.suffixes]
     if name.lower().endswith(tuple(suffixes)):
         raise DepthFileError("its content is not what its name says: it is cut short or mislabelled")

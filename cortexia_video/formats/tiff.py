@@ -22,6 +22,7 @@ MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _DESCRIPTION = 270  # the tag
 _FLOAT_PREDICTOR = 3
 _ROWS = 64  # of a strip
+_OTHER_MODES = {"1": "black and white", "L": "8-bit grey", "P": "a palette"}
 _MODES = ("F", "I;16", "I;16B", "I")
 
 
@@ -66,8 +67,9 @@ def decode(data: bytes, most: float) -> Stored:
     quieten_pillow()
     with TiffImagePlugin.TiffImageFile(io.BytesIO(data)) as picture:  # Image.open refuses large ones
         if picture.mode not in _MODES:
+            pixels = _OTHER_MODES.get(picture.mode, picture.mode)
             raise DepthFileError(
-                f"its pixels are {picture.mode}: depth is read from TIFF of one channel, float32 or uint16"
+                f"its pixels are {pixels}: depth is read from TIFF of one channel, float32 or uint16"
             )
         require_pixels(picture.height, picture.width, most)
         values = _copy_unpacked(picture, data)

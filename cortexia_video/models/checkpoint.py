@@ -7,7 +7,6 @@ front matter names the licence. Nothing in it is run: no pickled weights, no cod
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -16,9 +15,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cortexia_video.errors import ModelLoadError
+from cortexia_video.boundary import in_words
+from cortexia_video.documents import parse_json
+from cortexia_video.errors import InputError, ModelLoadError
 from cortexia_video.models.model import as_model_path
-from cortexia_video.places.named_file import open_named, read_named, read_named_text
+from cortexia_video.places.named_file import LARGEST_TEXT, open_named, read_named, read_named_text
 
 _FILES = ["*.json", "*.safetensors", "README.md"]
 _HUB_ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
@@ -159,9 +160,10 @@ def _read(folder: Path, hub_id: str | None, revision: str | None) -> Checkpoint:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(read_named_text(path))
-    except (OSError, ValueError) as error:
-        raise ModelLoadError(f"cannot read {path}: {error}") from error
+        with in_words(f"cannot read {path}"):
+            content = parse_json(read_named(path, limit=LARGEST_TEXT), path, finite=False)
+    except InputError as error:
+        raise ModelLoadError(str(error)) from error
     if not isinstance(content, dict):
         raise ModelLoadError(f"{path} holds no JSON object")
     return content

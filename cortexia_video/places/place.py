@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from cortexia_video.errors import InputError, OutputError, OutputExistsError
-from cortexia_video.places.remote_path import EXTRAS, RemotePath
+from cortexia_video.places.remote_path import EXTRAS, RemotePath, require_url
 
 Place = Path | RemotePath
 Given = str | os.PathLike[str] | RemotePath
@@ -26,6 +26,7 @@ def as_place(given: Given) -> Place:
         return Path(text)
     if scheme == "file":
         return _read_file_address(text)
+    require_url(text)
     return RemotePath(text)
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from cortexia_video.errors import MissingExtraError
+from cortexia_video.errors import MissingExtraError, describe
 
 Result = TypeVar("Result")
 
@@ -28,6 +28,7 @@ _WRONG_CREDENTIALS = re.compile(
     r"InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken|Unauthorized"
 )
 _NO_BUCKET = re.compile(r"NoSuchBucket|bucket does not exist|ContainerNotFound", re.IGNORECASE)
+_NO_URL = re.compile(r"InvalidURL|ParamValidation|InvalidBucketName|Invalid bucket name|InvalidObjectName")
 _CANNOT_CONNECT = re.compile(
     r"EndpointConnectionError|ClientConnector|ConnectionRefused|Name or service not known"
 )
@@ -66,7 +67,7 @@ def call(work: Callable[[], Result], name: str) -> Result:
 
 def describe_error(error: Exception, remedy: str = "") -> str:
     """Give the words of an error, without the number of the system's, and a remedy where they hold none."""
-    words = getattr(error, "strerror", None) or str(error)
+    words = describe(error)
     return words if isinstance(error, RemoteError) or not remedy else f"{words}; {remedy}"
 
 
@@ -89,6 +90,8 @@ def explain(error: Exception) -> RemoteError:
         return RemotePermissionError(
             errno.EACCES, "no permission: give these credentials the right to list, read and write there"
         )
+    if _NO_URL.search(text):
+        return RemoteError(errno.EINVAL, "no bucket or URL is written like this: check the name")
     if _CANNOT_CONNECT.search(text):
         return RemoteError(errno.EHOSTUNREACH, "nothing answers there: check the address and the network")
     tried = f"the other side failed {TRIES} times" if _may_pass(error) else "the other side refused"

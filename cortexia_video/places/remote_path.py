@@ -42,6 +42,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 _MARKS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "updated", "created")
 _BLOCK = 1 << 23  # bytes that are read ahead
 _WEB = ("http", "https")
+_CREDENTIALS = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS, the path of a key file",
+}
+_NO_HOST = re.compile(r"[\x00-\x20\x7f<>\"\\^`{|}]")  # in no name of a server or bucket
 _USER = re.compile(r"(?<=://)[^/?#]*@")
 
 
@@ -65,8 +70,6 @@ class RemotePath:
         scheme, _, rest = address.partition("://")
         scheme = scheme.lower()
         self.address = f"{scheme}://{rest if '?' in rest and scheme in _WEB else rest.rstrip('/')}"
-        if not rest.strip("/"):
-            raise InputError(f"{address} names no bucket: give s3://bucket or s3://bucket/prefix")
 
     def __truediv__(self, name: str | os.PathLike[str]) -> RemotePath:
         return RemotePath(f"{self.address}/{os.fspath(name)}")
@@ -283,6 +286,25 @@ class RemotePath:
     def _ask(self, work: Any) -> Any:
         system = self._file_system
         return call(lambda: work(system), str(self))
+
+
+def require_url(address: str) -> None:
+    """Refuse what no URL can be, and credentials before the name of a bucket, which are not shown."""
+    scheme, _, rest = address.partition("://")
+    scheme, host = scheme.lower(), rest.partition("/")[0]
+    if not host and scheme not in _WEB:
+        raise InputError(f"{address} names no bucket: give s3://bucket or s3://bucket/prefix")
+    if scheme in _CREDENTIALS and ("@" in host or (":" in host and not host.startswith("arn:"))):
+        advice = f"credentials are not taken from URLs: set {_CREDENTIALS[scheme]}"
+        raise InputError(f"{scheme}://***: {advice}")
+    try:
+        parts = urlsplit(address)
+        sound = scheme not in _WEB or bool(parts.hostname and parts.port != 0)
+    except ValueError:  # of brackets without an IPv6 address, of a port that is no number
+        sound = False
+    if not sound or _NO_HOST.search(host):
+        named = "server" if scheme in _WEB else "bucket"
+        raise InputError(f"{redact(address)} is no URL: check the name of its {named}")
 
 
 def read_stat(info: dict[str, Any]) -> RemoteStat:

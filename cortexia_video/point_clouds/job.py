@@ -9,19 +9,19 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 import xxhash
 
 from cortexia_video.anchoring import anchor_depth, require_distances
+from cortexia_video.boundary import attempt
 from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.decode import decode
 from cortexia_video.depth_folder import read_depth
 from cortexia_video.depth_map import DepthMap, Kind
 from cortexia_video.errors import (
-    DecodeError,
     Failure,
     InputError,
-    MissingExtraError,
     OutputLostError,
     printable,
 )
@@ -237,15 +237,15 @@ class _Job:
         """Yield the pictures that the run has done; those that can have no cloud as failures."""
         line = None
         for line in read_last_done(self._root):
-            try:
-                self._outcomes.sink.check_key(line["key"])
-                yield _Work(line["key"], self._find_source(line), line)
-            except InputError as error:
-                yield Failure(line["key"], "decode", error)
+            yield attempt(line["key"], "decode", partial(self._find_work, line))
         if line is None:
             raise InputError(
                 f"no picture is done in {printable(str(self._root))}: run cortexia estimate first"
             )
+
+    def _find_work(self, line: Line) -> _Work:
+        self._outcomes.sink.check_key(line["key"])
+        return _Work(line["key"], self._find_source(line), line)
 
     def _find_source(self, line: Line) -> Source:
         """Give the depth file of a line; raises `InputError` where no cloud can be made of it."""
@@ -257,29 +257,24 @@ class _Job:
         if isinstance(path, RemotePath) or "inside" in line:  # its ledger says enough
             size, digest = list_outputs(line)[found[0]]
             return Source(str(path), size, xxhash.xxh3_64_intdigest(digest.encode()) >> 1)
-        try:
-            status = path.stat()
-        except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        status = attempt(line["key"], "decode", path.stat)
+        if isinstance(status, Failure):
             read_output(self._root, found[0], line)  # says what is wrong
-            raise InputError(f"{printable(found[0])}: it cannot be read") from error
+            raise status.error
         return Source(str(path), status.st_size, status.st_mtime_ns)
 
     def _make(self, work: _Work) -> tuple[_Work, Failure | None]:
         """On a worker: make one cloud."""
+        return work, attempt(work.key, "decode", lambda: self._take_through(work))
+
+    def _take_through(self, work: _Work) -> Failure | None:
         line, key = work.line, work.key
         pixels = line.get("height", 0) * line.get("width", 0)
-        try:
-            with self._budget.hold(_DEPTH_BYTES * pixels + _PICTURE_BYTES * math.prod(_picture_size(line))):
-                depth = read_run_depth(self._root, line)
-                frame = decode(read_run_picture(line), key, max_megapixels=math.inf)  # once it was allowed
-                self._place(work, self._maker.make(depth, frame))
-        except OutputLostError:
-            raise
-        except (InputError, DecodeError, MissingExtraError) as error:
-            return work, Failure(key, "decode", error)
-        except Exception as error:  # noqa: BLE001 - readers raise anything on broken files, and the system
-            return work, Failure(key, "write", error)
-        return work, None
+        with self._budget.hold(_DEPTH_BYTES * pixels + _PICTURE_BYTES * math.prod(_picture_size(line))):
+            depth = read_run_depth(self._root, line)
+            frame = decode(read_run_picture(line), key, max_megapixels=math.inf)  # once it was allowed
+            cloud = self._maker.make(depth, frame)
+            return attempt(key, "write", lambda: self._place(work, cloud))
 
     def _place(self, work: _Work, cloud: PointCloud) -> None:
         sink, ledger = self._outcomes.sink, self._outcomes.ledger

@@ -12,11 +12,12 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from cortexia_video.boundary import attempt
 from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.coloring import Spacing, colored_depthmap
 from cortexia_video.decode import decode, read_header
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import CortexiaError, DecodeError
+from cortexia_video.errors import DecodeError, Failure
 from cortexia_video.look_ahead import map_ahead
 from cortexia_video.places.place import Place, as_place
 from cortexia_video.reporting.depth_sample import MEMORY, DepthSample, count_bytes
@@ -87,7 +88,8 @@ def _make_picture(line: Line, budget: ByteBudget) -> tuple[str, str]:
     if line.get("made_of") == "depth" and "picture" not in line:
         return "", "converted from a depth file"
     picture = find_picture(line)
-    try:
+
+    def make() -> tuple[str, str]:
         path = as_place(picture.path if picture else line["path"])  # of a failure, the path is all there is
         if not path.is_file():
             return "", "the picture is not there any more"
@@ -101,20 +103,24 @@ def _make_picture(line: Line, budget: ByteBudget) -> tuple[str, str]:
             frame = decode(data, line["key"], enough=_fit)
             small = resize_image(frame.image, *_fit(*frame.image.shape[:2]))
             return _encode(small, "420"), ""
-    except (DecodeError, MemoryError):
-        return "", "no picture that can be decoded"
-    except (KeyError, TypeError, OSError, ValueError):  # of a line that is damaged; a name with a zero byte
-        return "", "the picture cannot be opened"
+
+    made = attempt(line["key"], "decode", make)
+    if not isinstance(made, Failure):
+        return made
+    decoded = isinstance(made.error, DecodeError | MemoryError)
+    return "", "no picture that can be decoded" if decoded else "the picture cannot be opened"
 
 
 def _make_depth(root: Place, line: Line, budget: ByteBudget) -> tuple[str, str]:
     """Give a line's depth in colours, or the view that it has instead, or why there is none."""
-    try:
+
+    def make() -> str:
         with budget.hold(count_bytes(line)):
             image = _color(read_run_depth(root, line)) if find_depth(line) else _read_view(root, line)
-            return _encode(image, "444"), ""  # else depth of few pixels would have colours of no table
-    except CortexiaError as error:
-        return "", str(error)
+            return _encode(image, "444")  # else depth of few pixels would have colours of no table
+
+    made = attempt(line["key"], "decode", make)
+    return ("", made.reason) if isinstance(made, Failure) else (made, "")
 
 
 def _color(depth: DepthMap) -> NDArray[np.uint8]:

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cortexia_video.boundary import attempt
 from cortexia_video.byte_budget import ByteBudget
-from cortexia_video.errors import CortexiaError
+from cortexia_video.errors import Failure
 from cortexia_video.look_ahead import map_ahead
 from cortexia_video.places.place import Place
 from cortexia_video.reporting.ledger_summary import Line, Meaning
@@ -82,11 +83,12 @@ def measure_sample(
         if find_depth(line) is None:
             return None
         with budget.hold(count_bytes(line)):
-            try:
-                depth = read_run_depth(root, line)
-            except CortexiaError as error:  # damaged, or of a format whose package is not installed
-                return Unreadable(line["key"], str(error))
-            return measure_depth(line, find_meaning(line), depth.values)
+            measured = attempt(
+                line["key"],
+                "decode",
+                lambda: measure_depth(line, find_meaning(line), read_run_depth(root, line).values),
+            )
+        return Unreadable(measured.key, measured.reason) if isinstance(measured, Failure) else measured
 
     for line, found in zip(lines, map_ahead(lines, measure, workers=workers), strict=True):
         if isinstance(found, Measurement):

@@ -55,6 +55,7 @@ class DepthFiles:
             accepts_object=self._accepts_object,
             name_keys=_name_keys,
             find_packed=_find_packed,
+            noun="depth files",
         )
         return find_files(self._inputs, rule, recursive=True, output=self._output)
 

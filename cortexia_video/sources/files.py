@@ -8,13 +8,15 @@ import hashlib
 import logging
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path, PurePath
 
-from cortexia_video.errors import DecodeError, Failure, InputError, printable
+from cortexia_video.boundary import attempt, attempt_all, in_words
+from cortexia_video.errors import DecodeError, Failure, InputError, printable, redact
 from cortexia_video.ledger import Source
 from cortexia_video.ledger_file import is_ledger
 from cortexia_video.places.named_file import NamedFileError, open_named, read_named
@@ -31,7 +33,7 @@ from cortexia_video.sources.objects import (
     require_object,
 )
 from cortexia_video.sources.pictures import PICTURES
-from cortexia_video.sources.rule import Rule
+from cortexia_video.sources.rule import OWN, Rule
 from cortexia_video.sources.shards import SHARD_SUFFIXES, find_in_shard, is_inside_shard, read_in_shard
 
 _LONGEST_LINE = 1 << 16  # bytes: no name is as long, and a file without lines is not read whole
@@ -44,6 +46,7 @@ def find_pictures(
     recursive: bool = False,
     output: Place | None = None,
     shard: Shard | None = None,
+    passed_over: Counter[str] | None = None,
 ) -> Iterator[Found]:
     """Yield the pictures of files, folders and lists, without reading them.
 
@@ -54,10 +57,14 @@ def find_pictures(
     A tar or parquet file that is named, also by `s3://bucket/shards/*.tar`, stands for the pictures inside.
     A key is the path relative to the folder given; with several inputs a folder's name comes before it.
     shard: yield only what is in this part; over all parts every input, failures too, is yielded once.
+    passed_over: counts what is no input, though it may look like one to a person, by type.
 
-    Raises `InputError` at once for an input that is not there. What goes wrong later is yielded as `Failure`.
+    Raises `InputError` at once where none of the inputs is there. All else that goes wrong is yielded as
+    `Failure`, and so is a folder or list, one of several, without a picture.
     """
-    return find_files(inputs, PICTURES, recursive=recursive, output=output, shard=shard)
+    return find_files(
+        inputs, PICTURES, recursive=recursive, output=output, shard=shard, passed_over=passed_over
+    )
 
 
 def find_files(
@@ -67,18 +74,22 @@ def find_files(
     recursive: bool = False,
     output: Place | None = None,
     shard: Shard | None = None,
+    passed_over: Counter[str] | None = None,
 ) -> Iterator[Found]:
     """Yield the files that are inputs by a rule; all else is as `find_pictures` has it."""
     paths = [as_text(each) for each in inputs]
     if not paths:
         raise InputError("no input: give files, folders or a list.txt of paths")
-    for path in paths:
-        _require(path)
-    shard = shard or Shard(1, 1)
+    wrong = {path: problem for path in paths if isinstance(problem := _check(path), Failure)}
+    if len(wrong) == len({*paths}):
+        raise wrong[paths[0]].error
+    shard, passed_over = shard or Shard(1, 1), Counter() if passed_over is None else passed_over
     if len(paths) == 1 and _is_folder_at(paths[0]):
-        return _Scan(rule, recursive, output, shard).expand(paths[0], prefix=False)
-    scan = _Scan(rule, recursive, output, Shard(1, 1))  # whose keys meet is seen among all
-    return _keep_apart((each for path in paths for each in scan.expand(path, prefix=True)), shard)
+        return _Scan(rule, recursive, output, shard, passed_over).expand(paths[0], prefix=False)
+    whole = Shard(1, 1)  # whose keys meet is seen among all
+    scan = _Scan(rule, recursive, output, whole, passed_over)
+    found = ([wrong[path]] if path in wrong else scan.expand_named(path) for path in paths)
+    return _keep_apart(chain.from_iterable(found), shard)
 
 
 def read_picture(path: str) -> bytes:
@@ -88,14 +99,11 @@ def read_picture(path: str) -> bytes:
     place = as_place(path)
     if isinstance(place, RemotePath):
         return read_object(place)
-    try:
-        return read_named(place)
-    except NamedFileError as error:
-        raise DecodeError(str(error)) from error
-    except OSError as error:
-        raise DecodeError(f"cannot be read: {error.strerror}") from error
-    except MemoryError as error:
-        raise DecodeError("not enough memory to read it") from error
+    with in_words("cannot be read", kind=DecodeError):
+        try:
+            return read_named(place)
+        except NamedFileError as error:
+            raise DecodeError(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +112,18 @@ class _Scan:
     recursive: bool
     output: Place | None  # the folder that is never descended into
     shard: Shard  # what else is in a folder is not even looked at
+    passed_over: Counter[str]
+
+    def expand_named(self, path: str) -> Iterator[Found]:
+        """Give what one of several inputs stands for: at least a failure, if it is not ours."""
+        place = as_place(path.removeprefix("@"))
+        name, nothing, before = redact(path), True, self.passed_over[OWN]
+        for each in attempt_all(name, "find", self.expand(path, prefix=True)):
+            nothing = False
+            yield each
+        if nothing and self.passed_over[OWN] == before:
+            hint = "" if self.recursive or place.suffix else "; --recursive looks into the folders inside"
+            yield Failure(name, "find", InputError(f"there are no {self.rule.noun} in it{hint}"))
 
     def expand(self, path: str, *, prefix: bool) -> Iterator[Found]:
         place = as_place(path.removeprefix("@"))
@@ -130,39 +150,41 @@ class _Scan:
         if place.is_dir():
             start = f"{place.name}/" if prefix else ""
             return find_objects(
-                place, self.rule, prefix=start, recursive=self.recursive, output=self.output, shard=self.shard
+                place,
+                self.rule,
+                prefix=start,
+                recursive=self.recursive,
+                output=self.output,
+                shard=self.shard,
+                passed_over=self.passed_over,
             )
         return find_named(self.rule.name_key(place.name), place, self.rule)
 
     def _explicit(self, key: str, path: str) -> Iterator[Found]:
-        """A file that a person named: an input whatever it is, unless the rule knows better."""
+        """A file that a person named: an input whatever it is, unless we wrote it."""
         if path.endswith(SHARD_SUFFIXES) and self.rule.opens_shards:
             yield from find_in_shard(key, Path(path))
-        elif not is_ledger(Path(path).name) and self.rule.accepts_named(path):
+        elif is_ledger(Path(path).name) or not self.rule.accepts_named(path):
+            self.passed_over[OWN] += 1
+        else:
             yield _stat(key, path)
 
     def _read_list(self, path: Place) -> Iterator[Found]:
-        for found in map_in_order(self._find_listed, self._list_lines(path)):
+        """Yield what the lines of a list name; one that names nothing that can be is its own failure."""
+        lines = attempt_all(str(path), "find", _list_lines(path))
+        for found in map_in_order(lambda line: self._find_listed(path, line), lines):
             yield from found
 
-    def _list_lines(self, path: Place) -> Iterator[tuple[str, str]]:
-        """Yield the key and the path, or address, of each line of a list."""
-        with open_named(path) as lines:
-            for number, line in enumerate(iter(partial(lines.readline, _LONGEST_LINE), b"")):
-                if len(line) == _LONGEST_LINE:
-                    raise InputError(
-                        f"{printable(str(path))}, line {number + 1}: too long for a path: is it a list?"
-                    )
-                text = line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
-                written = os.fsdecode(text.rstrip(b"\r\n"))
-                if written.strip():
-                    opened = _open_listed(path, written)
-                    folder, slash, name = _key_of(written, opened).rpartition(os.sep)
-                    yield folder + slash + self.rule.name_key(name), opened
+    def _find_listed(self, listing: Place, line: str | Failure) -> list[Found]:
+        if isinstance(line, Failure):
+            return [line]
+        found = attempt(redact(line), "find", lambda: self._open_line(listing, line))
+        return [found] if isinstance(found, Failure) else found
 
-    def _find_listed(self, line: tuple[str, str]) -> list[Found]:
-        key, opened = line
-        place = as_place(opened)
+    def _open_line(self, listing: Place, written: str) -> list[Found]:
+        opened = _open_listed(listing, written)
+        folder, slash, name = _key_of(written, opened).rpartition(os.sep)
+        key, place = folder + slash + self.rule.name_key(name), as_place(opened)
         if isinstance(place, RemotePath):
             return [*find_named(key, place, self.rule)]
         return [*self._explicit(key, opened)]
@@ -198,8 +220,11 @@ class _Scan:
             key = prefix + keys.get(entry.name, entry.name)
             if _is_folder(entry):
                 yield entry.path, f"{prefix}{entry.name}/"
-            elif entry.name in keys and self.shard.holds(key) and self.rule.accepts(entry):
-                yield _stat(key, entry.path)
+            elif self.shard.holds(key):
+                if entry.name in keys and self.rule.accepts(entry):
+                    yield _stat(key, entry.path)
+                else:
+                    self.rule.note(entry.name, self.passed_over)
         yield from self.rule.list_packed(Path(folder), (each.name for each in entries), prefix, self.shard)
 
     def _may_descend(self, folder: str, above: frozenset[tuple[int, int] | None]) -> bool:
@@ -211,6 +236,20 @@ class _Scan:
             _log.warning("not followed: %s is a link back to a folder above it", printable(folder))
             return False
         return True
+
+
+def _list_lines(path: Place) -> Iterator[str]:
+    """Yield the lines of a list that say anything."""
+    with open_named(path) as lines:
+        for number, line in enumerate(iter(partial(lines.readline, _LONGEST_LINE), b"")):
+            if len(line) == _LONGEST_LINE:
+                raise InputError(
+                    f"{printable(str(path))}, line {number + 1}: too long for a path: is it a list?"
+                )
+            text = line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
+            written = os.fsdecode(text.rstrip(b"\r\n"))
+            if written.strip():
+                yield written
 
 
 def _keep_apart(found: Iterator[Found], shard: Shard) -> Iterator[Found]:
@@ -276,6 +315,11 @@ def _stat(key: str, path: str) -> Found:
         return Failure(key, "find", InputError("not a file that can be read: a folder, pipe or device"))
     absolute = os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links
     return InputFile(key, Source(absolute, status.st_size, status.st_mtime_ns))
+
+
+def _check(path: str) -> Failure | None:
+    """Say what is wrong with an input that is not there or not ours to open."""
+    return attempt(redact(path), "find", lambda: _require(path))
 
 
 def _require(path: str) -> None:

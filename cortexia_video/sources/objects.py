@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
@@ -36,7 +36,14 @@ class _Candidate(NamedTuple):
 
 
 def find_objects(
-    folder: RemotePath, rule: Rule, *, prefix: str, recursive: bool, output: Place | None, shard: Shard
+    folder: RemotePath,
+    rule: Rule,
+    *,
+    prefix: str,
+    recursive: bool,
+    output: Place | None,
+    shard: Shard,
+    passed_over: Counter[str],
 ) -> Iterator[Found]:
     """Yield the objects in a folder that are inputs by a rule, without reading them.
 
@@ -50,7 +57,7 @@ def find_objects(
         if not (apart and each[0].startswith(apart)) and not _is_hidden(each[0])
     )
     noted = _note_shards(seen, packed) if rule.find_packed else seen
-    listed = (each for each in noted if _may_be(rule, each[0]))
+    listed = (each for each in noted if _may_be(rule, each[0], passed_over))
     named = (each for each in _name(rule, listed) if shard.holds(prefix + each.key))
     try:
         for each in _accept(folder, rule, named):
@@ -146,9 +153,12 @@ def _is_hidden(name: str) -> bool:
     return any(part.startswith(".") and part not in (".", "..") for part in name.split("/"))
 
 
-def _may_be(rule: Rule, name: str) -> bool:
+def _may_be(rule: Rule, name: str, passed_over: Counter[str]) -> bool:
     last = name.rpartition("/")[2]
-    return rule.may_be(last) and not is_ledger(last)
+    if rule.may_be(last) and not is_ledger(last):
+        return True
+    rule.note(last, passed_over)
+    return False
 
 
 def _name(rule: Rule, listed: Iterator[tuple[str, RemoteStat]]) -> Iterator[_Candidate]:

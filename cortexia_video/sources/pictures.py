@@ -11,6 +11,13 @@ from cortexia_video.places.named_file import open_named
 from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.sources.rule import Rule
 
+_WHEN_NAMED = (".gif", ".tga", ".ppm", ".pgm", ".pbm", ".pnm", ".ico", ".qoi", ".jp2", ".j2k")
+_NEVER = (
+    *(".heic", ".heif", ".hif", ".jxl", ".psd", ".svg", ".eps", ".hdr", ".exr", ".xcf", ".ai", ".pdf"),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),  # of cameras
+)
+_VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
+
 
 def _is_picture(entry: os.DirEntry[str]) -> bool:
     """A picture by name, even where it cannot be opened, or by content."""
@@ -49,4 +56,9 @@ PICTURES = Rule(
     looks_inside=_may_be_output,
     accepts_object=_is_not_own,
     opens_shards=True,
+    other_types={
+        **{end: f"{end[1:].upper()} (readable when named)" for end in _WHEN_NAMED},
+        **{end: f"{end[1:].upper()} (not readable: convert to JPEG)" for end in _NEVER},
+        **{end: f"{end[1:].upper()} (a video)" for end in _VIDEOS},
+    },
 )

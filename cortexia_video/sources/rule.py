@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 
+from cortexia_video.formats.table import may_be_own
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
 from cortexia_video.places.shard_part import is_depth_shard
 from cortexia_video.shard import Shard
 from cortexia_video.sources.input_file import Found
+
+OWN = "written by cortexia"  # in a count of what was passed over
 
 
 def keep_names(names: Sequence[str]) -> Mapping[str, str]:
@@ -29,6 +34,8 @@ class Rule:
     name_keys: given the names in a folder, gives those that may be inputs, each with its last part of a key.
     opens_shards: tar and parquet files stand for the pictures inside.
     find_packed: gives what the shards of a run stand for, by the folder that they are in and the name of one.
+    noun: what the inputs are called. other_types: endings of what folders may hold and is no input, though a
+    person might think so, each with what to call it.
     """
 
     accepts: Callable[[os.DirEntry[str]], bool]
@@ -38,7 +45,15 @@ class Rule:
     accepts_object: Callable[[RemotePath], bool]
     name_keys: Callable[[Sequence[str]], Mapping[str, str]] = keep_names
     opens_shards: bool = False
+    noun: str = "images"
+    other_types: Mapping[str, str] = field(default_factory=dict)
     find_packed: Callable[[Place, str], Iterator[Found]] | None = None
+
+    def note(self, name: str, passed_over: Counter[str]) -> None:
+        """Count a file in a folder that is no input, if a person might think it is one."""
+        kind = self.other_types.get(PurePath(name).suffix.lower())
+        if kind and not may_be_own(name):
+            passed_over[kind] += 1
 
     def name_key(self, name: str) -> str:
         """Give the last part of the key of a file that a person named."""

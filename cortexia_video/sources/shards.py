@@ -12,13 +12,13 @@ from pathlib import PurePath
 from typing import Any
 
 from cortexia_video.arrow import import_arrow
+from cortexia_video.boundary import attempt_all, in_words
 from cortexia_video.decode import IMAGE_SUFFIXES
-from cortexia_video.errors import DecodeError, Failure, InputError, MissingExtraError, printable
+from cortexia_video.errors import DecodeError, Failure, InputError, printable
 from cortexia_video.ledger import Source
 from cortexia_video.places.keys import find_problem
 from cortexia_video.places.named_file import LARGEST_FILE, LARGEST_TEXT, open_named
 from cortexia_video.places.place import Place, as_place
-from cortexia_video.places.remote_errors import describe_error
 from cortexia_video.places.row_groups import read_row_group
 from cortexia_video.places.shard_part import (
     IMAGES,
@@ -35,7 +35,11 @@ _KEYS = ("key", "__key__", "name")
 
 def find_in_shard(key: str, place: Place) -> Iterator[Found]:
     """Yield the pictures of a shard; their keys are the shard's without its suffix, and their own."""
-    try:
+    return attempt_all(key, "find", _list_inside(key, place))
+
+
+def _list_inside(key: str, place: Place) -> Iterator[Found]:
+    with in_words(f"{printable(str(place))} is no shard that can be read", "make or copy it again"):
         stat = place.stat()
         inside = _list_rows(place) if place.suffix == ".parquet" else _list_members(place)
         for name, where, size in inside:
@@ -51,12 +55,6 @@ def find_in_shard(key: str, place: Place) -> Iterator[Found]:
                 yield Failure(inner, "find", InputError(said))
             else:
                 yield InputFile(inner, Source(f"{name_absolute(place)}#{where}", size, stat.st_mtime_ns))
-    except MissingExtraError:
-        raise
-    except (OSError, tarfile.TarError, EOFError, ValueError, KeyError) as error:
-        reason = describe_error(error)
-        said = f"{printable(str(place))} is no shard that can be read: {reason}; make or copy it again"
-        yield Failure(key, "find", InputError(said))
 
 
 def is_inside_shard(path: str) -> bool:
@@ -69,12 +67,8 @@ def read_in_shard(path: str) -> bytes:
     inside = split_inside(path)
     if inside is None:
         raise DecodeError(f"{path} is no picture in a shard")
-    try:
+    with in_words("its shard cannot be read", kind=DecodeError):
         return read_part(as_place(inside[0]), inside[1], IMAGES)
-    except MemoryError as error:
-        raise DecodeError("not enough memory to read it") from error
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise DecodeError(f"its shard cannot be read: {describe_error(error)}") from error
 
 
 def _list_members(place: Place) -> Iterator[tuple[str, str, int]]:

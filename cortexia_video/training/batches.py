@@ -13,7 +13,8 @@ from torch.utils.data import IterableDataset
 from cortexia_video.augmentation import Crop, Flip, Resize, Transform
 from cortexia_video.augmentation.motion import View
 from cortexia_video.augmentation.transform import Chain, RandomTransform, Seed, make_rng
-from cortexia_video.errors import CortexiaError, InputError
+from cortexia_video.boundary import attempt_all
+from cortexia_video.errors import Failure, InputError
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.training.recolouring import recolour
 from cortexia_video.training.rgbd_loading import MixedBatches
@@ -79,12 +80,13 @@ class TrainingBatches(IterableDataset[dict[str, Any]]):
         self._seed = seed
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        try:
-            for batch in self._batches:
-                rng = np.random.default_rng([self._seed, 1, batch["batch"]])
-                yield {**batch, "pixel_values": recolour(batch["pixel_values"], rng)}
-        except CortexiaError as error:
-            yield {_ERROR: str(error)}
+        for batch in attempt_all("training", "decode", self._make()):
+            yield {_ERROR: batch.reason} if isinstance(batch, Failure) else batch
+
+    def _make(self) -> Iterator[dict[str, Any]]:
+        for batch in self._batches:
+            rng = np.random.default_rng([self._seed, 1, batch["batch"]])
+            yield {**batch, "pixel_values": recolour(batch["pixel_values"], rng)}
 
 
 def read_batches(loaded: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,7 @@ from cortexia_video.datasets.mixing import Mixture, Position, require_weights
 from cortexia_video.datasets.problems import raise_problem
 from cortexia_video.datasets.table import open_dataset
 from cortexia_video.depth_map import Kind
-from cortexia_video.errors import DecodeError, DepthFileError, Failure, InputError, redact
+from cortexia_video.errors import CortexiaError, DecodeError, DepthFileError, Failure, InputError, redact
 from cortexia_video.places.place import as_place, is_remote
 from cortexia_video.training.batches import BatchView, TrainingBatches
 from cortexia_video.training.objective import Objective
@@ -116,7 +116,8 @@ def _check_teacher(plan: DataPlan, recipe: Recipe, labels: Path, any_licence: bo
 
 def leave_out_broken(failure: Failure) -> None:
     """Go on without a sample that is damaged or says nothing; end where a set is not what it says it is."""
-    if not isinstance(failure.error, DecodeError | DepthFileError):
+    of_sample = isinstance(failure.error, DecodeError | DepthFileError)
+    if isinstance(failure.error, CortexiaError) and not of_sample:
         raise_problem(failure)
     _log.warning("left out of its batch: %s", failure)
 

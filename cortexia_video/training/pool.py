@@ -19,11 +19,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cortexia_video.boundary import in_words
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.depth_map import DepthMap
+from cortexia_video.documents import parse_json
 from cortexia_video.errors import InputError, OutputLostError
 from cortexia_video.frame import Frame
-from cortexia_video.places.named_file import open_named, read_named_text
+from cortexia_video.places.named_file import LARGEST_TEXT, open_named, read_named
 from cortexia_video.places.own_folder import require_own_folder
 from cortexia_video.places.whole_file import write_whole
 from cortexia_video.reporting.wording import format_count
@@ -92,10 +94,8 @@ def check_pool(folder: Path, plan: PoolPlan) -> None:
     path = folder / _ABOUT
     if not path.exists():
         return
-    try:
-        found = json.loads(read_named_text(path))
-    except ValueError as error:
-        raise InputError(f"{path} says nothing of a pool: {error}; remove it") from error
+    with in_words(f"{path} says nothing of a pool", "remove it"):
+        found = parse_json(read_named(path, limit=LARGEST_TEXT), path)
     if found != plan.look():
         raise InputError(
             f"{folder} holds a pool of {found}, not of {plan.look()}: use another folder or remove it"
@@ -122,14 +122,9 @@ def read_scene(scene: PooledScene) -> RGBDSample:
 
 @lru_cache(maxsize=4096)
 def _open_shard(path: Path) -> NDArray[Any]:
-    try:
+    with in_words(f"cannot read the scenes of {path}", "remove it to render it again"):
         open_named(path).close()
-        return np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or "they are not what was rendered"
-        raise InputError(
-            f"cannot read the scenes of {path}: {reason}; remove it to render it again"
-        ) from error
+        return np.lib.format.open_memmap(path, mode="r")
 
 
 def _render_shards(folder: Path, plan: PoolPlan, seeds: list[int], workers: int) -> Iterator[int]:

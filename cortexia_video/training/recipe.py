@@ -14,7 +14,6 @@ options = { count = 8000 }
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from operator import attrgetter
@@ -22,8 +21,10 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from cortexia_video.errors import InputError, redact
-from cortexia_video.places.named_file import read_named_text
+from cortexia_video.boundary import in_words
+from cortexia_video.documents import parse_toml
+from cortexia_video.errors import redact
+from cortexia_video.places.named_file import LARGEST_TEXT, read_named
 from cortexia_video.training.losses import LossWeights
 from cortexia_video.training.network import STRIDE
 
@@ -113,13 +114,10 @@ class Recipe:
 
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe. Raises `InputError` for a file that is none, with what is wrong in it."""
-    try:
-        words = tomllib.loads(read_named_text(path))
+    with in_words(f"cannot read the recipe {path}"):
+        words = parse_toml(read_named(path, limit=LARGEST_TEXT), path)
+    with in_words(f"{path} is no recipe", "docs/training.md has one"):
         return _check(_build(Recipe, words))
-    except OSError as error:
-        raise InputError(f"cannot read the recipe {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{path} is no recipe: {error}; docs/training.md has one") from error
 
 
 def describe_recipe(recipe: Recipe) -> dict[str, Any]:
@@ -139,7 +137,7 @@ def _redact(words: Any) -> Any:
 
 
 def _build(kind: Any, words: Any, where: str = "") -> Any:
-    """Make a value of a type out of what TOML gives; TypeError says what is wrong, and where."""
+    """Make a value of a type out of what TOML gives; ValueError says what is wrong, and where."""
     if is_dataclass(kind) and isinstance(kind, type):
         return _build_dataclass(kind, words, where)
     options = get_args(kind)
@@ -152,20 +150,20 @@ def _build(kind: Any, words: Any, where: str = "") -> Any:
         return float(words)
     if not isinstance(words, wanted) or (wanted is int and isinstance(words, bool)):
         shown = getattr(wanted, "__name__", str(wanted))
-        raise TypeError(f"{where} is {words!r}, which is no {shown}")
+        raise ValueError(f"{where} is {words!r}, which is no {shown}")
     return words
 
 
 def _build_dataclass(kind: type[Any], words: Any, where: str) -> Any:
     if not isinstance(words, dict):
-        raise TypeError(f"{where} is {words!r}, which is no table")
+        raise ValueError(f"{where} is {words!r}, which is no table")
     known, types = {each.name: each for each in fields(kind)}, get_type_hints(kind)
     for name in words:
         if name not in known:
-            raise TypeError(f"{where or 'it'} says {name!r}: known are {', '.join(known)}")
+            raise ValueError(f"{where or 'it'} says {name!r}: known are {', '.join(known)}")
     for name, each in known.items():
         if name not in words and each.default is MISSING and each.default_factory is MISSING:
-            raise TypeError(f"{where or 'it'} does not say its {name}")
+            raise ValueError(f"{where or 'it'} does not say its {name}")
     return kind(
         **{
             name: _build(types[name], value, f"{where}{'.' if where else ''}{name}")

@@ -14,9 +14,10 @@ import numpy as np
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
+from cortexia_video.boundary import attempt
 from cortexia_video.depth_estimation import DepthEstimator
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import CortexiaError, InputError
+from cortexia_video.errors import Failure, InputError
 from cortexia_video.evaluation.job import evaluate
 from cortexia_video.evaluation.predictions import ModelContestant
 from cortexia_video.evaluation.protocol import Protocol, load_protocol
@@ -72,10 +73,10 @@ class Validation:
 
         Where that cannot be it is said, and the training goes on.
         """
-        try:
-            self._run()
-        except (CortexiaError, OSError) as error:
-            _log.warning("step %d is not measured: %s", self._training.step, error)
+        step = self._training.step
+        ran = attempt(f"step {step}", "estimate", self._run)
+        if isinstance(ran, Failure):
+            _log.warning("step %d is not measured: %s", step, ran.reason)
 
     def _run(self) -> None:
         training = self._training
@@ -124,12 +125,10 @@ class Validation:
 def _first_frames(truth: Truth, count: int) -> Iterator[Frame]:
     """Yield the first pictures of each set that can be read."""
     for within in truth.sets:
-        for _, read in islice(within.list_samples(), count):
-            try:
-                frame = read().frame
-            except CortexiaError:  # it is among what the evaluation has named
-                continue
-            yield frame
+        for key, read in islice(within.list_samples(), count):
+            sample = attempt(key, "decode", read)
+            if not isinstance(sample, Failure):  # else it is among what the evaluation has named
+                yield sample.frame
 
 
 @contextmanager
