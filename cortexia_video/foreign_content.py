@@ -100,7 +100,7 @@ def describe_foreign(data: bytes) -> str:
         if data.startswith(magic, offset):
             return description
     head = data[:512]
-    if len({*head}) == 1:
+    if len(head) > 16 and len({*head}) == 1:
         only = "zero bytes" if not head[0] else "one byte, again and again"
         return f"not a picture: the content is only {only}"
     if data.startswith(_AS_TEXT):

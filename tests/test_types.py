@@ -39,4 +39,4 @@ def test_only_disparity_is_larger_when_nearer() -> None:
 
 def test_a_failure_gives_one_line() -> None:
     assert Failure("a", "decode", DecodeError("cut\nshort")).reason == "cut short"
-    assert Failure("a", "decode", MemoryError()).reason == "MemoryError"
+    assert Failure("a", "decode", MemoryError()).reason.startswith("there is not enough memory")
