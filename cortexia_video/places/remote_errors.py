@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from cortexia_video.errors import MissingExtraError
+from cortexia_video.errors import CortexiaError, MissingExtraError
 
 Result = TypeVar("Result")
 
@@ -33,7 +33,11 @@ _CANNOT_CONNECT = re.compile(
 )
 
 
-class RemoteError(OSError):
+class ExplainedError(OSError):
+    """An error of the system's kind whose `strerror` is ours, and says what to do."""
+
+
+class RemoteError(ExplainedError):
     """Trouble behind an address; `strerror` says which, with the remedy."""
 
 
@@ -67,7 +71,7 @@ def call(work: Callable[[], Result], name: str) -> Result:
 def describe_error(error: Exception, remedy: str = "") -> str:
     """Give the words of an error, without the number of the system's, and a remedy where they hold none."""
     words = getattr(error, "strerror", None) or str(error)
-    return words if isinstance(error, RemoteError) or not remedy else f"{words}; {remedy}"
+    return words if isinstance(error, ExplainedError | CortexiaError) or not remedy else f"{words}; {remedy}"
 
 
 def explain(error: Exception) -> RemoteError:

@@ -151,7 +151,7 @@ class _Scan:
             for number, line in enumerate(iter(partial(lines.readline, _LONGEST_LINE), b"")):
                 if len(line) == _LONGEST_LINE:
                     raise InputError(
-                        f"{printable(str(path))}, line {number + 1}: too long for a path: is it a list of paths?"
+                        f"{printable(str(path))}, line {number + 1}: too long for a path: is it a list?"
                     )
                 text = line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
                 written = os.fsdecode(text.rstrip(b"\r\n"))
