@@ -95,7 +95,7 @@ def _naming(path: Place, group: int) -> Iterator[None]:
         yield
     except (OSError, ValueError, MemoryError) as error:  # pyarrow's errors are such
         reason = describe_error(error, "make it again")
-        raise InputError(f"{path}: row group {group} cannot be read: {reason}") from error
+        raise InputError(f"{path}: row group {group} is broken: {reason}") from error
 
 
 class _Reader:
