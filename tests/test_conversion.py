@@ -49,6 +49,7 @@ from cortexia_video.depth_map import KINDS
 from cortexia_video.formats.reading import count_pixels
 from cortexia_video.formats.table import FORMATS
 from cortexia_video.ledger_file import LEDGER_NAME, is_ledger
+from cortexia_video.places import named_file
 from cortexia_video.sinks.folder import FolderSink
 
 READABLE = [name for name, form in FORMATS.items() if form.decode]
@@ -714,14 +715,14 @@ def test_several_ledgers_of_a_large_input_are_read_once(
     """Nothing but the mapped file is read for each of many: the ledger is opened once."""
     source = run(photos, "npy", "npy")
     opened: list[Path] = []
-    read = Path.open
+    read = named_file._open_regular
 
-    def count(path: Path, *arguments: object, **more: object) -> object:
-        if path == source / LEDGER_NAME:
-            opened.append(path)
-        return read(path, *arguments, **more)
+    def count(path: str, flags: int) -> int:
+        if Path(path) == source / LEDGER_NAME:
+            opened.append(Path(path))
+        return read(path, flags)
 
-    monkeypatch.setattr(Path, "open", count)
+    monkeypatch.setattr(named_file, "_open_regular", count)
     convert(source, tmp_path / "out", format="npz")
     assert len(opened) == 1
 
