@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -730,14 +731,15 @@ def test_several_ledgers_of_a_large_input_are_read_once(
 def test_a_folder_that_nobody_may_look_into_is_one_error(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    closed, status = tmp_path / "closed", os.stat
+    closed = tmp_path / "closed"
 
-    def refuse(path: Any, *arguments: Any, **options: Any) -> os.stat_result:
+    def refuse(ask: Callable[..., Any], path: Any, *arguments: Any, **options: Any) -> Any:
         if not isinstance(path, int) and Path(os.fsdecode(path)).is_relative_to(closed):
             raise PermissionError(13, "Permission denied", str(path))
-        return status(path, *arguments, **options)
+        return ask(path, *arguments, **options)
 
-    monkeypatch.setattr("os.stat", refuse)
+    for name in ("os.stat", "os.open"):
+        monkeypatch.setattr(name, partial(refuse, getattr(os, name[3:])))
     with pytest.raises(OutputError, match="Permission denied"):
         convert(tree, closed / "out", format="npz")
     with pytest.raises(DepthFileError, match="cannot be read: Permission denied"):
