@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from cortexia_video.errors import (
     CortexiaError,
+    ExplainedError,
     Failure,
     InputError,
     OutputLostError,
@@ -54,5 +55,6 @@ def in_words(beginning: str, remedy: str = "", kind: type[CortexiaError] = Input
     except CortexiaError:
         raise
     except Exception as error:
-        words = describe(error)
-        raise kind(f"{beginning}: {words}; {remedy}" if remedy else f"{beginning}: {words}") from error
+        has_remedy = not remedy or isinstance(error, ExplainedError)
+        words = describe(error) if has_remedy else f"{describe(error)}; {remedy}"
+        raise kind(f"{beginning}: {words}") from error

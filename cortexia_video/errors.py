@@ -135,6 +135,10 @@ class Failure:
 _OF_PROGRAMS = (LookupError, TypeError, AttributeError, NameError, AssertionError, ArithmeticError)
 
 
+class ExplainedError(OSError):
+    """An error of the system's kind whose `strerror` is ours, and says what to do."""
+
+
 def describe(error: BaseException) -> str:
     """Say in one line for people what an error is, without the names that only programmers know."""
     words = " ".join(str(getattr(error, "strerror", None) or error).split())

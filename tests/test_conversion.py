@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ from cortexia_video.depth_map import KINDS
 from cortexia_video.formats.reading import count_pixels
 from cortexia_video.formats.table import FORMATS
 from cortexia_video.ledger_file import LEDGER_NAME, is_ledger
+from cortexia_video.places import named_file
 from cortexia_video.sinks.folder import FolderSink
 
 READABLE = [name for name, form in FORMATS.items() if form.decode]
@@ -704,14 +706,14 @@ def test_several_ledgers_of_a_large_input_are_read_once(
     """Nothing but the mapped file is read for each of many: the ledger is opened once."""
     source = run(photos, "npy", "npy")
     opened: list[Path] = []
-    read = Path.open
+    read = named_file._open_regular
 
-    def count(path: Path, *arguments: object, **more: object) -> object:
-        if path == source / LEDGER_NAME:
-            opened.append(path)
-        return read(path, *arguments, **more)
+    def count(path: str, flags: int) -> int:
+        if Path(path) == source / LEDGER_NAME:
+            opened.append(Path(path))
+        return read(path, flags)
 
-    monkeypatch.setattr(Path, "open", count)
+    monkeypatch.setattr(named_file, "_open_regular", count)
     convert(source, tmp_path / "out", format="npz")
     assert len(opened) == 1
 
@@ -719,14 +721,15 @@ def test_several_ledgers_of_a_large_input_are_read_once(
 def test_a_folder_that_nobody_may_look_into_is_one_error(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    closed, status = tmp_path / "closed", os.stat
+    closed = tmp_path / "closed"
 
-    def refuse(path: Any, *arguments: Any, **options: Any) -> os.stat_result:
+    def refuse(ask: Callable[..., Any], path: Any, *arguments: Any, **options: Any) -> Any:
         if not isinstance(path, int) and Path(os.fsdecode(path)).is_relative_to(closed):
             raise PermissionError(13, "Permission denied", str(path))
-        return status(path, *arguments, **options)
+        return ask(path, *arguments, **options)
 
-    monkeypatch.setattr("os.stat", refuse)
+    for name in ("os.stat", "os.open"):
+        monkeypatch.setattr(name, partial(refuse, getattr(os, name[3:])))
     with pytest.raises(OutputError, match="Permission denied"):
         convert(tree, closed / "out", format="npz")
     with pytest.raises(DepthFileError, match="cannot be read: Permission denied"):

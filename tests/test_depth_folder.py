@@ -31,6 +31,7 @@ from cortexia_video.formats.table import FORMATS
 from cortexia_video.ledger import Ledger, Source, read_ledger
 from cortexia_video.ledger_file import LEDGER_NAME
 from cortexia_video.ledger_index import LedgerIndex
+from cortexia_video.places import named_file
 from cortexia_video.shard import Shard
 from cortexia_video.sinks.folder import Placed
 
@@ -217,14 +218,14 @@ def test_a_reader_reads_many_on_many_threads_as_one_does(photos: Path) -> None:
 def test_a_ledger_that_cannot_be_read_is_an_error_and_no_guess(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, read = run(photos), Path.open
+    out, read = run(photos), named_file._open_regular
 
-    def refuse(path: Path, *arguments: object, **more: object) -> object:
-        if path.name == LEDGER_NAME:
+    def refuse(path: str, flags: int) -> int:
+        if Path(path).name == LEDGER_NAME:
             raise PermissionError(13, "Permission denied")
-        return read(path, *arguments, **more)
+        return read(path, flags)
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(named_file, "_open_regular", refuse)
     with pytest.raises(InputError, match=r"cannot read .*ledger.jsonl: Permission denied"):
         read_depth(out / "a.jpg.npy")
 

@@ -27,6 +27,7 @@ from cortexia_video.evaluation.predictions import open_contestant
 from cortexia_video.ledger import read_last_done, read_ledger
 from cortexia_video.ledger_file import LEDGER_NAME, LedgerFile, parse_line
 from cortexia_video.ledger_line import is_sound, read_usual
+from cortexia_video.places import named_file
 from cortexia_video.point_clouds.job import CloudOptions, make_point_clouds
 
 WORDS = [
@@ -205,14 +206,14 @@ def test_a_ledger_that_may_not_be_read_is_one_error(
     shutil.copytree(made / "out", tmp_path / "out")
     (tmp_path / "other").mkdir()
     np.savez(tmp_path / "other/c.npz", depth=np.ones((2, 2)))
-    read = Path.open
+    read = named_file._open_regular
 
-    def refuse(path: Path, *arguments: Any, **more: Any) -> Any:
-        if path == tmp_path / "out" / LEDGER_NAME:
+    def refuse(path: str, flags: int) -> int:
+        if Path(path) == tmp_path / "out" / LEDGER_NAME:
             raise PermissionError(13, "Permission denied", str(path))
-        return read(path, *arguments, **more)
+        return read(path, flags)
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(named_file, "_open_regular", refuse)
     if command == "merge":
         return  # without shards it reads nothing
     with pytest.raises(InputError, match=r"cannot read .*out/ledger.jsonl: Permission denied$"):

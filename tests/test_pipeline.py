@@ -33,6 +33,7 @@ from cortexia_video import (
     read_ledger,
 )
 from cortexia_video.byte_budget import ByteBudget
+from cortexia_video.places import named_file
 from cortexia_video.resampling import resize_depth
 
 Make = Callable[..., Path]
@@ -213,14 +214,14 @@ def test_a_shard_of_an_empty_folder_is_no_success(tmp_path: Path) -> None:
 def test_too_little_memory_to_read_a_file_costs_that_file(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = Path.open
+    whole = named_file._open_regular
 
-    def refuse(path: Path, *arguments: object, **options: object) -> object:
-        if path.name == "3.jpg":
+    def refuse(path: str, flags: int) -> int:
+        if Path(path).name == "3.jpg":
             raise MemoryError
-        return whole(path, *arguments, **options)
+        return whole(path, flags)
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(named_file, "_open_regular", refuse)
     report = run(photos)
     assert counts(report) == (6, 5, 0, 1)
     assert "not enough memory" in report.failures[0].reason
@@ -426,14 +427,14 @@ def test_a_bad_picture_is_one_failure_with_a_reason(photos: Path) -> None:
 
 
 def test_an_unreadable_file_is_one_failure(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = Path.open
+    whole = named_file._open_regular
 
-    def refuse(path: Path, *arguments: object, **options: object) -> object:
-        if path.name == "3.jpg":
+    def refuse(path: str, flags: int) -> int:
+        if Path(path).name == "3.jpg":
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        return whole(path, *arguments, **options)
+        return whole(path, flags)
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(named_file, "_open_regular", refuse)
     report = run(photos)
     assert counts(report) == (6, 5, 0, 1)
     assert report.failures[0].reason == "cannot be read: Permission denied"

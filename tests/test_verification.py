@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from cortexia_video.cli import main
 from cortexia_video.formats.table import FORMATS, PREVIEW, Format, find_format
 from cortexia_video.ledger import Ledger, Source
 from cortexia_video.ledger_file import LEDGER_NAME
+from cortexia_video.places import named_file
 from cortexia_video.shard import Shard
 from cortexia_video.sinks.folder import FolderSink, Placed
 from cortexia_video.verification import Verification, verify
@@ -152,13 +154,13 @@ def test_what_a_run_does_again_meanwhile_is_not_called_wrong(
     (out / "a.jpg.npy").unlink()
     lines = (out / LEDGER_NAME).read_bytes()
     begun = next(line for line in lines.splitlines() if b'"a.jpg", "outcome": "begun"' in line)
-    read = Path.read_bytes
+    read = named_file.read_named
 
-    def begin_again(path: Path) -> bytes:
+    def begin_again(path: Path, **options: Any) -> bytes:
         (out / LEDGER_NAME).write_bytes(lines + begun + b"\n")
-        return read(path)
+        return read(path, **options)
 
-    monkeypatch.setattr(Path, "read_bytes", begin_again)
+    monkeypatch.setattr("cortexia_video.verification.read_named", begin_again)
     assert verify(out).wrong == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
+from cortexia_video.boundary import in_words
 from cortexia_video.datasets.calibration import Calibration, parse_matrix, read_matrix
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.info import DatasetInfo
@@ -14,7 +15,6 @@ from cortexia_video.errors import InputError
 from cortexia_video.places.inside import find_inside
 from cortexia_video.places.named_file import read_named_text
 from cortexia_video.places.place import Place
-from cortexia_video.places.remote_errors import describe_error
 from cortexia_video.sources.objects import map_in_order
 
 _SPLITS = ("train", "val", "selection")
@@ -54,12 +54,11 @@ def _list_selection(root: Place) -> list[Pair]:
 
 def _read_camera(path: Place, view: str) -> Calibration | None:
     """Give the camera of the rectified pictures of a day, or None where its calibration is not there."""
-    try:
-        text = read_named_text(path)
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the camera {path}: {describe_error(error)}") from error
+    with in_words(f"cannot read the camera {path}"):
+        try:
+            text = read_named_text(path)
+        except FileNotFoundError:
+            return None
     line = re.search(rf"^P_rect_{view[-2:]}:(.*)$", text, re.MULTILINE)
     if line is None:
         raise InputError(f"{path} has no P_rect_{view[-2:]}: get the calibration of the raw data again")

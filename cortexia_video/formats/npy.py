@@ -69,7 +69,7 @@ def read_header(file: IO[bytes], most: float) -> tuple[tuple[int, ...], bool, np
         raise DepthFileError(
             "it holds Python objects (a pickle), which are never loaded: save an array of numbers"
         )
-    if dtype.fields or dtype.subdtype or dtype.kind not in "biufc":
+    if dtype.fields or dtype.subdtype:
         raise DepthFileError(f"it holds {dtype}: save an array of numbers")
     require_pixels(math.prod(shape[:-1]), shape[-1] if shape else 0, most)
     return shape, by_columns, dtype

@@ -47,9 +47,12 @@ def decode(data: bytes, most: float) -> Stored:
         name = _choose(names)
         with archive.open(name) as member:
             shape, _, dtype = npy.read_header(member, most)
-            expected = member.tell() + math.prod(shape) * dtype.itemsize
-        if archive.getinfo(name).file_size != expected:  # zipfile reads no more than that
-            raise DepthFileError(f"its {name} is not as long as its header says: it is not whole")
+            there = archive.getinfo(name).file_size - member.tell()  # zipfile reads no more than that
+        expected = math.prod(shape) * dtype.itemsize
+        if there != expected:
+            raise DepthFileError(
+                f"it has {there} bytes of values, its header says {expected}: it is not whole"
+            )
         values = archive.read(name)
     return Stored(npy.decode(values, most).values, from_text(text))
 

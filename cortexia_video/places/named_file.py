@@ -14,6 +14,7 @@ import stat
 from pathlib import Path
 from typing import cast
 
+from cortexia_video.errors import ExplainedError
 from cortexia_video.places.inside import is_inside
 from cortexia_video.places.place import Place
 from cortexia_video.places.remote_path import RemotePath
@@ -24,7 +25,7 @@ LARGEST_TEXT = 10**8
 """Bytes of a text file that is read whole: a list, a calibration, JSON, TOML."""
 
 
-class NamedFileError(OSError):
+class NamedFileError(ExplainedError):
     """A file is not opened: it is a pipe or a device, too large, or outside; `strerror` says which."""
 
     def __str__(self) -> str:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from cortexia_video.errors import MissingExtraError, describe
+from cortexia_video.errors import ExplainedError, MissingExtraError
 
 Result = TypeVar("Result")
 
@@ -34,7 +34,7 @@ _CANNOT_CONNECT = re.compile(
 )
 
 
-class RemoteError(OSError):
+class RemoteError(ExplainedError):
     """Trouble behind an address; `strerror` says which, with the remedy."""
 
 
@@ -63,12 +63,6 @@ def call(work: Callable[[], Result], name: str) -> Result:
                 raise explain(error) from error
         time.sleep(_FIRST_PAUSE_S * 2 ** (TRIES - 1 - left) * random.uniform(0.5, 1))
     raise AssertionError("unreachable")
-
-
-def describe_error(error: Exception, remedy: str = "") -> str:
-    """Give the words of an error, without the number of the system's, and a remedy where they hold none."""
-    words = describe(error)
-    return words if isinstance(error, RemoteError) or not remedy else f"{words}; {remedy}"
 
 
 def explain(error: Exception) -> RemoteError:
