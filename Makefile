@@ -14,7 +14,7 @@ demo: $(VENV)/core
 # Each file in a process of its own (with all libraries in one, Linux once could not deliver a signal), three at a time:
 # those of clusters mostly wait. pytest's plugins are not needed, and take a second a file.
 test: $(VENV)/test
-	ls tests/test_*.py | xargs -n 1 -P 3 env PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest
+	find tests -name 'test_*.py' | sort | xargs -n 1 -P 3 env PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest
 
 # The same, as on a processor of 2009 (numpy calls what it is to leave out by another name before 2.4): for releases.
 test-portable:
@@ -41,7 +41,7 @@ wheel: $(VENV)/check
 # Kills every command that writes, 40 times, and fills its disk, 16 sizes of it (as root); compares what it then ends
 # in with an undisturbed run. An hour of two cores; TORTURE="--minutes 30 --only train" for less.
 torture: $(VENV)/test
-	PYTHONUNBUFFERED=1 nice $(BIN)/python tests/torture.py $(TORTURE)
+	PYTHONUNBUFFERED=1 nice $(BIN)/python tests/support/torture.py $(TORTURE)
 
 # Damaged and hostile files for every decoder and reader, from new seeds until Ctrl-C; `make test` tries a few of them.
 # What is found goes to build/fuzzing. FUZZ="--minutes 30 depth-tiff run" for less.

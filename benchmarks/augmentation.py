@@ -44,11 +44,11 @@ from cortexia_video.augmentation import (
     Sometimes,
     Transform,
 )
+from cortexia_video.datasets.torch.tensors import to_tensors
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.frame import Frame
-from cortexia_video.projection import Pinhole
+from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
-from cortexia_video.training.tensors import to_tensors
 
 HEIGHT, WIDTH = 480, 640
 _PROCESSES = 2

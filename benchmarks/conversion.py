@@ -27,8 +27,8 @@ from cyclopts import App
 from race import Job, race
 
 from cortexia_video import DepthMap, DepthReader, convert, read_depth
-from cortexia_video.formats.table import FORMATS
-from cortexia_video.ledger_file import LEDGER_NAME
+from cortexia_video.formats.registry import FORMATS
+from cortexia_video.ledger.local_log import LEDGER_NAME
 
 Section = Literal["speed", "memory", "ledger"]
 _TWELVE_MEGAPIXELS, _SMALL = (3000, 4000), (240, 320)

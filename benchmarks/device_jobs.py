@@ -13,9 +13,9 @@ from torch.nn.functional import interpolate
 from transformers import AutoModelForDepthEstimation, PreTrainedModel
 
 from cortexia_video import DepthEstimator, Failure, ModelError, estimate
-from cortexia_video.decode import decode
 from cortexia_video.depth_estimation import Answer, Prepared, Size
-from cortexia_video.models.table import load_model
+from cortexia_video.images.decode import decode
+from cortexia_video.models.registry import load_model
 
 
 def load_ours(checkpoint: Path, device: torch.device, batch_size: int) -> DepthEstimator:

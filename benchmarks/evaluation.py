@@ -24,17 +24,17 @@ from cyclopts import App
 
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.evaluation.alignment import align
-from cortexia_video.evaluation.boundary import boundary_f1
+from cortexia_video.evaluation.ground_truth import hold_truth
+from cortexia_video.evaluation.image_score import score_picture
 from cortexia_video.evaluation.job import evaluate
-from cortexia_video.evaluation.picture_score import score_picture
-from cortexia_video.evaluation.pixels import PixelSums, add_sums, measure_pixels
-from cortexia_video.evaluation.predictions import StoredContestant
+from cortexia_video.evaluation.metrics.alignment import align
+from cortexia_video.evaluation.metrics.boundary import boundary_f1
+from cortexia_video.evaluation.metrics.pixel_sums import PixelSums, add_sums, measure_pixels
+from cortexia_video.evaluation.predictors import StoredContestant
 from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.evaluation.reference import Reference, find_reference
 from cortexia_video.evaluation.score_file import ScoreFile
 from cortexia_video.evaluation.summary import summarise
-from cortexia_video.evaluation.truth import hold_truth
 from cortexia_video.frame import Frame
 from cortexia_video.rgbd_sample import RGBDSample
 

@@ -23,10 +23,10 @@ from cyclopts import run
 from PIL import Image
 
 from cortexia_video import DepthMap
+from cortexia_video.formats.decode_depth import decode_depth
 from cortexia_video.formats.metadata import metadata_of
-from cortexia_video.formats.reading import decode_depth
-from cortexia_video.formats.table import FORMATS
-from cortexia_video.scratch import Scratch
+from cortexia_video.formats.registry import FORMATS
+from cortexia_video.runtime.buffers import Scratch
 from cortexia_video.sinks.folder import FolderSink
 
 HEIGHT, WIDTH = 3000, 4000

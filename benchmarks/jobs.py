@@ -13,11 +13,11 @@ from PIL import Image
 from race import Job
 
 from cortexia_video import DepthEstimator, DepthModel, Frame, estimate, load_estimator
-from cortexia_video.decode import decode
 from cortexia_video.depth_map import Kind
-from cortexia_video.models.table import load_model
-from cortexia_video.resampling import fit_short_side, resize_image
-from cortexia_video.speed import count_cores
+from cortexia_video.images.decode import decode
+from cortexia_video.images.resampling import fit_short_side, resize_image
+from cortexia_video.models.registry import load_model
+from cortexia_video.runtime.throughput import count_cores
 
 _GPU_BATCH = 4
 _CORE_BATCH = 2  # one picture takes as long in a larger one, and the last batch keeps fewer cores waiting

@@ -30,8 +30,8 @@ from random_networks import save_checkpoint
 from sections import Figure
 
 from cortexia_video import DepthEstimator, Failure, Frame, ModelError, decode, load_estimator
-from cortexia_video.parity import compare
-from cortexia_video.speed import count_cores
+from cortexia_video.inference.parity import compare
+from cortexia_video.runtime.throughput import count_cores
 from cortexia_video.training.export import compact_metadata, export_onnx
 from cortexia_video.training.network import DepthNetwork
 

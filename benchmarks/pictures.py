@@ -16,11 +16,11 @@ from statistics import median
 import numpy as np
 from cyclopts import App
 
-from cortexia_video.coloring import colored_depthmap
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.point_clouds.cloud import PointCloud, point_cloud
 from cortexia_video.point_clouds.glb import encode_glb
 from cortexia_video.point_clouds.ply import encode_ply
+from cortexia_video.viz.colormap import colored_depthmap
 
 _CALLS = 16  # of each of two threads, so that starting them does not count
 _POINTS = (1000, 1000)

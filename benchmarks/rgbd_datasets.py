@@ -23,8 +23,8 @@ from PIL import Image
 
 from cortexia_video import DepthMap, Frame, Pinhole, RGBDSample, open_dataset, usable_samples
 from cortexia_video.datasets.build import build_dataset
-from cortexia_video.datasets.columns import Row, to_row
-from cortexia_video.datasets.items import Item
+from cortexia_video.datasets.build_items import Item
+from cortexia_video.datasets.row_schema import Row, to_row
 
 HEIGHT, WIDTH = 480, 640
 MADE = 32  # different pairs, repeated

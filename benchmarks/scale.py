@@ -33,8 +33,8 @@ from photos import TWELVE_MEGAPIXELS, make_photos
 from sleeping_model import SleepingModel
 
 import cortexia_video as cv
-from cortexia_video.distributed.cluster import Cluster
-from cortexia_video.places.place import as_place
+from cortexia_video.jobs.ray_cluster import Cluster
+from cortexia_video.storage.paths import as_place
 
 _SIMULATED_S = 60.0
 _KEY_ID, _SECRET = "for-moto", "for-moto"

@@ -17,8 +17,8 @@ from concurrent.futures import ProcessPoolExecutor
 import torch
 from cyclopts import App
 
+from cortexia_video.runtime.throughput import count_cores
 from cortexia_video.scenes import render_scenes
-from cortexia_video.speed import count_cores
 
 _BEFORE = range(60)  # seeds that have most of their library's textures painted
 _EACH_ROUND = 24

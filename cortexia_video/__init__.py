@@ -1,15 +1,9 @@
 """Depth for image collections: pictures in, depth maps that say what they mean out."""
 
-from cortexia_video.anchoring import anchor_depth
-from cortexia_video.color_bar import color_bar
-from cortexia_video.coloring import colored_depthmap
-from cortexia_video.conversion import convert
 from cortexia_video.datasets.huggingface import from_hf, to_hf
-from cortexia_video.datasets.problems import usable_samples
-from cortexia_video.datasets.table import open_dataset
-from cortexia_video.decode import decode
+from cortexia_video.datasets.registry import open_dataset
+from cortexia_video.datasets.sample_checks import usable_samples
 from cortexia_video.depth_estimation import DepthEstimator, load_estimator
-from cortexia_video.depth_folder import DepthReader, read_depth
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import (
     CortexiaError,
@@ -29,24 +23,30 @@ from cortexia_video.errors import (
     UnknownModelError,
 )
 from cortexia_video.frame import Frame
-from cortexia_video.inspection import FolderInspection, Inspection, inspect, inspect_folder
-from cortexia_video.ledger import merge_ledgers, read_ledger
-from cortexia_video.models.model import DepthModel, ModelInfo
+from cortexia_video.geometry.anchors import anchor_depth
+from cortexia_video.geometry.normals import depth_to_normals
+from cortexia_video.images.decode import decode
+from cortexia_video.jobs.convert import convert
+from cortexia_video.jobs.estimate import estimate
+from cortexia_video.jobs.inspect import FolderInspection, Inspection, inspect, inspect_folder
+from cortexia_video.jobs.outcomes import Report
+from cortexia_video.jobs.status import Status, status
+from cortexia_video.jobs.verify import Verification, verify
+from cortexia_video.ledger.depth_reader import DepthReader, read_depth
+from cortexia_video.ledger.ledger import merge_ledgers, read_ledger
+from cortexia_video.models.protocol import DepthModel, ModelInfo
+from cortexia_video.models.registry import list_models
 from cortexia_video.models.synthetic import SyntheticModel
-from cortexia_video.models.table import list_models
-from cortexia_video.normals import depth_to_normals
-from cortexia_video.outcomes import Report
-from cortexia_video.pipeline import estimate
+from cortexia_video.pinhole import Pinhole
 from cortexia_video.point_clouds.cloud import PointCloud, point_cloud
 from cortexia_video.point_clouds.files import save_point_cloud
-from cortexia_video.projection import Pinhole
 from cortexia_video.reporting.job import FolderReport, report
 from cortexia_video.rgbd_sample import RGBDSample
-from cortexia_video.status import Status, status
-from cortexia_video.telemetry import turn_off_telemetry
-from cortexia_video.torch_cache import use_temporary_cache
-from cortexia_video.verification import Verification, verify
-from cortexia_video.visualization import collage, merge_into_row, show_depthmap
+from cortexia_video.runtime.telemetry import turn_off_telemetry
+from cortexia_video.runtime.torch_cache import use_temporary_cache
+from cortexia_video.viz.color_bar import color_bar
+from cortexia_video.viz.colormap import colored_depthmap
+from cortexia_video.viz.figures import collage, merge_into_row, show_depthmap
 
 __all__ = [
     "CortexiaError",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError
 from cortexia_video.frame import Frame
-from cortexia_video.projection import Pinhole
+from cortexia_video.pinhole import Pinhole
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,8 +15,8 @@ from PIL import Image
 
 from cortexia_video import collage, colored_depthmap, merge_into_row, open_dataset, to_hf, usable_samples
 from cortexia_video.augmentation import ApplyTransforms
-from cortexia_video.datasets.problems import ProblemCount
-from cortexia_video.datasets.table import recognise
+from cortexia_video.datasets.registry import recognise
+from cortexia_video.datasets.sample_checks import ProblemCount
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else it asks its server for a newer version
 import albumentations as A

@@ -25,11 +25,11 @@ from cortexia_video import (
     decode,
     load_estimator,
 )
-from cortexia_video.decode import read_header
 from cortexia_video.errors import printable
-from cortexia_video.formats.table import is_own_output
+from cortexia_video.formats.registry import is_own_output
+from cortexia_video.images.decode import read_header
 from cortexia_video.sinks.folder import FolderSink
-from cortexia_video.sources.files import read_picture
+from cortexia_video.sources.find import read_picture
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 OUTPUT_SUFFIX = "_depth_new"

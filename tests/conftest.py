@@ -55,7 +55,7 @@ def hub_cache(tmp_path_factory: pytest.TempPathFactory, checkpoints: Callable[[s
     """Give a HF_HOME whose cache holds a small checkpoint for every published model."""
     from torch_checkpoints import name_family, put_in_cache
 
-    from cortexia_video.models.published import PUBLISHED
+    from cortexia_video.models.catalog import PUBLISHED
 
     home = tmp_path_factory.mktemp("hf_home")
     for info in PUBLISHED:

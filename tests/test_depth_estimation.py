@@ -18,8 +18,8 @@ from cortexia_video import (
     InputError,
     SyntheticModel,
 )
-from cortexia_video.batching import Batcher
-from cortexia_video.resampling import resize_depth
+from cortexia_video.images.resampling import resize_depth
+from cortexia_video.inference.batcher import Batcher
 
 POISON = 13
 

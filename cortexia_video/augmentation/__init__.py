@@ -1,12 +1,12 @@
 """Transforms of RGB-D samples: image, depth, mask and camera move together, and the geometry stays true."""
 
+from cortexia_video.augmentation.albumentations_adapter import ApplyTransforms
 from cortexia_video.augmentation.canonical_camera import CanonicalDepth
-from cortexia_video.augmentation.guide import ApplyTransforms
-from cortexia_video.augmentation.motion import Motion, View
+from cortexia_video.augmentation.crops import Crop, Flip, RandomCrop, RandomZoom, Resize, Zoom
+from cortexia_video.augmentation.geometry import Motion, View
 from cortexia_video.augmentation.photometric import Photometric
+from cortexia_video.augmentation.rotations import PerspectiveCrop, RandomPerspectiveCrop, RandomRotate, Rotate
 from cortexia_video.augmentation.transform import Compose, RandomTransform, Sometimes, Transform
-from cortexia_video.augmentation.turns import PerspectiveCrop, RandomPerspectiveCrop, RandomRotate, Rotate
-from cortexia_video.augmentation.windows import Crop, Flip, RandomCrop, RandomZoom, Resize, Zoom
 
 __all__ = [
     "ApplyTransforms",

@@ -15,7 +15,7 @@ import numpy as np
 from cortexia_video.augmentation.transform import Seed, Transform
 from cortexia_video.depth_map import DepthMap, Kind
 from cortexia_video.errors import InputError
-from cortexia_video.projection import Pinhole
+from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
 
 

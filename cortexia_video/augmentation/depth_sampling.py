@@ -12,10 +12,10 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.augmentation.motion import Motion, Row, View
-from cortexia_video.depth_gaps import choose_max_gap
+from cortexia_video.augmentation.geometry import Motion, Row, View
 from cortexia_video.depth_map import DepthMap, larger_is_nearer
 from cortexia_video.errors import InputError
+from cortexia_video.geometry.depth_edges import choose_max_gap
 from cortexia_video.rgbd_sample import RGBDSample
 
 Sampling = Literal["nearest", "edge_aware"]

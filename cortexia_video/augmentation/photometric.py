@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from cortexia_video.augmentation.motion import View
+from cortexia_video.augmentation.geometry import View
 from cortexia_video.augmentation.transform import RandomTransform, Seed, Transform
 from cortexia_video.errors import InputError
 from cortexia_video.rgbd_sample import RGBDSample

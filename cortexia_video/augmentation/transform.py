@@ -16,7 +16,7 @@ import xxhash
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from cortexia_video.augmentation.motion import Motion, View
+from cortexia_video.augmentation.geometry import Motion, View
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError
 from cortexia_video.frame import Frame

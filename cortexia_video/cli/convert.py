@@ -8,10 +8,10 @@ from cyclopts import Parameter
 
 from cortexia_video.cli.depth_options import DepthOptions
 from cortexia_video.cli.job import run_job
-from cortexia_video.conversion import convert
-from cortexia_video.formats.table import FormatName
-from cortexia_video.places.place import as_place
+from cortexia_video.formats.registry import FormatName
+from cortexia_video.jobs.convert import convert
 from cortexia_video.sources.depth_files import DepthFiles
+from cortexia_video.storage.paths import as_place
 
 _NOTHING = DepthOptions()
 Switch = Annotated[bool, Parameter(negative=())]

@@ -24,21 +24,21 @@ from cortexia_video.augmentation import (
 )
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.datasets.build import BuildReport, build_dataset
+from cortexia_video.datasets.build_items import Item, list_dataset_items
+from cortexia_video.datasets.build_run import list_run_items
 from cortexia_video.datasets.dataset import AnyDataset, RGBDDataset
-from cortexia_video.datasets.info import DatasetInfo
-from cortexia_video.datasets.items import Item, list_dataset_items
-from cortexia_video.datasets.problems import ProblemCount, raise_problem
-from cortexia_video.datasets.run_items import list_run_items
+from cortexia_video.datasets.dataset_info import DatasetInfo
+from cortexia_video.datasets.registry import DATASETS, open_dataset, propose, recognise
+from cortexia_video.datasets.sample_checks import ProblemCount, raise_problem
 from cortexia_video.datasets.summary import make_sheet, summarise
-from cortexia_video.datasets.table import DATASETS, open_dataset, propose, recognise
 from cortexia_video.errors import Failure, InputError, MissingExtraError, OutputError, OutputExistsError
 from cortexia_video.formats.metadata import MARK
-from cortexia_video.formats.table import HEAD_BYTES, is_own_head
-from cortexia_video.places.listing import remember_listings
-from cortexia_video.places.place import Place, as_place
-from cortexia_video.places.remote_path import RemotePath
-from cortexia_video.places.whole_file import write_whole
+from cortexia_video.formats.registry import HEAD_BYTES, is_own_head
 from cortexia_video.sources.objects import require_object
+from cortexia_video.storage.atomic_file import write_whole
+from cortexia_video.storage.listing import remember_listings
+from cortexia_video.storage.paths import Place, as_place
+from cortexia_video.storage.remote_path import RemotePath
 
 Switch = Annotated[bool, Parameter(negative=())]
 Problems = Literal["skip", "stop"]

@@ -11,18 +11,18 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from cortexia_video.batch_limits import BatchSize
 from cortexia_video.cli.job import run_job
 from cortexia_video.depth_estimation import Size
-from cortexia_video.engine_choice import MAX_ERROR
 from cortexia_video.errors import CortexiaError, InputError
-from cortexia_video.formats.table import FormatName
-from cortexia_video.outcomes import Changed
-from cortexia_video.packing import Packing, PackName
-from cortexia_video.pipeline import Decoding, estimate
-from cortexia_video.places.place import as_place
-from cortexia_video.shard import parse_shard
-from cortexia_video.sources.files import find_pictures
+from cortexia_video.formats.registry import FormatName
+from cortexia_video.inference.backend_selection import MAX_ERROR
+from cortexia_video.inference.batch_size import BatchSize
+from cortexia_video.jobs.estimate import Decoding, estimate
+from cortexia_video.jobs.outcomes import Changed
+from cortexia_video.ledger.partition import parse_shard
+from cortexia_video.sinks.archives import Packing, PackName
+from cortexia_video.sources.find import find_pictures
+from cortexia_video.storage.paths import as_place
 
 Switch = Annotated[bool, Parameter(negative=())]
 
@@ -240,7 +240,7 @@ def _open_crew(everything: dict[str, Any], cluster: ClusterOptions, profile: Pat
         return
     if profile:
         raise InputError("--profile is for one machine: leave it out, or leave out --engine ray")
-    from cortexia_video.distributed.cluster import Cluster
+    from cortexia_video.jobs.ray_cluster import Cluster
 
     del everything["engine"]
     everything |= {"engine": network} if network else {}

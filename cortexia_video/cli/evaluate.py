@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from cortexia_video.batch_limits import BatchSize
-from cortexia_video.boundary import attempt
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.estimate import ModelOptions, parse_size
-from cortexia_video.decode import decode
-from cortexia_video.engine_choice import EngineChoice
 from cortexia_video.errors import Failure, InputError, ParityError, printable
 from cortexia_video.frame import Frame
-from cortexia_video.models.table import find_model
-from cortexia_video.places.place import Place, as_place
-from cortexia_video.sources.files import InputFile, find_pictures, read_picture
+from cortexia_video.images.decode import decode
+from cortexia_video.inference.backend_selection import EngineChoice
+from cortexia_video.inference.batch_size import BatchSize
+from cortexia_video.models.registry import find_model
+from cortexia_video.runtime.input_boundary import attempt
+from cortexia_video.sources.find import InputFile, find_pictures, read_picture
+from cortexia_video.storage.paths import Place, as_place
 
 if TYPE_CHECKING:
     from cortexia_video.evaluation.protocol import Protocol
@@ -126,17 +126,17 @@ def evaluate_command(
 
 
 def _evaluate(names: list[str], asked: MeasuringOptions, given: dict[str, Any]) -> int:
-    from cortexia_video.evaluation.files import replace_file, save_results
+    from cortexia_video.evaluation.ground_truth import open_truth
     from cortexia_video.evaluation.job import evaluate
+    from cortexia_video.evaluation.output_guard import PAGE, RESULTS, TABLE, require_own
     from cortexia_video.evaluation.page import write_page
-    from cortexia_video.evaluation.predictions import open_contestant
+    from cortexia_video.evaluation.page_images import make_tiles
+    from cortexia_video.evaluation.predictors import open_contestant
     from cortexia_video.evaluation.protocol import load_protocol
-    from cortexia_video.evaluation.results_folder import PAGE, RESULTS, TABLE, require_own
+    from cortexia_video.evaluation.results_json import replace_file, save_results
     from cortexia_video.evaluation.score_file import ScoreFile
     from cortexia_video.evaluation.summary import summarise
     from cortexia_video.evaluation.text_table import list_lines
-    from cortexia_video.evaluation.tiles import make_tiles
-    from cortexia_video.evaluation.truth import open_truth
 
     protocol = load_protocol(asked.protocol)
     output = None if asked.output is None else as_place(asked.output)

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from cortexia_video.cli.estimate import Switch, parse_size
-from cortexia_video.engine_choice import MAX_ERROR
 from cortexia_video.errors import CortexiaError
-from cortexia_video.exporting import export
+from cortexia_video.inference.backend_selection import MAX_ERROR
+from cortexia_video.jobs.export import export
 
 
 def export_command(

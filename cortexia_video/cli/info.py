@@ -12,14 +12,14 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.console import Console
 
-from cortexia_video.boundary import attempt
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.depth_options import DepthOptions
 from cortexia_video.cli.terminal_picture import draw_depth
-from cortexia_video.depth_folder import CHANGED
 from cortexia_video.errors import Failure, printable, redact
-from cortexia_video.inspection import FolderInspection, Inspection, inspect, inspect_folder
-from cortexia_video.places.place import is_folder
+from cortexia_video.jobs.inspect import FolderInspection, Inspection, inspect, inspect_folder
+from cortexia_video.ledger.depth_reader import CHANGED
+from cortexia_video.runtime.input_boundary import attempt
+from cortexia_video.storage.paths import is_folder
 
 _NOTHING = DepthOptions()
 _MEANINGS = {

@@ -14,9 +14,9 @@ from types import FrameType
 from cortexia_video.cli import DONE, INTERRUPTED, SOME_FAILED
 from cortexia_video.cli.progress import open_progress
 from cortexia_video.errors import printable
-from cortexia_video.ledger_file import LEDGER_NAME
-from cortexia_video.outcomes import Listener, Report
-from cortexia_video.places.place import Place
+from cortexia_video.jobs.outcomes import Listener, Report
+from cortexia_video.ledger.local_log import LEDGER_NAME
+from cortexia_video.storage.paths import Place
 
 
 def run_job(

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from cortexia_video.ledger import merge_ledgers
-from cortexia_video.ledger_file import LEDGER_NAME
-from cortexia_video.places.place import as_place, is_remote
+from cortexia_video.ledger.ledger import merge_ledgers
+from cortexia_video.ledger.local_log import LEDGER_NAME
+from cortexia_video.storage.paths import as_place, is_remote
 
 
 def merge_command(output: Annotated[str, Parameter(name="DIR")], /) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from cortexia_video.models.model import ModelInfo
-from cortexia_video.models.table import list_models
+from cortexia_video.models.protocol import ModelInfo
+from cortexia_video.models.registry import list_models
 
 _TITLES = (
     "",

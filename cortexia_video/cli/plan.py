@@ -8,12 +8,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from cortexia_video.batch_limits import BatchSize
 from cortexia_video.cli.estimate import ModelOptions, Switch
 from cortexia_video.depth_estimation import Size
-from cortexia_video.pipeline import Decoding
-from cortexia_video.places.place import as_place
-from cortexia_video.planning import Plan, find_existing, plan
+from cortexia_video.inference.batch_size import BatchSize
+from cortexia_video.jobs.estimate import Decoding
+from cortexia_video.jobs.plan import Plan, find_existing, plan
+from cortexia_video.storage.paths import as_place
 
 _AS_THE_MODEL_SAYS = ModelOptions()
 

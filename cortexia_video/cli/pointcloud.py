@@ -10,11 +10,11 @@ from cortexia_video.cli import DONE
 from cortexia_video.cli.job import run_job
 from cortexia_video.depth_map import Kind
 from cortexia_video.errors import InputError
-from cortexia_video.ledger import read_last_done
-from cortexia_video.places.place import as_place, is_folder
-from cortexia_video.places.remote_path import RemotePath
-from cortexia_video.point_clouds.job import CloudOptions, make_point_cloud, make_point_clouds
+from cortexia_video.jobs.point_clouds import CloudOptions, make_point_cloud, make_point_clouds
+from cortexia_video.ledger.ledger import read_last_done
 from cortexia_video.sources.objects import require_object
+from cortexia_video.storage.paths import as_place, is_folder
+from cortexia_video.storage.remote_path import RemotePath
 
 _DEFAULTS = CloudOptions()
 Switch = Annotated[bool, Parameter(negative=())]

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cortexia_video.errors import CortexiaError, Failure
-from cortexia_video.outcomes import Report
+from cortexia_video.jobs.outcomes import Report
 
 _SECONDS_BETWEEN_LINES = 10.0
 

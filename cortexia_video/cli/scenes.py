@@ -11,8 +11,8 @@ from cyclopts import Parameter
 
 from cortexia_video.cli import DONE
 from cortexia_video.errors import MissingExtraError
-from cortexia_video.places.place import as_place
-from cortexia_video.reporting.wording import format_count
+from cortexia_video.html.wording import format_count
+from cortexia_video.storage.paths import as_place
 
 _SECONDS_BETWEEN_LINES = 10.0
 

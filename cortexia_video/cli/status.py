@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from cortexia_video.cli import DONE, SOME_FAILED
-from cortexia_video.status import status
+from cortexia_video.jobs.status import status
 
 
 def status_command(

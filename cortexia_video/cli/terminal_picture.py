@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-from cortexia_video.coloring import colored_depthmap, find_range
-from cortexia_video.resampling import pick_points
+from cortexia_video.images.resampling import pick_points
+from cortexia_video.viz.colormap import colored_depthmap, find_range
 
 _COLUMNS, _LINES = 64, 20
 _HALF_BLOCK = "▀"  # its colour is that of the upper pixel, its background that of the lower

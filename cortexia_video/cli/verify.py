@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.errors import printable
-from cortexia_video.verification import verify
+from cortexia_video.jobs.verify import verify
 
 
 def verify_command(

@@ -15,23 +15,23 @@ from pathlib import Path
 
 import xxhash
 
-from cortexia_video.boundary import attempt
-from cortexia_video.datasets.build_record import (
+from cortexia_video.datasets.build_items import Item
+from cortexia_video.datasets.build_log import (
     Record,
     open_record,
     read_shards,
     refuse_other_files,
     require_same_set,
 )
-from cortexia_video.datasets.columns import Row, require_texts
-from cortexia_video.datasets.items import Item
-from cortexia_video.datasets.problems import OnProblem
-from cortexia_video.datasets.shard_files import WRITERS
+from cortexia_video.datasets.row_schema import Row, require_texts
+from cortexia_video.datasets.sample_checks import OnProblem
+from cortexia_video.datasets.shard_writers import WRITERS
 from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError
-from cortexia_video.places.place import Place, as_place
-from cortexia_video.places.remote_path import RemotePath
-from cortexia_video.places.whole_file import remove_partials, write_whole
-from cortexia_video.speed import choose_workers
+from cortexia_video.runtime.input_boundary import attempt
+from cortexia_video.runtime.throughput import choose_workers
+from cortexia_video.storage.atomic_file import remove_partials, write_whole
+from cortexia_video.storage.paths import Place, as_place
+from cortexia_video.storage.remote_path import RemotePath
 
 _COLUMNS_VERSION = 3
 _FAILURES_KEPT = 1000

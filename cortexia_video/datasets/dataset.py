@@ -10,12 +10,12 @@ from functools import partial
 from itertools import chain
 from typing import Any, Protocol
 
-from cortexia_video.boundary import attempt, attempt_all
-from cortexia_video.datasets.region import EVERYWHERE, Region
+from cortexia_video.datasets.eval_region import EVERYWHERE, Region
 from cortexia_video.depth_map import Kind
 from cortexia_video.errors import Failure, InputError
 from cortexia_video.rgbd_sample import RGBDSample
-from cortexia_video.speed import choose_workers
+from cortexia_video.runtime.input_boundary import attempt, attempt_all
+from cortexia_video.runtime.throughput import choose_workers
 
 Attempt = RGBDSample | Failure
 Load = Callable[[], Attempt]  # decodes a sample; not to be called where it is to be passed over

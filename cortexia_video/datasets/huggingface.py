@@ -8,15 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cortexia_video.arrow import import_arrow
-from cortexia_video.boundary import attempt
-from cortexia_video.datasets.calibration import Calibration
-from cortexia_video.datasets.columns import from_row, make_schema, require_columns, to_row
 from cortexia_video.datasets.dataset import AnyDataset, Attempt, Load, RGBDDataset, RGBDStream, list_loads
-from cortexia_video.datasets.region import EVERYWHERE, Region
+from cortexia_video.datasets.eval_region import EVERYWHERE, Region
+from cortexia_video.datasets.readers._calibration import Calibration
+from cortexia_video.datasets.row_schema import from_row, make_schema, require_columns, to_row
 from cortexia_video.errors import DecodeError, InputError, MissingExtraError
-from cortexia_video.places.named_file import NamedFileError, read_named, require_inside
 from cortexia_video.rgbd_sample import RGBDSample
+from cortexia_video.runtime.input_boundary import attempt
+from cortexia_video.storage.arrow import import_arrow
+from cortexia_video.storage.named_file import NamedFileError, read_named, require_inside
 
 if TYPE_CHECKING:
     import datasets
@@ -36,7 +36,7 @@ def import_datasets() -> Any:
 def to_hf(samples: Iterable[RGBDSample]) -> datasets.Dataset:
     """Give samples as a `datasets.Dataset` in memory, with the guide's columns and what the numbers mean.
 
-    Columns: `cortexia_video.datasets.columns`. `image` and `depth_map` decode to pictures of Pillow's of mode
+    Columns: `cortexia_video.datasets.row_schema`. `image` and `depth_map` decode to pictures of Pillow's of mode
     RGB and F. Their bytes are in the table, so that what is saved can be moved. For more samples than fit in
     memory: `build_dataset`. Raises `InputError` for no samples, `MissingExtraError`.
     """

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from cortexia_video.augmentation import RandomTransform
 from cortexia_video.datasets.dataset import AnyDataset, Attempt, RGBDDataset
-from cortexia_video.datasets.problems import OnProblem, check
+from cortexia_video.datasets.sample_checks import OnProblem, check
 from cortexia_video.depth_map import Kind
 from cortexia_video.errors import Failure, InputError
 from cortexia_video.rgbd_sample import RGBDSample
-from cortexia_video.speed import choose_workers
-from cortexia_video.visualization import collage
+from cortexia_video.runtime.throughput import choose_workers
+from cortexia_video.viz.figures import collage
 
 _TAKEN = 2000  # pixels of a sample
 _BINS = 12

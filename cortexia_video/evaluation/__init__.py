@@ -1,9 +1,9 @@
 """How good depth is: metrics, the alignment a kind of depth needs, and trivial baselines to beat."""
 
-from cortexia_video.evaluation.alignment import align
-from cortexia_video.evaluation.boundary import boundary_f1, boundary_recall
-from cortexia_video.evaluation.metrics import score_pixels
-from cortexia_video.evaluation.pixels import PixelSums, add_sums, measure_pixels
+from cortexia_video.evaluation.metrics.alignment import align
+from cortexia_video.evaluation.metrics.boundary import boundary_f1, boundary_recall
+from cortexia_video.evaluation.metrics.depth_metrics import score_pixels
+from cortexia_video.evaluation.metrics.pixel_sums import PixelSums, add_sums, measure_pixels
 
 __all__ = [
     "PixelSums",

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.evaluation.alignment import align_disparity, fit_scale_and_shift
-from cortexia_video.evaluation.pixels import Array, Mask
+from cortexia_video.evaluation.metrics.alignment import align_disparity, fit_scale_and_shift
+from cortexia_video.evaluation.metrics.pixel_sums import Array, Mask
 
 Baseline = Callable[[Array, Mask, float], NDArray[np.float64]]
 

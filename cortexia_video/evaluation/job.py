@@ -9,21 +9,21 @@ from functools import partial
 
 import numpy as np
 
-from cortexia_video.boundary import attempt
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.engine import Settled
 from cortexia_video.errors import CortexiaError, Failure, InputError
 from cortexia_video.evaluation.baselines import BASELINES
-from cortexia_video.evaluation.items import Item, Items, Place
-from cortexia_video.evaluation.metric_groups import choose_groups
-from cortexia_video.evaluation.picture_score import PictureScore, score_baseline, score_picture
-from cortexia_video.evaluation.predictions import Contestant, FolderContestant, Guess, Work
+from cortexia_video.evaluation.eval_items import Item, Items, Place
+from cortexia_video.evaluation.ground_truth import Truth
+from cortexia_video.evaluation.image_score import PictureScore, score_baseline, score_picture
+from cortexia_video.evaluation.metrics.registry import choose_groups
+from cortexia_video.evaluation.predictors import Contestant, FolderContestant, Guess, Work
 from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.evaluation.score_file import ScoreFile, find_digest
 from cortexia_video.evaluation.score_table import ScoreTable
-from cortexia_video.evaluation.truth import Truth
-from cortexia_video.look_ahead import run_ahead
-from cortexia_video.speed import choose_workers
+from cortexia_video.inference.executor import Settled
+from cortexia_video.runtime.bounded_map import run_ahead
+from cortexia_video.runtime.input_boundary import attempt
+from cortexia_video.runtime.throughput import choose_workers
 
 Progress = Callable[[int], None]
 _Scores = tuple[str, list[PictureScore]]  # of one picture: its set, and one for each column

@@ -9,8 +9,9 @@ from xml.etree.ElementTree import Element
 
 from cortexia_video.errors import printable
 from cortexia_video.evaluation.job import Evaluation
-from cortexia_video.evaluation.metric_groups import GROUPS
-from cortexia_video.evaluation.regions import REGIONS
+from cortexia_video.evaluation.metrics.regions import REGIONS
+from cortexia_video.evaluation.metrics.registry import GROUPS
+from cortexia_video.evaluation.page_images import DEPTH_COLOURS, ERROR_COLOURS, Tile
 from cortexia_video.evaluation.summary import Summary
 from cortexia_video.evaluation.text_table import (
     choose_shown,
@@ -21,9 +22,8 @@ from cortexia_video.evaluation.text_table import (
     format_value,
     has_intervals,
 )
-from cortexia_video.evaluation.tiles import DEPTH_COLOURS, ERROR_COLOURS, Tile
-from cortexia_video.reporting.blocks import code, facts, quiet, section, swatch, write_whole
-from cortexia_video.reporting.markup import element
+from cortexia_video.html.blocks import code, facts, quiet, section, swatch, write_whole
+from cortexia_video.html.markup import element
 
 _LISTED = 100
 _LEGEND = (

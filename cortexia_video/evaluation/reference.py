@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from cortexia_video.errors import InputError
-from cortexia_video.evaluation.pixels import Array, Mask
+from cortexia_video.evaluation.metrics.pixel_sums import Array, Mask
 from cortexia_video.evaluation.protocol import Protocol
-from cortexia_video.projection import Pinhole
+from cortexia_video.pinhole import Pinhole
 
 _DENSE = 0.5  # share of known pixels from which neighbours of a reference mean something
 

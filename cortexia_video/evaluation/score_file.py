@@ -20,15 +20,15 @@ from typing import BinaryIO, Self
 
 import xxhash
 
-from cortexia_video.boundary import attempt
-from cortexia_video.documents import parse_json
 from cortexia_video.errors import Failure, OutputError, OutputLostError
-from cortexia_video.evaluation.picture_score import PictureScore
-from cortexia_video.evaluation.pixels import PixelSums
-from cortexia_video.ledger_file import LedgerFile
-from cortexia_video.places.named_file import open_named
-from cortexia_video.places.place import Place
-from cortexia_video.places.remote_path import RemotePath
+from cortexia_video.evaluation.image_score import PictureScore
+from cortexia_video.evaluation.metrics.pixel_sums import PixelSums
+from cortexia_video.ledger.local_log import LedgerFile
+from cortexia_video.runtime.input_boundary import attempt
+from cortexia_video.storage.documents import parse_json
+from cortexia_video.storage.named_file import open_named
+from cortexia_video.storage.paths import Place
+from cortexia_video.storage.remote_path import RemotePath
 
 _LONGEST_S = 60.0  # for which scores may wait to be put behind an address
 SCORES = "scores.jsonl"

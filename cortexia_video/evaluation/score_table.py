@@ -7,8 +7,8 @@ from array import array
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from cortexia_video.evaluation.picture_score import PictureScore
-from cortexia_video.evaluation.pixels import ADDED, RATIOS, PixelSums
+from cortexia_video.evaluation.image_score import PictureScore
+from cortexia_video.evaluation.metrics.pixel_sums import ADDED, RATIOS, PixelSums
 
 _SUMS = len(RATIOS) + len(ADDED) + 1  # numbers of a `PixelSums` beside its pixels
 

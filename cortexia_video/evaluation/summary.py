@@ -17,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 
 from cortexia_video.evaluation.job import Column, Evaluation
-from cortexia_video.evaluation.metric_groups import MEANINGS
-from cortexia_video.evaluation.metrics import PIXEL_METRICS, score_pixels
-from cortexia_video.evaluation.pixels import ADDED, RATIOS, Array, Floats, PixelSums, add_sums
+from cortexia_video.evaluation.metrics.depth_metrics import PIXEL_METRICS, score_pixels
+from cortexia_video.evaluation.metrics.pixel_sums import ADDED, RATIOS, Array, Floats, PixelSums, add_sums
+from cortexia_video.evaluation.metrics.registry import MEANINGS
 from cortexia_video.evaluation.score_table import ScoreTable
 
 RESAMPLES = 1000

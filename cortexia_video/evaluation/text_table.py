@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from cortexia_video.errors import printable
 from cortexia_video.evaluation.job import Evaluation
-from cortexia_video.evaluation.metric_groups import GROUPS, MEANINGS
+from cortexia_video.evaluation.metrics.registry import GROUPS, MEANINGS
 from cortexia_video.evaluation.summary import FEWEST, Interval, Summary
 
 SHOWN = {

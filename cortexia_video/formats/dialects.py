@@ -18,8 +18,8 @@ import numpy as np
 from cortexia_video.depth_map import Kind
 from cortexia_video.errors import DepthFileError
 from cortexia_video.formats.metadata import Metadata
-from cortexia_video.formats.steps import INTERVALS, LAST
-from cortexia_video.formats.stored import Stored
+from cortexia_video.formats.quantization import INTERVALS, LAST
+from cortexia_video.formats.raw_depth import Stored
 
 
 @dataclass(frozen=True, slots=True)

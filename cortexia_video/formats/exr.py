@@ -16,7 +16,7 @@ import numpy as np
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError, MissingExtraError
 from cortexia_video.formats.metadata import from_text, metadata_of, to_text
-from cortexia_video.formats.stored import Chunks, Stored, require_pixels
+from cortexia_video.formats.raw_depth import Chunks, Stored, require_pixels
 
 MAGIC = b"v/1\x01"
 _ATTRIBUTE = "cortexia_video"

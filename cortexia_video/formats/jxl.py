@@ -14,9 +14,9 @@ import numpy as np
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError, MissingExtraError
 from cortexia_video.formats.metadata import from_text, metadata_of, to_text
-from cortexia_video.formats.steps import Steps, split_rows
-from cortexia_video.formats.stored import Chunks, Stored, require_pixels
-from cortexia_video.scratch import Scratch
+from cortexia_video.formats.quantization import Steps, split_rows
+from cortexia_video.formats.raw_depth import Chunks, Stored, require_pixels
+from cortexia_video.runtime.buffers import Scratch
 
 _CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 _CODESTREAM = b"\xff\x0a"

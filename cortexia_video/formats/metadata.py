@@ -27,9 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import KINDS, DepthMap, Kind, larger_is_nearer
-from cortexia_video.documents import parse_json
 from cortexia_video.errors import InputError
 from cortexia_video.frame import FocalSource
+from cortexia_video.storage.documents import parse_json
 
 Metadata = Mapping[str, Any]
 MARK = b"cortexia_video depth"  # in the first bytes of every file of ours that has room for text

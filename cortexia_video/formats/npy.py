@@ -10,7 +10,7 @@ import numpy as np
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError
-from cortexia_video.formats.stored import Chunks, Stored, require_pixels
+from cortexia_video.formats.raw_depth import Chunks, Stored, require_pixels
 
 MAGIC = b"\x93NUMPY"
 PAGE = 4096

@@ -11,7 +11,7 @@ from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError
 from cortexia_video.formats import npy
 from cortexia_video.formats.metadata import MARK, from_text, metadata_of, to_text
-from cortexia_video.formats.stored import Chunks, Stored
+from cortexia_video.formats.raw_depth import Chunks, Stored
 
 MAGIC = b"PK\x03\x04"
 _VALUES = "depth.npy"  # as Depth Pro calls it

@@ -12,7 +12,7 @@ import numpy as np
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError
-from cortexia_video.formats.stored import Chunks, Stored, require_pixels
+from cortexia_video.formats.raw_depth import Chunks, Stored, require_pixels
 
 MAGIC = (b"Pf", b"PF")
 _HEADER = re.compile(rb"P([fF])\s+(\d{1,9})\s+(\d{1,9})\s+([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s")

@@ -10,7 +10,7 @@ import re
 import numpy as np
 
 from cortexia_video.errors import DepthFileError
-from cortexia_video.formats.stored import Stored, require_pixels
+from cortexia_video.formats.raw_depth import Stored, require_pixels
 
 MAGIC = b"P5"
 _HEADER = re.compile(rb"P5" + 3 * rb"(?:\s|#[^\n\r]*[\n\r])+(\d{1,9})" + rb"(?:#[^\n\r]*[\n\r])?\s")

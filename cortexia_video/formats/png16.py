@@ -15,8 +15,8 @@ from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError
 from cortexia_video.formats import png8
 from cortexia_video.formats.metadata import from_text, metadata_of, to_text
-from cortexia_video.formats.steps import Steps, split_rows
-from cortexia_video.formats.stored import Chunks, Stored, require_pixels
+from cortexia_video.formats.quantization import Steps, split_rows
+from cortexia_video.formats.raw_depth import Chunks, Stored, require_pixels
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
 _KEYWORD = "cortexia_video"

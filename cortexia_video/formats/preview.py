@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import simplejpeg
 
-from cortexia_video.coloring import colored_depthmap
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.resampling import fit_short_side, resize_depth
+from cortexia_video.images.resampling import fit_short_side, resize_depth
+from cortexia_video.viz.colormap import colored_depthmap
 
 MARK = b"cortexia_video preview"
 _SHORT_SIDE = 480

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
-from cortexia_video.decode import quieten_pillow
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError
 from cortexia_video.formats.metadata import from_text, metadata_of, to_text
-from cortexia_video.formats.stored import Chunks, Stored, require_pixels
+from cortexia_video.formats.raw_depth import Chunks, Stored, require_pixels
+from cortexia_video.images.decode import quieten_pillow
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _DESCRIPTION = 270  # the tag

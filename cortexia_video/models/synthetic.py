@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from cortexia_video.depth_map import KINDS, Kind, larger_is_nearer
 from cortexia_video.errors import ModelLoadError
-from cortexia_video.resampling import fit_short_side, resize_image
+from cortexia_video.images.resampling import fit_short_side, resize_image
 
 
 class SyntheticModel:

@@ -8,13 +8,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.camera import has_same_shape, is_plausible, to_f_px
-from cortexia_video.depth_gaps import choose_max_gap, find_edges, keep_known
 from cortexia_video.depth_map import DepthMap, Kind
 from cortexia_video.errors import InputError
-from cortexia_video.normals import depth_to_normals
-from cortexia_video.projection import Pinhole, unproject
-from cortexia_video.resampling import resize_image
+from cortexia_video.geometry.depth_edges import choose_max_gap, find_edges, keep_known
+from cortexia_video.geometry.normals import depth_to_normals
+from cortexia_video.images.exif_focal_length import has_same_shape, is_plausible, to_f_px
+from cortexia_video.images.resampling import resize_image
+from cortexia_video.pinhole import Pinhole, unproject
 
 Unit = Literal["metre", "unknown"]
 UNITS: dict[Kind, Unit] = {"metric": "metre", "scale_invariant": "unknown"}

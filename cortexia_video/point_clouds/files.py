@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cortexia_video.errors import OutputError
-from cortexia_video.formats.stored import Chunks
-from cortexia_video.places.place import Given, as_place, require_free
-from cortexia_video.places.whole_file import write_whole
+from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.point_clouds.cloud import PointCloud
 from cortexia_video.point_clouds.glb import encode_glb
 from cortexia_video.point_clouds.ply import encode_ply
+from cortexia_video.storage.atomic_file import write_whole
+from cortexia_video.storage.paths import Given, as_place, require_free
 
 OVERWRITE = "--overwrite"
 CLOUD_FORMATS: dict[str, Callable[[PointCloud], Chunks]] = {"ply": encode_ply, "glb": encode_glb}

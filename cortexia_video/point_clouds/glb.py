@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.errors import OutputError
-from cortexia_video.formats.stored import Chunks
+from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.point_clouds.cloud import PointCloud
 
 _FLOAT, _UNSIGNED_BYTE, _ARRAY_BUFFER, _POINTS = 5126, 5121, 34962, 0

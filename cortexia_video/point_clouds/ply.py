@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cortexia_video.formats.stored import Chunks
+from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.point_clouds.cloud import PointCloud
 
 _TYPES = {"<f4": "float", "u1": "uchar"}

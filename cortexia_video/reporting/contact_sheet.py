@@ -12,20 +12,26 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from cortexia_video.boundary import attempt
-from cortexia_video.byte_budget import ByteBudget
-from cortexia_video.coloring import Spacing, colored_depthmap
-from cortexia_video.decode import decode, read_header
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DecodeError, Failure
-from cortexia_video.look_ahead import map_ahead
-from cortexia_video.places.place import Place, as_place
+from cortexia_video.images.decode import decode, read_header
+from cortexia_video.images.resampling import resize_depth, resize_image
+from cortexia_video.ledger.artifacts import (
+    find_depth,
+    find_picture,
+    list_outputs,
+    read_output,
+    read_run_depth,
+)
 from cortexia_video.reporting.depth_sample import MEMORY, DepthSample, count_bytes
 from cortexia_video.reporting.ledger_summary import Line
 from cortexia_video.reporting.outliers import Outlier
-from cortexia_video.resampling import resize_depth, resize_image
-from cortexia_video.run_files import find_depth, find_picture, list_outputs, read_output, read_run_depth
-from cortexia_video.sources.files import read_picture
+from cortexia_video.runtime.bounded_map import map_ahead
+from cortexia_video.runtime.input_boundary import attempt
+from cortexia_video.runtime.memory_budget import ByteBudget
+from cortexia_video.sources.find import read_picture
+from cortexia_video.storage.paths import Place, as_place
+from cortexia_video.viz.colormap import Spacing, colored_depthmap
 
 PAIRS = 24
 _FAILED, _UNUSUAL = 6, 12  # of them at most

@@ -10,13 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.boundary import attempt
-from cortexia_video.byte_budget import ByteBudget
 from cortexia_video.errors import Failure
-from cortexia_video.look_ahead import map_ahead
-from cortexia_video.places.place import Place
+from cortexia_video.ledger.artifacts import find_depth, list_outputs, read_run_depth
 from cortexia_video.reporting.ledger_summary import Line, Meaning
-from cortexia_video.run_files import find_depth, list_outputs, read_run_depth
+from cortexia_video.runtime.bounded_map import map_ahead
+from cortexia_video.runtime.input_boundary import attempt
+from cortexia_video.runtime.memory_budget import ByteBudget
+from cortexia_video.storage.paths import Place
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is read alone
 PIXELS = 1 << 18  # of a map that are looked at, at most

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cortexia_video.errors import InputError, OutputExistsError
-from cortexia_video.ledger import require_ledger
-from cortexia_video.places.place import Place, as_place
-from cortexia_video.places.whole_file import write_whole
+from cortexia_video.ledger.ledger import require_ledger
 from cortexia_video.reporting.contact_sheet import make_contact_sheet
 from cortexia_video.reporting.depth_sample import DepthSample, measure_sample
 from cortexia_video.reporting.ledger_summary import LedgerSummary, summarise_ledger
 from cortexia_video.reporting.outliers import Outlier, find_focal_outliers, find_outliers
 from cortexia_video.reporting.page import Findings, write_page
-from cortexia_video.sinks.table import open_sink
-from cortexia_video.speed import choose_workers
+from cortexia_video.runtime.throughput import choose_workers
+from cortexia_video.sinks.open import open_sink
+from cortexia_video.storage.atomic_file import write_whole
+from cortexia_video.storage.paths import Place, as_place
 
 REPORT_NAME = "report.html"
 SAMPLE = 500  # maps that are measured

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import xxhash
 
-from cortexia_video.history import read_history
-from cortexia_video.ledger import read_last_done, read_ledger
-from cortexia_video.places.place import Place
+from cortexia_video.ledger.ledger import read_last_done, read_ledger
+from cortexia_video.ledger.state import read_history
 from cortexia_video.reporting.failures import FailureGroups
 from cortexia_video.reporting.focal_lengths import FocalLengths
+from cortexia_video.storage.paths import Place
 
 Line = Mapping[str, Any]
 

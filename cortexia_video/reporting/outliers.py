@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cortexia_video.html.wording import find_unit, format_number, format_share, format_value
 from cortexia_video.reporting.depth_sample import Measurement
 from cortexia_video.reporting.focal_lengths import FocalLengths
 from cortexia_video.reporting.ledger_summary import Line
-from cortexia_video.reporting.wording import find_unit, format_number, format_share, format_value
 
 MANY_UNKNOWN = 0.2  # of the pixels
 SATURATED = 0.25  # of the known pixels

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from xml.etree.ElementTree import Element
 
-from cortexia_video.reporting.blocks import quiet, write_whole
+from cortexia_video.html.blocks import quiet, write_whole
+from cortexia_video.html.markup import element
+from cortexia_video.html.wording import format_count, format_share
 from cortexia_video.reporting.contact_sheet import Pair
 from cortexia_video.reporting.depth_sample import DepthSample
 from cortexia_video.reporting.ledger_summary import LedgerSummary
-from cortexia_video.reporting.markup import element
 from cortexia_video.reporting.outliers import MANY_UNKNOWN, SATURATED, UNUSUAL, Outlier
 from cortexia_video.reporting.page_lists import show_damaged, show_failures, show_outliers
 from cortexia_video.reporting.page_numbers import show_distributions, show_meanings
 from cortexia_video.reporting.page_pictures import show_pairs
 from cortexia_video.reporting.page_runs import show_runs, show_speed
-from cortexia_video.reporting.wording import format_count, format_share
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
-from cortexia_video.reporting.blocks import code, fold, quiet, section, tag
+from cortexia_video.html.blocks import code, fold, quiet, section, tag
+from cortexia_video.html.markup import element
+from cortexia_video.html.wording import format_count, shorten
 from cortexia_video.reporting.depth_sample import DepthSample
 from cortexia_video.reporting.failures import FailureGroup
 from cortexia_video.reporting.ledger_summary import LedgerSummary
-from cortexia_video.reporting.markup import element
 from cortexia_video.reporting.outliers import Outlier
-from cortexia_video.reporting.wording import format_count, shorten
 
 _REASONS = 20  # of failures
 _KEYS_OPEN, _OUTLIERS_OPEN = 6, 15  # shown without a click

@@ -11,14 +11,10 @@ from numpy.typing import NDArray
 
 from cortexia_video.depth_map import KINDS
 from cortexia_video.errors import UnknownModelError
-from cortexia_video.models.table import find_model
-from cortexia_video.reporting.blocks import chart_box, facts, quiet, section, side_by_side
-from cortexia_video.reporting.charts import Series, draw_histograms
-from cortexia_video.reporting.depth_sample import DepthSample, Measurement
-from cortexia_video.reporting.focal_lengths import FocalLengths
-from cortexia_video.reporting.ledger_summary import Meaning
-from cortexia_video.reporting.markup import element
-from cortexia_video.reporting.wording import (
+from cortexia_video.html.blocks import chart_box, facts, quiet, section, side_by_side
+from cortexia_video.html.charts import Series, draw_histograms
+from cortexia_video.html.markup import element
+from cortexia_video.html.wording import (
     MEANINGS,
     find_unit,
     format_count,
@@ -27,6 +23,10 @@ from cortexia_video.reporting.wording import (
     shorten,
     shorten_digest,
 )
+from cortexia_video.models.registry import find_model
+from cortexia_video.reporting.depth_sample import DepthSample, Measurement
+from cortexia_video.reporting.focal_lengths import FocalLengths
+from cortexia_video.reporting.ledger_summary import Meaning
 
 _SHOWN = 6  # meanings, or sources of focal lengths
 _LOGARITHMIC = ("metric", "scale_invariant")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
-from cortexia_video.reporting.blocks import code, quiet, section, swatch, tag
+from cortexia_video.html.blocks import code, quiet, section, swatch, tag
+from cortexia_video.html.markup import element
+from cortexia_video.html.wording import find_unit, format_number, format_value, shorten
 from cortexia_video.reporting.contact_sheet import Pair
 from cortexia_video.reporting.depth_sample import DepthSample, Measurement
-from cortexia_video.reporting.markup import element
-from cortexia_video.reporting.wording import find_unit, format_number, format_value, shorten
 
 _TAGS = {"failed": "failed", "unusual": "unusual", "sampled": ""}
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from cortexia_video.reporting.blocks import chart_box, facts, quiet, section, side_by_side
-from cortexia_video.reporting.charts import Bar, draw_bars
-from cortexia_video.reporting.ledger_summary import Run
-from cortexia_video.reporting.markup import element
-from cortexia_video.reporting.wording import (
+from cortexia_video.html.blocks import chart_box, facts, quiet, section, side_by_side
+from cortexia_video.html.charts import Bar, draw_bars
+from cortexia_video.html.markup import element
+from cortexia_video.html.wording import (
     format_count,
     format_number,
     format_seconds,
@@ -18,6 +17,7 @@ from cortexia_video.reporting.wording import (
     shorten,
     shorten_digest,
 )
+from cortexia_video.reporting.ledger_summary import Run
 
 _RUNS = 25  # the latest ones
 _SETTINGS = 8  # of a run, those that are not the latest's

@@ -23,19 +23,19 @@ from PIL import Image
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError, OutputExistsError, OutputLostError
 from cortexia_video.formats import tiff
-from cortexia_video.formats.stored import Chunks
-from cortexia_video.ledger_file import LedgerFile, parse_object, read_lines
-from cortexia_video.ledger_segments import LedgerSegments, list_segments
-from cortexia_video.places.own_folder import require_own_folder
-from cortexia_video.places.place import Place
-from cortexia_video.places.remote_path import RemotePath
+from cortexia_video.formats.raw_depth import Chunks
+from cortexia_video.ledger.local_log import LedgerFile, parse_object, read_lines
+from cortexia_video.ledger.object_log import LedgerSegments, list_segments
+from cortexia_video.runtime.process_pool import render_in_processes
+from cortexia_video.runtime.throughput import choose_workers
 from cortexia_video.scenes.layouts import LAYOUTS
 from cortexia_video.scenes.photo_textures import list_photos, require_photos
-from cortexia_video.scenes.processes import render_in_processes
 from cortexia_video.scenes.rendering import RGBDScene, render_scenes
+from cortexia_video.sinks.open import open_sink
 from cortexia_video.sinks.sink import Sink
-from cortexia_video.sinks.table import open_sink
-from cortexia_video.speed import choose_workers
+from cortexia_video.storage.own_folder import require_own_folder
+from cortexia_video.storage.paths import Place
+from cortexia_video.storage.remote_path import RemotePath
 
 RECORD = "scenes.jsonl"
 _MARKS = (b'{"plan": ', b'{"name": ')

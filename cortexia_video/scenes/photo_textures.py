@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cortexia_video.decode import decode
 from cortexia_video.errors import DecodeError, InputError
-from cortexia_video.places.named_file import read_named
+from cortexia_video.images.decode import decode
 from cortexia_video.scenes.noise import SIDE
 from cortexia_video.scenes.textures import FloatArray
+from cortexia_video.storage.named_file import read_named
 
 PHOTO_SHARE = 0.4
 """Share of materials that wear a picture where there are any."""

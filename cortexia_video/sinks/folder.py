@@ -17,12 +17,12 @@ import numpy as np
 import xxhash
 
 from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError
-from cortexia_video.file_lock import try_lock, try_lock_shared
 from cortexia_video.formats import npy
-from cortexia_video.formats.stored import Chunks
-from cortexia_video.formats.table import is_own_output
-from cortexia_video.places.whole_file import open_plain
+from cortexia_video.formats.raw_depth import Chunks
+from cortexia_video.formats.registry import is_own_output
 from cortexia_video.sinks.sink import PARTIAL, Placed, Sink
+from cortexia_video.storage.atomic_file import open_plain
+from cortexia_video.storage.file_lock import try_lock, try_lock_shared
 
 _LOCK = "lock"
 _OURS = re.compile(r"[0-9a-f]{16}")  # names of what is half written

@@ -11,12 +11,12 @@ import numpy as np
 import xxhash
 
 from cortexia_video.errors import InputError, OutputError, OutputLostError
-from cortexia_video.formats.stored import Chunks
-from cortexia_video.formats.table import HEAD_BYTES, is_own_head, may_be_own
-from cortexia_video.places.keys import find_problem
-from cortexia_video.places.remote_errors import RemoteError
-from cortexia_video.places.remote_path import RemotePath, RemoteStat
+from cortexia_video.formats.raw_depth import Chunks
+from cortexia_video.formats.registry import HEAD_BYTES, is_own_head, may_be_own
 from cortexia_video.sinks.sink import Placed, Sink
+from cortexia_video.storage.object_keys import find_problem
+from cortexia_video.storage.remote_path import RemotePath, RemoteStat
+from cortexia_video.storage.retries import RemoteError
 
 _AT_ONCE = 1 << 27  # bytes of an object that is put in one request; a larger one, a shard, goes in parts
 

@@ -9,9 +9,9 @@ from typing import NamedTuple, Self
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError, OutputError
-from cortexia_video.formats.stored import Chunks
-from cortexia_video.formats.table import FORMATS, PREVIEW, Format
-from cortexia_video.places.place import Place
+from cortexia_video.formats.raw_depth import Chunks
+from cortexia_video.formats.registry import FORMATS, PREVIEW, Format
+from cortexia_video.storage.paths import Place
 
 PARTIAL = ".cortexia-partial"
 

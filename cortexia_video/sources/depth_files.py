@@ -9,15 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cortexia_video.errors import Failure, InputError
-from cortexia_video.formats.table import FORMATS, READERS
-from cortexia_video.ledger import Source, read_last_done
-from cortexia_video.places.named_file import open_named
-from cortexia_video.places.place import Place
-from cortexia_video.places.remote_path import RemotePath
-from cortexia_video.places.shard_part import name_absolute
-from cortexia_video.run_files import find_depth, list_outputs
-from cortexia_video.sources.files import Found, InputFile, find_files
-from cortexia_video.sources.rule import Rule
+from cortexia_video.formats.registry import FORMATS, READERS
+from cortexia_video.ledger.artifacts import find_depth, list_outputs
+from cortexia_video.ledger.ledger import Source, read_last_done
+from cortexia_video.sources.find import Found, InputFile, find_files
+from cortexia_video.sources.input_rule import Rule
+from cortexia_video.storage.archive_member import name_absolute
+from cortexia_video.storage.named_file import open_named
+from cortexia_video.storage.paths import Place
+from cortexia_video.storage.remote_path import RemotePath
 
 _SUFFIXES = tuple(suffix for reader in READERS for suffix in reader.suffixes)
 _LONG_FIRST = sorted({*_SUFFIXES, *(form.suffix for form in FORMATS.values())}, key=len, reverse=True)

@@ -9,17 +9,17 @@ from itertools import islice
 from typing import NamedTuple, TypeVar
 
 from cortexia_video.errors import DecodeError, Failure, InputError, printable
-from cortexia_video.ledger import Source
-from cortexia_video.ledger_file import is_ledger
-from cortexia_video.places.keys import find_problem
-from cortexia_video.places.named_file import LARGEST_FILE, read_named
-from cortexia_video.places.place import Place
-from cortexia_video.places.remote_path import RemotePath, RemoteStat
-from cortexia_video.places.shard_part import is_depth_shard
-from cortexia_video.shard import Shard
+from cortexia_video.ledger.ledger import Source
+from cortexia_video.ledger.local_log import is_ledger
+from cortexia_video.ledger.partition import Shard
+from cortexia_video.sources.archives import SHARD_SUFFIXES, find_in_shard
 from cortexia_video.sources.input_file import Found, InputFile
-from cortexia_video.sources.rule import Rule, keep_names
-from cortexia_video.sources.shards import SHARD_SUFFIXES, find_in_shard
+from cortexia_video.sources.input_rule import Rule, keep_names
+from cortexia_video.storage.archive_member import is_depth_shard
+from cortexia_video.storage.named_file import LARGEST_FILE, read_named
+from cortexia_video.storage.object_keys import find_problem
+from cortexia_video.storage.paths import Place
+from cortexia_video.storage.remote_path import RemotePath, RemoteStat
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")

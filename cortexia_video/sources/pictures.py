@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePath
 
-from cortexia_video.decode import IMAGE_SUFFIXES, SNIFF_BYTES, sniff
-from cortexia_video.formats.table import HEAD_BYTES, is_own_head, is_own_output, may_be_own
-from cortexia_video.places.named_file import open_named
-from cortexia_video.places.remote_path import RemotePath
-from cortexia_video.sources.rule import Rule
+from cortexia_video.formats.registry import HEAD_BYTES, is_own_head, is_own_output, may_be_own
+from cortexia_video.images.decode import IMAGE_SUFFIXES, SNIFF_BYTES, sniff
+from cortexia_video.sources.input_rule import Rule
+from cortexia_video.storage.named_file import open_named
+from cortexia_video.storage.remote_path import RemotePath
 
 _WHEN_NAMED = (".gif", ".tga", ".ppm", ".pgm", ".pbm", ".pnm", ".ico", ".qoi", ".jp2", ".j2k")
 _NEVER = (

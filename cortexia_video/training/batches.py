@@ -11,13 +11,13 @@ from numpy.random import Generator
 from torch.utils.data import IterableDataset
 
 from cortexia_video.augmentation import Crop, Flip, Resize, Transform
-from cortexia_video.augmentation.motion import View
+from cortexia_video.augmentation.geometry import View
 from cortexia_video.augmentation.transform import Chain, RandomTransform, Seed, make_rng
-from cortexia_video.boundary import attempt_all
+from cortexia_video.datasets.torch.datasets import MixedBatches
 from cortexia_video.errors import Failure, InputError
 from cortexia_video.rgbd_sample import RGBDSample
-from cortexia_video.training.recolouring import recolour
-from cortexia_video.training.rgbd_loading import MixedBatches
+from cortexia_video.runtime.input_boundary import attempt_all
+from cortexia_video.training.color_jitter import recolour
 
 # width / height, how often
 _ASPECTS = ((4 / 3, 0.5), (3 / 2, 0.14), (1.0, 0.12), (3 / 4, 0.1), (16 / 9, 0.09), (2 / 3, 0.05))

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from cortexia_video.datasets.mixing import Position
+from cortexia_video.datasets.mixture import Position
 from cortexia_video.errors import CortexiaError, InputError, OutputLostError
-from cortexia_video.places.whole_file import write_whole
+from cortexia_video.storage.atomic_file import write_whole
+from cortexia_video.training.backbone import describe_load_error
 from cortexia_video.training.loop import Training
-from cortexia_video.training.pretrained import describe_load_error
 from cortexia_video.training.recipe import describe_recipe
 
 _MAY_CHANGE = ("learning_rate", "largest_gradient")  # the way on from a loss that was no number

@@ -12,9 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from cortexia_video.models.export import export_graph
-from cortexia_video.models.session import Ports
-from cortexia_video.places.whole_file import write_whole
+from cortexia_video.models.onnx.session import Ports
+from cortexia_video.models.torch.export import export_graph
+from cortexia_video.storage.atomic_file import write_whole
 from cortexia_video.training.network import STRIDE, DepthNetwork, EncoderConv
 from cortexia_video.training.recipe import Recipe
 from cortexia_video.training.trainable import hold_compact

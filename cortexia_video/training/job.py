@@ -11,18 +11,18 @@ from pathlib import Path
 from safetensors import SafetensorError
 from torch.utils.tensorboard import SummaryWriter
 
-from cortexia_video.datasets.mixing import Mixture
+from cortexia_video.datasets.mixture import Mixture
 from cortexia_video.errors import OutputLostError
-from cortexia_video.places.place import Given, as_place
-from cortexia_video.places.whole_file import make_folder
-from cortexia_video.places.work_folder import WorkFolder
+from cortexia_video.storage.atomic_file import make_folder
+from cortexia_video.storage.paths import Given, as_place
+from cortexia_video.storage.staging_folder import WorkFolder
 from cortexia_video.training.batches import read_batches
 from cortexia_video.training.checkpoint import restore, save
+from cortexia_video.training.data import load_batches, make_mix, plan_mix
+from cortexia_video.training.distributed import join_processes
 from cortexia_video.training.loop import Training, start_training, train
-from cortexia_video.training.mix import load_batches, make_mix, plan_mix
 from cortexia_video.training.network import parameter_count
 from cortexia_video.training.output_folder import CHECKPOINT, LOGS, claim, open_output
-from cortexia_video.training.processes import join_processes
 from cortexia_video.training.recipe import load_recipe
 from cortexia_video.training.trainable import load_trainable
 from cortexia_video.training.validation import References, Validation, open_references

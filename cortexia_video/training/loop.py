@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from cortexia_video.errors import TrainingError
+from cortexia_video.training.distributed import Processes
 from cortexia_video.training.objective import Objective
-from cortexia_video.training.processes import Processes
 from cortexia_video.training.recipe import Recipe
 from cortexia_video.training.trainable import Trainable
 

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cortexia_video.errors import OutputError, OutputLostError, redact
-from cortexia_video.file_lock import require_lock
-from cortexia_video.places.own_folder import require_own_folder
-from cortexia_video.places.place import Place
-from cortexia_video.places.whole_file import flush_to_disk, open_plain
-from cortexia_video.places.work_folder import WorkFolder
+from cortexia_video.storage.atomic_file import flush_to_disk, open_plain
+from cortexia_video.storage.file_lock import require_lock
+from cortexia_video.storage.own_folder import require_own_folder
+from cortexia_video.storage.paths import Place
+from cortexia_video.storage.staging_folder import WorkFolder
 
 CHECKPOINT, RECIPE, LOGS = "checkpoint.pt", "recipe.toml", "logs"
 

@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 from cortexia_video.depth_map import Kind
 from cortexia_video.errors import ModelLoadError
-from cortexia_video.places.whole_file import make_folder, move_whole, write_whole
+from cortexia_video.storage.atomic_file import make_folder, move_whole, write_whole
+from cortexia_video.training.backbone import find_classifier, load_classifier, read_state
 from cortexia_video.training.network import STRIDE, DepthNetwork, batch_norm, no_norm
-from cortexia_video.training.pretrained import find_classifier, load_classifier, read_state
 from cortexia_video.training.recipe import Recipe, describe_recipe
 
 COMPACT = "compact"
@@ -92,7 +92,7 @@ def hold_compact(state: State, name: str) -> DepthNetwork:
 
 
 def _load_checkpoint(recipe: Recipe) -> Trainable:
-    from cortexia_video.models.huggingface import open_network
+    from cortexia_video.models.torch.huggingface import open_network
 
     opened = open_network(recipe.network.architecture, kind=recipe.network.kind)
     network = _OfPictures(opened.network, opened.preprocessing.mean, opened.preprocessing.std)

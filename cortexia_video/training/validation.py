@@ -14,23 +14,23 @@ import numpy as np
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
-from cortexia_video.boundary import attempt
 from cortexia_video.depth_estimation import DepthEstimator
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, InputError
+from cortexia_video.evaluation.ground_truth import Truth, open_truth
 from cortexia_video.evaluation.job import evaluate
-from cortexia_video.evaluation.predictions import ModelContestant
+from cortexia_video.evaluation.predictors import ModelContestant
 from cortexia_video.evaluation.protocol import Protocol, load_protocol
 from cortexia_video.evaluation.summary import Summary, summarise
 from cortexia_video.evaluation.text_table import choose_shown, list_lines
-from cortexia_video.evaluation.truth import Truth, open_truth
 from cortexia_video.frame import Frame
-from cortexia_video.places.place import as_place
-from cortexia_video.places.whole_file import make_folder, write_whole
+from cortexia_video.runtime.input_boundary import attempt
+from cortexia_video.storage.atomic_file import make_folder, write_whole
+from cortexia_video.storage.paths import as_place
 from cortexia_video.training.loop import Training
 from cortexia_video.training.recipe import ValidationPlan
-from cortexia_video.training.trained_model import TrainedModel
-from cortexia_video.visualization import collage
+from cortexia_video.training.validation_model import TrainedModel
+from cortexia_video.viz.figures import collage
 
 _log = logging.getLogger(__name__)
 

@@ -23,9 +23,9 @@ from onnx_files import write_mean_network  # noqa: E402
 
 import cortexia_video as cv  # noqa: E402
 from cortexia_video.datasets.build import build_dataset  # noqa: E402
-from cortexia_video.datasets.run_items import list_run_items  # noqa: E402
-from cortexia_video.formats.table import FORMATS  # noqa: E402
-from cortexia_video.packing import Packing  # noqa: E402
+from cortexia_video.datasets.build_run import list_run_items  # noqa: E402
+from cortexia_video.formats.registry import FORMATS  # noqa: E402
+from cortexia_video.sinks.archives import Packing  # noqa: E402
 
 HEIGHT, WIDTH = 12, 16
 _FOCAL_LENGTH_35, _MAKE, _EXIF_IFD, _ORIENTATION = 0xA405, 0x010F, 0x8769, 0x0112

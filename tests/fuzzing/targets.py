@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import cortexia_video as cv
-from cortexia_video.datasets.build_record import read_shards
-from cortexia_video.decode import read_header
+from cortexia_video.datasets.build_log import read_shards
 from cortexia_video.errors import (
     CortexiaError,
     DecodeError,
@@ -25,19 +24,20 @@ from cortexia_video.errors import (
     ModelError,
     OutputError,
 )
+from cortexia_video.evaluation.ground_truth import open_truth
 from cortexia_video.evaluation.protocol import load_protocol
-from cortexia_video.evaluation.truth import open_truth
+from cortexia_video.formats.decode_depth import count_pixels, decode_stored, read_file, understand
 from cortexia_video.formats.dialects import DIALECTS
-from cortexia_video.formats.reading import count_pixels, decode_stored, read_file, understand
-from cortexia_video.history import read_history
-from cortexia_video.intrinsics import load_intrinsics
-from cortexia_video.ledger import read_last_done
-from cortexia_video.models.checkpoint import open_checkpoint
-from cortexia_video.models.checkpoint import read_licence as read_checkpoint_licence
-from cortexia_video.models.onnx import OnnxModel
+from cortexia_video.geometry.intrinsics import load_intrinsics
+from cortexia_video.images.decode import read_header
+from cortexia_video.ledger.ledger import read_last_done
+from cortexia_video.ledger.state import read_history
+from cortexia_video.models.onnx.model import OnnxModel
+from cortexia_video.models.torch.checkpoint import open_checkpoint
+from cortexia_video.models.torch.checkpoint import read_licence as read_checkpoint_licence
+from cortexia_video.sources.archives import find_in_shard
 from cortexia_video.sources.depth_files import DepthFiles
-from cortexia_video.sources.files import find_pictures, read_picture
-from cortexia_video.sources.shards import find_in_shard
+from cortexia_video.sources.find import find_pictures, read_picture
 
 Call = Callable[[], Any]
 MOST = 40  # samples or files that are read of an input

@@ -1,0 +1,94 @@
+"""`Motion`: where a transform took every pixel, and how it turned the camera.
+
+Pixels are counted as in `projection`: the centre of the first is at (0.5, 0.5).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cortexia_video.pinhole import Pinhole
+from cortexia_video.rgbd_sample import RGBDSample
+
+_SQUARE = 0.01  # fx and fy that differ by more are not told in one number; as for files of intrinsics
+
+Row = tuple[float, float, float]
+Matrix = tuple[Row, Row, Row]
+UNCHANGED: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a transform must know of a picture: its size in pixels and its camera, None where unknown."""
+
+    height: int
+    width: int
+    camera: Pinhole | None = None
+
+    @classmethod
+    def of(cls, sample: RGBDSample) -> Self:
+        return cls(*sample.size, sample.camera)
+
+    def __str__(self) -> str:
+        return f"{self.width} x {self.height}"
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """What a transform does to a view.
+
+    source, target: the view before and after.
+    pixels: takes homogeneous pixels of the source to those of the target.
+    turn: takes points in the source camera's axes to the target's: a rotation, or where the picture
+      is mirrored a mirror.
+    """
+
+    source: View
+    target: View
+    pixels: Matrix = UNCHANGED
+    turn: Matrix = UNCHANGED
+
+    def move(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Take points (..., 2), pixels across and down, to the target: float64, NaN for those behind it."""
+        pixels = np.array(self.pixels)
+        x, y, w = np.moveaxis(points @ pixels[:, :2].T + pixels[:, 2], -1, 0)
+        w = np.where(w > 0, w, np.nan)
+        return np.stack([x / w, y / w], axis=-1)
+
+    def inverse(self) -> Motion:
+        return Motion(
+            self.target,
+            self.source,
+            make_matrix(np.linalg.inv(self.pixels)),
+            make_matrix(np.array(self.turn).T),
+        )
+
+    def then(self, after: Motion) -> Motion:
+        """Give the motion of this one and, after it, another."""
+        pixels, turn = np.matmul([after.pixels, after.turn], [self.pixels, self.turn])
+        return Motion(self.source, after.target, make_matrix(pixels), make_matrix(turn))
+
+    def scale_f_px(self, f_px: float | None) -> float | None:
+        """Give what becomes of a focal length in pixels; None where pixels are no longer square."""
+        if f_px is None:
+            return None
+        across, down = self._find_zoom()
+        return f_px * (across + down) / 2 if abs(across / down - 1) <= _SQUARE else None
+
+    def _find_zoom(self) -> tuple[float, float]:
+        before, after = self.source.camera, self.target.camera
+        if before and after:
+            return after.fx / before.fx, after.fy / before.fy
+        (a, b, _), (c, d, _), _ = self.pixels
+        return math.hypot(a, c), math.hypot(b, d)
+
+
+def make_matrix(rows: NDArray[np.floating]) -> Matrix:
+    """Give a matrix (3, 3) as numbers that cannot be changed."""
+    first, second, third = rows.tolist()
+    return tuple(first), tuple(second), tuple(third)

@@ -1,0 +1,260 @@
+"""Rotate, perspective crop: the camera turns about its centre, so each pixel's ray keeps its thing.
+
+A turn by R takes the ray (x, y, 1) of a pixel to R (x, y, 1), and pixels by the homography K' R K^-1
+(Hartley and Zisserman, 2nd edition, section 8.4). Depth is along the axis: where the axis turns, depth is
+that of the same point along the new one, `depth_sampling.look_along`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image
+
+from cortexia_video.augmentation.crops import Outside, require_outside, require_pixels
+from cortexia_video.augmentation.depth_sampling import (
+    Sampling,
+    interpolate_surfaces,
+    look_along,
+    require_sampling,
+    scatter,
+)
+from cortexia_video.augmentation.geometry import Matrix, Motion, View, make_matrix
+from cortexia_video.augmentation.transform import RandomTransform, Seed, Transform, rebuild
+from cortexia_video.errors import InputError
+from cortexia_video.images.resampling import resize_image
+from cortexia_video.pinhole import Pinhole
+from cortexia_video.rgbd_sample import RGBDSample
+
+Pixels = TypeVar("Pixels", bound=np.generic)
+
+_TRIES = 64
+_MOST_SHRINKING = 2  # up to this, four neighbours are all of the pixels that a new one covers
+
+
+@dataclass(frozen=True, slots=True)
+class Rotate(Transform):
+    """Turn the picture about the optical axis, which is taken to be in its middle where no camera is known.
+
+    roll_deg: degrees, anticlockwise. Size and depth stay; what comes from outside is black, of unknown depth.
+    depth: how depth is sampled, see `depth_sampling`.
+    """
+
+    roll_deg: float
+    depth: Sampling = "nearest"
+
+    def __post_init__(self) -> None:
+        require_sampling(self.depth)
+
+    def __call__(self, sample: RGBDSample, seed: Seed | None = None) -> RGBDSample:
+        return _warp(sample, self.trace(View.of(sample)), self.depth)
+
+    def trace(self, view: View) -> Motion:
+        camera = view.camera or Pinhole.centred(1, view.width, view.height)
+        turn = _roll(self.roll_deg)
+        return Motion(view, view, _find_homography(camera, turn, camera), make_matrix(turn))
+
+
+@dataclass(frozen=True, slots=True)
+class RandomRotate(RandomTransform):
+    """Turn by up to `most_deg` degrees either way."""
+
+    most_deg: float
+    depth: Sampling = "nearest"
+
+    def draw(self, view: View, rng: Generator) -> Rotate:
+        return Rotate(float(rng.uniform(-self.most_deg, self.most_deg)), self.depth)
+
+
+@dataclass(frozen=True, slots=True)
+class PerspectiveCrop(Transform):
+    """What a camera at the same place would see that looks elsewhere: square pixels, its axis in the middle.
+
+    height, width: of the new picture, pixels. fov_deg: its horizontal field of view.
+    yaw_deg to the right, then pitch_deg upwards, then roll_deg (the picture's content turns anticlockwise).
+    outside: what the picture does not show is refused (`InputError`), or with "pad" black, of unknown depth.
+    depth: how depth is sampled, see `depth_sampling`.
+    Raises `InputError` where no camera is known, and for kinds of depth with an unknown shift: what they
+    become along another axis is not known.
+    """
+
+    height: int
+    width: int
+    fov_deg: float
+    yaw_deg: float = 0.0
+    pitch_deg: float = 0.0
+    roll_deg: float = 0.0
+    outside: Outside = "refuse"
+    depth: Sampling = "nearest"
+
+    def __post_init__(self) -> None:
+        require_outside(self.outside)
+        require_sampling(self.depth)
+        require_pixels(self.height, self.width)
+        if not 0 < self.fov_deg < 180:
+            raise InputError(f"no flat picture has a field of view of {self.fov_deg} degrees: use 0 to 180")
+
+    def __call__(self, sample: RGBDSample, seed: Seed | None = None) -> RGBDSample:
+        if sample.depth.kind not in ("metric", "scale_invariant"):
+            raise InputError(
+                f"{sample.key!r}: depth of kind {sample.depth.kind} has an unknown shift: along another axis "
+                "it is not known; leave the perspective crop out for this data set"
+            )
+        return _warp(sample, self.trace(View.of(sample)), self.depth)
+
+    def trace(self, view: View) -> Motion:
+        if view.camera is None:
+            raise InputError(
+                "a perspective crop needs the sample's camera: give one, or where only the "
+                "focal length is known Pinhole.centred(f_px, width, height)"
+            )
+        f_px = self.width / 2 / math.tan(math.radians(self.fov_deg) / 2)
+        camera = Pinhole.centred(f_px, self.width, self.height)
+        turn = _roll(self.roll_deg) @ _pitch(self.pitch_deg) @ _yaw(self.yaw_deg)
+        target = View(self.height, self.width, camera)
+        motion = Motion(view, target, _find_homography(view.camera, turn, camera), make_matrix(turn))
+        self._require_inside(motion)
+        return motion
+
+    def _require_inside(self, motion: Motion) -> None:
+        corners = _find_corners(motion)
+        if np.isnan(corners).any():
+            raise InputError(f"{self} looks behind the camera of a picture of {motion.source}: turn it less")
+        if self.outside == "refuse" and not _are_inside(corners, motion.source):
+            raise InputError(
+                f"{self} sees more than a picture of {motion.source} with {motion.source.camera} shows: "
+                'lower fov_deg or the angles, or use outside="pad"'
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class RandomPerspectiveCrop(RandomTransform):
+    """Look anywhere in the picture with a horizontal field of view between two, in degrees.
+
+    height, width: of the new picture, pixels. most_roll_deg: roll either way.
+    outside: "refuse" draws until all that is seen is in the picture, and raises `InputError` where even the
+    smallest field of view, straight ahead, is not; with "pad" the axis alone is in the picture, and what is
+    around it is black and unknown.
+    depth: how depth is sampled, see `depth_sampling`.
+    """
+
+    height: int
+    width: int
+    fov_deg: tuple[float, float]
+    most_roll_deg: float = 0.0
+    outside: Outside = "refuse"
+    depth: Sampling = "nearest"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fov_deg[0] <= self.fov_deg[1] < 180:
+            raise InputError(f"{self.fov_deg} is no range of fields of view: use two, the smaller first")
+
+    def draw(self, view: View, rng: Generator) -> PerspectiveCrop:
+        for _ in range(_TRIES):
+            crop = self._aim(
+                view, rng.random(2), float(rng.uniform(*self.fov_deg)), float(rng.uniform(-1, 1))
+            )
+            try:
+                crop.trace(view)
+            except InputError:
+                continue
+            return crop
+        return self._aim(view, np.array([0.5, 0.5]), self.fov_deg[0], 0)
+
+    def _aim(self, view: View, at: NDArray[np.float64], fov_deg: float, roll: float) -> PerspectiveCrop:
+        """Look at a point of the picture, given as shares of its width and height."""
+        camera = view.camera or Pinhole.centred(
+            1, view.width, view.height
+        )  # the crop refuses it, in its words
+        x = (at[0] * view.width - camera.cx) / camera.fx
+        y = (at[1] * view.height - camera.cy) / camera.fy
+        return PerspectiveCrop(
+            self.height,
+            self.width,
+            fov_deg,
+            yaw_deg=math.degrees(math.atan(x)),
+            pitch_deg=-math.degrees(math.atan(y / math.hypot(1, x))),
+            roll_deg=roll * self.most_roll_deg,
+            outside=self.outside,
+            depth=self.depth,
+        )
+
+
+def _roll(degrees: float) -> NDArray[np.float64]:
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
+
+
+def _pitch(degrees: float) -> NDArray[np.float64]:
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return np.array([[1, 0, 0], [0, cos, sin], [0, -sin, cos]])
+
+
+def _yaw(degrees: float) -> NDArray[np.float64]:
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]])
+
+
+def _find_homography(old: Pinhole, turn: NDArray[np.float64], new: Pinhole) -> Matrix:
+    """Give new K turn old K^-1; its third row times (u, v, 1) is the new depth over the old."""
+    return make_matrix(_project(new) @ turn @ np.linalg.inv(_project(old)))
+
+
+def _project(camera: Pinhole) -> NDArray[np.float64]:
+    return np.array([[camera.fx, 0, camera.cx], [0, camera.fy, camera.cy], [0, 0, 1]])
+
+
+def _find_corners(motion: Motion) -> NDArray[np.float64]:
+    """Give where the corners of the target are in the source: (4, 2), NaN for those behind its camera."""
+    height, width = motion.target.height, motion.target.width
+    return motion.inverse().move(np.array([[0, 0], [width, 0], [width, height], [0, height]]))
+
+
+def _are_inside(points: NDArray[np.float64], view: View, slack: float = 1e-6) -> bool:
+    return bool((points >= -slack).all() and (points <= np.array([view.width, view.height]) + slack).all())
+
+
+def _warp(sample: RGBDSample, motion: Motion, sampling: Sampling) -> RGBDSample:
+    """Sample image, depth and mask where the motion's target comes from."""
+    image = _warp_image(sample.frame.image, motion)
+    mask = sample.mask
+    if mask is not None:
+        mask = _take(mask.view(np.uint8), motion, Image.Resampling.NEAREST, 0).view(np.bool_)
+    if sample.sparse:
+        return rebuild(sample, motion, image, *scatter(sample, motion, mask))
+    seen = look_along(sample.depth.values, motion)
+    values = _take(seen, motion, Image.Resampling.NEAREST, math.nan)
+    if sampling == "edge_aware":
+        values = interpolate_surfaces(values, sample.depth, motion)
+    return rebuild(sample, motion, image, values, mask)
+
+
+def _warp_image(image: NDArray[np.uint8], motion: Motion) -> NDArray[np.uint8]:
+    """Sample the picture bilinearly, averaged first where it shrinks much."""
+    source, target = motion.source.camera, motion.target.camera
+    shrinking = source.fx / target.fx if source and target else 1
+    if shrinking <= _MOST_SHRINKING:
+        return _take(image, motion, Image.Resampling.BILINEAR, 0)
+    height, width = (max(1, round(side / shrinking)) for side in image.shape[:2])
+    enlarge = np.diag([motion.source.width / width, motion.source.height / height, 1])
+    reduced = Motion(View(height, width), motion.target, make_matrix(motion.pixels @ enlarge))
+    return _take(resize_image(image, height, width), reduced, Image.Resampling.BILINEAR, 0)
+
+
+def _take(array: NDArray[Pixels], motion: Motion, how: Image.Resampling, fill: float) -> NDArray[Pixels]:
+    """Let Pillow sample a picture: uint8 (H, W) or (H, W, 3), or float32 (H, W); `fill` outside."""
+    back = np.linalg.inv(motion.pixels)
+    size = motion.target.width, motion.target.height
+    taken = Image.fromarray(array).transform(
+        size,
+        Image.Transform.PERSPECTIVE,
+        (back / back[2, 2]).ravel()[:8].tolist(),
+        how,
+        fillcolor=(fill,) * 3 if array.ndim == 3 else fill,
+    )
+    return np.array(taken)

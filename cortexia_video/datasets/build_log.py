@@ -1,0 +1,113 @@
+"""`build.jsonl` of a folder of shards: what they are made of, and which are there.
+
+{"made_of": {"split": of the shards, "format": theirs, "pictures": path, "depth": path}}
+{"shard": name, "fingerprint": of its items, "size": bytes, "rows": n, "failed": [[key, reason], ...]}
+
+The last line of a split counts, and the last of a shard. Behind an address, where nothing can be appended to
+and nobody kept off, it is put whole again with each line: one process builds there at a time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError
+from cortexia_video.ledger.local_log import LedgerFile, parse_object
+from cortexia_video.storage.named_file import read_named
+from cortexia_video.storage.own_folder import has_line, require_own_folder
+from cortexia_video.storage.paths import Place
+from cortexia_video.storage.remote_path import RemotePath
+
+RECORD = "build.jsonl"
+_MARKS = (b'{"made_of": ', b'{"shard": ')
+_OF_SHARD = {"shard", "fingerprint", "size", "rows", "failed"}
+
+
+class RecordObject:
+    """`build.jsonl` behind an address, as `LedgerFile` is one here. Raises `OutputError`, if unreadable."""
+
+    def __init__(self, path: RemotePath) -> None:
+        self.path = path
+        self._data = _read_record(path)
+
+    def append(self, entry: Mapping[str, object]) -> None:
+        """Put all lines and one more; `OutputLostError` where that cannot be."""
+        self._data += json.dumps(entry).encode() + b"\n"
+        try:
+            self.path.write_bytes(self._data)
+        except OSError as error:
+            raise OutputLostError(self.path, error) from error
+
+
+Record = LedgerFile | RecordObject
+
+
+@contextmanager
+def open_record(root: Place) -> Iterator[Record]:
+    """Open the record of a folder to append to; `OutputError` where another process is seen to build."""
+    if isinstance(root, RemotePath):
+        yield RecordObject(root / RECORD)
+        return
+    with LedgerFile(root / RECORD, _MARKS) as record:
+        record.lock("builds in")
+        yield record
+
+
+def refuse_other_files(root: Place) -> None:
+    """Raise `OutputExistsError` for a folder with files in it, but hidden ones, that no build began."""
+    require_own_folder(root, "a dataset built here", {RECORD: lambda head: has_line(head, _MARKS)})
+
+
+def require_same_set(record: Record, made_of: Mapping[str, str]) -> None:
+    """Write down what the shards of a split are made of, or compare it with what they were made of.
+
+    Raises `OutputExistsError` where shards are there that are made of something else, or nobody knows of
+    what, and where another split's shards are of another format.
+    """
+    root, split = record.path.parent, made_of["split"]
+    sets = _read_sets(root)
+    for there in {name.rpartition("-")[0] for name in read_shards(root)}:
+        if there not in sets:
+            raise OutputExistsError(
+                f"{record.path} does not say what its {there} shards are made of: choose another --output"
+            )
+        words = {*made_of, *sets[there]} if there == split else {"format"}
+        _require_same(root, sets[there], made_of, words)
+    if sets.get(split) != made_of:
+        record.append({"made_of": made_of})
+
+
+def _require_same(root: Place, before: Mapping[str, str], now: Mapping[str, str], words: set[str]) -> None:
+    differs = sorted(word for word in words if before.get(word) != now.get(word))
+    if differs:
+        theirs = ", ".join(f"{word} {before.get(word, 'none')}" for word in differs)
+        raise OutputExistsError(
+            f"{root} holds a data set of another {', '.join(differs)} ({theirs}): choose another --output"
+        )
+
+
+def read_shards(root: Place) -> dict[str, dict[str, Any]]:
+    """Give the last line of each shard that a build wrote in a folder; a damaged line is left out."""
+    return {entry["shard"]: entry for entry in _read(root) if entry.keys() >= _OF_SHARD}
+
+
+def _read_sets(root: Place) -> dict[str, dict[str, str]]:
+    """Give what the shards of each split are made of."""
+    found = (entry["made_of"] for entry in _read(root) if isinstance(entry.get("made_of"), dict))
+    return {made_of["split"]: made_of for made_of in found if "split" in made_of}
+
+
+def _read(root: Place) -> list[dict[str, Any]]:
+    return [parse_object(line) for line in _read_record(root / RECORD).splitlines()]
+
+
+def _read_record(path: Place) -> bytes:
+    try:
+        return read_named(path)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise OutputError(f"cannot read {path}: {error.strerror}") from error

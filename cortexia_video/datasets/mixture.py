@@ -1,0 +1,170 @@
+"""`Mixture`: batches of several data sets, drawn by weight, of one kind of depth each; it can be resumed.
+
+What is in batch n follows from the seed and n alone: no state but n, whatever reads it, and however often it
+is interrupted. Each data set is gone through in an order of its own, drawn anew each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cortexia_video.datasets.dataset import Attempt, RGBDDataset
+from cortexia_video.datasets.sample_checks import OnProblem, check, raise_problem
+from cortexia_video.depth_map import Kind
+from cortexia_video.errors import Failure, InputError
+from cortexia_video.rgbd_sample import RGBDSample
+
+
+class Pick(NamedTuple):
+    """A sample of a mixture: the name of its data set there, and its number in it."""
+
+    name: str
+    number: int
+
+
+class Position(TypedDict):
+    """Where a mixture is: JSON can hold it. batch: the next one. of: what it is a position of."""
+
+    batch: int
+    of: list[object]
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Several data sets as one endless row of batches.
+
+    datasets: by name. Of each, `kind` must be known: a batch is drawn from those of one kind, so that metres
+    and disparity never share a loss. weights: how often samples of each come, against each other.
+    Raises `InputError` for an empty set, a set of unknown kind, and weights that are none.
+    """
+
+    datasets: Mapping[str, RGBDDataset]
+    weights: Mapping[str, float]
+    batch_size: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_weights(self.datasets, self.weights, self.batch_size)
+        for name, dataset in self.datasets.items():
+            if dataset.kind is None or not len(dataset):
+                fault = "is empty" if dataset.kind else "has depth of several kinds, or does not say which"
+                raise InputError(f"data set {name!r} {fault}: leave it out, or split it by kind")
+
+    def plan(self, start: int = 0) -> Iterator[list[Pick]]:
+        """Yield what each batch holds, without reading it, from the batch of this number on, without end."""
+        kinds = group_by_kind({name: dataset.kind for name, dataset in self.datasets.items()})
+        shares = np.array([sum(self.weights[name] for name in names) for names in kinds])
+        groups = [_Group(self, names) for names in kinds]
+        batches = self._draw(groups, shares / shares.sum())
+        return islice(batches, start, None)
+
+    def batches(
+        self,
+        position: Position | None = None,
+        *,
+        on_problem: OnProblem = raise_problem,
+        part: tuple[int, int] = (0, 1),
+    ) -> Iterator[list[RGBDSample]]:
+        """Read the batches from a position on, without end.
+
+        on_problem: what to do with a sample that cannot be used; where it returns, the batch is smaller by
+        it. part: (i, n): only those whose number leaves i when divided by n: for one of n readers.
+        Raises `InputError` for the position of another mixture.
+        """
+        start = self.find_start(position)
+        for number, picks in enumerate(self.plan(start), start):
+            if number % part[1] == part[0]:
+                yield list(self._read(picks, on_problem))
+
+    def position(self, batch: int) -> Position:
+        """Give what to keep after so many batches were used, to go on from there."""
+        return {"batch": batch, "of": self._identify()}
+
+    def find_start(self, position: Position | None) -> int:
+        """Give the number of the batch to go on from; `InputError` for the position of another mixture."""
+        if position is None:
+            return 0
+        if position["of"] != self._identify():
+            raise InputError(
+                f"a position of {position['of']} does not fit {self._identify()}: the data sets, weights, "
+                "batch size or seed changed; start anew"
+            )
+        return position["batch"]
+
+    def _identify(self) -> list[object]:
+        sets = [[name, len(self.datasets[name]), self.weights[name]] for name in self.datasets]
+        return [self.seed, self.batch_size, *sets]
+
+    def _read(self, picks: list[Pick], on_problem: OnProblem) -> Iterator[RGBDSample]:
+        for name, number in picks:
+            dataset = self.datasets[name]
+            yield from keep_usable(dataset.try_read(number), name, dataset.kind, on_problem)
+
+    def _draw(self, groups: list[_Group], shares: NDArray[np.float64]) -> Iterator[list[Pick]]:
+        random = np.random.default_rng([self.seed])
+        while True:
+            group = groups[random.choice(len(groups), p=shares)]
+            yield group.take(random.choice(len(group.names), self.batch_size, p=group.shares))
+
+
+def require_weights(datasets: Mapping[str, object], weights: Mapping[str, float], batch_size: int) -> None:
+    """Raise `InputError` where not each data set has a weight above 0, or a batch has no samples."""
+    if set(weights) != set(datasets) or not datasets:
+        raise InputError(
+            f"weights are for {', '.join(weights) or 'nothing'}, data sets are "
+            f"{', '.join(datasets) or 'none'}: give each data set a weight"
+        )
+    if min(weights.values()) <= 0 or batch_size < 1:
+        raise InputError(f"weights {dict(weights)} and batches of {batch_size} must be above 0")
+
+
+def group_by_kind(kinds: Mapping[str, Kind | None]) -> list[list[str]]:
+    """Give the names of each kind, in order."""
+    groups: dict[Kind | None, list[str]] = {}
+    for name, kind in kinds.items():
+        groups.setdefault(kind, []).append(name)
+    return list(groups.values())
+
+
+def keep_usable(
+    attempt: Attempt, name: str, kind: Kind | None, on_problem: OnProblem
+) -> Iterator[RGBDSample]:
+    """Yield a sample that can be used and is of the kind that its data set is of; tell of any other."""
+    checked = check(attempt)
+    if not isinstance(checked, Failure) and checked.depth.kind != kind:
+        wrong = InputError(f"its depth is {checked.depth.kind}, that of {name} {kind}")
+        checked = Failure(checked.key, "decode", wrong)
+    if isinstance(checked, Failure):
+        on_problem(checked)
+    else:
+        yield checked
+
+
+class _Group:
+    """The data sets of one kind, and how far each was gone through."""
+
+    def __init__(self, mixture: Mixture, names: list[str]) -> None:
+        self.names = names
+        weights = np.array([mixture.weights[name] for name in names])
+        self.shares = weights / weights.sum()
+        order = list(mixture.datasets)
+        self._rows = [
+            _shuffle(len(mixture.datasets[name]), [mixture.seed, order.index(name)]) for name in names
+        ]
+
+    def take(self, choices: NDArray[np.int64]) -> list[Pick]:
+        return [Pick(self.names[choice], next(self._rows[choice])) for choice in choices]
+
+
+def _shuffle(count: int, seed: list[int]) -> Iterator[int]:
+    """Yield all numbers below `count` in a random order, then in another, without end."""
+    epoch = 0
+    while True:
+        yield from np.random.default_rng([*seed, epoch]).permutation(count).tolist()
+        epoch += 1

@@ -1,0 +1,80 @@
+"""HDF5 files, MATLAB's of version 7.3 among them: the one owner of h5py.
+
+What lies in other files (external storage, external and soft links, virtual datasets) is not read, and$
+an array is bounded by its shape before any of it is read.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cortexia_video.errors import DepthFileError, MissingExtraError
+from cortexia_video.runtime.input_boundary import in_words
+from cortexia_video.storage.named_file import open_named, read_named, require_size
+from cortexia_video.storage.paths import Place
+
+LARGEST_ARRAY = 1 << 28
+"""Bytes of an array, or of one element of its first axis: 67 megapixels of float32."""
+_REMEDY = "is it whole? Copy it again"
+_BLOCK = 1 << 16  # bytes of a request
+
+
+def read_array(path: Place, name: str, index: int | None = None) -> NDArray[Any]:
+    """Give an array of numbers of a file, or one element of its first axis.
+
+    Raises `DepthFileError` where it cannot be read, is too large or lies elsewhere; `MissingExtraError`
+    without h5py.
+    """
+    reading = in_words(f"{path}: cannot read {name}", _REMEDY, DepthFileError)
+    with _open(path, whole=index is None) as file, reading:
+        found = _find(file, name)
+        _require_size(found, index)
+        return np.asarray(found[() if index is None else index])
+
+
+def count(path: Place, name: str) -> int:
+    """Give the length of the first axis of an array; raises what `read_array` does."""
+    counting = in_words(f"{path}: has no array {name}", _REMEDY, DepthFileError)
+    with _open(path, whole=False) as file, counting:
+        return int(_find(file, name).shape[0])
+
+
+def _find(file: Any, name: str) -> Any:
+    """Give the array of a name if it is one of numbers and all of it lies in this file."""
+    import h5py
+
+    link = file.get(name, getlink=True)
+    if link is not None and not isinstance(link, h5py.HardLink):
+        raise ValueError("it is a link, which is not followed: copy the array itself into the file")
+    found = file[name]
+    if not isinstance(found, h5py.Dataset) or found.dtype.kind not in "fiu" or found.shape is None:
+        raise ValueError(f"it is no array of numbers ({getattr(found, 'dtype', 'a group')})")
+    if found.external or found.is_virtual:
+        raise ValueError("its numbers lie in other files, which are not read: copy them into the file")
+    return found
+
+
+def _require_size(found: Any, index: int | None) -> None:
+    """Refuse more than `LARGEST_ARRAY` by shape; HDF5 unpacks whole chunks, even for one number."""
+    read = found.shape if index is None else found.shape[1:]
+    for shape in (read, found.chunks or ()):
+        require_size(math.prod(shape) * found.dtype.itemsize, LARGEST_ARRAY, "the array")
+
+
+def _open(path: Place, *, whole: bool) -> Any:
+    """Open a file; of one behind an address all is read at once, or what is asked for (`whole`)."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingExtraError(f"reading {path} needs: pip install 'cortexia-video[datasets]'") from error
+    with in_words(f"{path}: cannot be read", _REMEDY, DepthFileError):
+        if isinstance(path, Path):
+            open_named(path).close()  # h5py would wait for the writer of a pipe
+            return h5py.File(path, "r")
+        return h5py.File(io.BytesIO(read_named(path)) if whole else path.open("rb", _BLOCK), "r")

@@ -1,0 +1,145 @@
+"""Hypersim: rendered rooms. Roberts et al., ICCV 2021.
+
+Its files hold the distance along each pixel's ray; here it becomes depth along the optical axis,
+
+    z = distance * |r_z| / |r|,    r = M_cam_from_uv (u, v, 1),
+
+with u from -1 to 1 to the right and v from -1 to 1 upward, at pixel centres (contrib/mikeroberts3000 of
+apple/ml-hypersim, whose metadata_camera_parameters.csv has each scene's matrix: some lenses are shifted).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cortexia_video.datasets.dataset import RGBDDataset
+from cortexia_video.datasets.dataset_info import DatasetInfo
+from cortexia_video.datasets.readers._hdf5 import read_array
+from cortexia_video.datasets.readers._pair import make_sample, read_image
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import DepthFileError, InputError
+from cortexia_video.formats.quantization import split_rows
+from cortexia_video.pinhole import Pinhole
+from cortexia_video.rgbd_sample import RGBDSample
+from cortexia_video.runtime.input_boundary import in_words
+from cortexia_video.storage.named_file import read_named_text
+from cortexia_video.storage.paths import Place
+from cortexia_video.storage.relative import find_inside, name_inside
+
+_CAMERAS, _SPLIT_LIST = "metadata_camera_parameters.csv", "metadata_images_split_scene_v1.csv"
+_DISTANCES = "**/ai_*/images/scene_*_geometry_hdf5/frame.*.depth_meters.hdf5"
+_SPLITS = ("train", "val", "test")
+_AXES = 1e-6  # a matrix with less beside its pinhole part is a pinhole
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    key: str
+    image: Place
+    distance: Place
+    rays: tuple[float, ...]  # M_cam_from_uv, row by row
+
+
+def _open(root: Place, split: str | None) -> RGBDDataset:
+    distances = find_inside(root, _DISTANCES)
+    cameras = _read_cameras(root) if distances else {}
+    wanted = None if split is None else _read_split(root, split)
+    views = list(_list_views(root, distances, cameras, wanted))
+    return RGBDDataset("hypersim", views, _read)
+
+
+def _list_views(
+    root: Place,
+    distances: list[Place],
+    cameras: dict[str, tuple[float, ...]],
+    wanted: frozenset[tuple[str, str, int]] | None,
+) -> Iterator[_View]:
+    for distance in distances:
+        scene, camera = distance.parts[-4], distance.parts[-2][len("scene_") : -len("_geometry_hdf5")]
+        frame = distance.name.split(".")[1]
+        if wanted is not None and (scene, camera, int(frame)) not in wanted:
+            continue
+        if scene not in cameras:
+            raise InputError(f"{_CAMERAS} has no scene {scene}: get the newest of it")
+        image = distance.parent.parent / f"scene_{camera}_final_preview" / f"frame.{frame}.tonemap.jpg"
+        yield _View(name_inside(image, root), image, distance, cameras[scene])
+
+
+def _read(view: _View) -> RGBDSample:
+    distance = read_array(view.distance, "dataset")
+    if distance.ndim != 2:
+        raise DepthFileError(f"{view.distance}: its shape is {distance.shape}, not (height, width)")
+    with np.errstate(all="ignore"):  # what comes of anybody's numbers is looked at next
+        depth = distance.astype(np.float32) * _find_slant(view.rays, *distance.shape)
+        camera = _find_camera(view.rays, *distance.shape)
+    depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
+    image = read_image(view.image, view.key)
+    return make_sample(view.key, image, DepthMap(depth, "metric"), origin="hypersim", camera=camera)
+
+
+@lru_cache(maxsize=2)
+def _find_slant(rays: tuple[float, ...], height: int, width: int) -> NDArray[np.float32]:
+    """Give depth along the axis for a distance of 1 along each ray, float32 (H, W)."""
+    slant = np.empty((height, width), np.float32)
+    u = (2 * np.arange(width) + 1) / width - 1
+    v = 1 - (2 * np.arange(height) + 1) / height
+    for rows in split_rows(height, width):  # whole, the rays would take ten times as much memory
+        grid = np.stack([*np.meshgrid(u, v[rows]), np.ones((rows.stop - rows.start, width))], axis=-1)
+        directions = grid @ np.reshape(rays, (3, 3)).T
+        slant[rows] = np.abs(directions[..., 2]) / np.linalg.norm(directions, axis=-1)
+    return slant
+
+
+def _find_camera(rays: tuple[float, ...], height: int, width: int) -> Pinhole | None:
+    """Give the pinhole camera of a matrix of rays, or None where its picture is not square to its axis."""
+    a, skew, left, turn, b, top, *last = (np.array(rays) / -rays[8]).tolist()
+    if max(map(abs, (skew, turn, last[0], last[1]))) > _AXES:
+        return None
+    fx, fy = width / 2 / a, height / 2 / b
+    return Pinhole(fx, fy, width / 2 - fx * left, height / 2 + fy * top, width, height)
+
+
+def _read_cameras(root: Place) -> dict[str, tuple[float, ...]]:
+    names = [f"M_cam_from_uv_{row}{column}" for row in range(3) for column in range(3)]
+    rows = _read_table(root, _CAMERAS)
+    with in_words(f"{root / _CAMERAS} is no table of cameras", "get the newest of it"):
+        return {row["scene_name"]: tuple(float(row[name]) for name in names) for row in rows}
+
+
+def _read_split(root: Place, split: str) -> frozenset[tuple[str, str, int]]:
+    rows = _read_table(root, _SPLIT_LIST)
+    try:
+        return frozenset(
+            (row["scene_name"], row["camera_name"], int(row["frame_id"]))
+            for row in rows
+            if row["split_partition_name"] == split and row["included_in_public_release"] == "True"
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{root / _SPLIT_LIST} is no list of splits ({error}): get the newest of it"
+        ) from error
+
+
+def _read_table(root: Place, name: str) -> list[dict[str, str]]:
+    with in_words(f"no {name} in {root}", "put it there, from github.com/apple/ml-hypersim"):
+        return list(csv.DictReader(io.StringIO(read_named_text(root / name), newline="")))
+
+
+INFO = DatasetInfo(
+    name="hypersim",
+    summary="Hypersim: rendered rooms, metres along the axis (converted)",
+    licence="CC BY-SA 3.0",
+    where="https://github.com/apple/ml-hypersim",
+    layout=f"ai_001_001/images/ with scene_cam_00_final_preview/ and scene_cam_00_geometry_hdf5/, and "
+    f"{_CAMERAS}; for splits {_SPLIT_LIST}",
+    open=_open,
+    splits=_SPLITS,
+    marks=("**/scene_*_geometry_hdf5",),
+)

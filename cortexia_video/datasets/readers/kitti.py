@@ -1,0 +1,78 @@
+"""KITTI depth: sparse laser depth of road scenes. Uhrig et al., "Sparsity Invariant CNNs", 3DV 2017."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from cortexia_video.datasets.dataset import RGBDDataset
+from cortexia_video.datasets.dataset_info import DatasetInfo
+from cortexia_video.datasets.eval_region import GARG_CROP, Region
+from cortexia_video.datasets.readers._calibration import Calibration, parse_matrix, read_matrix
+from cortexia_video.datasets.readers._pair import Pair, read_pair
+from cortexia_video.errors import InputError
+from cortexia_video.runtime.input_boundary import in_words
+from cortexia_video.sources.objects import map_in_order
+from cortexia_video.storage.named_file import read_named_text
+from cortexia_video.storage.paths import Place
+from cortexia_video.storage.relative import find_inside
+
+_SPLITS = ("train", "val", "selection")
+_SELECTION = ("val_selection_cropped", "depth_selection/val_selection_cropped")
+
+
+def _open(root: Place, split: str | None) -> RGBDDataset:
+    """Give a split, or train and val together: the selection is a part of val, cropped."""
+    pairs: list[Pair] = []
+    for each in (split,) if split else ("train", "val"):
+        pairs += _list_selection(root) if each == "selection" else _list_drives(root, each)
+    return RGBDDataset("kitti", pairs, read_pair, evaluation=Region((1e-3, 80.0), GARG_CROP))
+
+
+def _list_drives(root: Place, split: str) -> list[Pair]:
+    read_camera = cache(_read_camera)
+    pairs = []
+    for depth in find_inside(root / split, "*_sync/proj_depth/groundtruth/image_0[23]/*.png"):
+        drive, view = depth.parts[-5], depth.parts[-2]
+        image = root / drive[:10] / drive / view / "data" / depth.name
+        camera = read_camera(root / drive[:10] / "calib_cam_to_cam.txt", view)
+        key = f"{drive}/{view}/{depth.name}"
+        pairs.append(Pair(key, image, depth, "kitti", "kitti", camera=camera, sparse=True))
+    return pairs
+
+
+def _list_selection(root: Place) -> list[Pair]:
+    folder = next((root / name for name in _SELECTION if (root / name).is_dir()), root)
+    pairs = []
+    images = find_inside(folder / "image", "*.png")
+    cameras = map_in_order(lambda image: read_matrix(folder / "intrinsics" / f"{image.stem}.txt"), images)
+    for image, camera in zip(images, cameras, strict=True):
+        depth = folder / "groundtruth_depth" / image.name.replace("_sync_image_", "_sync_groundtruth_depth_")
+        pairs.append(Pair(image.name, image, depth, "kitti", "kitti", camera=camera, sparse=True))
+    return pairs
+
+
+def _read_camera(path: Place, view: str) -> Calibration | None:
+    """Give the camera of the rectified pictures of a day, or None where its calibration is not there."""
+    with in_words(f"cannot read the camera {path}"):
+        try:
+            text = read_named_text(path)
+        except FileNotFoundError:
+            return None
+    line = re.search(rf"^P_rect_{view[-2:]}:(.*)$", text, re.MULTILINE)
+    if line is None:
+        raise InputError(f"{path} has no P_rect_{view[-2:]}: get the calibration of the raw data again")
+    return parse_matrix(line[1], str(path))
+
+
+INFO = DatasetInfo(
+    name="kitti",
+    summary="KITTI depth: roads, sparse laser depth in metres",
+    licence="CC BY-NC-SA 3.0",
+    where="https://www.cvlibs.net/datasets/kitti/eval_depth.php (depth) and raw_data.php (pictures)",
+    layout="train/ and val/ of data_depth_annotated with the raw days (2011_09_26/, calib_cam_to_cam.txt in "
+    "each) beside them; for split selection, val_selection_cropped/",
+    open=_open,
+    splits=_SPLITS,
+    marks=("*/*_sync/proj_depth/groundtruth",),
+)

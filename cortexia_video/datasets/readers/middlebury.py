@@ -1,0 +1,43 @@
+"""Middlebury stereo 2014: still scenes, disparity made metres. Scharstein et al., GCPR 2014."""
+
+from __future__ import annotations
+
+import re
+
+from cortexia_video.datasets.dataset import RGBDDataset
+from cortexia_video.datasets.dataset_info import DatasetInfo
+from cortexia_video.datasets.readers._calibration import parse_matrix, read_calibration
+from cortexia_video.datasets.readers._pair import Pair, read_pair
+from cortexia_video.errors import InputError
+from cortexia_video.formats.dialects import parse_calibration
+from cortexia_video.storage.paths import Place
+from cortexia_video.storage.relative import find_inside, name_inside
+
+
+def _open(root: Place, split: str | None) -> RGBDDataset:
+    folders = sorted(path.parent for path in find_inside(root, "**/calib.txt"))
+    scenes = [each for each in folders if (each / "disp0.pfm").exists()]
+    return RGBDDataset("middlebury", [_find_pair(root, each) for each in scenes], read_pair)
+
+
+def _find_pair(root: Place, scene: Place) -> Pair:
+    """Give the left picture and its disparity."""
+    path = scene / "calib.txt"
+    text = read_calibration(path)
+    matrix = re.search(r"^cam0\s*=\s*\[(.*)\]", text, re.MULTILINE)
+    if matrix is None:
+        raise InputError(f"{path} has no cam0: get the scene again")
+    camera, about = parse_matrix(matrix[1], str(path)), parse_calibration(text)
+    key = name_inside(scene / "im0.png", root)
+    return Pair(key, scene / "im0.png", scene / "disp0.pfm", "middlebury", "middlebury", about, camera)
+
+
+INFO = DatasetInfo(
+    name="middlebury",
+    summary="Middlebury stereo 2014: still scenes, structured light, metres",
+    licence="research, cite the paper",
+    where="https://vision.middlebury.edu/stereo/data/scenes2014/",
+    layout="Adirondack-perfect/ and others, with im0.png, disp0.pfm and calib.txt",
+    open=_open,
+    marks=("**/calib.txt", "**/disp0.pfm"),
+)

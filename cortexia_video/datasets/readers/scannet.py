@@ -1,0 +1,70 @@
+"""ScanNet: rooms by a structured-light sensor. Dai et al., CVPR 2017.
+
+Pictures are larger than depth (1296 x 968, 640 x 480), of the same view: they are reduced to its size.
+"""
+
+from __future__ import annotations
+
+from cortexia_video.datasets.dataset import RGBDDataset
+from cortexia_video.datasets.dataset_info import DatasetInfo
+from cortexia_video.datasets.eval_region import Region
+from cortexia_video.datasets.readers._calibration import Calibration, read_matrix
+from cortexia_video.datasets.readers._pair import Pair, read_pair
+from cortexia_video.runtime.input_boundary import in_words
+from cortexia_video.storage.named_file import read_named_text
+from cortexia_video.storage.paths import Place
+from cortexia_video.storage.relative import find_inside, name_inside
+
+_SPLITS = ("train", "val", "test")
+_CAMERAS = ("intrinsic/intrinsic_depth.txt", "intrinsics_depth.txt")
+
+
+def _open(root: Place, split: str | None) -> RGBDDataset:
+    scenes = sorted(path.parent for path in find_inside(root, "**/scene*/color"))
+    wanted = None if split is None else _read_split(root, split)
+    pairs = [pair for each in scenes if wanted is None or each.name in wanted for pair in _list(root, each)]
+    return RGBDDataset("scannet", pairs, read_pair, evaluation=Region((1e-3, 10.0)))
+
+
+def _list(root: Place, scene: Place) -> list[Pair]:
+    camera = _read_camera(scene)
+    return [
+        Pair(
+            key=name_inside(image, root),
+            image=image,
+            depth=scene / "depth" / f"{image.stem}.png",
+            origin="scannet",
+            dialect="scannet",
+            camera=camera,
+            fits_depth=True,
+        )
+        for image in sorted(find_inside(scene / "color", "*.jpg"), key=_number)
+    ]
+
+
+def _number(image: Place) -> tuple[int, str]:
+    """Give what sorts 9.jpg before 10.jpg."""
+    return len(image.stem), image.stem
+
+
+def _read_camera(scene: Place) -> Calibration | None:
+    path = next((scene / name for name in _CAMERAS if (scene / name).exists()), None)
+    return read_matrix(path) if path else None
+
+
+def _read_split(root: Place, split: str) -> frozenset[str]:
+    path = root / f"scannetv2_{split}.txt"
+    with in_words(f"no list of the scenes of {split}", f"put {path.name} of ScanNet in {root}"):
+        return frozenset(read_named_text(path).split())
+
+
+INFO = DatasetInfo(
+    name="scannet",
+    summary="ScanNet: rooms, structured light, metres",
+    licence="ScanNet terms of use: research",
+    where="http://www.scan-net.org (after signing; .sens files by its SensReader, or scannet_frames_25k)",
+    layout="scene0000_00/ with color/, depth/, intrinsic/; for splits scannetv2_train.txt and so on",
+    open=_open,
+    splits=_SPLITS,
+    marks=("**/scene*_*/color", "**/scene*_*/depth"),
+)

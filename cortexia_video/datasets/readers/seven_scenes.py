@@ -1,0 +1,52 @@
+"""7-Scenes: Kinect sequences. Shotton et al., CVPR 2013. Its depth is not registered to its pictures."""
+
+from __future__ import annotations
+
+import re
+
+from cortexia_video.datasets.dataset import RGBDDataset
+from cortexia_video.datasets.dataset_info import DatasetInfo
+from cortexia_video.datasets.readers._pair import Pair, read_pair
+from cortexia_video.runtime.input_boundary import in_words
+from cortexia_video.storage.named_file import read_named_text
+from cortexia_video.storage.paths import Place
+from cortexia_video.storage.relative import find_inside, name_inside
+
+_LISTS = {"train": "TrainSplit.txt", "test": "TestSplit.txt"}
+
+
+def _open(root: Place, split: str | None) -> RGBDDataset:
+    sequences = sorted({path.parent for path in find_inside(root, "**/seq-*/frame-*.color.png")})
+    if split:
+        sequences = [each for each in sequences if each.name in _read_split(each.parent, split)]
+    pairs = [
+        Pair(
+            key=name_inside(image, root),
+            image=image,
+            depth=image.with_name(image.name.replace(".color.", ".depth.")),
+            origin="7scenes",
+            dialect="7scenes",
+        )
+        for sequence in sequences
+        for image in find_inside(sequence, "frame-*.color.png")
+    ]
+    return RGBDDataset("7scenes", pairs, read_pair, registered=False)
+
+
+def _read_split(scene: Place, split: str) -> frozenset[str]:
+    path = scene / _LISTS[split]
+    with in_words(f"no {path}", "unpack the scene's archive again, or open it without split"):
+        numbers = re.findall(r"sequence\s*(\d+)", read_named_text(path))
+    return frozenset(f"seq-{int(number):02d}" for number in numbers)
+
+
+INFO = DatasetInfo(
+    name="7scenes",
+    summary="7-Scenes: Kinect sequences, metres, depth of a camera beside the picture's",
+    licence="Microsoft: research, not commercial",
+    where="https://www.microsoft.com/en-us/research/project/rgb-d-dataset-7-scenes/",
+    layout="chess/seq-01/frame-000000.color.png and .depth.png; for splits chess/TrainSplit.txt",
+    open=_open,
+    splits=tuple(_LISTS),
+    marks=("**/seq-*/frame-*.color.png",),
+)

@@ -1,0 +1,79 @@
+"""TUM RGB-D: pictures and depth with time stamps of their own, paired here.
+
+Source: Sturm et al., "A Benchmark for the Evaluation of RGB-D SLAM Systems", IROS 2012, and its pages "File
+Formats" and "Intrinsic Camera Calibration of the Kinect". The lens of freiburg1 and 2 distorts a little:
+a pinhole camera leaves that out.
+"""
+
+from __future__ import annotations
+
+import re
+
+from cortexia_video.datasets.dataset import RGBDDataset
+from cortexia_video.datasets.dataset_info import DatasetInfo
+from cortexia_video.datasets.readers._association import associate
+from cortexia_video.datasets.readers._calibration import Calibration
+from cortexia_video.datasets.readers._pair import Pair, read_pair
+from cortexia_video.runtime.input_boundary import in_words
+from cortexia_video.storage.named_file import read_named_text
+from cortexia_video.storage.paths import Place
+from cortexia_video.storage.relative import find_inside, follow, is_inside, name_inside
+
+_CAMERAS = {
+    "1": Calibration(517.306408, 516.469215, 318.643040, 255.313989),
+    "2": Calibration(520.908620, 521.007327, 325.141442, 249.701764),
+    "3": Calibration(535.4, 539.2, 320.1, 247.6),
+}
+
+
+def _open(
+    root: Place, split: str | None, *, max_difference_s: float = 0.02, allow_outside: bool = False
+) -> RGBDDataset:
+    """Pair what is at most `max_difference_s` apart; root: a sequence, or a folder of sequences."""
+    lists = find_inside(root, "**/rgb.txt")
+    within = None if allow_outside else root
+    pairs = [pair for each in lists for pair in _list_pairs(root, each.parent, max_difference_s, within)]
+    return RGBDDataset("tum", pairs, read_pair)
+
+
+def _list_pairs(root: Place, sequence: Place, max_difference_s: float, within: Place | None) -> list[Pair]:
+    images, depths = (_read_list(sequence / name) for name in ("rgb.txt", "depth.txt"))
+    found = re.search(r"freiburg([123])", sequence.resolve().name)
+    camera = _CAMERAS[found[1]] if found else None
+    matched = associate([time for time, _ in images], [time for time, _ in depths], max_difference_s)
+    return [
+        Pair(
+            key=_name(sequence, images[i][1], root),
+            image=follow(sequence, images[i][1]),
+            depth=follow(sequence, depths[j][1]),
+            origin="tum",
+            dialect="tum",
+            camera=camera,
+            within=within,
+        )
+        for i, j in matched
+    ]
+
+
+def _name(sequence: Place, written: str, root: Place) -> str:
+    """Give the key of what a list names; of what lies elsewhere, as it is written there."""
+    place = follow(sequence, written)
+    return name_inside(place, root) if is_inside(place, root) else written
+
+
+def _read_list(path: Place) -> list[tuple[float, str]]:
+    """Give the time stamps and names of a list, ascending."""
+    with in_words(f"{path} is no list of time stamps and names", "get the sequence again"):
+        lines = [line.split() for line in read_named_text(path).splitlines() if not line.startswith("#")]
+        return sorted((float(line[0]), line[1]) for line in lines if line)
+
+
+INFO = DatasetInfo(
+    name="tum",
+    summary="TUM RGB-D: Kinect sequences indoors, metres",
+    licence="CC BY 4.0",
+    where="https://cvg.cit.tum.de/data/datasets/rgbd-dataset/download",
+    layout="rgbd_dataset_freiburg1_desk with rgb.txt, depth.txt, rgb/ and depth/; or a folder of such",
+    open=_open,
+    marks=("**/rgb.txt", "**/depth.txt"),
+)

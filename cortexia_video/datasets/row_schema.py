@@ -1,0 +1,176 @@
+"""A sample as a row of a table: the columns of the data set guide, and what their numbers mean beside them.
+
+image       a picture's file, uint8 RGB: the JPEG that it came as, or TIFF, not packed: Pillow takes ten
+            times as long for a PNG, and shards are packed anyway
+depth_map   TIFF of one float32 channel, NaN where unknown, not packed; what it means is in its text, too
+mask        PNG, 0 where known depth is not to be used, or null
+key         unique in the data set
+origin      the data set that it is of, or null
+sparse      depth is known at scattered pixels only: transforms move these one by one
+kind, unit  of depth; unit is "metres" or null
+width, height, fx, fy, cx, cy     the camera in pixels, the centre of the first pixel at (0.5, 0.5), or null
+f_px, f_source, model, weights_sha256     as `DepthMap` has them, or null
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from cortexia_video.datasets.readers._calibration import Calibration
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import DecodeError, InputError, printable
+from cortexia_video.formats import tiff
+from cortexia_video.formats.decode_depth import decode_depth
+from cortexia_video.formats.metadata import metadata_of
+from cortexia_video.frame import Frame
+from cortexia_video.images.decode import decode
+from cortexia_video.pinhole import Pinhole
+from cortexia_video.rgbd_sample import RGBDSample
+from cortexia_video.storage.arrow import import_arrow
+
+Row = dict[str, Any]
+
+IMAGES = ("image", "depth_map", "mask")
+TEXTS = ("key", "origin", "kind", "unit", "f_source", "model", "weights_sha256")
+COUNTS = ("width", "height")
+NUMBERS = ("fx", "fy", "cx", "cy", "f_px")
+FLAGS = ("sparse",)
+
+
+def to_row(sample: RGBDSample, image: bytes | None = None) -> Row:
+    """Give a sample as a row. image: the JPEG that its picture came as, else a TIFF is made."""
+    frame, depth, camera = sample.frame, sample.depth, sample.camera
+    height, width = sample.size
+    words = metadata_of(depth)
+    mask = None if sample.mask is None else _to_cell(_encode(sample.mask.astype(np.uint8) * 255, "PNG"))
+    return {
+        "image": _to_cell(image or _encode(frame.image, "TIFF")),
+        "depth_map": _to_cell(b"".join(tiff.encode_unpacked(depth))),
+        "mask": mask,
+        "key": sample.key,
+        "origin": sample.origin,
+        "sparse": sample.sparse,
+        **{name: words[name] for name in ("kind", "unit", "f_px", "f_source", "model", "weights_sha256")},
+        "width": width,
+        "height": height,
+        **{name: getattr(camera, name) if camera else None for name in ("fx", "fy", "cx", "cy")},
+    }
+
+
+def from_row(
+    row: Mapping[str, Any], key: str, *, dialect: str | None = None, camera: Calibration | None = None
+) -> RGBDSample:
+    """Give the sample of a row; columns that are not there are unknown.
+
+    key: where the row has none. dialect, camera: what to take for so where the row does not say it.
+    Raises `DecodeError`, `DepthFileError`, and `InputError` where sizes differ.
+    """
+    key = str(row.get("key") or key)
+    depth = _read_depth(row, key, dialect)
+    picture = decode(_read_cell(row, "image", key), key)
+    pinhole = _read_camera(row, *depth.values.shape)
+    if pinhole is None and camera is not None:
+        height, width = depth.values.shape
+        pinhole = camera.for_picture(width, height)
+    if pinhole is not None and depth.f_px is None:
+        f_px = (pinhole.fx + pinhole.fy) / 2
+        facts = (depth.full_size, depth.model, depth.weights_sha256)
+        depth = DepthMap(depth.values, depth.kind, f_px, "given", *facts)
+    frame = Frame(key, picture.image, depth.f_px, depth.f_source) if depth.f_px else picture
+    mask, origin, sparse = _read_mask(row, key), row.get("origin"), bool(row.get("sparse"))
+    return RGBDSample(frame, depth, pinhole, mask, origin, sparse)
+
+
+def _read_depth(row: Mapping[str, Any], key: str, dialect: str | None) -> DepthMap:
+    """Read the depth of a row, which says what it means itself, or by its columns, or by the dialect."""
+    names = ("kind", "f_px", "f_source", "model", "weights_sha256")
+    about = {name: row[name] for name in names if row.get(name) is not None}
+    return decode_depth(_read_cell(row, "depth_map", key), f"{key}: depth_map", about=about, dialect=dialect)
+
+
+def _read_camera(row: Mapping[str, Any], height: int, width: int) -> Pinhole | None:
+    numbers = [row.get(name) for name in ("fx", "fy", "cx", "cy")]
+    if None in numbers:
+        return None
+    fx, fy, cx, cy = (float(each) for each in numbers if each is not None)
+    return Pinhole(fx, fy, cx, cy, width, height)
+
+
+def _read_mask(row: Mapping[str, Any], key: str) -> NDArray[np.bool_] | None:
+    if row.get("mask") is None:
+        return None
+    return decode(_read_cell(row, "mask", key), key).image[..., 0] > 0
+
+
+def _read_cell(row: Mapping[str, Any], name: str, key: str) -> bytes:
+    """Give the bytes of a picture's cell: a dict with bytes, as Arrow has it, or bytes."""
+    cell = row.get(name)
+    data = cell.get("bytes") if isinstance(cell, Mapping) else cell
+    if not isinstance(data, bytes) or not data:
+        kept = "only a path to a file" if isinstance(cell, Mapping) and cell.get("path") else "no bytes"
+        raise DecodeError(
+            f"{key!r}: column {name!r} holds {kept}: embed the pictures before saving, as to_hf does"
+        )
+    return data
+
+
+def _to_cell(data: bytes) -> dict[str, bytes | None]:
+    return {"bytes": data, "path": None}
+
+
+def _encode(pixels: NDArray[np.uint8], form: str) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, form)
+    return file.getvalue()
+
+
+def make_schema() -> Any:
+    """Give the Arrow schema of the rows, with what Hugging Face `datasets` reads the columns' types from."""
+    pa = import_arrow()
+    cell = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    fields = [(name, cell) for name in IMAGES]
+    fields += [(name, pa.string()) for name in TEXTS]
+    fields += [(name, pa.int32()) for name in COUNTS] + [(name, pa.float64()) for name in NUMBERS]
+    fields += [(name, pa.bool_()) for name in FLAGS]
+    return pa.schema(
+        fields, metadata={"huggingface": json.dumps({"info": {"features": describe_features()}})}
+    )
+
+
+def describe_features() -> dict[str, Any]:
+    """Give the columns' types in the words of Hugging Face `datasets`."""
+    types = {
+        **dict.fromkeys(TEXTS, "string"),
+        **dict.fromkeys(COUNTS, "int32"),
+        **dict.fromkeys(NUMBERS, "float64"),
+        **dict.fromkeys(FLAGS, "bool"),
+    }
+    values = {name: {"dtype": dtype, "_type": "Value"} for name, dtype in types.items()}
+    return {**{name: {"_type": "Image"} for name in IMAGES}, **values}
+
+
+def require_texts(row: Row) -> None:
+    """Raise `InputError` where a text of a row is none that tables and JSON can hold."""
+    for name in TEXTS:
+        try:
+            (row[name] or "").encode()
+        except UnicodeEncodeError as error:
+            words = f"its {name} {printable(row[name])} is not UTF-8, which data sets must be"
+            raise InputError(f"{words}: rename the file or folder") from error
+
+
+def require_columns(names: list[str], where: str) -> None:
+    """Raise `InputError` where a table has no pictures or no depth."""
+    missing = [name for name in ("image", "depth_map") if name not in names]
+    if missing:
+        raise InputError(
+            f"{where} has no column {' and no '.join(map(repr, missing))}, only {', '.join(names)}: "
+            "say which they are by image= and depth="
+        )

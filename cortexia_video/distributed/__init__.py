@@ -1,1 +1,0 @@
-"""One job on many machines, by Ray Data."""

@@ -1,0 +1,201 @@
+"""`Truth`: references that depth is measured against: data sets, sets of sets, or a folder of depth files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from cortexia_video.datasets.dataset import AnyDataset, RGBDDataset, RGBDStream
+from cortexia_video.datasets.readers.rgbd_folder import SET_JSON
+from cortexia_video.datasets.registry import DATASETS, open_dataset, recognise
+from cortexia_video.errors import Failure, InputError
+from cortexia_video.evaluation.protocol import Protocol
+from cortexia_video.formats.decode_depth import decode_depth, read_file
+from cortexia_video.formats.option_names import OptionNames
+from cortexia_video.formats.registry import READERS
+from cortexia_video.frame import Frame
+from cortexia_video.images.decode import IMAGE_SUFFIXES
+from cortexia_video.rgbd_sample import RGBDSample
+from cortexia_video.sources.objects import require_object
+from cortexia_video.storage.documents import parse_json
+from cortexia_video.storage.listing import remember_listings
+from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
+from cortexia_video.storage.paths import Place, as_place
+from cortexia_video.storage.relative import find_inside, name_inside
+from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.storage.retries import RemoteError
+
+_NAMES = OptionNames(
+    "--truth-dialect", *(f"cortexia convert {option}" for option in ("--kind", "--scale", "--unknown"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TruthSet:
+    """References of one set. name: before its keys, where there are several. counts: it is in the mean of
+    sets.
+
+    has_pictures: its samples have pictures, which a model can look at.
+    """
+
+    name: str
+    dataset: AnyDataset
+    max_m: float | None = None
+    counts: bool = True
+    has_pictures: bool = True
+
+    def list_samples(self) -> Iterator[tuple[str, Callable[[], RGBDSample]]]:
+        """Yield the key of each sample, and what reads it; that raises what is wrong with it."""
+        if isinstance(self.dataset, RGBDDataset):
+            read = self.dataset.read
+            yield from ((entry.key, partial(read, entry)) for entry in self.dataset.entries)
+        else:
+            yield from ((each.key, partial(_give, each)) for each in self.dataset.attempt())
+
+
+class Truth(NamedTuple):
+    """All references. place: where they are."""
+
+    place: str
+    sets: tuple[TruthSet, ...]
+
+    @property
+    def has_pictures(self) -> bool:
+        return all(each.has_pictures for each in self.sets)
+
+    def name(self, within: TruthSet, key: str) -> str:
+        """Give the key of a picture among all sets."""
+        return f"{within.name}/{key}" if len(self.sets) > 1 else key
+
+
+def hold_truth(samples: AnyDataset | Sequence[RGBDSample], *, max_m: float | None = None) -> Truth:
+    """Give samples in memory, or of a data set, as references. max_m: their largest depth that counts."""
+    if not isinstance(samples, RGBDDataset | RGBDStream):
+        samples = RGBDDataset("samples", samples, lambda sample: sample)
+    return Truth(samples.name, (TruthSet(samples.name, samples, max_m),))
+
+
+def _give(each: RGBDSample | Failure) -> RGBDSample:
+    if isinstance(each, Failure):
+        raise each.error
+    return each
+
+
+class DepthFile(NamedTuple):
+    """A reference that is a file of its own."""
+
+    key: str
+    path: Place
+    dialect: str | None
+
+
+def open_truth(
+    root: str | os.PathLike[str] | RemotePath,
+    protocol: Protocol,
+    *,
+    dialect: str | None = None,
+    allow_outside: bool = False,
+) -> Truth:
+    """Give the references in a folder: a data set that is known, a folder of such with set.json, or depth
+    files; also behind an address.
+
+    dialect: what numbers of depth files mean that do not say it, as `decode_depth` takes it.
+    allow_outside: as of `open_dataset`.
+    Raises `InputError` where there is nothing, or a known data set is not that of the protocol.
+    """
+    place = as_place(root)
+    try:
+        with remember_listings():
+            return Truth(str(place), _open_sets(place, protocol, dialect, allow_outside))
+    except RemoteError as error:
+        raise InputError(f"cannot read {place}: {error.strerror}") from error
+
+
+def _open_sets(
+    root: Place, protocol: Protocol, dialect: str | None, allow_outside: bool
+) -> tuple[TruthSet, ...]:
+    if isinstance(root, RemotePath):
+        require_object(root)
+    elif not root.is_dir() and not root.is_file():
+        raise InputError(f"{root} is not there: give a data set, or a folder of depth files")
+    folders = [path.parent for path in find_inside(root, "*/set.json")]
+    if folders:
+        return tuple(_open_set("rgbd", each, protocol, allow_outside) for each in folders)
+    name = None if dialect is not None else _recognise(root)
+    if name is None:
+        return (_open_files(root, dialect),)
+    return (_open_set(name, root, protocol, allow_outside),)
+
+
+def _recognise(root: Place) -> str | None:
+    try:
+        return recognise(root)
+    except InputError:
+        return None
+
+
+def _open_set(name: str, root: Place, protocol: Protocol, allow_outside: bool) -> TruthSet:
+    if protocol.dataset not in ("any", name):
+        raise InputError(
+            f"{root} is {name}, protocol {protocol.name} is for {protocol.dataset}: choose another"
+        )
+    split = protocol.split if protocol.dataset == name else None
+    dataset = open_dataset(name, root, split=split, allow_unregistered=True, allow_outside=allow_outside)
+    range_m = dataset.evaluation.range_m
+    about = {}
+    if name == "rgbd":
+        about = parse_json(read_named(root / SET_JSON, limit=LARGEST_TEXT), root / SET_JSON)
+    return TruthSet(root.name, dataset, range_m[1] if range_m else None, about.get("kind", "real") == "real")
+
+
+def _open_files(root: Place, dialect: str | None) -> TruthSet:
+    files = list_depth_files(root)
+    if not files:
+        names = ", ".join(DATASETS)
+        raise InputError(f"no reference in {root}: neither depth files nor one of the data sets {names}")
+    entries = [DepthFile(key, path, dialect) for key, path in files.items()]
+    return TruthSet(root.name, RGBDDataset("depth files", entries, _read_file), has_pictures=False)
+
+
+def _read_file(entry: DepthFile) -> RGBDSample:
+    """Read a reference without a picture: that is black, in no memory."""
+    depth = decode_depth(read_file(entry.path), str(entry.path), dialect=entry.dialect, names=_NAMES)
+    if depth.kind != "metric":
+        raise InputError(f"{entry.path}: {depth.kind} depth is no reference: metres are")
+    black = np.broadcast_to(np.uint8(0), (*depth.values.shape, 3))
+    return RGBDSample(Frame(entry.key, black), depth)
+
+
+def list_depth_files(root: Place) -> dict[str, Place]:
+    """Give the depth files below a folder by key: their path without the endings of pictures and depth.
+
+    Hidden files and folders are left out. Raises `InputError` where two have one key, `OSError`.
+    """
+    endings = tuple(suffix for reader in READERS for suffix in reader.suffixes)
+    found: dict[str, Place] = {}
+    for path in find_inside(root, "**/*"):
+        inside = name_inside(path, root)
+        if any(part.startswith(".") for part in inside.split("/")) or not path.name.lower().endswith(endings):
+            continue
+        if path.name.endswith(".preview.jpg") or not path.is_file():
+            continue
+        key = bare(inside)
+        if key in found:
+            raise InputError(f"{found[key]} and {path} are both depth of {key}: give folders with one each")
+        found[key] = path
+    return found
+
+
+def bare(key: str) -> str:
+    """Take endings of depth files and pictures off a key: `a.jpg.npy` and `a.png` are both `a`."""
+    endings = {suffix for reader in READERS for suffix in reader.suffixes} | set(IMAGE_SUFFIXES)
+    while True:
+        ending = next((each for each in endings if key.lower().endswith(each)), None)
+        if ending is None or key.lower() == ending or key.endswith("/" + ending):
+            return key
+        key = key[: -len(ending)]

@@ -1,0 +1,239 @@
+"""Bring depth into the units of a reference, so that metrics can compare them.
+
+x is what is fitted to y: depth to depth, or inverse depth to inverse depth. Which alignment a kind of depth
+allows is a table; what it does not allow is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from cortexia_video.depth_map import Kind
+from cortexia_video.errors import InputError
+from cortexia_video.evaluation.metrics.pixel_sums import (
+    Array,
+    Floats,
+    Mask,
+    find_places,
+    is_finite,
+    list_blocks,
+    select,
+    sum_products,
+    take,
+)
+
+_KEPT = 0.8  # share of the pixels that a trimmed fit keeps
+_STEPS = 50
+_SETTLED = 1e-10  # change of a fit, of its size, that ends the steps
+
+
+class Fit(NamedTuple):
+    """scale * x + shift is near y."""
+
+    scale: float
+    shift: float = 0.0
+
+
+class Alignment(NamedTuple):
+    """How x is fitted to y; x is depth, or inverse depth, of the kinds that allow it."""
+
+    fit: Callable[[Floats, Floats], Fit]
+    space: Literal["depth", "disparity"]
+    kinds: tuple[Kind, ...]
+
+
+def align(
+    values: Array, kind: Kind, reference_m: Array, mask: Mask, alignment: str, *, max_depth_m: float
+) -> Floats:
+    """Give depth in the unit of the reference, float64 (H, W), NaN where the values are unknown.
+
+    values: (H, W) of `kind`, not finite where unknown. reference_m: (H, W), above 0 in `mask`. alignment: one
+    of `ALIGNMENTS`, fitted on the pixels of the mask where the values are known. Aligned disparity below
+    1 / max_depth_m, also below 0, is clamped there: no depth exceeds `max_depth_m`. Depth that was aligned as
+    depth is not clamped, and may be 0 or less.
+
+    Raises `InputError` for an alignment that the kind does not allow, ValueError where nothing is known.
+    """
+    require_alignment(kind, alignment)
+    places = find_places(values, reference_m, mask)
+    chosen, reference = take(values, places), take(reference_m, places)
+    fit = fit_alignment(chosen, kind, reference, alignment)
+    return apply_fit(values.astype(np.float64), kind, fit, alignment, max_depth_m=max_depth_m)
+
+
+def fit_alignment(values: Floats, kind: Kind, reference_m: Floats, alignment: str) -> Fit:
+    """Fit values (N,) to a reference (N,) above 0, where the values are usable, as `align` does.
+
+    Raises `InputError` for an alignment that the kind does not allow, ValueError where nothing is usable.
+    """
+    how = require_alignment(kind, alignment)
+    usable = find_usable(values, kind, alignment)
+    if not usable.all():
+        values, reference_m = values[usable], reference_m[usable]
+    if not values.size:
+        raise ValueError("no pixel to fit: where the reference is known, no value is")
+    if how.space == "depth":
+        return how.fit(values, reference_m)
+    return how.fit(values if kind == "disparity" else 1 / values, 1 / reference_m)
+
+
+def find_usable(values: Floats, kind: Kind, alignment: str) -> Mask:
+    """Say which values can be fitted: the finite, and of depth whose inverse is taken those above 0."""
+    if ALIGNMENTS[alignment].space == "disparity" and kind != "disparity":
+        return np.isfinite(values) & (values > 0)
+    return np.isfinite(values)
+
+
+def apply_fit(values: Floats, kind: Kind, fit: Fit, alignment: str, *, max_depth_m: float) -> Floats:
+    """Bring values of any shape, which are used up, into the unit of the reference; NaN where unknown."""
+    inverse = ALIGNMENTS[alignment].space == "disparity"
+    aligned = _invert(values) if inverse and kind != "disparity" else values
+    if not is_finite(aligned):
+        aligned[~np.isfinite(aligned)] = np.nan
+    if fit != (1.0, 0.0):
+        aligned *= fit.scale
+        aligned += fit.shift
+    if inverse:
+        np.divide(1, np.maximum(aligned, 1 / max_depth_m, out=aligned), out=aligned)
+    return aligned
+
+
+def _invert(values: Floats) -> Floats:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(values > 0, 1 / values, np.nan)
+
+
+def require_alignment(kind: Kind, alignment: str) -> Alignment:
+    """Give the alignment by name; raise `InputError` where there is none, or the kind does not allow it."""
+    how = ALIGNMENTS.get(alignment)
+    if how is None:
+        raise InputError(f"unknown alignment {alignment!r}: use one of {', '.join(ALIGNMENTS)}")
+    if kind not in how.kinds:
+        allowed = ", ".join(name for name, each in ALIGNMENTS.items() if kind in each.kinds)
+        raise InputError(f"{kind} depth does not allow the alignment {alignment!r}: use one of {allowed}")
+    return how
+
+
+def align_disparity(disparity: Array, reference_m: Array, mask: Mask, *, max_depth_m: float) -> Floats:
+    """Fit scale and shift of a disparity to 1 / reference by least squares; see `align`.
+
+    Source: Ranftl et al., "Towards Robust Monocular Depth Estimation", TPAMI 2020, section 5.
+    """
+    return align(disparity, "disparity", reference_m, mask, "disparity", max_depth_m=max_depth_m)
+
+
+def fit_scale_and_shift(values: Array, target: Array, mask: Mask) -> Fit:
+    """Minimise the sum of (scale * values + shift - target)^2 over the mask; equal values have scale 0."""
+    return _fit_affine(*select(values, target, mask))
+
+
+def _fit_nothing(x: Floats, y: Floats) -> Fit:
+    """Leave x as it is."""
+    del x, y
+    return Fit(1.0)
+
+
+def _fit_median(x: Floats, y: Floats) -> Fit:
+    """Scale by median y / median x: Zhou et al., "Unsupervised Learning of Depth", CVPR 2017, section 4.1."""
+    return Fit(_divide(float(np.median(y)), float(np.median(x))))
+
+
+def _fit_scale(x: Floats, y: Floats) -> Fit:
+    """Minimise the sum of (scale * x - y)^2: scale = x.y / x.x."""
+    return Fit(_divide(sum_products(x, y), sum_products(x, x)))
+
+
+def _fit_scale_l1(x: Floats, y: Floats) -> Fit:
+    """Minimise the sum of |scale * x - y| / y: the median of y / x, each weighing |x| / y.
+
+    The weights are those of Wang et al., "MoGe", CVPR 2025: far pixels must not decide alone.
+    """
+    useful = x != 0
+    if not useful.any():
+        return Fit(0.0)
+    scales, weights = y[useful] / x[useful], np.abs(x[useful]) / y[useful]
+    order = np.argsort(scales, kind="stable")
+    reached = np.cumsum(weights[order])
+    return Fit(float(scales[order[np.searchsorted(reached, reached[-1] / 2)]]))
+
+
+def _fit_affine(x: Floats, y: Floats) -> Fit:
+    """Minimise the sum of (scale * x + shift - y)^2."""
+    x_mean, y_mean = float(x.mean()), float(y.mean())
+    covariance = variance = 0.0
+    for part in list_blocks(x.size):
+        centred = x[part] - x_mean
+        variance += float(centred @ centred)
+        covariance += float(centred @ (y[part] - y_mean))
+    scale = _divide(covariance, variance)
+    return Fit(scale, y_mean - scale * x_mean)
+
+
+def _fit_affine_l1(x: Floats, y: Floats) -> Fit:
+    """Minimise the sum of |scale * x + shift - y| / y, by least squares with weights again and again.
+
+    Holland and Welsch, "Robust regression using iteratively reweighted least-squares", 1977.
+    """
+    weights = 1 / np.maximum(np.abs(y), np.finfo(np.float64).tiny)
+    smallest = 1e-9 * float(np.abs(y).mean())
+    fit = _fit_weighted(x, y, weights)
+    for _ in range(_STEPS):
+        errors = np.abs(fit.scale * x + fit.shift - y)
+        before, fit = fit, _fit_weighted(x, y, weights / np.maximum(errors, smallest))
+        if _is_settled(before, fit):
+            break
+    return fit
+
+
+def _fit_trimmed(x: Floats, y: Floats) -> Fit:
+    """Fit by least squares to the 80 % that fit best, again and again.
+
+    The concentration steps of Rousseeuw and Van Driessen, "Computing LTS Regression for Large Data Sets",
+    2006; the share is that of the trimmed loss of Ranftl et al., TPAMI 2020.
+    """
+    fit, kept = _fit_affine(x, y), max(int(_KEPT * x.size), 1)
+    for _ in range(_STEPS):
+        errors = np.abs(fit.scale * x + fit.shift - y)
+        best = np.argpartition(errors, kept - 1)[:kept]
+        before, fit = fit, _fit_affine(x[best], y[best])
+        if _is_settled(before, fit):
+            break
+    return fit
+
+
+def _fit_weighted(x: Floats, y: Floats, weights: Floats) -> Fit:
+    total = float(weights.sum())
+    x_mean, y_mean = sum_products(weights, x) / total, sum_products(weights, y) / total
+    centred = x - x_mean
+    weighted = weights * centred
+    scale = _divide(sum_products(weighted, y - y_mean), sum_products(weighted, centred))
+    return Fit(scale, y_mean - scale * x_mean)
+
+
+def _is_settled(before: Fit, after: Fit) -> bool:
+    return all(abs(new - old) <= _SETTLED * abs(new) for old, new in zip(before, after, strict=True))
+
+
+def _divide(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator else 0.0
+
+
+_DEPTHS: tuple[Kind, ...] = ("metric", "scale_invariant", "affine_invariant")
+_RATIOS: tuple[Kind, ...] = ("metric", "scale_invariant")
+_INVERSES: tuple[Kind, ...] = ("metric", "scale_invariant", "disparity")
+
+ALIGNMENTS: dict[str, Alignment] = {
+    "none": Alignment(_fit_nothing, "depth", ("metric",)),
+    "median": Alignment(_fit_median, "depth", _RATIOS),
+    "scale": Alignment(_fit_scale, "depth", _RATIOS),
+    "scale_l1": Alignment(_fit_scale_l1, "depth", _RATIOS),
+    "affine": Alignment(_fit_affine, "depth", _DEPTHS),
+    "affine_l1": Alignment(_fit_affine_l1, "depth", _DEPTHS),
+    "affine_trimmed": Alignment(_fit_trimmed, "depth", _DEPTHS),
+    "disparity": Alignment(_fit_affine, "disparity", _INVERSES),
+    "disparity_l1": Alignment(_fit_affine_l1, "disparity", _INVERSES),
+    "disparity_trimmed": Alignment(_fit_trimmed, "disparity", _INVERSES),
+}

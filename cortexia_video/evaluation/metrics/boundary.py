@@ -1,0 +1,115 @@
+"""How well occluding contours are found: boundary F1 against depth, boundary recall against a mask.
+
+Two neighbours i, j have a contour between them where d(j) / d(i) > t: j is behind i. Precision and recall are
+taken for each of four directions (behind to the right, left, below, above), averaged over these, their
+harmonic mean is averaged over ten t in 1.05..1.25, each weighing t. No alignment is needed: a factor on depth
+changes nothing. Source: Bochkovskii et al., "Depth Pro: Sharp Monocular Metric Depth in Less Than a Second",
+ICLR 2025, section 4 and appendix; as there, a map without contours scores 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from cortexia_video.evaluation.metrics.pixel_sums import Array, Floats, Mask
+
+_LIMITS = np.linspace(1.05, 1.25, 10)
+_WEIGHTS = _LIMITS / _LIMITS.sum()
+_NEAREST = 1e-6  # depth below is taken for this
+_ALPHA = 0.1  # of a mask that is a share: what is more is inside
+
+
+def boundary_f1(depth: Array, reference: Array, mask: Mask | None = None) -> float:
+    """Give the boundary F1 of depth (H, W) against reference depth (H, W): 1 is perfect.
+
+    mask: bool (H, W), True where the reference is known (default: everywhere); only neighbours that both are
+    count. Depth that is not finite in the mask has no contour there. Raises ValueError for other shapes.
+    """
+    ours, theirs = _invert(depth), _invert(reference)
+    if ours.shape != theirs.shape or (mask is not None and mask.shape != ours.shape):
+        raise ValueError(f"depth {ours.shape}, reference {theirs.shape} and mask must have one shape")
+    found, true, both = np.stack([_count(*each) for each in _pair_ratios(ours, theirs, mask)], axis=1)
+    precision = (both / np.maximum(found, 1)).mean(axis=0)
+    recall = (both / np.maximum(true, 1)).mean(axis=0)
+    together = precision + recall
+    f1 = np.divide(2 * precision * recall, together, out=np.zeros_like(together), where=together > 0)
+    return float(f1 @ _WEIGHTS)
+
+
+def boundary_recall(depth: Array, inside: Array) -> float:
+    """Give the share of a mask's outline that depth (H, W) has a contour on, thinned to one pixel.
+
+    inside: bool or a share 0..1 (H, W), of what is before the rest: a person, hair. Of neighbours in a row
+    that all are above t only the largest is a contour: depth that is wrong in a broad band gains nothing.
+    """
+    near, within = _invert(depth), np.asarray(inside) > _ALPHA
+    if near.shape != within.shape:
+        raise ValueError(f"depth {near.shape} and mask {within.shape} must have one shape")
+    recalls = [_recall_outline(*each) for each in _pair_outlines(near, within)]
+    return float(np.mean(recalls, axis=0) @ _WEIGHTS)
+
+
+def _invert(depth: Array) -> Floats:
+    """Give inverse depth, float64; NaN where depth is not finite."""
+    exact = depth.astype(np.float64)
+    exact[~np.isfinite(exact)] = np.nan
+    with np.errstate(invalid="ignore"):
+        np.maximum(exact, _NEAREST, out=exact)
+    return np.divide(1, exact, out=exact)
+
+
+def _neighbours(array: Array) -> Iterator[tuple[Array, Array]]:
+    """Yield the views of all pixels and of their neighbours, in four directions, as rows."""
+    for rows in (array, array.T):
+        yield rows[:, 1:], rows[:, :-1]
+        yield rows[:, :-1], rows[:, 1:]
+
+
+def _pair_ratios(ours: Floats, theirs: Floats, mask: Mask | None) -> Iterator[tuple[Floats, Floats]]:
+    """Yield for each direction the ratios of both, where one of them is above the smallest limit."""
+    masks = _neighbours(np.ones(ours.shape, bool) if mask is None else mask)
+    for mine, other, known in zip(_neighbours(ours), _neighbours(theirs), masks, strict=True):
+        with np.errstate(invalid="ignore"):
+            one, two = mine[0] / mine[1], other[0] / other[1]
+            edges = (one > _LIMITS[0]) | (two > _LIMITS[0])
+        if mask is not None:
+            edges &= known[0] & known[1]
+        yield one[edges], two[edges]
+
+
+def _count(one: Floats, two: Floats) -> Array:
+    """Count for each limit the contours of the first, of the second, and of both: (3, limits)."""
+    ours, theirs = one > _LIMITS[:, None], two > _LIMITS[:, None]
+    return np.array([np.count_nonzero(each, axis=1) for each in (ours, theirs, ours & theirs)])
+
+
+def _pair_outlines(near: Floats, within: Mask) -> Iterator[tuple[Floats, Mask]]:
+    """Yield for each direction the ratios, as rows, and where the outline is."""
+    for (here, there), (inside, beside) in zip(_neighbours(near), _neighbours(within), strict=True):
+        with np.errstate(invalid="ignore"):
+            yield here / there, inside & ~beside
+
+
+def _recall_outline(ratio: Floats, outline: Mask) -> Floats:
+    found = [np.count_nonzero(_thin(ratio, limit) & outline) for limit in _LIMITS]
+    return np.array(found) / max(int(np.count_nonzero(outline)), 1)
+
+
+def _thin(ratio: Floats, limit: float) -> Mask:
+    """Keep of each run along a row that is above the limit the first of its largest."""
+    above = ratio > limit
+    thinned = np.zeros_like(above)
+    places = np.flatnonzero(above)
+    if places.size:
+        begins = above.copy()
+        begins[:, 1:] &= ~above[:, :-1]
+        starts = np.flatnonzero(begins.ravel()[places])
+        values = ratio.ravel()[places]
+        lengths = np.diff(np.append(starts, places.size))
+        largest = np.flatnonzero(values == np.repeat(np.maximum.reduceat(values, starts), lengths))
+        runs = np.searchsorted(starts, largest, side="right")
+        _, first = np.unique(runs, return_index=True)
+        thinned.ravel()[places[largest[first]]] = True
+    return thinned

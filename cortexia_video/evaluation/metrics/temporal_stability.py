@@ -1,0 +1,59 @@
+"""How steady the depth of a video is, where cameras are known: the temporal alignment error (TAE).
+
+Each map is seen from the camera of the next frame, and the other way round, and compared with the map there
+by AbsRel; TAE is the mean over the 2 (n - 1) pairs. Source: Yang et al., "Depth Any Video with Scalable
+Synthetic Data", ICLR 2025, section 5; as Chen et al., "Video Depth Anything", CVPR 2025, measure it, but of
+points that fall on one pixel the nearest is seen, and a pair without a common pixel is left out instead of
+counting as 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cortexia_video.evaluation.metrics.pixel_sums import Array, Floats, Mask
+from cortexia_video.pinhole import Pinhole, project, unproject
+
+
+def measure_stability(depths: Sequence[Array], poses: Sequence[Array], camera: Pinhole) -> float:
+    """Give the TAE of aligned depth maps (H, W), in the unit of the poses: 0 is perfect.
+
+    poses: camera to world, (4, 4) each. What is not finite and above 0 is unknown. Raises ValueError for
+    fewer than two frames, another number of poses, or where no pair of frames sees a common pixel.
+    """
+    if len(depths) != len(poses) or len(depths) < 2:
+        raise ValueError(f"{len(depths)} maps and {len(poses)} poses: give two or more, one pose each")
+    errors = []
+    for index in range(len(depths) - 1):
+        for here, there in ((index, index + 1), (index + 1, index)):
+            motion = np.linalg.inv(poses[there]) @ poses[here]
+            seen = see_from(depths[here], motion, camera)
+            common = np.isfinite(seen) & _known(depths[there])
+            if common.any():
+                target = depths[there][common].astype(np.float64)
+                errors.append(float(np.mean(np.abs(seen[common] - target) / target)))
+    if not errors:
+        raise ValueError("no two frames see a common pixel: are the poses camera to world?")
+    return float(np.mean(errors))
+
+
+def see_from(depth: Array, motion: Array, camera: Pinhole) -> Floats:
+    """Give depth as another camera sees its points, to the nearest pixel: float64 (H, W), NaN where none
+    falls.
+
+    motion: (4, 4), from the axes of the first camera to those of the second.
+    """
+    points = unproject(depth.astype(np.float32), camera)[_known(depth)].astype(np.float64)
+    moved = points @ motion[:3, :3].T + motion[:3, 3]
+    moved = moved[moved[:, 2] > 0]
+    columns, rows = np.floor(project(moved, camera)).astype(np.int64).T
+    inside = (columns >= 0) & (columns < camera.width) & (rows >= 0) & (rows < camera.height)
+    seen = np.full(depth.shape, np.inf)
+    np.minimum.at(seen, (rows[inside], columns[inside]), moved[inside, 2])
+    return np.where(np.isfinite(seen), seen, np.nan)
+
+
+def _known(depth: Array) -> Mask:
+    return np.asarray(np.isfinite(depth) & (depth > 0))

@@ -1,0 +1,278 @@
+"""Where depth comes from that is measured: a folder of files, the output of a run, or a model."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from cortexia_video.depth_estimation import DepthEstimator, Prepared, load_estimators
+from cortexia_video.depth_map import DepthMap, Kind
+from cortexia_video.errors import Failure, InputError, describe
+from cortexia_video.evaluation.eval_items import Item, Place
+from cortexia_video.evaluation.ground_truth import bare, list_depth_files
+from cortexia_video.formats.decode_depth import decode_depth
+from cortexia_video.formats.option_names import OptionNames
+from cortexia_video.inference.executor import Engine, Result, Settled
+from cortexia_video.ledger.artifacts import Line, find_depth, read_output
+from cortexia_video.ledger.ledger import read_last_done
+from cortexia_video.ledger.local_log import list_files
+from cortexia_video.runtime.bounded_map import run_ahead
+from cortexia_video.runtime.input_boundary import attempt
+from cortexia_video.runtime.stage_clock import StageClock
+from cortexia_video.storage.listing import remember_listings
+from cortexia_video.storage.named_file import read_named
+from cortexia_video.storage.paths import Place as FilePlace
+from cortexia_video.storage.paths import as_place
+from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.storage.retries import RemoteError
+
+Outcome = TypeVar("Outcome")
+Guess = DepthMap | Failure | None  # None: there is none
+_NAMES = OptionNames("--dialect", "--kind", "cortexia convert --scale", "cortexia convert --unknown")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work(Generic[Outcome]):
+    """What is done with pictures. begin, measure: on threads, so many of them. settle: on the calling one.
+
+    begin opens a picture, or says what became of it without depth; measure takes its depth.
+    """
+
+    begin: Callable[[Place], Item | Settled[Outcome]]
+    measure: Callable[[Item, Guess], Outcome]
+    settle: Callable[[Outcome], object]
+    workers: int
+
+
+class Contestant(Protocol):
+    """What is measured. name: in the table. needs_pictures: it looks at them."""
+
+    name: str
+    needs_pictures: bool
+
+    def identify(self, key: str) -> bytes:
+        """Give what the depth of a picture depends on, besides the picture."""
+
+    def work_through(self, places: Iterable[Place], work: Work[Outcome]) -> None:
+        """Take each picture through the work, as they come."""
+
+
+class ModelContestant:
+    """A model, run on the pictures of the data set, full size; reading, the model and measuring overlap.
+
+    model: a loaded one, or one for each device.
+    """
+
+    needs_pictures = True
+
+    def __init__(self, name: str, model: DepthEstimator | Sequence[DepthEstimator]) -> None:
+        self.name = name
+        self._estimators = load_estimators(model)
+        self._identity = json.dumps(self._estimators[0].identity, sort_keys=True, default=str).encode()
+
+    def identify(self, key: str) -> bytes:
+        return self._identity
+
+    def work_through(self, places: Iterable[Place], work: Work[Outcome]) -> None:
+        estimator = self._estimators[0]
+
+        def prepare(picture: _Picture) -> Prepared | Settled[Outcome] | Failure:
+            begun = work.begin(picture.place)
+            if isinstance(begun, Settled):
+                return begun
+            picture.item = begun
+            return estimator.prepare(begun.frame)
+
+        def finish(picture: _Picture, result: Result) -> Outcome:
+            return work.measure(picture.opened, estimator.finish(result.origin, result.values))
+
+        engine: Engine[_Picture, Outcome] = Engine(
+            self._estimators,
+            prepare=prepare,
+            finish=finish,
+            workers=work.workers,
+            stop=threading.Event(),
+            clock=StageClock(),
+        )
+        for picture, outcome in engine.run(map(_Picture, places)):
+            if isinstance(outcome, Failure):
+                outcome = work.measure(picture.opened, outcome)
+            work.settle(outcome)
+
+
+@dataclass(slots=True)
+class _Picture:
+    """A picture on its way through the engine."""
+
+    place: Place
+    item: Item | None = None
+
+    @property
+    def opened(self) -> Item:
+        if self.item is None:
+            raise ValueError(f"{self.place.key} was not begun")
+        return self.item
+
+
+class StoredContestant:
+    """A contestant whose depth is there: it is read where it is measured. Subclasses say `name`, and how."""
+
+    name: str
+    needs_pictures = False
+
+    def identify(self, key: str) -> bytes:
+        """Give what the depth of a picture depends on."""
+        raise NotImplementedError
+
+    def read(self, key: str) -> Guess:
+        """Give the depth of a picture; called from several threads."""
+        raise NotImplementedError
+
+    def work_through(self, places: Iterable[Place], work: Work[Outcome]) -> None:
+        def do(place: Place) -> Outcome:
+            begun = work.begin(place)
+            if isinstance(begun, Settled):
+                return begun.outcome
+            return work.measure(begun, self.read(begun.frame.key))
+
+        run_ahead(places, do, work.settle, workers=work.workers)
+
+
+class HeldContestant(StoredContestant):
+    """Depth in memory, by key."""
+
+    def __init__(self, name: str, depths: Mapping[str, DepthMap]) -> None:
+        self.name = name
+        self._depths = depths
+
+    def identify(self, key: str) -> bytes:
+        depth = self._depths.get(key)
+        if depth is None:
+            return b""
+        facts = repr((depth.kind, depth.f_px, depth.f_source, depth.values.shape)).encode()
+        return facts + depth.values.tobytes()
+
+    def read(self, key: str) -> Guess:
+        return self._depths.get(key)
+
+
+class DepthSource(NamedTuple):
+    """A depth file, and what its numbers mean where it does not say it."""
+
+    path: FilePlace
+    about: Mapping[str, Any]
+    packed: tuple[FilePlace, str, Line] | None = None  # of a run: folder, name in a shard, line of the ledger
+
+    def read(self) -> bytes:
+        """Read it; raises `OSError`, `DepthFileError`."""
+        return read_output(*self.packed) if self.packed else read_named(self.path)
+
+    def identify(self) -> bytes:
+        """Give its content, or what changes with it behind an address or in a shard; raises `OSError`."""
+        if self.packed:
+            return repr(self.packed[2]["inside"]).encode()
+        if isinstance(self.path, RemotePath):
+            return repr(tuple(self.path.stat())).encode()
+        return read_named(self.path)
+
+
+class FolderContestant(StoredContestant):
+    """Depth files, by key. dialect: as `decode_depth` takes it."""
+
+    def __init__(self, name: str, files: Mapping[str, DepthSource], dialect: str | None = None) -> None:
+        self.name = name
+        self._files = files
+        self._dialect = dialect
+
+    def identify(self, key: str) -> bytes:
+        source = self._find(key)
+        if source is None:
+            return b""
+        meaning = json.dumps([self._dialect, dict(source.about)], sort_keys=True)
+        content = attempt(key, "decode", source.identify)
+        return meaning.encode() + (b"" if isinstance(content, Failure) else content)
+
+    def read(self, key: str) -> Guess:
+        source = self._find(key)
+        if source is None:
+            return None
+        guess = attempt(key, "decode", lambda: self._decode(source))
+        if not isinstance(guess, Failure):
+            return guess
+        name = source.packed[1] if source.packed else source.path
+        said = guess.reason.removeprefix(f"{name}: ")  # the key says which: reasons can be counted
+        return None if isinstance(guess.error, FileNotFoundError) else replace(guess, error=InputError(said))
+
+    def _decode(self, source: DepthSource) -> DepthMap:
+        try:
+            data = source.read()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise InputError(f"cannot read {source.path}: {describe(error)}") from error
+        return decode_depth(data, str(source.path), about=source.about, dialect=self._dialect, names=_NAMES)
+
+    def explain(self, key: str, remark: str) -> str:
+        """Say why nothing in the folder can be measured, by a picture of the truth and what became of it."""
+        source = self._find(key)
+        if source is not None:
+            return f"no depth in {self.name} can be measured: {source.path} for {key} of the truth: {remark}"
+        return (
+            f"no depth in {self.name} belongs to a picture of the truth: {next(iter(self._files))} is there, "
+            f"the truth has {key}: give the folder below which names and subfolders are the truth's"
+        )
+
+    def _find(self, key: str) -> DepthSource | None:
+        """Find the file of a key; a run over a folder of sets has `rgb/` in its keys."""
+        folder, _, name = bare(key).rpartition("/")
+        inside = f"{folder}/rgb/{name}" if folder else f"rgb/{name}"
+        return self._files.get(bare(key)) or self._files.get(inside)
+
+
+def open_contestant(
+    name: str, *, kind: Kind | None = None, dialect: str | None = None, **options: Any
+) -> Contestant:
+    """Give what a name stands for: a folder that is there, of a run or of depth files; an address of such a
+    folder; else a model.
+
+    kind, dialect: of depth files that do not say it. options: as `load_estimators` takes them.
+    Raises `InputError` for a folder without depth, and what `load_estimators` raises.
+    """
+    root = as_place(name)
+    if isinstance(root, Path) and not root.is_dir():
+        given = options if kind is None else {**options, "kind": kind}
+        return ModelContestant(name, load_estimators(name, **given))
+    name = str(root) if isinstance(root, RemotePath) else name  # without secrets: it is written down
+    if list_files(root):
+        return FolderContestant(name, _list_run(root))
+    about = {} if kind is None else {"kind": kind}
+    files = {key: DepthSource(path, about) for key, path in _list_files(root).items()}
+    if not files:
+        raise InputError(f"no depth files in {root}: give the --output of a run, depth files, or a model")
+    return FolderContestant(name, files, dialect)
+
+
+def _list_files(root: FilePlace) -> dict[str, FilePlace]:
+    try:
+        with remember_listings():
+            return list_depth_files(root)
+    except RemoteError as error:
+        raise InputError(f"cannot read {root}: {error.strerror}") from error
+
+
+def _list_run(root: FilePlace) -> dict[str, DepthSource]:
+    """Give the depth that a run has done; views, that are to look at only, are left out."""
+    files = {}
+    for line in read_last_done(root):
+        found = find_depth(line)
+        if found is not None:
+            about = {word: line.get(word) for word in ("kind", "f_px", "f_source", "full_size")}
+            packed = (root, found[0], line) if "inside" in line else None
+            files[bare(line["key"])] = DepthSource(root / found[0], about, packed)
+    if not files:
+        raise InputError(f"no depth in {root} that can be measured: only views, or nothing is done")
+    return files

@@ -1,0 +1,231 @@
+"""Depth files of any format to `DepthMap`: told by content, then by name. Nothing is guessed."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cortexia_video.depth_map import KINDS, DepthMap
+from cortexia_video.errors import DepthFileError, MissingExtraError, describe, printable
+from cortexia_video.formats.dialects import DIALECTS
+from cortexia_video.formats.metadata import Metadata, add, with_metadata
+from cortexia_video.formats.option_names import OF_COMMANDS, OptionNames
+from cortexia_video.formats.quantization import to_values
+from cortexia_video.formats.raw_depth import Stored, TooLargeError
+from cortexia_video.formats.registry import READERS, Reader
+from cortexia_video.images.foreign_content import describe_foreign
+from cortexia_video.storage.named_file import FileTooLargeError, read_named
+from cortexia_video.storage.paths import Given, Place, as_place
+
+_TOLD = [  # what readers say of a file, and the words for it
+    (re.compile("truncat|EOF|not a zip file|end of|premature", re.IGNORECASE), "it is cut short"),
+    (re.compile("CRC|checksum", re.IGNORECASE), "its checksum is wrong"),
+    (re.compile("unknown (pixel mode|data)"), "this kind of TIFF is not supported, float32 and uint16 are"),
+    (re.compile("encrypted"), "it is encrypted"),
+    (re.compile("MAX_TEXT_(CHUNK|MEMORY)"), "the text in it is too large"),
+]
+_LARGEST = 16  # bytes of a number in a file
+_HEADERS = 1 << 24  # bytes of what else may be there
+_FACTS = ("f_px", "f_source", "full_size", "model", "weights_sha256")
+
+
+def read_file(path: Given, *, max_megapixels: float = 200.0, within: Place | None = None) -> bytes:
+    """Read a file; raise `DepthFileError` where it cannot be read or is too large for such a depth map.
+
+    path: also an address, as `s3://bucket/a.npy`. within: as of `named_file`.
+    """
+    place = as_place(path)
+    name = printable(str(place))
+    try:
+        return read_named(place, limit=max_megapixels * 1e6 * _LARGEST + _HEADERS, within=within)
+    except FileTooLargeError as error:
+        raise DepthFileError(
+            f"{name}: {error} for {max_megapixels:g} megapixels: raise --max-megapixels if that is so"
+        ) from error
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        reason = getattr(error, "strerror", None) or "the name cannot be one"
+        raise DepthFileError(f"{name}: cannot be read: {reason}") from error
+
+
+def count_pixels(data: bytes, name: str) -> int:
+    """Say how many pixels a file's depth will have, by its header; where that cannot be, as many as bytes."""
+    try:
+        find_reader(data, name).decode(data, 0)
+    except TooLargeError as error:
+        return error.pixels
+    except Exception:  # noqa: BLE001 - `decode_depth` will say what is wrong
+        return len(data)
+    return len(data)
+
+
+def decode_depth(
+    data: bytes,
+    name: str,
+    *,
+    about: Metadata | None = None,
+    dialect: str | None = None,
+    max_megapixels: float = 200.0,
+    names: OptionNames = OF_COMMANDS,
+) -> DepthMap:
+    """Give the depth in a file's bytes; the values may be read-only, over these bytes.
+
+    name: the file's, for messages. The content says of what format it is.
+    about: what to take for so where the file does not say it, in the words of `metadata`. A file that says
+    its kind says what its numbers are: of `about` it then takes the camera, the model and the size only.
+    dialect: whose file it is, one of `DIALECTS`, where it does not say its kind; what `about` calls unknown
+    is so besides what the dialect does. `middlebury` needs in
+    `about` what `parse_calibration` gives.
+    max_megapixels: larger maps are refused before there is memory for them.
+    names: of the caller's options, for errors.
+
+    Raises `DepthFileError`, with name and remedy, for what is no depth file, is damaged, does not say what
+    its numbers mean where nobody else does, or holds numbers that cannot be depth; `MissingExtraError`.
+    """
+    stored = decode_stored(data, name, max_megapixels=max_megapixels)
+    return understand(stored, name, about=about, dialect=dialect, names=names)
+
+
+def decode_stored(data: bytes, name: str, *, max_megapixels: float = 200.0) -> Stored:
+    """Give what a file's bytes hold; the first half of `decode_depth`."""
+    with _naming(name):
+        return find_reader(data, name).decode(data, max_megapixels * 1e6)
+
+
+def understand(
+    stored: Stored,
+    name: str,
+    *,
+    about: Metadata | None = None,
+    dialect: str | None = None,
+    names: OptionNames = OF_COMMANDS,
+) -> DepthMap:
+    """Say what the numbers of a file mean; the second half of `decode_depth`."""
+    with _naming(name), np.errstate(all="ignore"):  # what comes of anybody's numbers is checked afterwards
+        return _understand(stored, about or {}, dialect, names)
+
+
+@contextlib.contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Make one error, with the file's name, of all that can be wrong with it."""
+    try:
+        yield
+    except MissingExtraError:
+        raise
+    except DepthFileError as error:
+        raise DepthFileError(f"{printable(name)}: {error}") from error.__cause__
+    except MemoryError as error:
+        raise DepthFileError(f"{printable(name)}: {describe(error)}") from error
+    except Exception as error:  # a reader of a broken file raises anything
+        raise DepthFileError(
+            f"{printable(name)}: it cannot be decoded: {_tell(error)}; is it whole? Write or copy it again"
+        ) from error
+
+
+def _tell(error: Exception) -> str:
+    """Say what somebody else's error comes to: its own words speak of a program, and some of a pickle."""
+    words = describe(error)
+    known = (told for says, told in _TOLD if says.search(words))
+    return next(known, "its content is not as its format has it")
+
+
+def find_reader(data: bytes, name: str) -> Reader:
+    """Give the reader for a file's content; `DepthFileError` where there is none."""
+    for reader in READERS:
+        if data.startswith(reader.magic):
+            return reader
+    foreign = describe_foreign(data)
+    if data and not foreign.endswith(("plain text", "of no known image format")):
+        raise DepthFileError(f"not a depth file: {foreign.partition(': ')[2]}")
+    suffixes = [suffix for reader in READERS for suffix in reader.suffixes]
+    if name.lower().endswith(tuple(suffixes)):
+        raise DepthFileError("its content is not what its name says: it is cut short or mislabelled")
+    raise DepthFileError(f"not a depth file that can be read: give one of {', '.join(suffixes)}")
+
+
+def _understand(stored: Stored, about: Metadata, dialect: str | None, names: OptionNames) -> DepthMap:
+    """Join values with what the file says of them, and where it says nothing, with what the caller says."""
+    if dialect is not None and dialect not in DIALECTS:
+        raise DepthFileError(f"unknown dialect {dialect!r}: use one of {', '.join(DIALECTS)}")
+    stored = stored._replace(values=_to_2d(stored.values))
+    if stored.metadata.get("kind") is None:
+        if dialect is not None:
+            stored = _translate(stored, about, dialect, names)
+        metadata = add(about, stored.metadata)
+        if "unknown" in about and "unknown" in stored.metadata:
+            metadata["unknown"] = [*_listed(about["unknown"]), *_listed(stored.metadata["unknown"])]
+    else:
+        metadata = add({name: about[name] for name in _FACTS if name in about}, stored.metadata)
+    _require_meaning(stored.values, metadata, names)
+    try:
+        depth = with_metadata(to_values(stored.values, metadata), metadata)
+    except ValueError as error:
+        raise DepthFileError(str(error)) from error
+    _check(depth, names)
+    return depth
+
+
+def _listed(unknown: Any) -> list[Any]:
+    return [*unknown] if isinstance(unknown, list | tuple) else [unknown]
+
+
+def _translate(stored: Stored, about: Metadata, dialect: str, names: OptionNames) -> Stored:
+    """Say what numbers mean by a dialect; one whose kind is known leaves no choice of another."""
+    said, row = about.get("kind"), DIALECTS[dialect]
+    if said is not None and row.kind not in (None, said):
+        raise DepthFileError(
+            f"{names.dialect} {dialect} means {row.kind} depth, {names.kind} says {said}: leave one out"
+        )
+    translated = row.translate(stored, about)
+    if translated.metadata["kind"] is None:
+        raise DepthFileError(f"a file of {dialect} does not say its kind of depth: give {names.kind}, too")
+    return translated
+
+
+def _require_meaning(values: NDArray[Any], metadata: Metadata, names: OptionNames) -> None:
+    """Refuse numbers of which nobody says what they mean."""
+    if metadata.get("kind") is None:
+        raise DepthFileError(
+            f"it holds {values.dtype} and does not say what it means: give its dialect ({names.dialect}), "
+            f"one of {', '.join(DIALECTS)}; or its kind of depth ({names.kind}), one of {', '.join(KINDS)}"
+        )
+    whole = np.issubdtype(values.dtype, np.integer)
+    if whole and metadata["kind"] == "metric" and not {"scale", "near"} & metadata.keys():
+        raise DepthFileError(
+            f"it holds {values.dtype} and does not say what one step is: give its dialect ({names.dialect}), "
+            f"one of {', '.join(DIALECTS)}; or {names.scale}, in metres (0.001 for millimetres)"
+        )
+
+
+def _to_2d(values: NDArray[Any]) -> NDArray[Any]:
+    """Drop axes of length one before and after height and width."""
+    while values.ndim > 2 and values.shape[0] == 1:
+        values = values[0]
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[..., 0]
+    if values.ndim != 2 or not values.size:
+        raise DepthFileError(f"its shape is {values.shape}: depth is one number a pixel, (height, width)")
+    if values.dtype.kind not in "fiu":
+        raise DepthFileError(f"it holds {values.dtype}, not numbers")
+    return values
+
+
+def _check(depth: DepthMap, names: OptionNames) -> None:
+    """Refuse values that cannot be depth."""
+    low, high = (float(each.reduce(depth.values, axis=None)) for each in (np.fmin, np.fmax))
+    if math.isinf(low) or math.isinf(high):
+        share = 100 * float(np.isinf(depth.values).mean())
+        raise DepthFileError(
+            f"{share:.3g} % of its values are infinite: if they are unknown, give that as {names.unknown}"
+        )
+    if low < 0 and depth.kind in ("metric", "scale_invariant"):
+        share = 100 * float((depth.values < 0).mean())
+        raise DepthFileError(
+            f"{share:.3g} % of its values are negative, which {depth.kind} depth is not: if they are "
+            f"unknown, give them as {names.unknown}, else give another {names.kind}"
+        )

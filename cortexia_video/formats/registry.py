@@ -1,0 +1,140 @@
+"""The table of formats, and how our own files are told from a person's pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import LossError, MissingExtraError
+from cortexia_video.formats import exr, jxl, npy, npz, pfm, pgm, png8, png16, preview, tiff
+from cortexia_video.formats import quantization as steps
+from cortexia_video.formats.integrity import checks
+from cortexia_video.formats.metadata import MARK
+from cortexia_video.formats.raw_depth import Chunks, Decode
+from cortexia_video.storage.named_file import open_named
+
+FormatName = Literal["npy", "npz", "png", "png16", "tiff", "exr", "exr16", "pfm", "jxl"]
+
+
+def _lose_nothing(depth: DepthMap) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A way to write depth.
+
+    suffix: put behind the key. encode: gives the pieces of the file. check: given a file's bytes and its
+    map's height and width, says what is wrong, if anything; raises whatever a reader of a broken file does.
+    decode: the way back, or None: to look at only. Call it by `reading.decode_depth`, which says what the
+    values mean and turns what it raises into one error.
+    holds_metadata: the file says what its numbers mean. lost: says for people what a depth map's numbers lose
+    beyond the bound that docs/formats.md states, or None. extra: the extra of this package that it needs, and
+    the module by which that is known to be there.
+    """
+
+    suffix: str
+    encode: Callable[[DepthMap], Chunks]
+    check: Callable[[bytes, int, int], str | None]
+    decode: Decode | None = None
+    holds_metadata: bool = False
+    lost: Callable[[DepthMap], str | None] = _lose_nothing
+    extra: tuple[str, str] | None = None
+
+    @property
+    def is_installed(self) -> bool:
+        """Say whether the package that it needs is there; nothing is imported."""
+        return self.extra is None or find_spec(self.extra[1]) is not None
+
+    def require_kept(self, depth: DepthMap) -> None:
+        """Raise `LossError` for depth that would lose something; a view is asked for by name."""
+        lost = self.lost(depth) if self.decode else None
+        if lost:
+            raise LossError(f"{lost}: another --format keeps it")
+
+    def require(self) -> None:
+        """Raise `MissingExtraError` where the package that it needs is not there."""
+        if self.extra and not self.is_installed:
+            raise MissingExtraError(
+                f"files {self.suffix} need a package: pip install 'cortexia-video[{self.extra[0]}]'"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A type of file that depth is read from. magic: how its content may begin. suffixes: its usual names."""
+
+    magic: tuple[bytes, ...]
+    suffixes: tuple[str, ...]
+    decode: Decode
+
+
+_EXR, _JXL = ("exr", "OpenEXR"), ("jxl", "imagecodecs")
+FORMATS: dict[str, Format] = {
+    "npy": Format(".npy", npy.encode, checks(npy.decode), npy.decode),
+    "npz": Format(".npz", npz.encode, checks(npz.decode), npz.decode, True),
+    "png": Format(".png", png8.encode, png8.check, lost=png8.lost),
+    "png16": Format(".16.png", png16.encode, checks(png16.decode), png16.decode, True, steps.lost),
+    "tiff": Format(".tiff", tiff.encode, checks(tiff.decode), tiff.decode, True),
+    "exr": Format(".exr", exr.encode, checks(exr.decode), exr.decode, True, extra=_EXR),
+    "exr16": Format(".16.exr", exr.encode_half, checks(exr.decode), exr.decode, True, exr.lost_in_half, _EXR),
+    "pfm": Format(".pfm", pfm.encode, checks(pfm.decode), pfm.decode),
+    "jxl": Format(".jxl", jxl.encode, checks(jxl.decode), jxl.decode, True, steps.lost, _JXL),
+}
+PREVIEW = Format(".preview.jpg", preview.encode, preview.check, lost=png8.lost)
+READERS = (
+    Reader((npy.MAGIC,), (".npy",), npy.decode),
+    Reader((npz.MAGIC,), (".npz",), npz.decode),
+    Reader((png16.MAGIC,), (".png",), png16.decode),
+    Reader(tiff.MAGIC, (".tiff", ".tif"), tiff.decode),
+    Reader((exr.MAGIC,), (".exr",), exr.decode),
+    Reader(pfm.MAGIC, (".pfm",), pfm.decode),
+    Reader(jxl.MAGIC, (".jxl",), jxl.decode),
+    Reader((pgm.MAGIC,), (".pgm",), pgm.decode),
+)
+
+
+def find_format(name: str) -> Format | None:
+    """Give the format that a file's name ends in; of `.png` and `.16.png` the longer."""
+    ends = [each for each in (*FORMATS.values(), PREVIEW) if name.endswith(each.suffix)]
+    return max(ends, key=lambda form: len(form.suffix), default=None)
+
+
+REPORT_MARK = MARK + b" report"
+_OWN_NAMES = (
+    *(os.fsencode(each.suffix) for each in (*FORMATS.values(), PREVIEW)),
+    b".html",
+    b"depth.json",
+)
+HEAD_BYTES = 512
+_UNMARKED = (npy.MAGIC, *pfm.MAGIC)
+
+
+def is_own_output(path: str | os.PathLike[str]) -> bool:
+    """Say whether a file is one that this package may have written, so that no run takes it for a picture.
+
+    Only names that we may have given are opened; the mark inside decides. `.npy` and `.pfm` have none: any
+    NumPy file and any float map counts.
+    """
+    if not may_be_own(os.path.basename(path)):  # noqa: PTH119 - may not be UTF-8
+        return False
+    try:
+        with open_named(Path(path)) as file:
+            return is_own_head(file.read(HEAD_BYTES))
+    except (OSError, ValueError):  # ValueError: a name with a zero byte
+        return False
+
+
+def may_be_own(name: str) -> bool:
+    """Say whether a name is one that we may have given."""
+    return os.fsencode(name).endswith(_OWN_NAMES)
+
+
+def is_own_head(head: bytes) -> bool:
+    """Say whether a file of such a name that begins like this, in `HEAD_BYTES`, is one of ours."""
+    return head.startswith(_UNMARKED) or MARK in head or preview.MARK in head

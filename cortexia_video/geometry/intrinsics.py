@@ -1,0 +1,248 @@
+"""`Intrinsics`: focal lengths that a person gives, one for every picture or by key from a CSV or JSON file.
+
+    key,f_px                    {"trip/a.jpg": 3050.5,
+    trip/a.jpg,3050.5            "b.jpg": {"fx": 1520, "fy": 1522, "width": 2000, "height": 1500},
+    *,3000                       "*": 3000}
+
+A camera is f_px, or fx and fy (their mean; pixels are square), with width and height of the picture that it
+was measured on, or without: then it holds for the picture as it is. cx and cy, where the optical axis meets
+the picture (`projection`), are for point clouds only. Which entry is a picture's: that of its key; that of
+its file name, where no other entry ends in this name; `*`.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from cortexia_video.errors import InputError, printable
+from cortexia_video.frame import Frame
+from cortexia_video.images.exif_focal_length import find_resize_factor, has_same_shape, is_plausible
+from cortexia_video.pinhole import Pinhole
+from cortexia_video.storage.documents import parse_json
+from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
+from cortexia_video.storage.paths import Place, as_place
+from cortexia_video.storage.spreadsheet import read_text
+
+_EVERY = "*"
+_CAMERA_FIELDS = frozenset({"f_px", "fx", "fy", "cx", "cy", "width", "height"})
+_FIELDS = "f_px, or fx and fy; perhaps cx, cy, width and height"
+_SQUARE = 0.01  # how far fx and fy may be apart, as a share of the smaller
+
+
+class _Camera(NamedTuple):
+    """What is given for a picture.
+
+    size: (width, height) of the picture that it holds for, or any. axis: cx and cy as they are written.
+    """
+
+    fx: float
+    fy: float
+    size: tuple[float, float] | None = None
+    axis: tuple[object, object] | None = None
+
+    @property
+    def f_px(self) -> float:
+        return (self.fx + self.fy) / 2
+
+
+class Intrinsics:
+    """Focal lengths by key. settings: what a run's settings say of them, nothing where none are given."""
+
+    def __init__(self, cameras: Mapping[str, _Camera], settings: Mapping[str, object]) -> None:
+        self.settings = settings
+        self._cameras = cameras
+        self._names_in_folders = {key.rpartition("/")[2] for key in cameras if "/" in key}
+
+    def find(self, key: str, width: int, height: int) -> float | None:
+        """Give the focal length in pixels of a picture of width x height, or None where none is given.
+
+        Raises `InputError` where the camera's picture has another shape, and for a lens that cannot be.
+        """
+        camera = self._look_up(key)
+        if camera is None:
+            return None
+        f_px = camera.f_px * (_find_factor(camera.size, width, height) if camera.size else 1.0)
+        if not is_plausible(f_px, width, height):
+            raise InputError(
+                f"no lens has a focal length of {f_px:g} pixels for {width} x {height}: give pixels, not mm"
+            )
+        return f_px
+
+    def find_camera(self, key: str, width: int, height: int) -> Pinhole | None:
+        """Give the camera of a picture of width x height, or None where none is given.
+
+        Raises what `find` does, and `InputError` for cx and cy that are no numbers, or of a turned picture.
+        """
+        f_px, camera = self.find(key, width, height), self._look_up(key)
+        if f_px is None or camera is None:
+            return None
+        if camera.axis is None:
+            return Pinhole.centred(f_px, width, height)
+        if camera.size and not has_same_shape((width, height), camera.size):
+            raise InputError(
+                f"its cx and cy are for {camera.size[0]:g} x {camera.size[1]:g}, it is {width} x {height}: "
+                "which way it was turned is not known, give those of the picture as it is"
+            )
+        factor = f_px / camera.f_px
+        cx, cy = (_read_place(name, value) for name, value in zip(("cx", "cy"), camera.axis, strict=True))
+        return Pinhole(camera.fx * factor, camera.fy * factor, cx * factor, cy * factor, width, height)
+
+    def apply(self, frame: Frame) -> Frame:
+        """Give the frame with its given focal length, or as it is; raises what `find` does."""
+        f_px = self.find(frame.key, frame.width, frame.height)
+        return frame if f_px is None else replace(frame, f_px=f_px, f_source="given")
+
+    def _look_up(self, key: str) -> _Camera | None:
+        camera = self._cameras.get(key)
+        name = key.rpartition("/")[2]
+        if camera is None and name not in self._names_in_folders:
+            camera = self._cameras.get(name)
+        return camera or self._cameras.get(_EVERY)
+
+
+def load_intrinsics(f_px: float | None = None, path: str | os.PathLike[str] | None = None) -> Intrinsics:
+    """Give what is given: `f_px` for every picture, or else the focal lengths of a file, or none.
+
+    The file is UTF-8; file names that are not are in it as they are, or in JSON as escapes of Python's
+    surrogates, as the ledger has them. Raises `InputError` for what is no focal length, with the line.
+    """
+    cameras, digest = _read_file(as_place(path)) if path is not None else ({}, "")
+    if f_px is not None:
+        if not (math.isfinite(f_px) and f_px > 0):
+            raise InputError(f"--f-px must be a focal length in pixels, more than 0, not {f_px:g}")
+        return Intrinsics({_EVERY: _Camera(float(f_px), float(f_px))}, {"f_px": float(f_px)})
+    return Intrinsics(cameras, {"intrinsics": digest} if digest else {})
+
+
+def _find_factor(given: tuple[float, float], width: int, height: int) -> float:
+    factor = find_resize_factor((width, height), given)
+    if factor is None:
+        raise InputError(
+            f"its intrinsics are for a picture of {given[0]:g} x {given[1]:g}, it has {width} x {height}, of "
+            "another shape: give those of the picture as it is"
+        )
+    return factor
+
+
+def _read_file(path: Place) -> tuple[dict[str, _Camera], str]:
+    """Give the cameras by key, and the SHA-256 of the file."""
+    try:
+        data = read_named(path, limit=LARGEST_TEXT)
+    except OSError as error:
+        raise InputError(f"cannot read intrinsics from {path}: {error.strerror}") from error
+    text = data.decode("utf-8-sig", "surrogateescape")
+    is_json = path.suffix.lower() == ".json" or text.lstrip().startswith("{")
+    cameras: dict[str, _Camera] = {}
+    for place, key, fields in _read_json(text, path) if is_json else _read_csv(text, path):
+        if not key:
+            raise InputError(f"{place}: no key: give that of a picture, as the ledger has it, or *")
+        if key in cameras:
+            raise InputError(f"{place}: {printable(key)} was there before: give each key once")
+        try:
+            cameras[key] = _read_camera(fields)
+        except ValueError as error:
+            raise InputError(f"{place}: {printable(key)}: {error}") from None
+    if not cameras:
+        raise InputError(
+            f"{path}: no focal length in it: give a line key,f_px for each picture, or * for all"
+        )
+    return cameras, hashlib.sha256(data).hexdigest()
+
+
+_Entry = tuple[str, str, Mapping[str, object]]  # where it stands, key, fields by name
+
+
+def _read_csv(text: str, path: Place) -> Iterator[_Entry]:
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        names = [name.strip() for name in next(rows, [])]
+        if "key" not in names or len({*names}) < len(names) or not {*names} <= {"key", *_CAMERA_FIELDS}:
+            found = printable(",".join(names)) or "nothing"
+            raise InputError(f"{path}, line 1: the header must name key and {_FIELDS}; it is {found}")
+        for row in rows:
+            place = f"{path}, line {rows.line_num}"
+            if row and len(row) != len(names):
+                raise InputError(
+                    f"{place}: {len(row)} fields, the header has {len(names)}: {','.join(names)}"
+                )
+            fields = dict(zip(names, row, strict=False))
+            if fields:
+                yield (
+                    place,
+                    read_text(fields.pop("key")),
+                    {name: value for name, value in fields.items() if value.strip()},
+                )
+    except csv.Error as error:
+        raise InputError(
+            f"{path}, line {rows.line_num}: not CSV ({error}): put quotes around keys"
+        ) from error
+
+
+def _read_json(text: str, path: Place) -> Iterator[_Entry]:
+    entries = parse_json(text, path, build=_Pairs)
+    if not isinstance(entries, _Pairs):
+        raise InputError(f'{path}: not an object: give {{"a.jpg": 3050.5}}')
+    for key, value in entries:
+        yield str(path), key, dict(value) if isinstance(value, _Pairs) else {"f_px": value}
+
+
+class _Pairs(tuple[tuple[str, object], ...]):
+    """An object of JSON, with keys that are there twice."""
+
+    __slots__ = ()
+
+
+def _read_camera(fields: Mapping[str, object]) -> _Camera:
+    """Read one camera; raises ValueError with words for people."""
+    unknown = sorted({*fields} - _CAMERA_FIELDS)
+    if unknown:
+        raise ValueError(f"{printable(unknown[0])!r} is not known: give {_FIELDS}")
+    numbers = {name: _read_number(name, value) for name, value in fields.items() if name not in ("cx", "cy")}
+    size = _read_pair(numbers, "width", "height")
+    axis = (fields.get("cx"), fields.get("cy")) if {"cx", "cy"} & {*fields} else None
+    both = _read_pair(numbers, "fx", "fy")
+    if (both is None) == ("f_px" not in numbers):
+        raise ValueError(f"give {_FIELDS}" if both is None else "f_px is given, and fx and fy, too: give one")
+    if both is None:
+        return _Camera(numbers["f_px"], numbers["f_px"], size, axis)
+    if max(both) > (1 + _SQUARE) * min(both):
+        raise ValueError(
+            f"fx {both[0]:g} and fy {both[1]:g} differ by more than 1 %, pixels are taken as square: "
+            "stretch the pictures to square pixels, or give one f_px"
+        )
+    return _Camera(*both, size, axis)
+
+
+def _read_pair(numbers: Mapping[str, float], first: str, second: str) -> tuple[float, float] | None:
+    if (first in numbers) != (second in numbers):
+        raise ValueError(f"{first} and {second} belong together: give both or none")
+    return (numbers[first], numbers[second]) if first in numbers else None
+
+
+def _read_number(name: str, value: object) -> float:
+    number = _to_number(value)
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError(f"{name} must be a number of pixels, more than 0, not {printable(str(value))[:40]}")
+    return number
+
+
+def _read_place(name: str, value: object) -> float:
+    """Read cx or cy, which may lie outside of a picture that was cropped."""
+    number = _to_number(value)
+    if not math.isfinite(number):
+        raise InputError(f"its {name} must be a number of pixels, not {printable(str(value))[:40]}")
+    return number
+
+
+def _to_number(value: object) -> float:
+    try:
+        return math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return math.nan

@@ -1,0 +1,45 @@
+"""Which way the surface of every pixel faces."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cortexia_video.geometry.depth_edges import choose_max_gap, find_gaps, keep_known
+from cortexia_video.pinhole import Pinhole, require_size
+
+
+def depth_to_normals(
+    depth: NDArray[np.float32], camera: Pinhole, *, max_gap: float | None = None
+) -> NDArray[np.float32]:
+    """Give the unit normal of every pixel, towards the camera: float32 (H, W, 3), OpenCV's axes.
+
+    depth: float32 (H, W) along the axis, in any unit; what is not finite and above 0 is unknown. max_gap: no
+    difference is taken over a larger gap, as a share of depth; by default `depth_gaps.choose_max_gap`.
+    Normals are NaN where depth is unknown, and where no neighbour on the same surface is known across, or
+    none down. Raises `InputError` where the camera is for another size.
+
+    On a plane n . P = 1, with P = z (x, y, 1) as in `projection`, 1 / z = n . (x, y, 1): inverse depth is
+    linear in the picture. Its slopes are n's first two parts, what they leave of it at a pixel is the third.
+    So planes are exact at any slant, and -n faces the camera, since n . P is above 0.
+    """
+    require_size(depth, camera)
+    depth = keep_known(depth)
+    across, down = find_gaps(depth, choose_max_gap(camera.fx) if max_gap is None else max_gap)
+    nearness = np.reciprocal(depth)
+    rays_across, rays_down = camera.find_rays()
+    normals = np.empty((*depth.shape, 3), np.float32)
+    x, y, z = np.moveaxis(normals, -1, 0)
+    np.multiply(_slope(nearness, across), camera.fx, out=x)
+    np.multiply(_slope(nearness.T, down.T).T, camera.fy, out=y)
+    np.subtract(nearness, rays_across * x + rays_down * y, out=z)
+    normals /= -np.sqrt(np.einsum("hwc,hwc->hw", normals, normals))[..., None]
+    return normals
+
+
+def _slope(values: NDArray[np.float32], gaps: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Give the step to the next column: the mean of those to both sides, or of one where that is all."""
+    steps = np.full((values.shape[0], values.shape[1] + 1), np.nan, np.float32)
+    steps[:, 1:-1] = np.where(gaps, np.float32(np.nan), np.diff(values, axis=1))
+    before, after = steps[:, :-1], steps[:, 1:]
+    return np.where(np.isnan(before), after, np.where(np.isnan(after), before, (before + after) / 2))

@@ -1,0 +1,131 @@
+"""`BatchLimits`: how many pictures of one shape go into one call of the model."""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from cortexia_video.errors import InputError
+from cortexia_video.inference.batcher import Group
+
+BatchSize = int | Literal["auto"]
+
+_LARGEST_TRIED = 64
+_AUTO_BYTES = 1 << 28  # of a batch's input
+_WORTH_IT = 1.05  # a doubled batch must raise the rate by this much to be kept
+_CALLS_TIMED = 2  # of each size; the faster one counts, since the first pays for warming up
+_BATCHES_WAITING = 4
+_OUT_OF_MEMORY = ("out of memory", "failed to allocate memory", "bad_alloc", "bad allocation")
+
+
+@dataclass(slots=True)
+class _Search:
+    """Where the search for the best batch size of one group is."""
+
+    size: int = 1
+    seconds: list[float] = field(default_factory=list)  # of calls with `size` pictures
+    best: tuple[int, float] = (1, 0.0)  # size, pictures a second
+    settled: bool = False
+
+
+class BatchLimits:
+    """What was asked for, less what did not fit; with `auto`, what proved fastest. Thread-safe.
+
+    `auto` begins with single pictures and doubles while that raises pictures a second by 5 %, on the run's
+    own batches: nothing is computed for the search alone.
+    """
+
+    def __init__(self, batch_size: BatchSize, most: int | None = None) -> None:
+        if batch_size != "auto" and not (isinstance(batch_size, int) and batch_size >= 1):
+            raise InputError(f"--batch-size must be at least 1, or auto, not {batch_size!r}")
+        self._auto = batch_size == "auto"
+        self._most = min(_LARGEST_TRIED if batch_size == "auto" else batch_size, most or sys.maxsize)
+        self._fitting: dict[Group, int] = {}
+        self._searches: dict[Group, _Search] = {}
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.Lock())
+
+    def of(self, group: Group) -> int:
+        """Say how many pictures of this group the next batch should hold."""
+        with self._lock:
+            fitting = self._fitting.get(group, self._most)
+            return min(fitting, self._search(group).size) if self._auto else fitting
+
+    def fitting(self, group: Group) -> int:
+        """Say how many pictures of this group fit, as far as is known."""
+        with self._lock:
+            return self._fitting.get(group, sys.maxsize)
+
+    @property
+    def largest(self) -> int:
+        """Give the largest batch that may be asked for now."""
+        with self._lock:
+            sizes = [search.size for search in self._searches.values()]
+        return max(sizes, default=1) if self._auto else self._most
+
+    @property
+    def window(self) -> int:
+        """Say how many prepared pictures may wait for others of their group."""
+        return _BATCHES_WAITING * self.largest
+
+    @property
+    def found(self) -> dict[str, int]:
+        """Give what was found, by shape: the largest batch that fits, or the fastest."""
+        with self._lock:
+            sizes = {group: search.best[0] for group, search in self._searches.items() if search.best[1]}
+            sizes |= {group: min(size, sizes.get(group, size)) for group, size in self._fitting.items()}
+        return {"x".join(map(str, group)): size for group, size in sizes.items()}
+
+    def record_full_memory(self, group: Group, count: int) -> None:
+        """Remember that `count` pictures of this group do not fit."""
+        with self._lock:
+            self._fitting[group] = max(1, min(count // 2, self._fitting.get(group, count)))
+            if self._auto:
+                search = self._search(group)
+                search.size, search.settled = max(1, min(search.size, search.best[0])), True
+
+    def record_time(self, group: Group, count: int, seconds: float) -> None:
+        """Take the time of one call that went well."""
+        with self._lock:
+            search = self._search(group) if self._auto else None
+            if search is None or search.settled or count != search.size:
+                return
+            search.seconds.append(seconds)
+            if len(search.seconds) == _CALLS_TIMED:
+                self._go_on(group, search)
+
+    def _go_on(self, group: Group, search: _Search) -> None:
+        rate = search.size / max(min(search.seconds), 1e-9)
+        if rate < search.best[1] * _WORTH_IT:
+            search.size, search.settled = search.best[0], True
+            return
+        search.best = (search.size, rate)
+        search.settled = search.size * 2 > min(self._most, self._memory_for(group))
+        search.size = search.size if search.settled else search.size * 2
+        search.seconds = []
+
+    def _memory_for(self, group: Group) -> int:
+        """Say how many inputs of four bytes a number fit into what `auto` may take."""
+        return max(1, _AUTO_BYTES // (4 * math.prod(side for side in group if isinstance(side, int))))
+
+    def _search(self, group: Group) -> _Search:
+        return self._searches.setdefault(group, _Search())
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Say whether an error, or its cause, means that memory was too small: of the host or of a device."""
+    while error is not None:
+        text = str(error).lower()
+        named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+        if named or any(sign in text for sign in _OUT_OF_MEMORY):
+            return True
+        error = error.__cause__
+    return False

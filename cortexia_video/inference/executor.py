@@ -1,0 +1,290 @@
+"""`Engine`: decoding, the model, and encoding at the same time, joined by queues that are bounded in bytes.
+
+    items -> decode workers -> Batcher -> a model thread for each device -> check -> write workers -> outcomes
+
+The calling thread moves things from one to the next: it groups, stacks and checks, and does nothing that
+takes long, so that a model thread does nothing but run its model.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cortexia_video.depth_estimation import Answer, DepthEstimator, Origin, Prepared, as_model_error
+from cortexia_video.errors import Failure, ModelError, ModelOutputError
+from cortexia_video.inference.batcher import Batcher
+from cortexia_video.runtime.stage_clock import StageClock
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+_QUEUE_BYTES = 1 << 29  # of network inputs that wait for a batch, and as much of network outputs
+_ON_MODEL = 2  # batches for each device: the one that runs and the one that follows without a pause
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the model made of one item. in_float32: a second time, after half precision overflowed."""
+
+    origin: Origin
+    values: NDArray[np.float32]
+    in_float32: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settled(Generic[Outcome]):
+    """What became of an item that the model need not see."""
+
+    outcome: Outcome
+
+
+@dataclass(slots=True)
+class _Batch(Generic[Item]):
+    items: list[tuple[Item, Origin]]
+    pixels: NDArray[Any]
+    estimate_fov: bool
+    in_float32: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded(Generic[Item, Outcome]):
+    item: Item
+    prepared: Prepared | Settled[Outcome] | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class _Inferred(Generic[Item]):
+    batch: _Batch[Item]
+    answers: list[Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished(Generic[Item, Outcome]):
+    item: Item
+    outcome: Outcome
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    error: BaseException
+
+
+class Engine(Generic[Item, Outcome]):
+    """Take items through their stages; give each with its outcome, in the order in which they finish.
+
+    estimators: one for each device, of one model. prepare(item): on a decode worker; what it settles goes out
+    at once. finish(item, result): on a write worker. What these raise ends the run; trouble with one item is
+    a `Failure` that they return.
+    stop: once it is set nothing new is begun; what the model has taken is finished.
+    """
+
+    def __init__(
+        self,
+        estimators: Sequence[DepthEstimator],
+        *,
+        prepare: Callable[[Item], Prepared | Settled[Outcome] | Failure],
+        finish: Callable[[Item, Result], Outcome],
+        workers: int,
+        stop: threading.Event,
+        clock: StageClock,
+    ) -> None:
+        self._estimators = estimators
+        self._estimator = estimators[0]
+        self._prepare, self._finish = prepare, finish
+        self._workers, self._stop, self._clock = workers, stop, clock
+        limits = self._estimator.limits
+        self._batcher: Batcher[tuple[Item, Prepared]] = Batcher(limits.of, lambda: limits.window)
+        self._ready: deque[list[tuple[Item, Prepared]]] = deque()
+        self._again: deque[_Batch[Item]] = deque()
+        self._to_model: SimpleQueue[_Batch[Item] | None] = SimpleQueue()
+        self._events: SimpleQueue[
+            _Decoded[Item, Outcome] | _Inferred[Item] | _Finished[Item, Outcome] | _Broken
+        ] = SimpleQueue()
+        self._exhausted = False
+        self._decoding = self._waiting = self._on_model = self._finishing = 0  # items; batches on the model
+        self._waiting_bytes = self._finishing_bytes = self._typical_bytes = 0
+
+    def run(self, items: Iterable[Item]) -> Iterator[tuple[Item, Outcome | Failure]]:
+        """Yield every item with its outcome. `items` is read as far ahead as there is room, no farther."""
+        following = iter(items)
+        self._decoders = ThreadPoolExecutor(self._workers, thread_name_prefix="decode")
+        self._writers = ThreadPoolExecutor(self._workers, thread_name_prefix="write")
+        models = [
+            threading.Thread(target=self._serve, args=(estimator,), name=f"model {estimator.model.device}")
+            for estimator in self._estimators
+        ]
+        try:
+            for thread in models:
+                thread.start()
+            while self._advance(following):
+                yield from self._take(self._events.get())
+        finally:
+            while not self._to_model.empty():  # after an error there may be batches that nobody waits for
+                self._to_model.get()
+            for _ in models:
+                self._to_model.put(None)
+            self._decoders.shutdown(wait=False, cancel_futures=True)
+            self._writers.shutdown(cancel_futures=True)
+            self._decoders.shutdown()
+            for thread in models:
+                if thread.ident:  # it was started
+                    thread.join()
+
+    # ---- the calling thread --------------------------------------------------------------------------------
+
+    def _advance(self, following: Iterator[Item]) -> bool:
+        """Begin all that there is room for; say whether anything is under way."""
+        if self._stop.is_set():
+            return bool(self._on_model or self._finishing)
+        while not self._exhausted and self._has_room():
+            self._decode_next(following)
+        self._feed_models()
+        return bool(self._decoding or self._on_model or self._finishing)
+
+    def _has_room(self) -> bool:
+        ahead = self._waiting + self._decoding
+        limits = self._estimator.limits
+        most = limits.window + limits.largest * len(self._estimators) + self._workers
+        expected = self._waiting_bytes + self._decoding * self._typical_bytes
+        fits = ahead < limits.largest or expected < _QUEUE_BYTES  # a batch is gathered whatever its size
+        return self._decoding < 2 * self._workers and ahead < most and fits
+
+    def _decode_next(self, following: Iterator[Item]) -> None:
+        try:
+            item = next(following)
+        except StopIteration:
+            self._exhausted = True
+            return
+        self._decoding += 1
+        self._decoders.submit(self._report, lambda: _Decoded(item, self._prepare(item)))
+
+    def _feed_models(self) -> None:
+        """Hand batches to the models: those that are full, or all that there is where no more will come."""
+        most = self._estimator.limits.largest + 2 * self._workers  # outputs that wait for a writer
+        while (
+            self._on_model < _ON_MODEL * len(self._estimators)
+            and self._finishing < most
+            and self._finishing_bytes < _QUEUE_BYTES
+        ):
+            batch = self._next_batch()
+            if batch is None:
+                return
+            self._on_model += 1
+            self._to_model.put(batch)
+
+    def _next_batch(self) -> _Batch[Item] | None:
+        if self._again:
+            return self._again.popleft()
+        stuck = not self._decoding and (self._exhausted or not self._on_model)
+        group = self._ready.popleft() if self._ready else self._batcher.take_oldest() if stuck else None
+        if group is None:
+            return None
+        try:
+            with self._clock.measure("batch"):
+                pixels = self._estimator.stack([prepared for _, prepared in group])
+        except Exception as error:  # noqa: BLE001 - memory of a device has errors of its own
+            self._take_apart(group, error)
+            return self._next_batch()
+        self._waiting -= len(group)
+        self._waiting_bytes -= sum(prepared.pixels.nbytes for _, prepared in group)
+        estimate_fov = group[0][1].estimate_fov
+        return _Batch([(item, prepared.origin) for item, prepared in group], pixels, estimate_fov)
+
+    def _take_apart(self, group: list[tuple[Item, Prepared]], error: Exception) -> None:
+        """Halve a batch that does not fit in memory; a single picture that does not is given up."""
+        item, prepared = group[0]
+        self._estimator.record_full_memory(error, prepared, len(group))
+        if len(group) > 1:
+            middle = len(group) // 2
+            self._ready.extendleft((group[middle:], group[:middle]))
+            return
+        self._waiting -= 1
+        self._waiting_bytes -= prepared.pixels.nbytes
+        self._decoding += 1  # until the event is taken
+        self._events.put(_Decoded(item, Failure(prepared.origin.key, "estimate", as_model_error(error))))
+
+    def _take(
+        self, event: _Decoded[Item, Outcome] | _Inferred[Item] | _Finished[Item, Outcome] | _Broken
+    ) -> Iterator[tuple[Item, Outcome | Failure]]:
+        match event:
+            case _Broken(error):
+                raise error
+            case _Decoded(item, Failure() as failure):
+                self._decoding -= 1
+                yield item, failure
+            case _Decoded(item, Settled(outcome)):
+                self._decoding -= 1
+                yield item, outcome
+            case _Decoded(item, Prepared() as prepared):
+                self._decoding -= 1
+                self._waiting += 1
+                self._typical_bytes = prepared.pixels.nbytes
+                self._waiting_bytes += prepared.pixels.nbytes
+                self._ready += self._batcher.add(prepared.group, (item, prepared))
+            case _Inferred(batch, answers):
+                self._on_model -= 1
+                yield from self._take_answers(batch, answers)
+            case _Finished(item, outcome, count):
+                self._finishing -= 1
+                self._finishing_bytes -= count
+                yield item, outcome
+
+    def _take_answers(
+        self, batch: _Batch[Item], answers: list[Answer]
+    ) -> Iterator[tuple[Item, Outcome | Failure]]:
+        """Send good answers to the writers, wrong ones once more through the model where that may help."""
+        for number, ((item, origin), answer) in enumerate(zip(batch.items, answers, strict=True)):
+            with self._clock.measure("check"):
+                checked = self._check(answer)
+            wrong = isinstance(checked, ModelOutputError)
+            if wrong and not batch.in_float32 and self._estimator.can_run_again:
+                pixels = batch.pixels[number : number + 1].copy()
+                self._again.append(_Batch([(item, origin)], pixels, batch.estimate_fov, in_float32=True))
+                continue
+            if isinstance(checked, ModelError):
+                yield item, Failure(origin.key, "estimate", checked)
+            else:
+                origin = self._estimator.add_focal_length(origin, checked)
+                self._write_later(item, Result(origin, checked.values, batch.in_float32))
+
+    def _check(self, answer: Answer) -> Answer:
+        try:
+            return self._estimator.check(answer)
+        except MemoryError as error:
+            return as_model_error(error)
+
+    def _write_later(self, item: Item, result: Result) -> None:
+        count = result.values.nbytes
+        self._finishing += 1
+        self._finishing_bytes += count
+        self._writers.submit(self._report, lambda: _Finished(item, self._finish(item, result), count))
+
+    # ---- other threads -------------------------------------------------------------------------------------
+
+    def _report(self, work: Callable[[], _Decoded[Item, Outcome] | _Finished[Item, Outcome]]) -> None:
+        """On a worker: do one piece of work and tell the calling thread what came of it."""
+        try:
+            self._events.put(work())
+        except BaseException as error:  # noqa: BLE001 - the calling thread raises it
+            self._events.put(_Broken(error))
+
+    def _serve(self, estimator: DepthEstimator) -> None:
+        """On a model's thread: run batches until there are no more."""
+        while (batch := self._to_model.get()) is not None:
+            try:
+                with self._clock.measure("model", f"{len(batch.items)} pictures"):
+                    run = estimator.run_again if batch.in_float32 else estimator.run
+                    answers = run(batch.pixels, batch.estimate_fov)
+                self._events.put(_Inferred(batch, answers))
+            except BaseException as error:  # noqa: BLE001 - the calling thread raises it
+                self._events.put(_Broken(error))

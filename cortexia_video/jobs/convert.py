@@ -1,0 +1,306 @@
+"""`convert`: depth files in another format, or metres for another focal length, with all that is known.
+
+Depth Pro's metres, and those of models like it (the ledger says `f_px_used`), are proportional to the focal
+length that they were made with, so another one needs no network: values times new over old.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import (
+    DepthFileError,
+    Failure,
+    InputError,
+    LossError,
+    OutputExistsError,
+    OutputLostError,
+    printable,
+)
+from cortexia_video.formats.decode_depth import count_pixels
+from cortexia_video.formats.metadata import Metadata
+from cortexia_video.formats.registry import FORMATS, Format
+from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
+from cortexia_video.jobs.outcomes import Listener, Outcomes, Report, facts_of
+from cortexia_video.ledger.artifacts import find_picture, is_same_folder
+from cortexia_video.ledger.depth_json import complete_depth_json, keep_depth_json, read_depth_json
+from cortexia_video.ledger.depth_reader import DepthReader, Reading
+from cortexia_video.ledger.ledger import Ledger
+from cortexia_video.runtime.bounded_map import run_ahead
+from cortexia_video.runtime.input_boundary import attempt
+from cortexia_video.runtime.memory_budget import ByteBudget
+from cortexia_video.runtime.throughput import choose_workers
+from cortexia_video.sinks.open import open_sink
+from cortexia_video.sources.depth_files import DepthFiles
+from cortexia_video.sources.find import Found, InputFile
+from cortexia_video.storage.paths import Place, as_place, is_remote
+from cortexia_video.storage.relative import is_inside
+
+MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is done alone
+_BYTES = 16  # a pixel: its value as it was read and in float32, and another file
+_KEPT = 1 << 24  # bytes of a file that may wait in memory; a larger one is read twice, once for its header
+_KEPT_REMOTE = 1 << 26  # the same behind an address, where to read twice costs more
+_TIMES = (1 << 63) - 1  # what a ledger can hold; of objects they are hashes, whose sum can be more
+_SAME = 1e-9  # relative: what a focal length loses on its way through text
+_OF_THE_RUN = ("f_px_used", "rescaled_from", "in_float32")  # of a ledger's line; no format holds them
+
+NOT_METRIC = "not metric"
+NOT_USED = "the model used no focal length"
+NOT_KNOWN = "no ledger says whether the model used the focal length"
+NOT_RECORDED = "the focal length that the model used is not recorded"
+NONE_GIVEN = "none is given for it"
+
+_log = logging.getLogger(__name__)
+
+
+def convert(
+    inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    format: str | None = None,
+    f_px: float | None = None,
+    intrinsics: str | os.PathLike[str] | None = None,
+    dialect: str | None = None,
+    about: Metadata | None = None,
+    allow_loss: bool = False,
+    overwrite: bool = False,
+    workers: int | None = None,
+    max_megapixels: float = 200.0,
+    on_outcome: Listener | None = None,
+    stop: threading.Event | None = None,
+) -> Report:
+    """Write the depth files of `inputs` into the folder `output`, in another format or for another camera.
+
+    inputs: depth files, folders with all that is in them, and lists, as `sources.depth_files.DepthFiles`
+    takes them. Keys keep the tree: `trip/a.jpg.npy` becomes `trip/a.jpg` and the format's ending.
+    format: a name of docs/formats.md; by default that of the run whose output folders `inputs` are.
+    f_px, intrinsics: as `estimate` takes them; keys are those of the ledger that knows a file. Metres that a
+    model made with another focal length (`f_px_used`) are multiplied by the given one over that: exact but
+    for what the model's limits cut off, 0.1 mm and 10 km, and scaled like other values. Depth that has no
+    focal length gets the given one. All other depth keeps its own, and is counted by reason in a warning.
+    dialect, about: whose files these are, and what the numbers mean, where neither they nor their folder say
+    it, as `formats.reading.decode_depth` takes it.
+    allow_loss: write also what loses something beyond the bounds of docs/formats.md, such as an 8-bit view.
+    What is lost is logged before the first such file is written, and in the ledger's line of each.
+    overwrite: redo what is done, and replace files that no ledger knows. Inputs are never replaced.
+    workers: threads; one a core by default. on_outcome, stop: as `estimate` takes them.
+
+    The kind of depth never changes. Outcomes, the ledger and what a second run does (only what is missing or
+    changed) are those of `estimate`.
+    Raises `InputError`, `LossError`, `MissingExtraError` or `OutputError` before anything is written,
+    `OutputLostError` when the output can take no more.
+    """
+    inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
+    workers, root, stop = choose_workers(workers), as_place(output), stop or threading.Event()
+    reader = DepthReader(about=about, dialect=dialect, max_megapixels=max_megapixels)
+    given = load_intrinsics(f_px, intrinsics)
+    _require_another_folder(inputs, root)
+    for each in inputs:
+        reader.open_folder(each)  # each of its files would fail if that cannot be
+    found = DepthFiles(inputs, output=root)
+    _require_some(found, inputs)
+    format = format or _find_format(inputs)
+    sink = open_sink(root, format=format)
+    _require_allowed(format, allow_loss)
+    settings = {
+        "job": "convert",
+        "format": format,
+        "from": dialect,
+        "about": {**(about or {})},
+        **given.settings,
+    }
+    with ExitStack() as stack:
+        known = {name: each for name, each in settings.items() if each}
+        ledger = stack.enter_context(Ledger(root, known, sink=sink))
+        stack.enter_context(sink)
+        outcomes = Outcomes(
+            sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop
+        )
+        return _Job(outcomes, reader, FORMATS[format], given, allow_loss).run(found, workers)
+
+
+class _Job:
+    """One conversion: what it needs while it lasts."""
+
+    def __init__(
+        self, outcomes: Outcomes, reader: DepthReader, form: Format, given: Intrinsics, allow_loss: bool
+    ) -> None:
+        self.outcomes = outcomes
+        self.sink, self.ledger = outcomes.sink, outcomes.ledger
+        self._reader = reader
+        self._form = form
+        self._given = given
+        self._allow_loss = allow_loss
+        self._kept: Counter[str] = Counter()  # maps that stay those of another focal length, by reason
+        self._counting = threading.Lock()
+        self._told = False  # what is lost
+        self._root = self.sink.root.resolve()
+        self._budget = ByteBudget(MEMORY)
+
+    def run(self, found: DepthFiles, workers: int) -> Report:
+        """Take every input to its outcome; the ledger then ends with the counts."""
+        started, report = time.monotonic(), self.outcomes.report
+        try:
+            run_ahead(self._find_work(found), self._convert, self._settle, workers=workers)
+            self.ledger.sync()
+            complete_depth_json(self.sink)
+        except OutputLostError as error:
+            error.report = report
+            raise
+        finally:
+            self.outcomes.end(time.monotonic() - started)
+        if found.pictures:
+            _log.warning("%d PNG files of 8 bits or in colour are no depth: passed over", found.pictures)
+        for reason, count in sorted(self._kept.items()):
+            _log.warning("not scaled to the given focal length: %d (%s)", count, reason)
+        self.outcomes.record_end()
+        return report
+
+    def _find_work(self, found: DepthFiles) -> Iterator[InputFile]:
+        """Yield what is to be done; before the first, depth.json leaves to the ledger what is not known."""
+        dated = (attempt(each.key, "find", partial(self._add_beside, each)) for each in found)
+        work = self.outcomes.claimed(dated)
+        first = next(work, None)
+        if first:
+            keep_depth_json(self.sink, self.ledger)
+            yield first
+            yield from work
+
+    def _add_beside(self, item: Found) -> Found:
+        """Add the time of a calibration's change to that of a file: it is done again when either changes."""
+        if isinstance(item, Failure):
+            return item
+        source = item.source
+        changed = (source.mtime_ns + self._reader.time_beside(item.place)) & _TIMES
+        return replace(item, source=source._replace(mtime_ns=changed))
+
+    def _settle(self, result: tuple[InputFile, Failure | None]) -> None:
+        self.outcomes.settle(*result)
+
+    def _convert(self, item: InputFile) -> tuple[InputFile, Failure | None]:
+        """On a worker: take one file to its outcome."""
+        return item, attempt(item.key, "decode", lambda: self._take_through(item))
+
+    def _take_through(self, item: InputFile) -> Failure | None:
+        size = item.source.size
+        kept = _KEPT_REMOTE if is_remote(item.place) else _KEPT
+        self._require_apart(item)
+        data = self._read(item) if size <= kept else b""  # a larger one waits where it is
+        with self._budget.hold(size):
+            pixels = count_pixels(data or self._read(item), item.source.path)
+        with self._budget.hold(size + pixels * _BYTES):
+            reading = self._reader.decode(data or self._read(item), item.place)
+            _require_unchanged(item, reading)
+            return attempt(item.key, "write", lambda: self._place(item, reading))
+
+    def _read(self, item: InputFile) -> bytes:
+        return self._reader.read_bytes(item.place)
+
+    def _require_apart(self, item: InputFile) -> None:
+        """Refuse what could be taken for an output of this run: no input is ever replaced."""
+        place = as_place(item.place).resolve()
+        if place.name.endswith(self._form.suffix) and is_inside(place, self._root):
+            raise OutputExistsError(
+                f"it lies in the output folder and is {self._form.suffix} already: choose another --output"
+            )
+
+    def _place(self, item: InputFile, reading: Reading) -> None:
+        depth, kept = self._set_focal_length(item, reading) if self._given.settings else (reading.depth, "")
+        lost = self._form.lost(depth)
+        if lost:
+            self._tell(item, lost)
+        files = self.sink.encode(item.key, depth)
+        self.ledger.record_begun(item.key, list(files))
+        outputs = self.sink.place(files)
+        facts = {**facts_of(depth), "model": depth.model, "weights_sha256": depth.weights_sha256}
+        facts |= {name: reading.line[name] for name in _OF_THE_RUN if name in reading.line}
+        if reading.depth.f_px not in (None, depth.f_px):
+            facts["rescaled_from"] = reading.depth.f_px
+        facts |= {"lost": lost} if lost else {}
+        facts["made_of"] = "depth"  # its source is no picture
+        picture = find_picture(reading.line)
+        facts |= {"picture": picture} if picture else {}
+        self.ledger.record_done(item.key, item.source, outputs, **facts)
+        if kept:
+            with self._counting:
+                self._kept[kept] += 1
+
+    def _set_focal_length(self, item: InputFile, reading: Reading) -> tuple[DepthMap, str]:
+        """Return the depth for the focal length that is given; or, with the reason, as it is."""
+        depth, line = reading.depth, reading.line
+        height, width = depth.full_size or depth.values.shape
+        f_px, is_used = self._given.find(line.get("key", item.key), width, height), line.get("f_px_used")
+        if f_px is None:
+            return depth, NONE_GIVEN
+        if depth.f_px is None:
+            return (depth, NOT_RECORDED) if is_used else (replace(depth, f_px=f_px, f_source="given"), "")
+        if math.isclose(f_px, depth.f_px, rel_tol=_SAME):
+            return depth, ""
+        if depth.kind != "metric":
+            return depth, NOT_METRIC
+        if not is_used:
+            return depth, NOT_USED if line else NOT_KNOWN
+        factor = np.float64(f_px / depth.f_px)  # in float64, so that values are rounded once
+        values = (depth.values * factor).astype(np.float32)
+        return replace(depth, values=values, f_px=f_px, f_source="given"), ""
+
+    def _tell(self, item: InputFile, lost: str) -> None:
+        """Say once what is lost, or refuse to lose it."""
+        if not self._allow_loss:
+            raise LossError(f"{lost}: --allow-loss writes it all the same, or choose another --format")
+        if not self._told:
+            self._told = True
+            _log.warning(
+                "%s: %s; the ledger says of each file what it lost", printable(item.source.path), lost
+            )
+
+
+def _find_format(inputs: Sequence[str | os.PathLike[str]]) -> str:
+    """Return the format that the depth.json of every input says, if that is one that depth is read from."""
+    formats = {str(read_depth_json(as_place(each)).get("format")) for each in inputs}
+    format = formats.pop() if len(formats) == 1 else ""
+    if format not in FORMATS or FORMATS[format].decode is None:
+        raise InputError("the inputs are not output folders of one format that could be kept: give --format")
+    return format
+
+
+def _require_unchanged(item: InputFile, reading: Reading) -> None:
+    if reading.changed:
+        raise DepthFileError(
+            f"{printable(item.source.path)}: it is not what was written: `cortexia verify --requeue` "
+            "lets the next run make it again; if you changed it, copy it elsewhere and say what it is"
+        )
+
+
+def _require_allowed(format: str, allow_loss: bool) -> None:
+    if FORMATS[format].decode is None and not allow_loss:
+        raise LossError(
+            f"{format} is a view in 256 steps to look at, scaled for each map: no depth can be read from it. "
+            "--allow-loss writes it all the same; png16 keeps depth"
+        )
+
+
+def _require_another_folder(inputs: Sequence[str | os.PathLike[str]], root: Place) -> None:
+    for each in inputs:
+        if is_same_folder(root, each):
+            raise InputError(f"{printable(str(as_place(each)))} is input and output: choose another --output")
+
+
+def _require_some(found: DepthFiles, inputs: Sequence[str | os.PathLike[str]]) -> None:
+    """Look for a first input, so that nothing is made for a folder without any."""
+    if next(iter(found), None) is None:
+        places = ", ".join(printable(str(as_place(each))) for each in inputs)
+        pictures = f"; {found.pictures} PNG of 8 bits or in colour are no depth" if found.pictures else ""
+        raise InputError(f"no depth files in {places}{pictures}")

@@ -1,0 +1,124 @@
+"""`export`: a network as one ONNX file that says what it is, compared with the network it was made of."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from cortexia_video.depth_estimation import load_estimator
+from cortexia_video.errors import InputError, ModelLoadError, ParityError
+from cortexia_video.frame import Frame
+from cortexia_video.inference.backend_selection import FRAMES_COMPARED, MAX_ERROR, decode_readable
+from cortexia_video.inference.parity import Parity, compare
+from cortexia_video.models.registry import find_licence, find_model
+from cortexia_video.sources.find import InputFile, find_pictures
+from cortexia_video.storage.atomic_file import move_whole
+from cortexia_video.storage.paths import Place, as_place, require_free
+
+Size = tuple[int, int]
+_TRIED = 16  # pictures
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What was written. parity: against the network itself in float32, where there were pictures for it."""
+
+    path: Place
+    size: Size
+    bytes: int
+    parity: Parity | None
+
+
+def export(
+    model: str,
+    output: str | os.PathLike[str],
+    *,
+    engine: Literal["onnx", "openvino"] = "onnx",
+    size: Size | None = None,
+    precision: str = "auto",
+    check: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+    max_error: float = MAX_ERROR,
+    commercial_only: bool = False,
+    kind: str | None = None,
+) -> Export:
+    """Write a network of torch's as `output`, an ONNX file for pictures of one size, which `onnx:` loads.
+
+    engine, precision: what the file is to be run by and in, which it then says of itself. size: (height,
+    width) that the network sees; may be left out where it takes one size only. check: pictures, folders or
+    lists; the first that can be read are estimated by the file and by the network in float32. Weights beyond
+    1.9 GB go into a file beside it.
+
+    Raises `ParityError` where a picture's mean difference is more than `max_error`, `OutputExistsError`,
+    `InputError`, and `ModelError` for what cannot be loaded or exported; nothing is then written.
+    """
+    place = as_place(output)
+    require_free(place, "remove it")
+    if "torch" not in find_model(model).engines:
+        raise ModelLoadError(f"model {model!r} is no network of torch's to export: --engine runs it as it is")
+    frames = _read_frames(check)
+    options: dict[str, Any] = {"device": "cpu", "precision": "float32", "commercial_only": commercial_only}
+    options |= {name: value for name, value in (("kind", kind), ("input_size", size)) if value is not None}
+    reference = load_estimator(model, **options)
+    network: Any = reference.model
+    with _make_beside(place) as folder:
+        path = folder / place.name
+        about = {
+            "engine": engine,
+            "precision": precision,
+            "licence_weights": find_licence(model) or "unknown",
+        }
+        size = network.export(path, about)
+        parity = None
+        if frames:
+            exported = load_estimator(f"onnx:{path}", device="cpu")
+            parity = compare(exported, reference, frames)
+            _require_near(parity, model, max_error)
+        written = sum(each.stat().st_size for each in folder.iterdir())
+        files = sorted(folder.iterdir(), key=lambda each: each == path)  # the file itself last
+        for each in files:
+            require_free(place.parent / each.name, "remove it")
+        for each in files:
+            move_whole(each, place.parent / each.name)
+    return Export(place, size, written, parity)
+
+
+def _require_near(parity: Parity, model: str, max_error: float) -> None:
+    if parity.worst.mean > max_error:
+        raise ParityError(
+            f"the export of {model} is too far from it: {parity}; nothing was written (--precision float32, "
+            f"or allow it by --max-error {2 * parity.worst.mean:.2g})"
+        )
+
+
+def _read_frames(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Frame]:
+    """Read the first pictures that can be."""
+    paths = [paths] if isinstance(paths, str | os.PathLike) else paths
+    if not paths:
+        return []
+    found = (each for each in find_pictures(paths, recursive=True) if isinstance(each, InputFile))
+    frames = list(islice(decode_readable(islice(found, _TRIED)), FRAMES_COMPARED))
+    if not frames:
+        places = ", ".join(str(as_place(each)) for each in paths)
+        raise InputError(f"no pictures that can be read in {places} (--check)")
+    return frames
+
+
+@contextlib.contextmanager
+def _make_beside(output: Place) -> Any:
+    """Give a folder, gone afterwards: on the disk of the output, if that is one."""
+    beside = output.parent if isinstance(output, Path) else None
+    try:
+        if beside:
+            beside.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".cortexia-export-", dir=beside) as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {output}: {error.strerror or error}; choose another --output"
+        ) from error

@@ -1,0 +1,238 @@
+"""`inspect`: what a depth file says and holds; `inspect_folder`: what is in a folder of them."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cortexia_video.depth_map import DepthMap, Kind
+from cortexia_video.errors import DepthFileError, Failure, printable
+from cortexia_video.formats.decode_depth import count_pixels, find_reader
+from cortexia_video.formats.metadata import Metadata, metadata_of
+from cortexia_video.images.exif_focal_length import to_fov_deg
+from cortexia_video.images.resampling import pick_points
+from cortexia_video.ledger.depth_json import read_depth_json
+from cortexia_video.ledger.depth_reader import DepthReader
+from cortexia_video.ledger.index import LedgerIndex
+from cortexia_video.runtime.bounded_map import run_ahead
+from cortexia_video.runtime.input_boundary import attempt
+from cortexia_video.runtime.memory_budget import ByteBudget
+from cortexia_video.runtime.throughput import count_cores
+from cortexia_video.sources.depth_files import DepthFiles, find_suffix
+from cortexia_video.storage.paths import Given, Place, as_place, as_text
+
+PERCENTS = (0, 1, 25, 50, 75, 99, 100)
+_MEMORY = 1 << 30  # bytes of files and arrays in work at once; a larger file is looked at alone
+_BYTES = 9  # a pixel: its value, whether it is known, and a copy of what is, to sort
+_THUMBNAIL = 128  # pixels of its longer side
+_SAMPLED = 16  # files of a folder
+_UNSAID = {"kind": "affine_invariant"}  # of which any number can be, and none is scaled
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inspection:
+    """What a depth file says and holds.
+
+    format: by its content. bytes: of the file. height, width: of the map.
+    kind: None where nobody says it: then `unsaid` is why, and the numbers are as the file has them.
+    said_by: who says what they mean: "file", the name of what lies beside it, or "caller".
+    changed: the ledger of its folder says that other bytes were written.
+    metadata: all that is known, in the words of `formats.metadata`. fov_deg: horizontal, of the picture.
+    percentiles: of the known values, with the lowest at 0 and the highest at 100; none where none is known.
+    unknown_share: of the pixels. thumbnail: float32, every k-th row and column, 128 at most.
+    """
+
+    path: str
+    format: str
+    bytes: int
+    height: int
+    width: int
+    kind: Kind | None
+    unsaid: str | None
+    changed: bool
+    said_by: str | None
+    metadata: Metadata
+    fov_deg: float | None
+    percentiles: dict[int, float]
+    unknown_share: float
+    thumbnail: NDArray[np.float32]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give all but the thumbnail, as JSON can hold it."""
+        left_out = ("metadata", "thumbnail")
+        named = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in left_out}
+        return {**self.metadata, **named}
+
+
+@dataclass(slots=True)
+class FolderInspection:
+    """What is in a folder of depth files, and in the folders inside.
+
+    files: how many, by the ending of their names. bytes: of all. pictures: PNG that cannot be depth.
+    common: what depth.json says. last_run: the counts of the ledger's last run.
+    sampled: files that were looked at, chosen at random. failures: those of them that cannot be read.
+    """
+
+    path: str
+    files: Counter[str] = field(default_factory=Counter)
+    bytes: int = 0
+    pictures: int = 0
+    common: dict[str, Any] = field(default_factory=dict)
+    last_run: dict[str, int] = field(default_factory=dict)
+    sampled: list[Inspection] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give all of it as JSON can hold it."""
+        named = {each.name: getattr(self, each.name) for each in fields(self)}
+        named["sampled"] = [each.as_dict() for each in self.sampled]
+        named["failures"] = [{"path": each.key, "error": each.reason} for each in self.failures]
+        return named
+
+
+def inspect(
+    path: Given,
+    *,
+    about: Metadata | None = None,
+    dialect: str | None = None,
+    max_megapixels: float = 200.0,
+) -> Inspection:
+    """Look at a depth file; the arguments and errors are those of `read_depth`.
+
+    A file of which nobody says what its numbers mean is looked at all the same.
+    """
+    return _Inspector(about, dialect, max_megapixels).inspect(as_place(path))
+
+
+def inspect_folder(
+    path: Given,
+    *,
+    about: Metadata | None = None,
+    dialect: str | None = None,
+    max_megapixels: float = 200.0,
+) -> FolderInspection:
+    """Count the depth files of a folder and of the folders inside, and look at sixteen of them.
+
+    The arguments are those of `read_depth`. Raises `InputError` for what cannot be listed.
+    """
+    root = as_place(path)
+    found = FolderInspection(str(root))
+    found.common, found.last_run = read_depth_json(root), _read_last_run(root)
+    inspector = _Inspector(about, dialect, max_megapixels)
+
+    def look(each: str) -> Inspection | Failure:
+        place = as_place(each)
+        return attempt(str(place), "decode", lambda: inspector.inspect(place))
+
+    def settle(result: Inspection | Failure) -> None:
+        if isinstance(result, Failure):
+            found.failures.append(result)
+        else:
+            found.sampled.append(result)
+
+    run_ahead(_count(found, root), look, settle, workers=count_cores())
+    found.sampled.sort(key=lambda each: each.path)
+    found.failures.sort(key=lambda each: each.key)
+    return found
+
+
+class _Inspector:
+    """Looks at one file after another."""
+
+    def __init__(self, about: Metadata | None, dialect: str | None, max_megapixels: float) -> None:
+        self._reader = DepthReader(about=about, dialect=dialect, max_megapixels=max_megapixels)
+        self._reader_of_numbers = DepthReader(about=_UNSAID, max_megapixels=max_megapixels)
+        self._budget = ByteBudget(_MEMORY)
+
+    def inspect(self, place: Place) -> Inspection:
+        data = self._reader.read_bytes(place)
+        with self._budget.hold(len(data) + count_pixels(data, str(place)) * _BYTES):
+            return self._inspect(data, place)
+
+    def _inspect(self, data: bytes, place: Place) -> Inspection:
+        try:
+            depth, said_by, _, changed = self._reader.decode(data, place)
+        except DepthFileError as raised:
+            error = DepthFileError(str(raised))  # `raised` holds on to what was decoded until then
+        else:
+            words = metadata_of(depth)
+            return _describe(str(place), data, depth, depth.kind, words, said_by=said_by, changed=changed)
+        return self._inspect_numbers(data, place, error)
+
+    def _inspect_numbers(self, data: bytes, place: Place, error: DepthFileError) -> Inspection:
+        """Describe a file that is whole, though its meaning is not known; raise the error of another."""
+        try:
+            depth = self._reader_of_numbers.decode(data, place).depth
+        except DepthFileError:
+            raise error from None
+        metadata = {**metadata_of(depth), "unit": None, "larger_is": None}
+        unsaid = str(error).removeprefix(f"{printable(str(place))}: ")
+        return _describe(str(place), data, depth, None, metadata, unsaid=unsaid)
+
+
+def _describe(
+    path: str,
+    data: bytes,
+    depth: DepthMap,
+    kind: Kind | None,
+    metadata: Metadata,
+    *,
+    said_by: str | None = None,
+    unsaid: str | None = None,
+    changed: bool = False,
+) -> Inspection:
+    height, width = depth.values.shape
+    known = depth.values[np.isfinite(depth.values)]
+    percentiles = np.percentile(known, PERCENTS, overwrite_input=True) if known.size else ()
+    picture_width = (depth.full_size or (height, width))[1]
+    return Inspection(
+        path=path,
+        format=find_reader(data, path).suffixes[0].removeprefix("."),
+        bytes=len(data),
+        height=height,
+        width=width,
+        kind=kind,
+        unsaid=unsaid,
+        changed=changed,
+        said_by=said_by,
+        metadata=metadata,
+        fov_deg=None if depth.f_px is None else to_fov_deg(depth.f_px, picture_width),
+        percentiles=dict(zip(PERCENTS, map(float, percentiles), strict=False)),
+        unknown_share=1 - known.size / depth.values.size,
+        thumbnail=_shrink(depth.values),
+    )
+
+
+def _count(found: FolderInspection, root: Place) -> list[str]:
+    """Count the files of a folder; give some of them, by reservoir sampling."""
+    files, chance = DepthFiles([as_text(root)]), random.Random(0)
+    sample: list[str] = []
+    for number, each in enumerate(files):
+        if isinstance(each, Failure):
+            found.failures.append(each)
+            continue
+        found.files[find_suffix(each.source.path)] += 1
+        found.bytes += each.source.size
+        if len(sample) < _SAMPLED:
+            sample.append(each.place)
+        elif (number_of := chance.randrange(number + 1)) < _SAMPLED:
+            sample[number_of] = each.place
+    found.pictures = files.pictures
+    return sample
+
+
+def _shrink(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    factor = max(1.0, max(values.shape) / _THUMBNAIL)
+    height, width = (max(1, round(side / factor)) for side in values.shape)
+    return pick_points(values, height, width)
+
+
+def _read_last_run(root: Place) -> dict[str, int]:
+    """Give the counts of the ledger's last run that ended."""
+    counts = LedgerIndex(root).last_end()
+    return {name: counts[name] for name in ("found", "done", "skipped", "failed") if name in counts}

@@ -1,0 +1,196 @@
+"""`Outcomes`: every input of a job ends as done, skipped or failed, and the ledger says which and why."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Literal, TypeVar
+
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import Failure, OutputExistsError
+from cortexia_video.images.decode import IMAGE_SUFFIXES
+from cortexia_video.ledger.ledger import PROGRESS_S, Ledger
+from cortexia_video.runtime.throughput import Speed
+from cortexia_video.sinks.sink import Sink
+from cortexia_video.sources.find import InputFile
+
+Changed = Literal["redo", "keep", "refuse"]
+
+_Item = TypeVar("_Item", bound=InputFile)
+
+_FAILURES_KEPT = 1000  # in the report; the ledger has them all
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of a run's inputs: found == done + skipped + failed, unless it was interrupted."""
+
+    found: int = 0
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False
+    failures: list[Failure] = field(default_factory=list)
+    speed: Speed | None = None
+
+    def __str__(self) -> str:
+        counts = f"{self.found} found: {self.done} done, {self.skipped} skipped, {self.failed} failed"
+        return f"{counts}; {self.seconds:.1f} s, {self.images_per_second:.2f} images/s"
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Give the four counts by name."""
+        return {name: getattr(self, name) for name in ("found", "done", "skipped", "failed")}
+
+    @property
+    def images_per_second(self) -> float:
+        return self.done / self.seconds if self.seconds else 0.0
+
+
+Listener = Callable[[Report, Failure | None], None]
+
+
+class Outcomes:
+    """The outcomes of one run, counted in `report`. All of it on one thread.
+
+    overwrite: redo what is done, and replace files that no ledger knows.
+    changed: what becomes of outputs made with other settings, `redo` or `keep`.
+    on_outcome: called after each input. stop: no further input is taken once it is set.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        ledger: Ledger,
+        *,
+        overwrite: bool,
+        changed: Changed,
+        on_outcome: Listener | None,
+        stop: threading.Event,
+    ) -> None:
+        self.report = Report()
+        self.sink = sink
+        self.ledger = ledger
+        self._overwrite = overwrite
+        self._changed = changed
+        self._on_outcome = on_outcome or _ignore
+        self._stop = stop
+        self._all_found = False
+        self._began = self._recorded = time.monotonic()
+        self.slowest: Callable[[], str | None] = _know_nothing  # names the slowest stage so far
+        self._told = False  # that outputs of other settings are here
+
+    def needing_work(self, found: Iterable[_Item | Failure]) -> Iterator[_Item]:
+        """Yield the inputs that are to be done; others settle here."""
+        for item in found:
+            if self._stop.is_set():
+                return
+            self.report.found += 1
+            if isinstance(item, Failure):
+                self.fail(item)
+            elif self._needs_work(item):
+                yield item
+        self._all_found = True
+
+    def claimed(self, found: Iterable[_Item | Failure]) -> Iterator[_Item]:
+        """Yield the inputs that are to be done, and let the ledger say so; what `stop` finds, is left."""
+        for item in self.ledger.claim(self.needing_work(found)):
+            if self._stop.is_set():
+                return
+            yield item
+
+    def settle(self, item: InputFile, failure: Failure | None) -> None:
+        """Count an input that was worked on; the ledger has the line of one that is done already."""
+        if failure:
+            self.fail(failure, item)
+        else:
+            self.report.done += 1
+            self._on_outcome(self.report, None)
+        self._record_progress()
+
+    def fail(self, failure: Failure, item: InputFile | None = None) -> None:
+        """Record and count an input that failed."""
+        self.ledger.record_failure(failure, item.source.path if item else None)
+        self.report.failed += 1
+        if len(self.report.failures) < _FAILURES_KEPT:
+            self.report.failures.append(failure)
+        self._on_outcome(self.report, failure)
+
+    def end(self, seconds: float) -> None:
+        """Complete the report."""
+        report = self.report
+        report.seconds = seconds
+        report.failures.sort(key=lambda failure: failure.key)
+        unsettled = not self._all_found or report.found > report.done + report.skipped + report.failed
+        report.interrupted = self._stop.is_set() and unsettled
+
+    def record_end(self) -> None:
+        """Append the counts to the ledger, where the job has no more to say of its end."""
+        report = self.report
+        self.ledger.record_end(
+            **report.counts, interrupted=report.interrupted, seconds=round(report.seconds, 3)
+        )
+
+    def _record_progress(self) -> None:
+        """Let the ledger say, now and then, how far the run is."""
+        now = time.monotonic()
+        if now - self._recorded >= PROGRESS_S:
+            self._recorded = now
+            seconds = round(now - self._began, 3)
+            self.ledger.record_progress(**self.report.counts, seconds=seconds, slowest=self.slowest())
+
+    def _needs_work(self, item: InputFile) -> bool:
+        """Say whether an input is to be done; one that is done, or that must not be, settles here."""
+        state = "missing" if self._overwrite else self.ledger.state(item.key, item.source)
+        if state == "changed" and not self._told:
+            self._told = True
+            fate = "kept" if self._changed == "keep" else "redone"
+            settings = self.ledger.difference(item.key)
+            _log.warning("outputs made with other settings (%s) are %s", settings, fate)
+        good = state == "done" or (state == "changed" and self._changed == "keep")
+        if good and self.ledger.other_source(item.key, item.source) is None:
+            self.report.skipped += 1
+            self._on_outcome(self.report, None)
+            return False
+        obstacle = self._find_obstacle(item)
+        if obstacle:
+            self.fail(Failure(item.key, "write", OutputExistsError(obstacle)), item)
+        return obstacle is None
+
+    def _find_obstacle(self, item: InputFile) -> str | None:
+        """Say why the outputs of an input must not be placed, if that is so."""
+        for name in self.sink.output_names(item.key):
+            if self.ledger.owns(item.key, name) or not self.sink.holds(name):
+                continue
+            if PurePath(name).suffix in IMAGE_SUFFIXES and not self.sink.holds_own(name):
+                return f"{name} is there already, a picture that is not ours: choose another --output"
+            if not self._overwrite:
+                return f"{name} is there already and the ledger does not know it: --overwrite replaces it"
+        other = None if self._overwrite else self.ledger.other_source(item.key, item.source)
+        return (
+            f"its place holds the depth of {other}: choose another --output, or --overwrite"
+            if other
+            else None
+        )
+
+
+def facts_of(depth: DepthMap) -> dict[str, object]:
+    """Give what a ledger's line says of a depth map; the model is the run's."""
+    height, width = depth.values.shape
+    facts: dict[str, object] = {"height": height, "width": width, "kind": depth.kind}
+    facts |= {"f_px": depth.f_px, "f_source": depth.f_source}
+    return facts | ({"full_size": depth.full_size} if depth.full_size else {})
+
+
+def _know_nothing() -> None:
+    """Name no stage."""
+
+
+def _ignore(report: Report, failure: Failure | None) -> None:
+    """Listen to nothing."""

@@ -1,0 +1,267 @@
+"""`plan`: what a run would cost, from a count of the inputs and a few that are timed."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
+from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError
+from cortexia_video.formats.registry import FORMATS
+from cortexia_video.images.decode import Header, read_header
+from cortexia_video.inference.backend_selection import EngineChoice, decode_readable
+from cortexia_video.inference.batch_size import BatchSize
+from cortexia_video.jobs.estimate import Decoding, estimate
+from cortexia_video.ledger.depth_reader import read_depth
+from cortexia_video.ledger.ledger import CLAIMED, read_ledger
+from cortexia_video.runtime.input_boundary import attempt
+from cortexia_video.runtime.throughput import Speed
+from cortexia_video.sources.find import Found, InputFile, find_pictures, read_picture
+from cortexia_video.storage.paths import Place, as_place, is_remote
+from cortexia_video.storage.remote_path import RemotePath
+
+_LISTED = 1000  # objects a request
+_LOOKED_AT = 200  # headers
+_TIMED = 12  # pictures that go through the whole job
+_TIMED_PIXELS = 200_000_000  # of these together, where they are so large
+_ENCODED = 4  # depth maps that go through every format
+
+_Sample = dict[str, tuple[float, float]]  # of one depth map, by format: core-seconds and bytes a pixel
+
+
+@dataclass(frozen=True, slots=True)
+class FormatCost:
+    """What one format would take for all pictures. hours: of the whole run. bytes: of all outputs.
+
+    With several workers hours are those by the clock; each of them takes as many.
+    """
+
+    hours: float
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run over all pictures would take.
+
+    found: pictures. lost: inputs that cannot be opened. bytes: of the pictures' files.
+    looked_at: headers that were read, unreadable: of these.
+    smallest, largest: (width, height) among those looked at. megapixels: on average.
+    timed: pictures that were estimated. formats: what each would take, by name.
+    num_workers: machines such as this one that share the work. requests: to object stores, by kind.
+    """
+
+    found: int
+    lost: int
+    bytes: int
+    looked_at: int
+    unreadable: int
+    smallest: tuple[int, int]
+    largest: tuple[int, int]
+    megapixels: float
+    timed: int
+    formats: dict[str, FormatCost]
+    num_workers: int
+    requests: dict[str, int]
+
+
+def plan(
+    inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    output: str | os.PathLike[str] | None = None,
+    model: str | DepthEstimator = "compact",
+    recursive: bool = False,
+    size: Size = "full",
+    decode: Decoding = "exact",
+    batch_size: BatchSize = 4,
+    device: str = "auto",
+    num_workers: int = 1,
+    **model_options: Any,
+) -> Plan:
+    """Count the inputs and foretell hours and bytes for each format; nothing is written to the output.
+
+    The arguments are those of `estimate`. A few pictures chosen at random, twelve at most, are estimated into
+    a temporary folder, beside `output` where that is given. Hours are those that the slowest of model, cores
+    and disk would take alone: a long run comes close to it. What an earlier run has done is not taken off.
+    num_workers: machines such as this one, which share the work evenly and hinder each other nowhere.
+
+    Raises `InputError` where there is nothing to do or no sample can be read, `OutputError` where there is no
+    room for the samples, and `ModelError`.
+    """
+    inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
+    if num_workers < 1:
+        raise InputError(f"--num-workers must be more than 0, not {num_workers}")
+    root = as_place(output) if output else None
+    found, lost, total, samples = _count(find_pictures(inputs, recursive=recursive, output=root))
+    if not samples:
+        why = f"none of {lost} inputs can be opened" if lost else "no pictures"
+        raise InputError(f"{why} in {', '.join(str(as_place(each)) for each in inputs)}")
+    headers = _look_at(samples)
+    asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
+    chosen = _choose(headers)
+    estimators = _load(model, asked, chosen) if isinstance(model, str) else load_estimators(model, **asked)
+    speed, costs, pixels = _time(chosen, estimators, decode, _place_beside(root))
+    sides = sorted(((each.width, each.height) for each in headers.values()), key=math.prod)
+    mean = sum(map(math.prod, sides)) / len(sides)
+    return Plan(
+        found=found,
+        lost=lost,
+        bytes=total,
+        looked_at=len(samples),
+        unreadable=len(samples) - len(headers),
+        smallest=sides[0],
+        largest=sides[-1],
+        megapixels=mean / 1e6,
+        timed=speed.images,
+        formats=_foretell(
+            found / num_workers, found, speed, costs, mean if estimators[0].size == "full" else pixels
+        ),
+        num_workers=num_workers,
+        requests=_count_requests(found, inputs, root),
+    )
+
+
+def _count_requests(
+    found: int, inputs: Sequence[str | os.PathLike[str]], root: Place | None
+) -> dict[str, int]:
+    """Count what object stores will be asked: they charge for it."""
+    remote = any(is_remote(each) for each in inputs)
+    stored = isinstance(root, RemotePath)
+    puts = found + 2 * math.ceil(found / CLAIMED) if stored else 0
+    listed = found * (remote + stored)
+    return {"LIST": math.ceil(listed / _LISTED), "GET": found if remote else 0, "PUT": puts}
+
+
+def _count(found: Iterable[Found]) -> tuple[int, int, int, list[InputFile]]:
+    """Give the number of pictures, of lost inputs, of bytes, and some pictures by reservoir sampling."""
+    chance = random.Random(0)
+    count, lost, total = 0, 0, 0
+    samples: list[InputFile] = []
+    for each in found:
+        if not isinstance(each, InputFile):
+            lost += 1
+            continue
+        count += 1
+        total += each.source.size
+        if len(samples) < _LOOKED_AT:
+            samples.append(each)
+        elif (place := chance.randrange(count)) < _LOOKED_AT:
+            samples[place] = each
+    chance.shuffle(samples)
+    return count, lost, total, samples
+
+
+def _read_header(picture: InputFile) -> Header:
+    return read_header(read_picture(picture.place))
+
+
+def _look_at(samples: Sequence[InputFile]) -> dict[InputFile, Header]:
+    """Give the headers that can be read."""
+    headers = {}
+    for each in samples:
+        header = attempt(each.key, "decode", partial(_read_header, each))
+        if not isinstance(header, Failure):
+            headers[each] = header
+    if not headers:
+        raise InputError(
+            f"none of the {len(samples)} pictures looked at can be read, such as {samples[0].key}"
+        )
+    return headers
+
+
+def _choose(headers: Mapping[InputFile, Header]) -> list[InputFile]:
+    """Choose a few pictures to time, fewer where they are huge, at least one."""
+    chosen: list[InputFile] = []
+    pixels = 0
+    for picture, header in headers.items():
+        pixels += header.width * header.height
+        if len(chosen) == _TIMED or (chosen and pixels > _TIMED_PIXELS):
+            break
+        chosen.append(picture)
+    return chosen
+
+
+def find_existing(folder: Path) -> Path:
+    """Give a folder, or the nearest one above it that is there: what it is made in lies on the same disk."""
+    absolute = folder.absolute()
+    return next(each for each in (absolute, *absolute.parents) if each.is_dir())
+
+
+def _load(model: str, options: Mapping[str, Any], pictures: Sequence[InputFile]) -> Sequence[DepthEstimator]:
+    """Load a model as a run would, by the engine that it would settle on."""
+    choice = EngineChoice(model, **options)
+    loaded = choice.load()
+    if choice.is_settled(loaded):
+        return loaded
+
+    return choice.settle(loaded, decode_readable(pictures))
+
+
+def _place_beside(output: Place | None) -> Path | None:
+    """Give the folder on the disk that the output would be on; None where that cannot be written."""
+    place = find_existing(output) if isinstance(output, Path) else None
+    return place if place and os.access(place, os.W_OK) else None
+
+
+def _time(
+    pictures: Sequence[InputFile],
+    estimators: Sequence[DepthEstimator],
+    decoding: Decoding,
+    place: Path | None,
+) -> tuple[Speed, list[_Sample], float]:
+    """Estimate some pictures; give the speed, what maps cost in each format, and the mean pixels of a map."""
+    paths = [each.place for each in pictures]
+    with tempfile.TemporaryDirectory(prefix=".cortexia-plan-", dir=place) as folder:
+        try:
+            report = estimate(paths, folder, model=estimators, decode=decoding)
+        except OutputLostError as error:
+            raise OutputError(f"no room for a few samples in {Path(folder).parent}: {error}") from error
+        if not report.done or not report.speed:
+            raise InputError(f"none of the {len(pictures)} pictures tried went through: {report.failures[0]}")
+        done = [line for line in read_ledger(Path(folder)) if line.get("outcome") == "done"]
+        names = [name for line in done[:_ENCODED] for name in line["outputs"]]
+        samples = [_encode(Path(folder, name), estimators[0]) for name in names]
+    return report.speed, samples, sum(line["height"] * line["width"] for line in done) / len(done)
+
+
+def _encode(path: Path, estimator: DepthEstimator) -> _Sample:
+    """Encode one depth map in every format: core-seconds and bytes a pixel, by name."""
+    depth = read_depth(path, about={"kind": estimator.model.kind}, max_megapixels=math.inf)
+    costs = {}
+    for name, form in FORMATS.items():
+        if not form.is_installed:
+            continue
+        started = time.thread_time()
+        size = sum(len(chunk) for chunk in form.encode(depth))
+        costs[name] = ((time.thread_time() - started) / depth.values.size, size / depth.values.size)
+    return costs
+
+
+def _foretell(
+    share: float, found: int, speed: Speed, samples: Sequence[_Sample], pixels: float
+) -> dict[str, FormatCost]:
+    """Give what each format costs. share: pictures of a worker. pixels: of a depth map, on average."""
+    each = {name: used / speed.images for name, used in speed.core_seconds.items()}
+    model = speed.busy_seconds / speed.images / speed.devices
+    plain = pixels * float(np.mean([sample["npy"][1] for sample in samples]))
+    costs = {}
+    for name in samples[0]:
+        encoding, size = (
+            pixels * float(np.mean([sample[name][part] for sample in samples])) for part in (0, 1)
+        )
+        cores = sum(used for stage, used in each.items() if stage not in ("encode", "write"))
+        cores += encoding + each["write"] * size / plain
+        disk = speed.disk_seconds / speed.images * size / plain
+        seconds = share * max(model, cores / speed.cores, disk)
+        costs[name] = FormatCost(seconds / 3600, round(found * size))
+    return costs

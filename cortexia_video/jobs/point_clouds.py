@@ -1,0 +1,306 @@
+"""Point clouds of pictures and depth that lie in files: of one picture, or of all that a run has done."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+
+import xxhash
+
+from cortexia_video.depth_map import DepthMap, Kind
+from cortexia_video.errors import (
+    Failure,
+    InputError,
+    OutputLostError,
+    printable,
+)
+from cortexia_video.frame import Frame
+from cortexia_video.geometry.anchors import anchor_depth, require_distances
+from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
+from cortexia_video.images.decode import decode
+from cortexia_video.jobs.outcomes import Listener, Outcomes, Report
+from cortexia_video.ledger.artifacts import (
+    Line,
+    find_depth,
+    is_same_folder,
+    list_outputs,
+    read_output,
+    read_run_depth,
+    read_run_picture,
+    read_whole,
+)
+from cortexia_video.ledger.depth_reader import read_depth
+from cortexia_video.ledger.ledger import Ledger, Source, read_last_done, require_ledger
+from cortexia_video.pinhole import Pinhole
+from cortexia_video.point_clouds.cloud import UNITS, PointCloud, point_cloud, require_angle
+from cortexia_video.point_clouds.files import OVERWRITE, find_encoder, save_point_cloud
+from cortexia_video.runtime.bounded_map import run_ahead
+from cortexia_video.runtime.input_boundary import attempt
+from cortexia_video.runtime.memory_budget import ByteBudget
+from cortexia_video.runtime.throughput import choose_workers
+from cortexia_video.sinks.open import open_sink
+from cortexia_video.sources.find import InputFile
+from cortexia_video.storage.paths import Place, as_absolute, as_place, require_free
+from cortexia_video.storage.remote_path import RemotePath
+
+MEMORY = 1 << 30  # bytes of pictures and points in work at once, over all workers; a larger one is done alone
+_PICTURE_BYTES, _DEPTH_BYTES = 10, 70  # for each pixel, at the worst moment
+
+VIEW_ONLY = "there is only a view of the depth"
+NO_SHAPE = "of a kind without a shape in space: use a model of metric depth, or --near-m and --far-m"
+NO_FOCAL_LENGTH = "no focal length is known: give --f-px, --fov-deg or --intrinsics"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudOptions:
+    """What the clouds are to be.
+
+    Parameters
+    ----------
+    f_px
+        Focal length of every picture, in its pixels; else what was recorded with the depth, else EXIF.
+    fov_deg
+        Horizontal field of view of every picture, instead.
+    intrinsics
+        CSV or JSON file of cameras by key, as for `cortexia estimate`; cx and cy count here.
+    near_m
+        How far away the nearest thing is, for disparity and affine_invariant depth; with --far-m.
+    far_m
+        How far away the farthest thing is.
+    max_gap
+        Leave out pixels whose depth differs from a neighbour's by more than this share; inf keeps all. By
+        default 0.05, less for focal lengths over 500 pixels.
+    normals
+        Also which way the surface faces.
+    """
+
+    f_px: float | None = None
+    fov_deg: float | None = None
+    intrinsics: str | None = None
+    near_m: float | None = None
+    far_m: float | None = None
+    max_gap: float | None = None
+    normals: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Work(InputFile):
+    """A picture that is to have a cloud. source: its depth file. line: of the run's ledger."""
+
+    line: Line
+
+
+def make_point_cloud(
+    image: str | os.PathLike[str],
+    depth: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    kind: Kind | None = None,
+    dialect: str | None = None,
+    options: CloudOptions = CloudOptions(),
+    overwrite: bool = False,
+) -> PointCloud:
+    """Make a .ply or .glb of a picture and its depth file; give the cloud.
+
+    kind, dialect: what the numbers mean, or whose file it is (`formats.dialects`), where it does not say so,
+    as a .npy does not. Depth of another shape, whose file does not say of what size its picture was, is taken
+    to be of all of this one, unless one of them is upright and the other is not.
+    Raises what `read_depth`, `decode`, `point_cloud` and `save_point_cloud` raise.
+    """
+    picture, place = as_place(image), as_place(output)
+    find_encoder(place.suffix.removeprefix("."))
+    if not overwrite:
+        require_free(place, OVERWRITE)
+    maker = _Maker(options)
+    frame = decode(read_whole(picture), picture.name)
+    depth_map = read_depth(depth, about={"kind": kind} if kind else {}, dialect=dialect)
+    cloud = maker.make(_fit(depth_map, frame), frame)
+    save_point_cloud(cloud, place, overwrite=overwrite)
+    return cloud
+
+
+def make_point_clouds(
+    run: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    format: str = "ply",
+    options: CloudOptions = CloudOptions(),
+    overwrite: bool = False,
+    workers: int | None = None,
+    on_outcome: Listener | None = None,
+    stop: threading.Event | None = None,
+) -> Report:
+    """Make `output/<key>.ply` of every picture that the ledger of the folder `run` calls done.
+
+    Kind and focal length are those of the ledger, unless the options give others. workers: threads; one a
+    core by default. on_outcome, stop: as `estimate` takes them.
+
+    Outcomes, the ledger in `output` and what a second call does are those of `estimate`: clouds made of the
+    same depth with the same options are skipped, others are made again. `overwrite` makes all again, and
+    replaces files that no ledger knows. A picture that can have no cloud, say for lack of a focal length,
+    has failed.
+
+    Raises `InputError` where there is no ledger or nothing is done, `OutputError` for an unknown format and
+    where nothing can be written, `OutputLostError` when no more can be.
+    """
+    find_encoder(format)
+    root, place = as_absolute(run), as_place(output)
+    workers, stop = choose_workers(workers), stop or threading.Event()
+    require_ledger(root)
+    if is_same_folder(place, root):
+        raise InputError(f"{printable(str(root))} is the run and the output: choose another --output")
+    maker, sink = _Maker(options), open_sink(place, suffixes=[f".{format}"])
+    with ExitStack() as stack:
+        settings = {"job": "pointcloud", "format": format, **_settings_of(options), **maker.given.settings}
+        ledger = stack.enter_context(Ledger(place, settings, sink=sink))
+        stack.enter_context(sink)
+        outcomes = Outcomes(
+            sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop
+        )
+        return _Job(root, outcomes, maker, format).run(workers)
+
+
+class _Maker:
+    """Makes clouds as the options say."""
+
+    def __init__(self, options: CloudOptions) -> None:
+        if (options.near_m is None) != (options.far_m is None):
+            raise InputError("--near-m and --far-m belong together: give both or none")
+        if options.fov_deg is not None and (options.f_px is not None or options.intrinsics is not None):
+            raise InputError("the focal length is given twice: give one of --f-px, --fov-deg, --intrinsics")
+        if options.near_m is not None and options.far_m is not None:
+            require_distances(options.near_m, options.far_m)
+        if options.fov_deg is not None:
+            require_angle(options.fov_deg)
+        if options.max_gap is not None and not options.max_gap > 0:
+            raise InputError(f"--max-gap must be a share above 0 (0.05), or inf, not {options.max_gap:g}")
+        self._options = options
+        self.given: Intrinsics = load_intrinsics(options.f_px, options.intrinsics)
+
+    def find_obstacle(self, line: Line) -> str | None:
+        """Say why a line of a ledger can give no cloud, if so; raises what `Intrinsics.find` does."""
+        if line.get("kind") not in UNITS and self._options.near_m is None:
+            return NO_SHAPE
+        height, width = _picture_size(line)
+        known = self._options.fov_deg or line.get("f_px") or self.given.find(line["key"], width, height)
+        return None if known else NO_FOCAL_LENGTH
+
+    def make(self, depth: DepthMap, frame: Frame) -> PointCloud:
+        """Give the cloud of one picture; raises what `point_cloud` does."""
+        options = self._options
+        if options.near_m is not None and options.far_m is not None:
+            depth = anchor_depth(depth, near_m=options.near_m, far_m=options.far_m)
+        camera = self.given.find_camera(frame.key, frame.width, frame.height)
+        if camera is None and options.fov_deg is None and depth.f_px is None and frame.f_px is not None:
+            camera = Pinhole.centred(frame.f_px, frame.width, frame.height)
+        return point_cloud(
+            depth,
+            frame.image,
+            fov_deg=options.fov_deg,
+            camera=camera,
+            max_gap=options.max_gap,
+            normals=options.normals,
+        )
+
+
+class _Job:
+    """The clouds of one run: what they need while they are made."""
+
+    def __init__(self, root: Place, outcomes: Outcomes, maker: _Maker, format: str) -> None:
+        self._root = root
+        self._outcomes = outcomes
+        self._maker = maker
+        self._encode = find_encoder(format)
+        self._budget = ByteBudget(MEMORY)
+
+    def run(self, workers: int) -> Report:
+        """Take every picture to its outcome; the ledger then ends with the counts."""
+        started, report = time.monotonic(), self._outcomes.report
+        work = self._outcomes.claimed(self._find())
+        try:
+            run_ahead(work, self._make, lambda result: self._outcomes.settle(*result), workers=workers)
+        except OutputLostError as error:
+            error.report = report
+            raise
+        finally:
+            self._outcomes.end(time.monotonic() - started)
+        self._outcomes.record_end()
+        return report
+
+    def _find(self) -> Iterator[_Work | Failure]:
+        """Yield the pictures that the run has done; those that can have no cloud as failures."""
+        line = None
+        for line in read_last_done(self._root):
+            yield attempt(line["key"], "decode", partial(self._find_work, line))
+        if line is None:
+            raise InputError(
+                f"no picture is done in {printable(str(self._root))}: run cortexia estimate first"
+            )
+
+    def _find_work(self, line: Line) -> _Work:
+        self._outcomes.sink.check_key(line["key"])
+        return _Work(line["key"], self._find_source(line), line)
+
+    def _find_source(self, line: Line) -> Source:
+        """Give the depth file of a line; raises `InputError` where no cloud can be made of it."""
+        found = find_depth(line)
+        obstacle = self._maker.find_obstacle(line) if found else VIEW_ONLY
+        if obstacle or not found:
+            raise InputError(obstacle or VIEW_ONLY)
+        path = self._root / found[0]
+        if isinstance(path, RemotePath) or "inside" in line:  # its ledger says enough
+            size, digest = list_outputs(line)[found[0]]
+            return Source(str(path), size, xxhash.xxh3_64_intdigest(digest.encode()) >> 1)
+        status = attempt(line["key"], "decode", path.stat)
+        if isinstance(status, Failure):
+            read_output(self._root, found[0], line)  # says what is wrong
+            raise status.error
+        return Source(str(path), status.st_size, status.st_mtime_ns)
+
+    def _make(self, work: _Work) -> tuple[_Work, Failure | None]:
+        """On a worker: make one cloud."""
+        return work, attempt(work.key, "decode", lambda: self._take_through(work))
+
+    def _take_through(self, work: _Work) -> Failure | None:
+        line, key = work.line, work.key
+        pixels = line.get("height", 0) * line.get("width", 0)
+        with self._budget.hold(_DEPTH_BYTES * pixels + _PICTURE_BYTES * math.prod(_picture_size(line))):
+            depth = read_run_depth(self._root, line)
+            frame = decode(read_run_picture(line), key, max_megapixels=math.inf)  # once it was allowed
+            cloud = self._maker.make(depth, frame)
+            return attempt(key, "write", lambda: self._place(work, cloud))
+
+    def _place(self, work: _Work, cloud: PointCloud) -> None:
+        sink, ledger = self._outcomes.sink, self._outcomes.ledger
+        (name,) = sink.output_names(work.key)
+        ledger.record_begun(work.key, [name])
+        outputs = sink.place({name: self._encode(cloud)})
+        ledger.record_done(work.key, work.source, outputs, points=len(cloud.points), unit=cloud.unit)
+
+
+def _settings_of(options: CloudOptions) -> dict[str, object]:
+    """Say what clouds depend on, besides depth and picture; of a file of cameras what it holds."""
+    given = {name: value for name, value in vars(options).items() if value not in (None, False)}
+    given.pop("intrinsics", None)
+    return given | {name: str(given[name]) for name in ("max_gap",) if name in given}  # JSON has no infinity
+
+
+def _fit(depth: DepthMap, frame: Frame) -> DepthMap:
+    """Take depth that does not say of which size its picture was to be of all of this one."""
+    height, width = depth.values.shape
+    turned = (height - width) * (frame.height - frame.width) < 0
+    if depth.full_size or depth.f_px or turned or (height, width) == (frame.height, frame.width):
+        return depth
+    return replace(depth, full_size=(frame.height, frame.width))
+
+
+def _picture_size(line: Line) -> tuple[int, int]:
+    """Give height and width of the picture of a line."""
+    height, width = line.get("full_size") or (line.get("height", 0), line.get("width", 0))
+    return height, width

@@ -1,0 +1,138 @@
+"""`verify`: whether every output is still what the ledger says it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import NamedTuple
+
+import xxhash
+
+from cortexia_video.errors import Failure, printable
+from cortexia_video.formats.registry import find_format
+from cortexia_video.ledger.ledger import append_to_ledger, require_ledger
+from cortexia_video.ledger.state import Entry, History, read_history
+from cortexia_video.runtime.bounded_map import run_ahead
+from cortexia_video.runtime.input_boundary import attempt
+from cortexia_video.runtime.memory_budget import ByteBudget
+from cortexia_video.runtime.throughput import choose_workers
+from cortexia_video.sinks.sink import Placed
+from cortexia_video.sources.archives import SHARD_SUFFIXES
+from cortexia_video.storage.named_file import read_named
+from cortexia_video.storage.paths import Place, as_place
+
+MEMORY = 1 << 30  # bytes of files in work at once, over all workers; a larger one is read alone
+
+_Output = tuple[str, str, Entry]  # a key, the name of one of its outputs, what is known of the key
+
+
+class Wrong(NamedTuple):
+    """An output that is not as the ledger says. output: its name in the folder. reason: for people."""
+
+    key: str
+    output: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"wrong: {printable(self.key)}: {printable(self.output)}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What became of checking a folder's outputs.
+
+    checked: how many. unfinished: keys that a run began to write, or that were requeued, and are not done.
+    """
+
+    checked: int
+    wrong: list[Wrong]
+    unfinished: list[str]
+
+    def __str__(self) -> str:
+        outputs = "1 output" if self.checked == 1 else f"{self.checked} outputs"
+        return f"{outputs} checked: {self.checked - len(self.wrong)} right, {len(self.wrong)} wrong"
+
+
+def verify(
+    output: str | os.PathLike[str], *, requeue: bool = False, workers: int | None = None
+) -> Verification:
+    """Check every output that the ledger of the folder `output` calls done.
+
+    It is there, has its size and digest, reads as what it is, as large as its map, and nowhere infinite.
+    requeue: let the next run do again what is wrong. workers: threads; one a core by default.
+    Without `requeue` nothing is written, and a run may be going on.
+
+    Raises `InputError` where there is no ledger; with `requeue`, `OutputError` while another process writes.
+    """
+    root, workers = as_place(output), choose_workers(workers)
+    require_ledger(root)
+    if not requeue:
+        return _verify(root, workers)
+    with append_to_ledger(root) as ledger:
+        found = _verify(root, workers)
+        for key, reason in {each.key: each.reason for each in found.wrong}.items():
+            ledger.append({"key": key, "outcome": "requeued", "reason": reason})
+        ledger.sync()
+    return found
+
+
+def _verify(root: Place, workers: int) -> Verification:
+    history, budget = read_history(root), ByteBudget(MEMORY)
+    results: list[Wrong | None] = []
+
+    def check(output: _Output) -> Wrong | None:
+        return _check(root, *output, budget)
+
+    run_ahead(_list_outputs(history), check, results.append, workers=workers)
+    wrong = sorted(_name_all(history, [each for each in results if each]))
+    if wrong:  # a run that is going on may have begun to write them again
+        now = read_history(root)
+        wrong = [each for each in wrong if now.get(each.key) == history.get(each.key)]
+    return Verification(len(results), wrong, sorted(history.unfinished))
+
+
+def _list_outputs(history: History) -> Iterator[_Output]:
+    """Yield each output; a shard, which is that of many keys, once."""
+    shards: set[str] = set()
+    for key, entry in history.done():
+        for name in entry.outputs:
+            if name not in shards:
+                yield key, name, entry
+            if name.endswith(SHARD_SUFFIXES):
+                shards.add(name)
+
+
+def _name_all(history: History, wrong: Sequence[Wrong]) -> Iterator[Wrong]:
+    """Yield what is wrong, of a shard for each key that is in it."""
+    shards = {each.output: each for each in wrong if each.output.endswith(SHARD_SUFFIXES)}
+    yield from (each for each in wrong if each.output not in shards)
+    for key, entry in history.done() if shards else ():
+        yield from (shards[name]._replace(key=key) for name in entry.outputs if name in shards)
+
+
+def _check(root: Place, key: str, name: str, entry: Entry, budget: ByteBudget) -> Wrong | None:
+    """On a worker: check one output."""
+    with budget.hold(entry.outputs[name].size + entry.height * entry.width):
+        placed = entry.outputs[name]
+        fault = attempt(key, "decode", lambda: _find_fault(root, name, placed, entry.height, entry.width))
+    if isinstance(fault, Failure):
+        gone = isinstance(fault.error, FileNotFoundError)
+        fault = "it is not there" if gone else f"it cannot be read: {fault.reason}"
+    return Wrong(key, name, fault) if fault else None
+
+
+def _find_fault(root: Place, name: str, placed: Placed, height: int, width: int) -> str | None:
+    if ".." in PurePath(name).parts or PurePath(name).is_absolute():
+        return "its name leads out of the folder"
+    path = root / name
+    size = path.stat().st_size
+    if size != placed.size:
+        return f"it has {size} bytes, not {placed.size}"
+    data = read_named(path, limit=size)
+    if xxhash.xxh3_128_hexdigest(data) != placed.digest:
+        return "its content is not what was written"
+    form = find_format(path.name)
+    fault = attempt(path.name, "decode", lambda: form.check(data, height, width)) if form else None
+    return f"it cannot be decoded: {fault.reason}" if isinstance(fault, Failure) else fault

@@ -1,0 +1,122 @@
+"""What a line of a run's ledger leads to: the picture, and the depth that was made of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import DepthFileError, InputError, printable
+from cortexia_video.formats.decode_depth import decode_depth
+from cortexia_video.formats.registry import PREVIEW, Format, find_format
+from cortexia_video.ledger.ledger import Source
+from cortexia_video.runtime.input_boundary import in_words
+from cortexia_video.sinks.sink import Placed
+from cortexia_video.storage.archive_member import IMAGES, read_part, split_inside
+from cortexia_video.storage.named_file import LARGEST_FILE, read_named
+from cortexia_video.storage.paths import Given, Place, as_place
+from cortexia_video.storage.remote_path import RemotePath
+
+Line = Mapping[str, Any]
+_ABOUT = ("kind", "f_px", "f_source", "full_size")  # what a line says of its depth
+_REMEDY = "`cortexia verify --requeue` lets the next run make it again"
+
+
+def find_depth(line: Line) -> tuple[str, Format] | None:
+    """Give name and format of the output that depth can be read from, or None: there are only views."""
+    formats = ((name, find_format(name)) for name in list_outputs(line))
+    return next(((name, form) for name, form in formats if form and form.decode), None)
+
+
+def list_outputs(line: Line) -> dict[str, Placed]:
+    """Give what was written of a picture, also into a shard."""
+    inside = {name: each[1:] for name, each in line.get("inside", {}).items()}
+    return {name: Placed(*placed) for name, placed in (inside or line["outputs"]).items()}
+
+
+def read_run_depth(root: Place, line: Line) -> DepthMap:
+    """Read the depth of a line, with what the ledger says of it; root: the run's output folder.
+
+    Raises what `read_output` and `decode_depth` raise; `DepthFileError` for a line that has views only.
+    """
+    found = find_depth(line)
+    if found is None:
+        raise DepthFileError(f"{printable(line['key'])}: there is only a view of its depth")
+    name = found[0]
+    about = {word: line.get(word) for word in _ABOUT}
+    return decode_depth(read_output(root, name, line), name, about=about, max_megapixels=math.inf)
+
+
+def read_output(root: Place, name: str, line: Line) -> bytes:
+    """Read the output `name` of a line; `DepthFileError` where it is not what was written."""
+    _require_inside(name)
+    with in_words(f"{printable(name)}: it cannot be read", kind=DepthFileError):
+        try:
+            data = (
+                _read_part(root, name, line) if "inside" in line else read_named(root / name, limit=math.inf)
+            )
+        except FileNotFoundError as error:
+            raise DepthFileError(f"{printable(name)}: it is not there: {_REMEDY}") from error
+    if Placed(len(data), xxhash.xxh3_128_hexdigest(data)) != list_outputs(line)[name]:
+        raise DepthFileError(f"{printable(name)}: it is not what was written: {_REMEDY}")
+    return data
+
+
+def _require_inside(name: str) -> None:
+    if ".." in Path(name).parts or Path(name).is_absolute():
+        raise DepthFileError(f"{printable(name)}: its name leads out of the folder")
+
+
+def _read_part(root: Place, name: str, line: Line) -> bytes:
+    (shard,) = line["outputs"]
+    _require_inside(shard)
+    column = "preview" if name.endswith(PREVIEW.suffix) else "depth"
+    where, size, _ = line["inside"][name]
+    return read_part(root / shard, where, [column], max(LARGEST_FILE, 4 * size))
+
+
+def find_picture(line: Line) -> Source | None:
+    """Give the picture that the depth of a line is of; None where that is not known."""
+    if line.get("made_of") == "depth":
+        return Source(*line["picture"]) if "picture" in line else None
+    return Source(line["path"], *line["source"]) if line.get("path") and "source" in line else None
+
+
+def read_run_picture(line: Line, path: Place | None = None) -> bytes:
+    """Read the picture of a line, if it is still the one that the depth was made of.
+
+    path: where it is now, by default where it was. Raises `InputError`.
+    """
+    picture = find_picture(line)
+    if picture is None:
+        raise InputError("it was converted from a depth file: the picture is not known, give both by name")
+    path = path or as_place(picture.path)
+    inside = split_inside(path.address if isinstance(path, RemotePath) else str(path))
+    file = as_place(inside[0]) if inside else path
+    with in_words(f"cannot read {path}"):
+        data = read_part(file, inside[1], IMAGES) if inside else read_whole(path)
+        now = file.stat()
+    if now.st_mtime_ns != picture.mtime_ns or (not inside and now.st_size != picture.size):
+        raise InputError("the picture changed after its depth was made: estimate it again")
+    return data
+
+
+def is_same_folder(one: Given, other: Given) -> bool:
+    """Say whether two paths lead to the same; not where one leads nowhere, or nobody may look."""
+    places = as_place(one), as_place(other)
+    if not isinstance(places[0], Path) or not isinstance(places[1], Path):
+        return places[0] == places[1]
+    try:
+        return places[0].samefile(places[1])
+    except (OSError, ValueError):  # ValueError: a name with a zero byte
+        return False
+
+
+def read_whole(path: Place) -> bytes:
+    """Read a file; `InputError` where that cannot be."""
+    with in_words(f"cannot read {path}"):
+        return read_named(path)

@@ -1,0 +1,271 @@
+"""Depth files with all that is known of them: by the file itself, by the ledger beside it, by depth.json."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import xxhash
+
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import DepthFileError, InputError, printable
+from cortexia_video.formats.decode_depth import decode_stored, read_file, understand
+from cortexia_video.formats.dialects import DIALECTS
+from cortexia_video.formats.metadata import Metadata, add
+from cortexia_video.ledger.artifacts import read_output
+from cortexia_video.ledger.depth_json import DEPTH_JSON, read_depth_json
+from cortexia_video.ledger.index import LedgerIndex
+from cortexia_video.ledger.local_log import LEDGER_NAME, list_files
+from cortexia_video.storage.named_file import read_named_text
+from cortexia_video.storage.paths import Given, Place, as_absolute, as_place
+from cortexia_video.storage.relative import name_inside
+from cortexia_video.storage.remote_path import RemotePath
+
+_OF_FILE = ("kind", "f_px", "f_source", "full_size")
+_OF_MODEL = ("model", "weights_sha256")
+_OF_FOLDER = ("kind", "unit", "larger_is", "unknown", *_OF_MODEL)
+
+
+class _Known(NamedTuple):
+    """What a folder says of a file. metadata: in the words of `formats.metadata`, none of them null.
+
+    source: the file that says it, or None. line: of the ledger, where that is it. changed: the ledger knows
+    the file's name, and other bytes.
+    """
+
+    metadata: Metadata
+    source: str | None = None
+    line: Mapping[str, Any] = {}
+    changed: bool = False
+
+
+_NOTHING = _Known({})
+_log = logging.getLogger(__name__)
+
+CHANGED = "it is not what was written: its meaning is that of its folder, which may not fit"
+
+
+class Reading(NamedTuple):
+    """A depth map as it was read.
+
+    said_by: who says its kind: `file`, a file beside it, by its name, or `caller`.
+    line: the ledger's, where it has one of this very file. changed: the ledger says that other bytes were
+    written: the file is damaged, or somebody edited it.
+    """
+
+    depth: DepthMap
+    said_by: str
+    line: Mapping[str, Any]
+    changed: bool = False
+
+
+class DepthReader:
+    """Reads depth files as `read_depth` does, and remembers the folders between them. Threads may share it.
+
+    about, dialect, max_megapixels: as `decode_depth` takes them.
+    """
+
+    def __init__(
+        self, *, about: Metadata | None = None, dialect: str | None = None, max_megapixels: float = 200.0
+    ) -> None:
+        if dialect is not None and dialect not in DIALECTS:
+            raise DepthFileError(f"unknown dialect {dialect!r}: use one of {', '.join(DIALECTS)}")
+        self._about = {name: value for name, value in (about or {}).items() if value is not None}
+        self._dialect = dialect
+        self._max_megapixels = max_megapixels
+        self._folders: dict[Place, list[_Folder]] = {}
+        self._lock = threading.Lock()
+
+    def read(self, path: Given) -> DepthMap:
+        """Read a depth file; raises what `read_depth` does."""
+        reading = self.decode(self.read_bytes(path), path)
+        if reading.changed:
+            _log.warning("%s: %s", printable(str(as_place(path))), CHANGED)
+        return reading.depth
+
+    def read_bytes(self, path: Given) -> bytes:
+        """Read a file, unless it is too large for a map of so many megapixels; `DepthFileError`.
+
+        What a run packed into a shard is read by the name that its file would have.
+        """
+        try:
+            return read_file(path, max_megapixels=self._max_megapixels)
+        except DepthFileError as error:
+            if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+                place = as_absolute(path)
+                for folder in self._list_known(place):
+                    name = name_inside(place, folder.root)
+                    line = folder.find_packed(name)
+                    if line:
+                        return read_output(folder.root, name, line)
+            raise
+
+    def decode(self, data: bytes, path: Given) -> Reading:
+        """Give the depth in a file's bytes, with what its folder says; raises what `decode_depth` does."""
+        place = as_place(path)
+        name = str(place)
+        stored = decode_stored(data, name, max_megapixels=self._max_megapixels)
+        known = self._look_up(data, as_absolute(place))
+        if self._dialect and known.source != LEDGER_NAME:
+            known = _NOTHING  # of other people's files a depth.json above knows less than who names them
+        dialect = None if "kind" in known.metadata else self._dialect
+        about = add(add(self._about, _read_beside(place, dialect)), known.metadata)
+        if "kind" in known.metadata:  # then its numbers need no scale, and what stands for unknown is known
+            about = {name: value for name, value in about.items() if name not in ("scale", "unknown")}
+            about |= {"unknown": known.metadata["unknown"]} if "unknown" in known.metadata else {}
+        depth = understand(stored, name, about=about, dialect=dialect)
+        said_by = "file" if stored.metadata.get("kind") else known.source or "caller"
+        return Reading(depth, said_by, known.line, known.changed)
+
+    def time_beside(self, path: Given) -> int:
+        """Give the time of change, ns, of what the dialect has beside a depth file; 0 where there is none."""
+        beside = DIALECTS[self._dialect].beside if self._dialect else None
+        try:
+            return (as_place(path).parent / beside[0]).stat().st_mtime_ns if beside else 0
+        except OSError:
+            return 0
+
+    def open_folder(self, path: Given) -> None:
+        """Open what lies in a folder and above, ahead of its files; `InputError` for an unreadable ledger."""
+        with self._lock:
+            self._list_folders(as_absolute(path))
+
+    def _look_up(self, data: bytes, place: Place) -> _Known:
+        """Ask the nearest folder above that is ours and knows the file."""
+        for folder in self._list_known(place):
+            known = folder.look_up(name_inside(place, folder.root), data)
+            if known.source:
+                return known
+        return _NOTHING
+
+    def _list_known(self, place: Place) -> list[_Folder]:
+        """Give the folders of ours that a file is in, the nearest first."""
+        with self._lock:
+            return self._list_folders(place.parent)
+
+    def _list_folders(self, place: Place) -> list[_Folder]:
+        """Give the folders of ours that a folder is in, or is, the nearest first; none of a web server's."""
+        if isinstance(place, RemotePath) and not place.can_list:
+            return []
+        below: list[Place] = []
+        while place not in self._folders:
+            below.append(place)
+            if place.parent == place:
+                break
+            place = place.parent
+        found = self._folders.get(place, [])
+        for each in reversed(below):
+            found = self._folders[each] = [_Folder(each), *found] if _is_ours(each) else found
+        return found
+
+
+def read_depth(
+    path: Given,
+    *,
+    about: Metadata | None = None,
+    dialect: str | None = None,
+    max_megapixels: float = 200.0,
+) -> DepthMap:
+    """Read a depth file of any format, also behind an address, with all that is known of it.
+
+    What the file itself says comes first, then what `ledger.jsonl` of the output folder that it lies in says
+    of this very file, then that folder's `depth.json`, then `about`: where a `.npy` cannot say whether it is
+    metres, its folder does. A file that is not what was written any more is read with what its folder's
+    files have in common, and a warning. For many files of large folders a `DepthReader` is faster.
+
+    The other arguments and the errors are those of `formats.reading.decode_depth`: `DepthFileError`, with
+    name and remedy, for what cannot be read or where nobody says what the numbers mean; `MissingExtraError`.
+    Where the folder's ledger is there and cannot be read: `InputError`.
+    """
+    return DepthReader(about=about, dialect=dialect, max_megapixels=max_megapixels).read(path)
+
+
+class _Folder:
+    """A folder that a run wrote to: its ledger, if that is there, and its depth.json."""
+
+    def __init__(self, root: Place) -> None:
+        self.root = root
+        said = read_depth_json(root)
+        words = {name: said[name] for name in _OF_FOLDER if said.get(name) is not None}
+        self._common = _Known(words, DEPTH_JSON) if words else _NOTHING
+        self._ledger = LedgerIndex(root) if _has_ledger(root) else None
+
+    def look_up(self, name: str, data: bytes) -> _Known:
+        """Say what is known of a file: a line of the ledger counts where the file is what it was then.
+
+        One that a run began, and did not finish, is as unknown as one that somebody changed.
+
+        depth.json speaks of the files that the ledger names, or of all where there is no ledger.
+        """
+        if self._ledger is None:
+            return self._common
+        known, digest = _NOTHING, None
+        for line in self._ledger.find(name):  # newest first
+            placed = _find_placed(line, name) if line.get("outcome") == "done" else None
+            if known is _NOTHING:
+                known = self._common._replace(changed=placed is None or isinstance(placed, list))
+            if isinstance(placed, list) and placed[0] == len(data):
+                digest = digest or xxhash.xxh3_128_hexdigest(data)
+                if placed[1] == digest:
+                    return _Known(self._read(line), LEDGER_NAME, line)
+        return known
+
+    def find_packed(self, name: str) -> Mapping[str, Any] | None:
+        """Give the line of what was last done under a name, if that is in a shard."""
+        lines = self._ledger.find(name) if self._ledger else ()
+        last = next((line for line in lines if line.get("outcome") == "done"), {})
+        return last if name in last.get("inside", ()) else None
+
+    def _read(self, line: Mapping[str, Any]) -> Metadata:
+        """Give the words of a line; the model is the run's where the line names none."""
+        run = self._ledger.settings(str(line.get("run"))) if self._ledger else {}
+        words = {name: line.get(name) for name in _OF_FILE}
+        words |= {name: line.get(name, run.get(name)) for name in _OF_MODEL}
+        return {name: value for name, value in words.items() if value is not None}
+
+
+def _find_placed(line: Mapping[str, Any], name: str) -> object:
+    """Give size and digest of an output, as the line of what is done has them."""
+    inside = line.get("inside", {})
+    return inside[name][1:] if name in inside else line["outputs"][name]
+
+
+def _is_ours(place: Place) -> bool:
+    return _has_ledger(place) or _is_file(place / DEPTH_JSON)
+
+
+def _has_ledger(place: Place) -> bool:
+    if isinstance(place, Path):
+        return _is_file(place / LEDGER_NAME)
+    try:
+        return bool(list_files(place))
+    except InputError as error:
+        if isinstance(error.__cause__, FileNotFoundError | PermissionError):
+            return False
+        raise
+
+
+def _is_file(place: Place) -> bool:
+    try:
+        return place.is_file()
+    except (FileNotFoundError, PermissionError):  # of a folder that nobody may look into
+        return False
+    except OSError as error:
+        if isinstance(place, RemotePath):  # what it says may be there
+            raise InputError(f"cannot open {printable(str(place))}: {error.strerror}") from error
+        return False
+
+
+def _read_beside(place: Place, dialect: str | None) -> Metadata:
+    """Read what a dialect has in a file beside the depth: the calibration of a Middlebury scene."""
+    beside = DIALECTS[dialect].beside if dialect else None
+    if beside is None:
+        return {}
+    name, parse = beside
+    try:
+        return parse(read_named_text(place.parent / name, errors="replace"))
+    except OSError:
+        return {}

@@ -1,0 +1,378 @@
+"""`Ledger`: what became of every input, so that a second run does only what is missing.
+
+`DIR/ledger.jsonl` holds a JSON object a line (the last one of a key counts):
+  {"run": id, "settings": {...}, "version": ..., "started": ...}         a run begins
+  {"key": ..., "outcome": "begun", "outputs": [name, ...]}               its files are about to be placed
+  {"key": ..., "outcome": "done", "run": id, "path": ..., "source": [size, mtime_ns],
+   "outputs": {name: [size, digest]}, "height": ..., "width": ..., ...}
+                 packed, with "inside": {name: [place in the shard, size, digest]}
+  {"key": ..., "outcome": "failed", "run": id, "path": ..., "stage": ..., "reason": ...}
+                 with "unplaced": true where the begun line before it came to nothing
+  {"key": ..., "outcome": "requeued", "reason": ...}                     its files were found wrong
+  {"progress": id, "at": ..., "found": n, ...}                           how far a run is
+  {"end": id, "at": ..., "found": n, "done": n, "skipped": n, "failed": n, ...}     a run ends
+A shard writes the same to `DIR/ledger.3-of-16.jsonl`, until the next run without shards, or `cortexia merge`,
+joins it to the first. Behind an address the lines are in objects (`ledger_segments`).
+Keys that are not UTF-8 are written as JSON's escapes of Python's surrogates and read
+back the same. A line that cannot be read is left out: its input is done again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol, Self, TypeVar
+
+from cortexia_video.errors import (
+    Failure,
+    InputError,
+    OutputError,
+    OutputExistsError,
+    OutputLostError,
+    printable,
+)
+from cortexia_video.ledger.local_log import (
+    LEDGER_NAME,
+    LedgerFile,
+    join_shards,
+    list_files,
+    list_shards,
+    name_shard,
+    parse_line,
+    read_lines,
+)
+from cortexia_video.ledger.object_log import LedgerSegments, merge_segments
+from cortexia_video.ledger.partition import Shard
+from cortexia_video.ledger.state import Entry, History, read_history
+from cortexia_video.runtime.input_boundary import attempt
+from cortexia_video.sinks.open import open_sink
+from cortexia_video.sinks.sink import Placed, Sink
+from cortexia_video.storage.documents import parse_json
+from cortexia_video.storage.paths import Place, as_place
+from cortexia_video.storage.remote_path import RemotePath
+
+State = Literal["done", "changed", "missing"]
+PROGRESS_S = 30  # seconds between a run's lines on how far it is
+CLAIMED = 256  # inputs that are said to be begun at once, where that is not done one by one
+_BEGINNING_OF_RUN = b'{"run": '
+_LONGEST_VALUE = 20  # of a setting, in a message
+
+
+class Source(NamedTuple):
+    """A file as it was when it was found. path: absolute, or an address. size: bytes.
+
+    mtime_ns: time of last change; of an object a number that follows from its ETag.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+class _Keyed(Protocol):
+    @property
+    def key(self) -> str: ...
+
+
+_Item = TypeVar("_Item", bound=_Keyed)
+
+
+class Ledger:
+    """The record of one output folder. A context manager; one process at a time, or one for each shard.
+
+    settings: what the outputs depend on (model, weights, format...).
+    sink: that of the run, which knows what lies there.
+    refuse_changed: inputs whose outputs must not have been made with other settings.
+    Raises `OutputError` on entering where the file cannot be written, another process has it, or an output of
+    `refuse_changed` is changed; a run is then not begun.
+    """
+
+    def __init__(
+        self,
+        root: Place,
+        settings: Mapping[str, object],
+        shard: Shard | None = None,
+        *,
+        sink: Sink | None = None,
+        refuse_changed: Iterable[tuple[str, Source]] = (),
+    ) -> None:
+        self.root = root
+        self._sink = sink or open_sink(root)
+        text = json.dumps(dict(settings), default=str)
+        self.settings = parse_json(text, "settings", finite=False)  # as they are read back
+        self.shard = shard
+        self.run = secrets.token_hex(4)
+        self._refuse_changed = refuse_changed
+        self._history = History()
+        self._claims = False
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            self._file = self._lock(stack)
+            self._history = read_history(self.root)
+            self._require_unchanged()
+            self._begin()
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._open, contextlib.suppress(OutputLostError) if kind else contextlib.nullcontext():
+            self._file.sync()
+
+    def state(self, key: str, source: Source) -> State:
+        """Say whether `key` was made from this source and its files are all there.
+
+        `changed`: it was, but with other settings.
+        """
+        entry = self._history.get(key)
+        if entry is None or (entry.size, entry.mtime_ns) != source[1:]:
+            return "missing"
+        if any(self._sink.size_of(name) != placed.size for name, placed in entry.outputs.items()):
+            return "missing"
+        return "done" if self._history.settings.get(entry.run) == self.settings else "changed"
+
+    def difference(self, key: str) -> str:
+        """Say for people how the settings of a key that is `changed` differ: `format: npy -> png`."""
+        entry = self._history.get(key)
+        settings = self._history.settings.get(entry.run) if entry else None
+        return "the ledger has lost them" if settings is None else _compare(settings, self.settings)
+
+    def other_source(self, key: str, source: Source) -> str | None:
+        """Give the path of another file, still there, that the outputs of `key` were made from."""
+        entry = self._history.get(key)
+        if entry is None or entry.path == source.path:
+            return None
+        return entry.path if _is_another(entry.path, source.path) else None
+
+    def owns(self, key: str, name: str) -> bool:
+        """Say whether a run of ours wrote, or was about to write, the output `name` of `key`."""
+        return self._history.owns(key, name)
+
+    def settings_in_use(self) -> list[dict[str, object]]:
+        """Give the different settings that files in the folder may be made with, those of this run too.
+
+        Of earlier runs those whose outputs are done; all of them where one of their other files is there. Of
+        shards, which may be at work, all. A run whose settings the ledger has lost has none: `{}`.
+        """
+        own_and_shards = {self.run: self.settings, **_read_settings(list_shards(self.root))}
+        known = {**self._history.settings, **own_and_shards}
+        runs = {*own_and_shards, *self._history.runs()}
+        if any(each != self.settings for each in known.values()) and self._has_leftovers():
+            runs |= known.keys()
+        different = {json.dumps(known.get(run, {})): known.get(run, {}) for run in runs}
+        return [different[text] for text in sorted(different)]
+
+    def claim(self, items: Iterable[_Item]) -> Iterator[_Item]:
+        """Pass on items that are about to be worked on.
+
+        Behind an address a line costs a request, so many are said to be begun at once, before the first is.
+        """
+        return self.claim_groups(items) if isinstance(self.root, RemotePath) else iter(items)
+
+    def claim_groups(self, items: Iterable[_Item], count: int = CLAIMED) -> Iterator[_Item]:
+        """Pass on items, `count` at a time said to be begun; `record_begun` then has nothing to say."""
+        self._claims = True
+        items = iter(items)
+        while group := tuple(islice(items, count)):
+            for each in group:
+                names = self._sink.output_names(each.key)
+                self._file.append({"key": each.key, "outcome": "begun", "outputs": names})
+            self._file.sync()
+            yield from group
+
+    def record_begun(self, key: str, names: Sequence[str]) -> None:
+        """Append that the outputs of `key` are about to be placed: from here on they are ours.
+
+        On the disk, too, before they are: or a power cut could leave files that no line knows.
+        """
+        if not self._claims:
+            self._file.append({"key": key, "outcome": "begun", "outputs": list(names)})
+            self._file.sync()
+
+    def record_done(self, key: str, source: Source, outputs: Mapping[str, Placed], **facts: object) -> None:
+        """Append that `key` is done; call it after its files are in place."""
+        entry = {"key": key, "outcome": "done", "run": self.run, "path": source.path}
+        self._file.append({**entry, "source": source[1:], "outputs": dict(outputs), **facts})
+
+    def record_failure(self, failure: Failure, path: str | None = None) -> None:
+        """Append that an input failed, where and why."""
+        entry = {"key": failure.key, "outcome": "failed", "run": self.run, "path": path}
+        kept = {"kept": True} if isinstance(failure.error, OutputExistsError) else {}
+        unplaced = {"unplaced": True} if self._claims and failure.stage in ("find", "decode") else {}
+        self._file.append({**entry, "stage": failure.stage, "reason": failure.reason, **kept, **unplaced})
+
+    def sync(self) -> None:
+        """Put what was recorded where others can read it."""
+        self._file.sync()
+
+    def record_progress(self, **counts: object) -> None:
+        """Append how far the run is; every `PROGRESS_S` seconds."""
+        self._file.append({"progress": self.run, "at": _now(), **counts})
+
+    def record_end(self, **counts: object) -> None:
+        """Append the counts of the run."""
+        self._file.append({"end": self.run, "at": _now(), **counts})
+
+    def _lock(self, stack: contextlib.ExitStack) -> LedgerFile | LedgerSegments:
+        """Open the file to append to, and keep others off where that can be."""
+        if isinstance(self.root, RemotePath):
+            return stack.enter_context(LedgerSegments(self.root, self.run))
+        main = stack.enter_context(LedgerFile(self.root / LEDGER_NAME))
+        if self.shard is None:
+            lock_whole(main)
+            return main
+        _require_beside(main, self.shard)
+        own = stack.enter_context(LedgerFile(self.root / name_shard(self.shard)))
+        own.lock(f"does shard {self.shard} of", "give another")
+        return own
+
+    def _has_leftovers(self) -> bool:
+        return any(self._sink.holds(name) for name in self._history.leftovers())
+
+    def _require_unchanged(self) -> None:
+        for key, source in self._refuse_changed:
+            if self.state(key, source) == "changed":
+                raise OutputError(
+                    f"{printable(key)} was made with other settings ({self.difference(key)}): "
+                    "--changed redo or keep, or choose another --output"
+                )
+
+    def _begin(self) -> None:
+        """Say that a run begins, on the disk before all else."""
+        entry = {"run": self.run, "settings": self.settings, "version": version("cortexia-video")}
+        try:
+            self._file.append({**entry, "started": _now()})
+            self._file.sync()
+        except OutputLostError as error:
+            reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
+            raise OutputError(f"cannot write to {self.root}: {reason}; choose another --output") from error
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def read_ledger(root: Place) -> Iterator[dict[str, Any]]:
+    """Yield every line of a folder's ledger as written, oldest first; a damaged line is left out.
+
+    Raises `InputError` where there is no ledger, or it cannot be read.
+    """
+    require_ledger(root)
+    for path in list_files(root):
+        yield from (entry for entry in map(parse_line, read_lines(path)) if entry)
+
+
+def _read_settings(paths: Iterable[Path]) -> dict[str, dict[str, object]]:
+    """Read the settings of every run in some files of a ledger."""
+    runs = {}
+    for path in paths:
+        for entry in (parse_line(line) for line in read_lines(path) if line.startswith(_BEGINNING_OF_RUN)):
+            match entry:
+                case {"run": str(run), "settings": dict(settings)}:
+                    runs[run] = settings
+    return runs
+
+
+def read_last_done(root: Place) -> Iterator[dict[str, Any]]:
+    """Yield the line that counts of every key that is done, by its number: lines are not kept in memory.
+
+    What is appended meanwhile comes after all of these.
+    """
+    history = read_history(root)
+    last: dict[str, int] = {}
+    for number, line in enumerate(read_ledger(root)):
+        if line.get("outcome") == "done" and isinstance(key := line.get("key"), str):
+            entry = history.get(key)
+            if entry and _is_line_of(entry, line):
+                last[key] = number
+    del history
+    numbers = set(last.values())
+    del last
+    for number, line in enumerate(read_ledger(root)):
+        if not numbers:
+            return
+        if number in numbers:
+            numbers.remove(number)
+            yield line
+
+
+def _is_line_of(entry: Entry, line: Mapping[str, Any]) -> bool:
+    """Say whether a line tells what the history holds; a damaged one after it does not."""
+    outputs = {name: [*placed] for name, placed in entry.outputs.items()}
+    return (line.get("run"), line.get("outputs")) == (entry.run, outputs)
+
+
+def merge_ledgers(root: Place) -> int:
+    """Join what shards left to `ledger.jsonl`; give the number of files joined.
+
+    Raises `InputError` where there is no ledger, `OutputError` while another process writes there.
+    """
+    require_ledger(root)
+    if isinstance(root, RemotePath):
+        return merge_segments(root)
+    with LedgerFile(root / LEDGER_NAME) as main:
+        return lock_whole(main)
+
+
+@contextlib.contextmanager
+def append_to_ledger(root: Place) -> Iterator[LedgerFile | LedgerSegments]:
+    """Open a whole ledger to append to; `OutputError` while another process writes there, if that is seen."""
+    if isinstance(root, RemotePath):
+        with LedgerSegments(root, secrets.token_hex(4)) as segments:
+            yield segments
+        return
+    with LedgerFile(root / LEDGER_NAME) as main:
+        lock_whole(main)
+        yield main
+
+
+def lock_whole(main: LedgerFile) -> int:
+    """Lock `ledger.jsonl` and join what shards left to it; give the number of files joined."""
+    main.lock("is writing to")
+    return join_shards(main)
+
+
+def require_ledger(root: Place) -> None:
+    """Raise `InputError` for a folder that no run wrote to."""
+    if not list_files(root):
+        raise InputError(f"no ledger in {root}: give the --output of a run")
+
+
+def _require_beside(main: LedgerFile, shard: Shard) -> None:
+    """Raise `OutputError` where a run without shards is on, or shards of another count were."""
+    root = main.path.parent
+    if not main.lock_shared():
+        raise OutputError(f"another process is writing to {root}, not a shard: wait for it")
+    for path, other in list_shards(root).items():
+        if other.count != shard.count:
+            raise OutputError(f"{path} is of {other.count} shards, not {shard.count}: cortexia merge {root}")
+
+
+def _compare(theirs: Mapping[str, object], ours: Mapping[str, object]) -> str:
+    """Say which settings differ, and how: `format: npy -> png`."""
+    names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
+    return ", ".join(f"{name}: {_shorten(theirs.get(name))} -> {_shorten(ours.get(name))}" for name in names)
+
+
+def _shorten(value: object) -> str:
+    text = printable(str(value))
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 8]}..."
+
+
+def _is_another(path: str, than: str) -> bool:
+    """Say whether a path or address leads to a file that is there, and is another file than `than`."""
+
+    def compare() -> bool:
+        places = as_place(path), as_place(than)
+        if isinstance(places[0], Path) and isinstance(places[1], Path):
+            return not places[0].samefile(places[1])
+        return places[0] != places[1] and places[0].is_file()
+
+    return attempt(path, "find", compare) is True  # a failure: it is gone, moved, say

@@ -1,0 +1,126 @@
+"""Depth networks that others published, by the names people use, and on what terms.
+
+Licences are those that the authors state for their weights; the sizes of Depth Anything V2 differ in them.
+Where a revision stands, it is one that was seen to hold what is needed; elsewhere the hub's main is meant,
+and the ledger records which commit that was.
+"""
+
+from __future__ import annotations
+
+from cortexia_video.depth_map import Kind
+from cortexia_video.errors import UnknownModelError
+from cortexia_video.models.onnx.session import GRAPH_ENGINES
+from cortexia_video.models.protocol import ModelInfo
+
+ENGINES = ("torch", *GRAPH_ENGINES)
+NEEDS = "'cortexia-video[torch]'"
+_LOAD = "cortexia_video.models.torch.huggingface:load_published"
+_NON_COMMERCIAL = "CC-BY-NC-4.0"
+
+
+def _publish(
+    name: str,
+    hub_id: str,
+    summary: str,
+    *,
+    kind: Kind,
+    licence: str,
+    commercial: bool,
+    size: str,
+    code: str = "Apache-2.0",
+    revision: str | None = None,
+) -> ModelInfo:
+    return ModelInfo(
+        name=name,
+        summary=summary,
+        kind=kind,
+        licence_code=code,
+        licence_weights=licence,
+        commercial=commercial,
+        weights=f"downloaded when first used, {size}",
+        needs=NEEDS,
+        load=_LOAD,
+        hub_id=hub_id,
+        revision=revision,
+        engines=ENGINES,
+    )
+
+
+def _publish_depth_anything(letters: str, size: str, *, variant: str = "", metres: int = 0) -> ModelInfo:
+    """Give one Depth Anything V2: a size, and for metric ones `Indoor` or `Outdoor` and how far they see."""
+    free = letters == "Small"
+    middle = f"metric-{variant.lower()}-" if variant else ""
+    what = (
+        f"metres up to {metres}, trained on synthetic {variant.lower()} scenes"
+        if variant
+        else "relative depth"
+    )
+    return _publish(
+        f"depth-anything-v2-{middle}{letters.lower()}",
+        f"depth-anything/Depth-Anything-V2-{f'Metric-{variant}-' if variant else ''}{letters}-hf",
+        f"Depth Anything V2 {letters}: {what}",
+        kind="metric" if variant else "disparity",
+        licence="Apache-2.0" if free else _NON_COMMERCIAL,
+        commercial=free,
+        size=size,
+    )
+
+
+_SIZES = {"Small": "99 MB", "Base": "390 MB", "Large": "1.3 GB"}
+_VARIANTS = {"": 0, "Indoor": 20, "Outdoor": 80}
+
+PUBLISHED: tuple[ModelInfo, ...] = (
+    _publish(
+        "depth-pro",
+        "apple/DepthPro-hf",
+        "Depth Pro: metres and focal length, 1536 x 1536, sharp edges; the specification's model",
+        kind="metric",
+        code="Apache-2.0 (transformers); the authors': Apple sample code licence",
+        licence="apple-amlr (research only)",
+        commercial=False,
+        size="1.9 GB",
+    ),
+    *(
+        _publish_depth_anything(letters, size, variant=variant, metres=metres)
+        for variant, metres in _VARIANTS.items()
+        for letters, size in _SIZES.items()
+    ),
+    _publish(
+        "zoedepth",
+        "Intel/zoedepth-nyu-kitti",
+        "ZoeDepth NK: metres, indoors and on roads",
+        kind="metric",
+        licence="MIT",
+        commercial=True,
+        size="1.4 GB",
+        revision="f364d4c7936e91f465abba182208dd68142bf0ca",
+    ),
+    _publish(
+        "dpt-large",
+        "Intel/dpt-large",
+        "DPT-Large (MiDaS 3.0): relative depth",
+        kind="disparity",
+        licence="Apache-2.0",
+        commercial=True,
+        size="1.4 GB",
+        revision="bc15f29aa3a80d532f2ed650b5e16ac48d8958f9",
+    ),
+    _publish(
+        "dpt-hybrid-midas",
+        "Intel/dpt-hybrid-midas",
+        "DPT-Hybrid (MiDaS 3.0): relative depth, smaller",
+        kind="disparity",
+        licence="Apache-2.0",
+        commercial=True,
+        size="490 MB",
+        revision="refs/pr/5",  # the hub's own conversion to safetensors; main held pickled weights alone
+    ),
+)
+
+
+def find_published(name: str) -> ModelInfo:
+    """Find a row by its name."""
+    for info in PUBLISHED:
+        if info.name == name:
+            return info
+    raise UnknownModelError(f"no published model is called {name!r}")

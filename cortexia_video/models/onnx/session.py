@@ -1,0 +1,106 @@
+"""`Session`: an ONNX graph made ready to run by an engine, ONNX Runtime or OpenVINO; a file for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol, get_args
+
+from numpy.typing import NDArray
+
+from cortexia_video.errors import MissingExtraError, ModelLoadError
+from cortexia_video.storage.named_file import open_named
+
+GraphEngine = Literal["onnx", "openvino"]
+GRAPH_ENGINES: tuple[GraphEngine, ...] = get_args(GraphEngine)
+FLOAT32 = "float32"
+
+
+class Port(NamedTuple):
+    """An input or output of a graph. dtype: as NumPy names it. shape: None where a side is free."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+class Session(Protocol):
+    """A graph on a device.
+
+    device: where it runs, for people. precision: what it computes in. metadata: what the file says of itself.
+    """
+
+    device: str
+    precision: str
+    metadata: Mapping[str, str]
+    inputs: Sequence[Port]
+    outputs: Sequence[Port]
+
+    def run(self, outputs: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Give the named outputs as new arrays. Runs on one thread."""
+        ...
+
+
+class Graph(NamedTuple):
+    """By what engine a graph is run, on what device, in what precision; `auto` is the engine's fastest."""
+
+    engine: str
+    device: str
+    precision: str
+
+
+class Ports(NamedTuple):
+    """What goes into a network and what comes out, by name and in order.
+
+    one_by_one: its graph holds for the number of pictures that it was exported with, so it takes one.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    one_by_one: bool = False
+
+
+def open_session(path: Path, engine: str, device: str, precision: str) -> Session:
+    """Open a graph; engine, device and precision as in `Graph`.
+
+    Raises `ModelLoadError` for a broken file, and for an engine, device or precision that is not there, and
+    `MissingExtraError` for an engine that is not installed.
+    """
+    if engine not in GRAPH_ENGINES:
+        raise ModelLoadError(f"unknown engine {engine!r} for {path.name}: use {' or '.join(GRAPH_ENGINES)}")
+    try:
+        open_named(path).close()  # the engines would wait for the writer of a pipe
+    except OSError as error:
+        raise ModelLoadError(f"cannot read the model {path}: {error.strerror}") from error
+    if engine == "onnx":
+        from cortexia_video.models.onnx.session_onnxruntime import OnnxRuntimeSession
+
+        return OnnxRuntimeSession(path, device, precision)
+    return _import_openvino().OpenVinoSession(path, device, precision)
+
+
+def choose_graph(engine: str, device: str, precision: str) -> Graph:
+    """Say what `auto` means for an engine, or refuse what is not there; raises what `open_session` does."""
+    if engine == "onnx":
+        from cortexia_video.models.onnx import session_onnxruntime as onnx_runtime
+
+        return Graph(
+            engine, onnx_runtime.choose_provider(device)[1], onnx_runtime.choose_precision(precision)
+        )
+    return Graph(engine, "cpu", _import_openvino().choose_precision(precision, device))
+
+
+def _import_openvino() -> Any:
+    try:
+        from cortexia_video.models.onnx import session_openvino as openvino
+    except ImportError as error:
+        raise MissingExtraError(
+            f"the engine openvino cannot be used: {error}; pip install 'cortexia-video[openvino]'"
+        ) from error
+    return openvino
+
+
+def first_line(error: Exception) -> str:
+    """Give what an engine's error says first; the rest is for its developers."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:300]

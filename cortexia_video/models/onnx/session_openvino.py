@@ -1,0 +1,78 @@
+"""Graphs run by OpenVINO on the processor, in float32 or the half precision that it has instructions for.
+
+OpenVINO itself would take bfloat16 silently where the processor is fast at it; here the precision is always
+set, and said. Its telemetry belongs to its command-line tools, which are not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import openvino
+from numpy.typing import NDArray
+
+from cortexia_video.errors import ModelLoadError
+from cortexia_video.models.onnx.session import FLOAT32, Port, first_line
+
+_HINTS = {FLOAT32: "f32", "bfloat16": "bf16", "float16": "f16"}
+_CAPABILITIES = {FLOAT32: "FP32", "bfloat16": "BF16", "float16": "FP16"}
+_DTYPES = {"f32": "float32", "f16": "float16"}
+
+
+class OpenVinoSession:
+    """A `Session` of OpenVINO.
+
+    A free batch size stays free: with fixed ones a picture's numbers would depend on them.
+    """
+
+    def __init__(self, path: Path, device: str, precision: str) -> None:
+        core = openvino.Core()
+        self.device = "cpu"
+        self.precision = choose_precision(precision, device)
+        graph = _read(core, path)
+        about = graph.get_rt_info(["framework"]).value if graph.has_rt_info(["framework"]) else {}
+        self.metadata: Mapping[str, str] = {key: str(value) for key, value in about.items()}
+        self.inputs: Sequence[Port] = [_describe(port) for port in graph.inputs]
+        self.outputs: Sequence[Port] = [_describe(port) for port in graph.outputs]
+        hints = {"INFERENCE_PRECISION_HINT": _HINTS[self.precision], "PERFORMANCE_HINT": "LATENCY"}
+        try:
+            self._request = core.compile_model(graph, "CPU", hints).create_infer_request()
+        except Exception as error:
+            raise ModelLoadError(f"{path} cannot be run by OpenVINO: {first_line(error)}") from error
+
+    def run(self, outputs: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Give the named outputs as new arrays."""
+        self._request.infer(dict(inputs))
+        return [self._request.get_tensor(name).data.copy() for name in outputs]
+
+
+def choose_precision(wanted: str, device: str) -> str:
+    """Take the precision that is wanted, where the processor has instructions for it; `auto` is bfloat16."""
+    if device not in ("auto", "cpu"):
+        raise ModelLoadError(f"the engine openvino runs on the processor, not on {device!r}: --device cpu")
+    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    there = [precision for precision, name in _CAPABILITIES.items() if name in capabilities]
+    if wanted == "auto":
+        return "bfloat16" if "bfloat16" in there else FLOAT32
+    if wanted not in there:
+        raise ModelLoadError(
+            f"OpenVINO has no {wanted!r} on this processor: use one of {', '.join(there)} (--precision)"
+        )
+    return wanted
+
+
+def _read(core: openvino.Core, path: Path) -> openvino.Model:
+    try:
+        return core.read_model(path)
+    except Exception as error:
+        raise ModelLoadError(
+            f"{path} is not a network that OpenVINO can load: {first_line(error)}"
+        ) from error
+
+
+def _describe(port: Any) -> Port:
+    shape = tuple(side.get_length() if side.is_static else None for side in port.partial_shape)
+    dtype = port.element_type.get_type_name()
+    return Port(port.any_name, _DTYPES.get(dtype, dtype), shape)

@@ -1,0 +1,229 @@
+"""The table of models: a name in, a loaded `DepthModel` out. Outside packages add rows by entry point."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from inspect import Parameter, signature
+from typing import Any, TypeVar, cast
+
+from cortexia_video.errors import CortexiaError, MissingExtraError, ModelLoadError, UnknownModelError
+from cortexia_video.models.catalog import ENGINES, NEEDS, PUBLISHED
+from cortexia_video.models.onnx.session import GRAPH_ENGINES
+from cortexia_video.models.protocol import DepthModel, ModelInfo
+
+Result = TypeVar("Result")
+
+ENTRY_POINT_GROUP = "cortexia_video.models"
+
+# Licences, as checkpoints name them, that allow use in a product without asking anyone.
+_COMMERCIAL = {
+    "apache-2.0",
+    "bsd-2-clause",
+    "bsd-3-clause",
+    "cc-by-4.0",
+    "cc0-1.0",
+    "isc",
+    "mit",
+    "unlicense",
+}
+
+_BUILT_IN = (
+    ModelInfo(
+        name="compact",
+        summary="small network of our own, built in; relative depth, any picture size",
+        kind="disparity",
+        licence_code="Apache-2.0",
+        licence_weights="Apache-2.0",
+        commercial=True,
+        weights="in the package; encoder started from the Apache-2.0 EfficientNet-Lite0 (NOTICE)",
+        needs="",
+        load="cortexia_video.models.onnx.model:load_compact",
+        engines=GRAPH_ENGINES,
+    ),
+    *PUBLISHED,
+    ModelInfo(
+        name="hf:CHECKPOINT",
+        summary="any depth network for transformers: hf:FOLDER, hf:org/name or hf:org/name@revision",
+        kind=None,
+        licence_code="the checkpoint's",
+        licence_weights="the checkpoint's, as its README.md names it",
+        commercial=None,
+        weights="the folder, or downloaded when first used",
+        needs=NEEDS,
+        load="cortexia_video.models.torch.huggingface:load_hf",
+        read_licence="cortexia_video.models.torch.checkpoint:read_licence",
+        engines=ENGINES,
+    ),
+    ModelInfo(
+        name="onnx:FILE",
+        summary="any depth network in an ONNX file of yours",
+        kind=None,
+        licence_code="the file's",
+        licence_weights="the file's",
+        commercial=None,
+        weights="the file",
+        needs="",
+        load="cortexia_video.models.onnx.model:load_onnx",
+        read_licence="cortexia_video.models.onnx.model:read_licence",
+        engines=GRAPH_ENGINES,
+    ),
+    ModelInfo(
+        name="synthetic",
+        summary="no network: a formula over rows and brightness, for tests and dry runs",
+        kind="disparity",
+        licence_code="Apache-2.0",
+        licence_weights="none",
+        commercial=True,
+        weights="none",
+        needs="",
+        load="cortexia_video.models.synthetic:load_synthetic",
+    ),
+)
+
+
+def list_models() -> list[ModelInfo]:
+    """Give every model that can be used by name: the built-in ones, then those of installed packages."""
+    return [*_BUILT_IN, *(_read_entry_point(point) for point in _entry_points())]
+
+
+def find_model(name: str) -> ModelInfo:
+    """Find the row of a model by name (`onnx:` and `hf:` go before a path, `hf:` before a hub id, too).
+
+    Raises `UnknownModelError`, naming what there is.
+    """
+    prefix, colon, _ = name.partition(":")
+    wanted = {"onnx:": "onnx:FILE", "hf:": "hf:CHECKPOINT"}.get(prefix + colon, name)
+    for info in _BUILT_IN:
+        if info.name == wanted:
+            return info
+    for point in _entry_points():
+        if point.name == wanted:
+            return _read_entry_point(point)
+    raise UnknownModelError(_unknown(name))
+
+
+def require_commercial(name: str) -> None:
+    """Raise `ModelLoadError` unless a model's weights may be used in a product, as far as is known."""
+    info = find_model(name)
+    licence = find_licence(name)
+    allowed = info.commercial
+    if allowed is None and info.read_licence:
+        allowed = (licence or "").lower() in _COMMERCIAL
+    if not allowed:
+        raise ModelLoadError(
+            f"model {name!r} is refused (--commercial-only): the licence of its weights is "
+            f"{licence or 'unknown'}; `cortexia models` shows those of all"
+        )
+
+
+def find_licence(name: str) -> str | None:
+    """Say what licence a model's weights have: its row's, or what its own files name, if anything."""
+    info = find_model(name)
+    if not info.read_licence:
+        return info.licence_weights
+    try:
+        return _resolve(info.read_licence)(name)
+    except ImportError as error:
+        raise _name_missing(info, name, error) from error
+
+
+def load_model(name: str, *, device: str = "auto", **options: object) -> DepthModel:
+    """Load a model by name on a device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+
+    Options go to the model. Raises `UnknownModelError`, `MissingExtraError` or `ModelLoadError`.
+    """
+    info = find_model(name)
+    try:
+        return _check_members(_resolve(info.load)(name, device=device, **options), name)
+    except ImportError as error:
+        raise _name_missing(info, name, error) from error
+    except TypeError as error:
+        if not options:
+            raise ModelLoadError(f"model {name!r} cannot be loaded: {error}") from error
+        given = ", ".join(sorted(options))
+        raise ModelLoadError(
+            f"model {name!r} does not take all of these options: {given}{_list_options(info)}"
+        ) from error
+    except CortexiaError:
+        raise
+    except Exception as error:
+        raise ModelLoadError(f"model {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def _list_options(info: ModelInfo) -> str:
+    """Say which options a model takes, where its function says it."""
+    parameters = signature(_resolve(info.load)).parameters.values()
+    if any(each.kind is Parameter.VAR_KEYWORD for each in parameters):
+        return ""
+    names = [
+        each.name for each in parameters if each.kind is Parameter.KEYWORD_ONLY and each.name != "device"
+    ]
+    return f"; it takes {', '.join(names)}" if names else ""
+
+
+def _resolve(function: str | Callable[..., Result]) -> Callable[..., Result]:
+    """Import a function that is named as "module:function"."""
+    if not isinstance(function, str):
+        return function
+    module, _, name = function.partition(":")
+    return cast("Callable[..., Result]", getattr(import_module(module), name))
+
+
+def _name_missing(info: ModelInfo, name: str, error: ImportError) -> MissingExtraError:
+    remedy = f"pip install {info.needs}" if info.needs else "install what it names"
+    return MissingExtraError(f"model {name!r} cannot be loaded: {error}; {remedy}")
+
+
+def _check_members(model: DepthModel, name: str) -> DepthModel:
+    members = (*DepthModel.__annotations__, "processed_size", "preprocess", "infer")
+    lacking = [member for member in members if not hasattr(model, member)]
+    if lacking:
+        raise ModelLoadError(f"model {name!r} is no DepthModel: it lacks {', '.join(lacking)}")
+    return model
+
+
+def _entry_points() -> list[EntryPoint]:
+    return sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name)
+
+
+def _read_entry_point(point: EntryPoint) -> ModelInfo:
+    info: Any
+    try:
+        info = point.load()
+    except Exception as error:  # noqa: BLE001 - an outside package's import can raise anything
+        return _broken(point, f"{type(error).__name__}: {error}")
+    if not isinstance(info, ModelInfo):
+        return _broken(point, f"{point.value} is no ModelInfo")
+    if info.name != point.name:
+        return _broken(point, f"its ModelInfo is called {info.name}, its entry point {point.name}")
+    return info
+
+
+def _broken(point: EntryPoint, reason: str) -> ModelInfo:
+    def refuse(name: str, **_: object) -> DepthModel:
+        raise ModelLoadError(
+            f"model {name!r} of an installed package is broken: {reason}; mend or uninstall it"
+        )
+
+    return ModelInfo(
+        name=point.name,
+        summary=f"broken: {reason}",
+        kind=None,
+        licence_code="unknown",
+        licence_weights="unknown",
+        commercial=None,
+        weights="unknown",
+        needs="",
+        load=refuse,
+    )
+
+
+def _unknown(name: str) -> str:
+    names = [info.name for info in list_models()]
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    there_are = f"there are {', '.join(names)}; --model compact needs nothing else"
+    return f"no model is called {name!r} in this version: {hint}{there_are}"

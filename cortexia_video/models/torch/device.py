@@ -1,0 +1,154 @@
+"""`Placement`: what runs a network of torch's, where and in what precision; arrays there and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cortexia_video.errors import MissingExtraError, ModelLoadError
+from cortexia_video.models.onnx.session import GRAPH_ENGINES, Graph, Ports, choose_graph
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A device and the type that the network computes in; compiled or not, or by what other engine's graphs.
+
+    With `graph` tensors are float32 in the processor's memory, whatever the graph's device and precision.
+    Half precision is everywhere but in the last layer, which a network keeps in float32 so that depth has no
+    steps. Float32 means float32: on CUDA, TF32 is off.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    compiled: bool = False
+    graph: Graph | None = None
+
+    @property
+    def is_half(self) -> bool:
+        return self.dtype.itemsize < torch.float32.itemsize
+
+    @property
+    def name(self) -> str:
+        """The device, for people."""
+        return self.graph.device if self.graph else str(self.device)
+
+    def describe(self) -> dict[str, object]:
+        """Say what depth depends on, as a model's `settings`."""
+        if self.graph:
+            return {"precision": self.graph.precision, "engine": self.graph.engine}
+        return {"precision": str(self.dtype).removeprefix("torch.")}
+
+    def make_ready(self, network: nn.Module, ports: Ports) -> nn.Module:
+        """Give a loaded network as it is to be run."""
+        if self.graph:
+            return import_export().ExportedNetwork(network, ports, self.graph)
+        if self.compiled:
+            network.compile()
+        return network
+
+    def in_float32(self) -> Placement:
+        """Give the same device with float32."""
+        return replace(self, dtype=torch.float32)
+
+    def allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Give memory for a batch; page-locked for CUDA, so that the device fetches it by itself."""
+        if self.device.type != "cuda":
+            return np.empty(shape, dtype)
+        count = int(np.prod(shape)) * dtype.itemsize
+        memory: NDArray[Any] = torch.empty(count, dtype=torch.uint8, pin_memory=True).numpy()
+        return memory.view(dtype).reshape(shape)
+
+    def to_device(self, batch: NDArray[Any]) -> Tensor:
+        """Copy an array to the device; from memory of `allocate` without waiting for it."""
+        return torch.from_numpy(np.require(batch, requirements=("C", "W"))).to(self.device, non_blocking=True)
+
+    def to_host(self, values: Tensor) -> NDArray[np.float32]:
+        """Copy what the network gave back, as float32; waits until it is there."""
+        values = values.float()
+        if self.device.type != "cuda":
+            return values.cpu().numpy()
+        host = torch.empty(values.shape, dtype=torch.float32, pin_memory=True)
+        host.copy_(values, non_blocking=True)
+        torch.cuda.current_stream(self.device).synchronize()
+        return host.numpy()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Run a network inside: nothing is kept for gradients.
+
+        Not in inference mode: transformers keeps tensors made there (BEiT's positions) for other networks,
+        which then cannot be trained in this process.
+        """
+        exact = self.device.type == "cuda" and not self.is_half
+        with (
+            torch.no_grad(),
+            torch.backends.cudnn.flags(
+                enabled=torch.backends.cudnn.enabled,
+                benchmark=torch.backends.cudnn.benchmark,
+                deterministic=torch.backends.cudnn.deterministic,
+                allow_tf32=not exact,
+            ),
+        ):
+            yield
+
+
+def choose_placement(
+    device: str = "auto", precision: str = "auto", engine: str = "torch", compile: bool = False
+) -> Placement:
+    """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps`, a precision and an engine into a placement.
+
+    `auto` precision is bfloat16 on CUDA, where the device has it, and float32 elsewhere; other engines have
+    their own. Raises `ModelLoadError` for what is unknown or not there, and `MissingExtraError` for an engine
+    that is not installed.
+    """
+    if engine not in ("torch", *GRAPH_ENGINES):
+        raise ModelLoadError(f"unknown engine {engine!r}: use torch, {', '.join(GRAPH_ENGINES)} or auto")
+    if precision not in get_args(Precision):
+        raise ModelLoadError(
+            f"unknown precision {precision!r}: use one of {', '.join(get_args(Precision))} (--precision)"
+        )
+    if engine != "torch":
+        if compile:
+            raise ModelLoadError(f"--compile is torch's, not the engine {engine}'s: leave one of them out")
+        return Placement(torch.device("cpu"), torch.float32, graph=choose_graph(engine, device, precision))
+    chosen = _choose_device(device)
+    if precision == "auto":
+        fast = chosen.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = "bfloat16" if fast else "float32"
+    return Placement(chosen, getattr(torch, precision), compiled=compile)
+
+
+def import_export() -> Any:
+    """Give the module `export`, which needs packages of an extra; raises `MissingExtraError`."""
+    try:
+        from cortexia_video.models.torch import export
+    except ImportError as error:
+        raise MissingExtraError(
+            f"torch cannot export networks for other engines: {error}; pip install 'cortexia-video[export]'"
+        ) from error
+    return export
+
+
+def _choose_device(device: str) -> torch.device:
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    family, _, index = device.partition(":")
+    known = family in ("cpu", "cuda", "mps")
+    if not known or (":" in device and not index.isdecimal()) or (index and family != "cuda"):
+        raise ModelLoadError(f"unknown device {device!r}: use auto, cpu, cuda, cuda:1 or mps")
+    count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if int(index or 0) >= count[family]:
+        raise ModelLoadError(
+            f"device {device!r} cannot be used: torch {torch.__version__} finds {count[family]} of its kind "
+            "(--device cpu is always there)"
+        )
+    return torch.device(device)

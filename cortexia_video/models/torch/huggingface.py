@@ -1,0 +1,216 @@
+"""Depth networks of the transformers library: the published ones by name, and any checkpoint as `hf:`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers.models.auto.modeling_auto import MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES
+
+from cortexia_video.depth_map import KINDS, Kind
+from cortexia_video.errors import ModelLoadError, redact
+from cortexia_video.models.catalog import find_published
+from cortexia_video.models.onnx.session import Ports
+from cortexia_video.models.torch.checkpoint import Checkpoint, open_checkpoint
+from cortexia_video.models.torch.depth_pro import DepthPro
+from cortexia_video.models.torch.device import Placement, choose_placement
+from cortexia_video.models.torch.dpt import AnyShape
+from cortexia_video.models.torch.model import TorchModel, keep_in_float32
+from cortexia_video.models.torch.preprocessing import (
+    IMAGENET,
+    SIGNED,
+    InputSize,
+    Preprocessing,
+    read_preprocessing,
+)
+from cortexia_video.models.torch.transformers_loader import load_network, save_network
+from cortexia_video.models.torch.zoedepth import OneByOne
+
+# What the published checkpoints of each family do, for folders that do not say it.
+_PUBLISHED = {
+    "depth_anything": Preprocessing((518, 518), 14, "bicubic", *IMAGENET),
+    "dpt": Preprocessing((384, 384), 32, "bicubic", *SIGNED),
+    "glpn": Preprocessing(None, 32, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    "zoedepth": Preprocessing((384, 512), 32, "sampled_corners", *SIGNED),
+}
+
+
+def load_published(name: str, *, input_size: InputSize | None = None, **placing: Any) -> TorchModel:
+    """Load a checkpoint that `published` lists; options are those of `load_hf`, without `kind`."""
+    placement = choose_placement(**placing)
+    info = find_published(name)
+    assert info.hub_id is not None
+    checkpoint = open_checkpoint(info.hub_id, info.revision)
+    _require_depth_network(checkpoint)
+    return _load(name, checkpoint, info.kind, placement, input_size)
+
+
+def load_hf(
+    name: str, *, kind: str | None = None, input_size: InputSize | None = None, **placing: Any
+) -> TorchModel:
+    """Load `hf:` and a folder, a hub id, or a hub id with `@revision`.
+
+    kind: what its numbers mean, for checkpoints of a type that does not tell. input_size: the short side, or
+    (height, width). placing: device, precision, engine and compile, as `choose_placement` takes them.
+    """
+    source = name.removeprefix("hf:")
+    placement = choose_placement(**placing)
+    checkpoint = open_checkpoint(source)
+    _require_depth_network(checkpoint)
+    shown = redact(f"hf:{source if checkpoint.hub_id else Path(source).expanduser().resolve().name}")
+    return _load(shown, checkpoint, _choose_kind(checkpoint, kind), placement, input_size)
+
+
+class OpenNetwork(NamedTuple):
+    """A network in float32 that may be trained.
+
+    network: pixels (B, 3, H, W), normalised as `preprocessing` says, -> depth (B, h, w).
+    """
+
+    network: nn.Module
+    checkpoint: Checkpoint
+    kind: Kind
+    preprocessing: Preprocessing
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint that `load_hf` loads, with what the first one says of pictures and licence."""
+        inner: Any = self.network.network
+        inner = inner.network if isinstance(inner, AnyShape) else inner
+        wrapped = getattr(inner, "metric_head", None)
+        if isinstance(wrapped, OneByOne):
+            inner.metric_head = wrapped.head
+        save_network(inner, folder)
+        if isinstance(wrapped, OneByOne):
+            inner.metric_head = wrapped
+        for name in ("preprocessor_config.json", "README.md"):
+            if (self.checkpoint.folder / name).is_file():
+                shutil.copyfile(self.checkpoint.folder / name, folder / name)
+
+
+def open_network(name: str, *, kind: str | None = None) -> OpenNetwork:
+    """Open `hf:` and a folder or hub id, to be trained. Raises `ModelLoadError`."""
+    checkpoint = open_checkpoint(name.removeprefix("hf:"))
+    _require_depth_network(checkpoint)
+    if checkpoint.model_type == "depth_pro":
+        raise ModelLoadError(
+            f"{name}: Depth Pro gives depth only with a camera, at one size: it cannot be trained here"
+        )
+    placement = Placement(torch.device("cpu"), torch.float32)
+    network = _DepthAlone(_load_family(checkpoint, placement)).requires_grad_(True)
+    return OpenNetwork(
+        network, checkpoint, _choose_kind(checkpoint, kind), _choose_preprocessing(checkpoint, None)
+    )
+
+
+def _load(
+    name: str,
+    checkpoint: Checkpoint,
+    kind: Kind | None,
+    placement: Placement,
+    input_size: InputSize | None,
+) -> TorchModel:
+    if checkpoint.model_type == "depth_pro":
+        if input_size is not None:
+            raise ModelLoadError(f"{name} takes one size only: leave --input-size out")
+        return DepthPro(name=name, checkpoint=checkpoint, placement=placement)
+    kind = kind or _choose_kind(checkpoint, None)
+
+    def load(placement: Placement) -> nn.Module:
+        return _DepthAlone(_load_family(checkpoint, placement))
+
+    return TorchModel(
+        name=name,
+        kind=kind,
+        checkpoint=checkpoint,
+        preprocessing=_choose_preprocessing(checkpoint, input_size),
+        placement=placement,
+        # ZoeDepth's pictures each choose a head of their own, in a loop over as many as there are.
+        ports=Ports(("pixels",), ("depth",), one_by_one=checkpoint.model_type == "zoedepth"),
+        load=load,
+    )
+
+
+class _DepthAlone(nn.Module):
+    """Pixels (B, 3, H, W) -> depth (B, h, w), of what a transformers network gives."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        depth: Tensor = self.network(pixel_values=pixels).predicted_depth
+        return depth
+
+
+def _load_family(checkpoint: Checkpoint, placement: Placement) -> nn.Module:
+    network: Any = load_network(checkpoint, placement)
+    if checkpoint.model_type == "zoedepth":
+        network.metric_head = OneByOne(network.metric_head)
+    if placement.is_half:
+        _keep_last_layer_in_float32(network)
+    return AnyShape(network) if checkpoint.model_type == "dpt" else network
+
+
+def _keep_last_layer_in_float32(network: Any) -> None:
+    """Half precision has three digits: depth would come in steps if the last layer had no more."""
+    if hasattr(
+        network, "metric_head"
+    ):  # of ZoeDepth: its logarithms and exponentials need float32 throughout
+        keep_in_float32(network.metric_head)
+        return
+    convolutions = [module for module in network.head.modules() if isinstance(module, nn.Conv2d)]
+    if convolutions:
+        keep_in_float32(convolutions[-1])
+
+
+def _require_depth_network(checkpoint: Checkpoint) -> None:
+    model_type = checkpoint.model_type
+    if model_type == "prompt_depth_anything":
+        raise ModelLoadError(
+            f"{checkpoint.folder} completes depth that a sensor measured; pictures alone are no input for it"
+        )
+    if model_type not in MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES:
+        known = ", ".join(sorted(MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES))
+        raise ModelLoadError(
+            f"{checkpoint.folder} holds a network of type {model_type!r}, which is no depth network that "
+            f"transformers knows: it knows {known}"
+        )
+
+
+def _choose_kind(checkpoint: Checkpoint, given: str | None) -> Kind:
+    known = _find_kind(checkpoint)
+    if given is not None and given not in KINDS:
+        raise ModelLoadError(f"unknown kind of depth {given!r}: use one of {', '.join(KINDS)}")
+    if given and known and given != known:
+        raise ModelLoadError(f"{checkpoint.folder} gives {known}, not {given}: leave --kind out")
+    kind = given or known
+    if kind is None:
+        raise ModelLoadError(
+            f"{checkpoint.folder} does not say what its numbers mean: give it (--kind, one of "
+            f"{', '.join(KINDS)}; disparity for what is like MiDaS)"
+        )
+    return kind
+
+
+def _find_kind(checkpoint: Checkpoint) -> Kind | None:
+    """Say what the numbers mean where the type of the network, or its name on the hub, tells."""
+    if checkpoint.model_type == "depth_anything":
+        metric = checkpoint.config.get("depth_estimation_type") == "metric"
+        return "metric" if metric else "disparity"
+    if checkpoint.model_type == "dpt":  # MiDaS's, or fine-tuned to metres: the file does not tell
+        return "disparity" if (checkpoint.hub_id or "").startswith("Intel/dpt-") else None
+    return "metric" if checkpoint.model_type in ("depth_pro", "glpn", "zoedepth") else None
+
+
+def _choose_preprocessing(checkpoint: Checkpoint, input_size: InputSize | None) -> Preprocessing:
+    published = _PUBLISHED.get(checkpoint.model_type)
+    if published is None:
+        if not checkpoint.preprocessor:
+            raise ModelLoadError(
+                f"{checkpoint.folder} does not say how it wants pictures: it needs a preprocessor_config.json"
+            )
+        published = Preprocessing((518, 518), 14, "bicubic", *IMAGENET)
+    return read_preprocessing(published, checkpoint.preprocessor, input_size)

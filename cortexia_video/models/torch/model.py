@@ -1,0 +1,152 @@
+"""`TorchModel`: a depth network that torch runs, as a `DepthModel`; and what its networks have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cortexia_video.depth_map import Kind
+from cortexia_video.errors import ModelLoadError
+from cortexia_video.models.onnx.session import Ports
+from cortexia_video.models.torch.checkpoint import Checkpoint
+from cortexia_video.models.torch.device import Placement, import_export
+from cortexia_video.models.torch.preprocessing import Preprocessing
+
+
+class TorchModel:
+    """A network (B, 3, H, W) -> (B, h, w) in torch, around which everything is numpy.
+
+    load: gives the network on a placement; ports: what goes in and comes out. It is called again, for
+    float32, when a picture overflows in half precision; the second network then stays, so both need room.
+    Workers resample; the device normalises, so that what waits for a batch, and what is copied, is small
+    (8-bit pictures where the network allows).
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        kind: Kind,
+        checkpoint: Checkpoint,
+        preprocessing: Preprocessing,
+        placement: Placement,
+        ports: Ports,
+        load: Callable[[Placement], nn.Module],
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.weights_digest = checkpoint.weights_digest
+        self.device = placement.name
+        self.max_batch: int | None = None
+        self.settings: Mapping[str, object] = {
+            **preprocessing.describe(),
+            **placement.describe(),
+            **checkpoint.describe(),
+        }
+        self._preprocessing = preprocessing
+        self._checkpoint = checkpoint
+        self._placement = placement
+        self._ports = ports
+        self._load = load
+        self._network = placement.make_ready(load(placement), ports)
+        self._network_in_float32: nn.Module | None = None
+        self.allocate = placement.allocate
+        if placement.is_half:
+            self.infer_float32 = self._infer_float32
+
+    def processed_size(self, height: int, width: int) -> tuple[int, int]:
+        """Say at what size the network sees a picture, as its checkpoint's preprocessing has it."""
+        return self._preprocessing.fit(height, width)
+
+    def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[Any]:
+        """Resample one uint8 (H, W, 3) picture to (h, w, 3), values in 0..255.
+
+        Where the network's preprocessing gives floats they are float32, or float16 for half precision.
+        """
+        pixels = self._preprocessing.resample(image, size)
+        half = self._placement.is_half and pixels.dtype == np.float32
+        return pixels.astype(np.float16) if half else pixels
+
+    def infer(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Run the network on pictures (B, h, w, 3); give float32 (B, h', w')."""
+        return self._run(self._network, self._placement, batch)
+
+    def export(self, path: Path, about: Mapping[str, str]) -> tuple[int, int]:
+        """Write the network as an ONNX file for the one size that it was loaded for; give (height, width).
+
+        about: more for the file to say of itself. Raises `ModelLoadError` where any size is taken.
+        """
+        if self._preprocessing.keep_ratio or self._preprocessing.size is None:
+            multiple_of = self._preprocessing.multiple_of
+            raise ModelLoadError(
+                f"a graph of {self.name} is for one size of picture: give it (--size 392x518, height and "
+                f"width, multiples of {multiple_of})"
+            )
+        network, ports = self._make_exportable()
+        size = self._preprocessing.size
+        facts = {**self._describe_export(), **about}
+        metadata = {f"cortexia.{name}": str(value) for name, value in facts.items()}
+        import_export().write_graph(network, [torch.zeros(1, 3, *size)], ports, path, metadata)
+        return size
+
+    def _make_exportable(self) -> tuple[nn.Module, Ports]:
+        """Give a network that takes pixels alone, and what it gives."""
+        return self._network, self._ports
+
+    def _describe_export(self) -> dict[str, object]:
+        preprocessing = self._preprocessing.describe()
+        return {
+            "kind": self.kind,
+            "normalize": preprocessing["normalize"],
+            "resampling": preprocessing["resampling"],
+            "name": self.name,
+            "weights_sha256": self.weights_digest,
+            "source": self._checkpoint.hub_id or self._checkpoint.folder.name,
+            **({"revision": self._checkpoint.revision} if self._checkpoint.revision else {}),
+        }
+
+    def _infer_float32(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        return self._run(self._get_in_float32(), self._placement.in_float32(), batch)
+
+    def _get_in_float32(self) -> nn.Module:
+        if self._network_in_float32 is None:
+            place = self._placement.in_float32()
+            self._network_in_float32 = place.make_ready(self._load(place), self._ports)
+        return self._network_in_float32
+
+    def _run(self, network: nn.Module, placement: Placement, batch: NDArray[Any]) -> NDArray[np.float32]:
+        with placement.running():
+            return placement.to_host(network(self.to_input(batch, placement)))
+
+    def to_input(self, batch: NDArray[Any], placement: Placement) -> Tensor:
+        """Copy pictures (B, h, w, 3), 0..255, to the device and normalise them there to (B, 3, h, w)."""
+        return normalize(placement.to_device(batch), self._preprocessing).to(placement.dtype)
+
+
+def normalize(pictures: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Turn pictures (B, h, w, 3), 0..255, into float32 (B, 3, h, w) with mean and deviation taken out."""
+    scale, shift = (torch.from_numpy(each).to(pictures.device) for each in preprocessing.scale_and_shift())
+    return torch.addcmul(shift, pictures.float(), scale).permute(0, 3, 1, 2)
+
+
+def keep_in_float32(module: nn.Module) -> None:
+    """Let one module of a network in half precision compute in float32, whatever it is given."""
+
+    def cast(module: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, Any]:
+        return tuple(map(_to_float32, arguments)), {name: _to_float32(each) for name, each in options.items()}
+
+    module.float()
+    module.register_forward_pre_hook(cast, with_kwargs=True)
+
+
+def _to_float32(value: Any) -> Any:
+    """Cast a tensor, or those in a list, to float32; give anything else as it is."""
+    if isinstance(value, list | tuple):
+        return [_to_float32(each) for each in value]
+    return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value

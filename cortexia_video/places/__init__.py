@@ -1,1 +1,0 @@
-"""Where things lie: on a disk, or behind an address as `s3://bucket/key`."""

@@ -1,0 +1,115 @@
+"""`StageClock`: how long each stage of a run took, by the clock and in seconds of a core; and a trace."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cortexia_video.errors import OutputError, OutputExistsError
+from cortexia_video.storage.atomic_file import open_plain
+
+
+class StageClock:
+    """Adds up the time of stages over all threads; with `trace`, each piece is written there.
+
+    seconds: by the clock, for each stage, summed over threads. core_seconds: of a processor core, in the
+    measuring thread alone (threads that a library starts inside are not seen).
+    """
+
+    def __init__(self, trace: ChromeTrace | None = None) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.core_seconds: dict[str, float] = defaultdict(float)
+        self._trace = trace
+        self._lock = threading.Lock()
+
+    def find_slowest(self) -> str | None:
+        """Name the stage that took the longest by the clock, all threads together."""
+        with self._lock:
+            return max(self.seconds, key=lambda name: self.seconds[name], default=None)
+
+    @contextlib.contextmanager
+    def measure(self, stage: str, what: str = "") -> Iterator[None]:
+        """Add the time of the block to a stage. what: the key, or so, that the trace shows with it."""
+        started, core_started = time.perf_counter(), time.thread_time()
+        try:
+            yield
+        finally:
+            seconds, core_seconds = time.perf_counter() - started, time.thread_time() - core_started
+            with self._lock:
+                self.seconds[stage] += seconds
+                self.core_seconds[stage] += core_seconds
+            if self._trace:
+                self._trace.add(stage, started, seconds, what)
+
+
+_BEGIN = b'[\n{"name": "process_name", "ph": "M", "pid": 0, "args": {"name": "cortexia"}},\n'
+_log = logging.getLogger(__name__)
+
+
+class ChromeTrace:
+    """A file of timed pieces in Chrome's trace format: open it in ui.perfetto.dev or chrome://tracing.
+
+    Written as the run goes, so that memory does not grow and a killed run leaves what it had.
+    Source: "Trace Event Format", Google, JSON array form, complete events (`"ph": "X"`), microseconds.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._file = os.fdopen(open_plain(path, os.O_RDWR | os.O_CREAT), "rb+")
+            if self._file.read(len(_BEGIN)) not in (b"", _BEGIN):
+                self._file.close()
+                raise OutputExistsError(f"{path} is there already and is no trace: choose another --profile")
+            self._file.seek(0)
+            self._file.truncate()
+            self._file.write(_BEGIN)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write the trace {path}: {error.strerror}; choose another --profile"
+            ) from error
+        self._lock = threading.Lock()
+        self._threads: set[int] = set()
+        self._full = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            place = {"pid": os.getpid(), "tid": 0, "args": {"name": "end"}}
+            self._write({"name": "thread_name", "ph": "M", **place}, b"\n]\n")
+            with contextlib.suppress(OSError):
+                self._file.close()
+
+    def add(self, name: str, started: float, seconds: float, what: str) -> None:
+        """Write one piece. started: of `time.perf_counter`."""
+        thread = threading.get_native_id()
+        place = {"pid": os.getpid(), "tid": thread}
+        event = {"name": name, "ph": "X", "ts": started * 1e6, "dur": seconds * 1e6, "args": {"what": what}}
+        with self._lock:
+            if thread not in self._threads:
+                self._threads.add(thread)
+                named = {"args": {"name": threading.current_thread().name}}
+                self._write({"name": "thread_name", "ph": "M", **place, **named})
+            self._write({**event, **place})
+
+    def _write(self, event: dict[str, object], ending: bytes = b",\n") -> None:
+        """Write a line; the first that cannot be written ends the trace, not the run."""
+        if self._full:
+            return
+        try:
+            self._file.write(json.dumps(event).encode() + ending)
+        except OSError as error:
+            self._full = True
+            _log.warning("the trace %s ends here: %s", self._path, error.strerror)

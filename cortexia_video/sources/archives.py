@@ -1,0 +1,98 @@
+"""Pictures inside shards: members of a tar (WebDataset), rows of a parquet file; here or behind an address.
+
+A picture's path is that of its shard with its place in it: `a.tar#512+30211` (offset and bytes) and
+`a.parquet#3.17` (row group and row), so that one picture is read without the others.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import Any
+
+from cortexia_video.errors import DecodeError, Failure, InputError, printable
+from cortexia_video.images.decode import IMAGE_SUFFIXES
+from cortexia_video.ledger.ledger import Source
+from cortexia_video.runtime.input_boundary import attempt_all, in_words
+from cortexia_video.sources.input_file import Found, InputFile
+from cortexia_video.storage.archive_member import (
+    IMAGES,
+    choose_column,
+    name_absolute,
+    read_part,
+    split_inside,
+)
+from cortexia_video.storage.arrow import import_arrow
+from cortexia_video.storage.named_file import LARGEST_FILE, LARGEST_TEXT, open_named
+from cortexia_video.storage.object_keys import find_problem
+from cortexia_video.storage.paths import Place, as_place
+from cortexia_video.storage.row_groups import read_row_group
+
+SHARD_SUFFIXES = (".tar", ".parquet")
+_KEYS = ("key", "__key__", "name")
+
+
+def find_in_shard(key: str, place: Place) -> Iterator[Found]:
+    """Yield the pictures of a shard; their keys are the shard's without its suffix, and their own."""
+    return attempt_all(key, "find", _list_inside(key, place))
+
+
+def _list_inside(key: str, place: Place) -> Iterator[Found]:
+    with in_words(f"{printable(str(place))} is no shard that can be read", "make or copy it again"):
+        stat = place.stat()
+        inside = _list_rows(place) if place.suffix == ".parquet" else _list_members(place)
+        for name, where, size in inside:
+            inner = f"{key.removesuffix(place.suffix)}/{name}"
+            problem = find_problem(inner)
+            if problem:
+                yield Failure(inner, "find", InputError(f"the name {printable(name)!r} {problem}: rename it"))
+            elif size > LARGEST_FILE:
+                said = f"too large: it says {size / 1e9:.1f} GB, the limit is {LARGEST_FILE / 1e9:g}"
+                yield Failure(inner, "find", InputError(said))
+            elif not where:
+                said = "it is stored as a sparse file: make the archive again without --sparse"
+                yield Failure(inner, "find", InputError(said))
+            else:
+                yield InputFile(inner, Source(f"{name_absolute(place)}#{where}", size, stat.st_mtime_ns))
+
+
+def is_inside_shard(path: str) -> bool:
+    """Say whether a path is one of a picture in a shard."""
+    return split_inside(path) is not None
+
+
+def read_in_shard(path: str) -> bytes:
+    """Read one picture of a shard; raise `DecodeError` with a reason for people where that cannot be."""
+    inside = split_inside(path)
+    if inside is None:
+        raise DecodeError(f"{path} is no picture in a shard")
+    with in_words("its shard cannot be read", kind=DecodeError):
+        return read_part(as_place(inside[0]), inside[1], IMAGES)
+
+
+def _list_members(place: Place) -> Iterator[tuple[str, str, int]]:
+    with open_named(place) as file, tarfile.open(fileobj=file, mode="r:") as archive:
+        for member in archive:
+            if member.isfile() and PurePath(member.name).suffix.lower() in IMAGE_SUFFIXES:
+                where = "" if member.issparse() else f"{member.offset_data}+{member.size}"
+                yield member.name.removeprefix("./"), where, member.size
+
+
+def _list_rows(place: Place) -> Iterator[tuple[str, str, int]]:
+    with open_named(place) as opened:
+        file = import_arrow().parquet.ParquetFile(opened)
+        names = file.schema_arrow.names
+        choose_column(names, IMAGES)
+        keys = next((name for name in _KEYS if name in names), None)
+        count = 0
+        for group in range(file.num_row_groups):
+            rows = file.metadata.row_group(group).num_rows
+            said = read_row_group(file, group, [keys], LARGEST_TEXT)[keys] if keys else [None] * rows
+            for row, key in enumerate(map(_to_key, said)):
+                yield str(key) if key is not None else f"{count:08d}", f"{group}.{row}", 0
+                count += 1
+
+
+def _to_key(scalar: Any) -> Any:
+    return None if scalar is None else scalar.as_py()

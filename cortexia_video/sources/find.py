@@ -1,0 +1,371 @@
+"""Inputs in files and folders: found lazily, in one order on every machine, each under a key of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import hashlib
+import logging
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path, PurePath
+
+from cortexia_video.errors import DecodeError, Failure, InputError, printable, redact
+from cortexia_video.ledger.ledger import Source
+from cortexia_video.ledger.local_log import is_ledger
+from cortexia_video.ledger.partition import Shard
+from cortexia_video.runtime.input_boundary import attempt, attempt_all, in_words
+from cortexia_video.sources.archives import SHARD_SUFFIXES, find_in_shard, is_inside_shard, read_in_shard
+from cortexia_video.sources.input_file import Found as Found
+from cortexia_video.sources.input_file import InputFile as InputFile
+from cortexia_video.sources.input_rule import OWN, Rule
+from cortexia_video.sources.objects import (
+    find_named,
+    find_objects,
+    map_in_order,
+    read_object,
+    require_object,
+)
+from cortexia_video.sources.pictures import PICTURES
+from cortexia_video.storage.named_file import NamedFileError, open_named, read_named
+from cortexia_video.storage.paths import Place, as_place, as_text
+from cortexia_video.storage.remote_path import RemotePath
+
+_LONGEST_LINE = 1 << 16  # bytes: no name is as long, and a file without lines is not read whole
+_log = logging.getLogger(__name__)
+
+
+def find_pictures(
+    inputs: Sequence[str | os.PathLike[str]],
+    *,
+    recursive: bool = False,
+    output: Place | None = None,
+    shard: Shard | None = None,
+    passed_over: Counter[str] | None = None,
+) -> Iterator[Found]:
+    """Yield the pictures of files, folders and lists, without reading them.
+
+    inputs: picture files; folders (`recursive` descends); `list.txt` or `@list`: a path a line, relative to
+    the list's folder or else to the working directory. A folder's files are pictures by name or by content;
+    hidden files are left out, and so is all that this package wrote, and the folder `output`. Addresses
+    (`s3://bucket/photos`, `file:///photos`) are taken as paths are, and in lists; pictures there go by name.
+    A tar or parquet file that is named, also by `s3://bucket/shards/*.tar`, stands for the pictures inside.
+    A key is the path relative to the folder given; with several inputs a folder's name comes before it.
+    shard: yield only what is in this part; over all parts every input, failures too, is yielded once.
+    passed_over: counts what is no input, though it may look like one to a person, by type.
+
+    Raises `InputError` at once where none of the inputs is there. All else that goes wrong is yielded as
+    `Failure`, and so is a folder or list, one of several, without a picture.
+    """
+    return find_files(
+        inputs, PICTURES, recursive=recursive, output=output, shard=shard, passed_over=passed_over
+    )
+
+
+def find_files(
+    inputs: Sequence[str | os.PathLike[str]],
+    rule: Rule,
+    *,
+    recursive: bool = False,
+    output: Place | None = None,
+    shard: Shard | None = None,
+    passed_over: Counter[str] | None = None,
+) -> Iterator[Found]:
+    """Yield the files that are inputs by a rule; all else is as `find_pictures` has it."""
+    paths = [as_text(each) for each in inputs]
+    if not paths:
+        raise InputError("no input: give files, folders or a list.txt of paths")
+    wrong = {path: problem for path in paths if isinstance(problem := _check(path), Failure)}
+    if len(wrong) == len({*paths}):
+        raise wrong[paths[0]].error
+    shard, passed_over = shard or Shard(1, 1), Counter() if passed_over is None else passed_over
+    if len(paths) == 1 and _is_folder_at(paths[0]):
+        return _Scan(rule, recursive, output, shard, passed_over).expand(paths[0], prefix=False)
+    whole = Shard(1, 1)  # whose keys meet is seen among all
+    scan = _Scan(rule, recursive, output, whole, passed_over)
+    found = ([wrong[path]] if path in wrong else scan.expand_named(path) for path in paths)
+    return _keep_apart(chain.from_iterable(found), shard)
+
+
+def read_picture(path: str) -> bytes:
+    """Read a whole file; raise `DecodeError` with a reason for people where that cannot be."""
+    if is_inside_shard(path):
+        return read_in_shard(path)
+    place = as_place(path)
+    if isinstance(place, RemotePath):
+        return read_object(place)
+    with in_words("cannot be read", kind=DecodeError):
+        try:
+            return read_named(place)
+        except NamedFileError as error:
+            raise DecodeError(str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    rule: Rule
+    recursive: bool
+    output: Place | None  # the folder that is never descended into
+    shard: Shard  # what else is in a folder is not even looked at
+    passed_over: Counter[str]
+
+    def expand_named(self, path: str) -> Iterator[Found]:
+        """Give what one of several inputs stands for: at least a failure, if it is not ours."""
+        place = as_place(path.removeprefix("@"))
+        name, nothing, before = redact(path), True, self.passed_over[OWN]
+        for each in attempt_all(name, "find", self.expand(path, prefix=True)):
+            nothing = False
+            yield each
+        if nothing and self.passed_over[OWN] == before:
+            hint = "" if self.recursive or place.suffix else "; --recursive looks into the folders inside"
+            yield Failure(name, "find", InputError(f"there are no {self.rule.noun} in it{hint}"))
+
+    def expand(self, path: str, *, prefix: bool) -> Iterator[Found]:
+        place = as_place(path.removeprefix("@"))
+        if isinstance(place, RemotePath):
+            try:
+                return self._expand_remote(place, prefix=prefix)
+            except OSError as error:
+                raise _cannot_open(str(place), error) from error
+        if _exists(path) and Path(path).is_dir():
+            return self._walk(path, f"{Path(path).resolve().name}/" if prefix else "")
+        if not _exists(path) or path.lower().endswith(".txt"):
+            return self._read_list(Path(_without_at(path)))
+        return self._explicit(self.rule.name_key(Path(path).name), path)
+
+    def _expand_remote(self, place: RemotePath, *, prefix: bool) -> Iterator[Found]:
+        if place.suffix.lower() == ".txt":
+            return self._read_list(place)
+        if "*" in place.name:
+            listed = [name for name, _ in place.parent.list_files(recursive=False)]
+            named = fnmatch.filter(listed, place.name)
+            return chain.from_iterable(
+                find_named(self.rule.name_key(name), place.parent / name, self.rule) for name in named
+            )
+        if place.is_dir():
+            start = f"{place.name}/" if prefix else ""
+            return find_objects(
+                place,
+                self.rule,
+                prefix=start,
+                recursive=self.recursive,
+                output=self.output,
+                shard=self.shard,
+                passed_over=self.passed_over,
+            )
+        return find_named(self.rule.name_key(place.name), place, self.rule)
+
+    def _explicit(self, key: str, path: str) -> Iterator[Found]:
+        """A file that a person named: an input whatever it is, unless we wrote it."""
+        if path.endswith(SHARD_SUFFIXES) and self.rule.opens_shards:
+            yield from find_in_shard(key, Path(path))
+        elif is_ledger(Path(path).name) or not self.rule.accepts_named(path):
+            self.passed_over[OWN] += 1
+        else:
+            yield _stat(key, path)
+
+    def _read_list(self, path: Place) -> Iterator[Found]:
+        """Yield what the lines of a list name; one that names nothing that can be is its own failure."""
+        lines = attempt_all(str(path), "find", _list_lines(path))
+        for found in map_in_order(lambda line: self._find_listed(path, line), lines):
+            yield from found
+
+    def _find_listed(self, listing: Place, line: str | Failure) -> list[Found]:
+        if isinstance(line, Failure):
+            return [line]
+        found = attempt(redact(line), "find", lambda: self._open_line(listing, line))
+        return [found] if isinstance(found, Failure) else found
+
+    def _open_line(self, listing: Place, written: str) -> list[Found]:
+        opened = _open_listed(listing, written)
+        folder, slash, name = _key_of(written, opened).rpartition(os.sep)
+        key, place = folder + slash + self.rule.name_key(name), as_place(opened)
+        if isinstance(place, RemotePath):
+            return [*find_named(key, place, self.rule)]
+        return [*self._explicit(key, opened)]
+
+    def _walk(self, folder: str, prefix: str) -> Iterator[Found]:
+        """Yield a folder's pictures in order; by a stack, since folders can be deeper than calls."""
+        stack = [(self._list(folder, prefix), frozenset({_identify(Path(folder))}))]
+        while stack:
+            entries, above = stack[-1]
+            each = next(entries, None)
+            if each is None:
+                stack.pop()
+            elif isinstance(each, tuple):
+                path, inner = each
+                if self._may_descend(path, above):
+                    stack.append((self._list(path, inner), above | {_identify(Path(path))}))
+            else:
+                yield each
+
+    def _list(self, folder: str, prefix: str) -> Iterator[Found | tuple[str, str]]:
+        """Yield a folder's pictures, and its folders as path and prefix."""
+        try:
+            with os.scandir(folder) as scanned:
+                entries = sorted(scanned, key=lambda entry: os.fsencode(entry.name))
+        except OSError as error:
+            reason = f"cannot list the folder {printable(folder)}: {error.strerror}"
+            if self.shard.holds(prefix):
+                yield Failure(prefix or folder, "find", InputError(reason))
+            return
+        entries = [each for each in entries if not each.name.startswith(".") and not is_ledger(each.name)]
+        keys = self.rule.name_keys([entry.name for entry in entries])
+        for entry in entries:
+            key = prefix + keys.get(entry.name, entry.name)
+            if _is_folder(entry):
+                yield entry.path, f"{prefix}{entry.name}/"
+            elif self.shard.holds(key):
+                if entry.name in keys and self.rule.accepts(entry):
+                    yield _stat(key, entry.path)
+                else:
+                    self.rule.note(entry.name, self.passed_over)
+        yield from self.rule.list_packed(Path(folder), (each.name for each in entries), prefix, self.shard)
+
+    def _may_descend(self, folder: str, above: frozenset[tuple[int, int] | None]) -> bool:
+        identity = _identify(Path(folder))
+        output = _identify(self.output) if isinstance(self.output, Path) else None
+        if not self.recursive or (identity is not None and identity == output):
+            return False
+        if identity in above:
+            _log.warning("not followed: %s is a link back to a folder above it", printable(folder))
+            return False
+        return True
+
+
+def _list_lines(path: Place) -> Iterator[str]:
+    """Yield the lines of a list that say anything."""
+    with open_named(path) as lines:
+        for number, line in enumerate(iter(partial(lines.readline, _LONGEST_LINE), b"")):
+            if len(line) == _LONGEST_LINE:
+                raise InputError(
+                    f"{printable(str(path))}, line {number + 1}: too long for a path: is it a list?"
+                )
+            text = line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
+            written = os.fsdecode(text.rstrip(b"\r\n"))
+            if written.strip():
+                yield written
+
+
+def _keep_apart(found: Iterator[Found], shard: Shard) -> Iterator[Found]:
+    """Drop a file that comes twice, and give a key of its own to another file of the same key.
+
+    The shard goes by the key as it was, since paths, and so marks, can differ between machines.
+    """
+    keys: set[str] = set()
+    seen: set[str] = set()
+    for each in found:
+        path = each.place if isinstance(each, InputFile) else f"{each.key}: {each.reason}"
+        if path in seen:
+            continue
+        seen.add(path)
+        key = _tell_apart(each.key, path) if each.key in keys else each.key
+        keys.add(key)
+        if shard.holds(each.key):
+            yield dataclasses.replace(each, key=key)
+
+
+def _tell_apart(key: str, path: str) -> str:
+    mark = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
+    pure = PurePath(key)
+    return os.fspath(pure.with_name(f"{pure.stem}~{mark}{pure.suffix}"))
+
+
+def _key_of(written: str, opened: str) -> str:
+    """Turn a list's path into a key: as written where that stays inside a folder, else from the root down."""
+    place = as_place(written)
+    if isinstance(place, RemotePath):
+        return "/".join(place.parts)
+    path = os.path.normpath(place)
+    if path.startswith("..") or PurePath(path).is_absolute():
+        path = os.path.abspath(opened)  # noqa: PTH100 - resolve() would follow links
+    return os.fspath(PurePath(path).relative_to(PurePath(path).anchor))
+
+
+def _open_listed(listing: Place, written: str) -> str:
+    """Give what a line of a list names: an address, a path beside the list, or one from where we are."""
+    place = as_place(written)
+    if isinstance(place, RemotePath):
+        return place.address
+    if isinstance(listing, RemotePath):
+        return (listing.parent / written).address
+    beside = os.path.join(listing.parent, place)  # noqa: PTH118 - keeps ..
+    return beside if _exists(beside) else os.fspath(place)
+
+
+def _is_folder_at(path: str) -> bool:
+    place = as_place(path)
+    try:
+        return place.is_dir()
+    except OSError as error:
+        raise _cannot_open(str(place), error) from error
+
+
+def _stat(key: str, path: str) -> Found:
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError) as error:
+        return Failure(key, "find", _cannot_open(path, error))
+    if not stat.S_ISREG(status.st_mode):
+        return Failure(key, "find", InputError("not a file that can be read: a folder, pipe or device"))
+    absolute = os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links
+    return InputFile(key, Source(absolute, status.st_size, status.st_mtime_ns))
+
+
+def _check(path: str) -> Failure | None:
+    """Say what is wrong with an input that is not there or not ours to open."""
+    return attempt(redact(path), "find", lambda: _require(path))
+
+
+def _require(path: str) -> None:
+    """Refuse an input that is not there or not ours to open."""
+    place = as_place(path.removeprefix("@"))
+    if isinstance(place, RemotePath):
+        return require_object(place)
+    actual = _without_at(path)
+    try:
+        Path(actual).stat()
+        if path != actual or (path.lower().endswith(".txt") and not Path(path).is_dir()):
+            open_named(Path(actual)).close()
+    except FileNotFoundError as error:
+        raise InputError(f"no such file or folder: {printable(actual)}") from error
+    except (OSError, ValueError) as error:
+        raise _cannot_open(actual, error) from error
+    return None
+
+
+def _cannot_open(path: str, error: OSError | ValueError) -> InputError:
+    reason = getattr(error, "strerror", None) or "the name cannot be one"
+    return InputError(f"cannot open {printable(path)}: {reason}")
+
+
+def _without_at(path: str) -> str:
+    """Give the list that `@list` names, unless a file is really called so."""
+    return path if _exists(path) else path.removeprefix("@")
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _identify(path: Path | None) -> tuple[int, int] | None:
+    try:
+        status = path.stat() if path else None
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if status else None

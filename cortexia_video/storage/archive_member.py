@@ -1,0 +1,82 @@
+"""One piece of a shard, read without the others: a member of a tar, a row of a parquet file."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cortexia_video.storage.arrow import import_arrow
+from cortexia_video.storage.named_file import LARGEST_FILE, open_named, require_size
+from cortexia_video.storage.paths import Place
+from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.storage.row_groups import RecentGroups, read_row_group
+
+_DEPTH = re.compile(r"depth-[0-9a-f]{16}\.(tar|parquet)")
+_INSIDE = re.compile(r"(?P<shard>.+(?:\.tar|\.parquet))#(?P<where>\d+[+.]\d+)", re.DOTALL)
+IMAGES = ("image", "jpg", "jpeg", "png", "bytes")
+"""Columns of pictures; the first that is there."""
+
+
+def is_depth_shard(name: str) -> bool:
+    """Say whether a file may be, by its name, one that a run packed depth into."""
+    return _DEPTH.fullmatch(name) is not None
+
+
+def split_inside(path: str) -> tuple[str, str] | None:
+    """Divide `a.tar#512+30211` into its shard and the place there; None of a path of another sort."""
+    match = _INSIDE.fullmatch(path)
+    return (match["shard"], match["where"]) if match else None
+
+
+def read_part(shard: Place, where: str, columns: Sequence[str], limit: float | None = None) -> bytes:
+    """Read a piece of a shard, of parquet by its row group, of at most `limit` bytes, if given.
+
+    where: `512+30211` of a tar, offset and bytes; `3.17` of parquet, row group and row. columns: of parquet,
+    the first that is there. Raises `OSError`, `ValueError`, `IndexError`, `MissingExtraError`.
+    """
+    if shard.suffix == ".parquet":
+        group, row = map(int, where.split("."))
+        return _read_row(shard, group, row, columns, limit)
+    offset, size = map(int, where.split("+"))
+    if isinstance(shard, RemotePath):
+        require_size(size, limit or LARGEST_FILE, "the file in it")
+        return shard.read_bytes(offset, offset + size)
+    with open_named(shard) as file:
+        left = os.fstat(file.fileno()).st_size - file.seek(offset)
+        return file.read(max(0, min(size, left)))  # no memory for what a header only claims
+
+
+_GROUPS = RecentGroups()
+
+
+def _read_row(shard: Place, group: int, row: int, columns: Sequence[str], limit: float | None) -> bytes:
+    written = shard.stat().st_mtime_ns if isinstance(shard, Path) else 0  # one behind an address stays
+    place = (name_absolute(shard), written, ",".join(columns), group)
+    rows = _GROUPS.get(place, lambda: _read_group(shard, group, columns, limit))
+    value = rows.column(0)[row].as_py()
+    data = value.get("bytes") if isinstance(value, dict) else value
+    if not isinstance(data, bytes):
+        raise ValueError("the row has no such bytes")
+    return data
+
+
+def _read_group(shard: Place, group: int, columns: Sequence[str], limit: float | None) -> Any:
+    with open_named(shard) as opened:
+        file = import_arrow().parquet.ParquetFile(opened)
+        return read_row_group(file, group, [choose_column(file.schema_arrow.names, columns)], limit)
+
+
+def choose_column(names: Sequence[str], columns: Sequence[str]) -> str:
+    """Give the first column that is there; `ValueError` where none is."""
+    column = next((name for name in columns if name in names), None)
+    if column is None:
+        raise ValueError(f"no such column: one of {', '.join(columns)} is needed, there are {[*names]}")
+    return column
+
+
+def name_absolute(shard: Place) -> str:
+    """Give the name of a shard that is the same from everywhere."""
+    return str(shard) if isinstance(shard, RemotePath) else str(shard.absolute())

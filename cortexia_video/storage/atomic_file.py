@@ -1,0 +1,154 @@
+"""`write_whole`: a file that is at its place when all of it is written, or is not there.
+
+Here is also what every writer keeps to: nothing is written through a link, what is half written has a random
+name, and what a killed writer left is told by that name and by nobody holding it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError
+from cortexia_video.storage.file_lock import try_lock
+from cortexia_video.storage.paths import Place
+from cortexia_video.storage.remote_path import RemotePath
+
+_PARTIAL = r"\.{name}\.[0-9a-f]{{16}}\.partial"  # of `.NAME.RANDOM.partial`, until the file is whole
+_NEVER = frozenset(  # a file can be here, whatever room is made
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
+)
+_NO_FLUSHING = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
+
+
+@contextmanager
+def write_whole(place: Place) -> Iterator[Path]:
+    """Give the name of an empty file to fill; after the block it is put in its place, on the disk.
+
+    Until then it lies beside that, or in the system's folder for what is temporary where `place` is an
+    address. Where the block raises, nothing changes. Raises `OutputExistsError` where a link, a folder or a
+    device stands, `OutputError` where no file can be, and `OutputLostError` for every other `OSError`.
+    """
+    try:
+        with _write_and_put(place) if isinstance(place, RemotePath) else _write_and_rename(place) as file:
+            yield file
+    except OSError as error:
+        raise OutputLostError(place, error) from error
+
+
+@contextmanager
+def _write_and_rename(place: Path) -> Iterator[Path]:
+    partial = place.with_name(f".{place.name}.{secrets.token_hex(8)}.partial")
+    try:
+        require_plain(place)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        remove_partials(place.parent, re.escape(place.name))
+        descriptor = open_plain(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    except OSError as error:
+        if error.errno in _NEVER:
+            raise OutputError(f"cannot write {place}: {error.strerror}; choose another --output") from error
+        raise
+    try:
+        try_lock(descriptor)  # so others know that its writer lives
+        yield partial
+        move_whole(partial, place)
+    finally:
+        partial.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+@contextmanager
+def _write_and_put(place: RemotePath) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="cortexia-") as folder:
+        local = Path(folder) / "whole"
+        local.touch()
+        yield local
+        move_whole(local, place)
+
+
+def move_whole(file: Path, place: Place) -> None:
+    """Put a file that is whole in its place, and let the disk have both; raises as `write_whole` does."""
+    if isinstance(place, RemotePath):
+        place.put_file(file)
+        return
+    require_plain(place)
+    descriptor = open_plain(file, os.O_RDWR)
+    try:
+        flush_to_disk(descriptor)
+        file.replace(place)
+    finally:
+        os.close(descriptor)
+    with suppress(PermissionError):  # a folder may be one to write to and not to read
+        descriptor = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            flush_to_disk(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder where none is; raises `OSError`, and `OutputExistsError` for a link in its place."""
+    if folder.is_symlink():
+        raise OutputExistsError(f"{folder} is a link: remove it")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def remove_partials(folder: Path, names: str) -> None:
+    """Remove what killed writers of `names`, a regular expression, left half written; nothing else.
+
+    That is plain files named as `write_whole` names them, which no process holds.
+    """
+    ours = re.compile(_PARTIAL.format(name=f"(?:{names})"))
+    with suppress(OSError):  # nobody may look: what is there does no harm
+        for name in filter(ours.fullmatch, os.listdir(folder)):  # noqa: PTH208 - names, not paths, are matched
+            with suppress(OSError, OutputExistsError):
+                descriptor = open_plain(folder / name, os.O_RDWR)
+                try:
+                    if try_lock(descriptor):
+                        (folder / name).unlink()
+                finally:
+                    os.close(descriptor)
+
+
+def open_plain(path: Path | str, flags: int, *, folder: int | None = None) -> int:
+    """Open a plain file, or make it where `flags` say so; give its descriptor.
+
+    folder: descriptor of the folder that `path` is a name in. Raises `OSError`, and `OutputExistsError` for a
+    link, which is not followed, and for a pipe or a device, which is not waited for.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666, dir_fd=folder)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OutputExistsError(f"{path} is a link: remove it") from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OutputExistsError(f"{path} is no plain file: remove it")
+    return descriptor
+
+
+def require_plain(path: Path) -> None:
+    """Raise `OutputExistsError` where a link, a folder, a pipe or a device stands in a file's place."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        raise OutputExistsError(f"{path} is {'a link' if stat.S_ISLNK(mode) else 'no plain file'}: remove it")
+
+
+def flush_to_disk(descriptor: int) -> None:
+    """Let the disk have what was written, where the file system can; `OSError` where the disk cannot."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FLUSHING:
+            raise

@@ -1,0 +1,89 @@
+"""A `Place` is a path of the file system, or a `RemotePath` for what is written with a scheme."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+from cortexia_video.errors import InputError, OutputError, OutputExistsError
+from cortexia_video.storage.remote_path import EXTRAS, RemotePath, require_url
+
+Place = Path | RemotePath
+Given = str | os.PathLike[str] | RemotePath
+"""What names a place: a path, or an address as text."""
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://", re.ASCII)
+
+
+def as_place(given: Given) -> Place:
+    """Give the place that a text or path names; raises `InputError` for a scheme that is not known."""
+    if isinstance(given, RemotePath):
+        return given
+    text = os.fspath(given)
+    scheme = scheme_of(text)
+    if scheme is None:
+        return Path(text)
+    if scheme == "file":
+        return _read_file_address(text)
+    require_url(text)
+    return RemotePath(text)
+
+
+def _read_file_address(text: str) -> Path:
+    """Give the path of `file:///data/a%20b`; what else a URL can hold is part of the name here."""
+    host, slash, path = text.partition("://")[2].partition("/")
+    if not slash or host not in ("", "localhost"):
+        raise InputError(f"{text} names no path of this machine: give file:///folder, with three slashes")
+    return Path(unquote(f"/{path}", errors="surrogateescape"))
+
+
+def as_absolute(given: Given) -> Place:
+    """Give the place as it is named from the root down; links in a path are not followed."""
+    place = as_place(given)
+    return Path(os.path.abspath(place)) if isinstance(place, Path) else place  # noqa: PTH100 - resolve() would
+
+
+def as_text(given: Given) -> str:
+    """Give the path or address as text, `file://` as a path."""
+    place = as_place(given)
+    if isinstance(place, RemotePath):
+        return place.address
+    return os.fspath(given) if isinstance(given, str) and not scheme_of(given) else os.fspath(place)
+
+
+def is_remote(given: Given) -> bool:
+    """Say whether it lies behind an address; raises `InputError` for a scheme that is not known."""
+    return isinstance(as_place(given), RemotePath)
+
+
+def is_folder(given: Given) -> bool:
+    """Say whether it is a folder; not where that cannot be known."""
+    place = as_place(given)
+    try:
+        return place.is_dir()
+    except (OSError, ValueError):  # nobody may look; a name with a zero byte
+        return False
+
+
+def require_free(place: Place, remedy: str) -> None:
+    """Raise `OutputExistsError` where something is, `OutputError` where nobody can tell.
+
+    remedy: what else could be done than to choose another place.
+    """
+    try:
+        there = os.path.lexists(place) if isinstance(place, Path) else place.exists()
+    except OSError as error:
+        raise OutputError(f"cannot write {place}: {error.strerror}; choose another --output") from error
+    if there:
+        raise OutputExistsError(f"{place} is there already: choose another --output, or {remedy}")
+
+
+def scheme_of(text: str) -> str | None:
+    """Give `s3` of `s3://bucket/key`, None of a path of the file system."""
+    match = _SCHEME.match(text)
+    scheme = match[1].lower() if match else None
+    if scheme is not None and scheme != "file" and scheme not in EXTRAS:
+        known = ", ".join(f"{each}://" for each in ("file", *EXTRAS))
+        raise InputError(f"{text}: no such scheme here: use a path, or one of {known}")
+    return scheme

@@ -1,0 +1,88 @@
+"""A teacher: a bigger model that labels a person's pictures, once, into a folder that can be looked at."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from cortexia_video.datasets.dataset import RGBDDataset
+from cortexia_video.datasets.readers._pair import Pair, read_pair
+from cortexia_video.depth_map import KINDS, Kind
+from cortexia_video.errors import Failure, InputError, ModelLoadError
+from cortexia_video.jobs.estimate import estimate
+from cortexia_video.ledger.artifacts import find_depth
+from cortexia_video.ledger.ledger import read_last_done
+from cortexia_video.models.registry import find_licence, load_model, require_commercial
+from cortexia_video.sources.find import find_pictures
+from cortexia_video.storage.paths import Place, as_place
+
+_log = logging.getLogger(__name__)
+
+
+def check_teacher(pictures: str, labels: Path, teacher: str, *, any_licence: bool = False) -> Kind:
+    """Say what kind of depth a teacher gives, before hours of labelling; nothing is written.
+
+    Raises `InputError` where there is no picture, and where the labels would lie among the pictures, and so
+    the sheets of the training: these would be labelled the next time; and what is wrong with the teacher, as
+    `label_pictures` does.
+    """
+    _require_apart(as_place(pictures), labels)
+    if next(find_pictures([pictures], recursive=True), None) is None:
+        raise InputError(f"{pictures} holds no pictures to label: name another folder")
+    if not any_licence:
+        _require_permissive(teacher)
+    return load_model(teacher, device="cpu").kind
+
+
+def label_pictures(pictures: str, labels: Path, teacher: str, *, any_licence: bool = False) -> RGBDDataset:
+    """Estimate depth of all pictures in a folder by a model, as `cortexia estimate` does it; give both as a
+    data set.
+
+    pictures: a path, or an address.
+
+    What is labelled is not labelled again. Pictures that fail are left out, and counted.
+    Raises `ModelLoadError` for weights that are not known to be free for use in a product, unless
+    `any_licence`.
+    """
+    if not any_licence:
+        _require_permissive(teacher)
+    report = estimate(pictures, labels, model=teacher, recursive=True, size="native")
+    _log.info("teacher %s: %s", teacher, report)
+    pairs = sorted(_list_pairs(pictures, labels), key=lambda pair: pair.key)
+    kinds = {str(pair.about["kind"]) for pair in pairs}
+    if len(kinds) != 1:
+        raise InputError(
+            f"{labels} holds labels of {', '.join(kinds) or 'nothing'}: give another folder, or pictures"
+        )
+    kind = next(each for each in KINDS if each in kinds)
+    return RGBDDataset("pictures", pairs, read_pair, kind)
+
+
+def _require_apart(pictures: Place, labels: Path) -> None:
+    if isinstance(pictures, Path) and labels.resolve().is_relative_to(pictures.resolve()):
+        raise InputError(
+            f"{labels} is inside {pictures}, whose pictures it labels: give an --output outside of it, "
+            "or move the one that is there"
+        )
+
+
+def _require_permissive(teacher: str) -> None:
+    try:
+        require_commercial(teacher)
+    except ModelLoadError as error:
+        raise ModelLoadError(
+            f"the licence of the teacher {teacher!r} is {find_licence(teacher) or 'unknown'}, which may bind "
+            "what is trained on its depth: choose another, or --any-licence"
+        ) from error
+
+
+def _list_pairs(pictures: str, labels: Path) -> Iterator[Pair]:
+    done = {line["key"]: line for line in read_last_done(labels)}
+    for picture in find_pictures([pictures], recursive=True, output=labels):
+        line = None if isinstance(picture, Failure) else done.get(picture.key)
+        depth = find_depth(line) if line else None
+        if line and depth and not isinstance(picture, Failure):
+            about = {word: line.get(word) for word in ("kind", "f_px", "f_source")}
+            path = as_place(picture.place)
+            yield Pair(picture.key, path, labels / depth[0], "teacher", about=about, fits_depth=True)

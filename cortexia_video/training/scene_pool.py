@@ -1,0 +1,151 @@
+"""A pool of rendered scenes on disk: made once, in parallel, resumed where it stopped, and read as a data
+set.
+
+A folder holds `pool.json` and shards `seed_000000.npy` of SHARD_SIZE consecutive seeds. A shard appears whole
+or not at all, so one that is there need not be rendered again; it is read through the page cache, a scene at
+a time.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cortexia_video.datasets.dataset import RGBDDataset
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import InputError, OutputLostError
+from cortexia_video.frame import Frame
+from cortexia_video.html.wording import format_count
+from cortexia_video.rgbd_sample import RGBDSample
+from cortexia_video.runtime.input_boundary import in_words
+from cortexia_video.runtime.process_pool import render_in_processes
+from cortexia_video.scenes import render_scenes
+from cortexia_video.storage.atomic_file import write_whole
+from cortexia_video.storage.documents import parse_json
+from cortexia_video.storage.named_file import LARGEST_TEXT, open_named, read_named
+from cortexia_video.storage.own_folder import require_own_folder
+from cortexia_video.training.losses import SKY_M
+from cortexia_video.training.output_folder import require_writable
+
+SHARD_SIZE = 100
+_ABOUT = "pool.json"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPlan:
+    """What to render: seeds from `first_seed` on, whole shards of them, at one size in pixels."""
+
+    count: int
+    height: int
+    width: int
+    first_seed: int = 0
+
+    def look(self) -> dict[str, int]:
+        """Give what all scenes of a folder share."""
+        return {"height": self.height, "width": self.width}
+
+    def shards(self) -> range:
+        """First seeds of all shards."""
+        return range(self.first_seed, self.first_seed + self.count, SHARD_SIZE)
+
+
+class PooledScene(NamedTuple):
+    """Where a scene of a pool is: its shard, and its place in it."""
+
+    key: str
+    shard: Path
+    place: int
+
+
+def make_pool(folder: Path, plan: PoolPlan, workers: int) -> RGBDDataset:
+    """Render what `folder` still lacks of `plan` in `workers` processes; give all of it as a data set.
+
+    Depth is metric; the sky is SKY_M away, as losses know. Raises InputError where the folder holds scenes of
+    another size, `OutputLostError` where it takes no more.
+    """
+    check_pool(folder, plan)
+    missing = [seed for seed in plan.shards() if not _shard_path(folder, seed).exists()]
+    _log.info("pool %s: %d of %s to render", folder, len(missing), format_count(len(plan.shards()), "shard"))
+    try:
+        if not (folder / _ABOUT).exists():
+            with write_whole(folder / _ABOUT) as partial:
+                partial.write_text(json.dumps(plan.look()))
+        for done, seed in enumerate(_render_shards(folder, plan, missing, workers), start=1):
+            _log.info("pool: %d of %s, seed %d", done, format_count(len(missing), "shard"), seed)
+    except OSError as error:
+        raise OutputLostError(folder, error) from error
+    return open_pool(folder, plan)
+
+
+def check_pool(folder: Path, plan: PoolPlan) -> None:
+    """Raise `InputError` for a folder with scenes that look otherwise, `OutputError` where none can be."""
+    require_writable(folder)
+    require_own_folder(folder, "a pool of scenes", {_ABOUT: lambda _: True})
+    path = folder / _ABOUT
+    if not path.exists():
+        return
+    with in_words(f"{path} says nothing of a pool", "remove it"):
+        found = parse_json(read_named(path, limit=LARGEST_TEXT), path)
+    if found != plan.look():
+        raise InputError(
+            f"{folder} holds a pool of {found}, not of {plan.look()}: use another folder or remove it"
+        )
+
+
+def open_pool(folder: Path, plan: PoolPlan) -> RGBDDataset:
+    """Give the scenes of `plan`, whose shards are all in `folder`, as a data set."""
+    scenes = [
+        PooledScene(f"seed_{seed + place:06d}", _shard_path(folder, seed), place)
+        for seed in plan.shards()
+        for place in range(SHARD_SIZE)
+    ]
+    return RGBDDataset("scenes", scenes, read_scene)
+
+
+def read_scene(scene: PooledScene) -> RGBDSample:
+    """Read one scene of a pool."""
+    row = _open_shard(scene.shard)[scene.place]
+    with np.errstate(divide="ignore"):
+        depth_m = np.minimum(1 / row["disparity"].astype(np.float32), np.float32(SKY_M))
+    return RGBDSample(Frame(scene.key, np.array(row["image"])), DepthMap(depth_m, "metric"), origin="scenes")
+
+
+@lru_cache(maxsize=4096)
+def _open_shard(path: Path) -> NDArray[Any]:
+    with in_words(f"cannot read the scenes of {path}", "remove it to render it again"):
+        open_named(path).close()
+        return np.lib.format.open_memmap(path, mode="r")
+
+
+def _render_shards(folder: Path, plan: PoolPlan, seeds: list[int], workers: int) -> Iterator[int]:
+    """Render shards, one thread a process: scenes are too small to share; yield first seeds as they end."""
+    if workers <= 1:
+        for seed in seeds:
+            yield _render_shard(folder, plan, seed)
+        return
+    yield from render_in_processes(partial(_render_shard, folder, plan), seeds, workers)
+
+
+def _render_shard(folder: Path, plan: PoolPlan, seed: int) -> int:
+    size = plan.height, plan.width
+    shard = np.empty(SHARD_SIZE, [("image", np.uint8, (*size, 3)), ("disparity", np.float16, size)])
+    for row, scene in zip(shard, render_scenes(range(seed, seed + SHARD_SIZE), *size), strict=True):
+        row["image"] = scene.image
+        row["disparity"] = np.nan_to_num(1 / scene.depth_m, nan=0.0)
+    with write_whole(_shard_path(folder, seed)) as partial, partial.open("wb") as file:
+        np.save(file, shard)
+    return seed
+
+
+def _shard_path(folder: Path, seed: int) -> Path:
+    return folder / f"seed_{seed:06d}.npy"

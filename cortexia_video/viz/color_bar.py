@@ -1,0 +1,63 @@
+"""A bar that says which colour stands for which depth."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from cortexia_video.viz.color_tables import find_color_table
+from cortexia_video.viz.colormap import Spacing
+
+_INK, _PAPER = (0, 0, 0), (255, 255, 255)
+_MARKS = 5
+_LINES = 24  # of text, in the height of the bar
+_SMALLEST, _LARGEST = 10, 48  # pixels of text
+
+
+def color_bar(
+    d_min: float,
+    d_max: float,
+    cmap: str = "viridis",
+    *,
+    height: int,
+    unit: str = "",
+    spacing: Spacing = "linear",
+) -> NDArray[np.uint8]:
+    """Draw the colours from `d_min`, below, to `d_max`, above, and numbers: uint8 (height, W, 3) RGB.
+
+    d_min, d_max: the range of a picture, as `find_range` gives it. cmap, spacing: those of the picture. unit:
+    written behind the numbers: `m` for metres, nothing for relative depth.
+    """
+    size = min(max(height // _LINES, _SMALLEST), _LARGEST)
+    font = ImageFont.load_default(size)
+    count = max(2, min(_MARKS, height // (2 * size)))
+    shares = np.linspace(0, 1, count)
+    labels = [_label(_value_at(share, d_min, d_max, spacing), unit) for share in shares]
+    width = round(max(font.getlength(label) for label in labels))
+    sheet = Image.new("RGB", (3 * size + width, height), _PAPER)
+    sheet.paste(_draw_colors(cmap, height, size), (size // 2, 0))
+    draw = ImageDraw.Draw(sheet)
+    for share, label in zip(shares, labels, strict=True):
+        down = (1 - share) * (height - 1)
+        draw.line([(1.5 * size, down), (1.8 * size, down)], _INK)
+        draw.text((2 * size, min(max(down, size / 2), height - size / 2)), label, _INK, font, anchor="lm")
+    return np.asarray(sheet)
+
+
+def _draw_colors(cmap: str, height: int, width: int) -> Image.Image:
+    table = find_color_table(cmap)
+    levels = (np.arange(height)[::-1] + 0.5) * (len(table) / height)
+    return Image.fromarray(np.repeat(table[levels.astype(np.intp), None], width, axis=1))
+
+
+def _value_at(share: float, d_min: float, d_max: float, spacing: Spacing) -> float:
+    """Give the depth that stands this far up the bar."""
+    if spacing == "linear":
+        return d_min + share * (d_max - d_min)
+    return 1 / (1 / d_min + share * (1 / d_max - 1 / d_min))
+
+
+def _label(value: float, unit: str) -> str:
+    number = f"{value:.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
+    return f"{number} {unit}".rstrip()

@@ -1,0 +1,213 @@
+"""One contract for every format: depth comes back within the bounds of docs/formats.md and means the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from cortexia_video import DepthMap
+from cortexia_video.depth_map import KINDS
+from cortexia_video.formats.decode_depth import decode_depth
+from cortexia_video.formats.metadata import MARK, metadata_of
+from cortexia_video.formats.registry import FORMATS, PREVIEW, FormatName, is_own_output
+
+READABLE = [name for name, form in FORMATS.items() if form.decode]
+IN_STEPS = ["png16", "jxl"]
+EVERY = pytest.mark.parametrize("name", READABLE)
+EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
+SETTINGS = settings(max_examples=25, deadline=None)
+
+
+def encode(name: str, depth: DepthMap) -> bytes:
+    return b"".join(bytes(chunk) for chunk in FORMATS[name].encode(depth))
+
+
+def round_trip(name: str, depth: DepthMap) -> DepthMap:
+    about = None if FORMATS[name].holds_metadata else metadata_of(depth)
+    return decode_depth(encode(name, depth), f"a{FORMATS[name].suffix}", about=about)
+
+
+def bound(name: str, depth: DepthMap) -> np.ndarray:
+    """Give the error that docs/formats.md allows each value, from the values alone."""
+    values = depth.values.astype(np.float64)
+    known = values[np.isfinite(values)]
+    if name not in IN_STEPS or not known.size:
+        return np.abs(values) * (2.0**-11 if name == "exr16" else 0)
+    low, high = known.min(), known.max()
+    rounding = 1e-6 * np.abs(known).max() + 1e-37
+    if depth.kind == "metric" and low > 0.00099995 and high < 65.53501:
+        return np.full(values.shape, 0.0005 + rounding)
+    if depth.kind in ("metric", "scale_invariant") and low > 0 and high / low < 7e10:
+        return np.abs(values) * 2e-4
+    return np.full(values.shape, (high - low) / 131068 + rounding)
+
+
+def check(name: str, depth: DepthMap) -> None:
+    given = depth.values.copy()
+    read = round_trip(name, depth)
+    assert depth.values.tobytes() == given.tobytes()
+    assert fields(read) == fields(depth)
+    np.testing.assert_array_equal(np.isnan(read.values), np.isnan(given))
+    error = np.abs(read.values.astype(np.float64) - given)
+    allowed = bound(name, depth)
+    assert (np.isnan(given) | (error <= allowed)).all(), np.nanmax(error - allowed)
+
+
+def fields(depth: DepthMap) -> dict[str, object]:
+    return {
+        each.name: getattr(depth, each.name) for each in dataclasses.fields(depth) if each.name != "values"
+    }
+
+
+SHAPES = array_shapes(min_dims=2, max_dims=2, max_side=9)
+POSITIVE = arrays(
+    np.float32, SHAPES, elements=st.floats(0.0009765625, 60000, width=32) | st.just(np.float32(np.nan))
+)
+ANY = arrays(np.float32, SHAPES, elements=st.floats(allow_infinity=False, width=32))
+
+
+@EVERY
+@EVERY_KIND
+@SETTINGS
+@given(POSITIVE)
+def test_depth_above_0_comes_back(name: str, kind: str, values: np.ndarray) -> None:
+    check(name, DepthMap(values, kind))
+
+
+@pytest.mark.parametrize("name", [name for name in READABLE if name != "exr16"])
+@EVERY_KIND
+@SETTINGS
+@given(ANY)
+def test_any_finite_numbers_come_back(name: str, kind: str, values: np.ndarray) -> None:
+    signed = kind in ("affine_invariant", "disparity")
+    check(name, DepthMap(values if signed else np.abs(values), kind))
+
+
+@EVERY
+@EVERY_KIND
+@SETTINGS
+@given(
+    f_px=st.none() | st.floats(1e-3, 1e6),
+    f_source=st.sampled_from([None, "exif", "given", "estimated"]),
+    full_size=st.none() | st.tuples(st.integers(4, 10**6), st.integers(1, 10**6)),
+    model=st.none() | st.text(max_size=30),
+    weights_sha256=st.none() | st.text("0123456789abcdef", min_size=64, max_size=64),
+)
+def test_what_the_numbers_mean_comes_back(name: str, kind: str, **facts: Any) -> None:
+    check(name, DepthMap(np.arange(1, 7, dtype=np.float32).reshape(2, 3), kind, **facts))
+
+
+@EVERY
+@EVERY_KIND
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.full((3, 4), np.nan),
+        np.full((3, 4), 7.25),
+        np.full((1, 1), 1e-30),
+        np.array([[np.nan, 2], [2, 2]]),
+        np.linspace(1, 1.0000002, 12).reshape(3, 4),
+        np.linspace(0.001, 65.535, 70000).reshape(7, 10000),
+        np.geomspace(1e-4, 1e4, 90000).reshape(300, 300),
+        np.arange(140000.0).reshape(2, 70000)[:, ::2] + 1,
+        np.geomspace(100, 109.9, 100000).reshape(100, 1000),
+    ],
+    ids=[
+        "unknown",
+        "constant",
+        "one",
+        "one unknown",
+        "hardly different",
+        "millimetres",
+        "ratio",
+        "strided",
+        "narrow",
+    ],
+)
+def test_odd_maps_come_back(name: str, kind: str, values: np.ndarray) -> None:
+    if name == "exr16" and (values.max() > 65504 or values.max() < 2**-14):
+        assert FORMATS[name].lost(DepthMap(values.astype(np.float32), kind))
+        return
+    check(name, DepthMap(values.astype(np.float32), kind))
+
+
+@EVERY
+@SETTINGS
+@given(POSITIVE)
+def test_a_second_round_trip_changes_nothing(name: str, values: np.ndarray) -> None:
+    once = round_trip(name, DepthMap(values, "metric"))
+    np.testing.assert_array_equal(round_trip(name, once).values, once.values)
+
+
+def test_whole_millimetres_are_exact() -> None:
+    values = (np.arange(1, 65536) / 1000).astype(np.float32).reshape(15, -1)
+    for name in IN_STEPS:
+        np.testing.assert_array_equal(round_trip(name, DepthMap(values, "metric")).values, values)
+
+
+def test_the_log_bound_holds_at_the_widest_range() -> None:
+    values = np.geomspace(1e-6, 1e-6 * math.exp(24.999), 10**6).astype(np.float32).reshape(1000, 1000)
+    depth = DepthMap(values, "scale_invariant")
+    assert FORMATS["png16"].lost(depth) is None
+    error = np.abs(round_trip("png16", depth).values / values - 1)
+    assert 1.9e-4 < error.max() < 1.97e-4
+
+
+@pytest.mark.parametrize("name", IN_STEPS)
+@pytest.mark.parametrize("payload", [0x7FC00001, 0xFFC0FFFF, 0x7F80FFFF])
+def test_nan_of_any_bits_is_unknown(name: str, payload: int) -> None:
+    values = np.array([[payload, 0x3F800000]], np.uint32).view(np.float32)
+    assert np.isnan(round_trip(name, DepthMap(values, "metric")).values).tolist() == [[True, False]]
+
+
+def test_what_would_be_lost_is_said() -> None:
+    values = np.array([[1, 2, 3]], np.float32)
+    for name, form in FORMATS.items():
+        lost = form.lost(DepthMap(values, "metric"))
+        assert (lost is None) == (form.decode is not None), name
+    assert "8-bit view" in str(FORMATS["png"].lost(DepthMap(values, "metric")))
+    infinite = DepthMap(np.array([[1, np.inf]], np.float32), "metric")
+    wide = DepthMap(np.array([[0, 100]], np.float32), "metric")
+    for name in IN_STEPS:
+        assert FORMATS[name].lost(infinite) == "infinite values become unknown"
+        assert np.isnan(round_trip(name, infinite).values[0, 1])
+        assert "kept to within 0.000762963 only" in str(FORMATS[name].lost(wide))
+        assert FORMATS[name].lost(dataclasses.replace(wide, kind="disparity")) is None
+        narrow = DepthMap(np.array([[100, 109]], np.float32), "metric")
+        assert FORMATS[name].lost(narrow) is None
+    half = DepthMap(np.array([[1e5, 1e-5, np.nan, 0]], np.float32), "metric")
+    assert (
+        FORMATS["exr16"].lost(half)
+        == "1 values are from 65520 up and become unknown; values below 6.10352e-05 keep fewer digits"
+    )
+
+
+@EVERY
+def test_the_same_depth_gives_the_same_bytes(name: str) -> None:
+    depth = DepthMap(np.random.default_rng(0).random((30, 40), np.float32), "metric")
+    assert encode(name, depth) == encode(name, depth)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("shape", [(2, 3), (600, 700)])
+def test_own_files_are_told_from_pictures(name: str, shape: tuple[int, int], tmp_path) -> None:
+    depth = DepthMap(np.random.default_rng(0).random(shape, np.float32), "metric", 800.5, "exif")
+    path = tmp_path / f"a.jpg{FORMATS[name].suffix}"
+    path.write_bytes(encode(name, depth))
+    assert is_own_output(path)
+    if FORMATS[name].holds_metadata:
+        path.write_bytes(path.read_bytes().replace(MARK, b"somebody_else's data"))
+        assert not is_own_output(path)
+
+
+def test_the_command_offers_what_the_table_has() -> None:
+    assert get_args(FormatName) == tuple(FORMATS)
+    suffixes = [form.suffix for form in (*FORMATS.values(), PREVIEW)]
+    assert len({*suffixes}) == len(suffixes)

@@ -1,0 +1,446 @@
+"""`cortexia dataset`: shards that are whole or not there, the same each time, done once; what it prints."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dataset_layouts import Scene, make_rgbd, make_scene
+from file_digests import file_digests
+from PIL import Image
+
+from cortexia_video import (
+    DepthMap,
+    Frame,
+    InputError,
+    OutputError,
+    OutputExistsError,
+    OutputLostError,
+    RGBDSample,
+    decode,
+    estimate,
+    open_dataset,
+    read_depth,
+    usable_samples,
+)
+from cortexia_video.cli import main
+from cortexia_video.datasets.build import build_dataset
+from cortexia_video.datasets.build_items import list_dataset_items
+from cortexia_video.datasets.dataset import RGBDDataset
+from cortexia_video.datasets.registry import DATASETS
+from cortexia_video.datasets.sample_checks import ProblemCount, raise_problem
+from cortexia_video.datasets.summary import make_sheet, summarise
+from cortexia_video.depth_map import Kind
+from cortexia_video.ledger.local_log import LedgerFile
+
+MakePicture = Callable[..., Path]
+
+
+@pytest.fixture
+def run(tmp_path: Path, make_picture: MakePicture) -> tuple[Path, Path]:
+    """Give pictures and the output of a run over them."""
+    for number in range(5):
+        make_picture(tmp_path / f"photos/trip/{number}.jpg", (48, 64), number)
+    make_picture(tmp_path / "photos/turned.jpg", (64, 48), 7)
+    with Image.open(tmp_path / "photos/turned.jpg") as picture:
+        exif = picture.getexif()
+        exif[0x0112] = 6
+        picture.save(tmp_path / "photos/turned.jpg", exif=exif)
+    make_picture(tmp_path / "photos/z.png", (48, 64), 8)
+    estimate(tmp_path / "photos", tmp_path / "depth", model="synthetic", recursive=True)
+    return tmp_path / "photos", tmp_path / "depth"
+
+
+def cortexia(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([*map(str, arguments)])
+    return int(ended.value.code or 0)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return file_digests(folder, lambda name: name != "build.jsonl")
+
+
+@pytest.mark.parametrize("form", ["parquet", "webdataset"])
+def test_a_run_becomes_a_data_set(form: str, run: tuple[Path, Path], tmp_path: Path) -> None:
+    photos, depth = run
+    build = ("dataset", "build", photos, "--depth", depth, "--format", form, "--shard-size", 3, "--output")
+    assert cortexia(*build, tmp_path / "a") == 0
+    samples = list(open_dataset(form, tmp_path / "a"))
+    keys = [f"trip/{number}.jpg" for number in range(5)] + ["turned.jpg", "z.png"]
+    assert [sample.key for sample in samples] == keys
+    for sample in samples:
+        frame = decode((photos / sample.key).read_bytes(), sample.key)
+        np.testing.assert_array_equal(sample.frame.image, frame.image)
+        values = read_depth(depth / f"{sample.key}.npy", about={"kind": "disparity"}).values
+        np.testing.assert_array_equal(sample.depth.values, values)
+        assert sample.depth.kind == "disparity"
+    assert len(digests(tmp_path / "a")) == 3
+    assert cortexia(*build, tmp_path / "b") == 0
+    assert digests(tmp_path / "a") == digests(tmp_path / "b")
+
+
+def test_jpegs_stay_as_they_came_where_anybody_reads_them_alike(
+    run: tuple[Path, Path], tmp_path: Path
+) -> None:
+    photos, depth = run
+    cortexia(
+        "dataset", "build", photos, "--depth", depth, "--format", "webdataset", "--output", tmp_path / "w"
+    )
+    with tarfile.open(tmp_path / "w/train-00000.tar") as archive:
+        names = archive.getnames()
+        jpegs = [name for name in names if name.endswith(".jpg")]
+        first = archive.extractfile(jpegs[0])
+        assert first is not None and first.read() == (photos / "trip/0.jpg").read_bytes()
+    assert len(jpegs) == 5  # the turned one and the PNG are not
+    assert [name for name in names if name.startswith("000005.")] == [
+        "000005.tiff",
+        "000005.depth_map.tiff",
+        "000005.json",
+    ]
+
+
+def test_a_second_build_does_what_is_missing(
+    run: tuple[Path, Path], tmp_path: Path, make_picture: MakePicture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, depth = run
+    build = ("dataset", "build", photos, "--depth", depth, "--shard-size", 3, "--output", tmp_path / "a")
+    cortexia(*build)
+    whole, kept = digests(tmp_path / "a"), (tmp_path / "a/train-00000.parquet").stat().st_mtime_ns
+    (tmp_path / "a/train-00001.parquet").unlink()
+    (tmp_path / "a/.train-00002.parquet.0123456789abcdef.partial").write_bytes(b"half")
+    (tmp_path / "a/train-00002.parquet").write_bytes(b"cut")
+    assert cortexia(*build) == 0
+    assert "2 shards made, 1 kept" in capsys.readouterr().out
+    assert digests(tmp_path / "a") == whole
+    assert (tmp_path / "a/train-00000.parquet").stat().st_mtime_ns == kept
+    make_picture(photos / "trip/4.jpg", (48, 64), 99)
+    estimate(photos, depth, model="synthetic", recursive=True)
+    cortexia(*build)
+    changed = digests(tmp_path / "a")
+    assert [name for name in sorted(whole) if changed[name] != whole[name]] == ["train-00001.parquet"]
+
+
+def test_shards_of_a_larger_build_are_removed_and_other_files_are_not(tmp_path: Path) -> None:
+    make_rgbd(tmp_path / "set", make_scene(), 3)
+    items = list(list_dataset_items(open_dataset("rgbd", tmp_path / "set")))  # type: ignore[arg-type]
+    build_dataset(items, tmp_path / "a", shard_size=1)
+    (tmp_path / "a/train-notes.parquet").write_text("mine")
+    build_dataset(items[:1], tmp_path / "a", shard_size=1)
+    assert {*digests(tmp_path / "a")} == {"train-00000.parquet", "train-notes.parquet"}
+
+
+def test_what_cannot_be_used_is_counted_and_told_again(
+    run: tuple[Path, Path], tmp_path: Path, make_picture: MakePicture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, depth = run
+    make_picture(photos / "new.jpg")
+    with (photos / "trip/1.jpg").open("ab") as file:
+        file.write(b"more")
+    np.save(depth / "trip/2.jpg.npy", np.zeros((9, 9), np.float32))
+    build = ("dataset", "build", photos, "--depth", depth, "--output", tmp_path / "a")
+    for _ in range(2):
+        assert cortexia(*build) == 1
+        printed = capsys.readouterr()
+        assert "5 samples" in printed.out and "2 failed; 1 left: without depth in the run" in printed.out
+        assert "trip/1.jpg: the picture changed after" in printed.err
+        assert "trip/2.jpg.npy: it is not what was written" in printed.err
+    assert cortexia(*build[:-1], tmp_path / "b", "--problems", "stop") == 2
+    assert not list((tmp_path / "b").glob("*.parquet*"))
+
+
+def test_small_depth_takes_a_smaller_picture(tmp_path: Path, make_picture: MakePicture) -> None:
+    make_picture(tmp_path / "photos/a.jpg", (600, 800))
+    estimate(tmp_path / "photos", tmp_path / "depth", model="compact", size="native", f_px=700.0)
+    cortexia("dataset", "build", tmp_path / "photos", "--depth", tmp_path / "depth", "-o", tmp_path / "a")
+    (sample,) = open_dataset("parquet", tmp_path / "a")
+    values = read_depth(tmp_path / "depth/a.jpg.npy", about={"kind": "disparity"}).values
+    np.testing.assert_array_equal(sample.depth.values, values)
+    assert sample.size == values.shape != (600, 800)
+    assert sample.camera is not None and sample.camera.fx == pytest.approx(700 * values.shape[1] / 800)
+
+
+def test_wrong_builds_are_refused(tmp_path: Path, make_picture: MakePicture) -> None:
+    make_picture(tmp_path / "photos/a.jpg")
+    for more in (("--depth", tmp_path), (), ("--name", "tum")):
+        assert cortexia("dataset", "build", tmp_path / "photos", "-o", tmp_path / "a", *more) == 2
+    with pytest.raises(OutputError, match="unknown format 'zip'"):
+        build_dataset([], tmp_path / "a", format="zip")
+    with pytest.raises(InputError, match="nothing to build"):
+        build_dataset([], tmp_path / "a")
+
+
+def test_a_full_disk_leaves_no_half_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_rgbd(tmp_path / "set", make_scene(), 2)
+    items = list(list_dataset_items(open_dataset("rgbd", tmp_path / "set")))  # type: ignore[arg-type]
+
+    def fail(path: Path, rows: object) -> int:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(
+        __import__("cortexia_video.datasets.build", fromlist=["WRITERS"]).WRITERS,
+        "parquet",
+        (".parquet", fail),
+    )
+    with pytest.raises(OutputLostError, match="No space left"):
+        build_dataset(items, tmp_path / "a")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["build.jsonl"]
+
+
+@pytest.mark.parametrize("form", ["parquet", "webdataset"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "zeroed"])
+def test_a_damaged_shard_costs_its_own_samples(form: str, damage: str, tmp_path: Path) -> None:
+    make_rgbd(tmp_path / "set", make_scene(), 6)
+    items = list_dataset_items(open_dataset("rgbd", tmp_path / "set"))  # type: ignore[arg-type]
+    build_dataset(items, tmp_path / "a", format=form, shard_size=2)
+    shard = next((tmp_path / "a").glob("train-00001.*"))
+    data = shard.read_bytes()
+    half = len(data) // 2
+    zeroed = data[: half - 3000] + bytes(6000) + data[half + 3000 :]
+    shard.write_bytes({"cut": data[:half], "empty": b"", "zeroed": zeroed}[damage])
+    skipped = ProblemCount()
+    keys = {sample.key for sample in usable_samples(open_dataset(form, tmp_path / "a"), skipped)}
+    assert keys >= {"0", "1", "4", "5"}
+    if (form, damage) != ("webdataset", "zeroed"):  # a tar file has no sums of what is in it
+        assert 0 < skipped.total <= 2
+        with pytest.raises(InputError, match="broken|no parquet file"):
+            list(usable_samples(open_dataset(form, tmp_path / "a")))
+
+
+def test_info_measures_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene = make_scene()
+    make_rgbd(tmp_path, scene, 4, max_depth_m=20.0)
+    (tmp_path / "depth/3.png").write_bytes(b"")
+    assert cortexia("dataset", "info", tmp_path) == 1
+    printed = capsys.readouterr().out
+    assert "4 samples; of 4 looked at 3 can be used, 3 have a camera" in printed
+    assert "64 x 48: 3" in printed and "/depth/3.png: its content is not" in printed
+    summary = summarise(open_dataset("rgbd", tmp_path), samples=2)
+    assert summary.looked_at == 2 and summary.valid_share == pytest.approx(np.isfinite(scene.depth_m).mean())
+    shares = [float(line.split("%")[0].split()[-1]) for line in printed.splitlines() if " to " in line]
+    assert len(shares) == 12 and 97 < sum(shares) < 99.5
+
+
+def test_info_of_a_name_says_where_it_is_from(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cortexia("dataset", "info", "kitti") == 0
+    assert "https://www.cvlibs.net" in (printed := capsys.readouterr().out) and "selection" in printed
+    assert cortexia("dataset", "info") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 15
+    assert cortexia("dataset", "info", "nowhere") == 2
+
+
+def test_a_preview_is_pictures_beside_their_depth(tmp_path: Path) -> None:
+    make_rgbd(tmp_path / "set", make_scene(), 4)
+    assert cortexia("dataset", "preview", tmp_path / "set", "-o", tmp_path / "a.png", "--count", 4) == 0
+    with Image.open(tmp_path / "a.png") as sheet:
+        assert sheet.size == (3 * (2 * 320 + 8) + 8, 2 * 248 + 8)
+    assert cortexia("dataset", "preview", tmp_path / "set", "-o", tmp_path / "a.gif") == 2
+    assert cortexia("dataset", "preview", tmp_path / "set", "-o", tmp_path / "a.png/b.png") == 2
+
+
+def test_a_preview_can_be_augmented_the_same_each_time(tmp_path: Path) -> None:
+    pytest.importorskip("albumentations")
+    make_rgbd(tmp_path / "set", make_scene(), 2)
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        preview = ("dataset", "preview", tmp_path / "set", "-o", tmp_path / f"{name}.png")
+        assert cortexia(*preview, "--augment", "--seed", seed) == 0
+    first, second, third = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
+    assert first == second != third
+
+
+def test_a_preview_of_a_strip_stays_a_picture(tmp_path: Path) -> None:
+    make_rgbd(tmp_path / "set", Scene(np.zeros((2, 3000, 3), np.uint8), np.ones((2, 3000), np.float32)), 1)
+    assert cortexia("dataset", "preview", tmp_path / "set", "-o", tmp_path / "a.png") == 0
+    with Image.open(tmp_path / "a.png") as sheet:
+        assert sheet.size == (2 * 8 * 240 + 16, 240 + 16)
+
+
+def test_a_preview_leaves_out_what_is_broken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("albumentations")
+    make_rgbd(tmp_path / "set", make_scene(), 3)
+    preview = ("dataset", "preview", tmp_path / "set", "-o", tmp_path / "a.png", "--augment")
+    for number, code in ((0, 1), (1, 1), (2, 2)):
+        (tmp_path / f"set/depth/{number}.png").write_bytes(b"broken")
+        assert cortexia(*preview) == code
+        assert f"{number}.png" in capsys.readouterr().err
+    assert cortexia(*preview, "--problems", "stop") == 2
+
+
+def test_the_record_survives_a_torn_line(tmp_path: Path) -> None:
+    make_rgbd(tmp_path / "set", make_scene(), 2)
+    items = list(list_dataset_items(open_dataset("rgbd", tmp_path / "set")))  # type: ignore[arg-type]
+    build_dataset(items, tmp_path / "a", shard_size=1)
+    with (tmp_path / "a/build.jsonl").open("ab") as file:
+        file.write(b'{"shard": "train-0')
+    report = build_dataset(items, tmp_path / "a", shard_size=1)
+    assert (report.shards_kept, report.shards_made) == (2, 0)
+    (tmp_path / "a/train-00001.parquet").unlink()
+    assert build_dataset(items, tmp_path / "a", shard_size=1).shards_made == 1
+    lines = (tmp_path / "a/build.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["shard"] == "train-00001.parquet"
+
+
+def test_a_shard_that_was_replaced_before_a_kill_is_not_taken_for_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_rgbd(tmp_path / "set", make_scene(), 1)
+    (item,) = list_dataset_items(open_dataset("rgbd", tmp_path / "set"))  # type: ignore[arg-type]
+    build_dataset([item], tmp_path / "a")
+    append = LedgerFile.append
+
+    def die(record: LedgerFile, entry: Mapping[str, object]) -> None:
+        if entry.get("fingerprint"):
+            raise KeyboardInterrupt
+        append(record, entry)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(LedgerFile, "append", die)
+        build_dataset([replace(item, fingerprint="changed")], tmp_path / "a")
+    report = build_dataset([item], tmp_path / "a")
+    assert (report.shards_made, report.shards_kept) == (1, 0)
+    assert build_dataset([item], tmp_path / "a").shards_kept == 1
+
+
+def build(*arguments: object) -> int:
+    return cortexia("dataset", "build", *arguments)
+
+
+def test_a_folder_holds_one_data_set(
+    run: tuple[Path, Path], tmp_path: Path, make_picture: MakePicture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, depth = run
+    ours = (photos, "--depth", depth, "--shard-size", 4, "--output", tmp_path / "a")
+    assert build(*ours) == 0
+    before = digests(tmp_path / "a")
+    make_rgbd(tmp_path / "set", make_scene(), 2)
+    (tmp_path / "copy").mkdir()
+    make_picture(tmp_path / "copy/a.jpg", (48, 64))
+    estimate(tmp_path / "copy", tmp_path / "copy-depth", model="synthetic")
+    capsys.readouterr()
+    for other, differs in (
+        ((tmp_path / "set",), "depth, name, pictures"),
+        ((tmp_path / "copy", "--depth", tmp_path / "copy-depth"), "depth, pictures"),
+        ((*ours[:3], "--format", "webdataset"), "format"),
+        ((*ours[:3], "--split", "val", "--format", "webdataset"), "format"),
+    ):
+        assert build(*other, "--output", tmp_path / "a") == 2
+        message = capsys.readouterr().err
+        assert f"a data set of another {differs} (" in message and "choose another --output" in message
+        assert digests(tmp_path / "a") == before
+    make_picture(photos / "zz.jpg", (48, 64), 3)
+    estimate(photos, depth, model="synthetic", recursive=True)
+    assert build(*ours) == 0
+    assert "8 samples in 1 shards made, 1 kept" in capsys.readouterr().out
+    assert build(*ours[:3], "--split", "val", "--output", tmp_path / "a") == 0
+    assert {*digests(tmp_path / "a")} == {*before, "val-00000.parquet"}
+
+
+def test_the_record_says_what_a_set_is_made_of(run: tuple[Path, Path], tmp_path: Path) -> None:
+    photos, depth = run
+    for _ in range(2):
+        build(photos, "--depth", depth, "--output", tmp_path / "a")
+    made_of = {"split": "train", "format": "parquet", "pictures": str(photos), "depth": str(depth)}
+    lines = [json.loads(line) for line in (tmp_path / "a/build.jsonl").read_text().splitlines()]
+    assert [line["made_of"] for line in lines if "made_of" in line] == [made_of]
+
+
+def test_shards_of_which_nobody_knows_what_they_are_made_of_are_kept(tmp_path: Path) -> None:
+    make_rgbd(tmp_path / "set", make_scene(), 2)
+    items = list(list_dataset_items(open_dataset("rgbd", tmp_path / "set")))  # type: ignore[arg-type]
+    build_dataset(items, tmp_path / "a", shard_size=1)
+    record = tmp_path / "a/build.jsonl"
+    lines = record.read_text().splitlines(keepends=True)
+    record.write_text("".join(line for line in lines if "made_of" not in line))
+    with pytest.raises(OutputExistsError, match="does not say what its train shards are made of"):
+        build_dataset(items[:1], tmp_path / "a", shard_size=1)
+    assert len(digests(tmp_path / "a")) == 2
+
+
+def test_a_folder_with_other_files_is_refused(
+    run: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, depth = run
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/build.jsonl").write_text('{"of": "somebody else"}\n')
+    (tmp_path / "notes/mine.txt").write_text("mine")
+    for folder, other in ((photos, "trip"), (depth, "depth.json"), (tmp_path / "notes", "build.jsonl")):
+        before = sorted(folder.iterdir())
+        assert build(photos, "--depth", depth, "--output", folder) == 2
+        assert f"{folder} holds {other}, which is no part of a dataset" in capsys.readouterr().err
+        assert sorted(folder.iterdir()) == before
+
+
+def test_a_build_of_nothing_leaves_nothing(run: tuple[Path, Path], tmp_path: Path) -> None:
+    photos, depth = run
+    (tmp_path / "empty").mkdir()
+    for pictures in (tmp_path / "nowhere", tmp_path / "empty"):
+        assert build(pictures, "--depth", depth, "--output", tmp_path / "a/b") == 2
+        assert build(pictures, "--output", tmp_path / "a/b") == 2
+    assert build(photos, "--depth", tmp_path / "nowhere", "--output", tmp_path / "a/b") == 2
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("form", ["parquet", "webdataset"])
+def test_shards_say_which_model_made_the_depth(form: str, run: tuple[Path, Path], tmp_path: Path) -> None:
+    photos, depth = run
+    build(photos, "--depth", depth, "--format", form, "--output", tmp_path / "a")
+    for sample in open_dataset(form, tmp_path / "a"):
+        known = read_depth(depth / f"{sample.key}.npy")
+        assert known.model == "synthetic" and known.weights_sha256
+        assert (sample.depth.model, sample.depth.weights_sha256) == (known.model, known.weights_sha256)
+        assert sample.origin == "photos"
+
+
+def test_options_of_a_data_set_are_refused_for_a_run(
+    run: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, depth = run
+    for option in (("--name", "tum"), ("--allow-unregistered",)):
+        assert build(photos, "--depth", depth, "--output", tmp_path / "a", *option) == 2
+        assert f"{option[0]} is for a data set in IN" in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("kind", ["metric", "scale_invariant", "affine_invariant", "disparity"])
+def test_near_is_bright_in_a_sheet_of_any_kind(kind: Kind) -> None:
+    values = np.repeat(np.linspace(1, 9, 64, dtype=np.float32)[None], 48, axis=0)
+    values[:5, :5] = np.nan
+    depth = DepthMap(values[:, ::-1].copy() if kind == "disparity" else values, kind)
+    sample = RGBDSample(Frame("a", np.zeros((48, 64, 3), np.uint8)), depth)
+    dataset = RGBDDataset("one", [sample], lambda entry: entry, kind)
+    sheet = make_sheet(dataset, raise_problem, count=1).astype(int).sum(axis=2)
+    row = sheet[8 + 120, 8 + 320 : 8 + 640]
+    assert row[2] > 400 > 250 > row[-3] and (np.diff(row[::16]) <= 0).all()
+
+
+@pytest.mark.parametrize("form", ["parquet", "webdataset"])
+def test_a_split_that_is_not_there_names_those_that_are(form: str, tmp_path: Path) -> None:
+    make_rgbd(tmp_path / "set", make_scene(), 2)
+    items = list(list_dataset_items(open_dataset("rgbd", tmp_path / "set")))  # type: ignore[arg-type]
+    for split in ("train", "val"):
+        build_dataset(items, tmp_path / "a", format=form, split=split, shard_size=1)
+    with pytest.raises(InputError, match=r"has no split 'test': its files are named train, val$"):
+        open_dataset(form, tmp_path / "a", split="test")
+
+
+def test_a_data_set_is_printed_short(tmp_path: Path) -> None:
+    make_rgbd(tmp_path / "set", make_scene(), 3)
+    dataset = open_dataset("rgbd", tmp_path / "set")
+    assert repr(dataset) == f"<RGBDDataset rgbd: 3 samples in {tmp_path / 'set'}>"
+    build_dataset(list_dataset_items(dataset), tmp_path / "a", format="webdataset", shard_size=2)  # type: ignore[arg-type]
+    stream = open_dataset("webdataset", tmp_path / "a")
+    assert repr(stream) == f"<RGBDStream webdataset: 2 shards in {tmp_path / 'a'}>"
+
+
+def test_a_name_that_is_nearly_one_is_proposed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cortexia("dataset", "info", "tun") == 2
+    assert "did you mean tum?" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"unknown data set 'kiti': did you mean kitti\? use one of"):
+        open_dataset("kiti", tmp_path)
+    assert "TIFF" in DATASETS["rgbd"].summary

@@ -1,0 +1,300 @@
+"""Readers of data sets: each on a small one in its true layout, and on real frames where they are there."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from dataset_layouts import HEIGHT, MAKERS, RAYS, WIDTH, Scene, make_rgbd, make_scene, save, write
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cortexia_video import DepthFileError, Failure, InputError
+from cortexia_video.augmentation import Resize
+from cortexia_video.datasets.dataset import RGBDDataset
+from cortexia_video.datasets.eval_region import EIGEN_CROP, GARG_CROP, Region
+from cortexia_video.datasets.readers._association import associate
+from cortexia_video.datasets.registry import DATASETS, open_dataset, recognise
+from cortexia_video.pinhole import unproject
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "7scenes": {"allow_unregistered": True},
+    "pairs": {"dialect": "tum", "camera": (60.0, 61.0, 31.5, 23.5)},
+}
+WITHOUT_CAMERA = {"7scenes", "diode"}  # the latter's is of 1024 x 768 only
+LOSSY = {"sunrgbd", "scannet", "hypersim"}  # their pictures are JPEG
+SPLITS = {
+    "nyu-labeled": ("test", 2),
+    "kitti": ("train", 3),
+    "sunrgbd": ("test", 2),
+    "scannet": ("train", 3),
+    "7scenes": ("train", 3),
+    "diode": ("val", 3),
+    "hypersim": ("train", 2),
+}
+
+
+@pytest.fixture(scope="session")
+def scene() -> Scene:
+    return make_scene()
+
+
+@pytest.fixture(scope="session", params=MAKERS)
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, scene: Scene) -> Any:
+    """Give name, folder and the open set of three samples."""
+    root = tmp_path_factory.mktemp("sets") / request.param
+    MAKERS[request.param](root, scene, 3)
+    return request.param, root, open_dataset(request.param, root, **OPTIONS.get(request.param, {}))
+
+
+def test_every_local_row_has_a_layout_that_is_tested() -> None:
+    assert set(DATASETS) - set(MAKERS) == {"parquet", "webdataset", "hub", "nyu"}
+
+
+def test_samples_are_what_was_written(made: Any, scene: Scene) -> None:
+    name, _, dataset = made
+    assert len(dataset) == 3 and len(set(dataset.keys)) == 3
+    sample = dataset[1]
+    assert (sample.key, sample.size, sample.depth.kind) == (dataset.keys[1], (HEIGHT, WIDTH), "metric")
+    np.testing.assert_allclose(sample.depth.values, scene.depth_m, atol=1e-3)
+    if name in LOSSY:
+        assert np.abs(sample.frame.image.astype(int) - scene.image).mean() < 6
+    else:
+        np.testing.assert_array_equal(sample.frame.image, scene.image)
+
+
+def test_cameras_are_those_of_the_set(made: Any) -> None:
+    name, _, dataset = made
+    camera = dataset[0].camera
+    assert (camera is None) == (name in WITHOUT_CAMERA)
+    if camera is None:
+        return
+    assert (camera.width, camera.height) == (WIDTH, HEIGHT)
+    assert dataset[0].frame.f_px == dataset[0].depth.f_px == (camera.fx + camera.fy) / 2
+    if name not in ("tum", "nyu-labeled", "hypersim"):
+        assert (camera.fx, camera.cx, camera.cy) == (60.0, 32.0, 24.0)
+
+
+def test_depth_of_a_laser_in_turning_is_sparse(made: Any) -> None:
+    name, _, dataset = made
+    assert dataset[0].sparse == (name == "kitti")
+
+
+def test_sets_of_ones_own_say_that_they_are_sparse(tmp_path: Path, scene: Scene) -> None:
+    make_rgbd(tmp_path, scene, 1, sparse=True)
+    known = np.isfinite(scene.depth_m).sum()
+    for dataset in (
+        open_dataset("rgbd", tmp_path),
+        open_dataset("pairs", tmp_path, kind="metric", scale=0.001, sparse=True),
+    ):
+        larger = Resize(4 * HEIGHT, 4 * WIDTH)(next(iter(dataset)))
+        assert np.isfinite(larger.depth.values).sum() == known
+
+
+def test_reading_in_a_row_gives_what_numbers_give_and_travels_to_other_processes(made: Any) -> None:
+    _, _, dataset = made
+    copy = pickle.loads(pickle.dumps(dataset))
+    for index, sample in enumerate(copy.attempt(workers=2)):
+        assert not isinstance(sample, Failure)
+        assert sample.key == dataset.keys[index]
+        np.testing.assert_array_equal(sample.depth.values, dataset[index].depth.values)
+
+
+def test_splits_are_those_of_the_authors(made: Any) -> None:
+    name, root, dataset = made
+    with pytest.raises(InputError, match=f"{name} has no split 'other'"):
+        open_dataset(name, root, split="other")
+    if name in SPLITS:
+        split, count = SPLITS[name]
+        part = open_dataset(name, root, split=split, **OPTIONS.get(name, {}))
+        assert isinstance(part, RGBDDataset)
+        assert len(part) == count and set(part.keys) <= set(dataset.keys)
+
+
+def test_a_set_is_recognised_by_its_files(made: Any) -> None:
+    name, root, _ = made
+    if name == "pairs":
+        with pytest.raises(InputError, match="no data set that is known"):
+            recognise(root)
+    else:
+        assert recognise(root) == name
+
+
+@pytest.mark.parametrize("name", [*MAKERS, "parquet", "webdataset"])
+def test_a_missing_set_says_where_it_is_from_and_how_it_should_lie(name: str, tmp_path: Path) -> None:
+    for root in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(InputError) as caught:
+            open_dataset(name, root)
+        assert DATASETS[name].where in str(caught.value) and DATASETS[name].layout in str(caught.value)
+
+
+def test_unknown_names_and_options_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"unknown data set 'nyuv2': did you mean nyu\? use one of rgbd"):
+        open_dataset("nyuv2", tmp_path)
+    with pytest.raises(InputError, match="tum has no option 'speed': it has max_difference_s"):
+        open_dataset("tum", tmp_path, speed=2)
+
+
+def test_hypersim_is_turned_from_rays_to_the_axis(tmp_path: Path, scene: Scene) -> None:
+    """A wall at 2 m before the camera has one depth; along the rays it had many."""
+    wall = Scene(scene.image, np.full((HEIGHT, WIDTH), 2.0, np.float32))
+    MAKERS["hypersim"](tmp_path, wall, 1)
+    sample = open_dataset("hypersim", tmp_path)[0]  # type: ignore[index]
+    np.testing.assert_allclose(sample.depth.values, 2.0, rtol=1e-6)
+    points = unproject(sample.depth.values, sample.camera)
+    ray = np.reshape(RAYS, (3, 3)) @ [1 / WIDTH - 1, 1 - 1 / HEIGHT, 1]
+    np.testing.assert_allclose(points[0, 0], 2.0 * ray * [1, -1, -1], rtol=1e-5)
+
+
+def test_depth_beyond_the_range_is_masked_not_changed(tmp_path: Path, scene: Scene) -> None:
+    make_rgbd(tmp_path, scene, 1)
+    sample = open_dataset("rgbd", tmp_path)[0]  # type: ignore[index]
+    beyond = np.nan_to_num(scene.depth_m) > 6
+    assert beyond.any() and sample.mask is not None
+    np.testing.assert_array_equal(sample.mask, ~beyond)
+    np.testing.assert_array_equal(sample.valid, np.isfinite(scene.depth_m) & ~beyond)
+    assert np.nanmax(sample.depth.values) > 6
+
+
+def test_unregistered_depth_is_refused_unless_asked_for(tmp_path: Path, scene: Scene) -> None:
+    make_rgbd(tmp_path, scene, 1, registered=False)
+    with pytest.raises(InputError, match="not registered.*allow_unregistered"):
+        open_dataset("rgbd", tmp_path)
+    assert len(open_dataset("rgbd", tmp_path, allow_unregistered=True)) == 1  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "words", [{"depth_scale": 0}, {"frames": [{"name": "a"}]}, {"intrinsics": {"fx": 1}}]
+)
+def test_a_wrong_set_json_is_one_error(words: dict[str, Any], tmp_path: Path, scene: Scene) -> None:
+    make_rgbd(tmp_path, scene, 1, **words)
+    with pytest.raises(InputError, match="is no description of a set"):
+        open_dataset("rgbd", tmp_path)
+
+
+def test_a_broken_sample_costs_one_sample(tmp_path: Path, scene: Scene) -> None:
+    make_rgbd(tmp_path, scene, 3)
+    (tmp_path / "depth/1.png").write_bytes((tmp_path / "depth/0.png").read_bytes()[:90])
+    save(scene.image[:-1], tmp_path / "rgb/2.png")
+    dataset = open_dataset("rgbd", tmp_path)
+    good, cut, small = dataset.attempt()
+    assert not isinstance(good, Failure)
+    assert isinstance(cut, Failure) and isinstance(cut.error, DepthFileError) and cut.key == "1"
+    assert isinstance(small, Failure) and "64 x 47" in small.reason and "64 x 48" in small.reason
+    with pytest.raises(DepthFileError, match=r"1\.png"):
+        list(dataset)
+
+
+def test_keys_must_differ(tmp_path: Path, scene: Scene) -> None:
+    make_rgbd(tmp_path, scene, 2)
+    about = json.loads((tmp_path / "set.json").read_text())
+    about["frames"][1]["name"] = "0"
+    write(json.dumps(about), tmp_path / "set.json")
+    with pytest.raises(InputError, match="2 samples have the key '0'"):
+        open_dataset("rgbd", tmp_path)
+
+
+def test_pairs_name_their_own_arguments_in_errors(tmp_path: Path) -> None:
+    for part, values in (("rgb", np.zeros((4, 4, 3), np.uint8)), ("depth", np.ones((4, 4), np.uint16))):
+        save(values, tmp_path / part / "a.png")
+    with pytest.raises(DepthFileError, match=r"its dialect \(dialect=\), one of .* of depth \(kind=\)"):
+        open_dataset("pairs", tmp_path)[0]
+    with pytest.raises(DepthFileError, match="or scale=, in metres"):
+        open_dataset("pairs", tmp_path, kind="metric")[0]
+
+
+@pytest.mark.parametrize(
+    ("images", "depths"),
+    [("**/*_color.png", "**/*_d.png"), ("*/c/*_color.*", "*/d/*_d.png")],
+)
+def test_patterns_pair_what_their_wild_cards_stand_for(
+    images: str, depths: str, tmp_path: Path, scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    for folder in ("a", "b"):
+        inner = ("", "") if "**" in images else ("c/", "d/")
+        save(scene.image, tmp_path / f"{folder}/{inner[0]}1_color.png")
+        save(np.full((HEIGHT, WIDTH), ord(folder), np.uint16), tmp_path / f"{folder}/{inner[1]}1_d.png")
+    save(scene.image, tmp_path / f"a/{inner[0]}2_color.png")
+    dataset = open_dataset("pairs", tmp_path, images=images, depths=depths, kind="metric", scale=0.01)
+    assert [np.unique(sample.depth.values).tolist() for sample in dataset] == [
+        [np.float32(0.97)],
+        [np.float32(0.98)],
+    ]
+    assert "1 of 3 pictures have no depth" in caplog.text
+
+
+@given(st.lists(st.integers(0, 40), max_size=6), st.lists(st.integers(0, 40), max_size=6), st.integers(0, 9))
+def test_times_are_paired_nearest_first(first: list[int], second: list[int], most: int) -> None:
+    first, second = sorted(first), sorted(second)
+    free = [(abs(b - a), i, j) for i, a in enumerate(first) for j, b in enumerate(second)]
+    expected = {}
+    while free:
+        difference, i, j = min(free)
+        if difference > most:
+            break
+        expected[i] = j
+        free = [each for each in free if each[1] != i and each[2] != j]
+    assert associate(first, second, most) == sorted(expected.items())
+
+
+def test_crops_are_those_of_the_papers() -> None:
+    assert EIGEN_CROP.find_slices(480, 640) == (slice(45, 471), slice(41, 601))
+    height, width = 375, 1242
+    rows = slice(int(0.40810811 * height), int(0.99189189 * height))
+    assert GARG_CROP.find_slices(height, width) == (
+        rows,
+        slice(int(0.03594771 * width), int(0.96405229 * width)),
+    )
+
+
+def test_a_region_leaves_out_by_place_and_by_depth(tmp_path: Path, scene: Scene) -> None:
+    make_rgbd(tmp_path, scene, 1, max_depth_m=None)
+    sample = open_dataset("rgbd", tmp_path)[0]  # type: ignore[index]
+    assert sample.mask is None
+    inside = Region((2.0, 5.0), EIGEN_CROP).restrict(sample)
+    rows, columns = np.indices((HEIGHT, WIDTH))
+    place = (rows >= 4) & (rows < 47) & (columns >= 4) & (columns < 60)
+    depth = np.nan_to_num(scene.depth_m)
+    np.testing.assert_array_equal(inside.valid, place & (depth >= 2) & (depth <= 5))
+
+
+@pytest.mark.parametrize("name", ["felixchenfy", "kitti-demo", "motorcycle", "tum-desk"])
+def test_real_sets_read_as_their_sources_say(name: str, shared_data: Path) -> None:
+    root = shared_data / "rgbd" / name
+    about = json.loads((root / "set.json").read_text())
+    dataset = open_dataset("rgbd", root)
+    assert isinstance(dataset, RGBDDataset) and dataset.keys == [frame["name"] for frame in about["frames"]]
+    sample = dataset[0]
+    from PIL import Image
+
+    with Image.open(root / about["frames"][0]["depth"]) as picture:
+        numbers = np.asarray(picture)
+    known = (numbers > 0) & (numbers <= about["max_depth_m"] * about["depth_scale"])
+    np.testing.assert_array_equal(sample.valid, known)
+    np.testing.assert_allclose(sample.depth.values[known], numbers[known] / about["depth_scale"], rtol=1e-6)
+
+
+def test_real_frames_in_other_layouts(shared_data: Path, tmp_path: Path) -> None:
+    """The frames of KITTI in its own layout, and 3DMatch by patterns, give what set.json gives."""
+    frames = shared_data / "rgbd/kitti-demo"
+    drive = "2011_09_26_drive_0001_sync"
+    for kind, folder in (
+        ("rgb", f"2011_09_26/{drive}/image_02/data"),
+        ("depth", f"val/{drive}/proj_depth/groundtruth/image_02"),
+    ):
+        (tmp_path / folder).mkdir(parents=True)
+        for path in (frames / kind).iterdir():
+            (tmp_path / folder / path.name).symlink_to(path)
+    theirs, ours = open_dataset("kitti", tmp_path, split="val"), open_dataset("rgbd", frames)
+    for one, other in zip(theirs, ours, strict=True):
+        np.testing.assert_array_equal(one.depth.values, other.depth.values)
+        np.testing.assert_array_equal(one.frame.image, other.frame.image)
+    matched = open_dataset("pairs", shared_data / "rgbd/nvblox-3dmatch", dialect="scannet")
+    assert [path.split("/")[1] for path in matched.keys] == [  # type: ignore[union-attr]
+        f"{each}.png"
+        for each in open_dataset("rgbd", shared_data / "rgbd/nvblox-3dmatch").keys  # type: ignore[union-attr]
+    ]

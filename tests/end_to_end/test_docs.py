@@ -1,0 +1,105 @@
+"""The documents say what is so: their snippets run, and the README stays short."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import HANG_S
+from dataset_layouts import make_rgbd, make_scene, make_tum
+from PIL import Image
+
+from cortexia_video.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+INSTALLING = ("git ", "python3 -m venv", "pip ", ".venv/bin/pip", "make ", "cd ", "source ")
+
+
+def snippets(language: str) -> list[str]:
+    texts = [document.read_text() for document in DOCUMENTS]
+    return [found for text in texts for found in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)]
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, make_picture: Callable[..., Path], use_hub_cache: Path) -> Path:
+    """Give a folder as the README supposes it: pictures in `photos`, depth in `kitti`, scripts in `scripts`.
+
+    The weights of published models are there, too: small random ones in their places.
+    """
+    for index in range(3):
+        make_picture(tmp_path / "photos" / f"{index}.jpg", seed=index)
+    make_picture(tmp_path / "photos/trip/a.jpg")
+    (tmp_path / "kitti").mkdir()
+    Image.fromarray(np.full((9, 16), 3 * 256, np.uint16)).save(tmp_path / "kitti/0000000005.png")  # 3 m
+    (tmp_path / "list.txt").write_text("photos/0.jpg\n")
+    make_tum(tmp_path / "data/tum", make_scene(), 3)
+    make_rgbd(tmp_path / "data/room", make_scene(), 9)
+    make_set(tmp_path / "indoor", make_picture)
+    (tmp_path / "scripts").symlink_to(ROOT / "scripts")
+    return tmp_path
+
+
+def make_set(root: Path, make_picture: Callable[..., Path]) -> None:
+    """Make a data set of the layout with set.json, as docs/evaluation.md supposes it."""
+    frames = []
+    (root / "depth").mkdir(parents=True)
+    for index in range(2):
+        picture = make_picture(root / "rgb" / f"{index}.jpg", seed=index)
+        with Image.open(picture) as opened:
+            width, height = opened.size
+        depth = np.random.default_rng(index).integers(1000, 5000, (height, width), dtype=np.uint16)
+        Image.fromarray(depth).save(root / "depth" / f"{index}.png")
+        frames.append({"name": str(index), "rgb": f"rgb/{index}.jpg", "depth": f"depth/{index}.png"})
+    about = {"name": "indoor", "frames": frames, "depth_scale": 1000, "max_depth_m": 10.0, "intrinsics": None}
+    (root / "set.json").write_text(json.dumps(about))
+
+
+def run(command: str, folder: Path) -> None:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    subprocess.run(command, shell=True, cwd=folder, check=True, env=environment, timeout=HANG_S)
+
+
+def run_here(command: str) -> None:
+    """Run a command of cortexia's in this process: what forty commands import takes longer than they do."""
+    with pytest.raises(SystemExit) as ended:
+        main(shlex.split(command)[1:])
+    assert ended.value.code == 0, command
+
+
+@pytest.mark.filterwarnings("default")  # as in a process of their own
+def test_the_commands_in_the_documents_run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [line.split("  #")[0] for snippet in snippets("bash") for line in snippet.splitlines()]
+    commands = [line for line in lines if line.strip() and not line.startswith((*INSTALLING, "#"))]
+    runnable = [line for line in commands if "-m cortexia_video." not in line and "benchmarks/" not in line]
+    assert len(runnable) >= 6
+    monkeypatch.chdir(workplace)
+    for command in runnable:
+        if command.startswith("cortexia ") and "ray" not in command:
+            run_here(command)
+        else:
+            run(command, workplace)
+
+
+@pytest.mark.parametrize("index", range(len(snippets("python"))))
+def test_the_python_in_the_documents_runs(workplace: Path, index: int) -> None:
+    (workplace / "snippet.py").write_text(snippets("python")[index])
+    run("python snippet.py", workplace)
+
+
+def test_what_the_documents_link_to_is_there() -> None:
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+            assert target.startswith("http") or (document.parent / target).exists(), f"{document}: {target}"
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) < 150

@@ -1,0 +1,238 @@
+"""A cluster of two machines (Ray's, in processes) and an S3 server: one outcome each, whatever dies."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("s3fs")
+pytest.importorskip("ray")
+
+import ray
+import ray_doubles
+from file_digests import file_digests
+from ray_doubles import MortalModel, PoisonedModel, SlowModel
+from s3_server import BUCKET, Server, fail_each, put, read_all, serve_s3
+
+import cortexia_video as cv
+from cortexia_video.cli import main
+from cortexia_video.jobs.ray_cluster import Cluster, ClusterError
+from cortexia_video.models.synthetic import SyntheticModel
+from cortexia_video.storage.paths import as_place
+
+COUNT = 200
+POISON, BROKEN = "trip/77.png", "broken.png"
+S3 = f"s3://{BUCKET}"
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
+    pytest.mark.filterwarnings("ignore:`use_push_based_shuffle` is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Ray leaves pipes and sockets to the collector
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """Give an S3 server that the cluster's processes know, with 200 pictures, one of them broken."""
+    with pytest.MonkeyPatch.context() as patch, serve_s3(patch.setenv) as running:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        for index in range(COUNT - 1):
+            pixels = np.random.default_rng(index).integers(0, 200, (12, 16, 3), dtype=np.uint8)
+            put(f"in/trip/{index}.png", encode(pixels if index != 77 else np.full((9, 9, 3), 255, np.uint8)))
+        put(f"in/{BROKEN}", b"no picture")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def nodes(server: Server) -> Iterator[Any]:
+    """Give a cluster of two machines with two cores each."""
+    from ray.cluster_utils import Cluster as Nodes
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.cloudpickle.register_pickle_by_value(ray_doubles)
+    size = {"num_cpus": 2, "object_store_memory": 100 << 20}
+    soon = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000}  # that a machine is gone
+    running = Nodes(initialize_head=True, head_node_args={**size, "_system_config": soon})
+    running.add_node(**size)
+    ray.init(running.address, log_to_driver=False)
+    try:
+        yield running
+    finally:
+        ray.shutdown()
+        running.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def calm(server: Server) -> Iterator[None]:
+    yield
+    server.rule = None
+
+
+@pytest.fixture(scope="module")
+def expected(server: Server) -> dict[str, bytes]:
+    """Give what one machine makes of the pictures."""
+    cv.estimate(f"{S3}/in", f"{S3}/expected", model=wrap(SyntheticModel()), recursive=True)
+    return outputs("expected")
+
+
+def encode(pixels: Any) -> bytes:
+    data = io.BytesIO()
+    Image.fromarray(pixels).save(data, "PNG")
+    return data.getvalue()
+
+
+def wrap(model: SyntheticModel) -> cv.DepthEstimator:
+    return cv.DepthEstimator(model)
+
+
+def outputs(prefix: str) -> dict[str, bytes]:
+    return {name: data for name, data in read_all(prefix).items() if name.endswith(".npy")}
+
+
+def estimate(place: str, model: SyntheticModel, **options: Any) -> cv.Report:
+    with Cluster(num_workers=2) as crew:
+        return cv.estimate(
+            f"{S3}/in", f"{S3}/{place}", model=wrap(model), recursive=True, crew=crew, **options
+        )
+
+
+def require_one_outcome_each(place: str, report: cv.Report, failed: set[str]) -> None:
+    """Every input has one outcome in the report, and its last line in the ledger says the same."""
+    assert report.found == COUNT == report.done + report.skipped + report.failed
+    last = {
+        line["key"]: line["outcome"] for line in cv.read_ledger(as_place(f"{S3}/{place}")) if "key" in line
+    }
+    assert {key for key, outcome in last.items() if outcome == "failed"} == failed
+    assert Counter(last.values()) == {"done": COUNT - len(failed), "failed": len(failed)}
+
+
+def test_what_one_machine_began_a_cluster_finishes(
+    nodes: Any, expected: dict[str, bytes], server: Server, tmp_path: Path
+) -> None:
+    """While a worker is killed, and the store is slow and fails now and then."""
+    part = cv.estimate(f"{S3}/in", f"{S3}/mixed", model=wrap(SyntheticModel()), recursive=True, shard="1/2")
+    server.rule = fail_each(15)
+    report = estimate("mixed", MortalModel(tmp_path / "killed", after=20))
+    server.rule = None
+    assert (tmp_path / "killed").exists()
+    require_one_outcome_each("mixed", report, {BROKEN})
+    assert report.skipped == part.done > 0
+    assert report.failures[0].stage == "decode" and report.speed
+    assert outputs("mixed") == expected
+    again = cv.estimate(f"{S3}/in", f"{S3}/mixed", model=wrap(SyntheticModel()), recursive=True)
+    assert (again.done, again.skipped) == (0, COUNT - 1), "one machine takes what a cluster did for done"
+
+
+def test_a_picture_that_kills_its_process_fails_alone(nodes: Any, expected: dict[str, bytes]) -> None:
+    report = estimate("poisoned", PoisonedModel())
+    require_one_outcome_each("poisoned", report, {BROKEN, POISON})
+    (reason,) = (each.reason for each in report.failures if each.key == POISON)
+    assert reason.startswith("the process that worked on it died")
+    assert outputs("poisoned") == {name: each for name, each in expected.items() if name != f"{POISON}.npy"}
+
+
+def test_a_machine_that_goes_without_warning_costs_nothing(
+    nodes: Any, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    node = nodes.add_node(num_cpus=4, object_store_memory=100 << 20)
+    nodes.wait_for_nodes()
+    begun = tmp_path / "begun"
+
+    def remove() -> None:
+        while not begun.exists():
+            time.sleep(0.02)
+        nodes.remove_node(node, allow_graceful=False)
+
+    removing = threading.Thread(target=remove)
+    removing.start()
+    with Cluster(num_workers=3) as crew:
+        model = wrap(SlowModel(0.01, begun))
+        report = cv.estimate(f"{S3}/in", f"{S3}/removed", model=model, recursive=True, crew=crew)
+    removing.join()
+    require_one_outcome_each("removed", report, {BROKEN})
+    assert outputs("removed") == expected
+
+
+def test_a_killed_job_goes_on_on_one_machine(nodes: Any, expected: dict[str, bytes], tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib, ray, cortexia_video as cv\n"
+        "import ray_doubles\n"
+        "from cortexia_video.jobs.ray_cluster import Cluster\n"
+        "with Cluster(address=sys.argv[1], num_workers=2) as crew:\n"
+        "    model = cv.DepthEstimator(ray_doubles.SlowModel(0.05))\n"
+        "    print('up', flush=True)\n"
+        "    told = lambda report, failure: print(report.done, flush=True)\n"
+        "    cv.estimate(sys.argv[2], sys.argv[3], model=model, recursive=True, crew=crew, on_outcome=told)\n"
+    )
+    command = [sys.executable, "-c", code, nodes.address, f"{S3}/in", f"{S3}/killed"]
+    job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert job.stdout
+    for line in job.stdout:
+        if line.strip() == "30":
+            break
+    job.send_signal(signal.SIGKILL)
+    job.wait()
+    job.stdout.close()
+    report = cv.estimate(f"{S3}/in", f"{S3}/killed", model=wrap(SyntheticModel()), recursive=True)
+    require_one_outcome_each("killed", report, {BROKEN})
+    assert report.done > 0
+    assert outputs("killed") == expected
+
+
+def test_a_folder_into_shards_by_the_command_line(
+    nodes: Any, tmp_path: Path, make_picture: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for index in range(5):
+        make_picture(tmp_path / "in" / f"{index}.jpg", seed=index)
+    command = ["estimate", str(tmp_path / "in"), "--model", "synthetic", "--pack", "tar", "--pack-size", "2"]
+    codes = []
+    for out, more in (("out", ["--engine", "ray", "--num-workers", "1"]), ("one", [])):
+        with pytest.raises(SystemExit) as ended:
+            main([*command, "--output", str(tmp_path / out), *more])
+        codes.append(ended.value.code)
+    assert codes == [0, 0]
+    made = [file_digests(tmp_path / out, lambda name: name.endswith(".tar")) for out in ("out", "one")]
+    assert made[0] == made[1] and len(made[0]) == 3
+    assert "5 found: 5 done" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"address": "127.0.0.1:1"},
+            "no Ray cluster answers at 127.0.0.1:1: begin one with `ray start",
+        ),
+        ({"address": "nonsense"}, "--address must be auto or like 10.0.0.5:6379, not 'nonsense'"),
+        ({"num_workers": 0}, "--num-workers must be more than 0, not 0"),
+        ({"gpus_per_worker": -1}, "--gpus-per-worker must not be less than 0, not -1"),
+    ],
+)
+def test_a_cluster_that_cannot_be_is_one_line(
+    options: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises((ClusterError, cv.InputError)) as raised, Cluster(**options):
+        pass
+    assert said in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_without_room_or_model_nothing_is_written(nodes: Any, tmp_path: Path) -> None:
+    with Cluster(gpus_per_worker=1) as crew, pytest.raises(ClusterError, match="no machine .* has 1 GPU"):
+        cv.estimate(f"{S3}/in", tmp_path / "out", model="synthetic", recursive=True, crew=crew)
+    with Cluster() as crew, pytest.raises(cv.ModelError, match="does not take all of these options"):
+        cv.estimate(f"{S3}/in", tmp_path / "out", model="synthetic", recursive=True, crew=crew, nonsense=1)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,458 @@
+"""`cortexia evaluate`: the right numbers for folders, runs and models, nothing silently left out, goes on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browser import CHROMIUM, Browser
+from PIL import Image
+
+from cortexia_video.cli import main
+from cortexia_video.evaluation import job as job_module
+from cortexia_video.evaluation.ground_truth import bare, list_depth_files, open_truth
+from cortexia_video.evaluation.job import evaluate
+from cortexia_video.evaluation.predictors import open_contestant
+from cortexia_video.evaluation.protocol import load_protocol
+from cortexia_video.evaluation.summary import summarise
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+OWN = """
+name = "own"
+version = 1
+about = "metres as they are"
+sources = ["this test"]
+min_m = 0
+max_m = 80
+bounds = "(]"
+alignment = "none"
+clip_min_m = 0.001
+clip = "all"
+resize = "bilinear"
+aggregation = "picture"
+"""
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+@pytest.fixture
+def own(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(OWN)
+    return str(path)
+
+
+def save(folder, key, values):
+    path = folder / f"{key}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.round(values * 1000).astype(np.uint16)).save(path)
+
+
+def make_folders(tmp_path, rng, count=5):
+    """A truth, and two guesses of it, the second twice as wrong; millimetres."""
+    maps = {f"trip/{index}": rng.uniform(1, 5, (6, 8)) for index in range(count)}
+    noise = {key: rng.normal(0, 0.1, (6, 8)) for key in maps}
+    for key, values in maps.items():
+        save(tmp_path / "truth", key, values)
+        save(tmp_path / "good", key, values * (1 + noise[key]))
+        save(tmp_path / "bad", key, values * (1 + 2 * noise[key]))
+    return maps
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as ended:
+        main([str(each) for each in ("evaluate", *arguments)])
+    return ended.value.code
+
+
+def read(folder, key):
+    return np.asarray(Image.open(folder / f"{key}.png")) / 1000
+
+
+def test_two_folders_give_the_numbers_that_numpy_gives(tmp_path, rng, own, capsys):
+    maps = make_folders(tmp_path, rng)
+    good, bad, truth, out = (tmp_path / name for name in ("good", "bad", "truth", "out"))
+    words = ("--dialect", "nyu", "--truth-dialect", "nyu", "--protocol", own, "-o", out)
+    assert run(good, bad, "--truth", truth, *words) == 0
+    results = json.loads((out / "results.json").read_text())
+    for folder in (good, bad):
+        errors = [np.mean(abs(read(folder, key) / read(truth, key) - 1)) for key in maps]
+        total = results["totals"][str(folder)]["abs_rel"]
+        assert total["value"] == pytest.approx(np.mean(errors), rel=1e-6)
+        assert total["low"] < total["value"] < total["high"]
+    assert [*results["totals"]][2:] == ["median depth", "depth linear in row", "disparity linear in row"]
+    assert results["protocol"]["digest"] == load_protocol(own).digest
+    compared = results["comparisons"][0]
+    assert compared["share of draws in which the first is better"]["abs_rel"] == 1
+    rows = list(csv.DictReader((out / "pictures.csv").read_text().splitlines()))
+    assert len(rows) == 5 * len(maps)
+    assert "own version 1" in capsys.readouterr().out
+    page = (out / "page.html").read_text()
+    assert page.count("<figure") == 5
+    assert "http" not in page.split("<body>")[1]
+
+
+def test_missing_and_broken_depth_is_counted_and_named(tmp_path, rng, own, capsys):
+    make_folders(tmp_path, rng)
+    (tmp_path / "good" / "trip" / "1.png").unlink()
+    (tmp_path / "good" / "trip" / "2.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    save(tmp_path / "truth", "trip/4", np.zeros((6, 8)))
+    words = ("--dialect", "nyu", "--truth-dialect", "nyu", "--protocol", own, "-o", tmp_path / "out")
+    assert run(tmp_path / "good", "--truth", tmp_path / "truth", *words) == 1
+    said = capsys.readouterr().out
+    assert "1 picture: no depth: trip/1" in said
+    assert "96 of 192 pixels are unknown" in said
+    assert "trip/4: 0 valid pixels" in said
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert set(results["remarks"][str(tmp_path / "good")]) == {"trip/1", "trip/2"}
+    assert set(results["without reference"]) == {"trip/4"}
+    assert results["totals"][str(tmp_path / "good")]["abs_rel"]["value"] > 0.49
+
+
+def test_the_same_command_goes_on_and_gives_the_same_bytes(tmp_path, rng, own, monkeypatch):
+    make_folders(tmp_path, rng)
+    words = ("--dialect", "nyu", "--truth-dialect", "nyu", "--protocol", own, "-o", tmp_path / "out")
+    assert run(tmp_path / "good", "--truth", tmp_path / "truth", *words) == 0
+    first = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    kept = tmp_path / "out" / "scores.jsonl"
+    lines = first["scores.jsonl"].splitlines(keepends=True)
+    kept.write_bytes(b"".join(lines[:2]) + lines[2][:40])  # stopped while it wrote
+    scored = []
+    original = job_module.score_picture
+
+    def count(*arguments):
+        scored.append(arguments[1].key)
+        return original(*arguments)
+
+    monkeypatch.setattr(job_module, "score_picture", count)
+    assert run(tmp_path / "good", "--truth", tmp_path / "truth", *words) == 0
+    assert len(scored) == 3
+    assert all(
+        (tmp_path / "out" / name).read_bytes() == first[name] for name in first if "scores" not in name
+    )
+    save(tmp_path / "good", "trip/0", np.ones((6, 8)))
+    scored.clear()
+    assert run(tmp_path / "good", "--truth", tmp_path / "truth", *words) == 0
+    assert "trip/0" in scored
+
+
+def make_set(root, rng, name, kind="real", count=2):
+    folder = root / name
+    frames = []
+    for index in range(count):
+        depth = np.round(rng.uniform(1, 5, (48, 64)) * 1000).astype(np.uint16)
+        for part in ("rgb", "depth"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(depth).save(folder / f"depth/{index}.png")
+        Image.fromarray(rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(folder / f"rgb/{index}.png")
+        frames.append({"name": str(index), "rgb": f"rgb/{index}.png", "depth": f"depth/{index}.png"})
+    about = {"name": name, "kind": kind, "frames": frames, "depth_scale": 1000, "max_depth_m": 10.0}
+    (folder / "set.json").write_text(json.dumps({**about, "intrinsics": None, "registered": True}))
+
+
+def test_a_model_and_its_run_score_alike_and_the_mean_is_over_real_sets(tmp_path, rng):
+    make_set(tmp_path / "sets", rng, "one", count=3)
+    make_set(tmp_path / "sets", rng, "two", count=1)
+    make_set(tmp_path / "sets", rng, "drawn", kind="synthetic")
+    with pytest.raises(SystemExit) as ended:
+        words = ["--recursive", "--model", "synthetic", "-o", str(tmp_path / "run")]
+        main(["estimate", str(tmp_path / "sets"), *words])
+    assert ended.value.code in (0, 1)  # 16-bit depth is a picture to `estimate`, too
+    protocol = load_protocol("real-frames")
+    truth = open_truth(tmp_path / "sets", protocol)
+    contestants = [open_contestant("synthetic"), open_contestant(str(tmp_path / "run"))]
+    found = evaluate(truth, contestants, protocol)
+    assert found.is_complete
+    assert found.columns[0].scores == found.columns[1].scores
+    totals = summarise(found).totals["synthetic"]["abs_rel"]
+    means = [
+        np.mean([score.metrics["abs_rel"] for score in found.columns[0].scores[name]])
+        for name in ("one", "two")
+    ]
+    assert totals.value == pytest.approx(np.mean(means))
+
+
+def test_the_same_seed_gives_the_same_intervals_and_pixels_can_be_pooled(tmp_path, rng, own):
+    maps = make_folders(tmp_path, rng)
+    save(tmp_path / "truth", "trip/0", rng.uniform(1, 5, (60, 80)))
+    save(tmp_path / "good", "trip/0", rng.uniform(1, 5, (60, 80)))
+    Path(own).write_text(OWN.replace('"picture"', '"pixel"'))
+    protocol = load_protocol(own)
+    truth = open_truth(tmp_path / "truth", protocol, dialect="nyu")
+    found = evaluate(truth, [open_contestant(str(tmp_path / "good"), dialect="nyu")], protocol)
+    summary = summarise(found, seed=3, resamples=50)
+    assert str(summary) == str(summarise(found, seed=3, resamples=50))
+    assert str(summary) != str(summarise(found, seed=4, resamples=50))
+    pairs = [(read(tmp_path / "good", key), read(tmp_path / "truth", key)) for key in maps]
+    logs = np.concatenate([np.log(depth / reference).ravel() for depth, reference in pairs])
+    total = summary.totals[str(tmp_path / "good")]["silog"]
+    assert total.value == pytest.approx(100 * np.std(logs), rel=1e-6)
+    assert total.low <= total.value <= total.high
+
+
+def test_wrong_use_is_explained(tmp_path, rng, own, capsys):
+    make_folders(tmp_path, rng, count=1)
+    truth = ("--truth", tmp_path / "truth", "--truth-dialect", "nyu")
+    for arguments, words in [
+        (("compact", *truth, "--protocol", own), "has no pictures for compact to look at"),
+        ((tmp_path / "good", "--protocol", own), "give --truth"),
+        ((tmp_path / "good", "--truth", tmp_path / "none", "--protocol", own), "is not there"),
+        (
+            (tmp_path / "good", tmp_path / "good", *truth, "--protocol", own, "--dialect", "nyu"),
+            "give each once",
+        ),
+        ((tmp_path / "good", *truth, "--protocol", "best"), "unknown protocol 'best'"),
+        (
+            (tmp_path / "good", *truth, "--protocol", own, "--kind", "disparity"),
+            "does not allow the alignment",
+        ),
+    ]:
+        assert run(*arguments) == 2
+        assert words in " ".join(capsys.readouterr().err.split()), words
+
+
+def test_other_peoples_files_and_other_reports_are_left_alone(tmp_path, rng, own, capsys):
+    make_folders(tmp_path, rng)
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    (photos / "results.json").write_text("[1]")
+    (photos / "page.html").write_text("mine")
+    shutil.copytree(tmp_path / "truth", tmp_path / "copy")
+    words = ("--dialect", "nyu", "--truth-dialect", "nyu", "--protocol", own)
+    good, truth = tmp_path / "good", tmp_path / "truth"
+    assert run(good, "--truth", truth, *words, "-o", photos) == 2
+    said = capsys.readouterr().err
+    assert "photos holds results.json, which is no part of an evaluation: choose a new or empty" in said
+    assert said.count("\n") == 1
+    assert {path.name for path in photos.iterdir()} == {"results.json", "page.html"}
+    assert run(good, "--truth", truth, *words, "-o", out) == 0
+    first = (out / "results.json").read_bytes()
+    assert run(good, "--truth", tmp_path / "copy", *words, "-o", out) == 2
+    assert f"against {truth}, not" in capsys.readouterr().err
+    other = tmp_path / "other.toml"
+    other.write_text(OWN.replace("max_m = 80", "max_m = 70"))
+    assert run(good, "--truth", truth, *words[:4], "--protocol", other, "-o", out) == 2
+    assert "by another protocol than own" in capsys.readouterr().err
+    assert (out / "results.json").read_bytes() == first
+    assert run(good, tmp_path / "bad", "--truth", truth, *words, "-o", out) == 0
+
+
+def test_a_folder_of_which_nothing_can_be_measured_is_an_error(tmp_path, rng, own, capsys):
+    make_folders(tmp_path, rng)
+    save(tmp_path / "wrong", "frame", np.ones((6, 8)))
+    truth = ("--truth", tmp_path / "truth", "--truth-dialect", "nyu", "--protocol", own)
+    assert run(tmp_path / "wrong", *truth, "--dialect", "nyu") == 2
+    said = capsys.readouterr()
+    assert "frame is there, the truth has trip/0: give the folder" in said.err and not said.out
+    assert run(tmp_path / "good", *truth) == 2
+    said = capsys.readouterr().err
+    assert "trip/0.png for trip/0 of the truth: no depth: it holds uint16" in said
+    assert "give its dialect (--dialect), one of" in said and "--from" not in said
+
+
+def test_errors_name_the_options_that_evaluate_has(tmp_path, rng, own, capsys):
+    make_folders(tmp_path, rng, count=1)
+    words = ("--truth", tmp_path / "truth", "--protocol", own)
+    assert run(tmp_path / "good", *words, "--kind", "metric", "--truth-dialect", "nyu") == 2
+    assert "or cortexia convert --scale, in metres" in capsys.readouterr().err
+    assert run(tmp_path / "good", *words, "--dialect", "nyu") == 2
+    said = capsys.readouterr().err
+    assert "its dialect (--truth-dialect), one of" in said and "(cortexia convert --kind)" in said
+    contradiction = ("--dialect", "nyu", "--truth-dialect", "nyu", "--kind", "disparity")
+    assert run(tmp_path / "good", *words, *contradiction) == 2
+    assert "--dialect nyu means metric depth, --kind says disparity: leave one out" in capsys.readouterr().err
+
+
+def test_where_the_protocol_looks_for_the_truth_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run("compact") == 2
+    said = capsys.readouterr().err
+    assert "protocol real-frames looks there, from the current folder: give --truth" in said
+    assert run("--help") == 0
+    assert "../shared/data/rgbd" in capsys.readouterr().out
+
+
+def test_progress_is_said_of_pictures_that_were_measured(tmp_path, rng, own, capsys):
+    make_folders(tmp_path, rng)
+    for index in range(3):
+        save(tmp_path / "truth", f"trip/{index}", np.zeros((6, 8)))
+    words = ("--dialect", "nyu", "--truth-dialect", "nyu", "--protocol", own)
+    assert run(tmp_path / "good", "--truth", tmp_path / "truth", *words) == 1
+    assert "pictures measured" not in capsys.readouterr().err
+
+
+def test_keys_are_the_same_for_pictures_depth_and_runs(tmp_path):
+    assert bare("a/b.jpg.npy") == bare("a/b.png") == bare("a/b") == "a/b"
+    assert bare("0000.05.npz") == "0000.05"
+    for name in ("a.npy", "a.png"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(Exception, match="both depth of a"):
+        list_depth_files(tmp_path)
+
+
+def test_compare_passes_the_reference_and_fails_what_is_too_far(tmp_path, capsys):
+    pytest.importorskip("openvino")
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
+    assert run(tmp_path, "--compare", "openvino,float32") == 0
+    said = capsys.readouterr()
+    assert "compact by openvino,float32: mean difference 0.0" in said.out
+    assert "left out: broken.jpg" in said.err
+    assert run(tmp_path, "--compare", "openvino,bfloat16", "--max-error", "1e-9") == 1
+    assert "too far from float32" in capsys.readouterr().out
+    assert run(tmp_path, "--compare", "onnx,sharp") == 2
+
+
+def test_compare_takes_an_input_size_and_lists_each_picture_once(tmp_path, capsys, use_hub_cache):
+    pytest.importorskip("transformers")
+    for index in range(2):
+        pixels = np.random.default_rng(index).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+    words = ("--model", "depth-anything-v2-small", "--max-error", "10")
+    assert run(tmp_path, "--compare", "torch,float32,140x182", *words) == 0
+    said = capsys.readouterr().out
+    assert "depth-anything-v2-small by torch,float32,140x182: mean difference" in said
+    assert said.count("0.png") + said.count("1.png") == 3  # the worst in the first line, each in the list
+    assert (
+        run(tmp_path, "--compare", "140x182", "--model", "depth-anything-v2-small", "--max-error", "1e-9")
+        == 1
+    )
+    assert "too far from float32" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("openvno", "must be like 518 or 392x518, not 'openvno'"),
+        ("onnx,openvino", "--compare onnx,openvino: two of one sort"),
+        ("140x182", "model 'compact' does not take all of these options: input_size"),
+        ("torch", "one of onnx, openvino, float32, bfloat16, float16; a size must be like 518 or 392x518"),
+        ("256", "input_size; it takes engine, precision"),
+        ("onnx,", "must be like 518 or 392x518, not ''"),
+    ],
+)
+def test_a_wrong_comparison_is_one_clear_line(tmp_path, capsys, words, said):
+    Image.fromarray(np.zeros((64, 96, 3), np.uint8)).save(tmp_path / "a.png")
+    assert run(tmp_path, "--compare", words) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+
+
+def test_every_kind_of_bad_depth_is_named_and_counts(tmp_path, rng, own, capsys):
+    maps = {str(index): rng.uniform(1, 5, (6, 8)) for index in range(8)}
+    (tmp_path / "depth").mkdir()
+    for key, values in maps.items():
+        save(tmp_path / "truth", key, values if key != "7" else 0 * values)
+        np.save(tmp_path / "depth" / f"{key}.npy", values.astype(np.float32))
+    bad = {
+        "0": None,
+        "1": maps["1"][:, :5],
+        "2": np.full((6, 8), np.nan),
+        "3": np.where(np.arange(8) < 2, np.nan, maps["3"]),
+        "4": 1000 * maps["4"],
+        "5": np.where(np.arange(8) < 2, np.inf, maps["5"]),
+    }
+    for key, values in bad.items():
+        path = tmp_path / "depth" / f"{key}.npy"
+        path.unlink() if values is None else np.save(path, values.astype(np.float32))
+    words = ("--truth-dialect", "nyu", "--protocol", own, "-o", tmp_path / "out")
+    truth = tmp_path / "truth"
+    assert run(tmp_path / "depth", "--dialect", "metres", "--truth", truth, *words) == 1
+    said = capsys.readouterr().out
+    for line in (
+        "1 picture: no depth: 0",
+        "1 picture: depth of 5 x 6 for a reference of 8 x 6: 1",
+        "1 picture: no finite depth: 2",
+        "1 picture: depth is 1,000 times the reference: millimetres taken for metres?: 4",
+        "of its values are infinite: if they are unknown, give that as cortexia convert --unknown: 5",
+        f"{4 * 48 + 12} of {7 * 48} pixels are unknown",
+        "7: 0 valid pixels",
+    ):
+        assert line in said, line
+    rows = {
+        row["key"]: row
+        for row in csv.DictReader((tmp_path / "out" / "pictures.csv").read_text().splitlines())
+    }
+    assert {row["key"] for row in rows.values()} == set("0123456")
+    assert run(tmp_path / "depth", "--truth", truth, *words) == 2
+    said = capsys.readouterr().err
+    assert "1.npy for 1 of the truth: no depth: it holds float32 and does not say what it means" in said
+
+
+def test_more_metrics_are_asked_for_by_name(tmp_path, rng, capsys):
+    make_set(tmp_path / "sets", rng, "one", count=2)
+    words = ("--truth", tmp_path / "sets", "--metrics", "ordinal,normals", "-o", tmp_path / "out")
+    assert run("synthetic", *words) == 0
+    said = capsys.readouterr().out
+    assert "WHDR (-)" in said and "boundary F1 (+)" in said
+    assert "synthetic: normals not measured on 2 pictures: no camera is known" in said
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert 0.3 < results["totals"]["synthetic"]["whdr"]["value"] < 0.7  # of noise
+    assert results["totals"]["median depth"]["whdr"]["value"] == 1  # it orders nothing
+    assert results["totals"]["synthetic"]["normal_error"]["value"] is None
+    assert {"metrics": "normals", "reason": "no camera is known", "pictures": 2} in results["not measured"][
+        "synthetic"
+    ]
+    page = (tmp_path / "out" / "page.html").read_text()
+    assert "Where the errors are" in page and "beside edges" in page
+    assert run("synthetic", "--truth", tmp_path / "sets", "--metrics", "order") == 2
+    assert "unknown metrics 'order': use some of boundary" in capsys.readouterr().err
+
+
+def test_what_the_mean_is_of_is_said(tmp_path, rng, capsys):
+    make_set(tmp_path / "sets", rng, "one", count=4)
+    make_set(tmp_path / "sets", rng, "two", count=1)
+    make_set(tmp_path / "sets", rng, "drawn", kind="synthetic")
+    assert run("synthetic", "--truth", tmp_path / "sets", "-o", tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    page = (tmp_path / "out" / "page.html").read_text()
+    for each in (said, page):
+        assert "mean of 2 sets" in each and "means, over 5 pictures" in each
+        assert "drawn (synthetic: not in the mean)" in each
+        assert (
+            "no intervals: there are fewer than 5 pictures to draw from" in each
+        )  # two's one is always there
+
+
+def test_few_pictures_have_no_intervals(tmp_path, rng, own, capsys):
+    make_folders(tmp_path, rng, count=4)
+    words = ("--dialect", "nyu", "--truth-dialect", "nyu", "--protocol", own, "-o", tmp_path / "out")
+    assert run(tmp_path / "good", tmp_path / "bad", "--truth", tmp_path / "truth", *words) == 0
+    page, said = (tmp_path / "out" / "page.html").read_text(), capsys.readouterr().out
+    assert "no intervals: there are fewer than 5 pictures to draw from" in said
+    assert "of draws" not in page + said and "[" not in said
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    total = results["totals"][str(tmp_path / "good")]["abs_rel"]
+    assert total["value"] > 0 and total["low"] is None
+    assert results["comparisons"][0]["share of draws in which the first is better"]["abs_rel"] is None
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_the_tables_of_the_page_fit(tmp_path, rng, own):
+    make_folders(tmp_path, rng)
+    words = ("--dialect", "nyu", "--truth-dialect", "nyu", "--protocol", own, "-o", tmp_path / "out")
+    assert run(tmp_path / "good", tmp_path / "bad", "--truth", tmp_path / "truth", *words) == 0
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(tmp_path / "out" / "page.html")
+        browser.look(width=1200)
+        script = "[...document.querySelectorAll('.wide')].map(each => each.scrollWidth - each.clientWidth)"
+        assert browser.evaluate(script) == [0, 0]
+
+
+def test_the_compact_model_scores_what_its_page_says(capsys):
+    if not (SHARED / "rgbd" / "motorcycle").exists():
+        pytest.skip(f"{SHARED} is not here")
+    protocol = load_protocol("real-frames")
+    truth = open_truth(SHARED / "rgbd" / "motorcycle", protocol)
+    totals = summarise(evaluate(truth, [open_contestant("compact")], protocol)).totals
+    page = (Path(__file__).parents[2] / "docs" / "models" / "compact.md").read_text()
+    cells = [f"{each['abs_rel'].value:.3f} / {each['delta1'].value:.3f}" for each in totals.values()]
+    assert f"| motorcycle | real | 1 | {' | '.join(cells)} |" in page

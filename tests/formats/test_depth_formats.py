@@ -1,0 +1,88 @@
+"""Every format over the table, and the 8-bit view and the preview for what they show."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cortexia_video import DepthMap
+from cortexia_video.depth_map import KINDS
+from cortexia_video.formats.registry import FORMATS, PREVIEW, is_own_output
+
+
+def encode(name: str, depth: DepthMap) -> bytes:
+    return b"".join(bytes(chunk) for chunk in FORMATS[name].encode(depth))
+
+
+def ramp(kind: str, height: int = 30, width: int = 40) -> DepthMap:
+    """Give a map that is nearest at the left."""
+    nearness = np.linspace(1, 0.1, width, dtype=np.float32)[None].repeat(height, axis=0)
+    return DepthMap(nearness if kind == "disparity" else 1 / nearness, kind)
+
+
+def test_npy_is_exact_and_equals_numpys_own_file() -> None:
+    values = np.random.default_rng(0).normal(size=(30, 40)).astype(np.float32)
+    values[3, 4] = np.nan
+    own = io.BytesIO()
+    np.save(own, values)
+    assert encode("npy", DepthMap(values, "metric")) == own.getvalue()
+
+
+def test_npy_of_a_view_holds_the_view() -> None:
+    values = np.arange(24, dtype=np.float32).reshape(4, 6)[::2, ::3]
+    np.testing.assert_array_equal(np.load(io.BytesIO(encode("npy", DepthMap(values, "metric")))), values)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_png_is_darker_where_nearer_whatever_the_kind(kind: str) -> None:
+    image = Image.open(io.BytesIO(encode("png", ramp(kind))))
+    assert image.mode == "L"
+    row = np.asarray(image)[0].astype(int)
+    assert (row[0], row[-1]) == (0, 255)
+    assert (np.diff(row) >= 0).all()
+
+
+@pytest.mark.parametrize("value", [0.0, 3.5, -2.0])
+def test_png_of_a_constant_map_is_all_zeros(value: float) -> None:
+    image = np.asarray(
+        Image.open(io.BytesIO(encode("png", DepthMap(np.full((5, 6), value, np.float32), "metric"))))
+    )
+    assert not image.any()
+
+
+def test_png_scales_by_the_known_pixels() -> None:
+    values = np.array([[1, 2, np.nan, 3]], np.float32)
+    image = np.asarray(Image.open(io.BytesIO(encode("png", DepthMap(values, "metric")))))
+    assert image.tolist() == [[0, 128, 0, 255]]
+
+
+@pytest.mark.filterwarnings("error")
+def test_png_of_unknown_pixels_alone_is_zeros() -> None:
+    image = np.asarray(
+        Image.open(io.BytesIO(encode("png", DepthMap(np.full((2, 3), np.nan, np.float32), "metric"))))
+    )
+    assert not image.any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_preview_is_brighter_where_nearer(kind: str) -> None:
+    data = b"".join(bytes(chunk) for chunk in PREVIEW.encode(ramp(kind, 600, 800)))
+    image = Image.open(io.BytesIO(data))
+    assert image.size == (640, 480)
+    brightness = np.asarray(image.convert("L")).astype(int)
+    assert brightness[:, 5].mean() > brightness[:, -5].mean() + 100
+
+
+def test_own_files_are_known_by_their_content(tmp_path: Path) -> None:
+    files = {"a.jpg.png": encode("png", ramp("metric")), "a_depth_new.png": encode("png", ramp("metric"))}
+    files["a.jpg.preview.jpg"] = b"".join(bytes(chunk) for chunk in PREVIEW.encode(ramp("metric")))
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+        assert is_own_output(tmp_path / name)
+    Image.new("L", (4, 4)).save(tmp_path / "b.jpg.png")
+    assert not is_own_output(tmp_path / "b.jpg.png")
+    assert not is_own_output(tmp_path / "not-there.jpg.png")

@@ -1,0 +1,122 @@
+"""How large a batch may be: as asked for, as it fits, as it proves fastest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from cortexia_video import DepthEstimator, DepthMap, Frame, InputError, SyntheticModel
+from cortexia_video.inference.batch_size import BatchLimits, is_out_of_memory
+
+SHAPE = (64, 64, 3, "uint8")
+
+
+def search(seconds: Callable[[int], float], most: int | None = None) -> int:
+    """Let `auto` see calls that take so long, until it does not change any more."""
+    limits = BatchLimits("auto", most)
+    for _ in range(40):
+        count = limits.of(SHAPE)
+        limits.record_time(SHAPE, count, seconds(count))
+    return limits.of(SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "best"),
+    [
+        (lambda count: 0.1 * count, 1),  # nothing is gained
+        (lambda count: 0.1 + 0.001 * count, 64),  # a call costs much, a picture little
+        (lambda count: 0.1 + 0.1 * count, 16),  # the gain fades: 16 to 32 gives 3 %
+        (lambda count: 0.1 if count <= 8 else 0.1 * count, 8),
+    ],
+)
+def test_auto_doubles_while_it_pays(seconds: Callable[[int], float], best: int) -> None:
+    assert search(seconds) == best
+
+
+def test_auto_keeps_to_what_the_model_takes() -> None:
+    assert search(lambda count: 0.1, most=6) == 4
+
+
+def test_auto_is_not_misled_by_a_slow_first_call_or_an_unfinished_batch() -> None:
+    limits = BatchLimits("auto")
+    limits.record_time(SHAPE, 1, 60.0)
+    limits.record_time(SHAPE, 1, 0.1)
+    assert limits.of(SHAPE) == 2
+    limits.record_time(SHAPE, 1, 0.001)  # a lone picture at the end says nothing of two
+    for seconds in (0.19, 0.12):
+        limits.record_time(SHAPE, 2, seconds)
+    assert limits.of(SHAPE) == 4
+
+
+def test_full_memory_ends_the_search_at_what_is_known_to_fit() -> None:
+    limits = BatchLimits("auto")
+    while (count := limits.of(SHAPE)) < 16:
+        limits.record_time(SHAPE, count, 0.1)
+    limits.record_full_memory(SHAPE, 16)
+    assert limits.of(SHAPE) == 8
+    assert limits.of((9, 9, 3, "uint8")) == 1  # another shape has a search of its own
+    assert limits.found["64x64x3xuint8"] == 8
+
+
+def test_full_memory_is_remembered_whatever_was_asked_for() -> None:
+    limits = BatchLimits(10)
+    assert (limits.of(SHAPE), limits.found) == (10, {})
+    limits.record_full_memory(SHAPE, 10)
+    limits.record_full_memory(SHAPE, 5)
+    assert (limits.of(SHAPE), limits.fitting(SHAPE), limits.largest) == (2, 2, 10)
+    limits.record_full_memory(SHAPE, 1)
+    assert limits.of(SHAPE) == 1
+
+
+def test_the_end_of_memory_is_known_by_any_of_its_names() -> None:
+    class OutOfMemoryError(RuntimeError):  # as torch's is called
+        pass
+
+    wrapped = RuntimeError("forward failed")
+    wrapped.__cause__ = MemoryError()
+    full = [
+        MemoryError(),
+        OutOfMemoryError("CUDA"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
+        RuntimeError("[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer of size 4"),
+        RuntimeError("std::bad_alloc"),
+        wrapped,
+    ]
+    assert all(map(is_out_of_memory, full))
+    assert not any(map(is_out_of_memory, [None, RuntimeError("shape mismatch"), ValueError()]))
+
+
+def test_auto_gives_every_picture_its_depth() -> None:
+    class Machine(SyntheticModel):
+        def __init__(self) -> None:
+            super().__init__()
+            self.batches: list[int] = []
+
+        def infer(self, batch: np.ndarray) -> np.ndarray:
+            self.batches.append(len(batch))
+            if len(batch) > 4:
+                raise MemoryError
+            return super().infer(batch)
+
+    model = Machine()
+    estimator = DepthEstimator(model, batch_size="auto")
+    estimator.limits.record_time(SHAPE, 1, 1.0)  # so slow alone that two must be better
+    estimator.limits.record_time(SHAPE, 1, 1.0)
+    frames = [Frame(str(index), np.full((64, 64, 3), index, np.uint8)) for index in range(40)]
+    assert all(isinstance(depth, DepthMap) for depth in estimator.estimate(frames))
+    assert max(model.batches) <= 8 and sum(count for count in model.batches if count <= 4) == 40
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, "fast", 2.5])
+def test_a_batch_holds_a_picture_at_least(batch_size: object) -> None:
+    with pytest.raises(InputError, match="--batch-size must be at least 1, or auto, not"):
+        BatchLimits(batch_size)
+
+
+def test_auto_keeps_large_inputs_from_filling_the_memory() -> None:
+    large, limits = (3, 1536, 1536, "float32"), BatchLimits("auto")
+    for _ in range(40):
+        limits.record_time(large, limits.of(large), 0.1)
+    assert limits.of(large) == 8

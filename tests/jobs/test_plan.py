@@ -1,0 +1,96 @@
+"""What a run would take, foretold."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cortexia_video import DepthEstimator, InputError, SyntheticModel, estimate
+from cortexia_video.cli import main
+from cortexia_video.jobs.plan import plan
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def photos(tmp_path: Path, make_picture: Make) -> Path:
+    for index in range(30):
+        make_picture(tmp_path / f"photos/{index}.jpg", (96, 128 + 32 * (index % 3)), seed=index)
+    (tmp_path / "photos/broken.jpg").write_bytes(b"\xff\xd8\xff and no more")
+    return tmp_path / "photos"
+
+
+def written(folder: Path, suffix: str) -> int:
+    return sum(path.stat().st_size for path in folder.glob(f"*{suffix}"))
+
+
+@pytest.mark.parametrize("size", ["full", "native"])
+def test_the_plan_foretells_what_the_run_then_writes(photos: Path, size: str) -> None:
+    model = DepthEstimator(SyntheticModel(short_side=32), size=size)
+    foretold = plan(photos, model=model)
+    assert (foretold.found, foretold.lost, foretold.looked_at, foretold.unreadable) == (31, 0, 31, 1)
+    assert foretold.timed == 12
+    assert foretold.bytes == sum(path.stat().st_size for path in photos.iterdir())
+    assert (foretold.smallest, foretold.largest) == ((128, 96), (192, 96))
+    assert foretold.megapixels == pytest.approx(0.01536)
+    for format, suffix in (("npy", ".npy"), ("png", ".png")):
+        estimate(photos, photos.parent / format, model=model, format=format)
+        assert foretold.formats[format].bytes == pytest.approx(
+            written(photos.parent / format, suffix), rel=0.2
+        )
+        assert 0 < foretold.formats[format].hours < 0.1
+
+
+def test_the_hours_are_those_of_the_slowest_part(photos: Path) -> None:
+    class Slow(SyntheticModel):
+        def infer(self, batch: np.ndarray) -> np.ndarray:
+            time.sleep(0.15 * len(batch))
+            return super().infer(batch)
+
+    foretold = plan(photos, model=DepthEstimator(Slow()))
+    for cost in foretold.formats.values():
+        assert cost.hours * 3600 == pytest.approx(31 * 0.15, rel=0.3)
+    two = plan(photos, model=[DepthEstimator(Slow()) for _ in range(2)])
+    assert two.formats["npy"].hours < 0.8 * foretold.formats["npy"].hours
+
+
+def test_inputs_that_cannot_be_opened_are_counted(photos: Path) -> None:
+    (photos / "gone.jpg").symlink_to(photos / "not-there")
+    assert plan(photos, model="synthetic").lost == 1
+    listed = photos.parent / "list.txt"
+    listed.write_text("nowhere.jpg\n")
+    with pytest.raises(InputError, match="none of 1 inputs can be opened in"):
+        plan(listed, model="synthetic")
+
+
+def test_the_plan_touches_neither_inputs_nor_output(photos: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in photos.iterdir()}
+    plan(photos, model="synthetic", output=photos.parent / "out")
+    assert {path: path.stat().st_mtime_ns for path in photos.iterdir()} == before
+    assert sorted(path.name for path in photos.parent.iterdir()) == ["photos"]
+
+
+def test_a_plan_without_anything_to_go_by_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(InputError, match="no pictures in"):
+        plan(tmp_path / "photos", model="synthetic")
+    (tmp_path / "photos/a.jpg").write_bytes(b"\xff\xd8\xff and no more")
+    with pytest.raises(InputError, match=r"none of the 1 pictures looked at can be read, such as a\.jpg"):
+        plan(tmp_path / "photos", model="synthetic")
+    good_header = b"BM" + (b"\0" * 12) + (40).to_bytes(4, "little") + (9).to_bytes(4, "little") * 2
+    (tmp_path / "photos/a.jpg").write_bytes(good_header + b"\1\0\x18\0" + b"\0" * 24)
+    with pytest.raises(InputError, match=r"none of the 1 pictures tried went through: failed \(decode\)"):
+        plan(tmp_path / "photos", model="synthetic")
+
+
+def test_the_command_says_it_in_words(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["plan", str(photos), "--model", "synthetic", "--output", str(photos.parent / "not/yet/there")])
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert "31 pictures" in said and "1 cannot be read" in said
+    assert "--format npy" in said and "--format png" in said and "free in" in said

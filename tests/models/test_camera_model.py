@@ -1,0 +1,138 @@
+"""The seam for networks that need a focal length: known, estimated, native, in half precision."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cortexia_video import DepthEstimator, DepthMap, Failure, Frame, SyntheticModel, estimate, read_ledger
+from cortexia_video.images.exif_focal_length import to_f_px, to_fov_deg
+from cortexia_video.images.resampling import resize_depth
+from cortexia_video.models.protocol import Prediction
+
+FOV_DEG = 60.0
+POISON = 13
+
+
+class Camera(SyntheticModel):
+    """Nearness as `SyntheticModel` has it; depth is its inverse times width over focal length.
+
+    The field of view is 60 degrees, or not a number for a picture of level 13, until it is run in float32.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(short_side=32)
+        self.kind = "metric"
+        self.calls: list[tuple[str, int, bool]] = []
+
+    def infer(self, batch: np.ndarray, *, estimate_fov: bool = False) -> np.ndarray | Prediction:
+        self.calls.append(("infer", len(batch), estimate_fov))
+        fov_deg = np.where(batch[:, 0, 0, 0] == POISON, np.nan, FOV_DEG)
+        return self.predict(batch, fov_deg, estimate_fov)
+
+    def infer_float32(self, batch: np.ndarray, *, estimate_fov: bool = False) -> np.ndarray | Prediction:
+        self.calls.append(("infer_float32", len(batch), estimate_fov))
+        return self.predict(batch, np.full(len(batch), FOV_DEG), estimate_fov)
+
+    def predict(self, batch: np.ndarray, fov_deg: np.ndarray, estimate_fov: bool) -> np.ndarray | Prediction:
+        nearness = (1 / super().infer(batch)).astype(np.float32)
+        return Prediction(nearness, fov_deg) if estimate_fov else nearness
+
+    def to_depth(self, values: np.ndarray, fov_deg: float) -> np.ndarray:
+        return (1 / (values * 2 * math.tan(math.radians(fov_deg) / 2))).astype(np.float32)
+
+
+def frame(key: str, f_px: float | None = None, size: tuple[int, int] = (48, 64), level: int = 100) -> Frame:
+    return Frame(key, np.full((*size, 3), level, np.uint8), f_px, "given" if f_px else None)
+
+
+def test_field_of_view_and_focal_length_are_each_others_inverse() -> None:
+    assert to_f_px(90.0, 640) == pytest.approx(320)
+    assert to_fov_deg(320.0, 640) == pytest.approx(90)
+    for f_px in (3.0, 500.0, 1e6):
+        assert to_f_px(to_fov_deg(f_px, 4000), 4000) == pytest.approx(f_px, rel=1e-9)
+
+
+def test_depth_follows_from_the_focal_length_that_is_known() -> None:
+    near, far = DepthEstimator(Camera()).estimate([frame("near", 50.0), frame("far", 100.0)])
+    np.testing.assert_allclose(far.values, 2 * near.values, rtol=1e-6)
+    assert (far.f_px, far.f_source, far.kind) == (100.0, "given", "metric")
+
+
+def test_a_focal_length_that_is_not_known_is_estimated_and_recorded() -> None:
+    (depth,) = DepthEstimator(Camera()).estimate([frame("a")])
+    assert depth.f_source == "estimated"
+    assert depth.f_px == pytest.approx(32 / math.tan(math.radians(30)))
+    (known,) = DepthEstimator(Camera()).estimate([frame("a", depth.f_px)])
+    np.testing.assert_allclose(depth.values, known.values, rtol=1e-6)
+
+
+def test_what_is_resized_is_what_the_network_gave_not_the_depth() -> None:
+    model = Camera()
+    image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    (full,) = DepthEstimator(model).estimate([Frame("a", image, 90.0, "exif")])
+    (native,) = DepthEstimator(model, size="native").estimate([Frame("a", image, 90.0, "exif")])
+    assert (native.values.shape, native.full_size, native.f_px) == ((32, 40), (96, 128), 90.0)
+    np.testing.assert_allclose(1 / full.values, resize_depth(1 / native.values, 96, 128), rtol=1e-5)
+
+
+def test_pictures_with_and_without_focal_length_do_not_share_a_batch() -> None:
+    model = Camera()
+    frames = [frame(str(index), 50.0 if index % 2 else None, level=50 + index) for index in range(8)]
+    together = list(DepthEstimator(model, batch_size=4).estimate(frames))
+    assert model.calls == [("infer", 4, True), ("infer", 4, False)]
+    for each, depth in zip(frames, together, strict=True):
+        (alone,) = DepthEstimator(Camera()).estimate([each])
+        np.testing.assert_array_equal(depth.values, alone.values)
+        assert depth.f_px == alone.f_px
+
+
+@pytest.mark.parametrize("can_run_again", [True, False])
+def test_a_field_of_view_that_cannot_be_is_caught(
+    can_run_again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not can_run_again:
+        monkeypatch.delattr(Camera, "infer_float32")
+    model = Camera()
+    good, bad = DepthEstimator(model).estimate([frame("good"), frame("bad", level=POISON)])
+    assert isinstance(good, DepthMap)
+    if can_run_again:
+        assert isinstance(bad, DepthMap) and bad.f_px == good.f_px
+        assert model.calls == [("infer", 2, True), ("infer_float32", 1, True)]
+    else:
+        assert isinstance(bad, Failure)
+        assert bad.reason == "synthetic gave a field of view of nan degrees"
+
+
+def test_a_model_may_say_what_memory_a_batch_is_in() -> None:
+    taken: list[np.ndarray] = []
+
+    class Pinned(Camera):
+        def allocate(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+            taken.append(np.empty(shape, dtype))
+            return taken[-1]
+
+    estimator = DepthEstimator(Pinned())
+    stacked = estimator.stack([estimator.prepare(frame(key)) for key in ("a", "b")])
+    assert stacked is taken[0] and stacked.shape == (2, 32, 40, 3)
+
+
+def test_a_run_records_where_each_focal_length_came_from(
+    tmp_path: Path, make_picture: Callable[..., Path]
+) -> None:
+    make_picture(tmp_path / "photos/plain.jpg")
+    with Image.open(make_picture(tmp_path / "photos/exif.jpg")) as picture:
+        exif = picture.getexif()
+        exif.get_ifd(0x8769)[0xA405] = 50  # mm, 35 mm equivalent
+        picture.save(tmp_path / "photos/exif.jpg", exif=exif)
+    report = estimate(tmp_path / "photos", tmp_path / "depth", model=DepthEstimator(Camera(), batch_size=4))
+    assert (report.done, report.failed) == (2, 0)
+    lines = [line for line in read_ledger(tmp_path / "depth") if line.get("outcome") == "done"]
+    recorded = {line["key"]: (line["f_source"], line["f_px"]) for line in lines}
+    assert recorded["exif.jpg"] == ("exif", pytest.approx(50 * 80 / math.hypot(36, 24)))
+    assert recorded["plain.jpg"] == ("estimated", pytest.approx(32 / math.tan(math.radians(30))))

@@ -1,0 +1,66 @@
+"""Work on threads is looked for only so far ahead, settled as it comes, and ends where something is wrong."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from conftest import HANG_S
+
+from cortexia_video.runtime.bounded_map import run_ahead
+
+
+def test_every_item_is_settled_once_and_few_wait() -> None:
+    found, settled, most = 0, [], 0
+
+    def find() -> Iterator[int]:
+        nonlocal found, most
+        for number in range(500):
+            found += 1
+            most = max(most, found - len(settled))
+            yield number
+
+    run_ahead(find(), lambda number: -number, settled.append, workers=3)
+    assert sorted(settled) == [-number for number in reversed(range(500))]
+    assert most <= 7  # two a worker, and the one that is just found
+
+
+def test_a_slow_item_holds_up_nobody() -> None:
+    last = threading.Event()
+
+    def work(number: int) -> int:
+        if number == 0:
+            assert last.wait(HANG_S)
+        if number == 3:
+            last.set()
+        return number
+
+    order: list[int] = []
+    run_ahead(range(4), work, order.append, workers=2)
+    assert order == [1, 2, 3, 0]
+
+
+def test_an_error_is_raised_and_what_waits_is_not_begun() -> None:
+    begun: list[int] = []
+
+    def work(number: int) -> None:
+        begun.append(number)
+        raise OSError(number)
+
+    with pytest.raises(OSError, match="0"):
+        run_ahead(range(1000), work, lambda _: None, workers=1)
+    assert len(begun) <= 3
+
+
+def test_an_error_in_what_finds_or_settles_leaves_no_thread() -> None:
+    def find() -> Iterator[int]:
+        yield 1
+        raise ValueError("found wrong")
+
+    before = threading.active_count()
+    with pytest.raises(ValueError, match="found wrong"):
+        run_ahead(find(), str, lambda _: None, workers=2)
+    with pytest.raises(KeyError):
+        run_ahead([1], str, {}.__getitem__, workers=2)
+    assert threading.active_count() == before

