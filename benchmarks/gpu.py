@@ -43,7 +43,7 @@ from transformers.utils import logging
 from cortexia_video import DepthEstimator, ModelError
 from cortexia_video.depth_estimation import Prepared
 from cortexia_video.models.torch.device import choose_placement
-from cortexia_video.runtime.throughput import count_cores
+from cortexia_video.runtime.workers import count_cores
 
 _GOALS = {"depth-pro": 25.0}  # images a second of the network alone, on an H200
 _SHARE = 0.95  # of that, for the whole job

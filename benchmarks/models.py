@@ -31,7 +31,7 @@ from sections import Figure
 
 from cortexia_video import DepthEstimator, Failure, Frame, ModelError, decode, load_estimator
 from cortexia_video.inference.parity import compare
-from cortexia_video.runtime.throughput import count_cores
+from cortexia_video.runtime.workers import count_cores
 from cortexia_video.training.export import compact_metadata, export_onnx
 from cortexia_video.training.network import DepthNetwork
 

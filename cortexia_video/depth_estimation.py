@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, InputError, ModelError, ModelOutputError
 from cortexia_video.frame import FocalSource, Frame
-from cortexia_video.images.exif_focal_length import to_f_px, to_fov_deg
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.inference.batch_size import BatchLimits, BatchSize, is_out_of_memory
 from cortexia_video.inference.batcher import Batcher, Group
 from cortexia_video.models.protocol import CameraModel, DepthModel, Prediction
 from cortexia_video.models.registry import load_model, require_commercial
+from cortexia_video.pinhole import to_f_px, to_fov_deg
 from cortexia_video.runtime.buffers import Scratch
 
 Size = Literal["full", "native"]

@@ -20,6 +20,8 @@ CortexiaError
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -183,3 +185,16 @@ def redact(text: str) -> str:
     """
     text = _WEB_QUERY.sub(r"\1", _USER.sub(r"\1", text)) if ":/" in text else text
     return _SECRET_WORD.sub(r"\1***", text) if "=" in text else text
+
+
+@contextmanager
+def in_words(beginning: str, remedy: str = "", kind: type[CortexiaError] = InputError) -> Iterator[None]:
+    """Make one error, "beginning: what is wrong; remedy", of whatever a reader raises; ours go through."""
+    try:
+        yield
+    except CortexiaError:
+        raise
+    except Exception as error:
+        has_remedy = not remedy or isinstance(error, ExplainedError)
+        words = describe(error) if has_remedy else f"{describe(error)}; {remedy}"
+        raise kind(f"{beginning}: {words}") from error

@@ -21,6 +21,12 @@ from numpy.typing import NDArray
 
 from cortexia_video.errors import InputError
 
+# Wider than the widest rectilinear lens (8 mm: 140 deg), narrower than the longest zoom (3000 mm: 0.83 deg).
+MAX_DIAGONAL_FOV_DEG = 170.0
+MIN_DIAGONAL_FOV_DEG = 0.5
+# Of the ratio of sides. Cameras align them to 8 or 16 pixels; 35 mm equivalents, whole mm, are no better.
+_SAME_SHAPE = 0.01
+
 
 @dataclass(frozen=True, slots=True)
 class Pinhole:
@@ -86,3 +92,37 @@ def require_size(depth: NDArray[np.float32], camera: Pinhole) -> None:
             f"depth of {depth.shape[1]} x {depth.shape[0]} pixels and a camera for {camera.width} x "
             f"{camera.height}: use camera.resized({depth.shape[1]}, {depth.shape[0]})"
         )
+
+
+def to_fov_deg(f_px: float, width: int) -> float:
+    """Give the horizontal field of view, degrees, of a picture this wide with this focal length in pixels."""
+    return math.degrees(2.0 * math.atan2(width, 2.0 * f_px))
+
+
+def to_f_px(fov_deg: float, width: int) -> float:
+    """Give the focal length in pixels of a picture this wide with this horizontal field of view, degrees."""
+    return width / (2.0 * math.tan(math.radians(fov_deg) / 2.0))
+
+
+def find_resize_factor(size: tuple[int, int], original: tuple[float, float]) -> float | None:
+    """Give long side of `size` over long side of `original`; None where their shapes differ: after a crop.
+
+    Both are (width, height); turned by 90 degrees is the same shape. Sides are whole, so each may be off by
+    a pixel, and the ratio of sides by 1 %.
+    """
+    short, long = sorted(size)
+    original_short, original_long = sorted(original)
+    same = has_same_shape((short, long), (original_short, original_long))
+    return long / original_long if same else None
+
+
+def has_same_shape(size: tuple[int, int], original: tuple[float, float]) -> bool:
+    """Say whether a picture may be another, resized and not turned: sides may be a pixel off, or 1 %."""
+    difference = abs(size[1] * original[0] - size[0] * original[1])
+    return difference <= max(sum(original), _SAME_SHAPE * size[0] * original[1])
+
+
+def is_plausible(f_px: float, width: int, height: int) -> bool:
+    """Say whether a lens with this focal length can exist: a diagonal field of view of 0.5 to 170 degrees."""
+    fov_deg = math.degrees(2.0 * math.atan2(math.hypot(width, height), 2.0 * f_px))
+    return MIN_DIAGONAL_FOV_DEG <= fov_deg <= MAX_DIAGONAL_FOV_DEG

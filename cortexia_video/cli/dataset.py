@@ -34,10 +34,9 @@ from cortexia_video.datasets.summary import make_sheet, summarise
 from cortexia_video.errors import Failure, InputError, MissingExtraError, OutputError, OutputExistsError
 from cortexia_video.formats.metadata import MARK
 from cortexia_video.formats.registry import HEAD_BYTES, is_own_head
-from cortexia_video.sources.objects import require_object
 from cortexia_video.storage.atomic_file import write_whole
 from cortexia_video.storage.listing import remember_listings
-from cortexia_video.storage.paths import Place, as_place
+from cortexia_video.storage.paths import Place, as_place, require_object
 from cortexia_video.storage.remote_path import RemotePath
 
 Switch = Annotated[bool, Parameter(negative=())]

@@ -12,8 +12,7 @@ from cortexia_video.depth_map import Kind
 from cortexia_video.errors import InputError
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_cloud, make_point_clouds
 from cortexia_video.ledger.ledger import read_last_done
-from cortexia_video.sources.objects import require_object
-from cortexia_video.storage.paths import as_place, is_folder
+from cortexia_video.storage.paths import as_place, is_folder, require_object
 from cortexia_video.storage.remote_path import RemotePath
 
 _DEFAULTS = CloudOptions()

@@ -28,7 +28,7 @@ from cortexia_video.datasets.sample_checks import OnProblem
 from cortexia_video.datasets.shard_writers import WRITERS
 from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.throughput import choose_workers
+from cortexia_video.runtime.workers import choose_workers
 from cortexia_video.storage.atomic_file import remove_partials, write_whole
 from cortexia_video.storage.paths import Place, as_place
 from cortexia_video.storage.remote_path import RemotePath

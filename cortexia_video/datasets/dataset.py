@@ -15,7 +15,7 @@ from cortexia_video.depth_map import Kind
 from cortexia_video.errors import Failure, InputError
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.input_boundary import attempt, attempt_all
-from cortexia_video.runtime.throughput import choose_workers
+from cortexia_video.runtime.workers import choose_workers
 
 Attempt = RGBDSample | Failure
 Load = Callable[[], Attempt]  # decodes a sample; not to be called where it is to be passed over

@@ -28,9 +28,8 @@ from cortexia_video.datasets.readers import (
 from cortexia_video.datasets.readers import huggingface_hub as hub
 from cortexia_video.datasets.readers import paired_files as patterns
 from cortexia_video.errors import InputError
-from cortexia_video.sources.objects import require_object
 from cortexia_video.storage.listing import Listing, is_pattern, remember_listings, take_listing
-from cortexia_video.storage.paths import Place, as_place, is_remote
+from cortexia_video.storage.paths import Place, as_place, is_remote, require_object
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.storage.retries import RemoteError
 

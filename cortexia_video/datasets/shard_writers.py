@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from cortexia_video.datasets.row_schema import COUNTS, FLAGS, NUMBERS, TEXTS, Row, make_schema
-from cortexia_video.images.decode import sniff
+from cortexia_video.images.sniff import sniff
 from cortexia_video.storage.arrow import import_arrow
 
 _GROUP_BYTES = 1 << 22  # of a row group, which is read whole for one row

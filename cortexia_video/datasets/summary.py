@@ -16,7 +16,7 @@ from cortexia_video.datasets.sample_checks import OnProblem, check
 from cortexia_video.depth_map import Kind
 from cortexia_video.errors import Failure, InputError
 from cortexia_video.rgbd_sample import RGBDSample
-from cortexia_video.runtime.throughput import choose_workers
+from cortexia_video.runtime.workers import choose_workers
 from cortexia_video.viz.figures import collage
 
 _TAKEN = 2000  # pixels of a sample

@@ -19,13 +19,12 @@ from cortexia_video.formats.decode_depth import decode_depth, read_file
 from cortexia_video.formats.option_names import OptionNames
 from cortexia_video.formats.registry import READERS
 from cortexia_video.frame import Frame
-from cortexia_video.images.decode import IMAGE_SUFFIXES
+from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.rgbd_sample import RGBDSample
-from cortexia_video.sources.objects import require_object
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.listing import remember_listings
 from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
-from cortexia_video.storage.paths import Place, as_place
+from cortexia_video.storage.paths import Place, as_place, require_object
 from cortexia_video.storage.relative import find_inside, name_inside
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.storage.retries import RemoteError

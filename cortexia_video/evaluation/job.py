@@ -23,7 +23,7 @@ from cortexia_video.evaluation.score_table import ScoreTable
 from cortexia_video.inference.executor import Settled
 from cortexia_video.runtime.bounded_map import run_ahead
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.throughput import choose_workers
+from cortexia_video.runtime.workers import choose_workers
 
 Progress = Callable[[int], None]
 _Scores = tuple[str, list[PictureScore]]  # of one picture: its set, and one for each column

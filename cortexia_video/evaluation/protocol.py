@@ -18,11 +18,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from cortexia_video.datasets.eval_region import Crop
-from cortexia_video.errors import InputError
+from cortexia_video.errors import InputError, in_words
 from cortexia_video.evaluation.metrics.alignment import ALIGNMENTS
 from cortexia_video.evaluation.metrics.pixel_sums import Array, Mask
 from cortexia_video.pinhole import Pinhole
-from cortexia_video.runtime.input_boundary import in_words
 from cortexia_video.storage.documents import parse_toml
 from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
 

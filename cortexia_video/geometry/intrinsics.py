@@ -23,8 +23,7 @@ from typing import NamedTuple
 
 from cortexia_video.errors import InputError, printable
 from cortexia_video.frame import Frame
-from cortexia_video.images.exif_focal_length import find_resize_factor, has_same_shape, is_plausible
-from cortexia_video.pinhole import Pinhole
+from cortexia_video.pinhole import Pinhole, find_resize_factor, has_same_shape, is_plausible
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
 from cortexia_video.storage.paths import Place, as_place

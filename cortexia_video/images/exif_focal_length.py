@@ -23,12 +23,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from cortexia_video.pinhole import find_resize_factor, is_plausible
+
 FILM_DIAGONAL_MM = math.hypot(36.0, 24.0)
-# Wider than the widest rectilinear lens (8 mm: 140 deg), narrower than the longest zoom (3000 mm: 0.83 deg).
-MAX_DIAGONAL_FOV_DEG = 170.0
-MIN_DIAGONAL_FOV_DEG = 0.5
-# Of the ratio of sides. Cameras align them to 8 or 16 pixels; 35 mm equivalents, whole mm, are no better.
-_SAME_SHAPE = 0.01
 
 _PIXEL_X_DIMENSION, _PIXEL_Y_DIMENSION = 0xA002, 0xA003
 _CHANGED, _TAKEN = 0x0132, 0x9003
@@ -37,16 +34,6 @@ _FOCAL_PLANE_X_RESOLUTION, _FOCAL_PLANE_Y_RESOLUTION, _FOCAL_PLANE_UNIT = 0xA20E
 # Exif 2.32 allows 2 (inch, also the default) and 3 (cm); 4 (mm) and 5 (micrometre) are TIFF/EP (ISO 12234-2).
 _UNIT_MM = {2.0: 25.4, 3.0: 10.0, 4.0: 1.0, 5.0: 0.001}
 _INCH = 2.0
-
-
-def to_fov_deg(f_px: float, width: int) -> float:
-    """Give the horizontal field of view, degrees, of a picture this wide with this focal length in pixels."""
-    return math.degrees(2.0 * math.atan2(width, 2.0 * f_px))
-
-
-def to_f_px(fov_deg: float, width: int) -> float:
-    """Give the focal length in pixels of a picture this wide with this horizontal field of view, degrees."""
-    return width / (2.0 * math.tan(math.radians(fov_deg) / 2.0))
 
 
 def focal_length_px(exif: Mapping[int, object], width: int, height: int) -> float | None:
@@ -62,30 +49,6 @@ def focal_length_px(exif: Mapping[int, object], width: int, height: int) -> floa
         if f_px is not None and is_plausible(f_px, width, height):
             return f_px
     return None
-
-
-def find_resize_factor(size: tuple[int, int], original: tuple[float, float]) -> float | None:
-    """Give long side of `size` over long side of `original`; None where their shapes differ: after a crop.
-
-    Both are (width, height); turned by 90 degrees is the same shape. Sides are whole, so each may be off by
-    a pixel, and the ratio of sides by 1 %.
-    """
-    short, long = sorted(size)
-    original_short, original_long = sorted(original)
-    same = has_same_shape((short, long), (original_short, original_long))
-    return long / original_long if same else None
-
-
-def has_same_shape(size: tuple[int, int], original: tuple[float, float]) -> bool:
-    """Say whether a picture may be another, resized and not turned: sides may be a pixel off, or 1 %."""
-    difference = abs(size[1] * original[0] - size[0] * original[1])
-    return difference <= max(sum(original), _SAME_SHAPE * size[0] * original[1])
-
-
-def is_plausible(f_px: float, width: int, height: int) -> bool:
-    """Say whether a lens with this focal length can exist: a diagonal field of view of 0.5 to 170 degrees."""
-    fov_deg = math.degrees(2.0 * math.atan2(math.hypot(width, height), 2.0 * f_px))
-    return MIN_DIAGONAL_FOV_DEG <= fov_deg <= MAX_DIAGONAL_FOV_DEG
 
 
 def _from_film_equivalent(exif: Mapping[int, object], width: int, height: int) -> float | None:

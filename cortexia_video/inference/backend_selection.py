@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
@@ -24,11 +23,8 @@ from cortexia_video.errors import (
     ParityError,
 )
 from cortexia_video.frame import Frame
-from cortexia_video.images.decode import decode
 from cortexia_video.inference.parity import Parity, compare
 from cortexia_video.models.registry import find_model
-from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.sources.find import InputFile, read_picture
 
 AUTO = "auto"
 FRAMES_COMPARED = 4
@@ -45,18 +41,6 @@ _LARGEST_TIMED = 8  # pictures in a batch
 _ENOUGH_BYTES = 300_000_000  # of pictures
 
 _log = logging.getLogger(__name__)
-
-
-def decode_readable(pictures: Iterable[InputFile], *, max_megapixels: float = 200.0) -> Iterator[Frame]:
-    """Yield frames to compare engines on: of the pictures that can be decoded, in their order."""
-    for each in pictures:
-        frame = attempt(each.key, "decode", partial(_decode, each, max_megapixels))
-        if not isinstance(frame, Failure):
-            yield frame
-
-
-def _decode(picture: InputFile, max_megapixels: float) -> Frame:
-    return decode(read_picture(picture.place), picture.key, max_megapixels=max_megapixels)
 
 
 class Way(NamedTuple):

@@ -34,18 +34,18 @@ from cortexia_video.formats.metadata import Metadata
 from cortexia_video.formats.registry import FORMATS, Format
 from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
 from cortexia_video.jobs.outcomes import Listener, Outcomes, Report, facts_of
-from cortexia_video.ledger.artifacts import find_picture, is_same_folder
+from cortexia_video.ledger.artifacts import find_picture
 from cortexia_video.ledger.depth_json import complete_depth_json, keep_depth_json, read_depth_json
 from cortexia_video.ledger.depth_reader import DepthReader, Reading
 from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.runtime.bounded_map import run_ahead
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.memory_budget import ByteBudget
-from cortexia_video.runtime.throughput import choose_workers
+from cortexia_video.runtime.workers import choose_workers
 from cortexia_video.sinks.open import open_sink
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import Found, InputFile
-from cortexia_video.storage.paths import Place, as_place, is_remote
+from cortexia_video.storage.paths import Place, as_place, is_remote, is_same_folder
 from cortexia_video.storage.relative import is_inside
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is done alone

@@ -24,7 +24,7 @@ from cortexia_video.errors import (
     OutputLostError,
 )
 from cortexia_video.geometry.intrinsics import load_intrinsics
-from cortexia_video.inference.backend_selection import MAX_ERROR, EngineChoice, decode_readable
+from cortexia_video.inference.backend_selection import MAX_ERROR, EngineChoice
 from cortexia_video.inference.batch_size import BatchSize
 from cortexia_video.inference.executor import Engine
 from cortexia_video.jobs.image_task import Decoding as Decoding
@@ -33,12 +33,15 @@ from cortexia_video.jobs.outcomes import Changed, Listener, Outcomes, Report
 from cortexia_video.jobs.run_spec import Crew, Order
 from cortexia_video.jobs.worker import BlockWorker, Told, Used, settle
 from cortexia_video.ledger.depth_json import keep_depth_json
-from cortexia_video.ledger.ledger import Ledger, Source
+from cortexia_video.ledger.entries import Source
+from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.partition import parse_shard
 from cortexia_video.runtime.stage_clock import ChromeTrace, StageClock
-from cortexia_video.runtime.throughput import MODEL, Speed, choose_workers, count_cores
+from cortexia_video.runtime.throughput import MODEL, Speed
+from cortexia_video.runtime.workers import choose_workers, count_cores
 from cortexia_video.sinks.archives import Packing
 from cortexia_video.sources.find import Found, InputFile, find_pictures
+from cortexia_video.sources.frames import decode_readable
 from cortexia_video.storage.paths import Place, as_place, as_text, is_remote
 from cortexia_video.storage.remote_path import RemotePath
 

@@ -14,12 +14,12 @@ from cortexia_video.images.decode import decode, read_header
 from cortexia_video.inference.batch_size import is_out_of_memory
 from cortexia_video.inference.executor import Result
 from cortexia_video.jobs.outcomes import facts_of
-from cortexia_video.ledger.ledger import Source
+from cortexia_video.ledger.entries import Placed, Source
 from cortexia_video.runtime.buffers import Scratch
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.memory_budget import ByteBudget
 from cortexia_video.runtime.stage_clock import StageClock
-from cortexia_video.sinks.sink import Placed, Sink
+from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile, read_picture
 
 Made = TypeVar("Made")

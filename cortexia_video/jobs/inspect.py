@@ -14,15 +14,15 @@ from cortexia_video.depth_map import DepthMap, Kind
 from cortexia_video.errors import DepthFileError, Failure, printable
 from cortexia_video.formats.decode_depth import count_pixels, find_reader
 from cortexia_video.formats.metadata import Metadata, metadata_of
-from cortexia_video.images.exif_focal_length import to_fov_deg
 from cortexia_video.images.resampling import pick_points
 from cortexia_video.ledger.depth_json import read_depth_json
 from cortexia_video.ledger.depth_reader import DepthReader
 from cortexia_video.ledger.index import LedgerIndex
+from cortexia_video.pinhole import to_fov_deg
 from cortexia_video.runtime.bounded_map import run_ahead
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.memory_budget import ByteBudget
-from cortexia_video.runtime.throughput import count_cores
+from cortexia_video.runtime.workers import count_cores
 from cortexia_video.sources.depth_files import DepthFiles, find_suffix
 from cortexia_video.storage.paths import Given, Place, as_place, as_text
 

@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, OutputExistsError
-from cortexia_video.images.decode import IMAGE_SUFFIXES
+from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.ledger.ledger import PROGRESS_S, Ledger
 from cortexia_video.runtime.throughput import Speed
 from cortexia_video.sinks.sink import Sink

@@ -19,14 +19,16 @@ from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimator
 from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.images.decode import Header, read_header
-from cortexia_video.inference.backend_selection import EngineChoice, decode_readable
+from cortexia_video.inference.backend_selection import EngineChoice
 from cortexia_video.inference.batch_size import BatchSize
 from cortexia_video.jobs.estimate import Decoding, estimate
 from cortexia_video.ledger.depth_reader import read_depth
-from cortexia_video.ledger.ledger import CLAIMED, read_ledger
+from cortexia_video.ledger.entries import CLAIMED
+from cortexia_video.ledger.ledger import read_ledger
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.throughput import Speed
 from cortexia_video.sources.find import Found, InputFile, find_pictures, read_picture
+from cortexia_video.sources.frames import decode_readable
 from cortexia_video.storage.paths import Place, as_place, is_remote
 from cortexia_video.storage.remote_path import RemotePath
 

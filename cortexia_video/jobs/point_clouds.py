@@ -28,25 +28,25 @@ from cortexia_video.jobs.outcomes import Listener, Outcomes, Report
 from cortexia_video.ledger.artifacts import (
     Line,
     find_depth,
-    is_same_folder,
     list_outputs,
     read_output,
     read_run_depth,
     read_run_picture,
-    read_whole,
 )
 from cortexia_video.ledger.depth_reader import read_depth
-from cortexia_video.ledger.ledger import Ledger, Source, read_last_done, require_ledger
+from cortexia_video.ledger.entries import Source
+from cortexia_video.ledger.ledger import Ledger, read_last_done, require_ledger
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.point_clouds.cloud import UNITS, PointCloud, point_cloud, require_angle
 from cortexia_video.point_clouds.files import OVERWRITE, find_encoder, save_point_cloud
 from cortexia_video.runtime.bounded_map import run_ahead
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.memory_budget import ByteBudget
-from cortexia_video.runtime.throughput import choose_workers
+from cortexia_video.runtime.workers import choose_workers
 from cortexia_video.sinks.open import open_sink
 from cortexia_video.sources.find import InputFile
-from cortexia_video.storage.paths import Place, as_absolute, as_place, require_free
+from cortexia_video.storage.named_file import read_whole
+from cortexia_video.storage.paths import Place, as_absolute, as_place, is_same_folder, require_free
 from cortexia_video.storage.remote_path import RemotePath
 
 MEMORY = 1 << 30  # bytes of pictures and points in work at once, over all workers; a larger one is done alone

@@ -12,14 +12,14 @@ import xxhash
 
 from cortexia_video.errors import Failure, printable
 from cortexia_video.formats.registry import find_format
+from cortexia_video.ledger.entries import Placed
 from cortexia_video.ledger.ledger import append_to_ledger, require_ledger
 from cortexia_video.ledger.state import Entry, History, read_history
 from cortexia_video.runtime.bounded_map import run_ahead
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.memory_budget import ByteBudget
-from cortexia_video.runtime.throughput import choose_workers
-from cortexia_video.sinks.sink import Placed
-from cortexia_video.sources.archives import SHARD_SUFFIXES
+from cortexia_video.runtime.workers import choose_workers
+from cortexia_video.storage.archive_member import SHARD_SUFFIXES
 from cortexia_video.storage.named_file import read_named
 from cortexia_video.storage.paths import Place, as_place
 

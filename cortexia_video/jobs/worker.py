@@ -12,17 +12,17 @@ from typing import Any, NamedTuple
 
 from cortexia_video.depth_estimation import Answer, DepthEstimator
 from cortexia_video.errors import CortexiaError, Failure, OutputLostError, Stage
-from cortexia_video.inference.backend_selection import decode_readable
 from cortexia_video.inference.executor import Engine
 from cortexia_video.jobs.image_task import PictureSteps
 from cortexia_video.jobs.outcomes import Outcomes
 from cortexia_video.jobs.run_spec import Order
-from cortexia_video.ledger.ledger import Source
+from cortexia_video.ledger.entries import Placed, Source
 from cortexia_video.runtime.stage_clock import StageClock
-from cortexia_video.runtime.throughput import count_cores
+from cortexia_video.runtime.workers import count_cores
 from cortexia_video.sinks.archives import Packed, PackSink
-from cortexia_video.sinks.sink import Placed, Sink
+from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile
+from cortexia_video.sources.frames import decode_readable
 
 _COMPARED_ON = 16  # inputs, at most, that are tried for pictures to compare an engine on
 

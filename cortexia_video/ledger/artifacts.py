@@ -10,15 +10,13 @@ from typing import Any
 import xxhash
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DepthFileError, InputError, printable
+from cortexia_video.errors import DepthFileError, InputError, in_words, printable
 from cortexia_video.formats.decode_depth import decode_depth
 from cortexia_video.formats.registry import PREVIEW, Format, find_format
-from cortexia_video.ledger.ledger import Source
-from cortexia_video.runtime.input_boundary import in_words
-from cortexia_video.sinks.sink import Placed
+from cortexia_video.ledger.entries import Placed, Source
 from cortexia_video.storage.archive_member import IMAGES, read_part, split_inside
-from cortexia_video.storage.named_file import LARGEST_FILE, read_named
-from cortexia_video.storage.paths import Given, Place, as_place
+from cortexia_video.storage.named_file import LARGEST_FILE, read_named, read_whole
+from cortexia_video.storage.paths import Place, as_place
 from cortexia_video.storage.remote_path import RemotePath
 
 Line = Mapping[str, Any]
@@ -103,20 +101,3 @@ def read_run_picture(line: Line, path: Place | None = None) -> bytes:
     if now.st_mtime_ns != picture.mtime_ns or (not inside and now.st_size != picture.size):
         raise InputError("the picture changed after its depth was made: estimate it again")
     return data
-
-
-def is_same_folder(one: Given, other: Given) -> bool:
-    """Say whether two paths lead to the same; not where one leads nowhere, or nobody may look."""
-    places = as_place(one), as_place(other)
-    if not isinstance(places[0], Path) or not isinstance(places[1], Path):
-        return places[0] == places[1]
-    try:
-        return places[0].samefile(places[1])
-    except (OSError, ValueError):  # ValueError: a name with a zero byte
-        return False
-
-
-def read_whole(path: Place) -> bytes:
-    """Read a file; `InputError` where that cannot be."""
-    with in_words(f"cannot read {path}"):
-        return read_named(path)

@@ -27,7 +27,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 from cortexia_video.errors import (
     Failure,
@@ -37,6 +37,7 @@ from cortexia_video.errors import (
     OutputLostError,
     printable,
 )
+from cortexia_video.ledger.entries import CLAIMED, Placed, Source
 from cortexia_video.ledger.local_log import (
     LEDGER_NAME,
     LedgerFile,
@@ -52,27 +53,15 @@ from cortexia_video.ledger.partition import Shard
 from cortexia_video.ledger.state import Entry, History, read_history
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.sinks.open import open_sink
-from cortexia_video.sinks.sink import Placed, Sink
+from cortexia_video.sinks.sink import Sink
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.paths import Place, as_place
 from cortexia_video.storage.remote_path import RemotePath
 
 State = Literal["done", "changed", "missing"]
 PROGRESS_S = 30  # seconds between a run's lines on how far it is
-CLAIMED = 256  # inputs that are said to be begun at once, where that is not done one by one
 _BEGINNING_OF_RUN = b'{"run": '
 _LONGEST_VALUE = 20  # of a setting, in a message
-
-
-class Source(NamedTuple):
-    """A file as it was when it was found. path: absolute, or an address. size: bytes.
-
-    mtime_ns: time of last change; of an object a number that follows from its ETag.
-    """
-
-    path: str
-    size: int
-    mtime_ns: int
 
 
 class _Keyed(Protocol):

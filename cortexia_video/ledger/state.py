@@ -7,9 +7,9 @@ import struct
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from cortexia_video.ledger.entries import Placed
 from cortexia_video.ledger.local_log import list_files, parse_line, read_lines
 from cortexia_video.ledger.schema import read_usual
-from cortexia_video.sinks.sink import Placed
 from cortexia_video.storage.paths import Place
 
 _NUMBERS = struct.Struct("<IQqII")  # origin, size and mtime_ns of the source, height, width

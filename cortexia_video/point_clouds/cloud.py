@@ -12,9 +12,8 @@ from cortexia_video.depth_map import DepthMap, Kind
 from cortexia_video.errors import InputError
 from cortexia_video.geometry.depth_edges import choose_max_gap, find_edges, keep_known
 from cortexia_video.geometry.normals import depth_to_normals
-from cortexia_video.images.exif_focal_length import has_same_shape, is_plausible, to_f_px
 from cortexia_video.images.resampling import resize_image
-from cortexia_video.pinhole import Pinhole, unproject
+from cortexia_video.pinhole import Pinhole, has_same_shape, is_plausible, to_f_px, unproject
 
 Unit = Literal["metre", "unknown"]
 UNITS: dict[Kind, Unit] = {"metric": "metre", "scale_invariant": "unknown"}

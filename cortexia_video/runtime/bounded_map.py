@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import TypeVar
+
+_AT_ONCE = 16  # objects that are looked at
+
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -51,3 +55,15 @@ def run_ahead(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def map_in_order(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
+    """Yield `work` of each item, in order; a few are worked on ahead, on threads."""
+    waiting: deque[Future[_Result]] = deque()
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="cortexia") as pool:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) >= _AT_ONCE:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

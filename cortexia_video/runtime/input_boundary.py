@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import TypeVar
 
 from cortexia_video.errors import (
     CortexiaError,
-    ExplainedError,
     Failure,
-    InputError,
     OutputLostError,
     Stage,
-    describe,
     printable,
 )
 
@@ -45,16 +41,3 @@ def attempt_all(key: str, stage: Stage, items: Iterable[_Result]) -> Iterator[_R
     end = object()
     while (each := attempt(key, stage, lambda: next(following, end))) is not end:
         yield each  # type: ignore[misc]  # mypy cannot tell `end` from the rest
-
-
-@contextmanager
-def in_words(beginning: str, remedy: str = "", kind: type[CortexiaError] = InputError) -> Iterator[None]:
-    """Make one error, "beginning: what is wrong; remedy", of whatever a reader raises; ours go through."""
-    try:
-        yield
-    except CortexiaError:
-        raise
-    except Exception as error:
-        has_remedy = not remedy or isinstance(error, ExplainedError)
-        words = describe(error) if has_remedy else f"{describe(error)}; {remedy}"
-        raise kind(f"{beginning}: {words}") from error

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-from cortexia_video.errors import InputError
 
 MODEL = "model"
 _GOOD = 0.8
@@ -99,17 +96,3 @@ class Speed:
             f"{self.share_of_bound:.0%} of what {limit} can do{waiting}; slowest: {self.slowest}; "
             f"milliseconds of a core for an image: {', '.join(each)}"
         )
-
-
-def count_cores() -> int:
-    """Give the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def choose_workers(given: int | None) -> int:
-    """Give the number of threads asked for, or one a core; `InputError` where there would be none."""
-    if given is None:
-        return count_cores()
-    if given < 1:
-        raise InputError(f"--workers must be more than 0, not {given}")
-    return given

@@ -27,7 +27,7 @@ from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.ledger.local_log import LedgerFile, parse_object, read_lines
 from cortexia_video.ledger.object_log import LedgerSegments, list_segments
 from cortexia_video.runtime.process_pool import render_in_processes
-from cortexia_video.runtime.throughput import choose_workers
+from cortexia_video.runtime.workers import choose_workers
 from cortexia_video.scenes.layouts import LAYOUTS
 from cortexia_video.scenes.photo_textures import list_photos, require_photos
 from cortexia_video.scenes.rendering import RGBDScene, render_scenes

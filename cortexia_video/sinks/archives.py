@@ -22,7 +22,8 @@ import xxhash
 
 from cortexia_video.errors import DecodeError, InputError, OutputLostError, printable
 from cortexia_video.formats.raw_depth import Chunks
-from cortexia_video.sinks.sink import Placed, Sink
+from cortexia_video.ledger.entries import Placed
+from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile, read_picture
 from cortexia_video.storage.arrow import import_arrow
 from cortexia_video.storage.object_keys import find_problem

@@ -20,7 +20,8 @@ from cortexia_video.errors import OutputError, OutputExistsError, OutputLostErro
 from cortexia_video.formats import npy
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.formats.registry import is_own_output
-from cortexia_video.sinks.sink import PARTIAL, Placed, Sink
+from cortexia_video.ledger.entries import Placed
+from cortexia_video.sinks.sink import PARTIAL, Sink
 from cortexia_video.storage.atomic_file import open_plain
 from cortexia_video.storage.file_lock import try_lock, try_lock_shared
 

@@ -5,22 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError, OutputError
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.formats.registry import FORMATS, PREVIEW, Format
+from cortexia_video.ledger.entries import Placed
 from cortexia_video.storage.paths import Place
 
 PARTIAL = ".cortexia-partial"
-
-
-class Placed(NamedTuple):
-    """A file as it was written. size: bytes. digest: xxh3_128 in hex, against corruption, not forgery."""
-
-    size: int
-    digest: str
 
 
 class Sink(ABC):

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
-from cortexia_video.errors import DecodeError, Failure, InputError, printable
-from cortexia_video.images.decode import IMAGE_SUFFIXES
-from cortexia_video.ledger.ledger import Source
-from cortexia_video.runtime.input_boundary import attempt_all, in_words
+from cortexia_video.errors import DecodeError, Failure, InputError, in_words, printable
+from cortexia_video.images.sniff import IMAGE_SUFFIXES
+from cortexia_video.ledger.entries import Source
+from cortexia_video.runtime.input_boundary import attempt_all
 from cortexia_video.sources.input_file import Found, InputFile
 from cortexia_video.storage.archive_member import (
     IMAGES,
@@ -29,7 +29,6 @@ from cortexia_video.storage.object_keys import find_problem
 from cortexia_video.storage.paths import Place, as_place
 from cortexia_video.storage.row_groups import read_row_group
 
-SHARD_SUFFIXES = (".tar", ".parquet")
 _KEYS = ("key", "__key__", "name")
 
 

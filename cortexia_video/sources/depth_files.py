@@ -11,7 +11,8 @@ from pathlib import Path
 from cortexia_video.errors import Failure, InputError
 from cortexia_video.formats.registry import FORMATS, READERS
 from cortexia_video.ledger.artifacts import find_depth, list_outputs
-from cortexia_video.ledger.ledger import Source, read_last_done
+from cortexia_video.ledger.entries import Source
+from cortexia_video.ledger.ledger import read_last_done
 from cortexia_video.sources.find import Found, InputFile, find_files
 from cortexia_video.sources.input_rule import Rule
 from cortexia_video.storage.archive_member import name_absolute

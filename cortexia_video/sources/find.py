@@ -15,25 +15,21 @@ from functools import partial
 from itertools import chain
 from pathlib import Path, PurePath
 
-from cortexia_video.errors import DecodeError, Failure, InputError, printable, redact
-from cortexia_video.ledger.ledger import Source
+from cortexia_video.errors import DecodeError, Failure, InputError, in_words, printable, redact
+from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.local_log import is_ledger
 from cortexia_video.ledger.partition import Shard
-from cortexia_video.runtime.input_boundary import attempt, attempt_all, in_words
-from cortexia_video.sources.archives import SHARD_SUFFIXES, find_in_shard, is_inside_shard, read_in_shard
+from cortexia_video.runtime.bounded_map import map_in_order
+from cortexia_video.runtime.input_boundary import attempt, attempt_all
+from cortexia_video.sources.archives import find_in_shard, is_inside_shard, read_in_shard
 from cortexia_video.sources.input_file import Found as Found
 from cortexia_video.sources.input_file import InputFile as InputFile
 from cortexia_video.sources.input_rule import OWN, Rule
-from cortexia_video.sources.objects import (
-    find_named,
-    find_objects,
-    map_in_order,
-    read_object,
-    require_object,
-)
+from cortexia_video.sources.objects import find_named, find_objects, read_object
 from cortexia_video.sources.pictures import PICTURES
+from cortexia_video.storage.archive_member import SHARD_SUFFIXES
 from cortexia_video.storage.named_file import NamedFileError, open_named, read_named
-from cortexia_video.storage.paths import Place, as_place, as_text
+from cortexia_video.storage.paths import Place, as_place, as_text, require_object
 from cortexia_video.storage.remote_path import RemotePath
 
 _LONGEST_LINE = 1 << 16  # bytes: no name is as long, and a file without lines is not read whole

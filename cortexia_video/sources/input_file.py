@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from cortexia_video.errors import Failure
-from cortexia_video.ledger.ledger import Source
+from cortexia_video.ledger.entries import Source
 
 
 @dataclass(frozen=True, slots=True)

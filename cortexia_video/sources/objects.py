@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
 from cortexia_video.errors import DecodeError, Failure, InputError, printable
-from cortexia_video.ledger.ledger import Source
+from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.local_log import is_ledger
 from cortexia_video.ledger.partition import Shard
-from cortexia_video.sources.archives import SHARD_SUFFIXES, find_in_shard
+from cortexia_video.runtime.bounded_map import _AT_ONCE
+from cortexia_video.sources.archives import find_in_shard
 from cortexia_video.sources.input_file import Found, InputFile
 from cortexia_video.sources.input_rule import Rule, keep_names
-from cortexia_video.storage.archive_member import is_depth_shard
+from cortexia_video.storage.archive_member import SHARD_SUFFIXES, is_depth_shard
 from cortexia_video.storage.named_file import LARGEST_FILE, read_named
 from cortexia_video.storage.object_keys import find_problem
 from cortexia_video.storage.paths import Place
@@ -23,7 +24,6 @@ from cortexia_video.storage.remote_path import RemotePath, RemoteStat
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-_AT_ONCE = 16  # objects that are looked at
 _LOOKED_AT = 256  # objects that a look decides over together
 
 
@@ -97,19 +97,6 @@ def describe_object(key: str, place: RemotePath, stat: RemoteStat) -> Found:
     return InputFile(key, Source(str(place), *stat), address=address)
 
 
-def require_object(place: RemotePath) -> None:
-    """Refuse an address where there is nothing, or nothing for us; `InputError`."""
-    try:
-        if "*" in place.name:
-            next(place.parent.list_files(recursive=False), None)
-        elif not place.exists():
-            if place.can_list:
-                next(place.list_files(), None)  # says what is wrong: no bucket, no permission
-            raise InputError(f"no such object or folder: {printable(str(place))}")
-    except OSError as error:
-        raise InputError(f"cannot open {printable(str(place))}: {error.strerror}") from error
-
-
 def read_object(place: RemotePath) -> bytes:
     """Read a whole object; raise `DecodeError` with a reason for people where that cannot be."""
     try:
@@ -118,18 +105,6 @@ def read_object(place: RemotePath) -> bytes:
         raise DecodeError("it is gone: it was there when the bucket was listed") from error
     except OSError as error:
         raise DecodeError(f"cannot be read: {error.strerror}") from error
-
-
-def map_in_order(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
-    """Yield `work` of each item, in order; a few are worked on ahead, on threads."""
-    waiting: deque[Future[_Result]] = deque()
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="cortexia") as pool:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) >= _AT_ONCE:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def _find_inside(folder: RemotePath, output: Place | None) -> str | None:

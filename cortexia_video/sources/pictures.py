@@ -6,7 +6,7 @@ import os
 from pathlib import Path, PurePath
 
 from cortexia_video.formats.registry import HEAD_BYTES, is_own_head, is_own_output, may_be_own
-from cortexia_video.images.decode import IMAGE_SUFFIXES, SNIFF_BYTES, sniff
+from cortexia_video.images.sniff import IMAGE_SUFFIXES, SNIFF_BYTES, sniff
 from cortexia_video.sources.input_rule import Rule
 from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.remote_path import RemotePath

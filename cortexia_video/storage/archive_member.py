@@ -14,6 +14,9 @@ from cortexia_video.storage.paths import Place
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.storage.row_groups import RecentGroups, read_row_group
 
+SHARD_SUFFIXES = (".tar", ".parquet")
+
+
 _DEPTH = re.compile(r"depth-[0-9a-f]{16}\.(tar|parquet)")
 _INSIDE = re.compile(r"(?P<shard>.+(?:\.tar|\.parquet))#(?P<where>\d+[+.]\d+)", re.DOTALL)
 IMAGES = ("image", "jpg", "jpeg", "png", "bytes")

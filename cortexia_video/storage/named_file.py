@@ -14,7 +14,7 @@ import stat
 from pathlib import Path
 from typing import cast
 
-from cortexia_video.errors import ExplainedError
+from cortexia_video.errors import ExplainedError, in_words
 from cortexia_video.storage.paths import Place
 from cortexia_video.storage.relative import is_inside
 from cortexia_video.storage.remote_path import RemotePath
@@ -100,3 +100,9 @@ def _open_regular(path: str, flags: int) -> int:
     os.close(descriptor)
     what = "pipe" if stat.S_ISFIFO(mode) else "device"
     raise NamedFileError(errno.EINVAL, f"it is a {what}, not a file: write it to a file first")
+
+
+def read_whole(path: Place) -> bytes:
+    """Read a file; `InputError` where that cannot be."""
+    with in_words(f"cannot read {path}"):
+        return read_named(path)

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
-from cortexia_video.errors import InputError, OutputError, OutputExistsError
+from cortexia_video.errors import InputError, OutputError, OutputExistsError, printable
 from cortexia_video.storage.remote_path import EXTRAS, RemotePath, require_url
 
 Place = Path | RemotePath
@@ -87,3 +87,27 @@ def scheme_of(text: str) -> str | None:
         known = ", ".join(f"{each}://" for each in ("file", *EXTRAS))
         raise InputError(f"{text}: no such scheme here: use a path, or one of {known}")
     return scheme
+
+
+def require_object(place: RemotePath) -> None:
+    """Refuse an address where there is nothing, or nothing for us; `InputError`."""
+    try:
+        if "*" in place.name:
+            next(place.parent.list_files(recursive=False), None)
+        elif not place.exists():
+            if place.can_list:
+                next(place.list_files(), None)  # says what is wrong: no bucket, no permission
+            raise InputError(f"no such object or folder: {printable(str(place))}")
+    except OSError as error:
+        raise InputError(f"cannot open {printable(str(place))}: {error.strerror}") from error
+
+
+def is_same_folder(one: Given, other: Given) -> bool:
+    """Say whether two paths lead to the same; not where one leads nowhere, or nobody may look."""
+    places = as_place(one), as_place(other)
+    if not isinstance(places[0], Path) or not isinstance(places[1], Path):
+        return places[0] == places[1]
+    try:
+        return places[0].samefile(places[1])
+    except (OSError, ValueError):  # ValueError: a name with a zero byte
+        return False

@@ -12,12 +12,11 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from cortexia_video.models.onnx.session import Ports
+from cortexia_video.models.onnx.ports import Ports
 from cortexia_video.models.torch.export import export_graph
 from cortexia_video.storage.atomic_file import write_whole
-from cortexia_video.training.network import STRIDE, DepthNetwork, EncoderConv
+from cortexia_video.training.network import STRIDE, DepthNetwork, EncoderConv, hold_compact
 from cortexia_video.training.recipe import Recipe
-from cortexia_video.training.trainable import hold_compact
 
 _SMALLEST_FP16_TENSOR = 256  # smaller ones stay float32: they cost nothing
 

@@ -10,12 +10,18 @@ single pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from cortexia_video.errors import ModelLoadError
+
+COMPACT = "compact"
+State = Mapping[str, Tensor]
+
 
 STRIDE = 32
 """Height and width of a batch must be multiples of this."""
@@ -273,3 +279,16 @@ class DepthNetwork(nn.Module):
 def parameter_count(network: nn.Module) -> int:
     """Count the numbers that training can change."""
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+def hold_compact(state: State, name: str) -> DepthNetwork:
+    """Give a network that holds a state of its own, with the norms that are in it. name: for people."""
+    has_norms = any(key.startswith("encoder.") and ".norm." in key for key in state)
+    network = DepthNetwork(batch_norm if has_norms else no_norm)
+    try:
+        network.load_state_dict(dict(state))
+    except RuntimeError as error:
+        raise ModelLoadError(
+            f"{name} holds no weights of {COMPACT}: {str(error).splitlines()[-1].strip()}"
+        ) from error
+    return network

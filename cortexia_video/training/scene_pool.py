@@ -21,11 +21,10 @@ from numpy.typing import NDArray
 
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError, OutputLostError
+from cortexia_video.errors import InputError, OutputLostError, in_words
 from cortexia_video.frame import Frame
 from cortexia_video.html.wording import format_count
 from cortexia_video.rgbd_sample import RGBDSample
-from cortexia_video.runtime.input_boundary import in_words
 from cortexia_video.runtime.process_pool import render_in_processes
 from cortexia_video.scenes import render_scenes
 from cortexia_video.storage.atomic_file import write_whole

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +17,16 @@ from cortexia_video.depth_map import Kind
 from cortexia_video.errors import ModelLoadError
 from cortexia_video.storage.atomic_file import make_folder, move_whole, write_whole
 from cortexia_video.training.backbone import find_classifier, load_classifier, read_state
-from cortexia_video.training.network import STRIDE, DepthNetwork, batch_norm, no_norm
+from cortexia_video.training.network import (
+    COMPACT,
+    STRIDE,
+    DepthNetwork,
+    State,
+    batch_norm,
+    hold_compact,
+    no_norm,
+)
 from cortexia_video.training.recipe import Recipe, describe_recipe
-
-COMPACT = "compact"
-State = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,19 +81,6 @@ def build_compact(recipe: Recipe) -> DepthNetwork:
         load_classifier(network.encoder, find_classifier(plan.encoder))
         return network
     return DepthNetwork(batch_norm)
-
-
-def hold_compact(state: State, name: str) -> DepthNetwork:
-    """Give a network that holds a state of its own, with the norms that are in it. name: for people."""
-    has_norms = any(key.startswith("encoder.") and ".norm." in key for key in state)
-    network = DepthNetwork(batch_norm if has_norms else no_norm)
-    try:
-        network.load_state_dict(dict(state))
-    except RuntimeError as error:
-        raise ModelLoadError(
-            f"{name} holds no weights of {COMPACT}: {str(error).splitlines()[-1].strip()}"
-        ) from error
-    return network
 
 
 def _load_checkpoint(recipe: Recipe) -> Trainable:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from camera_model import Camera
 from file_digests import file_digests
-from test_camera_model import Camera
 
 from cortexia_video import DepthEstimator, convert, estimate, read_depth, read_ledger, verify
 from cortexia_video.ledger.depth_json import DEPTH_JSON

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xxhash
-from PIL import Image
+from remote_folders import S3, encode, outputs, put_pictures, read_folder
 
 pytest.importorskip("s3fs")
 from s3_server import BUCKET, Server, fail_each, forget_file_systems, put, read_all
@@ -25,37 +25,9 @@ from cortexia_video.sources.find import InputFile, find_pictures
 from cortexia_video.storage.paths import as_place
 from cortexia_video.storage.remote_path import RemotePath
 
-S3 = f"s3://{BUCKET}"
-
-
-def encode(seed: int) -> bytes:
-    pixels = np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8)
-    data = io.BytesIO()
-    Image.fromarray(pixels).save(data, "PNG")
-    return data.getvalue()
-
-
-def put_pictures(prefix: str, folder: Path, count: int = 6) -> None:
-    """Put pictures behind the prefix, and the same in a folder."""
-    (folder / "trip").mkdir(parents=True)
-    for index in range(count):
-        name = f"trip/{index}.png" if index % 2 else f"{index}.png"
-        put(f"{prefix}/{name}", encode(index))
-        (folder / name).write_bytes(encode(index))
-
 
 def estimate(given: Any, output: Any, **options: Any) -> cv.Report:
     return cv.estimate(given, output, model="synthetic", recursive=True, **options)
-
-
-def outputs(found: dict[str, bytes]) -> dict[str, bytes]:
-    return {name: data for name, data in found.items() if not name.startswith("ledger")}
-
-
-def read_folder(root: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()
-    }
 
 
 def test_a_bucket_gives_the_bytes_of_a_folder(place: str, tmp_path: Path) -> None:

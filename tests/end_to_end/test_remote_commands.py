@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip("s3fs")
+from camera_model import Camera
+from remote_folders import S3, encode, outputs, put_pictures, read_folder
 from s3_server import put, read_all
-from test_camera_model import Camera
-from test_remote import S3, encode, outputs, put_pictures, read_folder
 
 import cortexia_video as cv
 from cortexia_video.cli import main
@@ -265,7 +265,7 @@ def test_files_are_addresses_too(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_a_training_in_a_bucket_goes_on_where_it_was(place: str, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from dataset_layouts import make_rgbd, make_scene
-    from test_train_command import network, write_recipe
+    from recipes import network, write_recipe
     from torch_checkpoints import save_checkpoint
 
     from cortexia_video.training.job import train_recipe

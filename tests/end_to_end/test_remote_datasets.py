@@ -22,8 +22,8 @@ pytest.importorskip("s3fs")
 from dataset_layouts import MAKERS, make_kitti, make_rgbd, make_scene, save, whole
 from hypothesis import given
 from hypothesis import strategies as st
+from remote_folders import read_folder
 from s3_server import BUCKET, Server, put, read_all
-from test_remote import read_folder
 
 from cortexia_video import InputError, OutputExistsError, OutputLostError, RGBDSample, estimate, open_dataset
 from cortexia_video.cli import main

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("s3fs")
+from remote_folders import S3, encode, put_pictures
 from s3_server import Server, fail_each, put, read_all
-from test_remote import S3, encode, put_pictures
 
 import cortexia_video as cv
 from cortexia_video.cli import main

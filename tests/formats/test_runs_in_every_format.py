@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_camera_model import Camera
+from camera_model import Camera
 
 from cortexia_video import DepthEstimator, convert, estimate, read_depth, verify
 from cortexia_video.formats.registry import FORMATS

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from camera_model import Camera
 from PIL import Image
-from test_camera_model import Camera
 
 from cortexia_video import DepthEstimator, Frame, InputError, Report, estimate, read_ledger
 from cortexia_video.cli import main

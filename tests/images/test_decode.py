@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cortexia_video.errors import DecodeError
-from cortexia_video.images.decode import IMAGE_SUFFIXES, SNIFF_BYTES, decode, read_header, sniff
+from cortexia_video.images.decode import decode, read_header
+from cortexia_video.images.sniff import IMAGE_SUFFIXES, SNIFF_BYTES, sniff
 
 Array = NDArray[Any]
 RNG = np.random.default_rng(7)

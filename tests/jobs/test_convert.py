@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from camera_model import Camera
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
-from test_camera_model import Camera
 
 from cortexia_video import (
     DepthEstimator,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xxhash
-from test_camera_model import Camera
+from camera_model import Camera
 
 from cortexia_video import (
     DepthEstimator,
@@ -23,7 +23,8 @@ from cortexia_video import (
     verify,
 )
 from cortexia_video.cli import main
-from cortexia_video.ledger.ledger import Ledger, Source
+from cortexia_video.ledger.entries import Source
+from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.models.protocol import DepthModel
 from cortexia_video.sinks.folder import Placed
 

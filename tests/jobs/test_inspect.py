@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from camera_model import Camera
 from PIL import Image
 from rich.console import Console
-from test_camera_model import Camera
 
 from cortexia_video import (
     DepthEstimator,

@@ -15,7 +15,8 @@ from cortexia_video import DepthMap, InputError, OutputError, estimate, read_led
 from cortexia_video.cli import main
 from cortexia_video.formats.registry import FORMATS, PREVIEW, Format, find_format
 from cortexia_video.jobs.verify import Verification, verify
-from cortexia_video.ledger.ledger import Ledger, Source
+from cortexia_video.ledger.entries import Source
+from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.local_log import LEDGER_NAME
 from cortexia_video.ledger.partition import Shard
 from cortexia_video.sinks.folder import FolderSink, Placed

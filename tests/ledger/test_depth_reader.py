@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_camera_model import Camera
+from camera_model import Camera
 
 from cortexia_video import (
     DepthEstimator,
@@ -28,8 +28,9 @@ from cortexia_video import (
 from cortexia_video.cli import main
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.ledger.depth_json import DEPTH_JSON
+from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.index import LedgerIndex
-from cortexia_video.ledger.ledger import Ledger, Source, read_ledger
+from cortexia_video.ledger.ledger import Ledger, read_ledger
 from cortexia_video.ledger.local_log import LEDGER_NAME
 from cortexia_video.ledger.partition import Shard
 from cortexia_video.sinks.folder import Placed

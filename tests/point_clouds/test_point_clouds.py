@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from camera_model import Camera
 from PIL import Image
-from test_camera_model import Camera
 
 from cortexia_video import (
     DepthEstimator,

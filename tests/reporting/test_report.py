@@ -30,7 +30,8 @@ from cortexia_video.errors import DecodeError, MissingExtraError, OutputExistsEr
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.html.charts import Bar, Series, draw_bars, draw_histograms
 from cortexia_video.html.wording import format_number, format_seconds, format_share, shorten
-from cortexia_video.ledger.ledger import Ledger, Source
+from cortexia_video.ledger.entries import Source
+from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.local_log import LEDGER_NAME
 from cortexia_video.ledger.partition import Shard
 from cortexia_video.reporting.depth_sample import PIXELS, Measurement, measure_depth

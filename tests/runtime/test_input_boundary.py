@@ -28,14 +28,14 @@ from cortexia_video import (
 from cortexia_video.datasets.build import build_dataset
 from cortexia_video.datasets.build_items import list_dataset_items
 from cortexia_video.datasets.dataset import RGBDDataset
-from cortexia_video.errors import DecodeError, describe
+from cortexia_video.errors import DecodeError, describe, in_words
 from cortexia_video.evaluation import job
 from cortexia_video.evaluation.ground_truth import hold_truth
 from cortexia_video.evaluation.predictors import HeldContestant
 from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.frame import Frame
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
-from cortexia_video.runtime.input_boundary import attempt, attempt_all, in_words
+from cortexia_video.runtime.input_boundary import attempt, attempt_all
 from cortexia_video.sinks.archives import Packing
 
 Make = Callable[..., Path]

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from camera_model import Camera
 from file_digests import file_digests
 from PIL import Image
 from pyarrow import parquet
-from test_camera_model import Camera
 
 import cortexia_video as cv
 from cortexia_video.cli import main

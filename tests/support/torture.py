@@ -148,8 +148,8 @@ def say(text: str) -> None:
 def make_inputs(root: Path) -> None:
     """Make pictures, depth in metres of them, a data set, and a recipe with its checkpoint."""
     import numpy as np
+    from camera_model import Camera
     from PIL import Image
-    from test_camera_model import Camera
     from torch_checkpoints import save_checkpoint
 
     from cortexia_video import DepthEstimator, SyntheticModel, estimate

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import math
 import os
 import pickle
@@ -20,6 +19,7 @@ import numpy as np
 import pytest
 from conftest import HANG_S
 from dataset_layouts import Scene, make_rgbd, make_scene
+from recipes import network, write_recipe
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)  # small tensors: more threads only wait for each other
@@ -50,25 +50,7 @@ from cortexia_video.training.trainable import load_trainable  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-MINIMAL = 'name = "tiny"\nsteps = 2\nbatch_size = 2\nshort_sides = [64]\nworkers = 0\nwarm_up_steps = 2\n'
 """What all recipes of the tests begin with; TOML's own keys come before its tables."""
-
-
-def write_recipe(folder: Path, *parts: str, root: Path | None = None, **words: object) -> Path:
-    """Write a recipe with one data set, in `root`, unless the parts have their own."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = dict(line.split(" = ", 1) for line in MINIMAL.splitlines())
-    lines |= {name: json.dumps(value) for name, value in words.items()}
-    data = f'[[data]]\ndataset = "rgbd"\nroot = "{root}"\n' if root else ""
-    path = folder / "recipe.toml"
-    path.write_text(
-        "\n".join(f"{name} = {value}" for name, value in lines.items()) + f"\n{''.join(parts)}\n{data}"
-    )
-    return path
-
-
-def network(architecture: str | Path) -> str:
-    return f'[network]\narchitecture = "{architecture}"\n'
 
 
 @pytest.fixture

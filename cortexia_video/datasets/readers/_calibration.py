@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from cortexia_video.errors import InputError
+from cortexia_video.errors import InputError, in_words
 from cortexia_video.pinhole import Pinhole
-from cortexia_video.runtime.input_boundary import in_words
 from cortexia_video.storage.named_file import read_named_text
 from cortexia_video.storage.paths import Place
 

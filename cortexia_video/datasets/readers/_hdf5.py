@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.errors import DepthFileError, MissingExtraError
-from cortexia_video.runtime.input_boundary import in_words
+from cortexia_video.errors import DepthFileError, MissingExtraError, in_words
 from cortexia_video.storage.named_file import open_named, read_named, require_size
 from cortexia_video.storage.paths import Place
 

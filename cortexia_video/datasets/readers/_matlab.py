@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from cortexia_video.runtime.input_boundary import in_words
+from cortexia_video.errors import in_words
 from cortexia_video.storage.named_file import read_named
 from cortexia_video.storage.paths import Place
 

@@ -11,7 +11,7 @@ import numpy as np
 from cortexia_video.datasets.eval_region import Region
 from cortexia_video.datasets.readers._calibration import Calibration
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DecodeError
+from cortexia_video.errors import DecodeError, in_words
 from cortexia_video.formats.decode_depth import decode_depth, read_file
 from cortexia_video.formats.option_names import OF_COMMANDS, OptionNames
 from cortexia_video.frame import Frame
@@ -19,7 +19,6 @@ from cortexia_video.images.decode import decode
 from cortexia_video.images.resampling import resize_image
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
-from cortexia_video.runtime.input_boundary import in_words
 from cortexia_video.storage.named_file import read_named
 from cortexia_video.storage.paths import Place
 

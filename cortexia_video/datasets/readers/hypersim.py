@@ -24,11 +24,10 @@ from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.readers._hdf5 import read_array
 from cortexia_video.datasets.readers._pair import make_sample, read_image
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DepthFileError, InputError
+from cortexia_video.errors import DepthFileError, InputError, in_words
 from cortexia_video.formats.quantization import split_rows
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
-from cortexia_video.runtime.input_boundary import in_words
 from cortexia_video.storage.named_file import read_named_text
 from cortexia_video.storage.paths import Place
 from cortexia_video.storage.relative import find_inside, name_inside

@@ -10,9 +10,8 @@ from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.eval_region import GARG_CROP, Region
 from cortexia_video.datasets.readers._calibration import Calibration, parse_matrix, read_matrix
 from cortexia_video.datasets.readers._pair import Pair, read_pair
-from cortexia_video.errors import InputError
-from cortexia_video.runtime.input_boundary import in_words
-from cortexia_video.sources.objects import map_in_order
+from cortexia_video.errors import InputError, in_words
+from cortexia_video.runtime.bounded_map import map_in_order
 from cortexia_video.storage.named_file import read_named_text
 from cortexia_video.storage.paths import Place
 from cortexia_video.storage.relative import find_inside

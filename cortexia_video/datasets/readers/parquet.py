@@ -11,10 +11,10 @@ from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.readers._splits import list_split
 from cortexia_video.datasets.row_schema import from_row, require_columns
 from cortexia_video.depth_map import Kind
-from cortexia_video.errors import DecodeError, Failure, InputError
+from cortexia_video.errors import DecodeError, Failure, InputError, in_words
 from cortexia_video.rgbd_sample import RGBDSample
-from cortexia_video.runtime.input_boundary import attempt, in_words
-from cortexia_video.sources.objects import map_in_order
+from cortexia_video.runtime.bounded_map import map_in_order
+from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.arrow import import_arrow
 from cortexia_video.storage.named_file import LARGEST_TEXT, open_named
 from cortexia_video.storage.paths import Place

@@ -11,8 +11,8 @@ from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.eval_region import Region
 from cortexia_video.datasets.readers._calibration import Calibration
 from cortexia_video.datasets.readers._pair import Pair, read_pair
-from cortexia_video.errors import Failure, InputError
-from cortexia_video.runtime.input_boundary import attempt, in_words
+from cortexia_video.errors import Failure, InputError, in_words
+from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
 from cortexia_video.storage.paths import Place

@@ -10,7 +10,7 @@ from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.eval_region import Region
 from cortexia_video.datasets.readers._calibration import Calibration, read_matrix
 from cortexia_video.datasets.readers._pair import Pair, read_pair
-from cortexia_video.runtime.input_boundary import in_words
+from cortexia_video.errors import in_words
 from cortexia_video.storage.named_file import read_named_text
 from cortexia_video.storage.paths import Place
 from cortexia_video.storage.relative import find_inside, name_inside

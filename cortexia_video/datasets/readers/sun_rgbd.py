@@ -8,7 +8,7 @@ from cortexia_video.datasets.readers._calibration import Calibration, read_matri
 from cortexia_video.datasets.readers._matlab import read_mat
 from cortexia_video.datasets.readers._pair import Pair, read_pair
 from cortexia_video.errors import InputError
-from cortexia_video.sources.objects import map_in_order
+from cortexia_video.runtime.bounded_map import map_in_order
 from cortexia_video.storage.paths import Place
 from cortexia_video.storage.relative import find_inside, name_inside
 

@@ -14,7 +14,7 @@ from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.readers._association import associate
 from cortexia_video.datasets.readers._calibration import Calibration
 from cortexia_video.datasets.readers._pair import Pair, read_pair
-from cortexia_video.runtime.input_boundary import in_words
+from cortexia_video.errors import in_words
 from cortexia_video.storage.named_file import read_named_text
 from cortexia_video.storage.paths import Place
 from cortexia_video.storage.relative import find_inside, follow, is_inside, name_inside

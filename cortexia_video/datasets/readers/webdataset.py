@@ -12,9 +12,9 @@ from cortexia_video.datasets.dataset import Attempt, Load, RGBDStream, list_load
 from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.readers._splits import list_split
 from cortexia_video.datasets.row_schema import from_row
-from cortexia_video.errors import Failure, InputError
+from cortexia_video.errors import Failure, InputError, in_words
 from cortexia_video.rgbd_sample import RGBDSample
-from cortexia_video.runtime.input_boundary import attempt, in_words
+from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.named_file import LARGEST_FILE, open_named
 from cortexia_video.storage.paths import Place

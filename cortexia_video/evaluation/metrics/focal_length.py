@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cortexia_video.images.exif_focal_length import to_fov_deg
+from cortexia_video.pinhole import to_fov_deg
 
 
 def focal_length_error(f_px: float, reference_f_px: float) -> float:

@@ -31,7 +31,8 @@ from cortexia_video.depth_map import KINDS, Kind
 from cortexia_video.errors import ModelLoadError, ModelOutputError, redact
 from cortexia_video.images.resampling import fit_short_side, resize_image, sample_image
 from cortexia_video.models.canonical_depth import CANONICAL_INVERSE_DEPTH, to_metres
-from cortexia_video.models.onnx.session import FLOAT32, Port, Session, first_line, open_session
+from cortexia_video.models.onnx.ports import FLOAT32, Port, first_line
+from cortexia_video.models.onnx.session import Session, open_session
 from cortexia_video.models.protocol import Prediction, as_model_path
 from cortexia_video.storage.named_file import open_named
 

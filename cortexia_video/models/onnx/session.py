@@ -9,19 +9,11 @@ from typing import Any, Literal, NamedTuple, Protocol, get_args
 from numpy.typing import NDArray
 
 from cortexia_video.errors import MissingExtraError, ModelLoadError
+from cortexia_video.models.onnx.ports import Port
 from cortexia_video.storage.named_file import open_named
 
 GraphEngine = Literal["onnx", "openvino"]
 GRAPH_ENGINES: tuple[GraphEngine, ...] = get_args(GraphEngine)
-FLOAT32 = "float32"
-
-
-class Port(NamedTuple):
-    """An input or output of a graph. dtype: as NumPy names it. shape: None where a side is free."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | None, ...]
 
 
 class Session(Protocol):
@@ -47,17 +39,6 @@ class Graph(NamedTuple):
     engine: str
     device: str
     precision: str
-
-
-class Ports(NamedTuple):
-    """What goes into a network and what comes out, by name and in order.
-
-    one_by_one: its graph holds for the number of pictures that it was exported with, so it takes one.
-    """
-
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    one_by_one: bool = False
 
 
 def open_session(path: Path, engine: str, device: str, precision: str) -> Session:
@@ -98,9 +79,3 @@ def _import_openvino() -> Any:
             f"the engine openvino cannot be used: {error}; pip install 'cortexia-video[openvino]'"
         ) from error
     return openvino
-
-
-def first_line(error: Exception) -> str:
-    """Give what an engine's error says first; the rest is for its developers."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:300]

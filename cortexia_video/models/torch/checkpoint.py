@@ -15,9 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cortexia_video.errors import InputError, ModelLoadError
+from cortexia_video.errors import InputError, ModelLoadError, in_words
 from cortexia_video.models.protocol import as_model_path
-from cortexia_video.runtime.input_boundary import in_words
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.named_file import LARGEST_TEXT, open_named, read_named, read_named_text
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cortexia_video.errors import MissingExtraError, ModelLoadError
-from cortexia_video.models.onnx.session import GRAPH_ENGINES, Graph, Ports, choose_graph
+from cortexia_video.models.onnx.ports import Ports
+from cortexia_video.models.onnx.session import GRAPH_ENGINES, Graph, choose_graph
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from cortexia_video.depth_map import Kind
 from cortexia_video.errors import ModelLoadError
-from cortexia_video.models.onnx.session import Ports
+from cortexia_video.models.onnx.ports import Ports
 from cortexia_video.models.torch.checkpoint import Checkpoint
 from cortexia_video.models.torch.device import Placement, import_export
 from cortexia_video.models.torch.preprocessing import Preprocessing

@@ -1,0 +1,157 @@
+"""Pillow readers of a fixed list of formats, those of TIFF and PNG corrected where Pillow goes wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    IcoImagePlugin,
+    Image,
+    ImageFile,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    QoiImagePlugin,
+    TgaImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from cortexia_video.errors import DecodeError
+
+_SAVE = "convert it to JPEG or PNG"
+_SUBFILE, _WIDTH, _HEIGHT, _COMPRESSION, _COLOURS, _SUB_IFDS, _DNG_VERSION = (
+    254,
+    256,
+    257,
+    259,
+    320,
+    330,
+    50706,
+)
+_OF_CAMERAS = {32803, 34892}  # photometric interpretations: colour filter array, linear raw
+_PALETTE = 3
+_USUAL_COMPRESSIONS = {1, 5, 7, 8, 32773, 32946}
+_COMPRESSIONS = {
+    6: "an old kind of JPEG",
+    32809: "ThunderScan",
+    34712: "JPEG 2000",
+    34887: "LERC",
+    34892: "JPEG, as raw files of cameras are",
+    34925: "LZMA",
+    50000: "Zstandard",
+    50001: "WebP",
+    50002: "JPEG XL",
+    52546: "JPEG XL",
+}
+
+
+class _TiffReader(TiffImagePlugin.TiffImageFile):
+    """Pillow's reader without its own size limit (`_check_size` came first) or turning a whole copy."""
+
+    def _open(self) -> None:
+        try:
+            super()._open()
+        except Exception as error:
+            if kind := self._find_kind():
+                raise DecodeError(
+                    f"not supported: this kind of TIFF cannot be read ({kind}); {_SAVE}"
+                ) from error
+            raise
+        if _DNG_VERSION in self.tag_v2 or (self.tag_v2.get(_SUBFILE, 0) & 1 and _SUB_IFDS in self.tag_v2):
+            raise DecodeError(f"not supported: the raw file of a camera, with a small preview; {_SAVE}")
+
+    def load(self) -> Any:
+        """Decode the pixels; where that cannot be, what they are compressed by may be why."""
+        try:
+            return super().load()
+        except OSError as error:
+            compression = self.tag_v2.get(_COMPRESSION, 1)
+            if compression in _USUAL_COMPRESSIONS or "decoder error" not in str(error):
+                raise
+            told = f"this kind of TIFF cannot be read ({_name_compression(compression)})"
+            raise DecodeError(f"damaged, or not supported: {told}; {_SAVE}") from error
+
+    def _find_kind(self) -> str | None:
+        """Say what is unusual about the pixels, by the tags that were read until Pillow gave up."""
+        tags = getattr(self, "tag_v2", {})
+        if not tags.get(_WIDTH) or not tags.get(_HEIGHT):
+            return None
+        if tags.get(_PHOTOMETRIC) in _OF_CAMERAS:
+            return "the raw data of a camera"
+        compression = tags.get(_COMPRESSION, 1)
+        if compression not in TiffImagePlugin.COMPRESSION_INFO:
+            return _name_compression(compression)
+        if tags.get(_PHOTOMETRIC) == _PALETTE and _COLOURS not in tags:
+            return None
+        bits, sort = tags.get(_BITS_PER_SAMPLE, (1,)), tags.get(_SAMPLE_FORMAT, (1,))[0]
+        numbers = {2: ", signed", 3: ", floating point", 5: ", complex", 6: ", complex"}.get(sort, "")
+        return f"{len(bits)} channel{'s'[: len(bits) > 1]} of {max(bits)} bits{numbers}"
+
+    def load_prepare(self) -> None:
+        if self._im is None:
+            self.im = Image.core.new(self.mode, self._tile_size)  # type: ignore[attr-defined]
+        super().load_prepare()
+
+    def strip_bytes(self) -> float:
+        """Bytes of one decompressed strip, for each pixel of the whole picture: libtiff buffers a strip."""
+        if _TILE_WIDTH in self.tag_v2:
+            return 0.0
+        height = self._tile_size[1]
+        rows = min(self.tag_v2.get(_ROWS_PER_STRIP, height), height)
+        return float(sum(self.tag_v2.get(_BITS_PER_SAMPLE, (1,)))) / 8.0 * rows / height
+
+    def load_end(self) -> None:
+        _read_exif(self)  # now, while the file is open: Pillow keeps what it read
+        self._size = self._tile_size
+
+
+def _name_compression(number: int) -> str:
+    return f"compressed by {_COMPRESSIONS.get(number, f'method {number}')}"
+
+
+class _PngReader(PngImagePlugin.PngImageFile):
+    """Pillow's reader with the transparent colour (tRNS) on the scale of the samples that Pillow returns."""
+
+    def _open(self) -> None:
+        super()._open()
+        key = self.info.get("transparency")
+        raw_mode = str(self.tile[0].args) if self.tile else ""
+        if isinstance(key, int) and raw_mode in ("L;2", "L;4"):
+            self.info["transparency"] = key * (85 if raw_mode == "L;2" else 17)
+        if isinstance(key, tuple) and raw_mode == "RGB;16B":
+            self.info["transparency"] = tuple(sample >> 8 for sample in key)
+
+
+_READERS: dict[str, type[ImageFile.ImageFile]] = {
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "PNG": _PngReader,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "TIFF": _TiffReader,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "AVIF": AvifImagePlugin.AvifImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "PPM": PpmImagePlugin.PpmImageFile,
+    "ICO": IcoImagePlugin.IcoImageFile,
+    "QOI": QoiImagePlugin.QoiImageFile,
+    "JPEG2000": Jpeg2KImagePlugin.Jpeg2KImageFile,
+    "TGA": TgaImagePlugin.TgaImageFile,
+}
+_ROWS_PER_STRIP, _TILE_WIDTH = 278, 322
+_EXIF_IFD = 0x8769
+
+
+def _read_exif(picture: Image.Image) -> dict[int, object]:
+    """Tags of the first and the Exif directory by number; broken metadata does not make a broken picture."""
+    try:
+        exif = picture.getexif()
+        return {**exif, **exif.get_ifd(_EXIF_IFD)}
+    except Exception:  # noqa: BLE001  (foreign boundary: Pillow raises anything on broken EXIF)
+        return {}
+
+
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339

@@ -1,0 +1,24 @@
+"""Frames of the inputs that can be decoded, to compare backends on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+from cortexia_video.errors import Failure
+from cortexia_video.frame import Frame
+from cortexia_video.images.decode import decode
+from cortexia_video.runtime.input_boundary import attempt
+from cortexia_video.sources.find import InputFile, read_picture
+
+
+def decode_readable(pictures: Iterable[InputFile], *, max_megapixels: float = 200.0) -> Iterator[Frame]:
+    """Yield frames to compare engines on: of the pictures that can be decoded, in their order."""
+    for each in pictures:
+        frame = attempt(each.key, "decode", partial(_decode, each, max_megapixels))
+        if not isinstance(frame, Failure):
+            yield frame
+
+
+def _decode(picture: InputFile, max_megapixels: float) -> Frame:
+    return decode(read_picture(picture.place), picture.key, max_megapixels=max_megapixels)
