@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 from transformers import AutoModelForDepthEstimation, PreTrainedModel
 
 from cortexia_video import DepthEstimator, Failure, ModelError, estimate
-from cortexia_video.depth_estimation import Answer, Prepared, Size
+from cortexia_video.depth_estimation import ModelResult, PreparedFrame, Size
 from cortexia_video.images.decode import decode
 from cortexia_video.models.registry import load_model
 
@@ -24,7 +24,7 @@ def load_ours(checkpoint: Path, device: torch.device, batch_size: int) -> DepthE
     return DepthEstimator(model, batch_size=batch_size)
 
 
-def prepare_photo(estimator: DepthEstimator, photo: Path) -> Prepared:
+def prepare_photo(estimator: DepthEstimator, photo: Path) -> PreparedFrame:
     """Make a photo ready for the network."""
     prepared = estimator.prepare(decode(photo.read_bytes(), photo.name))
     if isinstance(prepared, Failure):
@@ -32,7 +32,7 @@ def prepare_photo(estimator: DepthEstimator, photo: Path) -> Prepared:
     return prepared
 
 
-def run_alone(estimator: DepthEstimator, prepared: Prepared) -> Job:
+def run_alone(estimator: DepthEstimator, prepared: PreparedFrame) -> Job:
     """Run batches of one prepared picture as the engine does: copied there, normalised, and copied back."""
     batch = estimator.stack([prepared] * estimator.batch_size)
     for answer in estimator.run(batch, prepared.estimate_fov):
@@ -46,7 +46,7 @@ def run_alone(estimator: DepthEstimator, prepared: Prepared) -> Job:
     return run
 
 
-def _require_depth(answer: Answer) -> None:
+def _require_depth(answer: ModelResult) -> None:
     if isinstance(answer, ModelError):
         raise answer
 

@@ -30,7 +30,7 @@ from cortexia_video.evaluation.job import evaluate
 from cortexia_video.evaluation.metrics.alignment import align
 from cortexia_video.evaluation.metrics.boundary import boundary_f1
 from cortexia_video.evaluation.metrics.pixel_sums import PixelSums, add_sums, measure_pixels
-from cortexia_video.evaluation.predictors import StoredContestant
+from cortexia_video.evaluation.predictors import StoredPredictor
 from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.evaluation.reference import Reference, find_reference
 from cortexia_video.evaluation.score_file import ScoreFile
@@ -172,7 +172,7 @@ class Key(NamedTuple):
     key: str
 
 
-class Wavering(StoredContestant):
+class Wavering(StoredPredictor):
     """Depth that is made when it is asked for: the reference's, and a little more or less."""
 
     name = "wavering"

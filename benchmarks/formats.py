@@ -26,7 +26,7 @@ from cortexia_video import DepthMap
 from cortexia_video.formats.decode_depth import decode_depth
 from cortexia_video.formats.metadata import metadata_of
 from cortexia_video.formats.registry import FORMATS
-from cortexia_video.runtime.buffers import Scratch
+from cortexia_video.runtime.buffers import BufferPool
 from cortexia_video.sinks.folder import FolderSink
 
 HEIGHT, WIDTH = 3000, 4000
@@ -45,7 +45,7 @@ def make_depth(far_m: float) -> DepthMap:
     noise = np.random.default_rng(0).normal(0, 0.003, smooth.shape)
     values = smooth + edges + noise
     scaled = 2 * (values / values.min()) ** (np.log(far_m / 2) / np.log(values.max() / values.min()))
-    memory = Scratch().take(4 * scaled.size)  # as in a run, where depth begins at a page
+    memory = BufferPool().take(4 * scaled.size)  # as in a run, where depth begins at a page
     values = np.frombuffer(memory, np.float32).reshape(scaled.shape)
     values[...] = scaled
     return DepthMap(values, "metric", 3050.5, "exif", None, "depth-pro", "0" * 64)

@@ -41,7 +41,7 @@ from sections import Figure
 from transformers.utils import logging
 
 from cortexia_video import DepthEstimator, ModelError
-from cortexia_video.depth_estimation import Prepared
+from cortexia_video.depth_estimation import PreparedFrame
 from cortexia_video.models.torch.device import choose_placement
 from cortexia_video.runtime.workers import count_cores
 
@@ -166,7 +166,7 @@ def _measure_network(
     return [replace(figure, what=f"{name}: {figure.what}") for figure in figures]
 
 
-def _load_our_turns(ours: DepthEstimator, prepared: Prepared, scale: Scale) -> dict[str, Turn]:
+def _load_our_turns(ours: DepthEstimator, prepared: PreparedFrame, scale: Scale) -> dict[str, Turn]:
     half, native = torch.bfloat16, ours.model.processed_size(*scale.photo[::-1])
     return {
         _ALONE: Turn(run_alone(ours, prepared), scale.images, half),

@@ -13,7 +13,7 @@ from PIL import Image
 from race import Job
 
 from cortexia_video import DepthEstimator, DepthModel, Frame, estimate, load_estimator
-from cortexia_video.depth_map import Kind
+from cortexia_video.depth_map import DepthKind
 from cortexia_video.images.decode import decode
 from cortexia_video.images.resampling import fit_short_side, resize_image
 from cortexia_video.models.registry import load_model
@@ -66,7 +66,7 @@ class SimulatedGpu:
     """A model that takes its time elsewhere, and gives the green of the picture at a short side of 252."""
 
     name = "simulated-gpu"
-    kind: Kind = "disparity"
+    kind: DepthKind = "disparity"
     weights_digest = "0" * 64
     device = "simulated"
     max_batch = None

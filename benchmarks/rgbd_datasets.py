@@ -23,7 +23,7 @@ from PIL import Image
 
 from cortexia_video import DepthMap, Frame, Pinhole, RGBDSample, open_dataset, usable_samples
 from cortexia_video.datasets.build import build_dataset
-from cortexia_video.datasets.build_items import Item
+from cortexia_video.datasets.build_items import BuildItem
 from cortexia_video.datasets.row_schema import Row, to_row
 
 HEIGHT, WIDTH = 480, 640
@@ -52,7 +52,7 @@ def build(folder: Path, form: str, pairs: list[RGBDSample], count: int, *, jpeg:
     def load(number: int) -> Row:
         return {**rows[number % MADE], "key": f"{number:06d}"}
 
-    items = (Item(f"{number:06d}", str(number), partial(load, number)) for number in range(count))
+    items = (BuildItem(f"{number:06d}", str(number), partial(load, number)) for number in range(count))
     build_dataset(items, folder, format=form)
     return folder
 

@@ -33,8 +33,8 @@ from photos import TWELVE_MEGAPIXELS, make_photos
 from sleeping_model import SleepingModel
 
 import cortexia_video as cv
-from cortexia_video.jobs.ray_cluster import Cluster
-from cortexia_video.storage.paths import as_place
+from cortexia_video.jobs.ray_cluster import RayExecutor
+from cortexia_video.storage.paths import to_path
 
 _SIMULATED_S = 60.0
 _KEY_ID, _SECRET = "for-moto", "for-moto"
@@ -138,7 +138,7 @@ def ray(pictures: int = 500, rate: float = 10.0, work: Path = Path("runs/scale")
     ray.cloudpickle.register_pickle_by_value(sleeping_model)
     photos = make_pictures(work, pictures)
     seconds = {}
-    for name, crew in (("threads", None), ("ray", Cluster(num_workers=1))):
+    for name, crew in (("threads", None), ("ray", RayExecutor(num_workers=1))):
         with crew or _nothing():
             start = _time(photos[:1], work, rate, crew)
             whole = _time(photos, work, rate, crew)
@@ -156,7 +156,7 @@ def s3(pictures: int = 100, rate: float = 10.0, work: Path = Path("runs/scale"))
     """Read from and write to an S3 server (moto) in another process of this machine."""
     photos = make_pictures(work, pictures)
     with _serve() as bucket:
-        place = as_place(f"{bucket}/in")
+        place = to_path(f"{bucket}/in")
         for path in photos:
             (place / path.name).write_bytes(path.read_bytes())
         estimator = cv.DepthEstimator(SleepingModel(1 / rate), size="native")
@@ -175,7 +175,7 @@ def memory(pictures: int = 2000, work: Path = Path("runs/scale")) -> None:
     """Run Ray over links to one small picture; say what this process, which keeps the ledger, had at most."""
     folder = make_photos(work / "small", pictures, (64, 48))
     shutil.rmtree(work / "depth", ignore_errors=True)
-    with Cluster(num_workers=1) as crew:
+    with RayExecutor(num_workers=1) as crew:
         report = cv.estimate(folder, work / "depth", model="synthetic", size="native", crew=crew)
     assert report.done == pictures, report
     print(f"{report}\nPeak memory of this process: {_peak_mib():.0f} MiB")
@@ -189,7 +189,7 @@ def make_pictures(work: Path, count: int) -> list[Path]:
     return sorted(make_photos(work / "photos", count, TWELVE_MEGAPIXELS).iterdir())
 
 
-def _time(photos: list[Path], work: Path, rate: float, crew: Cluster | None) -> float:
+def _time(photos: list[Path], work: Path, rate: float, crew: RayExecutor | None) -> float:
     output = work / "depth"
     shutil.rmtree(output, ignore_errors=True)
     estimator = cv.DepthEstimator(SleepingModel(1 / rate), size="native")

@@ -19,13 +19,13 @@ from cortexia_video.inference.batcher import Batcher, Group
 from cortexia_video.models.protocol import CameraModel, DepthModel, Prediction
 from cortexia_video.models.registry import load_model, require_commercial
 from cortexia_video.pinhole import to_f_px, to_fov_deg
-from cortexia_video.runtime.buffers import Scratch
+from cortexia_video.runtime.buffers import BufferPool
 
 Size = Literal["full", "native"]
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class FrameInfo:
     """What is kept of a frame while its depth is made: all but the pixels."""
 
     key: str
@@ -36,13 +36,13 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
+class PreparedFrame:
     """A frame made ready for the network; it does not hold on to its picture.
 
     estimate_fov: the model needs a focal length, and none is known.
     """
 
-    origin: Origin
+    origin: FrameInfo
     pixels: NDArray[Any]
     estimate_fov: bool = False
 
@@ -53,14 +53,14 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Output:
+class ModelOutput:
     """What the network gave for one picture. values: float32 (h, w). fov_deg: where it was estimated."""
 
     values: NDArray[np.float32]
     fov_deg: float | None = None
 
 
-Answer = Output | ModelError
+ModelResult = ModelOutput | ModelError
 
 
 class DepthEstimator:
@@ -102,7 +102,7 @@ class DepthEstimator:
 
         A failure that comes in goes out in its place. Frames are read a few batches ahead, no more.
         """
-        batcher: Batcher[tuple[int, Prepared]] = Batcher(self.limits.of, lambda: self.limits.window)
+        batcher: Batcher[tuple[int, PreparedFrame]] = Batcher(self.limits.of, lambda: self.limits.window)
         done: dict[int, DepthMap | Failure] = {}
         following = 0
         for index, frame in enumerate(frames):
@@ -127,7 +127,7 @@ class DepthEstimator:
             return height, width
         return 2 * processed_height, 2 * processed_width
 
-    def prepare(self, frame: Frame) -> Prepared | Failure:
+    def prepare(self, frame: Frame) -> PreparedFrame | Failure:
         """Preprocess one frame."""
         try:
             size = self.model.processed_size(frame.height, frame.width)
@@ -140,23 +140,23 @@ class DepthEstimator:
             return Failure(frame.key, "estimate", as_model_error(error))
         if np.may_share_memory(pixels, frame.image):
             pixels = pixels.copy()
-        origin = Origin(frame.key, frame.height, frame.width, frame.f_px, frame.f_source)
-        return Prepared(origin, pixels, self._camera_model is not None and frame.f_px is None)
+        origin = FrameInfo(frame.key, frame.height, frame.width, frame.f_px, frame.f_source)
+        return PreparedFrame(origin, pixels, self._camera_model is not None and frame.f_px is None)
 
-    def stack(self, batch: Sequence[Prepared]) -> NDArray[Any]:
+    def stack(self, batch: Sequence[PreparedFrame]) -> NDArray[Any]:
         """Join frames prepared to one shape into the model's input (B, ...)."""
         first = batch[0].pixels
         allocate = getattr(self.model, "allocate", np.empty)
         together: NDArray[Any] = allocate((len(batch), *first.shape), first.dtype)
         return np.stack([prepared.pixels for prepared in batch], out=together)
 
-    def record_full_memory(self, error: Exception, first: Prepared, count: int) -> None:
+    def record_full_memory(self, error: Exception, first: PreparedFrame, count: int) -> None:
         """Remember that so many frames of a group do not fit; raise what is another error."""
         if not is_out_of_memory(error):
             raise error
         self.limits.record_full_memory(first.group, count)
 
-    def run(self, pixels: NDArray[Any], estimate_fov: bool = False) -> list[Answer]:
+    def run(self, pixels: NDArray[Any], estimate_fov: bool = False) -> list[ModelResult]:
         """Run the network on a stack; give an output or an error for each picture.
 
         What does not fit in memory is halved, and how many do is remembered for the shape. A batch that
@@ -183,14 +183,14 @@ class DepthEstimator:
         """Say whether the model computes in half precision and can do so in float32, too."""
         return hasattr(self.model, "infer_float32")
 
-    def run_again(self, pixels: NDArray[Any], estimate_fov: bool = False) -> list[Answer]:
+    def run_again(self, pixels: NDArray[Any], estimate_fov: bool = False) -> list[ModelResult]:
         """Run a stack whose outputs were wrong in float32, where `can_run_again`."""
         try:
             return [*self._infer("infer_float32", pixels, estimate_fov)]
         except Exception as error:  # noqa: BLE001 - a network's forward pass can raise anything
             return [as_model_error(error)] * len(pixels)
 
-    def check(self, answer: Answer) -> Answer:
+    def check(self, answer: ModelResult) -> ModelResult:
         """Pass an output on; give an error for NaN, infinite, constant or negative metric depth."""
         if isinstance(answer, ModelError):
             return answer
@@ -208,13 +208,15 @@ class DepthEstimator:
             return ModelOutputError(f"{self.model.name} gave a field of view of {fov_deg:g} degrees")
         return answer
 
-    def add_focal_length(self, origin: Origin, output: Output) -> Origin:
+    def add_focal_length(self, origin: FrameInfo, output: ModelOutput) -> FrameInfo:
         """Add the focal length that the network estimated, if it did."""
         if output.fov_deg is None:
             return origin
         return replace(origin, f_px=to_f_px(output.fov_deg, origin.width), f_source="estimated")
 
-    def finish(self, origin: Origin, values: NDArray[np.float32], scratch: Scratch | None = None) -> DepthMap:
+    def finish(
+        self, origin: FrameInfo, values: NDArray[np.float32], scratch: BufferPool | None = None
+    ) -> DepthMap:
         """Bring the network's checked float32 (h, w) output to the size that is asked for.
 
         scratch: memory for a full-size map, which then holds until the thread finishes another.
@@ -227,7 +229,7 @@ class DepthEstimator:
         return self._label(origin, self._to_depth(origin, resize_depth(values, *full_size, out)))
 
     def _label(
-        self, origin: Origin, values: NDArray[np.float32], full_size: tuple[int, int] | None = None
+        self, origin: FrameInfo, values: NDArray[np.float32], full_size: tuple[int, int] | None = None
     ) -> DepthMap:
         """Say of depth what is known about it."""
         return DepthMap(
@@ -245,23 +247,23 @@ class DepthEstimator:
         """The model, if its numbers become depth only with the focal length."""
         return cast("CameraModel", self.model) if hasattr(self.model, "to_depth") else None
 
-    def _to_depth(self, origin: Origin, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _to_depth(self, origin: FrameInfo, values: NDArray[np.float32]) -> NDArray[np.float32]:
         if self._camera_model is None:
             return values
         if origin.f_px is None:
             raise ModelOutputError(f"{self.model.name} needs a focal length and estimated none")
         return self._camera_model.to_depth(values, to_fov_deg(origin.f_px, origin.width))
 
-    def _infer(self, method: str, pixels: NDArray[Any], estimate_fov: bool) -> list[Output]:
+    def _infer(self, method: str, pixels: NDArray[Any], estimate_fov: bool) -> list[ModelOutput]:
         """Call `infer` or `infer_float32`, and hold the model to its promise."""
         infer = getattr(self.model, method)
         answer = infer(pixels, estimate_fov=True) if estimate_fov else infer(pixels)
         if not isinstance(answer, Prediction):
-            return [Output(values) for values in _check_shape(answer, len(pixels), self.model.name)]
+            return [ModelOutput(values) for values in _check_shape(answer, len(pixels), self.model.name)]
         values = _check_shape(answer.values, len(pixels), self.model.name)
-        return [Output(*each) for each in zip(values, map(float, answer.fov_deg), strict=True)]
+        return [ModelOutput(*each) for each in zip(values, map(float, answer.fov_deg), strict=True)]
 
-    def _complete(self, batch: list[tuple[int, Prepared]], done: dict[int, DepthMap | Failure]) -> None:
+    def _complete(self, batch: list[tuple[int, PreparedFrame]], done: dict[int, DepthMap | Failure]) -> None:
         first = batch[0][1]
         try:
             pixels = self.stack([prepared for _, prepared in batch])
@@ -285,13 +287,13 @@ class DepthEstimator:
                 origin = self.add_focal_length(prepared.origin, checked)
                 done[index] = self._try_finish(origin, checked.values)
 
-    def _try_finish(self, origin: Origin, values: NDArray[np.float32]) -> DepthMap | Failure:
+    def _try_finish(self, origin: FrameInfo, values: NDArray[np.float32]) -> DepthMap | Failure:
         try:
             return self.finish(origin, values)
         except MemoryError as error:
             return Failure(origin.key, "estimate", as_model_error(error))
 
-    def _run_halves(self, pixels: NDArray[Any], estimate_fov: bool) -> list[Answer]:
+    def _run_halves(self, pixels: NDArray[Any], estimate_fov: bool) -> list[ModelResult]:
         middle = len(pixels) // 2
         return self.run(pixels[:middle], estimate_fov) + self.run(pixels[middle:], estimate_fov)
 

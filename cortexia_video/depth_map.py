@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from cortexia_video.frame import FocalSource
 
-Kind = Literal["metric", "scale_invariant", "affine_invariant", "disparity"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+DepthKind = Literal["metric", "scale_invariant", "affine_invariant", "disparity"]
+KINDS: tuple[DepthKind, ...] = get_args(DepthKind)
 
 
-def larger_is_nearer(kind: Kind) -> bool:
+def larger_is_nearer(kind: DepthKind) -> bool:
     """Say which way the numbers of a kind run."""
     return kind == "disparity"
 
@@ -35,7 +35,7 @@ class DepthMap:
     """
 
     values: NDArray[np.float32]
-    kind: Kind
+    kind: DepthKind
     f_px: float | None = None
     f_source: FocalSource | None = None
     full_size: tuple[int, int] | None = None

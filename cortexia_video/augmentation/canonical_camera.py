@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cortexia_video.augmentation.transform import Seed, Transform
-from cortexia_video.depth_map import DepthMap, Kind
+from cortexia_video.depth_map import DepthKind, DepthMap
 from cortexia_video.errors import InputError
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
@@ -48,7 +48,7 @@ class CanonicalDepth(Transform):
         return replace(depth, values=depth.values * factor, kind="metric")
 
 
-def _require_kind(depth: DepthMap, kind: Kind) -> None:
+def _require_kind(depth: DepthMap, kind: DepthKind) -> None:
     if depth.kind != kind:
         raise InputError(
             f"depth of kind {depth.kind} where {kind} is needed: canonical depth is made of metres"

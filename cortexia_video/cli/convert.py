@@ -11,7 +11,7 @@ from cortexia_video.cli.job import run_job
 from cortexia_video.formats.registry import FormatName
 from cortexia_video.jobs.convert import convert
 from cortexia_video.sources.depth_files import DepthFiles
-from cortexia_video.storage.paths import as_place
+from cortexia_video.storage.paths import to_path
 
 _NOTHING = DepthOptions()
 Switch = Annotated[bool, Parameter(negative=())]
@@ -73,6 +73,6 @@ def convert_command(
             on_outcome=on_outcome,
             stop=stop,
         ),
-        lambda: DepthFiles(inputs, output=as_place(output)),
-        as_place(output),
+        lambda: DepthFiles(inputs, output=to_path(output)),
+        to_path(output),
     )

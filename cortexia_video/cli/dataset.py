@@ -24,7 +24,7 @@ from cortexia_video.augmentation import (
 )
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.datasets.build import BuildReport, build_dataset
-from cortexia_video.datasets.build_items import Item, list_dataset_items
+from cortexia_video.datasets.build_items import BuildItem, list_dataset_items
 from cortexia_video.datasets.build_run import list_run_items
 from cortexia_video.datasets.dataset import AnyDataset, RGBDDataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
@@ -34,9 +34,9 @@ from cortexia_video.datasets.summary import make_sheet, summarise
 from cortexia_video.errors import Failure, InputError, MissingExtraError, OutputError, OutputExistsError
 from cortexia_video.formats.metadata import MARK
 from cortexia_video.formats.registry import HEAD_BYTES, is_own_head
-from cortexia_video.storage.atomic_file import write_whole
+from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.storage.listing import remember_listings
-from cortexia_video.storage.paths import Place, as_place, require_object
+from cortexia_video.storage.paths import AnyPath, require_object, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 Switch = Annotated[bool, Parameter(negative=())]
@@ -94,15 +94,15 @@ def build_command(
         Threads; one a core by default.
     """
     report = BuildReport()
-    items: Iterator[Item | Failure]
-    place = as_place(pictures)
+    items: Iterator[BuildItem | Failure]
+    place = to_path(pictures)
     source = {"pictures": str(place.resolve())}
     if depth is not None:
         given = {"--name": name, "--allow-unregistered": allow_unregistered, "--allow-outside": allow_outside}
         option = next((option for option, value in given.items() if value), None)
         if option:
             raise InputError(f"{option} is for a data set in IN: with --depth leave it out")
-        run = as_place(depth)
+        run = to_path(depth)
         source["depth"] = str(run.resolve())
         items = list_run_items(place, run, report.left)
     else:
@@ -163,9 +163,7 @@ def info_command(
     if what in DATASETS and not Path(what).exists():
         print("\n".join(_describe(DATASETS[what])))
         return DONE
-    summary = summarise(
-        _open(as_place(what), name, split, allow_unregistered, allow_outside), samples=samples
-    )
+    summary = summarise(_open(to_path(what), name, split, allow_unregistered, allow_outside), samples=samples)
     print(summary)
     return SOME_FAILED if summary.failures else DONE
 
@@ -214,19 +212,19 @@ def preview_command(
     allow_outside
         Read also what set.json and lists of the data set name outside of its folder.
     """
-    place = as_place(output)
+    place = to_path(output)
     form = _PICTURES.get(place.suffix.lower())
     if form is None:
         raise OutputError(f"{place} is no name of a picture: end it in .png or .jpg")
     if min(count, columns) < 1:
         raise InputError(f"a sheet of {count} samples in {columns} columns cannot be: give 1 or more")
     _require_own_sheet(place)
-    dataset = _open(as_place(root), name, split, allow_unregistered, allow_outside)
+    dataset = _open(to_path(root), name, split, allow_unregistered, allow_outside)
     skipped = ProblemCount()
     on_problem = raise_problem if problems == "stop" else skipped
     change = guide_augmentation() if augment else None
     sheet = make_sheet(dataset, on_problem, count=count, columns=columns, augment=change, seed=seed)
-    with write_whole(place) as file:
+    with write_atomic(place) as file:
         Image.fromarray(sheet).save(file, form, pnginfo=_make_text(), comment=MARK)
     print(f"{place}: {sheet.shape[1]} x {sheet.shape[0]}")
     return _list_failures(skipped.failures, skipped.total)
@@ -238,7 +236,7 @@ def _make_text() -> PngImagePlugin.PngInfo:
     return text
 
 
-def _require_own_sheet(place: Place) -> None:
+def _require_own_sheet(place: AnyPath) -> None:
     """Raise `OutputExistsError` where another image than an earlier sheet is, which would be lost."""
     try:
         with place.open("rb") as file:
@@ -272,7 +270,7 @@ def guide_augmentation() -> Compose:
 
 
 def _open(
-    root: Place, name: str | None, split: str | None, allow_unregistered: bool, allow_outside: bool
+    root: AnyPath, name: str | None, split: str | None, allow_unregistered: bool, allow_outside: bool
 ) -> AnyDataset:
     if isinstance(root, RemotePath):
         require_object(root)

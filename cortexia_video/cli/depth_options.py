@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from cortexia_video.depth_map import Kind
+from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import InputError
 
 
@@ -32,7 +32,7 @@ class DepthOptions:
     """
 
     dialect: Annotated[str | None, Parameter(name="--from")] = None
-    kind: Kind | None = None
+    kind: DepthKind | None = None
     scale: float | None = None
     unknown: Annotated[tuple[float, ...], Parameter(negative=())] = ()
     f_px: float | None = None

@@ -19,10 +19,10 @@ from cortexia_video.inference.backend_selection import MAX_ERROR
 from cortexia_video.inference.batch_size import BatchSize
 from cortexia_video.jobs.estimate import Decoding, estimate
 from cortexia_video.jobs.outcomes import Changed
-from cortexia_video.ledger.partition import parse_shard
+from cortexia_video.ledger.partition import parse_partition
 from cortexia_video.sinks.archives import Packing, PackName
 from cortexia_video.sources.find import find_pictures
-from cortexia_video.storage.paths import as_place
+from cortexia_video.storage.paths import to_path
 
 Switch = Annotated[bool, Parameter(negative=())]
 
@@ -210,7 +210,7 @@ def estimate_command(
         Descend into the folders inside.
     """
     everything = {**out.given(), **vars(run), **vars(camera), **options.given()}
-    part = parse_shard(run.shard) if run.shard else None
+    part = parse_partition(run.shard) if run.shard else None
     with _open_crew(everything, cluster, run.profile) as crew:
         return run_job(
             lambda on_outcome, stop: estimate(
@@ -223,8 +223,8 @@ def estimate_command(
                 crew=crew,
                 **everything,
             ),
-            lambda: find_pictures(inputs, recursive=recursive, output=as_place(output), shard=part),
-            as_place(output),
+            lambda: find_pictures(inputs, recursive=recursive, output=to_path(output), shard=part),
+            to_path(output),
         )
 
 
@@ -240,11 +240,11 @@ def _open_crew(everything: dict[str, Any], cluster: ClusterOptions, profile: Pat
         return
     if profile:
         raise InputError("--profile is for one machine: leave it out, or leave out --engine ray")
-    from cortexia_video.jobs.ray_cluster import Cluster
+    from cortexia_video.jobs.ray_cluster import RayExecutor
 
     del everything["engine"]
     everything |= {"engine": network} if network else {}
-    with Cluster(**vars(cluster)) as crew:
+    with RayExecutor(**vars(cluster)) as crew:
         yield crew
 
 

@@ -16,12 +16,12 @@ from cortexia_video.cli.estimate import ModelOptions, parse_size
 from cortexia_video.errors import Failure, InputError, ParityError, printable
 from cortexia_video.frame import Frame
 from cortexia_video.images.decode import decode
-from cortexia_video.inference.backend_selection import EngineChoice
+from cortexia_video.inference.backend_selection import BackendSelector
 from cortexia_video.inference.batch_size import BatchSize
 from cortexia_video.models.registry import find_model
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.sources.find import InputFile, find_pictures, read_picture
-from cortexia_video.storage.paths import Place, as_place
+from cortexia_video.storage.paths import AnyPath, to_path
 
 if TYPE_CHECKING:
     from cortexia_video.evaluation.protocol import Protocol
@@ -139,7 +139,7 @@ def _evaluate(names: list[str], asked: MeasuringOptions, given: dict[str, Any]) 
     from cortexia_video.evaluation.text_table import list_lines
 
     protocol = load_protocol(asked.protocol)
-    output = None if asked.output is None else as_place(asked.output)
+    output = None if asked.output is None else to_path(asked.output)
     place = _find_truth(asked, protocol)
     if output is not None:
         require_own(output, place, protocol)
@@ -168,10 +168,10 @@ def _evaluate(names: list[str], asked: MeasuringOptions, given: dict[str, Any]) 
     return DONE if found.is_complete else SOME_FAILED
 
 
-def _find_truth(asked: MeasuringOptions, protocol: Protocol) -> Place:
+def _find_truth(asked: MeasuringOptions, protocol: Protocol) -> AnyPath:
     """Give where the truth is: as asked, or as the protocol says; `InputError` where that is nowhere."""
     if asked.truth is not None:
-        return as_place(asked.truth)
+        return to_path(asked.truth)
     if protocol.place is None:
         raise InputError(f"protocol {protocol.name} does not say where the truth is: give --truth")
     place = Path(protocol.place)
@@ -189,9 +189,9 @@ def _show_progress(done: int) -> None:
 
 
 def _compare(pictures: list[str], model: str, words: str, max_error: float, given: dict[str, Any]) -> int:
-    """Print how far the model is from its reference where `words` say; the gate is `EngineChoice`'s."""
+    """Print how far the model is from its reference where `words` say; the gate is `BackendSelector`'s."""
     way = _parse_way(words, find_model(model).engines)
-    choice = EngineChoice(model, max_error=max_error, **{**given, **way})
+    choice = BackendSelector(model, max_error=max_error, **{**given, **way})
     try:
         parity = choice.check(_read_frames(pictures))
     except ParityError as error:

@@ -16,11 +16,11 @@ from cortexia_video.cli.progress import open_progress
 from cortexia_video.errors import printable
 from cortexia_video.jobs.outcomes import Listener, Report
 from cortexia_video.ledger.local_log import LEDGER_NAME
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 
 
 def run_job(
-    job: Callable[[Listener, threading.Event], Report], find: Callable[[], Iterable[object]], output: Place
+    job: Callable[[Listener, threading.Event], Report], find: Callable[[], Iterable[object]], output: AnyPath
 ) -> int:
     """Run a job with progress on stderr until a signal stops it, print its summary and give the exit code.
 
@@ -54,7 +54,7 @@ def _stop_on_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _summarise(report: Report, output: Place) -> None:
+def _summarise(report: Report, output: AnyPath) -> None:
     if report.interrupted:
         print("interrupted: what was being written is finished; the same command goes on from here. So far:")
     print(report)

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from cortexia_video.ledger.ledger import merge_ledgers
 from cortexia_video.ledger.local_log import LEDGER_NAME
-from cortexia_video.storage.paths import as_place, is_remote
+from cortexia_video.storage.paths import is_remote, to_path
 
 
 def merge_command(output: Annotated[str, Parameter(name="DIR")], /) -> None:
@@ -21,7 +21,7 @@ def merge_command(output: Annotated[str, Parameter(name="DIR")], /) -> None:
     output
         The --output of the shards.
     """
-    place = as_place(output)
+    place = to_path(output)
     count = merge_ledgers(place)
     what = "object" if is_remote(place) else "shard"
     print(f"{count} {what}{'' if count == 1 else 's'} joined to {place / LEDGER_NAME}")

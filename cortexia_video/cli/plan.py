@@ -13,7 +13,7 @@ from cortexia_video.depth_estimation import Size
 from cortexia_video.inference.batch_size import BatchSize
 from cortexia_video.jobs.estimate import Decoding
 from cortexia_video.jobs.plan import Plan, find_existing, plan
-from cortexia_video.storage.paths import as_place
+from cortexia_video.storage.paths import to_path
 
 _AS_THE_MODEL_SAYS = ModelOptions()
 
@@ -68,7 +68,7 @@ def plan_command(
         **options.given(),
     )
     _show(cost)
-    place = as_place(output) if output else None
+    place = to_path(output) if output else None
     if isinstance(place, Path):
         print(f"free in {place}: {_format_bytes(shutil.disk_usage(find_existing(place)).free)}")
 

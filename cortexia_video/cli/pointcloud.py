@@ -8,11 +8,11 @@ from cyclopts import Parameter
 
 from cortexia_video.cli import DONE
 from cortexia_video.cli.job import run_job
-from cortexia_video.depth_map import Kind
+from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import InputError
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_cloud, make_point_clouds
 from cortexia_video.ledger.ledger import read_last_done
-from cortexia_video.storage.paths import as_place, is_folder, require_object
+from cortexia_video.storage.paths import is_folder, require_object, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 _DEFAULTS = CloudOptions()
@@ -25,7 +25,7 @@ def pointcloud_command(
     *,
     output: Annotated[str, Parameter(alias="-o")],
     depth: str | None = None,
-    kind: Kind | None = None,
+    kind: DepthKind | None = None,
     dialect: Annotated[str | None, Parameter(name="--from")] = None,
     format: Literal["ply", "glb"] = "ply",
     overwrite: Switch = False,
@@ -61,7 +61,7 @@ def pointcloud_command(
         Threads, for a run; one a core by default.
     """
     if depth is None:
-        place = as_place(picture)
+        place = to_path(picture)
         if isinstance(place, RemotePath):
             require_object(place)
         if not is_folder(place):
@@ -77,12 +77,12 @@ def pointcloud_command(
                 on_outcome=on_outcome,
                 stop=stop,
             ),
-            lambda: read_last_done(as_place(picture)),
-            as_place(output),
+            lambda: read_last_done(to_path(picture)),
+            to_path(output),
         )
     cloud = make_point_cloud(
         picture, depth, output, kind=kind, dialect=dialect, options=options, overwrite=overwrite
     )
     unit = "metres" if cloud.unit == "metre" else "true up to a factor"
-    print(f"{as_place(output)}: {len(cloud.points)} points, {unit}")
+    print(f"{to_path(output)}: {len(cloud.points)} points, {unit}")
     return DONE

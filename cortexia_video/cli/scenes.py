@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from cortexia_video.cli import DONE
 from cortexia_video.errors import MissingExtraError
 from cortexia_video.html.wording import format_count
-from cortexia_video.storage.paths import as_place
+from cortexia_video.storage.paths import to_path
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -62,7 +62,7 @@ def scenes_command(
     except ModuleNotFoundError as error:
         raise MissingExtraError("rendering scenes needs: pip install 'cortexia-video[train]'") from error
     plan = ScenePlan(seed, *size, tuple(kinds or ()), textures, device)
-    place = as_place(output)
+    place = to_path(output)
     rendered, there = write_scenes(place, count, plan, workers=workers, on_progress=_Progress())
     scenes, before = format_count(there, "scene"), format_count(there - rendered, "was", "were")
     print(f"{scenes} in {place}: {rendered:,} rendered, {before} there")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import xxhash
 
-from cortexia_video.datasets.build_items import Item
+from cortexia_video.datasets.build_items import BuildItem
 from cortexia_video.datasets.build_log import (
     Record,
     open_record,
@@ -29,8 +29,8 @@ from cortexia_video.datasets.shard_writers import WRITERS
 from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.workers import choose_workers
-from cortexia_video.storage.atomic_file import remove_partials, write_whole
-from cortexia_video.storage.paths import Place, as_place
+from cortexia_video.storage.atomic_file import remove_partials, write_atomic
+from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 _COLUMNS_VERSION = 3
@@ -55,7 +55,7 @@ class BuildReport:
 
 
 def build_dataset(
-    items: Iterable[Item | Failure],
+    items: Iterable[BuildItem | Failure],
     output: str | os.PathLike[str] | RemotePath,
     *,
     format: str = "parquet",
@@ -85,7 +85,7 @@ def build_dataset(
         raise InputError(f"a shard has at least one sample, not {shard_size}")
     report = report or BuildReport()
     items = _require_some(items)
-    root = as_place(output)
+    root = to_path(output)
     refuse_other_files(root)
     with ExitStack() as stack:
         record = stack.enter_context(open_record(root))
@@ -116,7 +116,7 @@ class _Build:
         if isinstance(self._root, Path):
             remove_partials(self._root, self._numbered)
 
-    def add(self, number: int, part: tuple[Item | Failure, ...], pool: ThreadPoolExecutor) -> None:
+    def add(self, number: int, part: tuple[BuildItem | Failure, ...], pool: ThreadPoolExecutor) -> None:
         """Make the shard of some items, or keep it."""
         name = f"{self._prefix}{number:05d}{self._suffix}"
         self._names.add(name)
@@ -145,7 +145,7 @@ class _Build:
 
     def _make(self, name: str, rows: Iterator[Row]) -> int:
         """Write a shard, which is there when it is whole; give the number of its rows."""
-        with write_whole(self._root / name) as file:
+        with write_atomic(self._root / name) as file:
             return self._write(file, rows)
 
     def _count(self, rows: int, failures: list[Failure]) -> None:
@@ -154,7 +154,7 @@ class _Build:
         self._report.failures += failures[: max(0, _FAILURES_KEPT - len(self._report.failures))]
 
 
-def _require_some(items: Iterable[Item | Failure]) -> Iterator[Item | Failure]:
+def _require_some(items: Iterable[BuildItem | Failure]) -> Iterator[BuildItem | Failure]:
     """Give the items, the first of them made; `InputError` where there are none."""
     iterator = iter(items)
     for first in iterator:
@@ -162,14 +162,14 @@ def _require_some(items: Iterable[Item | Failure]) -> Iterator[Item | Failure]:
     raise InputError("nothing to build: no picture has depth; run cortexia estimate first")
 
 
-def _batch(items: Iterable[Item | Failure], size: int) -> Iterator[tuple[Item | Failure, ...]]:
+def _batch(items: Iterable[BuildItem | Failure], size: int) -> Iterator[tuple[BuildItem | Failure, ...]]:
     iterator = iter(items)
     while part := tuple(islice(iterator, size)):
         yield part
 
 
 def _load_all(
-    part: Iterable[Item | Failure],
+    part: Iterable[BuildItem | Failure],
     pool: ThreadPoolExecutor,
     failures: list[Failure],
     on_problem: OnProblem | None,
@@ -193,20 +193,20 @@ def _load_all(
             yield made
 
 
-def _try(item: Item | Failure) -> Row | Failure:
+def _try(item: BuildItem | Failure) -> Row | Failure:
     if isinstance(item, Failure):
         return item
     return attempt(item.key, "decode", lambda: _load(item))
 
 
-def _load(item: Item) -> Row | Failure:
+def _load(item: BuildItem) -> Row | Failure:
     row = item.load()
     if not isinstance(row, Failure):
         require_texts(row)
     return row
 
 
-def _fingerprint(part: Iterable[Item | Failure]) -> str:
+def _fingerprint(part: Iterable[BuildItem | Failure]) -> str:
     facts = [[each.key, each.reason if isinstance(each, Failure) else each.fingerprint] for each in part]
     return xxhash.xxh3_128_hexdigest(json.dumps([_COLUMNS_VERSION, facts]).encode())
 
@@ -215,7 +215,7 @@ def _recall(key: str, reason: str) -> Failure:
     return Failure(key, "decode", InputError(reason))
 
 
-def _size(path: Place) -> int | None:
+def _size(path: AnyPath) -> int | None:
     try:
         return path.stat().st_size
     except OSError:

@@ -1,4 +1,4 @@
-"""`Item`: a row that can be made; from any data set, or from a run (`run_items`)."""
+"""`BuildItem`: a row that can be made; from any data set, or from a run (`run_items`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cortexia_video.rgbd_sample import RGBDSample
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class BuildItem:
     """A row before it is made. fingerprint: of all that it depends on. load: makes it, or says what is wrong;
     raises a `CortexiaError` for what cannot be read."""
 
@@ -23,10 +23,10 @@ class Item:
     load: Callable[[], Row | Failure]
 
 
-def list_dataset_items(dataset: RGBDDataset) -> Iterator[Item]:
+def list_dataset_items(dataset: RGBDDataset) -> Iterator[BuildItem]:
     """Yield an item for each sample; that files changed under the same key is not noticed."""
     for index, key in enumerate(dataset.keys):
-        yield Item(key, key, partial(_load, dataset, index))
+        yield BuildItem(key, key, partial(_load, dataset, index))
 
 
 def _load(dataset: RGBDDataset, index: int) -> Row | Failure:

@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError
-from cortexia_video.ledger.local_log import LedgerFile, parse_object
+from cortexia_video.ledger.local_log import AppendLog, parse_object
 from cortexia_video.storage.named_file import read_named
 from cortexia_video.storage.own_folder import has_line, require_own_folder
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
 
 RECORD = "build.jsonl"
@@ -27,7 +27,7 @@ _OF_SHARD = {"shard", "fingerprint", "size", "rows", "failed"}
 
 
 class RecordObject:
-    """`build.jsonl` behind an address, as `LedgerFile` is one here. Raises `OutputError`, if unreadable."""
+    """`build.jsonl` behind an address, as `AppendLog` is one here. Raises `OutputError`, if unreadable."""
 
     def __init__(self, path: RemotePath) -> None:
         self.path = path
@@ -42,21 +42,21 @@ class RecordObject:
             raise OutputLostError(self.path, error) from error
 
 
-Record = LedgerFile | RecordObject
+Record = AppendLog | RecordObject
 
 
 @contextmanager
-def open_record(root: Place) -> Iterator[Record]:
+def open_record(root: AnyPath) -> Iterator[Record]:
     """Open the record of a folder to append to; `OutputError` where another process is seen to build."""
     if isinstance(root, RemotePath):
         yield RecordObject(root / RECORD)
         return
-    with LedgerFile(root / RECORD, _MARKS) as record:
+    with AppendLog(root / RECORD, _MARKS) as record:
         record.lock("builds in")
         yield record
 
 
-def refuse_other_files(root: Place) -> None:
+def refuse_other_files(root: AnyPath) -> None:
     """Raise `OutputExistsError` for a folder with files in it, but hidden ones, that no build began."""
     require_own_folder(root, "a dataset built here", {RECORD: lambda head: has_line(head, _MARKS)})
 
@@ -80,7 +80,7 @@ def require_same_set(record: Record, made_of: Mapping[str, str]) -> None:
         record.append({"made_of": made_of})
 
 
-def _require_same(root: Place, before: Mapping[str, str], now: Mapping[str, str], words: set[str]) -> None:
+def _require_same(root: AnyPath, before: Mapping[str, str], now: Mapping[str, str], words: set[str]) -> None:
     differs = sorted(word for word in words if before.get(word) != now.get(word))
     if differs:
         theirs = ", ".join(f"{word} {before.get(word, 'none')}" for word in differs)
@@ -89,22 +89,22 @@ def _require_same(root: Place, before: Mapping[str, str], now: Mapping[str, str]
         )
 
 
-def read_shards(root: Place) -> dict[str, dict[str, Any]]:
+def read_shards(root: AnyPath) -> dict[str, dict[str, Any]]:
     """Give the last line of each shard that a build wrote in a folder; a damaged line is left out."""
     return {entry["shard"]: entry for entry in _read(root) if entry.keys() >= _OF_SHARD}
 
 
-def _read_sets(root: Place) -> dict[str, dict[str, str]]:
+def _read_sets(root: AnyPath) -> dict[str, dict[str, str]]:
     """Give what the shards of each split are made of."""
     found = (entry["made_of"] for entry in _read(root) if isinstance(entry.get("made_of"), dict))
     return {made_of["split"]: made_of for made_of in found if "split" in made_of}
 
 
-def _read(root: Place) -> list[dict[str, Any]]:
+def _read(root: AnyPath) -> list[dict[str, Any]]:
     return [parse_object(line) for line in _read_record(root / RECORD).splitlines()]
 
 
-def _read_record(path: Place) -> bytes:
+def _read_record(path: AnyPath) -> bytes:
     try:
         return read_named(path)
     except FileNotFoundError:

@@ -14,7 +14,7 @@ import numpy as np
 import xxhash
 from PIL import JpegImagePlugin
 
-from cortexia_video.datasets.build_items import Item, checked_row
+from cortexia_video.datasets.build_items import BuildItem, checked_row
 from cortexia_video.datasets.row_schema import Row, to_row
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure
@@ -28,14 +28,14 @@ from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.sources.find import find_pictures
 from cortexia_video.storage.documents import parse_json
-from cortexia_video.storage.paths import Place, as_place, as_text
+from cortexia_video.storage.paths import AnyPath, to_path, to_text
 
 _OF_MODEL = ("model", "weights_sha256")
 NO_DEPTH, VIEW_ONLY = "without depth in the run", "with only a view of their depth"
 _ORIENTATION = 0x0112
 
 
-def list_run_items(pictures: Place, run: Place, left: Counter[str]) -> Iterator[Item | Failure]:
+def list_run_items(pictures: AnyPath, run: AnyPath, left: Counter[str]) -> Iterator[BuildItem | Failure]:
     """Yield an item for each picture that the run in the folder `run` has done, in the order of the keys.
 
     pictures: what was given to `cortexia estimate`. left: how many pictures get no item, by reason.
@@ -43,7 +43,7 @@ def list_run_items(pictures: Place, run: Place, left: Counter[str]) -> Iterator[
     """
     require_ledger(run)
     ledger, origin = LedgerIndex(run), pictures.resolve().name
-    found = find_pictures([as_text(pictures)], recursive=True, output=run)
+    found = find_pictures([to_text(pictures)], recursive=True, output=run)
     lines = {line["key"]: json.dumps(line) for line in read_last_done(run)}
     for picture in found:
         if isinstance(picture, Failure):
@@ -55,8 +55,8 @@ def list_run_items(pictures: Place, run: Place, left: Counter[str]) -> Iterator[
             continue
         settings = ledger.settings(str(line.get("run")))
         line |= {name: line.get(name, settings.get(name)) for name in _OF_MODEL}
-        load = partial(_load, picture.key, as_place(picture.place), run, line, origin)
-        yield Item(picture.key, _fingerprint(picture.key, line, origin), load)
+        load = partial(_load, picture.key, to_path(picture.place), run, line, origin)
+        yield BuildItem(picture.key, _fingerprint(picture.key, line, origin), load)
 
 
 def _fingerprint(key: str, line: Line, origin: str) -> str:
@@ -66,7 +66,7 @@ def _fingerprint(key: str, line: Line, origin: str) -> str:
     return xxhash.xxh3_128_hexdigest(json.dumps(facts).encode())
 
 
-def _load(key: str, path: Place, run: Place, line: Line, origin: str) -> Row | Failure:
+def _load(key: str, path: AnyPath, run: AnyPath, line: Line, origin: str) -> Row | Failure:
     data = read_run_picture(line, path)
     frame = decode(data, key, max_megapixels=math.inf)  # once it was allowed
     depth = read_run_depth(run, line)

@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any, Protocol
 
 from cortexia_video.datasets.eval_region import EVERYWHERE, Region
-from cortexia_video.depth_map import Kind
+from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import Failure, InputError
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.input_boundary import attempt, attempt_all
@@ -19,12 +19,12 @@ from cortexia_video.runtime.workers import choose_workers
 
 Attempt = RGBDSample | Failure
 Load = Callable[[], Attempt]  # decodes a sample; not to be called where it is to be passed over
-Shard = Callable[[], Iterator[Load]]  # goes through a shard, from its first sample on
+ShardReader = Callable[[], Iterator[Load]]  # goes through a shard, from its first sample on
 
 _SHARD_ENTRIES = 256
 
 
-class Entry(Protocol):
+class DatasetEntry(Protocol):
     """What a reader knows of a sample before it reads it."""
 
     @property
@@ -44,7 +44,7 @@ class RGBDDataset:
     name: str
     entries: Sequence[Any]
     read: Callable[[Any], RGBDSample]
-    kind: Kind | None = "metric"
+    kind: DepthKind | None = "metric"
     evaluation: Region = EVERYWHERE
     registered: bool = True
     root: str | None = None
@@ -72,7 +72,7 @@ class RGBDDataset:
         return (self.read(entry) for entry in self.entries)
 
     @property
-    def shards(self) -> Sequence[Shard]:
+    def shards(self) -> Sequence[ShardReader]:
         """Give the samples as those of a stream are given, a few hundred each."""
         return [partial(self._list_loads, start) for start in range(0, len(self), _SHARD_ENTRIES)]
 
@@ -87,7 +87,7 @@ class RGBDDataset:
     def _list_loads(self, start: int) -> Iterator[Load]:
         return (partial(self._try, entry) for entry in self.entries[start : start + _SHARD_ENTRIES])
 
-    def _try(self, entry: Entry) -> Attempt:
+    def _try(self, entry: DatasetEntry) -> Attempt:
         return attempt(entry.key, "decode", lambda: self.read(entry))
 
 
@@ -96,8 +96,8 @@ class RGBDStream:
     """Samples in a row, of which nobody knows how many; shards can be gone through apart from each other."""
 
     name: str
-    shards: Sequence[Shard]
-    kind: Kind | None = "metric"
+    shards: Sequence[ShardReader]
+    kind: DepthKind | None = "metric"
     evaluation: Region = EVERYWHERE
     registered: bool = True
     root: str | None = None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cortexia_video.datasets.dataset import AnyDataset
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,6 @@ class DatasetInfo:
     splits: tuple[str, ...] | None = ()
     marks: tuple[str, ...] = ()
 
-    def describe_missing(self, root: Place | str) -> str:
+    def describe_missing(self, root: AnyPath | str) -> str:
         """Say for people that a folder does not hold it, what it should hold, and where to get that."""
         return f"no {self.name} in {root}: expected {self.layout}; get it from {self.where}"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cortexia_video.datasets.dataset import Attempt, RGBDDataset
 from cortexia_video.datasets.sample_checks import OnProblem, check, raise_problem
-from cortexia_video.depth_map import Kind
+from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import Failure, InputError
 from cortexia_video.rgbd_sample import RGBDSample
 
@@ -124,16 +124,16 @@ def require_weights(datasets: Mapping[str, object], weights: Mapping[str, float]
         raise InputError(f"weights {dict(weights)} and batches of {batch_size} must be above 0")
 
 
-def group_by_kind(kinds: Mapping[str, Kind | None]) -> list[list[str]]:
+def group_by_kind(kinds: Mapping[str, DepthKind | None]) -> list[list[str]]:
     """Give the names of each kind, in order."""
-    groups: dict[Kind | None, list[str]] = {}
+    groups: dict[DepthKind | None, list[str]] = {}
     for name, kind in kinds.items():
         groups.setdefault(kind, []).append(name)
     return list(groups.values())
 
 
 def keep_usable(
-    attempt: Attempt, name: str, kind: Kind | None, on_problem: OnProblem
+    attempt: Attempt, name: str, kind: DepthKind | None, on_problem: OnProblem
 ) -> Iterator[RGBDSample]:
     """Yield a sample that can be used and is of the kind that its data set is of; tell of any other."""
     checked = check(attempt)

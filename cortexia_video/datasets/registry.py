@@ -29,7 +29,7 @@ from cortexia_video.datasets.readers import huggingface_hub as hub
 from cortexia_video.datasets.readers import paired_files as patterns
 from cortexia_video.errors import InputError
 from cortexia_video.storage.listing import Listing, is_pattern, remember_listings, take_listing
-from cortexia_video.storage.paths import Place, as_place, is_remote, require_object
+from cortexia_video.storage.paths import AnyPath, is_remote, require_object, to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.storage.retries import RemoteError
 
@@ -82,7 +82,7 @@ def open_dataset(
     if unknown:
         offered = ", ".join(list(known)[2:]) or "none"
         raise InputError(f"{name} has no option {unknown[0]!r}: it has {offered}")
-    place = as_place(root)
+    place = to_path(root)
     if "allow_outside" in known:  # the others read what they find in the folder
         options["allow_outside"] = allow_outside
     try:
@@ -120,7 +120,7 @@ def recognise(root: str | os.PathLike[str] | RemotePath) -> str:
 
     Behind an address it looks at the first 10,000 objects.
     """
-    place = as_place(root)
+    place = to_path(root)
     try:
         names = _list_fitting(place)
     except RemoteError as error:
@@ -135,7 +135,7 @@ def recognise(root: str | os.PathLike[str] | RemotePath) -> str:
     return names[0]
 
 
-def _list_fitting(place: Place) -> list[str]:
+def _list_fitting(place: AnyPath) -> list[str]:
     """Give the data sets whose marks a file or a folder has."""
     if place.is_file():
         names = [info.name for info in _ROWS if any(place.match(mark) for mark in info.marks)]
@@ -145,7 +145,7 @@ def _list_fitting(place: Place) -> list[str]:
     return [info.name for info in _ROWS if info.marks and all(map(has, info.marks))]
 
 
-def _look_into(root: Place) -> Callable[[str], bool]:
+def _look_into(root: AnyPath) -> Callable[[str], bool]:
     """Give what says whether something in a folder fits a mark; behind an address by one listing."""
     if not isinstance(root, RemotePath):
         return lambda mark: next(root.glob(mark), None) is not None

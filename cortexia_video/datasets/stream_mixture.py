@@ -17,10 +17,10 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from cortexia_video.datasets.dataset import AnyDataset, Load, Shard
+from cortexia_video.datasets.dataset import AnyDataset, Load, ShardReader
 from cortexia_video.datasets.mixture import group_by_kind, keep_usable, require_weights
 from cortexia_video.datasets.sample_checks import OnProblem, raise_problem
-from cortexia_video.depth_map import Kind
+from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import Failure, InputError
 from cortexia_video.rgbd_sample import RGBDSample
 
@@ -169,7 +169,7 @@ class _Walk:
     """One reader's way through one stream, without end."""
 
     name: str
-    shards: Sequence[Shard]
+    shards: Sequence[ShardReader]
     seed: list[int]
     part: tuple[int, int]
     shuffle: int
@@ -210,7 +210,7 @@ class _Walk:
         return np.random.default_rng([*self.seed, *what])
 
 
-def find_kind(dataset: AnyDataset) -> Kind:
+def find_kind(dataset: AnyDataset) -> DepthKind:
     """Give the kind of a data set's depth: where it does not say it, that of its first sample."""
     if dataset.kind:
         return dataset.kind

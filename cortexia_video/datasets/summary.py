@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cortexia_video.augmentation import RandomTransform
 from cortexia_video.datasets.dataset import AnyDataset, Attempt, RGBDDataset
 from cortexia_video.datasets.sample_checks import OnProblem, check
-from cortexia_video.depth_map import Kind
+from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import Failure, InputError
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.workers import choose_workers
@@ -37,7 +37,7 @@ class Summary:
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     cameras: int = 0
     valid_shares: list[float] = field(default_factory=list)
-    depth: dict[Kind, list[NDArray[np.float32]]] = field(default_factory=dict)
+    depth: dict[DepthKind, list[NDArray[np.float32]]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
 
     @property
@@ -131,7 +131,7 @@ def _select(dataset: RGBDDataset, indices: NDArray[np.int64]) -> RGBDDataset:
     return RGBDDataset(dataset.name, entries, dataset.read, dataset.kind, dataset.evaluation)
 
 
-def _describe(kind: Kind, values: NDArray[np.float32]) -> Iterator[str]:
+def _describe(kind: DepthKind, values: NDArray[np.float32]) -> Iterator[str]:
     """Give a histogram in words: percentiles, then a bar for each of equal parts of the middle 98 %."""
     unit = " m" if kind == "metric" else ""
     low, middle, high = np.percentile(values, [1, 50, 99])

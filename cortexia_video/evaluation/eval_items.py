@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cortexia_video.errors import Failure, InputError
-from cortexia_video.evaluation.ground_truth import Truth, TruthSet
+from cortexia_video.evaluation.ground_truth import GroundTruth, GroundTruthSet
 from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.evaluation.reference import Reference, find_reference
 from cortexia_video.evaluation.score_file import find_digest
@@ -18,18 +18,18 @@ from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.input_boundary import attempt
 
 
-class Place(NamedTuple):
+class Destination(NamedTuple):
     """Where a picture is. key: among all sets. read: gives it, or raises what is wrong with it."""
 
-    within: TruthSet
+    within: GroundTruthSet
     key: str
     read: Callable[[], RGBDSample]
 
 
-class Item(NamedTuple):
+class EvalItem(NamedTuple):
     """A picture. frame: with its key among all sets. digest: of protocol, picture and reference."""
 
-    within: TruthSet
+    within: GroundTruthSet
     frame: Frame
     reference: Reference
     digest: str
@@ -38,21 +38,21 @@ class Item(NamedTuple):
 class Items:
     """The pictures of a truth. left: those without a usable reference that were met, by key."""
 
-    def __init__(self, truth: Truth, protocol: Protocol, groups: Sequence[str] = ()) -> None:
+    def __init__(self, truth: GroundTruth, protocol: Protocol, groups: Sequence[str] = ()) -> None:
         self.left: dict[str, Failure] = {}
         self._truth = truth
         self._protocol = protocol
         self._facts = f"{protocol.digest} {' '.join(groups)}".encode()
 
-    def list_places(self, keys: Collection[str] | None = None) -> Iterator[Place]:
+    def list_places(self, keys: Collection[str] | None = None) -> Iterator[Destination]:
         """Yield where the pictures are, or those with these keys."""
         for within in self._truth.sets:
             for key, read in within.list_samples():
                 name = self._truth.name(within, key)
                 if keys is None or name in keys:
-                    yield Place(within, name, read)
+                    yield Destination(within, name, read)
 
-    def open(self, place: Place) -> Item | None:
+    def open(self, place: Destination) -> EvalItem | None:
         """Read a picture; None where its reference cannot be used, which `left` then says. Thread-safe."""
         opened = attempt(place.key, "decode", lambda: self._prepare(place.within, place.read(), place.key))
         if isinstance(opened, Failure):
@@ -60,7 +60,7 @@ class Items:
             return None
         return opened
 
-    def _prepare(self, within: TruthSet, sample: RGBDSample, key: str) -> Item:
+    def _prepare(self, within: GroundTruthSet, sample: RGBDSample, key: str) -> EvalItem:
         if sample.depth.kind != "metric":
             raise InputError(f"its reference is {sample.depth.kind} depth: metres are needed")
         reference = find_reference(
@@ -83,4 +83,4 @@ class Items:
             repr(facts).encode(),
             *(np.ascontiguousarray(part).tobytes() for part in parts),
         )
-        return Item(within, frame, reference, digest)
+        return EvalItem(within, frame, reference, digest)

@@ -1,4 +1,4 @@
-"""`Truth`: references that depth is measured against: data sets, sets of sets, or a folder of depth files."""
+"""`GroundTruth`: references that depth is measured against: data sets, sets of sets, or a folder of depth files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.listing import remember_listings
 from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
-from cortexia_video.storage.paths import Place, as_place, require_object
+from cortexia_video.storage.paths import AnyPath, require_object, to_path
 from cortexia_video.storage.relative import find_inside, name_inside
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.storage.retries import RemoteError
@@ -35,7 +35,7 @@ _NAMES = OptionNames(
 
 
 @dataclass(frozen=True, slots=True)
-class TruthSet:
+class GroundTruthSet:
     """References of one set. name: before its keys, where there are several. counts: it is in the mean of
     sets.
 
@@ -57,26 +57,26 @@ class TruthSet:
             yield from ((each.key, partial(_give, each)) for each in self.dataset.attempt())
 
 
-class Truth(NamedTuple):
+class GroundTruth(NamedTuple):
     """All references. place: where they are."""
 
     place: str
-    sets: tuple[TruthSet, ...]
+    sets: tuple[GroundTruthSet, ...]
 
     @property
     def has_pictures(self) -> bool:
         return all(each.has_pictures for each in self.sets)
 
-    def name(self, within: TruthSet, key: str) -> str:
+    def name(self, within: GroundTruthSet, key: str) -> str:
         """Give the key of a picture among all sets."""
         return f"{within.name}/{key}" if len(self.sets) > 1 else key
 
 
-def hold_truth(samples: AnyDataset | Sequence[RGBDSample], *, max_m: float | None = None) -> Truth:
+def hold_truth(samples: AnyDataset | Sequence[RGBDSample], *, max_m: float | None = None) -> GroundTruth:
     """Give samples in memory, or of a data set, as references. max_m: their largest depth that counts."""
     if not isinstance(samples, RGBDDataset | RGBDStream):
         samples = RGBDDataset("samples", samples, lambda sample: sample)
-    return Truth(samples.name, (TruthSet(samples.name, samples, max_m),))
+    return GroundTruth(samples.name, (GroundTruthSet(samples.name, samples, max_m),))
 
 
 def _give(each: RGBDSample | Failure) -> RGBDSample:
@@ -89,7 +89,7 @@ class DepthFile(NamedTuple):
     """A reference that is a file of its own."""
 
     key: str
-    path: Place
+    path: AnyPath
     dialect: str | None
 
 
@@ -99,7 +99,7 @@ def open_truth(
     *,
     dialect: str | None = None,
     allow_outside: bool = False,
-) -> Truth:
+) -> GroundTruth:
     """Give the references in a folder: a data set that is known, a folder of such with set.json, or depth
     files; also behind an address.
 
@@ -107,17 +107,17 @@ def open_truth(
     allow_outside: as of `open_dataset`.
     Raises `InputError` where there is nothing, or a known data set is not that of the protocol.
     """
-    place = as_place(root)
+    place = to_path(root)
     try:
         with remember_listings():
-            return Truth(str(place), _open_sets(place, protocol, dialect, allow_outside))
+            return GroundTruth(str(place), _open_sets(place, protocol, dialect, allow_outside))
     except RemoteError as error:
         raise InputError(f"cannot read {place}: {error.strerror}") from error
 
 
 def _open_sets(
-    root: Place, protocol: Protocol, dialect: str | None, allow_outside: bool
-) -> tuple[TruthSet, ...]:
+    root: AnyPath, protocol: Protocol, dialect: str | None, allow_outside: bool
+) -> tuple[GroundTruthSet, ...]:
     if isinstance(root, RemotePath):
         require_object(root)
     elif not root.is_dir() and not root.is_file():
@@ -131,14 +131,14 @@ def _open_sets(
     return (_open_set(name, root, protocol, allow_outside),)
 
 
-def _recognise(root: Place) -> str | None:
+def _recognise(root: AnyPath) -> str | None:
     try:
         return recognise(root)
     except InputError:
         return None
 
 
-def _open_set(name: str, root: Place, protocol: Protocol, allow_outside: bool) -> TruthSet:
+def _open_set(name: str, root: AnyPath, protocol: Protocol, allow_outside: bool) -> GroundTruthSet:
     if protocol.dataset not in ("any", name):
         raise InputError(
             f"{root} is {name}, protocol {protocol.name} is for {protocol.dataset}: choose another"
@@ -149,16 +149,18 @@ def _open_set(name: str, root: Place, protocol: Protocol, allow_outside: bool) -
     about = {}
     if name == "rgbd":
         about = parse_json(read_named(root / SET_JSON, limit=LARGEST_TEXT), root / SET_JSON)
-    return TruthSet(root.name, dataset, range_m[1] if range_m else None, about.get("kind", "real") == "real")
+    return GroundTruthSet(
+        root.name, dataset, range_m[1] if range_m else None, about.get("kind", "real") == "real"
+    )
 
 
-def _open_files(root: Place, dialect: str | None) -> TruthSet:
+def _open_files(root: AnyPath, dialect: str | None) -> GroundTruthSet:
     files = list_depth_files(root)
     if not files:
         names = ", ".join(DATASETS)
         raise InputError(f"no reference in {root}: neither depth files nor one of the data sets {names}")
     entries = [DepthFile(key, path, dialect) for key, path in files.items()]
-    return TruthSet(root.name, RGBDDataset("depth files", entries, _read_file), has_pictures=False)
+    return GroundTruthSet(root.name, RGBDDataset("depth files", entries, _read_file), has_pictures=False)
 
 
 def _read_file(entry: DepthFile) -> RGBDSample:
@@ -170,13 +172,13 @@ def _read_file(entry: DepthFile) -> RGBDSample:
     return RGBDSample(Frame(entry.key, black), depth)
 
 
-def list_depth_files(root: Place) -> dict[str, Place]:
+def list_depth_files(root: AnyPath) -> dict[str, AnyPath]:
     """Give the depth files below a folder by key: their path without the endings of pictures and depth.
 
     Hidden files and folders are left out. Raises `InputError` where two have one key, `OSError`.
     """
     endings = tuple(suffix for reader in READERS for suffix in reader.suffixes)
-    found: dict[str, Place] = {}
+    found: dict[str, AnyPath] = {}
     for path in find_inside(root, "**/*"):
         inside = name_inside(path, root)
         if any(part.startswith(".") for part in inside.split("/")) or not path.name.lower().endswith(endings):

@@ -1,4 +1,4 @@
-"""`PictureScore`: one picture's depth against its reference, as a protocol says."""
+"""`ImageScore`: one picture's depth against its reference, as a protocol says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cortexia_video.depth_map import DepthMap, Kind
+from cortexia_video.depth_map import DepthKind, DepthMap
 from cortexia_video.evaluation.metrics.alignment import (
     Fit,
     apply_fit,
@@ -28,7 +28,7 @@ _UNIT = (900.0, 1100.0)  # a median ratio between these is one of units
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-class PictureScore(NamedTuple):
+class ImageScore(NamedTuple):
     """What one picture gave. sums: of its pixels. more: metrics of groups. lacking: why a group has none.
 
     unknown: pixels that count though no depth is known. remark: what a person must know of it.
@@ -54,7 +54,7 @@ class _Fitted(NamedTuple):
     """
 
     values: Array | None
-    kind: Kind
+    kind: DepthKind
     fit: Fit
     chosen: Floats
     known_m: Floats
@@ -63,7 +63,7 @@ class _Fitted(NamedTuple):
 
 def score_picture(
     depth: DepthMap | None, reference: Reference, protocol: Protocol, groups: Sequence[str] = ()
-) -> PictureScore:
+) -> ImageScore:
     """Measure depth against a reference; None, where there is no depth, counts as unknown everywhere.
 
     groups: of `metric_groups` that are measured, too. Raises `InputError` for a kind that does not allow the
@@ -86,7 +86,7 @@ def score_picture(
 
 def score_baseline(
     depth_m: Floats, reference: Reference, protocol: Protocol, groups: Sequence[str] = ()
-) -> PictureScore:
+) -> ImageScore:
     """Measure depth (H, W) that was fitted to the reference."""
     places = np.flatnonzero(reference.mask)
     chosen, known_m = take(depth_m, places), take(reference.depth_m, places)
@@ -134,10 +134,10 @@ def _bring_all(fitted: _Fitted, reference: Reference, protocol: Protocol) -> Flo
     return _bring(fitted, fitted.values.astype(np.float64), reference, protocol)
 
 
-def _score_known(aligned: Floats, clipped: Floats, known_m: Floats, key: str) -> PictureScore:
+def _score_known(aligned: Floats, clipped: Floats, known_m: Floats, key: str) -> ImageScore:
     """Measure clipped depth (N,), and count what of the aligned depth was unknown."""
     unknown = 0 if is_finite(aligned) else int(np.count_nonzero(~np.isfinite(aligned)))
-    return PictureScore(key, sum_errors(clipped, known_m), unknown=unknown)
+    return ImageScore(key, sum_errors(clipped, known_m), unknown=unknown)
 
 
 def clip_depth(aligned: Floats, reference_m: Array, max_m: float, protocol: Protocol) -> Floats:

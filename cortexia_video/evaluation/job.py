@@ -12,21 +12,21 @@ import numpy as np
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import CortexiaError, Failure, InputError
 from cortexia_video.evaluation.baselines import BASELINES
-from cortexia_video.evaluation.eval_items import Item, Items, Place
-from cortexia_video.evaluation.ground_truth import Truth
-from cortexia_video.evaluation.image_score import PictureScore, score_baseline, score_picture
+from cortexia_video.evaluation.eval_items import Destination, EvalItem, Items
+from cortexia_video.evaluation.ground_truth import GroundTruth
+from cortexia_video.evaluation.image_score import ImageScore, score_baseline, score_picture
 from cortexia_video.evaluation.metrics.registry import choose_groups
-from cortexia_video.evaluation.predictors import Contestant, FolderContestant, Guess, Work
+from cortexia_video.evaluation.predictors import FolderPredictor, Prediction, Predictor, Work
 from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.evaluation.score_file import ScoreFile, find_digest
 from cortexia_video.evaluation.score_table import ScoreTable
-from cortexia_video.inference.executor import Settled
-from cortexia_video.runtime.bounded_map import run_ahead
+from cortexia_video.inference.executor import Skipped
+from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.workers import choose_workers
 
 Progress = Callable[[int], None]
-_Scores = tuple[str, list[PictureScore]]  # of one picture: its set, and one for each column
+_Scores = tuple[str, list[ImageScore]]  # of one picture: its set, and one for each column
 
 
 @dataclass(slots=True)
@@ -81,8 +81,8 @@ class Evaluation:
 
 
 def evaluate(
-    truth: Truth,
-    contestants: Sequence[Contestant],
+    truth: GroundTruth,
+    contestants: Sequence[Predictor],
     protocol: Protocol,
     *,
     metrics: Sequence[str] = (),
@@ -103,7 +103,7 @@ def evaluate(
     depth can be measured; `OutputLostError` where a score cannot be kept.
     """
     _require_contestants(truth, contestants)
-    job = _Job(truth, protocol, metrics, choose_workers(workers), on_picture)
+    job = EvaluateJob(truth, protocol, metrics, choose_workers(workers), on_picture)
     job.kept = kept or job.kept
     columns = [job.measure(contestant) for contestant in contestants]
     columns += job.measure_baselines()
@@ -115,7 +115,7 @@ def evaluate(
     return Evaluation(protocol, truth.place, columns, counting, left, tuple(metrics))
 
 
-def _require_contestants(truth: Truth, contestants: Sequence[Contestant]) -> None:
+def _require_contestants(truth: GroundTruth, contestants: Sequence[Predictor]) -> None:
     names = [each.name for each in contestants]
     if len({*names}) < len(names):
         raise InputError(f"{', '.join(names)}: two have one name: give each once")
@@ -127,9 +127,9 @@ def _require_contestants(truth: Truth, contestants: Sequence[Contestant]) -> Non
         )
 
 
-def _require_some_depth(contestant: Contestant, column: Column) -> None:
+def _require_some_depth(contestant: Predictor, column: Column) -> None:
     """Refuse a folder of which nothing could be measured: the wrong one, or nobody says what it means."""
-    if not isinstance(contestant, FolderContestant) or not any(map(len, column.scores.values())):
+    if not isinstance(contestant, FolderPredictor) or not any(map(len, column.scores.values())):
         return
     if all(score.unknown == score.sums.pixels for each in column.scores.values() for score in each):
         remarks = [pair for each in column.scores.values() for pair in each.list_remarks()]
@@ -138,9 +138,14 @@ def _require_some_depth(contestant: Contestant, column: Column) -> None:
         )
 
 
-class _Job:
+class EvaluateJob:
     def __init__(
-        self, truth: Truth, protocol: Protocol, metrics: Sequence[str], workers: int, on_picture: Progress
+        self,
+        truth: GroundTruth,
+        protocol: Protocol,
+        metrics: Sequence[str],
+        workers: int,
+        on_picture: Progress,
     ) -> None:
         groups = choose_groups(protocol, metrics)
         self.kept = ScoreFile(None)
@@ -156,19 +161,19 @@ class _Job:
         """What has no reference that can be used."""
         return [self._items.left[key] for key in sorted(self._items.left)]
 
-    def measure(self, contestant: Contestant) -> Column:
+    def measure(self, contestant: Predictor) -> Column:
         """Measure a contestant on all pictures; what is kept is not done again."""
 
-        def begin(place: Place) -> Item | Settled[_Scores]:
+        def begin(place: Destination) -> EvalItem | Skipped[_Scores]:
             item = self._items.open(place)
             if item is None:
-                return Settled((place.within.name, []))
+                return Skipped((place.within.name, []))
             kept = attempt(place.key, "decode", lambda: self._find_kept(contestant, item))
-            if not isinstance(kept, PictureScore):
+            if not isinstance(kept, ImageScore):
                 return item
-            return Settled((place.within.name, [kept._replace(key=place.key)]))
+            return Skipped((place.within.name, [kept._replace(key=place.key)]))
 
-        def measure(item: Item, guess: Guess) -> _Scores:
+        def measure(item: EvalItem, guess: Prediction) -> _Scores:
             return item.within.name, [self._score(contestant, item, guess)]
 
         def settle(scores: _Scores) -> None:
@@ -188,7 +193,7 @@ class _Job:
         """Fit the baselines to each reference, and measure them."""
         columns = [Column(name, is_baseline=True) for name in BASELINES]
         settle = partial(_put, columns=columns)
-        run_ahead(self._items.list_places(), self._score_baselines, settle, workers=self._workers)
+        run_bounded(self._items.list_places(), self._score_baselines, settle, workers=self._workers)
         for column in columns:
             self._arrange(column)
         return columns
@@ -199,7 +204,7 @@ class _Job:
         for scores in column.scores.values():
             scores.sort()
 
-    def _score(self, contestant: Contestant, item: Item, guess: Guess) -> PictureScore:
+    def _score(self, contestant: Predictor, item: EvalItem, guess: Prediction) -> ImageScore:
         """On a worker: measure depth, and keep what it gave."""
         depth = None if isinstance(guess, Failure) else guess
         score = self._measure(depth, item)
@@ -210,7 +215,7 @@ class _Job:
         self.kept.add(self._name(contestant, item), score)
         return score
 
-    def _measure(self, depth: DepthMap | None, item: Item) -> PictureScore:
+    def _measure(self, depth: DepthMap | None, item: EvalItem) -> ImageScore:
         """Score depth; where that cannot be, for a reason that is this picture's, as if there were none."""
         score = partial(score_picture, depth, item.reference, self._protocol, self._groups)
         found = attempt(item.frame.key, "estimate", score)
@@ -221,10 +226,10 @@ class _Job:
         missing = score_picture(None, item.reference, self._protocol, self._groups)
         return missing._replace(remark=f"cannot be measured: {found.reason}")
 
-    def _find_kept(self, contestant: Contestant, item: Item) -> PictureScore | None:
+    def _find_kept(self, contestant: Predictor, item: EvalItem) -> ImageScore | None:
         return self.kept.get(self._name(contestant, item))
 
-    def _score_baselines(self, place: Place) -> _Scores:
+    def _score_baselines(self, place: Destination) -> _Scores:
         item = self._items.open(place)
         if item is None:
             return place.within.name, []
@@ -234,7 +239,7 @@ class _Job:
         scores = [score_baseline(each, reference, self._protocol, self._groups) for each in guesses]
         return place.within.name, scores
 
-    def _name(self, contestant: Contestant, item: Item) -> str:
+    def _name(self, contestant: Predictor, item: EvalItem) -> str:
         return find_digest(item.digest.encode(), contestant.identify(item.frame.key))
 
 

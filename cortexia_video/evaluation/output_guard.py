@@ -10,7 +10,7 @@ from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
 from cortexia_video.storage.own_folder import has_line, require_own_folder
-from cortexia_video.storage.paths import Place, as_place
+from cortexia_video.storage.paths import AnyPath, to_path
 
 RESULTS, TABLE, PAGE = "results.json", "pictures.csv", "page.html"
 _OURS = {
@@ -21,7 +21,7 @@ _OURS = {
 }
 
 
-def require_own(output: Place, place: Place, protocol: Protocol) -> None:
+def require_own(output: AnyPath, place: AnyPath, protocol: Protocol) -> None:
     """Refuse a folder that holds other people's files, or results by another truth or protocol.
 
     place: where the truth is. Other contestants are welcome. Raises `OutputExistsError`.
@@ -33,17 +33,17 @@ def require_own(output: Place, place: Place, protocol: Protocol) -> None:
     digest, truth = before
     if digest != protocol.digest:
         _refuse(output, "by another protocol than", protocol.name)
-    if str(as_place(truth).resolve()) != str(place.resolve()):
+    if str(to_path(truth).resolve()) != str(place.resolve()):
         _refuse(output, f"against {truth}, not", str(place))
 
 
-def _refuse(output: Place, how: str, asked: str) -> None:
+def _refuse(output: AnyPath, how: str, asked: str) -> None:
     raise OutputExistsError(
         printable(f"{output} holds an evaluation {how} {asked}, which would be lost: choose another --output")
     )
 
 
-def _read_results(path: Place) -> tuple[str, str] | None:
+def _read_results(path: AnyPath) -> tuple[str, str] | None:
     """Give the protocol's digest and the truth of results, None where there are none."""
 
     def read() -> tuple[str, str]:

@@ -12,16 +12,16 @@ import numpy as np
 from PIL import Image
 
 from cortexia_video.errors import Failure
-from cortexia_video.evaluation.eval_items import Item, Items, Place
-from cortexia_video.evaluation.ground_truth import Truth
-from cortexia_video.evaluation.image_score import PictureScore, align_picture, clip_depth
+from cortexia_video.evaluation.eval_items import Destination, EvalItem, Items
+from cortexia_video.evaluation.ground_truth import GroundTruth
+from cortexia_video.evaluation.image_score import ImageScore, align_picture, clip_depth
 from cortexia_video.evaluation.job import Column, Evaluation
 from cortexia_video.evaluation.metrics.depth_metrics import abs_rel
 from cortexia_video.evaluation.metrics.pixel_sums import Array
 from cortexia_video.evaluation.metrics.regions import REGIONS, split_errors
-from cortexia_video.evaluation.predictors import Contestant, Guess, Work
+from cortexia_video.evaluation.predictors import Prediction, Predictor, Work
 from cortexia_video.evaluation.protocol import Protocol
-from cortexia_video.inference.executor import Settled
+from cortexia_video.inference.executor import Skipped
 from cortexia_video.viz.colormap import colored_depthmap, find_range
 
 EACH = 6  # of the worst, and of the best
@@ -37,7 +37,7 @@ class Tile(NamedTuple):
     limits_m: where the colours of depth end. regions: relative error by region of the picture.
     """
 
-    score: PictureScore
+    score: ImageScore
     picture: str | None
     reference: str
     depth: str
@@ -47,7 +47,7 @@ class Tile(NamedTuple):
 
 
 def make_tiles(
-    evaluation: Evaluation, truth: Truth, contestant: Contestant, *, each: int = EACH
+    evaluation: Evaluation, truth: GroundTruth, contestant: Predictor, *, each: int = EACH
 ) -> tuple[list[Tile], list[Tile]]:
     """Give the worst and the best pictures of a contestant by AbsRel; their depth is made, or read, again."""
     column = next(column for column in evaluation.columns if column.name == contestant.name)
@@ -56,10 +56,10 @@ def make_tiles(
     tiles: dict[str, Tile] = {}
     items = Items(truth, evaluation.protocol)
 
-    def begin(place: Place) -> Item | Settled[Tile | None]:
-        return items.open(place) or Settled(None)
+    def begin(place: Destination) -> EvalItem | Skipped[Tile | None]:
+        return items.open(place) or Skipped(None)
 
-    def measure(item: Item, guess: Guess) -> Tile | None:
+    def measure(item: EvalItem, guess: Prediction) -> Tile | None:
         return _make_tile(item, guess, wanted[item.frame.key], evaluation.protocol)
 
     def settle(tile: Tile | None) -> None:
@@ -71,7 +71,7 @@ def make_tiles(
     return _take(tiles, worst), _take(tiles, best)
 
 
-def _choose(column: Column, each: int) -> tuple[list[PictureScore], list[PictureScore]]:
+def _choose(column: Column, each: int) -> tuple[list[ImageScore], list[ImageScore]]:
     """Give the worst and the best scores by AbsRel; of few pictures half are best, the rest is worst."""
     errors = [abs_rel(score.sums) for scores in column.scores.values() for score in scores]
     order = np.argsort(errors, kind="stable").tolist()
@@ -82,11 +82,11 @@ def _choose(column: Column, each: int) -> tuple[list[PictureScore], list[Picture
     return [wanted[row] for row in worst], [wanted[row] for row in best]
 
 
-def _take(tiles: dict[str, Tile], scores: Sequence[PictureScore]) -> list[Tile]:
+def _take(tiles: dict[str, Tile], scores: Sequence[ImageScore]) -> list[Tile]:
     return [tiles[score.key] for score in scores if score.key in tiles]
 
 
-def _make_tile(item: Item, guess: Guess, score: PictureScore, protocol: Protocol) -> Tile:
+def _make_tile(item: EvalItem, guess: Prediction, score: ImageScore, protocol: Protocol) -> Tile:
     reference = item.reference
     aligned = align_picture(None if isinstance(guess, Failure) else guess, reference, protocol)
     clipped = clip_depth(aligned, reference.depth_m, reference.max_m, protocol)

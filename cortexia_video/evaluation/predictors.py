@@ -9,29 +9,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from cortexia_video.depth_estimation import DepthEstimator, Prepared, load_estimators
-from cortexia_video.depth_map import DepthMap, Kind
+from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame, load_estimators
+from cortexia_video.depth_map import DepthKind, DepthMap
 from cortexia_video.errors import Failure, InputError, describe
-from cortexia_video.evaluation.eval_items import Item, Place
+from cortexia_video.evaluation.eval_items import Destination, EvalItem
 from cortexia_video.evaluation.ground_truth import bare, list_depth_files
 from cortexia_video.formats.decode_depth import decode_depth
 from cortexia_video.formats.option_names import OptionNames
-from cortexia_video.inference.executor import Engine, Result, Settled
+from cortexia_video.inference.executor import ItemResult, PipelineExecutor, Skipped
 from cortexia_video.ledger.artifacts import Line, find_depth, read_output
 from cortexia_video.ledger.ledger import read_last_done
 from cortexia_video.ledger.local_log import list_files
-from cortexia_video.runtime.bounded_map import run_ahead
+from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.stage_clock import StageClock
 from cortexia_video.storage.listing import remember_listings
 from cortexia_video.storage.named_file import read_named
-from cortexia_video.storage.paths import Place as FilePlace
-from cortexia_video.storage.paths import as_place
+from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.storage.retries import RemoteError
 
 Outcome = TypeVar("Outcome")
-Guess = DepthMap | Failure | None  # None: there is none
+Prediction = DepthMap | Failure | None  # None: there is none
 _NAMES = OptionNames("--dialect", "--kind", "cortexia convert --scale", "cortexia convert --unknown")
 
 
@@ -42,13 +41,13 @@ class Work(Generic[Outcome]):
     begin opens a picture, or says what became of it without depth; measure takes its depth.
     """
 
-    begin: Callable[[Place], Item | Settled[Outcome]]
-    measure: Callable[[Item, Guess], Outcome]
+    begin: Callable[[Destination], EvalItem | Skipped[Outcome]]
+    measure: Callable[[EvalItem, Prediction], Outcome]
     settle: Callable[[Outcome], object]
     workers: int
 
 
-class Contestant(Protocol):
+class Predictor(Protocol):
     """What is measured. name: in the table. needs_pictures: it looks at them."""
 
     name: str
@@ -57,11 +56,11 @@ class Contestant(Protocol):
     def identify(self, key: str) -> bytes:
         """Give what the depth of a picture depends on, besides the picture."""
 
-    def work_through(self, places: Iterable[Place], work: Work[Outcome]) -> None:
+    def work_through(self, places: Iterable[Destination], work: Work[Outcome]) -> None:
         """Take each picture through the work, as they come."""
 
 
-class ModelContestant:
+class ModelPredictor:
     """A model, run on the pictures of the data set, full size; reading, the model and measuring overlap.
 
     model: a loaded one, or one for each device.
@@ -77,20 +76,20 @@ class ModelContestant:
     def identify(self, key: str) -> bytes:
         return self._identity
 
-    def work_through(self, places: Iterable[Place], work: Work[Outcome]) -> None:
+    def work_through(self, places: Iterable[Destination], work: Work[Outcome]) -> None:
         estimator = self._estimators[0]
 
-        def prepare(picture: _Picture) -> Prepared | Settled[Outcome] | Failure:
+        def prepare(picture: _Picture) -> PreparedFrame | Skipped[Outcome] | Failure:
             begun = work.begin(picture.place)
-            if isinstance(begun, Settled):
+            if isinstance(begun, Skipped):
                 return begun
             picture.item = begun
             return estimator.prepare(begun.frame)
 
-        def finish(picture: _Picture, result: Result) -> Outcome:
+        def finish(picture: _Picture, result: ItemResult) -> Outcome:
             return work.measure(picture.opened, estimator.finish(result.origin, result.values))
 
-        engine: Engine[_Picture, Outcome] = Engine(
+        engine: PipelineExecutor[_Picture, Outcome] = PipelineExecutor(
             self._estimators,
             prepare=prepare,
             finish=finish,
@@ -108,17 +107,17 @@ class ModelContestant:
 class _Picture:
     """A picture on its way through the engine."""
 
-    place: Place
-    item: Item | None = None
+    place: Destination
+    item: EvalItem | None = None
 
     @property
-    def opened(self) -> Item:
+    def opened(self) -> EvalItem:
         if self.item is None:
             raise ValueError(f"{self.place.key} was not begun")
         return self.item
 
 
-class StoredContestant:
+class StoredPredictor:
     """A contestant whose depth is there: it is read where it is measured. Subclasses say `name`, and how."""
 
     name: str
@@ -128,21 +127,21 @@ class StoredContestant:
         """Give what the depth of a picture depends on."""
         raise NotImplementedError
 
-    def read(self, key: str) -> Guess:
+    def read(self, key: str) -> Prediction:
         """Give the depth of a picture; called from several threads."""
         raise NotImplementedError
 
-    def work_through(self, places: Iterable[Place], work: Work[Outcome]) -> None:
-        def do(place: Place) -> Outcome:
+    def work_through(self, places: Iterable[Destination], work: Work[Outcome]) -> None:
+        def do(place: Destination) -> Outcome:
             begun = work.begin(place)
-            if isinstance(begun, Settled):
+            if isinstance(begun, Skipped):
                 return begun.outcome
             return work.measure(begun, self.read(begun.frame.key))
 
-        run_ahead(places, do, work.settle, workers=work.workers)
+        run_bounded(places, do, work.settle, workers=work.workers)
 
 
-class HeldContestant(StoredContestant):
+class HeldPredictor(StoredPredictor):
     """Depth in memory, by key."""
 
     def __init__(self, name: str, depths: Mapping[str, DepthMap]) -> None:
@@ -156,16 +155,16 @@ class HeldContestant(StoredContestant):
         facts = repr((depth.kind, depth.f_px, depth.f_source, depth.values.shape)).encode()
         return facts + depth.values.tobytes()
 
-    def read(self, key: str) -> Guess:
+    def read(self, key: str) -> Prediction:
         return self._depths.get(key)
 
 
 class DepthSource(NamedTuple):
     """A depth file, and what its numbers mean where it does not say it."""
 
-    path: FilePlace
+    path: AnyPath
     about: Mapping[str, Any]
-    packed: tuple[FilePlace, str, Line] | None = None  # of a run: folder, name in a shard, line of the ledger
+    packed: tuple[AnyPath, str, Line] | None = None  # of a run: folder, name in a shard, line of the ledger
 
     def read(self) -> bytes:
         """Read it; raises `OSError`, `DepthFileError`."""
@@ -180,7 +179,7 @@ class DepthSource(NamedTuple):
         return read_named(self.path)
 
 
-class FolderContestant(StoredContestant):
+class FolderPredictor(StoredPredictor):
     """Depth files, by key. dialect: as `decode_depth` takes it."""
 
     def __init__(self, name: str, files: Mapping[str, DepthSource], dialect: str | None = None) -> None:
@@ -196,7 +195,7 @@ class FolderContestant(StoredContestant):
         content = attempt(key, "decode", source.identify)
         return meaning.encode() + (b"" if isinstance(content, Failure) else content)
 
-    def read(self, key: str) -> Guess:
+    def read(self, key: str) -> Prediction:
         source = self._find(key)
         if source is None:
             return None
@@ -234,29 +233,29 @@ class FolderContestant(StoredContestant):
 
 
 def open_contestant(
-    name: str, *, kind: Kind | None = None, dialect: str | None = None, **options: Any
-) -> Contestant:
+    name: str, *, kind: DepthKind | None = None, dialect: str | None = None, **options: Any
+) -> Predictor:
     """Give what a name stands for: a folder that is there, of a run or of depth files; an address of such a
     folder; else a model.
 
     kind, dialect: of depth files that do not say it. options: as `load_estimators` takes them.
     Raises `InputError` for a folder without depth, and what `load_estimators` raises.
     """
-    root = as_place(name)
+    root = to_path(name)
     if isinstance(root, Path) and not root.is_dir():
         given = options if kind is None else {**options, "kind": kind}
-        return ModelContestant(name, load_estimators(name, **given))
+        return ModelPredictor(name, load_estimators(name, **given))
     name = str(root) if isinstance(root, RemotePath) else name  # without secrets: it is written down
     if list_files(root):
-        return FolderContestant(name, _list_run(root))
+        return FolderPredictor(name, _list_run(root))
     about = {} if kind is None else {"kind": kind}
     files = {key: DepthSource(path, about) for key, path in _list_files(root).items()}
     if not files:
         raise InputError(f"no depth files in {root}: give the --output of a run, depth files, or a model")
-    return FolderContestant(name, files, dialect)
+    return FolderPredictor(name, files, dialect)
 
 
-def _list_files(root: FilePlace) -> dict[str, FilePlace]:
+def _list_files(root: AnyPath) -> dict[str, AnyPath]:
     try:
         with remember_listings():
             return list_depth_files(root)
@@ -264,7 +263,7 @@ def _list_files(root: FilePlace) -> dict[str, FilePlace]:
         raise InputError(f"cannot read {root}: {error.strerror}") from error
 
 
-def _list_run(root: FilePlace) -> dict[str, DepthSource]:
+def _list_run(root: AnyPath) -> dict[str, DepthSource]:
     """Give the depth that a run has done; views, that are to look at only, are left out."""
     files = {}
     for line in read_last_done(root):

@@ -12,14 +12,14 @@ from typing import Any, TextIO
 from cortexia_video.evaluation.job import Evaluation
 from cortexia_video.evaluation.output_guard import RESULTS, TABLE
 from cortexia_video.evaluation.summary import METRICS, Summary
-from cortexia_video.storage.atomic_file import write_whole
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.atomic_file import write_atomic
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.spreadsheet import write_rows
 
 _CSV_HEAD = ("contestant", "set", "key", "pixels", "unknown", "remark", *METRICS)
 
 
-def save_results(evaluation: Evaluation, summary: Summary, root: Place) -> None:
+def save_results(evaluation: Evaluation, summary: Summary, root: AnyPath) -> None:
     """Write `results.json` and `pictures.csv`, each whole or not at all; raises `OutputLostError`."""
     document = json.dumps(describe(evaluation, summary), indent=1, ensure_ascii=True) + "\n"
     replace_file(root / RESULTS, lambda file: file.write(document))
@@ -76,7 +76,10 @@ def _list_rows(evaluation: Evaluation) -> Iterator[tuple[object, ...]]:
                 yield (*about, *(metrics.get(each, "") for each in METRICS))
 
 
-def replace_file(path: Place, write: Callable[[TextIO], object]) -> None:
+def replace_file(path: AnyPath, write: Callable[[TextIO], object]) -> None:
     """Put a file in place whole, as `write` fills it; raises `OutputLostError`."""
-    with write_whole(path) as partial, partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
+    with (
+        write_atomic(path) as partial,
+        partial.open("w", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         write(file)

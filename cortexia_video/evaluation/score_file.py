@@ -21,13 +21,13 @@ from typing import BinaryIO, Self
 import xxhash
 
 from cortexia_video.errors import Failure, OutputError, OutputLostError
-from cortexia_video.evaluation.image_score import PictureScore
+from cortexia_video.evaluation.image_score import ImageScore
 from cortexia_video.evaluation.metrics.pixel_sums import PixelSums
-from cortexia_video.ledger.local_log import LedgerFile
+from cortexia_video.ledger.local_log import AppendLog
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.named_file import open_named
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
 
 _LONGEST_S = 60.0  # for which scores may wait to be put behind an address
@@ -43,7 +43,7 @@ class ScoreFile:
     Raises `OutputError` on entering where another one is there, or nothing can be written.
     """
 
-    def __init__(self, root: Place | None) -> None:
+    def __init__(self, root: AnyPath | None) -> None:
         self._path = root / SCORES if root else None
         self._known: dict[str, int] = {}  # by digest: where its line begins
         self._lock = threading.Lock()
@@ -56,7 +56,7 @@ class ScoreFile:
         with ExitStack() as stack:
             try:
                 self._local = _copy_here(self._path, stack)
-                self._log = stack.enter_context(LedgerFile(self._local, MARKS))
+                self._log = stack.enter_context(AppendLog(self._local, MARKS))
                 self._log.lock("evaluates into")
                 self._kept = stack.enter_context(open_named(self._local))
                 self._known = dict(_find_scores(self._kept))
@@ -71,7 +71,7 @@ class ScoreFile:
         with self._opened, suppress(OutputLostError) if kind else nullcontext():
             self._put()
 
-    def get(self, digest: str) -> PictureScore | None:
+    def get(self, digest: str) -> ImageScore | None:
         """Give the score that was kept, if one was."""
         place = self._known.get(digest)
         if place is None:
@@ -81,7 +81,7 @@ class ScoreFile:
             line = self._kept.readline()
         return _parse(line)[1]
 
-    def add(self, digest: str, score: PictureScore) -> None:
+    def add(self, digest: str, score: ImageScore) -> None:
         """Keep a score; raises `OutputLostError` when no more can be."""
         if self._path:
             words = {
@@ -116,7 +116,7 @@ def find_digest(*parts: bytes) -> str:
     return digest.hexdigest()
 
 
-def _copy_here(path: Place, stack: ExitStack) -> Path:
+def _copy_here(path: AnyPath, stack: ExitStack) -> Path:
     """Give a file of this machine to append to: the place itself, or a copy of what is behind the address.
 
     stack: removes the copy. Raises `OSError`.
@@ -145,8 +145,8 @@ def _find_scores(file: BinaryIO) -> Iterator[tuple[str, int]]:
         place += len(line)
 
 
-def _parse(line: bytes) -> tuple[str, PictureScore]:
+def _parse(line: bytes) -> tuple[str, ImageScore]:
     words = parse_json(line, "scores.jsonl", finite=False)
     sums = words.pop("sums")
     sums["within"] = tuple(sums["within"])
-    return words.pop("digest"), PictureScore(sums=PixelSums(**sums), **words)
+    return words.pop("digest"), ImageScore(sums=PixelSums(**sums), **words)

@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from cortexia_video.evaluation.image_score import PictureScore
+from cortexia_video.evaluation.image_score import ImageScore
 from cortexia_video.evaluation.metrics.pixel_sums import ADDED, RATIOS, PixelSums
 
 _SUMS = len(RATIOS) + len(ADDED) + 1  # numbers of a `PixelSums` beside its pixels
@@ -33,7 +33,7 @@ class ScoreTable:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def __iter__(self) -> Iterator[PictureScore]:
+    def __iter__(self) -> Iterator[ImageScore]:
         return map(self.__getitem__, range(len(self)))
 
     def __eq__(self, other: object) -> bool:
@@ -43,11 +43,11 @@ class ScoreTable:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __getitem__(self, place: int) -> PictureScore:
+    def __getitem__(self, place: int) -> ImageScore:
         words = self._words[place]
         pixels, unknown, *rest = array("d", self._numbers[place])
         within = tuple(map(int, rest[: len(RATIOS)]))
-        return PictureScore(
+        return ImageScore(
             self._keys[place],
             PixelSums(int(pixels), within, *rest[len(RATIOS) : _SUMS]),
             dict(zip(words.measured, rest[_SUMS:], strict=True)),
@@ -56,7 +56,7 @@ class ScoreTable:
             words.remark,
         )
 
-    def add(self, score: PictureScore) -> None:
+    def add(self, score: ImageScore) -> None:
         """Keep a score, behind all others."""
         sums, more = score.sums, score.more
         added = (*(getattr(sums, name) for name in ADDED), sums.log_spread)

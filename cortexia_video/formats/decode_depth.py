@@ -17,11 +17,11 @@ from cortexia_video.formats.dialects import DIALECTS
 from cortexia_video.formats.metadata import Metadata, add, with_metadata
 from cortexia_video.formats.option_names import OF_COMMANDS, OptionNames
 from cortexia_video.formats.quantization import to_values
-from cortexia_video.formats.raw_depth import Stored, TooLargeError
+from cortexia_video.formats.raw_depth import RawDepth, TooLargeError
 from cortexia_video.formats.registry import READERS, Reader
 from cortexia_video.images.foreign_content import describe_foreign
 from cortexia_video.storage.named_file import FileTooLargeError, read_named
-from cortexia_video.storage.paths import Given, Place, as_place
+from cortexia_video.storage.paths import AnyPath, PathLike, to_path
 
 _TOLD = [  # what readers say of a file, and the words for it
     (re.compile("truncat|EOF|not a zip file|end of|premature", re.IGNORECASE), "it is cut short"),
@@ -35,12 +35,12 @@ _HEADERS = 1 << 24  # bytes of what else may be there
 _FACTS = ("f_px", "f_source", "full_size", "model", "weights_sha256")
 
 
-def read_file(path: Given, *, max_megapixels: float = 200.0, within: Place | None = None) -> bytes:
+def read_file(path: PathLike, *, max_megapixels: float = 200.0, within: AnyPath | None = None) -> bytes:
     """Read a file; raise `DepthFileError` where it cannot be read or is too large for such a depth map.
 
     path: also an address, as `s3://bucket/a.npy`. within: as of `named_file`.
     """
-    place = as_place(path)
+    place = to_path(path)
     name = printable(str(place))
     try:
         return read_named(place, limit=max_megapixels * 1e6 * _LARGEST + _HEADERS, within=within)
@@ -88,17 +88,17 @@ def decode_depth(
     its numbers mean where nobody else does, or holds numbers that cannot be depth; `MissingExtraError`.
     """
     stored = decode_stored(data, name, max_megapixels=max_megapixels)
-    return understand(stored, name, about=about, dialect=dialect, names=names)
+    return interpret(stored, name, about=about, dialect=dialect, names=names)
 
 
-def decode_stored(data: bytes, name: str, *, max_megapixels: float = 200.0) -> Stored:
+def decode_stored(data: bytes, name: str, *, max_megapixels: float = 200.0) -> RawDepth:
     """Give what a file's bytes hold; the first half of `decode_depth`."""
     with _naming(name):
         return find_reader(data, name).decode(data, max_megapixels * 1e6)
 
 
-def understand(
-    stored: Stored,
+def interpret(
+    stored: RawDepth,
     name: str,
     *,
     about: Metadata | None = None,
@@ -148,7 +148,7 @@ def find_reader(data: bytes, name: str) -> Reader:
     raise DepthFileError(f"not a depth file that can be read: give one of {', '.join(suffixes)}")
 
 
-def _understand(stored: Stored, about: Metadata, dialect: str | None, names: OptionNames) -> DepthMap:
+def _understand(stored: RawDepth, about: Metadata, dialect: str | None, names: OptionNames) -> DepthMap:
     """Join values with what the file says of them, and where it says nothing, with what the caller says."""
     if dialect is not None and dialect not in DIALECTS:
         raise DepthFileError(f"unknown dialect {dialect!r}: use one of {', '.join(DIALECTS)}")
@@ -174,7 +174,7 @@ def _listed(unknown: Any) -> list[Any]:
     return [*unknown] if isinstance(unknown, list | tuple) else [unknown]
 
 
-def _translate(stored: Stored, about: Metadata, dialect: str, names: OptionNames) -> Stored:
+def _translate(stored: RawDepth, about: Metadata, dialect: str, names: OptionNames) -> RawDepth:
     """Say what numbers mean by a dialect; one whose kind is known leaves no choice of another."""
     said, row = about.get("kind"), DIALECTS[dialect]
     if said is not None and row.kind not in (None, said):

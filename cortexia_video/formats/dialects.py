@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from cortexia_video.depth_map import Kind
+from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import DepthFileError
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.formats.quantization import INTERVALS, LAST
-from cortexia_video.formats.raw_depth import Stored
+from cortexia_video.formats.raw_depth import RawDepth
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
+class Convention:
     """One row of the table of dialects.
 
     summary: for people. translate: gives what a file holds with metadata, told what the caller says; raises
@@ -33,9 +33,9 @@ class Dialect:
     """
 
     summary: str
-    translate: Callable[[Stored, Metadata], Stored]
+    translate: Callable[[RawDepth, Metadata], RawDepth]
     beside: tuple[str, Callable[[str], dict[str, Any]]] | None = None
-    kind: Kind | None = "metric"
+    kind: DepthKind | None = "metric"
 
 
 def parse_calibration(text: str) -> dict[str, Any]:
@@ -55,30 +55,30 @@ def parse_calibration(text: str) -> dict[str, Any]:
     return {"f_px": f_px, "f_source": "given", "doffs_px": doffs, "baseline_m": baseline / 1000}
 
 
-def _whole(per_metre: float, unknown: Sequence[int] = (0,)) -> Callable[[Stored, Metadata], Stored]:
+def _whole(per_metre: float, unknown: Sequence[int] = (0,)) -> Callable[[RawDepth, Metadata], RawDepth]:
     """Give the translation of whole numbers of which so many make a metre."""
 
-    def translate(stored: Stored, about: Metadata) -> Stored:
+    def translate(stored: RawDepth, about: Metadata) -> RawDepth:
         _require(stored, np.integer)
         words = {"kind": "metric", "scale": 1 / per_metre, "unknown": [*unknown]}
-        return Stored(stored.values, words)
+        return RawDepth(stored.values, words)
 
     return translate
 
 
-def _metres(stored: Stored, about: Metadata) -> Stored:
+def _metres(stored: RawDepth, about: Metadata) -> RawDepth:
     _require(stored, np.floating)
-    return Stored(stored.values, {"kind": "metric", "unknown": 0})
+    return RawDepth(stored.values, {"kind": "metric", "unknown": 0})
 
 
-def _turn_bits(stored: Stored, about: Metadata) -> Stored:
+def _turn_bits(stored: RawDepth, about: Metadata) -> RawDepth:
     """Undo SUN RGB-D's rotation by three bits."""
     _require(stored, np.uint16)
     numbers = stored.values.astype(np.uint16)
-    return _whole(1000)(Stored((numbers >> 3) | (numbers << 13), {}), about)
+    return _whole(1000)(RawDepth((numbers >> 3) | (numbers << 13), {}), about)
 
 
-def _triangulate(stored: Stored, about: Metadata) -> Stored:
+def _triangulate(stored: RawDepth, about: Metadata) -> RawDepth:
     """Turn a stereo pair's disparity in pixels, infinite where unknown, into metres."""
     _require(stored, np.floating)
     try:
@@ -89,10 +89,10 @@ def _triangulate(stored: Stored, about: Metadata) -> Stored:
         ) from error
     shifted = stored.values.astype(np.float64) + doffs_px
     shifted[~(np.isfinite(shifted) & (shifted > 0))] = np.nan
-    return Stored((f_px * baseline_m / shifted).astype(np.float32), {"kind": "metric"})
+    return RawDepth((f_px * baseline_m / shifted).astype(np.float32), {"kind": "metric"})
 
 
-def _read_moge(stored: Stored, about: Metadata) -> Stored:
+def _read_moge(stored: RawDepth, about: Metadata) -> RawDepth:
     """Numbers 1 to 65534 are log-spaced from `near` to `far`; with a `unit` they are metres after it."""
     _require(stored, np.uint16)
     near, far = (_number(stored, name) for name in ("near", "far"))
@@ -100,10 +100,10 @@ def _read_moge(stored: Stored, about: Metadata) -> Stored:
     kind = "metric" if "unit" in stored.text else about.get("kind")
     beyond = near * (far / near) ** (INTERVALS / (INTERVALS - 1))  # of 65535, which means infinite there
     words = {"near": near * unit, "far": beyond * unit, "unknown": [0, LAST]}
-    return Stored(stored.values, {"kind": kind, **words})
+    return RawDepth(stored.values, {"kind": kind, **words})
 
 
-def _read_iw3(stored: Stored, about: Metadata) -> Stored:
+def _read_iw3(stored: RawDepth, about: Metadata) -> RawDepth:
     """Numbers 0 to 65535 are linear between two values in its text; without them 0 to 1, larger is nearer."""
     _require(stored, np.uint16)
     kind = about.get("kind")
@@ -115,15 +115,15 @@ def _read_iw3(stored: Stored, about: Metadata) -> Stored:
         )
     if "iw3_min_depth_value" in stored.text:
         low, high = (_number(stored, f"iw3_{name}_depth_value") for name in ("min", "max"))
-    return Stored(stored.values, {"kind": kind, "scale": (high - low) / LAST, "offset": low})
+    return RawDepth(stored.values, {"kind": kind, "scale": (high - low) / LAST, "offset": low})
 
 
-def _require(stored: Stored, dtype: type) -> None:
+def _require(stored: RawDepth, dtype: type) -> None:
     if not np.issubdtype(stored.values.dtype, dtype):
         raise DepthFileError(f"it holds {stored.values.dtype}, which files of this dialect do not")
 
 
-def _number(stored: Stored, name: str) -> float:
+def _number(stored: RawDepth, name: str) -> float:
     try:
         return float(stored.text[name])
     except (KeyError, ValueError) as error:
@@ -133,22 +133,24 @@ def _number(stored: Stored, name: str) -> float:
 
 
 _CALIBRATION = ("calib.txt", parse_calibration)
-DIALECTS: dict[str, Dialect] = {
-    "tum": Dialect("16 bits, 5000 a metre, 0 unknown: TUM RGB-D", _whole(5000)),
-    "kitti": Dialect("16 bits, 256 a metre, 0 unknown: KITTI", _whole(256)),
-    "nyu": Dialect("16 bits, millimetres, 0 unknown: NYU Depth V2", _whole(1000)),
-    "scannet": Dialect("16 bits, millimetres, 0 unknown: ScanNet, 3DMatch, Redwood", _whole(1000)),
-    "7scenes": Dialect("16 bits, millimetres, 0 and 65535 unknown: 7-Scenes", _whole(1000, (0, LAST))),
-    "sunrgbd": Dialect("16 bits, millimetres turned by three bits, 0 unknown: SUN RGB-D, SUN3D", _turn_bits),
-    "middlebury": Dialect(
+DIALECTS: dict[str, Convention] = {
+    "tum": Convention("16 bits, 5000 a metre, 0 unknown: TUM RGB-D", _whole(5000)),
+    "kitti": Convention("16 bits, 256 a metre, 0 unknown: KITTI", _whole(256)),
+    "nyu": Convention("16 bits, millimetres, 0 unknown: NYU Depth V2", _whole(1000)),
+    "scannet": Convention("16 bits, millimetres, 0 unknown: ScanNet, 3DMatch, Redwood", _whole(1000)),
+    "7scenes": Convention("16 bits, millimetres, 0 and 65535 unknown: 7-Scenes", _whole(1000, (0, LAST))),
+    "sunrgbd": Convention(
+        "16 bits, millimetres turned by three bits, 0 unknown: SUN RGB-D, SUN3D", _turn_bits
+    ),
+    "middlebury": Convention(
         "disparity in pixels, inf unknown; needs calib.txt: Middlebury 2014", _triangulate, _CALIBRATION
     ),
-    "metres": Dialect("floats, metres, 0 unknown: TIFF of the dataset guide", _metres),
-    "depth-pro": Dialect("floats, metres: the .npz of Depth Pro", _metres),
-    "moge": Dialect(
+    "metres": Convention("floats, metres, 0 unknown: TIFF of the dataset guide", _metres),
+    "depth-pro": Convention("floats, metres: the .npz of Depth Pro", _metres),
+    "moge": Convention(
         "16 bits, log-spaced, near and far in its text, 0 and 65535 unknown: MoGe", _read_moge, kind=None
     ),
-    "iw3": Dialect(
+    "iw3": Convention(
         "16 bits, linear, least and largest in its text; kind is needed: iw3", _read_iw3, kind=None
     ),
 }

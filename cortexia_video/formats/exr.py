@@ -16,7 +16,7 @@ import numpy as np
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError, MissingExtraError
 from cortexia_video.formats.metadata import from_text, metadata_of, to_text
-from cortexia_video.formats.raw_depth import Chunks, Stored, require_pixels
+from cortexia_video.formats.raw_depth import Chunks, RawDepth, require_pixels
 
 MAGIC = b"v/1\x01"
 _ATTRIBUTE = "cortexia_video"
@@ -67,7 +67,7 @@ def _encode(depth: DepthMap, values: np.ndarray[Any, Any], compression: str) -> 
     return [file.getbuffer()]
 
 
-def decode(data: bytes, most: float) -> Stored:
+def decode(data: bytes, most: float) -> RawDepth:
     """Give the channel Z, or the only one. most: pixels."""
     openexr = _import()
     header = openexr.File(io.BytesIO(data), header_only=True, num_threads=0).header()
@@ -79,7 +79,7 @@ def decode(data: bytes, most: float) -> Stored:
     names = [name for name in channels if name.split(".")[-1] == _CHANNEL] or [*channels]
     if len(names) != 1:
         raise DepthFileError(f"its channels are {', '.join(channels)}: depth is one channel, called Z")
-    return Stored(channels[names[0]].pixels, from_text(str(header.get(_ATTRIBUTE, ""))))
+    return RawDepth(channels[names[0]].pixels, from_text(str(header.get(_ATTRIBUTE, ""))))
 
 
 def _import() -> Any:

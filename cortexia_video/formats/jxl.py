@@ -14,9 +14,9 @@ import numpy as np
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError, MissingExtraError
 from cortexia_video.formats.metadata import from_text, metadata_of, to_text
-from cortexia_video.formats.quantization import Steps, split_rows
-from cortexia_video.formats.raw_depth import Chunks, Stored, require_pixels
-from cortexia_video.runtime.buffers import Scratch
+from cortexia_video.formats.quantization import Quantizer, split_rows
+from cortexia_video.formats.raw_depth import Chunks, RawDepth, require_pixels
+from cortexia_video.runtime.buffers import BufferPool
 
 _CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 _CODESTREAM = b"\xff\x0a"
@@ -29,13 +29,13 @@ _JUMD_BYTES = 64
 _FAST = 1  # the effort
 _SIZE_BYTES = 16  # of a codestream, which begin with the picture's size
 _SIDE_BITS = (9, 13, 18, 30)
-_scratch = Scratch()
+_scratch = BufferPool()
 _RATIOS = ((0, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # width to height
 
 
 def encode(depth: DepthMap) -> Chunks:
     """Give the pieces of the file."""
-    steps = Steps(depth)
+    steps = Quantizer(depth)
     numbers = np.frombuffer(_scratch.take(2 * depth.values.size), np.uint16).reshape(depth.values.shape)
     for rows in split_rows(*depth.values.shape):
         steps.fill(rows, numbers[rows])
@@ -51,7 +51,7 @@ def encode(depth: DepthMap) -> Chunks:
     return [view[: begin - 8], about, view[begin - 8 :]]
 
 
-def decode(data: bytes, most: float) -> Stored:
+def decode(data: bytes, most: float) -> RawDepth:
     """Give the numbers of any JPEG XL picture that has 16 bits, or floats. most: pixels.
 
     Raises `DepthFileError`, `MissingExtraError`, and what imagecodecs does for a broken file.
@@ -62,7 +62,7 @@ def decode(data: bytes, most: float) -> Stored:
     values = jpegxl_decode(data, index=0, numthreads=1)
     if values.dtype == np.uint8:
         raise DepthFileError("it has 8 bits a channel: depth is read from JPEG XL of 16 bits, grey")
-    return Stored(values, from_text(text))
+    return RawDepth(values, from_text(text))
 
 
 def _look_into(container: bytes) -> tuple[int, bytes]:

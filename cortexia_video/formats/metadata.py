@@ -26,7 +26,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.depth_map import KINDS, DepthMap, Kind, larger_is_nearer
+from cortexia_video.depth_map import KINDS, DepthKind, DepthMap, larger_is_nearer
 from cortexia_video.errors import InputError
 from cortexia_video.frame import FocalSource
 from cortexia_video.storage.documents import parse_json
@@ -96,7 +96,7 @@ def from_text(text: bytes | str) -> dict[str, Any]:
     return read if ours else {}
 
 
-def meaning_of(kind: Kind) -> dict[str, str | None]:
+def meaning_of(kind: DepthKind) -> dict[str, str | None]:
     """Say what follows from the kind."""
     return {
         "unit": "metres" if kind == "metric" else None,

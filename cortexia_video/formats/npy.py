@@ -10,7 +10,7 @@ import numpy as np
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError
-from cortexia_video.formats.raw_depth import Chunks, Stored, require_pixels
+from cortexia_video.formats.raw_depth import Chunks, RawDepth, require_pixels
 
 MAGIC = b"\x93NUMPY"
 PAGE = 4096
@@ -42,7 +42,7 @@ def encode(depth: DepthMap, begin: int = 0) -> Chunks:
     return [header, values.reshape(-1).view(np.uint8).data]
 
 
-def decode(data: bytes, most: float) -> Stored:
+def decode(data: bytes, most: float) -> RawDepth:
     """Give an array of numbers of format 1.0 or 2.0, over the file's own bytes.
 
     most: pixels. Pickles are never loaded. Raises `DepthFileError`, and what NumPy does for a broken header.
@@ -55,7 +55,7 @@ def decode(data: bytes, most: float) -> Stored:
             f"it has {len(data) - begin} bytes of values, its header says {expected}: it is not whole"
         )
     values = np.frombuffer(data, dtype, offset=begin)
-    return Stored(values.reshape(shape[::-1]).T if by_columns else values.reshape(shape), {})
+    return RawDepth(values.reshape(shape[::-1]).T if by_columns else values.reshape(shape), {})
 
 
 def read_header(file: IO[bytes], most: float) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

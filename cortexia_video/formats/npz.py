@@ -11,7 +11,7 @@ from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError
 from cortexia_video.formats import npy
 from cortexia_video.formats.metadata import MARK, from_text, metadata_of, to_text
-from cortexia_video.formats.raw_depth import Chunks, Stored
+from cortexia_video.formats.raw_depth import Chunks, RawDepth
 
 MAGIC = b"PK\x03\x04"
 _VALUES = "depth.npy"  # as Depth Pro calls it
@@ -34,7 +34,7 @@ def encode(depth: DepthMap) -> Chunks:
     return pieces.chunks
 
 
-def decode(data: bytes, most: float) -> Stored:
+def decode(data: bytes, most: float) -> RawDepth:
     """Give the values of an archive of ours, or of one that has a single array or one called `depth`.
 
     most: pixels. Pickles are never loaded. Raises `DepthFileError`, and what readers do for a broken file.
@@ -54,7 +54,7 @@ def decode(data: bytes, most: float) -> Stored:
                 f"it has {there} bytes of values, its header says {expected}: it is not whole"
             )
         values = archive.read(name)
-    return Stored(npy.decode(values, most).values, from_text(text))
+    return RawDepth(npy.decode(values, most).values, from_text(text))
 
 
 def _choose(names: list[str]) -> str:

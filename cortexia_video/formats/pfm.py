@@ -12,7 +12,7 @@ import numpy as np
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError
-from cortexia_video.formats.raw_depth import Chunks, Stored, require_pixels
+from cortexia_video.formats.raw_depth import Chunks, RawDepth, require_pixels
 
 MAGIC = (b"Pf", b"PF")
 _HEADER = re.compile(rb"P([fF])\s+(\d{1,9})\s+(\d{1,9})\s+([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s")
@@ -25,7 +25,7 @@ def encode(depth: DepthMap) -> Chunks:
     return [f"Pf\n{width} {height}\n-1.0\n".encode(), values.reshape(-1).view(np.uint8).data]
 
 
-def decode(data: bytes, most: float) -> Stored:
+def decode(data: bytes, most: float) -> RawDepth:
     """Give the values, float32 of the file's byte order, over its own bytes. most: pixels."""
     header = _HEADER.match(data[:256])
     if header is None:
@@ -39,4 +39,4 @@ def decode(data: bytes, most: float) -> Stored:
         found = len(data) - header.end()
         raise DepthFileError(f"it has {found} bytes of values, its header says {expected}: it is not whole")
     values = np.frombuffer(data, "<f4" if float(scale) < 0 else ">f4", offset=header.end())
-    return Stored(values.reshape(int(height), int(width))[::-1], {})
+    return RawDepth(values.reshape(int(height), int(width))[::-1], {})

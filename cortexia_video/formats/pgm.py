@@ -10,7 +10,7 @@ import re
 import numpy as np
 
 from cortexia_video.errors import DepthFileError
-from cortexia_video.formats.raw_depth import Stored, require_pixels
+from cortexia_video.formats.raw_depth import RawDepth, require_pixels
 
 MAGIC = b"P5"
 _HEADER = re.compile(rb"P5" + 3 * rb"(?:\s|#[^\n\r]*[\n\r])+(\d{1,9})" + rb"(?:#[^\n\r]*[\n\r])?\s")
@@ -18,7 +18,7 @@ _HEADER_BYTES = 1 << 16
 _EIGHT_BITS = 255
 
 
-def decode(data: bytes, most: float) -> Stored:
+def decode(data: bytes, most: float) -> RawDepth:
     """Give the numbers, big-endian uint16 (H, W), over the file's own bytes. most: pixels."""
     header = _HEADER.match(data[:_HEADER_BYTES])
     if header is None:
@@ -31,4 +31,4 @@ def decode(data: bytes, most: float) -> Stored:
     if len(data) - header.end() != expected:
         found = len(data) - header.end()
         raise DepthFileError(f"it has {found} bytes of values, its header says {expected}: it is not whole")
-    return Stored(np.frombuffer(data, ">u2", offset=header.end()).reshape(height, width), {})
+    return RawDepth(np.frombuffer(data, ">u2", offset=header.end()).reshape(height, width), {})

@@ -15,8 +15,8 @@ from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError
 from cortexia_video.formats import png8
 from cortexia_video.formats.metadata import from_text, metadata_of, to_text
-from cortexia_video.formats.quantization import Steps, split_rows
-from cortexia_video.formats.raw_depth import Chunks, Stored, require_pixels
+from cortexia_video.formats.quantization import Quantizer, split_rows
+from cortexia_video.formats.raw_depth import Chunks, RawDepth, require_pixels
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
 _KEYWORD = "cortexia_video"
@@ -31,7 +31,7 @@ def encode(depth: DepthMap) -> Chunks:
     Filtered and packed here, strip by strip: Pillow tries every filter on every row, which takes twice as
     long for files no smaller.
     """
-    steps = Steps(depth)
+    steps = Quantizer(depth)
     height, width = depth.values.shape
     text = to_text({**metadata_of(depth), **steps.metadata})
     header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0))
@@ -46,7 +46,7 @@ def encode(depth: DepthMap) -> Chunks:
     return [*pieces, _chunk(b"IDAT", deflate.flush()), _chunk(b"IEND", b"")]
 
 
-def _filter(steps: Steps, rows: slice) -> memoryview:
+def _filter(steps: Quantizer, rows: slice) -> memoryview:
     """Give some rows as PNG's filtered bytes: each number's less those of the number above."""
     above = min(rows.start, 1)  # above the first row is nothing
     numbers = np.zeros((1 + rows.stop - rows.start, steps.values.shape[1]), ">u2")
@@ -80,7 +80,7 @@ def _chunk(name: bytes, data: bytes) -> bytes:
     )
 
 
-def decode(data: bytes, most: float) -> Stored:
+def decode(data: bytes, most: float) -> RawDepth:
     """Give the numbers of any 16-bit grey PNG, uint16, and what its text says if it is ours.
 
     most: pixels. Raises `DepthFileError`, and what Pillow does for a broken file.
@@ -97,4 +97,4 @@ def decode(data: bytes, most: float) -> Stored:
         require_pixels(picture.height, picture.width, most)
         values = np.asarray(picture)
         text = {str(name): str(value) for name, value in picture.info.items()}
-        return Stored(values, from_text(text.pop(_KEYWORD, "")), text)
+        return RawDepth(values, from_text(text.pop(_KEYWORD, "")), text)

@@ -24,7 +24,7 @@ _EXACT = (1e-30, 1e30)  # steps a unit, between which float32 is good enough
 _AT_ONCE = 1 << 17  # pixels: as float32 they stay in the cache; with fewer, threads wait for each other
 
 
-class Steps:
+class Quantizer:
     """A depth map as numbers. metadata: what they stand for, in the words of `metadata`.
 
     Millimetres for metres that fit; else for metres and depth up to a factor steps of equal ratio, as long
@@ -76,7 +76,7 @@ class Steps:
 
 def lost(depth: DepthMap) -> str | None:
     """Say what a depth map loses as numbers beyond half a step of the sizes in `docs/formats.md`."""
-    steps = Steps(depth)
+    steps = Quantizer(depth)
     losses = [] if steps.values is depth.values else ["infinite values become unknown"]
     if depth.kind in _POSITIVE and "near" not in steps.metadata and steps.metadata["scale"] != _MILLIMETRE:
         error, least = steps.metadata["scale"] / 2, steps.metadata["scale"] + steps.metadata["offset"]

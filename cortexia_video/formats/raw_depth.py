@@ -1,4 +1,4 @@
-"""`Stored`: what is in a depth file, before anybody says what it means."""
+"""`RawDepth`: what is in a depth file, before anybody says what it means."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Chunks = Sequence[bytes | memoryview]  # the pieces of a file
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-class Stored(NamedTuple):
+class RawDepth(NamedTuple):
     """What a file holds.
 
     values: numbers of any type, (H, W) if it is depth. metadata: what the file says of them, in our words.
@@ -29,7 +29,7 @@ class Stored(NamedTuple):
     text: Mapping[str, str] = _NOTHING
 
 
-Decode = Callable[[bytes, float], Stored]  # of a file's bytes, and of the most pixels that it may have
+Decode = Callable[[bytes, float], RawDepth]  # of a file's bytes, and of the most pixels that it may have
 
 
 class TooLargeError(DepthFileError):

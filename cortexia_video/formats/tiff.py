@@ -15,7 +15,7 @@ from PIL import Image, TiffImagePlugin
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError
 from cortexia_video.formats.metadata import from_text, metadata_of, to_text
-from cortexia_video.formats.raw_depth import Chunks, Stored, require_pixels
+from cortexia_video.formats.raw_depth import Chunks, RawDepth, require_pixels
 from cortexia_video.images.decode import quieten_pillow
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -59,7 +59,7 @@ def encode_unpacked(depth: DepthMap) -> Chunks:
     return [file.getbuffer()]
 
 
-def decode(data: bytes, most: float) -> Stored:
+def decode(data: bytes, most: float) -> RawDepth:
     """Give the values of the first page, float32 or whole numbers of 16 or 32 bits. most: pixels.
 
     Raises `DepthFileError`, and what Pillow does for a broken file.
@@ -74,7 +74,7 @@ def decode(data: bytes, most: float) -> Stored:
         require_pixels(picture.height, picture.width, most)
         values = _copy_unpacked(picture, data)
         text = str(picture.tag_v2.get(_DESCRIPTION, ""))
-        return Stored(np.asarray(picture) if values is None else values, from_text(text))
+        return RawDepth(np.asarray(picture) if values is None else values, from_text(text))
 
 
 def _copy_unpacked(picture: TiffImagePlugin.TiffImageFile, data: bytes) -> NDArray[np.float32] | None:

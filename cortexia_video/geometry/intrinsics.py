@@ -26,7 +26,7 @@ from cortexia_video.frame import Frame
 from cortexia_video.pinhole import Pinhole, find_resize_factor, has_same_shape, is_plausible
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
-from cortexia_video.storage.paths import Place, as_place
+from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.spreadsheet import read_text
 
 _EVERY = "*"
@@ -112,7 +112,7 @@ def load_intrinsics(f_px: float | None = None, path: str | os.PathLike[str] | No
     The file is UTF-8; file names that are not are in it as they are, or in JSON as escapes of Python's
     surrogates, as the ledger has them. Raises `InputError` for what is no focal length, with the line.
     """
-    cameras, digest = _read_file(as_place(path)) if path is not None else ({}, "")
+    cameras, digest = _read_file(to_path(path)) if path is not None else ({}, "")
     if f_px is not None:
         if not (math.isfinite(f_px) and f_px > 0):
             raise InputError(f"--f-px must be a focal length in pixels, more than 0, not {f_px:g}")
@@ -130,7 +130,7 @@ def _find_factor(given: tuple[float, float], width: int, height: int) -> float:
     return factor
 
 
-def _read_file(path: Place) -> tuple[dict[str, _Camera], str]:
+def _read_file(path: AnyPath) -> tuple[dict[str, _Camera], str]:
     """Give the cameras by key, and the SHA-256 of the file."""
     try:
         data = read_named(path, limit=LARGEST_TEXT)
@@ -158,7 +158,7 @@ def _read_file(path: Place) -> tuple[dict[str, _Camera], str]:
 _Entry = tuple[str, str, Mapping[str, object]]  # where it stands, key, fields by name
 
 
-def _read_csv(text: str, path: Place) -> Iterator[_Entry]:
+def _read_csv(text: str, path: AnyPath) -> Iterator[_Entry]:
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         names = [name.strip() for name in next(rows, [])]
@@ -184,7 +184,7 @@ def _read_csv(text: str, path: Place) -> Iterator[_Entry]:
         ) from error
 
 
-def _read_json(text: str, path: Place) -> Iterator[_Entry]:
+def _read_json(text: str, path: AnyPath) -> Iterator[_Entry]:
     entries = parse_json(text, path, build=_Pairs)
     if not isinstance(entries, _Pairs):
         raise InputError(f'{path}: not an object: give {{"a.jpg": 3050.5}}')

@@ -28,17 +28,17 @@ from PIL import (
 
 from cortexia_video.errors import DecodeError
 from cortexia_video.frame import Frame
-from cortexia_video.images.decode_errors import _decode_errors
+from cortexia_video.images.decode_errors import decode_errors
 from cortexia_video.images.exif_focal_length import focal_length_px
 from cortexia_video.images.foreign_content import describe_foreign, find_camera_file
-from cortexia_video.images.greyscale import _grey_scale, _strip_grey, _strips
-from cortexia_video.images.memory_limit import _check_memory
+from cortexia_video.images.greyscale import find_grey_scale, list_strips, strip_grey
+from cortexia_video.images.memory_limit import check_memory
 from cortexia_video.images.pillow_readers import (
-    _READERS,
-    _read_exif,
+    READERS,
+    read_exif,
 )
-from cortexia_video.images.sniff import SNIFF_BYTES, _name_format
-from cortexia_video.runtime.buffers import Scratch
+from cortexia_video.images.sniff import SNIFF_BYTES, name_format
+from cortexia_video.runtime.buffers import BufferPool
 
 SizeRule = Callable[[int, int], tuple[int, int]]  # (height, width) of a picture -> of one that will do
 
@@ -53,7 +53,7 @@ class Header(NamedTuple):
 
 def read_header(data: bytes) -> Header:
     """Return format and size without decoding pixels; raises DecodeError where the content is no picture."""
-    with _decode_errors(data), _open(data) as picture:
+    with decode_errors(data), _open(data) as picture:
         return Header(picture.format or "", *picture.size)
 
 
@@ -63,7 +63,7 @@ def decode(
     *,
     max_megapixels: float = 200.0,
     enough: SizeRule | None = None,
-    scratch: Scratch | None = None,
+    scratch: BufferPool | None = None,
 ) -> Frame:
     """Decode one picture to an upright `Frame`: uint8 (H, W, 3) RGB and, where EXIF has it, the focal length.
 
@@ -75,22 +75,22 @@ def decode(
     then decoded to a half, a quarter or an eighth of its sides, not below that; `Frame.full_size` tells.
     scratch: memory for the pixels of a JPEG; the frame's image then holds until the thread decodes another.
     """
-    with _decode_errors(data), _open(data) as picture:
+    with decode_errors(data), _open(data) as picture:
         _check_size(picture, max_megapixels)
-        _check_memory(picture, data, max_megapixels)
+        check_memory(picture, data, max_megapixels)
         width, height = picture.size
         image = None
         if (
             picture.format == "JPEG"
         ):  # of others EXIF comes later: Pillow loads a PNG for it, and errors are lost
-            exif = _read_exif(picture)
+            exif = read_exif(picture)
             orientation = _orientation(exif)
             least = _stored(enough(*_stored((height, width), orientation)), orientation) if enough else (0, 0)
             image = _read_jpeg(data, least, (height, width), scratch)
         if image is None:
             picture.load()
             _check_size(picture, max_megapixels)
-            exif = _read_exif(picture)
+            exif = read_exif(picture)
             orientation = _orientation(exif)
         upright = _upright(image, orientation) if image is not None else _rgb(picture, orientation)
     reduced = image is not None and image.shape[:2] != (height, width)
@@ -107,12 +107,12 @@ def _open(data: bytes) -> ImageFile.ImageFile:
     """Open with the one reader that the content asks for; no pixels are decoded yet."""
     quieten_pillow()
     head = data[:SNIFF_BYTES]
-    name = _name_format(head)
+    name = name_format(head)
     if name is None:
         raise DecodeError(describe_foreign(data))
     if name == "TIFF" and (camera := find_camera_file(data)):
         raise DecodeError(camera)
-    return _READERS[name](io.BytesIO(data))
+    return READERS[name](io.BytesIO(data))
 
 
 def _check_size(picture: Image.Image, max_megapixels: float) -> None:
@@ -172,7 +172,7 @@ _KEYED = {"1", "L", "I;16", "RGB"}  # one sample value or triple may mean transp
 
 
 def _read_jpeg(
-    data: bytes, least: tuple[int, int], size: tuple[int, int], scratch: Scratch | None
+    data: bytes, least: tuple[int, int], size: tuple[int, int], scratch: BufferPool | None
 ) -> NDArray[np.uint8] | None:
     """uint8 (H, W, 3) RGB, not turned; None for what Pillow may read better; raises where content is lost.
 
@@ -243,9 +243,9 @@ def _copy(rows: NDArray[np.uint8], target: NDArray[np.uint8]) -> None:
 def _rgb(picture: Image.Image, orientation: int) -> NDArray[np.uint8]:
     """Upright uint8 (H, W, 3) RGB of a loaded picture of any mode."""
     upright, stored = _canvas(*picture.size, orientation)
-    scale = _grey_scale(picture)
-    for place, strip in _strips(picture):
-        rows = _strip_rgb(strip) if scale is None else _strip_grey(strip, scale)
+    scale = find_grey_scale(picture)
+    for place, strip in list_strips(picture):
+        rows = _strip_rgb(strip) if scale is None else strip_grey(strip, scale)
         if strip.mode in _KEYED and "transparency" in picture.info:
             keyed = (_samples(strip) == picture.info["transparency"]).all(axis=2, keepdims=True)
             rows = np.where(keyed, np.uint8(255), rows)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from PIL import Image
 
 from cortexia_video.errors import DecodeError, describe
-from cortexia_video.images.sniff import SNIFF_BYTES, _name_format
+from cortexia_video.images.sniff import SNIFF_BYTES, name_format
 
 _CUT_SHORT = re.compile(
     "premature end of jpeg|truncated|end of (file|image|stream)|not enough|unexpected end|not large enough",
@@ -30,7 +30,7 @@ _LONG_TEXT = re.compile("MAX_TEXT_(CHUNK|MEMORY)")
 
 
 @contextmanager
-def _decode_errors(data: bytes) -> Iterator[None]:
+def decode_errors(data: bytes) -> Iterator[None]:
     """Turn whatever a reader raises into a DecodeError that keeps the original as cause."""
     try:
         yield
@@ -42,7 +42,7 @@ def _decode_errors(data: bytes) -> Iterator[None]:
 
 def _describe(data: bytes, error: Exception) -> str:
     """Say in one line what is wrong with a file that a reader refused."""
-    name, detail = _name_format(data[:SNIFF_BYTES]) or "picture", " ".join(str(error).split())
+    name, detail = name_format(data[:SNIFF_BYTES]) or "picture", " ".join(str(error).split())
     if isinstance(error, MemoryError):
         return describe(error)
     if isinstance(error, Image.DecompressionBombError):

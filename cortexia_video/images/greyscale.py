@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cortexia_video.errors import DecodeError
-from cortexia_video.images.pillow_readers import _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT
+from cortexia_video.images.pillow_readers import BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT
 
 _STRIP_PIXELS = 1 << 20
 
 
-def _strips(picture: Image.Image) -> Iterator[tuple[tuple[slice, slice], Image.Image]]:
+def list_strips(picture: Image.Image) -> Iterator[tuple[tuple[slice, slice], Image.Image]]:
     """Place and pixels of each strip of at most a million pixels, so that temporaries stay small."""
     width, height = picture.size
     wide = min(width, _STRIP_PIXELS)
@@ -35,22 +35,22 @@ class _GreyScale(NamedTuple):
     inverted: bool = False
 
 
-def _grey_scale(picture: Image.Image) -> _GreyScale | None:
+def find_grey_scale(picture: Image.Image) -> _GreyScale | None:
     """The scale of 16-bit, 32-bit and float grey, or None for 8-bit modes.
 
     16-bit modes end at the bits that the file names (12 in some TIFF). For 32 bits no file says: integers
     take the smallest usual white (8, 16 or 32 bits) that holds them all, floats 1 or 255.
     """
     tags = getattr(picture, "tag_v2", {})
-    inverted = tags.get(_PHOTOMETRIC) == 0
+    inverted = tags.get(PHOTOMETRIC) == 0
     if picture.mode.startswith("I;16"):
-        bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
+        bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
         return _GreyScale("", 2.0**bits - 1.0, inverted)
     if picture.mode not in ("I", "F"):
         return None
     if picture.format == "PPM":
         return _GreyScale("i4", 65535.0)
-    unsigned = picture.mode == "I" and tags.get(_SAMPLE_FORMAT, (1,))[0] == 1
+    unsigned = picture.mode == "I" and tags.get(SAMPLE_FORMAT, (1,))[0] == 1
     dtype = "f4" if picture.mode == "F" else "u4" if unsigned else "i4"
     return _GreyScale(dtype, _fitting_white(picture, dtype), inverted)
 
@@ -58,7 +58,7 @@ def _grey_scale(picture: Image.Image) -> _GreyScale | None:
 def _fitting_white(picture: Image.Image, dtype: str) -> float:
     """The smallest usual white level that no sample exceeds; raises DecodeError where there is none."""
     extremes = [
-        (values.min(), values.max()) for values in (_grey_samples(s, dtype) for _, s in _strips(picture))
+        (values.min(), values.max()) for values in (_grey_samples(s, dtype) for _, s in list_strips(picture))
     ]
     low = float(np.min([low for low, _ in extremes]))
     high = float(np.max([high for _, high in extremes]))
@@ -82,7 +82,7 @@ def _grey_samples(strip: Image.Image, dtype: str) -> NDArray[np.generic]:
     return samples.view(dtype) if dtype else samples
 
 
-def _strip_grey(strip: Image.Image, scale: _GreyScale) -> NDArray[np.uint8]:
+def strip_grey(strip: Image.Image, scale: _GreyScale) -> NDArray[np.uint8]:
     """uint8 (h, W, 1): 0..white to 0..255, rounded."""
     grey = np.rint(np.multiply(_grey_samples(strip, scale.dtype), 255.0 / scale.white, dtype=np.float64))
     values: NDArray[np.uint8] = grey.astype(np.uint8)[..., None]

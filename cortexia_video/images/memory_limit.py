@@ -7,7 +7,7 @@ import math
 from PIL import Image
 
 from cortexia_video.errors import DecodeError
-from cortexia_video.images.pillow_readers import _TiffReader
+from cortexia_video.images.pillow_readers import TiffReader
 
 # Peak bytes a pixel beyond the file itself, reader and result together: measured at 20 to 200 megapixels.
 _PEAK_BYTES = {"JPEG": 9.0, "PNG": 7.1, "BMP": 7.1, "TIFF": 7.1, "WEBP": 16.0, "AVIF": 20.0, "JPEG2000": 20.0}
@@ -17,7 +17,7 @@ _DEFAULT_MEGAPIXELS = 200.0
 _EDGE_BYTES = 16.0  # of each row (a pointer, padding) and of each column (two rows of 16-bit RGBA unpacked)
 
 
-def _check_memory(picture: Image.Image, data: bytes, max_megapixels: float) -> None:
+def check_memory(picture: Image.Image, data: bytes, max_megapixels: float) -> None:
     """Refuse what would take over 10.2 bytes a pixel of the limit (2 GB for 200 megapixels or fewer)."""
     width, height = picture.size
     needed_mb = (len(data) + _peak_bytes(picture) * width * height + _EDGE_BYTES * (width + height)) / 1e6
@@ -30,7 +30,7 @@ def _check_memory(picture: Image.Image, data: bytes, max_megapixels: float) -> N
 
 def _peak_bytes(picture: Image.Image) -> float:
     """Peak bytes a pixel while decoding this picture."""
-    if isinstance(picture, _TiffReader):
+    if isinstance(picture, TiffReader):
         return max(_PEAK_BYTES["TIFF"], 4.0 + picture.strip_bytes())
     if picture.format == "JPEG" and picture.mode == "CMYK" and "progressive" in picture.info:
         return 12.0

@@ -50,7 +50,7 @@ _COMPRESSIONS = {
 }
 
 
-class _TiffReader(TiffImagePlugin.TiffImageFile):
+class TiffReader(TiffImagePlugin.TiffImageFile):
     """Pillow's reader without its own size limit (`_check_size` came first) or turning a whole copy."""
 
     def _open(self) -> None:
@@ -81,14 +81,14 @@ class _TiffReader(TiffImagePlugin.TiffImageFile):
         tags = getattr(self, "tag_v2", {})
         if not tags.get(_WIDTH) or not tags.get(_HEIGHT):
             return None
-        if tags.get(_PHOTOMETRIC) in _OF_CAMERAS:
+        if tags.get(PHOTOMETRIC) in _OF_CAMERAS:
             return "the raw data of a camera"
         compression = tags.get(_COMPRESSION, 1)
         if compression not in TiffImagePlugin.COMPRESSION_INFO:
             return _name_compression(compression)
-        if tags.get(_PHOTOMETRIC) == _PALETTE and _COLOURS not in tags:
+        if tags.get(PHOTOMETRIC) == _PALETTE and _COLOURS not in tags:
             return None
-        bits, sort = tags.get(_BITS_PER_SAMPLE, (1,)), tags.get(_SAMPLE_FORMAT, (1,))[0]
+        bits, sort = tags.get(BITS_PER_SAMPLE, (1,)), tags.get(SAMPLE_FORMAT, (1,))[0]
         numbers = {2: ", signed", 3: ", floating point", 5: ", complex", 6: ", complex"}.get(sort, "")
         return f"{len(bits)} channel{'s'[: len(bits) > 1]} of {max(bits)} bits{numbers}"
 
@@ -103,10 +103,10 @@ class _TiffReader(TiffImagePlugin.TiffImageFile):
             return 0.0
         height = self._tile_size[1]
         rows = min(self.tag_v2.get(_ROWS_PER_STRIP, height), height)
-        return float(sum(self.tag_v2.get(_BITS_PER_SAMPLE, (1,)))) / 8.0 * rows / height
+        return float(sum(self.tag_v2.get(BITS_PER_SAMPLE, (1,)))) / 8.0 * rows / height
 
     def load_end(self) -> None:
-        _read_exif(self)  # now, while the file is open: Pillow keeps what it read
+        read_exif(self)  # now, while the file is open: Pillow keeps what it read
         self._size = self._tile_size
 
 
@@ -127,11 +127,11 @@ class _PngReader(PngImagePlugin.PngImageFile):
             self.info["transparency"] = tuple(sample >> 8 for sample in key)
 
 
-_READERS: dict[str, type[ImageFile.ImageFile]] = {
+READERS: dict[str, type[ImageFile.ImageFile]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
     "PNG": _PngReader,
     "WEBP": WebPImagePlugin.WebPImageFile,
-    "TIFF": _TiffReader,
+    "TIFF": TiffReader,
     "BMP": BmpImagePlugin.BmpImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
     "GIF": GifImagePlugin.GifImageFile,
@@ -145,7 +145,7 @@ _ROWS_PER_STRIP, _TILE_WIDTH = 278, 322
 _EXIF_IFD = 0x8769
 
 
-def _read_exif(picture: Image.Image) -> dict[int, object]:
+def read_exif(picture: Image.Image) -> dict[int, object]:
     """Tags of the first and the Exif directory by number; broken metadata does not make a broken picture."""
     try:
         exif = picture.getexif()
@@ -154,4 +154,4 @@ def _read_exif(picture: Image.Image) -> dict[int, object]:
         return {}
 
 
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
+BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339

@@ -47,5 +47,5 @@ _OTHER_MAGIC = [
 ]
 
 
-def _name_format(head: bytes) -> str | None:
+def name_format(head: bytes) -> str | None:
     return sniff(head) or next((name for name, magic in _OTHER_MAGIC if magic.match(head)), None)

@@ -1,4 +1,4 @@
-"""`EngineChoice`: what runs a model. Nothing but its reference is used before it was compared with that.
+"""`BackendSelector`: what runs a model. Nothing but its reference is used before it was compared with that.
 
 The reference is the first engine of the model's row, in float32. `auto` takes the fastest of all whose depth
 is near enough, timed on the pictures of the run, on batches as large as the run's.
@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
-from cortexia_video.depth_estimation import DepthEstimator, Prepared, Size, load_estimator, load_estimators
+from cortexia_video.depth_estimation import (
+    DepthEstimator,
+    PreparedFrame,
+    Size,
+    load_estimator,
+    load_estimators,
+)
 from cortexia_video.errors import (
     Failure,
     InputError,
@@ -43,7 +49,7 @@ _ENOUGH_BYTES = 300_000_000  # of pictures
 _log = logging.getLogger(__name__)
 
 
-class Way(NamedTuple):
+class BackendConfig(NamedTuple):
     """A way to run a model."""
 
     engine: str
@@ -54,10 +60,10 @@ class Way(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class BackendTrial:
     """What became of one candidate of `auto`: how fast and how near, or why it is out of the question."""
 
-    way: Way
+    way: BackendConfig
     images_per_second: float = 0.0
     parity: Parity | None = None
     reason: str = ""
@@ -68,7 +74,7 @@ class Trial:
         return f"{self.way}: {self.images_per_second:.3g} images/s; {self.parity or 'the reference'}"
 
 
-class EngineChoice:
+class BackendSelector:
     """How a model by name is to be loaded.
 
     options: what `load_estimators` takes, with `engine` and `precision` where they are asked for.
@@ -136,8 +142,8 @@ class EngineChoice:
         return self._compare(ours, theirs, frames, "full" if _SIZE in asked else "native")
 
     @property
-    def _reference_way(self) -> Way:
-        return Way(self._engines[0], _FLOAT32)
+    def _reference_way(self) -> BackendConfig:
+        return BackendConfig(self._engines[0], _FLOAT32)
 
     @property
     def _reference(self) -> dict[str, Any]:
@@ -150,11 +156,11 @@ class EngineChoice:
         """Give the options for the first of several devices."""
         return {**options, "device": options.get("device", AUTO).split(",")[0].strip()}
 
-    def _find_way(self, estimator: DepthEstimator) -> Way:
+    def _find_way(self, estimator: DepthEstimator) -> BackendConfig:
         """Say what a loaded model is run by; what its settings leave out is the reference's."""
         settings = estimator.model.settings
         engine, precision = settings.get("engine", self._engines[0]), settings.get("precision", _FLOAT32)
-        return Way(str(engine), str(precision))
+        return BackendConfig(str(engine), str(precision))
 
     def _compare(
         self,
@@ -184,26 +190,26 @@ class EngineChoice:
             return loaded
         return load_estimators(self._model, **{**self._options, **best.way._asdict()})
 
-    def _list_ways(self, reference: DepthEstimator) -> Iterator[Way]:
+    def _list_ways(self, reference: DepthEstimator) -> Iterator[BackendConfig]:
         """Yield the reference's first, then all else; float16 only where there is a GPU for it."""
         wanted = self._options.get("precision") or AUTO
         too_slow = "float16" if reference.model.device.startswith("cpu") else None
         yield self._reference_way
         for engine in self._engines:
             for precision in _PRECISIONS[engine]:
-                way = Way(engine, precision)
+                way = BackendConfig(engine, precision)
                 if way != self._reference_way and wanted in (AUTO, precision) and precision != too_slow:
                     yield way
 
-    def _try(self, way: Way, reference: DepthEstimator, frames: Sequence[Frame]) -> Trial:
+    def _try(self, way: BackendConfig, reference: DepthEstimator, frames: Sequence[Frame]) -> BackendTrial:
         if way == self._reference_way:
-            return Trial(way, _time(reference, frames))
+            return BackendTrial(way, _time(reference, frames))
         try:
             estimator = load_estimator(self._model, **self._on_first({**self._options, **way._asdict()}))
             parity = self._compare(estimator, reference, frames)
         except (ModelError, MissingExtraError) as error:
-            return Trial(way, reason=str(error))
-        return Trial(way, _time(estimator, frames), parity)
+            return BackendTrial(way, reason=str(error))
+        return BackendTrial(way, _time(estimator, frames), parity)
 
 
 def _choose_frames(reference: DepthEstimator, frames: Iterable[Frame]) -> list[Frame]:
@@ -226,7 +232,7 @@ def _time(estimator: DepthEstimator, frames: Sequence[Frame]) -> float:
     group, _ = Counter(each.group for each in prepared).most_common(1)[0]
     alike = [each for each in prepared if each.group == group]
     count = min(estimator.batch_size, _LARGEST_TIMED)
-    batch: list[Prepared] = list(islice(alike * count, count))
+    batch: list[PreparedFrame] = list(islice(alike * count, count))
     stacked = estimator.stack(batch)
     seconds = []
     for _ in range(1 + _ROUNDS):

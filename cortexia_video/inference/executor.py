@@ -1,4 +1,4 @@
-"""`Engine`: decoding, the model, and encoding at the same time, joined by queues that are bounded in bytes.
+"""`PipelineExecutor`: decoding, the model, and encoding at the same time, joined by queues that are bounded in bytes.
 
     items -> decode workers -> Batcher -> a model thread for each device -> check -> write workers -> outcomes
 
@@ -19,7 +19,13 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.depth_estimation import Answer, DepthEstimator, Origin, Prepared, as_model_error
+from cortexia_video.depth_estimation import (
+    DepthEstimator,
+    FrameInfo,
+    ModelResult,
+    PreparedFrame,
+    as_model_error,
+)
 from cortexia_video.errors import Failure, ModelError, ModelOutputError
 from cortexia_video.inference.batcher import Batcher
 from cortexia_video.runtime.stage_clock import StageClock
@@ -32,16 +38,16 @@ _ON_MODEL = 2  # batches for each device: the one that runs and the one that fol
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class ItemResult:
     """What the model made of one item. in_float32: a second time, after half precision overflowed."""
 
-    origin: Origin
+    origin: FrameInfo
     values: NDArray[np.float32]
     in_float32: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Settled(Generic[Outcome]):
+class Skipped(Generic[Outcome]):
     """What became of an item that the model need not see."""
 
     outcome: Outcome
@@ -49,7 +55,7 @@ class Settled(Generic[Outcome]):
 
 @dataclass(slots=True)
 class _Batch(Generic[Item]):
-    items: list[tuple[Item, Origin]]
+    items: list[tuple[Item, FrameInfo]]
     pixels: NDArray[Any]
     estimate_fov: bool
     in_float32: bool = False
@@ -58,13 +64,13 @@ class _Batch(Generic[Item]):
 @dataclass(frozen=True, slots=True)
 class _Decoded(Generic[Item, Outcome]):
     item: Item
-    prepared: Prepared | Settled[Outcome] | Failure
+    prepared: PreparedFrame | Skipped[Outcome] | Failure
 
 
 @dataclass(frozen=True, slots=True)
 class _Inferred(Generic[Item]):
     batch: _Batch[Item]
-    answers: list[Answer]
+    answers: list[ModelResult]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,7 @@ class _Broken:
     error: BaseException
 
 
-class Engine(Generic[Item, Outcome]):
+class PipelineExecutor(Generic[Item, Outcome]):
     """Take items through their stages; give each with its outcome, in the order in which they finish.
 
     estimators: one for each device, of one model. prepare(item): on a decode worker; what it settles goes out
@@ -92,8 +98,8 @@ class Engine(Generic[Item, Outcome]):
         self,
         estimators: Sequence[DepthEstimator],
         *,
-        prepare: Callable[[Item], Prepared | Settled[Outcome] | Failure],
-        finish: Callable[[Item, Result], Outcome],
+        prepare: Callable[[Item], PreparedFrame | Skipped[Outcome] | Failure],
+        finish: Callable[[Item, ItemResult], Outcome],
         workers: int,
         stop: threading.Event,
         clock: StageClock,
@@ -103,8 +109,8 @@ class Engine(Generic[Item, Outcome]):
         self._prepare, self._finish = prepare, finish
         self._workers, self._stop, self._clock = workers, stop, clock
         limits = self._estimator.limits
-        self._batcher: Batcher[tuple[Item, Prepared]] = Batcher(limits.of, lambda: limits.window)
-        self._ready: deque[list[tuple[Item, Prepared]]] = deque()
+        self._batcher: Batcher[tuple[Item, PreparedFrame]] = Batcher(limits.of, lambda: limits.window)
+        self._ready: deque[list[tuple[Item, PreparedFrame]]] = deque()
         self._again: deque[_Batch[Item]] = deque()
         self._to_model: SimpleQueue[_Batch[Item] | None] = SimpleQueue()
         self._events: SimpleQueue[
@@ -200,7 +206,7 @@ class Engine(Generic[Item, Outcome]):
         estimate_fov = group[0][1].estimate_fov
         return _Batch([(item, prepared.origin) for item, prepared in group], pixels, estimate_fov)
 
-    def _take_apart(self, group: list[tuple[Item, Prepared]], error: Exception) -> None:
+    def _take_apart(self, group: list[tuple[Item, PreparedFrame]], error: Exception) -> None:
         """Halve a batch that does not fit in memory; a single picture that does not is given up."""
         item, prepared = group[0]
         self._estimator.record_full_memory(error, prepared, len(group))
@@ -222,10 +228,10 @@ class Engine(Generic[Item, Outcome]):
             case _Decoded(item, Failure() as failure):
                 self._decoding -= 1
                 yield item, failure
-            case _Decoded(item, Settled(outcome)):
+            case _Decoded(item, Skipped(outcome)):
                 self._decoding -= 1
                 yield item, outcome
-            case _Decoded(item, Prepared() as prepared):
+            case _Decoded(item, PreparedFrame() as prepared):
                 self._decoding -= 1
                 self._waiting += 1
                 self._typical_bytes = prepared.pixels.nbytes
@@ -240,7 +246,7 @@ class Engine(Generic[Item, Outcome]):
                 yield item, outcome
 
     def _take_answers(
-        self, batch: _Batch[Item], answers: list[Answer]
+        self, batch: _Batch[Item], answers: list[ModelResult]
     ) -> Iterator[tuple[Item, Outcome | Failure]]:
         """Send good answers to the writers, wrong ones once more through the model where that may help."""
         for number, ((item, origin), answer) in enumerate(zip(batch.items, answers, strict=True)):
@@ -255,15 +261,15 @@ class Engine(Generic[Item, Outcome]):
                 yield item, Failure(origin.key, "estimate", checked)
             else:
                 origin = self._estimator.add_focal_length(origin, checked)
-                self._write_later(item, Result(origin, checked.values, batch.in_float32))
+                self._write_later(item, ItemResult(origin, checked.values, batch.in_float32))
 
-    def _check(self, answer: Answer) -> Answer:
+    def _check(self, answer: ModelResult) -> ModelResult:
         try:
             return self._estimator.check(answer)
         except MemoryError as error:
             return as_model_error(error)
 
-    def _write_later(self, item: Item, result: Result) -> None:
+    def _write_later(self, item: Item, result: ItemResult) -> None:
         count = result.values.nbytes
         self._finishing += 1
         self._finishing_bytes += count

@@ -38,14 +38,14 @@ from cortexia_video.ledger.artifacts import find_picture
 from cortexia_video.ledger.depth_json import complete_depth_json, keep_depth_json, read_depth_json
 from cortexia_video.ledger.depth_reader import DepthReader, Reading
 from cortexia_video.ledger.ledger import Ledger
-from cortexia_video.runtime.bounded_map import run_ahead
+from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.memory_budget import ByteBudget
+from cortexia_video.runtime.memory_budget import MemoryBudget
 from cortexia_video.runtime.workers import choose_workers
 from cortexia_video.sinks.open import open_sink
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import Found, InputFile
-from cortexia_video.storage.paths import Place, as_place, is_remote, is_same_folder
+from cortexia_video.storage.paths import AnyPath, is_remote, is_same_folder, to_path
 from cortexia_video.storage.relative import is_inside
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is done alone
@@ -103,7 +103,7 @@ def convert(
     `OutputLostError` when the output can take no more.
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    workers, root, stop = choose_workers(workers), as_place(output), stop or threading.Event()
+    workers, root, stop = choose_workers(workers), to_path(output), stop or threading.Event()
     reader = DepthReader(about=about, dialect=dialect, max_megapixels=max_megapixels)
     given = load_intrinsics(f_px, intrinsics)
     _require_another_folder(inputs, root)
@@ -128,10 +128,10 @@ def convert(
         outcomes = Outcomes(
             sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop
         )
-        return _Job(outcomes, reader, FORMATS[format], given, allow_loss).run(found, workers)
+        return ConvertJob(outcomes, reader, FORMATS[format], given, allow_loss).run(found, workers)
 
 
-class _Job:
+class ConvertJob:
     """One conversion: what it needs while it lasts."""
 
     def __init__(
@@ -147,13 +147,13 @@ class _Job:
         self._counting = threading.Lock()
         self._told = False  # what is lost
         self._root = self.sink.root.resolve()
-        self._budget = ByteBudget(MEMORY)
+        self._budget = MemoryBudget(MEMORY)
 
     def run(self, found: DepthFiles, workers: int) -> Report:
         """Take every input to its outcome; the ledger then ends with the counts."""
         started, report = time.monotonic(), self.outcomes.report
         try:
-            run_ahead(self._find_work(found), self._convert, self._settle, workers=workers)
+            run_bounded(self._find_work(found), self._convert, self._settle, workers=workers)
             self.ledger.sync()
             complete_depth_json(self.sink)
         except OutputLostError as error:
@@ -210,7 +210,7 @@ class _Job:
 
     def _require_apart(self, item: InputFile) -> None:
         """Refuse what could be taken for an output of this run: no input is ever replaced."""
-        place = as_place(item.place).resolve()
+        place = to_path(item.place).resolve()
         if place.name.endswith(self._form.suffix) and is_inside(place, self._root):
             raise OutputExistsError(
                 f"it lies in the output folder and is {self._form.suffix} already: choose another --output"
@@ -269,7 +269,7 @@ class _Job:
 
 def _find_format(inputs: Sequence[str | os.PathLike[str]]) -> str:
     """Return the format that the depth.json of every input says, if that is one that depth is read from."""
-    formats = {str(read_depth_json(as_place(each)).get("format")) for each in inputs}
+    formats = {str(read_depth_json(to_path(each)).get("format")) for each in inputs}
     format = formats.pop() if len(formats) == 1 else ""
     if format not in FORMATS or FORMATS[format].decode is None:
         raise InputError("the inputs are not output folders of one format that could be kept: give --format")
@@ -292,15 +292,15 @@ def _require_allowed(format: str, allow_loss: bool) -> None:
         )
 
 
-def _require_another_folder(inputs: Sequence[str | os.PathLike[str]], root: Place) -> None:
+def _require_another_folder(inputs: Sequence[str | os.PathLike[str]], root: AnyPath) -> None:
     for each in inputs:
         if is_same_folder(root, each):
-            raise InputError(f"{printable(str(as_place(each)))} is input and output: choose another --output")
+            raise InputError(f"{printable(str(to_path(each)))} is input and output: choose another --output")
 
 
 def _require_some(found: DepthFiles, inputs: Sequence[str | os.PathLike[str]]) -> None:
     """Look for a first input, so that nothing is made for a folder without any."""
     if next(iter(found), None) is None:
-        places = ", ".join(printable(str(as_place(each))) for each in inputs)
+        places = ", ".join(printable(str(to_path(each))) for each in inputs)
         pictures = f"; {found.pictures} PNG of 8 bits or in colour are no depth" if found.pictures else ""
         raise InputError(f"no depth files in {places}{pictures}")

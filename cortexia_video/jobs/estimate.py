@@ -24,25 +24,25 @@ from cortexia_video.errors import (
     OutputLostError,
 )
 from cortexia_video.geometry.intrinsics import load_intrinsics
-from cortexia_video.inference.backend_selection import MAX_ERROR, EngineChoice
+from cortexia_video.inference.backend_selection import MAX_ERROR, BackendSelector
 from cortexia_video.inference.batch_size import BatchSize
-from cortexia_video.inference.executor import Engine
+from cortexia_video.inference.executor import PipelineExecutor
 from cortexia_video.jobs.image_task import Decoding as Decoding
-from cortexia_video.jobs.image_task import PictureSteps, StepOptions
+from cortexia_video.jobs.image_task import ImageTask, TaskOptions
 from cortexia_video.jobs.outcomes import Changed, Listener, Outcomes, Report
-from cortexia_video.jobs.run_spec import Crew, Order
-from cortexia_video.jobs.worker import BlockWorker, Told, Used, settle
+from cortexia_video.jobs.run_spec import Executor, RunSpec
+from cortexia_video.jobs.worker import Worker, WorkerMessage, WorkerUsage, settle
 from cortexia_video.ledger.depth_json import keep_depth_json
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.ledger import Ledger
-from cortexia_video.ledger.partition import parse_shard
+from cortexia_video.ledger.partition import parse_partition
 from cortexia_video.runtime.stage_clock import ChromeTrace, StageClock
 from cortexia_video.runtime.throughput import MODEL, Speed
 from cortexia_video.runtime.workers import choose_workers, count_cores
 from cortexia_video.sinks.archives import Packing
 from cortexia_video.sources.find import Found, InputFile, find_pictures
 from cortexia_video.sources.frames import decode_readable
-from cortexia_video.storage.paths import Place, as_place, as_text, is_remote
+from cortexia_video.storage.paths import AnyPath, is_remote, to_path, to_text
 from cortexia_video.storage.remote_path import RemotePath
 
 _THREADS_A_CORE = 4  # that wait for addresses
@@ -75,7 +75,7 @@ def estimate(
     profile: str | os.PathLike[str] | None = None,
     on_outcome: Listener | None = None,
     stop: threading.Event | None = None,
-    crew: Crew | None = None,
+    crew: Executor | None = None,
     packing: Packing | None = None,
     **model_options: object,
 ) -> Report:
@@ -108,26 +108,26 @@ def estimate(
     from there.
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    root, stop = as_place(output), stop or threading.Event()
+    root, stop = to_path(output), stop or threading.Event()
     workers = _choose_threads(workers, [*inputs, root])
     _require_positive(max_megapixels=max_megapixels)
     _require_one_of(decode=(decode, Decoding), changed=(changed, Changed))
-    order = Order(
-        inputs=[as_text(each) for each in inputs],
+    order = RunSpec(
+        inputs=[to_text(each) for each in inputs],
         root=root,
         recursive=recursive,
-        shard=parse_shard(shard) if shard else None,
+        shard=parse_partition(shard) if shard else None,
         model=model,
         asked={"device": device, "batch_size": batch_size, "size": size, **model_options},
         commercial_only=commercial_only,
         max_error=max_error,
         format=format,
         preview=preview,
-        steps=StepOptions(workers, decode, load_intrinsics(f_px, intrinsics), max_megapixels),
+        steps=TaskOptions(workers, decode, load_intrinsics(f_px, intrinsics), max_megapixels),
         packing=packing.check() if packing else None,
     )
     _require_some(inputs, recursive, root)
-    crew, sink = crew or _OneProcess(Path(profile) if profile else None), order.open_sink()
+    crew, sink = crew or LocalExecutor(Path(profile) if profile else None), order.open_sink()
     settings = crew.prepare(order)
     refused = _list_sources(order.find()) if changed == "refuse" and not overwrite else ()
     with ExitStack() as stack:
@@ -144,32 +144,34 @@ def estimate(
     return report
 
 
-class _OneProcess:
-    """A `Crew`: this process, with threads."""
+class LocalExecutor:
+    """A `Executor`: this process, with threads."""
 
     def __init__(self, profile: Path | None) -> None:
         self._profile = profile
 
-    def prepare(self, order: Order) -> Mapping[str, object]:
+    def prepare(self, order: RunSpec) -> Mapping[str, object]:
         self._order = order
         self._choice, self._estimators = order.load()
         return order.describe(self._choice, self._estimators[0])
 
     def work(self, outcomes: Outcomes, found: Iterator[Found], stop: threading.Event) -> Report:
         with ChromeTrace(self._profile) if self._profile else contextlib.nullcontext() as trace:
-            job = _Job(self._estimators, self._choice, outcomes, self._order.steps, stop, StageClock(trace))
+            job = EstimateJob(
+                self._estimators, self._choice, outcomes, self._order.steps, stop, StageClock(trace)
+            )
             return job.pack(found, self._order) if self._order.packing else job.run(found)
 
 
-class _Job:
+class EstimateJob:
     """One run in this process."""
 
     def __init__(
         self,
         estimators: Sequence[DepthEstimator],
-        choice: EngineChoice | None,
+        choice: BackendSelector | None,
         outcomes: Outcomes,
-        options: StepOptions,
+        options: TaskOptions,
         stop: threading.Event,
         clock: StageClock,
     ) -> None:
@@ -185,8 +187,8 @@ class _Job:
     def run(self, found: Iterable[Found]) -> Report:
         """Take every input to its outcome; the ledger then ends with the counts and the speed."""
         work = self._settle_engine(self.ledger.claim(self.outcomes.needing_work(found)))
-        steps = PictureSteps(self.estimators[0], self.sink, self.ledger, self.options, self.clock)
-        engine: Engine[InputFile, Failure | None] = Engine(
+        steps = ImageTask(self.estimators[0], self.sink, self.ledger, self.options, self.clock)
+        engine: PipelineExecutor[InputFile, Failure | None] = PipelineExecutor(
             self.estimators,
             prepare=steps.prepare,
             finish=steps.finish,
@@ -208,7 +210,7 @@ class _Job:
         self._record_end()
         return self.report
 
-    def pack(self, found: Iterable[Found], order: Order) -> Report:
+    def pack(self, found: Iterable[Found], order: RunSpec) -> Report:
         """Take every input to its outcome, a shard of them after the other."""
         assert order.packing is not None
         work = enumerate(self._settle_engine(self.ledger.claim_groups(self.outcomes.needing_work(found))))
@@ -216,7 +218,7 @@ class _Job:
         worker = None
         try:
             while block := [*islice(work, order.packing.size)]:
-                worker = worker or BlockWorker(order, self.estimators, self.sink)
+                worker = worker or Worker(order, self.estimators, self.sink)
                 self._settle_block(dict(block), worker.work(block, self.stop))
         except OutputLostError as error:
             error.report = self.report
@@ -226,9 +228,9 @@ class _Job:
         self._record_end()
         return self.report
 
-    def _settle_block(self, items: Mapping[int, InputFile], told: Iterable[Told]) -> None:
+    def _settle_block(self, items: Mapping[int, InputFile], told: Iterable[WorkerMessage]) -> None:
         for each in told:
-            if not isinstance(each, Used):
+            if not isinstance(each, WorkerUsage):
                 number, result = each
                 settle(self.outcomes, items[number] if number >= 0 else next(iter(items.values())), result)
 
@@ -299,12 +301,12 @@ def _list_kinds(passed_over: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in sorted(passed_over.items()))
 
 
-def _require_some(inputs: Sequence[str | os.PathLike[str]], recursive: bool, root: Place) -> None:
+def _require_some(inputs: Sequence[str | os.PathLike[str]], recursive: bool, root: AnyPath) -> None:
     """Look for a first input, so that nothing is made for a folder without pictures, or a lost mount."""
     passed_over = Counter[str]()
     found = find_pictures(inputs, recursive=recursive, output=root, passed_over=passed_over)
     if next(found, None) is None:
-        places = ", ".join(str(as_place(each)) for each in inputs)
+        places = ", ".join(str(to_path(each)) for each in inputs)
         folders = not recursive and any(is_remote(each) or Path(each).is_dir() for each in inputs)
         hint = "; folders inside are looked into with --recursive" if folders else ""
         seen = f"; passed over: {_list_kinds(passed_over)}" if passed_over else ""

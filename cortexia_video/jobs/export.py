@@ -20,7 +20,7 @@ from cortexia_video.models.registry import find_licence, find_model
 from cortexia_video.sources.find import InputFile, find_pictures
 from cortexia_video.sources.frames import decode_readable
 from cortexia_video.storage.atomic_file import move_whole
-from cortexia_video.storage.paths import Place, as_place, require_free
+from cortexia_video.storage.paths import AnyPath, require_free, to_path
 
 Size = tuple[int, int]
 _TRIED = 16  # pictures
@@ -30,7 +30,7 @@ _TRIED = 16  # pictures
 class Export:
     """What was written. parity: against the network itself in float32, where there were pictures for it."""
 
-    path: Place
+    path: AnyPath
     size: Size
     bytes: int
     parity: Parity | None
@@ -58,7 +58,7 @@ def export(
     Raises `ParityError` where a picture's mean difference is more than `max_error`, `OutputExistsError`,
     `InputError`, and `ModelError` for what cannot be loaded or exported; nothing is then written.
     """
-    place = as_place(output)
+    place = to_path(output)
     require_free(place, "remove it")
     if "torch" not in find_model(model).engines:
         raise ModelLoadError(f"model {model!r} is no network of torch's to export: --engine runs it as it is")
@@ -105,13 +105,13 @@ def _read_frames(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]
     found = (each for each in find_pictures(paths, recursive=True) if isinstance(each, InputFile))
     frames = list(islice(decode_readable(islice(found, _TRIED)), FRAMES_COMPARED))
     if not frames:
-        places = ", ".join(str(as_place(each)) for each in paths)
+        places = ", ".join(str(to_path(each)) for each in paths)
         raise InputError(f"no pictures that can be read in {places} (--check)")
     return frames
 
 
 @contextlib.contextmanager
-def _make_beside(output: Place) -> Any:
+def _make_beside(output: AnyPath) -> Any:
     """Give a folder, gone afterwards: on the disk of the output, if that is one."""
     beside = output.parent if isinstance(output, Path) else None
     try:

@@ -1,4 +1,4 @@
-"""`PictureSteps`: what the engine's workers do with one picture, on one machine as on many."""
+"""`ImageTask`: what the engine's workers do with one picture, on one machine as on many."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, Protocol, TypeVar
 
-from cortexia_video.depth_estimation import DepthEstimator, Prepared
+from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame
 from cortexia_video.errors import Failure
 from cortexia_video.geometry.intrinsics import Intrinsics
 from cortexia_video.images.decode import decode, read_header
 from cortexia_video.inference.batch_size import is_out_of_memory
-from cortexia_video.inference.executor import Result
+from cortexia_video.inference.executor import ItemResult
 from cortexia_video.jobs.outcomes import facts_of
 from cortexia_video.ledger.entries import Placed, Source
-from cortexia_video.runtime.buffers import Scratch
+from cortexia_video.runtime.buffers import BufferPool
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.memory_budget import ByteBudget
+from cortexia_video.runtime.memory_budget import MemoryBudget
 from cortexia_video.runtime.stage_clock import StageClock
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile, read_picture
@@ -33,7 +33,7 @@ _WRITE_BYTES = 8  # a pixel, at the worst moment of enlarging and encoding
 
 
 @dataclass(frozen=True, slots=True)
-class StepOptions:
+class TaskOptions:
     """How pictures are worked on. workers: threads that decode, and as many that write."""
 
     workers: int
@@ -52,24 +52,24 @@ class Recorder(Protocol):
     ) -> None: ...
 
 
-class PictureSteps:
-    """The two functions that an `Engine` calls: `prepare` on a decode worker, `finish` on a write worker."""
+class ImageTask:
+    """The two functions that an `PipelineExecutor` calls: `prepare` on a decode worker, `finish` on a write worker."""
 
     def __init__(
-        self, estimator: DepthEstimator, sink: Sink, ledger: Recorder, options: StepOptions, clock: StageClock
+        self, estimator: DepthEstimator, sink: Sink, ledger: Recorder, options: TaskOptions, clock: StageClock
     ) -> None:
         self._estimator = estimator
         self._sink, self._ledger = sink, ledger
         self._options = options
         self._clock = clock
-        self._budget = ByteBudget(max(MEMORY, options.workers * _MEMORY_EACH))
-        self._pixels, self._depth = Scratch(), Scratch()
+        self._budget = MemoryBudget(max(MEMORY, options.workers * _MEMORY_EACH))
+        self._pixels, self._depth = BufferPool(), BufferPool()
 
-    def prepare(self, item: InputFile) -> Prepared | Failure:
+    def prepare(self, item: InputFile) -> PreparedFrame | Failure:
         """On a decode worker: read, decode and preprocess one picture."""
         return attempt(item.key, "decode", lambda: self._prepare(item))
 
-    def _prepare(self, item: InputFile) -> Prepared | Failure:
+    def _prepare(self, item: InputFile) -> PreparedFrame | Failure:
         size = item.source.size
         data = self._read(item) if size <= _KEPT else b""  # a larger one waits on the disk
         size = max(size, len(data))  # of a row in a shard nobody knows it before
@@ -99,7 +99,7 @@ class PictureSteps:
         with self._clock.measure("read", item.key):
             return read_picture(item.place)
 
-    def _decode(self, item: InputFile, data: bytes) -> Prepared | Failure:
+    def _decode(self, item: InputFile, data: bytes) -> PreparedFrame | Failure:
         data = data or self._read(item)
         estimator, limit = self._estimator, self._options.max_megapixels
         enough = estimator.enough if self._options.decode == "fast" else None
@@ -108,14 +108,14 @@ class PictureSteps:
         with self._clock.measure("preprocess", item.key):
             return estimator.prepare(self._options.given.apply(frame))
 
-    def finish(self, item: InputFile, result: Result) -> Failure | None:
+    def finish(self, item: InputFile, result: ItemResult) -> Failure | None:
         """On a write worker: enlarge, encode, place and record one depth map."""
         pixels = result.origin.height * result.origin.width if self._estimator.size == "full" else 0
         needed = pixels * _WRITE_BYTES + result.values.nbytes
         place = partial(self._place, item, result)
         return attempt(item.key, "write", lambda: self._with_memory(needed, place))
 
-    def _place(self, item: InputFile, result: Result) -> None:
+    def _place(self, item: InputFile, result: ItemResult) -> None:
         with self._clock.measure("resize", item.key):
             depth = self._estimator.finish(result.origin, result.values, self._depth)
         with self._clock.measure("encode", item.key):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.depth_map import DepthMap, Kind
+from cortexia_video.depth_map import DepthKind, DepthMap
 from cortexia_video.errors import DepthFileError, Failure, printable
 from cortexia_video.formats.decode_depth import count_pixels, find_reader
 from cortexia_video.formats.metadata import Metadata, metadata_of
@@ -19,12 +19,12 @@ from cortexia_video.ledger.depth_json import read_depth_json
 from cortexia_video.ledger.depth_reader import DepthReader
 from cortexia_video.ledger.index import LedgerIndex
 from cortexia_video.pinhole import to_fov_deg
-from cortexia_video.runtime.bounded_map import run_ahead
+from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.memory_budget import ByteBudget
+from cortexia_video.runtime.memory_budget import MemoryBudget
 from cortexia_video.runtime.workers import count_cores
 from cortexia_video.sources.depth_files import DepthFiles, find_suffix
-from cortexia_video.storage.paths import Given, Place, as_place, as_text
+from cortexia_video.storage.paths import AnyPath, PathLike, to_path, to_text
 
 PERCENTS = (0, 1, 25, 50, 75, 99, 100)
 _MEMORY = 1 << 30  # bytes of files and arrays in work at once; a larger file is looked at alone
@@ -52,7 +52,7 @@ class Inspection:
     bytes: int
     height: int
     width: int
-    kind: Kind | None
+    kind: DepthKind | None
     unsaid: str | None
     changed: bool
     said_by: str | None
@@ -96,7 +96,7 @@ class FolderInspection:
 
 
 def inspect(
-    path: Given,
+    path: PathLike,
     *,
     about: Metadata | None = None,
     dialect: str | None = None,
@@ -106,11 +106,11 @@ def inspect(
 
     A file of which nobody says what its numbers mean is looked at all the same.
     """
-    return _Inspector(about, dialect, max_megapixels).inspect(as_place(path))
+    return _Inspector(about, dialect, max_megapixels).inspect(to_path(path))
 
 
 def inspect_folder(
-    path: Given,
+    path: PathLike,
     *,
     about: Metadata | None = None,
     dialect: str | None = None,
@@ -120,13 +120,13 @@ def inspect_folder(
 
     The arguments are those of `read_depth`. Raises `InputError` for what cannot be listed.
     """
-    root = as_place(path)
+    root = to_path(path)
     found = FolderInspection(str(root))
     found.common, found.last_run = read_depth_json(root), _read_last_run(root)
     inspector = _Inspector(about, dialect, max_megapixels)
 
     def look(each: str) -> Inspection | Failure:
-        place = as_place(each)
+        place = to_path(each)
         return attempt(str(place), "decode", lambda: inspector.inspect(place))
 
     def settle(result: Inspection | Failure) -> None:
@@ -135,7 +135,7 @@ def inspect_folder(
         else:
             found.sampled.append(result)
 
-    run_ahead(_count(found, root), look, settle, workers=count_cores())
+    run_bounded(_count(found, root), look, settle, workers=count_cores())
     found.sampled.sort(key=lambda each: each.path)
     found.failures.sort(key=lambda each: each.key)
     return found
@@ -147,14 +147,14 @@ class _Inspector:
     def __init__(self, about: Metadata | None, dialect: str | None, max_megapixels: float) -> None:
         self._reader = DepthReader(about=about, dialect=dialect, max_megapixels=max_megapixels)
         self._reader_of_numbers = DepthReader(about=_UNSAID, max_megapixels=max_megapixels)
-        self._budget = ByteBudget(_MEMORY)
+        self._budget = MemoryBudget(_MEMORY)
 
-    def inspect(self, place: Place) -> Inspection:
+    def inspect(self, place: AnyPath) -> Inspection:
         data = self._reader.read_bytes(place)
         with self._budget.hold(len(data) + count_pixels(data, str(place)) * _BYTES):
             return self._inspect(data, place)
 
-    def _inspect(self, data: bytes, place: Place) -> Inspection:
+    def _inspect(self, data: bytes, place: AnyPath) -> Inspection:
         try:
             depth, said_by, _, changed = self._reader.decode(data, place)
         except DepthFileError as raised:
@@ -164,7 +164,7 @@ class _Inspector:
             return _describe(str(place), data, depth, depth.kind, words, said_by=said_by, changed=changed)
         return self._inspect_numbers(data, place, error)
 
-    def _inspect_numbers(self, data: bytes, place: Place, error: DepthFileError) -> Inspection:
+    def _inspect_numbers(self, data: bytes, place: AnyPath, error: DepthFileError) -> Inspection:
         """Describe a file that is whole, though its meaning is not known; raise the error of another."""
         try:
             depth = self._reader_of_numbers.decode(data, place).depth
@@ -179,7 +179,7 @@ def _describe(
     path: str,
     data: bytes,
     depth: DepthMap,
-    kind: Kind | None,
+    kind: DepthKind | None,
     metadata: Metadata,
     *,
     said_by: str | None = None,
@@ -208,9 +208,9 @@ def _describe(
     )
 
 
-def _count(found: FolderInspection, root: Place) -> list[str]:
+def _count(found: FolderInspection, root: AnyPath) -> list[str]:
     """Count the files of a folder; give some of them, by reservoir sampling."""
-    files, chance = DepthFiles([as_text(root)]), random.Random(0)
+    files, chance = DepthFiles([to_text(root)]), random.Random(0)
     sample: list[str] = []
     for number, each in enumerate(files):
         if isinstance(each, Failure):
@@ -232,7 +232,7 @@ def _shrink(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return pick_points(values, height, width)
 
 
-def _read_last_run(root: Place) -> dict[str, int]:
+def _read_last_run(root: AnyPath) -> dict[str, int]:
     """Give the counts of the ledger's last run that ended."""
     counts = LedgerIndex(root).last_end()
     return {name: counts[name] for name in ("found", "done", "skipped", "failed") if name in counts}

@@ -19,7 +19,7 @@ from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimator
 from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.images.decode import Header, read_header
-from cortexia_video.inference.backend_selection import EngineChoice
+from cortexia_video.inference.backend_selection import BackendSelector
 from cortexia_video.inference.batch_size import BatchSize
 from cortexia_video.jobs.estimate import Decoding, estimate
 from cortexia_video.ledger.depth_reader import read_depth
@@ -29,7 +29,7 @@ from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.throughput import Speed
 from cortexia_video.sources.find import Found, InputFile, find_pictures, read_picture
 from cortexia_video.sources.frames import decode_readable
-from cortexia_video.storage.paths import Place, as_place, is_remote
+from cortexia_video.storage.paths import AnyPath, is_remote, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 _LISTED = 1000  # objects a request
@@ -103,11 +103,11 @@ def plan(
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     if num_workers < 1:
         raise InputError(f"--num-workers must be more than 0, not {num_workers}")
-    root = as_place(output) if output else None
+    root = to_path(output) if output else None
     found, lost, total, samples = _count(find_pictures(inputs, recursive=recursive, output=root))
     if not samples:
         why = f"none of {lost} inputs can be opened" if lost else "no pictures"
-        raise InputError(f"{why} in {', '.join(str(as_place(each)) for each in inputs)}")
+        raise InputError(f"{why} in {', '.join(str(to_path(each)) for each in inputs)}")
     headers = _look_at(samples)
     asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
     chosen = _choose(headers)
@@ -134,7 +134,7 @@ def plan(
 
 
 def _count_requests(
-    found: int, inputs: Sequence[str | os.PathLike[str]], root: Place | None
+    found: int, inputs: Sequence[str | os.PathLike[str]], root: AnyPath | None
 ) -> dict[str, int]:
     """Count what object stores will be asked: they charge for it."""
     remote = any(is_remote(each) for each in inputs)
@@ -201,7 +201,7 @@ def find_existing(folder: Path) -> Path:
 
 def _load(model: str, options: Mapping[str, Any], pictures: Sequence[InputFile]) -> Sequence[DepthEstimator]:
     """Load a model as a run would, by the engine that it would settle on."""
-    choice = EngineChoice(model, **options)
+    choice = BackendSelector(model, **options)
     loaded = choice.load()
     if choice.is_settled(loaded):
         return loaded
@@ -209,7 +209,7 @@ def _load(model: str, options: Mapping[str, Any], pictures: Sequence[InputFile])
     return choice.settle(loaded, decode_readable(pictures))
 
 
-def _place_beside(output: Place | None) -> Path | None:
+def _place_beside(output: AnyPath | None) -> Path | None:
     """Give the folder on the disk that the output would be on; None where that cannot be written."""
     place = find_existing(output) if isinstance(output, Path) else None
     return place if place and os.access(place, os.W_OK) else None

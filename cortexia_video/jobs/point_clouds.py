@@ -13,7 +13,7 @@ from functools import partial
 
 import xxhash
 
-from cortexia_video.depth_map import DepthMap, Kind
+from cortexia_video.depth_map import DepthKind, DepthMap
 from cortexia_video.errors import (
     Failure,
     InputError,
@@ -39,14 +39,14 @@ from cortexia_video.ledger.ledger import Ledger, read_last_done, require_ledger
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.point_clouds.cloud import UNITS, PointCloud, point_cloud, require_angle
 from cortexia_video.point_clouds.files import OVERWRITE, find_encoder, save_point_cloud
-from cortexia_video.runtime.bounded_map import run_ahead
+from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.memory_budget import ByteBudget
+from cortexia_video.runtime.memory_budget import MemoryBudget
 from cortexia_video.runtime.workers import choose_workers
 from cortexia_video.sinks.open import open_sink
 from cortexia_video.sources.find import InputFile
 from cortexia_video.storage.named_file import read_whole
-from cortexia_video.storage.paths import Place, as_absolute, as_place, is_same_folder, require_free
+from cortexia_video.storage.paths import AnyPath, is_same_folder, require_free, to_absolute, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 MEMORY = 1 << 30  # bytes of pictures and points in work at once, over all workers; a larger one is done alone
@@ -101,7 +101,7 @@ def make_point_cloud(
     depth: str | os.PathLike[str],
     output: str | os.PathLike[str],
     *,
-    kind: Kind | None = None,
+    kind: DepthKind | None = None,
     dialect: str | None = None,
     options: CloudOptions = CloudOptions(),
     overwrite: bool = False,
@@ -113,7 +113,7 @@ def make_point_cloud(
     to be of all of this one, unless one of them is upright and the other is not.
     Raises what `read_depth`, `decode`, `point_cloud` and `save_point_cloud` raise.
     """
-    picture, place = as_place(image), as_place(output)
+    picture, place = to_path(image), to_path(output)
     find_encoder(place.suffix.removeprefix("."))
     if not overwrite:
         require_free(place, OVERWRITE)
@@ -138,7 +138,7 @@ def make_point_clouds(
 ) -> Report:
     """Make `output/<key>.ply` of every picture that the ledger of the folder `run` calls done.
 
-    Kind and focal length are those of the ledger, unless the options give others. workers: threads; one a
+    DepthKind and focal length are those of the ledger, unless the options give others. workers: threads; one a
     core by default. on_outcome, stop: as `estimate` takes them.
 
     Outcomes, the ledger in `output` and what a second call does are those of `estimate`: clouds made of the
@@ -150,7 +150,7 @@ def make_point_clouds(
     where nothing can be written, `OutputLostError` when no more can be.
     """
     find_encoder(format)
-    root, place = as_absolute(run), as_place(output)
+    root, place = to_absolute(run), to_path(output)
     workers, stop = choose_workers(workers), stop or threading.Event()
     require_ledger(root)
     if is_same_folder(place, root):
@@ -163,7 +163,7 @@ def make_point_clouds(
         outcomes = Outcomes(
             sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop
         )
-        return _Job(root, outcomes, maker, format).run(workers)
+        return PointCloudJob(root, outcomes, maker, format).run(workers)
 
 
 class _Maker:
@@ -209,22 +209,22 @@ class _Maker:
         )
 
 
-class _Job:
+class PointCloudJob:
     """The clouds of one run: what they need while they are made."""
 
-    def __init__(self, root: Place, outcomes: Outcomes, maker: _Maker, format: str) -> None:
+    def __init__(self, root: AnyPath, outcomes: Outcomes, maker: _Maker, format: str) -> None:
         self._root = root
         self._outcomes = outcomes
         self._maker = maker
         self._encode = find_encoder(format)
-        self._budget = ByteBudget(MEMORY)
+        self._budget = MemoryBudget(MEMORY)
 
     def run(self, workers: int) -> Report:
         """Take every picture to its outcome; the ledger then ends with the counts."""
         started, report = time.monotonic(), self._outcomes.report
         work = self._outcomes.claimed(self._find())
         try:
-            run_ahead(work, self._make, lambda result: self._outcomes.settle(*result), workers=workers)
+            run_bounded(work, self._make, lambda result: self._outcomes.settle(*result), workers=workers)
         except OutputLostError as error:
             error.report = report
             raise

@@ -1,4 +1,4 @@
-"""`Cluster`: the `Crew` of many processes, by Ray Data. The only place that knows Ray."""
+"""`RayExecutor`: the `Executor` of many processes, by Ray Data. The only place that knows Ray."""
 
 from __future__ import annotations
 
@@ -29,8 +29,16 @@ from cortexia_video.errors import (
     OutputLostError,
 )
 from cortexia_video.jobs.outcomes import Outcomes, Report
-from cortexia_video.jobs.run_spec import Order
-from cortexia_video.jobs.worker import BlockWorker, Lost, Result, Told, Used, settle, settle_settings
+from cortexia_video.jobs.run_spec import RunSpec
+from cortexia_video.jobs.worker import (
+    ItemResult,
+    OutputLost,
+    Worker,
+    WorkerMessage,
+    WorkerUsage,
+    settle,
+    settle_settings,
+)
 from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.runtime.throughput import MODEL, Speed
 from cortexia_video.sources.find import InputFile
@@ -51,7 +59,7 @@ class ClusterError(CortexiaError):
     """A cluster cannot be reached, has no room, or ended while a run was on."""
 
 
-class Cluster:
+class RayExecutor:
     """Workers on the machines of a Ray cluster, or of one that is begun here for as long as this is entered.
 
     address: of a cluster that is up, `auto` for the one that this machine is part of; None begins one here.
@@ -93,7 +101,7 @@ class Cluster:
     ) -> None:
         self._end.close()
 
-    def prepare(self, order: Order) -> Mapping[str, object]:
+    def prepare(self, order: RunSpec) -> Mapping[str, object]:
         """Find room for the workers, and let one load the model, to say what the outputs depend on."""
         ray = _import_ray()
         if order.asked.get("engine") == "auto":
@@ -141,7 +149,9 @@ class Cluster:
             return self._order.packing.size
         return min(BLOCK, math.ceil(count / (4 * self._count)))
 
-    def run_blocks(self, blocks: Sequence[Sequence[tuple[int, InputFile]]], at_once: int) -> Iterator[Told]:
+    def run_blocks(
+        self, blocks: Sequence[Sequence[tuple[int, InputFile]]], at_once: int
+    ) -> Iterator[WorkerMessage]:
         """Yield what workers tell of blocks of numbered inputs; of those whose worker dies, nothing.
 
         at_once: blocks in work in one process.
@@ -164,7 +174,7 @@ class Cluster:
         with warnings.catch_warnings():  # it is to go in Ray 2.64, and there is no other way to say it yet
             warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
             results = ray.data.from_arrow(tables).map_batches(
-                BlockWorker,
+                Worker,
                 fn_constructor_args=(self._order,),
                 batch_size=None,
                 batch_format="pyarrow",
@@ -180,7 +190,9 @@ class Cluster:
 class _Wave:
     """Some inputs, taken to their outcomes: all at once, then what was lost with a process, one by one."""
 
-    def __init__(self, cluster: Cluster, outcomes: Outcomes, tally: _Tally, stop: threading.Event) -> None:
+    def __init__(
+        self, cluster: RayExecutor, outcomes: Outcomes, tally: _Tally, stop: threading.Event
+    ) -> None:
         self._cluster = cluster
         self._outcomes = outcomes
         self._tally = tally
@@ -204,16 +216,16 @@ class _Wave:
         while block := [*islice(numbered, size)]:
             blocks.append(block)
         for told in self._cluster.run_blocks(blocks, at_once):
-            if isinstance(told, Used):
+            if isinstance(told, WorkerUsage):
                 self._tally.add(told)
             else:
                 self._settle(*told)
             if self._stop.is_set():
                 return
 
-    def _settle(self, number: int, result: Result) -> None:
+    def _settle(self, number: int, result: ItemResult) -> None:
         item = self._left.get(number)
-        if isinstance(result, Lost):
+        if isinstance(result, OutputLost):
             settle(self._outcomes, next(iter(self._left.values())), result)
         elif item is not None:  # told twice: the first counts
             del self._left[number]
@@ -231,7 +243,7 @@ class _Tally:
     cores: int = 1
     device: str = "cpu"
 
-    def add(self, used: Used) -> None:
+    def add(self, used: WorkerUsage) -> None:
         for ours, theirs in ((self.seconds, used.seconds), (self.core_seconds, used.core_seconds)):
             for name, each in theirs.items():
                 ours[name] = ours.get(name, 0.0) + each
@@ -360,7 +372,7 @@ def _find_room(ray: Any, asked: int | None, gpus: float | None) -> tuple[int, fl
 
 
 def _ask_worker(
-    ray: Any, resources: Mapping[str, Any], order: Order, first: Sequence[InputFile]
+    ray: Any, resources: Mapping[str, Any], order: RunSpec, first: Sequence[InputFile]
 ) -> Mapping[str, object] | str:
     ask = ray.remote(settle_settings).options(max_retries=0, **resources)
     with _as_cluster_error():
@@ -385,7 +397,7 @@ def _as_cluster_error() -> Iterator[None]:
         ) from error
 
 
-def _make_absolute(order: Order) -> Any:
+def _make_absolute(order: RunSpec) -> Any:
     """Give the root as workers see it: they may stand in another folder."""
     return order.root if isinstance(order.root, RemotePath) else order.root.absolute()
 

@@ -1,4 +1,4 @@
-"""`Order`: what `estimate` was asked for, settled and checked; and the `Crew` that carries it out."""
+"""`RunSpec`: what `estimate` was asked for, settled and checked; and the `Executor` that carries it out."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from cortexia_video.depth_estimation import DepthEstimator, load_estimators
-from cortexia_video.inference.backend_selection import EngineChoice
-from cortexia_video.jobs.image_task import StepOptions
+from cortexia_video.inference.backend_selection import BackendSelector
+from cortexia_video.jobs.image_task import TaskOptions
 from cortexia_video.jobs.outcomes import Outcomes, Report
-from cortexia_video.ledger.partition import Shard
+from cortexia_video.ledger.partition import Partition
 from cortexia_video.sinks.archives import Packing
 from cortexia_video.sinks.open import open_sink
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import Found, find_pictures
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class RunSpec:
     """A run as it was asked for. It can be pickled, and so be carried out by other processes.
 
     asked: what `load_estimators` takes beside the model. The others are those of `pipeline.estimate`.
     """
 
     inputs: Sequence[str]
-    root: Place
+    root: AnyPath
     recursive: bool
-    shard: Shard | None
+    shard: Partition | None
     model: str | DepthEstimator | Sequence[DepthEstimator]
     asked: Mapping[str, Any]
     commercial_only: bool
     max_error: float
     format: str
     preview: bool
-    steps: StepOptions
+    steps: TaskOptions
     packing: Packing | None = None
 
     def find(self, passed_over: Counter[str] | None = None) -> Iterator[Found]:
@@ -55,25 +55,25 @@ class Order:
         sink.packed = self.packing is not None
         return sink
 
-    def load(self) -> tuple[EngineChoice | None, Sequence[DepthEstimator]]:
+    def load(self) -> tuple[BackendSelector | None, Sequence[DepthEstimator]]:
         """Load the model; the choice of an engine, which may not be settled, is that of a model by name."""
         if not isinstance(self.model, str):
             return None, load_estimators(self.model, **self.asked)
         terms: dict[str, Any] = {"max_error": self.max_error, "commercial_only": self.commercial_only}
-        choice = EngineChoice(self.model, **terms, **self.asked)
+        choice = BackendSelector(self.model, **terms, **self.asked)
         return choice, choice.load()
 
-    def describe(self, choice: EngineChoice | None, estimator: DepthEstimator) -> dict[str, object]:
+    def describe(self, choice: BackendSelector | None, estimator: DepthEstimator) -> dict[str, object]:
         """Say what the outputs depend on: outputs of other settings are not taken for done."""
         own = {"format": self.format, "preview": self.preview, "decode": self.steps.decode}
         settings = {**estimator.identity, **own, **self.steps.given.settings}
         return settings | {**(choice.settings if choice else {})}
 
 
-class Crew(Protocol):
+class Executor(Protocol):
     """Who carries out an order: this process, or those of a cluster."""
 
-    def prepare(self, order: Order) -> Mapping[str, object]:
+    def prepare(self, order: RunSpec) -> Mapping[str, object]:
         """Load the model, and say what the outputs depend on; raises before anything is written."""
 
     def work(self, outcomes: Outcomes, found: Iterator[Found], stop: threading.Event) -> Report:

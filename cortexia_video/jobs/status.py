@@ -13,7 +13,7 @@ import xxhash
 from cortexia_video.errors import printable
 from cortexia_video.ledger.ledger import PROGRESS_S, read_ledger, require_ledger
 from cortexia_video.sources.find import find_pictures
-from cortexia_video.storage.paths import as_place
+from cortexia_video.storage.paths import to_path
 
 _SILENT_S = 4 * PROGRESS_S  # after which a run that said nothing is taken for ended
 _COUNTS = ("found", "done", "skipped", "failed")
@@ -100,7 +100,7 @@ def status(
     A run says how far it is every half minute.
     Raises `InputError` where there is no ledger.
     """
-    root = as_place(output)
+    root = to_path(output)
     require_ledger(root)
     reading = _Reading()
     reading.take(read_ledger(root))

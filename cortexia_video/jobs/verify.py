@@ -14,18 +14,18 @@ from cortexia_video.errors import Failure, printable
 from cortexia_video.formats.registry import find_format
 from cortexia_video.ledger.entries import Placed
 from cortexia_video.ledger.ledger import append_to_ledger, require_ledger
-from cortexia_video.ledger.state import Entry, History, read_history
-from cortexia_video.runtime.bounded_map import run_ahead
+from cortexia_video.ledger.state import DoneEntry, LedgerState, read_state
+from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.memory_budget import ByteBudget
+from cortexia_video.runtime.memory_budget import MemoryBudget
 from cortexia_video.runtime.workers import choose_workers
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES
 from cortexia_video.storage.named_file import read_named
-from cortexia_video.storage.paths import Place, as_place
+from cortexia_video.storage.paths import AnyPath, to_path
 
 MEMORY = 1 << 30  # bytes of files in work at once, over all workers; a larger one is read alone
 
-_Output = tuple[str, str, Entry]  # a key, the name of one of its outputs, what is known of the key
+_Output = tuple[str, str, DoneEntry]  # a key, the name of one of its outputs, what is known of the key
 
 
 class Wrong(NamedTuple):
@@ -66,7 +66,7 @@ def verify(
 
     Raises `InputError` where there is no ledger; with `requeue`, `OutputError` while another process writes.
     """
-    root, workers = as_place(output), choose_workers(workers)
+    root, workers = to_path(output), choose_workers(workers)
     require_ledger(root)
     if not requeue:
         return _verify(root, workers)
@@ -78,22 +78,22 @@ def verify(
     return found
 
 
-def _verify(root: Place, workers: int) -> Verification:
-    history, budget = read_history(root), ByteBudget(MEMORY)
+def _verify(root: AnyPath, workers: int) -> Verification:
+    history, budget = read_state(root), MemoryBudget(MEMORY)
     results: list[Wrong | None] = []
 
     def check(output: _Output) -> Wrong | None:
         return _check(root, *output, budget)
 
-    run_ahead(_list_outputs(history), check, results.append, workers=workers)
+    run_bounded(_list_outputs(history), check, results.append, workers=workers)
     wrong = sorted(_name_all(history, [each for each in results if each]))
     if wrong:  # a run that is going on may have begun to write them again
-        now = read_history(root)
+        now = read_state(root)
         wrong = [each for each in wrong if now.get(each.key) == history.get(each.key)]
     return Verification(len(results), wrong, sorted(history.unfinished))
 
 
-def _list_outputs(history: History) -> Iterator[_Output]:
+def _list_outputs(history: LedgerState) -> Iterator[_Output]:
     """Yield each output; a shard, which is that of many keys, once."""
     shards: set[str] = set()
     for key, entry in history.done():
@@ -104,7 +104,7 @@ def _list_outputs(history: History) -> Iterator[_Output]:
                 shards.add(name)
 
 
-def _name_all(history: History, wrong: Sequence[Wrong]) -> Iterator[Wrong]:
+def _name_all(history: LedgerState, wrong: Sequence[Wrong]) -> Iterator[Wrong]:
     """Yield what is wrong, of a shard for each key that is in it."""
     shards = {each.output: each for each in wrong if each.output.endswith(SHARD_SUFFIXES)}
     yield from (each for each in wrong if each.output not in shards)
@@ -112,7 +112,7 @@ def _name_all(history: History, wrong: Sequence[Wrong]) -> Iterator[Wrong]:
         yield from (shards[name]._replace(key=key) for name in entry.outputs if name in shards)
 
 
-def _check(root: Place, key: str, name: str, entry: Entry, budget: ByteBudget) -> Wrong | None:
+def _check(root: AnyPath, key: str, name: str, entry: DoneEntry, budget: MemoryBudget) -> Wrong | None:
     """On a worker: check one output."""
     with budget.hold(entry.outputs[name].size + entry.height * entry.width):
         placed = entry.outputs[name]
@@ -123,7 +123,7 @@ def _check(root: Place, key: str, name: str, entry: Entry, budget: ByteBudget) -
     return Wrong(key, name, fault) if fault else None
 
 
-def _find_fault(root: Place, name: str, placed: Placed, height: int, width: int) -> str | None:
+def _find_fault(root: AnyPath, name: str, placed: Placed, height: int, width: int) -> str | None:
     if ".." in PurePath(name).parts or PurePath(name).is_absolute():
         return "its name leads out of the folder"
     path = root / name

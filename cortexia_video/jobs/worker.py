@@ -1,4 +1,4 @@
-"""`BlockWorker`: the engine on one block of inputs after another, here or in a process of a cluster."""
+"""`Worker`: the engine on one block of inputs after another, here or in a process of a cluster."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from contextlib import ExitStack
 from itertools import islice
 from typing import Any, NamedTuple
 
-from cortexia_video.depth_estimation import Answer, DepthEstimator
+from cortexia_video.depth_estimation import DepthEstimator, ModelResult
 from cortexia_video.errors import CortexiaError, Failure, OutputLostError, Stage
-from cortexia_video.inference.executor import Engine
-from cortexia_video.jobs.image_task import PictureSteps
+from cortexia_video.inference.executor import PipelineExecutor
+from cortexia_video.jobs.image_task import ImageTask
 from cortexia_video.jobs.outcomes import Outcomes
-from cortexia_video.jobs.run_spec import Order
+from cortexia_video.jobs.run_spec import RunSpec
 from cortexia_video.ledger.entries import Placed, Source
 from cortexia_video.runtime.stage_clock import StageClock
 from cortexia_video.runtime.workers import count_cores
@@ -27,28 +27,28 @@ from cortexia_video.sources.frames import decode_readable
 _COMPARED_ON = 16  # inputs, at most, that are tried for pictures to compare an engine on
 
 
-class Done(NamedTuple):
+class ItemDone(NamedTuple):
     """A picture whose files are in place: what a ledger's line says of it."""
 
     outputs: dict[str, Placed]
     facts: dict[str, object]
 
 
-class Failed(NamedTuple):
+class ItemFailed(NamedTuple):
     """A picture that has no depth: an error without its cause, which may not be one that travels."""
 
     stage: Stage
     reason: str
 
 
-class Lost(NamedTuple):
+class OutputLost(NamedTuple):
     """The output takes no more: what cannot be written, and why."""
 
     path: str
     reason: str
 
 
-class Used(NamedTuple):
+class WorkerUsage(NamedTuple):
     """What a worker used since it last said so: seconds by the clock, and of cores, by stage."""
 
     seconds: dict[str, float]
@@ -58,23 +58,23 @@ class Used(NamedTuple):
     device: str
 
 
-Result = Done | Failed | Lost
-Told = tuple[int, Result] | Used  # an input's number, and what became of it
+ItemResult = ItemDone | ItemFailed | OutputLost
+WorkerMessage = tuple[int, ItemResult] | WorkerUsage  # an input's number, and what became of it
 
 
-def settle(outcomes: Outcomes, item: InputFile, result: Result) -> None:
+def settle(outcomes: Outcomes, item: InputFile, result: ItemResult) -> None:
     """Record and count what a worker told of an input; `OutputLostError` where it could write no more."""
-    if isinstance(result, Lost):
+    if isinstance(result, OutputLost):
         raise OutputLostError(result.path, OSError(0, result.reason))
     failure = None
-    if isinstance(result, Failed):
+    if isinstance(result, ItemFailed):
         failure = Failure(item.key, result.stage, CortexiaError(result.reason))
     else:
         outcomes.ledger.record_done(item.key, item.source, result.outputs, **result.facts)
     outcomes.settle(item, failure)
 
 
-class BlockWorker:
+class Worker:
     """Takes blocks of inputs to their outcomes; records nothing: who has the ledger does.
 
     estimators, sink: loaded and open ones; by default the order's are loaded and opened. Threads may share
@@ -82,49 +82,53 @@ class BlockWorker:
     """
 
     def __init__(
-        self, order: Order, estimators: Sequence[DepthEstimator] | None = None, sink: Sink | None = None
+        self, order: RunSpec, estimators: Sequence[DepthEstimator] | None = None, sink: Sink | None = None
     ) -> None:
         loaded = order.load()[1] if estimators is None else estimators
         self._order = order
         self._estimators = [_OneAtATime(each) for each in loaded]
-        self._clock, self._kept = StageClock(), _Kept()
+        self._clock, self._kept = StageClock(), _PendingRecords()
         self._sink = sink or ExitStack().enter_context(order.open_sink())  # until the process ends
         self._steps = self._make_steps(self._sink)
         self._telling = threading.Lock()
-        self._told = Used({}, {}, time.process_time(), 0, "")
+        self._told = WorkerUsage({}, {}, time.process_time(), 0, "")
 
     def __call__(self, block: Any) -> Any:
-        """Work on the pickled inputs of a table, as Ray Data gives it; give a table of pickled `Told`."""
+        """Work on the pickled inputs of a table, as Ray Data gives it; give a table of pickled `WorkerMessage`."""
         import pyarrow as pa
 
         items: list[tuple[int, InputFile]] = [pickle.loads(each.as_py()) for each in block["item"]]
         told = [pickle.dumps(each) for each in self.work(items)]
         return pa.table({"told": pa.array(told, pa.binary())})
 
-    def work(self, items: Sequence[tuple[int, InputFile]], stop: threading.Event | None = None) -> list[Told]:
+    def work(
+        self, items: Sequence[tuple[int, InputFile]], stop: threading.Event | None = None
+    ) -> list[WorkerMessage]:
         """Take numbered inputs to their outcomes; those that `stop` kept from being begun are not told."""
         stop = stop or threading.Event()
         try:
             results = self._run(items, stop) if self._order.packing is None else self._pack(items, stop)
         except OutputLostError as error:
-            results = {-1: Lost(str(error.path), error.reason)}
+            results = {-1: OutputLost(str(error.path), error.reason)}
         return [*results.items(), self._tell_used()]
 
-    def _make_steps(self, sink: Sink) -> PictureSteps:
-        return PictureSteps(self._estimators[0], sink, self._kept, self._order.steps, self._clock)
+    def _make_steps(self, sink: Sink) -> ImageTask:
+        return ImageTask(self._estimators[0], sink, self._kept, self._order.steps, self._clock)
 
-    def _pack(self, items: Sequence[tuple[int, InputFile]], stop: threading.Event) -> dict[int, Result]:
+    def _pack(self, items: Sequence[tuple[int, InputFile]], stop: threading.Event) -> dict[int, ItemResult]:
         """Put what is made of a block into one shard; only then is any of it done."""
         packing, inputs = self._order.packing, dict(items)
         assert packing is not None
         with PackSink(self._sink, packing, [item.key for _, item in items]) as pack:
             results = self._run(items, stop, self._make_steps(pack))
-            done = {inputs[number]: each.facts for number, each in results.items() if isinstance(each, Done)}
+            done = {
+                inputs[number]: each.facts for number, each in results.items() if isinstance(each, ItemDone)
+            }
             if stop.is_set() and len(done) < len(items):
                 return {}  # half a shard would come to another name
             packed = pack.close(done)
         return {
-            number: _point_to(each, packed) if isinstance(each, Done) else each
+            number: _point_to(each, packed) if isinstance(each, ItemDone) else each
             for number, each in results.items()
         }
 
@@ -132,11 +136,11 @@ class BlockWorker:
         self,
         items: Sequence[tuple[int, InputFile]],
         stop: threading.Event,
-        steps: PictureSteps | None = None,
-    ) -> dict[int, Result]:
+        steps: ImageTask | None = None,
+    ) -> dict[int, ItemResult]:
         numbers = {item.key: number for number, item in items}
         steps = steps or self._steps
-        engine: Engine[InputFile, Failure | None] = Engine(
+        engine: PipelineExecutor[InputFile, Failure | None] = PipelineExecutor(
             self._estimators,
             prepare=steps.prepare,
             finish=steps.finish,
@@ -144,15 +148,15 @@ class BlockWorker:
             stop=stop,
             clock=self._clock,
         )
-        results: dict[int, Result] = {}
+        results: dict[int, ItemResult] = {}
         for item, failure in engine.run(item for _, item in items):
             done = self._kept.take(item.key)
-            results[numbers[item.key]] = Failed(failure.stage, failure.reason) if failure else done
+            results[numbers[item.key]] = ItemFailed(failure.stage, failure.reason) if failure else done
         return results
 
-    def _tell_used(self) -> Used:
+    def _tell_used(self) -> WorkerUsage:
         with self._telling:
-            now = Used(
+            now = WorkerUsage(
                 dict(self._clock.seconds),
                 dict(self._clock.core_seconds),
                 time.process_time(),
@@ -167,10 +171,10 @@ class BlockWorker:
         )
 
 
-def _point_to(done: Done, packed: Packed) -> Done:
+def _point_to(done: ItemDone, packed: Packed) -> ItemDone:
     """Say where in a shard the files of a picture are."""
     inside = {name: packed.parts[name] for name in done.outputs}
-    return Done(packed.shard, {**done.facts, "inside": inside})
+    return ItemDone(packed.shard, {**done.facts, "inside": inside})
 
 
 class _OneAtATime(DepthEstimator):
@@ -181,32 +185,32 @@ class _OneAtATime(DepthEstimator):
         self.limits = estimator.limits
         self._running = threading.RLock()  # what does not fit is run again in halves
 
-    def run(self, pixels: Any, estimate_fov: bool = False) -> list[Answer]:
+    def run(self, pixels: Any, estimate_fov: bool = False) -> list[ModelResult]:
         with self._running:
             return super().run(pixels, estimate_fov)
 
-    def run_again(self, pixels: Any, estimate_fov: bool = False) -> list[Answer]:
+    def run_again(self, pixels: Any, estimate_fov: bool = False) -> list[ModelResult]:
         with self._running:
             return super().run_again(pixels, estimate_fov)
 
 
-class _Kept:
+class _PendingRecords:
     """Takes what a ledger would be told; the process that has the ledger records it."""
 
     def __init__(self) -> None:
-        self._done: dict[str, Done] = {}
+        self._done: dict[str, ItemDone] = {}
 
     def record_begun(self, key: str, names: Sequence[str]) -> None:
         """Say nothing: the ledger called it begun before it came here."""
 
     def record_done(self, key: str, source: Source, outputs: Mapping[str, Placed], **facts: object) -> None:
-        self._done[key] = Done(dict(outputs), facts)
+        self._done[key] = ItemDone(dict(outputs), facts)
 
-    def take(self, key: str) -> Done:
-        return self._done.pop(key, Done({}, {}))
+    def take(self, key: str) -> ItemDone:
+        return self._done.pop(key, ItemDone({}, {}))
 
 
-def settle_settings(order: Order, first: Sequence[InputFile]) -> Mapping[str, object] | str:
+def settle_settings(order: RunSpec, first: Sequence[InputFile]) -> Mapping[str, object] | str:
     """Load the model once on a worker: give what the outputs depend on, or what is wrong with it.
 
     An engine or precision that is not the reference's is compared on the first pictures, as on one machine.

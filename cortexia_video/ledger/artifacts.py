@@ -16,7 +16,7 @@ from cortexia_video.formats.registry import PREVIEW, Format, find_format
 from cortexia_video.ledger.entries import Placed, Source
 from cortexia_video.storage.archive_member import IMAGES, read_part, split_inside
 from cortexia_video.storage.named_file import LARGEST_FILE, read_named, read_whole
-from cortexia_video.storage.paths import Place, as_place
+from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 Line = Mapping[str, Any]
@@ -36,7 +36,7 @@ def list_outputs(line: Line) -> dict[str, Placed]:
     return {name: Placed(*placed) for name, placed in (inside or line["outputs"]).items()}
 
 
-def read_run_depth(root: Place, line: Line) -> DepthMap:
+def read_run_depth(root: AnyPath, line: Line) -> DepthMap:
     """Read the depth of a line, with what the ledger says of it; root: the run's output folder.
 
     Raises what `read_output` and `decode_depth` raise; `DepthFileError` for a line that has views only.
@@ -49,7 +49,7 @@ def read_run_depth(root: Place, line: Line) -> DepthMap:
     return decode_depth(read_output(root, name, line), name, about=about, max_megapixels=math.inf)
 
 
-def read_output(root: Place, name: str, line: Line) -> bytes:
+def read_output(root: AnyPath, name: str, line: Line) -> bytes:
     """Read the output `name` of a line; `DepthFileError` where it is not what was written."""
     _require_inside(name)
     with in_words(f"{printable(name)}: it cannot be read", kind=DepthFileError):
@@ -69,7 +69,7 @@ def _require_inside(name: str) -> None:
         raise DepthFileError(f"{printable(name)}: its name leads out of the folder")
 
 
-def _read_part(root: Place, name: str, line: Line) -> bytes:
+def _read_part(root: AnyPath, name: str, line: Line) -> bytes:
     (shard,) = line["outputs"]
     _require_inside(shard)
     column = "preview" if name.endswith(PREVIEW.suffix) else "depth"
@@ -84,7 +84,7 @@ def find_picture(line: Line) -> Source | None:
     return Source(line["path"], *line["source"]) if line.get("path") and "source" in line else None
 
 
-def read_run_picture(line: Line, path: Place | None = None) -> bytes:
+def read_run_picture(line: Line, path: AnyPath | None = None) -> bytes:
     """Read the picture of a line, if it is still the one that the depth was made of.
 
     path: where it is now, by default where it was. Raises `InputError`.
@@ -92,9 +92,9 @@ def read_run_picture(line: Line, path: Place | None = None) -> bytes:
     picture = find_picture(line)
     if picture is None:
         raise InputError("it was converted from a depth file: the picture is not known, give both by name")
-    path = path or as_place(picture.path)
+    path = path or to_path(picture.path)
     inside = split_inside(path.address if isinstance(path, RemotePath) else str(path))
-    file = as_place(inside[0]) if inside else path
+    file = to_path(inside[0]) if inside else path
     with in_words(f"cannot read {path}"):
         data = read_part(file, inside[1], IMAGES) if inside else read_whole(path)
         now = file.stat()

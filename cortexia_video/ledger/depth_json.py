@@ -22,11 +22,11 @@ from cortexia_video.errors import InputError, printable
 from cortexia_video.formats.metadata import MARK, meaning_of
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.ledger.ledger import Ledger, read_ledger
-from cortexia_video.ledger.state import read_history
+from cortexia_video.ledger.state import read_state
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.named_file import open_named
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 
 DEPTH_JSON = "depth.json"
 _MARK = {"software": MARK.decode()}
@@ -77,7 +77,7 @@ def keep_depth_json(sink: Sink, ledger: Ledger) -> None:
 
 def complete_depth_json(sink: Sink) -> None:
     """Write what a folder's files have in common by the ledger's line of each, if every one has a line."""
-    history = read_history(sink.root)
+    history = read_state(sink.root)
     if any(sink.holds(name) for name in history.leftovers()):
         return
     different: dict[str, Statement] = {}
@@ -103,7 +103,7 @@ def write_depth_json(sink: Sink, statement: Statement) -> None:
             _log.warning("cannot write %s: %s", printable(str(path)), error.strerror)
 
 
-def read_depth_json(root: Place) -> Statement:
+def read_depth_json(root: AnyPath) -> Statement:
     """Read what a folder's depth.json says; nothing where there is none of ours, or a damaged one."""
     data = _read(root / DEPTH_JSON) or b""
     try:
@@ -122,7 +122,7 @@ def _is_ours(data: bytes) -> bool:
     return data.startswith(_BEGINNING) or not data
 
 
-def _read(path: Place) -> bytes | None:
+def _read(path: AnyPath) -> bytes | None:
     """Give what is there, if anything is; of what cannot be ours, something that is not."""
     try:
         with open_named(path) as file:

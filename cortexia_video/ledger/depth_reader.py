@@ -12,7 +12,7 @@ import xxhash
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError, InputError, printable
-from cortexia_video.formats.decode_depth import decode_stored, read_file, understand
+from cortexia_video.formats.decode_depth import decode_stored, interpret, read_file
 from cortexia_video.formats.dialects import DIALECTS
 from cortexia_video.formats.metadata import Metadata, add
 from cortexia_video.ledger.artifacts import read_output
@@ -20,7 +20,7 @@ from cortexia_video.ledger.depth_json import DEPTH_JSON, read_depth_json
 from cortexia_video.ledger.index import LedgerIndex
 from cortexia_video.ledger.local_log import LEDGER_NAME, list_files
 from cortexia_video.storage.named_file import read_named_text
-from cortexia_video.storage.paths import Given, Place, as_absolute, as_place
+from cortexia_video.storage.paths import AnyPath, PathLike, to_absolute, to_path
 from cortexia_video.storage.relative import name_inside
 from cortexia_video.storage.remote_path import RemotePath
 
@@ -76,17 +76,17 @@ class DepthReader:
         self._about = {name: value for name, value in (about or {}).items() if value is not None}
         self._dialect = dialect
         self._max_megapixels = max_megapixels
-        self._folders: dict[Place, list[_Folder]] = {}
+        self._folders: dict[AnyPath, list[_Folder]] = {}
         self._lock = threading.Lock()
 
-    def read(self, path: Given) -> DepthMap:
+    def read(self, path: PathLike) -> DepthMap:
         """Read a depth file; raises what `read_depth` does."""
         reading = self.decode(self.read_bytes(path), path)
         if reading.changed:
-            _log.warning("%s: %s", printable(str(as_place(path))), CHANGED)
+            _log.warning("%s: %s", printable(str(to_path(path))), CHANGED)
         return reading.depth
 
-    def read_bytes(self, path: Given) -> bytes:
+    def read_bytes(self, path: PathLike) -> bytes:
         """Read a file, unless it is too large for a map of so many megapixels; `DepthFileError`.
 
         What a run packed into a shard is read by the name that its file would have.
@@ -95,7 +95,7 @@ class DepthReader:
             return read_file(path, max_megapixels=self._max_megapixels)
         except DepthFileError as error:
             if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
-                place = as_absolute(path)
+                place = to_absolute(path)
                 for folder in self._list_known(place):
                     name = name_inside(place, folder.root)
                     line = folder.find_packed(name)
@@ -103,12 +103,12 @@ class DepthReader:
                         return read_output(folder.root, name, line)
             raise
 
-    def decode(self, data: bytes, path: Given) -> Reading:
+    def decode(self, data: bytes, path: PathLike) -> Reading:
         """Give the depth in a file's bytes, with what its folder says; raises what `decode_depth` does."""
-        place = as_place(path)
+        place = to_path(path)
         name = str(place)
         stored = decode_stored(data, name, max_megapixels=self._max_megapixels)
-        known = self._look_up(data, as_absolute(place))
+        known = self._look_up(data, to_absolute(place))
         if self._dialect and known.source != LEDGER_NAME:
             known = _NOTHING  # of other people's files a depth.json above knows less than who names them
         dialect = None if "kind" in known.metadata else self._dialect
@@ -116,24 +116,24 @@ class DepthReader:
         if "kind" in known.metadata:  # then its numbers need no scale, and what stands for unknown is known
             about = {name: value for name, value in about.items() if name not in ("scale", "unknown")}
             about |= {"unknown": known.metadata["unknown"]} if "unknown" in known.metadata else {}
-        depth = understand(stored, name, about=about, dialect=dialect)
+        depth = interpret(stored, name, about=about, dialect=dialect)
         said_by = "file" if stored.metadata.get("kind") else known.source or "caller"
         return Reading(depth, said_by, known.line, known.changed)
 
-    def time_beside(self, path: Given) -> int:
+    def time_beside(self, path: PathLike) -> int:
         """Give the time of change, ns, of what the dialect has beside a depth file; 0 where there is none."""
         beside = DIALECTS[self._dialect].beside if self._dialect else None
         try:
-            return (as_place(path).parent / beside[0]).stat().st_mtime_ns if beside else 0
+            return (to_path(path).parent / beside[0]).stat().st_mtime_ns if beside else 0
         except OSError:
             return 0
 
-    def open_folder(self, path: Given) -> None:
+    def open_folder(self, path: PathLike) -> None:
         """Open what lies in a folder and above, ahead of its files; `InputError` for an unreadable ledger."""
         with self._lock:
-            self._list_folders(as_absolute(path))
+            self._list_folders(to_absolute(path))
 
-    def _look_up(self, data: bytes, place: Place) -> _Known:
+    def _look_up(self, data: bytes, place: AnyPath) -> _Known:
         """Ask the nearest folder above that is ours and knows the file."""
         for folder in self._list_known(place):
             known = folder.look_up(name_inside(place, folder.root), data)
@@ -141,16 +141,16 @@ class DepthReader:
                 return known
         return _NOTHING
 
-    def _list_known(self, place: Place) -> list[_Folder]:
+    def _list_known(self, place: AnyPath) -> list[_Folder]:
         """Give the folders of ours that a file is in, the nearest first."""
         with self._lock:
             return self._list_folders(place.parent)
 
-    def _list_folders(self, place: Place) -> list[_Folder]:
+    def _list_folders(self, place: AnyPath) -> list[_Folder]:
         """Give the folders of ours that a folder is in, or is, the nearest first; none of a web server's."""
         if isinstance(place, RemotePath) and not place.can_list:
             return []
-        below: list[Place] = []
+        below: list[AnyPath] = []
         while place not in self._folders:
             below.append(place)
             if place.parent == place:
@@ -163,7 +163,7 @@ class DepthReader:
 
 
 def read_depth(
-    path: Given,
+    path: PathLike,
     *,
     about: Metadata | None = None,
     dialect: str | None = None,
@@ -186,7 +186,7 @@ def read_depth(
 class _Folder:
     """A folder that a run wrote to: its ledger, if that is there, and its depth.json."""
 
-    def __init__(self, root: Place) -> None:
+    def __init__(self, root: AnyPath) -> None:
         self.root = root
         said = read_depth_json(root)
         words = {name: said[name] for name in _OF_FOLDER if said.get(name) is not None}
@@ -233,11 +233,11 @@ def _find_placed(line: Mapping[str, Any], name: str) -> object:
     return inside[name][1:] if name in inside else line["outputs"][name]
 
 
-def _is_ours(place: Place) -> bool:
+def _is_ours(place: AnyPath) -> bool:
     return _has_ledger(place) or _is_file(place / DEPTH_JSON)
 
 
-def _has_ledger(place: Place) -> bool:
+def _has_ledger(place: AnyPath) -> bool:
     if isinstance(place, Path):
         return _is_file(place / LEDGER_NAME)
     try:
@@ -248,7 +248,7 @@ def _has_ledger(place: Place) -> bool:
         raise
 
 
-def _is_file(place: Place) -> bool:
+def _is_file(place: AnyPath) -> bool:
     try:
         return place.is_file()
     except (FileNotFoundError, PermissionError):  # of a folder that nobody may look into
@@ -259,7 +259,7 @@ def _is_file(place: Place) -> bool:
         return False
 
 
-def _read_beside(place: Place, dialect: str | None) -> Metadata:
+def _read_beside(place: AnyPath, dialect: str | None) -> Metadata:
     """Read what a dialect has in a file beside the depth: the calibration of a Middlebury scene."""
     beside = DIALECTS[dialect].beside if dialect else None
     if beside is None:

@@ -15,7 +15,7 @@ from cortexia_video.errors import InputError, printable
 from cortexia_video.formats.registry import FORMATS, PREVIEW
 from cortexia_video.ledger.local_log import list_files, parse_line
 from cortexia_video.storage.named_file import open_named
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
 
 _FEW = 4  # lookups that are worth no index
@@ -31,7 +31,7 @@ class LedgerIndex:
     order once, by a hash of their key: 16 bytes a line. Nothing else is kept.
     """
 
-    def __init__(self, root: Place) -> None:
+    def __init__(self, root: AnyPath) -> None:
         self._files = [view for path in list_files(root) if (view := _map(path)) is not None]
         self._settings: dict[str, dict[str, Any]] = {}
         self._asked = 0
@@ -101,7 +101,7 @@ def _names(entry: dict[str, Any], name: str) -> bool:
     return isinstance(outputs, dict | list) and (name in outputs or name in entry.get("inside", ()))
 
 
-def _map(path: Place) -> mmap.mmap | None:
+def _map(path: AnyPath) -> mmap.mmap | None:
     """Give the file's bytes without reading them; none of an empty one. Raises `InputError`."""
     try:
         if isinstance(path, RemotePath):

@@ -40,22 +40,22 @@ from cortexia_video.errors import (
 from cortexia_video.ledger.entries import CLAIMED, Placed, Source
 from cortexia_video.ledger.local_log import (
     LEDGER_NAME,
-    LedgerFile,
-    join_shards,
+    AppendLog,
+    join_partitions,
     list_files,
-    list_shards,
-    name_shard,
+    list_partitions,
+    name_partition,
     parse_line,
     read_lines,
 )
-from cortexia_video.ledger.object_log import LedgerSegments, merge_segments
-from cortexia_video.ledger.partition import Shard
-from cortexia_video.ledger.state import Entry, History, read_history
+from cortexia_video.ledger.object_log import ObjectStoreLog, merge_segments
+from cortexia_video.ledger.partition import Partition
+from cortexia_video.ledger.state import DoneEntry, LedgerState, read_state
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.sinks.open import open_sink
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.storage.documents import parse_json
-from cortexia_video.storage.paths import Place, as_place
+from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 State = Literal["done", "changed", "missing"]
@@ -84,9 +84,9 @@ class Ledger:
 
     def __init__(
         self,
-        root: Place,
+        root: AnyPath,
         settings: Mapping[str, object],
-        shard: Shard | None = None,
+        shard: Partition | None = None,
         *,
         sink: Sink | None = None,
         refuse_changed: Iterable[tuple[str, Source]] = (),
@@ -98,14 +98,14 @@ class Ledger:
         self.shard = shard
         self.run = secrets.token_hex(4)
         self._refuse_changed = refuse_changed
-        self._history = History()
+        self._history = LedgerState()
         self._claims = False
         self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             self._file = self._lock(stack)
-            self._history = read_history(self.root)
+            self._history = read_state(self.root)
             self._require_unchanged()
             self._begin()
             self._open = stack.pop_all()
@@ -150,7 +150,7 @@ class Ledger:
         Of earlier runs those whose outputs are done; all of them where one of their other files is there. Of
         shards, which may be at work, all. A run whose settings the ledger has lost has none: `{}`.
         """
-        own_and_shards = {self.run: self.settings, **_read_settings(list_shards(self.root))}
+        own_and_shards = {self.run: self.settings, **_read_settings(list_partitions(self.root))}
         known = {**self._history.settings, **own_and_shards}
         runs = {*own_and_shards, *self._history.runs()}
         if any(each != self.settings for each in known.values()) and self._has_leftovers():
@@ -209,16 +209,16 @@ class Ledger:
         """Append the counts of the run."""
         self._file.append({"end": self.run, "at": _now(), **counts})
 
-    def _lock(self, stack: contextlib.ExitStack) -> LedgerFile | LedgerSegments:
+    def _lock(self, stack: contextlib.ExitStack) -> AppendLog | ObjectStoreLog:
         """Open the file to append to, and keep others off where that can be."""
         if isinstance(self.root, RemotePath):
-            return stack.enter_context(LedgerSegments(self.root, self.run))
-        main = stack.enter_context(LedgerFile(self.root / LEDGER_NAME))
+            return stack.enter_context(ObjectStoreLog(self.root, self.run))
+        main = stack.enter_context(AppendLog(self.root / LEDGER_NAME))
         if self.shard is None:
             lock_whole(main)
             return main
         _require_beside(main, self.shard)
-        own = stack.enter_context(LedgerFile(self.root / name_shard(self.shard)))
+        own = stack.enter_context(AppendLog(self.root / name_partition(self.shard)))
         own.lock(f"does shard {self.shard} of", "give another")
         return own
 
@@ -248,7 +248,7 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def read_ledger(root: Place) -> Iterator[dict[str, Any]]:
+def read_ledger(root: AnyPath) -> Iterator[dict[str, Any]]:
     """Yield every line of a folder's ledger as written, oldest first; a damaged line is left out.
 
     Raises `InputError` where there is no ledger, or it cannot be read.
@@ -269,12 +269,12 @@ def _read_settings(paths: Iterable[Path]) -> dict[str, dict[str, object]]:
     return runs
 
 
-def read_last_done(root: Place) -> Iterator[dict[str, Any]]:
+def read_last_done(root: AnyPath) -> Iterator[dict[str, Any]]:
     """Yield the line that counts of every key that is done, by its number: lines are not kept in memory.
 
     What is appended meanwhile comes after all of these.
     """
-    history = read_history(root)
+    history = read_state(root)
     last: dict[str, int] = {}
     for number, line in enumerate(read_ledger(root)):
         if line.get("outcome") == "done" and isinstance(key := line.get("key"), str):
@@ -292,13 +292,13 @@ def read_last_done(root: Place) -> Iterator[dict[str, Any]]:
             yield line
 
 
-def _is_line_of(entry: Entry, line: Mapping[str, Any]) -> bool:
+def _is_line_of(entry: DoneEntry, line: Mapping[str, Any]) -> bool:
     """Say whether a line tells what the history holds; a damaged one after it does not."""
     outputs = {name: [*placed] for name, placed in entry.outputs.items()}
     return (line.get("run"), line.get("outputs")) == (entry.run, outputs)
 
 
-def merge_ledgers(root: Place) -> int:
+def merge_ledgers(root: AnyPath) -> int:
     """Join what shards left to `ledger.jsonl`; give the number of files joined.
 
     Raises `InputError` where there is no ledger, `OutputError` while another process writes there.
@@ -306,40 +306,40 @@ def merge_ledgers(root: Place) -> int:
     require_ledger(root)
     if isinstance(root, RemotePath):
         return merge_segments(root)
-    with LedgerFile(root / LEDGER_NAME) as main:
+    with AppendLog(root / LEDGER_NAME) as main:
         return lock_whole(main)
 
 
 @contextlib.contextmanager
-def append_to_ledger(root: Place) -> Iterator[LedgerFile | LedgerSegments]:
+def append_to_ledger(root: AnyPath) -> Iterator[AppendLog | ObjectStoreLog]:
     """Open a whole ledger to append to; `OutputError` while another process writes there, if that is seen."""
     if isinstance(root, RemotePath):
-        with LedgerSegments(root, secrets.token_hex(4)) as segments:
+        with ObjectStoreLog(root, secrets.token_hex(4)) as segments:
             yield segments
         return
-    with LedgerFile(root / LEDGER_NAME) as main:
+    with AppendLog(root / LEDGER_NAME) as main:
         lock_whole(main)
         yield main
 
 
-def lock_whole(main: LedgerFile) -> int:
+def lock_whole(main: AppendLog) -> int:
     """Lock `ledger.jsonl` and join what shards left to it; give the number of files joined."""
     main.lock("is writing to")
-    return join_shards(main)
+    return join_partitions(main)
 
 
-def require_ledger(root: Place) -> None:
+def require_ledger(root: AnyPath) -> None:
     """Raise `InputError` for a folder that no run wrote to."""
     if not list_files(root):
         raise InputError(f"no ledger in {root}: give the --output of a run")
 
 
-def _require_beside(main: LedgerFile, shard: Shard) -> None:
+def _require_beside(main: AppendLog, shard: Partition) -> None:
     """Raise `OutputError` where a run without shards is on, or shards of another count were."""
     root = main.path.parent
     if not main.lock_shared():
         raise OutputError(f"another process is writing to {root}, not a shard: wait for it")
-    for path, other in list_shards(root).items():
+    for path, other in list_partitions(root).items():
         if other.count != shard.count:
             raise OutputError(f"{path} is of {other.count} shards, not {shard.count}: cortexia merge {root}")
 
@@ -359,7 +359,7 @@ def _is_another(path: str, than: str) -> bool:
     """Say whether a path or address leads to a file that is there, and is another file than `than`."""
 
     def compare() -> bool:
-        places = as_place(path), as_place(than)
+        places = to_path(path), to_path(than)
         if isinstance(places[0], Path) and isinstance(places[1], Path):
             return not places[0].samefile(places[1])
         return places[0] != places[1] and places[0].is_file()

@@ -1,4 +1,4 @@
-"""`LedgerFile`: JSON objects, one a line, that one process appends to; and which files make up a ledger."""
+"""`AppendLog`: JSON objects, one a line, that one process appends to; and which files make up a ledger."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Any, Self
 from cortexia_video.errors import InputError, OutputError, OutputExistsError, OutputLostError, printable
 from cortexia_video.ledger.object_log import LEDGER_NAME as LEDGER_NAME
 from cortexia_video.ledger.object_log import list_segments
-from cortexia_video.ledger.partition import Shard
+from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.schema import is_sound
 from cortexia_video.storage.atomic_file import flush_to_disk, open_plain
 from cortexia_video.storage.documents import find_fault, may_be_odd, refuse_constant
 from cortexia_video.storage.file_lock import require_lock, try_lock_shared
 from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.own_folder import LOOKED_AT, has_line
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
 
 _SHARD_NAME = re.compile(r"ledger\.([1-9]\d*)-of-([1-9]\d*)\.jsonl", re.ASCII)
@@ -30,7 +30,7 @@ _JOINED_AT_ONCE = 1 << 20  # bytes
 _decoder = json.JSONDecoder(parse_constant=refuse_constant)
 
 
-class LedgerFile:
+class AppendLog:
     """Open a file to append lines; it and its folder are made where they are missing. A context manager.
 
     marks: how lines of ours can begin. Raises `OutputExistsError` for a link, and for a file without any
@@ -108,7 +108,7 @@ class LedgerFile:
             raise OutputLostError(self.path, gone, "put it back")
 
 
-def name_shard(shard: Shard) -> str:
+def name_partition(shard: Partition) -> str:
     """Give the name of a shard's own file."""
     return f"ledger.{shard.index}-of-{shard.count}.jsonl"
 
@@ -118,16 +118,16 @@ def is_ledger(name: str) -> bool:
     return name == LEDGER_NAME or _SHARD_NAME.fullmatch(name) is not None
 
 
-def list_shards(root: Place) -> dict[Path, Shard]:
+def list_partitions(root: AnyPath) -> dict[Path, Partition]:
     """List the files of shards in a folder, in order; `InputError` where it cannot be listed."""
     if isinstance(root, RemotePath):
         return {}
     matches = [match for name in _list_names(root) if (match := _SHARD_NAME.fullmatch(name))]
-    shards = sorted(Shard(int(match[1]), int(match[2])) for match in matches)
-    return {root / name_shard(shard): shard for shard in shards}
+    shards = sorted(Partition(int(match[1]), int(match[2])) for match in matches)
+    return {root / name_partition(shard): shard for shard in shards}
 
 
-def list_files(root: Place) -> Sequence[Place]:
+def list_files(root: AnyPath) -> Sequence[AnyPath]:
     """List the files of a ledger: `ledger.jsonl`, then those of shards, whose lines are all newer.
 
     Raises `InputError` where the folder cannot be listed.
@@ -135,7 +135,7 @@ def list_files(root: Place) -> Sequence[Place]:
     if isinstance(root, RemotePath):
         return list_segments(root)
     main = [root / LEDGER_NAME] if LEDGER_NAME in _list_names(root) else []
-    return [*main, *list_shards(root)]
+    return [*main, *list_partitions(root)]
 
 
 def _list_names(root: Path) -> list[str]:
@@ -147,12 +147,12 @@ def _list_names(root: Path) -> list[str]:
         raise InputError(f"cannot list {printable(str(root))}: {error.strerror}") from error
 
 
-def join_shards(main: LedgerFile) -> int:
+def join_partitions(main: AppendLog) -> int:
     """Move the lines of all shards into `main`, which is locked; say how many files that were.
 
     After a kill in the middle it is done again: lines can then be there twice, saying the same.
     """
-    shards = list_shards(main.path.parent)
+    shards = list_partitions(main.path.parent)
     for path in shards:
         with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
             while lines := file.readlines(_JOINED_AT_ONCE):
@@ -162,7 +162,7 @@ def join_shards(main: LedgerFile) -> int:
     return len(shards)
 
 
-def read_lines(path: Place) -> Iterator[bytes]:
+def read_lines(path: AnyPath) -> Iterator[bytes]:
     """Yield the lines of a file; `InputError` where it cannot be read."""
     try:
         with open_named(path) as file:

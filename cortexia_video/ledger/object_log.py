@@ -1,4 +1,4 @@
-"""`LedgerSegments`: what a run appends to a ledger in an object store, where nothing can be appended to.
+"""`ObjectStoreLog`: what a run appends to a ledger in an object store, where nothing can be appended to.
 
 A ledger behind an address is `ROOT/ledger.jsonl`, if `cortexia merge` made one, and then the objects of
 `ROOT/ledger/` in the order of their names, `GENERATION.RUN.NUMBER.jsonl`. Each is put once, whole, by one
@@ -24,7 +24,7 @@ _LARGEST = 1 << 22  # bytes of a segment, about
 _LONGEST_S = 10.0  # for which lines may wait
 
 
-class LedgerSegments:
+class ObjectStoreLog:
     """Append lines; they are put a few at a time. A context manager; threads may share it.
 
     writer: what tells this writer from others. Raises `OutputError` where the ledger cannot be listed.

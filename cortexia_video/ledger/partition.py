@@ -1,4 +1,4 @@
-"""`Shard`: one of several equal parts of any input, the same on every machine."""
+"""`Partition`: one of several equal parts of any input, the same on every machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cortexia_video.errors import InputError
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Shard:
+class Partition:
     """Part `index` of `count`, from 1. Every key is in exactly one part, whatever other keys there are."""
 
     index: int
@@ -26,10 +26,10 @@ class Shard:
         return f"{self.index}/{self.count}"
 
 
-def parse_shard(text: str) -> Shard:
+def parse_partition(text: str) -> Partition:
     """Read `3/16` as the third of sixteen parts; raise `InputError` for what is none."""
     match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
-    shard = Shard(int(match[1]), int(match[2])) if match else Shard(0, 0)
+    shard = Partition(int(match[1]), int(match[2])) if match else Partition(0, 0)
     if not 1 <= shard.index <= shard.count:
         raise InputError(f"--shard must be like 3/16, from 1/16 to 16/16, not {text!r}")
     return shard

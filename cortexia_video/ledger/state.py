@@ -1,4 +1,4 @@
-"""`History`: what the lines of a ledger come to, key by key, in little memory and time."""
+"""`LedgerState`: what the lines of a ledger come to, key by key, in little memory and time."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 from cortexia_video.ledger.entries import Placed
 from cortexia_video.ledger.local_log import list_files, parse_line, read_lines
 from cortexia_video.ledger.schema import read_usual
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 
 _NUMBERS = struct.Struct("<IQqII")  # origin, size and mtime_ns of the source, height, width
 _FILE = struct.Struct("<Q16s")  # size and digest of an output
 _OUTCOME = b', "outcome": "'
 
 
-class Entry(NamedTuple):
+class DoneEntry(NamedTuple):
     """An input that is done. path, size, mtime_ns: its source as it was. height, width: of the depth map."""
 
     run: str
@@ -34,7 +34,7 @@ class Entry(NamedTuple):
 _Origin = tuple[str, str, tuple[str, ...]]
 
 
-class History:
+class LedgerState:
     """The last word of a ledger on each key. settings: those of each run, oldest first.
 
     unfinished: keys whose outputs a run began to place, or that were requeued, and nothing came after.
@@ -48,12 +48,12 @@ class History:
         self._origins: list[_Origin] = []
         self._numbers: dict[_Origin, int] = {}
 
-    def get(self, key: str) -> Entry | None:
+    def get(self, key: str) -> DoneEntry | None:
         """Give what is known of a key that is done."""
         packed = self._done.get(key)
         return self._unpack(key, packed) if packed is not None else None
 
-    def done(self) -> Iterator[tuple[str, Entry]]:
+    def done(self) -> Iterator[tuple[str, DoneEntry]]:
         """Yield the keys that are done, in the order in which they first were."""
         return ((key, self._unpack(key, packed)) for key, packed in self._done.items())
 
@@ -161,18 +161,18 @@ class History:
             self._origins.append(origin)
         return number
 
-    def _unpack(self, key: str, packed: bytes) -> Entry:
+    def _unpack(self, key: str, packed: bytes) -> DoneEntry:
         number, size, mtime_ns, height, width = _NUMBERS.unpack_from(packed)
         run, place, suffixes = self._origins[number]
         path = place + key if place.endswith(os.sep) else place
         files = [Placed(size, digest.hex()) for size, digest in _FILE.iter_unpack(packed[_NUMBERS.size :])]
         outputs = {_name_of(suffix, key): each for suffix, each in zip(suffixes, files, strict=True)}
-        return Entry(run, path, size, mtime_ns, height, width, outputs)
+        return DoneEntry(run, path, size, mtime_ns, height, width, outputs)
 
 
-def read_history(root: Place) -> History:
+def read_state(root: AnyPath) -> LedgerState:
     """Read all files of a folder's ledger; `InputError` for one that cannot be read."""
-    history = History()
+    history = LedgerState()
     history.add(line for path in list_files(root) for line in read_lines(path))
     return history
 

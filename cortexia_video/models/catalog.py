@@ -7,7 +7,7 @@ and the ledger records which commit that was.
 
 from __future__ import annotations
 
-from cortexia_video.depth_map import Kind
+from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import UnknownModelError
 from cortexia_video.models.onnx.session import GRAPH_ENGINES
 from cortexia_video.models.protocol import ModelInfo
@@ -23,7 +23,7 @@ def _publish(
     hub_id: str,
     summary: str,
     *,
-    kind: Kind,
+    kind: DepthKind,
     licence: str,
     commercial: bool,
     size: str,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.depth_map import Kind
+from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import ModelLoadError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
@@ -32,7 +32,7 @@ class DepthModel(Protocol):
     """
 
     name: str
-    kind: Kind
+    kind: DepthKind
     weights_digest: str
     device: str
     max_batch: int | None
@@ -110,7 +110,7 @@ class ModelInfo:
 
     name: str
     summary: str
-    kind: Kind | None
+    kind: DepthKind | None
     licence_code: str
     licence_weights: str
     commercial: bool | None

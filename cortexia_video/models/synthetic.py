@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.depth_map import KINDS, Kind, larger_is_nearer
+from cortexia_video.depth_map import KINDS, DepthKind, larger_is_nearer
 from cortexia_video.errors import ModelLoadError
 from cortexia_video.images.resampling import fit_short_side, resize_image
 
@@ -21,9 +21,11 @@ class SyntheticModel:
     device = "cpu"
     max_batch: int | None = None
 
-    def __init__(self, name: str = "synthetic", *, kind: Kind = "disparity", short_side: int = 64) -> None:
+    def __init__(
+        self, name: str = "synthetic", *, kind: DepthKind = "disparity", short_side: int = 64
+    ) -> None:
         self.name = name
-        self.kind: Kind = kind
+        self.kind: DepthKind = kind
         self.short_side = short_side
         self.settings = {"short_side": short_side}
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.depth_map import DepthMap, Kind
+from cortexia_video.depth_map import DepthKind, DepthMap
 from cortexia_video.errors import InputError
 from cortexia_video.geometry.depth_edges import choose_max_gap, find_edges, keep_known
 from cortexia_video.geometry.normals import depth_to_normals
@@ -16,7 +16,7 @@ from cortexia_video.images.resampling import resize_image
 from cortexia_video.pinhole import Pinhole, has_same_shape, is_plausible, to_f_px, unproject
 
 Unit = Literal["metre", "unknown"]
-UNITS: dict[Kind, Unit] = {"metric": "metre", "scale_invariant": "unknown"}
+UNITS: dict[DepthKind, Unit] = {"metric": "metre", "scale_invariant": "unknown"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +70,7 @@ def point_cloud(
     return PointCloud(points, colors, facing, unit)
 
 
-def require_unit(kind: Kind) -> Unit:
+def require_unit(kind: DepthKind) -> Unit:
     """Give the unit of points made of this kind of depth; `InputError` for kinds without a shape."""
     if kind not in UNITS:
         raise InputError(

@@ -9,24 +9,24 @@ from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.point_clouds.cloud import PointCloud
 from cortexia_video.point_clouds.glb import encode_glb
 from cortexia_video.point_clouds.ply import encode_ply
-from cortexia_video.storage.atomic_file import write_whole
-from cortexia_video.storage.paths import Given, as_place, require_free
+from cortexia_video.storage.atomic_file import write_atomic
+from cortexia_video.storage.paths import PathLike, require_free, to_path
 
 OVERWRITE = "--overwrite"
 CLOUD_FORMATS: dict[str, Callable[[PointCloud], Chunks]] = {"ply": encode_ply, "glb": encode_glb}
 
 
-def save_point_cloud(cloud: PointCloud, path: Given, *, overwrite: bool = False) -> None:
+def save_point_cloud(cloud: PointCloud, path: PathLike, *, overwrite: bool = False) -> None:
     """Write a cloud to a file whose name ends in .ply or .glb.
 
     PLY has the cloud's axes and colours; GLB has those of glTF: y up, z backward, linear colours.
     Raises `OutputExistsError` where a file is there, without `overwrite`; `OutputError` where none can be.
     """
-    place = as_place(path)
+    place = to_path(path)
     encode = find_encoder(place.suffix.removeprefix("."))
     if not overwrite:
         require_free(place, OVERWRITE)
-    with write_whole(place) as partial, partial.open("wb") as file:
+    with write_atomic(place) as partial, partial.open("wb") as file:
         file.writelines(encode(cloud))
 
 

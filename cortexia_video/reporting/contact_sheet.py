@@ -26,11 +26,11 @@ from cortexia_video.ledger.artifacts import (
 from cortexia_video.reporting.depth_sample import MEMORY, DepthSample, count_bytes
 from cortexia_video.reporting.ledger_summary import Line
 from cortexia_video.reporting.outliers import Outlier
-from cortexia_video.runtime.bounded_map import map_ahead
+from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.memory_budget import ByteBudget
+from cortexia_video.runtime.memory_budget import MemoryBudget
 from cortexia_video.sources.find import read_picture
-from cortexia_video.storage.paths import Place, as_place
+from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.viz.colormap import Spacing, colored_depthmap
 
 PAIRS = 24
@@ -60,10 +60,10 @@ class Pair(NamedTuple):
 
 
 def make_contact_sheet(
-    root: Place, failed: Sequence[Line], outliers: Sequence[Outlier], sample: DepthSample, *, workers: int
+    root: AnyPath, failed: Sequence[Line], outliers: Sequence[Outlier], sample: DepthSample, *, workers: int
 ) -> list[Pair]:
     """Make up to 24 pairs: some of what failed, some outliers, and then the sample in its order."""
-    budget = ByteBudget(MEMORY)
+    budget = MemoryBudget(MEMORY)
 
     def make(chosen: tuple[Line, Why]) -> Pair:
         line, why = chosen
@@ -71,7 +71,7 @@ def make_contact_sheet(
         depth = ("", str(line.get("reason"))) if why == "failed" else _make_depth(root, line, budget)
         return Pair(line, why, picture[0] or None, picture[1], depth[0] or None, depth[1])
 
-    return map_ahead(_choose(failed, outliers, sample), make, workers=workers)
+    return map_bounded(_choose(failed, outliers, sample), make, workers=workers)
 
 
 def _choose(
@@ -89,14 +89,14 @@ def _choose(
     return [*islice(chosen.values(), PAIRS)]
 
 
-def _make_picture(line: Line, budget: ByteBudget) -> tuple[str, str]:
+def _make_picture(line: Line, budget: MemoryBudget) -> tuple[str, str]:
     """Give a line's picture, or why there is none."""
     if line.get("made_of") == "depth" and "picture" not in line:
         return "", "converted from a depth file"
     picture = find_picture(line)
 
     def make() -> tuple[str, str]:
-        path = as_place(picture.path if picture else line["path"])  # of a failure, the path is all there is
+        path = to_path(picture.path if picture else line["path"])  # of a failure, the path is all there is
         if not path.is_file():
             return "", "the picture is not there any more"
         status = path.stat()
@@ -117,7 +117,7 @@ def _make_picture(line: Line, budget: ByteBudget) -> tuple[str, str]:
     return "", "no picture that can be decoded" if decoded else "the picture cannot be opened"
 
 
-def _make_depth(root: Place, line: Line, budget: ByteBudget) -> tuple[str, str]:
+def _make_depth(root: AnyPath, line: Line, budget: MemoryBudget) -> tuple[str, str]:
     """Give a line's depth in colours, or the view that it has instead, or why there is none."""
 
     def make() -> str:
@@ -140,7 +140,7 @@ def _color(depth: DepthMap) -> NDArray[np.uint8]:
     return colored_depthmap(values, cmap=table, percentiles=_CLIPPED, spacing=spacing)
 
 
-def _read_view(root: Place, line: Line) -> NDArray[np.uint8]:
+def _read_view(root: AnyPath, line: Line) -> NDArray[np.uint8]:
     frame = decode(
         read_output(root, next(iter(list_outputs(line))), line), line["key"], max_megapixels=math.inf
     )

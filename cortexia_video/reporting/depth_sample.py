@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from cortexia_video.errors import Failure
 from cortexia_video.ledger.artifacts import find_depth, list_outputs, read_run_depth
 from cortexia_video.reporting.ledger_summary import Line, Meaning
-from cortexia_video.runtime.bounded_map import map_ahead
+from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.memory_budget import ByteBudget
-from cortexia_video.storage.paths import Place
+from cortexia_video.runtime.memory_budget import MemoryBudget
+from cortexia_video.storage.paths import AnyPath
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is read alone
 PIXELS = 1 << 18  # of a map that are looked at, at most
@@ -74,10 +74,10 @@ class DepthSample:
 
 
 def measure_sample(
-    root: Place, lines: Sequence[Line], find_meaning: Callable[[Line], Meaning], *, workers: int
+    root: AnyPath, lines: Sequence[Line], find_meaning: Callable[[Line], Meaning], *, workers: int
 ) -> DepthSample:
     """Read the depth of lines of the ledger of the folder `root`, and measure it. workers: threads."""
-    budget, sample = ByteBudget(MEMORY), DepthSample()
+    budget, sample = MemoryBudget(MEMORY), DepthSample()
 
     def measure(line: Line) -> Measurement | Unreadable | None:
         if find_depth(line) is None:
@@ -90,7 +90,7 @@ def measure_sample(
             )
         return Unreadable(measured.key, measured.reason) if isinstance(measured, Failure) else measured
 
-    for line, found in zip(lines, map_ahead(lines, measure, workers=workers), strict=True):
+    for line, found in zip(lines, map_bounded(lines, measure, workers=workers), strict=True):
         if isinstance(found, Measurement):
             sample.measured.append(found)
         elif found:

@@ -15,8 +15,8 @@ from cortexia_video.reporting.outliers import Outlier, find_focal_outliers, find
 from cortexia_video.reporting.page import Findings, write_page
 from cortexia_video.runtime.workers import choose_workers
 from cortexia_video.sinks.open import open_sink
-from cortexia_video.storage.atomic_file import write_whole
-from cortexia_video.storage.paths import Place, as_place
+from cortexia_video.storage.atomic_file import write_atomic
+from cortexia_video.storage.paths import AnyPath, to_path
 
 REPORT_NAME = "report.html"
 SAMPLE = 500  # maps that are measured
@@ -30,7 +30,7 @@ class FolderReport:
     the others. focal_outliers: of all pictures.
     """
 
-    path: Place
+    path: AnyPath
     bytes: int
     summary: LedgerSummary
     sample: DepthSample
@@ -61,8 +61,8 @@ def report(
     Raises `InputError` where there is no ledger, `OutputExistsError` for a file that is no report of ours,
     `OutputError` where none can be written.
     """
-    root, workers = as_place(folder), choose_workers(workers)
-    path = root / REPORT_NAME if output is None else as_place(output)
+    root, workers = to_path(folder), choose_workers(workers)
+    path = root / REPORT_NAME if output is None else to_path(output)
     if sample < 1:
         raise InputError(f"--sample must be more than 0, not {sample}")
     require_ledger(root)
@@ -74,12 +74,12 @@ def report(
     pairs = make_contact_sheet(root, summary.failed_sample, first, measured, workers=workers)
     name = (root.resolve() if isinstance(root, Path) else root).name or str(root)
     page = write_page(Findings(name, summary, measured, outliers, focal_outliers, pairs)).encode()
-    with write_whole(path) as file:
+    with write_atomic(path) as file:
         file.write_bytes(page)
     return FolderReport(path, len(page), summary, measured, outliers, focal_outliers)
 
 
-def _require_place(path: Place) -> None:
+def _require_place(path: AnyPath) -> None:
     """Refuse a place where no report may go, before the work."""
     if path.suffix != ".html":
         raise InputError(f"--output must be a file whose name ends in .html, not {path}")

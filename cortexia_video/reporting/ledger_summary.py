@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import xxhash
 
 from cortexia_video.ledger.ledger import read_last_done, read_ledger
-from cortexia_video.ledger.state import read_history
+from cortexia_video.ledger.state import read_state
 from cortexia_video.reporting.failures import FailureGroups
 from cortexia_video.reporting.focal_lengths import FocalLengths
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 
 Line = Mapping[str, Any]
 
@@ -76,12 +76,12 @@ class LedgerSummary:
         return _find_meaning(line, {run.name: run for run in self.runs})
 
 
-def summarise_ledger(root: Place, *, sample: int) -> LedgerSummary:
+def summarise_ledger(root: AnyPath, *, sample: int) -> LedgerSummary:
     """Read the ledger of a folder, a line at a time. sample: the most lines of done pictures to keep.
 
-    Of a million pictures, 15 bytes are kept of each focal length, and for a while what `History` keeps.
+    Of a million pictures, 15 bytes are kept of each focal length, and for a while what `LedgerState` keeps.
     """
-    unfinished = read_history(root).unfinished
+    unfinished = read_state(root).unfinished
     words = _read_last_words(root)
     summary = LedgerSummary(words.runs)
     summary.requeued = len(unfinished & words.requeued)
@@ -100,8 +100,8 @@ class _LastWords(NamedTuple):
     requeued: set[str]
 
 
-def _read_last_words(root: Place) -> _LastWords:
-    """Read what `History` does not keep."""
+def _read_last_words(root: AnyPath) -> _LastWords:
+    """Read what `LedgerState` does not keep."""
     runs: dict[str, Run] = {}
     words = _LastWords([], {}, set())
     for number, line in enumerate(read_ledger(root)):
@@ -121,7 +121,7 @@ def _read_last_words(root: Place) -> _LastWords:
     return words
 
 
-def _take_failures(summary: LedgerSummary, root: Place, numbers: set[int]) -> None:
+def _take_failures(summary: LedgerSummary, root: AnyPath, numbers: set[int]) -> None:
     """Take in the lines of these numbers."""
     summary.failed = len(numbers)
     for number, line in enumerate(read_ledger(root) if numbers else ()):
@@ -132,7 +132,7 @@ def _take_failures(summary: LedgerSummary, root: Place, numbers: set[int]) -> No
                 summary.failed_sample.append(line)
 
 
-def _take_done(summary: LedgerSummary, root: Place, sample: int) -> None:
+def _take_done(summary: LedgerSummary, root: AnyPath, sample: int) -> None:
     runs = {run.name: run for run in summary.runs}
 
     def count(lines: Iterable[Line]) -> Iterable[Line]:

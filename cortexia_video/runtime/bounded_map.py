@@ -1,4 +1,4 @@
-"""`run_ahead`: many small jobs on threads, of which only a few are looked for before they are begun."""
+"""`run_bounded`: many small jobs on threads, of which only a few are looked for before they are begun."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-def map_ahead(items: Sequence[_Item], work: Callable[[_Item], _Result], *, workers: int) -> list[_Result]:
-    """Give what `work` gives for each item, in their order; otherwise as `run_ahead`."""
+def map_bounded(items: Sequence[_Item], work: Callable[[_Item], _Result], *, workers: int) -> list[_Result]:
+    """Give what `work` gives for each item, in their order; otherwise as `run_bounded`."""
     found: dict[int, _Result] = {}
-    run_ahead(
+    run_bounded(
         range(len(items)),
         lambda number: (number, work(items[number])),
         lambda result: found.__setitem__(*result),
@@ -27,7 +27,7 @@ def map_ahead(items: Sequence[_Item], work: Callable[[_Item], _Result], *, worke
     return [found[number] for number in range(len(items))]
 
 
-def run_ahead(
+def run_bounded(
     items: Iterable[_Item],
     work: Callable[[_Item], _Result],
     settle: Callable[[_Result], object],

@@ -1,4 +1,4 @@
-"""`Scratch`: memory for large arrays, used again and again: fresh memory costs its pages each time."""
+"""`BufferPool`: memory for large arrays, used again and again: fresh memory costs its pages each time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _MOST = 1 << 26  # bytes of one piece; larger ones are rare, and would be kept f
 _TOGETHER = 1 << 29  # bytes kept for all threads
 
 
-class Scratch:
+class BufferPool:
     """One piece of memory for each thread, as large as the largest that was asked for.
 
     Where many threads would keep more than 512 MiB together, the last ones get fresh memory each time.

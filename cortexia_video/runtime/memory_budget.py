@@ -1,4 +1,4 @@
-"""`ByteBudget`: how much memory the big arrays of all workers together may take."""
+"""`MemoryBudget`: how much memory the big arrays of all workers together may take."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 
 
-class ByteBudget:
+class MemoryBudget:
     """Let work begin only while its arrays fit; what is larger than the whole budget runs alone."""
 
     def __init__(self, total: int) -> None:

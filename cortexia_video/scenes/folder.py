@@ -24,8 +24,8 @@ from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError, OutputExistsError, OutputLostError
 from cortexia_video.formats import tiff
 from cortexia_video.formats.raw_depth import Chunks
-from cortexia_video.ledger.local_log import LedgerFile, parse_object, read_lines
-from cortexia_video.ledger.object_log import LedgerSegments, list_segments
+from cortexia_video.ledger.local_log import AppendLog, parse_object, read_lines
+from cortexia_video.ledger.object_log import ObjectStoreLog, list_segments
 from cortexia_video.runtime.process_pool import render_in_processes
 from cortexia_video.runtime.workers import choose_workers
 from cortexia_video.scenes.layouts import LAYOUTS
@@ -34,7 +34,7 @@ from cortexia_video.scenes.rendering import RGBDScene, render_scenes
 from cortexia_video.sinks.open import open_sink
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.storage.own_folder import require_own_folder
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
 
 RECORD = "scenes.jsonl"
@@ -95,7 +95,7 @@ class Written(NamedTuple):
 
 
 def write_scenes(
-    output: Place,
+    output: AnyPath,
     count: int,
     plan: ScenePlan,
     *,
@@ -120,7 +120,7 @@ def write_scenes(
     with ExitStack() as stack:
         record = _open_record(output)
         stack.enter_context(record)
-        if isinstance(record, LedgerFile):
+        if isinstance(record, AppendLog):
             record.lock("renders into")
         sink = stack.enter_context(open_sink(output))  # clears what a kill left half-written
         lines = _read_record(record, output, plan)
@@ -138,25 +138,25 @@ def write_scenes(
     return Written(len(missing), len(lines))
 
 
-def _list_record(output: Place) -> Sequence[Place]:
+def _list_record(output: AnyPath) -> Sequence[AnyPath]:
     """Give what the record is in: a file, or behind an address objects, as those of a ledger."""
     if isinstance(output, RemotePath):
         return list_segments(output)
     return [output / RECORD] if (output / RECORD).exists() else []
 
 
-def _open_record(output: Place) -> LedgerFile | LedgerSegments:
+def _open_record(output: AnyPath) -> AppendLog | ObjectStoreLog:
     """Open the record to append."""
     if isinstance(output, RemotePath):
-        return LedgerSegments(output, secrets.token_hex(4))
-    return LedgerFile(output / RECORD, _MARKS)
+        return ObjectStoreLog(output, secrets.token_hex(4))
+    return AppendLog(output / RECORD, _MARKS)
 
 
 def _name(seed: int) -> str:
     return f"{seed:08d}"
 
 
-def _read_record(record: LedgerFile | LedgerSegments, output: Place, plan: ScenePlan) -> dict[str, Line]:
+def _read_record(record: AppendLog | ObjectStoreLog, output: AnyPath, plan: ScenePlan) -> dict[str, Line]:
     """Read the lines of scenes by name, the plan checked or written; a torn line counts as none."""
     parsed = [parse_object(line) for path in _list_record(output) for line in read_lines(path)]
     plans = [line["plan"] for line in parsed if "plan" in line]
@@ -178,7 +178,7 @@ def _is_there(sink: Sink, line: Line | None) -> bool:
 
 
 def _render(
-    output: Place, plan: ScenePlan, seeds: Sequence[int], workers: int | None
+    output: AnyPath, plan: ScenePlan, seeds: Sequence[int], workers: int | None
 ) -> Iterator[list[Line]]:
     """Render seeds into files, part by part, and yield the lines of each part as it is done."""
     processes = 1 if torch.device(plan.device).type != "cpu" else choose_workers(workers)
@@ -191,7 +191,7 @@ def _render(
     yield from render_in_processes(make, parts, min(processes, len(parts)))
 
 
-def _render_part(output: Place, plan: ScenePlan, seeds: Sequence[int]) -> list[Line]:
+def _render_part(output: AnyPath, plan: ScenePlan, seeds: Sequence[int]) -> list[Line]:
     """Render seeds and place their files, each whole or not at all; give their lines."""
     scenes = render_scenes(
         seeds, plan.height, plan.width, plan.kinds or None, device=plan.device, textures=plan.textures

@@ -7,10 +7,10 @@ from typing import Any
 from cortexia_video.sinks.folder import FolderSink
 from cortexia_video.sinks.objects import ObjectSink
 from cortexia_video.sinks.sink import Sink
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
 
 
-def open_sink(root: Place, **options: Any) -> Sink:
+def open_sink(root: AnyPath, **options: Any) -> Sink:
     """Give the sink that fits a place; options and errors are those of `Sink`."""
     return ObjectSink(root, **options) if isinstance(root, RemotePath) else FolderSink(root, **options)

@@ -12,7 +12,7 @@ from cortexia_video.errors import InputError, OutputError
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.formats.registry import FORMATS, PREVIEW, Format
 from cortexia_video.ledger.entries import Placed
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 
 PARTIAL = ".cortexia-partial"
 
@@ -25,7 +25,7 @@ class Sink(ABC):
     entering `OutputError` where nothing can be written.
     """
 
-    root: Place
+    root: AnyPath
     partial: Path | None = (
         None  # the folder for what is not whole yet; None: the system's for temporary files
     )

@@ -26,18 +26,18 @@ from cortexia_video.storage.archive_member import (
 from cortexia_video.storage.arrow import import_arrow
 from cortexia_video.storage.named_file import LARGEST_FILE, LARGEST_TEXT, open_named
 from cortexia_video.storage.object_keys import find_problem
-from cortexia_video.storage.paths import Place, as_place
+from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.row_groups import read_row_group
 
 _KEYS = ("key", "__key__", "name")
 
 
-def find_in_shard(key: str, place: Place) -> Iterator[Found]:
+def find_in_shard(key: str, place: AnyPath) -> Iterator[Found]:
     """Yield the pictures of a shard; their keys are the shard's without its suffix, and their own."""
     return attempt_all(key, "find", _list_inside(key, place))
 
 
-def _list_inside(key: str, place: Place) -> Iterator[Found]:
+def _list_inside(key: str, place: AnyPath) -> Iterator[Found]:
     with in_words(f"{printable(str(place))} is no shard that can be read", "make or copy it again"):
         stat = place.stat()
         inside = _list_rows(place) if place.suffix == ".parquet" else _list_members(place)
@@ -67,10 +67,10 @@ def read_in_shard(path: str) -> bytes:
     if inside is None:
         raise DecodeError(f"{path} is no picture in a shard")
     with in_words("its shard cannot be read", kind=DecodeError):
-        return read_part(as_place(inside[0]), inside[1], IMAGES)
+        return read_part(to_path(inside[0]), inside[1], IMAGES)
 
 
-def _list_members(place: Place) -> Iterator[tuple[str, str, int]]:
+def _list_members(place: AnyPath) -> Iterator[tuple[str, str, int]]:
     with open_named(place) as file, tarfile.open(fileobj=file, mode="r:") as archive:
         for member in archive:
             if member.isfile() and PurePath(member.name).suffix.lower() in IMAGE_SUFFIXES:
@@ -78,7 +78,7 @@ def _list_members(place: Place) -> Iterator[tuple[str, str, int]]:
                 yield member.name.removeprefix("./"), where, member.size
 
 
-def _list_rows(place: Place) -> Iterator[tuple[str, str, int]]:
+def _list_rows(place: AnyPath) -> Iterator[tuple[str, str, int]]:
     with open_named(place) as opened:
         file = import_arrow().parquet.ParquetFile(opened)
         names = file.schema_arrow.names

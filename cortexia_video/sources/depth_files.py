@@ -17,7 +17,7 @@ from cortexia_video.sources.find import Found, InputFile, find_files
 from cortexia_video.sources.input_rule import Rule
 from cortexia_video.storage.archive_member import name_absolute
 from cortexia_video.storage.named_file import open_named
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
 
 _SUFFIXES = tuple(suffix for reader in READERS for suffix in reader.suffixes)
@@ -40,7 +40,7 @@ class DepthFiles:
     pictures: how many were passed over.
     """
 
-    def __init__(self, inputs: Sequence[str | os.PathLike[str]], *, output: Place | None = None) -> None:
+    def __init__(self, inputs: Sequence[str | os.PathLike[str]], *, output: AnyPath | None = None) -> None:
         self.pictures = 0
         self._inputs = inputs
         self._output = output
@@ -68,7 +68,7 @@ class DepthFiles:
     def _accepts_object(self, place: RemotePath) -> bool:
         return self._is_depth(place)
 
-    def _is_depth(self, place: Place) -> bool:
+    def _is_depth(self, place: AnyPath) -> bool:
         """Say whether a PNG can be depth, and count it where not; what cannot be read may be."""
         try:
             head = _read_beginning(place)
@@ -93,7 +93,7 @@ def _name_keys(names: Sequence[str]) -> Mapping[str, str]:
     return {name: stem if uses[stem] == 1 and stem not in stems else name for name, stem in stems.items()}
 
 
-def _find_packed(folder: Place, shard: str) -> Iterator[Found]:
+def _find_packed(folder: AnyPath, shard: str) -> Iterator[Found]:
     """Yield the depth in the shards of the run whose output folder this is; without its ledger, a failure."""
     try:
         yield from _list_packed(folder)
@@ -102,7 +102,7 @@ def _find_packed(folder: Place, shard: str) -> Iterator[Found]:
         yield Failure(shard, "find", InputError(reason))
 
 
-def _list_packed(folder: Place) -> Iterator[InputFile]:
+def _list_packed(folder: AnyPath) -> Iterator[InputFile]:
     changed: dict[str, int] = {}
     for line in read_last_done(folder):
         found = find_depth(line) if "inside" in line else None
@@ -116,7 +116,7 @@ def _list_packed(folder: Place) -> Iterator[InputFile]:
             yield InputFile(line["key"], Source(name_absolute(folder / name), size, changed[shard]))
 
 
-def _read_time(place: Place) -> int:
+def _read_time(place: AnyPath) -> int:
     """Give the time of a file's change, ns; 0 of one that is gone, which whoever reads it says."""
     try:
         return place.stat().st_mtime_ns
@@ -124,7 +124,7 @@ def _read_time(place: Place) -> int:
         return 0
 
 
-def _read_beginning(place: Place) -> bytes:
+def _read_beginning(place: AnyPath) -> bytes:
     if isinstance(place, RemotePath):
         return place.read_bytes(0, _PNG_BEGINNING)
     with open_named(place) as file:

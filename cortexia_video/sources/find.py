@@ -18,7 +18,7 @@ from pathlib import Path, PurePath
 from cortexia_video.errors import DecodeError, Failure, InputError, in_words, printable, redact
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.local_log import is_ledger
-from cortexia_video.ledger.partition import Shard
+from cortexia_video.ledger.partition import Partition
 from cortexia_video.runtime.bounded_map import map_in_order
 from cortexia_video.runtime.input_boundary import attempt, attempt_all
 from cortexia_video.sources.archives import find_in_shard, is_inside_shard, read_in_shard
@@ -29,7 +29,7 @@ from cortexia_video.sources.objects import find_named, find_objects, read_object
 from cortexia_video.sources.pictures import PICTURES
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES
 from cortexia_video.storage.named_file import NamedFileError, open_named, read_named
-from cortexia_video.storage.paths import Place, as_place, as_text, require_object
+from cortexia_video.storage.paths import AnyPath, require_object, to_path, to_text
 from cortexia_video.storage.remote_path import RemotePath
 
 _LONGEST_LINE = 1 << 16  # bytes: no name is as long, and a file without lines is not read whole
@@ -40,8 +40,8 @@ def find_pictures(
     inputs: Sequence[str | os.PathLike[str]],
     *,
     recursive: bool = False,
-    output: Place | None = None,
-    shard: Shard | None = None,
+    output: AnyPath | None = None,
+    shard: Partition | None = None,
     passed_over: Counter[str] | None = None,
 ) -> Iterator[Found]:
     """Yield the pictures of files, folders and lists, without reading them.
@@ -68,21 +68,21 @@ def find_files(
     rule: Rule,
     *,
     recursive: bool = False,
-    output: Place | None = None,
-    shard: Shard | None = None,
+    output: AnyPath | None = None,
+    shard: Partition | None = None,
     passed_over: Counter[str] | None = None,
 ) -> Iterator[Found]:
     """Yield the files that are inputs by a rule; all else is as `find_pictures` has it."""
-    paths = [as_text(each) for each in inputs]
+    paths = [to_text(each) for each in inputs]
     if not paths:
         raise InputError("no input: give files, folders or a list.txt of paths")
     wrong = {path: problem for path in paths if isinstance(problem := _check(path), Failure)}
     if len(wrong) == len({*paths}):
         raise wrong[paths[0]].error
-    shard, passed_over = shard or Shard(1, 1), Counter() if passed_over is None else passed_over
+    shard, passed_over = shard or Partition(1, 1), Counter() if passed_over is None else passed_over
     if len(paths) == 1 and _is_folder_at(paths[0]):
         return _Scan(rule, recursive, output, shard, passed_over).expand(paths[0], prefix=False)
-    whole = Shard(1, 1)  # whose keys meet is seen among all
+    whole = Partition(1, 1)  # whose keys meet is seen among all
     scan = _Scan(rule, recursive, output, whole, passed_over)
     found = ([wrong[path]] if path in wrong else scan.expand_named(path) for path in paths)
     return _keep_apart(chain.from_iterable(found), shard)
@@ -92,7 +92,7 @@ def read_picture(path: str) -> bytes:
     """Read a whole file; raise `DecodeError` with a reason for people where that cannot be."""
     if is_inside_shard(path):
         return read_in_shard(path)
-    place = as_place(path)
+    place = to_path(path)
     if isinstance(place, RemotePath):
         return read_object(place)
     with in_words("cannot be read", kind=DecodeError):
@@ -106,13 +106,13 @@ def read_picture(path: str) -> bytes:
 class _Scan:
     rule: Rule
     recursive: bool
-    output: Place | None  # the folder that is never descended into
-    shard: Shard  # what else is in a folder is not even looked at
+    output: AnyPath | None  # the folder that is never descended into
+    shard: Partition  # what else is in a folder is not even looked at
     passed_over: Counter[str]
 
     def expand_named(self, path: str) -> Iterator[Found]:
         """Give what one of several inputs stands for: at least a failure, if it is not ours."""
-        place = as_place(path.removeprefix("@"))
+        place = to_path(path.removeprefix("@"))
         name, nothing, before = redact(path), True, self.passed_over[OWN]
         for each in attempt_all(name, "find", self.expand(path, prefix=True)):
             nothing = False
@@ -122,7 +122,7 @@ class _Scan:
             yield Failure(name, "find", InputError(f"there are no {self.rule.noun} in it{hint}"))
 
     def expand(self, path: str, *, prefix: bool) -> Iterator[Found]:
-        place = as_place(path.removeprefix("@"))
+        place = to_path(path.removeprefix("@"))
         if isinstance(place, RemotePath):
             try:
                 return self._expand_remote(place, prefix=prefix)
@@ -165,22 +165,22 @@ class _Scan:
         else:
             yield _stat(key, path)
 
-    def _read_list(self, path: Place) -> Iterator[Found]:
+    def _read_list(self, path: AnyPath) -> Iterator[Found]:
         """Yield what the lines of a list name; one that names nothing that can be is its own failure."""
         lines = attempt_all(str(path), "find", _list_lines(path))
         for found in map_in_order(lambda line: self._find_listed(path, line), lines):
             yield from found
 
-    def _find_listed(self, listing: Place, line: str | Failure) -> list[Found]:
+    def _find_listed(self, listing: AnyPath, line: str | Failure) -> list[Found]:
         if isinstance(line, Failure):
             return [line]
         found = attempt(redact(line), "find", lambda: self._open_line(listing, line))
         return [found] if isinstance(found, Failure) else found
 
-    def _open_line(self, listing: Place, written: str) -> list[Found]:
+    def _open_line(self, listing: AnyPath, written: str) -> list[Found]:
         opened = _open_listed(listing, written)
         folder, slash, name = _key_of(written, opened).rpartition(os.sep)
-        key, place = folder + slash + self.rule.name_key(name), as_place(opened)
+        key, place = folder + slash + self.rule.name_key(name), to_path(opened)
         if isinstance(place, RemotePath):
             return [*find_named(key, place, self.rule)]
         return [*self._explicit(key, opened)]
@@ -234,7 +234,7 @@ class _Scan:
         return True
 
 
-def _list_lines(path: Place) -> Iterator[str]:
+def _list_lines(path: AnyPath) -> Iterator[str]:
     """Yield the lines of a list that say anything."""
     with open_named(path) as lines:
         for number, line in enumerate(iter(partial(lines.readline, _LONGEST_LINE), b"")):
@@ -248,7 +248,7 @@ def _list_lines(path: Place) -> Iterator[str]:
                 yield written
 
 
-def _keep_apart(found: Iterator[Found], shard: Shard) -> Iterator[Found]:
+def _keep_apart(found: Iterator[Found], shard: Partition) -> Iterator[Found]:
     """Drop a file that comes twice, and give a key of its own to another file of the same key.
 
     The shard goes by the key as it was, since paths, and so marks, can differ between machines.
@@ -274,7 +274,7 @@ def _tell_apart(key: str, path: str) -> str:
 
 def _key_of(written: str, opened: str) -> str:
     """Turn a list's path into a key: as written where that stays inside a folder, else from the root down."""
-    place = as_place(written)
+    place = to_path(written)
     if isinstance(place, RemotePath):
         return "/".join(place.parts)
     path = os.path.normpath(place)
@@ -283,9 +283,9 @@ def _key_of(written: str, opened: str) -> str:
     return os.fspath(PurePath(path).relative_to(PurePath(path).anchor))
 
 
-def _open_listed(listing: Place, written: str) -> str:
+def _open_listed(listing: AnyPath, written: str) -> str:
     """Give what a line of a list names: an address, a path beside the list, or one from where we are."""
-    place = as_place(written)
+    place = to_path(written)
     if isinstance(place, RemotePath):
         return place.address
     if isinstance(listing, RemotePath):
@@ -295,7 +295,7 @@ def _open_listed(listing: Place, written: str) -> str:
 
 
 def _is_folder_at(path: str) -> bool:
-    place = as_place(path)
+    place = to_path(path)
     try:
         return place.is_dir()
     except OSError as error:
@@ -320,7 +320,7 @@ def _check(path: str) -> Failure | None:
 
 def _require(path: str) -> None:
     """Refuse an input that is not there or not ours to open."""
-    place = as_place(path.removeprefix("@"))
+    place = to_path(path.removeprefix("@"))
     if isinstance(place, RemotePath):
         return require_object(place)
     actual = _without_at(path)

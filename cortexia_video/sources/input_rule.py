@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
 from cortexia_video.formats.registry import may_be_own
-from cortexia_video.ledger.partition import Shard
+from cortexia_video.ledger.partition import Partition
 from cortexia_video.sources.input_file import Found
 from cortexia_video.storage.archive_member import is_depth_shard
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
 
 OWN = "written by cortexia"  # in a count of what was passed over
@@ -47,7 +47,7 @@ class Rule:
     opens_shards: bool = False
     noun: str = "images"
     other_types: Mapping[str, str] = field(default_factory=dict)
-    find_packed: Callable[[Place, str], Iterator[Found]] | None = None
+    find_packed: Callable[[AnyPath, str], Iterator[Found]] | None = None
 
     def note(self, name: str, passed_over: Counter[str]) -> None:
         """Count a file in a folder that is no input, if a person might think it is one."""
@@ -59,7 +59,9 @@ class Rule:
         """Give the last part of the key of a file that a person named."""
         return self.name_keys([name]).get(name, name)
 
-    def list_packed(self, folder: Place, names: Iterable[str], prefix: str, shard: Shard) -> Iterator[Found]:
+    def list_packed(
+        self, folder: AnyPath, names: Iterable[str], prefix: str, shard: Partition
+    ) -> Iterator[Found]:
         """Yield what is packed in a folder where there are files of these names; prefix: before the keys."""
         if self.find_packed is None:
             return

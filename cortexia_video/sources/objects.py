@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 from cortexia_video.errors import DecodeError, Failure, InputError, printable
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.local_log import is_ledger
-from cortexia_video.ledger.partition import Shard
+from cortexia_video.ledger.partition import Partition
 from cortexia_video.runtime.bounded_map import _AT_ONCE
 from cortexia_video.sources.archives import find_in_shard
 from cortexia_video.sources.input_file import Found, InputFile
@@ -19,7 +19,7 @@ from cortexia_video.sources.input_rule import Rule, keep_names
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES, is_depth_shard
 from cortexia_video.storage.named_file import LARGEST_FILE, read_named
 from cortexia_video.storage.object_keys import find_problem
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath, RemoteStat
 
 _Item = TypeVar("_Item")
@@ -41,8 +41,8 @@ def find_objects(
     *,
     prefix: str,
     recursive: bool,
-    output: Place | None,
-    shard: Shard,
+    output: AnyPath | None,
+    shard: Partition,
     passed_over: Counter[str],
 ) -> Iterator[Found]:
     """Yield the objects in a folder that are inputs by a rule, without reading them.
@@ -107,7 +107,7 @@ def read_object(place: RemotePath) -> bytes:
         raise DecodeError(f"cannot be read: {error.strerror}") from error
 
 
-def _find_inside(folder: RemotePath, output: Place | None) -> str | None:
+def _find_inside(folder: RemotePath, output: AnyPath | None) -> str | None:
     """Give the name of `output` in the folder, with a slash, if it lies inside."""
     inside = isinstance(output, RemotePath) and output.address.startswith(f"{folder.address}/")
     return f"{output.address[len(folder.address) + 1 :]}/" if inside and output else None  # type: ignore[union-attr]

@@ -10,7 +10,7 @@ from typing import Any
 
 from cortexia_video.storage.arrow import import_arrow
 from cortexia_video.storage.named_file import LARGEST_FILE, open_named, require_size
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.storage.row_groups import RecentGroups, read_row_group
 
@@ -34,7 +34,7 @@ def split_inside(path: str) -> tuple[str, str] | None:
     return (match["shard"], match["where"]) if match else None
 
 
-def read_part(shard: Place, where: str, columns: Sequence[str], limit: float | None = None) -> bytes:
+def read_part(shard: AnyPath, where: str, columns: Sequence[str], limit: float | None = None) -> bytes:
     """Read a piece of a shard, of parquet by its row group, of at most `limit` bytes, if given.
 
     where: `512+30211` of a tar, offset and bytes; `3.17` of parquet, row group and row. columns: of parquet,
@@ -55,7 +55,7 @@ def read_part(shard: Place, where: str, columns: Sequence[str], limit: float | N
 _GROUPS = RecentGroups()
 
 
-def _read_row(shard: Place, group: int, row: int, columns: Sequence[str], limit: float | None) -> bytes:
+def _read_row(shard: AnyPath, group: int, row: int, columns: Sequence[str], limit: float | None) -> bytes:
     written = shard.stat().st_mtime_ns if isinstance(shard, Path) else 0  # one behind an address stays
     place = (name_absolute(shard), written, ",".join(columns), group)
     rows = _GROUPS.get(place, lambda: _read_group(shard, group, columns, limit))
@@ -66,7 +66,7 @@ def _read_row(shard: Place, group: int, row: int, columns: Sequence[str], limit:
     return data
 
 
-def _read_group(shard: Place, group: int, columns: Sequence[str], limit: float | None) -> Any:
+def _read_group(shard: AnyPath, group: int, columns: Sequence[str], limit: float | None) -> Any:
     with open_named(shard) as opened:
         file = import_arrow().parquet.ParquetFile(opened)
         return read_row_group(file, group, [choose_column(file.schema_arrow.names, columns)], limit)
@@ -80,6 +80,6 @@ def choose_column(names: Sequence[str], columns: Sequence[str]) -> str:
     return column
 
 
-def name_absolute(shard: Place) -> str:
+def name_absolute(shard: AnyPath) -> str:
     """Give the name of a shard that is the same from everywhere."""
     return str(shard) if isinstance(shard, RemotePath) else str(shard.absolute())

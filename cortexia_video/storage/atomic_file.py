@@ -1,4 +1,4 @@
-"""`write_whole`: a file that is at its place when all of it is written, or is not there.
+"""`write_atomic`: a file that is at its place when all of it is written, or is not there.
 
 Here is also what every writer keeps to: nothing is written through a link, what is half written has a random
 name, and what a killed writer left is told by that name and by nobody holding it.
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError
 from cortexia_video.storage.file_lock import try_lock
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
 
 _PARTIAL = r"\.{name}\.[0-9a-f]{{16}}\.partial"  # of `.NAME.RANDOM.partial`, until the file is whole
@@ -29,7 +29,7 @@ _NO_FLUSHING = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
 
 
 @contextmanager
-def write_whole(place: Place) -> Iterator[Path]:
+def write_atomic(place: AnyPath) -> Iterator[Path]:
     """Give the name of an empty file to fill; after the block it is put in its place, on the disk.
 
     Until then it lies beside that, or in the system's folder for what is temporary where `place` is an
@@ -73,8 +73,8 @@ def _write_and_put(place: RemotePath) -> Iterator[Path]:
         move_whole(local, place)
 
 
-def move_whole(file: Path, place: Place) -> None:
-    """Put a file that is whole in its place, and let the disk have both; raises as `write_whole` does."""
+def move_whole(file: Path, place: AnyPath) -> None:
+    """Put a file that is whole in its place, and let the disk have both; raises as `write_atomic` does."""
     if isinstance(place, RemotePath):
         place.put_file(file)
         return
@@ -103,7 +103,7 @@ def make_folder(folder: Path) -> None:
 def remove_partials(folder: Path, names: str) -> None:
     """Remove what killed writers of `names`, a regular expression, left half written; nothing else.
 
-    That is plain files named as `write_whole` names them, which no process holds.
+    That is plain files named as `write_atomic` names them, which no process holds.
     """
     ours = re.compile(_PARTIAL.format(name=f"(?:{names})"))
     with suppress(OSError):  # nobody may look: what is there does no harm

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from cortexia_video.errors import ExplainedError, in_words
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.relative import is_inside
 from cortexia_video.storage.remote_path import RemotePath
 
@@ -36,7 +36,7 @@ class FileTooLargeError(NamedFileError):
     """A file has more bytes than are read."""
 
 
-def open_named(place: Place, *, within: Place | None = None) -> io.BufferedReader:
+def open_named(place: AnyPath, *, within: AnyPath | None = None) -> io.BufferedReader:
     """Open a regular file to read its bytes; of anything else it does not wait for a writer.
 
     within: the folder that it must lie in, with all links followed. Raises `NamedFileError`, `OSError`.
@@ -48,7 +48,7 @@ def open_named(place: Place, *, within: Place | None = None) -> io.BufferedReade
     return open(place, "rb", opener=_open_regular)
 
 
-def read_named(place: Place, *, limit: float = LARGEST_FILE, within: Place | None = None) -> bytes:
+def read_named(place: AnyPath, *, limit: float = LARGEST_FILE, within: AnyPath | None = None) -> bytes:
     """Read a regular file of at most `limit` bytes whole; the rest is as for `open_named`."""
     if isinstance(place, RemotePath):
         if within is not None:
@@ -62,7 +62,7 @@ def read_named(place: Place, *, limit: float = LARGEST_FILE, within: Place | Non
     return data
 
 
-def read_named_text(place: Place, *, errors: str = "strict", limit: float = LARGEST_TEXT) -> str:
+def read_named_text(place: AnyPath, *, errors: str = "strict", limit: float = LARGEST_TEXT) -> str:
     """Read a file of UTF-8 text, as `read_named` reads bytes; raises `UnicodeDecodeError`, too."""
     return read_named(place, limit=limit).decode("utf-8", errors)
 
@@ -75,14 +75,14 @@ def require_size(size: float, limit: float, what: str = "the file") -> None:
         raise FileTooLargeError(errno.EFBIG, said)
 
 
-def require_inside(place: Place, *folders: Place) -> None:
+def require_inside(place: AnyPath, *folders: AnyPath) -> None:
     """Raise `NamedFileError` for a place that is in none of the folders, with all links followed."""
     if not any(is_inside(_follow_links(place), _follow_links(each)) for each in folders):
         said = f"it lies outside of {folders[0]}: copy it there, or allow that (--allow-outside)"
         raise NamedFileError(errno.EPERM, said)
 
 
-def _follow_links(place: Place) -> Place:
+def _follow_links(place: AnyPath) -> AnyPath:
     return Path(os.path.realpath(place)) if isinstance(place, Path) else place
 
 
@@ -102,7 +102,7 @@ def _open_regular(path: str, flags: int) -> int:
     raise NamedFileError(errno.EINVAL, f"it is a {what}, not a file: write it to a file first")
 
 
-def read_whole(path: Place) -> bytes:
+def read_whole(path: AnyPath) -> bytes:
     """Read a file; `InputError` where that cannot be."""
     with in_words(f"cannot read {path}"):
         return read_named(path)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from cortexia_video.errors import OutputError, OutputExistsError, printable
 from cortexia_video.storage.atomic_file import require_plain
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
 
 LOOKED_AT = 1 << 20  # bytes of a file, to tell whose it is
 
 
 def require_own_folder(
-    root: Place, what: str, marks: Mapping[str, Callable[[bytes], bool]], *, besides: Collection[str] = ()
+    root: AnyPath, what: str, marks: Mapping[str, Callable[[bytes], bool]], *, besides: Collection[str] = ()
 ) -> None:
     """Refuse a folder where files of others are, and none of ours; here or behind an address.
 
@@ -44,19 +44,19 @@ def has_line(head: bytes, marks: tuple[bytes, ...]) -> bool:
     return torn or any(line.startswith(marks) for line in (*lines, last))
 
 
-def _is_there(place: Place) -> bool:
+def _is_there(place: AnyPath) -> bool:
     if isinstance(place, RemotePath):
         return place.is_file()
     require_plain(place)
     return place.exists()
 
 
-def _read_head(place: Place) -> bytes:
+def _read_head(place: AnyPath) -> bytes:
     with place.open("rb") as file:
         return file.read(LOOKED_AT)
 
 
-def _list_visible(root: Place) -> Iterator[str]:
+def _list_visible(root: AnyPath) -> Iterator[str]:
     """Yield the names in a folder in order, but hidden ones; of objects those inside, too."""
     if isinstance(root, Path):
         names = iter(sorted(os.listdir(root)) if root.is_dir() else ())  # noqa: PTH208 - names are asked for

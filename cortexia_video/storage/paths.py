@@ -1,4 +1,4 @@
-"""A `Place` is a path of the file system, or a `RemotePath` for what is written with a scheme."""
+"""A `AnyPath` is a path of the file system, or a `RemotePath` for what is written with a scheme."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from urllib.parse import unquote
 from cortexia_video.errors import InputError, OutputError, OutputExistsError, printable
 from cortexia_video.storage.remote_path import EXTRAS, RemotePath, require_url
 
-Place = Path | RemotePath
-Given = str | os.PathLike[str] | RemotePath
+AnyPath = Path | RemotePath
+PathLike = str | os.PathLike[str] | RemotePath
 """What names a place: a path, or an address as text."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://", re.ASCII)
 
 
-def as_place(given: Given) -> Place:
+def to_path(given: PathLike) -> AnyPath:
     """Give the place that a text or path names; raises `InputError` for a scheme that is not known."""
     if isinstance(given, RemotePath):
         return given
@@ -38,35 +38,35 @@ def _read_file_address(text: str) -> Path:
     return Path(unquote(f"/{path}", errors="surrogateescape"))
 
 
-def as_absolute(given: Given) -> Place:
+def to_absolute(given: PathLike) -> AnyPath:
     """Give the place as it is named from the root down; links in a path are not followed."""
-    place = as_place(given)
+    place = to_path(given)
     return Path(os.path.abspath(place)) if isinstance(place, Path) else place  # noqa: PTH100 - resolve() would
 
 
-def as_text(given: Given) -> str:
+def to_text(given: PathLike) -> str:
     """Give the path or address as text, `file://` as a path."""
-    place = as_place(given)
+    place = to_path(given)
     if isinstance(place, RemotePath):
         return place.address
     return os.fspath(given) if isinstance(given, str) and not scheme_of(given) else os.fspath(place)
 
 
-def is_remote(given: Given) -> bool:
+def is_remote(given: PathLike) -> bool:
     """Say whether it lies behind an address; raises `InputError` for a scheme that is not known."""
-    return isinstance(as_place(given), RemotePath)
+    return isinstance(to_path(given), RemotePath)
 
 
-def is_folder(given: Given) -> bool:
+def is_folder(given: PathLike) -> bool:
     """Say whether it is a folder; not where that cannot be known."""
-    place = as_place(given)
+    place = to_path(given)
     try:
         return place.is_dir()
     except (OSError, ValueError):  # nobody may look; a name with a zero byte
         return False
 
 
-def require_free(place: Place, remedy: str) -> None:
+def require_free(place: AnyPath, remedy: str) -> None:
     """Raise `OutputExistsError` where something is, `OutputError` where nobody can tell.
 
     remedy: what else could be done than to choose another place.
@@ -102,9 +102,9 @@ def require_object(place: RemotePath) -> None:
         raise InputError(f"cannot open {printable(str(place))}: {error.strerror}") from error
 
 
-def is_same_folder(one: Given, other: Given) -> bool:
+def is_same_folder(one: PathLike, other: PathLike) -> bool:
     """Say whether two paths lead to the same; not where one leads nowhere, or nobody may look."""
-    places = as_place(one), as_place(other)
+    places = to_path(one), to_path(other)
     if not isinstance(places[0], Path) or not isinstance(places[1], Path):
         return places[0] == places[1]
     try:

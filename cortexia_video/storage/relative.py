@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
 
 
-def find_inside(root: Place, pattern: str) -> list[Place]:
+def find_inside(root: AnyPath, pattern: str) -> list[AnyPath]:
     """Give what fits a pattern, in the order of paths; `**/` stands for any folders. Raises `OSError`."""
     return sorted(root.glob(pattern))
 
 
-def name_inside(place: Place, root: Place) -> str:
+def name_inside(place: AnyPath, root: AnyPath) -> str:
     """Give the name of what lies below `root`, with slashes between its parts; `ValueError` of others."""
     if isinstance(place, RemotePath) and isinstance(root, RemotePath):
         return place.relative_to(root).as_posix()
@@ -22,7 +22,7 @@ def name_inside(place: Place, root: Place) -> str:
     raise ValueError(f"{place} is not in {root}")
 
 
-def is_inside(place: Place, root: Place) -> bool:
+def is_inside(place: AnyPath, root: AnyPath) -> bool:
     """Say whether a place is, by its name, `root` or below it."""
     try:
         name_inside(place, root)
@@ -31,7 +31,7 @@ def is_inside(place: Place, root: Place) -> bool:
     return True
 
 
-def follow(root: Place, name: str) -> Place:
+def follow(root: AnyPath, name: str) -> AnyPath:
     """Give the place that a file in `root` calls `name`: there may be `.` and `..` in it."""
     if isinstance(root, Path):
         return root / name

@@ -1,4 +1,4 @@
-"""`WorkFolder`: a folder of this disk that stands for one behind an address, for work that needs files."""
+"""`StagingFolder`: a folder of this disk that stands for one behind an address, for work that needs files."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Self
 
 from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError
 from cortexia_video.storage.object_keys import find_problem
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
 
 _log = logging.getLogger(__name__)
 
 
-class WorkFolder:
+class StagingFolder:
     """What is behind an address is fetched on entering; what changed is put by `put`, and on leaving.
 
     Of a folder of this disk it is the folder itself. A context manager. Raises `OutputExistsError` for an
@@ -24,7 +24,7 @@ class WorkFolder:
     `OutputLostError` where it takes no more: what is there then stays, and every object is whole.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: AnyPath) -> None:
         self._place = place
         self._known: dict[str, tuple[int, int]] = {}
 

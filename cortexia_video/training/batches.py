@@ -17,7 +17,7 @@ from cortexia_video.datasets.torch.datasets import MixedBatches
 from cortexia_video.errors import Failure, InputError
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.input_boundary import attempt_all
-from cortexia_video.training.color_jitter import recolour
+from cortexia_video.training.color_jitter import jitter_color
 
 # width / height, how often
 _ASPECTS = ((4 / 3, 0.5), (3 / 2, 0.14), (1.0, 0.12), (3 / 4, 0.1), (16 / 9, 0.09), (2 / 3, 0.05))
@@ -86,7 +86,7 @@ class TrainingBatches(IterableDataset[dict[str, Any]]):
     def _make(self) -> Iterator[dict[str, Any]]:
         for batch in self._batches:
             rng = np.random.default_rng([self._seed, 1, batch["batch"]])
-            yield {**batch, "pixel_values": recolour(batch["pixel_values"], rng)}
+            yield {**batch, "pixel_values": jitter_color(batch["pixel_values"], rng)}
 
 
 def read_batches(loaded: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

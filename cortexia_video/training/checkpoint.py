@@ -10,7 +10,7 @@ import torch
 
 from cortexia_video.datasets.mixture import Position
 from cortexia_video.errors import CortexiaError, InputError, OutputLostError
-from cortexia_video.storage.atomic_file import write_whole
+from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.training.backbone import describe_load_error
 from cortexia_video.training.loop import Training
 from cortexia_video.training.recipe import describe_recipe
@@ -35,7 +35,7 @@ def save(training: Training, position: Position, path: Path) -> None:
         "recipe": describe_recipe(training.recipe),
     }
     try:
-        with write_whole(path) as partial, partial.open("wb") as file:
+        with write_atomic(path) as partial, partial.open("wb") as file:
             torch.save(state, file)
     except RuntimeError as error:
         cause = error.__context__  # of torch's writer, which says it in words of its own

@@ -24,7 +24,7 @@ _JPEG_SHARE = 0.4
 _ERASED_SHARE = 0.15
 
 
-def recolour(image: Tensor, rng: Generator) -> Tensor:
+def jitter_color(image: Tensor, rng: Generator) -> Tensor:
     """Filter, change light and colours, soften, erase, add noise, compress: (B, 3, H, W) in [0, 1]."""
     image = filter_randomly(image, rng)
     image = change_light(image, rng)

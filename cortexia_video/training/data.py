@@ -15,13 +15,13 @@ from cortexia_video.datasets.mixture import Mixture, Position, require_weights
 from cortexia_video.datasets.registry import open_dataset
 from cortexia_video.datasets.sample_checks import raise_problem
 from cortexia_video.datasets.torch.datasets import MixedBatches
-from cortexia_video.depth_map import Kind
+from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import CortexiaError, DecodeError, DepthFileError, Failure, InputError, redact
-from cortexia_video.storage.paths import as_place, is_remote
+from cortexia_video.storage.paths import is_remote, to_path
 from cortexia_video.training.batches import BatchView, TrainingBatches
 from cortexia_video.training.distributed import Processes
 from cortexia_video.training.objective import Objective
-from cortexia_video.training.pseudo_labels import check_teacher, label_pictures
+from cortexia_video.training.pseudo_labels import check_teacher, label_images
 from cortexia_video.training.recipe import DataPlan, Recipe
 from cortexia_video.training.scene_pool import PoolPlan, check_pool, make_pool
 
@@ -53,7 +53,7 @@ def plan_mix(
             labels = output / "labels" / str(index)
             objective.require_labels(name, _check_teacher(plan, recipe, labels, any_licence))
             makers[name] = partial(
-                label_pictures, plan.root, labels, str(recipe.teacher), any_licence=any_licence
+                label_images, plan.root, labels, str(recipe.teacher), any_licence=any_licence
             )
         else:
             dataset = _open(plan)
@@ -99,17 +99,17 @@ def _plan_scenes(plan: DataPlan) -> Maker:
     workers = options.pop("workers")
     if is_remote(plan.root):
         raise InputError(
-            f"scenes are rendered to a folder of this machine, not {as_place(plan.root)}: name one"
+            f"scenes are rendered to a folder of this machine, not {to_path(plan.root)}: name one"
         )
     folder, pool = Path(plan.root), PoolPlan(**options)
     check_pool(folder, pool)
     return partial(make_pool, folder, pool, workers)
 
 
-def _check_teacher(plan: DataPlan, recipe: Recipe, labels: Path, any_licence: bool) -> Kind:
+def _check_teacher(plan: DataPlan, recipe: Recipe, labels: Path, any_licence: bool) -> DepthKind:
     if recipe.teacher is None:
         raise InputError(
-            f"{as_place(plan.root)} holds pictures without depth: name a teacher that labels them (--teacher)"
+            f"{to_path(plan.root)} holds pictures without depth: name a teacher that labels them (--teacher)"
         )
     return check_teacher(plan.root, labels, recipe.teacher, any_licence=any_licence)
 

@@ -14,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cortexia_video.models.onnx.ports import Ports
 from cortexia_video.models.torch.export import export_graph
-from cortexia_video.storage.atomic_file import write_whole
+from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.training.network import STRIDE, DepthNetwork, EncoderConv, hold_compact
 from cortexia_video.training.recipe import Recipe
 
@@ -64,7 +64,7 @@ def export_onnx(network: DepthNetwork, path: Path, metadata: Mapping[str, str]) 
     _store_weights_as_float16(model)
     helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model, full_check=True)
-    with write_whole(path) as partial:
+    with write_atomic(path) as partial:
         partial.write_bytes(model.SerializeToString())
 
 

@@ -14,8 +14,8 @@ from torch.utils.tensorboard import SummaryWriter
 from cortexia_video.datasets.mixture import Mixture
 from cortexia_video.errors import OutputLostError
 from cortexia_video.storage.atomic_file import make_folder
-from cortexia_video.storage.paths import Given, as_place
-from cortexia_video.storage.staging_folder import WorkFolder
+from cortexia_video.storage.paths import PathLike, to_path
+from cortexia_video.storage.staging_folder import StagingFolder
 from cortexia_video.training.batches import read_batches
 from cortexia_video.training.checkpoint import restore, save
 from cortexia_video.training.data import load_batches, make_mix, plan_mix
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 def train_recipe(
-    path: Path, output: Given, *, teacher: str | None = None, any_licence: bool = False
+    path: Path, output: PathLike, *, teacher: str | None = None, any_licence: bool = False
 ) -> list[float]:
     """Train by the recipe in a file; give the losses of all steps.
 
@@ -46,7 +46,7 @@ def train_recipe(
     if teacher is not None:
         recipe = replace(recipe, teacher=teacher)
     references = open_references(recipe.validation)
-    with open_output(as_place(output), path) as work, join_processes() as processes:
+    with open_output(to_path(output), path) as work, join_processes() as processes:
         output = work.path
         training = start_training(load_trainable(recipe), recipe, processes)
         _log.info("%s: %d parameters", recipe.network.architecture, parameter_count(training.network))
@@ -77,7 +77,7 @@ def _save_model(training: Training, output: Path) -> None:
 class _Follower:
     """Follows a training step by step: logs, measures and saves; of several processes only the first does."""
 
-    def __init__(self, training: Training, mix: Mixture, references: References, work: WorkFolder) -> None:
+    def __init__(self, training: Training, mix: Mixture, references: References, work: StagingFolder) -> None:
         self._training, self._mix, self._output, self._put = training, mix, work.path, work.put
         self._references = references
 

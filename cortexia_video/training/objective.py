@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cortexia_video.depth_map import Kind
+from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import InputError
 from cortexia_video.training.losses import LossWeights, disparity_loss, median_of_pictures, metric_loss
 
 _NEAREST_M = 1e-3
 _USUAL_M = 3.0
-_LABELS: dict[Kind, tuple[Kind, ...]] = {
+_LABELS: dict[DepthKind, tuple[DepthKind, ...]] = {
     "disparity": ("metric", "scale_invariant", "disparity"),
     "metric": ("metric",),
 }
@@ -24,10 +24,10 @@ _LABELS: dict[Kind, tuple[Kind, ...]] = {
 class Objective:
     """What a network of a kind is trained for."""
 
-    kind: Kind
+    kind: DepthKind
     weights: LossWeights
 
-    def require_labels(self, name: str, kind: Kind | None) -> None:
+    def require_labels(self, name: str, kind: DepthKind | None) -> None:
         """Raise `InputError` for a data set whose labels say nothing of what the network gives."""
         if kind not in _LABELS[self.kind]:
             raise InputError(

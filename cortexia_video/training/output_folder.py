@@ -11,8 +11,8 @@ from cortexia_video.errors import OutputError, OutputLostError, redact
 from cortexia_video.storage.atomic_file import flush_to_disk, open_plain
 from cortexia_video.storage.file_lock import require_lock
 from cortexia_video.storage.own_folder import require_own_folder
-from cortexia_video.storage.paths import Place
-from cortexia_video.storage.staging_folder import WorkFolder
+from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.staging_folder import StagingFolder
 
 CHECKPOINT, RECIPE, LOGS = "checkpoint.pt", "recipe.toml", "logs"
 
@@ -25,10 +25,10 @@ def require_writable(folder: Path) -> None:
         raise OutputError(f"cannot write into {folder}: {there} {fault}; choose another")
 
 
-def open_output(place: Place, recipe: Path) -> WorkFolder:
+def open_output(place: AnyPath, recipe: Path) -> StagingFolder:
     """Give the folder to train in; `OutputExistsError` where it has files of others, or another recipe.
 
-    Raises also what `WorkFolder` raises. An address is one process's: others would not see what the first
+    Raises also what `StagingFolder` raises. An address is one process's: others would not see what the first
     writes.
     """
     if isinstance(place, Path):
@@ -42,7 +42,7 @@ def open_output(place: Place, recipe: Path) -> WorkFolder:
     }
     is_inside = isinstance(place, Path) and recipe.resolve().parent == place.resolve()
     require_own_folder(place, "this training", is_own, besides=[recipe.name] if is_inside else [])
-    return WorkFolder(place)
+    return StagingFolder(place)
 
 
 @contextmanager

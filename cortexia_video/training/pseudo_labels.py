@@ -8,26 +8,26 @@ from pathlib import Path
 
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.readers._pair import Pair, read_pair
-from cortexia_video.depth_map import KINDS, Kind
+from cortexia_video.depth_map import KINDS, DepthKind
 from cortexia_video.errors import Failure, InputError, ModelLoadError
 from cortexia_video.jobs.estimate import estimate
 from cortexia_video.ledger.artifacts import find_depth
 from cortexia_video.ledger.ledger import read_last_done
 from cortexia_video.models.registry import find_licence, load_model, require_commercial
 from cortexia_video.sources.find import find_pictures
-from cortexia_video.storage.paths import Place, as_place
+from cortexia_video.storage.paths import AnyPath, to_path
 
 _log = logging.getLogger(__name__)
 
 
-def check_teacher(pictures: str, labels: Path, teacher: str, *, any_licence: bool = False) -> Kind:
+def check_teacher(pictures: str, labels: Path, teacher: str, *, any_licence: bool = False) -> DepthKind:
     """Say what kind of depth a teacher gives, before hours of labelling; nothing is written.
 
     Raises `InputError` where there is no picture, and where the labels would lie among the pictures, and so
     the sheets of the training: these would be labelled the next time; and what is wrong with the teacher, as
-    `label_pictures` does.
+    `label_images` does.
     """
-    _require_apart(as_place(pictures), labels)
+    _require_apart(to_path(pictures), labels)
     if next(find_pictures([pictures], recursive=True), None) is None:
         raise InputError(f"{pictures} holds no pictures to label: name another folder")
     if not any_licence:
@@ -35,7 +35,7 @@ def check_teacher(pictures: str, labels: Path, teacher: str, *, any_licence: boo
     return load_model(teacher, device="cpu").kind
 
 
-def label_pictures(pictures: str, labels: Path, teacher: str, *, any_licence: bool = False) -> RGBDDataset:
+def label_images(pictures: str, labels: Path, teacher: str, *, any_licence: bool = False) -> RGBDDataset:
     """Estimate depth of all pictures in a folder by a model, as `cortexia estimate` does it; give both as a
     data set.
 
@@ -59,7 +59,7 @@ def label_pictures(pictures: str, labels: Path, teacher: str, *, any_licence: bo
     return RGBDDataset("pictures", pairs, read_pair, kind)
 
 
-def _require_apart(pictures: Place, labels: Path) -> None:
+def _require_apart(pictures: AnyPath, labels: Path) -> None:
     if isinstance(pictures, Path) and labels.resolve().is_relative_to(pictures.resolve()):
         raise InputError(
             f"{labels} is inside {pictures}, whose pictures it labels: give an --output outside of it, "
@@ -84,5 +84,5 @@ def _list_pairs(pictures: str, labels: Path) -> Iterator[Pair]:
         depth = find_depth(line) if line else None
         if line and depth and not isinstance(picture, Failure):
             about = {word: line.get(word) for word in ("kind", "f_px", "f_source")}
-            path = as_place(picture.place)
+            path = to_path(picture.place)
             yield Pair(picture.key, path, labels / depth[0], "teacher", about=about, fits_depth=True)

@@ -27,7 +27,7 @@ from cortexia_video.html.wording import format_count
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.process_pool import render_in_processes
 from cortexia_video.scenes import render_scenes
-from cortexia_video.storage.atomic_file import write_whole
+from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.named_file import LARGEST_TEXT, open_named, read_named
 from cortexia_video.storage.own_folder import require_own_folder
@@ -77,7 +77,7 @@ def make_pool(folder: Path, plan: PoolPlan, workers: int) -> RGBDDataset:
     _log.info("pool %s: %d of %s to render", folder, len(missing), format_count(len(plan.shards()), "shard"))
     try:
         if not (folder / _ABOUT).exists():
-            with write_whole(folder / _ABOUT) as partial:
+            with write_atomic(folder / _ABOUT) as partial:
                 partial.write_text(json.dumps(plan.look()))
         for done, seed in enumerate(_render_shards(folder, plan, missing, workers), start=1):
             _log.info("pool: %d of %s, seed %d", done, format_count(len(missing), "shard"), seed)
@@ -141,7 +141,7 @@ def _render_shard(folder: Path, plan: PoolPlan, seed: int) -> int:
     for row, scene in zip(shard, render_scenes(range(seed, seed + SHARD_SIZE), *size), strict=True):
         row["image"] = scene.image
         row["disparity"] = np.nan_to_num(1 / scene.depth_m, nan=0.0)
-    with write_whole(_shard_path(folder, seed)) as partial, partial.open("wb") as file:
+    with write_atomic(_shard_path(folder, seed)) as partial, partial.open("wb") as file:
         np.save(file, shard)
     return seed
 

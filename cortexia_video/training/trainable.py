@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cortexia_video.depth_map import Kind
+from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import ModelLoadError
-from cortexia_video.storage.atomic_file import make_folder, move_whole, write_whole
+from cortexia_video.storage.atomic_file import make_folder, move_whole, write_atomic
 from cortexia_video.training.backbone import find_classifier, load_classifier, read_state
 from cortexia_video.training.network import (
     COMPACT,
@@ -38,7 +38,7 @@ class Trainable:
     """
 
     network: nn.Module
-    kind: Kind
+    kind: DepthKind
     multiple_of: int
     pretrained: list[nn.Parameter]
     save: Callable[[State, Path], str]
@@ -62,7 +62,7 @@ def _load_compact(recipe: Recipe) -> Trainable:
         from cortexia_video.training.export import save_compact
 
         words = {"recipe": json.dumps(describe_recipe(recipe))}
-        with write_whole(folder / "weights.safetensors") as partial:
+        with write_atomic(folder / "weights.safetensors") as partial:
             save_file({name: value.contiguous() for name, value in state.items()}, partial, words)
         return save_compact(state, folder / f"{recipe.name}.onnx", recipe)
 

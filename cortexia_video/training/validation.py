@@ -17,16 +17,16 @@ from torch.utils.tensorboard import SummaryWriter
 from cortexia_video.depth_estimation import DepthEstimator
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, InputError
-from cortexia_video.evaluation.ground_truth import Truth, open_truth
+from cortexia_video.evaluation.ground_truth import GroundTruth, open_truth
 from cortexia_video.evaluation.job import evaluate
-from cortexia_video.evaluation.predictors import ModelContestant
+from cortexia_video.evaluation.predictors import ModelPredictor
 from cortexia_video.evaluation.protocol import Protocol, load_protocol
 from cortexia_video.evaluation.summary import Summary, summarise
 from cortexia_video.evaluation.text_table import choose_shown, list_lines
 from cortexia_video.frame import Frame
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.storage.atomic_file import make_folder, write_whole
-from cortexia_video.storage.paths import as_place
+from cortexia_video.storage.atomic_file import make_folder, write_atomic
+from cortexia_video.storage.paths import to_path
 from cortexia_video.training.loop import Training
 from cortexia_video.training.recipe import ValidationPlan
 from cortexia_video.training.validation_model import TrainedModel
@@ -39,7 +39,7 @@ class References(NamedTuple):
     """What a recipe's validation measures against, and how."""
 
     protocol: Protocol
-    truths: tuple[Truth, ...]
+    truths: tuple[GroundTruth, ...]
 
 
 def open_references(plan: ValidationPlan) -> References:
@@ -89,13 +89,13 @@ class Validation:
                 self._measure(truth, estimator)
             self._show(estimator)
 
-    def _measure(self, truth: Truth, estimator: DepthEstimator) -> None:
-        contestant = ModelContestant(estimator.model.name, estimator)
+    def _measure(self, truth: GroundTruth, estimator: DepthEstimator) -> None:
+        contestant = ModelPredictor(estimator.model.name, estimator)
         found = evaluate(truth, [contestant], self._protocol)
         summary = summarise(found)
         for line in list_lines(found, summary):
             _log.info("%s", line)
-        self._log_numbers(as_place(truth.place).name, summary)
+        self._log_numbers(to_path(truth.place).name, summary)
 
     def _log_numbers(self, place: str, summary: Summary) -> None:
         for number, (column, totals) in enumerate(summary.totals.items()):
@@ -113,7 +113,7 @@ class Validation:
             return
         sheet = collage(shown, columns=2)
         make_folder(self._folder)
-        with write_whole(self._folder / f"step_{self._training.step:06d}.jpg") as partial:
+        with write_atomic(self._folder / f"step_{self._training.step:06d}.jpg") as partial:
             Image.fromarray(sheet).save(partial, "JPEG", quality=90)
         self._writer.add_image("validation", sheet.astype(np.uint8), self._training.step, dataformats="HWC")
 
@@ -122,7 +122,7 @@ class Validation:
         return self._training.recipe.validation.pictures
 
 
-def _first_frames(truth: Truth, count: int) -> Iterator[Frame]:
+def _first_frames(truth: GroundTruth, count: int) -> Iterator[Frame]:
     """Yield the first pictures of each set that can be read."""
     for within in truth.sets:
         for key, read in islice(within.list_samples(), count):

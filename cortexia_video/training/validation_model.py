@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from cortexia_video.depth_map import Kind
+from cortexia_video.depth_map import DepthKind
 from cortexia_video.images.resampling import fit_short_side, resize_image
 
 
@@ -19,9 +19,11 @@ class TrainedModel:
 
     max_batch: int | None = None
 
-    def __init__(self, name: str, network: nn.Module, kind: Kind, short_side: int, multiple_of: int) -> None:
+    def __init__(
+        self, name: str, network: nn.Module, kind: DepthKind, short_side: int, multiple_of: int
+    ) -> None:
         self.name = name
-        self.kind: Kind = kind
+        self.kind: DepthKind = kind
         self.weights_digest = name
         self.device = str(next(network.parameters()).device)
         self.settings: Mapping[str, object] = {"input_size": str(short_side)}

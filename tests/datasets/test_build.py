@@ -35,8 +35,8 @@ from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.registry import DATASETS
 from cortexia_video.datasets.sample_checks import ProblemCount, raise_problem
 from cortexia_video.datasets.summary import make_sheet, summarise
-from cortexia_video.depth_map import Kind
-from cortexia_video.ledger.local_log import LedgerFile
+from cortexia_video.depth_map import DepthKind
+from cortexia_video.ledger.local_log import AppendLog
 
 MakePicture = Callable[..., Path]
 
@@ -292,15 +292,15 @@ def test_a_shard_that_was_replaced_before_a_kill_is_not_taken_for_the_one_before
     make_rgbd(tmp_path / "set", make_scene(), 1)
     (item,) = list_dataset_items(open_dataset("rgbd", tmp_path / "set"))  # type: ignore[arg-type]
     build_dataset([item], tmp_path / "a")
-    append = LedgerFile.append
+    append = AppendLog.append
 
-    def die(record: LedgerFile, entry: Mapping[str, object]) -> None:
+    def die(record: AppendLog, entry: Mapping[str, object]) -> None:
         if entry.get("fingerprint"):
             raise KeyboardInterrupt
         append(record, entry)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(LedgerFile, "append", die)
+        patch.setattr(AppendLog, "append", die)
         build_dataset([replace(item, fingerprint="changed")], tmp_path / "a")
     report = build_dataset([item], tmp_path / "a")
     assert (report.shards_made, report.shards_kept) == (1, 0)
@@ -408,7 +408,7 @@ def test_options_of_a_data_set_are_refused_for_a_run(
 
 
 @pytest.mark.parametrize("kind", ["metric", "scale_invariant", "affine_invariant", "disparity"])
-def test_near_is_bright_in_a_sheet_of_any_kind(kind: Kind) -> None:
+def test_near_is_bright_in_a_sheet_of_any_kind(kind: DepthKind) -> None:
     values = np.repeat(np.linspace(1, 9, 64, dtype=np.float32)[None], 48, axis=0)
     values[:5, :5] = np.nan
     depth = DepthMap(values[:, ::-1].copy() if kind == "disparity" else values, kind)

@@ -15,13 +15,13 @@ from cortexia_video import DepthMap, Frame, InputError, RGBDSample
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.mixture import Mixture
 from cortexia_video.datasets.sample_checks import ProblemCount
-from cortexia_video.depth_map import Kind
+from cortexia_video.depth_map import DepthKind
 
 
 @dataclass(frozen=True)
 class Entry:
     key: str
-    kind: Kind
+    kind: DepthKind
     value: float
 
 
@@ -32,7 +32,7 @@ def read(entry: Entry) -> RGBDSample:
     return RGBDSample(Frame(entry.key, np.zeros((6, 8, 3), np.uint8)), DepthMap(values, entry.kind))
 
 
-def make_set(name: str, count: int, kind: Kind = "metric", value: float = 1.0) -> RGBDDataset:
+def make_set(name: str, count: int, kind: DepthKind = "metric", value: float = 1.0) -> RGBDDataset:
     return RGBDDataset(name, [Entry(f"{name}{n}", kind, value) for n in range(count)], read, kind)
 
 

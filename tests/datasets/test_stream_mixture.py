@@ -22,10 +22,10 @@ from cortexia_video.datasets.build_items import list_dataset_items
 from cortexia_video.datasets.dataset import Attempt, Load, RGBDDataset, RGBDStream
 from cortexia_video.datasets.sample_checks import ProblemCount
 from cortexia_video.datasets.stream_mixture import StreamMixture, StreamPosition, advance
-from cortexia_video.depth_map import Kind
+from cortexia_video.depth_map import DepthKind
 
 
-def decode(key: str, kind: Kind) -> Attempt:
+def decode(key: str, kind: DepthKind) -> Attempt:
     if "broken" in key:
         return Failure(key, "decode", InputError("broken"))
     values = np.ones((6, 8), np.float32)
@@ -38,13 +38,13 @@ class Made:
 
     name: str
     count: int
-    kind: Kind
+    kind: DepthKind
 
     def __call__(self) -> Iterator[Load]:
         return (partial(decode, f"{self.name}{number}", self.kind) for number in range(self.count))
 
 
-def make_stream(name: str, counts: list[int], kind: Kind = "metric") -> RGBDStream:
+def make_stream(name: str, counts: list[int], kind: DepthKind = "metric") -> RGBDStream:
     return RGBDStream(name, [Made(f"{name}{n}-", count, kind) for n, count in enumerate(counts)], None)
 
 

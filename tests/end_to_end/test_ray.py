@@ -29,9 +29,9 @@ from s3_server import BUCKET, Server, fail_each, put, read_all, serve_s3
 
 import cortexia_video as cv
 from cortexia_video.cli import main
-from cortexia_video.jobs.ray_cluster import Cluster, ClusterError
+from cortexia_video.jobs.ray_cluster import ClusterError, RayExecutor
 from cortexia_video.models.synthetic import SyntheticModel
-from cortexia_video.storage.paths import as_place
+from cortexia_video.storage.paths import to_path
 
 COUNT = 200
 POISON, BROKEN = "trip/77.png", "broken.png"
@@ -59,7 +59,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def nodes(server: Server) -> Iterator[Any]:
     """Give a cluster of two machines with two cores each."""
-    from ray.cluster_utils import Cluster as Nodes
+    from ray.cluster_utils import RayExecutor as Nodes
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray.cloudpickle.register_pickle_by_value(ray_doubles)
@@ -103,7 +103,7 @@ def outputs(prefix: str) -> dict[str, bytes]:
 
 
 def estimate(place: str, model: SyntheticModel, **options: Any) -> cv.Report:
-    with Cluster(num_workers=2) as crew:
+    with RayExecutor(num_workers=2) as crew:
         return cv.estimate(
             f"{S3}/in", f"{S3}/{place}", model=wrap(model), recursive=True, crew=crew, **options
         )
@@ -113,7 +113,7 @@ def require_one_outcome_each(place: str, report: cv.Report, failed: set[str]) ->
     """Every input has one outcome in the report, and its last line in the ledger says the same."""
     assert report.found == COUNT == report.done + report.skipped + report.failed
     last = {
-        line["key"]: line["outcome"] for line in cv.read_ledger(as_place(f"{S3}/{place}")) if "key" in line
+        line["key"]: line["outcome"] for line in cv.read_ledger(to_path(f"{S3}/{place}")) if "key" in line
     }
     assert {key for key, outcome in last.items() if outcome == "failed"} == failed
     assert Counter(last.values()) == {"done": COUNT - len(failed), "failed": len(failed)}
@@ -158,7 +158,7 @@ def test_a_machine_that_goes_without_warning_costs_nothing(
 
     removing = threading.Thread(target=remove)
     removing.start()
-    with Cluster(num_workers=3) as crew:
+    with RayExecutor(num_workers=3) as crew:
         model = wrap(SlowModel(0.01, begun))
         report = cv.estimate(f"{S3}/in", f"{S3}/removed", model=model, recursive=True, crew=crew)
     removing.join()
@@ -170,8 +170,8 @@ def test_a_killed_job_goes_on_on_one_machine(nodes: Any, expected: dict[str, byt
     code = (
         "import sys, pathlib, ray, cortexia_video as cv\n"
         "import ray_doubles\n"
-        "from cortexia_video.jobs.ray_cluster import Cluster\n"
-        "with Cluster(address=sys.argv[1], num_workers=2) as crew:\n"
+        "from cortexia_video.jobs.ray_cluster import RayExecutor\n"
+        "with RayExecutor(address=sys.argv[1], num_workers=2) as crew:\n"
         "    model = cv.DepthEstimator(ray_doubles.SlowModel(0.05))\n"
         "    print('up', flush=True)\n"
         "    told = lambda report, failure: print(report.done, flush=True)\n"
@@ -225,14 +225,14 @@ def test_a_cluster_that_cannot_be_is_one_line(
     options: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    with pytest.raises((ClusterError, cv.InputError)) as raised, Cluster(**options):
+    with pytest.raises((ClusterError, cv.InputError)) as raised, RayExecutor(**options):
         pass
     assert said in str(raised.value) and "\n" not in str(raised.value)
 
 
 def test_without_room_or_model_nothing_is_written(nodes: Any, tmp_path: Path) -> None:
-    with Cluster(gpus_per_worker=1) as crew, pytest.raises(ClusterError, match="no machine .* has 1 GPU"):
+    with RayExecutor(gpus_per_worker=1) as crew, pytest.raises(ClusterError, match="no machine .* has 1 GPU"):
         cv.estimate(f"{S3}/in", tmp_path / "out", model="synthetic", recursive=True, crew=crew)
-    with Cluster() as crew, pytest.raises(cv.ModelError, match="does not take all of these options"):
+    with RayExecutor() as crew, pytest.raises(cv.ModelError, match="does not take all of these options"):
         cv.estimate(f"{S3}/in", tmp_path / "out", model="synthetic", recursive=True, crew=crew, nonsense=1)
     assert not (tmp_path / "out").exists()

@@ -22,7 +22,7 @@ from cortexia_video.sinks.archives import Packing
 from cortexia_video.sinks.open import open_sink
 from cortexia_video.sources import find as files
 from cortexia_video.sources.find import InputFile, find_pictures
-from cortexia_video.storage.paths import as_place
+from cortexia_video.storage.paths import to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 
@@ -51,7 +51,7 @@ def test_a_changed_object_is_done_again_and_a_lost_output(place: str, tmp_path: 
     put_pictures(f"{place}/in", tmp_path / "in")
     estimate(f"{S3}/{place}/in", f"{S3}/{place}/out")
     put(f"{place}/in/0.png", encode(99))
-    as_place(f"{S3}/{place}/out/2.png.npy").unlink()  # type: ignore[union-attr]
+    to_path(f"{S3}/{place}/out/2.png.npy").unlink()  # type: ignore[union-attr]
     again = estimate(f"{S3}/{place}/in", f"{S3}/{place}/out")
     assert (again.done, again.skipped) == (2, 4)
 
@@ -114,7 +114,7 @@ def test_an_object_that_vanishes_after_listing_is_a_failure(
 ) -> None:
     put_pictures(f"{place}/in", tmp_path / "in")
     found = [*find_pictures([f"{S3}/{place}/in"], recursive=True)]
-    as_place(f"{S3}/{place}/in/0.png").unlink()  # type: ignore[union-attr]
+    to_path(f"{S3}/{place}/in/0.png").unlink()  # type: ignore[union-attr]
     monkeypatch.setattr("cortexia_video.jobs.run_spec.find_pictures", lambda *_, **__: iter(found))
     report = estimate(f"{S3}/{place}/in", f"{S3}/{place}/out")
     assert [str(each) for each in report.failures] == [
@@ -159,7 +159,7 @@ def test_signed_addresses_are_read_and_not_written_down(
     place: str, tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put(f"{place}/0.png", encode(0))
-    signed = as_place(f"{S3}/{place}/0.png")._file_system.sign(f"{BUCKET}/{place}/0.png")  # type: ignore[union-attr]
+    signed = to_path(f"{S3}/{place}/0.png")._file_system.sign(f"{BUCKET}/{place}/0.png")  # type: ignore[union-attr]
     assert "Signature" in signed
     missing = signed.replace("0.png", "1.png")
     (tmp_path / "list.txt").write_text(f"{signed}\n{missing}\n")
@@ -220,10 +220,10 @@ def test_two_shards_share_a_bucket_and_are_joined(place: str, tmp_path: Path) ->
     out = f"{S3}/{place}/out"
     counts = [estimate(f"{S3}/{place}/in", out, shard=f"{part}/2").done for part in (1, 2)]
     assert sum(counts) == 12 and all(counts)
-    before = [line for line in cv.read_ledger(as_place(out)) if line.get("outcome") == "done"]
-    assert cv.merge_ledgers(as_place(out)) > 1
+    before = [line for line in cv.read_ledger(to_path(out)) if line.get("outcome") == "done"]
+    assert cv.merge_ledgers(to_path(out)) > 1
     assert [name for name in read_all(f"{place}/out") if name.startswith("ledger")] == ["ledger.jsonl"]
-    after = [line for line in cv.read_ledger(as_place(out)) if line.get("outcome") == "done"]
+    after = [line for line in cv.read_ledger(to_path(out)) if line.get("outcome") == "done"]
     assert sorted(map(str, before)) == sorted(map(str, after))
     assert estimate(f"{S3}/{place}/in", out).skipped == 12
 
@@ -247,7 +247,7 @@ def test_verify_and_status_read_a_bucket(
 def test_a_listing_goes_page_by_page(place: str, server: Server) -> None:
     for index in range(5):
         put(f"{place}/{index}.png", b"x")
-    files = as_place(f"{S3}/{place}")._file_system  # type: ignore[union-attr]
+    files = to_path(f"{S3}/{place}")._file_system  # type: ignore[union-attr]
     asked = files.call_s3
 
     def ask(operation: str, **words: Any) -> Any:
@@ -256,7 +256,7 @@ def test_a_listing_goes_page_by_page(place: str, server: Server) -> None:
     files.call_s3 = ask
     try:
         server.requests.clear()
-        listing = as_place(f"{S3}/{place}").list_files()  # type: ignore[union-attr]
+        listing = to_path(f"{S3}/{place}").list_files()  # type: ignore[union-attr]
         first = next(listing)[0]
         assert len(server.requests) == 1
         assert [first, *(name for name, _ in listing)] == [f"{index}.png" for index in range(5)]
@@ -295,8 +295,8 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_addresses_are_shown_without_secrets() -> None:
     for address in ("https://me:secret@host/a.png?sig=secret", "https://host/a.png?secret"):
-        assert "secret" not in f"{as_place(address)} {as_place(address)!r}"
-    assert str(as_place("s3://bucket/what?.png")) == "s3://bucket/what?.png"
+        assert "secret" not in f"{to_path(address)} {to_path(address)!r}"
+    assert str(to_path("s3://bucket/what?.png")) == "s3://bucket/what?.png"
 
 
 def test_a_report_of_a_bucket(place: str, tmp_path: Path) -> None:
@@ -333,7 +333,7 @@ def test_a_large_object_is_put_by_way_of_a_file(place: str, monkeypatch: pytest.
     """Beyond 100 MB s3fs puts parts; here it is the way there that is tried."""
     monkeypatch.setattr("cortexia_video.sinks.objects._AT_ONCE", 10)
     data = np.random.default_rng(0).bytes(11 << 20)
-    with open_sink(as_place(f"{S3}/{place}")) as sink:
+    with open_sink(to_path(f"{S3}/{place}")) as sink:
         (placed,) = sink.place({"shard.tar": [data[:7], memoryview(data)[7:]]}).values()
     assert read_all(place) == {"shard.tar": data}
     assert placed == (len(data), xxhash.xxh3_128_hexdigest(data))

@@ -18,7 +18,7 @@ import cortexia_video as cv
 from cortexia_video.cli import main
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
 from cortexia_video.sinks.archives import Packing
-from cortexia_video.storage.paths import as_place
+from cortexia_video.storage.paths import to_path
 
 METRES = {"kind": "metric", "f_px": 20.0}
 
@@ -192,7 +192,7 @@ def test_a_point_cloud(
 
 
 def test_a_depth_object_that_is_gone_is_a_failure(runs: tuple[str, Path], place: str) -> None:
-    as_place(f"{runs[0]}/0.png.npz").unlink()  # type: ignore[union-attr]
+    to_path(f"{runs[0]}/0.png.npz").unlink()  # type: ignore[union-attr]
     made = make_point_clouds(runs[0], f"{S3}/{place}/clouds")
     assert (made.done, made.failed) == (5, 1)
     assert "0.png.npz: it is not there" in made.failures[0].reason
@@ -228,7 +228,7 @@ def test_scenes(place: str, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     from cortexia_video.scenes.folder import ScenePlan, write_scenes
 
-    plan, there = ScenePlan(7, 24, 32), as_place(f"{S3}/{place}/scenes")
+    plan, there = ScenePlan(7, 24, 32), to_path(f"{S3}/{place}/scenes")
     write_scenes(tmp_path / "scenes", 3, plan, workers=1)
     assert write_scenes(there, 2, plan, workers=1) == (2, 2)
     assert write_scenes(there, 3, plan, workers=1) == (1, 3)
@@ -240,16 +240,16 @@ def test_scenes(place: str, tmp_path: Path) -> None:
     put_pictures(f"{place}/in", tmp_path / "in")
     estimate(f"{S3}/{place}/in", f"{S3}/{place}/run")
     with pytest.raises(cv.OutputExistsError, match="no scene of ours"):
-        write_scenes(as_place(f"{S3}/{place}/run"), 1, plan, workers=1)
+        write_scenes(to_path(f"{S3}/{place}/run"), 1, plan, workers=1)
     with pytest.raises(cv.OutputExistsError, match="no scene of ours"):
-        write_scenes(as_place(f"{S3}/{place}/in"), 1, plan, workers=1)
+        write_scenes(to_path(f"{S3}/{place}/in"), 1, plan, workers=1)
 
 
 def test_processes_render_into_a_bucket(place: str) -> None:
     pytest.importorskip("torch")
     from cortexia_video.scenes.folder import ScenePlan, write_scenes
 
-    assert write_scenes(as_place(f"{S3}/{place}"), 17, ScenePlan(0, 16, 16), workers=2) == (17, 17)
+    assert write_scenes(to_path(f"{S3}/{place}"), 17, ScenePlan(0, 16, 16), workers=2) == (17, 17)
     assert len([name for name in read_all(place) if name.startswith("rgb/")]) == 17
 
 

@@ -31,10 +31,10 @@ from cortexia_video.datasets.build import BuildReport, build_dataset
 from cortexia_video.datasets.build_items import list_dataset_items
 from cortexia_video.datasets.registry import DATASETS, recognise
 from cortexia_video.storage.listing import Listing
-from cortexia_video.storage.paths import as_place
+from cortexia_video.storage.paths import to_path
 from cortexia_video.storage.relative import follow
 from cortexia_video.storage.remote_path import RemotePath
-from cortexia_video.training.pseudo_labels import label_pictures
+from cortexia_video.training.pseudo_labels import label_images
 
 S3 = f"s3://{BUCKET}"
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -165,7 +165,7 @@ def test_a_file_is_read_in_parts(place: str, tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("values", data=values, chunks=(1, 4096))
     put(f"{place}/a.h5", (tmp_path / "a.h5").read_bytes())
-    remote = as_place(f"{S3}/{place}/a.h5")
+    remote = to_path(f"{S3}/{place}/a.h5")
     with remote.open("rb", 1024) as opened, h5py.File(opened, "r") as file:
         np.testing.assert_array_equal(file["values"][40], values[40])
     with remote.open("rb", 0) as opened:
@@ -261,7 +261,7 @@ def test_a_build_that_was_stopped_goes_on(server: Server, place: str, tmp_path: 
     assert (report.shards_kept, report.shards_made) == (1, 2)
     build(tmp_path / "out")
     assert shards(read_all(f"{place}/out")) == shards(read_folder(tmp_path / "out"))
-    as_place(f"{S3}/{place}/out/train-00001.parquet").unlink()
+    to_path(f"{S3}/{place}/out/train-00001.parquet").unlink()
     assert build(f"{S3}/{place}/out").shards_made == 1, "what is gone is made again"
 
 
@@ -358,7 +358,7 @@ def test_scores_are_put_when_an_evaluation_ends_by_an_error(
     root = upload(tmp_path, place)
     words = ("--dialect", "nyu", "--truth-dialect", "nyu", "--protocol", "moge-metric", "-o", f"{root}/out")
     with monkeypatch.context() as patch:
-        patch.setattr("cortexia_video.evaluation.job._Job.measure_baselines", lambda self: 1 / 0)
+        patch.setattr("cortexia_video.evaluation.job.EvaluateJob.measure_baselines", lambda self: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             main(["evaluate", f"{root}/good", "--truth", f"{root}/truth", *words])
     assert [*read_all(f"{place}/out")] == ["scores.jsonl"]
@@ -498,7 +498,7 @@ def test_patterns_fit_what_pathlib_says(
 
 
 def test_names_in_a_file_may_lead_up_and_nowhere() -> None:
-    root = as_place("s3://bucket/set/one")
+    root = to_path("s3://bucket/set/one")
     assert [str(follow(root, name)) for name in ("rgb/a.png", "./b.png", "../two/c.png")] == [
         "s3://bucket/set/one/rgb/a.png",
         "s3://bucket/set/one/b.png",
@@ -511,7 +511,7 @@ def test_a_teacher_labels_pictures_in_a_bucket(place: str, tmp_path: Path, make_
         make_picture(tmp_path / f"photos/{number}.png", (48, 64), number)
     address = upload(tmp_path / "photos", f"{place}/photos")
     local, remote = (
-        label_pictures(str(root), tmp_path / name, "synthetic", any_licence=True)
+        label_images(str(root), tmp_path / name, "synthetic", any_licence=True)
         for name, root in (("a", tmp_path / "photos"), ("b", address))
     )
     assert [*map(describe, remote)] == [*map(describe, local)]

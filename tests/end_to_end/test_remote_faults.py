@@ -23,9 +23,9 @@ from cortexia_video.cli import main
 from cortexia_video.datasets.build_log import refuse_other_files
 from cortexia_video.ledger.local_log import list_files
 from cortexia_video.sources.find import find_pictures
-from cortexia_video.storage.paths import as_place
+from cortexia_video.storage.paths import to_path
 from cortexia_video.storage.remote_path import RemotePath
-from cortexia_video.storage.staging_folder import WorkFolder
+from cortexia_video.storage.staging_folder import StagingFolder
 
 METRES = {"kind": "metric"}
 
@@ -81,7 +81,7 @@ def test_ledgers_are_merged_only_when_the_whole_is_there(
         ("403 Forbidden", b"AccessDenied") if environ["REQUEST_METHOD"] == "PUT" else None
     )
     with pytest.raises(cv.OutputLostError):
-        cv.merge_ledgers(as_place(f"{S3}/{place}/out"))
+        cv.merge_ledgers(to_path(f"{S3}/{place}/out"))
     server.rule = None
     assert read_all(f"{place}/out") == before
 
@@ -90,7 +90,7 @@ def test_a_work_folder_fetches_all_or_says_so(memory: str, monkeypatch: pytest.M
     root = RemotePath(f"{memory}/run")
     for name in ("a.log", "checkpoint.pt", "labels/b.npy"):
         (root / name).write_bytes(name.encode())
-    with WorkFolder(root) as work:
+    with StagingFolder(root) as work:
         assert (work.path / "labels/b.npy").read_bytes() == b"labels/b.npy"
         (work.path / "checkpoint.pt").write_bytes(b"newer")
         work.put()
@@ -105,7 +105,7 @@ def test_a_work_folder_fetches_all_or_says_so(memory: str, monkeypatch: pytest.M
         get(place, local)
 
     monkeypatch.setattr(RemotePath, "get_file", lose)
-    with pytest.raises(cv.OutputError, match="it is gone"), WorkFolder(root):
+    with pytest.raises(cv.OutputError, match="it is gone"), StagingFolder(root):
         pass
 
 
@@ -118,7 +118,7 @@ def test_a_work_folder_keeps_what_cannot_be_put(
     monkeypatch.setattr(RemotePath, "put_file", deny)
     with (
         pytest.raises(cv.OutputLostError, match="it is kept in") as lost,
-        WorkFolder(RemotePath(f"{memory}/run")) as work,
+        StagingFolder(RemotePath(f"{memory}/run")) as work,
     ):
         (work.path / "checkpoint.pt").write_bytes(b"days of work")
     assert (work.path / "checkpoint.pt").read_bytes() == b"days of work"
@@ -126,7 +126,7 @@ def test_a_work_folder_keeps_what_cannot_be_put(
     with (
         pytest.raises(ZeroDivisionError),
         caplog.at_level(logging.WARNING),
-        WorkFolder(RemotePath(f"{memory}/run")) as work,
+        StagingFolder(RemotePath(f"{memory}/run")) as work,
     ):
         (work.path / "checkpoint.pt").write_bytes(b"days of work")
         raise ZeroDivisionError
@@ -138,7 +138,7 @@ def test_a_work_folder_is_never_left(memory: str, monkeypatch: pytest.MonkeyPatc
     (root / "checkpoint.pt").write_bytes(b"x")
     found = [*root.list_files(), ("../../escaped", next(root.list_files())[1])]
     monkeypatch.setattr(RemotePath, "list_files", lambda *_, **__: iter(found))
-    with pytest.raises(cv.OutputExistsError, match="leads elsewhere"), WorkFolder(root):
+    with pytest.raises(cv.OutputExistsError, match="leads elsewhere"), StagingFolder(root):
         pass
 
 
@@ -195,7 +195,7 @@ def test_scenes_of_a_killed_run_are_known(memory: str, monkeypatch: pytest.Monke
         raise SystemExit
         yield []
 
-    root, plan = as_place(f"{memory}/scenes"), folder.ScenePlan(0, 16, 16)
+    root, plan = to_path(f"{memory}/scenes"), folder.ScenePlan(0, 16, 16)
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(folder, "_render", kill)
         folder.write_scenes(root, 2, plan, workers=1)
@@ -212,17 +212,17 @@ def test_scenes_of_a_killed_run_are_known(memory: str, monkeypatch: pytest.Monke
     ],
 )
 def test_a_file_address_is_the_path_that_it_says(address: str, path: str) -> None:
-    assert as_place(address) == Path(path)
+    assert to_path(address) == Path(path)
 
 
 @pytest.mark.parametrize("address", ["file://out/depth", "file://out", "file://"])
 def test_a_file_address_of_nowhere_is_refused(address: str) -> None:
     with pytest.raises(cv.InputError, match="with three slashes"):
-        as_place(address)
+        to_path(address)
 
 
 def test_a_new_prefix_is_free_in_every_store(memory: str) -> None:
-    refuse_other_files(as_place(f"{memory}/nothing/new"))
+    refuse_other_files(to_path(f"{memory}/nothing/new"))
 
 
 def test_queries_belong_to_the_web_alone() -> None:

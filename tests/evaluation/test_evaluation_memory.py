@@ -12,10 +12,10 @@ import pytest
 from cortexia_video import DepthMap, Frame, RGBDSample
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.evaluation.ground_truth import hold_truth
-from cortexia_video.evaluation.image_score import PictureScore
+from cortexia_video.evaluation.image_score import ImageScore
 from cortexia_video.evaluation.job import evaluate
 from cortexia_video.evaluation.metrics.pixel_sums import measure_pixels
-from cortexia_video.evaluation.predictors import StoredContestant
+from cortexia_video.evaluation.predictors import StoredPredictor
 from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.evaluation.score_file import ScoreFile
 from cortexia_video.evaluation.score_table import ScoreTable
@@ -33,7 +33,7 @@ def read_sample(entry):
     return RGBDSample(Frame(entry.key, np.zeros((6, 8, 3), np.uint8)), DepthMap(DEPTH, "metric"))
 
 
-class Near(StoredContestant):
+class Near(StoredPredictor):
     name = "near"
 
     def identify(self, key):
@@ -50,7 +50,7 @@ def make_scores(count):
         more = {"whdr": rng.random(), "abs_rel near": float("inf")} if number % 3 else {}
         lacking = {} if number % 2 else {"normals": "no camera is known"}
         remark = "no depth" if number % 5 == 1 else ""
-        yield PictureScore(f"{number * 7 % count:03d}", sums, more, lacking, number % 4, remark)
+        yield ImageScore(f"{number * 7 % count:03d}", sums, more, lacking, number % 4, remark)
 
 
 def count_bytes(make):

@@ -18,7 +18,7 @@ from cortexia_video.evaluation.image_score import score_picture
 from cortexia_video.evaluation.job import evaluate
 from cortexia_video.evaluation.metrics.regions import REGIONS, split_errors
 from cortexia_video.evaluation.metrics.registry import GROUPS, choose_groups
-from cortexia_video.evaluation.predictors import HeldContestant, ModelContestant
+from cortexia_video.evaluation.predictors import HeldPredictor, ModelPredictor
 from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.evaluation.reference import find_reference
 from cortexia_video.evaluation.score_file import ScoreFile
@@ -173,7 +173,7 @@ def test_a_model_in_the_engine_gives_the_numbers_of_pictures_one_by_one(rng, tmp
     samples[3] = replace(samples[3], frame=replace(samples[3].frame, image=dark))
     protocol = load_protocol("moge-disparity")
     estimator = DepthEstimator(Blinking("blinking"), batch_size=2)
-    contestant = ModelContestant("blinking", estimator)
+    contestant = ModelPredictor("blinking", estimator)
     truth = hold_truth(samples)
     with ScoreFile(tmp_path) as kept:
         column = evaluate(truth, [contestant], protocol, kept=kept, workers=2).columns[0]
@@ -193,7 +193,7 @@ def test_a_model_in_the_engine_gives_the_numbers_of_pictures_one_by_one(rng, tmp
 
 
 def test_a_kind_that_a_protocol_refuses_ends_the_evaluation_of_a_model(rng):
-    contestant = ModelContestant("synthetic", DepthEstimator(SyntheticModel()))
+    contestant = ModelPredictor("synthetic", DepthEstimator(SyntheticModel()))
     with pytest.raises(InputError, match="disparity depth does not allow the alignment 'none'"):
         evaluate(hold_truth(make_samples(rng)), [contestant], METRIC)
 
@@ -231,7 +231,7 @@ def test_pairs_in_memory_are_measured_in_a_few_lines(rng):
 def test_two_contestants_in_memory_are_compared_on_the_same_draws(rng, tmp_path):
     samples = make_samples(rng)
     held = [
-        HeldContestant(name, {each.key: DepthMap(each.depth.values * by, "metric") for each in samples})
+        HeldPredictor(name, {each.key: DepthMap(each.depth.values * by, "metric") for each in samples})
         for name, by in (("near", 0.9), ("nearer", 0.8))
     ]
     with ScoreFile(tmp_path) as scores:

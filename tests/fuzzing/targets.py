@@ -26,12 +26,12 @@ from cortexia_video.errors import (
 )
 from cortexia_video.evaluation.ground_truth import open_truth
 from cortexia_video.evaluation.protocol import load_protocol
-from cortexia_video.formats.decode_depth import count_pixels, decode_stored, read_file, understand
+from cortexia_video.formats.decode_depth import count_pixels, decode_stored, interpret, read_file
 from cortexia_video.formats.dialects import DIALECTS
 from cortexia_video.geometry.intrinsics import load_intrinsics
 from cortexia_video.images.decode import read_header
 from cortexia_video.ledger.ledger import read_last_done
-from cortexia_video.ledger.state import read_history
+from cortexia_video.ledger.state import read_state
 from cortexia_video.models.onnx.model import OnnxModel
 from cortexia_video.models.torch.checkpoint import open_checkpoint
 from cortexia_video.models.torch.checkpoint import read_licence as read_checkpoint_licence
@@ -107,7 +107,7 @@ def read_depth(folder: Path) -> None:
     refused = []
     for each in meanings:
         try:
-            understand(stored, path.name, **each)
+            interpret(stored, path.name, **each)
         except DepthFileError as error:
             refused.append(error)
     if len(refused) == len(meanings):
@@ -125,7 +125,7 @@ def read_run(folder: Path) -> None:
             lambda: str(cv.status(folder)),
             lambda: [*cv.read_ledger(folder)],
             lambda: [*read_last_done(folder)],
-            lambda: read_history(folder).leftovers(),
+            lambda: read_state(folder).leftovers(),
             lambda: str(cv.verify(folder, workers=1)),
             lambda: cv.inspect_folder(folder),
             lambda: cv.report(folder, output=folder.parent / "written/report.html", workers=1),

@@ -30,7 +30,7 @@ from cortexia_video import (
 )
 from cortexia_video.cli import main
 from cortexia_video.inference import backend_selection as engine_choice
-from cortexia_video.inference.backend_selection import EngineChoice
+from cortexia_video.inference.backend_selection import BackendSelector
 from cortexia_video.inference.parity import compare, measure_difference
 from cortexia_video.jobs.export import export
 
@@ -248,7 +248,7 @@ def test_an_engine_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delattr("cortexia_video.models.onnx.session_openvino", raising=False)
     with pytest.raises(MissingExtraError, match=r"pip install 'cortexia-video\[openvino\]'"):
         load_estimator("compact", engine="openvino")
-    choice = EngineChoice("compact", engine="auto")
+    choice = BackendSelector("compact", engine="auto")
     loaded = choice.load()
     assert choice.settle(loaded, [frame(64, 96)]) is loaded
 
@@ -314,7 +314,7 @@ def known_speeds(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("known_speeds")
 @pytest.mark.parametrize(("max_error", "precision"), [(0.5, "bfloat16"), (1e-4, None)])
 def test_auto_takes_the_fastest_that_is_near_enough(max_error: float, precision: str | None) -> None:
-    choice = EngineChoice("compact", engine="auto", max_error=max_error)
+    choice = BackendSelector("compact", engine="auto", max_error=max_error)
     settled = choice.settle(choice.load(), [frame(192, 256)])
     model = settled[0].model
     if not any(trial == "bfloat16" for trial in (model.settings.get("precision"),)) and precision:
@@ -325,7 +325,7 @@ def test_auto_takes_the_fastest_that_is_near_enough(max_error: float, precision:
 @pytest.mark.usefixtures("known_speeds")
 def test_auto_keeps_the_reference_where_nothing_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SPEEDS, ("onnx", "float32"), 99.0)
-    choice = EngineChoice("compact", engine="auto")
+    choice = BackendSelector("compact", engine="auto")
     loaded = choice.load()
     assert choice.settle(loaded, [frame(96, 128)]) is loaded
 
@@ -394,7 +394,7 @@ def test_an_engine_that_is_wrong_for_several_at_once_is_found(monkeypatch: pytes
         return [each * ramp for each in found] if len(found[0]) > 1 else found
 
     monkeypatch.setattr(OpenVinoSession, "run", run_wrong)
-    choice = EngineChoice("compact", engine="openvino", precision="float32")
+    choice = BackendSelector("compact", engine="openvino", precision="float32")
     with pytest.raises(ParityError, match="too far"):
         choice.settle(choice.load(), [frame(96, 128)])
 

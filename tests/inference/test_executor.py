@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cortexia_video import DecodeError, DepthEstimator, Failure, Frame, SyntheticModel
-from cortexia_video.depth_estimation import Prepared
+from cortexia_video.depth_estimation import PreparedFrame
 from cortexia_video.inference import executor as engine
-from cortexia_video.inference.executor import Engine, Result
+from cortexia_video.inference.executor import ItemResult, PipelineExecutor
 from cortexia_video.runtime.stage_clock import StageClock
 
 
@@ -53,8 +53,8 @@ def make_engine(
     finish: Callable | None = None,
     workers: int = 2,
     stop: threading.Event | None = None,
-) -> Engine:
-    return Engine(
+) -> PipelineExecutor:
+    return PipelineExecutor(
         estimators,
         prepare=prepare or estimators[0].prepare,
         finish=finish or (lambda item, result: result),
@@ -71,7 +71,7 @@ class SmallHost(DepthEstimator):
         super().__init__(Watched(), batch_size=batch_size)
         self.room = room
 
-    def stack(self, batch: Sequence[Prepared]) -> np.ndarray:
+    def stack(self, batch: Sequence[PreparedFrame]) -> np.ndarray:
         if len(batch) > self.room:
             raise MemoryError
         return super().stack(batch)
@@ -82,7 +82,7 @@ def test_less_memory_of_the_host_makes_batches_smaller(room: int) -> None:
     estimator = SmallHost(room, batch_size=8)
     outcomes = dict(make_engine(estimator).run([picture(level) for level in range(1, 13)]))
     assert len(outcomes) == 12
-    assert all(isinstance(each, Result) for each in outcomes.values())
+    assert all(isinstance(each, ItemResult) for each in outcomes.values())
     assert max(estimator.model.batches) <= room  # type: ignore[attr-defined]
     assert max(estimator.limits.found.values()) <= max(room, 2)
     assert all(not isinstance(each, Failure) for each in estimator.estimate(map(picture, range(1, 13))))
@@ -114,7 +114,7 @@ def test_every_item_has_one_outcome(items: list, batch_size: int, devices: int, 
     estimators = [DepthEstimator(Watched(), batch_size=batch_size) for _ in range(devices)]
     frames = [picture(level, size) for level, size in items]
 
-    def prepare(frame: Frame) -> Prepared | Failure:
+    def prepare(frame: Frame) -> PreparedFrame | Failure:
         if frame.image[0, 0, 0] == 15:
             return Failure(frame.key, "decode", DecodeError("broken"))
         return estimators[0].prepare(frame)
@@ -145,11 +145,11 @@ def test_nothing_but_the_model_runs_on_the_models_thread() -> None:
             note("items")
             yield picture(level)
 
-    def prepare(frame: Frame) -> Prepared | Failure:
+    def prepare(frame: Frame) -> PreparedFrame | Failure:
         note("prepare")
         return estimators[0].prepare(frame)
 
-    def finish(frame: Frame, result: Result) -> None:
+    def finish(frame: Frame, result: ItemResult) -> None:
         note("finish")
 
     list(make_engine(*estimators, prepare=prepare, finish=finish).run(items()))
@@ -171,12 +171,12 @@ def test_the_stages_run_at_the_same_time() -> None:
                 together.wait()
             return super().infer(batch)
 
-    def prepare(frame: Frame) -> Prepared | Failure:
+    def prepare(frame: Frame) -> PreparedFrame | Failure:
         if frame.key == picture(22).key:
             together.wait()
         return estimator.prepare(frame)
 
-    def finish(frame: Frame, result: Result) -> None:
+    def finish(frame: Frame, result: ItemResult) -> None:
         if frame.key == picture(20).key:
             together.wait()
 
@@ -231,13 +231,13 @@ def test_what_waits_is_bounded_whichever_stage_is_slow(
     estimator = DepthEstimator(Watched(0.01 if slow == "model" else 0.0), batch_size=2)
     begun, ended, most = 0, 0, 0
 
-    def prepare(frame: Frame) -> Prepared | Failure:
+    def prepare(frame: Frame) -> PreparedFrame | Failure:
         nonlocal begun, most
         begun += 1
         most = max(most, begun - ended)
         return estimator.prepare(frame)
 
-    def finish(frame: Frame, result: Result) -> None:
+    def finish(frame: Frame, result: ItemResult) -> None:
         time.sleep(0.01 if slow == "finish" else 0)
 
     for _ in make_engine(estimator, prepare=prepare, finish=finish).run(map(picture, range(20, 120))):
@@ -269,7 +269,7 @@ def test_after_stop_the_model_finishes_what_it_has_and_no_more_is_begun() -> Non
     begun = []
     estimator = DepthEstimator(model, batch_size=1)
 
-    def finish(frame: Frame, result: Result) -> None:
+    def finish(frame: Frame, result: ItemResult) -> None:
         begun.append(frame.key)
         stop.set()
 

@@ -33,7 +33,7 @@ from cortexia_video import (
     read_ledger,
 )
 from cortexia_video.images.resampling import resize_depth
-from cortexia_video.runtime.memory_budget import ByteBudget
+from cortexia_video.runtime.memory_budget import MemoryBudget
 from cortexia_video.storage import named_file
 
 Make = Callable[..., Path]
@@ -594,7 +594,7 @@ def test_pictures_of_200_megapixels_take_less_than_2_gib_together(tmp_path: Path
 
 
 def test_the_byte_budget_lets_the_large_run_alone() -> None:
-    budget, together, most = ByteBudget(100), [], []
+    budget, together, most = MemoryBudget(100), [], []
 
     def work(count: int) -> None:
         with budget.hold(count):

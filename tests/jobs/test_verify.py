@@ -18,7 +18,7 @@ from cortexia_video.jobs.verify import Verification, verify
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.local_log import LEDGER_NAME
-from cortexia_video.ledger.partition import Shard
+from cortexia_video.ledger.partition import Partition
 from cortexia_video.sinks.folder import FolderSink, Placed
 from cortexia_video.storage import named_file
 
@@ -139,7 +139,7 @@ def test_a_file_that_was_written_wrong_is_found(tmp_path: Path) -> None:
 
 
 def test_what_was_begun_and_not_done_is_named(tmp_path: Path) -> None:
-    with Ledger(tmp_path, {}, Shard(1, 2)) as ledger, FolderSink(tmp_path) as sink:
+    with Ledger(tmp_path, {}, Partition(1, 2)) as ledger, FolderSink(tmp_path) as sink:
         for key in ("a", "b"):
             ledger.record_begun(key, [f"{key}.npy"])
         placed = sink.write("a", DEPTH)
@@ -199,7 +199,7 @@ def test_the_command_refuses_what_it_cannot_check(tmp_path: Path, capsys: pytest
 
 def test_shards_are_merged_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for index in (1, 2):
-        with Ledger(tmp_path, {}, Shard(index, 2)):
+        with Ledger(tmp_path, {}, Partition(index, 2)):
             pass
     assert run(capsys, "merge", tmp_path) == (0, f"2 shards joined to {tmp_path / LEDGER_NAME}\n", "")
     assert run(capsys, "merge", tmp_path) == (0, f"0 shards joined to {tmp_path / LEDGER_NAME}\n", "")

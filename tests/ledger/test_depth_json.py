@@ -13,7 +13,7 @@ import pytest
 from cortexia_video import DepthEstimator, SyntheticModel, estimate, merge_ledgers
 from cortexia_video.ledger.depth_json import DEPTH_JSON, describe, join, keep_depth_json, read_depth_json
 from cortexia_video.ledger.ledger import Ledger
-from cortexia_video.ledger.partition import Shard
+from cortexia_video.ledger.partition import Partition
 from cortexia_video.sinks.folder import FolderSink
 
 OF_EACH = ["f_px", "f_source", "full_size"]
@@ -127,7 +127,7 @@ def test_a_folder_in_its_place_is_left_alone(photos: Path) -> None:
 
 
 def shards(out: Path, *settings: dict) -> list[Ledger]:
-    return [Ledger(out, each, Shard(index, len(settings))) for index, each in enumerate(settings, 1)]
+    return [Ledger(out, each, Partition(index, len(settings))) for index, each in enumerate(settings, 1)]
 
 
 @pytest.mark.parametrize("order", ["aAbB", "abAB", "abBA", "bBaA"])

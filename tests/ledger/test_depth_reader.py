@@ -32,7 +32,7 @@ from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.index import LedgerIndex
 from cortexia_video.ledger.ledger import Ledger, read_ledger
 from cortexia_video.ledger.local_log import LEDGER_NAME
-from cortexia_video.ledger.partition import Shard
+from cortexia_video.ledger.partition import Partition
 from cortexia_video.sinks.folder import Placed
 from cortexia_video.storage import named_file
 
@@ -238,7 +238,7 @@ def write_ledger(root: Path, seed: int) -> list[str]:
     """Write a ledger of shards with odd names, lines that are there twice, and torn ones; give the names."""
     chance = random.Random(seed)
     keys = ["a", "a.npy", 'quo"te', "back\\slash", "\udcff", "new\nline", "ü", *map(str, range(30))]
-    for shard in (None, Shard(1, 2), Shard(2, 2)):
+    for shard in (None, Partition(1, 2), Partition(2, 2)):
         with Ledger(root, {"model": str(shard)}, shard) as ledger:
             for key in chance.choices(keys, k=60):
                 ledger.record_begun(key, [f"{key}.npy", f"{key}.preview.jpg"])

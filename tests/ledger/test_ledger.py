@@ -15,8 +15,8 @@ import pytest
 from cortexia_video import DecodeError, Failure, InputError, OutputError, OutputLostError, read_ledger
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.ledger import Ledger, merge_ledgers
-from cortexia_video.ledger.local_log import LEDGER_NAME, name_shard
-from cortexia_video.ledger.partition import Shard
+from cortexia_video.ledger.local_log import LEDGER_NAME, name_partition
+from cortexia_video.ledger.partition import Partition
 from cortexia_video.sinks.folder import Placed
 
 SETTINGS = {"model": "synthetic"}
@@ -255,7 +255,7 @@ def test_a_line_that_a_full_disk_cut_spoils_no_other(tmp_path: Path, monkeypatch
         assert ledger.state("a.jpg", SOURCE) == "done"
 
 
-def refusal(root: Path, shard: Shard | None = None) -> str | None:
+def refusal(root: Path, shard: Partition | None = None) -> str | None:
     """Say why a ledger cannot be opened; flock keeps off the same process, too, that opens a file again."""
     try:
         with Ledger(root, SETTINGS, shard):
@@ -269,26 +269,26 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
         assert refusal(tmp_path) == (
             f"another process is writing to {tmp_path}: wait for it, or choose another --output"
         )
-        assert refusal(tmp_path, Shard(1, 2)) == (
+        assert refusal(tmp_path, Partition(1, 2)) == (
             f"another process is writing to {tmp_path}, not a shard: wait for it"
         )
     assert refusal(tmp_path) is None
 
 
 def test_shards_work_beside_each_other_and_nobody_else_does(tmp_path: Path) -> None:
-    with Ledger(tmp_path, SETTINGS, Shard(1, 2)), Ledger(tmp_path, SETTINGS, Shard(2, 2)):
-        assert refusal(tmp_path, Shard(2, 2)) == (
+    with Ledger(tmp_path, SETTINGS, Partition(1, 2)), Ledger(tmp_path, SETTINGS, Partition(2, 2)):
+        assert refusal(tmp_path, Partition(2, 2)) == (
             f"another process does shard 2/2 of {tmp_path}: wait for it, or give another"
         )
         assert "another process is writing" in str(refusal(tmp_path))
         with pytest.raises(OutputError, match="another process is writing"):
             merge_ledgers(tmp_path)
-    assert refusal(tmp_path, Shard(1, 3)) == (
+    assert refusal(tmp_path, Partition(1, 3)) == (
         f"{tmp_path}/ledger.1-of-2.jsonl is of 2 shards, not 3: cortexia merge {tmp_path}"
     )
-    assert not (tmp_path / name_shard(Shard(1, 3))).exists()
+    assert not (tmp_path / name_partition(Partition(1, 3))).exists()
     assert merge_ledgers(tmp_path) == 2
-    assert refusal(tmp_path, Shard(1, 3)) is None
+    assert refusal(tmp_path, Partition(1, 3)) is None
 
 
 def record_shards(root: Path) -> list[bytes]:
@@ -297,7 +297,7 @@ def record_shards(root: Path) -> list[bytes]:
     with Ledger(root, SETTINGS) as ledger:
         ledger.record_done("main", SOURCE, PLACED)
         ledger.record_done("one", SOURCE._replace(size=1), PLACED)
-    for shard, key in ((Shard(1, 2), "one"), (Shard(2, 2), "two")):
+    for shard, key in ((Partition(1, 2), "one"), (Partition(2, 2), "two")):
         with Ledger(root, SETTINGS, shard) as ledger:
             ledger.record_done(key, SOURCE, PLACED)
     return [path.read_bytes() for path in sorted(root.glob("ledger*"), key=lambda path: path.name[7] != "j")]
@@ -338,7 +338,7 @@ def test_a_join_that_was_killed_is_done_again(tmp_path: Path) -> None:
 
 def test_a_shard_knows_what_was_done_without_shards(tmp_path: Path) -> None:
     record(tmp_path)
-    with Ledger(tmp_path, SETTINGS, Shard(1, 2)) as ledger:
+    with Ledger(tmp_path, SETTINGS, Partition(1, 2)) as ledger:
         assert ledger.state("a.jpg", SOURCE) == "done"
 
 

@@ -9,29 +9,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cortexia_video import InputError
-from cortexia_video.ledger.partition import Shard, parse_shard
+from cortexia_video.ledger.partition import Partition, parse_partition
 
 KEYS = st.binary(max_size=20).map(lambda name: name.decode("utf-8", "surrogateescape"))
 
 
 @given(KEYS, st.integers(1, 40))
 def test_a_key_is_in_exactly_one_shard(key: str, count: int) -> None:
-    assert sum(Shard(index, count).holds(key) for index in range(1, count + 1)) == 1
+    assert sum(Partition(index, count).holds(key) for index in range(1, count + 1)) == 1
 
 
 def test_the_split_is_the_same_for_ever() -> None:
     keys = ["a.jpg", "trip/b.jpg", "日本.jpg", "\udcff.jpg", ""]
-    assert [next(i for i in range(1, 17) if Shard(i, 16).holds(key)) for key in keys] == [11, 2, 4, 9, 5]
+    assert [next(i for i in range(1, 17) if Partition(i, 16).holds(key)) for key in keys] == [11, 2, 4, 9, 5]
 
 
 def test_shards_are_about_equal() -> None:
-    sizes = Counter(i for n in range(4000) for i in range(1, 5) if Shard(i, 4).holds(f"IMG_{n:04}.jpg"))
+    sizes = Counter(i for n in range(4000) for i in range(1, 5) if Partition(i, 4).holds(f"IMG_{n:04}.jpg"))
     assert all(900 < size < 1100 for size in sizes.values())
 
 
 @pytest.mark.parametrize("text", ["1/1", "3/16", "16/16"])
 def test_shards_are_written_as_they_are_read(text: str) -> None:
-    assert str(parse_shard(text)) == text
+    assert str(parse_partition(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -39,5 +39,5 @@ def test_shards_are_written_as_they_are_read(text: str) -> None:
 )
 def test_what_is_no_shard_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="--shard must be like 3/16, from 1/16 to 16/16, not ") as raised:
-        parse_shard(text)
+        parse_partition(text)
     assert repr(text) in str(raised.value)

@@ -26,7 +26,7 @@ from cortexia_video.errors import CortexiaError, InputError
 from cortexia_video.evaluation.predictors import open_contestant
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
 from cortexia_video.ledger.ledger import read_last_done, read_ledger
-from cortexia_video.ledger.local_log import LEDGER_NAME, LedgerFile, parse_line
+from cortexia_video.ledger.local_log import LEDGER_NAME, AppendLog, parse_line
 from cortexia_video.ledger.schema import is_sound, read_usual
 from cortexia_video.storage import named_file
 
@@ -96,7 +96,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(noise).save(root / "photos" / f"{name}.jpg")
     (root / "photos/broken.jpg").write_bytes(b"\xff\xd8\xff")
     estimate(root / "photos", root / "out", model="synthetic", kind="metric", f_px=20)
-    with LedgerFile(root / "out" / LEDGER_NAME) as file:
+    with AppendLog(root / "out" / LEDGER_NAME) as file:
         for line in read_last_done(root / "out"):
             file.append({**line, "f_px_used": True})
     return root

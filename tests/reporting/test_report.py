@@ -33,7 +33,7 @@ from cortexia_video.html.wording import format_number, format_seconds, format_sh
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.local_log import LEDGER_NAME
-from cortexia_video.ledger.partition import Shard
+from cortexia_video.ledger.partition import Partition
 from cortexia_video.reporting.depth_sample import PIXELS, Measurement, measure_depth
 from cortexia_video.reporting.failures import find_shape
 from cortexia_video.reporting.ledger_summary import Meaning, summarise_ledger
@@ -276,7 +276,7 @@ def test_a_damaged_ledger_costs_its_lines_alone(folder: Path) -> None:
 def test_shards_are_counted_together(tmp_path: Path, write: Writer) -> None:
     root = tmp_path / "sharded"
     for part in (1, 2):
-        with Ledger(root, SETTINGS, Shard(part, 2)) as ledger, FolderSink(root) as sink:
+        with Ledger(root, SETTINGS, Partition(part, 2)) as ledger, FolderSink(root) as sink:
             Writer(root, tmp_path / "pictures", ledger, sink).done(f"{part}.jpg", scene(part))
             Writer(root, tmp_path / "pictures", ledger, sink).fail(f"bad{part}.jpg", "cut short")
     apart = report(root)

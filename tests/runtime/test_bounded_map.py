@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from conftest import HANG_S
 
-from cortexia_video.runtime.bounded_map import run_ahead
+from cortexia_video.runtime.bounded_map import run_bounded
 
 
 def test_every_item_is_settled_once_and_few_wait() -> None:
@@ -21,7 +21,7 @@ def test_every_item_is_settled_once_and_few_wait() -> None:
             most = max(most, found - len(settled))
             yield number
 
-    run_ahead(find(), lambda number: -number, settled.append, workers=3)
+    run_bounded(find(), lambda number: -number, settled.append, workers=3)
     assert sorted(settled) == [-number for number in reversed(range(500))]
     assert most <= 7  # two a worker, and the one that is just found
 
@@ -37,7 +37,7 @@ def test_a_slow_item_holds_up_nobody() -> None:
         return number
 
     order: list[int] = []
-    run_ahead(range(4), work, order.append, workers=2)
+    run_bounded(range(4), work, order.append, workers=2)
     assert order == [1, 2, 3, 0]
 
 
@@ -49,7 +49,7 @@ def test_an_error_is_raised_and_what_waits_is_not_begun() -> None:
         raise OSError(number)
 
     with pytest.raises(OSError, match="0"):
-        run_ahead(range(1000), work, lambda _: None, workers=1)
+        run_bounded(range(1000), work, lambda _: None, workers=1)
     assert len(begun) <= 3
 
 
@@ -60,7 +60,7 @@ def test_an_error_in_what_finds_or_settles_leaves_no_thread() -> None:
 
     before = threading.active_count()
     with pytest.raises(ValueError, match="found wrong"):
-        run_ahead(find(), str, lambda _: None, workers=2)
+        run_bounded(find(), str, lambda _: None, workers=2)
     with pytest.raises(KeyError):
-        run_ahead([1], str, {}.__getitem__, workers=2)
+        run_bounded([1], str, {}.__getitem__, workers=2)
     assert threading.active_count() == before

@@ -31,7 +31,7 @@ from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.errors import DecodeError, describe, in_words
 from cortexia_video.evaluation import job
 from cortexia_video.evaluation.ground_truth import hold_truth
-from cortexia_video.evaluation.predictors import HeldContestant
+from cortexia_video.evaluation.predictors import HeldPredictor
 from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.frame import Frame
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
@@ -263,7 +263,7 @@ def test_an_evaluation_loses_one_picture(error: Exception, monkeypatch: pytest.M
         return real(depth, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(job, "score_picture", score)
-    contestants = [HeldContestant("mine", depths)]
+    contestants = [HeldPredictor("mine", depths)]
     found = job.evaluate(hold_truth(samples), contestants, load_protocol("real-frames"))
     assert [key for key, _ in found.columns[0].remarks()] == ["c"]
     assert found.columns[0].remarks()[0][1] == f"cannot be measured: {describe(error)}"

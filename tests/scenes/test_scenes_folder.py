@@ -22,7 +22,7 @@ pytest.importorskip("torch")
 from cortexia_video import open_dataset
 from cortexia_video.cli import main
 from cortexia_video.errors import InputError, OutputError, OutputExistsError
-from cortexia_video.ledger.local_log import LedgerFile
+from cortexia_video.ledger.local_log import AppendLog
 from cortexia_video.scenes import folder, render_scene
 from cortexia_video.scenes.folder import RECORD, ScenePlan, write_scenes
 from cortexia_video.scenes.photo_textures import load_photo
@@ -160,7 +160,7 @@ def test_a_folder_with_other_scenes_is_left_alone(tmp_path):
 
 
 def test_two_runs_do_not_write_to_one_folder(tmp_path):
-    with LedgerFile(tmp_path / RECORD) as record:
+    with AppendLog(tmp_path / RECORD) as record:
         record.lock("renders into")
         with pytest.raises(OutputError, match="another process renders"):
             write_scenes(tmp_path, 1, SMALL)

@@ -14,7 +14,7 @@ import pytest
 import xxhash
 
 from cortexia_video import DepthMap, InputError, OutputError, OutputExistsError, OutputLostError
-from cortexia_video.runtime.buffers import Scratch
+from cortexia_video.runtime.buffers import BufferPool
 from cortexia_video.sinks import folder
 from cortexia_video.sinks.folder import _DEVICE_IS_GONE, _FULL_OR_READ_ONLY, _HOST_IS_GONE, FolderSink
 
@@ -238,7 +238,7 @@ def test_unknown_formats_and_unwritable_places_are_refused(tmp_path: Path) -> No
 
 def large_depth(height: int = 700, width: int = 731) -> DepthMap:
     """Give a map in memory that starts at a page, as the job's do, and does not end at one."""
-    memory = np.frombuffer(Scratch().take(4 * height * width), np.float32).reshape(height, width)
+    memory = np.frombuffer(BufferPool().take(4 * height * width), np.float32).reshape(height, width)
     memory[:] = np.random.default_rng(0).random((height, width))
     return DepthMap(memory, "metric")
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cortexia_video import Failure, InputError, estimate
 from cortexia_video.errors import printable
-from cortexia_video.ledger.partition import Shard
+from cortexia_video.ledger.partition import Partition
 from cortexia_video.sources.find import InputFile, find_pictures
 
 Make = Callable[..., Path]
@@ -181,7 +181,7 @@ def test_an_own_view_is_told_from_a_picture_of_that_name(tmp_path: Path, make_pi
 
 def split(*inputs: Path | str, count: int = 3) -> list[list[str]]:
     """Give the keys of each shard, failures too."""
-    shards = [Shard(index, count) for index in range(1, count + 1)]
+    shards = [Partition(index, count) for index in range(1, count + 1)]
     return [[each.key for each in find_pictures(inputs, recursive=True, shard=shard)] for shard in shards]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError
 from cortexia_video.storage import atomic_file as whole_file
-from cortexia_video.storage.atomic_file import move_whole, remove_partials, write_whole
+from cortexia_video.storage.atomic_file import move_whole, remove_partials, write_atomic
 from cortexia_video.storage.file_lock import try_lock
 from cortexia_video.storage.own_folder import require_own_folder
 
@@ -19,13 +19,13 @@ LEFT = ".a.txt.0123456789abcdef.partial"
 
 
 def write(path: Path, text: str = "new") -> None:
-    with write_whole(path) as partial:
+    with write_atomic(path) as partial:
         partial.write_text(text)
 
 
 def test_a_file_is_there_when_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "deep/er/a.txt"
-    with write_whole(path) as partial:
+    with write_atomic(path) as partial:
         assert partial.parent == path.parent and partial.read_bytes() == b""
         partial.write_text("half")
         assert not path.exists()
@@ -46,16 +46,16 @@ def test_its_mode_is_that_of_any_new_file(tmp_path: Path) -> None:
 def test_what_raises_changes_nothing(tmp_path: Path) -> None:
     write(tmp_path / "a.txt", "old")
     for error in (ZeroDivisionError(), OSError(errno.ENOSPC, "full")):
-        with pytest.raises((ZeroDivisionError, OutputLostError)), write_whole(tmp_path / "a.txt") as partial:
+        with pytest.raises((ZeroDivisionError, OutputLostError)), write_atomic(tmp_path / "a.txt") as partial:
             partial.write_text("half")
             raise error
     assert (os.listdir(tmp_path), (tmp_path / "a.txt").read_text()) == (["a.txt"], "old")
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
-    with write_whole(tmp_path / "a.txt") as first:
+    with write_atomic(tmp_path / "a.txt") as first:
         first.write_text("first")
-        with write_whole(tmp_path / "a.txt") as second:  # it cleans, and leaves the first alone
+        with write_atomic(tmp_path / "a.txt") as second:  # it cleans, and leaves the first alone
             second.write_text("second")
         assert (first.read_text(), (tmp_path / "a.txt").read_text()) == ("first", "second")
     assert ((tmp_path / "a.txt").read_text(), os.listdir(tmp_path)) == ("first", ["a.txt"])
@@ -86,7 +86,7 @@ def test_a_link_that_comes_while_it_is_written_is_not_followed(tmp_path: Path) -
     thesis.write_text("precious")
     with (
         pytest.raises(OutputExistsError, match="is a link"),
-        write_whole(tmp_path / "a.txt") as partial,
+        write_atomic(tmp_path / "a.txt") as partial,
     ):
         partial.write_text("new")
         (tmp_path / "a.txt").symlink_to(thesis)

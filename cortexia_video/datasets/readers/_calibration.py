@@ -8,7 +8,7 @@ from typing import NamedTuple
 from cortexia_video.errors import InputError, in_words
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.storage.named_file import read_named_text
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
@@ -26,7 +26,7 @@ class Calibration(NamedTuple):
         return Pinhole(self.fx, self.fy, self.cx + 0.5, self.cy + 0.5, width, height)
 
 
-def read_matrix(path: Place) -> Calibration:
+def read_matrix(path: AnyPath) -> Calibration:
     """Read a file that is a camera matrix: 9 numbers (3 x 3) or 16 (4 x 4), row by row.
 
     Raises `InputError` where it cannot be read or holds something else.
@@ -34,7 +34,7 @@ def read_matrix(path: Place) -> Calibration:
     return parse_matrix(read_calibration(path), str(path))
 
 
-def read_calibration(path: Place) -> str:
+def read_calibration(path: AnyPath) -> str:
     """Give the text of a camera's file; `InputError` where it cannot be read."""
     with in_words(f"cannot read the camera {path}"):
         return read_named_text(path)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cortexia_video.errors import DepthFileError, MissingExtraError, in_words
 from cortexia_video.storage.named_file import open_named, read_named, require_size
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 
 LARGEST_ARRAY = 1 << 28
 """Bytes of an array, or of one element of its first axis: 67 megapixels of float32."""
@@ -24,7 +24,7 @@ _REMEDY = "is it whole? Copy it again"
 _BLOCK = 1 << 16  # bytes of a request
 
 
-def read_array(path: Place, name: str, index: int | None = None) -> NDArray[Any]:
+def read_array(path: AnyPath, name: str, index: int | None = None) -> NDArray[Any]:
     """Give an array of numbers of a file, or one element of its first axis.
 
     Raises `DepthFileError` where it cannot be read, is too large or lies elsewhere; `MissingExtraError`
@@ -37,7 +37,7 @@ def read_array(path: Place, name: str, index: int | None = None) -> NDArray[Any]
         return np.asarray(found[() if index is None else index])
 
 
-def count(path: Place, name: str) -> int:
+def count(path: AnyPath, name: str) -> int:
     """Give the length of the first axis of an array; raises what `read_array` does."""
     counting = in_words(f"{path}: has no array {name}", _REMEDY, DepthFileError)
     with _open(path, whole=False) as file, counting:
@@ -66,7 +66,7 @@ def _require_size(found: Any, index: int | None) -> None:
         require_size(math.prod(shape) * found.dtype.itemsize, LARGEST_ARRAY, "the array")
 
 
-def _open(path: Place, *, whole: bool) -> Any:
+def _open(path: AnyPath, *, whole: bool) -> Any:
     """Open a file; of one behind an address all is read at once, or what is asked for (`whole`)."""
     try:
         import h5py

@@ -15,7 +15,7 @@ import numpy as np
 
 from cortexia_video.errors import in_words
 from cortexia_video.storage.named_file import read_named
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 
 _LARGEST = 10**8  # bytes of what is packed in a file
 _HEADER = 128  # bytes; the last two say the byte order
@@ -29,7 +29,7 @@ _Element = tuple[int, bytes]  # kind, content
 _Value = TypeVar("_Value")
 
 
-def read_mat(path: Place, name: str, kind: type[_Value]) -> _Value:
+def read_mat(path: AnyPath, name: str, kind: type[_Value]) -> _Value:
     """Give a variable of a file: an array of finite numbers, a text, or, of a cell array, a list of such.
 
     Raises `InputError` where the file cannot be read or has no such variable of this kind.

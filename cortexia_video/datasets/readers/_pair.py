@@ -20,7 +20,7 @@ from cortexia_video.images.resampling import resize_image
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.storage.named_file import read_named
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class Pair:
     """
 
     key: str
-    image: Place
-    depth: Place
+    image: AnyPath
+    depth: AnyPath
     origin: str
     dialect: str | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Pair:
     fits_depth: bool = False
     sparse: bool = False
     names: OptionNames = OF_COMMANDS
-    within: Place | None = None
+    within: AnyPath | None = None
     problem: Exception | None = None
 
 
@@ -62,7 +62,7 @@ def read_pair(pair: Pair) -> RGBDSample:
     return replace(sample, sparse=pair.sparse)
 
 
-def read_image(path: Place, key: str, within: Place | None = None) -> np.ndarray:
+def read_image(path: AnyPath, key: str, within: AnyPath | None = None) -> np.ndarray:
     """Give the pixels of a picture, uint8 (H, W, 3); `DecodeError` names the file. within: as of `Pair`."""
     with in_words(f"cannot read {path}", kind=DecodeError):
         data = read_named(path, within=within)

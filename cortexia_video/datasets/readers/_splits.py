@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 from cortexia_video.errors import InputError
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.relative import find_inside
 
 
-def list_split(root: Place, suffix: str, split: str | None) -> list[Place]:
+def list_split(root: AnyPath, suffix: str, split: str | None) -> list[AnyPath]:
     """List the files of a split, or of all, in a folder and those inside; or the one that `root` is.
 
     Raises `InputError`, with the splits that are there, where there are files and none of this split.

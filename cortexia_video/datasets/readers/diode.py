@@ -14,7 +14,7 @@ from cortexia_video.errors import DepthFileError
 from cortexia_video.formats.decode_depth import decode_depth, decode_stored, read_file
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.relative import find_inside, name_inside
 
 _SPLITS = ("train", "val")
@@ -24,13 +24,13 @@ _CAMERA = Pinhole(886.81, 927.06, 512.0, 384.0, 1024, 768)  # of a computed view
 @dataclass(frozen=True, slots=True)
 class _Scan:
     key: str
-    image: Place
+    image: AnyPath
 
-    def beside(self, end: str) -> Place:
+    def beside(self, end: str) -> AnyPath:
         return self.image.with_name(self.image.stem + end)
 
 
-def _open(root: Place, split: str | None) -> RGBDDataset:
+def _open(root: AnyPath, split: str | None) -> RGBDDataset:
     images = [
         path for each in ((split,) if split else _SPLITS) for path in find_inside(root / each, "**/*.png")
     ]

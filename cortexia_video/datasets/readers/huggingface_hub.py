@@ -16,7 +16,7 @@ from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.huggingface import from_hf, import_datasets
 from cortexia_video.datasets.readers.nyu_labeled import NYU_CAMERA, NYU_EVALUATION
 from cortexia_video.errors import InputError
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
 
 _SAVED = ("dataset_info.json", "dataset_dict.json")  # by `save_to_disk`
@@ -33,7 +33,7 @@ class _Opener:
 
     def __call__(
         self,
-        root: Place,
+        root: AnyPath,
         split: str | None,
         *,
         streaming: bool = False,
@@ -54,7 +54,7 @@ class _Opener:
         return from_hf(found, within=within, **known)
 
 
-def load(root: Place, split: str, *, streaming: bool, revision: str | None) -> Any:
+def load(root: AnyPath, split: str, *, streaming: bool, revision: str | None) -> Any:
     """Give what `datasets` finds; every error of it is an `InputError` with a remedy."""
     if isinstance(root, RemotePath):
         raise InputError(
@@ -86,7 +86,7 @@ def _make_cache() -> str:
     return folder
 
 
-def _load_saved(hf: Any, root: Place, split: str, streaming: bool) -> Any:
+def _load_saved(hf: Any, root: AnyPath, split: str, streaming: bool) -> Any:
     saved = hf.load_from_disk(str(root))
     if isinstance(saved, hf.DatasetDict):
         if split not in saved:

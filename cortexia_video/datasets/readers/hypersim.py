@@ -29,7 +29,7 @@ from cortexia_video.formats.quantization import split_rows
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.storage.named_file import read_named_text
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.relative import find_inside, name_inside
 
 _CAMERAS, _SPLIT_LIST = "metadata_camera_parameters.csv", "metadata_images_split_scene_v1.csv"
@@ -41,12 +41,12 @@ _AXES = 1e-6  # a matrix with less beside its pinhole part is a pinhole
 @dataclass(frozen=True, slots=True)
 class _View:
     key: str
-    image: Place
-    distance: Place
+    image: AnyPath
+    distance: AnyPath
     rays: tuple[float, ...]  # M_cam_from_uv, row by row
 
 
-def _open(root: Place, split: str | None) -> RGBDDataset:
+def _open(root: AnyPath, split: str | None) -> RGBDDataset:
     distances = find_inside(root, _DISTANCES)
     cameras = _read_cameras(root) if distances else {}
     wanted = None if split is None else _read_split(root, split)
@@ -55,8 +55,8 @@ def _open(root: Place, split: str | None) -> RGBDDataset:
 
 
 def _list_views(
-    root: Place,
-    distances: list[Place],
+    root: AnyPath,
+    distances: list[AnyPath],
     cameras: dict[str, tuple[float, ...]],
     wanted: frozenset[tuple[str, str, int]] | None,
 ) -> Iterator[_View]:
@@ -105,14 +105,14 @@ def _find_camera(rays: tuple[float, ...], height: int, width: int) -> Pinhole | 
     return Pinhole(fx, fy, width / 2 - fx * left, height / 2 + fy * top, width, height)
 
 
-def _read_cameras(root: Place) -> dict[str, tuple[float, ...]]:
+def _read_cameras(root: AnyPath) -> dict[str, tuple[float, ...]]:
     names = [f"M_cam_from_uv_{row}{column}" for row in range(3) for column in range(3)]
     rows = _read_table(root, _CAMERAS)
     with in_words(f"{root / _CAMERAS} is no table of cameras", "get the newest of it"):
         return {row["scene_name"]: tuple(float(row[name]) for name in names) for row in rows}
 
 
-def _read_split(root: Place, split: str) -> frozenset[tuple[str, str, int]]:
+def _read_split(root: AnyPath, split: str) -> frozenset[tuple[str, str, int]]:
     rows = _read_table(root, _SPLIT_LIST)
     try:
         return frozenset(
@@ -126,7 +126,7 @@ def _read_split(root: Place, split: str) -> frozenset[tuple[str, str, int]]:
         ) from error
 
 
-def _read_table(root: Place, name: str) -> list[dict[str, str]]:
+def _read_table(root: AnyPath, name: str) -> list[dict[str, str]]:
     with in_words(f"no {name} in {root}", "put it there, from github.com/apple/ml-hypersim"):
         return list(csv.DictReader(io.StringIO(read_named_text(root / name), newline="")))
 

@@ -13,14 +13,14 @@ from cortexia_video.datasets.readers._pair import Pair, read_pair
 from cortexia_video.errors import InputError, in_words
 from cortexia_video.runtime.bounded_map import map_in_order
 from cortexia_video.storage.named_file import read_named_text
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.relative import find_inside
 
 _SPLITS = ("train", "val", "selection")
 _SELECTION = ("val_selection_cropped", "depth_selection/val_selection_cropped")
 
 
-def _open(root: Place, split: str | None) -> RGBDDataset:
+def _open(root: AnyPath, split: str | None) -> RGBDDataset:
     """Give a split, or train and val together: the selection is a part of val, cropped."""
     pairs: list[Pair] = []
     for each in (split,) if split else ("train", "val"):
@@ -28,7 +28,7 @@ def _open(root: Place, split: str | None) -> RGBDDataset:
     return RGBDDataset("kitti", pairs, read_pair, evaluation=Region((1e-3, 80.0), GARG_CROP))
 
 
-def _list_drives(root: Place, split: str) -> list[Pair]:
+def _list_drives(root: AnyPath, split: str) -> list[Pair]:
     read_camera = cache(_read_camera)
     pairs = []
     for depth in find_inside(root / split, "*_sync/proj_depth/groundtruth/image_0[23]/*.png"):
@@ -40,7 +40,7 @@ def _list_drives(root: Place, split: str) -> list[Pair]:
     return pairs
 
 
-def _list_selection(root: Place) -> list[Pair]:
+def _list_selection(root: AnyPath) -> list[Pair]:
     folder = next((root / name for name in _SELECTION if (root / name).is_dir()), root)
     pairs = []
     images = find_inside(folder / "image", "*.png")
@@ -51,7 +51,7 @@ def _list_selection(root: Place) -> list[Pair]:
     return pairs
 
 
-def _read_camera(path: Place, view: str) -> Calibration | None:
+def _read_camera(path: AnyPath, view: str) -> Calibration | None:
     """Give the camera of the rectified pictures of a day, or None where its calibration is not there."""
     with in_words(f"cannot read the camera {path}"):
         try:

@@ -10,17 +10,17 @@ from cortexia_video.datasets.readers._calibration import parse_matrix, read_cali
 from cortexia_video.datasets.readers._pair import Pair, read_pair
 from cortexia_video.errors import InputError
 from cortexia_video.formats.dialects import parse_calibration
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.relative import find_inside, name_inside
 
 
-def _open(root: Place, split: str | None) -> RGBDDataset:
+def _open(root: AnyPath, split: str | None) -> RGBDDataset:
     folders = sorted(path.parent for path in find_inside(root, "**/calib.txt"))
     scenes = [each for each in folders if (each / "disp0.pfm").exists()]
     return RGBDDataset("middlebury", [_find_pair(root, each) for each in scenes], read_pair)
 
 
-def _find_pair(root: Place, scene: Place) -> Pair:
+def _find_pair(root: AnyPath, scene: AnyPath) -> Pair:
     """Give the left picture and its disparity."""
     path = scene / "calib.txt"
     text = read_calibration(path)

@@ -19,7 +19,7 @@ from cortexia_video.datasets.readers._matlab import read_mat
 from cortexia_video.datasets.readers._pair import make_sample
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.rgbd_sample import RGBDSample
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 
 NYU_CAMERA = Calibration(
     518.857901, 519.469611, 325.582449, 253.736166
@@ -32,11 +32,11 @@ _SPLITS = {"train": "trainNdxs", "test": "testNdxs"}
 @dataclass(frozen=True, slots=True)
 class _Labeled:
     key: str
-    path: Place
+    path: AnyPath
     index: int
 
 
-def _open(root: Place, split: str | None) -> RGBDDataset:
+def _open(root: AnyPath, split: str | None) -> RGBDDataset:
     path = root / _FILE if root.is_dir() else root
     if not path.exists():
         return RGBDDataset("nyu-labeled", (), _read)
@@ -45,7 +45,7 @@ def _open(root: Place, split: str | None) -> RGBDDataset:
     return RGBDDataset("nyu-labeled", entries, _read, evaluation=NYU_EVALUATION)
 
 
-def _read_split(root: Place, split: str) -> list[int]:
+def _read_split(root: AnyPath, split: str) -> list[int]:
     """Give the pictures of a split, counted from 0."""
     return [int(number) - 1 for number in read_mat(root / _LIST, _SPLITS[split], np.ndarray).flat]
 

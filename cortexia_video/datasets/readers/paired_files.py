@@ -11,10 +11,10 @@ from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.readers._calibration import Calibration
 from cortexia_video.datasets.readers._pair import Pair, read_pair
-from cortexia_video.depth_map import Kind
+from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import InputError
 from cortexia_video.formats.option_names import OptionNames
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.relative import find_inside, name_inside
 
 _WILD = re.compile(r"\*\*/|\*|\?")
@@ -24,13 +24,13 @@ _log = logging.getLogger(__name__)
 
 
 def _open(
-    root: Place,
+    root: AnyPath,
     split: str | None,
     *,
     images: str = "rgb/*.*",
     depths: str = "depth/*.*",
     dialect: str | None = None,
-    kind: Kind | None = None,
+    kind: DepthKind | None = None,
     scale: float | None = None,
     camera: Sequence[float] | None = None,
     sparse: bool = False,
@@ -58,7 +58,7 @@ def _open(
     return RGBDDataset("pairs", pairs, read_pair, kind if dialect is None else "metric")
 
 
-def _match(root: Place, pattern: str) -> dict[tuple[str, ...], Place]:
+def _match(root: AnyPath, pattern: str) -> dict[tuple[str, ...], AnyPath]:
     """Give the files of a pattern by what its wild cards stand for, without the suffix after `.*`."""
     if not _WILD.search(pattern):
         raise InputError(f"the pattern {pattern!r} names one file: put a * where names differ, rgb/*.png")
@@ -66,7 +66,7 @@ def _match(root: Place, pattern: str) -> dict[tuple[str, ...], Place]:
     literal = [re.escape(each) for each in _WILD.split(stem)]
     wild = [_GROUPS[each] for each in _WILD.findall(stem)] + [""]
     expression = re.compile("".join(a + b for a, b in zip(literal, wild, strict=True)) + suffix)
-    found: dict[tuple[str, ...], Place] = {}
+    found: dict[tuple[str, ...], AnyPath] = {}
     for path in find_inside(root, pattern):
         match = expression.fullmatch(name_inside(path, root))
         if match is None or not path.is_file():

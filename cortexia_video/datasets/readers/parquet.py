@@ -10,14 +10,14 @@ from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.readers._splits import list_split
 from cortexia_video.datasets.row_schema import from_row, require_columns
-from cortexia_video.depth_map import Kind
+from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import DecodeError, Failure, InputError, in_words
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.bounded_map import map_in_order
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.arrow import import_arrow
 from cortexia_video.storage.named_file import LARGEST_TEXT, open_named
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.row_groups import RecentGroups, read_row_group
 
 _FILES_KEPT = 64
@@ -27,7 +27,7 @@ class _Row(NamedTuple):
     """Where a row lies. group, row: the row group of the file, and the row in it. key: empty for none."""
 
     key: str
-    path: Place
+    path: AnyPath
     group: int
     row: int
 
@@ -36,13 +36,13 @@ class _Rows(NamedTuple):
     """The rows of a file, and the kinds of their depth."""
 
     rows: list[_Row]
-    kinds: set[Kind | None]
+    kinds: set[DepthKind | None]
 
 
-def _open(root: Place, split: str | None, *, dialect: str | None = None) -> RGBDDataset:
+def _open(root: AnyPath, split: str | None, *, dialect: str | None = None) -> RGBDDataset:
     """Open a file, or all of a folder. dialect: of depth that does not say what it means."""
     rows: list[_Row] = []
-    kinds: set[Kind | None] = set()
+    kinds: set[DepthKind | None] = set()
     for found in map_in_order(_list_rows, list_split(root, ".parquet", split)):
         kinds |= found.kinds
         rows += (
@@ -53,7 +53,7 @@ def _open(root: Place, split: str | None, *, dialect: str | None = None) -> RGBD
     return RGBDDataset("parquet", rows, _Reader(dialect), "metric" if dialect else kind)
 
 
-def _list_rows(path: Place) -> _Rows:
+def _list_rows(path: AnyPath) -> _Rows:
     """Give the rows of a file, by its column of keys alone."""
     try:
         file = open_file(path)
@@ -66,7 +66,7 @@ def _list_rows(path: Place) -> _Rows:
         raise InputError(f"{path} says it has {count} rows in {size} bytes: make or copy it again")
     columns = [name for name in ("key", "kind") if name in names]
     rows: list[_Row] = []
-    kinds: set[Kind | None] = set()
+    kinds: set[DepthKind | None] = set()
     for group in range(file.num_row_groups):
         listed = attempt(path.name, "find", partial(_list_group, file, path, group, columns))
         if isinstance(listed, Failure):  # of as many samples as it says, whose reading says what is wrong
@@ -76,14 +76,14 @@ def _list_rows(path: Place) -> _Rows:
     return _Rows(rows, kinds)
 
 
-def _list_group(file: Any, path: Place, group: int, columns: list[str]) -> _Rows:
+def _list_group(file: Any, path: AnyPath, group: int, columns: list[str]) -> _Rows:
     known = read_row_group(file, group, columns, LARGEST_TEXT).to_pydict() if columns else {}
     keys = known.get("key") or [""] * file.metadata.row_group(group).num_rows
     rows = [_Row(str(key or ""), path, group, row) for row, key in enumerate(keys)]
     return _Rows(rows, {*known.get("kind", [None])})
 
 
-def open_file(path: Place) -> Any:
+def open_file(path: AnyPath) -> Any:
     """Open a parquet file, of which only what is asked for is read; `InputError` where it is broken or not
     there."""
     parquet = import_arrow().parquet
@@ -100,14 +100,14 @@ class _Reader:
     def __init__(self, dialect: str | None) -> None:
         self._dialect = dialect
         self._groups = RecentGroups()
-        self._files: dict[Place, Any] = {}
+        self._files: dict[AnyPath, Any] = {}
 
     def __call__(self, row: _Row) -> RGBDSample:
         with in_words(f"{row.path}: row group {row.group} is broken", "make or copy it again", DecodeError):
             group = self._groups.get((row.path, row.group), lambda: self._read(row.path, row.group))
         return from_row(group.slice(row.row, 1).to_pylist()[0], row.key, dialect=self._dialect)
 
-    def _read(self, path: Place, group: int) -> Any:
+    def _read(self, path: AnyPath, group: int) -> Any:
         if path not in self._files:
             self._files = dict([*self._files.items(), (path, open_file(path))][-_FILES_KEPT:])
         file = self._files[path]

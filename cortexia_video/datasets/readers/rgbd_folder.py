@@ -15,13 +15,13 @@ from cortexia_video.errors import Failure, InputError, in_words
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.relative import follow
 
 SET_JSON = "set.json"
 
 
-def _open(root: Place, split: str | None, *, allow_outside: bool = False) -> RGBDDataset:
+def _open(root: AnyPath, split: str | None, *, allow_outside: bool = False) -> RGBDDataset:
     path = root / SET_JSON
     with in_words(f"cannot read {path}"):
         try:
@@ -37,7 +37,7 @@ def _open(root: Place, split: str | None, *, allow_outside: bool = False) -> RGB
     return RGBDDataset("rgbd", pairs, read_pair, evaluation=Region(range_m), registered=registered)
 
 
-def _list_pairs(root: Place, about: Mapping[str, Any], within: Place | None) -> list[Pair]:
+def _list_pairs(root: AnyPath, about: Mapping[str, Any], within: AnyPath | None) -> list[Pair]:
     """List what the frames name; one that cannot be understood is a pair whose reading says so."""
     common = {
         "origin": str(about["name"]),
@@ -61,7 +61,7 @@ def _list_pairs(root: Place, about: Mapping[str, Any], within: Place | None) -> 
     return pairs
 
 
-def _read_frame(root: Place, frame: Any, intrinsics: Any, common: Mapping[str, Any]) -> Pair:
+def _read_frame(root: AnyPath, frame: Any, intrinsics: Any, common: Mapping[str, Any]) -> Pair:
     camera = _read_camera(frame.get("intrinsics") or intrinsics)
     places = follow(root, frame["rgb"]), follow(root, frame["depth"])
     return Pair(str(frame["name"]), *places, camera=camera, **common)

@@ -12,21 +12,21 @@ from cortexia_video.datasets.readers._calibration import Calibration, read_matri
 from cortexia_video.datasets.readers._pair import Pair, read_pair
 from cortexia_video.errors import in_words
 from cortexia_video.storage.named_file import read_named_text
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.relative import find_inside, name_inside
 
 _SPLITS = ("train", "val", "test")
 _CAMERAS = ("intrinsic/intrinsic_depth.txt", "intrinsics_depth.txt")
 
 
-def _open(root: Place, split: str | None) -> RGBDDataset:
+def _open(root: AnyPath, split: str | None) -> RGBDDataset:
     scenes = sorted(path.parent for path in find_inside(root, "**/scene*/color"))
     wanted = None if split is None else _read_split(root, split)
     pairs = [pair for each in scenes if wanted is None or each.name in wanted for pair in _list(root, each)]
     return RGBDDataset("scannet", pairs, read_pair, evaluation=Region((1e-3, 10.0)))
 
 
-def _list(root: Place, scene: Place) -> list[Pair]:
+def _list(root: AnyPath, scene: AnyPath) -> list[Pair]:
     camera = _read_camera(scene)
     return [
         Pair(
@@ -42,17 +42,17 @@ def _list(root: Place, scene: Place) -> list[Pair]:
     ]
 
 
-def _number(image: Place) -> tuple[int, str]:
+def _number(image: AnyPath) -> tuple[int, str]:
     """Give what sorts 9.jpg before 10.jpg."""
     return len(image.stem), image.stem
 
 
-def _read_camera(scene: Place) -> Calibration | None:
+def _read_camera(scene: AnyPath) -> Calibration | None:
     path = next((scene / name for name in _CAMERAS if (scene / name).exists()), None)
     return read_matrix(path) if path else None
 
 
-def _read_split(root: Place, split: str) -> frozenset[str]:
+def _read_split(root: AnyPath, split: str) -> frozenset[str]:
     path = root / f"scannetv2_{split}.txt"
     with in_words(f"no list of the scenes of {split}", f"put {path.name} of ScanNet in {root}"):
         return frozenset(read_named_text(path).split())

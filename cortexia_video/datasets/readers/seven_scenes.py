@@ -9,13 +9,13 @@ from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.readers._pair import Pair, read_pair
 from cortexia_video.errors import in_words
 from cortexia_video.storage.named_file import read_named_text
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.relative import find_inside, name_inside
 
 _LISTS = {"train": "TrainSplit.txt", "test": "TestSplit.txt"}
 
 
-def _open(root: Place, split: str | None) -> RGBDDataset:
+def _open(root: AnyPath, split: str | None) -> RGBDDataset:
     sequences = sorted({path.parent for path in find_inside(root, "**/seq-*/frame-*.color.png")})
     if split:
         sequences = [each for each in sequences if each.name in _read_split(each.parent, split)]
@@ -33,7 +33,7 @@ def _open(root: Place, split: str | None) -> RGBDDataset:
     return RGBDDataset("7scenes", pairs, read_pair, registered=False)
 
 
-def _read_split(scene: Place, split: str) -> frozenset[str]:
+def _read_split(scene: AnyPath, split: str) -> frozenset[str]:
     path = scene / _LISTS[split]
     with in_words(f"no {path}", "unpack the scene's archive again, or open it without split"):
         numbers = re.findall(r"sequence\s*(\d+)", read_named_text(path))

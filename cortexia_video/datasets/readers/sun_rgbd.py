@@ -9,14 +9,14 @@ from cortexia_video.datasets.readers._matlab import read_mat
 from cortexia_video.datasets.readers._pair import Pair, read_pair
 from cortexia_video.errors import InputError
 from cortexia_video.runtime.bounded_map import map_in_order
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.relative import find_inside, name_inside
 
 _LIST = "SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat"
 _SPLITS = {"train": "alltrain", "test": "alltest"}
 
 
-def _open(root: Place, split: str | None) -> RGBDDataset:
+def _open(root: AnyPath, split: str | None) -> RGBDDataset:
     folders = [path.parent for path in find_inside(root / "SUNRGBD", "**/intrinsics.txt")]
     wanted = None if split is None else _read_split(root, split)
     chosen = [each for each in folders if wanted is None or _name(root, each) in wanted]
@@ -25,23 +25,23 @@ def _open(root: Place, split: str | None) -> RGBDDataset:
     return RGBDDataset("sunrgbd", pairs, read_pair)
 
 
-def _find_pair(root: Place, folder: Place, camera: Calibration) -> Pair:
+def _find_pair(root: AnyPath, folder: AnyPath, camera: Calibration) -> Pair:
     image, depth = (_find_file(folder / name) for name in ("image", "depth"))
     return Pair(f"{_name(root, folder)}/{image.name}", image, depth, "sunrgbd", "sunrgbd", camera=camera)
 
 
-def _find_file(folder: Place) -> Place:
+def _find_file(folder: AnyPath) -> AnyPath:
     found = find_inside(folder, "*.*")
     if len(found) != 1:
         raise InputError(f"{folder} holds {len(found)} files, not one: unpack the data set again")
     return found[0]
 
 
-def _name(root: Place, folder: Place) -> str:
+def _name(root: AnyPath, folder: AnyPath) -> str:
     return name_inside(folder, root / "SUNRGBD")
 
 
-def _read_split(root: Place, split: str) -> frozenset[str]:
+def _read_split(root: AnyPath, split: str) -> frozenset[str]:
     """Give the folders of a split, whose list has them under the authors' own root."""
     cells = read_mat(root / _LIST, _SPLITS[split], list)
     return frozenset(str(cell).partition("/SUNRGBD/")[2].strip("/") for cell in cells)

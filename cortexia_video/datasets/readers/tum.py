@@ -16,7 +16,7 @@ from cortexia_video.datasets.readers._calibration import Calibration
 from cortexia_video.datasets.readers._pair import Pair, read_pair
 from cortexia_video.errors import in_words
 from cortexia_video.storage.named_file import read_named_text
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.relative import find_inside, follow, is_inside, name_inside
 
 _CAMERAS = {
@@ -27,7 +27,7 @@ _CAMERAS = {
 
 
 def _open(
-    root: Place, split: str | None, *, max_difference_s: float = 0.02, allow_outside: bool = False
+    root: AnyPath, split: str | None, *, max_difference_s: float = 0.02, allow_outside: bool = False
 ) -> RGBDDataset:
     """Pair what is at most `max_difference_s` apart; root: a sequence, or a folder of sequences."""
     lists = find_inside(root, "**/rgb.txt")
@@ -36,7 +36,9 @@ def _open(
     return RGBDDataset("tum", pairs, read_pair)
 
 
-def _list_pairs(root: Place, sequence: Place, max_difference_s: float, within: Place | None) -> list[Pair]:
+def _list_pairs(
+    root: AnyPath, sequence: AnyPath, max_difference_s: float, within: AnyPath | None
+) -> list[Pair]:
     images, depths = (_read_list(sequence / name) for name in ("rgb.txt", "depth.txt"))
     found = re.search(r"freiburg([123])", sequence.resolve().name)
     camera = _CAMERAS[found[1]] if found else None
@@ -55,13 +57,13 @@ def _list_pairs(root: Place, sequence: Place, max_difference_s: float, within: P
     ]
 
 
-def _name(sequence: Place, written: str, root: Place) -> str:
+def _name(sequence: AnyPath, written: str, root: AnyPath) -> str:
     """Give the key of what a list names; of what lies elsewhere, as it is written there."""
     place = follow(sequence, written)
     return name_inside(place, root) if is_inside(place, root) else written
 
 
-def _read_list(path: Place) -> list[tuple[float, str]]:
+def _read_list(path: AnyPath) -> list[tuple[float, str]]:
     """Give the time stamps and names of a list, ascending."""
     with in_words(f"{path} is no list of time stamps and names", "get the sequence again"):
         lines = [line.split() for line in read_named_text(path).splitlines() if not line.startswith("#")]

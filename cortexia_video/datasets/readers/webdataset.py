@@ -17,7 +17,7 @@ from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.named_file import LARGEST_FILE, open_named
-from cortexia_video.storage.paths import Place
+from cortexia_video.storage.paths import AnyPath
 
 _COLUMNS = {
     "jpg": "image",
@@ -31,7 +31,7 @@ _COLUMNS = {
 
 @dataclass(frozen=True, slots=True)
 class _Shard:
-    path: Place
+    path: AnyPath
     dialect: str | None
 
     def __call__(self) -> Iterator[Load]:
@@ -58,7 +58,7 @@ def _read_sample(name: str, files: dict[str, bytes], dialect: str | None) -> Att
     return attempt(name, "decode", read)
 
 
-def _group_files(path: Place) -> Iterator[tuple[str, dict[str, bytes], str]]:
+def _group_files(path: AnyPath) -> Iterator[tuple[str, dict[str, bytes], str]]:
     """Yield the files that follow each other under one name, which ends at its first dot.
 
     With them comes what is wrong with one of them, which is not read: the size that it claims.
@@ -93,7 +93,7 @@ def _find_problem(member: tarfile.TarInfo, before: int) -> str:
     return ""
 
 
-def _open(root: Place, split: str | None, *, dialect: str | None = None) -> RGBDStream:
+def _open(root: AnyPath, split: str | None, *, dialect: str | None = None) -> RGBDStream:
     paths = list_split(root, ".tar", split)
     if not paths:
         raise InputError(INFO.describe_missing(root))

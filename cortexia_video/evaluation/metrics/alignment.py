@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from cortexia_video.depth_map import Kind
+from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import InputError
 from cortexia_video.evaluation.metrics.pixel_sums import (
     Array,
@@ -42,11 +42,11 @@ class Alignment(NamedTuple):
 
     fit: Callable[[Floats, Floats], Fit]
     space: Literal["depth", "disparity"]
-    kinds: tuple[Kind, ...]
+    kinds: tuple[DepthKind, ...]
 
 
 def align(
-    values: Array, kind: Kind, reference_m: Array, mask: Mask, alignment: str, *, max_depth_m: float
+    values: Array, kind: DepthKind, reference_m: Array, mask: Mask, alignment: str, *, max_depth_m: float
 ) -> Floats:
     """Give depth in the unit of the reference, float64 (H, W), NaN where the values are unknown.
 
@@ -64,7 +64,7 @@ def align(
     return apply_fit(values.astype(np.float64), kind, fit, alignment, max_depth_m=max_depth_m)
 
 
-def fit_alignment(values: Floats, kind: Kind, reference_m: Floats, alignment: str) -> Fit:
+def fit_alignment(values: Floats, kind: DepthKind, reference_m: Floats, alignment: str) -> Fit:
     """Fit values (N,) to a reference (N,) above 0, where the values are usable, as `align` does.
 
     Raises `InputError` for an alignment that the kind does not allow, ValueError where nothing is usable.
@@ -80,14 +80,14 @@ def fit_alignment(values: Floats, kind: Kind, reference_m: Floats, alignment: st
     return how.fit(values if kind == "disparity" else 1 / values, 1 / reference_m)
 
 
-def find_usable(values: Floats, kind: Kind, alignment: str) -> Mask:
+def find_usable(values: Floats, kind: DepthKind, alignment: str) -> Mask:
     """Say which values can be fitted: the finite, and of depth whose inverse is taken those above 0."""
     if ALIGNMENTS[alignment].space == "disparity" and kind != "disparity":
         return np.isfinite(values) & (values > 0)
     return np.isfinite(values)
 
 
-def apply_fit(values: Floats, kind: Kind, fit: Fit, alignment: str, *, max_depth_m: float) -> Floats:
+def apply_fit(values: Floats, kind: DepthKind, fit: Fit, alignment: str, *, max_depth_m: float) -> Floats:
     """Bring values of any shape, which are used up, into the unit of the reference; NaN where unknown."""
     inverse = ALIGNMENTS[alignment].space == "disparity"
     aligned = _invert(values) if inverse and kind != "disparity" else values
@@ -106,7 +106,7 @@ def _invert(values: Floats) -> Floats:
         return np.where(values > 0, 1 / values, np.nan)
 
 
-def require_alignment(kind: Kind, alignment: str) -> Alignment:
+def require_alignment(kind: DepthKind, alignment: str) -> Alignment:
     """Give the alignment by name; raise `InputError` where there is none, or the kind does not allow it."""
     how = ALIGNMENTS.get(alignment)
     if how is None:
@@ -221,9 +221,9 @@ def _divide(numerator: float, denominator: float) -> float:
     return numerator / denominator if denominator else 0.0
 
 
-_DEPTHS: tuple[Kind, ...] = ("metric", "scale_invariant", "affine_invariant")
-_RATIOS: tuple[Kind, ...] = ("metric", "scale_invariant")
-_INVERSES: tuple[Kind, ...] = ("metric", "scale_invariant", "disparity")
+_DEPTHS: tuple[DepthKind, ...] = ("metric", "scale_invariant", "affine_invariant")
+_RATIOS: tuple[DepthKind, ...] = ("metric", "scale_invariant")
+_INVERSES: tuple[DepthKind, ...] = ("metric", "scale_invariant", "disparity")
 
 ALIGNMENTS: dict[str, Alignment] = {
     "none": Alignment(_fit_nothing, "depth", ("metric",)),

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cortexia_video.depth_map import KINDS, Kind
+from cortexia_video.depth_map import KINDS, DepthKind
 from cortexia_video.errors import ModelLoadError, ModelOutputError, redact
 from cortexia_video.images.resampling import fit_short_side, resize_image, sample_image
 from cortexia_video.models.canonical_depth import CANONICAL_INVERSE_DEPTH, to_metres
@@ -80,7 +80,7 @@ class OnnxModel:
         self._metadata = self._session.metadata
         self.device = self._session.device
         self._input = self._check_input()
-        self.kind = cast("Kind", self._choose("kind", kind, KINDS, None))
+        self.kind = cast("DepthKind", self._choose("kind", kind, KINDS, None))
         self._normalize = self._choose_normalize(normalize)
         self._scale, self._shift = _as_scale_and_shift(self._normalize)
         self._resampling = self._choose("resampling", None, get_args(Resampling), "bilinear")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers.models.auto.modeling_auto import MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES
 
-from cortexia_video.depth_map import KINDS, Kind
+from cortexia_video.depth_map import KINDS, DepthKind
 from cortexia_video.errors import ModelLoadError, redact
 from cortexia_video.models.catalog import find_published
 from cortexia_video.models.onnx.ports import Ports
@@ -72,7 +72,7 @@ class OpenNetwork(NamedTuple):
 
     network: nn.Module
     checkpoint: Checkpoint
-    kind: Kind
+    kind: DepthKind
     preprocessing: Preprocessing
 
     def save(self, folder: Path) -> None:
@@ -108,7 +108,7 @@ def open_network(name: str, *, kind: str | None = None) -> OpenNetwork:
 def _load(
     name: str,
     checkpoint: Checkpoint,
-    kind: Kind | None,
+    kind: DepthKind | None,
     placement: Placement,
     input_size: InputSize | None,
 ) -> TorchModel:
@@ -180,7 +180,7 @@ def _require_depth_network(checkpoint: Checkpoint) -> None:
         )
 
 
-def _choose_kind(checkpoint: Checkpoint, given: str | None) -> Kind:
+def _choose_kind(checkpoint: Checkpoint, given: str | None) -> DepthKind:
     known = _find_kind(checkpoint)
     if given is not None and given not in KINDS:
         raise ModelLoadError(f"unknown kind of depth {given!r}: use one of {', '.join(KINDS)}")
@@ -195,7 +195,7 @@ def _choose_kind(checkpoint: Checkpoint, given: str | None) -> Kind:
     return kind
 
 
-def _find_kind(checkpoint: Checkpoint) -> Kind | None:
+def _find_kind(checkpoint: Checkpoint) -> DepthKind | None:
     """Say what the numbers mean where the type of the network, or its name on the hub, tells."""
     if checkpoint.model_type == "depth_anything":
         metric = checkpoint.config.get("depth_estimation_type") == "metric"

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cortexia_video.depth_map import Kind
+from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import ModelLoadError
 from cortexia_video.models.onnx.ports import Ports
 from cortexia_video.models.torch.checkpoint import Checkpoint
@@ -32,7 +32,7 @@ class TorchModel:
         self,
         *,
         name: str,
-        kind: Kind,
+        kind: DepthKind,
         checkpoint: Checkpoint,
         preprocessing: Preprocessing,
         placement: Placement,
