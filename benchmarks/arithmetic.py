@@ -8,7 +8,7 @@ class ImpossibleFigureError(Exception):
 
 
 def require_possible(what: str, value: float, limit: float) -> float:
-    """Give the value back; raises ImpossibleFigureError where it is above its limit, or not a number."""
+    """Return the value back; raises ImpossibleFigureError where it is above its limit, or not a number."""
     if not value <= limit:
         raise ImpossibleFigureError(f"{what}: {value:.4g} was measured, at most {limit:.4g} is possible")
     return value

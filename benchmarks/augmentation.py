@@ -1,12 +1,12 @@
-"""How many pairs a second our transforms make, beside albumentations' same operations.
+"""How many pairs per second our transforms make, beside albumentations' same operations.
 
     python benchmarks/augmentation.py [--rounds N]
 
 Pairs of 640 x 480. Ours move the camera too, and what is valid as NaN in the depth, and check that sizes
-agree; theirs move picture and depth. "with a mask": both move a mask besides. "to tensors": on both sides
+agree; theirs move image and depth. "with a mask": both move a mask besides. "to tensors": on both sides
 results become float32 (C, H, W), and what is valid. Each of two processes does the same on a core of its
 own, as the workers of a `DataLoader` do, OpenCV with one thread; ours and theirs in turns. A Markdown
-table: pairs a second of both processes together, median (smallest to largest).
+table: pairs per second of both processes together, median (smallest to largest).
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def measure(rounds: int = 15) -> None:
             for name in names:
                 ours, theirs = (sum(pool.map(_count, [(name, which)] * _PROCESSES)) for which in (0, 1))
                 found[name].append((ours, theirs))
-    print("| pairs a second | ours | albumentations | ours / theirs |\n|---|---|---|---|")
+    print("| pairs per second | ours | albumentations | ours / theirs |\n|---|---|---|---|")
     for name, (_, *rates) in found.items():  # the first round does not count
         ours, theirs = zip(*rates, strict=True)
         ratio = _show([one / other for one, other in rates], 2)
@@ -105,7 +105,7 @@ def _prepare(barrier: Barrier) -> None:
 
 
 def _count(job: tuple[str, int]) -> float:
-    """Give pairs a second of this process, while the other does the same."""
+    """Return pairs per second of this process, while the other does the same."""
     name, which = job
     run, done = _jobs[name][which], 0
     _barriers[0].wait()
@@ -174,7 +174,7 @@ def _to_tensors(result: dict[str, Any]) -> tuple[torch.Tensor, ...]:
 
 
 def _make_guide(sample: RGBDSample) -> tuple[Job, Job]:
-    """Give the guide's function, ours and as it stands there, on batches of eight PIL pictures."""
+    """Return the guide's function, ours and as it stands there, on batches of eight PIL images."""
     examples = {
         "image": [Image.fromarray(sample.frame.image)] * _BATCH,
         "depth_map": [Image.fromarray(sample.depth.values)] * _BATCH,
@@ -204,7 +204,7 @@ def _make_guide(sample: RGBDSample) -> tuple[Job, Job]:
 
 
 def _make_sample() -> RGBDSample:
-    """Give a smooth picture with a little noise, and depth with a tenth unknown and a mask."""
+    """Return a smooth image with a little noise, and depth with a tenth unknown and a mask."""
     random = np.random.default_rng(0)
     coarse = random.integers(0, 256, (12, 16, 3), dtype=np.uint8)
     smooth = np.asarray(Image.fromarray(coarse).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))

@@ -160,7 +160,7 @@ def _read_many(path: Path) -> None:
 
 
 def _time(job: Callable[[Path], None], path: Path) -> tuple[float, float]:
-    """Give seconds, and MiB of memory that is the process's own: pages of the ledger's file are not."""
+    """Return seconds, and MiB of memory that is the process's own: pages of the ledger's file are not."""
     started = time.perf_counter()
     job(path)
     seconds = time.perf_counter() - started

@@ -15,7 +15,7 @@ PRECISIONS = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def time_work(device: torch.device, work: Callable[[], object]) -> float:
-    """Give the seconds of a piece of work, begun and ended with the device at rest."""
+    """Return the seconds of a piece of work, begun and ended with the device at rest."""
     _rest(device)
     started = time.perf_counter()
     work()
@@ -24,7 +24,7 @@ def time_work(device: torch.device, work: Callable[[], object]) -> float:
 
 
 def describe_device(device: torch.device) -> str:
-    """Give a device's name, for people."""
+    """Return a device's name, for people."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
@@ -40,7 +40,7 @@ def measure_matrix_rates(device: torch.device) -> dict[torch.dtype, float]:
 
 
 def measure_copies(device: torch.device) -> dict[str, float]:
-    """Measure bytes a second: to the device from page-locked memory, back, and there (read and written)."""
+    """Measure bytes per second: to the device from page-locked memory, back, and there (read and written)."""
     is_cuda = device.type == "cuda"
     count = 1 << (30 if is_cuda else 24)
     host = torch.empty(count, dtype=torch.uint8, pin_memory=is_cuda)
@@ -66,7 +66,7 @@ def _measure_products(device: torch.device, precision: torch.dtype) -> float:
 
 
 def _best(device: torch.device, work: Callable[[], object]) -> float:
-    """Give the least seconds of a few tries, after one that does not count."""
+    """Return the least seconds of a few tries, after one that does not count."""
     return min([time_work(device, work) for _ in range(1 + _TRIES)][1:])
 
 

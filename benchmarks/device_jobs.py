@@ -33,7 +33,7 @@ def prepare_photo(estimator: DepthEstimator, photo: Path) -> PreparedFrame:
 
 
 def run_alone(estimator: DepthEstimator, prepared: PreparedFrame) -> Job:
-    """Run batches of one prepared picture as the engine does: copied there, normalised, and copied back."""
+    """Run batches of one prepared image as the engine does: copied there, normalised, and copied back."""
     batch = estimator.stack([prepared] * estimator.batch_size)
     for answer in estimator.run(batch, prepared.estimate_fov):
         _require_depth(estimator.check(answer))  # what is refused would be done again, in float32
@@ -85,8 +85,8 @@ def run_plain_loop(network: PreTrainedModel, size: tuple[int, int]) -> Job:
 
     def run(photos: Sequence[Path], output: Path) -> None:
         for photo in photos:
-            picture = torch.from_numpy(np.array(Image.open(photo).convert("RGB"))).to(network.device)
-            pixels = picture.permute(2, 0, 1)[None].float() / 127.5 - 1
+            image = torch.from_numpy(np.array(Image.open(photo).convert("RGB"))).to(network.device)
+            pixels = image.permute(2, 0, 1)[None].float() / 127.5 - 1
             with torch.inference_mode():
                 small = interpolate(pixels, size, mode="bilinear").to(network.dtype)
                 depth = network(pixel_values=small).predicted_depth.float()

@@ -80,7 +80,7 @@ def _machine() -> dict[str, object]:
 
 
 def _processor() -> str:
-    """Give the name that Linux knows, or what Python does elsewhere."""
+    """Return the name that Linux knows, or what Python does elsewhere."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -95,7 +95,7 @@ def _version(package: str) -> str | None:
 
 
 def _table(answers: Mapping[str, Answer]) -> str:
-    """Give the figures as Markdown, each the median (and extremes) of its rounds."""
+    """Return the figures as Markdown, each the median (and extremes) of its rounds."""
     machine = ", ".join(f"{name} {value}" for name, value in _machine().items())
     lines = [f"{datetime.date.today()}: {machine}", "", "| | measured | goal |", "|---|---|---|"]
     for answer in answers.values():

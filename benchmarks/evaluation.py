@@ -1,7 +1,7 @@
 """Measure how many pairs of 640 x 480 a second are aligned and measured, and that memory stays flat.
 
     python benchmarks/evaluation.py --pairs 2000
-    python benchmarks/evaluation.py small --pictures 20000
+    python benchmarks/evaluation.py small --images 20000
 
 Interleaved rounds, medians with least and largest; on as many threads as cores, as `cortexia evaluate` does
 it.
@@ -25,7 +25,7 @@ from cyclopts import App
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.evaluation.ground_truth import hold_truth
-from cortexia_video.evaluation.image_score import score_picture
+from cortexia_video.evaluation.image_score import score_image
 from cortexia_video.evaluation.job import evaluate
 from cortexia_video.evaluation.metrics.alignment import align
 from cortexia_video.evaluation.metrics.boundary import boundary_f1
@@ -45,7 +45,7 @@ app = App(help="Pairs of 640 x 480 that are evaluated a second.")
 
 
 def make_pair(seed: int = 0) -> tuple[DepthMap, Reference]:
-    """Give disparity with noise and a reference with holes: a floor, boxes on it."""
+    """Return disparity with noise and a reference with holes: a floor, boxes on it."""
     rng = np.random.default_rng(seed)
     rows = np.arange(_HEIGHT)[:, None] / _HEIGHT
     depth = np.repeat(1 / (0.12 + 0.9 * rows), _WIDTH, axis=1)
@@ -59,7 +59,7 @@ def make_pair(seed: int = 0) -> tuple[DepthMap, Reference]:
 
 @app.default
 def measure(*, pairs: int = 2000, threads: int = os.cpu_count() or 1) -> None:
-    """Print a table of pairs a second, and the memory after `pairs` pairs.
+    """Print a table of pairs per second, and the memory after `pairs` pairs.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def measure(*, pairs: int = 2000, threads: int = os.cpu_count() or 1) -> None:
 
 
 def _make_jobs(disparity: DepthMap, reference: Reference) -> dict[str, tuple[int, Callable[[], object]]]:
-    """Give what is timed, and how often in a round."""
+    """Return what is timed, and how often in a round."""
     depth_m, mask, most = reference.depth_m, reference.mask, reference.max_m
     protocol, plain = load_protocol("real-frames"), load_protocol("moge-disparity")
 
@@ -106,10 +106,10 @@ def _make_jobs(disparity: DepthMap, reference: Reference) -> dict[str, tuple[int
             lambda: _align_and_measure(disparity, reference),
         ),
         "boundary F1": (20, lambda: boundary_f1(aligned, depth_m, mask)),
-        "a whole picture by moge-disparity": (40, lambda: score_picture(disparity, reference, plain)),
-        "a whole picture by real-frames, with boundary F1": (
+        "a whole image by moge-disparity": (40, lambda: score_image(disparity, reference, plain)),
+        "a whole image by real-frames, with boundary F1": (
             20,
-            lambda: score_picture(disparity, reference, protocol, ("boundary",)),
+            lambda: score_image(disparity, reference, protocol, ("boundary",)),
         ),
         "align by L1": (4, fit("disparity_l1")),
         "align trimmed": (8, fit("disparity_trimmed")),
@@ -136,18 +136,18 @@ def _measure_memory(pool: ThreadPoolExecutor, pairs: int, disparity: DepthMap, r
 
 
 @app.command
-def small(*, pictures: int = 20_000, threads: int = os.cpu_count() or 1) -> None:
-    """Evaluate many pictures of 16 x 12 to the end, scores kept in a file: what a picture costs in memory.
+def small(*, images: int = 20_000, threads: int = os.cpu_count() or 1) -> None:
+    """Evaluate many images of 16 x 12 to the end, scores kept in a file: what an image costs in memory.
 
     Parameters
     ----------
-    pictures
+    images
         How many; a tenth of them comes first.
     threads
         Threads that measure.
     """
     protocol = load_protocol("moge-metric")
-    for count in (pictures // 10, pictures):
+    for count in (images // 10, images):
         keys = [Key(f"folder/{index:07d}") for index in range(count)]
         truth = hold_truth(RGBDDataset("small", keys, make_small_sample))
         started = time.perf_counter()
@@ -159,15 +159,15 @@ def small(*, pictures: int = 20_000, threads: int = os.cpu_count() or 1) -> None
             summarise(found)
             kept = (Path(folder) / "scores.jsonl").stat().st_size
         print(
-            f"{count} pictures, one contestant and three baselines: {measured:.0f} s to measure, "
+            f"{count} images, one predictor and three baselines: {measured:.0f} s to measure, "
             f"{time.perf_counter() - started - measured:.0f} s to sum up; largest memory {grown:.0f} MiB, "
-            f"then {_find_largest():.0f} MiB; scores.jsonl {kept / count:.0f} bytes a picture",
+            f"then {_find_largest():.0f} MiB; scores.jsonl {kept / count:.0f} bytes an image",
             flush=True,
         )
 
 
 class Key(NamedTuple):
-    """A picture that is made when it is asked for."""
+    """An image that is made when it is asked for."""
 
     key: str
 

@@ -38,7 +38,7 @@ Job = Callable[[], object]
 
 
 def make_depth(far_m: float) -> DepthMap:
-    """Give metres that are smooth with edges and a little noise, from 2 to about `far_m`."""
+    """Return metres that are smooth with edges and a little noise, from 2 to about `far_m`."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
     smooth = 3 + 2 * np.sin(x / 900) + y / 1500
     edges = 2 * (np.sin(x / 130) > 0.6) + 1.5 * (np.cos(y / 210) > 0.7)
@@ -102,7 +102,7 @@ def _decoders(depth: DepthMap) -> dict[str, Job]:
 
 
 def _peers(depth: DepthMap) -> dict[str, Job]:
-    """Give what people do instead, from the same float32 metres."""
+    """Return what people do instead, from the same float32 metres."""
     values = depth.values
 
     def millimetres() -> np.ndarray:
@@ -125,7 +125,7 @@ def _peers(depth: DepthMap) -> dict[str, Job]:
 
 
 def _writers(depth: DepthMap, folder: Path) -> dict[str, Job]:
-    """Give npy and npz to the disk by our sink, and the same bytes by a plain write, all flushed."""
+    """Return npy and npz to the disk by our sink, and the same bytes by a plain write, all flushed."""
     data = bytes(memoryview(depth.values).cast("B"))
 
     def plain() -> None:
@@ -145,7 +145,7 @@ def _writers(depth: DepthMap, folder: Path) -> dict[str, Job]:
 
 
 def _race(jobs: dict[str, Job], rounds: int) -> dict[str, list[float]]:
-    """Give milliseconds of each job in each round; the first round does not count."""
+    """Return milliseconds of each job in each round; the first round does not count."""
     took: dict[str, list[float]] = {name: [] for name in jobs}
     for number in range(rounds + 1):
         for name, job in jobs.items():
@@ -157,7 +157,7 @@ def _race(jobs: dict[str, Job], rounds: int) -> dict[str, list[float]]:
 
 
 def _measure_second_thread(encode: Callable[[DepthMap], object], depth: DepthMap) -> float:
-    """Say how many times as much two threads do as one, in the same time."""
+    """Return how many times as much two threads do as one, in the same time."""
 
     def repeat() -> None:
         for _ in range(_BOTH):

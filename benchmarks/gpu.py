@@ -45,7 +45,7 @@ from cortexia_video.depth_estimation import PreparedFrame
 from cortexia_video.models.torch.device import choose_placement
 from cortexia_video.runtime.workers import count_cores
 
-_GOALS = {"depth-pro": 25.0}  # images a second of the network alone, on an H200
+_GOALS = {"depth-pro": 25.0}  # images per second of the network alone, on an H200
 _SHARE = 0.95  # of that, for the whole job
 _ROUNDING = 1.02  # of shares of a bound that is itself the best of a few measurements
 _SLOWER = 4  # times fewer images for the plain network
@@ -76,7 +76,7 @@ class Floor:
     copies: Mapping[str, float]
 
     def limit(self, precision: torch.dtype) -> float:
-        """Give FLOP/s for a network; one in half precision has layers in float32, and the other half."""
+        """Return FLOP/s for a network; one in half precision has layers in float32, and the other half."""
         return self.matrix_rates[precision] if precision == torch.float32 else max(self.matrix_rates.values())
 
 
@@ -115,7 +115,7 @@ def measure(
     rounds
         Rounds, after one that does not count.
     batch_size
-        Pictures in one call of a network.
+        Images in one call of a network.
     tiny
         Small networks and photos, two rounds: only to see that it runs.
     """
@@ -191,7 +191,7 @@ def _load_plain_turns(
 def require_possible_rates(
     name: str, rates: Mapping[str, Sequence[float]], limits: Mapping[str, float]
 ) -> None:
-    """Refuse images a second above what the matrix rate allows, and a job that is faster than its network."""
+    """Refuse images per second above what the matrix rate allows, and a job that is faster than its network."""
     for what, values in rates.items():
         limit = limits[what]
         if what in (_FULL, _NATIVE):
@@ -203,7 +203,7 @@ def require_possible_rates(
 def _take_turns(
     turns: Mapping[str, Turn], photos: Sequence[Path], output: Path, scale: Scale, device: torch.device
 ) -> dict[str, list[float]]:
-    """Give images a second of every job in every round: A B C A B C, after one round of two batches each."""
+    """Return images per second of every job in every round: A B C A B C, after one round of two batches each."""
     rates: dict[str, list[float]] = {what: [] for what in turns}
     for turn in turns.values():
         _time(turn, photos[: min(turn.images, 2 * scale.batch_size)], output, device)
@@ -240,7 +240,7 @@ def _floor_figures(floor: Floor) -> Iterator[Figure]:
 
 
 def _rate_figures(rates: Mapping[str, Sequence[float]], most: float, goal: float | None) -> Iterator[Figure]:
-    """Give the rates, and what they are of each other. most: images a second that the matrix rate allows."""
+    """Yield the rates, and what they are of each other. most: images per second that the matrix rate allows."""
     for what, values in rates.items():
         yield Figure(what, values, "images/s", goal if what == _ALONE else None)
     yield Figure("network alone, of the matrix rate", [each / most for each in rates[_ALONE]], "%")
@@ -259,7 +259,7 @@ def _divide(rates: Sequence[float], others: Sequence[float]) -> list[float]:
 
 
 def _map_bytes(size: tuple[int, int]) -> int:
-    """Give the bytes of a float32 map."""
+    """Return the bytes of a float32 map."""
     return 4 * size[0] * size[1]
 
 
@@ -274,7 +274,7 @@ def _save(path: Path, device: torch.device, scale: Scale, figures: Sequence[Figu
 
 
 def _table(device: torch.device, scale: Scale, figures: Sequence[Figure]) -> str:
-    """Give the figures as Markdown, each the median (and extremes) of its rounds."""
+    """Return the figures as Markdown, each the median (and extremes) of its rounds."""
     machine = ", ".join(f"{name} {value}" for name, value in _machine(device).items())
     note = "tiny networks: these figures mean nothing; " if scale.tiny else ""
     head = f"{datetime.date.today()}: {note}batches of {scale.batch_size}, {scale.rounds} rounds; {machine}"

@@ -20,7 +20,7 @@ from cortexia_video.models.registry import load_model
 from cortexia_video.runtime.workers import count_cores
 
 _GPU_BATCH = 4
-_CORE_BATCH = 2  # one picture takes as long in a larger one, and the last batch keeps fewer cores waiting
+_CORE_BATCH = 2  # one image takes as long in a larger one, and the last batch keeps fewer cores waiting
 
 
 def load_ours(checkpoint: Path) -> Job:
@@ -63,7 +63,7 @@ def load_simulated_gpu(images_per_second: float) -> Job:
 
 
 class SimulatedGpu:
-    """A model that takes its time elsewhere, and gives the green of the picture at a short side of 252."""
+    """A model that takes its time elsewhere, and gives the green of the image at a short side of 252."""
 
     name = "simulated-gpu"
     kind: DepthKind = "disparity"
@@ -82,7 +82,7 @@ class SimulatedGpu:
         return resize_image(image, *size)
 
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Give float32 (B, h, w) from uint8 (B, h, w, 3), when a GPU of this speed would have it."""
+        """Return float32 (B, h, w) from uint8 (B, h, w, 3), when a GPU of this speed would have it."""
         ready = time.perf_counter() + len(batch) / self.images_per_second
         values = batch[..., 1].astype(np.float32)
         time.sleep(max(0.0, ready - time.perf_counter()))
@@ -111,7 +111,7 @@ def _job(estimators: Sequence[DepthEstimator]) -> Job:
 
 
 def _alone(model: DepthModel, photo: Path, *, threads: int) -> Job:
-    """Infer one prepared picture again and again, as often as there are photos."""
+    """Infer one prepared image again and again, as often as there are photos."""
     image = decode(photo.read_bytes(), photo.name).image
     pixels = model.preprocess(image, model.processed_size(*image.shape[:2]))
     pool = ThreadPoolExecutor(threads)

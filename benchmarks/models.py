@@ -4,7 +4,7 @@
     python benchmarks/models.py [vit-252] [vit-518] [convolutional] [--quick] [--work FOLDER]
 
 Random weights take the time that trained ones take. All ways to run a network take turns in one process, the
-network alone, on batches of pictures that were made ready before. Progress goes to stderr, a Markdown table
+network alone, on batches of images that were made ready before. Progress goes to stderr, a Markdown table
 to stdout, all of it to `models.json` in `--work`. `--quick` only shows that it runs.
 """
 
@@ -81,7 +81,7 @@ def measure(*sections: Section, work: Path = Path("runs/models"), quick: bool = 
     work
         Folder for photos, weights and models.json.
     quick
-        Two rounds of two pictures.
+        Two rounds of two images.
     """
     check_guard()
     scale = QUICK if quick else FULL
@@ -162,7 +162,7 @@ def _prepare(estimator: DepthEstimator, frames: Sequence[Frame]) -> Run:
 def _take_turns(
     section: str, runs: Mapping[str, Run], batch_size: int, scale: Scale
 ) -> dict[str, list[float]]:
-    """Give images a second of every way in every round: A B C A B C, each after one that does not count."""
+    """Return images per second of every way in every round: A B C A B C, each after one that does not count."""
     rates: dict[str, list[float]] = {name: [] for name in runs}
     calls = max(1, scale.images // batch_size)
     for _ in range(scale.rounds):
@@ -198,7 +198,7 @@ def _save(path: Path, scale: Scale, figures: Sequence[Figure]) -> None:
 
 
 def _table(scale: Scale, figures: Sequence[Figure]) -> str:
-    """Give the figures as Markdown, each the median (and extremes) of its rounds."""
+    """Return the figures as Markdown, each the median (and extremes) of its rounds."""
     versions = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     rounds = f"batches of {scale.batch_size}, {scale.rounds} rounds, {count_cores()} cores"
     lines = [f"{datetime.date.today()}: {rounds}; {versions}", "", "| | measured | goal |", "|---|---|---|"]

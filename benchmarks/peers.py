@@ -38,7 +38,7 @@ def load_script_loop(checkpoint: Path) -> Peer:
 
 
 def load_pipeline(checkpoint: Path, batch_size: int) -> Peer:
-    """Use `transformers.pipeline` as its manual recommends for many files: it reads a data set of paths."""
+    """Use `transformers.pipeline` as its manual recommends for many files: it reads a dataset of paths."""
     estimate = pipeline("depth-estimation", model=str(checkpoint))
 
     def run(photos: Sequence[Path], output: Path) -> None:
@@ -50,7 +50,7 @@ def load_pipeline(checkpoint: Path, batch_size: int) -> Peer:
 
 
 class _Paths(torch.utils.data.Dataset[str]):
-    """Given a list, the pipeline would keep every result in memory; given a data set, it streams."""
+    """Given a list, the pipeline would keep every result in memory; given a dataset, it streams."""
 
     def __init__(self, photos: Sequence[Path]) -> None:
         self._photos = photos
@@ -63,15 +63,15 @@ class _Paths(torch.utils.data.Dataset[str]):
 
 
 def load_run_py(checkpoint: Path) -> Peer:
-    """Do what run.py of Depth-Anything-V2 does to one picture after the other, saving numbers, no colours."""
+    """Do what run.py of Depth-Anything-V2 does to one image after the other, saving numbers, no colours."""
     network = load_network(checkpoint)
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
     def run(photos: Sequence[Path], output: Path) -> None:
         for photo in photos:
-            picture = cv2.imread(str(photo))
-            height, width = picture.shape[:2]
-            image = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB) / 255.0
+            photo = cv2.imread(str(photo))
+            height, width = photo.shape[:2]
+            image = cv2.cvtColor(photo, cv2.COLOR_BGR2RGB) / 255.0
             image = cv2.resize(image, _lower_bound(height, width)[::-1], interpolation=cv2.INTER_CUBIC)
             chw = np.ascontiguousarray(((image - mean) / std).transpose(2, 0, 1), dtype=np.float32)
             with torch.no_grad():
@@ -83,6 +83,6 @@ def load_run_py(checkpoint: Path) -> Peer:
 
 
 def _lower_bound(height: int, width: int) -> tuple[int, int]:
-    """Give the (height, width) of run.py's `Resize`: the short side fits, both are multiples of the patch."""
+    """Return the (height, width) of run.py's `Resize`: the short side fits, both are multiples of the patch."""
     scale = max(SHORT_SIDE / height, SHORT_SIDE / width)
     return round(height * scale / PATCH) * PATCH, round(width * scale / PATCH) * PATCH

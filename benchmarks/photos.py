@@ -1,4 +1,4 @@
-"""Pictures to measure with: JPEGs with the detail and the grain of photographs, made from nothing."""
+"""Images to measure with: JPEGs with the detail and the grain of photographs, made from nothing."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def _name(folder: Path, index: int) -> Path:
 
 
 def _make_photo(seed: int, size: tuple[int, int]) -> Image.Image:
-    """Sum noise of growing fineness, as pictures of the world have it, and the grain of a sensor."""
+    """Sum noise of growing fineness, as images of the world have it, and the grain of a sensor."""
     rng = np.random.default_rng(seed)
     width, height = size
-    picture = np.zeros((height, width, 3), np.float32)
+    image = np.zeros((height, width, 3), np.float32)
     for octave in range(2, 11):
         coarse = rng.normal(0, 40 / octave, (3 * 2**octave // 4, 2**octave, 3)).astype(np.float32)
         for channel in range(3):
             layer = Image.fromarray(coarse[..., channel]).resize(size, Image.Resampling.BILINEAR)
-            picture[..., channel] += np.asarray(layer)
-    picture += rng.normal(128, 4, picture.shape)
-    return Image.fromarray(picture.clip(0, 255).astype(np.uint8))
+            image[..., channel] += np.asarray(layer)
+    image += rng.normal(128, 4, image.shape)
+    return Image.fromarray(image.clip(0, 255).astype(np.uint8))

@@ -44,12 +44,12 @@ class Run:
 
     @property
     def busy(self) -> float:
-        """Give the share of all cores' time that the job used."""
+        """Return the share of all cores' time that the job used."""
         return self.core_seconds / (self.seconds * count_cores())
 
     @property
     def disturbed(self) -> float:
-        """Give the share of all cores' time that others took."""
+        """Return the share of all cores' time that others took."""
         return self.foreign_seconds / (self.seconds * count_cores())
 
 
@@ -105,7 +105,7 @@ def _measure(photos: Sequence[Path], output: Path) -> Run:
 
 
 def _machine_seconds() -> float:
-    """Give the seconds that all cores have worked since the machine started (proc(5), all but idle)."""
+    """Return the seconds that all cores have worked since the machine started (proc(5), all but idle)."""
     user, nice, system, _, _, interrupts, soft_interrupts, stolen = map(
         int, Path("/proc/stat").read_text().split(maxsplit=9)[1:9]
     )
@@ -114,6 +114,6 @@ def _machine_seconds() -> float:
 
 
 def _peak_bytes() -> int:
-    """Give the peak of resident memory; `getrusage` would count that of the process that started this one."""
+    """Return the peak of resident memory; `getrusage` would count that of the process that started this one."""
     status = Path("/proc/self/status").read_text()
     return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024

@@ -62,7 +62,7 @@ def make_on_meta(config: PreTrainedConfig) -> PreTrainedModel:
 
 
 def count_flop(config: PreTrainedConfig, height: int, width: int) -> int:
-    """Count the floating-point operations of the products and convolutions for one picture."""
+    """Count the floating-point operations of the products and convolutions for one image."""
     network = make_on_meta(config)
     with torch.device("meta"), torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(pixel_values=torch.empty(1, 3, height, width))
@@ -154,7 +154,7 @@ def _make_depth_anything(size: _DepthAnything) -> PreTrainedConfig:
 
 
 def _describe_preprocessing(config: PreTrainedConfig) -> dict[str, object]:
-    """Say what the hub's preprocessor_config.json says, for the network's side."""
+    """Return what the hub's preprocessor_config.json says, for the network's side."""
     if isinstance(config, DepthProConfig):
         side = round(config.patch_size / min(config.scaled_images_ratios))
         mean = std = [0.5, 0.5, 0.5]

@@ -2,7 +2,7 @@
 
     python benchmarks/rgbd_datasets.py [--pairs 600] [--rounds 5] [--epoch 20000]
 
-Interleaved rounds, medians with least and most. The pictures are noise over soft colours: JPEG (kept as it
+Interleaved rounds, medians with least and most. The images are noise over soft colours: JPEG (kept as it
 came) and lossless. `datasets` is Hugging Face's own reading of the same files, made arrays.
 """
 
@@ -81,7 +81,7 @@ def read_shuffled(folder: Path) -> Iterator[object]:
 
 
 def measure(ways: dict[str, Callable[[], Iterator[object]]], rounds: int) -> None:
-    """Print pairs a second, and the milliseconds of a core that a pair takes, which others disturb less."""
+    """Print pairs per second, and the milliseconds of a core that a pair takes, which others disturb less."""
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():

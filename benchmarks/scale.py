@@ -2,12 +2,12 @@
 
     pip install -e '.[test]'
     python benchmarks/scale.py simulate
-    python benchmarks/scale.py ray [--pictures 500] [--work FOLDER]
-    python benchmarks/scale.py s3 [--pictures 100] [--work FOLDER]
-    python benchmarks/scale.py memory [--pictures 2000] [--work FOLDER]
+    python benchmarks/scale.py ray [--images 500] [--work FOLDER]
+    python benchmarks/scale.py s3 [--images 100] [--work FOLDER]
+    python benchmarks/scale.py memory [--images 2000] [--work FOLDER]
 
 `simulate` counts, in a second, with the figures of docs/scale.md. `ray` and `s3` are real runs of JPEGs of
-12 megapixels with a model that sleeps a tenth of a second a picture; `ray` takes two minutes.
+12 megapixels with a model that sleeps a tenth of a second an image; `ray` takes two minutes.
 Tables go to stdout.
 """
 
@@ -44,7 +44,7 @@ app = App(help=__doc__)
 
 @dataclass(frozen=True)
 class Store:
-    """What workers share. gets, puts: requests a second to one prefix (AWS's). driver: inputs a second.
+    """What workers share. gets, puts: requests a second to one prefix (AWS's). driver: inputs per second.
 
     bytes: a second, of the network of each worker: 10 Gbit.
     """
@@ -56,8 +56,8 @@ class Store:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """What one picture takes. core_seconds: decoding and writing, on a worker's cores."""
+class Image:
+    """What one image takes. core_seconds: decoding and writing, on a worker's cores."""
 
     model_seconds: float
     core_seconds: float
@@ -67,34 +67,34 @@ class Picture:
 
 @app.command
 def simulate() -> None:
-    """Let 2 to 64 workers take pictures from one store, event by event."""
+    """Let 2 to 64 workers take images from one store, event by event."""
     jobs = {
-        "100 images/s a GPU, full size, 8 cores": (Picture(0.01, 0.13, 52e6), 8),
-        "100 images/s a GPU, native, 8 cores": (Picture(0.01, 0.06, 5e6), 8),
-        "100 images/s a GPU, native, fast decoding, 8 cores": (Picture(0.01, 0.025, 5e6), 8),
-        "100 images/s a GPU, native, fast, packed": (Picture(0.01, 0.025, 5e6, 3 / 256), 8),
+        "100 images/s a GPU, full size, 8 cores": (Image(0.01, 0.13, 52e6), 8),
+        "100 images/s a GPU, native, 8 cores": (Image(0.01, 0.06, 5e6), 8),
+        "100 images/s a GPU, native, fast decoding, 8 cores": (Image(0.01, 0.025, 5e6), 8),
+        "100 images/s a GPU, native, fast, packed": (Image(0.01, 0.025, 5e6, 3 / 256), 8),
     }
     counts = (2, 4, 8, 16, 32, 64)
     print("| images/s | " + " | ".join(f"{count} workers" for count in counts) + " | limit at 64 |")
     print("|---|" + "---:|" * len(counts) + "---|")
-    for name, (picture, cores) in jobs.items():
-        rates = [run_simulation(picture, cores, count, Store()) for count in counts]
-        limit = find_limit(picture, cores, 64, Store())
+    for name, (image, cores) in jobs.items():
+        rates = [run_simulation(image, cores, count, Store()) for count in counts]
+        limit = find_limit(image, cores, 64, Store())
         print(f"| {name} | " + " | ".join(f"{rate:.0f}" for rate in rates) + f" | {limit} |")
 
 
-def run_simulation(picture: Picture, cores: int, workers: int, store: Store) -> float:
-    """Give images a second: each picture passes driver, store, a core, its worker's model, and the store.
+def run_simulation(image: Image, cores: int, workers: int, store: Store) -> float:
+    """Return images per second: each image passes driver, store, a core, its worker's model, and the store.
 
-    Every server takes one at a time, in the order of arrival; a worker has 32 pictures under way.
+    Every server takes one at a time, in the order of arrival; a worker has 32 images under way.
     """
     stages = [
         ("driver", 1 / store.driver),
         ("gets", 1 / store.gets),
-        ("core", picture.core_seconds / cores),
-        ("model", picture.model_seconds),
-        ("puts", picture.puts / store.puts),
-        ("bytes", picture.bytes / store.bytes),
+        ("core", image.core_seconds / cores),
+        ("model", image.model_seconds),
+        ("puts", image.puts / store.puts),
+        ("bytes", image.bytes / store.bytes),
     ]
     free: dict[tuple[str, int], float] = {}
     order = itertools.count()
@@ -116,14 +116,14 @@ def run_simulation(picture: Picture, cores: int, workers: int, store: Store) -> 
     return done / _SIMULATED_S
 
 
-def find_limit(picture: Picture, cores: int, workers: int, store: Store) -> str:
-    """Name what can do the fewest images a second, by arithmetic alone."""
+def find_limit(image: Image, cores: int, workers: int, store: Store) -> str:
+    """Name what can do the fewest images per second, by arithmetic alone."""
     rates = {
-        "GPU": workers / picture.model_seconds,
-        "decode cores": workers * cores / picture.core_seconds,
-        "network": workers * store.bytes / picture.bytes,
+        "GPU": workers / image.model_seconds,
+        "decode cores": workers * cores / image.core_seconds,
+        "network": workers * store.bytes / image.bytes,
         "GET requests": store.gets,
-        "PUT requests": store.puts / picture.puts,
+        "PUT requests": store.puts / image.puts,
         "driver": store.driver,
     }
     name = min(rates, key=lambda each: rates[each])
@@ -131,19 +131,19 @@ def find_limit(picture: Picture, cores: int, workers: int, store: Store) -> str:
 
 
 @app.command
-def ray(pictures: int = 500, rate: float = 10.0, work: Path = Path("runs/scale")) -> None:
-    """Run the threaded engine and Ray's worker on the same pictures; starting is measured and taken off."""
+def ray(images: int = 500, rate: float = 10.0, work: Path = Path("runs/scale")) -> None:
+    """Run the threaded engine and Ray's worker on the same images; starting is measured and taken off."""
     import ray.cloudpickle
 
     ray.cloudpickle.register_pickle_by_value(sleeping_model)
-    photos = make_pictures(work, pictures)
+    photos = make_images(work, images)
     seconds = {}
-    for name, crew in (("threads", None), ("ray", RayExecutor(num_workers=1))):
-        with crew or _nothing():
-            start = _time(photos[:1], work, rate, crew)
-            whole = _time(photos, work, rate, crew)
-        seconds[name] = (whole - start) / (pictures - 1)
-        print(f"{name}: {whole:.1f} s for {pictures}, {start:.1f} s for one", file=sys.stderr)
+    for name, executor in (("threads", None), ("ray", RayExecutor(num_workers=1))):
+        with executor or _nothing():
+            start = _time(photos[:1], work, rate, executor)
+            whole = _time(photos, work, rate, executor)
+        seconds[name] = (whole - start) / (images - 1)
+        print(f"{name}: {whole:.1f} s for {images}, {start:.1f} s for one", file=sys.stderr)
     print("| | images/s | of the model's rate |\n|---|---:|---:|")
     for name, each in seconds.items():
         print(f"| {name} | {1 / each:.2f} | {1 / each / rate:.2f} |")
@@ -152,9 +152,9 @@ def ray(pictures: int = 500, rate: float = 10.0, work: Path = Path("runs/scale")
 
 
 @app.command
-def s3(pictures: int = 100, rate: float = 10.0, work: Path = Path("runs/scale")) -> None:
+def s3(images: int = 100, rate: float = 10.0, work: Path = Path("runs/scale")) -> None:
     """Read from and write to an S3 server (moto) in another process of this machine."""
-    photos = make_pictures(work, pictures)
+    photos = make_images(work, images)
     with _serve() as bucket:
         place = to_path(f"{bucket}/in")
         for path in photos:
@@ -163,21 +163,21 @@ def s3(pictures: int = 100, rate: float = 10.0, work: Path = Path("runs/scale"))
         started = time.perf_counter()
         report = cv.estimate(f"{bucket}/in", f"{bucket}/out", model=estimator)
         seconds = time.perf_counter() - started
-    assert report.done == pictures, report
+    assert report.done == images, report
     print(report.speed, file=sys.stderr)
     print("| | images/s | of the model's rate |\n|---|---:|---:|")
-    print(f"| S3 in and out | {pictures / seconds:.2f} | {pictures / seconds / rate:.2f} |")
+    print(f"| S3 in and out | {images / seconds:.2f} | {images / seconds / rate:.2f} |")
     print(f"\nPeak memory of this process: {_peak_mib():.0f} MiB")
 
 
 @app.command
-def memory(pictures: int = 2000, work: Path = Path("runs/scale")) -> None:
-    """Run Ray over links to one small picture; say what this process, which keeps the ledger, had at most."""
-    folder = make_photos(work / "small", pictures, (64, 48))
+def memory(images: int = 2000, work: Path = Path("runs/scale")) -> None:
+    """Run Ray over links to one small image; say what this process, which keeps the ledger, had at most."""
+    folder = make_photos(work / "small", images, (64, 48))
     shutil.rmtree(work / "depth", ignore_errors=True)
-    with RayExecutor(num_workers=1) as crew:
-        report = cv.estimate(folder, work / "depth", model="synthetic", size="native", crew=crew)
-    assert report.done == pictures, report
+    with RayExecutor(num_workers=1) as executor:
+        report = cv.estimate(folder, work / "depth", model="synthetic", size="native", executor=executor)
+    assert report.done == images, report
     print(f"{report}\nPeak memory of this process: {_peak_mib():.0f} MiB")
 
 
@@ -185,18 +185,18 @@ def _peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def make_pictures(work: Path, count: int) -> list[Path]:
+def make_images(work: Path, count: int) -> list[Path]:
     return sorted(make_photos(work / "photos", count, TWELVE_MEGAPIXELS).iterdir())
 
 
-def _time(photos: list[Path], work: Path, rate: float, crew: RayExecutor | None) -> float:
+def _time(photos: list[Path], work: Path, rate: float, executor: RayExecutor | None) -> float:
     output = work / "depth"
     shutil.rmtree(output, ignore_errors=True)
     estimator = cv.DepthEstimator(SleepingModel(1 / rate), size="native")
     listing = work / "list.txt"
     listing.write_text("".join(f"{path.absolute()}\n" for path in photos))
     started = time.perf_counter()
-    report = cv.estimate(listing, output, model=estimator, crew=crew)
+    report = cv.estimate(listing, output, model=estimator, executor=executor)
     seconds = time.perf_counter() - started
     assert report.done == len(photos), report
     return seconds
@@ -209,7 +209,7 @@ def _nothing() -> Iterator[None]:
 
 @contextmanager
 def _serve() -> Iterator[str]:
-    """Give a bucket of a moto server in a process of its own."""
+    """Yield a bucket of a moto server in a process of its own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

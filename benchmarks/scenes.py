@@ -1,4 +1,4 @@
-"""How many scenes a second are rendered: alone, in batches, and in as many processes as there are cores.
+"""How many scenes per second are rendered: alone, in batches, and in as many processes as there are cores.
 
     python benchmarks/scenes.py --repeats 5
     python benchmarks/scenes.py --device cuda --batch-sizes 16 64
@@ -23,7 +23,7 @@ from cortexia_video.scenes import render_scenes
 _BEFORE = range(60)  # seeds that have most of their library's textures painted
 _EACH_ROUND = 24
 
-app = App(help="Measure scenes a second.")
+app = App(help="Measure scenes per second.")
 
 
 def render(seeds: range, height: int, width: int, device: str, batch_size: int | None) -> int:
@@ -43,7 +43,7 @@ def measure(
     device: str = "cpu",
     batch_sizes: list[int] | None = None,
 ) -> None:
-    """Print a table of scenes a second."""
+    """Print a table of scenes per second."""
     torch.set_num_threads(1)  # scenes are too small to share
     render(_BEFORE, height, width, device, None)
     ways: dict[str, Callable[[range], object]] = {
@@ -74,7 +74,7 @@ def measure(
 
 
 def take_turns(ways: dict[str, Callable[[range], object]], repeats: int) -> dict[str, list[float]]:
-    """Run each way once a round, on the same seeds; give scenes a second."""
+    """Run each way once a round, on the same seeds; give scenes per second."""
     rates: dict[str, list[float]] = {way: [] for way in ways}
     for turn in range(repeats):
         seeds = range(200 + turn * _EACH_ROUND, 200 + (turn + 1) * _EACH_ROUND)

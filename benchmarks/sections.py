@@ -13,7 +13,7 @@ from arithmetic import require_possible
 from photos import THREE_MEGAPIXELS, TWELVE_MEGAPIXELS, TWO_MEGAPIXELS, make_photos
 from race import Run, race
 
-_SIMULATED = 30.0  # images a second
+_SIMULATED = 30.0  # images per second
 _SHARED_MEMORY = Path("/dev/shm/cortexia-benchmark")
 _ROUNDING = 1.05  # of shares of a bound that is itself measured, on a machine whose speed drifts
 
@@ -50,7 +50,7 @@ class Figure:
         return f"{middle} ({self._show(min(self.values))} to {self._show(max(self.values))})"
 
     def goal_text(self) -> str:
-        """Say what was wanted and whether it was reached."""
+        """Return what was wanted and whether it was reached."""
         if self.goal is None:
             return ""
         return f"{self._show(self.goal)}, {'reached' if median(self.values) >= self.goal else 'MISSED'}"
@@ -211,7 +211,7 @@ def _busy(runs: Sequence[Run]) -> list[float]:
 
 
 def _ratios(peer: str, runs: Mapping[str, Sequence[Run]], ours: str, least: float) -> list[float]:
-    """Give peer / ours for each round. least: seconds of the network alone; ours cannot take fewer."""
+    """Return peer / ours for each round. least: seconds of the network alone; ours cannot take fewer."""
     for run in runs[ours]:
         require_possible(f"images/s of {ours}", run.images_per_second, run.images / least)
     return [

@@ -11,7 +11,7 @@ from cortexia_video.models.synthetic import SyntheticModel
 
 
 class SleepingModel(SyntheticModel):
-    """The synthetic model at 518 pixels, which takes `seconds` a picture."""
+    """The synthetic model at 518 pixels, which takes `seconds` an image."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__("sleeping", short_side=518)

@@ -1,4 +1,4 @@
-"""Depth for image collections: pictures in, depth maps that say what they mean out."""
+"""Depth for image collections: images in, depth maps that say what they mean out."""
 
 from cortexia_video.datasets.huggingface import from_hf, to_hf
 from cortexia_video.datasets.registry import open_dataset

@@ -37,7 +37,7 @@ class FrameInfo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedFrame:
-    """A frame made ready for the network; it does not hold on to its picture.
+    """A frame made ready for the network; it does not hold on to its image.
 
     estimate_fov: the model needs a focal length, and none is known.
     """
@@ -54,7 +54,7 @@ class PreparedFrame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelOutput:
-    """What the network gave for one picture. values: float32 (h, w). fov_deg: where it was estimated."""
+    """What the network gave for one image. values: float32 (h, w). fov_deg: where it was estimated."""
 
     values: NDArray[np.float32]
     fov_deg: float | None = None
@@ -66,7 +66,7 @@ ModelResult = ModelOutput | ModelError
 class DepthEstimator:
     """Estimate depth for frames of any sizes.
 
-    batch_size: pictures in one call of the model, or `auto`. size: `full` gives each map the size of its
+    batch_size: images in one call of the model, or `auto`. size: `full` gives each map the size of its
     frame, `native` the size that the network gives.
 
     `estimate` does everything. The `engine` calls its steps on different threads: `prepare` and `finish` on
@@ -82,19 +82,19 @@ class DepthEstimator:
 
     @property
     def identity(self) -> dict[str, object]:
-        """Say what the numbers depend on."""
+        """Return what the numbers depend on."""
         model = self.model
         named = {"model": model.name, "weights_sha256": model.weights_digest, "kind": model.kind}
         return {**named, "size": self.size, **model.settings}
 
     @property
     def uses_focal_length(self) -> bool:
-        """Say whether depth is proportional to the focal length: another one scales it."""
+        """Return whether depth is proportional to the focal length: another one scales it."""
         return self._camera_model is not None
 
     @property
     def batch_size(self) -> int:
-        """Give the largest batch that is asked for now."""
+        """Return the largest batch that is asked for now."""
         return self.limits.largest
 
     def estimate(self, frames: Iterable[Frame | Failure]) -> Iterator[DepthMap | Failure]:
@@ -120,7 +120,7 @@ class DepthEstimator:
         yield from (done[index] for index in sorted(done))
 
     def enough(self, height: int, width: int) -> tuple[int, int]:
-        """Say how large an image of a picture has all that the network will see: twice the size it sees."""
+        """Return how large an image of an image has all that the network will see: twice the size it sees."""
         try:
             processed_height, processed_width = self.model.processed_size(height, width)
         except Exception:  # noqa: BLE001 - a plugin's code; `prepare` will say what is wrong
@@ -157,10 +157,10 @@ class DepthEstimator:
         self.limits.record_full_memory(first.group, count)
 
     def run(self, pixels: NDArray[Any], estimate_fov: bool = False) -> list[ModelResult]:
-        """Run the network on a stack; give an output or an error for each picture.
+        """Run the network on a stack; give an output or an error for each image.
 
         What does not fit in memory is halved, and how many do is remembered for the shape. A batch that
-        raises for any other reason is halved until the guilty picture stands alone.
+        raises for any other reason is halved until the guilty image stands alone.
         """
         count, group = len(pixels), _name_group(pixels[0], estimate_fov)
         if count > self.limits.fitting(group):
@@ -180,7 +180,7 @@ class DepthEstimator:
 
     @property
     def can_run_again(self) -> bool:
-        """Say whether the model computes in half precision and can do so in float32, too."""
+        """Return whether the model computes in half precision and can do so in float32, too."""
         return hasattr(self.model, "infer_float32")
 
     def run_again(self, pixels: NDArray[Any], estimate_fov: bool = False) -> list[ModelResult]:
@@ -231,7 +231,7 @@ class DepthEstimator:
     def _label(
         self, origin: FrameInfo, values: NDArray[np.float32], full_size: tuple[int, int] | None = None
     ) -> DepthMap:
-        """Say of depth what is known about it."""
+        """Return of depth what is known about it."""
         return DepthMap(
             values,
             self.model.kind,
@@ -369,22 +369,22 @@ def _require_alike(
 
 
 def _name_group(pixels: NDArray[Any], estimate_fov: bool) -> Group:
-    """Name what pictures must have in common to share a batch: shape, type, what is asked of the model."""
+    """Name what images must have in common to share a batch: shape, type, what is asked of the model."""
     return (*pixels.shape, str(pixels.dtype), *(["fov"] if estimate_fov else []))
 
 
 def _check_shape(output: object, count: int, name: str) -> NDArray[np.float32]:
-    """Hold a model to its promise: numbers (B, h, w), one for each picture."""
+    """Hold a model to its promise: numbers (B, h, w), one for each image."""
     values = np.asarray(output, dtype=np.float32)
     if values.ndim != 3 or len(values) != count:
         raise ModelOutputError(
-            f"{name} gives an array of shape {values.shape} for {count} pictures: it must be (B, h, w)"
+            f"{name} gives an array of shape {values.shape} for {count} images: it must be (B, h, w)"
         )
     return values
 
 
 def as_model_error(error: Exception) -> ModelError:
-    """Give an error of a model, or one whose cause it is."""
+    """Return an error of a model, or one whose cause it is."""
     if isinstance(error, ModelError):
         return error
     wrapped = ModelError(f"the model failed: {type(error).__name__}: {error}")

@@ -15,13 +15,13 @@ KINDS: tuple[DepthKind, ...] = get_args(DepthKind)
 
 
 def larger_is_nearer(kind: DepthKind) -> bool:
-    """Say which way the numbers of a kind run."""
+    """Return which way the numbers of a kind run."""
     return kind == "disparity"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DepthMap:
-    """Depth of every pixel of one picture, NaN where unknown.
+    """Depth of every pixel of one image, NaN where unknown.
 
     values: float32 (H, W).
     kind: what the numbers mean:
@@ -29,8 +29,8 @@ class DepthMap:
       `scale_invariant`   depth up to an unknown factor;
       `affine_invariant`  depth up to an unknown factor and shift;
       `disparity`         inverse depth up to an unknown factor and shift: larger is nearer.
-    f_px, f_source: focal length in pixels of the picture that the values go with, and where it came from.
-    full_size: (height, width) of that picture where `values` is a smaller map of all of it, else None.
+    f_px, f_source: focal length in pixels of the image that the values go with, and where it came from.
+    full_size: (height, width) of that image where `values` is a smaller map of all of it, else None.
     model, weights_sha256: the model that made it and the digest of its weights; None for a sensor's depth.
     """
 

@@ -7,7 +7,7 @@ CortexiaError
 │   ├── LossError             a conversion that loses what nobody said may be lost
 │   ├── OutputExistsError     a file that is not this output's stands in the way
 │   └── OutputLostError       the output took no more while a run was on: full disk, lost mount
-├── DecodeError         bytes that are not a picture we can read
+├── DecodeError         bytes that are not an image we can read
 ├── MissingExtraError   a model, a format or a command needs a package that is not installed
 ├── TrainingError       a training that cannot go on: its loss is no number
 └── ModelError
@@ -81,7 +81,7 @@ class OutputLostError(OutputError):
 
 
 class DecodeError(CortexiaError):
-    """Bytes are not a picture that can be read."""
+    """Bytes are not an image that can be read."""
 
 
 class MissingExtraError(CortexiaError):
@@ -142,7 +142,7 @@ class ExplainedError(OSError):
 
 
 def describe(error: BaseException) -> str:
-    """Say in one line for people what an error is, without the names that only programmers know."""
+    """Return in one line for people what an error is, without the names that only programmers know."""
     words = " ".join(str(getattr(error, "strerror", None) or error).split())
     if isinstance(error, MemoryError):
         return "there is not enough memory for it: free some, or use fewer workers"

@@ -1,4 +1,4 @@
-"""`Frame`: one upright picture, what sources yield."""
+"""`Frame`: one upright image, what sources yield."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ FocalSource = Literal["exif", "given", "estimated"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One picture, upright (EXIF orientation applied).
+    """One image, upright (EXIF orientation applied).
 
     key: unique and relative to the source; it names the output.
     image: uint8 (H, W, 3) RGB.
-    f_px: focal length in pixels of the picture, or None where unknown; `f_source` says where it came from.
+    f_px: focal length in pixels of the image, or None where unknown; `f_source` says where it came from.
     timestamp_s: seconds since the start of a video, or None.
-    full_size: (height, width) of the picture where `image` is a reduced copy of it, else None.
+    full_size: (height, width) of the image where `image` is a reduced copy of it, else None.
     """
 
     key: str

@@ -2,7 +2,7 @@
 
 Points are in the camera's axes, as OpenCV has them: x to the right, y down, z forward along the optical axis,
 in the unit of the depth. Pixels are counted from the outer corner of the first one: the centre of pixel
-(row v, column u) is at (u + 0.5, v + 0.5), the middle of the picture at (width / 2, height / 2). Where a
+(row v, column u) is at (u + 0.5, v + 0.5), the middle of the image at (width / 2, height / 2). Where a
 calibration puts the centre of the first pixel at (0, 0), as OpenCV's does, add 0.5 to its cx and cy.
 
     x = (u + 0.5 - cx) / fx * z        y = (v + 0.5 - cy) / fy * z
@@ -30,9 +30,9 @@ _SAME_SHAPE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Pinhole:
-    """A camera without distortion, for pictures of width x height pixels.
+    """A camera without distortion, for images of width x height pixels.
 
-    fx, fy: focal lengths in pixels. cx, cy: where the optical axis meets the picture, in pixels.
+    fx, fy: focal lengths in pixels. cx, cy: where the optical axis meets the image, in pixels.
     Raises `InputError` for numbers that are no camera.
     """
 
@@ -50,25 +50,25 @@ class Pinhole:
 
     @classmethod
     def centred(cls, f_px: float, width: int, height: int) -> Self:
-        """Give the camera with square pixels whose axis meets the middle of the picture."""
+        """Return the camera with square pixels whose axis meets the middle of the image."""
         return cls(f_px, f_px, width / 2, height / 2, width, height)
 
     def resized(self, width: int, height: int) -> Self:
-        """Give the camera of the same picture, resampled to width x height, in any shape."""
+        """Return the camera of the same image, resampled to width x height, in any shape."""
         across, down = width / self.width, height / self.height
         return type(self)(self.fx * across, self.fy * down, self.cx * across, self.cy * down, width, height)
 
     def find_rays(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Give x / z of every column, float32 (width,), and y / z of every row, float32 (height, 1)."""
+        """Return x / z of every column, float32 (width,), and y / z of every row, float32 (height, 1)."""
         across = (np.arange(self.width) + (0.5 - self.cx)) / self.fx
         down = (np.arange(self.height) + (0.5 - self.cy)) / self.fy
         return across.astype(np.float32), down.astype(np.float32)[:, None]
 
 
 def unproject(depth: NDArray[np.float32], camera: Pinhole) -> NDArray[np.float32]:
-    """Give the points of depth, float32 (H, W) along the axis, as float32 (H, W, 3): x, y, z; unknown is NaN.
+    """Return the points of depth, float32 (H, W) along the axis, as float32 (H, W, 3): x, y, z; unknown is NaN.
 
-    Raises `InputError` where the camera is for a picture of another size.
+    Raises `InputError` where the camera is for an image of another size.
     """
     require_size(depth, camera)
     across, down = camera.find_rays()
@@ -80,13 +80,13 @@ def unproject(depth: NDArray[np.float32], camera: Pinhole) -> NDArray[np.float32
 
 
 def project(points: NDArray[np.floating], camera: Pinhole) -> NDArray[np.float64]:
-    """Give where points (..., 3) before the camera are seen: float64 (..., 2), pixels across and down."""
+    """Return where points (..., 3) before the camera are seen: float64 (..., 2), pixels across and down."""
     x, y, z = np.moveaxis(points.astype(np.float64), -1, 0)
     return np.stack([camera.fx * x / z + camera.cx, camera.fy * y / z + camera.cy], axis=-1)
 
 
 def require_size(depth: NDArray[np.float32], camera: Pinhole) -> None:
-    """Raise `InputError` where depth (H, W) is not as large as the camera's picture."""
+    """Raise `InputError` where depth (H, W) is not as large as the camera's image."""
     if depth.shape != (camera.height, camera.width):
         raise InputError(
             f"depth of {depth.shape[1]} x {depth.shape[0]} pixels and a camera for {camera.width} x "
@@ -95,17 +95,17 @@ def require_size(depth: NDArray[np.float32], camera: Pinhole) -> None:
 
 
 def to_fov_deg(f_px: float, width: int) -> float:
-    """Give the horizontal field of view, degrees, of a picture this wide with this focal length in pixels."""
+    """Return the horizontal field of view, degrees, of an image this wide with this focal length in pixels."""
     return math.degrees(2.0 * math.atan2(width, 2.0 * f_px))
 
 
 def to_f_px(fov_deg: float, width: int) -> float:
-    """Give the focal length in pixels of a picture this wide with this horizontal field of view, degrees."""
+    """Return the focal length in pixels of an image this wide with this horizontal field of view, degrees."""
     return width / (2.0 * math.tan(math.radians(fov_deg) / 2.0))
 
 
 def find_resize_factor(size: tuple[int, int], original: tuple[float, float]) -> float | None:
-    """Give long side of `size` over long side of `original`; None where their shapes differ: after a crop.
+    """Return long side of `size` over long side of `original`; None where their shapes differ: after a crop.
 
     Both are (width, height); turned by 90 degrees is the same shape. Sides are whole, so each may be off by
     a pixel, and the ratio of sides by 1 %.
@@ -117,12 +117,12 @@ def find_resize_factor(size: tuple[int, int], original: tuple[float, float]) -> 
 
 
 def has_same_shape(size: tuple[int, int], original: tuple[float, float]) -> bool:
-    """Say whether a picture may be another, resized and not turned: sides may be a pixel off, or 1 %."""
+    """Return whether an image may be another, resized and not turned: sides may be a pixel off, or 1 %."""
     difference = abs(size[1] * original[0] - size[0] * original[1])
     return difference <= max(sum(original), _SAME_SHAPE * size[0] * original[1])
 
 
 def is_plausible(f_px: float, width: int, height: int) -> bool:
-    """Say whether a lens with this focal length can exist: a diagonal field of view of 0.5 to 170 degrees."""
+    """Return whether a lens with this focal length can exist: a diagonal field of view of 0.5 to 170 degrees."""
     fov_deg = math.degrees(2.0 * math.atan2(math.hypot(width, height), 2.0 * f_px))
     return MIN_DIAGONAL_FOV_DEG <= fov_deg <= MAX_DIAGONAL_FOV_DEG

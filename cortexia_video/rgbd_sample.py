@@ -1,4 +1,4 @@
-"""`RGBDSample`: one picture with its depth, what data sets yield and transforms take."""
+"""`RGBDSample`: one image with its depth, what datasets yield and transforms take."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from cortexia_video.pinhole import Pinhole
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RGBDSample:
-    """A picture, the depth of its pixels, and the camera that saw both.
+    """An image, the depth of its pixels, and the camera that saw both.
 
-    frame: the picture, and its key in the data set.
+    frame: the image, and its key in the dataset.
     depth: as many pixels, registered to it: what is in a pixel of one is in that pixel of the other.
     camera: of these pixels, for pixel centres at + 0.5, or None where unknown. Where it is known,
       `f_px` of frame and depth only repeat it.
     mask: bool (H, W), False for pixels that are not to be used though their depth is known (outside an
       evaluation's crop, a mirror, the sky), or None where there are none.
-    origin: the data set that it is of, or None where unknown.
+    origin: the dataset that it is of, or None where unknown.
     sparse: depth is known at scattered pixels only, as a laser scanner gives it. Transforms move these one by
       one; what is between them stays unknown.
     Raises `InputError` where sizes differ, and names both.
@@ -41,7 +41,7 @@ class RGBDSample:
         for what, other in self._list_sizes():
             if other != size:
                 raise InputError(
-                    f"{self.frame.key!r}: a picture of {_show(size)} and {what} {_show(other)} pixels: "
+                    f"{self.frame.key!r}: an image of {_show(size)} and {what} {_show(other)} pixels: "
                     "they must be of the same view and size; resample or register one to the other first"
                 )
         if self.mask is not None and self.mask.dtype != np.bool_:
@@ -50,7 +50,7 @@ class RGBDSample:
             )
 
     def _list_sizes(self) -> list[tuple[str, tuple[int, ...]]]:
-        """Give what must be as large as the image, each with its (height, width)."""
+        """Return what must be as large as the image, each with its (height, width)."""
         sizes: list[tuple[str, tuple[int, ...]]] = [("depth of", self.depth.values.shape)]
         if self.frame.full_size:
             sizes.append(("an image reduced from", self.frame.full_size))
@@ -68,13 +68,13 @@ class RGBDSample:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Give (height, width) in pixels."""
+        """Return (height, width) in pixels."""
         height, width = self.frame.image.shape[:2]
         return height, width
 
     @property
     def valid(self) -> NDArray[np.bool_]:
-        """Say which pixels can be used, bool (H, W): known, a distance (finite, above 0), not masked out.
+        """Return which pixels can be used, bool (H, W): known, a distance (finite, above 0), not masked out.
 
         Numbers that are fixed only up to a shift (`affine_invariant`, `disparity`) may be 0 or below.
         """
@@ -90,7 +90,7 @@ class RGBDSample:
 
     @property
     def valid_share(self) -> float:
-        """Give the share of pixels that can be used, 0 to 1."""
+        """Return the share of pixels that can be used, 0 to 1."""
         return float(self.valid.mean())
 
 

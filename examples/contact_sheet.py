@@ -1,6 +1,6 @@
-"""Show pictures beside the depth that `cortexia estimate` made of them, on one sheet.
+"""Show images beside the depth that `cortexia estimate` made of them, on one sheet.
 
-Usage: python examples/contact_sheet.py PICTURES DEPTH SHEET.jpg
+Usage: python examples/contact_sheet.py IMAGES DEPTH SHEET.jpg
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from PIL import Image
 from cortexia_video import collage, decode, read_ledger
 
 
-def main(pictures: Path, depth: Path, sheet: Path) -> None:
-    """Lay out every picture that the ledger of `depth` calls done; near is bright."""
+def main(images: Path, depth: Path, sheet: Path) -> None:
+    """Lay out every image that the ledger of `depth` calls done; near is bright."""
     kinds = {line["key"]: line["kind"] for line in read_ledger(depth) if line.get("outcome") == "done"}
     samples = []
     for key, kind in sorted(kinds.items()):
         values = np.load(depth / f"{key}.npy")
         nearness = values if kind == "disparity" else -values
-        samples.append((decode((pictures / key).read_bytes(), key).image, nearness))
+        samples.append((decode((images / key).read_bytes(), key).image, nearness))
     Image.fromarray(collage(samples)).save(sheet, quality=90)
-    print(f"{sheet}: {len(samples)} pictures, each beside its depth (near is bright)")
+    print(f"{sheet}: {len(samples)} images, each beside its depth (near is bright)")
 
 
 if __name__ == "__main__":

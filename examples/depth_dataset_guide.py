@@ -1,7 +1,7 @@
 # %% [markdown]
-# # Depth estimation data sets
+# # Depth estimation datasets
 #
-# From folders of pictures with depth to augmented training samples, every figure on the way. The same as a
+# From folders of images with depth to augmented training samples, every figure on the way. The same as a
 # script, `python examples/depth_dataset_guide.py SET [SET ...]`, and as a notebook, which `make_notebook.py`
 # makes of the script. It needs `pip install 'cortexia-video[datasets,augment]'`.
 
@@ -22,7 +22,7 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else it asks its server for a ne
 import albumentations as A
 
 # %% [markdown]
-# The data sets: folders that `cortexia dataset info FOLDER` knows. Figures are written to `figures`.
+# The datasets: folders that `cortexia dataset info FOLDER` knows. Figures are written to `figures`.
 
 # %%
 folders, figures = sorted(Path("data").glob("*")), Path("figures")
@@ -32,7 +32,7 @@ import sys  # noqa: E402 - not in the notebook, whose arguments are others
 
 folders = [Path(each) for each in sys.argv[1:]] or folders
 if not folders:
-    sys.exit(f"no data sets: {sys.argv[0]} SET [SET ...], or put them in data/")
+    sys.exit(f"no datasets: {sys.argv[0]} SET [SET ...], or put them in data/")
 
 # %% [markdown]
 # Broken samples, and what cannot be metres, are left out and counted. `to_hf` makes a `datasets.Dataset` of
@@ -60,10 +60,10 @@ print({name: example[name] for name in ("image", "depth_map", "key", "origin", "
 # %%
 def show(image, name):
     """Write a figure, uint8 (H, W, 3) or Pillow's; a notebook shows what it gives."""
-    picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    pil_image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
     figures.mkdir(parents=True, exist_ok=True)
-    picture.save(figures / f"{name}.png")
-    return picture
+    pil_image.save(figures / f"{name}.png")
+    return pil_image
 
 
 show(example["image"], "sample")
@@ -93,7 +93,7 @@ examples = [train_dataset[i] for i in random_indices]
 show(collage([(each["image"], each["depth_map"]) for each in examples], columns=3), "collage")
 
 # %% [markdown]
-# Augmentation, done when a sample is asked for: flip and crop move picture and depth, the rest colours only.
+# Augmentation, done when a sample is asked for: flip and crop move image and depth, the rest colours only.
 
 # %%
 transforms = [

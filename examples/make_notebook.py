@@ -13,7 +13,7 @@ from typing import Any
 
 
 def make_notebook(script: str) -> str:
-    """Give the notebook as JSON (nbformat 4.5)."""
+    """Return the notebook as JSON (nbformat 4.5)."""
     parts = re.split(r"^# %%(?: \[(\w+)\])?\n", script, flags=re.MULTILINE)[1:]
     cells = [(kind, text.strip()) for kind, text in zip(parts[::2], parts[1::2], strict=True)]
     kept = [_make_cell(f"cell-{n}", *cell) for n, cell in enumerate(cells) if cell[0] != "script"]

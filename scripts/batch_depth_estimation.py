@@ -83,7 +83,7 @@ def _process(
 
 
 def _explain(estimator: DepthEstimator) -> str:
-    """Say what the saved numbers mean."""
+    """Return what the saved numbers mean."""
     model = estimator.model
     way = "larger is nearer" if larger_is_nearer(model.kind) else "larger is farther"
     return f"{model.name} gives {model.kind}, {way}" + ("" if model.kind == "metric" else ", not metres")

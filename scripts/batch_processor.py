@@ -29,7 +29,7 @@ from cortexia_video.errors import printable
 from cortexia_video.formats.registry import is_own_output
 from cortexia_video.images.decode import read_header
 from cortexia_video.sinks.folder import FolderSink
-from cortexia_video.sources.find import read_picture
+from cortexia_video.sources.find import read_image
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 OUTPUT_SUFFIX = "_depth_new"
@@ -66,7 +66,7 @@ def find_subfolders(folder: str) -> Iterator[str]:
 
 
 def name_outputs(names: Sequence[str]) -> dict[str, str]:
-    """Give each image the stem of its output: `a.jpg` -> `a_depth_new`.
+    """Return each image the stem of its output: `a.jpg` -> `a_depth_new`.
 
     Where that would meet another image's (`a.jpg` and `a.png`), the whole name: `a.jpg_depth_new`.
     """
@@ -81,7 +81,7 @@ def process_folder(
 ) -> None:
     """Estimate and save depth for the images `names` of one folder, in batches.
 
-    No more than two batches of pictures are in memory. An image that fails is named and left out; the
+    No more than two batches of images are in memory. An image that fails is named and left out; the
     others go on. Raises `OutputError` where nothing can be saved in the folder.
     """
     print("Loading images into buffer...")
@@ -129,7 +129,7 @@ def _decode_ahead(
 
 def _read_frame(folder: str, name: str) -> Frame | Failure:
     try:
-        return decode(read_picture(os.path.join(folder, name)), name)  # noqa: PTH118 - keeps a leading ./
+        return decode(read_image(os.path.join(folder, name)), name)  # noqa: PTH118 - keeps a leading ./
     except DecodeError as error:
         return Failure(name, "decode", error)
 
@@ -138,7 +138,7 @@ def _can_be_read(folder: str, name: str, counts: Counts) -> bool:
     """Read an image's header, not its pixels; say why where that fails."""
     path = os.path.join(folder, name)  # noqa: PTH118 - keeps a leading ./
     try:
-        read_header(read_picture(path))
+        read_header(read_image(path))
     except DecodeError as error:
         counts.failed += 1
         print(f"Skipped {printable(path)}: {error}")

@@ -1,4 +1,4 @@
-"""What several test files need: pictures to estimate, and the data beside the project where it is there."""
+"""What several test files need: images to estimate, and the data beside the project where it is there."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HANG_S = 600  # how long a test waits for what may hang: a loaded machine takes 
 
 @pytest.fixture
 def shared_data() -> Path:
-    """Give ../shared/data, or skip."""
+    """Return ../shared/data, or skip."""
     if not (SHARED / "data").is_dir():
         pytest.skip("needs ../shared/data")
     return SHARED / "data"
@@ -36,7 +36,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Give checkpoints(family), the folder of a small checkpoint of `torch_checkpoints.FAMILIES`, or skip."""
+    """Return checkpoints(family), the folder of a small checkpoint of `torch_checkpoints.FAMILIES`, or skip."""
     pytest.importorskip("transformers")
     from torch_checkpoints import save_checkpoint
 
@@ -52,7 +52,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
 
 @pytest.fixture(scope="session")
 def hub_cache(tmp_path_factory: pytest.TempPathFactory, checkpoints: Callable[[str], Path]) -> Path:
-    """Give a HF_HOME whose cache holds a small checkpoint for every published model."""
+    """Return a HF_HOME whose cache holds a small checkpoint for every published model."""
     from torch_checkpoints import name_family, put_in_cache
 
     from cortexia_video.models.catalog import PUBLISHED
@@ -74,7 +74,7 @@ def use_hub_cache(hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def plugin_example(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder with the package of `examples/plugin`, installed by pip without a network."""
+    """Return a folder with the package of `examples/plugin`, installed by pip without a network."""
     site = tmp_path_factory.mktemp("site")
     offline = ["--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
     command = [sys.executable, "-m", "pip", "install", *offline, "--target", site, ROOT / "examples/plugin"]
@@ -94,7 +94,7 @@ def use_plugin_example(plugin_example: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """Give an S3 server of this process, for one file of tests; or skip."""
+    """Yield an S3 server of this process, for one file of tests; or skip."""
     from s3_server import serve_s3
 
     with pytest.MonkeyPatch.context() as patch, serve_s3(patch.setenv) as running:
@@ -103,14 +103,14 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def place(server: Server, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Give a prefix of the test's own; the server fails no more when the test ends."""
+    """Yield a prefix of the test's own; the server fails no more when the test ends."""
     yield request.node.name.replace("[", "-").rstrip("]")
     server.rule = None
 
 
 @pytest.fixture
-def make_picture() -> Callable[..., Path]:
-    """Give make_picture(path, (height, width), seed), which writes a picture of soft random colours."""
+def make_image() -> Callable[..., Path]:
+    """Return make_image(path, (height, width), seed), which writes an image of soft random colours."""
 
     def make(path: Path, size: tuple[int, int] = (48, 64), seed: int = 0) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,7 @@ LAYERS = [
     ["depth_estimation", "sinks", "history", "ledger", "ledger_index", "run_files"],
     ["sources", "datasets", "scenes", "parity"],
     ["engine", "engine_choice", "outcomes", "depth_json", "depth_folder"],
-    ["picture_steps", "packing", "order", "block_worker"],
+    ["image_steps", "packing", "order", "block_worker"],
     ["pipeline", "status"],
     ["conversion", "inspection", "verification", "point_clouds", "reporting"],
     ["planning", "exporting", "evaluation", "distributed"],
@@ -131,7 +131,7 @@ TORCH_ROOMS = {"scenes", "training", "models"}
 
 
 def imported(path: Path) -> set[str]:
-    """Give the modules that a file names in its imports."""
+    """Return the modules that a file names in its imports."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

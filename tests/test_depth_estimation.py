@@ -1,4 +1,4 @@
-"""The estimator: order, mixed sizes, and one bad picture costing one picture."""
+"""The estimator: order, mixed sizes, and one bad image costing one image."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ POISON = 13
 
 
 class Recording(SyntheticModel):
-    """Fails on a picture whose first pixel is 13, gives NaN where it is 14, and on batches over `fits`."""
+    """Fails on an image whose first pixel is 13, gives NaN where it is 14, and on batches over `fits`."""
 
     def __init__(self, fits: int = 100) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ def test_results_come_in_order_each_the_size_of_its_frame_and_as_alone(items: li
         assert depth.values.shape == (each.height, each.width)
 
 
-def test_a_bad_picture_costs_itself_only() -> None:
+def test_a_bad_image_costs_itself_only() -> None:
     model = Recording()
     levels = [1, 2, POISON, 4, POISON + 1, 6]
     depths = list(
@@ -100,7 +100,7 @@ def test_the_limit_is_remembered_for_its_shape_only(error: Exception) -> None:
         assert estimator.model.batches == batches
 
 
-def test_a_picture_that_does_not_fit_even_alone_fails_alone() -> None:
+def test_an_image_that_does_not_fit_even_alone_fails_alone() -> None:
     class Picky(Recording):
         def infer(self, batch: np.ndarray) -> np.ndarray:
             if (batch[:, 0, 0, 0] == POISON).any():
@@ -142,7 +142,7 @@ def test_the_same_depth_everywhere_is_caught() -> None:
 
 
 class Half(SyntheticModel):
-    """Overflows on pictures of level 13, as half precision does: to infinity, or to the same everywhere."""
+    """Overflows on images of level 13, as half precision does: to infinity, or to the same everywhere."""
 
     def __init__(self, overflow: float) -> None:
         super().__init__()
@@ -170,7 +170,7 @@ def test_what_overflowed_in_half_precision_is_done_in_float32(overflow: float) -
     assert model.again == [1]
 
 
-def test_native_size_is_the_networks_and_says_what_picture_it_is_of() -> None:
+def test_native_size_is_the_networks_and_says_what_image_it_is_of() -> None:
     estimator = DepthEstimator(SyntheticModel(short_side=32), size="native")
     (depth,) = estimator.estimate([Frame("a", np.zeros((300, 400, 3), np.uint8), 500.0, "exif")])
     assert (depth.values.shape, depth.full_size, depth.f_px) == ((32, 40), (300, 400), 500.0)
@@ -248,7 +248,7 @@ class Lying(SyntheticModel):
         lambda values: None,
     ],
 )
-def test_a_model_that_breaks_its_promise_fails_picture_by_picture(answer: Callable) -> None:
+def test_a_model_that_breaks_its_promise_fails_image_by_image(answer: Callable) -> None:
     frames = [frame("a"), frame("b"), frame("c")]
     depths = list(DepthEstimator(Lying(answer), batch_size=2).estimate(frames))
     assert all(isinstance(depth, Failure) for depth in depths)

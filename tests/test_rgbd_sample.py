@@ -1,4 +1,4 @@
-"""A picture with its depth: sizes must agree, and what can be used is said."""
+"""An image with its depth: sizes must agree, and what can be used is said."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_what_agrees_is_taken() -> None:
     ],
 )
 def test_sizes_that_differ_are_refused_and_both_are_named(other: dict[str, Any], words: str) -> None:
-    with pytest.raises(InputError, match=f"'a': a picture of 4 x 3 and .*{words} pixels"):
+    with pytest.raises(InputError, match=f"'a': an image of 4 x 3 and .*{words} pixels"):
         RGBDSample(**{"frame": FRAME, "depth": DEPTH, **other})
 
 

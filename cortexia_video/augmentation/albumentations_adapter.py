@@ -1,4 +1,4 @@
-"""`ApplyTransforms`: the data set guide's function of the same name, for Hugging Face `datasets`."""
+"""`ApplyTransforms`: the dataset guide's function of the same name, for Hugging Face `datasets`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ApplyTransforms:
 
     augment: an albumentations pipeline with `additional_targets={"depth": "mask"}`.
     The batch gets `pixel_values`, uint8 (H, W, 3), `labels`, depth (H, W) as it was, and `valid`, bool (H,
-    W): where depth is finite and above 0. Other columns stay. Raises `InputError` where a picture and its
+    W): where depth is finite and above 0. Other columns stay. Raises `InputError` where an image and its
     depth differ in size.
     """
 
@@ -33,7 +33,7 @@ class ApplyTransforms:
     def _apply(self, image: Image.Image, depth_map: Image.Image) -> tuple[Any, Any]:
         if image.size != depth_map.size:
             raise InputError(
-                f"a picture of {image.width} x {image.height} and depth of {depth_map.width} x "
+                f"an image of {image.width} x {image.height} and depth of {depth_map.width} x "
                 f"{depth_map.height} pixels: they must show the same view at the same size"
             )
         rgb = image if image.mode == "RGB" else image.convert("RGB")

@@ -1,7 +1,7 @@
-"""`CanonicalDepth`: depth as one and the same camera would have to see it, so that data sets mix.
+"""`CanonicalDepth`: depth as one and the same camera would have to see it, so that datasets mix.
 
-Two cameras with other focal lengths can take the same picture of things at other distances, so metres
-cannot be told from a picture alone. Depth times canonical over true focal length can: Metric3D's label
+Two cameras with other focal lengths can take the same image of things at other distances, so metres
+cannot be told from an image alone. Depth times canonical over true focal length can: Metric3D's label
 transform (Yin et al., Metric3D: Towards Zero-shot Metric 3D Prediction from A Single Image, ICCV 2023,
 section 3.1).
 """
@@ -42,7 +42,7 @@ class CanonicalDepth(Transform):
         return replace(sample, depth=depth)
 
     def undo(self, depth: DepthMap, camera: Pinhole) -> DepthMap:
-        """Give metres of canonical depth, a network's or a sample's, seen by `camera`."""
+        """Return metres of canonical depth, a network's or a sample's, seen by `camera`."""
         _require_kind(depth, "scale_invariant")
         factor = np.float32(camera.fx / self.f_px)
         return replace(depth, values=depth.values * factor, kind="metric")

@@ -29,7 +29,7 @@ from cortexia_video.rgbd_sample import RGBDSample
 Outside = Literal["refuse", "pad"]
 Arrays = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.bool_] | None]  # image, depth, mask
 
-_MOST_KEPT = 1 << 20  # bytes of a picture that a view of it may keep from being freed, beyond those it shows
+_MOST_KEPT = 1 << 20  # bytes of an image that a view of it may keep from being freed, beyond those it shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,8 @@ class Flip(Transform):
 class Crop(Transform):
     """Cut out height x width pixels, the first of them at row `top` and column `left`.
 
-    outside: what is beyond the picture is refused (`InputError`), or with "pad" black, of unknown depth.
-    The crop is a view of the picture, unless that would keep more than 1 MiB of it from being freed.
+    outside: what is beyond the image is refused (`InputError`), or with "pad" black, of unknown depth.
+    The crop is a view of the image, unless that would keep more than 1 MiB of it from being freed.
     """
 
     top: int
@@ -93,7 +93,7 @@ class Crop(Transform):
         return rebuild(sample, motion, image, values, mask)
 
     def cut(self, sample: RGBDSample) -> Arrays:
-        """Give the windows of image, depth and mask: views where nothing is padded."""
+        """Return the windows of image, depth and mask: views where nothing is padded."""
         mask = sample.mask
         if self._lies_in(*sample.size):
             part = slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
@@ -109,7 +109,7 @@ class Crop(Transform):
         if self.outside == "refuse" and not self._lies_in(view.height, view.width):
             raise InputError(
                 f"a crop of {self.width} x {self.height} pixels at column {self.left}, row {self.top} does "
-                f'not lie inside a picture of {view}: use a smaller one, or outside="pad"'
+                f'not lie inside an image of {view}: use a smaller one, or outside="pad"'
             )
         camera = view.camera
         target = View(
@@ -129,9 +129,9 @@ class Crop(Transform):
 
 @dataclass(frozen=True, slots=True)
 class RandomCrop(RandomTransform):
-    """Cut out height x width pixels anywhere in the picture.
+    """Cut out height x width pixels anywhere in the image.
 
-    outside: where the picture is smaller, refuse it (`InputError`), or with "pad" place it anywhere in the
+    outside: where the image is smaller, refuse it (`InputError`), or with "pad" place it anywhere in the
     crop.
     """
 
@@ -143,7 +143,7 @@ class RandomCrop(RandomTransform):
         rows, columns = view.height - self.height, view.width - self.width
         if min(rows, columns) < 0 and self.outside == "refuse":
             raise InputError(
-                f"a crop of {self.width} x {self.height} pixels is larger than a picture of {view}: "
+                f"a crop of {self.width} x {self.height} pixels is larger than an image of {view}: "
                 'use a smaller one, resize first, or outside="pad"'
             )
         down, across = rng.random(2).tolist()
@@ -174,9 +174,9 @@ class Resize(Transform):
 
 @dataclass(frozen=True, slots=True)
 class Zoom(Transform):
-    """Look closer: 1 / factor of each side (rounded to whole pixels) is enlarged to the size of the picture.
+    """Look closer: 1 / factor of each side (rounded to whole pixels) is enlarged to the size of the image.
 
-    factor: times the focal length; below 1 the picture shrinks, with black of unknown depth around.
+    factor: times the focal length; below 1 the image shrinks, with black of unknown depth around.
     down, across: where the window is, from 0 (top, left) to 1 (bottom, right).
     depth: how depth is sampled, see `depth_sampling`.
     """
@@ -216,7 +216,7 @@ class Zoom(Transform):
 
 @dataclass(frozen=True, slots=True)
 class RandomZoom(RandomTransform):
-    """Zoom by a factor between two, evenly on a logarithmic scale, to anywhere in the picture."""
+    """Zoom by a factor between two, evenly on a logarithmic scale, to anywhere in the image."""
 
     factors: tuple[float, float]
     depth: Sampling = "nearest"
@@ -232,7 +232,7 @@ class RandomZoom(RandomTransform):
 
 
 def _place(share: float, spare: int) -> int:
-    """Give one of the whole numbers from 0 to `spare`, which may be negative, all for as much of 0 to 1."""
+    """Return one of the whole numbers from 0 to `spare`, which may be negative, all for as much of 0 to 1."""
     return min(spare, 0) + int(share * (abs(spare) + 1))
 
 
@@ -243,9 +243,9 @@ def require_outside(outside: str) -> None:
 
 
 def require_pixels(height: int, width: int) -> None:
-    """Raise `InputError` for sizes that no picture has."""
+    """Raise `InputError` for sizes that no image has."""
     if min(height, width) < 1:
-        raise InputError(f"a picture of {width} x {height} pixels cannot be made: use sizes from 1 up")
+        raise InputError(f"an image of {width} x {height} pixels cannot be made: use sizes from 1 up")
 
 
 def _resample(sample: RGBDSample, window: Arrays, motion: Motion, sampling: Sampling) -> RGBDSample:

@@ -34,7 +34,7 @@ def require_sampling(sampling: str) -> None:
 
 
 def look_along(values: NDArray[np.float32], motion: Motion) -> NDArray[np.float32]:
-    """Give depth along the axis of the turned camera, at the pixels of the source: float32 (H, W).
+    """Return depth along the axis of the turned camera, at the pixels of the source: float32 (H, W).
 
     The point z (x, y, 1) is turn (x, y, 1)^T z in the new axes: its depth is z times the last row's product.
     What comes to lie behind the camera is unknown.
@@ -50,7 +50,7 @@ def interpolate_surfaces(
 ) -> NDArray[np.float32]:
     """Replace the nearest depth, float32 of the target, by interpolated depth where it is on one surface.
 
-    depth: of the source. Inverse depth is mixed: on a plane it is linear in the picture. The four are one
+    depth: of the source. Inverse depth is mixed: on a plane it is linear in the image. The four are one
     surface where they differ by no more than `depth_gaps.choose_max_gap`, as a share. Kinds with an unknown
     shift have no shares: what is nearest is given back.
     """
@@ -104,7 +104,7 @@ def scatter(
 
 
 def _find_sources(motion: Motion) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give where the target's pixels come from, across and down, each float64 of the target's size."""
+    """Return where the target's pixels come from, across and down, each float64 of the target's size."""
     target = motion.target
     centres = np.stack(np.meshgrid(np.arange(target.width) + 0.5, np.arange(target.height) + 0.5), axis=-1)
     u, v = np.moveaxis(motion.inverse().move(centres), -1, 0)
@@ -116,7 +116,7 @@ def _clip(indices: NDArray[np.float64], count: int) -> NDArray[np.intp]:
 
 
 def _dot_rays(row: Row, view: View) -> NDArray[np.float32]:
-    """Give the product of a row with (x, y, 1) of every pixel: float32 (H, W)."""
+    """Return the product of a row with (x, y, 1) of every pixel: float32 (H, W)."""
     assert view.camera
     across, down = view.camera.find_rays()
     x, y, z = np.array(row, np.float32)

@@ -24,7 +24,7 @@ UNCHANGED: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a transform must know of a picture: its size in pixels and its camera, None where unknown."""
+    """What a transform must know of an image: its size in pixels and its camera, None where unknown."""
 
     height: int
     width: int
@@ -44,7 +44,7 @@ class Motion:
 
     source, target: the view before and after.
     pixels: takes homogeneous pixels of the source to those of the target.
-    turn: takes points in the source camera's axes to the target's: a rotation, or where the picture
+    turn: takes points in the source camera's axes to the target's: a rotation, or where the image
       is mirrored a mirror.
     """
 
@@ -69,12 +69,12 @@ class Motion:
         )
 
     def then(self, after: Motion) -> Motion:
-        """Give the motion of this one and, after it, another."""
+        """Return the motion of this one and, after it, another."""
         pixels, turn = np.matmul([after.pixels, after.turn], [self.pixels, self.turn])
         return Motion(self.source, after.target, make_matrix(pixels), make_matrix(turn))
 
     def scale_f_px(self, f_px: float | None) -> float | None:
-        """Give what becomes of a focal length in pixels; None where pixels are no longer square."""
+        """Return what becomes of a focal length in pixels; None where pixels are no longer square."""
         if f_px is None:
             return None
         across, down = self._find_zoom()
@@ -89,6 +89,6 @@ class Motion:
 
 
 def make_matrix(rows: NDArray[np.floating]) -> Matrix:
-    """Give a matrix (3, 3) as numbers that cannot be changed."""
+    """Return a matrix (3, 3) as numbers that cannot be changed."""
     first, second, third = rows.tolist()
     return tuple(first), tuple(second), tuple(third)

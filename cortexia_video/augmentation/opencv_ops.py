@@ -19,13 +19,13 @@ from cortexia_video.images.resampling import resize_image
 
 Pixels = TypeVar("Pixels", bound=np.generic)
 
-_ONE = 2048  # a weight of 1 in the integers that pictures are mixed with
+_ONE = 2048  # a weight of 1 in the integers that images are mixed with
 _MOST_SHRINKING = 2  # up to this, four neighbours are all of the pixels that a new one covers
 _TRIED_SIZES = ((7, 9, 12, 31), (40, 33, 21, 25), (5, 80, 9, 40), (64, 50, 32, 25))
 
 
 def flip_image(image: NDArray[np.uint8], axis: int) -> NDArray[np.uint8]:
-    """Mirror a uint8 (H, W, 3) picture along an axis, 0 (down) or 1 (across)."""
+    """Mirror a uint8 (H, W, 3) image along an axis, 0 (down) or 1 (across)."""
     if opencv := _load_opencv():
         return opencv.flip(image, axis)
     return np.ascontiguousarray(np.flip(image, axis))
@@ -34,7 +34,7 @@ def flip_image(image: NDArray[np.uint8], axis: int) -> NDArray[np.uint8]:
 def pad_pixels(
     array: NDArray[Pixels], top: int, left: int, size: tuple[int, int], fill: object
 ) -> NDArray[Pixels]:
-    """Give a window of size (height, width) as an array of its own, `fill` where it is beyond the picture."""
+    """Return a window of size (height, width) as an array of its own, `fill` where it is beyond the image."""
     height, width = size
     rows = slice(max(top, 0), max(min(top + height, array.shape[0]), 0))
     columns = slice(max(left, 0), max(min(left + width, array.shape[1]), 0))
@@ -46,7 +46,7 @@ def pad_pixels(
 
 
 def resize_linear(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Resample a uint8 (H, W, 3) picture to (height, width) from the four pixels around each point.
+    """Resample a uint8 (H, W, 3) image to (height, width) from the four pixels around each point.
 
     Where a side shrinks to less than half these would leave pixels out: `resize_image` averages there.
     """
@@ -71,7 +71,7 @@ def resize_nearest(array: NDArray[Pixels], height: int, width: int) -> NDArray[P
 
 
 def _as_numbers(array: NDArray[Any]) -> NDArray[Any]:
-    """Give booleans as the bytes that they are: OpenCV knows no booleans."""
+    """Return booleans as the bytes that they are: OpenCV knows no booleans."""
     return array.view(np.uint8) if array.dtype == np.bool_ else array
 
 
@@ -97,7 +97,7 @@ def _find_weights(old: int, new: int) -> tuple[NDArray[np.int32], ...]:
 
 @cache
 def _load_opencv() -> ModuleType | None:
-    """Give OpenCV where it is installed and resamples noise to our bits: other builds of it may not."""
+    """Return OpenCV where it is installed and resamples noise to our bits: other builds of it may not."""
     if find_spec("cv2") is None:
         return None
     import cv2

@@ -39,7 +39,7 @@ _MOST_SHRINKING = 2  # up to this, four neighbours are all of the pixels that a 
 
 @dataclass(frozen=True, slots=True)
 class Rotate(Transform):
-    """Turn the picture about the optical axis, which is taken to be in its middle where no camera is known.
+    """Turn the image about the optical axis, which is taken to be in its middle where no camera is known.
 
     roll_deg: degrees, anticlockwise. Size and depth stay; what comes from outside is black, of unknown depth.
     depth: how depth is sampled, see `depth_sampling`.
@@ -75,9 +75,9 @@ class RandomRotate(RandomTransform):
 class PerspectiveCrop(Transform):
     """What a camera at the same place would see that looks elsewhere: square pixels, its axis in the middle.
 
-    height, width: of the new picture, pixels. fov_deg: its horizontal field of view.
-    yaw_deg to the right, then pitch_deg upwards, then roll_deg (the picture's content turns anticlockwise).
-    outside: what the picture does not show is refused (`InputError`), or with "pad" black, of unknown depth.
+    height, width: of the new image, pixels. fov_deg: its horizontal field of view.
+    yaw_deg to the right, then pitch_deg upwards, then roll_deg (the image's content turns anticlockwise).
+    outside: what the image does not show is refused (`InputError`), or with "pad" black, of unknown depth.
     depth: how depth is sampled, see `depth_sampling`.
     Raises `InputError` where no camera is known, and for kinds of depth with an unknown shift: what they
     become along another axis is not known.
@@ -97,13 +97,13 @@ class PerspectiveCrop(Transform):
         require_sampling(self.depth)
         require_pixels(self.height, self.width)
         if not 0 < self.fov_deg < 180:
-            raise InputError(f"no flat picture has a field of view of {self.fov_deg} degrees: use 0 to 180")
+            raise InputError(f"no flat image has a field of view of {self.fov_deg} degrees: use 0 to 180")
 
     def __call__(self, sample: RGBDSample, seed: Seed | None = None) -> RGBDSample:
         if sample.depth.kind not in ("metric", "scale_invariant"):
             raise InputError(
                 f"{sample.key!r}: depth of kind {sample.depth.kind} has an unknown shift: along another axis "
-                "it is not known; leave the perspective crop out for this data set"
+                "it is not known; leave the perspective crop out for this dataset"
             )
         return _warp(sample, self.trace(View.of(sample)), self.depth)
 
@@ -124,21 +124,21 @@ class PerspectiveCrop(Transform):
     def _require_inside(self, motion: Motion) -> None:
         corners = _find_corners(motion)
         if np.isnan(corners).any():
-            raise InputError(f"{self} looks behind the camera of a picture of {motion.source}: turn it less")
+            raise InputError(f"{self} looks behind the camera of an image of {motion.source}: turn it less")
         if self.outside == "refuse" and not _are_inside(corners, motion.source):
             raise InputError(
-                f"{self} sees more than a picture of {motion.source} with {motion.source.camera} shows: "
+                f"{self} sees more than an image of {motion.source} with {motion.source.camera} shows: "
                 'lower fov_deg or the angles, or use outside="pad"'
             )
 
 
 @dataclass(frozen=True, slots=True)
 class RandomPerspectiveCrop(RandomTransform):
-    """Look anywhere in the picture with a horizontal field of view between two, in degrees.
+    """Look anywhere in the image with a horizontal field of view between two, in degrees.
 
-    height, width: of the new picture, pixels. most_roll_deg: roll either way.
-    outside: "refuse" draws until all that is seen is in the picture, and raises `InputError` where even the
-    smallest field of view, straight ahead, is not; with "pad" the axis alone is in the picture, and what is
+    height, width: of the new image, pixels. most_roll_deg: roll either way.
+    outside: "refuse" draws until all that is seen is in the image, and raises `InputError` where even the
+    smallest field of view, straight ahead, is not; with "pad" the axis alone is in the image, and what is
     around it is black and unknown.
     depth: how depth is sampled, see `depth_sampling`.
     """
@@ -167,7 +167,7 @@ class RandomPerspectiveCrop(RandomTransform):
         return self._aim(view, np.array([0.5, 0.5]), self.fov_deg[0], 0)
 
     def _aim(self, view: View, at: NDArray[np.float64], fov_deg: float, roll: float) -> PerspectiveCrop:
-        """Look at a point of the picture, given as shares of its width and height."""
+        """Look at a point of the image, given as shares of its width and height."""
         camera = view.camera or Pinhole.centred(
             1, view.width, view.height
         )  # the crop refuses it, in its words
@@ -201,7 +201,7 @@ def _yaw(degrees: float) -> NDArray[np.float64]:
 
 
 def _find_homography(old: Pinhole, turn: NDArray[np.float64], new: Pinhole) -> Matrix:
-    """Give new K turn old K^-1; its third row times (u, v, 1) is the new depth over the old."""
+    """Return new K turn old K^-1; its third row times (u, v, 1) is the new depth over the old."""
     return make_matrix(_project(new) @ turn @ np.linalg.inv(_project(old)))
 
 
@@ -210,7 +210,7 @@ def _project(camera: Pinhole) -> NDArray[np.float64]:
 
 
 def _find_corners(motion: Motion) -> NDArray[np.float64]:
-    """Give where the corners of the target are in the source: (4, 2), NaN for those behind its camera."""
+    """Return where the corners of the target are in the source: (4, 2), NaN for those behind its camera."""
     height, width = motion.target.height, motion.target.width
     return motion.inverse().move(np.array([[0, 0], [width, 0], [width, height], [0, height]]))
 
@@ -235,7 +235,7 @@ def _warp(sample: RGBDSample, motion: Motion, sampling: Sampling) -> RGBDSample:
 
 
 def _warp_image(image: NDArray[np.uint8], motion: Motion) -> NDArray[np.uint8]:
-    """Sample the picture bilinearly, averaged first where it shrinks much."""
+    """Sample the image bilinearly, averaged first where it shrinks much."""
     source, target = motion.source.camera, motion.target.camera
     shrinking = source.fx / target.fx if source and target else 1
     if shrinking <= _MOST_SHRINKING:
@@ -247,7 +247,7 @@ def _warp_image(image: NDArray[np.uint8], motion: Motion) -> NDArray[np.uint8]:
 
 
 def _take(array: NDArray[Pixels], motion: Motion, how: Image.Resampling, fill: float) -> NDArray[Pixels]:
-    """Let Pillow sample a picture: uint8 (H, W) or (H, W, 3), or float32 (H, W); `fill` outside."""
+    """Let Pillow sample an image: uint8 (H, W) or (H, W, 3), or float32 (H, W); `fill` outside."""
     back = np.linalg.inv(motion.pixels)
     size = motion.target.width, motion.target.height
     taken = Image.fromarray(array).transform(

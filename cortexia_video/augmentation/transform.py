@@ -31,14 +31,14 @@ class Transform(ABC):
 
     @abstractmethod
     def __call__(self, sample: RGBDSample, seed: Seed | None = None) -> RGBDSample:
-        """Give the transformed sample. The seed is not used."""
+        """Return the transformed sample. The seed is not used."""
 
     def trace(self, view: View) -> Motion:
-        """Say where pixels of such a view go, and how the camera turns; here: all stays."""
+        """Return where pixels of such a view go, and how the camera turns; here: all stays."""
         return Motion(view, view)
 
     def draw(self, view: View, rng: Generator) -> Transform:
-        """Give itself: nothing is left to draw."""
+        """Return itself: nothing is left to draw."""
         return self
 
 
@@ -102,7 +102,7 @@ class Sometimes(RandomTransform):
 
 
 def make_rng(seed: Seed | None, key: str) -> Generator:
-    """Give the generator of a sample: its numbers depend on the seed and the key, on nothing else."""
+    """Return the generator of a sample: its numbers depend on the seed and the key, on nothing else."""
     if isinstance(seed, Generator):
         return seed
     numbers = [seed] if isinstance(seed, int) else list(seed or ())
@@ -120,7 +120,7 @@ def rebuild(
     values: NDArray[np.float32],
     mask: NDArray[np.bool_] | None,
 ) -> RGBDSample:
-    """Give the sample with other pixels, and its camera and focal lengths moved along."""
+    """Return the sample with other pixels, and its camera and focal lengths moved along."""
     frame, depth, camera = sample.frame, sample.depth, motion.target.camera
     f_px, depth_f_px = motion.scale_f_px(frame.f_px), motion.scale_f_px(depth.f_px)
     f_source, depth_f_source = frame.f_source if f_px else None, depth.f_source if depth_f_px else None

@@ -23,12 +23,12 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 app = App(
     name="cortexia",
-    help="Depth for image collections: pictures in, depth maps that say what they mean out. "
+    help="Depth for image collections: images in, depth maps that say what they mean out. "
     "With -v a command also shows what its libraries print and log.",
     version=lambda: version("cortexia-video"),
 )
 app.command(
-    "cortexia_video.cli.estimate:estimate_command", name="estimate", help="Estimate depth for pictures."
+    "cortexia_video.cli.estimate:estimate_command", name="estimate", help="Estimate depth for images."
 )
 app.command("cortexia_video.cli.plan:plan_command", name="plan", help="Say what a run would take.")
 app.command(
@@ -57,13 +57,11 @@ app.command("cortexia_video.cli.merge:merge_command", name="merge", help="Join t
 app.command(
     "cortexia_video.cli.models:models_command", name="models", help="List the models and their terms."
 )
-app.command(
-    "cortexia_video.cli.scenes:scenes_command", name="scenes", help="Render pictures with exact depth."
-)
+app.command("cortexia_video.cli.scenes:scenes_command", name="scenes", help="Render images with exact depth.")
 app.command("cortexia_video.cli.train:train_command", name="train", help="Train or fine-tune a network.")
-_dataset = App(name="dataset", help="Build, describe and look at data sets of pictures with depth.")
-_dataset.command("cortexia_video.cli.dataset:build_command", name="build", help="Make a data set.")
-_dataset.command("cortexia_video.cli.dataset:info_command", name="info", help="Say what a data set holds.")
+_dataset = App(name="dataset", help="Build, describe and look at datasets of images with depth.")
+_dataset.command("cortexia_video.cli.dataset:build_command", name="build", help="Make a dataset.")
+_dataset.command("cortexia_video.cli.dataset:info_command", name="info", help="Say what a dataset holds.")
 _dataset.command("cortexia_video.cli.dataset:preview_command", name="preview", help="Write a contact sheet.")
 app.command(_dataset)
 
@@ -125,7 +123,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def _is_full(error: BaseException | None) -> bool:
-    """Say whether an error comes of a full disk, which another command line would not mend."""
+    """Return whether an error comes of a full disk, which another command line would not mend."""
     while error and not (isinstance(error, OSError) and error.errno in _FULL):
         error = error.__cause__
     return error is not None

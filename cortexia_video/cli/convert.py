@@ -62,7 +62,7 @@ def convert_command(
             inputs,
             output,
             format=format,
-            dialect=files.dialect,
+            convention=files.convention,
             about=files.about,
             f_px=files.f_px,
             intrinsics=intrinsics,

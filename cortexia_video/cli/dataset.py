@@ -1,4 +1,4 @@
-"""`cortexia dataset`: data sets of pictures with depth: built, described, looked at."""
+"""`cortexia dataset`: datasets of images with depth: built, described, looked at."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ from cortexia_video.storage.remote_path import RemotePath
 
 Switch = Annotated[bool, Parameter(negative=())]
 Problems = Literal["skip", "stop"]
-_PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+_IMAGES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
 def build_command(
-    pictures: Annotated[str, Parameter(name="IN")],
+    images: Annotated[str, Parameter(name="IN")],
     /,
     *,
     output: Annotated[str, Parameter(alias="-o")],
@@ -59,7 +59,7 @@ def build_command(
     allow_outside: Switch = False,
     workers: int | None = None,
 ) -> int:
-    """Make a data set of pictures and the depth that `cortexia estimate` made of them, or of a data set.
+    """Make a dataset of images and the depth that `cortexia estimate` made of them, or of a dataset.
 
     cortexia estimate photos --output depth --recursive
     cortexia dataset build photos --depth depth --output photos-depth
@@ -69,17 +69,17 @@ def build_command(
 
     Parameters
     ----------
-    pictures
-        The pictures that were given to `cortexia estimate`; or, without --depth, the folder of a data set.
+    images
+        The images that were given to `cortexia estimate`; or, without --depth, the folder of a dataset.
         A path, or an address such as s3://bucket/photos, as the others are.
     output
         The folder of the shards. Behind an address one process builds at a time.
     depth
         The --output of `cortexia estimate`.
     name
-        Of the data set in IN, where its files do not show it.
+        Of the dataset in IN, where its files do not show it.
     split
-        The split of the data set in IN; the shards are named after it, else train.
+        The split of the dataset in IN; the shards are named after it, else train.
     format
         parquet, for Hugging Face datasets and random access, or webdataset, tar files to stream.
     shard_size
@@ -87,21 +87,21 @@ def build_command(
     problems
         skip what cannot be used, or stop there.
     allow_unregistered
-        Take depth that does not lie on its pictures.
+        Take depth that does not lie on its images.
     allow_outside
-        Read also what set.json and lists of the data set name outside of its folder.
+        Read also what set.json and lists of the dataset name outside of its folder.
     workers
         Threads; one a core by default.
     """
     report = BuildReport()
     items: Iterator[BuildItem | Failure]
-    place = to_path(pictures)
-    source = {"pictures": str(place.resolve())}
+    place = to_path(images)
+    source = {"images": str(place.resolve())}
     if depth is not None:
         given = {"--name": name, "--allow-unregistered": allow_unregistered, "--allow-outside": allow_outside}
         option = next((option for option, value in given.items() if value), None)
         if option:
-            raise InputError(f"{option} is for a data set in IN: with --depth leave it out")
+            raise InputError(f"{option} is for a dataset in IN: with --depth leave it out")
         run = to_path(depth)
         source["depth"] = str(run.resolve())
         items = list_run_items(place, run, report.left)
@@ -136,7 +136,7 @@ def info_command(
     allow_unregistered: Switch = False,
     allow_outside: Switch = False,
 ) -> int:
-    """Say what a data set is and where it is from, or what the one in a folder holds; or list all.
+    """Return what a dataset is and where it is from, or what the one in a folder holds; or list all.
 
     Of a folder: samples, sizes, share of valid pixels, a histogram of depth, and what cannot be used.
     Exit code: 0 all right, 1 some samples cannot be used, 2 wrong usage.
@@ -146,15 +146,15 @@ def info_command(
     what
         A name of the list, or a folder, also by an address such as s3://bucket/set.
     name
-        Of the data set in the folder, where its files do not show it.
+        Of the dataset in the folder, where its files do not show it.
     split
         Look at this split only.
     samples
         How many are looked at, spread over the set.
     allow_unregistered
-        Look at depth that does not lie on its pictures, too.
+        Look at depth that does not lie on its images, too.
     allow_outside
-        Read also what set.json and lists of the data set name outside of its folder.
+        Read also what set.json and lists of the dataset name outside of its folder.
     """
     if what is None:
         for info in DATASETS.values():
@@ -183,18 +183,18 @@ def preview_command(
     allow_unregistered: Switch = False,
     allow_outside: Switch = False,
 ) -> int:
-    """Write a contact sheet of a data set: pictures beside their depth.
+    """Write a contact sheet of a dataset: images beside their depth.
 
     Exit code: 0 all right, 1 some samples cannot be used, 2 wrong usage.
 
     Parameters
     ----------
     root
-        The folder of the data set.
+        The folder of the dataset.
     output
         A .png or .jpg file.
     name
-        Of the data set, where its files do not show it.
+        Of the dataset, where its files do not show it.
     split
         Take samples of this split.
     count
@@ -202,20 +202,20 @@ def preview_command(
     columns
         Samples in a row.
     augment
-        Show them augmented as in the data set guide: flip, crop, brightness, contrast, gamma, hue.
+        Show them augmented as in the dataset guide: flip, crop, brightness, contrast, gamma, hue.
     seed
         Of what is drawn.
     problems
         skip what cannot be used, or stop there.
     allow_unregistered
-        Show depth that does not lie on its pictures, too.
+        Show depth that does not lie on its images, too.
     allow_outside
-        Read also what set.json and lists of the data set name outside of its folder.
+        Read also what set.json and lists of the dataset name outside of its folder.
     """
     place = to_path(output)
-    form = _PICTURES.get(place.suffix.lower())
+    form = _IMAGES.get(place.suffix.lower())
     if form is None:
-        raise OutputError(f"{place} is no name of a picture: end it in .png or .jpg")
+        raise OutputError(f"{place} is no name of an image: end it in .png or .jpg")
     if min(count, columns) < 1:
         raise InputError(f"a sheet of {count} samples in {columns} columns cannot be: give 1 or more")
     _require_own_sheet(place)
@@ -249,7 +249,7 @@ def _require_own_sheet(place: AnyPath) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _GuideCrop(RandomTransform):
-    """Cut out as much of any picture as the data set guide does of 640 x 480."""
+    """Cut out as much of any image as the dataset guide does of 640 x 480."""
 
     def draw(self, view: View, rng: Generator) -> Transform:
         height, width = round(view.height * 448 / 480), round(view.width * 576 / 640)
@@ -257,7 +257,7 @@ class _GuideCrop(RandomTransform):
 
 
 def guide_augmentation() -> Compose:
-    """Give the data set guide's augmentation as a joint transform.
+    """Return the dataset guide's augmentation as a joint transform.
 
     Raises `MissingExtraError` without albumentations, which changes the colours.
     """

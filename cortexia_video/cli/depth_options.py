@@ -19,7 +19,7 @@ class DepthOptions:
 
     Parameters
     ----------
-    dialect
+    convention
         Whose files: tum, kitti, nyu, scannet, 7scenes, sunrgbd, middlebury, metres, depth-pro, moge or iw3.
     kind
         What the numbers mean: metric, scale_invariant, affine_invariant or disparity.
@@ -31,7 +31,7 @@ class DepthOptions:
         Focal length of the whole image, in its pixels; `convert` scales metres made with another to it.
     """
 
-    dialect: Annotated[str | None, Parameter(name="--from")] = None
+    convention: Annotated[str | None, Parameter(name="--from")] = None
     kind: DepthKind | None = None
     scale: float | None = None
     unknown: Annotated[tuple[float, ...], Parameter(negative=())] = ()

@@ -21,7 +21,7 @@ from cortexia_video.jobs.estimate import Decoding, estimate
 from cortexia_video.jobs.outcomes import Changed
 from cortexia_video.ledger.partition import parse_partition
 from cortexia_video.sinks.archives import Packing, PackName
-from cortexia_video.sources.find import find_pictures
+from cortexia_video.sources.find import find_images
 from cortexia_video.storage.paths import to_path
 
 Switch = Annotated[bool, Parameter(negative=())]
@@ -35,18 +35,18 @@ class OutputOptions:
     Parameters
     ----------
     format
-        npy: float32 as the model gives it. png: 8-bit view, nearer darker, scaled for each picture.
+        npy: float32 as the model gives it. png: 8-bit view, nearer darker, scaled for each image.
         npz, tiff, exr, pfm: float32, too. png16, jxl: 16-bit steps. exr16: half floats. See docs/formats.md.
     size
-        full: as large as the picture. native: as large as the network gives it, some 60 times fewer bytes.
+        full: as large as the image. native: as large as the network gives it, some 60 times fewer bytes.
     preview
         Also write a coloured JPEG of each depth map.
     pack
         Put depth into shards, tar (WebDataset) or parquet, so that a million maps are a few thousand files.
     pack_size
-        Pictures of a shard.
+        Images of a shard.
     pack_images
-        Put the pictures into the shards, too.
+        Put the images into the shards, too.
     overwrite
         Redo what is done, and replace files that the ledger does not know.
     changed
@@ -63,7 +63,7 @@ class OutputOptions:
     changed: Changed = "redo"
 
     def given(self) -> dict[str, Any]:
-        """Give the options as `estimate` takes them."""
+        """Return the options as `estimate` takes them."""
         options = {name: value for name, value in vars(self).items() if not name.startswith("pack")}
         packing = Packing(self.pack, self.pack_size, self.pack_images) if self.pack else None
         return {**options, "packing": packing}
@@ -77,7 +77,7 @@ class RunOptions:
     Parameters
     ----------
     batch_size
-        Pictures in one call of the model, or auto: what proves fastest.
+        Images in one call of the model, or auto: what proves fastest.
     device
         auto, cpu, cuda, cuda:1 or mps; several with commas between: cuda:0,cuda:1.
     workers
@@ -85,7 +85,7 @@ class RunOptions:
     decode
         exact: every pixel. fast: large JPEGs at a half, a quarter or an eighth of their sides.
     max_megapixels
-        Refuse larger pictures.
+        Refuse larger images.
     shard
         3/16 does the third of sixteen parts, the same part on every machine.
     profile
@@ -109,7 +109,7 @@ class CameraOptions:
     Parameters
     ----------
     f_px
-        Focal length of every picture, in its pixels.
+        Focal length of every image, in its pixels.
     intrinsics
         CSV (key,f_px or key,fx,fy,width,height) or JSON file of focal lengths by key; * is for all others.
     """
@@ -137,7 +137,7 @@ class ModelOptions:
     precision
         float32, bfloat16, float16, or auto: bfloat16 for torch on CUDA and for openvino, else float32.
     max_error
-        Refuse an engine or a precision whose depth differs from float32's by more, on the first pictures.
+        Refuse an engine or a precision whose depth differs from float32's by more, on the first images.
     compile
         For models that torch runs: let torch.compile make them faster; each new shape then takes a minute.
     commercial_only
@@ -154,7 +154,7 @@ class ModelOptions:
     commercial_only: Switch = False
 
     def given(self) -> dict[str, Any]:
-        """Give the options that were given, as `load_estimator` takes them."""
+        """Return the options that were given, as `load_estimator` takes them."""
         options = {**vars(self), "input_size": parse_size(self.input_size)}
         return {name: value for name, value in options.items() if value not in (None, False)}
 
@@ -192,7 +192,7 @@ def estimate_command(
     options: ModelOptions = ModelOptions(),
     cluster: ClusterOptions = ClusterOptions(),
 ) -> int:
-    """Estimate depth for pictures: files, folders, or a list.txt of paths, into OUTPUT/KEY.npy.
+    """Estimate depth for images: files, folders, or a list.txt of paths, into OUTPUT/KEY.npy.
 
     Does only what is missing or changed. OUTPUT/ledger.jsonl says what became of every input.
     Exit code: 0 all done or skipped, 1 some failed, 2 wrong usage, 130 interrupted.
@@ -200,7 +200,7 @@ def estimate_command(
     Parameters
     ----------
     inputs
-        Picture files, folders, or lists: list.txt or @list, one path a line. Paths, or addresses such as
+        Image files, folders, or lists: list.txt or @list, one path a line. Paths, or addresses such as
         s3://bucket/photos.
     output
         Folder for the results; may be the input folder.
@@ -211,7 +211,7 @@ def estimate_command(
     """
     everything = {**out.given(), **vars(run), **vars(camera), **options.given()}
     part = parse_partition(run.shard) if run.shard else None
-    with _open_crew(everything, cluster, run.profile) as crew:
+    with _open_executor(everything, cluster, run.profile) as executor:
         return run_job(
             lambda on_outcome, stop: estimate(
                 inputs,
@@ -220,17 +220,19 @@ def estimate_command(
                 recursive=recursive,
                 on_outcome=on_outcome,
                 stop=stop,
-                crew=crew,
+                executor=executor,
                 **everything,
             ),
-            lambda: find_pictures(inputs, recursive=recursive, output=to_path(output), shard=part),
+            lambda: find_images(inputs, recursive=recursive, output=to_path(output), shard=part),
             to_path(output),
         )
 
 
 @contextmanager
-def _open_crew(everything: dict[str, Any], cluster: ClusterOptions, profile: Path | None) -> Iterator[Any]:
-    """Give the cluster that `--engine ray` asks for, or None; `everything` keeps what runs the network."""
+def _open_executor(
+    everything: dict[str, Any], cluster: ClusterOptions, profile: Path | None
+) -> Iterator[Any]:
+    """Yield the cluster that `--engine ray` asks for, or None; `everything` keeps what runs the network."""
     ray, _, network = (everything.get("engine") or "").partition("+")
     if ray != "ray":
         given = [name for name, value in vars(cluster).items() if value is not None]
@@ -244,8 +246,8 @@ def _open_crew(everything: dict[str, Any], cluster: ClusterOptions, profile: Pat
 
     del everything["engine"]
     everything |= {"engine": network} if network else {}
-    with RayExecutor(**vars(cluster)) as crew:
-        yield crew
+    with RayExecutor(**vars(cluster)) as executor:
+        yield executor
 
 
 def parse_size(text: str | None, option: str = "--input-size") -> int | tuple[int, int] | None:

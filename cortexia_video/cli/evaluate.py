@@ -20,7 +20,7 @@ from cortexia_video.inference.backend_selection import BackendSelector
 from cortexia_video.inference.batch_size import BatchSize
 from cortexia_video.models.registry import find_model
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.sources.find import InputFile, find_pictures, read_picture
+from cortexia_video.sources.find import InputFile, find_images, read_image
 from cortexia_video.storage.paths import AnyPath, to_path
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Switch = Annotated[bool, Parameter(negative=())]
 _AS_THE_MODEL_SAYS = ModelOptions()
 _PRECISIONS = ("float32", "bfloat16", "float16")
-_LISTED = 5  # pictures that differ most
+_LISTED = 5  # images that differ most
 
 
 @Parameter(name="*")
@@ -42,7 +42,7 @@ class MeasuringOptions:
     protocol
         A name (a wrong one is answered with all there are), or a file, mine.toml.
     truth
-        A data set, a folder of sets with set.json, or a folder of depth files with the same names: a path, or
+        A dataset, a folder of sets with set.json, or a folder of depth files with the same names: a path, or
         an address such as s3://bucket/set. Without it, where the protocol says, if it does: real-frames says
         ../shared/data/rgbd.
     output
@@ -50,10 +50,10 @@ class MeasuringOptions:
         evaluation with the same truth and protocol.
     metrics
         More to measure, with commas: boundary, edges, normals, points, ordinal, regions. Focal lengths
-        always are, where a contestant estimates them and the truth knows them.
-    dialect
-        What the contestants' depth files mean, where they do not say it: tum, kitti, nyu, metres...
-    truth_dialect
+        always are, where a predictor estimates them and the truth knows them.
+    convention
+        What the predictors' depth files mean, where they do not say it: tum, kitti, nyu, metres...
+    truth_convention
         The same for the truth.
     allow_outside
         Read also what set.json and lists of the truth name outside of its folder.
@@ -67,14 +67,14 @@ class MeasuringOptions:
     truth: str | None = None
     output: Annotated[str | None, Parameter(alias="-o")] = None
     metrics: str = ""
-    dialect: str | None = None
-    truth_dialect: str | None = None
+    convention: str | None = None
+    truth_convention: str | None = None
     allow_outside: Switch = False
     seed: int = 0
     workers: int | None = None
 
     def list_metrics(self) -> list[str]:
-        """Give the groups to measure; a page shows regions, too."""
+        """Return the groups to measure; a page shows regions, too."""
         words = [word.strip() for word in self.metrics.split(",")]
         return [*filter(None, words), *(["regions"] if self.output else [])]
 
@@ -83,7 +83,7 @@ _AS_USUAL = MeasuringOptions()
 
 
 def evaluate_command(
-    contestants: Annotated[list[str], Parameter(name="CONTESTANT", negative=(), json_list=False)],
+    predictors: Annotated[list[str], Parameter(name="CONTESTANT", negative=(), json_list=False)],
     /,
     *,
     measuring: MeasuringOptions = _AS_USUAL,
@@ -93,36 +93,36 @@ def evaluate_command(
     model: str = "compact",
     options: ModelOptions = _AS_THE_MODEL_SAYS,
 ) -> int:
-    """Measure CONTESTANTs against the truth by a protocol, beside baselines that do not look at the picture.
+    """Measure CONTESTANTs against the truth by a protocol, beside baselines that do not look at the image.
 
     cortexia evaluate compact --protocol real-frames --truth DATA --output RESULTS
     cortexia evaluate DEPTH_FOLDER OTHER_FOLDER --truth TRUTH_FOLDER --protocol nyu-eigen
     cortexia evaluate photos --compare openvino,bfloat16 --model compact
 
-    OUTPUT gets results.json, pictures.csv, page.html with the worst and best pictures of the first
-    contestant, and scores.jsonl, from which the same command goes on. Exit code: 0 every picture was
+    OUTPUT gets results.json, images.csv, page.html with the worst and best images of the first
+    predictor, and scores.jsonl, from which the same command goes on. Exit code: 0 every image was
     measured, 1 some could not be (each is named) or --compare finds too large a difference, 2 wrong usage.
 
     Parameters
     ----------
-    contestants
-        Models; folders of depth files; --output folders of runs; also by addresses. With --compare: pictures
+    predictors
+        Models; folders of depth files; --output folders of runs; also by addresses. With --compare: images
         or their folders.
     batch_size
-        Pictures in one call of a model.
+        Images in one call of a model.
     device
         auto, cpu, cuda, cuda:1 or mps.
     compare
         An engine, a precision, an input size, or several with commas: how far the model's depth by it is
-        from its depth by the reference engine, in float32, on pictures of your own.
+        from its depth by the reference engine, in float32, on images of your own.
     model
         For --compare.
     """
     given = {**options.given(), "batch_size": batch_size, "device": device}
     del given["max_error"]
     if compare is not None:
-        return _compare(contestants, model, compare, options.max_error, given)
-    return _evaluate(contestants, measuring, given)
+        return _compare(predictors, model, compare, options.max_error, given)
+    return _evaluate(predictors, measuring, given)
 
 
 def _evaluate(names: list[str], asked: MeasuringOptions, given: dict[str, Any]) -> int:
@@ -131,7 +131,7 @@ def _evaluate(names: list[str], asked: MeasuringOptions, given: dict[str, Any]) 
     from cortexia_video.evaluation.output_guard import PAGE, RESULTS, TABLE, require_own
     from cortexia_video.evaluation.page import write_page
     from cortexia_video.evaluation.page_images import make_tiles
-    from cortexia_video.evaluation.predictors import open_contestant
+    from cortexia_video.evaluation.predictors import open_predictor
     from cortexia_video.evaluation.protocol import load_protocol
     from cortexia_video.evaluation.results_json import replace_file, save_results
     from cortexia_video.evaluation.score_file import ScoreFile
@@ -143,33 +143,33 @@ def _evaluate(names: list[str], asked: MeasuringOptions, given: dict[str, Any]) 
     place = _find_truth(asked, protocol)
     if output is not None:
         require_own(output, place, protocol)
-    truth = open_truth(place, protocol, dialect=asked.truth_dialect, allow_outside=asked.allow_outside)
-    contestants = [open_contestant(name, dialect=asked.dialect, **given) for name in names]
+    truth = open_truth(place, protocol, convention=asked.truth_convention, allow_outside=asked.allow_outside)
+    predictors = [open_predictor(name, convention=asked.convention, **given) for name in names]
     with ScoreFile(output) as kept:
         if output is not None:
             require_own(output, place, protocol)  # once more: another evaluation may have ended meanwhile
         found = evaluate(
             truth,
-            contestants,
+            predictors,
             protocol,
             metrics=asked.list_metrics(),
             kept=kept,
             workers=asked.workers,
-            on_picture=_show_progress,
+            on_image=_show_progress,
         )
         summary = summarise(found, seed=asked.seed)
         for line in list_lines(found, summary):
             print(line)
         if output is not None:
             save_results(found, summary, output)
-            page = write_page(found, summary, *make_tiles(found, truth, contestants[0]))
+            page = write_page(found, summary, *make_tiles(found, truth, predictors[0]))
             replace_file(output / PAGE, lambda file: file.write(page))
             print(f"\n{output}: {RESULTS}, {TABLE}, {PAGE}")
     return DONE if found.is_complete else SOME_FAILED
 
 
 def _find_truth(asked: MeasuringOptions, protocol: Protocol) -> AnyPath:
-    """Give where the truth is: as asked, or as the protocol says; `InputError` where that is nowhere."""
+    """Return where the truth is: as asked, or as the protocol says; `InputError` where that is nowhere."""
     if asked.truth is not None:
         return to_path(asked.truth)
     if protocol.place is None:
@@ -185,15 +185,15 @@ def _find_truth(asked: MeasuringOptions, protocol: Protocol) -> AnyPath:
 
 def _show_progress(done: int) -> None:
     if done % 100 == 0:
-        print(f"{done} pictures measured", file=sys.stderr, flush=True)
+        print(f"{done} images measured", file=sys.stderr, flush=True)
 
 
-def _compare(pictures: list[str], model: str, words: str, max_error: float, given: dict[str, Any]) -> int:
+def _compare(images: list[str], model: str, words: str, max_error: float, given: dict[str, Any]) -> int:
     """Print how far the model is from its reference where `words` say; the gate is `BackendSelector`'s."""
     way = _parse_way(words, find_model(model).engines)
     choice = BackendSelector(model, max_error=max_error, **{**given, **way})
     try:
-        parity = choice.check(_read_frames(pictures))
+        parity = choice.check(_read_frames(images))
     except ParityError as error:
         print(error)
         return SOME_FAILED
@@ -219,9 +219,9 @@ def _parse_way(words: str, engines: Sequence[str]) -> dict[str, Any]:
     return way
 
 
-def _read_frames(pictures: list[str]) -> Iterator[Frame]:
-    """Yield the pictures; those that cannot be decoded are named on stderr and left out."""
-    for found in find_pictures(pictures):
+def _read_frames(images: list[str]) -> Iterator[Frame]:
+    """Yield the images; those that cannot be decoded are named on stderr and left out."""
+    for found in find_images(images):
         frame = found if isinstance(found, Failure) else attempt(found.key, "decode", partial(_decode, found))
         if isinstance(frame, Failure):
             print(f"left out: {printable(frame.key)}: {frame.reason}", file=sys.stderr)
@@ -229,5 +229,5 @@ def _read_frames(pictures: list[str]) -> Iterator[Frame]:
             yield frame
 
 
-def _decode(picture: InputFile) -> Frame:
-    return decode(read_picture(picture.place), picture.key)
+def _decode(image: InputFile) -> Frame:
+    return decode(read_image(image.place), image.key)

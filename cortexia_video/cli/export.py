@@ -25,7 +25,7 @@ def export_command(
     kind: str | None = None,
     commercial_only: Switch = False,
 ) -> None:
-    """Write a network as an ONNX file for pictures of one size; `--model onnx:OUTPUT` then runs it.
+    """Write a network as an ONNX file for images of one size; `--model onnx:OUTPUT` then runs it.
 
     Parameters
     ----------
@@ -36,13 +36,13 @@ def export_command(
     engine
         What is to run the file: onnx (ONNX Runtime) or openvino. The file says so itself.
     size
-        392x518: height x width as the network sees pictures; others are stretched to it.
+        392x518: height x width as the network sees images; others are stretched to it.
     precision
         What the engine is to compute in: float32, for openvino also bfloat16; auto is the fastest.
     check
-        Pictures or folders: the first few are estimated by the file and by the network in float32.
+        Images or folders: the first few are estimated by the file and by the network in float32.
     max_error
-        Refuse the export where a picture's mean difference is more.
+        Refuse the export where an image's mean difference is more.
     kind
         For hf: models that do not say what their numbers mean.
     commercial_only

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.depth_options import DepthOptions
-from cortexia_video.cli.terminal_picture import draw_depth
+from cortexia_video.cli.terminal_image import draw_depth
 from cortexia_video.errors import Failure, printable, redact
 from cortexia_video.jobs.inspect import FolderInspection, Inspection, inspect, inspect_folder
 from cortexia_video.ledger.depth_reader import CHANGED
@@ -39,7 +39,7 @@ def info_command(
     max_megapixels: float = 200.0,
     files: DepthOptions = _NOTHING,
 ) -> int:
-    """Say what depth files are and what their numbers mean, with a small picture; of folders, a summary.
+    """Return what depth files are and what their numbers mean, with a small image; of folders, a summary.
 
     Exit code: 0, 1 if some cannot be read, 2 wrong usage.
 
@@ -48,14 +48,14 @@ def info_command(
     paths
         Depth files, and folders of them.
     json_lines
-        Print an object of JSON for each, one a line, without a picture.
+        Print an object of JSON for each, one a line, without an image.
     max_megapixels
         Refuse larger maps.
     """
     about = {**files.about, "f_px": files.f_px, "f_source": "given" if files.f_px else None}
     failed, console = False, Console(highlight=False)
     for number, path in enumerate(paths):
-        found = attempt(redact(path), "decode", partial(_look, path, about, files.dialect, max_megapixels))
+        found = attempt(redact(path), "decode", partial(_look, path, about, files.convention, max_megapixels))
         if isinstance(found, Failure):
             failed = True
             if json_lines:
@@ -71,10 +71,10 @@ def info_command(
 
 
 def _look(
-    path: str, about: dict[str, Any], dialect: str | None, max_megapixels: float
+    path: str, about: dict[str, Any], convention: str | None, max_megapixels: float
 ) -> Inspection | FolderInspection:
     look = inspect_folder if is_folder(path) else inspect
-    return look(path, about=about, dialect=dialect, max_megapixels=max_megapixels)
+    return look(path, about=about, convention=convention, max_megapixels=max_megapixels)
 
 
 def _show(console: Console, found: Inspection | FolderInspection, *, first: bool) -> None:
@@ -104,7 +104,7 @@ def _describe_file(found: Inspection) -> Iterator[tuple[str, str]]:
     yield from _describe_origin(found.metadata, found.fov_deg)
     size = found.metadata["full_size"]
     if size != [found.height, found.width]:
-        yield "picture", f"{size[0]} x {size[1]}, of which this is all, smaller"
+        yield "image", f"{size[0]} x {size[1]}, of which this is all, smaller"
 
 
 def _describe_values(percentiles: dict[int, float], unit: str) -> Iterator[tuple[str, str]]:
@@ -129,8 +129,8 @@ def _describe_origin(metadata: Any, fov_deg: float | None) -> Iterator[tuple[str
 
 def _describe_folder(found: FolderInspection) -> Iterator[tuple[str, str]]:
     files = ", ".join(f"{count} {suffix}" for suffix, count in sorted(found.files.items()))
-    pictures = f"; {found.pictures} PNG that are no depth" if found.pictures else ""
-    yield "files", f"{files or 'no depth'}, {_format_bytes(found.bytes)}{pictures}"
+    images = f"; {found.images} PNG that are no depth" if found.images else ""
+    yield "files", f"{files or 'no depth'}, {_format_bytes(found.bytes)}{images}"
     if found.last_run:
         yield "last run", ", ".join(f"{count} {name}" for name, count in found.last_run.items())
     if found.common:

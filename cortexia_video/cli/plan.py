@@ -32,12 +32,12 @@ def plan_command(
     num_workers: int = 1,
     options: ModelOptions = _AS_THE_MODEL_SAYS,
 ) -> None:
-    """Count the pictures, estimate a few, and say what all would take in hours and bytes. Writes nothing.
+    """Count the images, estimate a few, and say what all would take in hours and bytes. Writes nothing.
 
     Parameters
     ----------
     inputs
-        Picture files, folders, or lists, as `cortexia estimate` takes them.
+        Image files, folders, or lists, as `cortexia estimate` takes them.
     output
         Where the outputs would go: says whether there is room.
     model
@@ -49,7 +49,7 @@ def plan_command(
     decode
         exact or fast.
     batch_size
-        Pictures in one call of the model, or auto.
+        Images in one call of the model, or auto.
     device
         auto, cpu, cuda, cuda:1 or mps.
     num_workers
@@ -75,7 +75,7 @@ def plan_command(
 
 def _show(cost: Plan) -> None:
     lost = f"; {cost.lost} inputs cannot be opened" if cost.lost else ""
-    print(f"{cost.found} pictures, {_format_bytes(cost.bytes)}{lost}")
+    print(f"{cost.found} images, {_format_bytes(cost.bytes)}{lost}")
     smallest, largest = (f"{width} x {height}" for width, height in (cost.smallest, cost.largest))
     print(
         f"of {cost.looked_at} looked at: {smallest} to {largest} pixels, {cost.megapixels:.3g} megapixels on "

@@ -20,19 +20,19 @@ Switch = Annotated[bool, Parameter(negative=())]
 
 
 def pointcloud_command(
-    picture: Annotated[str, Parameter(name="IMAGE")],
+    image: Annotated[str, Parameter(name="IMAGE")],
     /,
     *,
     output: Annotated[str, Parameter(alias="-o")],
     depth: str | None = None,
     kind: DepthKind | None = None,
-    dialect: Annotated[str | None, Parameter(name="--from")] = None,
+    convention: Annotated[str | None, Parameter(name="--from")] = None,
     format: Literal["ply", "glb"] = "ply",
     overwrite: Switch = False,
     workers: int | None = None,
     options: Annotated[CloudOptions, Parameter(name="*", negative=())] = _DEFAULTS,
 ) -> int:
-    """Make a point cloud of IMAGE and its --depth, or of every picture in the output folder of a run.
+    """Make a point cloud of IMAGE and its --depth, or of every image in the output folder of a run.
 
     cortexia pointcloud photo.jpg --depth photo.npy --kind metric --f-px 1500 --output photo.glb
     cortexia pointcloud DEPTH_FOLDER --output CLOUDS
@@ -43,15 +43,15 @@ def pointcloud_command(
 
     Parameters
     ----------
-    picture
-        A picture; or, without --depth, the --output of a run.
+    image
+        An image; or, without --depth, the --output of a run.
     output
         The .ply or .glb file; for a run, a folder.
     depth
-        The depth file of the picture.
+        The depth file of the image.
     kind
         What its numbers mean, if it does not say so: metric or scale_invariant; others with --near-m.
-    dialect
+    convention
         Or whose file it is: tum, kitti, nyu, scannet, sunrgbd, depth-pro, moge and so on.
     format
         Of the files in the folder.
@@ -61,14 +61,14 @@ def pointcloud_command(
         Threads, for a run; one a core by default.
     """
     if depth is None:
-        place = to_path(picture)
+        place = to_path(image)
         if isinstance(place, RemotePath):
             require_object(place)
         if not is_folder(place):
             raise InputError(f"{place} is no folder of a run: give its --depth, too")
         return run_job(
             lambda on_outcome, stop: make_point_clouds(
-                picture,
+                image,
                 output,
                 format=format,
                 options=options,
@@ -77,11 +77,11 @@ def pointcloud_command(
                 on_outcome=on_outcome,
                 stop=stop,
             ),
-            lambda: read_last_done(to_path(picture)),
+            lambda: read_last_done(to_path(image)),
             to_path(output),
         )
     cloud = make_point_cloud(
-        picture, depth, output, kind=kind, dialect=dialect, options=options, overwrite=overwrite
+        image, depth, output, kind=kind, convention=convention, options=options, overwrite=overwrite
     )
     unit = "metres" if cloud.unit == "metre" else "true up to a factor"
     print(f"{to_path(output)}: {len(cloud.points)} points, {unit}")

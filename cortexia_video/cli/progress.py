@@ -30,7 +30,7 @@ class ProgressView(Protocol):
 
 @contextmanager
 def open_progress() -> Iterator[ProgressView]:
-    """Give the view that fits stderr."""
+    """Yield the view that fits stderr."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _Lines()

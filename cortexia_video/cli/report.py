@@ -19,7 +19,7 @@ def report_command(
 ) -> None:
     """Write one HTML page about DIR, to open from the disk or to send: nothing else is needed to read it.
 
-    Counts, failures with reasons, what the numbers mean, what is unusual, pictures beside their depth,
+    Counts, failures with reasons, what the numbers mean, what is unusual, images beside their depth,
     distributions, speed.
 
     Parameters

@@ -1,4 +1,4 @@
-"""`cortexia scenes`: rendered pictures with exact depth, as a data set."""
+"""`cortexia scenes`: rendered images with exact depth, as a dataset."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def scenes_command(
     device: str = "cpu",
     workers: int | None = None,
 ) -> int:
-    """Render pictures with exact depth, normals and camera, each from its own seed.
+    """Render images with exact depth, normals and camera, each from its own seed.
 
     cortexia scenes --count 100 --output scenes
     cortexia dataset info scenes
@@ -51,7 +51,7 @@ def scenes_command(
         room, store, floor, table, close, corridor, blocks, street, open, facade; repeat it for several. All
         by default.
     textures
-        A folder of pictures that many surfaces shall wear, beside painted ones.
+        A folder of images that many surfaces shall wear, beside painted ones.
     device
         cpu or cuda.
     workers

@@ -17,7 +17,7 @@ def status_command(
     *,
     recursive: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
-    """Say how far the runs that write to DIR are: done, failed, rate, slowest stage; with INPUT time left.
+    """Return how far the runs that write to DIR are: done, failed, rate, slowest stage; with INPUT time left.
 
     Reads the ledger alone, from any machine; runs say how far they are every half minute. Exit code: 0, 1 if
     some inputs failed, 2 no ledger there.

@@ -45,7 +45,7 @@ def find_loss() -> OSError | None:
 
 
 def open_text(number: int, like: TextIO | None) -> TextIO:
-    """Give a text stream that writes to an open file's number, and drops what it does not take."""
+    """Return a text stream that writes to an open file's number, and drops what it does not take."""
     buffer = io.BufferedWriter(_Patient(number, "w", closefd=False))
     lines = number == 2 if like is None else bool(like.line_buffering)
     encoding = None if like is None else like.encoding
@@ -71,7 +71,7 @@ class _Patient(io.FileIO):
 
 
 def _replace(stream: TextIO | None, number: int) -> TextIO:
-    """Give a stream in the place of the process's own; a test's or a notebook's stays."""
+    """Return a stream in the place of the process's own; a test's or a notebook's stays."""
     try:
         own = stream is None or stream.fileno() == number
     except (OSError, ValueError, AttributeError):

@@ -30,9 +30,9 @@ def train_command(
     recipe
         A TOML file: network, data, steps (docs/training.md).
     output
-        Folder for checkpoint, weights, logs and pictures.
+        Folder for checkpoint, weights, logs and images.
     teacher
-        A model that labels the pictures of the recipe's data sets called `pictures`, which have no depth.
+        A model that labels the images of the recipe's datasets called `images`, which have no depth.
     any_licence
         Also a teacher whose licence is not known to be permissive: it may bind what is trained on its depth.
     """

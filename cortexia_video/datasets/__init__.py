@@ -1,1 +1,1 @@
-"""Pictures with depth: data sets as other people lay them out, as Hugging Face has them, and our own."""
+"""Images with depth: datasets as other people lay them out, as Hugging Face has them, and our own."""

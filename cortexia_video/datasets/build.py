@@ -1,4 +1,4 @@
-"""A data set as shards: streamed, whole or not there, and the second time only what is missing."""
+"""A dataset as shards: streamed, whole or not there, and the second time only what is missing."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _FAILURES_KEPT = 1000
 
 @dataclass(slots=True)
 class BuildReport:
-    """What became of the items. left: how many pictures were no items, by reason."""
+    """What became of the items. left: how many images were no items, by reason."""
 
     rows: int = 0
     failed: int = 0
@@ -73,7 +73,7 @@ def build_dataset(
     A shard that is there, made of the same items, is kept; what an earlier build left beyond the last is
     removed. on_problem: called with each item that cannot be used, which is then left out; it may raise.
     workers: threads that make rows; one a core by default. source: what the items are made of, in words as
-    `pictures`; it is recorded, and a split of a folder is never of two.
+    `images`; it is recorded, and a split of a folder is never of two.
 
     Raises `InputError` for no items, `OutputExistsError` for a folder with other files or another set,
     `OutputError` for an unknown format and where another process builds, `OutputLostError` when no more can
@@ -155,11 +155,11 @@ class _Build:
 
 
 def _require_some(items: Iterable[BuildItem | Failure]) -> Iterator[BuildItem | Failure]:
-    """Give the items, the first of them made; `InputError` where there are none."""
+    """Return the items, the first of them made; `InputError` where there are none."""
     iterator = iter(items)
     for first in iterator:
         return chain([first], iterator)
-    raise InputError("nothing to build: no picture has depth; run cortexia estimate first")
+    raise InputError("nothing to build: no image has depth; run cortexia estimate first")
 
 
 def _batch(items: Iterable[BuildItem | Failure], size: int) -> Iterator[tuple[BuildItem | Failure, ...]]:

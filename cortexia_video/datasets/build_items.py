@@ -1,4 +1,4 @@
-"""`BuildItem`: a row that can be made; from any data set, or from a run (`run_items`)."""
+"""`BuildItem`: a row that can be made; from any dataset, or from a run (`run_items`)."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ def _load(dataset: RGBDDataset, index: int) -> Row | Failure:
 
 
 def checked_row(sample: RGBDSample, make: Callable[[RGBDSample], Row]) -> Row | Failure:
-    """Give a sample's row, or what is wrong with the sample."""
+    """Return a sample's row, or what is wrong with the sample."""
     checked = check(sample)
     return checked if isinstance(checked, Failure) else make(checked)

@@ -1,6 +1,6 @@
 """`build.jsonl` of a folder of shards: what they are made of, and which are there.
 
-{"made_of": {"split": of the shards, "format": theirs, "pictures": path, "depth": path}}
+{"made_of": {"split": of the shards, "format": theirs, "images": path, "depth": path}}
 {"shard": name, "fingerprint": of its items, "size": bytes, "rows": n, "failed": [[key, reason], ...]}
 
 The last line of a split counts, and the last of a shard. Behind an address, where nothing can be appended to
@@ -85,17 +85,17 @@ def _require_same(root: AnyPath, before: Mapping[str, str], now: Mapping[str, st
     if differs:
         theirs = ", ".join(f"{word} {before.get(word, 'none')}" for word in differs)
         raise OutputExistsError(
-            f"{root} holds a data set of another {', '.join(differs)} ({theirs}): choose another --output"
+            f"{root} holds a dataset of another {', '.join(differs)} ({theirs}): choose another --output"
         )
 
 
 def read_shards(root: AnyPath) -> dict[str, dict[str, Any]]:
-    """Give the last line of each shard that a build wrote in a folder; a damaged line is left out."""
+    """Return the last line of each shard that a build wrote in a folder; a damaged line is left out."""
     return {entry["shard"]: entry for entry in _read(root) if entry.keys() >= _OF_SHARD}
 
 
 def _read_sets(root: AnyPath) -> dict[str, dict[str, str]]:
-    """Give what the shards of each split are made of."""
+    """Return what the shards of each split are made of."""
     found = (entry["made_of"] for entry in _read(root) if isinstance(entry.get("made_of"), dict))
     return {made_of["split"]: made_of for made_of in found if "split" in made_of}
 

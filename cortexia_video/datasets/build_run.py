@@ -1,4 +1,4 @@
-"""Pictures and the depth that `cortexia estimate` made of them, as rows of a data set."""
+"""Images and the depth that `cortexia estimate` made of them, as rows of a dataset."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from cortexia_video.errors import Failure
 from cortexia_video.frame import Frame
 from cortexia_video.images.decode import decode, read_header
 from cortexia_video.images.resampling import resize_image
-from cortexia_video.ledger.artifacts import Line, find_depth, read_run_depth, read_run_picture
+from cortexia_video.ledger.artifacts import Line, find_depth, read_run_depth, read_run_image
 from cortexia_video.ledger.index import LedgerIndex
 from cortexia_video.ledger.ledger import read_last_done, require_ledger
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
-from cortexia_video.sources.find import find_pictures
+from cortexia_video.sources.find import find_images
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.paths import AnyPath, to_path, to_text
 
@@ -35,39 +35,39 @@ NO_DEPTH, VIEW_ONLY = "without depth in the run", "with only a view of their dep
 _ORIENTATION = 0x0112
 
 
-def list_run_items(pictures: AnyPath, run: AnyPath, left: Counter[str]) -> Iterator[BuildItem | Failure]:
-    """Yield an item for each picture that the run in the folder `run` has done, in the order of the keys.
+def list_run_items(images: AnyPath, run: AnyPath, left: Counter[str]) -> Iterator[BuildItem | Failure]:
+    """Yield an item for each image that the run in the folder `run` has done, in the order of the keys.
 
-    pictures: what was given to `cortexia estimate`. left: how many pictures get no item, by reason.
-    Raises `InputError` where there are no pictures or no ledger.
+    images: what was given to `cortexia estimate`. left: how many images get no item, by reason.
+    Raises `InputError` where there are no images or no ledger.
     """
     require_ledger(run)
-    ledger, origin = LedgerIndex(run), pictures.resolve().name
-    found = find_pictures([to_text(pictures)], recursive=True, output=run)
+    ledger, origin = LedgerIndex(run), images.resolve().name
+    found = find_images([to_text(images)], recursive=True, output=run)
     lines = {line["key"]: json.dumps(line) for line in read_last_done(run)}
-    for picture in found:
-        if isinstance(picture, Failure):
-            yield picture
+    for image in found:
+        if isinstance(image, Failure):
+            yield image
             continue
-        line = parse_json(lines.get(picture.key, "null"), picture.key)
+        line = parse_json(lines.get(image.key, "null"), image.key)
         if line is None or find_depth(line) is None:
             left[NO_DEPTH if line is None else VIEW_ONLY] += 1
             continue
         settings = ledger.settings(str(line.get("run")))
         line |= {name: line.get(name, settings.get(name)) for name in _OF_MODEL}
-        load = partial(_load, picture.key, to_path(picture.place), run, line, origin)
-        yield BuildItem(picture.key, _fingerprint(picture.key, line, origin), load)
+        load = partial(_load, image.key, to_path(image.place), run, line, origin)
+        yield BuildItem(image.key, _fingerprint(image.key, line, origin), load)
 
 
 def _fingerprint(key: str, line: Line, origin: str) -> str:
-    """Say what the row depends on: the picture as the run found it, and the files that the run wrote."""
+    """Return what the row depends on: the image as the run found it, and the files that the run wrote."""
     facts = [key, origin, line["source"], line["outputs"], line["kind"], line.get("f_px")]
     facts += [line[name] for name in _OF_MODEL]
     return xxhash.xxh3_128_hexdigest(json.dumps(facts).encode())
 
 
 def _load(key: str, path: AnyPath, run: AnyPath, line: Line, origin: str) -> Row | Failure:
-    data = read_run_picture(line, path)
+    data = read_run_image(line, path)
     frame = decode(data, key, max_megapixels=math.inf)  # once it was allowed
     depth = read_run_depth(run, line)
     words = {name: getattr(depth, name) or line[name] for name in _OF_MODEL}
@@ -77,7 +77,7 @@ def _load(key: str, path: AnyPath, run: AnyPath, line: Line, origin: str) -> Row
 
 
 def _join(frame: Frame, depth: DepthMap) -> RGBDSample:
-    """Give a sample; where depth is a smaller map of all of it, the picture is reduced to its size."""
+    """Return a sample; where depth is a smaller map of all of it, the image is reduced to its size."""
     height, width = depth.values.shape
     camera = Pinhole.centred(depth.f_px, frame.width, frame.height) if depth.f_px else None
     image = frame.image
@@ -90,8 +90,8 @@ def _join(frame: Frame, depth: DepthMap) -> RGBDSample:
 
 
 def _is_plain_jpeg(data: bytes) -> bool:
-    """Say whether anybody's reader gives the pixels that ours does: upright, three channels."""
+    """Return whether anybody's reader gives the pixels that ours does: upright, three channels."""
     if read_header(data).format != "JPEG":
         return False
-    with JpegImagePlugin.JpegImageFile(io.BytesIO(data)) as picture:
-        return picture.mode == "RGB" and picture.getexif().get(_ORIENTATION, 1) == 1
+    with JpegImagePlugin.JpegImageFile(io.BytesIO(data)) as image:
+        return image.mode == "RGB" and image.getexif().get(_ORIENTATION, 1) == 1

@@ -37,7 +37,7 @@ class RGBDDataset:
 
     name: of its row in the table. entries: one for each sample, in order, keys unique.
     read: gives the sample of an entry, or raises a `CortexiaError`; called from several threads.
-    kind: of depth. evaluation: what is compared of a picture. registered: depth lies on the picture.
+    kind: of depth. evaluation: what is compared of an image. registered: depth lies on the image.
     root: the folder that it was opened from, or what the hub calls it.
     """
 
@@ -73,7 +73,7 @@ class RGBDDataset:
 
     @property
     def shards(self) -> Sequence[ShardReader]:
-        """Give the samples as those of a stream are given, a few hundred each."""
+        """Return the samples as those of a stream are given, a few hundred each."""
         return [partial(self._list_loads, start) for start in range(0, len(self), _SHARD_ENTRIES)]
 
     def attempt(self, *, workers: int | None = None) -> Iterator[Attempt]:

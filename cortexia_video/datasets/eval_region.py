@@ -1,4 +1,4 @@
-"""`Region`: which pixels of a data set are compared, by depth and by place."""
+"""`Region`: which pixels of a dataset are compared, by depth and by place."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Crop(NamedTuple):
     right: float
 
     def find_slices(self, height: int, width: int) -> tuple[slice, slice]:
-        """Give rows and columns of a picture of (height, width)."""
+        """Return rows and columns of an image of (height, width)."""
         top, bottom = (math.floor(share * height + _ROUNDING) for share in self[:2])
         left, right = (math.floor(share * width + _ROUNDING) for share in self[2:])
         return slice(top, bottom), slice(left, right)
@@ -37,7 +37,7 @@ class Region:
     crop: Crop | None = None
 
     def find_mask(self, depth_m: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Say which pixels of depth (H, W) are inside; unknown ones are, too: they are unknown anyway."""
+        """Return which pixels of depth (H, W) are inside; unknown ones are, too: they are unknown anyway."""
         mask = np.ones(depth_m.shape, bool)
         if self.crop:
             mask[:] = False
@@ -49,7 +49,7 @@ class Region:
         return mask
 
     def restrict(self, sample: RGBDSample) -> RGBDSample:
-        """Give the sample with a mask that leaves out what is outside."""
+        """Return the sample with a mask that leaves out what is outside."""
         mask = self.find_mask(sample.depth.values)
         if sample.mask is not None:
             mask &= sample.mask

@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 
 def import_datasets() -> Any:
-    """Give the package `datasets`; `MissingExtraError` without it."""
+    """Return the package `datasets`; `MissingExtraError` without it."""
     try:
         import datasets
     except ImportError as error:
         raise MissingExtraError(
-            "Hugging Face data sets need: pip install 'cortexia-video[datasets]'"
+            "Hugging Face datasets need: pip install 'cortexia-video[datasets]'"
         ) from error
     return datasets
 
 
 def to_hf(samples: Iterable[RGBDSample]) -> datasets.Dataset:
-    """Give samples as a `datasets.Dataset` in memory, with the guide's columns and what the numbers mean.
+    """Return samples as a `datasets.Dataset` in memory, with the guide's columns and what the numbers mean.
 
-    Columns: `cortexia_video.datasets.row_schema`. `image` and `depth_map` decode to pictures of Pillow's of mode
+    Columns: `cortexia_video.datasets.row_schema`. `image` and `depth_map` decode to images of Pillow's of mode
     RGB and F. Their bytes are in the table, so that what is saved can be moved. For more samples than fit in
     memory: `build_dataset`. Raises `InputError` for no samples, `MissingExtraError`.
     """
@@ -45,7 +45,7 @@ def to_hf(samples: Iterable[RGBDSample]) -> datasets.Dataset:
     schema = make_schema()
     batches = [pa.RecordBatch.from_pylist([to_row(sample)], schema=schema) for sample in samples]
     if not batches:
-        raise InputError("no samples: a data set needs at least one")
+        raise InputError("no samples: a dataset needs at least one")
     table = pa.Table.from_batches(batches).combine_chunks()
     return hf.Dataset(hf.table.InMemoryTable(table))
 
@@ -55,16 +55,16 @@ def from_hf(
     *,
     image: str = "image",
     depth: str = "depth_map",
-    dialect: str | None = None,
+    convention: str | None = None,
     camera: Calibration | None = None,
     name: str = "hub",
     evaluation: Region = EVERYWHERE,
     within: Path | None = None,
 ) -> AnyDataset:
-    """Give the samples of a Hugging Face data set: by number, or of a streaming one in a row.
+    """Return the samples of a Hugging Face dataset: by number, or of a streaming one in a row.
 
-    image, depth: the columns. dialect: what the depth means where neither file nor columns say it, such as
-    `metres` for float TIFFs of the guide. camera: of every picture, where the columns have none.
+    image, depth: the columns. convention: what the depth means where neither file nor columns say it, such as
+    `metres` for float TIFFs of the guide. camera: of every image, where the columns have none.
     within: the folder that files which cells only name must lie in, unless `datasets` unpacked them itself.
     Raises `InputError` where a column is missing.
     """
@@ -75,20 +75,20 @@ def from_hf(
         {old: new for old, new in ((image, "image"), (depth, "depth_map")) if old != new}
     )
     columns = list(raw.column_names or ())
-    require_columns(columns, f"the data set {name}")
+    require_columns(columns, f"the dataset {name}")
     for column in ("image", "depth_map", "mask"):
         if column in columns:
             raw = raw.cast_column(column, hf.Image(decode=False))
     folders = (
         () if within is None else (within, *map(Path, (hf.config.HF_CACHE_HOME, hf.config.HF_DATASETS_CACHE)))
     )
-    reader = _RowReader(raw, dialect, camera, folders)
+    reader = _RowReader(raw, convention, camera, folders)
     if streaming:
         shards = [_Shard(reader, number) for number in range(raw.num_shards)]
         return RGBDStream(name, shards, None, evaluation)
     keys = list(raw["key"]) if "key" in columns else [f"{index:08d}" for index in range(len(raw))]
     entries = [_RowEntry(key, index) for index, key in enumerate(keys)]
-    return RGBDDataset(name, entries, reader, _find_kind(raw, columns, dialect), evaluation)
+    return RGBDDataset(name, entries, reader, _find_kind(raw, columns, convention), evaluation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +99,10 @@ class _RowEntry:
 
 @dataclass(frozen=True, slots=True)
 class _RowReader:
-    """Reads rows of a Hugging Face data set whose pictures are not decoded."""
+    """Reads rows of a Hugging Face dataset whose images are not decoded."""
 
     dataset: Any
-    dialect: str | None
+    convention: str | None
     camera: Calibration | None
     folders: tuple[Path, ...]  # that hold what cells only name; none: it may lie anywhere
 
@@ -115,12 +115,12 @@ class _RowReader:
     def _read(self, row: dict[str, Any], key: str) -> RGBDSample:
         for name in ("image", "depth_map", "mask"):
             row = {**row, name: _embed(row.get(name), key, self.folders)}
-        return from_row(row, key, dialect=self.dialect, camera=self.camera)
+        return from_row(row, key, convention=self.convention, camera=self.camera)
 
 
 @dataclass(frozen=True, slots=True)
 class _Shard:
-    """One of the shards of a streaming data set, by its number."""
+    """One of the shards of a streaming dataset, by its number."""
 
     reader: _RowReader
     number: int
@@ -139,7 +139,7 @@ class _Shard:
 
 
 def _embed(cell: Any, key: str, folders: tuple[Path, ...]) -> Any:
-    """Give a cell with the bytes of the file that it only names."""
+    """Return a cell with the bytes of the file that it only names."""
     if isinstance(cell, dict) and cell.get("bytes") is None and cell.get("path"):
         path = Path(cell["path"])
         try:
@@ -153,9 +153,9 @@ def _embed(cell: Any, key: str, folders: tuple[Path, ...]) -> Any:
     return cell
 
 
-def _find_kind(dataset: Any, columns: list[str], dialect: str | None) -> Any:
-    """Say the one kind of all samples, or None where they differ or do not say it."""
+def _find_kind(dataset: Any, columns: list[str], convention: str | None) -> Any:
+    """Return the one kind of all samples, or None where they differ or do not say it."""
     if "kind" not in columns:
-        return "metric" if dialect else None
+        return "metric" if convention else None
     kinds = set(dataset["kind"])
     return kinds.pop() if len(kinds) == 1 else None

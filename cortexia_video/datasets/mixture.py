@@ -1,7 +1,7 @@
-"""`Mixture`: batches of several data sets, drawn by weight, of one kind of depth each; it can be resumed.
+"""`Mixture`: batches of several datasets, drawn by weight, of one kind of depth each; it can be resumed.
 
 What is in batch n follows from the seed and n alone: no state but n, whatever reads it, and however often it
-is interrupted. Each data set is gone through in an order of its own, drawn anew each time.
+is interrupted. Each dataset is gone through in an order of its own, drawn anew each time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cortexia_video.rgbd_sample import RGBDSample
 
 
 class Pick(NamedTuple):
-    """A sample of a mixture: the name of its data set there, and its number in it."""
+    """A sample of a mixture: the name of its dataset there, and its number in it."""
 
     name: str
     number: int
@@ -37,7 +37,7 @@ class Position(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """Several data sets as one endless row of batches.
+    """Several datasets as one endless row of batches.
 
     datasets: by name. Of each, `kind` must be known: a batch is drawn from those of one kind, so that metres
     and disparity never share a loss. weights: how often samples of each come, against each other.
@@ -54,7 +54,7 @@ class Mixture:
         for name, dataset in self.datasets.items():
             if dataset.kind is None or not len(dataset):
                 fault = "is empty" if dataset.kind else "has depth of several kinds, or does not say which"
-                raise InputError(f"data set {name!r} {fault}: leave it out, or split it by kind")
+                raise InputError(f"dataset {name!r} {fault}: leave it out, or split it by kind")
 
     def plan(self, start: int = 0) -> Iterator[list[Pick]]:
         """Yield what each batch holds, without reading it, from the batch of this number on, without end."""
@@ -83,16 +83,16 @@ class Mixture:
                 yield list(self._read(picks, on_problem))
 
     def position(self, batch: int) -> Position:
-        """Give what to keep after so many batches were used, to go on from there."""
+        """Return what to keep after so many batches were used, to go on from there."""
         return {"batch": batch, "of": self._identify()}
 
     def find_start(self, position: Position | None) -> int:
-        """Give the number of the batch to go on from; `InputError` for the position of another mixture."""
+        """Return the number of the batch to go on from; `InputError` for the position of another mixture."""
         if position is None:
             return 0
         if position["of"] != self._identify():
             raise InputError(
-                f"a position of {position['of']} does not fit {self._identify()}: the data sets, weights, "
+                f"a position of {position['of']} does not fit {self._identify()}: the datasets, weights, "
                 "batch size or seed changed; start anew"
             )
         return position["batch"]
@@ -114,18 +114,18 @@ class Mixture:
 
 
 def require_weights(datasets: Mapping[str, object], weights: Mapping[str, float], batch_size: int) -> None:
-    """Raise `InputError` where not each data set has a weight above 0, or a batch has no samples."""
+    """Raise `InputError` where not each dataset has a weight above 0, or a batch has no samples."""
     if set(weights) != set(datasets) or not datasets:
         raise InputError(
-            f"weights are for {', '.join(weights) or 'nothing'}, data sets are "
-            f"{', '.join(datasets) or 'none'}: give each data set a weight"
+            f"weights are for {', '.join(weights) or 'nothing'}, datasets are "
+            f"{', '.join(datasets) or 'none'}: give each dataset a weight"
         )
     if min(weights.values()) <= 0 or batch_size < 1:
         raise InputError(f"weights {dict(weights)} and batches of {batch_size} must be above 0")
 
 
 def group_by_kind(kinds: Mapping[str, DepthKind | None]) -> list[list[str]]:
-    """Give the names of each kind, in order."""
+    """Return the names of each kind, in order."""
     groups: dict[DepthKind | None, list[str]] = {}
     for name, kind in kinds.items():
         groups.setdefault(kind, []).append(name)
@@ -135,7 +135,7 @@ def group_by_kind(kinds: Mapping[str, DepthKind | None]) -> list[list[str]]:
 def keep_usable(
     attempt: Attempt, name: str, kind: DepthKind | None, on_problem: OnProblem
 ) -> Iterator[RGBDSample]:
-    """Yield a sample that can be used and is of the kind that its data set is of; tell of any other."""
+    """Yield a sample that can be used and is of the kind that its dataset is of; tell of any other."""
     checked = check(attempt)
     if not isinstance(checked, Failure) and checked.depth.kind != kind:
         wrong = InputError(f"its depth is {checked.depth.kind}, that of {name} {kind}")
@@ -147,7 +147,7 @@ def keep_usable(
 
 
 class _Group:
-    """The data sets of one kind, and how far each was gone through."""
+    """The datasets of one kind, and how far each was gone through."""
 
     def __init__(self, mixture: Mixture, names: list[str]) -> None:
         self.names = names

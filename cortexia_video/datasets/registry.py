@@ -1,4 +1,4 @@
-"""The table of data sets: a name to its row. A new one is one file and one line here."""
+"""The table of datasets: a name to its row. A new one is one file and one line here."""
 
 from __future__ import annotations
 
@@ -63,16 +63,16 @@ def open_dataset(
     allow_outside: bool = False,
     **options: Any,
 ) -> AnyDataset:
-    """Give the samples of a data set in a folder, read when they are asked for.
+    """Return the samples of a dataset in a folder, read when they are asked for.
 
     name: a row of `DATASETS`. root: the folder, here or behind an address (`s3://bucket/set`); for `hub` and
     `nyu` a folder here, or org/name. split: one of the row's.
-    allow_unregistered: also depth that does not lie on its picture. allow_outside: read also what a file of
+    allow_unregistered: also depth that does not lie on its image. allow_outside: read also what a file of
     the set, such as set.json, names outside of the set's folder, links followed.
     options: those of the row's reader, such as `max_difference_s` of tum, `streaming` of hub, `images` and
     `depths` of pairs.
 
-    Raises `InputError` for an unknown name, split or option, where the folder does not hold the data set
+    Raises `InputError` for an unknown name, split or option, where the folder does not hold the dataset
     (with where to get it), and for depth that is not registered; `MissingExtraError`.
     """
     info = find_info(name)
@@ -96,27 +96,27 @@ def open_dataset(
         raise InputError(info.describe_missing(place) + (f" (split {split})" if split else ""))
     if not dataset.registered and not allow_unregistered:
         raise InputError(
-            f"the depth of {place} is not registered to its pictures: edges lie elsewhere; register it, or "
+            f"the depth of {place} is not registered to its images: edges lie elsewhere; register it, or "
             "open it with allow_unregistered=True (--allow-unregistered)"
         )
     return replace(dataset, root=str(place))
 
 
 def find_info(name: str) -> DatasetInfo:
-    """Give a row of the table; `InputError` where there is none."""
+    """Return a row of the table; `InputError` where there is none."""
     if name not in DATASETS:
-        raise InputError(f"unknown data set {name!r}: {propose(name)}use one of {', '.join(DATASETS)}")
+        raise InputError(f"unknown dataset {name!r}: {propose(name)}use one of {', '.join(DATASETS)}")
     return DATASETS[name]
 
 
 def propose(name: str) -> str:
-    """Ask whether the data set of the most similar name is meant; nothing where none is similar."""
+    """Ask whether the dataset of the most similar name is meant; nothing where none is similar."""
     near = difflib.get_close_matches(name, DATASETS, n=1)
     return f"did you mean {near[0]}? " if near else ""
 
 
 def recognise(root: str | os.PathLike[str] | RemotePath) -> str:
-    """Say which data set a folder holds, by what is in it; `InputError` where that is none.
+    """Return which dataset a folder holds, by what is in it; `InputError` where that is none.
 
     Behind an address it looks at the first 10,000 objects.
     """
@@ -129,14 +129,14 @@ def recognise(root: str | os.PathLike[str] | RemotePath) -> str:
         some = isinstance(place, RemotePath) and place.can_list
         seen = f" (of its objects the first {_LOOKED_AT:,} were looked at)" if some else ""
         raise InputError(
-            f"no data set that is known lies in {place}{seen}: name it, one of {', '.join(DATASETS)}; "
-            "pictures and depth in folders of your own are `pairs`"
+            f"no dataset that is known lies in {place}{seen}: name it, one of {', '.join(DATASETS)}; "
+            "images and depth in folders of your own are `pairs`"
         )
     return names[0]
 
 
 def _list_fitting(place: AnyPath) -> list[str]:
-    """Give the data sets whose marks a file or a folder has."""
+    """Return the datasets whose marks a file or a folder has."""
     if place.is_file():
         names = [info.name for info in _ROWS if any(place.match(mark) for mark in info.marks)]
         if names or not is_remote(place):
@@ -146,7 +146,7 @@ def _list_fitting(place: AnyPath) -> list[str]:
 
 
 def _look_into(root: AnyPath) -> Callable[[str], bool]:
-    """Give what says whether something in a folder fits a mark; behind an address by one listing."""
+    """Return what says whether something in a folder fits a mark; behind an address by one listing."""
     if not isinstance(root, RemotePath):
         return lambda mark: next(root.glob(mark), None) is not None
     beginning = take_listing(root, _LOOKED_AT) if root.can_list else Listing((), whole=False)

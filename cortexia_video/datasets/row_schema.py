@@ -1,11 +1,11 @@
-"""A sample as a row of a table: the columns of the data set guide, and what their numbers mean beside them.
+"""A sample as a row of a table: the columns of the dataset guide, and what their numbers mean beside them.
 
-image       a picture's file, uint8 RGB: the JPEG that it came as, or TIFF, not packed: Pillow takes ten
+image       an image's file, uint8 RGB: the JPEG that it came as, or TIFF, not packed: Pillow takes ten
             times as long for a PNG, and shards are packed anyway
 depth_map   TIFF of one float32 channel, NaN where unknown, not packed; what it means is in its text, too
 mask        PNG, 0 where known depth is not to be used, or null
-key         unique in the data set
-origin      the data set that it is of, or null
+key         unique in the dataset
+origin      the dataset that it is of, or null
 sparse      depth is known at scattered pixels only: transforms move these one by one
 kind, unit  of depth; unit is "metres" or null
 width, height, fx, fy, cx, cy     the camera in pixels, the centre of the first pixel at (0.5, 0.5), or null
@@ -45,7 +45,7 @@ FLAGS = ("sparse",)
 
 
 def to_row(sample: RGBDSample, image: bytes | None = None) -> Row:
-    """Give a sample as a row. image: the JPEG that its picture came as, else a TIFF is made."""
+    """Return a sample as a row. image: the JPEG that its image came as, else a TIFF is made."""
     frame, depth, camera = sample.frame, sample.depth, sample.camera
     height, width = sample.size
     words = metadata_of(depth)
@@ -65,34 +65,36 @@ def to_row(sample: RGBDSample, image: bytes | None = None) -> Row:
 
 
 def from_row(
-    row: Mapping[str, Any], key: str, *, dialect: str | None = None, camera: Calibration | None = None
+    row: Mapping[str, Any], key: str, *, convention: str | None = None, camera: Calibration | None = None
 ) -> RGBDSample:
-    """Give the sample of a row; columns that are not there are unknown.
+    """Return the sample of a row; columns that are not there are unknown.
 
-    key: where the row has none. dialect, camera: what to take for so where the row does not say it.
+    key: where the row has none. convention, camera: what to take for so where the row does not say it.
     Raises `DecodeError`, `DepthFileError`, and `InputError` where sizes differ.
     """
     key = str(row.get("key") or key)
-    depth = _read_depth(row, key, dialect)
-    picture = decode(_read_cell(row, "image", key), key)
+    depth = _read_depth(row, key, convention)
+    decoded = decode(_read_cell(row, "image", key), key)
     pinhole = _read_camera(row, *depth.values.shape)
     if pinhole is None and camera is not None:
         height, width = depth.values.shape
-        pinhole = camera.for_picture(width, height)
+        pinhole = camera.for_image(width, height)
     if pinhole is not None and depth.f_px is None:
         f_px = (pinhole.fx + pinhole.fy) / 2
         facts = (depth.full_size, depth.model, depth.weights_sha256)
         depth = DepthMap(depth.values, depth.kind, f_px, "given", *facts)
-    frame = Frame(key, picture.image, depth.f_px, depth.f_source) if depth.f_px else picture
+    frame = Frame(key, decoded.image, depth.f_px, depth.f_source) if depth.f_px else decoded
     mask, origin, sparse = _read_mask(row, key), row.get("origin"), bool(row.get("sparse"))
     return RGBDSample(frame, depth, pinhole, mask, origin, sparse)
 
 
-def _read_depth(row: Mapping[str, Any], key: str, dialect: str | None) -> DepthMap:
-    """Read the depth of a row, which says what it means itself, or by its columns, or by the dialect."""
+def _read_depth(row: Mapping[str, Any], key: str, convention: str | None) -> DepthMap:
+    """Read the depth of a row, which says what it means itself, or by its columns, or by the convention."""
     names = ("kind", "f_px", "f_source", "model", "weights_sha256")
     about = {name: row[name] for name in names if row.get(name) is not None}
-    return decode_depth(_read_cell(row, "depth_map", key), f"{key}: depth_map", about=about, dialect=dialect)
+    return decode_depth(
+        _read_cell(row, "depth_map", key), f"{key}: depth_map", about=about, convention=convention
+    )
 
 
 def _read_camera(row: Mapping[str, Any], height: int, width: int) -> Pinhole | None:
@@ -110,13 +112,13 @@ def _read_mask(row: Mapping[str, Any], key: str) -> NDArray[np.bool_] | None:
 
 
 def _read_cell(row: Mapping[str, Any], name: str, key: str) -> bytes:
-    """Give the bytes of a picture's cell: a dict with bytes, as Arrow has it, or bytes."""
+    """Return the bytes of an image's cell: a dict with bytes, as Arrow has it, or bytes."""
     cell = row.get(name)
     data = cell.get("bytes") if isinstance(cell, Mapping) else cell
     if not isinstance(data, bytes) or not data:
         kept = "only a path to a file" if isinstance(cell, Mapping) and cell.get("path") else "no bytes"
         raise DecodeError(
-            f"{key!r}: column {name!r} holds {kept}: embed the pictures before saving, as to_hf does"
+            f"{key!r}: column {name!r} holds {kept}: embed the images before saving, as to_hf does"
         )
     return data
 
@@ -132,7 +134,7 @@ def _encode(pixels: NDArray[np.uint8], form: str) -> bytes:
 
 
 def make_schema() -> Any:
-    """Give the Arrow schema of the rows, with what Hugging Face `datasets` reads the columns' types from."""
+    """Return the Arrow schema of the rows, with what Hugging Face `datasets` reads the columns' types from."""
     pa = import_arrow()
     cell = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     fields = [(name, cell) for name in IMAGES]
@@ -145,7 +147,7 @@ def make_schema() -> Any:
 
 
 def describe_features() -> dict[str, Any]:
-    """Give the columns' types in the words of Hugging Face `datasets`."""
+    """Return the columns' types in the words of Hugging Face `datasets`."""
     types = {
         **dict.fromkeys(TEXTS, "string"),
         **dict.fromkeys(COUNTS, "int32"),
@@ -162,12 +164,12 @@ def require_texts(row: Row) -> None:
         try:
             (row[name] or "").encode()
         except UnicodeEncodeError as error:
-            words = f"its {name} {printable(row[name])} is not UTF-8, which data sets must be"
+            words = f"its {name} {printable(row[name])} is not UTF-8, which datasets must be"
             raise InputError(f"{words}: rename the file or folder") from error
 
 
 def require_columns(names: list[str], where: str) -> None:
-    """Raise `InputError` where a table has no pictures or no depth."""
+    """Raise `InputError` where a table has no images or no depth."""
     missing = [name for name in ("image", "depth_map") if name not in names]
     if missing:
         raise InputError(

@@ -19,7 +19,7 @@ OnProblem = Callable[[Failure], None]
 
 
 def find_problem(sample: RGBDSample) -> CortexiaError | None:
-    """Say what is wrong with a sample's depth, with the remedy.
+    """Return what is wrong with a sample's depth, with the remedy.
 
     Nothing known is a `DepthFileError`, of that sample; not the unit it says an `InputError`, of its set.
     """
@@ -31,14 +31,14 @@ def find_problem(sample: RGBDSample) -> CortexiaError | None:
     median = _estimate_median(sample.depth.values.ravel(), valid.ravel())
     said = f"its median depth is {median:g} metres"
     if median > FARTHEST_M:
-        return InputError(f"{said}: these may be millimetres; give the dialect of the set, or scale=0.001")
+        return InputError(f"{said}: these may be millimetres; give the convention of the set, or scale=0.001")
     if median < NEAREST_M:
-        return InputError(f"{said}: the scale is too small; give the dialect of the set")
+        return InputError(f"{said}: the scale is too small; give the convention of the set")
     return None
 
 
 def _estimate_median(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> float:
-    """Give the median of valid values, of some of them where there are many: of all it takes 2 ms."""
+    """Return the median of valid values, of some of them where there are many: of all it takes 2 ms."""
     step = max(1, values.size // _ENOUGH)
     some = values[::step][valid[::step]]
     return float(np.median(some if some.size > _FEW else values[valid]))
@@ -63,7 +63,7 @@ class ProblemCount:
 
 
 def check(attempt: Attempt) -> Attempt:
-    """Give a sample, or a `Failure` where it cannot be used."""
+    """Return a sample, or a `Failure` where it cannot be used."""
     problem = None if isinstance(attempt, Failure) else find_problem(attempt)
     return attempt if problem is None else Failure(attempt.key, "decode", problem)
 
@@ -71,7 +71,7 @@ def check(attempt: Attempt) -> Attempt:
 def usable_samples(
     dataset: AnyDataset, on_problem: OnProblem = raise_problem, *, workers: int | None = None
 ) -> Iterator[RGBDSample]:
-    """Yield the samples of a data set that can be read and used, in order, some read ahead.
+    """Yield the samples of a dataset that can be read and used, in order, some read ahead.
 
     on_problem: what to do with each other one: `raise_problem`, or a `ProblemCount`, or a function of yours.
     """

@@ -13,7 +13,7 @@ from cortexia_video.images.sniff import sniff
 from cortexia_video.storage.arrow import import_arrow
 
 _GROUP_BYTES = 1 << 22  # of a row group, which is read whole for one row
-_COMPRESSION = {"depth_map.bytes": "lz4"}  # depth takes half the place; pictures would take what they take
+_COMPRESSION = {"depth_map.bytes": "lz4"}  # depth takes half the place; images would take what they take
 _ENDS = {"JPEG": "jpg", "PNG": "png", "TIFF": "tiff"}
 
 

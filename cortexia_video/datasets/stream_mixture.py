@@ -65,14 +65,14 @@ class StreamBatch(NamedTuple):
 
 
 def advance(position: StreamPosition | None, after: StreamPosition) -> StreamPosition:
-    """Give the position after a batch that followed it; each batch knows where its own reader is only."""
+    """Return the position after a batch that followed it; each batch knows where its own reader is only."""
     readers = position["readers"] if position else {}
     return {**after, "readers": {**readers, **after["readers"]}}
 
 
 @dataclass(frozen=True, slots=True)
 class StreamMixture:
-    """Several streams, or data sets of any sort, as one endless row of batches.
+    """Several streams, or datasets of any sort, as one endless row of batches.
 
     datasets: by name. A batch is drawn from those of one kind, so that metres and disparity never share a
     loss; that of a stream which does not say its kind is that of its first sample. weights: how often
@@ -149,7 +149,7 @@ class StreamMixture:
         return [self.seed, self.batch_size, self.shuffle, *sets]
 
     def _draw(self, groups: Sequence[Sequence[str]], drawn: int, index: int) -> list[str]:
-        """Say of which streams the samples of a batch are."""
+        """Return of which streams the samples of a batch are."""
         random = np.random.default_rng([self.seed, index, drawn, _BATCHES])
         weights = [[self.weights[name] for name in names] for names in groups]
         chosen = random.choice(len(groups), p=_share(map(sum, weights)))
@@ -211,7 +211,7 @@ class _Walk:
 
 
 def find_kind(dataset: AnyDataset) -> DepthKind:
-    """Give the kind of a data set's depth: where it does not say it, that of its first sample."""
+    """Return the kind of a dataset's depth: where it does not say it, that of its first sample."""
     if dataset.kind:
         return dataset.kind
     loads = chain.from_iterable(shard() for shard in dataset.shards)

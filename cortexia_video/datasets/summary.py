@@ -1,4 +1,4 @@
-"""What a data set holds, measured on some of its samples; and a contact sheet of them."""
+"""What a dataset holds, measured on some of its samples; and a contact sheet of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CLIPPED = (2.0, 98.0)  # percentiles that the colours of a sheet end at
 
 @dataclass(slots=True)
 class Summary:
-    """Samples that were looked at. count: in the data set, or None for a stream. looked_at: of these.
+    """Samples that were looked at. count: in the dataset, or None for a stream. looked_at: of these.
 
     sizes: (width, height) and how many have it. valid_share: mean. depth: some valid values by kind.
     """
@@ -89,7 +89,7 @@ def make_sheet(
     augment: RandomTransform | None = None,
     seed: int = 0,
 ) -> NDArray[np.uint8]:
-    """Give pictures beside their depth on a sheet, uint8 (H, W, 3): drawn from the set, or a stream's first.
+    """Return images beside their depth on a sheet, uint8 (H, W, 3): drawn from the set, or a stream's first.
 
     Near is bright, as in a report; the nearest and the farthest 2 % have the colours of the ends.
 
@@ -113,7 +113,7 @@ def make_sheet(
 
 
 def _to_pair(sample: RGBDSample) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Give a picture, and numbers that are larger where things are nearer; NaN what is not to be used."""
+    """Return an image, and numbers that are larger where things are nearer; NaN what is not to be used."""
     values = np.where(sample.valid, sample.depth.values.astype(np.float64), np.nan)
     if sample.depth.kind in ("metric", "scale_invariant"):
         return sample.frame.image, 1 / values
@@ -132,7 +132,7 @@ def _select(dataset: RGBDDataset, indices: NDArray[np.int64]) -> RGBDDataset:
 
 
 def _describe(kind: DepthKind, values: NDArray[np.float32]) -> Iterator[str]:
-    """Give a histogram in words: percentiles, then a bar for each of equal parts of the middle 98 %."""
+    """Yield a histogram in words: percentiles, then a bar for each of equal parts of the middle 98 %."""
     unit = " m" if kind == "metric" else ""
     low, middle, high = np.percentile(values, [1, 50, 99])
     yield f"{kind}: 1 % below {low:.4g}{unit}, half below {middle:.4g}{unit}, 99 % below {high:.4g}{unit}"

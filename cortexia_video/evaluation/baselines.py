@@ -1,4 +1,4 @@
-"""Depth without looking at the picture: what a network has to beat. Each is fitted to the reference."""
+"""Depth without looking at the image: what a network has to beat. Each is fitted to the reference."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Baseline = Callable[[Array, Mask, float], NDArray[np.float64]]
 
 
 def median_depth(reference_m: Array, mask: Mask, max_depth_m: float) -> NDArray[np.float64]:
-    """Say that every pixel (H, W) is as far as the median of the reference, in metres."""
+    """Return whether every pixel (H, W) is as far as the median of the reference, in metres."""
     del max_depth_m
     return np.full(reference_m.shape, np.median(reference_m[mask].astype(np.float64)))
 

@@ -1,4 +1,4 @@
-"""`Items`: the pictures of a truth, each with its reference made ready, as often as they are asked for."""
+"""`Items`: the images of a truth, each with its reference made ready, as often as they are asked for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cortexia_video.runtime.input_boundary import attempt
 
 
 class Destination(NamedTuple):
-    """Where a picture is. key: among all sets. read: gives it, or raises what is wrong with it."""
+    """Where an image is. key: among all sets. read: gives it, or raises what is wrong with it."""
 
     within: GroundTruthSet
     key: str
@@ -27,7 +27,7 @@ class Destination(NamedTuple):
 
 
 class EvalItem(NamedTuple):
-    """A picture. frame: with its key among all sets. digest: of protocol, picture and reference."""
+    """An image. frame: with its key among all sets. digest: of protocol, image and reference."""
 
     within: GroundTruthSet
     frame: Frame
@@ -36,7 +36,7 @@ class EvalItem(NamedTuple):
 
 
 class Items:
-    """The pictures of a truth. left: those without a usable reference that were met, by key."""
+    """The images of a truth. left: those without a usable reference that were met, by key."""
 
     def __init__(self, truth: GroundTruth, protocol: Protocol, groups: Sequence[str] = ()) -> None:
         self.left: dict[str, Failure] = {}
@@ -45,7 +45,7 @@ class Items:
         self._facts = f"{protocol.digest} {' '.join(groups)}".encode()
 
     def list_places(self, keys: Collection[str] | None = None) -> Iterator[Destination]:
-        """Yield where the pictures are, or those with these keys."""
+        """Yield where the images are, or those with these keys."""
         for within in self._truth.sets:
             for key, read in within.list_samples():
                 name = self._truth.name(within, key)
@@ -53,7 +53,7 @@ class Items:
                     yield Destination(within, name, read)
 
     def open(self, place: Destination) -> EvalItem | None:
-        """Read a picture; None where its reference cannot be used, which `left` then says. Thread-safe."""
+        """Read an image; None where its reference cannot be used, which `left` then says. Thread-safe."""
         opened = attempt(place.key, "decode", lambda: self._prepare(place.within, place.read(), place.key))
         if isinstance(opened, Failure):
             self.left[place.key] = opened
@@ -75,7 +75,7 @@ class Items:
         frame = replace(sample.frame, key=key)
         if self._protocol.cameras == "hidden":
             frame = replace(frame, f_px=None, f_source=None)
-        image = frame.image if within.has_pictures else np.empty(0, np.uint8)
+        image = frame.image if within.has_images else np.empty(0, np.uint8)
         parts = (reference.depth_m, reference.mask, image)
         facts = (reference.max_m, reference.registered, reference.camera, frame.f_px)
         digest = find_digest(

@@ -1,4 +1,4 @@
-"""`GroundTruth`: references that depth is measured against: data sets, sets of sets, or a folder of depth files."""
+"""`GroundTruth`: references that depth is measured against: datasets, sets of sets, or a folder of depth files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.storage.retries import RemoteError
 
 _NAMES = OptionNames(
-    "--truth-dialect", *(f"cortexia convert {option}" for option in ("--kind", "--scale", "--unknown"))
+    "--truth-convention", *(f"cortexia convert {option}" for option in ("--kind", "--scale", "--unknown"))
 )
 
 
@@ -39,14 +39,14 @@ class GroundTruthSet:
     """References of one set. name: before its keys, where there are several. counts: it is in the mean of
     sets.
 
-    has_pictures: its samples have pictures, which a model can look at.
+    has_images: its samples have images, which a model can look at.
     """
 
     name: str
     dataset: AnyDataset
     max_m: float | None = None
     counts: bool = True
-    has_pictures: bool = True
+    has_images: bool = True
 
     def list_samples(self) -> Iterator[tuple[str, Callable[[], RGBDSample]]]:
         """Yield the key of each sample, and what reads it; that raises what is wrong with it."""
@@ -64,16 +64,16 @@ class GroundTruth(NamedTuple):
     sets: tuple[GroundTruthSet, ...]
 
     @property
-    def has_pictures(self) -> bool:
-        return all(each.has_pictures for each in self.sets)
+    def has_images(self) -> bool:
+        return all(each.has_images for each in self.sets)
 
     def name(self, within: GroundTruthSet, key: str) -> str:
-        """Give the key of a picture among all sets."""
+        """Return the key of an image among all sets."""
         return f"{within.name}/{key}" if len(self.sets) > 1 else key
 
 
 def hold_truth(samples: AnyDataset | Sequence[RGBDSample], *, max_m: float | None = None) -> GroundTruth:
-    """Give samples in memory, or of a data set, as references. max_m: their largest depth that counts."""
+    """Return samples in memory, or of a dataset, as references. max_m: their largest depth that counts."""
     if not isinstance(samples, RGBDDataset | RGBDStream):
         samples = RGBDDataset("samples", samples, lambda sample: sample)
     return GroundTruth(samples.name, (GroundTruthSet(samples.name, samples, max_m),))
@@ -90,44 +90,44 @@ class DepthFile(NamedTuple):
 
     key: str
     path: AnyPath
-    dialect: str | None
+    convention: str | None
 
 
 def open_truth(
     root: str | os.PathLike[str] | RemotePath,
     protocol: Protocol,
     *,
-    dialect: str | None = None,
+    convention: str | None = None,
     allow_outside: bool = False,
 ) -> GroundTruth:
-    """Give the references in a folder: a data set that is known, a folder of such with set.json, or depth
+    """Return the references in a folder: a dataset that is known, a folder of such with set.json, or depth
     files; also behind an address.
 
-    dialect: what numbers of depth files mean that do not say it, as `decode_depth` takes it.
+    convention: what numbers of depth files mean that do not say it, as `decode_depth` takes it.
     allow_outside: as of `open_dataset`.
-    Raises `InputError` where there is nothing, or a known data set is not that of the protocol.
+    Raises `InputError` where there is nothing, or a known dataset is not that of the protocol.
     """
     place = to_path(root)
     try:
         with remember_listings():
-            return GroundTruth(str(place), _open_sets(place, protocol, dialect, allow_outside))
+            return GroundTruth(str(place), _open_sets(place, protocol, convention, allow_outside))
     except RemoteError as error:
         raise InputError(f"cannot read {place}: {error.strerror}") from error
 
 
 def _open_sets(
-    root: AnyPath, protocol: Protocol, dialect: str | None, allow_outside: bool
+    root: AnyPath, protocol: Protocol, convention: str | None, allow_outside: bool
 ) -> tuple[GroundTruthSet, ...]:
     if isinstance(root, RemotePath):
         require_object(root)
     elif not root.is_dir() and not root.is_file():
-        raise InputError(f"{root} is not there: give a data set, or a folder of depth files")
+        raise InputError(f"{root} is not there: give a dataset, or a folder of depth files")
     folders = [path.parent for path in find_inside(root, "*/set.json")]
     if folders:
         return tuple(_open_set("rgbd", each, protocol, allow_outside) for each in folders)
-    name = None if dialect is not None else _recognise(root)
+    name = None if convention is not None else _recognise(root)
     if name is None:
-        return (_open_files(root, dialect),)
+        return (_open_files(root, convention),)
     return (_open_set(name, root, protocol, allow_outside),)
 
 
@@ -154,18 +154,18 @@ def _open_set(name: str, root: AnyPath, protocol: Protocol, allow_outside: bool)
     )
 
 
-def _open_files(root: AnyPath, dialect: str | None) -> GroundTruthSet:
+def _open_files(root: AnyPath, convention: str | None) -> GroundTruthSet:
     files = list_depth_files(root)
     if not files:
         names = ", ".join(DATASETS)
-        raise InputError(f"no reference in {root}: neither depth files nor one of the data sets {names}")
-    entries = [DepthFile(key, path, dialect) for key, path in files.items()]
-    return GroundTruthSet(root.name, RGBDDataset("depth files", entries, _read_file), has_pictures=False)
+        raise InputError(f"no reference in {root}: neither depth files nor one of the datasets {names}")
+    entries = [DepthFile(key, path, convention) for key, path in files.items()]
+    return GroundTruthSet(root.name, RGBDDataset("depth files", entries, _read_file), has_images=False)
 
 
 def _read_file(entry: DepthFile) -> RGBDSample:
-    """Read a reference without a picture: that is black, in no memory."""
-    depth = decode_depth(read_file(entry.path), str(entry.path), dialect=entry.dialect, names=_NAMES)
+    """Read a reference without an image: that is black, in no memory."""
+    depth = decode_depth(read_file(entry.path), str(entry.path), convention=entry.convention, names=_NAMES)
     if depth.kind != "metric":
         raise InputError(f"{entry.path}: {depth.kind} depth is no reference: metres are")
     black = np.broadcast_to(np.uint8(0), (*depth.values.shape, 3))
@@ -173,7 +173,7 @@ def _read_file(entry: DepthFile) -> RGBDSample:
 
 
 def list_depth_files(root: AnyPath) -> dict[str, AnyPath]:
-    """Give the depth files below a folder by key: their path without the endings of pictures and depth.
+    """Return the depth files below a folder by key: their path without the endings of images and depth.
 
     Hidden files and folders are left out. Raises `InputError` where two have one key, `OSError`.
     """
@@ -193,7 +193,7 @@ def list_depth_files(root: AnyPath) -> dict[str, AnyPath]:
 
 
 def bare(key: str) -> str:
-    """Take endings of depth files and pictures off a key: `a.jpg.npy` and `a.png` are both `a`."""
+    """Take endings of depth files and images off a key: `a.jpg.npy` and `a.png` are both `a`."""
     endings = {suffix for reader in READERS for suffix in reader.suffixes} | set(IMAGE_SUFFIXES)
     while True:
         ending = next((each for each in endings if key.lower().endswith(each)), None)

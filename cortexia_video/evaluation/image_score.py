@@ -1,4 +1,4 @@
-"""`ImageScore`: one picture's depth against its reference, as a protocol says."""
+"""`ImageScore`: one image's depth against its reference, as a protocol says."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class ImageScore(NamedTuple):
-    """What one picture gave. sums: of its pixels. more: metrics of groups. lacking: why a group has none.
+    """What one image gave. sums: of its pixels. more: metrics of groups. lacking: why a group has none.
 
     unknown: pixels that count though no depth is known. remark: what a person must know of it.
     """
@@ -61,7 +61,7 @@ class _Fitted(NamedTuple):
     remark: str = ""
 
 
-def score_picture(
+def score_image(
     depth: DepthMap | None, reference: Reference, protocol: Protocol, groups: Sequence[str] = ()
 ) -> ImageScore:
     """Measure depth against a reference; None, where there is no depth, counts as unknown everywhere.
@@ -70,7 +70,7 @@ def score_picture(
     protocol's alignment. Depth of another shape than the reference counts as unknown everywhere, and the
     score says so.
     """
-    fitted = _fit_picture(depth, reference, protocol)
+    fitted = _fit_image(depth, reference, protocol)
     aligned, remark = _bring(fitted, fitted.chosen, reference, protocol), fitted.remark
     if protocol.alignment == "none" and not remark:
         remark = _find_unit_mismatch(aligned, fitted.known_m)
@@ -96,12 +96,12 @@ def score_baseline(
     return score._replace(more=more, lacking=lacking)
 
 
-def align_picture(depth: DepthMap | None, reference: Reference, protocol: Protocol) -> Floats:
-    """Give depth as it is measured, float64 (H, W): aligned; NaN where unknown, or where it cannot be."""
-    return _bring_all(_fit_picture(depth, reference, protocol), reference, protocol)
+def align_image(depth: DepthMap | None, reference: Reference, protocol: Protocol) -> Floats:
+    """Return depth as it is measured, float64 (H, W): aligned; NaN where unknown, or where it cannot be."""
+    return _bring_all(_fit_image(depth, reference, protocol), reference, protocol)
 
 
-def _fit_picture(depth: DepthMap | None, reference: Reference, protocol: Protocol) -> _Fitted:
+def _fit_image(depth: DepthMap | None, reference: Reference, protocol: Protocol) -> _Fitted:
     """Fit depth to the reference, or say why it cannot be measured."""
     places = np.flatnonzero(reference.mask)
     known_m = take(reference.depth_m, places)
@@ -124,7 +124,7 @@ def _fit_picture(depth: DepthMap | None, reference: Reference, protocol: Protoco
 
 
 def _bring(fitted: _Fitted, values: Floats, reference: Reference, protocol: Protocol) -> Floats:
-    """Give values of fitted depth, which are used up, in metres; NaN where unknown."""
+    """Return values of fitted depth, which are used up, in metres; NaN where unknown."""
     return apply_fit(values, fitted.kind, fitted.fit, protocol.alignment, max_depth_m=reference.max_m)
 
 
@@ -141,7 +141,7 @@ def _score_known(aligned: Floats, clipped: Floats, known_m: Floats, key: str) ->
 
 
 def clip_depth(aligned: Floats, reference_m: Array, max_m: float, protocol: Protocol) -> Floats:
-    """Give depth that can be measured: the unknown takes the end that is farther from the reference."""
+    """Return depth that can be measured: the unknown takes the end that is farther from the reference."""
     low, high = protocol.clip_min_m, max(max_m, protocol.clip_min_m)
     clipped = np.clip(aligned, low, high) if protocol.clip == "all" else aligned
     lost = ~np.isfinite(aligned)
@@ -155,7 +155,7 @@ def clip_depth(aligned: Floats, reference_m: Array, max_m: float, protocol: Prot
 
 
 def fit_size(values: Array, shape: tuple[int, int], protocol: Protocol) -> Array | None:
-    """Give depth (h, w) as large as the reference, or None where it is of another shape."""
+    """Return depth (h, w) as large as the reference, or None where it is of another shape."""
     if values.shape == shape:
         return values
     if protocol.window is not None and protocol.cut(values).shape == shape:
@@ -181,7 +181,7 @@ def _resize_between_corners(values: Array, shape: tuple[int, int]) -> Floats:
 
 
 def _find_unit_mismatch(ours: Floats, theirs: Floats) -> str:
-    """Say in words that depth (N,) is 1,000 times the reference (N,), or the other way round."""
+    """Return in words that depth (N,) is 1,000 times the reference (N,), or the other way round."""
     usable = np.isfinite(ours) & (ours > 0)
     if not usable.any():
         return ""

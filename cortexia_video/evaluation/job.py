@@ -1,4 +1,4 @@
-"""`evaluate`: depth of several contestants against one truth, by a protocol, beside the baselines."""
+"""`evaluate`: depth of several predictors against one truth, by a protocol, beside the baselines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cortexia_video.errors import CortexiaError, Failure, InputError
 from cortexia_video.evaluation.baselines import BASELINES
 from cortexia_video.evaluation.eval_items import Destination, EvalItem, Items
 from cortexia_video.evaluation.ground_truth import GroundTruth
-from cortexia_video.evaluation.image_score import ImageScore, score_baseline, score_picture
+from cortexia_video.evaluation.image_score import ImageScore, score_baseline, score_image
 from cortexia_video.evaluation.metrics.registry import choose_groups
 from cortexia_video.evaluation.predictors import FolderPredictor, Prediction, Predictor, Work
 from cortexia_video.evaluation.protocol import Protocol
@@ -26,30 +26,30 @@ from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.workers import choose_workers
 
 Progress = Callable[[int], None]
-_Scores = tuple[str, list[ImageScore]]  # of one picture: its set, and one for each column
+_Scores = tuple[str, list[ImageScore]]  # of one image: its set, and one for each column
 
 
 @dataclass(slots=True)
 class Column:
-    """What one contestant, or baseline, scored: by set, in the order of the truth, then of keys."""
+    """What one predictor, or baseline, scored: by set, in the order of the truth, then of keys."""
 
     name: str
     is_baseline: bool
     scores: dict[str, ScoreTable] = field(default_factory=dict)
 
     def remarks(self) -> list[tuple[str, str]]:
-        """Give the pictures that a person must know of, and why."""
+        """Return the images that a person must know of, and why."""
         return [remark for scores in self.scores.values() for remark in scores.list_remarks()]
 
     def count_lacks(self, groups: Sequence[str]) -> Counter[tuple[str, str]]:
-        """Count the pictures on which groups were not measured, by group and what was missing."""
+        """Count the images on which groups were not measured, by group and what was missing."""
         every = (score.lacking for scores in self.scores.values() for score in scores)
         return Counter((name, each[name]) for each in every for name in groups if name in each)
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """All scores. counting: sets that are in the mean of sets. left: pictures without a usable reference.
+    """All scores. counting: sets that are in the mean of sets. left: images without a usable reference.
 
     asked: groups of metrics that a person asked for.
     """
@@ -61,14 +61,14 @@ class Evaluation:
     left: Sequence[Failure]
     asked: Sequence[str] = ()
 
-    def count_pictures(self, sets: Sequence[str] | None = None) -> int:
-        """Count the pictures that were measured, of these sets or all."""
+    def count_images(self, sets: Sequence[str] | None = None) -> int:
+        """Count the images that were measured, of these sets or all."""
         scores = self.columns[-1].scores
         return sum(len(scores[name]) for name in (scores if sets is None else sets))
 
     @property
     def averaged(self) -> list[str]:
-        """The sets whose pictures are in the mean."""
+        """The sets whose images are in the mean."""
         sets = self.columns[-1].scores
         if self.protocol.aggregation != "set":
             return list(sets)
@@ -76,65 +76,65 @@ class Evaluation:
 
     @property
     def is_complete(self) -> bool:
-        """Say that every picture had a reference and every contestant depth that could be measured."""
+        """Return whether every image had a reference and every predictor depth that could be measured."""
         return not self.left and not any(column.remarks() for column in self.columns)
 
 
 def evaluate(
     truth: GroundTruth,
-    contestants: Sequence[Predictor],
+    predictors: Sequence[Predictor],
     protocol: Protocol,
     *,
     metrics: Sequence[str] = (),
     kept: ScoreFile | None = None,
     workers: int | None = None,
-    on_picture: Progress = lambda count: None,
+    on_image: Progress = lambda count: None,
 ) -> Evaluation:
-    """Measure every contestant, and the baselines, on every picture of the truth.
+    """Measure every predictor, and the baselines, on every image of the truth.
 
     metrics: groups of `metric_groups` to measure besides the protocol's.
     kept: scores of earlier calls, open, which are not measured again; it gets the new ones.
     workers: threads that read references and measure, while the model works; one a core by default.
-    A picture without depth, or with depth that cannot be measured, counts as unknown everywhere, with a
+    An image without depth, or with depth that cannot be measured, counts as unknown everywhere, with a
     remark.
 
-    Raises `InputError` where a model has no pictures to look at, a kind does not allow the alignment, two
-    contestants have one name, there is no such metric, no picture has a reference, or nothing in a folder of
+    Raises `InputError` where a model has no images to look at, a kind does not allow the alignment, two
+    predictors have one name, there is no such metric, no image has a reference, or nothing in a folder of
     depth can be measured; `OutputLostError` where a score cannot be kept.
     """
-    _require_contestants(truth, contestants)
-    job = EvaluateJob(truth, protocol, metrics, choose_workers(workers), on_picture)
+    _require_predictors(truth, predictors)
+    job = EvaluateJob(truth, protocol, metrics, choose_workers(workers), on_image)
     job.kept = kept or job.kept
-    columns = [job.measure(contestant) for contestant in contestants]
+    columns = [job.measure(predictor) for predictor in predictors]
     columns += job.measure_baselines()
     left = job.left
     counting = [each.name for each in truth.sets if each.counts]
     if not any(columns[-1].scores.values()):
         reason = f": {left[0].key}: {left[0].reason}" if left else ""
-        raise InputError(f"no picture in {truth.place} has a reference that can be used{reason}")
+        raise InputError(f"no image in {truth.place} has a reference that can be used{reason}")
     return Evaluation(protocol, truth.place, columns, counting, left, tuple(metrics))
 
 
-def _require_contestants(truth: GroundTruth, contestants: Sequence[Predictor]) -> None:
-    names = [each.name for each in contestants]
+def _require_predictors(truth: GroundTruth, predictors: Sequence[Predictor]) -> None:
+    names = [each.name for each in predictors]
     if len({*names}) < len(names):
         raise InputError(f"{', '.join(names)}: two have one name: give each once")
-    blind = [each.name for each in contestants if each.needs_pictures and not truth.has_pictures]
+    blind = [each.name for each in predictors if each.needs_images and not truth.has_images]
     if blind:
         raise InputError(
-            f"{truth.place} has no pictures for {blind[0]} to look at: estimate their depth first and give "
-            "its folder, or give a data set"
+            f"{truth.place} has no images for {blind[0]} to look at: estimate their depth first and give "
+            "its folder, or give a dataset"
         )
 
 
-def _require_some_depth(contestant: Predictor, column: Column) -> None:
+def _require_some_depth(predictor: Predictor, column: Column) -> None:
     """Refuse a folder of which nothing could be measured: the wrong one, or nobody says what it means."""
-    if not isinstance(contestant, FolderPredictor) or not any(map(len, column.scores.values())):
+    if not isinstance(predictor, FolderPredictor) or not any(map(len, column.scores.values())):
         return
     if all(score.unknown == score.sums.pixels for each in column.scores.values() for score in each):
         remarks = [pair for each in column.scores.values() for pair in each.list_remarks()]
         raise InputError(
-            contestant.explain(*next((pair for pair in remarks if pair[1] != "no depth"), remarks[0]))
+            predictor.explain(*next((pair for pair in remarks if pair[1] != "no depth"), remarks[0]))
         )
 
 
@@ -145,14 +145,14 @@ class EvaluateJob:
         protocol: Protocol,
         metrics: Sequence[str],
         workers: int,
-        on_picture: Progress,
+        on_image: Progress,
     ) -> None:
         groups = choose_groups(protocol, metrics)
         self.kept = ScoreFile(None)
         self._items = Items(truth, protocol, groups)
         self._sets = [each.name for each in truth.sets]
         self._protocol, self._groups = protocol, groups
-        self._workers, self._on_picture = workers, on_picture
+        self._workers, self._on_image = workers, on_image
         self._asked = frozenset(metrics)
         self._done = 0
 
@@ -161,32 +161,32 @@ class EvaluateJob:
         """What has no reference that can be used."""
         return [self._items.left[key] for key in sorted(self._items.left)]
 
-    def measure(self, contestant: Predictor) -> Column:
-        """Measure a contestant on all pictures; what is kept is not done again."""
+    def measure(self, predictor: Predictor) -> Column:
+        """Measure a predictor on all images; what is kept is not done again."""
 
         def begin(place: Destination) -> EvalItem | Skipped[_Scores]:
             item = self._items.open(place)
             if item is None:
                 return Skipped((place.within.name, []))
-            kept = attempt(place.key, "decode", lambda: self._find_kept(contestant, item))
+            kept = attempt(place.key, "decode", lambda: self._find_kept(predictor, item))
             if not isinstance(kept, ImageScore):
                 return item
             return Skipped((place.within.name, [kept._replace(key=place.key)]))
 
         def measure(item: EvalItem, guess: Prediction) -> _Scores:
-            return item.within.name, [self._score(contestant, item, guess)]
+            return item.within.name, [self._score(predictor, item, guess)]
 
         def settle(scores: _Scores) -> None:
             _put(scores, [column])
             self._done += len(scores[1])
             if scores[1]:
-                self._on_picture(self._done)
+                self._on_image(self._done)
 
-        column = Column(contestant.name, is_baseline=False)
+        column = Column(predictor.name, is_baseline=False)
         work = Work(begin=begin, measure=measure, settle=settle, workers=self._workers)
-        contestant.work_through(self._items.list_places(), work)
+        predictor.work_through(self._items.list_places(), work)
         self._arrange(column)
-        _require_some_depth(contestant, column)
+        _require_some_depth(predictor, column)
         return column
 
     def measure_baselines(self) -> list[Column]:
@@ -204,7 +204,7 @@ class EvaluateJob:
         for scores in column.scores.values():
             scores.sort()
 
-    def _score(self, contestant: Predictor, item: EvalItem, guess: Prediction) -> ImageScore:
+    def _score(self, predictor: Predictor, item: EvalItem, guess: Prediction) -> ImageScore:
         """On a worker: measure depth, and keep what it gave."""
         depth = None if isinstance(guess, Failure) else guess
         score = self._measure(depth, item)
@@ -212,22 +212,22 @@ class EvaluateJob:
             score = score._replace(remark=f"no depth: {guess.reason}")
         if not self._asked & score.lacking.keys():
             score = score._replace(lacking={})  # nobody asked: it would make the file longer
-        self.kept.add(self._name(contestant, item), score)
+        self.kept.add(self._name(predictor, item), score)
         return score
 
     def _measure(self, depth: DepthMap | None, item: EvalItem) -> ImageScore:
-        """Score depth; where that cannot be, for a reason that is this picture's, as if there were none."""
-        score = partial(score_picture, depth, item.reference, self._protocol, self._groups)
+        """Score depth; where that cannot be, for a reason that is this image's, as if there were none."""
+        score = partial(score_image, depth, item.reference, self._protocol, self._groups)
         found = attempt(item.frame.key, "estimate", score)
         if not isinstance(found, Failure):
             return found
         if isinstance(found.error, CortexiaError):  # of its kind, which others have, too
             raise found.error
-        missing = score_picture(None, item.reference, self._protocol, self._groups)
+        missing = score_image(None, item.reference, self._protocol, self._groups)
         return missing._replace(remark=f"cannot be measured: {found.reason}")
 
-    def _find_kept(self, contestant: Predictor, item: EvalItem) -> ImageScore | None:
-        return self.kept.get(self._name(contestant, item))
+    def _find_kept(self, predictor: Predictor, item: EvalItem) -> ImageScore | None:
+        return self.kept.get(self._name(predictor, item))
 
     def _score_baselines(self, place: Destination) -> _Scores:
         item = self._items.open(place)
@@ -239,12 +239,12 @@ class EvaluateJob:
         scores = [score_baseline(each, reference, self._protocol, self._groups) for each in guesses]
         return place.within.name, scores
 
-    def _name(self, contestant: Predictor, item: EvalItem) -> str:
-        return find_digest(item.digest.encode(), contestant.identify(item.frame.key))
+    def _name(self, predictor: Predictor, item: EvalItem) -> str:
+        return find_digest(item.digest.encode(), predictor.identify(item.frame.key))
 
 
 def _put(found: _Scores, columns: Sequence[Column]) -> None:
-    """Add what a picture scored, nothing or one score for each column."""
+    """Add what an image scored, nothing or one score for each column."""
     within, scores = found
     for column, score in zip(columns, scores, strict=bool(scores)):
         column.scores.setdefault(within, ScoreTable()).add(score)

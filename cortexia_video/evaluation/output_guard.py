@@ -12,10 +12,10 @@ from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
 from cortexia_video.storage.own_folder import has_line, require_own_folder
 from cortexia_video.storage.paths import AnyPath, to_path
 
-RESULTS, TABLE, PAGE = "results.json", "pictures.csv", "page.html"
+RESULTS, TABLE, PAGE = "results.json", "images.csv", "page.html"
 _OURS = {
     RESULTS: lambda head: head.startswith(b'{\n "protocol": {'),
-    TABLE: lambda head: head.startswith(b"contestant,set,key,"),
+    TABLE: lambda head: head.startswith(b"predictor,set,key,"),
     PAGE: lambda head: is_own_head(head[:HEAD_BYTES]),
     SCORES: lambda head: has_line(head, MARKS),
 }
@@ -24,7 +24,7 @@ _OURS = {
 def require_own(output: AnyPath, place: AnyPath, protocol: Protocol) -> None:
     """Refuse a folder that holds other people's files, or results by another truth or protocol.
 
-    place: where the truth is. Other contestants are welcome. Raises `OutputExistsError`.
+    place: where the truth is. Other predictors are welcome. Raises `OutputExistsError`.
     """
     require_own_folder(output, "an evaluation", _OURS)
     before = _read_results(output / RESULTS)
@@ -44,7 +44,7 @@ def _refuse(output: AnyPath, how: str, asked: str) -> None:
 
 
 def _read_results(path: AnyPath) -> tuple[str, str] | None:
-    """Give the protocol's digest and the truth of results, None where there are none."""
+    """Return the protocol's digest and the truth of results, None where there are none."""
 
     def read() -> tuple[str, str]:
         words = parse_json(read_named(path, limit=LARGEST_TEXT), path)

@@ -1,4 +1,4 @@
-"""The page of an evaluation: the tables, and the worst and best pictures with where they are wrong."""
+"""The page of an evaluation: the tables, and the worst and best images with where they are wrong."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from cortexia_video.html.markup import element
 _LISTED = 100
 _LEGEND = (
     "Depth and reference share their colours, from the 2nd to the 98th percentile of the reference. In the "
-    "last picture red is too near, blue too far, pale yellow is right; grey is not measured. Below each: in "
-    "which parts of the picture the relative error is largest, and smallest."
+    "last image red is too near, blue too far, pale yellow is right; grey is not measured. Below each: in "
+    "which parts of the image the relative error is largest, and smallest."
 )
 _REGIONS = (
-    "Relative error in parts of the pictures: thirds of the pixels by distance, thirds of the rows, and what "
+    "Relative error in parts of the images: thirds of the pixels by distance, thirds of the rows, and what "
     "is at most 3 pixels from an edge of the reference."
 )
 
 
 def write_page(evaluation: Evaluation, summary: Summary, worst: Sequence[Tile], best: Sequence[Tile]) -> str:
-    """Give the page's HTML, which needs nothing but itself."""
+    """Return the page's HTML, which needs nothing but itself."""
     first = evaluation.columns[0].name
     main = element(
         "main",
         _show_header(evaluation),
-        section("All pictures", _show_totals(summary), _show_comparisons(summary)),
+        section("All images", _show_totals(summary), _show_comparisons(summary)),
         section("Sets", _show_sets(evaluation, summary)) if len(summary.sets[first]) > 1 else None,
         _show_regions(summary),
         section(f"The worst of {printable(first)}", quiet(_LEGEND), *map(_show_tile, worst)),
@@ -56,13 +56,13 @@ def write_page(evaluation: Evaluation, summary: Summary, worst: Sequence[Tile], 
 
 
 def _show_header(evaluation: Evaluation) -> Element:
-    pictures = evaluation.count_pictures()
+    images = evaluation.count_images()
     return element(
         "header",
         element("p", "Depth evaluation", class_="kicker"),
         element("h1", ", ".join(each.name for each in evaluation.columns if not each.is_baseline)),
-        element("p", f"{pictures} pictures of {evaluation.place}, by {evaluation.protocol}.", class_="lead"),
-        element("p", f"All pictures together: {describe_mean(evaluation)}."),
+        element("p", f"{images} images of {evaluation.place}, by {evaluation.protocol}.", class_="lead"),
+        element("p", f"All images together: {describe_mean(evaluation)}."),
     )
 
 
@@ -114,13 +114,13 @@ def _show_sets(evaluation: Evaluation, summary: Summary) -> Element:
             for sets in summary.sets.values()
         ]
         rows.append([describe_set(evaluation, name), str(len(scores)), *cells])
-    return _make_table(["AbsRel / delta1", "pictures", *summary.sets], rows)
+    return _make_table(["AbsRel / delta1", "images", *summary.sets], rows)
 
 
 def _show_tile(tile: Tile) -> Element:
     metrics, (near, far) = tile.score.metrics, (f"{limit:.3g} m" for limit in tile.limits_m)
     shown = {
-        "picture": (tile.picture, ()),
+        "image": (tile.image, ()),
         "reference": (tile.reference, (DEPTH_COLOURS, near, far)),
         "depth": (tile.depth, (DEPTH_COLOURS, near, far)),
         "error": (tile.errors, (ERROR_COLOURS, "half as far", "twice")),
@@ -139,14 +139,14 @@ def _show_tile(tile: Tile) -> Element:
 
 
 def _show_scale(name: str, colours: str = "", low: str = "", high: str = "") -> Element:
-    """Make what is below a picture: its name, or the ends of its colours with these between."""
+    """Make what is below an image: its name, or the ends of its colours with these between."""
     if not colours:
         return element("div", name, class_="scale")
     return element("div", f"{name}: {low} ", swatch(colours), f" {high}", class_="scale")
 
 
 def _say_regions(regions: Mapping[str, float]) -> str:
-    """Say where the error is largest: of each way to divide the picture, the worst part against the best."""
+    """Return where the error is largest: of each way to divide the image, the worst part against the best."""
     ways = (REGIONS[:3], REGIONS[3:6], REGIONS[6:])
     said = []
     for way in ways:
@@ -170,7 +170,7 @@ def _show_troubles(evaluation: Evaluation) -> Element | None:
 def _show_protocol(evaluation: Evaluation) -> Element:
     protocol = evaluation.protocol
     named = {
-        "data set": f"{protocol.dataset} {protocol.split or ''}",
+        "dataset": f"{protocol.dataset} {protocol.split or ''}",
         "depth": f"{protocol.bounds[0]}{protocol.min_m:g}, {protocol.max_m}{protocol.bounds[1]} m",
         "crop": "none" if protocol.crop is None else ", ".join(f"{share:g}" for share in protocol.crop),
         "alignment": protocol.alignment,

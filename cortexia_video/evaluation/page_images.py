@@ -1,4 +1,4 @@
-"""`Tile`: one picture of the page: as it is, its reference, the depth, and where that is wrong."""
+"""`Tile`: one image of the page: as it is, its reference, the depth, and where that is wrong."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 from cortexia_video.errors import Failure
 from cortexia_video.evaluation.eval_items import Destination, EvalItem, Items
 from cortexia_video.evaluation.ground_truth import GroundTruth
-from cortexia_video.evaluation.image_score import ImageScore, align_picture, clip_depth
+from cortexia_video.evaluation.image_score import ImageScore, align_image, clip_depth
 from cortexia_video.evaluation.job import Column, Evaluation
 from cortexia_video.evaluation.metrics.depth_metrics import abs_rel
 from cortexia_video.evaluation.metrics.pixel_sums import Array
@@ -32,13 +32,13 @@ _QUALITY = 85
 
 
 class Tile(NamedTuple):
-    """Pictures as data URIs; picture is None where there is none.
+    """Images as data URIs; image is None where there is none.
 
-    limits_m: where the colours of depth end. regions: relative error by region of the picture.
+    limits_m: where the colours of depth end. regions: relative error by region of the image.
     """
 
     score: ImageScore
-    picture: str | None
+    image: str | None
     reference: str
     depth: str
     errors: str
@@ -47,10 +47,10 @@ class Tile(NamedTuple):
 
 
 def make_tiles(
-    evaluation: Evaluation, truth: GroundTruth, contestant: Predictor, *, each: int = EACH
+    evaluation: Evaluation, truth: GroundTruth, predictor: Predictor, *, each: int = EACH
 ) -> tuple[list[Tile], list[Tile]]:
-    """Give the worst and the best pictures of a contestant by AbsRel; their depth is made, or read, again."""
-    column = next(column for column in evaluation.columns if column.name == contestant.name)
+    """Return the worst and the best images of a predictor by AbsRel; their depth is made, or read, again."""
+    column = next(column for column in evaluation.columns if column.name == predictor.name)
     worst, best = _choose(column, each)
     wanted = {score.key: score for score in (*worst, *best)}
     tiles: dict[str, Tile] = {}
@@ -67,12 +67,12 @@ def make_tiles(
             tiles[tile.score.key] = tile
 
     work = Work(begin=begin, measure=measure, settle=settle, workers=1)
-    contestant.work_through(items.list_places(wanted), work)
+    predictor.work_through(items.list_places(wanted), work)
     return _take(tiles, worst), _take(tiles, best)
 
 
 def _choose(column: Column, each: int) -> tuple[list[ImageScore], list[ImageScore]]:
-    """Give the worst and the best scores by AbsRel; of few pictures half are best, the rest is worst."""
+    """Return the worst and the best scores by AbsRel; of few images half are best, the rest is worst."""
     errors = [abs_rel(score.sums) for scores in column.scores.values() for score in scores]
     order = np.argsort(errors, kind="stable").tolist()
     best = order[: min(each, len(order) // 2)]
@@ -88,7 +88,7 @@ def _take(tiles: dict[str, Tile], scores: Sequence[ImageScore]) -> list[Tile]:
 
 def _make_tile(item: EvalItem, guess: Prediction, score: ImageScore, protocol: Protocol) -> Tile:
     reference = item.reference
-    aligned = align_picture(None if isinstance(guess, Failure) else guess, reference, protocol)
+    aligned = align_image(None if isinstance(guess, Failure) else guess, reference, protocol)
     clipped = clip_depth(aligned, reference.depth_m, reference.max_m, protocol)
     known = np.where(reference.mask, reference.depth_m, np.nan)
     shown = find_range(known, percentiles=(2, 98), spacing="inverse")
@@ -101,14 +101,14 @@ def _make_tile(item: EvalItem, guess: Prediction, score: ImageScore, protocol: P
         ratio = np.where(reference.mask, np.log2(clipped / reference.depth_m), np.nan)
     errors = colored_depthmap(ratio, -1, 1, ERROR_COLOURS)
     image = protocol.cut(item.frame.image)
-    picture = _encode(image) if item.within.has_pictures else None
+    photo = _encode(image) if item.within.has_images else None
     split = split_errors(clipped[reference.mask], reference.depth_m, reference.mask)
     regions = dict(zip(REGIONS, split, strict=True))
-    return Tile(score, picture, _encode(true), _encode(found), _encode(errors), limits, regions)
+    return Tile(score, photo, _encode(true), _encode(found), _encode(errors), limits, regions)
 
 
 def _encode(image: Array) -> str:
-    """Give a small JPEG as a data URI; averaged where it shrinks."""
+    """Return a small JPEG as a data URI; averaged where it shrinks."""
     small = Image.fromarray(np.ascontiguousarray(image))
     if small.width > _WIDTH:
         small = small.resize(

@@ -31,14 +31,14 @@ from cortexia_video.storage.retries import RemoteError
 
 Outcome = TypeVar("Outcome")
 Prediction = DepthMap | Failure | None  # None: there is none
-_NAMES = OptionNames("--dialect", "--kind", "cortexia convert --scale", "cortexia convert --unknown")
+_NAMES = OptionNames("--convention", "--kind", "cortexia convert --scale", "cortexia convert --unknown")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work(Generic[Outcome]):
-    """What is done with pictures. begin, measure: on threads, so many of them. settle: on the calling one.
+    """What is done with images. begin, measure: on threads, so many of them. settle: on the calling one.
 
-    begin opens a picture, or says what became of it without depth; measure takes its depth.
+    begin opens an image, or says what became of it without depth; measure takes its depth.
     """
 
     begin: Callable[[Destination], EvalItem | Skipped[Outcome]]
@@ -48,25 +48,25 @@ class Work(Generic[Outcome]):
 
 
 class Predictor(Protocol):
-    """What is measured. name: in the table. needs_pictures: it looks at them."""
+    """What is measured. name: in the table. needs_images: it looks at them."""
 
     name: str
-    needs_pictures: bool
+    needs_images: bool
 
     def identify(self, key: str) -> bytes:
-        """Give what the depth of a picture depends on, besides the picture."""
+        """Return what the depth of an image depends on, besides the image."""
 
     def work_through(self, places: Iterable[Destination], work: Work[Outcome]) -> None:
-        """Take each picture through the work, as they come."""
+        """Take each image through the work, as they come."""
 
 
 class ModelPredictor:
-    """A model, run on the pictures of the data set, full size; reading, the model and measuring overlap.
+    """A model, run on the images of the dataset, full size; reading, the model and measuring overlap.
 
     model: a loaded one, or one for each device.
     """
 
-    needs_pictures = True
+    needs_images = True
 
     def __init__(self, name: str, model: DepthEstimator | Sequence[DepthEstimator]) -> None:
         self.name = name
@@ -79,17 +79,17 @@ class ModelPredictor:
     def work_through(self, places: Iterable[Destination], work: Work[Outcome]) -> None:
         estimator = self._estimators[0]
 
-        def prepare(picture: _Picture) -> PreparedFrame | Skipped[Outcome] | Failure:
-            begun = work.begin(picture.place)
+        def prepare(image: _Image) -> PreparedFrame | Skipped[Outcome] | Failure:
+            begun = work.begin(image.place)
             if isinstance(begun, Skipped):
                 return begun
-            picture.item = begun
+            image.item = begun
             return estimator.prepare(begun.frame)
 
-        def finish(picture: _Picture, result: ItemResult) -> Outcome:
-            return work.measure(picture.opened, estimator.finish(result.origin, result.values))
+        def finish(image: _Image, result: ItemResult) -> Outcome:
+            return work.measure(image.opened, estimator.finish(result.origin, result.values))
 
-        engine: PipelineExecutor[_Picture, Outcome] = PipelineExecutor(
+        engine: PipelineExecutor[_Image, Outcome] = PipelineExecutor(
             self._estimators,
             prepare=prepare,
             finish=finish,
@@ -97,15 +97,15 @@ class ModelPredictor:
             stop=threading.Event(),
             clock=StageClock(),
         )
-        for picture, outcome in engine.run(map(_Picture, places)):
+        for image, outcome in engine.run(map(_Image, places)):
             if isinstance(outcome, Failure):
-                outcome = work.measure(picture.opened, outcome)
+                outcome = work.measure(image.opened, outcome)
             work.settle(outcome)
 
 
 @dataclass(slots=True)
-class _Picture:
-    """A picture on its way through the engine."""
+class _Image:
+    """An image on its way through the engine."""
 
     place: Destination
     item: EvalItem | None = None
@@ -118,17 +118,17 @@ class _Picture:
 
 
 class StoredPredictor:
-    """A contestant whose depth is there: it is read where it is measured. Subclasses say `name`, and how."""
+    """A predictor whose depth is there: it is read where it is measured. Subclasses say `name`, and how."""
 
     name: str
-    needs_pictures = False
+    needs_images = False
 
     def identify(self, key: str) -> bytes:
-        """Give what the depth of a picture depends on."""
+        """Return what the depth of an image depends on."""
         raise NotImplementedError
 
     def read(self, key: str) -> Prediction:
-        """Give the depth of a picture; called from several threads."""
+        """Return the depth of an image; called from several threads."""
         raise NotImplementedError
 
     def work_through(self, places: Iterable[Destination], work: Work[Outcome]) -> None:
@@ -171,7 +171,7 @@ class DepthSource(NamedTuple):
         return read_output(*self.packed) if self.packed else read_named(self.path)
 
     def identify(self) -> bytes:
-        """Give its content, or what changes with it behind an address or in a shard; raises `OSError`."""
+        """Return its content, or what changes with it behind an address or in a shard; raises `OSError`."""
         if self.packed:
             return repr(self.packed[2]["inside"]).encode()
         if isinstance(self.path, RemotePath):
@@ -180,18 +180,18 @@ class DepthSource(NamedTuple):
 
 
 class FolderPredictor(StoredPredictor):
-    """Depth files, by key. dialect: as `decode_depth` takes it."""
+    """Depth files, by key. convention: as `decode_depth` takes it."""
 
-    def __init__(self, name: str, files: Mapping[str, DepthSource], dialect: str | None = None) -> None:
+    def __init__(self, name: str, files: Mapping[str, DepthSource], convention: str | None = None) -> None:
         self.name = name
         self._files = files
-        self._dialect = dialect
+        self._convention = convention
 
     def identify(self, key: str) -> bytes:
         source = self._find(key)
         if source is None:
             return b""
-        meaning = json.dumps([self._dialect, dict(source.about)], sort_keys=True)
+        meaning = json.dumps([self._convention, dict(source.about)], sort_keys=True)
         content = attempt(key, "decode", source.identify)
         return meaning.encode() + (b"" if isinstance(content, Failure) else content)
 
@@ -213,15 +213,17 @@ class FolderPredictor(StoredPredictor):
             raise
         except OSError as error:
             raise InputError(f"cannot read {source.path}: {describe(error)}") from error
-        return decode_depth(data, str(source.path), about=source.about, dialect=self._dialect, names=_NAMES)
+        return decode_depth(
+            data, str(source.path), about=source.about, convention=self._convention, names=_NAMES
+        )
 
     def explain(self, key: str, remark: str) -> str:
-        """Say why nothing in the folder can be measured, by a picture of the truth and what became of it."""
+        """Return why nothing in the folder can be measured, by an image of the truth and what became of it."""
         source = self._find(key)
         if source is not None:
             return f"no depth in {self.name} can be measured: {source.path} for {key} of the truth: {remark}"
         return (
-            f"no depth in {self.name} belongs to a picture of the truth: {next(iter(self._files))} is there, "
+            f"no depth in {self.name} belongs to an image of the truth: {next(iter(self._files))} is there, "
             f"the truth has {key}: give the folder below which names and subfolders are the truth's"
         )
 
@@ -232,13 +234,13 @@ class FolderPredictor(StoredPredictor):
         return self._files.get(bare(key)) or self._files.get(inside)
 
 
-def open_contestant(
-    name: str, *, kind: DepthKind | None = None, dialect: str | None = None, **options: Any
+def open_predictor(
+    name: str, *, kind: DepthKind | None = None, convention: str | None = None, **options: Any
 ) -> Predictor:
-    """Give what a name stands for: a folder that is there, of a run or of depth files; an address of such a
+    """Return what a name stands for: a folder that is there, of a run or of depth files; an address of such a
     folder; else a model.
 
-    kind, dialect: of depth files that do not say it. options: as `load_estimators` takes them.
+    kind, convention: of depth files that do not say it. options: as `load_estimators` takes them.
     Raises `InputError` for a folder without depth, and what `load_estimators` raises.
     """
     root = to_path(name)
@@ -252,7 +254,7 @@ def open_contestant(
     files = {key: DepthSource(path, about) for key, path in _list_files(root).items()}
     if not files:
         raise InputError(f"no depth files in {root}: give the --output of a run, depth files, or a model")
-    return FolderPredictor(name, files, dialect)
+    return FolderPredictor(name, files, convention)
 
 
 def _list_files(root: AnyPath) -> dict[str, AnyPath]:
@@ -264,7 +266,7 @@ def _list_files(root: AnyPath) -> dict[str, AnyPath]:
 
 
 def _list_run(root: AnyPath) -> dict[str, DepthSource]:
-    """Give the depth that a run has done; views, that are to look at only, are left out."""
+    """Return the depth that a run has done; views, that are to look at only, are left out."""
     files = {}
     for line in read_last_done(root):
         found = find_depth(line)

@@ -1,4 +1,4 @@
-"""`Protocol`: all that a number depends on besides the depth: data set, range, crop, alignment, clip, mean.
+"""`Protocol`: all that a number depends on besides the depth: dataset, range, crop, alignment, clip, mean.
 
 Protocols are TOML files in `protocols/`, named and versioned; each says what it follows, and where it does
 not. `Protocol.digest` goes into every result: equal digests, comparable numbers.
@@ -27,7 +27,7 @@ from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
 
 Bounds = Literal["()", "(]", "[]"]
 Resize = Literal["bilinear", "bilinear-corners", "refuse"]
-Aggregation = Literal["picture", "pixel", "set"]
+Aggregation = Literal["image", "pixel", "set"]
 Clip = Literal["all", "unknown"]
 Cameras = Literal["given", "hidden"]
 _FOLDER = "protocols"
@@ -39,14 +39,14 @@ class Protocol:
     """What is compared, and how.
 
     place: where the references lie, if nobody says otherwise.
-    dataset, split: of the table of data sets; `any` where the protocol is for every one.
+    dataset, split: of the table of datasets; `any` where the protocol is for every one.
     min_m, max_m: the least and largest depth of the reference that counts, in metres; max_m is also `set`:
     what
-      the data set says, or `picture`: the largest known depth of the picture. bounds: whether the ends count.
+      the dataset says, or `image`: the largest known depth of the image. bounds: whether the ends count.
     crop: (top, bottom, left, right) as shares of the sides, cut off as by int(), or all. window: (height,
     width)
       at the bottom centre that reference and depth are cut to before that, where they are larger.
-    min_pixels: pictures with fewer known pixels are left out, and listed.
+    min_pixels: images with fewer known pixels are left out, and listed.
     alignment: one of `ALIGNMENTS`; what disparity is clamped at is max_m.
     clip_min_m: with max_m, what depth is clipped to; clip `all`, or `unknown`: only what is unknown or not
     above
@@ -54,8 +54,8 @@ class Protocol:
       too).
     resize: how depth of another size than the reference becomes as large: `bilinear` between pixel centres,
       `bilinear-corners` with the corner pixels' centres on each other, `refuse`.
-    aggregation: mean over `picture`s, over each `pixel` of all, or over pictures in a `set` and then over
-    sets. cameras: whether a model that asks for the focal length is told that of the data set (`given`) or
+    aggregation: mean over `image`s, over each `pixel` of all, or over images in a `set` and then over
+    sets. cameras: whether a model that asks for the focal length is told that of the dataset (`given`) or
       estimates it itself (`hidden`).
     boundaries: also boundary F1, where depth is registered and more than half of the pixels are known.
     """
@@ -68,7 +68,7 @@ class Protocol:
     dataset: str = "any"
     split: str | None = None
     min_m: float
-    max_m: float | Literal["set", "picture"]
+    max_m: float | Literal["set", "image"]
     bounds: Bounds
     crop: tuple[float, ...] | None = None
     window: tuple[int, int] | None = None
@@ -93,16 +93,16 @@ class Protocol:
         return f"{self.name} version {self.version} ({self.digest[:12]})"
 
     def find_max_m(self, reference_m: Array, set_max_m: float | None) -> float:
-        """Give the largest depth that counts in a picture (H, W)."""
+        """Return the largest depth that counts in an image (H, W)."""
         if self.max_m == "set":
             return math.inf if set_max_m is None else set_max_m
-        if self.max_m == "picture":
+        if self.max_m == "image":
             known = np.isfinite(reference_m) & (reference_m > self.min_m)
             return float(reference_m[known].max()) if known.any() else math.inf
         return float(self.max_m)
 
     def find_mask(self, reference_m: Array, max_m: float) -> Mask:
-        """Say which pixels of a reference (H, W), already cut to the window, are known and count."""
+        """Return which pixels of a reference (H, W), already cut to the window, are known and count."""
         with np.errstate(invalid="ignore"):
             above = reference_m >= self.min_m if self.bounds[0] == "[" else reference_m > self.min_m
             below = reference_m <= max_m if self.bounds[1] == "]" else reference_m < max_m
@@ -114,13 +114,13 @@ class Protocol:
         return counts
 
     def cut(self, array: Array) -> Array:
-        """Give the window of an array (H, W, ...), a view; all of one that is no larger."""
+        """Return the window of an array (H, W, ...), a view; all of one that is no larger."""
         height, width = self.window or array.shape[:2]
         top, left = self._find_corner(array.shape)
         return array[top : top + height, left : left + width]
 
     def cut_camera(self, camera: Pinhole) -> Pinhole:
-        """Give the camera of the window of its picture."""
+        """Return the camera of the window of its image."""
         shape = (camera.height, camera.width)
         top, left = self._find_corner(shape)
         height, width = map(min, shape, self.window or shape)
@@ -132,14 +132,14 @@ class Protocol:
 
 
 def list_protocols() -> list[Protocol]:
-    """Give the protocols of the package, by name."""
+    """Return the protocols of the package, by name."""
     folder = files(__package__).joinpath(_FOLDER)
     names = sorted(each.name for each in folder.iterdir() if each.name.endswith(".toml"))
     return [_parse(folder.joinpath(name).read_bytes(), name) for name in names]
 
 
 def load_protocol(name: str) -> Protocol:
-    """Give a protocol of the package by name, or of a file by its path, `mine.toml`.
+    """Return a protocol of the package by name, or of a file by its path, `mine.toml`.
 
     Raises `InputError` for a name that there is not, and for a file that is no protocol.
     """
@@ -209,7 +209,7 @@ def _is_count(value: object) -> bool:
 
 
 def _is_crop(value: Any) -> bool:
-    """Say whether these are shares of the sides that leave something over."""
+    """Return whether these are shares of the sides that leave something over."""
     if not isinstance(value, tuple) or len(value) != 4 or not all(map(_is_number, value)):
         return False
     top, bottom, left, right = value
@@ -224,8 +224,8 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
     (("min_m",), _is_number, "a number of metres"),
     (
         ("max_m",),
-        lambda value: value in ("set", "picture") or _is_number(value) or value == math.inf,
-        "a number of metres, set or picture",
+        lambda value: value in ("set", "image") or _is_number(value) or value == math.inf,
+        "a number of metres, set or image",
     ),
     (("clip_min_m",), lambda value: _is_number(value) and value > 0, "above 0: logarithms need that"),
     (

@@ -1,4 +1,4 @@
-"""`Reference`: what a picture is measured against, and where it counts."""
+"""`Reference`: what an image is measured against, and where it counts."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _DENSE = 0.5  # share of known pixels from which neighbours of a reference mean 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """What a picture is measured against: depth (H, W) metres, where it counts, and up to where.
+    """What an image is measured against: depth (H, W) metres, where it counts, and up to where.
 
-    registered: its edges lie where the picture's do. camera: of these pixels, where it is known.
+    registered: its edges lie where the image's do. camera: of these pixels, where it is known.
     """
 
     key: str
@@ -36,7 +36,7 @@ class Reference:
 
     @property
     def is_dense(self) -> bool:
-        """Say whether more than half of the pixels are known."""
+        """Return whether more than half of the pixels are known."""
         return bool(np.count_nonzero(self.mask) > _DENSE * self.mask.size)
 
 
@@ -50,9 +50,9 @@ def find_reference(
     registered: bool = True,
     camera: Pinhole | None = None,
 ) -> Reference:
-    """Prepare the reference of a picture, (H, W) in metres, not finite or 0 where unknown.
+    """Prepare the reference of an image, (H, W) in metres, not finite or 0 where unknown.
 
-    mask: True for pixels that the data set lets be used. camera: of all of these pixels. Raises `InputError`
+    mask: True for pixels that the dataset lets be used. camera: of all of these pixels. Raises `InputError`
     where no pixel is to be measured.
     """
     depth = protocol.cut(depth_m)

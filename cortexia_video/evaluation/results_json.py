@@ -1,4 +1,4 @@
-"""The files of an evaluation: results.json for programs, pictures.csv for tables."""
+"""The files of an evaluation: results.json for programs, images.csv for tables."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.spreadsheet import write_rows
 
-_CSV_HEAD = ("contestant", "set", "key", "pixels", "unknown", "remark", *METRICS)
+_CSV_HEAD = ("predictor", "set", "key", "pixels", "unknown", "remark", *METRICS)
 
 
 def save_results(evaluation: Evaluation, summary: Summary, root: AnyPath) -> None:
-    """Write `results.json` and `pictures.csv`, each whole or not at all; raises `OutputLostError`."""
+    """Write `results.json` and `images.csv`, each whole or not at all; raises `OutputLostError`."""
     document = json.dumps(describe(evaluation, summary), indent=1, ensure_ascii=True) + "\n"
     replace_file(root / RESULTS, lambda file: file.write(document))
     replace_file(root / TABLE, lambda file: write_rows(file, _list_rows(evaluation)))
 
 
 def describe(evaluation: Evaluation, summary: Summary) -> dict[str, Any]:
-    """Give everything that `results.json` says; what was not measured is null."""
+    """Return everything that `results.json` says; what was not measured is null."""
     protocol = evaluation.protocol
     remarks = {column.name: column.remarks() for column in evaluation.columns}
     return {
@@ -47,7 +47,7 @@ def describe(evaluation: Evaluation, summary: Summary) -> dict[str, Any]:
         ],
         "not measured": {
             column.name: [
-                {"metrics": group, "reason": lack, "pictures": count}
+                {"metrics": group, "reason": lack, "images": count}
                 for (group, lack), count in column.count_lacks(evaluation.asked).items()
             ]
             for column in evaluation.columns
@@ -58,7 +58,7 @@ def describe(evaluation: Evaluation, summary: Summary) -> dict[str, Any]:
 
 
 def _clean(values: Any, names: tuple[str, ...] = ()) -> Any:
-    """Give null for NaN, which JSON has no word for, and name the parts of intervals."""
+    """Return null for NaN, which JSON has no word for, and name the parts of intervals."""
     if isinstance(values, Mapping):
         return {key: _clean(value, names) for key, value in values.items()}
     if isinstance(values, tuple):

@@ -1,6 +1,6 @@
-"""`ScoreFile`: scores of pictures that are kept, so that the same command goes on where it was stopped.
+"""`ScoreFile`: scores of images that are kept, so that the same command goes on where it was stopped.
 
-One JSON object a line. A score is known by a digest of all it depends on: protocol, reference, picture,
+One JSON object a line. A score is known by a digest of all it depends on: protocol, reference, image,
 depth. Behind an address the file is put whole, each minute and at the end; until then it lies in the system's
 folder for what is temporary.
 """
@@ -72,7 +72,7 @@ class ScoreFile:
             self._put()
 
     def get(self, digest: str) -> ImageScore | None:
-        """Give the score that was kept, if one was."""
+        """Return the score that was kept, if one was."""
         place = self._known.get(digest)
         if place is None:
             return None
@@ -108,7 +108,7 @@ class ScoreFile:
 
 
 def find_digest(*parts: bytes) -> str:
-    """Give one digest of all that a score depends on."""
+    """Return one digest of all that a score depends on."""
     digest = xxhash.xxh3_128(VERSION)
     for part in parts:
         digest.update(len(part).to_bytes(8, "little"))
@@ -117,7 +117,7 @@ def find_digest(*parts: bytes) -> str:
 
 
 def _copy_here(path: AnyPath, stack: ExitStack) -> Path:
-    """Give a file of this machine to append to: the place itself, or a copy of what is behind the address.
+    """Return a file of this machine to append to: the place itself, or a copy of what is behind the address.
 
     stack: removes the copy. Raises `OSError`.
     """
@@ -135,7 +135,7 @@ def _copy_here(path: AnyPath, stack: ExitStack) -> Path:
 def _find_scores(file: BinaryIO) -> Iterator[tuple[str, int]]:
     """Yield the digest of each score, and where its line begins.
 
-    A line that was cut short is left out: its picture is done again.
+    A line that was cut short is left out: its image is done again.
     """
     place = 0
     for line in file:

@@ -1,4 +1,4 @@
-"""`ScoreTable`: the scores of many pictures in little memory, each made when it is asked for."""
+"""`ScoreTable`: the scores of many images in little memory, each made when it is asked for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SUMS = len(RATIOS) + len(ADDED) + 1  # numbers of a `PixelSums` beside its pixe
 
 
 class _Words(NamedTuple):
-    """What pictures share with many others. measured: metrics of groups. lacking: groups, and why."""
+    """What images share with many others. measured: metrics of groups. lacking: groups, and why."""
 
     measured: tuple[str, ...]
     lacking: tuple[tuple[str, str], ...]
@@ -22,7 +22,7 @@ class _Words(NamedTuple):
 
 
 class ScoreTable:
-    """Scores of pictures, as a sequence: 184 bytes each beside the key, and 8 for each metric of a group."""
+    """Scores of images, as a sequence: 184 bytes each beside the key, and 8 for each metric of a group."""
 
     def __init__(self) -> None:
         self._keys: list[str] = []
@@ -67,13 +67,13 @@ class ScoreTable:
         self._words.append(self._shared.setdefault(words, words))
 
     def sort(self) -> None:
-        """Put the pictures in the order of their keys."""
+        """Put the images in the order of their keys."""
         order = sorted(range(len(self)), key=self._keys.__getitem__)
         self._keys = [self._keys[place] for place in order]
         self._numbers = [self._numbers[place] for place in order]
         self._words = [self._words[place] for place in order]
 
     def list_remarks(self) -> Iterator[tuple[str, str]]:
-        """Yield the pictures that a person must know of, and why."""
+        """Yield the images that a person must know of, and why."""
         pairs = zip(self._keys, self._words, strict=True)
         return ((key, words.remark) for key, words in pairs if words.remark)

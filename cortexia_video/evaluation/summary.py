@@ -1,9 +1,9 @@
-"""`Summary`: what all pictures come to, with confidence intervals and comparisons of the same pictures.
+"""`Summary`: what all images come to, with confidence intervals and comparisons of the same images.
 
-Intervals are 95 % percentile intervals of the bootstrap: pictures are drawn again with replacement, within
-each set where the mean is over sets, the same draws for all contestants, so that differences are of pairs.
-They say how much the choice of pictures matters, not whether six places stand for the world. Fewer than
-`FEWEST` pictures that can be drawn for each other say nothing of that: there is no interval then.
+Intervals are 95 % percentile intervals of the bootstrap: images are drawn again with replacement, within
+each set where the mean is over sets, the same draws for all predictors, so that differences are of pairs.
+They say how much the choice of images matters, not whether six places stand for the world. Fewer than
+`FEWEST` images that can be drawn for each other say nothing of that: there is no interval then.
 Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
 """
 
@@ -27,8 +27,8 @@ FEWEST = 5
 METRICS = (*PIXEL_METRICS, *MEANINGS)
 _BETTER = {name: each.better for table in (PIXEL_METRICS, MEANINGS) for name, each in table.items()}
 _ADDED = 1 + len(RATIOS) + len(ADDED) + 1  # what adds up over pixels
-_ROWS = 256  # pictures at once: of so few OpenBLAS starts no threads, which others' work would hold up
-_AT_ONCE = 20  # draws: of 100,000 pictures they are 16 MB
+_ROWS = 256  # images at once: of so few OpenBLAS starts no threads, which others' work would hold up
+_AT_ONCE = 20  # draws: of 100,000 images they are 16 MB
 _ENDS = (2.5, 97.5)
 
 
@@ -41,7 +41,7 @@ class Interval(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The first contestant less another, by metric. better: share of draws in which the first is better,
+    """The first predictor less another, by metric. better: share of draws in which the first is better,
     NaN where there are no draws."""
 
     first: str
@@ -51,7 +51,7 @@ class Comparison(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """totals: by contestant and metric. sets: by contestant, set and metric. What was not measured is NaN."""
+    """totals: by predictor and metric. sets: by predictor, set and metric. What was not measured is NaN."""
 
     totals: Mapping[str, Mapping[str, Interval]]
     sets: Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -76,7 +76,7 @@ def summarise(evaluation: Evaluation, *, seed: int = 0, resamples: int = RESAMPL
 def _sum_up(
     column: Column, evaluation: Evaluation, rng: np.random.Generator, resamples: int
 ) -> tuple[dict[str, Interval], dict[str, dict[str, float]], Floats]:
-    """Give totals, sets and draws of a column; the table of many pictures is large, and let go here."""
+    """Return totals, sets and draws of a column; the table of many images is large, and let go here."""
     aggregation = evaluation.protocol.aggregation
     per_pixel = aggregation == "pixel"
     whole = _tabulate([*column.scores.values()], per_pixel)
@@ -88,7 +88,7 @@ def _sum_up(
 
 
 class _Table(NamedTuple):
-    """Scores of pictures whose mean is taken together, a row each.
+    """Scores of images whose mean is taken together, a row each.
 
     values: of `METRICS`, NaN where not measured. sums: what adds up over pixels, where the mean is over
     these.
@@ -125,7 +125,7 @@ def _list_sums(sums: PixelSums) -> list[float]:
 
 
 def _aggregate(tables: Sequence[_Table], per_pixel: bool) -> dict[str, float]:
-    """Give every metric of all; sums are exact, so the order of pictures changes no bit."""
+    """Return every metric of all; sums are exact, so the order of images changes no bit."""
     means = np.array([[_mean(column) for column in table.values.T] for table in tables])
     total = dict(zip(METRICS, map(_mean, means.T), strict=True))
     if per_pixel:
@@ -136,13 +136,13 @@ def _aggregate(tables: Sequence[_Table], per_pixel: bool) -> dict[str, float]:
 
 
 def _mean(values: Floats) -> float:
-    """Give the mean of what was measured."""
+    """Return the mean of what was measured."""
     chosen = values[~np.isnan(values)]
     return math.fsum(chosen) / chosen.size if chosen.size else math.nan
 
 
 def _resample(tables: Sequence[_Table], per_pixel: bool, rng: np.random.Generator, resamples: int) -> Floats:
-    """Give the metrics of each draw, (resamples, metrics), NaN where too few pictures can be drawn."""
+    """Return the metrics of each draw, (resamples, metrics), NaN where too few images can be drawn."""
     sizes = [len(table.values) for table in tables]
     if sum(size for size in sizes if size > 1) < FEWEST:
         return np.full((resamples, len(METRICS)), np.nan)
@@ -154,7 +154,7 @@ def _resample(tables: Sequence[_Table], per_pixel: bool, rng: np.random.Generato
 
 
 def _draw(sizes: Sequence[int], draws: int, rng: np.random.Generator) -> list[Floats]:
-    """Give for each set how often each picture comes in each draw, (draws, pictures)."""
+    """Return for each set how often each image comes in each draw, (draws, images)."""
     counts = [np.empty((draws, size)) for size in sizes]
     for draw in range(draws):
         for each, size in zip(counts, sizes, strict=True):
@@ -163,7 +163,7 @@ def _draw(sizes: Sequence[int], draws: int, rng: np.random.Generator) -> list[Fl
 
 
 def _weigh(tables: Sequence[_Table], counts: Sequence[Floats], per_pixel: bool) -> Floats:
-    """Give the metrics of draws, (draws, metrics), each picture as often as it was drawn."""
+    """Return the metrics of draws, (draws, metrics), each image as often as it was drawn."""
     pairs = list(zip(tables, counts, strict=True))
     means = np.array([_average(count, table.values) for table, count in pairs])
     known = ~np.isnan(means)
@@ -175,7 +175,7 @@ def _weigh(tables: Sequence[_Table], counts: Sequence[Floats], per_pixel: bool) 
 
 
 def _average(counts: Floats, values: Floats) -> Floats:
-    """Give the mean of what was measured in each draw, (draws, metrics)."""
+    """Return the mean of what was measured in each draw, (draws, metrics)."""
     return _divide(
         _multiply(counts, values, lambda rows: np.where(np.isnan(rows), 0, rows)),
         _multiply(counts, values, lambda rows: (~np.isnan(rows)).astype(np.float64)),
@@ -183,7 +183,7 @@ def _average(counts: Floats, values: Floats) -> Floats:
 
 
 def _multiply(counts: Floats, rows: Floats, change: Callable[[Floats], Floats] = lambda rows: rows) -> Floats:
-    """Give counts (draws, pictures) times rows (pictures, columns), which are changed a few at once."""
+    """Return counts (draws, images) times rows (images, columns), which are changed a few at once."""
     total = np.zeros((len(counts), rows.shape[1]))
     for start in range(0, len(rows), _ROWS):
         total += counts[:, start : start + _ROWS] @ change(rows[start : start + _ROWS])
@@ -196,7 +196,7 @@ def _divide(total: Floats, weight: Array) -> Floats:
 
 
 def _score_sums(row: Sequence[float]) -> list[float]:
-    """Give the pixel metrics of sums as `_list_sums` lists them."""
+    """Return the pixel metrics of sums as `_list_sums` lists them."""
     pixels, *rest = row
     within, added = rest[: len(RATIOS)], dict(zip(ADDED, rest[len(RATIOS) : -1], strict=True))
     spread = max(rest[-1] - added["log"] ** 2 / pixels, 0.0)
@@ -213,7 +213,7 @@ def _make_intervals(values: Mapping[str, float], draws: Floats) -> dict[str, Int
 def _compare(
     first: tuple[str, Mapping[str, Interval]], other: tuple[str, Mapping[str, Interval]], draws: Floats
 ) -> Comparison:
-    """Compare two contestants, each a name with its totals. draws: the first's less the other's."""
+    """Compare two predictors, each a name with its totals. draws: the first's less the other's."""
     (ours, one), (theirs, two) = first, other
     differences = _make_intervals({name: one[name].value - two[name].value for name in METRICS}, draws)
     better = {}

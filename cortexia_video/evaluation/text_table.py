@@ -18,13 +18,13 @@ SHOWN = {
     "silog": "SILog (-)",
 }
 _WITH_INTERVAL = ("abs_rel", "delta1")
-_LISTED = 10  # pictures of each kind of trouble
+_LISTED = 10  # images of each kind of trouble
 
 
 def list_lines(evaluation: Evaluation, summary: Summary) -> Iterator[str]:
     """Yield the table of all, that of the sets, the comparisons, and what was wrong."""
-    pictures = evaluation.count_pictures()
-    yield f"protocol {evaluation.protocol}: {_count(pictures)} of {evaluation.place}"
+    images = evaluation.count_images()
+    yield f"protocol {evaluation.protocol}: {_count(images)} of {evaluation.place}"
     yield describe_mean(evaluation)
     yield f"{describe_draws(summary)}; (-) smaller is better, (+) larger"
     yield ""
@@ -38,25 +38,25 @@ def list_lines(evaluation: Evaluation, summary: Summary) -> Iterator[str]:
 
 
 def describe_mean(evaluation: Evaluation) -> str:
-    """Say what the numbers of all pictures are the mean of."""
+    """Return what the numbers of all images are the mean of."""
     averaged, aggregation = evaluation.averaged, evaluation.protocol.aggregation
     if aggregation != "set":
-        return "mean over all pixels" if aggregation == "pixel" else "mean over all pictures"
-    count = evaluation.count_pictures(averaged)
+        return "mean over all pixels" if aggregation == "pixel" else "mean over all images"
+    count = evaluation.count_images(averaged)
     sets = "the one set's mean" if len(averaged) == 1 else f"mean of {len(averaged)} sets' means"
     return f"{sets}, over {_count(count)}"
 
 
 def describe_set(evaluation: Evaluation, name: str) -> str:
-    """Give a set's name, and why it is not in the mean where it is not."""
+    """Return a set's name, and why it is not in the mean where it is not."""
     return printable(name) + ("" if name in evaluation.averaged else " (synthetic: not in the mean)")
 
 
 def describe_draws(summary: Summary) -> str:
-    """Say what the intervals are, or why there are none."""
+    """Return what the intervals are, or why there are none."""
     if has_intervals(summary):
-        return "95 % intervals by drawing pictures again, the same draws for all"
-    return f"no intervals: there are fewer than {FEWEST} pictures to draw from"
+        return "95 % intervals by drawing images again, the same draws for all"
+    return f"no intervals: there are fewer than {FEWEST} images to draw from"
 
 
 def has_intervals(summary: Summary) -> bool:
@@ -76,7 +76,7 @@ def format_interval(interval: Interval) -> str:
 
 
 def choose_shown(summary: Summary) -> dict[str, str]:
-    """Give metrics and their titles: the usual ones, and those of groups that were measured.
+    """Return metrics and their titles: the usual ones, and those of groups that were measured.
 
     Regions are left out: the page has them.
     """
@@ -105,8 +105,8 @@ def _list_totals(summary: Summary) -> list[list[str]]:
 
 
 def _list_sets(evaluation: Evaluation, summary: Summary) -> list[list[str]]:
-    """Give AbsRel / delta1 of each set."""
-    rows = [["AbsRel / delta1", "pictures", *map(printable, summary.sets)]]
+    """Return AbsRel / delta1 of each set."""
+    rows = [["AbsRel / delta1", "images", *map(printable, summary.sets)]]
     for name, scores in evaluation.columns[-1].scores.items():
         cells = [
             f"{format_value(sets[name]['abs_rel'])} / {format_value(sets[name]['delta1'])}"
@@ -135,7 +135,7 @@ def _list_troubles(evaluation: Evaluation) -> Iterator[str]:
             keys = [key for key, each in column.remarks() if each == remark]
             yield f"{printable(column.name)}: {_count(count)}: {remark}: {_name_some(keys)}"
         if len(kinds) > _LISTED:
-            yield f"{printable(column.name)}: and {len(kinds) - _LISTED} more reasons, all in pictures.csv"
+            yield f"{printable(column.name)}: and {len(kinds) - _LISTED} more reasons, all in images.csv"
         unknown = sum(score.unknown for scores in column.scores.values() for score in scores)
         if unknown:
             pixels = sum(score.sums.pixels for scores in column.scores.values() for score in scores)
@@ -150,8 +150,8 @@ def _list_troubles(evaluation: Evaluation) -> Iterator[str]:
         yield from (f"  {printable(each.key)}: {each.reason}" for each in evaluation.left[:_LISTED])
 
 
-def _count(pictures: int) -> str:
-    return f"{pictures} picture" if pictures == 1 else f"{pictures} pictures"
+def _count(images: int) -> str:
+    return f"{images} image" if images == 1 else f"{images} images"
 
 
 def _name_some(keys: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cortexia_video.depth_map import KINDS, DepthMap
 from cortexia_video.errors import DepthFileError, MissingExtraError, describe, printable
-from cortexia_video.formats.dialects import DIALECTS
+from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.metadata import Metadata, add, with_metadata
 from cortexia_video.formats.option_names import OF_COMMANDS, OptionNames
 from cortexia_video.formats.quantization import to_values
@@ -54,7 +54,7 @@ def read_file(path: PathLike, *, max_megapixels: float = 200.0, within: AnyPath 
 
 
 def count_pixels(data: bytes, name: str) -> int:
-    """Say how many pixels a file's depth will have, by its header; where that cannot be, as many as bytes."""
+    """Return how many pixels a file's depth will have, by its header; where that cannot be, as many as bytes."""
     try:
         find_reader(data, name).decode(data, 0)
     except TooLargeError as error:
@@ -69,17 +69,17 @@ def decode_depth(
     name: str,
     *,
     about: Metadata | None = None,
-    dialect: str | None = None,
+    convention: str | None = None,
     max_megapixels: float = 200.0,
     names: OptionNames = OF_COMMANDS,
 ) -> DepthMap:
-    """Give the depth in a file's bytes; the values may be read-only, over these bytes.
+    """Return the depth in a file's bytes; the values may be read-only, over these bytes.
 
     name: the file's, for messages. The content says of what format it is.
     about: what to take for so where the file does not say it, in the words of `metadata`. A file that says
     its kind says what its numbers are: of `about` it then takes the camera, the model and the size only.
-    dialect: whose file it is, one of `DIALECTS`, where it does not say its kind; what `about` calls unknown
-    is so besides what the dialect does. `middlebury` needs in
+    convention: whose file it is, one of `CONVENTIONS`, where it does not say its kind; what `about` calls unknown
+    is so besides what the convention does. `middlebury` needs in
     `about` what `parse_calibration` gives.
     max_megapixels: larger maps are refused before there is memory for them.
     names: of the caller's options, for errors.
@@ -88,11 +88,11 @@ def decode_depth(
     its numbers mean where nobody else does, or holds numbers that cannot be depth; `MissingExtraError`.
     """
     stored = decode_stored(data, name, max_megapixels=max_megapixels)
-    return interpret(stored, name, about=about, dialect=dialect, names=names)
+    return interpret(stored, name, about=about, convention=convention, names=names)
 
 
 def decode_stored(data: bytes, name: str, *, max_megapixels: float = 200.0) -> RawDepth:
-    """Give what a file's bytes hold; the first half of `decode_depth`."""
+    """Return what a file's bytes hold; the first half of `decode_depth`."""
     with _naming(name):
         return find_reader(data, name).decode(data, max_megapixels * 1e6)
 
@@ -102,12 +102,12 @@ def interpret(
     name: str,
     *,
     about: Metadata | None = None,
-    dialect: str | None = None,
+    convention: str | None = None,
     names: OptionNames = OF_COMMANDS,
 ) -> DepthMap:
-    """Say what the numbers of a file mean; the second half of `decode_depth`."""
+    """Return what the numbers of a file mean; the second half of `decode_depth`."""
     with _naming(name), np.errstate(all="ignore"):  # what comes of anybody's numbers is checked afterwards
-        return _understand(stored, about or {}, dialect, names)
+        return _understand(stored, about or {}, convention, names)
 
 
 @contextlib.contextmanager
@@ -128,14 +128,14 @@ def _naming(name: str) -> Iterator[None]:
 
 
 def _tell(error: Exception) -> str:
-    """Say what somebody else's error comes to: its own words speak of a program, and some of a pickle."""
+    """Return what somebody else's error comes to: its own words speak of a program, and some of a pickle."""
     words = describe(error)
     known = (told for says, told in _TOLD if says.search(words))
     return next(known, "its content is not as its format has it")
 
 
 def find_reader(data: bytes, name: str) -> Reader:
-    """Give the reader for a file's content; `DepthFileError` where there is none."""
+    """Return the reader for a file's content; `DepthFileError` where there is none."""
     for reader in READERS:
         if data.startswith(reader.magic):
             return reader
@@ -148,14 +148,14 @@ def find_reader(data: bytes, name: str) -> Reader:
     raise DepthFileError(f"not a depth file that can be read: give one of {', '.join(suffixes)}")
 
 
-def _understand(stored: RawDepth, about: Metadata, dialect: str | None, names: OptionNames) -> DepthMap:
+def _understand(stored: RawDepth, about: Metadata, convention: str | None, names: OptionNames) -> DepthMap:
     """Join values with what the file says of them, and where it says nothing, with what the caller says."""
-    if dialect is not None and dialect not in DIALECTS:
-        raise DepthFileError(f"unknown dialect {dialect!r}: use one of {', '.join(DIALECTS)}")
+    if convention is not None and convention not in CONVENTIONS:
+        raise DepthFileError(f"unknown convention {convention!r}: use one of {', '.join(CONVENTIONS)}")
     stored = stored._replace(values=_to_2d(stored.values))
     if stored.metadata.get("kind") is None:
-        if dialect is not None:
-            stored = _translate(stored, about, dialect, names)
+        if convention is not None:
+            stored = _translate(stored, about, convention, names)
         metadata = add(about, stored.metadata)
         if "unknown" in about and "unknown" in stored.metadata:
             metadata["unknown"] = [*_listed(about["unknown"]), *_listed(stored.metadata["unknown"])]
@@ -174,16 +174,16 @@ def _listed(unknown: Any) -> list[Any]:
     return [*unknown] if isinstance(unknown, list | tuple) else [unknown]
 
 
-def _translate(stored: RawDepth, about: Metadata, dialect: str, names: OptionNames) -> RawDepth:
-    """Say what numbers mean by a dialect; one whose kind is known leaves no choice of another."""
-    said, row = about.get("kind"), DIALECTS[dialect]
+def _translate(stored: RawDepth, about: Metadata, convention: str, names: OptionNames) -> RawDepth:
+    """Return what numbers mean by a source convention; one whose kind is known leaves no choice of another."""
+    said, row = about.get("kind"), CONVENTIONS[convention]
     if said is not None and row.kind not in (None, said):
         raise DepthFileError(
-            f"{names.dialect} {dialect} means {row.kind} depth, {names.kind} says {said}: leave one out"
+            f"{names.convention} {convention} means {row.kind} depth, {names.kind} says {said}: leave one out"
         )
     translated = row.translate(stored, about)
     if translated.metadata["kind"] is None:
-        raise DepthFileError(f"a file of {dialect} does not say its kind of depth: give {names.kind}, too")
+        raise DepthFileError(f"a file of {convention} does not say its kind of depth: give {names.kind}, too")
     return translated
 
 
@@ -191,14 +191,14 @@ def _require_meaning(values: NDArray[Any], metadata: Metadata, names: OptionName
     """Refuse numbers of which nobody says what they mean."""
     if metadata.get("kind") is None:
         raise DepthFileError(
-            f"it holds {values.dtype} and does not say what it means: give its dialect ({names.dialect}), "
-            f"one of {', '.join(DIALECTS)}; or its kind of depth ({names.kind}), one of {', '.join(KINDS)}"
+            f"it holds {values.dtype} and does not say what it means: give its convention ({names.convention}), "
+            f"one of {', '.join(CONVENTIONS)}; or its kind of depth ({names.kind}), one of {', '.join(KINDS)}"
         )
     whole = np.issubdtype(values.dtype, np.integer)
     if whole and metadata["kind"] == "metric" and not {"scale", "near"} & metadata.keys():
         raise DepthFileError(
-            f"it holds {values.dtype} and does not say what one step is: give its dialect ({names.dialect}), "
-            f"one of {', '.join(DIALECTS)}; or {names.scale}, in metres (0.001 for millimetres)"
+            f"it holds {values.dtype} and does not say what one step is: give its convention ({names.convention}), "
+            f"one of {', '.join(CONVENTIONS)}; or {names.scale}, in metres (0.001 for millimetres)"
         )
 
 

@@ -27,12 +27,12 @@ _HALF_LEAST = 2.0**-14  # below it has fewer digits
 
 
 def encode(depth: DepthMap) -> Chunks:
-    """Give the file in one piece, float32."""
+    """Return the file in one piece, float32."""
     return _encode(depth, depth.values, "NO_COMPRESSION")
 
 
 def encode_half(depth: DepthMap) -> Chunks:
-    """Give the file in one piece, float16: values to 2^-11 of themselves; what is too large is unknown."""
+    """Return the file in one piece, float16: values to 2^-11 of themselves; what is too large is unknown."""
     with np.errstate(over="ignore"):
         values = depth.values.astype(np.float16)
     values[np.isinf(values)] = np.nan
@@ -40,7 +40,7 @@ def encode_half(depth: DepthMap) -> Chunks:
 
 
 def lost_in_half(depth: DepthMap) -> str | None:
-    """Say which values are outside a half's range."""
+    """Return which values are outside a half's range."""
     size = np.abs(depth.values)
     over = np.count_nonzero(size >= _HALF_LIMIT)
     largest = float(np.fmax.reduce(size, axis=None))
@@ -59,7 +59,7 @@ def _encode(depth: DepthMap, values: np.ndarray[Any, Any], compression: str) -> 
         "type": openexr.scanlineimage,
         _ATTRIBUTE: to_text(metadata_of(depth)).decode(),
     }
-    if depth.f_px:  # standard: how wide the picture is at distance 1
+    if depth.f_px:  # standard: how wide the image is at distance 1
         header["screenWindowWidth"] = (depth.full_size or depth.values.shape)[1] / depth.f_px
     file = io.BytesIO()
     channels = {_CHANNEL: np.ascontiguousarray(values)}
@@ -68,7 +68,7 @@ def _encode(depth: DepthMap, values: np.ndarray[Any, Any], compression: str) -> 
 
 
 def decode(data: bytes, most: float) -> RawDepth:
-    """Give the channel Z, or the only one. most: pixels."""
+    """Return the channel Z, or the only one. most: pixels."""
     openexr = _import()
     header = openexr.File(io.BytesIO(data), header_only=True, num_threads=0).header()
     (left, top), (right, bottom) = header["dataWindow"]

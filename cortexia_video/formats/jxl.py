@@ -27,14 +27,14 @@ _REQUESTABLE_AND_LABELLED = b"\x03"
 _LABEL = b"cortexia_video\0"
 _JUMD_BYTES = 64
 _FAST = 1  # the effort
-_SIZE_BYTES = 16  # of a codestream, which begin with the picture's size
+_SIZE_BYTES = 16  # of a codestream, which begin with the image's size
 _SIDE_BITS = (9, 13, 18, 30)
 _scratch = BufferPool()
 _RATIOS = ((0, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # width to height
 
 
 def encode(depth: DepthMap) -> Chunks:
-    """Give the pieces of the file."""
+    """Return the pieces of the file."""
     steps = Quantizer(depth)
     numbers = np.frombuffer(_scratch.take(2 * depth.values.size), np.uint16).reshape(depth.values.shape)
     for rows in split_rows(*depth.values.shape):
@@ -52,7 +52,7 @@ def encode(depth: DepthMap) -> Chunks:
 
 
 def decode(data: bytes, most: float) -> RawDepth:
-    """Give the numbers of any JPEG XL picture that has 16 bits, or floats. most: pixels.
+    """Return the numbers of any JPEG XL image that has 16 bits, or floats. most: pixels.
 
     Raises `DepthFileError`, `MissingExtraError`, and what imagecodecs does for a broken file.
     """
@@ -66,7 +66,7 @@ def decode(data: bytes, most: float) -> RawDepth:
 
 
 def _look_into(container: bytes) -> tuple[int, bytes]:
-    """Say where the picture begins, and give our text before it."""
+    """Return where the image begins, and give our text before it."""
     text = b""
     for name, begin, end in _boxes(container):
         if name == b"jumb" and _LABEL in container[begin : begin + _JUMD_BYTES]:
@@ -76,7 +76,7 @@ def _look_into(container: bytes) -> tuple[int, bytes]:
             return begin, text
         if name == b"jxlp":
             return begin + 4, text  # after its number
-    raise DepthFileError("there is no picture in it: it is cut short")
+    raise DepthFileError("there is no image in it: it is cut short")
 
 
 def _box(name: bytes, content: bytes) -> bytes:
@@ -100,7 +100,7 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _read_size(codestream: bytes) -> tuple[int, int]:
-    """Give height and width from the first bytes of a codestream (ISO 18181-1, SizeHeader)."""
+    """Return height and width from the first bytes of a codestream (ISO 18181-1, SizeHeader)."""
     bits = int.from_bytes(codestream[len(_CODESTREAM) :], "little")
 
     def take(count: int) -> int:

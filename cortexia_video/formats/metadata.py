@@ -4,9 +4,9 @@
     unit            "metres", or null: up to a factor
     larger_is       "nearer" or "farther"
     unknown         what stands for unknown: "nan" or a number, or a list of these and of "inf"
-    f_px            focal length in pixels of the whole picture, or null
+    f_px            focal length in pixels of the whole image, or null
     f_source        "exif", "given", "estimated" or null
-    full_size       [height, width] of the whole picture
+    full_size       [height, width] of the whole image
     model           the model that made it, or null: a sensor, or nobody said
     weights_sha256  digest of the model's weights, or null
 
@@ -36,7 +36,7 @@ MARK = b"cortexia_video depth"  # in the first bytes of every file of ours that 
 
 
 def metadata_of(depth: DepthMap) -> dict[str, Any]:
-    """Say in words and numbers that JSON can hold what a depth map's values mean; NaN is unknown."""
+    """Return in words and numbers that JSON can hold what a depth map's values mean; NaN is unknown."""
     return {
         "kind": depth.kind,
         **meaning_of(depth.kind),
@@ -50,7 +50,7 @@ def metadata_of(depth: DepthMap) -> dict[str, Any]:
 
 
 def with_metadata(values: NDArray[np.float32], metadata: Metadata) -> DepthMap:
-    """Give values float32 (H, W), NaN where unknown, their meaning back: the inverse of `metadata_of`.
+    """Return values float32 (H, W), NaN where unknown, their meaning back: the inverse of `metadata_of`.
 
     Words that are not of the vocabulary are ignored. Raises `ValueError` where `kind` is missing, and for
     what cannot be, such as a focal length of 0.
@@ -74,7 +74,7 @@ def with_metadata(values: NDArray[np.float32], metadata: Metadata) -> DepthMap:
 
 
 def add(about: Metadata, said: Metadata) -> dict[str, Any]:
-    """Give what two say of a map: `said` comes first, null says nothing. A focal length keeps its source."""
+    """Return what two say of a map: `said` comes first, null says nothing. A focal length keeps its source."""
     said = {name: value for name, value in said.items() if value is not None}
     if "f_px" in said:
         about = {name: value for name, value in about.items() if name != "f_source"}
@@ -82,7 +82,7 @@ def add(about: Metadata, said: Metadata) -> dict[str, Any]:
 
 
 def to_text(metadata: Metadata) -> bytes:
-    """Give metadata as one line of JSON in ASCII that begins with `MARK`."""
+    """Return metadata as one line of JSON in ASCII that begins with `MARK`."""
     return json.dumps({"software": MARK.decode(), **metadata}, allow_nan=False).encode("ascii")
 
 
@@ -97,7 +97,7 @@ def from_text(text: bytes | str) -> dict[str, Any]:
 
 
 def meaning_of(kind: DepthKind) -> dict[str, str | None]:
-    """Say what follows from the kind."""
+    """Return what follows from the kind."""
     return {
         "unit": "metres" if kind == "metric" else None,
         "larger_is": "nearer" if larger_is_nearer(kind) else "farther",

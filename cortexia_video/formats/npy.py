@@ -26,7 +26,7 @@ _READ_HEADER = {
 
 
 def encode(depth: DepthMap, begin: int = 0) -> Chunks:
-    """Give a file of format 1.0 in two pieces, the header and the values, without a copy of the values.
+    """Return a file of format 1.0 in two pieces, the header and the values, without a copy of the values.
 
     In a large file the values begin at a page, so that a disk can take them from memory as they are.
     begin: where the header will stand, in bytes.
@@ -43,7 +43,7 @@ def encode(depth: DepthMap, begin: int = 0) -> Chunks:
 
 
 def decode(data: bytes, most: float) -> RawDepth:
-    """Give an array of numbers of format 1.0 or 2.0, over the file's own bytes.
+    """Return an array of numbers of format 1.0 or 2.0, over the file's own bytes.
 
     most: pixels. Pickles are never loaded. Raises `DepthFileError`, and what NumPy does for a broken header.
     """
@@ -59,7 +59,7 @@ def decode(data: bytes, most: float) -> RawDepth:
 
 
 def read_header(file: IO[bytes], most: float) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Give shape, whether columns come first, and type; raises what `decode` does."""
+    """Return shape, whether columns come first, and type; raises what `decode` does."""
     version = np.lib.format.read_magic(file)
     read = _READ_HEADER.get(version)
     if read is None:

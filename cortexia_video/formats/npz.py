@@ -21,7 +21,7 @@ _TEXT_BYTES = 1 << 20
 
 
 def encode(depth: DepthMap) -> Chunks:
-    """Give the pieces of an archive, without a copy of the values, which begin at a page as in npy."""
+    """Return the pieces of an archive, without a copy of the values, which begin at a page as in npy."""
     pieces = _Pieces()
     with zipfile.ZipFile(pieces, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(zipfile.ZipInfo(_TEXT), to_text(metadata_of(depth)))
@@ -35,7 +35,7 @@ def encode(depth: DepthMap) -> Chunks:
 
 
 def decode(data: bytes, most: float) -> RawDepth:
-    """Give the values of an archive of ours, or of one that has a single array or one called `depth`.
+    """Return the values of an archive of ours, or of one that has a single array or one called `depth`.
 
     most: pixels. Pickles are never loaded. Raises `DepthFileError`, and what readers do for a broken file.
     """

@@ -8,7 +8,7 @@ from typing import NamedTuple
 class OptionNames(NamedTuple):
     """The names of options, in errors; the defaults are those of most commands."""
 
-    dialect: str = "--from"
+    convention: str = "--from"
     kind: str = "--kind"
     scale: str = "--scale"
     unknown: str = "--unknown"

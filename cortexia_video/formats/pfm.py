@@ -19,14 +19,14 @@ _HEADER = re.compile(rb"P([fF])\s+(\d{1,9})\s+(\d{1,9})\s+([-+]?[\d.]+(?:[eE][-+
 
 
 def encode(depth: DepthMap) -> Chunks:
-    """Give the pieces of a little-endian file."""
+    """Return the pieces of a little-endian file."""
     height, width = depth.values.shape
     values = np.ascontiguousarray(depth.values[::-1], dtype="<f4")
     return [f"Pf\n{width} {height}\n-1.0\n".encode(), values.reshape(-1).view(np.uint8).data]
 
 
 def decode(data: bytes, most: float) -> RawDepth:
-    """Give the values, float32 of the file's byte order, over its own bytes. most: pixels."""
+    """Return the values, float32 of the file's byte order, over its own bytes. most: pixels."""
     header = _HEADER.match(data[:256])
     if header is None:
         raise DepthFileError("its header is not that of a PFM file: Pf, width and height, scale")

@@ -19,7 +19,7 @@ _EIGHT_BITS = 255
 
 
 def decode(data: bytes, most: float) -> RawDepth:
-    """Give the numbers, big-endian uint16 (H, W), over the file's own bytes. most: pixels."""
+    """Return the numbers, big-endian uint16 (H, W), over the file's own bytes. most: pixels."""
     header = _HEADER.match(data[:_HEADER_BYTES])
     if header is None:
         raise DepthFileError("its header is not that of a PGM file: P5, width, height, largest number")

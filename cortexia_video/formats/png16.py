@@ -26,7 +26,7 @@ _CHANNELS = {0: "grey", 2: "RGB", 3: "a palette", 4: "grey and alpha", 6: "RGBA"
 
 
 def encode(depth: DepthMap) -> Chunks:
-    """Give the pieces of a PNG.
+    """Return the pieces of a PNG.
 
     Filtered and packed here, strip by strip: Pillow tries every filter on every row, which takes twice as
     long for files no smaller.
@@ -47,7 +47,7 @@ def encode(depth: DepthMap) -> Chunks:
 
 
 def _filter(steps: Quantizer, rows: slice) -> memoryview:
-    """Give some rows as PNG's filtered bytes: each number's less those of the number above."""
+    """Return some rows as PNG's filtered bytes: each number's less those of the number above."""
     above = min(rows.start, 1)  # above the first row is nothing
     numbers = np.zeros((1 + rows.stop - rows.start, steps.values.shape[1]), ">u2")
     steps.fill(slice(rows.start - above, rows.stop), numbers[1 - above :])
@@ -81,20 +81,20 @@ def _chunk(name: bytes, data: bytes) -> bytes:
 
 
 def decode(data: bytes, most: float) -> RawDepth:
-    """Give the numbers of any 16-bit grey PNG, uint16, and what its text says if it is ours.
+    """Return the numbers of any 16-bit grey PNG, uint16, and what its text says if it is ours.
 
     most: pixels. Raises `DepthFileError`, and what Pillow does for a broken file.
     """
     if png8.MARK in data[:128]:
         raise DepthFileError("it is an 8-bit view, made to look at: there is no depth in it")
-    with PngImagePlugin.PngImageFile(io.BytesIO(data)) as picture:  # Image.open refuses large ones
+    with PngImagePlugin.PngImageFile(io.BytesIO(data)) as image:  # Image.open refuses large ones
         bits, colour = data[24], data[25]
         if (bits, colour) != (16, 0):
             raise DepthFileError(
                 f"it has {bits} bits a channel, {_CHANNELS.get(colour, colour)}: "
                 "depth is read from PNG of 16 bits, grey"
             )
-        require_pixels(picture.height, picture.width, most)
-        values = np.asarray(picture)
-        text = {str(name): str(value) for name, value in picture.info.items()}
+        require_pixels(image.height, image.width, most)
+        values = np.asarray(image)
+        text = {str(name): str(value) for name, value in image.info.items()}
         return RawDepth(values, from_text(text.pop(_KEYWORD, "")), text)

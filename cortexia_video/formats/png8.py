@@ -1,4 +1,4 @@
-"""An 8-bit grey PNG to look at: per picture, nearer darker, farther lighter. Not for measuring."""
+"""An 8-bit grey PNG to look at: per image, nearer darker, farther lighter. Not for measuring."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ROWS_AT_ONCE = 64  # a large map must not be in memory twice as float
 
 
 def encode(depth: DepthMap) -> list[bytes | memoryview]:
-    """Give an 8-bit PNG, as large as the depth map: 0 nearest, 255 farthest; a constant map is zeros."""
+    """Return an 8-bit PNG, as large as the depth map: 0 nearest, 255 farthest; a constant map is zeros."""
     text = PngImagePlugin.PngInfo()
     text.add_text("Software", MARK.decode())
     file = io.BytesIO()
@@ -39,16 +39,16 @@ def _to_grey(depth: DepthMap) -> NDArray[np.uint8]:
 
 
 def lost(depth: DepthMap) -> str:
-    """Say what this format loses of a depth map."""
+    """Return what this format loses of a depth map."""
     return (
-        f"{depth.kind} depth becomes an 8-bit view of 256 steps, scaled for this picture: it cannot be undone"
+        f"{depth.kind} depth becomes an 8-bit view of 256 steps, scaled for this image: it cannot be undone"
     )
 
 
 def check(data: bytes, height: int, width: int) -> str | None:
-    """Say what is wrong with a file of (height, width) pixels, if anything is."""
-    with PngImagePlugin.PngImageFile(io.BytesIO(data)) as picture:  # Image.open refuses large ones
-        picture.load()
-    if picture.size != (width, height):
-        return f"it is {picture.height}x{picture.width}, not {height}x{width}"
-    return None if picture.mode == "L" else f"its mode is {picture.mode}, not L"
+    """Return what is wrong with a file of (height, width) pixels, if anything is."""
+    with PngImagePlugin.PngImageFile(io.BytesIO(data)) as image:  # Image.open refuses large ones
+        image.load()
+    if image.size != (width, height):
+        return f"it is {image.height}x{image.width}, not {height}x{width}"
+    return None if image.mode == "L" else f"its mode is {image.mode}, not L"

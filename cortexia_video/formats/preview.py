@@ -13,7 +13,7 @@ _SHORT_SIDE = 480
 
 
 def encode(depth: DepthMap) -> list[bytes | memoryview]:
-    """Give a JPEG with a short side of at most 480 pixels, brighter where nearer."""
+    """Return a JPEG with a short side of at most 480 pixels, brighter where nearer."""
     values = resize_depth(depth.values, *_fit(*depth.values.shape))
     image = colored_depthmap(values if depth.larger_is_nearer else -values)
     data = simplejpeg.encode_jpeg(image, quality=90)
@@ -22,12 +22,12 @@ def encode(depth: DepthMap) -> list[bytes | memoryview]:
 
 
 def check(data: bytes, height: int, width: int) -> str | None:
-    """Say what is wrong with a preview of a (height, width) map, if anything is."""
+    """Return what is wrong with a preview of a (height, width) map, if anything is."""
     shape = simplejpeg.decode_jpeg(data).shape[:2]
     size = _fit(height, width)
     return None if shape == size else f"it is {shape[0]}x{shape[1]}, not {size[0]}x{size[1]}"
 
 
 def _fit(height: int, width: int) -> tuple[int, int]:
-    """Give the preview's size for a map's."""
+    """Return the preview's size for a map's."""
     return fit_short_side(height, width, short_side=min(_SHORT_SIDE, height, width), multiple_of=1)

@@ -75,7 +75,7 @@ class Quantizer:
 
 
 def lost(depth: DepthMap) -> str | None:
-    """Say what a depth map loses as numbers beyond half a step of the sizes in `docs/formats.md`."""
+    """Return what a depth map loses as numbers beyond half a step of the sizes in `docs/formats.md`."""
     steps = Quantizer(depth)
     losses = [] if steps.values is depth.values else ["infinite values become unknown"]
     if depth.kind in _POSITIVE and "near" not in steps.metadata and steps.metadata["scale"] != _MILLIMETRE:
@@ -88,7 +88,7 @@ def lost(depth: DepthMap) -> str | None:
 
 
 def to_values(numbers: NDArray[Any], metadata: Metadata) -> NDArray[np.float32]:
-    """Give the values that numbers of any type stand for: float32, NaN where unknown.
+    """Return the values that numbers of any type stand for: float32, NaN where unknown.
 
     Floats without a scale and without unknown values come back as they are, where they are float32 in the
     same memory. Raises `ValueError` for a scale that is none.
@@ -128,7 +128,7 @@ def _convert(numbers: NDArray[Any], metadata: Metadata) -> NDArray[np.float32]:
 
 
 def _find_unknown(numbers: NDArray[Any], unknown: object) -> NDArray[np.bool_] | None:
-    """Say which numbers stand for unknown; None where only NaN does."""
+    """Return which numbers stand for unknown; None where only NaN does."""
     if unknown is None:
         return None
     given = unknown if isinstance(unknown, Sequence) and not isinstance(unknown, str) else [unknown]
@@ -144,7 +144,7 @@ def _read_number(metadata: Metadata, name: str, default: float | None = None) ->
 
 
 def _find_range(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, float, bool]:
-    """Give values without infinite ones, lowest and highest (of none, NaN), and whether all are known."""
+    """Return values without infinite ones, lowest and highest (of none, NaN), and whether all are known."""
     low, high = float(values.min()), float(values.max())
     all_known = not math.isnan(low)
     if not all_known:

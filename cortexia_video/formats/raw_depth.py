@@ -21,7 +21,7 @@ class RawDepth(NamedTuple):
     """What a file holds.
 
     values: numbers of any type, (H, W) if it is depth. metadata: what the file says of them, in our words.
-    text: what it says in words of others, which `dialects` may know.
+    text: what it says in words of others, which `conventions` may know.
     """
 
     values: NDArray[Any]

@@ -1,4 +1,4 @@
-"""The table of formats, and how our own files are told from a person's pictures."""
+"""The table of formats, and how our own files are told from a person's images."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Format:
 
     @property
     def is_installed(self) -> bool:
-        """Say whether the package that it needs is there; nothing is imported."""
+        """Return whether the package that it needs is there; nothing is imported."""
         return self.extra is None or find_spec(self.extra[1]) is not None
 
     def require_kept(self, depth: DepthMap) -> None:
@@ -100,7 +100,7 @@ READERS = (
 
 
 def find_format(name: str) -> Format | None:
-    """Give the format that a file's name ends in; of `.png` and `.16.png` the longer."""
+    """Return the format that a file's name ends in; of `.png` and `.16.png` the longer."""
     ends = [each for each in (*FORMATS.values(), PREVIEW) if name.endswith(each.suffix)]
     return max(ends, key=lambda form: len(form.suffix), default=None)
 
@@ -116,7 +116,7 @@ _UNMARKED = (npy.MAGIC, *pfm.MAGIC)
 
 
 def is_own_output(path: str | os.PathLike[str]) -> bool:
-    """Say whether a file is one that this package may have written, so that no run takes it for a picture.
+    """Return whether a file is one that this package may have written, so that no run takes it for an image.
 
     Only names that we may have given are opened; the mark inside decides. `.npy` and `.pfm` have none: any
     NumPy file and any float map counts.
@@ -131,10 +131,10 @@ def is_own_output(path: str | os.PathLike[str]) -> bool:
 
 
 def may_be_own(name: str) -> bool:
-    """Say whether a name is one that we may have given."""
+    """Return whether a name is one that we may have given."""
     return os.fsencode(name).endswith(_OWN_NAMES)
 
 
 def is_own_head(head: bytes) -> bool:
-    """Say whether a file of such a name that begins like this, in `HEAD_BYTES`, is one of ours."""
+    """Return whether a file of such a name that begins like this, in `HEAD_BYTES`, is one of ours."""
     return head.startswith(_UNMARKED) or MARK in head or preview.MARK in head

@@ -27,7 +27,7 @@ _MODES = ("F", "I;16", "I;16B", "I")
 
 
 def encode(depth: DepthMap) -> Chunks:
-    """Give the file in one piece."""
+    """Return the file in one piece."""
     try:
         import imagecodecs  # noqa: F401 - what tifffile packs with
         import tifffile
@@ -52,7 +52,7 @@ def encode(depth: DepthMap) -> Chunks:
 
 
 def encode_unpacked(depth: DepthMap) -> Chunks:
-    """Give the file in one piece, not packed: the same bytes on every machine, and quick to read."""
+    """Return the file in one piece, not packed: the same bytes on every machine, and quick to read."""
     text = to_text(metadata_of(depth)).decode()
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(depth.values)).save(file, "TIFF", tiffinfo={_DESCRIPTION: text})
@@ -60,29 +60,29 @@ def encode_unpacked(depth: DepthMap) -> Chunks:
 
 
 def decode(data: bytes, most: float) -> RawDepth:
-    """Give the values of the first page, float32 or whole numbers of 16 or 32 bits. most: pixels.
+    """Return the values of the first page, float32 or whole numbers of 16 or 32 bits. most: pixels.
 
     Raises `DepthFileError`, and what Pillow does for a broken file.
     """
     quieten_pillow()
-    with TiffImagePlugin.TiffImageFile(io.BytesIO(data)) as picture:  # Image.open refuses large ones
-        if picture.mode not in _MODES:
-            pixels = _OTHER_MODES.get(picture.mode, picture.mode)
+    with TiffImagePlugin.TiffImageFile(io.BytesIO(data)) as image:  # Image.open refuses large ones
+        if image.mode not in _MODES:
+            pixels = _OTHER_MODES.get(image.mode, image.mode)
             raise DepthFileError(
                 f"its pixels are {pixels}: depth is read from TIFF of one channel, float32 or uint16"
             )
-        require_pixels(picture.height, picture.width, most)
-        values = _copy_unpacked(picture, data)
-        text = str(picture.tag_v2.get(_DESCRIPTION, ""))
-        return RawDepth(np.asarray(picture) if values is None else values, from_text(text))
+        require_pixels(image.height, image.width, most)
+        values = _copy_unpacked(image, data)
+        text = str(image.tag_v2.get(_DESCRIPTION, ""))
+        return RawDepth(np.asarray(image) if values is None else values, from_text(text))
 
 
-def _copy_unpacked(picture: TiffImagePlugin.TiffImageFile, data: bytes) -> NDArray[np.float32] | None:
-    """Give values that lie in the file in one piece: Pillow takes five times as long, by 64 KB at once."""
-    tile = picture.tile[0]
-    whole = len(picture.tile) == 1 and tile.extents == (0, 0, *picture.size)
+def _copy_unpacked(image: TiffImagePlugin.TiffImageFile, data: bytes) -> NDArray[np.float32] | None:
+    """Return values that lie in the file in one piece: Pillow takes five times as long, by 64 KB at once."""
+    tile = image.tile[0]
+    whole = len(image.tile) == 1 and tile.extents == (0, 0, *image.size)
     if not whole or (tile.codec_name, tile.args) != ("raw", ("F;32F", 0, 1)):
         return None
-    count = picture.width * picture.height
-    values = np.frombuffer(data, "<f4", count, tile.offset).reshape(picture.height, picture.width)
+    count = image.width * image.height
+    values = np.frombuffer(data, "<f4", count, tile.offset).reshape(image.height, image.width)
     return values.astype(np.float32)  # where it begins is no place for floats

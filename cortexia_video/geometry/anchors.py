@@ -12,7 +12,7 @@ from cortexia_video.errors import InputError
 
 
 def anchor_depth(depth: DepthMap, *, near_m: float, far_m: float) -> DepthMap:
-    """Give metric depth whose nearest known value is `near_m` and whose farthest is `far_m`, in metres.
+    """Return metric depth whose nearest known value is `near_m` and whose farthest is `far_m`, in metres.
 
     That fixes what the kinds `disparity` (in 1 / depth) and `affine_invariant` (in depth) lack. The metres
     are as good as the two numbers, and one pixel that is wrongly nearest or farthest bends them all.

@@ -10,7 +10,7 @@ _STEEPEST = 25.0  # the tangent of 87.7 degrees
 
 
 def choose_max_gap(f_px: float) -> float:
-    """Give the largest difference between neighbours that one surface is taken to have.
+    """Return the largest difference between neighbours that one surface is taken to have.
 
     As a share of depth: 5 %, or where that is less, that of a surface seen at 87.7 degrees to its normal,
     whose depth differs by tan(87.7 degrees) / f_px. So an edge is found, too, that was spread over several
@@ -20,12 +20,12 @@ def choose_max_gap(f_px: float) -> float:
 
 
 def keep_known(depth: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give the depth with NaN for all that is no distance: infinite, or not above 0."""
+    """Return the depth with NaN for all that is no distance: infinite, or not above 0."""
     return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(np.nan))
 
 
 def find_gaps(depth: NDArray[np.float32], max_gap: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Say between which neighbours depth jumps: bool (H, W - 1) across and (H - 1, W) down.
+    """Return between which neighbours depth jumps: bool (H, W - 1) across and (H - 1, W) down.
 
     depth: float32 (H, W), above 0, NaN where unknown: no gap is beside an unknown pixel. max_gap: the largest
     difference that is none, as a share of the nearer of the two.
@@ -34,7 +34,7 @@ def find_gaps(depth: NDArray[np.float32], max_gap: float) -> tuple[NDArray[np.bo
 
 
 def find_edges(depth: NDArray[np.float32], max_gap: float) -> NDArray[np.bool_]:
-    """Say which pixels have a gap to one of their four neighbours: bool (H, W); arguments as of `find_gaps`.
+    """Return which pixels have a gap to one of their four neighbours: bool (H, W); arguments as of `find_gaps`.
 
     Sensors, networks and interpolation put flying pixels there: neither on the thing nor behind it.
     """

@@ -1,12 +1,12 @@
-"""`Intrinsics`: focal lengths that a person gives, one for every picture or by key from a CSV or JSON file.
+"""`Intrinsics`: focal lengths that a person gives, one for every image or by key from a CSV or JSON file.
 
     key,f_px                    {"trip/a.jpg": 3050.5,
     trip/a.jpg,3050.5            "b.jpg": {"fx": 1520, "fy": 1522, "width": 2000, "height": 1500},
     *,3000                       "*": 3000}
 
-A camera is f_px, or fx and fy (their mean; pixels are square), with width and height of the picture that it
-was measured on, or without: then it holds for the picture as it is. cx and cy, where the optical axis meets
-the picture (`projection`), are for point clouds only. Which entry is a picture's: that of its key; that of
+A camera is f_px, or fx and fy (their mean; pixels are square), with width and height of the image that it
+was measured on, or without: then it holds for the image as it is. cx and cy, where the optical axis meets
+the image (`projection`), are for point clouds only. Which entry is an image's: that of its key; that of
 its file name, where no other entry ends in this name; `*`.
 """
 
@@ -36,9 +36,9 @@ _SQUARE = 0.01  # how far fx and fy may be apart, as a share of the smaller
 
 
 class _Camera(NamedTuple):
-    """What is given for a picture.
+    """What is given for an image.
 
-    size: (width, height) of the picture that it holds for, or any. axis: cx and cy as they are written.
+    size: (width, height) of the image that it holds for, or any. axis: cx and cy as they are written.
     """
 
     fx: float
@@ -60,9 +60,9 @@ class Intrinsics:
         self._names_in_folders = {key.rpartition("/")[2] for key in cameras if "/" in key}
 
     def find(self, key: str, width: int, height: int) -> float | None:
-        """Give the focal length in pixels of a picture of width x height, or None where none is given.
+        """Return the focal length in pixels of an image of width x height, or None where none is given.
 
-        Raises `InputError` where the camera's picture has another shape, and for a lens that cannot be.
+        Raises `InputError` where the camera's image has another shape, and for a lens that cannot be.
         """
         camera = self._look_up(key)
         if camera is None:
@@ -75,9 +75,9 @@ class Intrinsics:
         return f_px
 
     def find_camera(self, key: str, width: int, height: int) -> Pinhole | None:
-        """Give the camera of a picture of width x height, or None where none is given.
+        """Return the camera of an image of width x height, or None where none is given.
 
-        Raises what `find` does, and `InputError` for cx and cy that are no numbers, or of a turned picture.
+        Raises what `find` does, and `InputError` for cx and cy that are no numbers, or of a turned image.
         """
         f_px, camera = self.find(key, width, height), self._look_up(key)
         if f_px is None or camera is None:
@@ -87,14 +87,14 @@ class Intrinsics:
         if camera.size and not has_same_shape((width, height), camera.size):
             raise InputError(
                 f"its cx and cy are for {camera.size[0]:g} x {camera.size[1]:g}, it is {width} x {height}: "
-                "which way it was turned is not known, give those of the picture as it is"
+                "which way it was turned is not known, give those of the image as it is"
             )
         factor = f_px / camera.f_px
         cx, cy = (_read_place(name, value) for name, value in zip(("cx", "cy"), camera.axis, strict=True))
         return Pinhole(camera.fx * factor, camera.fy * factor, cx * factor, cy * factor, width, height)
 
     def apply(self, frame: Frame) -> Frame:
-        """Give the frame with its given focal length, or as it is; raises what `find` does."""
+        """Return the frame with its given focal length, or as it is; raises what `find` does."""
         f_px = self.find(frame.key, frame.width, frame.height)
         return frame if f_px is None else replace(frame, f_px=f_px, f_source="given")
 
@@ -107,7 +107,7 @@ class Intrinsics:
 
 
 def load_intrinsics(f_px: float | None = None, path: str | os.PathLike[str] | None = None) -> Intrinsics:
-    """Give what is given: `f_px` for every picture, or else the focal lengths of a file, or none.
+    """Return what is given: `f_px` for every image, or else the focal lengths of a file, or none.
 
     The file is UTF-8; file names that are not are in it as they are, or in JSON as escapes of Python's
     surrogates, as the ledger has them. Raises `InputError` for what is no focal length, with the line.
@@ -124,14 +124,14 @@ def _find_factor(given: tuple[float, float], width: int, height: int) -> float:
     factor = find_resize_factor((width, height), given)
     if factor is None:
         raise InputError(
-            f"its intrinsics are for a picture of {given[0]:g} x {given[1]:g}, it has {width} x {height}, of "
-            "another shape: give those of the picture as it is"
+            f"its intrinsics are for an image of {given[0]:g} x {given[1]:g}, it has {width} x {height}, of "
+            "another shape: give those of the image as it is"
         )
     return factor
 
 
 def _read_file(path: AnyPath) -> tuple[dict[str, _Camera], str]:
-    """Give the cameras by key, and the SHA-256 of the file."""
+    """Return the cameras by key, and the SHA-256 of the file."""
     try:
         data = read_named(path, limit=LARGEST_TEXT)
     except OSError as error:
@@ -141,7 +141,7 @@ def _read_file(path: AnyPath) -> tuple[dict[str, _Camera], str]:
     cameras: dict[str, _Camera] = {}
     for place, key, fields in _read_json(text, path) if is_json else _read_csv(text, path):
         if not key:
-            raise InputError(f"{place}: no key: give that of a picture, as the ledger has it, or *")
+            raise InputError(f"{place}: no key: give that of an image, as the ledger has it, or *")
         if key in cameras:
             raise InputError(f"{place}: {printable(key)} was there before: give each key once")
         try:
@@ -149,9 +149,7 @@ def _read_file(path: AnyPath) -> tuple[dict[str, _Camera], str]:
         except ValueError as error:
             raise InputError(f"{place}: {printable(key)}: {error}") from None
     if not cameras:
-        raise InputError(
-            f"{path}: no focal length in it: give a line key,f_px for each picture, or * for all"
-        )
+        raise InputError(f"{path}: no focal length in it: give a line key,f_px for each image, or * for all")
     return cameras, hashlib.sha256(data).hexdigest()
 
 
@@ -214,7 +212,7 @@ def _read_camera(fields: Mapping[str, object]) -> _Camera:
     if max(both) > (1 + _SQUARE) * min(both):
         raise ValueError(
             f"fx {both[0]:g} and fy {both[1]:g} differ by more than 1 %, pixels are taken as square: "
-            "stretch the pictures to square pixels, or give one f_px"
+            "stretch the images to square pixels, or give one f_px"
         )
     return _Camera(*both, size, axis)
 
@@ -233,7 +231,7 @@ def _read_number(name: str, value: object) -> float:
 
 
 def _read_place(name: str, value: object) -> float:
-    """Read cx or cy, which may lie outside of a picture that was cropped."""
+    """Read cx or cy, which may lie outside of an image that was cropped."""
     number = _to_number(value)
     if not math.isfinite(number):
         raise InputError(f"its {name} must be a number of pixels, not {printable(str(value))[:40]}")

@@ -12,7 +12,7 @@ from cortexia_video.pinhole import Pinhole, require_size
 def depth_to_normals(
     depth: NDArray[np.float32], camera: Pinhole, *, max_gap: float | None = None
 ) -> NDArray[np.float32]:
-    """Give the unit normal of every pixel, towards the camera: float32 (H, W, 3), OpenCV's axes.
+    """Return the unit normal of every pixel, towards the camera: float32 (H, W, 3), OpenCV's axes.
 
     depth: float32 (H, W) along the axis, in any unit; what is not finite and above 0 is unknown. max_gap: no
     difference is taken over a larger gap, as a share of depth; by default `depth_gaps.choose_max_gap`.
@@ -20,7 +20,7 @@ def depth_to_normals(
     none down. Raises `InputError` where the camera is for another size.
 
     On a plane n . P = 1, with P = z (x, y, 1) as in `projection`, 1 / z = n . (x, y, 1): inverse depth is
-    linear in the picture. Its slopes are n's first two parts, what they leave of it at a pixel is the third.
+    linear in the image. Its slopes are n's first two parts, what they leave of it at a pixel is the third.
     So planes are exact at any slant, and -n faces the camera, since n . P is above 0.
     """
     require_size(depth, camera)
@@ -38,7 +38,7 @@ def depth_to_normals(
 
 
 def _slope(values: NDArray[np.float32], gaps: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Give the step to the next column: the mean of those to both sides, or of one where that is all."""
+    """Return the step to the next column: the mean of those to both sides, or of one where that is all."""
     steps = np.full((values.shape[0], values.shape[1] + 1), np.nan, np.float32)
     steps[:, 1:-1] = np.where(gaps, np.float32(np.nan), np.diff(values, axis=1))
     before, after = steps[:, :-1], steps[:, 1:]

@@ -45,7 +45,7 @@ class _Axis(NamedTuple):
     logarithmic: bool
 
     def place(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Give where values lie, 0 to 1; on a logarithmic axis what is not above 0 lies at 0."""
+        """Return where values lie, 0 to 1; on a logarithmic axis what is not above 0 lies at 0."""
         low, high, at = self.low, self.high, values
         if self.logarithmic:
             low, high, at = math.log(low), math.log(high), np.log(np.maximum(values, self.low))
@@ -62,7 +62,7 @@ class _Axis(NamedTuple):
 
 
 def draw_histograms(
-    title: str, rows: Sequence[Series], *, unit: str, logarithmic: bool, counted: str = "picture"
+    title: str, rows: Sequence[Series], *, unit: str, logarithmic: bool, counted: str = "image"
 ) -> Element:
     """Draw how often which values occur: a row of columns for each series, over one axis.
 
@@ -143,7 +143,7 @@ def _draw_ticks(axis: _Axis, top: float, unit: str) -> list[Element]:
 
 
 def _find_axis(values: NDArray[np.float64], *, logarithmic: bool) -> _Axis:
-    """Give an axis that all values lie on."""
+    """Return an axis that all values lie on."""
     positive = values[values > 0]
     if logarithmic and positive.size:
         low, high = float(positive.min()), float(positive.max())
@@ -155,7 +155,7 @@ def _find_axis(values: NDArray[np.float64], *, logarithmic: bool) -> _Axis:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """Give round numbers at distances that are about equal on a logarithmic axis."""
+    """Return round numbers at distances that are about equal on a logarithmic axis."""
     decades = math.log10(high / low)
     steps = _FINE_STEPS if decades < 1 else _STEPS if decades < 2 else (1.0,)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -164,7 +164,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 
 def _even_ticks(low: float, high: float) -> list[float]:
-    """Give round numbers at equal distances."""
+    """Return round numbers at equal distances."""
     least = (high - low) / (_MOST_TICKS - 1)
     power = 10.0 ** math.floor(math.log10(least))
     step = next(each * power for each in (*_STEPS, 10.0) if each * power >= least)

@@ -37,7 +37,7 @@ def style(css: str) -> Element:
 
 
 def write_html(root: Element, mark: str) -> str:
-    """Give a whole page, its mark in a comment at the start."""
+    """Return a whole page, its mark in a comment at the start."""
     return f"<!DOCTYPE html>\n<!-- {mark} -->\n{tostring(root, encoding='unicode', method='html')}\n"
 
 

@@ -7,22 +7,22 @@ import re
 
 MEANINGS = {
     "metric": "Metres along the optical axis of the camera.",
-    "scale_invariant": "Depth up to an unknown factor: twice the number is twice as far in the same picture. "
-    "Numbers of two pictures cannot be compared.",
+    "scale_invariant": "Depth up to an unknown factor: twice the number is twice as far in the same image. "
+    "Numbers of two images cannot be compared.",
     "affine_invariant": "Depth up to an unknown factor and shift: a larger number is farther, but not in "
-    "proportion. Numbers of two pictures cannot be compared.",
+    "proportion. Numbers of two images cannot be compared.",
     "disparity": "Inverse depth up to an unknown factor and shift: a larger number is nearer. These are not "
     "metres, and 1 / disparity is no depth.",
 }
 
 
 def find_unit(kind: str) -> str:
-    """Give the unit of a kind of depth; relative kinds have none."""
+    """Return the unit of a kind of depth; relative kinds have none."""
     return "m" if kind == "metric" else ""
 
 
 def format_number(value: float) -> str:
-    """Give three digits, or all before the point: 0.00123, 12.3, 1,230."""
+    """Return three digits, or all before the point: 0.00123, 12.3, 1,230."""
     if not math.isfinite(value):
         return "unknown"
     size = abs(value)
@@ -33,17 +33,17 @@ def format_number(value: float) -> str:
 
 
 def format_value(value: float, unit: str) -> str:
-    """Give a number and its unit."""
+    """Return a number and its unit."""
     return f"{format_number(value)} {unit}".rstrip()
 
 
 def format_count(count: int, one: str, many: str = "") -> str:
-    """Give `1 picture` or `1,204 pictures`."""
+    """Return `1 image` or `1,204 images`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def format_share(share: float) -> str:
-    """Give a share of the whole in per cent: 0.3 %, 12 %; never 0 or 100 of what is not."""
+    """Return a share of the whole in per cent: 0.3 %, 12 %; never 0 or 100 of what is not."""
     if 0 < share < 0.001:
         return "under 0.1 %"
     if 0.995 <= share < 1:
@@ -52,7 +52,7 @@ def format_share(share: float) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Give a time by the clock: 9.1 s, 4 min 12 s, 3 h 05 min."""
+    """Return a time by the clock: 9.1 s, 4 min 12 s, 3 h 05 min."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -65,5 +65,5 @@ def shorten(text: str, most: int = 120) -> str:
 
 
 def shorten_digest(text: str) -> str:
-    """Give the beginning of a long hexadecimal number, and other texts as they are."""
+    """Return the beginning of a long hexadecimal number, and other texts as they are."""
     return f"{text[:16]}…" if re.fullmatch(r"[0-9a-f]{32,}", text) else text

@@ -1,8 +1,8 @@
-"""Bytes -> `Frame`: every picture people really have, upright, 8-bit RGB.
+"""Bytes -> `Frame`: every image people really have, upright, 8-bit RGB.
 
 JPEG goes through simplejpeg, everything else (and what simplejpeg refuses) through a fixed list of Pillow's
 readers, never those that start other programs, such as EPS and WMF. Colour profiles are ignored: values are
-taken as sRGB. Transparency is composited over white. Of animations and multi-page files the first picture
+taken as sRGB. Transparency is composited over white. Of animations and multi-page files the first image
 counts.
 
 Pixels are converted in strips: memory holds the reader's buffers and the result, never a further whole copy.
@@ -40,7 +40,7 @@ from cortexia_video.images.pillow_readers import (
 from cortexia_video.images.sniff import SNIFF_BYTES, name_format
 from cortexia_video.runtime.buffers import BufferPool
 
-SizeRule = Callable[[int, int], tuple[int, int]]  # (height, width) of a picture -> of one that will do
+SizeRule = Callable[[int, int], tuple[int, int]]  # (height, width) of an image -> of one that will do
 
 
 class Header(NamedTuple):
@@ -52,9 +52,9 @@ class Header(NamedTuple):
 
 
 def read_header(data: bytes) -> Header:
-    """Return format and size without decoding pixels; raises DecodeError where the content is no picture."""
-    with decode_errors(data), _open(data) as picture:
-        return Header(picture.format or "", *picture.size)
+    """Return format and size without decoding pixels; raises DecodeError where the content is no image."""
+    with decode_errors(data), _open(data) as pil_image:
+        return Header(pil_image.format or "", *pil_image.size)
 
 
 def decode(
@@ -65,34 +65,34 @@ def decode(
     enough: SizeRule | None = None,
     scratch: BufferPool | None = None,
 ) -> Frame:
-    """Decode one picture to an upright `Frame`: uint8 (H, W, 3) RGB and, where EXIF has it, the focal length.
+    """Decode one image to an upright `Frame`: uint8 (H, W, 3) RGB and, where EXIF has it, the focal length.
 
-    A picture of up to 200 megapixels takes less than 2 GiB, or is refused from its header; a higher limit
-    raises both. A file that is cut short is an error, never half a picture. Raises DecodeError with a message
+    An image of up to 200 megapixels takes less than 2 GiB, or is refused from its header; a higher limit
+    raises both. A file that is cut short is an error, never half an image. Raises DecodeError with a message
     for people, without the key, and the reader's own error as cause.
 
-    enough: says for the (height, width) of the upright picture how large an image will do. A large JPEG is
+    enough: says for the (height, width) of the upright image how large an image will do. A large JPEG is
     then decoded to a half, a quarter or an eighth of its sides, not below that; `Frame.full_size` tells.
     scratch: memory for the pixels of a JPEG; the frame's image then holds until the thread decodes another.
     """
-    with decode_errors(data), _open(data) as picture:
-        _check_size(picture, max_megapixels)
-        check_memory(picture, data, max_megapixels)
-        width, height = picture.size
+    with decode_errors(data), _open(data) as pil_image:
+        _check_size(pil_image, max_megapixels)
+        check_memory(pil_image, data, max_megapixels)
+        width, height = pil_image.size
         image = None
         if (
-            picture.format == "JPEG"
+            pil_image.format == "JPEG"
         ):  # of others EXIF comes later: Pillow loads a PNG for it, and errors are lost
-            exif = read_exif(picture)
+            exif = read_exif(pil_image)
             orientation = _orientation(exif)
             least = _stored(enough(*_stored((height, width), orientation)), orientation) if enough else (0, 0)
             image = _read_jpeg(data, least, (height, width), scratch)
         if image is None:
-            picture.load()
-            _check_size(picture, max_megapixels)
-            exif = read_exif(picture)
+            pil_image.load()
+            _check_size(pil_image, max_megapixels)
+            exif = read_exif(pil_image)
             orientation = _orientation(exif)
-        upright = _upright(image, orientation) if image is not None else _rgb(picture, orientation)
+        upright = _upright(image, orientation) if image is not None else _rgb(pil_image, orientation)
     reduced = image is not None and image.shape[:2] != (height, width)
     full_size = _stored((height, width), orientation) if reduced else None
     full_height, full_width = full_size or upright.shape[:2]
@@ -115,9 +115,9 @@ def _open(data: bytes) -> ImageFile.ImageFile:
     return READERS[name](io.BytesIO(data))
 
 
-def _check_size(picture: Image.Image, max_megapixels: float) -> None:
-    """Refuse a picture above the limit: before its pixels are allocated, and again in case the file lied."""
-    width, height = picture.size
+def _check_size(pil_image: Image.Image, max_megapixels: float) -> None:
+    """Refuse an image above the limit: before its pixels are allocated, and again in case the file lied."""
+    width, height = pil_image.size
     megapixels = width * height / 1e6
     if megapixels > max_megapixels:
         raise DecodeError(
@@ -191,7 +191,7 @@ def _read_jpeg(
 
 
 def _stored(size: tuple[int, int], orientation: int) -> tuple[int, int]:
-    """Turn the (height, width) of the upright picture into that of the stored one, and back."""
+    """Turn the (height, width) of the upright image into that of the stored one, and back."""
     return size[::-1] if orientation >= 5 else size
 
 
@@ -240,14 +240,14 @@ def _copy(rows: NDArray[np.uint8], target: NDArray[np.uint8]) -> None:
             target[y : y + _COPY_ROWS, :, channel] = rows[y : y + _COPY_ROWS, :, channel % rows.shape[2]]
 
 
-def _rgb(picture: Image.Image, orientation: int) -> NDArray[np.uint8]:
-    """Upright uint8 (H, W, 3) RGB of a loaded picture of any mode."""
-    upright, stored = _canvas(*picture.size, orientation)
-    scale = find_grey_scale(picture)
-    for place, strip in list_strips(picture):
+def _rgb(pil_image: Image.Image, orientation: int) -> NDArray[np.uint8]:
+    """Upright uint8 (H, W, 3) RGB of a loaded image of any mode."""
+    upright, stored = _canvas(*pil_image.size, orientation)
+    scale = find_grey_scale(pil_image)
+    for place, strip in list_strips(pil_image):
         rows = _strip_rgb(strip) if scale is None else strip_grey(strip, scale)
-        if strip.mode in _KEYED and "transparency" in picture.info:
-            keyed = (_samples(strip) == picture.info["transparency"]).all(axis=2, keepdims=True)
+        if strip.mode in _KEYED and "transparency" in pil_image.info:
+            keyed = (_samples(strip) == pil_image.info["transparency"]).all(axis=2, keepdims=True)
             rows = np.where(keyed, np.uint8(255), rows)
         _copy(rows, stored[place])
     return upright

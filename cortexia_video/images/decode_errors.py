@@ -41,8 +41,8 @@ def decode_errors(data: bytes) -> Iterator[None]:
 
 
 def _describe(data: bytes, error: Exception) -> str:
-    """Say in one line what is wrong with a file that a reader refused."""
-    name, detail = name_format(data[:SNIFF_BYTES]) or "picture", " ".join(str(error).split())
+    """Return in one line what is wrong with a file that a reader refused."""
+    name, detail = name_format(data[:SNIFF_BYTES]) or "image", " ".join(str(error).split())
     if isinstance(error, MemoryError):
         return describe(error)
     if isinstance(error, Image.DecompressionBombError):
@@ -52,7 +52,7 @@ def _describe(data: bytes, error: Exception) -> str:
     if _LONG_TEXT.search(detail):
         return f"too large: the text in this {name} is; save it without metadata"
     if isinstance(error, EOFError) or _CUT_SHORT.search(detail) or _lacks_end(name, data):
-        return "cut short: the file ends before the picture does"
+        return "cut short: the file ends before the image does"
     if isinstance(error, NotImplementedError) or _UNSUPPORTED.search(detail):
         kinds = (match.expand(words) for says, words in _KINDS if (match := says.search(detail)))
         told = f" ({kind})" if (kind := next(kinds, None)) else ""

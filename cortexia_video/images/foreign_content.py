@@ -5,27 +5,27 @@ from __future__ import annotations
 import re
 
 _CAMERA = "not supported: the content is the raw file of a camera; export it as JPEG"
-_ARCHIVE = "not a picture: the content is an archive; unpack it"
-_SOUND = "not a picture: the content is sound"
-_VIDEO = "not a picture: the content is a video"
-_TABLE = "not a picture: the content is a file of data, "
+_ARCHIVE = "not an image: the content is an archive; unpack it"
+_SOUND = "not an image: the content is sound"
+_VIDEO = "not an image: the content is a video"
+_TABLE = "not an image: the content is a file of data, "
 _LATER = "; convert it to PNG or JPEG"
-_HEIF = "not supported: the content is a HEIF picture; convert it to JPEG"
+_HEIF = "not supported: the content is a HEIF image; convert it to JPEG"
 
-# Offset, magic, what it is: content that ends up in picture folders.
+# Offset, magic, what it is: content that ends up in image folders.
 _FOREIGN = [
-    (0, b"%PDF", "not a picture: the content is a PDF document"),
-    (0, b"%!PS", "not a picture: the content is a PostScript document"),
-    (0, b"\xc5\xd0\xd3\xc6", "not a picture: the content is a PostScript document"),
-    (0, b"PK\3\4", "not a picture: the content is a ZIP archive or an office document"),
-    (0, b"\x1f\x8b", "not a picture: the content is a gzip archive"),
+    (0, b"%PDF", "not an image: the content is a PDF document"),
+    (0, b"%!PS", "not an image: the content is a PostScript document"),
+    (0, b"\xc5\xd0\xd3\xc6", "not an image: the content is a PostScript document"),
+    (0, b"PK\3\4", "not an image: the content is a ZIP archive or an office document"),
+    (0, b"\x1f\x8b", "not an image: the content is a gzip archive"),
     (0, b"7z\xbc\xaf'\x1c", _ARCHIVE),
     (0, b"Rar!\x1a\7", _ARCHIVE),
     (0, b"BZh", _ARCHIVE),
     (0, b"\xfd7zXZ\0", _ARCHIVE),
     (0, b"\x28\xb5\x2f\xfd", _ARCHIVE),
     (257, b"ustar", _ARCHIVE),
-    (0, b"\x93NUMPY", "not a picture: the content is a NumPy array"),
+    (0, b"\x93NUMPY", "not an image: the content is a NumPy array"),
     (0, b"\x89HDF\r\n\x1a\n", f"{_TABLE}HDF5"),
     (0, b"PAR1", f"{_TABLE}Parquet"),
     (0, b"SQLite format 3", f"{_TABLE}SQLite"),
@@ -47,53 +47,53 @@ _FOREIGN = [
     (0, b"FUJIFILMCCD-RAW", _CAMERA),
     (0, b"FOVb", _CAMERA),
     (0, b"\0MRM", _CAMERA),
-    (4, b"ftyphei", "not supported: the content is a HEIC picture; convert it to JPEG"),
-    (4, b"ftyphev", "not supported: the content is a HEIC picture; convert it to JPEG"),
+    (4, b"ftyphei", "not supported: the content is a HEIC image; convert it to JPEG"),
+    (4, b"ftyphev", "not supported: the content is a HEIC image; convert it to JPEG"),
     (4, b"ftypmif1", _HEIF),
     (4, b"ftypmsf1", _HEIF),
     (4, b"ftyp", _VIDEO),
-    (0, b"v/1\1", f"not supported: the content is an OpenEXR picture{_LATER}"),
-    (0, b"#?RADIANCE", f"not supported: the content is a Radiance HDR picture{_LATER}"),
-    (0, b"#?RGBE", f"not supported: the content is a Radiance HDR picture{_LATER}"),
+    (0, b"v/1\1", f"not supported: the content is an OpenEXR image{_LATER}"),
+    (0, b"#?RADIANCE", f"not supported: the content is a Radiance HDR image{_LATER}"),
+    (0, b"#?RGBE", f"not supported: the content is a Radiance HDR image{_LATER}"),
     (0, b"8BPS", "not supported: the content is a Photoshop document; export it as PNG or JPEG"),
     (0, b"gimp xcf", "not supported: the content is a GIMP document; export it as PNG or JPEG"),
-    (0, b"\xff\x0a", f"not supported: the content is a JPEG XL picture{_LATER}"),
-    (4, b"JXL ", f"not supported: the content is a JPEG XL picture{_LATER}"),
-    (0, b"II\xbc\1", f"not supported: the content is a JPEG XR picture{_LATER}"),
-    (0, b"farbfeld", f"not supported: the content is a farbfeld picture{_LATER}"),
+    (0, b"\xff\x0a", f"not supported: the content is a JPEG XL image{_LATER}"),
+    (4, b"JXL ", f"not supported: the content is a JPEG XL image{_LATER}"),
+    (0, b"II\xbc\1", f"not supported: the content is a JPEG XR image{_LATER}"),
+    (0, b"farbfeld", f"not supported: the content is a farbfeld image{_LATER}"),
     (0, b"DDS ", f"not supported: the content is a texture (DDS){_LATER}"),
-    (128, b"DICM", f"not supported: the content is a medical picture (DICOM){_LATER}"),
-    (0, b"SIMPLE  =", f"not supported: the content is a FITS picture{_LATER}"),
-    (0, b"\0\5\x16\7", "not a picture: the content is what macOS keeps beside a file (._NAME); leave it out"),
-    (0, b"Salted__", "not a picture: the content is encrypted"),
-    (0, b"-----BEGIN PGP", "not a picture: the content is encrypted"),
+    (128, b"DICM", f"not supported: the content is a medical image (DICOM){_LATER}"),
+    (0, b"SIMPLE  =", f"not supported: the content is a FITS image{_LATER}"),
+    (0, b"\0\5\x16\7", "not an image: the content is what macOS keeps beside a file (._NAME); leave it out"),
+    (0, b"Salted__", "not an image: the content is encrypted"),
+    (0, b"-----BEGIN PGP", "not an image: the content is encrypted"),
     (
         0,
         b"version https://git-lfs",
-        "not a picture: only a pointer of Git LFS is here; fetch the file by `git lfs pull`",
+        "not an image: only a pointer of Git LFS is here; fetch the file by `git lfs pull`",
     ),
 ]
 _TEXTS = [
     (
         re.compile(rb"(?:\.\.?/)*(?:\.git/annex/|/annex/)objects/"),
-        "not a picture: only a pointer of git-annex is here; fetch the file by `git annex get`",
+        "not an image: only a pointer of git-annex is here; fetch the file by `git annex get`",
     ),
-    (re.compile(rb"\s*(<!doctype html|<html)", re.IGNORECASE), "not a picture: the content is a web page"),
+    (re.compile(rb"\s*(<!doctype html|<html)", re.IGNORECASE), "not an image: the content is a web page"),
     (re.compile(rb"(?s).*<svg"), "not supported: the content is an SVG drawing; convert it to PNG"),
     (
         re.compile(rb"\s*(<\?xml|<Error>)"),
-        "not a picture: the content is XML, perhaps what a server said instead of it; fetch it again",
+        "not an image: the content is XML, perhaps what a server said instead of it; fetch it again",
     ),
     (
         re.compile(rb'\s*\{\s*"'),
-        "not a picture: the content is JSON, perhaps what a server said instead of it; fetch it again",
+        "not an image: the content is JSON, perhaps what a server said instead of it; fetch it again",
     ),
 ]
 _AS_TEXT = (b"\x89PNG", b"\xc2\x89PNG", b"\xef\xbf\xbdPNG", b"\xc3\xbf\xc3\x98", b"\xef\xbf\xbd\xef\xbf\xbd")
 
 
 def describe_foreign(data: bytes) -> str:
-    """Say what bytes are that no reader claims."""
+    """Return what bytes are that no reader claims."""
     if not data:
         return "empty file"
     for offset, magic, description in _FOREIGN:
@@ -102,17 +102,17 @@ def describe_foreign(data: bytes) -> str:
     head = data[:512]
     if len(head) > 16 and len({*head}) == 1:
         only = "zero bytes" if not head[0] else "one byte, again and again"
-        return f"not a picture: the content is only {only}"
+        return f"not an image: the content is only {only}"
     if data.startswith(_AS_TEXT):
         return "damaged: its bytes were changed, as when a file is sent as text; copy it again, as it is"
     for begins, description in _TEXTS:
         if begins.match(head):
             return description
-    return f"not a picture: the content is {'plain text' if _is_text(head) else 'of no known image format'}"
+    return f"not an image: the content is {'plain text' if _is_text(head) else 'of no known image format'}"
 
 
 def find_camera_file(data: bytes) -> str | None:
-    """Say of a camera's raw file what it is, if it is one that begins as a TIFF does."""
+    """Return of a camera's raw file what it is, if it is one that begins as a TIFF does."""
     return _CAMERA if data.startswith(b"CR", 8) else None
 
 

@@ -16,15 +16,15 @@ from cortexia_video.images.pillow_readers import BITS_PER_SAMPLE, PHOTOMETRIC, S
 _STRIP_PIXELS = 1 << 20
 
 
-def list_strips(picture: Image.Image) -> Iterator[tuple[tuple[slice, slice], Image.Image]]:
+def list_strips(pil_image: Image.Image) -> Iterator[tuple[tuple[slice, slice], Image.Image]]:
     """Place and pixels of each strip of at most a million pixels, so that temporaries stay small."""
-    width, height = picture.size
+    width, height = pil_image.size
     wide = min(width, _STRIP_PIXELS)
     tall = _STRIP_PIXELS // wide
     for y in range(0, height, tall):
         for x in range(0, width, wide):
             right, below = min(x + wide, width), min(y + tall, height)
-            yield (slice(y, below), slice(x, right)), picture.crop((x, y, right, below))
+            yield (slice(y, below), slice(x, right)), pil_image.crop((x, y, right, below))
 
 
 class _GreyScale(NamedTuple):
@@ -35,30 +35,31 @@ class _GreyScale(NamedTuple):
     inverted: bool = False
 
 
-def find_grey_scale(picture: Image.Image) -> _GreyScale | None:
+def find_grey_scale(pil_image: Image.Image) -> _GreyScale | None:
     """The scale of 16-bit, 32-bit and float grey, or None for 8-bit modes.
 
     16-bit modes end at the bits that the file names (12 in some TIFF). For 32 bits no file says: integers
     take the smallest usual white (8, 16 or 32 bits) that holds them all, floats 1 or 255.
     """
-    tags = getattr(picture, "tag_v2", {})
+    tags = getattr(pil_image, "tag_v2", {})
     inverted = tags.get(PHOTOMETRIC) == 0
-    if picture.mode.startswith("I;16"):
+    if pil_image.mode.startswith("I;16"):
         bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
         return _GreyScale("", 2.0**bits - 1.0, inverted)
-    if picture.mode not in ("I", "F"):
+    if pil_image.mode not in ("I", "F"):
         return None
-    if picture.format == "PPM":
+    if pil_image.format == "PPM":
         return _GreyScale("i4", 65535.0)
-    unsigned = picture.mode == "I" and tags.get(SAMPLE_FORMAT, (1,))[0] == 1
-    dtype = "f4" if picture.mode == "F" else "u4" if unsigned else "i4"
-    return _GreyScale(dtype, _fitting_white(picture, dtype), inverted)
+    unsigned = pil_image.mode == "I" and tags.get(SAMPLE_FORMAT, (1,))[0] == 1
+    dtype = "f4" if pil_image.mode == "F" else "u4" if unsigned else "i4"
+    return _GreyScale(dtype, _fitting_white(pil_image, dtype), inverted)
 
 
-def _fitting_white(picture: Image.Image, dtype: str) -> float:
+def _fitting_white(pil_image: Image.Image, dtype: str) -> float:
     """The smallest usual white level that no sample exceeds; raises DecodeError where there is none."""
     extremes = [
-        (values.min(), values.max()) for values in (_grey_samples(s, dtype) for _, s in list_strips(picture))
+        (values.min(), values.max())
+        for values in (_grey_samples(s, dtype) for _, s in list_strips(pil_image))
     ]
     low = float(np.min([low for low, _ in extremes]))
     high = float(np.max([high for _, high in extremes]))

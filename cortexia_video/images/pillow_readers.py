@@ -77,7 +77,7 @@ class TiffReader(TiffImagePlugin.TiffImageFile):
             raise DecodeError(f"damaged, or not supported: {told}; {_SAVE}") from error
 
     def _find_kind(self) -> str | None:
-        """Say what is unusual about the pixels, by the tags that were read until Pillow gave up."""
+        """Return what is unusual about the pixels, by the tags that were read until Pillow gave up."""
         tags = getattr(self, "tag_v2", {})
         if not tags.get(_WIDTH) or not tags.get(_HEIGHT):
             return None
@@ -98,7 +98,7 @@ class TiffReader(TiffImagePlugin.TiffImageFile):
         super().load_prepare()
 
     def strip_bytes(self) -> float:
-        """Bytes of one decompressed strip, for each pixel of the whole picture: libtiff buffers a strip."""
+        """Bytes of one decompressed strip, for each pixel of the whole image: libtiff buffers a strip."""
         if _TILE_WIDTH in self.tag_v2:
             return 0.0
         height = self._tile_size[1]
@@ -145,10 +145,10 @@ _ROWS_PER_STRIP, _TILE_WIDTH = 278, 322
 _EXIF_IFD = 0x8769
 
 
-def read_exif(picture: Image.Image) -> dict[int, object]:
-    """Tags of the first and the Exif directory by number; broken metadata does not make a broken picture."""
+def read_exif(pil_image: Image.Image) -> dict[int, object]:
+    """Tags of the first and the Exif directory by number; broken metadata does not make a broken image."""
     try:
-        exif = picture.getexif()
+        exif = pil_image.getexif()
         return {**exif, **exif.get_ifd(_EXIF_IFD)}
     except Exception:  # noqa: BLE001  (foreign boundary: Pillow raises anything on broken EXIF)
         return {}

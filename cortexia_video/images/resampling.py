@@ -1,4 +1,4 @@
-"""The size a network takes, a picture resampled to it, and depth resampled back."""
+"""The size a network takes, an image resampled to it, and depth resampled back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LONGEST = 8  # times the short side: beyond this a panorama gets a smaller shor
 
 
 def fit_short_side(height: int, width: int, *, short_side: int, multiple_of: int) -> tuple[int, int]:
-    """Give the (height, width) nearest to the picture's aspect ratio at a chosen short side.
+    """Return the (height, width) nearest to the image's aspect ratio at a chosen short side.
 
     Both are multiples of `multiple_of`, so the ratio is kept to half a multiple. A side longer than eight
     times `short_side` is not made: the short side shrinks instead, so that no strip fills the memory.
@@ -29,10 +29,10 @@ def fit_short_side(height: int, width: int, *, short_side: int, multiple_of: int
 
 
 def resize_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Resample a uint8 (H, W, 3) picture to (height, width), averaging where it shrinks (no aliasing).
+    """Resample a uint8 (H, W, 3) image to (height, width), averaging where it shrinks (no aliasing).
 
     Gives what Pillow's bilinear resize with `reducing_gap=2` gives. Ours takes the first, whole-numbered step
-    of a large reduction in strips, so that Pillow's copy of the picture stays in the cache.
+    of a large reduction in strips, so that Pillow's copy of the image stays in the cache.
     """
     if image.shape[:2] == (height, width):
         return image
@@ -50,12 +50,12 @@ def resize_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[n
 def sample_image(
     image: NDArray[np.uint8], height: int, width: int, *, corners: bool = False
 ) -> NDArray[np.float32]:
-    """Interpolate a uint8 (H, W, 3) picture bilinearly at height x width points; float32, 0..255.
+    """Interpolate a uint8 (H, W, 3) image bilinearly at height x width points; float32, 0..255.
 
     Nothing is averaged where it shrinks, as torch's `interpolate` without `antialias`. Networks that were
     trained on such input are to see it. corners: the outermost points are the outermost pixels' centres.
     Positions are computed in float32, as torch does: in float64 the weights would differ from its by 2e-4
-    in a picture 4000 pixels wide.
+    in an image 4000 pixels wide.
     """
     above, below, down = _find_neighbours(image.shape[0], height, corners)
     left, right, across = _find_neighbours(image.shape[1], width, corners)
@@ -76,7 +76,7 @@ def sample_image(
 
 
 def pick_points(values: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """Give (height, width) of the values (h, w) at even distances, as they are: nothing is averaged."""
+    """Return (height, width) of the values (h, w) at even distances, as they are: nothing is averaged."""
     rows, columns = (
         ((np.arange(new) + 0.5) * old / new).astype(np.intp)
         for old, new in zip(values.shape, (height, width), strict=True)
@@ -89,7 +89,7 @@ def resize_depth(
 ) -> NDArray[np.float32]:
     """Interpolate float32 (h, w) values bilinearly to (height, width): half-pixel centres, edges held.
 
-    Ours because Pillow's is three times slower on float pictures; equal to it within float rounding when
+    Ours because Pillow's is three times slower on float images; equal to it within float rounding when
     enlarging. NaN spreads to the pixels that it would have been mixed into. out: (height, width) to write to.
     """
     if values.shape == (height, width):

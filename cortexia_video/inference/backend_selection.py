@@ -1,7 +1,7 @@
 """`BackendSelector`: what runs a model. Nothing but its reference is used before it was compared with that.
 
 The reference is the first engine of the model's row, in float32. `auto` takes the fastest of all whose depth
-is near enough, timed on the pictures of the run, on batches as large as the run's.
+is near enough, timed on the images of the run, on batches as large as the run's.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from cortexia_video.models.registry import find_model
 
 AUTO = "auto"
 FRAMES_COMPARED = 4
-MAX_ERROR = 0.02  # of a picture's mean difference: well below what any network is wrong by
+MAX_ERROR = 0.02  # of an image's mean difference: well below what any network is wrong by
 _FLOAT32 = "float32"
 _SIZE = "input_size"
 _PRECISIONS = {
@@ -43,8 +43,8 @@ _PRECISIONS = {
     "openvino": (_FLOAT32, "bfloat16", "float16"),
 }
 _ROUNDS = 3
-_LARGEST_TIMED = 8  # pictures in a batch
-_ENOUGH_BYTES = 300_000_000  # of pictures
+_LARGEST_TIMED = 8  # images in a batch
+_ENOUGH_BYTES = 300_000_000  # of images
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class BackendSelector:
     """How a model by name is to be loaded.
 
     options: what `load_estimators` takes, with `engine` and `precision` where they are asked for.
-    max_error: largest mean difference of a picture that is near enough, as `parity` measures it.
+    max_error: largest mean difference of an image that is near enough, as `parity` measures it.
     """
 
     def __init__(self, model: str, *, max_error: float = MAX_ERROR, **options: Any) -> None:
@@ -102,13 +102,13 @@ class BackendSelector:
         return load_estimators(self._model, **(self._reference if self._is_auto else self._options))
 
     def is_settled(self, loaded: Sequence[DepthEstimator]) -> bool:
-        """Say that what was loaded can be used as it is: it is the reference, or there is no other."""
+        """Return whether what was loaded can be used as it is: it is the reference, or there is no other."""
         if not self._engines:
             return True
         return not self._is_auto and self._find_way(loaded[0]) == self._reference_way
 
     def settle(self, loaded: Sequence[DepthEstimator], frames: Iterable[Frame]) -> Sequence[DepthEstimator]:
-        """Give what is to be used: `loaded`, once it is known to be near enough, or what `auto` finds.
+        """Return what is to be used: `loaded`, once it is known to be near enough, or what `auto` finds.
 
         frames: of the run; as many are taken as it needs. Raises `ParityError` for an engine or precision
         that differs too much, and where the reference can do none of them.
@@ -128,7 +128,7 @@ class BackendSelector:
         return loaded
 
     def check(self, frames: Iterable[Frame]) -> Parity:
-        """Give how far the model as it was asked for is from its reference at the model's own input size.
+        """Return how far the model as it was asked for is from its reference at the model's own input size.
 
         Raises `ParityError` where that is too far, `InputError` where only the reference was asked for.
         """
@@ -153,11 +153,11 @@ class BackendSelector:
         return {name: value for name, value in self._options.items() if name != "engine"}
 
     def _on_first(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Give the options for the first of several devices."""
+        """Return the options for the first of several devices."""
         return {**options, "device": options.get("device", AUTO).split(",")[0].strip()}
 
     def _find_way(self, estimator: DepthEstimator) -> BackendConfig:
-        """Say what a loaded model is run by; what its settings leave out is the reference's."""
+        """Return what a loaded model is run by; what its settings leave out is the reference's."""
         settings = estimator.model.settings
         engine, precision = settings.get("engine", self._engines[0]), settings.get("precision", _FLOAT32)
         return BackendConfig(str(engine), str(precision))
@@ -225,7 +225,7 @@ def _choose_frames(reference: DepthEstimator, frames: Iterable[Frame]) -> list[F
 
 
 def _time(estimator: DepthEstimator, frames: Sequence[Frame]) -> float:
-    """Give the pictures a second of the model alone, on batches of the commonest shape; the best of a few."""
+    """Return the images per second of the model alone, on batches of the commonest shape; the best of a few."""
     prepared = [each for each in map(estimator.prepare, frames) if not isinstance(each, Failure)]
     if not prepared:
         return 0.0

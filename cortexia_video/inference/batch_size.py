@@ -1,4 +1,4 @@
-"""`BatchLimits`: how many pictures of one shape go into one call of the model."""
+"""`BatchLimits`: how many images of one shape go into one call of the model."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class _Search:
     """Where the search for the best batch size of one group is."""
 
     size: int = 1
-    seconds: list[float] = field(default_factory=list)  # of calls with `size` pictures
-    best: tuple[int, float] = (1, 0.0)  # size, pictures a second
+    seconds: list[float] = field(default_factory=list)  # of calls with `size` images
+    best: tuple[int, float] = (1, 0.0)  # size, images per second
     settled: bool = False
 
 
 class BatchLimits:
     """What was asked for, less what did not fit; with `auto`, what proved fastest. Thread-safe.
 
-    `auto` begins with single pictures and doubles while that raises pictures a second by 5 %, on the run's
+    `auto` begins with single images and doubles while that raises images per second by 5 %, on the run's
     own batches: nothing is computed for the search alone.
     """
 
@@ -54,38 +54,38 @@ class BatchLimits:
         vars(self).update(state, _lock=threading.Lock())
 
     def of(self, group: Group) -> int:
-        """Say how many pictures of this group the next batch should hold."""
+        """Return how many images of this group the next batch should hold."""
         with self._lock:
             fitting = self._fitting.get(group, self._most)
             return min(fitting, self._search(group).size) if self._auto else fitting
 
     def fitting(self, group: Group) -> int:
-        """Say how many pictures of this group fit, as far as is known."""
+        """Return how many images of this group fit, as far as is known."""
         with self._lock:
             return self._fitting.get(group, sys.maxsize)
 
     @property
     def largest(self) -> int:
-        """Give the largest batch that may be asked for now."""
+        """Return the largest batch that may be asked for now."""
         with self._lock:
             sizes = [search.size for search in self._searches.values()]
         return max(sizes, default=1) if self._auto else self._most
 
     @property
     def window(self) -> int:
-        """Say how many prepared pictures may wait for others of their group."""
+        """Return how many prepared images may wait for others of their group."""
         return _BATCHES_WAITING * self.largest
 
     @property
     def found(self) -> dict[str, int]:
-        """Give what was found, by shape: the largest batch that fits, or the fastest."""
+        """Return what was found, by shape: the largest batch that fits, or the fastest."""
         with self._lock:
             sizes = {group: search.best[0] for group, search in self._searches.items() if search.best[1]}
             sizes |= {group: min(size, sizes.get(group, size)) for group, size in self._fitting.items()}
         return {"x".join(map(str, group)): size for group, size in sizes.items()}
 
     def record_full_memory(self, group: Group, count: int) -> None:
-        """Remember that `count` pictures of this group do not fit."""
+        """Remember that `count` images of this group do not fit."""
         with self._lock:
             self._fitting[group] = max(1, min(count // 2, self._fitting.get(group, count)))
             if self._auto:
@@ -113,7 +113,7 @@ class BatchLimits:
         search.seconds = []
 
     def _memory_for(self, group: Group) -> int:
-        """Say how many inputs of four bytes a number fit into what `auto` may take."""
+        """Return how many inputs of four bytes a number fit into what `auto` may take."""
         return max(1, _AUTO_BYTES // (4 * math.prod(side for side in group if isinstance(side, int))))
 
     def _search(self, group: Group) -> _Search:
@@ -121,7 +121,7 @@ class BatchLimits:
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Say whether an error, or its cause, means that memory was too small: of the host or of a device."""
+    """Return whether an error, or its cause, means that memory was too small: of the host or of a device."""
     while error is not None:
         text = str(error).lower()
         named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
-Group = tuple[int | str, ...]  # shape and type of a network's input, and whatever else keeps pictures apart
+Group = tuple[int | str, ...]  # shape and type of a network's input, and whatever else keeps images apart
 
 
 class Batcher(Generic[Item]):
@@ -35,12 +35,12 @@ class Batcher(Generic[Item]):
         return ready
 
     def take_oldest(self) -> list[Item] | None:
-        """Give the group that has waited longest, full or not; None where nothing waits."""
+        """Return the group that has waited longest, full or not; None where nothing waits."""
         oldest = next(iter(self._groups), None)
         return None if oldest is None else self._take(oldest)
 
     def flush(self) -> Iterator[list[Item]]:
-        """Give what still waits, in the order of arrival of each group's first item."""
+        """Yield what still waits, in the order of arrival of each group's first item."""
         while (group := self.take_oldest()) is not None:
             yield group
 

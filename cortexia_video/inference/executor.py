@@ -207,7 +207,7 @@ class PipelineExecutor(Generic[Item, Outcome]):
         return _Batch([(item, prepared.origin) for item, prepared in group], pixels, estimate_fov)
 
     def _take_apart(self, group: list[tuple[Item, PreparedFrame]], error: Exception) -> None:
-        """Halve a batch that does not fit in memory; a single picture that does not is given up."""
+        """Halve a batch that does not fit in memory; a single image that does not is given up."""
         item, prepared = group[0]
         self._estimator.record_full_memory(error, prepared, len(group))
         if len(group) > 1:
@@ -288,7 +288,7 @@ class PipelineExecutor(Generic[Item, Outcome]):
         """On a model's thread: run batches until there are no more."""
         while (batch := self._to_model.get()) is not None:
             try:
-                with self._clock.measure("model", f"{len(batch.items)} pictures"):
+                with self._clock.measure("model", f"{len(batch.items)} images"):
                     run = estimator.run_again if batch.in_float32 else estimator.run
                     answers = run(batch.pixels, batch.estimate_fov)
                 self._events.put(_Inferred(batch, answers))

@@ -1,4 +1,4 @@
-"""`Parity`: how far one engine's, precision's or size's depth is from another's, on real pictures."""
+"""`Parity`: how far one engine's, precision's or size's depth is from another's, on real images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cortexia_video.frame import Frame
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How far a picture's depth is from the reference's.
+    """How far an image's depth is from the reference's.
 
     mean, most: of the pixels' differences, as `measure_difference` has them; `most` is exceeded by 1 %.
     """
@@ -28,20 +28,20 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """The differences of some pictures."""
+    """The differences of some images."""
 
     differences: Sequence[Difference]
 
     @property
     def worst(self) -> Difference:
-        """The picture with the largest mean."""
+        """The image with the largest mean."""
         return max(self.differences, key=lambda each: each.mean)
 
     def __str__(self) -> str:
         worst = self.worst
         return (
             f"mean difference {worst.mean:.2%}, 99 % of the pixels within {worst.most:.2%} "
-            f"(worst of {len({each.key for each in self.differences})} pictures: {worst.key})"
+            f"(worst of {len({each.key for each in self.differences})} images: {worst.key})"
         )
 
 
@@ -59,7 +59,7 @@ def measure_difference(depth: DepthMap, reference: DepthMap, key: str = "") -> D
     ours, theirs = depth.values.astype(np.float64), reference.values.astype(np.float64)
     known = np.isfinite(theirs)
     if not known.any() or not np.isfinite(ours[known]).all():
-        raise ParityError(f"{key or 'a picture'} has no depth to compare, or is unknown where it must not be")
+        raise ParityError(f"{key or 'an image'} has no depth to compare, or is unknown where it must not be")
     ours, theirs = ours[known], theirs[known]
     if reference.kind in ("metric", "scale_invariant"):
         scale = theirs
@@ -76,7 +76,7 @@ def compare(
     """Estimate frames by both and measure the differences.
 
     together: copies of a frame that the first estimator gets, so that its batches are full: a graph may be
-    right for one picture and wrong for several. Each copy is compared. Frames that the reference fails on are
+    right for one image and wrong for several. Each copy is compared. Frames that the reference fails on are
     left out. Raises `ParityError` where only the first fails, or no frame is left.
     """
     frames, ours, theirs = tee(frames, 3)  # none is kept longer than until both have done it
@@ -90,5 +90,5 @@ def compare(
                 raise ParityError(depth.reason) from depth.error
             differences.append(measure_difference(depth, expected, frame.key))
     if not differences:
-        raise ParityError("none of the pictures to compare on can be estimated")
+        raise ParityError("none of the images to compare on can be estimated")
     return Parity(differences)

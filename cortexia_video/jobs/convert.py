@@ -34,7 +34,7 @@ from cortexia_video.formats.metadata import Metadata
 from cortexia_video.formats.registry import FORMATS, Format
 from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
 from cortexia_video.jobs.outcomes import Listener, Outcomes, Report, facts_of
-from cortexia_video.ledger.artifacts import find_picture
+from cortexia_video.ledger.artifacts import find_image
 from cortexia_video.ledger.depth_json import complete_depth_json, keep_depth_json, read_depth_json
 from cortexia_video.ledger.depth_reader import DepthReader, Reading
 from cortexia_video.ledger.ledger import Ledger
@@ -72,7 +72,7 @@ def convert(
     format: str | None = None,
     f_px: float | None = None,
     intrinsics: str | os.PathLike[str] | None = None,
-    dialect: str | None = None,
+    convention: str | None = None,
     about: Metadata | None = None,
     allow_loss: bool = False,
     overwrite: bool = False,
@@ -90,7 +90,7 @@ def convert(
     model made with another focal length (`f_px_used`) are multiplied by the given one over that: exact but
     for what the model's limits cut off, 0.1 mm and 10 km, and scaled like other values. Depth that has no
     focal length gets the given one. All other depth keeps its own, and is counted by reason in a warning.
-    dialect, about: whose files these are, and what the numbers mean, where neither they nor their folder say
+    convention, about: whose files these are, and what the numbers mean, where neither they nor their folder say
     it, as `formats.reading.decode_depth` takes it.
     allow_loss: write also what loses something beyond the bounds of docs/formats.md, such as an 8-bit view.
     What is lost is logged before the first such file is written, and in the ledger's line of each.
@@ -104,7 +104,7 @@ def convert(
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     workers, root, stop = choose_workers(workers), to_path(output), stop or threading.Event()
-    reader = DepthReader(about=about, dialect=dialect, max_megapixels=max_megapixels)
+    reader = DepthReader(about=about, convention=convention, max_megapixels=max_megapixels)
     given = load_intrinsics(f_px, intrinsics)
     _require_another_folder(inputs, root)
     for each in inputs:
@@ -117,7 +117,7 @@ def convert(
     settings = {
         "job": "convert",
         "format": format,
-        "from": dialect,
+        "from": convention,
         "about": {**(about or {})},
         **given.settings,
     }
@@ -161,8 +161,8 @@ class ConvertJob:
             raise
         finally:
             self.outcomes.end(time.monotonic() - started)
-        if found.pictures:
-            _log.warning("%d PNG files of 8 bits or in colour are no depth: passed over", found.pictures)
+        if found.images:
+            _log.warning("%d PNG files of 8 bits or in colour are no depth: passed over", found.images)
         for reason, count in sorted(self._kept.items()):
             _log.warning("not scaled to the given focal length: %d (%s)", count, reason)
         self.outcomes.record_end()
@@ -229,9 +229,9 @@ class ConvertJob:
         if reading.depth.f_px not in (None, depth.f_px):
             facts["rescaled_from"] = reading.depth.f_px
         facts |= {"lost": lost} if lost else {}
-        facts["made_of"] = "depth"  # its source is no picture
-        picture = find_picture(reading.line)
-        facts |= {"picture": picture} if picture else {}
+        facts["made_of"] = "depth"  # its source is no image
+        image = find_image(reading.line)
+        facts |= {"image": image} if image else {}
         self.ledger.record_done(item.key, item.source, outputs, **facts)
         if kept:
             with self._counting:
@@ -302,5 +302,5 @@ def _require_some(found: DepthFiles, inputs: Sequence[str | os.PathLike[str]]) -
     """Look for a first input, so that nothing is made for a folder without any."""
     if next(iter(found), None) is None:
         places = ", ".join(printable(str(to_path(each))) for each in inputs)
-        pictures = f"; {found.pictures} PNG of 8 bits or in colour are no depth" if found.pictures else ""
-        raise InputError(f"no depth files in {places}{pictures}")
+        images = f"; {found.images} PNG of 8 bits or in colour are no depth" if found.images else ""
+        raise InputError(f"no depth files in {places}{images}")

@@ -1,4 +1,4 @@
-"""The job: every picture of the inputs gets depth in the output folder, or an entry that says why not.
+"""The job: every image of the inputs gets depth in the output folder, or an entry that says why not.
 
 What is done about an input is decided here; that it happens all at once is the `engine`'s business.
 """
@@ -40,7 +40,7 @@ from cortexia_video.runtime.stage_clock import ChromeTrace, StageClock
 from cortexia_video.runtime.throughput import MODEL, Speed
 from cortexia_video.runtime.workers import choose_workers, count_cores
 from cortexia_video.sinks.archives import Packing
-from cortexia_video.sources.find import Found, InputFile, find_pictures
+from cortexia_video.sources.find import Found, InputFile, find_images
 from cortexia_video.sources.frames import decode_readable
 from cortexia_video.storage.paths import AnyPath, is_remote, to_path, to_text
 from cortexia_video.storage.remote_path import RemotePath
@@ -75,20 +75,20 @@ def estimate(
     profile: str | os.PathLike[str] | None = None,
     on_outcome: Listener | None = None,
     stop: threading.Event | None = None,
-    crew: Executor | None = None,
+    executor: Executor | None = None,
     packing: Packing | None = None,
     **model_options: object,
 ) -> Report:
-    """Estimate depth for every picture of `inputs` into the folder `output`; do what is missing or changed.
+    """Estimate depth for every image of `inputs` into the folder `output`; do what is missing or changed.
 
-    inputs: picture files, folders and lists, as `sources.files.find_pictures` takes them.
+    inputs: image files, folders and lists, as `sources.files.find_images` takes them.
     model: a name, or estimators already loaded, one for each device, with a size and batch size of their own.
     format: `npy` (float32), `png` (8-bit view) or another of docs/formats.md. preview: also a coloured JPEG.
-    size: `full`, each map as large as its picture, or `native`, as large as the network gives it.
+    size: `full`, each map as large as its image, or `native`, as large as the network gives it.
     decode: `exact`, or `fast`: large JPEGs at 1/2, 1/4 or 1/8, not below twice what the network sees.
-    f_px: focal length of every picture, in its pixels. intrinsics: a CSV or JSON file of focal lengths by key
+    f_px: focal length of every image, in its pixels. intrinsics: a CSV or JSON file of focal lengths by key
     (`intrinsics`). Then comes what EXIF says, then what the model estimates.
-    batch_size: pictures in one call of the model, or `auto`. device: one, or several with commas between.
+    batch_size: images in one call of the model, or `auto`. device: one, or several with commas between.
     workers: threads that decode, and as many that write; as many as cores by default, four times as many
     where addresses must be waited for.
     overwrite: redo what is done, and replace files that no ledger knows.
@@ -96,11 +96,11 @@ def estimate(
     shard: "3/16" does the third of sixteen parts; sixteen such runs, anywhere, do all.
     commercial_only: refuse a model by name whose weights are not known to be free for use in a product.
     max_error: an engine or a precision other than the model's reference is refused where its depth differs
-    by more, on average over one of the first pictures; with engine `auto` it is not chosen (`engine_choice`).
+    by more, on average over one of the first images; with engine `auto` it is not chosen (`engine_choice`).
     profile: file for a trace of the run in Chrome's format.
     on_outcome: called after each input with the report so far and its failure, if it failed.
     stop: set it to end early; what the model has taken is finished.
-    crew: who does the work, by default this process; `distributed.cluster.Cluster` is many.
+    executor: who does the work, by default this process; `distributed.cluster.Cluster` is many.
     packing: put depth into shards, many maps a file, where each would have a file of its own.
 
     Raises `InputError`, `ModelError`, `MissingExtraError` or `OutputError` before any depth is written,
@@ -127,8 +127,8 @@ def estimate(
         packing=packing.check() if packing else None,
     )
     _require_some(inputs, recursive, root)
-    crew, sink = crew or LocalExecutor(Path(profile) if profile else None), order.open_sink()
-    settings = crew.prepare(order)
+    executor, sink = executor or LocalExecutor(Path(profile) if profile else None), order.open_sink()
+    settings = executor.prepare(order)
     refused = _list_sources(order.find()) if changed == "refuse" and not overwrite else ()
     with ExitStack() as stack:
         ledger = stack.enter_context(Ledger(root, settings, order.shard, sink=sink, refuse_changed=refused))
@@ -138,7 +138,7 @@ def estimate(
             sink, ledger, overwrite=overwrite, changed=changed, on_outcome=on_outcome, stop=stop
         )
         passed_over = Counter[str]()
-        report = crew.work(outcomes, order.find(passed_over), stop)
+        report = executor.work(outcomes, order.find(passed_over), stop)
     if passed_over:
         _log.warning("no inputs, passed over: %s", _list_kinds(passed_over))
     return report
@@ -235,7 +235,7 @@ class EstimateJob:
                 settle(self.outcomes, items[number] if number >= 0 else next(iter(items.values())), result)
 
     def _settle_engine(self, work: Iterator[InputFile]) -> Iterator[InputFile]:
-        """Settle on an engine by the first pictures that can be decoded; nothing to do needs none."""
+        """Settle on an engine by the first images that can be decoded; nothing to do needs none."""
         if self.choice is None or self.choice.is_settled(self.estimators):
             return work
         taken: list[InputFile] = []
@@ -279,7 +279,7 @@ class EstimateJob:
 
 
 def _choose_threads(given: int | None, places: Iterable[str | os.PathLike[str] | RemotePath]) -> int:
-    """Give the number of threads: more than cores where they mostly wait for other machines."""
+    """Return the number of threads: more than cores where they mostly wait for other machines."""
     if given is None and any(map(is_remote, places)):
         return _THREADS_A_CORE * count_cores()
     return choose_workers(given)
@@ -302,15 +302,15 @@ def _list_kinds(passed_over: Mapping[str, int]) -> str:
 
 
 def _require_some(inputs: Sequence[str | os.PathLike[str]], recursive: bool, root: AnyPath) -> None:
-    """Look for a first input, so that nothing is made for a folder without pictures, or a lost mount."""
+    """Look for a first input, so that nothing is made for a folder without images, or a lost mount."""
     passed_over = Counter[str]()
-    found = find_pictures(inputs, recursive=recursive, output=root, passed_over=passed_over)
+    found = find_images(inputs, recursive=recursive, output=root, passed_over=passed_over)
     if next(found, None) is None:
         places = ", ".join(str(to_path(each)) for each in inputs)
         folders = not recursive and any(is_remote(each) or Path(each).is_dir() for each in inputs)
         hint = "; folders inside are looked into with --recursive" if folders else ""
         seen = f"; passed over: {_list_kinds(passed_over)}" if passed_over else ""
-        raise InputError(f"no pictures in {places}{hint}; what cortexia wrote is never an input{seen}")
+        raise InputError(f"no images in {places}{hint}; what cortexia wrote is never an input{seen}")
 
 
 def _list_sources(found: Iterable[Found]) -> Iterator[tuple[str, Source]]:

@@ -17,18 +17,18 @@ from cortexia_video.frame import Frame
 from cortexia_video.inference.backend_selection import FRAMES_COMPARED, MAX_ERROR
 from cortexia_video.inference.parity import Parity, compare
 from cortexia_video.models.registry import find_licence, find_model
-from cortexia_video.sources.find import InputFile, find_pictures
+from cortexia_video.sources.find import InputFile, find_images
 from cortexia_video.sources.frames import decode_readable
 from cortexia_video.storage.atomic_file import move_whole
 from cortexia_video.storage.paths import AnyPath, require_free, to_path
 
 Size = tuple[int, int]
-_TRIED = 16  # pictures
+_TRIED = 16  # images
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What was written. parity: against the network itself in float32, where there were pictures for it."""
+    """What was written. parity: against the network itself in float32, where there were images for it."""
 
     path: AnyPath
     size: Size
@@ -48,14 +48,14 @@ def export(
     commercial_only: bool = False,
     kind: str | None = None,
 ) -> Export:
-    """Write a network of torch's as `output`, an ONNX file for pictures of one size, which `onnx:` loads.
+    """Write a network of torch's as `output`, an ONNX file for images of one size, which `onnx:` loads.
 
     engine, precision: what the file is to be run by and in, which it then says of itself. size: (height,
-    width) that the network sees; may be left out where it takes one size only. check: pictures, folders or
+    width) that the network sees; may be left out where it takes one size only. check: images, folders or
     lists; the first that can be read are estimated by the file and by the network in float32. Weights beyond
     1.9 GB go into a file beside it.
 
-    Raises `ParityError` where a picture's mean difference is more than `max_error`, `OutputExistsError`,
+    Raises `ParityError` where an image's mean difference is more than `max_error`, `OutputExistsError`,
     `InputError`, and `ModelError` for what cannot be loaded or exported; nothing is then written.
     """
     place = to_path(output)
@@ -98,21 +98,21 @@ def _require_near(parity: Parity, model: str, max_error: float) -> None:
 
 
 def _read_frames(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Frame]:
-    """Read the first pictures that can be."""
+    """Read the first images that can be."""
     paths = [paths] if isinstance(paths, str | os.PathLike) else paths
     if not paths:
         return []
-    found = (each for each in find_pictures(paths, recursive=True) if isinstance(each, InputFile))
+    found = (each for each in find_images(paths, recursive=True) if isinstance(each, InputFile))
     frames = list(islice(decode_readable(islice(found, _TRIED)), FRAMES_COMPARED))
     if not frames:
         places = ", ".join(str(to_path(each)) for each in paths)
-        raise InputError(f"no pictures that can be read in {places} (--check)")
+        raise InputError(f"no images that can be read in {places} (--check)")
     return frames
 
 
 @contextlib.contextmanager
 def _make_beside(output: AnyPath) -> Any:
-    """Give a folder, gone afterwards: on the disk of the output, if that is one."""
+    """Yield a folder, gone afterwards: on the disk of the output, if that is one."""
     beside = output.parent if isinstance(output, Path) else None
     try:
         if beside:

@@ -1,4 +1,4 @@
-"""`ImageTask`: what the engine's workers do with one picture, on one machine as on many."""
+"""`ImageTask`: what the engine's workers do with one image, on one machine as on many."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.memory_budget import MemoryBudget
 from cortexia_video.runtime.stage_clock import StageClock
 from cortexia_video.sinks.sink import Sink
-from cortexia_video.sources.find import InputFile, read_picture
+from cortexia_video.sources.find import InputFile, read_image
 
 Made = TypeVar("Made")
 Decoding = Literal["exact", "fast"]
 
-MEMORY = 1 << 30  # bytes of pictures and depth maps in work at once, over all workers, at least
+MEMORY = 1 << 30  # bytes of images and depth maps in work at once, over all workers, at least
 _MEMORY_EACH = 192 << 20  # bytes for two workers: one decodes 12 megapixels, one writes as many
 _DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and resizing
 _KEPT = 1 << 24  # bytes of a file that may wait in memory; a larger one is read twice, once for its header
@@ -34,7 +34,7 @@ _WRITE_BYTES = 8  # a pixel, at the worst moment of enlarging and encoding
 
 @dataclass(frozen=True, slots=True)
 class TaskOptions:
-    """How pictures are worked on. workers: threads that decode, and as many that write."""
+    """How images are worked on. workers: threads that decode, and as many that write."""
 
     workers: int
     decode: Decoding
@@ -43,7 +43,7 @@ class TaskOptions:
 
 
 class Recorder(Protocol):
-    """What is told of each picture's files: a `Ledger`, or what passes it on to one."""
+    """What is told of each image's files: a `Ledger`, or what passes it on to one."""
 
     def record_begun(self, key: str, names: Sequence[str]) -> None: ...
 
@@ -53,7 +53,7 @@ class Recorder(Protocol):
 
 
 class ImageTask:
-    """The two functions that an `PipelineExecutor` calls: `prepare` on a decode worker, `finish` on a write worker."""
+    """The two functions that a `PipelineExecutor` calls: `prepare` on a decode worker, `finish` on a write worker."""
 
     def __init__(
         self, estimator: DepthEstimator, sink: Sink, ledger: Recorder, options: TaskOptions, clock: StageClock
@@ -66,7 +66,7 @@ class ImageTask:
         self._pixels, self._depth = BufferPool(), BufferPool()
 
     def prepare(self, item: InputFile) -> PreparedFrame | Failure:
-        """On a decode worker: read, decode and preprocess one picture."""
+        """On a decode worker: read, decode and preprocess one image."""
         return attempt(item.key, "decode", lambda: self._prepare(item))
 
     def _prepare(self, item: InputFile) -> PreparedFrame | Failure:
@@ -97,7 +97,7 @@ class ImageTask:
 
     def _read(self, item: InputFile) -> bytes:
         with self._clock.measure("read", item.key):
-            return read_picture(item.place)
+            return read_image(item.place)
 
     def _decode(self, item: InputFile, data: bytes) -> PreparedFrame | Failure:
         data = data or self._read(item)

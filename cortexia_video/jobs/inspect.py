@@ -42,7 +42,7 @@ class Inspection:
     kind: None where nobody says it: then `unsaid` is why, and the numbers are as the file has them.
     said_by: who says what they mean: "file", the name of what lies beside it, or "caller".
     changed: the ledger of its folder says that other bytes were written.
-    metadata: all that is known, in the words of `formats.metadata`. fov_deg: horizontal, of the picture.
+    metadata: all that is known, in the words of `formats.metadata`. fov_deg: horizontal, of the image.
     percentiles: of the known values, with the lowest at 0 and the highest at 100; none where none is known.
     unknown_share: of the pixels. thumbnail: float32, every k-th row and column, 128 at most.
     """
@@ -63,7 +63,7 @@ class Inspection:
     thumbnail: NDArray[np.float32]
 
     def as_dict(self) -> dict[str, Any]:
-        """Give all but the thumbnail, as JSON can hold it."""
+        """Return all but the thumbnail, as JSON can hold it."""
         left_out = ("metadata", "thumbnail")
         named = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in left_out}
         return {**self.metadata, **named}
@@ -73,7 +73,7 @@ class Inspection:
 class FolderInspection:
     """What is in a folder of depth files, and in the folders inside.
 
-    files: how many, by the ending of their names. bytes: of all. pictures: PNG that cannot be depth.
+    files: how many, by the ending of their names. bytes: of all. images: PNG that cannot be depth.
     common: what depth.json says. last_run: the counts of the ledger's last run.
     sampled: files that were looked at, chosen at random. failures: those of them that cannot be read.
     """
@@ -81,14 +81,14 @@ class FolderInspection:
     path: str
     files: Counter[str] = field(default_factory=Counter)
     bytes: int = 0
-    pictures: int = 0
+    images: int = 0
     common: dict[str, Any] = field(default_factory=dict)
     last_run: dict[str, int] = field(default_factory=dict)
     sampled: list[Inspection] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give all of it as JSON can hold it."""
+        """Return all of it as JSON can hold it."""
         named = {each.name: getattr(self, each.name) for each in fields(self)}
         named["sampled"] = [each.as_dict() for each in self.sampled]
         named["failures"] = [{"path": each.key, "error": each.reason} for each in self.failures]
@@ -99,21 +99,21 @@ def inspect(
     path: PathLike,
     *,
     about: Metadata | None = None,
-    dialect: str | None = None,
+    convention: str | None = None,
     max_megapixels: float = 200.0,
 ) -> Inspection:
     """Look at a depth file; the arguments and errors are those of `read_depth`.
 
     A file of which nobody says what its numbers mean is looked at all the same.
     """
-    return _Inspector(about, dialect, max_megapixels).inspect(to_path(path))
+    return _Inspector(about, convention, max_megapixels).inspect(to_path(path))
 
 
 def inspect_folder(
     path: PathLike,
     *,
     about: Metadata | None = None,
-    dialect: str | None = None,
+    convention: str | None = None,
     max_megapixels: float = 200.0,
 ) -> FolderInspection:
     """Count the depth files of a folder and of the folders inside, and look at sixteen of them.
@@ -123,7 +123,7 @@ def inspect_folder(
     root = to_path(path)
     found = FolderInspection(str(root))
     found.common, found.last_run = read_depth_json(root), _read_last_run(root)
-    inspector = _Inspector(about, dialect, max_megapixels)
+    inspector = _Inspector(about, convention, max_megapixels)
 
     def look(each: str) -> Inspection | Failure:
         place = to_path(each)
@@ -144,8 +144,8 @@ def inspect_folder(
 class _Inspector:
     """Looks at one file after another."""
 
-    def __init__(self, about: Metadata | None, dialect: str | None, max_megapixels: float) -> None:
-        self._reader = DepthReader(about=about, dialect=dialect, max_megapixels=max_megapixels)
+    def __init__(self, about: Metadata | None, convention: str | None, max_megapixels: float) -> None:
+        self._reader = DepthReader(about=about, convention=convention, max_megapixels=max_megapixels)
         self._reader_of_numbers = DepthReader(about=_UNSAID, max_megapixels=max_megapixels)
         self._budget = MemoryBudget(_MEMORY)
 
@@ -189,7 +189,7 @@ def _describe(
     height, width = depth.values.shape
     known = depth.values[np.isfinite(depth.values)]
     percentiles = np.percentile(known, PERCENTS, overwrite_input=True) if known.size else ()
-    picture_width = (depth.full_size or (height, width))[1]
+    image_width = (depth.full_size or (height, width))[1]
     return Inspection(
         path=path,
         format=find_reader(data, path).suffixes[0].removeprefix("."),
@@ -201,7 +201,7 @@ def _describe(
         changed=changed,
         said_by=said_by,
         metadata=metadata,
-        fov_deg=None if depth.f_px is None else to_fov_deg(depth.f_px, picture_width),
+        fov_deg=None if depth.f_px is None else to_fov_deg(depth.f_px, image_width),
         percentiles=dict(zip(PERCENTS, map(float, percentiles), strict=False)),
         unknown_share=1 - known.size / depth.values.size,
         thumbnail=_shrink(depth.values),
@@ -222,7 +222,7 @@ def _count(found: FolderInspection, root: AnyPath) -> list[str]:
             sample.append(each.place)
         elif (number_of := chance.randrange(number + 1)) < _SAMPLED:
             sample[number_of] = each.place
-    found.pictures = files.pictures
+    found.images = files.images
     return sample
 
 
@@ -233,6 +233,6 @@ def _shrink(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _read_last_run(root: AnyPath) -> dict[str, int]:
-    """Give the counts of the ledger's last run that ended."""
+    """Return the counts of the ledger's last run that ended."""
     counts = LedgerIndex(root).last_end()
     return {name: counts[name] for name in ("found", "done", "skipped", "failed") if name in counts}

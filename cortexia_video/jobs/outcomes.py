@@ -45,7 +45,7 @@ class Report:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Give the four counts by name."""
+        """Return the four counts by name."""
         return {name: getattr(self, name) for name in ("found", "done", "skipped", "failed")}
 
     @property
@@ -146,7 +146,7 @@ class Outcomes:
             self.ledger.record_progress(**self.report.counts, seconds=seconds, slowest=self.slowest())
 
     def _needs_work(self, item: InputFile) -> bool:
-        """Say whether an input is to be done; one that is done, or that must not be, settles here."""
+        """Return whether an input is to be done; one that is done, or that must not be, settles here."""
         state = "missing" if self._overwrite else self.ledger.state(item.key, item.source)
         if state == "changed" and not self._told:
             self._told = True
@@ -164,12 +164,12 @@ class Outcomes:
         return obstacle is None
 
     def _find_obstacle(self, item: InputFile) -> str | None:
-        """Say why the outputs of an input must not be placed, if that is so."""
+        """Return why the outputs of an input must not be placed, if that is so."""
         for name in self.sink.output_names(item.key):
             if self.ledger.owns(item.key, name) or not self.sink.holds(name):
                 continue
             if PurePath(name).suffix in IMAGE_SUFFIXES and not self.sink.holds_own(name):
-                return f"{name} is there already, a picture that is not ours: choose another --output"
+                return f"{name} is there already, an image that is not ours: choose another --output"
             if not self._overwrite:
                 return f"{name} is there already and the ledger does not know it: --overwrite replaces it"
         other = None if self._overwrite else self.ledger.other_source(item.key, item.source)
@@ -181,7 +181,7 @@ class Outcomes:
 
 
 def facts_of(depth: DepthMap) -> dict[str, object]:
-    """Give what a ledger's line says of a depth map; the model is the run's."""
+    """Return what a ledger's line says of a depth map; the model is the run's."""
     height, width = depth.values.shape
     facts: dict[str, object] = {"height": height, "width": width, "kind": depth.kind}
     facts |= {"f_px": depth.f_px, "f_source": depth.f_source}

@@ -27,14 +27,14 @@ from cortexia_video.ledger.entries import CLAIMED
 from cortexia_video.ledger.ledger import read_ledger
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.throughput import Speed
-from cortexia_video.sources.find import Found, InputFile, find_pictures, read_picture
+from cortexia_video.sources.find import Found, InputFile, find_images, read_image
 from cortexia_video.sources.frames import decode_readable
 from cortexia_video.storage.paths import AnyPath, is_remote, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 _LISTED = 1000  # objects a request
 _LOOKED_AT = 200  # headers
-_TIMED = 12  # pictures that go through the whole job
+_TIMED = 12  # images that go through the whole job
 _TIMED_PIXELS = 200_000_000  # of these together, where they are so large
 _ENCODED = 4  # depth maps that go through every format
 
@@ -43,7 +43,7 @@ _Sample = dict[str, tuple[float, float]]  # of one depth map, by format: core-se
 
 @dataclass(frozen=True, slots=True)
 class FormatCost:
-    """What one format would take for all pictures. hours: of the whole run. bytes: of all outputs.
+    """What one format would take for all images. hours: of the whole run. bytes: of all outputs.
 
     With several workers hours are those by the clock; each of them takes as many.
     """
@@ -54,12 +54,12 @@ class FormatCost:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run over all pictures would take.
+    """What a run over all images would take.
 
-    found: pictures. lost: inputs that cannot be opened. bytes: of the pictures' files.
+    found: images. lost: inputs that cannot be opened. bytes: of the images' files.
     looked_at: headers that were read, unreadable: of these.
     smallest, largest: (width, height) among those looked at. megapixels: on average.
-    timed: pictures that were estimated. formats: what each would take, by name.
+    timed: images that were estimated. formats: what each would take, by name.
     num_workers: machines such as this one that share the work. requests: to object stores, by kind.
     """
 
@@ -92,7 +92,7 @@ def plan(
 ) -> Plan:
     """Count the inputs and foretell hours and bytes for each format; nothing is written to the output.
 
-    The arguments are those of `estimate`. A few pictures chosen at random, twelve at most, are estimated into
+    The arguments are those of `estimate`. A few images chosen at random, twelve at most, are estimated into
     a temporary folder, beside `output` where that is given. Hours are those that the slowest of model, cores
     and disk would take alone: a long run comes close to it. What an earlier run has done is not taken off.
     num_workers: machines such as this one, which share the work evenly and hinder each other nowhere.
@@ -104,9 +104,9 @@ def plan(
     if num_workers < 1:
         raise InputError(f"--num-workers must be more than 0, not {num_workers}")
     root = to_path(output) if output else None
-    found, lost, total, samples = _count(find_pictures(inputs, recursive=recursive, output=root))
+    found, lost, total, samples = _count(find_images(inputs, recursive=recursive, output=root))
     if not samples:
-        why = f"none of {lost} inputs can be opened" if lost else "no pictures"
+        why = f"none of {lost} inputs can be opened" if lost else "no images"
         raise InputError(f"{why} in {', '.join(str(to_path(each)) for each in inputs)}")
     headers = _look_at(samples)
     asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
@@ -145,7 +145,7 @@ def _count_requests(
 
 
 def _count(found: Iterable[Found]) -> tuple[int, int, int, list[InputFile]]:
-    """Give the number of pictures, of lost inputs, of bytes, and some pictures by reservoir sampling."""
+    """Return the number of images, of lost inputs, of bytes, and some images by reservoir sampling."""
     chance = random.Random(0)
     count, lost, total = 0, 0, 0
     samples: list[InputFile] = []
@@ -163,73 +163,71 @@ def _count(found: Iterable[Found]) -> tuple[int, int, int, list[InputFile]]:
     return count, lost, total, samples
 
 
-def _read_header(picture: InputFile) -> Header:
-    return read_header(read_picture(picture.place))
+def _read_header(image: InputFile) -> Header:
+    return read_header(read_image(image.place))
 
 
 def _look_at(samples: Sequence[InputFile]) -> dict[InputFile, Header]:
-    """Give the headers that can be read."""
+    """Return the headers that can be read."""
     headers = {}
     for each in samples:
         header = attempt(each.key, "decode", partial(_read_header, each))
         if not isinstance(header, Failure):
             headers[each] = header
     if not headers:
-        raise InputError(
-            f"none of the {len(samples)} pictures looked at can be read, such as {samples[0].key}"
-        )
+        raise InputError(f"none of the {len(samples)} images looked at can be read, such as {samples[0].key}")
     return headers
 
 
 def _choose(headers: Mapping[InputFile, Header]) -> list[InputFile]:
-    """Choose a few pictures to time, fewer where they are huge, at least one."""
+    """Choose a few images to time, fewer where they are huge, at least one."""
     chosen: list[InputFile] = []
     pixels = 0
-    for picture, header in headers.items():
+    for image, header in headers.items():
         pixels += header.width * header.height
         if len(chosen) == _TIMED or (chosen and pixels > _TIMED_PIXELS):
             break
-        chosen.append(picture)
+        chosen.append(image)
     return chosen
 
 
 def find_existing(folder: Path) -> Path:
-    """Give a folder, or the nearest one above it that is there: what it is made in lies on the same disk."""
+    """Return a folder, or the nearest one above it that is there: what it is made in lies on the same disk."""
     absolute = folder.absolute()
     return next(each for each in (absolute, *absolute.parents) if each.is_dir())
 
 
-def _load(model: str, options: Mapping[str, Any], pictures: Sequence[InputFile]) -> Sequence[DepthEstimator]:
+def _load(model: str, options: Mapping[str, Any], images: Sequence[InputFile]) -> Sequence[DepthEstimator]:
     """Load a model as a run would, by the engine that it would settle on."""
     choice = BackendSelector(model, **options)
     loaded = choice.load()
     if choice.is_settled(loaded):
         return loaded
 
-    return choice.settle(loaded, decode_readable(pictures))
+    return choice.settle(loaded, decode_readable(images))
 
 
 def _place_beside(output: AnyPath | None) -> Path | None:
-    """Give the folder on the disk that the output would be on; None where that cannot be written."""
+    """Return the folder on the disk that the output would be on; None where that cannot be written."""
     place = find_existing(output) if isinstance(output, Path) else None
     return place if place and os.access(place, os.W_OK) else None
 
 
 def _time(
-    pictures: Sequence[InputFile],
+    images: Sequence[InputFile],
     estimators: Sequence[DepthEstimator],
     decoding: Decoding,
     place: Path | None,
 ) -> tuple[Speed, list[_Sample], float]:
-    """Estimate some pictures; give the speed, what maps cost in each format, and the mean pixels of a map."""
-    paths = [each.place for each in pictures]
+    """Estimate some images; give the speed, what maps cost in each format, and the mean pixels of a map."""
+    paths = [each.place for each in images]
     with tempfile.TemporaryDirectory(prefix=".cortexia-plan-", dir=place) as folder:
         try:
             report = estimate(paths, folder, model=estimators, decode=decoding)
         except OutputLostError as error:
             raise OutputError(f"no room for a few samples in {Path(folder).parent}: {error}") from error
         if not report.done or not report.speed:
-            raise InputError(f"none of the {len(pictures)} pictures tried went through: {report.failures[0]}")
+            raise InputError(f"none of the {len(images)} images tried went through: {report.failures[0]}")
         done = [line for line in read_ledger(Path(folder)) if line.get("outcome") == "done"]
         names = [name for line in done[:_ENCODED] for name in line["outputs"]]
         samples = [_encode(Path(folder, name), estimators[0]) for name in names]
@@ -252,7 +250,7 @@ def _encode(path: Path, estimator: DepthEstimator) -> _Sample:
 def _foretell(
     share: float, found: int, speed: Speed, samples: Sequence[_Sample], pixels: float
 ) -> dict[str, FormatCost]:
-    """Give what each format costs. share: pictures of a worker. pixels: of a depth map, on average."""
+    """Return what each format costs. share: images of a worker. pixels: of a depth map, on average."""
     each = {name: used / speed.images for name, used in speed.core_seconds.items()}
     model = speed.busy_seconds / speed.images / speed.devices
     plain = pixels * float(np.mean([sample["npy"][1] for sample in samples]))

@@ -1,4 +1,4 @@
-"""Point clouds of pictures and depth that lie in files: of one picture, or of all that a run has done."""
+"""Point clouds of images and depth that lie in files: of one image, or of all that a run has done."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from cortexia_video.ledger.artifacts import (
     list_outputs,
     read_output,
     read_run_depth,
-    read_run_picture,
+    read_run_image,
 )
 from cortexia_video.ledger.depth_reader import read_depth
 from cortexia_video.ledger.entries import Source
@@ -49,8 +49,8 @@ from cortexia_video.storage.named_file import read_whole
 from cortexia_video.storage.paths import AnyPath, is_same_folder, require_free, to_absolute, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
-MEMORY = 1 << 30  # bytes of pictures and points in work at once, over all workers; a larger one is done alone
-_PICTURE_BYTES, _DEPTH_BYTES = 10, 70  # for each pixel, at the worst moment
+MEMORY = 1 << 30  # bytes of images and points in work at once, over all workers; a larger one is done alone
+_IMAGE_BYTES, _DEPTH_BYTES = 10, 70  # for each pixel, at the worst moment
 
 VIEW_ONLY = "there is only a view of the depth"
 NO_SHAPE = "of a kind without a shape in space: use a model of metric depth, or --near-m and --far-m"
@@ -64,9 +64,9 @@ class CloudOptions:
     Parameters
     ----------
     f_px
-        Focal length of every picture, in its pixels; else what was recorded with the depth, else EXIF.
+        Focal length of every image, in its pixels; else what was recorded with the depth, else EXIF.
     fov_deg
-        Horizontal field of view of every picture, instead.
+        Horizontal field of view of every image, instead.
     intrinsics
         CSV or JSON file of cameras by key, as for `cortexia estimate`; cx and cy count here.
     near_m
@@ -91,7 +91,7 @@ class CloudOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Work(InputFile):
-    """A picture that is to have a cloud. source: its depth file. line: of the run's ledger."""
+    """An image that is to have a cloud. source: its depth file. line: of the run's ledger."""
 
     line: Line
 
@@ -102,24 +102,24 @@ def make_point_cloud(
     output: str | os.PathLike[str],
     *,
     kind: DepthKind | None = None,
-    dialect: str | None = None,
+    convention: str | None = None,
     options: CloudOptions = CloudOptions(),
     overwrite: bool = False,
 ) -> PointCloud:
-    """Make a .ply or .glb of a picture and its depth file; give the cloud.
+    """Make a .ply or .glb of an image and its depth file; give the cloud.
 
-    kind, dialect: what the numbers mean, or whose file it is (`formats.dialects`), where it does not say so,
-    as a .npy does not. Depth of another shape, whose file does not say of what size its picture was, is taken
+    kind, convention: what the numbers mean, or whose file it is (`formats.conventions`), where it does not say so,
+    as a .npy does not. Depth of another shape, whose file does not say of what size its image was, is taken
     to be of all of this one, unless one of them is upright and the other is not.
     Raises what `read_depth`, `decode`, `point_cloud` and `save_point_cloud` raise.
     """
-    picture, place = to_path(image), to_path(output)
+    image_path, place = to_path(image), to_path(output)
     find_encoder(place.suffix.removeprefix("."))
     if not overwrite:
         require_free(place, OVERWRITE)
     maker = _Maker(options)
-    frame = decode(read_whole(picture), picture.name)
-    depth_map = read_depth(depth, about={"kind": kind} if kind else {}, dialect=dialect)
+    frame = decode(read_whole(image_path), image_path.name)
+    depth_map = read_depth(depth, about={"kind": kind} if kind else {}, convention=convention)
     cloud = maker.make(_fit(depth_map, frame), frame)
     save_point_cloud(cloud, place, overwrite=overwrite)
     return cloud
@@ -136,14 +136,14 @@ def make_point_clouds(
     on_outcome: Listener | None = None,
     stop: threading.Event | None = None,
 ) -> Report:
-    """Make `output/<key>.ply` of every picture that the ledger of the folder `run` calls done.
+    """Make `output/<key>.ply` of every image that the ledger of the folder `run` calls done.
 
     DepthKind and focal length are those of the ledger, unless the options give others. workers: threads; one a
     core by default. on_outcome, stop: as `estimate` takes them.
 
     Outcomes, the ledger in `output` and what a second call does are those of `estimate`: clouds made of the
     same depth with the same options are skipped, others are made again. `overwrite` makes all again, and
-    replaces files that no ledger knows. A picture that can have no cloud, say for lack of a focal length,
+    replaces files that no ledger knows. An image that can have no cloud, say for lack of a focal length,
     has failed.
 
     Raises `InputError` where there is no ledger or nothing is done, `OutputError` for an unknown format and
@@ -184,15 +184,15 @@ class _Maker:
         self.given: Intrinsics = load_intrinsics(options.f_px, options.intrinsics)
 
     def find_obstacle(self, line: Line) -> str | None:
-        """Say why a line of a ledger can give no cloud, if so; raises what `Intrinsics.find` does."""
+        """Return why a line of a ledger can give no cloud, if so; raises what `Intrinsics.find` does."""
         if line.get("kind") not in UNITS and self._options.near_m is None:
             return NO_SHAPE
-        height, width = _picture_size(line)
+        height, width = _image_size(line)
         known = self._options.fov_deg or line.get("f_px") or self.given.find(line["key"], width, height)
         return None if known else NO_FOCAL_LENGTH
 
     def make(self, depth: DepthMap, frame: Frame) -> PointCloud:
-        """Give the cloud of one picture; raises what `point_cloud` does."""
+        """Return the cloud of one image; raises what `point_cloud` does."""
         options = self._options
         if options.near_m is not None and options.far_m is not None:
             depth = anchor_depth(depth, near_m=options.near_m, far_m=options.far_m)
@@ -220,7 +220,7 @@ class PointCloudJob:
         self._budget = MemoryBudget(MEMORY)
 
     def run(self, workers: int) -> Report:
-        """Take every picture to its outcome; the ledger then ends with the counts."""
+        """Take every image to its outcome; the ledger then ends with the counts."""
         started, report = time.monotonic(), self._outcomes.report
         work = self._outcomes.claimed(self._find())
         try:
@@ -234,21 +234,19 @@ class PointCloudJob:
         return report
 
     def _find(self) -> Iterator[_Work | Failure]:
-        """Yield the pictures that the run has done; those that can have no cloud as failures."""
+        """Yield the images that the run has done; those that can have no cloud as failures."""
         line = None
         for line in read_last_done(self._root):
             yield attempt(line["key"], "decode", partial(self._find_work, line))
         if line is None:
-            raise InputError(
-                f"no picture is done in {printable(str(self._root))}: run cortexia estimate first"
-            )
+            raise InputError(f"no image is done in {printable(str(self._root))}: run cortexia estimate first")
 
     def _find_work(self, line: Line) -> _Work:
         self._outcomes.sink.check_key(line["key"])
         return _Work(line["key"], self._find_source(line), line)
 
     def _find_source(self, line: Line) -> Source:
-        """Give the depth file of a line; raises `InputError` where no cloud can be made of it."""
+        """Return the depth file of a line; raises `InputError` where no cloud can be made of it."""
         found = find_depth(line)
         obstacle = self._maker.find_obstacle(line) if found else VIEW_ONLY
         if obstacle or not found:
@@ -270,9 +268,9 @@ class PointCloudJob:
     def _take_through(self, work: _Work) -> Failure | None:
         line, key = work.line, work.key
         pixels = line.get("height", 0) * line.get("width", 0)
-        with self._budget.hold(_DEPTH_BYTES * pixels + _PICTURE_BYTES * math.prod(_picture_size(line))):
+        with self._budget.hold(_DEPTH_BYTES * pixels + _IMAGE_BYTES * math.prod(_image_size(line))):
             depth = read_run_depth(self._root, line)
-            frame = decode(read_run_picture(line), key, max_megapixels=math.inf)  # once it was allowed
+            frame = decode(read_run_image(line), key, max_megapixels=math.inf)  # once it was allowed
             cloud = self._maker.make(depth, frame)
             return attempt(key, "write", lambda: self._place(work, cloud))
 
@@ -285,14 +283,14 @@ class PointCloudJob:
 
 
 def _settings_of(options: CloudOptions) -> dict[str, object]:
-    """Say what clouds depend on, besides depth and picture; of a file of cameras what it holds."""
+    """Return what clouds depend on, besides depth and image; of a file of cameras what it holds."""
     given = {name: value for name, value in vars(options).items() if value not in (None, False)}
     given.pop("intrinsics", None)
     return given | {name: str(given[name]) for name in ("max_gap",) if name in given}  # JSON has no infinity
 
 
 def _fit(depth: DepthMap, frame: Frame) -> DepthMap:
-    """Take depth that does not say of which size its picture was to be of all of this one."""
+    """Take depth that does not say of which size its image was to be of all of this one."""
     height, width = depth.values.shape
     turned = (height - width) * (frame.height - frame.width) < 0
     if depth.full_size or depth.f_px or turned or (height, width) == (frame.height, frame.width):
@@ -300,7 +298,7 @@ def _fit(depth: DepthMap, frame: Frame) -> DepthMap:
     return replace(depth, full_size=(frame.height, frame.width))
 
 
-def _picture_size(line: Line) -> tuple[int, int]:
-    """Give height and width of the picture of a line."""
+def _image_size(line: Line) -> tuple[int, int]:
+    """Return height and width of the image of a line."""
     height, width = line.get("full_size") or (line.get("height", 0), line.get("width", 0))
     return height, width

@@ -140,11 +140,11 @@ class RayExecutor:
 
     @property
     def _resources(self) -> dict[str, Any]:
-        """Say what a worker takes. On a GPU's machine no core is kept for it: the GPU is what is scarce."""
+        """Return what a worker takes. On a GPU's machine no core is kept for it: the GPU is what is scarce."""
         return {"num_gpus": self._gpus, "num_cpus": 0} if self._gpus else {"num_cpus": 1}
 
     def choose_block(self, count: int) -> int:
-        """Say how many of `count` inputs a worker takes at once: a shard, or so many that all have work."""
+        """Return how many of `count` inputs a worker takes at once: a shard, or so many that all have work."""
         if self._order.packing:
             return self._order.packing.size
         return min(BLOCK, math.ceil(count / (4 * self._count)))
@@ -356,7 +356,7 @@ def _name_nobody(address: str) -> str:
 
 
 def _find_room(ray: Any, asked: int | None, gpus: float | None) -> tuple[int, float]:
-    """Give the number of workers and the GPUs of each; `ClusterError` where no machine has room for one."""
+    """Return the number of workers and the GPUs of each; `ClusterError` where no machine has room for one."""
     machines = [each["Resources"] for each in ray.nodes() if each["Alive"]]
     if gpus is None:
         gpus = 1 if any(each.get("GPU") for each in machines) else 0
@@ -398,7 +398,7 @@ def _as_cluster_error() -> Iterator[None]:
 
 
 def _make_absolute(order: RunSpec) -> Any:
-    """Give the root as workers see it: they may stand in another folder."""
+    """Return the root as workers see it: they may stand in another folder."""
     return order.root if isinstance(order.root, RemotePath) else order.root.absolute()
 
 

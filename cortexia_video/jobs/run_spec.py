@@ -16,7 +16,7 @@ from cortexia_video.ledger.partition import Partition
 from cortexia_video.sinks.archives import Packing
 from cortexia_video.sinks.open import open_sink
 from cortexia_video.sinks.sink import Sink
-from cortexia_video.sources.find import Found, find_pictures
+from cortexia_video.sources.find import Found, find_images
 from cortexia_video.storage.paths import AnyPath
 
 
@@ -41,8 +41,8 @@ class RunSpec:
     packing: Packing | None = None
 
     def find(self, passed_over: Counter[str] | None = None) -> Iterator[Found]:
-        """Find the inputs of this part. passed_over: counts what is none, as `find_pictures` does."""
-        return find_pictures(
+        """Find the inputs of this part. passed_over: counts what is none, as `find_images` does."""
+        return find_images(
             self.inputs,
             recursive=self.recursive,
             output=self.root,
@@ -64,7 +64,7 @@ class RunSpec:
         return choice, choice.load()
 
     def describe(self, choice: BackendSelector | None, estimator: DepthEstimator) -> dict[str, object]:
-        """Say what the outputs depend on: outputs of other settings are not taken for done."""
+        """Return what the outputs depend on: outputs of other settings are not taken for done."""
         own = {"format": self.format, "preview": self.preview, "decode": self.steps.decode}
         settings = {**estimator.identity, **own, **self.steps.given.settings}
         return settings | {**(choice.settings if choice else {})}

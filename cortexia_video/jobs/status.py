@@ -12,7 +12,7 @@ import xxhash
 
 from cortexia_video.errors import printable
 from cortexia_video.ledger.ledger import PROGRESS_S, read_ledger, require_ledger
-from cortexia_video.sources.find import find_pictures
+from cortexia_video.sources.find import find_images
 from cortexia_video.storage.paths import to_path
 
 _SILENT_S = 4 * PROGRESS_S  # after which a run that said nothing is taken for ended
@@ -41,7 +41,7 @@ class RunStatus:
         return not self.ended and (now - self.said).total_seconds() < _SILENT_S
 
     def describe(self, now: datetime.datetime) -> str:
-        """Say it in one line."""
+        """Return it in one line."""
         silent = _clock((now - self.said).total_seconds())
         state = "ended" if self.ended else "at work" if self.is_at_work(now) else f"silent for {silent}"
         counts = ", ".join(f"{self.counts[name]} {name}" for name in _COUNTS[1:])
@@ -68,12 +68,12 @@ class Status:
 
     @property
     def images_per_second(self) -> float:
-        """Give the rate of all runs that are at work together."""
+        """Return the rate of all runs that are at work together."""
         return sum(each.images_per_second for each in self.runs if each.is_at_work(self.now))
 
     @property
     def seconds_left(self) -> float | None:
-        """Give the time that what is left takes at this rate; None where one of both is not known."""
+        """Return the time that what is left takes at this rate; None where one of both is not known."""
         if self.found is None or not self.images_per_second:
             return None
         return max(0, self.found - self.done - self.failed) / self.images_per_second
@@ -94,7 +94,7 @@ def status(
     inputs: Sequence[str | os.PathLike[str]] = (),
     recursive: bool = False,
 ) -> Status:
-    """Say how far the runs that write to `output`, a folder or an address, are; nothing is written.
+    """Return how far the runs that write to `output`, a folder or an address, are; nothing is written.
 
     inputs, recursive: those of the run; they are counted, which says how much is left.
     A run says how far it is every half minute.
@@ -115,7 +115,7 @@ def status(
     )
     if not inputs:
         return said
-    return replace(said, found=sum(1 for _ in find_pictures(inputs, recursive=recursive, output=root)))
+    return replace(said, found=sum(1 for _ in find_images(inputs, recursive=recursive, output=root)))
 
 
 class _Reading:

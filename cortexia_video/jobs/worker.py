@@ -24,18 +24,18 @@ from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile
 from cortexia_video.sources.frames import decode_readable
 
-_COMPARED_ON = 16  # inputs, at most, that are tried for pictures to compare an engine on
+_COMPARED_ON = 16  # inputs, at most, that are tried for images to compare an engine on
 
 
 class ItemDone(NamedTuple):
-    """A picture whose files are in place: what a ledger's line says of it."""
+    """An image whose files are in place: what a ledger's line says of it."""
 
     outputs: dict[str, Placed]
     facts: dict[str, object]
 
 
 class ItemFailed(NamedTuple):
-    """A picture that has no depth: an error without its cause, which may not be one that travels."""
+    """An image that has no depth: an error without its cause, which may not be one that travels."""
 
     stage: Stage
     reason: str
@@ -172,7 +172,7 @@ class Worker:
 
 
 def _point_to(done: ItemDone, packed: Packed) -> ItemDone:
-    """Say where in a shard the files of a picture are."""
+    """Return where in a shard the files of an image are."""
     inside = {name: packed.parts[name] for name in done.outputs}
     return ItemDone(packed.shard, {**done.facts, "inside": inside})
 
@@ -213,7 +213,7 @@ class _PendingRecords:
 def settle_settings(order: RunSpec, first: Sequence[InputFile]) -> Mapping[str, object] | str:
     """Load the model once on a worker: give what the outputs depend on, or what is wrong with it.
 
-    An engine or precision that is not the reference's is compared on the first pictures, as on one machine.
+    An engine or precision that is not the reference's is compared on the first images, as on one machine.
     """
     try:
         choice, estimators = order.load()

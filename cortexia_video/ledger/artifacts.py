@@ -1,4 +1,4 @@
-"""What a line of a run's ledger leads to: the picture, and the depth that was made of it."""
+"""What a line of a run's ledger leads to: the image, and the depth that was made of it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _REMEDY = "`cortexia verify --requeue` lets the next run make it again"
 
 
 def find_depth(line: Line) -> tuple[str, Format] | None:
-    """Give name and format of the output that depth can be read from, or None: there are only views."""
+    """Return name and format of the output that depth can be read from, or None: there are only views."""
     formats = ((name, find_format(name)) for name in list_outputs(line))
     return next(((name, form) for name, form in formats if form and form.decode), None)
 
 
 def list_outputs(line: Line) -> dict[str, Placed]:
-    """Give what was written of a picture, also into a shard."""
+    """Return what was written of an image, also into a shard."""
     inside = {name: each[1:] for name, each in line.get("inside", {}).items()}
     return {name: Placed(*placed) for name, placed in (inside or line["outputs"]).items()}
 
@@ -77,27 +77,27 @@ def _read_part(root: AnyPath, name: str, line: Line) -> bytes:
     return read_part(root / shard, where, [column], max(LARGEST_FILE, 4 * size))
 
 
-def find_picture(line: Line) -> Source | None:
-    """Give the picture that the depth of a line is of; None where that is not known."""
+def find_image(line: Line) -> Source | None:
+    """Return the image that the depth of a line is of; None where that is not known."""
     if line.get("made_of") == "depth":
-        return Source(*line["picture"]) if "picture" in line else None
+        return Source(*line["image"]) if "image" in line else None
     return Source(line["path"], *line["source"]) if line.get("path") and "source" in line else None
 
 
-def read_run_picture(line: Line, path: AnyPath | None = None) -> bytes:
-    """Read the picture of a line, if it is still the one that the depth was made of.
+def read_run_image(line: Line, path: AnyPath | None = None) -> bytes:
+    """Read the image of a line, if it is still the one that the depth was made of.
 
     path: where it is now, by default where it was. Raises `InputError`.
     """
-    picture = find_picture(line)
-    if picture is None:
-        raise InputError("it was converted from a depth file: the picture is not known, give both by name")
-    path = path or to_path(picture.path)
+    image = find_image(line)
+    if image is None:
+        raise InputError("it was converted from a depth file: the image is not known, give both by name")
+    path = path or to_path(image.path)
     inside = split_inside(path.address if isinstance(path, RemotePath) else str(path))
     file = to_path(inside[0]) if inside else path
     with in_words(f"cannot read {path}"):
         data = read_part(file, inside[1], IMAGES) if inside else read_whole(path)
         now = file.stat()
-    if now.st_mtime_ns != picture.mtime_ns or (not inside and now.st_size != picture.size):
-        raise InputError("the picture changed after its depth was made: estimate it again")
+    if now.st_mtime_ns != image.mtime_ns or (not inside and now.st_size != image.size):
+        raise InputError("the image changed after its depth was made: estimate it again")
     return data

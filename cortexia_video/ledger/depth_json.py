@@ -32,7 +32,7 @@ DEPTH_JSON = "depth.json"
 _MARK = {"software": MARK.decode()}
 _BEGINNING = json.dumps(_MARK, indent=1)[:-2].encode()
 _IN_LEDGER = "in_ledger"
-_OF_EACH = ("f_px", "f_source", "full_size")  # of a picture, not of a folder
+_OF_EACH = ("f_px", "f_source", "full_size")  # of an image, not of a folder
 _OF_MODEL = ("model", "weights_sha256")
 _OF_LINE = ("kind", *_OF_MODEL)
 _NOT_SAID = ("kind", "preview", "f_px", "intrinsics")  # of a run's settings
@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 
 def describe(settings: Mapping[str, Any]) -> Statement:
-    """Say what the outputs of a run with these settings have in common."""
+    """Return what the outputs of a run with these settings have in common."""
     form, kind = FORMATS.get(str(settings.get("format"))), settings.get("kind")
     words = {name: value for name, value in settings.items() if name not in _NOT_SAID}
     if kind in KINDS:
@@ -118,12 +118,12 @@ def _is_same(name: str, one: Statement, other: Statement) -> bool:
 
 
 def _is_ours(data: bytes) -> bool:
-    """Say whether it begins as ours do; an empty one is what a crash of the machine can leave."""
+    """Return whether it begins as ours do; an empty one is what a crash of the machine can leave."""
     return data.startswith(_BEGINNING) or not data
 
 
 def _read(path: AnyPath) -> bytes | None:
-    """Give what is there, if anything is; of what cannot be ours, something that is not."""
+    """Return what is there, if anything is; of what cannot be ours, something that is not."""
     try:
         with open_named(path) as file:
             return file.read(_LARGEST)

@@ -12,8 +12,8 @@ import xxhash
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError, InputError, printable
+from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.decode_depth import decode_stored, interpret, read_file
-from cortexia_video.formats.dialects import DIALECTS
 from cortexia_video.formats.metadata import Metadata, add
 from cortexia_video.ledger.artifacts import read_output
 from cortexia_video.ledger.depth_json import DEPTH_JSON, read_depth_json
@@ -65,16 +65,16 @@ class Reading(NamedTuple):
 class DepthReader:
     """Reads depth files as `read_depth` does, and remembers the folders between them. Threads may share it.
 
-    about, dialect, max_megapixels: as `decode_depth` takes them.
+    about, convention, max_megapixels: as `decode_depth` takes them.
     """
 
     def __init__(
-        self, *, about: Metadata | None = None, dialect: str | None = None, max_megapixels: float = 200.0
+        self, *, about: Metadata | None = None, convention: str | None = None, max_megapixels: float = 200.0
     ) -> None:
-        if dialect is not None and dialect not in DIALECTS:
-            raise DepthFileError(f"unknown dialect {dialect!r}: use one of {', '.join(DIALECTS)}")
+        if convention is not None and convention not in CONVENTIONS:
+            raise DepthFileError(f"unknown convention {convention!r}: use one of {', '.join(CONVENTIONS)}")
         self._about = {name: value for name, value in (about or {}).items() if value is not None}
-        self._dialect = dialect
+        self._convention = convention
         self._max_megapixels = max_megapixels
         self._folders: dict[AnyPath, list[_Folder]] = {}
         self._lock = threading.Lock()
@@ -104,25 +104,25 @@ class DepthReader:
             raise
 
     def decode(self, data: bytes, path: PathLike) -> Reading:
-        """Give the depth in a file's bytes, with what its folder says; raises what `decode_depth` does."""
+        """Return the depth in a file's bytes, with what its folder says; raises what `decode_depth` does."""
         place = to_path(path)
         name = str(place)
         stored = decode_stored(data, name, max_megapixels=self._max_megapixels)
         known = self._look_up(data, to_absolute(place))
-        if self._dialect and known.source != LEDGER_NAME:
+        if self._convention and known.source != LEDGER_NAME:
             known = _NOTHING  # of other people's files a depth.json above knows less than who names them
-        dialect = None if "kind" in known.metadata else self._dialect
-        about = add(add(self._about, _read_beside(place, dialect)), known.metadata)
+        convention = None if "kind" in known.metadata else self._convention
+        about = add(add(self._about, _read_beside(place, convention)), known.metadata)
         if "kind" in known.metadata:  # then its numbers need no scale, and what stands for unknown is known
             about = {name: value for name, value in about.items() if name not in ("scale", "unknown")}
             about |= {"unknown": known.metadata["unknown"]} if "unknown" in known.metadata else {}
-        depth = interpret(stored, name, about=about, dialect=dialect)
+        depth = interpret(stored, name, about=about, convention=convention)
         said_by = "file" if stored.metadata.get("kind") else known.source or "caller"
         return Reading(depth, said_by, known.line, known.changed)
 
     def time_beside(self, path: PathLike) -> int:
-        """Give the time of change, ns, of what the dialect has beside a depth file; 0 where there is none."""
-        beside = DIALECTS[self._dialect].beside if self._dialect else None
+        """Return the time of change, ns, of what the convention has beside a depth file; 0 where there is none."""
+        beside = CONVENTIONS[self._convention].beside if self._convention else None
         try:
             return (to_path(path).parent / beside[0]).stat().st_mtime_ns if beside else 0
         except OSError:
@@ -142,12 +142,12 @@ class DepthReader:
         return _NOTHING
 
     def _list_known(self, place: AnyPath) -> list[_Folder]:
-        """Give the folders of ours that a file is in, the nearest first."""
+        """Return the folders of ours that a file is in, the nearest first."""
         with self._lock:
             return self._list_folders(place.parent)
 
     def _list_folders(self, place: AnyPath) -> list[_Folder]:
-        """Give the folders of ours that a folder is in, or is, the nearest first; none of a web server's."""
+        """Return the folders of ours that a folder is in, or is, the nearest first; none of a web server's."""
         if isinstance(place, RemotePath) and not place.can_list:
             return []
         below: list[AnyPath] = []
@@ -166,7 +166,7 @@ def read_depth(
     path: PathLike,
     *,
     about: Metadata | None = None,
-    dialect: str | None = None,
+    convention: str | None = None,
     max_megapixels: float = 200.0,
 ) -> DepthMap:
     """Read a depth file of any format, also behind an address, with all that is known of it.
@@ -180,7 +180,7 @@ def read_depth(
     name and remedy, for what cannot be read or where nobody says what the numbers mean; `MissingExtraError`.
     Where the folder's ledger is there and cannot be read: `InputError`.
     """
-    return DepthReader(about=about, dialect=dialect, max_megapixels=max_megapixels).read(path)
+    return DepthReader(about=about, convention=convention, max_megapixels=max_megapixels).read(path)
 
 
 class _Folder:
@@ -194,7 +194,7 @@ class _Folder:
         self._ledger = LedgerIndex(root) if _has_ledger(root) else None
 
     def look_up(self, name: str, data: bytes) -> _Known:
-        """Say what is known of a file: a line of the ledger counts where the file is what it was then.
+        """Return what is known of a file: a line of the ledger counts where the file is what it was then.
 
         One that a run began, and did not finish, is as unknown as one that somebody changed.
 
@@ -214,13 +214,13 @@ class _Folder:
         return known
 
     def find_packed(self, name: str) -> Mapping[str, Any] | None:
-        """Give the line of what was last done under a name, if that is in a shard."""
+        """Return the line of what was last done under a name, if that is in a shard."""
         lines = self._ledger.find(name) if self._ledger else ()
         last = next((line for line in lines if line.get("outcome") == "done"), {})
         return last if name in last.get("inside", ()) else None
 
     def _read(self, line: Mapping[str, Any]) -> Metadata:
-        """Give the words of a line; the model is the run's where the line names none."""
+        """Return the words of a line; the model is the run's where the line names none."""
         run = self._ledger.settings(str(line.get("run"))) if self._ledger else {}
         words = {name: line.get(name) for name in _OF_FILE}
         words |= {name: line.get(name, run.get(name)) for name in _OF_MODEL}
@@ -228,7 +228,7 @@ class _Folder:
 
 
 def _find_placed(line: Mapping[str, Any], name: str) -> object:
-    """Give size and digest of an output, as the line of what is done has them."""
+    """Return size and digest of an output, as the line of what is done has them."""
     inside = line.get("inside", {})
     return inside[name][1:] if name in inside else line["outputs"][name]
 
@@ -259,9 +259,9 @@ def _is_file(place: AnyPath) -> bool:
         return False
 
 
-def _read_beside(place: AnyPath, dialect: str | None) -> Metadata:
-    """Read what a dialect has in a file beside the depth: the calibration of a Middlebury scene."""
-    beside = DIALECTS[dialect].beside if dialect else None
+def _read_beside(place: AnyPath, convention: str | None) -> Metadata:
+    """Read what a source convention has in a file beside the depth: the calibration of a Middlebury scene."""
+    beside = CONVENTIONS[convention].beside if convention else None
     if beside is None:
         return {}
     name, parse = beside

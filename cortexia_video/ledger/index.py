@@ -48,7 +48,7 @@ class LedgerIndex:
         return (entry for entry in map(parse_line, lines) if _names(entry, name))
 
     def settings(self, run: str) -> dict[str, Any]:
-        """Give the settings of a run; none where the ledger has lost them."""
+        """Return the settings of a run; none where the ledger has lost them."""
         if run not in self._settings:
             needle = f'{{"run": {json.dumps(run)}, '.encode()
             lines = (_line_at(view, at) for view in self._files if (at := view.rfind(needle, 0)) >= 0)
@@ -57,7 +57,7 @@ class LedgerIndex:
         return self._settings[run]
 
     def last_end(self) -> dict[str, Any]:
-        """Give the line of the last run that ended; none where none did."""
+        """Return the line of the last run that ended; none where none did."""
         places = ((view, view.rfind(b'{"end": ', 0)) for view in reversed(self._files))
         return next((parse_line(_line_at(view, at)) for view, at in places if at >= 0), {})
 
@@ -102,7 +102,7 @@ def _names(entry: dict[str, Any], name: str) -> bool:
 
 
 def _map(path: AnyPath) -> mmap.mmap | None:
-    """Give the file's bytes without reading them; none of an empty one. Raises `InputError`."""
+    """Return the file's bytes without reading them; none of an empty one. Raises `InputError`."""
     try:
         if isinstance(path, RemotePath):
             return _keep(path.read_bytes())
@@ -115,7 +115,7 @@ def _map(path: AnyPath) -> mmap.mmap | None:
 
 
 def _keep(data: bytes) -> mmap.mmap | None:
-    """Give what an object held: it stays in memory."""
+    """Return what an object held: it stays in memory."""
     if not data:
         return None
     view = mmap.mmap(-1, len(data))
@@ -124,6 +124,6 @@ def _keep(data: bytes) -> mmap.mmap | None:
 
 
 def _line_at(view: mmap.mmap, place: int) -> bytes:
-    """Give the line that a place is in."""
+    """Return the line that a place is in."""
     end = view.find(b"\n", place)
     return view[view.rfind(b"\n", 0, place) + 1 : end if end >= 0 else len(view)]

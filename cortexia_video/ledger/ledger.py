@@ -116,7 +116,7 @@ class Ledger:
             self._file.sync()
 
     def state(self, key: str, source: Source) -> State:
-        """Say whether `key` was made from this source and its files are all there.
+        """Return whether `key` was made from this source and its files are all there.
 
         `changed`: it was, but with other settings.
         """
@@ -128,24 +128,24 @@ class Ledger:
         return "done" if self._history.settings.get(entry.run) == self.settings else "changed"
 
     def difference(self, key: str) -> str:
-        """Say for people how the settings of a key that is `changed` differ: `format: npy -> png`."""
+        """Return for people how the settings of a key that is `changed` differ: `format: npy -> png`."""
         entry = self._history.get(key)
         settings = self._history.settings.get(entry.run) if entry else None
         return "the ledger has lost them" if settings is None else _compare(settings, self.settings)
 
     def other_source(self, key: str, source: Source) -> str | None:
-        """Give the path of another file, still there, that the outputs of `key` were made from."""
+        """Return the path of another file, still there, that the outputs of `key` were made from."""
         entry = self._history.get(key)
         if entry is None or entry.path == source.path:
             return None
         return entry.path if _is_another(entry.path, source.path) else None
 
     def owns(self, key: str, name: str) -> bool:
-        """Say whether a run of ours wrote, or was about to write, the output `name` of `key`."""
+        """Return whether a run of ours wrote, or was about to write, the output `name` of `key`."""
         return self._history.owns(key, name)
 
     def settings_in_use(self) -> list[dict[str, object]]:
-        """Give the different settings that files in the folder may be made with, those of this run too.
+        """Return the different settings that files in the folder may be made with, those of this run too.
 
         Of earlier runs those whose outputs are done; all of them where one of their other files is there. Of
         shards, which may be at work, all. A run whose settings the ledger has lost has none: `{}`.
@@ -293,7 +293,7 @@ def read_last_done(root: AnyPath) -> Iterator[dict[str, Any]]:
 
 
 def _is_line_of(entry: DoneEntry, line: Mapping[str, Any]) -> bool:
-    """Say whether a line tells what the history holds; a damaged one after it does not."""
+    """Return whether a line tells what the history holds; a damaged one after it does not."""
     outputs = {name: [*placed] for name, placed in entry.outputs.items()}
     return (line.get("run"), line.get("outputs")) == (entry.run, outputs)
 
@@ -345,7 +345,7 @@ def _require_beside(main: AppendLog, shard: Partition) -> None:
 
 
 def _compare(theirs: Mapping[str, object], ours: Mapping[str, object]) -> str:
-    """Say which settings differ, and how: `format: npy -> png`."""
+    """Return which settings differ, and how: `format: npy -> png`."""
     names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
     return ", ".join(f"{name}: {_shorten(theirs.get(name))} -> {_shorten(ours.get(name))}" for name in names)
 
@@ -356,7 +356,7 @@ def _shorten(value: object) -> str:
 
 
 def _is_another(path: str, than: str) -> bool:
-    """Say whether a path or address leads to a file that is there, and is another file than `than`."""
+    """Return whether a path or address leads to a file that is there, and is another file than `than`."""
 
     def compare() -> bool:
         places = to_path(path), to_path(than)

@@ -109,12 +109,12 @@ class AppendLog:
 
 
 def name_partition(shard: Partition) -> str:
-    """Give the name of a shard's own file."""
+    """Return the name of a shard's own file."""
     return f"ledger.{shard.index}-of-{shard.count}.jsonl"
 
 
 def is_ledger(name: str) -> bool:
-    """Say whether a file's name is that of a ledger."""
+    """Return whether a file's name is that of a ledger."""
     return name == LEDGER_NAME or _SHARD_NAME.fullmatch(name) is not None
 
 

@@ -109,7 +109,7 @@ def merge_segments(root: RemotePath) -> int:
 
 
 def _list_names(root: RemotePath) -> list[str]:
-    """Give the names of the segments in order; of a web server, which lists nothing, none."""
+    """Return the names of the segments in order; of a web server, which lists nothing, none."""
     if not root.can_list:
         return []
     listed = (root / SEGMENTS).list_files(recursive=False)

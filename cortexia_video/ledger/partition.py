@@ -18,7 +18,7 @@ class Partition:
     count: int
 
     def holds(self, key: str) -> bool:
-        """Say whether a key is in this part: its hash says so, and nothing else."""
+        """Return whether a key is in this part: its hash says so, and nothing else."""
         digest = hashlib.sha256(os.fsencode(key)).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.index - 1
 

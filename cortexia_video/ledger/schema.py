@@ -43,9 +43,9 @@ _DONE = re.compile(
 
 
 def read_usual(line: bytes) -> dict[str, Any] | None:
-    """Give what the history wants to know of a picture that is done, where its line is as runs write most.
+    """Return what the history wants to know of an image that is done, where its line is as runs write most.
 
-    Such a line is sound. Of a million pictures JSON and `is_sound` take twice as long.
+    Such a line is sound. Of a million images JSON and `is_sound` take twice as long.
     """
     match = _DONE.fullmatch(line)
     if match is None:
@@ -64,7 +64,7 @@ def read_usual(line: bytes) -> dict[str, Any] | None:
 
 
 def is_sound(line: Mapping[str, Any]) -> bool:
-    """Say whether each word of a line that this package knows is what it can be; others may be anything."""
+    """Return whether each word of a line that this package knows is what it can be; others may be anything."""
     if line.get("outcome") == "done" and type(line.get("outputs", {})) is not dict:
         return False  # names alone are what was begun
     for name, value in line.items():
@@ -100,18 +100,18 @@ def _is_size(value: Any) -> bool:
 
 
 def _is_source(value: Any) -> bool:
-    """Say whether it is a file's size, and its time of change, which may lie before 1970."""
+    """Return whether it is a file's size, and its time of change, which may lie before 1970."""
     if type(value) is not list or len(value) != 2 or not _is_count(value[0]):
         return False
     return type(value[1]) is int and -_LARGEST_COUNT < value[1] < _LARGEST_COUNT
 
 
-def _is_picture(value: Any) -> bool:
+def _is_image(value: Any) -> bool:
     return type(value) is list and len(value) == 3 and type(value[0]) is str and _is_source(value[1:])
 
 
 def _are_outputs(value: Any) -> bool:
-    """Say whether these are names, or what is known of each: size and digest; of version 0.1 its size."""
+    """Return whether these are names, or what is known of each: size and digest; of version 0.1 its size."""
     if type(value) is list:
         return all(type(name) is str for name in value)
     if type(value) is not dict:
@@ -127,7 +127,7 @@ def _is_placed(value: Any) -> bool:
 
 
 def _are_parts(value: Any) -> bool:
-    """Say whether these are places in a shard, each with size and digest, by name."""
+    """Return whether these are places in a shard, each with size and digest, by name."""
     return type(value) is dict and all(
         type(each) is list and len(each) == 3 and type(each[0]) is str and _is_placed(each[1:])
         for each in value.values()
@@ -143,7 +143,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "kind": (None, *KINDS).__contains__,
     "full_size": _is_size,
     "source": _is_source,
-    "picture": _is_picture,
+    "image": _is_image,
     "outputs": _are_outputs,
     "inside": _are_parts,
 }

@@ -49,7 +49,7 @@ class LedgerState:
         self._numbers: dict[_Origin, int] = {}
 
     def get(self, key: str) -> DoneEntry | None:
-        """Give what is known of a key that is done."""
+        """Return what is known of a key that is done."""
         packed = self._done.get(key)
         return self._unpack(key, packed) if packed is not None else None
 
@@ -58,7 +58,7 @@ class LedgerState:
         return ((key, self._unpack(key, packed)) for key, packed in self._done.items())
 
     def runs(self) -> set[str]:
-        """Give the runs that made what is done."""
+        """Return the runs that made what is done."""
         numbers = {_NUMBERS.unpack_from(packed)[0] for packed in self._done.values()}
         return {self._origins[number][0] for number in numbers}
 
@@ -67,7 +67,7 @@ class LedgerState:
         return iter(self._owned)
 
     def owns(self, key: str, name: str) -> bool:
-        """Say whether a run wrote, or was about to write, the output `name` of `key`."""
+        """Return whether a run wrote, or was about to write, the output `name` of `key`."""
         entry = self.get(key)
         return name in self._owned or (entry is not None and name in entry.outputs)
 
@@ -144,7 +144,7 @@ class LedgerState:
             self._owned.update(entry.outputs)
 
     def _pack(self, key: str, entry: Mapping[str, Any]) -> bytes:
-        """Give an entry as bytes, without what it shares with others; raises what a damaged one leads to."""
+        """Return an entry as bytes, without what it shares with others; raises what a damaged one leads to."""
         size, mtime_ns = entry["source"]
         suffixes: tuple[str, ...] = ()
         files = b""
@@ -189,7 +189,7 @@ def _are_sizes(values: Collection[object]) -> bool:
 
 
 def _place_of(path: str, key: str) -> str:
-    """Give a path without the key at its end: one text for all files of a folder."""
+    """Return a path without the key at its end: one text for all files of a folder."""
     return path.removesuffix(key) if path.endswith(os.sep + key) else path
 
 

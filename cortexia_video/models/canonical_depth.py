@@ -1,7 +1,7 @@
 """Canonical inverse depth, and metres of it.
 
 What Depth Pro's network gives (Bochkovskii et al., ICLR 2025): inverse depth as it would be if the focal
-length were as long as the picture is wide, C, so depth = f_px / (width C). With a horizontal field of view a,
+length were as long as the image is wide, C, so depth = f_px / (width C). With a horizontal field of view a,
 width / f_px = 2 tan(a / 2). C is what gets resized, since inverse depth is what is linear across a plane.
 """
 
@@ -21,7 +21,7 @@ _STRIP = 1 << 16  # values
 def to_metres(values: NDArray[np.float32], fov_deg: float) -> NDArray[np.float32]:
     """Turn canonical inverse depth, float32 (H, W), into metres, in its place; 0.1 mm to 10 km.
 
-    fov_deg: horizontal field of view of the picture, degrees.
+    fov_deg: horizontal field of view of the image, degrees.
     """
     factor = np.float32(2 * math.tan(math.radians(fov_deg) / 2))
     values = np.ascontiguousarray(values)

@@ -19,15 +19,15 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 class DepthModel(Protocol):
-    """A network that turns pictures into depth. Outside this package nobody sees its tensors.
+    """A network that turns images into depth. Outside this package nobody sees its tensors.
 
     name: as it was asked for. kind: what its numbers mean.
     weights_digest: SHA-256 of the weights, hexadecimal; tells two versions of one name apart.
-    device: where it runs, for people. max_batch: most pictures in one call, or None.
+    device: where it runs, for people. max_batch: most images in one call, or None.
     settings: what else its numbers depend on (size, normalisation...): other settings, other depth.
 
     Two more are looked for. `infer_float32`, like `infer`: a model that computes in half precision runs a
-    picture whose numbers overflowed again by it. `allocate(shape, dtype)`: memory for a batch that its
+    image whose numbers overflowed again by it. `allocate(shape, dtype)`: memory for a batch that its
     device reads faster than what numpy gives.
     """
 
@@ -39,20 +39,20 @@ class DepthModel(Protocol):
     settings: Mapping[str, object]
 
     def processed_size(self, height: int, width: int) -> tuple[int, int]:
-        """Say at what (height, width) the network sees a picture of this height and width."""
+        """Return at what (height, width) the network sees an image of this height and width."""
         ...
 
     def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[Any]:
-        """Turn a uint8 (H, W, 3) RGB picture into a new array, the network's input of (height, width) `size`.
+        """Turn a uint8 (H, W, 3) RGB image into a new array, the network's input of (height, width) `size`.
 
-        Runs on worker threads. Pictures whose inputs have one shape and type can share a batch.
+        Runs on worker threads. Images whose inputs have one shape and type can share a batch.
         """
         ...
 
     def infer(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Run the network on stacked inputs (B, ...); give float32 (B, h, w) of `kind`.
 
-        Runs on one thread. No picture's result may depend on the others in the batch. The result is a new
+        Runs on one thread. No image's result may depend on the others in the batch. The result is a new
         array, since it is read while the next batch runs, and the batch stays as it is, since parts of it may
         be run again.
         """
@@ -62,7 +62,7 @@ class DepthModel(Protocol):
 class Prediction(NamedTuple):
     """What a `CameraModel` gives when it was asked for the field of view, too.
 
-    values: float32 (B, h, w). fov_deg: float (B,), horizontal field of view of each picture, degrees.
+    values: float32 (B, h, w). fov_deg: float (B,), horizontal field of view of each image, degrees.
     """
 
     values: NDArray[np.float32]
@@ -74,7 +74,7 @@ class CameraModel(Protocol):
 
     It has the members of a `DepthModel`; having `to_depth` is what tells it apart. `infer` gives numbers that
     are finite, not negative and may be interpolated. They are brought to the size that is asked for, and
-    `to_depth` then makes depth of them. Pictures with and without a focal length never share a batch, so a
+    `to_depth` then makes depth of them. Images with and without a focal length never share a batch, so a
     network has to estimate nothing where all is known. `infer_float32`, where there is one, takes
     `estimate_fov` as well.
     """
@@ -86,7 +86,7 @@ class CameraModel(Protocol):
     def to_depth(self, values: NDArray[np.float32], fov_deg: float) -> NDArray[np.float32]:
         """Turn numbers of `infer`, float32 (H, W) at any size, into depth of `kind`; may write into them.
 
-        fov_deg: horizontal field of view of the picture, degrees; a picture's does not change with its size.
+        fov_deg: horizontal field of view of the image, degrees; an image's does not change with its size.
         Metres must be proportional to the focal length, 1 / tan(fov_deg / 2): `convert` takes them so.
         Runs on worker threads.
         """
@@ -124,7 +124,7 @@ class ModelInfo:
 
 
 def as_model_path(name: str | os.PathLike[str]) -> Path:
-    """Give the path of a model's file or folder; `ModelLoadError` for a URL: nothing is fetched from one."""
+    """Return the path of a model's file or folder; `ModelLoadError` for a URL: nothing is fetched from one."""
     path = Path(name).expanduser()
     if _URL.match(os.fspath(name)) and not path.exists():
         raise ModelLoadError(f"a model is a path, not a URL: {name}; download it first")

@@ -33,7 +33,7 @@ _COMMERCIAL = {
 _BUILT_IN = (
     ModelInfo(
         name="compact",
-        summary="small network of our own, built in; relative depth, any picture size",
+        summary="small network of our own, built in; relative depth, any image size",
         kind="disparity",
         licence_code="Apache-2.0",
         licence_weights="Apache-2.0",
@@ -85,7 +85,7 @@ _BUILT_IN = (
 
 
 def list_models() -> list[ModelInfo]:
-    """Give every model that can be used by name: the built-in ones, then those of installed packages."""
+    """Return every model that can be used by name: the built-in ones, then those of installed packages."""
     return [*_BUILT_IN, *(_read_entry_point(point) for point in _entry_points())]
 
 
@@ -120,7 +120,7 @@ def require_commercial(name: str) -> None:
 
 
 def find_licence(name: str) -> str | None:
-    """Say what licence a model's weights have: its row's, or what its own files name, if anything."""
+    """Return what licence a model's weights have: its row's, or what its own files name, if anything."""
     info = find_model(name)
     if not info.read_licence:
         return info.licence_weights
@@ -154,7 +154,7 @@ def load_model(name: str, *, device: str = "auto", **options: object) -> DepthMo
 
 
 def _list_options(info: ModelInfo) -> str:
-    """Say which options a model takes, where its function says it."""
+    """Return which options a model takes, where its function says it."""
     parameters = signature(_resolve(info.load)).parameters.values()
     if any(each.kind is Parameter.VAR_KEYWORD for each in parameters):
         return ""

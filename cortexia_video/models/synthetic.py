@@ -1,4 +1,4 @@
-"""A model without a network: what it gives follows from the picture by a formula. For tests and dry runs."""
+"""A model without a network: what it gives follows from the image by a formula. For tests and dry runs."""
 
 from __future__ import annotations
 

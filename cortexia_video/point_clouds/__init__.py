@@ -1,1 +1,1 @@
-"""Point clouds: what a depth map and its picture show, as coloured points in space, and their files."""
+"""Point clouds: what a depth map and its image show, as coloured points in space, and their files."""

@@ -1,4 +1,4 @@
-"""`PointCloud`, and `point_cloud`, which makes one of a depth map and its picture."""
+"""`PointCloud`, and `point_cloud`, which makes one of a depth map and its image."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def point_cloud(
     max_gap: float | None = None,
     normals: bool = False,
 ) -> PointCloud:
-    """Give a point for each pixel of the depth map that is known and at no edge, coloured by the picture.
+    """Return a point for each pixel of the depth map that is known and at no edge, coloured by the image.
 
     depth: `metric`, or `scale_invariant`: then the points are true up to a factor. It is never resampled.
     image: uint8 (H, W, 3) RGB, of the depth's size or another: its colours are resampled to the depth's grid.
     f_px: focal length in pixels of `image`; or fov_deg, its horizontal field of view; or camera, of the
-    picture in any size. Else `depth.f_px` counts. The axis meets the picture's middle unless `camera` says.
+    image in any size. Else `depth.f_px` counts. The axis meets the image's middle unless `camera` says.
     max_gap: a pixel is left out where its depth differs by more than this share from a neighbour's, since
     between a thing and its background depth is neither; by default `depth_gaps.choose_max_gap`.
     normals: also which way the surface faces (`depth_to_normals`); to the camera where no neighbour tells.
@@ -57,7 +57,7 @@ def point_cloud(
     together, and where no point is left.
     """
     unit = require_unit(depth.kind)
-    _require_shape("picture", image.shape[:2], depth.full_size or depth.values.shape)
+    _require_shape("image", image.shape[:2], depth.full_size or depth.values.shape)
     pinhole = _choose_camera(depth, image, f_px, fov_deg, camera).resized(*depth.values.shape[::-1])
     gap = choose_max_gap(pinhole.fx) if max_gap is None else max_gap
     values = keep_known(depth.values)
@@ -71,7 +71,7 @@ def point_cloud(
 
 
 def require_unit(kind: DepthKind) -> Unit:
-    """Give the unit of points made of this kind of depth; `InputError` for kinds without a shape."""
+    """Return the unit of points made of this kind of depth; `InputError` for kinds without a shape."""
     if kind not in UNITS:
         raise InputError(
             f"depth of kind {kind} is shifted by an unknown amount and has no shape in space: use a model of "
@@ -87,7 +87,7 @@ def _choose_camera(
     fov_deg: float | None,
     camera: Pinhole | None,
 ) -> Pinhole:
-    """Give the camera of the picture, of whatever size, from the one thing that tells it."""
+    """Return the camera of the image, of whatever size, from the one thing that tells it."""
     if sum(each is not None for each in (f_px, fov_deg, camera)) > 1:
         raise InputError(
             "the focal length is given twice: give one of --f-px, --fov-deg and --intrinsics (a camera)"
@@ -111,16 +111,16 @@ def _choose_camera(
     return camera
 
 
-def _require_shape(what: str, size: tuple[int, ...], picture: tuple[int, int]) -> None:
-    if not has_same_shape((size[1], size[0]), (picture[1], picture[0])):
+def _require_shape(what: str, size: tuple[int, ...], image: tuple[int, int]) -> None:
+    if not has_same_shape((size[1], size[0]), (image[1], image[0])):
         raise InputError(
-            f"the {what} is {size[1]} x {size[0]}, the depth is of a picture of {picture[1]} x {picture[0]}: "
-            "give what belongs together, or where a network squeezed it the picture's size (full_size)"
+            f"the {what} is {size[1]} x {size[0]}, the depth is of an image of {image[1]} x {image[0]}: "
+            "give what belongs together, or where a network squeezed it the image's size (full_size)"
         )
 
 
 def require_angle(fov_deg: float) -> float:
-    """Give a field of view; `InputError` for what is none."""
+    """Return a field of view; `InputError` for what is none."""
     if not 0 < fov_deg < 180:
         raise InputError(f"--fov-deg must be more than 0 and less than 180 degrees, not {fov_deg:g}")
     return fov_deg

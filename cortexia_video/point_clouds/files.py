@@ -31,7 +31,7 @@ def save_point_cloud(cloud: PointCloud, path: PathLike, *, overwrite: bool = Fal
 
 
 def find_encoder(format: str) -> Callable[[PointCloud], Chunks]:
-    """Give what makes a file of this format; raises `OutputError` for one that is not known."""
+    """Return what makes a file of this format; raises `OutputError` for one that is not known."""
     if format.lower() not in CLOUD_FORMATS:
         raise OutputError(f"unknown format of point clouds {format!r}: use one of {', '.join(CLOUD_FORMATS)}")
     return CLOUD_FORMATS[format.lower()]

@@ -26,7 +26,7 @@ _UNLIT = "KHR_materials_unlit"
 
 
 def encode_glb(cloud: PointCloud) -> Chunks:
-    """Give the file in pieces; raises `OutputError` for more points than it can hold."""
+    """Return the file in pieces; raises `OutputError` for more points than it can hold."""
     points = cloud.points * _TO_GLTF
     attributes: dict[str, NDArray[Any]] = {"POSITION": points, "COLOR_0": _to_linear(cloud.colors)}
     if cloud.normals is not None:
@@ -45,7 +45,7 @@ def encode_glb(cloud: PointCloud) -> Chunks:
 
 
 def _describe(attributes: dict[str, NDArray[Any]], unit: str) -> dict[str, Any]:
-    """Give the JSON of one mesh of points, whose attributes lie one behind the other in the buffer."""
+    """Return the JSON of one mesh of points, whose attributes lie one behind the other in the buffer."""
     views, accessors, offset = [], [], 0
     for index, (name, values) in enumerate(attributes.items()):
         views.append(
@@ -82,7 +82,7 @@ def _describe_values(name: str, values: NDArray[Any]) -> dict[str, Any]:
 
 
 def _to_linear(colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Give uint8 (N, 4): linear red, green, blue, and alpha, which fills up the four bytes of each."""
+    """Return uint8 (N, 4): linear red, green, blue, and alpha, which fills up the four bytes of each."""
     linear = np.full((len(colors), 4), 255, np.uint8)
     for channel in range(3):
         linear[:, channel] = _linear_table()[colors[:, channel]]
@@ -91,7 +91,7 @@ def _to_linear(colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @cache
 def _linear_table() -> NDArray[np.uint8]:
-    """Give the linear value, 0..255, of each sRGB value. Source: IEC 61966-2-1."""
+    """Return the linear value, 0..255, of each sRGB value. Source: IEC 61966-2-1."""
     shares = np.arange(256) / 255
     linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
     return np.rint(255 * linear).astype(np.uint8)

@@ -17,7 +17,7 @@ _COLOR = [("red", "u1"), ("green", "u1"), ("blue", "u1")]
 
 
 def encode_ply(cloud: PointCloud) -> Chunks:
-    """Give the file in two pieces, header and points."""
+    """Return the file in two pieces, header and points."""
     groups = [(_POINT, cloud.points), (_NORMAL, cloud.normals), (_COLOR, cloud.colors)]
     there = [(fields, values) for fields, values in groups if values is not None]
     vertices = np.empty(len(cloud.points), [field for fields, _ in there for field in fields])

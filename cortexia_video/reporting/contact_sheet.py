@@ -1,4 +1,4 @@
-"""Pictures beside their depth, small: those to look at first, then some of the others."""
+"""Images beside their depth, small: those to look at first, then some of the others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cortexia_video.images.decode import decode, read_header
 from cortexia_video.images.resampling import resize_depth, resize_image
 from cortexia_video.ledger.artifacts import (
     find_depth,
-    find_picture,
+    find_image,
     list_outputs,
     read_output,
     read_run_depth,
@@ -29,13 +29,13 @@ from cortexia_video.reporting.outliers import Outlier
 from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.memory_budget import MemoryBudget
-from cortexia_video.sources.find import read_picture
+from cortexia_video.sources.find import read_image
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.viz.colormap import Spacing, colored_depthmap
 
 PAIRS = 24
 _FAILED, _UNUSUAL = 6, 12  # of them at most
-_WIDTH, _HEIGHT = 240, 180  # pixels that a small picture fits into
+_WIDTH, _HEIGHT = 240, 180  # pixels that a small image fits into
 _QUALITY = 80  # of its JPEG: some 10 kB, of noise 50
 _DECODE_BYTES = 10  # a pixel, at the worst moment
 _CLIPPED = (2.0, 98.0)  # percentiles that the colours end at
@@ -44,12 +44,12 @@ Why = Literal["failed", "unusual", "sampled"]
 
 
 class Pair(NamedTuple):
-    """A picture and its depth as data URIs; where there is none, `why_no_...` says why."""
+    """An image and its depth as data URIs; where there is none, `why_no_...` says why."""
 
     line: Line
     why: Why
-    picture: str | None
-    why_no_picture: str
+    image: str | None
+    why_no_image: str
     depth: str | None
     why_no_depth: str
 
@@ -67,9 +67,9 @@ def make_contact_sheet(
 
     def make(chosen: tuple[Line, Why]) -> Pair:
         line, why = chosen
-        picture = _make_picture(line, budget)
+        image = _make_image(line, budget)
         depth = ("", str(line.get("reason"))) if why == "failed" else _make_depth(root, line, budget)
-        return Pair(line, why, picture[0] or None, picture[1], depth[0] or None, depth[1])
+        return Pair(line, why, image[0] or None, image[1], depth[0] or None, depth[1])
 
     return map_bounded(_choose(failed, outliers, sample), make, workers=workers)
 
@@ -77,7 +77,7 @@ def make_contact_sheet(
 def _choose(
     failed: Sequence[Line], outliers: Sequence[Outlier], sample: DepthSample
 ) -> list[tuple[Line, Why]]:
-    """Give each line once, with what it is chosen for."""
+    """Return each line once, with what it is chosen for."""
     candidates: Iterable[tuple[Line, Why]] = chain(
         ((line, "failed") for line in failed[:_FAILED]),
         ((outlier.line, "unusual") for outlier in outliers[:_UNUSUAL]),
@@ -89,21 +89,21 @@ def _choose(
     return [*islice(chosen.values(), PAIRS)]
 
 
-def _make_picture(line: Line, budget: MemoryBudget) -> tuple[str, str]:
-    """Give a line's picture, or why there is none."""
-    if line.get("made_of") == "depth" and "picture" not in line:
+def _make_image(line: Line, budget: MemoryBudget) -> tuple[str, str]:
+    """Return a line's image, or why there is none."""
+    if line.get("made_of") == "depth" and "image" not in line:
         return "", "converted from a depth file"
-    picture = find_picture(line)
+    source = find_image(line)
 
     def make() -> tuple[str, str]:
-        path = to_path(picture.path if picture else line["path"])  # of a failure, the path is all there is
+        path = to_path(source.path if source else line["path"])  # of a failure, the path is all there is
         if not path.is_file():
-            return "", "the picture is not there any more"
+            return "", "the image is not there any more"
         status = path.stat()
-        if picture and picture[1:] != (status.st_size, status.st_mtime_ns):
-            return "", "the picture was changed since"
+        if source and source[1:] != (status.st_size, status.st_mtime_ns):
+            return "", "the image was changed since"
         with budget.hold(status.st_size):
-            data = read_picture(str(path))
+            data = read_image(str(path))
             header = read_header(data)
         with budget.hold(len(data) + _DECODE_BYTES * header.height * header.width):
             frame = decode(data, line["key"], enough=_fit)
@@ -114,11 +114,11 @@ def _make_picture(line: Line, budget: MemoryBudget) -> tuple[str, str]:
     if not isinstance(made, Failure):
         return made
     decoded = isinstance(made.error, DecodeError | MemoryError)
-    return "", "no picture that can be decoded" if decoded else "the picture cannot be opened"
+    return "", "no image that can be decoded" if decoded else "the image cannot be opened"
 
 
 def _make_depth(root: AnyPath, line: Line, budget: MemoryBudget) -> tuple[str, str]:
-    """Give a line's depth in colours, or the view that it has instead, or why there is none."""
+    """Return a line's depth in colours, or the view that it has instead, or why there is none."""
 
     def make() -> str:
         with budget.hold(count_bytes(line)):
@@ -130,7 +130,7 @@ def _make_depth(root: AnyPath, line: Line, budget: MemoryBudget) -> tuple[str, s
 
 
 def _color(depth: DepthMap) -> NDArray[np.uint8]:
-    """Give a small picture of depth, bright where near."""
+    """Return a small image of depth, bright where near."""
     values = depth.values
     height, width = _fit(*values.shape)
     step = max(1, min(values.shape[0] // height, values.shape[1] // width) // 2)
@@ -148,7 +148,7 @@ def _read_view(root: AnyPath, line: Line) -> NDArray[np.uint8]:
 
 
 def _fit(height: int, width: int) -> tuple[int, int]:
-    """Give the size of a small picture for a picture's (height, width)."""
+    """Return the size of a small image for an image's (height, width)."""
     scale = min(_WIDTH / width, _HEIGHT / height, 1.0)
     return max(1, round(height * scale)), max(1, round(width * scale))
 

@@ -1,4 +1,4 @@
-"""What the depth maps of a sample of pictures look like, in a few numbers each."""
+"""What the depth maps of a sample of images look like, in a few numbers each."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Measurement(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """A picture whose depth is not what the ledger says. reason: for people."""
+    """An image whose depth is not what the ledger says. reason: for people."""
 
     key: str
     reason: str
@@ -57,19 +57,19 @@ class Unreadable(NamedTuple):
 
 @dataclass(slots=True)
 class DepthSample:
-    """What was found of each picture of the sample. views: those that have only views of their depth."""
+    """What was found of each image of the sample. views: those that have only views of their depth."""
 
     measured: list[Measurement] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
     views: list[Line] = field(default_factory=list)
 
     @property
-    def pictures(self) -> int:
+    def images(self) -> int:
         return len(self.measured) + len(self.unreadable) + len(self.views)
 
     @property
     def readable(self) -> list[Line]:
-        """Give the lines of pictures that have something to look at."""
+        """Return the lines of images that have something to look at."""
         return [*(each.line for each in self.measured), *self.views]
 
 
@@ -116,6 +116,6 @@ def measure_depth(line: Line, meaning: Meaning, values: NDArray[np.float32]) -> 
 
 
 def count_bytes(line: Line) -> int:
-    """Say how much memory the depth of a line takes while it is read."""
+    """Return how much memory the depth of a line takes while it is read."""
     height, width = line.get("height", 0), line.get("width", 0)
     return sum(each.size for each in list_outputs(line).values()) + _BYTES * height * width

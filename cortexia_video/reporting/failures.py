@@ -50,12 +50,12 @@ class FailureGroups:
             group.keys.append((key, reason))
 
     def largest(self) -> list[FailureGroup]:
-        """Give the groups, the largest first."""
+        """Return the groups, the largest first."""
         return sorted(self._groups.values(), key=lambda group: (-group.count, group.stage, group.reason))
 
 
 def find_shape(reason: str, key: str, path: str) -> str:
-    """Give a reason without what is of its own picture alone: `too large: … megapixels, the limit is …`."""
+    """Return a reason without what is of its own image alone: `too large: … megapixels, the limit is …`."""
     names = {printable(each) for each in (path, key, PurePath(key).name)}
     for name in sorted(names - {""}, key=len, reverse=True):
         reason = reason.replace(name, "…")

@@ -1,4 +1,4 @@
-"""`FocalLengths`: those of all pictures of a folder, as numbers; and the most unusual ones whole."""
+"""`FocalLengths`: those of all images of a folder, as numbers; and the most unusual ones whole."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _EXTREMES_KEPT = 50  # at each end
 class FocalLength(NamedTuple):
     """film_mm: the focal length that gives the same diagonal field of view on 36 x 24 mm film, mm.
 
-    It does not change when a picture is resized. f_px: in pixels of the picture. line: of the ledger.
+    It does not change when an image is resized. f_px: in pixels of the image. line: of the ledger.
     """
 
     film_mm: float
@@ -29,7 +29,7 @@ class FocalLength(NamedTuple):
 
 
 class FocalLengths:
-    """Takes in lines of a ledger. unknown: how many pictures had none. A million take 16 MB."""
+    """Takes in lines of a ledger. unknown: how many images had none. A million take 16 MB."""
 
     def __init__(self) -> None:
         self.unknown = 0
@@ -54,12 +54,12 @@ class FocalLengths:
 
     @property
     def film_mm(self) -> dict[str, NDArray[np.float64]]:
-        """Give the 35 mm equivalents, mm, of each source, the source with most pictures first."""
+        """Return the 35 mm equivalents, mm, of each source, the source with most images first."""
         return _as_arrays(self._film_mm)
 
     @property
     def f_px(self) -> dict[str, NDArray[np.float64]]:
-        """Give the focal lengths in pixels of each source, in the order of `film_mm`."""
+        """Return the focal lengths in pixels of each source, in the order of `film_mm`."""
         return _as_arrays(self._f_px)
 
     def extremes(self) -> Iterator[FocalLength]:
@@ -72,7 +72,7 @@ class FocalLengths:
 
 
 def _read(line: Mapping[str, Any]) -> FocalLength | None:
-    """Read a picture's focal length; None where it has none, or its line is no good."""
+    """Read an image's focal length; None where it has none, or its line is no good."""
     f_px, size = line.get("f_px"), line.get("full_size") or (line.get("height"), line.get("width"))
     if not isinstance(f_px, int | float) or not 0 < f_px < math.inf:
         return None

@@ -27,7 +27,7 @@ class FolderReport:
     """What the page at `path`, of `bytes` bytes, says.
 
     summary: of the ledger. sample: what some of the depth maps look like. outliers: of these, those unlike
-    the others. focal_outliers: of all pictures.
+    the others. focal_outliers: of all images.
     """
 
     path: AnyPath
@@ -40,7 +40,7 @@ class FolderReport:
     def __str__(self) -> str:
         counts = f"{self.summary.done} done, {self.summary.failed} failed"
         broken = f", {len(self.sample.unreadable)} damaged" if self.sample.unreadable else ""
-        looked = f"of {self.sample.pictures} looked at {len(self.outliers)} unusual{broken}"
+        looked = f"of {self.sample.images} looked at {len(self.outliers)} unusual{broken}"
         return f"{self.path}: {counts}; {looked}; {self.bytes / 1e6:.1f} MB"
 
 

@@ -1,4 +1,4 @@
-"""`LedgerSummary`: what a folder's ledger says of its pictures and runs; memory grows by little with them."""
+"""`LedgerSummary`: what a folder's ledger says of its images and runs; memory grows by little with them."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ class Run:
 
     @property
     def speed(self) -> Line | None:
-        """Give what its clock said, if anything."""
+        """Return what its clock said, if anything."""
         speed = (self.end or {}).get("speed")
         return speed if isinstance(speed, dict) and speed else None
 
 
 @dataclass(slots=True)
 class LedgerSummary:
-    """What became of the pictures, each counted by the last word on it.
+    """What became of the images, each counted by the last word on it.
 
-    done: have depth. failed: do not (or another picture has the place of theirs). requeued: were found wrong
+    done: have depth. failed: do not (or another image has the place of theirs). requeued: were found wrong
     by `verify` and wait for the next run. unfinished: a run was about to write them when it ended.
-    meanings: how many of the done mean what. sample: lines of done pictures, in the order of a hash of their
+    meanings: how many of the done mean what. sample: lines of done images, in the order of a hash of their
     keys. failed_sample: lines of a few that failed after they were decoded.
     """
 
@@ -68,18 +68,18 @@ class LedgerSummary:
     failed_sample: list[Line] = field(default_factory=list)
 
     @property
-    def pictures(self) -> int:
+    def images(self) -> int:
         return self.done + self.failed + self.requeued + self.unfinished
 
     def meaning(self, line: Line) -> Meaning:
-        """Say what the numbers of a line's depth are."""
+        """Return what the numbers of a line's depth are."""
         return _find_meaning(line, {run.name: run for run in self.runs})
 
 
 def summarise_ledger(root: AnyPath, *, sample: int) -> LedgerSummary:
-    """Read the ledger of a folder, a line at a time. sample: the most lines of done pictures to keep.
+    """Read the ledger of a folder, a line at a time. sample: the most lines of done images to keep.
 
-    Of a million pictures, 15 bytes are kept of each focal length, and for a while what `LedgerState` keeps.
+    Of a million images, 15 bytes are kept of each focal length, and for a while what `LedgerState` keeps.
     """
     unfinished = read_state(root).unfinished
     words = _read_last_words(root)
@@ -146,12 +146,12 @@ def _take_done(summary: LedgerSummary, root: AnyPath, sample: int) -> None:
 
 
 def _rank(key: str) -> int:
-    """Give a number that follows from the key alone and says nothing of it."""
+    """Return a number that follows from the key alone and says nothing of it."""
     return xxhash.xxh3_64_intdigest(key.encode(errors="surrogatepass"))
 
 
 def _find_meaning(line: Line, runs: Mapping[str, Run]) -> Meaning:
-    """Give what the line itself says, as those of converted depth do, else what its run does."""
+    """Return what the line itself says, as those of converted depth do, else what its run does."""
     run = runs.get(line["run"])
     said = line if "model" in line else run.settings if run else {}
     model, weights = (said.get(name) for name in ("model", "weights_sha256"))

@@ -1,4 +1,4 @@
-"""Pictures whose depth or focal length is unlike the others', and why."""
+"""Images whose depth or focal length is unlike the others', and why."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HAVE_A_ZERO = ("metric", "scale_invariant")
 
 
 class Outlier(NamedTuple):
-    """A picture to look at. reasons: for people. severity: the larger, the sooner."""
+    """An image to look at. reasons: for people. severity: the larger, the sooner."""
 
     line: Line
     reasons: list[str]
@@ -48,7 +48,7 @@ def find_outliers(measured: Iterable[Measurement]) -> list[Outlier]:
 
 
 def find_focal_outliers(focal_lengths: FocalLengths) -> list[Outlier]:
-    """Give pictures with a focal length far from the others', of the 50 shortest and the 50 longest."""
+    """Return images with a focal length far from the others', of the 50 shortest and the 50 longest."""
     if len(focal_lengths) < FEWEST:
         return []
     everything = np.log(np.concatenate([*focal_lengths.film_mm.values()]))
@@ -104,13 +104,13 @@ def _is_nearly_constant(each: Measurement, kind: str, usual_spread: float) -> bo
 
 
 def _usual_spread(group: Sequence[Measurement]) -> float:
-    """Give the median of the distances from 2nd to 98th percentile; 0 for too few maps to say."""
+    """Return the median of the distances from 2nd to 98th percentile; 0 for too few maps to say."""
     spreads = [each.p98 - each.p2 for each in group if each.unknown < 1]
     return float(np.median(spreads)) if len(spreads) >= FEWEST else 0.0
 
 
 def _find_unusual(group: Sequence[Measurement], kind: str) -> dict[int, tuple[list[str], float]]:
-    """Give the maps whose median or range is far from the others', by number: why, and how far."""
+    """Return the maps whose median or range is far from the others', by number: why, and how far."""
     numbers = [number for number, each in enumerate(group) if _can_be_compared(each, kind)]
     found: dict[int, tuple[list[str], float]] = {}
     if len(numbers) < FEWEST:
@@ -155,7 +155,7 @@ def _list_features(maps: Sequence[Measurement], kind: str) -> Iterator[_Feature]
 
 
 def _find_far(feature: _Feature) -> tuple[float, NDArray[np.float64]]:
-    """Give the usual value, and how far each is from it as a robust z; 0 for those that are near."""
+    """Return the usual value, and how far each is from it as a robust z; 0 for those that are near."""
     values = np.log(feature.values) if feature.logarithmic else feature.values
     usual, scale = _find_scale(values)
     away = np.abs(values - usual)
@@ -164,7 +164,7 @@ def _find_far(feature: _Feature) -> tuple[float, NDArray[np.float64]]:
 
 
 def _find_scale(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Give the median, and what stands for a standard deviation: 1.4826 times the median distance from it.
+    """Return the median, and what stands for a standard deviation: 1.4826 times the median distance from it.
 
     Where more than half are equal, 1.2533 times the mean distance (Iglewicz and Hoaglin, 1993, p. 12).
     """

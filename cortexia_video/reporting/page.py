@@ -15,9 +15,9 @@ from cortexia_video.reporting.contact_sheet import Pair
 from cortexia_video.reporting.depth_sample import DepthSample
 from cortexia_video.reporting.ledger_summary import LedgerSummary
 from cortexia_video.reporting.outliers import MANY_UNKNOWN, SATURATED, UNUSUAL, Outlier
+from cortexia_video.reporting.page_images import show_pairs
 from cortexia_video.reporting.page_lists import show_damaged, show_failures, show_outliers
 from cortexia_video.reporting.page_numbers import show_distributions, show_meanings
-from cortexia_video.reporting.page_pictures import show_pairs
 from cortexia_video.reporting.page_runs import show_runs, show_speed
 
 
@@ -34,7 +34,7 @@ class Findings:
 
 
 def write_page(found: Findings) -> str:
-    """Give the page's HTML."""
+    """Return the page's HTML."""
     summary, sample = found.summary, found.sample
     known = len(summary.focal_lengths)
     main = element(
@@ -56,7 +56,7 @@ def write_page(found: Findings) -> str:
 def _show_header(found: Findings) -> Element:
     summary = found.summary
     tiles = {
-        "pictures": summary.pictures,
+        "images": summary.images,
         "done": summary.done,
         "failed": summary.failed,
         "requeued": summary.requeued,
@@ -74,31 +74,29 @@ def _show_header(found: Findings) -> Element:
 
 
 def _show_tile(label: str, count: int) -> Element:
-    bad = count and label not in ("pictures", "done")
+    bad = count and label not in ("images", "done")
     return element("div", element("dt", label), element("dd", f"{count:,}", class_="bad" if bad else None))
 
 
 def _say_all(found: Findings) -> str:
-    """Give the sentences for a person who reads no more."""
+    """Return the sentences for a person who reads no more."""
     summary, sample, count = found.summary, found.sample, len(found.outliers)
-    if not summary.pictures:
-        return "No picture was done or failed here yet."
+    if not summary.images:
+        return "No image was done or failed here yet."
     failed = f", {summary.failed:,} failed" if summary.failed else ""
-    fates = f"{summary.done:,} of {format_count(summary.pictures, 'picture')} have depth{failed}."
-    if not sample.pictures:
+    fates = f"{summary.done:,} of {format_count(summary.images, 'image')} have depth{failed}."
+    if not sample.images:
         return fates
     broken = f" and {len(sample.unreadable):,} cannot be read" if sample.unreadable else ""
     looks = "looks" if count == 1 else "look"
-    return (
-        f"{fates} Of {format_count(sample.pictures, 'output')} looked at, {count:,} {looks} unusual{broken}."
-    )
+    return f"{fates} Of {format_count(sample.images, 'output')} looked at, {count:,} {looks} unusual{broken}."
 
 
 def _show_footer(summary: LedgerSummary, sample: DepthSample) -> Element:
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     written = f"Written {now} by cortexia {version('cortexia-video')}."
     said = (
-        f"Depth was measured on {sample.pictures:,} of {format_count(summary.done, 'output')}, chosen by a "
+        f"Depth was measured on {sample.images:,} of {format_count(summary.done, 'output')}, chosen by a "
         "hash of their keys. Unusual is a map whose median or range is over "
         f"{UNUSUAL} robust standard deviations from the others' of its model, and 1.5 times theirs or more; "
         f"that is constant; of whose pixels over {format_share(MANY_UNKNOWN)} are unknown, or over "

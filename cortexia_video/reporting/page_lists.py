@@ -1,4 +1,4 @@
-"""The sections that list pictures: what failed, what is damaged, what is unusual."""
+"""The sections that list images: what failed, what is damaged, what is unusual."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def show_damaged(sample: DepthSample) -> Element | None:
     ]
     said = element(
         "p",
-        f"{len(sample.unreadable):,} of {format_count(sample.pictures, 'output')} looked at cannot be read. ",
+        f"{len(sample.unreadable):,} of {format_count(sample.images, 'output')} looked at cannot be read. ",
         element("code", "cortexia verify --requeue"),
         " finds all such; the next run then does them again.",
     )
@@ -54,7 +54,7 @@ def show_outliers(
         _list(f"Depth: {len(outliers):,} of {format_count(len(sample.measured), 'map')} looked at", outliers),
         _list(f"Focal length: {len(focal_outliers):,} of {known:,}", focal_outliers),
     ]
-    return section("Unusual pictures", *lists) if outliers or focal_outliers else None
+    return section("Unusual images", *lists) if outliers or focal_outliers else None
 
 
 def _show_group(group: FailureGroup) -> Element:

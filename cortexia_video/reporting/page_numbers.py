@@ -33,18 +33,18 @@ _LOGARITHMIC = ("metric", "scale_invariant")
 _SOURCES = {"exif": "EXIF", "given": "Given", "estimated": "Estimated", "None": "Of unknown source"}
 _TERMS = {True: ", free for use in a product", False: ", not for use in a product", None: ""}
 _HOW_TO_READ = (
-    "Each row counts maps or pictures by one of their numbers; at its right their median and, in brackets, "
+    "Each row counts maps or images by one of their numbers; at its right their median and, in brackets, "
     "the range of the middle half."
 )
 
 
 def show_meanings(meanings: Counter[Meaning]) -> Element | None:
-    """Say of each model and kind what its numbers are."""
+    """Return of each model and kind what its numbers are."""
     if not meanings:
         return None
     cards = [_show_meaning(*each) for each in meanings.most_common(_SHOWN)]
     more = len(meanings) - len(cards)
-    rest = f"And {format_count(more, 'other meaning')}, of fewer pictures."
+    rest = f"And {format_count(more, 'other meaning')}, of fewer images."
     return section("What the numbers mean", *cards, quiet(rest) if more else None)
 
 
@@ -73,13 +73,13 @@ def _show_meaning(meaning: Meaning, count: int) -> Element:
         "Model": shorten(meaning.model),
         "Weights (SHA-256)": shorten_digest(meaning.weights_sha256) or "unknown",
         "Licence of the weights": _find_licence(meaning.model),
-        "Pictures": f"{count:,}",
+        "Images": f"{count:,}",
     }
     return element("div", element("p", MEANINGS.get(meaning.kind)), facts(named), class_="group")
 
 
 def _find_licence(model: str) -> str:
-    """Say on what terms the weights of a model may be used, where the table of models knows it."""
+    """Return on what terms the weights of a model may be used, where the table of models knows it."""
     try:
         info = find_model(model)
     except UnknownModelError:
@@ -106,7 +106,7 @@ def _draw_depth(meaning: Meaning, maps: Sequence[Measurement]) -> Element:
 def _draw_focal_lengths(lengths: FocalLengths) -> Element:
     series = [
         _series(
-            f"{_SOURCES.get(source, shorten(source, 20))}: {format_count(len(values), 'picture')}",
+            f"{_SOURCES.get(source, shorten(source, 20))}: {format_count(len(values), 'image')}",
             values,
             "mm",
         )
@@ -114,9 +114,9 @@ def _draw_focal_lengths(lengths: FocalLengths) -> Element:
     ][:_SHOWN]
     f_px = np.concatenate([*lengths.f_px.values()])
     pixels = f"{format_number(float(f_px.min()))} to {format_value(float(f_px.max()), 'pixels')}"
-    unknown = f" {format_count(lengths.unknown, 'picture')} without one." if lengths.unknown else ""
+    unknown = f" {format_count(lengths.unknown, 'image')} without one." if lengths.unknown else ""
     said = (
-        "As on 36 x 24 mm film with the same diagonal field of view: so the size of a picture does not "
+        "As on 36 x 24 mm film with the same diagonal field of view: so the size of an image does not "
         f"matter. In pixels: {pixels}.{unknown}"
     )
     title = "Focal length by source"

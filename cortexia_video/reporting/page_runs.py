@@ -28,7 +28,7 @@ _TITLES = (
     "Skipped",
     "Failed",
     "Time",
-    "Pictures/s",
+    "Images/s",
     "Of the bound",
     "Slowest",
     "Remarks",
@@ -36,7 +36,7 @@ _TITLES = (
 
 
 def show_speed(runs: Sequence[Run]) -> Element | None:
-    """Show where the time went of the run that did most pictures."""
+    """Show where the time went of the run that did most images."""
     run = max((run for run in runs if run.speed), key=lambda run: _number(run.end, "done"), default=None)
     if run is None or run.speed is None:
         return None
@@ -44,8 +44,8 @@ def show_speed(runs: Sequence[Run]) -> Element | None:
     cores, devices = (int(_number(speed, name)) for name in ("cores", "devices"))
     done, rate = int(_number(run.end, "done")), _number(run.end, "images_per_second")
     said = (
-        f"The run of {_say_time(run.started)} UTC did {format_count(done, 'picture')} at "
-        f"{format_number(rate)} pictures/s on {format_count(cores, 'core')} and "
+        f"The run of {_say_time(run.started)} UTC did {format_count(done, 'image')} at "
+        f"{format_number(rate)} images/s on {format_count(cores, 'core')} and "
         f"{format_count(devices, 'device')}."
     )
     named = {
@@ -85,7 +85,7 @@ def _draw_stages(speed: Mapping[str, Any]) -> Element | None:
     bars = [
         Bar(name, each, f"{each:,.2f} ms") for name, each in sorted(used.items(), key=lambda item: -item[1])
     ]
-    title = "Time of a core for a picture"
+    title = "Time of a core for an image"
     return chart_box(title, "by stage", draw_bars(title, bars)) if bars else None
 
 
@@ -103,7 +103,7 @@ def _show_run(run: Run, latest: Run) -> Element:
 
 
 def _remark(run: Run, latest: Run) -> str:
-    """Say how a run ended, if not by itself, and which of its settings are not the latest's."""
+    """Return how a run ended, if not by itself, and which of its settings are not the latest's."""
     ended = "no end: killed, or still going on" if run.end is None else ""
     interrupted = "interrupted" if run.end and run.end.get("interrupted") else ""
     ours, others = run.settings, latest.settings
@@ -113,14 +113,14 @@ def _remark(run: Run, latest: Run) -> str:
 
 
 def _say(value: object, most: int) -> str:
-    """Give the value of a setting."""
+    """Return the value of a setting."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "–" if value is None else shorten(shorten_digest(str(value)), most)
 
 
 def _say_time(text: str) -> str:
-    """Give `2026-11-21 11:41` for a time as the ledger has it."""
+    """Return `2026-11-21 11:41` for a time as the ledger has it."""
     return text[:16].replace("T", " ")
 
 
@@ -129,6 +129,6 @@ def _share(speed: Mapping[str, Any], name: str) -> str:
 
 
 def _number(entry: Mapping[str, Any] | None, name: str) -> float:
-    """Give a number of a ledger's line, 0 where it has none."""
+    """Return a number of a ledger's line, 0 where it has none."""
     value = (entry or {}).get(name)
     return float(value) if isinstance(value, int | float) else 0.0

@@ -16,7 +16,7 @@ _Result = TypeVar("_Result")
 
 
 def map_bounded(items: Sequence[_Item], work: Callable[[_Item], _Result], *, workers: int) -> list[_Result]:
-    """Give what `work` gives for each item, in their order; otherwise as `run_bounded`."""
+    """Return what `work` gives for each item, in their order; otherwise as `run_bounded`."""
     found: dict[int, _Result] = {}
     run_bounded(
         range(len(items)),

@@ -21,7 +21,7 @@ class BufferPool:
         self._lock = threading.Lock()
 
     def take(self, count: int) -> memoryview:
-        """Give `count` bytes from the start of a page, not cleared: those that this thread got before."""
+        """Return `count` bytes from the start of a page, not cleared: those that this thread got before."""
         kept: mmap.mmap | None = getattr(self._of_thread, "memory", None)
         if kept is None or len(kept) < count:
             kept = mmap.mmap(-1, max(count, 1))

@@ -35,7 +35,7 @@ class MemoryBudget:
 
 
 def _give_back_freed_memory() -> None:
-    """Ask glibc for what its per-thread heaps keep: after pictures of 200 megapixels, over a gigabyte."""
+    """Ask glibc for what its per-thread heaps keep: after images of 200 megapixels, over a gigabyte."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
         if trim:

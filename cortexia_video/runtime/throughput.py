@@ -35,22 +35,22 @@ class Speed:
 
     @property
     def model_share(self) -> float:
-        """Give the share of the run during which the model was at work."""
+        """Return the share of the run during which the model was at work."""
         return self.busy_seconds / (self.devices * self.seconds) if self.seconds else 0.0
 
     @property
     def cores_share(self) -> float:
-        """Give the share of the processor's time that the run used."""
+        """Return the share of the processor's time that the run used."""
         return sum(self.core_seconds.values()) / (self.cores * self.seconds) if self.seconds else 0.0
 
     @property
     def disk_share(self) -> float:
-        """Give the share of the run during which the threads that read, or that write, did only that."""
+        """Return the share of the run during which the threads that read, or that write, did only that."""
         return self.disk_seconds / self.seconds if self.seconds else 0.0
 
     @property
     def share_of_bound(self) -> float:
-        """Give the bound's time over the run's: 1 means that nothing waited without need."""
+        """Return the bound's time over the run's: 1 means that nothing waited without need."""
         return min(1.0, self.model_share if self._model_is_limit else self.cores_share)
 
     @property
@@ -69,11 +69,11 @@ class Speed:
 
     @property
     def _model_is_limit(self) -> bool:
-        """Say whether the model, on a device of its own, was busier than the cores."""
+        """Return whether the model, on a device of its own, was busier than the cores."""
         return not self._model_on_cores and self.model_share >= self.cores_share
 
     def as_dict(self) -> dict[str, object]:
-        """Give the ledger's words for it; seconds are for each image."""
+        """Return the ledger's words for it; seconds are for each image."""
         each = {name: round(used / max(self.images, 1), 5) for name, used in self.core_seconds.items()}
         names = ("share_of_bound", "model_share", "cores_share", "disk_share")
         return {

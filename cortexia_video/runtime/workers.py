@@ -8,12 +8,12 @@ from cortexia_video.errors import InputError
 
 
 def count_cores() -> int:
-    """Give the number of cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_workers(given: int | None) -> int:
-    """Give the number of threads asked for, or one a core; `InputError` where there would be none."""
+    """Return the number of threads asked for, or one a core; `InputError` where there would be none."""
     if given is None:
         return count_cores()
     if given < 1:

@@ -1,4 +1,4 @@
-"""`python -m cortexia_video.scenes`: render example pictures of varied sizes into a folder."""
+"""`python -m cortexia_video.scenes`: render example images of varied sizes into a folder."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from PIL import Image
 
 from cortexia_video.scenes import render_scene
 
-# layout, seed, height, width: seeds picked by the looks of the picture, outside those `compact` is trained on
-_PICTURES = (
+# layout, seed, height, width: seeds picked by the looks of the image, outside those `compact` is trained on
+_IMAGES = (
     ("room", 900002, 480, 640),
     ("street", 900003, 576, 1024),
     ("table", 900001, 800, 600),
@@ -19,24 +19,24 @@ _PICTURES = (
     ("open", 900005, 540, 960),
 )
 
-app = App(name="python -m cortexia_video.scenes", help="Render example pictures.")
+app = App(name="python -m cortexia_video.scenes", help="Render example images.")
 
 
 @app.default
-def write_examples(*, output: Path, count: int = len(_PICTURES)) -> None:
-    """Render `count` pictures as JPEG files named by layout and seed; those there are replaced.
+def write_examples(*, output: Path, count: int = len(_IMAGES)) -> None:
+    """Render `count` images as JPEG files named by layout and seed; those there are replaced.
 
     Parameters
     ----------
     output
         Folder to write into.
     count
-        Number of pictures; after the sixth, layouts and sizes come again with other seeds.
+        Number of images; after the sixth, layouts and sizes come again with other seeds.
     """
     output.mkdir(parents=True, exist_ok=True)
     for index in range(count):
-        layout, seed, height, width = _PICTURES[index % len(_PICTURES)]
-        scene = render_scene(seed + index - index % len(_PICTURES), height, width, layout)
+        layout, seed, height, width = _IMAGES[index % len(_IMAGES)]
+        scene = render_scene(seed + index - index % len(_IMAGES), height, width, layout)
         path = output / f"{layout}_{scene.seed:05d}.jpg"
         Image.fromarray(scene.image).save(path, quality=88)
         print(path)

@@ -1,4 +1,4 @@
-"""What walls carry and what divides rooms: windows, doors, pictures, pillars, partitions, arches."""
+"""What walls carry and what divides rooms: windows, doors, images, pillars, partitions, arches."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def add_door(scene: Scene, place: Placement) -> None:
     scene.box(place, (0, 2.08, 0), (half_width + 0.08, 0.04, 0.04), frame)
 
 
-def add_picture(scene: Scene, place: Placement) -> None:
-    """A picture, poster or board on the wall."""
+def add_image(scene: Scene, place: Placement) -> None:
+    """An image, poster or board on the wall."""
     rng = scene.rng
     half_width, half_height = rng.uniform(0.12, 0.6), rng.uniform(0.12, 0.5)
     kinds = ("poster", "poster", "text", "clutter", "marble", "plain")
-    picture = scene.draw(kinds, period_m=2 * max(half_width, half_height))
-    scene.box(place, (0, rng.uniform(1.2, 1.8), 0), (half_width, half_height, 0.02), picture)
+    image = scene.draw(kinds, period_m=2 * max(half_width, half_height))
+    scene.box(place, (0, rng.uniform(1.2, 1.8), 0), (half_width, half_height, 0.02), image)
 
 
 def add_pillar(scene: Scene, place: Placement, height: float, wall: Material) -> None:

@@ -30,8 +30,8 @@ class Atlas:
     def __init__(self, library: int, device: torch.device, folder: Path | None = None) -> None:
         self.library = library
         self.photos = () if folder is None else draw_photos(folder, library)
-        pictures = _PAINTED + len(self.photos)
-        self._texels = torch.zeros((pictures * TEXELS, 3), dtype=torch.float16, device=device)
+        images = _PAINTED + len(self.photos)
+        self._texels = torch.zeros((images * TEXELS, 3), dtype=torch.float16, device=device)
         self._filled: set[int] = set()
         self._start = torch.tensor(_MIP_START, device=device)
         self._side = torch.tensor(MIP_SIDES, device=device)
@@ -40,13 +40,13 @@ class Atlas:
         """Make sure that textures (kind, variant) are there, and say where; a photo is a person's."""
         places = [_PAINTED + n if kind == "photo" else _KINDS.index(kind) * VARIANTS + n for kind, n in names]
         for place in set(places) - self._filled:
-            self._texels[place * TEXELS : (place + 1) * TEXELS] = mip_chain(self._picture(place)).to(
+            self._texels[place * TEXELS : (place + 1) * TEXELS] = mip_chain(self._image(place)).to(
                 self._texels
             )
             self._filled.add(place)
         return places
 
-    def _picture(self, place: int) -> FloatArray:
+    def _image(self, place: int) -> FloatArray:
         if place >= _PAINTED:
             return load_photo(self.photos[place - _PAINTED])
         kind, variant = divmod(place, VARIANTS)
@@ -75,7 +75,7 @@ class Atlas:
 
 @lru_cache(maxsize=2)
 def atlas_of(library: int, device: torch.device, folder: Path | None = None) -> Atlas:
-    """Give a library's atlas, with a person's pictures of a folder; the last two are kept, 100 MB each."""
+    """Return a library's atlas, with a person's images of a folder; the last two are kept, 100 MB each."""
     return Atlas(library, device, folder)
 
 
@@ -86,9 +86,9 @@ def grain_field(device: torch.device) -> Tensor:
     return torch.from_numpy(periodic_noise(rng, 32, 4, 0.8)).to(device)
 
 
-def mip_chain(picture: FloatArray) -> Tensor:
+def mip_chain(image: FloatArray) -> Tensor:
     """Average a texture (SIDE, SIDE, 3) down: float16 (TEXELS, 3), finest level first."""
-    level = torch.from_numpy(picture)
+    level = torch.from_numpy(image)
     rows = [level.reshape(-1, 3)]
     for side in MIP_SIDES[1:]:
         level = level.view(side, 2, side, 2, 3).mean((1, 3))

@@ -1,4 +1,4 @@
-"""Scenes as a data set in a folder: rgb/, depth/, normals/ and a set.json, which `open_dataset` reads.
+"""Scenes as a dataset in a folder: rgb/, depth/, normals/ and a set.json, which `open_dataset` reads.
 
 `scenes.jsonl` has the plan in its first line and then a line for each scene that is there. What is missing is
 rendered by a later call: after a kill, or because more were asked for.
@@ -81,7 +81,7 @@ class ScenePlan:
             list_photos(self.textures)
 
     def describe(self) -> Line:
-        """Give what makes scenes the same, as the record keeps it."""
+        """Return what makes scenes the same, as the record keeps it."""
         about = {name: value for name, value in asdict(self).items() if name != "textures"}
         photos = [path.name for path in list_photos(self.textures)] if self.textures else []
         return {"renderer": _RENDERER, **about, "kinds": list(self.kinds), "textures": photos}
@@ -139,7 +139,7 @@ def write_scenes(
 
 
 def _list_record(output: AnyPath) -> Sequence[AnyPath]:
-    """Give what the record is in: a file, or behind an address objects, as those of a ledger."""
+    """Return what the record is in: a file, or behind an address objects, as those of a ledger."""
     if isinstance(output, RemotePath):
         return list_segments(output)
     return [output / RECORD] if (output / RECORD).exists() else []

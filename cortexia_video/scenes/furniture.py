@@ -68,10 +68,10 @@ def add_screen(scene: Scene, place: Placement) -> None:
     half_height, foot = half_width * rng.uniform(0.55, 0.7), rng.uniform(0.03, 0.08)
     case = scene.draw(("plain",), tint=rng.uniform(0.05, 0.4))
     kinds = ("poster", "text", "clutter", "plain")
-    picture = scene.draw(kinds, period_m=2 * half_width, emission=rng.uniform(0, 0.8))
+    image = scene.draw(kinds, period_m=2 * half_width, emission=rng.uniform(0, 0.8))
     middle = 2 * foot + half_height
     scene.box(place, (0, middle, 0), (half_width, half_height, 0.015), case)
-    scene.box(place, (0, middle, 0.012), (half_width * 0.94, half_height * 0.93, 0.006), picture)
+    scene.box(place, (0, middle, 0.012), (half_width * 0.94, half_height * 0.93, 0.006), image)
     scene.box(place, (0, foot, -0.02), (0.03, foot, 0.02), case)
     scene.box(place, (0, 0.008, 0), (0.12, 0.008, 0.09), case)
 

@@ -239,7 +239,7 @@ def _start(rng: Generator, room: Room, behind: float) -> tuple[Scene, Material]:
 
 
 def _dress_walls(scene: Scene, room: Room, wall: Material, most: int) -> None:
-    """Hang windows, doors and pictures; windows of one room are equally bright."""
+    """Hang windows, doors and images; windows of one room are equally bright."""
     rng = scene.rng
     brightness = rng.uniform(3, 12) if scene.chance(0.25) else rng.uniform(0, 2.5)
     for _ in range(int(rng.integers(0, 3 * most))):
@@ -249,7 +249,7 @@ def _dress_walls(scene: Scene, room: Room, wall: Material, most: int) -> None:
         elif kind < 0.5:
             architecture.add_door(scene, place)
         elif kind < 0.85:
-            architecture.add_picture(scene, place)
+            architecture.add_image(scene, place)
         else:
             architecture.add_pillar(scene, place, room.height, wall)
 

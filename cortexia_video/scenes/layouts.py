@@ -63,7 +63,7 @@ def preview_depth(scene: Scene) -> NDArray[np.float32]:
 
 
 def is_worth_showing(depth_m: NDArray[np.float32]) -> bool:
-    """Say whether enough is known, little is right before the lens, and depth varies."""
+    """Return whether enough is known, little is right before the lens, and depth varies."""
     disparity = 1 / depth_m[np.isfinite(depth_m)]
     if disparity.size < 0.2 * depth_m.size:
         return False
@@ -72,7 +72,7 @@ def is_worth_showing(depth_m: NDArray[np.float32]) -> bool:
 
 
 def is_one_plane(depth_m: NDArray[np.float32]) -> bool:
-    """Say whether a plane explains nearly all of a view: disparity is then linear in row and column."""
+    """Return whether a plane explains nearly all of a view: disparity is then linear in row and column."""
     known = np.isfinite(depth_m)
     rows, columns = np.nonzero(known)
     disparity = 1 / depth_m[known]
@@ -82,7 +82,7 @@ def is_one_plane(depth_m: NDArray[np.float32]) -> bool:
 
 
 def _swallows(item: Primitive, scene: Scene) -> bool:
-    """Say whether the camera is inside a primitive or just before it."""
+    """Return whether the camera is inside a primitive or just before it."""
     local = np.abs(item.rotation.T @ (scene.camera.position - item.centre))
     margin_m = 0.12 if scene.sky is None else 0.4
     return bool(np.all(local < item.half_size + margin_m)) and item.half_size.max() < 100

@@ -1,4 +1,4 @@
-"""Textures from pictures that a person supplies."""
+"""Textures from images that a person supplies."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from cortexia_video.scenes.textures import FloatArray
 from cortexia_video.storage.named_file import read_named
 
 PHOTO_SHARE = 0.4
-"""Share of materials that wear a picture where there are any."""
+"""Share of materials that wear an image where there are any."""
 PHOTOS_PER_LIBRARY = 96
-"""Pictures of a folder that one library of textures holds, drawn by its number."""
+"""Images of a folder that one library of textures holds, drawn by its number."""
 
 _MOST_NAMED = 8
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
 
 
 def list_photos(folder: Path) -> tuple[Path, ...]:
-    """List the pictures of a folder and those below it, sorted; raises `InputError` where there is none."""
+    """List the images of a folder and those below it, sorted; raises `InputError` where there is none."""
     if not folder.is_dir():
-        raise InputError(f"--textures {folder} is no folder: give one with pictures")
+        raise InputError(f"--textures {folder} is no folder: give one with images")
     paths = tuple(sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES))
     if not paths:
-        raise InputError(f"--textures {folder} holds no picture: put some .jpg or .png files there")
+        raise InputError(f"--textures {folder} holds no image: put some .jpg or .png files there")
     return paths
 
 
 def require_photos(folder: Path) -> None:
-    """Read all pictures of a folder; raises `InputError` that counts those that cannot be, and names some."""
+    """Read all images of a folder; raises `InputError` that counts those that cannot be, and names some."""
     broken = [(path, error) for path in list_photos(folder) if (error := _find_error(path))]
     if broken:
         path, error = broken[0]
@@ -52,16 +52,16 @@ def _find_error(path: Path) -> DecodeError | OSError | None:
 
 
 def draw_photos(folder: Path, library: int) -> tuple[Path, ...]:
-    """Draw the pictures that a library holds, all of them where they are few."""
+    """Draw the images that a library holds, all of them where they are few."""
     paths = list_photos(folder)
     order = np.random.default_rng([library, 3]).permutation(len(paths))[:PHOTOS_PER_LIBRARY]
     return tuple(paths[number] for number in sorted(order))
 
 
 def load_photo(path: Path) -> FloatArray:
-    """Cut the middle square out of a picture: linear albedo, float32 (SIDE, SIDE, 3) in [0.01, 1].
+    """Cut the middle square out of an image: linear albedo, float32 (SIDE, SIDE, 3) in [0.01, 1].
 
-    Raises `InputError` for a file that is no picture we can read.
+    Raises `InputError` for a file that is no image we can read.
     """
     try:
         image = decode(read_named(path), path.name).image

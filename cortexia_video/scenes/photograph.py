@@ -1,6 +1,6 @@
 """What a camera makes of light: lens, exposure, white balance, noise, tone curve, JPEG.
 
-Pictures are linear light, float32 (B, 3, H, W); every scene has a camera of its own, drawn from its seed.
+Images are linear light, float32 (B, 3, H, W); every scene has a camera of its own, drawn from its seed.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from cortexia_video.scenes.shading import box_blur
 
 
 def take_photographs(light: Tensor, hits: Hits, seeds: Sequence[int]) -> list[NDArray[np.uint8]]:
-    """Turn light into sRGB pictures uint8 (H, W, 3), each as a random camera would."""
+    """Turn light into sRGB images uint8 (H, W, 3), each as a random camera would."""
     smooth = soften_edges(light, hits)
-    pictures = []
-    for picture, distance, seed in zip(smooth, hits.distance, seeds, strict=True):
+    images = []
+    for image, distance, seed in zip(smooth, hits.distance, seeds, strict=True):
         rng = np.random.default_rng([seed, 1000])
-        seen = _through_lens(_expose(picture, rng), distance, rng)
+        seen = _through_lens(_expose(image, rng), distance, rng)
         tone = _develop(_add_sensor_noise(seen, rng, seed), rng)
-        pictures.append(_compress(tone, quality=int(rng.integers(40, 98))))
-    return pictures
+        images.append(_compress(tone, quality=int(rng.integers(40, 98))))
+    return images
 
 
 def soften_edges(light: Tensor, hits: Hits) -> Tensor:
@@ -49,7 +49,7 @@ def soften_edges(light: Tensor, hits: Hits) -> Tensor:
 
 
 def _expose(light: Tensor, rng: Generator) -> Tensor:
-    """Bring the picture near middle grey, mostly without burning a tenth of it, off by up to a stop or two.
+    """Bring the image near middle grey, mostly without burning a tenth of it, off by up to a stop or two.
 
     White balance is a little wrong, as automatic ones are, and now and then very wrong.
     """
@@ -80,7 +80,7 @@ def _through_lens(light: Tensor, distance: Tensor, rng: Generator) -> Tensor:
 
 
 def _defocus(light: Tensor, distance: Tensor, rng: Generator) -> Tensor:
-    """Blur what lies nearer or farther than a focus drawn from the picture's distances, in three steps."""
+    """Blur what lies nearer or farther than a focus drawn from the image's distances, in three steps."""
     disparity = 1 / distance.clamp(0.05, 1e4)
     focus = float(np.quantile(disparity[::4, ::4].cpu().numpy(), rng.uniform(0.2, 1)))
     apart = (disparity - focus).abs() / max(focus, 1e-3) * rng.uniform(0.5, 3) * light.shape[2] / 256

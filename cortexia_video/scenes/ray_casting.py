@@ -1,7 +1,7 @@
 """Where rays meet boxes, cylinders, cones, ellipsoids and the shell around them, for a batch of scenes.
 
 Directions are not normalised: a camera ray has 1 along the optical axis, so its distance is z-depth.
-float32; pictures are (B, 3, H, W), rays of tiles (T, 3, R).
+float32; images are (B, 3, H, W), rays of tiles (T, 3, R).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Views:
 
     @property
     def grid(self) -> Grid:
-        """The tiles of the pictures."""
+        """The tiles of the images."""
         return Grid(*self.direction.shape[2:])
 
 
@@ -96,7 +96,7 @@ def solids_of(scenes: Sequence[Scene], device: torch.device | str = "cpu") -> So
 
 
 def views_of(cameras: Sequence[Camera], height: int, width: int, device: torch.device | str = "cpu") -> Views:
-    """Lay out one ray through the middle of every pixel; the principal point is the middle of the picture."""
+    """Lay out one ray through the middle of every pixel; the principal point is the middle of the image."""
     f_px = torch.tensor([width / 2 / np.tan(camera.fov / 2) for camera in cameras]).float()
     x = torch.arange(width) + 0.5 - width / 2
     y = -(torch.arange(height) + 0.5 - height / 2)
@@ -143,7 +143,7 @@ def hit_shells(solids: Solids, origin: Tensor, direction: Tensor) -> tuple[Tenso
 
 
 def blocked_share(solids: Solids, origin: Tensor, towards: Tensor, limit: Tensor, scene: Tensor) -> Tensor:
-    """Say which points have a primitive between them and a light: bool (T, R).
+    """Return which points have a primitive between them and a light: bool (T, R).
 
     origin, towards: (T, 3, R) of tiles of points. limit: (T,), how far along `towards`. scene: (T,).
     """

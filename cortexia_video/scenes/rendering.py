@@ -1,4 +1,4 @@
-"""`render_scene`: a picture, its depth, its normals and its camera from one seed."""
+"""`render_scene`: an image, its depth, its normals and its camera from one seed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RGBDScene:
 
     image: uint8 (H, W, 3) sRGB. depth_m: float32 (H, W), z-depth in metres, NaN = sky.
     normals: float32 (H, W, 3), unit length, camera axes x right, y down, z forward, NaN = sky.
-    f_px: focal length in pixels; the principal point is the middle of the picture, (W / 2, H / 2).
+    f_px: focal length in pixels; the principal point is the middle of the image, (W / 2, H / 2).
     seed, layout: which scene it is.
     """
 
@@ -79,7 +79,7 @@ def render_scenes(
     """Render one scene per seed, lazily and in order.
 
     layouts: the kinds to draw from, all if None. batch_size: scenes rendered at once, by default 1 on the
-    processor, where more are no faster, and 32 elsewhere. textures: a folder of pictures to wear.
+    processor, where more are no faster, and 32 elsewhere. textures: a folder of images to wear.
     """
     size = batch_size or (1 if torch.device(device).type == "cpu" else 32)
     for _, neighbours in groupby(seeds, lambda seed: seed // SEEDS_PER_LIBRARY):

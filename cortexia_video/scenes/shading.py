@@ -1,6 +1,6 @@
 """What hit points look like: texture, lamps, sun, soft shadows, occlusion, gloss, fog and sky.
 
-Returns linear light; `photograph` turns it into a picture. Pictures are (B, C, H, W).
+Returns linear light; `photograph` turns it into an image. Images are (B, C, H, W).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def shade(
 
 
 def mask_sky(scenes: Sequence[Scene], hits: Hits) -> Tensor:
-    """Say which rays end in the sky: bool (B, H, W)."""
+    """Return which rays end in the sky: bool (B, H, W)."""
     is_open: list[bool] = []
     for scene in scenes:
         is_open += [material is None for material in scene.shell.materials] + [False] * len(scene.primitives)
@@ -137,7 +137,7 @@ def _material_table(scenes: Sequence[Scene], seeds: Sequence[int], atlas: Atlas)
 
 
 def _wear_photos(materials: list[Material], count: int, seed: int) -> list[Material]:
-    """Let some materials show one of `count` pictures of a person; the same material stays the same."""
+    """Let some materials show one of `count` images of a person; the same material stays the same."""
     if count == 0:
         return materials
     rng = np.random.default_rng([seed, 2000])
@@ -221,7 +221,7 @@ def unit_length(vectors: Tensor) -> Tensor:
 def _soft_shadow(
     solids: Solids, hits: Hits, surfaces: Surfaces, light: Tensor, seeds: Sequence[int]
 ) -> Tensor:
-    """Give the share (B, H, W) of a light (B, 7) that arrives: a jittered ray per 2 x 2 pixels, smoothed."""
+    """Return the share (B, H, W) of a light (B, 7) that arrives: a jittered ray per 2 x 2 pixels, smoothed."""
     lifted = surfaces.point + surfaces.normal * (2e-3 * hits.distance.clamp_max(5))[:, None]
     origin, sun = lifted[:, :, ::2, ::2], light[:, 6] > 0
     position = light[:, :3, None, None]
@@ -268,7 +268,7 @@ def _openness(scenes: Sequence[Scene], hits: Hits, surfaces: Surfaces) -> Tensor
 
 
 def _air(sky: Sky, distance: Tensor, light: Tensor) -> Tensor:
-    """Lay fog over one picture (3, H, W)."""
+    """Lay fog over one image (3, H, W)."""
     clear = torch.exp(-distance / sky.fog_m)
     return light * clear + _colour(sky.horizon, light.device) * (1 - clear)
 
@@ -286,7 +286,7 @@ def _colour(colour: Vector, device: torch.device) -> Tensor:
 
 def _clouds(sky: Sky, unit: Tensor) -> Tensor:
     """Project noise on a plane overhead: a factor (H, W)."""
-    picture = torch.from_numpy(periodic_noise(np.random.default_rng(sky.seed), 3, 6)).to(unit.device)
+    image = torch.from_numpy(periodic_noise(np.random.default_rng(sky.seed), 3, 6)).to(unit.device)
     scale = SIDE * 0.15 / (unit[1].clamp_min(0) + 0.1)
     rows, columns = (unit[2] * scale).long() % SIDE, (unit[0] * scale).long() % SIDE
-    return 1 + sky.clouds * picture[rows, columns]
+    return 1 + sky.clouds * image[rows, columns]

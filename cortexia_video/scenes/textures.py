@@ -1,4 +1,4 @@
-"""Sixteen kinds of procedural texture, each picture drawn from its own seed.
+"""Sixteen kinds of procedural texture, each image drawn from its own seed.
 
 A texture is linear albedo, float32 (SIDE, SIDE, 3) in [0.01, 1], and tiles where its kind does.
 """
@@ -17,7 +17,7 @@ FloatArray = NDArray[np.float32]
 Painter = Callable[[Generator], FloatArray]
 
 VARIANTS = 12
-"""Pictures of each kind in one library."""
+"""Images of each kind in one library."""
 
 _ROWS, _COLUMNS = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32) / np.float32(SIDE)
 _WOOD = np.array([0.52, 0.34, 0.19])
@@ -43,8 +43,8 @@ def _mix(first: NDArray[np.float64], second: NDArray[np.float64], weight: FloatA
     return (first * (1 - share) + second * share).astype(np.float32)
 
 
-def _shade(picture: FloatArray, noise: FloatArray, strength: float) -> FloatArray:
-    return picture * (1 + np.float32(strength) * noise)[..., None]
+def _shade(image: FloatArray, noise: FloatArray, strength: float) -> FloatArray:
+    return image * (1 + np.float32(strength) * noise)[..., None]
 
 
 def _flat(colour: NDArray[np.float64]) -> FloatArray:
@@ -52,7 +52,7 @@ def _flat(colour: NDArray[np.float64]) -> FloatArray:
 
 
 def _cells_of(rows: FloatArray, columns: FloatArray, rng: Generator) -> FloatArray:
-    """Give every cell of a grid, numbered by whole parts, its own random value."""
+    """Return every cell of a grid, numbered by whole parts, its own random value."""
     row, column = rows.astype(np.int64), columns.astype(np.int64)
     return rng.random((row.max() + 1, column.max() + 1), np.float32)[row, column]
 
@@ -60,8 +60,8 @@ def _cells_of(rows: FloatArray, columns: FloatArray, rng: Generator) -> FloatArr
 def _plain(rng: Generator) -> FloatArray:
     """One colour, now and then a little uneven."""
     fine, coarse = rng.uniform(0, 0.12, 2) * (rng.random(2) < 0.5)
-    picture = _shade(_flat(draw_colour(rng)), periodic_noise(rng, 2 ** int(rng.integers(0, 5)), 5), fine)
-    return _shade(picture, periodic_noise(rng, 1, 2), coarse)
+    image = _shade(_flat(draw_colour(rng)), periodic_noise(rng, 2 ** int(rng.integers(0, 5)), 5), fine)
+    return _shade(image, periodic_noise(rng, 1, 2), coarse)
 
 
 def _stained(rng: Generator) -> FloatArray:
@@ -73,21 +73,21 @@ def _wood(rng: Generator) -> FloatArray:
     waves = rng.integers(4, 16) * _COLUMNS + np.float32(rng.uniform(0.1, 0.7)) * periodic_noise(rng, 2, 5)
     grain = 0.5 + 0.3 * np.sin(2 * np.pi * waves) + 0.2 * periodic_noise(rng, 4, 6, 0.8)
     base = _WOOD * rng.uniform(0.5, 1.7)
-    picture = _mix(base * rng.uniform(0.8, 1.1, 3), base * rng.uniform(0.5, 0.9), grain)
+    image = _mix(base * rng.uniform(0.8, 1.1, 3), base * rng.uniform(0.5, 0.9), grain)
     planks = int(rng.integers(1, 7))
     tone = _cells_of(_ROWS * 2, _COLUMNS * planks, rng) - 0.5
     gap = (_COLUMNS * planks) % 1 < 0.012 * planks
     dark = 0.5 if rng.random() < 0.7 else 0.0
-    return _shade(picture, tone, rng.uniform(0, 0.4)) * (1 - dark * gap[..., None]).astype(np.float32)
+    return _shade(image, tone, rng.uniform(0, 0.4)) * (1 - dark * gap[..., None]).astype(np.float32)
 
 
 def _grid(rng: Generator, rows: FloatArray, columns: FloatArray, joint: tuple[float, float]) -> FloatArray:
     """Paint cells of varying tone between joints; rows and columns count cells."""
     tone = _cells_of(rows, columns, rng) - 0.5
-    picture = _shade(_flat(draw_colour(rng)), tone, rng.uniform(0, 0.5))
-    picture = _shade(picture, periodic_noise(rng, 8, 5), 0.15)
+    image = _shade(_flat(draw_colour(rng)), tone, rng.uniform(0, 0.5))
+    image = _shade(image, periodic_noise(rng, 8, 5), 0.15)
     line = (rows % 1 < joint[0]) | (columns % 1 < joint[1])
-    return np.where(line[..., None], draw_colour(rng).astype(np.float32), picture)
+    return np.where(line[..., None], draw_colour(rng).astype(np.float32), image)
 
 
 def _tiles(rng: Generator) -> FloatArray:
@@ -111,7 +111,7 @@ def _stripes(rng: Generator) -> FloatArray:
 
 def _patches(rng: Generator, count: int, largest: float) -> FloatArray:
     """Paint rectangles and ellipses of strong colour over a stained ground."""
-    picture = _shade(_flat(draw_colour(rng)), periodic_noise(rng, 2, 4), 0.6)
+    image = _shade(_flat(draw_colour(rng)), periodic_noise(rng, 2, 4), 0.6)
     for _ in range(count):
         x, y = rng.random(2)
         width, height = rng.uniform(0.03, largest, 2)
@@ -119,8 +119,8 @@ def _patches(rng: Generator, count: int, largest: float) -> FloatArray:
         round_one = rng.random() < 0.4
         inside = across**2 + down**2 < 1 if round_one else np.maximum(abs(across), abs(down)) < 1
         shade = 1 + rng.uniform(-0.4, 0.4) * down[inside]
-        picture[inside] = draw_colour(rng, 0.9) * shade[:, None]
-    return picture
+        image[inside] = draw_colour(rng, 0.9) * shade[:, None]
+    return image
 
 
 def _poster(rng: Generator) -> FloatArray:
@@ -144,18 +144,18 @@ def _facade(rng: Generator) -> FloatArray:
 
 
 def _books(rng: Generator) -> FloatArray:
-    picture = np.zeros((SIDE, SIDE, 3), np.float32)
+    image = np.zeros((SIDE, SIDE, 3), np.float32)
     left = 0
     while left < SIDE:
         right = left + int(rng.integers(4, 22))
-        picture[:, left:right] = draw_colour(rng, 0.9)
-        picture[:, left] *= 0.3
+        image[:, left:right] = draw_colour(rng, 0.9)
+        image[:, left] *= 0.3
         if rng.random() < 0.5:
             top = int(rng.integers(0, SIDE))
-            picture[top : top + 20, left + 1 : right - 1] = draw_colour(rng)
-        picture[: int(SIDE * rng.uniform(0, 0.3)), left:right] *= 0.15
+            image[top : top + 20, left + 1 : right - 1] = draw_colour(rng)
+        image[: int(SIDE * rng.uniform(0, 0.3)), left:right] *= 0.15
         left = right
-    return picture
+    return image
 
 
 def _text(rng: Generator) -> FloatArray:
@@ -218,6 +218,6 @@ PAINTERS: dict[str, Painter] = {
 def paint_texture(kind: str, seed: tuple[int, ...]) -> FloatArray:
     """Paint one texture of `kind` from `seed`; half of them are turned by a quarter."""
     rng = np.random.default_rng(seed)
-    picture = np.clip(PAINTERS[kind](rng), 0.01, 1).astype(np.float32)
+    image = np.clip(PAINTERS[kind](rng), 0.01, 1).astype(np.float32)
     upright = kind in ("books", "text", "facade", "bricks")
-    return picture if upright or rng.random() < 0.5 else np.ascontiguousarray(picture.transpose(1, 0, 2))
+    return image if upright or rng.random() < 0.5 else np.ascontiguousarray(image.transpose(1, 0, 2))

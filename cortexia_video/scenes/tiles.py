@@ -1,4 +1,4 @@
-"""Which solids the rays of a tile of the picture may meet: the only pairs that are then computed.
+"""Which solids the rays of a tile of the image may meet: the only pairs that are then computed.
 
 A tile is TILE x TILE neighbouring pixels. Tiles of a batch are numbered scene by scene, row by row.
 """
@@ -18,14 +18,14 @@ _NEAREST_M = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Tiles that cover pictures of height x width pixels."""
+    """Tiles that cover images of height x width pixels."""
 
     height: int
     width: int
 
     @property
     def rows(self) -> int:
-        """Rows of tiles; the last may reach beyond the picture."""
+        """Rows of tiles; the last may reach beyond the image."""
         return -(-self.height // TILE)
 
     @property
@@ -35,26 +35,26 @@ class Grid:
 
     @property
     def count(self) -> int:
-        """Tiles of one picture."""
+        """Tiles of one image."""
         return self.rows * self.columns
 
-    def cut(self, pictures: Tensor) -> Tensor:
-        """Cut (B, C, H, W) into tiles (B * count, C, TILE * TILE); beyond the picture its border repeats."""
-        batch, channels = pictures.shape[:2]
+    def cut(self, images: Tensor) -> Tensor:
+        """Cut (B, C, H, W) into tiles (B * count, C, TILE * TILE); beyond the image its border repeats."""
+        batch, channels = images.shape[:2]
         beyond = (0, self.columns * TILE - self.width, 0, self.rows * TILE - self.height)
-        whole = F.pad(pictures, beyond, mode="replicate")
+        whole = F.pad(images, beyond, mode="replicate")
         split = whole.reshape(batch, channels, self.rows, TILE, self.columns, TILE)
         return split.permute(0, 2, 4, 1, 3, 5).reshape(-1, channels, TILE * TILE)
 
     def join(self, tiles: Tensor) -> Tensor:
-        """Lay tiles (B * count, TILE * TILE) out as pictures (B, H, W)."""
+        """Lay tiles (B * count, TILE * TILE) out as images (B, H, W)."""
         split = tiles.view(-1, self.rows, self.columns, TILE, TILE).transpose(2, 3)
         whole = split.reshape(-1, self.rows * TILE, self.columns * TILE)
         return whole[:, : self.height, : self.width].contiguous()
 
 
 def project_boxes(corners: Tensor, f_px: Tensor, grid: Grid) -> Tensor:
-    """Say which tiles of its own picture each solid can be seen in: bool (P, rows, columns).
+    """Return which tiles of its own image each solid can be seen in: bool (P, rows, columns).
 
     corners: (P, 8, 3) of a solid's box in camera axes. f_px: (P,) of the camera that looks at it.
     """
@@ -69,7 +69,7 @@ def project_boxes(corners: Tensor, f_px: Tensor, grid: Grid) -> Tensor:
 
 
 def _overlaps(positions: Tensor, tiles: int) -> Tensor:
-    """Say which tiles of a row, (P, tiles), the span of positions (P, 8) in pixels meets."""
+    """Return which tiles of a row, (P, tiles), the span of positions (P, 8) in pixels meets."""
     edges = torch.arange(tiles, device=positions.device) * TILE
     low, high = positions.amin(1) - 1, positions.amax(1) + 1
     return (low[:, None] < edges + TILE) & (high[:, None] >= edges)

@@ -2,7 +2,7 @@
 
 A shard is called `depth-HASH.tar` after the keys that were given to it, so that the same inputs come to the
 same name, and no name is anybody else's. A tar holds, in the order of keys, `KEY.npy` (or another format),
-`KEY.json` with what the ledger says of it, and, if asked for, the picture as `KEY`. Parquet has the columns
+`KEY.json` with what the ledger says of it, and, if asked for, the image as `KEY`. Parquet has the columns
 key, name, depth, facts (JSON), and preview and image where asked for. The same depth gives the same bytes.
 """
 
@@ -24,7 +24,7 @@ from cortexia_video.errors import DecodeError, InputError, OutputLostError, prin
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.ledger.entries import Placed
 from cortexia_video.sinks.sink import Sink
-from cortexia_video.sources.find import InputFile, read_picture
+from cortexia_video.sources.find import InputFile, read_image
 from cortexia_video.storage.arrow import import_arrow
 from cortexia_video.storage.object_keys import find_problem
 
@@ -33,14 +33,14 @@ _GROUP_BYTES = 1 << 24  # of a row group of parquet
 
 
 class Packing(NamedTuple):
-    """How depth is packed. size: inputs of a shard. images: put the pictures beside their depth."""
+    """How depth is packed. size: inputs of a shard. images: put the images beside their depth."""
 
     name: PackName
     size: int = 256
     images: bool = False
 
     def check(self) -> Self:
-        """Give it back; raise `InputError` for what cannot be, `MissingExtraError` where a package is not."""
+        """Return it back; raise `InputError` for what cannot be, `MissingExtraError` where a package is not."""
         if self.name not in ("tar", "parquet"):
             raise InputError(f"--pack must be tar or parquet, not {self.name!r}")
         if self.size < 1:
@@ -56,7 +56,7 @@ class _Part(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """A depth map in a shard. files: by name, in the order of the formats. image: the picture, or nothing."""
+    """A depth map in a shard. files: by name, in the order of the formats. image: the image, or nothing."""
 
     key: str
     files: dict[str, bytes]
@@ -165,7 +165,7 @@ class PackSink(Sink):
         image = b""
         if self._packing.images:
             with suppress(DecodeError):  # gone since: the depth is here
-                image = read_picture(item.place)
+                image = read_image(item.place)
         return _Row(item.key, files, json.dumps(facts, sort_keys=True).encode(), image)
 
 

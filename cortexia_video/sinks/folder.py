@@ -106,7 +106,7 @@ class FolderSink(Sink):
 
     @contextlib.contextmanager
     def _open_folder(self, parts: Sequence[str]) -> Iterator[int]:
-        """Give the descriptor of a folder in the root, made if it is missing; the root never is.
+        """Yield the descriptor of a folder in the root, made if it is missing; the root never is.
 
         Only the root itself may be a link: `OutputExistsError` for one inside, which leads to where nobody
         knows what is whose.
@@ -128,7 +128,7 @@ class FolderSink(Sink):
             os.close(folder)
 
     def _takes_no_more(self, error: OSError) -> bool:
-        """Say whether an error is not one file's; some (EIO, say) can be either, so another file is tried."""
+        """Return whether an error is not one file's; some (EIO, say) can be either, so another file is tried."""
         known = _FULL_OR_READ_ONLY | _DEVICE_IS_GONE | _HOST_IS_GONE
         return error.errno in known or not self._partial.takes_files()
 
@@ -165,7 +165,7 @@ class _PartialFolder:
         os.close(self._folder)
 
     def is_there(self) -> bool:
-        """Say whether the path still leads to the folder that was entered."""
+        """Return whether the path still leads to the folder that was entered."""
         try:
             return os.path.samestat((self.path / _LOCK).lstat(), os.fstat(self._lock))
         except OSError:
@@ -177,7 +177,7 @@ class _PartialFolder:
             raise FileNotFoundError(errno.ENOENT, "the output folder is gone")
 
     def takes_files(self) -> bool:
-        """Say whether another file can be written here."""
+        """Return whether another file can be written here."""
         try:
             with self.new_file() as partial:
                 _write(partial.descriptor, [b"\0"])

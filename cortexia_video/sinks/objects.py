@@ -94,7 +94,7 @@ class _Sizes:
         self._hashes, self._sizes = np.array(hashes)[order], np.array(sizes)[order]
 
     def find(self, name: str) -> int | None:
-        """Give the size of an object, None where it was not there."""
+        """Return the size of an object, None where it was not there."""
         wanted = np.uint64(xxhash.xxh3_64_intdigest(name.encode("utf-8", "surrogatepass")))
         at = int(np.searchsorted(self._hashes, wanted))
         return int(self._sizes[at]) if at < len(self._hashes) and self._hashes[at] == wanted else None

@@ -12,5 +12,5 @@ from cortexia_video.storage.remote_path import RemotePath
 
 
 def open_sink(root: AnyPath, **options: Any) -> Sink:
-    """Give the sink that fits a place; options and errors are those of `Sink`."""
+    """Return the sink that fits a place; options and errors are those of `Sink`."""
     return ObjectSink(root, **options) if isinstance(root, RemotePath) else FolderSink(root, **options)

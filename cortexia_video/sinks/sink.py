@@ -56,18 +56,18 @@ class Sink(ABC):
 
     @abstractmethod
     def size_of(self, name: str) -> int | None:
-        """Give the bytes of a file, None where there is none."""
+        """Return the bytes of a file, None where there is none."""
 
     @abstractmethod
     def holds(self, name: str) -> bool:
-        """Say whether anything of this name is there."""
+        """Return whether anything of this name is there."""
 
     @abstractmethod
     def holds_own(self, name: str) -> bool:
-        """Say whether what is there is, by its content, an output of ours."""
+        """Return whether what is there is, by its content, an output of ours."""
 
     def output_names(self, key: str) -> list[str]:
-        """Give the names, relative to the root, of the files that `write` makes; none if they are packed."""
+        """Return the names, relative to the root, of the files that `write` makes; none if they are packed."""
         return [] if self.packed else [key + suffix for suffix in self.suffixes]
 
     def write(self, key: str, depth: DepthMap) -> dict[str, Placed]:
@@ -75,7 +75,7 @@ class Sink(ABC):
         return self.place(self.encode(key, depth))
 
     def encode(self, key: str, depth: DepthMap) -> dict[str, Chunks]:
-        """Give the files of a depth map, by name, each in pieces.
+        """Return the files of a depth map, by name, each in pieces.
 
         Raises `InputError` for a key that leads out of the root, before anything is encoded.
         """

@@ -1,1 +1,1 @@
-"""Where pictures come from: lazy streams with unique keys."""
+"""Where images come from: lazy streams with unique keys."""

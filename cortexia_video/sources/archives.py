@@ -1,7 +1,7 @@
-"""Pictures inside shards: members of a tar (WebDataset), rows of a parquet file; here or behind an address.
+"""Images inside shards: members of a tar (WebDataset), rows of a parquet file; here or behind an address.
 
-A picture's path is that of its shard with its place in it: `a.tar#512+30211` (offset and bytes) and
-`a.parquet#3.17` (row group and row), so that one picture is read without the others.
+An image's path is that of its shard with its place in it: `a.tar#512+30211` (offset and bytes) and
+`a.parquet#3.17` (row group and row), so that one image is read without the others.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _KEYS = ("key", "__key__", "name")
 
 
 def find_in_shard(key: str, place: AnyPath) -> Iterator[Found]:
-    """Yield the pictures of a shard; their keys are the shard's without its suffix, and their own."""
+    """Yield the images of a shard; their keys are the shard's without its suffix, and their own."""
     return attempt_all(key, "find", _list_inside(key, place))
 
 
@@ -57,15 +57,15 @@ def _list_inside(key: str, place: AnyPath) -> Iterator[Found]:
 
 
 def is_inside_shard(path: str) -> bool:
-    """Say whether a path is one of a picture in a shard."""
+    """Return whether a path is one of an image in a shard."""
     return split_inside(path) is not None
 
 
 def read_in_shard(path: str) -> bytes:
-    """Read one picture of a shard; raise `DecodeError` with a reason for people where that cannot be."""
+    """Read one image of a shard; raise `DecodeError` with a reason for people where that cannot be."""
     inside = split_inside(path)
     if inside is None:
-        raise DecodeError(f"{path} is no picture in a shard")
+        raise DecodeError(f"{path} is no image in a shard")
     with in_words("its shard cannot be read", kind=DecodeError):
         return read_part(to_path(inside[0]), inside[1], IMAGES)
 

@@ -1,4 +1,4 @@
-"""Depth files in files and folders, each under the key that its picture had, or would have had."""
+"""Depth files in files and folders, each under the key that its image had, or would have had."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ _GREY_16 = b"\x10\0"
 
 
 class DepthFiles:
-    """The depth files of files, folders with all that is in them, and lists, as `find_pictures` takes them.
+    """The depth files of files, folders with all that is in them, and lists, as `find_images` takes them.
 
-    In folders a file is an input by its name, whatever it holds; PNG of 8 bits or in colour is a picture, and
+    In folders a file is an input by its name, whatever it holds; PNG of 8 bits or in colour is an image, and
     only counted. Iterating raises `InputError` at once for an input that is not there.
 
-    A key is as `find_pictures` gives it, without the ending of the file's format: `a.jpg` of `a.jpg.npy`.
+    A key is as `find_images` gives it, without the ending of the file's format: `a.jpg` of `a.jpg.npy`.
     Where that would be the key of two files of a folder, or is a file's name, they keep their whole names.
     What a run packed into shards is found by the run's ledger, as the files that it would have been.
 
-    pictures: how many were passed over.
+    images: how many were passed over.
     """
 
     def __init__(self, inputs: Sequence[str | os.PathLike[str]], *, output: AnyPath | None = None) -> None:
-        self.pictures = 0
+        self.images = 0
         self._inputs = inputs
         self._output = output
         self._counting = threading.Lock()
 
     def __iter__(self) -> Iterator[Found]:
-        self.pictures = 0
+        self.images = 0
         rule = Rule(
             accepts=self._accepts,
             accepts_named=lambda path: True,
@@ -69,19 +69,19 @@ class DepthFiles:
         return self._is_depth(place)
 
     def _is_depth(self, place: AnyPath) -> bool:
-        """Say whether a PNG can be depth, and count it where not; what cannot be read may be."""
+        """Return whether a PNG can be depth, and count it where not; what cannot be read may be."""
         try:
             head = _read_beginning(place)
         except OSError:
             return True
-        is_picture = len(head) == _PNG_BEGINNING and head.startswith(_PNG) and not head.endswith(_GREY_16)
+        is_image = len(head) == _PNG_BEGINNING and head.startswith(_PNG) and not head.endswith(_GREY_16)
         with self._counting:
-            self.pictures += is_picture
-        return not is_picture
+            self.images += is_image
+        return not is_image
 
 
 def find_suffix(name: str) -> str:
-    """Give the ending of a depth file's name, of `.16.png` the whole."""
+    """Return the ending of a depth file's name, of `.16.png` the whole."""
     lower = name.lower()
     return name[-next(len(suffix) for suffix in _LONG_FIRST if lower.endswith(suffix)) :]
 
@@ -117,7 +117,7 @@ def _list_packed(folder: AnyPath) -> Iterator[InputFile]:
 
 
 def _read_time(place: AnyPath) -> int:
-    """Give the time of a file's change, ns; 0 of one that is gone, which whoever reads it says."""
+    """Return the time of a file's change, ns; 0 of one that is gone, which whoever reads it says."""
     try:
         return place.stat().st_mtime_ns
     except OSError:

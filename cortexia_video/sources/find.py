@@ -22,11 +22,11 @@ from cortexia_video.ledger.partition import Partition
 from cortexia_video.runtime.bounded_map import map_in_order
 from cortexia_video.runtime.input_boundary import attempt, attempt_all
 from cortexia_video.sources.archives import find_in_shard, is_inside_shard, read_in_shard
+from cortexia_video.sources.images import IMAGES
 from cortexia_video.sources.input_file import Found as Found
 from cortexia_video.sources.input_file import InputFile as InputFile
 from cortexia_video.sources.input_rule import OWN, Rule
 from cortexia_video.sources.objects import find_named, find_objects, read_object
-from cortexia_video.sources.pictures import PICTURES
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES
 from cortexia_video.storage.named_file import NamedFileError, open_named, read_named
 from cortexia_video.storage.paths import AnyPath, require_object, to_path, to_text
@@ -36,7 +36,7 @@ _LONGEST_LINE = 1 << 16  # bytes: no name is as long, and a file without lines i
 _log = logging.getLogger(__name__)
 
 
-def find_pictures(
+def find_images(
     inputs: Sequence[str | os.PathLike[str]],
     *,
     recursive: bool = False,
@@ -44,22 +44,22 @@ def find_pictures(
     shard: Partition | None = None,
     passed_over: Counter[str] | None = None,
 ) -> Iterator[Found]:
-    """Yield the pictures of files, folders and lists, without reading them.
+    """Yield the images of files, folders and lists, without reading them.
 
-    inputs: picture files; folders (`recursive` descends); `list.txt` or `@list`: a path a line, relative to
-    the list's folder or else to the working directory. A folder's files are pictures by name or by content;
+    inputs: image files; folders (`recursive` descends); `list.txt` or `@list`: a path a line, relative to
+    the list's folder or else to the working directory. A folder's files are images by name or by content;
     hidden files are left out, and so is all that this package wrote, and the folder `output`. Addresses
-    (`s3://bucket/photos`, `file:///photos`) are taken as paths are, and in lists; pictures there go by name.
-    A tar or parquet file that is named, also by `s3://bucket/shards/*.tar`, stands for the pictures inside.
+    (`s3://bucket/photos`, `file:///photos`) are taken as paths are, and in lists; images there go by name.
+    A tar or parquet file that is named, also by `s3://bucket/shards/*.tar`, stands for the images inside.
     A key is the path relative to the folder given; with several inputs a folder's name comes before it.
     shard: yield only what is in this part; over all parts every input, failures too, is yielded once.
     passed_over: counts what is no input, though it may look like one to a person, by type.
 
     Raises `InputError` at once where none of the inputs is there. All else that goes wrong is yielded as
-    `Failure`, and so is a folder or list, one of several, without a picture.
+    `Failure`, and so is a folder or list, one of several, without an image.
     """
     return find_files(
-        inputs, PICTURES, recursive=recursive, output=output, shard=shard, passed_over=passed_over
+        inputs, IMAGES, recursive=recursive, output=output, shard=shard, passed_over=passed_over
     )
 
 
@@ -72,7 +72,7 @@ def find_files(
     shard: Partition | None = None,
     passed_over: Counter[str] | None = None,
 ) -> Iterator[Found]:
-    """Yield the files that are inputs by a rule; all else is as `find_pictures` has it."""
+    """Yield the files that are inputs by a rule; all else is as `find_images` has it."""
     paths = [to_text(each) for each in inputs]
     if not paths:
         raise InputError("no input: give files, folders or a list.txt of paths")
@@ -88,7 +88,7 @@ def find_files(
     return _keep_apart(chain.from_iterable(found), shard)
 
 
-def read_picture(path: str) -> bytes:
+def read_image(path: str) -> bytes:
     """Read a whole file; raise `DecodeError` with a reason for people where that cannot be."""
     if is_inside_shard(path):
         return read_in_shard(path)
@@ -111,7 +111,7 @@ class _Scan:
     passed_over: Counter[str]
 
     def expand_named(self, path: str) -> Iterator[Found]:
-        """Give what one of several inputs stands for: at least a failure, if it is not ours."""
+        """Yield what one of several inputs stands for: at least a failure, if it is not ours."""
         place = to_path(path.removeprefix("@"))
         name, nothing, before = redact(path), True, self.passed_over[OWN]
         for each in attempt_all(name, "find", self.expand(path, prefix=True)):
@@ -186,7 +186,7 @@ class _Scan:
         return [*self._explicit(key, opened)]
 
     def _walk(self, folder: str, prefix: str) -> Iterator[Found]:
-        """Yield a folder's pictures in order; by a stack, since folders can be deeper than calls."""
+        """Yield a folder's images in order; by a stack, since folders can be deeper than calls."""
         stack = [(self._list(folder, prefix), frozenset({_identify(Path(folder))}))]
         while stack:
             entries, above = stack[-1]
@@ -201,7 +201,7 @@ class _Scan:
                 yield each
 
     def _list(self, folder: str, prefix: str) -> Iterator[Found | tuple[str, str]]:
-        """Yield a folder's pictures, and its folders as path and prefix."""
+        """Yield a folder's images, and its folders as path and prefix."""
         try:
             with os.scandir(folder) as scanned:
                 entries = sorted(scanned, key=lambda entry: os.fsencode(entry.name))
@@ -284,7 +284,7 @@ def _key_of(written: str, opened: str) -> str:
 
 
 def _open_listed(listing: AnyPath, written: str) -> str:
-    """Give what a line of a list names: an address, a path beside the list, or one from where we are."""
+    """Return what a line of a list names: an address, a path beside the list, or one from where we are."""
     place = to_path(written)
     if isinstance(place, RemotePath):
         return place.address
@@ -314,7 +314,7 @@ def _stat(key: str, path: str) -> Found:
 
 
 def _check(path: str) -> Failure | None:
-    """Say what is wrong with an input that is not there or not ours to open."""
+    """Return what is wrong with an input that is not there or not ours to open."""
     return attempt(redact(path), "find", lambda: _require(path))
 
 
@@ -341,7 +341,7 @@ def _cannot_open(path: str, error: OSError | ValueError) -> InputError:
 
 
 def _without_at(path: str) -> str:
-    """Give the list that `@list` names, unless a file is really called so."""
+    """Return the list that `@list` names, unless a file is really called so."""
     return path if _exists(path) else path.removeprefix("@")
 
 

@@ -9,16 +9,16 @@ from cortexia_video.errors import Failure
 from cortexia_video.frame import Frame
 from cortexia_video.images.decode import decode
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.sources.find import InputFile, read_picture
+from cortexia_video.sources.find import InputFile, read_image
 
 
-def decode_readable(pictures: Iterable[InputFile], *, max_megapixels: float = 200.0) -> Iterator[Frame]:
-    """Yield frames to compare engines on: of the pictures that can be decoded, in their order."""
-    for each in pictures:
+def decode_readable(images: Iterable[InputFile], *, max_megapixels: float = 200.0) -> Iterator[Frame]:
+    """Yield frames to compare engines on: of the images that can be decoded, in their order."""
+    for each in images:
         frame = attempt(each.key, "decode", partial(_decode, each, max_megapixels))
         if not isinstance(frame, Failure):
             yield frame
 
 
-def _decode(picture: InputFile, max_megapixels: float) -> Frame:
-    return decode(read_picture(picture.place), picture.key, max_megapixels=max_megapixels)
+def _decode(image: InputFile, max_megapixels: float) -> Frame:
+    return decode(read_image(image.place), image.key, max_megapixels=max_megapixels)

@@ -21,7 +21,7 @@ class InputFile:
 
     @property
     def place(self) -> str:
-        """Give the path or address to read."""
+        """Return the path or address to read."""
         return self.address or self.source.path
 
 

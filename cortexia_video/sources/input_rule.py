@@ -32,7 +32,7 @@ class Rule:
     may_be: says whether an object may be one, by the last part of its name. looks_inside: whether that takes
     a look at the object, which is a request; accepts_object then looks.
     name_keys: given the names in a folder, gives those that may be inputs, each with its last part of a key.
-    opens_shards: tar and parquet files stand for the pictures inside.
+    opens_shards: tar and parquet files stand for the images inside.
     find_packed: gives what the shards of a run stand for, by the folder that they are in and the name of one.
     noun: what the inputs are called. other_types: endings of what folders may hold and is no input, though a
     person might think so, each with what to call it.
@@ -56,7 +56,7 @@ class Rule:
             passed_over[kind] += 1
 
     def name_key(self, name: str) -> str:
-        """Give the last part of the key of a file that a person named."""
+        """Return the last part of the key of a file that a person named."""
         return self.name_keys([name]).get(name, name)
 
     def list_packed(

@@ -69,7 +69,7 @@ def find_objects(
 
 
 def find_named(key: str, place: RemotePath, rule: Rule) -> Iterator[Found]:
-    """Find what an address names: one object, or the pictures in a shard."""
+    """Find what an address names: one object, or the images in a shard."""
     if rule.opens_shards and place.suffix in SHARD_SUFFIXES:
         return find_in_shard(key, place)
     return iter([find_object(key, place)])
@@ -85,7 +85,7 @@ def find_object(key: str, place: RemotePath) -> Found:
 
 
 def describe_object(key: str, place: RemotePath, stat: RemoteStat) -> Found:
-    """Give an object as an input; one whose key cannot name a file is a failure."""
+    """Return an object as an input; one whose key cannot name a file is a failure."""
     problem = find_problem(key)
     if problem:
         reason = f"the key {printable(key)!r} {problem}: rename the object, or give it in a list.txt"
@@ -108,7 +108,7 @@ def read_object(place: RemotePath) -> bytes:
 
 
 def _find_inside(folder: RemotePath, output: AnyPath | None) -> str | None:
-    """Give the name of `output` in the folder, with a slash, if it lies inside."""
+    """Return the name of `output` in the folder, with a slash, if it lies inside."""
     inside = isinstance(output, RemotePath) and output.address.startswith(f"{folder.address}/")
     return f"{output.address[len(folder.address) + 1 :]}/" if inside and output else None  # type: ignore[union-attr]
 
@@ -137,7 +137,7 @@ def _may_be(rule: Rule, name: str, passed_over: Counter[str]) -> bool:
 
 
 def _name(rule: Rule, listed: Iterator[tuple[str, RemoteStat]]) -> Iterator[_Candidate]:
-    """Give objects their keys: as they are listed, or a folder at a time where others there count."""
+    """Yield objects their keys: as they are listed, or a folder at a time where others there count."""
     groups = ([each] for each in listed) if rule.name_keys is keep_names else _group_by_folder(listed)
     for group in groups:
         keys = rule.name_keys([name.rpartition("/")[2] for name, _ in group])

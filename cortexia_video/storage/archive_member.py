@@ -20,11 +20,11 @@ SHARD_SUFFIXES = (".tar", ".parquet")
 _DEPTH = re.compile(r"depth-[0-9a-f]{16}\.(tar|parquet)")
 _INSIDE = re.compile(r"(?P<shard>.+(?:\.tar|\.parquet))#(?P<where>\d+[+.]\d+)", re.DOTALL)
 IMAGES = ("image", "jpg", "jpeg", "png", "bytes")
-"""Columns of pictures; the first that is there."""
+"""Columns of images; the first that is there."""
 
 
 def is_depth_shard(name: str) -> bool:
-    """Say whether a file may be, by its name, one that a run packed depth into."""
+    """Return whether a file may be, by its name, one that a run packed depth into."""
     return _DEPTH.fullmatch(name) is not None
 
 
@@ -73,7 +73,7 @@ def _read_group(shard: AnyPath, group: int, columns: Sequence[str], limit: float
 
 
 def choose_column(names: Sequence[str], columns: Sequence[str]) -> str:
-    """Give the first column that is there; `ValueError` where none is."""
+    """Return the first column that is there; `ValueError` where none is."""
     column = next((name for name in columns if name in names), None)
     if column is None:
         raise ValueError(f"no such column: one of {', '.join(columns)} is needed, there are {[*names]}")
@@ -81,5 +81,5 @@ def choose_column(names: Sequence[str], columns: Sequence[str]) -> str:
 
 
 def name_absolute(shard: AnyPath) -> str:
-    """Give the name of a shard that is the same from everywhere."""
+    """Return the name of a shard that is the same from everywhere."""
     return str(shard) if isinstance(shard, RemotePath) else str(shard.absolute())

@@ -8,7 +8,7 @@ from cortexia_video.errors import MissingExtraError
 
 
 def import_arrow() -> Any:
-    """Give pyarrow with its `parquet`; `MissingExtraError` without it."""
+    """Return pyarrow with its `parquet`; `MissingExtraError` without it."""
     try:
         import pyarrow
         import pyarrow.parquet

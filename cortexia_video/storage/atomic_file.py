@@ -30,7 +30,7 @@ _NO_FLUSHING = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
 
 @contextmanager
 def write_atomic(place: AnyPath) -> Iterator[Path]:
-    """Give the name of an empty file to fill; after the block it is put in its place, on the disk.
+    """Yield the name of an empty file to fill; after the block it is put in its place, on the disk.
 
     Until then it lies beside that, or in the system's folder for what is temporary where `place` is an
     address. Where the block raises, nothing changes. Raises `OutputExistsError` where a link, a folder or a

@@ -59,12 +59,12 @@ def parse_toml(data: bytes | str, name: object) -> dict[str, Any]:
 
 
 def may_be_odd(text: str) -> bool:
-    """Say whether JSON may hold what `find_fault` looks for besides large numbers; nearly none does."""
+    """Return whether JSON may hold what `find_fault` looks for besides large numbers; nearly none does."""
     return text.count("[") + text.count("{") > DEEPEST or _DOUBTFUL.search(text) is not None
 
 
 def find_fault(value: object, *, finite: bool = False) -> str | None:
-    """Say what of a document's values nothing here can use, if anything; without a call for each level."""
+    """Return what of a document's values nothing here can use, if anything; without a call for each level."""
     level: list[Any] = [value]
     for _ in range(DEEPEST + 1):
         inside: list[Any] = []
@@ -131,5 +131,5 @@ def refuse_constant(name: str) -> NoReturn:
 
 
 def _explain(error: ValueError) -> str:
-    """Give the words of an error; those of Python for too many digits speak to programmers."""
+    """Return the words of an error; those of Python for too many digits speak to programmers."""
     return "a number of thousands of digits" if "integer string conversion" in str(error) else str(error)

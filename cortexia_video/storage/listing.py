@@ -35,17 +35,17 @@ class Listing:
         self._folders = sorted(_find_folders(self._files))
 
     def has_file(self, name: str) -> bool:
-        """Say whether an object has this name."""
+        """Return whether an object has this name."""
         place = bisect_left(self._files, name)
         return self._files[place : place + 1] == [name]
 
     def has_folder(self, name: str) -> bool:
-        """Say whether something lies in a folder of this name; `` is the address itself."""
+        """Return whether something lies in a folder of this name; `` is the address itself."""
         place = bisect_left(self._folders, name)
         return self._folders[place : place + 1] == [name] if name else bool(self._files)
 
     def match(self, pattern: str, within: str = "") -> list[str]:
-        """Give what is in the folder `within` and fits a pattern, relative to it, as `pathlib` sorts it."""
+        """Return what is in the folder `within` and fits a pattern, relative to it, as `pathlib` sorts it."""
         start = f"{within}/" if within else ""
         fits = _compile(pattern).fullmatch
         found = {
@@ -58,7 +58,7 @@ class Listing:
 
 
 def is_pattern(text: str) -> bool:
-    """Say whether a text stands for many names."""
+    """Return whether a text stands for many names."""
     return _WILD.search(text) is not None
 
 
@@ -74,7 +74,7 @@ def take_listing(folder: RemotePath, most: int | None = None) -> Listing:
 
 
 def match_below(folder: RemotePath, pattern: str) -> list[str]:
-    """Give what fits a pattern below an address, relative to it; one listing of where the pattern begins."""
+    """Return what fits a pattern below an address, relative to it; one listing of where the pattern begins."""
     literal, rest = _split_literal(pattern)
     below = folder / literal if literal else folder
     found = find_listing(below)
@@ -97,7 +97,7 @@ def remember_listings() -> Iterator[None]:
 
 
 def find_listing(place: RemotePath) -> tuple[Listing, str] | None:
-    """Give a remembered listing that an address lies in, and its name in there."""
+    """Return a remembered listing that an address lies in, and its name in there."""
     for address, listing in (_remembered.get() or {}).items():
         if place.address == address or place.address.startswith(f"{address}/"):
             return listing, place.address[len(address) + 1 :]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def find_problem(key: str) -> str | None:
-    """Say why a key cannot name an output, if that is so."""
+    """Return why a key cannot name an output, if that is so."""
     if {"..", ".", ""} & {*key.split("/")}:
         return "has a part that leads elsewhere ('..', '.' or nothing)"
     try:

@@ -17,7 +17,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://", re.ASCII)
 
 
 def to_path(given: PathLike) -> AnyPath:
-    """Give the place that a text or path names; raises `InputError` for a scheme that is not known."""
+    """Return the place that a text or path names; raises `InputError` for a scheme that is not known."""
     if isinstance(given, RemotePath):
         return given
     text = os.fspath(given)
@@ -31,7 +31,7 @@ def to_path(given: PathLike) -> AnyPath:
 
 
 def _read_file_address(text: str) -> Path:
-    """Give the path of `file:///data/a%20b`; what else a URL can hold is part of the name here."""
+    """Return the path of `file:///data/a%20b`; what else a URL can hold is part of the name here."""
     host, slash, path = text.partition("://")[2].partition("/")
     if not slash or host not in ("", "localhost"):
         raise InputError(f"{text} names no path of this machine: give file:///folder, with three slashes")
@@ -39,13 +39,13 @@ def _read_file_address(text: str) -> Path:
 
 
 def to_absolute(given: PathLike) -> AnyPath:
-    """Give the place as it is named from the root down; links in a path are not followed."""
+    """Return the place as it is named from the root down; links in a path are not followed."""
     place = to_path(given)
     return Path(os.path.abspath(place)) if isinstance(place, Path) else place  # noqa: PTH100 - resolve() would
 
 
 def to_text(given: PathLike) -> str:
-    """Give the path or address as text, `file://` as a path."""
+    """Return the path or address as text, `file://` as a path."""
     place = to_path(given)
     if isinstance(place, RemotePath):
         return place.address
@@ -53,12 +53,12 @@ def to_text(given: PathLike) -> str:
 
 
 def is_remote(given: PathLike) -> bool:
-    """Say whether it lies behind an address; raises `InputError` for a scheme that is not known."""
+    """Return whether it lies behind an address; raises `InputError` for a scheme that is not known."""
     return isinstance(to_path(given), RemotePath)
 
 
 def is_folder(given: PathLike) -> bool:
-    """Say whether it is a folder; not where that cannot be known."""
+    """Return whether it is a folder; not where that cannot be known."""
     place = to_path(given)
     try:
         return place.is_dir()
@@ -80,7 +80,7 @@ def require_free(place: AnyPath, remedy: str) -> None:
 
 
 def scheme_of(text: str) -> str | None:
-    """Give `s3` of `s3://bucket/key`, None of a path of the file system."""
+    """Return `s3` of `s3://bucket/key`, None of a path of the file system."""
     match = _SCHEME.match(text)
     scheme = match[1].lower() if match else None
     if scheme is not None and scheme != "file" and scheme not in EXTRAS:
@@ -103,7 +103,7 @@ def require_object(place: RemotePath) -> None:
 
 
 def is_same_folder(one: PathLike, other: PathLike) -> bool:
-    """Say whether two paths lead to the same; not where one leads nowhere, or nobody may look."""
+    """Return whether two paths lead to the same; not where one leads nowhere, or nobody may look."""
     places = to_path(one), to_path(other)
     if not isinstance(places[0], Path) or not isinstance(places[1], Path):
         return places[0] == places[1]

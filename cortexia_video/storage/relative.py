@@ -9,12 +9,12 @@ from cortexia_video.storage.remote_path import RemotePath
 
 
 def find_inside(root: AnyPath, pattern: str) -> list[AnyPath]:
-    """Give what fits a pattern, in the order of paths; `**/` stands for any folders. Raises `OSError`."""
+    """Return what fits a pattern, in the order of paths; `**/` stands for any folders. Raises `OSError`."""
     return sorted(root.glob(pattern))
 
 
 def name_inside(place: AnyPath, root: AnyPath) -> str:
-    """Give the name of what lies below `root`, with slashes between its parts; `ValueError` of others."""
+    """Return the name of what lies below `root`, with slashes between its parts; `ValueError` of others."""
     if isinstance(place, RemotePath) and isinstance(root, RemotePath):
         return place.relative_to(root).as_posix()
     if isinstance(place, Path) and isinstance(root, Path):
@@ -23,7 +23,7 @@ def name_inside(place: AnyPath, root: AnyPath) -> str:
 
 
 def is_inside(place: AnyPath, root: AnyPath) -> bool:
-    """Say whether a place is, by its name, `root` or below it."""
+    """Return whether a place is, by its name, `root` or below it."""
     try:
         name_inside(place, root)
     except ValueError:
@@ -32,7 +32,7 @@ def is_inside(place: AnyPath, root: AnyPath) -> bool:
 
 
 def follow(root: AnyPath, name: str) -> AnyPath:
-    """Give the place that a file in `root` calls `name`: there may be `.` and `..` in it."""
+    """Return the place that a file in `root` calls `name`: there may be `.` and `..` in it."""
     if isinstance(root, Path):
         return root / name
     for part in PurePosixPath(name).parts:

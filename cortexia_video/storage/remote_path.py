@@ -96,12 +96,12 @@ class RemotePath:
 
     @property
     def can_list(self) -> bool:
-        """Say whether one can ask what is inside: a web server only gives what is asked for by name."""
+        """Return whether one can ask what is inside: a web server only gives what is asked for by name."""
         return self.scheme not in _WEB
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Give what stands between the slashes; the bucket comes first."""
+        """Return what stands between the slashes; the bucket comes first."""
         return tuple(urlsplit(self._plain).netloc.split("/")) + tuple(
             self._key.split("/") if self._key else ()
         )
@@ -126,7 +126,7 @@ class RemotePath:
         return RemotePath(posixpath.dirname(named))
 
     def relative_to(self, other: RemotePath) -> PurePosixPath:
-        """Give the rest of the address below another; `ValueError` where it is not below."""
+        """Return the rest of the address below another; `ValueError` where it is not below."""
         return PurePosixPath(self._plain).relative_to(other._plain)
 
     def with_name(self, name: str) -> RemotePath:
@@ -136,7 +136,7 @@ class RemotePath:
         return PurePosixPath("/".join(self.parts)).match(pattern)
 
     def resolve(self) -> RemotePath:
-        """Give the address itself: it is absolute."""
+        """Return the address itself: it is absolute."""
         return self
 
     @property
@@ -145,7 +145,7 @@ class RemotePath:
 
     @property
     def _plain(self) -> str:
-        """Give what names the object: the address without user, password and, of the web, query."""
+        """Return what names the object: the address without user, password and, of the web, query."""
         plain = _USER.sub("", self.address)
         return plain if self.can_list else plain.partition("?")[0]
 
@@ -161,7 +161,7 @@ class RemotePath:
         return read_stat(info)
 
     def exists(self) -> bool:
-        """Say whether an object or a folder is there."""
+        """Return whether an object or a folder is there."""
         if (known := find_listing(self)) is not None:
             return known[0].has_file(known[1]) or known[0].has_folder(known[1])
         return bool(self._ask(lambda system: system.exists(self.address)))
@@ -315,7 +315,7 @@ def read_stat(info: dict[str, Any]) -> RemoteStat:
 
 @functools.cache
 def _open_file_system(scheme: str, process: int) -> Any:
-    """Give the file system of a scheme in a process: a forked one has not the thread that asks."""
+    """Return the file system of a scheme in a process: a forked one has not the thread that asks."""
     import fsspec
 
     return fsspec.filesystem(scheme, use_listings_cache=False, **_OPTIONS.get(scheme, {}))

@@ -94,7 +94,7 @@ def explain(error: Exception) -> RemoteError:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Say whether the same may work in a moment."""
+    """Return whether the same may work in a moment."""
     if isinstance(error, FileNotFoundError | PermissionError | ValueError | TypeError | RemoteError):
         return False
     status = _status(error)
@@ -110,13 +110,13 @@ def _may_pass(error: Exception) -> bool:
 
 
 def _status(error: Exception) -> int | None:
-    """Give the HTTP status of an error that has one."""
+    """Return the HTTP status of an error that has one."""
     status = getattr(error, "status", None)
     return status if isinstance(status, int) else None
 
 
 def _describe(error: BaseException | None) -> str:
-    """Give the names and words of an error and of what caused it, to look into, not to show."""
+    """Return the names and words of an error and of what caused it, to look into, not to show."""
     words: list[str] = []
     while error is not None and len(words) < 8:
         words.append(f"{type(error).__name__}: {error}")

@@ -10,7 +10,7 @@ from cortexia_video.storage.arrow import import_arrow
 from cortexia_video.storage.named_file import LARGEST_FILE, FileTooLargeError, require_size
 
 _SMALL = 1 << 28  # bytes of a row group
-_PACKED = 8  # times smaller: more than pictures and depth are packed
+_PACKED = 8  # times smaller: more than images and depth are packed
 _GROUPS_KEPT = 4
 _BYTES_KEPT = 1 << 28
 
@@ -50,7 +50,7 @@ class RecentGroups:
         self._groups: dict[Hashable, Any] = {}
 
     def get(self, place: Hashable, read: Callable[[], Any]) -> Any:
-        """Give the table of a place, which `read` gives where it is not kept."""
+        """Return the table of a place, which `read` gives where it is not kept."""
         with self._reading:
             if place not in self._groups:
                 while self._groups and not self._has_room():
@@ -67,7 +67,7 @@ class RecentGroups:
 
 
 def _try(read: Callable[[], Any]) -> Any:
-    """Give what is read, or that it is too large: each of its rows is told so, and one of them tries."""
+    """Return what is read, or that it is too large: each of its rows is told so, and one of them tries."""
     try:
         return read()
     except FileTooLargeError as error:

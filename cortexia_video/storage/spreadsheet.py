@@ -21,10 +21,10 @@ def write_rows(file: TextIO, rows: Iterable[Sequence[object]]) -> None:
 
 
 def write_text(text: str) -> str:
-    """Give a text as it stands in a cell."""
+    """Return a text as it stands in a cell."""
     return f"'{text}" if _RISKY.match(text) else text
 
 
 def read_text(cell: str) -> str:
-    """Give the text that a cell stands for."""
+    """Return the text that a cell stands for."""
     return cell[1:] if cell.startswith("'") and _RISKY.match(cell[1:]) else cell

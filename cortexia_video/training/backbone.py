@@ -26,7 +26,7 @@ _EPSILON = 1e-3  # of TensorFlow's batch norm
 
 
 def find_classifier(name: str) -> Path:
-    """Give the file of a name: a path, or `efficientnet-lite0`, which the package named above brings.
+    """Return the file of a name: a path, or `efficientnet-lite0`, which the package named above brings.
 
     Raises `MissingExtraError` without the package, whose code is not run.
     """
@@ -76,7 +76,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def describe_load_error(error: Exception) -> str:
-    """Say why torch cannot read a file; its own words advise to let the file run code."""
+    """Return why torch cannot read a file; its own words advise to let the file run code."""
     if isinstance(error, UnpicklingError):
         return "it is damaged, or holds Python objects, which are never loaded"
     return first_line(error)

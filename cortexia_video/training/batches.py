@@ -69,7 +69,7 @@ class BatchView(RandomTransform):
 
 
 class TrainingBatches(IterableDataset[dict[str, Any]]):
-    """Batches as `MixedBatches` gives them, whose pictures are recoloured by the batch's number.
+    """Batches as `MixedBatches` gives them, whose images are recoloured by the batch's number.
 
     An error ends them as a last batch that says it, for `read_batches`: torch would bring it from a worker
     with all its traceback for a message.

@@ -1,7 +1,7 @@
 """What a camera and its software do to colours, and more: so that a network trained on renderings believes
 photographs.
 
-Pictures are float32 (B, 3, H, W) in [0, 1]; each is changed by chances of its own.
+Images are float32 (B, 3, H, W) in [0, 1]; each is changed by chances of its own.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def jitter_color(image: Tensor, rng: Generator) -> Tensor:
 
 
 def filter_randomly(image: Tensor, rng: Generator) -> Tensor:
-    """Mix some pictures with a random 3 x 3 filter of themselves: other textures, the same contours.
+    """Mix some images with a random 3 x 3 filter of themselves: other textures, the same contours.
 
     Source: Xu et al., "Robust and generalizable visual representation learning via random convolutions",
     ICLR 2021, section 3.
@@ -67,7 +67,7 @@ def change_light(image: Tensor, rng: Generator) -> Tensor:
 
 
 def change_colours(image: Tensor, rng: Generator) -> Tensor:
-    """Change contrast and saturation, and make a few pictures grey."""
+    """Change contrast and saturation, and make a few images grey."""
     count = len(image)
     mean = image.mean((2, 3), keepdim=True)
     image = mean + (image - mean) * _factors(rng.normal(0, 0.18, count))
@@ -77,7 +77,7 @@ def change_colours(image: Tensor, rng: Generator) -> Tensor:
 
 
 def soften(image: Tensor, rng: Generator) -> Tensor:
-    """Let some pictures look enlarged: of fewer pixels than they have."""
+    """Let some images look enlarged: of fewer pixels than they have."""
     height, width = image.shape[2:]
     softened = []
     for each, share in zip(image[:, None], rng.random(len(image)), strict=True):
@@ -92,7 +92,7 @@ def soften(image: Tensor, rng: Generator) -> Tensor:
 
 
 def erase(image: Tensor, rng: Generator) -> Tensor:
-    """Cover a patch of some pictures with one colour and noise. Their depth is asked for all the same.
+    """Cover a patch of some images with one colour and noise. Their depth is asked for all the same.
 
     Source: Zhong et al., "Random erasing data augmentation", AAAI 2020.
     """
@@ -109,7 +109,7 @@ def erase(image: Tensor, rng: Generator) -> Tensor:
 
 
 def compress(image: Tensor, rng: Generator) -> Tensor:
-    """Write some pictures as JPEG of quality 25 to 95, and read them again."""
+    """Write some images as JPEG of quality 25 to 95, and read them again."""
     image = image.clone()
     for each in image:
         chance, quality = rng.random(), int(rng.integers(25, 96))
@@ -127,5 +127,5 @@ def _factors(exponents: NDArray[np.float64]) -> Tensor:
 
 
 def _column(values: NDArray[np.float64]) -> Tensor:
-    """Shape (B,) or (B, 3) for broadcasting over pictures."""
+    """Shape (B,) or (B, 3) for broadcasting over images."""
     return torch.from_numpy(np.asarray(values, np.float32)).view(len(values), -1, 1, 1)

@@ -1,4 +1,4 @@
-"""The data sets of a recipe, opened, and the batches drawn from them."""
+"""The datasets of a recipe, opened, and the batches drawn from them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from cortexia_video.training.scene_pool import PoolPlan, check_pool, make_pool
 
 _log = logging.getLogger(__name__)
 
-SCENES, PICTURES = "scenes", "pictures"
+SCENES, IMAGES = "scenes", "images"
 _SCENE_OPTIONS = {"count": 0, "height": 288, "width": 384, "first_seed": 0, "workers": 2}
 _LEAST_OPTIONS = {"count": 1, "height": 16, "width": 16}
 
@@ -38,7 +38,7 @@ Maker = Callable[[], RGBDDataset]
 def plan_mix(
     recipe: Recipe, objective: Objective, output: Path, *, any_licence: bool = False
 ) -> dict[str, Maker]:
-    """Give by name what makes each data set of a recipe; all that can be wrong is found, nothing is made.
+    """Return by name what makes each dataset of a recipe; all that can be wrong is found, nothing is made.
 
     output: labels will go into its folder `labels`. Raises `InputError` where a set is not there, is empty,
     is a stream, or its depth is of a kind that the network cannot be trained for; errors of a teacher, and
@@ -49,7 +49,7 @@ def plan_mix(
         name = f"{index} {plan.dataset} {redact(plan.root)}"
         if plan.dataset == SCENES:
             makers[name] = _plan_scenes(plan)
-        elif plan.dataset == PICTURES:
+        elif plan.dataset == IMAGES:
             labels = output / "labels" / str(index)
             objective.require_labels(name, _check_teacher(plan, recipe, labels, any_licence))
             makers[name] = partial(
@@ -64,7 +64,7 @@ def plan_mix(
 
 
 def make_mix(recipe: Recipe, objective: Objective, makers: Mapping[str, Maker]) -> Mixture:
-    """Render scenes and label pictures where they lack, and give all as one row of batches."""
+    """Render scenes and label images where they lack, and give all as one row of batches."""
     datasets = {name: make() for name, make in makers.items()}
     for name, dataset in datasets.items():
         objective.require_labels(name, dataset.kind)  # labels may be of an earlier teacher
@@ -109,7 +109,7 @@ def _plan_scenes(plan: DataPlan) -> Maker:
 def _check_teacher(plan: DataPlan, recipe: Recipe, labels: Path, any_licence: bool) -> DepthKind:
     if recipe.teacher is None:
         raise InputError(
-            f"{to_path(plan.root)} holds pictures without depth: name a teacher that labels them (--teacher)"
+            f"{to_path(plan.root)} holds images without depth: name a teacher that labels them (--teacher)"
         )
     return check_teacher(plan.root, labels, recipe.teacher, any_licence=any_licence)
 
@@ -125,7 +125,7 @@ def leave_out_broken(failure: Failure) -> None:
 def load_batches(
     mix: Mixture, recipe: Recipe, position: Position | None, *, multiple_of: int, processes: Processes
 ) -> DataLoader[dict[str, Any]]:
-    """Give this process's batches of a recipe from a position on, without end."""
+    """Return this process's batches of a recipe from a position on, without end."""
     mix.find_start(position)  # what does not fit is said before anything is written
     sides = recipe.short_sides
     view = BatchView(sides, tuple(1 / len(sides) for _ in sides), multiple_of, recipe.smallest_window)

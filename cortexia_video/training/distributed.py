@@ -37,7 +37,7 @@ class Processes:
             distributed.barrier()
 
     def share(self, network: nn.Module) -> nn.Module:
-        """Give a network whose gradients become the mean of all processes'."""
+        """Return a network whose gradients become the mean of all processes'."""
         if self.count == 1:
             return network
         devices = [self.device] if self.device.type == "cuda" else None
@@ -45,7 +45,7 @@ class Processes:
         return DistributedDataParallel(network, devices, find_unused_parameters=True)
 
     def mean(self, value: Tensor) -> float:
-        """Give the mean of a scalar over all processes."""
+        """Return the mean of a scalar over all processes."""
         if self.count > 1:
             value = value.clone()
             distributed.all_reduce(value)

@@ -22,7 +22,7 @@ _SMALLEST_FP16_TENSOR = 256  # smaller ones stay float32: they cost nothing
 
 
 def compact_metadata(short_side: int, source: str) -> dict[str, str]:
-    """Say what a `compact` network's numbers mean, the size it was made for, its licence and its source."""
+    """Return what a `compact` network's numbers mean, the size it was made for, its licence and its source."""
     return {
         "cortexia.kind": "disparity",
         "cortexia.short_side": str(short_side),
@@ -44,12 +44,12 @@ def save_compact(state: Mapping[str, Tensor], path: Path, recipe: Recipe) -> str
 
 
 def describe_source(recipe: Recipe) -> str:
-    """Say in one line what the weights come from."""
+    """Return in one line what the weights come from."""
     start = recipe.network.weights or recipe.network.encoder
     began = f"started from {Path(start).name}" if start else "started from noise"
     data = ", ".join(f"{plan.dataset} {Path(plan.root).name}" for plan in recipe.data)
-    pictures = recipe.steps * recipe.batch_size
-    return f"trained by cortexia train on {pictures} windows of {data}; {began}"
+    images = recipe.steps * recipe.batch_size
+    return f"trained by cortexia train on {images} windows of {data}; {began}"
 
 
 def export_onnx(network: DepthNetwork, path: Path, metadata: Mapping[str, str]) -> None:

@@ -37,7 +37,7 @@ def train_recipe(
 
     A second call with the same folder goes on, to the same weights. output: a folder, or an address, to which
     a folder of this disk is copied after each checkpoint; gets checkpoint.pt, recipe.toml,
-    logs for TensorBoard, sheets of pictures, and at the end the weights. teacher: in the recipe's place.
+    logs for TensorBoard, sheets of images, and at the end the weights. teacher: in the recipe's place.
     any_licence: also a teacher whose licence may bind what it teaches.
     Raises `InputError`, `ModelLoadError` and `OutputError` before anything is rendered or written,
     `TrainingError` and `OutputLostError` later: the last checkpoint then is kept.

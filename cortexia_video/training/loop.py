@@ -96,14 +96,14 @@ def train(
     after_step: Callable[[Training], None] = lambda training: None,
 ) -> None:
     """Train to the last step. after_step: called after each, to save and to measure."""
-    started, pictures = time.monotonic(), 0
+    started, images = time.monotonic(), 0
     while training.step < training.recipe.steps:
         batch = next(batches)
         training.losses.append(take_step(training, batch))
         training.batch = (int(batch["batch"]) // training.processes.count + 1) * training.processes.count
-        pictures += len(batch["pixel_values"]) * training.processes.count
+        images += len(batch["pixel_values"]) * training.processes.count
         if training.step % _REPORT_STEPS == 0:
-            rate, loss = pictures / (time.monotonic() - started), np.mean(training.losses[-_REPORT_STEPS:])
+            rate, loss = images / (time.monotonic() - started), np.mean(training.losses[-_REPORT_STEPS:])
             _log.info("step %d loss %.4f, %.1f images/s", training.step, loss, rate)
         after_step(training)
 
@@ -139,7 +139,7 @@ def _require_number(value: Tensor, what: str, training: Training, batch: Batch) 
         keys = ", ".join(map(str, batch["key"][:_SHOWN_KEYS]))
         raise TrainingError(
             f"the {what} of step {training.step} is {float(value)}: batch {int(batch['batch'])} "
-            f"({keys}, ...); the checkpoint before it is kept; look at these pictures, or go on with a "
+            f"({keys}, ...); the checkpoint before it is kept; look at these images, or go on with a "
             "smaller learning_rate"
         )
 

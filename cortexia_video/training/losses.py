@@ -25,7 +25,7 @@ class LossWeights:
 
     value: disparity without factor and shift. gradient: its differences between neighbours. log_depth: depth
     after the alignment that the evaluation uses. edge: the differences of that between neighbours.
-    silog: depth in metres. trim: share of the largest errors in value of each picture that do not count.
+    silog: depth in metres. trim: share of the largest errors in value of each image that do not count.
     """
 
     value: float = 1.0
@@ -44,7 +44,7 @@ def disparity_loss(disparity: Tensor, target: Tensor, valid: Tensor, weights: Lo
     return (
         weights.value * trimmed_mean(error.abs(), valid, weights.trim)
         + weights.gradient * gradient_loss(error, valid)
-        + weights.log_depth * mean_of_pictures(log_error.abs(), known)
+        + weights.log_depth * mean_of_images(log_error.abs(), known)
         + weights.edge * gradient_loss(log_error, known)
     )
 
@@ -68,18 +68,18 @@ def silog(log_ratio: Tensor, valid: Tensor) -> Tensor:
 
 
 def normalise(disparity: Tensor, valid: Tensor) -> Tensor:
-    """Subtract each picture's median and divide by its mean deviation from it; only valid pixels are asked.
+    """Subtract each image's median and divide by its mean deviation from it; only valid pixels are asked.
 
     Source: Ranftl et al., "Towards Robust Monocular Depth Estimation", TPAMI 2020, equations 5 and 6.
     """
     flat, weight = disparity.flatten(1), valid.flatten(1)
-    centred = flat - median_of_pictures(disparity, valid).nan_to_num()
+    centred = flat - median_of_images(disparity, valid).nan_to_num()
     deviation = (centred.abs() * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp_min(1)
     return (centred / deviation.clamp_min(1e-4)).view_as(disparity)
 
 
 def trimmed_mean(error: Tensor, valid: Tensor, trim: float) -> Tensor:
-    """Average of each picture's valid errors but for the largest `trim` of them, which count as nothing.
+    """Average of each image's valid errors but for the largest `trim` of them, which count as nothing.
 
     Source: Ranftl et al. (as above), equation 7.
     """
@@ -87,7 +87,7 @@ def trimmed_mean(error: Tensor, valid: Tensor, trim: float) -> Tensor:
         flat = error.detach().flatten(1).masked_fill(~valid.flatten(1), torch.nan)
         largest = flat.nanquantile(1 - trim, dim=1)[:, None, None]
         valid = valid & (error <= largest)
-    return mean_of_pictures(error, valid)
+    return mean_of_images(error, valid)
 
 
 def gradient_loss(error: Tensor, valid: Tensor) -> Tensor:
@@ -99,12 +99,12 @@ def gradient_loss(error: Tensor, valid: Tensor) -> Tensor:
     for scale in range(_SCALES):
         coarse, known = error[:, :: 2**scale, :: 2**scale], valid[:, :: 2**scale, :: 2**scale]
         for axis, both in ((1, known[:, 1:] & known[:, :-1]), (2, known[:, :, 1:] & known[:, :, :-1])):
-            total = total + mean_of_pictures(coarse.diff(dim=axis).abs(), both)
+            total = total + mean_of_images(coarse.diff(dim=axis).abs(), both)
     return total
 
 
 def aligned_log_error(disparity: Tensor, target: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """Align each picture by least squares, as the evaluation does; give errors of log depth, and where known.
+    """Align each image by least squares, as the evaluation does; give errors of log depth, and where known.
 
     Far things, whose disparity is small, count as much here as near ones. The sky counts as unknown.
     """
@@ -116,7 +116,7 @@ def aligned_log_error(disparity: Tensor, target: Tensor, valid: Tensor) -> tuple
 
 
 def align(disparity: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Scale and shift each picture's disparity to the weighted least-squares fit of its target."""
+    """Scale and shift each image's disparity to the weighted least-squares fit of its target."""
     total = weight.sum((1, 2), keepdim=True).clamp_min(1)
     mean = (weight * disparity).sum((1, 2), keepdim=True) / total
     target_mean = (weight * target).sum((1, 2), keepdim=True) / total
@@ -126,16 +126,16 @@ def align(disparity: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     return centred * (covariance / (variance + 1e-6)) + target_mean
 
 
-def median_of_pictures(values: Tensor, valid: Tensor) -> Tensor:
-    """Give the median of each picture's valid values, (B, H, W) to (B, 1); NaN where there is none."""
+def median_of_images(values: Tensor, valid: Tensor) -> Tensor:
+    """Return the median of each image's valid values, (B, H, W) to (B, 1); NaN where there is none."""
     return values.flatten(1).masked_fill(~valid.flatten(1), torch.nan).nanmedian(1, keepdim=True).values
 
 
-def mean_of_pictures(error: Tensor, valid: Tensor) -> Tensor:
-    """Average each picture's valid errors, and these over the batch: a scalar."""
+def mean_of_images(error: Tensor, valid: Tensor) -> Tensor:
+    """Average each image's valid errors, and these over the batch: a scalar."""
     return _means(error, valid.float()).mean()
 
 
 def _means(values: Tensor, weight: Tensor) -> Tensor:
-    """Weighted mean of each picture: (B,). Zero where nothing counts."""
+    """Weighted mean of each image: (B,). Zero where nothing counts."""
     return (values * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1)

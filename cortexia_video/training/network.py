@@ -1,4 +1,4 @@
-"""`DepthNetwork`: an EfficientNet-Lite0 encoder, one look at the whole picture, a light decoder; image in,
+"""`DepthNetwork`: an EfficientNet-Lite0 encoder, one look at the whole image, a light decoder; image in,
 disparity out.
 
 Encoder: Tan and Le, "EfficientNet", ICML 2019, in its Lite0 variant (no squeeze-and-excitation, ReLU6), up
@@ -51,7 +51,7 @@ _STAGES = (
 _TAPS = {0: 16, 2: 24, 4: 40, 10: 112}
 _DECODER_CHANNELS = (192, 128, 96, 64, 32)
 _HEADS = 4
-_IMAGE_CHANNELS = 3 * 2 * 2  # of a picture folded to half its resolution
+_IMAGE_CHANNELS = 3 * 2 * 2  # of an image folded to half its resolution
 _NEIGHBOURS = 9
 
 Norm = Callable[[int], nn.Module]
@@ -188,7 +188,7 @@ class Attention(nn.Module):
 
 
 class Head(nn.Module):
-    """Coarsest features with their place in the picture, each informed by all others."""
+    """Coarsest features with their place in the image, each informed by all others."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -205,7 +205,7 @@ class Head(nn.Module):
 
 
 def _places(x: Tensor) -> Tensor:
-    """Give every pixel of (B, C, H, W) its row and column, -1 to 1: (B, 2, H, W)."""
+    """Return every pixel of (B, C, H, W) its row and column, -1 to 1: (B, 2, H, W)."""
     height, width = x.shape[2:]
     rows = (torch.arange(height, device=x.device, dtype=x.dtype) + 0.5) * 2 / height - 1
     columns = (torch.arange(width, device=x.device, dtype=x.dtype) + 0.5) * 2 / width - 1
@@ -282,7 +282,7 @@ def parameter_count(network: nn.Module) -> int:
 
 
 def hold_compact(state: State, name: str) -> DepthNetwork:
-    """Give a network that holds a state of its own, with the norms that are in it. name: for people."""
+    """Return a network that holds a state of its own, with the norms that are in it. name: for people."""
     has_norms = any(key.startswith("encoder.") and ".norm." in key for key in state)
     network = DepthNetwork(batch_norm if has_norms else no_norm)
     try:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import InputError
-from cortexia_video.training.losses import LossWeights, disparity_loss, median_of_pictures, metric_loss
+from cortexia_video.training.losses import LossWeights, disparity_loss, median_of_images, metric_loss
 
 _NEAREST_M = 1e-3
 _USUAL_M = 3.0
@@ -28,15 +28,15 @@ class Objective:
     weights: LossWeights
 
     def require_labels(self, name: str, kind: DepthKind | None) -> None:
-        """Raise `InputError` for a data set whose labels say nothing of what the network gives."""
+        """Raise `InputError` for a dataset whose labels say nothing of what the network gives."""
         if kind not in _LABELS[self.kind]:
             raise InputError(
-                f"data set {name!r} has {kind} depth, from which a network that gives {self.kind} "
+                f"dataset {name!r} has {kind} depth, from which a network that gives {self.kind} "
                 f"learns nothing: it needs {' or '.join(_LABELS[self.kind])}"
             )
 
     def measure(self, values: Tensor, batch: dict[str, Any]) -> Tensor:
-        """Give the loss, a scalar, of values, float32 (B, H, W), for a batch of `rgbd_loading`."""
+        """Return the loss, a scalar, of values, float32 (B, H, W), for a batch of `rgbd_loading`."""
         labels, valid = batch["labels"][:, 0], batch["valid"][:, 0]
         (kind,) = set(batch["kind"])
         if self.kind == "metric":
@@ -49,9 +49,9 @@ class Objective:
 
 
 def _bring_to_metres(depth: Tensor, valid: Tensor) -> Tensor:
-    """Multiply each picture's depth up to a factor, (B, H, W), so that it is as far as a room is in metres.
+    """Multiply each image's depth up to a factor, (B, H, W), so that it is as far as a room is in metres.
 
     The losses do not ask for the factor, but know what is too near or too far to be told apart.
     """
-    median = median_of_pictures(depth, valid)[..., None]
-    return depth * torch.where(median > 0, _USUAL_M / median, 1)  # NaN of a picture without depth
+    median = median_of_images(depth, valid)[..., None]
+    return depth * torch.where(median > 0, _USUAL_M / median, 1)  # NaN of an image without depth

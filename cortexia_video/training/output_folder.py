@@ -26,7 +26,7 @@ def require_writable(folder: Path) -> None:
 
 
 def open_output(place: AnyPath, recipe: Path) -> StagingFolder:
-    """Give the folder to train in; `OutputExistsError` where it has files of others, or another recipe.
+    """Return the folder to train in; `OutputExistsError` where it has files of others, or another recipe.
 
     Raises also what `StagingFolder` raises. An address is one process's: others would not see what the first
     writes.

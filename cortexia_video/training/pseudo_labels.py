@@ -1,4 +1,4 @@
-"""A teacher: a bigger model that labels a person's pictures, once, into a folder that can be looked at."""
+"""A teacher: a bigger model that labels a person's images, once, into a folder that can be looked at."""
 
 from __future__ import annotations
 
@@ -14,55 +14,55 @@ from cortexia_video.jobs.estimate import estimate
 from cortexia_video.ledger.artifacts import find_depth
 from cortexia_video.ledger.ledger import read_last_done
 from cortexia_video.models.registry import find_licence, load_model, require_commercial
-from cortexia_video.sources.find import find_pictures
+from cortexia_video.sources.find import find_images
 from cortexia_video.storage.paths import AnyPath, to_path
 
 _log = logging.getLogger(__name__)
 
 
-def check_teacher(pictures: str, labels: Path, teacher: str, *, any_licence: bool = False) -> DepthKind:
-    """Say what kind of depth a teacher gives, before hours of labelling; nothing is written.
+def check_teacher(images: str, labels: Path, teacher: str, *, any_licence: bool = False) -> DepthKind:
+    """Return what kind of depth a teacher gives, before hours of labelling; nothing is written.
 
-    Raises `InputError` where there is no picture, and where the labels would lie among the pictures, and so
+    Raises `InputError` where there is no image, and where the labels would lie among the images, and so
     the sheets of the training: these would be labelled the next time; and what is wrong with the teacher, as
     `label_images` does.
     """
-    _require_apart(to_path(pictures), labels)
-    if next(find_pictures([pictures], recursive=True), None) is None:
-        raise InputError(f"{pictures} holds no pictures to label: name another folder")
+    _require_apart(to_path(images), labels)
+    if next(find_images([images], recursive=True), None) is None:
+        raise InputError(f"{images} holds no images to label: name another folder")
     if not any_licence:
         _require_permissive(teacher)
     return load_model(teacher, device="cpu").kind
 
 
-def label_images(pictures: str, labels: Path, teacher: str, *, any_licence: bool = False) -> RGBDDataset:
-    """Estimate depth of all pictures in a folder by a model, as `cortexia estimate` does it; give both as a
-    data set.
+def label_images(images: str, labels: Path, teacher: str, *, any_licence: bool = False) -> RGBDDataset:
+    """Estimate depth of all images in a folder by a model, as `cortexia estimate` does it; give both as a
+    dataset.
 
-    pictures: a path, or an address.
+    images: a path, or an address.
 
-    What is labelled is not labelled again. Pictures that fail are left out, and counted.
+    What is labelled is not labelled again. Images that fail are left out, and counted.
     Raises `ModelLoadError` for weights that are not known to be free for use in a product, unless
     `any_licence`.
     """
     if not any_licence:
         _require_permissive(teacher)
-    report = estimate(pictures, labels, model=teacher, recursive=True, size="native")
+    report = estimate(images, labels, model=teacher, recursive=True, size="native")
     _log.info("teacher %s: %s", teacher, report)
-    pairs = sorted(_list_pairs(pictures, labels), key=lambda pair: pair.key)
+    pairs = sorted(_list_pairs(images, labels), key=lambda pair: pair.key)
     kinds = {str(pair.about["kind"]) for pair in pairs}
     if len(kinds) != 1:
         raise InputError(
-            f"{labels} holds labels of {', '.join(kinds) or 'nothing'}: give another folder, or pictures"
+            f"{labels} holds labels of {', '.join(kinds) or 'nothing'}: give another folder, or images"
         )
     kind = next(each for each in KINDS if each in kinds)
-    return RGBDDataset("pictures", pairs, read_pair, kind)
+    return RGBDDataset("images", pairs, read_pair, kind)
 
 
-def _require_apart(pictures: AnyPath, labels: Path) -> None:
-    if isinstance(pictures, Path) and labels.resolve().is_relative_to(pictures.resolve()):
+def _require_apart(images: AnyPath, labels: Path) -> None:
+    if isinstance(images, Path) and labels.resolve().is_relative_to(images.resolve()):
         raise InputError(
-            f"{labels} is inside {pictures}, whose pictures it labels: give an --output outside of it, "
+            f"{labels} is inside {images}, whose images it labels: give an --output outside of it, "
             "or move the one that is there"
         )
 
@@ -77,12 +77,12 @@ def _require_permissive(teacher: str) -> None:
         ) from error
 
 
-def _list_pairs(pictures: str, labels: Path) -> Iterator[Pair]:
+def _list_pairs(images: str, labels: Path) -> Iterator[Pair]:
     done = {line["key"]: line for line in read_last_done(labels)}
-    for picture in find_pictures([pictures], recursive=True, output=labels):
-        line = None if isinstance(picture, Failure) else done.get(picture.key)
+    for image in find_images([images], recursive=True, output=labels):
+        line = None if isinstance(image, Failure) else done.get(image.key)
         depth = find_depth(line) if line else None
-        if line and depth and not isinstance(picture, Failure):
+        if line and depth and not isinstance(image, Failure):
             about = {word: line.get(word) for word in ("kind", "f_px", "f_source")}
-            path = to_path(picture.place)
-            yield Pair(picture.key, path, labels / depth[0], "teacher", about=about, fits_depth=True)
+            path = to_path(image.place)
+            yield Pair(image.key, path, labels / depth[0], "teacher", about=about, fits_depth=True)

@@ -38,7 +38,7 @@ class NetworkPlan:
     encoder: a classifier that the encoder of `compact` starts from, `efficientnet-lite0` or its file.
     weights: those of `compact` to go on from, a file `weights.safetensors` of an earlier training.
     kind: what the numbers of a checkpoint mean that does not say it.
-    short_side: what `compact` reduces pictures to when it is used; by default the smallest trained with.
+    short_side: what `compact` reduces images to when it is used; by default the smallest trained with.
     """
 
     architecture: str = "compact"
@@ -50,9 +50,9 @@ class NetworkPlan:
 
 @dataclass(frozen=True, slots=True)
 class DataPlan:
-    """A data set of the mix: where it lies, how often it is drawn, what its reader takes.
+    """A dataset of the mix: where it lies, how often it is drawn, what its reader takes.
 
-    dataset: its name in the table; `scenes`, which are rendered there; `pictures`, which a teacher labels.
+    dataset: its name in the table; `scenes`, which are rendered there; `images`, which a teacher labels.
     """
 
     dataset: str
@@ -66,14 +66,14 @@ class DataPlan:
 class ValidationPlan:
     """What is measured every `every` steps, and at the end: depth of the averaged weights.
 
-    truth: folders as `cortexia evaluate --truth` takes them, each by `protocol`; pictures: how many of each
+    truth: folders as `cortexia evaluate --truth` takes them, each by `protocol`; images: how many of each
     are shown.
     """
 
     truth: tuple[str, ...] = ()
     protocol: str = "real-frames"
     every: int = 1000
-    pictures: int = 4
+    images: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,8 @@ class Recipe:
     noise, at its highest; pretrained_rate: the share of it for what does not. average_decay: of the running
     mean of the weights.
     largest_gradient: its norm, where it is cut off. bfloat16: whether the network computes in it.
-    teacher: a model that labels the pictures of data sets called `pictures`.
-    workers: processes that read and change pictures; 0 is the training's own.
+    teacher: a model that labels the images of datasets called `images`.
+    workers: processes that read and change images; 0 is the training's own.
     """
 
     name: str
@@ -120,7 +120,7 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def describe_recipe(recipe: Recipe) -> dict[str, Any]:
-    """Give what weights depend on as plain words and numbers: all but what only says how often to look.
+    """Return what weights depend on as plain words and numbers: all but what only says how often to look.
 
     It is kept with the weights: without the secrets of URLs.
     """
@@ -192,7 +192,7 @@ _RULES = (
         lambda value: value >= 1,
         "at least 1",
     ),
-    _Rule(("workers", "warm_up_steps", "validation.pictures"), lambda value: value >= 0, "at least 0"),
+    _Rule(("workers", "warm_up_steps", "validation.images"), lambda value: value >= 0, "at least 0"),
     _Rule(("seed",), lambda value: 0 <= value <= _LARGEST_SEED, f"0 to {_LARGEST_SEED}"),
     _Rule(
         ("short_sides",),
@@ -223,7 +223,7 @@ _ONLY_COMPACT = ("encoder", "weights", "short_side")
 
 
 def _check(recipe: Recipe) -> Recipe:
-    """Give a recipe back; ValueError names the first value that cannot be, and what it must be."""
+    """Return a recipe back; ValueError names the first value that cannot be, and what it must be."""
     for problem in _find_problems(recipe):
         raise ValueError(problem)
     return recipe
@@ -249,6 +249,6 @@ def _find_problems(recipe: Recipe) -> Iterator[str]:
 
 
 def _is_file_name(name: str) -> bool:
-    """Say whether weights called so lie in the folder that they are written to."""
+    """Return whether weights called so lie in the folder that they are written to."""
     plain = name.isprintable() and not set("/\\") & set(name) and name.strip() not in ("", ".", "..")
     return plain and len(name.encode()) <= _LONGEST_NAME

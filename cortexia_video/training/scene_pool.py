@@ -50,7 +50,7 @@ class PoolPlan:
     first_seed: int = 0
 
     def look(self) -> dict[str, int]:
-        """Give what all scenes of a folder share."""
+        """Return what all scenes of a folder share."""
         return {"height": self.height, "width": self.width}
 
     def shards(self) -> range:
@@ -67,7 +67,7 @@ class PooledScene(NamedTuple):
 
 
 def make_pool(folder: Path, plan: PoolPlan, workers: int) -> RGBDDataset:
-    """Render what `folder` still lacks of `plan` in `workers` processes; give all of it as a data set.
+    """Render what `folder` still lacks of `plan` in `workers` processes; give all of it as a dataset.
 
     Depth is metric; the sky is SKY_M away, as losses know. Raises InputError where the folder holds scenes of
     another size, `OutputLostError` where it takes no more.
@@ -102,7 +102,7 @@ def check_pool(folder: Path, plan: PoolPlan) -> None:
 
 
 def open_pool(folder: Path, plan: PoolPlan) -> RGBDDataset:
-    """Give the scenes of `plan`, whose shards are all in `folder`, as a data set."""
+    """Return the scenes of `plan`, whose shards are all in `folder`, as a dataset."""
     scenes = [
         PooledScene(f"seed_{seed + place:06d}", _shard_path(folder, seed), place)
         for seed in plan.shards()

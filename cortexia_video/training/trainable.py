@@ -87,7 +87,7 @@ def _load_checkpoint(recipe: Recipe) -> Trainable:
     from cortexia_video.models.torch.huggingface import open_network
 
     opened = open_network(recipe.network.architecture, kind=recipe.network.kind)
-    network = _OfPictures(opened.network, opened.preprocessing.mean, opened.preprocessing.std)
+    network = _OfImages(opened.network, opened.preprocessing.mean, opened.preprocessing.std)
     if opened.kind not in ("disparity", "metric"):
         raise ModelLoadError(
             f"{recipe.network.architecture} gives {opened.kind}: only disparity and metric are trained"
@@ -108,8 +108,8 @@ def _load_checkpoint(recipe: Recipe) -> Trainable:
     return Trainable(network, opened.kind, opened.preprocessing.multiple_of, parameters, save)
 
 
-class _OfPictures(nn.Module):
-    """A network of normalised pixels, for pictures in [0, 1] and depth as large as they are."""
+class _OfImages(nn.Module):
+    """A network of normalised pixels, for images in [0, 1] and depth as large as they are."""
 
     def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()

@@ -43,12 +43,12 @@ class References(NamedTuple):
 
 
 def open_references(plan: ValidationPlan) -> References:
-    """Open the truths of a recipe. Raises `InputError` where one is missing or has no pictures."""
+    """Open the truths of a recipe. Raises `InputError` where one is missing or has no images."""
     protocol = load_protocol(plan.protocol)
     truths = tuple(open_truth(root, protocol) for root in plan.truth)
-    blind = [truth.place for truth in truths if not truth.has_pictures]
+    blind = [truth.place for truth in truths if not truth.has_images]
     if blind:
-        raise InputError(f"{blind[0]} has no pictures to look at: give a data set as the validation's truth")
+        raise InputError(f"{blind[0]} has no images to look at: give a dataset as the validation's truth")
     return References(protocol, truths)
 
 
@@ -64,12 +64,12 @@ class Validation:
         self._protocol, self._truths = references
 
     def is_due(self) -> bool:
-        """Say whether this step is one of those to be measured."""
+        """Return whether this step is one of those to be measured."""
         step, recipe = self._training.step, self._training.recipe
         return bool(self._truths) and (step % recipe.validation.every == 0 or step == recipe.steps)
 
     def run(self) -> None:
-        """Measure the averaged weights beside the baselines, log it, and write a sheet of pictures.
+        """Measure the averaged weights beside the baselines, log it, and write a sheet of images.
 
         Where that cannot be it is said, and the training goes on.
         """
@@ -90,8 +90,8 @@ class Validation:
             self._show(estimator)
 
     def _measure(self, truth: GroundTruth, estimator: DepthEstimator) -> None:
-        contestant = ModelPredictor(estimator.model.name, estimator)
-        found = evaluate(truth, [contestant], self._protocol)
+        predictor = ModelPredictor(estimator.model.name, estimator)
+        found = evaluate(truth, [predictor], self._protocol)
         summary = summarise(found)
         for line in list_lines(found, summary):
             _log.info("%s", line)
@@ -119,11 +119,11 @@ class Validation:
 
     @property
     def _count(self) -> int:
-        return self._training.recipe.validation.pictures
+        return self._training.recipe.validation.images
 
 
 def _first_frames(truth: GroundTruth, count: int) -> Iterator[Frame]:
-    """Yield the first pictures of each set that can be read."""
+    """Yield the first images of each set that can be read."""
     for within in truth.sets:
         for key, read in islice(within.list_samples(), count):
             sample = attempt(key, "decode", read)

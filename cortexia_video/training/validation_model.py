@@ -31,11 +31,11 @@ class TrainedModel:
         self._sizes = {"short_side": short_side, "multiple_of": multiple_of}
 
     def processed_size(self, height: int, width: int) -> tuple[int, int]:
-        """Give the nearest size to the picture's aspect ratio at the short side."""
+        """Return the nearest size to the image's aspect ratio at the short side."""
         return fit_short_side(height, width, **self._sizes)
 
     def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[Any]:
-        """Resize a uint8 (H, W, 3) picture to float32 (3, h, w) in [0, 1]."""
+        """Resize a uint8 (H, W, 3) image to float32 (3, h, w) in [0, 1]."""
         pixels = resize_image(image, *size).astype(np.float32) / 255
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 

@@ -26,7 +26,7 @@ def color_bar(
 ) -> NDArray[np.uint8]:
     """Draw the colours from `d_min`, below, to `d_max`, above, and numbers: uint8 (height, W, 3) RGB.
 
-    d_min, d_max: the range of a picture, as `find_range` gives it. cmap, spacing: those of the picture. unit:
+    d_min, d_max: the range of an image, as `find_range` gives it. cmap, spacing: those of the image. unit:
     written behind the numbers: `m` for metres, nothing for relative depth.
     """
     size = min(max(height // _LINES, _SMALLEST), _LARGEST)
@@ -52,7 +52,7 @@ def _draw_colors(cmap: str, height: int, width: int) -> Image.Image:
 
 
 def _value_at(share: float, d_min: float, d_max: float, spacing: Spacing) -> float:
-    """Give the depth that stands this far up the bar."""
+    """Return the depth that stands this far up the bar."""
     if spacing == "linear":
         return d_min + share * (d_max - d_min)
     return 1 / (1 / d_min + share * (1 / d_max - 1 / d_min))

@@ -35,7 +35,7 @@ _UNKNOWN, _UNKNOWN_AMONG_GREYS = (128, 128, 128), (144, 48, 208)
 
 @cache
 def find_color_table(name: str) -> NDArray[np.uint8]:
-    """Give a table by its name, uint8 (256, 3) RGB, read-only; ValueError for a name that is not known."""
+    """Return a table by its name, uint8 (256, 3) RGB, read-only; ValueError for a name that is not known."""
     base = name.removesuffix("_r")
     if base not in COLOR_TABLES:
         raise ValueError(f"unknown cmap {name!r}: use {', '.join(COLOR_TABLES)}, or one reversed: viridis_r")
@@ -46,7 +46,7 @@ def find_color_table(name: str) -> NDArray[np.uint8]:
 
 
 def find_unknown_color(name: str) -> NDArray[np.uint8]:
-    """Give the colour of unknown pixels beside a table, uint8 (3,) RGB: one that is not in it."""
+    """Return the colour of unknown pixels beside a table, uint8 (3,) RGB: one that is not in it."""
     return np.array(_UNKNOWN_AMONG_GREYS if name.startswith("grey") else _UNKNOWN, np.uint8)
 
 

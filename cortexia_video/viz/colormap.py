@@ -53,7 +53,7 @@ def colored_depthmap(
 ) -> NDArray[np.uint8]:
     """Colour depth from the first colour at `d_min` to the last at `d_max`: uint8 (H, W, 3) RGB.
 
-    depth: numbers (H, W) of any type, a `DepthMap`, or a picture of Pillow's of mode F, I, I;16 or L.
+    depth: numbers (H, W) of any type, a `DepthMap`, or an image of Pillow's of mode F, I, I;16 or L.
     d_min, d_max: values beyond them have the colours of the ends. Where not given, they are the `percentiles`
     of the known values, by default the smallest and the largest.
     cmap: viridis, magma, turbo, Spectral or grey; viridis_r and so on run the other way.
@@ -66,11 +66,11 @@ def colored_depthmap(
     """
     values = _take_depth(depth)
     limits = find_range(values, d_min, d_max, percentiles=percentiles, spacing=spacing, unknown=unknown)
-    picture = np.empty(((values.size + 1) // 2, 2 * 3), np.uint8)
+    image = np.empty(((values.size + 1) // 2, 2 * 3), np.uint8)
     painter = _Painter(values.dtype, limits, spacing, unknown, cmap)
     for number, part in enumerate(_cut(values)):
-        painter.paint(part, picture[number * _STRIP_PIXELS // 2 :])
-    return picture.reshape(-1, 3)[: values.size].reshape(*values.shape, 3)
+        painter.paint(part, image[number * _STRIP_PIXELS // 2 :])
+    return image.reshape(-1, 3)[: values.size].reshape(*values.shape, 3)
 
 
 def find_range(
@@ -82,7 +82,7 @@ def find_range(
     spacing: Spacing = "linear",
     unknown: float | None = None,
 ) -> Range:
-    """Say what the first and the last colour stand for where `colored_depthmap` is given the same.
+    """Return what the first and the last colour stand for where `colored_depthmap` is given the same.
 
     It is 1 to 1 where no pixel is known. Raises ValueError as that does.
     """
@@ -100,12 +100,12 @@ def find_range(
 
 
 def _take_depth(depth: Depth) -> _Values:
-    """Give the numbers (H, W) of whatever stands for depth."""
+    """Return the numbers (H, W) of whatever stands for depth."""
     if isinstance(depth, DepthMap):
         return depth.values
     if isinstance(depth, Image.Image) and depth.mode not in ("F", "I", "L") and depth.mode[:4] != "I;16":
         raise ValueError(
-            f"depth must be one number a pixel, not a picture of mode {depth.mode}: give F or I;16"
+            f"depth must be one number a pixel, not an image of mode {depth.mode}: give F or I;16"
         )
     values = np.asarray(depth)
     if values.ndim == 3 and 1 in (values.shape[0], values.shape[2]):
@@ -133,7 +133,7 @@ def _find_known(values: _Values, spacing: Spacing, unknown: float | None) -> NDA
 def _measure(
     values: _Values, percentiles: Sequence[float], spacing: Spacing, unknown: float | None
 ) -> tuple[float, float]:
-    """Give two percentiles of the known values."""
+    """Return two percentiles of the known values."""
     ends = [(np.fmin.reduce(part), np.fmax.reduce(part)) for part in _cut(values)]  # past NaN
     lows, highs = zip(*ends, strict=True)
     low, high = float(np.fmin.reduce(lows)), float(np.fmax.reduce(highs))
@@ -184,7 +184,7 @@ class _Painter:
         np.take(table, numbers, axis=0, out=pairs[: even // 2], mode="clip")
 
     def _find_steps(self, values: _Values) -> NDArray[np.floating]:
-        """Give the place of each value in 256 equal steps, as in matplotlib: the top belongs to the last."""
+        """Return the place of each value in 256 equal steps, as in matplotlib: the top belongs to the last."""
         steps = self._steps[: values.size]
         with np.errstate(all="ignore"):  # what is unknown may be anything
             if self._spacing == "inverse":
@@ -197,7 +197,7 @@ class _Painter:
 
 @cache
 def _pair_colors(cmap: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Give the colours of two levels: of known ones by their two bytes, and of any by 257 * first + second.
+    """Return the colours of two levels: of known ones by their two bytes, and of any by 257 * first + second.
 
     Both are uint8 (n, 6).
     """

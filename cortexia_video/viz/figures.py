@@ -1,4 +1,4 @@
-"""Depth as pictures for people: beside the photograph, on a sheet, in a window; colours are `coloring`'s."""
+"""Depth as images for people: beside the photograph, on a sheet, in a window; colours are `coloring`'s."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from cortexia_video.images.resampling import resize_image
 from cortexia_video.viz.colormap import Coloring, Depth
 from cortexia_video.viz.colormap import colored_depthmap as colored_depthmap
 
-Picture = Image.Image | ArrayLike
+ImageLike = Image.Image | ArrayLike
 
-_GAP = 8  # pixels between the pictures of a sheet
+_GAP = 8  # pixels between the images of a sheet
 _WIDEST = 8  # heights; a strip that is wider would make a sheet that nobody can open
 
 
@@ -25,39 +25,39 @@ def show_depthmap(depth: Depth, **coloring: Unpack[Coloring]) -> None:
 
     Raises MissingExtraError without matplotlib, else what `colored_depthmap` raises.
     """
-    picture = colored_depthmap(depth, **coloring)
+    image = colored_depthmap(depth, **coloring)
     try:
         from matplotlib import pyplot
     except ImportError as error:
         raise MissingExtraError("showing a window needs: pip install 'cortexia-video[plot]'") from error
     figure, axes = pyplot.subplots()
     try:
-        axes.imshow(picture)
+        axes.imshow(image)
         axes.axis("off")
         pyplot.show(block=True)  # else an interactive session would close it at once
     finally:
         pyplot.close(figure)
 
 
-def merge_into_row(image: Picture, depth: Depth, **coloring: Unpack[Coloring]) -> NDArray[np.uint8]:
-    """Put a picture and its coloured depth side by side: uint8 (H, 2 W, 3), as large as the picture.
+def merge_into_row(image: ImageLike, depth: Depth, **coloring: Unpack[Coloring]) -> NDArray[np.uint8]:
+    """Put an image and its coloured depth side by side: uint8 (H, 2 W, 3), as large as the image.
 
-    image: uint8 (H, W, 3) RGB, also (H, W) or with alpha, which is left out, or a picture of Pillow's.
+    image: uint8 (H, W, 3) RGB, also (H, W) or with alpha, which is left out, or an image of Pillow's.
     depth, coloring: as `colored_depthmap` takes them. Depth of another size is sampled: no value is mixed.
     """
-    picture = _take_picture(image)
-    height, width = picture.shape[:2]
-    return np.hstack([picture, _sample(colored_depthmap(depth, **coloring), height, width)])
+    pixels = _to_pixels(image)
+    height, width = pixels.shape[:2]
+    return np.hstack([pixels, _sample(colored_depthmap(depth, **coloring), height, width)])
 
 
 def collage(
-    samples: Iterable[tuple[Picture, Depth]],
+    samples: Iterable[tuple[ImageLike, Depth]],
     *,
     columns: int = 2,
     height: int = 240,
     **coloring: Unpack[Coloring],
 ) -> NDArray[np.uint8]:
-    """Lay out pictures beside their depth on one sheet, `columns` pairs a row, each `height` pixels high.
+    """Lay out images beside their depth on one sheet, `columns` pairs a row, each `height` pixels high.
 
     samples: pairs as `merge_into_row` takes them, of any sizes; over 8 times as wide as high, they are
     squeezed to that. Gives uint8 (H', W', 3), white between.
@@ -76,28 +76,28 @@ def collage(
     return sheet
 
 
-def _make_pair(image: Picture, depth: Depth, height: int, coloring: Coloring) -> NDArray[np.uint8]:
-    """Give a picture `height` pixels high, averaged, and its coloured depth, sampled, as large."""
-    picture = _take_picture(image)
-    width = max(1, round(height * min(picture.shape[1] / picture.shape[0], _WIDEST)))
+def _make_pair(image: ImageLike, depth: Depth, height: int, coloring: Coloring) -> NDArray[np.uint8]:
+    """Return an image `height` pixels high, averaged, and its coloured depth, sampled, as large."""
+    pixels = _to_pixels(image)
+    width = max(1, round(height * min(pixels.shape[1] / pixels.shape[0], _WIDEST)))
     colors = _sample(colored_depthmap(depth, **coloring), height, width)
-    return np.hstack([resize_image(picture, height, width), colors])
+    return np.hstack([resize_image(pixels, height, width), colors])
 
 
-def _take_picture(image: Picture) -> NDArray[np.uint8]:
-    """Give uint8 (H, W, 3) of whatever stands for a picture."""
+def _to_pixels(image: ImageLike) -> NDArray[np.uint8]:
+    """Return uint8 (H, W, 3) of whatever stands for an image."""
     pixels = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
         raise ValueError(
-            f"a picture must be uint8 (H, W, 3) RGB, not {pixels.dtype} {pixels.shape}: convert it"
+            f"an image must be uint8 (H, W, 3) RGB, not {pixels.dtype} {pixels.shape}: convert it"
         )
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else np.ascontiguousarray(pixels[..., :3])
 
 
-def _sample(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Give the pixels nearest to the centres of (height, width): no colours that were not there."""
-    if picture.shape[:2] == (height, width):
-        return picture
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.NEAREST))
+def _sample(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Return the pixels nearest to the centres of (height, width): no colours that were not there."""
+    if image.shape[:2] == (height, width):
+        return image
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.NEAREST))

@@ -1,4 +1,4 @@
-"""A multi-view depth network, fed so that the pictures of a batch do not influence each other.
+"""A multi-view depth network, fed so that the images of a batch do not influence each other.
 
 The network is a toy with random weights; what is around it is what a real one needs.
 """
@@ -55,11 +55,11 @@ class ViewAttention:
 
 
 class MultiViewModel:
-    """The network as a `cortexia_video.DepthModel`: every picture is a scene of one view."""
+    """The network as a `cortexia_video.DepthModel`: every image is a scene of one view."""
 
     kind = "disparity"
     device = "cpu"
-    max_batch = None  # or the most pictures in one call
+    max_batch = None  # or the most images in one call
     settings = {"short_side": _SHORT_SIDE}  # noqa: RUF012 - what the numbers depend on beside the weights
 
     def __init__(self, name: str) -> None:
@@ -74,13 +74,13 @@ class MultiViewModel:
         return max(1, round(height * scale)) * _PATCH, max(1, round(width * scale)) * _PATCH
 
     def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float32]:
-        """Resample one uint8 (H, W, 3) picture to float32 (h, w, 3) in -1..1. Runs on worker threads."""
+        """Resample one uint8 (H, W, 3) image to float32 (h, w, 3) in -1..1. Runs on worker threads."""
         small = Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR, reducing_gap=2)
         return np.asarray(small, np.float32) / np.float32(127.5) - 1
 
     def infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Estimate nearness, float32 (B, h', w'), for pictures (B, h, w, 3)."""
-        # The pictures of a batch have nothing to do with each other. As views of one scene, batch[None], they
+        """Estimate nearness, float32 (B, h', w'), for images (B, h, w, 3)."""
+        # The images of a batch have nothing to do with each other. As views of one scene, batch[None], they
         # would be mixed, and depth would depend on what else was in the folder: each is a scene of its own.
         scenes = batch[:, None]  # (B, N = 1, h, w, 3)
         return self.network(scenes)[:, 0]  # (B, N = 1, h', w') -> (B, h', w')

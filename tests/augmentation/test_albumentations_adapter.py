@@ -1,4 +1,4 @@
-"""The data set guide's augmentation runs word for word, with albumentations itself and `datasets` itself."""
+"""The dataset guide's augmentation runs word for word, with albumentations itself and `datasets` itself."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TARGETS = {"depth": "mask"}
 
 
 def make_columns(count: int) -> dict[str, list[Image.Image]]:
-    """Give the guide's columns; depth is ten times the red of the picture, and unknown at the left."""
+    """Return the guide's columns; depth is ten times the red of the image, and unknown at the left."""
     random = np.random.default_rng(0)
     red = random.integers(10, 250, (count, 480, 640), dtype=np.uint8)
     depth = red.astype(np.float32) / 10
@@ -33,7 +33,7 @@ def make_columns(count: int) -> dict[str, list[Image.Image]]:
 
 
 def read_guide() -> str:
-    """Give the guide's code from `import albumentations` to its function, the seed aside."""
+    """Return the guide's code from `import albumentations` to its function, the seed aside."""
     blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
     wanted = ("import albumentations", "additional_targets =", "def apply_transforms")
     chosen = [block for block in blocks if any(word in block for word in wanted)]
@@ -76,12 +76,12 @@ def test_ours_gives_what_the_guide_gives_and_what_is_valid() -> None:
     assert holes
 
 
-def test_pictures_of_other_modes_and_sizes() -> None:
+def test_images_of_other_modes_and_sizes() -> None:
     apply = ApplyTransforms(albumentations.Compose([], additional_targets=TARGETS))
     columns = make_columns(1)
     grey = apply({**columns, "image": [columns["image"][0].convert("L")]})
     assert grey["pixel_values"][0].shape == (480, 640, 3)
-    with pytest.raises(InputError, match="a picture of 64 x 48 and depth of 640 x 480 pixels"):
+    with pytest.raises(InputError, match="an image of 64 x 48 and depth of 640 x 480 pixels"):
         apply({**columns, "image": [columns["image"][0].resize((64, 48))]})
 
 

@@ -1,4 +1,4 @@
-"""Transforms of pictures with depth: what a pixel shows stays where it was in space."""
+"""Transforms of images with depth: what a pixel shows stays where it was in space."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ TABLE: dict[type, st.SearchStrategy[Any]] = {  # a new transform needs a row her
 
 
 def make_sample(camera: Pinhole, seed: int, *, holes: float = 0.2, **fields: Any) -> RGBDSample:
-    """Give random depth with holes; the picture's red and green say which column and row a pixel was."""
+    """Return random depth with holes; the image's red and green say which column and row a pixel was."""
     random = np.random.default_rng(seed)
     size = camera.height, camera.width
     depth = random.uniform(1, 20, size).astype(np.float32)
@@ -109,7 +109,7 @@ def make_sample(camera: Pinhole, seed: int, *, holes: float = 0.2, **fields: Any
 
 
 def make_turn(transform: Transform) -> np.ndarray:
-    """Give what the transform's own fields say that it does to points, found by scipy."""
+    """Return what the transform's own fields say that it does to points, found by scipy."""
     if isinstance(transform, Flip):
         return np.diag([-1.0, 1, 1] if transform.axis == "horizontal" else [1.0, -1, 1])
     if isinstance(transform, Rotate):
@@ -126,7 +126,7 @@ def leave_out_refusals() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        assert "looks behind the camera" in str(error) or "sees more than a picture" in str(error)
+        assert "looks behind the camera" in str(error) or "sees more than an image" in str(error)
         assume(False)
 
 
@@ -148,14 +148,14 @@ def trace_back(
 
 
 def list_all() -> list[type]:
-    """Give every transform that the package offers."""
+    """Return every transform that the package offers."""
     classes = [each for each in vars(augmentation).values() if inspect.isclass(each)]
     offered = [each for each in classes if each.__name__ in augmentation.__all__]
     return [each for each in offered if hasattr(each, "draw") and not inspect.isabstract(each)]
 
 
 def list_steps(transform: Transform) -> list[Transform]:
-    """Give what a drawn composition does, one after another."""
+    """Return what a drawn composition does, one after another."""
     steps = getattr(transform, "steps", None)
     return [transform] if steps is None else [each for step in steps for each in list_steps(step)]
 
@@ -222,7 +222,7 @@ def test_every_pixel_that_is_seen_again_is_known_again(
 
 
 @given(CAMERAS, GEOMETRIC, st.integers(0, 999))
-def test_the_picture_moves_with_its_depth(camera: Pinhole, transform: Transform, seed: int) -> None:
+def test_the_image_moves_with_its_depth(camera: Pinhole, transform: Transform, seed: int) -> None:
     sample = make_sample(camera, seed, holes=0)
     result = apply(transform, sample)
     (rows, columns), _, seen = trace_back(result, make_turn(transform), camera)
@@ -467,8 +467,8 @@ def test_perspective_crops_stay_inside_and_cover_the_range() -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda s: RandomCrop(31, 20)(s, 0), "20 x 31 pixels is larger than a picture of 40 x 30: .*pad"),
-        (lambda s: Crop(0, 21, 10, 20)(s), "20 x 10 pixels at column 21, row 0 .* picture of 40 x 30"),
+        (lambda s: RandomCrop(31, 20)(s, 0), "20 x 31 pixels is larger than an image of 40 x 30: .*pad"),
+        (lambda s: Crop(0, 21, 10, 20)(s), "20 x 10 pixels at column 21, row 0 .* image of 40 x 30"),
         (lambda s: Crop(0, 0, 0, 20), "20 x 0 pixels cannot be made"),
         (lambda s: RandomCrop(5, 5)(s), r"seeded by None: .*transform\(sample, 0\)"),
         (lambda s: RandomCrop(5, 5)(s, -1), "seeded by -1"),
@@ -480,8 +480,8 @@ def test_perspective_crops_stay_inside_and_cover_the_range() -> None:
         (lambda s: Sometimes(Flip(), 2), "2 is no probability"),
         (lambda s: PerspectiveCrop(9, 9, 180), "field of view of 180 degrees"),
         (lambda s: PerspectiveCrop(9, 9, 20, yaw_deg=120)(s), "looks behind the camera"),
-        (lambda s: PerspectiveCrop(9, 9, 90)(s), "sees more than a picture of 40 x 30"),
-        (lambda s: RandomPerspectiveCrop(9, 9, (90, 95))(s, 0), "fov_deg=90.* sees more than a picture"),
+        (lambda s: PerspectiveCrop(9, 9, 90)(s), "sees more than an image of 40 x 30"),
+        (lambda s: RandomPerspectiveCrop(9, 9, (90, 95))(s, 0), "fov_deg=90.* sees more than an image"),
         (lambda s: PerspectiveCrop(9, 9, 20)(replace(s, camera=None)), "needs the sample's camera"),
         (lambda s: RandomPerspectiveCrop(9, 9, (20, 30))(replace(s, camera=None), 0), "needs the .* camera"),
         (lambda s: RandomPerspectiveCrop(9, 9, (30, 20)), "no range of fields of view"),
@@ -496,7 +496,7 @@ def test_what_cannot_be_done_is_refused(call: Callable[[RGBDSample], object], wo
         call(make_sample(Pinhole.centred(50, 40, 30), 0))
 
 
-def test_a_smaller_picture_is_placed_anywhere_in_a_padded_crop() -> None:
+def test_a_smaller_image_is_placed_anywhere_in_a_padded_crop() -> None:
     sample = make_sample(Pinhole.centred(50, 40, 30), 0, holes=0)
     results = [RandomCrop(40, 50, "pad")(sample, seed) for seed in range(20)]
     assert all(result.valid.sum() == 1200 for result in results)
@@ -523,7 +523,7 @@ def test_photometric_changes_touch_the_image_alone() -> None:
 
 
 def test_canonical_depth_mixes_cameras_and_is_undone() -> None:
-    """Two cameras, one picture: the longer lens sees things farther away; canonical depth is the same."""
+    """Two cameras, one image: the longer lens sees things farther away; canonical depth is the same."""
     near = make_sample(Pinhole.centred(50, 40, 30), 0)
     far = replace(near, depth=DepthMap(near.depth.values * 3, "metric"), camera=Pinhole.centred(150, 40, 30))
     canonical = CanonicalDepth(500)
@@ -535,7 +535,7 @@ def test_canonical_depth_mixes_cameras_and_is_undone() -> None:
     assert undone.kind == "metric"
 
 
-def test_a_picture_comes_out_the_same_without_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_comes_out_the_same_without_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("cv2")
     sample = make_sample(Pinhole.centred(50, 60, 50), 0, mask=np.eye(50, 60, dtype=bool))
     sample = replace(sample, frame=replace(sample.frame, image=make_noise(50, 60)))
@@ -563,7 +563,7 @@ def make_noise(height: int, width: int) -> np.ndarray:
 
 
 @given(*[st.integers(1, 90)] * 4)
-def test_pictures_are_mixed_as_opencv_mixes_them(height: int, width: int, tall: int, wide: int) -> None:
+def test_images_are_mixed_as_opencv_mixes_them(height: int, width: int, tall: int, wide: int) -> None:
     cv2 = pytest.importorskip("cv2")
     image = make_noise(height, width)
     expected = cv2.resize(image, (wide, tall), interpolation=cv2.INTER_LINEAR)
@@ -571,7 +571,7 @@ def test_pictures_are_mixed_as_opencv_mixes_them(height: int, width: int, tall: 
 
 
 def test_what_shrinks_much_is_averaged() -> None:
-    """A chequered picture is grey from afar, not black or white by chance."""
+    """A chequered image is grey from afar, not black or white by chance."""
     camera = Pinhole.centred(300, 320, 240)
     image = np.repeat((255 * (np.indices((240, 320)).sum(axis=0) % 2)).astype(np.uint8)[..., None], 3, axis=2)
     sample = replace(make_sample(camera, 0), frame=Frame("a", image))

@@ -21,7 +21,7 @@ COMMANDS = {
 
 @pytest.fixture
 def broken(tmp_path: Path) -> Path:
-    """Give a folder with a TIFF of which libtiff says, from C, that its LZW data is broken."""
+    """Return a folder with a TIFF of which libtiff says, from C, that its LZW data is broken."""
     (tmp_path / "in").mkdir()
     pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
     path = tmp_path / "in" / "a.tif"

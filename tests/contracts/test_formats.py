@@ -35,7 +35,7 @@ def round_trip(name: str, depth: DepthMap) -> DepthMap:
 
 
 def bound(name: str, depth: DepthMap) -> np.ndarray:
-    """Give the error that docs/formats.md allows each value, from the values alone."""
+    """Return the error that docs/formats.md allows each value, from the values alone."""
     values = depth.values.astype(np.float64)
     known = values[np.isfinite(values)]
     if name not in IN_STEPS or not known.size:
@@ -197,7 +197,7 @@ def test_the_same_depth_gives_the_same_bytes(name: str) -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("shape", [(2, 3), (600, 700)])
-def test_own_files_are_told_from_pictures(name: str, shape: tuple[int, int], tmp_path) -> None:
+def test_own_files_are_told_from_images(name: str, shape: tuple[int, int], tmp_path) -> None:
     depth = DepthMap(np.random.default_rng(0).random(shape, np.float32), "metric", 800.5, "exif")
     path = tmp_path / f"a.jpg{FORMATS[name].suffix}"
     path.write_bytes(encode(name, depth))

@@ -54,7 +54,7 @@ def _make_folder(path: Path) -> Path:
 
 
 def make_images(root: Path) -> None:
-    """Write pictures in the formats, modes and packings that people have."""
+    """Write images in the formats, modes and packings that people have."""
     noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 4), dtype=np.uint8)
     rgba = Image.fromarray(noise)
     rgb, grey = rgba.convert("RGB"), rgba.convert("L")
@@ -63,9 +63,9 @@ def make_images(root: Path) -> None:
     exif[_MAKE], exif[_ORIENTATION] = "made", 6
     exif.get_ifd(_EXIF_IFD)[_FOCAL_LENGTH_35] = 28
 
-    def save(picture: Image.Image, name: str, **options: object) -> None:
+    def save(image: Image.Image, name: str, **options: object) -> None:
         path = root / f"image-{Path(name).suffix[1:]}" / name
-        picture.save(_make_folder(path.parent) / path.name, **options)
+        image.save(_make_folder(path.parent) / path.name, **options)
 
     save(rgb, "exif.jpg", exif=exif)
     save(rgb, "progressive.jpg", progressive=True)
@@ -164,7 +164,7 @@ def make_runs(root: Path, image: np.ndarray) -> None:
         photos = Path(folder) / "in"
         for name in ("a.png", "in/b.png"):
             dataset_layouts.save(image, photos / name)
-        (photos / "c.jpg").write_bytes(b"no picture")
+        (photos / "c.jpg").write_bytes(b"no image")
         runs = {
             "npy": {"format": "npy", "preview": True},
             "tar": {"packing": Packing("tar", images=True)},
@@ -224,7 +224,7 @@ root = "runs/pool"
 weight = 1.0
 options = { count = 8 }
 [[data]]
-dataset = "pictures"
+dataset = "images"
 root = "photos"
 split = "train"
 [validation]

@@ -38,20 +38,20 @@ from cortexia_video.datasets.summary import make_sheet, summarise
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.ledger.local_log import AppendLog
 
-MakePicture = Callable[..., Path]
+MakeImage = Callable[..., Path]
 
 
 @pytest.fixture
-def run(tmp_path: Path, make_picture: MakePicture) -> tuple[Path, Path]:
-    """Give pictures and the output of a run over them."""
+def run(tmp_path: Path, make_image: MakeImage) -> tuple[Path, Path]:
+    """Return images and the output of a run over them."""
     for number in range(5):
-        make_picture(tmp_path / f"photos/trip/{number}.jpg", (48, 64), number)
-    make_picture(tmp_path / "photos/turned.jpg", (64, 48), 7)
-    with Image.open(tmp_path / "photos/turned.jpg") as picture:
-        exif = picture.getexif()
+        make_image(tmp_path / f"photos/trip/{number}.jpg", (48, 64), number)
+    make_image(tmp_path / "photos/turned.jpg", (64, 48), 7)
+    with Image.open(tmp_path / "photos/turned.jpg") as image:
+        exif = image.getexif()
         exif[0x0112] = 6
-        picture.save(tmp_path / "photos/turned.jpg", exif=exif)
-    make_picture(tmp_path / "photos/z.png", (48, 64), 8)
+        image.save(tmp_path / "photos/turned.jpg", exif=exif)
+    make_image(tmp_path / "photos/z.png", (48, 64), 8)
     estimate(tmp_path / "photos", tmp_path / "depth", model="synthetic", recursive=True)
     return tmp_path / "photos", tmp_path / "depth"
 
@@ -106,7 +106,7 @@ def test_jpegs_stay_as_they_came_where_anybody_reads_them_alike(
 
 
 def test_a_second_build_does_what_is_missing(
-    run: tuple[Path, Path], tmp_path: Path, make_picture: MakePicture, capsys: pytest.CaptureFixture[str]
+    run: tuple[Path, Path], tmp_path: Path, make_image: MakeImage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photos, depth = run
     build = ("dataset", "build", photos, "--depth", depth, "--shard-size", 3, "--output", tmp_path / "a")
@@ -119,7 +119,7 @@ def test_a_second_build_does_what_is_missing(
     assert "2 shards made, 1 kept" in capsys.readouterr().out
     assert digests(tmp_path / "a") == whole
     assert (tmp_path / "a/train-00000.parquet").stat().st_mtime_ns == kept
-    make_picture(photos / "trip/4.jpg", (48, 64), 99)
+    make_image(photos / "trip/4.jpg", (48, 64), 99)
     estimate(photos, depth, model="synthetic", recursive=True)
     cortexia(*build)
     changed = digests(tmp_path / "a")
@@ -136,10 +136,10 @@ def test_shards_of_a_larger_build_are_removed_and_other_files_are_not(tmp_path: 
 
 
 def test_what_cannot_be_used_is_counted_and_told_again(
-    run: tuple[Path, Path], tmp_path: Path, make_picture: MakePicture, capsys: pytest.CaptureFixture[str]
+    run: tuple[Path, Path], tmp_path: Path, make_image: MakeImage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photos, depth = run
-    make_picture(photos / "new.jpg")
+    make_image(photos / "new.jpg")
     with (photos / "trip/1.jpg").open("ab") as file:
         file.write(b"more")
     np.save(depth / "trip/2.jpg.npy", np.zeros((9, 9), np.float32))
@@ -148,14 +148,14 @@ def test_what_cannot_be_used_is_counted_and_told_again(
         assert cortexia(*build) == 1
         printed = capsys.readouterr()
         assert "5 samples" in printed.out and "2 failed; 1 left: without depth in the run" in printed.out
-        assert "trip/1.jpg: the picture changed after" in printed.err
+        assert "trip/1.jpg: the image changed after" in printed.err
         assert "trip/2.jpg.npy: it is not what was written" in printed.err
     assert cortexia(*build[:-1], tmp_path / "b", "--problems", "stop") == 2
     assert not list((tmp_path / "b").glob("*.parquet*"))
 
 
-def test_small_depth_takes_a_smaller_picture(tmp_path: Path, make_picture: MakePicture) -> None:
-    make_picture(tmp_path / "photos/a.jpg", (600, 800))
+def test_small_depth_takes_a_smaller_image(tmp_path: Path, make_image: MakeImage) -> None:
+    make_image(tmp_path / "photos/a.jpg", (600, 800))
     estimate(tmp_path / "photos", tmp_path / "depth", model="compact", size="native", f_px=700.0)
     cortexia("dataset", "build", tmp_path / "photos", "--depth", tmp_path / "depth", "-o", tmp_path / "a")
     (sample,) = open_dataset("parquet", tmp_path / "a")
@@ -165,8 +165,8 @@ def test_small_depth_takes_a_smaller_picture(tmp_path: Path, make_picture: MakeP
     assert sample.camera is not None and sample.camera.fx == pytest.approx(700 * values.shape[1] / 800)
 
 
-def test_wrong_builds_are_refused(tmp_path: Path, make_picture: MakePicture) -> None:
-    make_picture(tmp_path / "photos/a.jpg")
+def test_wrong_builds_are_refused(tmp_path: Path, make_image: MakeImage) -> None:
+    make_image(tmp_path / "photos/a.jpg")
     for more in (("--depth", tmp_path), (), ("--name", "tum")):
         assert cortexia("dataset", "build", tmp_path / "photos", "-o", tmp_path / "a", *more) == 2
     with pytest.raises(OutputError, match="unknown format 'zip'"):
@@ -235,7 +235,7 @@ def test_info_of_a_name_says_where_it_is_from(capsys: pytest.CaptureFixture[str]
     assert cortexia("dataset", "info", "nowhere") == 2
 
 
-def test_a_preview_is_pictures_beside_their_depth(tmp_path: Path) -> None:
+def test_a_preview_is_images_beside_their_depth(tmp_path: Path) -> None:
     make_rgbd(tmp_path / "set", make_scene(), 4)
     assert cortexia("dataset", "preview", tmp_path / "set", "-o", tmp_path / "a.png", "--count", 4) == 0
     with Image.open(tmp_path / "a.png") as sheet:
@@ -254,7 +254,7 @@ def test_a_preview_can_be_augmented_the_same_each_time(tmp_path: Path) -> None:
     assert first == second != third
 
 
-def test_a_preview_of_a_strip_stays_a_picture(tmp_path: Path) -> None:
+def test_a_preview_of_a_strip_stays_an_image(tmp_path: Path) -> None:
     make_rgbd(tmp_path / "set", Scene(np.zeros((2, 3000, 3), np.uint8), np.ones((2, 3000), np.float32)), 1)
     assert cortexia("dataset", "preview", tmp_path / "set", "-o", tmp_path / "a.png") == 0
     with Image.open(tmp_path / "a.png") as sheet:
@@ -312,7 +312,7 @@ def build(*arguments: object) -> int:
 
 
 def test_a_folder_holds_one_data_set(
-    run: tuple[Path, Path], tmp_path: Path, make_picture: MakePicture, capsys: pytest.CaptureFixture[str]
+    run: tuple[Path, Path], tmp_path: Path, make_image: MakeImage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photos, depth = run
     ours = (photos, "--depth", depth, "--shard-size", 4, "--output", tmp_path / "a")
@@ -320,20 +320,20 @@ def test_a_folder_holds_one_data_set(
     before = digests(tmp_path / "a")
     make_rgbd(tmp_path / "set", make_scene(), 2)
     (tmp_path / "copy").mkdir()
-    make_picture(tmp_path / "copy/a.jpg", (48, 64))
+    make_image(tmp_path / "copy/a.jpg", (48, 64))
     estimate(tmp_path / "copy", tmp_path / "copy-depth", model="synthetic")
     capsys.readouterr()
     for other, differs in (
-        ((tmp_path / "set",), "depth, name, pictures"),
-        ((tmp_path / "copy", "--depth", tmp_path / "copy-depth"), "depth, pictures"),
+        ((tmp_path / "set",), "depth, name, images"),
+        ((tmp_path / "copy", "--depth", tmp_path / "copy-depth"), "depth, images"),
         ((*ours[:3], "--format", "webdataset"), "format"),
         ((*ours[:3], "--split", "val", "--format", "webdataset"), "format"),
     ):
         assert build(*other, "--output", tmp_path / "a") == 2
         message = capsys.readouterr().err
-        assert f"a data set of another {differs} (" in message and "choose another --output" in message
+        assert f"a dataset of another {differs} (" in message and "choose another --output" in message
         assert digests(tmp_path / "a") == before
-    make_picture(photos / "zz.jpg", (48, 64), 3)
+    make_image(photos / "zz.jpg", (48, 64), 3)
     estimate(photos, depth, model="synthetic", recursive=True)
     assert build(*ours) == 0
     assert "8 samples in 1 shards made, 1 kept" in capsys.readouterr().out
@@ -345,7 +345,7 @@ def test_the_record_says_what_a_set_is_made_of(run: tuple[Path, Path], tmp_path:
     photos, depth = run
     for _ in range(2):
         build(photos, "--depth", depth, "--output", tmp_path / "a")
-    made_of = {"split": "train", "format": "parquet", "pictures": str(photos), "depth": str(depth)}
+    made_of = {"split": "train", "format": "parquet", "images": str(photos), "depth": str(depth)}
     lines = [json.loads(line) for line in (tmp_path / "a/build.jsonl").read_text().splitlines()]
     assert [line["made_of"] for line in lines if "made_of" in line] == [made_of]
 
@@ -379,9 +379,9 @@ def test_a_folder_with_other_files_is_refused(
 def test_a_build_of_nothing_leaves_nothing(run: tuple[Path, Path], tmp_path: Path) -> None:
     photos, depth = run
     (tmp_path / "empty").mkdir()
-    for pictures in (tmp_path / "nowhere", tmp_path / "empty"):
-        assert build(pictures, "--depth", depth, "--output", tmp_path / "a/b") == 2
-        assert build(pictures, "--output", tmp_path / "a/b") == 2
+    for images in (tmp_path / "nowhere", tmp_path / "empty"):
+        assert build(images, "--depth", depth, "--output", tmp_path / "a/b") == 2
+        assert build(images, "--output", tmp_path / "a/b") == 2
     assert build(photos, "--depth", tmp_path / "nowhere", "--output", tmp_path / "a/b") == 2
     assert not (tmp_path / "a").exists()
 
@@ -403,7 +403,7 @@ def test_options_of_a_data_set_are_refused_for_a_run(
     photos, depth = run
     for option in (("--name", "tum"), ("--allow-unregistered",)):
         assert build(photos, "--depth", depth, "--output", tmp_path / "a", *option) == 2
-        assert f"{option[0]} is for a data set in IN" in capsys.readouterr().err
+        assert f"{option[0]} is for a dataset in IN" in capsys.readouterr().err
     assert not (tmp_path / "a").exists()
 
 
@@ -441,6 +441,6 @@ def test_a_data_set_is_printed_short(tmp_path: Path) -> None:
 def test_a_name_that_is_nearly_one_is_proposed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cortexia("dataset", "info", "tun") == 2
     assert "did you mean tum?" in capsys.readouterr().err
-    with pytest.raises(InputError, match=r"unknown data set 'kiti': did you mean kitti\? use one of"):
+    with pytest.raises(InputError, match=r"unknown dataset 'kiti': did you mean kitti\? use one of"):
         open_dataset("kiti", tmp_path)
     assert "TIFF" in DATASETS["rgbd"].summary

@@ -135,9 +135,9 @@ def test_nyu_of_the_hub_is_read_from_a_copy(streaming: bool, tmp_path: Path) -> 
     np.testing.assert_array_equal(samples[0].depth.values, np.where(depth > 0, depth, np.nan))
     assert samples[0].camera is not None and samples[0].camera.fx == 518.857901
     assert dataset.evaluation.range_m == (1e-3, 10.0)
-    ours = open_dataset("parquet", tmp_path / "nyu", split="train", dialect="metres")
+    ours = open_dataset("parquet", tmp_path / "nyu", split="train", convention="metres")
     np.testing.assert_array_equal(ours[2].depth.values, samples[2].depth.values)  # type: ignore[index]
-    with pytest.raises(InputError, match="does not say what it means: give its dialect"):
+    with pytest.raises(InputError, match="does not say what it means: give its convention"):
         open_dataset("parquet", tmp_path / "nyu")[0]  # type: ignore[index]
 
 

@@ -98,7 +98,7 @@ def test_a_set_that_lies_about_its_kind_is_noticed() -> None:
 @pytest.mark.parametrize(
     ("sets", "weights", "words"),
     [
-        ({}, {}, "data sets are none"),
+        ({}, {}, "datasets are none"),
         ({"a": make_set("a", 2)}, {"b": 1}, "weights are for b"),
         ({"a": make_set("a", 2)}, {"a": 0}, "must be above 0"),
         ({"a": make_set("a", 0)}, {"a": 1}, "'a' is empty"),

@@ -1,4 +1,4 @@
-"""Readers of data sets: each on a small one in its true layout, and on real frames where they are there."""
+"""Readers of datasets: each on a small one in its true layout, and on real frames where they are there."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from cortexia_video.pinhole import unproject
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "7scenes": {"allow_unregistered": True},
-    "pairs": {"dialect": "tum", "camera": (60.0, 61.0, 31.5, 23.5)},
+    "pairs": {"convention": "tum", "camera": (60.0, 61.0, 31.5, 23.5)},
 }
 WITHOUT_CAMERA = {"7scenes", "diode"}  # the latter's is of 1024 x 768 only
-LOSSY = {"sunrgbd", "scannet", "hypersim"}  # their pictures are JPEG
+LOSSY = {"sunrgbd", "scannet", "hypersim"}  # their images are JPEG
 SPLITS = {
     "nyu-labeled": ("test", 2),
     "kitti": ("train", 3),
@@ -45,7 +45,7 @@ def scene() -> Scene:
 
 @pytest.fixture(scope="session", params=MAKERS)
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, scene: Scene) -> Any:
-    """Give name, folder and the open set of three samples."""
+    """Return name, folder and the open set of three samples."""
     root = tmp_path_factory.mktemp("sets") / request.param
     MAKERS[request.param](root, scene, 3)
     return request.param, root, open_dataset(request.param, root, **OPTIONS.get(request.param, {}))
@@ -118,7 +118,7 @@ def test_splits_are_those_of_the_authors(made: Any) -> None:
 def test_a_set_is_recognised_by_its_files(made: Any) -> None:
     name, root, _ = made
     if name == "pairs":
-        with pytest.raises(InputError, match="no data set that is known"):
+        with pytest.raises(InputError, match="no dataset that is known"):
             recognise(root)
     else:
         assert recognise(root) == name
@@ -133,7 +133,7 @@ def test_a_missing_set_says_where_it_is_from_and_how_it_should_lie(name: str, tm
 
 
 def test_unknown_names_and_options_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"unknown data set 'nyuv2': did you mean nyu\? use one of rgbd"):
+    with pytest.raises(InputError, match=r"unknown dataset 'nyuv2': did you mean nyu\? use one of rgbd"):
         open_dataset("nyuv2", tmp_path)
     with pytest.raises(InputError, match="tum has no option 'speed': it has max_difference_s"):
         open_dataset("tum", tmp_path, speed=2)
@@ -201,7 +201,7 @@ def test_keys_must_differ(tmp_path: Path, scene: Scene) -> None:
 def test_pairs_name_their_own_arguments_in_errors(tmp_path: Path) -> None:
     for part, values in (("rgb", np.zeros((4, 4, 3), np.uint8)), ("depth", np.ones((4, 4), np.uint16))):
         save(values, tmp_path / part / "a.png")
-    with pytest.raises(DepthFileError, match=r"its dialect \(dialect=\), one of .* of depth \(kind=\)"):
+    with pytest.raises(DepthFileError, match=r"its convention \(convention=\), one of .* of depth \(kind=\)"):
         open_dataset("pairs", tmp_path)[0]
     with pytest.raises(DepthFileError, match="or scale=, in metres"):
         open_dataset("pairs", tmp_path, kind="metric")[0]
@@ -224,7 +224,7 @@ def test_patterns_pair_what_their_wild_cards_stand_for(
         [np.float32(0.97)],
         [np.float32(0.98)],
     ]
-    assert "1 of 3 pictures have no depth" in caplog.text
+    assert "1 of 3 images have no depth" in caplog.text
 
 
 @given(st.lists(st.integers(0, 40), max_size=6), st.lists(st.integers(0, 40), max_size=6), st.integers(0, 9))
@@ -271,8 +271,8 @@ def test_real_sets_read_as_their_sources_say(name: str, shared_data: Path) -> No
     sample = dataset[0]
     from PIL import Image
 
-    with Image.open(root / about["frames"][0]["depth"]) as picture:
-        numbers = np.asarray(picture)
+    with Image.open(root / about["frames"][0]["depth"]) as image:
+        numbers = np.asarray(image)
     known = (numbers > 0) & (numbers <= about["max_depth_m"] * about["depth_scale"])
     np.testing.assert_array_equal(sample.valid, known)
     np.testing.assert_allclose(sample.depth.values[known], numbers[known] / about["depth_scale"], rtol=1e-6)
@@ -293,7 +293,7 @@ def test_real_frames_in_other_layouts(shared_data: Path, tmp_path: Path) -> None
     for one, other in zip(theirs, ours, strict=True):
         np.testing.assert_array_equal(one.depth.values, other.depth.values)
         np.testing.assert_array_equal(one.frame.image, other.frame.image)
-    matched = open_dataset("pairs", shared_data / "rgbd/nvblox-3dmatch", dialect="scannet")
+    matched = open_dataset("pairs", shared_data / "rgbd/nvblox-3dmatch", convention="scannet")
     assert [path.split("/")[1] for path in matched.keys] == [  # type: ignore[union-attr]
         f"{each}.png"
         for each in open_dataset("rgbd", shared_data / "rgbd/nvblox-3dmatch").keys  # type: ignore[union-attr]

@@ -156,7 +156,7 @@ def test_streams_that_cannot_be_mixed(streams: dict[str, RGBDStream], words: str
 
 @pytest.fixture
 def shards(tmp_path: Path) -> StreamMixture:
-    """Give a mixture of tar shards, a streaming data set of Hugging Face's, and one with numbers."""
+    """Return a mixture of tar shards, a streaming dataset of Hugging Face's, and one with numbers."""
     pytest.importorskip("datasets")
     for name, count in (("tar", 11), ("numbers", 5)):
         make_rgbd(tmp_path / name, make_scene(), count)

@@ -72,8 +72,8 @@ def test_depth_pro_has_the_arithmetic_that_the_goal_counts_with(monkeypatch: pyt
     assert count_flop(make_config("depth-pro"), 1536, 1536) == pytest.approx(19.25e12, rel=0.01)
 
 
-def test_the_benchmark_of_pictures_runs() -> None:
-    command = [sys.executable, str(ROOT / "benchmarks/pictures.py"), "--rounds", "1"]
+def test_the_benchmark_of_images_runs() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks/visualization.py"), "--rounds", "1"]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.count(" ms |") == 10 and ran.stdout.count(" times |") == 2

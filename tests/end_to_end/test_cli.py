@@ -33,9 +33,9 @@ def cortexia(*arguments: object, **options: object) -> subprocess.CompletedProce
 
 
 @pytest.fixture
-def photos(tmp_path: Path, make_picture: Make) -> Path:
+def photos(tmp_path: Path, make_image: Make) -> Path:
     for index in range(3):
-        make_picture(tmp_path / "photos" / f"{index}.jpg", seed=index)
+        make_image(tmp_path / "photos" / f"{index}.jpg", seed=index)
     return tmp_path / "photos"
 
 
@@ -107,7 +107,7 @@ def test_names_that_are_not_utf8_can_be_printed(photos: Path, tmp_path: Path) ->
         (["estimate", "{photos}"], "--output"),
         (["estimate", "--output", "{out}"], "INPUT"),
         (["estimate", "{photos}/gone", "--output", "{out}"], "no such file or folder: "),
-        (["estimate", "{empty}", "--output", "{out}"], "no pictures in "),
+        (["estimate", "{empty}", "--output", "{out}"], "no images in "),
         (["estimate", "{photos}", "--output", "{out}", "--model", "none"], "no model is called 'none'"),
         (["estimate", "{photos}", "--output", "{out}", "--model", "onnx:{photos}/0.jpg"], "is not a network"),
         (["estimate", "{photos}", "--output", "{out}", "--device", "tpu"], "unknown device 'tpu'"),
@@ -172,10 +172,8 @@ def interrupt(photos: Path, out: Path, *, times: int, number: int = signal.SIGIN
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_is_130_with_nothing_half_written(
-    tmp_path: Path, make_picture: Make, number: int
-) -> None:
-    make_picture(tmp_path / "photos/0.jpg", (1500, 2000))
+def test_an_interrupt_is_130_with_nothing_half_written(tmp_path: Path, make_image: Make, number: int) -> None:
+    make_image(tmp_path / "photos/0.jpg", (1500, 2000))
     for index in range(1, 24):
         shutil.copyfile(tmp_path / "photos/0.jpg", tmp_path / f"photos/{index}.jpg")
     process = interrupt(tmp_path / "photos", tmp_path / "out", times=1, number=number)
@@ -202,7 +200,7 @@ def test_a_second_process_on_the_folder_is_refused(photos: Path, tmp_path: Path)
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Path:
-    """Give a file system of 200 kB, or skip where one cannot be mounted."""
+    """Yield a file system of 200 kB, or skip where one cannot be mounted."""
     place = tmp_path / "disk"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(place)]
@@ -213,10 +211,10 @@ def small_disk(tmp_path: Path) -> Path:
 
 
 def test_a_full_disk_is_one_line_and_what_is_done_is_kept(
-    photos: Path, small_disk: Path, make_picture: Make
+    photos: Path, small_disk: Path, make_image: Make
 ) -> None:
     for index in range(3, 9):
-        make_picture(photos / f"{index}.jpg", (120, 130), seed=index)  # 62 kB of depth each
+        make_image(photos / f"{index}.jpg", (120, 130), seed=index)  # 62 kB of depth each
     ran = cortexia("estimate", photos, "--output", small_disk / "out")
     assert ran.returncode == 1
     assert "No space left on device; what is done is kept: make room" in ran.stderr
@@ -294,8 +292,8 @@ def test_a_bar_is_shown_on_a_terminal(photos: Path, tmp_path: Path) -> None:
     assert b"3/3" in said and b"images/s" in said
 
 
-def test_a_png_view_is_as_the_spec_says(tmp_path: Path, make_picture: Make) -> None:
-    make_picture(tmp_path / "photos/a.jpg", (60, 80))
+def test_a_png_view_is_as_the_spec_says(tmp_path: Path, make_image: Make) -> None:
+    make_image(tmp_path / "photos/a.jpg", (60, 80))
     assert (
         cortexia("estimate", tmp_path / "photos", "--output", tmp_path / "out", "--format", "png").returncode
         == 0

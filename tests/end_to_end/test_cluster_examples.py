@@ -22,11 +22,11 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples/cluster"
 
 
 @pytest.fixture
-def environment(tmp_path: Path, make_picture: Callable[..., Path]) -> dict[str, str]:
+def environment(tmp_path: Path, make_image: Callable[..., Path]) -> dict[str, str]:
     for index in range(6):
-        make_picture(tmp_path / "in" / f"{index}.jpg", seed=index)
+        make_image(tmp_path / "in" / f"{index}.jpg", seed=index)
     folder = Path(sys.executable).parent
-    given = {"PICTURES": str(tmp_path / "in"), "DEPTH": str(tmp_path / "out"), "MODEL": "synthetic"}
+    given = {"IMAGES": str(tmp_path / "in"), "DEPTH": str(tmp_path / "out"), "MODEL": "synthetic"}
     return {**os.environ, **given, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
 
 
@@ -57,15 +57,15 @@ def test_the_slurm_array_does_all_parts(environment: dict[str, str], tmp_path: P
     require_all_done(tmp_path / "out")
 
 
-def test_the_slurm_array_ends_well_where_pictures_failed_and_badly_where_nothing_was_done(
+def test_the_slurm_array_ends_well_where_images_failed_and_badly_where_nothing_was_done(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    (tmp_path / "in/broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "in/broken.jpg").write_bytes(b"no image")
     slurm = {"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_COUNT": "1"}
     script = ["bash", str(EXAMPLES / "slurm_array.sbatch")]
     ran = subprocess.run(script, env={**environment, **slurm}, capture_output=True, text=True, timeout=HANG_S)
     assert ran.returncode == 0 and "cortexia report" in ran.stdout
-    lost = {**environment, **slurm, "PICTURES": str(tmp_path / "gone")}
+    lost = {**environment, **slurm, "IMAGES": str(tmp_path / "gone")}
     assert subprocess.run(script, env=lost, capture_output=True, timeout=HANG_S).returncode == 2
 
 

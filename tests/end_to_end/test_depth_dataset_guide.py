@@ -1,4 +1,4 @@
-"""The data set guide, on real frames: its own code with our names, and ours as a script and as a notebook."""
+"""The dataset guide, on real frames: its own code with our names, and ours as a script and as a notebook."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_the_notebook_is_what_the_script_is() -> None:
 
 
 def read_guide(ours: tuple[str, ...]) -> ast.Module:
-    """Give all of the guide's code, in order, without the functions that ours take the place of."""
+    """Return all of the guide's code, in order, without the functions that ours take the place of."""
     code = ast.parse("\n".join(re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)))
     theirs = [node for node in code.body if isinstance(node, ast.FunctionDef) and node.name in ours]
     assert {node.name for node in theirs} == {*ours}
@@ -130,13 +130,13 @@ def test_the_guides_own_code_runs_with_our_functions(
     finally:
         pyplot.close("all")
     assert asked == [("sayakpaul/nyu_depth_v2", "train")]
-    assert [picture.size for picture in seen] == [(640, 480)]
+    assert [image.size for image in seen] == [(640, 480)]
     check_collages(shown, names["example"])
 
 
 def check_collages(shown: list[list[Any]], example: dict[str, Any]) -> None:
-    """See to nine pictures beside their depth, and nine augmented, the last of them the example."""
-    assert [len(pictures) for pictures in shown] == [9, 9]
+    """See to nine images beside their depth, and nine augmented, the last of them the example."""
+    assert [len(images) for images in shown] == [9, 9]
     last = shown[-1][-1]
     assert last.shape == (448, 2 * 576, 3) and last.dtype == np.uint8
     np.testing.assert_array_equal(last[:, :576], example["pixel_values"])

@@ -30,31 +30,31 @@ def snippets(language: str) -> list[str]:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, make_picture: Callable[..., Path], use_hub_cache: Path) -> Path:
-    """Give a folder as the README supposes it: pictures in `photos`, depth in `kitti`, scripts in `scripts`.
+def workplace(tmp_path: Path, make_image: Callable[..., Path], use_hub_cache: Path) -> Path:
+    """Return a folder as the README supposes it: images in `photos`, depth in `kitti`, scripts in `scripts`.
 
     The weights of published models are there, too: small random ones in their places.
     """
     for index in range(3):
-        make_picture(tmp_path / "photos" / f"{index}.jpg", seed=index)
-    make_picture(tmp_path / "photos/trip/a.jpg")
+        make_image(tmp_path / "photos" / f"{index}.jpg", seed=index)
+    make_image(tmp_path / "photos/trip/a.jpg")
     (tmp_path / "kitti").mkdir()
     Image.fromarray(np.full((9, 16), 3 * 256, np.uint16)).save(tmp_path / "kitti/0000000005.png")  # 3 m
     (tmp_path / "list.txt").write_text("photos/0.jpg\n")
     make_tum(tmp_path / "data/tum", make_scene(), 3)
     make_rgbd(tmp_path / "data/room", make_scene(), 9)
-    make_set(tmp_path / "indoor", make_picture)
+    make_set(tmp_path / "indoor", make_image)
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
     return tmp_path
 
 
-def make_set(root: Path, make_picture: Callable[..., Path]) -> None:
-    """Make a data set of the layout with set.json, as docs/evaluation.md supposes it."""
+def make_set(root: Path, make_image: Callable[..., Path]) -> None:
+    """Make a dataset of the layout with set.json, as docs/evaluation.md supposes it."""
     frames = []
     (root / "depth").mkdir(parents=True)
     for index in range(2):
-        picture = make_picture(root / "rgb" / f"{index}.jpg", seed=index)
-        with Image.open(picture) as opened:
+        image = make_image(root / "rgb" / f"{index}.jpg", seed=index)
+        with Image.open(image) as opened:
             width, height = opened.size
         depth = np.random.default_rng(index).integers(1000, 5000, (height, width), dtype=np.uint16)
         Image.fromarray(depth).save(root / "depth" / f"{index}.png")

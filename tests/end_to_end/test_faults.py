@@ -37,9 +37,9 @@ from cortexia_video.ledger.depth_json import DEPTH_JSON
 from cortexia_video.ledger.local_log import LEDGER_NAME, is_ledger
 from cortexia_video.models import synthetic
 
-PICTURES = 24
-KEYS = [f"{number:02}.jpg" for number in range(PICTURES)]
-CLEAN = Verification(2 * PICTURES, [], [])
+IMAGES = 24
+KEYS = [f"{number:02}.jpg" for number in range(IMAGES)]
+CLEAN = Verification(2 * IMAGES, [], [])
 
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["cortexia_video", "cortexia_video.cli.estimate"])
@@ -47,7 +47,7 @@ quick_disk = pytest.fixture(lambda monkeypatch: monkeypatch.setattr(os, "fsync",
 
 
 class SlowModel(SyntheticModel):
-    """The synthetic model, so slow that there is time for something to happen. pace: seconds a picture."""
+    """The synthetic model, so slow that there is time for something to happen. pace: seconds an image."""
 
     pace = 0.01
 
@@ -58,7 +58,7 @@ class SlowModel(SyntheticModel):
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder of pictures, upright and not."""
+    """Return a folder of images, upright and not."""
     folder = tmp_path_factory.mktemp("photos")
     for number, key in enumerate(KEYS):
         pixels = np.random.default_rng(number).integers(0, 256, (60, 80, 3), dtype=np.uint8)
@@ -68,7 +68,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Give the files of a run that nothing happened to."""
+    """Return the files of a run that nothing happened to."""
     out = tmp_path_factory.mktemp("undisturbed")
     run(photos, out)
     return files(out)
@@ -77,7 +77,7 @@ def expected(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 def run(
     photos: Path, out: Path, *, at: int = 0, do: Callable[[], object] | None = None, **more: str
 ) -> Report:
-    """Estimate depth; once `at` pictures are done, let something happen."""
+    """Estimate depth; once `at` images are done, let something happen."""
     happened = []
 
     def listen(report: Report, failure: object) -> None:
@@ -103,7 +103,7 @@ def finish(photos: Path, out: Path, expected: dict[str, str]) -> None:
     before = done_lines(out) if (out / LEDGER_NAME).exists() else Counter()
     assert all(count == 1 for count in before.values())
     report = run(photos, out)
-    assert (report.found, report.failed, report.skipped) == (PICTURES, 0, len(before))
+    assert (report.found, report.failed, report.skipped) == (IMAGES, 0, len(before))
     assert files(out) == expected
     assert done_lines(out) == Counter(KEYS)
     assert verify(out) == CLEAN
@@ -132,7 +132,7 @@ def wait_for_files(out: Path, count: int, *processes: BaseProcess) -> None:
 def test_killed_at_random_moments(photos: Path, tmp_path: Path, expected: dict[str, str], seed: int) -> None:
     chance = random.Random(seed)
     killed = 0
-    for count in sorted(chance.sample(range(PICTURES), 4)):
+    for count in sorted(chance.sample(range(IMAGES), 4)):
         process = start(photos, tmp_path)
         wait_for_files(tmp_path, count, process)
         time.sleep(chance.uniform(0, 0.02))
@@ -186,7 +186,7 @@ def test_a_signal_lets_the_run_finish_what_is_in_flight(
     *_, end = read_ledger(tmp_path)
     assert end["interrupted"] and end["failed"] == 0
     assert end["done"] == sum(done_lines(tmp_path).values()) == len(files(tmp_path)) // 2
-    assert 3 <= end["done"] < PICTURES
+    assert 3 <= end["done"] < IMAGES
     finish(photos, tmp_path, expected)
 
 
@@ -204,7 +204,7 @@ def test_a_second_signal_ends_it_now(
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Give disk(size), which mounts a small file system, or again in another size; skip where it cannot."""
+    """Yield disk(size), which mounts a small file system, or again in another size; skip where it cannot."""
     place = tmp_path / "disk"
     place.mkdir()
 
@@ -228,7 +228,7 @@ def test_a_full_disk(
         run(photos, out)
     done = done_lines(out)
     assert isinstance(raised.value.report, Report)
-    assert 0 < raised.value.report.done <= sum(done.values()) < PICTURES
+    assert 0 < raised.value.report.done <= sum(done.values()) < IMAGES
     disk("4m")
     finish(photos, out, expected)
 
@@ -237,7 +237,7 @@ def test_a_disk_that_is_full_for_the_ledger(tmp_path: Path, disk: Callable[[str]
     broken = tmp_path / "broken"
     broken.mkdir()
     for number in range(300):
-        (broken / f"{number}.jpg").write_text("no picture")
+        (broken / f"{number}.jpg").write_text("no image")
     out = disk("32k") / "out"
     with pytest.raises(OutputLostError, match=r"cannot write .*ledger.jsonl: No space left on device"):
         run(broken, out)
@@ -253,7 +253,7 @@ def test_an_output_folder_that_is_moved_away(photos: Path, tmp_path: Path, expec
         run(photos, out, at=5, do=lambda: out.rename(elsewhere))
     assert not out.exists()
     elsewhere.rename(out)
-    assert 5 <= sum(done_lines(out).values()) < PICTURES
+    assert 5 <= sum(done_lines(out).values()) < IMAGES
     finish(photos, out, expected)
 
 
@@ -273,7 +273,7 @@ def test_a_ledger_that_is_taken_away_is_noticed_at_once(photos: Path, tmp_path: 
     ) as raised:
         run(photos, out, at=5, do=take_away)
     assert isinstance(raised.value.report, Report)
-    assert 5 <= raised.value.report.done < PICTURES
+    assert 5 <= raised.value.report.done < IMAGES
     (out / "ledger.jsonl").unlink(missing_ok=True)
     elsewhere.rename(out / "ledger.jsonl")
     assert run(photos, out).failed == 0
@@ -293,7 +293,7 @@ def test_an_input_folder_that_vanishes(photos: Path, tmp_path: Path, expected: d
     inputs, elsewhere = tmp_path / "inputs", tmp_path / "elsewhere"
     shutil.copytree(photos, inputs, copy_function=shutil.copy2)
     report = run(inputs, tmp_path / "out", at=1, do=lambda: inputs.rename(elsewhere))
-    assert (report.found, report.skipped) == (PICTURES, 0)  # how many failed depends on what was read ahead
+    assert (report.found, report.skipped) == (IMAGES, 0)  # how many failed depends on what was read ahead
     elsewhere.rename(inputs)
     finish(inputs, tmp_path / "out", expected)
 
@@ -382,6 +382,6 @@ def test_damaged_outputs_are_found_and_done_again(
     (tmp_path / "02.jpg.preview.jpg").write_bytes(data[:-9] + b"x" + data[-8:])
     assert [each.key for each in verify(tmp_path, requeue=True).wrong] == KEYS[:3]
     report = run(photos, tmp_path)
-    assert (report.done, report.skipped) == (3, PICTURES - 3)
+    assert (report.done, report.skipped) == (3, IMAGES - 3)
     assert files(tmp_path) == expected
     assert verify(tmp_path) == CLEAN

@@ -20,7 +20,7 @@ from cortexia_video.ledger.depth_json import DEPTH_JSON
 from cortexia_video.ledger.local_log import LEDGER_NAME
 
 MOMENTS = 6
-PICTURES = 18
+IMAGES = 18
 METRES = {"kind": "metric"}
 
 
@@ -35,15 +35,15 @@ def files(out: Path) -> dict[str, str]:
     return file_digests(out, lambda name: name != LEDGER_NAME)
 
 
-def test_killed_at_any_moment_and_started_again(tmp_path: Path, make_picture: Callable[..., Path]) -> None:
+def test_killed_at_any_moment_and_started_again(tmp_path: Path, make_image: Callable[..., Path]) -> None:
     photos = tmp_path / "photos"
-    for index in range(PICTURES):
-        make_picture(photos / f"{index}.jpg", (600, 800) if index % 3 else (800, 600), seed=index)
+    for index in range(IMAGES):
+        make_image(photos / f"{index}.jpg", (600, 800) if index % 3 else (800, 600), seed=index)
     began = time.monotonic()
     assert start(photos, tmp_path / "whole").wait() == 0
     whole_run = time.monotonic() - began
     expected = files(tmp_path / "whole")
-    assert len(expected) == 2 * PICTURES + len([DEPTH_JSON])
+    assert len(expected) == 2 * IMAGES + len([DEPTH_JSON])
 
     begun = 0
     for moment in range(MOMENTS):
@@ -65,15 +65,15 @@ def test_killed_at_any_moment_and_started_again(tmp_path: Path, make_picture: Ca
         assert start(photos, out).wait() == 0
         assert files(out) == expected
         last = list(read_ledger(out))[-1]
-        assert (last["found"], last["failed"], last["done"] + last["skipped"]) == (PICTURES, 0, PICTURES)
+        assert (last["found"], last["failed"], last["done"] + last["skipped"]) == (IMAGES, 0, IMAGES)
         assert last["skipped"] >= len(survivors) // 2 - 6
     assert begun >= MOMENTS // 3
 
 
-def test_killed_while_it_writes_among_its_inputs(tmp_path: Path, make_picture: Callable[..., Path]) -> None:
+def test_killed_while_it_writes_among_its_inputs(tmp_path: Path, make_image: Callable[..., Path]) -> None:
     photos = tmp_path / "photos"
-    for index in range(PICTURES):
-        make_picture(photos / f"{index}.jpg", (600, 800), seed=index)
+    for index in range(IMAGES):
+        make_image(photos / f"{index}.jpg", (600, 800), seed=index)
     shutil.copytree(photos, tmp_path / "whole", copy_function=shutil.copy2)
     assert start(tmp_path / "whole", tmp_path / "whole", "--format", "png").wait() == 0
     for count in (1, 6, 12):
@@ -84,7 +84,7 @@ def test_killed_while_it_writes_among_its_inputs(tmp_path: Path, make_picture: C
         process.wait()
     assert start(photos, photos, "--format", "png").wait() == 0
     assert files(photos) == files(tmp_path / "whole")
-    assert list(read_ledger(photos))[-1]["found"] == PICTURES
+    assert list(read_ledger(photos))[-1]["found"] == IMAGES
 
 
 CONVERT_AND_DIE = """
@@ -106,12 +106,12 @@ convert(run, new, f_px=float(f_px), workers=1)
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_between_a_file_and_its_line_in_the_ledger(
-    tmp_path: Path, make_picture: Callable[..., Path], when: str
+    tmp_path: Path, make_image: Callable[..., Path], when: str
 ) -> None:
     """From no, or from another, focal length to the one that is given: each file says its own meanwhile."""
     keys = [f"{index}.jpg" for index in range(6)]
     for index, key in enumerate(keys):
-        make_picture(tmp_path / "photos" / key, seed=index)
+        make_image(tmp_path / "photos" / key, seed=index)
     run, new = tmp_path / "run", tmp_path / "new"
     estimate(tmp_path / "photos", run, model=DepthEstimator(Camera()), f_px=50)
     metres = {key: np.load(run / f"{key}.npy").astype(np.float64) for key in keys}

@@ -188,8 +188,8 @@ from cortexia_video.jobs.ray_cluster import Cluster
 from listening import find_listening
 for name in ("0.png", "1.png"):
     PIL.Image.new("RGB", (64, 48)).save(name)
-with Cluster() as crew:
-    report = cv.estimate(["0.png", "1.png"], "o", model="compact", crew=crew)
+with Cluster() as executor:
+    report = cv.estimate(["0.png", "1.png"], "o", model="compact", executor=executor)
     assert report.done == 2, report
     print(*find_listening(), sep="\\n")
 """

@@ -21,7 +21,7 @@ from cortexia_video.evaluation.score_file import ScoreFile
 Make = Callable[..., Path]
 ROOT = Path(__file__).resolve().parents[2]
 HALF = "0123456789abcdef"  # as what is half written is called
-EVALUATE = ["evaluate", "--protocol", "moge-metric", "--truth-dialect", "nyu"]
+EVALUATE = ["evaluate", "--protocol", "moge-metric", "--truth-convention", "nyu"]
 FOREIGN = '{"amount": 12.5, "to": "the bank"}\n'
 
 
@@ -32,10 +32,10 @@ def cortexia(*arguments: object) -> int:
 
 
 @pytest.fixture
-def dl(tmp_path: Path, make_picture: Make) -> Path:
+def dl(tmp_path: Path, make_image: Make) -> Path:
     """A run of two images, as it was downloaded; beside it are their photos and depth in metres."""
     for index in range(2):
-        make_picture(tmp_path / "photos" / f"{index}.jpg", (30, 40), seed=index)
+        make_image(tmp_path / "photos" / f"{index}.jpg", (30, 40), seed=index)
     cv.estimate(tmp_path / "photos", tmp_path / "dl", model="synthetic", kind="metric", f_px=50.0)
     (tmp_path / "truth").mkdir()
     for index in range(2):
@@ -47,7 +47,7 @@ def dl(tmp_path: Path, make_picture: Make) -> Path:
 
 
 def look(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Give all that is in a folder, as it is."""
+    """Return all that is in a folder, as it is."""
     return {
         str(path.relative_to(folder)): (
             path.lstat().st_mtime_ns,
@@ -149,7 +149,7 @@ def test_datasets_and_evaluations_write_nothing_into_what_they_read(dl: Path, tm
         ("scenes.jsonl", ["scenes", "--count", "1", "--size", "16", "16"]),
         *(
             (name, [*EVALUATE, "dl", "--truth", "truth"])
-            for name in ("scores.jsonl", "results.json", "pictures.csv", "page.html")
+            for name in ("scores.jsonl", "results.json", "images.csv", "page.html")
         ),
     ],
 )
@@ -264,7 +264,7 @@ def test_a_second_evaluation_waits_its_turn(
     assert "another process evaluates into" in capsys.readouterr().err
     monkeypatch.undo()
     first = {name: (tmp_path / "ev" / name).read_bytes() for name in os.listdir(tmp_path / "ev")}
-    assert {*first} == {"results.json", "pictures.csv", "page.html", "scores.jsonl"}
+    assert {*first} == {"results.json", "images.csv", "page.html", "scores.jsonl"}
     cortexia(*asked)
     assert {name: (tmp_path / "ev" / name).read_bytes() for name in first} == first
     assert json.loads(first["results.json"])["truth"] == str(tmp_path / "truth")

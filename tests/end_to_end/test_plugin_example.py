@@ -1,4 +1,4 @@
-"""The example package, installed as a user would: it is listed, it estimates, its pictures stay apart."""
+"""The example package, installed as a user would: it is listed, it estimates, its images stay apart."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def cortexia(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=HANG_S)
 
 
-def pictures() -> np.ndarray:
-    """Give five pictures (5, 64, 88, 3), of noise, of one colour, and dark."""
+def photos() -> np.ndarray:
+    """Return five images (5, 64, 88, 3), of noise, of one colour, and dark."""
     images = np.random.default_rng(0).integers(0, 256, (5, 64, 88, 3), dtype=np.uint8)
     images[3], images[4] = 255, images[4] // 8
     return images
 
 
 @pytest.mark.usefixtures("use_plugin_example")
-def test_the_command_line_lists_it_and_estimates(tmp_path: Path, make_picture: Callable[..., Path]) -> None:
+def test_the_command_line_lists_it_and_estimates(tmp_path: Path, make_image: Callable[..., Path]) -> None:
     listed = cortexia("models")
     assert (listed.returncode, listed.stderr) == (0, "")
     assert any(line.startswith(f"{NAME}\t") and "broken" not in line for line in listed.stdout.splitlines())
     for index, size in enumerate([(48, 64), (64, 48), (100, 64)]):
-        make_picture(tmp_path / f"photos/{index}.jpg", size, seed=index)
+        make_image(tmp_path / f"photos/{index}.jpg", size, seed=index)
     ran = cortexia("estimate", tmp_path / "photos", "--output", tmp_path / "depth", "--model", NAME)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.startswith("3 found: 3 done, 0 skipped, 0 failed; ")
@@ -47,7 +47,7 @@ def test_the_command_line_lists_it_and_estimates(tmp_path: Path, make_picture: C
 def test_five_at_once_are_five_alone() -> None:
     assert NAME in [info.name for info in list_models()]
     require_commercial(NAME)
-    frames = [Frame(f"{index}", image) for index, image in enumerate(pictures())]
+    frames = [Frame(f"{index}", image) for index, image in enumerate(photos())]
     together = [*load_estimator(NAME, batch_size=5).estimate(frames)]
     alone = [*load_estimator(NAME, batch_size=1).estimate(frames)]
     for one, other in zip(together, alone, strict=True):
@@ -56,9 +56,9 @@ def test_five_at_once_are_five_alone() -> None:
 
 
 @pytest.mark.usefixtures("use_plugin_example")
-def test_as_views_of_one_scene_the_same_pictures_would_differ() -> None:
+def test_as_views_of_one_scene_the_same_images_would_differ() -> None:
     model = load_model(NAME)
-    batch = np.stack([model.preprocess(image, (64, 88)) for image in pictures()])
+    batch = np.stack([model.preprocess(image, (64, 88)) for image in photos()])
     apart, mixed = model.infer(batch), model.network(batch[None])[0]
     assert apart.shape == mixed.shape
     assert (np.abs(apart - mixed).max(axis=(1, 2)) > 0.01 * np.ptp(apart)).all()

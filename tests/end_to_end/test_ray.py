@@ -46,19 +46,19 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """Give an S3 server that the cluster's processes know, with 200 pictures, one of them broken."""
+    """Yield an S3 server that the cluster's processes know, with 200 images, one of them broken."""
     with pytest.MonkeyPatch.context() as patch, serve_s3(patch.setenv) as running:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         for index in range(COUNT - 1):
             pixels = np.random.default_rng(index).integers(0, 200, (12, 16, 3), dtype=np.uint8)
             put(f"in/trip/{index}.png", encode(pixels if index != 77 else np.full((9, 9, 3), 255, np.uint8)))
-        put(f"in/{BROKEN}", b"no picture")
+        put(f"in/{BROKEN}", b"no image")
         yield running
 
 
 @pytest.fixture(scope="module")
 def nodes(server: Server) -> Iterator[Any]:
-    """Give a cluster of two machines with two cores each."""
+    """Yield a cluster of two machines with two cores each."""
     from ray.cluster_utils import RayExecutor as Nodes
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -83,7 +83,7 @@ def calm(server: Server) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def expected(server: Server) -> dict[str, bytes]:
-    """Give what one machine makes of the pictures."""
+    """Return what one machine makes of the images."""
     cv.estimate(f"{S3}/in", f"{S3}/expected", model=wrap(SyntheticModel()), recursive=True)
     return outputs("expected")
 
@@ -103,9 +103,9 @@ def outputs(prefix: str) -> dict[str, bytes]:
 
 
 def estimate(place: str, model: SyntheticModel, **options: Any) -> cv.Report:
-    with RayExecutor(num_workers=2) as crew:
+    with RayExecutor(num_workers=2) as executor:
         return cv.estimate(
-            f"{S3}/in", f"{S3}/{place}", model=wrap(model), recursive=True, crew=crew, **options
+            f"{S3}/in", f"{S3}/{place}", model=wrap(model), recursive=True, executor=executor, **options
         )
 
 
@@ -136,7 +136,7 @@ def test_what_one_machine_began_a_cluster_finishes(
     assert (again.done, again.skipped) == (0, COUNT - 1), "one machine takes what a cluster did for done"
 
 
-def test_a_picture_that_kills_its_process_fails_alone(nodes: Any, expected: dict[str, bytes]) -> None:
+def test_an_image_that_kills_its_process_fails_alone(nodes: Any, expected: dict[str, bytes]) -> None:
     report = estimate("poisoned", PoisonedModel())
     require_one_outcome_each("poisoned", report, {BROKEN, POISON})
     (reason,) = (each.reason for each in report.failures if each.key == POISON)
@@ -158,9 +158,9 @@ def test_a_machine_that_goes_without_warning_costs_nothing(
 
     removing = threading.Thread(target=remove)
     removing.start()
-    with RayExecutor(num_workers=3) as crew:
+    with RayExecutor(num_workers=3) as executor:
         model = wrap(SlowModel(0.01, begun))
-        report = cv.estimate(f"{S3}/in", f"{S3}/removed", model=model, recursive=True, crew=crew)
+        report = cv.estimate(f"{S3}/in", f"{S3}/removed", model=model, recursive=True, executor=executor)
     removing.join()
     require_one_outcome_each("removed", report, {BROKEN})
     assert outputs("removed") == expected
@@ -171,11 +171,11 @@ def test_a_killed_job_goes_on_on_one_machine(nodes: Any, expected: dict[str, byt
         "import sys, pathlib, ray, cortexia_video as cv\n"
         "import ray_doubles\n"
         "from cortexia_video.jobs.ray_cluster import RayExecutor\n"
-        "with RayExecutor(address=sys.argv[1], num_workers=2) as crew:\n"
+        "with RayExecutor(address=sys.argv[1], num_workers=2) as executor:\n"
         "    model = cv.DepthEstimator(ray_doubles.SlowModel(0.05))\n"
         "    print('up', flush=True)\n"
         "    told = lambda report, failure: print(report.done, flush=True)\n"
-        "    cv.estimate(sys.argv[2], sys.argv[3], model=model, recursive=True, crew=crew, on_outcome=told)\n"
+        "    cv.estimate(sys.argv[2], sys.argv[3], model=model, recursive=True, executor=executor, on_outcome=told)\n"
     )
     command = [sys.executable, "-c", code, nodes.address, f"{S3}/in", f"{S3}/killed"]
     job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -193,10 +193,10 @@ def test_a_killed_job_goes_on_on_one_machine(nodes: Any, expected: dict[str, byt
 
 
 def test_a_folder_into_shards_by_the_command_line(
-    nodes: Any, tmp_path: Path, make_picture: Any, capsys: pytest.CaptureFixture[str]
+    nodes: Any, tmp_path: Path, make_image: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for index in range(5):
-        make_picture(tmp_path / "in" / f"{index}.jpg", seed=index)
+        make_image(tmp_path / "in" / f"{index}.jpg", seed=index)
     command = ["estimate", str(tmp_path / "in"), "--model", "synthetic", "--pack", "tar", "--pack-size", "2"]
     codes = []
     for out, more in (("out", ["--engine", "ray", "--num-workers", "1"]), ("one", [])):
@@ -231,8 +231,13 @@ def test_a_cluster_that_cannot_be_is_one_line(
 
 
 def test_without_room_or_model_nothing_is_written(nodes: Any, tmp_path: Path) -> None:
-    with RayExecutor(gpus_per_worker=1) as crew, pytest.raises(ClusterError, match="no machine .* has 1 GPU"):
-        cv.estimate(f"{S3}/in", tmp_path / "out", model="synthetic", recursive=True, crew=crew)
-    with RayExecutor() as crew, pytest.raises(cv.ModelError, match="does not take all of these options"):
-        cv.estimate(f"{S3}/in", tmp_path / "out", model="synthetic", recursive=True, crew=crew, nonsense=1)
+    with (
+        RayExecutor(gpus_per_worker=1) as executor,
+        pytest.raises(ClusterError, match="no machine .* has 1 GPU"),
+    ):
+        cv.estimate(f"{S3}/in", tmp_path / "out", model="synthetic", recursive=True, executor=executor)
+    with RayExecutor() as executor, pytest.raises(cv.ModelError, match="does not take all of these options"):
+        cv.estimate(
+            f"{S3}/in", tmp_path / "out", model="synthetic", recursive=True, executor=executor, nonsense=1
+        )
     assert not (tmp_path / "out").exists()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xxhash
-from remote_folders import S3, encode, outputs, put_pictures, read_folder
+from remote_folders import S3, encode, outputs, put_images, read_folder
 
 pytest.importorskip("s3fs")
 from s3_server import BUCKET, Server, fail_each, forget_file_systems, put, read_all
@@ -21,7 +21,7 @@ from cortexia_video.cli import main
 from cortexia_video.sinks.archives import Packing
 from cortexia_video.sinks.open import open_sink
 from cortexia_video.sources import find as files
-from cortexia_video.sources.find import InputFile, find_pictures
+from cortexia_video.sources.find import InputFile, find_images
 from cortexia_video.storage.paths import to_path
 from cortexia_video.storage.remote_path import RemotePath
 
@@ -31,7 +31,7 @@ def estimate(given: Any, output: Any, **options: Any) -> cv.Report:
 
 
 def test_a_bucket_gives_the_bytes_of_a_folder(place: str, tmp_path: Path) -> None:
-    put_pictures(f"{place}/in", tmp_path / "in")
+    put_images(f"{place}/in", tmp_path / "in")
     report = estimate(f"{S3}/{place}/in", f"{S3}/{place}/out", preview=True)
     estimate(tmp_path / "in", tmp_path / "out", preview=True)
     assert report.counts == {"found": 6, "done": 6, "skipped": 0, "failed": 0}
@@ -41,14 +41,14 @@ def test_a_bucket_gives_the_bytes_of_a_folder(place: str, tmp_path: Path) -> Non
 
 
 def test_from_a_bucket_to_a_folder_and_back(place: str, tmp_path: Path) -> None:
-    put_pictures(f"{place}/in", tmp_path / "in")
+    put_images(f"{place}/in", tmp_path / "in")
     estimate(f"{S3}/{place}/in", tmp_path / "down")
     estimate(f"file://{tmp_path}/in", f"{S3}/{place}/up")
     assert outputs(read_folder(tmp_path / "down")) == outputs(read_all(f"{place}/up"))
 
 
 def test_a_changed_object_is_done_again_and_a_lost_output(place: str, tmp_path: Path) -> None:
-    put_pictures(f"{place}/in", tmp_path / "in")
+    put_images(f"{place}/in", tmp_path / "in")
     estimate(f"{S3}/{place}/in", f"{S3}/{place}/out")
     put(f"{place}/in/0.png", encode(99))
     to_path(f"{S3}/{place}/out/2.png.npy").unlink()  # type: ignore[union-attr]
@@ -56,8 +56,8 @@ def test_a_changed_object_is_done_again_and_a_lost_output(place: str, tmp_path: 
     assert (again.done, again.skipped) == (2, 4)
 
 
-def test_an_output_beside_the_pictures_is_no_input(place: str, tmp_path: Path) -> None:
-    put_pictures(f"{place}/in", tmp_path / "in")
+def test_an_output_beside_the_images_is_no_input(place: str, tmp_path: Path) -> None:
+    put_images(f"{place}/in", tmp_path / "in")
     for inside in ("", "/depth"):
         for _ in range(2):
             report = estimate(f"{S3}/{place}/in", f"{S3}/{place}/in{inside}", format="png", preview=True)
@@ -65,7 +65,7 @@ def test_an_output_beside_the_pictures_is_no_input(place: str, tmp_path: Path) -
 
 
 def test_what_is_not_ours_is_not_replaced(place: str, tmp_path: Path) -> None:
-    put_pictures(f"{place}/in", tmp_path / "in")
+    put_images(f"{place}/in", tmp_path / "in")
     put(f"{place}/out/0.png.npy", b"precious")
     report = estimate(f"{S3}/{place}/in", f"{S3}/{place}/out")
     assert [each.key for each in report.failures] == ["0.png"]
@@ -78,7 +78,7 @@ def test_what_is_not_ours_is_not_replaced(place: str, tmp_path: Path) -> None:
 def test_a_server_that_fails_now_and_then_changes_nothing(
     server: Server, place: str, tmp_path: Path, status: str, code: bytes
 ) -> None:
-    put_pictures(f"{place}/in", tmp_path / "in")
+    put_images(f"{place}/in", tmp_path / "in")
     server.rule = fail_each(4, status, code)
     report = estimate(f"{S3}/{place}/in", f"{S3}/{place}/out")
     server.rule = None
@@ -91,7 +91,7 @@ def test_a_run_that_can_put_no_more_ends_and_goes_on_later(
     server: Server, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cortexia_video.storage.retries._FIRST_PAUSE_S", 0.0)
-    put_pictures(f"{place}/in", tmp_path / "in")
+    put_images(f"{place}/in", tmp_path / "in")
     count = 0
 
     def deny(environ: dict[str, Any]) -> tuple[str, bytes] | None:
@@ -112,10 +112,10 @@ def test_a_run_that_can_put_no_more_ends_and_goes_on_later(
 def test_an_object_that_vanishes_after_listing_is_a_failure(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put_pictures(f"{place}/in", tmp_path / "in")
-    found = [*find_pictures([f"{S3}/{place}/in"], recursive=True)]
+    put_images(f"{place}/in", tmp_path / "in")
+    found = [*find_images([f"{S3}/{place}/in"], recursive=True)]
     to_path(f"{S3}/{place}/in/0.png").unlink()  # type: ignore[union-attr]
-    monkeypatch.setattr("cortexia_video.jobs.run_spec.find_pictures", lambda *_, **__: iter(found))
+    monkeypatch.setattr("cortexia_video.jobs.run_spec.find_images", lambda *_, **__: iter(found))
     report = estimate(f"{S3}/{place}/in", f"{S3}/{place}/out")
     assert [str(each) for each in report.failures] == [
         "failed (decode): 0.png: it is gone: it was there when the bucket was listed"
@@ -143,14 +143,14 @@ def test_a_line_that_is_not_utf8_is_a_failure(place: str, tmp_path: Path) -> Non
 def test_a_huge_object_is_not_read(place: str, monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
     put(f"{place}/0.png", encode(0))
     monkeypatch.setattr("cortexia_video.sources.objects.LARGEST_FILE", 10)
-    (found,) = find_pictures([f"{S3}/{place}"])
+    (found,) = find_images([f"{S3}/{place}"])
     assert isinstance(found, cv.Failure) and found.reason.startswith("too large: the object has 0.0 GB")
 
 
 def test_lists_of_addresses(place: str, tmp_path: Path, server: Server) -> None:
-    put_pictures(f"{place}/in", tmp_path / "in", 3)
+    put_images(f"{place}/in", tmp_path / "in", 3)
     put(f"{place}/list.txt", f"in/0.png\n{S3}/{place}/in/trip/1.png\n".encode())
-    found = [*find_pictures([f"{S3}/{place}/list.txt"])]
+    found = [*find_images([f"{S3}/{place}/list.txt"])]
     keys = [each.key for each in found]
     assert keys == ["in/0.png", f"{BUCKET}/{place}/in/trip/1.png"]
 
@@ -176,7 +176,7 @@ def test_signed_addresses_are_read_and_not_written_down(
     [
         ("s3://no-such-bucket/in", f"{S3}/out", "no such bucket: check its name and region"),
         (f"{S3}/nothing-here", f"{S3}/out", "no such object or folder"),
-        ("PICTURES", "s3://no-such-bucket/out", "no such bucket: check its name and region; choose another"),
+        ("IMAGES", "s3://no-such-bucket/out", "no such bucket: check its name and region; choose another"),
         ("ftp://host/in", f"{S3}/out", "no such scheme here: use a path, or one of file://, s3://"),
         ("s3://", f"{S3}/out", "names no bucket: give s3://bucket"),
     ],
@@ -185,7 +185,7 @@ def test_what_cannot_be_is_one_line(
     place: str, tmp_path: Path, given: str, output: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put(f"{place}/0.png", encode(0))
-    given = f"{S3}/{place}" if given == "PICTURES" else given
+    given = f"{S3}/{place}" if given == "IMAGES" else given
     with pytest.raises(SystemExit) as ended:
         main(["estimate", given, "--output", output, "--model", "synthetic", "--recursive"])
     lines = capsys.readouterr().err.splitlines()
@@ -195,7 +195,7 @@ def test_what_cannot_be_is_one_line(
 
 @pytest.mark.parametrize("method", ["PUT", ""])
 def test_without_permission_nothing_is_begun(server: Server, place: str, tmp_path: Path, method: str) -> None:
-    put_pictures(f"{place}/in", tmp_path / "in")
+    put_images(f"{place}/in", tmp_path / "in")
     server.rule = lambda environ: (
         ("403 Forbidden", b"AccessDenied") if method in ("", environ["REQUEST_METHOD"]) else None
     )
@@ -216,7 +216,7 @@ def test_without_credentials_it_says_so(server: Server, monkeypatch: pytest.Monk
 
 
 def test_two_shards_share_a_bucket_and_are_joined(place: str, tmp_path: Path) -> None:
-    put_pictures(f"{place}/in", tmp_path / "in", 12)
+    put_images(f"{place}/in", tmp_path / "in", 12)
     out = f"{S3}/{place}/out"
     counts = [estimate(f"{S3}/{place}/in", out, shard=f"{part}/2").done for part in (1, 2)]
     assert sum(counts) == 12 and all(counts)
@@ -231,7 +231,7 @@ def test_two_shards_share_a_bucket_and_are_joined(place: str, tmp_path: Path) ->
 def test_verify_and_status_read_a_bucket(
     place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    put_pictures(f"{place}/in", tmp_path / "in")
+    put_images(f"{place}/in", tmp_path / "in")
     out = f"{S3}/{place}/out"
     estimate(f"{S3}/{place}/in", out)
     assert str(cv.verify(out)) == "6 outputs checked: 6 right, 0 wrong"
@@ -273,15 +273,15 @@ def test_other_stores_list_and_place_as_s3_does(tmp_path: Path) -> None:
     (root / "a.png").write_bytes(encode(9))
     report = estimate(str(root), f"memory://{tmp_path.name}/out")
     assert report.done == 5
-    found = [each for each in find_pictures([str(root)]) if isinstance(each, InputFile)]
+    found = [each for each in find_images([str(root)]) if isinstance(each, InputFile)]
     assert [each.key for each in found] == ["a.png"]
     assert estimate(str(root), f"memory://{tmp_path.name}/out").skipped == 5
 
 
-def test_one_request_reads_a_picture(place: str, server: Server) -> None:
+def test_one_request_reads_an_image(place: str, server: Server) -> None:
     put(f"{place}/0.png", encode(0))
     server.requests.clear()
-    files.read_picture(f"{S3}/{place}/0.png")
+    files.read_image(f"{S3}/{place}/0.png")
     assert [method for method, _ in server.requests] == ["GET"]
 
 
@@ -300,17 +300,17 @@ def test_addresses_are_shown_without_secrets() -> None:
 
 
 def test_a_report_of_a_bucket(place: str, tmp_path: Path) -> None:
-    put_pictures(f"{place}/in", tmp_path / "in")
+    put_images(f"{place}/in", tmp_path / "in")
     estimate(f"{S3}/{place}/in", f"{S3}/{place}/out")
     assert cv.report(f"{S3}/{place}/out").summary.done == 6
     page = read_all(f"{place}/out")["report.html"]
-    assert page.count(b"data:image") == 12, "each picture beside its depth"
+    assert page.count(b"data:image") == 12, "each image beside its depth"
     cv.report(f"{S3}/{place}/out", output=tmp_path / "page.html")
     assert (tmp_path / "page.html").read_bytes().startswith(b"<!DOCTYPE html>")
 
 
 def test_shards_in_a_bucket_in_and_out(place: str, tmp_path: Path) -> None:
-    put_pictures(f"{place}/in", tmp_path / "in")
+    put_images(f"{place}/in", tmp_path / "in")
     for index in range(2):
         with tarfile.open(tmp_path / "shard.tar", "w") as archive:
             for name in (2 * index, 2 * index + 1):
@@ -342,11 +342,11 @@ def test_a_large_object_is_put_by_way_of_a_file(place: str, monkeypatch: pytest.
 def test_a_plan_for_many_workers_counts_requests(
     place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    put_pictures(f"{place}/in", tmp_path / "in")
+    put_images(f"{place}/in", tmp_path / "in")
     command = ["plan", f"{S3}/{place}/in", "--recursive", "--model", "synthetic"]
     with pytest.raises(SystemExit) as ended:
         main([*command, "--output", f"{S3}/{place}/out", "--num-workers", "8"])
     said = capsys.readouterr().out
     assert ended.value.code in (0, None)
-    assert "6 pictures" in said and "shared by 8 workers" in said and "worker-hours" in said
+    assert "6 images" in said and "shared by 8 workers" in said and "worker-hours" in said
     assert "requests to object stores: 1 LIST, 6 GET, 8 PUT" in said

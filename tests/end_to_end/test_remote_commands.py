@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("s3fs")
 from camera_model import Camera
-from remote_folders import S3, encode, outputs, put_pictures, read_folder
+from remote_folders import S3, encode, outputs, put_images, read_folder
 from s3_server import put, read_all
 
 import cortexia_video as cv
@@ -25,8 +25,8 @@ METRES = {"kind": "metric", "f_px": 20.0}
 
 @pytest.fixture
 def runs(place: str, tmp_path: Path) -> tuple[str, Path]:
-    """Give the output of one run in a bucket, and in a folder."""
-    put_pictures(f"{place}/in", tmp_path / "in")
+    """Return the output of one run in a bucket, and in a folder."""
+    put_images(f"{place}/in", tmp_path / "in")
     for given, output in ((f"{S3}/{place}/in", f"{S3}/{place}/run"), (tmp_path / "in", tmp_path / "run")):
         estimate(given, output)
     return f"{S3}/{place}/run", tmp_path / "run"
@@ -74,7 +74,7 @@ def test_what_a_run_packed_is_read_as_its_files(
 
 
 def test_convert_tells_files_of_a_bucket_apart_as_those_of_a_folder(place: str, tmp_path: Path) -> None:
-    """Two formats of one picture keep their whole names, 8-bit PNG is no depth, hidden files are left out."""
+    """Two formats of one image keep their whole names, 8-bit PNG is no depth, hidden files are left out."""
     values = np.full((3, 4), 2.0, np.float32)
     np.save(tmp_path / "a.npy", values)
     data = (tmp_path / "a.npy").read_bytes()
@@ -116,8 +116,8 @@ def test_a_calibration_beside_the_depth_of_a_bucket(place: str, tmp_path: Path) 
     (tmp_path / "calib.txt").write_bytes(calibration)
     for name in ("disp0.pfm", "calib.txt"):
         put(f"{place}/{name}", (tmp_path / name).read_bytes())
-    here = cv.read_depth(tmp_path / "disp0.pfm", dialect="middlebury")
-    there = cv.read_depth(f"{S3}/{place}/disp0.pfm", dialect="middlebury")
+    here = cv.read_depth(tmp_path / "disp0.pfm", convention="middlebury")
+    there = cv.read_depth(f"{S3}/{place}/disp0.pfm", convention="middlebury")
     np.testing.assert_array_equal(there.values, here.values)
     np.testing.assert_allclose(there.values, [[4.0, 2.0]])
 
@@ -180,11 +180,11 @@ def test_point_clouds_of_a_run(runs: tuple[str, Path], place: str, tmp_path: Pat
 def test_a_point_cloud(
     runs: tuple[str, Path], place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for root, pictures, output in (
+    for root, images, output in (
         (runs[0], f"{S3}/{place}/in", f"{S3}/{place}/a.ply"),
         (runs[1], tmp_path / "in", tmp_path / "a.ply"),
     ):
-        command = ["pointcloud", f"{pictures}/0.png", "--depth", f"{root}/0.png.npz", "--output", str(output)]
+        command = ["pointcloud", f"{images}/0.png", "--depth", f"{root}/0.png.npz", "--output", str(output)]
         assert say(capsys, *command)[0] == 0
         code, _, error = say(capsys, *command)
         assert code == 2 and "is there already: choose another --output, or --overwrite" in error
@@ -204,7 +204,7 @@ def test_a_depth_object_that_is_gone_is_a_failure(runs: tuple[str, Path], place:
         ["convert", "s3://no-such-bucket/in", "--output", f"{S3}/out", "--format", "tiff"],
         ["convert", "FILE", "--output", "s3://no-such-bucket/out", "--format", "tiff"],
         ["info", "s3://no-such-bucket/a.npy"],
-        ["pointcloud", "PICTURE", "--depth", "FILE", "--output", "s3://no-such-bucket/a.ply"],
+        ["pointcloud", "IMAGE", "--depth", "FILE", "--output", "s3://no-such-bucket/a.ply"],
         ["pointcloud", "s3://no-such-bucket/a.png", "--depth", "FILE", "--output", f"{S3}/a.ply"],
         ["scenes", "--count", "1", "--output", "s3://no-such-bucket/scenes"],
     ],
@@ -212,14 +212,14 @@ def test_a_depth_object_that_is_gone_is_a_failure(runs: tuple[str, Path], place:
 def test_no_such_bucket_is_one_line(
     place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
 ) -> None:
-    estimate(write_picture(tmp_path), tmp_path / "run")
-    words = {"FILE": str(tmp_path / "run/a.png.npz"), "PICTURE": str(tmp_path / "a.png")}
+    estimate(write_image(tmp_path), tmp_path / "run")
+    words = {"FILE": str(tmp_path / "run/a.png.npz"), "IMAGE": str(tmp_path / "a.png")}
     code, _, error = say(capsys, *(words.get(each, each) for each in command))
     assert code in (1, 2)
     assert len(error.splitlines()) == 1 and "no such bucket: check its name and region" in error, error
 
 
-def write_picture(folder: Path) -> Path:
+def write_image(folder: Path) -> Path:
     (folder / "a.png").write_bytes(encode(1))
     return folder / "a.png"
 
@@ -237,7 +237,7 @@ def test_scenes(place: str, tmp_path: Path) -> None:
     assert outputs(read_all(f"{place}/scenes")) == written
     with pytest.raises(cv.OutputExistsError, match="scenes of another height"):
         write_scenes(there, 3, ScenePlan(7, 32, 32), workers=1)
-    put_pictures(f"{place}/in", tmp_path / "in")
+    put_images(f"{place}/in", tmp_path / "in")
     estimate(f"{S3}/{place}/in", f"{S3}/{place}/run")
     with pytest.raises(cv.OutputExistsError, match="no scene of ours"):
         write_scenes(to_path(f"{S3}/{place}/run"), 1, plan, workers=1)
@@ -254,7 +254,7 @@ def test_processes_render_into_a_bucket(place: str) -> None:
 
 
 def test_files_are_addresses_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    estimate(write_picture(tmp_path), tmp_path / "run")
+    estimate(write_image(tmp_path), tmp_path / "run")
     root = f"file://{tmp_path}"
     assert say(capsys, "convert", f"{root}/run", "--output", f"{root}/tiff", "--format", "tiff")[0] == 0
     assert say(capsys, "pointcloud", f"{root}/run", "--output", f"{root}/clouds")[0] == 0

@@ -1,4 +1,4 @@
-"""Data sets and evaluations behind addresses: what a folder gives, an S3 server in this process gives."""
+"""Datasets and evaluations behind addresses: what a folder gives, an S3 server in this process gives."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ from cortexia_video.training.pseudo_labels import label_images
 S3 = f"s3://{BUCKET}"
 OPTIONS: dict[str, dict[str, Any]] = {
     "7scenes": {"allow_unregistered": True},
-    "pairs": {"dialect": "tum", "images": "rgb/*.*", "depths": "depth/*.png"},
+    "pairs": {"convention": "tum", "images": "rgb/*.*", "depths": "depth/*.png"},
 }
-MakePicture = Callable[..., Path]
+MakeImage = Callable[..., Path]
 
 
 def upload(folder: Path, prefix: str) -> str:
@@ -59,7 +59,7 @@ def cortexia(*arguments: object) -> int:
 
 
 def describe(sample: RGBDSample) -> tuple[Any, ...]:
-    """Give all of a sample, its arrays as bytes."""
+    """Return all of a sample, its arrays as bytes."""
     depth, mask = sample.depth, sample.mask
     facts = (sample.key, sample.origin, sample.sparse, sample.camera, depth.kind, depth.f_px)
     arrays = (sample.frame.image, depth.values, np.zeros(0) if mask is None else mask)
@@ -113,7 +113,7 @@ def test_a_data_set_is_listed_once_and_a_sample_is_one_request_a_file(
     opened = open_dataset("sunrgbd", address)
     asked = [path for method, path in server.requests if method == "GET"]
     assert len([path for path in asked if path.strip("/") == BUCKET]) == 1, "one LIST"
-    assert len(server.requests) == 1 + 3, "and the camera of each picture"
+    assert len(server.requests) == 1 + 3, "and the camera of each image"
     server.requests.clear()
     opened[0]  # type: ignore[index]
     assert [method for method, _ in server.requests] == ["GET", "GET"]
@@ -211,10 +211,10 @@ def test_a_loader_of_torch_reads_in_its_workers(place: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("form", ["parquet", "webdataset"])
 def test_a_build_in_a_bucket_gives_the_bytes_of_a_folder(
-    form: str, server: Server, place: str, tmp_path: Path, make_picture: MakePicture
+    form: str, server: Server, place: str, tmp_path: Path, make_image: MakeImage
 ) -> None:
     for number in range(5):
-        make_picture(tmp_path / f"photos/trip/{number}.jpg", (48, 64), number)
+        make_image(tmp_path / f"photos/trip/{number}.jpg", (48, 64), number)
     photos = upload(tmp_path / "photos", f"{place}/photos")
     estimate(photos, f"{S3}/{place}/run", model="synthetic", recursive=True)
     estimate(tmp_path / "photos", tmp_path / "run", model="synthetic", recursive=True)
@@ -296,7 +296,7 @@ def save_depth(folder: Path, count: int, wrong: float) -> None:
 
 
 def results(text: bytes) -> dict[str, Any]:
-    """Give the numbers of results.json, and not where things lie."""
+    """Return the numbers of results.json, and not where things lie."""
     found: dict[str, Any] = json.loads(text)
     del found["truth"]
     found["totals"] = [*found["totals"].values()]
@@ -310,7 +310,7 @@ def test_depth_files_in_a_bucket_are_measured_as_in_a_folder(
     for name, wrong in (("truth", 0.0), ("good", 1.0), ("bad", 2.0)):
         save_depth(tmp_path / name, 3, wrong)
     root = upload(tmp_path, place)
-    words = ("--dialect", "nyu", "--truth-dialect", "nyu", "--protocol", "moge-metric", "-o")
+    words = ("--convention", "nyu", "--truth-convention", "nyu", "--protocol", "moge-metric", "-o")
 
     def run(at: object, output: object) -> int:
         return cortexia("evaluate", f"{at}/good", f"{at}/bad", "--truth", f"{at}/truth", *words, output)
@@ -319,7 +319,7 @@ def test_depth_files_in_a_bucket_are_measured_as_in_a_folder(
     assert run(root, f"{root}/out") == 0
     assert run(f"file://{tmp_path}", tmp_path / "file") == 0
     found = read_all(f"{place}/out")
-    assert sorted(found) == ["page.html", "pictures.csv", "results.json", "scores.jsonl"]
+    assert sorted(found) == ["page.html", "images.csv", "results.json", "scores.jsonl"]
     local = read_folder(tmp_path / "out")
     assert results(found["results.json"]) == results(local["results.json"])
     assert results((tmp_path / "file/results.json").read_bytes()) == results(local["results.json"])
@@ -333,11 +333,11 @@ def test_depth_files_in_a_bucket_are_measured_as_in_a_folder(
 
 
 def test_a_set_and_a_run_in_a_bucket_are_measured_as_in_a_folder(
-    place: str, tmp_path: Path, make_picture: MakePicture
+    place: str, tmp_path: Path, make_image: MakeImage
 ) -> None:
     for name in ("one", "two"):
         make_rgbd(tmp_path / f"sets/{name}", make_scene(len(name)), 2, name=name)
-        make_picture(tmp_path / f"sets/{name}/rgb/1.png", (48, 64), 9)
+        make_image(tmp_path / f"sets/{name}/rgb/1.png", (48, 64), 9)
     sets = upload(tmp_path / "sets", f"{place}/sets")
     estimate(sets, f"{S3}/{place}/run", model="synthetic", recursive=True)
     estimate(tmp_path / "sets", tmp_path / "run", model="synthetic", recursive=True)
@@ -356,13 +356,22 @@ def test_scores_are_put_when_an_evaluation_ends_by_an_error(
     for name in ("truth", "good"):
         save_depth(tmp_path / name, 3, 0.5)
     root = upload(tmp_path, place)
-    words = ("--dialect", "nyu", "--truth-dialect", "nyu", "--protocol", "moge-metric", "-o", f"{root}/out")
+    words = (
+        "--convention",
+        "nyu",
+        "--truth-convention",
+        "nyu",
+        "--protocol",
+        "moge-metric",
+        "-o",
+        f"{root}/out",
+    )
     with monkeypatch.context() as patch:
         patch.setattr("cortexia_video.evaluation.job.EvaluateJob.measure_baselines", lambda self: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             main(["evaluate", f"{root}/good", "--truth", f"{root}/truth", *words])
     assert [*read_all(f"{place}/out")] == ["scores.jsonl"]
-    monkeypatch.setattr("cortexia_video.evaluation.job.score_picture", None)  # nothing is measured again
+    monkeypatch.setattr("cortexia_video.evaluation.job.score_image", None)  # nothing is measured again
     assert cortexia("evaluate", f"{root}/good", "--truth", f"{root}/truth", *words) == 0
 
 
@@ -506,9 +515,9 @@ def test_names_in_a_file_may_lead_up_and_nowhere() -> None:
     ]
 
 
-def test_a_teacher_labels_pictures_in_a_bucket(place: str, tmp_path: Path, make_picture: MakePicture) -> None:
+def test_a_teacher_labels_images_in_a_bucket(place: str, tmp_path: Path, make_image: MakeImage) -> None:
     for number in range(2):
-        make_picture(tmp_path / f"photos/{number}.png", (48, 64), number)
+        make_image(tmp_path / f"photos/{number}.png", (48, 64), number)
     address = upload(tmp_path / "photos", f"{place}/photos")
     local, remote = (
         label_images(str(root), tmp_path / name, "synthetic", any_licence=True)
@@ -533,11 +542,11 @@ def test_addresses_sort_as_paths_do() -> None:
     assert [str(each)[12:] for each in sorted(places)] == [str(each) for each in sorted(map(Path, names))]
 
 
-def test_a_comparison_takes_pictures_behind_addresses(
-    place: str, tmp_path: Path, make_picture: MakePicture, capsys: pytest.CaptureFixture[str]
+def test_a_comparison_takes_images_behind_addresses(
+    place: str, tmp_path: Path, make_image: MakeImage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("openvino")
-    make_picture(tmp_path / "photos/a.png", (48, 64), 1)
+    make_image(tmp_path / "photos/a.png", (48, 64), 1)
     address = upload(tmp_path / "photos", f"{place}/photos")
     assert cortexia("evaluate", address, "--compare", "openvino,float32") == 0
     assert "a.png" in capsys.readouterr().out

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 
 pytest.importorskip("s3fs")
-from remote_folders import S3, encode, put_pictures
+from remote_folders import S3, encode, put_images
 from s3_server import Server, fail_each, put, read_all
 
 import cortexia_video as cv
 from cortexia_video.cli import main
 from cortexia_video.datasets.build_log import refuse_other_files
 from cortexia_video.ledger.local_log import list_files
-from cortexia_video.sources.find import find_pictures
+from cortexia_video.sources.find import find_images
 from cortexia_video.storage.paths import to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.storage.staging_folder import StagingFolder
@@ -32,7 +32,7 @@ METRES = {"kind": "metric"}
 
 @pytest.fixture
 def memory(tmp_path: Path) -> str:
-    """Give an address of fsspec's memory, which stands for stores that are no S3."""
+    """Return an address of fsspec's memory, which stands for stores that are no S3."""
     return f"memory://{tmp_path.parent.name}-{tmp_path.name}"
 
 
@@ -74,7 +74,7 @@ def test_ledgers_are_merged_only_when_the_whole_is_there(
     server: Server, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cortexia_video.storage.retries._FIRST_PAUSE_S", 0.0)
-    put_pictures(f"{place}/in", tmp_path / "in")
+    put_images(f"{place}/in", tmp_path / "in")
     cv.estimate(f"{S3}/{place}/in", f"{S3}/{place}/out", model="synthetic", recursive=True)
     before = read_all(f"{place}/out")
     server.rule = lambda environ: (
@@ -151,7 +151,7 @@ def test_a_conversion_with_calibrations_is_done_once(memory: str) -> None:
         words = f"cam0=[100 0 1; 0 100 1; 0 0 1]\ndoffs=0\nbaseline={index}.5\nwidth=2\nheight=2\n"
         (root / "calib.txt").write_bytes(words.encode())
     counts = [
-        cv.convert(f"{memory}/in", f"{memory}/out", format="npz", dialect="middlebury") for _ in range(2)
+        cv.convert(f"{memory}/in", f"{memory}/out", format="npz", convention="middlebury") for _ in range(2)
     ]
     assert [(each.done, each.skipped) for each in counts] == [(12, 0), (0, 12)]
 
@@ -276,4 +276,4 @@ def test_a_store_that_lists_nothing_is_one_error(server: Server, place: str) -> 
         ("403 Forbidden", b"AccessDenied") if "list-type" in environ["QUERY_STRING"] else None
     )
     with pytest.raises(cv.InputError, match="no permission"):
-        [*find_pictures([f"{S3}/{place}"], recursive=True)]
+        [*find_images([f"{S3}/{place}"], recursive=True)]

@@ -50,13 +50,13 @@ def run(
 
 
 @pytest.fixture
-def photos(tmp_path: Path, make_picture: Make) -> Path:
+def photos(tmp_path: Path, make_image: Make) -> Path:
     suffixes = [".jpg", ".jpeg", ".JPG", ".JPEG", ".png", ".PNG"]
     for index in range(1, 16):
-        make_picture(
+        make_image(
             tmp_path / "photos" / f"image{index:02}{suffixes[index % 6]}", (40 + index % 2, 60), seed=index
         )
-    make_picture(tmp_path / "photos/ignored.webp")
+    make_image(tmp_path / "photos/ignored.webp")
     return tmp_path
 
 
@@ -86,9 +86,9 @@ def test_png_and_a_second_run_that_does_not_read_its_own_outputs(photos: Path) -
         assert (view.mode, view.size) == ("L", (60, 40))
 
 
-def test_subdirectories(tmp_path: Path, make_picture: Make) -> None:
+def test_subdirectories(tmp_path: Path, make_image: Make) -> None:
     for name in ("video_001/1.jpg", "video_001/2.png", "video_002/1.jpg", "top.jpg"):
-        make_picture(tmp_path / "video_dataset" / name)
+        make_image(tmp_path / "video_dataset" / name)
     (tmp_path / "video_dataset/empty").mkdir()
     ran = run(tmp_path, "--folder", "./video_dataset", "--recursive", "--model", "compact")
     assert ran.returncode == 0
@@ -97,9 +97,9 @@ def test_subdirectories(tmp_path: Path, make_picture: Make) -> None:
     assert not (tmp_path / "video_dataset/top_depth_new.npy").exists()
 
 
-def test_two_images_with_one_stem_are_both_saved(tmp_path: Path, make_picture: Make) -> None:
+def test_two_images_with_one_stem_are_both_saved(tmp_path: Path, make_image: Make) -> None:
     for name, height in (("a.jpg", 30), ("a.png", 40), ("a.jpg.png", 50), ("b.png", 60)):
-        make_picture(tmp_path / name, (height, 64))
+        make_image(tmp_path / name, (height, 64))
     assert run(tmp_path, "--folder", ".", "--model", "compact").returncode == 0
     heights = {path.name: np.load(path).shape[0] for path in tmp_path.glob("*.npy")}
     assert heights == {
@@ -110,10 +110,10 @@ def test_two_images_with_one_stem_are_both_saved(tmp_path: Path, make_picture: M
     }
 
 
-def test_what_is_no_depth_map_is_not_replaced(photos: Path, make_picture: Make) -> None:
+def test_what_is_no_depth_map_is_not_replaced(photos: Path, make_image: Make) -> None:
     (photos / "photos/image01_depth_new.npy").write_bytes(b"my notes")
-    mine = make_picture(photos / "photos/image02_depth_new.png").read_bytes()
-    make_picture(photos / "photos/holiday_depth_new.jpg")
+    mine = make_image(photos / "photos/image02_depth_new.png").read_bytes()
+    make_image(photos / "photos/holiday_depth_new.jpg")
     ran = run(photos, "--folder", "./photos", "--save_format", "png", "--model", "compact")
     assert "Found 17 images" in ran.stdout
     assert "Failed (write) image02_depth_new: image02_depth_new.png is there already" in ran.stdout

@@ -78,11 +78,11 @@ URL = "http://user:PWSECRET@h/x.onnx?X-Amz-Signature=SIGSECRET"
 def test_a_model_is_a_path(
     command: str,
     tmp_path: Path,
-    make_picture: Callable[..., Path],
+    make_image: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    make_picture(tmp_path / "in" / "a.png")
+    make_image(tmp_path / "in" / "a.png")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
         main(command.split())
@@ -128,14 +128,14 @@ def test_no_command_shows_or_writes_the_secrets_of_a_url(
     command: str,
     url: str,
     tmp_path: Path,
-    make_picture: Callable[..., Path],
+    make_image: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     pytest.importorskip("aiohttp")
     if command.startswith("train"):
         pytest.importorskip("torch")
-    make_picture(tmp_path / "in" / "a.png")
+    make_image(tmp_path / "in" / "a.png")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("cortexia_video.storage.retries._FIRST_PAUSE_S", 0.0)
     with pytest.raises(SystemExit):
@@ -144,13 +144,13 @@ def test_no_command_shows_or_writes_the_secrets_of_a_url(
 
 
 def test_a_file_called_like_a_signed_url_gives_a_model_no_secret(
-    tmp_path: Path, make_picture: Callable[..., Path]
+    tmp_path: Path, make_image: Callable[..., Path]
 ) -> None:
     """It is what `wget URL` leaves."""
     built_in = Path(cortexia_video.__file__).parent / "models" / "compact.onnx"
     file = tmp_path / "x.onnx?X-Amz-Signature=SIGSECRET"
     file.write_bytes(built_in.read_bytes())
-    make_picture(tmp_path / "in" / "a.png")
+    make_image(tmp_path / "in" / "a.png")
     estimate(tmp_path / "in", tmp_path / "out", model=f"onnx:{file}", format="npz")
     assert_no_secret("", tmp_path / "out")
     assert "x.onnx?X-Amz-Signature=***" in (tmp_path / "out" / "ledger.jsonl").read_text()

@@ -86,7 +86,7 @@ class Ran(NamedTuple):
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory, checkpoints: Callable[[str], Path]) -> Path:
-    """Give a folder with pictures, depth in metres, a data set with a guess at it, a recipe."""
+    """Return a folder with images, depth in metres, a dataset with a guess at it, a recipe."""
     root = tmp_path_factory.mktemp("inputs")
     (root / "photos").mkdir()
     for number in range(COUNT):
@@ -176,7 +176,7 @@ def test_no_folder_for_temporary_files(name: str, inputs: Path, tmp_path: Path) 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """Give disk(bytes), which mounts a small file system, or again in another size; skip where it cannot."""
+    """Yield disk(bytes), which mounts a small file system, or again in another size; skip where it cannot."""
     place = tmp_path / "disk"
     place.mkdir()
 

@@ -16,7 +16,7 @@ from cortexia_video.cli import main
 from cortexia_video.evaluation import job as job_module
 from cortexia_video.evaluation.ground_truth import bare, list_depth_files, open_truth
 from cortexia_video.evaluation.job import evaluate
-from cortexia_video.evaluation.predictors import open_contestant
+from cortexia_video.evaluation.predictors import open_predictor
 from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.evaluation.summary import summarise
 
@@ -33,7 +33,7 @@ alignment = "none"
 clip_min_m = 0.001
 clip = "all"
 resize = "bilinear"
-aggregation = "picture"
+aggregation = "image"
 """
 
 
@@ -79,7 +79,7 @@ def read(folder, key):
 def test_two_folders_give_the_numbers_that_numpy_gives(tmp_path, rng, own, capsys):
     maps = make_folders(tmp_path, rng)
     good, bad, truth, out = (tmp_path / name for name in ("good", "bad", "truth", "out"))
-    words = ("--dialect", "nyu", "--truth-dialect", "nyu", "--protocol", own, "-o", out)
+    words = ("--convention", "nyu", "--truth-convention", "nyu", "--protocol", own, "-o", out)
     assert run(good, bad, "--truth", truth, *words) == 0
     results = json.loads((out / "results.json").read_text())
     for folder in (good, bad):
@@ -91,7 +91,7 @@ def test_two_folders_give_the_numbers_that_numpy_gives(tmp_path, rng, own, capsy
     assert results["protocol"]["digest"] == load_protocol(own).digest
     compared = results["comparisons"][0]
     assert compared["share of draws in which the first is better"]["abs_rel"] == 1
-    rows = list(csv.DictReader((out / "pictures.csv").read_text().splitlines()))
+    rows = list(csv.DictReader((out / "images.csv").read_text().splitlines()))
     assert len(rows) == 5 * len(maps)
     assert "own version 1" in capsys.readouterr().out
     page = (out / "page.html").read_text()
@@ -104,10 +104,10 @@ def test_missing_and_broken_depth_is_counted_and_named(tmp_path, rng, own, capsy
     (tmp_path / "good" / "trip" / "1.png").unlink()
     (tmp_path / "good" / "trip" / "2.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     save(tmp_path / "truth", "trip/4", np.zeros((6, 8)))
-    words = ("--dialect", "nyu", "--truth-dialect", "nyu", "--protocol", own, "-o", tmp_path / "out")
+    words = ("--convention", "nyu", "--truth-convention", "nyu", "--protocol", own, "-o", tmp_path / "out")
     assert run(tmp_path / "good", "--truth", tmp_path / "truth", *words) == 1
     said = capsys.readouterr().out
-    assert "1 picture: no depth: trip/1" in said
+    assert "1 image: no depth: trip/1" in said
     assert "96 of 192 pixels are unknown" in said
     assert "trip/4: 0 valid pixels" in said
     results = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -118,20 +118,20 @@ def test_missing_and_broken_depth_is_counted_and_named(tmp_path, rng, own, capsy
 
 def test_the_same_command_goes_on_and_gives_the_same_bytes(tmp_path, rng, own, monkeypatch):
     make_folders(tmp_path, rng)
-    words = ("--dialect", "nyu", "--truth-dialect", "nyu", "--protocol", own, "-o", tmp_path / "out")
+    words = ("--convention", "nyu", "--truth-convention", "nyu", "--protocol", own, "-o", tmp_path / "out")
     assert run(tmp_path / "good", "--truth", tmp_path / "truth", *words) == 0
     first = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     kept = tmp_path / "out" / "scores.jsonl"
     lines = first["scores.jsonl"].splitlines(keepends=True)
     kept.write_bytes(b"".join(lines[:2]) + lines[2][:40])  # stopped while it wrote
     scored = []
-    original = job_module.score_picture
+    original = job_module.score_image
 
     def count(*arguments):
         scored.append(arguments[1].key)
         return original(*arguments)
 
-    monkeypatch.setattr(job_module, "score_picture", count)
+    monkeypatch.setattr(job_module, "score_image", count)
     assert run(tmp_path / "good", "--truth", tmp_path / "truth", *words) == 0
     assert len(scored) == 3
     assert all(
@@ -164,11 +164,11 @@ def test_a_model_and_its_run_score_alike_and_the_mean_is_over_real_sets(tmp_path
     with pytest.raises(SystemExit) as ended:
         words = ["--recursive", "--model", "synthetic", "-o", str(tmp_path / "run")]
         main(["estimate", str(tmp_path / "sets"), *words])
-    assert ended.value.code in (0, 1)  # 16-bit depth is a picture to `estimate`, too
+    assert ended.value.code in (0, 1)  # 16-bit depth is an image to `estimate`, too
     protocol = load_protocol("real-frames")
     truth = open_truth(tmp_path / "sets", protocol)
-    contestants = [open_contestant("synthetic"), open_contestant(str(tmp_path / "run"))]
-    found = evaluate(truth, contestants, protocol)
+    predictors = [open_predictor("synthetic"), open_predictor(str(tmp_path / "run"))]
+    found = evaluate(truth, predictors, protocol)
     assert found.is_complete
     assert found.columns[0].scores == found.columns[1].scores
     totals = summarise(found).totals["synthetic"]["abs_rel"]
@@ -183,10 +183,10 @@ def test_the_same_seed_gives_the_same_intervals_and_pixels_can_be_pooled(tmp_pat
     maps = make_folders(tmp_path, rng)
     save(tmp_path / "truth", "trip/0", rng.uniform(1, 5, (60, 80)))
     save(tmp_path / "good", "trip/0", rng.uniform(1, 5, (60, 80)))
-    Path(own).write_text(OWN.replace('"picture"', '"pixel"'))
+    Path(own).write_text(OWN.replace('"image"', '"pixel"'))
     protocol = load_protocol(own)
-    truth = open_truth(tmp_path / "truth", protocol, dialect="nyu")
-    found = evaluate(truth, [open_contestant(str(tmp_path / "good"), dialect="nyu")], protocol)
+    truth = open_truth(tmp_path / "truth", protocol, convention="nyu")
+    found = evaluate(truth, [open_predictor(str(tmp_path / "good"), convention="nyu")], protocol)
     summary = summarise(found, seed=3, resamples=50)
     assert str(summary) == str(summarise(found, seed=3, resamples=50))
     assert str(summary) != str(summarise(found, seed=4, resamples=50))
@@ -199,13 +199,13 @@ def test_the_same_seed_gives_the_same_intervals_and_pixels_can_be_pooled(tmp_pat
 
 def test_wrong_use_is_explained(tmp_path, rng, own, capsys):
     make_folders(tmp_path, rng, count=1)
-    truth = ("--truth", tmp_path / "truth", "--truth-dialect", "nyu")
+    truth = ("--truth", tmp_path / "truth", "--truth-convention", "nyu")
     for arguments, words in [
-        (("compact", *truth, "--protocol", own), "has no pictures for compact to look at"),
+        (("compact", *truth, "--protocol", own), "has no images for compact to look at"),
         ((tmp_path / "good", "--protocol", own), "give --truth"),
         ((tmp_path / "good", "--truth", tmp_path / "none", "--protocol", own), "is not there"),
         (
-            (tmp_path / "good", tmp_path / "good", *truth, "--protocol", own, "--dialect", "nyu"),
+            (tmp_path / "good", tmp_path / "good", *truth, "--protocol", own, "--convention", "nyu"),
             "give each once",
         ),
         ((tmp_path / "good", *truth, "--protocol", "best"), "unknown protocol 'best'"),
@@ -225,7 +225,7 @@ def test_other_peoples_files_and_other_reports_are_left_alone(tmp_path, rng, own
     (photos / "results.json").write_text("[1]")
     (photos / "page.html").write_text("mine")
     shutil.copytree(tmp_path / "truth", tmp_path / "copy")
-    words = ("--dialect", "nyu", "--truth-dialect", "nyu", "--protocol", own)
+    words = ("--convention", "nyu", "--truth-convention", "nyu", "--protocol", own)
     good, truth = tmp_path / "good", tmp_path / "truth"
     assert run(good, "--truth", truth, *words, "-o", photos) == 2
     said = capsys.readouterr().err
@@ -247,27 +247,29 @@ def test_other_peoples_files_and_other_reports_are_left_alone(tmp_path, rng, own
 def test_a_folder_of_which_nothing_can_be_measured_is_an_error(tmp_path, rng, own, capsys):
     make_folders(tmp_path, rng)
     save(tmp_path / "wrong", "frame", np.ones((6, 8)))
-    truth = ("--truth", tmp_path / "truth", "--truth-dialect", "nyu", "--protocol", own)
-    assert run(tmp_path / "wrong", *truth, "--dialect", "nyu") == 2
+    truth = ("--truth", tmp_path / "truth", "--truth-convention", "nyu", "--protocol", own)
+    assert run(tmp_path / "wrong", *truth, "--convention", "nyu") == 2
     said = capsys.readouterr()
     assert "frame is there, the truth has trip/0: give the folder" in said.err and not said.out
     assert run(tmp_path / "good", *truth) == 2
     said = capsys.readouterr().err
     assert "trip/0.png for trip/0 of the truth: no depth: it holds uint16" in said
-    assert "give its dialect (--dialect), one of" in said and "--from" not in said
+    assert "give its convention (--convention), one of" in said and "--from" not in said
 
 
 def test_errors_name_the_options_that_evaluate_has(tmp_path, rng, own, capsys):
     make_folders(tmp_path, rng, count=1)
     words = ("--truth", tmp_path / "truth", "--protocol", own)
-    assert run(tmp_path / "good", *words, "--kind", "metric", "--truth-dialect", "nyu") == 2
+    assert run(tmp_path / "good", *words, "--kind", "metric", "--truth-convention", "nyu") == 2
     assert "or cortexia convert --scale, in metres" in capsys.readouterr().err
-    assert run(tmp_path / "good", *words, "--dialect", "nyu") == 2
+    assert run(tmp_path / "good", *words, "--convention", "nyu") == 2
     said = capsys.readouterr().err
-    assert "its dialect (--truth-dialect), one of" in said and "(cortexia convert --kind)" in said
-    contradiction = ("--dialect", "nyu", "--truth-dialect", "nyu", "--kind", "disparity")
+    assert "its convention (--truth-convention), one of" in said and "(cortexia convert --kind)" in said
+    contradiction = ("--convention", "nyu", "--truth-convention", "nyu", "--kind", "disparity")
     assert run(tmp_path / "good", *words, *contradiction) == 2
-    assert "--dialect nyu means metric depth, --kind says disparity: leave one out" in capsys.readouterr().err
+    assert (
+        "--convention nyu means metric depth, --kind says disparity: leave one out" in capsys.readouterr().err
+    )
 
 
 def test_where_the_protocol_looks_for_the_truth_is_said(tmp_path, monkeypatch, capsys):
@@ -279,16 +281,16 @@ def test_where_the_protocol_looks_for_the_truth_is_said(tmp_path, monkeypatch, c
     assert "../shared/data/rgbd" in capsys.readouterr().out
 
 
-def test_progress_is_said_of_pictures_that_were_measured(tmp_path, rng, own, capsys):
+def test_progress_is_said_of_images_that_were_measured(tmp_path, rng, own, capsys):
     make_folders(tmp_path, rng)
     for index in range(3):
         save(tmp_path / "truth", f"trip/{index}", np.zeros((6, 8)))
-    words = ("--dialect", "nyu", "--truth-dialect", "nyu", "--protocol", own)
+    words = ("--convention", "nyu", "--truth-convention", "nyu", "--protocol", own)
     assert run(tmp_path / "good", "--truth", tmp_path / "truth", *words) == 1
-    assert "pictures measured" not in capsys.readouterr().err
+    assert "images measured" not in capsys.readouterr().err
 
 
-def test_keys_are_the_same_for_pictures_depth_and_runs(tmp_path):
+def test_keys_are_the_same_for_images_depth_and_runs(tmp_path):
     assert bare("a/b.jpg.npy") == bare("a/b.png") == bare("a/b") == "a/b"
     assert bare("0000.05.npz") == "0000.05"
     for name in ("a.npy", "a.png"):
@@ -311,7 +313,7 @@ def test_compare_passes_the_reference_and_fails_what_is_too_far(tmp_path, capsys
     assert run(tmp_path, "--compare", "onnx,sharp") == 2
 
 
-def test_compare_takes_an_input_size_and_lists_each_picture_once(tmp_path, capsys, use_hub_cache):
+def test_compare_takes_an_input_size_and_lists_each_image_once(tmp_path, capsys, use_hub_cache):
     pytest.importorskip("transformers")
     for index in range(2):
         pixels = np.random.default_rng(index).integers(0, 256, (64, 96, 3), dtype=np.uint8)
@@ -363,23 +365,22 @@ def test_every_kind_of_bad_depth_is_named_and_counts(tmp_path, rng, own, capsys)
     for key, values in bad.items():
         path = tmp_path / "depth" / f"{key}.npy"
         path.unlink() if values is None else np.save(path, values.astype(np.float32))
-    words = ("--truth-dialect", "nyu", "--protocol", own, "-o", tmp_path / "out")
+    words = ("--truth-convention", "nyu", "--protocol", own, "-o", tmp_path / "out")
     truth = tmp_path / "truth"
-    assert run(tmp_path / "depth", "--dialect", "metres", "--truth", truth, *words) == 1
+    assert run(tmp_path / "depth", "--convention", "metres", "--truth", truth, *words) == 1
     said = capsys.readouterr().out
     for line in (
-        "1 picture: no depth: 0",
-        "1 picture: depth of 5 x 6 for a reference of 8 x 6: 1",
-        "1 picture: no finite depth: 2",
-        "1 picture: depth is 1,000 times the reference: millimetres taken for metres?: 4",
+        "1 image: no depth: 0",
+        "1 image: depth of 5 x 6 for a reference of 8 x 6: 1",
+        "1 image: no finite depth: 2",
+        "1 image: depth is 1,000 times the reference: millimetres taken for metres?: 4",
         "of its values are infinite: if they are unknown, give that as cortexia convert --unknown: 5",
         f"{4 * 48 + 12} of {7 * 48} pixels are unknown",
         "7: 0 valid pixels",
     ):
         assert line in said, line
     rows = {
-        row["key"]: row
-        for row in csv.DictReader((tmp_path / "out" / "pictures.csv").read_text().splitlines())
+        row["key"]: row for row in csv.DictReader((tmp_path / "out" / "images.csv").read_text().splitlines())
     }
     assert {row["key"] for row in rows.values()} == set("0123456")
     assert run(tmp_path / "depth", "--truth", truth, *words) == 2
@@ -393,12 +394,12 @@ def test_more_metrics_are_asked_for_by_name(tmp_path, rng, capsys):
     assert run("synthetic", *words) == 0
     said = capsys.readouterr().out
     assert "WHDR (-)" in said and "boundary F1 (+)" in said
-    assert "synthetic: normals not measured on 2 pictures: no camera is known" in said
+    assert "synthetic: normals not measured on 2 images: no camera is known" in said
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert 0.3 < results["totals"]["synthetic"]["whdr"]["value"] < 0.7  # of noise
     assert results["totals"]["median depth"]["whdr"]["value"] == 1  # it orders nothing
     assert results["totals"]["synthetic"]["normal_error"]["value"] is None
-    assert {"metrics": "normals", "reason": "no camera is known", "pictures": 2} in results["not measured"][
+    assert {"metrics": "normals", "reason": "no camera is known", "images": 2} in results["not measured"][
         "synthetic"
     ]
     page = (tmp_path / "out" / "page.html").read_text()
@@ -415,19 +416,17 @@ def test_what_the_mean_is_of_is_said(tmp_path, rng, capsys):
     said = capsys.readouterr().out
     page = (tmp_path / "out" / "page.html").read_text()
     for each in (said, page):
-        assert "mean of 2 sets" in each and "means, over 5 pictures" in each
+        assert "mean of 2 sets" in each and "means, over 5 images" in each
         assert "drawn (synthetic: not in the mean)" in each
-        assert (
-            "no intervals: there are fewer than 5 pictures to draw from" in each
-        )  # two's one is always there
+        assert "no intervals: there are fewer than 5 images to draw from" in each  # two's one is always there
 
 
-def test_few_pictures_have_no_intervals(tmp_path, rng, own, capsys):
+def test_few_images_have_no_intervals(tmp_path, rng, own, capsys):
     make_folders(tmp_path, rng, count=4)
-    words = ("--dialect", "nyu", "--truth-dialect", "nyu", "--protocol", own, "-o", tmp_path / "out")
+    words = ("--convention", "nyu", "--truth-convention", "nyu", "--protocol", own, "-o", tmp_path / "out")
     assert run(tmp_path / "good", tmp_path / "bad", "--truth", tmp_path / "truth", *words) == 0
     page, said = (tmp_path / "out" / "page.html").read_text(), capsys.readouterr().out
-    assert "no intervals: there are fewer than 5 pictures to draw from" in said
+    assert "no intervals: there are fewer than 5 images to draw from" in said
     assert "of draws" not in page + said and "[" not in said
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     total = results["totals"][str(tmp_path / "good")]["abs_rel"]
@@ -438,7 +437,7 @@ def test_few_pictures_have_no_intervals(tmp_path, rng, own, capsys):
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 def test_the_tables_of_the_page_fit(tmp_path, rng, own):
     make_folders(tmp_path, rng)
-    words = ("--dialect", "nyu", "--truth-dialect", "nyu", "--protocol", own, "-o", tmp_path / "out")
+    words = ("--convention", "nyu", "--truth-convention", "nyu", "--protocol", own, "-o", tmp_path / "out")
     assert run(tmp_path / "good", tmp_path / "bad", "--truth", tmp_path / "truth", *words) == 0
     with Browser(tmp_path / "profile") as browser:
         browser.open(tmp_path / "out" / "page.html")
@@ -452,7 +451,7 @@ def test_the_compact_model_scores_what_its_page_says(capsys):
         pytest.skip(f"{SHARED} is not here")
     protocol = load_protocol("real-frames")
     truth = open_truth(SHARED / "rgbd" / "motorcycle", protocol)
-    totals = summarise(evaluate(truth, [open_contestant("compact")], protocol)).totals
+    totals = summarise(evaluate(truth, [open_predictor("compact")], protocol)).totals
     page = (Path(__file__).parents[2] / "docs" / "models" / "compact.md").read_text()
     cells = [f"{each['abs_rel'].value:.3f} / {each['delta1'].value:.3f}" for each in totals.values()]
     assert f"| motorcycle | real | 1 | {' | '.join(cells)} |" in page

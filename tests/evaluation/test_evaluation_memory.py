@@ -1,4 +1,4 @@
-"""What an evaluation keeps of each picture: little, and all of it."""
+"""What an evaluation keeps of each image: little, and all of it."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def evaluate_some(count, **options):
     return evaluate(truth, [Near()], METRIC, workers=1, **options)
 
 
-def test_a_picture_of_one_contestant_and_three_baselines_is_kept_in_900_bytes():
+def test_an_image_of_one_predictor_and_three_baselines_is_kept_in_900_bytes():
     evaluate_some(10)  # what is made once
     few, many = (count_bytes(lambda count=count: evaluate_some(count).columns) for count in (100, 500))
     assert 4 * 15 * 8 < (many - few) / 400 < 900

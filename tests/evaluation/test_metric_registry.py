@@ -14,7 +14,7 @@ from cortexia_video.errors import Failure, InputError
 from cortexia_video.evaluation.eval_items import Items
 from cortexia_video.evaluation.evaluate_pairs import evaluate_pairs
 from cortexia_video.evaluation.ground_truth import hold_truth
-from cortexia_video.evaluation.image_score import score_picture
+from cortexia_video.evaluation.image_score import score_image
 from cortexia_video.evaluation.job import evaluate
 from cortexia_video.evaluation.metrics.regions import REGIONS, split_errors
 from cortexia_video.evaluation.metrics.registry import GROUPS, choose_groups
@@ -55,7 +55,7 @@ def test_equal_depth_is_perfect_by_every_metric_that_a_camera_allows(rng):
     depth = make_room(rng)
     reference = find_reference("a", depth, METRIC, camera=CAMERA)
     same = DepthMap(depth, "metric", CAMERA.fx, "estimated")
-    score = score_picture(same, reference, METRIC, COUNTED)
+    score = score_image(same, reference, METRIC, COUNTED)
     best = {"larger": 1, "smaller": 0}
     for group in COUNTED:
         for name, meaning in GROUPS[group].metrics.items():
@@ -63,7 +63,7 @@ def test_equal_depth_is_perfect_by_every_metric_that_a_camera_allows(rng):
     assert not score.lacking
 
 
-def test_what_a_picture_lacks_is_said(rng):
+def test_what_an_image_lacks_is_said(rng):
     depth = make_room(rng)
     sparse = np.where(rng.random(depth.shape) < 0.3, depth, 0)
     for reference, lacks in [
@@ -74,7 +74,7 @@ def test_what_a_picture_lacks_is_said(rng):
         ),
         (find_reference("a", depth, METRIC, registered=False), {"boundary": "not registered"}),
     ]:
-        lacking = score_picture(DepthMap(depth, "metric"), reference, METRIC, COUNTED).lacking
+        lacking = score_image(DepthMap(depth, "metric"), reference, METRIC, COUNTED).lacking
         assert "no focal length was estimated" in lacking["focal"]
         for group, words in lacks.items():
             assert words in lacking[group]
@@ -82,7 +82,7 @@ def test_what_a_picture_lacks_is_said(rng):
 
 def test_depth_that_is_nowhere_is_worst_by_every_metric(rng):
     reference = find_reference("a", make_room(rng), METRIC, camera=CAMERA)
-    found = score_picture(None, reference, METRIC, COUNTED).more
+    found = score_image(None, reference, METRIC, COUNTED).more
     assert (found["f_score"], found["whdr"], found["normal_error"], found["boundary_f1"]) == (0, 1, 180, 0)
     assert (found["edge_accuracy"], found["edge_completeness"]) == (10, 10)
     assert found["abs_rel near"] > 0.99
@@ -91,22 +91,22 @@ def test_depth_that_is_nowhere_is_worst_by_every_metric(rng):
 def test_an_unknown_group_names_those_there_are_and_tae_where_it_is():
     with pytest.raises(InputError, match="unknown metrics 'nomals': use some of boundary, edges, normals"):
         choose_groups(METRIC, ["nomals"])
-    with pytest.raises(InputError, match="pose of every picture"):
+    with pytest.raises(InputError, match="pose of every image"):
         choose_groups(METRIC, ["stability"])
 
 
 def test_focal_lengths_are_measured_only_where_they_were_estimated(rng):
     reference = find_reference("a", make_room(rng), METRIC, camera=CAMERA)
     values = reference.depth_m
-    estimated = score_picture(DepthMap(values, "metric", 50.0, "estimated"), reference, METRIC, ("focal",))
+    estimated = score_image(DepthMap(values, "metric", 50.0, "estimated"), reference, METRIC, ("focal",))
     assert estimated.more["focal_error"] == pytest.approx(0.25)
     expected = 2 * np.degrees(np.arctan(32 / 40) - np.arctan(32 / 50))
     assert estimated.more["fov_error"] == pytest.approx(expected)
-    given = score_picture(DepthMap(values, "metric", 50.0, "given"), reference, METRIC, ("focal",))
+    given = score_image(DepthMap(values, "metric", 50.0, "given"), reference, METRIC, ("focal",))
     assert not given.more
 
 
-def test_a_camera_is_cut_with_its_picture():
+def test_a_camera_is_cut_with_its_image():
     protocol = load_protocol("zoedepth-kitti")
     camera = protocol.cut_camera(Pinhole(700.0, 700.0, 604.6, 181.0, 1242, 375))
     assert (camera.cx, camera.cy, camera.width, camera.height) == (604.6 - 13, 181.0 - 23, 1216, 352)
@@ -117,11 +117,11 @@ def test_a_camera_is_cut_with_its_picture():
 
 def test_order_is_that_of_all_pairs(rng):
     reference = find_reference("a", make_room(rng), METRIC)
-    swapped = score_picture(DepthMap(8 / reference.depth_m, "metric"), reference, METRIC, ("ordinal",))
+    swapped = score_image(DepthMap(8 / reference.depth_m, "metric"), reference, METRIC, ("ordinal",))
     assert swapped.more["whdr"] == 1
     flat = reference.depth_m.copy()
     flat[:, 32:] = 3.0  # of these pairs none is ordered rightly
-    found = score_picture(DepthMap(flat, "metric"), reference, METRIC, ("ordinal",)).more["whdr"]
+    found = score_image(DepthMap(flat, "metric"), reference, METRIC, ("ordinal",)).more["whdr"]
     assert 0.2 < found < 0.9
 
 
@@ -151,7 +151,7 @@ def test_beside_edges_is_three_pixels(rng):
 
 
 class Blinking(SyntheticModel):
-    """Fails on dark pictures, and counts what it is asked."""
+    """Fails on dark images, and counts what it is asked."""
 
     asked = 0
 
@@ -167,35 +167,35 @@ def make_samples(rng):
     return [make_sample(str(index), make_room(rng, shape), rng) for index, shape in enumerate(shapes)]
 
 
-def test_a_model_in_the_engine_gives_the_numbers_of_pictures_one_by_one(rng, tmp_path):
+def test_a_model_in_the_engine_gives_the_numbers_of_images_one_by_one(rng, tmp_path):
     samples = make_samples(rng)
     dark = np.zeros_like(samples[3].frame.image)
     samples[3] = replace(samples[3], frame=replace(samples[3].frame, image=dark))
     protocol = load_protocol("moge-disparity")
     estimator = DepthEstimator(Blinking("blinking"), batch_size=2)
-    contestant = ModelPredictor("blinking", estimator)
+    predictor = ModelPredictor("blinking", estimator)
     truth = hold_truth(samples)
     with ScoreFile(tmp_path) as kept:
-        column = evaluate(truth, [contestant], protocol, kept=kept, workers=2).columns[0]
+        column = evaluate(truth, [predictor], protocol, kept=kept, workers=2).columns[0]
     (scores,) = column.scores.values()
     for sample, score in zip(samples, scores, strict=True):
         (depth,) = estimator.estimate([sample.frame])
         reference = find_reference(sample.key, sample.depth.values, protocol)
-        alone = score_picture(None if isinstance(depth, Failure) else depth, reference, protocol)
+        alone = score_image(None if isinstance(depth, Failure) else depth, reference, protocol)
         assert score.metrics == alone.metrics
     assert [bool(score.remark) for score in scores] == [False, False, False, True, False]
     assert "NaN" in scores[3].remark and scores[3].unknown == 48 * 64
     Blinking.asked = 0
     with ScoreFile(tmp_path) as kept:
-        again = evaluate(truth, [contestant], protocol, kept=kept, workers=2).columns[0]
+        again = evaluate(truth, [predictor], protocol, kept=kept, workers=2).columns[0]
     assert Blinking.asked == 0
     assert again.scores == column.scores
 
 
 def test_a_kind_that_a_protocol_refuses_ends_the_evaluation_of_a_model(rng):
-    contestant = ModelPredictor("synthetic", DepthEstimator(SyntheticModel()))
+    predictor = ModelPredictor("synthetic", DepthEstimator(SyntheticModel()))
     with pytest.raises(InputError, match="disparity depth does not allow the alignment 'none'"):
-        evaluate(hold_truth(make_samples(rng)), [contestant], METRIC)
+        evaluate(hold_truth(make_samples(rng)), [predictor], METRIC)
 
 
 def test_hidden_cameras_are_not_told_to_models(rng):
@@ -228,7 +228,7 @@ def test_pairs_in_memory_are_measured_in_a_few_lines(rng):
     assert missing.totals["depth"]["abs_rel"].value > 0.49
 
 
-def test_two_contestants_in_memory_are_compared_on_the_same_draws(rng, tmp_path):
+def test_two_predictors_in_memory_are_compared_on_the_same_draws(rng, tmp_path):
     samples = make_samples(rng)
     held = [
         HeldPredictor(name, {each.key: DepthMap(each.depth.values * by, "metric") for each in samples})

@@ -157,7 +157,7 @@ def test_metrics_refuse_what_cannot_be_measured():
 
 @settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1))
-def test_sums_over_a_data_set_are_those_of_one_large_picture_in_any_order(seed):
+def test_sums_over_a_data_set_are_those_of_one_large_image_in_any_order(seed):
     rng = np.random.default_rng(seed)
     pairs = [rng.uniform(0.1, 80, (2, 3, int(rng.integers(1, 9)))) for _ in range(6)]
     parts = [measure_pixels(*pair, np.ones(pair[0].shape, bool)) for pair in pairs]
@@ -174,8 +174,8 @@ def test_an_exact_sum_loses_nothing():
     assert (running.total, running.count, running.mean) == (1000.0, 3000, 1 / 3)
 
 
-def test_no_picture_adds_up_to_an_error():
-    with pytest.raises(ValueError, match="no picture"):
+def test_no_image_adds_up_to_an_error():
+    with pytest.raises(ValueError, match="no image"):
         add_sums([])
 
 

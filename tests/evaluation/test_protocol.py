@@ -1,4 +1,4 @@
-"""Protocols say exactly which pixels count and how; pictures are scored by them, whatever is wrong."""
+"""Protocols say exactly which pixels count and how; images are scored by them, whatever is wrong."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError
-from cortexia_video.evaluation.image_score import fit_size, score_picture
+from cortexia_video.evaluation.image_score import fit_size, score_image
 from cortexia_video.evaluation.protocol import list_protocols, load_protocol
 from cortexia_video.evaluation.reference import find_reference
 
@@ -78,7 +78,7 @@ def test_the_window_is_at_the_bottom_centre():
         ("midas-nyu", [0, 1, 1, 0, 0]),  # (0, 10)
         ("depth-pro-middlebury", [0, 1, 1, 1, 0]),  # [0.001, 10]
         ("real-frames", [0, 1, 1, 1, 0]),  # (0, set]
-        ("moge-metric", [0, 1, 1, 1, 1]),  # (0, largest of the picture]
+        ("moge-metric", [0, 1, 1, 1, 1]),  # (0, largest of the image]
     ],
 )
 def test_the_ends_of_the_range_count_as_the_protocol_says(name, expected):
@@ -128,9 +128,9 @@ def test_depth_between_corners_agrees_with_scipy(rng):
 
 
 def test_unknown_depth_counts_as_the_farther_end_of_the_clip(rng):
-    protocol = load_protocol("moge-metric")  # up to the largest depth of the picture
+    protocol = load_protocol("moge-metric")  # up to the largest depth of the image
     reference = find_reference("a", np.array([[1.0, 4.0, 9.0, 0.0]]), protocol)
-    score = score_picture(depth_of([[np.nan, -1.0, 9.0, np.nan]]), reference, protocol)
+    score = score_image(depth_of([[np.nan, -1.0, 9.0, np.nan]]), reference, protocol)
     assert score.unknown == 1  # one is negative, one has no reference
     assert score.sums.within == (1,) * 5
     # 1 m and 4 m are both farther from 0.001 m in ratio than from 9 m
@@ -148,7 +148,7 @@ def test_unknown_depth_counts_as_the_farther_end_of_the_clip(rng):
 def test_what_cannot_be_measured_counts_as_unknown_everywhere(depth, words, rng):
     protocol = load_protocol("moge-metric")
     reference = find_reference("a", rng.uniform(1, 5, (6, 8)), protocol)
-    score = score_picture(depth, reference, protocol)
+    score = score_image(depth, reference, protocol)
     assert (score.remark, score.unknown) == (words, 48)
     assert score.metrics["delta1"] == 0
     assert score.metrics["abs_rel"] > 0.99
@@ -162,11 +162,11 @@ def test_a_mismatch_of_units_is_named(rng, factor, words):
     protocol = load_protocol("moge-metric")
     values = rng.uniform(1, 5, (6, 8))
     reference = find_reference("a", values, protocol)
-    assert words in score_picture(depth_of(factor * values), reference, protocol).remark
-    assert score_picture(depth_of(5 * values), reference, protocol).remark == ""
+    assert words in score_image(depth_of(factor * values), reference, protocol).remark
+    assert score_image(depth_of(5 * values), reference, protocol).remark == ""
 
 
-def test_a_picture_without_valid_pixels_is_refused_in_words():
+def test_an_image_without_valid_pixels_is_refused_in_words():
     with pytest.raises(InputError, match=r"0 valid pixels .* is its unit metres\?"):
         find_reference("a", np.full((4, 4), 2000.0), load_protocol("nyu-eigen"))
     with pytest.raises(InputError, match="9 valid pixels .* needs 10"):
@@ -177,7 +177,7 @@ def test_a_kind_is_refused_by_name(rng):
     protocol = load_protocol("nyu-eigen")
     reference = find_reference("a", rng.uniform(1, 5, (48, 64)), protocol)
     with pytest.raises(InputError, match="disparity depth does not allow the alignment 'none'"):
-        score_picture(depth_of(np.ones((48, 64)), "disparity"), reference, protocol)
+        score_image(depth_of(np.ones((48, 64)), "disparity"), reference, protocol)
 
 
 def test_boundaries_are_measured_only_where_the_reference_is_dense_and_registered(rng):
@@ -185,10 +185,10 @@ def test_boundaries_are_measured_only_where_the_reference_is_dense_and_registere
     values = rng.choice([1.0, 2.0], (20, 20))
     dense = find_reference("a", values, protocol)
     groups = ("boundary",)
-    assert score_picture(depth_of(values), dense, protocol, groups).more["boundary_f1"] == pytest.approx(1)
+    assert score_image(depth_of(values), dense, protocol, groups).more["boundary_f1"] == pytest.approx(1)
     loose = find_reference("a", values, protocol, registered=False)
-    score = score_picture(depth_of(values), loose, protocol, groups)
+    score = score_image(depth_of(values), loose, protocol, groups)
     assert not score.more and "registered" in score.lacking["boundary"]
     sparse = find_reference("a", np.where(rng.random((20, 20)) < 0.3, values, 0), protocol)
-    score = score_picture(depth_of(values), sparse, protocol, groups)
+    score = score_image(depth_of(values), sparse, protocol, groups)
     assert not score.more and "unknown" in score.lacking["boundary"]

@@ -68,7 +68,7 @@ def test_metadata_goes_through_json_and_back(kind: str) -> None:
     assert metadata_of(depth)["unit"] == ("metres" if kind == "metric" else None)
 
 
-def test_metadata_says_the_size_of_the_picture_and_nothing_of_what_is_not_known() -> None:
+def test_metadata_says_the_size_of_the_image_and_nothing_of_what_is_not_known() -> None:
     depth = DepthMap(VALUES, "metric")
     metadata = metadata_of(depth)
     assert metadata["full_size"] == [2, 3]
@@ -146,7 +146,7 @@ HUGE = npy(VALUES).replace(b"(2, 3), }" + b" " * 16, b"(2000000, 3000000), }    
     ("data", "reason"),
     [
         (b"", "its content is not what its name says: it is cut short or mislabelled"),
-        (b"\xff\xd8\xff\xe0 a picture", "its content is not what its name says"),
+        (b"\xff\xd8\xff\xe0 an image", "its content is not what its name says"),
         (npy(VALUES)[:9], "it cannot be decoded: .*; is it whole"),
         (npy(VALUES)[:-1], "it has 23 bytes of values, its header says 24: it is not whole"),
         (npy(VALUES) + b"\0", "it has 25 bytes of values"),
@@ -195,9 +195,9 @@ def encode(name: str, depth: DepthMap = FULL) -> bytes:
     return b"".join(bytes(chunk) for chunk in FORMATS[name].encode(depth))
 
 
-def save(picture: Image.Image, form: str) -> bytes:
+def save(image: Image.Image, form: str) -> bytes:
     file = io.BytesIO()
-    picture.save(file, form)
+    image.save(file, form)
     return file.getvalue()
 
 
@@ -262,7 +262,7 @@ def test_a_file_that_contradicts_itself_is_refused(
 
 
 def repair_checksum(data: bytes, name: str) -> bytes:
-    """Give the text in a PNG or an archive the checksum it has now."""
+    """Return the text in a PNG or an archive the checksum it has now."""
     if name == "png16":
         begin = data.index(b"tEXt")
         end = begin + 4 + int.from_bytes(data[begin - 4 : begin], "big")
@@ -279,7 +279,7 @@ RGB = np.zeros((4, 5, 3), np.uint8)
 
 
 def packed(content: bytes) -> bytes:
-    """Give an archive whose array is packed."""
+    """Return an archive whose array is packed."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as made:
         made.writestr("depth.npy", content)
@@ -336,7 +336,7 @@ def packed(content: bytes) -> bytes:
 )
 def test_what_is_no_depth_is_an_error_with_name_and_reason(data: bytes, reason: str) -> None:
     with pytest.raises(DepthFileError, match=f"^a.npy: {reason}"):
-        decode_depth(data, "a.npy", about=METRIC, dialect=None)
+        decode_depth(data, "a.npy", about=METRIC, convention=None)
 
 
 def test_an_archive_that_says_it_is_huge_is_not_unpacked() -> None:
@@ -380,9 +380,11 @@ def test_packed_files_are_measured_before_they_are_unpacked(name: str) -> None:
 def test_jpeg_xl_says_its_size_before_it_is_unpacked(shape: tuple[int, int]) -> None:
     data = imagecodecs.jpegxl_encode(np.zeros(shape, np.uint16), lossless=True, effort=1)
     pixels = shape[0] * shape[1]
-    assert decode_depth(data, "a", dialect="nyu", max_megapixels=(pixels + 0.5) / 1e6).values.shape == shape
+    assert (
+        decode_depth(data, "a", convention="nyu", max_megapixels=(pixels + 0.5) / 1e6).values.shape == shape
+    )
     with pytest.raises(DepthFileError, match=f"it has {pixels} pixels, the limit is"):
-        decode_depth(data, "a", dialect="nyu", max_megapixels=(pixels - 0.5) / 1e6)
+        decode_depth(data, "a", convention="nyu", max_megapixels=(pixels - 0.5) / 1e6)
 
 
 @pytest.mark.parametrize("name", READABLE)

@@ -19,7 +19,7 @@ def encode(name: str, depth: DepthMap) -> bytes:
 
 
 def ramp(kind: str, height: int = 30, width: int = 40) -> DepthMap:
-    """Give a map that is nearest at the left."""
+    """Return a map that is nearest at the left."""
     nearness = np.linspace(1, 0.1, width, dtype=np.float32)[None].repeat(height, axis=0)
     return DepthMap(nearness if kind == "disparity" else 1 / nearness, kind)
 

@@ -55,7 +55,7 @@ def said_of(depth: DepthMap) -> dict:
 
 
 def numbers_of(values: np.ndarray, words: dict) -> np.ndarray:
-    """Give the whole numbers that the docs promise, in float64, for metres: 0 where unknown."""
+    """Return the whole numbers that the docs promise, in float64, for metres: 0 where unknown."""
     if "near" in words:
         near, far = words["near"], words["far"]
         exact = 1 + 65534 * np.log(values.astype(float) / near) / np.log(far / near)
@@ -69,10 +69,10 @@ def numbers_of(values: np.ndarray, words: dict) -> np.ndarray:
 def test_png16_by_opencv_and_pillow(kind: str, values: np.ndarray) -> None:
     depth = DepthMap(values, kind, 812.5, "exif", None, "depth-pro", "ab12")
     data = encode("png16", depth)
-    numbers, picture = opencv(data), Image.open(io.BytesIO(data))
-    assert numbers.dtype == np.uint16 and picture.mode == "I;16"
-    np.testing.assert_array_equal(numbers, np.asarray(picture))
-    words = says(picture.info["cortexia_video"])
+    numbers, image = opencv(data), Image.open(io.BytesIO(data))
+    assert numbers.dtype == np.uint16 and image.mode == "I;16"
+    np.testing.assert_array_equal(numbers, np.asarray(image))
+    words = says(image.info["cortexia_video"])
     assert {name: words[name] for name in said_of(depth)} == {**said_of(depth), "unknown": 0}
     assert np.abs(numbers - numbers_of(values, words)).max() < 0.51
     if kind == "metric" and values is METRES:
@@ -180,7 +180,7 @@ def test_a_bare_codestream_is_put_in_a_container_and_read(monkeypatch: pytest.Mo
         read = decode_depth(data, "a.jxl")
         np.testing.assert_allclose(read.values, METRES, atol=0.00051)
         assert metadata_of(read) == metadata_of(DEPTH)
-    assert decode_depth(bare, "a.jxl", dialect="nyu").values.shape == METRES.shape
+    assert decode_depth(bare, "a.jxl", convention="nyu").values.shape == METRES.shape
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_a_format_whose_package_is_missing_says_what_to_install(
         FolderSink(tmp_path, format=f"{name}2")
 
 
-def test_openexr_says_how_wide_the_picture_is_at_distance_1() -> None:
+def test_openexr_says_how_wide_the_image_is_at_distance_1() -> None:
     depth = DepthMap(np.ones((3, 4), np.float32), "metric", 500, "exif", (300, 400))
     for name, known, width in (("exr", depth, 0.8), ("exr", replace(depth, full_size=None), 0.008)):
         data = b"".join(map(bytes, FORMATS[name].encode(known)))

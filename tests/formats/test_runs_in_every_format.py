@@ -19,9 +19,9 @@ ABOUT = {"kind": "metric"}
 
 
 @pytest.fixture
-def photos(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
+def photos(tmp_path: Path, make_image: Callable[..., Path]) -> Path:
     for index, key in enumerate(KEYS):
-        make_picture(tmp_path / key, seed=index)
+        make_image(tmp_path / key, seed=index)
     return tmp_path
 
 
@@ -37,7 +37,7 @@ def damage(path: Path) -> None:
 
 
 @EVERY
-def test_a_run_beside_its_pictures_does_them_once_and_can_be_verified(photos: Path, name: str) -> None:
+def test_a_run_beside_its_images_does_them_once_and_can_be_verified(photos: Path, name: str) -> None:
     assert run(photos, name, preview=True) == (3, 3, 0)
     assert run(photos, name, preview=True) == (3, 0, 3)
     found = verify(photos)

@@ -55,7 +55,7 @@ _CHANGING = (
 
 @cache
 def read_corpus(target: str) -> Mapping[str, Tree]:
-    """Give the inputs of a target's corpus by name, each the files of a folder."""
+    """Return the inputs of a target's corpus by name, each the files of a folder."""
     return {entry.name: read_tree(entry) for entry in sorted((CORPORA / target).iterdir())}
 
 
@@ -79,7 +79,7 @@ def write_tree(tree: Tree, folder: Path) -> None:
 
 
 def make_input(target: str, case: str | int) -> Tree:
-    """Give a case's input: an entry of the corpus as it is, or what a seed makes of those that are whole."""
+    """Return a case's input: an entry of the corpus as it is, or what a seed makes of those that are whole."""
     corpus = read_corpus(target)
     if isinstance(case, str):
         return corpus[case]
@@ -155,7 +155,7 @@ class _Prints:
             os.dup2(self._file.fileno(), stream)
 
     def take(self) -> str:
-        """Give what was printed since, and forget it."""
+        """Return what was printed since, and forget it."""
         sys.stdout.flush()
         sys.stderr.flush()
         self._file.seek(0)

@@ -63,7 +63,7 @@ _DEEP = (b"[", b'{"a":', b"[{", b"{")
 
 
 def mutate(trees: Sequence[Tree], chance: random.Random) -> dict[str, bytes]:
-    """Give one of the trees with something wrong in it."""
+    """Return one of the trees with something wrong in it."""
     tree = dict(chance.choice(trees))
     for _ in range(chance.choice((1, 1, 1, 1, 2))):
         name = chance.choice(sorted(tree))

@@ -26,8 +26,8 @@ from cortexia_video.errors import (
 )
 from cortexia_video.evaluation.ground_truth import open_truth
 from cortexia_video.evaluation.protocol import load_protocol
+from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.decode_depth import count_pixels, decode_stored, interpret, read_file
-from cortexia_video.formats.dialects import DIALECTS
 from cortexia_video.geometry.intrinsics import load_intrinsics
 from cortexia_video.images.decode import read_header
 from cortexia_video.ledger.ledger import read_last_done
@@ -37,7 +37,7 @@ from cortexia_video.models.torch.checkpoint import open_checkpoint
 from cortexia_video.models.torch.checkpoint import read_licence as read_checkpoint_licence
 from cortexia_video.sources.archives import find_in_shard
 from cortexia_video.sources.depth_files import DepthFiles
-from cortexia_video.sources.find import find_pictures, read_picture
+from cortexia_video.sources.find import find_images, read_image
 
 Call = Callable[[], Any]
 MOST = 40  # samples or files that are read of an input
@@ -101,8 +101,8 @@ def read_depth(folder: Path) -> None:
     ]
     facts = {"f_px": 20.0, "baseline_m": 0.2, "doffs_px": 1.0}
     meanings += [
-        {"about": {**facts, "kind": row.kind or "disparity"}, "dialect": name}
-        for name, row in DIALECTS.items()
+        {"about": {**facts, "kind": row.kind or "disparity"}, "convention": name}
+        for name, row in CONVENTIONS.items()
     ]
     refused = []
     for each in meanings:
@@ -130,7 +130,7 @@ def read_run(folder: Path) -> None:
             lambda: cv.inspect_folder(folder),
             lambda: cv.report(folder, output=folder.parent / "written/report.html", workers=1),
             *(partial(reader.read, each.place) for each in found if not isinstance(each, Failure)),
-            *(partial(read_picture, each.place) for each in inside if not isinstance(each, Failure)),
+            *(partial(read_image, each.place) for each in inside if not isinstance(each, Failure)),
             lambda: _require([*found, *inside]),
         ]
     )
@@ -150,7 +150,7 @@ def _read_samples(name: str, folder: Path, split: str | None) -> None:
 
 
 _load_own_protocol = cache(partial(load_protocol, "real-frames"))
-_OPTIONS: dict[str, dict[str, Any]] = {"pairs": {"dialect": "tum"}}
+_OPTIONS: dict[str, dict[str, Any]] = {"pairs": {"convention": "tum"}}
 
 
 def read_intrinsics(folder: Path) -> None:
@@ -174,7 +174,7 @@ def read_protocol(folder: Path) -> None:
 
 
 def read_list(folder: Path) -> None:
-    _require(find_pictures([folder / "list.txt"]))
+    _require(find_images([folder / "list.txt"]))
 
 
 def read_checkpoint(folder: Path) -> None:

@@ -37,7 +37,7 @@ class Worker:
         self._stop()
 
     def read(self, target: str, case: str | int) -> Mapping[str, str]:
-        """Give what came of a case: `outcome`, and `wrong`, empty where nothing is."""
+        """Return what came of a case: `outcome`, and `wrong`, empty where nothing is."""
         process = self._process = self._process or self._start()
         assert process.stdin
         process.stdin.write(json.dumps([target, case]) + "\n")
@@ -66,7 +66,7 @@ class Worker:
         return process.stdout.readline() if ready else ""
 
     def _bury(self, process: subprocess.Popen[str]) -> str:
-        """Say what a process died of, or that it did not answer."""
+        """Return what a process died of, or that it did not answer."""
         try:
             code = process.wait(1)
         except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""Given focal lengths: which picture's they are, what a file may say, and what a run makes of them."""
+"""Given focal lengths: which image's they are, what a file may say, and what a run makes of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Make = Callable[..., Path]
 
 @pytest.fixture
 def load(tmp_path: Path) -> Callable[[str | bytes], Intrinsics]:
-    """Give load(text), which reads it from a file."""
+    """Return load(text), which reads it from a file."""
 
     def load_text(text: str | bytes) -> Intrinsics:
         path = tmp_path / "intrinsics"
@@ -64,16 +64,16 @@ def test_names_that_are_not_utf_8_are_keys(load: Callable[[bytes], Intrinsics], 
 
 
 @pytest.mark.parametrize("size", [(2000, 1500), (1500, 2000), (1000, 752)], ids=["half", "turned", "aligned"])
-def test_a_resized_picture_has_a_scaled_focal_length(
+def test_a_resized_image_has_a_scaled_focal_length(
     load: Callable[[str], Intrinsics], size: tuple[int, int]
 ) -> None:
     given = load("key,fx,fy,width,height\n*,3000,3000,4000,3000\n")
     assert given.find("a.jpg", *size) == pytest.approx(3000 * max(size) / 4000)
 
 
-def test_a_picture_of_another_shape_is_an_error_with_both_sizes(load: Callable[[str], Intrinsics]) -> None:
+def test_an_image_of_another_shape_is_an_error_with_both_sizes(load: Callable[[str], Intrinsics]) -> None:
     given = load("key,fx,fy,width,height\n*,3000,3000,4000,3000\n")
-    with pytest.raises(InputError, match="a picture of 4000 x 3000, it has 4000 x 2250, of another shape"):
+    with pytest.raises(InputError, match="an image of 4000 x 3000, it has 4000 x 2250, of another shape"):
         given.find("a.jpg", 4000, 2250)
 
 
@@ -144,13 +144,13 @@ def test_a_frame_is_given_its_focal_length() -> None:
 
 
 @pytest.fixture
-def photos(tmp_path: Path, make_picture: Make) -> Path:
-    """Give plain.jpg, and exif.jpg with 50 mm in EXIF."""
-    make_picture(tmp_path / "photos/plain.jpg")
-    with Image.open(make_picture(tmp_path / "photos/exif.jpg")) as picture:
-        exif = picture.getexif()
+def photos(tmp_path: Path, make_image: Make) -> Path:
+    """Return plain.jpg, and exif.jpg with 50 mm in EXIF."""
+    make_image(tmp_path / "photos/plain.jpg")
+    with Image.open(make_image(tmp_path / "photos/exif.jpg")) as image:
+        exif = image.getexif()
         exif.get_ifd(0x8769)[0xA405] = 50
-        picture.save(tmp_path / "photos/exif.jpg", exif=exif)
+        image.save(tmp_path / "photos/exif.jpg", exif=exif)
     return tmp_path / "photos"
 
 
@@ -192,7 +192,7 @@ def test_what_is_given_is_part_of_the_settings(photos: Path, tmp_path: Path) -> 
     )
 
 
-def test_a_picture_of_another_shape_fails_alone(photos: Path, tmp_path: Path) -> None:
+def test_an_image_of_another_shape_fails_alone(photos: Path, tmp_path: Path) -> None:
     entry = {"f_px": 70, "width": 64, "height": 36}
     (tmp_path / "given.json").write_text(json.dumps({"plain.jpg": entry, "*": 70}))
     report = run(photos, intrinsics=tmp_path / "given.json")

@@ -24,12 +24,12 @@ DIRECTIONS = st.tuples(st.floats(-1, 1), st.floats(-1, 1)).map(lambda xy: np.arr
 
 
 def pixel_centres(camera: Pinhole) -> np.ndarray:
-    """Give float64 (H, W, 2), across and down."""
+    """Return float64 (H, W, 2), across and down."""
     return np.stack(np.meshgrid(np.arange(camera.width), np.arange(camera.height)), axis=-1) + 0.5
 
 
 def see_plane(camera: Pinhole, normal: np.ndarray, distance: float) -> np.ndarray:
-    """Give float32 depth of the plane normal . P = -distance; NaN where it is not seen."""
+    """Return float32 depth of the plane normal . P = -distance; NaN where it is not seen."""
     rays = np.concatenate([pixel_centres(camera), np.ones((camera.height, camera.width, 1))], axis=-1)
     rays = (rays - [camera.cx, camera.cy, 0]) / [camera.fx, camera.fy, 1]
     towards = rays @ normal

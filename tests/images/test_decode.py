@@ -1,4 +1,4 @@
-"""Every picture people really have becomes the right pixels; everything else becomes a readable error."""
+"""Every image people really have becomes the right pixels; everything else becomes a readable error."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ ORIENTATION = 0x0112
 def encode(pixels: Array | Image.Image, format: str, **options: Any) -> bytes:
     """A file made by Pillow."""
     stream = io.BytesIO()
-    picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
-    picture.save(stream, format, **options)
+    pil_image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    pil_image.save(stream, format, **options)
     return stream.getvalue()
 
 
@@ -109,9 +109,9 @@ CMYK = np.dstack([NOISE, ALPHA // 2])
 
 
 def paletted() -> Image.Image:
-    picture = Image.frombytes("P", (53, 37), INDICES.tobytes())
-    picture.putpalette(PALETTE.tobytes())
-    return picture
+    pil_image = Image.frombytes("P", (53, 37), INDICES.tobytes())
+    pil_image.putpalette(PALETTE.tobytes())
+    return pil_image
 
 
 def cmyk_rgb() -> Array:
@@ -316,9 +316,9 @@ def test_pixels(name: str) -> None:
 def test_lab_becomes_the_colours_it_means(compression: str | None) -> None:
     # CIE L*a*b* of sRGB red under D50 (Lindbloom): 54.29, 80.81, 69.89; grey 119 is 50, 0, 0.
     lab = np.array([[[138, 81, 70], [128, 0, 0]]] * 3, np.uint8)  # L* times 2.55; a* and b* signed
-    picture = Image.frombytes("LAB", (2, 3), lab.tobytes())
+    pil_image = Image.frombytes("LAB", (2, 3), lab.tobytes())
     expected = np.array([[[255, 0, 0], [119, 119, 119]]] * 3, np.uint8)
-    assert_pixels(encode(picture, "TIFF", compression=compression), expected, 6)
+    assert_pixels(encode(pil_image, "TIFF", compression=compression), expected, 6)
 
 
 def test_ycbcr_tiff_becomes_the_colours_it_means() -> None:
@@ -326,9 +326,9 @@ def test_ycbcr_tiff_becomes_the_colours_it_means() -> None:
     assert_pixels(data, SMOOTH, 3)
 
 
-def test_icon_is_its_largest_picture() -> None:
-    picture = Image.fromarray(np.dstack([NOISE[:32, :32], ALPHA[:32, :32]]))
-    data = encode(picture, "ICO", sizes=[(16, 16), (32, 32)])
+def test_icon_is_its_largest_image() -> None:
+    pil_image = Image.fromarray(np.dstack([NOISE[:32, :32], ALPHA[:32, :32]]))
+    data = encode(pil_image, "ICO", sizes=[(16, 16), (32, 32)])
     assert_pixels(data, over_white(NOISE[:32, :32], ALPHA[:32, :32]), 1)
 
 
@@ -353,7 +353,7 @@ def test_negative_integers_are_refused() -> None:
 
 # ---- orientation -----------------------------------------------------------------------------------------
 
-# Exif 2.32, tag 0x0112: where row 0 and column 0 of the stored picture are in the upright one. Each entry
+# Exif 2.32, tag 0x0112: where row 0 and column 0 of the stored image are in the upright one. Each entry
 # gives, for stored (row, column) and upright (height, width), the upright (row, column).
 UPRIGHT_OF: dict[int, Callable[[int, int, int, int], tuple[int, int]]] = {
     1: lambda row, column, height, width: (row, column),  # top, left
@@ -374,10 +374,10 @@ BLOCKS = np.array(
 def stored(upright: Array, orientation: int) -> Array:
     height, width = upright.shape[:2]
     shape = (height, width) if orientation < 5 else (width, height)
-    picture = np.empty((*shape, 3), np.uint8)
+    pil_image = np.empty((*shape, 3), np.uint8)
     for row, column in itertools.product(range(shape[0]), range(shape[1])):
-        picture[row, column] = upright[UPRIGHT_OF[orientation](row, column, height, width)]
-    return picture
+        pil_image[row, column] = upright[UPRIGHT_OF[orientation](row, column, height, width)]
+    return pil_image
 
 
 FORMAT_OPTIONS: dict[str, tuple[dict[str, Any], int]] = {
@@ -478,7 +478,7 @@ def test_no_exif_no_focal_length_and_the_key_is_kept() -> None:
     assert (frame.key, frame.f_px, frame.f_source, frame.timestamp_s) == ("folder/name.png", None, None, None)
 
 
-def test_broken_exif_does_not_make_a_broken_picture() -> None:
+def test_broken_exif_does_not_make_a_broken_image() -> None:
     for exif in (
         b"Exif\0\0nonsense",
         b"Exif\0\0II*\0\xff\xff\xff\xff",
@@ -542,20 +542,20 @@ def assert_readable(message: str) -> None:
 
 FOREIGN = {
     "empty file": b"",
-    "not a picture: the content is plain text": "Grüße, this is a letter.\n".encode() * 50,
-    "not a picture: the content is a web page": b"<!DOCTYPE html><html>404</html>",
-    "not a picture: the content is only zero bytes": bytes(5000),
-    "not a picture: the content is of no known image format": bytes(range(1, 256)) * 9,
-    "not a picture: the content is a PDF document": b"%PDF-1.7\n",
-    "not a picture: the content is a PostScript document": b"%!PS-Adobe-3.0 EPSF-3.0\n",
-    "not a picture: the content is a video": b"\0\0\0\x20ftypisom\0\0\2\0",
-    "not supported: the content is a HEIC picture; convert it to JPEG": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+    "not an image: the content is plain text": "Grüße, this is a letter.\n".encode() * 50,
+    "not an image: the content is a web page": b"<!DOCTYPE html><html>404</html>",
+    "not an image: the content is only zero bytes": bytes(5000),
+    "not an image: the content is of no known image format": bytes(range(1, 256)) * 9,
+    "not an image: the content is a PDF document": b"%PDF-1.7\n",
+    "not an image: the content is a PostScript document": b"%!PS-Adobe-3.0 EPSF-3.0\n",
+    "not an image: the content is a video": b"\0\0\0\x20ftypisom\0\0\2\0",
+    "not supported: the content is a HEIC image; convert it to JPEG": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
     "not supported: the content is an SVG drawing; convert it to PNG": b"<?xml version='1.0'?><svg/>",
 }
 
 
 @pytest.mark.parametrize("message", FOREIGN)
-def test_what_is_no_picture_is_named(message: str) -> None:
+def test_what_is_no_image_is_named(message: str) -> None:
     assert refusal(FOREIGN[message]) == message
 
 
@@ -563,7 +563,7 @@ def test_readers_that_start_programs_are_not_used() -> None:
     eps = encode(NOISE, "EPS")
     wmf = b"\xd7\xcd\xc6\x9a\0\0" + bytes(100)
     assert "PostScript" in refusal(eps)
-    assert "not a picture" in refusal(wmf)
+    assert "not an image" in refusal(wmf)
 
 
 def test_the_original_error_is_kept_as_cause() -> None:
@@ -644,7 +644,7 @@ CUTTABLE = {
 
 
 @pytest.mark.parametrize("name", CUTTABLE)
-def test_a_cut_file_is_never_half_a_picture(name: str) -> None:
+def test_a_cut_file_is_never_half_an_image(name: str) -> None:
     data = CUTTABLE[name]
     assert decode(data, "key").image.shape == (120, 160, 3)
     for percent in range(1, 100):
@@ -741,17 +741,17 @@ def test_every_file_of_the_robustness_collections_has_an_outcome(
 def test_pngsuite_pixels_are_those_of_pillow(shared_data: Path) -> None:
     compared = 0
     for path in sorted((shared_data / "robustness/pngsuite").glob("[!x]*.png")):
-        with Image.open(path) as picture:
-            if picture.mode == "I;16" or picture.has_transparency_data:
+        with Image.open(path) as pil_image:
+            if pil_image.mode == "I;16" or pil_image.has_transparency_data:
                 continue
-            expected = np.asarray(picture.convert("RGB"))
+            expected = np.asarray(pil_image.convert("RGB"))
         assert np.array_equal(decode(path.read_bytes(), "key").image, expected), path
         compared += 1
     assert compared > 100
 
 
 @pytest.mark.parametrize("shape", ["Landscape", "Portrait"])
-def test_exif_examples_show_the_same_picture_upright(shared_data: Path, shape: str) -> None:
+def test_exif_examples_show_the_same_image_upright(shared_data: Path, shape: str) -> None:
     paths = sorted((shared_data / "robustness/exif-orientation-examples").glob(f"{shape}_*.jpg"))
     images = [decode(path.read_bytes(), path.name).image for path in paths]
     small = [np.asarray(Image.fromarray(image).resize((60, 40))).astype(int) for image in images]

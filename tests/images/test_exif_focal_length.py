@@ -20,7 +20,7 @@ UNTOUCHED = {CHANGED: "2016:05:24 18:07:04", TAKEN: "2016:05:24 18:07:04"}
 INCH, CENTIMETRE, MILLIMETRE, MICROMETRE = 2, 3, 4, 5
 
 
-def test_35_mm_on_a_3_to_2_picture_is_the_width_times_35_over_36() -> None:
+def test_35_mm_on_a_3_to_2_image_is_the_width_times_35_over_36() -> None:
     assert focal_length_px({F35: 35}, 3600, 2400) == pytest.approx(3500.0)
 
 
@@ -51,7 +51,7 @@ def test_a_file_changed_since_the_shot_is_not_trusted_with_its_resolution(change
 
 
 @pytest.mark.parametrize("size", [(3000, 2000), (2000, 3000)], ids=["same way", "turned"])
-def test_a_resized_picture_has_a_shorter_focal_length(size: tuple[int, int]) -> None:
+def test_a_resized_image_has_a_shorter_focal_length(size: tuple[int, int]) -> None:
     exif = {**UNTOUCHED, F: 5.0, X_RESOLUTION: 10000.0, UNIT: CENTIMETRE, X_PIXELS: 6000, Y_PIXELS: 4000}
     assert focal_length_px(exif, *size) == pytest.approx(2500.0)
 
@@ -74,13 +74,13 @@ SIZES_LEFT_BY_CROPPING = [(4000, 4000), (6000, 3375), (5000, 4000), (6000, 3900)
 
 
 @pytest.mark.parametrize("size", SIZES_LEFT_BY_RESIZING)
-def test_a_resized_or_turned_picture_keeps_its_35_mm_equivalent(size: tuple[int, int]) -> None:
+def test_a_resized_or_turned_image_keeps_its_35_mm_equivalent(size: tuple[int, int]) -> None:
     exif = {F35: 35, X_PIXELS: 6000, Y_PIXELS: 4000}
     assert focal_length_px(exif, *size) == focal_length_px({F35: 35}, *size) is not None
 
 
 @pytest.mark.parametrize("size", SIZES_LEFT_BY_CROPPING)
-def test_a_cropped_picture_has_no_focal_length(size: tuple[int, int]) -> None:
+def test_a_cropped_image_has_no_focal_length(size: tuple[int, int]) -> None:
     focal_plane = {**UNTOUCHED, F: 5.0, X_RESOLUTION: 10000.0, UNIT: CENTIMETRE}
     assert focal_length_px({F35: 35, **focal_plane, X_PIXELS: 6000, Y_PIXELS: 4000}, *size) is None
     assert focal_length_px({F35: 35, X_PIXELS: 6000}, *size) is not None
@@ -136,7 +136,7 @@ def test_no_tags_no_focal_length() -> None:
     width=st.integers(1, 30000),
     height=st.integers(1, 30000),
 )
-def test_turning_a_picture_changes_nothing(f_35_mm: int, width: int, height: int) -> None:
+def test_turning_an_image_changes_nothing(f_35_mm: int, width: int, height: int) -> None:
     assert focal_length_px({F35: f_35_mm}, width, height) == focal_length_px({F35: f_35_mm}, height, width)
 
 

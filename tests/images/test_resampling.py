@@ -64,7 +64,7 @@ def test_depth_of_the_right_size_is_not_touched() -> None:
     assert resize_depth(values, 5, 6) is values
 
 
-def test_a_shrunk_picture_is_averaged_not_sampled() -> None:
+def test_a_shrunk_image_is_averaged_not_sampled() -> None:
     checker = (np.indices((640, 640)).sum(axis=0) % 2 * 255).astype(np.uint8)[..., None].repeat(3, axis=2)
     small = resize_image(checker, 40, 40).astype(int)
     assert abs(small - 127).max() <= 2
@@ -73,15 +73,13 @@ def test_a_shrunk_picture_is_averaged_not_sampled() -> None:
 @given(
     height=st.integers(1, 900), width=st.integers(1, 900), new=st.tuples(SIDES, SIDES), seed=st.integers(0, 9)
 )
-def test_a_picture_is_resized_as_pillow_does(
-    height: int, width: int, new: tuple[int, int], seed: int
-) -> None:
+def test_an_image_is_resized_as_pillow_does(height: int, width: int, new: tuple[int, int], seed: int) -> None:
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     expected = Image.fromarray(image).resize(new[::-1], Image.Resampling.BILINEAR, reducing_gap=2.0)
     np.testing.assert_array_equal(resize_image(image, *new), np.asarray(expected))
 
 
-def test_a_large_picture_is_resized_as_pillow_does() -> None:
+def test_a_large_image_is_resized_as_pillow_does() -> None:
     image = np.random.default_rng(0).integers(0, 256, (2999, 1777, 3), dtype=np.uint8)
     expected = Image.fromarray(image).resize((192, 320), Image.Resampling.BILINEAR, reducing_gap=2.0)
     np.testing.assert_array_equal(resize_image(image, 320, 192), np.asarray(expected))

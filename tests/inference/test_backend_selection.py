@@ -87,7 +87,7 @@ def test_depth_pro_keeps_its_camera_by_another_engine(checkpoints: Checkpoints) 
         assert distance(1 / depth.values, 1 / expected.values) < IN_FLOAT32
 
 
-def test_a_picture_does_not_depend_on_its_batch_in_openvinos_bfloat16(checkpoints: Checkpoints) -> None:
+def test_an_image_does_not_depend_on_its_batch_in_openvinos_bfloat16(checkpoints: Checkpoints) -> None:
     from cortexia_video.models.onnx.session_openvino import choose_precision
 
     if choose_precision("auto", "cpu") != "bfloat16":
@@ -149,10 +149,10 @@ def test_a_file_can_be_run_by_the_other_engine(exported: tuple[str, Path]) -> No
 
 
 def test_an_exported_depth_pro_is_metres_with_and_without_a_focal_length(
-    checkpoints: Checkpoints, tmp_path: Path, make_picture: Callable[..., Path]
+    checkpoints: Checkpoints, tmp_path: Path, make_image: Callable[..., Path]
 ) -> None:
     model, path = f"hf:{checkpoints('depth-pro')}", tmp_path / "pro.onnx"
-    make_picture(tmp_path / "photos/a.png", (96, 120))
+    make_image(tmp_path / "photos/a.png", (96, 120))
     made = export(model, path, check=tmp_path / "photos")
     assert made.parity is not None and made.parity.worst.mean < IN_FLOAT32
     frames = [frame(96, 120, 0), frame(96, 120, 1, f_px=80.0)]
@@ -187,33 +187,31 @@ def test_a_file_that_says_what_is_not_known_is_refused(
 def test_an_export_that_is_too_far_off_is_not_written(
     exported: tuple[str, Path],
     tmp_path: Path,
-    make_picture: Callable[..., Path],
+    make_image: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write_graph = (
         "cortexia_video.models.torch.export.write_graph"  # the same graph once more would take seconds
     )
     monkeypatch.setattr(write_graph, lambda *given: shutil.copyfile(exported[1], given[3]))
-    make_picture(tmp_path / "photos/a.png", (96, 120))
-    make_picture(tmp_path / "photos/b.png", (120, 96), seed=1)
+    make_image(tmp_path / "photos/a.png", (96, 120))
+    make_image(tmp_path / "photos/b.png", (120, 96), seed=1)
     model, path = exported[0], tmp_path / "out/net.onnx"
-    with pytest.raises(
-        ParityError, match=r"too far from it: mean difference .*worst of 2 pictures: [ab]\.png"
-    ):
+    with pytest.raises(ParityError, match=r"too far from it: mean difference .*worst of 2 images: [ab]\.png"):
         export(model, path, size=SIZE, check=tmp_path / "photos", max_error=1e-9)
     assert [*path.parent.iterdir()] == []
 
 
 def test_what_cannot_be_exported_is_named(checkpoints: Checkpoints, tmp_path: Path) -> None:
     model, path = f"hf:{checkpoints('depth-anything')}", tmp_path / "net.onnx"
-    with pytest.raises(ModelLoadError, match="is for one size of picture: give it"):
+    with pytest.raises(ModelLoadError, match="is for one size of image: give it"):
         export(model, path)
     with pytest.raises(ModelLoadError, match="multiples of 14, not 70x100"):
         export(model, path, size=(70, 100))
     with pytest.raises(ModelLoadError, match="'compact' is no network of torch's"):
         export("compact", path)
     with pytest.raises(ModelLoadError, match=r"torch cannot export this network .*--engine torch runs it"):
-        export(f"hf:{checkpoints('zoedepth')}", path, size=(64, 96))  # pictures choose between two heads
+        export(f"hf:{checkpoints('zoedepth')}", path, size=(64, 96))  # images choose between two heads
     with pytest.raises(InputError, match=r"no-such-folder"):
         export(model, path, size=SIZE, check=tmp_path / "no-such-folder")
     path.write_text("mine")
@@ -281,7 +279,7 @@ def test_depth_that_cannot_be_compared_is_refused() -> None:
             measure_difference(depth, DepthMap(flat, "metric"))
 
 
-def test_a_picture_that_only_the_other_engine_cannot_do_counts() -> None:
+def test_an_image_that_only_the_other_engine_cannot_do_counts() -> None:
     class Broken:
         def __getattr__(self, name: str) -> object:
             return getattr(sound.model, name)
@@ -293,7 +291,7 @@ def test_a_picture_that_only_the_other_engine_cannot_do_counts() -> None:
     broken = type(sound)(Broken())  # type: ignore[arg-type]
     with pytest.raises(ParityError, match="NaN"):
         compare(broken, sound, [frame(20, 30)])
-    with pytest.raises(ParityError, match="none of the pictures"):
+    with pytest.raises(ParityError, match="none of the images"):
         compare(sound, broken, [frame(20, 30)])
 
 
@@ -332,10 +330,10 @@ def test_auto_keeps_the_reference_where_nothing_is_faster(monkeypatch: pytest.Mo
 
 @pytest.mark.usefixtures("known_speeds")
 def test_what_auto_chose_is_done_whatever_it_chooses_next(
-    tmp_path: Path, make_picture: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in "ab":
-        make_picture(tmp_path / f"photos/{name}.png", seed=ord(name))
+        make_image(tmp_path / f"photos/{name}.png", seed=ord(name))
     report = estimate(tmp_path / "photos", tmp_path / "depth", engine="auto")
     assert (report.done, report.failed) == (2, 0)
     monkeypatch.setitem(SPEEDS, ("onnx", "float32"), 99.0)
@@ -346,10 +344,10 @@ def test_what_auto_chose_is_done_whatever_it_chooses_next(
 
 
 def test_a_run_refuses_an_engine_that_is_too_far_off(
-    checkpoints: Checkpoints, tmp_path: Path, make_picture: Callable[..., Path]
+    checkpoints: Checkpoints, tmp_path: Path, make_image: Callable[..., Path]
 ) -> None:
-    make_picture(tmp_path / "photos/a.png")
-    (tmp_path / "photos/b.png").write_bytes(b"no picture")
+    make_image(tmp_path / "photos/a.png")
+    (tmp_path / "photos/b.png").write_bytes(b"no image")
     model = f"hf:{checkpoints('depth-anything')}"
     with pytest.raises(ParityError, match=r"by torch bfloat16 is too far from float32: .* --max-error"):
         estimate(tmp_path / "photos", tmp_path / "depth", model=model, precision="bfloat16", max_error=1e-7)
@@ -362,22 +360,22 @@ def test_a_run_refuses_an_engine_that_is_too_far_off(
         estimate(tmp_path / "photos", tmp_path / "depth", max_error=0.0)
 
 
-def test_an_engine_is_compared_however_many_pictures_are_broken_or_black(
-    tmp_path: Path, make_picture: Callable[..., Path]
+def test_an_engine_is_compared_however_many_images_are_broken_or_black(
+    tmp_path: Path, make_image: Callable[..., Path]
 ) -> None:
     photos = tmp_path / "photos"
     for index in range(20):
-        make_picture(photos / f"a{index:02}.png").write_bytes(b"broken")
+        make_image(photos / f"a{index:02}.png").write_bytes(b"broken")
         Image.new("RGB", (64, 48)).save(photos / f"b{index:02}.png")  # constant depth, by any engine
     for index in range(2):
-        make_picture(photos / f"c{index}.png", seed=index)
+        make_image(photos / f"c{index}.png", seed=index)
     model = f"onnx:{write_mean_network(tmp_path / 'mean.onnx', metadata=MEAN)}"
     asked = {"model": model, "engine": "openvino", "precision": "float32"}
     report = estimate(photos, tmp_path / "depth", **asked, max_error=1e-3)
     assert (report.done, report.failed) == (2, 40)
     for index in range(2):
         (photos / f"c{index}.png").unlink()
-    with pytest.raises(ParityError, match="none of the pictures"):
+    with pytest.raises(ParityError, match="none of the images"):
         estimate(photos, tmp_path / "third", **asked)
 
 
@@ -400,7 +398,7 @@ def test_an_engine_that_is_wrong_for_several_at_once_is_found(monkeypatch: pytes
 
 
 def test_compact_takes_batches_by_either_engine() -> None:
-    """OpenVINO made a graph for one picture of what belonged to all pictures of a batch."""
+    """OpenVINO made a graph for one image of what belonged to all images of a batch."""
     frames = [frame(96, 128, seed) for seed in range(3)]
     found = [depths("compact", frames, engine=each, precision="float32") for each in ENGINES]
     for one, other in zip(*found, strict=True):
@@ -410,11 +408,11 @@ def test_compact_takes_batches_by_either_engine() -> None:
 def test_the_commands_say_how_near_it_is(
     checkpoints: Checkpoints,
     tmp_path: Path,
-    make_picture: Callable[..., Path],
+    make_image: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    make_picture(tmp_path / "photos/a.png", (70, 98))
+    make_image(tmp_path / "photos/a.png", (70, 98))
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> tuple[object, str, str]:

@@ -26,7 +26,7 @@ def search(seconds: Callable[[int], float], most: int | None = None) -> int:
     ("seconds", "best"),
     [
         (lambda count: 0.1 * count, 1),  # nothing is gained
-        (lambda count: 0.1 + 0.001 * count, 64),  # a call costs much, a picture little
+        (lambda count: 0.1 + 0.001 * count, 64),  # a call costs much, an image little
         (lambda count: 0.1 + 0.1 * count, 16),  # the gain fades: 16 to 32 gives 3 %
         (lambda count: 0.1 if count <= 8 else 0.1 * count, 8),
     ],
@@ -44,7 +44,7 @@ def test_auto_is_not_misled_by_a_slow_first_call_or_an_unfinished_batch() -> Non
     limits.record_time(SHAPE, 1, 60.0)
     limits.record_time(SHAPE, 1, 0.1)
     assert limits.of(SHAPE) == 2
-    limits.record_time(SHAPE, 1, 0.001)  # a lone picture at the end says nothing of two
+    limits.record_time(SHAPE, 1, 0.001)  # a lone image at the end says nothing of two
     for seconds in (0.19, 0.12):
         limits.record_time(SHAPE, 2, seconds)
     assert limits.of(SHAPE) == 4
@@ -88,7 +88,7 @@ def test_the_end_of_memory_is_known_by_any_of_its_names() -> None:
     assert not any(map(is_out_of_memory, [None, RuntimeError("shape mismatch"), ValueError()]))
 
 
-def test_auto_gives_every_picture_its_depth() -> None:
+def test_auto_gives_every_image_its_depth() -> None:
     class Machine(SyntheticModel):
         def __init__(self) -> None:
             super().__init__()
@@ -110,7 +110,7 @@ def test_auto_gives_every_picture_its_depth() -> None:
 
 
 @pytest.mark.parametrize("batch_size", [0, -1, "fast", 2.5])
-def test_a_batch_holds_a_picture_at_least(batch_size: object) -> None:
+def test_a_batch_holds_an_image_at_least(batch_size: object) -> None:
     with pytest.raises(InputError, match="--batch-size must be at least 1, or auto, not"):
         BatchLimits(batch_size)
 

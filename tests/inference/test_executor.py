@@ -43,7 +43,7 @@ class Watched(SyntheticModel):
         return SyntheticModel.infer(self, batch)
 
 
-def picture(level: int, size: tuple[int, int] = (8, 8)) -> Frame:
+def make_frame(level: int, size: tuple[int, int] = (8, 8)) -> Frame:
     return Frame(str(level), np.full((*size, 3), level % 256, np.uint8))
 
 
@@ -65,7 +65,7 @@ def make_engine(
 
 
 class SmallHost(DepthEstimator):
-    """Has memory for batches of so many pictures only."""
+    """Has memory for batches of so many images only."""
 
     def __init__(self, room: int, batch_size: int) -> None:
         super().__init__(Watched(), batch_size=batch_size)
@@ -80,17 +80,17 @@ class SmallHost(DepthEstimator):
 @pytest.mark.parametrize("room", [1, 2, 3])
 def test_less_memory_of_the_host_makes_batches_smaller(room: int) -> None:
     estimator = SmallHost(room, batch_size=8)
-    outcomes = dict(make_engine(estimator).run([picture(level) for level in range(1, 13)]))
+    outcomes = dict(make_engine(estimator).run([make_frame(level) for level in range(1, 13)]))
     assert len(outcomes) == 12
     assert all(isinstance(each, ItemResult) for each in outcomes.values())
     assert max(estimator.model.batches) <= room  # type: ignore[attr-defined]
     assert max(estimator.limits.found.values()) <= max(room, 2)
-    assert all(not isinstance(each, Failure) for each in estimator.estimate(map(picture, range(1, 13))))
+    assert all(not isinstance(each, Failure) for each in estimator.estimate(map(make_frame, range(1, 13))))
 
 
-def test_a_picture_for_which_there_is_no_memory_is_its_own_failure() -> None:
+def test_an_image_for_which_there_is_no_memory_is_its_own_failure() -> None:
     estimator = SmallHost(0, batch_size=4)
-    frames = [picture(level) for level in range(5)]
+    frames = [make_frame(level) for level in range(5)]
     for outcomes in (
         make_engine(estimator).run(frames),
         zip(frames, estimator.estimate(frames), strict=True),
@@ -112,7 +112,7 @@ def test_a_picture_for_which_there_is_no_memory_is_its_own_failure() -> None:
 )
 def test_every_item_has_one_outcome(items: list, batch_size: int, devices: int, queue_bytes: int) -> None:
     estimators = [DepthEstimator(Watched(), batch_size=batch_size) for _ in range(devices)]
-    frames = [picture(level, size) for level, size in items]
+    frames = [make_frame(level, size) for level, size in items]
 
     def prepare(frame: Frame) -> PreparedFrame | Failure:
         if frame.image[0, 0, 0] == 15:
@@ -143,7 +143,7 @@ def test_nothing_but_the_model_runs_on_the_models_thread() -> None:
     def items() -> Iterator[Frame]:
         for level in range(40):
             note("items")
-            yield picture(level)
+            yield make_frame(level)
 
     def prepare(frame: Frame) -> PreparedFrame | Failure:
         note("prepare")
@@ -172,17 +172,17 @@ def test_the_stages_run_at_the_same_time() -> None:
             return super().infer(batch)
 
     def prepare(frame: Frame) -> PreparedFrame | Failure:
-        if frame.key == picture(22).key:
+        if frame.key == make_frame(22).key:
             together.wait()
         return estimator.prepare(frame)
 
     def finish(frame: Frame, result: ItemResult) -> None:
-        if frame.key == picture(20).key:
+        if frame.key == make_frame(20).key:
             together.wait()
 
     estimator = DepthEstimator(Meeting(), batch_size=1)
     engine = make_engine(estimator, prepare=prepare, finish=finish, workers=1)
-    assert len(list(engine.run(map(picture, range(20, 60))))) == 40
+    assert len(list(engine.run(map(make_frame, range(20, 60))))) == 40
     assert not together.broken
 
 
@@ -196,7 +196,7 @@ def test_the_next_batch_is_ready_before_the_model_ends_the_last() -> None:
             return super().infer(batch)
 
     engine = make_engine(DepthEstimator(Waiting(), batch_size=2))
-    thread = threading.Thread(target=lambda: list(engine.run(map(picture, range(20, 40)))))
+    thread = threading.Thread(target=lambda: list(engine.run(map(make_frame, range(20, 40)))))
     thread.start()
     assert running.wait(HANG_S)
     deadline = time.monotonic() + HANG_S
@@ -211,7 +211,7 @@ def test_the_next_batch_is_ready_before_the_model_ends_the_last() -> None:
 def test_large_batches_are_gathered_beyond_the_byte_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_QUEUE_BYTES", 8 * 8 * 3 * 2)  # two inputs
     model = Watched(0.002)
-    outcomes = list(make_engine(DepthEstimator(model, batch_size=6)).run(map(picture, range(20, 80))))
+    outcomes = list(make_engine(DepthEstimator(model, batch_size=6)).run(map(make_frame, range(20, 80))))
     assert len(outcomes) == 60
     assert model.batches == [6] * 10
 
@@ -240,7 +240,7 @@ def test_what_waits_is_bounded_whichever_stage_is_slow(
     def finish(frame: Frame, result: ItemResult) -> None:
         time.sleep(0.01 if slow == "finish" else 0)
 
-    for _ in make_engine(estimator, prepare=prepare, finish=finish).run(map(picture, range(20, 120))):
+    for _ in make_engine(estimator, prepare=prepare, finish=finish).run(map(make_frame, range(20, 120))):
         ended += 1
     assert ended == 100
     assert most <= limit
@@ -253,7 +253,7 @@ def test_items_are_not_read_far_ahead() -> None:
         nonlocal read
         while True:
             read += 1
-            yield picture(read % 10)
+            yield make_frame(read % 10)
 
     running = make_engine(DepthEstimator(Watched(), batch_size=2)).run(items())
     for _ in range(50):
@@ -273,7 +273,7 @@ def test_after_stop_the_model_finishes_what_it_has_and_no_more_is_begun() -> Non
         begun.append(frame.key)
         stop.set()
 
-    outcomes = list(make_engine(estimator, finish=finish, stop=stop).run(map(picture, range(20, 200))))
+    outcomes = list(make_engine(estimator, finish=finish, stop=stop).run(map(make_frame, range(20, 200))))
     assert len(outcomes) == len(begun) == len(model.batches) <= 6
 
 
@@ -285,12 +285,12 @@ def test_an_error_that_is_nobodys_ends_the_run_and_its_threads(where: str) -> No
         raise OSError("the disk is gone")
 
     def items() -> Iterator[Frame]:
-        yield from map(picture, range(20, 30))
+        yield from map(make_frame, range(20, 30))
         broken()
 
     callbacks = {where: broken} if where != "items" else {}
     running = make_engine(estimator, **callbacks).run(
-        items() if where == "items" else map(picture, range(30))
+        items() if where == "items" else map(make_frame, range(30))
     )
     with pytest.raises(OSError, match="the disk is gone"):
         list(running)

@@ -91,7 +91,7 @@ def meaning(depth: DepthMap) -> dict[str, object]:
 
 
 def outputs(out: Path) -> dict[str, bytes]:
-    """Give what is in a folder, but for the ledger."""
+    """Return what is in a folder, but for the ledger."""
     return {
         path.relative_to(out).as_posix(): path.read_bytes()
         for path in out.rglob("*")
@@ -113,16 +113,16 @@ def last_lines(out: Path) -> dict[str, dict]:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Give a folder of five depth files, each of another format."""
+    """Return a folder of five depth files, each of another format."""
     for name in MIXED:
         write(tmp_path / "in" / name)
     return tmp_path / "in"
 
 
 @pytest.fixture
-def photos(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
+def photos(tmp_path: Path, make_image: Callable[..., Path]) -> Path:
     for index, name in enumerate(("a.jpg", "trip/b.jpg", "trip/c.png")):
-        make_picture(tmp_path / "photos" / name, seed=index)
+        make_image(tmp_path / "photos" / name, seed=index)
     return tmp_path / "photos"
 
 
@@ -197,7 +197,7 @@ def test_depth_comes_through_any_two_formats(
 
 
 def bound(format: str, values: np.ndarray, kind: str) -> np.ndarray:
-    """Give the error that docs/formats.md allows, with a little for having gone through another format."""
+    """Return the error that docs/formats.md allows, with a little for having gone through another format."""
     known = values[~np.isnan(values)].astype(float)
     if format == "exr16":
         return np.abs(values.astype(float)) * 2**-11 * 1.01
@@ -208,7 +208,7 @@ def bound(format: str, values: np.ndarray, kind: str) -> np.ndarray:
     return np.maximum(np.abs(values.astype(float)) * 2.01e-4, 0.000501 if kind == "metric" else 0)
 
 
-def test_other_peoples_files_say_what_they_are_by_their_dialect(tmp_path: Path) -> None:
+def test_other_peoples_files_say_what_they_are_by_their_convention(tmp_path: Path) -> None:
     numbers = np.array([[0, 5000], [10000, 65535]], np.uint16)
     (tmp_path / "scene/depth").mkdir(parents=True)
     Image.fromarray(numbers).save(tmp_path / "scene/depth/1.png")
@@ -217,7 +217,7 @@ def test_other_peoples_files_say_what_they_are_by_their_dialect(tmp_path: Path) 
         tmp_path / "scene",
         tmp_path / "out",
         format="npy",
-        dialect="tum",
+        convention="tum",
         about={"f_px": 525, "f_source": "given"},
     )
     assert (report.found, report.done) == (1, 1)
@@ -230,7 +230,7 @@ def test_a_changed_calibration_is_a_change(tmp_path: Path) -> None:
     scene, calibration = tmp_path / "scene", "cam0=[100 0 1; 0 100 1; 0 0 1]\ndoffs=0\nbaseline={}\n"
     write(scene / "disp0.pfm", DepthMap(np.full((2, 3), 10, np.float32), "disparity"))
     (scene / "calib.txt").write_text(calibration.format(200))
-    options = {"format": "npz", "dialect": "middlebury"}
+    options = {"format": "npz", "convention": "middlebury"}
     assert convert(scene, tmp_path / "out", **options).done == 1
     assert convert(scene, tmp_path / "out", **options).skipped == 1
     before = (scene / "calib.txt").stat().st_mtime_ns
@@ -397,7 +397,7 @@ def test_what_is_no_depth_is_passed_over_and_counted_where_it_could_be_some(
     for name in ("a.txt", "b.jpg", ".hidden.npy", "depth.json", "c.json", "sub/calib.csv"):
         (tree / name).parent.mkdir(exist_ok=True)
         (tree / name).write_bytes(b"?")
-    Image.new("RGB", (3, 2)).save(tree / "picture.png")
+    Image.new("RGB", (3, 2)).save(tree / "image.png")
     Image.new("L", (3, 2)).save(tree / "trip/view.png")
     assert convert(tree, tmp_path / "out", format="npy").found == len(MIXED)
     assert "2 PNG files of 8 bits or in colour are no depth: passed over" in caplog.text
@@ -650,8 +650,8 @@ def test_wrong_usage_makes_nothing(tree: Path, tmp_path: Path, monkeypatch: pyte
     out = tmp_path / "out"
     with pytest.raises(OutputError, match="unknown format 'gif': use one of npy, npz"):
         convert(tree, out, format="gif")
-    with pytest.raises(DepthFileError, match="unknown dialect 'x': use one of tum, kitti"):
-        convert(tree, out, format="npy", dialect="x")
+    with pytest.raises(DepthFileError, match="unknown convention 'x': use one of tum, kitti"):
+        convert(tree, out, format="npy", convention="x")
     with pytest.raises(InputError, match="--workers must be more than 0, not 0"):
         convert(tree, out, format="npy", workers=0)
     monkeypatch.setitem(sys.modules, "OpenEXR", None)

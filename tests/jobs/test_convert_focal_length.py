@@ -33,10 +33,10 @@ KEPT = "not scaled to the given focal length:"
 
 
 @pytest.fixture
-def photos(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
+def photos(tmp_path: Path, make_image: Callable[..., Path]) -> Path:
     """Return a folder of three images of 64 x 48, one with a name that is not UTF-8."""
     for index, key in enumerate(KEYS):
-        make_picture(tmp_path / "photos/x.jpg", seed=index).rename(tmp_path / "photos" / key)
+        make_image(tmp_path / "photos/x.jpg", seed=index).rename(tmp_path / "photos" / key)
     return tmp_path / "photos"
 
 
@@ -86,7 +86,7 @@ def test_metres_follow_the_focal_length_and_the_run_stays_as_it_is(
         assert (line["f_px"], line["f_source"], line["rescaled_from"]) == (75, "given", 50)
         same = ("height", "width", "kind", "f_px_used")
         assert {name: line[name] for name in same} == {name: lines[key][name] for name in same}
-        assert line["picture"] == [lines[key]["path"], *lines[key]["source"]]
+        assert line["image"] == [lines[key]["path"], *lines[key]["source"]]
         depth = read_depth(new / f"{key}.npy")
         assert (depth.f_px, depth.f_source, depth.kind, depth.model) == (75, "given", "metric", "synthetic")
     assert (verify(new).wrong, verify(new).unfinished) == ([], [])

@@ -1,4 +1,4 @@
-"""The job: every input one outcome, a second run only what is missing, one bad picture one failure."""
+"""The job: every input one outcome, a second run only what is missing, one bad image one failure."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def counts(report: Report) -> tuple[int, int, int, int]:
 
 
 @pytest.fixture
-def photos(tmp_path: Path, make_picture: Make) -> Path:
+def photos(tmp_path: Path, make_image: Make) -> Path:
     for index, size in enumerate(SIZES):
-        make_picture(tmp_path / "photos" / f"{index}.jpg", size, seed=index)
+        make_image(tmp_path / "photos" / f"{index}.jpg", size, seed=index)
     return tmp_path / "photos"
 
 
@@ -56,14 +56,14 @@ def run(photos: Path, **options: object) -> Report:
     return estimate(photos, photos.parent / "out", **{"model": "synthetic", **options})
 
 
-def test_every_picture_gets_depth_of_its_own_size(photos: Path) -> None:
+def test_every_image_gets_depth_of_its_own_size(photos: Path) -> None:
     assert counts(run(photos, batch_size=2)) == (6, 6, 0, 0)
     for index, size in enumerate(SIZES):
         depth = np.load(photos.parent / "out" / f"{index}.jpg.npy")
         assert (depth.dtype, depth.shape) == (np.float32, size)
 
 
-def test_the_depth_is_that_of_the_upright_picture(tmp_path: Path) -> None:
+def test_the_depth_is_that_of_the_upright_image(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by a quarter clockwise to be upright
@@ -86,25 +86,25 @@ def test_the_ledger_says_what_became_of_every_input(photos: Path) -> None:
     assert (done["height"], done["width"], done["kind"]) == (48, 64, "disparity")
 
 
-def test_a_second_run_does_only_what_is_missing_or_changed(photos: Path, make_picture: Make) -> None:
+def test_a_second_run_does_only_what_is_missing_or_changed(photos: Path, make_image: Make) -> None:
     run(photos)
     out = photos.parent / "out"
     before = {path.name: path.stat().st_mtime_ns for path in out.glob("*.npy")}
     assert counts(run(photos)) == (6, 0, 6, 0)
     (out / "1.jpg.npy").unlink()
-    make_picture(photos / "2.jpg", (70, 70), seed=99)
-    make_picture(photos / "new.jpg")
+    make_image(photos / "2.jpg", (70, 70), seed=99)
+    make_image(photos / "new.jpg")
     assert counts(run(photos)) == (7, 3, 4, 0)
     changed = {path.name for path in out.glob("*.npy") if before.get(path.name) != path.stat().st_mtime_ns}
     assert changed == {"1.jpg.npy", "2.jpg.npy", "new.jpg.npy"}
     assert np.load(out / "2.jpg.npy").shape == (70, 70)
 
 
-def test_what_failed_is_tried_again(photos: Path, make_picture: Make) -> None:
+def test_what_failed_is_tried_again(photos: Path, make_image: Make) -> None:
     (photos / "late.jpg").write_bytes(b"")
     assert counts(run(photos)) == (7, 6, 0, 1)
     assert counts(run(photos)) == (7, 0, 6, 1)
-    make_picture(photos / "late.jpg")
+    make_image(photos / "late.jpg")
     assert counts(run(photos)) == (7, 1, 6, 0)
 
 
@@ -134,27 +134,27 @@ def test_a_file_of_somebody_elses_is_not_replaced(photos: Path) -> None:
     assert run(photos, overwrite=True).failed == 0
 
 
-def test_a_later_file_of_somebody_elses_is_not_replaced_either(photos: Path, make_picture: Make) -> None:
+def test_a_later_file_of_somebody_elses_is_not_replaced_either(photos: Path, make_image: Make) -> None:
     run(photos)
-    make_picture(photos / "late.jpg")
+    make_image(photos / "late.jpg")
     (photos.parent / "out/late.jpg.npy").write_bytes(b"mine")
     assert counts(run(photos)) == (7, 0, 6, 1)
     assert (photos.parent / "out/late.jpg.npy").read_bytes() == b"mine"
 
 
-def test_a_picture_is_never_replaced_by_a_view(photos: Path, make_picture: Make) -> None:
-    mine = make_picture(photos / "0.jpg.png", seed=77).read_bytes()
+def test_an_image_is_never_replaced_by_a_view(photos: Path, make_image: Make) -> None:
+    mine = make_image(photos / "0.jpg.png", seed=77).read_bytes()
     estimate(photos, photos, model="synthetic")
     for overwrite in (False, True):
         report = estimate(photos, photos, model="synthetic", format="png", overwrite=overwrite)
         assert (report.found, report.failed) == (7, 1)
-        assert "a picture that is not ours" in report.failures[0].reason
+        assert "an image that is not ours" in report.failures[0].reason
         assert (photos / "0.jpg.png").read_bytes() == mine
 
 
-def test_another_folder_does_not_take_the_place_of_the_first(tmp_path: Path, make_picture: Make) -> None:
+def test_another_folder_does_not_take_the_place_of_the_first(tmp_path: Path, make_image: Make) -> None:
     for name in ("one", "two"):
-        path = make_picture(tmp_path / name / "a.bmp", seed=len(name))
+        path = make_image(tmp_path / name / "a.bmp", seed=len(name))
         os.utime(path, (0, 0))
     estimate(tmp_path / "one", tmp_path / "out", model="synthetic")
     report = estimate(tmp_path / "two", tmp_path / "out", model="synthetic")
@@ -206,7 +206,7 @@ def test_what_is_no_input_of_a_run_does_not_change_what_it_says(
 
 def test_a_shard_of_an_empty_folder_is_no_success(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
-    with pytest.raises(InputError, match="no pictures in"):
+    with pytest.raises(InputError, match="no images in"):
         run(tmp_path / "photos", shard="1/2")
     assert not (tmp_path / "out").exists()
 
@@ -227,7 +227,7 @@ def test_too_little_memory_to_read_a_file_costs_that_file(
     assert "not enough memory" in report.failures[0].reason
 
 
-def test_a_models_error_is_not_blamed_on_the_picture(photos: Path) -> None:
+def test_a_models_error_is_not_blamed_on_the_image(photos: Path) -> None:
     class Broken(SyntheticModel):
         def processed_size(self, height: int, width: int) -> tuple[int, int]:
             raise KeyError("patch")
@@ -239,7 +239,7 @@ def test_a_models_error_is_not_blamed_on_the_picture(photos: Path) -> None:
         }
 
 
-def test_a_stop_after_the_last_picture_interrupts_nothing(photos: Path) -> None:
+def test_a_stop_after_the_last_image_interrupts_nothing(photos: Path) -> None:
     stop = threading.Event()
 
     def listen(report: Report, failure: Failure | None) -> None:
@@ -250,16 +250,16 @@ def test_a_stop_after_the_last_picture_interrupts_nothing(photos: Path) -> None:
     assert (counts(report), report.interrupted) == ((6, 6, 0, 0), False)
 
 
-def test_keeping_does_what_is_missing_and_mixes_nothing_else(photos: Path, make_picture: Make) -> None:
+def test_keeping_does_what_is_missing_and_mixes_nothing_else(photos: Path, make_image: Make) -> None:
     run(photos)
-    make_picture(photos / "new.jpg")
+    make_image(photos / "new.jpg")
     assert counts(run(photos, kind="metric", changed="keep")) == (7, 1, 6, 0)
     kinds = {line["key"]: line["kind"] for line in read_ledger(photos.parent / "out") if "kind" in line}
     assert kinds == {f"{index}.jpg": "disparity" for index in range(6)} | {"new.jpg": "metric"}
 
 
-def test_native_size_keeps_the_networks_resolution_and_says_whose(photos: Path, make_picture: Make) -> None:
-    make_picture(photos / "large.jpg", (600, 800))
+def test_native_size_keeps_the_networks_resolution_and_says_whose(photos: Path, make_image: Make) -> None:
+    make_image(photos / "large.jpg", (600, 800))
     run(photos, size="native", preview=True)
     out = photos.parent / "out"
     (line,) = (
@@ -275,8 +275,8 @@ def test_native_size_keeps_the_networks_resolution_and_says_whose(photos: Path, 
     assert counts(run(photos)) == (7, 7, 0, 0)
 
 
-def test_exact_decoding_sees_every_pixel_and_fast_decoding_nearly(photos: Path, make_picture: Make) -> None:
-    make_picture(photos / "large.jpg", (1500, 2000))
+def test_exact_decoding_sees_every_pixel_and_fast_decoding_nearly(photos: Path, make_image: Make) -> None:
+    make_image(photos / "large.jpg", (1500, 2000))
     for decoding in ("exact", "fast"):
         estimate(photos, photos.parent / decoding, model="compact", decode=decoding)
     whole = decode((photos / "large.jpg").read_bytes(), "large.jpg")
@@ -287,9 +287,9 @@ def test_exact_decoding_sees_every_pixel_and_fast_decoding_nearly(photos: Path, 
     assert np.abs(exact - fast).mean() < 0.02 * np.ptp(exact)
 
 
-def test_memory_that_is_used_again_mixes_no_pictures(tmp_path: Path, make_picture: Make) -> None:
+def test_memory_that_is_used_again_mixes_no_images(tmp_path: Path, make_image: Make) -> None:
     for index in range(12):  # as large as the network sees them, so that nothing is copied by resizing
-        make_picture(tmp_path / f"photos/{index}.jpg", (64, 64 + 8 * (index % 2)), seed=index)
+        make_image(tmp_path / f"photos/{index}.jpg", (64, 64 + 8 * (index % 2)), seed=index)
     estimate(tmp_path / "photos", tmp_path / "out", model="synthetic", batch_size=6)
     for path in (tmp_path / "photos").iterdir():
         (alone,) = load_estimator("synthetic").estimate([decode(path.read_bytes(), path.name)])
@@ -358,7 +358,7 @@ def test_what_fitted_and_what_overflowed_is_in_the_ledger(photos: Path) -> None:
     assert not any(line.get("in_float32") for line in list(read_ledger(photos.parent / "out"))[len(lines) :])
 
 
-def test_auto_batches_give_the_same_files(tmp_path: Path, make_picture: Make) -> None:
+def test_auto_batches_give_the_same_files(tmp_path: Path, make_image: Make) -> None:
     class Machine(SyntheticModel):
         def infer(self, batch: np.ndarray) -> np.ndarray:
             batches.append(len(batch))
@@ -367,7 +367,7 @@ def test_auto_batches_give_the_same_files(tmp_path: Path, make_picture: Make) ->
 
     batches: list[int] = []
     for index in range(40):
-        make_picture(tmp_path / f"photos/{index}.jpg", seed=index)
+        make_image(tmp_path / f"photos/{index}.jpg", seed=index)
     run(tmp_path / "photos", model=DepthEstimator(Machine(), batch_size="auto"))
     estimate(tmp_path / "photos", tmp_path / "plain", model="synthetic")
     assert max(batches) >= 4
@@ -376,7 +376,7 @@ def test_auto_batches_give_the_same_files(tmp_path: Path, make_picture: Make) ->
         assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes()
 
 
-def test_the_shards_of_a_run_do_each_picture_once(photos: Path) -> None:
+def test_the_shards_of_a_run_do_each_image_once(photos: Path) -> None:
     reports = [run(photos, shard=f"{number}/3") for number in (1, 2, 3)]
     assert sum(report.done for report in reports) == sum(report.found for report in reports) == 6
     assert counts(run(photos)) == (6, 0, 6, 0)
@@ -410,7 +410,7 @@ def test_the_output_may_be_the_input_folder(photos: Path) -> None:
     assert report.skipped == 6
 
 
-def test_a_bad_picture_is_one_failure_with_a_reason(photos: Path) -> None:
+def test_a_bad_image_is_one_failure_with_a_reason(photos: Path) -> None:
     good = (photos / "0.jpg").read_bytes()
     (photos / "cut.jpg").write_bytes(good[: len(good) // 2])
     (photos / "empty.jpg").write_bytes(b"")
@@ -447,7 +447,7 @@ def test_too_large_a_file_is_not_read(photos: Path) -> None:
     assert report.failures[0].reason == "too large: the file has 10.0 GB, the limit is 1"
 
 
-def test_too_large_a_picture_is_refused(photos: Path) -> None:
+def test_too_large_an_image_is_refused(photos: Path) -> None:
     report = run(photos, max_megapixels=0.005)
     assert {failure.key for failure in report.failures} == {"2.jpg"}
     assert "200 x 50" in report.failures[0].reason
@@ -515,7 +515,7 @@ def test_nothing_is_made_where_there_is_nothing_to_do(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/notes.txt").write_text("none here")
     with pytest.raises(
-        InputError, match="no pictures in .*photos; folders inside are looked into with --recursive"
+        InputError, match="no images in .*photos; folders inside are looked into with --recursive"
     ):
         run(tmp_path / "photos")
     with pytest.raises(InputError, match="no such file or folder"):
@@ -529,14 +529,14 @@ def test_a_place_that_cannot_be_written_is_refused_first(photos: Path) -> None:
         run(photos)
 
 
-def test_stopping_leaves_whole_files_and_a_run_that_can_go_on(tmp_path: Path, make_picture: Make) -> None:
+def test_stopping_leaves_whole_files_and_a_run_that_can_go_on(tmp_path: Path, make_image: Make) -> None:
     class Slow(SyntheticModel):
         def infer(self, batch: np.ndarray) -> np.ndarray:
             time.sleep(0.01)
             return super().infer(batch)
 
     for index in range(40):
-        make_picture(tmp_path / f"photos/{index}.jpg", seed=index)
+        make_image(tmp_path / f"photos/{index}.jpg", seed=index)
     stop = threading.Event()
 
     def listen(report: Report, failure: Failure | None) -> None:
@@ -577,7 +577,7 @@ def test_all_of_the_robustness_folder_goes_through_one_run(shared_data: Path, tm
     assert failed == len(report.failures)
 
 
-def test_pictures_of_200_megapixels_take_less_than_2_gib_together(tmp_path: Path) -> None:
+def test_images_of_200_megapixels_take_less_than_2_gib_together(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     Image.new("RGBA", (20000, 10000), (200, 30, 30, 120)).save(tmp_path / "photos/a.png", compress_level=1)
     for name in ("b.jpg", "c.jpg"):

@@ -12,7 +12,7 @@ import pytest
 
 from cortexia_video import DepthEstimator, SyntheticModel, estimate
 from cortexia_video.formats.quantization import INTERVALS, to_values
-from cortexia_video.jobs import image_task as picture_steps
+from cortexia_video.jobs import image_task as image_steps
 
 Make = Callable[..., Path]
 
@@ -36,20 +36,20 @@ class Forgetful(DepthEstimator):
 
 @pytest.mark.parametrize(("count", "done"), [(1, 3), (6, 0)])
 def test_depth_that_finds_no_memory_is_finished_alone(
-    tmp_path: Path, make_picture: Make, count: int, done: int
+    tmp_path: Path, make_image: Make, count: int, done: int
 ) -> None:
     for name in "abc":
-        make_picture(tmp_path / f"in/{name}.jpg")
+        make_image(tmp_path / f"in/{name}.jpg")
     report = estimate(tmp_path / "in", tmp_path / "out", model=Forgetful("finish", count))
     assert (report.found, report.done, report.failed) == (3, done, 3 - done)
 
 
-def test_a_picture_that_finds_no_memory_is_decoded_alone(
-    tmp_path: Path, make_picture: Make, monkeypatch: pytest.MonkeyPatch
+def test_an_image_that_finds_no_memory_is_decoded_alone(
+    tmp_path: Path, make_image: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in "abc":
-        make_picture(tmp_path / f"in/{name}.jpg")
-    decode, left = picture_steps.decode, ["once"]
+        make_image(tmp_path / f"in/{name}.jpg")
+    decode, left = image_steps.decode, ["once"]
 
     def decode_next_time(*args: Any, **options: Any) -> Any:
         if left:
@@ -57,7 +57,7 @@ def test_a_picture_that_finds_no_memory_is_decoded_alone(
             raise MemoryError
         return decode(*args, **options)
 
-    monkeypatch.setattr(picture_steps, "decode", decode_next_time)
+    monkeypatch.setattr(image_steps, "decode", decode_next_time)
     report = estimate(tmp_path / "in", tmp_path / "out", model=DepthEstimator(SyntheticModel()))
     assert (report.found, report.done, report.failed) == (3, 3, 0)
 

@@ -28,7 +28,7 @@ from cortexia_video import (
     inspect_folder,
 )
 from cortexia_video.cli import main
-from cortexia_video.cli.terminal_picture import draw_depth
+from cortexia_video.cli.terminal_image import draw_depth
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.images.resampling import pick_points
 
@@ -44,10 +44,10 @@ def write(path: Path, depth: DepthMap = DEPTH, format: str = "npz") -> Path:
 
 
 @pytest.fixture
-def out(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
-    """Give the folder of a run over 20 pictures."""
+def out(tmp_path: Path, make_image: Callable[..., Path]) -> Path:
+    """Return the folder of a run over 20 images."""
     for index in range(20):
-        make_picture(tmp_path / f"photos/{index:02}.jpg", seed=index)
+        make_image(tmp_path / f"photos/{index:02}.jpg", seed=index)
     estimate(tmp_path / "photos", tmp_path / "out", model=DepthEstimator(Camera(), size="native"), f_px=50)
     return tmp_path / "out"
 
@@ -94,8 +94,8 @@ def test_a_file_that_nobody_speaks_for_is_shown_as_it_is(tmp_path: Path) -> None
     found = inspect(tmp_path / "a.png")
     assert (found.kind, found.said_by, found.metadata["unit"]) == (None, None, None)
     assert found.percentiles[100] == 5000
-    assert "does not say what it means: give its dialect (--from), one of tum" in str(found.unsaid)
-    assert inspect(tmp_path / "a.png", dialect="tum").percentiles[100] == 1
+    assert "does not say what it means: give its convention (--from), one of tum" in str(found.unsaid)
+    assert inspect(tmp_path / "a.png", convention="tum").percentiles[100] == 1
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 1000), (1000, 1), (300, 700), (129, 128)])
@@ -130,13 +130,13 @@ def test_a_constant_map_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_a_folder_is_counted_and_some_of_it_read(out: Path) -> None:
     write(out / "trip/own.tiff", format="tiff")
-    Image.new("RGB", (3, 2)).save(out / "picture.png")
+    Image.new("RGB", (3, 2)).save(out / "image.png")
     found = inspect_folder(out)
     assert found.files == {".npy": 20, ".tiff": 1}
     assert found.bytes == sum(
         path.stat().st_size for path in out.rglob("*") if path.suffix in (".npy", ".tiff")
     )
-    assert found.pictures == 1 and len(found.sampled) == 16 and not found.failures
+    assert found.images == 1 and len(found.sampled) == 16 and not found.failures
     assert found.last_run == {"found": 20, "done": 20, "skipped": 0, "failed": 0}
     assert found.common["kind"] == "metric"
     assert {each.metadata["f_px"] for each in found.sampled if each.format == "npy"} == {50}
@@ -192,11 +192,11 @@ def test_the_command_says_everything_in_plain_words(
         "  unknown     5.00% of the pixels",
         "  focal       50 px (exif), 22.62 degrees wide",
         "  model       m, weights 111111111111",
-        "  picture     20 x 20, of which this is all, smaller",
+        "  image     20 x 20, of which this is all, smaller",
     ]
-    picture = lines[9:]
-    assert len(picture) == 20 and picture[-1].endswith("....") and picture[2].startswith("@@@@")
-    assert picture[0].startswith(" ") and "\x1b" not in told
+    image = lines[9:]
+    assert len(image) == 20 and image[-1].endswith("....") and image[2].startswith("@@@@")
+    assert image[0].startswith(" ") and "\x1b" not in told
 
 
 def test_json_is_one_line_for_each(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -228,7 +228,7 @@ def test_what_cannot_be_read_is_one_line_and_the_others_are_shown(
     assert command(capsys, tmp_path / "b.npz", "--max-megapixels", 0.00005)[0] == 1
 
 
-def test_on_a_terminal_it_is_a_picture_in_colour(tmp_path: Path) -> None:
+def test_on_a_terminal_it_is_an_image_in_colour(tmp_path: Path) -> None:
     master, slave = pty.openpty()
     command = [sys.executable, "-m", "cortexia_video", "info", write(tmp_path / "a.npz")]
     environment = {

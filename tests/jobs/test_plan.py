@@ -17,9 +17,9 @@ Make = Callable[..., Path]
 
 
 @pytest.fixture
-def photos(tmp_path: Path, make_picture: Make) -> Path:
+def photos(tmp_path: Path, make_image: Make) -> Path:
     for index in range(30):
-        make_picture(tmp_path / f"photos/{index}.jpg", (96, 128 + 32 * (index % 3)), seed=index)
+        make_image(tmp_path / f"photos/{index}.jpg", (96, 128 + 32 * (index % 3)), seed=index)
     (tmp_path / "photos/broken.jpg").write_bytes(b"\xff\xd8\xff and no more")
     return tmp_path / "photos"
 
@@ -76,14 +76,14 @@ def test_the_plan_touches_neither_inputs_nor_output(photos: Path) -> None:
 
 def test_a_plan_without_anything_to_go_by_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
-    with pytest.raises(InputError, match="no pictures in"):
+    with pytest.raises(InputError, match="no images in"):
         plan(tmp_path / "photos", model="synthetic")
     (tmp_path / "photos/a.jpg").write_bytes(b"\xff\xd8\xff and no more")
-    with pytest.raises(InputError, match=r"none of the 1 pictures looked at can be read, such as a\.jpg"):
+    with pytest.raises(InputError, match=r"none of the 1 images looked at can be read, such as a\.jpg"):
         plan(tmp_path / "photos", model="synthetic")
     good_header = b"BM" + (b"\0" * 12) + (40).to_bytes(4, "little") + (9).to_bytes(4, "little") * 2
     (tmp_path / "photos/a.jpg").write_bytes(good_header + b"\1\0\x18\0" + b"\0" * 24)
-    with pytest.raises(InputError, match=r"none of the 1 pictures tried went through: failed \(decode\)"):
+    with pytest.raises(InputError, match=r"none of the 1 images tried went through: failed \(decode\)"):
         plan(tmp_path / "photos", model="synthetic")
 
 
@@ -92,5 +92,5 @@ def test_the_command_says_it_in_words(photos: Path, capsys: pytest.CaptureFixtur
         main(["plan", str(photos), "--model", "synthetic", "--output", str(photos.parent / "not/yet/there")])
     assert ended.value.code == 0
     said = capsys.readouterr().out
-    assert "31 pictures" in said and "1 cannot be read" in said
+    assert "31 images" in said and "1 cannot be read" in said
     assert "--format npy" in said and "--format png" in said and "free in" in said

@@ -30,11 +30,11 @@ def begin(seconds_ago: float) -> dict[str, object]:
 
 
 def test_a_run_that_goes_on_says_so(
-    tmp_path: Path, make_picture: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cortexia_video.jobs.outcomes.PROGRESS_S", 0)
     for index in range(6):
-        make_picture(tmp_path / "in" / f"{index}.jpg", seed=index)
+        make_image(tmp_path / "in" / f"{index}.jpg", seed=index)
     seen: list[Status] = []
 
     def look(report: cv.Report, _: object) -> None:

@@ -62,10 +62,10 @@ def test_infinite_numbers_are_wrong_and_unknown_ones_are_not() -> None:
 
 
 @pytest.fixture
-def out(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
-    """Give the output of six pictures: a.jpg to e.jpg and one whose name is not UTF-8."""
+def out(tmp_path: Path, make_image: Callable[..., Path]) -> Path:
+    """Return the output of six images: a.jpg to e.jpg and one whose name is not UTF-8."""
     for name in ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg", "\udcff.jpg"]:
-        make_picture(tmp_path / "photos/x.jpg").rename(tmp_path / "photos" / name)
+        make_image(tmp_path / "photos/x.jpg").rename(tmp_path / "photos" / name)
     redo(tmp_path / "out")
     return tmp_path / "out"
 

@@ -22,9 +22,9 @@ OTHER = {**SETTINGS, "model": "n", "kind": "disparity"}
 
 
 @pytest.fixture
-def photos(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
+def photos(tmp_path: Path, make_image: Callable[..., Path]) -> Path:
     for name in ("a.jpg", "b.jpg"):
-        make_picture(tmp_path / "photos" / name)
+        make_image(tmp_path / "photos" / name)
     return tmp_path / "photos"
 
 

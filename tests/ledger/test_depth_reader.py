@@ -41,9 +41,9 @@ UNSAID = "does not say what it means"
 
 
 @pytest.fixture
-def photos(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
+def photos(tmp_path: Path, make_image: Callable[..., Path]) -> Path:
     for index, name in enumerate(("a.jpg", "trip/b.jpg", "trip/\udcff.jpg")):
-        make_picture(tmp_path / "photos/x.jpg", seed=index)
+        make_image(tmp_path / "photos/x.jpg", seed=index)
         (tmp_path / "photos/trip").mkdir(exist_ok=True)
         (tmp_path / "photos/x.jpg").rename(tmp_path / "photos" / name)
     return tmp_path / "photos"
@@ -187,19 +187,19 @@ def test_a_calibration_beside_a_middlebury_disparity_is_read(tmp_path: Path) -> 
     disparity = DepthMap(np.full((2, 3), 10, np.float32), "disparity")
     (tmp_path / "disp0.pfm").write_bytes(b"".join(map(bytes, FORMATS["pfm"].encode(disparity))))
     with pytest.raises(DepthFileError, match=r"calib\.txt"):
-        read_depth(tmp_path / "disp0.pfm", dialect="middlebury")
+        read_depth(tmp_path / "disp0.pfm", convention="middlebury")
     (tmp_path / "calib.txt").write_text("cam0=[100 0 1; 0 100 1; 0 0 1]\ndoffs=10\nbaseline=200\n")
-    depth = read_depth(tmp_path / "disp0.pfm", dialect="middlebury")
+    depth = read_depth(tmp_path / "disp0.pfm", convention="middlebury")
     np.testing.assert_allclose(depth.values, 100 * 0.2 / (10 + 10))
     assert (depth.kind, depth.f_px) == ("metric", 100)
 
 
-def test_a_dialect_is_not_asked_where_the_folder_speaks(photos: Path) -> None:
+def test_a_convention_is_not_asked_where_the_folder_speaks(photos: Path) -> None:
     out = run(photos, f_px=50)
-    depth = read_depth(out / "a.jpg.npy", dialect="metres")  # in which 0 would be unknown
+    depth = read_depth(out / "a.jpg.npy", convention="metres")  # in which 0 would be unknown
     assert (depth.kind, depth.f_px) == ("metric", 50)
-    with pytest.raises(DepthFileError, match="unknown dialect 'x': use one of tum, kitti"):
-        DepthReader(dialect="x")
+    with pytest.raises(DepthFileError, match="unknown convention 'x': use one of tum, kitti"):
+        DepthReader(convention="x")
 
 
 def test_what_cannot_be_read_is_one_error(tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ def test_a_line_that_a_full_disk_cut_spoils_no_other(tmp_path: Path, monkeypatch
 
 
 def refusal(root: Path, shard: Partition | None = None) -> str | None:
-    """Say why a ledger cannot be opened; flock keeps off the same process, too, that opens a file again."""
+    """Return why a ledger cannot be opened; flock keeps off the same process, too, that opens a file again."""
     try:
         with Ledger(root, SETTINGS, shard):
             return None

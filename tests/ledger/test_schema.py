@@ -23,7 +23,7 @@ from cortexia_video import (
     verify,
 )
 from cortexia_video.errors import CortexiaError, InputError
-from cortexia_video.evaluation.predictors import open_contestant
+from cortexia_video.evaluation.predictors import open_predictor
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
 from cortexia_video.ledger.ledger import read_last_done, read_ledger
 from cortexia_video.ledger.local_log import LEDGER_NAME, AppendLog, parse_line
@@ -62,7 +62,7 @@ WORDS = [
     "speed",
     "in_float32",
     "lost",
-    "picture",
+    "image",
     "batch_sizes",
     "images_per_second",
     "interrupted",
@@ -86,7 +86,7 @@ ODD = st.one_of(
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder with a run's output `out`, in which each command finds something to do."""
+    """Return a folder with a run's output `out`, in which each command finds something to do."""
     root = tmp_path_factory.mktemp("made")
     (root / "photos").mkdir()
     from PIL import Image
@@ -109,7 +109,7 @@ COMMANDS: dict[str, Callable[[Path, Path], object]] = {
     "requeue": lambda out, to: verify(out, requeue=True, workers=1),
     "report": lambda out, to: str(report(out, output=to / "report.html", workers=1)),
     "pointcloud": lambda out, to: make_point_clouds(out, to, options=CloudOptions(max_gap=9), workers=1),
-    "evaluate": lambda out, to: open_contestant(str(out)),
+    "evaluate": lambda out, to: open_predictor(str(out)),
     "convert": lambda out, to: convert(out, to, format="npz", workers=1),
     "convert to a focal length": lambda out, to: convert(out, to, format="npz", f_px=40, workers=1),
     "convert into it": lambda out, to: convert(to.parent / "other", out, format="npz", workers=1),

@@ -50,7 +50,7 @@ def test_what_is_resized_is_what_the_network_gave_not_the_depth() -> None:
     np.testing.assert_allclose(1 / full.values, resize_depth(1 / native.values, 96, 128), rtol=1e-5)
 
 
-def test_pictures_with_and_without_focal_length_do_not_share_a_batch() -> None:
+def test_images_with_and_without_focal_length_do_not_share_a_batch() -> None:
     model = Camera()
     frames = [frame(str(index), 50.0 if index % 2 else None, level=50 + index) for index in range(8)]
     together = list(DepthEstimator(model, batch_size=4).estimate(frames))
@@ -92,13 +92,13 @@ def test_a_model_may_say_what_memory_a_batch_is_in() -> None:
 
 
 def test_a_run_records_where_each_focal_length_came_from(
-    tmp_path: Path, make_picture: Callable[..., Path]
+    tmp_path: Path, make_image: Callable[..., Path]
 ) -> None:
-    make_picture(tmp_path / "photos/plain.jpg")
-    with Image.open(make_picture(tmp_path / "photos/exif.jpg")) as picture:
-        exif = picture.getexif()
+    make_image(tmp_path / "photos/plain.jpg")
+    with Image.open(make_image(tmp_path / "photos/exif.jpg")) as image:
+        exif = image.getexif()
         exif.get_ifd(0x8769)[0xA405] = 50  # mm, 35 mm equivalent
-        picture.save(tmp_path / "photos/exif.jpg", exif=exif)
+        image.save(tmp_path / "photos/exif.jpg", exif=exif)
     report = estimate(tmp_path / "photos", tmp_path / "depth", model=DepthEstimator(Camera(), batch_size=4))
     assert (report.done, report.failed) == (2, 0)
     lines = [line for line in read_ledger(tmp_path / "depth") if line.get("outcome") == "done"]

@@ -61,7 +61,7 @@ def test_the_table_says_what_a_person_must_know(model: DepthModel) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 300), (480, 640), (333, 217)])
-def test_any_picture_size(model: DepthModel, size: tuple[int, int]) -> None:
+def test_any_image_size(model: DepthModel, size: tuple[int, int]) -> None:
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     before = image.copy()
     output = model.infer(see(model, image)[None])
@@ -71,7 +71,7 @@ def test_any_picture_size(model: DepthModel, size: tuple[int, int]) -> None:
     np.testing.assert_array_equal(image, before)
 
 
-def test_a_picture_never_depends_on_its_batch(model: DepthModel) -> None:
+def test_an_image_never_depends_on_its_batch(model: DepthModel) -> None:
     rng = np.random.default_rng(1)
     images = [rng.integers(0, 256, (96, 128, 3), dtype=np.uint8) for _ in range(4)]
     images.append(np.full((96, 128, 3), 255, np.uint8))
@@ -84,7 +84,7 @@ def test_a_picture_never_depends_on_its_batch(model: DepthModel) -> None:
             np.testing.assert_allclose(output, alone[index], rtol=0, atol=tolerance)
 
 
-def test_compact_gives_a_picture_the_same_bits_in_any_batch() -> None:
+def test_compact_gives_an_image_the_same_bits_in_any_batch() -> None:
     model = load_model("compact")
     for height, width in ((224, 320), (320, 224), (224, 416), (64, 32)):
         images = np.random.default_rng(height).random((5, 3, height, width), dtype=np.float32)
@@ -204,7 +204,7 @@ def test_unusable_onnx_files_say_why(
         load_model(f"onnx:{path}", **options)
 
 
-def test_a_network_that_is_no_depth_network_is_refused_before_the_first_picture(tmp_path: Path) -> None:
+def test_a_network_that_is_no_depth_network_is_refused_before_the_first_image(tmp_path: Path) -> None:
     from onnx import helper
 
     node = helper.make_node("ReduceMean", ["image"], ["depth"], keepdims=0)

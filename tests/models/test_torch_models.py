@@ -46,8 +46,8 @@ def options_for(family: str) -> dict:
     return {"kind": "disparity"} if family.startswith("dpt") else {}
 
 
-def picture(size: tuple[int, int], seed: int = 0) -> np.ndarray:
-    """Give half noise, half soft colours: both fine and coarse things count."""
+def make_pixels(size: tuple[int, int], seed: int = 0) -> np.ndarray:
+    """Return half noise, half soft colours: both fine and coarse things count."""
     rng = np.random.default_rng(seed)
     soft = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize(size[::-1])
     noise = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
@@ -63,13 +63,13 @@ def load_reference(folder: Path, dtype: torch.dtype = torch.float32) -> torch.nn
 
 
 def distance(values: np.ndarray, reference: np.ndarray) -> float:
-    """Give the largest difference, as a share of the reference's range."""
+    """Return the largest difference, as a share of the reference's range."""
     assert values.shape == reference.shape
     return float(np.abs(values - reference).max() / np.ptp(reference))
 
 
 def roundings(values: np.ndarray, reference: np.ndarray) -> float:
-    """Give the largest difference in roundings to float32, each half a unit in the largest's last place."""
+    """Return the largest difference in roundings to float32, each half a unit in the largest's last place."""
     assert values.shape == reference.shape
     return float(np.abs(values - reference).max() / np.abs(reference).max()) * 2**24
 
@@ -87,7 +87,7 @@ def in_float64(monkeypatch: pytest.MonkeyPatch) -> Placement:
 
 
 def position_error(size: tuple[int, int]) -> float:
-    """Say how far pixels in 0..1 may differ where they are interpolated at positions in float32.
+    """Return how far pixels in 0..1 may differ where they are interpolated at positions in float32.
 
     A position is a product of two rounded numbers, rounded: off by 3 x 2**-24 of the side at most. Pixels
     change by 1 from one to the next at most, along each of two axes.
@@ -110,7 +110,7 @@ def test_the_numbers_are_those_of_transformers(
         processor = ZoeDepthImageProcessorPil.from_pretrained(folder, do_pad=False)
     else:
         processor = DPTImageProcessorPil.from_pretrained(folder)
-    image = picture(size)
+    image = make_pixels(size)
     pixels = processor(images=image, return_tensors="pt").pixel_values
     seen = see(model, image)
     inputs = model.to_input(seen, in_float64)
@@ -131,7 +131,7 @@ def test_the_numbers_are_those_of_transformers(
 def test_in_float32_the_numbers_are_as_near_as_float32_is(family: str, checkpoints: Checkpoints) -> None:
     """The networks here are off by 1e-6 to 3e-5 of the range, by the processor; in bfloat16 by 2e-2."""
     model = load_model(f"hf:{checkpoints(family)}", precision="float32", **options_for(family))
-    seen = see(model, picture((64, 64)))
+    seen = see(model, make_pixels((64, 64)))
     inputs = model.to_input(seen, choose_placement("cpu", "float32")).double()
     with torch.no_grad():
         reference = load_reference(checkpoints(family), torch.float64)(pixel_values=inputs).predicted_depth[0]
@@ -171,7 +171,7 @@ def test_depth_pro_is_the_reference_up_to_the_last_step(
     Before: rescale, normalise, then interpolate bilinearly without antialiasing. After: multiply by width
     over focal length, interpolate, hold between 1e-4 and 1e4, invert. It takes no focal length; here it does.
     """
-    folder, image = checkpoints("depth-pro"), picture(size)
+    folder, image = checkpoints("depth-pro"), make_pixels(size)
     estimator = load_estimator(f"hf:{folder}")
     (depth,) = estimator.estimate([Frame("a", image, f_px, "given" if f_px else None)])
     pixels = (torch.from_numpy(image).permute(2, 0, 1)[None].double() / 255 - 0.5) / 0.5
@@ -193,7 +193,7 @@ def test_depth_pro_is_what_the_reference_processor_gives(checkpoints: Checkpoint
     pytest.importorskip("torchvision")
     from transformers import DepthProImageProcessor
 
-    folder, image = checkpoints("depth-pro"), picture((300, 400))
+    folder, image = checkpoints("depth-pro"), make_pixels((300, 400))
     processor = DepthProImageProcessor.from_pretrained(folder)
     network = DepthProForDepthEstimation.from_pretrained(folder, dtype=torch.float32).eval()
     with torch.no_grad():
@@ -205,7 +205,7 @@ def test_depth_pro_is_what_the_reference_processor_gives(checkpoints: Checkpoint
 
 @pytest.mark.usefixtures("in_float64")
 def test_native_size_is_metres_at_the_networks_resolution(checkpoints: Checkpoints) -> None:
-    folder, image = checkpoints("depth-pro"), picture((131, 97))
+    folder, image = checkpoints("depth-pro"), make_pixels((131, 97))
     frames = [Frame("known", image, 90.0, "exif"), Frame("unknown", image)]
     full = list(load_estimator(f"hf:{folder}").estimate(frames))
     native = list(load_estimator(f"hf:{folder}", size="native").estimate(frames))
@@ -224,9 +224,9 @@ def test_dpt_keeps_the_aspect_ratio_where_transformers_takes_squares(
 ) -> None:
     model = load_model(f"hf:{checkpoints(family)}", kind="disparity")
     assert model.processed_size(300, 450) == (64, 96)
-    wide = model.infer(see(model, picture((300, 450))))[0]
+    wide = model.infer(see(model, make_pixels((300, 450))))[0]
     assert wide.shape == (64, 96)
-    square = picture((64, 64))
+    square = make_pixels((64, 64))
     beside = np.concatenate([square, square], axis=1)
     assert np.ptp(model.infer(see(model, beside))[0]) > 0
 
@@ -239,7 +239,9 @@ def test_mixed_sizes_and_cameras_give_what_they_give_alone(checkpoints: Checkpoi
     estimator = load_estimator(f"hf:{checkpoints('depth-pro')}", batch_size=3)
     sizes = [(48, 64), (64, 48), (48, 64), (30, 90), (48, 64), (64, 48)]
     frames = [
-        Frame(str(index), picture(size, index), 60.0 if index % 2 else None, "exif" if index % 2 else None)
+        Frame(
+            str(index), make_pixels(size, index), 60.0 if index % 2 else None, "exif" if index % 2 else None
+        )
         for index, size in enumerate(sizes)
     ]
     for frame, depth in zip(frames, estimator.estimate(frames), strict=True):
@@ -248,14 +250,14 @@ def test_mixed_sizes_and_cameras_give_what_they_give_alone(checkpoints: Checkpoi
         assert depth.f_px == pytest.approx(alone.f_px, rel=1e-6)
 
 
-def test_each_picture_chooses_its_own_domain_in_zoedepth(
+def test_each_image_chooses_its_own_domain_in_zoedepth(
     checkpoints: Checkpoints, tmp_path: Path, in_float64: Placement
 ) -> None:
-    """In transformers the pictures of a batch vote on one."""
-    pictures = [picture((96, 128), seed) for seed in range(4)]
+    """In transformers the images of a batch vote on one."""
+    images = [make_pixels((96, 128), seed) for seed in range(4)]
     folder = shutil.copytree(checkpoints("zoedepth"), tmp_path / "zoe")
     network, model = load_reference(folder, torch.float64), load_model(f"hf:{folder}")
-    batch = np.concatenate([see(model, each) for each in pictures])
+    batch = np.concatenate([see(model, each) for each in images])
     pixels = model.to_input(batch, in_float64)
     with torch.no_grad():
         logits = torch.cat([network(pixel_values=each[None]).domain_logits for each in pixels])
@@ -274,7 +276,7 @@ def test_each_picture_chooses_its_own_domain_in_zoedepth(
 # ---- the field of view -------------------------------------------------------------------------------------
 
 
-def test_the_field_of_view_encoder_is_read_only_when_a_picture_needs_it(checkpoints: Checkpoints) -> None:
+def test_the_field_of_view_encoder_is_read_only_when_an_image_needs_it(checkpoints: Checkpoints) -> None:
     folder = checkpoints("depth-pro")
     estimator = load_estimator(f"hf:{folder}")
     reference = load_reference(folder)
@@ -285,18 +287,18 @@ def test_the_field_of_view_encoder_is_read_only_when_a_picture_needs_it(checkpoi
     def count_loaded() -> int:
         return count(estimator.model._network, *estimator.model._fov_networks.values())
 
-    assert isinstance(next(estimator.estimate([Frame("a", picture((48, 64)), 60.0, "exif")])), DepthMap)
+    assert isinstance(next(estimator.estimate([Frame("a", make_pixels((48, 64)), 60.0, "exif")])), DepthMap)
     names = [name for name, _ in estimator.model._network.named_parameters()]
     assert not any("fov" in name for name in names)
     assert count_loaded() == count(reference) - count(reference.fov_model)
-    assert isinstance(next(estimator.estimate([Frame("b", picture((48, 64)))])), DepthMap)
+    assert isinstance(next(estimator.estimate([Frame("b", make_pixels((48, 64)))])), DepthMap)
     assert count_loaded() == count(reference)
 
 
 def test_a_checkpoint_without_that_encoder_takes_known_focal_lengths_alone(checkpoints: Checkpoints) -> None:
     estimator = load_estimator(f"hf:{checkpoints('depth-pro-without-fov')}")
     known, unknown = estimator.estimate(
-        [Frame("a", picture((48, 64)), 60.0, "exif"), Frame("b", picture((48, 64)))]
+        [Frame("a", make_pixels((48, 64)), 60.0, "exif"), Frame("b", make_pixels((48, 64)))]
     )
     assert isinstance(known, DepthMap)
     assert isinstance(unknown, Failure) and "estimates no focal length" in unknown.reason
@@ -310,7 +312,7 @@ def test_a_checkpoint_without_that_encoder_takes_known_focal_lengths_alone(check
 def test_half_precision_is_close_and_has_no_steps(
     family: str, precision: str, checkpoints: Checkpoints
 ) -> None:
-    name, frame = f"hf:{checkpoints(family)}", Frame("a", picture((96, 128)))
+    name, frame = f"hf:{checkpoints(family)}", Frame("a", make_pixels((96, 128)))
     (exact,) = load_estimator(name, **options_for(family), size="native").estimate([frame])
     half = load_estimator(name, precision=precision, **options_for(family), size="native")
     (depth,) = half.estimate([frame])
@@ -330,7 +332,7 @@ def test_what_overflows_in_float16_is_done_again_in_float32(checkpoints: Checkpo
         network.head.layers[0].bias *= 1e6
         network.head.layers[1].weight /= 1e6
     network.save_pretrained(folder)
-    frames = [Frame("known", picture((48, 64)), 60.0, "exif"), Frame("unknown", picture((48, 64)))]
+    frames = [Frame("known", make_pixels((48, 64)), 60.0, "exif"), Frame("unknown", make_pixels((48, 64)))]
     half = load_estimator(f"hf:{folder}", precision="float16")
     assert not hasattr(load_estimator(f"hf:{folder}").model, "infer_float32")
     assert isinstance(half.check(half.run(half.stack([half.prepare(frames[0])]))[0]), Exception)
@@ -340,7 +342,7 @@ def test_what_overflows_in_float16_is_done_again_in_float32(checkpoints: Checkpo
 
 
 def test_the_ledger_says_what_was_done_again_in_float32(
-    checkpoints: Checkpoints, tmp_path: Path, make_picture: Callable[..., Path]
+    checkpoints: Checkpoints, tmp_path: Path, make_image: Callable[..., Path]
 ) -> None:
     from cortexia_video import read_ledger
 
@@ -350,7 +352,7 @@ def test_the_ledger_says_what_was_done_again_in_float32(
         network.head.conv1.weight *= 1e4
         network.head.conv2.weight *= 1e4
     network.save_pretrained(folder)
-    make_picture(tmp_path / "photos/a.jpg")
+    make_image(tmp_path / "photos/a.jpg")
     report = estimate(
         tmp_path / "photos", tmp_path / "depth", model=f"hf:{folder}", precision="float16", input_size=70
     )
@@ -531,8 +533,8 @@ def test_commercial_only_takes_what_is_known_to_be_free(
         load_estimator(f"hf:{folder}", commercial_only=True)
 
 
-def test_a_run_refuses_before_anything_is_written(tmp_path: Path, make_picture: Callable[..., Path]) -> None:
-    make_picture(tmp_path / "photos/a.jpg")
+def test_a_run_refuses_before_anything_is_written(tmp_path: Path, make_image: Callable[..., Path]) -> None:
+    make_image(tmp_path / "photos/a.jpg")
     command = [sys.executable, "-m", "cortexia_video", "estimate", "photos", "--output", "depth"]
     ran = subprocess.run(
         [*command, "--model", "depth-pro", "--commercial-only"], capture_output=True, text=True, cwd=tmp_path
@@ -557,9 +559,9 @@ def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def photos(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
-    make_picture(tmp_path / "photos/plain.jpg", (48, 64))
-    with Image.open(make_picture(tmp_path / "photos/camera.jpg", (64, 48))) as image:
+def photos(tmp_path: Path, make_image: Callable[..., Path]) -> Path:
+    make_image(tmp_path / "photos/plain.jpg", (48, 64))
+    with Image.open(make_image(tmp_path / "photos/camera.jpg", (64, 48))) as image:
         exif = image.getexif()
         exif.get_ifd(0x8769)[0xA405] = 50  # mm, 35 mm equivalent
         image.save(tmp_path / "photos/camera.jpg", exif=exif)

@@ -1,4 +1,4 @@
-"""Depth and a picture become points; PLY and GLB are read back, by trimesh too, with equal numbers."""
+"""Depth and an image become points; PLY and GLB are read back, by trimesh too, with equal numbers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ TO_GLTF = np.array([1, -1, -1], np.float32)
 
 
 def make_values() -> np.ndarray:
-    """Give a slanted floor with a box before it and a hole, float32 (HEIGHT, WIDTH), metres."""
+    """Return a slanted floor with a box before it and a hole, float32 (HEIGHT, WIDTH), metres."""
     down, across = np.mgrid[:HEIGHT, :WIDTH]
     values = 5 - down / 20 + across / 100
     values[10:20, 15:30] = 1.5
@@ -133,7 +133,7 @@ def test_the_axis_is_where_the_camera_says() -> None:
         ({"fov_deg": 180.0}, "more than 0 and less than 180 degrees, not 180"),
         (
             {"camera": Pinhole.centred(50, 40, 60)},
-            "the camera is 40 x 60, the depth is of a picture of 60 x 40",
+            "the camera is 40 x 60, the depth is of an image of 60 x 40",
         ),
     ],
 )
@@ -173,10 +173,8 @@ def test_depth_squeezed_to_a_networks_shape_is_stretched_by_the_camera() -> None
     np.testing.assert_allclose(cloud.normals, np.tile([-0.21822, 0.43644, -0.87287], (1600, 1)), atol=1e-4)
 
 
-def test_a_picture_of_another_shape_is_refused() -> None:
-    with pytest.raises(
-        InputError, match=r"the picture is 60 x 41, the depth is of a picture of 30 x 40: give"
-    ):
+def test_an_image_of_another_shape_is_refused() -> None:
+    with pytest.raises(InputError, match=r"the image is 60 x 41, the depth is of an image of 30 x 40: give"):
         point_cloud(DepthMap(np.ones((40, 30), np.float32), "metric", 9.0), make_image(41, 60))
 
 
@@ -274,7 +272,7 @@ def test_a_ply_says_its_unit_and_axes() -> None:
 
 
 def linear(colors: np.ndarray) -> np.ndarray:
-    """Give sRGB bytes as linear ones, by the curve of IEC 61966-2-1."""
+    """Return sRGB bytes as linear ones, by the curve of IEC 61966-2-1."""
     shares = colors / 255.0
     curve = np.where(shares <= 0.04045, shares / 12.92, np.power((shares + 0.055) / 1.055, 2.4))
     return (255 * curve + 0.5).astype(np.uint8)
@@ -291,7 +289,7 @@ def test_trimesh_reads_the_same_from_glb(cloud: PointCloud) -> None:
 
 
 def read_glb(data: bytes) -> tuple[dict[str, Any], bytes]:
-    """Give the JSON and the buffer of a GLB, and hold it to chapter 4.4 of glTF 2.0."""
+    """Return the JSON and the buffer of a GLB, and hold it to chapter 4.4 of glTF 2.0."""
     magic, version, length = struct.unpack_from("<4sII", data)
     assert (magic, version, length) == (b"glTF", 2, len(data))
     json_length, json_type = struct.unpack_from("<I4s", data, 12)
@@ -383,13 +381,13 @@ def read_ply(path: Path) -> np.ndarray:
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path]:
-    """Give a picture and its depth."""
+    """Return an image and its depth."""
     Image.fromarray(make_image()).save(tmp_path / "a.png")
     np.save(tmp_path / "a.npy", make_values())
     return tmp_path / "a.png", tmp_path / "a.npy"
 
 
-def test_a_picture_and_its_depth_become_a_file(
+def test_an_image_and_its_depth_become_a_file(
     files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image, depth = files
@@ -406,7 +404,7 @@ def test_a_picture_and_its_depth_become_a_file(
     assert len(read_ply(tmp_path / "a.ply")) == (~np.isnan(make_values())).sum()
 
 
-def test_depth_of_a_networks_shape_is_of_all_of_its_picture_but_not_turned(
+def test_depth_of_a_networks_shape_is_of_all_of_its_image_but_not_turned(
     files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image, depth = files
@@ -427,10 +425,10 @@ def test_depth_of_a_networks_shape_is_of_all_of_its_picture_but_not_turned(
     assert found["x"][0] / found["z"][0] == pytest.approx((0.5 / HEIGHT - 0.5) * 2 * np.tan(np.pi / 6))
     np.save(depth, make_values().T)
     code, _, said = run(capsys, image, *asked)
-    assert code == 2 and "the picture is 60 x 40, the depth is of a picture of 40 x 60" in said
+    assert code == 2 and "the image is 60 x 40, the depth is of an image of 40 x 60" in said
 
 
-def test_a_sensors_depth_is_read_by_its_dialect(
+def test_a_sensors_depth_is_read_by_its_convention(
     files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image, _ = files
@@ -466,7 +464,7 @@ def test_the_command_takes_cameras_with_an_axis(
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--f-px", "50"], "does not say what it means: give its dialect (--from), one of tum, kitti"),
+        (["--f-px", "50"], "does not say what it means: give its convention (--from), one of tum, kitti"),
         (["--kind", "metric"], "no focal length is known"),
         (["--kind", "disparity", "--f-px", "50"], "depth of kind disparity is shifted by an unknown amount"),
         (["--kind", "metric", "--fov-deg", "60", "--f-px", "50"], "is given twice"),
@@ -486,7 +484,7 @@ def test_what_is_missing_is_named(
     assert not (tmp_path / "a.glb").exists()
 
 
-def test_a_picture_alone_and_a_missing_one_are_refused(
+def test_an_image_alone_and_a_missing_one_are_refused(
     files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image, depth = files
@@ -498,10 +496,10 @@ def test_a_picture_alone_and_a_missing_one_are_refused(
 
 
 @pytest.fixture
-def made(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
-    """Give the output of a run over two pictures of 64 x 48: metres at 50 pixels, of native size."""
-    make_picture(tmp_path / "photos/a.jpg")
-    make_picture(tmp_path / "photos/trip/b.jpg", seed=1)
+def made(tmp_path: Path, make_image: Callable[..., Path]) -> Path:
+    """Return the output of a run over two images of 64 x 48: metres at 50 pixels, of native size."""
+    make_image(tmp_path / "photos/a.jpg")
+    make_image(tmp_path / "photos/trip/b.jpg", seed=1)
     estimate(
         tmp_path / "photos",
         tmp_path / "made",
@@ -593,13 +591,13 @@ def test_what_is_not_ours_stays_in_its_place(
     assert code == 2 and "is the run and the output: choose another --output" in said
 
 
-def test_one_bad_picture_costs_one_cloud(
+def test_one_bad_image_costs_one_cloud(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     os.utime(tmp_path / "photos/a.jpg", ns=(1, 1))
     code, told, said = run(capsys, made, "--output", tmp_path / "clouds", "--format", "glb")
     assert (code, counts(told)) == (1, "2 found: 1 done, 0 skipped, 1 failed")
-    assert "a.jpg: the picture changed after its depth was made: estimate it again" in said
+    assert "a.jpg: the image changed after its depth was made: estimate it again" in said
     (made / "trip/b.jpg.npy").write_bytes(b"\x93NUMPY\1\0torn")
     code, told, said = run(capsys, made, "--output", tmp_path / "others")
     assert (code, counts(told)) == (1, "2 found: 0 done, 0 skipped, 2 failed")
@@ -609,9 +607,9 @@ def test_one_bad_picture_costs_one_cloud(
 
 
 def test_what_can_have_no_shape_has_failed_and_near_and_far_give_it_one(
-    tmp_path: Path, make_picture: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, make_image: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_picture(tmp_path / "photos/a.jpg")
+    make_image(tmp_path / "photos/a.jpg")
     estimate(tmp_path / "photos", tmp_path / "made", model="synthetic")
     code, told, said = run(capsys, tmp_path / "made", "--output", tmp_path / "clouds")
     assert (code, counts(told)) == (1, "1 found: 0 done, 0 skipped, 1 failed")
@@ -625,7 +623,7 @@ def test_what_can_have_no_shape_has_failed_and_near_and_far_give_it_one(
     assert (depth.min(), depth.max()) == (1, 4)
 
 
-def test_a_converted_run_has_its_pictures(made: Path, tmp_path: Path) -> None:
+def test_a_converted_run_has_its_images(made: Path, tmp_path: Path) -> None:
     convert(made, tmp_path / "tiffs", format="tiff")
     convert(tmp_path / "tiffs", tmp_path / "archives", format="npz")
     clouds = [tmp_path / f"clouds of {folder}" for folder in ("made", "archives")]
@@ -637,33 +635,29 @@ def test_a_converted_run_has_its_pictures(made: Path, tmp_path: Path) -> None:
     assert "converted from a depth file" not in text and text.count("<img") == 4
     os.utime(tmp_path / "photos/a.jpg", ns=(1, 1))
     assert make_point_clouds(tmp_path / "archives", tmp_path / "more").failed == 1
-    assert "the picture was changed since" in report(tmp_path / "archives").path.read_text()
+    assert "the image was changed since" in report(tmp_path / "archives").path.read_text()
 
 
-def test_a_sensors_depth_has_no_picture_that_is_known(tmp_path: Path) -> None:
+def test_a_sensors_depth_has_no_image_that_is_known(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", depth=np.ones((20, 30)))
     convert(tmp_path / "a.npz", tmp_path / "out", format="npz", about={"kind": "metric", "f_px": 30})
-    assert (
-        "the picture is not known" in make_point_clouds(tmp_path / "out", tmp_path / "to").failures[0].reason
-    )
+    assert "the image is not known" in make_point_clouds(tmp_path / "out", tmp_path / "to").failures[0].reason
 
 
 def test_views_give_no_cloud(
-    tmp_path: Path, make_picture: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, make_image: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_picture(tmp_path / "photos/a.jpg")
+    make_image(tmp_path / "photos/a.jpg")
     estimate(tmp_path / "photos", tmp_path / "made", model=DepthEstimator(Camera()), f_px=F_PX, format="png")
     code, _, said = run(capsys, tmp_path / "made", "--output", tmp_path / "clouds")
     assert (code, said) == (1, "failed (decode): a.jpg: there is only a view of the depth\n")
 
 
-def test_a_run_without_a_picture_is_said_to_be_one(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_without_an_image_is_said_to_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Ledger(tmp_path / "made", {}):
         pass
     code, _, said = run(capsys, tmp_path / "made", "--output", tmp_path / "clouds")
-    assert code == 2 and "no picture is done in" in said
+    assert code == 2 and "no image is done in" in said
 
 
 def test_clouds_of_a_run_are_verified_like_depth(made: Path, tmp_path: Path) -> None:

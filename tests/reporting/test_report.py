@@ -39,7 +39,7 @@ from cortexia_video.reporting.failures import find_shape
 from cortexia_video.reporting.ledger_summary import Meaning, summarise_ledger
 from cortexia_video.reporting.outliers import find_outliers
 from cortexia_video.sinks.folder import FolderSink
-from cortexia_video.sources.find import find_pictures
+from cortexia_video.sources.find import find_images
 
 Make = Callable[..., Path]
 
@@ -63,12 +63,12 @@ VOID = {"meta", "img", "br", "link", "input", "hr"}
 class Writer:
     """Writes an output folder as `estimate` would, with depth of the test's own."""
 
-    def __init__(self, root: Path, pictures: Path, ledger: Ledger, sink: FolderSink) -> None:
-        self.root, self.pictures, self.ledger, self.sink = root, pictures, ledger, sink
+    def __init__(self, root: Path, images: Path, ledger: Ledger, sink: FolderSink) -> None:
+        self.root, self.images, self.ledger, self.sink = root, images, ledger, sink
 
     def done(self, key: str, values: object, *, kind: str = "metric", **facts: object) -> None:
-        """Write depth of a picture; the picture is made, small and grey."""
-        path = self.pictures / key
+        """Write depth of an image; the image is made, small and grey."""
+        path = self.images / key
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 30), "grey").save(path, "JPEG")
         status = path.stat()
@@ -84,7 +84,7 @@ class Writer:
 
 
 def scene(seed: int, *, shape: tuple[int, int] = (30, 40), metres: float = 5.0) -> np.ndarray:
-    """Give depth of a usual kind: some metres, spread over a factor of about six."""
+    """Return depth of a usual kind: some metres, spread over a factor of about six."""
     random_ = np.random.default_rng(seed)
     return (metres * np.exp(random_.uniform(-0.9, 0.9, shape)) * random_.uniform(0.8, 1.25)).astype(
         np.float32
@@ -93,15 +93,15 @@ def scene(seed: int, *, shape: tuple[int, int] = (30, 40), metres: float = 5.0) 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Iterator[Writer]:
-    """Give a writer of `tmp_path / "out"`."""
+    """Yield a writer of `tmp_path / "out"`."""
     root = tmp_path / "out"
     with Ledger(root, SETTINGS) as ledger, FolderSink(root) as sink:
-        yield Writer(root, tmp_path / "pictures", ledger, sink)
+        yield Writer(root, tmp_path / "images", ledger, sink)
 
 
 @pytest.fixture
 def folder(write: Writer) -> Path:
-    """Give a folder with some of everything: 40 usual maps, four unusual ones, failures, damage."""
+    """Return a folder with some of everything: 40 usual maps, four unusual ones, failures, damage."""
     sources = ("exif", "given", "estimated")
     for index in range(40):
         focal = {"f_px": 30.0 + index / 10, "f_source": sources[index % 3]} if index % 4 else {}
@@ -162,7 +162,7 @@ def parse(path: Path) -> Parsed:
 
 
 def read_words(root: Path) -> dict[str, dict[str, Any]]:
-    """Give the last line of each key: an independent reading of the ledger."""
+    """Return the last line of each key: an independent reading of the ledger."""
     lines = [json.loads(line) for line in (root / LEDGER_NAME).read_text().splitlines()]
     return {line["key"]: line for line in lines if "key" in line}
 
@@ -175,7 +175,7 @@ def test_what_the_page_says_of_the_ledger_is_so(folder: Path) -> None:
     outcomes = Counter(line["outcome"] for line in words.values())
     found = report(folder).summary
     assert (found.done, found.failed) == (outcomes["done"], outcomes["failed"])
-    assert (found.requeued, found.unfinished, found.pictures) == (0, outcomes["begun"], len(words))
+    assert (found.requeued, found.unfinished, found.images) == (0, outcomes["begun"], len(words))
     assert sum(group.count for group in found.failures.largest()) == outcomes["failed"]
     assert found.meanings == {Meaning("depth-pro", "ab" * 32, "metric"): outcomes["done"]}
     focal = [line for line in words.values() if line.get("f_px")]
@@ -211,9 +211,9 @@ def test_a_large_map_is_measured_on_some_of_its_pixels() -> None:
     assert (each.p2, each.median, each.p98) == pytest.approx((0.02, 0.5, 0.98), abs=0.01)
 
 
-def test_a_real_run_is_told_as_its_report_tells_it(tmp_path: Path, make_picture: Make) -> None:
+def test_a_real_run_is_told_as_its_report_tells_it(tmp_path: Path, make_image: Make) -> None:
     for index in range(12):
-        make_picture(tmp_path / "photos" / f"{index}.jpg", seed=index)
+        make_image(tmp_path / "photos" / f"{index}.jpg", seed=index)
     (tmp_path / "photos/broken.jpg").write_bytes(b"\xff\xd8\xff")
     run = estimate(tmp_path / "photos", tmp_path / "out", model="synthetic", kind="metric")
     made = report(tmp_path / "out")
@@ -225,14 +225,14 @@ def test_a_real_run_is_told_as_its_report_tells_it(tmp_path: Path, make_picture:
     assert page.tags()["img"] == 24
     assert "synthetic" in page.text and "Apache-2.0" not in page.text  # of its weights: it has none
     assert run.speed is not None and run.speed.slowest in page.text
-    assert "12 of 13 pictures have depth, 1 failed." in page.text
+    assert "12 of 13 images have depth, 1 failed." in page.text
 
 
-def test_only_the_last_word_on_a_picture_counts(write: Writer) -> None:
+def test_only_the_last_word_on_an_image_counts(write: Writer) -> None:
     write.fail("mended.jpg", "cut short")
     write.done("mended.jpg", scene(0))
     write.done("lost.jpg", scene(1))
-    write.fail("lost.jpg", "not a picture")
+    write.fail("lost.jpg", "not an image")
     write.done("requeued.jpg", scene(2))
     write.ledger._file.append({"key": "requeued.jpg", "outcome": "requeued", "reason": "it is not there"})
     write.done("again.jpg", scene(3))
@@ -277,8 +277,8 @@ def test_shards_are_counted_together(tmp_path: Path, write: Writer) -> None:
     root = tmp_path / "sharded"
     for part in (1, 2):
         with Ledger(root, SETTINGS, Partition(part, 2)) as ledger, FolderSink(root) as sink:
-            Writer(root, tmp_path / "pictures", ledger, sink).done(f"{part}.jpg", scene(part))
-            Writer(root, tmp_path / "pictures", ledger, sink).fail(f"bad{part}.jpg", "cut short")
+            Writer(root, tmp_path / "images", ledger, sink).done(f"{part}.jpg", scene(part))
+            Writer(root, tmp_path / "images", ledger, sink).fail(f"bad{part}.jpg", "cut short")
     apart = report(root)
     assert (apart.summary.done, apart.summary.failed, len(apart.summary.runs)) == (2, 2, 2)
     assert merge_ledgers(root) == 2
@@ -313,7 +313,7 @@ def test_metres_that_hardly_change_are_told_even_of_one_map() -> None:
     assert found.reasons == ["nearly constant: 96 % of the pixels are 5.00 to 5.05 m"]
 
 
-def test_a_focal_length_is_of_the_whole_picture(write: Writer) -> None:
+def test_a_focal_length_is_of_the_whole_image(write: Writer) -> None:
     for index in range(10):
         write.done(f"{index}.jpg", scene(index), f_px=3000.0, f_source="exif", full_size=[3000, 4000])
     write.done("tele.jpg", scene(0), f_px=300.0, f_source="given")
@@ -417,19 +417,19 @@ def test_an_output_whose_name_leads_out_is_not_read(folder: Path) -> None:
     assert reasons["../secret"] == "../secret.npy: its name leads out of the folder"
 
 
-def test_pictures_that_are_gone_or_changed_are_told(write: Writer) -> None:
+def test_images_that_are_gone_or_changed_are_told(write: Writer) -> None:
     for name in ("gone", "changed", "there"):
         write.done(f"{name}.jpg", scene(0))
-    (write.pictures / "gone.jpg").unlink()
-    Image.new("RGB", (8, 8)).save(write.pictures / "changed.jpg")
+    (write.images / "gone.jpg").unlink()
+    Image.new("RGB", (8, 8)).save(write.images / "changed.jpg")
     page = parse(report(write.root).path)
     assert page.tags()["img"] == 3 + 1
-    assert "the picture is not there any more" in page.text
-    assert "the picture was changed since" in page.text
+    assert "the image is not there any more" in page.text
+    assert "the image was changed since" in page.text
 
 
-def test_views_are_shown_and_not_measured(tmp_path: Path, make_picture: Make) -> None:
-    make_picture(tmp_path / "photos/a.jpg")
+def test_views_are_shown_and_not_measured(tmp_path: Path, make_image: Make) -> None:
+    make_image(tmp_path / "photos/a.jpg")
     estimate(tmp_path / "photos", tmp_path / "out", model="synthetic", format="png")
     made = report(tmp_path / "out")
     assert (len(made.sample.views), made.sample.measured) == (1, [])
@@ -439,8 +439,8 @@ def test_views_are_shown_and_not_measured(tmp_path: Path, make_picture: Make) ->
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_every_format_is_measured_or_shown(format: str, tmp_path: Path, make_picture: Make) -> None:
-    make_picture(tmp_path / "photos/a.jpg")
+def test_every_format_is_measured_or_shown(format: str, tmp_path: Path, make_image: Make) -> None:
+    make_image(tmp_path / "photos/a.jpg")
     try:
         estimate(tmp_path / "photos", tmp_path / "out", model="synthetic", kind="metric", format=format)
     except MissingExtraError as error:
@@ -452,7 +452,7 @@ def test_every_format_is_measured_or_shown(format: str, tmp_path: Path, make_pic
     assert parse(made.path).tags()["img"] == 2
 
 
-def test_small_pictures_show_what_they_are_of(write: Writer) -> None:
+def test_small_images_show_what_they_are_of(write: Writer) -> None:
     """Near is bright, for metres and for disparity; unknown is grey."""
     ramp = np.tile(np.linspace(1, 9, 400, dtype=np.float32), (300, 1))
     ramp[:30] = np.nan
@@ -462,9 +462,9 @@ def test_small_pictures_show_what_they_are_of(write: Writer) -> None:
     sources = [each["src"] for tag, each in parse(page).elements if tag == "img" and each["alt"] == "depth"]
     order = [line["key"] for line in summarise_ledger(write.root, sample=2).sample]
     for key, source in zip(order, sources, strict=True):
-        with Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) as picture:
-            pixels = np.asarray(picture.convert("L"), float)
-            assert picture.size == (240, 180)
+        with Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) as image:
+            pixels = np.asarray(image.convert("L"), float)
+            assert image.size == (240, 180)
         left, right = pixels[60:, 5:20].mean(), pixels[60:, -20:-5].mean()
         assert left > right + 80 if key == "metres.jpg" else right > left + 80
         assert pixels[:12].mean() == pytest.approx(128, abs=6)
@@ -472,8 +472,8 @@ def test_small_pictures_show_what_they_are_of(write: Writer) -> None:
 
 def test_an_empty_folder_of_a_run_has_a_page(write: Writer) -> None:
     made = report(write.root)
-    assert made.summary.pictures == 0
-    assert "No picture was done or failed here yet." in parse(made.path).text
+    assert made.summary.images == 0
+    assert "No image was done or failed here yet." in parse(made.path).text
 
 
 def test_the_page_is_small_however_much_failed(write: Writer) -> None:
@@ -512,7 +512,7 @@ def test_the_sample_follows_from_the_keys_alone(write: Writer) -> None:
         write.done(f"{index}.jpg", scene(index))
     once, twice = (report(write.root, sample=7, workers=workers) for workers in (1, 3))
     assert once.sample.measured == twice.sample.measured
-    assert once.sample.pictures == 7
+    assert once.sample.images == 7
     assert "7 of 30 outputs" in parse(once.path).text
     lines = (write.root / LEDGER_NAME).read_bytes().splitlines(keepends=True)
     (write.root / LEDGER_NAME).write_bytes(b"".join([lines[0], *lines[:0:-1], *lines[1:]]))
@@ -524,14 +524,14 @@ def test_the_sample_follows_from_the_keys_alone(write: Writer) -> None:
 # ---- where it is written -----------------------------------------------------------------------------------
 
 
-def test_the_page_is_never_an_input(tmp_path: Path, make_picture: Make) -> None:
+def test_the_page_is_never_an_input(tmp_path: Path, make_image: Make) -> None:
     photos = tmp_path / "photos"
-    make_picture(photos / "a.jpg")
+    make_image(photos / "a.jpg")
     first = estimate(photos, photos, model="synthetic")
     page = report(photos).path
     assert page == photos / "report.html"
-    assert [each.key for each in find_pictures([photos], recursive=True)] == ["a.jpg"]
-    assert list(find_pictures([page])) == []
+    assert [each.key for each in find_images([photos], recursive=True)] == ["a.jpg"]
+    assert list(find_images([page])) == []
     second = estimate([photos, page], photos, model="synthetic")
     assert (first.done, second.found) == (1, 1)
     before = page.read_bytes()
@@ -644,7 +644,7 @@ def test_what_is_shortened_is_short(text: str, most: int) -> None:
         ("cut short", "cut short"),
     ],
 )
-def test_reasons_are_grouped_by_what_is_not_the_picture_s_own(reason: str, shape: str) -> None:
+def test_reasons_are_grouped_by_what_is_not_the_image_s_own(reason: str, shape: str) -> None:
     assert find_shape(reason, "trip/a.jpg", "/photos/trip/a.jpg") == shape
 
 
@@ -690,9 +690,9 @@ def test_a_browser_shows_the_page(folder: Path, tmp_path: Path) -> None:
                 browser.look(width=width, dark=dark)
                 assert browser.evaluate("document.documentElement.scrollWidth") <= width
                 require_contrast(browser.screenshot(), dark=dark)
-        pictures = browser.evaluate("[...document.images].map(each => [each.naturalWidth, each.complete])")
-        assert len(pictures) == 48
-        assert all(width > 0 and complete for width, complete in pictures)
+        images = browser.evaluate("[...document.images].map(each => [each.naturalWidth, each.complete])")
+        assert len(images) == 48
+        assert all(width > 0 and complete for width, complete in images)
         assert browser.evaluate("document.querySelectorAll('svg.chart').length") >= 3
         assert browser.evaluate("document.compatMode") == "CSS1Compat"
         assert browser.evaluate("document.title") == "Depth report: out"
@@ -710,8 +710,8 @@ def test_a_browser_shows_the_page(folder: Path, tmp_path: Path) -> None:
 
 def require_contrast(png: bytes, *, dark: bool) -> None:
     """The screenshot has paper of the scheme's colour, and much on it."""
-    with Image.open(io.BytesIO(png)) as picture:
-        grey = np.asarray(picture.convert("L"), float)
+    with Image.open(io.BytesIO(png)) as image:
+        grey = np.asarray(image.convert("L"), float)
     paper = np.median(grey)
     assert paper < 50 if dark else paper > 230
     assert 0.02 < (abs(grey - paper) > 60).mean() < 0.6

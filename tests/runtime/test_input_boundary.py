@@ -110,14 +110,12 @@ def test_a_generator_that_breaks_off_ends_in_a_failure() -> None:
 
 
 @pytest.mark.parametrize("error", ANYTHING, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize(
-    "where", ["picture_steps.read_picture", "picture_steps.decode", "sinks.sink.Sink.encode"]
-)
+@pytest.mark.parametrize("where", ["image_steps.read_image", "image_steps.decode", "sinks.sink.Sink.encode"])
 def test_estimate_loses_one_input(
-    where: str, error: Exception, tmp_path: Path, make_picture: Make, monkeypatch: pytest.MonkeyPatch
+    where: str, error: Exception, tmp_path: Path, make_image: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("a.png", "b.png", "c.png"):
-        make_picture(tmp_path / "in" / name)
+        make_image(tmp_path / "in" / name)
     fail_for(monkeypatch, where, "b.png", error)
     report = estimate(tmp_path / "in", tmp_path / "out", model="synthetic")
     assert (report.found, report.done, report.failed) == (3, 2, 1)
@@ -125,10 +123,10 @@ def test_estimate_loses_one_input(
 
 
 @pytest.fixture
-def run(tmp_path: Path, make_picture: Make) -> Path:
-    """Give the output folder of a run over three pictures."""
+def run(tmp_path: Path, make_image: Make) -> Path:
+    """Return the output folder of a run over three images."""
     for seed, name in enumerate(("a.png", "b.png", "c.png")):
-        make_picture(tmp_path / "in" / name, seed=seed)
+        make_image(tmp_path / "in" / name, seed=seed)
     estimate(tmp_path / "in", tmp_path / "run", model="synthetic", f_px=50.0)
     return tmp_path / "run"
 
@@ -200,9 +198,9 @@ def fail_for(patch: pytest.MonkeyPatch, name: str, key: str, error: Exception) -
     patch.setattr(owner, last, call)
 
 
-def test_names_that_parquet_cannot_hold_fail_alone(tmp_path: Path, make_picture: Make) -> None:
+def test_names_that_parquet_cannot_hold_fail_alone(tmp_path: Path, make_image: Make) -> None:
     folder = tmp_path / "in"
-    data = make_picture(folder / "a.png").read_bytes()
+    data = make_image(folder / "a.png").read_bytes()
     odd = os.fsdecode(b"b\xff.png")
     (folder / odd).write_bytes(data)
     for name in ("tar", "parquet"):
@@ -220,11 +218,11 @@ def test_names_that_are_not_utf8_fail_alone_in_a_dataset(form: str, tmp_path: Pa
     report = build_dataset(list_dataset_items(dataset), tmp_path / "set", format=form)
     assert (report.rows, report.failed) == (1, 1)
     assert report.failures[0].reason == (
-        r"its key x\udcff is not UTF-8, which data sets must be: rename the file or folder"
+        r"its key x\udcff is not UTF-8, which datasets must be: rename the file or folder"
     )
 
 
-def test_damaged_pixels_of_a_png_are_no_black_picture(tmp_path: Path) -> None:
+def test_damaged_pixels_of_a_png_are_no_black_image(tmp_path: Path) -> None:
     """Pillow decodes a PNG when it is asked for EXIF, and what went wrong then was lost."""
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "a.png")
@@ -252,31 +250,31 @@ def test_a_frame_of_a_set_that_says_too_little_costs_itself(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("error", ANYTHING, ids=lambda error: type(error).__name__)
-def test_an_evaluation_loses_one_picture(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_evaluation_loses_one_image(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     samples = [read(entry(key), error) for key in ("a", "c", "d")]
     depths = {key: DepthMap(np.full((4, 6), value, np.float32), "metric") for key, value in PREDICTED}
-    real = job.score_picture
+    real = job.score_image
 
     def score(depth: DepthMap | None, *arguments: object) -> object:
         if depth is not None and depth.values[0, 0] == 2:
             raise error
         return real(depth, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(job, "score_picture", score)
-    contestants = [HeldPredictor("mine", depths)]
-    found = job.evaluate(hold_truth(samples), contestants, load_protocol("real-frames"))
+    monkeypatch.setattr(job, "score_image", score)
+    predictors = [HeldPredictor("mine", depths)]
+    found = job.evaluate(hold_truth(samples), predictors, load_protocol("real-frames"))
     assert [key for key, _ in found.columns[0].remarks()] == ["c"]
     assert found.columns[0].remarks()[0][1] == f"cannot be measured: {describe(error)}"
-    assert found.count_pictures() == 3
+    assert found.count_images() == 3
 
     def break_off(sample: RGBDSample) -> RGBDSample:
         if sample.key == "c":
             raise error
         return sample
 
-    monkeypatch.setattr(job, "score_picture", real)
+    monkeypatch.setattr(job, "score_image", real)
     truth = hold_truth(RGBDDataset("three", samples, break_off))
-    found = job.evaluate(truth, contestants, load_protocol("real-frames"))
+    found = job.evaluate(truth, predictors, load_protocol("real-frames"))
     assert [(each.key, each.error) for each in found.left] == [("c", error)]
 
 

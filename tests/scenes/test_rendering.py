@@ -191,11 +191,11 @@ def test_normals_are_those_of_the_depth(shape):
     assert (normals * points[1:-1, 1:-1]).sum(-1).max() < 1e-3, "normals look at the camera"
 
 
-def test_tiles_cut_and_join_give_the_picture_back():
-    picture = torch.rand(2, 1, 37, 50)
+def test_tiles_cut_and_join_give_the_image_back():
+    image = torch.rand(2, 1, 37, 50)
     grid = Grid(37, 50)
-    assert grid.cut(picture).shape == (2 * grid.count, 1, 256)
-    assert torch.equal(grid.join(grid.cut(picture)[:, 0]), picture[:, 0])
+    assert grid.cut(image).shape == (2 * grid.count, 1, 256)
+    assert torch.equal(grid.join(grid.cut(image)[:, 0]), image[:, 0])
 
 
 def test_tiles_lose_nothing():
@@ -247,7 +247,7 @@ def test_other_seeds_give_other_scenes():
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_renders_a_picture_with_depth(layout):
+def test_every_layout_renders_an_image_with_depth(layout):
     scene = render_scene(11, 32, 48, layout)
     assert scene.layout == layout
     assert scene.image.shape == (32, 48, 3) and scene.image.dtype == np.uint8
@@ -255,7 +255,7 @@ def test_every_layout_renders_a_picture_with_depth(layout):
     known = np.isfinite(scene.depth_m)
     assert known.mean() > 0.15
     assert scene.depth_m[known].min() > 0.05 and scene.depth_m[known].max() <= 500
-    assert scene.image.std() > 4, "a picture shows something"
+    assert scene.image.std() > 4, "an image shows something"
     assert not np.isinf(scene.depth_m).any()
 
 
@@ -265,7 +265,7 @@ def test_only_outdoor_scenes_have_sky():
     assert any(np.isnan(depth_m).any() for depth_m in street)
 
 
-def test_a_larger_picture_shows_the_same_scene():
+def test_a_larger_image_shows_the_same_scene():
     small, large = render_scene(8, 30, 40), render_scene(8, 60, 80)
     assert large.f_px == pytest.approx(2 * small.f_px)
     averaged = large.depth_m.reshape(30, 2, 40, 2).mean((1, 3))
@@ -320,7 +320,7 @@ def test_shadow_darkens_the_floor():
 
 
 def floor_light(scene: Scene) -> float:
-    """Mean light of the middle of the picture."""
+    """Mean light of the middle of the image."""
     views, solids = views_of([scene.camera], HEIGHT, WIDTH), solids_of([scene])
     hits = cast_views(solids, views)
     surfaces, atlas = find_surfaces(solids, views, hits), atlas_of(0, torch.device("cpu"))
@@ -343,11 +343,11 @@ def test_fog_and_sky_are_painted_where_nothing_is_hit():
 
 @pytest.mark.parametrize("kind", sorted(PAINTERS))
 def test_textures_are_albedo_and_depend_on_their_seed(kind):
-    picture = paint_texture(kind, (1, 2, 3))
-    assert picture.shape == (SIDE, SIDE, 3) and picture.dtype == np.float32
-    assert picture.min() >= 0.01 and picture.max() <= 1
-    assert np.array_equal(picture, paint_texture(kind, (1, 2, 3)))
-    assert not np.array_equal(picture, paint_texture(kind, (1, 2, 4)))
+    image = paint_texture(kind, (1, 2, 3))
+    assert image.shape == (SIDE, SIDE, 3) and image.dtype == np.float32
+    assert image.min() >= 0.01 and image.max() <= 1
+    assert np.array_equal(image, paint_texture(kind, (1, 2, 3)))
+    assert not np.array_equal(image, paint_texture(kind, (1, 2, 4)))
 
 
 def test_mip_levels_keep_the_mean():

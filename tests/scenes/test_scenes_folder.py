@@ -1,4 +1,4 @@
-"""`cortexia scenes` writes a data set that is whole, and goes on where it was stopped."""
+"""`cortexia scenes` writes a dataset that is whole, and goes on where it was stopped."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SMALL = ScenePlan(seed=3, height=32, width=48)
 
 
 def contents(root: Path) -> dict[str, str]:
-    """Give all files of scenes by name; the record's lines are in the order in which scenes were done."""
+    """Return all files of scenes by name; the record's lines are in the order in which scenes were done."""
     return file_digests(root, lambda name: name != RECORD)
 
 
@@ -166,14 +166,14 @@ def test_two_runs_do_not_write_to_one_folder(tmp_path):
             write_scenes(tmp_path, 1, SMALL)
 
 
-def test_pictures_of_a_person_are_worn(tmp_path, make_picture):
+def test_images_of_a_person_are_worn(tmp_path, make_image):
     photos = tmp_path / "photos"
     with pytest.raises(InputError, match="is no folder"):
         write_scenes(tmp_path / "set", 1, ScenePlan(textures=photos))
     photos.mkdir()
-    with pytest.raises(InputError, match="holds no picture"):
+    with pytest.raises(InputError, match="holds no image"):
         write_scenes(tmp_path / "set", 1, ScenePlan(textures=photos))
-    make_picture(photos / "a.jpg")
+    make_image(photos / "a.jpg")
     with_photos = ScenePlan(seed=3, height=32, width=48, textures=photos)
     write_scenes(tmp_path / "with", 2, with_photos, workers=1)
     write_scenes(tmp_path / "without", 2, SMALL, workers=1)
@@ -182,12 +182,12 @@ def test_pictures_of_a_person_are_worn(tmp_path, make_picture):
     assert any(one[name] != other[name] for name in one if name.startswith("rgb/"))
 
 
-def test_broken_pictures_are_named_before_anything_is_written(tmp_path, make_picture):
+def test_broken_images_are_named_before_anything_is_written(tmp_path, make_image):
     photos, output = tmp_path / "photos", tmp_path / "set"
-    make_picture(photos / "whole.jpg")
+    make_image(photos / "whole.jpg")
     cut = photos / "cut.jpg"
     cut.write_bytes((photos / "whole.jpg").read_bytes()[:300])
-    (photos / "none.png").write_bytes(b"no picture")
+    (photos / "none.png").write_bytes(b"no image")
     plan = ScenePlan(seed=3, height=32, width=48, textures=photos)
     with pytest.raises(InputError, match=r"cut\.jpg cannot be read: .*remove it \(of 2: also none\.png\)"):
         write_scenes(output, 1, plan, workers=1)
@@ -197,12 +197,12 @@ def test_broken_pictures_are_named_before_anything_is_written(tmp_path, make_pic
     assert write_scenes(output, 1, plan, workers=1) == (1, 1)
 
 
-def test_a_picture_becomes_albedo_and_a_broken_one_is_named(tmp_path):
+def test_an_image_becomes_albedo_and_a_broken_one_is_named(tmp_path):
     Image.new("RGB", (30, 20), (255, 0, 128)).save(tmp_path / "pink.png")
     pink = load_photo(tmp_path / "pink.png")
     assert pink.shape == (256, 256, 3)
     assert pink[5, 5] == pytest.approx([1.0, 0.01, (128 / 255) ** 2.2], abs=1e-3)
-    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"broken\.jpg cannot be read"):
         load_photo(tmp_path / "broken.jpg")
 

@@ -1,4 +1,4 @@
-"""Depth in shards, and pictures in shards: whole or not there, and only what is missing is done again."""
+"""Depth in shards, and images in shards: whole or not there, and only what is missing is done again."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from cortexia_video.cli import main
 from cortexia_video.datasets.build import build_dataset
 from cortexia_video.datasets.build_run import list_run_items
 from cortexia_video.errors import Failure
-from cortexia_video.evaluation.predictors import open_contestant
+from cortexia_video.evaluation.predictors import open_predictor
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
 from cortexia_video.ledger.artifacts import read_output
 from cortexia_video.ledger.ledger import read_last_done
 from cortexia_video.ledger.schema import read_usual
 from cortexia_video.sinks.archives import Packing
-from cortexia_video.sources.find import InputFile, find_pictures, read_picture
+from cortexia_video.sources.find import InputFile, find_images, read_image
 
 
 @pytest.fixture
-def photos(tmp_path: Path, make_picture: Callable[..., Path]) -> Path:
+def photos(tmp_path: Path, make_image: Callable[..., Path]) -> Path:
     for index in range(10):
-        make_picture(tmp_path / "in" / f"{index}.png", seed=index)
-    (tmp_path / "in/broken.jpg").write_bytes(b"no picture")
+        make_image(tmp_path / "in" / f"{index}.png", seed=index)
+    (tmp_path / "in/broken.jpg").write_bytes(b"no image")
     return tmp_path / "in"
 
 
@@ -119,7 +119,7 @@ def test_a_lost_or_damaged_shard_is_made_again(photos: Path, tmp_path: Path) -> 
     assert not cv.verify(out).wrong
 
 
-def test_pictures_in_a_tar_are_inputs(photos: Path, tmp_path: Path) -> None:
+def test_images_in_a_tar_are_inputs(photos: Path, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "shard.tar", "w") as archive:
         archive.add(photos, "trip")
         archive.addfile(tarfile.TarInfo("../evil.png"))
@@ -136,14 +136,14 @@ def test_pictures_in_a_tar_are_inputs(photos: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_pictures_in_parquet_are_inputs(photos: Path, tmp_path: Path, nested: bool) -> None:
+def test_images_in_parquet_are_inputs(photos: Path, tmp_path: Path, nested: bool) -> None:
     data = [(photos / f"{index}.png").read_bytes() for index in range(10)]
     image: list[Any] = [{"bytes": each, "path": None} for each in data] if nested else data
     table = pa.table({"image": image, "key": [f"p/{index}" for index in range(10)]})
     parquet.write_table(table, tmp_path / "shard.parquet", row_group_size=3)
-    found = [*find_pictures([tmp_path / "shard.parquet"])]
+    found = [*find_images([tmp_path / "shard.parquet"])]
     assert [each.key for each in found] == [f"shard/p/{index}" for index in range(10)]
-    read = [read_picture(each.place) for each in found if isinstance(each, InputFile)]
+    read = [read_image(each.place) for each in found if isinstance(each, InputFile)]
     assert read == data
     assert estimate(tmp_path / "shard.parquet", tmp_path / "out").done == 10
 
@@ -151,7 +151,7 @@ def test_pictures_in_parquet_are_inputs(photos: Path, tmp_path: Path, nested: bo
 @pytest.mark.parametrize("name", ["a.tar", "a.parquet"])
 def test_a_broken_shard_is_a_failure(photos: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"this is no shard at all" * 100)
-    (failure,) = find_pictures([tmp_path / name])
+    (failure,) = find_images([tmp_path / name])
     assert isinstance(failure, Failure) and "no shard that can be read" in failure.reason
 
 
@@ -175,7 +175,7 @@ def test_the_command_packs(photos: Path, tmp_path: Path, capsys: pytest.CaptureF
 
 @pytest.mark.parametrize("name", ["tar", "parquet"])
 def test_what_reads_a_run_reads_a_packed_one(photos: Path, tmp_path: Path, name: Any) -> None:
-    """Clouds, data sets, reports and scores of a packed run are those of one with files."""
+    """Clouds, datasets, reports and scores of a packed run are those of one with files."""
     (photos / "broken.jpg").unlink()
     (photos / "trip").mkdir()
     (photos / "3.png").rename(photos / "trip/3.png")
@@ -201,9 +201,9 @@ def test_what_reads_a_run_reads_a_packed_one(photos: Path, tmp_path: Path, name:
     assert sets[0] == sets[1] and sets[0]
     pages = [cv.report(run) for run in (packed, files)]
     assert [len(page.summary.sample) for page in pages] == [10, 10]
-    contestants = [open_contestant(str(run)) for run in (packed, files)]
+    predictors = [open_predictor(str(run)) for run in (packed, files)]
     for key in ("0.png", "trip/3.png"):
-        depths = [each.read(key) for each in contestants]  # type: ignore[attr-defined]
+        depths = [each.read(key) for each in predictors]  # type: ignore[attr-defined]
         np.testing.assert_array_equal(depths[0].values, depths[1].values)
     done = [line for line in (packed / "ledger.jsonl").read_bytes().splitlines(True) if b'"done", ' in line]
     assert len(done) == 10 and all(map(read_usual, done)), "a million such lines are read by the quick way"
@@ -219,8 +219,8 @@ def test_what_reads_a_run_reads_a_packed_one(photos: Path, tmp_path: Path, name:
 
 
 @pytest.mark.parametrize("name", ["tar", "parquet"])
-def test_pictures_of_a_shard_are_read_again(photos: Path, tmp_path: Path, name: Any) -> None:
-    """The depth of pictures in shards becomes clouds as that of files does."""
+def test_images_of_a_shard_are_read_again(photos: Path, tmp_path: Path, name: Any) -> None:
+    """The depth of images in shards becomes clouds as that of files does."""
     (photos / "broken.jpg").unlink()
     estimate(photos, tmp_path / "first", packing=Packing(name, 20, images=True))
     (shard,) = (tmp_path / "first").glob("depth-*")
@@ -233,10 +233,10 @@ def test_pictures_of_a_shard_are_read_again(photos: Path, tmp_path: Path, name: 
     assert made.done == 10, made.failures
 
 
-def test_a_view_is_not_taken_for_the_picture_of_its_name(tmp_path: Path, make_picture: Any) -> None:
-    """`a.jpg` has the view `a.jpg.png`, which is the name of another picture."""
-    make_picture(tmp_path / "in/x.jpg", seed=1).rename(tmp_path / "in/a.jpg")
-    make_picture(tmp_path / "in/a.jpg.png", seed=2)
+def test_a_view_is_not_taken_for_the_image_of_its_name(tmp_path: Path, make_image: Any) -> None:
+    """`a.jpg` has the view `a.jpg.png`, which is the name of another image."""
+    make_image(tmp_path / "in/x.jpg", seed=1).rename(tmp_path / "in/a.jpg")
+    make_image(tmp_path / "in/a.jpg.png", seed=2)
     estimate(tmp_path / "in", tmp_path / "out", format="png", packing=Packing("tar", 4, images=True))
     estimate(tmp_path / "in", tmp_path / "files", format="png")
     for line in read_last_done(tmp_path / "out"):
@@ -279,7 +279,7 @@ def test_a_packed_run_is_converted_as_its_files_would_be(photos: Path, tmp_path:
     assert made[0] == made[1] and "trip/3.png.16.png" in made[0]
     facts = [
         {
-            line["key"]: (line["kind"], line["f_px"], line["model"], line["picture"])
+            line["key"]: (line["kind"], line["f_px"], line["model"], line["image"])
             for line in read_last_done(out)
         }
         for out in (tmp_path / "png-files", tmp_path / "png-packed")

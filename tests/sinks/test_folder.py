@@ -237,7 +237,7 @@ def test_unknown_formats_and_unwritable_places_are_refused(tmp_path: Path) -> No
 
 
 def large_depth(height: int = 700, width: int = 731) -> DepthMap:
-    """Give a map in memory that starts at a page, as the job's do, and does not end at one."""
+    """Return a map in memory that starts at a page, as the job's do, and does not end at one."""
     memory = np.frombuffer(BufferPool().take(4 * height * width), np.float32).reshape(height, width)
     memory[:] = np.random.default_rng(0).random((height, width))
     return DepthMap(memory, "metric")

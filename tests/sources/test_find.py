@@ -13,51 +13,51 @@ from PIL import Image
 from cortexia_video import Failure, InputError, estimate
 from cortexia_video.errors import printable
 from cortexia_video.ledger.partition import Partition
-from cortexia_video.sources.find import InputFile, find_pictures
+from cortexia_video.sources.find import InputFile, find_images
 
 Make = Callable[..., Path]
 
 
 def keys(*inputs: Path | str, **options: object) -> list[str]:
-    return [each.key for each in find_pictures(inputs, **options) if isinstance(each, InputFile)]
+    return [each.key for each in find_images(inputs, **options) if isinstance(each, InputFile)]
 
 
 def failures(*inputs: Path | str, **options: object) -> dict[str, str]:
-    return {each.key: each.reason for each in find_pictures(inputs, **options) if isinstance(each, Failure)}
+    return {each.key: each.reason for each in find_images(inputs, **options) if isinstance(each, Failure)}
 
 
-def test_a_folder_gives_its_pictures_in_order(tmp_path: Path, make_picture: Make) -> None:
+def test_a_folder_gives_its_images_in_order(tmp_path: Path, make_image: Make) -> None:
     for name in ("b.png", "a.jpg", "sub/c.webp", "a.tif", "z.bmp", "q.AVIF"):
-        make_picture(tmp_path / name)
+        make_image(tmp_path / name)
     assert keys(tmp_path) == ["a.jpg", "a.tif", "b.png", "q.AVIF", "z.bmp"]
     assert keys(tmp_path, recursive=True) == ["a.jpg", "a.tif", "b.png", "q.AVIF", "sub/c.webp", "z.bmp"]
 
 
-def test_pictures_are_known_by_content_too_and_other_files_are_not_inputs(
-    tmp_path: Path, make_picture: Make
+def test_images_are_known_by_content_too_and_other_files_are_not_inputs(
+    tmp_path: Path, make_image: Make
 ) -> None:
-    make_picture(tmp_path / "a.jpg").rename(tmp_path / "no-suffix")
-    make_picture(tmp_path / "a.png").rename(tmp_path / "upload.dat")
-    (tmp_path / "notes.md").write_text("not a picture")
+    make_image(tmp_path / "a.jpg").rename(tmp_path / "no-suffix")
+    make_image(tmp_path / "a.png").rename(tmp_path / "upload.dat")
+    (tmp_path / "notes.md").write_text("not an image")
     (tmp_path / "empty.bin").touch()
-    (tmp_path / "text.jpg").write_text("a picture by name: it must be answered for")
+    (tmp_path / "text.jpg").write_text("an image by name: it must be answered for")
     assert keys(tmp_path) == ["no-suffix", "text.jpg", "upload.dat"]
 
 
-def test_hidden_files_are_left_out(tmp_path: Path, make_picture: Make) -> None:
+def test_hidden_files_are_left_out(tmp_path: Path, make_image: Make) -> None:
     for name in ("._a.jpg", ".thumbs/a.jpg", "a.jpg"):
-        make_picture(tmp_path / name)
+        make_image(tmp_path / name)
     assert keys(tmp_path, recursive=True) == ["a.jpg"]
 
 
-def test_two_folders_keep_apart_by_their_names(tmp_path: Path, make_picture: Make) -> None:
-    make_picture(tmp_path / "one/a.jpg")
-    make_picture(tmp_path / "two/a.jpg")
+def test_two_folders_keep_apart_by_their_names(tmp_path: Path, make_image: Make) -> None:
+    make_image(tmp_path / "one/a.jpg")
+    make_image(tmp_path / "two/a.jpg")
     assert keys(tmp_path / "one", tmp_path / "two") == ["one/a.jpg", "two/a.jpg"]
 
 
-def test_two_files_of_one_key_keep_apart_and_stay_so(tmp_path: Path, make_picture: Make) -> None:
-    first, second = make_picture(tmp_path / "one/a.jpg"), make_picture(tmp_path / "two/a.jpg")
+def test_two_files_of_one_key_keep_apart_and_stay_so(tmp_path: Path, make_image: Make) -> None:
+    first, second = make_image(tmp_path / "one/a.jpg"), make_image(tmp_path / "two/a.jpg")
     found = keys(first, second)
     assert found[0] == "a.jpg"
     assert found[1].startswith("a~")
@@ -65,15 +65,15 @@ def test_two_files_of_one_key_keep_apart_and_stay_so(tmp_path: Path, make_pictur
     assert keys(first, second) == found
 
 
-def test_the_same_file_twice_is_one_input(tmp_path: Path, make_picture: Make) -> None:
-    path = make_picture(tmp_path / "a.jpg")
+def test_the_same_file_twice_is_one_input(tmp_path: Path, make_image: Make) -> None:
+    path = make_image(tmp_path / "a.jpg")
     assert keys(path, path) == ["a.jpg"]
     assert keys(path, f"{tmp_path}/./a.jpg") == ["a.jpg"]
 
 
-def test_a_list_names_files_relative_to_itself(tmp_path: Path, make_picture: Make) -> None:
-    make_picture(tmp_path / "sub/a b.jpg")
-    outside = make_picture(tmp_path / "elsewhere/c.jpg")
+def test_a_list_names_files_relative_to_itself(tmp_path: Path, make_image: Make) -> None:
+    make_image(tmp_path / "sub/a b.jpg")
+    outside = make_image(tmp_path / "elsewhere/c.jpg")
     lists = tmp_path / "lists"
     lists.mkdir()
     (tmp_path / "list.txt").write_text(f"sub/a b.jpg\n\n{outside}\nmissing.jpg\nsub\n")
@@ -84,13 +84,13 @@ def test_a_list_names_files_relative_to_itself(tmp_path: Path, make_picture: Mak
 
 def test_missing_input_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file or folder: .*gone"):
-        find_pictures([tmp_path / "gone"])
+        find_images([tmp_path / "gone"])
     with pytest.raises(InputError, match="no input"):
-        find_pictures([])
+        find_images([])
 
 
-def test_names_of_all_kinds_are_keys(tmp_path: Path, make_picture: Make) -> None:
-    data = make_picture(tmp_path / "x.jpg").read_bytes()
+def test_names_of_all_kinds_are_keys(tmp_path: Path, make_image: Make) -> None:
+    data = make_image(tmp_path / "x.jpg").read_bytes()
     names = [b"a b.jpg", b"line\nbreak.jpg", b"\xff\xfe.jpg", "日本.jpg".encode(), b"-dash.jpg"]
     folder = tmp_path / "names"
     folder.mkdir()
@@ -100,9 +100,9 @@ def test_names_of_all_kinds_are_keys(tmp_path: Path, make_picture: Make) -> None
     assert printable("a\nb\x1b[31m\udcff") == r"a\nb\x1b[31m\udcff"
 
 
-def test_odd_lists_are_read(tmp_path: Path, make_picture: Make) -> None:
-    make_picture(tmp_path / "a.jpg")
-    make_picture(tmp_path / "other/b.jpg")
+def test_odd_lists_are_read(tmp_path: Path, make_image: Make) -> None:
+    make_image(tmp_path / "a.jpg")
+    make_image(tmp_path / "other/b.jpg")
     (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfa.jpg\r\na.jpg\r\n\0.png\r\n" + b"x" * 300 + b"\r\n")
     assert keys(tmp_path / "list.txt") == ["a.jpg"]
     assert len(failures(tmp_path / "list.txt")) == 2
@@ -124,15 +124,15 @@ def test_folders_deeper_than_calls_can_be(tmp_path: Path) -> None:
     subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
 
 
-def test_a_folder_and_a_file_in_it_are_one_input_each(tmp_path: Path, make_picture: Make) -> None:
-    path = make_picture(tmp_path / "h/a.jpg")
+def test_a_folder_and_a_file_in_it_are_one_input_each(tmp_path: Path, make_image: Make) -> None:
+    path = make_image(tmp_path / "h/a.jpg")
     assert keys(tmp_path / "h", path) == ["h/a.jpg"]
 
 
 def test_links_are_followed_but_not_in_a_circle(
-    tmp_path: Path, make_picture: Make, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, make_image: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    make_picture(tmp_path / "top/deep/a.jpg")
+    make_image(tmp_path / "top/deep/a.jpg")
     (tmp_path / "top/deep/back").symlink_to(tmp_path / "top")
     (tmp_path / "top/other").symlink_to(tmp_path / "top/deep")
     assert keys(tmp_path / "top", recursive=True) == ["deep/a.jpg", "other/a.jpg"]
@@ -153,13 +153,13 @@ def test_what_is_no_file_is_answered_for_and_not_waited_on(tmp_path: Path) -> No
     assert keys(tmp_path) == []
 
 
-def test_what_a_run_wrote_is_no_input(tmp_path: Path, make_picture: Make) -> None:
-    make_picture(tmp_path / "a.jpg")
-    make_picture(tmp_path / "sub/b.png")
+def test_what_a_run_wrote_is_no_input(tmp_path: Path, make_image: Make) -> None:
+    make_image(tmp_path / "a.jpg")
+    make_image(tmp_path / "sub/b.png")
     for where in (tmp_path, tmp_path / "sub/depth"):
         estimate(tmp_path, where, model="synthetic", format="png", preview=True, recursive=True)
     assert keys(tmp_path, recursive=True) == ["a.jpg", "sub/b.png"]
-    make_picture(tmp_path / "c.jpg").rename(tmp_path / "suffixless")
+    make_image(tmp_path / "c.jpg").rename(tmp_path / "suffixless")
     estimate(tmp_path, tmp_path, model="synthetic", format="png")
     assert keys(tmp_path) == ["a.jpg", "suffixless"]
     (tmp_path / "suffixless").unlink()
@@ -167,26 +167,26 @@ def test_what_a_run_wrote_is_no_input(tmp_path: Path, make_picture: Make) -> Non
     assert {Path(key).name for key in keys(*everything)} == {"a.jpg", "b.png"}
 
 
-def test_the_output_folder_is_not_descended_into(tmp_path: Path, make_picture: Make) -> None:
-    make_picture(tmp_path / "a.jpg")
-    make_picture(tmp_path / "out/foreign.jpg")
+def test_the_output_folder_is_not_descended_into(tmp_path: Path, make_image: Make) -> None:
+    make_image(tmp_path / "a.jpg")
+    make_image(tmp_path / "out/foreign.jpg")
     assert keys(tmp_path, recursive=True, output=tmp_path / "out") == ["a.jpg"]
 
 
-def test_an_own_view_is_told_from_a_picture_of_that_name(tmp_path: Path, make_picture: Make) -> None:
-    make_picture(tmp_path / "a.jpg")
+def test_an_own_view_is_told_from_an_image_of_that_name(tmp_path: Path, make_image: Make) -> None:
+    make_image(tmp_path / "a.jpg")
     Image.new("RGB", (8, 8), "red").save(tmp_path / "a.jpg.png")
     assert keys(tmp_path) == ["a.jpg", "a.jpg.png"]
 
 
 def split(*inputs: Path | str, count: int = 3) -> list[list[str]]:
-    """Give the keys of each shard, failures too."""
+    """Return the keys of each shard, failures too."""
     shards = [Partition(index, count) for index in range(1, count + 1)]
-    return [[each.key for each in find_pictures(inputs, recursive=True, shard=shard)] for shard in shards]
+    return [[each.key for each in find_images(inputs, recursive=True, shard=shard)] for shard in shards]
 
 
-def test_every_input_is_in_one_shard(tmp_path: Path, make_picture: Make) -> None:
-    data = make_picture(tmp_path / "first.jpg").read_bytes()
+def test_every_input_is_in_one_shard(tmp_path: Path, make_image: Make) -> None:
+    data = make_image(tmp_path / "first.jpg").read_bytes()
     photos = tmp_path / "photos"
     for name in [
         b"sub/\xff.jpg",
@@ -200,26 +200,26 @@ def test_every_input_is_in_one_shard(tmp_path: Path, make_picture: Make) -> None
     (photos / "gone.jpg").symlink_to(photos / "nowhere")
     (tmp_path / "list.txt").write_text("photos/1.jpg\nmissing.jpg\n")
     for inputs in ([photos], [photos, tmp_path / "first.jpg"], [tmp_path / "list.txt"]):
-        whole = [each.key for each in find_pictures(inputs, recursive=True)]
+        whole = [each.key for each in find_images(inputs, recursive=True)]
         shards = split(*inputs)
         assert sorted(key for shard in shards for key in shard) == sorted(whole)
         assert all(shard == [key for key in whole if key in shard] for shard in shards)
     assert all(split(photos))
 
 
-def test_the_split_does_not_depend_on_where_the_inputs_are(tmp_path: Path, make_picture: Make) -> None:
+def test_the_split_does_not_depend_on_where_the_inputs_are(tmp_path: Path, make_image: Make) -> None:
     splits = []
     for machine in ("a", "mnt/b"):
         root = tmp_path / machine
-        files = [make_picture(root / f"{number}/same.jpg") for number in range(9)]  # eight keys get a mark
+        files = [make_image(root / f"{number}/same.jpg") for number in range(9)]  # eight keys get a mark
         assert len(set(keys(*files))) == 9
         unmarked = [[key.partition("~")[0].removesuffix(".jpg") for key in shard] for shard in split(*files)]
         splits.append(unmarked)
     assert splits[0] == splits[1]
 
 
-def test_a_file_given_twice_is_in_one_shard(tmp_path: Path, make_picture: Make) -> None:
-    files = [make_picture(tmp_path / f"h/{number}.jpg") for number in range(9)]
+def test_a_file_given_twice_is_in_one_shard(tmp_path: Path, make_image: Make) -> None:
+    files = [make_image(tmp_path / f"h/{number}.jpg") for number in range(9)]
     found = [key for shard in split(tmp_path / "h", *files) for key in shard]
     assert sorted(found) == [f"h/{number}.jpg" for number in range(9)]
 
@@ -234,14 +234,14 @@ def test_a_folder_that_cannot_be_listed_is_in_one_shard(
     assert sorted(split(tmp_path), key=len) == [[], [], [str(tmp_path)]]
 
 
-def test_ledgers_are_no_inputs(tmp_path: Path, make_picture: Make) -> None:
-    make_picture(tmp_path / "a.jpg").rename(tmp_path / "ledger.3-of-16.jsonl")
+def test_ledgers_are_no_inputs(tmp_path: Path, make_image: Make) -> None:
+    make_image(tmp_path / "a.jpg").rename(tmp_path / "ledger.3-of-16.jsonl")
     (tmp_path / "ledger.jsonl").touch()
     assert keys(tmp_path) == keys(*tmp_path.iterdir()) == []
 
 
-def test_a_line_of_a_list_that_is_no_url_costs_itself(tmp_path: Path, make_picture: Make) -> None:
-    make_picture(tmp_path / "00.jpg")
+def test_a_line_of_a_list_that_is_no_url_costs_itself(tmp_path: Path, make_image: Make) -> None:
+    make_image(tmp_path / "00.jpg")
     lines = [
         "00.jpg",
         "http://[x/a.jpg",
@@ -265,21 +265,21 @@ def test_a_line_of_a_list_that_is_no_url_costs_itself(tmp_path: Path, make_pictu
 
 
 @pytest.mark.parametrize("url", ["s3://[x/y", "s3:///key", "http://a b/c", "https://"])
-def test_an_output_that_is_no_url_is_one_clear_error(url: str, tmp_path: Path, make_picture: Make) -> None:
+def test_an_output_that_is_no_url_is_one_clear_error(url: str, tmp_path: Path, make_image: Make) -> None:
     with pytest.raises(InputError, match="is no URL: check the name of its (bucket|server)|names no bucket"):
-        estimate(make_picture(tmp_path / "a.jpg"), url, model="synthetic")
+        estimate(make_image(tmp_path / "a.jpg"), url, model="synthetic")
 
 
-def test_everything_that_was_named_is_counted(tmp_path: Path, make_picture: Make) -> None:
-    make_picture(tmp_path / "a.jpg")
-    make_picture(tmp_path / "b.gif")
-    make_picture(tmp_path / "c.tga")
+def test_everything_that_was_named_is_counted(tmp_path: Path, make_image: Make) -> None:
+    make_image(tmp_path / "a.jpg")
+    make_image(tmp_path / "b.gif")
+    make_image(tmp_path / "c.tga")
     (tmp_path / "d.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     (tmp_path / "empty.jpg").touch()
     os.mkfifo(tmp_path / "pipe")
     for folder in ("nothing", "deep/inside"):
         (tmp_path / folder).mkdir(parents=True)
-    make_picture(tmp_path / "deep/inside/x.jpg")
+    make_image(tmp_path / "deep/inside/x.jpg")
     (tmp_path / "none.txt").write_text("\n\n")
     (tmp_path / "words.txt").write_text("hello\n")
     named = [
@@ -300,7 +300,7 @@ def test_everything_that_was_named_is_counted(tmp_path: Path, make_picture: Make
     assert (report.found, report.done, report.failed) == (11, 3, 8)
     reasons = {Path(each.key).name: each.reason for each in report.failures}
     assert reasons == {
-        "d.heic": "not supported: the content is a HEIC picture; convert it to JPEG",
+        "d.heic": "not supported: the content is a HEIC image; convert it to JPEG",
         "empty.jpg": "empty file",
         "pipe": "not a file that can be read: a folder, pipe or device",
         "nothing": "there are no images in it; --recursive looks into the folders inside",
@@ -312,10 +312,10 @@ def test_everything_that_was_named_is_counted(tmp_path: Path, make_picture: Make
 
 
 def test_what_a_folder_holds_and_is_passed_over_is_counted_and_said(
-    tmp_path: Path, make_picture: Make, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, make_image: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("a.jpg", "b.gif", "sub/c.tga"):
-        make_picture(tmp_path / "in" / name)
+        make_image(tmp_path / "in" / name)
     for name in ("d.heic", "e.HEIC", "f.mp4", "notes.md"):
         (tmp_path / "in" / name).write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     report = estimate(tmp_path / "in", tmp_path / "out", model="synthetic", recursive=True)
@@ -325,5 +325,5 @@ def test_what_a_folder_holds_and_is_passed_over_is_counted_and_said(
         "1 MP4 (a video), 1 TGA (readable when named)"
     )
     (tmp_path / "in/a.jpg").unlink()
-    with pytest.raises(InputError, match=r"no pictures in .*passed over: 1 GIF"):
+    with pytest.raises(InputError, match=r"no images in .*passed over: 1 GIF"):
         estimate(tmp_path / "in", tmp_path / "out", model="synthetic")

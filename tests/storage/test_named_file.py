@@ -30,7 +30,7 @@ from cortexia_video.geometry.intrinsics import load_intrinsics
 from cortexia_video.ledger.local_log import read_lines
 from cortexia_video.models.onnx.model import load_onnx, read_licence
 from cortexia_video.sources.depth_files import DepthFiles
-from cortexia_video.sources.find import find_pictures, read_picture
+from cortexia_video.sources.find import find_images, read_image
 from cortexia_video.storage.named_file import NamedFileError, read_named
 from cortexia_video.storage.row_groups import read_row_group
 from cortexia_video.training.recipe import load_recipe
@@ -48,7 +48,7 @@ HUGE_PARQUET = (
 
 
 def run_guarded(work: Callable[[], object]) -> object:
-    """Give what work returns or raises; fail where it waits for ever."""
+    """Return what work returns or raises; fail where it waits for ever."""
     found: list[object] = []
 
     def do() -> None:
@@ -80,7 +80,7 @@ def make_set(root: Path, rgb: str = "rgb/a.png", depth: str = "depth/a.png") -> 
 
 
 def attempt(root: Path, name: str = "rgbd", **options: object) -> dict[str, str]:
-    """Give what became of each sample: `ok`, or the reason."""
+    """Return what became of each sample: `ok`, or the reason."""
     attempts = open_dataset(name, root, **options).attempt()  # type: ignore[arg-type]
     return {each.key: each.reason if isinstance(each, Failure) else "ok" for each in attempts}
 
@@ -96,9 +96,9 @@ def attempt(root: Path, name: str = "rgbd", **options: object) -> dict[str, str]
         lambda path: load_recipe(path),
         lambda path: list(read_lines(path)),
         lambda path: read_depth(path),
-        lambda path: read_picture(str(path)),
+        lambda path: read_image(str(path)),
         lambda path: read_mat(path),
-        lambda path: list(find_pictures([f"@{path}"])),
+        lambda path: list(find_images([f"@{path}"])),
         lambda path: load_onnx(f"onnx:{path}"),
         lambda path: read_licence(f"onnx:{path}"),
     ],
@@ -115,7 +115,7 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, work: Callable[[Pa
 def test_a_pipe_as_an_archive_is_one_failure(tmp_path: Path, suffix: str) -> None:
     pytest.importorskip("pyarrow")
     os.mkfifo(tmp_path / f"a{suffix}")
-    found = run_guarded(lambda: list(find_pictures([str(tmp_path / f"a{suffix}")])))
+    found = run_guarded(lambda: list(find_images([str(tmp_path / f"a{suffix}")])))
     assert isinstance(found, list)
     assert ["it is a pipe" in each.reason for each in found] == [True]
 
@@ -173,7 +173,7 @@ def test_no_more_is_read_than_the_limit(tmp_path: Path) -> None:
 
 
 def name_outside(root: Path, how: str) -> str:
-    """Put a picture outside of a set, and name it."""
+    """Put an image outside of a set, and name it."""
     outside = root.parent / "outside.png"
     Image.new("RGB", (8, 6)).save(outside)
     if how == "link":
@@ -239,7 +239,7 @@ def test_paths_in_cells_stay_in_the_folder(tmp_path: Path) -> None:
     }
     dataset = datasets.Dataset.from_dict(table)
     for within, outside in ((root, "lies outside of"), (None, "ok")):
-        samples = from_hf(dataset, dialect="scannet", within=within)
+        samples = from_hf(dataset, convention="scannet", within=within)
         reasons = [each.reason if isinstance(each, Failure) else "ok" for each in samples.attempt()]
         assert reasons[0] == "ok"
         assert outside in reasons[1]
@@ -253,7 +253,7 @@ def test_a_list_without_lines_is_not_read_whole(tmp_path: Path) -> None:
 
     def read() -> None:
         with pytest.raises(InputError, match="list.txt, line 1: too long for a path"):
-            list(find_pictures([str(path)]))
+            list(find_images([str(path)]))
 
     assert measure_peak(read) < 1 << 20
 
@@ -279,7 +279,7 @@ def test_the_commands_allow_it_by_name(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def measure_peak(work: Callable[[], object]) -> int:
-    """Give the most bytes that Python and NumPy held while work was done."""
+    """Return the most bytes that Python and NumPy held while work was done."""
     tracemalloc.start()
     try:
         work()
@@ -295,9 +295,9 @@ def test_ten_kilobytes_of_parquet_take_no_gigabytes(tmp_path: Path) -> None:
     reasons = []
 
     def read_all() -> None:
-        for each in find_pictures([str(path)]):
+        for each in find_images([str(path)]):
             with pytest.raises(DecodeError) as raised:
-                read_picture(each.place)  # type: ignore[union-attr]
+                read_image(each.place)  # type: ignore[union-attr]
             reasons.append(str(raised.value))
 
     assert measure_peak(read_all) < 30_000_000
@@ -342,13 +342,13 @@ def test_files_in_tars_are_bounded_and_others_go_on(tmp_path: Path) -> None:
             member = tarfile.TarInfo(f"{name}.depth_map.tiff")
             member.size = len(depth.getvalue())
             archive.addfile(member, io.BytesIO(depth.getvalue()))
-    found = {each.key: each for each in find_pictures([str(path)])}
+    found = {each.key: each for each in find_images([str(path)])}
     assert [*found] == [
         f"a/{name}" for name in ("a.png", "a.depth_map.tiff", "sparse.png", "b.png", "b.depth_map.tiff")
     ]
     assert [key for key, each in found.items() if isinstance(each, Failure)] == ["a/sparse.png"]
     assert "too large: it says 100.0 GB, the limit is 1" in found["a/sparse.png"].reason  # type: ignore[union-attr]
-    outcome = attempt(tmp_path, "webdataset", dialect="metres")
+    outcome = attempt(tmp_path, "webdataset", convention="metres")
     assert (outcome["a"], outcome["b"]) == ("ok", "ok")
     assert "sparse file" in outcome["sparse"]
 

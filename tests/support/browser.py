@@ -89,7 +89,7 @@ class Browser:
         raise EOFError(method)
 
     def open(self, path: Path) -> None:
-        """Open a file, and wait until it and its pictures are there."""
+        """Open a file, and wait until it and its images are there."""
         self.call("Page.navigate", url=path.resolve().as_uri())
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(next(self._messages))
@@ -102,17 +102,17 @@ class Browser:
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
     def evaluate(self, script: str) -> Any:
-        """Give the value of JavaScript that runs in the page; a promise is waited for."""
+        """Return the value of JavaScript that runs in the page; a promise is waited for."""
         found = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
     def screenshot(self, *, whole: bool = False) -> bytes:
-        """Give a PNG of what is seen, or of the whole page."""
+        """Return a PNG of what is seen, or of the whole page."""
         return base64.b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=whole)["data"])
 
     def print(self) -> bytes:
-        """Give a PDF of the page, A4."""
+        """Return a PDF of the page, A4."""
         paper = {"paperWidth": 8.27, "paperHeight": 11.69}
         return base64.b64decode(self.call("Page.printToPDF", printBackground=True, **paper)["data"])
 
@@ -125,7 +125,7 @@ class Browser:
 
 
 def _make_pipe() -> tuple[int, int]:
-    """Give the ends of a pipe, with numbers above those that the browser wants."""
+    """Return the ends of a pipe, with numbers above those that the browser wants."""
     ends = os.pipe()
     reading, writing = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in ends)
     for end in ends:

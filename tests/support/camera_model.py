@@ -16,7 +16,7 @@ POISON = 13
 class Camera(SyntheticModel):
     """Nearness as `SyntheticModel` has it; depth is its inverse times width over focal length.
 
-    The field of view is 60 degrees, or not a number for a picture of level 13, until it is run in float32.
+    The field of view is 60 degrees, or not a number for an image of level 13, until it is run in float32.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Small data sets in the layouts that their authors publish, of one picture and its depth in metres."""
+"""Small datasets in the layouts that their authors publish, of one image and its depth in metres."""
 
 from __future__ import annotations
 

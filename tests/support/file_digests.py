@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def file_digests(root: Path, counts: Callable[[str], bool] = lambda name: True) -> dict[str, str]:
-    """Give the SHA-256 of each file below `root` whose name `counts`, by its path there."""
+    """Return the SHA-256 of each file below `root` whose name `counts`, by its path there."""
     return {
         path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in root.rglob("*")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def find_listening() -> set[str]:
-    """Give `address:port` of each TCP socket that a process below this one listens on."""
+    """Return `address:port` of each TCP socket that a process below this one listens on."""
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:

@@ -14,7 +14,7 @@ from cortexia_video.models.synthetic import SyntheticModel
 
 
 class PoisonedModel(SyntheticModel):
-    """Ends its process where a picture is white."""
+    """Ends its process where an image is white."""
 
     def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
         if image.min() == 255:
@@ -42,7 +42,7 @@ class MortalModel(SyntheticModel):
 
 
 class SlowModel(SyntheticModel):
-    """Takes a while for each picture, and says once that it has begun."""
+    """Takes a while for each image, and says once that it has begun."""
 
     def __init__(self, seconds: float, mark: Path | None = None) -> None:
         super().__init__()

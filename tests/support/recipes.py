@@ -9,7 +9,7 @@ MINIMAL = 'name = "tiny"\nsteps = 2\nbatch_size = 2\nshort_sides = [64]\nworkers
 
 
 def write_recipe(folder: Path, *parts: str, root: Path | None = None, **words: object) -> Path:
-    """Write a recipe with one data set, in `root`, unless the parts have their own."""
+    """Write a recipe with one dataset, in `root`, unless the parts have their own."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = dict(line.split(" = ", 1) for line in MINIMAL.splitlines())
     lines |= {name: json.dumps(value) for name, value in words.items()}

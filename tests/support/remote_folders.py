@@ -19,8 +19,8 @@ def encode(seed: int) -> bytes:
     return data.getvalue()
 
 
-def put_pictures(prefix: str, folder: Path, count: int = 6) -> None:
-    """Put pictures behind the prefix, and the same in a folder."""
+def put_images(prefix: str, folder: Path, count: int = 6) -> None:
+    """Put images behind the prefix, and the same in a folder."""
     (folder / "trip").mkdir(parents=True)
     for index in range(count):
         name = f"trip/{index}.png" if index % 2 else f"{index}.png"

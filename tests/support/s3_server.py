@@ -57,7 +57,7 @@ class Server:
 
 @contextmanager
 def serve_s3(set_variable: Callable[[str, str], None]) -> Iterator[Server]:
-    """Give a server with one empty bucket, and let this process and its children use it."""
+    """Yield a server with one empty bucket, and let this process and its children use it."""
     server = Server()
     set_variable("AWS_ENDPOINT_URL", server.url)
     set_variable("AWS_ACCESS_KEY_ID", "test-id-for-moto")
@@ -107,7 +107,7 @@ def put(name: str, data: bytes) -> None:
 
 
 def read_all(prefix: str) -> dict[str, bytes]:
-    """Give everything below a prefix, by name."""
+    """Return everything below a prefix, by name."""
     from cortexia_video.storage.remote_path import RemotePath
 
     root = RemotePath(f"s3://{BUCKET}/{prefix}")

@@ -103,7 +103,7 @@ def randomise(network: nn.Module) -> None:
     for parameter in network.parameters():
         fan_in = parameter[0].numel() if parameter.ndim > 1 else 16
         nn.init.normal_(parameter, std=fan_in**-0.5)
-    if hasattr(network, "metric_head"):  # ZoeDepth averages over bins: depth would hardly differ in a picture
+    if hasattr(network, "metric_head"):  # ZoeDepth averages over bins: depth would hardly differ in an image
         for parameter in network.metric_head.parameters():
             parameter.data *= 2
     for part, bias in (("head", 1.5), ("fov_model", 50.0)):
@@ -114,7 +114,7 @@ def randomise(network: nn.Module) -> None:
 
 
 def make_depth_pro(**options: Any) -> nn.Module:
-    """Make a Depth Pro for pictures of 128 x 128."""
+    """Make a Depth Pro for images of 128 x 128."""
     vit = {
         **_VIT,
         "model_type": "dinov2",

@@ -146,7 +146,7 @@ def say(text: str) -> None:
 
 
 def make_inputs(root: Path) -> None:
-    """Make pictures, depth in metres of them, a data set, and a recipe with its checkpoint."""
+    """Make images, depth in metres of them, a dataset, and a recipe with its checkpoint."""
     import numpy as np
     from camera_model import Camera
     from PIL import Image
@@ -157,13 +157,13 @@ def make_inputs(root: Path) -> None:
     (root / "photos").mkdir(parents=True)
     for number in range(PHOTOS):
         coarse = np.random.default_rng(number).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-        picture = Image.fromarray(coarse).resize((400, 300), Image.Resampling.BICUBIC)
-        picture.save(root / f"photos/{number:02}.jpg")
+        pil_image = Image.fromarray(coarse).resize((400, 300), Image.Resampling.BICUBIC)
+        pil_image.save(root / f"photos/{number:02}.jpg")
     metric = DepthEstimator(SyntheticModel(kind="metric"))
     estimate(root / "photos", root / "metres", model=metric, f_px=300)
     estimate(root / "photos", root / "camera", model=DepthEstimator(Camera()), f_px=300)
     make_rgbd(root / "set", make_scene(), FRAMES)
-    for number in range(FRAMES):  # equal pictures would have one score
+    for number in range(FRAMES):  # equal images would have one score
         Image.fromarray(make_scene(number).image).save(root / f"set/rgb/{number}.png")
     checkpoint = save_checkpoint("depth-anything", root / "checkpoint")
     (root / "recipe.toml").write_text(RECIPE.format(checkpoint=checkpoint, root=root / "set"))
@@ -297,7 +297,7 @@ def list_names(out: Path) -> Iterator[tuple[str, Path]]:
 
 
 def read_whole(out: Path) -> dict[str, str]:
-    """Give the digests of files that are at their place once and for all."""
+    """Return the digests of files that are at their place once and for all."""
     return {
         name: digest(path.read_bytes())
         for name, path in list_names(out)
@@ -306,7 +306,7 @@ def read_whole(out: Path) -> dict[str, str]:
 
 
 def read_meaning(out: Path) -> dict[str, str]:
-    """Give a digest of each file, and of folders that are empty.
+    """Return a digest of each file, and of folders that are empty.
 
     Of ledgers: what each input came to, and the counts of the end, whoever made it and when. Of other
     `.jsonl` files: the lines, in any order. Of checkpoints: all values. Of TensorBoard's logs, which are
@@ -342,7 +342,7 @@ def read_outcomes(path: Path) -> list[object]:
 
 
 def read_checkpoint(path: Path) -> str:
-    """Give a digest of all values; the bytes depend on which texts are one object, which pickle refers to."""
+    """Return a digest of all values; the bytes depend on which texts are one object, which pickle refers to."""
     import torch
 
     def describe(value: object) -> object:
@@ -372,7 +372,7 @@ def digest(data: bytes) -> str:
 
 @contextlib.contextmanager
 def full_disks(place: Path) -> Iterator[Callable[[int], Path] | None]:
-    """Give mount(bytes), which makes a small file system, or again in another size; None where it cannot."""
+    """Yield mount(bytes), which makes a small file system, or again in another size; None where it cannot."""
     place.mkdir()
 
     def mount(size: int) -> Path:

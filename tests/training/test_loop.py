@@ -98,7 +98,7 @@ def test_disparity_has_the_size_of_the_image(network, batch, height, width):
         assert network(torch.rand(batch, 3, height, width)).shape == (batch, height, width)
 
 
-def test_a_picture_does_not_depend_on_its_batch_mates(network):
+def test_an_image_does_not_depend_on_its_batch_mates(network):
     images, exact = torch.rand(3, 3, 64, 64).double(), copy.deepcopy(network).double()
     with torch.no_grad():
         together, alone = exact(images), exact(images[1:2])
@@ -267,9 +267,9 @@ def test_what_is_not_valid_changes_no_loss(loss):
 def test_normalise_gives_median_zero_and_deviation_one():
     values, valid = torch.rand(3, 31, 33).double() * 7 - 2, torch.rand(3, 31, 33) < 0.7
     normal = normalise(values, valid)
-    for picture, known in zip(normal, valid, strict=True):
-        assert picture[known].median().abs() < 1e-6
-        assert picture[known].abs().mean() == pytest.approx(1)
+    for image, known in zip(normal, valid, strict=True):
+        assert image[known].median().abs() < 1e-6
+        assert image[known].abs().mean() == pytest.approx(1)
 
 
 def test_trimming_leaves_the_largest_errors_out():
@@ -334,7 +334,7 @@ def make_sample(image: np.ndarray, depth_m: np.ndarray, key: str = "a") -> RGBDS
 
 
 def grey_sample(key: str = "a", height: int = 40, width: int = 60) -> RGBDSample:
-    """A picture whose brightness is its depth."""
+    """An image whose brightness is its depth."""
     values = np.sort(np.random.default_rng(0).uniform(1, 255, (height, width)), axis=1)
     return make_sample(values.astype(np.uint8)[..., None].repeat(3, -1), values, key)
 
@@ -350,7 +350,7 @@ def test_samples_of_a_batch_have_one_size():
     assert len(sizes) > 3
 
 
-def test_a_view_cuts_picture_and_depth_alike_and_mixes_no_depth():
+def test_a_view_cuts_image_and_depth_alike_and_mixes_no_depth():
     sample, view = grey_sample(), BatchView((64,), (1.0,), STRIDE)
     for batch in range(6):
         seen = view(sample, (0, batch))

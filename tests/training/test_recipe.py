@@ -57,7 +57,7 @@ def test_a_value_that_cannot_be_is_named_with_what_it_must_be(
     [
         ("data", "weight", ["0", "-1", "inf", "nan"]),
         ("validation", "every", ["0"]),
-        ("validation", "pictures", ["-1"]),
+        ("validation", "images", ["-1"]),
         ("network", "short_side", ["0", "-32", "31", "9000"]),
         ("loss", "trim", ["-0.1", "1", "nan"]),
         *(

@@ -55,7 +55,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 @pytest.fixture
 def room(tmp_path: Path) -> Path:
-    """A data set with metres."""
+    """A dataset with metres."""
     make_rgbd(tmp_path / "room", make_scene(), 5)
     return tmp_path / "room"
 
@@ -177,7 +177,7 @@ def test_every_kind_of_label_has_its_loss() -> None:
 def test_it_is_measured_shown_and_logged(room: Path, tmp_path: Path, tiny: str) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    validation = f'[validation]\ntruth = ["{room}"]\nevery = 2\npictures = 3\n'
+    validation = f'[validation]\ntruth = ["{room}"]\nevery = 2\nimages = 3\n'
     train_recipe(write_recipe(tmp_path, network(tiny), validation, root=room, steps=4), tmp_path / "done")
     sheets = sorted((tmp_path / "done/validation").iterdir())
     assert [each.name for each in sheets] == ["step_000002.jpg", "step_000004.jpg"]
@@ -195,7 +195,7 @@ def test_it_is_measured_shown_and_logged(room: Path, tmp_path: Path, tiny: str) 
 def test_intervals_are_those_of_the_evaluation(
     tmp_path: Path, tiny: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Baselines do not look at the picture: what is logged of them is, to the digit, what evaluate says."""
+    """Baselines do not look at the image: what is logged of them is, to the digit, what evaluate says."""
     from cortexia_video.cli import main
     from cortexia_video.scenes.folder import ScenePlan, write_scenes
 
@@ -249,13 +249,13 @@ def test_two_processes_train_together(room: Path, tmp_path: Path, tiny: str) -> 
 # --- a teacher
 
 
-def test_a_teacher_labels_pictures_once(
-    tmp_path: Path, tiny: str, checkpoints: Callable[[str], Path], make_picture: Callable[..., Path]
+def test_a_teacher_labels_images_once(
+    tmp_path: Path, tiny: str, checkpoints: Callable[[str], Path], make_image: Callable[..., Path]
 ) -> None:
     for index in range(3):
-        make_picture(tmp_path / "photos" / f"{index}.jpg", seed=index)
-    pictures = f'[[data]]\ndataset = "pictures"\nroot = "{tmp_path / "photos"}"\n'
-    path = write_recipe(tmp_path, network(tiny), pictures)
+        make_image(tmp_path / "photos" / f"{index}.jpg", seed=index)
+    images = f'[[data]]\ndataset = "images"\nroot = "{tmp_path / "photos"}"\n'
+    path = write_recipe(tmp_path, network(tiny), images)
     with pytest.raises(InputError, match="name a teacher"):
         train_recipe(path, tmp_path / "done")
     teacher = f"hf:{checkpoints('depth-anything-metric')}"
@@ -267,29 +267,29 @@ def test_a_teacher_labels_pictures_once(
     assert [each.stat().st_mtime_ns for each in labels] == written
 
 
-def test_labels_among_the_pictures_that_they_are_of_are_refused(
-    tmp_path: Path, tiny: str, make_picture: Callable[..., Path]
+def test_labels_among_the_images_that_they_are_of_are_refused(
+    tmp_path: Path, tiny: str, make_image: Callable[..., Path]
 ) -> None:
-    """The sheets of a training would be among the pictures that its second run labels."""
-    make_picture(tmp_path / "photos/a.png", (48, 64))
+    """The sheets of a training would be among the images that its second run labels."""
+    make_image(tmp_path / "photos/a.png", (48, 64))
     (tmp_path / "link").symlink_to(tmp_path / "photos")
-    pictures = f'[[data]]\ndataset = "pictures"\nroot = "{tmp_path / "photos"}"\n'
-    path = write_recipe(tmp_path, network(tiny), pictures)
+    images = f'[[data]]\ndataset = "images"\nroot = "{tmp_path / "photos"}"\n'
+    path = write_recipe(tmp_path, network(tiny), images)
     with pytest.raises(InputError, match="labels/0 is inside .*photos.*--output outside"):
         train_recipe(path, tmp_path / "link/run", teacher="compact")
     assert [each.name for each in (tmp_path / "photos").iterdir()] == ["a.png"]
 
 
 def test_a_teacher_that_may_bind_what_it_teaches_is_refused(
-    tmp_path: Path, tiny: str, checkpoints: Callable[[str], Path], make_picture: Callable[..., Path]
+    tmp_path: Path, tiny: str, checkpoints: Callable[[str], Path], make_image: Callable[..., Path]
 ) -> None:
     from torch_checkpoints import save_checkpoint
 
-    make_picture(tmp_path / "photos/a.jpg")
+    make_image(tmp_path / "photos/a.jpg")
     bound = save_checkpoint("depth-anything", tmp_path / "bound")
     (bound / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
-    pictures = f'[[data]]\ndataset = "pictures"\nroot = "{tmp_path / "photos"}"\n'
-    path = write_recipe(tmp_path, network(tiny), pictures)
+    images = f'[[data]]\ndataset = "images"\nroot = "{tmp_path / "photos"}"\n'
+    path = write_recipe(tmp_path, network(tiny), images)
     with pytest.raises(ModelLoadError, match="cc-by-nc-4.0.*--any-licence"):
         train_recipe(path, tmp_path / "done", teacher=f"hf:{bound}")
     assert len(train_recipe(path, tmp_path / "done", teacher=f"hf:{bound}", any_licence=True)) == 2
@@ -343,7 +343,7 @@ def test_metres_that_are_millimetres_are_named(tmp_path: Path, tiny: str) -> Non
 def test_what_is_damaged_or_says_nothing_is_left_out_and_named(
     room: Path, tmp_path: Path, tiny: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (room / "rgb/3.png").write_bytes(b"no picture")
+    (room / "rgb/3.png").write_bytes(b"no image")
     (room / "depth/1.png").write_bytes((room / "depth/1.png").read_bytes()[:60])
     (room / "depth/4.png").unlink()
     with Image.open(room / "depth/0.png") as depth:
@@ -359,7 +359,7 @@ def test_a_set_of_which_nothing_can_be_read_ends_the_training(
     workers: int, room: Path, tmp_path: Path, tiny: str
 ) -> None:
     for path in (room / "rgb").iterdir():
-        path.write_bytes(b"no picture")
+        path.write_bytes(b"no image")
     path = write_recipe(tmp_path, network(tiny), root=room, workers=workers)
     with pytest.raises(InputError) as raised:
         train_recipe(path, tmp_path / "done")
@@ -368,11 +368,11 @@ def test_a_set_of_which_nothing_can_be_read_ends_the_training(
 
 
 def test_a_network_of_metres_needs_metres(
-    tmp_path: Path, checkpoints: Callable[[str], Path], make_picture: Callable[..., Path]
+    tmp_path: Path, checkpoints: Callable[[str], Path], make_image: Callable[..., Path]
 ) -> None:
-    make_picture(tmp_path / "photos/a.jpg")
-    pictures = f'[[data]]\ndataset = "pictures"\nroot = "{tmp_path / "photos"}"\n'
-    path = write_recipe(tmp_path, network(f"hf:{checkpoints('depth-anything-metric')}"), pictures)
+    make_image(tmp_path / "photos/a.jpg")
+    images = f'[[data]]\ndataset = "images"\nroot = "{tmp_path / "photos"}"\n'
+    path = write_recipe(tmp_path, network(f"hf:{checkpoints('depth-anything-metric')}"), images)
     with pytest.raises(InputError, match="has disparity depth.*needs metric"):
         train_recipe(path, tmp_path / "done", teacher="compact")
 
@@ -394,7 +394,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
     assert all(value.isfinite().all() for value in kept["network"].values())
     monkeypatch.setattr(Objective, "measure", measure)
     make_rgbd(room, make_scene(), 9)
-    with pytest.raises(InputError, match="data sets, weights"):
+    with pytest.raises(InputError, match="datasets, weights"):
         train_recipe(path, tmp_path / "done")
     make_rgbd(room, make_scene(), 5)
     slower = write_recipe(tmp_path, network(tiny), root=room, steps=6, checkpoint_steps=2, learning_rate=1e-4)
@@ -478,7 +478,7 @@ def test_a_truth_that_cannot_be_read_costs_its_measurement_only(
     truth = tmp_path / "truth"
     make_rgbd(truth, make_scene(), 2)
     for path in (truth / "rgb").iterdir():
-        path.write_bytes(b"no picture")
+        path.write_bytes(b"no image")
     validation = f'[validation]\ntruth = ["{truth}"]\nevery = 1\n'
     path = write_recipe(tmp_path, network(tiny), validation, root=room)
     assert len(train_recipe(path, tmp_path / "done")) == 2
@@ -531,8 +531,8 @@ def test_a_full_disk_loses_nothing(
     ("words", "message"),
     [
         ('[[data]]\ndataset = "tum"\nroot = "gone"\n', "gone"),
-        ('[[data]]\ndataset = "tumm"\nroot = "gone"\n', "unknown data set 'tumm'"),
-        ('[[data]]\ndataset = "pictures"\nroot = "gone"\n', "name a teacher"),
+        ('[[data]]\ndataset = "tumm"\nroot = "gone"\n', "unknown dataset 'tumm'"),
+        ('[[data]]\ndataset = "images"\nroot = "gone"\n', "name a teacher"),
         ('[[data]]\ndataset = "scenes"\nroot = "b"\noptions = { count = "8" }\n', "count is '8'"),
         ('[[data]]\ndataset = "scenes"\nroot = "b"\nweight = 0\noptions = { count = 8 }\n', "above 0"),
         ('[[data]]\ndataset = "scenes"\nroot = "recipe.toml/b"\noptions = { count = 8 }\n', "is no folder"),

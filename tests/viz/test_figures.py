@@ -43,7 +43,7 @@ def test_the_tables_are_matplotlibs(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_pictures_are_matplotlibs(name: str) -> None:
+def test_images_are_matplotlibs(name: str) -> None:
     matplotlib = pytest.importorskip("matplotlib")
     depth = np.random.default_rng(0).uniform(3, 7, (97, 101))  # not of even size
     theirs = matplotlib.colormaps[name]((depth - depth.min()) / (depth.max() - depth.min()))[..., :3]
@@ -139,7 +139,7 @@ FORMS: dict[str, Callable[[np.ndarray], object]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_any_form_of_depth_gives_the_same_picture(form: str) -> None:
+def test_any_form_of_depth_gives_the_same_image(form: str) -> None:
     depth = np.random.default_rng(0).integers(0, 200, (33, 47)).astype(np.float64)
     given = FORMS[form](depth)
     before = np.array(given.values if isinstance(given, DepthMap) else given)
@@ -155,8 +155,8 @@ def test_any_form_of_depth_gives_the_same_picture(form: str) -> None:
         (np.zeros((0, 4)), r"not float64 \(0, 4\)"),
         (np.zeros((2, 2), bool), "not bool"),
         ([["a"]], "not <U1"),
-        (Image.new("RGB", (2, 2)), "not a picture of mode RGB: give F or I;16"),
-        (Image.new("P", (2, 2)), "not a picture of mode P"),
+        (Image.new("RGB", (2, 2)), "not an image of mode RGB: give F or I;16"),
+        (Image.new("P", (2, 2)), "not an image of mode P"),
     ],
 )
 def test_what_is_no_depth_is_refused(depth: object, message: str) -> None:
@@ -185,7 +185,7 @@ def test_no_numbers_break_it(depth: np.ndarray, **options: object) -> None:
 
 
 @pytest.mark.parametrize("pixels", [2, 64, 1550])
-def test_a_map_of_many_strips_is_one_picture(monkeypatch: pytest.MonkeyPatch, pixels: int) -> None:
+def test_a_map_of_many_strips_is_one_image(monkeypatch: pytest.MonkeyPatch, pixels: int) -> None:
     depth = np.random.default_rng(0).uniform(1, 2, (33, 47))
     depth[20:, 30:] = np.nan
     whole = colored_depthmap(depth)
@@ -228,11 +228,11 @@ def test_a_bar_says_other_numbers_where_the_spacing_is_inverse() -> None:
 
 
 @pytest.mark.parametrize("height", [1, 5, 4000])
-def test_a_bar_of_any_height_can_stand_beside_its_picture(height: int) -> None:
+def test_a_bar_of_any_height_can_stand_beside_its_image(height: int) -> None:
     assert color_bar(1, 1, "turbo_r", height=height, unit="m").shape[0] == height
 
 
-def test_a_row_and_a_sheet_hold_their_pictures() -> None:
+def test_a_row_and_a_sheet_hold_their_images() -> None:
     red = np.full((30, 40, 3), (255, 0, 0), np.uint8)
     depth = np.arange(1200, dtype=np.float32).reshape(30, 40)
     row = merge_into_row(red, depth)
@@ -259,13 +259,13 @@ def test_depth_of_another_size_is_sampled_and_never_mixed() -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "CMYK"])
-def test_pictures_of_pillows_can_be_given(mode: str) -> None:
+def test_images_of_pillows_can_be_given(mode: str) -> None:
     image = Image.new("RGB", (8, 6), (200, 200, 200)).convert(mode)
     row = merge_into_row(image, Image.fromarray(np.ones((6, 8), np.float32)))
     np.testing.assert_array_equal(row[:, :8], np.asarray(image.convert("RGB")))
 
 
-def test_grey_and_transparent_arrays_are_pictures_and_floats_are_not() -> None:
+def test_grey_and_transparent_arrays_are_images_and_floats_are_not() -> None:
     depth = np.ones((2, 3))
     assert merge_into_row(np.full((2, 3), 9, np.uint8), depth)[0, 0].tolist() == [9, 9, 9]
     assert merge_into_row(np.full((2, 3, 4), 9, np.uint8), depth).shape == (2, 6, 3)
@@ -280,7 +280,7 @@ def test_a_row_is_colored_as_it_is_told() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
-def test_a_window_shows_the_picture_and_leaves_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_window_shows_the_image_and_leaves_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
     from matplotlib import pyplot

@@ -1,4 +1,4 @@
-"""Pictures and depth that were taken at nearly the same time: paired by time stamps."""
+"""Images and depth that were taken at nearly the same time: paired by time stamps."""
 
 from __future__ import annotations
 

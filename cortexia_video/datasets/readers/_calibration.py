@@ -1,4 +1,4 @@
-"""`Calibration`: a camera as data sets write it, without the size of its picture."""
+"""`Calibration`: a camera as datasets write it, without the size of its image."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Calibration(NamedTuple):
     cx: float
     cy: float
 
-    def for_picture(self, width: int, height: int) -> Pinhole:
-        """Give the camera of the calibrated picture, whose pixels `Pinhole` counts from their corner."""
+    def for_image(self, width: int, height: int) -> Pinhole:
+        """Return the camera of the calibrated image, whose pixels `Pinhole` counts from their corner."""
         return Pinhole(self.fx, self.fy, self.cx + 0.5, self.cy + 0.5, width, height)
 
 
@@ -35,13 +35,13 @@ def read_matrix(path: AnyPath) -> Calibration:
 
 
 def read_calibration(path: AnyPath) -> str:
-    """Give the text of a camera's file; `InputError` where it cannot be read."""
+    """Return the text of a camera's file; `InputError` where it cannot be read."""
     with in_words(f"cannot read the camera {path}"):
         return read_named_text(path)
 
 
 def parse_matrix(text: str, name: str) -> Calibration:
-    """Give the camera of a matrix in text, 3 x 3, 3 x 4 or 4 x 4; `InputError` names the file."""
+    """Return the camera of a matrix in text, 3 x 3, 3 x 4 or 4 x 4; `InputError` names the file."""
     numbers = [float(each) for each in _NUMBER.findall(text)]
     columns = {9: 3, 12: 4, 16: 4}.get(len(numbers))
     if columns is None:

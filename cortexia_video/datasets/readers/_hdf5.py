@@ -25,7 +25,7 @@ _BLOCK = 1 << 16  # bytes of a request
 
 
 def read_array(path: AnyPath, name: str, index: int | None = None) -> NDArray[Any]:
-    """Give an array of numbers of a file, or one element of its first axis.
+    """Return an array of numbers of a file, or one element of its first axis.
 
     Raises `DepthFileError` where it cannot be read, is too large or lies elsewhere; `MissingExtraError`
     without h5py.
@@ -38,14 +38,14 @@ def read_array(path: AnyPath, name: str, index: int | None = None) -> NDArray[An
 
 
 def count(path: AnyPath, name: str) -> int:
-    """Give the length of the first axis of an array; raises what `read_array` does."""
+    """Return the length of the first axis of an array; raises what `read_array` does."""
     counting = in_words(f"{path}: has no array {name}", _REMEDY, DepthFileError)
     with _open(path, whole=False) as file, counting:
         return int(_find(file, name).shape[0])
 
 
 def _find(file: Any, name: str) -> Any:
-    """Give the array of a name if it is one of numbers and all of it lies in this file."""
+    """Return the array of a name if it is one of numbers and all of it lies in this file."""
     import h5py
 
     link = file.get(name, getlink=True)

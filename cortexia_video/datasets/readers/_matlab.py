@@ -1,4 +1,4 @@
-"""MATLAB's files before version 7.3, in which data sets have lists: arrays of numbers, texts, cells of these.
+"""MATLAB's files before version 7.3, in which datasets have lists: arrays of numbers, texts, cells of these.
 
 Source: MathWorks, "MAT-File Format", level 5. Not by SciPy, whose reader ends the process on damaged files.
 """
@@ -30,11 +30,11 @@ _Value = TypeVar("_Value")
 
 
 def read_mat(path: AnyPath, name: str, kind: type[_Value]) -> _Value:
-    """Give a variable of a file: an array of finite numbers, a text, or, of a cell array, a list of such.
+    """Return a variable of a file: an array of finite numbers, a text, or, of a cell array, a list of such.
 
     Raises `InputError` where the file cannot be read or has no such variable of this kind.
     """
-    with in_words(f"cannot read {path}", "get it from the data set's page"):
+    with in_words(f"cannot read {path}", "get it from the dataset's page"):
         value = _find(read_named(path, limit=_LARGEST), name)
         if not isinstance(value, kind):
             raise ValueError(f"its {name} is no {kind.__name__}")
@@ -75,7 +75,7 @@ def _list_elements(data: bytes, order: str) -> Iterator[_Element]:
 
 
 def _read_matrix(data: bytes, order: str, depth: int) -> tuple[str, Any]:
-    """Give name and value of a matrix; None is that of a class which no list has."""
+    """Return name and value of a matrix; None is that of a class which no list has."""
     elements = _list_elements(data, order)
     flags, sizes, named = (next(elements, (0, b"")) for _ in range(3))
     kind = int(_to_numbers(flags, order)[:1].sum()) & 0xFF

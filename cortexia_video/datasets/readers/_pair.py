@@ -1,4 +1,4 @@
-"""`Pair`: a picture's file and the file of its depth, read to a sample."""
+"""`Pair`: an image's file and the file of its depth, read to a sample."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from cortexia_video.storage.paths import AnyPath
 class Pair:
     """Where a sample lies and what its numbers mean.
 
-    dialect, about: of the depth file, as `decode_depth` takes them. range_m: other depths are masked out.
-    fits_depth: the picture is larger than its depth, of the same view, and is reduced to its size.
+    convention, about: of the depth file, as `decode_depth` takes them. range_m: other depths are masked out.
+    fits_depth: the image is larger than its depth, of the same view, and is reduced to its size.
     sparse: as of `RGBDSample`. names: of who says what the numbers mean, for errors.
     within: the folder that both files must lie in, where a file of the set names them; None: anywhere.
     problem: what is wrong with what says all this; reading raises it.
@@ -38,7 +38,7 @@ class Pair:
     image: AnyPath
     depth: AnyPath
     origin: str
-    dialect: str | None = None
+    convention: str | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
     camera: Calibration | None = None
     range_m: tuple[float, float] | None = None
@@ -54,7 +54,9 @@ def read_pair(pair: Pair) -> RGBDSample:
     if pair.problem:
         raise pair.problem
     data = read_file(pair.depth, within=pair.within)
-    depth = decode_depth(data, str(pair.depth), dialect=pair.dialect, about=pair.about, names=pair.names)
+    depth = decode_depth(
+        data, str(pair.depth), convention=pair.convention, about=pair.about, names=pair.names
+    )
     image = read_image(pair.image, pair.key, pair.within)
     if pair.fits_depth:
         image = np.ascontiguousarray(resize_image(image, *depth.values.shape))
@@ -63,7 +65,7 @@ def read_pair(pair: Pair) -> RGBDSample:
 
 
 def read_image(path: AnyPath, key: str, within: AnyPath | None = None) -> np.ndarray:
-    """Give the pixels of a picture, uint8 (H, W, 3); `DecodeError` names the file. within: as of `Pair`."""
+    """Return the pixels of an image, uint8 (H, W, 3); `DecodeError` names the file. within: as of `Pair`."""
     with in_words(f"cannot read {path}", kind=DecodeError):
         data = read_named(path, within=within)
     try:
@@ -84,7 +86,7 @@ def make_sample(
 ) -> RGBDSample:
     """Join what was read; frame and depth repeat the camera's focal length."""
     height, width = depth.values.shape
-    pinhole = camera.for_picture(width, height) if isinstance(camera, Calibration) else camera
+    pinhole = camera.for_image(width, height) if isinstance(camera, Calibration) else camera
     f_px = (pinhole.fx + pinhole.fy) / 2 if pinhole else None
     f_source = None if f_px is None else "given"
     frame = Frame(key, image, f_px, f_source)  # type: ignore[arg-type]

@@ -41,7 +41,7 @@ def _open(root: AnyPath, split: str | None) -> RGBDDataset:
 def _read(scan: _Scan) -> RGBDSample:
     image = read_image(scan.image, scan.key)
     path = scan.beside("_depth.npy")
-    depth = decode_depth(read_file(path), str(path), dialect="metres")
+    depth = decode_depth(read_file(path), str(path), convention="metres")
     path = scan.beside("_depth_mask.npy")
     mask = decode_stored(read_file(path), str(path)).values
     if mask.dtype.kind not in "bfiu":

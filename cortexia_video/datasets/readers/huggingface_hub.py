@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, and copies of them in folders: read as they come, or streamed."""
+"""Datasets of the Hugging Face hub, and copies of them in folders: read as they come, or streamed."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _CONVERTED = "refs/convert/parquet"
 
 @dataclass(frozen=True, slots=True)
 class _Opener:
-    """Opens any data set, or copies of a known one: dialect, and what else `from_hf` is told of them."""
+    """Opens any dataset, or copies of a known one: convention, and what else `from_hf` is told of them."""
 
-    dialect: str | None = None
+    convention: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(
@@ -40,25 +40,25 @@ class _Opener:
         revision: str | None = None,
         image: str = "image",
         depth: str = "depth_map",
-        dialect: str | None = None,
+        convention: str | None = None,
         allow_outside: bool = False,
     ) -> AnyDataset:
-        """Open a data set of the hub (org/name), or a folder: of its files, or made by `save_to_disk`.
+        """Open a dataset of the hub (org/name), or a folder: of its files, or made by `save_to_disk`.
 
         streaming: nothing is kept on the disk. revision: a branch of the hub; refs/convert/parquet has what
-        the hub itself made of many older data sets. image, depth, dialect: as for `from_hf`.
+        the hub itself made of many older datasets. image, depth, convention: as for `from_hf`.
         """
         found = load(root, split or "train", streaming=streaming, revision=revision)
-        known = {"image": image, "depth": depth, "dialect": dialect or self.dialect, **self.facts}
+        known = {"image": image, "depth": depth, "convention": convention or self.convention, **self.facts}
         within = None if allow_outside or isinstance(root, RemotePath) else root
         return from_hf(found, within=within, **known)
 
 
 def load(root: AnyPath, split: str, *, streaming: bool, revision: str | None) -> Any:
-    """Give what `datasets` finds; every error of it is an `InputError` with a remedy."""
+    """Return what `datasets` finds; every error of it is an `InputError` with a remedy."""
     if isinstance(root, RemotePath):
         raise InputError(
-            f"{root}: a data set of the hub is org/name, or a folder of this machine; its parquet files "
+            f"{root}: a dataset of the hub is org/name, or a folder of this machine; its parquet files "
             "behind an address are opened as parquet (--name parquet)"
         )
     hf = import_datasets()
@@ -77,7 +77,7 @@ def load(root: AnyPath, split: str, *, streaming: bool, revision: str | None) ->
 
 @functools.cache
 def _make_cache() -> str:
-    """Give a folder, gone when the process ends, for the copies that `datasets` reads local files by.
+    """Return a folder, gone when the process ends, for the copies that `datasets` reads local files by.
 
     Else they would stay in the home folder. Where the person named a cache they are kept there.
     """
@@ -107,10 +107,10 @@ def _explain(name: str, error: Exception) -> str:
 
 HUB = DatasetInfo(
     name="hub",
-    summary="any data set of the Hugging Face hub with pictures and depth in two columns",
+    summary="any dataset of the Hugging Face hub with images and depth in two columns",
     licence="see its page",
     where="https://huggingface.co/datasets",
-    layout="org/name, or a folder with its files; image= and depth= name the columns, dialect= the meaning",
+    layout="org/name, or a folder with its files; image= and depth= name the columns, convention= the meaning",
     open=_Opener(),
     splits=None,
     marks=("dataset_info.json",),

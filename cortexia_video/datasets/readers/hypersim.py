@@ -85,7 +85,7 @@ def _read(view: _View) -> RGBDSample:
 
 @lru_cache(maxsize=2)
 def _find_slant(rays: tuple[float, ...], height: int, width: int) -> NDArray[np.float32]:
-    """Give depth along the axis for a distance of 1 along each ray, float32 (H, W)."""
+    """Return depth along the axis for a distance of 1 along each ray, float32 (H, W)."""
     slant = np.empty((height, width), np.float32)
     u = (2 * np.arange(width) + 1) / width - 1
     v = 1 - (2 * np.arange(height) + 1) / height
@@ -97,7 +97,7 @@ def _find_slant(rays: tuple[float, ...], height: int, width: int) -> NDArray[np.
 
 
 def _find_camera(rays: tuple[float, ...], height: int, width: int) -> Pinhole | None:
-    """Give the pinhole camera of a matrix of rays, or None where its picture is not square to its axis."""
+    """Return the pinhole camera of a matrix of rays, or None where its image is not square to its axis."""
     a, skew, left, turn, b, top, *last = (np.array(rays) / -rays[8]).tolist()
     if max(map(abs, (skew, turn, last[0], last[1]))) > _AXES:
         return None

@@ -21,7 +21,7 @@ _SELECTION = ("val_selection_cropped", "depth_selection/val_selection_cropped")
 
 
 def _open(root: AnyPath, split: str | None) -> RGBDDataset:
-    """Give a split, or train and val together: the selection is a part of val, cropped."""
+    """Return a split, or train and val together: the selection is a part of val, cropped."""
     pairs: list[Pair] = []
     for each in (split,) if split else ("train", "val"):
         pairs += _list_selection(root) if each == "selection" else _list_drives(root, each)
@@ -52,7 +52,7 @@ def _list_selection(root: AnyPath) -> list[Pair]:
 
 
 def _read_camera(path: AnyPath, view: str) -> Calibration | None:
-    """Give the camera of the rectified pictures of a day, or None where its calibration is not there."""
+    """Return the camera of the rectified images of a day, or None where its calibration is not there."""
     with in_words(f"cannot read the camera {path}"):
         try:
             text = read_named_text(path)
@@ -68,7 +68,7 @@ INFO = DatasetInfo(
     name="kitti",
     summary="KITTI depth: roads, sparse laser depth in metres",
     licence="CC BY-NC-SA 3.0",
-    where="https://www.cvlibs.net/datasets/kitti/eval_depth.php (depth) and raw_data.php (pictures)",
+    where="https://www.cvlibs.net/datasets/kitti/eval_depth.php (depth) and raw_data.php (images)",
     layout="train/ and val/ of data_depth_annotated with the raw days (2011_09_26/, calib_cam_to_cam.txt in "
     "each) beside them; for split selection, val_selection_cropped/",
     open=_open,

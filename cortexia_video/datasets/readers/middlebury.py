@@ -9,7 +9,7 @@ from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.readers._calibration import parse_matrix, read_calibration
 from cortexia_video.datasets.readers._pair import Pair, read_pair
 from cortexia_video.errors import InputError
-from cortexia_video.formats.dialects import parse_calibration
+from cortexia_video.formats.conventions import parse_calibration
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.relative import find_inside, name_inside
 
@@ -21,7 +21,7 @@ def _open(root: AnyPath, split: str | None) -> RGBDDataset:
 
 
 def _find_pair(root: AnyPath, scene: AnyPath) -> Pair:
-    """Give the left picture and its disparity."""
+    """Return the left image and its disparity."""
     path = scene / "calib.txt"
     text = read_calibration(path)
     matrix = re.search(r"^cam0\s*=\s*\[(.*)\]", text, re.MULTILINE)

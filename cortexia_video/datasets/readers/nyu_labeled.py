@@ -1,4 +1,4 @@
-"""NYU Depth V2, the 1449 labelled pictures. Silberman et al., ECCV 2012.
+"""NYU Depth V2, the 1449 labelled images. Silberman et al., ECCV 2012.
 
 Depth is the sensor's, not the filled one. MATLAB's arrays come out of HDF5 with their axes the other way
 round: (N, 3, W, H) and (N, W, H).
@@ -46,7 +46,7 @@ def _open(root: AnyPath, split: str | None) -> RGBDDataset:
 
 
 def _read_split(root: AnyPath, split: str) -> list[int]:
-    """Give the pictures of a split, counted from 0."""
+    """Return the images of a split, counted from 0."""
     return [int(number) - 1 for number in read_mat(root / _LIST, _SPLITS[split], np.ndarray).flat]
 
 
@@ -61,7 +61,7 @@ def _read(entry: _Labeled) -> RGBDSample:
 
 INFO = DatasetInfo(
     name="nyu-labeled",
-    summary="NYU Depth V2, 1449 labelled pictures: rooms, Kinect, metres",
+    summary="NYU Depth V2, 1449 labelled images: rooms, Kinect, metres",
     licence="none stated: research",
     where="https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html",
     layout=f"{_FILE} (2.8 GB); for splits {_LIST}, too",

@@ -1,4 +1,4 @@
-"""Any folder of pictures and depth files whose names go together: paired by two patterns."""
+"""Any folder of images and depth files whose names go together: paired by two patterns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cortexia_video.storage.relative import find_inside, name_inside
 
 _WILD = re.compile(r"\*\*/|\*|\?")
 _GROUPS = {"**/": "((?:[^/]+/)*)", "*": "([^/]*)", "?": "([^/])"}
-_NAMES = OptionNames("dialect=", "kind=", "scale=", "cortexia convert --unknown")
+_NAMES = OptionNames("convention=", "kind=", "scale=", "cortexia convert --unknown")
 _log = logging.getLogger(__name__)
 
 
@@ -29,7 +29,7 @@ def _open(
     *,
     images: str = "rgb/*.*",
     depths: str = "depth/*.*",
-    dialect: str | None = None,
+    convention: str | None = None,
     kind: DepthKind | None = None,
     scale: float | None = None,
     camera: Sequence[float] | None = None,
@@ -37,8 +37,8 @@ def _open(
 ) -> RGBDDataset:
     """Pair what `*`, `?` and `**/` stand for in the two patterns.
 
-    dialect: of the depth files, or kind and, for whole numbers, scale; those of our own formats say it.
-    camera: fx, fy, cx, cy in pixels of every picture, the centre of the first pixel at (0, 0).
+    convention: of the depth files, or kind and, for whole numbers, scale; those of our own formats say it.
+    camera: fx, fy, cx, cy in pixels of every image, the centre of the first pixel at (0, 0).
     sparse: as of `RGBDSample`.
     """
     depth_files = _match(root, depths)
@@ -51,15 +51,15 @@ def _open(
             alone += 1
             continue
         key = name_inside(image, root)
-        means = (dialect, about, calibration)
+        means = (convention, about, calibration)
         pairs.append(Pair(key, image, depth, root.name, *means, sparse=sparse, names=_NAMES))
     if alone:
-        _log.warning("%s: %d of %d pictures have no depth of their name", root, alone, alone + len(pairs))
-    return RGBDDataset("pairs", pairs, read_pair, kind if dialect is None else "metric")
+        _log.warning("%s: %d of %d images have no depth of their name", root, alone, alone + len(pairs))
+    return RGBDDataset("pairs", pairs, read_pair, kind if convention is None else "metric")
 
 
 def _match(root: AnyPath, pattern: str) -> dict[tuple[str, ...], AnyPath]:
-    """Give the files of a pattern by what its wild cards stand for, without the suffix after `.*`."""
+    """Return the files of a pattern by what its wild cards stand for, without the suffix after `.*`."""
     if not _WILD.search(pattern):
         raise InputError(f"the pattern {pattern!r} names one file: put a * where names differ, rgb/*.png")
     stem, suffix = (pattern[:-2], r"\.[^./]+") if pattern.endswith(".*") else (pattern, "")
@@ -79,9 +79,9 @@ def _match(root: AnyPath, pattern: str) -> dict[tuple[str, ...], AnyPath]:
 
 INFO = DatasetInfo(
     name="pairs",
-    summary="any pictures and depth files, by two patterns",
+    summary="any images and depth files, by two patterns",
     licence="yours",
     where="your own files",
-    layout="images='rgb/*.png' and depths='depth/*.png' or other patterns, and dialect= or kind=",
+    layout="images='rgb/*.png' and depths='depth/*.png' or other patterns, and convention= or kind=",
     open=_open,
 )

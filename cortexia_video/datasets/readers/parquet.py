@@ -39,8 +39,8 @@ class _Rows(NamedTuple):
     kinds: set[DepthKind | None]
 
 
-def _open(root: AnyPath, split: str | None, *, dialect: str | None = None) -> RGBDDataset:
-    """Open a file, or all of a folder. dialect: of depth that does not say what it means."""
+def _open(root: AnyPath, split: str | None, *, convention: str | None = None) -> RGBDDataset:
+    """Open a file, or all of a folder. convention: of depth that does not say what it means."""
     rows: list[_Row] = []
     kinds: set[DepthKind | None] = set()
     for found in map_in_order(_list_rows, list_split(root, ".parquet", split)):
@@ -50,11 +50,11 @@ def _open(root: AnyPath, split: str | None, *, dialect: str | None = None) -> RG
             for number, row in enumerate(found.rows, len(rows))
         )
     kind = kinds.pop() if len(kinds) == 1 else None
-    return RGBDDataset("parquet", rows, _Reader(dialect), "metric" if dialect else kind)
+    return RGBDDataset("parquet", rows, _Reader(convention), "metric" if convention else kind)
 
 
 def _list_rows(path: AnyPath) -> _Rows:
-    """Give the rows of a file, by its column of keys alone."""
+    """Return the rows of a file, by its column of keys alone."""
     try:
         file = open_file(path)
     except InputError:  # of as many samples as nobody knows: one, and reading it says what is wrong
@@ -97,15 +97,15 @@ def open_file(path: AnyPath) -> Any:
 class _Reader:
     """Reads rows; the row groups that were read last stay, for all threads."""
 
-    def __init__(self, dialect: str | None) -> None:
-        self._dialect = dialect
+    def __init__(self, convention: str | None) -> None:
+        self._convention = convention
         self._groups = RecentGroups()
         self._files: dict[AnyPath, Any] = {}
 
     def __call__(self, row: _Row) -> RGBDSample:
         with in_words(f"{row.path}: row group {row.group} is broken", "make or copy it again", DecodeError):
             group = self._groups.get((row.path, row.group), lambda: self._read(row.path, row.group))
-        return from_row(group.slice(row.row, 1).to_pylist()[0], row.key, dialect=self._dialect)
+        return from_row(group.slice(row.row, 1).to_pylist()[0], row.key, convention=self._convention)
 
     def _read(self, path: AnyPath, group: int) -> Any:
         if path not in self._files:
@@ -114,18 +114,18 @@ class _Reader:
         return read_row_group(file, group, file.schema_arrow.names)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_dialect": self._dialect}
+        return {"_convention": self._convention}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["_dialect"])  # type: ignore[misc]
+        self.__init__(state["_convention"])  # type: ignore[misc]
 
 
 INFO = DatasetInfo(
     name="parquet",
     summary="parquet shards with the columns image and depth_map, as cortexia dataset build makes them",
-    licence="that of its pictures",
-    where="cortexia dataset build, or the files of a data set of the hub",
-    layout="*.parquet, of a split train-*.parquet; dialect='metres' where the depth does not say what it is",
+    licence="that of its images",
+    where="cortexia dataset build, or the files of a dataset of the hub",
+    layout="*.parquet, of a split train-*.parquet; convention='metres' where the depth does not say what it is",
     open=_open,
     splits=None,
     marks=("**/*.parquet",),

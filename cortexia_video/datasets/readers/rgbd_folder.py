@@ -1,4 +1,4 @@
-"""Folders with a set.json: pictures, depth as PNG or TIFF, and what they mean in one file."""
+"""Folders with a set.json: images, depth as PNG or TIFF, and what they mean in one file."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """ScanNet: rooms by a structured-light sensor. Dai et al., CVPR 2017.
 
-Pictures are larger than depth (1296 x 968, 640 x 480), of the same view: they are reduced to its size.
+Images are larger than depth (1296 x 968, 640 x 480), of the same view: they are reduced to its size.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _list(root: AnyPath, scene: AnyPath) -> list[Pair]:
             image=image,
             depth=scene / "depth" / f"{image.stem}.png",
             origin="scannet",
-            dialect="scannet",
+            convention="scannet",
             camera=camera,
             fits_depth=True,
         )
@@ -43,7 +43,7 @@ def _list(root: AnyPath, scene: AnyPath) -> list[Pair]:
 
 
 def _number(image: AnyPath) -> tuple[int, str]:
-    """Give what sorts 9.jpg before 10.jpg."""
+    """Return what sorts 9.jpg before 10.jpg."""
     return len(image.stem), image.stem
 
 

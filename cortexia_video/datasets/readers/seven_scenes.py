@@ -1,4 +1,4 @@
-"""7-Scenes: Kinect sequences. Shotton et al., CVPR 2013. Its depth is not registered to its pictures."""
+"""7-Scenes: Kinect sequences. Shotton et al., CVPR 2013. Its depth is not registered to its images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _open(root: AnyPath, split: str | None) -> RGBDDataset:
             image=image,
             depth=image.with_name(image.name.replace(".color.", ".depth.")),
             origin="7scenes",
-            dialect="7scenes",
+            convention="7scenes",
         )
         for sequence in sequences
         for image in find_inside(sequence, "frame-*.color.png")
@@ -42,7 +42,7 @@ def _read_split(scene: AnyPath, split: str) -> frozenset[str]:
 
 INFO = DatasetInfo(
     name="7scenes",
-    summary="7-Scenes: Kinect sequences, metres, depth of a camera beside the picture's",
+    summary="7-Scenes: Kinect sequences, metres, depth of a camera beside the image's",
     licence="Microsoft: research, not commercial",
     where="https://www.microsoft.com/en-us/research/project/rgb-d-dataset-7-scenes/",
     layout="chess/seq-01/frame-000000.color.png and .depth.png; for splits chess/TrainSplit.txt",

@@ -33,7 +33,7 @@ def _find_pair(root: AnyPath, folder: AnyPath, camera: Calibration) -> Pair:
 def _find_file(folder: AnyPath) -> AnyPath:
     found = find_inside(folder, "*.*")
     if len(found) != 1:
-        raise InputError(f"{folder} holds {len(found)} files, not one: unpack the data set again")
+        raise InputError(f"{folder} holds {len(found)} files, not one: unpack the dataset again")
     return found[0]
 
 
@@ -42,7 +42,7 @@ def _name(root: AnyPath, folder: AnyPath) -> str:
 
 
 def _read_split(root: AnyPath, split: str) -> frozenset[str]:
-    """Give the folders of a split, whose list has them under the authors' own root."""
+    """Return the folders of a split, whose list has them under the authors' own root."""
     cells = read_mat(root / _LIST, _SPLITS[split], list)
     return frozenset(str(cell).partition("/SUNRGBD/")[2].strip("/") for cell in cells)
 

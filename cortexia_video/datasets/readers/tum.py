@@ -1,4 +1,4 @@
-"""TUM RGB-D: pictures and depth with time stamps of their own, paired here.
+"""TUM RGB-D: images and depth with time stamps of their own, paired here.
 
 Source: Sturm et al., "A Benchmark for the Evaluation of RGB-D SLAM Systems", IROS 2012, and its pages "File
 Formats" and "Intrinsic Camera Calibration of the Kinect". The lens of freiburg1 and 2 distorts a little:
@@ -49,7 +49,7 @@ def _list_pairs(
             image=follow(sequence, images[i][1]),
             depth=follow(sequence, depths[j][1]),
             origin="tum",
-            dialect="tum",
+            convention="tum",
             camera=camera,
             within=within,
         )
@@ -58,13 +58,13 @@ def _list_pairs(
 
 
 def _name(sequence: AnyPath, written: str, root: AnyPath) -> str:
-    """Give the key of what a list names; of what lies elsewhere, as it is written there."""
+    """Return the key of what a list names; of what lies elsewhere, as it is written there."""
     place = follow(sequence, written)
     return name_inside(place, root) if is_inside(place, root) else written
 
 
 def _read_list(path: AnyPath) -> list[tuple[float, str]]:
-    """Give the time stamps and names of a list, ascending."""
+    """Return the time stamps and names of a list, ascending."""
     with in_words(f"{path} is no list of time stamps and names", "get the sequence again"):
         lines = [line.split() for line in read_named_text(path).splitlines() if not line.startswith("#")]
         return sorted((float(line[0]), line[1]) for line in lines if line)

@@ -32,7 +32,7 @@ _COLUMNS = {
 @dataclass(frozen=True, slots=True)
 class _Shard:
     path: AnyPath
-    dialect: str | None
+    convention: str | None
 
     def __call__(self) -> Iterator[Load]:
         return list_loads(self.path.name, self._list_loads())
@@ -43,17 +43,17 @@ class _Shard:
                 if problem:
                     yield partial(Failure, name, "decode", InputError(problem))
                 else:
-                    yield partial(_read_sample, name, files, self.dialect)
+                    yield partial(_read_sample, name, files, self.convention)
 
 
-def _read_sample(name: str, files: dict[str, bytes], dialect: str | None) -> Attempt:
+def _read_sample(name: str, files: dict[str, bytes], convention: str | None) -> Attempt:
     row: dict[str, Any] = {_COLUMNS[end]: data for end, data in files.items() if end in _COLUMNS}
 
     def read() -> RGBDSample:
         words = parse_json(row.pop("json", b"{}"), f"{name}.json", finite=False)
         if not isinstance(words, dict):
             raise InputError(f"{name}.json is no object of JSON: it says what the depth means")
-        return from_row({**words, **row}, name, dialect=dialect)
+        return from_row({**words, **row}, name, convention=convention)
 
     return attempt(name, "decode", read)
 
@@ -84,7 +84,7 @@ def _group_files(path: AnyPath) -> Iterator[tuple[str, dict[str, bytes], str]]:
 
 
 def _find_problem(member: tarfile.TarInfo, before: int) -> str:
-    """Say why a file is not read, if that is so. before: bytes of the sample's other files."""
+    """Return why a file is not read, if that is so. before: bytes of the sample's other files."""
     if member.issparse():
         return f"{member.name} is stored as a sparse file: make the archive again without --sparse"
     if member.size + before > LARGEST_FILE:
@@ -93,17 +93,17 @@ def _find_problem(member: tarfile.TarInfo, before: int) -> str:
     return ""
 
 
-def _open(root: AnyPath, split: str | None, *, dialect: str | None = None) -> RGBDStream:
+def _open(root: AnyPath, split: str | None, *, convention: str | None = None) -> RGBDStream:
     paths = list_split(root, ".tar", split)
     if not paths:
         raise InputError(INFO.describe_missing(root))
-    return RGBDStream("webdataset", [_Shard(path, dialect) for path in paths], None)
+    return RGBDStream("webdataset", [_Shard(path, convention) for path in paths], None)
 
 
 INFO = DatasetInfo(
     name="webdataset",
     summary="WebDataset tar shards, as cortexia dataset build makes them; read in a row",
-    licence="that of its pictures",
+    licence="that of its images",
     where="cortexia dataset build --format webdataset",
     layout="train-00000.tar and others, with NAME.jpg, .png or .tiff, NAME.depth_map.tiff and NAME.json",
     open=_open,

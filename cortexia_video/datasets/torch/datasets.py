@@ -1,4 +1,4 @@
-"""Data sets of pictures with depth as torch's: by number, and as an endless row of mixed batches.
+"""Datasets of images with depth as torch's: by number, and as an endless row of mixed batches.
 
 DataLoader(SampleDataset(dataset, augment), batch_size=8, shuffle=True, num_workers=2)
 DataLoader(MixedBatches(mixture, augment, position), batch_size=None, num_workers=2)
@@ -123,7 +123,7 @@ class StreamBatches(IterableDataset[dict[str, Any]]):
             yield {**batch, "batch": number, "position": position}
 
     def state_dict(self) -> dict[str, Any]:
-        """Give where this process is: the state that `StatefulDataLoader` keeps of each worker."""
+        """Return where this process is: the state that `StatefulDataLoader` keeps of each worker."""
         return {"position": self._here}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -48,7 +48,7 @@ class Alignment(NamedTuple):
 def align(
     values: Array, kind: DepthKind, reference_m: Array, mask: Mask, alignment: str, *, max_depth_m: float
 ) -> Floats:
-    """Give depth in the unit of the reference, float64 (H, W), NaN where the values are unknown.
+    """Return depth in the unit of the reference, float64 (H, W), NaN where the values are unknown.
 
     values: (H, W) of `kind`, not finite where unknown. reference_m: (H, W), above 0 in `mask`. alignment: one
     of `ALIGNMENTS`, fitted on the pixels of the mask where the values are known. Aligned disparity below
@@ -81,7 +81,7 @@ def fit_alignment(values: Floats, kind: DepthKind, reference_m: Floats, alignmen
 
 
 def find_usable(values: Floats, kind: DepthKind, alignment: str) -> Mask:
-    """Say which values can be fitted: the finite, and of depth whose inverse is taken those above 0."""
+    """Return which values can be fitted: the finite, and of depth whose inverse is taken those above 0."""
     if ALIGNMENTS[alignment].space == "disparity" and kind != "disparity":
         return np.isfinite(values) & (values > 0)
     return np.isfinite(values)
@@ -107,7 +107,7 @@ def _invert(values: Floats) -> Floats:
 
 
 def require_alignment(kind: DepthKind, alignment: str) -> Alignment:
-    """Give the alignment by name; raise `InputError` where there is none, or the kind does not allow it."""
+    """Return the alignment by name; raise `InputError` where there is none, or the kind does not allow it."""
     how = ALIGNMENTS.get(alignment)
     if how is None:
         raise InputError(f"unknown alignment {alignment!r}: use one of {', '.join(ALIGNMENTS)}")

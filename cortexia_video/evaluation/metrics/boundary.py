@@ -22,7 +22,7 @@ _ALPHA = 0.1  # of a mask that is a share: what is more is inside
 
 
 def boundary_f1(depth: Array, reference: Array, mask: Mask | None = None) -> float:
-    """Give the boundary F1 of depth (H, W) against reference depth (H, W): 1 is perfect.
+    """Return the boundary F1 of depth (H, W) against reference depth (H, W): 1 is perfect.
 
     mask: bool (H, W), True where the reference is known (default: everywhere); only neighbours that both are
     count. Depth that is not finite in the mask has no contour there. Raises ValueError for other shapes.
@@ -39,7 +39,7 @@ def boundary_f1(depth: Array, reference: Array, mask: Mask | None = None) -> flo
 
 
 def boundary_recall(depth: Array, inside: Array) -> float:
-    """Give the share of a mask's outline that depth (H, W) has a contour on, thinned to one pixel.
+    """Return the share of a mask's outline that depth (H, W) has a contour on, thinned to one pixel.
 
     inside: bool or a share 0..1 (H, W), of what is before the rest: a person, hair. Of neighbours in a row
     that all are above t only the largest is a contour: depth that is wrong in a broad band gains nothing.
@@ -52,7 +52,7 @@ def boundary_recall(depth: Array, inside: Array) -> float:
 
 
 def _invert(depth: Array) -> Floats:
-    """Give inverse depth, float64; NaN where depth is not finite."""
+    """Return inverse depth, float64; NaN where depth is not finite."""
     exact = depth.astype(np.float64)
     exact[~np.isfinite(exact)] = np.nan
     with np.errstate(invalid="ignore"):

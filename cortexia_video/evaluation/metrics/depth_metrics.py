@@ -1,6 +1,6 @@
 """Errors of depth against a reference, each a function of `PixelSums`; `measure_pixels` gives these.
 
-So all metrics share one pass, and hold for one picture or, over sums that were added, for all pixels of many.
+So all metrics share one pass, and hold for one image or, over sums that were added, for all pixels of many.
 d is depth, r the reference, "mean" is over the measured pixels. Source, where no other is named: Eigen,
 Puhrsch and Fergus, "Depth Map Prediction from a Single Image using a Multi-Scale Deep Network", NeurIPS 2014.
 """
@@ -25,12 +25,12 @@ def sq_rel(sums: PixelSums) -> float:
 
 
 def rmse(sums: PixelSums) -> float:
-    """Give sqrt(mean (d - r)^2), in the unit of depth: 0 is perfect."""
+    """Return sqrt(mean (d - r)^2), in the unit of depth: 0 is perfect."""
     return math.sqrt(sums.squared / sums.pixels)
 
 
 def rmse_log(sums: PixelSums) -> float:
-    """Give sqrt(mean (ln d - ln r)^2): 0 is perfect."""
+    """Return sqrt(mean (ln d - ln r)^2): 0 is perfect."""
     return math.sqrt((sums.log_spread + sums.log**2 / sums.pixels) / sums.pixels)
 
 
@@ -40,7 +40,7 @@ def log10(sums: PixelSums) -> float:
 
 
 def silog(sums: PixelSums) -> float:
-    """Give 100 sqrt(mean g^2 - (mean g)^2), g = ln d - ln r: 0 is perfect, the same for any factor on d.
+    """Return 100 sqrt(mean g^2 - (mean g)^2), g = ln d - ln r: 0 is perfect, the same for any factor on d.
 
     As the KITTI depth benchmark has it: Uhrig et al., "Sparsity Invariant CNNs", 3DV 2017. Eigen's own has no
     root, no 100, and takes off half of the second part in its loss.
@@ -54,32 +54,32 @@ def mae(sums: PixelSums) -> float:
 
 
 def irmse(sums: PixelSums) -> float:
-    """Give 1000 sqrt(mean (1 / d - 1 / r)^2), in 1 / km for metres: 0 is perfect. Source as `silog`."""
+    """Return 1000 sqrt(mean (1 / d - 1 / r)^2), in 1 / km for metres: 0 is perfect. Source as `silog`."""
     return 1000 * math.sqrt(sums.inverse_squared / sums.pixels)
 
 
 def delta_105(sums: PixelSums) -> float:
-    """Give the share of pixels with max(d / r, r / d) < 1.05: 1 is perfect."""
+    """Return the share of pixels with max(d / r, r / d) < 1.05: 1 is perfect."""
     return _share_within(sums, 1.05)
 
 
 def delta_110(sums: PixelSums) -> float:
-    """Give the share of pixels with max(d / r, r / d) < 1.10: 1 is perfect."""
+    """Return the share of pixels with max(d / r, r / d) < 1.10: 1 is perfect."""
     return _share_within(sums, 1.10)
 
 
 def delta1(sums: PixelSums) -> float:
-    """Give the share of pixels with max(d / r, r / d) < 1.25: 1 is perfect."""
+    """Return the share of pixels with max(d / r, r / d) < 1.25: 1 is perfect."""
     return _share_within(sums, 1.25)
 
 
 def delta2(sums: PixelSums) -> float:
-    """Give the share of pixels with max(d / r, r / d) < 1.25^2: 1 is perfect."""
+    """Return the share of pixels with max(d / r, r / d) < 1.25^2: 1 is perfect."""
     return _share_within(sums, 1.25**2)
 
 
 def delta3(sums: PixelSums) -> float:
-    """Give the share of pixels with max(d / r, r / d) < 1.25^3: 1 is perfect."""
+    """Return the share of pixels with max(d / r, r / d) < 1.25^3: 1 is perfect."""
     return _share_within(sums, 1.25**3)
 
 
@@ -113,5 +113,5 @@ PIXEL_METRICS: dict[str, Metric] = {
 
 
 def score_pixels(sums: PixelSums) -> dict[str, float]:
-    """Give every metric of the table."""
+    """Return every metric of the table."""
     return {name: metric.measure(sums) for name, metric in PIXEL_METRICS.items()}

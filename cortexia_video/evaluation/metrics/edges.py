@@ -35,7 +35,7 @@ def edge_completeness(edges: Mask, reference_edges: Mask) -> float:
 
 
 def measure_distance(edges: Mask) -> Floats:
-    """Give the distance to the nearest edge, (H, W) in pixels between centres, at most 10.
+    """Return the distance to the nearest edge, (H, W) in pixels between centres, at most 10.
 
     First along the columns, then the least of d(x + k)^2 + k^2 over the row: Felzenszwalb and Huttenlocher,
     "Distance Transforms of Sampled Functions", 2012, with the few k that matter instead of their envelope.
@@ -52,7 +52,7 @@ def measure_distance(edges: Mask) -> Floats:
 
 
 def _measure_behind(edges: Mask) -> Floats:
-    """Give how many rows above the last edge of the column is, or infinity."""
+    """Return how many rows above the last edge of the column is, or infinity."""
     rows = np.arange(edges.shape[0], dtype=np.float64)[:, None]
     last = np.maximum.accumulate(np.where(edges, rows, -np.inf), axis=0)
     return np.asarray(rows - last)

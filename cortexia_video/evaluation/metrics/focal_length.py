@@ -6,12 +6,12 @@ from cortexia_video.pinhole import to_fov_deg
 
 
 def focal_length_error(f_px: float, reference_f_px: float) -> float:
-    """Give |f - reference| / reference: 0 is perfect. Depth Pro counts shares below 0.25 and 0.5."""
+    """Return |f - reference| / reference: 0 is perfect. Depth Pro counts shares below 0.25 and 0.5."""
     return abs(f_px - reference_f_px) / reference_f_px
 
 
 def field_of_view_error(f_px: float, reference_f_px: float, width: int) -> float:
-    """Give the difference of the horizontal fields of view of a picture `width` wide, in degrees: 0 is
+    """Return the difference of the horizontal fields of view of an image `width` wide, in degrees: 0 is
     perfect.
 
     Source: Wang et al., "MoGe", CVPR 2025, section 4.

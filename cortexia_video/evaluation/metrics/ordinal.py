@@ -17,7 +17,7 @@ def whdr(
     equal_ratio: float = 1.0,
     larger_is_nearer: bool = False,
 ) -> float:
-    """Give the weighted share of pairs that are ordered otherwise: 0 is perfect.
+    """Return the weighted share of pairs that are ordered otherwise: 0 is perfect.
 
     values: (H, W) depth or disparity. points: (N, 2, 2), row and column of the two of each pair. relations:
     (N,), 1 where the first is farther, -1 where it is nearer, 0 where they are as far. weights: (N,), all 1

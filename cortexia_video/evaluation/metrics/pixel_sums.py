@@ -1,4 +1,4 @@
-"""`PixelSums`: what every metric over pixels needs of one picture, from one pass; and of many, added exactly.
+"""`PixelSums`: what every metric over pixels needs of one image, from one pass; and of many, added exactly.
 
 `depth_m` and `reference_m` are (H, W) in one unit, aligned; `mask` is bool (H, W), True where to measure.
 """
@@ -24,7 +24,7 @@ _BLOCK = 1 << 13  # pixels at once: they stay in the cache, and OpenBLAS starts 
 
 @dataclass(frozen=True, slots=True)
 class PixelSums:
-    """Sums over the pixels of one picture or of many; d is depth, r the reference, g = ln(d / r).
+    """Sums over the pixels of one image or of many; d is depth, r the reference, g = ln(d / r).
 
     pixels: how many. within: how many have max(d / r, r / d) below each of `RATIOS`.
     relative: sum of |d - r| / r. squared_relative: (d - r)^2 / r. absolute: |d - r|. squared: (d - r)^2.
@@ -81,7 +81,7 @@ def list_blocks(size: int) -> Iterator[slice]:
 
 
 def _sum_block(depth: Floats, reference: Floats, room: Floats) -> list[float]:
-    """Give the sums of `ADDED`, that of (g - mean of g)^2 over the block, then the counts of `RATIOS`.
+    """Return the sums of `ADDED`, that of (g - mean of g)^2 over the block, then the counts of `RATIOS`.
 
     room: (3, N) to work in. With e = d - r and q = d / r - 1: |e| / r = |q|, e^2 / r = e q, and
     1 / r - 1 / d = q / d.
@@ -128,29 +128,29 @@ class ExactSum:
         return float(self._sum / self.count) if self.count else math.nan
 
 
-def add_sums(pictures: Iterable[PixelSums]) -> PixelSums:
-    """Add the sums of pictures, in constant memory and to the same bits in any order.
+def add_sums(images: Iterable[PixelSums]) -> PixelSums:
+    """Add the sums of images, in constant memory and to the same bits in any order.
 
-    The spread of all is that within pictures and between them. Raises ValueError where there is no picture.
+    The spread of all is that within images and between them. Raises ValueError where there is no image.
     """
     pixels, within = 0, np.zeros(len(RATIOS), np.int64)
     sums = dict.fromkeys(ADDED, Fraction(0))
     squared_logs = Fraction(0)
-    for each in pictures:
+    for each in images:
         pixels += each.pixels
         within += each.within
         for name in ADDED:
             sums[name] += Fraction(getattr(each, name))
         squared_logs += Fraction(each.log_spread) + Fraction(each.log) ** 2 / each.pixels
     if not pixels:
-        raise ValueError("no picture to add up")
+        raise ValueError("no image to add up")
     spread = squared_logs - sums["log"] ** 2 / pixels
     rounded = {name: float(value) for name, value in sums.items()}
     return PixelSums(pixels, tuple(within.tolist()), **rounded, log_spread=max(float(spread), 0.0))
 
 
 def known_mask(reference_m: Array, max_depth_m: float, min_depth_m: float = 0.0) -> Mask:
-    """Say where a reference is known: finite, above `min_depth_m`, at most `max_depth_m`; bool (H, W)."""
+    """Return where a reference is known: finite, above `min_depth_m`, at most `max_depth_m`; bool (H, W)."""
     with np.errstate(invalid="ignore"):
         known: Mask = np.isfinite(reference_m) & (reference_m > min_depth_m) & (reference_m <= max_depth_m)
     return known
@@ -169,12 +169,12 @@ def select(values: Array, reference: Array, mask: Mask) -> tuple[Floats, Floats]
 
 
 def sum_products(one: Floats, other: Floats) -> float:
-    """Give the sum of products of (N,) and (N,), added in one order whatever the number of cores is."""
+    """Return the sum of products of (N,) and (N,), added in one order whatever the number of cores is."""
     return float(sum(one[part] @ other[part] for part in list_blocks(one.size)))
 
 
 def find_places(values: Array, reference: Array, mask: Mask) -> NDArray[np.intp]:
-    """Give where the mask is True in the flat arrays; raise ValueError for other shapes, or if nowhere."""
+    """Return where the mask is True in the flat arrays; raise ValueError for other shapes, or if nowhere."""
     if not values.shape == reference.shape == mask.shape:
         raise ValueError(
             f"values {values.shape}, reference {reference.shape} and mask {mask.shape} must have one shape: "
@@ -187,13 +187,13 @@ def find_places(values: Array, reference: Array, mask: Mask) -> NDArray[np.intp]
 
 
 def is_finite(values: Floats) -> bool:
-    """Say whether all numbers are finite; their sum tells that of most arrays in one quick pass."""
+    """Return whether all numbers are finite; their sum tells that of most arrays in one quick pass."""
     with np.errstate(invalid="ignore", over="ignore"):
         return bool(np.isfinite(values.sum()) or np.isfinite(values).all())
 
 
 def take(values: Array, places: NDArray[np.intp]) -> Floats:
-    """Give the pixels (N,) of an array (H, W) at places of the flat array, float64, a copy.
+    """Return the pixels (N,) of an array (H, W) at places of the flat array, float64, a copy.
 
     A block at a time: a large array costs its memory's pages each time that it is made.
     """

@@ -1,4 +1,4 @@
-"""Where in a picture depth is wrong: near or far, up or down, beside edges or on surfaces."""
+"""Where in an image depth is wrong: near or far, up or down, beside edges or on surfaces."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def split_errors(depth_m: Floats, reference_m: Array, mask: Mask) -> list[float]
     """Average |d - r| / r over each of `REGIONS`; NaN where a region has no pixel.
 
     depth_m: (N,), clipped, at the pixels of the mask. reference_m: (H, W). near, middle, far: thirds of the
-    measured pixels by the reference's depth; rows: thirds of the picture; edges: of the reference.
+    measured pixels by the reference's depth; rows: thirds of the image; edges: of the reference.
     """
     places = np.flatnonzero(mask)
     known_m = take(reference_m, places)
@@ -37,7 +37,7 @@ def split_errors(depth_m: Floats, reference_m: Array, mask: Mask) -> list[float]
 
 
 def find_pixels_beside_edges(reference_m: Array, mask: Mask) -> Mask:
-    """Say which pixels have an edge of the reference at most 3 rows and columns away, bool (H, W)."""
+    """Return which pixels have an edge of the reference at most 3 rows and columns away, bool (H, W)."""
     beside = find_edges(keep_known(np.where(mask, reference_m, np.nan).astype(np.float32)), _GAP)
     for _ in range(_BESIDE):
         before = beside.copy()

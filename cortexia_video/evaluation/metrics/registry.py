@@ -1,6 +1,6 @@
 """The table of metrics that need more than pixels by themselves: neighbours, a camera, an estimated one.
 
-A row says what it measures and what it needs; what a picture lacks is said, never guessed.
+A row says what it measures and what it needs; what an image lacks is said, never guessed.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _APART = 1.02  # ratio from which one of a pair is farther
 
 @dataclass
 class Subject:
-    """A picture's depth. find_depth: gives it aligned, float64 (H, W), NaN where unknown; asked for once.
+    """An image's depth. find_depth: gives it aligned, float64 (H, W), NaN where unknown; asked for once.
 
-    clipped_m: the depth (N,) that is measured, where the reference counts. f_px: as the contestant estimated
+    clipped_m: the depth (N,) that is measured, where the reference counts. f_px: as the predictor estimated
     it.
     """
 
@@ -60,9 +60,9 @@ class Meaning(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Metrics that are measured together. find_lack: why a picture cannot have them, or nothing.
+    """Metrics that are measured together. find_lack: why an image cannot have them, or nothing.
 
-    of_baselines: they say something of depth that does not look at the picture, too.
+    of_baselines: they say something of depth that does not look at the image, too.
     """
 
     metrics: Mapping[str, Meaning]
@@ -72,7 +72,7 @@ class Group(NamedTuple):
 
 
 def choose_groups(protocol: Protocol, asked: Sequence[str]) -> tuple[str, ...]:
-    """Give the groups to measure: those that are asked for, the protocol's, and of focal lengths always.
+    """Return the groups to measure: those that are asked for, the protocol's, and of focal lengths always.
 
     Raises `InputError` for a name that is none.
     """
@@ -86,7 +86,7 @@ def choose_groups(protocol: Protocol, asked: Sequence[str]) -> tuple[str, ...]:
 def measure_groups(
     names: Sequence[str], subject: Subject, *, is_baseline: bool = False
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """Give the metrics of the groups that the picture allows, and for each other group what it lacks."""
+    """Return the metrics of the groups that the image allows, and for each other group what it lacks."""
     found: dict[str, float] = {}
     lacking: dict[str, str] = {}
     for name in names:
@@ -103,7 +103,7 @@ def measure_groups(
 
 def _need_neighbours(subject: Subject) -> str:
     if not subject.reference.registered:
-        return "the reference is not registered to the picture"
+        return "the reference is not registered to the image"
     return "" if subject.reference.is_dense else "half of the reference's pixels or more are unknown"
 
 
@@ -173,7 +173,7 @@ def _split_errors(subject: Subject) -> list[float]:
 
 
 def _know_alike(subject: Subject) -> tuple[Array, Array]:
-    """Give depth and reference, float32, NaN where the reference does not count or nothing is known."""
+    """Return depth and reference, float32, NaN where the reference does not count or nothing is known."""
     mask = subject.reference.mask
     ours, theirs = (
         keep_known(np.where(mask, each, np.nan).astype(np.float32))
@@ -228,6 +228,6 @@ GROUPS: dict[str, Group] = {
 MEANINGS = {name: meaning for group in GROUPS.values() for name, meaning in group.metrics.items()}
 _OFFERED = f"use some of {', '.join(GROUPS)}"
 _ELSEWHERE = {
-    "stability": "it needs the pose of every picture of a video, which no data set here tells: use "
+    "stability": "it needs the pose of every image of a video, which no dataset here tells: use "
     "cortexia_video.evaluation.metrics.temporal_stability from Python",
 }

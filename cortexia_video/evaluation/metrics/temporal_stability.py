@@ -18,7 +18,7 @@ from cortexia_video.pinhole import Pinhole, project, unproject
 
 
 def measure_stability(depths: Sequence[Array], poses: Sequence[Array], camera: Pinhole) -> float:
-    """Give the TAE of aligned depth maps (H, W), in the unit of the poses: 0 is perfect.
+    """Return the TAE of aligned depth maps (H, W), in the unit of the poses: 0 is perfect.
 
     poses: camera to world, (4, 4) each. What is not finite and above 0 is unknown. Raises ValueError for
     fewer than two frames, another number of poses, or where no pair of frames sees a common pixel.
@@ -40,7 +40,7 @@ def measure_stability(depths: Sequence[Array], poses: Sequence[Array], camera: P
 
 
 def see_from(depth: Array, motion: Array, camera: Pinhole) -> Floats:
-    """Give depth as another camera sees its points, to the nearest pixel: float64 (H, W), NaN where none
+    """Return depth as another camera sees its points, to the nearest pixel: float64 (H, W), NaN where none
     falls.
 
     motion: (4, 4), from the axes of the first camera to those of the second.

@@ -2,7 +2,7 @@
 
 A file says what it is in its metadata, every value a string:
   cortexia.kind         what its numbers mean, one of `depth_map.KINDS`
-  cortexia.short_side   the short side, in pixels, that a picture is resized to (files with dynamic sizes)
+  cortexia.short_side   the short side, in pixels, that an image is resized to (files with dynamic sizes)
   cortexia.multiple_of  what both sides must be a multiple of
   cortexia.normalize    `imagenet`, `unit` (0..1), `signed` (-1..1), or `mean R G B std R G B`
   cortexia.resampling   `bilinear` (the default), `bicubic`, `sampled` or `sampled_corners`
@@ -53,7 +53,7 @@ class OnnxModel:
 
     It takes one input (B, 3, H, W) of RGB and gives depth as (B, h, w) or (B, 1, h, w). Sizes are the file's
     own, or `input_size`: one number for the short side (aspect ratio kept), or (height, width) for a network
-    made for one size. A file of one size stretches pictures of another shape to it.
+    made for one size. A file of one size stretches images of another shape to it.
 
     engine: `onnx` (ONNX Runtime) or `openvino`; without it, what the file was exported for. precision: what
     the engine computes in, `auto` for the fastest. A file of canonical inverse depth is a `CameraModel`.
@@ -94,7 +94,7 @@ class OnnxModel:
 
     @property
     def settings(self) -> dict[str, object]:
-        """Say what depth depends on, beside the weights; what is usual is left out."""
+        """Return what depth depends on, beside the weights; what is usual is left out."""
         usual = {"resampling": "bilinear", "engine": "onnx", "precision": FLOAT32}
         chosen = {
             "resampling": self._resampling,
@@ -105,13 +105,13 @@ class OnnxModel:
         return {"input_size": str(self._size), "normalize": self._normalize, **unusual}
 
     def processed_size(self, height: int, width: int) -> tuple[int, int]:
-        """Give the file's own size, or the nearest to the picture's aspect ratio at the short side."""
+        """Return the file's own size, or the nearest to the image's aspect ratio at the short side."""
         if isinstance(self._size, tuple):
             return self._size
         return fit_short_side(height, width, short_side=self._size, multiple_of=self._multiple_of)
 
     def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[Any]:
-        """Resize and normalise one uint8 (H, W, 3) picture to (3, h, w) of the network's type."""
+        """Resize and normalise one uint8 (H, W, 3) image to (3, h, w) of the network's type."""
         pixels = self._resample(image, size).astype(np.float32, copy=False)
         pixels *= self._scale
         pixels += self._shift
@@ -139,7 +139,7 @@ class OnnxModel:
             output = output[:, 0]
         if output.ndim != 3 or output.shape[0] != count:
             raise ModelOutputError(
-                f"{self.name} gives an array of shape {output.shape} for {count} pictures: "
+                f"{self.name} gives an array of shape {output.shape} for {count} images: "
                 "a depth network gives (B, h, w) or (B, 1, h, w)"
             )
         return np.asarray(output, dtype=np.float32)
@@ -150,7 +150,7 @@ class OnnxModel:
         if node is None or len(node.shape) != 4 or node.dtype not in _DTYPES or node.shape[1] != 3:
             seen = ", ".join(f"{each.name} {each.dtype} {each.shape}" for each in inputs)
             raise ModelLoadError(
-                f"{self.path} takes {seen}: a depth network takes one float (B, 3, H, W) picture"
+                f"{self.path} takes {seen}: a depth network takes one float (B, 3, H, W) image"
             )
         return node
 
@@ -181,7 +181,7 @@ class OnnxModel:
         return next((name for name in names if "depth" in name.lower() or "disp" in name.lower()), names[0])
 
     def _choose_size(self, given: int | tuple[int, int] | None) -> int | tuple[int, int]:
-        """Give (height, width) where one size is fixed, else the short side."""
+        """Return (height, width) where one size is fixed, else the short side."""
         height, width = self._input.shape[2:]
         fixed = (height, width) if isinstance(height, int) and isinstance(width, int) else None
         if fixed:
@@ -207,7 +207,7 @@ class OnnxModel:
         return int(text)
 
     def _try_out(self) -> None:
-        """Run one grey picture, so that a file that cannot work fails before the first input, not on each."""
+        """Run one grey image, so that a file that cannot work fails before the first input, not on each."""
         image = np.full((64, 64, 3), 128, np.uint8)
         try:
             self.infer(self.preprocess(image, self.processed_size(64, 64))[None])
@@ -231,7 +231,7 @@ def load_onnx(name: str, *, device: str = "auto", **options: Any) -> OnnxModel:
 
 
 def read_licence(name: str) -> str | None:
-    """Give the licence of its weights that the file of `onnx:FILE` names."""
+    """Return the licence of its weights that the file of `onnx:FILE` names."""
     session = open_session(as_model_path(name.removeprefix("onnx:")), "onnx", device="cpu", precision="auto")
     return session.metadata.get("cortexia.licence_weights")
 
@@ -278,6 +278,6 @@ def _parse_mean_and_std(text: str) -> tuple[tuple[float, ...], tuple[float, ...]
 
 
 def _fill_up(batch: NDArray[Any], count: int) -> NDArray[Any]:
-    """Repeat the last picture until a network with a fixed batch size has its number."""
+    """Repeat the last image until a network with a fixed batch size has its number."""
     missing = count - batch.shape[0]
     return np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch

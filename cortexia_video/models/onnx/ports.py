@@ -18,7 +18,7 @@ class Port(NamedTuple):
 class Ports(NamedTuple):
     """What goes into a network and what comes out, by name and in order.
 
-    one_by_one: its graph holds for the number of pictures that it was exported with, so it takes one.
+    one_by_one: its graph holds for the number of images that it was exported with, so it takes one.
     """
 
     inputs: tuple[str, ...]
@@ -27,6 +27,6 @@ class Ports(NamedTuple):
 
 
 def first_line(error: Exception) -> str:
-    """Give what an engine's error says first; the rest is for its developers."""
+    """Return what an engine's error says first; the rest is for its developers."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:300]

@@ -29,7 +29,7 @@ class Session(Protocol):
     outputs: Sequence[Port]
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """Give the named outputs as new arrays. Runs on one thread."""
+        """Return the named outputs as new arrays. Runs on one thread."""
         ...
 
 
@@ -61,7 +61,7 @@ def open_session(path: Path, engine: str, device: str, precision: str) -> Sessio
 
 
 def choose_graph(engine: str, device: str, precision: str) -> Graph:
-    """Say what `auto` means for an engine, or refuse what is not there; raises what `open_session` does."""
+    """Return what `auto` means for an engine, or refuse what is not there; raises what `open_session` does."""
     if engine == "onnx":
         from cortexia_video.models.onnx import session_onnxruntime as onnx_runtime
 

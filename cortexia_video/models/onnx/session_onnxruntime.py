@@ -36,7 +36,7 @@ class OnnxRuntimeSession:
             raise ModelLoadError(f"{path} is not a network that ONNX Runtime can load: {reason}") from error
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """Give the named outputs as new arrays."""
+        """Return the named outputs as new arrays."""
         arrays: list[NDArray[Any]] = self._session.run([*outputs], {**inputs})
         return arrays
 
@@ -62,7 +62,7 @@ def _open(path: Path, provider: Any) -> ort.InferenceSession:
 
 
 def choose_provider(device: str) -> tuple[Any, str]:
-    """Give ONNX Runtime's provider for a device, and the device's name; refuse what is not there."""
+    """Return ONNX Runtime's provider for a device, and the device's name; refuse what is not there."""
     available = ort.get_available_providers()
     if device == "auto":
         device = "cuda" if _PROVIDERS["cuda"] in available else "cpu"

@@ -24,7 +24,7 @@ _DTYPES = {"f32": "float32", "f16": "float16"}
 class OpenVinoSession:
     """A `Session` of OpenVINO.
 
-    A free batch size stays free: with fixed ones a picture's numbers would depend on them.
+    A free batch size stays free: with fixed ones an image's numbers would depend on them.
     """
 
     def __init__(self, path: Path, device: str, precision: str) -> None:
@@ -43,7 +43,7 @@ class OpenVinoSession:
             raise ModelLoadError(f"{path} cannot be run by OpenVINO: {first_line(error)}") from error
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """Give the named outputs as new arrays."""
+        """Return the named outputs as new arrays."""
         self._request.infer(dict(inputs))
         return [self._request.get_tensor(name).data.copy() for name in outputs]
 

@@ -48,7 +48,7 @@ class Checkpoint:
         return str(self.config.get("model_type", "unknown"))
 
     def describe(self) -> dict[str, object]:
-        """Say what depth depends on beside the weights, as a model's `settings`."""
+        """Return what depth depends on beside the weights, as a model's `settings`."""
         commit = {"revision": self.revision} if self.revision else {}
         return {"config_sha256": self.config_digest[:16], **commit}
 
@@ -89,7 +89,7 @@ def read_licence(name: str) -> str | None:
 
 
 def _fetch(hub_id: str, revision: str | None, patterns: list[str], is_whole: Callable[[Path], bool]) -> Path:
-    """Give the folder of a hub checkpoint: the cached one, else download it (shows progress, resumes)."""
+    """Return the folder of a hub checkpoint: the cached one, else download it (shows progress, resumes)."""
     from huggingface_hub import snapshot_download
 
     def find(*, cached: bool) -> Path:
@@ -123,7 +123,7 @@ def _fetch(hub_id: str, revision: str | None, patterns: list[str], is_whole: Cal
 
 
 def _is_whole(folder: Path) -> bool:
-    """Say whether a cached folder has all it should: a download may have been cut off."""
+    """Return whether a cached folder has all it should: a download may have been cut off."""
     index = folder / "model.safetensors.index.json"
     names = (
         set(_read_json(index).get("weight_map", {}).values()) if index.is_file() else {"model.safetensors"}

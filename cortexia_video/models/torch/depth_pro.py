@@ -1,4 +1,4 @@
-"""Depth Pro: metric depth from one picture, with the focal length that is known or the one it estimates.
+"""Depth Pro: metric depth from one image, with the focal length that is known or the one it estimates.
 
 Bochkovskii et al., Depth Pro: Sharp Monocular Metric Depth in Less Than a Second, ICLR 2025. What the network
 gives, and how it becomes metres: `canonical_depth`.
@@ -24,7 +24,7 @@ from cortexia_video.models.torch.model import TorchModel, keep_in_float32
 from cortexia_video.models.torch.preprocessing import SIGNED, Preprocessing, read_preprocessing
 from cortexia_video.models.torch.transformers_loader import load_network
 
-# Its encoder cuts pictures into patches and joins them again by the number of pictures, as a constant.
+# Its encoder cuts images into patches and joins them again by the number of images, as a constant.
 _DEPTH_PORTS = Ports(("pixels",), ("inverse_depth", "features"), one_by_one=True)
 _FOV_PORTS = Ports(("pixels", "features"), ("fov_deg",), one_by_one=True)
 
@@ -32,7 +32,7 @@ _FOV_PORTS = Ports(("pixels", "features"), ("fov_deg",), one_by_one=True)
 class DepthPro(TorchModel):
     """Depth Pro as a `CameraModel`.
 
-    The encoder for the field of view, a third of the weights, is read when the first picture without a focal
+    The encoder for the field of view, a third of the weights, is read when the first image without a focal
     length comes; where all have one it never is.
     """
 
@@ -51,7 +51,7 @@ class DepthPro(TorchModel):
     def infer(  # type: ignore[override]
         self, batch: NDArray[Any], *, estimate_fov: bool = False
     ) -> NDArray[np.float32] | Prediction:
-        """Run the network on pictures (B, s, s, 3); give canonical inverse depth, float32 (B, s, s)."""
+        """Run the network on images (B, s, s, 3); give canonical inverse depth, float32 (B, s, s)."""
         return self._predict(self._network, self._placement, batch, estimate_fov)
 
     def _infer_float32(  # type: ignore[override]
@@ -100,7 +100,7 @@ class DepthPro(TorchModel):
             if not self._estimates_fov:
                 raise ModelError(
                     f"{self.name} estimates no focal length (use_fov_model in its config.json): "
-                    "pictures need one in EXIF, or given"
+                    "images need one in EXIF, or given"
                 )
             network = load_network(self._checkpoint, placement, _FovNetwork)
             if placement.is_half:
@@ -163,7 +163,7 @@ class _DepthAndFov(nn.Module):
 
 
 def _choose_preprocessing(checkpoint: Checkpoint) -> Preprocessing:
-    """Give the one square that the network was made for: its patches at the smallest of its scales."""
+    """Return the one square that the network was made for: its patches at the smallest of its scales."""
     side = round(checkpoint.config["patch_size"] / min(checkpoint.config["scaled_images_ratios"]))
     mean, std = SIGNED
     published = Preprocessing((side, side), side, "sampled", mean, std, keep_ratio=False)

@@ -43,13 +43,13 @@ class Placement:
         return self.graph.device if self.graph else str(self.device)
 
     def describe(self) -> dict[str, object]:
-        """Say what depth depends on, as a model's `settings`."""
+        """Return what depth depends on, as a model's `settings`."""
         if self.graph:
             return {"precision": self.graph.precision, "engine": self.graph.engine}
         return {"precision": str(self.dtype).removeprefix("torch.")}
 
     def make_ready(self, network: nn.Module, ports: Ports) -> nn.Module:
-        """Give a loaded network as it is to be run."""
+        """Return a loaded network as it is to be run."""
         if self.graph:
             return import_export().ExportedNetwork(network, ports, self.graph)
         if self.compiled:
@@ -57,11 +57,11 @@ class Placement:
         return network
 
     def in_float32(self) -> Placement:
-        """Give the same device with float32."""
+        """Return the same device with float32."""
         return replace(self, dtype=torch.float32)
 
     def allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Give memory for a batch; page-locked for CUDA, so that the device fetches it by itself."""
+        """Return memory for a batch; page-locked for CUDA, so that the device fetches it by itself."""
         if self.device.type != "cuda":
             return np.empty(shape, dtype)
         count = int(np.prod(shape)) * dtype.itemsize
@@ -129,7 +129,7 @@ def choose_placement(
 
 
 def import_export() -> Any:
-    """Give the module `export`, which needs packages of an extra; raises `MissingExtraError`."""
+    """Return the module `export`, which needs packages of an extra; raises `MissingExtraError`."""
     try:
         from cortexia_video.models.torch import export
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""DPT (MiDaS 3), from transformers, for pictures of any shape.
+"""DPT (MiDaS 3), from transformers, for images of any shape.
 
 Ranftl et al., Vision Transformers for Dense Prediction, ICCV 2021. The authors' code keeps the aspect ratio,
 with sides that are multiples of 32. In transformers the network without a backbone of its own takes squares

@@ -1,4 +1,4 @@
-"""Networks of torch written as ONNX graphs: for one size of picture each, since a vision transformer's graph
+"""Networks of torch written as ONNX graphs: for one size of image each, since a vision transformer's graph
 with free sides gives wrong numbers without a word."""
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ExportedNetwork(nn.Module):
         self._sessions: OrderedDict[tuple[torch.Size, ...], Session] = OrderedDict()
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Give what the network gives."""
+        """Return what the network gives."""
         session = self._find_session(inputs)
         if self._ports.one_by_one:
             alone = [
@@ -88,7 +88,7 @@ def write_graph(
 
 
 def export_graph(network: nn.Module, examples: tuple[Tensor, ...], ports: Ports, free: Any) -> Any:
-    """Give torch's `ONNXProgram` of a network. free: the sizes that may differ, as its `dynamic_shapes`.
+    """Return torch's `ONNXProgram` of a network. free: the sizes that may differ, as its `dynamic_shapes`.
 
     Raises `ModelLoadError` for a network that torch cannot export.
     """

@@ -76,7 +76,7 @@ class OpenNetwork(NamedTuple):
     preprocessing: Preprocessing
 
     def save(self, folder: Path) -> None:
-        """Write a checkpoint that `load_hf` loads, with what the first one says of pictures and licence."""
+        """Write a checkpoint that `load_hf` loads, with what the first one says of images and licence."""
         inner: Any = self.network.network
         inner = inner.network if isinstance(inner, AnyShape) else inner
         wrapped = getattr(inner, "metric_head", None)
@@ -127,7 +127,7 @@ def _load(
         checkpoint=checkpoint,
         preprocessing=_choose_preprocessing(checkpoint, input_size),
         placement=placement,
-        # ZoeDepth's pictures each choose a head of their own, in a loop over as many as there are.
+        # ZoeDepth's images each choose a head of their own, in a loop over as many as there are.
         ports=Ports(("pixels",), ("depth",), one_by_one=checkpoint.model_type == "zoedepth"),
         load=load,
     )
@@ -170,7 +170,7 @@ def _require_depth_network(checkpoint: Checkpoint) -> None:
     model_type = checkpoint.model_type
     if model_type == "prompt_depth_anything":
         raise ModelLoadError(
-            f"{checkpoint.folder} completes depth that a sensor measured; pictures alone are no input for it"
+            f"{checkpoint.folder} completes depth that a sensor measured; images alone are no input for it"
         )
     if model_type not in MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES:
         known = ", ".join(sorted(MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES))
@@ -196,7 +196,7 @@ def _choose_kind(checkpoint: Checkpoint, given: str | None) -> DepthKind:
 
 
 def _find_kind(checkpoint: Checkpoint) -> DepthKind | None:
-    """Say what the numbers mean where the type of the network, or its name on the hub, tells."""
+    """Return what the numbers mean where the type of the network, or its name on the hub, tells."""
     if checkpoint.model_type == "depth_anything":
         metric = checkpoint.config.get("depth_estimation_type") == "metric"
         return "metric" if metric else "disparity"
@@ -210,7 +210,7 @@ def _choose_preprocessing(checkpoint: Checkpoint, input_size: InputSize | None) 
     if published is None:
         if not checkpoint.preprocessor:
             raise ModelLoadError(
-                f"{checkpoint.folder} does not say how it wants pictures: it needs a preprocessor_config.json"
+                f"{checkpoint.folder} does not say how it wants images: it needs a preprocessor_config.json"
             )
         published = Preprocessing((518, 518), 14, "bicubic", *IMAGENET)
     return read_preprocessing(published, checkpoint.preprocessor, input_size)

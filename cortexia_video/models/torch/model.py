@@ -23,9 +23,9 @@ class TorchModel:
     """A network (B, 3, H, W) -> (B, h, w) in torch, around which everything is numpy.
 
     load: gives the network on a placement; ports: what goes in and comes out. It is called again, for
-    float32, when a picture overflows in half precision; the second network then stays, so both need room.
+    float32, when an image overflows in half precision; the second network then stays, so both need room.
     Workers resample; the device normalises, so that what waits for a batch, and what is copied, is small
-    (8-bit pictures where the network allows).
+    (8-bit images where the network allows).
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class TorchModel:
             self.infer_float32 = self._infer_float32
 
     def processed_size(self, height: int, width: int) -> tuple[int, int]:
-        """Say at what size the network sees a picture, as its checkpoint's preprocessing has it."""
+        """Return at what size the network sees an image, as its checkpoint's preprocessing has it."""
         return self._preprocessing.fit(height, width)
 
     def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[Any]:
-        """Resample one uint8 (H, W, 3) picture to (h, w, 3), values in 0..255.
+        """Resample one uint8 (H, W, 3) image to (h, w, 3), values in 0..255.
 
         Where the network's preprocessing gives floats they are float32, or float16 for half precision.
         """
@@ -74,7 +74,7 @@ class TorchModel:
         return pixels.astype(np.float16) if half else pixels
 
     def infer(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        """Run the network on pictures (B, h, w, 3); give float32 (B, h', w')."""
+        """Run the network on images (B, h, w, 3); give float32 (B, h', w')."""
         return self._run(self._network, self._placement, batch)
 
     def export(self, path: Path, about: Mapping[str, str]) -> tuple[int, int]:
@@ -85,7 +85,7 @@ class TorchModel:
         if self._preprocessing.keep_ratio or self._preprocessing.size is None:
             multiple_of = self._preprocessing.multiple_of
             raise ModelLoadError(
-                f"a graph of {self.name} is for one size of picture: give it (--size 392x518, height and "
+                f"a graph of {self.name} is for one size of image: give it (--size 392x518, height and "
                 f"width, multiples of {multiple_of})"
             )
         network, ports = self._make_exportable()
@@ -96,7 +96,7 @@ class TorchModel:
         return size
 
     def _make_exportable(self) -> tuple[nn.Module, Ports]:
-        """Give a network that takes pixels alone, and what it gives."""
+        """Return a network that takes pixels alone, and what it gives."""
         return self._network, self._ports
 
     def _describe_export(self) -> dict[str, object]:
@@ -125,14 +125,14 @@ class TorchModel:
             return placement.to_host(network(self.to_input(batch, placement)))
 
     def to_input(self, batch: NDArray[Any], placement: Placement) -> Tensor:
-        """Copy pictures (B, h, w, 3), 0..255, to the device and normalise them there to (B, 3, h, w)."""
+        """Copy images (B, h, w, 3), 0..255, to the device and normalise them there to (B, 3, h, w)."""
         return normalize(placement.to_device(batch), self._preprocessing).to(placement.dtype)
 
 
-def normalize(pictures: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Turn pictures (B, h, w, 3), 0..255, into float32 (B, 3, h, w) with mean and deviation taken out."""
-    scale, shift = (torch.from_numpy(each).to(pictures.device) for each in preprocessing.scale_and_shift())
-    return torch.addcmul(shift, pictures.float(), scale).permute(0, 3, 1, 2)
+def normalize(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Turn images (B, h, w, 3), 0..255, into float32 (B, 3, h, w) with mean and deviation taken out."""
+    scale, shift = (torch.from_numpy(each).to(images.device) for each in preprocessing.scale_and_shift())
+    return torch.addcmul(shift, images.float(), scale).permute(0, 3, 1, 2)
 
 
 def keep_in_float32(module: nn.Module) -> None:

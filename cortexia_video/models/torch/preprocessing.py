@@ -1,4 +1,4 @@
-"""`Preprocessing`: how a checkpoint wants its pictures, as its `preprocessor_config.json` says it."""
+"""`Preprocessing`: how a checkpoint wants its images, as its `preprocessor_config.json` says it."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _LONGEST = 8  # times the side asked for: a longer panorama shrinks on both side
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """What becomes of a picture before the network sees it.
+    """What becomes of an image before the network sees it.
 
-    size: (height, width) that the picture is scaled towards; None leaves it as large as it is.
-    multiple_of: both sides become multiples of this. keep_ratio: or exactly `size`, whatever the picture's.
-    resampling: `bicubic` and `bilinear` average where they shrink and give 8-bit pictures, by the filter of
+    size: (height, width) that the image is scaled towards; None leaves it as large as it is.
+    multiple_of: both sides become multiples of this. keep_ratio: or exactly `size`, whatever the image's.
+    resampling: `bicubic` and `bilinear` average where they shrink and give 8-bit images, by the filter of
     torchvision, which is torch's (Pillow's differs by one of 255 levels in some pixels, and takes eight times
     as long); `sampled` and `sampled_corners` average nothing and give floats, as `resampling.sample_image`.
     mean, std: of red, green and blue in 0..1; subtracted, and divided by.
@@ -45,10 +45,10 @@ class Preprocessing:
     keep_ratio: bool = True
 
     def fit(self, height: int, width: int) -> tuple[int, int]:
-        """Say at what (height, width) the network sees a picture of this height and width.
+        """Return at what (height, width) the network sees an image of this height and width.
 
-        The aspect ratio is kept by the one of the two factors that changes the picture less: the short side
-        of a larger picture becomes the target's, the long side of a smaller one (as MiDaS's `Resize` does).
+        The aspect ratio is kept by the one of the two factors that changes the image less: the short side
+        of a larger image becomes the target's, the long side of a smaller one (as MiDaS's `Resize` does).
         """
         if self.size is None:
             return self._round(height), self._round(width)
@@ -60,7 +60,7 @@ class Preprocessing:
         return self._round(height * scale), self._round(width * scale)
 
     def resample(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[Any]:
-        """Resample a uint8 (H, W, 3) picture to (height, width): uint8, or float32 in 0..255."""
+        """Resample a uint8 (H, W, 3) image to (height, width): uint8, or float32 in 0..255."""
         if self.resampling == "sampled" or self.resampling == "sampled_corners":
             return sample_image(image, *size, corners=self.resampling == "sampled_corners")
         if image.shape[:2] == size:
@@ -76,8 +76,8 @@ class Preprocessing:
         return (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
 
     def describe(self) -> dict[str, object]:
-        """Say what depth depends on, as a model's `settings`."""
-        size = "the picture's" if self.size is None else f"{self.size[0]}x{self.size[1]}"
+        """Return what depth depends on, as a model's `settings`."""
+        size = "the image's" if self.size is None else f"{self.size[0]}x{self.size[1]}"
         return {
             "input_size": size if self.keep_ratio else f"{size} exactly",
             "multiple_of": self.multiple_of,
@@ -95,7 +95,7 @@ def read_preprocessing(
     """Take what a `preprocessor_config.json` says, else what the family's published checkpoints say.
 
     input_size: in the file's place; one number scales the size, (height, width) is taken exactly.
-    A file that asks for squares of every picture is not followed in that: the aspect ratio is kept.
+    A file that asks for squares of every image is not followed in that: the aspect ratio is kept.
     Raises `ModelLoadError` for a file that asks for what is not known here.
     """
     said = config.get("ensure_multiple_of") or 1

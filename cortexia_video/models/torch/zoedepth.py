@@ -1,9 +1,9 @@
-"""ZoeDepth from transformers, made so that a picture's depth does not depend on those beside it.
+"""ZoeDepth from transformers, made so that an image's depth does not depend on those beside it.
 
 Bhat et al., ZoeDepth: Zero-shot Transfer by Combining Relative and Metric Depth, 2023. With heads for several
-domains (nyu and kitti) the network lets a batch vote on one head for all of it; here each picture chooses.
+domains (nyu and kitti) the network lets a batch vote on one head for all of it; here each image chooses.
 
-The authors' `infer` pads pictures by reflection, and averages with a mirrored copy, against artefacts at the
+The authors' `infer` pads images by reflection, and averages with a mirrored copy, against artefacts at the
 borders. The network was trained without either and needs neither; both are left out.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 
 class OneByOne(nn.Module):
-    """Run a metric head on one picture at a time; its input is a few feature maps, so little is lost."""
+    """Run a metric head on one image at a time; its input is a few feature maps, so little is lost."""
 
     def __init__(self, head: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A small picture of depth in a terminal: coloured half blocks, or letters where there is no colour."""
+"""A small image of depth in a terminal: coloured half blocks, or letters where there is no colour."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def draw_depth(console: Console, thumbnail: NDArray[np.float32], *, larger_is_ne
 
 def _draw_blocks(console: Console, nearness: NDArray[np.float32]) -> None:
     lines, columns = _fit(nearness, console.width)
-    picture = colored_depthmap(pick_points(nearness, 2 * lines, columns), percentiles=_MIDDLE)
-    for upper, lower in zip(picture[::2], picture[1::2], strict=True):
+    image = colored_depthmap(pick_points(nearness, 2 * lines, columns), percentiles=_MIDDLE)
+    for upper, lower in zip(image[::2], image[1::2], strict=True):
         text = Text(no_wrap=True)
         for above, below in zip(upper.tolist(), lower.tolist(), strict=True):
             text.append(_HALF_BLOCK, Style(color=Color.from_rgb(*above), bgcolor=Color.from_rgb(*below)))
@@ -49,7 +49,7 @@ def _draw_letters(console: Console, nearness: NDArray[np.float32]) -> None:
 
 
 def _fit(values: NDArray[np.float32], width: int) -> tuple[int, int]:
-    """Give lines and columns; a character is twice as high as wide."""
+    """Return lines and columns; a character is twice as high as wide."""
     height, wide = values.shape
     columns = max(1, min(_COLUMNS, width, round(2 * _LINES * wide / height)))
     return max(1, min(_LINES, round(columns * height / wide / 2))), columns

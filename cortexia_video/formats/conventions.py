@@ -1,4 +1,4 @@
-"""What other people's depth files mean that do not say it themselves: the caller names the dialect.
+"""What other people's depth files mean that do not say it themselves: the caller names the convention.
 
 Sources: TUM RGB-D "File Formats"; KITTI depth devkit; NYU Depth V2 and ScanNet as they are exported to PNG;
 SUNRGBDtoolbox (read3dPoints.m); 7-Scenes "Dataset description"; Middlebury stereo 2014 "Calibration file
@@ -24,10 +24,10 @@ from cortexia_video.formats.raw_depth import RawDepth
 
 @dataclass(frozen=True, slots=True)
 class Convention:
-    """One row of the table of dialects.
+    """One row of the table of conventions.
 
     summary: for people. translate: gives what a file holds with metadata, told what the caller says; raises
-    `DepthFileError` for what is not of the dialect. beside: the name of a file in the same folder that tells
+    `DepthFileError` for what is not of the convention. beside: the name of a file in the same folder that tells
     the caller more, and what reads its text. kind: of its depth; None where the caller may have to say it,
     and what `translate` gives may then have none.
     """
@@ -39,7 +39,7 @@ class Convention:
 
 
 def parse_calibration(text: str) -> dict[str, Any]:
-    """Read a calib.txt of Middlebury stereo 2014: what the dialect `middlebury` needs to be told.
+    """Read a calib.txt of Middlebury stereo 2014: what the convention `middlebury` needs to be told.
 
     Gives f_px, doffs_px (how far apart the principal points are) and baseline_m (it stands there in
     millimetres). Raises `DepthFileError` for one that is missing.
@@ -56,7 +56,7 @@ def parse_calibration(text: str) -> dict[str, Any]:
 
 
 def _whole(per_metre: float, unknown: Sequence[int] = (0,)) -> Callable[[RawDepth, Metadata], RawDepth]:
-    """Give the translation of whole numbers of which so many make a metre."""
+    """Return the translation of whole numbers of which so many make a metre."""
 
     def translate(stored: RawDepth, about: Metadata) -> RawDepth:
         _require(stored, np.integer)
@@ -120,7 +120,7 @@ def _read_iw3(stored: RawDepth, about: Metadata) -> RawDepth:
 
 def _require(stored: RawDepth, dtype: type) -> None:
     if not np.issubdtype(stored.values.dtype, dtype):
-        raise DepthFileError(f"it holds {stored.values.dtype}, which files of this dialect do not")
+        raise DepthFileError(f"it holds {stored.values.dtype}, which files of this convention do not")
 
 
 def _number(stored: RawDepth, name: str) -> float:
@@ -128,12 +128,12 @@ def _number(stored: RawDepth, name: str) -> float:
         return float(stored.text[name])
     except (KeyError, ValueError) as error:
         raise DepthFileError(
-            f"it has no number called {name} in its text: it is not of this dialect"
+            f"it has no number called {name} in its text: it is not of this convention"
         ) from error
 
 
 _CALIBRATION = ("calib.txt", parse_calibration)
-DIALECTS: dict[str, Convention] = {
+CONVENTIONS: dict[str, Convention] = {
     "tum": Convention("16 bits, 5000 a metre, 0 unknown: TUM RGB-D", _whole(5000)),
     "kitti": Convention("16 bits, 256 a metre, 0 unknown: KITTI", _whole(256)),
     "nyu": Convention("16 bits, millimetres, 0 unknown: NYU Depth V2", _whole(1000)),

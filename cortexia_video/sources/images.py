@@ -1,4 +1,4 @@
-"""`PICTURES`: what is taken for a picture among files and objects."""
+"""`IMAGES`: what is taken for an image among files and objects."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _NEVER = (
 _VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 
 
-def _is_picture(entry: os.DirEntry[str]) -> bool:
-    """A picture by name, even where it cannot be opened, or by content."""
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    """An image by name, even where it cannot be opened, or by content."""
     if PurePath(entry.name).suffix.lower() in IMAGE_SUFFIXES:
         return (entry.is_symlink() or entry.is_file()) and not is_own_output(entry.path)
     try:
@@ -32,12 +32,12 @@ def _is_picture(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _may_be_picture(name: str) -> bool:
+def _may_be_image(name: str) -> bool:
     return PurePath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _may_be_output(name: str) -> bool:
-    """Say whether it may be an output: one is named after a picture, as `a.jpg.png`."""
+    """Return whether it may be an output: one is named after an image, as `a.jpg.png`."""
     suffixes = {each.lower() for each in PurePath(name).suffixes[:-1]}
     return may_be_own(name) and bool(IMAGE_SUFFIXES & suffixes)
 
@@ -49,10 +49,10 @@ def _is_not_own(place: RemotePath) -> bool:
         return True
 
 
-PICTURES = Rule(
-    accepts=_is_picture,
+IMAGES = Rule(
+    accepts=_is_image,
     accepts_named=lambda path: not is_own_output(path),
-    may_be=_may_be_picture,
+    may_be=_may_be_image,
     looks_inside=_may_be_output,
     accepts_object=_is_not_own,
     opens_shards=True,

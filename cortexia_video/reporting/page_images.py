@@ -1,4 +1,4 @@
-"""The section of pictures beside their depth."""
+"""The section of images beside their depth."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _TAGS = {"failed": "failed", "unusual": "unusual", "sampled": ""}
 
 
 def show_pairs(pairs: Sequence[Pair], sample: DepthSample) -> Element | None:
-    """Show pictures and depth, the range of depth below."""
+    """Show images and depth, the range of depth below."""
     if not pairs:
         return None
     ranges = {each.key: _say_range(each) for each in sample.measured}
     figures = [_show_pair(pair, ranges.get(pair.key, "")) for pair in pairs]
-    return section("Pictures and depth", _show_legend(), element("div", *figures, class_="pairs"))
+    return section("Images and depth", _show_legend(), element("div", *figures, class_="pairs"))
 
 
 def _show_legend() -> Element:
@@ -36,11 +36,11 @@ def _say_range(each: Measurement) -> str:
 
 
 def _show_pair(pair: Pair, said: str) -> Element:
-    picture = _show_image(pair.picture, "picture", pair.why_no_picture)
+    image = _show_image(pair.image, "image", pair.why_no_image)
     depth = _show_image(pair.depth, "depth", pair.why_no_depth)
     about = element("div", element("span", said), tag(_TAGS[pair.why]), class_="about")
     caption = element("figcaption", code(pair.key, 60), about)
-    return element("figure", element("div", picture, depth, class_="pair"), caption)
+    return element("figure", element("div", image, depth, class_="pair"), caption)
 
 
 def _show_image(data: str | None, what: str, why_not: str) -> Element:

@@ -1,6 +1,6 @@
-"""How fast depth becomes a picture, and a point cloud a file.
+"""How fast depth becomes an image, and a point cloud a file.
 
-    python benchmarks/pictures.py [--rounds N]
+    python benchmarks/visualization.py [--rounds N]
 
 In turns, on an otherwise idle machine, in half a minute. A Markdown table with medians, smallest and largest.
 "Two threads" is how many times as much two do as one; that of numpy's sine says what the machine allows.
@@ -70,7 +70,7 @@ def measure(rounds: int = 21) -> None:
 
 
 def _make_depth(height: int, width: int) -> np.ndarray:
-    """Give float32 (height, width) from 1 to 10: a slope with waves and a little noise."""
+    """Return float32 (height, width) from 1 to 10: a slope with waves and a little noise."""
     down, across = np.mgrid[:height, :width].astype(np.float32)
     waves = (
         np.sin(across / 97) + np.sin(down / 61) + np.random.default_rng(0).normal(0, 0.01, (height, width))
@@ -102,7 +102,7 @@ def _time(job: Callable[[], object], calls: int = 1) -> float:
 
 
 def _measure_gain(job: Callable[[], object]) -> float:
-    """Give how many times as much two threads do in the same time as one."""
+    """Return how many times as much two threads do in the same time as one."""
     alone = _time(job, _CALLS)
     threads = [threading.Thread(target=_time, args=(job, _CALLS)) for _ in range(2)]
     start = time.perf_counter()
