@@ -1,4 +1,4 @@
-"""`cortexia evaluate`: how good depth is, or how far one engine's is from another's."""
+"""`cortexia evaluate`: how good depth is, or how far one backend's is from another's."""
 
 from __future__ import annotations
 
@@ -113,8 +113,8 @@ def evaluate_command(
     device
         auto, cpu, cuda, cuda:1 or mps.
     compare
-        An engine, a precision, an input size, or several with commas: how far the model's depth by it is
-        from its depth by the reference engine, in float32, on images of your own.
+        A backend, a precision, an input size, or several with commas: how far the model's depth by it is
+        from its depth by the reference backend, in float32, on images of your own.
     model
         For --compare.
     """
@@ -190,7 +190,7 @@ def _show_progress(done: int) -> None:
 
 def _compare(images: list[str], model: str, words: str, max_error: float, given: dict[str, Any]) -> int:
     """Print how far the model is from its reference where `words` say; the gate is `BackendSelector`'s."""
-    way = _parse_way(words, find_model(model).engines)
+    way = _parse_way(words, find_model(model).backends)
     choice = BackendSelector(model, max_error=max_error, **{**given, **way})
     try:
         parity = choice.check(_read_frames(images))
@@ -204,17 +204,17 @@ def _compare(images: list[str], model: str, words: str, max_error: float, given:
     return DONE
 
 
-def _parse_way(words: str, engines: Sequence[str]) -> dict[str, Any]:
-    """Read `openvino,bfloat16,392x518`: an engine, a precision, an input size, in any order.
+def _parse_way(words: str, backends: Sequence[str]) -> dict[str, Any]:
+    """Read `openvino,bfloat16,392x518`: a backend, a precision, an input size, in any order.
 
-    engines: of the model.
+    backends: of the model.
     """
     way: dict[str, Any] = {}
     for word in words.split(","):
-        name = "engine" if word in engines else "precision" if word in _PRECISIONS else "input_size"
+        name = "backend" if word in backends else "precision" if word in _PRECISIONS else "input_size"
         if name in way:
             raise InputError(f"--compare {words}: two of one sort; compare one way at a time")
-        offered = f"--compare: one of {', '.join((*engines, *_PRECISIONS))}; a size"
+        offered = f"--compare: one of {', '.join((*backends, *_PRECISIONS))}; a size"
         way[name] = parse_size(word, offered) if name == "input_size" else word
     return way
 

@@ -40,7 +40,7 @@ def export(
     model: str,
     output: str | os.PathLike[str],
     *,
-    engine: Literal["onnx", "openvino"] = "onnx",
+    backend: Literal["onnx", "openvino"] = "onnx",
     size: Size | None = None,
     precision: str = "auto",
     check: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
@@ -50,7 +50,7 @@ def export(
 ) -> Export:
     """Write a network of torch's as `output`, an ONNX file for images of one size, which `onnx:` loads.
 
-    engine, precision: what the file is to be run by and in, which it then says of itself. size: (height,
+    backend, precision: what the file is to be run by and in, which it then says of itself. size: (height,
     width) that the network sees; may be left out where it takes one size only. check: images, folders or
     lists; the first that can be read are estimated by the file and by the network in float32. Weights beyond
     1.9 GB go into a file beside it.
@@ -60,8 +60,8 @@ def export(
     """
     place = to_path(output)
     require_free(place, "remove it")
-    if "torch" not in find_model(model).engines:
-        raise ModelLoadError(f"model {model!r} is no network of torch's to export: --engine runs it as it is")
+    if "torch" not in find_model(model).backends:
+        raise ModelLoadError(f"model {model!r} is no network of torch's to export: --backend runs it as it is")
     frames = _read_frames(check)
     options: dict[str, Any] = {"device": "cpu", "precision": "float32", "commercial_only": commercial_only}
     options |= {name: value for name, value in (("kind", kind), ("input_size", size)) if value is not None}
@@ -70,7 +70,7 @@ def export(
     with _make_beside(place) as folder:
         path = folder / place.name
         about = {
-            "engine": engine,
+            "engine": backend,
             "precision": precision,
             "licence_weights": find_licence(model) or "unknown",
         }

@@ -198,7 +198,7 @@ def find_existing(folder: Path) -> Path:
 
 
 def _load(model: str, options: Mapping[str, Any], images: Sequence[InputFile]) -> Sequence[DepthEstimator]:
-    """Load a model as a run would, by the engine that it would settle on."""
+    """Load a model as a run would, by the backend that it would settle on."""
     choice = BackendSelector(model, **options)
     loaded = choice.load()
     if choice.is_settled(loaded):

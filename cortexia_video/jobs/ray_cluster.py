@@ -50,7 +50,7 @@ _ANSWERS_S = 3.0  # for which an address may take to answer
 _ALONE = 2  # times that an input must end its process alone, to be left out
 _LOCAL_STORE = 1 << 28  # bytes of shared memory of a cluster of our own: blocks are small
 _LONGEST_FOLDER = 20  # bytes, of a folder in which Ray's sockets can be: their names have 107 at most
-_DIED = "the process that worked on it died, also when it worked on nothing else: try it without --engine ray"
+_DIED = "the process that worked on it died, also when it worked on nothing else: try it without --executor ray"
 
 _log = logging.getLogger(__name__)
 
@@ -104,9 +104,9 @@ class RayExecutor:
     def prepare(self, order: RunSpec) -> Mapping[str, object]:
         """Find room for the workers, and let one load the model, to say what the outputs depend on."""
         ray = _import_ray()
-        if order.asked.get("engine") == "auto":
+        if order.asked.get("backend") == "auto":
             raise InputError(
-                "--engine auto could choose another engine on each worker: name one, as ray+onnx"
+                "--backend auto could choose another backend on each worker: name one, such as onnx"
             )
         self._order = replace(order, root=_make_absolute(order))
         self._count, self._gpus = _find_room(ray, self._asked, self._gpus)
@@ -285,7 +285,7 @@ def _import_ray() -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        missing = f"--engine ray needs Ray, which is not installed ({error})"
+        missing = f"--executor ray needs Ray, which is not installed ({error})"
         raise MissingExtraError(f"{missing}: pip install 'cortexia-video[distributed]'") from error
     return ray
 

@@ -142,7 +142,7 @@ def test_datasets_and_evaluations_write_nothing_into_what_they_read(dl: Path, tm
     ("name", "asked"),
     [
         ("ledger.jsonl", ["estimate", "photos", "--model", "synthetic"]),
-        ("ledger.1-of-2.jsonl", ["estimate", "photos", "--model", "synthetic", "--shard", "1/2"]),
+        ("ledger.1-of-2.jsonl", ["estimate", "photos", "--model", "synthetic", "--partition", "1/2"]),
         ("ledger.jsonl", ["convert", "depth", "--format", "png16", "--kind", "metric"]),
         ("ledger.jsonl", ["pointcloud", "dl"]),
         ("build.jsonl", ["dataset", "build", "photos", "--depth", "dl"]),

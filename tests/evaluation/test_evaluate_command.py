@@ -337,7 +337,7 @@ def test_compare_takes_an_input_size_and_lists_each_image_once(tmp_path, capsys,
         ("onnx,openvino", "--compare onnx,openvino: two of one sort"),
         ("140x182", "model 'compact' does not take all of these options: input_size"),
         ("torch", "one of onnx, openvino, float32, bfloat16, float16; a size must be like 518 or 392x518"),
-        ("256", "input_size; it takes engine, precision"),
+        ("256", "input_size; it takes backend, precision"),
         ("onnx,", "must be like 518 or 392x518, not ''"),
     ],
 )

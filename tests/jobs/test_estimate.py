@@ -207,7 +207,7 @@ def test_what_is_no_input_of_a_run_does_not_change_what_it_says(
 def test_a_shard_of_an_empty_folder_is_no_success(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     with pytest.raises(InputError, match="no images in"):
-        run(tmp_path / "photos", shard="1/2")
+        run(tmp_path / "photos", partition="1/2")
     assert not (tmp_path / "out").exists()
 
 
@@ -377,7 +377,7 @@ def test_auto_batches_give_the_same_files(tmp_path: Path, make_image: Make) -> N
 
 
 def test_the_shards_of_a_run_do_each_image_once(photos: Path) -> None:
-    reports = [run(photos, shard=f"{number}/3") for number in (1, 2, 3)]
+    reports = [run(photos, partition=f"{number}/3") for number in (1, 2, 3)]
     assert sum(report.done for report in reports) == sum(report.found for report in reports) == 6
     assert counts(run(photos)) == (6, 0, 6, 0)
 

@@ -270,7 +270,7 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
             f"another process is writing to {tmp_path}: wait for it, or choose another --output"
         )
         assert refusal(tmp_path, Partition(1, 2)) == (
-            f"another process is writing to {tmp_path}, not a shard: wait for it"
+            f"another process is writing to {tmp_path}, not a partition: wait for it"
         )
     assert refusal(tmp_path) is None
 
@@ -278,13 +278,13 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
 def test_shards_work_beside_each_other_and_nobody_else_does(tmp_path: Path) -> None:
     with Ledger(tmp_path, SETTINGS, Partition(1, 2)), Ledger(tmp_path, SETTINGS, Partition(2, 2)):
         assert refusal(tmp_path, Partition(2, 2)) == (
-            f"another process does shard 2/2 of {tmp_path}: wait for it, or give another"
+            f"another process does partition 2/2 of {tmp_path}: wait for it, or give another"
         )
         assert "another process is writing" in str(refusal(tmp_path))
         with pytest.raises(OutputError, match="another process is writing"):
             merge_ledgers(tmp_path)
     assert refusal(tmp_path, Partition(1, 3)) == (
-        f"{tmp_path}/ledger.1-of-2.jsonl is of 2 shards, not 3: cortexia merge {tmp_path}"
+        f"{tmp_path}/ledger.1-of-2.jsonl is of 2 partitions, not 3: cortexia merge {tmp_path}"
     )
     assert not (tmp_path / name_partition(Partition(1, 3))).exists()
     assert merge_ledgers(tmp_path) == 2

@@ -46,7 +46,7 @@ def choose_precision(wanted: str) -> str:
     if wanted not in ("auto", FLOAT32):
         raise ModelLoadError(
             f"ONNX Runtime computes in what the file has, not in {wanted}: leave --precision out, or use "
-            "--engine openvino"
+            "--backend openvino"
         )
     return FLOAT32
 

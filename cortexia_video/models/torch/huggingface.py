@@ -54,7 +54,7 @@ def load_hf(
     """Load `hf:` and a folder, a hub id, or a hub id with `@revision`.
 
     kind: what its numbers mean, for checkpoints of a type that does not tell. input_size: the short side, or
-    (height, width). placing: device, precision, engine and compile, as `choose_placement` takes them.
+    (height, width). placing: device, precision, backend and compile, as `choose_placement` takes them.
     """
     source = name.removeprefix("hf:")
     placement = choose_placement(**placing)
