@@ -72,7 +72,7 @@ class OutputLostError(OutputError):
         self.reason: str = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         super().__init__(
             f"cannot write {path}: {self.reason}; what is done is kept: "
-            f"{remedy} (or choose another --output) and run the same command again"
+            f"{remedy} (or choose another `output`) and run the same command again"
         )
 
     def __reduce__(self) -> tuple[type[Self], tuple[object, Exception, str]]:

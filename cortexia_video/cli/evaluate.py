@@ -13,6 +13,7 @@ from cyclopts import Parameter
 
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.estimate import ModelOptions, parse_size
+from cortexia_video.cli.option_words import to_options
 from cortexia_video.errors import Failure, InputError, ParityError, printable
 from cortexia_video.frame import Frame
 from cortexia_video.images.decode import decode
@@ -159,7 +160,7 @@ def _evaluate(names: list[str], asked: MeasuringOptions, given: dict[str, Any]) 
         )
         summary = summarise(found, seed=asked.seed)
         for line in list_lines(found, summary):
-            print(line)
+            print(to_options(line))
         if output is not None:
             save_results(found, summary, output)
             page = write_page(found, summary, *make_tiles(found, truth, predictors[0]))
@@ -195,7 +196,7 @@ def _compare(images: list[str], model: str, words: str, max_error: float, given:
     try:
         parity = choice.check(_read_frames(images))
     except ParityError as error:
-        print(error)
+        print(to_options(str(error)))
         return SOME_FAILED
     print(f"{model} by {words}: {parity}; a mean of at most {max_error:.2%} is allowed")
     worst = {each.key: each for each in sorted(parity.differences, key=lambda each: each.mean)}
@@ -224,7 +225,7 @@ def _read_frames(images: list[str]) -> Iterator[Frame]:
     for found in find_images(images):
         frame = found if isinstance(found, Failure) else attempt(found.key, "decode", partial(_decode, found))
         if isinstance(frame, Failure):
-            print(f"left out: {printable(frame.key)}: {frame.reason}", file=sys.stderr)
+            print(f"left out: {printable(frame.key)}: {to_options(frame.reason)}", file=sys.stderr)
         else:
             yield frame
 

@@ -83,7 +83,7 @@ class BackendSelector:
 
     def __init__(self, model: str, *, max_error: float = MAX_ERROR, **options: Any) -> None:
         if not max_error > 0:
-            raise InputError(f"--max-error must be more than 0, such as {MAX_ERROR}, not {max_error}")
+            raise InputError(f"`max_error` must be more than 0, such as {MAX_ERROR}, not {max_error}")
         self._model = model
         self._max_error = max_error
         self._backends = find_model(model).backends
@@ -177,7 +177,7 @@ class BackendSelector:
         if parity.worst.mean > self._max_error:
             raise ParityError(
                 f"{self._model} by {self._find_way(estimator)} is too far from float32: {parity}; use "
-                f"another --backend or --precision, or allow it by --max-error {2 * parity.worst.mean:.2g}"
+                f"another `backend` or `precision`, or allow it by `max_error={2 * parity.worst.mean:.2g}`"
             )
         return parity
 

@@ -288,13 +288,13 @@ def _choose_threads(given: int | None, places: Iterable[str | os.PathLike[str] |
 def _require_positive(**values: float) -> None:
     for name, value in values.items():
         if not value > 0:
-            raise InputError(f"--{name.replace('_', '-')} must be more than 0, not {value}")
+            raise InputError(f"`{name}` must be more than 0, not {value}")
 
 
 def _require_one_of(**given: tuple[str, object]) -> None:
     for name, (value, choices) in given.items():
         if value not in get_args(choices):
-            raise InputError(f"--{name} must be one of {', '.join(get_args(choices))}, not {value!r}")
+            raise InputError(f"`{name}` must be one of {', '.join(get_args(choices))}, not {value!r}")
 
 
 def _list_kinds(passed_over: Mapping[str, int]) -> str:
@@ -308,7 +308,7 @@ def _require_some(inputs: Sequence[str | os.PathLike[str]], recursive: bool, roo
     if next(found, None) is None:
         places = ", ".join(str(to_path(each)) for each in inputs)
         folders = not recursive and any(is_remote(each) or Path(each).is_dir() for each in inputs)
-        hint = "; folders inside are looked into with --recursive" if folders else ""
+        hint = "; folders inside are looked into with `recursive=True`" if folders else ""
         seen = f"; passed over: {_list_kinds(passed_over)}" if passed_over else ""
         raise InputError(f"no images in {places}{hint}; what cortexia wrote is never an input{seen}")
 

@@ -230,7 +230,7 @@ class Ledger:
             if self.state(key, source) == "changed":
                 raise OutputError(
                     f"{printable(key)} was made with other settings ({self.difference(key)}): "
-                    "--changed redo or keep, or choose another --output"
+                    "`changed='redo'` or `changed='keep'`, or choose another `output`"
                 )
 
     def _begin(self) -> None:
@@ -241,7 +241,7 @@ class Ledger:
             self._file.sync()
         except OutputLostError as error:
             reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
-            raise OutputError(f"cannot write to {self.root}: {reason}; choose another --output") from error
+            raise OutputError(f"cannot write to {self.root}: {reason}; choose another `output`") from error
 
 
 def _now() -> str:
@@ -331,7 +331,7 @@ def lock_whole(main: AppendLog) -> int:
 def require_ledger(root: AnyPath) -> None:
     """Raise `InputError` for a folder that no run wrote to."""
     if not list_files(root):
-        raise InputError(f"no ledger in {root}: give the --output of a run")
+        raise InputError(f"no ledger in {root}: give the output folder of a run")
 
 
 def _require_beside(main: AppendLog, partition: Partition) -> None:

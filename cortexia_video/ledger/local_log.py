@@ -45,10 +45,10 @@ class AppendLog:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = open_plain(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror}; choose another --output") from error
+            raise OutputError(f"cannot write {path}: {error.strerror}; choose another `output`") from error
         if not has_line(os.pread(self._descriptor, LOOKED_AT, 0), marks):
             self.close()
-            raise OutputExistsError(f"{path} is not ours: move it away, or choose another --output")
+            raise OutputExistsError(f"{path} is not ours: move it away, or choose another `output`")
 
     def __enter__(self) -> Self:
         return self

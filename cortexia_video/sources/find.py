@@ -118,7 +118,7 @@ class _Scan:
             nothing = False
             yield each
         if nothing and self.passed_over[OWN] == before:
-            hint = "" if self.recursive or place.suffix else "; --recursive looks into the folders inside"
+            hint = "" if self.recursive or place.suffix else "; `recursive=True` looks into the folders inside"
             yield Failure(name, "find", InputError(f"there are no {self.rule.noun} in it{hint}"))
 
     def expand(self, path: str, *, prefix: bool) -> Iterator[Found]:

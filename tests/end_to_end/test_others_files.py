@@ -21,7 +21,7 @@ from cortexia_video.evaluation.score_file import ScoreFile
 Make = Callable[..., Path]
 ROOT = Path(__file__).resolve().parents[2]
 HALF = "0123456789abcdef"  # as what is half written is called
-EVALUATE = ["evaluate", "--protocol", "moge-metric", "--truth-convention", "nyu"]
+EVALUATE = ["evaluate", "--protocol", "moge-metric", "--truth-from", "nyu"]
 FOREIGN = '{"amount": 12.5, "to": "the bank"}\n'
 
 
@@ -208,7 +208,7 @@ def test_an_image_whose_place_lies_behind_a_link_fails_alone(dl: Path, tmp_path:
     (tmp_path / "elsewhere/x.jpg.npy").unlink()
     report = cv.estimate(tmp_path / "photos", tmp_path / "out", model="synthetic", recursive=True)
     (failure,) = report.failures
-    assert failure.reason == "sub is a link: remove it, or choose another --output"
+    assert failure.reason == "sub is a link: remove it, or choose another `output`"
     assert os.listdir(tmp_path / "elsewhere") == []
 
 

@@ -190,7 +190,7 @@ def test_names_in_set_json_stay_in_its_folder_unless_allowed(tmp_path: Path, how
     (root / "set.json").write_text(json.dumps(about))
     outcome = attempt(root)
     assert outcome["good"] == "ok"
-    assert f"it lies outside of {root}: copy it there, or allow that (--allow-outside)" in outcome["a"]
+    assert f"it lies outside of {root}: copy it there, or allow that by `allow_outside=True`" in outcome["a"]
     assert attempt(root, allow_outside=True) == {"good": "ok", "a": "ok"}
 
 
