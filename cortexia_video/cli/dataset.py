@@ -23,6 +23,7 @@ from cortexia_video.augmentation import (
     View,
 )
 from cortexia_video.cli import DONE, SOME_FAILED
+from cortexia_video.cli.option_words import to_options
 from cortexia_video.datasets.build import BuildReport, build_dataset
 from cortexia_video.datasets.build_items import BuildItem, list_dataset_items
 from cortexia_video.datasets.build_run import list_run_items
@@ -294,7 +295,7 @@ def _describe(info: DatasetInfo) -> list[str]:
 
 def _list_failures(failures: list[Failure], total: int) -> int:
     for failure in failures:
-        print(f"  {failure}", file=sys.stderr)
+        print(f"  {to_options(str(failure))}", file=sys.stderr)
     if total > len(failures):
         print(f"  and {total - len(failures)} more", file=sys.stderr)
     return SOME_FAILED if total else DONE
