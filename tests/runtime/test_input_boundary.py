@@ -262,7 +262,7 @@ def test_an_evaluation_loses_one_image(error: Exception, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(job, "score_image", score)
     predictors = [HeldPredictor("mine", depths)]
-    found = job.evaluate(hold_truth(samples), predictors, load_protocol("real-frames"))
+    found = job.measure_predictors(hold_truth(samples), predictors, load_protocol("real-frames"))
     assert [key for key, _ in found.columns[0].remarks()] == ["c"]
     assert found.columns[0].remarks()[0][1] == f"cannot be measured: {describe(error)}"
     assert found.count_images() == 3
@@ -274,7 +274,7 @@ def test_an_evaluation_loses_one_image(error: Exception, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(job, "score_image", real)
     truth = hold_truth(RGBDDataset("three", samples, break_off))
-    found = job.evaluate(truth, predictors, load_protocol("real-frames"))
+    found = job.measure_predictors(truth, predictors, load_protocol("real-frames"))
     assert [(each.key, each.error) for each in found.left] == [("c", error)]
 
 
