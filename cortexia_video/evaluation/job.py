@@ -1,4 +1,4 @@
-"""`measure_predictors`: depth of several predictors against one truth, by a protocol, beside the baselines."""
+"""`measure_predictors`: depth of several predictors against one truth, by a protocol, beside baselines."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import pytest
 from dataset_layouts import make_rgbd, make_scene
 
 from cortexia_video import DepthMap, Failure, Frame, InputError, RGBDSample, from_hf, open_dataset, to_hf
-from cortexia_video.datasets.build import build_dataset
+from cortexia_video.datasets.build import write_shards
 from cortexia_video.datasets.build_items import list_dataset_items
 from cortexia_video.datasets.dataset import Attempt, Load, RGBDDataset, RGBDStream
 from cortexia_video.datasets.sample_checks import ProblemCount
@@ -161,7 +161,7 @@ def shards(tmp_path: Path) -> StreamMixture:
     for name, count in (("tar", 11), ("numbers", 5)):
         make_rgbd(tmp_path / name, make_scene(), count)
     items = list_dataset_items(open_dataset("rgbd", tmp_path / "tar"))  # type: ignore[arg-type]
-    build_dataset(items, tmp_path / "shards", format="webdataset", shard_size=4)
+    write_shards(items, tmp_path / "shards", format="webdataset", shard_size=4)
     numbers = open_dataset("rgbd", tmp_path / "numbers")
     assert isinstance(numbers, RGBDDataset)
     hub = from_hf(to_hf(numbers).to_iterable_dataset(num_shards=2))
