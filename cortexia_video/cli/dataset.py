@@ -22,6 +22,7 @@ from cortexia_video.augmentation import (
     View,
 )
 from cortexia_video.cli import DONE, SOME_FAILED
+from cortexia_video.cli.option_words import to_options
 from cortexia_video.datasets.builder import Problems, build_dataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.registry import DATASETS, open_folder
@@ -261,7 +262,7 @@ def _describe(info: DatasetInfo) -> list[str]:
 
 def _list_failures(failures: list[Failure], total: int) -> int:
     for failure in failures:
-        print(f"  {failure}", file=sys.stderr)
+        print(f"  {to_options(str(failure))}", file=sys.stderr)
     if total > len(failures):
         print(f"  and {total - len(failures)} more", file=sys.stderr)
     return SOME_FAILED if total else DONE

@@ -1,4 +1,4 @@
-"""`cortexia evaluate`: how good depth is, or how far one engine's is from another's."""
+"""`cortexia evaluate`: how good depth is, or how far one backend's is from another's."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.estimate import ModelOptions, parse_size
+from cortexia_video.cli.option_words import to_options
 from cortexia_video.errors import Failure, InputError, ParityError, printable
 from cortexia_video.frame import Frame
 from cortexia_video.images.decode import decode
@@ -108,8 +109,8 @@ def evaluate_command(
     device
         auto, cpu, cuda, cuda:1 or mps.
     compare
-        An engine, a precision, an input size, or several with commas: how far the model's depth by it is
-        from its depth by the reference engine, in float32, on images of your own.
+        A backend, a precision, an input size, or several with commas: how far the model's depth by it is
+        from its depth by the reference backend, in float32, on images of your own.
     model
         For --compare.
     """
@@ -126,7 +127,7 @@ def _evaluate(names: list[str], asked: MeasuringOptions, given: dict[str, Any]) 
 
     options = {**vars(asked), "metrics": asked.list_metrics(), **given}
     result = evaluate(names, **options, on_image=_show_progress)
-    print(result)
+    print(to_options(str(result)))
     if asked.output is not None:
         print(f"\n{to_path(asked.output)}: {RESULTS}, {TABLE}, {PAGE}")
     return DONE if result.is_complete else SOME_FAILED
@@ -139,12 +140,12 @@ def _show_progress(done: int) -> None:
 
 def _compare(images: list[str], model: str, words: str, max_error: float, given: dict[str, Any]) -> int:
     """Print how far the model is from its reference where `words` say; the gate is `BackendSelector`'s."""
-    way = _parse_way(words, find_model(model).engines)
+    way = _parse_way(words, find_model(model).backends)
     choice = BackendSelector(model, max_error=max_error, **{**given, **way})
     try:
         parity = choice.check(_read_frames(images))
     except ParityError as error:
-        print(error)
+        print(to_options(str(error)))
         return SOME_FAILED
     print(f"{model} by {words}: {parity}; a mean of at most {max_error:.2%} is allowed")
     worst = {each.key: each for each in sorted(parity.differences, key=lambda each: each.mean)}
@@ -153,17 +154,17 @@ def _compare(images: list[str], model: str, words: str, max_error: float, given:
     return DONE
 
 
-def _parse_way(words: str, engines: Sequence[str]) -> dict[str, Any]:
-    """Read `openvino,bfloat16,392x518`: an engine, a precision, an input size, in any order.
+def _parse_way(words: str, backends: Sequence[str]) -> dict[str, Any]:
+    """Read `openvino,bfloat16,392x518`: a backend, a precision, an input size, in any order.
 
-    engines: of the model.
+    backends: of the model.
     """
     way: dict[str, Any] = {}
     for word in words.split(","):
-        name = "engine" if word in engines else "precision" if word in _PRECISIONS else "input_size"
+        name = "backend" if word in backends else "precision" if word in _PRECISIONS else "input_size"
         if name in way:
             raise InputError(f"--compare {words}: two of one sort; compare one way at a time")
-        offered = f"--compare: one of {', '.join((*engines, *_PRECISIONS))}; a size"
+        offered = f"--compare: one of {', '.join((*backends, *_PRECISIONS))}; a size"
         way[name] = parse_size(word, offered) if name == "input_size" else word
     return way
 
@@ -173,7 +174,7 @@ def _read_frames(images: list[str]) -> Iterator[Frame]:
     for found in find_images(images):
         frame = found if isinstance(found, Failure) else attempt(found.key, "decode", partial(_decode, found))
         if isinstance(frame, Failure):
-            print(f"left out: {printable(frame.key)}: {frame.reason}", file=sys.stderr)
+            print(f"left out: {printable(frame.key)}: {to_options(frame.reason)}", file=sys.stderr)
         else:
             yield frame
 

@@ -80,9 +80,9 @@ def build_dataset(
         given = {"name": name, "allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
         wrong = next(filter(given.get, given), None)
         if wrong:
-            raise InputError(f"{wrong} is for a dataset: with depth leave it out")
+            raise InputError(f"`{wrong}` is for a dataset: with `depth` leave it out")
         if isinstance(images, RGBDDataset):
-            raise InputError("a dataset has depth of its own: leave out depth, or give the images")
+            raise InputError("a dataset has depth of its own: leave out `depth`, or give the images")
         place, run = to_path(images), to_path(depth)
         source = {"images": str(place.resolve()), "depth": str(run.resolve())}
         items = list_run_items(place, run, report.left)

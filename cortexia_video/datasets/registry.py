@@ -97,7 +97,7 @@ def open_dataset(
     if not dataset.registered and not allow_unregistered:
         raise InputError(
             f"the depth of {place} is not registered to its images: edges lie elsewhere; register it, or "
-            "open it with allow_unregistered=True (--allow-unregistered)"
+            "open it with `allow_unregistered=True`"
         )
     return replace(dataset, root=str(place))
 

@@ -133,12 +133,12 @@ def _find_truth(truth: PathLike | None, protocol: Protocol) -> AnyPath:
     if truth is not None:
         return to_path(truth)
     if protocol.place is None:
-        raise InputError(f"protocol {protocol.name} does not say where the truth is: give --truth")
+        raise InputError(f"protocol {protocol.name} does not say where the truth is: give `truth`")
     place = Path(protocol.place)
     if not place.exists():
         raise InputError(
             f"{place} is not there: protocol {protocol.name} looks there, from the current folder: "
-            "give --truth"
+            "give `truth`"
         )
     return place
 

@@ -100,7 +100,7 @@ def test_samples_behind_an_address_are_those_of_the_folder(name: str, place: str
 def test_every_row_but_those_of_the_hub_is_tested() -> None:
     assert {*DATASETS} == {*MAKERS, "parquet", "webdataset", "hub", "nyu"}
     for name in ("hub", "nyu"):
-        with pytest.raises(InputError, match=r"s3://bucket/set: .*org/name.*--name parquet"):
+        with pytest.raises(InputError, match=r"s3://bucket/set: .*org/name.*name='parquet'"):
             open_dataset(name, "s3://bucket/set")
 
 
@@ -310,7 +310,7 @@ def test_depth_files_in_a_bucket_are_measured_as_in_a_folder(
     for name, wrong in (("truth", 0.0), ("good", 1.0), ("bad", 2.0)):
         save_depth(tmp_path / name, 3, wrong)
     root = upload(tmp_path, place)
-    words = ("--convention", "nyu", "--truth-convention", "nyu", "--protocol", "moge-metric", "-o")
+    words = ("--from", "nyu", "--truth-from", "nyu", "--protocol", "moge-metric", "-o")
 
     def run(at: object, output: object) -> int:
         return cortexia("evaluate", f"{at}/good", f"{at}/bad", "--truth", f"{at}/truth", *words, output)
@@ -357,9 +357,9 @@ def test_scores_are_put_when_an_evaluation_ends_by_an_error(
         save_depth(tmp_path / name, 3, 0.5)
     root = upload(tmp_path, place)
     words = (
-        "--convention",
+        "--from",
         "nyu",
-        "--truth-convention",
+        "--truth-from",
         "nyu",
         "--protocol",
         "moge-metric",

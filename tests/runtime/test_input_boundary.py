@@ -208,7 +208,7 @@ def test_names_that_parquet_cannot_hold_fail_alone(tmp_path: Path, make_image: M
         assert (report.found, report.done, report.failed) == (2, *((2, 0) if name == "tar" else (1, 1)))
     (failure,) = report.failures
     assert failure.key == odd
-    assert failure.reason == r"key 'b\udcff.png' is not UTF-8, as parquet needs: rename it, or --pack tar"
+    assert failure.reason == r"key 'b\udcff.png' is not UTF-8, as parquet needs: rename it, or `pack='tar'`"
 
 
 @pytest.mark.parametrize("form", ["parquet", "webdataset"])

@@ -157,8 +157,8 @@ def test_a_broken_shard_is_a_failure(photos: Path, tmp_path: Path, name: str) ->
 
 def test_what_cannot_be_packed_is_one_line(photos: Path, tmp_path: Path) -> None:
     for packing, said in (
-        (Packing("zip"), "--pack must be tar or parquet, not 'zip'"),  # type: ignore[arg-type]
-        (Packing("tar", 0), "--pack-size must be more than 0, not 0"),
+        (Packing("zip"), "`pack` must be tar or parquet, not 'zip'"),  # type: ignore[arg-type]
+        (Packing("tar", 0), "`pack_size` must be more than 0, not 0"),
     ):
         with pytest.raises(cv.InputError, match=said):
             estimate(photos, tmp_path / "out", packing=packing)
