@@ -21,7 +21,7 @@ from pyarrow import parquet
 
 import cortexia_video as cv
 from cortexia_video.cli import main
-from cortexia_video.datasets.build import build_dataset
+from cortexia_video.datasets.build import write_shards
 from cortexia_video.datasets.build_run import list_run_items
 from cortexia_video.errors import Failure
 from cortexia_video.evaluation.predictors import open_predictor
@@ -193,7 +193,7 @@ def test_what_reads_a_run_reads_a_packed_one(photos: Path, tmp_path: Path, name:
     assert clouds[0] == clouds[1] and len(clouds[0]) == 10
     for run in (packed, files):
         items = list_run_items(photos, run, Counter())
-        build_dataset(items, tmp_path / f"set-{run.name}", format="webdataset")
+        write_shards(items, tmp_path / f"set-{run.name}", format="webdataset")
     sets = [
         file_digests(tmp_path / f"set-{run.name}", lambda name: name.endswith(".tar"))
         for run in (packed, files)
