@@ -316,14 +316,14 @@ def load_estimator(
     model: a name that `cortexia models` lists, `onnx:FILE`, or `hf:` and a folder or hub id.
     device: auto, cpu, cuda, cuda:1 or mps. batch_size, size: as `DepthEstimator` takes them.
     commercial_only: refuse weights that are not known to be free for use in a product.
-    options: the model's own: `kind` and `input_size` of `onnx:` and `hf:`, `normalize` of `onnx:`,
-    `precision` and `compile` of what torch runs.
+    options: the model's own: `kind` and `input_size` of `onnx:` and `hf:`, `normalize` of `onnx:`, `backend`,
+    `precision` and `compile` of what torch runs; None stands for what the model says.
 
     Raises `ModelError` (a subclass says which): unknown name, unusable weights; `MissingExtraError`.
     """
     if commercial_only:
         require_commercial(model)
-    loaded = load_model(model, device=device, **options)
+    loaded = load_model(model, device=device, **_keep_given(options))
     return DepthEstimator(loaded, batch_size=batch_size, size=size)
 
 
@@ -348,7 +348,12 @@ def load_estimators(
         for estimator in loaded[1:]:
             estimator.limits = loaded[0].limits
         return loaded
-    return _require_alike([model] if isinstance(model, DepthEstimator) else model, size, options)
+    return _require_alike([model] if isinstance(model, DepthEstimator) else model, size, _keep_given(options))
+
+
+def _keep_given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what asks for nothing: a model takes only the options that it has."""
+    return {name: value for name, value in options.items() if value is not None and value is not False}
 
 
 def _require_alike(

@@ -62,12 +62,15 @@ class ClusterError(CortexiaError):
 class RayExecutor:
     """Workers on the machines of a Ray cluster, or of one that is begun here for as long as this is entered.
 
-    address: of a cluster that is up, `auto` for the one that this machine is part of; None begins one here.
-    num_workers: processes with a model each; by default one for each GPU that is asked for, or, without GPUs,
-    one for each machine. gpus_per_worker: by default 1 where the cluster has GPUs.
+    Args:
+        address: auto: the Ray cluster that this machine is part of; 10.0.0.5:6379: that one. Without it one
+            begins here, and ends with the run.
+        num_workers: Processes with a model each. By default one per GPU, or, without GPUs, one per machine.
+        gpus_per_worker: GPUs of each; 1 by default where there are any.
 
-    Raises on entering `MissingExtraError` without Ray, `ClusterError` where no cluster answers, and in
-    `prepare` `ClusterError` where no machine has room for a worker.
+    Raises:
+        MissingExtraError: On entering, without Ray.
+        ClusterError: On entering, where no cluster answers; in `prepare`, where no machine has room for a worker.
     """
 
     def __init__(

@@ -36,7 +36,6 @@ from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.frame import Frame
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
 from cortexia_video.runtime.input_boundary import attempt, attempt_all
-from cortexia_video.sinks.archives import Packing
 
 Make = Callable[..., Path]
 ANYTHING = [
@@ -204,7 +203,7 @@ def test_names_that_parquet_cannot_hold_fail_alone(tmp_path: Path, make_image: M
     odd = os.fsdecode(b"b\xff.png")
     (folder / odd).write_bytes(data)
     for name in ("tar", "parquet"):
-        report = estimate(folder, tmp_path / name, model="synthetic", packing=Packing(name))
+        report = estimate(folder, tmp_path / name, model="synthetic", pack=name)
         assert (report.found, report.done, report.failed) == (2, *((2, 0) if name == "tar" else (1, 1)))
     (failure,) = report.failures
     assert failure.key == odd

@@ -29,7 +29,6 @@ from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
 from cortexia_video.ledger.artifacts import read_output
 from cortexia_video.ledger.ledger import read_last_done
 from cortexia_video.ledger.schema import read_usual
-from cortexia_video.sinks.archives import Packing
 from cortexia_video.sources.find import InputFile, find_images, read_image
 
 
@@ -61,7 +60,7 @@ def read_rows(root: Path) -> list[dict[str, Any]]:
 
 
 def test_tars_hold_what_files_would(photos: Path, tmp_path: Path) -> None:
-    report = estimate(photos, tmp_path / "packed", packing=Packing("tar", 4, images=True), preview=True)
+    report = estimate(photos, tmp_path / "packed", pack="tar", pack_size=4, pack_images=True, preview=True)
     estimate(photos, tmp_path / "files", preview=True)
     assert (report.done, report.failed) == (10, 1)
     found = read_tars(tmp_path / "packed")
@@ -76,7 +75,7 @@ def test_tars_hold_what_files_would(photos: Path, tmp_path: Path) -> None:
 
 
 def test_parquet_holds_what_files_would(photos: Path, tmp_path: Path) -> None:
-    estimate(photos, tmp_path / "packed", packing=Packing("parquet", 4))
+    estimate(photos, tmp_path / "packed", pack="parquet", pack_size=4)
     estimate(photos, tmp_path / "files")
     rows = {row["key"]: row for row in read_rows(tmp_path / "packed")}
     assert len(rows) == 10
@@ -89,15 +88,15 @@ def test_parquet_holds_what_files_would(photos: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["tar", "parquet"])
 def test_the_second_time_only_unfinished_shards_are_made(photos: Path, tmp_path: Path, name: Any) -> None:
-    packing, out = Packing(name, 4), tmp_path / "out"
+    packed, out = {"pack": name, "pack_size": 4}, tmp_path / "out"
     stop = threading.Event()
-    first = estimate(photos, out, packing=packing, stop=stop, on_outcome=lambda *_: stop.set())
+    first = estimate(photos, out, **packed, stop=stop, on_outcome=lambda *_: stop.set())
     assert first.interrupted and first.done == 4
     before = {path.name: path.stat().st_mtime_ns for path in out.glob("depth-*")}
-    second = estimate(photos, out, packing=packing)
+    second = estimate(photos, out, **packed)
     assert (second.skipped, second.done) == (4, 6)
     assert {path: (out / path).stat().st_mtime_ns for path in before} == before
-    estimate(photos, tmp_path / "whole", packing=packing)
+    estimate(photos, tmp_path / "whole", **packed)
     made, whole = (
         file_digests(folder, lambda name: name.startswith("depth-")) for folder in (out, tmp_path / "whole")
     )
@@ -107,7 +106,7 @@ def test_the_second_time_only_unfinished_shards_are_made(photos: Path, tmp_path:
 
 def test_a_lost_or_damaged_shard_is_made_again(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    estimate(photos, out, packing=Packing("tar", 4))
+    estimate(photos, out, pack="tar", pack_size=4)
     one, two, _ = sorted(out.glob("depth-*"))
     one.unlink()
     two.write_bytes(two.read_bytes()[:-1] + b"!")
@@ -115,7 +114,7 @@ def test_a_lost_or_damaged_shard_is_made_again(photos: Path, tmp_path: Path) -> 
     assert found.checked == 3 and {each.output for each in found.wrong} == {one.name, two.name}
     keys = len(found.wrong)
     assert keys in (6, 8)
-    assert estimate(photos, out, packing=Packing("tar", 4)).done == keys
+    assert estimate(photos, out, pack="tar", pack_size=4).done == keys
     assert not cv.verify(out).wrong
 
 
@@ -156,12 +155,12 @@ def test_a_broken_shard_is_a_failure(photos: Path, tmp_path: Path, name: str) ->
 
 
 def test_what_cannot_be_packed_is_one_line(photos: Path, tmp_path: Path) -> None:
-    for packing, said in (
-        (Packing("zip"), "`pack` must be tar or parquet, not 'zip'"),  # type: ignore[arg-type]
-        (Packing("tar", 0), "`pack_size` must be more than 0, not 0"),
+    for packed, said in (
+        ({"pack": "zip"}, "`pack` must be tar or parquet, not 'zip'"),
+        ({"pack": "tar", "pack_size": 0}, "`pack_size` must be more than 0, not 0"),
     ):
         with pytest.raises(cv.InputError, match=said):
-            estimate(photos, tmp_path / "out", packing=packing)
+            estimate(photos, tmp_path / "out", **packed)
 
 
 def test_the_command_packs(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -182,8 +181,7 @@ def test_what_reads_a_run_reads_a_packed_one(photos: Path, tmp_path: Path, name:
     packed, files = tmp_path / "packed", tmp_path / "files"
     model = cv.DepthEstimator(Camera())
     cv.estimate(photos, files, model=model, recursive=True, f_px=50, preview=True)
-    packing = Packing(name, 4, images=True)
-    cv.estimate(photos, packed, model=model, recursive=True, f_px=50, preview=True, packing=packing)
+    cv.estimate(photos, packed, model=model, recursive=True, f_px=50, preview=True, pack=name, pack_size=4, pack_images=True)
     made = [make_point_clouds(run, tmp_path / f"clouds-{run.name}").done for run in (packed, files)]
     assert made == [10, 10]
     clouds = [
@@ -222,12 +220,12 @@ def test_what_reads_a_run_reads_a_packed_one(photos: Path, tmp_path: Path, name:
 def test_images_of_a_shard_are_read_again(photos: Path, tmp_path: Path, name: Any) -> None:
     """The depth of images in shards becomes clouds as that of files does."""
     (photos / "broken.jpg").unlink()
-    estimate(photos, tmp_path / "first", packing=Packing(name, 20, images=True))
+    estimate(photos, tmp_path / "first", pack=name, pack_size=20, pack_images=True)
     (shard,) = (tmp_path / "first").glob("depth-*")
     if name == "tar":
         estimate(shard, tmp_path / "second")
     else:
-        estimate(shard, tmp_path / "second", packing=Packing("tar", 3))
+        estimate(shard, tmp_path / "second", pack="tar", pack_size=3)
     options = CloudOptions(near_m=1, far_m=9, fov_deg=60)
     made = make_point_clouds(tmp_path / "second", tmp_path / "clouds", options=options)
     assert made.done == 10, made.failures
@@ -237,7 +235,7 @@ def test_a_view_is_not_taken_for_the_image_of_its_name(tmp_path: Path, make_imag
     """`a.jpg` has the view `a.jpg.png`, which is the name of another image."""
     make_image(tmp_path / "in/x.jpg", seed=1).rename(tmp_path / "in/a.jpg")
     make_image(tmp_path / "in/a.jpg.png", seed=2)
-    estimate(tmp_path / "in", tmp_path / "out", format="png", packing=Packing("tar", 4, images=True))
+    estimate(tmp_path / "in", tmp_path / "out", format="png", pack="tar", pack_size=4, pack_images=True)
     estimate(tmp_path / "in", tmp_path / "files", format="png")
     for line in read_last_done(tmp_path / "out"):
         view = f"{line['key']}.png"
@@ -246,7 +244,7 @@ def test_a_view_is_not_taken_for_the_image_of_its_name(tmp_path: Path, make_imag
 
 @pytest.mark.parametrize("name", ["tar", "parquet"])
 def test_a_damaged_part_of_a_shard_is_named(photos: Path, tmp_path: Path, name: Any) -> None:
-    estimate(photos, tmp_path / "out", packing=Packing(name, 20))
+    estimate(photos, tmp_path / "out", pack=name, pack_size=20)
     (shard,) = (tmp_path / "out").glob("depth-*")
     options = CloudOptions(near_m=1, far_m=9, fov_deg=60)
     if name == "tar":
@@ -269,7 +267,7 @@ def test_a_packed_run_is_converted_as_its_files_would_be(photos: Path, tmp_path:
     files, packed = tmp_path / "files", tmp_path / "runs/packed"
     model = cv.DepthEstimator(Camera())
     cv.estimate(photos, files, model=model, recursive=True, f_px=50)
-    cv.estimate(photos, packed, model=model, recursive=True, f_px=50, packing=Packing(name, 4))
+    cv.estimate(photos, packed, model=model, recursive=True, f_px=50, pack=name, pack_size=4)
     reports = [cv.convert(run, tmp_path / f"png-{run.name}", format="png16") for run in (files, packed)]
     assert [(report.done, report.failed) for report in reports] == [(10, 0), (10, 0)]
     made = [
@@ -303,7 +301,7 @@ def test_a_packed_run_is_converted_as_its_files_would_be(photos: Path, tmp_path:
 
 def test_shards_that_are_lost_damaged_or_alone_are_failures(photos: Path, tmp_path: Path) -> None:
     packed = tmp_path / "packed"
-    estimate(photos, packed, packing=Packing("tar", 4))
+    estimate(photos, packed, pack="tar", pack_size=4)
     gone, damaged, whole = sorted(packed.glob("depth-*"))
     gone.unlink()
     damaged.write_bytes(bytes(damaged.stat().st_size))
