@@ -16,11 +16,12 @@ from cortexia_video.cli.option_words import to_options
 from cortexia_video.errors import Failure, InputError, ParityError, printable
 from cortexia_video.frame import Frame
 from cortexia_video.images.decode import decode
+from cortexia_video.images.read import read_image_bytes
 from cortexia_video.inference.backend_selection import BackendSelector
 from cortexia_video.inference.batch_size import BatchSize
 from cortexia_video.models.registry import find_model
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.sources.find import InputFile, find_images, read_image
+from cortexia_video.sources.find import InputFile, find_images
 from cortexia_video.storage.paths import to_path
 
 Switch = Annotated[bool, Parameter(negative=())]
@@ -180,4 +181,4 @@ def _read_frames(images: list[str]) -> Iterator[Frame]:
 
 
 def _decode(image: InputFile) -> Frame:
-    return decode(read_image(image.place), image.key)
+    return decode(read_image_bytes(image.place), image.key)

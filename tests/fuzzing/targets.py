@@ -30,6 +30,7 @@ from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.decode_depth import count_pixels, decode_stored, interpret, read_file
 from cortexia_video.geometry.intrinsics import load_intrinsics
 from cortexia_video.images.decode import read_header
+from cortexia_video.images.read import read_image_bytes
 from cortexia_video.ledger.ledger import read_last_done
 from cortexia_video.ledger.state import read_state
 from cortexia_video.models.onnx.model import OnnxModel
@@ -37,7 +38,7 @@ from cortexia_video.models.torch.checkpoint import open_checkpoint
 from cortexia_video.models.torch.checkpoint import read_licence as read_checkpoint_licence
 from cortexia_video.sources.archives import find_in_shard
 from cortexia_video.sources.depth_files import DepthFiles
-from cortexia_video.sources.find import find_images, read_image
+from cortexia_video.sources.find import find_images
 
 Call = Callable[[], Any]
 MOST = 40  # samples or files that are read of an input
@@ -130,7 +131,7 @@ def read_run(folder: Path) -> None:
             lambda: cv.inspect_folder(folder),
             lambda: cv.report(folder, output=folder.parent / "written/report.html", workers=1),
             *(partial(reader.read, each.place) for each in found if not isinstance(each, Failure)),
-            *(partial(read_image, each.place) for each in inside if not isinstance(each, Failure)),
+            *(partial(read_image_bytes, each.place) for each in inside if not isinstance(each, Failure)),
             lambda: _require([*found, *inside]),
         ]
     )

@@ -25,12 +25,13 @@ from cortexia_video.datasets.build import write_shards
 from cortexia_video.datasets.build_run import list_run_items
 from cortexia_video.errors import Failure
 from cortexia_video.evaluation.predictors import open_predictor
+from cortexia_video.images.read import read_image_bytes
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
 from cortexia_video.ledger.artifacts import read_output
 from cortexia_video.ledger.ledger import read_last_done
 from cortexia_video.ledger.schema import read_usual
 from cortexia_video.sinks.archives import Packing
-from cortexia_video.sources.find import InputFile, find_images, read_image
+from cortexia_video.sources.find import InputFile, find_images
 
 
 @pytest.fixture
@@ -143,7 +144,7 @@ def test_images_in_parquet_are_inputs(photos: Path, tmp_path: Path, nested: bool
     parquet.write_table(table, tmp_path / "shard.parquet", row_group_size=3)
     found = [*find_images([tmp_path / "shard.parquet"])]
     assert [each.key for each in found] == [f"shard/p/{index}" for index in range(10)]
-    read = [read_image(each.place) for each in found if isinstance(each, InputFile)]
+    read = [read_image_bytes(each.place) for each in found if isinstance(each, InputFile)]
     assert read == data
     assert estimate(tmp_path / "shard.parquet", tmp_path / "out").done == 10
 
