@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cortexia_video import collage, colored_depthmap, merge_into_row, open_dataset, to_hf, usable_samples
+from cortexia_video import collage, colored_depthmap, merge_into_row, open_dataset, to_hf
 from cortexia_video.augmentation import ApplyTransforms
+from cortexia_video.datasets import usable_samples
 from cortexia_video.datasets.registry import recognise
 from cortexia_video.datasets.sample_checks import ProblemCount
 

@@ -14,18 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from cortexia_video import (
-    DecodeError,
-    DepthEstimator,
-    DepthMap,
-    Failure,
-    Frame,
-    OutputExistsError,
-    OutputLostError,
-    decode,
-    load_estimator,
-)
-from cortexia_video.errors import printable
+from cortexia_video import DepthEstimator, DepthMap, Failure, Frame, decode, load_estimator
+from cortexia_video.errors import DecodeError, OutputExistsError, OutputLostError, printable
 from cortexia_video.formats.registry import is_own_output
 from cortexia_video.images.decode import read_header
 from cortexia_video.images.read import read_image_bytes

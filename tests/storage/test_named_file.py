@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cortexia_video import CortexiaError, DepthFileError, Failure, open_dataset, read_depth
+from cortexia_video import CortexiaError, Failure, open_dataset, read_depth
 from cortexia_video.cli import main
 from cortexia_video.datasets.huggingface import from_hf
 from cortexia_video.datasets.readers._matlab import read_mat
-from cortexia_video.errors import DecodeError, InputError, ModelLoadError
+from cortexia_video.errors import DecodeError, DepthFileError, InputError, ModelLoadError
 from cortexia_video.evaluation.ground_truth import open_truth
 from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.geometry.intrinsics import load_intrinsics
