@@ -1,6 +1,6 @@
 """Depth as color for people; the only owner of matplotlib."""
 
-from cortexia_video.viz.color_bar import color_bar
+from cortexia_video.viz.colorbar import color_bar
 from cortexia_video.viz.colormap import Coloring, Range, colored_depthmap, find_range
 from cortexia_video.viz.figures import collage, merge_into_row, show_depthmap
 
