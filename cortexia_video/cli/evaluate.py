@@ -16,11 +16,12 @@ from cortexia_video.cli.options import MODEL, MODEL_OPTIONS, RUN, parse_size, ta
 from cortexia_video.errors import Failure, InputError, ParityError, printable
 from cortexia_video.frame import Frame
 from cortexia_video.images.decode import decode
+from cortexia_video.images.read import read_image_bytes
 from cortexia_video.inference.backend_selection import BackendSelector
 from cortexia_video.jobs.estimate import estimate
 from cortexia_video.models.registry import find_model
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.sources.find import InputFile, find_images, read_image
+from cortexia_video.sources.find import InputFile, find_images
 from cortexia_video.storage.paths import to_path
 
 _PRECISIONS = ("float32", "bfloat16", "float16")
@@ -159,4 +160,4 @@ def _read_frames(images: list[str]) -> Iterator[Frame]:
 
 
 def _decode(image: InputFile) -> Frame:
-    return decode(read_image(image.place), image.key)
+    return decode(read_image_bytes(image.place), image.key)

@@ -22,9 +22,10 @@ import xxhash
 
 from cortexia_video.errors import DecodeError, InputError, OutputLostError, printable
 from cortexia_video.formats.raw_depth import Chunks
+from cortexia_video.images.read import read_image_bytes
 from cortexia_video.ledger.entries import Placed
 from cortexia_video.sinks.sink import Sink
-from cortexia_video.sources.find import InputFile, read_image
+from cortexia_video.sources.find import InputFile
 from cortexia_video.storage.arrow import import_arrow
 from cortexia_video.storage.object_keys import find_problem
 
@@ -165,7 +166,7 @@ class PackSink(Sink):
         image = b""
         if self._packing.images:
             with suppress(DecodeError):  # gone since: the depth is here
-                image = read_image(item.place)
+                image = read_image_bytes(item.place)
         return _Row(item.key, files, json.dumps(facts, sort_keys=True).encode(), image)
 
 

@@ -13,12 +13,13 @@ from dataset_layouts import HEIGHT, MAKERS, RAYS, WIDTH, Scene, make_rgbd, make_
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cortexia_video import DepthFileError, Failure, InputError
+from cortexia_video import Failure
 from cortexia_video.augmentation import Resize
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.eval_region import EIGEN_CROP, GARG_CROP, Region
 from cortexia_video.datasets.readers._association import associate
 from cortexia_video.datasets.registry import DATASETS, open_dataset, recognise
+from cortexia_video.errors import DepthFileError, InputError
 from cortexia_video.pinhole import unproject
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -201,7 +202,9 @@ def test_keys_must_differ(tmp_path: Path, scene: Scene) -> None:
 def test_pairs_name_their_own_arguments_in_errors(tmp_path: Path) -> None:
     for part, values in (("rgb", np.zeros((4, 4, 3), np.uint8)), ("depth", np.ones((4, 4), np.uint16))):
         save(values, tmp_path / part / "a.png")
-    with pytest.raises(DepthFileError, match=r"its convention \(`convention`\), one of .* of depth \(`kind`\)"):
+    with pytest.raises(
+        DepthFileError, match=r"its convention \(`convention`\), one of .* of depth \(`kind`\)"
+    ):
         open_dataset("pairs", tmp_path)[0]
     with pytest.raises(DepthFileError, match="or scale=, in metres"):
         open_dataset("pairs", tmp_path, kind="metric")[0]

@@ -22,9 +22,6 @@ from PIL import Image
 from cortexia_video import (
     DepthEstimator,
     Failure,
-    InputError,
-    OutputError,
-    OutputLostError,
     Report,
     SyntheticModel,
     decode,
@@ -32,6 +29,7 @@ from cortexia_video import (
     load_estimator,
     read_ledger,
 )
+from cortexia_video.errors import InputError, OutputError, OutputLostError
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.runtime.memory_budget import MemoryBudget
 from cortexia_video.storage import named_file
@@ -177,7 +175,9 @@ def test_outputs_of_other_settings_are_redone_kept_or_refused(
     run(photos)
     out = photos.parent / "out"
     before = {path.name: path.read_bytes() for path in out.glob("*.npy")}
-    with pytest.raises(OutputError, match=r"0\.jpg was made .*\(kind: disparity -> metric\): `changed='redo'`"):
+    with pytest.raises(
+        OutputError, match=r"0\.jpg was made .*\(kind: disparity -> metric\): `changed='redo'`"
+    ):
         run(photos, kind="metric", changed="refuse")
     assert {path.name: path.read_bytes() for path in out.glob("*.npy")} == before
     with caplog.at_level(logging.WARNING):
@@ -583,8 +583,8 @@ def test_images_of_200_megapixels_take_less_than_2_gib_together(tmp_path: Path) 
     for name in ("b.jpg", "c.jpg"):
         Image.new("RGB", (20000, 10000), "green").save(tmp_path / "photos" / name)
     code = (
-        "import resource, sys, cortexia_video as cv\n"
-        "report = cv.estimate(sys.argv[1], sys.argv[2], format='png', preview=True)\n"
+        "import resource, sys, cortexia_video as cx\n"
+        "report = cx.estimate(sys.argv[1], sys.argv[2], format='png', preview=True)\n"
         "print(report.done, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "photos"), str(tmp_path / "out")]

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from cortexia_video import DecodeError, Failure, InputError, OutputError, OutputLostError, read_ledger
+from cortexia_video import Failure, read_ledger
+from cortexia_video.errors import DecodeError, InputError, OutputError, OutputLostError
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.ledger import Ledger, merge_ledgers
 from cortexia_video.ledger.local_log import LEDGER_NAME, name_partition

@@ -13,22 +13,11 @@ import pytest
 from PIL import Image
 
 import cortexia_video
-from cortexia_video import (
-    CortexiaError,
-    DepthMap,
-    Failure,
-    InputError,
-    OutputLostError,
-    RGBDSample,
-    convert,
-    estimate,
-    inspect_folder,
-    verify,
-)
+from cortexia_video import CortexiaError, DepthMap, Failure, RGBDSample, convert, estimate, inspect, verify
 from cortexia_video.datasets.build import write_shards
 from cortexia_video.datasets.build_items import list_dataset_items
 from cortexia_video.datasets.dataset import RGBDDataset
-from cortexia_video.errors import DecodeError, describe, in_words
+from cortexia_video.errors import DecodeError, InputError, OutputLostError, describe, in_words
 from cortexia_video.evaluation import job
 from cortexia_video.evaluation.ground_truth import hold_truth
 from cortexia_video.evaluation.predictors import HeldPredictor
@@ -138,7 +127,7 @@ def test_the_other_jobs_lose_one_input(
         fail_for(patch, "depth_folder.DepthReader.decode", "b.png", error)
         report = convert(run, tmp_path / "npz", format="npz")
         assert (report.done, report.failed, report.failures[0].key) == (2, 1, "b.png")
-        looked = inspect_folder(run)
+        looked = inspect(run)
         assert (len(looked.sampled), len(looked.failures)) == (2, 1)
     with monkeypatch.context() as patch:
         fail_for(patch, "sinks.sink.Sink.encode", "b.png", error)
