@@ -213,7 +213,7 @@ def estimate_command(
     """
     everything = {**out.given(), **vars(run), **vars(camera), **options.given()}
     part = parse_partition(run.partition) if run.partition else None
-    with _open_executor(cluster, run.profile) as executor:
+    with _open_executor(cluster) as executor:
         return run_job(
             lambda on_outcome, stop: estimate(
                 inputs,
@@ -231,7 +231,7 @@ def estimate_command(
 
 
 @contextmanager
-def _open_executor(cluster: ClusterOptions, profile: Path | None) -> Iterator[Any]:
+def _open_executor(cluster: ClusterOptions) -> Iterator[Any]:
     """Yield the cluster that `--executor ray` asks for, or None."""
     options = {name: value for name, value in vars(cluster).items() if name != "executor"}
     if cluster.executor != "ray":
@@ -240,8 +240,6 @@ def _open_executor(cluster: ClusterOptions, profile: Path | None) -> Iterator[An
             raise InputError(f"--{given[0].replace('_', '-')} is for many machines: give --executor ray, too")
         yield None
         return
-    if profile:
-        raise InputError("--profile is for one machine: leave it out, or leave out --executor ray")
     from cortexia_video.jobs.ray_cluster import RayExecutor
 
     with RayExecutor(**options) as executor:
