@@ -59,8 +59,8 @@ def info_command(
     about = {**files.about, "f_px": files.f_px, "f_source": "given" if files.f_px else None}
     failed, console = False, Console(highlight=False)
     for number, path in enumerate(paths):
-        options = {"about": about, "convention": files.convention, "max_megapixels": max_megapixels}
-        found = attempt(redact(path), "decode", partial(inspect, path, **options))
+        look = partial(inspect, path, about=about, convention=files.convention, max_megapixels=max_megapixels)
+        found = attempt(redact(path), "decode", look)
         if isinstance(found, Failure):
             failed = True
             if json_lines:
@@ -93,7 +93,7 @@ def _describe_file(found: Inspection) -> Iterator[tuple[str, str]]:
         meaning = f"{_MEANINGS[found.kind]}, larger is {found.metadata['larger_is']}"
         yield "kind", f"{found.kind}: {meaning} (so says {_name_speaker(found.said_by)})"
     else:
-        yield "kind", f"not known: {to_options(found.unsaid)}"
+        yield "kind", f"not known: {to_options(found.unsaid or '')}"
     if found.changed:
         yield "changed", CHANGED
     unit = " m" if found.kind == "metric" else ""

@@ -87,7 +87,10 @@ def _read_texts(function: Callable[..., Any] | None) -> Mapping[str, str]:
     from docstring_parser import parse
 
     parameters = parse(inspect.getdoc(function) or "").params if function else []
-    return {each.arg_name: " ".join((each.description or "").split()).partition(" In Python")[0] for each in parameters}
+    return {
+        each.arg_name: " ".join((each.description or "").split()).partition(" In Python")[0]
+        for each in parameters
+    }
 
 
 def _describe(option: inspect.Parameter, texts: Mapping[str, str]) -> inspect.Parameter:

@@ -66,10 +66,9 @@ def build_dataset(
     report = BuildReport()
     items: Iterator[BuildItem | Failure]
     if depth is None:
-        dataset = images
-        if not isinstance(dataset, RGBDDataset | RGBDStream):
-            allowed = {"allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
-            dataset = open_folder(dataset, name, split=split, **allowed)
+        allowed = {"allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
+        is_open = isinstance(images, RGBDDataset | RGBDStream)
+        dataset = images if is_open else open_folder(images, name, split=split, **allowed)
         if not isinstance(dataset, RGBDDataset):
             raise InputError(f"{dataset.root} is a stream, which cannot be resumed: give a set with numbers")
         where = str(to_path(dataset.root).resolve()) if dataset.root else dataset.name

@@ -267,9 +267,7 @@ def test_errors_name_the_options_that_evaluate_has(tmp_path, rng, own, capsys):
     assert "its convention (--truth-from), one of" in said and "(cortexia convert --kind)" in said
     contradiction = ("--from", "nyu", "--truth-from", "nyu", "--kind", "disparity")
     assert run(tmp_path / "good", *words, *contradiction) == 2
-    assert (
-        "--from nyu means metric depth, --kind says disparity: leave one out" in capsys.readouterr().err
-    )
+    assert "--from nyu means metric depth, --kind says disparity: leave one out" in capsys.readouterr().err
 
 
 def test_where_the_protocol_looks_for_the_truth_is_said(tmp_path, monkeypatch, capsys):

@@ -170,6 +170,7 @@ def test_the_command_packs(photos: Path, tmp_path: Path, capsys: pytest.CaptureF
         main([*command, "--pack", "tar", "--pack-size", "100", "--pack-images"])
     assert ended.value.code == 1
     assert len(read_tars(tmp_path / "out")) == 30
+    assert "\nspeed: " in capsys.readouterr().out
     assert Image.open(io.BytesIO(read_tars(tmp_path / "out")["3.png"])).size == (64, 48)
 
 
@@ -182,7 +183,8 @@ def test_what_reads_a_run_reads_a_packed_one(photos: Path, tmp_path: Path, name:
     packed, files = tmp_path / "packed", tmp_path / "files"
     model = cx.DepthEstimator(Camera())
     cx.estimate(photos, files, model=model, recursive=True, f_px=50, preview=True)
-    cx.estimate(photos, packed, model=model, recursive=True, f_px=50, preview=True, pack=name, pack_size=4, pack_images=True)
+    packing = {"pack": name, "pack_size": 4, "pack_images": True}
+    cx.estimate(photos, packed, model=model, recursive=True, f_px=50, preview=True, **packing)
     made = [make_point_clouds(run, tmp_path / f"clouds-{run.name}").done for run in (packed, files)]
     assert made == [10, 10]
     clouds = [
