@@ -112,7 +112,7 @@ def _plan_scenes(plan: DataPlan) -> Maker:
 def _check_teacher(plan: DataPlan, recipe: Recipe, labels: Path, any_licence: bool) -> DepthKind:
     if recipe.teacher is None:
         raise InputError(
-            f"{to_path(plan.root)} holds images without depth: name a teacher that labels them (--teacher)"
+            f"{to_path(plan.root)} holds images without depth: name a teacher that labels them (`teacher`)"
         )
     return check_teacher(plan.root, labels, recipe.teacher, any_licence=any_licence)
 

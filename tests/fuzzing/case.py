@@ -238,11 +238,10 @@ def main() -> None:
     faulthandler.enable(errors)
     faulthandler.register(signal.SIGUSR1, errors)  # where it hangs
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _quieten()
     with tempfile.TemporaryDirectory(prefix="fuzzing-") as root, ExitStack() as quiet:
         prints, sandbox = _Prints(), _Sandbox(Path(root).resolve())
         quiet.enter_context(quiet_libraries())
-
+        _quieten()  # after it: warnings, which it hides from people, are findings here
         print("ready", file=answers, flush=True)
         warm = set[str]()
         for line in sys.stdin:

@@ -81,7 +81,7 @@ def _require(failures: Iterable[Any]) -> None:
             raise each.error
 
 
-def read_image(folder: Path) -> None:
+def decode_image(folder: Path) -> None:
     data = _only(folder).read_bytes()
     header = read_header(data)
     for frame in (cv.decode(data, "a"), cv.decode(data, "a", enough=lambda h, w: (h // 4 + 1, w // 4 + 1))):
@@ -199,7 +199,7 @@ _SETS = {  # and a split that the corpus has
 _OF_SAMPLES = (InputError, DecodeError)
 
 _ROWS = (
-    *(Target(f"image-{each}", read_image, (DecodeError,), 2048, 60) for each in _IMAGES),
+    *(Target(f"image-{each}", decode_image, (DecodeError,), 2048, 60) for each in _IMAGES),
     *(Target(f"depth-{each}", read_depth, (DepthFileError,), 1024, 60) for each in _DEPTH),
     *(
         Target(f"dataset-{name}", partial(read_dataset, name, split), _OF_SAMPLES, 2048, 40)
