@@ -1,4 +1,4 @@
-"""How fast networks run on this processor by each engine and precision, and how far they are from float32.
+"""How fast networks run on this processor by each backend and precision, and how far they are from float32.
 
     pip install -e '.[benchmark]'
     python benchmarks/models.py [vit-252] [vit-518] [convolutional] [--quick] [--work FOLDER]
@@ -40,11 +40,11 @@ Run = Callable[[], object]
 
 _PACKAGES = ("torch", "transformers", "onnxruntime", "openvino")
 _WAYS = {
-    "torch float32": {"engine": "torch", "precision": "float32"},
-    "torch bfloat16, channels last": {"engine": "torch", "precision": "bfloat16"},
-    "ONNX Runtime float32": {"engine": "onnx"},
-    "OpenVINO float32": {"engine": "openvino", "precision": "float32"},
-    "OpenVINO bfloat16": {"engine": "openvino", "precision": "bfloat16"},
+    "torch float32": {"backend": "torch", "precision": "float32"},
+    "torch bfloat16, channels last": {"backend": "torch", "precision": "bfloat16"},
+    "ONNX Runtime float32": {"backend": "onnx"},
+    "OpenVINO float32": {"backend": "openvino", "precision": "float32"},
+    "OpenVINO bfloat16": {"backend": "openvino", "precision": "bfloat16"},
 }
 _GOALS = {
     ("vit-252", "OpenVINO bfloat16"): 2.0,
@@ -117,7 +117,7 @@ def _measure_transformer(section: Section, side: int, work: Path, scale: Scale) 
 
 
 def _measure_convolutional(work: Path, scale: Scale) -> list[Figure]:
-    """Run `compact`'s network: as it is in torch, and exported, by both engines."""
+    """Run `compact`'s network: as it is in torch, and exported, by both backends."""
     torch.manual_seed(0)
     network = DepthNetwork().eval()
     batch = np.random.default_rng(0).random((_CONVOLUTIONAL_BATCH, 3, *_COMPACT_SIZE), np.float32)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -86,7 +86,7 @@ class RunOptions:
         exact: every pixel. fast: large JPEGs at a half, a quarter or an eighth of their sides.
     max_megapixels
         Refuse larger images.
-    shard
+    partition
         3/16 does the third of sixteen parts, the same part on every machine.
     profile
         Write a trace of the run to this file, for ui.perfetto.dev or chrome://tracing.
@@ -97,7 +97,7 @@ class RunOptions:
     workers: int | None = None
     decode: Decoding = "exact"
     max_megapixels: float = 200.0
-    shard: str | None = None
+    partition: str | None = None
     profile: Path | None = None
 
 
@@ -131,13 +131,12 @@ class ModelOptions:
         518 (short side) or 392x518 (height x width), for onnx: files that do not say it, hf: and most others.
     normalize
         For onnx: files that do not say it: imagenet (the default), unit or signed.
-    engine
+    backend
         torch, onnx (ONNX Runtime) or openvino, where the model can be run by it; auto: what proves fastest.
-        ray: on many machines, also ray+openvino and so on (docs/scale.md).
     precision
         float32, bfloat16, float16, or auto: bfloat16 for torch on CUDA and for openvino, else float32.
     max_error
-        Refuse an engine or a precision whose depth differs from float32's by more, on the first images.
+        Refuse a backend or a precision whose depth differs from float32's by more, on the first images.
     compile
         For models that torch runs: let torch.compile make them faster; each new shape then takes a minute.
     commercial_only
@@ -147,7 +146,7 @@ class ModelOptions:
     kind: str | None = None
     input_size: str | None = None
     normalize: str | None = None
-    engine: str | None = None
+    backend: str | None = None
     precision: str | None = None
     max_error: float = MAX_ERROR
     compile: Switch = False
@@ -162,10 +161,12 @@ class ModelOptions:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class ClusterOptions:
-    """Where `--engine ray` finds its machines; without it these say nothing.
+    """Where `--executor ray` finds its machines; without it these say nothing.
 
     Parameters
     ----------
+    executor
+        local: this machine. ray: many (docs/scale.md).
     address
         auto: the Ray cluster that this machine is part of; 10.0.0.5:6379: that one. Else one begins here.
     num_workers
@@ -174,6 +175,7 @@ class ClusterOptions:
         GPUs of each; 1 by default where there are any.
     """
 
+    executor: Literal["local", "ray"] = "local"
     address: str | None = None
     num_workers: int | None = None
     gpus_per_worker: float | None = None
@@ -210,8 +212,8 @@ def estimate_command(
         Descend into the folders inside.
     """
     everything = {**out.given(), **vars(run), **vars(camera), **options.given()}
-    part = parse_partition(run.shard) if run.shard else None
-    with _open_executor(everything, cluster, run.profile) as executor:
+    part = parse_partition(run.partition) if run.partition else None
+    with _open_executor(cluster, run.profile) as executor:
         return run_job(
             lambda on_outcome, stop: estimate(
                 inputs,
@@ -223,30 +225,26 @@ def estimate_command(
                 executor=executor,
                 **everything,
             ),
-            lambda: find_images(inputs, recursive=recursive, output=to_path(output), shard=part),
+            lambda: find_images(inputs, recursive=recursive, output=to_path(output), partition=part),
             to_path(output),
         )
 
 
 @contextmanager
-def _open_executor(
-    everything: dict[str, Any], cluster: ClusterOptions, profile: Path | None
-) -> Iterator[Any]:
-    """Yield the cluster that `--engine ray` asks for, or None; `everything` keeps what runs the network."""
-    ray, _, network = (everything.get("engine") or "").partition("+")
-    if ray != "ray":
-        given = [name for name, value in vars(cluster).items() if value is not None]
+def _open_executor(cluster: ClusterOptions, profile: Path | None) -> Iterator[Any]:
+    """Yield the cluster that `--executor ray` asks for, or None."""
+    options = {name: value for name, value in vars(cluster).items() if name != "executor"}
+    if cluster.executor != "ray":
+        given = [name for name, value in options.items() if value is not None]
         if given:
-            raise InputError(f"--{given[0].replace('_', '-')} is for many machines: give --engine ray, too")
+            raise InputError(f"--{given[0].replace('_', '-')} is for many machines: give --executor ray, too")
         yield None
         return
     if profile:
-        raise InputError("--profile is for one machine: leave it out, or leave out --engine ray")
+        raise InputError("--profile is for one machine: leave it out, or leave out --executor ray")
     from cortexia_video.jobs.ray_cluster import RayExecutor
 
-    del everything["engine"]
-    everything |= {"engine": network} if network else {}
-    with RayExecutor(**vars(cluster)) as executor:
+    with RayExecutor(**options) as executor:
         yield executor
 
 

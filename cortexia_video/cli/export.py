@@ -17,7 +17,7 @@ def export_command(
     /,
     *,
     output: Annotated[str, Parameter(alias="-o")],
-    engine: Literal["onnx", "openvino"] = "onnx",
+    backend: Literal["onnx", "openvino"] = "onnx",
     size: str | None = None,
     precision: str = "auto",
     check: Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=True)] = (),
@@ -33,12 +33,12 @@ def export_command(
         A published name that torch runs, hf:FOLDER or hf:org/name.
     output
         The file to write.
-    engine
+    backend
         What is to run the file: onnx (ONNX Runtime) or openvino. The file says so itself.
     size
         392x518: height x width as the network sees images; others are stretched to it.
     precision
-        What the engine is to compute in: float32, for openvino also bfloat16; auto is the fastest.
+        What the backend is to compute in: float32, for openvino also bfloat16; auto is the fastest.
     check
         Images or folders: the first few are estimated by the file and by the network in float32.
     max_error
@@ -54,7 +54,7 @@ def export_command(
     done = export(
         model,
         output,
-        engine=engine,
+        backend=backend,
         size=parsed,
         precision=precision,
         check=check,

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.depth_options import DepthOptions
+from cortexia_video.cli.option_words import to_options
 from cortexia_video.cli.terminal_image import draw_depth
 from cortexia_video.errors import Failure, printable, redact
 from cortexia_video.jobs.inspect import FolderInspection, Inspection, inspect, inspect_folder
@@ -60,7 +61,7 @@ def info_command(
             failed = True
             if json_lines:
                 print(json.dumps({"path": found.key, "error": found.reason}))
-            print(f"cortexia: {found.reason}", file=sys.stderr)
+            print(f"cortexia: {to_options(found.reason)}", file=sys.stderr)
             continue
         if json_lines:
             print(json.dumps(found.as_dict()))
@@ -86,7 +87,7 @@ def _show(console: Console, found: Inspection | FolderInspection, *, first: bool
         sys.stdout.flush()
         draw_depth(console, found.thumbnail, larger_is_nearer=found.metadata["larger_is"] == "nearer")
     for failure in found.failures if isinstance(found, FolderInspection) else ():
-        print(f"  failed: {failure.reason}")
+        print(f"  failed: {to_options(failure.reason)}")
 
 
 def _describe_file(found: Inspection) -> Iterator[tuple[str, str]]:
@@ -95,7 +96,7 @@ def _describe_file(found: Inspection) -> Iterator[tuple[str, str]]:
         meaning = f"{_MEANINGS[found.kind]}, larger is {found.metadata['larger_is']}"
         yield "kind", f"{found.kind}: {meaning} (so says {_name_speaker(found.said_by)})"
     else:
-        yield "kind", f"not known: {found.unsaid}"
+        yield "kind", f"not known: {to_options(found.unsaid)}"
     if found.changed:
         yield "changed", CHANGED
     unit = " m" if found.kind == "metric" else ""

@@ -1,4 +1,4 @@
-"""`cortexia merge`: the ledgers of shards into one."""
+"""`cortexia merge`: the ledgers of partitions into one."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from cortexia_video.storage.paths import is_remote, to_path
 
 
 def merge_command(output: Annotated[str, Parameter(name="DIR")], /) -> None:
-    """Join what shards left in DIR to DIR/ledger.jsonl, as the next run without --shard also does.
+    """Join the ledgers of partitions into DIR/ledger.jsonl, as the next run of all also does.
 
-    Shards of machines without a common disk: copy their output folders into one before.
+    Partitions of machines without a common disk: copy their output folders into one before.
 
     Parameters
     ----------
     output
-        The --output of the shards.
+        The --output of the partitions.
     """
     place = to_path(output)
     count = merge_ledgers(place)
-    what = "object" if is_remote(place) else "shard"
+    what = "object" if is_remote(place) else "partition"
     print(f"{count} {what}{'' if count == 1 else 's'} joined to {place / LEDGER_NAME}")

@@ -54,7 +54,7 @@ class BuildReport:
         return f"{self.rows} samples in {shards}; {self.failed} failed{left}"
 
 
-def build_dataset(
+def write_shards(
     items: Iterable[BuildItem | Failure],
     output: str | os.PathLike[str] | RemotePath,
     *,

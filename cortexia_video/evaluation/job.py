@@ -1,4 +1,4 @@
-"""`evaluate`: depth of several predictors against one truth, by a protocol, beside the baselines."""
+"""`measure_predictors`: depth of several predictors against one truth, by a protocol, beside baselines."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Evaluation:
         return not self.left and not any(column.remarks() for column in self.columns)
 
 
-def evaluate(
+def measure_predictors(
     truth: GroundTruth,
     predictors: Sequence[Predictor],
     protocol: Protocol,

@@ -122,7 +122,7 @@ def _check_size(pil_image: Image.Image, max_megapixels: float) -> None:
     if megapixels > max_megapixels:
         raise DecodeError(
             f"too large: {width} x {height} is {megapixels:.4g} megapixels, "
-            f"the limit is {max_megapixels:g}; raise --max-megapixels"
+            f"the limit is {max_megapixels:g}; raise `max_megapixels`"
         )
 
 

@@ -68,7 +68,7 @@ def estimate(
     workers: int | None = None,
     overwrite: bool = False,
     changed: Changed = "redo",
-    shard: str | None = None,
+    partition: str | None = None,
     max_megapixels: float = 200.0,
     commercial_only: bool = False,
     max_error: float = MAX_ERROR,
@@ -93,10 +93,10 @@ def estimate(
     where addresses must be waited for.
     overwrite: redo what is done, and replace files that no ledger knows.
     changed: what becomes of outputs made with other settings: `redo`, `keep` them, or `refuse` to run.
-    shard: "3/16" does the third of sixteen parts; sixteen such runs, anywhere, do all.
+    partition: "3/16" does the third of sixteen parts; sixteen such runs, anywhere, do all.
     commercial_only: refuse a model by name whose weights are not known to be free for use in a product.
-    max_error: an engine or a precision other than the model's reference is refused where its depth differs
-    by more, on average over one of the first images; with engine `auto` it is not chosen (`engine_choice`).
+    max_error: a backend or a precision other than the model's reference is refused where its depth differs
+    by more, on average over one of the first images; with backend `auto` it is not chosen.
     profile: file for a trace of the run in Chrome's format.
     on_outcome: called after each input with the report so far and its failure, if it failed.
     stop: set it to end early; what the model has taken is finished.
@@ -116,7 +116,7 @@ def estimate(
         inputs=[to_text(each) for each in inputs],
         root=root,
         recursive=recursive,
-        shard=parse_partition(shard) if shard else None,
+        partition=parse_partition(partition) if partition else None,
         model=model,
         asked={"device": device, "batch_size": batch_size, "size": size, **model_options},
         commercial_only=commercial_only,
@@ -131,7 +131,7 @@ def estimate(
     settings = executor.prepare(order)
     refused = _list_sources(order.find()) if changed == "refuse" and not overwrite else ()
     with ExitStack() as stack:
-        ledger = stack.enter_context(Ledger(root, settings, order.shard, sink=sink, refuse_changed=refused))
+        ledger = stack.enter_context(Ledger(root, settings, order.partition, sink=sink, refuse_changed=refused))
         stack.enter_context(sink)
         keep_depth_json(sink, ledger)
         outcomes = Outcomes(
@@ -288,13 +288,13 @@ def _choose_threads(given: int | None, places: Iterable[str | os.PathLike[str] |
 def _require_positive(**values: float) -> None:
     for name, value in values.items():
         if not value > 0:
-            raise InputError(f"--{name.replace('_', '-')} must be more than 0, not {value}")
+            raise InputError(f"`{name}` must be more than 0, not {value}")
 
 
 def _require_one_of(**given: tuple[str, object]) -> None:
     for name, (value, choices) in given.items():
         if value not in get_args(choices):
-            raise InputError(f"--{name} must be one of {', '.join(get_args(choices))}, not {value!r}")
+            raise InputError(f"`{name}` must be one of {', '.join(get_args(choices))}, not {value!r}")
 
 
 def _list_kinds(passed_over: Mapping[str, int]) -> str:
@@ -308,7 +308,7 @@ def _require_some(inputs: Sequence[str | os.PathLike[str]], recursive: bool, roo
     if next(found, None) is None:
         places = ", ".join(str(to_path(each)) for each in inputs)
         folders = not recursive and any(is_remote(each) or Path(each).is_dir() for each in inputs)
-        hint = "; folders inside are looked into with --recursive" if folders else ""
+        hint = "; folders inside are looked into with `recursive=True`" if folders else ""
         seen = f"; passed over: {_list_kinds(passed_over)}" if passed_over else ""
         raise InputError(f"no images in {places}{hint}; what cortexia wrote is never an input{seen}")
 

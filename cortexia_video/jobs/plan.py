@@ -102,7 +102,7 @@ def plan(
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     if num_workers < 1:
-        raise InputError(f"--num-workers must be more than 0, not {num_workers}")
+        raise InputError(f"`num_workers` must be more than 0, not {num_workers}")
     root = to_path(output) if output else None
     found, lost, total, samples = _count(find_images(inputs, recursive=recursive, output=root))
     if not samples:
@@ -198,7 +198,7 @@ def find_existing(folder: Path) -> Path:
 
 
 def _load(model: str, options: Mapping[str, Any], images: Sequence[InputFile]) -> Sequence[DepthEstimator]:
-    """Load a model as a run would, by the engine that it would settle on."""
+    """Load a model as a run would, by the backend that it would settle on."""
     choice = BackendSelector(model, **options)
     loaded = choice.load()
     if choice.is_settled(loaded):

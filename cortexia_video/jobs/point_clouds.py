@@ -53,8 +53,8 @@ MEMORY = 1 << 30  # bytes of images and points in work at once, over all workers
 _IMAGE_BYTES, _DEPTH_BYTES = 10, 70  # for each pixel, at the worst moment
 
 VIEW_ONLY = "there is only a view of the depth"
-NO_SHAPE = "of a kind without a shape in space: use a model of metric depth, or --near-m and --far-m"
-NO_FOCAL_LENGTH = "no focal length is known: give --f-px, --fov-deg or --intrinsics"
+NO_SHAPE = "of a kind without a shape in space: use a model of metric depth, or `near_m` and `far_m`"
+NO_FOCAL_LENGTH = "no focal length is known: give `f_px`, `fov_deg` or `intrinsics`"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +154,7 @@ def make_point_clouds(
     workers, stop = choose_workers(workers), stop or threading.Event()
     require_ledger(root)
     if is_same_folder(place, root):
-        raise InputError(f"{printable(str(root))} is the run and the output: choose another --output")
+        raise InputError(f"{printable(str(root))} is the run and the output: choose another `output`")
     maker, sink = _Maker(options), open_sink(place, suffixes=[f".{format}"])
     with ExitStack() as stack:
         settings = {"job": "pointcloud", "format": format, **_settings_of(options), **maker.given.settings}
@@ -171,15 +171,15 @@ class _Maker:
 
     def __init__(self, options: CloudOptions) -> None:
         if (options.near_m is None) != (options.far_m is None):
-            raise InputError("--near-m and --far-m belong together: give both or none")
+            raise InputError("`near_m` and `far_m` belong together: give both or none")
         if options.fov_deg is not None and (options.f_px is not None or options.intrinsics is not None):
-            raise InputError("the focal length is given twice: give one of --f-px, --fov-deg, --intrinsics")
+            raise InputError("the focal length is given twice: give one of `f_px`, `fov_deg`, `intrinsics`")
         if options.near_m is not None and options.far_m is not None:
             require_distances(options.near_m, options.far_m)
         if options.fov_deg is not None:
             require_angle(options.fov_deg)
         if options.max_gap is not None and not options.max_gap > 0:
-            raise InputError(f"--max-gap must be a share above 0 (0.05), or inf, not {options.max_gap:g}")
+            raise InputError(f"`max_gap` must be a share above 0 (0.05), or inf, not {options.max_gap:g}")
         self._options = options
         self.given: Intrinsics = load_intrinsics(options.f_px, options.intrinsics)
 

@@ -50,7 +50,7 @@ _ANSWERS_S = 3.0  # for which an address may take to answer
 _ALONE = 2  # times that an input must end its process alone, to be left out
 _LOCAL_STORE = 1 << 28  # bytes of shared memory of a cluster of our own: blocks are small
 _LONGEST_FOLDER = 20  # bytes, of a folder in which Ray's sockets can be: their names have 107 at most
-_DIED = "the process that worked on it died, also when it worked on nothing else: try it without --engine ray"
+_DIED = "the process that worked on it died, also when it worked on nothing else: try it on one machine"
 
 _log = logging.getLogger(__name__)
 
@@ -78,9 +78,9 @@ class RayExecutor:
         gpus_per_worker: float | None = None,
     ) -> None:
         if num_workers is not None and num_workers < 1:
-            raise InputError(f"--num-workers must be more than 0, not {num_workers}")
+            raise InputError(f"`num_workers` must be more than 0, not {num_workers}")
         if gpus_per_worker is not None and gpus_per_worker < 0:
-            raise InputError(f"--gpus-per-worker must not be less than 0, not {gpus_per_worker}")
+            raise InputError(f"`gpus_per_worker` must not be less than 0, not {gpus_per_worker}")
         self._address = address
         self._asked = num_workers
         self._gpus = gpus_per_worker
@@ -104,9 +104,9 @@ class RayExecutor:
     def prepare(self, order: RunSpec) -> Mapping[str, object]:
         """Find room for the workers, and let one load the model, to say what the outputs depend on."""
         ray = _import_ray()
-        if order.asked.get("engine") == "auto":
+        if order.asked.get("backend") == "auto":
             raise InputError(
-                "--engine auto could choose another engine on each worker: name one, as ray+onnx"
+                "`backend='auto'` could choose another backend on each worker: name one, such as onnx"
             )
         self._order = replace(order, root=_make_absolute(order))
         self._count, self._gpus = _find_room(ray, self._asked, self._gpus)
@@ -285,7 +285,7 @@ def _import_ray() -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        missing = f"--engine ray needs Ray, which is not installed ({error})"
+        missing = f"the executor ray needs Ray, which is not installed ({error})"
         raise MissingExtraError(f"{missing}: pip install 'cortexia-video[distributed]'") from error
     return ray
 
@@ -342,7 +342,7 @@ def _require_answer(address: str) -> None:
     if address == "auto":
         return
     if not colon or not port.isdecimal():
-        raise InputError(f"--address must be auto or like 10.0.0.5:6379, not {address!r}")
+        raise InputError(f"`address` must be auto or like 10.0.0.5:6379, not {address!r}")
     try:
         socket.create_connection((host, int(port)), _ANSWERS_S).close()
     except (OSError, OverflowError) as error:
@@ -351,7 +351,7 @@ def _require_answer(address: str) -> None:
 
 def _name_nobody(address: str) -> str:
     where = "on this machine" if address == "auto" else f"at {address}"
-    remedy = "begin one with `ray start --head`, or leave --address out to begin one here"
+    remedy = "begin one with `ray start --head`, or leave `address` out to begin one here"
     return f"no Ray cluster answers {where}: {remedy}"
 
 
@@ -363,7 +363,7 @@ def _find_room(ray: Any, asked: int | None, gpus: float | None) -> tuple[int, fl
     kind, share = ("GPU", gpus) if gpus else ("CPU", 1)
     room = sum(int(each.get(kind, 0) // share) for each in machines)
     if not room:
-        remedy = "give --gpus-per-worker 0 to work without" if gpus else "add machines"
+        remedy = "give `gpus_per_worker=0` to work without" if gpus else "add machines"
         raise ClusterError(f"no machine of the cluster has {share:g} {kind} for a worker: {remedy}")
     usual = room if gpus else sum(1 for each in machines if each.get("CPU"))
     if asked and asked > room:

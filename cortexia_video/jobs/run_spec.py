@@ -30,7 +30,7 @@ class RunSpec:
     inputs: Sequence[str]
     root: AnyPath
     recursive: bool
-    shard: Partition | None
+    partition: Partition | None
     model: str | DepthEstimator | Sequence[DepthEstimator]
     asked: Mapping[str, Any]
     commercial_only: bool
@@ -46,7 +46,7 @@ class RunSpec:
             self.inputs,
             recursive=self.recursive,
             output=self.root,
-            shard=self.shard,
+            partition=self.partition,
             passed_over=passed_over,
         )
 
@@ -56,7 +56,7 @@ class RunSpec:
         return sink
 
     def load(self) -> tuple[BackendSelector | None, Sequence[DepthEstimator]]:
-        """Load the model; the choice of an engine, which may not be settled, is that of a model by name."""
+        """Load the model; the choice of a backend, which may not be settled, is that of a model by name."""
         if not isinstance(self.model, str):
             return None, load_estimators(self.model, **self.asked)
         terms: dict[str, Any] = {"max_error": self.max_error, "commercial_only": self.commercial_only}

@@ -24,7 +24,7 @@ from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile
 from cortexia_video.sources.frames import decode_readable
 
-_COMPARED_ON = 16  # inputs, at most, that are tried for images to compare an engine on
+_COMPARED_ON = 16  # inputs, at most, that are tried for images to compare a backend on
 
 
 class ItemDone(NamedTuple):
@@ -213,7 +213,7 @@ class _PendingRecords:
 def settle_settings(order: RunSpec, first: Sequence[InputFile]) -> Mapping[str, object] | str:
     """Load the model once on a worker: give what the outputs depend on, or what is wrong with it.
 
-    An engine or precision that is not the reference's is compared on the first images, as on one machine.
+    A backend or precision that is not the reference's is compared on the first images, as on one machine.
     """
     try:
         choice, estimators = order.load()

@@ -104,7 +104,7 @@ class ModelInfo:
     hub_id, revision: where on huggingface.co weights are downloaded from; without a revision its main.
     read_licence: for a row that stands for many checkpoints, a function `read_licence(name)` that says what
     licence one of them names, or None; a function or "module:function".
-    engines: what can run it, as its option `engine` takes them; in float32 the first is what the others are
+    backends: what can run it, as its option `backend` takes them; in float32 the first is what the others are
     compared with.
     """
 
@@ -120,7 +120,7 @@ class ModelInfo:
     hub_id: str | None = None
     revision: str | None = None
     read_licence: str | Callable[[str], str | None] | None = None
-    engines: tuple[str, ...] = ()
+    backends: tuple[str, ...] = ()
 
 
 def as_model_path(name: str | os.PathLike[str]) -> Path:

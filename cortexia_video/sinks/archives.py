@@ -42,9 +42,9 @@ class Packing(NamedTuple):
     def check(self) -> Self:
         """Return it back; raise `InputError` for what cannot be, `MissingExtraError` where a package is not."""
         if self.name not in ("tar", "parquet"):
-            raise InputError(f"--pack must be tar or parquet, not {self.name!r}")
+            raise InputError(f"`pack` must be tar or parquet, not {self.name!r}")
         if self.size < 1:
-            raise InputError(f"--pack-size must be more than 0, not {self.size}")
+            raise InputError(f"`pack_size` must be more than 0, not {self.size}")
         if self.name == "parquet":
             import_arrow()
         return self
@@ -144,7 +144,7 @@ class PackSink(Sink):
         problem = find_problem(key) if self._packing.name == "parquet" else None
         if problem:
             words = f"key '{printable(key)}' {problem}, as parquet needs"
-            raise InputError(f"{words}: rename it, or --pack tar")
+            raise InputError(f"{words}: rename it, or `pack='tar'`")
 
     def _keep(self, name: str, data: bytes) -> Placed:
         placed = Placed(len(data), xxhash.xxh3_128_hexdigest(data))

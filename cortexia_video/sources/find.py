@@ -41,7 +41,7 @@ def find_images(
     *,
     recursive: bool = False,
     output: AnyPath | None = None,
-    shard: Partition | None = None,
+    partition: Partition | None = None,
     passed_over: Counter[str] | None = None,
 ) -> Iterator[Found]:
     """Yield the images of files, folders and lists, without reading them.
@@ -52,14 +52,14 @@ def find_images(
     (`s3://bucket/photos`, `file:///photos`) are taken as paths are, and in lists; images there go by name.
     A tar or parquet file that is named, also by `s3://bucket/shards/*.tar`, stands for the images inside.
     A key is the path relative to the folder given; with several inputs a folder's name comes before it.
-    shard: yield only what is in this part; over all parts every input, failures too, is yielded once.
+    partition: yield only what is in this part; over all parts every input, failures too, is yielded once.
     passed_over: counts what is no input, though it may look like one to a person, by type.
 
     Raises `InputError` at once where none of the inputs is there. All else that goes wrong is yielded as
     `Failure`, and so is a folder or list, one of several, without an image.
     """
     return find_files(
-        inputs, IMAGES, recursive=recursive, output=output, shard=shard, passed_over=passed_over
+        inputs, IMAGES, recursive=recursive, output=output, partition=partition, passed_over=passed_over
     )
 
 
@@ -69,7 +69,7 @@ def find_files(
     *,
     recursive: bool = False,
     output: AnyPath | None = None,
-    shard: Partition | None = None,
+    partition: Partition | None = None,
     passed_over: Counter[str] | None = None,
 ) -> Iterator[Found]:
     """Yield the files that are inputs by a rule; all else is as `find_images` has it."""
@@ -79,13 +79,13 @@ def find_files(
     wrong = {path: problem for path in paths if isinstance(problem := _check(path), Failure)}
     if len(wrong) == len({*paths}):
         raise wrong[paths[0]].error
-    shard, passed_over = shard or Partition(1, 1), Counter() if passed_over is None else passed_over
+    partition, passed_over = partition or Partition(1, 1), Counter() if passed_over is None else passed_over
     if len(paths) == 1 and _is_folder_at(paths[0]):
-        return _Scan(rule, recursive, output, shard, passed_over).expand(paths[0], prefix=False)
+        return _Scan(rule, recursive, output, partition, passed_over).expand(paths[0], prefix=False)
     whole = Partition(1, 1)  # whose keys meet is seen among all
     scan = _Scan(rule, recursive, output, whole, passed_over)
     found = ([wrong[path]] if path in wrong else scan.expand_named(path) for path in paths)
-    return _keep_apart(chain.from_iterable(found), shard)
+    return _keep_apart(chain.from_iterable(found), partition)
 
 
 def read_image(path: str) -> bytes:
@@ -107,7 +107,7 @@ class _Scan:
     rule: Rule
     recursive: bool
     output: AnyPath | None  # the folder that is never descended into
-    shard: Partition  # what else is in a folder is not even looked at
+    partition: Partition  # what else is in a folder is not even looked at
     passed_over: Counter[str]
 
     def expand_named(self, path: str) -> Iterator[Found]:
@@ -118,7 +118,7 @@ class _Scan:
             nothing = False
             yield each
         if nothing and self.passed_over[OWN] == before:
-            hint = "" if self.recursive or place.suffix else "; --recursive looks into the folders inside"
+            hint = "" if self.recursive or place.suffix else "; `recursive=True` looks into the folders inside"
             yield Failure(name, "find", InputError(f"there are no {self.rule.noun} in it{hint}"))
 
     def expand(self, path: str, *, prefix: bool) -> Iterator[Found]:
@@ -151,7 +151,7 @@ class _Scan:
                 prefix=start,
                 recursive=self.recursive,
                 output=self.output,
-                shard=self.shard,
+                partition=self.partition,
                 passed_over=self.passed_over,
             )
         return find_named(self.rule.name_key(place.name), place, self.rule)
@@ -207,7 +207,7 @@ class _Scan:
                 entries = sorted(scanned, key=lambda entry: os.fsencode(entry.name))
         except OSError as error:
             reason = f"cannot list the folder {printable(folder)}: {error.strerror}"
-            if self.shard.holds(prefix):
+            if self.partition.holds(prefix):
                 yield Failure(prefix or folder, "find", InputError(reason))
             return
         entries = [each for each in entries if not each.name.startswith(".") and not is_ledger(each.name)]
@@ -216,12 +216,12 @@ class _Scan:
             key = prefix + keys.get(entry.name, entry.name)
             if _is_folder(entry):
                 yield entry.path, f"{prefix}{entry.name}/"
-            elif self.shard.holds(key):
+            elif self.partition.holds(key):
                 if entry.name in keys and self.rule.accepts(entry):
                     yield _stat(key, entry.path)
                 else:
                     self.rule.note(entry.name, self.passed_over)
-        yield from self.rule.list_packed(Path(folder), (each.name for each in entries), prefix, self.shard)
+        yield from self.rule.list_packed(Path(folder), (each.name for each in entries), prefix, self.partition)
 
     def _may_descend(self, folder: str, above: frozenset[tuple[int, int] | None]) -> bool:
         identity = _identify(Path(folder))
@@ -248,10 +248,10 @@ def _list_lines(path: AnyPath) -> Iterator[str]:
                 yield written
 
 
-def _keep_apart(found: Iterator[Found], shard: Partition) -> Iterator[Found]:
+def _keep_apart(found: Iterator[Found], partition: Partition) -> Iterator[Found]:
     """Drop a file that comes twice, and give a key of its own to another file of the same key.
 
-    The shard goes by the key as it was, since paths, and so marks, can differ between machines.
+    The partition goes by the key as it was, since paths, and so marks, can differ between machines.
     """
     keys: set[str] = set()
     seen: set[str] = set()
@@ -262,7 +262,7 @@ def _keep_apart(found: Iterator[Found], shard: Partition) -> Iterator[Found]:
         seen.add(path)
         key = _tell_apart(each.key, path) if each.key in keys else each.key
         keys.add(key)
-        if shard.holds(each.key):
+        if partition.holds(each.key):
             yield dataclasses.replace(each, key=key)
 
 

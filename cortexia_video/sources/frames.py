@@ -13,7 +13,7 @@ from cortexia_video.sources.find import InputFile, read_image
 
 
 def decode_readable(images: Iterable[InputFile], *, max_megapixels: float = 200.0) -> Iterator[Frame]:
-    """Yield frames to compare engines on: of the images that can be decoded, in their order."""
+    """Yield frames to compare backends on: of the images that can be decoded, in their order."""
     for each in images:
         frame = attempt(each.key, "decode", partial(_decode, each, max_megapixels))
         if not isinstance(frame, Failure):

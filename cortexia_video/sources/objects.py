@@ -42,7 +42,7 @@ def find_objects(
     prefix: str,
     recursive: bool,
     output: AnyPath | None,
-    shard: Partition,
+    partition: Partition,
     passed_over: Counter[str],
 ) -> Iterator[Found]:
     """Yield the objects in a folder that are inputs by a rule, without reading them.
@@ -58,14 +58,14 @@ def find_objects(
     )
     noted = _note_shards(seen, packed) if rule.find_packed else seen
     listed = (each for each in noted if _may_be(rule, each[0], passed_over))
-    named = (each for each in _name(rule, listed) if shard.holds(prefix + each.key))
+    named = (each for each in _name(rule, listed) if partition.holds(prefix + each.key))
     try:
         for each in _accept(folder, rule, named):
             yield describe_object(prefix + each.key, folder / each.name, each.stat)
     except OSError as error:
         raise InputError(f"cannot list {printable(str(folder))}: {error.strerror}") from error
     for inner, name in packed.items():
-        yield from rule.list_packed(folder / inner, [name], prefix + inner, shard)
+        yield from rule.list_packed(folder / inner, [name], prefix + inner, partition)
 
 
 def find_named(key: str, place: RemotePath, rule: Rule) -> Iterator[Found]:

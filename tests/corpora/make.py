@@ -22,7 +22,7 @@ import dataset_layouts  # noqa: E402
 from onnx_files import write_mean_network  # noqa: E402
 
 import cortexia_video as cv  # noqa: E402
-from cortexia_video.datasets.build import build_dataset  # noqa: E402
+from cortexia_video.datasets.build import write_shards  # noqa: E402
 from cortexia_video.datasets.build_run import list_run_items  # noqa: E402
 from cortexia_video.formats.registry import FORMATS  # noqa: E402
 from cortexia_video.sinks.archives import Packing  # noqa: E402
@@ -174,7 +174,7 @@ def make_runs(root: Path, image: np.ndarray) -> None:
             cv.estimate(photos, root / f"run/{name}", model="synthetic", recursive=True, **options)
         for format in ("parquet", "webdataset"):
             items = list_run_items(photos, root / "run/npy", left=Counter())
-            build_dataset(items, root / f"dataset-{format}/made", format=format)
+            write_shards(items, root / f"dataset-{format}/made", format=format)
         for path in root.glob("run/*/*.jsonl"):
             path.write_bytes(path.read_bytes().replace(folder.encode(), b"/nowhere"))
         for path in root.glob("dataset-*/made/build.jsonl"):

@@ -157,8 +157,8 @@ root = "pairs"
 OPENVINO = """
 import PIL.Image
 PIL.Image.new("RGB", (64, 48)).save("0.png")
-run("estimate 0.png --output o --engine openvino")
-run("estimate 0.png --output a --engine auto")
+run("estimate 0.png --output o --backend openvino")
+run("estimate 0.png --output a --backend auto")
 """
 
 

@@ -21,7 +21,7 @@ from cortexia_video.evaluation.score_file import ScoreFile
 Make = Callable[..., Path]
 ROOT = Path(__file__).resolve().parents[2]
 HALF = "0123456789abcdef"  # as what is half written is called
-EVALUATE = ["evaluate", "--protocol", "moge-metric", "--truth-convention", "nyu"]
+EVALUATE = ["evaluate", "--protocol", "moge-metric", "--truth-from", "nyu"]
 FOREIGN = '{"amount": 12.5, "to": "the bank"}\n'
 
 
@@ -142,7 +142,7 @@ def test_datasets_and_evaluations_write_nothing_into_what_they_read(dl: Path, tm
     ("name", "asked"),
     [
         ("ledger.jsonl", ["estimate", "photos", "--model", "synthetic"]),
-        ("ledger.1-of-2.jsonl", ["estimate", "photos", "--model", "synthetic", "--shard", "1/2"]),
+        ("ledger.1-of-2.jsonl", ["estimate", "photos", "--model", "synthetic", "--partition", "1/2"]),
         ("ledger.jsonl", ["convert", "depth", "--format", "png16", "--kind", "metric"]),
         ("ledger.jsonl", ["pointcloud", "dl"]),
         ("build.jsonl", ["dataset", "build", "photos", "--depth", "dl"]),
@@ -208,7 +208,7 @@ def test_an_image_whose_place_lies_behind_a_link_fails_alone(dl: Path, tmp_path:
     (tmp_path / "elsewhere/x.jpg.npy").unlink()
     report = cv.estimate(tmp_path / "photos", tmp_path / "out", model="synthetic", recursive=True)
     (failure,) = report.failures
-    assert failure.reason == "sub is a link: remove it, or choose another --output"
+    assert failure.reason == "sub is a link: remove it, or choose another `output`"
     assert os.listdir(tmp_path / "elsewhere") == []
 
 

@@ -123,7 +123,7 @@ def test_what_one_machine_began_a_cluster_finishes(
     nodes: Any, expected: dict[str, bytes], server: Server, tmp_path: Path
 ) -> None:
     """While a worker is killed, and the store is slow and fails now and then."""
-    part = cv.estimate(f"{S3}/in", f"{S3}/mixed", model=wrap(SyntheticModel()), recursive=True, shard="1/2")
+    part = cv.estimate(f"{S3}/in", f"{S3}/mixed", model=wrap(SyntheticModel()), recursive=True, partition="1/2")
     server.rule = fail_each(15)
     report = estimate("mixed", MortalModel(tmp_path / "killed", after=20))
     server.rule = None
@@ -199,7 +199,7 @@ def test_a_folder_into_shards_by_the_command_line(
         make_image(tmp_path / "in" / f"{index}.jpg", seed=index)
     command = ["estimate", str(tmp_path / "in"), "--model", "synthetic", "--pack", "tar", "--pack-size", "2"]
     codes = []
-    for out, more in (("out", ["--engine", "ray", "--num-workers", "1"]), ("one", [])):
+    for out, more in (("out", ["--executor", "ray", "--num-workers", "1"]), ("one", [])):
         with pytest.raises(SystemExit) as ended:
             main([*command, "--output", str(tmp_path / out), *more])
         codes.append(ended.value.code)
@@ -216,9 +216,9 @@ def test_a_folder_into_shards_by_the_command_line(
             {"address": "127.0.0.1:1"},
             "no Ray cluster answers at 127.0.0.1:1: begin one with `ray start",
         ),
-        ({"address": "nonsense"}, "--address must be auto or like 10.0.0.5:6379, not 'nonsense'"),
-        ({"num_workers": 0}, "--num-workers must be more than 0, not 0"),
-        ({"gpus_per_worker": -1}, "--gpus-per-worker must not be less than 0, not -1"),
+        ({"address": "nonsense"}, "`address` must be auto or like 10.0.0.5:6379, not 'nonsense'"),
+        ({"num_workers": 0}, "`num_workers` must be more than 0, not 0"),
+        ({"gpus_per_worker": -1}, "`gpus_per_worker` must not be less than 0, not -1"),
     ],
 )
 def test_a_cluster_that_cannot_be_is_one_line(

@@ -218,7 +218,7 @@ def test_without_credentials_it_says_so(server: Server, monkeypatch: pytest.Monk
 def test_two_shards_share_a_bucket_and_are_joined(place: str, tmp_path: Path) -> None:
     put_images(f"{place}/in", tmp_path / "in", 12)
     out = f"{S3}/{place}/out"
-    counts = [estimate(f"{S3}/{place}/in", out, shard=f"{part}/2").done for part in (1, 2)]
+    counts = [estimate(f"{S3}/{place}/in", out, partition=f"{part}/2").done for part in (1, 2)]
     assert sum(counts) == 12 and all(counts)
     before = [line for line in cv.read_ledger(to_path(out)) if line.get("outcome") == "done"]
     assert cv.merge_ledgers(to_path(out)) > 1

@@ -13,7 +13,7 @@ from cortexia_video import DepthMap, Frame, RGBDSample
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.evaluation.ground_truth import hold_truth
 from cortexia_video.evaluation.image_score import ImageScore
-from cortexia_video.evaluation.job import evaluate
+from cortexia_video.evaluation.job import measure_predictors
 from cortexia_video.evaluation.metrics.pixel_sums import measure_pixels
 from cortexia_video.evaluation.predictors import StoredPredictor
 from cortexia_video.evaluation.protocol import load_protocol
@@ -67,7 +67,7 @@ def count_bytes(make):
 
 def evaluate_some(count, **options):
     truth = hold_truth(RGBDDataset("small", [Entry(number) for number in range(count)], read_sample))
-    return evaluate(truth, [Near()], METRIC, workers=1, **options)
+    return measure_predictors(truth, [Near()], METRIC, workers=1, **options)
 
 
 def test_an_image_of_one_predictor_and_three_baselines_is_kept_in_900_bytes():

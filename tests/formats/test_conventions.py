@@ -82,7 +82,7 @@ def test_moge_is_log_spaced_and_ends_at_infinity() -> None:
     assert metres.kind == "metric"
     unitless = png(NUMBERS, near=0.5, far=80.25)
     with pytest.raises(
-        DepthFileError, match="a.png: a file of moge does not say its kind of depth: give --kind"
+        DepthFileError, match="a.png: a file of moge does not say its kind of depth: give `kind`"
     ):
         decode_depth(unitless, "a.png", convention="moge")
     depth = decode_depth(unitless, "a.png", convention="moge", about={"kind": "scale_invariant"})

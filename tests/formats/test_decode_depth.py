@@ -159,7 +159,7 @@ HUGE = npy(VALUES).replace(b"(2, 3), }" + b" " * 16, b"(2000000, 3000000), }    
         (npy(np.float32(3)), "it is 0 x 1: there is no depth in it"),
         (npy(np.zeros((0, 3), np.float32)), "it is 3 x 0: there is no depth in it"),
         (npy(-VALUES), "83.3 % of its values are negative, which metric depth is not"),
-        (HUGE, "it says that it has 6000000000000 pixels, the limit is 200000000: raise --max-megapixels"),
+        (HUGE, "it says that it has 6000000000000 pixels, the limit is 200000000: raise `max_megapixels`"),
     ],
 )
 def test_a_file_that_is_no_depth_is_an_error_with_its_name(data: bytes, reason: str) -> None:

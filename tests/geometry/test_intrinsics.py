@@ -120,7 +120,7 @@ def test_what_is_wrong_is_named_with_its_line(
 
 @pytest.mark.parametrize("f_px", [0, -1, math.nan, math.inf])
 def test_a_focal_length_is_more_than_0(f_px: float) -> None:
-    with pytest.raises(InputError, match="--f-px must be a focal length in pixels"):
+    with pytest.raises(InputError, match="`f_px` must be a focal length in pixels"):
         load_intrinsics(f_px)
 
 

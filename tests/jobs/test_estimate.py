@@ -129,7 +129,7 @@ def test_a_file_of_somebody_elses_is_not_replaced(photos: Path) -> None:
     for _ in range(2):
         report = run(photos)
         assert report.failed == 1
-        assert "--overwrite replaces it" in report.failures[0].reason
+        assert "`overwrite=True` replaces it" in report.failures[0].reason
         assert (out / "3.jpg.npy").read_bytes() == b"mine"
     assert run(photos, overwrite=True).failed == 0
 
@@ -177,7 +177,7 @@ def test_outputs_of_other_settings_are_redone_kept_or_refused(
     run(photos)
     out = photos.parent / "out"
     before = {path.name: path.read_bytes() for path in out.glob("*.npy")}
-    with pytest.raises(OutputError, match=r"0\.jpg was made .*\(kind: disparity -> metric\): --changed redo"):
+    with pytest.raises(OutputError, match=r"0\.jpg was made .*\(kind: disparity -> metric\): `changed='redo'`"):
         run(photos, kind="metric", changed="refuse")
     assert {path.name: path.read_bytes() for path in out.glob("*.npy")} == before
     with caplog.at_level(logging.WARNING):
@@ -207,7 +207,7 @@ def test_what_is_no_input_of_a_run_does_not_change_what_it_says(
 def test_a_shard_of_an_empty_folder_is_no_success(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     with pytest.raises(InputError, match="no images in"):
-        run(tmp_path / "photos", shard="1/2")
+        run(tmp_path / "photos", partition="1/2")
     assert not (tmp_path / "out").exists()
 
 
@@ -377,7 +377,7 @@ def test_auto_batches_give_the_same_files(tmp_path: Path, make_image: Make) -> N
 
 
 def test_the_shards_of_a_run_do_each_image_once(photos: Path) -> None:
-    reports = [run(photos, shard=f"{number}/3") for number in (1, 2, 3)]
+    reports = [run(photos, partition=f"{number}/3") for number in (1, 2, 3)]
     assert sum(report.done for report in reports) == sum(report.found for report in reports) == 6
     assert counts(run(photos)) == (6, 0, 6, 0)
 
@@ -385,8 +385,8 @@ def test_the_shards_of_a_run_do_each_image_once(photos: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"decode": "slow"}, "--decode must be one of exact, fast, not 'slow'"),
-        ({"changed": "maybe"}, "--changed must be one of redo, keep, refuse, not 'maybe'"),
+        ({"decode": "slow"}, "`decode` must be one of exact, fast, not 'slow'"),
+        ({"changed": "maybe"}, "`changed` must be one of redo, keep, refuse, not 'maybe'"),
         ({"size": "small"}, "unknown size 'small': use full or native"),
         ({"shard": "4/3"}, "4/3"),
     ],
@@ -475,7 +475,7 @@ def test_what_a_format_would_lose_is_a_failure_unless_it_is_a_view(photos: Path)
     pytest.importorskip("OpenEXR")
     report = run(photos, model=DepthEstimator(Far(kind="metric"), batch_size=1), format="exr16")
     assert counts(report) == (6, 0, 0, 6)
-    assert "values are from 65520 up and become unknown: another --format keeps it" in str(report.failures[0])
+    assert "values are from 65520 up and become unknown: another `format` keeps it" in str(report.failures[0])
     assert not list((photos.parent / "out").glob("*.exr"))
     for format in ("exr", "png16", "png"):
         assert run(photos, model=DepthEstimator(Far(kind="metric")), format=format).failed == 0
@@ -515,7 +515,7 @@ def test_nothing_is_made_where_there_is_nothing_to_do(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/notes.txt").write_text("none here")
     with pytest.raises(
-        InputError, match="no images in .*photos; folders inside are looked into with --recursive"
+        InputError, match="no images in .*photos; folders inside are looked into with `recursive=True`"
     ):
         run(tmp_path / "photos")
     with pytest.raises(InputError, match="no such file or folder"):

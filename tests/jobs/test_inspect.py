@@ -94,7 +94,7 @@ def test_a_file_that_nobody_speaks_for_is_shown_as_it_is(tmp_path: Path) -> None
     found = inspect(tmp_path / "a.png")
     assert (found.kind, found.said_by, found.metadata["unit"]) == (None, None, None)
     assert found.percentiles[100] == 5000
-    assert "does not say what it means: give its convention (--from), one of tum" in str(found.unsaid)
+    assert "does not say what it means: give its convention (`convention`), one of tum" in str(found.unsaid)
     assert inspect(tmp_path / "a.png", convention="tum").percentiles[100] == 1
 
 
@@ -223,7 +223,7 @@ def test_what_cannot_be_read_is_one_line_and_the_others_are_shown(
     code, told, said = command(capsys, tmp_path / "a.txt", write(tmp_path / "b.npz"))
     assert code == 1 and told.startswith(f"\n{tmp_path / 'b.npz'}\n") and said.count("\n") == 1
     assert "a.txt: not a depth file that can be read: give one of .npy, .npz" in said
-    with pytest.raises(DepthFileError, match="the limit is 50: raise --max-megapixels"):
+    with pytest.raises(DepthFileError, match="the limit is 50: raise `max_megapixels`"):
         inspect(tmp_path / "b.npz", max_megapixels=5e-5)
     assert command(capsys, tmp_path / "b.npz", "--max-megapixels", 0.00005)[0] == 1
 

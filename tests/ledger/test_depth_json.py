@@ -171,7 +171,7 @@ def test_merged_shards_of_the_same_settings_say_what_one_run_does(photos: Path) 
     for path in out.iterdir():
         path.unlink()
     for shard in ("1/2", "2/2"):
-        run(photos, shard=shard)
+        run(photos, partition=shard)
         assert (out / DEPTH_JSON).read_bytes() == whole
     merge_ledgers(out)
     run(photos)

@@ -162,7 +162,7 @@ def test_the_nearest_folder_that_knows_a_file_speaks_for_it(photos: Path) -> Non
 
 def test_shards_are_known_before_they_are_joined(photos: Path) -> None:
     for shard in ("1/2", "2/2"):
-        out = run(photos, f_px=50, shard=shard)
+        out = run(photos, f_px=50, partition=shard)
     assert {read_depth(path).f_px for path in out.rglob("*.npy")} == {50}
 
 

@@ -368,7 +368,7 @@ def test_the_ledger_says_what_was_done_again_in_float32(
         ({"device": "gpu"}, "unknown device 'gpu': use auto, cpu, cuda, cuda:1 or mps"),
         ({"device": "cuda:99"}, "device 'cuda:99' cannot be used"),
         ({"normalize": "unit"}, "does not take all of these options: normalize"),
-        ({"kind": "metric"}, "gives disparity, not metric: leave --kind out"),
+        ({"kind": "metric"}, "gives disparity, not metric: leave `kind` out"),
         ({"input_size": (60, 70)}, "sides that are multiples of 14, not 60x70"),
     ],
 )
@@ -468,7 +468,7 @@ def test_a_checkpoint_of_the_hub_is_found_in_its_cache(use_hub_cache: Path) -> N
 @pytest.mark.parametrize("name", ["depth-pro", "hf:apple/DepthPro-hf"])
 def test_offline_one_line_says_what_to_do(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ModelLoadError, match=r"'hf download apple/DepthPro-hf'.*--model hf:FOLDER") as caught:
+    with pytest.raises(ModelLoadError, match=r"'hf download apple/DepthPro-hf'.*`model='hf:FOLDER'`") as caught:
         load_model(name)
     assert "\n" not in str(caught.value)
 
@@ -526,7 +526,7 @@ def test_commercial_only_takes_what_is_known_to_be_free(
         (f"hf:{folder}", "cc-by-nc-4.0"),
         (f"onnx:{write_mean_network(tmp_path / 'net.onnx')}", "unknown"),
     ):
-        with pytest.raises(ModelLoadError, match=rf"is refused \(--commercial-only\).* is {said}"):
+        with pytest.raises(ModelLoadError, match=rf"is refused \(`commercial_only`\).* is {said}"):
             load_estimator(name, commercial_only=True)
     (folder / "README.md").unlink()
     with pytest.raises(ModelLoadError, match="is unknown"):

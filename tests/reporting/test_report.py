@@ -589,7 +589,7 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "no ledger in {folder}: give the --output of a run"),
+        ([], "no ledger in {folder}: give the output folder of a run"),
         (["--sample", "0"], "--sample must be more than 0, not 0"),
         (["--workers", "0"], "--workers must be more than 0, not 0"),
     ],

@@ -25,7 +25,7 @@ from cortexia_video import (
     inspect_folder,
     verify,
 )
-from cortexia_video.datasets.build import build_dataset
+from cortexia_video.datasets.build import write_shards
 from cortexia_video.datasets.build_items import list_dataset_items
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.errors import DecodeError, describe, in_words
@@ -164,7 +164,7 @@ def test_a_dataset_loses_one_sample(error: Exception, tmp_path: Path) -> None:
     dataset = RGBDDataset("three", [entry("a"), entry("b"), entry("c")], lambda each: read(each, error))
     attempts = [*dataset.attempt()]
     assert [isinstance(each, Failure) for each in attempts] == [False, True, False]
-    report = build_dataset(list_dataset_items(dataset), tmp_path / "set", format="webdataset")
+    report = write_shards(list_dataset_items(dataset), tmp_path / "set", format="webdataset")
     assert (report.rows, report.failed, report.failures[0].key) == (2, 1, "b")
 
 
@@ -208,14 +208,14 @@ def test_names_that_parquet_cannot_hold_fail_alone(tmp_path: Path, make_image: M
         assert (report.found, report.done, report.failed) == (2, *((2, 0) if name == "tar" else (1, 1)))
     (failure,) = report.failures
     assert failure.key == odd
-    assert failure.reason == r"key 'b\udcff.png' is not UTF-8, as parquet needs: rename it, or --pack tar"
+    assert failure.reason == r"key 'b\udcff.png' is not UTF-8, as parquet needs: rename it, or `pack='tar'`"
 
 
 @pytest.mark.parametrize("form", ["parquet", "webdataset"])
 def test_names_that_are_not_utf8_fail_alone_in_a_dataset(form: str, tmp_path: Path) -> None:
     keys = [entry("a"), entry("x\udcff")]
     dataset = RGBDDataset("odd", keys, lambda each: read(each, ValueError()))
-    report = build_dataset(list_dataset_items(dataset), tmp_path / "set", format=form)
+    report = write_shards(list_dataset_items(dataset), tmp_path / "set", format=form)
     assert (report.rows, report.failed) == (1, 1)
     assert report.failures[0].reason == (
         r"its key x\udcff is not UTF-8, which datasets must be: rename the file or folder"
@@ -262,7 +262,7 @@ def test_an_evaluation_loses_one_image(error: Exception, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(job, "score_image", score)
     predictors = [HeldPredictor("mine", depths)]
-    found = job.evaluate(hold_truth(samples), predictors, load_protocol("real-frames"))
+    found = job.measure_predictors(hold_truth(samples), predictors, load_protocol("real-frames"))
     assert [key for key, _ in found.columns[0].remarks()] == ["c"]
     assert found.columns[0].remarks()[0][1] == f"cannot be measured: {describe(error)}"
     assert found.count_images() == 3
@@ -274,7 +274,7 @@ def test_an_evaluation_loses_one_image(error: Exception, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(job, "score_image", real)
     truth = hold_truth(RGBDDataset("three", samples, break_off))
-    found = job.evaluate(truth, predictors, load_protocol("real-frames"))
+    found = job.measure_predictors(truth, predictors, load_protocol("real-frames"))
     assert [(each.key, each.error) for each in found.left] == [("c", error)]
 
 

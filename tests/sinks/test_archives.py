@@ -21,7 +21,7 @@ from pyarrow import parquet
 
 import cortexia_video as cv
 from cortexia_video.cli import main
-from cortexia_video.datasets.build import build_dataset
+from cortexia_video.datasets.build import write_shards
 from cortexia_video.datasets.build_run import list_run_items
 from cortexia_video.errors import Failure
 from cortexia_video.evaluation.predictors import open_predictor
@@ -157,8 +157,8 @@ def test_a_broken_shard_is_a_failure(photos: Path, tmp_path: Path, name: str) ->
 
 def test_what_cannot_be_packed_is_one_line(photos: Path, tmp_path: Path) -> None:
     for packing, said in (
-        (Packing("zip"), "--pack must be tar or parquet, not 'zip'"),  # type: ignore[arg-type]
-        (Packing("tar", 0), "--pack-size must be more than 0, not 0"),
+        (Packing("zip"), "`pack` must be tar or parquet, not 'zip'"),  # type: ignore[arg-type]
+        (Packing("tar", 0), "`pack_size` must be more than 0, not 0"),
     ):
         with pytest.raises(cv.InputError, match=said):
             estimate(photos, tmp_path / "out", packing=packing)
@@ -193,7 +193,7 @@ def test_what_reads_a_run_reads_a_packed_one(photos: Path, tmp_path: Path, name:
     assert clouds[0] == clouds[1] and len(clouds[0]) == 10
     for run in (packed, files):
         items = list_run_items(photos, run, Counter())
-        build_dataset(items, tmp_path / f"set-{run.name}", format="webdataset")
+        write_shards(items, tmp_path / f"set-{run.name}", format="webdataset")
     sets = [
         file_digests(tmp_path / f"set-{run.name}", lambda name: name.endswith(".tar"))
         for run in (packed, files)

@@ -232,7 +232,7 @@ def test_unknown_formats_and_unwritable_places_are_refused(tmp_path: Path) -> No
     with pytest.raises(OutputError, match="unknown format 'gif': use one of npy, npz, png, "):
         FolderSink(tmp_path, format="gif")
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="choose another --output"), FolderSink(tmp_path / "file"):
+    with pytest.raises(OutputError, match="choose another `output`"), FolderSink(tmp_path / "file"):
         pass
 
 

@@ -190,7 +190,7 @@ def test_names_in_set_json_stay_in_its_folder_unless_allowed(tmp_path: Path, how
     (root / "set.json").write_text(json.dumps(about))
     outcome = attempt(root)
     assert outcome["good"] == "ok"
-    assert f"it lies outside of {root}: copy it there, or allow that (--allow-outside)" in outcome["a"]
+    assert f"it lies outside of {root}: copy it there, or allow that by `allow_outside=True`" in outcome["a"]
     assert attempt(root, allow_outside=True) == {"good": "ok", "a": "ok"}
 
 
@@ -421,11 +421,11 @@ def test_hdf5_reads_numbers_of_its_own_file_only(tmp_path: Path) -> None:
 # ---- weights -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
 @pytest.mark.parametrize("how", ["up", "absolute", "link"])
-def test_weights_outside_of_a_models_folder_are_not_read(tmp_path: Path, engine: str, how: str) -> None:
+def test_weights_outside_of_a_models_folder_are_not_read(tmp_path: Path, backend: str, how: str) -> None:
     onnx = pytest.importorskip("onnx")
-    if engine == "openvino":
+    if backend == "openvino":
         pytest.importorskip("openvino")
     (tmp_path / "model").mkdir()
     (tmp_path / "outside.bin").write_bytes(np.ones(3, np.float32).tobytes())
@@ -442,4 +442,4 @@ def test_weights_outside_of_a_models_folder_are_not_read(tmp_path: Path, engine:
     model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8)
     (tmp_path / "model/a.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ModelLoadError, match="is not a network that"):
-        load_onnx(f"onnx:{tmp_path}/model/a.onnx", engine=engine, kind="metric")
+        load_onnx(f"onnx:{tmp_path}/model/a.onnx", backend=backend, kind="metric")
