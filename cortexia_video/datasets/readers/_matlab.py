@@ -52,7 +52,7 @@ def _find(data: bytes, name: str) -> Any:
             left -= len(content)
             kind, content = next(_list_elements(content, order), (0, b""))
         if left <= 0:
-            raise ValueError(f"more than {_LARGEST} bytes are packed in it")
+            raise ValueError(f"more than {_LARGEST / 1e6:.0f} MB are packed in it")
         if kind == _MATRIX:
             found, value = _read_matrix(content, order, 0)
             if found == name:
