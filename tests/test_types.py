@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cortexia_video import DecodeError, DepthMap, Failure, Frame
+from cortexia_video import DepthMap, Failure, Frame
+from cortexia_video.errors import DecodeError
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,13 @@ from dataset_layouts import HEIGHT, MAKERS, RAYS, WIDTH, Scene, make_rgbd, make_
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cortexia_video import DepthFileError, Failure, InputError
+from cortexia_video import Failure
 from cortexia_video.augmentation import Resize
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.eval_region import EIGEN_CROP, GARG_CROP, Region
 from cortexia_video.datasets.readers._association import associate
 from cortexia_video.datasets.registry import DATASETS, open_dataset, recognise
+from cortexia_video.errors import DepthFileError, InputError
 from cortexia_video.pinhole import unproject
 
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -13,7 +13,7 @@ from cortexia_video.datasets.row_schema import from_row, require_columns
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import DecodeError, Failure, InputError, in_words
 from cortexia_video.rgbd_sample import RGBDSample
-from cortexia_video.runtime.bounded_map import map_in_order
+from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.arrow import import_arrow
 from cortexia_video.storage.named_file import LARGEST_TEXT, open_named
@@ -43,7 +43,7 @@ def _open(root: AnyPath, split: str | None, *, convention: str | None = None) ->
     """Open a file, or all of a folder. convention: of depth that does not say what it means."""
     rows: list[_Row] = []
     kinds: set[DepthKind | None] = set()
-    for found in map_in_order(_list_rows, list_split(root, ".parquet", split)):
+    for found in map_bounded(list_split(root, ".parquet", split), _list_rows, workers=AT_ONCE):
         kinds |= found.kinds
         rows += (
             row if row.key else row._replace(key=f"{number:08d}")
