@@ -191,7 +191,7 @@ def _load_plain_turns(
 def require_possible_rates(
     name: str, rates: Mapping[str, Sequence[float]], limits: Mapping[str, float]
 ) -> None:
-    """Refuse more images per second than the matrix rate allows, and a job that is faster than a network."""
+    """Refuse more images per second than the matrix rate allows, and a job faster than its network."""
     for what, values in rates.items():
         limit = limits[what]
         if what in (_FULL, _NATIVE):
@@ -240,7 +240,7 @@ def _floor_figures(floor: Floor) -> Iterator[Figure]:
 
 
 def _rate_figures(rates: Mapping[str, Sequence[float]], most: float, goal: float | None) -> Iterator[Figure]:
-    """Yield the rates, and shares of each other. most: images per second that the matrix rate allows."""
+    """Yield the rates and their shares of each other. most: images per second that the matrix rate allows."""
     for what, values in rates.items():
         yield Figure(what, values, "images/s", goal if what == _ALONE else None)
     yield Figure("network alone, of the matrix rate", [each / most for each in rates[_ALONE]], "%")
