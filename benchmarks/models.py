@@ -29,7 +29,8 @@ from photos import THREE_MEGAPIXELS, make_photos
 from random_networks import save_checkpoint
 from sections import Figure
 
-from cortexia_video import DepthEstimator, Failure, Frame, ModelError, decode, load_estimator
+from cortexia_video import DepthEstimator, Failure, Frame, decode, load_estimator
+from cortexia_video.errors import ModelError
 from cortexia_video.inference.parity import compare
 from cortexia_video.runtime.workers import count_cores
 from cortexia_video.training.export import compact_metadata, export_onnx

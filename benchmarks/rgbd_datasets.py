@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cortexia_video import DepthMap, Frame, Pinhole, RGBDSample, open_dataset, usable_samples
+from cortexia_video import DepthMap, Frame, Pinhole, RGBDSample, open_dataset
+from cortexia_video.datasets import usable_samples
 from cortexia_video.datasets.build import write_shards
 from cortexia_video.datasets.build_items import BuildItem
 from cortexia_video.datasets.row_schema import Row, to_row

@@ -25,6 +25,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Self
 
+__all__ = [
+    "CortexiaError",
+    "DecodeError",
+    "DepthFileError",
+    "Failure",
+    "InputError",
+    "LossError",
+    "MissingExtraError",
+    "ModelError",
+    "ModelLoadError",
+    "ModelOutputError",
+    "OutputError",
+    "OutputExistsError",
+    "OutputLostError",
+    "ParityError",
+    "TrainingError",
+    "UnknownModelError",
+]
+
 Stage = Literal["find", "decode", "estimate", "write"]
 
 

@@ -61,23 +61,15 @@ NO_FOCAL_LENGTH = "no focal length is known: give `f_px`, `fov_deg` or `intrinsi
 class CloudOptions:
     """What the clouds are to be.
 
-    Parameters
-    ----------
-    f_px
-        Focal length of every image, in its pixels; else what was recorded with the depth, else EXIF.
-    fov_deg
-        Horizontal field of view of every image, instead.
-    intrinsics
-        CSV or JSON file of cameras by key, as for `cortexia estimate`; cx and cy count here.
-    near_m
-        How far away the nearest thing is, for disparity and affine_invariant depth; with --far-m.
-    far_m
-        How far away the farthest thing is.
-    max_gap
-        Leave out pixels whose depth differs from a neighbour's by more than this share; inf keeps all. By
-        default 0.05, less for focal lengths over 500 pixels.
-    normals
-        Also which way the surface faces.
+    Args:
+        f_px: Focal length of every image, in its pixels; else what was recorded with the depth, else EXIF.
+        fov_deg: Horizontal field of view of every image, instead.
+        intrinsics: CSV or JSON file of cameras by key, as for `estimate`; cx and cy count here.
+        near_m: Metres to the nearest thing, for disparity and affine_invariant depth.
+        far_m: Metres to the farthest thing; both or none.
+        max_gap: Leave out pixels whose depth differs from a neighbour's by more than this share; inf keeps all.
+            By default 0.05, less for focal lengths over 500 pixels.
+        normals: Also which way the surface faces.
     """
 
     f_px: float | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 CLAIMED = 256  # inputs that are said to be begun at once, where that is not done one by one
@@ -23,3 +24,10 @@ class Source(NamedTuple):
     path: str
     size: int
     mtime_ns: int
+
+
+class ItemDone(NamedTuple):
+    """An input whose files are in place. outputs: these files. facts: what else its line says."""
+
+    outputs: Mapping[str, Placed]
+    facts: Mapping[str, object]

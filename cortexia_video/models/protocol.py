@@ -17,6 +17,8 @@ from cortexia_video.errors import ModelLoadError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
+InputSize = int | tuple[int, int]  # of a network: the short side, or height and width
+
 
 class DepthModel(Protocol):
     """A network that turns images into depth. Outside this package nobody sees its tensors.

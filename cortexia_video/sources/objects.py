@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from cortexia_video.errors import DecodeError, Failure, InputError, printable
+from cortexia_video.errors import Failure, InputError, printable
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.local_log import is_ledger
 from cortexia_video.ledger.partition import Partition
@@ -16,7 +16,7 @@ from cortexia_video.sources.archives import find_in_shard
 from cortexia_video.sources.input_file import Found, InputFile
 from cortexia_video.sources.input_rule import Rule, keep_names
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES, is_depth_shard
-from cortexia_video.storage.named_file import LARGEST_FILE, read_named
+from cortexia_video.storage.named_file import LARGEST_FILE
 from cortexia_video.storage.object_keys import find_problem
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath, RemoteStat
@@ -92,16 +92,6 @@ def describe_object(key: str, place: RemotePath, stat: RemoteStat) -> Found:
         return Failure(key, "find", InputError(f"too large: the object has {size}"))
     address = place.address if place.address != str(place) else None
     return InputFile(key, Source(str(place), *stat), address=address)
-
-
-def read_object(place: RemotePath) -> bytes:
-    """Read a whole object; raise `DecodeError` with a reason for people where that cannot be."""
-    try:
-        return read_named(place)
-    except FileNotFoundError as error:
-        raise DecodeError("it is gone: it was there when the bucket was listed") from error
-    except OSError as error:
-        raise DecodeError(f"cannot be read: {error.strerror}") from error
 
 
 def _find_inside(folder: RemotePath, output: AnyPath | None) -> str | None:

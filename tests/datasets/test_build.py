@@ -14,21 +14,9 @@ from dataset_layouts import Scene, make_rgbd, make_scene
 from file_digests import file_digests
 from PIL import Image
 
-from cortexia_video import (
-    DepthMap,
-    Frame,
-    InputError,
-    OutputError,
-    OutputExistsError,
-    OutputLostError,
-    RGBDSample,
-    decode,
-    estimate,
-    open_dataset,
-    read_depth,
-    usable_samples,
-)
+from cortexia_video import DepthMap, Frame, RGBDSample, decode, estimate, open_dataset, read_depth
 from cortexia_video.cli import main
+from cortexia_video.datasets import usable_samples
 from cortexia_video.datasets.build import write_shards
 from cortexia_video.datasets.build_items import list_dataset_items
 from cortexia_video.datasets.dataset import RGBDDataset
@@ -36,6 +24,7 @@ from cortexia_video.datasets.registry import DATASETS
 from cortexia_video.datasets.sample_checks import ProblemCount, raise_problem
 from cortexia_video.datasets.summary import make_sheet, summarise
 from cortexia_video.depth_map import DepthKind
+from cortexia_video.errors import InputError, OutputError, OutputExistsError, OutputLostError
 from cortexia_video.ledger.local_log import AppendLog
 
 MakeImage = Callable[..., Path]
@@ -324,7 +313,7 @@ def test_a_folder_holds_one_data_set(
     estimate(tmp_path / "copy", tmp_path / "copy-depth", model="synthetic")
     capsys.readouterr()
     for other, differs in (
-        ((tmp_path / "set",), "depth, name, images"),
+        ((tmp_path / "set",), "depth, images, name"),
         ((tmp_path / "copy", "--depth", tmp_path / "copy-depth"), "depth, images"),
         ((*ours[:3], "--format", "webdataset"), "format"),
         ((*ours[:3], "--split", "val", "--format", "webdataset"), "format"),

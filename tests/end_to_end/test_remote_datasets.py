@@ -25,11 +25,12 @@ from hypothesis import strategies as st
 from remote_folders import read_folder
 from s3_server import BUCKET, Server, put, read_all
 
-from cortexia_video import InputError, OutputExistsError, OutputLostError, RGBDSample, estimate, open_dataset
+from cortexia_video import RGBDSample, estimate, open_dataset
 from cortexia_video.cli import main
 from cortexia_video.datasets.build import BuildReport, write_shards
 from cortexia_video.datasets.build_items import list_dataset_items
 from cortexia_video.datasets.registry import DATASETS, recognise
+from cortexia_video.errors import InputError, OutputExistsError, OutputLostError
 from cortexia_video.storage.listing import Listing
 from cortexia_video.storage.paths import to_path
 from cortexia_video.storage.relative import follow

@@ -79,7 +79,7 @@ def write_tree(tree: Tree, folder: Path) -> None:
 
 
 def make_input(target: str, case: str | int) -> Tree:
-    """Return a case's input: an entry of the corpus as it is, or what a seed makes of those that are whole."""
+    """Return a case's input: an entry of the corpus as it is, or what a seed makes of whole ones."""
     corpus = read_corpus(target)
     if isinstance(case, str):
         return corpus[case]

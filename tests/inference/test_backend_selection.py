@@ -15,20 +15,15 @@ from conftest import HANG_S
 from onnx_files import write_mean_network
 from PIL import Image
 
-from cortexia_video import (
-    DepthMap,
-    Failure,
-    Frame,
+from cortexia_video import DepthMap, Failure, Frame, estimate, load_estimator, read_ledger
+from cortexia_video.cli import main
+from cortexia_video.errors import (
     InputError,
     MissingExtraError,
     ModelLoadError,
     OutputExistsError,
     ParityError,
-    estimate,
-    load_estimator,
-    read_ledger,
 )
-from cortexia_video.cli import main
 from cortexia_video.inference import backend_selection
 from cortexia_video.inference.backend_selection import BackendSelector
 from cortexia_video.inference.parity import compare, measure_difference
@@ -81,7 +76,9 @@ def test_depth_pro_keeps_its_camera_by_another_backend(checkpoints: Checkpoints)
     model = f"hf:{checkpoints('depth-pro')}"
     frames = [frame(96, 120, 0), frame(120, 96, 1), frame(96, 120, 2, f_px=90.0)]
     reference = load_estimator(model, precision="float32").estimate(frames)
-    for depth, expected in zip(load_estimator(model, backend="onnx").estimate(frames), reference, strict=True):
+    for depth, expected in zip(
+        load_estimator(model, backend="onnx").estimate(frames), reference, strict=True
+    ):
         assert isinstance(depth, DepthMap) and isinstance(expected, DepthMap)
         assert depth.f_px == pytest.approx(expected.f_px, rel=IN_FLOAT32)
         assert distance(1 / depth.values, 1 / expected.values) < IN_FLOAT32

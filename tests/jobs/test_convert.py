@@ -28,14 +28,8 @@ from PIL import Image
 
 from cortexia_video import (
     DepthEstimator,
-    DepthFileError,
     DepthMap,
     Failure,
-    InputError,
-    LossError,
-    MissingExtraError,
-    OutputError,
-    OutputLostError,
     Report,
     convert,
     estimate,
@@ -45,6 +39,14 @@ from cortexia_video import (
 )
 from cortexia_video.cli import main
 from cortexia_video.depth_map import KINDS
+from cortexia_video.errors import (
+    DepthFileError,
+    InputError,
+    LossError,
+    MissingExtraError,
+    OutputError,
+    OutputLostError,
+)
 from cortexia_video.formats.decode_depth import count_pixels
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.ledger.depth_json import DEPTH_JSON
@@ -490,7 +492,9 @@ def test_a_range_that_does_not_fit_is_refused_unless_it_is_allowed(
 
 
 def test_a_view_is_refused_before_anything_is_made(tree: Path, tmp_path: Path) -> None:
-    with pytest.raises(LossError, match="png is a view in 256 steps to look at, .* `allow_loss=True` writes it"):
+    with pytest.raises(
+        LossError, match="png is a view in 256 steps to look at, .* `allow_loss=True` writes it"
+    ):
         convert(tree, tmp_path / "out", format="png")
     assert not (tmp_path / "out").exists()
     assert convert(tree, tmp_path / "out", format="png", allow_loss=True).done == 5

@@ -13,7 +13,6 @@ from camera_model import Camera
 
 from cortexia_video import (
     DepthEstimator,
-    InputError,
     Report,
     SyntheticModel,
     convert,
@@ -23,6 +22,7 @@ from cortexia_video import (
     verify,
 )
 from cortexia_video.cli import main
+from cortexia_video.errors import InputError
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.models.protocol import DepthModel

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import xxhash
 
-from cortexia_video import DepthMap, InputError, OutputError, estimate, read_ledger
+from cortexia_video import DepthMap, estimate, read_ledger
 from cortexia_video.cli import main
+from cortexia_video.errors import InputError, OutputError
 from cortexia_video.formats.registry import FORMATS, PREVIEW, Format, find_format
 from cortexia_video.jobs.verify import Verification, verify
 from cortexia_video.ledger.entries import Source

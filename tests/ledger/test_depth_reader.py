@@ -16,16 +16,15 @@ from camera_model import Camera
 
 from cortexia_video import (
     DepthEstimator,
-    DepthFileError,
     DepthMap,
     DepthReader,
-    InputError,
     SyntheticModel,
     convert,
     estimate,
     read_depth,
 )
 from cortexia_video.cli import main
+from cortexia_video.errors import DepthFileError, InputError
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.ledger.depth_json import DEPTH_JSON
 from cortexia_video.ledger.entries import Source

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from cortexia_video import DecodeError, Failure, InputError, OutputError, OutputLostError, read_ledger
+from cortexia_video import Failure, read_ledger
+from cortexia_video.errors import DecodeError, InputError, OutputError, OutputLostError
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.ledger import Ledger, merge_ledgers
 from cortexia_video.ledger.local_log import LEDGER_NAME, name_partition
@@ -256,7 +257,7 @@ def test_a_line_that_a_full_disk_cut_spoils_no_other(tmp_path: Path, monkeypatch
 
 
 def refusal(root: Path, shard: Partition | None = None) -> str | None:
-    """Return why a ledger cannot be opened; flock keeps off the same process, too, that opens a file again."""
+    """Return why a ledger cannot be opened; flock keeps off this process, too, if it opens it again."""
     try:
         with Ledger(root, SETTINGS, shard):
             return None
@@ -351,12 +352,12 @@ def test_a_folder_without_a_ledger_is_not_merged(tmp_path: Path) -> None:
 MEASURE = """
 import resource, sys
 from pathlib import Path
-from cortexia_video.ledger.state import read_history
+from cortexia_video.ledger.state import read_state
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = peak()
-history = read_history(Path(sys.argv[1]))
-print(sum(1 for _ in history.done()), (peak() - before) * 1024)
+state = read_state(Path(sys.argv[1]))
+print(sum(1 for _ in state.done()), (peak() - before) * 1024)
 """
 
 

@@ -18,14 +18,8 @@ from PIL import Image
 from cortexia_video import (
     DepthEstimator,
     DepthMap,
-    InputError,
-    OutputError,
-    OutputExistsError,
     Pinhole,
-    PointCloud,
-    anchor_depth,
     convert,
-    depth_to_normals,
     estimate,
     point_cloud,
     report,
@@ -33,11 +27,13 @@ from cortexia_video import (
     verify,
 )
 from cortexia_video.cli import main
+from cortexia_video.errors import InputError, OutputError, OutputExistsError
+from cortexia_video.geometry import anchor_depth, depth_to_normals
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
 from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.local_log import LEDGER_NAME
 from cortexia_video.pinhole import project, unproject
-from cortexia_video.point_clouds import glb
+from cortexia_video.point_clouds import PointCloud, glb
 from cortexia_video.point_clouds.files import CLOUD_FORMATS
 
 HEIGHT, WIDTH = 40, 60
@@ -344,7 +340,9 @@ def test_a_cloud_is_saved_whole_and_replaces_nothing_unasked(tmp_path: Path, nam
     save_point_cloud(make_cloud(), path)
     written = path.read_bytes()
     assert written == join(CLOUD_FORMATS[path.suffix[1:].lower()](make_cloud()))
-    with pytest.raises(OutputExistsError, match="is there already: choose another `output`, or `overwrite=True`"):
+    with pytest.raises(
+        OutputExistsError, match="is there already: choose another `output`, or `overwrite=True`"
+    ):
         save_point_cloud(make_cloud(normals=True), path)
     assert path.read_bytes() == written
     save_point_cloud(make_cloud(normals=True), path, overwrite=True)

@@ -24,9 +24,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from cortexia_video import DepthMap, Failure, InputError, OutputError, estimate, merge_ledgers, report, verify
+from cortexia_video import DepthMap, Failure, estimate, merge_ledgers, report, verify
 from cortexia_video.cli import main
-from cortexia_video.errors import DecodeError, MissingExtraError, OutputExistsError, printable
+from cortexia_video.errors import (
+    DecodeError,
+    InputError,
+    MissingExtraError,
+    OutputError,
+    OutputExistsError,
+    printable,
+)
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.html.charts import Bar, Series, draw_bars, draw_histograms
 from cortexia_video.html.wording import format_number, format_seconds, format_share, shorten
