@@ -356,15 +356,30 @@ def load_estimator(
     commercial_only: bool = False,
     **options: Any,
 ) -> DepthEstimator:
-    """Load a model by name and wrap it.
+    """Load a model by name.
 
-    model: a name that `cortexia models` lists, `onnx:FILE`, or `hf:` and a folder or hub id.
-    device: auto, cpu, cuda, cuda:1 or mps. batch_size, size: as `DepthEstimator` takes them.
-    commercial_only: refuse weights that are not known to be free for use in a product.
-    options: the model's own: `kind` and `input_size` of `onnx:` and `hf:`, `normalize` of `onnx:`,
-    `precision` and `compile` of what torch runs.
+    Args:
+        model: A name that `list_models` lists, `onnx:FILE`, or `hf:` and a folder or hub id.
+        device: auto, cpu, cuda, cuda:1 or mps.
+        batch_size: Images in one call of the model, or `auto`.
+        size: `full` gives each map the size of its image, `native` the size that the network gives.
+        commercial_only: Refuse weights that are not known to be free for use in a product.
+        **options: The model's own: `kind` and `input_size` of `onnx:` and `hf:`, `normalize` of `onnx:`,
+            `precision` and `compile` of what torch runs.
 
-    Raises `ModelError` (a subclass says which): unknown name, unusable weights; `MissingExtraError`.
+    Returns:
+        The estimator: `estimator(image)` for one image, `estimator.estimate(frames)` for many.
+
+    Raises:
+        UnknownModelError: There is no such model.
+        ModelLoadError: The weights cannot be used.
+        ModelError: Anything else that is wrong with the model.
+        MissingExtraError: The model needs a package that is not installed.
+
+    Example:
+        >>> depth = cx.load_estimator("compact")("examples/room_900002.jpg")
+        >>> depth.kind, depth.values.shape
+        ('disparity', (480, 640))
     """
     if commercial_only:
         require_commercial(model)

@@ -69,7 +69,15 @@ class GroundTruth(NamedTuple):
 
 
 def hold_truth(samples: AnyDataset | Sequence[RGBDSample], *, max_m: float | None = None) -> GroundTruth:
-    """Return samples in memory, or of a dataset, as references. max_m: their largest depth that counts."""
+    """Return samples in memory, or of a dataset, as ground truth for `evaluate`.
+
+    Args:
+        samples: With metric depth; the keys must differ.
+        max_m: The largest depth that counts, in metres, where the protocol leaves that to the dataset.
+
+    Returns:
+        The ground truth.
+    """
     if not isinstance(samples, RGBDDataset | RGBDStream):
         samples = RGBDDataset("samples", samples, lambda sample: sample)
     return GroundTruth(samples.name, (GroundTruthSet(samples.name, samples, max_m),))

@@ -132,16 +132,31 @@ class Protocol:
 
 
 def list_protocols() -> list[Protocol]:
-    """Return the protocols of the package, by name."""
+    """Return the protocols of the package, by name.
+
+    Returns:
+        The protocols, sorted by name.
+
+    Example:
+        >>> "nyu-eigen" in [each.name for each in cx.evaluation.list_protocols()]
+        True
+    """
     folder = files(__package__).joinpath(_FOLDER)
     names = sorted(each.name for each in folder.iterdir() if each.name.endswith(".toml"))
     return [_parse(folder.joinpath(name).read_bytes(), name) for name in names]
 
 
 def load_protocol(name: str) -> Protocol:
-    """Return a protocol of the package by name, or of a file by its path, `mine.toml`.
+    """Return a protocol of the package by name, or of a file by its path.
 
-    Raises `InputError` for a name that there is not, and for a file that is no protocol.
+    Args:
+        name: Such as `real-frames`, or `mine.toml`.
+
+    Returns:
+        The protocol.
+
+    Raises:
+        InputError: There is no such name, or the file is no protocol.
     """
     if name.endswith(".toml"):
         with in_words(f"cannot read the protocol {name}"):

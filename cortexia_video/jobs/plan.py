@@ -93,13 +93,33 @@ def plan(
 ) -> Plan:
     """Count the inputs and foretell hours and bytes for each format; nothing is written to the output.
 
-    The arguments are those of `estimate`. A few images chosen at random, twelve at most, are estimated into
-    a temporary folder, beside `output` where that is given. Hours are those that the slowest of model, cores
-    and disk would take alone: a long run comes close to it. What an earlier run has done is not taken off.
-    num_workers: machines such as this one, which share the work evenly and hinder each other nowhere.
+    A few images chosen at random, twelve at most, are estimated into a temporary folder, beside `output`
+    where that is given. Hours are those that the slowest of model, cores and disk would take alone: a long
+    run comes close to it. What an earlier run has done is not taken off.
 
-    Raises `InputError` where there is nothing to do or no sample can be read, `OutputError` where there is no
-    room for the samples, and `ModelError`.
+    Args:
+        inputs: Image files, folders and lists, as `estimate` takes them; so are those below.
+        output: Where the outputs would go.
+        model: A name, or a loaded estimator.
+        recursive: Descend into the folders inside.
+        size: full or native.
+        decode: exact or fast.
+        batch_size: Images in one call of the model, or `auto`.
+        device: One, or several with commas between.
+        num_workers: Machines such as this one, which share the work evenly and hinder each other nowhere.
+        **model_options: As `load_estimator` takes them.
+
+    Returns:
+        Counts, sizes, and for each format hours and bytes.
+
+    Raises:
+        InputError: There is nothing to do, or no sample can be read.
+        OutputError: There is no room for the samples.
+        ModelError: The model cannot be loaded.
+
+    Example:
+        >>> cx.plan("photos", recursive=True).formats["npy"].hours  # doctest: +SKIP
+        3.2
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     if num_workers < 1:

@@ -112,7 +112,17 @@ class Recipe:
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe. Raises `InputError` for a file that is none, with what is wrong in it."""
+    """Read a recipe.
+
+    Args:
+        path: A TOML file (docs/training.md).
+
+    Returns:
+        The recipe.
+
+    Raises:
+        InputError: The file is no recipe; the message says what is wrong in it.
+    """
     with in_words(f"cannot read the recipe {path}"):
         words = parse_toml(read_named(path, limit=LARGEST_TEXT), path)
     with in_words(f"{path} is no recipe", "docs/training.md has one"):

@@ -48,8 +48,22 @@ ADDED = ("relative", "squared_relative", "absolute", "squared", "inverse_squared
 def measure_pixels(depth_m: Array, reference_m: Array, mask: Mask) -> PixelSums:
     """Compare depth with a reference where the mask says, in float64.
 
-    Raises ValueError where nothing can be measured, and for depth that is not finite and above 0: clip it, or
-    say what an unknown pixel counts as.
+    Args:
+        depth_m: (H, W) metres, finite and above 0 in `mask`: clip it, or say what an unknown pixel counts as.
+        reference_m: (H, W) metres.
+        mask: bool (H, W), where to compare.
+
+    Returns:
+        Sums, which `score_pixels` makes metrics of, and `add_sums` adds.
+
+    Raises:
+        ValueError: Nothing can be measured, or depth is not finite and above 0.
+
+    Example:
+        >>> depth, reference = np.full((2, 2), 2.2), np.full((2, 2), 2.0)
+        >>> sums = cx.evaluation.measure_pixels(depth, reference, reference > 0)
+        >>> round(float(cx.evaluation.score_pixels(sums)["abs_rel"]), 6)
+        0.1
     """
     return sum_errors(*select(depth_m, reference_m, mask))
 
@@ -107,7 +121,16 @@ def _sum_block(depth: Floats, reference: Floats, room: Floats) -> list[float]:
 def add_sums(images: Iterable[PixelSums]) -> PixelSums:
     """Add the sums of images, in constant memory and to the same bits in any order.
 
-    The spread of all is that within images and between them. Raises ValueError where there is no image.
+    The spread of all is that within images and between them.
+
+    Args:
+        images: One for each image, from `measure_pixels`.
+
+    Returns:
+        The sums over the pixels of all images.
+
+    Raises:
+        ValueError: There is no image.
     """
     pixels, within = 0, np.zeros(len(RATIOS), np.int64)
     sums = dict.fromkeys(ADDED, Fraction(0))
