@@ -71,13 +71,25 @@ ModelResult = ModelOutput | ModelError
 
 
 class DepthEstimator:
-    """Estimate depth for frames of any sizes.
+    """Estimate depth for images of any sizes.
 
-    batch_size: images in one call of the model, or `auto`. size: `full` gives each map the size of its
-    frame, `native` the size that the network gives.
+    `estimator(image)` is for one image and `estimate` for many; the other methods are the steps of it, which
+    the run's executor calls on different threads: `prepare` and `finish` on workers, `run` on the model's
+    thread, `stack` and `check` between them.
 
-    `estimate` does everything. The `engine` calls its steps on different threads: `prepare` and `finish` on
-    workers, `run` on the model's thread, `stack` and `check` between them.
+    Args:
+        model: A loaded model.
+        batch_size: Images in one call of the model, or `auto`.
+        size: `full` gives each map the size of its image, `native` the size that the network gives.
+
+    Raises:
+        InputError: The batch size or the size cannot be.
+
+    Example:
+        >>> estimator = cx.DepthEstimator(cx.SyntheticModel(), batch_size=8)
+        >>> frames = [cx.read_image("examples/room_900002.jpg")]
+        >>> [depth.values.shape for depth in estimator.estimate(frames)]
+        [(480, 640)]
     """
 
     def __init__(self, model: DepthModel, *, batch_size: BatchSize = 4, size: Size = "full") -> None:
@@ -105,9 +117,13 @@ class DepthEstimator:
         return self.limits.largest
 
     def estimate(self, frames: Iterable[Frame | Failure]) -> Iterator[DepthMap | Failure]:
-        """Yield one `DepthMap` or `Failure` per frame, in order.
+        """Yield one depth map or failure for each frame, in order.
 
-        A failure that comes in goes out in its place. Frames are read a few batches ahead, no more.
+        Args:
+            frames: Read a few batches ahead, no more. A failure that comes in goes out in its place.
+
+        Yields:
+            Depth, float32 (H, W), or what went wrong.
         """
         batcher: Batcher[tuple[int, PreparedFrame]] = Batcher(self.limits.of, lambda: self.limits.window)
         done: dict[int, DepthMap | Failure] = {}

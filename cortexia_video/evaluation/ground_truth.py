@@ -54,13 +54,19 @@ class GroundTruthSet:
 
 
 class GroundTruth(NamedTuple):
-    """All references. place: where they are."""
+    """References that depth is measured against.
+
+    Attributes:
+        place: Where they are.
+        sets: The references of each dataset.
+    """
 
     place: str
     sets: tuple[GroundTruthSet, ...]
 
     @property
     def has_images(self) -> bool:
+        """Whether all samples have images, which a model can look at."""
         return all(each.has_images for each in self.sets)
 
     def name(self, within: GroundTruthSet, key: str) -> str:

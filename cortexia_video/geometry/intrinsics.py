@@ -52,7 +52,12 @@ class _Camera(NamedTuple):
 
 
 class Intrinsics:
-    """Focal lengths by key. settings: what a run's settings say of them, nothing where none are given."""
+    """Focal lengths by key; `load_intrinsics` makes them.
+
+    Args:
+        cameras: By key.
+        settings: What a run's settings say of them, nothing where none are given.
+    """
 
     def __init__(self, cameras: Mapping[str, _Camera], settings: Mapping[str, object]) -> None:
         self.settings = settings

@@ -28,7 +28,14 @@ _TRIED = 16  # images
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What was written. parity: against the network itself in float32, where there were images for it."""
+    """What `export` wrote.
+
+    Attributes:
+        path: Of the file.
+        size: (height, width) that the network sees.
+        bytes: Of the file, and of the one beside it, if any.
+        parity: Against the network itself in float32, where there were images for it.
+    """
 
     path: AnyPath
     size: Size

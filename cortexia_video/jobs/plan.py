@@ -44,9 +44,13 @@ _Sample = dict[str, tuple[float, float]]  # of one depth map, by format: core-se
 
 @dataclass(frozen=True, slots=True)
 class FormatCost:
-    """What one format would take for all images. hours: of the whole run. bytes: of all outputs.
+    """What one format would take for all images.
 
     With several workers hours are those by the clock; each of them takes as many.
+
+    Attributes:
+        hours: Of the whole run.
+        bytes: Of all outputs.
     """
 
     hours: float
@@ -57,11 +61,19 @@ class FormatCost:
 class Plan:
     """What a run over all images would take.
 
-    found: images. lost: inputs that cannot be opened. bytes: of the images' files.
-    looked_at: headers that were read, unreadable: of these.
-    smallest, largest: (width, height) among those looked at. megapixels: on average.
-    timed: images that were estimated. formats: what each would take, by name.
-    num_workers: machines such as this one that share the work. requests: to object stores, by kind.
+    Attributes:
+        found: Images.
+        lost: Inputs that cannot be opened.
+        bytes: Of the images' files.
+        looked_at: Headers that were read.
+        unreadable: Of these.
+        smallest: (width, height) among those looked at.
+        largest: (width, height) among those looked at.
+        megapixels: On average.
+        timed: Images that were estimated.
+        formats: What each would take, by name.
+        num_workers: Machines such as this one that share the work.
+        requests: To object stores, by kind.
     """
 
     found: int

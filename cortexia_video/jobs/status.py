@@ -53,9 +53,16 @@ class RunStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How far a folder is. done, failed, begun: inputs whose last word is that. runs: oldest first.
+    """How far the runs that write to a folder are.
 
-    found: inputs that were counted, where they were given.
+    Attributes:
+        folder: The output folder.
+        done: Inputs whose last outcome is that.
+        failed: Inputs whose last outcome is that.
+        begun: Inputs that a run works on, or did when it ended.
+        runs: Oldest first.
+        now: When this was asked.
+        found: Inputs that were counted, where they were given.
     """
 
     folder: str

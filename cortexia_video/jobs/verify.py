@@ -41,9 +41,12 @@ class Wrong(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What became of checking a folder's outputs.
+    """What checking a folder's outputs found.
 
-    checked: how many. unfinished: keys that a run began to write, or that were requeued, and are not done.
+    Attributes:
+        checked: How many outputs.
+        wrong: Those that are, and why.
+        unfinished: Keys that a run began to write, or that were requeued, and are not done.
     """
 
     checked: int

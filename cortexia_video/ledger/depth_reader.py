@@ -63,9 +63,19 @@ class Reading(NamedTuple):
 
 
 class DepthReader:
-    """Reads depth files as `read_depth` does, and remembers the folders between them. Threads may share it.
+    """Read depth files as `read_depth` does, and remember their folders. Threads may share it.
 
-    about, convention, max_megapixels: as `decode_depth` takes them.
+    Args:
+        about: As `read_depth` takes it.
+        convention: As `read_depth` takes it.
+        max_megapixels: Refuse larger maps.
+
+    Raises:
+        DepthFileError: There is no such convention.
+
+    Example:
+        >>> reader = cx.DepthReader()
+        >>> maps = [reader.read(path) for path in sorted(Path("depth").rglob("*.npz"))]  # doctest: +SKIP
     """
 
     def __init__(

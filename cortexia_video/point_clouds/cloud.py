@@ -23,8 +23,11 @@ UNITS: dict[DepthKind, Unit] = {"metric": "metre", "scale_invariant": "unknown"}
 class PointCloud:
     """Coloured points in the camera's axes as OpenCV has them: x right, y down, z forward.
 
-    points: float32 (N, 3). colors: uint8 (N, 3) sRGB. normals: float32 (N, 3) of unit length, or None.
-    unit: `metre`, or `unknown` where the points are true up to a factor.
+    Attributes:
+        points: float32 (N, 3).
+        colors: uint8 (N, 3) sRGB.
+        normals: float32 (N, 3) of unit length, or None.
+        unit: `metre`, or `unknown` where the points are true up to a factor.
     """
 
     points: NDArray[np.float32]

@@ -24,10 +24,15 @@ SAMPLE = 500  # maps that are measured
 
 @dataclass(frozen=True, slots=True)
 class FolderReport:
-    """What the page at `path`, of `bytes` bytes, says.
+    """What the page about a folder says.
 
-    summary: of the ledger. sample: what some of the depth maps look like. outliers: of these, those unlike
-    the others. focal_outliers: of all images.
+    Attributes:
+        path: Of the page.
+        bytes: Of the page.
+        summary: Of the ledger.
+        sample: What some of the depth maps look like.
+        outliers: Of these, those unlike the others.
+        focal_outliers: Of all images.
     """
 
     path: AnyPath

@@ -26,10 +26,13 @@ SEEDS_PER_LIBRARY = 2000
 class RGBDScene:
     """A rendered scene.
 
-    image: uint8 (H, W, 3) sRGB. depth_m: float32 (H, W), z-depth in metres, NaN = sky.
-    normals: float32 (H, W, 3), unit length, camera axes x right, y down, z forward, NaN = sky.
-    f_px: focal length in pixels; the principal point is the middle of the image, (W / 2, H / 2).
-    seed, layout: which scene it is.
+    Attributes:
+        image: uint8 (H, W, 3) sRGB.
+        depth_m: float32 (H, W), along the optical axis, metres, NaN = sky.
+        normals: float32 (H, W, 3), unit length, camera axes x right, y down, z forward, NaN = sky.
+        f_px: Focal length in pixels; the principal point is the middle of the image, (W / 2, H / 2).
+        seed: Which scene it is.
+        layout: Which kind of scene it is.
     """
 
     image: NDArray[np.uint8]

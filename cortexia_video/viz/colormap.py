@@ -35,7 +35,12 @@ class Coloring(TypedDict, total=False):
 
 
 class Range(NamedTuple):
-    """What the first and the last colour stand for."""
+    """What the first and the last colour stand for.
+
+    Attributes:
+        d_min: The value of the first.
+        d_max: The value of the last.
+    """
 
     d_min: float
     d_max: float

@@ -24,7 +24,7 @@ _ALPHA = 0.1  # of a mask that is a share: what is more is inside
 def boundary_f1(depth: Array, reference: Array, mask: Mask | None = None) -> float:
     """Return the boundary F1 of depth against a reference: 1 is perfect.
 
-    Source: Bochkovskii et al., "Depth Pro", 2024, section 3.3.
+    Source: Bochkovskii et al., "Depth Pro", ICLR 2025, section 4.
 
     Args:
         depth: (H, W), in any unit. What is not finite in the mask has no contour there.
@@ -53,7 +53,7 @@ def boundary_recall(depth: Array, inside: Array) -> float:
     """Return the share of a mask's outline that depth has a contour on, thinned to one pixel.
 
     Of neighbours in a row that all are above a threshold only the largest is a contour: depth that is wrong
-    in a broad band gains nothing. Source: Bochkovskii et al., "Depth Pro", 2024, section 3.3.
+    in a broad band gains nothing. Source: Bochkovskii et al., "Depth Pro", ICLR 2025, section 4.
 
     Args:
         depth: (H, W), in any unit.

@@ -12,7 +12,15 @@ from cortexia_video.pinhole import Pinhole
 
 
 class NormalError(NamedTuple):
-    """Angles between normals, in degrees, and the share of pixels below three of them."""
+    """Angles between normals, and the share of pixels below three of them.
+
+    Attributes:
+        mean_deg: The mean angle, degrees.
+        median_deg: The median angle, degrees.
+        within_11: The share below 11.25 degrees.
+        within_22: The share below 22.5 degrees.
+        within_30: The share below 30 degrees.
+    """
 
     mean_deg: float
     median_deg: float

@@ -25,9 +25,17 @@ _BLOCK = 1 << 13  # pixels at once: they stay in the cache, and OpenBLAS starts 
 class PixelSums:
     """Sums over the pixels of one image or of many; d is depth, r the reference, g = ln(d / r).
 
-    pixels: how many. within: how many have max(d / r, r / d) below each of `RATIOS`.
-    relative: sum of |d - r| / r. squared_relative: (d - r)^2 / r. absolute: |d - r|. squared: (d - r)^2.
-    inverse_squared: (1 / d - 1 / r)^2. log: g. log_absolute: |g|. log_spread: (g - mean of g)^2.
+    Attributes:
+        pixels: How many.
+        within: How many have max(d / r, r / d) below each of `RATIOS`.
+        relative: The sum of |d - r| / r.
+        squared_relative: The sum of (d - r)^2 / r.
+        absolute: The sum of |d - r|.
+        squared: The sum of (d - r)^2.
+        inverse_squared: The sum of (1 / d - 1 / r)^2.
+        log: The sum of g.
+        log_absolute: The sum of |g|.
+        log_spread: The sum of (g - mean of g)^2.
     """
 
     pixels: int

@@ -11,7 +11,13 @@ from cortexia_video.evaluation.metrics.pixel_sums import Array
 
 
 class CloudScore(NamedTuple):
-    """Shares of points that have one of the other cloud near: 1 is perfect."""
+    """Shares of points that have one of the other cloud near: 1 is perfect.
+
+    Attributes:
+        precision: Of the points.
+        recall: Of the reference points.
+        f_score: 2 P R / (P + R).
+    """
 
     precision: float
     recall: float

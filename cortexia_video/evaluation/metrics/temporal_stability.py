@@ -20,6 +20,8 @@ from cortexia_video.pinhole import Pinhole, project, unproject
 def measure_stability(depths: Sequence[Array], poses: Sequence[Array], camera: Pinhole) -> float:
     """Return the temporal alignment error (TAE) of a video's aligned depth maps: 0 is perfect.
 
+    Source: Yang et al., "Depth Any Video with Scalable Synthetic Data", ICLR 2025, section 5.
+
     Args:
         depths: (H, W) each. What is not finite and above 0 is unknown.
         poses: Camera to world, (4, 4) each, in the unit of the depth.
