@@ -100,7 +100,7 @@ def _describe_file(found: Inspection) -> Iterator[tuple[str, str]]:
         meaning = f"{_MEANINGS[found.kind]}, larger is {found.metadata['larger_is']}"
         yield "kind", f"{found.kind}: {meaning} (so says {_name_speaker(found.said_by)})"
     else:
-        yield "kind", f"not known: {to_options(found.unsaid)}"
+        yield "kind", f"not known: {to_options(found.unsaid or '')}"
     if found.changed:
         yield "changed", CHANGED
     unit = " m" if found.kind == "metric" else ""
