@@ -30,7 +30,7 @@ from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.decode_depth import count_pixels, decode_stored, interpret, read_file
 from cortexia_video.geometry.intrinsics import load_intrinsics
 from cortexia_video.images.decode import read_header
-from cortexia_video.ledger.ledger import read_last_done
+from cortexia_video.ledger.lines import read_done
 from cortexia_video.ledger.state import read_state
 from cortexia_video.models.onnx.model import OnnxModel
 from cortexia_video.models.torch.checkpoint import open_checkpoint
@@ -124,7 +124,7 @@ def read_run(folder: Path) -> None:
         [
             lambda: str(cv.status(folder)),
             lambda: [*cv.read_ledger(folder)],
-            lambda: [*read_last_done(folder)],
+            lambda: [*read_done(folder)],
             lambda: read_state(folder).leftovers(),
             lambda: str(cv.verify(folder, workers=1)),
             lambda: cv.inspect_folder(folder),
