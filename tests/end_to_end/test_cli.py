@@ -190,7 +190,7 @@ def test_an_interrupt_is_130_with_nothing_half_written(tmp_path: Path, make_imag
 
 
 def test_a_second_process_on_the_folder_is_refused(photos: Path, tmp_path: Path) -> None:
-    from support.ledgers import open_ledger
+    from ledgers import open_ledger
 
     with open_ledger(tmp_path / "out", {}):
         ran = cortexia("estimate", photos, "--output", tmp_path / "out")

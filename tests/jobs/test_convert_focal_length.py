@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xxhash
 from camera_model import Camera
-from support.ledgers import open_ledger
+from ledgers import open_ledger
 
 from cortexia_video import (
     DepthEstimator,

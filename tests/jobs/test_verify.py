@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xxhash
-from support.ledgers import open_ledger
+from ledgers import open_ledger
 
 from cortexia_video import DepthMap, InputError, OutputError, estimate, read_ledger
 from cortexia_video.cli import main

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.ledgers import open_ledger
+from ledgers import open_ledger
 
 from cortexia_video import DepthEstimator, SyntheticModel, estimate, merge_ledgers
 from cortexia_video.ledger.depth_json import DEPTH_JSON, describe, join, keep_depth_json, read_depth_json

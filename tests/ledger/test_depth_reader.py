@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from camera_model import Camera
-from support.ledgers import open_ledger
+from ledgers import open_ledger
 
 from cortexia_video import (
     DepthEstimator,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.ledgers import open_ledger
+from ledgers import open_ledger
 
 from cortexia_video import DecodeError, Failure, InputError, OutputError, OutputLostError, read_ledger
 from cortexia_video.ledger.entries import Source

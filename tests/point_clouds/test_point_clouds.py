@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from camera_model import Camera
 from PIL import Image
-from support.ledgers import open_ledger
+from ledgers import open_ledger
 
 from cortexia_video import (
     DepthEstimator,

@@ -23,7 +23,7 @@ from browser import CHROMIUM, Browser
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from support.ledgers import open_ledger
+from ledgers import open_ledger
 
 from cortexia_video import DepthMap, Failure, InputError, OutputError, estimate, merge_ledgers, report, verify
 from cortexia_video.cli import main
