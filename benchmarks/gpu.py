@@ -40,8 +40,9 @@ from random_networks import NAMES, Name, count_flop, make_config, save_checkpoin
 from sections import Figure
 from transformers.utils import logging
 
-from cortexia_video import DepthEstimator, ModelError
+from cortexia_video import DepthEstimator
 from cortexia_video.depth_estimation import PreparedFrame
+from cortexia_video.errors import ModelError
 from cortexia_video.models.torch.device import choose_placement
 from cortexia_video.runtime.workers import count_cores
 

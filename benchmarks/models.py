@@ -1,4 +1,4 @@
-"""How fast networks run on this processor by each engine and precision, and how far they are from float32.
+"""How fast networks run on this processor by each backend and precision, and how far they are from float32.
 
     pip install -e '.[benchmark]'
     python benchmarks/models.py [vit-252] [vit-518] [convolutional] [--quick] [--work FOLDER]
@@ -29,7 +29,8 @@ from photos import THREE_MEGAPIXELS, make_photos
 from random_networks import save_checkpoint
 from sections import Figure
 
-from cortexia_video import DepthEstimator, Failure, Frame, ModelError, decode, load_estimator
+from cortexia_video import DepthEstimator, Failure, Frame, decode, load_estimator
+from cortexia_video.errors import ModelError
 from cortexia_video.inference.parity import compare
 from cortexia_video.runtime.workers import count_cores
 from cortexia_video.training.export import compact_metadata, export_onnx
@@ -40,11 +41,11 @@ Run = Callable[[], object]
 
 _PACKAGES = ("torch", "transformers", "onnxruntime", "openvino")
 _WAYS = {
-    "torch float32": {"engine": "torch", "precision": "float32"},
-    "torch bfloat16, channels last": {"engine": "torch", "precision": "bfloat16"},
-    "ONNX Runtime float32": {"engine": "onnx"},
-    "OpenVINO float32": {"engine": "openvino", "precision": "float32"},
-    "OpenVINO bfloat16": {"engine": "openvino", "precision": "bfloat16"},
+    "torch float32": {"backend": "torch", "precision": "float32"},
+    "torch bfloat16, channels last": {"backend": "torch", "precision": "bfloat16"},
+    "ONNX Runtime float32": {"backend": "onnx"},
+    "OpenVINO float32": {"backend": "openvino", "precision": "float32"},
+    "OpenVINO bfloat16": {"backend": "openvino", "precision": "bfloat16"},
 }
 _GOALS = {
     ("vit-252", "OpenVINO bfloat16"): 2.0,
@@ -117,7 +118,7 @@ def _measure_transformer(section: Section, side: int, work: Path, scale: Scale) 
 
 
 def _measure_convolutional(work: Path, scale: Scale) -> list[Figure]:
-    """Run `compact`'s network: as it is in torch, and exported, by both engines."""
+    """Run `compact`'s network: as it is in torch, and exported, by both backends."""
     torch.manual_seed(0)
     network = DepthNetwork().eval()
     batch = np.random.default_rng(0).random((_CONVOLUTIONAL_BATCH, 3, *_COMPACT_SIZE), np.float32)

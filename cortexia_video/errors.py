@@ -14,7 +14,7 @@ CortexiaError
     ├── UnknownModelError     no such model name
     ├── ModelLoadError        weights that are missing, broken or do not say what they are
     ├── ModelOutputError      a network returned numbers that cannot be depth
-    └── ParityError           an engine's depth differs too much from the reference's
+    └── ParityError           a backend's depth differs too much from the reference's
 """
 
 from __future__ import annotations
@@ -24,6 +24,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Self
+
+__all__ = [
+    "CortexiaError",
+    "DecodeError",
+    "DepthFileError",
+    "Failure",
+    "InputError",
+    "LossError",
+    "MissingExtraError",
+    "ModelError",
+    "ModelLoadError",
+    "ModelOutputError",
+    "OutputError",
+    "OutputExistsError",
+    "OutputLostError",
+    "ParityError",
+    "TrainingError",
+    "UnknownModelError",
+]
 
 Stage = Literal["find", "decode", "estimate", "write"]
 
@@ -72,7 +91,7 @@ class OutputLostError(OutputError):
         self.reason: str = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         super().__init__(
             f"cannot write {path}: {self.reason}; what is done is kept: "
-            f"{remedy} (or choose another --output) and run the same command again"
+            f"{remedy} (or choose another `output`) and run the same command again"
         )
 
     def __reduce__(self) -> tuple[type[Self], tuple[object, Exception, str]]:
@@ -109,7 +128,7 @@ class ModelOutputError(ModelError):
 
 
 class ParityError(ModelError):
-    """The depth of an engine or a precision differs too much from the reference's, or cannot be compared."""
+    """The depth of a backend or a precision differs too much from the reference's, or cannot be compared."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""`cortexia merge`: the ledgers of shards into one."""
+"""`cortexia merge`: the ledgers of partitions into one."""
 
 from __future__ import annotations
 
@@ -6,22 +6,29 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from cortexia_video.cli.options import take_options
 from cortexia_video.ledger.ledger import merge_ledgers
 from cortexia_video.ledger.local_log import LEDGER_NAME
 from cortexia_video.storage.paths import is_remote, to_path
 
 
+@take_options()
 def merge_command(output: Annotated[str, Parameter(name="DIR")], /) -> None:
-    """Join what shards left in DIR to DIR/ledger.jsonl, as the next run without --shard also does.
+    """Join the ledgers of partitions.
 
-    Shards of machines without a common disk: copy their output folders into one before.
+    What partitions left in DIR goes to DIR/ledger.jsonl, as the next run without --partition does, too.
+    Partitions of machines without a common disk: copy their output folders into one before.
 
-    Parameters
-    ----------
-    output
-        The --output of the shards.
+        cortexia estimate photos --output depth --partition 1/2
+        cortexia estimate photos --output depth --partition 2/2
+        cortexia merge depth
+
+    Exit code: 0 joined, 2 wrong usage.
+
+    Args:
+        output: The --output of the partitions.
     """
     place = to_path(output)
     count = merge_ledgers(place)
-    what = "object" if is_remote(place) else "shard"
+    what = "object" if is_remote(place) else "partition"
     print(f"{count} {what}{'' if count == 1 else 's'} joined to {place / LEDGER_NAME}")

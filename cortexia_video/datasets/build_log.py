@@ -72,7 +72,7 @@ def require_same_set(record: Record, made_of: Mapping[str, str]) -> None:
     for there in {name.rpartition("-")[0] for name in read_shards(root)}:
         if there not in sets:
             raise OutputExistsError(
-                f"{record.path} does not say what its {there} shards are made of: choose another --output"
+                f"{record.path} does not say what its {there} shards are made of: choose another `output`"
             )
         words = {*made_of, *sets[there]} if there == split else {"format"}
         _require_same(root, sets[there], made_of, words)
@@ -85,7 +85,7 @@ def _require_same(root: AnyPath, before: Mapping[str, str], now: Mapping[str, st
     if differs:
         theirs = ", ".join(f"{word} {before.get(word, 'none')}" for word in differs)
         raise OutputExistsError(
-            f"{root} holds a dataset of another {', '.join(differs)} ({theirs}): choose another --output"
+            f"{root} holds a dataset of another {', '.join(differs)} ({theirs}): choose another `output`"
         )
 
 

@@ -97,9 +97,31 @@ def open_dataset(
     if not dataset.registered and not allow_unregistered:
         raise InputError(
             f"the depth of {place} is not registered to its images: edges lie elsewhere; register it, or "
-            "open it with allow_unregistered=True (--allow-unregistered)"
+            "open it with `allow_unregistered=True`"
         )
     return replace(dataset, root=str(place))
+
+
+def open_folder(
+    root: str | os.PathLike[str] | RemotePath,
+    name: str | None = None,
+    *,
+    split: str | None = None,
+    allow_unregistered: bool = False,
+    allow_outside: bool = False,
+) -> AnyDataset:
+    """Open the dataset in a folder: that of the name, by default what its files show it to be.
+
+    The rest is as `open_dataset` has it; raises `InputError` where there is no such folder, too.
+    """
+    place = to_path(root)
+    if isinstance(place, RemotePath):
+        require_object(place)
+    elif not place.exists():
+        raise InputError(f"no such folder: {place}; {propose(str(place))}the names are {', '.join(DATASETS)}")
+    allowed = {"allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
+    with remember_listings():
+        return open_dataset(name or recognise(place), place, split=split, **allowed)
 
 
 def find_info(name: str) -> DatasetInfo:

@@ -15,7 +15,6 @@ from cortexia_video.errors import Failure, InputError, describe
 from cortexia_video.evaluation.eval_items import Destination, EvalItem
 from cortexia_video.evaluation.ground_truth import bare, list_depth_files
 from cortexia_video.formats.decode_depth import decode_depth
-from cortexia_video.formats.option_names import OptionNames
 from cortexia_video.inference.executor import ItemResult, PipelineExecutor, Skipped
 from cortexia_video.ledger.artifacts import Line, find_depth, read_output
 from cortexia_video.ledger.lines import read_done
@@ -31,7 +30,6 @@ from cortexia_video.storage.retries import RemoteError
 
 Outcome = TypeVar("Outcome")
 Prediction = DepthMap | Failure | None  # None: there is none
-_NAMES = OptionNames("--convention", "--kind", "cortexia convert --scale", "cortexia convert --unknown")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,9 +211,7 @@ class FolderPredictor(StoredPredictor):
             raise
         except OSError as error:
             raise InputError(f"cannot read {source.path}: {describe(error)}") from error
-        return decode_depth(
-            data, str(source.path), about=source.about, convention=self._convention, names=_NAMES
-        )
+        return decode_depth(data, str(source.path), about=source.about, convention=self._convention)
 
     def explain(self, key: str, remark: str) -> str:
         """Return why nothing in the folder can be measured, by an image of the truth and what became of it."""
@@ -253,7 +249,9 @@ def open_predictor(
     about = {} if kind is None else {"kind": kind}
     files = {key: DepthSource(path, about) for key, path in _list_files(root).items()}
     if not files:
-        raise InputError(f"no depth files in {root}: give the --output of a run, depth files, or a model")
+        raise InputError(
+            f"no depth files in {root}: give the output folder of a run, depth files, or a model"
+        )
     return FolderPredictor(name, files, convention)
 
 

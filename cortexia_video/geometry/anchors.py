@@ -20,7 +20,7 @@ def anchor_depth(depth: DepthMap, *, near_m: float, far_m: float) -> DepthMap:
     """
     if depth.kind not in ("disparity", "affine_invariant"):
         raise InputError(
-            f"depth of kind {depth.kind} has no unknown shift: --near-m and --far-m are not for it"
+            f"depth of kind {depth.kind} has no unknown shift: `near_m` and `far_m` are not for it"
         )
     require_distances(near_m, far_m)
     values = np.where(np.isfinite(depth.values), depth.values, np.float32(np.nan)).astype(np.float64)
@@ -38,4 +38,4 @@ def anchor_depth(depth: DepthMap, *, near_m: float, far_m: float) -> DepthMap:
 def require_distances(near_m: float, far_m: float) -> None:
     """Raise `InputError` for numbers that are not 0 < near < far."""
     if not 0 < near_m < far_m < math.inf:
-        raise InputError(f"--near-m {near_m:g} and --far-m {far_m:g} must be metres, 0 < near < far")
+        raise InputError(f"`near_m` {near_m:g} and `far_m` {far_m:g} must be metres, 0 < near < far")

@@ -100,6 +100,16 @@ def decode(
     return Frame(key, upright, f_px, None if f_px is None else "exif", full_size=full_size)
 
 
+def convert_pillow(pil_image: Image.Image, key: str) -> Frame:
+    """Return an image that Pillow opened, of any mode, as `decode` returns it: upright, RGB."""
+    with decode_errors(b""):
+        pil_image.load()
+        exif = read_exif(pil_image)
+        upright = _rgb(pil_image, _orientation(exif))
+    f_px = focal_length_px(exif, upright.shape[1], upright.shape[0])
+    return Frame(key, upright, f_px, None if f_px is None else "exif")
+
+
 # ---- which reader ------------------------------------------------------------------------------------------
 
 
@@ -122,7 +132,7 @@ def _check_size(pil_image: Image.Image, max_megapixels: float) -> None:
     if megapixels > max_megapixels:
         raise DecodeError(
             f"too large: {width} x {height} is {megapixels:.4g} megapixels, "
-            f"the limit is {max_megapixels:g}; raise --max-megapixels"
+            f"the limit is {max_megapixels:g}; raise `max_megapixels`"
         )
 
 

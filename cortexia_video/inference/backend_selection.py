@@ -1,6 +1,6 @@
 """`BackendSelector`: what runs a model. Nothing but its reference is used before it was compared with that.
 
-The reference is the first engine of the model's row, in float32. `auto` takes the fastest of all whose depth
+The reference is the first backend of the model's row, in float32. `auto` takes the fastest of all whose depth
 is near enough, timed on the images of the run, on batches as large as the run's.
 """
 
@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from cortexia_video.depth_estimation import (
     DepthEstimator,
@@ -31,6 +31,8 @@ from cortexia_video.errors import (
 from cortexia_video.frame import Frame
 from cortexia_video.inference.parity import Parity, compare
 from cortexia_video.models.registry import find_model
+
+Backend = Literal["torch", "onnx", "openvino", "auto"]
 
 AUTO = "auto"
 FRAMES_COMPARED = 4
@@ -52,11 +54,11 @@ _log = logging.getLogger(__name__)
 class BackendConfig(NamedTuple):
     """A way to run a model."""
 
-    engine: str
+    backend: str
     precision: str
 
     def __str__(self) -> str:
-        return f"{self.engine} {self.precision}"
+        return f"{self.backend} {self.precision}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,25 +79,25 @@ class BackendTrial:
 class BackendSelector:
     """How a model by name is to be loaded.
 
-    options: what `load_estimators` takes, with `engine` and `precision` where they are asked for.
+    options: what `load_estimators` takes, with `backend` and `precision` where they are asked for.
     max_error: largest mean difference of an image that is near enough, as `parity` measures it.
     """
 
     def __init__(self, model: str, *, max_error: float = MAX_ERROR, **options: Any) -> None:
         if not max_error > 0:
-            raise InputError(f"--max-error must be more than 0, such as {MAX_ERROR}, not {max_error}")
+            raise InputError(f"`max_error` must be more than 0, such as {MAX_ERROR}, not {max_error}")
         self._model = model
         self._max_error = max_error
-        self._engines = find_model(model).engines
+        self._backends = find_model(model).backends
         self._options = options
-        self._is_auto = options.get("engine") == AUTO
+        self._is_auto = options.get("backend") == AUTO
 
     @property
     def settings(self) -> Mapping[str, object]:
-        """What a ledger is to record: with `auto` no engine, so that another run's choice changes nothing."""
+        """What a ledger is to record: with `auto` no backend, so that another run's choice changes nothing."""
         if not self._is_auto:
             return {}
-        return {"engine": AUTO, "precision": self._options.get("precision") or AUTO}
+        return {"backend": AUTO, "precision": self._options.get("precision") or AUTO}
 
     def load(self) -> Sequence[DepthEstimator]:
         """Load the model as it was asked for; with `auto`, its reference."""
@@ -103,14 +105,14 @@ class BackendSelector:
 
     def is_settled(self, loaded: Sequence[DepthEstimator]) -> bool:
         """Return whether what was loaded can be used as it is: it is the reference, or there is no other."""
-        if not self._engines:
+        if not self._backends:
             return True
         return not self._is_auto and self._find_way(loaded[0]) == self._reference_way
 
     def settle(self, loaded: Sequence[DepthEstimator], frames: Iterable[Frame]) -> Sequence[DepthEstimator]:
         """Return what is to be used: `loaded`, once it is known to be near enough, or what `auto` finds.
 
-        frames: of the run; as many are taken as it needs. Raises `ParityError` for an engine or precision
+        frames: of the run; as many are taken as it needs. Raises `ParityError` for a backend or precision
         that differs too much, and where the reference can do none of them.
         """
         frames = iter(frames)
@@ -134,23 +136,23 @@ class BackendSelector:
         """
         asked = self._on_first(self._options)
         reference = {name: value for name, value in self._on_first(self._reference).items() if name != _SIZE}
-        if asked == reference or self._is_auto or not self._engines:
+        if asked == reference or self._is_auto or not self._backends:
             raise InputError(
-                f"{self._model}: give what to compare, one of {', '.join(self._engines) or 'none'}"
+                f"{self._model}: give what to compare, one of {', '.join(self._backends) or 'none'}"
             )
         ours, theirs = load_estimator(self._model, **asked), load_estimator(self._model, **reference)
         return self._compare(ours, theirs, frames, "full" if _SIZE in asked else "native")
 
     @property
     def _reference_way(self) -> BackendConfig:
-        return BackendConfig(self._engines[0], _FLOAT32)
+        return BackendConfig(self._backends[0], _FLOAT32)
 
     @property
     def _reference(self) -> dict[str, Any]:
-        """The options for the reference; a model that has one engine alone is not told which."""
-        if self._engines:
+        """The options for the reference; a model that has one backend alone is not told which."""
+        if self._backends:
             return {**self._options, **self._reference_way._asdict()}
-        return {name: value for name, value in self._options.items() if name != "engine"}
+        return {name: value for name, value in self._options.items() if name != "backend"}
 
     def _on_first(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options for the first of several devices."""
@@ -159,8 +161,8 @@ class BackendSelector:
     def _find_way(self, estimator: DepthEstimator) -> BackendConfig:
         """Return what a loaded model is run by; what its settings leave out is the reference's."""
         settings = estimator.model.settings
-        engine, precision = settings.get("engine", self._engines[0]), settings.get("precision", _FLOAT32)
-        return BackendConfig(str(engine), str(precision))
+        backend, precision = settings.get("backend", self._backends[0]), settings.get("precision", _FLOAT32)
+        return BackendConfig(str(backend), str(precision))
 
     def _compare(
         self,
@@ -177,7 +179,7 @@ class BackendSelector:
         if parity.worst.mean > self._max_error:
             raise ParityError(
                 f"{self._model} by {self._find_way(estimator)} is too far from float32: {parity}; use "
-                f"another --engine or --precision, or allow it by --max-error {2 * parity.worst.mean:.2g}"
+                f"another `backend` or `precision`, or allow it by `max_error={2 * parity.worst.mean:.2g}`"
             )
         return parity
 
@@ -195,9 +197,9 @@ class BackendSelector:
         wanted = self._options.get("precision") or AUTO
         too_slow = "float16" if reference.model.device.startswith("cpu") else None
         yield self._reference_way
-        for engine in self._engines:
-            for precision in _PRECISIONS[engine]:
-                way = BackendConfig(engine, precision)
+        for backend in self._backends:
+            for precision in _PRECISIONS[backend]:
+                way = BackendConfig(backend, precision)
                 if way != self._reference_way and wanted in (AUTO, precision) and precision != too_slow:
                     yield way
 

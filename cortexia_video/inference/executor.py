@@ -224,6 +224,10 @@ class PipelineExecutor(Generic[Item, Outcome]):
     ) -> Iterator[tuple[Item, Outcome | Failure]]:
         match event:
             case _Broken(error):
+                self._writers.shutdown(cancel_futures=True)
+                while not self._events.empty():  # what the writers have finished counts
+                    if isinstance(finished := self._events.get(), _Finished):
+                        yield finished.item, finished.outcome
                 raise error
             case _Decoded(item, Failure() as failure):
                 self._decoding -= 1

@@ -1,4 +1,4 @@
-"""`Parity`: how far one engine's, precision's or size's depth is from another's, on real images."""
+"""`Parity`: how far one backend's, precision's or size's depth is from another's, on real images."""
 
 from __future__ import annotations
 

@@ -213,7 +213,7 @@ class ConvertJob:
         place = to_path(item.place).resolve()
         if place.name.endswith(self._form.suffix) and is_inside(place, self._root):
             raise OutputExistsError(
-                f"it lies in the output folder and is {self._form.suffix} already: choose another --output"
+                f"it lies in the output folder and is {self._form.suffix} already: choose another `output`"
             )
 
     def _place(self, item: InputFile, reading: Reading) -> None:
@@ -259,7 +259,7 @@ class ConvertJob:
     def _tell(self, item: InputFile, lost: str) -> None:
         """Say once what is lost, or refuse to lose it."""
         if not self._allow_loss:
-            raise LossError(f"{lost}: --allow-loss writes it all the same, or choose another --format")
+            raise LossError(f"{lost}: `allow_loss=True` writes it all the same, or choose another `format`")
         if not self._told:
             self._told = True
             _log.warning(
@@ -272,7 +272,7 @@ def _find_format(inputs: Sequence[str | os.PathLike[str]]) -> str:
     formats = {str(read_depth_json(to_path(each)).get("format")) for each in inputs}
     format = formats.pop() if len(formats) == 1 else ""
     if format not in FORMATS or FORMATS[format].decode is None:
-        raise InputError("the inputs are not output folders of one format that could be kept: give --format")
+        raise InputError("the inputs are not output folders of one format that could be kept: give `format`")
     return format
 
 
@@ -288,14 +288,14 @@ def _require_allowed(format: str, allow_loss: bool) -> None:
     if FORMATS[format].decode is None and not allow_loss:
         raise LossError(
             f"{format} is a view in 256 steps to look at, scaled for each map: no depth can be read from it. "
-            "--allow-loss writes it all the same; png16 keeps depth"
+            "`allow_loss=True` writes it all the same; png16 keeps depth"
         )
 
 
 def _require_another_folder(inputs: Sequence[str | os.PathLike[str]], root: AnyPath) -> None:
     for each in inputs:
         if is_same_folder(root, each):
-            raise InputError(f"{printable(str(to_path(each)))} is input and output: choose another --output")
+            raise InputError(f"{printable(str(to_path(each)))} is input and output: choose another `output`")
 
 
 def _require_some(found: DepthFiles, inputs: Sequence[str | os.PathLike[str]]) -> None:

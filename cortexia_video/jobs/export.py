@@ -40,7 +40,7 @@ def export(
     model: str,
     output: str | os.PathLike[str],
     *,
-    engine: Literal["onnx", "openvino"] = "onnx",
+    backend: Literal["onnx", "openvino"] = "onnx",
     size: Size | None = None,
     precision: str = "auto",
     check: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
@@ -50,7 +50,7 @@ def export(
 ) -> Export:
     """Write a network of torch's as `output`, an ONNX file for images of one size, which `onnx:` loads.
 
-    engine, precision: what the file is to be run by and in, which it then says of itself. size: (height,
+    backend, precision: what the file is to be run by and in, which it then says of itself. size: (height,
     width) that the network sees; may be left out where it takes one size only. check: images, folders or
     lists; the first that can be read are estimated by the file and by the network in float32. Weights beyond
     1.9 GB go into a file beside it.
@@ -60,8 +60,10 @@ def export(
     """
     place = to_path(output)
     require_free(place, "remove it")
-    if "torch" not in find_model(model).engines:
-        raise ModelLoadError(f"model {model!r} is no network of torch's to export: --engine runs it as it is")
+    if "torch" not in find_model(model).backends:
+        raise ModelLoadError(
+            f"model {model!r} is no network of torch's to export: `backend` runs it as it is"
+        )
     frames = _read_frames(check)
     options: dict[str, Any] = {"device": "cpu", "precision": "float32", "commercial_only": commercial_only}
     options |= {name: value for name, value in (("kind", kind), ("input_size", size)) if value is not None}
@@ -70,7 +72,7 @@ def export(
     with _make_beside(place) as folder:
         path = folder / place.name
         about = {
-            "engine": engine,
+            "engine": backend,
             "precision": precision,
             "licence_weights": find_licence(model) or "unknown",
         }
@@ -92,8 +94,8 @@ def export(
 def _require_near(parity: Parity, model: str, max_error: float) -> None:
     if parity.worst.mean > max_error:
         raise ParityError(
-            f"the export of {model} is too far from it: {parity}; nothing was written (--precision float32, "
-            f"or allow it by --max-error {2 * parity.worst.mean:.2g})"
+            f"the export of {model} is too far from it: {parity}; nothing was written (`precision='float32'`, "
+            f"or allow it by `max_error={2 * parity.worst.mean:.2g}`)"
         )
 
 
@@ -106,7 +108,7 @@ def _read_frames(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]
     frames = list(islice(decode_readable(islice(found, _TRIED)), FRAMES_COMPARED))
     if not frames:
         places = ", ".join(str(to_path(each)) for each in paths)
-        raise InputError(f"no images that can be read in {places} (--check)")
+        raise InputError(f"no images that can be read in {places} (`check`)")
     return frames
 
 
@@ -121,5 +123,5 @@ def _make_beside(output: AnyPath) -> Any:
             yield Path(folder)
     except OSError as error:
         raise InputError(
-            f"cannot write {output}: {error.strerror or error}; choose another --output"
+            f"cannot write {output}: {error.strerror or error}; choose another `output`"
         ) from error

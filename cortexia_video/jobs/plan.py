@@ -19,6 +19,7 @@ from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimator
 from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.images.decode import Header, read_header
+from cortexia_video.images.read import read_image_bytes
 from cortexia_video.inference.backend_selection import BackendSelector
 from cortexia_video.inference.batch_size import BatchSize
 from cortexia_video.jobs.estimate import Decoding, estimate
@@ -27,7 +28,7 @@ from cortexia_video.ledger.entries import CLAIMED
 from cortexia_video.ledger.ledger import read_ledger
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.throughput import Speed
-from cortexia_video.sources.find import Found, InputFile, find_images, read_image
+from cortexia_video.sources.find import Found, InputFile, find_images
 from cortexia_video.sources.frames import decode_readable
 from cortexia_video.storage.paths import AnyPath, is_remote, to_path
 from cortexia_video.storage.remote_path import RemotePath
@@ -102,7 +103,7 @@ def plan(
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     if num_workers < 1:
-        raise InputError(f"--num-workers must be more than 0, not {num_workers}")
+        raise InputError(f"`num_workers` must be more than 0, not {num_workers}")
     root = to_path(output) if output else None
     found, lost, total, samples = _count(find_images(inputs, recursive=recursive, output=root))
     if not samples:
@@ -164,7 +165,7 @@ def _count(found: Iterable[Found]) -> tuple[int, int, int, list[InputFile]]:
 
 
 def _read_header(image: InputFile) -> Header:
-    return read_header(read_image(image.place))
+    return read_header(read_image_bytes(image.place))
 
 
 def _look_at(samples: Sequence[InputFile]) -> dict[InputFile, Header]:
@@ -198,7 +199,7 @@ def find_existing(folder: Path) -> Path:
 
 
 def _load(model: str, options: Mapping[str, Any], images: Sequence[InputFile]) -> Sequence[DepthEstimator]:
-    """Load a model as a run would, by the engine that it would settle on."""
+    """Load a model as a run would, by the backend that it would settle on."""
     choice = BackendSelector(model, **options)
     loaded = choice.load()
     if choice.is_settled(loaded):

@@ -56,31 +56,23 @@ MEMORY = 1 << 30  # bytes of images and points in work at once, over all workers
 _IMAGE_BYTES, _DEPTH_BYTES = 10, 70  # for each pixel, at the worst moment
 
 VIEW_ONLY = "there is only a view of the depth"
-NO_SHAPE = "of a kind without a shape in space: use a model of metric depth, or --near-m and --far-m"
-NO_FOCAL_LENGTH = "no focal length is known: give --f-px, --fov-deg or --intrinsics"
+NO_SHAPE = "of a kind without a shape in space: use a model of metric depth, or `near_m` and `far_m`"
+NO_FOCAL_LENGTH = "no focal length is known: give `f_px`, `fov_deg` or `intrinsics`"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CloudOptions:
     """What the clouds are to be.
 
-    Parameters
-    ----------
-    f_px
-        Focal length of every image, in its pixels; else what was recorded with the depth, else EXIF.
-    fov_deg
-        Horizontal field of view of every image, instead.
-    intrinsics
-        CSV or JSON file of cameras by key, as for `cortexia estimate`; cx and cy count here.
-    near_m
-        How far away the nearest thing is, for disparity and affine_invariant depth; with --far-m.
-    far_m
-        How far away the farthest thing is.
-    max_gap
-        Leave out pixels whose depth differs from a neighbour's by more than this share; inf keeps all. By
-        default 0.05, less for focal lengths over 500 pixels.
-    normals
-        Also which way the surface faces.
+    Args:
+        f_px: Focal length of every image, in its pixels; else what was recorded with the depth, else EXIF.
+        fov_deg: Horizontal field of view of every image, instead.
+        intrinsics: CSV or JSON file of cameras by key, as for `estimate`; cx and cy count here.
+        near_m: Metres to the nearest thing, for disparity and affine_invariant depth.
+        far_m: Metres to the farthest thing; both or none.
+        max_gap: Leave out pixels whose depth differs from a neighbour's by more than this share; inf keeps all.
+            By default 0.05, less for focal lengths over 500 pixels.
+        normals: Also which way the surface faces.
     """
 
     f_px: float | None = None
@@ -159,7 +151,7 @@ def make_point_clouds(
     workers, stop = choose_workers(workers), stop or threading.Event()
     require_ledger(root)
     if is_same_folder(place, root):
-        raise InputError(f"{printable(str(root))} is the run and the output: choose another --output")
+        raise InputError(f"{printable(str(root))} is the run and the output: choose another `output`")
     maker, sink = _Maker(options), open_sink(place, suffixes=[f".{format}"])
     with ExitStack() as stack:
         settings = {"job": "pointcloud", "format": format, **_settings_of(options), **maker.given.settings}
@@ -176,15 +168,15 @@ class _Maker:
 
     def __init__(self, options: CloudOptions) -> None:
         if (options.near_m is None) != (options.far_m is None):
-            raise InputError("--near-m and --far-m belong together: give both or none")
+            raise InputError("`near_m` and `far_m` belong together: give both or none")
         if options.fov_deg is not None and (options.f_px is not None or options.intrinsics is not None):
-            raise InputError("the focal length is given twice: give one of --f-px, --fov-deg, --intrinsics")
+            raise InputError("the focal length is given twice: give one of `f_px`, `fov_deg`, `intrinsics`")
         if options.near_m is not None and options.far_m is not None:
             require_distances(options.near_m, options.far_m)
         if options.fov_deg is not None:
             require_angle(options.fov_deg)
         if options.max_gap is not None and not options.max_gap > 0:
-            raise InputError(f"--max-gap must be a share above 0 (0.05), or inf, not {options.max_gap:g}")
+            raise InputError(f"`max_gap` must be a share above 0 (0.05), or inf, not {options.max_gap:g}")
         self._options = options
         self.given: Intrinsics = load_intrinsics(options.f_px, options.intrinsics)
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 CLAIMED = 256  # inputs that are said to be begun at once, where that is not done one by one
-OF_LINE = (
-    "kind",
-    "model",
-    "weights_sha256",
-)  # what converted depth says of itself
+OF_LINE = ("kind", "model", "weights_sha256")  # what converted depth says of itself
 
 
 class Placed(NamedTuple):
@@ -41,3 +38,10 @@ class Outputs(Protocol):
 
     def output_names(self, key: str) -> list[str]:
         """Return the names of the files that are written of an input; none if they are packed."""
+
+
+class ItemDone(NamedTuple):
+    """An input whose files are in place. outputs: these files. facts: what else its line says."""
+
+    outputs: Mapping[str, Placed]
+    facts: Mapping[str, object]

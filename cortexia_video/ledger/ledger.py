@@ -11,7 +11,7 @@
   {"key": ..., "outcome": "requeued", "reason": ...}                     its files were found wrong
   {"progress": id, "at": ..., "found": n, ...}                           how far a run is
   {"end": id, "at": ..., "found": n, "done": n, "skipped": n, "failed": n, ...}     a run ends
-A shard writes the same to `DIR/ledger.3-of-16.jsonl`, until the next run without shards, or `cortexia merge`,
+A partition writes the same to `DIR/ledger.3-of-16.jsonl`, until the next run of all, or `cortexia merge`,
 joins it to the first. Behind an address the lines are in objects (`ledger_segments`).
 Keys that are not UTF-8 are written as JSON's escapes of Python's surrogates and read
 back the same. A line that cannot be read is left out: its input is done again.
@@ -70,7 +70,7 @@ _Item = TypeVar("_Item", bound=_Keyed)
 
 
 class Ledger:
-    """The record of one output folder. A context manager; one process at a time, or one for each shard.
+    """The record of one output folder. A context manager; one process at a time, or one for each partition.
 
     settings: what the outputs depend on (model, weights, format...).
     sink: that of the run, or whatever else knows what lies in the folder.
@@ -83,7 +83,7 @@ class Ledger:
         self,
         root: AnyPath,
         settings: Mapping[str, object],
-        shard: Partition | None = None,
+        partition: Partition | None = None,
         *,
         sink: Outputs,
         refuse_changed: Iterable[tuple[str, Source]] = (),
@@ -92,7 +92,7 @@ class Ledger:
         self._sink = sink
         text = json.dumps(dict(settings), default=str)
         self.settings = parse_json(text, "settings", finite=False)  # as they are read back
-        self.shard = shard
+        self.partition = partition
         self.run = secrets.token_hex(4)
         self._refuse_changed = refuse_changed
         self._state = LedgerState()
@@ -145,7 +145,7 @@ class Ledger:
         """Return the different settings that files in the folder may be made with, those of this run too.
 
         Of earlier runs those whose outputs are done; all of them where one of their other files is there. Of
-        shards, which may be at work, all. A run whose settings the ledger has lost has none: `{}`.
+        partitions, which may be at work, all. A run whose settings the ledger has lost has none: `{}`.
         """
         lines = (line for path in list_partitions(self.root) for line in read_lines(path))
         of_shards = LedgerState(line for line in lines if line.startswith(_BEGINNING_OF_RUN)).runs
@@ -213,12 +213,12 @@ class Ledger:
         if isinstance(self.root, RemotePath):
             return stack.enter_context(ObjectStoreLog(self.root, self.run))
         main = stack.enter_context(AppendLog(self.root / LEDGER_NAME))
-        if self.shard is None:
+        if self.partition is None:
             lock_whole(main)
             return main
-        _require_beside(main, self.shard)
-        own = stack.enter_context(AppendLog(self.root / name_partition(self.shard)))
-        own.lock(f"does shard {self.shard} of", "give another")
+        _require_beside(main, self.partition)
+        own = stack.enter_context(AppendLog(self.root / name_partition(self.partition)))
+        own.lock(f"does partition {self.partition} of", "give another")
         return own
 
     def _has_leftovers(self) -> bool:
@@ -229,7 +229,7 @@ class Ledger:
             if self.state(key, source) == "changed":
                 raise OutputError(
                     f"{printable(key)} was made with other settings ({self.difference(key)}): "
-                    "--changed redo or keep, or choose another --output"
+                    "`changed='redo'` or `changed='keep'`, or choose another `output`"
                 )
 
     def _begin(self) -> None:
@@ -240,7 +240,7 @@ class Ledger:
             self._file.sync()
         except OutputLostError as error:
             reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
-            raise OutputError(f"cannot write to {self.root}: {reason}; choose another --output") from error
+            raise OutputError(f"cannot write to {self.root}: {reason}; choose another `output`") from error
 
 
 def _now() -> str:
@@ -257,7 +257,7 @@ def read_ledger(root: AnyPath) -> Iterator[dict[str, Any]]:
 
 
 def merge_ledgers(root: AnyPath) -> int:
-    """Join what shards left to `ledger.jsonl`; give the number of files joined.
+    """Join what partitions left to `ledger.jsonl`; give the number of files joined.
 
     Raises `InputError` where there is no ledger, `OutputError` while another process writes there.
     """
@@ -281,19 +281,21 @@ def append_to_ledger(root: AnyPath) -> Iterator[AppendLog | ObjectStoreLog]:
 
 
 def lock_whole(main: AppendLog) -> int:
-    """Lock `ledger.jsonl` and join what shards left to it; give the number of files joined."""
+    """Lock `ledger.jsonl` and join what partitions left to it; give the number of files joined."""
     main.lock("is writing to")
     return join_partitions(main)
 
 
-def _require_beside(main: AppendLog, shard: Partition) -> None:
-    """Raise `OutputError` where a run without shards is on, or shards of another count were."""
+def _require_beside(main: AppendLog, partition: Partition) -> None:
+    """Raise `OutputError` where a run of all is on, or partitions of another count were."""
     root = main.path.parent
     if not main.lock_shared():
-        raise OutputError(f"another process is writing to {root}, not a shard: wait for it")
+        raise OutputError(f"another process is writing to {root}, not a partition: wait for it")
     for path, other in list_partitions(root).items():
-        if other.count != shard.count:
-            raise OutputError(f"{path} is of {other.count} shards, not {shard.count}: cortexia merge {root}")
+        if other.count != partition.count:
+            raise OutputError(
+                f"{path} is of {other.count} partitions, not {partition.count}: cortexia merge {root}"
+            )
 
 
 def _compare(theirs: Mapping[str, object], ours: Mapping[str, object]) -> str:

@@ -45,10 +45,10 @@ class AppendLog:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = open_plain(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror}; choose another --output") from error
+            raise OutputError(f"cannot write {path}: {error.strerror}; choose another `output`") from error
         if not has_line(os.pread(self._descriptor, LOOKED_AT, 0), marks):
             self.close()
-            raise OutputExistsError(f"{path} is not ours: move it away, or choose another --output")
+            raise OutputExistsError(f"{path} is not ours: move it away, or choose another `output`")
 
     def __enter__(self) -> Self:
         return self
@@ -108,9 +108,9 @@ class AppendLog:
             raise OutputLostError(self.path, gone, "put it back")
 
 
-def name_partition(shard: Partition) -> str:
-    """Return the name of a shard's own file."""
-    return f"ledger.{shard.index}-of-{shard.count}.jsonl"
+def name_partition(partition: Partition) -> str:
+    """Return the name of the file of a partition."""
+    return f"ledger.{partition.index}-of-{partition.count}.jsonl"
 
 
 def is_ledger(name: str) -> bool:
@@ -119,16 +119,16 @@ def is_ledger(name: str) -> bool:
 
 
 def list_partitions(root: AnyPath) -> dict[Path, Partition]:
-    """List the files of shards in a folder, in order; `InputError` where it cannot be listed."""
+    """List the files of partitions in a folder, in order; `InputError` where it cannot be listed."""
     if isinstance(root, RemotePath):
         return {}
     matches = [match for name in _list_names(root) if (match := _SHARD_NAME.fullmatch(name))]
-    shards = sorted(Partition(int(match[1]), int(match[2])) for match in matches)
-    return {root / name_partition(shard): shard for shard in shards}
+    partitions = sorted(Partition(int(match[1]), int(match[2])) for match in matches)
+    return {root / name_partition(each): each for each in partitions}
 
 
 def list_files(root: AnyPath) -> Sequence[AnyPath]:
-    """List the files of a ledger: `ledger.jsonl`, then those of shards, whose lines are all newer.
+    """List the files of a ledger: `ledger.jsonl`, then those of partitions, whose lines are all newer.
 
     Raises `InputError` where the folder cannot be listed.
     """
@@ -142,7 +142,7 @@ def require_ledger(root: AnyPath) -> Sequence[AnyPath]:
     """List the files of a ledger; raise `InputError` for a folder that no run wrote to."""
     files = list_files(root)
     if not files:
-        raise InputError(f"no ledger in {root}: give the --output of a run")
+        raise InputError(f"no ledger in {root}: give the output folder of a run")
     return files
 
 
@@ -156,18 +156,18 @@ def _list_names(root: Path) -> list[str]:
 
 
 def join_partitions(main: AppendLog) -> int:
-    """Move the lines of all shards into `main`, which is locked; say how many files that were.
+    """Move the lines of all partitions into `main`, which is locked; say how many files that were.
 
     After a kill in the middle it is done again: lines can then be there twice, saying the same.
     """
-    shards = list_partitions(main.path.parent)
-    for path in shards:
+    partitions = list_partitions(main.path.parent)
+    for path in partitions:
         with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
             while lines := file.readlines(_JOINED_AT_ONCE):
                 main.append_lines(lines)
         main.sync()
         path.unlink()
-    return len(shards)
+    return len(partitions)
 
 
 def read_lines(path: AnyPath) -> Iterator[bytes]:

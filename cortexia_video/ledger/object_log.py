@@ -3,7 +3,7 @@
 A ledger behind an address is `ROOT/ledger.jsonl`, if `cortexia merge` made one, and then the objects of
 `ROOT/ledger/` in the order of their names, `GENERATION.RUN.NUMBER.jsonl`. Each is put once, whole, by one
 writer. A run's generation is one more than the highest that it found, so that what it says comes after all
-that it has read, whatever clocks say; runs of one generation are shards, which share no key.
+that it has read, whatever clocks say; runs of one generation are partitions, which share no key.
 """
 
 from __future__ import annotations
@@ -120,5 +120,5 @@ def _next_generation(root: RemotePath) -> int:
     try:
         numbers = [name.partition(".")[0] for name in _list_names(root)]
     except OSError as error:
-        raise OutputError(f"cannot write to {root}: {error.strerror}; choose another --output") from error
+        raise OutputError(f"cannot write to {root}: {error.strerror}; choose another `output`") from error
     return 1 + max((int(each) for each in numbers if each.isdecimal()), default=0)

@@ -29,7 +29,7 @@ class Partition:
 def parse_partition(text: str) -> Partition:
     """Read `3/16` as the third of sixteen parts; raise `InputError` for what is none."""
     match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
-    shard = Partition(int(match[1]), int(match[2])) if match else Partition(0, 0)
-    if not 1 <= shard.index <= shard.count:
-        raise InputError(f"--shard must be like 3/16, from 1/16 to 16/16, not {text!r}")
-    return shard
+    part = Partition(int(match[1]), int(match[2])) if match else Partition(0, 0)
+    if not 1 <= part.index <= part.count:
+        raise InputError(f"`partition` must be like 3/16, from 1/16 to 16/16, not {text!r}")
+    return part

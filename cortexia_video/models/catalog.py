@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import UnknownModelError
-from cortexia_video.models.onnx.session import GRAPH_ENGINES
+from cortexia_video.models.onnx.session import GRAPH_BACKENDS
 from cortexia_video.models.protocol import ModelInfo
 
-ENGINES = ("torch", *GRAPH_ENGINES)
+BACKENDS = ("torch", *GRAPH_BACKENDS)
 NEEDS = "'cortexia-video[torch]'"
 _LOAD = "cortexia_video.models.torch.huggingface:load_published"
 _NON_COMMERCIAL = "CC-BY-NC-4.0"
@@ -42,7 +42,7 @@ def _publish(
         load=_LOAD,
         hub_id=hub_id,
         revision=revision,
-        engines=ENGINES,
+        backends=BACKENDS,
     )
 
 

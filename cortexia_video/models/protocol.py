@@ -17,6 +17,8 @@ from cortexia_video.errors import ModelLoadError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
+InputSize = int | tuple[int, int]  # of a network: the short side, or height and width
+
 
 class DepthModel(Protocol):
     """A network that turns images into depth. Outside this package nobody sees its tensors.
@@ -104,7 +106,7 @@ class ModelInfo:
     hub_id, revision: where on huggingface.co weights are downloaded from; without a revision its main.
     read_licence: for a row that stands for many checkpoints, a function `read_licence(name)` that says what
     licence one of them names, or None; a function or "module:function".
-    engines: what can run it, as its option `engine` takes them; in float32 the first is what the others are
+    backends: what can run it, as its option `backend` takes them; in float32 the first is what the others are
     compared with.
     """
 
@@ -120,7 +122,7 @@ class ModelInfo:
     hub_id: str | None = None
     revision: str | None = None
     read_licence: str | Callable[[str], str | None] | None = None
-    engines: tuple[str, ...] = ()
+    backends: tuple[str, ...] = ()
 
 
 def as_model_path(name: str | os.PathLike[str]) -> Path:

@@ -10,8 +10,8 @@ from inspect import Parameter, signature
 from typing import Any, TypeVar, cast
 
 from cortexia_video.errors import CortexiaError, MissingExtraError, ModelLoadError, UnknownModelError
-from cortexia_video.models.catalog import ENGINES, NEEDS, PUBLISHED
-from cortexia_video.models.onnx.session import GRAPH_ENGINES
+from cortexia_video.models.catalog import BACKENDS, NEEDS, PUBLISHED
+from cortexia_video.models.onnx.session import GRAPH_BACKENDS
 from cortexia_video.models.protocol import DepthModel, ModelInfo
 
 Result = TypeVar("Result")
@@ -41,7 +41,7 @@ _BUILT_IN = (
         weights="in the package; encoder started from the Apache-2.0 EfficientNet-Lite0 (NOTICE)",
         needs="",
         load="cortexia_video.models.onnx.model:load_compact",
-        engines=GRAPH_ENGINES,
+        backends=GRAPH_BACKENDS,
     ),
     *PUBLISHED,
     ModelInfo(
@@ -55,7 +55,7 @@ _BUILT_IN = (
         needs=NEEDS,
         load="cortexia_video.models.torch.huggingface:load_hf",
         read_licence="cortexia_video.models.torch.checkpoint:read_licence",
-        engines=ENGINES,
+        backends=BACKENDS,
     ),
     ModelInfo(
         name="onnx:FILE",
@@ -68,7 +68,7 @@ _BUILT_IN = (
         needs="",
         load="cortexia_video.models.onnx.model:load_onnx",
         read_licence="cortexia_video.models.onnx.model:read_licence",
-        engines=GRAPH_ENGINES,
+        backends=GRAPH_BACKENDS,
     ),
     ModelInfo(
         name="synthetic",
@@ -114,7 +114,7 @@ def require_commercial(name: str) -> None:
         allowed = (licence or "").lower() in _COMMERCIAL
     if not allowed:
         raise ModelLoadError(
-            f"model {name!r} is refused (--commercial-only): the licence of its weights is "
+            f"model {name!r} is refused (`commercial_only`): the licence of its weights is "
             f"{licence or 'unknown'}; `cortexia models` shows those of all"
         )
 
@@ -225,5 +225,5 @@ def _unknown(name: str) -> str:
     names = [info.name for info in list_models()]
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    there_are = f"there are {', '.join(names)}; --model compact needs nothing else"
+    there_are = f"there are {', '.join(names)}; `model='compact'` needs nothing else"
     return f"no model is called {name!r} in this version: {hint}{there_are}"

@@ -75,7 +75,7 @@ def require_unit(kind: DepthKind) -> Unit:
     if kind not in UNITS:
         raise InputError(
             f"depth of kind {kind} is shifted by an unknown amount and has no shape in space: use a model of "
-            "metric depth, or say how many metres away the nearest and the farthest are (--near-m, --far-m)"
+            "metric depth, or say how many metres away the nearest and the farthest are (`near_m`, `far_m`)"
         )
     return UNITS[kind]
 
@@ -90,7 +90,7 @@ def _choose_camera(
     """Return the camera of the image, of whatever size, from the one thing that tells it."""
     if sum(each is not None for each in (f_px, fov_deg, camera)) > 1:
         raise InputError(
-            "the focal length is given twice: give one of --f-px, --fov-deg and --intrinsics (a camera)"
+            "the focal length is given twice: give one of `f_px`, `fov_deg` and `intrinsics` (a camera)"
         )
     height, width = depth.full_size or depth.values.shape
     if camera is not None:
@@ -102,7 +102,7 @@ def _choose_camera(
     elif depth.f_px is not None:
         camera = Pinhole.centred(depth.f_px, width, height)
     else:
-        raise InputError("no focal length is known: give --f-px (in pixels), --fov-deg or --intrinsics")
+        raise InputError("no focal length is known: give `f_px` (in pixels), `fov_deg` or `intrinsics`")
     if not is_plausible(camera.fx, camera.width, camera.height):
         size = f"{camera.width} x {camera.height}"
         raise InputError(
@@ -122,7 +122,7 @@ def _require_shape(what: str, size: tuple[int, ...], image: tuple[int, int]) -> 
 def require_angle(fov_deg: float) -> float:
     """Return a field of view; `InputError` for what is none."""
     if not 0 < fov_deg < 180:
-        raise InputError(f"--fov-deg must be more than 0 and less than 180 degrees, not {fov_deg:g}")
+        raise InputError(f"`fov_deg` must be more than 0 and less than 180 degrees, not {fov_deg:g}")
     return fov_deg
 
 

@@ -12,7 +12,7 @@ from cortexia_video.point_clouds.ply import encode_ply
 from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.storage.paths import PathLike, require_free, to_path
 
-OVERWRITE = "--overwrite"
+OVERWRITE = "`overwrite=True`"
 CLOUD_FORMATS: dict[str, Callable[[PointCloud], Chunks]] = {"ply": encode_ply, "glb": encode_glb}
 
 

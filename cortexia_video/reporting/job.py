@@ -64,7 +64,7 @@ def report(
     root, workers = to_path(folder), choose_workers(workers)
     path = root / REPORT_NAME if output is None else to_path(output)
     if sample < 1:
-        raise InputError(f"--sample must be more than 0, not {sample}")
+        raise InputError(f"`sample` must be more than 0, not {sample}")
     require_ledger(root)
     _require_place(path)
     summary = summarise_ledger(root, sample=sample)
@@ -82,7 +82,7 @@ def report(
 def _require_place(path: AnyPath) -> None:
     """Refuse a place where no report may go, before the work."""
     if path.suffix != ".html":
-        raise InputError(f"--output must be a file whose name ends in .html, not {path}")
+        raise InputError(f"`output` must be a file whose name ends in .html, not {path}")
     sink = open_sink(path.parent)
     if sink.holds(path.name) and not sink.holds_own(path.name):
-        raise OutputExistsError(f"{path} is there already and is no report: choose another --output")
+        raise OutputExistsError(f"{path} is there already and is no report: choose another `output`")

@@ -15,20 +15,20 @@ from functools import partial
 from itertools import chain
 from pathlib import Path, PurePath
 
-from cortexia_video.errors import DecodeError, Failure, InputError, in_words, printable, redact
+from cortexia_video.errors import Failure, InputError, printable, redact
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.local_log import is_ledger
 from cortexia_video.ledger.partition import Partition
-from cortexia_video.runtime.bounded_map import map_in_order
+from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
 from cortexia_video.runtime.input_boundary import attempt, attempt_all
-from cortexia_video.sources.archives import find_in_shard, is_inside_shard, read_in_shard
+from cortexia_video.sources.archives import find_in_shard
 from cortexia_video.sources.images import IMAGES
 from cortexia_video.sources.input_file import Found as Found
 from cortexia_video.sources.input_file import InputFile as InputFile
 from cortexia_video.sources.input_rule import OWN, Rule
-from cortexia_video.sources.objects import find_named, find_objects, read_object
+from cortexia_video.sources.objects import find_named, find_objects
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES
-from cortexia_video.storage.named_file import NamedFileError, open_named, read_named
+from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath, require_object, to_path, to_text
 from cortexia_video.storage.remote_path import RemotePath
 
@@ -41,7 +41,7 @@ def find_images(
     *,
     recursive: bool = False,
     output: AnyPath | None = None,
-    shard: Partition | None = None,
+    partition: Partition | None = None,
     passed_over: Counter[str] | None = None,
 ) -> Iterator[Found]:
     """Yield the images of files, folders and lists, without reading them.
@@ -52,14 +52,14 @@ def find_images(
     (`s3://bucket/photos`, `file:///photos`) are taken as paths are, and in lists; images there go by name.
     A tar or parquet file that is named, also by `s3://bucket/shards/*.tar`, stands for the images inside.
     A key is the path relative to the folder given; with several inputs a folder's name comes before it.
-    shard: yield only what is in this part; over all parts every input, failures too, is yielded once.
+    partition: yield only what is in this part; over all parts every input, failures too, is yielded once.
     passed_over: counts what is no input, though it may look like one to a person, by type.
 
     Raises `InputError` at once where none of the inputs is there. All else that goes wrong is yielded as
     `Failure`, and so is a folder or list, one of several, without an image.
     """
     return find_files(
-        inputs, IMAGES, recursive=recursive, output=output, shard=shard, passed_over=passed_over
+        inputs, IMAGES, recursive=recursive, output=output, partition=partition, passed_over=passed_over
     )
 
 
@@ -69,7 +69,7 @@ def find_files(
     *,
     recursive: bool = False,
     output: AnyPath | None = None,
-    shard: Partition | None = None,
+    partition: Partition | None = None,
     passed_over: Counter[str] | None = None,
 ) -> Iterator[Found]:
     """Yield the files that are inputs by a rule; all else is as `find_images` has it."""
@@ -79,27 +79,13 @@ def find_files(
     wrong = {path: problem for path in paths if isinstance(problem := _check(path), Failure)}
     if len(wrong) == len({*paths}):
         raise wrong[paths[0]].error
-    shard, passed_over = shard or Partition(1, 1), Counter() if passed_over is None else passed_over
+    partition, passed_over = partition or Partition(1, 1), Counter() if passed_over is None else passed_over
     if len(paths) == 1 and _is_folder_at(paths[0]):
-        return _Scan(rule, recursive, output, shard, passed_over).expand(paths[0], prefix=False)
+        return _Scan(rule, recursive, output, partition, passed_over).expand(paths[0], prefix=False)
     whole = Partition(1, 1)  # whose keys meet is seen among all
     scan = _Scan(rule, recursive, output, whole, passed_over)
     found = ([wrong[path]] if path in wrong else scan.expand_named(path) for path in paths)
-    return _keep_apart(chain.from_iterable(found), shard)
-
-
-def read_image(path: str) -> bytes:
-    """Read a whole file; raise `DecodeError` with a reason for people where that cannot be."""
-    if is_inside_shard(path):
-        return read_in_shard(path)
-    place = to_path(path)
-    if isinstance(place, RemotePath):
-        return read_object(place)
-    with in_words("cannot be read", kind=DecodeError):
-        try:
-            return read_named(place)
-        except NamedFileError as error:
-            raise DecodeError(str(error)) from error
+    return _keep_apart(chain.from_iterable(found), partition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +93,7 @@ class _Scan:
     rule: Rule
     recursive: bool
     output: AnyPath | None  # the folder that is never descended into
-    shard: Partition  # what else is in a folder is not even looked at
+    partition: Partition  # what else is in a folder is not even looked at
     passed_over: Counter[str]
 
     def expand_named(self, path: str) -> Iterator[Found]:
@@ -118,7 +104,9 @@ class _Scan:
             nothing = False
             yield each
         if nothing and self.passed_over[OWN] == before:
-            hint = "" if self.recursive or place.suffix else "; --recursive looks into the folders inside"
+            hint = (
+                "" if self.recursive or place.suffix else "; `recursive=True` looks into the folders inside"
+            )
             yield Failure(name, "find", InputError(f"there are no {self.rule.noun} in it{hint}"))
 
     def expand(self, path: str, *, prefix: bool) -> Iterator[Found]:
@@ -151,7 +139,7 @@ class _Scan:
                 prefix=start,
                 recursive=self.recursive,
                 output=self.output,
-                shard=self.shard,
+                partition=self.partition,
                 passed_over=self.passed_over,
             )
         return find_named(self.rule.name_key(place.name), place, self.rule)
@@ -168,7 +156,7 @@ class _Scan:
     def _read_list(self, path: AnyPath) -> Iterator[Found]:
         """Yield what the lines of a list name; one that names nothing that can be is its own failure."""
         lines = attempt_all(str(path), "find", _list_lines(path))
-        for found in map_in_order(lambda line: self._find_listed(path, line), lines):
+        for found in map_bounded(lines, partial(self._find_listed, path), workers=AT_ONCE):
             yield from found
 
     def _find_listed(self, listing: AnyPath, line: str | Failure) -> list[Found]:
@@ -207,7 +195,7 @@ class _Scan:
                 entries = sorted(scanned, key=lambda entry: os.fsencode(entry.name))
         except OSError as error:
             reason = f"cannot list the folder {printable(folder)}: {error.strerror}"
-            if self.shard.holds(prefix):
+            if self.partition.holds(prefix):
                 yield Failure(prefix or folder, "find", InputError(reason))
             return
         entries = [each for each in entries if not each.name.startswith(".") and not is_ledger(each.name)]
@@ -216,12 +204,14 @@ class _Scan:
             key = prefix + keys.get(entry.name, entry.name)
             if _is_folder(entry):
                 yield entry.path, f"{prefix}{entry.name}/"
-            elif self.shard.holds(key):
+            elif self.partition.holds(key):
                 if entry.name in keys and self.rule.accepts(entry):
                     yield _stat(key, entry.path)
                 else:
                     self.rule.note(entry.name, self.passed_over)
-        yield from self.rule.list_packed(Path(folder), (each.name for each in entries), prefix, self.shard)
+        yield from self.rule.list_packed(
+            Path(folder), (each.name for each in entries), prefix, self.partition
+        )
 
     def _may_descend(self, folder: str, above: frozenset[tuple[int, int] | None]) -> bool:
         identity = _identify(Path(folder))
@@ -248,10 +238,10 @@ def _list_lines(path: AnyPath) -> Iterator[str]:
                 yield written
 
 
-def _keep_apart(found: Iterator[Found], shard: Partition) -> Iterator[Found]:
+def _keep_apart(found: Iterator[Found], partition: Partition) -> Iterator[Found]:
     """Drop a file that comes twice, and give a key of its own to another file of the same key.
 
-    The shard goes by the key as it was, since paths, and so marks, can differ between machines.
+    The partition goes by the key as it was, since paths, and so marks, can differ between machines.
     """
     keys: set[str] = set()
     seen: set[str] = set()
@@ -262,7 +252,7 @@ def _keep_apart(found: Iterator[Found], shard: Partition) -> Iterator[Found]:
         seen.add(path)
         key = _tell_apart(each.key, path) if each.key in keys else each.key
         keys.add(key)
-        if shard.holds(each.key):
+        if partition.holds(each.key):
             yield dataclasses.replace(each, key=key)
 
 

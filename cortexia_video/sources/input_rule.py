@@ -60,7 +60,7 @@ class Rule:
         return self.name_keys([name]).get(name, name)
 
     def list_packed(
-        self, folder: AnyPath, names: Iterable[str], prefix: str, shard: Partition
+        self, folder: AnyPath, names: Iterable[str], prefix: str, partition: Partition
     ) -> Iterator[Found]:
         """Yield what is packed in a folder where there are files of these names; prefix: before the keys."""
         if self.find_packed is None:
@@ -68,4 +68,4 @@ class Rule:
         first = next(filter(is_depth_shard, names), None)
         if first:
             found = (replace(each, key=prefix + each.key) for each in self.find_packed(folder, first))
-            yield from (each for each in found if shard.holds(each.key))
+            yield from (each for each in found if partition.holds(each.key))

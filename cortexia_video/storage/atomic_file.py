@@ -53,7 +53,7 @@ def _write_and_rename(place: Path) -> Iterator[Path]:
         descriptor = open_plain(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     except OSError as error:
         if error.errno in _NEVER:
-            raise OutputError(f"cannot write {place}: {error.strerror}; choose another --output") from error
+            raise OutputError(f"cannot write {place}: {error.strerror}; choose another `output`") from error
         raise
     try:
         try_lock(descriptor)  # so others know that its writer lives

@@ -104,15 +104,3 @@ def _store_weights_as_float16(model: onnx.ModelProto) -> None:
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-
-
-def round_weights_to_float16(network: nn.Module) -> None:
-    """Round, in place, the weights that the file stores as float16: the network that the file holds."""
-    with torch.no_grad():
-        for parameter in network.parameters():
-            if parameter.numel() >= _SMALLEST_FP16_TENSOR:
-                parameter.copy_(_rounded(parameter))
-
-
-def _rounded(parameter: Tensor) -> Tensor:
-    return parameter.half().float()

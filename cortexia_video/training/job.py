@@ -71,7 +71,7 @@ def _save_model(training: Training, output: Path) -> None:
         model = training.trainable.save(training.average, output)
     except (OSError, SafetensorError) as error:  # the latter of a full disk
         raise OutputLostError(output, error) from error
-    _log.info("step %d loss %.4f: wrote --model %s", training.step, training.losses[-1], model)
+    _log.info("step %d loss %.4f: wrote %s", training.step, training.losses[-1], model)
 
 
 class _Follower:

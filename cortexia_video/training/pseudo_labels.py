@@ -62,7 +62,7 @@ def label_images(images: str, labels: Path, teacher: str, *, any_licence: bool =
 def _require_apart(images: AnyPath, labels: Path) -> None:
     if isinstance(images, Path) and labels.resolve().is_relative_to(images.resolve()):
         raise InputError(
-            f"{labels} is inside {images}, whose images it labels: give an --output outside of it, "
+            f"{labels} is inside {images}, whose images it labels: give an `output` outside of it, "
             "or move the one that is there"
         )
 
@@ -73,7 +73,7 @@ def _require_permissive(teacher: str) -> None:
     except ModelLoadError as error:
         raise ModelLoadError(
             f"the licence of the teacher {teacher!r} is {find_licence(teacher) or 'unknown'}, which may bind "
-            "what is trained on its depth: choose another, or --any-licence"
+            "what is trained on its depth: choose another, or `any_licence=True`"
         ) from error
 
 

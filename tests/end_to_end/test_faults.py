@@ -22,17 +22,16 @@ from PIL import Image
 
 from cortexia_video import (
     DepthEstimator,
-    OutputError,
-    OutputLostError,
     Report,
     SyntheticModel,
-    Verification,
     estimate,
     merge_ledgers,
     read_ledger,
     verify,
 )
 from cortexia_video.cli import main
+from cortexia_video.errors import OutputError, OutputLostError
+from cortexia_video.jobs import Verification
 from cortexia_video.ledger.depth_json import DEPTH_JSON
 from cortexia_video.ledger.local_log import LEDGER_NAME, is_ledger
 from cortexia_video.models import synthetic
@@ -148,14 +147,14 @@ def test_killed_at_random_moments(photos: Path, tmp_path: Path, expected: dict[s
 def test_two_shards_killed_at_random_moments(photos: Path, tmp_path: Path, expected: dict[str, str]) -> None:
     chance = random.Random(0)
     for count in (3, 9, 15):
-        shards = [start(photos, tmp_path, shard=f"{index}/2") for index in (1, 2)]
+        shards = [start(photos, tmp_path, partition=f"{index}/2") for index in (1, 2)]
         wait_for_files(tmp_path, count, *shards)
         for process in shards:
             time.sleep(chance.uniform(0, 0.02))
             process.kill()
             process.join()
     for index in (1, 2):
-        run(photos, tmp_path, shard=f"{index}/2")
+        run(photos, tmp_path, partition=f"{index}/2")
     assert done_lines(tmp_path) == Counter(KEYS)
     finish(photos, tmp_path, expected)
 
@@ -334,7 +333,7 @@ def test_a_second_process_is_refused_and_harms_nothing(
     process = start(photos, tmp_path, pace=0.05)
     wait_for_files(tmp_path, 2, process)
     assert "another process is writing to" in refusal(photos, tmp_path)
-    assert "another process is writing to" in refusal(photos, tmp_path, shard="1/2")
+    assert "another process is writing to" in refusal(photos, tmp_path, partition="1/2")
     assert process.is_alive()
     process.join()
     assert process.exitcode == 0
@@ -342,12 +341,12 @@ def test_a_second_process_is_refused_and_harms_nothing(
 
 
 def test_two_shards_at_once(photos: Path, tmp_path: Path, expected: dict[str, str]) -> None:
-    shards = [start(photos, tmp_path, pace=0.1, shard=f"{index}/2") for index in (1, 2)]
+    shards = [start(photos, tmp_path, pace=0.1, partition=f"{index}/2") for index in (1, 2)]
     wait_for_files(tmp_path, 2, *shards)
     while len(list(tmp_path.glob("ledger.*-of-2.jsonl"))) < 2:
         time.sleep(0.001)
-    refusals = [refusal(photos, tmp_path, shard=shard) for shard in ("1/2", "2/2", "1/3")]
-    assert "another process does shard 1/2" in refusals[0] and "does shard 2/2" in refusals[1]
+    refusals = [refusal(photos, tmp_path, partition=shard) for shard in ("1/2", "2/2", "1/3")]
+    assert "another process does partition 1/2" in refusals[0] and "does partition 2/2" in refusals[1]
     assert "cortexia merge" in refusals[2]
     assert "another process is writing to" in refusal(photos, tmp_path)
     assert verify(tmp_path).wrong == []
@@ -366,7 +365,7 @@ def test_shards_of_machines_without_a_common_disk(
 ) -> None:
     out = tmp_path / "out"
     for index in (1, 2, 3):
-        run(photos, tmp_path / f"machine-{index}", shard=f"{index}/3")
+        run(photos, tmp_path / f"machine-{index}", partition=f"{index}/3")
         shutil.copytree(tmp_path / f"machine-{index}", out, dirs_exist_ok=True)
     assert merge_ledgers(out) == 3
     finish(photos, out, expected)

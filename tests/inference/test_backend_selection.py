@@ -15,21 +15,16 @@ from conftest import HANG_S
 from onnx_files import write_mean_network
 from PIL import Image
 
-from cortexia_video import (
-    DepthMap,
-    Failure,
-    Frame,
+from cortexia_video import DepthMap, Failure, Frame, estimate, load_estimator, read_ledger
+from cortexia_video.cli import main
+from cortexia_video.errors import (
     InputError,
     MissingExtraError,
     ModelLoadError,
     OutputExistsError,
     ParityError,
-    estimate,
-    load_estimator,
-    read_ledger,
 )
-from cortexia_video.cli import main
-from cortexia_video.inference import backend_selection as engine_choice
+from cortexia_video.inference import backend_selection
 from cortexia_video.inference.backend_selection import BackendSelector
 from cortexia_video.inference.parity import compare, measure_difference
 from cortexia_video.jobs.export import export
@@ -40,9 +35,9 @@ pytest.importorskip("onnxscript")
 pytest.importorskip("transformers")
 
 Checkpoints = Callable[[str], Path]
-ENGINES = ["onnx", "openvino"]
+BACKENDS = ["onnx", "openvino"]
 SIZE = (70, 98)
-# Of a network's range. Float32 has 24 bits, so these networks are off by 1e-6 by any engine on any processor,
+# Of a network's range. Float32 has 24 bits, so these networks are off by 1e-6 by any backend on any processor,
 # whatever its order of additions; float16 and bfloat16 have 11 and 8, and are off by 1e-3 and more.
 IN_FLOAT32 = 2e-4
 MEAN = {"kind": "disparity", "short_side": "64", "multiple_of": "32", "normalize": "unit"}
@@ -65,23 +60,25 @@ def distance(values: np.ndarray, reference: np.ndarray) -> float:
 # ---- equal numbers -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_network_gives_torchs_numbers_by_other_engines(engine: str, checkpoints: Checkpoints) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_network_gives_torchs_numbers_by_other_backends(backend: str, checkpoints: Checkpoints) -> None:
     model = f"hf:{checkpoints('depth-anything')}"
     frames = [frame(84, 112, 0), frame(84, 112, 1)]
-    frames += [frame(112, 84, 2)] if engine == "onnx" else []  # a second graph
+    frames += [frame(112, 84, 2)] if backend == "onnx" else []  # a second graph
     expected = depths(model, frames, precision="float32")
-    found = depths(model, frames, engine=engine, precision="float32")
+    found = depths(model, frames, backend=backend, precision="float32")
     assert len(found) == len(expected) == len(frames)
     for values, reference in zip(found, expected, strict=True):
         assert distance(values, reference) < IN_FLOAT32
 
 
-def test_depth_pro_keeps_its_camera_by_another_engine(checkpoints: Checkpoints) -> None:
+def test_depth_pro_keeps_its_camera_by_another_backend(checkpoints: Checkpoints) -> None:
     model = f"hf:{checkpoints('depth-pro')}"
     frames = [frame(96, 120, 0), frame(120, 96, 1), frame(96, 120, 2, f_px=90.0)]
     reference = load_estimator(model, precision="float32").estimate(frames)
-    for depth, expected in zip(load_estimator(model, engine="onnx").estimate(frames), reference, strict=True):
+    for depth, expected in zip(
+        load_estimator(model, backend="onnx").estimate(frames), reference, strict=True
+    ):
         assert isinstance(depth, DepthMap) and isinstance(expected, DepthMap)
         assert depth.f_px == pytest.approx(expected.f_px, rel=IN_FLOAT32)
         assert distance(1 / depth.values, 1 / expected.values) < IN_FLOAT32
@@ -93,7 +90,7 @@ def test_an_image_does_not_depend_on_its_batch_in_openvinos_bfloat16(checkpoints
     if choose_precision("auto", "cpu") != "bfloat16":
         pytest.skip("this processor has no bfloat16")
     model = load_estimator(
-        f"hf:{checkpoints('depth-anything')}", engine="openvino", precision="bfloat16"
+        f"hf:{checkpoints('depth-anything')}", backend="openvino", precision="bfloat16"
     ).model
     inputs = np.stack([model.preprocess(frame(84, 112, seed).image, (70, 98)) for seed in range(5)])
     alone = np.concatenate([model.infer(each[None]) for each in inputs])
@@ -104,13 +101,13 @@ def test_openvino_says_what_precision_it_took(tmp_path: Path) -> None:
     model = f"onnx:{write_mean_network(tmp_path / 'mean.onnx', metadata=MEAN)}"
     for precision in ("float32", "bfloat16"):
         try:
-            chosen = load_estimator(model, engine="openvino", precision=precision)
+            chosen = load_estimator(model, backend="openvino", precision=precision)
         except ModelLoadError as error:  # a processor without bfloat16
             assert "use one of float32" in str(error)
             continue
-        assert chosen.identity["engine"] == "openvino"
+        assert chosen.identity["backend"] == "openvino"
         assert chosen.identity.get("precision", "float32") == precision
-    assert "engine" not in load_estimator(model).identity  # what was made before still counts as done
+    assert "backend" not in load_estimator(model).identity  # what was made before still counts as done
 
 
 # ---- files -------------------------------------------------------------------------------------------------
@@ -119,7 +116,7 @@ def test_openvino_says_what_precision_it_took(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def exported(checkpoints: Checkpoints, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     model, path = f"hf:{checkpoints('depth-anything')}", tmp_path_factory.mktemp("export") / "net.onnx"
-    made = export(model, path, engine="openvino", precision="float32", size=SIZE)
+    made = export(model, path, backend="openvino", precision="float32", size=SIZE)
     assert made.size == SIZE and made.bytes == path.stat().st_size and made.parity is None
     assert [each.name for each in path.parent.iterdir()] == ["net.onnx"]
     return model, path
@@ -130,7 +127,7 @@ def test_a_file_says_what_it_is_and_gives_the_networks_numbers(exported: tuple[s
     frames = [frame(*SIZE, seed=seed) for seed in range(3)]  # as the network sees them: nothing is resampled
     reference = load_estimator(model, input_size=SIZE, precision="float32")
     loaded = load_estimator(f"onnx:{path}", commercial_only=True)  # the test's README says Apache-2.0
-    assert loaded.identity["engine"] == "openvino" and loaded.model.kind == "disparity"
+    assert loaded.identity["backend"] == "openvino" and loaded.model.kind == "disparity"
     for depth, expected in zip(loaded.estimate(frames), reference.estimate(frames), strict=True):
         assert isinstance(depth, DepthMap) and isinstance(expected, DepthMap)
         assert distance(depth.values, expected.values) < IN_FLOAT32
@@ -140,10 +137,10 @@ def test_a_file_says_what_it_is_and_gives_the_networks_numbers(exported: tuple[s
     onnx.checker.check_model(str(path), full_check=True)
 
 
-def test_a_file_can_be_run_by_the_other_engine(exported: tuple[str, Path]) -> None:
+def test_a_file_can_be_run_by_the_other_backend(exported: tuple[str, Path]) -> None:
     frames = [frame(90, 130)]
     one, other = (
-        depths(f"onnx:{exported[1]}", frames, engine=engine, precision="float32") for engine in ENGINES
+        depths(f"onnx:{exported[1]}", frames, backend=backend, precision="float32") for backend in BACKENDS
     )
     assert distance(one[0], other[0]) < IN_FLOAT32
 
@@ -170,7 +167,7 @@ def test_an_exported_depth_pro_is_metres_with_and_without_a_focal_length(
         ({"resampling": "nearest"}, "unknown resampling 'nearest'"),
         ({"normalize": "mean 1 2 std 3"}, "is not like"),
         ({"normalize": "mean 0 0 0 std 1 0 1"}, "is not like"),
-        ({"engine": "tensorrt"}, "unknown engine 'tensorrt'"),
+        ({"backend": "tensorrt"}, "unknown backend 'tensorrt'"),
     ],
 )
 def test_a_file_that_says_what_is_not_known_is_refused(
@@ -210,7 +207,7 @@ def test_what_cannot_be_exported_is_named(checkpoints: Checkpoints, tmp_path: Pa
         export(model, path, size=(70, 100))
     with pytest.raises(ModelLoadError, match="'compact' is no network of torch's"):
         export("compact", path)
-    with pytest.raises(ModelLoadError, match=r"torch cannot export this network .*--engine torch runs it"):
+    with pytest.raises(ModelLoadError, match=r"torch cannot export this network .*`backend='torch'` runs it"):
         export(f"hf:{checkpoints('zoedepth')}", path, size=(64, 96))  # images choose between two heads
     with pytest.raises(InputError, match=r"no-such-folder"):
         export(model, path, size=SIZE, check=tmp_path / "no-such-folder")
@@ -223,30 +220,30 @@ def test_what_cannot_be_exported_is_named(checkpoints: Checkpoints, tmp_path: Pa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"engine": "tpu"}, "unknown engine 'tpu'"),
-        ({"engine": "onnx", "precision": "bfloat16"}, "not in bfloat16"),
-        ({"engine": "openvino", "device": "cuda"}, "runs on the processor, not on 'cuda'"),
-        ({"engine": "openvino", "precision": "int4"}, "'int4'"),
+        ({"backend": "tpu"}, "unknown backend 'tpu'"),
+        ({"backend": "onnx", "precision": "bfloat16"}, "not in bfloat16"),
+        ({"backend": "openvino", "device": "cuda"}, "runs on the processor, not on 'cuda'"),
+        ({"backend": "openvino", "precision": "int4"}, "'int4'"),
     ],
 )
-def test_an_engine_that_cannot_do_it_says_so(
+def test_a_backend_that_cannot_do_it_says_so(
     options: dict[str, str], message: str, checkpoints: Checkpoints, tmp_path: Path
 ) -> None:
     files = f"onnx:{write_mean_network(tmp_path / 'mean.onnx', metadata=MEAN)}"
     for model in (files, f"hf:{checkpoints('depth-anything')}"):
         with pytest.raises(ModelLoadError, match=message):
             load_estimator(model, **options)
-    with pytest.raises(ModelLoadError, match="--compile is torch's"):
-        load_estimator(f"hf:{checkpoints('depth-anything')}", engine="onnx", compile=True)
+    with pytest.raises(ModelLoadError, match="`compile` is torch's"):
+        load_estimator(f"hf:{checkpoints('depth-anything')}", backend="onnx", compile=True)
 
 
-def test_an_engine_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.delitem(sys.modules, "cortexia_video.models.onnx.session_openvino", raising=False)
     monkeypatch.delattr("cortexia_video.models.onnx.session_openvino", raising=False)
     with pytest.raises(MissingExtraError, match=r"pip install 'cortexia-video\[openvino\]'"):
-        load_estimator("compact", engine="openvino")
-    choice = BackendSelector("compact", engine="auto")
+        load_estimator("compact", backend="openvino")
+    choice = BackendSelector("compact", backend="auto")
     loaded = choice.load()
     assert choice.settle(loaded, [frame(64, 96)]) is loaded
 
@@ -279,7 +276,7 @@ def test_depth_that_cannot_be_compared_is_refused() -> None:
             measure_difference(depth, DepthMap(flat, "metric"))
 
 
-def test_an_image_that_only_the_other_engine_cannot_do_counts() -> None:
+def test_an_image_that_only_the_other_backend_cannot_do_counts() -> None:
     class Broken:
         def __getattr__(self, name: str) -> object:
             return getattr(sound.model, name)
@@ -304,26 +301,26 @@ def known_speeds(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def look_up(estimator: object, frames: object) -> float:
         settings = estimator.model.settings  # type: ignore[attr-defined]
-        return SPEEDS[settings.get("engine", "onnx"), settings.get("precision", "float32")]
+        return SPEEDS[settings.get("backend", "onnx"), settings.get("precision", "float32")]
 
-    monkeypatch.setattr(engine_choice, "_time", look_up)
+    monkeypatch.setattr(backend_selection, "_time", look_up)
 
 
 @pytest.mark.usefixtures("known_speeds")
 @pytest.mark.parametrize(("max_error", "precision"), [(0.5, "bfloat16"), (1e-4, None)])
 def test_auto_takes_the_fastest_that_is_near_enough(max_error: float, precision: str | None) -> None:
-    choice = BackendSelector("compact", engine="auto", max_error=max_error)
+    choice = BackendSelector("compact", backend="auto", max_error=max_error)
     settled = choice.settle(choice.load(), [frame(192, 256)])
     model = settled[0].model
     if not any(trial == "bfloat16" for trial in (model.settings.get("precision"),)) and precision:
         pytest.skip("this processor has no bfloat16")
-    assert model.settings["engine"] == "openvino" and model.settings.get("precision") == precision
+    assert model.settings["backend"] == "openvino" and model.settings.get("precision") == precision
 
 
 @pytest.mark.usefixtures("known_speeds")
 def test_auto_keeps_the_reference_where_nothing_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SPEEDS, ("onnx", "float32"), 99.0)
-    choice = BackendSelector("compact", engine="auto")
+    choice = BackendSelector("compact", backend="auto")
     loaded = choice.load()
     assert choice.settle(loaded, [frame(96, 128)]) is loaded
 
@@ -334,43 +331,43 @@ def test_what_auto_chose_is_done_whatever_it_chooses_next(
 ) -> None:
     for name in "ab":
         make_image(tmp_path / f"photos/{name}.png", seed=ord(name))
-    report = estimate(tmp_path / "photos", tmp_path / "depth", engine="auto")
+    report = estimate(tmp_path / "photos", tmp_path / "depth", backend="auto")
     assert (report.done, report.failed) == (2, 0)
     monkeypatch.setitem(SPEEDS, ("onnx", "float32"), 99.0)
-    assert estimate(tmp_path / "photos", tmp_path / "depth", engine="auto").skipped == 2
+    assert estimate(tmp_path / "photos", tmp_path / "depth", backend="auto").skipped == 2
     assert estimate(tmp_path / "photos", tmp_path / "depth").done == 2  # asked for by another name
     settings = [line["settings"] for line in read_ledger(tmp_path / "depth") if "settings" in line]
-    assert settings[0]["engine"] == settings[0]["precision"] == "auto" and "engine" not in settings[-1]
+    assert settings[0]["backend"] == settings[0]["precision"] == "auto" and "backend" not in settings[-1]
 
 
-def test_a_run_refuses_an_engine_that_is_too_far_off(
+def test_a_run_refuses_a_backend_that_is_too_far_off(
     checkpoints: Checkpoints, tmp_path: Path, make_image: Callable[..., Path]
 ) -> None:
     make_image(tmp_path / "photos/a.png")
     (tmp_path / "photos/b.png").write_bytes(b"no image")
     model = f"hf:{checkpoints('depth-anything')}"
-    with pytest.raises(ParityError, match=r"by torch bfloat16 is too far from float32: .* --max-error"):
+    with pytest.raises(ParityError, match=r"by torch bfloat16 is too far from float32: .* `max_error="):
         estimate(tmp_path / "photos", tmp_path / "depth", model=model, precision="bfloat16", max_error=1e-7)
     assert not [*(tmp_path / "depth").glob("*.npy")]
     report = estimate(
         tmp_path / "photos", tmp_path / "depth", model=model, precision="bfloat16", max_error=0.5
     )
     assert (report.done, report.failed) == (1, 1)
-    with pytest.raises(InputError, match="--max-error must be more than 0"):
+    with pytest.raises(InputError, match="`max_error` must be more than 0"):
         estimate(tmp_path / "photos", tmp_path / "depth", max_error=0.0)
 
 
-def test_an_engine_is_compared_however_many_images_are_broken_or_black(
+def test_a_backend_is_compared_however_many_images_are_broken_or_black(
     tmp_path: Path, make_image: Callable[..., Path]
 ) -> None:
     photos = tmp_path / "photos"
     for index in range(20):
         make_image(photos / f"a{index:02}.png").write_bytes(b"broken")
-        Image.new("RGB", (64, 48)).save(photos / f"b{index:02}.png")  # constant depth, by any engine
+        Image.new("RGB", (64, 48)).save(photos / f"b{index:02}.png")  # constant depth, by any backend
     for index in range(2):
         make_image(photos / f"c{index}.png", seed=index)
     model = f"onnx:{write_mean_network(tmp_path / 'mean.onnx', metadata=MEAN)}"
-    asked = {"model": model, "engine": "openvino", "precision": "float32"}
+    asked = {"model": model, "backend": "openvino", "precision": "float32"}
     report = estimate(photos, tmp_path / "depth", **asked, max_error=1e-3)
     assert (report.done, report.failed) == (2, 40)
     for index in range(2):
@@ -379,7 +376,7 @@ def test_an_engine_is_compared_however_many_images_are_broken_or_black(
         estimate(photos, tmp_path / "third", **asked)
 
 
-def test_an_engine_that_is_wrong_for_several_at_once_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_that_is_wrong_for_several_at_once_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     from cortexia_video.models.onnx.session_openvino import OpenVinoSession
 
     run = OpenVinoSession.run
@@ -392,15 +389,15 @@ def test_an_engine_that_is_wrong_for_several_at_once_is_found(monkeypatch: pytes
         return [each * ramp for each in found] if len(found[0]) > 1 else found
 
     monkeypatch.setattr(OpenVinoSession, "run", run_wrong)
-    choice = BackendSelector("compact", engine="openvino", precision="float32")
+    choice = BackendSelector("compact", backend="openvino", precision="float32")
     with pytest.raises(ParityError, match="too far"):
         choice.settle(choice.load(), [frame(96, 128)])
 
 
-def test_compact_takes_batches_by_either_engine() -> None:
+def test_compact_takes_batches_by_either_backend() -> None:
     """OpenVINO made a graph for one image of what belonged to all images of a batch."""
     frames = [frame(96, 128, seed) for seed in range(3)]
-    found = [depths("compact", frames, engine=each, precision="float32") for each in ENGINES]
+    found = [depths("compact", frames, backend=each, precision="float32") for each in BACKENDS]
     for one, other in zip(*found, strict=True):
         assert distance(one, other) < IN_FLOAT32
 
@@ -424,10 +421,10 @@ def test_the_commands_say_how_near_it_is(
     code, out, err = run(*export, "--check", "photos")
     assert code == 0 and "in float32: mean difference 0.00%" in out, err
     command = [sys.executable, "-m", "cortexia_video", "estimate", "photos", "-o", "depth"]
-    command += ["--model", "onnx:net.onnx", "--engine", "openvino"]
+    command += ["--model", "onnx:net.onnx", "--backend", "openvino"]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S)  # its stderr is the log
     assert ran.returncode == 0 and "against float32: mean difference" in ran.stderr, ran.stderr
     line = json.loads((tmp_path / "depth/ledger.jsonl").read_text().splitlines()[0])
-    assert line["settings"]["engine"] == "openvino"
+    assert line["settings"]["backend"] == "openvino"
     code, out, err = run(*export)
     assert code == 2 and "net.onnx is there already" in err

@@ -12,8 +12,9 @@ import pytest
 import xxhash
 from ledgers import open_ledger
 
-from cortexia_video import DepthMap, InputError, OutputError, estimate, read_ledger
+from cortexia_video import DepthMap, estimate, read_ledger
 from cortexia_video.cli import main
+from cortexia_video.errors import InputError, OutputError
 from cortexia_video.formats.registry import FORMATS, PREVIEW, Format, find_format
 from cortexia_video.jobs.verify import Verification, verify
 from cortexia_video.ledger.entries import Source
@@ -189,11 +190,11 @@ def test_the_command_tells_and_requeues(out: Path, capsys: pytest.CaptureFixture
 
 
 def test_the_command_refuses_what_it_cannot_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    complaint = f"cortexia: no ledger in {tmp_path}: give the --output of a run\n"
+    complaint = f"cortexia: no ledger in {tmp_path}: give the output folder of a run\n"
     assert run(capsys, "verify", tmp_path, "--requeue") == (2, "", complaint)
     assert run(capsys, "merge", tmp_path) == (2, "", complaint)
     assert not list(tmp_path.iterdir())
-    with open_ledger(tmp_path, {}), pytest.raises(InputError, match="--workers must be more than 0, not 0"):
+    with open_ledger(tmp_path, {}), pytest.raises(InputError, match="`workers` must be more than 0, not 0"):
         verify(tmp_path, workers=0)
 
 
@@ -201,8 +202,8 @@ def test_shards_are_merged_by_the_command(tmp_path: Path, capsys: pytest.Capture
     for index in (1, 2):
         with open_ledger(tmp_path, {}, Partition(index, 2)):
             pass
-    assert run(capsys, "merge", tmp_path) == (0, f"2 shards joined to {tmp_path / LEDGER_NAME}\n", "")
-    assert run(capsys, "merge", tmp_path) == (0, f"0 shards joined to {tmp_path / LEDGER_NAME}\n", "")
+    assert run(capsys, "merge", tmp_path) == (0, f"2 partitions joined to {tmp_path / LEDGER_NAME}\n", "")
+    assert run(capsys, "merge", tmp_path) == (0, f"0 partitions joined to {tmp_path / LEDGER_NAME}\n", "")
 
 
 def test_a_ledger_that_cannot_be_read_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -172,7 +173,7 @@ def test_merged_shards_of_the_same_settings_say_what_one_run_does(photos: Path) 
     for path in out.iterdir():
         path.unlink()
     for shard in ("1/2", "2/2"):
-        run(photos, shard=shard)
+        run(photos, partition=shard)
         assert (out / DEPTH_JSON).read_bytes() == whole
     merge_ledgers(out)
     run(photos)
@@ -191,14 +192,14 @@ def test_settings_that_the_ledger_lost_leave_nothing_in_common(photos: Path) -> 
 def test_one_that_cannot_be_written_is_said_and_harms_no_run(
     photos: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    replace = Path.replace
+    replace = os.replace
 
-    def refuse(path: Path, target: Path) -> Path:
-        if target.name == DEPTH_JSON:
+    def refuse(name: str, target: str, **folders: int) -> None:
+        if target == DEPTH_JSON:
             raise PermissionError(1, "Operation not permitted")
-        return replace(path, target)
+        replace(name, target, **folders)
 
-    monkeypatch.setattr(Path, "replace", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
     out = run(photos)
     assert "depth.json: Operation not permitted" in caplog.text
     assert not (out / DEPTH_JSON).exists() and (out / "a.jpg.npy").exists()

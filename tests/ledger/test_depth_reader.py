@@ -17,16 +17,15 @@ from ledgers import open_ledger
 
 from cortexia_video import (
     DepthEstimator,
-    DepthFileError,
     DepthMap,
     DepthReader,
-    InputError,
     SyntheticModel,
     convert,
     estimate,
     read_depth,
 )
 from cortexia_video.cli import main
+from cortexia_video.errors import DepthFileError, InputError
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.ledger.depth_json import DEPTH_JSON
 from cortexia_video.ledger.entries import Source
@@ -163,7 +162,7 @@ def test_the_nearest_folder_that_knows_a_file_speaks_for_it(photos: Path) -> Non
 
 def test_shards_are_known_before_they_are_joined(photos: Path) -> None:
     for shard in ("1/2", "2/2"):
-        out = run(photos, f_px=50, shard=shard)
+        out = run(photos, f_px=50, partition=shard)
     assert {read_depth(path).f_px for path in out.rglob("*.npy")} == {50}
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from ledgers import open_ledger
 
-from cortexia_video import DecodeError, Failure, InputError, OutputError, OutputLostError, read_ledger
+from cortexia_video import Failure, read_ledger
+from cortexia_video.errors import DecodeError, InputError, OutputError, OutputLostError
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.ledger import merge_ledgers
 from cortexia_video.ledger.local_log import LEDGER_NAME, name_partition
@@ -65,7 +66,7 @@ def test_other_settings_are_told(tmp_path: Path) -> None:
 def test_changed_settings_can_be_refused_before_anything_is_written(tmp_path: Path) -> None:
     record(tmp_path)
     before = (tmp_path / LEDGER_NAME).read_bytes()
-    refusal = r"a.jpg was .*\(model: synthetic -> x\): --changed redo or keep, or choose another --output"
+    refusal = r"a.jpg was .*\(model: synthetic -> x\): `changed='redo'` or `changed='keep'`, or choose another `output`"
     inputs = [("new.jpg", SOURCE), ("a.jpg", SOURCE)]
     with (
         pytest.raises(OutputError, match=refusal),
@@ -249,7 +250,7 @@ def test_a_line_that_a_full_disk_cut_spoils_no_other(tmp_path: Path, monkeypatch
 
 
 def refusal(root: Path, shard: Partition | None = None) -> str | None:
-    """Return why a ledger cannot be opened; flock keeps off the same process, too, that opens a file again."""
+    """Return why a ledger cannot be opened; flock keeps off this process, too, if it opens it again."""
     try:
         with open_ledger(root, SETTINGS, shard):
             return None
@@ -260,10 +261,10 @@ def refusal(root: Path, shard: Partition | None = None) -> str | None:
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
     with open_ledger(tmp_path, SETTINGS):
         assert refusal(tmp_path) == (
-            f"another process is writing to {tmp_path}: wait for it, or choose another --output"
+            f"another process is writing to {tmp_path}: wait for it, or choose another `output`"
         )
         assert refusal(tmp_path, Partition(1, 2)) == (
-            f"another process is writing to {tmp_path}, not a shard: wait for it"
+            f"another process is writing to {tmp_path}, not a partition: wait for it"
         )
     assert refusal(tmp_path) is None
 
@@ -271,13 +272,13 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
 def test_shards_work_beside_each_other_and_nobody_else_does(tmp_path: Path) -> None:
     with open_ledger(tmp_path, SETTINGS, Partition(1, 2)), open_ledger(tmp_path, SETTINGS, Partition(2, 2)):
         assert refusal(tmp_path, Partition(2, 2)) == (
-            f"another process does shard 2/2 of {tmp_path}: wait for it, or give another"
+            f"another process does partition 2/2 of {tmp_path}: wait for it, or give another"
         )
         assert "another process is writing" in str(refusal(tmp_path))
         with pytest.raises(OutputError, match="another process is writing"):
             merge_ledgers(tmp_path)
     assert refusal(tmp_path, Partition(1, 3)) == (
-        f"{tmp_path}/ledger.1-of-2.jsonl is of 2 shards, not 3: cortexia merge {tmp_path}"
+        f"{tmp_path}/ledger.1-of-2.jsonl is of 2 partitions, not 3: cortexia merge {tmp_path}"
     )
     assert not (tmp_path / name_partition(Partition(1, 3))).exists()
     assert merge_ledgers(tmp_path) == 2
@@ -336,7 +337,7 @@ def test_a_shard_knows_what_was_done_without_shards(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_ledger_is_not_merged(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no ledger in .*/gone: give the --output of a run"):
+    with pytest.raises(InputError, match=r"no ledger in .*/gone: give the output folder of a run"):
         merge_ledgers(tmp_path / "gone")
     assert not (tmp_path / "gone").exists()
 
@@ -377,7 +378,7 @@ def test_a_large_ledger_takes_little_memory(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
-        pytest.raises(OutputError, match="choose another --output"),
+        pytest.raises(OutputError, match="choose another `output`"),
         open_ledger(tmp_path / "file" / "out", SETTINGS),
     ):
         pass

@@ -13,15 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cortexia_video import (
-    convert,
-    estimate,
-    inspect_folder,
-    merge_ledgers,
-    read_depth,
-    report,
-    verify,
-)
+from cortexia_video import convert, estimate, inspect, merge_ledgers, read_depth, report, verify
 from cortexia_video.errors import CortexiaError, InputError
 from cortexia_video.evaluation.predictors import open_predictor
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
@@ -104,7 +96,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 COMMANDS: dict[str, Callable[[Path, Path], object]] = {
-    "info": lambda out, to: inspect_folder(out),
+    "info": lambda out, to: inspect(out),
     "read": lambda out, to: read_depth(out / "a.jpg.npy"),
     "verify": lambda out, to: verify(out, workers=1),
     "requeue": lambda out, to: verify(out, requeue=True, workers=1),

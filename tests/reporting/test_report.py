@@ -22,12 +22,19 @@ import pytest
 from browser import CHROMIUM, Browser
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 from ledgers import open_ledger
+from PIL import Image
 
-from cortexia_video import DepthMap, Failure, InputError, OutputError, estimate, merge_ledgers, report, verify
+from cortexia_video import DepthMap, Failure, estimate, merge_ledgers, report, verify
 from cortexia_video.cli import main
-from cortexia_video.errors import DecodeError, MissingExtraError, OutputExistsError, printable
+from cortexia_video.errors import (
+    DecodeError,
+    InputError,
+    MissingExtraError,
+    OutputError,
+    OutputExistsError,
+    printable,
+)
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.html.charts import Bar, Series, draw_bars, draw_histograms
 from cortexia_video.html.wording import format_number, format_seconds, format_share, shorten
@@ -590,7 +597,7 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "no ledger in {folder}: give the --output of a run"),
+        ([], "no ledger in {folder}: give the output folder of a run"),
         (["--sample", "0"], "--sample must be more than 0, not 0"),
         (["--workers", "0"], "--workers must be more than 0, not 0"),
     ],

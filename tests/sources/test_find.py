@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cortexia_video import Failure, InputError, estimate
-from cortexia_video.errors import printable
+from cortexia_video import Failure, estimate
+from cortexia_video.errors import InputError, printable
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.sources.find import InputFile, find_images
 
@@ -182,7 +182,7 @@ def test_an_own_view_is_told_from_an_image_of_that_name(tmp_path: Path, make_ima
 def split(*inputs: Path | str, count: int = 3) -> list[list[str]]:
     """Return the keys of each shard, failures too."""
     shards = [Partition(index, count) for index in range(1, count + 1)]
-    return [[each.key for each in find_images(inputs, recursive=True, shard=shard)] for shard in shards]
+    return [[each.key for each in find_images(inputs, recursive=True, partition=shard)] for shard in shards]
 
 
 def test_every_input_is_in_one_shard(tmp_path: Path, make_image: Make) -> None:
@@ -303,8 +303,8 @@ def test_everything_that_was_named_is_counted(tmp_path: Path, make_image: Make) 
         "d.heic": "not supported: the content is a HEIC image; convert it to JPEG",
         "empty.jpg": "empty file",
         "pipe": "not a file that can be read: a folder, pipe or device",
-        "nothing": "there are no images in it; --recursive looks into the folders inside",
-        "deep": "there are no images in it; --recursive looks into the folders inside",
+        "nothing": "there are no images in it; `recursive=True` looks into the folders inside",
+        "deep": "there are no images in it; `recursive=True` looks into the folders inside",
         "none.txt": "there are no images in it",
         "hello": "cannot open hello: No such file or directory",
         "gone": f"no such file or folder: {tmp_path / 'gone'}",

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -105,29 +104,6 @@ def _sum_block(depth: Floats, reference: Floats, room: Floats) -> list[float]:
     return [*sums, log_spread, *counts]
 
 
-class ExactSum:
-    """A sum of floats that is right to the last bit, in whatever order they come, in constant memory."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._sum = Fraction(0)
-
-    def add(self, value: float) -> None:
-        """Add a finite float."""
-        self._sum += Fraction(value)
-        self.count += 1
-
-    @property
-    def total(self) -> float:
-        """The sum, rounded once."""
-        return float(self._sum)
-
-    @property
-    def mean(self) -> float:
-        """The mean, rounded once; NaN of nothing."""
-        return float(self._sum / self.count) if self.count else math.nan
-
-
 def add_sums(images: Iterable[PixelSums]) -> PixelSums:
     """Add the sums of images, in constant memory and to the same bits in any order.
 
@@ -147,13 +123,6 @@ def add_sums(images: Iterable[PixelSums]) -> PixelSums:
     spread = squared_logs - sums["log"] ** 2 / pixels
     rounded = {name: float(value) for name, value in sums.items()}
     return PixelSums(pixels, tuple(within.tolist()), **rounded, log_spread=max(float(spread), 0.0))
-
-
-def known_mask(reference_m: Array, max_depth_m: float, min_depth_m: float = 0.0) -> Mask:
-    """Return where a reference is known: finite, above `min_depth_m`, at most `max_depth_m`; bool (H, W)."""
-    with np.errstate(invalid="ignore"):
-        known: Mask = np.isfinite(reference_m) & (reference_m > min_depth_m) & (reference_m <= max_depth_m)
-    return known
 
 
 def select(values: Array, reference: Array, mask: Mask) -> tuple[Floats, Floats]:

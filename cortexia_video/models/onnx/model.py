@@ -55,8 +55,8 @@ class OnnxModel:
     own, or `input_size`: one number for the short side (aspect ratio kept), or (height, width) for a network
     made for one size. A file of one size stretches images of another shape to it.
 
-    engine: `onnx` (ONNX Runtime) or `openvino`; without it, what the file was exported for. precision: what
-    the engine computes in, `auto` for the fastest. A file of canonical inverse depth is a `CameraModel`.
+    backend: `onnx` (ONNX Runtime) or `openvino`; without it, what the file was exported for. precision: what
+    the backend computes in, `auto` for the fastest. A file of canonical inverse depth is a `CameraModel`.
 
     Raises `ModelLoadError` for a file that is missing, broken, no depth network, or does not say its kind.
     """
@@ -70,13 +70,13 @@ class OnnxModel:
         kind: str | None = None,
         input_size: int | tuple[int, int] | None = None,
         normalize: str | None = None,
-        engine: str | None = None,
+        backend: str | None = None,
         precision: str | None = None,
     ) -> None:
         self.path = as_model_path(path)
         self.name = name or redact(f"onnx:{self.path.name}")  # a download can be called like its URL
         self.weights_digest = _digest(self.path)
-        self._session, self.engine = _open(self.path, engine, device, precision)
+        self._session, self.backend = _open(self.path, backend, device, precision)
         self._metadata = self._session.metadata
         self.device = self._session.device
         self._input = self._check_input()
@@ -95,10 +95,10 @@ class OnnxModel:
     @property
     def settings(self) -> dict[str, object]:
         """Return what depth depends on, beside the weights; what is usual is left out."""
-        usual = {"resampling": "bilinear", "engine": "onnx", "precision": FLOAT32}
+        usual = {"resampling": "bilinear", "backend": "onnx", "precision": FLOAT32}
         chosen = {
             "resampling": self._resampling,
-            "engine": self.engine,
+            "backend": self.backend,
             "precision": self._session.precision,
         }
         unusual = {name: value for name, value in chosen.items() if value != usual[name]}
@@ -157,11 +157,11 @@ class OnnxModel:
     def _choose(self, key: str, given: str | None, allowed: tuple[str, ...], default: str | None) -> str:
         said = self._metadata.get(f"cortexia.{key}")
         if given and said and given != said:
-            raise ModelLoadError(f"{self.path} says its {key} is {said}, not {given}: leave --{key} out")
+            raise ModelLoadError(f"{self.path} says its {key} is {said}, not {given}: leave `{key}` out")
         value = given or said or default
         if value is None:
             raise ModelLoadError(
-                f"{self.path} does not say its {key}: give it (--{key}, one of {', '.join(allowed)})"
+                f"{self.path} does not say its {key}: give it (`{key}`, one of {', '.join(allowed)})"
             )
         if value not in allowed:
             raise ModelLoadError(f"unknown {key} {value!r} for {self.path}: use one of {', '.join(allowed)}")
@@ -187,7 +187,7 @@ class OnnxModel:
         if fixed:
             if given not in (None, fixed, height if height == width else None):
                 raise ModelLoadError(
-                    f"{self.path} takes {height}x{width} only, not {given}: leave --input-size out"
+                    f"{self.path} takes {height}x{width} only, not {given}: leave `input_size` out"
                 )
             return fixed
         if isinstance(given, tuple):
@@ -196,7 +196,7 @@ class OnnxModel:
         if short_side < 1:
             raise ModelLoadError(
                 f"{self.path} takes any size and does not say which is right: "
-                "give it (--input-size 518, or 392x518)"
+                "give it, such as `input_size=518`"
             )
         return short_side
 
@@ -218,11 +218,11 @@ class OnnxModel:
 
 
 def load_compact(
-    name: str, *, device: str = "auto", engine: str | None = None, precision: str | None = None
+    name: str, *, device: str = "auto", backend: str | None = None, precision: str | None = None
 ) -> OnnxModel:
     """Load the network that is in the package."""
     with as_file(files("cortexia_video.models") / "compact.onnx") as path:
-        return OnnxModel(path, name=name, device=device, engine=engine, precision=precision)
+        return OnnxModel(path, name=name, device=device, backend=backend, precision=precision)
 
 
 def load_onnx(name: str, *, device: str = "auto", **options: Any) -> OnnxModel:
@@ -248,15 +248,15 @@ def _digest(path: Path) -> str:
         raise ModelLoadError(f"cannot read the model {path}: {error.strerror}") from error
 
 
-def _open(path: Path, engine: str | None, device: str, precision: str | None) -> tuple[Session, str]:
-    """Open a file in the engine that is asked for, or else the one it was exported for; say which."""
-    if engine is None:
+def _open(path: Path, backend: str | None, device: str, precision: str | None) -> tuple[Session, str]:
+    """Open a file in the backend that is asked for, or else the one it was exported for; say which."""
+    if backend is None:
         session = open_session(path, "onnx", device, "auto")
-        engine = session.metadata.get("cortexia.engine", "onnx")
+        backend = session.metadata.get("cortexia.engine", "onnx")
         precision = precision or session.metadata.get("cortexia.precision")
-        if engine == "onnx" and precision in (None, "auto", session.precision):
-            return session, engine
-    return open_session(path, engine, device, precision or "auto"), engine
+        if backend == "onnx" and precision in (None, "auto", session.precision):
+            return session, backend
+    return open_session(path, backend, device, precision or "auto"), backend
 
 
 def _as_scale_and_shift(normalize: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -27,6 +27,6 @@ class Ports(NamedTuple):
 
 
 def first_line(error: Exception) -> str:
-    """Return what an engine's error says first; the rest is for its developers."""
+    """Return what a backend's error says first; the rest is for its developers."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:300]

@@ -1,4 +1,4 @@
-"""`Session`: an ONNX graph made ready to run by an engine, ONNX Runtime or OpenVINO; a file for each."""
+"""`Session`: an ONNX graph made ready to run by a backend, ONNX Runtime or OpenVINO; a file for each."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from cortexia_video.errors import MissingExtraError, ModelLoadError
 from cortexia_video.models.onnx.ports import Port
 from cortexia_video.storage.named_file import open_named
 
-GraphEngine = Literal["onnx", "openvino"]
-GRAPH_ENGINES: tuple[GraphEngine, ...] = get_args(GraphEngine)
+GraphBackend = Literal["onnx", "openvino"]
+GRAPH_BACKENDS: tuple[GraphBackend, ...] = get_args(GraphBackend)
 
 
 class Session(Protocol):
@@ -34,41 +34,43 @@ class Session(Protocol):
 
 
 class Graph(NamedTuple):
-    """By what engine a graph is run, on what device, in what precision; `auto` is the engine's fastest."""
+    """By what backend a graph is run, on what device, in what precision; `auto` is the backend's fastest."""
 
-    engine: str
+    backend: str
     device: str
     precision: str
 
 
-def open_session(path: Path, engine: str, device: str, precision: str) -> Session:
-    """Open a graph; engine, device and precision as in `Graph`.
+def open_session(path: Path, backend: str, device: str, precision: str) -> Session:
+    """Open a graph; backend, device and precision as in `Graph`.
 
-    Raises `ModelLoadError` for a broken file, and for an engine, device or precision that is not there, and
-    `MissingExtraError` for an engine that is not installed.
+    Raises `ModelLoadError` for a broken file, and for a backend, device or precision that is not there, and
+    `MissingExtraError` for a backend that is not installed.
     """
-    if engine not in GRAPH_ENGINES:
-        raise ModelLoadError(f"unknown engine {engine!r} for {path.name}: use {' or '.join(GRAPH_ENGINES)}")
+    if backend not in GRAPH_BACKENDS:
+        raise ModelLoadError(
+            f"unknown backend {backend!r} for {path.name}: use {' or '.join(GRAPH_BACKENDS)}"
+        )
     try:
-        open_named(path).close()  # the engines would wait for the writer of a pipe
+        open_named(path).close()  # the backends would wait for the writer of a pipe
     except OSError as error:
         raise ModelLoadError(f"cannot read the model {path}: {error.strerror}") from error
-    if engine == "onnx":
+    if backend == "onnx":
         from cortexia_video.models.onnx.session_onnxruntime import OnnxRuntimeSession
 
         return OnnxRuntimeSession(path, device, precision)
     return _import_openvino().OpenVinoSession(path, device, precision)
 
 
-def choose_graph(engine: str, device: str, precision: str) -> Graph:
-    """Return what `auto` means for an engine, or refuse what is not there; raises what `open_session` does."""
-    if engine == "onnx":
+def choose_graph(backend: str, device: str, precision: str) -> Graph:
+    """Return what `auto` means for a backend, or refuse what is not there; raises what `open_session` does."""
+    if backend == "onnx":
         from cortexia_video.models.onnx import session_onnxruntime as onnx_runtime
 
         return Graph(
-            engine, onnx_runtime.choose_provider(device)[1], onnx_runtime.choose_precision(precision)
+            backend, onnx_runtime.choose_provider(device)[1], onnx_runtime.choose_precision(precision)
         )
-    return Graph(engine, "cpu", _import_openvino().choose_precision(precision, device))
+    return Graph(backend, "cpu", _import_openvino().choose_precision(precision, device))
 
 
 def _import_openvino() -> Any:
@@ -76,6 +78,6 @@ def _import_openvino() -> Any:
         from cortexia_video.models.onnx import session_openvino as openvino
     except ImportError as error:
         raise MissingExtraError(
-            f"the engine openvino cannot be used: {error}; pip install 'cortexia-video[openvino]'"
+            f"the backend openvino cannot be used: {error}; pip install 'cortexia-video[openvino]'"
         ) from error
     return openvino

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from cortexia_video.errors import MissingExtraError, ModelLoadError
 from cortexia_video.models.onnx.ports import Ports
-from cortexia_video.models.onnx.session import GRAPH_ENGINES, Graph, choose_graph
+from cortexia_video.models.onnx.session import GRAPH_BACKENDS, Graph, choose_graph
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A device and the type that the network computes in; compiled or not, or by what other engine's graphs.
+    """A device and the type that the network computes in; compiled or not, or by what other backend's graphs.
 
     With `graph` tensors are float32 in the processor's memory, whatever the graph's device and precision.
     Half precision is everywhere but in the last layer, which a network keeps in float32 so that depth has no
@@ -45,7 +45,7 @@ class Placement:
     def describe(self) -> dict[str, object]:
         """Return what depth depends on, as a model's `settings`."""
         if self.graph:
-            return {"precision": self.graph.precision, "engine": self.graph.engine}
+            return {"precision": self.graph.precision, "backend": self.graph.backend}
         return {"precision": str(self.dtype).removeprefix("torch.")}
 
     def make_ready(self, network: nn.Module, ports: Ports) -> nn.Module:
@@ -103,24 +103,24 @@ class Placement:
 
 
 def choose_placement(
-    device: str = "auto", precision: str = "auto", engine: str = "torch", compile: bool = False
+    device: str = "auto", precision: str = "auto", backend: str = "torch", compile: bool = False
 ) -> Placement:
-    """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps`, a precision and an engine into a placement.
+    """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps`, a precision and a backend into a placement.
 
-    `auto` precision is bfloat16 on CUDA, where the device has it, and float32 elsewhere; other engines have
-    their own. Raises `ModelLoadError` for what is unknown or not there, and `MissingExtraError` for an engine
+    `auto` precision is bfloat16 on CUDA, where the device has it, and float32 elsewhere; other backends have
+    their own. Raises `ModelLoadError` for what is unknown or not there, and `MissingExtraError` for a backend
     that is not installed.
     """
-    if engine not in ("torch", *GRAPH_ENGINES):
-        raise ModelLoadError(f"unknown engine {engine!r}: use torch, {', '.join(GRAPH_ENGINES)} or auto")
+    if backend not in ("torch", *GRAPH_BACKENDS):
+        raise ModelLoadError(f"unknown backend {backend!r}: use torch, {', '.join(GRAPH_BACKENDS)} or auto")
     if precision not in get_args(Precision):
         raise ModelLoadError(
-            f"unknown precision {precision!r}: use one of {', '.join(get_args(Precision))} (--precision)"
+            f"unknown `precision` {precision!r}: use one of {', '.join(get_args(Precision))}"
         )
-    if engine != "torch":
+    if backend != "torch":
         if compile:
-            raise ModelLoadError(f"--compile is torch's, not the engine {engine}'s: leave one of them out")
-        return Placement(torch.device("cpu"), torch.float32, graph=choose_graph(engine, device, precision))
+            raise ModelLoadError(f"`compile` is torch's, not the backend {backend}'s: leave one of them out")
+        return Placement(torch.device("cpu"), torch.float32, graph=choose_graph(backend, device, precision))
     chosen = _choose_device(device)
     if precision == "auto":
         fast = chosen.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -134,7 +134,7 @@ def import_export() -> Any:
         from cortexia_video.models.torch import export
     except ImportError as error:
         raise MissingExtraError(
-            f"torch cannot export networks for other engines: {error}; pip install 'cortexia-video[export]'"
+            f"torch cannot export networks for other backends: {error}; pip install 'cortexia-video[export]'"
         ) from error
     return export
 
@@ -150,6 +150,6 @@ def _choose_device(device: str) -> torch.device:
     if int(index or 0) >= count[family]:
         raise ModelLoadError(
             f"device {device!r} cannot be used: torch {torch.__version__} finds {count[family]} of its kind "
-            "(--device cpu is always there)"
+            "(`device='cpu'` is always there)"
         )
     return torch.device(device)

@@ -27,7 +27,7 @@ _LARGEST_WEIGHTS = 1_900_000_000  # bytes in the file itself, which protobuf lim
 
 
 class ExportedNetwork(nn.Module):
-    """Run a network by another engine: a graph is exported for each shape of input, when that first comes.
+    """Run a network by another backend: a graph is exported for each shape of input, when that first comes.
 
     The graphs of the last few shapes are kept.
     """
@@ -109,7 +109,7 @@ def export_graph(network: nn.Module, examples: tuple[Tensor, ...], ports: Ports,
     except Exception as error:
         cause = error.__cause__ or error
         raise ModelLoadError(
-            f"torch cannot export this network as a graph ({type(cause).__name__}): --engine torch runs it"
+            f"torch cannot export this network as a graph ({type(cause).__name__}): `backend='torch'` runs it"
         ) from error
 
 

@@ -3,7 +3,7 @@
 Afterwards the same command must end with exit code 0 in the same files as one that nothing happened to: byte
 for byte, nothing more, nothing half written. Prints a table; exit code 1 if anything differs.
 
-    python tests/support/torture.py --kills 40 --disks 16 --minutes 30 --only train
+    python tests/end_to_end/torture.py --kills 40 --disks 16 --minutes 30 --only train
 
 Of files that hold times, or lines in the order in which threads were done, the meaning is compared
 (`read_meaning`).
@@ -35,7 +35,7 @@ COMMANDS = {
     "estimate": "estimate IN/photos --output OUT --preview",
     "estimate --pack tar": "estimate IN/photos --output OUT --pack tar --pack-size 6 --pack-images",
     "estimate --pack parquet": "estimate IN/photos --output OUT --pack parquet --pack-size 6",
-    "estimate --engine ray": "estimate IN/photos --output OUT --engine ray --num-workers 1",
+    "estimate --executor ray": "estimate IN/photos --output OUT --executor ray --num-workers 1",
     "convert": "convert IN/metres --output OUT --format tiff",
     "convert --f-px": "convert IN/camera --output OUT --format npy --f-px 400",
     "pointcloud": "pointcloud IN/metres --output OUT",
@@ -47,7 +47,7 @@ COMMANDS = {
     "scenes": "scenes --count 12 --size 96 128 --kinds close --workers 2 --output OUT",
     "train": "train IN/recipe.toml --output OUT",
 }
-NO_DISKS = ("estimate --engine ray",)  # its workers write as `estimate` does; a cluster begins slowly
+NO_DISKS = ("estimate --executor ray",)  # its workers write as `estimate` does; a cluster begins slowly
 PHOTOS, FRAMES = 36, 60
 CHAIN = 4  # kills of one folder, before its command may run to the end
 PATIENCE = 600.0  # seconds

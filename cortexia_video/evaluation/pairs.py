@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.evaluation.ground_truth import hold_truth
-from cortexia_video.evaluation.job import evaluate
+from cortexia_video.evaluation.job import measure_predictors
 from cortexia_video.evaluation.predictors import HeldPredictor
 from cortexia_video.evaluation.protocol import Protocol, load_protocol
 from cortexia_video.evaluation.summary import Summary, summarise
@@ -33,5 +33,5 @@ def evaluate_pairs(
     listed = list(pairs)
     held = {sample.key: depth for depth, sample in listed if depth is not None}
     truth = hold_truth([sample for _, sample in listed], max_m=max_m)
-    found = evaluate(truth, [HeldPredictor(name, held)], chosen, metrics=metrics)
+    found = measure_predictors(truth, [HeldPredictor(name, held)], chosen, metrics=metrics)
     return summarise(found, seed=seed)
