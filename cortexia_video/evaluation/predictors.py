@@ -17,7 +17,7 @@ from cortexia_video.evaluation.ground_truth import bare, list_depth_files
 from cortexia_video.formats.decode_depth import decode_depth
 from cortexia_video.inference.executor import ItemResult, PipelineExecutor, Skipped
 from cortexia_video.ledger.artifacts import Line, find_depth, read_output
-from cortexia_video.ledger.ledger import read_last_done
+from cortexia_video.ledger.lines import read_done
 from cortexia_video.ledger.local_log import list_files
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.input_boundary import attempt
@@ -275,7 +275,7 @@ def _list_files(root: AnyPath) -> dict[str, AnyPath]:
 def _list_run(root: AnyPath) -> dict[str, DepthSource]:
     """Return the depth that a run has done; views, that are to look at only, are left out."""
     files = {}
-    for line in read_last_done(root):
+    for line in read_done(root):
         found = find_depth(line)
         if found is not None:
             about = {word: line.get(word) for word in ("kind", "f_px", "f_source", "full_size")}
