@@ -1,91 +1,156 @@
-"""The shape of the package: which way its imports go. What it offers: test_public_api.py."""
+"""The shape of the package: its rooms, which way their imports go, and what it offers."""
 
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 import cortexia_video
 
 PACKAGE = Path(cortexia_video.__file__).parent
-LAYERS = [
-    [
-        "errors",
-        "telemetry",
-        "torch_cache",
-        "spreadsheet",
-        "boundary",
-        "documents",
-        "foreign_content",
-        "arrow",
-        "frame",
-        "depth_map",
-        "file_lock",
-        "scratch",
-        "shard",
-        "places",
-        "ledger_line",
-        "ledger_segments",
-        "ledger_file",
-    ],
-    ["camera", "projection", "depth_gaps", "anchoring"],
-    ["intrinsics", "normals", "rgbd_sample", "decode", "resampling", "batching", "batch_limits"],
-    ["color_tables", "coloring", "visualization", "color_bar"],
-    ["byte_budget", "look_ahead", "stage_clock", "speed", "formats", "models"],
-    ["augmentation"],
-    ["depth_estimation", "sinks", "history", "ledger", "ledger_index", "run_files"],
-    ["sources", "datasets", "scenes", "parity"],
-    ["engine", "engine_choice", "outcomes", "depth_json", "depth_folder"],
-    ["image_steps", "packing", "order", "block_worker"],
-    ["pipeline", "status"],
-    ["conversion", "inspection", "verification", "point_clouds", "reporting"],
-    ["planning", "exporting", "evaluation", "distributed"],
+FLOORS = [
+    ["errors", "frame", "depth_map", "pinhole", "rgbd_sample"],
+    ["storage"],
+    ["runtime"],
+    ["images", "geometry"],
+    ["viz", "models", "augmentation"],
+    ["formats", "html", "inference", "depth_estimation"],
+    ["ledger"],
+    ["sources", "sinks"],
+    ["datasets", "point_clouds", "reporting", "scenes"],
+    ["jobs", "evaluation"],
     ["training"],
     ["cli"],
     ["__init__", "__main__"],
 ]
-TORCH_ROOMS = {"scenes", "training", "models"}
+SIDE_BY_SIDE = {
+    frozenset(FLOORS[0]),
+    frozenset({"inference", "depth_estimation"}),  # the estimator, and what runs it
+}
+ROOT_FILES = {
+    "__init__.py",
+    "__main__.py",
+    "depth_estimation.py",  # named by the specification
+    "depth_map.py",
+    "errors.py",
+    "frame.py",
+    "pinhole.py",
+    "rgbd_sample.py",
+}
+OWNERS = {  # of heavy packages: rooms (with a slash) or files that may import them, lazily or not
+    "torch": {"models/torch/", "datasets/torch/", "training/", "scenes/", "runtime/process_pool.py"},
+    "transformers": {"models/torch/", "training/"},
+    "ray": {"jobs/ray_cluster.py"},
+    "cv2": {"augmentation/opencv_ops.py"},
+    "matplotlib": {"viz/figures.py"},
+    "onnxruntime": {"models/onnx/"},
+    "openvino": {"models/onnx/"},
+    "pyarrow": {"storage/", "jobs/ray_cluster.py"},
+    "fsspec": {"storage/remote_path.py"},
+}
 
 
-def imported(path: Path) -> set[str]:
-    """Return the modules that a file names in its imports."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+def find_imports(path: Path, *, lazy: bool = True) -> Iterator[tuple[str, str | None]]:
+    """Yield the module and the name of each import of a file; lazy: also those inside functions."""
+    tree = ast.parse(path.read_text())
+    nodes = ast.walk(tree) if lazy else iter(tree.body)
+    for node in nodes:
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            yield from ((alias.name, None) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module}
-    return names
+            yield from ((node.module, alias.name) for alias in node.names)
 
 
-def room(path: Path) -> str:
-    first = path.relative_to(PACKAGE).parts[0]
-    return first.removesuffix(".py")
+def find_room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def test_every_file_has_a_room_and_imports_go_down_only() -> None:
-    level = {name: index for index, names in enumerate(LAYERS) for name in names}
-    for path in PACKAGE.rglob("*.py"):
-        assert room(path) in level, f"{path} is in no layer"
-        for name in imported(path):
-            parts = name.split(".")
-            if parts[0] == "cortexia_video" and len(parts) > 1:
-                assert level[parts[1]] <= level[room(path)], f"{path} imports {name} from above"
+FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-def test_torch_stays_in_its_rooms() -> None:
-    for path in PACKAGE.rglob("*.py"):
-        if room(path) not in TORCH_ROOMS:
-            assert not any(
-                name.split(".")[0] in ("torch", "tensorboard", "onnx") for name in imported(path)
-            ), path
+def test_only_eight_files_stand_at_the_root() -> None:
+    assert {path.name for path in PACKAGE.glob("*.py")} == ROOT_FILES
 
 
-def test_matplotlib_has_one_owner() -> None:
-    owners = [path.name for path in PACKAGE.rglob("*.py") if "matplotlib" in imported(path)]
-    assert owners == ["visualization.py"]
+def test_every_file_has_a_room_and_rooms_import_from_lower_floors_only() -> None:
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    for path in FILES:
+        room = find_room(path)
+        assert room in floor, f"{path} is in no room of the table"
+        for module, name in find_imports(path):
+            parts = module.split(".")
+            if parts[0] != "cortexia_video":
+                continue
+            other = parts[1] if len(parts) > 1 else name
+            if other == room or (len(parts) == 1 and room == "cli"):
+                continue
+            beside = any({room, other} <= together for together in SIDE_BY_SIDE)
+            assert beside or floor[other] < floor[room], (
+                f"{path} imports {module} from its own floor or above"
+            )
 
 
-def test_opencv_has_one_owner() -> None:
-    owners = [path.name for path in PACKAGE.rglob("*.py") if "cv2" in imported(path)]
-    assert owners == ["pixels.py"]
+def test_no_two_modules_import_each_other() -> None:
+    names = {
+        path: "cortexia_video." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in FILES
+    }
+    known = set(names.values())
+    graph = {
+        names[path]: {
+            found
+            for module, name in find_imports(path, lazy=False)
+            for found in (module, f"{module}.{name}")
+            if found in known
+        }
+        for path in FILES
+    }
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_nobody_imports_what_is_private_to_another_file() -> None:
+    for path in FILES:
+        for module, name in find_imports(path):
+            private = name and name.startswith("_") and name != "__version__"
+            assert not (module.startswith("cortexia_video.") and private), (
+                f"{path} imports {name} of {module}"
+            )
+
+
+def find_doors(room: str) -> set[str]:
+    """Return what other rooms may import: names of `__all__`, and modules that the docstring calls doors."""
+    tree = ast.parse((PACKAGE / room / "__init__.py").read_text())
+    names = next(
+        (
+            ast.literal_eval(node.value)
+            for node in tree.body
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+        ),
+        [],
+    )
+    return {*names, *re.findall(r"`([\w.]+)`", (ast.get_docstring(tree) or "").partition("Doors: ")[2])}
+
+
+def test_rooms_are_entered_by_their_doors() -> None:
+    for path in FILES:
+        for module, name in find_imports(path):
+            parts = module.split(".")
+            if parts[0] != "cortexia_video" or len(parts) == 1 or parts[1] == find_room(path):
+                continue
+            if (PACKAGE / parts[1]).is_dir() and parts[1] != "cli":
+                entered = ".".join(parts[2:]) or name
+                assert entered in find_doors(parts[1]), (
+                    f"{path} enters {parts[1]} by {entered}, which is no door"
+                )
+
+
+@pytest.mark.parametrize("package", OWNERS)
+def test_a_heavy_package_has_one_owner(package: str) -> None:
+    for path in FILES:
+        if any(module.split(".")[0] == package for module, _ in find_imports(path)):
+            inside = path.relative_to(PACKAGE).as_posix()
+            assert any(inside.startswith(owner) for owner in OWNERS[package]), f"{inside} imports {package}"
