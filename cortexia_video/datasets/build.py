@@ -41,7 +41,16 @@ _FAILURES_KEPT = 1000
 
 @dataclass(slots=True)
 class BuildReport:
-    """What became of the items. left: how many images were no items, by reason."""
+    """What became of the samples of a dataset that was built.
+
+    Attributes:
+        rows: Samples in the shards.
+        failed: Samples that cannot be used.
+        shards_made: Shards that were written.
+        shards_kept: Shards of an earlier call.
+        left: How many images were no samples, by reason.
+        failures: The first that cannot be used.
+    """
 
     rows: int = 0
     failed: int = 0

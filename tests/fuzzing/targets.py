@@ -31,7 +31,7 @@ from cortexia_video.formats.decode_depth import count_pixels, decode_stored, int
 from cortexia_video.geometry.intrinsics import load_intrinsics
 from cortexia_video.images.decode import read_header
 from cortexia_video.images.read import read_image_bytes
-from cortexia_video.ledger.ledger import read_last_done
+from cortexia_video.ledger.lines import read_done
 from cortexia_video.ledger.state import read_state
 from cortexia_video.models.onnx.model import OnnxModel
 from cortexia_video.models.torch.checkpoint import open_checkpoint
@@ -125,7 +125,7 @@ def read_run(folder: Path) -> None:
         [
             lambda: str(cx.status(folder)),
             lambda: [*cx.read_ledger(folder)],
-            lambda: [*read_last_done(folder)],
+            lambda: [*read_done(folder)],
             lambda: read_state(folder).leftovers(),
             lambda: str(cx.verify(folder, workers=1)),
             lambda: cx.inspect(folder),

@@ -393,7 +393,7 @@ def test_the_shards_of_a_run_do_each_image_once(photos: Path) -> None:
         ({"decode": "slow"}, "`decode` must be one of exact, fast, not 'slow'"),
         ({"changed": "maybe"}, "`changed` must be one of redo, keep, refuse, not 'maybe'"),
         ({"size": "small"}, "unknown size 'small': use full or native"),
-        ({"shard": "4/3"}, "4/3"),
+        ({"partition": "4/3"}, "4/3"),
     ],
 )
 def test_words_that_mean_nothing_are_refused(photos: Path, options: dict, message: str) -> None:

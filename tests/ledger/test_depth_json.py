@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ledgers import open_ledger
 
 from cortexia_video import DepthEstimator, SyntheticModel, estimate, merge_ledgers
 from cortexia_video.ledger.depth_json import DEPTH_JSON, describe, join, keep_depth_json, read_depth_json
@@ -128,7 +129,7 @@ def test_a_folder_in_its_place_is_left_alone(photos: Path) -> None:
 
 
 def shards(out: Path, *settings: dict) -> list[Ledger]:
-    return [Ledger(out, each, Partition(index, len(settings))) for index, each in enumerate(settings, 1)]
+    return [open_ledger(out, each, Partition(index, len(settings))) for index, each in enumerate(settings, 1)]
 
 
 @pytest.mark.parametrize("order", ["aAbB", "abAB", "abBA", "bBaA"])
