@@ -34,6 +34,7 @@ from cortexia_video.rgbd_sample import RGBDSample
 Pixels = TypeVar("Pixels", bound=np.generic)
 
 _TRIES = 64
+_SLACK = 1e-6  # pixels by which a corner may lie outside: rounding
 _MOST_SHRINKING = 2  # up to this, four neighbours are all of the pixels that a new one covers
 
 
@@ -235,8 +236,8 @@ def _find_corners(motion: Motion) -> NDArray[np.float64]:
     return motion.inverse().move(np.array([[0, 0], [width, 0], [width, height], [0, height]]))
 
 
-def _are_inside(points: NDArray[np.float64], view: View, slack: float = 1e-6) -> bool:
-    return bool((points >= -slack).all() and (points <= np.array([view.width, view.height]) + slack).all())
+def _are_inside(points: NDArray[np.float64], view: View) -> bool:
+    return bool((points >= -_SLACK).all() and (points <= np.array([view.width, view.height]) + _SLACK).all())
 
 
 def _warp(sample: RGBDSample, motion: Motion, sampling: Sampling) -> RGBDSample:

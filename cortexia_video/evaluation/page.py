@@ -17,10 +17,10 @@ from cortexia_video.evaluation.text_table import (
     choose_shown,
     describe_draws,
     describe_mean,
-    describe_set,
     format_interval,
     format_value,
     has_intervals,
+    list_sets,
 )
 from cortexia_video.formats.registry import REPORT_MARK
 from cortexia_video.html.blocks import code, facts, quiet, section, swatch, write_document
@@ -41,11 +41,12 @@ _REGIONS = (
 def write_page(evaluation: Evaluation, summary: Summary, worst: Sequence[Tile], best: Sequence[Tile]) -> str:
     """Return the page's HTML, which needs nothing but itself."""
     first = evaluation.columns[0].name
+    head, *sets = list_sets(evaluation, summary)
     main = element(
         "main",
         _show_header(evaluation),
         section("All images", _show_totals(summary), _show_comparisons(summary)),
-        section("Sets", _show_sets(evaluation, summary)) if len(summary.sets[first]) > 1 else None,
+        section("Sets", _make_table(head, sets)) if len(summary.sets[first]) > 1 else None,
         _show_regions(summary),
         section(f"The worst of {printable(first)}", quiet(_LEGEND), *map(_show_tile, worst)),
         section(f"The best of {printable(first)}", *map(_show_tile, best)) if best else None,
@@ -103,19 +104,6 @@ def _show_comparisons(summary: Summary) -> Element:
     ]
     note = f"There are {describe_draws(summary)}. (-) smaller is better."
     return element("div", quiet(note), *(element("p", line) for line in said))
-
-
-def _show_sets(evaluation: Evaluation, summary: Summary) -> Element:
-    rows = []
-    for name, scores in evaluation.columns[-1].scores.items():
-        cells = [
-            f"{format_value(sets[name]['abs_rel'])} / {format_value(sets[name]['delta1'])}"
-            if name in sets
-            else "-"
-            for sets in summary.sets.values()
-        ]
-        rows.append([describe_set(evaluation, name), str(len(scores)), *cells])
-    return _make_table(["AbsRel / delta1", "images", *summary.sets], rows)
 
 
 def _show_tile(tile: Tile) -> Element:

@@ -24,7 +24,7 @@ from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.inference.executor import Skipped
 from cortexia_video.viz.colormap import colored_depthmap, find_range
 
-EACH = 6  # of the worst, and of the best
+_EACH = 6  # of the worst, and of the best
 DEPTH_COLOURS = "viridis_r"
 ERROR_COLOURS = "Spectral"
 _WIDTH = 320
@@ -47,11 +47,11 @@ class Tile(NamedTuple):
 
 
 def make_tiles(
-    evaluation: Evaluation, truth: GroundTruth, predictor: Predictor, *, each: int = EACH
+    evaluation: Evaluation, truth: GroundTruth, predictor: Predictor
 ) -> tuple[list[Tile], list[Tile]]:
     """Return the worst and the best images of a predictor by AbsRel; their depth is made, or read, again."""
     column = next(column for column in evaluation.columns if column.name == predictor.name)
-    worst, best = _choose(column, each)
+    worst, best = _choose(column)
     wanted = {score.key: score for score in (*worst, *best)}
     tiles: dict[str, Tile] = {}
     items = Items(truth, evaluation.protocol)
@@ -71,12 +71,12 @@ def make_tiles(
     return _take(tiles, worst), _take(tiles, best)
 
 
-def _choose(column: Column, each: int) -> tuple[list[ImageScore], list[ImageScore]]:
+def _choose(column: Column) -> tuple[list[ImageScore], list[ImageScore]]:
     """Return the worst and the best scores by AbsRel; of few images half are best, the rest is worst."""
     errors = [abs_rel(score.sums) for scores in column.scores.values() for score in scores]
     order = np.argsort(errors, kind="stable").tolist()
-    best = order[: min(each, len(order) // 2)]
-    worst = order[len(best) :][-each:][::-1]
+    best = order[: min(_EACH, len(order) // 2)]
+    worst = order[len(best) :][-_EACH:][::-1]
     every = enumerate(chain.from_iterable(column.scores.values()))
     wanted = {row: score for row, score in every if row in {*worst, *best}}
     return [wanted[row] for row in worst], [wanted[row] for row in best]

@@ -17,7 +17,7 @@ from typing import BinaryIO, Self
 
 import xxhash
 
-from cortexia_video.errors import Failure, OutputError
+from cortexia_video.errors import Failure, OutputError, in_words
 from cortexia_video.evaluation.image_score import ImageScore
 from cortexia_video.evaluation.metrics.pixel_sums import PixelSums
 from cortexia_video.ledger.copied_log import open_log
@@ -51,11 +51,9 @@ class ScoreFile:
             self._log = stack.enter_context(
                 open_log(self._path, MARKS, "evaluates into", longest_s=_LONGEST_S)
             )
-            try:
+            with in_words(f"cannot read {self._path}", kind=OutputError):
                 self._kept = stack.enter_context(open_named(self._log.path))
                 self._known = dict(_find_scores(self._kept))
-            except OSError as error:
-                raise OutputError(f"cannot read {self._path}: {error.strerror}") from error
             self._opened = stack.pop_all()
         return self
 

@@ -31,7 +31,7 @@ def list_lines(evaluation: Evaluation, summary: Summary) -> Iterator[str]:
     yield from _lay_out(_list_totals(summary))
     if len(evaluation.columns[-1].scores) > 1:
         yield ""
-        yield from _lay_out(_list_sets(evaluation, summary))
+        yield from _lay_out(list_sets(evaluation, summary))
     yield ""
     yield from _list_comparisons(summary)
     yield from _list_troubles(evaluation)
@@ -104,8 +104,8 @@ def _list_totals(summary: Summary) -> list[list[str]]:
     return rows
 
 
-def _list_sets(evaluation: Evaluation, summary: Summary) -> list[list[str]]:
-    """Return AbsRel / delta1 of each set."""
+def list_sets(evaluation: Evaluation, summary: Summary) -> list[list[str]]:
+    """Return AbsRel / delta1 of each set, a row each, below a row of headings."""
     rows = [["AbsRel / delta1", "images", *map(printable, summary.sets)]]
     for name, scores in evaluation.columns[-1].scores.items():
         cells = [

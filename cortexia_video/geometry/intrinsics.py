@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from cortexia_video.errors import InputError, printable
+from cortexia_video.errors import InputError, in_words, printable
 from cortexia_video.frame import Frame
 from cortexia_video.pinhole import Pinhole, find_resize_factor, has_same_shape, is_plausible
 from cortexia_video.storage.documents import parse_json
@@ -145,10 +145,8 @@ def _find_factor(given: tuple[float, float], width: int, height: int) -> float:
 
 def _read_file(path: AnyPath) -> tuple[dict[str, _Camera], str]:
     """Return the cameras by key, and the SHA-256 of the file."""
-    try:
+    with in_words(f"cannot read intrinsics from {path}"):
         data = read_named(path, limit=LARGEST_TEXT)
-    except OSError as error:
-        raise InputError(f"cannot read intrinsics from {path}: {error.strerror}") from error
     text = data.decode("utf-8-sig", "surrogateescape")
     is_json = path.suffix.lower() == ".json" or text.lstrip().startswith("{")
     cameras: dict[str, _Camera] = {}

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
-from types import TracebackType
 
 from cortexia_video.errors import OutputError, OutputLostError, in_words, output_lost
 from cortexia_video.ledger.local_log import AppendLog
@@ -33,11 +32,9 @@ class CopiedLog(AppendLog):
             place.put_file(copy)  # where nothing can be put, that is said before hours of work
         super().__init__(copy, marks)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         try:
-            with suppress(OutputLostError) if kind else nullcontext():
+            with suppress(OutputLostError) if error[0] else nullcontext():
                 self._put()
         finally:
             self.close()

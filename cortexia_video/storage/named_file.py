@@ -62,9 +62,9 @@ def read_named(place: AnyPath, *, limit: float = LARGEST_FILE, within: AnyPath |
     return data
 
 
-def read_named_text(place: AnyPath, *, errors: str = "strict", limit: float = LARGEST_TEXT) -> str:
+def read_named_text(place: AnyPath, *, errors: str = "strict") -> str:
     """Read a file of UTF-8 text, as `read_named` reads bytes; raises `UnicodeDecodeError`, too."""
-    return read_named(place, limit=limit).decode("utf-8", errors)
+    return read_named(place, limit=LARGEST_TEXT).decode("utf-8", errors)
 
 
 def require_size(size: float, limit: float, what: str = "the file") -> None:

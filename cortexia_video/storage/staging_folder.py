@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
-from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError, output_lost
+from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError, in_words, output_lost
 from cortexia_video.storage.object_keys import find_problem
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
@@ -65,15 +65,12 @@ class StagingFolder:
                 self._known[name] = now
 
     def _fetch(self, place: RemotePath) -> None:
-        try:
-            names = self._list_names(place)
-            for name in names:
+        with in_words(f"cannot read {place}", kind=OutputError):
+            for name in self._list_names(place):
                 path = self.path / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 (place / name).get_file(path)
                 self._known[name] = _look(path)
-        except OSError as error:
-            raise OutputError(f"cannot read {place}: {error.strerror}") from error
 
     def _list_names(self, place: RemotePath) -> list[str]:
         names = [name for name, _ in place.list_files()]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cortexia_video.errors import OutputError, output_lost, redact
+from cortexia_video.errors import OutputError, in_words, output_lost, redact
 from cortexia_video.storage.atomic_file import flush_to_disk, open_plain
 from cortexia_video.storage.file_lock import require_lock
 from cortexia_video.storage.own_folder import require_own_folder
@@ -52,11 +52,9 @@ def claim(recipe: Path, output: Path) -> Iterator[None]:
     The recipe is written in its place, by the descriptor that is locked: torn by a kill, it is written again.
     """
     words = _read_words(recipe)
-    try:
+    with in_words(f"cannot write into {output}", kind=OutputError):
         output.mkdir(parents=True, exist_ok=True)
         record = os.fdopen(open_plain(output / RECIPE, os.O_RDWR | os.O_CREAT), "rb+")
-    except OSError as error:
-        raise OutputError(f"cannot write into {output}: {error.strerror}") from error
     with record:
         require_lock(record.fileno(), output, "trains into")
         if recipe.resolve() != (output / RECIPE).resolve() and record.read() != words:

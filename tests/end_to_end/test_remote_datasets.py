@@ -320,7 +320,7 @@ def test_depth_files_in_a_bucket_are_measured_as_in_a_folder(
     assert run(root, f"{root}/out") == 0
     assert run(f"file://{tmp_path}", tmp_path / "file") == 0
     found = read_all(f"{place}/out")
-    assert sorted(found) == ["page.html", "images.csv", "results.json", "scores.jsonl"]
+    assert sorted(found) == ["images.csv", "page.html", "results.json", "scores.jsonl"]
     local = read_folder(tmp_path / "out")
     assert results(found["results.json"]) == results(local["results.json"])
     assert results((tmp_path / "file/results.json").read_bytes()) == results(local["results.json"])
