@@ -36,8 +36,8 @@ Panel = tuple[Group, Sequence[str]]
 def take_options(function: Callable[..., Any] | None = None, *panels: Panel) -> Callable[[Command], Command]:
     """Give a command options that are parameters of a function, with its types, defaults and help texts.
 
-    The command takes them as `**options`. An option of its own that its docstring does not describe is described
-    by the function's.
+    The command takes them as `**options`. An option of its own that its docstring does not describe is
+    described by the function's.
 
     Args:
         function: What declares the options; a class stands for its `__init__`.
@@ -47,7 +47,7 @@ def take_options(function: Callable[..., Any] | None = None, *panels: Panel) -> 
     def take(command: Command) -> Command:
         texts = {**_read_texts(function), **_read_texts(command)}
         declared = inspect.signature(function).parameters if function else {}
-        hints = get_type_hints(getattr(function, "__init__") if inspect.isclass(function) else function or take)
+        hints = get_type_hints(function.__init__ if inspect.isclass(function) else function or take)
         own = inspect.signature(command, eval_str=True).parameters.values()
         kept = [_describe(each, texts) for each in own if each.kind is not each.VAR_KEYWORD]
         taken = [
@@ -83,11 +83,14 @@ def parse_size(text: str, name: str = "`input_size`") -> InputSize:
 
 
 def _read_texts(function: Callable[..., Any] | None) -> Mapping[str, str]:
-    """Return what a docstring says of each parameter, each in one line, without what is so in Python alone."""
+    """Return what a docstring says of each parameter, in one line, without what is so in Python alone."""
     from docstring_parser import parse
 
     parameters = parse(inspect.getdoc(function) or "").params if function else []
-    return {each.arg_name: " ".join((each.description or "").split()).partition(" In Python")[0] for each in parameters}
+    return {
+        each.arg_name: " ".join((each.description or "").split()).partition(" In Python")[0]
+        for each in parameters
+    }
 
 
 def _describe(option: inspect.Parameter, texts: Mapping[str, str]) -> inspect.Parameter:

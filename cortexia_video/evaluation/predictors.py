@@ -249,7 +249,9 @@ def open_predictor(
     about = {} if kind is None else {"kind": kind}
     files = {key: DepthSource(path, about) for key, path in _list_files(root).items()}
     if not files:
-        raise InputError(f"no depth files in {root}: give the output folder of a run, depth files, or a model")
+        raise InputError(
+            f"no depth files in {root}: give the output folder of a run, depth files, or a model"
+        )
     return FolderPredictor(name, files, convention)
 
 

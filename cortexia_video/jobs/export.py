@@ -61,7 +61,9 @@ def export(
     place = to_path(output)
     require_free(place, "remove it")
     if "torch" not in find_model(model).backends:
-        raise ModelLoadError(f"model {model!r} is no network of torch's to export: `backend` runs it as it is")
+        raise ModelLoadError(
+            f"model {model!r} is no network of torch's to export: `backend` runs it as it is"
+        )
     frames = _read_frames(check)
     options: dict[str, Any] = {"device": "cpu", "precision": "float32", "commercial_only": commercial_only}
     options |= {name: value for name, value in (("kind", kind), ("input_size", size)) if value is not None}
@@ -92,8 +94,8 @@ def export(
 def _require_near(parity: Parity, model: str, max_error: float) -> None:
     if parity.worst.mean > max_error:
         raise ParityError(
-            f"the export of {model} is too far from it: {parity}; nothing was written (`precision='float32'`, "
-            f"or allow it by `max_error={2 * parity.worst.mean:.2g}`)"
+            f"the export of {model} is too far from it: {parity}; nothing was written "
+            f"(`precision='float32'`, or allow it by `max_error={2 * parity.worst.mean:.2g}`)"
         )
 
 

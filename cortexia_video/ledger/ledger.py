@@ -341,7 +341,9 @@ def _require_beside(main: AppendLog, partition: Partition) -> None:
         raise OutputError(f"another process is writing to {root}, not a partition: wait for it")
     for path, other in list_partitions(root).items():
         if other.count != partition.count:
-            raise OutputError(f"{path} is of {other.count} partitions, not {partition.count}: cortexia merge {root}")
+            raise OutputError(
+                f"{path} is of {other.count} partitions, not {partition.count}: cortexia merge {root}"
+            )
 
 
 def _compare(theirs: Mapping[str, object], ours: Mapping[str, object]) -> str:

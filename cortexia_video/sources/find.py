@@ -118,7 +118,9 @@ class _Scan:
             nothing = False
             yield each
         if nothing and self.passed_over[OWN] == before:
-            hint = "" if self.recursive or place.suffix else "; `recursive=True` looks into the folders inside"
+            hint = (
+                "" if self.recursive or place.suffix else "; `recursive=True` looks into the folders inside"
+            )
             yield Failure(name, "find", InputError(f"there are no {self.rule.noun} in it{hint}"))
 
     def expand(self, path: str, *, prefix: bool) -> Iterator[Found]:
@@ -221,7 +223,9 @@ class _Scan:
                     yield _stat(key, entry.path)
                 else:
                     self.rule.note(entry.name, self.passed_over)
-        yield from self.rule.list_packed(Path(folder), (each.name for each in entries), prefix, self.partition)
+        yield from self.rule.list_packed(
+            Path(folder), (each.name for each in entries), prefix, self.partition
+        )
 
     def _may_descend(self, folder: str, above: frozenset[tuple[int, int] | None]) -> bool:
         identity = _identify(Path(folder))

@@ -69,7 +69,9 @@ def test_the_options_of_estimate_are_in_panels_the_common_ones_first(show) -> No
     places = [said.index(f"─ {title} ─") for title in PANELS]
     assert places == sorted(places)
     said = " " * places[0] + said[places[0] :]  # without the examples
-    assert said.index("--format") < places[2] < said.index("--pack-size") < places[3] < said.index("--backend")
+    assert (
+        said.index("--format") < places[2] < said.index("--pack-size") < places[3] < said.index("--backend")
+    )
     assert places[5] < said.index("--partition") < places[6] < said.index("--num-workers")
 
 
@@ -82,4 +84,6 @@ def test_the_list_of_commands_imports_none_of_them() -> None:
         "print([m for m in sys.modules if m.startswith('cortexia_video.cli.')], file=sys.stderr)"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600)
-    assert "option_words" in ran.stderr and not any(name in ran.stderr for name in ("estimate", "info", "options"))
+    assert "option_words" in ran.stderr and not any(
+        name in ran.stderr for name in ("estimate", "info", "options")
+    )

@@ -22,9 +22,9 @@ PACKAGE = Path(__file__).resolve().parents[2] / "cortexia_video"
         ("estimate x -o y", "use `device='cpu'`, or `overwrite=True`", "use --device cpu, or --overwrite"),
         ("estimate x -o y", "allow it by `max_error=0.04`", "allow it by --max-error 0.04"),
         ("convert x -o y", "give its `convention`", "give its --from"),
-        ("evaluate x", "give its `truth_convention` or `scale`", "give its --truth-from or cortexia convert --scale"),
+        ("evaluate x", "its `truth_convention` or `scale`", "its --truth-from or cortexia convert --scale"),
         ("dataset info x", "`allow_outside=True`, or `kind`", "--allow-outside, or cortexia convert --kind"),
-        ("pointcloud x -o y", "give `f_px`, `fov_deg` or `intrinsics`", "give --f-px, --fov-deg or --intrinsics"),
+        ("pointcloud x -o y", "give `fov_deg` or `intrinsics`", "give --fov-deg or --intrinsics"),
         ("merge x", "choose another `output`", "choose another DIR"),
         ("estimate x -o y", "see `cortexia models`, `nobody`", "see `cortexia models`, `nobody`"),
         ("nothing", "choose another `output`", "choose another `output`"),
@@ -64,7 +64,9 @@ def test_what_is_logged_names_options_too(capsys: pytest.CaptureFixture[str], mo
 
 def test_no_message_of_the_library_names_an_option() -> None:
     """Commands that are named whole are no options of ours, nor are those of other programs."""
-    others = re.compile(r"cortexia (verify|convert|dataset build) |ray start|--revision|without --sparse|cortexia convert RUN")
+    others = re.compile(
+        r"cortexia (verify|convert|dataset build) |ray start|--revision|without --sparse|cortexia convert RUN"
+    )
     found = [
         f"{path.relative_to(PACKAGE)}: {line.strip()}"
         for path in PACKAGE.rglob("*.py")

@@ -201,7 +201,9 @@ def test_keys_must_differ(tmp_path: Path, scene: Scene) -> None:
 def test_pairs_name_their_own_arguments_in_errors(tmp_path: Path) -> None:
     for part, values in (("rgb", np.zeros((4, 4, 3), np.uint8)), ("depth", np.ones((4, 4), np.uint16))):
         save(values, tmp_path / part / "a.png")
-    with pytest.raises(DepthFileError, match=r"its convention \(`convention`\), one of .* of depth \(`kind`\)"):
+    with pytest.raises(
+        DepthFileError, match=r"its convention \(`convention`\), one of .* of depth \(`kind`\)"
+    ):
         open_dataset("pairs", tmp_path)[0]
     with pytest.raises(DepthFileError, match="or scale=, in metres"):
         open_dataset("pairs", tmp_path, kind="metric")[0]

@@ -123,7 +123,9 @@ def test_what_one_machine_began_a_cluster_finishes(
     nodes: Any, expected: dict[str, bytes], server: Server, tmp_path: Path
 ) -> None:
     """While a worker is killed, and the store is slow and fails now and then."""
-    part = cv.estimate(f"{S3}/in", f"{S3}/mixed", model=wrap(SyntheticModel()), recursive=True, partition="1/2")
+    part = cv.estimate(
+        f"{S3}/in", f"{S3}/mixed", model=wrap(SyntheticModel()), recursive=True, partition="1/2"
+    )
     server.rule = fail_each(15)
     report = estimate("mixed", MortalModel(tmp_path / "killed", after=20))
     server.rule = None

@@ -490,7 +490,9 @@ def test_a_range_that_does_not_fit_is_refused_unless_it_is_allowed(
 
 
 def test_a_view_is_refused_before_anything_is_made(tree: Path, tmp_path: Path) -> None:
-    with pytest.raises(LossError, match="png is a view in 256 steps to look at, .* `allow_loss=True` writes it"):
+    with pytest.raises(
+        LossError, match="png is a view in 256 steps to look at, .* `allow_loss=True` writes it"
+    ):
         convert(tree, tmp_path / "out", format="png")
     assert not (tmp_path / "out").exists()
     assert convert(tree, tmp_path / "out", format="png", allow_loss=True).done == 5

@@ -177,7 +177,9 @@ def test_outputs_of_other_settings_are_redone_kept_or_refused(
     run(photos)
     out = photos.parent / "out"
     before = {path.name: path.read_bytes() for path in out.glob("*.npy")}
-    with pytest.raises(OutputError, match=r"0\.jpg was made .*\(kind: disparity -> metric\): `changed='redo'`"):
+    with pytest.raises(
+        OutputError, match=r"0\.jpg was made .*\(kind: disparity -> metric\): `changed='redo'`"
+    ):
         run(photos, kind="metric", changed="refuse")
     assert {path.name: path.read_bytes() for path in out.glob("*.npy")} == before
     with caplog.at_level(logging.WARNING):

@@ -468,7 +468,9 @@ def test_a_checkpoint_of_the_hub_is_found_in_its_cache(use_hub_cache: Path) -> N
 @pytest.mark.parametrize("name", ["depth-pro", "hf:apple/DepthPro-hf"])
 def test_offline_one_line_says_what_to_do(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ModelLoadError, match=r"'hf download apple/DepthPro-hf'.*`model='hf:FOLDER'`") as caught:
+    with pytest.raises(
+        ModelLoadError, match=r"'hf download apple/DepthPro-hf'.*`model='hf:FOLDER'`"
+    ) as caught:
         load_model(name)
     assert "\n" not in str(caught.value)
 

@@ -344,7 +344,9 @@ def test_a_cloud_is_saved_whole_and_replaces_nothing_unasked(tmp_path: Path, nam
     save_point_cloud(make_cloud(), path)
     written = path.read_bytes()
     assert written == join(CLOUD_FORMATS[path.suffix[1:].lower()](make_cloud()))
-    with pytest.raises(OutputExistsError, match="is there already: choose another `output`, or `overwrite=True`"):
+    with pytest.raises(
+        OutputExistsError, match="is there already: choose another `output`, or `overwrite=True`"
+    ):
         save_point_cloud(make_cloud(normals=True), path)
     assert path.read_bytes() == written
     save_point_cloud(make_cloud(normals=True), path, overwrite=True)

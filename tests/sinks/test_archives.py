@@ -181,7 +181,17 @@ def test_what_reads_a_run_reads_a_packed_one(photos: Path, tmp_path: Path, name:
     packed, files = tmp_path / "packed", tmp_path / "files"
     model = cv.DepthEstimator(Camera())
     cv.estimate(photos, files, model=model, recursive=True, f_px=50, preview=True)
-    cv.estimate(photos, packed, model=model, recursive=True, f_px=50, preview=True, pack=name, pack_size=4, pack_images=True)
+    cv.estimate(
+        photos,
+        packed,
+        model=model,
+        recursive=True,
+        f_px=50,
+        preview=True,
+        pack=name,
+        pack_size=4,
+        pack_images=True,
+    )
     made = [make_point_clouds(run, tmp_path / f"clouds-{run.name}").done for run in (packed, files)]
     assert made == [10, 10]
     clouds = [
