@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -25,23 +24,17 @@ from cortexia_video.augmentation import (
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.option_words import to_options
 from cortexia_video.cli.options import take_options
-from cortexia_video.datasets.build import BuildReport, build_dataset
-from cortexia_video.datasets.build_items import BuildItem, list_dataset_items
-from cortexia_video.datasets.build_run import list_run_items
-from cortexia_video.datasets.dataset import AnyDataset, RGBDDataset
+from cortexia_video.datasets.builder import Problems, build_dataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
-from cortexia_video.datasets.registry import DATASETS, open_dataset, propose, recognise
+from cortexia_video.datasets.registry import DATASETS, open_folder
 from cortexia_video.datasets.sample_checks import ProblemCount, raise_problem
 from cortexia_video.datasets.summary import make_sheet, summarise
 from cortexia_video.errors import Failure, InputError, MissingExtraError, OutputError, OutputExistsError
 from cortexia_video.formats.metadata import MARK
 from cortexia_video.formats.registry import HEAD_BYTES, is_own_head
 from cortexia_video.storage.atomic_file import write_atomic
-from cortexia_video.storage.listing import remember_listings
-from cortexia_video.storage.paths import AnyPath, require_object, to_path
-from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.storage.paths import AnyPath, to_path
 
-Problems = Literal["skip", "stop"]
 _IMAGES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
@@ -85,34 +78,18 @@ def build_command(
         allow_outside: Read also what set.json and lists of the dataset name outside of its folder.
         workers: Threads; one per core by default.
     """
-    report = BuildReport()
-    items: Iterator[BuildItem | Failure]
-    place = to_path(images)
-    source = {"images": str(place.resolve())}
-    if depth is not None:
-        given = {"--name": name, "--allow-unregistered": allow_unregistered, "--allow-outside": allow_outside}
-        option = next((option for option, value in given.items() if value), None)
-        if option:
-            raise InputError(f"{option} is for a dataset in IN: with --depth leave it out")
-        run = to_path(depth)
-        source["depth"] = str(run.resolve())
-        items = list_run_items(place, run, report.left)
-    else:
-        dataset = _open(place, name, split, allow_unregistered, allow_outside)
-        if not isinstance(dataset, RGBDDataset):
-            raise InputError(f"{place} is a stream, which cannot be resumed: give a set with numbers")
-        source |= {"name": dataset.name} | ({"part": split} if split else {})
-        items = list_dataset_items(dataset)
-    build_dataset(
-        items,
+    report = build_dataset(
+        images,
         output,
+        depth=depth,
+        name=name,
+        split=split,
         format=format,
-        split=split or "train",
         shard_size=shard_size,
-        on_problem=raise_problem if problems == "stop" else None,
+        problems=problems,
+        allow_unregistered=allow_unregistered,
+        allow_outside=allow_outside,
         workers=workers,
-        source=source,
-        report=report,
     )
     print(report)
     return _list_failures(report.failures, report.failed)
@@ -155,8 +132,9 @@ def info_command(
     if what in DATASETS and not Path(what).exists():
         print("\n".join(_describe(DATASETS[what])))
         return DONE
-    summary = summarise(_open(to_path(what), name, split, allow_unregistered, allow_outside), samples=samples)
-    print(summary)
+    allowed = {"allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
+    summary = summarise(open_folder(what, name, split=split, **allowed), samples=samples)
+    print(to_options(str(summary)))
     return SOME_FAILED if summary.failures else DONE
 
 
@@ -205,7 +183,8 @@ def preview_command(
     if min(count, columns) < 1:
         raise InputError(f"a sheet of {count} samples in {columns} columns cannot be: give 1 or more")
     _require_own_sheet(place)
-    dataset = _open(to_path(root), name, split, allow_unregistered, allow_outside)
+    allowed = {"allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
+    dataset = open_folder(root, name, split=split, **allowed)
     skipped = ProblemCount()
     on_problem = raise_problem if problems == "stop" else skipped
     change = guide_augmentation() if augment else None
@@ -253,18 +232,6 @@ def guide_augmentation() -> Compose:
         raise MissingExtraError("augmenting colours needs: pip install 'cortexia-video[augment]'") from error
     colours = A.Compose([A.RandomBrightnessContrast(), A.RandomGamma(), A.HueSaturationValue()])
     return Compose([Sometimes(Flip()), _GuideCrop(), Photometric(colours)])
-
-
-def _open(
-    root: AnyPath, name: str | None, split: str | None, allow_unregistered: bool, allow_outside: bool
-) -> AnyDataset:
-    if isinstance(root, RemotePath):
-        require_object(root)
-    elif not root.exists():
-        raise InputError(f"no such folder: {root}; {propose(str(root))}the names are {', '.join(DATASETS)}")
-    with remember_listings():
-        allowed = {"allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
-        return open_dataset(name or recognise(root), root, split=split, **allowed)
 
 
 def _describe(info: DatasetInfo) -> list[str]:

@@ -63,7 +63,7 @@ def estimate_command(
     """
     cluster = {name: options.pop(name) for name in _OF_CLUSTERS}
     part = parse_partition(options["partition"]) if options["partition"] else None
-    with _open_executor(executor, cluster, options["profile"]) as where:
+    with _open_executor(executor, cluster) as where:
         return run_job(
             lambda on_outcome, stop: estimate(
                 inputs, output, executor=where, on_outcome=on_outcome, stop=stop, **options
@@ -76,9 +76,7 @@ def estimate_command(
 
 
 @contextmanager
-def _open_executor(
-    name: str, cluster: Mapping[str, Any], profile: str | None
-) -> Iterator[RayExecutor | None]:
+def _open_executor(name: str, cluster: Mapping[str, Any]) -> Iterator[RayExecutor | None]:
     """Yield the cluster that `--executor ray` asks for, or None."""
     if name == "local":
         given = next((option for option, value in cluster.items() if value is not None), None)
@@ -86,7 +84,5 @@ def _open_executor(
             raise InputError(f"`{given}` is for many machines: give `executor='ray'`, too")
         yield None
         return
-    if profile:
-        raise InputError("`profile` is for one machine: leave it out, or leave out `executor='ray'`")
     with RayExecutor(**cluster) as executor:
         yield executor

@@ -6,8 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -17,15 +16,13 @@ from cortexia_video.cli.options import MODEL, MODEL_OPTIONS, RUN, parse_size, ta
 from cortexia_video.errors import Failure, InputError, ParityError, printable
 from cortexia_video.frame import Frame
 from cortexia_video.images.decode import decode
+from cortexia_video.images.read import read_image_bytes
 from cortexia_video.inference.backend_selection import BackendSelector
 from cortexia_video.jobs.estimate import estimate
 from cortexia_video.models.registry import find_model
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.sources.find import InputFile, find_images, read_image
-from cortexia_video.storage.paths import AnyPath, to_path
-
-if TYPE_CHECKING:
-    from cortexia_video.evaluation.protocol import Protocol
+from cortexia_video.sources.find import InputFile, find_images
+from cortexia_video.storage.paths import to_path
 
 _PRECISIONS = ("float32", "bfloat16", "float16")
 _LISTED = 5  # images that differ most
@@ -61,9 +58,8 @@ class MeasuringOptions:
     workers: int | None = None
 
     def list_metrics(self) -> list[str]:
-        """Return the groups to measure; a page shows regions, too."""
-        words = [word.strip() for word in self.metrics.split(",")]
-        return [*filter(None, words), *(["regions"] if self.output else [])]
+        """Return the groups to measure."""
+        return [word.strip() for word in self.metrics.split(",") if word.strip()]
 
 
 _AS_USUAL = MeasuringOptions()
@@ -107,61 +103,15 @@ def evaluate_command(
 
 
 def _evaluate(names: list[str], asked: MeasuringOptions, given: dict[str, Any]) -> int:
-    from cortexia_video.evaluation.ground_truth import open_truth
-    from cortexia_video.evaluation.job import evaluate
-    from cortexia_video.evaluation.output_guard import PAGE, RESULTS, TABLE, require_own
-    from cortexia_video.evaluation.page import write_page
-    from cortexia_video.evaluation.page_images import make_tiles
-    from cortexia_video.evaluation.predictors import open_predictor
-    from cortexia_video.evaluation.protocol import load_protocol
-    from cortexia_video.evaluation.results_json import replace_file, save_results
-    from cortexia_video.evaluation.score_file import ScoreFile
-    from cortexia_video.evaluation.summary import summarise
-    from cortexia_video.evaluation.text_table import list_lines
+    from cortexia_video.evaluation.evaluator import evaluate
+    from cortexia_video.evaluation.output_guard import PAGE, RESULTS, TABLE
 
-    protocol = load_protocol(asked.protocol)
-    output = None if asked.output is None else to_path(asked.output)
-    place = _find_truth(asked, protocol)
-    if output is not None:
-        require_own(output, place, protocol)
-    truth = open_truth(place, protocol, convention=asked.truth_convention, allow_outside=asked.allow_outside)
-    predictors = [open_predictor(name, convention=asked.convention, **given) for name in names]
-    with ScoreFile(output) as kept:
-        if output is not None:
-            require_own(output, place, protocol)  # once more: another evaluation may have ended meanwhile
-        found = evaluate(
-            truth,
-            predictors,
-            protocol,
-            metrics=asked.list_metrics(),
-            kept=kept,
-            workers=asked.workers,
-            on_image=_show_progress,
-        )
-        summary = summarise(found, seed=asked.seed)
-        for line in list_lines(found, summary):
-            print(to_options(line))
-        if output is not None:
-            save_results(found, summary, output)
-            page = write_page(found, summary, *make_tiles(found, truth, predictors[0]))
-            replace_file(output / PAGE, lambda file: file.write(page))
-            print(f"\n{output}: {RESULTS}, {TABLE}, {PAGE}")
-    return DONE if found.is_complete else SOME_FAILED
-
-
-def _find_truth(asked: MeasuringOptions, protocol: Protocol) -> AnyPath:
-    """Return where the truth is: as asked, or as the protocol says; `InputError` where that is nowhere."""
-    if asked.truth is not None:
-        return to_path(asked.truth)
-    if protocol.place is None:
-        raise InputError(f"protocol {protocol.name} does not say where the truth is: give --truth")
-    place = Path(protocol.place)
-    if not place.exists():
-        raise InputError(
-            f"{place} is not there: protocol {protocol.name} looks there, from the current folder: "
-            "give --truth"
-        )
-    return place
+    options = {**vars(asked), "metrics": asked.list_metrics(), **given}
+    result = evaluate(names, **options, on_image=_show_progress)
+    print(to_options(str(result)))
+    if asked.output is not None:
+        print(f"\n{to_path(asked.output)}: {RESULTS}, {TABLE}, {PAGE}")
+    return DONE if result.is_complete else SOME_FAILED
 
 
 def _show_progress(done: int) -> None:
@@ -211,4 +161,4 @@ def _read_frames(images: list[str]) -> Iterator[Frame]:
 
 
 def _decode(image: InputFile) -> Frame:
-    return decode(read_image(image.place), image.key)
+    return decode(read_image_bytes(image.place), image.key)

@@ -18,10 +18,9 @@ from cortexia_video.cli.option_words import to_options
 from cortexia_video.cli.options import take_options
 from cortexia_video.cli.terminal_image import draw_depth
 from cortexia_video.errors import Failure, printable, redact
-from cortexia_video.jobs.inspect import FolderInspection, Inspection, inspect, inspect_folder
+from cortexia_video.jobs.inspect import FolderInspection, Inspection, inspect
 from cortexia_video.ledger.depth_reader import CHANGED
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.storage.paths import is_folder
 
 _NOTHING = DepthOptions()
 _MEANINGS = {
@@ -60,7 +59,8 @@ def info_command(
     about = {**files.about, "f_px": files.f_px, "f_source": "given" if files.f_px else None}
     failed, console = False, Console(highlight=False)
     for number, path in enumerate(paths):
-        found = attempt(redact(path), "decode", partial(_look, path, about, files.convention, max_megapixels))
+        look = partial(inspect, path, about=about, convention=files.convention, max_megapixels=max_megapixels)
+        found = attempt(redact(path), "decode", look)
         if isinstance(found, Failure):
             failed = True
             if json_lines:
@@ -73,13 +73,6 @@ def info_command(
             _show(console, found, first=number == 0)
         failed = failed or (isinstance(found, FolderInspection) and bool(found.failures))
     return SOME_FAILED if failed else DONE
-
-
-def _look(
-    path: str, about: dict[str, Any], convention: str | None, max_megapixels: float
-) -> Inspection | FolderInspection:
-    look = inspect_folder if is_folder(path) else inspect
-    return look(path, about=about, convention=convention, max_megapixels=max_megapixels)
 
 
 def _show(console: Console, found: Inspection | FolderInspection, *, first: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from queue import Queue
 from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
@@ -12,7 +13,6 @@ from cortexia_video.cli.options import CAMERA, take_options
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import InputError
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_cloud, make_point_clouds
-from cortexia_video.ledger.ledger import read_last_done
 from cortexia_video.storage.paths import is_folder, require_object, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
@@ -63,6 +63,7 @@ def pointcloud_command(
             require_object(place)
         if not is_folder(place):
             raise InputError(f"{place} is no folder of a run: give its --depth, too")
+        counted = Queue[int]()  # by the job itself, so that the ledger is read once
         return run_job(
             lambda on_outcome, stop: make_point_clouds(
                 image,
@@ -71,10 +72,11 @@ def pointcloud_command(
                 options=wanted,
                 overwrite=overwrite,
                 workers=workers,
+                on_counted=counted.put,
                 on_outcome=on_outcome,
                 stop=stop,
             ),
-            lambda: read_last_done(to_path(image)),
+            lambda: range(counted.get()),
             to_path(output),
         )
     cloud = make_point_cloud(

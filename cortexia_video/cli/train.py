@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from cortexia_video.cli.options import take_options
-from cortexia_video.errors import MissingExtraError
+from cortexia_video.training.start import train
 
 
 @take_options()
@@ -38,19 +38,13 @@ def train_command(
         any_licence: Also a teacher whose licence is not known to be permissive: it may bind what is trained
             on its depth.
     """
-    try:
-        from cortexia_video.training.job import train_recipe
-    except ImportError as error:
-        raise MissingExtraError(
-            f"training needs {error.name}: pip install 'cortexia-video[train]'"
-        ) from error
     log = logging.getLogger("cortexia_video")
     log.setLevel(logging.INFO)
     for handler in log.handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     before, threading.excepthook = threading.excepthook, _pass_over_disks
     try:
-        train_recipe(recipe, output, teacher=teacher, any_licence=any_licence)
+        train(recipe, output, teacher=teacher, any_licence=any_licence)
     finally:
         threading.excepthook = before
 

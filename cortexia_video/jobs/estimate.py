@@ -1,19 +1,19 @@
 """The job: every image of the inputs gets depth in the output folder, or an entry that says why not.
 
-What is done about an input is decided here; that it happens all at once is the `engine`'s business.
+What is done about an input is decided here; where and how the work is done is an `Executor`'s business.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import chain, islice
 from pathlib import Path
 from typing import get_args
 
@@ -26,30 +26,29 @@ from cortexia_video.errors import (
 )
 from cortexia_video.formats.registry import FormatName
 from cortexia_video.geometry.intrinsics import load_intrinsics
-from cortexia_video.inference.backend_selection import MAX_ERROR, Backend, BackendSelector
+from cortexia_video.inference.backend_selection import MAX_ERROR, Backend
 from cortexia_video.inference.batch_size import BatchSize
-from cortexia_video.inference.executor import PipelineExecutor
 from cortexia_video.jobs.image_task import Decoding as Decoding
-from cortexia_video.jobs.image_task import ImageTask, TaskOptions
+from cortexia_video.jobs.image_task import RecordBegun, TaskOptions
 from cortexia_video.jobs.outcomes import Changed, Listener, Outcomes, Report
 from cortexia_video.jobs.run_spec import Executor, RunSpec
-from cortexia_video.jobs.worker import Worker, WorkerMessage, WorkerUsage, settle
+from cortexia_video.jobs.worker import Worker
 from cortexia_video.ledger.depth_json import keep_depth_json
-from cortexia_video.ledger.entries import Source
+from cortexia_video.ledger.entries import ItemDone, Source
 from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.partition import parse_partition
 from cortexia_video.models.protocol import InputSize
-from cortexia_video.runtime.stage_clock import ChromeTrace, StageClock
-from cortexia_video.runtime.throughput import MODEL, Speed
+from cortexia_video.runtime.stage_clock import ChromeTrace
+from cortexia_video.runtime.throughput import Usage
 from cortexia_video.runtime.workers import choose_workers, count_cores
 from cortexia_video.sinks.archives import Packing, PackName
+from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import Found, InputFile, find_images
 from cortexia_video.sources.frames import decode_readable
 from cortexia_video.storage.paths import AnyPath, is_remote, to_path, to_text
 from cortexia_video.storage.remote_path import RemotePath
 
 _THREADS_A_CORE = 4  # that wait for addresses
-_ON_CALLING_THREAD = ("batch", "check")  # stages of the engine's that take its own time
 
 _log = logging.getLogger(__name__)
 
@@ -162,7 +161,7 @@ def estimate(
     _require_one_of(decode=(decode, Decoding), changed=(changed, Changed))
     options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
     options |= {"kind": kind, "input_size": input_size, "normalize": normalize}
-    order = RunSpec(
+    spec = RunSpec(
         inputs=[to_text(each) for each in inputs],
         root=root,
         recursive=recursive,
@@ -177,157 +176,96 @@ def estimate(
         packing=Packing(pack, pack_size, pack_images).check() if pack else None,
     )
     _require_some(inputs, recursive, root)
-    executor, sink = executor or LocalExecutor(Path(profile) if profile else None), order.open_sink()
-    settings = executor.prepare(order)
-    refused = _list_sources(order.find()) if changed == "refuse" and not overwrite else ()
+    executor, sink = executor or LocalExecutor(), spec.open_sink()
+    settings = executor.prepare(spec)
+    refused = _list_sources(spec.find()) if changed == "refuse" and not overwrite else ()
     with ExitStack() as stack:
-        ledger = stack.enter_context(
-            Ledger(root, settings, order.partition, sink=sink, refuse_changed=refused)
-        )
+        ledger = Ledger(root, settings, spec.partition, sink=sink, refuse_changed=refused)
+        stack.enter_context(ledger)
         stack.enter_context(sink)
         keep_depth_json(sink, ledger)
+        trace = stack.enter_context(ChromeTrace(Path(profile))) if profile else None
         outcomes = Outcomes(
             sink, ledger, overwrite=overwrite, changed=changed, on_outcome=on_outcome, stop=stop
         )
         passed_over = Counter[str]()
-        report = executor.work(outcomes, order.find(passed_over), stop)
+        report = _run(executor, outcomes, spec.find(passed_over), trace, stop)
     if passed_over:
         _log.warning("no inputs, passed over: %s", _list_kinds(passed_over))
     return report
 
 
+def _run(
+    executor: Executor,
+    outcomes: Outcomes,
+    found: Iterator[Found],
+    trace: ChromeTrace | None,
+    stop: threading.Event,
+) -> Report:
+    """Take every input to its outcome; the ledger then ends with the counts and the speed."""
+    ledger, report = outcomes.ledger, outcomes.report
+    claim = ledger.claim_groups if executor.claims_ahead else ledger.claim
+    results = executor.run(
+        claim(outcomes.needing_work(found)),
+        sink=outcomes.sink,
+        record_begun=ledger.record_begun,
+        trace=trace,
+        stop=stop,
+    )
+    outcomes.slowest = lambda: executor.usage().slowest
+    started = time.monotonic()
+    try:
+        with contextlib.closing(results):
+            for item, result in results:
+                if isinstance(result, ItemDone):
+                    ledger.record_done(item.key, item.source, result.outputs, **result.facts)
+                outcomes.settle(item, None if isinstance(result, ItemDone) else result)
+    except OutputLostError as error:
+        error.report = report
+        raise
+    finally:
+        outcomes.end(time.monotonic() - started)
+    usage = executor.usage()
+    report.speed = usage.measure(report.done + report.failed, report.seconds) if report.done else None
+    ledger.record_end(
+        **report.counts,
+        interrupted=report.interrupted,
+        seconds=round(report.seconds, 3),
+        images_per_second=round(report.images_per_second, 3),
+        batch_sizes=usage.batch_sizes,
+        speed=report.speed.as_dict() if report.speed else None,
+    )
+    return report
+
+
 class LocalExecutor:
-    """A `Executor`: this process, with threads."""
+    """An `Executor`: threads of this process."""
 
-    def __init__(self, profile: Path | None) -> None:
-        self._profile = profile
+    def prepare(self, spec: RunSpec) -> Mapping[str, object]:
+        self._spec = spec
+        self._selector, self._estimators = spec.load()
+        self.claims_ahead = spec.packing is not None  # no file of an input by itself is ever begun
+        return spec.describe(self._selector, self._estimators[0])
 
-    def prepare(self, order: RunSpec) -> Mapping[str, object]:
-        self._order = order
-        self._choice, self._estimators = order.load()
-        return order.describe(self._choice, self._estimators[0])
-
-    def work(self, outcomes: Outcomes, found: Iterator[Found], stop: threading.Event) -> Report:
-        with ChromeTrace(self._profile) if self._profile else contextlib.nullcontext() as trace:
-            job = EstimateJob(
-                self._estimators, self._choice, outcomes, self._order.steps, stop, StageClock(trace)
-            )
-            return job.pack(found, self._order) if self._order.packing else job.run(found)
-
-
-class EstimateJob:
-    """One run in this process."""
-
-    def __init__(
+    def run(
         self,
-        estimators: Sequence[DepthEstimator],
-        choice: BackendSelector | None,
-        outcomes: Outcomes,
-        options: TaskOptions,
+        items: Iterator[InputFile],
+        *,
+        sink: Sink,
+        record_begun: RecordBegun,
+        trace: ChromeTrace | None,
         stop: threading.Event,
-        clock: StageClock,
-    ) -> None:
-        self.estimators = estimators
-        self.choice = choice
-        self.outcomes = outcomes
-        self.sink, self.ledger, self.report = outcomes.sink, outcomes.ledger, outcomes.report
-        self.options = options
-        self.stop = stop
-        self.clock = clock
-        outcomes.slowest = clock.find_slowest
+    ) -> Generator[tuple[InputFile, ItemDone | Failure], None, None]:
+        estimators, selector = self._estimators, self._selector
+        if selector and not selector.is_settled(estimators):  # by the first images that can be decoded
+            items, tried = itertools.tee(items)
+            frames = decode_readable(tried, max_megapixels=self._spec.steps.max_megapixels)
+            estimators = selector.settle(estimators, map(self._spec.steps.given.apply, frames))
+        self._worker = Worker(self._spec, estimators, sink, record_begun, trace)
+        return self._worker.run(items, stop)
 
-    def run(self, found: Iterable[Found]) -> Report:
-        """Take every input to its outcome; the ledger then ends with the counts and the speed."""
-        work = self._settle_engine(self.ledger.claim(self.outcomes.needing_work(found)))
-        steps = ImageTask(self.estimators[0], self.sink, self.ledger, self.options, self.clock)
-        engine: PipelineExecutor[InputFile, Failure | None] = PipelineExecutor(
-            self.estimators,
-            prepare=steps.prepare,
-            finish=steps.finish,
-            workers=self.options.workers,
-            stop=self.stop,
-            clock=self.clock,
-        )
-        started, process, thread = time.monotonic(), time.process_time(), time.thread_time()
-        try:
-            for item, failure in engine.run(work):
-                self.outcomes.settle(item, failure)
-        except OutputLostError as error:
-            error.report = self.report
-            raise
-        finally:
-            self.outcomes.end(time.monotonic() - started)
-        if self.report.done:
-            self.report.speed = self._measure(time.process_time() - process, time.thread_time() - thread)
-        self._record_end()
-        return self.report
-
-    def pack(self, found: Iterable[Found], order: RunSpec) -> Report:
-        """Take every input to its outcome, a shard of them after the other."""
-        assert order.packing is not None
-        work = enumerate(self._settle_engine(self.ledger.claim_groups(self.outcomes.needing_work(found))))
-        started = time.monotonic()
-        worker = None
-        try:
-            while block := [*islice(work, order.packing.size)]:
-                worker = worker or Worker(order, self.estimators, self.sink)
-                self._settle_block(dict(block), worker.work(block, self.stop))
-        except OutputLostError as error:
-            error.report = self.report
-            raise
-        finally:
-            self.outcomes.end(time.monotonic() - started)
-        self._record_end()
-        return self.report
-
-    def _settle_block(self, items: Mapping[int, InputFile], told: Iterable[WorkerMessage]) -> None:
-        for each in told:
-            if not isinstance(each, WorkerUsage):
-                number, result = each
-                settle(self.outcomes, items[number] if number >= 0 else next(iter(items.values())), result)
-
-    def _settle_engine(self, work: Iterator[InputFile]) -> Iterator[InputFile]:
-        """Settle on an engine by the first images that can be decoded; nothing to do needs none."""
-        if self.choice is None or self.choice.is_settled(self.estimators):
-            return work
-        taken: list[InputFile] = []
-
-        def take() -> Iterator[InputFile]:
-            for item in work:
-                taken.append(item)
-                yield item
-
-        frames = decode_readable(take(), max_megapixels=self.options.max_megapixels)
-        self.estimators = self.choice.settle(self.estimators, map(self.options.given.apply, frames))
-        return chain(taken, work)
-
-    def _record_end(self) -> None:
-        speed = self.report.speed.as_dict() if self.report.speed else None
-        self.ledger.record_end(
-            **self.report.counts,
-            interrupted=self.report.interrupted,
-            seconds=round(self.report.seconds, 3),
-            images_per_second=round(self.report.images_per_second, 3),
-            batch_sizes=self.estimators[0].limits.found,
-            speed=speed,
-        )
-
-    def _measure(self, process: float, thread: float) -> Speed:
-        """Share the processor's seconds among the stages: what no other stage used is the model's."""
-        stages = {name: used for name, used in self.clock.core_seconds.items() if name != MODEL}
-        stages["find"] = max(0.0, thread - sum(stages.get(name, 0.0) for name in _ON_CALLING_THREAD))
-        stages[MODEL] = max(0.0, process - sum(stages.values()))
-        return Speed(
-            images=self.report.done + self.report.failed,
-            seconds=self.report.seconds,
-            cores=count_cores(),
-            devices=len(self.estimators),
-            busy_seconds=self.clock.seconds.get(MODEL, 0.0),
-            core_seconds=stages,
-            on_processor=self.estimators[0].model.device.startswith("cpu"),
-            disk_seconds=max(self.clock.seconds.get(name, 0.0) for name in ("read", "write"))
-            / self.options.workers,
-        )
+    def usage(self) -> Usage:
+        return self._worker.usage()
 
 
 def _choose_threads(given: int | None, places: Iterable[str | os.PathLike[str] | RemotePath]) -> int:

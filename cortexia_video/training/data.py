@@ -82,7 +82,10 @@ def _give(dataset: RGBDDataset) -> RGBDDataset:
 def _open(plan: DataPlan) -> RGBDDataset:
     dataset = open_dataset(plan.dataset, plan.root, split=plan.split, **plan.options)
     if not isinstance(dataset, RGBDDataset):
-        raise InputError(f"{plan.root} is a stream: make it one with numbers, `cortexia dataset build`")
+        raise InputError(
+            f"{plan.root} is a stream, whose samples have no numbers: "
+            "build the set as parquet (cortexia dataset build)"
+        )
     return dataset
 
 

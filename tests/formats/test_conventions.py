@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from cortexia_video import DepthFileError, read_depth
+from cortexia_video import read_depth
+from cortexia_video.errors import DepthFileError
 from cortexia_video.formats.conventions import CONVENTIONS, parse_calibration
 from cortexia_video.formats.decode_depth import decode_depth
 

@@ -21,8 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cortexia_video import DepthFileError, DepthMap, InputError, read_depth
+from cortexia_video import DepthMap, read_depth
 from cortexia_video.depth_map import KINDS
+from cortexia_video.errors import DepthFileError, InputError
 from cortexia_video.formats.decode_depth import decode_depth, read_file
 from cortexia_video.formats.metadata import metadata_of, with_metadata
 from cortexia_video.formats.registry import FORMATS, is_own_output

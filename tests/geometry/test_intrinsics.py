@@ -13,8 +13,9 @@ import pytest
 from camera_model import Camera
 from PIL import Image
 
-from cortexia_video import DepthEstimator, Frame, InputError, Report, estimate, read_ledger
+from cortexia_video import DepthEstimator, Frame, Report, estimate, read_ledger
 from cortexia_video.cli import main
+from cortexia_video.errors import InputError
 from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
 
 Make = Callable[..., Path]

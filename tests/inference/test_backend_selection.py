@@ -15,20 +15,15 @@ from conftest import HANG_S
 from onnx_files import write_mean_network
 from PIL import Image
 
-from cortexia_video import (
-    DepthMap,
-    Failure,
-    Frame,
+from cortexia_video import DepthMap, Failure, Frame, estimate, load_estimator, read_ledger
+from cortexia_video.cli import main
+from cortexia_video.errors import (
     InputError,
     MissingExtraError,
     ModelLoadError,
     OutputExistsError,
     ParityError,
-    estimate,
-    load_estimator,
-    read_ledger,
 )
-from cortexia_video.cli import main
 from cortexia_video.inference import backend_selection
 from cortexia_video.inference.backend_selection import BackendSelector
 from cortexia_video.inference.parity import compare, measure_difference

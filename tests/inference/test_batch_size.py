@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from cortexia_video import DepthEstimator, DepthMap, Frame, InputError, SyntheticModel
+from cortexia_video import DepthEstimator, DepthMap, Frame, SyntheticModel
+from cortexia_video.errors import InputError
 from cortexia_video.inference.batch_size import BatchLimits, is_out_of_memory
 
 SHAPE = (64, 64, 3, "uint8")

@@ -28,14 +28,8 @@ from PIL import Image
 
 from cortexia_video import (
     DepthEstimator,
-    DepthFileError,
     DepthMap,
     Failure,
-    InputError,
-    LossError,
-    MissingExtraError,
-    OutputError,
-    OutputLostError,
     Report,
     convert,
     estimate,
@@ -45,6 +39,14 @@ from cortexia_video import (
 )
 from cortexia_video.cli import main
 from cortexia_video.depth_map import KINDS
+from cortexia_video.errors import (
+    DepthFileError,
+    InputError,
+    LossError,
+    MissingExtraError,
+    OutputError,
+    OutputLostError,
+)
 from cortexia_video.formats.decode_depth import count_pixels
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.ledger.depth_json import DEPTH_JSON

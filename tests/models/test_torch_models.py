@@ -28,7 +28,8 @@ from transformers.models.dpt.image_processing_pil_dpt import (
 )
 from transformers.models.zoedepth.image_processing_pil_zoedepth import ZoeDepthImageProcessorPil
 
-from cortexia_video import DepthEstimator, DepthMap, Failure, Frame, ModelLoadError, estimate, load_estimator
+from cortexia_video import DepthEstimator, DepthMap, Failure, Frame, estimate, load_estimator
+from cortexia_video.errors import ModelLoadError
 from cortexia_video.images.resampling import sample_image
 from cortexia_video.models.registry import load_model
 from cortexia_video.models.torch.checkpoint import open_checkpoint, read_licence
@@ -547,7 +548,7 @@ def test_a_run_refuses_before_anything_is_written(tmp_path: Path, make_image: Ca
 
 
 def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    from cortexia_video import MissingExtraError
+    from cortexia_video.errors import MissingExtraError
 
     monkeypatch.setitem(sys.modules, "transformers", None)
     for name in [name for name in sys.modules if name.startswith("cortexia_video.models.")]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cortexia_video import OutputError
+from cortexia_video.errors import OutputError
 from cortexia_video.runtime.stage_clock import ChromeTrace, StageClock
 from cortexia_video.runtime.throughput import Speed
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cortexia_video import Failure, InputError, estimate
-from cortexia_video.errors import printable
+from cortexia_video import Failure, estimate
+from cortexia_video.errors import InputError, printable
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.sources.find import InputFile, find_images
 
