@@ -47,10 +47,11 @@ def convert_command(
     Args:
         inputs: Depth files, folders with all that is in them, or lists: list.txt or @list, one path per line.
         output: Folder for the results; not that of the inputs.
-        format: npy, npz, tiff, exr, pfm: float32. png16, jxl: 16-bit steps. exr16: half floats. png: 8-bit view.
-            By default that of the run whose output folder INPUT is.
+        format: npy, npz, tiff, exr, pfm: float32. png16, jxl: 16-bit steps. exr16: half floats. png: 8-bit
+            view. By default that of the run whose output folder INPUT is.
         intrinsics: CSV or JSON file of focal lengths by key, as for `cortexia estimate`, in place of --f-px.
-        allow_loss: Write also what loses more than docs/formats.md allows, such as a view; it says what is lost.
+        allow_loss: Write also what loses more than docs/formats.md allows, such as a view; it says what is
+            lost.
         overwrite: Redo what is done, and replace files that the ledger does not know; never an input.
         workers: Threads; one per core by default.
         max_megapixels: Refuse larger maps.

@@ -65,8 +65,8 @@ def build_command(
     Exit code: 0 all right, 1 some were left out, 2 wrong usage.
 
     Args:
-        images: The images that were given to `cortexia estimate`; or, without --depth, the folder of a dataset.
-            A path, or a URL such as s3://bucket/photos, as the others are.
+        images: The images that were given to `cortexia estimate`; or, without --depth, the folder of a
+            dataset. A path, or a URL such as s3://bucket/photos, as the others are.
         output: The folder of the shards. At a URL one process builds at a time.
         depth: The --output of `cortexia estimate`.
         name: Of the dataset in IN, where its files do not show it.
@@ -108,8 +108,8 @@ def info_command(
 ) -> int:
     """Describe a dataset, or list all.
 
-    What a dataset is and where it comes from; or, of one in a folder: samples, sizes, share of valid pixels, a
-    histogram of depth, and what cannot be used.
+    What a dataset is and where it comes from; or, of one in a folder: samples, sizes, share of valid pixels,
+    a histogram of depth, and what cannot be used.
 
         cortexia dataset info
         cortexia dataset info kitti

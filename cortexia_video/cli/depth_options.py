@@ -18,7 +18,8 @@ class DepthOptions:
     """What the files are, where neither they nor their folder say it.
 
     Args:
-        convention: Whose files: tum, kitti, nyu, scannet, 7scenes, sunrgbd, middlebury, metres, depth-pro, moge, iw3.
+        convention: Whose files: tum, kitti, nyu, scannet, 7scenes, sunrgbd, middlebury, metres, depth-pro,
+            moge, iw3.
         kind: What the numbers mean.
         scale: What whole numbers are multiplied by: 0.001 for millimetres.
         unknown: A number that stands for unknown; several times for several.

@@ -77,9 +77,10 @@ def evaluate_command(
 ) -> int:
     """Measure depth against ground truth.
 
-    PREDICTORs are models, folders of depth files, and output folders of runs. They are measured by a protocol,
-    beside baselines that do not look at the image. OUTPUT gets results.json, images.csv, page.html with the
-    worst and best images of the first predictor, and scores.jsonl, from which the same command continues.
+    PREDICTORs are models, folders of depth files, and output folders of runs. They are measured by a
+    protocol, beside baselines that do not look at the image. OUTPUT gets results.json, images.csv, page.html
+    with the worst and best images of the first predictor, and scores.jsonl, from which the same command
+    continues.
 
         cortexia evaluate compact --protocol real-frames --truth DATA --output RESULTS
         cortexia evaluate DEPTH_FOLDER OTHER_FOLDER --truth TRUTH_FOLDER --protocol nyu-eigen
@@ -89,10 +90,10 @@ def evaluate_command(
     difference, 2 wrong usage.
 
     Args:
-        predictors: Models; folders of depth files; output folders of runs; also URLs. With --compare: images or
-            their folders.
-        compare: A backend, a precision, an input size, or several with commas: how far the model's depth by it
-            is from its depth by the reference backend, in float32, on images of your own.
+        predictors: Models; folders of depth files; output folders of runs; also URLs. With --compare: images
+            or their folders.
+        compare: A backend, a precision, an input size, or several with commas: how far the model's depth by
+            it is from its depth by the reference backend, in float32, on images of your own.
         model: For --compare.
     """
     max_error = options.pop("max_error")

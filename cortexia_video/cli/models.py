@@ -26,8 +26,8 @@ _COMMERCIAL = {True: "yes", False: "no", None: "see licence"}
 def models_command() -> None:
     """List models, with licences and what they need.
 
-    Kind of depth, licences, commercial use, where weights come from, what to install: a block of lines for each
-    on a terminal, else one line each with tabs between.
+    Kind of depth, licences, commercial use, where weights come from, what to install: a block of lines for
+    each on a terminal, else one line each with tabs between.
 
         cortexia models
         cortexia estimate photos --output depth --model depth-anything-v2-small

@@ -47,8 +47,9 @@ def set_command(app: App, words: list[str]) -> None:
 def to_options(message: str) -> str:
     """Replace the parameters that a message names in backticks by the options of the command that runs.
 
-    `workers` becomes --workers, `overwrite=True` --overwrite and `device='cpu'` --device cpu. What the command
-    has no option for stays, but what says what depth files mean: that can be said to `cortexia convert`.
+    `workers` becomes --workers, `overwrite=True` --overwrite and `device='cpu'` --device cpu. What the
+    command has no option for stays, but what says what depth files mean: that can be said to `cortexia
+    convert`.
 
     Example:
         to_options("raise `max_megapixels`")  # "raise --max-megapixels"
@@ -66,6 +67,6 @@ def _to_option(match: re.Match[str]) -> str:
 
 
 def find_renamed(words: list[str]) -> str:
-    """Return what an option of earlier versions is now, as the end of a message; "" where none is among them."""
+    """Return what an option of earlier versions is now, as the end of a message; "" where there is none."""
     old = next((word for each in words if (word := each.partition("=")[0]) in RENAMED), None)
     return f" {old} is now {RENAMED[old]}." if old else ""

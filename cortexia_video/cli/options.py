@@ -36,8 +36,8 @@ Panel = tuple[Group, Sequence[str]]
 def take_options(function: Callable[..., Any] | None = None, *panels: Panel) -> Callable[[Command], Command]:
     """Give a command options that are parameters of a function, with its types, defaults and help texts.
 
-    The command takes them as `**options`. An option of its own that its docstring does not describe is described
-    by the function's.
+    The command takes them as `**options`. An option of its own that its docstring does not describe is
+    described by the function's.
 
     Args:
         function: What declares the options; a class stands for its `__init__`.
@@ -83,7 +83,7 @@ def parse_size(text: str, name: str = "`input_size`") -> InputSize:
 
 
 def _read_texts(function: Callable[..., Any] | None) -> Mapping[str, str]:
-    """Return what a docstring says of each parameter, each in one line, without what is so in Python alone."""
+    """Return what a docstring says of each parameter, in one line, without what is so in Python alone."""
     from docstring_parser import parse
 
     parameters = parse(inspect.getdoc(function) or "").params if function else []

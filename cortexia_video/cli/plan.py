@@ -30,8 +30,8 @@ def plan_command(
 ) -> None:
     """Estimate time and storage of a run.
 
-    The images are counted, and a few of them are estimated: what all would take in hours and bytes, by format.
-    Nothing is written to OUTPUT.
+    The images are counted, and a few of them are estimated: what all would take in hours and bytes, by
+    format. Nothing is written to OUTPUT.
 
         cortexia plan photos --recursive --output depth
         cortexia plan s3://bucket/photos --model depth-anything-v2-small --num-workers 16

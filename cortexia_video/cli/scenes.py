@@ -33,8 +33,8 @@ def scenes_command(
     """Render synthetic images with exact depth.
 
     Each scene has an image, depth, normals and a camera, from its own seed. Writes OUTPUT/rgb, depth, normals
-    and set.json, which `cortexia dataset` reads. The same command continues where it was stopped; with a larger
-    --count it adds scenes. The same seed gives the same bytes on the same machine.
+    and set.json, which `cortexia dataset` reads. The same command continues where it was stopped; with a
+    larger --count it adds scenes. The same seed gives the same bytes on the same machine.
 
         cortexia scenes --count 100 --output scenes
         cortexia dataset info scenes
@@ -46,8 +46,8 @@ def scenes_command(
         output: A new or empty folder, or one that this command began.
         seed: The first scene's; the next has the next.
         size: Height and width in pixels.
-        kinds: room, store, floor, table, close, corridor, blocks, street, open, facade; repeat it for several.
-            All by default.
+        kinds: room, store, floor, table, close, corridor, blocks, street, open, facade; repeat it for
+            several. All by default.
         textures: A folder of images that many surfaces shall wear, beside painted ones.
         device: cpu or cuda.
         workers: Processes; one per core by default. A GPU has one.

@@ -35,8 +35,8 @@ def train_command(
         recipe: A TOML file: network, data, steps (docs/training.md).
         output: Folder for checkpoint, weights, logs and images.
         teacher: A model that labels the images of the recipe's datasets called `images`, which have no depth.
-        any_licence: Also a teacher whose licence is not known to be permissive: it may bind what is trained on
-            its depth.
+        any_licence: Also a teacher whose licence is not known to be permissive: it may bind what is trained
+            on its depth.
     """
     log = logging.getLogger("cortexia_video")
     log.setLevel(logging.INFO)

@@ -94,7 +94,7 @@ class BackendSelector:
 
     @property
     def settings(self) -> Mapping[str, object]:
-        """What a ledger is to record: with `auto` no backend, so that another run's choice changes nothing."""
+        """What a ledger is to record: with `auto` no backend, so that another choice changes nothing."""
         if not self._is_auto:
             return {}
         return {"backend": AUTO, "precision": self._options.get("precision") or AUTO}

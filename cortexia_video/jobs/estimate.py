@@ -97,41 +97,45 @@ def estimate(
         inputs: Image files, folders, or lists: list.txt or @list, one path per line. Paths, or URLs such as
             s3://bucket/photos.
         output: Folder for the results; may be the input folder.
-        model: A name that `cortexia models` lists, onnx:FILE, hf:FOLDER or hf:org/name of the hub. In Python also
-            estimators that are loaded, one for each device, with a size and batch size of their own.
+        model: A name that `cortexia models` lists, onnx:FILE, hf:FOLDER or hf:org/name of the hub. In Python
+            also estimators that are loaded, one for each device, with a size and batch size of their own.
         recursive: Look into the folders inside, too.
-        format: npy: float32 as the model gives it. npz, tiff, exr, pfm: float32, too. png16, jxl: 16-bit steps.
-            exr16: half floats. png: 8-bit view, nearer darker, scaled for each image. See docs/formats.md.
+        format: npy: float32 as the model gives it. npz, tiff, exr, pfm: float32, too. png16, jxl: 16-bit
+            steps. exr16: half floats. png: 8-bit view, nearer darker, scaled for each image. See
+            docs/formats.md.
         preview: Also write a coloured JPEG of each depth map.
         overwrite: Redo what is done, and replace files that the ledger does not know.
-        size: full: as large as the image. native: as large as the network gives it, some 60 times fewer bytes.
-        changed: Outputs that were made with other settings (model, format...): redo them, keep them, or refuse
-            to run.
+        size: full: as large as the image. native: as large as the network gives it, some 60 times fewer
+            bytes.
+        changed: Outputs that were made with other settings (model, format...): redo them, keep them, or
+            refuse to run.
         pack: Put depth into archives, tar (WebDataset) or parquet, so that a million maps are a few thousand
             files.
         pack_size: Images per archive.
         pack_images: Put the images into the archives, too.
-        backend: What runs the network, where the model allows it: torch, onnx (ONNX Runtime), openvino, or auto:
-            what proves fastest.
-        precision: float32, bfloat16, float16, or auto: bfloat16 for torch on CUDA and for openvino, else float32.
+        backend: What runs the network, where the model allows it: torch, onnx (ONNX Runtime), openvino, or
+            auto: what proves fastest.
+        precision: float32, bfloat16, float16, or auto: bfloat16 for torch on CUDA and for openvino, else
+            float32.
         max_error: Refuse a backend or a precision whose depth differs by more from that of the reference in
             float32, on average over one of the first images.
         compile: Let torch.compile make models of torch faster; each new shape then takes a minute.
         kind: For onnx: and hf: models that do not say it: what their numbers mean.
-        input_size: 518 (short side) or 392x518 (height x width), for onnx: files that do not say it, hf: and most
-            others. In Python 518 or (392, 518).
+        input_size: 518 (short side) or 392x518 (height x width), for onnx: files that do not say it, hf: and
+            most others. In Python 518 or (392, 518).
         normalize: For onnx: files that do not say it: imagenet (the default), unit or signed.
         commercial_only: Refuse models whose weights are not known to be free for use in a product.
         f_px: Focal length of every image, in its pixels. Without it EXIF says it, or the model estimates it.
-        intrinsics: CSV (key,f_px or key,fx,fy,width,height) or JSON file of focal lengths by key; * stands for
-            all others.
+        intrinsics: CSV (key,f_px or key,fx,fy,width,height) or JSON file of focal lengths by key; * stands
+            for all others.
         batch_size: Images in one call of the model, or auto: what proves fastest.
         device: auto, cpu, cuda, cuda:1 or mps; several with commas between: cuda:0,cuda:1.
         workers: Threads that decode, and as many that write. By default one per core, four per core for URLs.
-        decode: exact: every pixel. fast: large JPEGs at a half, a quarter or an eighth of their sides, not below
-            twice what the network sees.
+        decode: exact: every pixel. fast: large JPEGs at a half, a quarter or an eighth of their sides, not
+            below twice what the network sees.
         max_megapixels: Refuse larger images.
-        partition: 3/16 does the third of sixteen parts, the same part on every machine; sixteen such runs do all.
+        partition: 3/16 does the third of sixteen parts, the same part on every machine; sixteen such runs do
+            all.
         profile: Write a trace of the run to this file, for ui.perfetto.dev or chrome://tracing.
         executor: Where the run is done, by default in this process; a `RayExecutor` is many.
         on_outcome: Called after each input with the report so far and its failure, if it failed.

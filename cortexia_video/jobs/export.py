@@ -118,8 +118,8 @@ def export(
 def _require_near(parity: Parity, model: str, max_error: float) -> None:
     if parity.worst.mean > max_error:
         raise ParityError(
-            f"the export of {model} is too far from it: {parity}; nothing was written (`precision='float32'`, "
-            f"or allow it by `max_error={2 * parity.worst.mean:.2g}`)"
+            f"the export of {model} is too far from it: {parity}; nothing was written "
+            f"(`precision='float32'`, or allow it by `max_error={2 * parity.worst.mean:.2g}`)"
         )
 
 

@@ -70,8 +70,8 @@ class CloudOptions:
         intrinsics: CSV or JSON file of cameras by key, as for `estimate`; cx and cy count here.
         near_m: Metres to the nearest thing, for disparity and affine_invariant depth.
         far_m: Metres to the farthest thing; both or none.
-        max_gap: Leave out pixels whose depth differs from a neighbour's by more than this share; inf keeps all.
-            By default 0.05, less for focal lengths over 500 pixels.
+        max_gap: Leave out pixels whose depth differs from a neighbour's by more than this share; inf keeps
+            all. By default 0.05, less for focal lengths over 500 pixels.
         normals: Also which way the surface faces.
     """
 
@@ -103,10 +103,10 @@ def make_point_cloud(
 ) -> PointCloud:
     """Make a .ply or .glb of an image and its depth file; give the cloud.
 
-    kind, convention: what the numbers mean, or whose file it is (`formats.conventions`), where it does not say so,
-    as a .npy does not. Depth of another shape, whose file does not say of what size its image was, is taken
-    to be of all of this one, unless one of them is upright and the other is not.
-    Raises what `read_depth`, `decode`, `point_cloud` and `save_point_cloud` raise.
+    kind, convention: what the numbers mean, or whose file it is (`formats.conventions`), where it does not
+    say so, as a .npy does not. Depth of another shape, whose file does not say of what size its image was, is
+    taken to be of all of this one, unless one of them is upright and the other is not. Raises what
+    `read_depth`, `decode`, `point_cloud` and `save_point_cloud` raise.
     """
     image_path, place = to_path(image), to_path(output)
     find_encoder(place.suffix.removeprefix("."))

@@ -66,7 +66,8 @@ class RayExecutor:
 
     Raises:
         MissingExtraError: On entering, without Ray.
-        ClusterError: On entering, where no cluster answers; in `prepare`, where no machine has room for a worker.
+        ClusterError: On entering, where no cluster answers; in `prepare`, where no machine has room for a
+            worker.
     """
 
     claims_ahead = True

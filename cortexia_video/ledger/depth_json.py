@@ -76,8 +76,8 @@ def join(statements: Iterable[Statement]) -> Statement:
 def keep_depth_json(folder: Folder, ledger: Ledger) -> None:
     """Write what the files of a folder have in common with those of the run that begins, before the first.
 
-    It follows from the ledger alone, so that it heals itself. Of partitions that begin at the same time the last
-    to write has seen the settings of all.
+    It follows from the ledger alone, so that it heals itself. Of partitions that begin at the same time the
+    last to write has seen the settings of all.
     """
     said = None
     while said != (said := join(map(describe, ledger.settings_in_use()))):

@@ -1,4 +1,4 @@
-"""One declaration of each option of `estimate`: the function's, the command line's and the run's record agree."""
+"""One declaration of each option of `estimate`: function, command line and record agree."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ pytest.importorskip("transformers")
 Checkpoints = Callable[[str], Path]
 BACKENDS = ["onnx", "openvino"]
 SIZE = (70, 98)
-# Of a network's range. Float32 has 24 bits, so these networks are off by 1e-6 by any backend on any processor,
+# Of a network's range. Float32 has 24 bits, so these are off by 1e-6 by any backend on any processor,
 # whatever its order of additions; float16 and bfloat16 have 11 and 8, and are off by 1e-3 and more.
 IN_FLOAT32 = 2e-4
 MEAN = {"kind": "disparity", "short_side": "64", "multiple_of": "32", "normalize": "unit"}
@@ -167,7 +167,7 @@ def test_an_exported_depth_pro_is_metres_with_and_without_a_focal_length(
         ({"resampling": "nearest"}, "unknown resampling 'nearest'"),
         ({"normalize": "mean 1 2 std 3"}, "is not like"),
         ({"normalize": "mean 0 0 0 std 1 0 1"}, "is not like"),
-        ({"backend": "tensorrt"}, "unknown backend 'tensorrt'"),
+        ({"engine": "tensorrt"}, "unknown backend 'tensorrt'"),
     ],
 )
 def test_a_file_that_says_what_is_not_known_is_refused(

@@ -66,7 +66,10 @@ def test_other_settings_are_told(tmp_path: Path) -> None:
 def test_changed_settings_can_be_refused_before_anything_is_written(tmp_path: Path) -> None:
     record(tmp_path)
     before = (tmp_path / LEDGER_NAME).read_bytes()
-    refusal = r"a.jpg was .*\(model: synthetic -> x\): `changed='redo'` or `changed='keep'`, or choose another `output`"
+    refusal = (
+        r"a.jpg was .*\(model: synthetic -> x\): `changed='redo'` or `changed='keep'`, "
+        "or choose another `output`"
+    )
     inputs = [("new.jpg", SOURCE), ("a.jpg", SOURCE)]
     with (
         pytest.raises(OutputError, match=refusal),

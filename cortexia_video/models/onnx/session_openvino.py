@@ -60,7 +60,7 @@ def choose_precision(wanted: str, device: str) -> str:
         return "bfloat16" if "bfloat16" in there else FLOAT32
     if wanted not in there:
         raise ModelLoadError(
-            f"OpenVINO has no `precision` {wanted!r} on this processor: use one of {', '.join(there)}"
+            f"OpenVINO has no precision {wanted!r} on this processor: use one of {', '.join(there)}"
         )
     return wanted
 

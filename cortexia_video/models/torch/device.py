@@ -115,7 +115,7 @@ def choose_placement(
         raise ModelLoadError(f"unknown backend {backend!r}: use torch, {', '.join(GRAPH_BACKENDS)} or auto")
     if precision not in get_args(Precision):
         raise ModelLoadError(
-            f"unknown `precision` {precision!r}: use one of {', '.join(get_args(Precision))}"
+            f"unknown precision {precision!r}: use one of {', '.join(get_args(Precision))}"
         )
     if backend != "torch":
         if compile:
