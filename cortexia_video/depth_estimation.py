@@ -71,13 +71,25 @@ ModelResult = ModelOutput | ModelError
 
 
 class DepthEstimator:
-    """Estimate depth for frames of any sizes.
+    """Estimate depth for images of any sizes.
 
-    batch_size: images in one call of the model, or `auto`. size: `full` gives each map the size of its
-    frame, `native` the size that the network gives.
+    `estimator(image)` is for one image and `estimate` for many; the other methods are the steps of it, which
+    the run's executor calls on different threads: `prepare` and `finish` on workers, `run` on the model's
+    thread, `stack` and `check` between them.
 
-    `estimate` does everything. The `engine` calls its steps on different threads: `prepare` and `finish` on
-    workers, `run` on the model's thread, `stack` and `check` between them.
+    Args:
+        model: A loaded model.
+        batch_size: Images in one call of the model, or `auto`.
+        size: `full` gives each map the size of its image, `native` the size that the network gives.
+
+    Raises:
+        InputError: The batch size or the size cannot be.
+
+    Example:
+        >>> estimator = cx.DepthEstimator(cx.SyntheticModel(), batch_size=8)
+        >>> frames = [cx.read_image("examples/room_900002.jpg")]
+        >>> [depth.values.shape for depth in estimator.estimate(frames)]
+        [(480, 640)]
     """
 
     def __init__(self, model: DepthModel, *, batch_size: BatchSize = 4, size: Size = "full") -> None:
@@ -105,9 +117,13 @@ class DepthEstimator:
         return self.limits.largest
 
     def estimate(self, frames: Iterable[Frame | Failure]) -> Iterator[DepthMap | Failure]:
-        """Yield one `DepthMap` or `Failure` per frame, in order.
+        """Yield one depth map or failure for each frame, in order.
 
-        A failure that comes in goes out in its place. Frames are read a few batches ahead, no more.
+        Args:
+            frames: Read a few batches ahead, no more. A failure that comes in goes out in its place.
+
+        Yields:
+            Depth, float32 (H, W), or what went wrong.
         """
         batcher: Batcher[tuple[int, PreparedFrame]] = Batcher(self.limits.of, lambda: self.limits.window)
         done: dict[int, DepthMap | Failure] = {}
@@ -356,15 +372,30 @@ def load_estimator(
     commercial_only: bool = False,
     **options: Any,
 ) -> DepthEstimator:
-    """Load a model by name and wrap it.
+    """Load a model by name.
 
-    model: a name that `cortexia models` lists, `onnx:FILE`, or `hf:` and a folder or hub id.
-    device: auto, cpu, cuda, cuda:1 or mps. batch_size, size: as `DepthEstimator` takes them.
-    commercial_only: refuse weights that are not known to be free for use in a product.
-    options: the model's own: `kind` and `input_size` of `onnx:` and `hf:`, `normalize` of `onnx:`, `backend`,
-    `precision` and `compile` of what torch runs; None stands for what the model says.
+    Args:
+        model: A name that `list_models` lists, `onnx:FILE`, or `hf:` and a folder or hub id.
+        device: auto, cpu, cuda, cuda:1 or mps.
+        batch_size: Images in one call of the model, or `auto`.
+        size: `full` gives each map the size of its image, `native` the size that the network gives.
+        commercial_only: Refuse weights that are not known to be free for use in a product.
+        **options: The model's own: `kind` and `input_size` of `onnx:` and `hf:`, `normalize` of `onnx:`,
+            `backend`, `precision` and `compile` of what torch runs; None stands for what the model says.
 
-    Raises `ModelError` (a subclass says which): unknown name, unusable weights; `MissingExtraError`.
+    Returns:
+        The estimator: `estimator(image)` for one image, `estimator.estimate(frames)` for many.
+
+    Raises:
+        UnknownModelError: There is no such model.
+        ModelLoadError: The weights cannot be used.
+        ModelError: Anything else that is wrong with the model.
+        MissingExtraError: The model needs a package that is not installed.
+
+    Example:
+        >>> depth = cx.load_estimator("compact")("examples/room_900002.jpg")
+        >>> depth.kind, depth.values.shape
+        ('disparity', (480, 640))
     """
     if commercial_only:
         require_commercial(model)

@@ -31,15 +31,23 @@ def _is_text(text: str) -> bool:
 class DepthMap:
     """Depth of every pixel of one image, NaN where unknown.
 
-    values: float32 (H, W).
-    kind: what the numbers mean:
-      `metric`            metres along the optical axis;
-      `scale_invariant`   depth up to an unknown factor;
-      `affine_invariant`  depth up to an unknown factor and shift;
-      `disparity`         inverse depth up to an unknown factor and shift: larger is nearer.
-    f_px, f_source: focal length in pixels of the image that the values go with, and where it came from.
-    full_size: (height, width) of that image where `values` is a smaller map of all of it, else None.
-    model, weights_sha256: the model that made it and the digest of its weights; None for a sensor's depth.
+    Attributes:
+        values: float32 (H, W).
+        kind: What the values mean. `metric`: metres along the optical axis. `scale_invariant`: depth up to an
+            unknown factor. `affine_invariant`: depth up to an unknown factor and shift. `disparity`: inverse
+            depth up to an unknown factor and shift: larger is nearer.
+        f_px: Focal length in pixels of the image that the values go with, None where unknown.
+        f_source: Where it came from: exif, given or estimated.
+        full_size: (height, width) of that image where `values` is a smaller map of all of it, else None.
+        model: The model that made it; None for a sensor's depth.
+        weights_sha256: The digest of its weights.
+
+    Raises:
+        ValueError: The values are not float32 (H, W), or there is no such kind.
+
+    Example:
+        >>> cx.DepthMap(np.full((48, 64), 2, np.float32), "metric").larger_is_nearer
+        False
     """
 
     values: NDArray[np.float32]
@@ -64,4 +72,5 @@ class DepthMap:
 
     @property
     def larger_is_nearer(self) -> bool:
+        """Whether larger values are nearer, as of disparity."""
         return larger_is_nearer(self.kind)

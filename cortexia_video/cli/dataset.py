@@ -134,7 +134,7 @@ def info_command(
         return DONE
     allowed = {"allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
     summary = summarise(open_folder(what, name, split=split, **allowed), samples=samples)
-    print(summary)
+    print(to_options(str(summary)))
     return SOME_FAILED if summary.failures else DONE
 
 

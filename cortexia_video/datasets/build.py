@@ -16,8 +16,8 @@ import xxhash
 
 from cortexia_video.datasets.build_items import BuildItem
 from cortexia_video.datasets.build_log import (
-    Record,
-    open_record,
+    MARKS,
+    RECORD,
     read_shards,
     refuse_other_files,
     require_same_set,
@@ -25,7 +25,9 @@ from cortexia_video.datasets.build_log import (
 from cortexia_video.datasets.row_schema import Row, require_texts
 from cortexia_video.datasets.sample_checks import OnProblem
 from cortexia_video.datasets.shard_writers import WRITERS
-from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError
+from cortexia_video.errors import Failure, InputError, OutputError, output_lost
+from cortexia_video.ledger.copied_log import open_log
+from cortexia_video.ledger.local_log import AppendLog
 from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.workers import choose_workers
@@ -39,7 +41,16 @@ _FAILURES_KEPT = 1000
 
 @dataclass(slots=True)
 class BuildReport:
-    """What became of the items. left: how many images were no items, by reason."""
+    """What became of the samples of a dataset that was built.
+
+    Attributes:
+        rows: Samples in the shards.
+        failed: Samples that cannot be used.
+        shards_made: Shards that were written.
+        shards_kept: Shards of an earlier call.
+        left: How many images were no samples, by reason.
+        failures: The first that cannot be used.
+    """
 
     rows: int = 0
     failed: int = 0
@@ -87,9 +98,9 @@ def write_shards(
     items = _require_some(items)
     root = to_path(output)
     refuse_other_files(root)
-    with open_record(root) as record:
-        require_same_set(record, {"split": split, "format": format, **(source or {})})
-        build = _Build(record, f"{split}-", format, on_problem, choose_workers(workers), report)
+    with open_log(root / RECORD, MARKS, "builds in") as record:
+        require_same_set(root, record, {"split": split, "format": format, **(source or {})})
+        build = _Build(root, record, f"{split}-", format, on_problem, choose_workers(workers), report)
         for number, part in enumerate(_batch(items, shard_size)):
             build.add(number, part)
         build.finish()
@@ -101,7 +112,8 @@ class _Build:
 
     def __init__(
         self,
-        record: Record,
+        root: AnyPath,
+        record: AppendLog,
         prefix: str,
         format: str,
         on_problem: OnProblem | None,
@@ -109,7 +121,7 @@ class _Build:
         report: BuildReport,
     ) -> None:
         self._record = record
-        self._root = record.path.parent
+        self._root = root
         self._prefix = prefix
         self._suffix, self._write = WRITERS[format]
         self._on_problem = on_problem
@@ -144,10 +156,8 @@ class _Build:
     def finish(self) -> None:
         """Remove what an earlier, larger build of the split left."""
         for name in set(filter(re.compile(self._numbered).fullmatch, self._before)) - self._names:
-            try:
+            with output_lost(self._root / name):
                 (self._root / name).unlink(missing_ok=True)
-            except OSError as error:
-                raise OutputLostError(self._root / name, error) from error
 
     def _load(self, part: Iterable[BuildItem | Failure], failures: list[Failure]) -> Generator[Row]:
         """Yield the rows in order, a few made ahead; add what is wrong with the others to `failures`."""

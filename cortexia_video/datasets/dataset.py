@@ -34,12 +34,16 @@ class DatasetEntry(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RGBDDataset:
-    """Samples that are read when asked for: `len(set)`, `set[3]`, `for sample in set`.
+    """Samples that are read when asked for: `len(dataset)`, `dataset[3]`, `for sample in dataset`.
 
-    name: of its row in the table. entries: one for each sample, in order, keys unique.
-    read: gives the sample of an entry, or raises a `CortexiaError`; called from several threads.
-    kind: of depth. evaluation: what is compared of an image. registered: depth lies on the image.
-    root: the folder that it was opened from, or what the hub calls it.
+    Attributes:
+        name: Of its layout.
+        entries: One for each sample, in order, keys unique.
+        read: Reads the sample of an entry, or raises a `CortexiaError`; called from several threads.
+        kind: Of depth.
+        evaluation: What is compared of an image.
+        registered: Depth lies on the image.
+        root: The folder that it was opened from, or what the hub calls it.
     """
 
     name: str
@@ -60,6 +64,7 @@ class RGBDDataset:
 
     @property
     def keys(self) -> list[str]:
+        """Of the samples, in order."""
         return [entry.key for entry in self.entries]
 
     def __len__(self) -> int:
@@ -94,7 +99,16 @@ class RGBDDataset:
 
 @dataclass(frozen=True, slots=True)
 class RGBDStream:
-    """Samples in a row, of which nobody knows how many; shards can be gone through apart from each other."""
+    """Samples in a row, of which nobody knows how many; shards can be gone through apart from each other.
+
+    Attributes:
+        name: Of its layout.
+        shards: Each a function that goes through its samples, from the first on.
+        kind: Of depth.
+        evaluation: What is compared of an image.
+        registered: Depth lies on the image.
+        root: The folder that it was opened from, or what the hub calls it.
+    """
 
     name: str
     shards: Sequence[ShardReader]

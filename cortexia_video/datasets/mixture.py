@@ -39,9 +39,15 @@ class Position(TypedDict):
 class Mixture:
     """Several datasets as one endless row of batches.
 
-    datasets: by name. Of each, `kind` must be known: a batch is drawn from those of one kind, so that metres
-    and disparity never share a loss. weights: how often samples of each come, against each other.
-    Raises `InputError` for an empty set, a set of unknown kind, and weights that are none.
+    Args:
+        datasets: By name. Of each, `kind` must be known: a batch is drawn from those of one kind, so that
+            metres and disparity never share a loss.
+        weights: How often samples of each come, against each other.
+        batch_size: Samples of a batch.
+        seed: Of the order.
+
+    Raises:
+        InputError: A dataset is empty or of unknown kind, or the weights are none.
     """
 
     datasets: Mapping[str, RGBDDataset]

@@ -47,7 +47,14 @@ def _estimate_median(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> f
 
 
 def raise_problem(failure: Failure) -> None:
-    """End at the first sample that cannot be used."""
+    """End at the first sample that cannot be used.
+
+    Args:
+        failure: What is wrong with it.
+
+    Raises:
+        InputError: Always.
+    """
     raise InputError(f"{failure.key}: {failure.reason}") from failure.error
 
 
@@ -75,7 +82,20 @@ def usable_samples(
 ) -> Iterator[RGBDSample]:
     """Yield the samples of a dataset that can be read and used, in order, some read ahead.
 
-    on_problem: what to do with each other one: `raise_problem`, or a `ProblemCount`, or a function of yours.
+    Args:
+        dataset: Such as `open_dataset` opens.
+        on_problem: What to do with each other one: `raise_problem`, a `ProblemCount`, or a function of yours.
+        workers: Threads; one for each core by default.
+
+    Yields:
+        The samples.
+
+    Raises:
+        InputError: By `raise_problem`, at the first that cannot be used.
+
+    Example:
+        >>> skipped = cx.datasets.ProblemCount()
+        >>> samples = list(cx.datasets.usable_samples(dataset, skipped))  # doctest: +SKIP
     """
     attempts = map_bounded(list_all(dataset), lambda load: check(load()), workers=choose_workers(workers))
     for checked in attempts:

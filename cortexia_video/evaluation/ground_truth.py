@@ -1,4 +1,4 @@
-"""`GroundTruth`: references that depth is measured against: datasets, sets of sets, or a folder of depth files."""
+"""`GroundTruth`: what depth is measured against: datasets, sets of sets, or a folder of depth files."""
 
 from __future__ import annotations
 
@@ -54,13 +54,19 @@ class GroundTruthSet:
 
 
 class GroundTruth(NamedTuple):
-    """All references. place: where they are."""
+    """References that depth is measured against.
+
+    Attributes:
+        place: Where they are.
+        sets: The references of each dataset.
+    """
 
     place: str
     sets: tuple[GroundTruthSet, ...]
 
     @property
     def has_images(self) -> bool:
+        """Whether all samples have images, which a model can look at."""
         return all(each.has_images for each in self.sets)
 
     def name(self, within: GroundTruthSet, key: str) -> str:
@@ -69,7 +75,15 @@ class GroundTruth(NamedTuple):
 
 
 def hold_truth(samples: AnyDataset | Sequence[RGBDSample], *, max_m: float | None = None) -> GroundTruth:
-    """Return samples in memory, or of a dataset, as references. max_m: their largest depth that counts."""
+    """Return samples in memory, or of a dataset, as ground truth for `evaluate`.
+
+    Args:
+        samples: With metric depth; the keys must differ.
+        max_m: The largest depth that counts, in metres, where the protocol leaves that to the dataset.
+
+    Returns:
+        The ground truth.
+    """
     if not isinstance(samples, RGBDDataset | RGBDStream):
         samples = RGBDDataset("samples", samples, lambda sample: sample)
     return GroundTruth(samples.name, (GroundTruthSet(samples.name, samples, max_m),))

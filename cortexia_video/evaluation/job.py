@@ -50,9 +50,15 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """All scores. counting: sets that are in the mean of sets. left: images without a usable reference.
+    """All scores of an evaluation.
 
-    asked: groups of metrics that a person asked for.
+    Attributes:
+        protocol: By which depth was measured.
+        place: Where the ground truth is.
+        columns: What each predictor, and then each baseline, scored.
+        counting: Datasets that are in the mean over datasets.
+        left: Images without a reference that can be used.
+        asked: Groups of metrics that a person asked for.
     """
 
     protocol: Protocol

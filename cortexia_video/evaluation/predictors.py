@@ -46,7 +46,12 @@ class Work(Generic[Outcome]):
 
 
 class Predictor(Protocol):
-    """What is measured. name: in the table. needs_images: it looks at them."""
+    """What is measured.
+
+    Attributes:
+        name: In the table.
+        needs_images: It looks at them.
+    """
 
     name: str
     needs_images: bool
@@ -61,7 +66,9 @@ class Predictor(Protocol):
 class ModelPredictor:
     """A model, run on the images of the dataset, full size; reading, the model and measuring overlap.
 
-    model: a loaded one, or one for each device.
+    Args:
+        name: In the table.
+        model: A loaded one, or one for each device.
     """
 
     needs_images = True
@@ -72,9 +79,11 @@ class ModelPredictor:
         self._identity = json.dumps(self._estimators[0].identity, sort_keys=True, default=str).encode()
 
     def identify(self, key: str) -> bytes:
+        """See `Predictor`."""
         return self._identity
 
     def work_through(self, places: Iterable[Destination], work: Work[Outcome]) -> None:
+        """See `Predictor`."""
         estimator = self._estimators[0]
 
         def prepare(image: _Image) -> PreparedFrame | Skipped[Outcome] | Failure:
@@ -214,7 +223,7 @@ class FolderPredictor(StoredPredictor):
         return decode_depth(data, str(source.path), about=source.about, convention=self._convention)
 
     def explain(self, key: str, remark: str) -> str:
-        """Return why nothing in the folder can be measured, by an image of the truth and what became of it."""
+        """Return why nothing in the folder can be measured, by an image of the truth and its outcome."""
         source = self._find(key)
         if source is not None:
             return f"no depth in {self.name} can be measured: {source.path} for {key} of the truth: {remark}"

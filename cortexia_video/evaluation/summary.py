@@ -33,7 +33,13 @@ _ENDS = (2.5, 97.5)
 
 
 class Interval(NamedTuple):
-    """A value and its 95 % interval, whose ends are NaN where there is none."""
+    """A value and its 95 % interval.
+
+    Attributes:
+        value: The value.
+        low: The lower end, NaN where there is no interval.
+        high: The upper end, NaN where there is no interval.
+    """
 
     value: float
     low: float
@@ -51,7 +57,13 @@ class Comparison(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """totals: by predictor and metric. sets: by predictor, set and metric. What was not measured is NaN."""
+    """What all images come to. What was not measured is NaN.
+
+    Attributes:
+        totals: By predictor and metric: `totals["compact"]["abs_rel"].value`.
+        sets: By predictor, dataset and metric.
+        comparisons: The first predictor less each other.
+    """
 
     totals: Mapping[str, Mapping[str, Interval]]
     sets: Mapping[str, Mapping[str, Mapping[str, float]]]

@@ -81,26 +81,44 @@ def convert(
     on_outcome: Listener | None = None,
     stop: threading.Event | None = None,
 ) -> Report:
-    """Write the depth files of `inputs` into the folder `output`, in another format or for another camera.
+    """Write depth files into a folder, in another format or for another camera.
 
-    inputs: depth files, folders with all that is in them, and lists, as `sources.depth_files.DepthFiles`
-    takes them. Keys keep the tree: `trip/a.jpg.npy` becomes `trip/a.jpg` and the format's ending.
-    format: a name of docs/formats.md; by default that of the run whose output folders `inputs` are.
-    f_px, intrinsics: as `estimate` takes them; keys are those of the ledger that knows a file. Metres that a
-    model made with another focal length (`f_px_used`) are multiplied by the given one over that: exact but
-    for what the model's limits cut off, 0.1 mm and 10 km, and scaled like other values. Depth that has no
-    focal length gets the given one. All other depth keeps its own, and is counted by reason in a warning.
-    convention, about: whose files these are, and what the numbers mean, where neither they nor their folder say
-    it, as `formats.reading.decode_depth` takes it.
-    allow_loss: write also what loses something beyond the bounds of docs/formats.md, such as an 8-bit view.
-    What is lost is logged before the first such file is written, and in the ledger's line of each.
-    overwrite: redo what is done, and replace files that no ledger knows. Inputs are never replaced.
-    workers: threads; one a core by default. on_outcome, stop: as `estimate` takes them.
+    The kind of depth never changes. Outcomes, the ledger and what a second call does (only what is missing or
+    changed) are those of `estimate`. Metres that a model made with another focal length (`f_px_used`) are
+    multiplied by the given one over that: exact but for what the model's limits cut off, 0.1 mm and 10 km,
+    and scaled like other values. Depth that has no focal length gets the given one. All other depth keeps its
+    own, and is counted by reason in a warning.
 
-    The kind of depth never changes. Outcomes, the ledger and what a second run does (only what is missing or
-    changed) are those of `estimate`.
-    Raises `InputError`, `LossError`, `MissingExtraError` or `OutputError` before anything is written,
-    `OutputLostError` when the output can take no more.
+    Args:
+        inputs: Depth files, folders with all that is in them, and lists; paths or URLs. Keys keep the tree:
+            `trip/a.jpg.npy` becomes `trip/a.jpg` and the format's ending.
+        output: The folder to write.
+        format: A name of docs/formats.md; by default that of the run whose output folders `inputs` are.
+        f_px: Focal length of every image, in its pixels.
+        intrinsics: A CSV or JSON file of focal lengths, by the keys of the ledger that knows a file.
+        convention: Whose files these are, where neither they nor their folder say it: tum, kitti, nyu ...
+        about: What the values mean, where nobody says it: kind, scale, unknown, f_px ...
+        allow_loss: Write also what loses something beyond the bounds of docs/formats.md, such as an 8-bit
+            view. What is lost is logged before the first such file is written, and in the ledger's line of
+            each.
+        overwrite: Redo what is done, and replace files that no ledger knows. Inputs are never replaced.
+        workers: Threads; one for each core by default.
+        max_megapixels: Refuse larger maps.
+        on_outcome: Called after each input with the report so far and its failure, if it failed.
+        stop: Set it to end early; what has been begun is finished.
+
+    Returns:
+        How many were found, done, skipped and failed, and the first failures.
+
+    Raises:
+        InputError: There is nothing to convert, or nobody says to what.
+        LossError: A file would lose something, and `allow_loss` does not say that it may.
+        MissingExtraError: The format needs a package that is not installed.
+        OutputError: The output cannot be written; nothing has been.
+        OutputLostError: The output is full or unwritable; a second call goes on.
+
+    Example:
+        >>> cx.convert("depth", "depth-tiff", format="tiff")  # doctest: +SKIP
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     workers, root, stop = choose_workers(workers), to_path(output), stop or threading.Event()

@@ -155,13 +155,8 @@ def estimate(
     workers = _choose_threads(workers, [*inputs, root])
     _require_positive(max_megapixels=max_megapixels)
     _require_one_of(decode=(decode, Decoding), changed=(changed, Changed))
-    options: dict[str, object] = {
-        "backend": backend,
-        "precision": precision,
-        "compile": compile,
-        "kind": kind,
-    }
-    options |= {"input_size": input_size, "normalize": normalize}
+    options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
+    options |= {"kind": kind, "input_size": input_size, "normalize": normalize}
     spec = RunSpec(
         inputs=[to_text(each) for each in inputs],
         root=root,

@@ -38,13 +38,22 @@ _UNSAID = {"kind": "affine_invariant"}  # of which any number can be, and none i
 class Inspection:
     """What a depth file says and holds.
 
-    format: by its content. bytes: of the file. height, width: of the map.
-    kind: None where nobody says it: then `unsaid` is why, and the numbers are as the file has them.
-    said_by: who says what they mean: "file", the name of what lies beside it, or "caller".
-    changed: the ledger of its folder says that other bytes were written.
-    metadata: all that is known, in the words of `formats.metadata`. fov_deg: horizontal, of the image.
-    percentiles: of the known values, with the lowest at 0 and the highest at 100; none where none is known.
-    unknown_share: of the pixels. thumbnail: float32, every k-th row and column, 128 at most.
+    Attributes:
+        path: Of the file.
+        format: By its content.
+        bytes: Of the file.
+        height: Of the map.
+        width: Of the map.
+        kind: None where nobody says it: then `unsaid` is why, and the values are as the file has them.
+        unsaid: Why the kind is not known.
+        changed: The ledger of its folder says that other bytes were written.
+        said_by: Who says what the values mean: "file", the name of what lies beside it, or "caller".
+        metadata: All that is known (docs/formats.md).
+        fov_deg: Horizontal, of the image.
+        percentiles: Of the known values, with the lowest at 0 and the highest at 100; none where none is
+            known.
+        unknown_share: Of the pixels.
+        thumbnail: float32, every k-th row and column, 128 at most.
     """
 
     path: str
@@ -73,9 +82,15 @@ class Inspection:
 class FolderInspection:
     """What is in a folder of depth files, and in the folders inside.
 
-    files: how many, by the ending of their names. bytes: of all. images: PNG that cannot be depth.
-    common: what depth.json says. last_run: the counts of the ledger's last run.
-    sampled: files that were looked at, chosen at random. failures: those of them that cannot be read.
+    Attributes:
+        path: Of the folder.
+        files: How many, by the ending of their names.
+        bytes: Of all.
+        images: PNG files that cannot be depth.
+        common: What depth.json says.
+        last_run: The counts of the ledger's last run.
+        sampled: Files that were looked at, chosen at random.
+        failures: Those of them that cannot be read.
     """
 
     path: str

@@ -44,9 +44,13 @@ _Sample = dict[str, tuple[float, float]]  # of one depth map, by format: core-se
 
 @dataclass(frozen=True, slots=True)
 class FormatCost:
-    """What one format would take for all images. hours: of the whole run. bytes: of all outputs.
+    """What one format would take for all images.
 
     With several workers hours are those by the clock; each of them takes as many.
+
+    Attributes:
+        hours: Of the whole run.
+        bytes: Of all outputs.
     """
 
     hours: float
@@ -57,11 +61,19 @@ class FormatCost:
 class Plan:
     """What a run over all images would take.
 
-    found: images. lost: inputs that cannot be opened. bytes: of the images' files.
-    looked_at: headers that were read, unreadable: of these.
-    smallest, largest: (width, height) among those looked at. megapixels: on average.
-    timed: images that were estimated. formats: what each would take, by name.
-    num_workers: machines such as this one that share the work. requests: to object stores, by kind.
+    Attributes:
+        found: Images.
+        lost: Inputs that cannot be opened.
+        bytes: Of the images' files.
+        looked_at: Headers that were read.
+        unreadable: Of these.
+        smallest: (width, height) among those looked at.
+        largest: (width, height) among those looked at.
+        megapixels: On average.
+        timed: Images that were estimated.
+        formats: What each would take, by name.
+        num_workers: Machines such as this one that share the work.
+        requests: To object stores, by kind.
     """
 
     found: int
@@ -93,13 +105,33 @@ def plan(
 ) -> Plan:
     """Count the inputs and foretell hours and bytes for each format; nothing is written to the output.
 
-    The arguments are those of `estimate`. A few images chosen at random, twelve at most, are estimated into
-    a temporary folder, beside `output` where that is given. Hours are those that the slowest of model, cores
-    and disk would take alone: a long run comes close to it. What an earlier run has done is not taken off.
-    num_workers: machines such as this one, which share the work evenly and hinder each other nowhere.
+    A few images chosen at random, twelve at most, are estimated into a temporary folder, beside `output`
+    where that is given. Hours are those that the slowest of model, cores and disk would take alone: a long
+    run comes close to it. What an earlier run has done is not taken off.
 
-    Raises `InputError` where there is nothing to do or no sample can be read, `OutputError` where there is no
-    room for the samples, and `ModelError`.
+    Args:
+        inputs: Image files, folders and lists, as `estimate` takes them; so are those below.
+        output: Where the outputs would go.
+        model: A name, or a loaded estimator.
+        recursive: Descend into the folders inside.
+        size: full or native.
+        decode: exact or fast.
+        batch_size: Images in one call of the model, or `auto`.
+        device: One, or several with commas between.
+        num_workers: Machines such as this one, which share the work evenly and hinder each other nowhere.
+        **model_options: As `load_estimator` takes them.
+
+    Returns:
+        Counts, sizes, and for each format hours and bytes.
+
+    Raises:
+        InputError: There is nothing to do, or no sample can be read.
+        OutputError: There is no room for the samples.
+        ModelError: The model cannot be loaded.
+
+    Example:
+        >>> cx.plan("photos", recursive=True).formats["npy"].hours  # doctest: +SKIP
+        3.2
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     if num_workers < 1:

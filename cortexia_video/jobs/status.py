@@ -51,9 +51,16 @@ class RunStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How far a folder is. done, failed, begun: inputs whose last word is that. runs: oldest first.
+    """How far the runs that write to a folder are.
 
-    found: inputs that were counted, where they were given.
+    Attributes:
+        folder: The output folder.
+        done: Inputs whose last outcome is that.
+        failed: Inputs whose last outcome is that.
+        begun: Inputs that a run works on, or did when it ended.
+        runs: Oldest first.
+        now: When this was asked.
+        found: Inputs that were counted, where they were given.
     """
 
     folder: str
@@ -92,11 +99,24 @@ def status(
     inputs: Sequence[str | os.PathLike[str]] = (),
     recursive: bool = False,
 ) -> Status:
-    """Return how far the runs that write to `output`, a folder or an address, are; nothing is written.
+    """Return how far the runs that write to a folder are; nothing is written.
 
-    inputs, recursive: those of the run; they are counted, which says how much is left.
     A run says how far it is every half minute.
-    Raises `InputError` where there is no ledger.
+
+    Args:
+        output: The output folder, a path or a URL.
+        inputs: Those of the run; they are counted, which says how much is left.
+        recursive: That of the run.
+
+    Returns:
+        How many are done, failed and begun, by run, and how fast.
+
+    Raises:
+        InputError: There is no ledger.
+
+    Example:
+        >>> cx.status("depth", inputs=["photos"]).seconds_left  # doctest: +SKIP
+        840.0
     """
     root = to_path(output)
     require_ledger(root)

@@ -42,9 +42,12 @@ class Wrong(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What became of checking a folder's outputs.
+    """What checking a folder's outputs found.
 
-    checked: how many. unfinished: keys that a run began to write, or that were requeued, and are not done.
+    Attributes:
+        checked: How many outputs.
+        wrong: Those that are, and why.
+        unfinished: Keys that a run began to write, or that were requeued, and are not done.
     """
 
     checked: int
@@ -59,13 +62,26 @@ class Verification:
 def verify(
     output: str | os.PathLike[str], *, requeue: bool = False, workers: int | None = None
 ) -> Verification:
-    """Check every output that the ledger of the folder `output` calls done.
+    """Check every output that the ledger of a folder calls done.
 
-    It is there, has its size and digest, reads as what it is, as large as its map, and nowhere infinite.
-    requeue: let the next run do again what is wrong. workers: threads; one a core by default.
+    It exists, has its size and digest, reads as what it is, as large as its map, and is nowhere infinite.
     Without `requeue` nothing is written, and a run may be going on.
 
-    Raises `InputError` where there is no ledger; with `requeue`, `OutputError` while another process writes.
+    Args:
+        output: The output folder, a path or a URL.
+        requeue: Let the next run do again what is wrong.
+        workers: Threads; one for each core by default.
+
+    Returns:
+        How many were checked, and what is wrong.
+
+    Raises:
+        InputError: There is no ledger.
+        OutputError: Another process writes there, and `requeue` asks to.
+
+    Example:
+        >>> cx.verify("depth").failures  # doctest: +SKIP
+        []
     """
     root, workers = to_path(output), choose_workers(workers)
     require_ledger(root)

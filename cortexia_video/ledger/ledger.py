@@ -248,18 +248,40 @@ def _now() -> str:
 
 
 def read_ledger(root: AnyPath) -> Iterator[dict[str, Any]]:
-    """Yield every line of a folder's ledger as written, oldest first; a damaged line is left out.
+    """Yield every line of an output folder's ledger as written, oldest first; a damaged line is left out.
 
-    Raises `InputError` where there is no ledger, or it cannot be read.
+    Args:
+        root: The output folder.
+
+    Yields:
+        A dict with `key`, `outcome` and so on (docs/outputs.md).
+
+    Raises:
+        InputError: There is no ledger, or it cannot be read.
+
+    Example:
+        >>> outcomes = [line.get("outcome") for line in cx.read_ledger("depth")]  # doctest: +SKIP
     """
     for path in require_ledger(root):
         yield from (entry for entry in map(parse_line, read_lines(path)) if entry)
 
 
 def merge_ledgers(root: AnyPath) -> int:
-    """Join what partitions left to `ledger.jsonl`; give the number of files joined.
+    """Join the ledgers that runs over partitions left in an output folder to one `ledger.jsonl`.
 
-    Raises `InputError` where there is no ledger, `OutputError` while another process writes there.
+    Args:
+        root: The output folder.
+
+    Returns:
+        The number of files that were joined.
+
+    Raises:
+        InputError: There is no ledger.
+        OutputError: Another process writes there.
+
+    Example:
+        >>> cx.merge_ledgers("depth")  # doctest: +SKIP
+        16
     """
     require_ledger(root)
     if isinstance(root, RemotePath):

@@ -23,8 +23,11 @@ UNITS: dict[DepthKind, Unit] = {"metric": "metre", "scale_invariant": "unknown"}
 class PointCloud:
     """Coloured points in the camera's axes as OpenCV has them: x right, y down, z forward.
 
-    points: float32 (N, 3). colors: uint8 (N, 3) sRGB. normals: float32 (N, 3) of unit length, or None.
-    unit: `metre`, or `unknown` where the points are true up to a factor.
+    Attributes:
+        points: float32 (N, 3).
+        colors: uint8 (N, 3) sRGB.
+        normals: float32 (N, 3) of unit length, or None.
+        unit: `metre`, or `unknown` where the points are true up to a factor.
     """
 
     points: NDArray[np.float32]
@@ -43,18 +46,33 @@ def point_cloud(
     max_gap: float | None = None,
     normals: bool = False,
 ) -> PointCloud:
-    """Return a point for each pixel of the depth map that is known and at no edge, coloured by the image.
+    """Return a point for each pixel of a depth map that is known and at no edge, coloured by the image.
 
-    depth: `metric`, or `scale_invariant`: then the points are true up to a factor. It is never resampled.
-    image: uint8 (H, W, 3) RGB, of the depth's size or another: its colours are resampled to the depth's grid.
-    f_px: focal length in pixels of `image`; or fov_deg, its horizontal field of view; or camera, of the
-    image in any size. Else `depth.f_px` counts. The axis meets the image's middle unless `camera` says.
-    max_gap: a pixel is left out where its depth differs by more than this share from a neighbour's, since
-    between a thing and its background depth is neither; by default `depth_gaps.choose_max_gap`.
-    normals: also which way the surface faces (`depth_to_normals`); to the camera where no neighbour tells.
+    Pixel (row, column) with depth z becomes z ((column + 0.5 - cx) / fx, (row + 0.5 - cy) / fy, 1).
 
-    Raises `InputError` for other kinds, for no focal length or more than one, for sizes that do not belong
-    together, and where no point is left.
+    Args:
+        depth: `metric`, or `scale_invariant`: then the points are true up to a factor. It is never resampled.
+        image: uint8 (H, W, 3) RGB, of the depth's size or another: its colours are resampled to the depth's
+            grid.
+        f_px: Focal length in pixels of `image`; by default `depth.f_px`.
+        fov_deg: Its horizontal field of view instead.
+        camera: The camera of the image, in any size, instead. Without one the axis meets the image's middle.
+        max_gap: A pixel is left out where its depth differs by more than this share from a neighbour's, since
+            between a thing and its background depth is neither; by default `geometry.choose_max_gap`.
+        normals: Also which way the surface faces (`geometry.depth_to_normals`); to the camera where no
+            neighbour tells.
+
+    Returns:
+        Points, colours, and normals where they were asked for.
+
+    Raises:
+        InputError: The kind of depth is another, there is no focal length or more than one, sizes do not
+            belong together, or no point is left.
+
+    Example:
+        >>> depth = cx.DepthMap(np.full((48, 64), 2, np.float32), "metric", f_px=50.0)
+        >>> cx.point_cloud(depth, np.zeros((48, 64, 3), np.uint8)).points.shape
+        (3072, 3)
     """
     unit = require_unit(depth.kind)
     _require_shape("image", image.shape[:2], depth.full_size or depth.values.shape)

@@ -24,10 +24,15 @@ SAMPLE = 500  # maps that are measured
 
 @dataclass(frozen=True, slots=True)
 class FolderReport:
-    """What the page at `path`, of `bytes` bytes, says.
+    """What the page about a folder says.
 
-    summary: of the ledger. sample: what some of the depth maps look like. outliers: of these, those unlike
-    the others. focal_outliers: of all images.
+    Attributes:
+        path: Of the page.
+        bytes: Of the page.
+        summary: Of the ledger.
+        sample: What some of the depth maps look like.
+        outliers: Of these, those unlike the others.
+        focal_outliers: Of all images.
     """
 
     path: AnyPath
@@ -53,13 +58,25 @@ def report(
 ) -> FolderReport:
     """Write a page about a folder that `estimate` wrote: one HTML file, readable without a network.
 
-    output: the file to write, whose name ends in .html; `report.html` in the folder by default. An earlier
-    report is replaced, whole. sample: the most depth maps to measure, chosen by a hash of their keys, the
-    same each time. workers: threads; one a core by default.
-
     The folder is only read: a run may be going on, and damaged outputs are on the page.
-    Raises `InputError` where there is no ledger, `OutputExistsError` for a file that is no report of ours,
-    `OutputError` where none can be written.
+
+    Args:
+        folder: The output folder.
+        output: The file to write, whose name ends in .html; `report.html` in the folder by default. An
+            earlier report is replaced, atomically.
+        sample: The most depth maps to measure, chosen by a hash of their keys, the same each time.
+        workers: Threads; one for each core by default.
+
+    Returns:
+        What the page says.
+
+    Raises:
+        InputError: There is no ledger.
+        OutputExistsError: `output` is a file that is no report of ours.
+        OutputError: No file can be written there.
+
+    Example:
+        >>> cx.report("depth").path  # doctest: +SKIP
     """
     root, workers = to_path(folder), choose_workers(workers)
     path = root / REPORT_NAME if output is None else to_path(output)

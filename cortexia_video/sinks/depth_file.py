@@ -20,8 +20,8 @@ def write_depth(
     Args:
         depth: float32 (H, W), NaN where unknown, in metres where its kind is metric.
         path: The file, a path or a URL. Its folder is made where it is missing.
-        format: npy, npz, png16, tiff, exr, exr16, pfm or jxl, or png, an 8-bit image to look at. By default by
-            the end of the name: .npy, .npz, .16.png, .tiff, .exr, .16.exr, .pfm or .jxl.
+        format: npy, npz, png16, tiff, exr, exr16, pfm or jxl, or png, an 8-bit image to look at. By default
+            by the end of the name: .npy, .npz, .16.png, .tiff, .exr, .16.exr, .pfm or .jxl.
         overwrite: Replace a file that exists.
 
     Raises:

@@ -217,7 +217,7 @@ def test_pairs_name_their_own_arguments_in_errors(tmp_path: Path) -> None:
         save(values, tmp_path / part / "a.png")
     with pytest.raises(DepthFileError, match=r"convention \(`convention`\), one of .* of depth \(`kind`\)"):
         open_dataset("pairs", tmp_path)[0]
-    with pytest.raises(DepthFileError, match="or scale=, in metres"):
+    with pytest.raises(DepthFileError, match="or `scale`, in metres"):
         open_dataset("pairs", tmp_path, kind="metric")[0]
 
 

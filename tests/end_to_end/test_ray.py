@@ -178,7 +178,7 @@ def test_a_killed_job_goes_on_on_one_machine(nodes: Any, expected: dict[str, byt
         "    model = cx.DepthEstimator(ray_doubles.SlowModel(0.05))\n"
         "    print('up', flush=True)\n"
         "    told = lambda report, failure: print(report.done, flush=True)\n"
-        "    cx.estimate(sys.argv[2], sys.argv[3], model=model, recursive=True, executor=executor, on_outcome=told)\n"
+        "    cx.estimate(*sys.argv[2:4], model=model, recursive=True, executor=executor, on_outcome=told)\n"
     )
     command = [sys.executable, "-c", code, nodes.address, f"{S3}/in", f"{S3}/killed"]
     job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)

@@ -342,7 +342,7 @@ def read_outcomes(path: Path) -> list[object]:
 
 
 def read_checkpoint(path: Path) -> str:
-    """Return a digest of all values; the bytes depend on which texts are one object, which pickle refers to."""
+    """Return a digest of all values; the bytes depend on which texts are one object to pickle."""
     import torch
 
     def describe(value: object) -> object:

@@ -23,9 +23,15 @@ _HOPELESS = 100  # batches
 
 
 class SampleDataset(Dataset[dict[str, Any]]):
-    """Samples by number, as `to_tensors` gives them; set `epoch` for other augmentations of the same samples.
+    """Samples by number, as `to_tensors` gives them, for a `DataLoader`.
 
-    All samples of a batch must come out of `augment` with one size.
+    All samples of a batch must come out of `augment` with one size. Set `epoch` for other augmentations of
+    the same samples.
+
+    Args:
+        dataset: Such as `open_dataset` opens.
+        augment: A transform, random or not.
+        seed: Of the random ones.
     """
 
     def __init__(self, dataset: RGBDDataset, augment: Augment | None = None, *, seed: int = 0) -> None:
@@ -47,10 +53,19 @@ class SampleDataset(Dataset[dict[str, Any]]):
 class MixedBatches(IterableDataset[dict[str, Any]]):
     """Batches of a mixture, collated; the worker i of n reads every n-th, and torch puts them in order.
 
-    position: where to go on. Each batch says its number in `batch`: after it was used, keep
-    `mixture.position(batch["batch"] + 1)`. A batch of which no sample can be used is left out.
-    share: (i, n): only every n-th batch, beginning with the i-th: for one of n trainers that go on together.
-    on_problem: called where a sample is read, in the worker's process.
+    Each batch says its number in `batch`: after it was used, keep `mixture.position(batch["batch"] + 1)`. A
+    batch of which no sample can be used is left out.
+
+    Args:
+        mixture: Of datasets.
+        augment: A transform, random or not.
+        position: Where to go on.
+        on_problem: Called where a sample is read, in the worker's process.
+        share: (i, n): only every n-th batch, beginning with the i-th: for one of n trainers that go on
+            together.
+
+    Example:
+        >>> DataLoader(MixedBatches(mixture, augment), batch_size=None, num_workers=2)  # doctest: +SKIP
     """
 
     def __init__(
