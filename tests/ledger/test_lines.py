@@ -68,6 +68,17 @@ def test_a_command_reads_the_ledger_of_its_input_by_one_pass(
     assert opened[tmp_path / "to" / LEDGER_NAME] <= (2 if command == "convert" else 1)
 
 
+def test_a_packed_run_is_converted_by_one_pass_beside_the_index(
+    tmp_path: Path, make_image: Make, opened: Counter[Path]
+) -> None:
+    for index in range(6):
+        make_image(tmp_path / "in" / f"{index}.jpg", seed=index)
+    estimate(tmp_path / "in", tmp_path / "run", model="synthetic", kind="metric", pack="tar", pack_size=4)
+    opened.clear()
+    assert convert(tmp_path / "run", tmp_path / "to", format="npz", workers=1).done == 6
+    assert opened[tmp_path / "run" / LEDGER_NAME] == 2
+
+
 def write_partitions(root: Path) -> None:
     """Write a ledger with a line that is torn at the end of each of its three files."""
     for number, partition in enumerate((None, Partition(1, 2), Partition(2, 2))):
