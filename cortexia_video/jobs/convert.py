@@ -12,10 +12,11 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 import numpy as np
 
@@ -128,7 +129,7 @@ def convert(
     for each in inputs:
         reader.open_folder(each)  # each of its files would fail if that cannot be
     found = DepthFiles(inputs, output=root)
-    _require_some(found, inputs)
+    files = _require_some(found, inputs)
     format = format or _find_format(inputs)
     sink = open_sink(root, format=format)
     _require_allowed(format, allow_loss)
@@ -146,7 +147,10 @@ def convert(
         outcomes = Outcomes(
             sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop
         )
-        return ConvertJob(outcomes, reader, FORMATS[format], given, allow_loss).run(found, workers)
+        report = ConvertJob(outcomes, reader, FORMATS[format], given, allow_loss).run(files, workers)
+    if found.images:
+        _log.warning("%d PNG files of 8 bits or in colour are no depth: passed over", found.images)
+    return report
 
 
 class ConvertJob:
@@ -167,7 +171,7 @@ class ConvertJob:
         self._root = self.sink.root.resolve()
         self._budget = MemoryBudget(MEMORY)
 
-    def run(self, found: DepthFiles, workers: int) -> Report:
+    def run(self, found: Iterable[Found], workers: int) -> Report:
         """Take every input to its outcome; the ledger then ends with the counts."""
         started, report = time.monotonic(), self.outcomes.report
         try:
@@ -179,14 +183,12 @@ class ConvertJob:
             raise
         finally:
             self.outcomes.end(time.monotonic() - started)
-        if found.images:
-            _log.warning("%d PNG files of 8 bits or in colour are no depth: passed over", found.images)
         for reason, count in sorted(self._kept.items()):
             _log.warning("not scaled to the given focal length: %d (%s)", count, reason)
         self.outcomes.record_end()
         return report
 
-    def _find_work(self, found: DepthFiles) -> Iterator[InputFile]:
+    def _find_work(self, found: Iterable[Found]) -> Iterator[InputFile]:
         """Yield what is to be done; before the first, depth.json leaves to the ledger what is not known."""
         dated = (attempt(each.key, "find", partial(self._add_beside, each)) for each in found)
         work = self.outcomes.claimed(dated)
@@ -316,9 +318,12 @@ def _require_another_folder(inputs: Sequence[str | os.PathLike[str]], root: AnyP
             raise InputError(f"{printable(str(to_path(each)))} is input and output: choose another `output`")
 
 
-def _require_some(found: DepthFiles, inputs: Sequence[str | os.PathLike[str]]) -> None:
-    """Look for a first input, so that nothing is made for a folder without any."""
-    if next(iter(found), None) is None:
+def _require_some(found: DepthFiles, inputs: Sequence[str | os.PathLike[str]]) -> Iterator[Found]:
+    """Return all inputs, once there is a first, so that nothing is made for a folder without any."""
+    files = iter(found)
+    first = next(files, None)
+    if first is None:
         places = ", ".join(printable(str(to_path(each))) for each in inputs)
         images = f"; {found.images} PNG of 8 bits or in colour are no depth" if found.images else ""
         raise InputError(f"no depth files in {places}{images}")
+    return chain([first], files)

@@ -22,6 +22,8 @@ from cortexia_video.ledger.local_log import LEDGER_NAME
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import LedgerState
 from cortexia_video.storage import named_file
+from cortexia_video.storage.paths import AnyPath, to_path
+from cortexia_video.storage.remote_path import RemotePath
 
 Make = Callable[..., Path]
 PLACED = {"a.npy": Placed(5, "0123456789abcdef" * 2)}
@@ -66,6 +68,17 @@ def test_a_command_reads_the_ledger_of_its_input_by_one_pass(
     assert opened[tmp_path / "to" / LEDGER_NAME] <= (2 if command == "convert" else 1)
 
 
+def test_a_packed_run_is_converted_by_one_pass_beside_the_index(
+    tmp_path: Path, make_image: Make, opened: Counter[Path]
+) -> None:
+    for index in range(6):
+        make_image(tmp_path / "in" / f"{index}.jpg", seed=index)
+    estimate(tmp_path / "in", tmp_path / "run", model="synthetic", kind="metric", pack="tar", pack_size=4)
+    opened.clear()
+    assert convert(tmp_path / "run", tmp_path / "to", format="npz", workers=1).done == 6
+    assert opened[tmp_path / "run" / LEDGER_NAME] == 2
+
+
 def write_partitions(root: Path) -> None:
     """Write a ledger with a line that is torn at the end of each of its three files."""
     for number, partition in enumerate((None, Partition(1, 2), Partition(2, 2))):
@@ -79,7 +92,7 @@ def write_partitions(root: Path) -> None:
         path.write_bytes(path.read_bytes()[:-1])
 
 
-def count_last(root: Path) -> Iterator[dict[str, object]]:
+def count_last(root: AnyPath) -> Iterator[dict[str, object]]:
     """Yield the lines that count of what is done, by the plainest rule there is."""
     last = {line["key"]: line for line in read_ledger(root) if "key" in line}
     return (line for line in last.values() if line["outcome"] == "done")
@@ -150,3 +163,23 @@ def test_the_last_word_on_a_key_counts(tmp_path: Path, words: list[str], counts:
 def test_where_no_ledger_is_nothing_is_done(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no ledger in"):
         next(read_done(tmp_path))
+
+
+def test_a_ledger_in_an_object_store_is_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("fsspec")
+    root = to_path(f"memory://{tmp_path.name}/out")
+    for run in range(2):
+        with open_ledger(root, {"model": str(run)}) as ledger:
+            for key in ("all", f"own{run}"):
+                ledger.record_done(key, Source("/x", run, 1), PLACED)
+    expected = sorted(count_last(root), key=str)
+    fetched: Counter[str] = Counter()
+    fetch = RemotePath.open
+
+    def count(path: RemotePath, *mode: str) -> object:
+        fetched[path.name] += 1
+        return fetch(path, *mode)
+
+    monkeypatch.setattr(RemotePath, "open", count)
+    assert sorted(read_done(root), key=str) == expected and len(expected) == 3
+    assert set(fetched.values()) == {1}
