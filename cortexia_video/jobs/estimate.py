@@ -95,7 +95,7 @@ def estimate(
     commercial_only: refuse a model by name whose weights are not known to be free for use in a product.
     max_error: a backend or a precision other than the model's reference is refused where its depth differs
     by more, on average over one of the first images; with backend `auto` it is not chosen.
-    profile: file for a trace of the run in Chrome's format.
+    profile: file for a trace of the run in Chrome's format, with the pieces of all workers.
     on_outcome: called after each input with the report so far and its failure, if it failed.
     stop: set it to end early; what the model has taken is finished.
     executor: where the work is done, by default in this process; `jobs.ray_cluster.RayExecutor`: in many.
