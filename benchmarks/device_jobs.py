@@ -12,8 +12,9 @@ from race import Job
 from torch.nn.functional import interpolate
 from transformers import AutoModelForDepthEstimation, PreTrainedModel
 
-from cortexia_video import DepthEstimator, Failure, ModelError, estimate
+from cortexia_video import DepthEstimator, Failure, estimate
 from cortexia_video.depth_estimation import ModelResult, PreparedFrame, Size
+from cortexia_video.errors import ModelError
 from cortexia_video.images.decode import decode
 from cortexia_video.models.registry import load_model
 

@@ -26,7 +26,7 @@ from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.evaluation.ground_truth import hold_truth
 from cortexia_video.evaluation.image_score import score_image
-from cortexia_video.evaluation.job import evaluate
+from cortexia_video.evaluation.job import measure_predictors
 from cortexia_video.evaluation.metrics.alignment import align
 from cortexia_video.evaluation.metrics.boundary import boundary_f1
 from cortexia_video.evaluation.metrics.pixel_sums import PixelSums, add_sums, measure_pixels
@@ -153,7 +153,7 @@ def small(*, images: int = 20_000, threads: int = os.cpu_count() or 1) -> None:
         started = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             with ScoreFile(Path(folder)) as scores:
-                found = evaluate(truth, [Wavering()], protocol, kept=scores, workers=threads)
+                found = measure_predictors(truth, [Wavering()], protocol, kept=scores, workers=threads)
             measured = time.perf_counter() - started
             grown = _find_largest()
             summarise(found)

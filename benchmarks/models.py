@@ -29,7 +29,8 @@ from photos import THREE_MEGAPIXELS, make_photos
 from random_networks import save_checkpoint
 from sections import Figure
 
-from cortexia_video import DepthEstimator, Failure, Frame, ModelError, decode, load_estimator
+from cortexia_video import DepthEstimator, Failure, Frame, decode, load_estimator
+from cortexia_video.errors import ModelError
 from cortexia_video.inference.parity import compare
 from cortexia_video.runtime.workers import count_cores
 from cortexia_video.training.export import compact_metadata, export_onnx
@@ -162,7 +163,7 @@ def _prepare(estimator: DepthEstimator, frames: Sequence[Frame]) -> Run:
 def _take_turns(
     section: str, runs: Mapping[str, Run], batch_size: int, scale: Scale
 ) -> dict[str, list[float]]:
-    """Return images per second of every way in every round: A B C A B C, each after one that does not count."""
+    """Return images per second of every way in every round: A B C A B C, each after one not counted."""
     rates: dict[str, list[float]] = {name: [] for name in runs}
     calls = max(1, scale.images // batch_size)
     for _ in range(scale.rounds):

@@ -21,8 +21,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cortexia_video import DepthMap, Frame, Pinhole, RGBDSample, open_dataset, usable_samples
-from cortexia_video.datasets.build import build_dataset
+from cortexia_video import DepthMap, Frame, Pinhole, RGBDSample, open_dataset
+from cortexia_video.datasets import usable_samples
+from cortexia_video.datasets.build import write_shards
 from cortexia_video.datasets.build_items import BuildItem
 from cortexia_video.datasets.row_schema import Row, to_row
 
@@ -53,7 +54,7 @@ def build(folder: Path, form: str, pairs: list[RGBDSample], count: int, *, jpeg:
         return {**rows[number % MADE], "key": f"{number:06d}"}
 
     items = (BuildItem(f"{number:06d}", str(number), partial(load, number)) for number in range(count))
-    build_dataset(items, folder, format=form)
+    write_shards(items, folder, format=form)
     return folder
 
 

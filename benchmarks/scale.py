@@ -32,7 +32,7 @@ from cyclopts import App
 from photos import TWELVE_MEGAPIXELS, make_photos
 from sleeping_model import SleepingModel
 
-import cortexia_video as cv
+import cortexia_video as cx
 from cortexia_video.jobs.ray_cluster import RayExecutor
 from cortexia_video.storage.paths import to_path
 
@@ -159,9 +159,9 @@ def s3(images: int = 100, rate: float = 10.0, work: Path = Path("runs/scale")) -
         place = to_path(f"{bucket}/in")
         for path in photos:
             (place / path.name).write_bytes(path.read_bytes())
-        estimator = cv.DepthEstimator(SleepingModel(1 / rate), size="native")
+        estimator = cx.DepthEstimator(SleepingModel(1 / rate), size="native")
         started = time.perf_counter()
-        report = cv.estimate(f"{bucket}/in", f"{bucket}/out", model=estimator)
+        report = cx.estimate(f"{bucket}/in", f"{bucket}/out", model=estimator)
         seconds = time.perf_counter() - started
     assert report.done == images, report
     print(report.speed, file=sys.stderr)
@@ -176,7 +176,7 @@ def memory(images: int = 2000, work: Path = Path("runs/scale")) -> None:
     folder = make_photos(work / "small", images, (64, 48))
     shutil.rmtree(work / "depth", ignore_errors=True)
     with RayExecutor(num_workers=1) as executor:
-        report = cv.estimate(folder, work / "depth", model="synthetic", size="native", executor=executor)
+        report = cx.estimate(folder, work / "depth", model="synthetic", size="native", executor=executor)
     assert report.done == images, report
     print(f"{report}\nPeak memory of this process: {_peak_mib():.0f} MiB")
 
@@ -192,11 +192,11 @@ def make_images(work: Path, count: int) -> list[Path]:
 def _time(photos: list[Path], work: Path, rate: float, executor: RayExecutor | None) -> float:
     output = work / "depth"
     shutil.rmtree(output, ignore_errors=True)
-    estimator = cv.DepthEstimator(SleepingModel(1 / rate), size="native")
+    estimator = cx.DepthEstimator(SleepingModel(1 / rate), size="native")
     listing = work / "list.txt"
     listing.write_text("".join(f"{path.absolute()}\n" for path in photos))
     started = time.perf_counter()
-    report = cv.estimate(listing, output, model=estimator, executor=executor)
+    report = cx.estimate(listing, output, model=estimator, executor=executor)
     seconds = time.perf_counter() - started
     assert report.done == len(photos), report
     return seconds

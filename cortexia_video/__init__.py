@@ -1,112 +1,179 @@
 """Depth for image collections: images in, depth maps that say what they mean out."""
 
-from cortexia_video.datasets.huggingface import from_hf, to_hf
-from cortexia_video.datasets.registry import open_dataset
-from cortexia_video.datasets.sample_checks import usable_samples
-from cortexia_video.depth_estimation import DepthEstimator, load_estimator
-from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import (
-    CortexiaError,
-    DecodeError,
-    DepthFileError,
-    Failure,
-    InputError,
-    LossError,
-    MissingExtraError,
-    ModelError,
-    ModelLoadError,
-    ModelOutputError,
-    OutputError,
-    OutputExistsError,
-    OutputLostError,
-    ParityError,
-    UnknownModelError,
-)
-from cortexia_video.frame import Frame
-from cortexia_video.geometry.anchors import anchor_depth
-from cortexia_video.geometry.normals import depth_to_normals
-from cortexia_video.images.decode import decode
-from cortexia_video.jobs.convert import convert
-from cortexia_video.jobs.estimate import estimate
-from cortexia_video.jobs.inspect import FolderInspection, Inspection, inspect, inspect_folder
-from cortexia_video.jobs.outcomes import Report
-from cortexia_video.jobs.status import Status, status
-from cortexia_video.jobs.verify import Verification, verify
-from cortexia_video.ledger.depth_reader import DepthReader, read_depth
-from cortexia_video.ledger.ledger import merge_ledgers, read_ledger
-from cortexia_video.models.protocol import DepthModel, ModelInfo
-from cortexia_video.models.registry import list_models
-from cortexia_video.models.synthetic import SyntheticModel
-from cortexia_video.pinhole import Pinhole
-from cortexia_video.point_clouds.cloud import PointCloud, point_cloud
-from cortexia_video.point_clouds.files import save_point_cloud
-from cortexia_video.reporting.job import FolderReport, report
-from cortexia_video.rgbd_sample import RGBDSample
+from typing import TYPE_CHECKING
+
+from cortexia_video.runtime.lazy_names import load_lazily
 from cortexia_video.runtime.telemetry import turn_off_telemetry
 from cortexia_video.runtime.torch_cache import use_temporary_cache
-from cortexia_video.viz.color_bar import color_bar
-from cortexia_video.viz.colormap import colored_depthmap
-from cortexia_video.viz.figures import collage, merge_into_row, show_depthmap
+
+if TYPE_CHECKING:
+    from cortexia_video import (
+        augmentation,
+        datasets,
+        errors,
+        evaluation,
+        geometry,
+        jobs,
+        point_clouds,
+        scenes,
+        training,
+        viz,
+    )
+    from cortexia_video.datasets.builder import build_dataset
+    from cortexia_video.datasets.huggingface import from_hf, to_hf
+    from cortexia_video.datasets.registry import open_dataset
+    from cortexia_video.depth_estimation import DepthEstimator, load_estimator
+    from cortexia_video.depth_map import DepthMap
+    from cortexia_video.errors import CortexiaError, Failure
+    from cortexia_video.evaluation.evaluator import evaluate
+    from cortexia_video.frame import Frame
+    from cortexia_video.images.decode import decode
+    from cortexia_video.images.read import read_image
+    from cortexia_video.jobs.convert import convert
+    from cortexia_video.jobs.estimate import estimate
+    from cortexia_video.jobs.export import export
+    from cortexia_video.jobs.inspect import inspect
+    from cortexia_video.jobs.outcomes import Report
+    from cortexia_video.jobs.plan import plan
+    from cortexia_video.jobs.status import status
+    from cortexia_video.jobs.verify import verify
+    from cortexia_video.ledger.depth_reader import DepthReader, read_depth
+    from cortexia_video.ledger.ledger import merge_ledgers, read_ledger
+    from cortexia_video.models.protocol import DepthModel, ModelInfo
+    from cortexia_video.models.registry import list_models
+    from cortexia_video.models.synthetic import SyntheticModel
+    from cortexia_video.pinhole import Pinhole
+    from cortexia_video.point_clouds.cloud import point_cloud
+    from cortexia_video.point_clouds.files import save_point_cloud
+    from cortexia_video.reporting.job import report
+    from cortexia_video.rgbd_sample import RGBDSample
+    from cortexia_video.sinks.depth_file import write_depth
+    from cortexia_video.training.start import train
+    from cortexia_video.viz.colormap import colored_depthmap
+    from cortexia_video.viz.figures import collage, merge_into_row, show_depthmap
 
 __all__ = [
     "CortexiaError",
-    "DecodeError",
     "DepthEstimator",
-    "DepthFileError",
     "DepthMap",
     "DepthModel",
     "DepthReader",
     "Failure",
-    "FolderInspection",
-    "FolderReport",
     "Frame",
-    "InputError",
-    "Inspection",
-    "LossError",
-    "MissingExtraError",
-    "ModelError",
     "ModelInfo",
-    "ModelLoadError",
-    "ModelOutputError",
-    "OutputError",
-    "OutputExistsError",
-    "OutputLostError",
-    "ParityError",
     "Pinhole",
-    "PointCloud",
     "RGBDSample",
     "Report",
-    "Status",
     "SyntheticModel",
-    "UnknownModelError",
-    "Verification",
-    "anchor_depth",
+    "augmentation",
+    "build_dataset",
     "collage",
-    "color_bar",
     "colored_depthmap",
     "convert",
+    "datasets",
     "decode",
-    "depth_to_normals",
+    "errors",
     "estimate",
+    "evaluate",
+    "evaluation",
+    "export",
     "from_hf",
+    "geometry",
     "inspect",
-    "inspect_folder",
+    "jobs",
     "list_models",
     "load_estimator",
     "merge_into_row",
     "merge_ledgers",
     "open_dataset",
+    "plan",
     "point_cloud",
+    "point_clouds",
     "read_depth",
+    "read_image",
     "read_ledger",
     "report",
     "save_point_cloud",
+    "scenes",
     "show_depthmap",
     "status",
     "to_hf",
-    "usable_samples",
+    "train",
+    "training",
     "verify",
+    "viz",
+    "write_depth",
 ]
 
 turn_off_telemetry()  # nothing above imports a library that these two are for
 use_temporary_cache()
+
+_ROOMS = (
+    "augmentation",
+    "datasets",
+    "errors",
+    "evaluation",
+    "geometry",
+    "jobs",
+    "point_clouds",
+    "scenes",
+    "training",
+    "viz",
+)
+_HOMES = {
+    "datasets.builder": ("build_dataset",),
+    "datasets.huggingface": (
+        "from_hf",
+        "to_hf",
+    ),
+    "datasets.registry": ("open_dataset",),
+    "depth_estimation": (
+        "DepthEstimator",
+        "load_estimator",
+    ),
+    "depth_map": ("DepthMap",),
+    "errors": (
+        "CortexiaError",
+        "Failure",
+    ),
+    "evaluation.evaluator": ("evaluate",),
+    "frame": ("Frame",),
+    "images.decode": ("decode",),
+    "images.read": ("read_image",),
+    "jobs.convert": ("convert",),
+    "jobs.estimate": ("estimate",),
+    "jobs.export": ("export",),
+    "jobs.inspect": ("inspect",),
+    "jobs.outcomes": ("Report",),
+    "jobs.plan": ("plan",),
+    "jobs.status": ("status",),
+    "jobs.verify": ("verify",),
+    "ledger.depth_reader": (
+        "DepthReader",
+        "read_depth",
+    ),
+    "ledger.ledger": (
+        "merge_ledgers",
+        "read_ledger",
+    ),
+    "models.protocol": (
+        "DepthModel",
+        "ModelInfo",
+    ),
+    "models.registry": ("list_models",),
+    "models.synthetic": ("SyntheticModel",),
+    "pinhole": ("Pinhole",),
+    "point_clouds.cloud": ("point_cloud",),
+    "point_clouds.files": ("save_point_cloud",),
+    "reporting.job": ("report",),
+    "rgbd_sample": ("RGBDSample",),
+    "sinks.depth_file": ("write_depth",),
+    "training.start": ("train",),
+    "viz.colormap": ("colored_depthmap",),
+    "viz.figures": (
+        "collage",
+        "merge_into_row",
+        "show_depthmap",
+    ),
+}
+__getattr__, __dir__ = load_lazily(__name__, _HOMES, _ROOMS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,10 +10,13 @@ from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, InputError, ModelError, ModelOutputError
 from cortexia_video.frame import FocalSource, Frame
+from cortexia_video.images.decode import convert_pillow
+from cortexia_video.images.read import read_image
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.inference.batch_size import BatchLimits, BatchSize, is_out_of_memory
 from cortexia_video.inference.batcher import Batcher, Group
@@ -20,8 +24,11 @@ from cortexia_video.models.protocol import CameraModel, DepthModel, Prediction
 from cortexia_video.models.registry import load_model, require_commercial
 from cortexia_video.pinhole import to_f_px, to_fov_deg
 from cortexia_video.runtime.buffers import BufferPool
+from cortexia_video.storage.paths import PathLike
+from cortexia_video.storage.remote_path import RemotePath
 
 Size = Literal["full", "native"]
+ImageLike = NDArray[np.uint8] | Image.Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +71,25 @@ ModelResult = ModelOutput | ModelError
 
 
 class DepthEstimator:
-    """Estimate depth for frames of any sizes.
+    """Estimate depth for images of any sizes.
 
-    batch_size: images in one call of the model, or `auto`. size: `full` gives each map the size of its
-    frame, `native` the size that the network gives.
+    `estimator(image)` is for one image and `estimate` for many; the other methods are the steps of it, which
+    the run's executor calls on different threads: `prepare` and `finish` on workers, `run` on the model's
+    thread, `stack` and `check` between them.
 
-    `estimate` does everything. The `engine` calls its steps on different threads: `prepare` and `finish` on
-    workers, `run` on the model's thread, `stack` and `check` between them.
+    Args:
+        model: A loaded model.
+        batch_size: Images in one call of the model, or `auto`.
+        size: `full` gives each map the size of its image, `native` the size that the network gives.
+
+    Raises:
+        InputError: The batch size or the size cannot be.
+
+    Example:
+        >>> estimator = cx.DepthEstimator(cx.SyntheticModel(), batch_size=8)
+        >>> frames = [cx.read_image("examples/room_900002.jpg")]
+        >>> [depth.values.shape for depth in estimator.estimate(frames)]
+        [(480, 640)]
     """
 
     def __init__(self, model: DepthModel, *, batch_size: BatchSize = 4, size: Size = "full") -> None:
@@ -98,9 +117,13 @@ class DepthEstimator:
         return self.limits.largest
 
     def estimate(self, frames: Iterable[Frame | Failure]) -> Iterator[DepthMap | Failure]:
-        """Yield one `DepthMap` or `Failure` per frame, in order.
+        """Yield one depth map or failure for each frame, in order.
 
-        A failure that comes in goes out in its place. Frames are read a few batches ahead, no more.
+        Args:
+            frames: Read a few batches ahead, no more. A failure that comes in goes out in its place.
+
+        Yields:
+            Depth, float32 (H, W), or what went wrong.
         """
         batcher: Batcher[tuple[int, PreparedFrame]] = Batcher(self.limits.of, lambda: self.limits.window)
         done: dict[int, DepthMap | Failure] = {}
@@ -118,6 +141,31 @@ class DepthEstimator:
         for batch in batcher.flush():
             self._complete(batch, done)
         yield from (done[index] for index in sorted(done))
+
+    def __call__(self, image: Frame | ImageLike | PathLike) -> DepthMap:
+        """Estimate the depth of one image.
+
+        Args:
+            image: uint8 (H, W, 3) RGB, upright; an image that Pillow opened; a `Frame`; a path or a URL. Of
+                a file and of Pillow's image the EXIF orientation and focal length are used.
+
+        Returns:
+            The depth: float32 (H, W), or as large as the network's where `size` is native.
+
+        Raises:
+            InputError: There is no such file, or an array is no image.
+            DecodeError: The file is no image that can be read.
+            ModelError: The model failed, or its numbers cannot be depth.
+
+        Example:
+            >>> estimator = cx.DepthEstimator(cx.SyntheticModel())
+            >>> estimator(np.zeros((48, 64, 3), np.uint8)).values.shape
+            (48, 64)
+        """
+        (depth,) = self.estimate([_as_frame(image)])
+        if isinstance(depth, Failure):
+            raise depth.error
+        return depth
 
     def enough(self, height: int, width: int) -> tuple[int, int]:
         """Return how large an image of an image has all that the network will see: twice the size it sees."""
@@ -302,6 +350,19 @@ class DepthEstimator:
         return ModelOutputError(f"{self.model.name} gave {what} for {share:.1f} % of the pixels")
 
 
+def _as_frame(image: Frame | ImageLike | PathLike) -> Frame:
+    if isinstance(image, Frame):
+        return image
+    if isinstance(image, Image.Image):
+        return convert_pillow(image, "image")
+    if isinstance(image, str | os.PathLike | RemotePath):
+        return read_image(image)
+    try:
+        return Frame("image", np.asarray(image))
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
 def load_estimator(
     model: str = "compact",
     *,
@@ -311,19 +372,34 @@ def load_estimator(
     commercial_only: bool = False,
     **options: Any,
 ) -> DepthEstimator:
-    """Load a model by name and wrap it.
+    """Load a model by name.
 
-    model: a name that `cortexia models` lists, `onnx:FILE`, or `hf:` and a folder or hub id.
-    device: auto, cpu, cuda, cuda:1 or mps. batch_size, size: as `DepthEstimator` takes them.
-    commercial_only: refuse weights that are not known to be free for use in a product.
-    options: the model's own: `kind` and `input_size` of `onnx:` and `hf:`, `normalize` of `onnx:`,
-    `precision` and `compile` of what torch runs.
+    Args:
+        model: A name that `list_models` lists, `onnx:FILE`, or `hf:` and a folder or hub id.
+        device: auto, cpu, cuda, cuda:1 or mps.
+        batch_size: Images in one call of the model, or `auto`.
+        size: `full` gives each map the size of its image, `native` the size that the network gives.
+        commercial_only: Refuse weights that are not known to be free for use in a product.
+        **options: The model's own: `kind` and `input_size` of `onnx:` and `hf:`, `normalize` of `onnx:`,
+            `backend`, `precision` and `compile` of what torch runs; None stands for what the model says.
 
-    Raises `ModelError` (a subclass says which): unknown name, unusable weights; `MissingExtraError`.
+    Returns:
+        The estimator: `estimator(image)` for one image, `estimator.estimate(frames)` for many.
+
+    Raises:
+        UnknownModelError: There is no such model.
+        ModelLoadError: The weights cannot be used.
+        ModelError: Anything else that is wrong with the model.
+        MissingExtraError: The model needs a package that is not installed.
+
+    Example:
+        >>> depth = cx.load_estimator("compact")("examples/room_900002.jpg")
+        >>> depth.kind, depth.values.shape
+        ('disparity', (480, 640))
     """
     if commercial_only:
         require_commercial(model)
-    loaded = load_model(model, device=device, **options)
+    loaded = load_model(model, device=device, **_keep_given(options))
     return DepthEstimator(loaded, batch_size=batch_size, size=size)
 
 
@@ -348,7 +424,12 @@ def load_estimators(
         for estimator in loaded[1:]:
             estimator.limits = loaded[0].limits
         return loaded
-    return _require_alike([model] if isinstance(model, DepthEstimator) else model, size, options)
+    return _require_alike([model] if isinstance(model, DepthEstimator) else model, size, _keep_given(options))
+
+
+def _keep_given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what asks for nothing: a model takes only the options that it has."""
+    return {name: value for name, value in options.items() if value is not None and value is not False}
 
 
 def _require_alike(

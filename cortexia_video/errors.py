@@ -25,6 +25,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Self
 
+__all__ = [
+    "CortexiaError",
+    "DecodeError",
+    "DepthFileError",
+    "Failure",
+    "InputError",
+    "LossError",
+    "MissingExtraError",
+    "ModelError",
+    "ModelLoadError",
+    "ModelOutputError",
+    "OutputError",
+    "OutputExistsError",
+    "OutputLostError",
+    "ParityError",
+    "TrainingError",
+    "UnknownModelError",
+]
+
 Stage = Literal["find", "decode", "estimate", "write"]
 
 
@@ -72,7 +91,7 @@ class OutputLostError(OutputError):
         self.reason: str = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         super().__init__(
             f"cannot write {path}: {self.reason}; what is done is kept: "
-            f"{remedy} (or choose another --output) and run the same command again"
+            f"{remedy} (or choose another `output`) and run the same command again"
         )
 
     def __reduce__(self) -> tuple[type[Self], tuple[object, Exception, str]]:
@@ -114,9 +133,12 @@ class ParityError(ModelError):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Stands in for a `Frame` or a `DepthMap` that could not be made, and flows on to the ledger.
+    """An image or a depth map that could not be made: it stands in its place, and flows on to the ledger.
 
-    key: the input's key. stage: where it failed. error: the exception, with its cause.
+    Attributes:
+        key: The input's key.
+        stage: Where it failed: find, decode, estimate or write.
+        error: The exception, with its cause.
     """
 
     key: str
@@ -198,3 +220,12 @@ def in_words(beginning: str, remedy: str = "", kind: type[CortexiaError] = Input
         has_remedy = not remedy or isinstance(error, ExplainedError)
         words = describe(error) if has_remedy else f"{describe(error)}; {remedy}"
         raise kind(f"{beginning}: {words}") from error
+
+
+@contextmanager
+def output_lost(path: object) -> Iterator[None]:
+    """Make `OutputLostError` of what the system says while `path` is written."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputLostError(path, error) from error

@@ -30,10 +30,22 @@ _SAME_SHAPE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Pinhole:
-    """A camera without distortion, for images of width x height pixels.
+    """A camera without distortion: the middle of pixel (0, 0) is at (0.5, 0.5).
 
-    fx, fy: focal lengths in pixels. cx, cy: where the optical axis meets the image, in pixels.
-    Raises `InputError` for numbers that are no camera.
+    Attributes:
+        fx: Focal length across, pixels.
+        fy: Focal length down, pixels.
+        cx: Where the optical axis meets the image, pixels from the left.
+        cy: The same, pixels from the top.
+        width: Of the image, pixels.
+        height: Of the image, pixels.
+
+    Raises:
+        InputError: The numbers are no camera.
+
+    Example:
+        >>> cx.Pinhole.centred(500, width=640, height=480).cx
+        320.0
     """
 
     fx: float

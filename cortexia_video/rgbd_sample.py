@@ -17,16 +17,19 @@ from cortexia_video.pinhole import Pinhole
 class RGBDSample:
     """An image, the depth of its pixels, and the camera that saw both.
 
-    frame: the image, and its key in the dataset.
-    depth: as many pixels, registered to it: what is in a pixel of one is in that pixel of the other.
-    camera: of these pixels, for pixel centres at + 0.5, or None where unknown. Where it is known,
-      `f_px` of frame and depth only repeat it.
-    mask: bool (H, W), False for pixels that are not to be used though their depth is known (outside an
-      evaluation's crop, a mirror, the sky), or None where there are none.
-    origin: the dataset that it is of, or None where unknown.
-    sparse: depth is known at scattered pixels only, as a laser scanner gives it. Transforms move these one by
-      one; what is between them stays unknown.
-    Raises `InputError` where sizes differ, and names both.
+    Attributes:
+        frame: The image, and its key in the dataset.
+        depth: As many pixels, registered to it: what is in a pixel of one is in that pixel of the other.
+        camera: Of these pixels, for pixel centres at + 0.5, or None where unknown. Where it is known, `f_px`
+            of frame and depth only repeat it.
+        mask: bool (H, W), False for pixels that are not to be used though their depth is known (outside an
+            evaluation's crop, a mirror, the sky), or None where there are none.
+        origin: The dataset that it is of, or None where unknown.
+        sparse: Depth is known at scattered pixels only, as a laser scanner gives it. Transforms move these
+            one by one; what is between them stays unknown.
+
+    Raises:
+        InputError: Sizes differ; the message names both.
     """
 
     frame: Frame
@@ -64,6 +67,7 @@ class RGBDSample:
 
     @property
     def key(self) -> str:
+        """The frame's."""
         return self.frame.key
 
     @property

@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cortexia_video import collage, colored_depthmap, merge_into_row, open_dataset, to_hf, usable_samples
+from cortexia_video import collage, colored_depthmap, merge_into_row
 from cortexia_video.augmentation import ApplyTransforms
-from cortexia_video.datasets.registry import recognise
-from cortexia_video.datasets.sample_checks import ProblemCount
+from cortexia_video.datasets import ProblemCount, open_folder, to_hf, usable_samples
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else it asks its server for a newer version
 import albumentations as A
@@ -42,7 +41,7 @@ if not folders:
 # %%
 crop_size = (448, 576)
 skipped = ProblemCount()
-opened = [open_dataset(recognise(folder), folder) for folder in folders]
+opened = [open_folder(folder) for folder in folders]
 samples = chain.from_iterable(usable_samples(each, skipped) for each in opened)
 train_dataset = to_hf(
     each for each in samples if each.size[0] >= crop_size[0] and each.size[1] >= crop_size[1]

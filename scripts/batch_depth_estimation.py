@@ -13,10 +13,10 @@ from typing import Annotated, Literal
 from batch_processor import Counts, find_images, find_subfolders, get_estimator, process_folder
 from cyclopts import App, Parameter
 
-from cortexia_video import DepthEstimator, InputError, OutputError, OutputLostError
+from cortexia_video import DepthEstimator
 from cortexia_video.cli import DONE, SOME_FAILED, run_app
 from cortexia_video.depth_map import larger_is_nearer
-from cortexia_video.errors import printable
+from cortexia_video.errors import InputError, OutputError, OutputLostError, printable
 
 app = App(name="batch_depth_estimation.py", version_flags=())
 

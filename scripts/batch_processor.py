@@ -14,22 +14,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from cortexia_video import (
-    DecodeError,
-    DepthEstimator,
-    DepthMap,
-    Failure,
-    Frame,
-    OutputExistsError,
-    OutputLostError,
-    decode,
-    load_estimator,
-)
-from cortexia_video.errors import printable
+from cortexia_video import DepthEstimator, DepthMap, Failure, Frame, decode, load_estimator
+from cortexia_video.errors import DecodeError, OutputExistsError, OutputLostError, printable
 from cortexia_video.formats.registry import is_own_output
 from cortexia_video.images.decode import read_header
+from cortexia_video.images.read import read_image_bytes
 from cortexia_video.sinks.folder import FolderSink
-from cortexia_video.sources.find import read_image
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 OUTPUT_SUFFIX = "_depth_new"
@@ -129,7 +119,7 @@ def _decode_ahead(
 
 def _read_frame(folder: str, name: str) -> Frame | Failure:
     try:
-        return decode(read_image(os.path.join(folder, name)), name)  # noqa: PTH118 - keeps a leading ./
+        return decode(read_image_bytes(os.path.join(folder, name)), name)  # noqa: PTH118 - keeps a leading ./
     except DecodeError as error:
         return Failure(name, "decode", error)
 
@@ -138,7 +128,7 @@ def _can_be_read(folder: str, name: str, counts: Counts) -> bool:
     """Read an image's header, not its pixels; say why where that fails."""
     path = os.path.join(folder, name)  # noqa: PTH118 - keeps a leading ./
     try:
-        read_header(read_image(path))
+        read_header(read_image_bytes(path))
     except DecodeError as error:
         counts.failed += 1
         print(f"Skipped {printable(path)}: {error}")

@@ -9,15 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cortexia_video import (
-    DecodeError,
-    DepthEstimator,
-    DepthMap,
-    Failure,
-    Frame,
-    InputError,
-    SyntheticModel,
-)
+from cortexia_video import DepthEstimator, DepthMap, Failure, Frame, SyntheticModel
+from cortexia_video.errors import DecodeError, InputError
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.inference.batcher import Batcher
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cortexia_video import DepthMap, Frame, InputError, Pinhole, RGBDSample
+from cortexia_video import DepthMap, Frame, Pinhole, RGBDSample
+from cortexia_video.errors import InputError
 
 FRAME = Frame("a", np.zeros((3, 4, 3), np.uint8))
 DEPTH = DepthMap(np.ones((3, 4), np.float32), "metric")

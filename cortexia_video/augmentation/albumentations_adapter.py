@@ -16,10 +16,14 @@ from cortexia_video.errors import InputError
 class ApplyTransforms:
     """Augment a batch of the columns `image` and `depth_map` by albumentations: for `Dataset.set_transform`.
 
-    augment: an albumentations pipeline with `additional_targets={"depth": "mask"}`.
     The batch gets `pixel_values`, uint8 (H, W, 3), `labels`, depth (H, W) as it was, and `valid`, bool (H,
-    W): where depth is finite and above 0. Other columns stay. Raises `InputError` where an image and its
-    depth differ in size.
+    W): where depth is finite and above 0. Other columns stay.
+
+    Args:
+        augment: An albumentations pipeline with `additional_targets={"depth": "mask"}`.
+
+    Raises:
+        InputError: An image and its depth differ in size.
     """
 
     augment: Callable[..., dict[str, Any]]

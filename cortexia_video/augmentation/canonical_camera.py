@@ -24,7 +24,12 @@ class CanonicalDepth(Transform):
     """Scale metric depth by f_px over the camera's fx. To be the last transform: zooming changes the camera.
 
     The sample keeps its true camera, which `undo` needs; its depth is `scale_invariant`, for it is no metres.
-    Raises `InputError` where depth is not metric, or no camera is known.
+
+    Attributes:
+        f_px: Of the canonical camera, pixels.
+
+    Raises:
+        InputError: Depth is not metric, or no camera is known.
     """
 
     f_px: float = 1000.0

@@ -34,9 +34,12 @@ _MOST_KEPT = 1 << 20  # bytes of an image that a view of it may keep from being 
 
 @dataclass(frozen=True, slots=True)
 class Flip(Transform):
-    """Mirror left and right, or with `axis` "vertical" above and below. Space is mirrored with it.
+    """Mirror the image; space is mirrored with it.
 
     Depth and mask become views with negative strides, which numpy reads as fast as it would copy them.
+
+    Attributes:
+        axis: "horizontal" mirrors left and right, "vertical" above and below.
     """
 
     axis: Literal["horizontal", "vertical"] = "horizontal"
@@ -69,10 +72,16 @@ class Flip(Transform):
 
 @dataclass(frozen=True, slots=True)
 class Crop(Transform):
-    """Cut out height x width pixels, the first of them at row `top` and column `left`.
+    """Cut out a window of the image.
 
-    outside: what is beyond the image is refused (`InputError`), or with "pad" black, of unknown depth.
     The crop is a view of the image, unless that would keep more than 1 MiB of it from being freed.
+
+    Attributes:
+        height: Pixels.
+        width: Pixels.
+        top: Its first row.
+        left: Its first column.
+        outside: What is beyond the image is refused (`InputError`), or with "pad" black, of unknown depth.
     """
 
     top: int
@@ -129,10 +138,13 @@ class Crop(Transform):
 
 @dataclass(frozen=True, slots=True)
 class RandomCrop(RandomTransform):
-    """Cut out height x width pixels anywhere in the image.
+    """Cut out a window anywhere in the image.
 
-    outside: where the image is smaller, refuse it (`InputError`), or with "pad" place it anywhere in the
-    crop.
+    Attributes:
+        height: Pixels.
+        width: Pixels.
+        outside: Where the image is smaller, refuse it (`InputError`), or with "pad" place it anywhere in the
+            crop.
     """
 
     height: int
@@ -152,7 +164,13 @@ class RandomCrop(RandomTransform):
 
 @dataclass(frozen=True, slots=True)
 class Resize(Transform):
-    """Resample to height x width pixels. depth: how depth is sampled, see `depth_sampling`."""
+    """Resample image, depth and mask to another size.
+
+    Attributes:
+        height: Pixels.
+        width: Pixels.
+        depth: How depth is sampled: nearest or edge_aware.
+    """
 
     height: int
     width: int
@@ -176,9 +194,11 @@ class Resize(Transform):
 class Zoom(Transform):
     """Look closer: 1 / factor of each side (rounded to whole pixels) is enlarged to the size of the image.
 
-    factor: times the focal length; below 1 the image shrinks, with black of unknown depth around.
-    down, across: where the window is, from 0 (top, left) to 1 (bottom, right).
-    depth: how depth is sampled, see `depth_sampling`.
+    Attributes:
+        factor: Times the focal length; below 1 the image shrinks, with black of unknown depth around.
+        down: Where the window is, from 0 (top) to 1 (bottom).
+        across: Where the window is, from 0 (left) to 1 (right).
+        depth: How depth is sampled: nearest or edge_aware.
     """
 
     factor: float
@@ -216,7 +236,12 @@ class Zoom(Transform):
 
 @dataclass(frozen=True, slots=True)
 class RandomZoom(RandomTransform):
-    """Zoom by a factor between two, evenly on a logarithmic scale, to anywhere in the image."""
+    """Zoom by a factor between two, evenly on a logarithmic scale, to anywhere in the image.
+
+    Attributes:
+        factors: The least and the largest.
+        depth: How depth is sampled: nearest or edge_aware.
+    """
 
     factors: tuple[float, float]
     depth: Sampling = "nearest"

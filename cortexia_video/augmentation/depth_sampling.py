@@ -51,7 +51,7 @@ def interpolate_surfaces(
     """Replace the nearest depth, float32 of the target, by interpolated depth where it is on one surface.
 
     depth: of the source. Inverse depth is mixed: on a plane it is linear in the image. The four are one
-    surface where they differ by no more than `depth_gaps.choose_max_gap`, as a share. Kinds with an unknown
+    surface where they differ by no more than `geometry.choose_max_gap`, as a share. Kinds with an unknown
     shift have no shares: what is nearest is given back.
     """
     if depth.kind not in ("metric", "scale_invariant"):

@@ -24,7 +24,13 @@ UNCHANGED: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a transform must know of an image: its size in pixels and its camera, None where unknown."""
+    """What a transform must know of an image.
+
+    Attributes:
+        height: Pixels.
+        width: Pixels.
+        camera: None where unknown.
+    """
 
     height: int
     width: int
@@ -32,6 +38,7 @@ class View:
 
     @classmethod
     def of(cls, sample: RGBDSample) -> Self:
+        """Return the view of a sample."""
         return cls(*sample.size, sample.camera)
 
     def __str__(self) -> str:
@@ -42,10 +49,12 @@ class View:
 class Motion:
     """What a transform does to a view.
 
-    source, target: the view before and after.
-    pixels: takes homogeneous pixels of the source to those of the target.
-    turn: takes points in the source camera's axes to the target's: a rotation, or where the image
-      is mirrored a mirror.
+    Attributes:
+        source: The view before.
+        target: The view after.
+        pixels: (3, 3), takes homogeneous pixels of the source to those of the target.
+        turn: (3, 3), takes points in the source camera's axes to the target's: a rotation, or where the image
+            is mirrored a mirror.
     """
 
     source: View
@@ -61,6 +70,7 @@ class Motion:
         return np.stack([x / w, y / w], axis=-1)
 
     def inverse(self) -> Motion:
+        """Return the way back."""
         return Motion(
             self.target,
             self.source,

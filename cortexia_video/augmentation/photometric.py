@@ -20,8 +20,10 @@ from cortexia_video.rgbd_sample import RGBDSample
 class Photometric(RandomTransform):
     """Change the colours of the image; depth, mask and camera stay.
 
-    change: a transform of albumentations, which is seeded anew for every sample, or a function of the
-      image, uint8 (H, W, 3) RGB, and a numpy generator, that gives an image of the same shape and dtype.
+    Attributes:
+        change: A transform of albumentations, which is seeded anew for every sample, or a function of the
+            image, uint8 (H, W, 3) RGB, and a numpy generator, that gives an image of the same shape and
+            dtype.
     """
 
     change: Callable[..., Any]

@@ -41,8 +41,11 @@ _MOST_SHRINKING = 2  # up to this, four neighbours are all of the pixels that a 
 class Rotate(Transform):
     """Turn the image about the optical axis, which is taken to be in its middle where no camera is known.
 
-    roll_deg: degrees, anticlockwise. Size and depth stay; what comes from outside is black, of unknown depth.
-    depth: how depth is sampled, see `depth_sampling`.
+    Size and depth stay; what comes from outside is black, of unknown depth.
+
+    Attributes:
+        roll_deg: Degrees, anticlockwise.
+        depth: How depth is sampled: nearest or edge_aware.
     """
 
     roll_deg: float
@@ -62,7 +65,12 @@ class Rotate(Transform):
 
 @dataclass(frozen=True, slots=True)
 class RandomRotate(RandomTransform):
-    """Turn by up to `most_deg` degrees either way."""
+    """Turn the image either way.
+
+    Attributes:
+        most_deg: The largest angle, degrees.
+        depth: How depth is sampled: nearest or edge_aware.
+    """
 
     most_deg: float
     depth: Sampling = "nearest"
@@ -75,12 +83,20 @@ class RandomRotate(RandomTransform):
 class PerspectiveCrop(Transform):
     """What a camera at the same place would see that looks elsewhere: square pixels, its axis in the middle.
 
-    height, width: of the new image, pixels. fov_deg: its horizontal field of view.
-    yaw_deg to the right, then pitch_deg upwards, then roll_deg (the image's content turns anticlockwise).
-    outside: what the image does not show is refused (`InputError`), or with "pad" black, of unknown depth.
-    depth: how depth is sampled, see `depth_sampling`.
-    Raises `InputError` where no camera is known, and for kinds of depth with an unknown shift: what they
-    become along another axis is not known.
+    Attributes:
+        height: Of the new image, pixels.
+        width: Of the new image, pixels.
+        fov_deg: Its horizontal field of view.
+        yaw_deg: Degrees to the right.
+        pitch_deg: Then degrees upwards.
+        roll_deg: Then degrees: the image's content turns anticlockwise.
+        outside: What the image does not show is refused (`InputError`), or with "pad" black, of unknown
+            depth.
+        depth: How depth is sampled: nearest or edge_aware.
+
+    Raises:
+        InputError: No camera is known, or the kind of depth has an unknown shift: what it becomes along
+            another axis is not known.
     """
 
     height: int
@@ -134,13 +150,17 @@ class PerspectiveCrop(Transform):
 
 @dataclass(frozen=True, slots=True)
 class RandomPerspectiveCrop(RandomTransform):
-    """Look anywhere in the image with a horizontal field of view between two, in degrees.
+    """Look anywhere in the image with a horizontal field of view between two.
 
-    height, width: of the new image, pixels. most_roll_deg: roll either way.
-    outside: "refuse" draws until all that is seen is in the image, and raises `InputError` where even the
-    smallest field of view, straight ahead, is not; with "pad" the axis alone is in the image, and what is
-    around it is black and unknown.
-    depth: how depth is sampled, see `depth_sampling`.
+    Attributes:
+        height: Of the new image, pixels.
+        width: Of the new image, pixels.
+        fov_deg: The least and the largest, degrees.
+        most_roll_deg: Roll either way, degrees.
+        outside: "refuse" draws until all that is seen is in the image, and raises `InputError` where even the
+            smallest field of view, straight ahead, is not; with "pad" the axis alone is in the image, and
+            what is around it is black and unknown.
+        depth: How depth is sampled: nearest or edge_aware.
     """
 
     height: int

@@ -74,7 +74,11 @@ class Chain(Transform):
 
 @dataclass(frozen=True, slots=True)
 class Compose(RandomTransform):
-    """Transforms, random or not, one after another."""
+    """Transforms, random or not, one after another.
+
+    Attributes:
+        steps: The transforms.
+    """
 
     steps: Sequence[Transform | RandomTransform]
 
@@ -88,7 +92,12 @@ class Compose(RandomTransform):
 
 @dataclass(frozen=True, slots=True)
 class Sometimes(RandomTransform):
-    """Does `step` with probability `p`, else nothing."""
+    """Do a step with a probability, else nothing.
+
+    Attributes:
+        step: A transform, random or not.
+        p: The probability, 0 to 1.
+    """
 
     step: Transform | RandomTransform
     p: float = 0.5

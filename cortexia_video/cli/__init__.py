@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import errno
+import re
 import signal
 import sys
 import tempfile
 from contextlib import nullcontext
 from importlib.metadata import version
+from inspect import cleandoc
+from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter
 
+from cortexia_video.cli.option_words import find_renamed, set_command, to_options
 from cortexia_video.cli.quiet import open_log, quiet_libraries
 from cortexia_video.cli.streams import find_loss, open_streams
 from cortexia_video.errors import CortexiaError, InputError, OutputLostError, printable
@@ -20,50 +24,58 @@ from cortexia_video.errors import CortexiaError, InputError, OutputLostError, pr
 _VERBOSE = ("-v", "--verbose")
 DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_COMMANDS = {
+    "Depth": ("estimate",),
+    "Look": ("info", "report", "verify", "pointcloud"),
+    "Data": ("convert", "scenes", "evaluate"),
+    "Models": ("models", "export", "train"),
+    "Large jobs": ("plan", "status", "merge"),
+}
+OPTIONS = Group("Options", sort_key=0)
+_OF_DATASETS = ("build", "info", "preview")
+
+
+def _show_default(value: object) -> str | None:
+    """Say what an option is by default, where that says something."""
+    return None if value is None or value is False or value in ("", ()) else str(value)
+
 
 app = App(
     name="cortexia",
-    help="Depth for image collections: images in, depth maps that say what they mean out. "
-    "With -v a command also shows what its libraries print and log.",
+    help="""Estimate depth for image collections: images in, depth maps out that say what they mean.
+
+    `cortexia COMMAND --help` shows examples and options. With -v a command also shows what its libraries
+    print and log. To begin with:
+
+        cortexia estimate photos --output depth
+        cortexia info depth
+    """,
+    help_format="plaintext",
+    default_parameter=Parameter(negative=(), json_list=False, show_default=_show_default),
+    group_parameters=OPTIONS,
     version=lambda: version("cortexia-video"),
 )
-app.command(
-    "cortexia_video.cli.estimate:estimate_command", name="estimate", help="Estimate depth for images."
-)
-app.command("cortexia_video.cli.plan:plan_command", name="plan", help="Say what a run would take.")
-app.command(
-    "cortexia_video.cli.verify:verify_command", name="verify", help="Check outputs against their ledger."
-)
-app.command("cortexia_video.cli.info:info_command", name="info", help="Say what depth files are and mean.")
-app.command(
-    "cortexia_video.cli.convert:convert_command",
-    name="convert",
-    help="Write depth in another format or for another focal length.",
-)
-app.command(
-    "cortexia_video.cli.report:report_command", name="report", help="Write a page about a folder of depth."
-)
-app.command(
-    "cortexia_video.cli.export:export_command", name="export", help="Write a network as an ONNX file."
-)
-app.command(
-    "cortexia_video.cli.pointcloud:pointcloud_command", name="pointcloud", help="Make point clouds of depth."
-)
-app.command(
-    "cortexia_video.cli.evaluate:evaluate_command", name="evaluate", help="Measure depth against the truth."
-)
-app.command("cortexia_video.cli.status:status_command", name="status", help="Say how far a job is.")
-app.command("cortexia_video.cli.merge:merge_command", name="merge", help="Join the ledgers of shards.")
-app.command(
-    "cortexia_video.cli.models:models_command", name="models", help="List the models and their terms."
-)
-app.command("cortexia_video.cli.scenes:scenes_command", name="scenes", help="Render images with exact depth.")
-app.command("cortexia_video.cli.train:train_command", name="train", help="Train or fine-tune a network.")
-_dataset = App(name="dataset", help="Build, describe and look at datasets of images with depth.")
-_dataset.command("cortexia_video.cli.dataset:build_command", name="build", help="Make a dataset.")
-_dataset.command("cortexia_video.cli.dataset:info_command", name="info", help="Say what a dataset holds.")
-_dataset.command("cortexia_video.cli.dataset:preview_command", name="preview", help="Write a contact sheet.")
+
+
+def _add_command(to: App, module: str, name: str, **more: Any) -> None:
+    """Register a command by its name alone; its help is its docstring, read without importing it."""
+    function = f"{name}_command"
+    source = Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8")
+    docstring = re.search(rf'def {function}\(.*?"""(.*?)"""', source, re.DOTALL)
+    assert docstring, function
+    to.command(f"cortexia_video.cli.{module}:{function}", name=name, help=cleandoc(docstring[1]), **more)
+
+
+_panels = {title: Group(title, sort_key=number) for number, title in enumerate(_COMMANDS, 1)}
+for _title, _names in _COMMANDS.items():
+    for _number, _name in enumerate(_names):
+        _add_command(app, _name, _name, group=_panels[_title], sort_key=_number)
+_dataset = App(name="dataset", help="Build, describe and preview datasets of images with depth.")
+for _number, _name in enumerate(_OF_DATASETS):
+    _add_command(_dataset, "dataset", _name, sort_key=_number)
 app.command(_dataset)
+_dataset.group = _panels["Data"]
+app["--help"].group = app["--version"].group = Group("Options", sort_key=len(_COMMANDS) + 1)
 
 
 @app.command(name="rescale", show=False)
@@ -97,11 +109,12 @@ def _run(app: App, arguments: list[str] | None) -> int:
         given = sys.argv[1:] if arguments is None else arguments
         words = [each for each in given if each not in _VERBOSE]
         verbose = len(words) < len(given)
+        set_command(app, words)
         with nullcontext() if verbose else quiet_libraries():
             open_log(verbose=verbose)
             code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        return _complain(str(error), WRONG_USAGE)
+        return _complain(str(error) + find_renamed(words), WRONG_USAGE)
     except OutputLostError as error:
         if error.report is not None:
             print(error.report)
@@ -138,5 +151,5 @@ def _describe(error: OSError) -> str:
 
 
 def _complain(message: str, code: int) -> int:
-    print(f"cortexia: {printable(message)}", file=sys.stderr)
+    print(f"cortexia: {printable(to_options(message))}", file=sys.stderr)
     return code

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,27 +22,23 @@ from cortexia_video.augmentation import (
     View,
 )
 from cortexia_video.cli import DONE, SOME_FAILED
-from cortexia_video.datasets.build import BuildReport, build_dataset
-from cortexia_video.datasets.build_items import BuildItem, list_dataset_items
-from cortexia_video.datasets.build_run import list_run_items
-from cortexia_video.datasets.dataset import AnyDataset, RGBDDataset
+from cortexia_video.cli.option_words import to_options
+from cortexia_video.cli.options import take_options
+from cortexia_video.datasets.builder import Problems, build_dataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
-from cortexia_video.datasets.registry import DATASETS, open_dataset, propose, recognise
+from cortexia_video.datasets.registry import DATASETS, open_folder
 from cortexia_video.datasets.sample_checks import ProblemCount, raise_problem
 from cortexia_video.datasets.summary import make_sheet, summarise
 from cortexia_video.errors import Failure, InputError, MissingExtraError, OutputError, OutputExistsError
 from cortexia_video.formats.metadata import MARK
 from cortexia_video.formats.registry import HEAD_BYTES, is_own_head
 from cortexia_video.storage.atomic_file import write_atomic
-from cortexia_video.storage.listing import remember_listings
-from cortexia_video.storage.paths import AnyPath, require_object, to_path
-from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.storage.paths import AnyPath, to_path
 
-Switch = Annotated[bool, Parameter(negative=())]
-Problems = Literal["skip", "stop"]
 _IMAGES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
+@take_options()
 def build_command(
     images: Annotated[str, Parameter(name="IN")],
     /,
@@ -55,77 +50,52 @@ def build_command(
     format: Literal["parquet", "webdataset"] = "parquet",
     shard_size: int = 256,
     problems: Problems = "skip",
-    allow_unregistered: Switch = False,
-    allow_outside: Switch = False,
+    allow_unregistered: bool = False,
+    allow_outside: bool = False,
     workers: int | None = None,
 ) -> int:
-    """Make a dataset of images and the depth that `cortexia estimate` made of them, or of a dataset.
+    """Make a dataset of images and depth.
 
-    cortexia estimate photos --output depth --recursive
-    cortexia dataset build photos --depth depth --output photos-depth
+    Of images and the depth that `cortexia estimate` made of them, or of a dataset. Finished shards are kept:
+    the same command again does only what is missing. What cannot be used is left out, counted and printed.
 
-    Finished shards are kept: the same command again does only what is missing. What cannot be used is left
-    out, counted and printed. Exit code: 0 all right, 1 some were left out, 2 wrong usage.
+        cortexia estimate photos --output depth --recursive
+        cortexia dataset build photos --depth depth --output photos-depth
 
-    Parameters
-    ----------
-    images
-        The images that were given to `cortexia estimate`; or, without --depth, the folder of a dataset.
-        A path, or an address such as s3://bucket/photos, as the others are.
-    output
-        The folder of the shards. Behind an address one process builds at a time.
-    depth
-        The --output of `cortexia estimate`.
-    name
-        Of the dataset in IN, where its files do not show it.
-    split
-        The split of the dataset in IN; the shards are named after it, else train.
-    format
-        parquet, for Hugging Face datasets and random access, or webdataset, tar files to stream.
-    shard_size
-        Samples of a shard.
-    problems
-        skip what cannot be used, or stop there.
-    allow_unregistered
-        Take depth that does not lie on its images.
-    allow_outside
-        Read also what set.json and lists of the dataset name outside of its folder.
-    workers
-        Threads; one a core by default.
+    Exit code: 0 all right, 1 some were left out, 2 wrong usage.
+
+    Args:
+        images: The images that were given to `cortexia estimate`; or, without --depth, the folder of a dataset.
+            A path, or a URL such as s3://bucket/photos, as the others are.
+        output: The folder of the shards. At a URL one process builds at a time.
+        depth: The --output of `cortexia estimate`.
+        name: Of the dataset in IN, where its files do not show it.
+        split: The split of the dataset in IN; the shards are named after it, else train.
+        format: parquet, for Hugging Face datasets and random access, or webdataset, tar files to stream.
+        shard_size: Samples per shard.
+        problems: skip what cannot be used, or stop there.
+        allow_unregistered: Take depth that does not lie on its images.
+        allow_outside: Read also what set.json and lists of the dataset name outside of its folder.
+        workers: Threads; one per core by default.
     """
-    report = BuildReport()
-    items: Iterator[BuildItem | Failure]
-    place = to_path(images)
-    source = {"images": str(place.resolve())}
-    if depth is not None:
-        given = {"--name": name, "--allow-unregistered": allow_unregistered, "--allow-outside": allow_outside}
-        option = next((option for option, value in given.items() if value), None)
-        if option:
-            raise InputError(f"{option} is for a dataset in IN: with --depth leave it out")
-        run = to_path(depth)
-        source["depth"] = str(run.resolve())
-        items = list_run_items(place, run, report.left)
-    else:
-        dataset = _open(place, name, split, allow_unregistered, allow_outside)
-        if not isinstance(dataset, RGBDDataset):
-            raise InputError(f"{place} is a stream, which cannot be resumed: give a set with numbers")
-        source |= {"name": dataset.name} | ({"part": split} if split else {})
-        items = list_dataset_items(dataset)
-    build_dataset(
-        items,
+    report = build_dataset(
+        images,
         output,
+        depth=depth,
+        name=name,
+        split=split,
         format=format,
-        split=split or "train",
         shard_size=shard_size,
-        on_problem=raise_problem if problems == "stop" else None,
+        problems=problems,
+        allow_unregistered=allow_unregistered,
+        allow_outside=allow_outside,
         workers=workers,
-        source=source,
-        report=report,
     )
     print(report)
     return _list_failures(report.failures, report.failed)
 
 
+@take_options()
 def info_command(
     what: Annotated[str | None, Parameter(name="NAME|DIR")] = None,
     /,
@@ -133,28 +103,27 @@ def info_command(
     name: str | None = None,
     split: str | None = None,
     samples: int = 200,
-    allow_unregistered: Switch = False,
-    allow_outside: Switch = False,
+    allow_unregistered: bool = False,
+    allow_outside: bool = False,
 ) -> int:
-    """Return what a dataset is and where it is from, or what the one in a folder holds; or list all.
+    """Describe a dataset, or list all.
 
-    Of a folder: samples, sizes, share of valid pixels, a histogram of depth, and what cannot be used.
+    What a dataset is and where it comes from; or, of one in a folder: samples, sizes, share of valid pixels, a
+    histogram of depth, and what cannot be used.
+
+        cortexia dataset info
+        cortexia dataset info kitti
+        cortexia dataset info data/kitti --split train
+
     Exit code: 0 all right, 1 some samples cannot be used, 2 wrong usage.
 
-    Parameters
-    ----------
-    what
-        A name of the list, or a folder, also by an address such as s3://bucket/set.
-    name
-        Of the dataset in the folder, where its files do not show it.
-    split
-        Look at this split only.
-    samples
-        How many are looked at, spread over the set.
-    allow_unregistered
-        Look at depth that does not lie on its images, too.
-    allow_outside
-        Read also what set.json and lists of the dataset name outside of its folder.
+    Args:
+        what: A name of the list, or a folder, also a URL such as s3://bucket/set.
+        name: Of the dataset in the folder, where its files do not show it.
+        split: Look at this split only.
+        samples: How many are looked at, spread over the set.
+        allow_unregistered: Look at depth that does not lie on its images, too.
+        allow_outside: Read also what set.json and lists of the dataset name outside of its folder.
     """
     if what is None:
         for info in DATASETS.values():
@@ -163,11 +132,13 @@ def info_command(
     if what in DATASETS and not Path(what).exists():
         print("\n".join(_describe(DATASETS[what])))
         return DONE
-    summary = summarise(_open(to_path(what), name, split, allow_unregistered, allow_outside), samples=samples)
-    print(summary)
+    allowed = {"allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
+    summary = summarise(open_folder(what, name, split=split, **allowed), samples=samples)
+    print(to_options(str(summary)))
     return SOME_FAILED if summary.failures else DONE
 
 
+@take_options()
 def preview_command(
     root: Annotated[str, Parameter(name="DIR")],
     /,
@@ -177,40 +148,33 @@ def preview_command(
     split: str | None = None,
     count: int = 9,
     columns: int = 3,
-    augment: Switch = False,
+    augment: bool = False,
     seed: int = 0,
     problems: Problems = "skip",
-    allow_unregistered: Switch = False,
-    allow_outside: Switch = False,
+    allow_unregistered: bool = False,
+    allow_outside: bool = False,
 ) -> int:
-    """Write a contact sheet of a dataset: images beside their depth.
+    """Write a contact sheet of a dataset.
+
+    Some of its images beside their depth, in one image.
+
+        cortexia dataset preview data/kitti --output kitti.png
+        cortexia dataset preview photos-depth --output sheet.jpg --count 16 --columns 4 --augment
 
     Exit code: 0 all right, 1 some samples cannot be used, 2 wrong usage.
 
-    Parameters
-    ----------
-    root
-        The folder of the dataset.
-    output
-        A .png or .jpg file.
-    name
-        Of the dataset, where its files do not show it.
-    split
-        Take samples of this split.
-    count
-        How many samples, drawn by the seed; of a stream the first.
-    columns
-        Samples in a row.
-    augment
-        Show them augmented as in the dataset guide: flip, crop, brightness, contrast, gamma, hue.
-    seed
-        Of what is drawn.
-    problems
-        skip what cannot be used, or stop there.
-    allow_unregistered
-        Show depth that does not lie on its images, too.
-    allow_outside
-        Read also what set.json and lists of the dataset name outside of its folder.
+    Args:
+        root: The folder of the dataset.
+        output: A .png or .jpg file.
+        name: Of the dataset, where its files do not show it.
+        split: Take samples of this split.
+        count: How many samples, drawn by the seed; of a stream the first.
+        columns: Samples in a row.
+        augment: Show them augmented as in the dataset guide: flip, crop, brightness, contrast, gamma, hue.
+        seed: Of what is drawn.
+        problems: skip what cannot be used, or stop there.
+        allow_unregistered: Show depth that does not lie on its images, too.
+        allow_outside: Read also what set.json and lists of the dataset name outside of its folder.
     """
     place = to_path(output)
     form = _IMAGES.get(place.suffix.lower())
@@ -219,7 +183,8 @@ def preview_command(
     if min(count, columns) < 1:
         raise InputError(f"a sheet of {count} samples in {columns} columns cannot be: give 1 or more")
     _require_own_sheet(place)
-    dataset = _open(to_path(root), name, split, allow_unregistered, allow_outside)
+    allowed = {"allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
+    dataset = open_folder(root, name, split=split, **allowed)
     skipped = ProblemCount()
     on_problem = raise_problem if problems == "stop" else skipped
     change = guide_augmentation() if augment else None
@@ -269,18 +234,6 @@ def guide_augmentation() -> Compose:
     return Compose([Sometimes(Flip()), _GuideCrop(), Photometric(colours)])
 
 
-def _open(
-    root: AnyPath, name: str | None, split: str | None, allow_unregistered: bool, allow_outside: bool
-) -> AnyDataset:
-    if isinstance(root, RemotePath):
-        require_object(root)
-    elif not root.exists():
-        raise InputError(f"no such folder: {root}; {propose(str(root))}the names are {', '.join(DATASETS)}")
-    with remember_listings():
-        allowed = {"allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
-        return open_dataset(name or recognise(root), root, split=split, **allowed)
-
-
 def _describe(info: DatasetInfo) -> list[str]:
     splits = "as its files say" if info.splits is None else ", ".join(info.splits) or "none"
     return [
@@ -294,7 +247,7 @@ def _describe(info: DatasetInfo) -> list[str]:
 
 def _list_failures(failures: list[Failure], total: int) -> int:
     for failure in failures:
-        print(f"  {failure}", file=sys.stderr)
+        print(f"  {to_options(str(failure))}", file=sys.stderr)
     if total > len(failures):
         print(f"  and {total - len(failures)} more", file=sys.stderr)
     return SOME_FAILED if total else DONE

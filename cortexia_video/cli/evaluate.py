@@ -6,28 +6,24 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from cortexia_video.cli import DONE, SOME_FAILED
-from cortexia_video.cli.estimate import ModelOptions, parse_size
+from cortexia_video.cli.option_words import to_options
+from cortexia_video.cli.options import MODEL, MODEL_OPTIONS, RUN, parse_size, take_options
 from cortexia_video.errors import Failure, InputError, ParityError, printable
 from cortexia_video.frame import Frame
 from cortexia_video.images.decode import decode
+from cortexia_video.images.read import read_image_bytes
 from cortexia_video.inference.backend_selection import BackendSelector
-from cortexia_video.inference.batch_size import BatchSize
+from cortexia_video.jobs.estimate import estimate
 from cortexia_video.models.registry import find_model
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.sources.find import InputFile, find_images, read_image
-from cortexia_video.storage.paths import AnyPath, to_path
+from cortexia_video.sources.find import InputFile, find_images
+from cortexia_video.storage.paths import to_path
 
-if TYPE_CHECKING:
-    from cortexia_video.evaluation.protocol import Protocol
-
-Switch = Annotated[bool, Parameter(negative=())]
-_AS_THE_MODEL_SAYS = ModelOptions()
 _PRECISIONS = ("float32", "bfloat16", "float16")
 _LISTED = 5  # images that differ most
 
@@ -37,150 +33,84 @@ _LISTED = 5  # images that differ most
 class MeasuringOptions:
     """What is compared with what, and how.
 
-    Parameters
-    ----------
-    protocol
-        A name (a wrong one is answered with all there are), or a file, mine.toml.
-    truth
-        A dataset, a folder of sets with set.json, or a folder of depth files with the same names: a path, or
-        an address such as s3://bucket/set. Without it, where the protocol says, if it does: real-frames says
-        ../shared/data/rgbd.
-    output
-        Folder for the results, also by an address; none are written without. A new one, or that of an
-        evaluation with the same truth and protocol.
-    metrics
-        More to measure, with commas: boundary, edges, normals, points, ordinal, regions. Focal lengths
-        always are, where a predictor estimates them and the truth knows them.
-    convention
-        What the predictors' depth files mean, where they do not say it: tum, kitti, nyu, metres...
-    truth_convention
-        The same for the truth.
-    allow_outside
-        Read also what set.json and lists of the truth name outside of its folder.
-    seed
-        Of the confidence intervals.
-    workers
-        Threads that read and measure; one a core by default.
+    Args:
+        protocol: A name (a wrong one is answered with all there are), or a file, mine.toml.
+        truth: A dataset, a folder of sets with set.json, or of depth files with the same names, also a URL.
+            Without it, where the protocol says, if it does: real-frames says ../shared/data/rgbd.
+        output: Folder for the results, also a URL; none are written without. A new one, or that of an
+            evaluation with the same truth and protocol.
+        metrics: More to measure, with commas: boundary, edges, normals, points, ordinal, regions.
+        convention: Whose files the predictors' are, where they do not say it: tum, kitti, nyu, metres...
+        truth_convention: The same for the ground truth.
+        allow_outside: Read also what set.json and lists of the truth name outside of its folder.
+        seed: Of the confidence intervals.
+        workers: Threads that read and measure; one per core by default.
     """
 
     protocol: str = "real-frames"
     truth: str | None = None
     output: Annotated[str | None, Parameter(alias="-o")] = None
     metrics: str = ""
-    convention: str | None = None
-    truth_convention: str | None = None
-    allow_outside: Switch = False
+    convention: Annotated[str | None, Parameter(name="--from")] = None
+    truth_convention: Annotated[str | None, Parameter(name="--truth-from")] = None
+    allow_outside: bool = False
     seed: int = 0
     workers: int | None = None
 
     def list_metrics(self) -> list[str]:
-        """Return the groups to measure; a page shows regions, too."""
-        words = [word.strip() for word in self.metrics.split(",")]
-        return [*filter(None, words), *(["regions"] if self.output else [])]
+        """Return the groups to measure."""
+        return [word.strip() for word in self.metrics.split(",") if word.strip()]
 
 
 _AS_USUAL = MeasuringOptions()
 
 
+@take_options(estimate, (MODEL, MODEL_OPTIONS), (RUN, ("batch_size", "device")))
 def evaluate_command(
-    predictors: Annotated[list[str], Parameter(name="CONTESTANT", negative=(), json_list=False)],
+    predictors: Annotated[list[str], Parameter(name="PREDICTOR")],
     /,
     *,
     measuring: MeasuringOptions = _AS_USUAL,
-    batch_size: BatchSize = 4,
-    device: str = "auto",
     compare: str | None = None,
     model: str = "compact",
-    options: ModelOptions = _AS_THE_MODEL_SAYS,
+    **options: Any,
 ) -> int:
-    """Measure CONTESTANTs against the truth by a protocol, beside baselines that do not look at the image.
+    """Measure depth against ground truth.
 
-    cortexia evaluate compact --protocol real-frames --truth DATA --output RESULTS
-    cortexia evaluate DEPTH_FOLDER OTHER_FOLDER --truth TRUTH_FOLDER --protocol nyu-eigen
-    cortexia evaluate photos --compare openvino,bfloat16 --model compact
+    PREDICTORs are models, folders of depth files, and output folders of runs. They are measured by a protocol,
+    beside baselines that do not look at the image. OUTPUT gets results.json, images.csv, page.html with the
+    worst and best images of the first predictor, and scores.jsonl, from which the same command continues.
 
-    OUTPUT gets results.json, images.csv, page.html with the worst and best images of the first
-    predictor, and scores.jsonl, from which the same command goes on. Exit code: 0 every image was
-    measured, 1 some could not be (each is named) or --compare finds too large a difference, 2 wrong usage.
+        cortexia evaluate compact --protocol real-frames --truth DATA --output RESULTS
+        cortexia evaluate DEPTH_FOLDER OTHER_FOLDER --truth TRUTH_FOLDER --protocol nyu-eigen
+        cortexia evaluate photos --compare openvino,bfloat16 --model compact
 
-    Parameters
-    ----------
-    predictors
-        Models; folders of depth files; --output folders of runs; also by addresses. With --compare: images
-        or their folders.
-    batch_size
-        Images in one call of a model.
-    device
-        auto, cpu, cuda, cuda:1 or mps.
-    compare
-        A backend, a precision, an input size, or several with commas: how far the model's depth by it is
-        from its depth by the reference backend, in float32, on images of your own.
-    model
-        For --compare.
+    Exit code: 0 every image was measured, 1 some could not be (each is named) or --compare finds too large a
+    difference, 2 wrong usage.
+
+    Args:
+        predictors: Models; folders of depth files; output folders of runs; also URLs. With --compare: images or
+            their folders.
+        compare: A backend, a precision, an input size, or several with commas: how far the model's depth by it
+            is from its depth by the reference backend, in float32, on images of your own.
+        model: For --compare.
     """
-    given = {**options.given(), "batch_size": batch_size, "device": device}
-    del given["max_error"]
+    max_error = options.pop("max_error")
     if compare is not None:
-        return _compare(predictors, model, compare, options.max_error, given)
-    return _evaluate(predictors, measuring, given)
+        return _compare(predictors, model, compare, max_error, options)
+    return _evaluate(predictors, measuring, options)
 
 
 def _evaluate(names: list[str], asked: MeasuringOptions, given: dict[str, Any]) -> int:
-    from cortexia_video.evaluation.ground_truth import open_truth
-    from cortexia_video.evaluation.job import evaluate
-    from cortexia_video.evaluation.output_guard import PAGE, RESULTS, TABLE, require_own
-    from cortexia_video.evaluation.page import write_page
-    from cortexia_video.evaluation.page_images import make_tiles
-    from cortexia_video.evaluation.predictors import open_predictor
-    from cortexia_video.evaluation.protocol import load_protocol
-    from cortexia_video.evaluation.results_json import replace_file, save_results
-    from cortexia_video.evaluation.score_file import ScoreFile
-    from cortexia_video.evaluation.summary import summarise
-    from cortexia_video.evaluation.text_table import list_lines
+    from cortexia_video.evaluation.evaluator import evaluate
+    from cortexia_video.evaluation.output_guard import PAGE, RESULTS, TABLE
 
-    protocol = load_protocol(asked.protocol)
-    output = None if asked.output is None else to_path(asked.output)
-    place = _find_truth(asked, protocol)
-    if output is not None:
-        require_own(output, place, protocol)
-    truth = open_truth(place, protocol, convention=asked.truth_convention, allow_outside=asked.allow_outside)
-    predictors = [open_predictor(name, convention=asked.convention, **given) for name in names]
-    with ScoreFile(output) as kept:
-        if output is not None:
-            require_own(output, place, protocol)  # once more: another evaluation may have ended meanwhile
-        found = evaluate(
-            truth,
-            predictors,
-            protocol,
-            metrics=asked.list_metrics(),
-            kept=kept,
-            workers=asked.workers,
-            on_image=_show_progress,
-        )
-        summary = summarise(found, seed=asked.seed)
-        for line in list_lines(found, summary):
-            print(line)
-        if output is not None:
-            save_results(found, summary, output)
-            page = write_page(found, summary, *make_tiles(found, truth, predictors[0]))
-            replace_file(output / PAGE, lambda file: file.write(page))
-            print(f"\n{output}: {RESULTS}, {TABLE}, {PAGE}")
-    return DONE if found.is_complete else SOME_FAILED
-
-
-def _find_truth(asked: MeasuringOptions, protocol: Protocol) -> AnyPath:
-    """Return where the truth is: as asked, or as the protocol says; `InputError` where that is nowhere."""
-    if asked.truth is not None:
-        return to_path(asked.truth)
-    if protocol.place is None:
-        raise InputError(f"protocol {protocol.name} does not say where the truth is: give --truth")
-    place = Path(protocol.place)
-    if not place.exists():
-        raise InputError(
-            f"{place} is not there: protocol {protocol.name} looks there, from the current folder: "
-            "give --truth"
-        )
-    return place
+    options = {**vars(asked), "metrics": asked.list_metrics(), **given}
+    result = evaluate(names, **options, on_image=_show_progress)
+    print(to_options(str(result)))
+    if asked.output is not None:
+        print(f"\n{to_path(asked.output)}: {RESULTS}, {TABLE}, {PAGE}")
+    return DONE if result.is_complete else SOME_FAILED
 
 
 def _show_progress(done: int) -> None:
@@ -195,7 +125,7 @@ def _compare(images: list[str], model: str, words: str, max_error: float, given:
     try:
         parity = choice.check(_read_frames(images))
     except ParityError as error:
-        print(error)
+        print(to_options(str(error)))
         return SOME_FAILED
     print(f"{model} by {words}: {parity}; a mean of at most {max_error:.2%} is allowed")
     worst = {each.key: each for each in sorted(parity.differences, key=lambda each: each.mean)}
@@ -224,10 +154,10 @@ def _read_frames(images: list[str]) -> Iterator[Frame]:
     for found in find_images(images):
         frame = found if isinstance(found, Failure) else attempt(found.key, "decode", partial(_decode, found))
         if isinstance(frame, Failure):
-            print(f"left out: {printable(frame.key)}: {frame.reason}", file=sys.stderr)
+            print(f"left out: {printable(frame.key)}: {to_options(frame.reason)}", file=sys.stderr)
         else:
             yield frame
 
 
 def _decode(image: InputFile) -> Frame:
-    return decode(read_image(image.place), image.key)
+    return decode(read_image_bytes(image.place), image.key)

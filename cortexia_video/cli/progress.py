@@ -12,6 +12,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cortexia_video.cli.option_words import to_options
 from cortexia_video.errors import CortexiaError, Failure
 from cortexia_video.jobs.outcomes import Report
 
@@ -63,7 +64,7 @@ class _Bar:
 
     def show(self, report: Report, failure: Failure | None) -> None:
         if failure:
-            self._bar.console.print(str(failure), markup=False, highlight=False)
+            self._bar.console.print(to_options(str(failure)), markup=False, highlight=False)
         rate = report.done / max(time.monotonic() - self._started, 1e-9)
         completed = report.done + report.skipped + report.failed
         self._bar.update(self._task, completed=completed, rate=f"{rate:.1f} images/s")
@@ -79,7 +80,7 @@ class _Lines:
     def show(self, report: Report, failure: Failure | None) -> None:
         now = time.monotonic()
         if failure:
-            print(str(failure), file=sys.stderr, flush=True)
+            print(to_options(str(failure)), file=sys.stderr, flush=True)
         if now - self._last >= _SECONDS_BETWEEN_LINES:
             self._last = now
             rate = report.done / (now - self._started)

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from cortexia_video.cli.option_words import to_options
 from cortexia_video.cli.streams import open_text
 
 
@@ -53,6 +54,13 @@ def open_log(*, verbose: bool) -> None:
     if root.handlers:
         return
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(name)s: %(message)s" if verbose else "cortexia: %(message)s"))
+    handler.setFormatter(_Formatter("%(name)s: %(message)s" if verbose else "cortexia: %(message)s"))
     (root if verbose else logging.getLogger("cortexia_video")).addHandler(handler)
     root.addHandler(logging.NullHandler())  # else logging prints what libraries say, as a last resort
+
+
+class _Formatter(logging.Formatter):
+    """Names the options of the command line where the library names its parameters."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return to_options(super().formatMessage(record))

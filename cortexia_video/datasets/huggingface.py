@@ -34,11 +34,24 @@ def import_datasets() -> Any:
 
 
 def to_hf(samples: Iterable[RGBDSample]) -> datasets.Dataset:
-    """Return samples as a `datasets.Dataset` in memory, with the guide's columns and what the numbers mean.
+    """Return samples as a `datasets.Dataset` in memory, with what the values mean.
 
-    Columns: `cortexia_video.datasets.row_schema`. `image` and `depth_map` decode to images of Pillow's of mode
-    RGB and F. Their bytes are in the table, so that what is saved can be moved. For more samples than fit in
-    memory: `build_dataset`. Raises `InputError` for no samples, `MissingExtraError`.
+    `image` and `depth_map` decode to images of Pillow's of mode RGB and F. Their bytes are in the table, so
+    that what is saved can be moved. For more samples than fit in memory there is `build_dataset`.
+
+    Args:
+        samples: Such as `open_dataset` opens.
+
+    Returns:
+        A dataset with the columns image, depth_map, key, origin, kind, unit, fx, fy, cx, cy and so on
+        (docs/datasets.md).
+
+    Raises:
+        InputError: There are no samples.
+        MissingExtraError: The extra `datasets` is not installed.
+
+    Example:
+        >>> cx.to_hf(cx.open_dataset("tum", "data/tum")).to_parquet("tum.parquet")  # doctest: +SKIP
     """
     hf = import_datasets()
     pa = import_arrow()
@@ -63,10 +76,27 @@ def from_hf(
 ) -> AnyDataset:
     """Return the samples of a Hugging Face dataset: by number, or of a streaming one in a row.
 
-    image, depth: the columns. convention: what the depth means where neither file nor columns say it, such as
-    `metres` for float TIFFs of the guide. camera: of every image, where the columns have none.
-    within: the folder that files which cells only name must lie in, unless `datasets` unpacked them itself.
-    Raises `InputError` where a column is missing.
+    Args:
+        dataset: A `datasets.Dataset` or `datasets.IterableDataset`.
+        image: The column of the images.
+        depth: The column of the depth.
+        convention: What the depth means where neither file nor columns say it, such as `metres` for float
+            TIFFs.
+        camera: Of every image, where the columns have none.
+        name: Of the dataset.
+        evaluation: What is compared of an image.
+        within: The folder that files which cells only name must lie in, unless `datasets` unpacked them
+            itself.
+
+    Returns:
+        An `RGBDDataset`, or of a streaming dataset an `RGBDStream`.
+
+    Raises:
+        InputError: A column is missing.
+        MissingExtraError: The extra `datasets` is not installed.
+
+    Example:
+        >>> samples = cx.from_hf(datasets.load_dataset("org/name", split="train"))  # doctest: +SKIP
     """
     hf = import_datasets()
     streaming = isinstance(dataset, hf.IterableDataset)

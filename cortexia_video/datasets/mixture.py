@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count
 from typing import NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.datasets.dataset import Attempt, RGBDDataset
+from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.sample_checks import OnProblem, check, raise_problem
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import Failure, InputError
@@ -39,9 +39,15 @@ class Position(TypedDict):
 class Mixture:
     """Several datasets as one endless row of batches.
 
-    datasets: by name. Of each, `kind` must be known: a batch is drawn from those of one kind, so that metres
-    and disparity never share a loss. weights: how often samples of each come, against each other.
-    Raises `InputError` for an empty set, a set of unknown kind, and weights that are none.
+    Args:
+        datasets: By name. Of each, `kind` must be known: a batch is drawn from those of one kind, so that
+            metres and disparity never share a loss.
+        weights: How often samples of each come, against each other.
+        batch_size: Samples of a batch.
+        seed: Of the order.
+
+    Raises:
+        InputError: A dataset is empty or of unknown kind, or the weights are none.
     """
 
     datasets: Mapping[str, RGBDDataset]
@@ -58,11 +64,18 @@ class Mixture:
 
     def plan(self, start: int = 0) -> Iterator[list[Pick]]:
         """Yield what each batch holds, without reading it, from the batch of this number on, without end."""
-        kinds = group_by_kind({name: dataset.kind for name, dataset in self.datasets.items()})
-        shares = np.array([sum(self.weights[name] for name in names) for names in kinds])
-        groups = [_Group(self, names) for names in kinds]
-        batches = self._draw(groups, shares / shares.sum())
-        return islice(batches, start, None)
+        by_kind: dict[DepthKind | None, list[str]] = {}
+        for name, dataset in self.datasets.items():
+            by_kind.setdefault(dataset.kind, []).append(name)
+        weights = np.array([sum(self.weights[name] for name in names) for names in by_kind.values()])
+        shares = weights / weights.sum()
+        groups = [_Group(self, names) for names in by_kind.values()]
+        random = np.random.default_rng([self.seed])
+        for number in count():
+            group = groups[random.choice(len(groups), p=shares)]
+            picks = group.take(random.choice(len(group.names), self.batch_size, p=group.shares))
+            if number >= start:
+                yield picks
 
     def batches(
         self,
@@ -103,14 +116,14 @@ class Mixture:
 
     def _read(self, picks: list[Pick], on_problem: OnProblem) -> Iterator[RGBDSample]:
         for name, number in picks:
-            dataset = self.datasets[name]
-            yield from keep_usable(dataset.try_read(number), name, dataset.kind, on_problem)
-
-    def _draw(self, groups: list[_Group], shares: NDArray[np.float64]) -> Iterator[list[Pick]]:
-        random = np.random.default_rng([self.seed])
-        while True:
-            group = groups[random.choice(len(groups), p=shares)]
-            yield group.take(random.choice(len(group.names), self.batch_size, p=group.shares))
+            kind, checked = self.datasets[name].kind, check(self.datasets[name].try_read(number))
+            if not isinstance(checked, Failure) and checked.depth.kind != kind:
+                wrong = InputError(f"its depth is {checked.depth.kind}, that of {name} {kind}")
+                checked = Failure(checked.key, "decode", wrong)
+            if isinstance(checked, Failure):
+                on_problem(checked)
+            else:
+                yield checked
 
 
 def require_weights(datasets: Mapping[str, object], weights: Mapping[str, float], batch_size: int) -> None:
@@ -122,28 +135,6 @@ def require_weights(datasets: Mapping[str, object], weights: Mapping[str, float]
         )
     if min(weights.values()) <= 0 or batch_size < 1:
         raise InputError(f"weights {dict(weights)} and batches of {batch_size} must be above 0")
-
-
-def group_by_kind(kinds: Mapping[str, DepthKind | None]) -> list[list[str]]:
-    """Return the names of each kind, in order."""
-    groups: dict[DepthKind | None, list[str]] = {}
-    for name, kind in kinds.items():
-        groups.setdefault(kind, []).append(name)
-    return list(groups.values())
-
-
-def keep_usable(
-    attempt: Attempt, name: str, kind: DepthKind | None, on_problem: OnProblem
-) -> Iterator[RGBDSample]:
-    """Yield a sample that can be used and is of the kind that its dataset is of; tell of any other."""
-    checked = check(attempt)
-    if not isinstance(checked, Failure) and checked.depth.kind != kind:
-        wrong = InputError(f"its depth is {checked.depth.kind}, that of {name} {kind}")
-        checked = Failure(checked.key, "decode", wrong)
-    if isinstance(checked, Failure):
-        on_problem(checked)
-    else:
-        yield checked
 
 
 class _Group:
@@ -162,9 +153,9 @@ class _Group:
         return [Pick(self.names[choice], next(self._rows[choice])) for choice in choices]
 
 
-def _shuffle(count: int, seed: list[int]) -> Iterator[int]:
-    """Yield all numbers below `count` in a random order, then in another, without end."""
+def _shuffle(length: int, seed: list[int]) -> Iterator[int]:
+    """Yield all numbers below `length` in a random order, then in another, without end."""
     epoch = 0
     while True:
-        yield from np.random.default_rng([*seed, epoch]).permutation(count).tolist()
+        yield from np.random.default_rng([*seed, epoch]).permutation(length).tolist()
         epoch += 1

@@ -63,17 +63,30 @@ def open_dataset(
     allow_outside: bool = False,
     **options: Any,
 ) -> AnyDataset:
-    """Return the samples of a dataset in a folder, read when they are asked for.
+    """Open a dataset in a folder; its samples are read when they are asked for.
 
-    name: a row of `DATASETS`. root: the folder, here or behind an address (`s3://bucket/set`); for `hub` and
-    `nyu` a folder here, or org/name. split: one of the row's.
-    allow_unregistered: also depth that does not lie on its image. allow_outside: read also what a file of
-    the set, such as set.json, names outside of the set's folder, links followed.
-    options: those of the row's reader, such as `max_difference_s` of tum, `streaming` of hub, `images` and
-    `depths` of pairs.
+    Args:
+        name: Of the dataset's layout: rgbd, tum, kitti, scannet, hub ... (`cortexia dataset info` lists
+            them).
+        root: The folder, a path or a URL (`s3://bucket/set`); for `hub` and `nyu` a folder, or org/name.
+        split: One of the dataset's.
+        allow_unregistered: Open also depth that does not lie on its image.
+        allow_outside: Read also what a file of the dataset, such as set.json, names outside of its folder,
+            links followed.
+        **options: Those of the layout's reader, such as `max_difference_s` of tum, `streaming` of hub,
+            `images` and `depths` of pairs.
 
-    Raises `InputError` for an unknown name, split or option, where the folder does not hold the dataset
-    (with where to get it), and for depth that is not registered; `MissingExtraError`.
+    Returns:
+        An `RGBDDataset`, or an `RGBDStream` where nobody knows the number of samples.
+
+    Raises:
+        InputError: The name, split or option is not known, the folder does not hold the dataset (the message
+            says where to get it), or its depth is not registered.
+        MissingExtraError: The layout needs a package that is not installed.
+
+    Example:
+        >>> len(cx.open_dataset("tum", "data/tum", max_difference_s=0.02))  # doctest: +SKIP
+        573
     """
     info = find_info(name)
     _require_split(info, split)
@@ -97,9 +110,43 @@ def open_dataset(
     if not dataset.registered and not allow_unregistered:
         raise InputError(
             f"the depth of {place} is not registered to its images: edges lie elsewhere; register it, or "
-            "open it with allow_unregistered=True (--allow-unregistered)"
+            "open it with `allow_unregistered=True`"
         )
     return replace(dataset, root=str(place))
+
+
+def open_folder(
+    root: str | os.PathLike[str] | RemotePath,
+    name: str | None = None,
+    *,
+    split: str | None = None,
+    allow_unregistered: bool = False,
+    allow_outside: bool = False,
+) -> AnyDataset:
+    """Open the dataset in a folder: that of the name, by default what its files show it to be.
+
+    Args:
+        root: The folder, a path or a URL.
+        name: Of its layout, as `open_dataset` takes it.
+        split: One of the dataset's.
+        allow_unregistered: Open also depth that does not lie on its image.
+        allow_outside: Read also what a file of the dataset names outside of its folder.
+
+    Returns:
+        An `RGBDDataset`, or an `RGBDStream` where nobody knows the number of samples.
+
+    Raises:
+        InputError: There is no such folder, or what `open_dataset` raises it for.
+        MissingExtraError: The layout needs a package that is not installed.
+    """
+    place = to_path(root)
+    if isinstance(place, RemotePath):
+        require_object(place)
+    elif not place.exists():
+        raise InputError(f"no such folder: {place}; {propose(str(place))}the names are {', '.join(DATASETS)}")
+    allowed = {"allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
+    with remember_listings():
+        return open_dataset(name or recognise(place), place, split=split, **allowed)
 
 
 def find_info(name: str) -> DatasetInfo:
@@ -116,9 +163,16 @@ def propose(name: str) -> str:
 
 
 def recognise(root: str | os.PathLike[str] | RemotePath) -> str:
-    """Return which dataset a folder holds, by what is in it; `InputError` where that is none.
+    """Return which dataset a folder holds, by what is in it; of a URL by the first 10,000 objects.
 
-    Behind an address it looks at the first 10,000 objects.
+    Args:
+        root: The folder, a path or a URL.
+
+    Returns:
+        A name that `open_dataset` takes.
+
+    Raises:
+        InputError: It holds none that is known.
     """
     place = to_path(root)
     try:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.datasets.dataset import AnyDataset, Attempt, read_ahead
+from cortexia_video.datasets.dataset import AnyDataset, Attempt, list_all
 from cortexia_video.errors import CortexiaError, DepthFileError, Failure, InputError
 from cortexia_video.rgbd_sample import RGBDSample
+from cortexia_video.runtime.bounded_map import map_bounded
+from cortexia_video.runtime.workers import choose_workers
 
 NEAREST_M, FARTHEST_M = 0.01, 1000.0  # between which a median in metres lies
 _KEPT = 1000  # failures
@@ -45,7 +47,14 @@ def _estimate_median(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> f
 
 
 def raise_problem(failure: Failure) -> None:
-    """End at the first sample that cannot be used."""
+    """End at the first sample that cannot be used.
+
+    Args:
+        failure: What is wrong with it.
+
+    Raises:
+        InputError: Always.
+    """
     raise InputError(f"{failure.key}: {failure.reason}") from failure.error
 
 
@@ -73,9 +82,23 @@ def usable_samples(
 ) -> Iterator[RGBDSample]:
     """Yield the samples of a dataset that can be read and used, in order, some read ahead.
 
-    on_problem: what to do with each other one: `raise_problem`, or a `ProblemCount`, or a function of yours.
+    Args:
+        dataset: Such as `open_dataset` opens.
+        on_problem: What to do with each other one: `raise_problem`, a `ProblemCount`, or a function of yours.
+        workers: Threads; one for each core by default.
+
+    Yields:
+        The samples.
+
+    Raises:
+        InputError: By `raise_problem`, at the first that cannot be used.
+
+    Example:
+        >>> skipped = cx.datasets.ProblemCount()
+        >>> samples = list(cx.datasets.usable_samples(dataset, skipped))  # doctest: +SKIP
     """
-    for checked in read_ahead(dataset, workers, check):
+    attempts = map_bounded(list_all(dataset), lambda load: check(load()), workers=choose_workers(workers))
+    for checked in attempts:
         if isinstance(checked, Failure):
             on_problem(checked)
         else:

@@ -1,16 +1,113 @@
 """How good depth is: metrics, the alignment a kind of depth needs, and trivial baselines to beat."""
 
-from cortexia_video.evaluation.metrics.alignment import align
-from cortexia_video.evaluation.metrics.boundary import boundary_f1, boundary_recall
-from cortexia_video.evaluation.metrics.depth_metrics import score_pixels
-from cortexia_video.evaluation.metrics.pixel_sums import PixelSums, add_sums, measure_pixels
+from typing import TYPE_CHECKING
+
+from cortexia_video.runtime.lazy_names import load_lazily
+
+if TYPE_CHECKING:
+    from cortexia_video.evaluation.evaluator import EvaluationResult, evaluate
+    from cortexia_video.evaluation.ground_truth import GroundTruth, hold_truth
+    from cortexia_video.evaluation.job import Evaluation
+    from cortexia_video.evaluation.metrics.alignment import align
+    from cortexia_video.evaluation.metrics.boundary import boundary_f1, boundary_recall
+    from cortexia_video.evaluation.metrics.depth_metrics import score_pixels
+    from cortexia_video.evaluation.metrics.edges import edge_accuracy, edge_completeness
+    from cortexia_video.evaluation.metrics.focal_length import field_of_view_error, focal_length_error
+    from cortexia_video.evaluation.metrics.normals import NormalError, measure_normals
+    from cortexia_video.evaluation.metrics.ordinal import whdr
+    from cortexia_video.evaluation.metrics.pixel_sums import PixelSums, add_sums, measure_pixels
+    from cortexia_video.evaluation.metrics.point_clouds import CloudScore, score_cloud
+    from cortexia_video.evaluation.metrics.temporal_stability import measure_stability
+    from cortexia_video.evaluation.pairs import evaluate_pairs
+    from cortexia_video.evaluation.predictors import ModelPredictor, Predictor
+    from cortexia_video.evaluation.protocol import Protocol, list_protocols, load_protocol
+    from cortexia_video.evaluation.summary import Interval, Summary
 
 __all__ = [
+    "CloudScore",
+    "Evaluation",
+    "EvaluationResult",
+    "GroundTruth",
+    "Interval",
+    "ModelPredictor",
+    "NormalError",
     "PixelSums",
+    "Predictor",
+    "Protocol",
+    "Summary",
     "add_sums",
     "align",
     "boundary_f1",
     "boundary_recall",
+    "edge_accuracy",
+    "edge_completeness",
+    "evaluate",
+    "evaluate_pairs",
+    "field_of_view_error",
+    "focal_length_error",
+    "hold_truth",
+    "list_protocols",
+    "load_protocol",
+    "measure_normals",
     "measure_pixels",
+    "measure_stability",
+    "score_cloud",
     "score_pixels",
+    "whdr",
 ]
+
+_HOMES = {
+    "evaluation.evaluator": (
+        "EvaluationResult",
+        "evaluate",
+    ),
+    "evaluation.ground_truth": (
+        "GroundTruth",
+        "hold_truth",
+    ),
+    "evaluation.job": ("Evaluation",),
+    "evaluation.metrics.alignment": ("align",),
+    "evaluation.metrics.boundary": (
+        "boundary_f1",
+        "boundary_recall",
+    ),
+    "evaluation.metrics.depth_metrics": ("score_pixels",),
+    "evaluation.metrics.edges": (
+        "edge_accuracy",
+        "edge_completeness",
+    ),
+    "evaluation.metrics.focal_length": (
+        "field_of_view_error",
+        "focal_length_error",
+    ),
+    "evaluation.metrics.normals": (
+        "NormalError",
+        "measure_normals",
+    ),
+    "evaluation.metrics.ordinal": ("whdr",),
+    "evaluation.metrics.pixel_sums": (
+        "PixelSums",
+        "add_sums",
+        "measure_pixels",
+    ),
+    "evaluation.metrics.point_clouds": (
+        "CloudScore",
+        "score_cloud",
+    ),
+    "evaluation.metrics.temporal_stability": ("measure_stability",),
+    "evaluation.pairs": ("evaluate_pairs",),
+    "evaluation.predictors": (
+        "ModelPredictor",
+        "Predictor",
+    ),
+    "evaluation.protocol": (
+        "Protocol",
+        "list_protocols",
+        "load_protocol",
+    ),
+    "evaluation.summary": (
+        "Interval",
+        "Summary",
+    ),
+}
+__getattr__, __dir__ = load_lazily(__name__, _HOMES)

@@ -1,8 +1,9 @@
-"""`GroundTruth`: references that depth is measured against: datasets, sets of sets, or a folder of depth files."""
+"""`GroundTruth`: what depth is measured against: datasets, sets of sets, or a folder of depth files."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,10 +14,9 @@ import numpy as np
 from cortexia_video.datasets.dataset import AnyDataset, RGBDDataset, RGBDStream
 from cortexia_video.datasets.readers.rgbd_folder import SET_JSON
 from cortexia_video.datasets.registry import DATASETS, open_dataset, recognise
-from cortexia_video.errors import Failure, InputError
+from cortexia_video.errors import DepthFileError, Failure, InputError
 from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.formats.decode_depth import decode_depth, read_file
-from cortexia_video.formats.option_names import OptionNames
 from cortexia_video.formats.registry import READERS
 from cortexia_video.frame import Frame
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
@@ -28,10 +28,6 @@ from cortexia_video.storage.paths import AnyPath, require_object, to_path
 from cortexia_video.storage.relative import find_inside, name_inside
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.storage.retries import RemoteError
-
-_NAMES = OptionNames(
-    "--truth-convention", *(f"cortexia convert {option}" for option in ("--kind", "--scale", "--unknown"))
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +54,19 @@ class GroundTruthSet:
 
 
 class GroundTruth(NamedTuple):
-    """All references. place: where they are."""
+    """References that depth is measured against.
+
+    Attributes:
+        place: Where they are.
+        sets: The references of each dataset.
+    """
 
     place: str
     sets: tuple[GroundTruthSet, ...]
 
     @property
     def has_images(self) -> bool:
+        """Whether all samples have images, which a model can look at."""
         return all(each.has_images for each in self.sets)
 
     def name(self, within: GroundTruthSet, key: str) -> str:
@@ -73,7 +75,15 @@ class GroundTruth(NamedTuple):
 
 
 def hold_truth(samples: AnyDataset | Sequence[RGBDSample], *, max_m: float | None = None) -> GroundTruth:
-    """Return samples in memory, or of a dataset, as references. max_m: their largest depth that counts."""
+    """Return samples in memory, or of a dataset, as ground truth for `evaluate`.
+
+    Args:
+        samples: With metric depth; the keys must differ.
+        max_m: The largest depth that counts, in metres, where the protocol leaves that to the dataset.
+
+    Returns:
+        The ground truth.
+    """
     if not isinstance(samples, RGBDDataset | RGBDStream):
         samples = RGBDDataset("samples", samples, lambda sample: sample)
     return GroundTruth(samples.name, (GroundTruthSet(samples.name, samples, max_m),))
@@ -165,7 +175,11 @@ def _open_files(root: AnyPath, convention: str | None) -> GroundTruthSet:
 
 def _read_file(entry: DepthFile) -> RGBDSample:
     """Read a reference without an image: that is black, in no memory."""
-    depth = decode_depth(read_file(entry.path), str(entry.path), convention=entry.convention, names=_NAMES)
+    try:
+        depth = decode_depth(read_file(entry.path), str(entry.path), convention=entry.convention)
+    except DepthFileError as error:  # only its convention can be said to an evaluation
+        words = str(error).replace("`convention`", "`truth_convention`")
+        raise DepthFileError(re.sub("`(kind|scale|unknown)`", r"cortexia convert --\1", words)) from error
     if depth.kind != "metric":
         raise InputError(f"{entry.path}: {depth.kind} depth is no reference: metres are")
     black = np.broadcast_to(np.uint8(0), (*depth.values.shape, 3))

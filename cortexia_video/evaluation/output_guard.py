@@ -39,7 +39,7 @@ def require_own(output: AnyPath, place: AnyPath, protocol: Protocol) -> None:
 
 def _refuse(output: AnyPath, how: str, asked: str) -> None:
     raise OutputExistsError(
-        printable(f"{output} holds an evaluation {how} {asked}, which would be lost: choose another --output")
+        printable(f"{output} holds an evaluation {how} {asked}, which would be lost: choose another `output`")
     )
 
 
@@ -55,4 +55,4 @@ def _read_results(path: AnyPath) -> tuple[str, str] | None:
         return results
     if isinstance(results.error, FileNotFoundError):
         return None
-    raise OutputExistsError(f"{path} cannot be read: remove it, or choose another --output")
+    raise OutputExistsError(f"{path} cannot be read: remove it, or choose another `output`")

@@ -15,10 +15,9 @@ from cortexia_video.errors import Failure, InputError, describe
 from cortexia_video.evaluation.eval_items import Destination, EvalItem
 from cortexia_video.evaluation.ground_truth import bare, list_depth_files
 from cortexia_video.formats.decode_depth import decode_depth
-from cortexia_video.formats.option_names import OptionNames
 from cortexia_video.inference.executor import ItemResult, PipelineExecutor, Skipped
 from cortexia_video.ledger.artifacts import Line, find_depth, read_output
-from cortexia_video.ledger.ledger import read_last_done
+from cortexia_video.ledger.lines import read_done
 from cortexia_video.ledger.local_log import list_files
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.input_boundary import attempt
@@ -31,7 +30,6 @@ from cortexia_video.storage.retries import RemoteError
 
 Outcome = TypeVar("Outcome")
 Prediction = DepthMap | Failure | None  # None: there is none
-_NAMES = OptionNames("--convention", "--kind", "cortexia convert --scale", "cortexia convert --unknown")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +46,12 @@ class Work(Generic[Outcome]):
 
 
 class Predictor(Protocol):
-    """What is measured. name: in the table. needs_images: it looks at them."""
+    """What is measured.
+
+    Attributes:
+        name: In the table.
+        needs_images: It looks at them.
+    """
 
     name: str
     needs_images: bool
@@ -63,7 +66,9 @@ class Predictor(Protocol):
 class ModelPredictor:
     """A model, run on the images of the dataset, full size; reading, the model and measuring overlap.
 
-    model: a loaded one, or one for each device.
+    Args:
+        name: In the table.
+        model: A loaded one, or one for each device.
     """
 
     needs_images = True
@@ -74,9 +79,11 @@ class ModelPredictor:
         self._identity = json.dumps(self._estimators[0].identity, sort_keys=True, default=str).encode()
 
     def identify(self, key: str) -> bytes:
+        """See `Predictor`."""
         return self._identity
 
     def work_through(self, places: Iterable[Destination], work: Work[Outcome]) -> None:
+        """See `Predictor`."""
         estimator = self._estimators[0]
 
         def prepare(image: _Image) -> PreparedFrame | Skipped[Outcome] | Failure:
@@ -213,12 +220,10 @@ class FolderPredictor(StoredPredictor):
             raise
         except OSError as error:
             raise InputError(f"cannot read {source.path}: {describe(error)}") from error
-        return decode_depth(
-            data, str(source.path), about=source.about, convention=self._convention, names=_NAMES
-        )
+        return decode_depth(data, str(source.path), about=source.about, convention=self._convention)
 
     def explain(self, key: str, remark: str) -> str:
-        """Return why nothing in the folder can be measured, by an image of the truth and what became of it."""
+        """Return why nothing in the folder can be measured, by an image of the truth and its outcome."""
         source = self._find(key)
         if source is not None:
             return f"no depth in {self.name} can be measured: {source.path} for {key} of the truth: {remark}"
@@ -253,7 +258,9 @@ def open_predictor(
     about = {} if kind is None else {"kind": kind}
     files = {key: DepthSource(path, about) for key, path in _list_files(root).items()}
     if not files:
-        raise InputError(f"no depth files in {root}: give the --output of a run, depth files, or a model")
+        raise InputError(
+            f"no depth files in {root}: give the output folder of a run, depth files, or a model"
+        )
     return FolderPredictor(name, files, convention)
 
 
@@ -268,7 +275,7 @@ def _list_files(root: AnyPath) -> dict[str, AnyPath]:
 def _list_run(root: AnyPath) -> dict[str, DepthSource]:
     """Return the depth that a run has done; views, that are to look at only, are left out."""
     files = {}
-    for line in read_last_done(root):
+    for line in read_done(root):
         found = find_depth(line)
         if found is not None:
             about = {word: line.get(word) for word in ("kind", "f_px", "f_source", "full_size")}

@@ -38,26 +38,33 @@ _WORDS = ("about", "sources", "place")  # for people: no number depends on them
 class Protocol:
     """What is compared, and how.
 
-    place: where the references lie, if nobody says otherwise.
-    dataset, split: of the table of datasets; `any` where the protocol is for every one.
-    min_m, max_m: the least and largest depth of the reference that counts, in metres; max_m is also `set`:
-    what
-      the dataset says, or `image`: the largest known depth of the image. bounds: whether the ends count.
-    crop: (top, bottom, left, right) as shares of the sides, cut off as by int(), or all. window: (height,
-    width)
-      at the bottom centre that reference and depth are cut to before that, where they are larger.
-    min_pixels: images with fewer known pixels are left out, and listed.
-    alignment: one of `ALIGNMENTS`; what disparity is clamped at is max_m.
-    clip_min_m: with max_m, what depth is clipped to; clip `all`, or `unknown`: only what is unknown or not
-    above
-      0 takes the end that is the farther from the reference in ratio (under `all` the unknown takes that,
-      too).
-    resize: how depth of another size than the reference becomes as large: `bilinear` between pixel centres,
-      `bilinear-corners` with the corner pixels' centres on each other, `refuse`.
-    aggregation: mean over `image`s, over each `pixel` of all, or over images in a `set` and then over
-    sets. cameras: whether a model that asks for the focal length is told that of the dataset (`given`) or
-      estimates it itself (`hidden`).
-    boundaries: also boundary F1, where depth is registered and more than half of the pixels are known.
+    Attributes:
+        name: By which it is asked for.
+        version: Of what it says.
+        about: For people.
+        sources: What it follows.
+        place: Where the references lie, if nobody says otherwise.
+        dataset: For which layout it is; `any` for every one.
+        split: Of the dataset.
+        min_m: The least depth of the reference that counts, metres.
+        max_m: The largest, metres; or `set`: what the dataset says, or `image`: the largest known depth of
+            the image.
+        bounds: Whether these two count themselves.
+        crop: (top, bottom, left, right) as shares of the sides, cut off as by int(), or all.
+        window: (height, width) at the bottom centre that reference and depth are cut to before that, where
+            they are larger.
+        min_pixels: Images with fewer known pixels are left out, and listed.
+        alignment: As of `align`; what disparity is clamped at is max_m.
+        clip_min_m: With max_m, what depth is clipped to.
+        clip: `all`, or `unknown`: only what is unknown or not above 0 takes the end that is the farther from
+            the reference in ratio (under `all` the unknown takes that, too).
+        resize: How depth of another size than the reference becomes as large: `bilinear` between pixel
+            centres, `bilinear-corners` with the corner pixels' centres on each other, `refuse`.
+        aggregation: Mean over `image`s, over each `pixel` of all, or over images in a `set` and then over
+            sets.
+        boundaries: Also boundary F1, where depth is registered and more than half of the pixels are known.
+        cameras: Whether a model that asks for the focal length is told that of the dataset (`given`) or
+            estimates it itself (`hidden`).
     """
 
     name: str
@@ -84,7 +91,11 @@ class Protocol:
     @property
     def digest(self) -> str:
         """SHA-256 of what numbers depend on: not of the words for people."""
-        facts = {name: value for name, value in asdict(self).items() if name not in _WORDS}
+        facts = {
+            name: "picture" if value == "image" else value  # as protocols said first: the same numbers
+            for name, value in asdict(self).items()
+            if name not in _WORDS
+        }
         if self.cameras == "given":  # protocols were there before the word was
             del facts["cameras"]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -132,16 +143,31 @@ class Protocol:
 
 
 def list_protocols() -> list[Protocol]:
-    """Return the protocols of the package, by name."""
+    """Return the protocols of the package, by name.
+
+    Returns:
+        The protocols, sorted by name.
+
+    Example:
+        >>> "nyu-eigen" in [each.name for each in cx.evaluation.list_protocols()]
+        True
+    """
     folder = files(__package__).joinpath(_FOLDER)
     names = sorted(each.name for each in folder.iterdir() if each.name.endswith(".toml"))
     return [_parse(folder.joinpath(name).read_bytes(), name) for name in names]
 
 
 def load_protocol(name: str) -> Protocol:
-    """Return a protocol of the package by name, or of a file by its path, `mine.toml`.
+    """Return a protocol of the package by name, or of a file by its path.
 
-    Raises `InputError` for a name that there is not, and for a file that is no protocol.
+    Args:
+        name: Such as `real-frames`, or `mine.toml`.
+
+    Returns:
+        The protocol.
+
+    Raises:
+        InputError: There is no such name, or the file is no protocol.
     """
     if name.endswith(".toml"):
         with in_words(f"cannot read the protocol {name}"):

@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cortexia_video.evaluation.image_score import ImageScore
 from cortexia_video.evaluation.job import Column, Evaluation
 from cortexia_video.evaluation.metrics.depth_metrics import PIXEL_METRICS, score_pixels
 from cortexia_video.evaluation.metrics.pixel_sums import ADDED, RATIOS, Array, Floats, PixelSums, add_sums
 from cortexia_video.evaluation.metrics.registry import MEANINGS
-from cortexia_video.evaluation.score_table import ScoreTable
 
 RESAMPLES = 1000
 FEWEST = 5
@@ -33,7 +33,13 @@ _ENDS = (2.5, 97.5)
 
 
 class Interval(NamedTuple):
-    """A value and its 95 % interval, whose ends are NaN where there is none."""
+    """A value and its 95 % interval.
+
+    Attributes:
+        value: The value.
+        low: The lower end, NaN where there is no interval.
+        high: The upper end, NaN where there is no interval.
+    """
 
     value: float
     low: float
@@ -51,7 +57,13 @@ class Comparison(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """totals: by predictor and metric. sets: by predictor, set and metric. What was not measured is NaN."""
+    """What all images come to. What was not measured is NaN.
+
+    Attributes:
+        totals: By predictor and metric: `totals["compact"]["abs_rel"].value`.
+        sets: By predictor, dataset and metric.
+        comparisons: The first predictor less each other.
+    """
 
     totals: Mapping[str, Mapping[str, Interval]]
     sets: Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -96,10 +108,10 @@ class _Table(NamedTuple):
 
     values: Floats
     sums: Floats
-    scores: Sequence[ScoreTable]
+    scores: Sequence[Sequence[ImageScore]]
 
 
-def _tabulate(scores: Sequence[ScoreTable], per_pixel: bool) -> _Table:
+def _tabulate(scores: Sequence[Sequence[ImageScore]], per_pixel: bool) -> _Table:
     count = sum(map(len, scores))
     values, sums = np.empty((count, len(METRICS))), np.empty((count, _ADDED if per_pixel else 0))
     for row, score in enumerate(chain.from_iterable(scores)):

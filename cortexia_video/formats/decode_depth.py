@@ -15,7 +15,6 @@ from cortexia_video.depth_map import KINDS, DepthMap
 from cortexia_video.errors import DepthFileError, MissingExtraError, describe, printable
 from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.metadata import Metadata, add, with_metadata
-from cortexia_video.formats.option_names import OF_COMMANDS, OptionNames
 from cortexia_video.formats.quantization import to_values
 from cortexia_video.formats.raw_depth import RawDepth, TooLargeError
 from cortexia_video.formats.registry import READERS, Reader
@@ -46,7 +45,7 @@ def read_file(path: PathLike, *, max_megapixels: float = 200.0, within: AnyPath 
         return read_named(place, limit=max_megapixels * 1e6 * _LARGEST + _HEADERS, within=within)
     except FileTooLargeError as error:
         raise DepthFileError(
-            f"{name}: {error} for {max_megapixels:g} megapixels: raise --max-megapixels if that is so"
+            f"{name}: {error} for {max_megapixels:g} megapixels: raise `max_megapixels` if that is so"
         ) from error
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         reason = getattr(error, "strerror", None) or "the name cannot be one"
@@ -54,7 +53,7 @@ def read_file(path: PathLike, *, max_megapixels: float = 200.0, within: AnyPath 
 
 
 def count_pixels(data: bytes, name: str) -> int:
-    """Return how many pixels a file's depth will have, by its header; where that cannot be, as many as bytes."""
+    """Return how many pixels a file's depth will have by its header, or its bytes where that cannot be."""
     try:
         find_reader(data, name).decode(data, 0)
     except TooLargeError as error:
@@ -71,24 +70,22 @@ def decode_depth(
     about: Metadata | None = None,
     convention: str | None = None,
     max_megapixels: float = 200.0,
-    names: OptionNames = OF_COMMANDS,
 ) -> DepthMap:
     """Return the depth in a file's bytes; the values may be read-only, over these bytes.
 
     name: the file's, for messages. The content says of what format it is.
     about: what to take for so where the file does not say it, in the words of `metadata`. A file that says
     its kind says what its numbers are: of `about` it then takes the camera, the model and the size only.
-    convention: whose file it is, one of `CONVENTIONS`, where it does not say its kind; what `about` calls unknown
-    is so besides what the convention does. `middlebury` needs in
-    `about` what `parse_calibration` gives.
+    convention: whose file it is, one of `CONVENTIONS`, where it does not say its kind; what `about`
+    calls unknown is so besides what the convention does. `middlebury` needs in `about` what
+    `parse_calibration` gives.
     max_megapixels: larger maps are refused before there is memory for them.
-    names: of the caller's options, for errors.
 
     Raises `DepthFileError`, with name and remedy, for what is no depth file, is damaged, does not say what
     its numbers mean where nobody else does, or holds numbers that cannot be depth; `MissingExtraError`.
     """
     stored = decode_stored(data, name, max_megapixels=max_megapixels)
-    return interpret(stored, name, about=about, convention=convention, names=names)
+    return interpret(stored, name, about=about, convention=convention)
 
 
 def decode_stored(data: bytes, name: str, *, max_megapixels: float = 200.0) -> RawDepth:
@@ -103,11 +100,10 @@ def interpret(
     *,
     about: Metadata | None = None,
     convention: str | None = None,
-    names: OptionNames = OF_COMMANDS,
 ) -> DepthMap:
     """Return what the numbers of a file mean; the second half of `decode_depth`."""
     with _naming(name), np.errstate(all="ignore"):  # what comes of anybody's numbers is checked afterwards
-        return _understand(stored, about or {}, convention, names)
+        return _understand(stored, about or {}, convention)
 
 
 @contextlib.contextmanager
@@ -148,25 +144,25 @@ def find_reader(data: bytes, name: str) -> Reader:
     raise DepthFileError(f"not a depth file that can be read: give one of {', '.join(suffixes)}")
 
 
-def _understand(stored: RawDepth, about: Metadata, convention: str | None, names: OptionNames) -> DepthMap:
+def _understand(stored: RawDepth, about: Metadata, convention: str | None) -> DepthMap:
     """Join values with what the file says of them, and where it says nothing, with what the caller says."""
     if convention is not None and convention not in CONVENTIONS:
         raise DepthFileError(f"unknown convention {convention!r}: use one of {', '.join(CONVENTIONS)}")
     stored = stored._replace(values=_to_2d(stored.values))
     if stored.metadata.get("kind") is None:
         if convention is not None:
-            stored = _translate(stored, about, convention, names)
+            stored = _translate(stored, about, convention)
         metadata = add(about, stored.metadata)
         if "unknown" in about and "unknown" in stored.metadata:
             metadata["unknown"] = [*_listed(about["unknown"]), *_listed(stored.metadata["unknown"])]
     else:
         metadata = add({name: about[name] for name in _FACTS if name in about}, stored.metadata)
-    _require_meaning(stored.values, metadata, names)
+    _require_meaning(stored.values, metadata)
     try:
         depth = with_metadata(to_values(stored.values, metadata), metadata)
     except ValueError as error:
         raise DepthFileError(str(error)) from error
-    _check(depth, names)
+    _check(depth)
     return depth
 
 
@@ -174,31 +170,31 @@ def _listed(unknown: Any) -> list[Any]:
     return [*unknown] if isinstance(unknown, list | tuple) else [unknown]
 
 
-def _translate(stored: RawDepth, about: Metadata, convention: str, names: OptionNames) -> RawDepth:
-    """Return what numbers mean by a source convention; one whose kind is known leaves no choice of another."""
+def _translate(stored: RawDepth, about: Metadata, convention: str) -> RawDepth:
+    """Return what values mean by a source convention; one whose kind is known leaves no choice of another."""
     said, row = about.get("kind"), CONVENTIONS[convention]
     if said is not None and row.kind not in (None, said):
         raise DepthFileError(
-            f"{names.convention} {convention} means {row.kind} depth, {names.kind} says {said}: leave one out"
+            f"`convention={convention}` means {row.kind} depth, `kind` says {said}: leave one out"
         )
     translated = row.translate(stored, about)
     if translated.metadata["kind"] is None:
-        raise DepthFileError(f"a file of {convention} does not say its kind of depth: give {names.kind}, too")
+        raise DepthFileError(f"a file of {convention} does not say its kind of depth: give `kind`, too")
     return translated
 
 
-def _require_meaning(values: NDArray[Any], metadata: Metadata, names: OptionNames) -> None:
+def _require_meaning(values: NDArray[Any], metadata: Metadata) -> None:
     """Refuse numbers of which nobody says what they mean."""
     if metadata.get("kind") is None:
         raise DepthFileError(
-            f"it holds {values.dtype} and does not say what it means: give its convention ({names.convention}), "
-            f"one of {', '.join(CONVENTIONS)}; or its kind of depth ({names.kind}), one of {', '.join(KINDS)}"
+            f"it holds {values.dtype} and does not say what it means: give its convention (`convention`), "
+            f"one of {', '.join(CONVENTIONS)}; or its kind of depth (`kind`), one of {', '.join(KINDS)}"
         )
     whole = np.issubdtype(values.dtype, np.integer)
     if whole and metadata["kind"] == "metric" and not {"scale", "near"} & metadata.keys():
         raise DepthFileError(
-            f"it holds {values.dtype} and does not say what one step is: give its convention ({names.convention}), "
-            f"one of {', '.join(CONVENTIONS)}; or {names.scale}, in metres (0.001 for millimetres)"
+            f"it holds {values.dtype} and does not say what one step is: give its convention (`convention`), "
+            f"one of {', '.join(CONVENTIONS)}; or `scale`, in metres (0.001 for millimetres)"
         )
 
 
@@ -215,17 +211,17 @@ def _to_2d(values: NDArray[Any]) -> NDArray[Any]:
     return values
 
 
-def _check(depth: DepthMap, names: OptionNames) -> None:
+def _check(depth: DepthMap) -> None:
     """Refuse values that cannot be depth."""
     low, high = (float(each.reduce(depth.values, axis=None)) for each in (np.fmin, np.fmax))
     if math.isinf(low) or math.isinf(high):
         share = 100 * float(np.isinf(depth.values).mean())
         raise DepthFileError(
-            f"{share:.3g} % of its values are infinite: if they are unknown, give that as {names.unknown}"
+            f"{share:.3g} % of its values are infinite: if they are unknown, give that as `unknown`"
         )
     if low < 0 and depth.kind in ("metric", "scale_invariant"):
         share = 100 * float((depth.values < 0).mean())
         raise DepthFileError(
             f"{share:.3g} % of its values are negative, which {depth.kind} depth is not: if they are "
-            f"unknown, give them as {names.unknown}, else give another {names.kind}"
+            f"unknown, give them as `unknown`, else give another `kind`"
         )

@@ -36,7 +36,7 @@ class TooLargeError(DepthFileError):
     """A map has more pixels than there may be. pixels: about how many."""
 
     def __init__(self, pixels: int, message: str) -> None:
-        super().__init__(f"{message}: raise --max-megapixels if that is so")
+        super().__init__(f"{message}: raise `max_megapixels` if that is so")
         self.pixels = pixels
 
 

@@ -55,7 +55,7 @@ class Format:
         """Raise `LossError` for depth that would lose something; a view is asked for by name."""
         lost = self.lost(depth) if self.decode else None
         if lost:
-            raise LossError(f"{lost}: another --format keeps it")
+            raise LossError(f"{lost}: another `format` keeps it")
 
     def require(self) -> None:
         """Raise `MissingExtraError` where the package that it needs is not there."""

@@ -1,0 +1,15 @@
+"""Cameras and surfaces: intrinsics files, normals, depth edges, metric anchors. Pure numpy."""
+
+from cortexia_video.geometry.anchors import anchor_depth
+from cortexia_video.geometry.depth_edges import choose_max_gap, find_edges
+from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
+from cortexia_video.geometry.normals import depth_to_normals
+
+__all__ = [
+    "Intrinsics",
+    "anchor_depth",
+    "choose_max_gap",
+    "depth_to_normals",
+    "find_edges",
+    "load_intrinsics",
+]

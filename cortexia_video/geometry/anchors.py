@@ -12,15 +12,30 @@ from cortexia_video.errors import InputError
 
 
 def anchor_depth(depth: DepthMap, *, near_m: float, far_m: float) -> DepthMap:
-    """Return metric depth whose nearest known value is `near_m` and whose farthest is `far_m`, in metres.
+    """Return metric depth whose nearest known value is `near_m` and whose farthest is `far_m`.
 
     That fixes what the kinds `disparity` (in 1 / depth) and `affine_invariant` (in depth) lack. The metres
     are as good as the two numbers, and one pixel that is wrongly nearest or farthest bends them all.
-    Raises `InputError` for other kinds, for numbers that are not 0 < near < far, and for a constant map.
+
+    Args:
+        depth: Of one of these kinds.
+        near_m: Metres.
+        far_m: Metres.
+
+    Returns:
+        Depth of kind metric: float32 (H, W), metres.
+
+    Raises:
+        InputError: The kind is another, the numbers are not 0 < near < far, or the map is constant.
+
+    Example:
+        >>> depth = cx.DepthMap(np.array([[0.0, 1.0]], np.float32), "disparity")
+        >>> cx.geometry.anchor_depth(depth, near_m=1, far_m=4).values.tolist()
+        [[4.0, 1.0]]
     """
     if depth.kind not in ("disparity", "affine_invariant"):
         raise InputError(
-            f"depth of kind {depth.kind} has no unknown shift: --near-m and --far-m are not for it"
+            f"depth of kind {depth.kind} has no unknown shift: `near_m` and `far_m` are not for it"
         )
     require_distances(near_m, far_m)
     values = np.where(np.isfinite(depth.values), depth.values, np.float32(np.nan)).astype(np.float64)
@@ -38,4 +53,4 @@ def anchor_depth(depth: DepthMap, *, near_m: float, far_m: float) -> DepthMap:
 def require_distances(near_m: float, far_m: float) -> None:
     """Raise `InputError` for numbers that are not 0 < near < far."""
     if not 0 < near_m < far_m < math.inf:
-        raise InputError(f"--near-m {near_m:g} and --far-m {far_m:g} must be metres, 0 < near < far")
+        raise InputError(f"`near_m` {near_m:g} and `far_m` {far_m:g} must be metres, 0 < near < far")

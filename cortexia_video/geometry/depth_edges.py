@@ -12,9 +12,15 @@ _STEEPEST = 25.0  # the tangent of 87.7 degrees
 def choose_max_gap(f_px: float) -> float:
     """Return the largest difference between neighbours that one surface is taken to have.
 
-    As a share of depth: 5 %, or where that is less, that of a surface seen at 87.7 degrees to its normal,
-    whose depth differs by tan(87.7 degrees) / f_px. So an edge is found, too, that was spread over several
-    pixels when the map was enlarged.
+    5 %, or where that is less, that of a surface seen at 87.7 degrees to its normal, whose depth differs by
+    tan(87.7 degrees) / f_px. So an edge is found, too, that was spread over several pixels when the map was
+    enlarged.
+
+    Args:
+        f_px: Focal length in pixels of the depth map.
+
+    Returns:
+        A share of the depth.
     """
     return min(_WIDEST, _STEEPEST / f_px)
 
@@ -34,9 +40,16 @@ def find_gaps(depth: NDArray[np.float32], max_gap: float) -> tuple[NDArray[np.bo
 
 
 def find_edges(depth: NDArray[np.float32], max_gap: float) -> NDArray[np.bool_]:
-    """Return which pixels have a gap to one of their four neighbours: bool (H, W); arguments as of `find_gaps`.
+    """Return which pixels have a gap to one of their four neighbours.
 
     Sensors, networks and interpolation put flying pixels there: neither on the thing nor behind it.
+
+    Args:
+        depth: float32 (H, W), in any unit; NaN where unknown.
+        max_gap: As a share of depth, see `choose_max_gap`.
+
+    Returns:
+        bool (H, W).
     """
     across, down = find_gaps(depth, max_gap)
     edges = np.zeros(depth.shape, bool)

@@ -52,7 +52,12 @@ class _Camera(NamedTuple):
 
 
 class Intrinsics:
-    """Focal lengths by key. settings: what a run's settings say of them, nothing where none are given."""
+    """Focal lengths by key; `load_intrinsics` makes them.
+
+    Args:
+        cameras: By key.
+        settings: What a run's settings say of them, nothing where none are given.
+    """
 
     def __init__(self, cameras: Mapping[str, _Camera], settings: Mapping[str, object]) -> None:
         self.settings = settings
@@ -107,15 +112,23 @@ class Intrinsics:
 
 
 def load_intrinsics(f_px: float | None = None, path: str | os.PathLike[str] | None = None) -> Intrinsics:
-    """Return what is given: `f_px` for every image, or else the focal lengths of a file, or none.
+    """Return what is given: one focal length for every image, or those of a file, or none.
 
-    The file is UTF-8; file names that are not are in it as they are, or in JSON as escapes of Python's
-    surrogates, as the ledger has them. Raises `InputError` for what is no focal length, with the line.
+    Args:
+        f_px: Focal length of every image, in its pixels.
+        path: A CSV or JSON file in UTF-8 of focal lengths by key (docs/cameras.md). File names that are not
+            are in it as they are, or in JSON as escapes of Python's surrogates, as the ledger has them.
+
+    Returns:
+        Focal lengths by key.
+
+    Raises:
+        InputError: Something is no focal length; the message names the line.
     """
     cameras, digest = _read_file(to_path(path)) if path is not None else ({}, "")
     if f_px is not None:
         if not (math.isfinite(f_px) and f_px > 0):
-            raise InputError(f"--f-px must be a focal length in pixels, more than 0, not {f_px:g}")
+            raise InputError(f"`f_px` must be a focal length in pixels, more than 0, not {f_px:g}")
         return Intrinsics({_EVERY: _Camera(float(f_px), float(f_px))}, {"f_px": float(f_px)})
     return Intrinsics(cameras, {"intrinsics": digest} if digest else {})
 

@@ -12,16 +12,28 @@ from cortexia_video.pinhole import Pinhole, require_size
 def depth_to_normals(
     depth: NDArray[np.float32], camera: Pinhole, *, max_gap: float | None = None
 ) -> NDArray[np.float32]:
-    """Return the unit normal of every pixel, towards the camera: float32 (H, W, 3), OpenCV's axes.
+    """Return the unit normal of every pixel, towards the camera.
 
-    depth: float32 (H, W) along the axis, in any unit; what is not finite and above 0 is unknown. max_gap: no
-    difference is taken over a larger gap, as a share of depth; by default `depth_gaps.choose_max_gap`.
-    Normals are NaN where depth is unknown, and where no neighbour on the same surface is known across, or
-    none down. Raises `InputError` where the camera is for another size.
+    On a plane n . P = 1, with P = z (x, y, 1) a point, 1 / z = n . (x, y, 1): inverse depth is linear in the
+    image. Its slopes are n's first two parts, what they leave of it at a pixel is the third. So planes are
+    exact at any slant, and -n faces the camera, since n . P is above 0.
 
-    On a plane n . P = 1, with P = z (x, y, 1) as in `projection`, 1 / z = n . (x, y, 1): inverse depth is
-    linear in the image. Its slopes are n's first two parts, what they leave of it at a pixel is the third.
-    So planes are exact at any slant, and -n faces the camera, since n . P is above 0.
+    Args:
+        depth: float32 (H, W) along the axis, in any unit; what is not finite and above 0 is unknown.
+        camera: Of these pixels.
+        max_gap: No difference is taken over a larger gap, as a share of depth; by default `choose_max_gap`.
+
+    Returns:
+        float32 (H, W, 3), in OpenCV's axes: x right, y down, z forward. NaN where depth is unknown, and where
+        no neighbour on the same surface is known across, or none down.
+
+    Raises:
+        InputError: The camera is for another size.
+
+    Example:
+        >>> wall = np.full((48, 64), 2, np.float32)
+        >>> cx.geometry.depth_to_normals(wall, cx.Pinhole.centred(50, 64, 48))[20, 20, 2].tolist()
+        -1.0
     """
     require_size(depth, camera)
     depth = keep_known(depth)

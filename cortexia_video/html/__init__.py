@@ -1,0 +1,1 @@
+"""Self-contained pages: escaping elements, blocks, charts, wording. Shared by report and evaluation."""

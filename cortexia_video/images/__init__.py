@@ -1,0 +1,1 @@
+"""Bytes to pixels: decoding, EXIF, resampling. Pure numpy and Pillow."""

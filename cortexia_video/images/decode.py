@@ -65,15 +65,31 @@ def decode(
     enough: SizeRule | None = None,
     scratch: BufferPool | None = None,
 ) -> Frame:
-    """Decode one image to an upright `Frame`: uint8 (H, W, 3) RGB and, where EXIF has it, the focal length.
+    """Decode one image to an upright frame, 8-bit RGB, with the focal length where EXIF has it.
 
     An image of up to 200 megapixels takes less than 2 GiB, or is refused from its header; a higher limit
-    raises both. A file that is cut short is an error, never half an image. Raises DecodeError with a message
-    for people, without the key, and the reader's own error as cause.
+    raises both. A file that is cut short is an error, never half an image.
 
-    enough: says for the (height, width) of the upright image how large an image will do. A large JPEG is
-    then decoded to a half, a quarter or an eighth of its sides, not below that; `Frame.full_size` tells.
-    scratch: memory for the pixels of a JPEG; the frame's image then holds until the thread decodes another.
+    Args:
+        data: The bytes of the file.
+        key: Of the frame.
+        max_megapixels: Refuse larger images.
+        enough: Says for the (height, width) of the upright image how large an image will do. A large JPEG is
+            then decoded to a half, a quarter or an eighth of its sides, not below that; `Frame.full_size`
+            tells.
+        scratch: Memory for the pixels of a JPEG; the frame's image then holds until the thread decodes
+            another.
+
+    Returns:
+        The frame: image uint8 (H, W, 3) RGB, `f_px` in pixels or None.
+
+    Raises:
+        DecodeError: What is wrong, in words for people, without the key; the reader's own error is its cause.
+
+    Example:
+        >>> from pathlib import Path
+        >>> cx.decode(Path("examples/room_900002.jpg").read_bytes(), "room").width
+        640
     """
     with decode_errors(data), _open(data) as pil_image:
         _check_size(pil_image, max_megapixels)
@@ -100,6 +116,16 @@ def decode(
     return Frame(key, upright, f_px, None if f_px is None else "exif", full_size=full_size)
 
 
+def convert_pillow(pil_image: Image.Image, key: str) -> Frame:
+    """Return an image that Pillow opened, of any mode, as `decode` returns it: upright, RGB."""
+    with decode_errors(b""):
+        pil_image.load()
+        exif = read_exif(pil_image)
+        upright = _rgb(pil_image, _orientation(exif))
+    f_px = focal_length_px(exif, upright.shape[1], upright.shape[0])
+    return Frame(key, upright, f_px, None if f_px is None else "exif")
+
+
 # ---- which reader ------------------------------------------------------------------------------------------
 
 
@@ -122,7 +148,7 @@ def _check_size(pil_image: Image.Image, max_megapixels: float) -> None:
     if megapixels > max_megapixels:
         raise DecodeError(
             f"too large: {width} x {height} is {megapixels:.4g} megapixels, "
-            f"the limit is {max_megapixels:g}; raise --max-megapixels"
+            f"the limit is {max_megapixels:g}; raise `max_megapixels`"
         )
 
 

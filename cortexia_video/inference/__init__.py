@@ -1,0 +1,1 @@
+"""How a model is run: batches, batch sizes, the threaded executor, which backend."""

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from cortexia_video.depth_estimation import (
     DepthEstimator,
@@ -31,6 +31,8 @@ from cortexia_video.errors import (
 from cortexia_video.frame import Frame
 from cortexia_video.inference.parity import Parity, compare
 from cortexia_video.models.registry import find_model
+
+Backend = Literal["torch", "onnx", "openvino", "auto"]
 
 AUTO = "auto"
 FRAMES_COMPARED = 4
@@ -83,7 +85,7 @@ class BackendSelector:
 
     def __init__(self, model: str, *, max_error: float = MAX_ERROR, **options: Any) -> None:
         if not max_error > 0:
-            raise InputError(f"--max-error must be more than 0, such as {MAX_ERROR}, not {max_error}")
+            raise InputError(f"`max_error` must be more than 0, such as {MAX_ERROR}, not {max_error}")
         self._model = model
         self._max_error = max_error
         self._backends = find_model(model).backends
@@ -177,7 +179,7 @@ class BackendSelector:
         if parity.worst.mean > self._max_error:
             raise ParityError(
                 f"{self._model} by {self._find_way(estimator)} is too far from float32: {parity}; use "
-                f"another --backend or --precision, or allow it by --max-error {2 * parity.worst.mean:.2g}"
+                f"another `backend` or `precision`, or allow it by `max_error={2 * parity.worst.mean:.2g}`"
             )
         return parity
 
@@ -225,7 +227,7 @@ def _choose_frames(reference: DepthEstimator, frames: Iterable[Frame]) -> list[F
 
 
 def _time(estimator: DepthEstimator, frames: Sequence[Frame]) -> float:
-    """Return the images per second of the model alone, on batches of the commonest shape; the best of a few."""
+    """Return the images per second of the model alone, on batches of the commonest shape; best of a few."""
     prepared = [each for each in map(estimator.prepare, frames) if not isinstance(each, Failure)]
     if not prepared:
         return 0.0

@@ -1,0 +1,43 @@
+"""One file per thing the command line does to a folder; here are the classes of what the jobs return."""
+
+from typing import TYPE_CHECKING
+
+from cortexia_video.runtime.lazy_names import load_lazily
+
+if TYPE_CHECKING:
+    from cortexia_video.jobs.export import Export
+    from cortexia_video.jobs.inspect import FolderInspection, Inspection
+    from cortexia_video.jobs.outcomes import Report
+    from cortexia_video.jobs.plan import FormatCost, Plan
+    from cortexia_video.jobs.status import Status
+    from cortexia_video.jobs.verify import Verification
+    from cortexia_video.reporting.job import FolderReport
+
+__all__ = [
+    "Export",
+    "FolderInspection",
+    "FolderReport",
+    "FormatCost",
+    "Inspection",
+    "Plan",
+    "Report",
+    "Status",
+    "Verification",
+]
+
+_HOMES = {
+    "jobs.export": ("Export",),
+    "jobs.inspect": (
+        "FolderInspection",
+        "Inspection",
+    ),
+    "jobs.outcomes": ("Report",),
+    "jobs.plan": (
+        "FormatCost",
+        "Plan",
+    ),
+    "jobs.status": ("Status",),
+    "jobs.verify": ("Verification",),
+    "reporting.job": ("FolderReport",),
+}
+__getattr__, __dir__ = load_lazily(__name__, _HOMES)

@@ -81,26 +81,44 @@ def convert(
     on_outcome: Listener | None = None,
     stop: threading.Event | None = None,
 ) -> Report:
-    """Write the depth files of `inputs` into the folder `output`, in another format or for another camera.
+    """Write depth files into a folder, in another format or for another camera.
 
-    inputs: depth files, folders with all that is in them, and lists, as `sources.depth_files.DepthFiles`
-    takes them. Keys keep the tree: `trip/a.jpg.npy` becomes `trip/a.jpg` and the format's ending.
-    format: a name of docs/formats.md; by default that of the run whose output folders `inputs` are.
-    f_px, intrinsics: as `estimate` takes them; keys are those of the ledger that knows a file. Metres that a
-    model made with another focal length (`f_px_used`) are multiplied by the given one over that: exact but
-    for what the model's limits cut off, 0.1 mm and 10 km, and scaled like other values. Depth that has no
-    focal length gets the given one. All other depth keeps its own, and is counted by reason in a warning.
-    convention, about: whose files these are, and what the numbers mean, where neither they nor their folder say
-    it, as `formats.reading.decode_depth` takes it.
-    allow_loss: write also what loses something beyond the bounds of docs/formats.md, such as an 8-bit view.
-    What is lost is logged before the first such file is written, and in the ledger's line of each.
-    overwrite: redo what is done, and replace files that no ledger knows. Inputs are never replaced.
-    workers: threads; one a core by default. on_outcome, stop: as `estimate` takes them.
+    The kind of depth never changes. Outcomes, the ledger and what a second call does (only what is missing or
+    changed) are those of `estimate`. Metres that a model made with another focal length (`f_px_used`) are
+    multiplied by the given one over that: exact but for what the model's limits cut off, 0.1 mm and 10 km,
+    and scaled like other values. Depth that has no focal length gets the given one. All other depth keeps its
+    own, and is counted by reason in a warning.
 
-    The kind of depth never changes. Outcomes, the ledger and what a second run does (only what is missing or
-    changed) are those of `estimate`.
-    Raises `InputError`, `LossError`, `MissingExtraError` or `OutputError` before anything is written,
-    `OutputLostError` when the output can take no more.
+    Args:
+        inputs: Depth files, folders with all that is in them, and lists; paths or URLs. Keys keep the tree:
+            `trip/a.jpg.npy` becomes `trip/a.jpg` and the format's ending.
+        output: The folder to write.
+        format: A name of docs/formats.md; by default that of the run whose output folders `inputs` are.
+        f_px: Focal length of every image, in its pixels.
+        intrinsics: A CSV or JSON file of focal lengths, by the keys of the ledger that knows a file.
+        convention: Whose files these are, where neither they nor their folder say it: tum, kitti, nyu ...
+        about: What the values mean, where nobody says it: kind, scale, unknown, f_px ...
+        allow_loss: Write also what loses something beyond the bounds of docs/formats.md, such as an 8-bit
+            view. What is lost is logged before the first such file is written, and in the ledger's line of
+            each.
+        overwrite: Redo what is done, and replace files that no ledger knows. Inputs are never replaced.
+        workers: Threads; one for each core by default.
+        max_megapixels: Refuse larger maps.
+        on_outcome: Called after each input with the report so far and its failure, if it failed.
+        stop: Set it to end early; what has been begun is finished.
+
+    Returns:
+        How many were found, done, skipped and failed, and the first failures.
+
+    Raises:
+        InputError: There is nothing to convert, or nobody says to what.
+        LossError: A file would lose something, and `allow_loss` does not say that it may.
+        MissingExtraError: The format needs a package that is not installed.
+        OutputError: The output cannot be written; nothing has been.
+        OutputLostError: The output is full or unwritable; a second call goes on.
+
+    Example:
+        >>> cx.convert("depth", "depth-tiff", format="tiff")  # doctest: +SKIP
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     workers, root, stop = choose_workers(workers), to_path(output), stop or threading.Event()
@@ -213,7 +231,7 @@ class ConvertJob:
         place = to_path(item.place).resolve()
         if place.name.endswith(self._form.suffix) and is_inside(place, self._root):
             raise OutputExistsError(
-                f"it lies in the output folder and is {self._form.suffix} already: choose another --output"
+                f"it lies in the output folder and is {self._form.suffix} already: choose another `output`"
             )
 
     def _place(self, item: InputFile, reading: Reading) -> None:
@@ -259,7 +277,7 @@ class ConvertJob:
     def _tell(self, item: InputFile, lost: str) -> None:
         """Say once what is lost, or refuse to lose it."""
         if not self._allow_loss:
-            raise LossError(f"{lost}: --allow-loss writes it all the same, or choose another --format")
+            raise LossError(f"{lost}: `allow_loss=True` writes it all the same, or choose another `format`")
         if not self._told:
             self._told = True
             _log.warning(
@@ -272,7 +290,7 @@ def _find_format(inputs: Sequence[str | os.PathLike[str]]) -> str:
     formats = {str(read_depth_json(to_path(each)).get("format")) for each in inputs}
     format = formats.pop() if len(formats) == 1 else ""
     if format not in FORMATS or FORMATS[format].decode is None:
-        raise InputError("the inputs are not output folders of one format that could be kept: give --format")
+        raise InputError("the inputs are not output folders of one format that could be kept: give `format`")
     return format
 
 
@@ -288,14 +306,14 @@ def _require_allowed(format: str, allow_loss: bool) -> None:
     if FORMATS[format].decode is None and not allow_loss:
         raise LossError(
             f"{format} is a view in 256 steps to look at, scaled for each map: no depth can be read from it. "
-            "--allow-loss writes it all the same; png16 keeps depth"
+            "`allow_loss=True` writes it all the same; png16 keeps depth"
         )
 
 
 def _require_another_folder(inputs: Sequence[str | os.PathLike[str]], root: AnyPath) -> None:
     for each in inputs:
         if is_same_folder(root, each):
-            raise InputError(f"{printable(str(to_path(each)))} is input and output: choose another --output")
+            raise InputError(f"{printable(str(to_path(each)))} is input and output: choose another `output`")
 
 
 def _require_some(found: DepthFiles, inputs: Sequence[str | os.PathLike[str]]) -> None:

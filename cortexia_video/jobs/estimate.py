@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import get_args
 
 from cortexia_video.depth_estimation import DepthEstimator, Size
+from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import (
     Failure,
     InputError,
     OutputLostError,
 )
+from cortexia_video.formats.registry import FormatName
 from cortexia_video.geometry.intrinsics import load_intrinsics
-from cortexia_video.inference.backend_selection import MAX_ERROR
+from cortexia_video.inference.backend_selection import MAX_ERROR, Backend
 from cortexia_video.inference.batch_size import BatchSize
 from cortexia_video.jobs.image_task import Decoding as Decoding
 from cortexia_video.jobs.image_task import RecordBegun, TaskOptions
@@ -35,10 +37,11 @@ from cortexia_video.ledger.depth_json import keep_depth_json
 from cortexia_video.ledger.entries import ItemDone, Source
 from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.partition import parse_partition
+from cortexia_video.models.protocol import InputSize
 from cortexia_video.runtime.stage_clock import ChromeTrace
 from cortexia_video.runtime.throughput import Usage
 from cortexia_video.runtime.workers import choose_workers, count_cores
-from cortexia_video.sinks.archives import Packing
+from cortexia_video.sinks.archives import Packing, PackName
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import Found, InputFile, find_images
 from cortexia_video.storage.paths import AnyPath, is_remote, to_path, to_text
@@ -55,74 +58,117 @@ def estimate(
     *,
     model: str | DepthEstimator | Sequence[DepthEstimator] = "compact",
     recursive: bool = False,
-    format: str = "npy",
+    format: FormatName = "npy",
     preview: bool = False,
+    overwrite: bool = False,
     size: Size = "full",
-    decode: Decoding = "exact",
+    changed: Changed = "redo",
+    pack: PackName | None = None,
+    pack_size: int = 256,
+    pack_images: bool = False,
+    backend: Backend | None = None,
+    precision: str | None = None,
+    max_error: float = MAX_ERROR,
+    compile: bool = False,
+    kind: DepthKind | None = None,
+    input_size: InputSize | None = None,
+    normalize: str | None = None,
+    commercial_only: bool = False,
     f_px: float | None = None,
     intrinsics: str | os.PathLike[str] | None = None,
     batch_size: BatchSize = 4,
     device: str = "auto",
     workers: int | None = None,
-    overwrite: bool = False,
-    changed: Changed = "redo",
-    partition: str | None = None,
+    decode: Decoding = "exact",
     max_megapixels: float = 200.0,
-    commercial_only: bool = False,
-    max_error: float = MAX_ERROR,
+    partition: str | None = None,
     profile: str | os.PathLike[str] | None = None,
+    executor: Executor | None = None,
     on_outcome: Listener | None = None,
     stop: threading.Event | None = None,
-    executor: Executor | None = None,
-    packing: Packing | None = None,
     **model_options: object,
 ) -> Report:
     """Estimate depth for every image of `inputs` into the folder `output`; do what is missing or changed.
 
-    inputs: image files, folders and lists, as `sources.files.find_images` takes them.
-    model: a name, or estimators already loaded, one for each device, with a size and batch size of their own.
-    format: `npy` (float32), `png` (8-bit view) or another of docs/formats.md. preview: also a coloured JPEG.
-    size: `full`, each map as large as its image, or `native`, as large as the network gives it.
-    decode: `exact`, or `fast`: large JPEGs at 1/2, 1/4 or 1/8, not below twice what the network sees.
-    f_px: focal length of every image, in its pixels. intrinsics: a CSV or JSON file of focal lengths by key
-    (`intrinsics`). Then comes what EXIF says, then what the model estimates.
-    batch_size: images in one call of the model, or `auto`. device: one, or several with commas between.
-    workers: threads that decode, and as many that write; as many as cores by default, four times as many
-    where addresses must be waited for.
-    overwrite: redo what is done, and replace files that no ledger knows.
-    changed: what becomes of outputs made with other settings: `redo`, `keep` them, or `refuse` to run.
-    partition: "3/16" does the third of sixteen parts; sixteen such runs, anywhere, do all.
-    commercial_only: refuse a model by name whose weights are not known to be free for use in a product.
-    max_error: a backend or a precision other than the model's reference is refused where its depth differs
-    by more, on average over one of the first images; with backend `auto` it is not chosen.
-    profile: file for a trace of the run in Chrome's format, with the pieces of all workers.
-    on_outcome: called after each input with the report so far and its failure, if it failed.
-    stop: set it to end early; what the model has taken is finished.
-    executor: where the work is done, by default in this process; `jobs.ray_cluster.RayExecutor`: in many.
-    packing: put depth into archives, many maps a file, where each would have a file of its own.
+    The command `cortexia estimate` takes its options, their defaults and their help from here.
 
-    Raises `InputError`, `ModelError`, `MissingExtraError` or `OutputError` before any depth is written,
-    `OutputLostError` when the output can take no more (its `report` says what was done); a later call goes on
-    from there.
+    Args:
+        inputs: Image files, folders, or lists: list.txt or @list, one path per line. Paths, or URLs such as
+            s3://bucket/photos.
+        output: Folder for the results; may be the input folder.
+        model: A name that `cortexia models` lists, onnx:FILE, hf:FOLDER or hf:org/name of the hub. In Python also
+            estimators that are loaded, one for each device, with a size and batch size of their own.
+        recursive: Look into the folders inside, too.
+        format: npy: float32 as the model gives it. npz, tiff, exr, pfm: float32, too. png16, jxl: 16-bit steps.
+            exr16: half floats. png: 8-bit view, nearer darker, scaled for each image. See docs/formats.md.
+        preview: Also write a coloured JPEG of each depth map.
+        overwrite: Redo what is done, and replace files that the ledger does not know.
+        size: full: as large as the image. native: as large as the network gives it, some 60 times fewer bytes.
+        changed: Outputs that were made with other settings (model, format...): redo them, keep them, or refuse
+            to run.
+        pack: Put depth into archives, tar (WebDataset) or parquet, so that a million maps are a few thousand
+            files.
+        pack_size: Images per archive.
+        pack_images: Put the images into the archives, too.
+        backend: What runs the network, where the model allows it: torch, onnx (ONNX Runtime), openvino, or auto:
+            what proves fastest.
+        precision: float32, bfloat16, float16, or auto: bfloat16 for torch on CUDA and for openvino, else float32.
+        max_error: Refuse a backend or a precision whose depth differs by more from that of the reference in
+            float32, on average over one of the first images.
+        compile: Let torch.compile make models of torch faster; each new shape then takes a minute.
+        kind: For onnx: and hf: models that do not say it: what their numbers mean.
+        input_size: 518 (short side) or 392x518 (height x width), for onnx: files that do not say it, hf: and most
+            others. In Python 518 or (392, 518).
+        normalize: For onnx: files that do not say it: imagenet (the default), unit or signed.
+        commercial_only: Refuse models whose weights are not known to be free for use in a product.
+        f_px: Focal length of every image, in its pixels. Without it EXIF says it, or the model estimates it.
+        intrinsics: CSV (key,f_px or key,fx,fy,width,height) or JSON file of focal lengths by key; * stands for
+            all others.
+        batch_size: Images in one call of the model, or auto: what proves fastest.
+        device: auto, cpu, cuda, cuda:1 or mps; several with commas between: cuda:0,cuda:1.
+        workers: Threads that decode, and as many that write. By default one per core, four per core for URLs.
+        decode: exact: every pixel. fast: large JPEGs at a half, a quarter or an eighth of their sides, not below
+            twice what the network sees.
+        max_megapixels: Refuse larger images.
+        partition: 3/16 does the third of sixteen parts, the same part on every machine; sixteen such runs do all.
+        profile: Write a trace of the run to this file, for ui.perfetto.dev or chrome://tracing.
+        executor: Where the run is done, by default in this process; a `RayExecutor` is many.
+        on_outcome: Called after each input with the report so far and its failure, if it failed.
+        stop: Set it to end early; what the model has taken is finished.
+        model_options: What a model of a plugin takes besides.
+
+    Returns:
+        How many inputs were found, done, skipped and failed, with the first failures.
+
+    Raises:
+        InputError, ModelError, MissingExtraError, OutputError: Before any depth is written.
+        OutputLostError: The output can take no more (its `report` says what was done); a later call goes on
+            from there.
+
+    Example:
+        report = estimate("photos", "depth", recursive=True, format="png16")
+        print(report)
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     root, stop = to_path(output), stop or threading.Event()
     workers = _choose_threads(workers, [*inputs, root])
     _require_positive(max_megapixels=max_megapixels)
     _require_one_of(decode=(decode, Decoding), changed=(changed, Changed))
+    options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
+    options |= {"kind": kind, "input_size": input_size, "normalize": normalize}
     spec = RunSpec(
         inputs=[to_text(each) for each in inputs],
         root=root,
         recursive=recursive,
         partition=parse_partition(partition) if partition else None,
         model=model,
-        asked={"device": device, "batch_size": batch_size, "size": size, **model_options},
+        asked={"device": device, "batch_size": batch_size, "size": size, **options, **model_options},
         commercial_only=commercial_only,
         max_error=max_error,
         format=format,
         preview=preview,
         task=TaskOptions(workers, decode, load_intrinsics(f_px, intrinsics), max_megapixels),
-        packing=packing.check() if packing else None,
+        packing=Packing(pack, pack_size, pack_images).check() if pack else None,
     )
     _require_some(inputs, recursive, root)
     executor, sink = executor or LocalExecutor(), spec.open_sink()
@@ -225,13 +271,13 @@ def _choose_threads(given: int | None, places: Iterable[str | os.PathLike[str] |
 def _require_positive(**values: float) -> None:
     for name, value in values.items():
         if not value > 0:
-            raise InputError(f"--{name.replace('_', '-')} must be more than 0, not {value}")
+            raise InputError(f"`{name}` must be more than 0, not {value}")
 
 
 def _require_one_of(**given: tuple[str, object]) -> None:
     for name, (value, choices) in given.items():
         if value not in get_args(choices):
-            raise InputError(f"--{name} must be one of {', '.join(get_args(choices))}, not {value!r}")
+            raise InputError(f"`{name}` must be one of {', '.join(get_args(choices))}, not {value!r}")
 
 
 def _list_kinds(passed_over: Mapping[str, int]) -> str:
@@ -245,7 +291,7 @@ def _require_some(inputs: Sequence[str | os.PathLike[str]], recursive: bool, roo
     if next(found, None) is None:
         places = ", ".join(str(to_path(each)) for each in inputs)
         folders = not recursive and any(is_remote(each) or Path(each).is_dir() for each in inputs)
-        hint = "; folders inside are looked into with --recursive" if folders else ""
+        hint = "; folders inside are looked into with `recursive=True`" if folders else ""
         seen = f"; passed over: {_list_kinds(passed_over)}" if passed_over else ""
         raise InputError(f"no images in {places}{hint}; what cortexia wrote is never an input{seen}")
 

@@ -28,7 +28,14 @@ _TRIED = 16  # images
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What was written. parity: against the network itself in float32, where there were images for it."""
+    """What `export` wrote.
+
+    Attributes:
+        path: Of the file.
+        size: (height, width) that the network sees.
+        bytes: Of the file, and of the one beside it, if any.
+        parity: Against the network itself in float32, where there were images for it.
+    """
 
     path: AnyPath
     size: Size
@@ -48,20 +55,39 @@ def export(
     commercial_only: bool = False,
     kind: str | None = None,
 ) -> Export:
-    """Write a network of torch's as `output`, an ONNX file for images of one size, which `onnx:` loads.
+    """Write a network of torch's as an ONNX file for images of one size, which `onnx:FILE` loads.
 
-    backend, precision: what the file is to be run by and in, which it then says of itself. size: (height,
-    width) that the network sees; may be left out where it takes one size only. check: images, folders or
-    lists; the first that can be read are estimated by the file and by the network in float32. Weights beyond
-    1.9 GB go into a file beside it.
+    Args:
+        model: A published name that torch runs, hf:FOLDER or hf:org/name.
+        output: The file to write. Weights beyond 1.9 GB go into a file beside it.
+        backend: What is to run the file, which it then says of itself.
+        size: (height, width) that the network sees; may be left out where it takes one size only.
+        precision: What the backend is to compute in: float32, for openvino also bfloat16; auto is the
+            fastest.
+        check: Images, folders or lists; the first that can be read are estimated by the file and by the
+            network in float32.
+        max_error: The largest mean relative difference of such an image that is allowed.
+        commercial_only: Refuse weights that are not known to be free for use in a product.
+        kind: What the values mean, for hf: models that do not say it.
 
-    Raises `ParityError` where an image's mean difference is more than `max_error`, `OutputExistsError`,
-    `InputError`, and `ModelError` for what cannot be loaded or exported; nothing is then written.
+    Returns:
+        The path, the size and the bytes of the file, and how near it is to the network.
+
+    Raises:
+        ParityError: An image's mean difference is more than `max_error`; nothing is written.
+        OutputExistsError: There is such a file.
+        InputError: No image of `check` can be read, or the output cannot be written.
+        ModelError: The model cannot be loaded or exported.
+
+    Example:
+        >>> cx.export("depth-anything-v2-small", "small.onnx", size=(392, 518))  # doctest: +SKIP
     """
     place = to_path(output)
     require_free(place, "remove it")
     if "torch" not in find_model(model).backends:
-        raise ModelLoadError(f"model {model!r} is no network of torch's to export: --backend runs it as it is")
+        raise ModelLoadError(
+            f"model {model!r} is no network of torch's to export: `backend` runs it as it is"
+        )
     frames = _read_frames(check)
     options: dict[str, Any] = {"device": "cpu", "precision": "float32", "commercial_only": commercial_only}
     options |= {name: value for name, value in (("kind", kind), ("input_size", size)) if value is not None}
@@ -92,8 +118,8 @@ def export(
 def _require_near(parity: Parity, model: str, max_error: float) -> None:
     if parity.worst.mean > max_error:
         raise ParityError(
-            f"the export of {model} is too far from it: {parity}; nothing was written (--precision float32, "
-            f"or allow it by --max-error {2 * parity.worst.mean:.2g})"
+            f"the export of {model} is too far from it: {parity}; nothing was written (`precision='float32'`, "
+            f"or allow it by `max_error={2 * parity.worst.mean:.2g}`)"
         )
 
 
@@ -106,7 +132,7 @@ def _read_frames(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]
     frames = list(islice(decode_readable(islice(found, _TRIED)), FRAMES_COMPARED))
     if not frames:
         places = ", ".join(str(to_path(each)) for each in paths)
-        raise InputError(f"no images that can be read in {places} (--check)")
+        raise InputError(f"no images that can be read in {places} (`check`)")
     return frames
 
 
@@ -121,5 +147,5 @@ def _make_beside(output: AnyPath) -> Any:
             yield Path(folder)
     except OSError as error:
         raise InputError(
-            f"cannot write {output}: {error.strerror or error}; choose another --output"
+            f"cannot write {output}: {error.strerror or error}; choose another `output`"
         ) from error

@@ -11,6 +11,7 @@ from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame
 from cortexia_video.errors import Failure
 from cortexia_video.geometry.intrinsics import Intrinsics
 from cortexia_video.images.decode import decode, read_header
+from cortexia_video.images.read import read_image_bytes
 from cortexia_video.inference.batch_size import is_out_of_memory
 from cortexia_video.inference.executor import ItemResult
 from cortexia_video.jobs.outcomes import facts_of
@@ -20,7 +21,7 @@ from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.memory_budget import MemoryBudget
 from cortexia_video.runtime.stage_clock import StageClock
 from cortexia_video.sinks.sink import Sink
-from cortexia_video.sources.find import InputFile, read_image
+from cortexia_video.sources.find import InputFile
 
 Made = TypeVar("Made")
 Decoding = Literal["exact", "fast"]
@@ -95,7 +96,7 @@ class ImageTask:
 
     def _read(self, item: InputFile) -> bytes:
         with self._clock.measure("read", item.key):
-            return read_image(item.place)
+            return read_image_bytes(item.place)
 
     def _decode(self, item: InputFile, data: bytes) -> PreparedFrame | Failure:
         data = data or self._read(item)

@@ -1,4 +1,4 @@
-"""`inspect`: what a depth file says and holds; `inspect_folder`: what is in a folder of them."""
+"""`inspect`: what a depth file says and holds, or what is in a folder of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.memory_budget import MemoryBudget
 from cortexia_video.runtime.workers import count_cores
 from cortexia_video.sources.depth_files import DepthFiles, find_suffix
-from cortexia_video.storage.paths import AnyPath, PathLike, to_path, to_text
+from cortexia_video.storage.paths import AnyPath, PathLike, is_folder, to_path, to_text
 
 PERCENTS = (0, 1, 25, 50, 75, 99, 100)
 _MEMORY = 1 << 30  # bytes of files and arrays in work at once; a larger file is looked at alone
@@ -38,13 +38,22 @@ _UNSAID = {"kind": "affine_invariant"}  # of which any number can be, and none i
 class Inspection:
     """What a depth file says and holds.
 
-    format: by its content. bytes: of the file. height, width: of the map.
-    kind: None where nobody says it: then `unsaid` is why, and the numbers are as the file has them.
-    said_by: who says what they mean: "file", the name of what lies beside it, or "caller".
-    changed: the ledger of its folder says that other bytes were written.
-    metadata: all that is known, in the words of `formats.metadata`. fov_deg: horizontal, of the image.
-    percentiles: of the known values, with the lowest at 0 and the highest at 100; none where none is known.
-    unknown_share: of the pixels. thumbnail: float32, every k-th row and column, 128 at most.
+    Attributes:
+        path: Of the file.
+        format: By its content.
+        bytes: Of the file.
+        height: Of the map.
+        width: Of the map.
+        kind: None where nobody says it: then `unsaid` is why, and the values are as the file has them.
+        unsaid: Why the kind is not known.
+        changed: The ledger of its folder says that other bytes were written.
+        said_by: Who says what the values mean: "file", the name of what lies beside it, or "caller".
+        metadata: All that is known (docs/formats.md).
+        fov_deg: Horizontal, of the image.
+        percentiles: Of the known values, with the lowest at 0 and the highest at 100; none where none is
+            known.
+        unknown_share: Of the pixels.
+        thumbnail: float32, every k-th row and column, 128 at most.
     """
 
     path: str
@@ -73,9 +82,15 @@ class Inspection:
 class FolderInspection:
     """What is in a folder of depth files, and in the folders inside.
 
-    files: how many, by the ending of their names. bytes: of all. images: PNG that cannot be depth.
-    common: what depth.json says. last_run: the counts of the ledger's last run.
-    sampled: files that were looked at, chosen at random. failures: those of them that cannot be read.
+    Attributes:
+        path: Of the folder.
+        files: How many, by the ending of their names.
+        bytes: Of all.
+        images: PNG files that cannot be depth.
+        common: What depth.json says.
+        last_run: The counts of the ledger's last run.
+        sampled: Files that were looked at, chosen at random.
+        failures: Those of them that cannot be read.
     """
 
     path: str
@@ -101,29 +116,36 @@ def inspect(
     about: Metadata | None = None,
     convention: str | None = None,
     max_megapixels: float = 200.0,
-) -> Inspection:
-    """Look at a depth file; the arguments and errors are those of `read_depth`.
+) -> Inspection | FolderInspection:
+    """Look at a depth file, or at a folder of them: what the files say, and what they hold.
 
-    A file of which nobody says what its numbers mean is looked at all the same.
+    A file of which nobody says what its numbers mean is looked at all the same. Of a folder, and the folders
+    inside, all files are counted and sixteen, chosen at random, are looked at.
+
+    Args:
+        path: A depth file or a folder; a path or a URL.
+        about: What is known of the files, as `read_depth` takes it.
+        convention: Whose files they are, as `read_depth` takes it.
+        max_megapixels: Refuse larger maps.
+
+    Returns:
+        Of a file its kind, unit, size, camera and percentiles; of a folder counts and such a sample.
+
+    Raises:
+        DepthFileError: The file cannot be read.
+        InputError: The folder cannot be listed, or its ledger cannot be read.
+
+    Example:
+        >>> cx.inspect("depth/0.jpg.npy").percentiles[50]  # doctest: +SKIP
+        2.31
     """
-    return _Inspector(about, convention, max_megapixels).inspect(to_path(path))
+    inspector = _Inspector(about, convention, max_megapixels)
+    return _inspect_folder(to_path(path), inspector) if is_folder(path) else inspector.inspect(to_path(path))
 
 
-def inspect_folder(
-    path: PathLike,
-    *,
-    about: Metadata | None = None,
-    convention: str | None = None,
-    max_megapixels: float = 200.0,
-) -> FolderInspection:
-    """Count the depth files of a folder and of the folders inside, and look at sixteen of them.
-
-    The arguments are those of `read_depth`. Raises `InputError` for what cannot be listed.
-    """
-    root = to_path(path)
+def _inspect_folder(root: AnyPath, inspector: _Inspector) -> FolderInspection:
     found = FolderInspection(str(root))
     found.common, found.last_run = read_depth_json(root), _read_last_run(root)
-    inspector = _Inspector(about, convention, max_megapixels)
 
     def look(each: str) -> Inspection | Failure:
         place = to_path(each)

@@ -28,7 +28,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Report:
-    """What became of a run's inputs: found == done + skipped + failed, unless it was interrupted."""
+    """What became of a run's inputs: found == done + skipped + failed, unless it was interrupted.
+
+    Attributes:
+        found: How many inputs.
+        done: Of these, now.
+        skipped: Of these, since an earlier run did them.
+        failed: Of these.
+        seconds: Of the whole run, by the clock.
+        interrupted: Whether it ended early.
+        failures: The first of them.
+        speed: How near the run was to what the machine can do, where it was measured.
+    """
 
     found: int = 0
     done: int = 0
@@ -50,6 +61,7 @@ class Report:
 
     @property
     def images_per_second(self) -> float:
+        """Of what was done."""
         return self.done / self.seconds if self.seconds else 0.0
 
 
@@ -169,12 +181,14 @@ class Outcomes:
             if self.ledger.owns(item.key, name) or not self.sink.holds(name):
                 continue
             if PurePath(name).suffix in IMAGE_SUFFIXES and not self.sink.holds_own(name):
-                return f"{name} is there already, an image that is not ours: choose another --output"
+                return f"{name} is there already, an image that is not ours: choose another `output`"
             if not self._overwrite:
-                return f"{name} is there already and the ledger does not know it: --overwrite replaces it"
+                return (
+                    f"{name} is there already and the ledger does not know it: `overwrite=True` replaces it"
+                )
         other = None if self._overwrite else self.ledger.other_source(item.key, item.source)
         return (
-            f"its place holds the depth of {other}: choose another --output, or --overwrite"
+            f"its place holds the depth of {other}: choose another `output`, or `overwrite=True`"
             if other
             else None
         )

@@ -19,6 +19,7 @@ from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimator
 from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.images.decode import Header, read_header
+from cortexia_video.images.read import read_image_bytes
 from cortexia_video.inference.backend_selection import BackendSelector
 from cortexia_video.inference.batch_size import BatchSize
 from cortexia_video.jobs.estimate import Decoding, estimate
@@ -27,7 +28,7 @@ from cortexia_video.ledger.entries import CLAIMED
 from cortexia_video.ledger.ledger import read_ledger
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.throughput import Speed
-from cortexia_video.sources.find import Found, InputFile, find_images, read_image
+from cortexia_video.sources.find import Found, InputFile, find_images
 from cortexia_video.sources.frames import decode_readable
 from cortexia_video.storage.paths import AnyPath, is_remote, to_path
 from cortexia_video.storage.remote_path import RemotePath
@@ -43,9 +44,13 @@ _Sample = dict[str, tuple[float, float]]  # of one depth map, by format: core-se
 
 @dataclass(frozen=True, slots=True)
 class FormatCost:
-    """What one format would take for all images. hours: of the whole run. bytes: of all outputs.
+    """What one format would take for all images.
 
     With several workers hours are those by the clock; each of them takes as many.
+
+    Attributes:
+        hours: Of the whole run.
+        bytes: Of all outputs.
     """
 
     hours: float
@@ -56,11 +61,19 @@ class FormatCost:
 class Plan:
     """What a run over all images would take.
 
-    found: images. lost: inputs that cannot be opened. bytes: of the images' files.
-    looked_at: headers that were read, unreadable: of these.
-    smallest, largest: (width, height) among those looked at. megapixels: on average.
-    timed: images that were estimated. formats: what each would take, by name.
-    num_workers: machines such as this one that share the work. requests: to object stores, by kind.
+    Attributes:
+        found: Images.
+        lost: Inputs that cannot be opened.
+        bytes: Of the images' files.
+        looked_at: Headers that were read.
+        unreadable: Of these.
+        smallest: (width, height) among those looked at.
+        largest: (width, height) among those looked at.
+        megapixels: On average.
+        timed: Images that were estimated.
+        formats: What each would take, by name.
+        num_workers: Machines such as this one that share the work.
+        requests: To object stores, by kind.
     """
 
     found: int
@@ -92,17 +105,37 @@ def plan(
 ) -> Plan:
     """Count the inputs and foretell hours and bytes for each format; nothing is written to the output.
 
-    The arguments are those of `estimate`. A few images chosen at random, twelve at most, are estimated into
-    a temporary folder, beside `output` where that is given. Hours are those that the slowest of model, cores
-    and disk would take alone: a long run comes close to it. What an earlier run has done is not taken off.
-    num_workers: machines such as this one, which share the work evenly and hinder each other nowhere.
+    A few images chosen at random, twelve at most, are estimated into a temporary folder, beside `output`
+    where that is given. Hours are those that the slowest of model, cores and disk would take alone: a long
+    run comes close to it. What an earlier run has done is not taken off.
 
-    Raises `InputError` where there is nothing to do or no sample can be read, `OutputError` where there is no
-    room for the samples, and `ModelError`.
+    Args:
+        inputs: Image files, folders and lists, as `estimate` takes them; so are those below.
+        output: Where the outputs would go.
+        model: A name, or a loaded estimator.
+        recursive: Descend into the folders inside.
+        size: full or native.
+        decode: exact or fast.
+        batch_size: Images in one call of the model, or `auto`.
+        device: One, or several with commas between.
+        num_workers: Machines such as this one, which share the work evenly and hinder each other nowhere.
+        **model_options: As `load_estimator` takes them.
+
+    Returns:
+        Counts, sizes, and for each format hours and bytes.
+
+    Raises:
+        InputError: There is nothing to do, or no sample can be read.
+        OutputError: There is no room for the samples.
+        ModelError: The model cannot be loaded.
+
+    Example:
+        >>> cx.plan("photos", recursive=True).formats["npy"].hours  # doctest: +SKIP
+        3.2
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     if num_workers < 1:
-        raise InputError(f"--num-workers must be more than 0, not {num_workers}")
+        raise InputError(f"`num_workers` must be more than 0, not {num_workers}")
     root = to_path(output) if output else None
     found, lost, total, samples = _count(find_images(inputs, recursive=recursive, output=root))
     if not samples:
@@ -164,7 +197,7 @@ def _count(found: Iterable[Found]) -> tuple[int, int, int, list[InputFile]]:
 
 
 def _read_header(image: InputFile) -> Header:
-    return read_header(read_image(image.place))
+    return read_header(read_image_bytes(image.place))
 
 
 def _look_at(samples: Sequence[InputFile]) -> dict[InputFile, Header]:

@@ -6,7 +6,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -35,7 +35,10 @@ from cortexia_video.ledger.artifacts import (
 )
 from cortexia_video.ledger.depth_reader import read_depth
 from cortexia_video.ledger.entries import Source
-from cortexia_video.ledger.ledger import Ledger, read_last_done, require_ledger
+from cortexia_video.ledger.ledger import Ledger
+from cortexia_video.ledger.lines import LedgerLines
+from cortexia_video.ledger.local_log import require_ledger
+from cortexia_video.ledger.state import LedgerState
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.point_clouds.cloud import UNITS, PointCloud, point_cloud, require_angle
 from cortexia_video.point_clouds.files import OVERWRITE, find_encoder, save_point_cloud
@@ -53,31 +56,23 @@ MEMORY = 1 << 30  # bytes of images and points in work at once, over all workers
 _IMAGE_BYTES, _DEPTH_BYTES = 10, 70  # for each pixel, at the worst moment
 
 VIEW_ONLY = "there is only a view of the depth"
-NO_SHAPE = "of a kind without a shape in space: use a model of metric depth, or --near-m and --far-m"
-NO_FOCAL_LENGTH = "no focal length is known: give --f-px, --fov-deg or --intrinsics"
+NO_SHAPE = "of a kind without a shape in space: use a model of metric depth, or `near_m` and `far_m`"
+NO_FOCAL_LENGTH = "no focal length is known: give `f_px`, `fov_deg` or `intrinsics`"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CloudOptions:
     """What the clouds are to be.
 
-    Parameters
-    ----------
-    f_px
-        Focal length of every image, in its pixels; else what was recorded with the depth, else EXIF.
-    fov_deg
-        Horizontal field of view of every image, instead.
-    intrinsics
-        CSV or JSON file of cameras by key, as for `cortexia estimate`; cx and cy count here.
-    near_m
-        How far away the nearest thing is, for disparity and affine_invariant depth; with --far-m.
-    far_m
-        How far away the farthest thing is.
-    max_gap
-        Leave out pixels whose depth differs from a neighbour's by more than this share; inf keeps all. By
-        default 0.05, less for focal lengths over 500 pixels.
-    normals
-        Also which way the surface faces.
+    Args:
+        f_px: Focal length of every image, in its pixels; else what was recorded with the depth, else EXIF.
+        fov_deg: Horizontal field of view of every image, instead.
+        intrinsics: CSV or JSON file of cameras by key, as for `estimate`; cx and cy count here.
+        near_m: Metres to the nearest thing, for disparity and affine_invariant depth.
+        far_m: Metres to the farthest thing; both or none.
+        max_gap: Leave out pixels whose depth differs from a neighbour's by more than this share; inf keeps all.
+            By default 0.05, less for focal lengths over 500 pixels.
+        normals: Also which way the surface faces.
     """
 
     f_px: float | None = None
@@ -133,13 +128,15 @@ def make_point_clouds(
     options: CloudOptions = CloudOptions(),
     overwrite: bool = False,
     workers: int | None = None,
+    on_counted: Callable[[int], None] = lambda count: None,
     on_outcome: Listener | None = None,
     stop: threading.Event | None = None,
 ) -> Report:
     """Make `output/<key>.ply` of every image that the ledger of the folder `run` calls done.
 
-    DepthKind and focal length are those of the ledger, unless the options give others. workers: threads; one a
-    core by default. on_outcome, stop: as `estimate` takes them.
+    DepthKind and focal length are those of the ledger, unless the options give others. workers: threads; one
+    a core by default. on_counted: called once with how many images that are. on_outcome, stop: as
+    `estimate` takes them.
 
     Outcomes, the ledger in `output` and what a second call does are those of `estimate`: clouds made of the
     same depth with the same options are skipped, others are made again. `overwrite` makes all again, and
@@ -154,7 +151,7 @@ def make_point_clouds(
     workers, stop = choose_workers(workers), stop or threading.Event()
     require_ledger(root)
     if is_same_folder(place, root):
-        raise InputError(f"{printable(str(root))} is the run and the output: choose another --output")
+        raise InputError(f"{printable(str(root))} is the run and the output: choose another `output`")
     maker, sink = _Maker(options), open_sink(place, suffixes=[f".{format}"])
     with ExitStack() as stack:
         settings = {"job": "pointcloud", "format": format, **_settings_of(options), **maker.given.settings}
@@ -163,7 +160,7 @@ def make_point_clouds(
         outcomes = Outcomes(
             sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop
         )
-        return PointCloudJob(root, outcomes, maker, format).run(workers)
+        return PointCloudJob(root, outcomes, maker, format, on_counted).run(workers)
 
 
 class _Maker:
@@ -171,15 +168,15 @@ class _Maker:
 
     def __init__(self, options: CloudOptions) -> None:
         if (options.near_m is None) != (options.far_m is None):
-            raise InputError("--near-m and --far-m belong together: give both or none")
+            raise InputError("`near_m` and `far_m` belong together: give both or none")
         if options.fov_deg is not None and (options.f_px is not None or options.intrinsics is not None):
-            raise InputError("the focal length is given twice: give one of --f-px, --fov-deg, --intrinsics")
+            raise InputError("the focal length is given twice: give one of `f_px`, `fov_deg`, `intrinsics`")
         if options.near_m is not None and options.far_m is not None:
             require_distances(options.near_m, options.far_m)
         if options.fov_deg is not None:
             require_angle(options.fov_deg)
         if options.max_gap is not None and not options.max_gap > 0:
-            raise InputError(f"--max-gap must be a share above 0 (0.05), or inf, not {options.max_gap:g}")
+            raise InputError(f"`max_gap` must be a share above 0 (0.05), or inf, not {options.max_gap:g}")
         self._options = options
         self.given: Intrinsics = load_intrinsics(options.f_px, options.intrinsics)
 
@@ -212,8 +209,16 @@ class _Maker:
 class PointCloudJob:
     """The clouds of one run: what they need while they are made."""
 
-    def __init__(self, root: AnyPath, outcomes: Outcomes, maker: _Maker, format: str) -> None:
+    def __init__(
+        self,
+        root: AnyPath,
+        outcomes: Outcomes,
+        maker: _Maker,
+        format: str,
+        on_counted: Callable[[int], None],
+    ) -> None:
         self._root = root
+        self._on_counted = on_counted
         self._outcomes = outcomes
         self._maker = maker
         self._encode = find_encoder(format)
@@ -235,11 +240,14 @@ class PointCloudJob:
 
     def _find(self) -> Iterator[_Work | Failure]:
         """Yield the images that the run has done; those that can have no cloud as failures."""
-        line = None
-        for line in read_last_done(self._root):
-            yield attempt(line["key"], "decode", partial(self._find_work, line))
-        if line is None:
-            raise InputError(f"no image is done in {printable(str(self._root))}: run cortexia estimate first")
+        with LedgerLines(self._root) as lines:
+            places = LedgerState(lines).places()
+            self._on_counted(len(places))
+            if not places:
+                root = printable(str(self._root))
+                raise InputError(f"no image is done in {root}: run cortexia estimate first")
+            for line in lines.at(places):
+                yield attempt(line["key"], "decode", partial(self._find_work, line))
 
     def _find_work(self, line: Line) -> _Work:
         self._outcomes.sink.check_key(line["key"])

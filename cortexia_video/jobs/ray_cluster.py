@@ -45,9 +45,7 @@ _ANSWERS_S = 3.0  # for which an address may take to answer
 _ALONE = 2  # times that an input must end its process alone, to be left out
 _LOCAL_STORE = 1 << 28  # bytes of shared memory of a cluster of our own: blocks are small
 _LONGEST_FOLDER = 20  # bytes, of a folder in which Ray's sockets can be: their names have 107 at most
-_DIED = (
-    "the process that worked on it died, also when it worked on nothing else: try it without --executor ray"
-)
+_DIED = "the process that worked on it died, also when it worked on nothing else: try it on one machine"
 
 _log = logging.getLogger(__name__)
 
@@ -59,12 +57,15 @@ class ClusterError(CortexiaError):
 class RayExecutor:
     """An `Executor`: workers on the machines of a Ray cluster, or of one that lasts while this is entered.
 
-    address: of a cluster that is up, `auto` for the one that this machine is part of; None begins one here.
-    num_workers: processes with a model each; by default one for each GPU that is asked for, or, without GPUs,
-    one for each machine. gpus_per_worker: by default 1 where the cluster has GPUs.
+    Args:
+        address: auto: the Ray cluster that this machine is part of; 10.0.0.5:6379: that one. Without it one
+            begins here, and ends with the run.
+        num_workers: Processes with a model each. By default one per GPU, or, without GPUs, one per machine.
+        gpus_per_worker: GPUs of each; 1 by default where there are any.
 
-    Raises on entering `MissingExtraError` without Ray, `ClusterError` where no cluster answers, and in
-    `prepare` `ClusterError` where no machine has room for a worker.
+    Raises:
+        MissingExtraError: On entering, without Ray.
+        ClusterError: On entering, where no cluster answers; in `prepare`, where no machine has room for a worker.
     """
 
     claims_ahead = True
@@ -77,9 +78,9 @@ class RayExecutor:
         gpus_per_worker: float | None = None,
     ) -> None:
         if num_workers is not None and num_workers < 1:
-            raise InputError(f"--num-workers must be more than 0, not {num_workers}")
+            raise InputError(f"`num_workers` must be more than 0, not {num_workers}")
         if gpus_per_worker is not None and gpus_per_worker < 0:
-            raise InputError(f"--gpus-per-worker must not be less than 0, not {gpus_per_worker}")
+            raise InputError(f"`gpus_per_worker` must not be less than 0, not {gpus_per_worker}")
         self._address = address
         self._asked = num_workers
         self._gpus = gpus_per_worker
@@ -106,7 +107,7 @@ class RayExecutor:
         ray = _import_ray()
         if spec.asked.get("backend") == "auto":
             raise InputError(
-                "--backend auto could choose another backend on each worker: name one, such as onnx"
+                "`backend='auto'` could choose another backend on each worker: name one, such as onnx"
             )
         if not isinstance(spec.root, RemotePath):  # workers may stand in another folder
             spec = replace(spec, root=spec.root.absolute())
@@ -322,7 +323,7 @@ def _import_ray() -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        missing = f"--executor ray needs Ray, which is not installed ({error})"
+        missing = f"the executor ray needs Ray, which is not installed ({error})"
         raise MissingExtraError(f"{missing}: pip install 'cortexia-video[distributed]'") from error
     return ray
 
@@ -379,7 +380,7 @@ def _require_answer(address: str) -> None:
     if address == "auto":
         return
     if not colon or not port.isdecimal():
-        raise InputError(f"--address must be auto or like 10.0.0.5:6379, not {address!r}")
+        raise InputError(f"`address` must be auto or like 10.0.0.5:6379, not {address!r}")
     try:
         socket.create_connection((host, int(port)), _ANSWERS_S).close()
     except (OSError, OverflowError) as error:
@@ -388,7 +389,7 @@ def _require_answer(address: str) -> None:
 
 def _name_nobody(address: str) -> str:
     where = "on this machine" if address == "auto" else f"at {address}"
-    remedy = "begin one with `ray start --head`, or leave --address out to begin one here"
+    remedy = "begin one with `ray start --head`, or leave `address` out to begin one here"
     return f"no Ray cluster answers {where}: {remedy}"
 
 
@@ -400,7 +401,7 @@ def _find_room(ray: Any, asked: int | None, gpus: float | None) -> tuple[int, fl
     kind, share = ("GPU", gpus) if gpus else ("CPU", 1)
     room = sum(int(each.get(kind, 0) // share) for each in machines)
     if not room:
-        remedy = "give --gpus-per-worker 0 to work without" if gpus else "add machines"
+        remedy = "give `gpus_per_worker=0` to work without" if gpus else "add machines"
         raise ClusterError(f"no machine of the cluster has {share:g} {kind} for a worker: {remedy}")
     usual = room if gpus else sum(1 for each in machines if each.get("CPU"))
     if asked and asked > room:

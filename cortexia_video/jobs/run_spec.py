@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from cortexia_video.depth_estimation import DepthEstimator, load_estimators
 from cortexia_video.errors import Failure
+from cortexia_video.images.read import read_image_bytes
 from cortexia_video.inference.backend_selection import BackendSelector
 from cortexia_video.jobs.image_task import RecordBegun, TaskOptions
 from cortexia_video.ledger.entries import ItemDone
@@ -19,7 +20,7 @@ from cortexia_video.runtime.throughput import Usage
 from cortexia_video.sinks.archives import ArchiveSink, Packing
 from cortexia_video.sinks.open import open_sink
 from cortexia_video.sinks.sink import Sink
-from cortexia_video.sources.find import Found, InputFile, find_images, read_image
+from cortexia_video.sources.find import Found, InputFile, find_images
 from cortexia_video.sources.frames import decode_readable
 from cortexia_video.storage.paths import AnyPath
 
@@ -87,7 +88,7 @@ class RunSpec:
 
 
 def _read_image(item: InputFile) -> bytes:
-    return read_image(item.place)
+    return read_image_bytes(item.place)
 
 
 class Executor(Protocol):

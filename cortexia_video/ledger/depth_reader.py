@@ -63,9 +63,19 @@ class Reading(NamedTuple):
 
 
 class DepthReader:
-    """Reads depth files as `read_depth` does, and remembers the folders between them. Threads may share it.
+    """Read depth files as `read_depth` does, and remember their folders. Threads may share it.
 
-    about, convention, max_megapixels: as `decode_depth` takes them.
+    Args:
+        about: As `read_depth` takes it.
+        convention: As `read_depth` takes it.
+        max_megapixels: Refuse larger maps.
+
+    Raises:
+        DepthFileError: There is no such convention.
+
+    Example:
+        >>> reader = cx.DepthReader()
+        >>> maps = [reader.read(path) for path in sorted(Path("depth").rglob("*.npz"))]  # doctest: +SKIP
     """
 
     def __init__(
@@ -169,16 +179,33 @@ def read_depth(
     convention: str | None = None,
     max_megapixels: float = 200.0,
 ) -> DepthMap:
-    """Read a depth file of any format, also behind an address, with all that is known of it.
+    """Read a depth file of any format with all that is known of it.
 
     What the file itself says comes first, then what `ledger.jsonl` of the output folder that it lies in says
     of this very file, then that folder's `depth.json`, then `about`: where a `.npy` cannot say whether it is
-    metres, its folder does. A file that is not what was written any more is read with what its folder's
-    files have in common, and a warning. For many files of large folders a `DepthReader` is faster.
+    metres, its folder does. A file that is not what was written any more is read with what its folder's files
+    have in common, and a warning. For many files of large folders a `DepthReader` is faster.
 
-    The other arguments and the errors are those of `formats.reading.decode_depth`: `DepthFileError`, with
-    name and remedy, for what cannot be read or where nobody says what the numbers mean; `MissingExtraError`.
-    Where the folder's ledger is there and cannot be read: `InputError`.
+    Args:
+        path: A path or a URL.
+        about: What is known where nobody else says it: `kind`, `scale`, `unknown`, `f_px`, `f_source` ...
+            (docs/formats.md).
+        convention: Whose file it is: tum, kitti, nyu, metres ... (docs/convert.md).
+        max_megapixels: Refuse larger maps.
+
+    Returns:
+        The depth: float32 (H, W), NaN where unknown, in metres where its kind is metric.
+
+    Raises:
+        DepthFileError: The file cannot be read, or nobody says what its values mean.
+        InputError: The ledger of its folder cannot be read.
+        MissingExtraError: The format needs a package that is not installed.
+
+    Example:
+        >>> np.save("room.npy", np.full((48, 64), 1250, np.uint16))
+        >>> depth = cx.read_depth("room.npy", about={"kind": "metric", "scale": 0.001})
+        >>> float(depth.values[0, 0])
+        1.25
     """
     return DepthReader(about=about, convention=convention, max_megapixels=max_megapixels).read(path)
 

@@ -45,10 +45,10 @@ class AppendLog:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = open_plain(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror}; choose another --output") from error
+            raise OutputError(f"cannot write {path}: {error.strerror}; choose another `output`") from error
         if not has_line(os.pread(self._descriptor, LOOKED_AT, 0), marks):
             self.close()
-            raise OutputExistsError(f"{path} is not ours: move it away, or choose another --output")
+            raise OutputExistsError(f"{path} is not ours: move it away, or choose another `output`")
 
     def __enter__(self) -> Self:
         return self
@@ -136,6 +136,14 @@ def list_files(root: AnyPath) -> Sequence[AnyPath]:
         return list_segments(root)
     main = [root / LEDGER_NAME] if LEDGER_NAME in _list_names(root) else []
     return [*main, *list_partitions(root)]
+
+
+def require_ledger(root: AnyPath) -> Sequence[AnyPath]:
+    """List the files of a ledger; raise `InputError` for a folder that no run wrote to."""
+    files = list_files(root)
+    if not files:
+        raise InputError(f"no ledger in {root}: give the output folder of a run")
+    return files
 
 
 def _list_names(root: Path) -> list[str]:

@@ -120,5 +120,5 @@ def _next_generation(root: RemotePath) -> int:
     try:
         numbers = [name.partition(".")[0] for name in _list_names(root)]
     except OSError as error:
-        raise OutputError(f"cannot write to {root}: {error.strerror}; choose another --output") from error
+        raise OutputError(f"cannot write to {root}: {error.strerror}; choose another `output`") from error
     return 1 + max((int(each) for each in numbers if each.isdecimal()), default=0)

@@ -17,18 +17,23 @@ from cortexia_video.errors import ModelLoadError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
+InputSize = int | tuple[int, int]  # of a network: the short side, or height and width
+
 
 class DepthModel(Protocol):
     """A network that turns images into depth. Outside this package nobody sees its tensors.
 
-    name: as it was asked for. kind: what its numbers mean.
-    weights_digest: SHA-256 of the weights, hexadecimal; tells two versions of one name apart.
-    device: where it runs, for people. max_batch: most images in one call, or None.
-    settings: what else its numbers depend on (size, normalisation...): other settings, other depth.
-
-    Two more are looked for. `infer_float32`, like `infer`: a model that computes in half precision runs a
-    image whose numbers overflowed again by it. `allocate(shape, dtype)`: memory for a batch that its
+    Two more methods are looked for. `infer_float32`, like `infer`: a model that computes in half precision
+    runs an image whose values overflowed again by it. `allocate(shape, dtype)`: memory for a batch that its
     device reads faster than what numpy gives.
+
+    Attributes:
+        name: As it was asked for.
+        kind: What its values mean.
+        weights_digest: SHA-256 of the weights, hexadecimal; tells two versions of one name apart.
+        device: Where it runs, for people.
+        max_batch: The most images in one call, or None.
+        settings: What else its values depend on (size, normalisation ...): other settings, other depth.
     """
 
     name: str
@@ -97,15 +102,23 @@ class CameraModel(Protocol):
 class ModelInfo:
     """One row of the table of models: what a person must know before using one.
 
-    kind: what its numbers mean, or None where the file or the user says.
-    licence_code, licence_weights: SPDX names. commercial: whether the weights may be used in a product,
-    None where the file says. weights: where they come from. needs: what to `pip install`, or "" if nothing.
-    load: a function `load(name, *, device, **options) -> DepthModel`, or where it is, as "module:function".
-    hub_id, revision: where on huggingface.co weights are downloaded from; without a revision its main.
-    read_licence: for a row that stands for many checkpoints, a function `read_licence(name)` that says what
-    licence one of them names, or None; a function or "module:function".
-    backends: what can run it, as its option `backend` takes them; in float32 the first is what the others are
-    compared with.
+    Attributes:
+        name: By which it is asked for.
+        summary: For people.
+        kind: What its values mean, or None where the file or the user says.
+        licence_code: SPDX name.
+        licence_weights: SPDX name.
+        commercial: Whether the weights may be used in a product, None where the file says.
+        weights: Where they come from.
+        needs: What to `pip install`, or "" if nothing.
+        load: A function `load(name, *, device, **options) -> DepthModel`, or where it is, as
+            "module:function".
+        hub_id: Where on huggingface.co weights are downloaded from.
+        revision: Of these; by default its main.
+        read_licence: For a row that stands for many checkpoints, a function `read_licence(name)` that says
+            what licence one of them names, or None; a function or "module:function".
+        backends: What can run it, as its option `backend` takes them; in float32 the first is what the others
+            are compared with.
     """
 
     name: str
@@ -124,7 +137,7 @@ class ModelInfo:
 
 
 def as_model_path(name: str | os.PathLike[str]) -> Path:
-    """Return the path of a model's file or folder; `ModelLoadError` for a URL: nothing is fetched from one."""
+    """Return the path of a model's file or folder; `ModelLoadError` for a URL: none is fetched."""
     path = Path(name).expanduser()
     if _URL.match(os.fspath(name)) and not path.exists():
         raise ModelLoadError(f"a model is a path, not a URL: {name}; download it first")

@@ -85,7 +85,15 @@ _BUILT_IN = (
 
 
 def list_models() -> list[ModelInfo]:
-    """Return every model that can be used by name: the built-in ones, then those of installed packages."""
+    """Return every model that can be used by name: the built-in ones, then those of installed packages.
+
+    Returns:
+        A row for each: name, kind of depth, licences, where its weights are.
+
+    Example:
+        >>> "compact" in [each.name for each in cx.list_models()]
+        True
+    """
     return [*_BUILT_IN, *(_read_entry_point(point) for point in _entry_points())]
 
 
@@ -114,7 +122,7 @@ def require_commercial(name: str) -> None:
         allowed = (licence or "").lower() in _COMMERCIAL
     if not allowed:
         raise ModelLoadError(
-            f"model {name!r} is refused (--commercial-only): the licence of its weights is "
+            f"model {name!r} is refused (`commercial_only`): the licence of its weights is "
             f"{licence or 'unknown'}; `cortexia models` shows those of all"
         )
 
@@ -225,5 +233,5 @@ def _unknown(name: str) -> str:
     names = [info.name for info in list_models()]
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    there_are = f"there are {', '.join(names)}; --model compact needs nothing else"
+    there_are = f"there are {', '.join(names)}; `model='compact'` needs nothing else"
     return f"no model is called {name!r} in this version: {hint}{there_are}"

@@ -11,10 +11,13 @@ from cortexia_video.images.resampling import fit_short_side, resize_image
 
 
 class SyntheticModel:
-    """Nearness that grows down the rows and with brightness, as the chosen kind.
+    """Nearness that grows down the rows and with brightness, as the chosen kind: for tests and examples.
 
-    With r the row's centre in 0..1 from top to bottom and g the mean of red, green and blue in 0..1,
-    nearness n = 0.1 + 0.6 r + 0.3 g. `disparity` is n; every other kind is 1 / n (so 1 to 10).
+    With r the row's centre in 0..1 from top to bottom and g the mean of red, green and blue in 0..1, nearness
+    n = 0.1 + 0.6 r + 0.3 g. `disparity` is n; every other kind is 1 / n (so 1 to 10).
+
+    Args:
+        kind: What the values mean.
     """
 
     weights_digest = "0" * 64
@@ -30,12 +33,15 @@ class SyntheticModel:
         self.settings = {"short_side": short_side}
 
     def processed_size(self, height: int, width: int) -> tuple[int, int]:
+        """See `DepthModel`."""
         return fit_short_side(height, width, short_side=self.short_side, multiple_of=8)
 
     def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+        """See `DepthModel`."""
         return resize_image(image, *size)
 
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `DepthModel`."""
         height = batch.shape[1]
         row = ((np.arange(height, dtype=np.float32) + 0.5) / height)[:, None]
         grey = batch.mean(axis=3, dtype=np.float32) / 255

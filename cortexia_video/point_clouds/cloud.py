@@ -23,8 +23,11 @@ UNITS: dict[DepthKind, Unit] = {"metric": "metre", "scale_invariant": "unknown"}
 class PointCloud:
     """Coloured points in the camera's axes as OpenCV has them: x right, y down, z forward.
 
-    points: float32 (N, 3). colors: uint8 (N, 3) sRGB. normals: float32 (N, 3) of unit length, or None.
-    unit: `metre`, or `unknown` where the points are true up to a factor.
+    Attributes:
+        points: float32 (N, 3).
+        colors: uint8 (N, 3) sRGB.
+        normals: float32 (N, 3) of unit length, or None.
+        unit: `metre`, or `unknown` where the points are true up to a factor.
     """
 
     points: NDArray[np.float32]
@@ -43,18 +46,33 @@ def point_cloud(
     max_gap: float | None = None,
     normals: bool = False,
 ) -> PointCloud:
-    """Return a point for each pixel of the depth map that is known and at no edge, coloured by the image.
+    """Return a point for each pixel of a depth map that is known and at no edge, coloured by the image.
 
-    depth: `metric`, or `scale_invariant`: then the points are true up to a factor. It is never resampled.
-    image: uint8 (H, W, 3) RGB, of the depth's size or another: its colours are resampled to the depth's grid.
-    f_px: focal length in pixels of `image`; or fov_deg, its horizontal field of view; or camera, of the
-    image in any size. Else `depth.f_px` counts. The axis meets the image's middle unless `camera` says.
-    max_gap: a pixel is left out where its depth differs by more than this share from a neighbour's, since
-    between a thing and its background depth is neither; by default `depth_gaps.choose_max_gap`.
-    normals: also which way the surface faces (`depth_to_normals`); to the camera where no neighbour tells.
+    Pixel (row, column) with depth z becomes z ((column + 0.5 - cx) / fx, (row + 0.5 - cy) / fy, 1).
 
-    Raises `InputError` for other kinds, for no focal length or more than one, for sizes that do not belong
-    together, and where no point is left.
+    Args:
+        depth: `metric`, or `scale_invariant`: then the points are true up to a factor. It is never resampled.
+        image: uint8 (H, W, 3) RGB, of the depth's size or another: its colours are resampled to the depth's
+            grid.
+        f_px: Focal length in pixels of `image`; by default `depth.f_px`.
+        fov_deg: Its horizontal field of view instead.
+        camera: The camera of the image, in any size, instead. Without one the axis meets the image's middle.
+        max_gap: A pixel is left out where its depth differs by more than this share from a neighbour's, since
+            between a thing and its background depth is neither; by default `geometry.choose_max_gap`.
+        normals: Also which way the surface faces (`geometry.depth_to_normals`); to the camera where no
+            neighbour tells.
+
+    Returns:
+        Points, colours, and normals where they were asked for.
+
+    Raises:
+        InputError: The kind of depth is another, there is no focal length or more than one, sizes do not
+            belong together, or no point is left.
+
+    Example:
+        >>> depth = cx.DepthMap(np.full((48, 64), 2, np.float32), "metric", f_px=50.0)
+        >>> cx.point_cloud(depth, np.zeros((48, 64, 3), np.uint8)).points.shape
+        (3072, 3)
     """
     unit = require_unit(depth.kind)
     _require_shape("image", image.shape[:2], depth.full_size or depth.values.shape)
@@ -75,7 +93,7 @@ def require_unit(kind: DepthKind) -> Unit:
     if kind not in UNITS:
         raise InputError(
             f"depth of kind {kind} is shifted by an unknown amount and has no shape in space: use a model of "
-            "metric depth, or say how many metres away the nearest and the farthest are (--near-m, --far-m)"
+            "metric depth, or say how many metres away the nearest and the farthest are (`near_m`, `far_m`)"
         )
     return UNITS[kind]
 
@@ -90,7 +108,7 @@ def _choose_camera(
     """Return the camera of the image, of whatever size, from the one thing that tells it."""
     if sum(each is not None for each in (f_px, fov_deg, camera)) > 1:
         raise InputError(
-            "the focal length is given twice: give one of --f-px, --fov-deg and --intrinsics (a camera)"
+            "the focal length is given twice: give one of `f_px`, `fov_deg` and `intrinsics` (a camera)"
         )
     height, width = depth.full_size or depth.values.shape
     if camera is not None:
@@ -102,7 +120,7 @@ def _choose_camera(
     elif depth.f_px is not None:
         camera = Pinhole.centred(depth.f_px, width, height)
     else:
-        raise InputError("no focal length is known: give --f-px (in pixels), --fov-deg or --intrinsics")
+        raise InputError("no focal length is known: give `f_px` (in pixels), `fov_deg` or `intrinsics`")
     if not is_plausible(camera.fx, camera.width, camera.height):
         size = f"{camera.width} x {camera.height}"
         raise InputError(
@@ -122,7 +140,7 @@ def _require_shape(what: str, size: tuple[int, ...], image: tuple[int, int]) -> 
 def require_angle(fov_deg: float) -> float:
     """Return a field of view; `InputError` for what is none."""
     if not 0 < fov_deg < 180:
-        raise InputError(f"--fov-deg must be more than 0 and less than 180 degrees, not {fov_deg:g}")
+        raise InputError(f"`fov_deg` must be more than 0 and less than 180 degrees, not {fov_deg:g}")
     return fov_deg
 
 

@@ -12,15 +12,29 @@ from cortexia_video.point_clouds.ply import encode_ply
 from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.storage.paths import PathLike, require_free, to_path
 
-OVERWRITE = "--overwrite"
+OVERWRITE = "`overwrite=True`"
 CLOUD_FORMATS: dict[str, Callable[[PointCloud], Chunks]] = {"ply": encode_ply, "glb": encode_glb}
 
 
 def save_point_cloud(cloud: PointCloud, path: PathLike, *, overwrite: bool = False) -> None:
-    """Write a cloud to a file whose name ends in .ply or .glb.
+    """Write a point cloud to a file, atomically.
 
-    PLY has the cloud's axes and colours; GLB has those of glTF: y up, z backward, linear colours.
-    Raises `OutputExistsError` where a file is there, without `overwrite`; `OutputError` where none can be.
+    PLY has the cloud's axes and colours; GLB has those of glTF 2.0: y up, z backward, linear colours.
+
+    Args:
+        cloud: What `point_cloud` returned.
+        path: A path or a URL whose name ends in .ply or .glb.
+        overwrite: Replace a file that exists.
+
+    Raises:
+        OutputExistsError: The file exists.
+        OutputError: The ending is another, or no file can be written there.
+
+    Example:
+        >>> cloud = cx.point_clouds.PointCloud(
+        ...     np.zeros((1, 3), np.float32), np.zeros((1, 3), np.uint8), None, "metre"
+        ... )
+        >>> cx.save_point_cloud(cloud, "one.ply")
     """
     place = to_path(path)
     encode = find_encoder(place.suffix.removeprefix("."))

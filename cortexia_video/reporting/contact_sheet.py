@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DecodeError, Failure
 from cortexia_video.images.decode import decode, read_header
+from cortexia_video.images.read import read_image_bytes
 from cortexia_video.images.resampling import resize_depth, resize_image
 from cortexia_video.ledger.artifacts import (
     find_depth,
@@ -29,7 +30,6 @@ from cortexia_video.reporting.outliers import Outlier
 from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.memory_budget import MemoryBudget
-from cortexia_video.sources.find import read_image
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.viz.colormap import Spacing, colored_depthmap
 
@@ -71,7 +71,7 @@ def make_contact_sheet(
         depth = ("", str(line.get("reason"))) if why == "failed" else _make_depth(root, line, budget)
         return Pair(line, why, image[0] or None, image[1], depth[0] or None, depth[1])
 
-    return map_bounded(_choose(failed, outliers, sample), make, workers=workers)
+    return [*map_bounded(_choose(failed, outliers, sample), make, workers=workers)]
 
 
 def _choose(
@@ -103,7 +103,7 @@ def _make_image(line: Line, budget: MemoryBudget) -> tuple[str, str]:
         if source and source[1:] != (status.st_size, status.st_mtime_ns):
             return "", "the image was changed since"
         with budget.hold(status.st_size):
-            data = read_image(str(path))
+            data = read_image_bytes(str(path))
             header = read_header(data)
         with budget.hold(len(data) + _DECODE_BYTES * header.height * header.width):
             frame = decode(data, line["key"], enough=_fit)

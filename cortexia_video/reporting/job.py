@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cortexia_video.errors import InputError, OutputExistsError
-from cortexia_video.ledger.ledger import require_ledger
+from cortexia_video.ledger.local_log import require_ledger
 from cortexia_video.reporting.contact_sheet import make_contact_sheet
 from cortexia_video.reporting.depth_sample import DepthSample, measure_sample
 from cortexia_video.reporting.ledger_summary import LedgerSummary, summarise_ledger
@@ -24,10 +24,15 @@ SAMPLE = 500  # maps that are measured
 
 @dataclass(frozen=True, slots=True)
 class FolderReport:
-    """What the page at `path`, of `bytes` bytes, says.
+    """What the page about a folder says.
 
-    summary: of the ledger. sample: what some of the depth maps look like. outliers: of these, those unlike
-    the others. focal_outliers: of all images.
+    Attributes:
+        path: Of the page.
+        bytes: Of the page.
+        summary: Of the ledger.
+        sample: What some of the depth maps look like.
+        outliers: Of these, those unlike the others.
+        focal_outliers: Of all images.
     """
 
     path: AnyPath
@@ -53,18 +58,30 @@ def report(
 ) -> FolderReport:
     """Write a page about a folder that `estimate` wrote: one HTML file, readable without a network.
 
-    output: the file to write, whose name ends in .html; `report.html` in the folder by default. An earlier
-    report is replaced, whole. sample: the most depth maps to measure, chosen by a hash of their keys, the
-    same each time. workers: threads; one a core by default.
-
     The folder is only read: a run may be going on, and damaged outputs are on the page.
-    Raises `InputError` where there is no ledger, `OutputExistsError` for a file that is no report of ours,
-    `OutputError` where none can be written.
+
+    Args:
+        folder: The output folder.
+        output: The file to write, whose name ends in .html; `report.html` in the folder by default. An
+            earlier report is replaced, atomically.
+        sample: The most depth maps to measure, chosen by a hash of their keys, the same each time.
+        workers: Threads; one for each core by default.
+
+    Returns:
+        What the page says.
+
+    Raises:
+        InputError: There is no ledger.
+        OutputExistsError: `output` is a file that is no report of ours.
+        OutputError: No file can be written there.
+
+    Example:
+        >>> cx.report("depth").path  # doctest: +SKIP
     """
     root, workers = to_path(folder), choose_workers(workers)
     path = root / REPORT_NAME if output is None else to_path(output)
     if sample < 1:
-        raise InputError(f"--sample must be more than 0, not {sample}")
+        raise InputError(f"`sample` must be more than 0, not {sample}")
     require_ledger(root)
     _require_place(path)
     summary = summarise_ledger(root, sample=sample)
@@ -82,7 +99,7 @@ def report(
 def _require_place(path: AnyPath) -> None:
     """Refuse a place where no report may go, before the work."""
     if path.suffix != ".html":
-        raise InputError(f"--output must be a file whose name ends in .html, not {path}")
+        raise InputError(f"`output` must be a file whose name ends in .html, not {path}")
     sink = open_sink(path.parent)
     if sink.holds(path.name) and not sink.holds_own(path.name):
-        raise OutputExistsError(f"{path} is there already and is no report: choose another --output")
+        raise OutputExistsError(f"{path} is there already and is no report: choose another `output`")

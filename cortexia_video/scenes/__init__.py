@@ -1,6 +1,26 @@
 """Procedural RGB-D scenes: images with exact depth, each from one seed, for training and for tests."""
 
-from cortexia_video.scenes.layouts import LAYOUTS
-from cortexia_video.scenes.rendering import RGBDScene, render_scene, render_scenes
+from typing import TYPE_CHECKING
 
-__all__ = ["LAYOUTS", "RGBDScene", "render_scene", "render_scenes"]
+from cortexia_video.runtime.lazy_names import load_lazily
+
+if TYPE_CHECKING:
+    from cortexia_video.scenes.layouts import LAYOUTS
+    from cortexia_video.scenes.rendering import RGBDScene, render_scene, render_scenes
+
+__all__ = [
+    "LAYOUTS",
+    "RGBDScene",
+    "render_scene",
+    "render_scenes",
+]
+
+_HOMES = {
+    "scenes.layouts": ("LAYOUTS",),
+    "scenes.rendering": (
+        "RGBDScene",
+        "render_scene",
+        "render_scenes",
+    ),
+}
+__getattr__, __dir__ = load_lazily(__name__, _HOMES)

@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError, OutputExistsError, OutputLostError
+from cortexia_video.errors import InputError, OutputExistsError, output_lost
 from cortexia_video.formats import tiff
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.ledger.local_log import AppendLog, parse_object, read_lines
@@ -65,10 +65,10 @@ class ScenePlan:
     def check(self) -> None:
         """Raise `InputError` for what cannot be rendered."""
         if self.seed < 0:
-            raise InputError(f"--seed must be 0 or more, not {self.seed}")
+            raise InputError(f"`seed` must be 0 or more, not {self.seed}")
         if not all(_LEAST <= side <= _MOST for side in (self.height, self.width)):
             raise InputError(
-                f"--size {self.height} {self.width}: give height and width of {_LEAST} to {_MOST}"
+                f"size {self.height} x {self.width}: give height and width of {_LEAST} to {_MOST}"
             )
         unknown = [kind for kind in self.kinds if kind not in LAYOUTS]
         if unknown:
@@ -76,7 +76,7 @@ class ScenePlan:
         try:
             torch.zeros(1, device=self.device).item()  # `meta` and such give a tensor, and nothing in it
         except (RuntimeError, AssertionError, ImportError) as error:
-            raise InputError(f"device {self.device!r} cannot be used: try --device cpu") from error
+            raise InputError(f"device {self.device!r} cannot be used: try `device='cpu'`") from error
         if self.textures is not None:
             list_photos(self.textures)
 
@@ -112,7 +112,7 @@ def write_scenes(
     """
     plan.check()
     if count < 1:
-        raise InputError(f"--count must be more than 0, not {count}")
+        raise InputError(f"`count` must be more than 0, not {count}")
     if not _list_record(output):
         require_own_folder(output, "scenes rendered here", {})
         if plan.textures is not None:
@@ -161,14 +161,14 @@ def _read_record(record: AppendLog | ObjectStoreLog, output: AnyPath, plan: Scen
     parsed = [parse_object(line) for path in _list_record(output) for line in read_lines(path)]
     plans = [line["plan"] for line in parsed if "plan" in line]
     if not plans and any(parsed):
-        raise OutputExistsError(f"{output} holds a run, which is no scene of ours: choose another --output")
+        raise OutputExistsError(f"{output} holds a run, which is no scene of ours: choose another `output`")
     if not plans:
         record.append({"plan": plan.describe()})
         record.sync()  # before the first scene, or a kill would leave scenes that nobody knows
     elif plans[0] != plan.describe():
         differs = [name for name, value in plan.describe().items() if plans[0].get(name) != value]
         raise OutputExistsError(
-            f"{output} holds scenes of another {', '.join(differs)}: choose another --output"
+            f"{output} holds scenes of another {', '.join(differs)}: choose another `output`"
         )
     return {line["name"]: line for line in parsed if line.keys() >= _WORDS}
 
@@ -204,10 +204,8 @@ def _place(sink: Sink, scene: RGBDScene) -> Line:
     name = _name(scene.seed)
     files = {f"rgb/{name}.png": _to_png(scene), f"depth/{name}.tiff": _to_tiff(scene)}
     files[f"normals/{name}.npy"] = _to_npy(scene)
-    try:
+    with output_lost(sink.root / next(iter(files))):
         sink.place(files)
-    except OSError as error:
-        raise OutputLostError(sink.root / next(iter(files)), error) from error
     rgb, depth, normals = files
     height, width = scene.depth_m.shape
     centre = {"cx": width / 2 - 0.5, "cy": height / 2 - 0.5}  # counted from the middle of the first pixel

@@ -26,10 +26,10 @@ _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"
 def list_photos(folder: Path) -> tuple[Path, ...]:
     """List the images of a folder and those below it, sorted; raises `InputError` where there is none."""
     if not folder.is_dir():
-        raise InputError(f"--textures {folder} is no folder: give one with images")
+        raise InputError(f"`textures`: {folder} is no folder: give one with images")
     paths = tuple(sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES))
     if not paths:
-        raise InputError(f"--textures {folder} holds no image: put some .jpg or .png files there")
+        raise InputError(f"`textures`: {folder} holds no image: put some .jpg or .png files there")
     return paths
 
 
@@ -40,7 +40,7 @@ def require_photos(folder: Path) -> None:
         path, error = broken[0]
         others = [os.fspath(each.relative_to(folder)) for each, _ in broken[1:_MOST_NAMED]]
         also = f" (of {len(broken)}: also {', '.join(others)})" if others else ""
-        raise InputError(f"--textures: {path} cannot be read: {error}; remove it{also}")
+        raise InputError(f"`textures`: {path} cannot be read: {error}; remove it{also}")
 
 
 def _find_error(path: Path) -> DecodeError | OSError | None:
@@ -67,7 +67,7 @@ def load_photo(path: Path) -> FloatArray:
         image = decode(read_named(path), path.name).image
     except (OSError, DecodeError) as error:
         raise InputError(
-            f"--textures: {path} cannot be read: {error}; put a whole one in its place"
+            f"`textures`: {path} cannot be read: {error}; put a whole one in its place"
         ) from error
     height, width = image.shape[:2]
     side = min(height, width)

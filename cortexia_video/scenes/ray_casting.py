@@ -23,7 +23,6 @@ SHELL = -1
 
 _NEAREST_M = 1e-3
 _RAYS_AT_ONCE = {"cpu": 1 << 17, "cuda": 1 << 23}
-_FAR = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)

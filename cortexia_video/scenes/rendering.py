@@ -26,10 +26,13 @@ SEEDS_PER_LIBRARY = 2000
 class RGBDScene:
     """A rendered scene.
 
-    image: uint8 (H, W, 3) sRGB. depth_m: float32 (H, W), z-depth in metres, NaN = sky.
-    normals: float32 (H, W, 3), unit length, camera axes x right, y down, z forward, NaN = sky.
-    f_px: focal length in pixels; the principal point is the middle of the image, (W / 2, H / 2).
-    seed, layout: which scene it is.
+    Attributes:
+        image: uint8 (H, W, 3) sRGB.
+        depth_m: float32 (H, W), along the optical axis, metres, NaN = sky.
+        normals: float32 (H, W, 3), unit length, camera axes x right, y down, z forward, NaN = sky.
+        f_px: Focal length in pixels; the principal point is the middle of the image, (W / 2, H / 2).
+        seed: Which scene it is.
+        layout: Which kind of scene it is.
     """
 
     image: NDArray[np.uint8]
@@ -58,10 +61,19 @@ class BuiltScene:
 def render_scene(
     seed: int, height: int, width: int, layout: str | None = None, device: str = "cpu"
 ) -> RGBDScene:
-    """Render the scene of `seed` with height x width pixels.
+    """Render the scene of a seed.
 
-    layout: one of LAYOUTS, drawn from the seed if None. device: of torch.
     The same arguments give the same bytes on every run on one machine, whatever was rendered before.
+
+    Args:
+        seed: Which scene.
+        height: Pixels.
+        width: Pixels.
+        layout: One of LAYOUTS; drawn from the seed if None.
+        device: Of torch.
+
+    Returns:
+        Image, exact depth in metres, normals and camera.
     """
     name, scene = build_scene(seed, None if layout is None else [layout])
     return render_built([BuiltScene(scene, seed, name)], height, width, device)[0]
@@ -78,8 +90,18 @@ def render_scenes(
 ) -> Iterator[RGBDScene]:
     """Render one scene per seed, lazily and in order.
 
-    layouts: the kinds to draw from, all if None. batch_size: scenes rendered at once, by default 1 on the
-    processor, where more are no faster, and 32 elsewhere. textures: a folder of images to wear.
+    Args:
+        seeds: Which scenes.
+        height: Pixels.
+        width: Pixels.
+        layouts: The kinds to draw from; all if None.
+        device: Of torch.
+        batch_size: Scenes rendered at once; by default 1 on the processor, where more are no faster, and 32
+            elsewhere.
+        textures: A folder of images to wear.
+
+    Yields:
+        The scenes.
     """
     size = batch_size or (1 if torch.device(device).type == "cpu" else 32)
     for _, neighbours in groupby(seeds, lambda seed: seed // SEEDS_PER_LIBRARY):

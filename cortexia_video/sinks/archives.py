@@ -26,6 +26,7 @@ from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.ledger.entries import ItemDone, Placed
 from cortexia_video.runtime.stage_clock import StageClock
 from cortexia_video.sinks.sink import Item, Sink
+from cortexia_video.storage.archive_writers import add_member, write_parquet
 from cortexia_video.storage.arrow import import_arrow
 from cortexia_video.storage.object_keys import find_problem
 
@@ -43,9 +44,9 @@ class Packing(NamedTuple):
     def check(self) -> Self:
         """Return it back; raise `InputError` for what cannot be, `MissingExtraError` where a package is not."""
         if self.name not in ("tar", "parquet"):
-            raise InputError(f"--pack must be tar or parquet, not {self.name!r}")
+            raise InputError(f"`pack` must be tar or parquet, not {self.name!r}")
         if self.size < 1:
-            raise InputError(f"--pack-size must be more than 0, not {self.size}")
+            raise InputError(f"`pack_size` must be more than 0, not {self.size}")
         if self.name == "parquet":
             import_arrow()
         return self
@@ -120,7 +121,7 @@ class ArchiveSink(Sink):
         problem = find_problem(key) if self._packing.name == "parquet" else None
         if problem:
             words = f"key '{printable(key)}' {problem}, as parquet needs"
-            raise InputError(f"{words}: rename it, or --pack tar")
+            raise InputError(f"{words}: rename it, or `pack='tar'`")
 
     def place(self, files: Mapping[str, Chunks]) -> dict[str, Placed]:
         """Keep the files of an input for its archive; place others, such as depth.json, as they are."""
@@ -213,12 +214,9 @@ def _write_tar(file: IO[bytes], rows: Iterable[_Row]) -> dict[str, str]:
                 **({row.key: row.image} if row.image else {}),
             }
             for name, data in members.items():
-                member = tarfile.TarInfo(name)  # without time and owner, which would differ each time
-                member.size = len(data)
-                archive.addfile(member, io.BytesIO(data))
-                begin = archive.offset - -(-len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+                where = add_member(archive, name, data)
                 if name in row.files:
-                    places[name] = f"{begin}+{len(data)}"
+                    places[name] = where
     return places
 
 
@@ -227,28 +225,21 @@ def _write_parquet(file: IO[bytes], rows: Iterable[_Row]) -> dict[str, str]:
     pa = import_arrow()
     columns = [("key", pa.string()), ("name", pa.string()), ("depth", pa.binary())]
     columns += [("preview", pa.binary()), ("facts", pa.string()), ("image", pa.binary())]
-    schema = pa.schema(columns)
-    places = {}
-    with pa.parquet.ParquetWriter(file, schema, compression="lz4", write_statistics=False) as writer:
-        for number, group in enumerate(_group(rows)):
-            places.update({name: f"{number}.{at}" for at, row in enumerate(group) for name in row.files})
-            table = [_describe(row) for row in group]
-            writer.write_table(pa.Table.from_pylist(table, schema=schema), len(group))
-    return places
+    names: list[list[str]] = []
 
+    def describe(row: _Row) -> dict[str, Any]:
+        names.append([*row.files])
+        return _describe(row)
 
-def _group(rows: Iterable[_Row]) -> Iterator[list[_Row]]:
-    """Put rows together until they are large enough for a row group."""
-    group: list[_Row] = []
-    size = 0
-    for row in rows:
-        group.append(row)
-        size += len(next(iter(row.files.values()))) + len(row.image)
-        if size >= _GROUP_BYTES:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
+    places = write_parquet(
+        file,
+        pa.schema(columns),
+        map(describe, rows),
+        size_of=lambda row: len(row["depth"]) + len(row["image"] or b""),
+        group_bytes=_GROUP_BYTES,
+        compression="lz4",
+    )
+    return {name: where for each, where in zip(names, places, strict=True) for name in each}
 
 
 def _describe(row: _Row) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class FolderSink(Sink):
             self._partial.enter()
         except OSError as error:
             raise OutputError(
-                f"cannot write to {self.root}: {error.strerror}; choose another --output"
+                f"cannot write to {self.root}: {error.strerror}; choose another `output`"
             ) from error
         return self
 
@@ -247,7 +247,7 @@ def _refuse_link(shown: Path, path: Path | str, folder: int | None, error: OSErr
         mode = os.lstat(path, dir_fd=folder).st_mode
         if not stat.S_ISDIR(mode):
             kind = "a link" if stat.S_ISLNK(mode) else "no folder"
-            raise OutputExistsError(f"{shown} is {kind}: remove it, or choose another --output") from error
+            raise OutputExistsError(f"{shown} is {kind}: remove it, or choose another `output`") from error
 
 
 def _write(descriptor: int, chunks: Chunks) -> Placed:

@@ -34,7 +34,7 @@ class ObjectSink(Sink):
     def __init__(self, root: RemotePath, **options: Any) -> None:
         super().__init__(**options)
         if not root.can_list:
-            raise OutputError(f"nothing can be written to {root}: choose another --output")
+            raise OutputError(f"nothing can be written to {root}: choose another `output`")
         self.root = root
 
     def __enter__(self) -> Self:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
-from cortexia_video.errors import DecodeError, Failure, InputError, in_words, printable
+from cortexia_video.errors import Failure, InputError, in_words, printable
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.ledger.entries import Source
 from cortexia_video.runtime.input_boundary import attempt_all
@@ -20,14 +20,12 @@ from cortexia_video.storage.archive_member import (
     IMAGES,
     choose_column,
     name_absolute,
-    read_part,
-    split_inside,
 )
 from cortexia_video.storage.arrow import import_arrow
 from cortexia_video.storage.named_file import LARGEST_FILE, LARGEST_TEXT, open_named
 from cortexia_video.storage.object_keys import find_problem
-from cortexia_video.storage.paths import AnyPath, to_path
-from cortexia_video.storage.row_groups import read_row_group
+from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.row_groups import list_row_groups, read_row_group, require_rows
 
 _KEYS = ("key", "__key__", "name")
 
@@ -56,20 +54,6 @@ def _list_inside(key: str, place: AnyPath) -> Iterator[Found]:
                 yield InputFile(inner, Source(f"{name_absolute(place)}#{where}", size, stat.st_mtime_ns))
 
 
-def is_inside_shard(path: str) -> bool:
-    """Return whether a path is one of an image in a shard."""
-    return split_inside(path) is not None
-
-
-def read_in_shard(path: str) -> bytes:
-    """Read one image of a shard; raise `DecodeError` with a reason for people where that cannot be."""
-    inside = split_inside(path)
-    if inside is None:
-        raise DecodeError(f"{path} is no image in a shard")
-    with in_words("its shard cannot be read", kind=DecodeError):
-        return read_part(to_path(inside[0]), inside[1], IMAGES)
-
-
 def _list_members(place: AnyPath) -> Iterator[tuple[str, str, int]]:
     with open_named(place) as file, tarfile.open(fileobj=file, mode="r:") as archive:
         for member in archive:
@@ -85,9 +69,9 @@ def _list_rows(place: AnyPath) -> Iterator[tuple[str, str, int]]:
         choose_column(names, IMAGES)
         keys = next((name for name in _KEYS if name in names), None)
         count = 0
-        for group in range(file.num_row_groups):
-            rows = file.metadata.row_group(group).num_rows
-            said = read_row_group(file, group, [keys], LARGEST_TEXT)[keys] if keys else [None] * rows
+        require_rows(file, place.stat().st_size)
+        for group, about in enumerate(list_row_groups(file)):
+            said = read_row_group(file, group, [keys], LARGEST_TEXT)[keys] if keys else [None] * about.rows
             for row, key in enumerate(map(_to_key, said)):
                 yield str(key) if key is not None else f"{count:08d}", f"{group}.{row}", 0
                 count += 1

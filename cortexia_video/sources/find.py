@@ -15,20 +15,20 @@ from functools import partial
 from itertools import chain
 from pathlib import Path, PurePath
 
-from cortexia_video.errors import DecodeError, Failure, InputError, in_words, printable, redact
+from cortexia_video.errors import Failure, InputError, printable, redact
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.local_log import is_ledger
 from cortexia_video.ledger.partition import Partition
-from cortexia_video.runtime.bounded_map import map_in_order
+from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
 from cortexia_video.runtime.input_boundary import attempt, attempt_all
-from cortexia_video.sources.archives import find_in_shard, is_inside_shard, read_in_shard
+from cortexia_video.sources.archives import find_in_shard
 from cortexia_video.sources.images import IMAGES
 from cortexia_video.sources.input_file import Found as Found
 from cortexia_video.sources.input_file import InputFile as InputFile
 from cortexia_video.sources.input_rule import OWN, Rule
-from cortexia_video.sources.objects import find_named, find_objects, read_object
+from cortexia_video.sources.objects import find_named, find_objects
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES
-from cortexia_video.storage.named_file import NamedFileError, open_named, read_named
+from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath, require_object, to_path, to_text
 from cortexia_video.storage.remote_path import RemotePath
 
@@ -88,20 +88,6 @@ def find_files(
     return _keep_apart(chain.from_iterable(found), partition)
 
 
-def read_image(path: str) -> bytes:
-    """Read a whole file; raise `DecodeError` with a reason for people where that cannot be."""
-    if is_inside_shard(path):
-        return read_in_shard(path)
-    place = to_path(path)
-    if isinstance(place, RemotePath):
-        return read_object(place)
-    with in_words("cannot be read", kind=DecodeError):
-        try:
-            return read_named(place)
-        except NamedFileError as error:
-            raise DecodeError(str(error)) from error
-
-
 @dataclass(frozen=True, slots=True)
 class _Scan:
     rule: Rule
@@ -118,7 +104,9 @@ class _Scan:
             nothing = False
             yield each
         if nothing and self.passed_over[OWN] == before:
-            hint = "" if self.recursive or place.suffix else "; --recursive looks into the folders inside"
+            hint = (
+                "" if self.recursive or place.suffix else "; `recursive=True` looks into the folders inside"
+            )
             yield Failure(name, "find", InputError(f"there are no {self.rule.noun} in it{hint}"))
 
     def expand(self, path: str, *, prefix: bool) -> Iterator[Found]:
@@ -168,7 +156,7 @@ class _Scan:
     def _read_list(self, path: AnyPath) -> Iterator[Found]:
         """Yield what the lines of a list name; one that names nothing that can be is its own failure."""
         lines = attempt_all(str(path), "find", _list_lines(path))
-        for found in map_in_order(lambda line: self._find_listed(path, line), lines):
+        for found in map_bounded(lines, partial(self._find_listed, path), workers=AT_ONCE):
             yield from found
 
     def _find_listed(self, listing: AnyPath, line: str | Failure) -> list[Found]:
@@ -221,7 +209,9 @@ class _Scan:
                     yield _stat(key, entry.path)
                 else:
                     self.rule.note(entry.name, self.passed_over)
-        yield from self.rule.list_packed(Path(folder), (each.name for each in entries), prefix, self.partition)
+        yield from self.rule.list_packed(
+            Path(folder), (each.name for each in entries), prefix, self.partition
+        )
 
     def _may_descend(self, folder: str, above: frozenset[tuple[int, int] | None]) -> bool:
         identity = _identify(Path(folder))

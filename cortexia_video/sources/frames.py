@@ -8,8 +8,9 @@ from functools import partial
 from cortexia_video.errors import Failure
 from cortexia_video.frame import Frame
 from cortexia_video.images.decode import decode
+from cortexia_video.images.read import read_image_bytes
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.sources.find import InputFile, read_image
+from cortexia_video.sources.find import InputFile
 
 
 def decode_readable(images: Iterable[InputFile], *, max_megapixels: float = 200.0) -> Iterator[Frame]:
@@ -21,4 +22,4 @@ def decode_readable(images: Iterable[InputFile], *, max_megapixels: float = 200.
 
 
 def _decode(image: InputFile, max_megapixels: float) -> Frame:
-    return decode(read_image(image.place), image.key, max_megapixels=max_megapixels)
+    return decode(read_image_bytes(image.place), image.key, max_megapixels=max_megapixels)

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from cortexia_video.errors import DecodeError, Failure, InputError, printable
+from cortexia_video.errors import Failure, InputError, printable
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.local_log import is_ledger
 from cortexia_video.ledger.partition import Partition
-from cortexia_video.runtime.bounded_map import _AT_ONCE
+from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
 from cortexia_video.sources.archives import find_in_shard
 from cortexia_video.sources.input_file import Found, InputFile
 from cortexia_video.sources.input_rule import Rule, keep_names
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES, is_depth_shard
-from cortexia_video.storage.named_file import LARGEST_FILE, read_named
+from cortexia_video.storage.named_file import LARGEST_FILE
 from cortexia_video.storage.object_keys import find_problem
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath, RemoteStat
 
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 _LOOKED_AT = 256  # objects that a look decides over together
 
 
@@ -97,16 +94,6 @@ def describe_object(key: str, place: RemotePath, stat: RemoteStat) -> Found:
     return InputFile(key, Source(str(place), *stat), address=address)
 
 
-def read_object(place: RemotePath) -> bytes:
-    """Read a whole object; raise `DecodeError` with a reason for people where that cannot be."""
-    try:
-        return read_named(place)
-    except FileNotFoundError as error:
-        raise DecodeError("it is gone: it was there when the bucket was listed") from error
-    except OSError as error:
-        raise DecodeError(f"cannot be read: {error.strerror}") from error
-
-
 def _find_inside(folder: RemotePath, output: AnyPath | None) -> str | None:
     """Return the name of `output` in the folder, with a slash, if it lies inside."""
     inside = isinstance(output, RemotePath) and output.address.startswith(f"{folder.address}/")
@@ -160,8 +147,8 @@ def _group_by_folder(listed: Iterator[tuple[str, RemoteStat]]) -> Iterator[list[
 
 def _accept(folder: RemotePath, rule: Rule, candidates: Iterator[_Candidate]) -> Iterator[_Candidate]:
     """Leave out what is no input, by a look at the objects that need one; some at the same time."""
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="cortexia") as pool:
-        while some := [*islice(candidates, _LOOKED_AT)]:
-            doubtful = [folder / each.name for each in some if rule.looks_inside(each.name)]
-            good = dict(zip(doubtful, pool.map(rule.accepts_object, doubtful), strict=True))
-            yield from (each for each in some if good.get(folder / each.name, True))
+    while some := [*islice(candidates, _LOOKED_AT)]:
+        doubtful = [folder / each.name for each in some if rule.looks_inside(each.name)]
+        looks = map_bounded(doubtful, rule.accepts_object, workers=AT_ONCE)
+        good = dict(zip(doubtful, looks, strict=True))
+        yield from (each for each in some if good.get(folder / each.name, True))

@@ -26,7 +26,7 @@ def try_lock_shared(descriptor: int) -> bool:
     return _try("LOCK_SH", descriptor)
 
 
-def require_lock(descriptor: int, folder: Path, doing: str, remedy: str = "choose another --output") -> None:
+def require_lock(descriptor: int, folder: Path, doing: str, remedy: str = "choose another `output`") -> None:
     """Keep other processes off a folder by a lock on a file in it; `OutputError` where one is there.
 
     doing, remedy: for the error: what it does, as in `is writing to`, and what to do but wait for it.

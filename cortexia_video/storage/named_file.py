@@ -78,7 +78,7 @@ def require_size(size: float, limit: float, what: str = "the file") -> None:
 def require_inside(place: AnyPath, *folders: AnyPath) -> None:
     """Raise `NamedFileError` for a place that is in none of the folders, with all links followed."""
     if not any(is_inside(_follow_links(place), _follow_links(each)) for each in folders):
-        said = f"it lies outside of {folders[0]}: copy it there, or allow that (--allow-outside)"
+        said = f"it lies outside of {folders[0]}: copy it there, or allow that by `allow_outside=True`"
         raise NamedFileError(errno.EPERM, said)
 
 

@@ -29,7 +29,7 @@ def require_own_folder(
         if not found:
             other = next((name for name in _list_visible(root) if name not in besides), None)
     except OSError as error:
-        raise OutputError(f"cannot list {root}: {error.strerror}; choose another --output") from error
+        raise OutputError(f"cannot list {root}: {error.strerror}; choose another `output`") from error
     if other is not None:
         raise OutputExistsError(
             f"{printable(str(root))} holds {printable(other)}, which is no part of {what}: "

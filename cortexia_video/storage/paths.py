@@ -74,9 +74,9 @@ def require_free(place: AnyPath, remedy: str) -> None:
     try:
         there = os.path.lexists(place) if isinstance(place, Path) else place.exists()
     except OSError as error:
-        raise OutputError(f"cannot write {place}: {error.strerror}; choose another --output") from error
+        raise OutputError(f"cannot write {place}: {error.strerror}; choose another `output`") from error
     if there:
-        raise OutputExistsError(f"{place} is there already: choose another --output, or {remedy}")
+        raise OutputExistsError(f"{place} is there already: choose another `output`, or {remedy}")
 
 
 def scheme_of(text: str) -> str | None:

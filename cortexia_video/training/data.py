@@ -82,7 +82,10 @@ def _give(dataset: RGBDDataset) -> RGBDDataset:
 def _open(plan: DataPlan) -> RGBDDataset:
     dataset = open_dataset(plan.dataset, plan.root, split=plan.split, **plan.options)
     if not isinstance(dataset, RGBDDataset):
-        raise InputError(f"{plan.root} is a stream: make it one with numbers, `cortexia dataset build`")
+        raise InputError(
+            f"{plan.root} is a stream, whose samples have no numbers: "
+            "build the set as parquet (cortexia dataset build)"
+        )
     return dataset
 
 
@@ -109,7 +112,7 @@ def _plan_scenes(plan: DataPlan) -> Maker:
 def _check_teacher(plan: DataPlan, recipe: Recipe, labels: Path, any_licence: bool) -> DepthKind:
     if recipe.teacher is None:
         raise InputError(
-            f"{to_path(plan.root)} holds images without depth: name a teacher that labels them (--teacher)"
+            f"{to_path(plan.root)} holds images without depth: name a teacher that labels them (`teacher`)"
         )
     return check_teacher(plan.root, labels, recipe.teacher, any_licence=any_licence)
 

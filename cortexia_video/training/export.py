@@ -22,7 +22,7 @@ _SMALLEST_FP16_TENSOR = 256  # smaller ones stay float32: they cost nothing
 
 
 def compact_metadata(short_side: int, source: str) -> dict[str, str]:
-    """Return what a `compact` network's numbers mean, the size it was made for, its licence and its source."""
+    """Return what a `compact` network's numbers mean, its size, its licence and its source."""
     return {
         "cortexia.kind": "disparity",
         "cortexia.short_side": str(short_side),
@@ -104,15 +104,3 @@ def _store_weights_as_float16(model: onnx.ModelProto) -> None:
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-
-
-def round_weights_to_float16(network: nn.Module) -> None:
-    """Round, in place, the weights that the file stores as float16: the network that the file holds."""
-    with torch.no_grad():
-        for parameter in network.parameters():
-            if parameter.numel() >= _SMALLEST_FP16_TENSOR:
-                parameter.copy_(_rounded(parameter))
-
-
-def _rounded(parameter: Tensor) -> Tensor:
-    return parameter.half().float()

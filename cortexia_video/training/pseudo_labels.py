@@ -12,7 +12,7 @@ from cortexia_video.depth_map import KINDS, DepthKind
 from cortexia_video.errors import Failure, InputError, ModelLoadError
 from cortexia_video.jobs.estimate import estimate
 from cortexia_video.ledger.artifacts import find_depth
-from cortexia_video.ledger.ledger import read_last_done
+from cortexia_video.ledger.lines import read_done
 from cortexia_video.models.registry import find_licence, load_model, require_commercial
 from cortexia_video.sources.find import find_images
 from cortexia_video.storage.paths import AnyPath, to_path
@@ -62,7 +62,7 @@ def label_images(images: str, labels: Path, teacher: str, *, any_licence: bool =
 def _require_apart(images: AnyPath, labels: Path) -> None:
     if isinstance(images, Path) and labels.resolve().is_relative_to(images.resolve()):
         raise InputError(
-            f"{labels} is inside {images}, whose images it labels: give an --output outside of it, "
+            f"{labels} is inside {images}, whose images it labels: give an `output` outside of it, "
             "or move the one that is there"
         )
 
@@ -73,12 +73,12 @@ def _require_permissive(teacher: str) -> None:
     except ModelLoadError as error:
         raise ModelLoadError(
             f"the licence of the teacher {teacher!r} is {find_licence(teacher) or 'unknown'}, which may bind "
-            "what is trained on its depth: choose another, or --any-licence"
+            "what is trained on its depth: choose another, or `any_licence=True`"
         ) from error
 
 
 def _list_pairs(images: str, labels: Path) -> Iterator[Pair]:
-    done = {line["key"]: line for line in read_last_done(labels)}
+    done = {line["key"]: line for line in read_done(labels)}
     for image in find_images([images], recursive=True, output=labels):
         line = None if isinstance(image, Failure) else done.get(image.key)
         depth = find_depth(line) if line else None

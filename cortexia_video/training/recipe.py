@@ -78,15 +78,30 @@ class ValidationPlan:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything that decides a training.
+    """Everything that decides a training (docs/training.md).
 
-    short_sides: in pixels; each batch has one of them, drawn evenly, and rounded to what the network takes.
-    learning_rate: of what starts from
-    noise, at its highest; pretrained_rate: the share of it for what does not. average_decay: of the running
-    mean of the weights.
-    largest_gradient: its norm, where it is cut off. bfloat16: whether the network computes in it.
-    teacher: a model that labels the images of datasets called `images`.
-    workers: processes that read and change images; 0 is the training's own.
+    Attributes:
+        name: Of what is trained.
+        steps: How many batches.
+        network: What is trained, and where it starts.
+        data: Datasets, scenes and their weights.
+        validation: On what, and how often, it is measured.
+        loss: Weights of its parts.
+        batch_size: Samples of a batch.
+        short_sides: In pixels; each batch has one of them, drawn evenly, and rounded to what the network
+            takes.
+        smallest_window: Of the image that a crop has, as a share.
+        learning_rate: Of what starts from noise, at its highest.
+        pretrained_rate: The share of it for what does not.
+        weight_decay: Of the optimiser.
+        warm_up_steps: Until the rate is at its highest.
+        average_decay: Of the running mean of the weights.
+        largest_gradient: Its norm, where it is cut off.
+        bfloat16: Whether the network computes in it.
+        teacher: A model that labels the images of datasets called `images`.
+        seed: Of everything that is drawn.
+        checkpoint_steps: After how many a checkpoint is saved.
+        workers: Processes that read and change images; 0 is the training's own.
     """
 
     name: str
@@ -112,7 +127,17 @@ class Recipe:
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe. Raises `InputError` for a file that is none, with what is wrong in it."""
+    """Read a recipe.
+
+    Args:
+        path: A TOML file (docs/training.md).
+
+    Returns:
+        The recipe.
+
+    Raises:
+        InputError: The file is no recipe; the message says what is wrong in it.
+    """
     with in_words(f"cannot read the recipe {path}"):
         words = parse_toml(read_named(path, limit=LARGEST_TEXT), path)
     with in_words(f"{path} is no recipe", "docs/training.md has one"):

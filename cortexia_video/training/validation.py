@@ -18,7 +18,7 @@ from cortexia_video.depth_estimation import DepthEstimator
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, InputError
 from cortexia_video.evaluation.ground_truth import GroundTruth, open_truth
-from cortexia_video.evaluation.job import evaluate
+from cortexia_video.evaluation.job import measure_predictors
 from cortexia_video.evaluation.predictors import ModelPredictor
 from cortexia_video.evaluation.protocol import Protocol, load_protocol
 from cortexia_video.evaluation.summary import Summary, summarise
@@ -91,7 +91,7 @@ class Validation:
 
     def _measure(self, truth: GroundTruth, estimator: DepthEstimator) -> None:
         predictor = ModelPredictor(estimator.model.name, estimator)
-        found = evaluate(truth, [predictor], self._protocol)
+        found = measure_predictors(truth, [predictor], self._protocol)
         summary = summarise(found)
         for line in list_lines(found, summary):
             _log.info("%s", line)

@@ -35,7 +35,12 @@ class Coloring(TypedDict, total=False):
 
 
 class Range(NamedTuple):
-    """What the first and the last colour stand for."""
+    """What the first and the last colour stand for.
+
+    Attributes:
+        d_min: The value of the first.
+        d_max: The value of the last.
+    """
 
     d_min: float
     d_max: float
@@ -51,18 +56,29 @@ def colored_depthmap(
     spacing: Spacing = "linear",
     unknown: float | None = None,
 ) -> NDArray[np.uint8]:
-    """Colour depth from the first colour at `d_min` to the last at `d_max`: uint8 (H, W, 3) RGB.
+    """Colour depth from the first colour at `d_min` to the last at `d_max`.
 
-    depth: numbers (H, W) of any type, a `DepthMap`, or an image of Pillow's of mode F, I, I;16 or L.
-    d_min, d_max: values beyond them have the colours of the ends. Where not given, they are the `percentiles`
-    of the known values, by default the smallest and the largest.
-    cmap: viridis, magma, turbo, Spectral or grey; viridis_r and so on run the other way.
-    spacing: `linear`, or `inverse`: even in 1 / depth, so that what is near has more of the colours.
-    unknown: a value that stands for unknown pixels, such as 0. NaN and infinity always do, and what is not
-    above 0 where the spacing is inverse. These pixels are grey, or violet where the table is grey.
+    A map of one value is all of the first colour. Unknown pixels are grey, or violet where the table is grey.
 
-    A map of one value is all of the first colour. Raises ValueError for what is no depth, for a name that is
-    not known and for limits that are no range.
+    Args:
+        depth: Values (H, W) of any type, a `DepthMap`, or an image of Pillow's of mode F, I, I;16 or L.
+        d_min: Values below have the first colour; by default the lower of the `percentiles`.
+        d_max: Values above have the last colour; by default the upper of the `percentiles`.
+        cmap: viridis, magma, turbo, Spectral or grey; viridis_r and so on run the other way.
+        percentiles: Of the known values: by default the smallest and the largest.
+        spacing: `linear`, or `inverse`: even in 1 / depth, so that what is near has more of the colours.
+        unknown: A value that stands for unknown pixels, such as 0. NaN and infinity always do, and what is
+            not above 0 where the spacing is inverse.
+
+    Returns:
+        uint8 (H, W, 3) RGB.
+
+    Raises:
+        ValueError: The depth is none, the name is not known, or the limits are no range.
+
+    Example:
+        >>> cx.colored_depthmap(np.array([[1.0, 2.0, np.nan]]))[0].tolist()
+        [[68, 1, 84], [253, 231, 37], [128, 128, 128]]
     """
     values = _take_depth(depth)
     limits = find_range(values, d_min, d_max, percentiles=percentiles, spacing=spacing, unknown=unknown)
@@ -84,7 +100,23 @@ def find_range(
 ) -> Range:
     """Return what the first and the last colour stand for where `colored_depthmap` is given the same.
 
-    It is 1 to 1 where no pixel is known. Raises ValueError as that does.
+    Args:
+        depth: As of `colored_depthmap`; so are those below.
+        d_min: Returned, where it is given.
+        d_max: Returned, where it is given.
+        percentiles: Of the known values.
+        spacing: linear or inverse.
+        unknown: A value that stands for unknown pixels.
+
+    Returns:
+        The range; 1 to 1 where no pixel is known.
+
+    Raises:
+        ValueError: As of `colored_depthmap`.
+
+    Example:
+        >>> cx.viz.find_range(np.array([[1.0, 3.0]]))
+        Range(d_min=1.0, d_max=3.0)
     """
     if spacing not in get_args(Spacing):
         raise ValueError(f"unknown spacing {spacing!r}: use one of {', '.join(get_args(Spacing))}")
@@ -184,7 +216,7 @@ class _Painter:
         np.take(table, numbers, axis=0, out=pairs[: even // 2], mode="clip")
 
     def _find_steps(self, values: _Values) -> NDArray[np.floating]:
-        """Return the place of each value in 256 equal steps, as in matplotlib: the top belongs to the last."""
+        """Return each value's place in 256 equal steps, as in matplotlib: the top belongs to the last."""
         steps = self._steps[: values.size]
         with np.errstate(all="ignore"):  # what is unknown may be anything
             if self._spacing == "inverse":

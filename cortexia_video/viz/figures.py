@@ -23,7 +23,16 @@ _WIDEST = 8  # heights; a strip that is wider would make a sheet that nobody can
 def show_depthmap(depth: Depth, **coloring: Unpack[Coloring]) -> None:
     """Show coloured depth in a window of matplotlib's until that is closed.
 
-    Raises MissingExtraError without matplotlib, else what `colored_depthmap` raises.
+    Args:
+        depth: As `colored_depthmap` takes it.
+        **coloring: As `colored_depthmap` takes it.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        ValueError: The depth is none.
+
+    Example:
+        >>> cx.show_depthmap(depth, cmap="turbo")  # doctest: +SKIP
     """
     image = colored_depthmap(depth, **coloring)
     try:
@@ -40,10 +49,22 @@ def show_depthmap(depth: Depth, **coloring: Unpack[Coloring]) -> None:
 
 
 def merge_into_row(image: ImageLike, depth: Depth, **coloring: Unpack[Coloring]) -> NDArray[np.uint8]:
-    """Put an image and its coloured depth side by side: uint8 (H, 2 W, 3), as large as the image.
+    """Put an image and its coloured depth side by side, as large as the image.
 
-    image: uint8 (H, W, 3) RGB, also (H, W) or with alpha, which is left out, or an image of Pillow's.
-    depth, coloring: as `colored_depthmap` takes them. Depth of another size is sampled: no value is mixed.
+    Args:
+        image: uint8 (H, W, 3) RGB, also (H, W) or with alpha, which is left out, or an image of Pillow's.
+        depth: As `colored_depthmap` takes it. Depth of another size is sampled: no value is mixed.
+        **coloring: As `colored_depthmap` takes it.
+
+    Returns:
+        uint8 (H, 2 W, 3) RGB.
+
+    Raises:
+        ValueError: Something is no image or no depth.
+
+    Example:
+        >>> cx.merge_into_row(np.zeros((48, 64, 3), np.uint8), np.ones((24, 32))).shape
+        (48, 128, 3)
     """
     pixels = _to_pixels(image)
     height, width = pixels.shape[:2]
@@ -57,10 +78,25 @@ def collage(
     height: int = 240,
     **coloring: Unpack[Coloring],
 ) -> NDArray[np.uint8]:
-    """Lay out images beside their depth on one sheet, `columns` pairs a row, each `height` pixels high.
+    """Lay out images beside their depth on one sheet, white between.
 
-    samples: pairs as `merge_into_row` takes them, of any sizes; over 8 times as wide as high, they are
-    squeezed to that. Gives uint8 (H', W', 3), white between.
+    Args:
+        samples: Pairs of image and depth, as `merge_into_row` takes them, of any sizes; those over 8 times as
+            wide as high are squeezed to that.
+        columns: Pairs in a row.
+        height: Of each pair, pixels.
+        **coloring: As `colored_depthmap` takes it.
+
+    Returns:
+        The sheet: uint8 (H', W', 3) RGB.
+
+    Raises:
+        ValueError: Something is no image or no depth.
+
+    Example:
+        >>> image, depth = np.zeros((48, 64, 3), np.uint8), np.ones((48, 64))
+        >>> cx.collage([(image, depth)] * 4, columns=2, height=48).shape[2]
+        3
     """
     pairs = [_make_pair(image, depth, height, coloring) for image, depth in samples]
     if not pairs:

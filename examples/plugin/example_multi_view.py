@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cortexia_video import ModelInfo, ModelLoadError
+from cortexia_video import ModelInfo
+from cortexia_video.errors import ModelLoadError
 
 _SHORT_SIDE, _LONG_SIDE, _PATCH = 64, 512, 8
 _CHANNELS = 16

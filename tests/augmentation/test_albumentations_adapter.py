@@ -12,8 +12,9 @@ import pytest
 from conftest import SHARED
 from PIL import Image
 
-from cortexia_video import DepthMap, Frame, InputError, Pinhole, RGBDSample
+from cortexia_video import DepthMap, Frame, Pinhole, RGBDSample
 from cortexia_video.augmentation import ApplyTransforms, Photometric
+from cortexia_video.errors import InputError
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # no look for a newer version over the network
 albumentations = pytest.importorskip("albumentations")

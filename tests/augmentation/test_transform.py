@@ -15,7 +15,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from cortexia_video import DepthMap, Frame, InputError, Pinhole, RGBDSample, augmentation
+from cortexia_video import DepthMap, Frame, Pinhole, RGBDSample, augmentation
 from cortexia_video.augmentation import (
     CanonicalDepth,
     Compose,
@@ -36,6 +36,7 @@ from cortexia_video.augmentation import (
 )
 from cortexia_video.augmentation import opencv_ops as pixels
 from cortexia_video.depth_map import KINDS
+from cortexia_video.errors import InputError
 from cortexia_video.pinhole import project, unproject
 
 SHARES = st.floats(0, 1)

@@ -21,11 +21,10 @@ sys.path[:0] = [str(HERE.parent)]
 import dataset_layouts  # noqa: E402
 from onnx_files import write_mean_network  # noqa: E402
 
-import cortexia_video as cv  # noqa: E402
-from cortexia_video.datasets.build import build_dataset  # noqa: E402
+import cortexia_video as cx  # noqa: E402
+from cortexia_video.datasets.build import write_shards  # noqa: E402
 from cortexia_video.datasets.build_run import list_run_items  # noqa: E402
 from cortexia_video.formats.registry import FORMATS  # noqa: E402
-from cortexia_video.sinks.archives import Packing  # noqa: E402
 
 HEIGHT, WIDTH = 12, 16
 _FOCAL_LENGTH_35, _MAKE, _EXIF_IFD, _ORIENTATION = 0xA405, 0x010F, 0x8769, 0x0112
@@ -100,7 +99,7 @@ def make_images(root: Path) -> None:
 
 def make_depth(root: Path, depth_m: np.ndarray) -> None:
     """Write a depth map in every format, and as others write theirs."""
-    depth = cv.DepthMap(depth_m, "metric", 20.0, "given", model="made", weights_sha256="0" * 64)
+    depth = cx.DepthMap(depth_m, "metric", 20.0, "given", model="made", weights_sha256="0" * 64)
     for name, form in FORMATS.items():
         if form.decode:
             folder = _make_folder(root / f"depth-{name}")
@@ -167,14 +166,14 @@ def make_runs(root: Path, image: np.ndarray) -> None:
         (photos / "c.jpg").write_bytes(b"no image")
         runs = {
             "npy": {"format": "npy", "preview": True},
-            "tar": {"packing": Packing("tar", images=True)},
-            "parquet": {"packing": Packing("parquet", images=True)},
+            "tar": {"pack": "tar", "pack_images": True},
+            "parquet": {"pack": "parquet", "pack_images": True},
         }
         for name, options in runs.items():
-            cv.estimate(photos, root / f"run/{name}", model="synthetic", recursive=True, **options)
+            cx.estimate(photos, root / f"run/{name}", model="synthetic", recursive=True, **options)
         for format in ("parquet", "webdataset"):
             items = list_run_items(photos, root / "run/npy", left=Counter())
-            build_dataset(items, root / f"dataset-{format}/made", format=format)
+            write_shards(items, root / f"dataset-{format}/made", format=format)
         for path in root.glob("run/*/*.jsonl"):
             path.write_bytes(path.read_bytes().replace(folder.encode(), b"/nowhere"))
         for path in root.glob("dataset-*/made/build.jsonl"):

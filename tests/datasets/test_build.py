@@ -14,28 +14,17 @@ from dataset_layouts import Scene, make_rgbd, make_scene
 from file_digests import file_digests
 from PIL import Image
 
-from cortexia_video import (
-    DepthMap,
-    Frame,
-    InputError,
-    OutputError,
-    OutputExistsError,
-    OutputLostError,
-    RGBDSample,
-    decode,
-    estimate,
-    open_dataset,
-    read_depth,
-    usable_samples,
-)
+from cortexia_video import DepthMap, Frame, RGBDSample, decode, estimate, open_dataset, read_depth
 from cortexia_video.cli import main
-from cortexia_video.datasets.build import build_dataset
+from cortexia_video.datasets import usable_samples
+from cortexia_video.datasets.build import write_shards
 from cortexia_video.datasets.build_items import list_dataset_items
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.registry import DATASETS
 from cortexia_video.datasets.sample_checks import ProblemCount, raise_problem
 from cortexia_video.datasets.summary import make_sheet, summarise
 from cortexia_video.depth_map import DepthKind
+from cortexia_video.errors import InputError, OutputError, OutputExistsError, OutputLostError
 from cortexia_video.ledger.local_log import AppendLog
 
 MakeImage = Callable[..., Path]
@@ -129,9 +118,9 @@ def test_a_second_build_does_what_is_missing(
 def test_shards_of_a_larger_build_are_removed_and_other_files_are_not(tmp_path: Path) -> None:
     make_rgbd(tmp_path / "set", make_scene(), 3)
     items = list(list_dataset_items(open_dataset("rgbd", tmp_path / "set")))  # type: ignore[arg-type]
-    build_dataset(items, tmp_path / "a", shard_size=1)
+    write_shards(items, tmp_path / "a", shard_size=1)
     (tmp_path / "a/train-notes.parquet").write_text("mine")
-    build_dataset(items[:1], tmp_path / "a", shard_size=1)
+    write_shards(items[:1], tmp_path / "a", shard_size=1)
     assert {*digests(tmp_path / "a")} == {"train-00000.parquet", "train-notes.parquet"}
 
 
@@ -170,9 +159,9 @@ def test_wrong_builds_are_refused(tmp_path: Path, make_image: MakeImage) -> None
     for more in (("--depth", tmp_path), (), ("--name", "tum")):
         assert cortexia("dataset", "build", tmp_path / "photos", "-o", tmp_path / "a", *more) == 2
     with pytest.raises(OutputError, match="unknown format 'zip'"):
-        build_dataset([], tmp_path / "a", format="zip")
+        write_shards([], tmp_path / "a", format="zip")
     with pytest.raises(InputError, match="nothing to build"):
-        build_dataset([], tmp_path / "a")
+        write_shards([], tmp_path / "a")
 
 
 def test_a_full_disk_leaves_no_half_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +178,7 @@ def test_a_full_disk_leaves_no_half_shard(tmp_path: Path, monkeypatch: pytest.Mo
         (".parquet", fail),
     )
     with pytest.raises(OutputLostError, match="No space left"):
-        build_dataset(items, tmp_path / "a")
+        write_shards(items, tmp_path / "a")
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["build.jsonl"]
 
 
@@ -198,7 +187,7 @@ def test_a_full_disk_leaves_no_half_shard(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_damaged_shard_costs_its_own_samples(form: str, damage: str, tmp_path: Path) -> None:
     make_rgbd(tmp_path / "set", make_scene(), 6)
     items = list_dataset_items(open_dataset("rgbd", tmp_path / "set"))  # type: ignore[arg-type]
-    build_dataset(items, tmp_path / "a", format=form, shard_size=2)
+    write_shards(items, tmp_path / "a", format=form, shard_size=2)
     shard = next((tmp_path / "a").glob("train-00001.*"))
     data = shard.read_bytes()
     half = len(data) // 2
@@ -275,13 +264,13 @@ def test_a_preview_leaves_out_what_is_broken(tmp_path: Path, capsys: pytest.Capt
 def test_the_record_survives_a_torn_line(tmp_path: Path) -> None:
     make_rgbd(tmp_path / "set", make_scene(), 2)
     items = list(list_dataset_items(open_dataset("rgbd", tmp_path / "set")))  # type: ignore[arg-type]
-    build_dataset(items, tmp_path / "a", shard_size=1)
+    write_shards(items, tmp_path / "a", shard_size=1)
     with (tmp_path / "a/build.jsonl").open("ab") as file:
         file.write(b'{"shard": "train-0')
-    report = build_dataset(items, tmp_path / "a", shard_size=1)
+    report = write_shards(items, tmp_path / "a", shard_size=1)
     assert (report.shards_kept, report.shards_made) == (2, 0)
     (tmp_path / "a/train-00001.parquet").unlink()
-    assert build_dataset(items, tmp_path / "a", shard_size=1).shards_made == 1
+    assert write_shards(items, tmp_path / "a", shard_size=1).shards_made == 1
     lines = (tmp_path / "a/build.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["shard"] == "train-00001.parquet"
 
@@ -291,7 +280,7 @@ def test_a_shard_that_was_replaced_before_a_kill_is_not_taken_for_the_one_before
 ) -> None:
     make_rgbd(tmp_path / "set", make_scene(), 1)
     (item,) = list_dataset_items(open_dataset("rgbd", tmp_path / "set"))  # type: ignore[arg-type]
-    build_dataset([item], tmp_path / "a")
+    write_shards([item], tmp_path / "a")
     append = AppendLog.append
 
     def die(record: AppendLog, entry: Mapping[str, object]) -> None:
@@ -301,10 +290,10 @@ def test_a_shard_that_was_replaced_before_a_kill_is_not_taken_for_the_one_before
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(AppendLog, "append", die)
-        build_dataset([replace(item, fingerprint="changed")], tmp_path / "a")
-    report = build_dataset([item], tmp_path / "a")
+        write_shards([replace(item, fingerprint="changed")], tmp_path / "a")
+    report = write_shards([item], tmp_path / "a")
     assert (report.shards_made, report.shards_kept) == (1, 0)
-    assert build_dataset([item], tmp_path / "a").shards_kept == 1
+    assert write_shards([item], tmp_path / "a").shards_kept == 1
 
 
 def build(*arguments: object) -> int:
@@ -324,7 +313,7 @@ def test_a_folder_holds_one_data_set(
     estimate(tmp_path / "copy", tmp_path / "copy-depth", model="synthetic")
     capsys.readouterr()
     for other, differs in (
-        ((tmp_path / "set",), "depth, name, images"),
+        ((tmp_path / "set",), "depth, images, name"),
         ((tmp_path / "copy", "--depth", tmp_path / "copy-depth"), "depth, images"),
         ((*ours[:3], "--format", "webdataset"), "format"),
         ((*ours[:3], "--split", "val", "--format", "webdataset"), "format"),
@@ -353,12 +342,12 @@ def test_the_record_says_what_a_set_is_made_of(run: tuple[Path, Path], tmp_path:
 def test_shards_of_which_nobody_knows_what_they_are_made_of_are_kept(tmp_path: Path) -> None:
     make_rgbd(tmp_path / "set", make_scene(), 2)
     items = list(list_dataset_items(open_dataset("rgbd", tmp_path / "set")))  # type: ignore[arg-type]
-    build_dataset(items, tmp_path / "a", shard_size=1)
+    write_shards(items, tmp_path / "a", shard_size=1)
     record = tmp_path / "a/build.jsonl"
     lines = record.read_text().splitlines(keepends=True)
     record.write_text("".join(line for line in lines if "made_of" not in line))
     with pytest.raises(OutputExistsError, match="does not say what its train shards are made of"):
-        build_dataset(items[:1], tmp_path / "a", shard_size=1)
+        write_shards(items[:1], tmp_path / "a", shard_size=1)
     assert len(digests(tmp_path / "a")) == 2
 
 
@@ -403,7 +392,7 @@ def test_options_of_a_data_set_are_refused_for_a_run(
     photos, depth = run
     for option in (("--name", "tum"), ("--allow-unregistered",)):
         assert build(photos, "--depth", depth, "--output", tmp_path / "a", *option) == 2
-        assert f"{option[0]} is for a dataset in IN" in capsys.readouterr().err
+        assert f"{option[0]} is for a dataset: with --depth leave it out" in capsys.readouterr().err
     assert not (tmp_path / "a").exists()
 
 
@@ -424,7 +413,7 @@ def test_a_split_that_is_not_there_names_those_that_are(form: str, tmp_path: Pat
     make_rgbd(tmp_path / "set", make_scene(), 2)
     items = list(list_dataset_items(open_dataset("rgbd", tmp_path / "set")))  # type: ignore[arg-type]
     for split in ("train", "val"):
-        build_dataset(items, tmp_path / "a", format=form, split=split, shard_size=1)
+        write_shards(items, tmp_path / "a", format=form, split=split, shard_size=1)
     with pytest.raises(InputError, match=r"has no split 'test': its files are named train, val$"):
         open_dataset(form, tmp_path / "a", split="test")
 
@@ -433,7 +422,7 @@ def test_a_data_set_is_printed_short(tmp_path: Path) -> None:
     make_rgbd(tmp_path / "set", make_scene(), 3)
     dataset = open_dataset("rgbd", tmp_path / "set")
     assert repr(dataset) == f"<RGBDDataset rgbd: 3 samples in {tmp_path / 'set'}>"
-    build_dataset(list_dataset_items(dataset), tmp_path / "a", format="webdataset", shard_size=2)  # type: ignore[arg-type]
+    write_shards(list_dataset_items(dataset), tmp_path / "a", format="webdataset", shard_size=2)  # type: ignore[arg-type]
     stream = open_dataset("webdataset", tmp_path / "a")
     assert repr(stream) == f"<RGBDStream webdataset: 2 shards in {tmp_path / 'a'}>"
 

@@ -13,20 +13,12 @@ import pytest
 from dataset_layouts import HEIGHT, WIDTH, make_scene
 from PIL import Image
 
-from cortexia_video import (
-    DepthMap,
-    Frame,
-    InputError,
-    Pinhole,
-    RGBDSample,
-    from_hf,
-    open_dataset,
-    to_hf,
-    usable_samples,
-)
+from cortexia_video import DepthMap, Frame, Pinhole, RGBDSample, from_hf, open_dataset, to_hf
+from cortexia_video.datasets import usable_samples
 from cortexia_video.datasets.dataset import RGBDDataset, RGBDStream
 from cortexia_video.datasets.huggingface import import_datasets
 from cortexia_video.datasets.sample_checks import ProblemCount, find_problem
+from cortexia_video.errors import InputError
 
 hf = import_datasets()
 CAMERA = Pinhole(60.0, 61.0, 32.5, 24.0, WIDTH, HEIGHT)

@@ -11,11 +11,12 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from cortexia_video import DepthMap, Frame, InputError, RGBDSample
+from cortexia_video import DepthMap, Frame, RGBDSample
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.mixture import Mixture
 from cortexia_video.datasets.sample_checks import ProblemCount
 from cortexia_video.depth_map import DepthKind
+from cortexia_video.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from conftest import HANG_S
 
-import cortexia_video as cv
+import cortexia_video as cx
 from cortexia_video.cli import app
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples/cluster"
@@ -35,8 +35,8 @@ def read(name: str) -> Any:
 
 
 def require_all_done(output: Path) -> None:
-    assert cv.merge_ledgers(output) == 2
-    done = [line["key"] for line in cv.read_ledger(output) if line.get("outcome") == "done"]
+    assert cx.merge_ledgers(output) == 2
+    done = [line["key"] for line in cx.read_ledger(output) if line.get("outcome") == "done"]
     assert sorted(done) == [f"{index}.jpg" for index in range(6)]
 
 

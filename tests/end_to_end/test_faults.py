@@ -22,17 +22,16 @@ from PIL import Image
 
 from cortexia_video import (
     DepthEstimator,
-    OutputError,
-    OutputLostError,
     Report,
     SyntheticModel,
-    Verification,
     estimate,
     merge_ledgers,
     read_ledger,
     verify,
 )
 from cortexia_video.cli import main
+from cortexia_video.errors import OutputError, OutputLostError
+from cortexia_video.jobs import Verification
 from cortexia_video.ledger.depth_json import DEPTH_JSON
 from cortexia_video.ledger.local_log import LEDGER_NAME, is_ledger
 from cortexia_video.models import synthetic

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("library") / "no_network.so"
-    source = ROOT / "tests" / "no_network.c"
+    source = ROOT / "tests" / "support" / "no_network.c"
     subprocess.run([str(COMPILER), "-shared", "-fPIC", "-o", made, source, "-ldl"], check=True, timeout=600)
     return made
 
@@ -41,7 +41,7 @@ class Cage:
             each.mkdir()
         self._environment = {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")]),
             "PYTHONDONTWRITEBYTECODE": "1",
             "HOME": str(self.home),
             "TMPDIR": str(self.temporary),
@@ -97,7 +97,7 @@ def run(line):
 """
 BUILT_IN = """
 for seed in range(2):
-    import cortexia_video as cv, numpy as np, PIL.Image
+    import cortexia_video as cx, numpy as np, PIL.Image
     pixels = np.random.default_rng(seed).integers(0, 256, (48, 64, 3), np.uint8)
     PIL.Image.fromarray(pixels).resize((96, 64)).save(f"{seed}.png")
 run("models")
@@ -111,7 +111,7 @@ run("info o o/0.png.npz")
 run("convert o --output c --format npy")
 run("report o")
 run("pointcloud 0.png --depth o/0.png.npz --output 0.ply --near-m 1 --far-m 9 --fov-deg 60")
-cv.load_estimator("compact").estimate([cv.decode(open("0.png", "rb").read(), key="0.png")])
+cx.load_estimator("compact").estimate([cx.decode(open("0.png", "rb").read(), key="0.png")])
 """
 
 
@@ -122,7 +122,7 @@ def test_the_built_in_model(cage: Cage) -> None:
 
 
 EXTRAS = """
-import cortexia_video as cv
+import cortexia_video as cx
 run("scenes --count 2 --size 48 64 --workers 1 --output sc")
 run("evaluate compact --truth sc --output scores")
 run("estimate sc --output d --recursive --model synthetic --format npz")
@@ -130,8 +130,8 @@ run("dataset build sc --output pairs")
 run("dataset info pairs")
 run("dataset preview pairs --output a.png --augment")
 run("dataset info pairs --name hub")
-cv.to_hf(cv.open_dataset("parquet", "pairs")).save_to_disk("saved")
-assert len(cv.open_dataset("hub", "saved")) == 2
+cx.to_hf(cx.open_dataset("parquet", "pairs")).save_to_disk("saved")
+assert len(cx.open_dataset("hub", "saved")) == 2
 """
 NETWORKS = """
 import PIL.Image
@@ -183,13 +183,13 @@ def test_openvino(cage: Cage) -> None:
 
 
 LISTENING = """
-import cortexia_video as cv, PIL.Image
-from cortexia_video.jobs.ray_cluster import Cluster
+import cortexia_video as cx, PIL.Image
+from cortexia_video.jobs.ray_cluster import RayExecutor
 from listening import find_listening
 for name in ("0.png", "1.png"):
     PIL.Image.new("RGB", (64, 48)).save(name)
-with Cluster() as executor:
-    report = cv.estimate(["0.png", "1.png"], "o", model="compact", executor=executor)
+with RayExecutor() as executor:
+    report = cx.estimate(["0.png", "1.png"], "o", model="compact", executor=executor)
     assert report.done == 2, report
     print(*find_listening(), sep="\\n")
 """

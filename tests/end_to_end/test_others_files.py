@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import cortexia_video as cv
+import cortexia_video as cx
 from cortexia_video.cli import main
 from cortexia_video.evaluation import results_json as files
 from cortexia_video.evaluation.score_file import ScoreFile
@@ -21,7 +21,7 @@ from cortexia_video.evaluation.score_file import ScoreFile
 Make = Callable[..., Path]
 ROOT = Path(__file__).resolve().parents[2]
 HALF = "0123456789abcdef"  # as what is half written is called
-EVALUATE = ["evaluate", "--protocol", "moge-metric", "--truth-convention", "nyu"]
+EVALUATE = ["evaluate", "--protocol", "moge-metric", "--truth-from", "nyu"]
 FOREIGN = '{"amount": 12.5, "to": "the bank"}\n'
 
 
@@ -36,7 +36,7 @@ def dl(tmp_path: Path, make_image: Make) -> Path:
     """A run of two images, as it was downloaded; beside it are their photos and depth in metres."""
     for index in range(2):
         make_image(tmp_path / "photos" / f"{index}.jpg", (30, 40), seed=index)
-    cv.estimate(tmp_path / "photos", tmp_path / "dl", model="synthetic", kind="metric", f_px=50.0)
+    cx.estimate(tmp_path / "photos", tmp_path / "dl", model="synthetic", kind="metric", f_px=50.0)
     (tmp_path / "truth").mkdir()
     for index in range(2):
         depth_m = np.load(tmp_path / f"dl/{index}.jpg.npy")
@@ -187,7 +187,7 @@ def test_depth_json_of_somebody_else_stays(tmp_path: Path, dl: Path) -> None:
     (tmp_path / "mine.json").write_text("{}")
     (tmp_path / "out").mkdir()
     (tmp_path / "out/depth.json").symlink_to("../mine.json")
-    cv.estimate(tmp_path / "photos", tmp_path / "out", model="synthetic")
+    cx.estimate(tmp_path / "photos", tmp_path / "out", model="synthetic")
     assert (tmp_path / "mine.json").read_text() == "{}"
     assert (tmp_path / "out/depth.json").is_symlink()
 
@@ -200,15 +200,15 @@ def test_an_image_whose_place_lies_behind_a_link_fails_alone(dl: Path, tmp_path:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/sub").symlink_to("../elsewhere")
     for _ in range(2):
-        report = cv.estimate(tmp_path / "photos", tmp_path / "out", model="synthetic", recursive=True)
+        report = cx.estimate(tmp_path / "photos", tmp_path / "out", model="synthetic", recursive=True)
         assert report.failed == 1 and report.found == 3
         assert "link" in report.failures[0].reason or "already" in report.failures[0].reason
     assert os.listdir(tmp_path / "elsewhere") == ["x.jpg.npy"]
     assert (tmp_path / "elsewhere/x.jpg.npy").read_text() == "precious"
     (tmp_path / "elsewhere/x.jpg.npy").unlink()
-    report = cv.estimate(tmp_path / "photos", tmp_path / "out", model="synthetic", recursive=True)
+    report = cx.estimate(tmp_path / "photos", tmp_path / "out", model="synthetic", recursive=True)
     (failure,) = report.failures
-    assert failure.reason == "sub is a link: remove it, or choose another --output"
+    assert failure.reason == "sub is a link: remove it, or choose another `output`"
     assert os.listdir(tmp_path / "elsewhere") == []
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from dataset_layouts import MAKERS, make_scene
 
-import cortexia_video as cv
+import cortexia_video as cx
 
 
 class Marker:
@@ -44,8 +44,8 @@ def test_depth(name: str, tmp_path: Path, ran: Path) -> None:
         np.savez(path, depth=np.array([Marker(ran)]))
     else:
         np.save(path, np.array([Marker(ran)]))
-    with pytest.raises(cv.DepthFileError) as raised:
-        cv.read_depth(path, about={"kind": "metric"})
+    with pytest.raises(cx.errors.DepthFileError) as raised:
+        cx.read_depth(path, about={"kind": "metric"})
     refuse(ran, raised.value)
 
 
@@ -57,8 +57,8 @@ def test_a_mask_of_diode(raw: bool, tmp_path: Path, ran: Path) -> None:
         mask.write_bytes(pickle.dumps(Marker(ran)))
     else:
         np.save(mask, np.array([[Marker(ran)]]))
-    with pytest.raises(cv.DepthFileError) as raised:
-        list(cv.open_dataset("diode", tmp_path))
+    with pytest.raises(cx.errors.DepthFileError) as raised:
+        list(cx.open_dataset("diode", tmp_path))
     refuse(ran, raised.value)
 
 
@@ -67,7 +67,7 @@ def test_weights(tmp_path: Path, ran: Path) -> None:
     from cortexia_video.training.backbone import read_state
 
     torch.save(Marker(ran), tmp_path / "a.pth")
-    with pytest.raises(cv.ModelLoadError, match="Python objects, which are never loaded") as raised:
+    with pytest.raises(cx.errors.ModelLoadError, match="Python objects, which are never loaded") as raised:
         read_state(tmp_path / "a.pth")
     refuse(ran, raised.value)
 
@@ -78,6 +78,6 @@ def test_scenes_of_a_pool(tmp_path: Path, ran: Path) -> None:
 
     path = tmp_path / "seed_000000.npy"
     path.write_bytes(pickle.dumps(Marker(ran)))
-    with pytest.raises(cv.InputError, match="remove it to render it again") as raised:
+    with pytest.raises(cx.errors.InputError, match="remove it to render it again") as raised:
         read_scene(PooledScene("seed_000000", path, 0))
     refuse(ran, raised.value)

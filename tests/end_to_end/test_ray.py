@@ -28,7 +28,7 @@ from file_digests import file_digests
 from ray_doubles import MortalModel, PoisonedModel, SlowModel
 from s3_server import BUCKET, Server, fail_each, put, read_all, serve_s3
 
-import cortexia_video as cv
+import cortexia_video as cx
 from cortexia_video.cli import main
 from cortexia_video.jobs.ray_cluster import ClusterError, RayExecutor
 from cortexia_video.models.synthetic import SyntheticModel
@@ -85,7 +85,7 @@ def calm(server: Server) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def expected(server: Server) -> dict[str, bytes]:
     """Return what one machine makes of the images."""
-    cv.estimate(f"{S3}/in", f"{S3}/expected", model=wrap(SyntheticModel()), recursive=True)
+    cx.estimate(f"{S3}/in", f"{S3}/expected", model=wrap(SyntheticModel()), recursive=True)
     return outputs("expected")
 
 
@@ -95,26 +95,26 @@ def encode(pixels: Any) -> bytes:
     return data.getvalue()
 
 
-def wrap(model: SyntheticModel) -> cv.DepthEstimator:
-    return cv.DepthEstimator(model)
+def wrap(model: SyntheticModel) -> cx.DepthEstimator:
+    return cx.DepthEstimator(model)
 
 
 def outputs(prefix: str) -> dict[str, bytes]:
     return {name: data for name, data in read_all(prefix).items() if name.endswith(".npy")}
 
 
-def estimate(place: str, model: SyntheticModel, **options: Any) -> cv.Report:
+def estimate(place: str, model: SyntheticModel, **options: Any) -> cx.Report:
     with RayExecutor(num_workers=2) as executor:
-        return cv.estimate(
+        return cx.estimate(
             f"{S3}/in", f"{S3}/{place}", model=wrap(model), recursive=True, executor=executor, **options
         )
 
 
-def require_one_outcome_each(place: str, report: cv.Report, failed: set[str]) -> None:
+def require_one_outcome_each(place: str, report: cx.Report, failed: set[str]) -> None:
     """Every input has one outcome in the report, and its last line in the ledger says the same."""
     assert report.found == COUNT == report.done + report.skipped + report.failed
     last = {
-        line["key"]: line["outcome"] for line in cv.read_ledger(to_path(f"{S3}/{place}")) if "key" in line
+        line["key"]: line["outcome"] for line in cx.read_ledger(to_path(f"{S3}/{place}")) if "key" in line
     }
     assert {key for key, outcome in last.items() if outcome == "failed"} == failed
     assert Counter(last.values()) == {"done": COUNT - len(failed), "failed": len(failed)}
@@ -124,7 +124,7 @@ def test_what_one_machine_began_a_cluster_finishes(
     nodes: Any, expected: dict[str, bytes], server: Server, tmp_path: Path
 ) -> None:
     """While a worker is killed, and the store is slow and fails now and then."""
-    part = cv.estimate(
+    part = cx.estimate(
         f"{S3}/in", f"{S3}/mixed", model=wrap(SyntheticModel()), recursive=True, partition="1/2"
     )
     server.rule = fail_each(15)
@@ -135,7 +135,7 @@ def test_what_one_machine_began_a_cluster_finishes(
     assert report.skipped == part.done > 0
     assert report.failures[0].stage == "decode" and report.speed
     assert outputs("mixed") == expected
-    again = cv.estimate(f"{S3}/in", f"{S3}/mixed", model=wrap(SyntheticModel()), recursive=True)
+    again = cx.estimate(f"{S3}/in", f"{S3}/mixed", model=wrap(SyntheticModel()), recursive=True)
     assert (again.done, again.skipped) == (0, COUNT - 1), "one machine takes what a cluster did for done"
 
 
@@ -163,7 +163,7 @@ def test_a_machine_that_goes_without_warning_costs_nothing(
     removing.start()
     with RayExecutor(num_workers=3) as executor:
         model = wrap(SlowModel(0.01, begun))
-        report = cv.estimate(f"{S3}/in", f"{S3}/removed", model=model, recursive=True, executor=executor)
+        report = cx.estimate(f"{S3}/in", f"{S3}/removed", model=model, recursive=True, executor=executor)
     removing.join()
     require_one_outcome_each("removed", report, {BROKEN})
     assert outputs("removed") == expected
@@ -171,14 +171,14 @@ def test_a_machine_that_goes_without_warning_costs_nothing(
 
 def test_a_killed_job_goes_on_on_one_machine(nodes: Any, expected: dict[str, bytes], tmp_path: Path) -> None:
     code = (
-        "import sys, pathlib, ray, cortexia_video as cv\n"
+        "import sys, pathlib, ray, cortexia_video as cx\n"
         "import ray_doubles\n"
         "from cortexia_video.jobs.ray_cluster import RayExecutor\n"
         "with RayExecutor(address=sys.argv[1], num_workers=2) as executor:\n"
-        "    model = cv.DepthEstimator(ray_doubles.SlowModel(0.05))\n"
+        "    model = cx.DepthEstimator(ray_doubles.SlowModel(0.05))\n"
         "    print('up', flush=True)\n"
         "    told = lambda report, failure: print(report.done, flush=True)\n"
-        "    cv.estimate(sys.argv[2], sys.argv[3], model=model, recursive=True, executor=executor, on_outcome=told)\n"
+        "    cx.estimate(*sys.argv[2:4], model=model, recursive=True, executor=executor, on_outcome=told)\n"
     )
     command = [sys.executable, "-c", code, nodes.address, f"{S3}/in", f"{S3}/killed"]
     job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -189,7 +189,7 @@ def test_a_killed_job_goes_on_on_one_machine(nodes: Any, expected: dict[str, byt
     job.send_signal(signal.SIGKILL)
     job.wait()
     job.stdout.close()
-    report = cv.estimate(f"{S3}/in", f"{S3}/killed", model=wrap(SyntheticModel()), recursive=True)
+    report = cx.estimate(f"{S3}/in", f"{S3}/killed", model=wrap(SyntheticModel()), recursive=True)
     require_one_outcome_each("killed", report, {BROKEN})
     assert report.done > 0
     assert outputs("killed") == expected
@@ -210,7 +210,7 @@ def test_a_folder_into_shards_by_the_command_line(
         assert ended.value.code == 0
         said = capsys.readouterr().out
         assert "5 found: 5 done" in said and "\nspeed: " in said
-        ends += [line for line in cv.read_ledger(tmp_path / out) if "end" in line]
+        ends += [line for line in cx.read_ledger(tmp_path / out) if "end" in line]
         pieces.append(Counter(each["name"] for each in json.loads(trace.read_text()) if each["ph"] == "X"))
     made = [file_digests(tmp_path / out, lambda name: name.endswith(".tar")) for out in ("out", "one")]
     assert made[0] == made[1] and len(made[0]) == 3
@@ -227,16 +227,16 @@ def test_a_folder_into_shards_by_the_command_line(
             {"address": "127.0.0.1:1"},
             "no Ray cluster answers at 127.0.0.1:1: begin one with `ray start",
         ),
-        ({"address": "nonsense"}, "--address must be auto or like 10.0.0.5:6379, not 'nonsense'"),
-        ({"num_workers": 0}, "--num-workers must be more than 0, not 0"),
-        ({"gpus_per_worker": -1}, "--gpus-per-worker must not be less than 0, not -1"),
+        ({"address": "nonsense"}, "`address` must be auto or like 10.0.0.5:6379, not 'nonsense'"),
+        ({"num_workers": 0}, "`num_workers` must be more than 0, not 0"),
+        ({"gpus_per_worker": -1}, "`gpus_per_worker` must not be less than 0, not -1"),
     ],
 )
 def test_a_cluster_that_cannot_be_is_one_line(
     options: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    with pytest.raises((ClusterError, cv.InputError)) as raised, RayExecutor(**options):
+    with pytest.raises((ClusterError, cx.errors.InputError)) as raised, RayExecutor(**options):
         pass
     assert said in str(raised.value) and "\n" not in str(raised.value)
 
@@ -246,9 +246,12 @@ def test_without_room_or_model_nothing_is_written(nodes: Any, tmp_path: Path) ->
         RayExecutor(gpus_per_worker=1) as executor,
         pytest.raises(ClusterError, match="no machine .* has 1 GPU"),
     ):
-        cv.estimate(f"{S3}/in", tmp_path / "out", model="synthetic", recursive=True, executor=executor)
-    with RayExecutor() as executor, pytest.raises(cv.ModelError, match="does not take all of these options"):
-        cv.estimate(
+        cx.estimate(f"{S3}/in", tmp_path / "out", model="synthetic", recursive=True, executor=executor)
+    with (
+        RayExecutor() as executor,
+        pytest.raises(cx.errors.ModelError, match="does not take all of these options"),
+    ):
+        cx.estimate(
             f"{S3}/in", tmp_path / "out", model="synthetic", recursive=True, executor=executor, nonsense=1
         )
     assert not (tmp_path / "out").exists()

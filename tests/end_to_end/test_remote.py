@@ -16,9 +16,8 @@ from remote_folders import S3, encode, outputs, put_images, read_folder
 pytest.importorskip("s3fs")
 from s3_server import BUCKET, Server, fail_each, forget_file_systems, put, read_all
 
-import cortexia_video as cv
+import cortexia_video as cx
 from cortexia_video.cli import main
-from cortexia_video.sinks.archives import Packing
 from cortexia_video.sinks.open import open_sink
 from cortexia_video.sources import find as files
 from cortexia_video.sources.find import InputFile, find_images
@@ -26,8 +25,8 @@ from cortexia_video.storage.paths import to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 
-def estimate(given: Any, output: Any, **options: Any) -> cv.Report:
-    return cv.estimate(given, output, model="synthetic", recursive=True, **options)
+def estimate(given: Any, output: Any, **options: Any) -> cx.Report:
+    return cx.estimate(given, output, model="synthetic", recursive=True, **options)
 
 
 def test_a_bucket_gives_the_bytes_of_a_folder(place: str, tmp_path: Path) -> None:
@@ -100,7 +99,7 @@ def test_a_run_that_can_put_no_more_ends_and_goes_on_later(
         return ("403 Forbidden", b"AccessDenied") if count > 3 else None
 
     server.rule = deny
-    with pytest.raises(cv.OutputLostError, match=r"no permission: .*run the same command again"):
+    with pytest.raises(cx.errors.OutputLostError, match=r"no permission: .*run the same command again"):
         estimate(f"{S3}/{place}/in", f"{S3}/{place}/out", workers=1)
     server.rule = None
     report = estimate(f"{S3}/{place}/in", f"{S3}/{place}/out")
@@ -144,7 +143,7 @@ def test_a_huge_object_is_not_read(place: str, monkeypatch: pytest.MonkeyPatch, 
     put(f"{place}/0.png", encode(0))
     monkeypatch.setattr("cortexia_video.sources.objects.LARGEST_FILE", 10)
     (found,) = find_images([f"{S3}/{place}"])
-    assert isinstance(found, cv.Failure) and found.reason.startswith("too large: the object has 0.0 GB")
+    assert isinstance(found, cx.Failure) and found.reason.startswith("too large: the object has 0.0 GB")
 
 
 def test_lists_of_addresses(place: str, tmp_path: Path, server: Server) -> None:
@@ -199,7 +198,9 @@ def test_without_permission_nothing_is_begun(server: Server, place: str, tmp_pat
     server.rule = lambda environ: (
         ("403 Forbidden", b"AccessDenied") if method in ("", environ["REQUEST_METHOD"]) else None
     )
-    with pytest.raises((cv.OutputError, cv.InputError), match="no permission: give these credentials"):
+    with pytest.raises(
+        (cx.errors.OutputError, cx.errors.InputError), match="no permission: give these credentials"
+    ):
         estimate(f"{S3}/{place}/in", f"{S3}/{place}/out")
 
 
@@ -210,7 +211,7 @@ def test_without_credentials_it_says_so(server: Server, monkeypatch: pytest.Monk
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     forget_file_systems()
-    with pytest.raises(cv.InputError, match="no credentials found: set the platform's usual ones"):
+    with pytest.raises(cx.errors.InputError, match="no credentials found: set the platform's usual ones"):
         estimate(f"{S3}/in", f"{S3}/out")
     forget_file_systems()
 
@@ -220,10 +221,10 @@ def test_two_shards_share_a_bucket_and_are_joined(place: str, tmp_path: Path) ->
     out = f"{S3}/{place}/out"
     counts = [estimate(f"{S3}/{place}/in", out, partition=f"{part}/2").done for part in (1, 2)]
     assert sum(counts) == 12 and all(counts)
-    before = [line for line in cv.read_ledger(to_path(out)) if line.get("outcome") == "done"]
-    assert cv.merge_ledgers(to_path(out)) > 1
+    before = [line for line in cx.read_ledger(to_path(out)) if line.get("outcome") == "done"]
+    assert cx.merge_ledgers(to_path(out)) > 1
     assert [name for name in read_all(f"{place}/out") if name.startswith("ledger")] == ["ledger.jsonl"]
-    after = [line for line in cv.read_ledger(to_path(out)) if line.get("outcome") == "done"]
+    after = [line for line in cx.read_ledger(to_path(out)) if line.get("outcome") == "done"]
     assert sorted(map(str, before)) == sorted(map(str, after))
     assert estimate(f"{S3}/{place}/in", out).skipped == 12
 
@@ -234,9 +235,9 @@ def test_verify_and_status_read_a_bucket(
     put_images(f"{place}/in", tmp_path / "in")
     out = f"{S3}/{place}/out"
     estimate(f"{S3}/{place}/in", out)
-    assert str(cv.verify(out)) == "6 outputs checked: 6 right, 0 wrong"
+    assert str(cx.verify(out)) == "6 outputs checked: 6 right, 0 wrong"
     put(f"{place}/out/0.png.npy", b"damaged")
-    assert [each.key for each in cv.verify(out, requeue=True).wrong] == ["0.png"]
+    assert [each.key for each in cx.verify(out, requeue=True).wrong] == ["0.png"]
     with pytest.raises(SystemExit):
         main(["status", out, f"{S3}/{place}/in", "--recursive"])
     said = capsys.readouterr().out
@@ -288,7 +289,7 @@ def test_one_request_reads_an_image(place: str, server: Server) -> None:
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "gcsfs", None)
     with pytest.raises(
-        cv.MissingExtraError, match=r"gs:// needs a package .*pip install 'cortexia-video\[cloud\]'"
+        cx.errors.MissingExtraError, match=r"gs:// needs a package .*pip install 'cortexia-video\[cloud\]'"
     ):
         estimate("gs://bucket/in", "out")
 
@@ -302,10 +303,10 @@ def test_addresses_are_shown_without_secrets() -> None:
 def test_a_report_of_a_bucket(place: str, tmp_path: Path) -> None:
     put_images(f"{place}/in", tmp_path / "in")
     estimate(f"{S3}/{place}/in", f"{S3}/{place}/out")
-    assert cv.report(f"{S3}/{place}/out").summary.done == 6
+    assert cx.report(f"{S3}/{place}/out").summary.done == 6
     page = read_all(f"{place}/out")["report.html"]
     assert page.count(b"data:image") == 12, "each image beside its depth"
-    cv.report(f"{S3}/{place}/out", output=tmp_path / "page.html")
+    cx.report(f"{S3}/{place}/out", output=tmp_path / "page.html")
     assert (tmp_path / "page.html").read_bytes().startswith(b"<!DOCTYPE html>")
 
 
@@ -318,15 +319,15 @@ def test_shards_in_a_bucket_in_and_out(place: str, tmp_path: Path) -> None:
                     tmp_path / "in" / (f"trip/{name}.png" if name % 2 else f"{name}.png"), f"{name}.png"
                 )
         put(f"{place}/shards/{index}.tar", (tmp_path / "shard.tar").read_bytes())
-    packing = Packing("tar", 3)
-    assert estimate(f"{S3}/{place}/shards/*.tar", f"{S3}/{place}/out", packing=packing).done == 4
+    packed = {"pack": "tar", "pack_size": 3}
+    assert estimate(f"{S3}/{place}/shards/*.tar", f"{S3}/{place}/out", **packed).done == 4
     shards = [data for name, data in read_all(f"{place}/out").items() if name.startswith("depth-")]
     members: list[str] = []
     for data in shards:
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
             members += archive.getnames()
     assert sorted(members) == [f"{n // 2}/{n}.png.{end}" for n in range(4) for end in ("json", "npy")]
-    assert estimate(f"{S3}/{place}/shards/*.tar", f"{S3}/{place}/out", packing=packing).skipped == 4
+    assert estimate(f"{S3}/{place}/shards/*.tar", f"{S3}/{place}/out", **packed).skipped == 4
 
 
 def test_a_large_object_is_put_by_way_of_a_file(place: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,9 @@ from camera_model import Camera
 from remote_folders import S3, encode, outputs, put_images, read_folder
 from s3_server import put, read_all
 
-import cortexia_video as cv
+import cortexia_video as cx
 from cortexia_video.cli import main
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
-from cortexia_video.sinks.archives import Packing
 from cortexia_video.storage.paths import to_path
 
 METRES = {"kind": "metric", "f_px": 20.0}
@@ -33,8 +32,8 @@ def runs(place: str, tmp_path: Path) -> tuple[str, Path]:
 
 
 def estimate(given: Any, output: Any, format: str = "npz", **options: Any) -> None:
-    model = cv.DepthEstimator(Camera())
-    report = cv.estimate(given, output, model=model, recursive=True, format=format, f_px=20.0, **options)
+    model = cx.DepthEstimator(Camera())
+    report = cx.estimate(given, output, model=model, recursive=True, format=format, f_px=20.0, **options)
     assert not report.failed
 
 
@@ -46,13 +45,13 @@ def say(capsys: pytest.CaptureFixture[str], *command: str) -> tuple[Any, str, st
 
 
 def test_convert(runs: tuple[str, Path], place: str, tmp_path: Path) -> None:
-    cv.convert(runs[1], tmp_path / "tiff", format="tiff")
-    report = cv.convert(runs[0], f"{S3}/{place}/tiff", format="tiff")
+    cx.convert(runs[1], tmp_path / "tiff", format="tiff")
+    report = cx.convert(runs[0], f"{S3}/{place}/tiff", format="tiff")
     assert (report.found, report.done) == (6, 6)
     assert outputs(read_all(f"{place}/tiff")) == outputs(read_folder(tmp_path / "tiff"))
-    assert cv.convert(runs[0], f"{S3}/{place}/tiff", format="tiff").skipped == 6
-    assert cv.convert(runs[0], tmp_path / "down", format="tiff").done == 6
-    assert cv.convert(runs[1], f"{S3}/{place}/up", format="tiff").done == 6
+    assert cx.convert(runs[0], f"{S3}/{place}/tiff", format="tiff").skipped == 6
+    assert cx.convert(runs[0], tmp_path / "down", format="tiff").done == 6
+    assert cx.convert(runs[1], f"{S3}/{place}/up", format="tiff").done == 6
     assert outputs(read_folder(tmp_path / "down")) == outputs(read_all(f"{place}/up"))
 
 
@@ -60,17 +59,17 @@ def test_convert(runs: tuple[str, Path], place: str, tmp_path: Path) -> None:
 def test_what_a_run_packed_is_read_as_its_files(
     runs: tuple[str, Path], place: str, tmp_path: Path, name: Any
 ) -> None:
-    estimate(f"{S3}/{place}/in", f"{S3}/{place}/runs/packed", packing=Packing(name, 4))
+    estimate(f"{S3}/{place}/in", f"{S3}/{place}/runs/packed", pack=name, pack_size=4)
     expected = {name: data for name, data in read_folder(runs[1]).items() if name.endswith("npz")}
-    assert cv.convert(f"{S3}/{place}/runs/packed", tmp_path / "out", format="npz").done == len(expected) == 6
+    assert cx.convert(f"{S3}/{place}/runs/packed", tmp_path / "out", format="npz").done == len(expected) == 6
     made = read_folder(tmp_path / "out")
     assert {name: made[name] for name in expected} == expected
-    assert cv.convert(f"{S3}/{place}/runs", f"{S3}/{place}/all", format="npz").done == 6
+    assert cx.convert(f"{S3}/{place}/runs", f"{S3}/{place}/all", format="npz").done == 6
     assert {f"packed/{name}" for name in expected} < {*read_all(f"{place}/all")}
-    depth = cv.read_depth(f"{S3}/{place}/runs/packed/trip/1.png.npz")
-    np.testing.assert_array_equal(depth.values, cv.read_depth(runs[1] / "trip/1.png.npz").values)
-    with pytest.raises(cv.DepthFileError, match="x.png.npz: cannot be read: not there"):
-        cv.read_depth(f"{S3}/{place}/runs/packed/trip/x.png.npz")
+    depth = cx.read_depth(f"{S3}/{place}/runs/packed/trip/1.png.npz")
+    np.testing.assert_array_equal(depth.values, cx.read_depth(runs[1] / "trip/1.png.npz").values)
+    with pytest.raises(cx.errors.DepthFileError, match="x.png.npz: cannot be read: not there"):
+        cx.read_depth(f"{S3}/{place}/runs/packed/trip/x.png.npz")
 
 
 def test_convert_tells_files_of_a_bucket_apart_as_those_of_a_folder(place: str, tmp_path: Path) -> None:
@@ -95,8 +94,8 @@ def test_convert_tells_files_of_a_bucket_apart_as_those_of_a_folder(place: str, 
         put(f"{place}/in/{name}", encode(1))
     (tmp_path / "in/view.png").write_bytes(encode(1))
     about = {"kind": "metric"}
-    cv.convert(tmp_path / "in", tmp_path / "out", format="npz", about=about)
-    report = cv.convert(f"{S3}/{place}/in", f"{S3}/{place}/out", format="npz", about=about)
+    cx.convert(tmp_path / "in", tmp_path / "out", format="npz", about=about)
+    report = cx.convert(f"{S3}/{place}/in", f"{S3}/{place}/out", format="npz", about=about)
     assert (report.found, report.done) == (5, 5)
     assert {*outputs(read_all(f"{place}/out"))} == {*outputs(read_folder(tmp_path / "out"))}
 
@@ -104,9 +103,9 @@ def test_convert_tells_files_of_a_bucket_apart_as_those_of_a_folder(place: str, 
 def test_a_conversion_in_its_own_prefix_refuses_its_inputs(place: str, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones((2, 2), np.float32))
     put(f"{place}/run/inner/a.npy", (tmp_path / "a.npy").read_bytes())
-    with pytest.raises(cv.InputError, match="is input and output"):
-        cv.convert(f"{S3}/{place}/run", f"{S3}/{place}/run", format="npz", about=METRES)
-    report = cv.convert(f"{S3}/{place}/run/inner", f"{S3}/{place}/run", format="npy", about=METRES)
+    with pytest.raises(cx.errors.InputError, match="is input and output"):
+        cx.convert(f"{S3}/{place}/run", f"{S3}/{place}/run", format="npz", about=METRES)
+    report = cx.convert(f"{S3}/{place}/run/inner", f"{S3}/{place}/run", format="npy", about=METRES)
     assert "it lies in the output folder and is .npy already" in report.failures[0].reason
 
 
@@ -116,8 +115,8 @@ def test_a_calibration_beside_the_depth_of_a_bucket(place: str, tmp_path: Path) 
     (tmp_path / "calib.txt").write_bytes(calibration)
     for name in ("disp0.pfm", "calib.txt"):
         put(f"{place}/{name}", (tmp_path / name).read_bytes())
-    here = cv.read_depth(tmp_path / "disp0.pfm", convention="middlebury")
-    there = cv.read_depth(f"{S3}/{place}/disp0.pfm", convention="middlebury")
+    here = cx.read_depth(tmp_path / "disp0.pfm", convention="middlebury")
+    there = cx.read_depth(f"{S3}/{place}/disp0.pfm", convention="middlebury")
     np.testing.assert_array_equal(there.values, here.values)
     np.testing.assert_allclose(there.values, [[4.0, 2.0]])
 
@@ -127,16 +126,16 @@ def test_objects_that_cannot_be_depth_are_named(place: str, tmp_path: Path) -> N
     put(f"{place}/a.npy", (tmp_path / "a.npy").read_bytes() + bytes(1 << 24))
     put(f"{place}/empty.npy", b"")
     with pytest.raises(
-        cv.DepthFileError, match="a.npy: too large: the file has .* MB, .* for 0.001 megapixels"
+        cx.errors.DepthFileError, match="a.npy: too large: the file has .* MB, .* for 0.001 megapixels"
     ):
-        cv.read_depth(f"{S3}/{place}/a.npy", max_megapixels=0.001)
-    with pytest.raises(cv.DepthFileError, match="empty.npy: its content is not what its name says"):
-        cv.read_depth(f"{S3}/{place}/empty.npy")
+        cx.read_depth(f"{S3}/{place}/a.npy", max_megapixels=0.001)
+    with pytest.raises(cx.errors.DepthFileError, match="empty.npy: its content is not what its name says"):
+        cx.read_depth(f"{S3}/{place}/empty.npy")
 
 
 def test_read_depth_finds_the_ledger_of_the_bucket(runs: tuple[str, Path], place: str) -> None:
     estimate(f"{S3}/{place}/in", f"{S3}/{place}/npy", "npy")
-    depth = cv.read_depth(f"{S3}/{place}/npy/trip/1.png.npy")
+    depth = cx.read_depth(f"{S3}/{place}/npy/trip/1.png.npy")
     assert (depth.kind, depth.f_px, depth.f_source) == ("metric", 20.0, "given")
 
 
@@ -157,10 +156,10 @@ def test_convert_to_another_focal_length(runs: tuple[str, Path], place: str, tmp
     put(f"{place}/focal.csv", b"key,f_px\n*,40\n")
     new = f"{S3}/{place}/new"
     for root, out in zip(runs, (new, tmp_path / "new"), strict=True):
-        assert cv.convert(root, out, intrinsics=focal).done == 6
-        assert str(cv.verify(out)) == "6 outputs checked: 6 right, 0 wrong"
-        assert cv.convert(root, out, intrinsics=focal).skipped == 6
-    before, after = cv.read_depth(runs[1] / "0.png.npz"), cv.read_depth(f"{new}/0.png.npz")
+        assert cx.convert(root, out, intrinsics=focal).done == 6
+        assert str(cx.verify(out)) == "6 outputs checked: 6 right, 0 wrong"
+        assert cx.convert(root, out, intrinsics=focal).skipped == 6
+    before, after = cx.read_depth(runs[1] / "0.png.npz"), cx.read_depth(f"{new}/0.png.npz")
     np.testing.assert_array_equal(after.values, 2 * before.values)
     assert (before.f_px, after.f_px) == (20, 40)
     assert outputs(read_all(f"{place}/new")) == outputs(read_folder(tmp_path / "new"))
@@ -235,13 +234,13 @@ def test_scenes(place: str, tmp_path: Path) -> None:
     written = read_folder(tmp_path / "scenes")
     del written["scenes.jsonl"]
     assert outputs(read_all(f"{place}/scenes")) == written
-    with pytest.raises(cv.OutputExistsError, match="scenes of another height"):
+    with pytest.raises(cx.errors.OutputExistsError, match="scenes of another height"):
         write_scenes(there, 3, ScenePlan(7, 32, 32), workers=1)
     put_images(f"{place}/in", tmp_path / "in")
     estimate(f"{S3}/{place}/in", f"{S3}/{place}/run")
-    with pytest.raises(cv.OutputExistsError, match="no scene of ours"):
+    with pytest.raises(cx.errors.OutputExistsError, match="is no part of scenes rendered here"):
         write_scenes(to_path(f"{S3}/{place}/run"), 1, plan, workers=1)
-    with pytest.raises(cv.OutputExistsError, match="no scene of ours"):
+    with pytest.raises(cx.errors.OutputExistsError, match="is no part of scenes rendered here"):
         write_scenes(to_path(f"{S3}/{place}/in"), 1, plan, workers=1)
 
 
@@ -280,9 +279,9 @@ def test_a_training_in_a_bucket_goes_on_where_it_was(place: str, tmp_path: Path)
     assert train_recipe(path, there) == losses, "it goes on from the last step, and there is none left"
     assert read_all(f"{place}/there")["model/model.safetensors"] == found["model/model.safetensors"]
     put(f"{place}/other/x.txt", b"precious")
-    with pytest.raises(cv.OutputExistsError, match=r"holds x.txt, which is no part of this training"):
+    with pytest.raises(cx.errors.OutputExistsError, match=r"holds x.txt, which is no part of this training"):
         train_recipe(path, f"{S3}/{place}/other")
-    with pytest.raises(cv.OutputError, match="no such bucket"):
+    with pytest.raises(cx.errors.OutputError, match="no such bucket"):
         train_recipe(path, "s3://no-such-bucket/x")
 
 
@@ -296,5 +295,5 @@ def test_an_exported_network_is_put_whole(place: str, tmp_path: Path) -> None:
     made = export(model, f"{S3}/{place}/net.onnx", size=(42, 56))
     assert read_all(place).keys() == {"net.onnx"}
     assert len(read_all(place)["net.onnx"]) == made.bytes
-    with pytest.raises(cv.OutputExistsError, match="is there already"):
+    with pytest.raises(cx.errors.OutputExistsError, match="is there already"):
         export(model, f"{S3}/{place}/net.onnx", size=(42, 56))

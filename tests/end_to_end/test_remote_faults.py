@@ -18,7 +18,7 @@ pytest.importorskip("s3fs")
 from remote_folders import S3, encode, put_images
 from s3_server import Server, fail_each, put, read_all
 
-import cortexia_video as cv
+import cortexia_video as cx
 from cortexia_video.cli import main
 from cortexia_video.datasets.build_log import refuse_other_files
 from cortexia_video.ledger.local_log import list_files
@@ -75,13 +75,13 @@ def test_ledgers_are_merged_only_when_the_whole_is_there(
 ) -> None:
     monkeypatch.setattr("cortexia_video.storage.retries._FIRST_PAUSE_S", 0.0)
     put_images(f"{place}/in", tmp_path / "in")
-    cv.estimate(f"{S3}/{place}/in", f"{S3}/{place}/out", model="synthetic", recursive=True)
+    cx.estimate(f"{S3}/{place}/in", f"{S3}/{place}/out", model="synthetic", recursive=True)
     before = read_all(f"{place}/out")
     server.rule = lambda environ: (
         ("403 Forbidden", b"AccessDenied") if environ["REQUEST_METHOD"] == "PUT" else None
     )
-    with pytest.raises(cv.OutputLostError):
-        cv.merge_ledgers(to_path(f"{S3}/{place}/out"))
+    with pytest.raises(cx.errors.OutputLostError):
+        cx.merge_ledgers(to_path(f"{S3}/{place}/out"))
     server.rule = None
     assert read_all(f"{place}/out") == before
 
@@ -105,7 +105,7 @@ def test_a_work_folder_fetches_all_or_says_so(memory: str, monkeypatch: pytest.M
         get(place, local)
 
     monkeypatch.setattr(RemotePath, "get_file", lose)
-    with pytest.raises(cv.OutputError, match="it is gone"), StagingFolder(root):
+    with pytest.raises(cx.errors.OutputError, match="it is gone"), StagingFolder(root):
         pass
 
 
@@ -117,7 +117,7 @@ def test_a_work_folder_keeps_what_cannot_be_put(
 
     monkeypatch.setattr(RemotePath, "put_file", deny)
     with (
-        pytest.raises(cv.OutputLostError, match="it is kept in") as lost,
+        pytest.raises(cx.errors.OutputLostError, match="it is kept in") as lost,
         StagingFolder(RemotePath(f"{memory}/run")) as work,
     ):
         (work.path / "checkpoint.pt").write_bytes(b"days of work")
@@ -138,7 +138,7 @@ def test_a_work_folder_is_never_left(memory: str, monkeypatch: pytest.MonkeyPatc
     (root / "checkpoint.pt").write_bytes(b"x")
     found = [*root.list_files(), ("../../escaped", next(root.list_files())[1])]
     monkeypatch.setattr(RemotePath, "list_files", lambda *_, **__: iter(found))
-    with pytest.raises(cv.OutputExistsError, match="leads elsewhere"), StagingFolder(root):
+    with pytest.raises(cx.errors.OutputExistsError, match="leads elsewhere"), StagingFolder(root):
         pass
 
 
@@ -151,7 +151,7 @@ def test_a_conversion_with_calibrations_is_done_once(memory: str) -> None:
         words = f"cam0=[100 0 1; 0 100 1; 0 0 1]\ndoffs=0\nbaseline={index}.5\nwidth=2\nheight=2\n"
         (root / "calib.txt").write_bytes(words.encode())
     counts = [
-        cv.convert(f"{memory}/in", f"{memory}/out", format="npz", convention="middlebury") for _ in range(2)
+        cx.convert(f"{memory}/in", f"{memory}/out", format="npz", convention="middlebury") for _ in range(2)
     ]
     assert [(each.done, each.skipped) for each in counts] == [(12, 0), (0, 12)]
 
@@ -160,10 +160,10 @@ def test_what_failed_to_be_read_makes_nothing_ours(memory: str) -> None:
     root = RemotePath(memory)
     (root / "in/a.npy").write_bytes(to_npy(np.ones((2, 2), np.float32)))
     (root / "in/b.npy").write_bytes(b"no depth")
-    assert cv.convert(f"{memory}/in", f"{memory}/out", format="tiff", about=METRES).failed == 1
+    assert cx.convert(f"{memory}/in", f"{memory}/out", format="tiff", about=METRES).failed == 1
     (root / "out/b.tiff").write_bytes(b"precious")
     (root / "in/b.npy").write_bytes((root / "in/a.npy").read_bytes())
-    report = cv.convert(f"{memory}/in", f"{memory}/out", format="tiff", about=METRES)
+    report = cx.convert(f"{memory}/in", f"{memory}/out", format="tiff", about=METRES)
     assert (report.skipped, report.failed) == (1, 1)
     assert (root / "out/b.tiff").read_bytes() == b"precious"
 
@@ -171,7 +171,7 @@ def test_what_failed_to_be_read_makes_nothing_ours(memory: str) -> None:
 def test_a_stopped_conversion_leaves_what_was_only_claimed(memory: str) -> None:
     put_depth(f"{memory}/in", 40)
     stop = threading.Event()
-    report = cv.convert(
+    report = cx.convert(
         f"{memory}/in",
         f"{memory}/out",
         format="tiff",
@@ -181,7 +181,7 @@ def test_a_stopped_conversion_leaves_what_was_only_claimed(memory: str) -> None:
         on_outcome=lambda *_: stop.set(),
     )
     assert report.interrupted and report.done < 10
-    again = cv.convert(f"{memory}/in", f"{memory}/out", format="tiff", about=METRES)
+    again = cx.convert(f"{memory}/in", f"{memory}/out", format="tiff", about=METRES)
     assert again.done + again.skipped == 40
 
 
@@ -217,7 +217,7 @@ def test_a_file_address_is_the_path_that_it_says(address: str, path: str) -> Non
 
 @pytest.mark.parametrize("address", ["file://out/depth", "file://out", "file://"])
 def test_a_file_address_of_nowhere_is_refused(address: str) -> None:
-    with pytest.raises(cv.InputError, match="with three slashes"):
+    with pytest.raises(cx.errors.InputError, match="with three slashes"):
         to_path(address)
 
 
@@ -241,13 +241,13 @@ def test_depth_that_a_web_server_gives(tmp_path: Path, capsys: pytest.CaptureFix
     """What the file says is known; nothing can be written there, and nothing is called a list."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.npy").write_bytes(to_npy(np.ones((2, 3), np.float32)))
-    cv.convert(tmp_path / "in", tmp_path / "run", format="tiff", about=METRES)
+    cx.convert(tmp_path / "in", tmp_path / "run", format="tiff", about=METRES)
     handler = functools.partial(Quiet, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
         threading.Thread(target=web.serve_forever, daemon=True).start()
         root = f"http://127.0.0.1:{web.server_port}"
-        assert cv.read_depth(f"{root}/run/a.tiff").kind == "metric"
-        assert cv.convert(f"{root}/run/a.tiff", tmp_path / "out", format="npz").done == 1
+        assert cx.read_depth(f"{root}/run/a.tiff").kind == "metric"
+        assert cx.convert(f"{root}/run/a.tiff", tmp_path / "out", format="npz").done == 1
         for command, said in (
             (["convert", f"{root}/none.tiff", "--output", "out", "--format", "npz"], "no such object"),
             (
@@ -275,5 +275,5 @@ def test_a_store_that_lists_nothing_is_one_error(server: Server, place: str) -> 
     server.rule = lambda environ: (
         ("403 Forbidden", b"AccessDenied") if "list-type" in environ["QUERY_STRING"] else None
     )
-    with pytest.raises(cv.InputError, match="no permission"):
+    with pytest.raises(cx.errors.InputError, match="no permission"):
         [*find_images([f"{S3}/{place}"], recursive=True)]

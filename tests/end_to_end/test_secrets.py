@@ -92,7 +92,9 @@ def test_a_model_is_a_path(
 
 
 def test_a_checkpoint_is_a_path() -> None:
-    with pytest.raises(cortexia_video.ModelLoadError, match="a model is a path, not a URL: http://h/x.onnx;"):
+    with pytest.raises(
+        cortexia_video.errors.ModelLoadError, match="a model is a path, not a URL: http://h/x.onnx;"
+    ):
         open_checkpoint(URL)
 
 

@@ -12,12 +12,12 @@ from cortexia_video.depth_estimation import DepthEstimator
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, InputError
 from cortexia_video.evaluation.eval_items import Items
-from cortexia_video.evaluation.evaluate_pairs import evaluate_pairs
 from cortexia_video.evaluation.ground_truth import hold_truth
 from cortexia_video.evaluation.image_score import score_image
-from cortexia_video.evaluation.job import evaluate
+from cortexia_video.evaluation.job import measure_predictors
 from cortexia_video.evaluation.metrics.regions import REGIONS, split_errors
 from cortexia_video.evaluation.metrics.registry import GROUPS, choose_groups
+from cortexia_video.evaluation.pairs import evaluate_pairs
 from cortexia_video.evaluation.predictors import HeldPredictor, ModelPredictor
 from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.evaluation.reference import find_reference
@@ -176,7 +176,7 @@ def test_a_model_in_the_engine_gives_the_numbers_of_images_one_by_one(rng, tmp_p
     predictor = ModelPredictor("blinking", estimator)
     truth = hold_truth(samples)
     with ScoreFile(tmp_path) as kept:
-        column = evaluate(truth, [predictor], protocol, kept=kept, workers=2).columns[0]
+        column = measure_predictors(truth, [predictor], protocol, kept=kept, workers=2).columns[0]
     (scores,) = column.scores.values()
     for sample, score in zip(samples, scores, strict=True):
         (depth,) = estimator.estimate([sample.frame])
@@ -187,7 +187,7 @@ def test_a_model_in_the_engine_gives_the_numbers_of_images_one_by_one(rng, tmp_p
     assert "NaN" in scores[3].remark and scores[3].unknown == 48 * 64
     Blinking.asked = 0
     with ScoreFile(tmp_path) as kept:
-        again = evaluate(truth, [predictor], protocol, kept=kept, workers=2).columns[0]
+        again = measure_predictors(truth, [predictor], protocol, kept=kept, workers=2).columns[0]
     assert Blinking.asked == 0
     assert again.scores == column.scores
 
@@ -195,7 +195,7 @@ def test_a_model_in_the_engine_gives_the_numbers_of_images_one_by_one(rng, tmp_p
 def test_a_kind_that_a_protocol_refuses_ends_the_evaluation_of_a_model(rng):
     predictor = ModelPredictor("synthetic", DepthEstimator(SyntheticModel()))
     with pytest.raises(InputError, match="disparity depth does not allow the alignment 'none'"):
-        evaluate(hold_truth(make_samples(rng)), [predictor], METRIC)
+        measure_predictors(hold_truth(make_samples(rng)), [predictor], METRIC)
 
 
 def test_hidden_cameras_are_not_told_to_models(rng):
@@ -235,7 +235,7 @@ def test_two_predictors_in_memory_are_compared_on_the_same_draws(rng, tmp_path):
         for name, by in (("near", 0.9), ("nearer", 0.8))
     ]
     with ScoreFile(tmp_path) as scores:
-        summary = summarise(evaluate(hold_truth(samples), held, METRIC, kept=scores), resamples=50)
+        summary = summarise(measure_predictors(hold_truth(samples), held, METRIC, kept=scores), resamples=50)
     first = summary.comparisons[0]
     assert first.differences["abs_rel"] == pytest.approx((-0.1, -0.1, -0.1), abs=1e-6)
     assert first.better["abs_rel"] == 1

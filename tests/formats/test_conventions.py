@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from cortexia_video import DepthFileError, read_depth
+from cortexia_video import read_depth
+from cortexia_video.errors import DepthFileError
 from cortexia_video.formats.conventions import CONVENTIONS, parse_calibration
 from cortexia_video.formats.decode_depth import decode_depth
 
@@ -82,7 +83,7 @@ def test_moge_is_log_spaced_and_ends_at_infinity() -> None:
     assert metres.kind == "metric"
     unitless = png(NUMBERS, near=0.5, far=80.25)
     with pytest.raises(
-        DepthFileError, match="a.png: a file of moge does not say its kind of depth: give --kind"
+        DepthFileError, match="a.png: a file of moge does not say its kind of depth: give `kind`"
     ):
         decode_depth(unitless, "a.png", convention="moge")
     depth = decode_depth(unitless, "a.png", convention="moge", about={"kind": "scale_invariant"})

@@ -21,8 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cortexia_video import DepthFileError, DepthMap, InputError, read_depth
+from cortexia_video import DepthMap, read_depth
 from cortexia_video.depth_map import KINDS
+from cortexia_video.errors import DepthFileError, InputError
 from cortexia_video.formats.decode_depth import decode_depth, read_file
 from cortexia_video.formats.metadata import metadata_of, with_metadata
 from cortexia_video.formats.registry import FORMATS, is_own_output
@@ -159,7 +160,7 @@ HUGE = npy(VALUES).replace(b"(2, 3), }" + b" " * 16, b"(2000000, 3000000), }    
         (npy(np.float32(3)), "it is 0 x 1: there is no depth in it"),
         (npy(np.zeros((0, 3), np.float32)), "it is 3 x 0: there is no depth in it"),
         (npy(-VALUES), "83.3 % of its values are negative, which metric depth is not"),
-        (HUGE, "it says that it has 6000000000000 pixels, the limit is 200000000: raise --max-megapixels"),
+        (HUGE, "it says that it has 6000000000000 pixels, the limit is 200000000: raise `max_megapixels`"),
     ],
 )
 def test_a_file_that_is_no_depth_is_an_error_with_its_name(data: bytes, reason: str) -> None:

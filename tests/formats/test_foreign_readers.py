@@ -19,7 +19,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from cortexia_video import DepthMap, MissingExtraError, OutputError
+from cortexia_video import DepthMap
+from cortexia_video.errors import MissingExtraError, OutputError
 from cortexia_video.formats.decode_depth import decode_depth
 from cortexia_video.formats.metadata import metadata_of
 from cortexia_video.formats.registry import FORMATS

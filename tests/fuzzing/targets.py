@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import cortexia_video as cv
+import cortexia_video as cx
 from cortexia_video.datasets.build_log import read_shards
 from cortexia_video.errors import (
     CortexiaError,
@@ -30,14 +30,15 @@ from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.decode_depth import count_pixels, decode_stored, interpret, read_file
 from cortexia_video.geometry.intrinsics import load_intrinsics
 from cortexia_video.images.decode import read_header
-from cortexia_video.ledger.ledger import read_last_done
+from cortexia_video.images.read import read_image_bytes
+from cortexia_video.ledger.lines import read_done
 from cortexia_video.ledger.state import read_state
 from cortexia_video.models.onnx.model import OnnxModel
 from cortexia_video.models.torch.checkpoint import open_checkpoint
 from cortexia_video.models.torch.checkpoint import read_licence as read_checkpoint_licence
 from cortexia_video.sources.archives import find_in_shard
 from cortexia_video.sources.depth_files import DepthFiles
-from cortexia_video.sources.find import find_images, read_image
+from cortexia_video.sources.find import find_images
 
 Call = Callable[[], Any]
 MOST = 40  # samples or files that are read of an input
@@ -81,10 +82,10 @@ def _require(failures: Iterable[Any]) -> None:
             raise each.error
 
 
-def read_image(folder: Path) -> None:
+def decode_image(folder: Path) -> None:
     data = _only(folder).read_bytes()
     header = read_header(data)
-    for frame in (cv.decode(data, "a"), cv.decode(data, "a", enough=lambda h, w: (h // 4 + 1, w // 4 + 1))):
+    for frame in (cx.decode(data, "a"), cx.decode(data, "a", enough=lambda h, w: (h // 4 + 1, w // 4 + 1))):
         assert frame.image.dtype == np.uint8 and frame.image.ndim == 3 and frame.image.shape[2] == 3
         assert frame.f_px is None or 0 < frame.f_px < np.inf
     assert header.width > 0 and header.height > 0
@@ -112,25 +113,25 @@ def read_depth(folder: Path) -> None:
             refused.append(error)
     if len(refused) == len(meanings):
         raise refused[0]
-    cv.inspect(path).as_dict()
+    cx.inspect(path).as_dict()
 
 
 def read_run(folder: Path) -> None:
     found = [*islice(DepthFiles([folder]), MOST)] if any(folder.iterdir()) else []
-    reader = cv.DepthReader(max_megapixels=16)
+    reader = cx.DepthReader(max_megapixels=16)
     shards = [each for end in ("tar", "parquet") for each in folder.rglob(f"*.{end}")]
     inside = [each for shard in shards for each in islice(find_in_shard(shard.stem, shard), MOST)]
     try_all(
         [
-            lambda: str(cv.status(folder)),
-            lambda: [*cv.read_ledger(folder)],
-            lambda: [*read_last_done(folder)],
+            lambda: str(cx.status(folder)),
+            lambda: [*cx.read_ledger(folder)],
+            lambda: [*read_done(folder)],
             lambda: read_state(folder).leftovers(),
-            lambda: str(cv.verify(folder, workers=1)),
-            lambda: cv.inspect_folder(folder),
-            lambda: cv.report(folder, output=folder.parent / "written/report.html", workers=1),
+            lambda: str(cx.verify(folder, workers=1)),
+            lambda: cx.inspect(folder),
+            lambda: cx.report(folder, output=folder.parent / "written/report.html", workers=1),
             *(partial(reader.read, each.place) for each in found if not isinstance(each, Failure)),
-            *(partial(read_image, each.place) for each in inside if not isinstance(each, Failure)),
+            *(partial(read_image_bytes, each.place) for each in inside if not isinstance(each, Failure)),
             lambda: _require([*found, *inside]),
         ]
     )
@@ -144,7 +145,7 @@ def read_dataset(name: str, split: str | None, folder: Path) -> None:
 
 
 def _read_samples(name: str, folder: Path, split: str | None) -> None:
-    dataset = cv.open_dataset(name, folder, split=split, allow_unregistered=True, **_OPTIONS.get(name, {}))
+    dataset = cx.open_dataset(name, folder, split=split, allow_unregistered=True, **_OPTIONS.get(name, {}))
     loads = (load for shard in dataset.shards for load in shard())
     _require([load() for load in islice(loads, MOST)])
 
@@ -199,7 +200,7 @@ _SETS = {  # and a split that the corpus has
 _OF_SAMPLES = (InputError, DecodeError)
 
 _ROWS = (
-    *(Target(f"image-{each}", read_image, (DecodeError,), 2048, 60) for each in _IMAGES),
+    *(Target(f"image-{each}", decode_image, (DecodeError,), 2048, 60) for each in _IMAGES),
     *(Target(f"depth-{each}", read_depth, (DepthFileError,), 1024, 60) for each in _DEPTH),
     *(
         Target(f"dataset-{name}", partial(read_dataset, name, split), _OF_SAMPLES, 2048, 40)

@@ -13,8 +13,9 @@ import pytest
 from camera_model import Camera
 from PIL import Image
 
-from cortexia_video import DepthEstimator, Frame, InputError, Report, estimate, read_ledger
+from cortexia_video import DepthEstimator, Frame, Report, estimate, read_ledger
 from cortexia_video.cli import main
+from cortexia_video.errors import InputError
 from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
 
 Make = Callable[..., Path]
@@ -120,7 +121,7 @@ def test_what_is_wrong_is_named_with_its_line(
 
 @pytest.mark.parametrize("f_px", [0, -1, math.nan, math.inf])
 def test_a_focal_length_is_more_than_0(f_px: float) -> None:
-    with pytest.raises(InputError, match="--f-px must be a focal length in pixels"):
+    with pytest.raises(InputError, match="`f_px` must be a focal length in pixels"):
         load_intrinsics(f_px)
 
 

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cortexia_video import InputError, Pinhole, depth_to_normals
+from cortexia_video import Pinhole
+from cortexia_video.errors import InputError
+from cortexia_video.geometry import depth_to_normals
 from cortexia_video.geometry.depth_edges import choose_max_gap, find_edges
 from cortexia_video.pinhole import project, unproject
 

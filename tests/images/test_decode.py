@@ -575,7 +575,7 @@ def test_the_original_error_is_kept_as_cause() -> None:
 def test_a_size_above_the_limit_is_refused_from_the_header() -> None:
     header = struct.pack(">IIBBBBB", 25000, 12000, 8, 2, 0, 0, 0)
     data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
-    message = "too large: 25000 x 12000 is 300 megapixels, the limit is 200; raise --max-megapixels"
+    message = "too large: 25000 x 12000 is 300 megapixels, the limit is 200; raise `max_megapixels`"
     assert refusal(data) == message
     assert "the limit is 0.001; raise" in refusal(encode(NOISE, "JPEG"), max_megapixels=0.001)
     assert decode(encode(NOISE, "JPEG"), "key", max_megapixels=0.002).width == 53
@@ -585,7 +585,7 @@ def test_a_format_that_needs_too_much_memory_is_refused_from_the_header() -> Non
     data = bytearray(encode(NOISE, "WEBP", lossless=True))
     data[21:25] = struct.pack("<I", 12499 | 12499 << 14)  # VP8L: sides less one, 14 bits each
     message = "too large: 12500 x 12500 as this kind of WEBP takes 2.5 GB to decode; convert it, or raise"
-    assert refusal(bytes(data)) == f"{message} --max-megapixels to 246"
+    assert refusal(bytes(data)) == f"{message} `max_megapixels` to 246"
     data[21:25] = struct.pack("<I", 15999 | 12499 << 14)
     assert refusal(bytes(data)).startswith("too large: 200 megapixels are more than can be read of a WEBP")
 
@@ -771,7 +771,7 @@ def test_photographs_have_the_focal_length_of_their_exif(shared_data: Path) -> N
 
 PEAK_RSS = """
 import resource, sys
-from cortexia_video.decode import decode
+from cortexia_video.images.decode import decode
 frame = decode(open(sys.argv[1], "rb").read(), "key")
 assert frame.width * frame.height == 200_000_000, frame.image.shape
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)

@@ -15,20 +15,15 @@ from conftest import HANG_S
 from onnx_files import write_mean_network
 from PIL import Image
 
-from cortexia_video import (
-    DepthMap,
-    Failure,
-    Frame,
+from cortexia_video import DepthMap, Failure, Frame, estimate, load_estimator, read_ledger
+from cortexia_video.cli import main
+from cortexia_video.errors import (
     InputError,
     MissingExtraError,
     ModelLoadError,
     OutputExistsError,
     ParityError,
-    estimate,
-    load_estimator,
-    read_ledger,
 )
-from cortexia_video.cli import main
 from cortexia_video.inference import backend_selection
 from cortexia_video.inference.backend_selection import BackendSelector
 from cortexia_video.inference.parity import compare, measure_difference
@@ -81,7 +76,9 @@ def test_depth_pro_keeps_its_camera_by_another_backend(checkpoints: Checkpoints)
     model = f"hf:{checkpoints('depth-pro')}"
     frames = [frame(96, 120, 0), frame(120, 96, 1), frame(96, 120, 2, f_px=90.0)]
     reference = load_estimator(model, precision="float32").estimate(frames)
-    for depth, expected in zip(load_estimator(model, backend="onnx").estimate(frames), reference, strict=True):
+    for depth, expected in zip(
+        load_estimator(model, backend="onnx").estimate(frames), reference, strict=True
+    ):
         assert isinstance(depth, DepthMap) and isinstance(expected, DepthMap)
         assert depth.f_px == pytest.approx(expected.f_px, rel=IN_FLOAT32)
         assert distance(1 / depth.values, 1 / expected.values) < IN_FLOAT32
@@ -210,7 +207,7 @@ def test_what_cannot_be_exported_is_named(checkpoints: Checkpoints, tmp_path: Pa
         export(model, path, size=(70, 100))
     with pytest.raises(ModelLoadError, match="'compact' is no network of torch's"):
         export("compact", path)
-    with pytest.raises(ModelLoadError, match=r"torch cannot export this network .*--backend torch runs it"):
+    with pytest.raises(ModelLoadError, match=r"torch cannot export this network .*`backend='torch'` runs it"):
         export(f"hf:{checkpoints('zoedepth')}", path, size=(64, 96))  # images choose between two heads
     with pytest.raises(InputError, match=r"no-such-folder"):
         export(model, path, size=SIZE, check=tmp_path / "no-such-folder")
@@ -236,7 +233,7 @@ def test_a_backend_that_cannot_do_it_says_so(
     for model in (files, f"hf:{checkpoints('depth-anything')}"):
         with pytest.raises(ModelLoadError, match=message):
             load_estimator(model, **options)
-    with pytest.raises(ModelLoadError, match="--compile is torch's"):
+    with pytest.raises(ModelLoadError, match="`compile` is torch's"):
         load_estimator(f"hf:{checkpoints('depth-anything')}", backend="onnx", compile=True)
 
 
@@ -349,14 +346,14 @@ def test_a_run_refuses_a_backend_that_is_too_far_off(
     make_image(tmp_path / "photos/a.png")
     (tmp_path / "photos/b.png").write_bytes(b"no image")
     model = f"hf:{checkpoints('depth-anything')}"
-    with pytest.raises(ParityError, match=r"by torch bfloat16 is too far from float32: .* --max-error"):
+    with pytest.raises(ParityError, match=r"by torch bfloat16 is too far from float32: .* `max_error="):
         estimate(tmp_path / "photos", tmp_path / "depth", model=model, precision="bfloat16", max_error=1e-7)
     assert not [*(tmp_path / "depth").glob("*.npy")]
     report = estimate(
         tmp_path / "photos", tmp_path / "depth", model=model, precision="bfloat16", max_error=0.5
     )
     assert (report.done, report.failed) == (1, 1)
-    with pytest.raises(InputError, match="--max-error must be more than 0"):
+    with pytest.raises(InputError, match="`max_error` must be more than 0"):
         estimate(tmp_path / "photos", tmp_path / "depth", max_error=0.0)
 
 

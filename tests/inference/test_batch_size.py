@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from cortexia_video import DepthEstimator, DepthMap, Frame, InputError, SyntheticModel
+from cortexia_video import DepthEstimator, DepthMap, Frame, SyntheticModel
+from cortexia_video.errors import InputError
 from cortexia_video.inference.batch_size import BatchLimits, is_out_of_memory
 
 SHAPE = (64, 64, 3, "uint8")
@@ -111,7 +112,7 @@ def test_auto_gives_every_image_its_depth() -> None:
 
 @pytest.mark.parametrize("batch_size", [0, -1, "fast", 2.5])
 def test_a_batch_holds_an_image_at_least(batch_size: object) -> None:
-    with pytest.raises(InputError, match="--batch-size must be at least 1, or auto, not"):
+    with pytest.raises(InputError, match="`batch_size` must be at least 1, or auto, not"):
         BatchLimits(batch_size)
 
 

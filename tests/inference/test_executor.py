@@ -12,8 +12,9 @@ from conftest import HANG_S
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cortexia_video import DecodeError, DepthEstimator, Failure, Frame, SyntheticModel
+from cortexia_video import DepthEstimator, Failure, Frame, SyntheticModel
 from cortexia_video.depth_estimation import PreparedFrame
+from cortexia_video.errors import DecodeError
 from cortexia_video.inference import executor as engine
 from cortexia_video.inference.executor import ItemResult, PipelineExecutor
 from cortexia_video.runtime.stage_clock import StageClock

@@ -28,14 +28,8 @@ from PIL import Image
 
 from cortexia_video import (
     DepthEstimator,
-    DepthFileError,
     DepthMap,
     Failure,
-    InputError,
-    LossError,
-    MissingExtraError,
-    OutputError,
-    OutputLostError,
     Report,
     convert,
     estimate,
@@ -45,6 +39,14 @@ from cortexia_video import (
 )
 from cortexia_video.cli import main
 from cortexia_video.depth_map import KINDS
+from cortexia_video.errors import (
+    DepthFileError,
+    InputError,
+    LossError,
+    MissingExtraError,
+    OutputError,
+    OutputLostError,
+)
 from cortexia_video.formats.decode_depth import count_pixels
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.ledger.depth_json import DEPTH_JSON
@@ -474,7 +476,7 @@ def test_a_range_that_does_not_fit_is_refused_unless_it_is_allowed(
     assert (report.done, report.failed) == (1, 1)
     assert (
         reasons(report)["a"].startswith(loss)
-        and "--allow-loss writes it all the same" in reasons(report)["a"]
+        and "`allow_loss=True` writes it all the same" in reasons(report)["a"]
     )
     assert names(tmp_path / "out") == {f"b{FORMATS[format].suffix}"}
 
@@ -490,7 +492,9 @@ def test_a_range_that_does_not_fit_is_refused_unless_it_is_allowed(
 
 
 def test_a_view_is_refused_before_anything_is_made(tree: Path, tmp_path: Path) -> None:
-    with pytest.raises(LossError, match="png is a view in 256 steps to look at, .* --allow-loss writes it"):
+    with pytest.raises(
+        LossError, match="png is a view in 256 steps to look at, .* `allow_loss=True` writes it"
+    ):
         convert(tree, tmp_path / "out", format="png")
     assert not (tmp_path / "out").exists()
     assert convert(tree, tmp_path / "out", format="png", allow_loss=True).done == 5
@@ -515,7 +519,7 @@ def test_the_output_may_lie_inside_the_input_and_is_no_input(tree: Path) -> None
 def test_an_input_is_never_replaced(tree: Path) -> None:
     before = outputs(tree)
     for out, format in ((tree, "npz"), (tree / "trip/..", "npy")):
-        with pytest.raises(InputError, match="is input and output: choose another --output"):
+        with pytest.raises(InputError, match="is input and output: choose another `output`"):
             convert(tree, out, format=format, overwrite=True)
     report = convert(tree / "a.npz", tree, format="npz", overwrite=True)
     assert "it lies in the output folder and is .npz already" in reasons(report)["a"]
@@ -534,7 +538,7 @@ def test_a_file_that_is_not_ours_stays_in_its_place(tree: Path, tmp_path: Path) 
     (out / "a.npy").write_bytes(b"mine")
     report = convert(tree, out, format="npy")
     assert (report.done, report.failed) == (4, 1) and (out / "a.npy").read_bytes() == b"mine"
-    assert "the ledger does not know it: --overwrite replaces it" in reasons(report)["a"]
+    assert "the ledger does not know it: `overwrite=True` replaces it" in reasons(report)["a"]
     assert convert(tree, out, format="npy", overwrite=True).done == 5
 
 
@@ -652,7 +656,7 @@ def test_wrong_usage_makes_nothing(tree: Path, tmp_path: Path, monkeypatch: pyte
         convert(tree, out, format="gif")
     with pytest.raises(DepthFileError, match="unknown convention 'x': use one of tum, kitti"):
         convert(tree, out, format="npy", convention="x")
-    with pytest.raises(InputError, match="--workers must be more than 0, not 0"):
+    with pytest.raises(InputError, match="`workers` must be more than 0, not 0"):
         convert(tree, out, format="npy", workers=0)
     monkeypatch.setitem(sys.modules, "OpenEXR", None)
     monkeypatch.setattr("cortexia_video.formats.registry.find_spec", lambda name: None)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import xxhash
 from camera_model import Camera
+from ledgers import open_ledger
 
 from cortexia_video import (
     DepthEstimator,
-    InputError,
     Report,
     SyntheticModel,
     convert,
@@ -23,8 +23,8 @@ from cortexia_video import (
     verify,
 )
 from cortexia_video.cli import main
+from cortexia_video.errors import InputError
 from cortexia_video.ledger.entries import Source
-from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.models.protocol import DepthModel
 from cortexia_video.sinks.folder import Placed
 
@@ -204,7 +204,7 @@ def record(folder: Path, values: np.ndarray, **facts: object) -> None:
     np.save(folder / "a.npy", values)
     data = (folder / "a.npy").read_bytes()
     height, width = values.shape
-    with Ledger(folder, {"format": "npy"}) as ledger:
+    with open_ledger(folder, {"format": "npy"}) as ledger:
         placed = {"a.npy": Placed(len(data), xxhash.xxh3_128_hexdigest(data))}
         ledger.record_done(
             "a", Source("/x/a", 1, 1), placed, height=height, width=width, kind="metric", **facts
@@ -237,7 +237,7 @@ def test_metres_that_the_format_would_lose_are_refused(photos: Path, new: Path) 
     run = make_run(photos, Far(), format="exr16", preview=False)
     report = convert(run, new, f_px=2000)
     assert counts(report) == (0, 0, 3)
-    assert "become unknown: --allow-loss" in report.failures[0].reason
+    assert "become unknown: `allow_loss=True`" in report.failures[0].reason
     assert [*new.glob("*.exr")] == []
 
 
@@ -248,7 +248,7 @@ def test_the_format_stays_where_all_inputs_have_one(photos: Path, run: Path, new
     views = make_run(photos, out="views", format="png", preview=False)
     np.savez(views / "c.npz", depth=np.ones((2, 2), np.float32))
     for inputs in ([run, other], run / "a.jpg.npy", views):
-        with pytest.raises(InputError, match="one format that could be kept: give --format"):
+        with pytest.raises(InputError, match="one format that could be kept: give `format`"):
             convert(inputs, new, f_px=75)
 
 

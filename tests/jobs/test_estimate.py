@@ -22,9 +22,6 @@ from PIL import Image
 from cortexia_video import (
     DepthEstimator,
     Failure,
-    InputError,
-    OutputError,
-    OutputLostError,
     Report,
     SyntheticModel,
     decode,
@@ -32,9 +29,9 @@ from cortexia_video import (
     load_estimator,
     read_ledger,
 )
+from cortexia_video.errors import InputError, OutputError, OutputLostError
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.runtime.memory_budget import MemoryBudget
-from cortexia_video.sinks.archives import Packing
 from cortexia_video.storage import named_file
 
 Make = Callable[..., Path]
@@ -132,7 +129,7 @@ def test_a_file_of_somebody_elses_is_not_replaced(photos: Path) -> None:
     for _ in range(2):
         report = run(photos)
         assert report.failed == 1
-        assert "--overwrite replaces it" in report.failures[0].reason
+        assert "`overwrite=True` replaces it" in report.failures[0].reason
         assert (out / "3.jpg.npy").read_bytes() == b"mine"
     assert run(photos, overwrite=True).failed == 0
 
@@ -180,7 +177,9 @@ def test_outputs_of_other_settings_are_redone_kept_or_refused(
     run(photos)
     out = photos.parent / "out"
     before = {path.name: path.read_bytes() for path in out.glob("*.npy")}
-    with pytest.raises(OutputError, match=r"0\.jpg was made .*\(kind: disparity -> metric\): --changed redo"):
+    with pytest.raises(
+        OutputError, match=r"0\.jpg was made .*\(kind: disparity -> metric\): `changed='redo'`"
+    ):
         run(photos, kind="metric", changed="refuse")
     assert {path.name: path.read_bytes() for path in out.glob("*.npy")} == before
     with caplog.at_level(logging.WARNING):
@@ -325,20 +324,20 @@ def test_models_of_one_run_must_be_alike(photos: Path) -> None:
         run(photos, model=estimators[0], size="native")
 
 
-@pytest.mark.parametrize("packing", [None, Packing("tar", 2), Packing("parquet", 2)], ids=str)
-def test_a_run_says_how_fast_it_was_and_why(photos: Path, packing: Packing | None) -> None:
-    report = run(photos, profile=photos.parent / "trace.json", packing=packing)
+@pytest.mark.parametrize("pack", [None, "tar", "parquet"])
+def test_a_run_says_how_fast_it_was_and_why(photos: Path, pack: str | None) -> None:
+    report = run(photos, profile=photos.parent / "trace.json", pack=pack, pack_size=2)
     (line,) = (line for line in read_ledger(photos.parent / "out") if "end" in line)
     assert line.keys() == {"end", "at", *END_OF_RUN}
     assert line["speed"]["slowest"] == report.speed.slowest
     assert 0 < line["speed"]["share_of_bound"] <= 1
     stages = {"find", "read", "header", "decode", "preprocess"}
-    stages |= {"batch", "model", "check", "resize", "encode", "write", *(["pack"] if packing else [])}
+    stages |= {"batch", "model", "check", "resize", "encode", "write", *(["pack"] if pack else [])}
     assert set(line["speed"]["core_seconds_an_image"]) == stages
     events = [each for each in json.loads((photos.parent / "trace.json").read_text()) if each["ph"] == "X"]
     assert {each["name"] for each in events} == stages - {"find"}
     assert sum(each["name"] == "decode" for each in events) == 6
-    assert sum(each["name"] == "pack" for each in events) == (3 if packing else 0)
+    assert sum(each["name"] == "pack" for each in events) == (3 if pack else 0)
     with pytest.raises(OutputError, match="cannot write the trace"):
         run(photos, profile=photos.parent / "gone/trace.json")
 
@@ -391,10 +390,10 @@ def test_the_shards_of_a_run_do_each_image_once(photos: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"decode": "slow"}, "--decode must be one of exact, fast, not 'slow'"),
-        ({"changed": "maybe"}, "--changed must be one of redo, keep, refuse, not 'maybe'"),
+        ({"decode": "slow"}, "`decode` must be one of exact, fast, not 'slow'"),
+        ({"changed": "maybe"}, "`changed` must be one of redo, keep, refuse, not 'maybe'"),
         ({"size": "small"}, "unknown size 'small': use full or native"),
-        ({"shard": "4/3"}, "4/3"),
+        ({"partition": "4/3"}, "4/3"),
     ],
 )
 def test_words_that_mean_nothing_are_refused(photos: Path, options: dict, message: str) -> None:
@@ -481,7 +480,7 @@ def test_what_a_format_would_lose_is_a_failure_unless_it_is_a_view(photos: Path)
     pytest.importorskip("OpenEXR")
     report = run(photos, model=DepthEstimator(Far(kind="metric"), batch_size=1), format="exr16")
     assert counts(report) == (6, 0, 0, 6)
-    assert "values are from 65520 up and become unknown: another --format keeps it" in str(report.failures[0])
+    assert "values are from 65520 up and become unknown: another `format` keeps it" in str(report.failures[0])
     assert not list((photos.parent / "out").glob("*.exr"))
     for format in ("exr", "png16", "png"):
         assert run(photos, model=DepthEstimator(Far(kind="metric")), format=format).failed == 0
@@ -521,7 +520,7 @@ def test_nothing_is_made_where_there_is_nothing_to_do(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/notes.txt").write_text("none here")
     with pytest.raises(
-        InputError, match="no images in .*photos; folders inside are looked into with --recursive"
+        InputError, match="no images in .*photos; folders inside are looked into with `recursive=True`"
     ):
         run(tmp_path / "photos")
     with pytest.raises(InputError, match="no such file or folder"):
@@ -589,8 +588,8 @@ def test_images_of_200_megapixels_take_less_than_2_gib_together(tmp_path: Path) 
     for name in ("b.jpg", "c.jpg"):
         Image.new("RGB", (20000, 10000), "green").save(tmp_path / "photos" / name)
     code = (
-        "import resource, sys, cortexia_video as cv\n"
-        "report = cv.estimate(sys.argv[1], sys.argv[2], format='png', preview=True)\n"
+        "import resource, sys, cortexia_video as cx\n"
+        "report = cx.estimate(sys.argv[1], sys.argv[2], format='png', preview=True)\n"
         "print(report.done, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "photos"), str(tmp_path / "out")]

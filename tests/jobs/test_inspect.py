@@ -18,17 +18,10 @@ from camera_model import Camera
 from PIL import Image
 from rich.console import Console
 
-from cortexia_video import (
-    DepthEstimator,
-    DepthFileError,
-    DepthMap,
-    convert,
-    estimate,
-    inspect,
-    inspect_folder,
-)
+from cortexia_video import DepthEstimator, DepthMap, convert, estimate, inspect
 from cortexia_video.cli import main
 from cortexia_video.cli.terminal_image import draw_depth
+from cortexia_video.errors import DepthFileError
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.images.resampling import pick_points
 
@@ -94,7 +87,7 @@ def test_a_file_that_nobody_speaks_for_is_shown_as_it_is(tmp_path: Path) -> None
     found = inspect(tmp_path / "a.png")
     assert (found.kind, found.said_by, found.metadata["unit"]) == (None, None, None)
     assert found.percentiles[100] == 5000
-    assert "does not say what it means: give its convention (--from), one of tum" in str(found.unsaid)
+    assert "does not say what it means: give its convention (`convention`), one of tum" in str(found.unsaid)
     assert inspect(tmp_path / "a.png", convention="tum").percentiles[100] == 1
 
 
@@ -131,7 +124,7 @@ def test_a_constant_map_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_a_folder_is_counted_and_some_of_it_read(out: Path) -> None:
     write(out / "trip/own.tiff", format="tiff")
     Image.new("RGB", (3, 2)).save(out / "image.png")
-    found = inspect_folder(out)
+    found = inspect(out)
     assert found.files == {".npy": 20, ".tiff": 1}
     assert found.bytes == sum(
         path.stat().st_size for path in out.rglob("*") if path.suffix in (".npy", ".tiff")
@@ -146,7 +139,7 @@ def test_what_cannot_be_read_in_a_folder_is_named(out: Path, capsys: pytest.Capt
     for path in sorted(out.glob("*.npy"))[2:]:
         path.unlink()
     (out / "00.jpg.npy").write_bytes(b"?")
-    found = inspect_folder(out)
+    found = inspect(out)
     assert [each.key for each in found.failures] == [str(out / "00.jpg.npy")] and len(found.sampled) == 1
     code, told, _ = command(capsys, out)
     assert code == 1 and "  failed: " in told and "00.jpg.npy: its content is not what" in told
@@ -192,7 +185,7 @@ def test_the_command_says_everything_in_plain_words(
         "  unknown     5.00% of the pixels",
         "  focal       50 px (exif), 22.62 degrees wide",
         "  model       m, weights 111111111111",
-        "  image     20 x 20, of which this is all, smaller",
+        "  image       20 x 20, of which this is all, smaller",
     ]
     image = lines[9:]
     assert len(image) == 20 and image[-1].endswith("....") and image[2].startswith("@@@@")
@@ -223,7 +216,7 @@ def test_what_cannot_be_read_is_one_line_and_the_others_are_shown(
     code, told, said = command(capsys, tmp_path / "a.txt", write(tmp_path / "b.npz"))
     assert code == 1 and told.startswith(f"\n{tmp_path / 'b.npz'}\n") and said.count("\n") == 1
     assert "a.txt: not a depth file that can be read: give one of .npy, .npz" in said
-    with pytest.raises(DepthFileError, match="the limit is 50: raise --max-megapixels"):
+    with pytest.raises(DepthFileError, match="the limit is 50: raise `max_megapixels`"):
         inspect(tmp_path / "b.npz", max_megapixels=5e-5)
     assert command(capsys, tmp_path / "b.npz", "--max-megapixels", 0.00005)[0] == 1
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cortexia_video import DepthEstimator, InputError, SyntheticModel, estimate
+from cortexia_video import DepthEstimator, SyntheticModel, estimate
 from cortexia_video.cli import main
+from cortexia_video.errors import InputError
 from cortexia_video.jobs.plan import plan
 
 Make = Callable[..., Path]

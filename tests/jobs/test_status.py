@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import cortexia_video as cv
+import cortexia_video as cx
 from cortexia_video.cli import main
 from cortexia_video.jobs.status import Status, status
 
@@ -37,11 +37,11 @@ def test_a_run_that_goes_on_says_so(
         make_image(tmp_path / "in" / f"{index}.jpg", seed=index)
     seen: list[Status] = []
 
-    def look(report: cv.Report, _: object) -> None:
+    def look(report: cx.Report, _: object) -> None:
         if report.done == 4:
             seen.append(status(tmp_path / "out", inputs=[tmp_path / "in"]))
 
-    cv.estimate(tmp_path / "in", tmp_path / "out", model="synthetic", on_outcome=look)
+    cx.estimate(tmp_path / "in", tmp_path / "out", model="synthetic", on_outcome=look)
     (run,) = seen[0].runs
     assert run.is_at_work(seen[0].now) and not run.ended
     assert run.counts["done"] == 3 and run.slowest
@@ -53,7 +53,8 @@ def test_a_run_that_goes_on_says_so(
 
 def test_the_time_left_follows_from_all_that_are_at_work(tmp_path: Path) -> None:
     counts = {"found": 50, "done": 20, "skipped": 0, "failed": 0, "seconds": 10.0}
-    done = [{"key": f"{index}.jpg", "outcome": "done"} for index in range(40)]
+    line = {"outcome": "done", "run": "a1", "path": "/a.jpg", "source": [1, 2], "outputs": {}}
+    done = [{"key": f"{index}.jpg", **line} for index in range(40)]
     write_ledger(
         tmp_path / "out",
         begin(20),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cortexia_video import InputError
+from cortexia_video.errors import InputError
 from cortexia_video.ledger.partition import Partition, parse_partition
 
 KEYS = st.binary(max_size=20).map(lambda name: name.decode("utf-8", "surrogateescape"))

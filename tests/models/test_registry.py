@@ -16,15 +16,13 @@ from cortexia_video import (
     DepthModel,
     Failure,
     Frame,
-    MissingExtraError,
     ModelInfo,
-    ModelLoadError,
     SyntheticModel,
-    UnknownModelError,
     list_models,
     load_estimator,
 )
 from cortexia_video.depth_map import KINDS
+from cortexia_video.errors import MissingExtraError, ModelLoadError, UnknownModelError
 from cortexia_video.models.catalog import PUBLISHED
 from cortexia_video.models.registry import load_model
 

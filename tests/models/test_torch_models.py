@@ -28,7 +28,8 @@ from transformers.models.dpt.image_processing_pil_dpt import (
 )
 from transformers.models.zoedepth.image_processing_pil_zoedepth import ZoeDepthImageProcessorPil
 
-from cortexia_video import DepthEstimator, DepthMap, Failure, Frame, ModelLoadError, estimate, load_estimator
+from cortexia_video import DepthEstimator, DepthMap, Failure, Frame, estimate, load_estimator
+from cortexia_video.errors import ModelLoadError
 from cortexia_video.images.resampling import sample_image
 from cortexia_video.models.registry import load_model
 from cortexia_video.models.torch.checkpoint import open_checkpoint, read_licence
@@ -368,7 +369,7 @@ def test_the_ledger_says_what_was_done_again_in_float32(
         ({"device": "gpu"}, "unknown device 'gpu': use auto, cpu, cuda, cuda:1 or mps"),
         ({"device": "cuda:99"}, "device 'cuda:99' cannot be used"),
         ({"normalize": "unit"}, "does not take all of these options: normalize"),
-        ({"kind": "metric"}, "gives disparity, not metric: leave --kind out"),
+        ({"kind": "metric"}, "gives disparity, not metric: leave `kind` out"),
         ({"input_size": (60, 70)}, "sides that are multiples of 14, not 60x70"),
     ],
 )
@@ -468,7 +469,9 @@ def test_a_checkpoint_of_the_hub_is_found_in_its_cache(use_hub_cache: Path) -> N
 @pytest.mark.parametrize("name", ["depth-pro", "hf:apple/DepthPro-hf"])
 def test_offline_one_line_says_what_to_do(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ModelLoadError, match=r"'hf download apple/DepthPro-hf'.*--model hf:FOLDER") as caught:
+    with pytest.raises(
+        ModelLoadError, match=r"'hf download apple/DepthPro-hf'.*`model='hf:FOLDER'`"
+    ) as caught:
         load_model(name)
     assert "\n" not in str(caught.value)
 
@@ -526,7 +529,7 @@ def test_commercial_only_takes_what_is_known_to_be_free(
         (f"hf:{folder}", "cc-by-nc-4.0"),
         (f"onnx:{write_mean_network(tmp_path / 'net.onnx')}", "unknown"),
     ):
-        with pytest.raises(ModelLoadError, match=rf"is refused \(--commercial-only\).* is {said}"):
+        with pytest.raises(ModelLoadError, match=rf"is refused \(`commercial_only`\).* is {said}"):
             load_estimator(name, commercial_only=True)
     (folder / "README.md").unlink()
     with pytest.raises(ModelLoadError, match="is unknown"):
@@ -545,7 +548,7 @@ def test_a_run_refuses_before_anything_is_written(tmp_path: Path, make_image: Ca
 
 
 def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    from cortexia_video import MissingExtraError
+    from cortexia_video.errors import MissingExtraError
 
     monkeypatch.setitem(sys.modules, "transformers", None)
     for name in [name for name in sys.modules if name.startswith("cortexia_video.models.")]:

@@ -13,19 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 from camera_model import Camera
+from ledgers import open_ledger
 from PIL import Image
 
 from cortexia_video import (
     DepthEstimator,
     DepthMap,
-    InputError,
-    OutputError,
-    OutputExistsError,
     Pinhole,
-    PointCloud,
-    anchor_depth,
     convert,
-    depth_to_normals,
     estimate,
     point_cloud,
     report,
@@ -33,11 +28,12 @@ from cortexia_video import (
     verify,
 )
 from cortexia_video.cli import main
+from cortexia_video.errors import InputError, OutputError, OutputExistsError
+from cortexia_video.geometry import anchor_depth, depth_to_normals
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
-from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.local_log import LEDGER_NAME
 from cortexia_video.pinhole import project, unproject
-from cortexia_video.point_clouds import glb
+from cortexia_video.point_clouds import PointCloud, glb
 from cortexia_video.point_clouds.files import CLOUD_FORMATS
 
 HEIGHT, WIDTH = 40, 60
@@ -127,7 +123,7 @@ def test_the_axis_is_where_the_camera_says() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"f_px": 50.0, "fov_deg": 60.0}, "given twice: give one of --f-px, --fov-deg and --intrinsics"),
+        ({"f_px": 50.0, "fov_deg": 60.0}, "given twice: give one of `f_px`, `fov_deg` and `intrinsics`"),
         ({"f_px": 0.5}, "no lens has a focal length of 0.5 pixels for 60 x 40: give pixels, not mm"),
         ({"f_px": -1.0}, "is no camera"),
         ({"fov_deg": 180.0}, "more than 0 and less than 180 degrees, not 180"),
@@ -143,7 +139,7 @@ def test_no_camera_is_made_of_what_is_none(options: dict[str, Any], message: str
 
 
 def test_without_a_focal_length_there_is_no_cloud() -> None:
-    with pytest.raises(InputError, match=r"give --f-px \(in pixels\), --fov-deg or --intrinsics"):
+    with pytest.raises(InputError, match=r"give `f_px` \(in pixels\), `fov_deg` or `intrinsics`"):
         point_cloud(DepthMap(make_values(), "metric"), make_image())
 
 
@@ -233,7 +229,7 @@ def test_near_and_far_give_disparity_and_affine_depth_their_shape() -> None:
             DepthMap(make_values(), "disparity"),
             2,
             1,
-            "--near-m 2 and --far-m 1 must be metres, 0 < near < far",
+            "`near_m` 2 and `far_m` 1 must be metres, 0 < near < far",
         ),
         (DepthMap(make_values(), "disparity"), 0, 1, "must be metres"),
         (DepthMap(make_values(), "disparity"), 1, np.inf, "must be metres"),
@@ -344,7 +340,9 @@ def test_a_cloud_is_saved_whole_and_replaces_nothing_unasked(tmp_path: Path, nam
     save_point_cloud(make_cloud(), path)
     written = path.read_bytes()
     assert written == join(CLOUD_FORMATS[path.suffix[1:].lower()](make_cloud()))
-    with pytest.raises(OutputExistsError, match="is there already: choose another --output, or --overwrite"):
+    with pytest.raises(
+        OutputExistsError, match="is there already: choose another `output`, or `overwrite=True`"
+    ):
         save_point_cloud(make_cloud(normals=True), path)
     assert path.read_bytes() == written
     save_point_cloud(make_cloud(normals=True), path, overwrite=True)
@@ -356,7 +354,7 @@ def test_where_no_cloud_can_be_written_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="unknown format of point clouds 'obj': use one of ply, glb"):
         save_point_cloud(make_cloud(), tmp_path / "a.obj")
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=r"cannot write .*a\.ply: .*; choose another --output"):
+    with pytest.raises(OutputError, match=r"cannot write .*a\.ply: .*; choose another `output`"):
         save_point_cloud(make_cloud(), tmp_path / "file/a.ply")
     (tmp_path / "folder.ply").mkdir()
     with pytest.raises(OutputError, match="folder.ply"):
@@ -654,7 +652,7 @@ def test_views_give_no_cloud(
 
 
 def test_a_run_without_an_image_is_said_to_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with Ledger(tmp_path / "made", {}):
+    with open_ledger(tmp_path / "made", {}):
         pass
     code, _, said = run(capsys, tmp_path / "made", "--output", tmp_path / "clouds")
     assert code == 2 and "no image is done in" in said
@@ -670,10 +668,10 @@ def test_clouds_of_a_run_are_verified_like_depth(made: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"fov_deg": 0.0}, "--fov-deg must be more than 0 and less than 180 degrees, not 0"),
-        ({"max_gap": -1.0}, "--max-gap must be a share above 0 .*, not -1"),
-        ({"near_m": 3.0, "far_m": 2.0}, "--near-m 3 and --far-m 2 must be metres"),
-        ({"f_px": -3.0}, "--f-px must be a focal length in pixels, more than 0, not -3"),
+        ({"fov_deg": 0.0}, "`fov_deg` must be more than 0 and less than 180 degrees, not 0"),
+        ({"max_gap": -1.0}, "`max_gap` must be a share above 0 .*, not -1"),
+        ({"near_m": 3.0, "far_m": 2.0}, "`near_m` 3 and `far_m` 2 must be metres"),
+        ({"f_px": -3.0}, "`f_px` must be a focal length in pixels, more than 0, not -3"),
     ],
 )
 def test_options_that_mean_nothing_are_refused_before_anything_is_made(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pkgutil
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,22 +14,11 @@ import pytest
 from PIL import Image
 
 import cortexia_video
-from cortexia_video import (
-    CortexiaError,
-    DepthMap,
-    Failure,
-    InputError,
-    OutputLostError,
-    RGBDSample,
-    convert,
-    estimate,
-    inspect_folder,
-    verify,
-)
-from cortexia_video.datasets.build import build_dataset
+from cortexia_video import CortexiaError, DepthMap, Failure, RGBDSample, convert, estimate, inspect, verify
+from cortexia_video.datasets.build import write_shards
 from cortexia_video.datasets.build_items import list_dataset_items
 from cortexia_video.datasets.dataset import RGBDDataset
-from cortexia_video.errors import DecodeError, describe, in_words
+from cortexia_video.errors import DecodeError, InputError, OutputLostError, describe, in_words
 from cortexia_video.evaluation import job
 from cortexia_video.evaluation.ground_truth import hold_truth
 from cortexia_video.evaluation.predictors import HeldPredictor
@@ -36,7 +26,6 @@ from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.frame import Frame
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
 from cortexia_video.runtime.input_boundary import attempt, attempt_all
-from cortexia_video.sinks.archives import Packing
 
 Make = Callable[..., Path]
 ANYTHING = [
@@ -110,7 +99,9 @@ def test_a_generator_that_breaks_off_ends_in_a_failure() -> None:
 
 
 @pytest.mark.parametrize("error", ANYTHING, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize("where", ["image_steps.read_image", "image_steps.decode", "sinks.sink.Sink.encode"])
+@pytest.mark.parametrize(
+    "where", ["jobs.image_task.read_image", "jobs.image_task.decode", "sinks.sink.Sink.encode"]
+)
 def test_estimate_loses_one_input(
     where: str, error: Exception, tmp_path: Path, make_image: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,21 +127,21 @@ def test_the_other_jobs_lose_one_input(
     error: Exception, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        fail_for(patch, "depth_folder.DepthReader.decode", "b.png", error)
+        fail_for(patch, "ledger.depth_reader.DepthReader.decode", "b.png", error)
         report = convert(run, tmp_path / "npz", format="npz")
         assert (report.done, report.failed, report.failures[0].key) == (2, 1, "b.png")
-        looked = inspect_folder(run)
+        looked = inspect(run)
         assert (len(looked.sampled), len(looked.failures)) == (2, 1)
     with monkeypatch.context() as patch:
         fail_for(patch, "sinks.sink.Sink.encode", "b.png", error)
         report = convert(run, tmp_path / "npz2", format="npz")
         assert (report.done, report.failed, report.failures[0].stage) == (2, 1, "write")
     with monkeypatch.context() as patch:
-        fail_for(patch, "point_clouds.job.read_run_depth", "b.png", error)
+        fail_for(patch, "jobs.point_clouds.read_run_depth", "b.png", error)
         report = make_point_clouds(run, tmp_path / "clouds", options=CloudOptions(near_m=1, far_m=9))
         assert (report.done, report.failed, report.failures[0].key) == (2, 1, "b.png")
     with monkeypatch.context() as patch:
-        fail_for(patch, "verification._find_fault", "b.png", error)
+        fail_for(patch, "jobs.verify._find_fault", "b.png", error)
         assert [each.key for each in verify(run).wrong] == ["b.png"]
     with monkeypatch.context() as patch:
         fail_for(patch, "reporting.depth_sample.read_run_depth", "b.png", error)
@@ -164,7 +155,7 @@ def test_a_dataset_loses_one_sample(error: Exception, tmp_path: Path) -> None:
     dataset = RGBDDataset("three", [entry("a"), entry("b"), entry("c")], lambda each: read(each, error))
     attempts = [*dataset.attempt()]
     assert [isinstance(each, Failure) for each in attempts] == [False, True, False]
-    report = build_dataset(list_dataset_items(dataset), tmp_path / "set", format="webdataset")
+    report = write_shards(list_dataset_items(dataset), tmp_path / "set", format="webdataset")
     assert (report.rows, report.failed, report.failures[0].key) == (2, 1, "b")
 
 
@@ -182,12 +173,8 @@ def read(each: entry, error: Exception) -> RGBDSample:
 
 def fail_for(patch: pytest.MonkeyPatch, name: str, key: str, error: Exception) -> None:
     """Let a function of the package raise `error` for the input of a key."""
-    target = f"cortexia_video.{name}"
-    module, _, last = target.rpartition(".")
-    owner = pytest.importorskip(module) if module.rpartition(".")[2].islower() else None
-    if owner is None:
-        room, _, kind = module.rpartition(".")
-        owner = getattr(pytest.importorskip(room), kind)
+    place, _, last = name.rpartition(".")
+    owner = pkgutil.resolve_name(f"cortexia_video.{place}")
     real = getattr(owner, last)
 
     def call(*arguments: object, **options: object) -> object:
@@ -204,18 +191,18 @@ def test_names_that_parquet_cannot_hold_fail_alone(tmp_path: Path, make_image: M
     odd = os.fsdecode(b"b\xff.png")
     (folder / odd).write_bytes(data)
     for name in ("tar", "parquet"):
-        report = estimate(folder, tmp_path / name, model="synthetic", packing=Packing(name))
+        report = estimate(folder, tmp_path / name, model="synthetic", pack=name)
         assert (report.found, report.done, report.failed) == (2, *((2, 0) if name == "tar" else (1, 1)))
     (failure,) = report.failures
     assert failure.key == odd
-    assert failure.reason == r"key 'b\udcff.png' is not UTF-8, as parquet needs: rename it, or --pack tar"
+    assert failure.reason == r"key 'b\udcff.png' is not UTF-8, as parquet needs: rename it, or `pack='tar'`"
 
 
 @pytest.mark.parametrize("form", ["parquet", "webdataset"])
 def test_names_that_are_not_utf8_fail_alone_in_a_dataset(form: str, tmp_path: Path) -> None:
     keys = [entry("a"), entry("x\udcff")]
     dataset = RGBDDataset("odd", keys, lambda each: read(each, ValueError()))
-    report = build_dataset(list_dataset_items(dataset), tmp_path / "set", format=form)
+    report = write_shards(list_dataset_items(dataset), tmp_path / "set", format=form)
     assert (report.rows, report.failed) == (1, 1)
     assert report.failures[0].reason == (
         r"its key x\udcff is not UTF-8, which datasets must be: rename the file or folder"
@@ -262,7 +249,7 @@ def test_an_evaluation_loses_one_image(error: Exception, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(job, "score_image", score)
     predictors = [HeldPredictor("mine", depths)]
-    found = job.evaluate(hold_truth(samples), predictors, load_protocol("real-frames"))
+    found = job.measure_predictors(hold_truth(samples), predictors, load_protocol("real-frames"))
     assert [key for key, _ in found.columns[0].remarks()] == ["c"]
     assert found.columns[0].remarks()[0][1] == f"cannot be measured: {describe(error)}"
     assert found.count_images() == 3
@@ -274,7 +261,7 @@ def test_an_evaluation_loses_one_image(error: Exception, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(job, "score_image", real)
     truth = hold_truth(RGBDDataset("three", samples, break_off))
-    found = job.evaluate(truth, predictors, load_protocol("real-frames"))
+    found = job.measure_predictors(truth, predictors, load_protocol("real-frames"))
     assert [(each.key, each.error) for each in found.left] == [("c", error)]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cortexia_video import OutputError
+from cortexia_video.errors import OutputError
 from cortexia_video.runtime.stage_clock import ChromeTrace, StageClock
 from cortexia_video.runtime.throughput import Speed
 
@@ -57,7 +57,7 @@ def test_the_trace_is_json_with_named_threads(tmp_path: Path) -> None:
 
 
 def test_a_trace_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="cannot write the trace .*; choose another --profile"):
+    with pytest.raises(OutputError, match="cannot write the trace .*; choose another `profile`"):
         ChromeTrace(tmp_path / "gone" / "trace.json")
 
 

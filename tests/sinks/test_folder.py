@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import xxhash
 
-from cortexia_video import DepthMap, InputError, OutputError, OutputExistsError, OutputLostError
+from cortexia_video import DepthMap
+from cortexia_video.errors import InputError, OutputError, OutputExistsError, OutputLostError
 from cortexia_video.runtime.buffers import BufferPool
 from cortexia_video.sinks import folder
 from cortexia_video.sinks.folder import _DEVICE_IS_GONE, _FULL_OR_READ_ONLY, _HOST_IS_GONE, FolderSink
@@ -232,7 +233,7 @@ def test_unknown_formats_and_unwritable_places_are_refused(tmp_path: Path) -> No
     with pytest.raises(OutputError, match="unknown format 'gif': use one of npy, npz, png, "):
         FolderSink(tmp_path, format="gif")
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="choose another --output"), FolderSink(tmp_path / "file"):
+    with pytest.raises(OutputError, match="choose another `output`"), FolderSink(tmp_path / "file"):
         pass
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cortexia_video import Failure, InputError, estimate
-from cortexia_video.errors import printable
+from cortexia_video import Failure, estimate
+from cortexia_video.errors import InputError, printable
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.sources.find import InputFile, find_images
 
@@ -303,8 +303,8 @@ def test_everything_that_was_named_is_counted(tmp_path: Path, make_image: Make) 
         "d.heic": "not supported: the content is a HEIC image; convert it to JPEG",
         "empty.jpg": "empty file",
         "pipe": "not a file that can be read: a folder, pipe or device",
-        "nothing": "there are no images in it; --recursive looks into the folders inside",
-        "deep": "there are no images in it; --recursive looks into the folders inside",
+        "nothing": "there are no images in it; `recursive=True` looks into the folders inside",
+        "deep": "there are no images in it; `recursive=True` looks into the folders inside",
         "none.txt": "there are no images in it",
         "hello": "cannot open hello: No such file or directory",
         "gone": f"no such file or folder: {tmp_path / 'gone'}",

@@ -143,7 +143,7 @@ def test_file_and_folder_are_on_the_disk_before_it_counts(
 def test_where_no_file_can_be_it_is_not_called_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "file/a.txt", tmp_path / ("a" * 300)):
-        with pytest.raises(OutputError, match="cannot write .*; choose another --output") as raised:
+        with pytest.raises(OutputError, match="cannot write .*; choose another `output`") as raised:
             write(path)
         assert not isinstance(raised.value, OutputLostError)
 

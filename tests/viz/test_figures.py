@@ -14,15 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from cortexia_video import (
-    DepthMap,
-    MissingExtraError,
-    collage,
-    color_bar,
-    colored_depthmap,
-    merge_into_row,
-    show_depthmap,
-)
+from cortexia_video import DepthMap, collage, colored_depthmap, merge_into_row, show_depthmap
+from cortexia_video.errors import MissingExtraError
+from cortexia_video.viz import color_bar
 from cortexia_video.viz import colormap as coloring
 from cortexia_video.viz.color_tables import COLOR_TABLES, find_color_table, find_unknown_color
 from cortexia_video.viz.colormap import find_range

@@ -13,7 +13,6 @@ from cortexia_video.datasets.readers._calibration import Calibration
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DecodeError, in_words
 from cortexia_video.formats.decode_depth import decode_depth, read_file
-from cortexia_video.formats.option_names import OF_COMMANDS, OptionNames
 from cortexia_video.frame import Frame
 from cortexia_video.images.decode import decode
 from cortexia_video.images.resampling import resize_image
@@ -29,7 +28,7 @@ class Pair:
 
     convention, about: of the depth file, as `decode_depth` takes them. range_m: other depths are masked out.
     fits_depth: the image is larger than its depth, of the same view, and is reduced to its size.
-    sparse: as of `RGBDSample`. names: of who says what the numbers mean, for errors.
+    sparse: as of `RGBDSample`.
     within: the folder that both files must lie in, where a file of the set names them; None: anywhere.
     problem: what is wrong with what says all this; reading raises it.
     """
@@ -44,7 +43,6 @@ class Pair:
     range_m: tuple[float, float] | None = None
     fits_depth: bool = False
     sparse: bool = False
-    names: OptionNames = OF_COMMANDS
     within: AnyPath | None = None
     problem: Exception | None = None
 
@@ -54,9 +52,7 @@ def read_pair(pair: Pair) -> RGBDSample:
     if pair.problem:
         raise pair.problem
     data = read_file(pair.depth, within=pair.within)
-    depth = decode_depth(
-        data, str(pair.depth), convention=pair.convention, about=pair.about, names=pair.names
-    )
+    depth = decode_depth(data, str(pair.depth), convention=pair.convention, about=pair.about)
     image = read_image(pair.image, pair.key, pair.within)
     if pair.fits_depth:
         image = np.ascontiguousarray(resize_image(image, *depth.values.shape))

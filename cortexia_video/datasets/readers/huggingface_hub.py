@@ -59,7 +59,7 @@ def load(root: AnyPath, split: str, *, streaming: bool, revision: str | None) ->
     if isinstance(root, RemotePath):
         raise InputError(
             f"{root}: a dataset of the hub is org/name, or a folder of this machine; its parquet files "
-            "behind an address are opened as parquet (--name parquet)"
+            "behind an address are opened as parquet (`name='parquet'`)"
         )
     hf = import_datasets()
     try:
@@ -110,7 +110,7 @@ HUB = DatasetInfo(
     summary="any dataset of the Hugging Face hub with images and depth in two columns",
     licence="see its page",
     where="https://huggingface.co/datasets",
-    layout="org/name, or a folder with its files; image= and depth= name the columns, convention= the meaning",
+    layout="org/name, or a folder of its files; image= and depth= name the columns, convention= the meaning",
     open=_Opener(),
     splits=None,
     marks=("dataset_info.json",),

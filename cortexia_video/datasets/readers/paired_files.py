@@ -13,13 +13,11 @@ from cortexia_video.datasets.readers._calibration import Calibration
 from cortexia_video.datasets.readers._pair import Pair, read_pair
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import InputError
-from cortexia_video.formats.option_names import OptionNames
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.relative import find_inside, name_inside
 
 _WILD = re.compile(r"\*\*/|\*|\?")
 _GROUPS = {"**/": "((?:[^/]+/)*)", "*": "([^/]*)", "?": "([^/])"}
-_NAMES = OptionNames("convention=", "kind=", "scale=", "cortexia convert --unknown")
 _log = logging.getLogger(__name__)
 
 
@@ -52,7 +50,7 @@ def _open(
             continue
         key = name_inside(image, root)
         means = (convention, about, calibration)
-        pairs.append(Pair(key, image, depth, root.name, *means, sparse=sparse, names=_NAMES))
+        pairs.append(Pair(key, image, depth, root.name, *means, sparse=sparse))
     if alone:
         _log.warning("%s: %d of %d images have no depth of their name", root, alone, alone + len(pairs))
     return RGBDDataset("pairs", pairs, read_pair, kind if convention is None else "metric")

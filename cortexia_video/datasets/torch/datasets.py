@@ -2,7 +2,6 @@
 
 DataLoader(SampleDataset(dataset, augment), batch_size=8, shuffle=True, num_workers=2)
 DataLoader(MixedBatches(mixture, augment, position), batch_size=None, num_workers=2)
-DataLoader(StreamBatches(streams, augment, position), batch_size=None, num_workers=2)
 """
 
 from __future__ import annotations
@@ -16,19 +15,23 @@ from cortexia_video.augmentation import RandomTransform, Transform
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.mixture import Mixture, Position
 from cortexia_video.datasets.sample_checks import OnProblem, raise_problem
-from cortexia_video.datasets.stream_mixture import StreamMixture, StreamPosition
 from cortexia_video.datasets.torch.tensors import to_tensors
 from cortexia_video.errors import InputError
-from cortexia_video.rgbd_sample import RGBDSample
 
 Augment = Transform | RandomTransform
 _HOPELESS = 100  # batches
 
 
 class SampleDataset(Dataset[dict[str, Any]]):
-    """Samples by number, as `to_tensors` gives them; set `epoch` for other augmentations of the same samples.
+    """Samples by number, as `to_tensors` gives them, for a `DataLoader`.
 
-    All samples of a batch must come out of `augment` with one size.
+    All samples of a batch must come out of `augment` with one size. Set `epoch` for other augmentations of
+    the same samples.
+
+    Args:
+        dataset: Such as `open_dataset` opens.
+        augment: A transform, random or not.
+        seed: Of the random ones.
     """
 
     def __init__(self, dataset: RGBDDataset, augment: Augment | None = None, *, seed: int = 0) -> None:
@@ -50,10 +53,19 @@ class SampleDataset(Dataset[dict[str, Any]]):
 class MixedBatches(IterableDataset[dict[str, Any]]):
     """Batches of a mixture, collated; the worker i of n reads every n-th, and torch puts them in order.
 
-    position: where to go on. Each batch says its number in `batch`: after it was used, keep
-    `mixture.position(batch["batch"] + 1)`. A batch of which no sample can be used is left out.
-    share: (i, n): only every n-th batch, beginning with the i-th: for one of n trainers that go on together.
-    on_problem: called where a sample is read, in the worker's process.
+    Each batch says its number in `batch`: after it was used, keep `mixture.position(batch["batch"] + 1)`. A
+    batch of which no sample can be used is left out.
+
+    Args:
+        mixture: Of datasets.
+        augment: A transform, random or not.
+        position: Where to go on.
+        on_problem: Called where a sample is read, in the worker's process.
+        share: (i, n): only every n-th batch, beginning with the i-th: for one of n trainers that go on
+            together.
+
+    Example:
+        >>> DataLoader(MixedBatches(mixture, augment), batch_size=None, num_workers=2)  # doctest: +SKIP
     """
 
     def __init__(
@@ -72,7 +84,8 @@ class MixedBatches(IterableDataset[dict[str, Any]]):
         self._on_problem = on_problem
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        index, workers = _find_worker()
+        worker = get_worker_info()
+        index, workers = (worker.id, worker.num_workers) if worker else (0, 1)
         trainer, trainers = self._share
         done = (self._position["batch"] if self._position else 0) // trainers
         count = trainers * workers  # torch asks worker 0 for the first batch
@@ -80,64 +93,13 @@ class MixedBatches(IterableDataset[dict[str, Any]]):
         number, empty = trainers * (done + index) + trainer, 0
         for samples in self._mixture.batches(self._position, on_problem=self._on_problem, part=part):
             if samples:
-                yield {**_collate(samples, self._augment, (self._mixture.seed, number)), "batch": number}
+                if self._augment is not None:
+                    seed = (self._mixture.seed, number)
+                    samples = [self._augment(sample, seed) for sample in samples]
+                yield {**default_collate([to_tensors(sample) for sample in samples]), "batch": number}
             empty = 0 if samples else empty + 1
             if empty == _HOPELESS:
                 raise InputError(
                     f"of {empty} batches in a row no sample can be used: see what was said of each"
                 )
             number += count
-
-
-class StreamBatches(IterableDataset[dict[str, Any]]):
-    """Batches of a mixture of streams, collated; each worker has shards of its own, torch takes turns.
-
-    position: where to go on, with as many workers. Each batch says in `position` where its worker is after
-    it: keep `position = advance(position, batch["position"])`. torchdata's `StatefulDataLoader` keeps it
-    itself, by `state_dict` and `load_state_dict`.
-    on_problem: called where a sample is read, in the worker's process.
-    """
-
-    def __init__(
-        self,
-        mixture: StreamMixture,
-        augment: Augment | None = None,
-        position: StreamPosition | None = None,
-        *,
-        on_problem: OnProblem = raise_problem,
-    ) -> None:
-        self._mixture = mixture
-        self._augment = augment
-        self._position = position
-        self._turn = position["next"] if position else 0
-        self._here = position
-        self._on_problem = on_problem
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        index, count = _find_worker()
-        part = ((self._turn + index) % count, count)  # torch asks worker 0 for the first batch
-        batches = self._mixture.batches(self._position, on_problem=self._on_problem, part=part)
-        for samples, number, position in batches:
-            self._here = position
-            batch = _collate(samples, self._augment, (self._mixture.seed, number))
-            yield {**batch, "batch": number, "position": position}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return where this process is: the state that `StatefulDataLoader` keeps of each worker."""
-        return {"position": self._here}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where this worker was; unlike torch's own loader, its caller knows whose turn it is."""
-        self._position = self._here = state["position"]
-        self._turn = 0
-
-
-def _find_worker() -> tuple[int, int]:
-    worker = get_worker_info()
-    return (worker.id, worker.num_workers) if worker else (0, 1)
-
-
-def _collate(samples: list[RGBDSample], augment: Augment | None, seed: tuple[int, int]) -> dict[str, Any]:
-    if augment is not None:
-        samples = [augment(sample, seed) for sample in samples]
-    return default_collate([to_tensors(sample) for sample in samples])

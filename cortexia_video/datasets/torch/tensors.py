@@ -15,9 +15,13 @@ from cortexia_video.rgbd_sample import RGBDSample
 def to_tensors(sample: RGBDSample) -> dict[str, Tensor | str]:
     """Return tensors of a sample, to be collated into batches.
 
-    pixel_values: float32 (3, H, W), 0 to 1. labels: float32 (1, H, W), 0 where not valid, since NaN times 0
-    is NaN in a loss. valid: bool (1, H, W). intrinsics: float32 (3, 3), for pixel centres at + 0.5, NaN where
-    unknown. kind: what the labels mean, as of `DepthMap`. key: of the sample.
+    Args:
+        sample: An image with its depth.
+
+    Returns:
+        A dict. pixel_values: float32 (3, H, W), 0 to 1. labels: float32 (1, H, W), 0 where not valid, since
+        NaN times 0 is NaN in a loss. valid: bool (1, H, W). intrinsics: float32 (3, 3), for pixel centres at
+        + 0.5, NaN where unknown. kind: what the labels mean, as of `DepthMap`. key: of the sample.
     """
     image = np.array(sample.frame.image.transpose(2, 0, 1), np.float32, order="C")
     image /= 255

@@ -1,0 +1,1 @@
+"""Metrics and alignments as functions of arrays; formula and source in each docstring."""

@@ -48,14 +48,34 @@ class Alignment(NamedTuple):
 def align(
     values: Array, kind: DepthKind, reference_m: Array, mask: Mask, alignment: str, *, max_depth_m: float
 ) -> Floats:
-    """Return depth in the unit of the reference, float64 (H, W), NaN where the values are unknown.
+    """Align values to a reference, as their kind needs it: fit factor and shift, and apply them.
 
-    values: (H, W) of `kind`, not finite where unknown. reference_m: (H, W), above 0 in `mask`. alignment: one
-    of `ALIGNMENTS`, fitted on the pixels of the mask where the values are known. Aligned disparity below
-    1 / max_depth_m, also below 0, is clamped there: no depth exceeds `max_depth_m`. Depth that was aligned as
-    depth is not clamped, and may be 0 or less.
+    Aligned disparity below 1 / max_depth_m, also below 0, is clamped there: no depth exceeds `max_depth_m`.
+    Depth that was aligned as depth is not clamped, and may be 0 or less. Sources of each alignment:
+    docs/evaluation.md.
 
-    Raises `InputError` for an alignment that the kind does not allow, ValueError where nothing is known.
+    Args:
+        values: (H, W) of `kind`, not finite where unknown.
+        kind: metric, scale_invariant, affine_invariant or disparity.
+        reference_m: (H, W) metres, above 0 in `mask`.
+        mask: bool (H, W), where to fit; there the values count that are known.
+        alignment: none, median, scale, scale_l1, affine, affine_l1, affine_trimmed, disparity, disparity_l1
+            or disparity_trimmed.
+        max_depth_m: Metres, see above.
+
+    Returns:
+        Depth in metres, float64 (H, W), NaN where the values are unknown.
+
+    Raises:
+        InputError: The kind does not allow the alignment.
+        ValueError: Nothing is known.
+
+    Example:
+        >>> metres = np.array([[1.0, 2.0, 4.0]])
+        >>> what = ("disparity", metres, metres > 0, "disparity")
+        >>> found = cx.evaluation.align(3 / metres - 1, *what, max_depth_m=10.0)
+        >>> np.allclose(found, metres)
+        True
     """
     require_alignment(kind, alignment)
     places = find_places(values, reference_m, mask)

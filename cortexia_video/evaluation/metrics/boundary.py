@@ -22,10 +22,21 @@ _ALPHA = 0.1  # of a mask that is a share: what is more is inside
 
 
 def boundary_f1(depth: Array, reference: Array, mask: Mask | None = None) -> float:
-    """Return the boundary F1 of depth (H, W) against reference depth (H, W): 1 is perfect.
+    """Return the boundary F1 of depth against a reference: 1 is perfect.
 
-    mask: bool (H, W), True where the reference is known (default: everywhere); only neighbours that both are
-    count. Depth that is not finite in the mask has no contour there. Raises ValueError for other shapes.
+    Source: Bochkovskii et al., "Depth Pro", ICLR 2025, section 4.
+
+    Args:
+        depth: (H, W), in any unit. What is not finite in the mask has no contour there.
+        reference: (H, W), in any unit.
+        mask: bool (H, W), True where the reference is known (default: everywhere); only neighbours that both
+            are count.
+
+    Returns:
+        The F1 of precision and recall, weighted over thresholds.
+
+    Raises:
+        ValueError: The shapes differ.
     """
     ours, theirs = _invert(depth), _invert(reference)
     if ours.shape != theirs.shape or (mask is not None and mask.shape != ours.shape):
@@ -39,10 +50,17 @@ def boundary_f1(depth: Array, reference: Array, mask: Mask | None = None) -> flo
 
 
 def boundary_recall(depth: Array, inside: Array) -> float:
-    """Return the share of a mask's outline that depth (H, W) has a contour on, thinned to one pixel.
+    """Return the share of a mask's outline that depth has a contour on, thinned to one pixel.
 
-    inside: bool or a share 0..1 (H, W), of what is before the rest: a person, hair. Of neighbours in a row
-    that all are above t only the largest is a contour: depth that is wrong in a broad band gains nothing.
+    Of neighbours in a row that all are above a threshold only the largest is a contour: depth that is wrong
+    in a broad band gains nothing. Source: Bochkovskii et al., "Depth Pro", ICLR 2025, section 4.
+
+    Args:
+        depth: (H, W), in any unit.
+        inside: bool or a share 0 to 1, (H, W), of what is before the rest: a person, hair.
+
+    Returns:
+        The recall, weighted over thresholds: 1 is perfect.
     """
     near, within = _invert(depth), np.asarray(inside) > _ALPHA
     if near.shape != within.shape:

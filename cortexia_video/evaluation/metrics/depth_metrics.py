@@ -113,5 +113,14 @@ PIXEL_METRICS: dict[str, Metric] = {
 
 
 def score_pixels(sums: PixelSums) -> dict[str, float]:
-    """Return every metric of the table."""
+    """Return the metrics of depth, by name: abs_rel, rmse, silog, delta1 ... (docs/evaluation.md).
+
+    Formula and source of each: the functions of `evaluation/metrics/depth_metrics.py`.
+
+    Args:
+        sums: From `measure_pixels` or `add_sums`.
+
+    Returns:
+        The values, float64.
+    """
     return {name: metric.measure(sums) for name, metric in PIXEL_METRICS.items()}

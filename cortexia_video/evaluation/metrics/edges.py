@@ -2,7 +2,7 @@
 
 Source: Koch et al., "Evaluation of CNN-based Single-Image Depth Estimation Methods", ECCV 2018 workshops
 (iBims-1), section 3: depth boundary errors, with distances up to 10 pixels. Which pixels are edges is the
-caller's: iBims-1 has them drawn by hand and takes Canny's of the estimate; `depth_gaps.find_edges` gives
+caller's: iBims-1 has them drawn by hand and takes Canny's of the estimate; `geometry.find_edges` gives
 those of both where nobody drew any.
 """
 
@@ -16,9 +16,18 @@ _FARTHEST = 10.0  # pixels
 
 
 def edge_accuracy(edges: Mask, reference_edges: Mask) -> float:
-    """Average the distance from found edges, bool (H, W), to the nearest true one: 0 is best, 10 worst.
+    """Average the distance from found edges to the nearest true one: 0 is best, 10 worst.
 
-    Found edges 10 pixels and more from any do not count; where all are, it is 10. NaN without true edges.
+    Source: Koch et al., "Evaluation of CNN-based Single-Image Depth Estimation Methods" (iBims-1),
+    ECCV 2018 workshops, section 3.
+
+    Args:
+        edges: bool (H, W), found.
+        reference_edges: bool (H, W), true.
+
+    Returns:
+        Pixels. Found edges 10 pixels and more from any do not count; where all are, it is 10. NaN without
+        true edges.
     """
     if not reference_edges.any():
         return float("nan")
@@ -28,7 +37,18 @@ def edge_accuracy(edges: Mask, reference_edges: Mask) -> float:
 
 
 def edge_completeness(edges: Mask, reference_edges: Mask) -> float:
-    """Average the distance from true edges, bool (H, W), to the nearest found one, at most 10: 0 is best."""
+    """Average the distance from true edges to the nearest found one: 0 is best, 10 worst.
+
+    Source: Koch et al., "Evaluation of CNN-based Single-Image Depth Estimation Methods" (iBims-1),
+    ECCV 2018 workshops, section 3.
+
+    Args:
+        edges: bool (H, W), found.
+        reference_edges: bool (H, W), true.
+
+    Returns:
+        Pixels, at most 10.
+    """
     if not reference_edges.any():
         return float("nan")
     return float(measure_distance(edges)[reference_edges].mean())

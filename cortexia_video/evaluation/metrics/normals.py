@@ -12,7 +12,15 @@ from cortexia_video.pinhole import Pinhole
 
 
 class NormalError(NamedTuple):
-    """Angles between normals, in degrees, and the share of pixels below three of them."""
+    """Angles between normals, and the share of pixels below three of them.
+
+    Attributes:
+        mean_deg: The mean angle, degrees.
+        median_deg: The median angle, degrees.
+        within_11: The share below 11.25 degrees.
+        within_22: The share below 22.5 degrees.
+        within_30: The share below 30 degrees.
+    """
 
     mean_deg: float
     median_deg: float
@@ -22,11 +30,22 @@ class NormalError(NamedTuple):
 
 
 def measure_normals(depth: Array, reference: Array, camera: Pinhole, mask: Mask | None = None) -> NormalError:
-    """Compare the normals of depth (H, W), up to a factor, with those of a reference (H, W): 0 is perfect.
+    """Compare the normals of depth with those of a reference: 0 is perfect.
 
-    mask: bool (H, W), True where to measure (default: wherever the reference has a normal). A normal that
-    depth lacks there counts as 180 degrees off. Raises ValueError where there is none to measure.
     Shares below 11.25, 22.5 and 30 degrees: Fouhey, Gupta and Hebert, "Data-Driven 3D Primitives", ICCV 2013.
+
+    Args:
+        depth: (H, W), up to a factor.
+        reference: (H, W).
+        camera: Of these pixels.
+        mask: bool (H, W), True where to measure (default: wherever the reference has a normal). A normal that
+            depth lacks there counts as 180 degrees off.
+
+    Returns:
+        Mean and median angle in degrees, and the shares.
+
+    Raises:
+        ValueError: There is none to measure.
     """
     ours, theirs = (
         depth_to_normals(each.astype(np.float32), camera).astype(np.float64) for each in (depth, reference)

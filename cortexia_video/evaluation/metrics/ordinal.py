@@ -19,15 +19,24 @@ def whdr(
 ) -> float:
     """Return the weighted share of pairs that are ordered otherwise: 0 is perfect.
 
-    values: (H, W) depth or disparity. points: (N, 2, 2), row and column of the two of each pair. relations:
-    (N,), 1 where the first is farther, -1 where it is nearer, 0 where they are as far. weights: (N,), all 1
-    by default. equal_ratio: values whose ratio is at most this are as far; at 1, the only choice that makes
-    sense for values with a free shift, nothing but equal ones are. larger_is_nearer: values are disparity. A
-    pair with an unknown value is ordered wrongly. The ordinal agreement is 1 - whdr. Raises ValueError
-    without pairs.
-
     Sources: Bell, Bala and Snavely, "Intrinsic Images in the Wild", SIGGRAPH 2014 (equal_ratio 1.1); Chen et
-    al., "Single-Image Depth Perception in the Wild", NIPS 2016 (no equal pairs: equal_ratio 1).
+    al., "Single-Image Depth Perception in the Wild", NIPS 2016 (no equal pairs: equal_ratio 1). The ordinal
+    agreement is 1 - whdr.
+
+    Args:
+        values: (H, W) depth or disparity. A pair with an unknown value is ordered wrongly.
+        points: (N, 2, 2), row and column of the two of each pair.
+        relations: (N,), 1 where the first is farther, -1 where it is nearer, 0 where they are as far.
+        weights: (N,), all 1 by default.
+        equal_ratio: Values whose ratio is at most this are as far; at 1, the only choice that makes sense for
+            values with a free shift, nothing but equal ones are.
+        larger_is_nearer: The values are disparity.
+
+    Returns:
+        The share, 0 to 1.
+
+    Raises:
+        ValueError: There are no pairs.
     """
     if not len(points):
         raise ValueError("no pair of points to measure")

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,9 +25,17 @@ _BLOCK = 1 << 13  # pixels at once: they stay in the cache, and OpenBLAS starts 
 class PixelSums:
     """Sums over the pixels of one image or of many; d is depth, r the reference, g = ln(d / r).
 
-    pixels: how many. within: how many have max(d / r, r / d) below each of `RATIOS`.
-    relative: sum of |d - r| / r. squared_relative: (d - r)^2 / r. absolute: |d - r|. squared: (d - r)^2.
-    inverse_squared: (1 / d - 1 / r)^2. log: g. log_absolute: |g|. log_spread: (g - mean of g)^2.
+    Attributes:
+        pixels: How many.
+        within: How many have max(d / r, r / d) below each of `RATIOS`.
+        relative: The sum of |d - r| / r.
+        squared_relative: The sum of (d - r)^2 / r.
+        absolute: The sum of |d - r|.
+        squared: The sum of (d - r)^2.
+        inverse_squared: The sum of (1 / d - 1 / r)^2.
+        log: The sum of g.
+        log_absolute: The sum of |g|.
+        log_spread: The sum of (g - mean of g)^2.
     """
 
     pixels: int
@@ -49,8 +56,22 @@ ADDED = ("relative", "squared_relative", "absolute", "squared", "inverse_squared
 def measure_pixels(depth_m: Array, reference_m: Array, mask: Mask) -> PixelSums:
     """Compare depth with a reference where the mask says, in float64.
 
-    Raises ValueError where nothing can be measured, and for depth that is not finite and above 0: clip it, or
-    say what an unknown pixel counts as.
+    Args:
+        depth_m: (H, W) metres, finite and above 0 in `mask`: clip it, or say what an unknown pixel counts as.
+        reference_m: (H, W) metres.
+        mask: bool (H, W), where to compare.
+
+    Returns:
+        Sums, which `score_pixels` makes metrics of, and `add_sums` adds.
+
+    Raises:
+        ValueError: Nothing can be measured, or depth is not finite and above 0.
+
+    Example:
+        >>> depth, reference = np.full((2, 2), 2.2), np.full((2, 2), 2.0)
+        >>> sums = cx.evaluation.measure_pixels(depth, reference, reference > 0)
+        >>> round(float(cx.evaluation.score_pixels(sums)["abs_rel"]), 6)
+        0.1
     """
     return sum_errors(*select(depth_m, reference_m, mask))
 
@@ -105,33 +126,19 @@ def _sum_block(depth: Floats, reference: Floats, room: Floats) -> list[float]:
     return [*sums, log_spread, *counts]
 
 
-class ExactSum:
-    """A sum of floats that is right to the last bit, in whatever order they come, in constant memory."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._sum = Fraction(0)
-
-    def add(self, value: float) -> None:
-        """Add a finite float."""
-        self._sum += Fraction(value)
-        self.count += 1
-
-    @property
-    def total(self) -> float:
-        """The sum, rounded once."""
-        return float(self._sum)
-
-    @property
-    def mean(self) -> float:
-        """The mean, rounded once; NaN of nothing."""
-        return float(self._sum / self.count) if self.count else math.nan
-
-
 def add_sums(images: Iterable[PixelSums]) -> PixelSums:
     """Add the sums of images, in constant memory and to the same bits in any order.
 
-    The spread of all is that within images and between them. Raises ValueError where there is no image.
+    The spread of all is that within images and between them.
+
+    Args:
+        images: One for each image, from `measure_pixels`.
+
+    Returns:
+        The sums over the pixels of all images.
+
+    Raises:
+        ValueError: There is no image.
     """
     pixels, within = 0, np.zeros(len(RATIOS), np.int64)
     sums = dict.fromkeys(ADDED, Fraction(0))
@@ -147,13 +154,6 @@ def add_sums(images: Iterable[PixelSums]) -> PixelSums:
     spread = squared_logs - sums["log"] ** 2 / pixels
     rounded = {name: float(value) for name, value in sums.items()}
     return PixelSums(pixels, tuple(within.tolist()), **rounded, log_spread=max(float(spread), 0.0))
-
-
-def known_mask(reference_m: Array, max_depth_m: float, min_depth_m: float = 0.0) -> Mask:
-    """Return where a reference is known: finite, above `min_depth_m`, at most `max_depth_m`; bool (H, W)."""
-    with np.errstate(invalid="ignore"):
-        known: Mask = np.isfinite(reference_m) & (reference_m > min_depth_m) & (reference_m <= max_depth_m)
-    return known
 
 
 def select(values: Array, reference: Array, mask: Mask) -> tuple[Floats, Floats]:

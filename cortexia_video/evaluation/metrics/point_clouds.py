@@ -11,7 +11,13 @@ from cortexia_video.evaluation.metrics.pixel_sums import Array
 
 
 class CloudScore(NamedTuple):
-    """Shares of points that have one of the other cloud near: 1 is perfect."""
+    """Shares of points that have one of the other cloud near: 1 is perfect.
+
+    Attributes:
+        precision: Of the points.
+        recall: Of the reference points.
+        f_score: 2 P R / (P + R).
+    """
 
     precision: float
     recall: float
@@ -19,12 +25,22 @@ class CloudScore(NamedTuple):
 
 
 def score_cloud(points: Array, reference: Array, distance: float) -> CloudScore:
-    """Compare points (N, 3) with reference points (M, 3), in one unit; what is at most `distance` away is
-    near.
+    """Compare points with reference points; what is at most `distance` away is near.
 
-    F = 2 P R / (P + R). Points that are not finite are near to none. Raises `MissingExtraError` without
-    scipy, ValueError without reference points. Source: Knapitsch et al., "Tanks and Temples", SIGGRAPH 2017,
-    section 5.
+    F = 2 P R / (P + R). Points that are not finite are near to none. Source: Knapitsch et al., "Tanks and
+    Temples", SIGGRAPH 2017, section 5.
+
+    Args:
+        points: (N, 3).
+        reference: (M, 3), in the same unit.
+        distance: In the same unit.
+
+    Returns:
+        Precision, recall and F-score.
+
+    Raises:
+        MissingExtraError: scipy is not installed.
+        ValueError: There are no reference points.
     """
     if not len(reference):
         raise ValueError("no point to measure against: the reference cloud is empty")

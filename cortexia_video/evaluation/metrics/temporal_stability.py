@@ -18,10 +18,20 @@ from cortexia_video.pinhole import Pinhole, project, unproject
 
 
 def measure_stability(depths: Sequence[Array], poses: Sequence[Array], camera: Pinhole) -> float:
-    """Return the TAE of aligned depth maps (H, W), in the unit of the poses: 0 is perfect.
+    """Return the temporal alignment error (TAE) of a video's aligned depth maps: 0 is perfect.
 
-    poses: camera to world, (4, 4) each. What is not finite and above 0 is unknown. Raises ValueError for
-    fewer than two frames, another number of poses, or where no pair of frames sees a common pixel.
+    Source: Yang et al., "Depth Any Video with Scalable Synthetic Data", ICLR 2025, section 5.
+
+    Args:
+        depths: (H, W) each. What is not finite and above 0 is unknown.
+        poses: Camera to world, (4, 4) each, in the unit of the depth.
+        camera: Of all frames.
+
+    Returns:
+        The error, in the unit of the poses.
+
+    Raises:
+        ValueError: Fewer than two frames, another number of poses, or no pair of frames sees a common pixel.
     """
     if len(depths) != len(poses) or len(depths) < 2:
         raise ValueError(f"{len(depths)} maps and {len(poses)} poses: give two or more, one pose each")

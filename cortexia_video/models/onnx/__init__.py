@@ -1,0 +1,1 @@
+"""Networks in ONNX files, run by ONNX Runtime or OpenVINO."""

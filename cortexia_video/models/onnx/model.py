@@ -157,11 +157,11 @@ class OnnxModel:
     def _choose(self, key: str, given: str | None, allowed: tuple[str, ...], default: str | None) -> str:
         said = self._metadata.get(f"cortexia.{key}")
         if given and said and given != said:
-            raise ModelLoadError(f"{self.path} says its {key} is {said}, not {given}: leave --{key} out")
+            raise ModelLoadError(f"{self.path} says its {key} is {said}, not {given}: leave `{key}` out")
         value = given or said or default
         if value is None:
             raise ModelLoadError(
-                f"{self.path} does not say its {key}: give it (--{key}, one of {', '.join(allowed)})"
+                f"{self.path} does not say its {key}: give it (`{key}`, one of {', '.join(allowed)})"
             )
         if value not in allowed:
             raise ModelLoadError(f"unknown {key} {value!r} for {self.path}: use one of {', '.join(allowed)}")
@@ -187,7 +187,7 @@ class OnnxModel:
         if fixed:
             if given not in (None, fixed, height if height == width else None):
                 raise ModelLoadError(
-                    f"{self.path} takes {height}x{width} only, not {given}: leave --input-size out"
+                    f"{self.path} takes {height}x{width} only, not {given}: leave `input_size` out"
                 )
             return fixed
         if isinstance(given, tuple):
@@ -196,7 +196,7 @@ class OnnxModel:
         if short_side < 1:
             raise ModelLoadError(
                 f"{self.path} takes any size and does not say which is right: "
-                "give it (--input-size 518, or 392x518)"
+                "give it, such as `input_size=518`"
             )
         return short_side
 

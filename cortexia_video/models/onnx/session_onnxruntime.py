@@ -45,8 +45,8 @@ def choose_precision(wanted: str) -> str:
     """Refuse all but float32: a file of another type is run in that, whatever is asked for."""
     if wanted not in ("auto", FLOAT32):
         raise ModelLoadError(
-            f"ONNX Runtime computes in what the file has, not in {wanted}: leave --precision out, or use "
-            "--backend openvino"
+            f"ONNX Runtime computes in what the file has, not in {wanted}: leave `precision` out, or use "
+            "`backend='openvino'`"
         )
     return FLOAT32
 
@@ -72,7 +72,7 @@ def choose_provider(device: str) -> tuple[Any, str]:
     if _PROVIDERS[family] not in available:
         raise ModelLoadError(
             f"device {device!r} cannot be used: this ONNX Runtime is built without it "
-            f"(pip install onnxruntime-gpu for cuda, or --device cpu)"
+            f"(pip install onnxruntime-gpu for cuda, or `device='cpu'`)"
         )
     return (_PROVIDERS[family], {"device_id": index} if index else {}), device
 

@@ -51,14 +51,16 @@ class OpenVinoSession:
 def choose_precision(wanted: str, device: str) -> str:
     """Take the precision that is wanted, where the processor has instructions for it; `auto` is bfloat16."""
     if device not in ("auto", "cpu"):
-        raise ModelLoadError(f"the backend openvino runs on the processor, not on {device!r}: --device cpu")
+        raise ModelLoadError(
+            f"the backend openvino runs on the processor, not on {device!r}: use `device='cpu'`"
+        )
     capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     there = [precision for precision, name in _CAPABILITIES.items() if name in capabilities]
     if wanted == "auto":
         return "bfloat16" if "bfloat16" in there else FLOAT32
     if wanted not in there:
         raise ModelLoadError(
-            f"OpenVINO has no {wanted!r} on this processor: use one of {', '.join(there)} (--precision)"
+            f"OpenVINO has no `precision` {wanted!r} on this processor: use one of {', '.join(there)}"
         )
     return wanted
 

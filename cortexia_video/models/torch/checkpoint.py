@@ -118,7 +118,7 @@ def _fetch(hub_id: str, revision: str | None, patterns: list[str], is_whole: Cal
         raise ModelLoadError(
             f"{hub_id} is not on this machine and cannot be fetched ({reason}); where there is a network run "
             f"'hf download {hub_id}{pinned}' and bring its cache here (HF_HOME), or give a folder that holds "
-            "the checkpoint: --model hf:FOLDER"
+            "the checkpoint: `model='hf:FOLDER'`"
         ) from error
 
 

@@ -115,11 +115,11 @@ def choose_placement(
         raise ModelLoadError(f"unknown backend {backend!r}: use torch, {', '.join(GRAPH_BACKENDS)} or auto")
     if precision not in get_args(Precision):
         raise ModelLoadError(
-            f"unknown precision {precision!r}: use one of {', '.join(get_args(Precision))} (--precision)"
+            f"unknown `precision` {precision!r}: use one of {', '.join(get_args(Precision))}"
         )
     if backend != "torch":
         if compile:
-            raise ModelLoadError(f"--compile is torch's, not the backend {backend}'s: leave one of them out")
+            raise ModelLoadError(f"`compile` is torch's, not the backend {backend}'s: leave one of them out")
         return Placement(torch.device("cpu"), torch.float32, graph=choose_graph(backend, device, precision))
     chosen = _choose_device(device)
     if precision == "auto":
@@ -150,6 +150,6 @@ def _choose_device(device: str) -> torch.device:
     if int(index or 0) >= count[family]:
         raise ModelLoadError(
             f"device {device!r} cannot be used: torch {torch.__version__} finds {count[family]} of its kind "
-            "(--device cpu is always there)"
+            "(`device='cpu'` is always there)"
         )
     return torch.device(device)

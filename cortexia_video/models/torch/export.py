@@ -109,7 +109,7 @@ def export_graph(network: nn.Module, examples: tuple[Tensor, ...], ports: Ports,
     except Exception as error:
         cause = error.__cause__ or error
         raise ModelLoadError(
-            f"torch cannot export this network as a graph ({type(cause).__name__}): --backend torch runs it"
+            f"torch cannot export this network as a graph ({type(cause).__name__}): `backend='torch'` runs it"
         ) from error
 
 

@@ -114,7 +114,7 @@ def _load(
 ) -> TorchModel:
     if checkpoint.model_type == "depth_pro":
         if input_size is not None:
-            raise ModelLoadError(f"{name} takes one size only: leave --input-size out")
+            raise ModelLoadError(f"{name} takes one size only: leave `input_size` out")
         return DepthPro(name=name, checkpoint=checkpoint, placement=placement)
     kind = kind or _choose_kind(checkpoint, None)
 
@@ -185,11 +185,11 @@ def _choose_kind(checkpoint: Checkpoint, given: str | None) -> DepthKind:
     if given is not None and given not in KINDS:
         raise ModelLoadError(f"unknown kind of depth {given!r}: use one of {', '.join(KINDS)}")
     if given and known and given != known:
-        raise ModelLoadError(f"{checkpoint.folder} gives {known}, not {given}: leave --kind out")
+        raise ModelLoadError(f"{checkpoint.folder} gives {known}, not {given}: leave `kind` out")
     kind = given or known
     if kind is None:
         raise ModelLoadError(
-            f"{checkpoint.folder} does not say what its numbers mean: give it (--kind, one of "
+            f"{checkpoint.folder} does not say what its numbers mean: give it (`kind`, one of "
             f"{', '.join(KINDS)}; disparity for what is like MiDaS)"
         )
     return kind

@@ -85,7 +85,7 @@ class TorchModel:
         if self._preprocessing.keep_ratio or self._preprocessing.size is None:
             multiple_of = self._preprocessing.multiple_of
             raise ModelLoadError(
-                f"a graph of {self.name} is for one size of image: give it (--size 392x518, height and "
+                f"a graph of {self.name} is for one size of image: give it (`size`, height and "
                 f"width, multiples of {multiple_of})"
             )
         network, ports = self._make_exportable()

@@ -24,10 +24,18 @@ def color_bar(
     unit: str = "",
     spacing: Spacing = "linear",
 ) -> NDArray[np.uint8]:
-    """Draw the colours from `d_min`, below, to `d_max`, above, and numbers: uint8 (height, W, 3) RGB.
+    """Draw the colours from `d_min`, below, to `d_max`, above, with numbers.
 
-    d_min, d_max: the range of an image, as `find_range` gives it. cmap, spacing: those of the image. unit:
-    written behind the numbers: `m` for metres, nothing for relative depth.
+    Args:
+        d_min: The range of an image, as `find_range` returns it.
+        d_max: The other end of the range.
+        cmap: That of the image.
+        height: Pixels.
+        unit: Written behind the numbers: `m` for metres, nothing for relative depth.
+        spacing: That of the image.
+
+    Returns:
+        uint8 (height, W, 3) RGB.
     """
     size = min(max(height // _LINES, _SMALLEST), _LARGEST)
     font = ImageFont.load_default(size)

@@ -1,0 +1,71 @@
+"""Messages of the library, which name `parameters`, in the words of the command line: their --options."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+
+from cyclopts import App
+
+_PARAMETER = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
+_OF_CONVERT = {
+    "convention": "cortexia convert --from",
+    **{name: f"cortexia convert --{name}" for name in ("kind", "scale", "unknown")},
+}
+RENAMED = {
+    "--engine": "--backend (what runs the network) or --executor ray (where it runs)",
+    "--shard": "--partition",
+    "--convention": "--from",
+    "--truth-convention": "--truth-from",
+}
+
+
+class _Command:
+    """The command that runs: what its parameters are called is looked up for the first message."""
+
+    def __init__(self, app: App, words: list[str]) -> None:
+        self._app, self._words = app, words
+
+    @cached_property
+    def options(self) -> Mapping[str, str]:
+        command = self._app.parse_commands(self._words)[1][-1]
+        if command.default_command is None:
+            return {}
+        arguments = command.assemble_argument_collection(parse_docstring=False)
+        return {(each.keys or (each.field_info.name,))[-1]: each.name for each in arguments}
+
+
+_running: list[_Command] = []
+
+
+def set_command(app: App, words: list[str]) -> None:
+    """Remember the command line that `to_options` speaks of."""
+    _running[:] = [_Command(app, words)]
+
+
+def to_options(message: str) -> str:
+    """Replace the parameters that a message names in backticks by the options of the command that runs.
+
+    `workers` becomes --workers, `overwrite=True` --overwrite and `device='cpu'` --device cpu. What the command
+    has no option for stays, but what says what depth files mean: that can be said to `cortexia convert`.
+
+    Example:
+        to_options("raise `max_megapixels`")  # "raise --max-megapixels"
+    """
+    return _PARAMETER.sub(_to_option, message)
+
+
+def _to_option(match: re.Match[str]) -> str:
+    name, value = match.groups()
+    options = _running[0].options if _running else {}
+    option = options.get(name) or _OF_CONVERT.get(name)
+    if option is None:
+        return match[0]
+    return option if value in (None, "True") else f"{option} {value.strip(chr(39))}"
+
+
+def find_renamed(words: list[str]) -> str:
+    """Return what an option of earlier versions is now, as the end of a message; "" where none is among them."""
+    old = next((word for each in words if (word := each.partition("=")[0]) in RENAMED), None)
+    return f" {old} is now {RENAMED[old]}." if old else ""
