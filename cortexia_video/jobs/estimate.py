@@ -44,7 +44,6 @@ from cortexia_video.runtime.workers import choose_workers, count_cores
 from cortexia_video.sinks.archives import Packing, PackName
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import Found, InputFile, find_images
-from cortexia_video.sources.frames import decode_readable
 from cortexia_video.storage.paths import AnyPath, is_remote, to_path, to_text
 from cortexia_video.storage.remote_path import RemotePath
 
@@ -172,7 +171,7 @@ def estimate(
         max_error=max_error,
         format=format,
         preview=preview,
-        steps=TaskOptions(workers, decode, load_intrinsics(f_px, intrinsics), max_megapixels),
+        task=TaskOptions(workers, decode, load_intrinsics(f_px, intrinsics), max_megapixels),
         packing=Packing(pack, pack_size, pack_images).check() if pack else None,
     )
     _require_some(inputs, recursive, root)
@@ -241,10 +240,11 @@ def _run(
 class LocalExecutor:
     """An `Executor`: threads of this process."""
 
+    claims_ahead = False
+
     def prepare(self, spec: RunSpec) -> Mapping[str, object]:
         self._spec = spec
         self._selector, self._estimators = spec.load()
-        self.claims_ahead = spec.packing is not None  # no file of an input by itself is ever begun
         return spec.describe(self._selector, self._estimators[0])
 
     def run(
@@ -256,11 +256,8 @@ class LocalExecutor:
         trace: ChromeTrace | None,
         stop: threading.Event,
     ) -> Generator[tuple[InputFile, ItemDone | Failure], None, None]:
-        estimators, selector = self._estimators, self._selector
-        if selector and not selector.is_settled(estimators):  # by the first images that can be decoded
-            items, tried = itertools.tee(items)
-            frames = decode_readable(tried, max_megapixels=self._spec.steps.max_megapixels)
-            estimators = selector.settle(estimators, map(self._spec.steps.given.apply, frames))
+        items, first = itertools.tee(items)
+        estimators = self._spec.choose_backend(self._selector, self._estimators, first)
         self._worker = Worker(self._spec, estimators, sink, record_begun, trace)
         return self._worker.run(items, stop)
 

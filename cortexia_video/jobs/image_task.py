@@ -71,7 +71,7 @@ class ImageTask:
     def _prepare(self, item: InputFile) -> PreparedFrame | Failure:
         size = item.source.size
         data = self._read(item) if size <= _KEPT else b""  # a larger one waits on the disk
-        size = max(size, len(data))  # of a row in a shard nobody knows it before
+        size = max(size, len(data))  # of a row in an archive nobody knows it before
         with self._budget.hold(size):
             data_now = data or self._read(item)
             with self._clock.measure("header", item.key):
@@ -121,7 +121,8 @@ class ImageTask:
             self._sink.formats[0].require_kept(depth)
             files = self._sink.encode(item.key, depth)
         with self._clock.measure("write", item.key):
-            self._record_begun(item.key, list(files))
+            if names := self._sink.output_names(item.key):
+                self._record_begun(item.key, names)
             outputs = self._sink.place(files)
         facts = facts_of(depth)
         facts |= {"f_px_used": True} if self._estimator.uses_focal_length else {}

@@ -36,7 +36,6 @@ from cortexia_video.runtime.stage_clock import ChromeTrace, Piece, TraceBuffer
 from cortexia_video.runtime.throughput import Usage
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile
-from cortexia_video.sources.frames import decode_readable
 from cortexia_video.storage.remote_path import RemotePath
 
 _BLOCK = 64  # inputs that a worker takes at once; the most that one dying process takes with it is two blocks
@@ -156,7 +155,7 @@ class RayExecutor:
             device=used[-1].device if used else "cpu",
             devices=self._count,
             cores=max(1, int(_import_ray().cluster_resources().get("CPU", 1))),
-            threads=self._count * self._spec.steps.workers,
+            threads=self._count * self._spec.task.workers,
             batch_sizes={name: size for each in used for name, size in each.batch_sizes.items()},
         )
 
@@ -306,9 +305,7 @@ def _load_settings(spec: RunSpec, first: Sequence[InputFile]) -> Mapping[str, ob
     """
     try:
         selector, estimators = spec.load()
-        if selector and not selector.is_settled(estimators):
-            frames = decode_readable(first, max_megapixels=spec.steps.max_megapixels)
-            selector.settle(estimators, map(spec.steps.given.apply, frames))
+        spec.choose_backend(selector, estimators, first)
         return spec.describe(selector, estimators[0])
     except CortexiaError as error:
         return str(error)

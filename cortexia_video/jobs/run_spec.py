@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from cortexia_video.sinks.archives import ArchiveSink, Packing
 from cortexia_video.sinks.open import open_sink
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import Found, InputFile, find_images
+from cortexia_video.sources.frames import decode_readable
 from cortexia_video.storage.paths import AnyPath
 
 
@@ -41,7 +42,7 @@ class RunSpec:
     max_error: float
     format: str
     preview: bool
-    steps: TaskOptions
+    task: TaskOptions
     packing: Packing | None = None
 
     def find(self, passed_over: Counter[str] | None = None) -> Iterator[Found]:
@@ -60,18 +61,30 @@ class RunSpec:
         return ArchiveSink(sink, self.packing, _read_image) if self.packing else sink
 
     def load(self) -> tuple[BackendSelector | None, Sequence[DepthEstimator]]:
-        """Load the model; the choice of a backend, which may not be settled, is that of a model by name."""
+        """Load the model; of one by name also what is to choose its backend by the first images."""
         if not isinstance(self.model, str):
             return None, load_estimators(self.model, **self.asked)
         terms: dict[str, Any] = {"max_error": self.max_error, "commercial_only": self.commercial_only}
-        choice = BackendSelector(self.model, **terms, **self.asked)
-        return choice, choice.load()
+        selector = BackendSelector(self.model, **terms, **self.asked)
+        return selector, selector.load()
 
-    def describe(self, choice: BackendSelector | None, estimator: DepthEstimator) -> dict[str, object]:
+    def choose_backend(
+        self,
+        selector: BackendSelector | None,
+        estimators: Sequence[DepthEstimator],
+        items: Iterable[InputFile],
+    ) -> Sequence[DepthEstimator]:
+        """Return what is to run, by as many of the inputs as need be decoded for that; often none."""
+        if selector is None:
+            return estimators
+        frames = decode_readable(items, max_megapixels=self.task.max_megapixels)
+        return selector.settle(estimators, map(self.task.given.apply, frames))
+
+    def describe(self, selector: BackendSelector | None, estimator: DepthEstimator) -> dict[str, object]:
         """Return what the outputs depend on: outputs of other settings are not taken for done."""
-        own = {"format": self.format, "preview": self.preview, "decode": self.steps.decode}
-        settings = {**estimator.identity, **own, **self.steps.given.settings}
-        return settings | {**(choice.settings if choice else {})}
+        own = {"format": self.format, "preview": self.preview, "decode": self.task.decode}
+        settings = {**estimator.identity, **own, **self.task.given.settings}
+        return settings | {**(selector.settings if selector else {})}
 
 
 def _read_image(item: InputFile) -> bytes:

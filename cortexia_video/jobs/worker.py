@@ -37,9 +37,9 @@ class Worker:
     ) -> None:
         self._estimators = estimators
         self._sink = sink
-        self._threads = spec.steps.workers
+        self._threads = spec.task.workers
         self._clock = StageClock(trace)
-        self._task = ImageTask(estimators[0], sink, record_begun, spec.steps, self._clock)
+        self._task = ImageTask(estimators[0], sink, record_begun, spec.task, self._clock)
         self._process_seconds = time.process_time()
 
     def run(

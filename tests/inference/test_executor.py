@@ -296,3 +296,25 @@ def test_an_error_that_is_nobodys_ends_the_run_and_its_threads(where: str) -> No
     with pytest.raises(OSError, match="the disk is gone"):
         list(running)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(("model", "write"))]
+
+
+def test_what_is_written_when_an_error_ends_the_run_still_counts() -> None:
+    together = threading.Barrier(2)
+    written: list[str] = []
+    counted: list[object] = []
+
+    def finish(frame: Frame, result: ItemResult) -> str:
+        together.wait(60)
+        if frame.key == "20":
+            raise OSError("the disk is full")
+        time.sleep(0.1)  # the error comes first
+        written.append(frame.key)
+        return frame.key
+
+    running = make_engine(DepthEstimator(Watched(), batch_size=2), finish=finish).run(
+        map(make_frame, (20, 21))
+    )
+    with pytest.raises(OSError, match="the disk is full"):
+        for _, outcome in running:
+            counted.append(outcome)
+    assert counted == written == ["21"]
