@@ -55,8 +55,8 @@ def info_command(
     about = {**files.about, "f_px": files.f_px, "f_source": "given" if files.f_px else None}
     failed, console = False, Console(highlight=False)
     for number, path in enumerate(paths):
-        options = {"about": about, "convention": files.convention, "max_megapixels": max_megapixels}
-        found = attempt(redact(path), "decode", partial(inspect, path, **options))
+        look = partial(inspect, path, about=about, convention=files.convention, max_megapixels=max_megapixels)
+        found = attempt(redact(path), "decode", look)
         if isinstance(found, Failure):
             failed = True
             if json_lines:

@@ -8,7 +8,7 @@ from typing import Literal
 from cortexia_video.datasets.build import BuildReport, write_shards
 from cortexia_video.datasets.build_items import BuildItem, list_dataset_items
 from cortexia_video.datasets.build_run import list_run_items
-from cortexia_video.datasets.dataset import RGBDDataset, RGBDStream
+from cortexia_video.datasets.dataset import AnyDataset, RGBDDataset, RGBDStream
 from cortexia_video.datasets.registry import open_folder
 from cortexia_video.datasets.sample_checks import raise_problem
 from cortexia_video.errors import Failure, InputError
@@ -66,10 +66,12 @@ def build_dataset(
     report = BuildReport()
     items: Iterator[BuildItem | Failure]
     if depth is None:
-        dataset = images
-        if not isinstance(dataset, RGBDDataset | RGBDStream):
+        dataset: AnyDataset
+        if isinstance(images, RGBDDataset | RGBDStream):
+            dataset = images
+        else:
             allowed = {"allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
-            dataset = open_folder(dataset, name, split=split, **allowed)
+            dataset = open_folder(images, name, split=split, **allowed)
         if not isinstance(dataset, RGBDDataset):
             raise InputError(f"{dataset.root} is a stream, which cannot be resumed: give a set with numbers")
         where = str(to_path(dataset.root).resolve()) if dataset.root else dataset.name
