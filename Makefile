@@ -41,12 +41,12 @@ wheel: $(VENV)/check
 # Kills every command that writes, 40 times, and fills its disk, 16 sizes of it (as root); compares what it then ends
 # in with an undisturbed run. An hour of two cores; TORTURE="--minutes 30 --only train" for less.
 torture: $(VENV)/test
-	PYTHONUNBUFFERED=1 nice $(BIN)/python tests/support/torture.py $(TORTURE)
+	PYTHONPATH=tests/support PYTHONUNBUFFERED=1 nice $(BIN)/python tests/end_to_end/torture.py $(TORTURE)
 
 # Damaged and hostile files for every decoder and reader, from new seeds until Ctrl-C; `make test` tries a few of them.
 # What is found goes to build/fuzzing. FUZZ="--minutes 30 depth-tiff run" for less.
 fuzz: $(VENV)/test
-	PYTHONPATH=tests nice $(BIN)/python -m fuzzing $(FUZZ)
+	PYTHONPATH=tests:tests/support nice $(BIN)/python -m fuzzing $(FUZZ)
 
 # The built-in network, from nothing: renders its scenes, trains, exports. Hours of two cores; the same command goes on
 # where it was stopped. The variables spare glibc half of its work (docs/models/compact.md).

@@ -192,7 +192,7 @@ def _load_plain_turns(
 def require_possible_rates(
     name: str, rates: Mapping[str, Sequence[float]], limits: Mapping[str, float]
 ) -> None:
-    """Refuse images per second above what the matrix rate allows, and a job that is faster than its network."""
+    """Refuse more images per second than the matrix rate allows, and a job faster than its network."""
     for what, values in rates.items():
         limit = limits[what]
         if what in (_FULL, _NATIVE):
@@ -204,7 +204,7 @@ def require_possible_rates(
 def _take_turns(
     turns: Mapping[str, Turn], photos: Sequence[Path], output: Path, scale: Scale, device: torch.device
 ) -> dict[str, list[float]]:
-    """Return images per second of every job in every round: A B C A B C, after one round of two batches each."""
+    """Return images per second of every job in every round, A B C A B C, after one of two batches each."""
     rates: dict[str, list[float]] = {what: [] for what in turns}
     for turn in turns.values():
         _time(turn, photos[: min(turn.images, 2 * scale.batch_size)], output, device)
@@ -241,7 +241,7 @@ def _floor_figures(floor: Floor) -> Iterator[Figure]:
 
 
 def _rate_figures(rates: Mapping[str, Sequence[float]], most: float, goal: float | None) -> Iterator[Figure]:
-    """Yield the rates, and what they are of each other. most: images per second that the matrix rate allows."""
+    """Yield the rates and their shares of each other. most: images per second that the matrix rate allows."""
     for what, values in rates.items():
         yield Figure(what, values, "images/s", goal if what == _ALONE else None)
     yield Figure("network alone, of the matrix rate", [each / most for each in rates[_ALONE]], "%")

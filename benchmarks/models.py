@@ -163,7 +163,7 @@ def _prepare(estimator: DepthEstimator, frames: Sequence[Frame]) -> Run:
 def _take_turns(
     section: str, runs: Mapping[str, Run], batch_size: int, scale: Scale
 ) -> dict[str, list[float]]:
-    """Return images per second of every way in every round: A B C A B C, each after one that does not count."""
+    """Return images per second of every way in every round: A B C A B C, each after one not counted."""
     rates: dict[str, list[float]] = {name: [] for name in runs}
     calls = max(1, scale.images // batch_size)
     for _ in range(scale.rounds):

@@ -83,6 +83,6 @@ def load_run_py(checkpoint: Path) -> Peer:
 
 
 def _lower_bound(height: int, width: int) -> tuple[int, int]:
-    """Return the (height, width) of run.py's `Resize`: the short side fits, both are multiples of the patch."""
+    """Return the (height, width) of run.py's `Resize`: the short side fits, both divide by the patch."""
     scale = max(SHORT_SIDE / height, SHORT_SIDE / width)
     return round(height * scale / PATCH) * PATCH, round(width * scale / PATCH) * PATCH

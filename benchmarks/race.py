@@ -114,6 +114,6 @@ def _machine_seconds() -> float:
 
 
 def _peak_bytes() -> int:
-    """Return the peak of resident memory; `getrusage` would count that of the process that started this one."""
+    """Return the peak of resident memory; `getrusage` counts that of the process that started this one."""
     status = Path("/proc/self/status").read_text()
     return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024

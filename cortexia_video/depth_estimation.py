@@ -381,7 +381,7 @@ def load_estimator(
         size: `full` gives each map the size of its image, `native` the size that the network gives.
         commercial_only: Refuse weights that are not known to be free for use in a product.
         **options: The model's own: `kind` and `input_size` of `onnx:` and `hf:`, `normalize` of `onnx:`,
-            `precision` and `compile` of what torch runs.
+            `backend`, `precision` and `compile` of what torch runs; None stands for what the model says.
 
     Returns:
         The estimator: `estimator(image)` for one image, `estimator.estimate(frames)` for many.
@@ -399,7 +399,7 @@ def load_estimator(
     """
     if commercial_only:
         require_commercial(model)
-    loaded = load_model(model, device=device, **options)
+    loaded = load_model(model, device=device, **_keep_given(options))
     return DepthEstimator(loaded, batch_size=batch_size, size=size)
 
 
@@ -424,7 +424,12 @@ def load_estimators(
         for estimator in loaded[1:]:
             estimator.limits = loaded[0].limits
         return loaded
-    return _require_alike([model] if isinstance(model, DepthEstimator) else model, size, options)
+    return _require_alike([model] if isinstance(model, DepthEstimator) else model, size, _keep_given(options))
+
+
+def _keep_given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what asks for nothing: a model takes only the options that it has."""
+    return {name: value for name, value in options.items() if value is not None and value is not False}
 
 
 def _require_alike(

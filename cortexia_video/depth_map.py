@@ -19,6 +19,14 @@ def larger_is_nearer(kind: DepthKind) -> bool:
     return kind == "disparity"
 
 
+def _is_text(text: str) -> bool:
+    """Return whether the files that say it, JSON and others, are read back."""
+    try:
+        return b"\0" not in text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class DepthMap:
     """Depth of every pixel of one image, NaN where unknown.
@@ -58,6 +66,9 @@ class DepthMap:
             )
         if self.kind not in KINDS:
             raise ValueError(f"unknown kind of depth {self.kind!r}: use one of {', '.join(KINDS)}")
+        for text in (self.model, self.weights_sha256):
+            if text is not None and not _is_text(text):
+                raise ValueError(f"{text!r} holds a zero byte or half a character, as no file's text may")
 
     @property
     def larger_is_nearer(self) -> bool:

@@ -220,3 +220,12 @@ def in_words(beginning: str, remedy: str = "", kind: type[CortexiaError] = Input
         has_remedy = not remedy or isinstance(error, ExplainedError)
         words = describe(error) if has_remedy else f"{describe(error)}; {remedy}"
         raise kind(f"{beginning}: {words}") from error
+
+
+@contextmanager
+def output_lost(path: object) -> Iterator[None]:
+    """Make `OutputLostError` of what the system says while `path` is written."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputLostError(path, error) from error

@@ -36,7 +36,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return checkpoints(family), the folder of a small checkpoint of `torch_checkpoints.FAMILIES`, or skip."""
+    """Return checkpoints(family), a folder with a small one of `torch_checkpoints.FAMILIES`, or skip."""
     pytest.importorskip("transformers")
     from torch_checkpoints import save_checkpoint
 

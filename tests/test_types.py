@@ -29,6 +29,16 @@ def test_depth_map_takes_float32_of_a_known_kind_only() -> None:
         DepthMap(np.zeros((2, 2), np.float32), "meters")
 
 
+@pytest.mark.parametrize("text", ["a\0b", "\ud800", "a\udc00"])
+def test_depth_map_takes_no_text_that_files_cannot_hold(text: str) -> None:
+    """Metadata with such a text is not read back: a file would forget what its values mean."""
+    values = np.zeros((2, 2), np.float32)
+    for facts in ({"model": text}, {"weights_sha256": text}):
+        with pytest.raises(ValueError, match="holds a zero byte or half a character"):
+            DepthMap(values, "metric", **facts)  # type: ignore[arg-type]
+    assert DepthMap(values, "metric", model="caf\udce9.onnx").model == "caf\udce9.onnx"
+
+
 def test_only_disparity_is_larger_when_nearer() -> None:
     values = np.zeros((2, 2), np.float32)
     nearer = {

@@ -31,20 +31,28 @@ _COMMANDS = {
     "Models": ("models", "export", "train"),
     "Large jobs": ("plan", "status", "merge"),
 }
+OPTIONS = Group("Options", sort_key=0)
 _OF_DATASETS = ("build", "info", "preview")
+
+
+def _show_default(value: object) -> str | None:
+    """Say what an option is by default, where that says something."""
+    return None if value is None or value is False or value in ("", ()) else str(value)
+
 
 app = App(
     name="cortexia",
     help="""Estimate depth for image collections: images in, depth maps out that say what they mean.
 
+    `cortexia COMMAND --help` shows examples and options. With -v a command also shows what its libraries
+    print and log. To begin with:
+
         cortexia estimate photos --output depth
         cortexia info depth
-
-    `cortexia COMMAND --help` shows examples and options. With -v a command also shows what its libraries
-    print and log.
     """,
     help_format="plaintext",
-    default_parameter=Parameter(negative=(), json_list=False),
+    default_parameter=Parameter(negative=(), json_list=False, show_default=_show_default),
+    group_parameters=OPTIONS,
     version=lambda: version("cortexia-video"),
 )
 
@@ -60,13 +68,14 @@ def _add_command(to: App, module: str, name: str, **more: Any) -> None:
 
 _panels = {title: Group(title, sort_key=number) for number, title in enumerate(_COMMANDS, 1)}
 for _title, _names in _COMMANDS.items():
-    for _name in _names:
-        _add_command(app, _name, _name, group=_panels[_title])
+    for _number, _name in enumerate(_names):
+        _add_command(app, _name, _name, group=_panels[_title], sort_key=_number)
 _dataset = App(name="dataset", help="Build, describe and preview datasets of images with depth.")
-for _name in _OF_DATASETS:
-    _add_command(_dataset, "dataset", _name)
+for _number, _name in enumerate(_OF_DATASETS):
+    _add_command(_dataset, "dataset", _name, sort_key=_number)
 app.command(_dataset)
 _dataset.group = _panels["Data"]
+app["--help"].group = app["--version"].group = Group("Options", sort_key=len(_COMMANDS) + 1)
 
 
 @app.command(name="rescale", show=False)

@@ -23,6 +23,7 @@ from cortexia_video.augmentation import (
 )
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.option_words import to_options
+from cortexia_video.cli.options import take_options
 from cortexia_video.datasets.builder import Problems, build_dataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.registry import DATASETS, open_folder
@@ -34,10 +35,10 @@ from cortexia_video.formats.registry import HEAD_BYTES, is_own_head
 from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.storage.paths import AnyPath, to_path
 
-Switch = Annotated[bool, Parameter(negative=())]
 _IMAGES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
+@take_options()
 def build_command(
     images: Annotated[str, Parameter(name="IN")],
     /,
@@ -49,43 +50,33 @@ def build_command(
     format: Literal["parquet", "webdataset"] = "parquet",
     shard_size: int = 256,
     problems: Problems = "skip",
-    allow_unregistered: Switch = False,
-    allow_outside: Switch = False,
+    allow_unregistered: bool = False,
+    allow_outside: bool = False,
     workers: int | None = None,
 ) -> int:
-    """Make a dataset of images and the depth that `cortexia estimate` made of them, or of a dataset.
+    """Make a dataset of images and depth.
 
-    cortexia estimate photos --output depth --recursive
-    cortexia dataset build photos --depth depth --output photos-depth
+    Of images and the depth that `cortexia estimate` made of them, or of a dataset. Finished shards are kept:
+    the same command again does only what is missing. What cannot be used is left out, counted and printed.
 
-    Finished shards are kept: the same command again does only what is missing. What cannot be used is left
-    out, counted and printed. Exit code: 0 all right, 1 some were left out, 2 wrong usage.
+        cortexia estimate photos --output depth --recursive
+        cortexia dataset build photos --depth depth --output photos-depth
 
-    Parameters
-    ----------
-    images
-        The images that were given to `cortexia estimate`; or, without --depth, the folder of a dataset.
-        A path, or an address such as s3://bucket/photos, as the others are.
-    output
-        The folder of the shards. Behind an address one process builds at a time.
-    depth
-        The --output of `cortexia estimate`.
-    name
-        Of the dataset in IN, where its files do not show it.
-    split
-        The split of the dataset in IN; the shards are named after it, else train.
-    format
-        parquet, for Hugging Face datasets and random access, or webdataset, tar files to stream.
-    shard_size
-        Samples of a shard.
-    problems
-        skip what cannot be used, or stop there.
-    allow_unregistered
-        Take depth that does not lie on its images.
-    allow_outside
-        Read also what set.json and lists of the dataset name outside of its folder.
-    workers
-        Threads; one a core by default.
+    Exit code: 0 all right, 1 some were left out, 2 wrong usage.
+
+    Args:
+        images: The images that were given to `cortexia estimate`; or, without --depth, the folder of a dataset.
+            A path, or a URL such as s3://bucket/photos, as the others are.
+        output: The folder of the shards. At a URL one process builds at a time.
+        depth: The --output of `cortexia estimate`.
+        name: Of the dataset in IN, where its files do not show it.
+        split: The split of the dataset in IN; the shards are named after it, else train.
+        format: parquet, for Hugging Face datasets and random access, or webdataset, tar files to stream.
+        shard_size: Samples per shard.
+        problems: skip what cannot be used, or stop there.
+        allow_unregistered: Take depth that does not lie on its images.
+        allow_outside: Read also what set.json and lists of the dataset name outside of its folder.
+        workers: Threads; one per core by default.
     """
     report = build_dataset(
         images,
@@ -104,6 +95,7 @@ def build_command(
     return _list_failures(report.failures, report.failed)
 
 
+@take_options()
 def info_command(
     what: Annotated[str | None, Parameter(name="NAME|DIR")] = None,
     /,
@@ -111,28 +103,27 @@ def info_command(
     name: str | None = None,
     split: str | None = None,
     samples: int = 200,
-    allow_unregistered: Switch = False,
-    allow_outside: Switch = False,
+    allow_unregistered: bool = False,
+    allow_outside: bool = False,
 ) -> int:
-    """Return what a dataset is and where it is from, or what the one in a folder holds; or list all.
+    """Describe a dataset, or list all.
 
-    Of a folder: samples, sizes, share of valid pixels, a histogram of depth, and what cannot be used.
+    What a dataset is and where it comes from; or, of one in a folder: samples, sizes, share of valid pixels, a
+    histogram of depth, and what cannot be used.
+
+        cortexia dataset info
+        cortexia dataset info kitti
+        cortexia dataset info data/kitti --split train
+
     Exit code: 0 all right, 1 some samples cannot be used, 2 wrong usage.
 
-    Parameters
-    ----------
-    what
-        A name of the list, or a folder, also by an address such as s3://bucket/set.
-    name
-        Of the dataset in the folder, where its files do not show it.
-    split
-        Look at this split only.
-    samples
-        How many are looked at, spread over the set.
-    allow_unregistered
-        Look at depth that does not lie on its images, too.
-    allow_outside
-        Read also what set.json and lists of the dataset name outside of its folder.
+    Args:
+        what: A name of the list, or a folder, also a URL such as s3://bucket/set.
+        name: Of the dataset in the folder, where its files do not show it.
+        split: Look at this split only.
+        samples: How many are looked at, spread over the set.
+        allow_unregistered: Look at depth that does not lie on its images, too.
+        allow_outside: Read also what set.json and lists of the dataset name outside of its folder.
     """
     if what is None:
         for info in DATASETS.values():
@@ -143,10 +134,11 @@ def info_command(
         return DONE
     allowed = {"allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
     summary = summarise(open_folder(what, name, split=split, **allowed), samples=samples)
-    print(summary)
+    print(to_options(str(summary)))
     return SOME_FAILED if summary.failures else DONE
 
 
+@take_options()
 def preview_command(
     root: Annotated[str, Parameter(name="DIR")],
     /,
@@ -156,40 +148,33 @@ def preview_command(
     split: str | None = None,
     count: int = 9,
     columns: int = 3,
-    augment: Switch = False,
+    augment: bool = False,
     seed: int = 0,
     problems: Problems = "skip",
-    allow_unregistered: Switch = False,
-    allow_outside: Switch = False,
+    allow_unregistered: bool = False,
+    allow_outside: bool = False,
 ) -> int:
-    """Write a contact sheet of a dataset: images beside their depth.
+    """Write a contact sheet of a dataset.
+
+    Some of its images beside their depth, in one image.
+
+        cortexia dataset preview data/kitti --output kitti.png
+        cortexia dataset preview photos-depth --output sheet.jpg --count 16 --columns 4 --augment
 
     Exit code: 0 all right, 1 some samples cannot be used, 2 wrong usage.
 
-    Parameters
-    ----------
-    root
-        The folder of the dataset.
-    output
-        A .png or .jpg file.
-    name
-        Of the dataset, where its files do not show it.
-    split
-        Take samples of this split.
-    count
-        How many samples, drawn by the seed; of a stream the first.
-    columns
-        Samples in a row.
-    augment
-        Show them augmented as in the dataset guide: flip, crop, brightness, contrast, gamma, hue.
-    seed
-        Of what is drawn.
-    problems
-        skip what cannot be used, or stop there.
-    allow_unregistered
-        Show depth that does not lie on its images, too.
-    allow_outside
-        Read also what set.json and lists of the dataset name outside of its folder.
+    Args:
+        root: The folder of the dataset.
+        output: A .png or .jpg file.
+        name: Of the dataset, where its files do not show it.
+        split: Take samples of this split.
+        count: How many samples, drawn by the seed; of a stream the first.
+        columns: Samples in a row.
+        augment: Show them augmented as in the dataset guide: flip, crop, brightness, contrast, gamma, hue.
+        seed: Of what is drawn.
+        problems: skip what cannot be used, or stop there.
+        allow_unregistered: Show depth that does not lie on its images, too.
+        allow_outside: Read also what set.json and lists of the dataset name outside of its folder.
     """
     place = to_path(output)
     form = _IMAGES.get(place.suffix.lower())

@@ -6,41 +6,35 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import InputError
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=Group("Meaning", sort_key=1))
 @dataclass(frozen=True, kw_only=True)
 class DepthOptions:
     """What the files are, where neither they nor their folder say it.
 
-    Parameters
-    ----------
-    convention
-        Whose files: tum, kitti, nyu, scannet, 7scenes, sunrgbd, middlebury, metres, depth-pro, moge or iw3.
-    kind
-        What the numbers mean: metric, scale_invariant, affine_invariant or disparity.
-    scale
-        What whole numbers are multiplied by: 0.001 for millimetres.
-    unknown
-        A number that stands for unknown; several times for several.
-    f_px
-        Focal length of the whole image, in its pixels; `convert` scales metres made with another to it.
+    Args:
+        convention: Whose files: tum, kitti, nyu, scannet, 7scenes, sunrgbd, middlebury, metres, depth-pro, moge, iw3.
+        kind: What the numbers mean.
+        scale: What whole numbers are multiplied by: 0.001 for millimetres.
+        unknown: A number that stands for unknown; several times for several.
+        f_px: Focal length of the whole image, in its pixels; `convert` scales metres made with another to it.
     """
 
     convention: Annotated[str | None, Parameter(name="--from")] = None
     kind: DepthKind | None = None
     scale: float | None = None
-    unknown: Annotated[tuple[float, ...], Parameter(negative=())] = ()
+    unknown: tuple[float, ...] = ()
     f_px: float | None = None
 
     @property
     def about(self) -> dict[str, Any]:
         """Return what is said but for the focal length, as metadata; `InputError` for what is no number."""
-        for option, value in (("--f-px", self.f_px), ("--scale", self.scale)):
+        for option, value in (("`f_px`", self.f_px), ("`scale`", self.scale)):
             if value is not None and not 0 < value < math.inf:
                 raise InputError(f"{option} must be a number above 0, not {value:g}")
         words = {

@@ -11,21 +11,19 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from cortexia_video.cli import DONE, SOME_FAILED
-from cortexia_video.cli.estimate import ModelOptions, parse_size
 from cortexia_video.cli.option_words import to_options
+from cortexia_video.cli.options import MODEL, MODEL_OPTIONS, RUN, parse_size, take_options
 from cortexia_video.errors import Failure, InputError, ParityError, printable
 from cortexia_video.frame import Frame
 from cortexia_video.images.decode import decode
 from cortexia_video.images.read import read_image_bytes
 from cortexia_video.inference.backend_selection import BackendSelector
-from cortexia_video.inference.batch_size import BatchSize
+from cortexia_video.jobs.estimate import estimate
 from cortexia_video.models.registry import find_model
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.sources.find import InputFile, find_images
 from cortexia_video.storage.paths import to_path
 
-Switch = Annotated[bool, Parameter(negative=())]
-_AS_THE_MODEL_SAYS = ModelOptions()
 _PRECISIONS = ("float32", "bfloat16", "float16")
 _LISTED = 5  # images that differ most
 
@@ -35,39 +33,27 @@ _LISTED = 5  # images that differ most
 class MeasuringOptions:
     """What is compared with what, and how.
 
-    Parameters
-    ----------
-    protocol
-        A name (a wrong one is answered with all there are), or a file, mine.toml.
-    truth
-        A dataset, a folder of sets with set.json, or a folder of depth files with the same names: a path, or
-        an address such as s3://bucket/set. Without it, where the protocol says, if it does: real-frames says
-        ../shared/data/rgbd.
-    output
-        Folder for the results, also by an address; none are written without. A new one, or that of an
-        evaluation with the same truth and protocol.
-    metrics
-        More to measure, with commas: boundary, edges, normals, points, ordinal, regions. Focal lengths
-        always are, where a predictor estimates them and the truth knows them.
-    convention
-        What the predictors' depth files mean, where they do not say it: tum, kitti, nyu, metres...
-    truth_convention
-        The same for the truth.
-    allow_outside
-        Read also what set.json and lists of the truth name outside of its folder.
-    seed
-        Of the confidence intervals.
-    workers
-        Threads that read and measure; one a core by default.
+    Args:
+        protocol: A name (a wrong one is answered with all there are), or a file, mine.toml.
+        truth: A dataset, a folder of sets with set.json, or of depth files with the same names, also a URL.
+            Without it, where the protocol says, if it does: real-frames says ../shared/data/rgbd.
+        output: Folder for the results, also a URL; none are written without. A new one, or that of an
+            evaluation with the same truth and protocol.
+        metrics: More to measure, with commas: boundary, edges, normals, points, ordinal, regions.
+        convention: Whose files the predictors' are, where they do not say it: tum, kitti, nyu, metres...
+        truth_convention: The same for the ground truth.
+        allow_outside: Read also what set.json and lists of the truth name outside of its folder.
+        seed: Of the confidence intervals.
+        workers: Threads that read and measure; one per core by default.
     """
 
     protocol: str = "real-frames"
     truth: str | None = None
     output: Annotated[str | None, Parameter(alias="-o")] = None
     metrics: str = ""
-    convention: str | None = None
-    truth_convention: str | None = None
-    allow_outside: Switch = False
+    convention: Annotated[str | None, Parameter(name="--from")] = None
+    truth_convention: Annotated[str | None, Parameter(name="--truth-from")] = None
+    allow_outside: bool = False
     seed: int = 0
     workers: int | None = None
 
@@ -79,47 +65,40 @@ class MeasuringOptions:
 _AS_USUAL = MeasuringOptions()
 
 
+@take_options(estimate, (MODEL, MODEL_OPTIONS), (RUN, ("batch_size", "device")))
 def evaluate_command(
-    predictors: Annotated[list[str], Parameter(name="CONTESTANT", negative=(), json_list=False)],
+    predictors: Annotated[list[str], Parameter(name="PREDICTOR")],
     /,
     *,
     measuring: MeasuringOptions = _AS_USUAL,
-    batch_size: BatchSize = 4,
-    device: str = "auto",
     compare: str | None = None,
     model: str = "compact",
-    options: ModelOptions = _AS_THE_MODEL_SAYS,
+    **options: Any,
 ) -> int:
-    """Measure CONTESTANTs against the truth by a protocol, beside baselines that do not look at the image.
+    """Measure depth against ground truth.
 
-    cortexia evaluate compact --protocol real-frames --truth DATA --output RESULTS
-    cortexia evaluate DEPTH_FOLDER OTHER_FOLDER --truth TRUTH_FOLDER --protocol nyu-eigen
-    cortexia evaluate photos --compare openvino,bfloat16 --model compact
+    PREDICTORs are models, folders of depth files, and output folders of runs. They are measured by a protocol,
+    beside baselines that do not look at the image. OUTPUT gets results.json, images.csv, page.html with the
+    worst and best images of the first predictor, and scores.jsonl, from which the same command continues.
 
-    OUTPUT gets results.json, images.csv, page.html with the worst and best images of the first
-    predictor, and scores.jsonl, from which the same command goes on. Exit code: 0 every image was
-    measured, 1 some could not be (each is named) or --compare finds too large a difference, 2 wrong usage.
+        cortexia evaluate compact --protocol real-frames --truth DATA --output RESULTS
+        cortexia evaluate DEPTH_FOLDER OTHER_FOLDER --truth TRUTH_FOLDER --protocol nyu-eigen
+        cortexia evaluate photos --compare openvino,bfloat16 --model compact
 
-    Parameters
-    ----------
-    predictors
-        Models; folders of depth files; --output folders of runs; also by addresses. With --compare: images
-        or their folders.
-    batch_size
-        Images in one call of a model.
-    device
-        auto, cpu, cuda, cuda:1 or mps.
-    compare
-        A backend, a precision, an input size, or several with commas: how far the model's depth by it is
-        from its depth by the reference backend, in float32, on images of your own.
-    model
-        For --compare.
+    Exit code: 0 every image was measured, 1 some could not be (each is named) or --compare finds too large a
+    difference, 2 wrong usage.
+
+    Args:
+        predictors: Models; folders of depth files; output folders of runs; also URLs. With --compare: images or
+            their folders.
+        compare: A backend, a precision, an input size, or several with commas: how far the model's depth by it
+            is from its depth by the reference backend, in float32, on images of your own.
+        model: For --compare.
     """
-    given = {**options.given(), "batch_size": batch_size, "device": device}
-    del given["max_error"]
+    max_error = options.pop("max_error")
     if compare is not None:
-        return _compare(predictors, model, compare, options.max_error, given)
-    return _evaluate(predictors, measuring, given)
+        return _compare(predictors, model, compare, max_error, options)
+    return _evaluate(predictors, measuring, options)
 
 
 def _evaluate(names: list[str], asked: MeasuringOptions, given: dict[str, Any]) -> int:

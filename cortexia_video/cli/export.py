@@ -6,12 +6,13 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from cortexia_video.cli.estimate import Switch, parse_size
-from cortexia_video.errors import CortexiaError
+from cortexia_video.cli.options import parse_size, take_options
+from cortexia_video.errors import InputError
 from cortexia_video.inference.backend_selection import MAX_ERROR
 from cortexia_video.jobs.export import export
 
 
+@take_options()
 def export_command(
     model: Annotated[str, Parameter(name="MODEL")],
     /,
@@ -20,37 +21,34 @@ def export_command(
     backend: Literal["onnx", "openvino"] = "onnx",
     size: str | None = None,
     precision: str = "auto",
-    check: Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=True)] = (),
+    check: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     max_error: float = MAX_ERROR,
     kind: str | None = None,
-    commercial_only: Switch = False,
+    commercial_only: bool = False,
 ) -> None:
-    """Write a network as an ONNX file for images of one size; `--model onnx:OUTPUT` then runs it.
+    """Export a network as an ONNX file.
 
-    Parameters
-    ----------
-    model
-        A published name that torch runs, hf:FOLDER or hf:org/name.
-    output
-        The file to write.
-    backend
-        What is to run the file: onnx (ONNX Runtime) or openvino. The file says so itself.
-    size
-        392x518: height x width as the network sees images; others are stretched to it.
-    precision
-        What the backend is to compute in: float32, for openvino also bfloat16; auto is the fastest.
-    check
-        Images or folders: the first few are estimated by the file and by the network in float32.
-    max_error
-        Refuse the export where an image's mean difference is more.
-    kind
-        For hf: models that do not say what their numbers mean.
-    commercial_only
-        Refuse weights that are not known to be free for use in a product.
+    The file is for images of one size; `cortexia estimate --model onnx:OUTPUT` then runs it.
+
+        cortexia export depth-anything-v2-small --size 392x518 --output net.onnx --check photos
+        cortexia estimate photos --output depth --model onnx:net.onnx
+
+    Exit code: 0 written, 2 it cannot be exported, or differs too much.
+
+    Args:
+        model: A published name that torch runs, hf:FOLDER or hf:org/name.
+        output: The file to write.
+        backend: What is to run the file: onnx (ONNX Runtime) or openvino. The file says so itself.
+        size: 392x518: height x width as the network sees images; others are stretched to it.
+        precision: What the backend computes in: float32, for openvino also bfloat16; auto is the fastest.
+        check: Images or folders: the first few are estimated by the file and by the network in float32.
+        max_error: Refuse the export where an image's mean difference is more.
+        kind: For hf: models that do not say what their numbers mean.
+        commercial_only: Refuse weights that are not known to be free for use in a product.
     """
-    parsed = parse_size(size, "--size")
+    parsed = parse_size(size, "`size`") if size else None
     if isinstance(parsed, int):
-        raise CortexiaError(f"--size must be like 392x518, not {size!r}")
+        raise InputError(f"`size` must be like 392x518, not {size!r}")
     done = export(
         model,
         output,

@@ -15,6 +15,7 @@ from rich.console import Console
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.depth_options import DepthOptions
 from cortexia_video.cli.option_words import to_options
+from cortexia_video.cli.options import take_options
 from cortexia_video.cli.terminal_image import draw_depth
 from cortexia_video.errors import Failure, printable, redact
 from cortexia_video.jobs.inspect import FolderInspection, Inspection, inspect
@@ -31,26 +32,29 @@ _MEANINGS = {
 _NAME_WIDTH = 12
 
 
+@take_options()
 def info_command(
-    paths: Annotated[list[str], Parameter(name="PATH", negative=(), json_list=False)],
+    paths: Annotated[list[str], Parameter(name="PATH")],
     /,
     *,
-    json_lines: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    json_lines: Annotated[bool, Parameter(name="--json")] = False,
     max_megapixels: float = 200.0,
     files: DepthOptions = _NOTHING,
 ) -> int:
-    """Return what depth files are and what their numbers mean, with a small image; of folders, a summary.
+    """Inspect depth files.
 
-    Exit code: 0, 1 if some cannot be read, 2 wrong usage.
+    What depth files are and what their numbers mean, with a small image; of folders, a summary.
 
-    Parameters
-    ----------
-    paths
-        Depth files, and folders of them.
-    json_lines
-        Print an object of JSON for each, one a line, without an image.
-    max_megapixels
-        Refuse larger maps.
+        cortexia info depth/a.jpg.npy
+        cortexia info --json depth
+        cortexia info 0000000005.png --from kitti
+
+    Exit code: 0 all right, 1 some cannot be read, 2 wrong usage.
+
+    Args:
+        paths: Depth files, and folders of them.
+        json_lines: Print an object of JSON for each, one per line, without an image.
+        max_megapixels: Refuse larger maps.
     """
     about = {**files.about, "f_px": files.f_px, "f_source": "given" if files.f_px else None}
     failed, console = False, Console(highlight=False)
@@ -89,7 +93,7 @@ def _describe_file(found: Inspection) -> Iterator[tuple[str, str]]:
         meaning = f"{_MEANINGS[found.kind]}, larger is {found.metadata['larger_is']}"
         yield "kind", f"{found.kind}: {meaning} (so says {_name_speaker(found.said_by)})"
     else:
-        yield "kind", f"not known: {to_options(found.unsaid)}"
+        yield "kind", f"not known: {to_options(found.unsaid or '')}"
     if found.changed:
         yield "changed", CHANGED
     unit = " m" if found.kind == "metric" else ""

@@ -6,20 +6,27 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from cortexia_video.cli.options import take_options
 from cortexia_video.ledger.ledger import merge_ledgers
 from cortexia_video.ledger.local_log import LEDGER_NAME
 from cortexia_video.storage.paths import is_remote, to_path
 
 
+@take_options()
 def merge_command(output: Annotated[str, Parameter(name="DIR")], /) -> None:
-    """Join the ledgers of partitions into DIR/ledger.jsonl, as the next run of all also does.
+    """Join the ledgers of partitions.
 
+    What partitions left in DIR goes to DIR/ledger.jsonl, as the next run without --partition does, too.
     Partitions of machines without a common disk: copy their output folders into one before.
 
-    Parameters
-    ----------
-    output
-        The --output of the partitions.
+        cortexia estimate photos --output depth --partition 1/2
+        cortexia estimate photos --output depth --partition 2/2
+        cortexia merge depth
+
+    Exit code: 0 joined, 2 wrong usage.
+
+    Args:
+        output: The --output of the partitions.
     """
     place = to_path(output)
     count = merge_ledgers(place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from cortexia_video.cli.options import take_options
 from cortexia_video.models.protocol import ModelInfo
 from cortexia_video.models.registry import list_models
 
@@ -21,10 +22,15 @@ _TITLES = (
 _COMMERCIAL = {True: "yes", False: "no", None: "see licence"}
 
 
+@take_options()
 def models_command() -> None:
-    """List the models: kind of depth, licences, commercial use, where weights come from, what to install.
+    """List models, with licences and what they need.
 
-    A block of lines for each on a terminal, else a line for each with tabs between.
+    Kind of depth, licences, commercial use, where weights come from, what to install: a block of lines for each
+    on a terminal, else one line each with tabs between.
+
+        cortexia models
+        cortexia estimate photos --output depth --model depth-anything-v2-small
     """
     console = Console()
     for info in list_models():

@@ -4,69 +4,45 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from cortexia_video.cli.estimate import ModelOptions, Switch
-from cortexia_video.depth_estimation import Size
-from cortexia_video.inference.batch_size import BatchSize
-from cortexia_video.jobs.estimate import Decoding
+from cortexia_video.cli.options import MODEL, MODEL_OPTIONS, OPTIONS, RUN, take_options
+from cortexia_video.jobs.estimate import estimate
 from cortexia_video.jobs.plan import Plan, find_existing, plan
 from cortexia_video.storage.paths import to_path
 
-_AS_THE_MODEL_SAYS = ModelOptions()
 
-
+@take_options(
+    estimate,
+    (OPTIONS, ("model", "recursive", "size")),
+    (MODEL, MODEL_OPTIONS),
+    (RUN, ("batch_size", "device", "decode")),
+)
 def plan_command(
-    inputs: Annotated[list[str], Parameter(name="INPUT", negative=(), json_list=False)],
+    inputs: Annotated[list[str], Parameter(name="INPUT")],
     /,
     *,
     output: Annotated[str | None, Parameter(alias="-o")] = None,
-    model: str = "compact",
-    recursive: Switch = False,
-    size: Size = "full",
-    decode: Decoding = "exact",
-    batch_size: BatchSize = 4,
-    device: str = "auto",
     num_workers: int = 1,
-    options: ModelOptions = _AS_THE_MODEL_SAYS,
+    **options: Any,
 ) -> None:
-    """Count the images, estimate a few, and say what all would take in hours and bytes. Writes nothing.
+    """Estimate time and storage of a run.
 
-    Parameters
-    ----------
-    inputs
-        Image files, folders, or lists, as `cortexia estimate` takes them.
-    output
-        Where the outputs would go: says whether there is room.
-    model
-        As for `cortexia estimate`; so are those below.
-    recursive
-        Descend into the folders inside.
-    size
-        full or native.
-    decode
-        exact or fast.
-    batch_size
-        Images in one call of the model, or auto.
-    device
-        auto, cpu, cuda, cuda:1 or mps.
-    num_workers
-        Machines such as this one that would share the work.
+    The images are counted, and a few of them are estimated: what all would take in hours and bytes, by format.
+    Nothing is written to OUTPUT.
+
+        cortexia plan photos --recursive --output depth
+        cortexia plan s3://bucket/photos --model depth-anything-v2-small --num-workers 16
+
+    Exit code: 0 done, 2 wrong usage.
+
+    Args:
+        output: Where the outputs would go: says whether there is room.
+        num_workers: Machines such as this one that would share the work.
     """
-    cost = plan(
-        inputs,
-        output=output,
-        model=model,
-        recursive=recursive,
-        size=size,
-        decode=decode,
-        batch_size=batch_size,
-        device=device,
-        num_workers=num_workers,
-        **options.given(),
-    )
+    cost = plan(inputs, output=output, num_workers=num_workers, **options)
     _show(cost)
     place = to_path(output) if output else None
     if isinstance(place, Path):

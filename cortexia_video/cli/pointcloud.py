@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from queue import Queue
+from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from cortexia_video.cli import DONE
 from cortexia_video.cli.job import run_job
+from cortexia_video.cli.options import CAMERA, take_options
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import InputError
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_cloud, make_point_clouds
-from cortexia_video.ledger.ledger import read_last_done
 from cortexia_video.storage.paths import is_folder, require_object, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
-_DEFAULTS = CloudOptions()
-Switch = Annotated[bool, Parameter(negative=())]
+SHAPE = Group("Shape", sort_key=9)
+_OF_CAMERAS = ("f_px", "fov_deg", "intrinsics")
+_OF_SHAPES = ("near_m", "far_m", "max_gap", "normals")
 
 
+@take_options(CloudOptions, (CAMERA, _OF_CAMERAS), (SHAPE, _OF_SHAPES))
 def pointcloud_command(
     image: Annotated[str, Parameter(name="IMAGE")],
     /,
@@ -28,60 +31,56 @@ def pointcloud_command(
     kind: DepthKind | None = None,
     convention: Annotated[str | None, Parameter(name="--from")] = None,
     format: Literal["ply", "glb"] = "ply",
-    overwrite: Switch = False,
+    overwrite: bool = False,
     workers: int | None = None,
-    options: Annotated[CloudOptions, Parameter(name="*", negative=())] = _DEFAULTS,
+    **options: Any,
 ) -> int:
-    """Make a point cloud of IMAGE and its --depth, or of every image in the output folder of a run.
+    """Make point clouds from depth and images.
 
-    cortexia pointcloud photo.jpg --depth photo.npy --kind metric --f-px 1500 --output photo.glb
-    cortexia pointcloud DEPTH_FOLDER --output CLOUDS
+    Of IMAGE and its --depth, or of every image in the output folder of a run. Points are in metres: x right,
+    y down, z forward in PLY; y up, z backward in GLB. Flying pixels at edges are left out. What is done and
+    unchanged is skipped.
 
-    Points are in metres: x right, y down, z forward in PLY; y up, z backward in GLB. Flying pixels at edges
-    are left out. What is done and unchanged is skipped. Exit code: 0 all
-    done or skipped, 1 some failed, 2 wrong usage, 130 interrupted.
+        cortexia pointcloud photo.jpg --depth photo.npy --kind metric --f-px 1500 --output photo.glb
+        cortexia pointcloud depth --output clouds
 
-    Parameters
-    ----------
-    image
-        An image; or, without --depth, the --output of a run.
-    output
-        The .ply or .glb file; for a run, a folder.
-    depth
-        The depth file of the image.
-    kind
-        What its numbers mean, if it does not say so: metric or scale_invariant; others with --near-m.
-    convention
-        Or whose file it is: tum, kitti, nyu, scannet, sunrgbd, depth-pro, moge and so on.
-    format
-        Of the files in the folder.
-    overwrite
-        Make all again, and replace files that the ledger of OUTPUT does not know.
-    workers
-        Threads, for a run; one a core by default.
+    Exit code: 0 all done or skipped, 1 some failed, 2 wrong usage, 130 interrupted.
+
+    Args:
+        image: An image; or, without --depth, the --output of a run.
+        output: The .ply or .glb file; for a run, a folder.
+        depth: The depth file of the image.
+        kind: What its numbers mean, if it does not say so: metric or scale_invariant; others with --near-m.
+        convention: Or whose file it is: tum, kitti, nyu, scannet, sunrgbd, depth-pro, moge and so on.
+        format: Of the files in the folder.
+        overwrite: Make all again, and replace files that the ledger of OUTPUT does not know.
+        workers: Threads, for a run; one per core by default.
     """
+    wanted = CloudOptions(**options)
     if depth is None:
         place = to_path(image)
         if isinstance(place, RemotePath):
             require_object(place)
         if not is_folder(place):
             raise InputError(f"{place} is no folder of a run: give its --depth, too")
+        counted = Queue[int]()  # by the job itself, so that the ledger is read once
         return run_job(
             lambda on_outcome, stop: make_point_clouds(
                 image,
                 output,
                 format=format,
-                options=options,
+                options=wanted,
                 overwrite=overwrite,
                 workers=workers,
+                on_counted=counted.put,
                 on_outcome=on_outcome,
                 stop=stop,
             ),
-            lambda: read_last_done(to_path(image)),
+            lambda: range(counted.get()),
             to_path(output),
         )
     cloud = make_point_cloud(
-        image, depth, output, kind=kind, convention=convention, options=options, overwrite=overwrite
+        image, depth, output, kind=kind, convention=convention, options=wanted, overwrite=overwrite
     )
     unit = "metres" if cloud.unit == "metre" else "true up to a factor"
     print(f"{to_path(output)}: {len(cloud.points)} points, {unit}")

@@ -62,5 +62,5 @@ def open_log(*, verbose: bool) -> None:
 class _Formatter(logging.Formatter):
     """Names the options of the command line where the library names its parameters."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+    def formatMessage(self, record: logging.LogRecord) -> str:
         return to_options(super().formatMessage(record))

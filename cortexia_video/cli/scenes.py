@@ -10,6 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from cortexia_video.cli import DONE
+from cortexia_video.cli.options import take_options
 from cortexia_video.errors import MissingExtraError
 from cortexia_video.html.wording import format_count
 from cortexia_video.storage.paths import to_path
@@ -17,45 +18,39 @@ from cortexia_video.storage.paths import to_path
 _SECONDS_BETWEEN_LINES = 10.0
 
 
+@take_options()
 def scenes_command(
     *,
     count: int,
     output: Annotated[str, Parameter(alias="-o")],
     seed: int = 0,
     size: tuple[int, int] = (480, 640),
-    kinds: Annotated[list[str] | None, Parameter(negative=())] = None,
+    kinds: list[str] | None = None,
     textures: Path | None = None,
     device: str = "cpu",
     workers: int | None = None,
 ) -> int:
-    """Render images with exact depth, normals and camera, each from its own seed.
+    """Render synthetic images with exact depth.
 
-    cortexia scenes --count 100 --output scenes
-    cortexia dataset info scenes
+    Each scene has an image, depth, normals and a camera, from its own seed. Writes OUTPUT/rgb, depth, normals
+    and set.json, which `cortexia dataset` reads. The same command continues where it was stopped; with a larger
+    --count it adds scenes. The same seed gives the same bytes on the same machine.
 
-    Writes OUTPUT/rgb, depth, normals and set.json, which `cortexia dataset` reads. The same command goes on
-    where it was stopped; with a larger --count it adds scenes. The same seed gives the same bytes on the same
-    machine. Exit code: 0 all right, 1 the disk is full, 2 wrong usage, 130 interrupted.
+        cortexia scenes --count 100 --output scenes
+        cortexia dataset info scenes
 
-    Parameters
-    ----------
-    count
-        How many scenes.
-    output
-        A new or empty folder, or one that this command began.
-    seed
-        The first scene's; the next has the next.
-    size
-        Height and width in pixels.
-    kinds
-        room, store, floor, table, close, corridor, blocks, street, open, facade; repeat it for several. All
-        by default.
-    textures
-        A folder of images that many surfaces shall wear, beside painted ones.
-    device
-        cpu or cuda.
-    workers
-        Processes; one a core by default. A GPU has one.
+    Exit code: 0 all right, 1 the disk is full, 2 wrong usage, 130 interrupted.
+
+    Args:
+        count: How many scenes.
+        output: A new or empty folder, or one that this command began.
+        seed: The first scene's; the next has the next.
+        size: Height and width in pixels.
+        kinds: room, store, floor, table, close, corridor, blocks, street, open, facade; repeat it for several.
+            All by default.
+        textures: A folder of images that many surfaces shall wear, beside painted ones.
+        device: cpu or cuda.
+        workers: Processes; one per core by default. A GPU has one.
     """
     try:
         from cortexia_video.scenes.folder import ScenePlan, write_scenes

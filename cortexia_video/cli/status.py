@@ -7,29 +7,32 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from cortexia_video.cli import DONE, SOME_FAILED
+from cortexia_video.cli.options import take_options
 from cortexia_video.jobs.status import status
 
 
+@take_options()
 def status_command(
     output: Annotated[str, Parameter(name="DIR")],
-    inputs: Annotated[list[str] | None, Parameter(name="INPUT", negative=(), json_list=False)] = None,
+    inputs: Annotated[list[str] | None, Parameter(name="INPUT")] = None,
     /,
     *,
-    recursive: Annotated[bool, Parameter(negative=())] = False,
+    recursive: bool = False,
 ) -> int:
-    """Return how far the runs that write to DIR are: done, failed, rate, slowest stage; with INPUT time left.
+    """Show the progress of a run.
 
-    Reads the ledger alone, from any machine; runs say how far they are every half minute. Exit code: 0, 1 if
-    some inputs failed, 2 no ledger there.
+    How far the runs that write to DIR are: done, failed, rate, slowest stage; with INPUT also the time left.
+    Only the ledger is read, from any machine; runs write their progress there every half minute.
 
-    Parameters
-    ----------
-    output
-        The --output of the runs: a folder, or an address such as s3://bucket/depth.
-    inputs
-        What the runs were given: it is counted, to say what is left.
-    recursive
-        As the runs were told.
+        cortexia status depth
+        cortexia status s3://bucket/depth s3://bucket/photos --recursive
+
+    Exit code: 0 none failed, 1 some inputs failed, 2 no ledger there.
+
+    Args:
+        output: The --output of the runs: a folder, or a URL such as s3://bucket/depth.
+        inputs: What the runs were given; it is counted, to say what is left.
+        recursive: As the runs were given it.
     """
     found = status(output, inputs=inputs or (), recursive=recursive)
     print(found)

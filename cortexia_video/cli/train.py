@@ -9,32 +9,34 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from cortexia_video.cli.estimate import Switch
+from cortexia_video.cli.options import take_options
 from cortexia_video.training.start import train
 
 
+@take_options()
 def train_command(
     recipe: Annotated[Path, Parameter(name="RECIPE")],
     /,
     *,
     output: Annotated[str, Parameter(alias="-o")],
     teacher: str | None = None,
-    any_licence: Switch = False,
+    any_licence: bool = False,
 ) -> None:
-    """Train or fine-tune a depth network; the same command goes on where it was stopped.
+    """Train or fine-tune a depth network.
 
-    On several GPUs: torchrun --nproc-per-node 2 -m cortexia_video train RECIPE --output FOLDER
+    The same command continues where it was stopped.
 
-    Parameters
-    ----------
-    recipe
-        A TOML file: network, data, steps (docs/training.md).
-    output
-        Folder for checkpoint, weights, logs and images.
-    teacher
-        A model that labels the images of the recipe's datasets called `images`, which have no depth.
-    any_licence
-        Also a teacher whose licence is not known to be permissive: it may bind what is trained on its depth.
+        cortexia train recipe.toml --output trained
+        torchrun --nproc-per-node 2 -m cortexia_video train recipe.toml --output trained
+
+    Exit code: 0 done, 1 the disk is full, 2 wrong usage, 130 interrupted.
+
+    Args:
+        recipe: A TOML file: network, data, steps (docs/training.md).
+        output: Folder for checkpoint, weights, logs and images.
+        teacher: A model that labels the images of the recipe's datasets called `images`, which have no depth.
+        any_licence: Also a teacher whose licence is not known to be permissive: it may bind what is trained on
+            its depth.
     """
     log = logging.getLogger("cortexia_video")
     log.setLevel(logging.INFO)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -17,8 +16,8 @@ import xxhash
 
 from cortexia_video.datasets.build_items import BuildItem
 from cortexia_video.datasets.build_log import (
-    Record,
-    open_record,
+    MARKS,
+    RECORD,
     read_shards,
     refuse_other_files,
     require_same_set,
@@ -26,7 +25,10 @@ from cortexia_video.datasets.build_log import (
 from cortexia_video.datasets.row_schema import Row, require_texts
 from cortexia_video.datasets.sample_checks import OnProblem
 from cortexia_video.datasets.shard_writers import WRITERS
-from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError
+from cortexia_video.errors import Failure, InputError, OutputError, output_lost
+from cortexia_video.ledger.copied_log import open_log
+from cortexia_video.ledger.local_log import AppendLog
+from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.workers import choose_workers
 from cortexia_video.storage.atomic_file import remove_partials, write_atomic
@@ -96,13 +98,11 @@ def write_shards(
     items = _require_some(items)
     root = to_path(output)
     refuse_other_files(root)
-    with ExitStack() as stack:
-        record = stack.enter_context(open_record(root))
-        require_same_set(record, {"split": split, "format": format, **(source or {})})
-        pool = stack.enter_context(ThreadPoolExecutor(choose_workers(workers), "cortexia"))
-        build = _Build(record, f"{split}-", format, on_problem, report)
+    with open_log(root / RECORD, MARKS, "builds in") as record:
+        require_same_set(root, record, {"split": split, "format": format, **(source or {})})
+        build = _Build(root, record, f"{split}-", format, on_problem, choose_workers(workers), report)
         for number, part in enumerate(_batch(items, shard_size)):
-            build.add(number, part, pool)
+            build.add(number, part)
         build.finish()
     return report
 
@@ -111,13 +111,21 @@ class _Build:
     """The shards of one split in one folder."""
 
     def __init__(
-        self, record: Record, prefix: str, format: str, on_problem: OnProblem | None, report: BuildReport
+        self,
+        root: AnyPath,
+        record: AppendLog,
+        prefix: str,
+        format: str,
+        on_problem: OnProblem | None,
+        workers: int,
+        report: BuildReport,
     ) -> None:
         self._record = record
-        self._root = record.path.parent
+        self._root = root
         self._prefix = prefix
         self._suffix, self._write = WRITERS[format]
         self._on_problem = on_problem
+        self._workers = workers
         self._report = report
         self._before = read_shards(self._root)
         self._names: set[str] = set()
@@ -125,7 +133,7 @@ class _Build:
         if isinstance(self._root, Path):
             remove_partials(self._root, self._numbered)
 
-    def add(self, number: int, part: tuple[BuildItem | Failure, ...], pool: ThreadPoolExecutor) -> None:
+    def add(self, number: int, part: tuple[BuildItem | Failure, ...]) -> None:
         """Make the shard of some items, or keep it."""
         name = f"{self._prefix}{number:05d}{self._suffix}"
         self._names.add(name)
@@ -138,7 +146,8 @@ class _Build:
         if before:  # a kill after the shard is replaced must not leave it under what it was made of before
             self._record.append({**before, "fingerprint": ""})
         failures: list[Failure] = []
-        rows = self._make(name, _load_all(part, pool, failures, self._on_problem))
+        with closing(self._load(part, failures)) as loaded, write_atomic(self._root / name) as file:
+            rows = self._write(file, loaded)
         entry = {"shard": name, "fingerprint": fingerprint, "size": _size(self._root / name), "rows": rows}
         self._record.append({**entry, "failed": [[each.key, each.reason] for each in failures]})
         self._report.shards_made += 1
@@ -147,15 +156,18 @@ class _Build:
     def finish(self) -> None:
         """Remove what an earlier, larger build of the split left."""
         for name in set(filter(re.compile(self._numbered).fullmatch, self._before)) - self._names:
-            try:
+            with output_lost(self._root / name):
                 (self._root / name).unlink(missing_ok=True)
-            except OSError as error:
-                raise OutputLostError(self._root / name, error) from error
 
-    def _make(self, name: str, rows: Iterator[Row]) -> int:
-        """Write a shard, which is there when it is whole; give the number of its rows."""
-        with write_atomic(self._root / name) as file:
-            return self._write(file, rows)
+    def _load(self, part: Iterable[BuildItem | Failure], failures: list[Failure]) -> Generator[Row]:
+        """Yield the rows in order, a few made ahead; add what is wrong with the others to `failures`."""
+        for made in map_bounded(part, _try, workers=self._workers):
+            if not isinstance(made, Failure):
+                yield made
+                continue
+            failures.append(made)
+            if self._on_problem:
+                self._on_problem(made)
 
     def _count(self, rows: int, failures: list[Failure]) -> None:
         self._report.rows += rows
@@ -175,31 +187,6 @@ def _batch(items: Iterable[BuildItem | Failure], size: int) -> Iterator[tuple[Bu
     iterator = iter(items)
     while part := tuple(islice(iterator, size)):
         yield part
-
-
-def _load_all(
-    part: Iterable[BuildItem | Failure],
-    pool: ThreadPoolExecutor,
-    failures: list[Failure],
-    on_problem: OnProblem | None,
-) -> Iterator[Row]:
-    """Yield the rows in order, a few made ahead; add what is wrong with the others to `failures`."""
-    waiting: deque[Future[Row | Failure]] = deque()
-    items = iter(part)
-    while True:
-        for item in items:
-            waiting.append(pool.submit(_try, item))
-            if len(waiting) > 2 * pool._max_workers:
-                break
-        if not waiting:
-            return
-        made = waiting.popleft().result()
-        if isinstance(made, Failure):
-            failures.append(made)
-            if on_problem:
-                on_problem(made)
-        else:
-            yield made
 
 
 def _try(item: BuildItem | Failure) -> Row | Failure:

@@ -9,70 +9,37 @@ and nobody kept off, it is put whole again with each line: one process builds th
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
-from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError
+from cortexia_video.errors import OutputError, OutputExistsError
 from cortexia_video.ledger.local_log import AppendLog, parse_object
 from cortexia_video.storage.named_file import read_named
 from cortexia_video.storage.own_folder import has_line, require_own_folder
 from cortexia_video.storage.paths import AnyPath
-from cortexia_video.storage.remote_path import RemotePath
 
 RECORD = "build.jsonl"
-_MARKS = (b'{"made_of": ', b'{"shard": ')
+MARKS = (b'{"made_of": ', b'{"shard": ')
 _OF_SHARD = {"shard", "fingerprint", "size", "rows", "failed"}
-
-
-class RecordObject:
-    """`build.jsonl` behind an address, as `AppendLog` is one here. Raises `OutputError`, if unreadable."""
-
-    def __init__(self, path: RemotePath) -> None:
-        self.path = path
-        self._data = _read_record(path)
-
-    def append(self, entry: Mapping[str, object]) -> None:
-        """Put all lines and one more; `OutputLostError` where that cannot be."""
-        self._data += json.dumps(entry).encode() + b"\n"
-        try:
-            self.path.write_bytes(self._data)
-        except OSError as error:
-            raise OutputLostError(self.path, error) from error
-
-
-Record = AppendLog | RecordObject
-
-
-@contextmanager
-def open_record(root: AnyPath) -> Iterator[Record]:
-    """Open the record of a folder to append to; `OutputError` where another process is seen to build."""
-    if isinstance(root, RemotePath):
-        yield RecordObject(root / RECORD)
-        return
-    with AppendLog(root / RECORD, _MARKS) as record:
-        record.lock("builds in")
-        yield record
 
 
 def refuse_other_files(root: AnyPath) -> None:
     """Raise `OutputExistsError` for a folder with files in it, but hidden ones, that no build began."""
-    require_own_folder(root, "a dataset built here", {RECORD: lambda head: has_line(head, _MARKS)})
+    require_own_folder(root, "a dataset built here", {RECORD: lambda head: has_line(head, MARKS)})
 
 
-def require_same_set(record: Record, made_of: Mapping[str, str]) -> None:
+def require_same_set(root: AnyPath, record: AppendLog, made_of: Mapping[str, str]) -> None:
     """Write down what the shards of a split are made of, or compare it with what they were made of.
 
     Raises `OutputExistsError` where shards are there that are made of something else, or nobody knows of
     what, and where another split's shards are of another format.
     """
-    root, split = record.path.parent, made_of["split"]
+    split = made_of["split"]
     sets = _read_sets(root)
     for there in {name.rpartition("-")[0] for name in read_shards(root)}:
         if there not in sets:
             raise OutputExistsError(
-                f"{record.path} does not say what its {there} shards are made of: choose another `output`"
+                f"{root / RECORD} does not say what its {there} shards are made of: choose another `output`"
             )
         words = {*made_of, *sets[there]} if there == split else {"format"}
         _require_same(root, sets[there], made_of, words)

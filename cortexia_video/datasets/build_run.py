@@ -22,8 +22,8 @@ from cortexia_video.frame import Frame
 from cortexia_video.images.decode import decode, read_header
 from cortexia_video.images.resampling import resize_image
 from cortexia_video.ledger.artifacts import Line, find_depth, read_run_depth, read_run_image
-from cortexia_video.ledger.index import LedgerIndex
-from cortexia_video.ledger.ledger import read_last_done, require_ledger
+from cortexia_video.ledger.lines import LedgerLines
+from cortexia_video.ledger.state import LedgerState
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.sources.find import find_images
@@ -41,11 +41,13 @@ def list_run_items(images: AnyPath, run: AnyPath, left: Counter[str]) -> Iterato
     images: what was given to `cortexia estimate`. left: how many images get no item, by reason.
     Raises `InputError` where there are no images or no ledger.
     """
-    require_ledger(run)
-    ledger, origin = LedgerIndex(run), images.resolve().name
-    found = find_images([to_text(images)], recursive=True, output=run)
-    lines = {line["key"]: json.dumps(line) for line in read_last_done(run)}
-    for image in found:
+    origin = images.resolve().name
+    with LedgerLines(run) as ledger:
+        state = LedgerState(ledger)
+        runs, places = state.runs, state.places()
+        del state
+        lines = {line["key"]: json.dumps(line) for line in ledger.at(places)}
+    for image in find_images([to_text(images)], recursive=True, output=run):
         if isinstance(image, Failure):
             yield image
             continue
@@ -53,7 +55,7 @@ def list_run_items(images: AnyPath, run: AnyPath, left: Counter[str]) -> Iterato
         if line is None or find_depth(line) is None:
             left[NO_DEPTH if line is None else VIEW_ONLY] += 1
             continue
-        settings = ledger.settings(str(line.get("run")))
+        settings = runs[line["run"]].settings if line["run"] in runs else {}
         line |= {name: line.get(name, settings.get(name)) for name in _OF_MODEL}
         load = partial(_load, image.key, to_path(image.place), run, line, origin)
         yield BuildItem(image.key, _fingerprint(image.key, line, origin), load)

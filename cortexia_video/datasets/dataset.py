@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+import operator
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -14,6 +14,7 @@ from cortexia_video.datasets.eval_region import EVERYWHERE, Region
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import Failure, InputError
 from cortexia_video.rgbd_sample import RGBDSample
+from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.input_boundary import attempt, attempt_all
 from cortexia_video.runtime.workers import choose_workers
 
@@ -83,7 +84,7 @@ class RGBDDataset:
 
     def attempt(self, *, workers: int | None = None) -> Iterator[Attempt]:
         """Read all samples in order, a few ahead, on so many threads (by default one a core)."""
-        return read_ahead(self, workers)
+        return map_bounded(list_all(self), operator.call, workers=choose_workers(workers))
 
     def try_read(self, index: int) -> Attempt:
         """Read one sample, or say what is wrong with it."""
@@ -121,7 +122,7 @@ class RGBDStream:
 
     def __iter__(self) -> Iterator[RGBDSample]:
         """Yield the samples; raises what is wrong with one."""
-        for load in _list_all(self):
+        for load in list_all(self):
             each = load()
             if isinstance(each, Failure):
                 raise each.error
@@ -129,7 +130,7 @@ class RGBDStream:
 
     def attempt(self, *, workers: int | None = None) -> Iterator[Attempt]:
         """Yield the samples, and what is wrong with the others; decoded ahead on so many threads."""
-        return read_ahead(self, workers)
+        return map_bounded(list_all(self), operator.call, workers=choose_workers(workers))
 
 
 def list_loads(key: str, loads: Iterator[Load]) -> Iterator[Load]:
@@ -146,28 +147,6 @@ def _describe(dataset: AnyDataset, holds: str) -> str:
     return f"<{type(dataset).__name__} {dataset.name}: {holds}{where}>"
 
 
-def _list_all(dataset: AnyDataset) -> Iterator[Load]:
+def list_all(dataset: AnyDataset) -> Iterator[Load]:
+    """Yield what reads each sample, in order."""
     return chain.from_iterable(shard() for shard in dataset.shards)
-
-
-def read_ahead(
-    dataset: AnyDataset, workers: int | None = None, then: Callable[[Attempt], Attempt] | None = None
-) -> Iterator[Attempt]:
-    """Yield all samples in order, a few made ahead on so many threads, which call `then` with each."""
-    workers = choose_workers(workers)
-    waiting: deque[Future[Attempt]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="cortexia") as pool:
-        try:
-            for load in _list_all(dataset):
-                if len(waiting) >= 2 * workers:
-                    yield waiting.popleft().result()
-                waiting.append(pool.submit(_make, load, then))
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for each in waiting:
-                each.cancel()
-
-
-def _make(load: Load, then: Callable[[Attempt], Attempt] | None) -> Attempt:
-    return then(load()) if then else load()

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.datasets.dataset import AnyDataset, Attempt, read_ahead
+from cortexia_video.datasets.dataset import AnyDataset, Attempt, list_all
 from cortexia_video.errors import CortexiaError, DepthFileError, Failure, InputError
 from cortexia_video.rgbd_sample import RGBDSample
+from cortexia_video.runtime.bounded_map import map_bounded
+from cortexia_video.runtime.workers import choose_workers
 
 NEAREST_M, FARTHEST_M = 0.01, 1000.0  # between which a median in metres lies
 _KEPT = 1000  # failures
@@ -95,7 +97,8 @@ def usable_samples(
         >>> skipped = cx.datasets.ProblemCount()
         >>> samples = list(cx.datasets.usable_samples(dataset, skipped))  # doctest: +SKIP
     """
-    for checked in read_ahead(dataset, workers, check):
+    attempts = map_bounded(list_all(dataset), lambda load: check(load()), workers=choose_workers(workers))
+    for checked in attempts:
         if isinstance(checked, Failure):
             on_problem(checked)
         else:

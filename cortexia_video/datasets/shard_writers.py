@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import tarfile
 from collections.abc import Callable, Iterable
@@ -10,7 +9,8 @@ from pathlib import Path
 
 from cortexia_video.datasets.row_schema import COUNTS, FLAGS, NUMBERS, TEXTS, Row, make_schema
 from cortexia_video.images.sniff import sniff
-from cortexia_video.storage.arrow import import_arrow
+from cortexia_video.storage import archive_writers
+from cortexia_video.storage.archive_writers import add_member
 
 _GROUP_BYTES = 1 << 22  # of a row group, which is read whole for one row
 _COMPRESSION = {"depth_map.bytes": "lz4"}  # depth takes half the place; images would take what they take
@@ -19,26 +19,17 @@ _ENDS = {"JPEG": "jpg", "PNG": "png", "TIFF": "tiff"}
 
 def write_parquet(path: Path, rows: Iterable[Row]) -> int:
     """Write rows to a file, in groups of 4 MiB or one row; give their number."""
-    pa = import_arrow()
-    schema, waiting, size, count = make_schema(), list[Row](), 0, 0
-    with pa.parquet.ParquetWriter(
+    places = archive_writers.write_parquet(
         path,
-        schema,
+        make_schema(),
+        rows,
+        size_of=lambda row: sum(len(row[name]["bytes"]) for name in ("image", "depth_map")),
+        group_bytes=_GROUP_BYTES,
         compression=_COMPRESSION,
         use_dictionary=False,
-        write_statistics=False,
         write_page_checksum=True,
-    ) as file:
-        for row in rows:
-            waiting.append(row)
-            count += 1
-            size += sum(len(row[name]["bytes"]) for name in ("image", "depth_map"))
-            if size >= _GROUP_BYTES:
-                file.write_table(pa.Table.from_pylist(waiting, schema=schema))
-                waiting, size = [], 0
-        if waiting:
-            file.write_table(pa.Table.from_pylist(waiting, schema=schema))
-    return count
+    )
+    return len(places)
 
 
 def write_webdataset(path: Path, rows: Iterable[Row]) -> int:
@@ -48,21 +39,14 @@ def write_webdataset(path: Path, rows: Iterable[Row]) -> int:
         for row in rows:
             name = f"{count:06d}"
             image = row["image"]["bytes"]
-            _add(archive, f"{name}.{_ENDS[sniff(image[:64]) or 'JPEG']}", image)
-            _add(archive, f"{name}.depth_map.tiff", row["depth_map"]["bytes"])
+            add_member(archive, f"{name}.{_ENDS[sniff(image[:64]) or 'JPEG']}", image)
+            add_member(archive, f"{name}.depth_map.tiff", row["depth_map"]["bytes"])
             if row["mask"]:
-                _add(archive, f"{name}.mask.png", row["mask"]["bytes"])
+                add_member(archive, f"{name}.mask.png", row["mask"]["bytes"])
             words = {each: row[each] for each in (*TEXTS, *COUNTS, *NUMBERS, *FLAGS)}
-            _add(archive, f"{name}.json", json.dumps(words).encode())
+            add_member(archive, f"{name}.json", json.dumps(words).encode())
             count += 1
     return count
-
-
-def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
-    """Add a file without time or owner, which would differ each time."""
-    member = tarfile.TarInfo(name)
-    member.size = len(data)
-    archive.addfile(member, io.BytesIO(data))
 
 
 WRITERS: dict[str, tuple[str, Callable[[Path, Iterable[Row]], int]]] = {

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 
 import numpy as np
 
@@ -19,7 +20,6 @@ from cortexia_video.evaluation.metrics.registry import choose_groups
 from cortexia_video.evaluation.predictors import FolderPredictor, Prediction, Predictor, Work
 from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.evaluation.score_file import ScoreFile, find_digest
-from cortexia_video.evaluation.score_table import ScoreTable
 from cortexia_video.inference.executor import Skipped
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.input_boundary import attempt
@@ -35,15 +35,16 @@ class Column:
 
     name: str
     is_baseline: bool
-    scores: dict[str, ScoreTable] = field(default_factory=dict)
+    scores: dict[str, list[ImageScore]] = field(default_factory=dict)
 
     def remarks(self) -> list[tuple[str, str]]:
         """Return the images that a person must know of, and why."""
-        return [remark for scores in self.scores.values() for remark in scores.list_remarks()]
+        every = chain.from_iterable(self.scores.values())
+        return [(score.key, score.remark) for score in every if score.remark]
 
     def count_lacks(self, groups: Sequence[str]) -> Counter[tuple[str, str]]:
         """Count the images on which groups were not measured, by group and what was missing."""
-        every = (score.lacking for scores in self.scores.values() for score in scores)
+        every = (score.lacking for score in chain.from_iterable(self.scores.values()))
         return Counter((name, each[name]) for each in every for name in groups if name in each)
 
 
@@ -135,10 +136,11 @@ def _require_predictors(truth: GroundTruth, predictors: Sequence[Predictor]) -> 
 
 def _require_some_depth(predictor: Predictor, column: Column) -> None:
     """Refuse a folder of which nothing could be measured: the wrong one, or nobody says what it means."""
-    if not isinstance(predictor, FolderPredictor) or not any(map(len, column.scores.values())):
+    scores = [*chain.from_iterable(column.scores.values())]
+    if not isinstance(predictor, FolderPredictor) or not scores:
         return
-    if all(score.unknown == score.sums.pixels for each in column.scores.values() for score in each):
-        remarks = [pair for each in column.scores.values() for pair in each.list_remarks()]
+    if all(score.unknown == score.sums.pixels for score in scores):
+        remarks = column.remarks()
         raise InputError(
             predictor.explain(*next((pair for pair in remarks if pair[1] != "no depth"), remarks[0]))
         )
@@ -208,7 +210,7 @@ class EvaluateJob:
         """Put the scores, which came as they were done, in the order of sets and keys."""
         column.scores = {name: column.scores[name] for name in self._sets if name in column.scores}
         for scores in column.scores.values():
-            scores.sort()
+            scores.sort(key=lambda score: score.key)
 
     def _score(self, predictor: Predictor, item: EvalItem, guess: Prediction) -> ImageScore:
         """On a worker: measure depth, and keep what it gave."""
@@ -253,4 +255,4 @@ def _put(found: _Scores, columns: Sequence[Column]) -> None:
     """Add what an image scored, nothing or one score for each column."""
     within, scores = found
     for column, score in zip(columns, scores, strict=bool(scores)):
-        column.scores.setdefault(within, ScoreTable()).add(score)
+        column.scores.setdefault(within, []).append(score)

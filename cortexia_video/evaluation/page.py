@@ -22,7 +22,8 @@ from cortexia_video.evaluation.text_table import (
     format_value,
     has_intervals,
 )
-from cortexia_video.html.blocks import code, facts, quiet, section, swatch, write_whole
+from cortexia_video.formats.registry import REPORT_MARK
+from cortexia_video.html.blocks import code, facts, quiet, section, swatch, write_document
 from cortexia_video.html.markup import element
 
 _LISTED = 100
@@ -52,7 +53,7 @@ def write_page(evaluation: Evaluation, summary: Summary, worst: Sequence[Tile], 
         _show_protocol(evaluation),
     )
     own = files("cortexia_video.evaluation").joinpath("page.css").read_text(encoding="utf-8")
-    return write_whole(main, f"Evaluation: {first}", css=own)
+    return write_document(main, f"Evaluation: {first}", REPORT_MARK, css=own)
 
 
 def _show_header(evaluation: Evaluation) -> Element:

@@ -17,7 +17,7 @@ from cortexia_video.evaluation.ground_truth import bare, list_depth_files
 from cortexia_video.formats.decode_depth import decode_depth
 from cortexia_video.inference.executor import ItemResult, PipelineExecutor, Skipped
 from cortexia_video.ledger.artifacts import Line, find_depth, read_output
-from cortexia_video.ledger.ledger import read_last_done
+from cortexia_video.ledger.lines import read_done
 from cortexia_video.ledger.local_log import list_files
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.input_boundary import attempt
@@ -223,7 +223,7 @@ class FolderPredictor(StoredPredictor):
         return decode_depth(data, str(source.path), about=source.about, convention=self._convention)
 
     def explain(self, key: str, remark: str) -> str:
-        """Return why nothing in the folder can be measured, by an image of the truth and what became of it."""
+        """Return why nothing in the folder can be measured, by an image of the truth and its outcome."""
         source = self._find(key)
         if source is not None:
             return f"no depth in {self.name} can be measured: {source.path} for {key} of the truth: {remark}"
@@ -258,7 +258,9 @@ def open_predictor(
     about = {} if kind is None else {"kind": kind}
     files = {key: DepthSource(path, about) for key, path in _list_files(root).items()}
     if not files:
-        raise InputError(f"no depth files in {root}: give the output folder of a run, depth files, or a model")
+        raise InputError(
+            f"no depth files in {root}: give the output folder of a run, depth files, or a model"
+        )
     return FolderPredictor(name, files, convention)
 
 
@@ -273,7 +275,7 @@ def _list_files(root: AnyPath) -> dict[str, AnyPath]:
 def _list_run(root: AnyPath) -> dict[str, DepthSource]:
     """Return the depth that a run has done; views, that are to look at only, are left out."""
     files = {}
-    for line in read_last_done(root):
+    for line in read_done(root):
         found = find_depth(line)
         if found is not None:
             about = {word: line.get(word) for word in ("kind", "f_px", "f_source", "full_size")}

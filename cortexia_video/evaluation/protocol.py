@@ -91,7 +91,11 @@ class Protocol:
     @property
     def digest(self) -> str:
         """SHA-256 of what numbers depend on: not of the words for people."""
-        facts = {name: value for name, value in asdict(self).items() if name not in _WORDS}
+        facts = {
+            name: "picture" if value == "image" else value  # as protocols said first: the same numbers
+            for name, value in asdict(self).items()
+            if name not in _WORDS
+        }
         if self.cameras == "given":  # protocols were there before the word was
             del facts["cameras"]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

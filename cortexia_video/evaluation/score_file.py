@@ -7,28 +7,24 @@ folder for what is temporary.
 
 from __future__ import annotations
 
-import tempfile
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 import xxhash
 
-from cortexia_video.errors import Failure, OutputError, OutputLostError
+from cortexia_video.errors import Failure, OutputError
 from cortexia_video.evaluation.image_score import ImageScore
 from cortexia_video.evaluation.metrics.pixel_sums import PixelSums
-from cortexia_video.ledger.local_log import AppendLog
+from cortexia_video.ledger.copied_log import open_log
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath
-from cortexia_video.storage.remote_path import RemotePath
 
 _LONGEST_S = 60.0  # for which scores may wait to be put behind an address
 SCORES = "scores.jsonl"
@@ -47,29 +43,27 @@ class ScoreFile:
         self._path = root / SCORES if root else None
         self._known: dict[str, int] = {}  # by digest: where its line begins
         self._lock = threading.Lock()
-        self._waits = False  # there are scores that the object behind an address has not
-        self._put_at = time.monotonic()
 
     def __enter__(self) -> Self:
         if self._path is None:
             return self
         with ExitStack() as stack:
+            self._log = stack.enter_context(
+                open_log(self._path, MARKS, "evaluates into", longest_s=_LONGEST_S)
+            )
             try:
-                self._local = _copy_here(self._path, stack)
-                self._log = stack.enter_context(AppendLog(self._local, MARKS))
-                self._log.lock("evaluates into")
-                self._kept = stack.enter_context(open_named(self._local))
+                self._kept = stack.enter_context(open_named(self._log.path))
                 self._known = dict(_find_scores(self._kept))
             except OSError as error:
-                raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
+                raise OutputError(f"cannot read {self._path}: {error.strerror}") from error
             self._opened = stack.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        if self._path is None:
-            return
-        with self._opened, suppress(OutputLostError) if kind else nullcontext():
-            self._put()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._path is not None:
+            self._opened.__exit__(kind, error, trace)
 
     def get(self, digest: str) -> ImageScore | None:
         """Return the score that was kept, if one was."""
@@ -92,19 +86,6 @@ class ScoreFile:
             }
             with self._lock:
                 self._log.append({"digest": digest, **words})
-                self._waits = True
-                if time.monotonic() - self._put_at > _LONGEST_S:
-                    self._put()
-
-    def _put(self) -> None:
-        """Put what is not yet behind the address, if it is one; `OutputLostError` where that cannot be."""
-        if not self._waits or not isinstance(self._path, RemotePath):
-            return
-        try:
-            self._path.put_file(self._local)
-        except OSError as error:
-            raise OutputLostError(self._path, error) from error
-        self._waits, self._put_at = False, time.monotonic()
 
 
 def find_digest(*parts: bytes) -> str:
@@ -114,22 +95,6 @@ def find_digest(*parts: bytes) -> str:
         digest.update(len(part).to_bytes(8, "little"))
         digest.update(part)
     return digest.hexdigest()
-
-
-def _copy_here(path: AnyPath, stack: ExitStack) -> Path:
-    """Return a file of this machine to append to: the place itself, or a copy of what is behind the address.
-
-    stack: removes the copy. Raises `OSError`.
-    """
-    if not isinstance(path, RemotePath):
-        return path
-    local = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cortexia-"))) / path.name
-    try:
-        path.get_file(local)
-    except FileNotFoundError:
-        local.touch()
-        path.put_file(local)  # where nothing can be put, that is said before hours of work
-    return local
 
 
 def _find_scores(file: BinaryIO) -> Iterator[tuple[str, int]]:

@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cortexia_video.evaluation.image_score import ImageScore
 from cortexia_video.evaluation.job import Column, Evaluation
 from cortexia_video.evaluation.metrics.depth_metrics import PIXEL_METRICS, score_pixels
 from cortexia_video.evaluation.metrics.pixel_sums import ADDED, RATIOS, Array, Floats, PixelSums, add_sums
 from cortexia_video.evaluation.metrics.registry import MEANINGS
-from cortexia_video.evaluation.score_table import ScoreTable
 
 RESAMPLES = 1000
 FEWEST = 5
@@ -108,10 +108,10 @@ class _Table(NamedTuple):
 
     values: Floats
     sums: Floats
-    scores: Sequence[ScoreTable]
+    scores: Sequence[Sequence[ImageScore]]
 
 
-def _tabulate(scores: Sequence[ScoreTable], per_pixel: bool) -> _Table:
+def _tabulate(scores: Sequence[Sequence[ImageScore]], per_pixel: bool) -> _Table:
     count = sum(map(len, scores))
     values, sums = np.empty((count, len(METRICS))), np.empty((count, _ADDED if per_pixel else 0))
     for row, score in enumerate(chain.from_iterable(scores)):

@@ -53,7 +53,7 @@ def read_file(path: PathLike, *, max_megapixels: float = 200.0, within: AnyPath 
 
 
 def count_pixels(data: bytes, name: str) -> int:
-    """Return how many pixels a file's depth will have, by its header; where that cannot be, as many as bytes."""
+    """Return how many pixels a file's depth will have by its header, or its bytes where that cannot be."""
     try:
         find_reader(data, name).decode(data, 0)
     except TooLargeError as error:
@@ -76,9 +76,9 @@ def decode_depth(
     name: the file's, for messages. The content says of what format it is.
     about: what to take for so where the file does not say it, in the words of `metadata`. A file that says
     its kind says what its numbers are: of `about` it then takes the camera, the model and the size only.
-    convention: whose file it is, one of `CONVENTIONS`, where it does not say its kind; what `about` calls unknown
-    is so besides what the convention does. `middlebury` needs in
-    `about` what `parse_calibration` gives.
+    convention: whose file it is, one of `CONVENTIONS`, where it does not say its kind; what `about`
+    calls unknown is so besides what the convention does. `middlebury` needs in `about` what
+    `parse_calibration` gives.
     max_megapixels: larger maps are refused before there is memory for them.
 
     Raises `DepthFileError`, with name and remedy, for what is no depth file, is damaged, does not say what
@@ -171,7 +171,7 @@ def _listed(unknown: Any) -> list[Any]:
 
 
 def _translate(stored: RawDepth, about: Metadata, convention: str) -> RawDepth:
-    """Return what numbers mean by a source convention; one whose kind is known leaves no choice of another."""
+    """Return what values mean by a source convention; one whose kind is known leaves no choice of another."""
     said, row = about.get("kind"), CONVENTIONS[convention]
     if said is not None and row.kind not in (None, said):
         raise DepthFileError(

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from xml.etree.ElementTree import Element
 
-from cortexia_video.formats.registry import REPORT_MARK
 from cortexia_video.html.markup import Content, append, element, style, write_html
 from cortexia_video.html.wording import shorten
 from cortexia_video.viz.color_tables import find_color_table
@@ -15,8 +14,11 @@ _LONG = 30  # characters: such a fact is also its own tooltip
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def write_whole(main: Element, title: str, *, css: str = "") -> str:
-    """Return the HTML of a page that needs nothing but itself. css: of its own, after what all pages share."""
+def write_document(main: Element, title: str, mark: bytes, *, css: str = "") -> str:
+    """Return the HTML of a page that needs nothing but itself.
+
+    mark: by which the file is known as ours. css: of its own, after what all pages share.
+    """
     shared = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     head = element(
         "head",
@@ -26,7 +28,7 @@ def write_whole(main: Element, title: str, *, css: str = "") -> str:
         element("title", title),
         style(shared + css),
     )
-    return write_html(element("html", head, element("body", main), lang="en"), REPORT_MARK.decode())
+    return write_html(element("html", head, element("body", main), lang="en"), mark.decode())
 
 
 def section(title: str, *content: Content) -> Element:

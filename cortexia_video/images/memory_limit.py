@@ -23,8 +23,9 @@ def check_memory(pil_image: Image.Image, data: bytes, max_megapixels: float) -> 
     needed_mb = (len(data) + _peak_bytes(pil_image) * width * height + _EDGE_BYTES * (width + height)) / 1e6
     if needed_mb > _ALLOWED_BYTES * max(max_megapixels, _DEFAULT_MEGAPIXELS):
         raise DecodeError(
-            f"too large: {width} x {height} as this kind of {pil_image.format} takes {needed_mb / 1000:.1f} GB "
-            f"to decode; convert it, or raise `max_megapixels` to {math.ceil(needed_mb / _ALLOWED_BYTES)}"
+            f"too large: {width} x {height} as this kind of {pil_image.format} takes "
+            f"{needed_mb / 1000:.1f} GB to decode; convert it, "
+            f"or raise `max_megapixels` to {math.ceil(needed_mb / _ALLOWED_BYTES)}"
         )
 
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from cortexia_video.depth_estimation import (
     DepthEstimator,
@@ -31,6 +31,8 @@ from cortexia_video.errors import (
 from cortexia_video.frame import Frame
 from cortexia_video.inference.parity import Parity, compare
 from cortexia_video.models.registry import find_model
+
+Backend = Literal["torch", "onnx", "openvino", "auto"]
 
 AUTO = "auto"
 FRAMES_COMPARED = 4
@@ -225,7 +227,7 @@ def _choose_frames(reference: DepthEstimator, frames: Iterable[Frame]) -> list[F
 
 
 def _time(estimator: DepthEstimator, frames: Sequence[Frame]) -> float:
-    """Return the images per second of the model alone, on batches of the commonest shape; the best of a few."""
+    """Return the images per second of the model alone, on batches of the commonest shape; best of a few."""
     prepared = [each for each in map(estimator.prepare, frames) if not isinstance(each, Failure)]
     if not prepared:
         return 0.0

@@ -1,4 +1,4 @@
-"""`PipelineExecutor`: decoding, the model, and encoding at the same time, joined by queues that are bounded in bytes.
+"""`PipelineExecutor`: decoding, the model, and encoding at once, joined by queues that are bounded in bytes.
 
     items -> decode workers -> Batcher -> a model thread for each device -> check -> write workers -> outcomes
 
@@ -224,6 +224,10 @@ class PipelineExecutor(Generic[Item, Outcome]):
     ) -> Iterator[tuple[Item, Outcome | Failure]]:
         match event:
             case _Broken(error):
+                self._writers.shutdown(cancel_futures=True)
+                while not self._events.empty():  # what the writers have finished counts
+                    if isinstance(finished := self._events.get(), _Finished):
+                        yield finished.item, finished.outcome
                 raise error
             case _Decoded(item, Failure() as failure):
                 self._decoding -= 1

@@ -1,52 +1,54 @@
 """The job: every image of the inputs gets depth in the output folder, or an entry that says why not.
 
-What is done about an input is decided here; that it happens all at once is the `engine`'s business.
+What is done about an input is decided here; where and how the work is done is an `Executor`'s business.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import chain, islice
 from pathlib import Path
 from typing import get_args
 
 from cortexia_video.depth_estimation import DepthEstimator, Size
+from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import (
     Failure,
     InputError,
     OutputLostError,
 )
+from cortexia_video.formats.registry import FormatName
 from cortexia_video.geometry.intrinsics import load_intrinsics
-from cortexia_video.inference.backend_selection import MAX_ERROR, BackendSelector
+from cortexia_video.inference.backend_selection import MAX_ERROR, Backend
 from cortexia_video.inference.batch_size import BatchSize
-from cortexia_video.inference.executor import PipelineExecutor
 from cortexia_video.jobs.image_task import Decoding as Decoding
-from cortexia_video.jobs.image_task import ImageTask, TaskOptions
+from cortexia_video.jobs.image_task import RecordBegun, TaskOptions
 from cortexia_video.jobs.outcomes import Changed, Listener, Outcomes, Report
 from cortexia_video.jobs.run_spec import Executor, RunSpec
-from cortexia_video.jobs.worker import Worker, WorkerMessage, WorkerUsage, settle
+from cortexia_video.jobs.worker import Worker
 from cortexia_video.ledger.depth_json import keep_depth_json
-from cortexia_video.ledger.entries import Source
+from cortexia_video.ledger.entries import ItemDone, Source
 from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.partition import parse_partition
-from cortexia_video.runtime.stage_clock import ChromeTrace, StageClock
-from cortexia_video.runtime.throughput import MODEL, Speed
+from cortexia_video.models.protocol import InputSize
+from cortexia_video.runtime.stage_clock import ChromeTrace
+from cortexia_video.runtime.throughput import Usage
 from cortexia_video.runtime.workers import choose_workers, count_cores
-from cortexia_video.sinks.archives import Packing
+from cortexia_video.sinks.archives import Packing, PackName
+from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import Found, InputFile, find_images
 from cortexia_video.sources.frames import decode_readable
 from cortexia_video.storage.paths import AnyPath, is_remote, to_path, to_text
 from cortexia_video.storage.remote_path import RemotePath
 
 _THREADS_A_CORE = 4  # that wait for addresses
-_ON_CALLING_THREAD = ("batch", "check")  # stages of the engine's that take its own time
 
 _log = logging.getLogger(__name__)
 
@@ -57,225 +59,209 @@ def estimate(
     *,
     model: str | DepthEstimator | Sequence[DepthEstimator] = "compact",
     recursive: bool = False,
-    format: str = "npy",
+    format: FormatName = "npy",
     preview: bool = False,
+    overwrite: bool = False,
     size: Size = "full",
-    decode: Decoding = "exact",
+    changed: Changed = "redo",
+    pack: PackName | None = None,
+    pack_size: int = 256,
+    pack_images: bool = False,
+    backend: Backend | None = None,
+    precision: str | None = None,
+    max_error: float = MAX_ERROR,
+    compile: bool = False,
+    kind: DepthKind | None = None,
+    input_size: InputSize | None = None,
+    normalize: str | None = None,
+    commercial_only: bool = False,
     f_px: float | None = None,
     intrinsics: str | os.PathLike[str] | None = None,
     batch_size: BatchSize = 4,
     device: str = "auto",
     workers: int | None = None,
-    overwrite: bool = False,
-    changed: Changed = "redo",
-    partition: str | None = None,
+    decode: Decoding = "exact",
     max_megapixels: float = 200.0,
-    commercial_only: bool = False,
-    max_error: float = MAX_ERROR,
+    partition: str | None = None,
     profile: str | os.PathLike[str] | None = None,
+    executor: Executor | None = None,
     on_outcome: Listener | None = None,
     stop: threading.Event | None = None,
-    executor: Executor | None = None,
-    packing: Packing | None = None,
     **model_options: object,
 ) -> Report:
     """Estimate depth for every image of `inputs` into the folder `output`; do what is missing or changed.
 
-    inputs: image files, folders and lists, as `sources.files.find_images` takes them.
-    model: a name, or estimators already loaded, one for each device, with a size and batch size of their own.
-    format: `npy` (float32), `png` (8-bit view) or another of docs/formats.md. preview: also a coloured JPEG.
-    size: `full`, each map as large as its image, or `native`, as large as the network gives it.
-    decode: `exact`, or `fast`: large JPEGs at 1/2, 1/4 or 1/8, not below twice what the network sees.
-    f_px: focal length of every image, in its pixels. intrinsics: a CSV or JSON file of focal lengths by key
-    (`intrinsics`). Then comes what EXIF says, then what the model estimates.
-    batch_size: images in one call of the model, or `auto`. device: one, or several with commas between.
-    workers: threads that decode, and as many that write; as many as cores by default, four times as many
-    where addresses must be waited for.
-    overwrite: redo what is done, and replace files that no ledger knows.
-    changed: what becomes of outputs made with other settings: `redo`, `keep` them, or `refuse` to run.
-    partition: "3/16" does the third of sixteen parts; sixteen such runs, anywhere, do all.
-    commercial_only: refuse a model by name whose weights are not known to be free for use in a product.
-    max_error: a backend or a precision other than the model's reference is refused where its depth differs
-    by more, on average over one of the first images; with backend `auto` it is not chosen.
-    profile: file for a trace of the run in Chrome's format.
-    on_outcome: called after each input with the report so far and its failure, if it failed.
-    stop: set it to end early; what the model has taken is finished.
-    executor: who does the work, by default this process; `distributed.cluster.Cluster` is many.
-    packing: put depth into shards, many maps a file, where each would have a file of its own.
+    The command `cortexia estimate` takes its options, their defaults and their help from here.
 
-    Raises `InputError`, `ModelError`, `MissingExtraError` or `OutputError` before any depth is written,
-    `OutputLostError` when the output can take no more (its `report` says what was done); a later call goes on
-    from there.
+    Args:
+        inputs: Image files, folders, or lists: list.txt or @list, one path per line. Paths, or URLs such as
+            s3://bucket/photos.
+        output: Folder for the results; may be the input folder.
+        model: A name that `cortexia models` lists, onnx:FILE, hf:FOLDER or hf:org/name of the hub. In Python also
+            estimators that are loaded, one for each device, with a size and batch size of their own.
+        recursive: Look into the folders inside, too.
+        format: npy: float32 as the model gives it. npz, tiff, exr, pfm: float32, too. png16, jxl: 16-bit steps.
+            exr16: half floats. png: 8-bit view, nearer darker, scaled for each image. See docs/formats.md.
+        preview: Also write a coloured JPEG of each depth map.
+        overwrite: Redo what is done, and replace files that the ledger does not know.
+        size: full: as large as the image. native: as large as the network gives it, some 60 times fewer bytes.
+        changed: Outputs that were made with other settings (model, format...): redo them, keep them, or refuse
+            to run.
+        pack: Put depth into archives, tar (WebDataset) or parquet, so that a million maps are a few thousand
+            files.
+        pack_size: Images per archive.
+        pack_images: Put the images into the archives, too.
+        backend: What runs the network, where the model allows it: torch, onnx (ONNX Runtime), openvino, or auto:
+            what proves fastest.
+        precision: float32, bfloat16, float16, or auto: bfloat16 for torch on CUDA and for openvino, else float32.
+        max_error: Refuse a backend or a precision whose depth differs by more from that of the reference in
+            float32, on average over one of the first images.
+        compile: Let torch.compile make models of torch faster; each new shape then takes a minute.
+        kind: For onnx: and hf: models that do not say it: what their numbers mean.
+        input_size: 518 (short side) or 392x518 (height x width), for onnx: files that do not say it, hf: and most
+            others. In Python 518 or (392, 518).
+        normalize: For onnx: files that do not say it: imagenet (the default), unit or signed.
+        commercial_only: Refuse models whose weights are not known to be free for use in a product.
+        f_px: Focal length of every image, in its pixels. Without it EXIF says it, or the model estimates it.
+        intrinsics: CSV (key,f_px or key,fx,fy,width,height) or JSON file of focal lengths by key; * stands for
+            all others.
+        batch_size: Images in one call of the model, or auto: what proves fastest.
+        device: auto, cpu, cuda, cuda:1 or mps; several with commas between: cuda:0,cuda:1.
+        workers: Threads that decode, and as many that write. By default one per core, four per core for URLs.
+        decode: exact: every pixel. fast: large JPEGs at a half, a quarter or an eighth of their sides, not below
+            twice what the network sees.
+        max_megapixels: Refuse larger images.
+        partition: 3/16 does the third of sixteen parts, the same part on every machine; sixteen such runs do all.
+        profile: Write a trace of the run to this file, for ui.perfetto.dev or chrome://tracing.
+        executor: Where the run is done, by default in this process; a `RayExecutor` is many.
+        on_outcome: Called after each input with the report so far and its failure, if it failed.
+        stop: Set it to end early; what the model has taken is finished.
+        model_options: What a model of a plugin takes besides.
+
+    Returns:
+        How many inputs were found, done, skipped and failed, with the first failures.
+
+    Raises:
+        InputError, ModelError, MissingExtraError, OutputError: Before any depth is written.
+        OutputLostError: The output can take no more (its `report` says what was done); a later call goes on
+            from there.
+
+    Example:
+        report = estimate("photos", "depth", recursive=True, format="png16")
+        print(report)
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     root, stop = to_path(output), stop or threading.Event()
     workers = _choose_threads(workers, [*inputs, root])
     _require_positive(max_megapixels=max_megapixels)
     _require_one_of(decode=(decode, Decoding), changed=(changed, Changed))
-    order = RunSpec(
+    options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
+    options |= {"kind": kind, "input_size": input_size, "normalize": normalize}
+    spec = RunSpec(
         inputs=[to_text(each) for each in inputs],
         root=root,
         recursive=recursive,
         partition=parse_partition(partition) if partition else None,
         model=model,
-        asked={"device": device, "batch_size": batch_size, "size": size, **model_options},
+        asked={"device": device, "batch_size": batch_size, "size": size, **options, **model_options},
         commercial_only=commercial_only,
         max_error=max_error,
         format=format,
         preview=preview,
         steps=TaskOptions(workers, decode, load_intrinsics(f_px, intrinsics), max_megapixels),
-        packing=packing.check() if packing else None,
+        packing=Packing(pack, pack_size, pack_images).check() if pack else None,
     )
     _require_some(inputs, recursive, root)
-    executor, sink = executor or LocalExecutor(Path(profile) if profile else None), order.open_sink()
-    settings = executor.prepare(order)
-    refused = _list_sources(order.find()) if changed == "refuse" and not overwrite else ()
+    executor, sink = executor or LocalExecutor(), spec.open_sink()
+    settings = executor.prepare(spec)
+    refused = _list_sources(spec.find()) if changed == "refuse" and not overwrite else ()
     with ExitStack() as stack:
-        ledger = stack.enter_context(Ledger(root, settings, order.partition, sink=sink, refuse_changed=refused))
+        ledger = Ledger(root, settings, spec.partition, sink=sink, refuse_changed=refused)
+        stack.enter_context(ledger)
         stack.enter_context(sink)
         keep_depth_json(sink, ledger)
+        trace = stack.enter_context(ChromeTrace(Path(profile))) if profile else None
         outcomes = Outcomes(
             sink, ledger, overwrite=overwrite, changed=changed, on_outcome=on_outcome, stop=stop
         )
         passed_over = Counter[str]()
-        report = executor.work(outcomes, order.find(passed_over), stop)
+        report = _run(executor, outcomes, spec.find(passed_over), trace, stop)
     if passed_over:
         _log.warning("no inputs, passed over: %s", _list_kinds(passed_over))
     return report
 
 
+def _run(
+    executor: Executor,
+    outcomes: Outcomes,
+    found: Iterator[Found],
+    trace: ChromeTrace | None,
+    stop: threading.Event,
+) -> Report:
+    """Take every input to its outcome; the ledger then ends with the counts and the speed."""
+    ledger, report = outcomes.ledger, outcomes.report
+    claim = ledger.claim_groups if executor.claims_ahead else ledger.claim
+    results = executor.run(
+        claim(outcomes.needing_work(found)),
+        sink=outcomes.sink,
+        record_begun=ledger.record_begun,
+        trace=trace,
+        stop=stop,
+    )
+    outcomes.slowest = lambda: executor.usage().slowest
+    started = time.monotonic()
+    try:
+        with contextlib.closing(results):
+            for item, result in results:
+                if isinstance(result, ItemDone):
+                    ledger.record_done(item.key, item.source, result.outputs, **result.facts)
+                outcomes.settle(item, None if isinstance(result, ItemDone) else result)
+    except OutputLostError as error:
+        error.report = report
+        raise
+    finally:
+        outcomes.end(time.monotonic() - started)
+    usage = executor.usage()
+    report.speed = usage.measure(report.done + report.failed, report.seconds) if report.done else None
+    ledger.record_end(
+        **report.counts,
+        interrupted=report.interrupted,
+        seconds=round(report.seconds, 3),
+        images_per_second=round(report.images_per_second, 3),
+        batch_sizes=usage.batch_sizes,
+        speed=report.speed.as_dict() if report.speed else None,
+    )
+    return report
+
+
 class LocalExecutor:
-    """A `Executor`: this process, with threads."""
+    """An `Executor`: threads of this process."""
 
-    def __init__(self, profile: Path | None) -> None:
-        self._profile = profile
+    def prepare(self, spec: RunSpec) -> Mapping[str, object]:
+        self._spec = spec
+        self._selector, self._estimators = spec.load()
+        self.claims_ahead = spec.packing is not None  # no file of an input by itself is ever begun
+        return spec.describe(self._selector, self._estimators[0])
 
-    def prepare(self, order: RunSpec) -> Mapping[str, object]:
-        self._order = order
-        self._choice, self._estimators = order.load()
-        return order.describe(self._choice, self._estimators[0])
-
-    def work(self, outcomes: Outcomes, found: Iterator[Found], stop: threading.Event) -> Report:
-        with ChromeTrace(self._profile) if self._profile else contextlib.nullcontext() as trace:
-            job = EstimateJob(
-                self._estimators, self._choice, outcomes, self._order.steps, stop, StageClock(trace)
-            )
-            return job.pack(found, self._order) if self._order.packing else job.run(found)
-
-
-class EstimateJob:
-    """One run in this process."""
-
-    def __init__(
+    def run(
         self,
-        estimators: Sequence[DepthEstimator],
-        choice: BackendSelector | None,
-        outcomes: Outcomes,
-        options: TaskOptions,
+        items: Iterator[InputFile],
+        *,
+        sink: Sink,
+        record_begun: RecordBegun,
+        trace: ChromeTrace | None,
         stop: threading.Event,
-        clock: StageClock,
-    ) -> None:
-        self.estimators = estimators
-        self.choice = choice
-        self.outcomes = outcomes
-        self.sink, self.ledger, self.report = outcomes.sink, outcomes.ledger, outcomes.report
-        self.options = options
-        self.stop = stop
-        self.clock = clock
-        outcomes.slowest = clock.find_slowest
+    ) -> Generator[tuple[InputFile, ItemDone | Failure], None, None]:
+        estimators, selector = self._estimators, self._selector
+        if selector and not selector.is_settled(estimators):  # by the first images that can be decoded
+            items, tried = itertools.tee(items)
+            frames = decode_readable(tried, max_megapixels=self._spec.steps.max_megapixels)
+            estimators = selector.settle(estimators, map(self._spec.steps.given.apply, frames))
+        self._worker = Worker(self._spec, estimators, sink, record_begun, trace)
+        return self._worker.run(items, stop)
 
-    def run(self, found: Iterable[Found]) -> Report:
-        """Take every input to its outcome; the ledger then ends with the counts and the speed."""
-        work = self._settle_engine(self.ledger.claim(self.outcomes.needing_work(found)))
-        steps = ImageTask(self.estimators[0], self.sink, self.ledger, self.options, self.clock)
-        engine: PipelineExecutor[InputFile, Failure | None] = PipelineExecutor(
-            self.estimators,
-            prepare=steps.prepare,
-            finish=steps.finish,
-            workers=self.options.workers,
-            stop=self.stop,
-            clock=self.clock,
-        )
-        started, process, thread = time.monotonic(), time.process_time(), time.thread_time()
-        try:
-            for item, failure in engine.run(work):
-                self.outcomes.settle(item, failure)
-        except OutputLostError as error:
-            error.report = self.report
-            raise
-        finally:
-            self.outcomes.end(time.monotonic() - started)
-        if self.report.done:
-            self.report.speed = self._measure(time.process_time() - process, time.thread_time() - thread)
-        self._record_end()
-        return self.report
-
-    def pack(self, found: Iterable[Found], order: RunSpec) -> Report:
-        """Take every input to its outcome, a shard of them after the other."""
-        assert order.packing is not None
-        work = enumerate(self._settle_engine(self.ledger.claim_groups(self.outcomes.needing_work(found))))
-        started = time.monotonic()
-        worker = None
-        try:
-            while block := [*islice(work, order.packing.size)]:
-                worker = worker or Worker(order, self.estimators, self.sink)
-                self._settle_block(dict(block), worker.work(block, self.stop))
-        except OutputLostError as error:
-            error.report = self.report
-            raise
-        finally:
-            self.outcomes.end(time.monotonic() - started)
-        self._record_end()
-        return self.report
-
-    def _settle_block(self, items: Mapping[int, InputFile], told: Iterable[WorkerMessage]) -> None:
-        for each in told:
-            if not isinstance(each, WorkerUsage):
-                number, result = each
-                settle(self.outcomes, items[number] if number >= 0 else next(iter(items.values())), result)
-
-    def _settle_engine(self, work: Iterator[InputFile]) -> Iterator[InputFile]:
-        """Settle on an engine by the first images that can be decoded; nothing to do needs none."""
-        if self.choice is None or self.choice.is_settled(self.estimators):
-            return work
-        taken: list[InputFile] = []
-
-        def take() -> Iterator[InputFile]:
-            for item in work:
-                taken.append(item)
-                yield item
-
-        frames = decode_readable(take(), max_megapixels=self.options.max_megapixels)
-        self.estimators = self.choice.settle(self.estimators, map(self.options.given.apply, frames))
-        return chain(taken, work)
-
-    def _record_end(self) -> None:
-        speed = self.report.speed.as_dict() if self.report.speed else None
-        self.ledger.record_end(
-            **self.report.counts,
-            interrupted=self.report.interrupted,
-            seconds=round(self.report.seconds, 3),
-            images_per_second=round(self.report.images_per_second, 3),
-            batch_sizes=self.estimators[0].limits.found,
-            speed=speed,
-        )
-
-    def _measure(self, process: float, thread: float) -> Speed:
-        """Share the processor's seconds among the stages: what no other stage used is the model's."""
-        stages = {name: used for name, used in self.clock.core_seconds.items() if name != MODEL}
-        stages["find"] = max(0.0, thread - sum(stages.get(name, 0.0) for name in _ON_CALLING_THREAD))
-        stages[MODEL] = max(0.0, process - sum(stages.values()))
-        return Speed(
-            images=self.report.done + self.report.failed,
-            seconds=self.report.seconds,
-            cores=count_cores(),
-            devices=len(self.estimators),
-            busy_seconds=self.clock.seconds.get(MODEL, 0.0),
-            core_seconds=stages,
-            on_processor=self.estimators[0].model.device.startswith("cpu"),
-            disk_seconds=max(self.clock.seconds.get(name, 0.0) for name in ("read", "write"))
-            / self.options.workers,
-        )
+    def usage(self) -> Usage:
+        return self._worker.usage()
 
 
 def _choose_threads(given: int | None, places: Iterable[str | os.PathLike[str] | RemotePath]) -> int:

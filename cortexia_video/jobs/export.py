@@ -85,7 +85,9 @@ def export(
     place = to_path(output)
     require_free(place, "remove it")
     if "torch" not in find_model(model).backends:
-        raise ModelLoadError(f"model {model!r} is no network of torch's to export: `backend` runs it as it is")
+        raise ModelLoadError(
+            f"model {model!r} is no network of torch's to export: `backend` runs it as it is"
+        )
     frames = _read_frames(check)
     options: dict[str, Any] = {"device": "cpu", "precision": "float32", "commercial_only": commercial_only}
     options |= {name: value for name, value in (("kind", kind), ("input_size", size)) if value is not None}

@@ -1,11 +1,11 @@
-"""`ImageTask`: what the engine's workers do with one image, on one machine as on many."""
+"""`ImageTask`: what the pipeline's workers do with one image, on one machine as on many."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, TypeVar
 
 from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame
 from cortexia_video.errors import Failure
@@ -15,7 +15,7 @@ from cortexia_video.images.read import read_image_bytes
 from cortexia_video.inference.batch_size import is_out_of_memory
 from cortexia_video.inference.executor import ItemResult
 from cortexia_video.jobs.outcomes import facts_of
-from cortexia_video.ledger.entries import Placed, Source
+from cortexia_video.ledger.entries import ItemDone
 from cortexia_video.runtime.buffers import BufferPool
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.memory_budget import MemoryBudget
@@ -43,24 +43,22 @@ class TaskOptions:
     max_megapixels: float
 
 
-class Recorder(Protocol):
-    """What is told of each image's files: a `Ledger`, or what passes it on to one."""
-
-    def record_begun(self, key: str, names: Sequence[str]) -> None: ...
-
-    def record_done(
-        self, key: str, source: Source, outputs: Mapping[str, Placed], **facts: object
-    ) -> None: ...
+RecordBegun = Callable[[str, Sequence[str]], None]  # takes a key and the names that are about to be placed
 
 
 class ImageTask:
-    """The two functions that a `PipelineExecutor` calls: `prepare` on a decode worker, `finish` on a write worker."""
+    """What a `PipelineExecutor` calls: `prepare` on a decode worker, `finish` on a write worker."""
 
     def __init__(
-        self, estimator: DepthEstimator, sink: Sink, ledger: Recorder, options: TaskOptions, clock: StageClock
+        self,
+        estimator: DepthEstimator,
+        sink: Sink,
+        record_begun: RecordBegun,
+        options: TaskOptions,
+        clock: StageClock,
     ) -> None:
         self._estimator = estimator
-        self._sink, self._ledger = sink, ledger
+        self._sink, self._record_begun = sink, record_begun
         self._options = options
         self._clock = clock
         self._budget = MemoryBudget(max(MEMORY, options.workers * _MEMORY_EACH))
@@ -109,23 +107,23 @@ class ImageTask:
         with self._clock.measure("preprocess", item.key):
             return estimator.prepare(self._options.given.apply(frame))
 
-    def finish(self, item: InputFile, result: ItemResult) -> Failure | None:
-        """On a write worker: enlarge, encode, place and record one depth map."""
+    def finish(self, item: InputFile, result: ItemResult) -> ItemDone | Failure:
+        """On a write worker: enlarge, encode and place one depth map."""
         pixels = result.origin.height * result.origin.width if self._estimator.size == "full" else 0
         needed = pixels * _WRITE_BYTES + result.values.nbytes
         place = partial(self._place, item, result)
         return attempt(item.key, "write", lambda: self._with_memory(needed, place))
 
-    def _place(self, item: InputFile, result: ItemResult) -> None:
+    def _place(self, item: InputFile, result: ItemResult) -> ItemDone:
         with self._clock.measure("resize", item.key):
             depth = self._estimator.finish(result.origin, result.values, self._depth)
         with self._clock.measure("encode", item.key):
             self._sink.formats[0].require_kept(depth)
             files = self._sink.encode(item.key, depth)
         with self._clock.measure("write", item.key):
-            self._ledger.record_begun(item.key, list(files))
+            self._record_begun(item.key, list(files))
             outputs = self._sink.place(files)
-            facts = facts_of(depth)
-            facts |= {"f_px_used": True} if self._estimator.uses_focal_length else {}
-            facts |= {"in_float32": True} if result.in_float32 else {}
-            self._ledger.record_done(item.key, item.source, outputs, **facts)
+        facts = facts_of(depth)
+        facts |= {"f_px_used": True} if self._estimator.uses_focal_length else {}
+        facts |= {"in_float32": True} if result.in_float32 else {}
+        return ItemDone(outputs, facts)

@@ -6,7 +6,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -35,7 +35,10 @@ from cortexia_video.ledger.artifacts import (
 )
 from cortexia_video.ledger.depth_reader import read_depth
 from cortexia_video.ledger.entries import Source
-from cortexia_video.ledger.ledger import Ledger, read_last_done, require_ledger
+from cortexia_video.ledger.ledger import Ledger
+from cortexia_video.ledger.lines import LedgerLines
+from cortexia_video.ledger.local_log import require_ledger
+from cortexia_video.ledger.state import LedgerState
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.point_clouds.cloud import UNITS, PointCloud, point_cloud, require_angle
 from cortexia_video.point_clouds.files import OVERWRITE, find_encoder, save_point_cloud
@@ -61,23 +64,15 @@ NO_FOCAL_LENGTH = "no focal length is known: give `f_px`, `fov_deg` or `intrinsi
 class CloudOptions:
     """What the clouds are to be.
 
-    Parameters
-    ----------
-    f_px
-        Focal length of every image, in its pixels; else what was recorded with the depth, else EXIF.
-    fov_deg
-        Horizontal field of view of every image, instead.
-    intrinsics
-        CSV or JSON file of cameras by key, as for `cortexia estimate`; cx and cy count here.
-    near_m
-        How far away the nearest thing is, for disparity and affine_invariant depth; with --far-m.
-    far_m
-        How far away the farthest thing is.
-    max_gap
-        Leave out pixels whose depth differs from a neighbour's by more than this share; inf keeps all. By
-        default 0.05, less for focal lengths over 500 pixels.
-    normals
-        Also which way the surface faces.
+    Args:
+        f_px: Focal length of every image, in its pixels; else what was recorded with the depth, else EXIF.
+        fov_deg: Horizontal field of view of every image, instead.
+        intrinsics: CSV or JSON file of cameras by key, as for `estimate`; cx and cy count here.
+        near_m: Metres to the nearest thing, for disparity and affine_invariant depth.
+        far_m: Metres to the farthest thing; both or none.
+        max_gap: Leave out pixels whose depth differs from a neighbour's by more than this share; inf keeps all.
+            By default 0.05, less for focal lengths over 500 pixels.
+        normals: Also which way the surface faces.
     """
 
     f_px: float | None = None
@@ -133,13 +128,15 @@ def make_point_clouds(
     options: CloudOptions = CloudOptions(),
     overwrite: bool = False,
     workers: int | None = None,
+    on_counted: Callable[[int], None] = lambda count: None,
     on_outcome: Listener | None = None,
     stop: threading.Event | None = None,
 ) -> Report:
     """Make `output/<key>.ply` of every image that the ledger of the folder `run` calls done.
 
-    DepthKind and focal length are those of the ledger, unless the options give others. workers: threads; one a
-    core by default. on_outcome, stop: as `estimate` takes them.
+    DepthKind and focal length are those of the ledger, unless the options give others. workers: threads; one
+    a core by default. on_counted: called once with how many images that are. on_outcome, stop: as
+    `estimate` takes them.
 
     Outcomes, the ledger in `output` and what a second call does are those of `estimate`: clouds made of the
     same depth with the same options are skipped, others are made again. `overwrite` makes all again, and
@@ -163,7 +160,7 @@ def make_point_clouds(
         outcomes = Outcomes(
             sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop
         )
-        return PointCloudJob(root, outcomes, maker, format).run(workers)
+        return PointCloudJob(root, outcomes, maker, format, on_counted).run(workers)
 
 
 class _Maker:
@@ -212,8 +209,16 @@ class _Maker:
 class PointCloudJob:
     """The clouds of one run: what they need while they are made."""
 
-    def __init__(self, root: AnyPath, outcomes: Outcomes, maker: _Maker, format: str) -> None:
+    def __init__(
+        self,
+        root: AnyPath,
+        outcomes: Outcomes,
+        maker: _Maker,
+        format: str,
+        on_counted: Callable[[int], None],
+    ) -> None:
         self._root = root
+        self._on_counted = on_counted
         self._outcomes = outcomes
         self._maker = maker
         self._encode = find_encoder(format)
@@ -235,11 +240,14 @@ class PointCloudJob:
 
     def _find(self) -> Iterator[_Work | Failure]:
         """Yield the images that the run has done; those that can have no cloud as failures."""
-        line = None
-        for line in read_last_done(self._root):
-            yield attempt(line["key"], "decode", partial(self._find_work, line))
-        if line is None:
-            raise InputError(f"no image is done in {printable(str(self._root))}: run cortexia estimate first")
+        with LedgerLines(self._root) as lines:
+            places = LedgerState(lines).places()
+            self._on_counted(len(places))
+            if not places:
+                root = printable(str(self._root))
+                raise InputError(f"no image is done in {root}: run cortexia estimate first")
+            for line in lines.at(places):
+                yield attempt(line["key"], "decode", partial(self._find_work, line))
 
     def _find_work(self, line: Line) -> _Work:
         self._outcomes.sink.check_key(line["key"])

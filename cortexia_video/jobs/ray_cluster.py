@@ -12,14 +12,14 @@ import shutil
 import socket
 import tempfile
 import threading
-import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain, islice
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
+from cortexia_video.depth_estimation import DepthEstimator, ModelResult
 from cortexia_video.errors import (
     CortexiaError,
     Failure,
@@ -28,23 +28,19 @@ from cortexia_video.errors import (
     ModelError,
     OutputLostError,
 )
-from cortexia_video.jobs.outcomes import Outcomes, Report
+from cortexia_video.jobs.image_task import RecordBegun
 from cortexia_video.jobs.run_spec import RunSpec
-from cortexia_video.jobs.worker import (
-    ItemResult,
-    OutputLost,
-    Worker,
-    WorkerMessage,
-    WorkerUsage,
-    settle,
-    settle_settings,
-)
-from cortexia_video.ledger.ledger import Ledger
-from cortexia_video.runtime.throughput import MODEL, Speed
+from cortexia_video.jobs.worker import Worker
+from cortexia_video.ledger.entries import ItemDone
+from cortexia_video.runtime.stage_clock import ChromeTrace, Piece, TraceBuffer
+from cortexia_video.runtime.throughput import Usage
+from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile
+from cortexia_video.sources.frames import decode_readable
 from cortexia_video.storage.remote_path import RemotePath
 
-BLOCK = 64  # inputs that a worker takes at once; the most that one dying process takes with it is two blocks
+_BLOCK = 64  # inputs that a worker takes at once; the most that one dying process takes with it is two blocks
+_COMPARED_ON = 16  # inputs, at most, that are tried for images to compare a backend on
 _WAVE = 20_000  # inputs a worker, after which the workers begin anew: so much is kept in memory
 _ANSWERS_S = 3.0  # for which an address may take to answer
 _ALONE = 2  # times that an input must end its process alone, to be left out
@@ -60,15 +56,20 @@ class ClusterError(CortexiaError):
 
 
 class RayExecutor:
-    """Workers on the machines of a Ray cluster, or of one that is begun here for as long as this is entered.
+    """An `Executor`: workers on the machines of a Ray cluster, or of one that lasts while this is entered.
 
-    address: of a cluster that is up, `auto` for the one that this machine is part of; None begins one here.
-    num_workers: processes with a model each; by default one for each GPU that is asked for, or, without GPUs,
-    one for each machine. gpus_per_worker: by default 1 where the cluster has GPUs.
+    Args:
+        address: auto: the Ray cluster that this machine is part of; 10.0.0.5:6379: that one. Without it one
+            begins here, and ends with the run.
+        num_workers: Processes with a model each. By default one per GPU, or, without GPUs, one per machine.
+        gpus_per_worker: GPUs of each; 1 by default where there are any.
 
-    Raises on entering `MissingExtraError` without Ray, `ClusterError` where no cluster answers, and in
-    `prepare` `ClusterError` where no machine has room for a worker.
+    Raises:
+        MissingExtraError: On entering, without Ray.
+        ClusterError: On entering, where no cluster answers; in `prepare`, where no machine has room for a worker.
     """
+
+    claims_ahead = True
 
     def __init__(
         self,
@@ -85,6 +86,7 @@ class RayExecutor:
         self._asked = num_workers
         self._gpus = gpus_per_worker
         self._end = contextlib.ExitStack()
+        self._usages: dict[str, Usage] = {}  # the last of each worker
 
     def __enter__(self) -> Self:
         ray = _import_ray()
@@ -101,61 +103,106 @@ class RayExecutor:
     ) -> None:
         self._end.close()
 
-    def prepare(self, order: RunSpec) -> Mapping[str, object]:
+    def prepare(self, spec: RunSpec) -> Mapping[str, object]:
         """Find room for the workers, and let one load the model, to say what the outputs depend on."""
         ray = _import_ray()
-        if order.asked.get("backend") == "auto":
+        if spec.asked.get("backend") == "auto":
             raise InputError(
                 "`backend='auto'` could choose another backend on each worker: name one, such as onnx"
             )
-        self._order = replace(order, root=_make_absolute(order))
+        if not isinstance(spec.root, RemotePath):  # workers may stand in another folder
+            spec = replace(spec, root=spec.root.absolute())
+        self._spec = spec
         self._count, self._gpus = _find_room(ray, self._asked, self._gpus)
-        if not isinstance(order.model, str):  # it is here, loaded
-            choice, estimators = order.load()
-            return order.describe(choice, estimators[0])
-        first = [each for each in islice(order.find(), 16) if isinstance(each, InputFile)]
-        settings = _ask_worker(ray, self._resources, self._order, first)
+        if not isinstance(spec.model, str):  # it is here, loaded
+            selector, estimators = spec.load()
+            return spec.describe(selector, estimators[0])
+        first = [each for each in islice(spec.find(), _COMPARED_ON) if isinstance(each, InputFile)]
+        ask = ray.remote(_load_settings).options(max_retries=0, **self._resources)
+        with _as_cluster_error():
+            settings: Mapping[str, object] | str = ray.get(ask.remote(spec, first))
         if isinstance(settings, str):
             raise ModelError(settings)
         return settings
 
-    def work(self, outcomes: Outcomes, found: Iterator[Any], stop: threading.Event) -> Report:
-        ledger, report = outcomes.ledger, outcomes.report
-        work = ledger.claim_groups(outcomes.needing_work(found))
-        tally, started = _Tally(self._count), time.monotonic()
-        outcomes.slowest = tally.find_slowest
-        try:
-            while wave := [*islice(work, _WAVE * self._count)]:
-                _Wave(self, outcomes, tally, stop).run(wave)
-                if stop.is_set():
-                    break
-        except OutputLostError as error:
-            error.report = report
-            raise
-        finally:
-            outcomes.end(time.monotonic() - started)
-        report.speed = tally.measure(report) if report.done else None
-        _record_end(ledger, report)
-        return report
+    def run(
+        self,
+        items: Iterator[InputFile],
+        *,
+        sink: Sink,
+        record_begun: RecordBegun,
+        trace: ChromeTrace | None,
+        stop: threading.Event,
+    ) -> Generator[tuple[InputFile, ItemDone | Failure], None, None]:
+        """Yield inputs with their outcomes: block by block, then those lost with a process one by one."""
+        self._usages = {}
+        while left := {item.key: item for item in islice(items, _WAVE * self._count)}:
+            yield from self._run_blocks(left, self._choose_block(len(left)), 2, trace, stop)
+            for _ in range(_ALONE):
+                if left and not stop.is_set():
+                    _log.warning("%d inputs were lost with a process or a machine: once more", len(left))
+                    yield from self._run_blocks(left, 1, 1, trace, stop)
+            if stop.is_set():
+                return
+            for item in left.values():
+                yield item, Failure(item.key, "estimate", CortexiaError(_DIED))
+
+    def usage(self) -> Usage:
+        used = [*self._usages.values()]
+        return Usage(
+            seconds=_add(each.seconds for each in used),
+            core_seconds=_add(each.core_seconds for each in used),
+            device=used[-1].device if used else "cpu",
+            devices=self._count,
+            cores=max(1, int(_import_ray().cluster_resources().get("CPU", 1))),
+            threads=self._count * self._spec.steps.workers,
+            batch_sizes={name: size for each in used for name, size in each.batch_sizes.items()},
+        )
 
     @property
     def _resources(self) -> dict[str, Any]:
-        """Return what a worker takes. On a GPU's machine no core is kept for it: the GPU is what is scarce."""
+        """Return what a worker takes. With a GPU, no core is kept for it: the GPU is what is scarce."""
         return {"num_gpus": self._gpus, "num_cpus": 0} if self._gpus else {"num_cpus": 1}
 
-    def choose_block(self, count: int) -> int:
-        """Return how many of `count` inputs a worker takes at once: a shard, or so many that all have work."""
-        if self._order.packing:
-            return self._order.packing.size
-        return min(BLOCK, math.ceil(count / (4 * self._count)))
+    def _choose_block(self, count: int) -> int:
+        """Return how many of `count` inputs are a block: an archive, or so few that all have work."""
+        if self._spec.packing:
+            return self._spec.packing.size
+        return min(_BLOCK, math.ceil(count / (4 * self._count)))
 
-    def run_blocks(
-        self, blocks: Sequence[Sequence[tuple[int, InputFile]]], at_once: int
-    ) -> Iterator[WorkerMessage]:
-        """Yield what workers tell of blocks of numbered inputs; of those whose worker dies, nothing.
+    def _run_blocks(
+        self,
+        left: dict[str, InputFile],
+        size: int,
+        at_once: int,
+        trace: ChromeTrace | None,
+        stop: threading.Event,
+    ) -> Iterator[tuple[InputFile, ItemDone | Failure]]:
+        """Yield inputs with their outcomes and take them out of `left`; of blocks whose worker dies, nothing.
 
-        at_once: blocks in work in one process.
+        size: inputs of a block. at_once: blocks in work in one process.
         """
+        items = [*left.values()]
+        blocks = [items[begin : begin + size] for begin in range(0, len(items), size)]
+        for block in self._map_blocks(blocks, at_once, trace is not None):
+            if trace:
+                for piece in block.pieces:
+                    trace.write(piece)
+            known = self._usages.get(block.worker, block.usage)  # blocks may come in another order
+            self._usages[block.worker] = max(
+                known, block.usage, key=lambda each: sum(each.core_seconds.values())
+            )
+            for key, outcome in block.outcomes:
+                if item := left.pop(key, None):  # twice: the first counts
+                    yield item, outcome
+            if block.lost:
+                raise block.lost
+            if stop.is_set():
+                return
+
+    def _map_blocks(
+        self, blocks: Sequence[Sequence[InputFile]], at_once: int, traced: bool
+    ) -> Iterator[_BlockDone]:
         ray = _import_ray()
         import pyarrow as pa
         from ray.data import ActorPoolStrategy, DataContext
@@ -164,7 +211,7 @@ class RayExecutor:
         context = DataContext.get_current()
         context.max_errored_blocks = -1
         context.enable_progress_bars = False
-        tables = [pa.table({"item": pa.array(map(pickle.dumps, each), pa.binary())}) for each in blocks]
+        tables = [pa.table({"block": pa.array([pickle.dumps(each)], pa.binary())}) for each in blocks]
         pool = ActorPoolStrategy(
             size=min(self._count, len(blocks)),
             max_tasks_in_flight_per_actor=at_once,
@@ -174,8 +221,8 @@ class RayExecutor:
         with warnings.catch_warnings():  # it is to go in Ray 2.64, and there is no other way to say it yet
             warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
             results = ray.data.from_arrow(tables).map_batches(
-                Worker,
-                fn_constructor_args=(self._order,),
+                _RayWorker,
+                fn_constructor_args=(self._spec, traced),
                 batch_size=None,
                 batch_format="pyarrow",
                 compute=pool,
@@ -184,99 +231,93 @@ class RayExecutor:
             )
         with _as_cluster_error():
             for table in results.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-                yield from (pickle.loads(each.as_py()) for each in table["told"])
+                yield from (pickle.loads(each.as_py()) for each in table["done"])
 
 
-class _Wave:
-    """Some inputs, taken to their outcomes: all at once, then what was lost with a process, one by one."""
+class _BlockDone(NamedTuple):
+    """What a worker made of a block. lost: why it ended early.
 
-    def __init__(
-        self, cluster: RayExecutor, outcomes: Outcomes, tally: _Tally, stop: threading.Event
-    ) -> None:
-        self._cluster = cluster
-        self._outcomes = outcomes
-        self._tally = tally
-        self._stop = stop
-        self._left: dict[int, InputFile] = {}
+    usage: of the worker since it began. pieces: for the trace, since it was asked last.
+    """
 
-    def run(self, items: Sequence[InputFile]) -> None:
-        self._left = dict(enumerate(items))
-        self._run_all(self._cluster.choose_block(len(items)), at_once=2)
-        for _ in range(_ALONE):
-            if self._left and not self._stop.is_set():
-                _log.warning("%d inputs were lost with a process or a machine: once more", len(self._left))
-                self._run_all(1, at_once=1)
-        if not self._stop.is_set():
-            for item in self._left.values():
-                self._outcomes.fail(Failure(item.key, "estimate", CortexiaError(_DIED)), item)
-
-    def _run_all(self, size: int, at_once: int) -> None:
-        numbered = iter([*self._left.items()])
-        blocks = []
-        while block := [*islice(numbered, size)]:
-            blocks.append(block)
-        for told in self._cluster.run_blocks(blocks, at_once):
-            if isinstance(told, WorkerUsage):
-                self._tally.add(told)
-            else:
-                self._settle(*told)
-            if self._stop.is_set():
-                return
-
-    def _settle(self, number: int, result: ItemResult) -> None:
-        item = self._left.get(number)
-        if isinstance(result, OutputLost):
-            settle(self._outcomes, next(iter(self._left.values())), result)
-        elif item is not None:  # told twice: the first counts
-            del self._left[number]
-            settle(self._outcomes, item, result)
+    worker: str
+    outcomes: list[tuple[str, ItemDone | Failure]]
+    lost: OutputLostError | None
+    usage: Usage
+    pieces: list[Piece]
 
 
-@dataclass
-class _Tally:
-    """What all workers used."""
+class _RayWorker:
+    """A `Worker` in a process of its own, which Ray Data calls with blocks of inputs, two at once."""
 
-    workers: int
-    seconds: dict[str, float] = field(default_factory=dict)
-    core_seconds: dict[str, float] = field(default_factory=dict)
-    process_seconds: float = 0.0
-    cores: int = 1
-    device: str = "cpu"
+    def __init__(self, spec: RunSpec, traced: bool) -> None:
+        estimators = [_OneAtATime(each) for each in spec.load()[1]]
+        sink = contextlib.ExitStack().enter_context(spec.open_sink())  # until the process ends
+        self._name = secrets.token_hex(8)
+        self._trace = TraceBuffer()
+        self._worker = Worker(spec, estimators, sink, _leave_to_ledger, self._trace if traced else None)
 
-    def add(self, used: WorkerUsage) -> None:
-        for ours, theirs in ((self.seconds, used.seconds), (self.core_seconds, used.core_seconds)):
-            for name, each in theirs.items():
-                ours[name] = ours.get(name, 0.0) + each
-        self.process_seconds += used.process_seconds
-        self.cores, self.device = used.cores, used.device
+    def __call__(self, table: Any) -> Any:
+        """Take pickled blocks to pickled `_BlockDone`, in tables."""
+        import pyarrow as pa
 
-    def find_slowest(self) -> str | None:
-        return max(self.seconds, key=lambda name: self.seconds[name], default=None)
+        done = [pickle.dumps(self._work(pickle.loads(each.as_py()))) for each in table["block"]]
+        return pa.table({"done": pa.array(done, pa.binary())})
 
-    def measure(self, report: Report) -> Speed:
-        """Share the workers' seconds among the stages: what no other stage used is the model's."""
-        stages = {name: used for name, used in self.core_seconds.items() if name != MODEL}
-        stages[MODEL] = max(0.0, self.process_seconds - sum(stages.values()))
-        return Speed(
-            images=report.done + report.failed,
-            seconds=report.seconds,
-            cores=_count_cores(),
-            devices=self.workers,
-            busy_seconds=self.seconds.get(MODEL, 0.0),
-            core_seconds=stages,
-            on_processor=self.device.startswith("cpu"),
-        )
+    def _work(self, block: Sequence[InputFile]) -> _BlockDone:
+        outcomes: list[tuple[str, ItemDone | Failure]] = []
+        lost = None
+        try:
+            for item, outcome in self._worker.run(block, threading.Event()):
+                if isinstance(outcome, Failure):  # its error, with its cause, may not be one that travels
+                    outcome = replace(outcome, error=CortexiaError(outcome.reason))
+                outcomes.append((item.key, outcome))
+        except OutputLostError as error:
+            lost = error
+        return _BlockDone(self._name, outcomes, lost, self._worker.usage(), self._trace.take())
 
 
-def _record_end(ledger: Ledger, report: Report) -> None:
-    ledger.record_end(
-        **report.counts,
-        interrupted=report.interrupted,
-        seconds=round(report.seconds, 3),
-        images_per_second=round(report.images_per_second, 3),
-        batch_sizes={},
-        speed=report.speed.as_dict() if report.speed else None,
-    )
+class _OneAtATime(DepthEstimator):
+    """An estimator whose model is called by one thread at a time."""
+
+    def __init__(self, estimator: DepthEstimator) -> None:
+        super().__init__(estimator.model, size=estimator.size)
+        self.limits = estimator.limits
+        self._running = threading.RLock()  # what does not fit is run again in halves
+
+    def run(self, pixels: Any, estimate_fov: bool = False) -> list[ModelResult]:
+        with self._running:
+            return super().run(pixels, estimate_fov)
+
+    def run_again(self, pixels: Any, estimate_fov: bool = False) -> list[ModelResult]:
+        with self._running:
+            return super().run_again(pixels, estimate_fov)
+
+
+def _leave_to_ledger(key: str, names: Sequence[str]) -> None:
+    """Record nothing: the ledger has the input as begun since it was claimed."""
+
+
+def _load_settings(spec: RunSpec, first: Sequence[InputFile]) -> Mapping[str, object] | str:
+    """Load the model once, on a worker: return what the outputs depend on, or what is wrong with it.
+
+    A backend or precision that is not the reference's is compared on the first images, as on one machine.
+    """
+    try:
+        selector, estimators = spec.load()
+        if selector and not selector.is_settled(estimators):
+            frames = decode_readable(first, max_megapixels=spec.steps.max_megapixels)
+            selector.settle(estimators, map(spec.steps.given.apply, frames))
+        return spec.describe(selector, estimators[0])
+    except CortexiaError as error:
+        return str(error)
+
+
+def _add(stages: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for name, seconds in chain.from_iterable(each.items() for each in stages):
+        total[name] = total.get(name, 0.0) + seconds
+    return total
 
 
 def _import_ray() -> Any:
@@ -371,15 +412,6 @@ def _find_room(ray: Any, asked: int | None, gpus: float | None) -> tuple[int, fl
     return min(asked or usual, room), gpus
 
 
-def _ask_worker(
-    ray: Any, resources: Mapping[str, Any], order: RunSpec, first: Sequence[InputFile]
-) -> Mapping[str, object] | str:
-    ask = ray.remote(settle_settings).options(max_retries=0, **resources)
-    with _as_cluster_error():
-        settings: Mapping[str, object] | str = ray.get(ask.remote(order, first))
-    return settings
-
-
 @contextlib.contextmanager
 def _as_cluster_error() -> Iterator[None]:
     """Put what Ray raises in one line."""
@@ -395,13 +427,3 @@ def _as_cluster_error() -> Iterator[None]:
         raise ClusterError(
             f"the cluster failed ({type(cause).__name__}: {words}); what is done is kept: run it again"
         ) from error
-
-
-def _make_absolute(order: RunSpec) -> Any:
-    """Return the root as workers see it: they may stand in another folder."""
-    return order.root if isinstance(order.root, RemotePath) else order.root.absolute()
-
-
-def _count_cores() -> int:
-    ray = _import_ray()
-    return max(1, int(ray.cluster_resources().get("CPU", 1)))

@@ -1,30 +1,34 @@
-"""`RunSpec`: what `estimate` was asked for, settled and checked; and the `Executor` that carries it out."""
+"""`RunSpec`: what `estimate` was asked for, checked; and the `Executor` that does the work."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from cortexia_video.depth_estimation import DepthEstimator, load_estimators
+from cortexia_video.errors import Failure
+from cortexia_video.images.read import read_image_bytes
 from cortexia_video.inference.backend_selection import BackendSelector
-from cortexia_video.jobs.image_task import TaskOptions
-from cortexia_video.jobs.outcomes import Outcomes, Report
+from cortexia_video.jobs.image_task import RecordBegun, TaskOptions
+from cortexia_video.ledger.entries import ItemDone
 from cortexia_video.ledger.partition import Partition
-from cortexia_video.sinks.archives import Packing
+from cortexia_video.runtime.stage_clock import ChromeTrace
+from cortexia_video.runtime.throughput import Usage
+from cortexia_video.sinks.archives import ArchiveSink, Packing
 from cortexia_video.sinks.open import open_sink
 from cortexia_video.sinks.sink import Sink
-from cortexia_video.sources.find import Found, find_images
+from cortexia_video.sources.find import Found, InputFile, find_images
 from cortexia_video.storage.paths import AnyPath
 
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """A run as it was asked for. It can be pickled, and so be carried out by other processes.
+    """A run as it was asked for. It can be pickled, for workers in other processes.
 
-    asked: what `load_estimators` takes beside the model. The others are those of `pipeline.estimate`.
+    asked: what `load_estimators` takes beside the model. The others are those of `estimate`.
     """
 
     inputs: Sequence[str]
@@ -51,9 +55,9 @@ class RunSpec:
         )
 
     def open_sink(self) -> Sink:
+        """Return the sink, not yet entered, that the outputs go to."""
         sink = open_sink(self.root, format=self.format, preview=self.preview)
-        sink.packed = self.packing is not None
-        return sink
+        return ArchiveSink(sink, self.packing, _read_image) if self.packing else sink
 
     def load(self) -> tuple[BackendSelector | None, Sequence[DepthEstimator]]:
         """Load the model; the choice of a backend, which may not be settled, is that of a model by name."""
@@ -70,11 +74,36 @@ class RunSpec:
         return settings | {**(choice.settings if choice else {})}
 
 
+def _read_image(item: InputFile) -> bytes:
+    return read_image_bytes(item.place)
+
+
 class Executor(Protocol):
-    """Who carries out an order: this process, or those of a cluster."""
+    """Where the work of a run is done: in this process, or in those of a cluster.
 
-    def prepare(self, order: RunSpec) -> Mapping[str, object]:
-        """Load the model, and say what the outputs depend on; raises before anything is written."""
+    claims_ahead: workers do not reach the ledger, so that inputs are to be recorded as begun before they
+    are handed over.
+    """
 
-    def work(self, outcomes: Outcomes, found: Iterator[Found], stop: threading.Event) -> Report:
-        """Take every input to its outcome; the ledger then ends with the counts and the speed."""
+    claims_ahead: bool
+
+    def prepare(self, spec: RunSpec) -> Mapping[str, object]:
+        """Load the model, and return what the outputs depend on; raises before anything is written."""
+
+    def run(
+        self,
+        items: Iterator[InputFile],
+        *,
+        sink: Sink,
+        record_begun: RecordBegun,
+        trace: ChromeTrace | None,
+        stop: threading.Event,
+    ) -> Generator[tuple[InputFile, ItemDone | Failure], None, None]:
+        """Yield inputs with their outcomes, each when its files are in place; after `stop`, those under way.
+
+        sink: of the run, open. record_begun: to be called before files are placed, unless `claims_ahead`.
+        trace: to be told of each stage. Raises `OutputLostError` where the output takes no more.
+        """
+
+    def usage(self) -> Usage:
+        """Return what the workers have used since `run` was called."""

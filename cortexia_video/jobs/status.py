@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-
-import xxhash
 
 from cortexia_video.errors import printable
-from cortexia_video.ledger.ledger import PROGRESS_S, read_ledger, require_ledger
+from cortexia_video.ledger.ledger import PROGRESS_S
+from cortexia_video.ledger.local_log import require_ledger
+from cortexia_video.ledger.state import Run, read_state
 from cortexia_video.sources.find import find_images
 from cortexia_video.storage.paths import to_path
 
 _SILENT_S = 4 * PROGRESS_S  # after which a run that said nothing is taken for ended
 _COUNTS = ("found", "done", "skipped", "failed")
-_OUTCOMES = ("begun", "done", "failed", "requeued")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +120,14 @@ def status(
     """
     root = to_path(output)
     require_ledger(root)
-    reading = _Reading()
-    reading.take(read_ledger(root))
-    outcomes = [*reading.outcomes.values()]
+    state = read_state(root)
+    counts = state.counts()
     said = Status(
         folder=printable(str(root)),
-        done=outcomes.count(_OUTCOMES.index("done")),
-        failed=outcomes.count(_OUTCOMES.index("failed")),
-        begun=outcomes.count(_OUTCOMES.index("begun")) + outcomes.count(_OUTCOMES.index("requeued")),
-        runs=list(reading.runs.values()),
+        done=counts["done"],
+        failed=counts["failed"],
+        begun=counts["begun"] + counts["requeued"],
+        runs=[each for run in state.runs.values() if (each := _describe(run))],
         now=datetime.datetime.now(datetime.UTC),
     )
     if not inputs:
@@ -138,45 +135,23 @@ def status(
     return replace(said, found=sum(1 for _ in find_images(inputs, recursive=recursive, output=root)))
 
 
-class _Reading:
-    """What the lines of a ledger come to. outcomes: by a hash of the key, a number of `_OUTCOMES`."""
-
-    def __init__(self) -> None:
-        self.outcomes: dict[int, int] = {}
-        self.runs: dict[str, RunStatus] = {}
-
-    def take(self, lines: Iterable[dict[str, Any]]) -> None:
-        for line in lines:
-            match line:
-                case {"key": str(key), "outcome": outcome} if outcome in _OUTCOMES:
-                    name = xxhash.xxh3_64_intdigest(key.encode("utf-8", "surrogatepass"))
-                    self.outcomes[name] = _OUTCOMES.index(outcome)
-                case {"run": str(run), "settings": dict(settings), "started": str(started)}:
-                    self._begin(run, str(settings.get("model", "no model")), started)
-                case {"progress": str(run), "at": str(at)}:
-                    self._hear(run, line, at, line.get("slowest"), ended=False)
-                case {"end": str(run)}:
-                    slowest = (line.get("speed") or {}).get("slowest")
-                    self._hear(run, line, line.get("at"), slowest, ended=True)
-
-    def _begin(self, run: str, model: str, started: str) -> None:
-        at = _parse(started)
-        if at:
-            self.runs[run] = RunStatus(run, model, at, at, False, dict.fromkeys(_COUNTS, 0), 0.0, None)
-
-    def _hear(self, run: str, line: Mapping[str, Any], at: object, slowest: object, *, ended: bool) -> None:
-        known = self.runs.get(run)
-        if known is None:
-            return
-        counts = {name: int(line.get(name) or 0) for name in _COUNTS}
-        self.runs[run] = replace(
-            known,
-            said=_parse(str(at)) or known.said,
-            ended=ended,
-            counts=counts,
-            seconds=float(line.get("seconds") or 0),
-            slowest=str(slowest) if slowest else known.slowest,
-        )
+def _describe(run: Run) -> RunStatus | None:
+    """Return what a run last said of itself; None where it does not say when it began."""
+    started = _parse(run.started)
+    if started is None:
+        return None
+    last = run.end or run.progress or {}
+    slowest = (run.speed or {}).get("slowest") or (run.progress or {}).get("slowest")
+    return RunStatus(
+        run=run.name,
+        model=str(run.settings.get("model", "no model")),
+        started=started,
+        said=_parse(str(last.get("at"))) or started,
+        ended=run.end is not None,
+        counts={name: int(last.get(name) or 0) for name in _COUNTS},
+        seconds=float(last.get("seconds") or 0),
+        slowest=str(slowest) if slowest else None,
+    )
 
 
 def _parse(text: str) -> datetime.datetime | None:

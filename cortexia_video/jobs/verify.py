@@ -13,7 +13,8 @@ import xxhash
 from cortexia_video.errors import Failure, printable
 from cortexia_video.formats.registry import find_format
 from cortexia_video.ledger.entries import Placed
-from cortexia_video.ledger.ledger import append_to_ledger, require_ledger
+from cortexia_video.ledger.ledger import append_to_ledger
+from cortexia_video.ledger.local_log import require_ledger
 from cortexia_video.ledger.state import DoneEntry, LedgerState, read_state
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.input_boundary import attempt
@@ -95,24 +96,24 @@ def verify(
 
 
 def _verify(root: AnyPath, workers: int) -> Verification:
-    history, budget = read_state(root), MemoryBudget(MEMORY)
+    state, budget = read_state(root), MemoryBudget(MEMORY)
     results: list[Wrong | None] = []
 
     def check(output: _Output) -> Wrong | None:
         return _check(root, *output, budget)
 
-    run_bounded(_list_outputs(history), check, results.append, workers=workers)
-    wrong = sorted(_name_all(history, [each for each in results if each]))
+    run_bounded(_list_outputs(state), check, results.append, workers=workers)
+    wrong = sorted(_name_all(state, [each for each in results if each]))
     if wrong:  # a run that is going on may have begun to write them again
         now = read_state(root)
-        wrong = [each for each in wrong if now.get(each.key) == history.get(each.key)]
-    return Verification(len(results), wrong, sorted(history.unfinished))
+        wrong = [each for each in wrong if now.get(each.key) == state.get(each.key)]
+    return Verification(len(results), wrong, sorted(state.unfinished))
 
 
-def _list_outputs(history: LedgerState) -> Iterator[_Output]:
+def _list_outputs(state: LedgerState) -> Iterator[_Output]:
     """Yield each output; a shard, which is that of many keys, once."""
     shards: set[str] = set()
-    for key, entry in history.done():
+    for key, entry in state.done():
         for name in entry.outputs:
             if name not in shards:
                 yield key, name, entry
@@ -120,11 +121,11 @@ def _list_outputs(history: LedgerState) -> Iterator[_Output]:
                 shards.add(name)
 
 
-def _name_all(history: LedgerState, wrong: Sequence[Wrong]) -> Iterator[Wrong]:
+def _name_all(state: LedgerState, wrong: Sequence[Wrong]) -> Iterator[Wrong]:
     """Yield what is wrong, of a shard for each key that is in it."""
     shards = {each.output: each for each in wrong if each.output.endswith(SHARD_SUFFIXES)}
     yield from (each for each in wrong if each.output not in shards)
-    for key, entry in history.done() if shards else ():
+    for key, entry in state.done() if shards else ():
         yield from (shards[name]._replace(key=key) for name in entry.outputs if name in shards)
 
 

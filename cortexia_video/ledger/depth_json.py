@@ -15,15 +15,16 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from cortexia_video.depth_map import KINDS
 from cortexia_video.errors import InputError, printable
 from cortexia_video.formats.metadata import MARK, meaning_of
+from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.formats.registry import FORMATS
-from cortexia_video.ledger.ledger import Ledger, read_ledger
+from cortexia_video.ledger.entries import OF_LINE, Outputs, Placed
+from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.state import read_state
-from cortexia_video.sinks.sink import Sink
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath
@@ -33,13 +34,21 @@ _MARK = {"software": MARK.decode()}
 _BEGINNING = json.dumps(_MARK, indent=1)[:-2].encode()
 _IN_LEDGER = "in_ledger"
 _OF_EACH = ("f_px", "f_source", "full_size")  # of an image, not of a folder
-_OF_MODEL = ("model", "weights_sha256")
-_OF_LINE = ("kind", *_OF_MODEL)
 _NOT_SAID = ("kind", "preview", "f_px", "intrinsics")  # of a run's settings
 _LARGEST = 1 << 20  # bytes
 
 Statement = dict[str, Any]
 _log = logging.getLogger(__name__)
+
+
+class Folder(Outputs, Protocol):
+    """An output folder that a file can be written to; every sink is one."""
+
+    @property
+    def root(self) -> AnyPath: ...
+
+    def place(self, files: Mapping[str, Chunks]) -> Mapping[str, Placed]:
+        """Write files, each whole or not at all."""
 
 
 def describe(settings: Mapping[str, Any]) -> Statement:
@@ -51,7 +60,7 @@ def describe(settings: Mapping[str, Any]) -> Statement:
         words |= {"view_of": kind} if is_view else {"kind": kind, **meaning_of(kind)}
     if form and form.decode and not form.holds_metadata:
         words["unknown"] = "nan"
-    unsure = [name for name in _OF_LINE if name not in settings]
+    unsure = [name for name in OF_LINE if name not in settings]
     return {**words, _IN_LEDGER: [*_OF_EACH, *unsure]}
 
 
@@ -64,7 +73,7 @@ def join(statements: Iterable[Statement]) -> Statement:
     return {**alike, _IN_LEDGER: [*dict.fromkeys([*unsure, *(name for name in names if name not in alike)])]}
 
 
-def keep_depth_json(sink: Sink, ledger: Ledger) -> None:
+def keep_depth_json(folder: Folder, ledger: Ledger) -> None:
     """Write what the files of a folder have in common with those of the run that begins, before the first.
 
     It follows from the ledger alone, so that it heals itself. Of partitions that begin at the same time the last
@@ -72,33 +81,29 @@ def keep_depth_json(sink: Sink, ledger: Ledger) -> None:
     """
     said = None
     while said != (said := join(map(describe, ledger.settings_in_use()))):
-        write_depth_json(sink, said)
+        write_depth_json(folder, said)
 
 
-def complete_depth_json(sink: Sink) -> None:
+def complete_depth_json(folder: Folder) -> None:
     """Write what a folder's files have in common by the ledger's line of each, if every one has a line."""
-    history = read_state(sink.root)
-    if any(sink.holds(name) for name in history.leftovers()):
+    state = read_state(folder.root)
+    if any(folder.holds(name) for name in state.leftovers()):
         return
-    different: dict[str, Statement] = {}
-    for line in read_ledger(sink.root):
-        if line.get("outcome") == "done":
-            words = {name: line[name] for name in _OF_LINE if name in line}
-            settings = {**history.settings.get(str(line.get("run")), {}), **words}
-            different[json.dumps(settings, sort_keys=True)] = settings
+    said = [{**(state.settings(each.run) or {}), **dict(each.words)} for each in state.made_by()]
+    different = {json.dumps(settings, sort_keys=True): settings for settings in said}
     if different:
-        write_depth_json(sink, join(describe(different[text]) for text in sorted(different)))
+        write_depth_json(folder, join(describe(different[text]) for text in sorted(different)))
 
 
-def write_depth_json(sink: Sink, statement: Statement) -> None:
+def write_depth_json(folder: Folder, statement: Statement) -> None:
     """Write a statement, whole or not at all, if it is another; a file of somebody else's stays."""
-    path = sink.root / DEPTH_JSON
+    path = folder.root / DEPTH_JSON
     before, data = _read(path), json.dumps({**_MARK, **statement}, indent=1).encode() + b"\n"
     if before is not None and not _is_ours(before):
         _log.warning("%s is not ours and stays: what depth means is in the ledger", printable(str(path)))
     elif before != data:
         try:
-            sink.place({DEPTH_JSON: [data]})
+            folder.place({DEPTH_JSON: [data]})
         except OSError as error:  # of this file alone
             _log.warning("cannot write %s: %s", printable(str(path)), error.strerror)
 

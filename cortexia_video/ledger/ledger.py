@@ -31,29 +31,26 @@ from typing import Any, Literal, Protocol, Self, TypeVar
 
 from cortexia_video.errors import (
     Failure,
-    InputError,
     OutputError,
     OutputExistsError,
     OutputLostError,
     printable,
 )
-from cortexia_video.ledger.entries import CLAIMED, Placed, Source
+from cortexia_video.ledger.entries import CLAIMED, Outputs, Placed, Source
 from cortexia_video.ledger.local_log import (
     LEDGER_NAME,
     AppendLog,
     join_partitions,
-    list_files,
     list_partitions,
     name_partition,
     parse_line,
     read_lines,
+    require_ledger,
 )
 from cortexia_video.ledger.object_log import ObjectStoreLog, merge_segments
 from cortexia_video.ledger.partition import Partition
-from cortexia_video.ledger.state import DoneEntry, LedgerState, read_state
+from cortexia_video.ledger.state import LedgerState, read_state
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.sinks.open import open_sink
-from cortexia_video.sinks.sink import Sink
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
@@ -76,7 +73,7 @@ class Ledger:
     """The record of one output folder. A context manager; one process at a time, or one for each partition.
 
     settings: what the outputs depend on (model, weights, format...).
-    sink: that of the run, which knows what lies there.
+    sink: that of the run, or whatever else knows what lies in the folder.
     refuse_changed: inputs whose outputs must not have been made with other settings.
     Raises `OutputError` on entering where the file cannot be written, another process has it, or an output of
     `refuse_changed` is changed; a run is then not begun.
@@ -88,24 +85,24 @@ class Ledger:
         settings: Mapping[str, object],
         partition: Partition | None = None,
         *,
-        sink: Sink | None = None,
+        sink: Outputs,
         refuse_changed: Iterable[tuple[str, Source]] = (),
     ) -> None:
         self.root = root
-        self._sink = sink or open_sink(root)
+        self._sink = sink
         text = json.dumps(dict(settings), default=str)
         self.settings = parse_json(text, "settings", finite=False)  # as they are read back
         self.partition = partition
         self.run = secrets.token_hex(4)
         self._refuse_changed = refuse_changed
-        self._history = LedgerState()
+        self._state = LedgerState()
         self._claims = False
         self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             self._file = self._lock(stack)
-            self._history = read_state(self.root)
+            self._state = read_state(self.root)
             self._require_unchanged()
             self._begin()
             self._open = stack.pop_all()
@@ -120,29 +117,29 @@ class Ledger:
 
         `changed`: it was, but with other settings.
         """
-        entry = self._history.get(key)
+        entry = self._state.get(key)
         if entry is None or (entry.size, entry.mtime_ns) != source[1:]:
             return "missing"
         if any(self._sink.size_of(name) != placed.size for name, placed in entry.outputs.items()):
             return "missing"
-        return "done" if self._history.settings.get(entry.run) == self.settings else "changed"
+        return "done" if self._state.settings(entry.run) == self.settings else "changed"
 
     def difference(self, key: str) -> str:
         """Return for people how the settings of a key that is `changed` differ: `format: npy -> png`."""
-        entry = self._history.get(key)
-        settings = self._history.settings.get(entry.run) if entry else None
+        entry = self._state.get(key)
+        settings = self._state.settings(entry.run) if entry else None
         return "the ledger has lost them" if settings is None else _compare(settings, self.settings)
 
     def other_source(self, key: str, source: Source) -> str | None:
         """Return the path of another file, still there, that the outputs of `key` were made from."""
-        entry = self._history.get(key)
+        entry = self._state.get(key)
         if entry is None or entry.path == source.path:
             return None
         return entry.path if _is_another(entry.path, source.path) else None
 
     def owns(self, key: str, name: str) -> bool:
         """Return whether a run of ours wrote, or was about to write, the output `name` of `key`."""
-        return self._history.owns(key, name)
+        return self._state.owns(key, name)
 
     def settings_in_use(self) -> list[dict[str, object]]:
         """Return the different settings that files in the folder may be made with, those of this run too.
@@ -150,9 +147,11 @@ class Ledger:
         Of earlier runs those whose outputs are done; all of them where one of their other files is there. Of
         partitions, which may be at work, all. A run whose settings the ledger has lost has none: `{}`.
         """
-        own_and_shards = {self.run: self.settings, **_read_settings(list_partitions(self.root))}
-        known = {**self._history.settings, **own_and_shards}
-        runs = {*own_and_shards, *self._history.runs()}
+        lines = (line for path in list_partitions(self.root) for line in read_lines(path))
+        of_shards = LedgerState(line for line in lines if line.startswith(_BEGINNING_OF_RUN)).runs
+        known = {name: run.settings for name, run in {**self._state.runs, **of_shards}.items()}
+        known[self.run] = self.settings
+        runs = {self.run, *of_shards, *(each.run for each in self._state.made_by())}
         if any(each != self.settings for each in known.values()) and self._has_leftovers():
             runs |= known.keys()
         different = {json.dumps(known.get(run, {})): known.get(run, {}) for run in runs}
@@ -223,7 +222,7 @@ class Ledger:
         return own
 
     def _has_leftovers(self) -> bool:
-        return any(self._sink.holds(name) for name in self._history.leftovers())
+        return any(self._sink.holds(name) for name in self._state.leftovers())
 
     def _require_unchanged(self) -> None:
         for key, source in self._refuse_changed:
@@ -263,49 +262,8 @@ def read_ledger(root: AnyPath) -> Iterator[dict[str, Any]]:
     Example:
         >>> outcomes = [line.get("outcome") for line in cx.read_ledger("depth")]  # doctest: +SKIP
     """
-    require_ledger(root)
-    for path in list_files(root):
+    for path in require_ledger(root):
         yield from (entry for entry in map(parse_line, read_lines(path)) if entry)
-
-
-def _read_settings(paths: Iterable[Path]) -> dict[str, dict[str, object]]:
-    """Read the settings of every run in some files of a ledger."""
-    runs = {}
-    for path in paths:
-        for entry in (parse_line(line) for line in read_lines(path) if line.startswith(_BEGINNING_OF_RUN)):
-            match entry:
-                case {"run": str(run), "settings": dict(settings)}:
-                    runs[run] = settings
-    return runs
-
-
-def read_last_done(root: AnyPath) -> Iterator[dict[str, Any]]:
-    """Yield the line that counts of every key that is done, by its number: lines are not kept in memory.
-
-    What is appended meanwhile comes after all of these.
-    """
-    history = read_state(root)
-    last: dict[str, int] = {}
-    for number, line in enumerate(read_ledger(root)):
-        if line.get("outcome") == "done" and isinstance(key := line.get("key"), str):
-            entry = history.get(key)
-            if entry and _is_line_of(entry, line):
-                last[key] = number
-    del history
-    numbers = set(last.values())
-    del last
-    for number, line in enumerate(read_ledger(root)):
-        if not numbers:
-            return
-        if number in numbers:
-            numbers.remove(number)
-            yield line
-
-
-def _is_line_of(entry: DoneEntry, line: Mapping[str, Any]) -> bool:
-    """Return whether a line tells what the history holds; a damaged one after it does not."""
-    outputs = {name: [*placed] for name, placed in entry.outputs.items()}
-    return (line.get("run"), line.get("outputs")) == (entry.run, outputs)
 
 
 def merge_ledgers(root: AnyPath) -> int:
@@ -350,12 +308,6 @@ def lock_whole(main: AppendLog) -> int:
     return join_partitions(main)
 
 
-def require_ledger(root: AnyPath) -> None:
-    """Raise `InputError` for a folder that no run wrote to."""
-    if not list_files(root):
-        raise InputError(f"no ledger in {root}: give the output folder of a run")
-
-
 def _require_beside(main: AppendLog, partition: Partition) -> None:
     """Raise `OutputError` where a run of all is on, or partitions of another count were."""
     root = main.path.parent
@@ -363,7 +315,9 @@ def _require_beside(main: AppendLog, partition: Partition) -> None:
         raise OutputError(f"another process is writing to {root}, not a partition: wait for it")
     for path, other in list_partitions(root).items():
         if other.count != partition.count:
-            raise OutputError(f"{path} is of {other.count} partitions, not {partition.count}: cortexia merge {root}")
+            raise OutputError(
+                f"{path} is of {other.count} partitions, not {partition.count}: cortexia merge {root}"
+            )
 
 
 def _compare(theirs: Mapping[str, object], ours: Mapping[str, object]) -> str:

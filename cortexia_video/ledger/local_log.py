@@ -138,6 +138,14 @@ def list_files(root: AnyPath) -> Sequence[AnyPath]:
     return [*main, *list_partitions(root)]
 
 
+def require_ledger(root: AnyPath) -> Sequence[AnyPath]:
+    """List the files of a ledger; raise `InputError` for a folder that no run wrote to."""
+    files = list_files(root)
+    if not files:
+        raise InputError(f"no ledger in {root}: give the output folder of a run")
+    return files
+
+
 def _list_names(root: Path) -> list[str]:
     try:
         return os.listdir(root)  # noqa: PTH208 - names, not paths, are matched

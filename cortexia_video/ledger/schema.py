@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
@@ -22,45 +21,6 @@ _TYPES: dict[str, tuple[type, ...]] = {
 _LARGEST_SIDE = 1 << 31
 _LARGEST_COUNT = 1 << 63
 _LARGEST_NUMBER = 1e300
-
-
-_TEXT = r"[ !#-\[\]-~]*+"  # of JSON without escapes
-_SIDE = r"[1-9]\d{0,8}+"
-_COUNT = r"(?:[1-8]\d{0,18}+|9\d{0,17}+|0)"
-_FOCAL_LENGTH = r"(?:null|[1-9]\d{0,8}+(?:\.\d++)?+)"
-_PLACED = rf'\[({_COUNT}), "([0-9a-f]{{32}})"\]'
-_PART = rf'"{_TEXT}": \["{_TEXT}", {_COUNT}, "[0-9a-f]{{32}}"\]'
-_DONE = re.compile(
-    (
-        rf'\{{"key": "({_TEXT})", "outcome": "done", "run": "({_TEXT})", "path": "({_TEXT})", '
-        rf'"source": \[({_COUNT}), ({_COUNT})\], "outputs": \{{"({_TEXT})": {_PLACED}\}}, '
-        rf'"height": ({_SIDE}), "width": ({_SIDE}), "kind": "(?:{"|".join(KINDS)})", '
-        rf'"f_px": {_FOCAL_LENGTH}, "f_source": (?:null|"(?:{"|".join(get_args(FocalSource))})")'
-        rf'(?:, "full_size": \[{_SIDE}, {_SIDE}\])?(?:, "(?:f_px_used|in_float32)": true)*'
-        rf'(?:, "inside": \{{{_PART}(?:, {_PART})*\}})?\}}\n'
-    ).encode()
-)
-
-
-def read_usual(line: bytes) -> dict[str, Any] | None:
-    """Return what the history wants to know of an image that is done, where its line is as runs write most.
-
-    Such a line is sound. Of a million images JSON and `is_sound` take twice as long.
-    """
-    match = _DONE.fullmatch(line)
-    if match is None:
-        return None
-    key, run, path, size, mtime_ns, name, bytes_, digest, height, width = match.groups()
-    return {
-        "key": key.decode(),
-        "outcome": "done",
-        "run": run.decode(),
-        "path": path.decode(),
-        "source": [int(size), int(mtime_ns)],
-        "outputs": {name.decode(): [int(bytes_), digest.decode()]},
-        "height": int(height),
-        "width": int(width),
-    }
 
 
 def is_sound(line: Mapping[str, Any]) -> bool:
@@ -111,12 +71,12 @@ def _is_image(value: Any) -> bool:
 
 
 def _are_outputs(value: Any) -> bool:
-    """Return whether these are names, or what is known of each: size and digest; of version 0.1 its size."""
+    """Return whether these are names, or size and digest of each."""
     if type(value) is list:
         return all(type(name) is str for name in value)
     if type(value) is not dict:
         return False
-    return all(_is_placed(placed) or _is_count(placed) for placed in value.values())
+    return all(map(_is_placed, value.values()))
 
 
 def _is_placed(value: Any) -> bool:

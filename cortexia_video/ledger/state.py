@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from cortexia_video.ledger.entries import Placed
+from cortexia_video.ledger.entries import OF_LINE, Placed
 from cortexia_video.ledger.local_log import list_files, parse_line, read_lines
-from cortexia_video.ledger.schema import read_usual
 from cortexia_video.storage.paths import AnyPath
 
-_NUMBERS = struct.Struct("<IQqII")  # origin, size and mtime_ns of the source, height, width
+_NUMBERS = struct.Struct("<QIQqII")  # place of the line; origin; the source's size, mtime_ns; height, width
 _FILE = struct.Struct("<Q16s")  # size and digest of an output
 _OUTCOME = b', "outcome": "'
 
@@ -29,24 +30,62 @@ class DoneEntry(NamedTuple):
     outputs: dict[str, Placed]
 
 
-# What the entries of one folder and run have in common: the run, their path without the key, and what follows
-# the key in the names of their outputs (a name without the key stands whole, behind a zero byte).
-_Origin = tuple[str, str, tuple[str, ...]]
+@dataclass(slots=True)
+class Run:
+    """A run. started: ISO 8601. progress, end: its last lines of these; None where it wrote none."""
+
+    name: str
+    settings: dict[str, Any]
+    version: str
+    started: str
+    progress: Mapping[str, Any] | None = None
+    end: Mapping[str, Any] | None = None
+
+    @property
+    def speed(self) -> Mapping[str, Any] | None:
+        """Return what its clock said, if anything."""
+        return (self.end or {}).get("speed") or None
+
+
+class MadeBy(NamedTuple):
+    """The run that made a depth map, and what the map's line says itself that else the run's settings say."""
+
+    run: str
+    words: tuple[tuple[str, str | None], ...]
+
+
+class _Origin(NamedTuple):
+    """What many entries have in common.
+
+    run, words: as `MadeBy` has them. place: of their paths, without the key. suffixes: what follows the key
+    in the names of their outputs; a name without the key stands whole, behind a zero byte.
+    """
+
+    run: str
+    words: tuple[tuple[str, str | None], ...]
+    place: str
+    suffixes: tuple[str, ...]
 
 
 class LedgerState:
-    """The last word of a ledger on each key. settings: those of each run, oldest first.
+    """What a ledger comes to, by one pass over its lines, oldest first.
 
-    unfinished: keys whose outputs a run began to place, or that were requeued, and nothing came after.
+    runs: by name, oldest first. unfinished: keys whose outputs a run began to place, or that were requeued,
+    and nothing came after; requeued: of these the latter. failed: of each key whose last word that is, the
+    place of the line, as the count of bytes before it. A key can be done and failed: another input then has
+    the place of its outputs.
     """
 
-    def __init__(self) -> None:
-        self.settings: dict[str, dict[str, object]] = {}
+    def __init__(self, lines: Iterable[bytes] = ()) -> None:
+        self.runs: dict[str, Run] = {}
         self.unfinished: set[str] = set()
+        self.requeued: set[str] = set()
+        self.failed: dict[str, int] = {}
         self._done: dict[str, bytes] = {}  # about 280 bytes an input with its key: a million is no trouble
         self._owned: set[str] = set()  # outputs that no entry of `_done` names
         self._origins: list[_Origin] = []
-        self._numbers: dict[_Origin, int] = {}
+        self._numbers: dict[tuple[object, ...], int] = {}
+        self._add(lines)
 
     def get(self, key: str) -> DoneEntry | None:
         """Return what is known of a key that is done."""
@@ -57,10 +96,24 @@ class LedgerState:
         """Yield the keys that are done, in the order in which they first were."""
         return ((key, self._unpack(key, packed)) for key, packed in self._done.items())
 
-    def runs(self) -> set[str]:
-        """Return the runs that made what is done."""
-        numbers = {_NUMBERS.unpack_from(packed)[0] for packed in self._done.values()}
-        return {self._origins[number][0] for number in numbers}
+    def places(self) -> array[int]:
+        """Return where the line of each key that is done is: how many bytes of the ledger are before it."""
+        return array("Q", sorted(_NUMBERS.unpack_from(packed)[0] for packed in self._done.values()))
+
+    def made_by(self) -> set[MadeBy]:
+        """Return what made all that is done."""
+        numbers = {_NUMBERS.unpack_from(packed)[1] for packed in self._done.values()}
+        return {MadeBy(*self._origins[number][:2]) for number in numbers}
+
+    def settings(self, run: str) -> dict[str, Any] | None:
+        """Return the settings of a run; None where the ledger has lost them."""
+        return self.runs[run].settings if run in self.runs else None
+
+    def counts(self) -> dict[str, int]:
+        """Return of how many keys which outcome is the last word."""
+        done = len(self._done) - len(self._done.keys() & self.failed.keys())
+        begun = len(self.unfinished - self.requeued - self.failed.keys())
+        return {"done": done, "failed": len(self.failed), "begun": begun, "requeued": len(self.requeued)}
 
     def leftovers(self) -> Iterator[str]:
         """Yield the outputs that runs wrote, or were about to write, and that nothing done names any more."""
@@ -71,61 +124,66 @@ class LedgerState:
         entry = self.get(key)
         return name in self._owned or (entry is not None and name in entry.outputs)
 
-    def add(self, lines: Iterable[bytes]) -> None:
-        """Take in the lines of a ledger, oldest first; a torn or damaged one is left out.
+    def _add(self, lines: Iterable[bytes]) -> None:
+        """Take in lines; a torn or damaged one is left out.
 
-        Most lines that say `begun` are soon followed by one that says `done`: they are dropped unread.
+        Most that say `begun` are soon followed by one that says `done`: they are dropped unread.
         """
         begun: dict[bytes, bytes] = {}
+        place = 0
         for line in lines:
             key, _, outcome = line.partition(_OUTCOME)
             before = begun.pop(key, b"")
             if outcome.startswith(b'begun"'):
-                self._take(before)
+                if before:
+                    self._take(parse_line(before), 0)
                 begun[key] = line
             else:
-                self._settle(before, line)
+                entry = parse_line(line)
+                is_done = entry.get("outcome") == "done" and self._finish(entry, place)
+                if not is_done and before and not entry.get("unplaced"):
+                    self._take(parse_line(before), 0)
+                if not is_done:
+                    self._take(entry, place)
+            place += len(line)
         for line in begun.values():
-            self._take(line)
+            self._take(parse_line(line), 0)
 
-    def _settle(self, before: bytes, line: bytes) -> None:
-        """Take in a line; the one before it, that said `begun`, only where this one is no good `done`."""
-        entry = read_usual(line) or parse_line(line)
-        if entry.get("outcome") != "done" or not self._finish(entry):
-            if entry.get("outcome") != "failed" or not entry.get("unplaced"):
-                self._take(before)
-            self._take_entry(entry)
-
-    def _take(self, line: bytes) -> None:
-        if line:
-            self._take_entry(parse_line(line))
-
-    def _take_entry(self, entry: dict[str, Any]) -> None:
+    def _take(self, entry: dict[str, Any], place: int) -> None:
+        """Take in what a line says, unless it is `done`."""
         match entry:
             case {"outcome": "begun", "key": str(key), "outputs": list(names)}:
                 self._begin(key, names)
-            case {"outcome": "done", "key": str(key), "outputs": dict(sizes)} if _are_sizes(sizes.values()):
-                self._begin(key, sizes)  # without digests, by version 0.1
             case {"outcome": "requeued", "key": str(key)}:
                 self._begin(key, ())
-            case {"outcome": "failed", "kept": True}:
-                pass  # what stood in the way is still what it was
+                self.requeued.add(key)
             case {"outcome": "failed", "key": str(key)}:
-                self._forget(key)
-                self.unfinished.discard(key)
-            case {"run": str(run), "settings": dict(settings)}:
-                self.settings[run] = settings
+                if not entry.get("kept"):  # else what stood in the way is still what it was
+                    self._forget(key)
+                    self.unfinished.discard(key)
+                self.requeued.discard(key)
+                self.failed[key] = place
+            case {"outcome": _}:
+                pass  # damaged
+            case {"run": str(name), "settings": dict(settings)}:
+                self.runs[name] = Run(name, settings, str(entry.get("version")), str(entry.get("started")))
+            case {"progress": str(name)} if name in self.runs:
+                self.runs[name].progress = entry
+            case {"end": str(name)} if name in self.runs:
+                self.runs[name].end = entry
 
     def _begin(self, key: str, names: Iterable[object]) -> None:
         self._forget(key)
         self._owned.update(name for name in names if isinstance(name, str))
         self.unfinished.add(key)
+        self.requeued.discard(key)
+        self.failed.pop(key, None)
 
-    def _finish(self, entry: dict[str, Any]) -> bool:
+    def _finish(self, entry: dict[str, Any], place: int) -> bool:
         """Take a key for done; say False where its line is damaged."""
         try:
             key, outputs = entry["key"], entry["outputs"]
-            packed = self._pack(key, entry)
+            packed = self._pack(key, entry, place)
         except (KeyError, TypeError, ValueError, AttributeError, struct.error):
             return False
         before = self.get(key)
@@ -134,6 +192,8 @@ class LedgerState:
         self._done[key] = packed
         self._owned.difference_update(outputs)
         self.unfinished.discard(key)
+        self.requeued.discard(key)
+        self.failed.pop(key, None)
         return True
 
     def _forget(self, key: str) -> None:
@@ -143,7 +203,7 @@ class LedgerState:
             del self._done[key]
             self._owned.update(entry.outputs)
 
-    def _pack(self, key: str, entry: Mapping[str, Any]) -> bytes:
+    def _pack(self, key: str, entry: Mapping[str, Any], place: int) -> bytes:
         """Return an entry as bytes, without what it shares with others; raises what a damaged one leads to."""
         size, mtime_ns = entry["source"]
         suffixes: tuple[str, ...] = ()
@@ -151,30 +211,30 @@ class LedgerState:
         for name, (output_size, digest) in entry["outputs"].items():
             suffixes += (name[len(key) :] if name.startswith(key) else "\0" + name,)
             files += _FILE.pack(output_size, _read_digest(digest))
-        number = self._number_of((entry["run"], _place_of(entry["path"], key), suffixes))
-        return _NUMBERS.pack(number, size, mtime_ns, entry.get("height", 0), entry.get("width", 0)) + files
-
-    def _number_of(self, origin: _Origin) -> int:
+        path = entry["path"]
+        folder = path.removesuffix(key) if path.endswith(os.sep + key) else path
+        words = tuple((name, entry[name]) for name in OF_LINE if name in entry)
+        origin = (entry["run"], words, folder, suffixes)
         number = self._numbers.get(origin)
         if number is None:
             number = self._numbers[origin] = len(self._origins)
-            self._origins.append(origin)
-        return number
+            self._origins.append(_Origin(*origin))
+        shape = entry.get("height", 0), entry.get("width", 0)
+        return _NUMBERS.pack(place, number, size, mtime_ns, *shape) + files
 
     def _unpack(self, key: str, packed: bytes) -> DoneEntry:
-        number, size, mtime_ns, height, width = _NUMBERS.unpack_from(packed)
-        run, place, suffixes = self._origins[number]
+        _, number, size, mtime_ns, height, width = _NUMBERS.unpack_from(packed)
+        run, _, place, suffixes = self._origins[number]
         path = place + key if place.endswith(os.sep) else place
+        names = (each[1:] if each.startswith("\0") else key + each for each in suffixes)
         files = [Placed(size, digest.hex()) for size, digest in _FILE.iter_unpack(packed[_NUMBERS.size :])]
-        outputs = {_name_of(suffix, key): each for suffix, each in zip(suffixes, files, strict=True)}
+        outputs = dict(zip(names, files, strict=True))
         return DoneEntry(run, path, size, mtime_ns, height, width, outputs)
 
 
 def read_state(root: AnyPath) -> LedgerState:
     """Read all files of a folder's ledger; `InputError` for one that cannot be read."""
-    history = LedgerState()
-    history.add(line for path in list_files(root) for line in read_lines(path))
-    return history
+    return LedgerState(line for path in list_files(root) for line in read_lines(path))
 
 
 def _read_digest(text: str) -> bytes:
@@ -182,16 +242,3 @@ def _read_digest(text: str) -> bytes:
     if len(digest) != 16:
         raise ValueError(text)
     return digest
-
-
-def _are_sizes(values: Collection[object]) -> bool:
-    return bool(values) and all(isinstance(each, int) for each in values)
-
-
-def _place_of(path: str, key: str) -> str:
-    """Return a path without the key at its end: one text for all files of a folder."""
-    return path.removesuffix(key) if path.endswith(os.sep + key) else path
-
-
-def _name_of(suffix: str, key: str) -> str:
-    return suffix[1:] if suffix.startswith("\0") else key + suffix

@@ -17,6 +17,8 @@ from cortexia_video.errors import ModelLoadError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
+InputSize = int | tuple[int, int]  # of a network: the short side, or height and width
+
 
 class DepthModel(Protocol):
     """A network that turns images into depth. Outside this package nobody sees its tensors.
@@ -135,7 +137,7 @@ class ModelInfo:
 
 
 def as_model_path(name: str | os.PathLike[str]) -> Path:
-    """Return the path of a model's file or folder; `ModelLoadError` for a URL: nothing is fetched from one."""
+    """Return the path of a model's file or folder; `ModelLoadError` for a URL: none is fetched."""
     path = Path(name).expanduser()
     if _URL.match(os.fspath(name)) and not path.exists():
         raise ModelLoadError(f"a model is a path, not a URL: {name}; download it first")

@@ -71,7 +71,7 @@ def make_contact_sheet(
         depth = ("", str(line.get("reason"))) if why == "failed" else _make_depth(root, line, budget)
         return Pair(line, why, image[0] or None, image[1], depth[0] or None, depth[1])
 
-    return map_bounded(_choose(failed, outliers, sample), make, workers=workers)
+    return [*map_bounded(_choose(failed, outliers, sample), make, workers=workers)]
 
 
 def _choose(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import xxhash
 
-from cortexia_video.ledger.ledger import read_last_done, read_ledger
-from cortexia_video.ledger.state import read_state
+from cortexia_video.ledger.lines import LedgerLines
+from cortexia_video.ledger.state import LedgerState, Run
 from cortexia_video.reporting.failures import FailureGroups
 from cortexia_video.reporting.focal_lengths import FocalLengths
 from cortexia_video.storage.paths import AnyPath
@@ -27,23 +27,6 @@ class Meaning(NamedTuple):
     model: str
     weights_sha256: str
     kind: str
-
-
-@dataclass(slots=True)
-class Run:
-    """A run. started: ISO 8601. end: its last line; None where it was killed, or still goes on."""
-
-    name: str
-    settings: Line
-    version: str
-    started: str
-    end: Line | None = None
-
-    @property
-    def speed(self) -> Line | None:
-        """Return what its clock said, if anything."""
-        speed = (self.end or {}).get("speed")
-        return speed if isinstance(speed, dict) and speed else None
 
 
 @dataclass(slots=True)
@@ -77,72 +60,37 @@ class LedgerSummary:
 
 
 def summarise_ledger(root: AnyPath, *, sample: int) -> LedgerSummary:
-    """Read the ledger of a folder, a line at a time. sample: the most lines of done images to keep.
+    """Read the ledger of a folder by one pass. sample: the most lines of done images to keep.
 
     Of a million images, 15 bytes are kept of each focal length, and for a while what `LedgerState` keeps.
     """
-    unfinished = read_state(root).unfinished
-    words = _read_last_words(root)
-    summary = LedgerSummary(words.runs)
-    summary.requeued = len(unfinished & words.requeued)
-    summary.unfinished = len(unfinished - words.requeued - words.failed.keys())
-    _take_failures(summary, root, {*words.failed.values()})
-    del unfinished, words
-    _take_done(summary, root, sample)
-    return summary
-
-
-class _LastWords(NamedTuple):
-    """failed: number of the line, by key, for keys whose last word is `failed`. requeued: keys."""
-
-    runs: list[Run]
-    failed: dict[str, int]
-    requeued: set[str]
-
-
-def _read_last_words(root: AnyPath) -> _LastWords:
-    """Read what `LedgerState` does not keep."""
-    runs: dict[str, Run] = {}
-    words = _LastWords([], {}, set())
-    for number, line in enumerate(read_ledger(root)):
-        match line:
-            case {"key": str(key), "outcome": outcome}:
-                words.failed.pop(key, None)
-                words.requeued.discard(key)
-                if outcome == "failed":
-                    words.failed[key] = number
-                elif outcome == "requeued":
-                    words.requeued.add(key)
-            case {"run": str(name), "settings": dict(settings)}:
-                runs[name] = Run(name, settings, str(line.get("version")), str(line.get("started")))
-            case {"end": str(name)} if name in runs:
-                runs[name].end = line
-    words.runs.extend(runs.values())
-    return words
-
-
-def _take_failures(summary: LedgerSummary, root: AnyPath, numbers: set[int]) -> None:
-    """Take in the lines of these numbers."""
-    summary.failed = len(numbers)
-    for number, line in enumerate(read_ledger(root) if numbers else ()):
-        if number in numbers:
+    with LedgerLines(root) as lines:
+        state = LedgerState(lines)
+        counts, done, failed = state.counts(), state.places(), sorted(state.failed.values())
+        summary = LedgerSummary(
+            [*state.runs.values()],
+            done=len(done),
+            failed=len(failed),
+            requeued=counts["requeued"],
+            unfinished=counts["begun"],
+        )
+        del state
+        for line in lines.at(failed):
             summary.failures.add(line)
             decoded = line.get("stage") in ("estimate", "write")
             if decoded and len(summary.failed_sample) < _FAILURES_SAMPLED:
                 summary.failed_sample.append(line)
+        counted = _count_meanings(lines.at(done), summary)
+        summary.sample = heapq.nsmallest(sample, counted, key=lambda line: _rank(line["key"]))
+    return summary
 
 
-def _take_done(summary: LedgerSummary, root: AnyPath, sample: int) -> None:
+def _count_meanings(lines: Iterable[Line], summary: LedgerSummary) -> Iterator[Line]:
     runs = {run.name: run for run in summary.runs}
-
-    def count(lines: Iterable[Line]) -> Iterable[Line]:
-        for line in lines:
-            summary.done += 1
-            summary.focal_lengths.add(line)
-            summary.meanings[_find_meaning(line, runs)] += 1
-            yield line
-
-    summary.sample = heapq.nsmallest(sample, count(read_last_done(root)), key=lambda line: _rank(line["key"]))
+    for line in lines:
+        summary.focal_lengths.add(line)
+        summary.meanings[_find_meaning(line, runs)] += 1
+        yield line
 
 
 def _rank(key: str) -> int:

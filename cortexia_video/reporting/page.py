@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from xml.etree.ElementTree import Element
 
-from cortexia_video.html.blocks import quiet, write_whole
+from cortexia_video.formats.registry import REPORT_MARK
+from cortexia_video.html.blocks import quiet, write_document
 from cortexia_video.html.markup import element
 from cortexia_video.html.wording import format_count, format_share
 from cortexia_video.reporting.contact_sheet import Pair
@@ -50,7 +51,7 @@ def write_page(found: Findings) -> str:
         show_runs(summary.runs),
         _show_footer(summary, sample),
     )
-    return write_whole(main, f"Depth report: {found.folder}")
+    return write_document(main, f"Depth report: {found.folder}", REPORT_MARK)
 
 
 def _show_header(found: Findings) -> Element:

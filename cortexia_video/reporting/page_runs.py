@@ -17,7 +17,7 @@ from cortexia_video.html.wording import (
     shorten,
     shorten_digest,
 )
-from cortexia_video.reporting.ledger_summary import Run
+from cortexia_video.ledger.state import Run
 
 _RUNS = 25  # the latest ones
 _SETTINGS = 8  # of a run, those that are not the latest's

@@ -1,30 +1,52 @@
-"""`run_bounded`: many small jobs on threads, of which only a few are looked for before they are begun."""
+"""`map_bounded`: work on threads, of which only a few items are taken before their results are."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import TypeVar
 
-_AT_ONCE = 16  # objects that are looked at
-
+AT_ONCE = 16
+"""Threads for work that waits for a disk or the network, not for a core."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-def map_bounded(items: Sequence[_Item], work: Callable[[_Item], _Result], *, workers: int) -> list[_Result]:
-    """Return what `work` gives for each item, in their order; otherwise as `run_bounded`."""
-    found: dict[int, _Result] = {}
-    run_bounded(
-        range(len(items)),
-        lambda number: (number, work(items[number])),
-        lambda result: found.__setitem__(*result),
-        workers=workers,
-    )
-    return [found[number] for number in range(len(items))]
+def map_bounded(
+    items: Iterable[_Item], work: Callable[[_Item], _Result], *, workers: int, ordered: bool = True
+) -> Iterator[_Result]:
+    """Yield what `work` gives for each item, on threads: in the items' order, or each as soon as it is done.
+
+    Two items a worker are taken and not yet given back, no more, so that memory does not grow with their
+    number. An error of `work` is raised in its result's place. After any error, and where the caller ends
+    early, what waits is not begun and what was begun is waited for.
+
+    Args:
+        items: Looked for on the calling thread.
+        work: Called on one of the threads.
+        workers: Number of threads.
+        ordered: False where one slow item is to hold up nobody.
+    """
+    results: SimpleQueue[Future[_Result]] = SimpleQueue()
+    waiting = 0
+    with ThreadPoolExecutor(workers, thread_name_prefix="cortexia") as pool:
+        try:
+            for item in items:
+                if waiting >= 2 * workers:
+                    yield results.get().result()
+                    waiting -= 1
+                future = pool.submit(work, item)
+                if ordered:
+                    results.put(future)
+                else:
+                    future.add_done_callback(results.put)
+                waiting += 1
+            for _ in range(waiting):
+                yield results.get().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def run_bounded(
@@ -34,36 +56,6 @@ def run_bounded(
     *,
     workers: int,
 ) -> None:
-    """Call `work` for each item on one of `workers` threads, and `settle` with what it gives on this thread.
-
-    Results are settled as they come: one slow item holds up nobody. Of items that are not settled there are
-    two a worker, no more, so that memory does not grow with their number. An error of `work` is raised here,
-    and then, as after any error, what waits is not begun and what was begun is waited for.
-    """
-    finished: SimpleQueue[Future[_Result]] = SimpleQueue()
-    waiting = 0
-    with ThreadPoolExecutor(workers, thread_name_prefix="cortexia") as pool:
-        try:
-            for item in items:
-                if waiting >= 2 * workers:
-                    settle(finished.get().result())
-                    waiting -= 1
-                pool.submit(work, item).add_done_callback(finished.put)
-                waiting += 1
-            for _ in range(waiting):
-                settle(finished.get().result())
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def map_in_order(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
-    """Yield `work` of each item, in order; a few are worked on ahead, on threads."""
-    waiting: deque[Future[_Result]] = deque()
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="cortexia") as pool:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) >= _AT_ONCE:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    """Call `work` for each item on threads, and `settle` with each result, as they come, on this one."""
+    for result in map_bounded(items, work, workers=workers, ordered=False):
+        settle(result)

@@ -6,16 +6,25 @@ import contextlib
 import json
 import logging
 import os
+import secrets
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Protocol, Self
 
 from cortexia_video.errors import OutputError, OutputExistsError
 from cortexia_video.storage.atomic_file import open_plain
+
+_EPOCH_S = time.time() - time.perf_counter()  # when `time.perf_counter` was 0: machines agree on time.time
+
+
+class Trace(Protocol):
+    """What a `StageClock` tells of each piece. started: of `time.perf_counter`."""
+
+    def add(self, name: str, started: float, seconds: float, what: str) -> None: ...
 
 
 class StageClock:
@@ -25,16 +34,11 @@ class StageClock:
     measuring thread alone (threads that a library starts inside are not seen).
     """
 
-    def __init__(self, trace: ChromeTrace | None = None) -> None:
+    def __init__(self, trace: Trace | None = None) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
         self.core_seconds: dict[str, float] = defaultdict(float)
         self._trace = trace
         self._lock = threading.Lock()
-
-    def find_slowest(self) -> str | None:
-        """Name the stage that took the longest by the clock, all threads together."""
-        with self._lock:
-            return max(self.seconds, key=lambda name: self.seconds[name], default=None)
 
     @contextlib.contextmanager
     def measure(self, stage: str, what: str = "") -> Iterator[None]:
@@ -44,11 +48,49 @@ class StageClock:
             yield
         finally:
             seconds, core_seconds = time.perf_counter() - started, time.thread_time() - core_started
-            with self._lock:
-                self.seconds[stage] += seconds
-                self.core_seconds[stage] += core_seconds
+            self.add(stage, seconds, core_seconds)
             if self._trace:
                 self._trace.add(stage, started, seconds, what)
+
+    def add(self, stage: str, seconds: float, core_seconds: float) -> None:
+        """Add time that was measured elsewhere to a stage."""
+        with self._lock:
+            self.seconds[stage] += seconds
+            self.core_seconds[stage] += core_seconds
+
+
+class Piece(NamedTuple):
+    """A stage's work on one thing, on one thread. started_s: since 1970."""
+
+    name: str
+    started_s: float
+    seconds: float
+    what: str
+    process: int
+    thread: int
+    thread_name: str
+
+
+class TraceBuffer:
+    """The pieces of a worker that cannot reach the run's trace, until they are taken there."""
+
+    def __init__(self) -> None:
+        self._process = secrets.randbits(31)  # the system's numbers repeat from machine to machine
+        self._pieces: list[Piece] = []
+
+    def add(self, name: str, started: float, seconds: float, what: str) -> None:
+        """Keep one piece."""
+        self._pieces.append(_describe_piece(name, started, seconds, what, self._process))
+
+    def take(self) -> list[Piece]:
+        """Return the pieces since this was last asked."""
+        taken, self._pieces = self._pieces, []
+        return taken
+
+
+def _describe_piece(name: str, started: float, seconds: float, what: str, process: int) -> Piece:
+    thread = threading.current_thread()
+    return Piece(name, started + _EPOCH_S, seconds, what, process, threading.get_native_id(), thread.name)
 
 
 _BEGIN = b'[\n{"name": "process_name", "ph": "M", "pid": 0, "args": {"name": "cortexia"}},\n'
@@ -77,7 +119,7 @@ class ChromeTrace:
                 f"cannot write the trace {path}: {error.strerror}; choose another `profile`"
             ) from error
         self._lock = threading.Lock()
-        self._threads: set[int] = set()
+        self._threads: set[tuple[int, int]] = set()
         self._full = False
 
     def __enter__(self) -> Self:
@@ -93,16 +135,19 @@ class ChromeTrace:
                 self._file.close()
 
     def add(self, name: str, started: float, seconds: float, what: str) -> None:
-        """Write one piece. started: of `time.perf_counter`."""
-        thread = threading.get_native_id()
-        place = {"pid": os.getpid(), "tid": thread}
-        event = {"name": name, "ph": "X", "ts": started * 1e6, "dur": seconds * 1e6, "args": {"what": what}}
+        """Write one piece of this thread. started: of `time.perf_counter`."""
+        self.write(_describe_piece(name, started, seconds, what, os.getpid()))
+
+    def write(self, piece: Piece) -> None:
+        """Write one piece."""
+        place = {"pid": piece.process, "tid": piece.thread}
+        times = {"ts": piece.started_s * 1e6, "dur": piece.seconds * 1e6}
         with self._lock:
-            if thread not in self._threads:
-                self._threads.add(thread)
-                named = {"args": {"name": threading.current_thread().name}}
+            if (piece.process, piece.thread) not in self._threads:
+                self._threads.add((piece.process, piece.thread))
+                named = {"args": {"name": piece.thread_name}}
                 self._write({"name": "thread_name", "ph": "M", **place, **named})
-            self._write({**event, **place})
+            self._write({"name": piece.name, "ph": "X", **times, "args": {"what": piece.what}, **place})
 
     def _write(self, event: dict[str, object], ending: bytes = b",\n") -> None:
         """Write a line; the first that cannot be written ends the trace, not the run."""

@@ -1,4 +1,4 @@
-"""`Speed`: how fast a run was, how close to what was possible, and what held it up."""
+"""`Usage`: what a run used of its machines. `Speed`: how near to what was possible, and what held it up."""
 
 from __future__ import annotations
 
@@ -7,6 +7,44 @@ from dataclasses import dataclass
 
 MODEL = "model"
 _GOOD = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the workers of a run used of their machines.
+
+    seconds, core_seconds: of each stage, all threads together, by the clock and of processor cores; of these
+    `model` is what the processes used beyond their other stages. device: that the model runs on.
+    devices, cores: how many there were. threads: that read, and as many that write.
+    batch_sizes: the largest batch of each input shape, where that was found out.
+    """
+
+    seconds: Mapping[str, float]
+    core_seconds: Mapping[str, float]
+    device: str
+    devices: int
+    cores: int
+    threads: int
+    batch_sizes: Mapping[str, int]
+
+    @property
+    def slowest(self) -> str | None:
+        """Name the stage that took the longest by the clock, all threads together."""
+        return max(self.seconds, key=lambda name: self.seconds[name], default=None)
+
+    def measure(self, images: int, seconds: float) -> Speed:
+        """Return the speed of a run that tried so many images in so many seconds."""
+        waited = max(self.seconds.get(name, 0.0) for name in ("read", "write"))
+        return Speed(
+            images=images,
+            seconds=seconds,
+            cores=self.cores,
+            devices=self.devices,
+            busy_seconds=self.seconds.get(MODEL, 0.0),
+            core_seconds=self.core_seconds,
+            on_processor=self.device.startswith("cpu"),
+            disk_seconds=waited / self.threads,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError, OutputExistsError, OutputLostError
+from cortexia_video.errors import InputError, OutputExistsError, output_lost
 from cortexia_video.formats import tiff
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.ledger.local_log import AppendLog, parse_object, read_lines
@@ -204,10 +204,8 @@ def _place(sink: Sink, scene: RGBDScene) -> Line:
     name = _name(scene.seed)
     files = {f"rgb/{name}.png": _to_png(scene), f"depth/{name}.tiff": _to_tiff(scene)}
     files[f"normals/{name}.npy"] = _to_npy(scene)
-    try:
+    with output_lost(sink.root / next(iter(files))):
         sink.place(files)
-    except OSError as error:
-        raise OutputLostError(sink.root / next(iter(files)), error) from error
     rgb, depth, normals = files
     height, width = scene.depth_m.shape
     centre = {"cx": width / 2 - 0.5, "cy": height / 2 - 0.5}  # counted from the middle of the first pixel

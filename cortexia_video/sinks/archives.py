@@ -1,6 +1,6 @@
-"""`PackSink`: the files of many depth maps as one shard, a tar or a parquet file, there whole or not at all.
+"""`ArchiveSink`: the files of many depth maps as one archive, a tar or a parquet file, placed atomically.
 
-A shard is called `depth-HASH.tar` after the keys that were given to it, so that the same inputs come to the
+An archive is called `depth-HASH.tar` after the keys that were given to it, so that the same inputs get the
 same name, and no name is anybody else's. A tar holds, in the order of keys, `KEY.npy` (or another format),
 `KEY.json` with what the ledger says of it, and, if asked for, the image as `KEY`. Parquet has the columns
 key, name, depth, facts (JSON), and preview and image where asked for. The same depth gives the same bytes.
@@ -14,18 +14,19 @@ import mmap
 import tarfile
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import IO, Any, Literal, NamedTuple, Self
 
 import xxhash
 
-from cortexia_video.errors import DecodeError, InputError, OutputLostError, printable
+from cortexia_video.errors import DecodeError, Failure, InputError, OutputLostError, printable
 from cortexia_video.formats.raw_depth import Chunks
-from cortexia_video.images.read import read_image_bytes
-from cortexia_video.ledger.entries import Placed
-from cortexia_video.sinks.sink import Sink
-from cortexia_video.sources.find import InputFile
+from cortexia_video.ledger.entries import ItemDone, Placed
+from cortexia_video.runtime.stage_clock import StageClock
+from cortexia_video.sinks.sink import Item, Sink
+from cortexia_video.storage.archive_writers import add_member, write_parquet
 from cortexia_video.storage.arrow import import_arrow
 from cortexia_video.storage.object_keys import find_problem
 
@@ -34,7 +35,7 @@ _GROUP_BYTES = 1 << 24  # of a row group of parquet
 
 
 class Packing(NamedTuple):
-    """How depth is packed. size: inputs of a shard. images: put the images beside their depth."""
+    """How depth is packed. size: inputs of an archive. images: put the images beside their depth."""
 
     name: PackName
     size: int = 256
@@ -51,13 +52,8 @@ class Packing(NamedTuple):
         return self
 
 
-class _Part(NamedTuple):
-    offset: int
-    placed: Placed
-
-
 class _Row(NamedTuple):
-    """A depth map in a shard. files: by name, in the order of the formats. image: the image, or nothing."""
+    """A depth map in an archive. files: by name, in the order of formats. image: its bytes, or none."""
 
     key: str
     files: dict[str, bytes]
@@ -65,47 +61,51 @@ class _Row(NamedTuple):
     image: bytes
 
 
-class Packed(NamedTuple):
-    """Where what was packed is. shard: its name, size and digest.
+class _Filling:
+    """The files of one archive while it is filled, in a temporary file. Threads may share it."""
 
-    parts: of each file its place in the shard, as `places.shard_part` takes it, its size and its digest.
+    def __init__(self, name: str, file: IO[bytes]) -> None:
+        self.name = name
+        self._file = file
+        self._spans: dict[str, tuple[int, int]] = {}  # of each file: where it begins, and its bytes
+        self._writing = threading.Lock()
+
+    def add(self, name: str, data: bytes) -> Placed:
+        with self._writing:
+            self._spans[name] = self._file.seek(0, io.SEEK_END), len(data)
+            self._file.write(data)
+        return Placed(len(data), xxhash.xxh3_128_hexdigest(data))
+
+    def read(self, name: str) -> bytes:
+        begin, size = self._spans[name]
+        self._file.seek(begin)
+        return self._file.read(size)
+
+
+class ArchiveSink(Sink):
+    """Puts the files of many inputs into one archive, which it places by another sink.
+
+    An input is done once its archive is placed. read_image: returns the bytes of an item's image, or raises
+    `DecodeError`. Threads may share it.
     """
 
-    shard: dict[str, Placed]
-    parts: dict[str, tuple[str, int, str]]
-
-
-class PackSink(Sink):
-    """Gathers files in a temporary one; `close` places them, all at once, by the sink of the run.
-
-    A context manager; threads may share it.
-    """
-
-    def __init__(self, sink: Sink, packing: Packing, keys: Sequence[str]) -> None:
+    def __init__(self, sink: Sink, packing: Packing, read_image: Callable[[Any], bytes]) -> None:
         self.root, self.formats, self.suffixes = sink.root, sink.formats, sink.suffixes
         self._sink = sink
         self._packing = packing
-        digest = xxhash.xxh3_128_hexdigest(json.dumps(sorted(keys)).encode())
-        self.name = f"depth-{digest[:16]}.{packing.name}"
-        self._parts: dict[str, _Part] = {}
-        self._writing = threading.Lock()
+        self._read_image = read_image
+        self._filling: dict[str, _Filling] = {}  # by the first name of each key that goes there
 
     def __enter__(self) -> Self:
-        try:
-            self._file = self._open_temporary()
-        except OSError as error:
-            raise OutputLostError(self._sink.root / self.name, error) from error
+        self._sink.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        with suppress(
-            OSError
-        ):  # on a full disk, of what it could not write: the shard has it, or was not made
-            self._file.close()
+    def __exit__(self, *error: object) -> None:
+        self._sink.__exit__(*error)
 
-    def place(self, files: Mapping[str, Chunks]) -> dict[str, Placed]:
-        """Keep files for the shard."""
-        return {name: self._keep(name, b"".join(chunks)) for name, chunks in files.items()}
+    def output_names(self, key: str) -> list[str]:
+        """Return none: an archive's name is nobody else's, whatever the key."""
+        return []
 
     def size_of(self, name: str) -> int | None:
         return self._sink.size_of(name)
@@ -116,30 +116,6 @@ class PackSink(Sink):
     def holds_own(self, name: str) -> bool:
         return self._sink.holds_own(name)
 
-    def close(self, done: Mapping[InputFile, Mapping[str, object]]) -> Packed:
-        """Place the shard of inputs that are done, each with its facts, and say where all of it is.
-
-        Raises what the sink's `place` raises. Of nothing there is no shard.
-        """
-        if not done:
-            return Packed({}, {})
-        rows = (self._make_row(item, done[item]) for item in sorted(done, key=lambda item: item.key))
-        try:
-            with self._open_temporary() as file:
-                places = (_write_tar if self._packing.name == "tar" else _write_parquet)(file, rows)
-                file.flush()
-                # the map is never closed: it ends with the last that looks at it, which an error may keep
-                data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-                placed = self._sink.place({self.name: [data]})
-        except OSError as error:
-            raise OutputLostError(self._sink.root / self.name, error) from error
-        parts = {name: (where, *self._parts[name].placed) for name, where in places.items()}
-        return Packed(placed, parts)
-
-    def _open_temporary(self) -> IO[bytes]:
-        """Open a file without a name: beside an output on this disk, else where TMPDIR says."""
-        return tempfile.TemporaryFile(dir=self._sink.partial)
-
     def check_key(self, key: str) -> None:
         super().check_key(key)
         problem = find_problem(key) if self._packing.name == "parquet" else None
@@ -147,27 +123,84 @@ class PackSink(Sink):
             words = f"key '{printable(key)}' {problem}, as parquet needs"
             raise InputError(f"{words}: rename it, or `pack='tar'`")
 
-    def _keep(self, name: str, data: bytes) -> Placed:
-        placed = Placed(len(data), xxhash.xxh3_128_hexdigest(data))
-        with self._writing:
-            try:
-                self._parts[name] = _Part(self._file.seek(0, io.SEEK_END), placed)
-                self._file.write(data)
-            except OSError as error:
-                raise OutputLostError(self._sink.root / self.name, error) from error
-        return placed
+    def place(self, files: Mapping[str, Chunks]) -> dict[str, Placed]:
+        """Keep the files of an input for its archive; place others, such as depth.json, as they are."""
+        filling = self._filling.get(next(iter(files)))
+        if filling is None:
+            return self._sink.place(files)
+        with self._lost_if_full(filling.name):
+            return {name: filling.add(name, b"".join(chunks)) for name, chunks in files.items()}
 
-    def _make_row(self, item: InputFile, facts: Mapping[str, object]) -> _Row:
-        files = {}
-        for form in self.formats:
-            part = self._parts[item.key + form.suffix]
-            self._file.seek(part.offset)
-            files[item.key + form.suffix] = self._file.read(part.placed.size)
+    def gather(
+        self,
+        items: Iterable[Item],
+        work: Callable[[Iterable[Item]], Iterator[tuple[Item, ItemDone | Failure]]],
+        clock: StageClock,
+    ) -> Iterator[tuple[Item, ItemDone | Failure]]:
+        """Yield what `work` makes of items, those of an archive together, once it is placed.
+
+        Where `work` leaves items of an archive out, as after a stop, nothing of that archive is placed or
+        yielded: half of it would come to another name.
+        """
+        items = iter(items)
+        while group := [*islice(items, self._packing.size)]:
+            with self._fill([item.key for item in group]) as filling:
+                outcomes = dict(work(group))
+                if len(outcomes) < len(group):
+                    return
+                done = {item: each for item, each in outcomes.items() if isinstance(each, ItemDone)}
+                with clock.measure("pack", filling.name):
+                    packed = self._place_archive(filling, done) if done else {}
+            yield from {**outcomes, **packed}.items()
+
+    @contextmanager
+    def _fill(self, keys: list[str]) -> Iterator[_Filling]:
+        """Let what is placed of these keys go to a temporary file: beside a local output, else in TMPDIR."""
+        digest = xxhash.xxh3_128_hexdigest(json.dumps(sorted(keys)).encode())
+        archive = f"depth-{digest[:16]}.{self._packing.name}"
+        names = [key + self.formats[0].suffix for key in keys]
+        with self._lost_if_full(archive):
+            file = tempfile.TemporaryFile(dir=self._sink.partial)  # noqa: SIM115 - closed below
+        filling = _Filling(archive, file)
+        self._filling.update(dict.fromkeys(names, filling))
+        try:
+            yield filling
+        finally:
+            for name in names:
+                del self._filling[name]
+            with suppress(OSError):  # on a full disk, of what was not written: it is placed, or lost
+                file.close()
+
+    def _place_archive(self, filling: _Filling, done: Mapping[Item, ItemDone]) -> dict[Item, ItemDone]:
+        """Place the archive of inputs that are done, and return where in it their files are."""
+        rows = (self._make_row(filling, item, done[item]) for item in sorted(done, key=lambda item: item.key))
+        with self._lost_if_full(filling.name), tempfile.TemporaryFile(dir=self._sink.partial) as file:
+            where = (_write_tar if self._packing.name == "tar" else _write_parquet)(file, rows)
+            file.flush()
+            # the map is never closed: it ends with the last that looks at it, which an error may keep
+            data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            placed = self._sink.place({filling.name: [data]})
+        packed = {}
+        for item, each in done.items():
+            inside = {name: (where[name], *part) for name, part in each.outputs.items()}
+            packed[item] = ItemDone(placed, {**each.facts, "inside": inside})
+        return packed
+
+    def _make_row(self, filling: _Filling, item: Item, done: ItemDone) -> _Row:
         image = b""
         if self._packing.images:
             with suppress(DecodeError):  # gone since: the depth is here
-                image = read_image_bytes(item.place)
-        return _Row(item.key, files, json.dumps(facts, sort_keys=True).encode(), image)
+                image = self._read_image(item)
+        files = {name: filling.read(name) for name in done.outputs}
+        return _Row(item.key, files, json.dumps(dict(done.facts), sort_keys=True).encode(), image)
+
+    @contextmanager
+    def _lost_if_full(self, name: str) -> Iterator[None]:
+        """Raise `OutputLostError` where an archive cannot be written: no other one could be."""
+        try:
+            yield
+        except OSError as error:
+            raise OutputLostError(self.root / name, error) from error
 
 
 def _write_tar(file: IO[bytes], rows: Iterable[_Row]) -> dict[str, str]:
@@ -181,12 +214,9 @@ def _write_tar(file: IO[bytes], rows: Iterable[_Row]) -> dict[str, str]:
                 **({row.key: row.image} if row.image else {}),
             }
             for name, data in members.items():
-                member = tarfile.TarInfo(name)  # without time and owner, which would differ each time
-                member.size = len(data)
-                archive.addfile(member, io.BytesIO(data))
-                begin = archive.offset - -(-len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+                where = add_member(archive, name, data)
                 if name in row.files:
-                    places[name] = f"{begin}+{len(data)}"
+                    places[name] = where
     return places
 
 
@@ -195,28 +225,21 @@ def _write_parquet(file: IO[bytes], rows: Iterable[_Row]) -> dict[str, str]:
     pa = import_arrow()
     columns = [("key", pa.string()), ("name", pa.string()), ("depth", pa.binary())]
     columns += [("preview", pa.binary()), ("facts", pa.string()), ("image", pa.binary())]
-    schema = pa.schema(columns)
-    places = {}
-    with pa.parquet.ParquetWriter(file, schema, compression="lz4", write_statistics=False) as writer:
-        for number, group in enumerate(_group(rows)):
-            places.update({name: f"{number}.{at}" for at, row in enumerate(group) for name in row.files})
-            table = [_describe(row) for row in group]
-            writer.write_table(pa.Table.from_pylist(table, schema=schema), len(group))
-    return places
+    names: list[list[str]] = []
 
+    def describe(row: _Row) -> dict[str, Any]:
+        names.append([*row.files])
+        return _describe(row)
 
-def _group(rows: Iterable[_Row]) -> Iterator[list[_Row]]:
-    """Put rows together until they are large enough for a row group."""
-    group: list[_Row] = []
-    size = 0
-    for row in rows:
-        group.append(row)
-        size += len(next(iter(row.files.values()))) + len(row.image)
-        if size >= _GROUP_BYTES:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
+    places = write_parquet(
+        file,
+        pa.schema(columns),
+        map(describe, rows),
+        size_of=lambda row: len(row["depth"]) + len(row["image"] or b""),
+        group_bytes=_GROUP_BYTES,
+        compression="lz4",
+    )
+    return {name: where for each, where in zip(names, places, strict=True) for name in each}
 
 
 def _describe(row: _Row) -> dict[str, Any]:

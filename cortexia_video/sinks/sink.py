@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self, TypeVar
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError, OutputError
+from cortexia_video.errors import Failure, InputError, OutputError
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.formats.registry import FORMATS, PREVIEW, Format
-from cortexia_video.ledger.entries import Placed
+from cortexia_video.ledger.entries import ItemDone, Placed
+from cortexia_video.runtime.stage_clock import StageClock
 from cortexia_video.storage.paths import AnyPath
 
 PARTIAL = ".cortexia-partial"
+
+
+class Keyed(Protocol):
+    @property
+    def key(self) -> str: ...
+
+
+Item = TypeVar("Item", bound=Keyed)
 
 
 class Sink(ABC):
@@ -29,7 +38,6 @@ class Sink(ABC):
     partial: Path | None = (
         None  # the folder for what is not whole yet; None: the system's for temporary files
     )
-    packed = False  # files go into shards, whose names nobody else gives (`packing`)
 
     def __init__(
         self, *, format: str = "npy", preview: bool = False, suffixes: Sequence[str] | None = None
@@ -67,8 +75,17 @@ class Sink(ABC):
         """Return whether what is there is, by its content, an output of ours."""
 
     def output_names(self, key: str) -> list[str]:
-        """Return the names, relative to the root, of the files that `write` makes; none if they are packed."""
-        return [] if self.packed else [key + suffix for suffix in self.suffixes]
+        """Return the names, relative to the root, of the files that `write` makes."""
+        return [key + suffix for suffix in self.suffixes]
+
+    def gather(
+        self,
+        items: Iterable[Item],
+        work: Callable[[Iterable[Item]], Iterator[tuple[Item, ItemDone | Failure]]],
+        clock: StageClock,
+    ) -> Iterator[tuple[Item, ItemDone | Failure]]:
+        """Yield what `work` makes of items, each when its files are in place: here, at once."""
+        return work(items)
 
     def write(self, key: str, depth: DepthMap) -> dict[str, Placed]:
         """Encode and place one depth map; raises what `encode` and `place` raise."""

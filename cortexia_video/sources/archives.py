@@ -25,7 +25,7 @@ from cortexia_video.storage.arrow import import_arrow
 from cortexia_video.storage.named_file import LARGEST_FILE, LARGEST_TEXT, open_named
 from cortexia_video.storage.object_keys import find_problem
 from cortexia_video.storage.paths import AnyPath
-from cortexia_video.storage.row_groups import read_row_group
+from cortexia_video.storage.row_groups import list_row_groups, read_row_group, require_rows
 
 _KEYS = ("key", "__key__", "name")
 
@@ -69,9 +69,9 @@ def _list_rows(place: AnyPath) -> Iterator[tuple[str, str, int]]:
         choose_column(names, IMAGES)
         keys = next((name for name in _KEYS if name in names), None)
         count = 0
-        for group in range(file.num_row_groups):
-            rows = file.metadata.row_group(group).num_rows
-            said = read_row_group(file, group, [keys], LARGEST_TEXT)[keys] if keys else [None] * rows
+        require_rows(file, place.stat().st_size)
+        for group, about in enumerate(list_row_groups(file)):
+            said = read_row_group(file, group, [keys], LARGEST_TEXT)[keys] if keys else [None] * about.rows
             for row, key in enumerate(map(_to_key, said)):
                 yield str(key) if key is not None else f"{count:08d}", f"{group}.{row}", 0
                 count += 1

@@ -12,7 +12,7 @@ from cortexia_video.errors import Failure, InputError
 from cortexia_video.formats.registry import FORMATS, READERS
 from cortexia_video.ledger.artifacts import find_depth, list_outputs
 from cortexia_video.ledger.entries import Source
-from cortexia_video.ledger.ledger import read_last_done
+from cortexia_video.ledger.lines import read_done
 from cortexia_video.sources.find import Found, InputFile, find_files
 from cortexia_video.sources.input_rule import Rule
 from cortexia_video.storage.archive_member import name_absolute
@@ -104,7 +104,7 @@ def _find_packed(folder: AnyPath, shard: str) -> Iterator[Found]:
 
 def _list_packed(folder: AnyPath) -> Iterator[InputFile]:
     changed: dict[str, int] = {}
-    for line in read_last_done(folder):
+    for line in read_done(folder):
         found = find_depth(line) if "inside" in line else None
         if found is None:
             continue

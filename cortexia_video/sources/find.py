@@ -19,7 +19,7 @@ from cortexia_video.errors import Failure, InputError, printable, redact
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.local_log import is_ledger
 from cortexia_video.ledger.partition import Partition
-from cortexia_video.runtime.bounded_map import map_in_order
+from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
 from cortexia_video.runtime.input_boundary import attempt, attempt_all
 from cortexia_video.sources.archives import find_in_shard
 from cortexia_video.sources.images import IMAGES
@@ -156,7 +156,7 @@ class _Scan:
     def _read_list(self, path: AnyPath) -> Iterator[Found]:
         """Yield what the lines of a list name; one that names nothing that can be is its own failure."""
         lines = attempt_all(str(path), "find", _list_lines(path))
-        for found in map_in_order(lambda line: self._find_listed(path, line), lines):
+        for found in map_bounded(lines, partial(self._find_listed, path), workers=AT_ONCE):
             yield from found
 
     def _find_listed(self, listing: AnyPath, line: str | Failure) -> list[Found]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from cortexia_video.errors import Failure, InputError, printable
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.local_log import is_ledger
 from cortexia_video.ledger.partition import Partition
-from cortexia_video.runtime.bounded_map import _AT_ONCE
+from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
 from cortexia_video.sources.archives import find_in_shard
 from cortexia_video.sources.input_file import Found, InputFile
 from cortexia_video.sources.input_rule import Rule, keep_names
@@ -22,8 +21,6 @@ from cortexia_video.storage.object_keys import find_problem
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath, RemoteStat
 
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 _LOOKED_AT = 256  # objects that a look decides over together
 
 
@@ -150,8 +147,8 @@ def _group_by_folder(listed: Iterator[tuple[str, RemoteStat]]) -> Iterator[list[
 
 def _accept(folder: RemotePath, rule: Rule, candidates: Iterator[_Candidate]) -> Iterator[_Candidate]:
     """Leave out what is no input, by a look at the objects that need one; some at the same time."""
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="cortexia") as pool:
-        while some := [*islice(candidates, _LOOKED_AT)]:
-            doubtful = [folder / each.name for each in some if rule.looks_inside(each.name)]
-            good = dict(zip(doubtful, pool.map(rule.accepts_object, doubtful), strict=True))
-            yield from (each for each in some if good.get(folder / each.name, True))
+    while some := [*islice(candidates, _LOOKED_AT)]:
+        doubtful = [folder / each.name for each in some if rule.looks_inside(each.name)]
+        looks = map_bounded(doubtful, rule.accepts_object, workers=AT_ONCE)
+        good = dict(zip(doubtful, looks, strict=True))
+        yield from (each for each in some if good.get(folder / each.name, True))

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError
+from cortexia_video.errors import OutputError, OutputExistsError, output_lost
 from cortexia_video.storage.file_lock import try_lock
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
@@ -36,11 +36,9 @@ def write_atomic(place: AnyPath) -> Iterator[Path]:
     address. Where the block raises, nothing changes. Raises `OutputExistsError` where a link, a folder or a
     device stands, `OutputError` where no file can be, and `OutputLostError` for every other `OSError`.
     """
-    try:
+    with output_lost(place):
         with _write_and_put(place) if isinstance(place, RemotePath) else _write_and_rename(place) as file:
             yield file
-    except OSError as error:
-        raise OutputLostError(place, error) from error
 
 
 @contextmanager

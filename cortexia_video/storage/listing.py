@@ -74,7 +74,7 @@ def take_listing(folder: RemotePath, most: int | None = None) -> Listing:
 
 
 def match_below(folder: RemotePath, pattern: str) -> list[str]:
-    """Return what fits a pattern below an address, relative to it; one listing of where the pattern begins."""
+    """Return what fits a pattern below a URL, relative to it; one listing of where the pattern begins."""
     literal, rest = _split_literal(pattern)
     below = folder / literal if literal else folder
     found = find_listing(below)

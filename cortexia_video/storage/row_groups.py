@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from cortexia_video.storage.arrow import import_arrow
 from cortexia_video.storage.named_file import LARGEST_FILE, FileTooLargeError, require_size
+from cortexia_video.storage.parquet_footer import RowGroup, parse_footer
 
 _SMALL = 1 << 28  # bytes of a row group
 _PACKED = 8  # times smaller: more than images and depth are packed
 _GROUPS_KEPT = 4
 _BYTES_KEPT = 1 << 28
+
+
+_LARGEST_FOOTER = 1 << 26
+_parse = lru_cache(maxsize=4)(parse_footer)  # an archive's images are read one by one, each time opened anew
+_footers: WeakKeyDictionary[Any, list[RowGroup]] = WeakKeyDictionary()
+
+
+def list_row_groups(file: Any) -> list[RowGroup]:
+    """Return what a `ParquetFile` says of its row groups; asking pyarrow ends the process over damaged words.
+
+    Raises `FileTooLargeError` and `ValueError`.
+    """
+    if file not in _footers:
+        require_size(file.metadata.serialized_size, _LARGEST_FOOTER, "its footer")
+        copy = io.BytesIO()
+        file.metadata.write_metadata_file(copy)  # as Arrow understood it, between two marks and its length
+        _footers[file] = _parse(copy.getvalue()[4:-8])
+    return _footers[file]
+
+
+def require_rows(file: Any, size: int) -> None:
+    """Raise `ValueError` for more rows than bytes: nulls cost nothing, kilobytes can say millions."""
+    rows = max(file.metadata.num_rows, sum(max(0, group.rows) for group in list_row_groups(file)))
+    if rows > size:
+        raise ValueError(f"it says it has {rows} rows in {size} bytes")
 
 
 def read_row_group(file: Any, group: int, columns: Sequence[str], limit: float | None = None) -> Any:
@@ -21,18 +50,19 @@ def read_row_group(file: Any, group: int, columns: Sequence[str], limit: float |
     limit: bytes of the table; by default 268 MB or, up to a file's limit, eight times what is stored.
     What the file says is looked at before anything is read. As one stored value can stand in many rows (a
     dictionary's), no more rows are read at once than fit if all are as large as what is stored.
-    Raises `FileTooLargeError` and Arrow's errors.
+    Raises `FileTooLargeError`, `ValueError` and Arrow's errors.
     """
-    about, names = file.metadata.row_group(group), tuple(f"{name}." for name in columns)
-    chunks = [about.column(number) for number in range(about.num_columns)]
-    chunks = [each for each in chunks if f"{each.path_in_schema}.".startswith(names)]
-    unpacked = sum(each.total_uncompressed_size for each in chunks)
+    about, names = list_row_groups(file)[group], tuple(f"{name}." for name in columns)
+    chunks = [each for each in about.chunks if f"{each.column}.".startswith(names)]
+    if any(each.unpacked < 0 or each.packed < 0 for each in chunks):
+        raise ValueError("it says that columns have less than 0 bytes")
+    unpacked = sum(each.unpacked for each in chunks)
     if limit is None:
-        stored = sum(each.total_compressed_size for each in chunks)
+        stored = sum(each.packed for each in chunks)
         limit = min(LARGEST_FILE, max(_SMALL, _PACKED * stored))
     what, batches, size = f"row group {group}, unpacked,", [], 0
     require_size(unpacked, limit, what)
-    at_once = max(1, min(int(limit / 4 / max(unpacked, 1)), about.num_rows))
+    at_once = max(1, min(int(limit / 4 / max(unpacked, 1)), about.rows))
     for batch in file.iter_batches(at_once, row_groups=[group], columns=[*columns], use_threads=False):
         size += batch.nbytes
         require_size(size, limit, what)

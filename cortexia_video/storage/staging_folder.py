@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
-from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError
+from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError, output_lost
 from cortexia_video.storage.object_keys import find_problem
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
@@ -60,10 +60,8 @@ class StagingFolder:
         for path in sorted(self.path.rglob("*")):
             name = path.relative_to(self.path).as_posix()
             if path.is_file() and self._known.get(name) != (now := _look(path)):
-                try:
+                with output_lost(self._place / name):
                     (self._place / name).put_file(path)
-                except OSError as error:
-                    raise OutputLostError(self._place / name, error) from error
                 self._known[name] = now
 
     def _fetch(self, place: RemotePath) -> None:

@@ -83,7 +83,8 @@ def _open(plan: DataPlan) -> RGBDDataset:
     dataset = open_dataset(plan.dataset, plan.root, split=plan.split, **plan.options)
     if not isinstance(dataset, RGBDDataset):
         raise InputError(
-            f"{plan.root} is a stream, which has no numbers: build the set as parquet (cortexia dataset build)"
+            f"{plan.root} is a stream, whose samples have no numbers: "
+            "build the set as parquet (cortexia dataset build)"
         )
     return dataset
 

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from torch.utils.tensorboard import SummaryWriter
 
 from cortexia_video.datasets.mixture import Mixture
-from cortexia_video.errors import OutputLostError
+from cortexia_video.errors import OutputLostError, output_lost
 from cortexia_video.storage.atomic_file import make_folder
 from cortexia_video.storage.paths import PathLike, to_path
 from cortexia_video.storage.staging_folder import StagingFolder
@@ -109,10 +109,8 @@ class _Follower:
     @contextmanager
     def _writing_logs(self) -> Iterator[None]:
         """Raise `OutputLostError` for what TensorBoard could not write: its next call raises that."""
-        try:
+        with output_lost(self._output / LOGS):
             yield
-        except OSError as error:
-            raise OutputLostError(self._output / LOGS, error) from error
 
     def _save(self) -> None:
         save(self._training, self._mix.position(self._training.batch), self._output / CHECKPOINT)

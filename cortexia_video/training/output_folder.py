@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cortexia_video.errors import OutputError, OutputLostError, redact
+from cortexia_video.errors import OutputError, output_lost, redact
 from cortexia_video.storage.atomic_file import flush_to_disk, open_plain
 from cortexia_video.storage.file_lock import require_lock
 from cortexia_video.storage.own_folder import require_own_folder
@@ -60,14 +60,12 @@ def claim(recipe: Path, output: Path) -> Iterator[None]:
     with record:
         require_lock(record.fileno(), output, "trains into")
         if recipe.resolve() != (output / RECIPE).resolve() and record.read() != words:
-            try:
+            with output_lost(output / RECIPE):
                 record.seek(0)
                 record.truncate()
                 record.write(words)
                 record.flush()
                 flush_to_disk(record.fileno())
-            except OSError as error:
-                raise OutputLostError(output / RECIPE, error) from error
         yield
 
 

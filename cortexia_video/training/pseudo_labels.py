@@ -12,7 +12,7 @@ from cortexia_video.depth_map import KINDS, DepthKind
 from cortexia_video.errors import Failure, InputError, ModelLoadError
 from cortexia_video.jobs.estimate import estimate
 from cortexia_video.ledger.artifacts import find_depth
-from cortexia_video.ledger.ledger import read_last_done
+from cortexia_video.ledger.lines import read_done
 from cortexia_video.models.registry import find_licence, load_model, require_commercial
 from cortexia_video.sources.find import find_images
 from cortexia_video.storage.paths import AnyPath, to_path
@@ -78,7 +78,7 @@ def _require_permissive(teacher: str) -> None:
 
 
 def _list_pairs(images: str, labels: Path) -> Iterator[Pair]:
-    done = {line["key"]: line for line in read_last_done(labels)}
+    done = {line["key"]: line for line in read_done(labels)}
     for image in find_images([images], recursive=True, output=labels):
         line = None if isinstance(image, Failure) else done.get(image.key)
         depth = find_depth(line) if line else None

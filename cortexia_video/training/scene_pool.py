@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError, OutputLostError, in_words
+from cortexia_video.errors import InputError, in_words, output_lost
 from cortexia_video.frame import Frame
 from cortexia_video.html.wording import format_count
 from cortexia_video.rgbd_sample import RGBDSample
@@ -75,14 +75,12 @@ def make_pool(folder: Path, plan: PoolPlan, workers: int) -> RGBDDataset:
     check_pool(folder, plan)
     missing = [seed for seed in plan.shards() if not _shard_path(folder, seed).exists()]
     _log.info("pool %s: %d of %s to render", folder, len(missing), format_count(len(plan.shards()), "shard"))
-    try:
+    with output_lost(folder):
         if not (folder / _ABOUT).exists():
             with write_atomic(folder / _ABOUT) as partial:
                 partial.write_text(json.dumps(plan.look()))
         for done, seed in enumerate(_render_shards(folder, plan, missing, workers), start=1):
             _log.info("pool: %d of %s, seed %d", done, format_count(len(missing), "shard"), seed)
-    except OSError as error:
-        raise OutputLostError(folder, error) from error
     return open_pool(folder, plan)
 
 

@@ -66,6 +66,11 @@ def fields(depth: DepthMap) -> dict[str, object]:
     }
 
 
+NAMED = st.characters(codec="utf-8", exclude_characters="\0") | st.characters(
+    categories=["Cs"], min_codepoint=0xDC80, max_codepoint=0xDCFF
+)
+"""What the texts of a `DepthMap` may hold: names of files that are not UTF-8, too."""
+
 SHAPES = array_shapes(min_dims=2, max_dims=2, max_side=9)
 POSITIVE = arrays(
     np.float32, SHAPES, elements=st.floats(0.0009765625, 60000, width=32) | st.just(np.float32(np.nan))
@@ -97,7 +102,7 @@ def test_any_finite_numbers_come_back(name: str, kind: str, values: np.ndarray) 
     f_px=st.none() | st.floats(1e-3, 1e6),
     f_source=st.sampled_from([None, "exif", "given", "estimated"]),
     full_size=st.none() | st.tuples(st.integers(4, 10**6), st.integers(1, 10**6)),
-    model=st.none() | st.text(max_size=30),
+    model=st.none() | st.text(NAMED, max_size=30),
     weights_sha256=st.none() | st.text("0123456789abcdef", min_size=64, max_size=64),
 )
 def test_what_the_numbers_mean_comes_back(name: str, kind: str, **facts: Any) -> None:

@@ -25,7 +25,6 @@ import cortexia_video as cx  # noqa: E402
 from cortexia_video.datasets.build import write_shards  # noqa: E402
 from cortexia_video.datasets.build_run import list_run_items  # noqa: E402
 from cortexia_video.formats.registry import FORMATS  # noqa: E402
-from cortexia_video.sinks.archives import Packing  # noqa: E402
 
 HEIGHT, WIDTH = 12, 16
 _FOCAL_LENGTH_35, _MAKE, _EXIF_IFD, _ORIENTATION = 0xA405, 0x010F, 0x8769, 0x0112
@@ -167,8 +166,8 @@ def make_runs(root: Path, image: np.ndarray) -> None:
         (photos / "c.jpg").write_bytes(b"no image")
         runs = {
             "npy": {"format": "npy", "preview": True},
-            "tar": {"packing": Packing("tar", images=True)},
-            "parquet": {"packing": Packing("parquet", images=True)},
+            "tar": {"pack": "tar", "pack_images": True},
+            "parquet": {"pack": "parquet", "pack_images": True},
         }
         for name, options in runs.items():
             cx.estimate(photos, root / f"run/{name}", model="synthetic", recursive=True, **options)

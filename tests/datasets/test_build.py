@@ -313,7 +313,7 @@ def test_a_folder_holds_one_data_set(
     estimate(tmp_path / "copy", tmp_path / "copy-depth", model="synthetic")
     capsys.readouterr()
     for other, differs in (
-        ((tmp_path / "set",), "depth, name, images"),
+        ((tmp_path / "set",), "depth, images, name"),
         ((tmp_path / "copy", "--depth", tmp_path / "copy-depth"), "depth, images"),
         ((*ours[:3], "--format", "webdataset"), "format"),
         ((*ours[:3], "--split", "val", "--format", "webdataset"), "format"),

@@ -169,12 +169,25 @@ def test_unregistered_depth_is_refused_unless_asked_for(tmp_path: Path, scene: S
 
 
 @pytest.mark.parametrize(
-    "words", [{"depth_scale": 0}, {"frames": [{"name": "a"}]}, {"intrinsics": {"fx": 1}}]
+    "words", [{"depth_scale": 0}, {"frames": None}, {"intrinsics": {"fx": 1}}, {"intrinsics": [1]}]
 )
 def test_a_wrong_set_json_is_one_error(words: dict[str, Any], tmp_path: Path, scene: Scene) -> None:
     make_rgbd(tmp_path, scene, 1, **words)
     with pytest.raises(InputError, match="is no description of a set"):
         open_dataset("rgbd", tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"rgb": None}, {"depth": 3}, {"name": ...}, {"intrinsics": {"fx": 1}}])
+def test_a_wrong_frame_costs_one_sample(change: dict[str, Any], tmp_path: Path, scene: Scene) -> None:
+    make_rgbd(tmp_path, scene, 3)
+    about = json.loads((tmp_path / "set.json").read_text())
+    frame = {**about["frames"][1], **change}
+    about["frames"][1] = {name: value for name, value in frame.items() if value is not ...}
+    (tmp_path / "set.json").write_text(json.dumps(about))
+    first, wrong, last = open_dataset("rgbd", tmp_path).attempt()
+    assert not isinstance(first, Failure) and not isinstance(last, Failure)
+    assert isinstance(wrong, Failure) and isinstance(wrong.error, InputError)
+    assert "frame 1 of set.json lacks name, rgb or depth, or has a wrong camera" in str(wrong.error)
 
 
 def test_a_broken_sample_costs_one_sample(tmp_path: Path, scene: Scene) -> None:
@@ -202,11 +215,9 @@ def test_keys_must_differ(tmp_path: Path, scene: Scene) -> None:
 def test_pairs_name_their_own_arguments_in_errors(tmp_path: Path) -> None:
     for part, values in (("rgb", np.zeros((4, 4, 3), np.uint8)), ("depth", np.ones((4, 4), np.uint16))):
         save(values, tmp_path / part / "a.png")
-    with pytest.raises(
-        DepthFileError, match=r"its convention \(`convention`\), one of .* of depth \(`kind`\)"
-    ):
+    with pytest.raises(DepthFileError, match=r"convention \(`convention`\), one of .* of depth \(`kind`\)"):
         open_dataset("pairs", tmp_path)[0]
-    with pytest.raises(DepthFileError, match="or scale=, in metres"):
+    with pytest.raises(DepthFileError, match="or `scale`, in metres"):
         open_dataset("pairs", tmp_path, kind="metric")[0]
 
 

@@ -190,9 +190,9 @@ def test_an_interrupt_is_130_with_nothing_half_written(tmp_path: Path, make_imag
 
 
 def test_a_second_process_on_the_folder_is_refused(photos: Path, tmp_path: Path) -> None:
-    from cortexia_video.ledger.ledger import Ledger
+    from ledgers import open_ledger
 
-    with Ledger(tmp_path / "out", {}):
+    with open_ledger(tmp_path / "out", {}):
         ran = cortexia("estimate", photos, "--output", tmp_path / "out")
     assert ran.returncode == 2
     assert "another process is writing to" in ran.stderr
@@ -321,8 +321,8 @@ def test_an_interruption_is_one_line_and_130(
             os.kill(os.getpid(), number)
         return parse_line(line)
 
-    for module in ("ledger", "history", "ledger_index"):
-        monkeypatch.setattr(f"cortexia_video.{module}.parse_line", press_ctrl_c)
+    for module in ("ledger", "state", "lines", "index"):
+        monkeypatch.setattr(f"cortexia_video.ledger.{module}.parse_line", press_ctrl_c)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in the foreground of a shell
     try:
         with pytest.raises(SystemExit) as ended:

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("library") / "no_network.so"
-    source = ROOT / "tests" / "no_network.c"
+    source = ROOT / "tests" / "support" / "no_network.c"
     subprocess.run([str(COMPILER), "-shared", "-fPIC", "-o", made, source, "-ldl"], check=True, timeout=600)
     return made
 
@@ -41,7 +41,7 @@ class Cage:
             each.mkdir()
         self._environment = {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")]),
             "PYTHONDONTWRITEBYTECODE": "1",
             "HOME": str(self.home),
             "TMPDIR": str(self.temporary),
@@ -184,11 +184,11 @@ def test_openvino(cage: Cage) -> None:
 
 LISTENING = """
 import cortexia_video as cx, PIL.Image
-from cortexia_video.jobs.ray_cluster import Cluster
+from cortexia_video.jobs.ray_cluster import RayExecutor
 from listening import find_listening
 for name in ("0.png", "1.png"):
     PIL.Image.new("RGB", (64, 48)).save(name)
-with Cluster() as executor:
+with RayExecutor() as executor:
     report = cx.estimate(["0.png", "1.png"], "o", model="compact", executor=executor)
     assert report.done == 2, report
     print(*find_listening(), sep="\\n")

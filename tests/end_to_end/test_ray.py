@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -59,7 +60,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def nodes(server: Server) -> Iterator[Any]:
     """Yield a cluster of two machines with two cores each."""
-    from ray.cluster_utils import RayExecutor as Nodes
+    from ray.cluster_utils import Cluster as Nodes
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray.cloudpickle.register_pickle_by_value(ray_doubles)
@@ -177,7 +178,7 @@ def test_a_killed_job_goes_on_on_one_machine(nodes: Any, expected: dict[str, byt
         "    model = cx.DepthEstimator(ray_doubles.SlowModel(0.05))\n"
         "    print('up', flush=True)\n"
         "    told = lambda report, failure: print(report.done, flush=True)\n"
-        "    cx.estimate(sys.argv[2], sys.argv[3], model=model, recursive=True, executor=executor, on_outcome=told)\n"
+        "    cx.estimate(*sys.argv[2:4], model=model, recursive=True, executor=executor, on_outcome=told)\n"
     )
     command = [sys.executable, "-c", code, nodes.address, f"{S3}/in", f"{S3}/killed"]
     job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -200,15 +201,23 @@ def test_a_folder_into_shards_by_the_command_line(
     for index in range(5):
         make_image(tmp_path / "in" / f"{index}.jpg", seed=index)
     command = ["estimate", str(tmp_path / "in"), "--model", "synthetic", "--pack", "tar", "--pack-size", "2"]
-    codes = []
+    ends: list[dict[str, Any]] = []
+    pieces = []
     for out, more in (("out", ["--executor", "ray", "--num-workers", "1"]), ("one", [])):
+        trace = tmp_path / f"{out}.json"
         with pytest.raises(SystemExit) as ended:
-            main([*command, "--output", str(tmp_path / out), *more])
-        codes.append(ended.value.code)
-    assert codes == [0, 0]
+            main([*command, "--output", str(tmp_path / out), "--profile", str(trace), *more])
+        assert ended.value.code == 0
+        said = capsys.readouterr().out
+        assert "5 found: 5 done" in said and "\nspeed: " in said
+        ends += [line for line in cx.read_ledger(tmp_path / out) if "end" in line]
+        pieces.append(Counter(each["name"] for each in json.loads(trace.read_text()) if each["ph"] == "X"))
     made = [file_digests(tmp_path / out, lambda name: name.endswith(".tar")) for out in ("out", "one")]
     assert made[0] == made[1] and len(made[0]) == 3
-    assert "5 found: 5 done" in capsys.readouterr().out
+    assert ends[0].keys() == ends[1].keys() and ends[0]["speed"].keys() == ends[1]["speed"].keys()
+    stages = [end["speed"]["core_seconds_an_image"].keys() for end in ends]
+    assert stages[0] == stages[1] == {*pieces[0], "find"} == {*pieces[1], "find"}
+    assert pieces[0]["decode"] == pieces[1]["decode"] == 5
 
 
 @pytest.mark.parametrize(

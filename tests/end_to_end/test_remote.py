@@ -18,7 +18,6 @@ from s3_server import BUCKET, Server, fail_each, forget_file_systems, put, read_
 
 import cortexia_video as cx
 from cortexia_video.cli import main
-from cortexia_video.sinks.archives import Packing
 from cortexia_video.sinks.open import open_sink
 from cortexia_video.sources import find as files
 from cortexia_video.sources.find import InputFile, find_images
@@ -320,15 +319,15 @@ def test_shards_in_a_bucket_in_and_out(place: str, tmp_path: Path) -> None:
                     tmp_path / "in" / (f"trip/{name}.png" if name % 2 else f"{name}.png"), f"{name}.png"
                 )
         put(f"{place}/shards/{index}.tar", (tmp_path / "shard.tar").read_bytes())
-    packing = Packing("tar", 3)
-    assert estimate(f"{S3}/{place}/shards/*.tar", f"{S3}/{place}/out", packing=packing).done == 4
+    packed = {"pack": "tar", "pack_size": 3}
+    assert estimate(f"{S3}/{place}/shards/*.tar", f"{S3}/{place}/out", **packed).done == 4
     shards = [data for name, data in read_all(f"{place}/out").items() if name.startswith("depth-")]
     members: list[str] = []
     for data in shards:
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
             members += archive.getnames()
     assert sorted(members) == [f"{n // 2}/{n}.png.{end}" for n in range(4) for end in ("json", "npy")]
-    assert estimate(f"{S3}/{place}/shards/*.tar", f"{S3}/{place}/out", packing=packing).skipped == 4
+    assert estimate(f"{S3}/{place}/shards/*.tar", f"{S3}/{place}/out", **packed).skipped == 4
 
 
 def test_a_large_object_is_put_by_way_of_a_file(place: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,6 @@ from s3_server import put, read_all
 import cortexia_video as cx
 from cortexia_video.cli import main
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
-from cortexia_video.sinks.archives import Packing
 from cortexia_video.storage.paths import to_path
 
 METRES = {"kind": "metric", "f_px": 20.0}
@@ -60,7 +59,7 @@ def test_convert(runs: tuple[str, Path], place: str, tmp_path: Path) -> None:
 def test_what_a_run_packed_is_read_as_its_files(
     runs: tuple[str, Path], place: str, tmp_path: Path, name: Any
 ) -> None:
-    estimate(f"{S3}/{place}/in", f"{S3}/{place}/runs/packed", packing=Packing(name, 4))
+    estimate(f"{S3}/{place}/in", f"{S3}/{place}/runs/packed", pack=name, pack_size=4)
     expected = {name: data for name, data in read_folder(runs[1]).items() if name.endswith("npz")}
     assert cx.convert(f"{S3}/{place}/runs/packed", tmp_path / "out", format="npz").done == len(expected) == 6
     made = read_folder(tmp_path / "out")
@@ -239,9 +238,9 @@ def test_scenes(place: str, tmp_path: Path) -> None:
         write_scenes(there, 3, ScenePlan(7, 32, 32), workers=1)
     put_images(f"{place}/in", tmp_path / "in")
     estimate(f"{S3}/{place}/in", f"{S3}/{place}/run")
-    with pytest.raises(cx.errors.OutputExistsError, match="no scene of ours"):
+    with pytest.raises(cx.errors.OutputExistsError, match="is no part of scenes rendered here"):
         write_scenes(to_path(f"{S3}/{place}/run"), 1, plan, workers=1)
-    with pytest.raises(cx.errors.OutputExistsError, match="no scene of ours"):
+    with pytest.raises(cx.errors.OutputExistsError, match="is no part of scenes rendered here"):
         write_scenes(to_path(f"{S3}/{place}/in"), 1, plan, workers=1)
 
 

@@ -79,7 +79,7 @@ def write_tree(tree: Tree, folder: Path) -> None:
 
 
 def make_input(target: str, case: str | int) -> Tree:
-    """Return a case's input: an entry of the corpus as it is, or what a seed makes of those that are whole."""
+    """Return a case's input: an entry of the corpus as it is, or what a seed makes of whole ones."""
     corpus = read_corpus(target)
     if isinstance(case, str):
         return corpus[case]
@@ -238,11 +238,10 @@ def main() -> None:
     faulthandler.enable(errors)
     faulthandler.register(signal.SIGUSR1, errors)  # where it hangs
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _quieten()
     with tempfile.TemporaryDirectory(prefix="fuzzing-") as root, ExitStack() as quiet:
         prints, sandbox = _Prints(), _Sandbox(Path(root).resolve())
         quiet.enter_context(quiet_libraries())
-
+        _quieten()  # after it: warnings, which it hides from people, are findings here
         print("ready", file=answers, flush=True)
         warm = set[str]()
         for line in sys.stdin:

@@ -31,7 +31,7 @@ from cortexia_video.formats.decode_depth import count_pixels, decode_stored, int
 from cortexia_video.geometry.intrinsics import load_intrinsics
 from cortexia_video.images.decode import read_header
 from cortexia_video.images.read import read_image_bytes
-from cortexia_video.ledger.ledger import read_last_done
+from cortexia_video.ledger.lines import read_done
 from cortexia_video.ledger.state import read_state
 from cortexia_video.models.onnx.model import OnnxModel
 from cortexia_video.models.torch.checkpoint import open_checkpoint
@@ -82,7 +82,7 @@ def _require(failures: Iterable[Any]) -> None:
             raise each.error
 
 
-def read_image(folder: Path) -> None:
+def decode_image(folder: Path) -> None:
     data = _only(folder).read_bytes()
     header = read_header(data)
     for frame in (cx.decode(data, "a"), cx.decode(data, "a", enough=lambda h, w: (h // 4 + 1, w // 4 + 1))):
@@ -125,7 +125,7 @@ def read_run(folder: Path) -> None:
         [
             lambda: str(cx.status(folder)),
             lambda: [*cx.read_ledger(folder)],
-            lambda: [*read_last_done(folder)],
+            lambda: [*read_done(folder)],
             lambda: read_state(folder).leftovers(),
             lambda: str(cx.verify(folder, workers=1)),
             lambda: cx.inspect(folder),
@@ -200,7 +200,7 @@ _SETS = {  # and a split that the corpus has
 _OF_SAMPLES = (InputError, DecodeError)
 
 _ROWS = (
-    *(Target(f"image-{each}", read_image, (DecodeError,), 2048, 60) for each in _IMAGES),
+    *(Target(f"image-{each}", decode_image, (DecodeError,), 2048, 60) for each in _IMAGES),
     *(Target(f"depth-{each}", read_depth, (DepthFileError,), 1024, 60) for each in _DEPTH),
     *(
         Target(f"dataset-{name}", partial(read_dataset, name, split), _OF_SAMPLES, 2048, 40)

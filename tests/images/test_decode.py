@@ -771,7 +771,7 @@ def test_photographs_have_the_focal_length_of_their_exif(shared_data: Path) -> N
 
 PEAK_RSS = """
 import resource, sys
-from cortexia_video.decode import decode
+from cortexia_video.images.decode import decode
 frame = decode(open(sys.argv[1], "rb").read(), "key")
 assert frame.width * frame.height == 200_000_000, frame.image.shape
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)

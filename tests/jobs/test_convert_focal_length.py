@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import xxhash
 from camera_model import Camera
+from ledgers import open_ledger
 
 from cortexia_video import (
     DepthEstimator,
@@ -24,7 +25,6 @@ from cortexia_video import (
 from cortexia_video.cli import main
 from cortexia_video.errors import InputError
 from cortexia_video.ledger.entries import Source
-from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.models.protocol import DepthModel
 from cortexia_video.sinks.folder import Placed
 
@@ -204,7 +204,7 @@ def record(folder: Path, values: np.ndarray, **facts: object) -> None:
     np.save(folder / "a.npy", values)
     data = (folder / "a.npy").read_bytes()
     height, width = values.shape
-    with Ledger(folder, {"format": "npy"}) as ledger:
+    with open_ledger(folder, {"format": "npy"}) as ledger:
         placed = {"a.npy": Placed(len(data), xxhash.xxh3_128_hexdigest(data))}
         ledger.record_done(
             "a", Source("/x/a", 1, 1), placed, height=height, width=width, kind="metric", **facts

@@ -35,6 +35,8 @@ from cortexia_video.runtime.memory_budget import MemoryBudget
 from cortexia_video.storage import named_file
 
 Make = Callable[..., Path]
+END_OF_RUN = {"found", "done", "skipped", "failed", "interrupted", "seconds"}
+END_OF_RUN |= {"images_per_second", "batch_sizes", "speed"}
 SIZES = [(48, 64), (64, 48), (50, 200), (48, 64), (9, 9), (48, 64)]
 
 
@@ -322,17 +324,20 @@ def test_models_of_one_run_must_be_alike(photos: Path) -> None:
         run(photos, model=estimators[0], size="native")
 
 
-def test_a_run_says_how_fast_it_was_and_why(photos: Path) -> None:
-    report = run(photos, profile=photos.parent / "trace.json")
+@pytest.mark.parametrize("pack", [None, "tar", "parquet"])
+def test_a_run_says_how_fast_it_was_and_why(photos: Path, pack: str | None) -> None:
+    report = run(photos, profile=photos.parent / "trace.json", pack=pack, pack_size=2)
     (line,) = (line for line in read_ledger(photos.parent / "out") if "end" in line)
+    assert line.keys() == {"end", "at", *END_OF_RUN}
     assert line["speed"]["slowest"] == report.speed.slowest
     assert 0 < line["speed"]["share_of_bound"] <= 1
     stages = {"find", "read", "header", "decode", "preprocess"}
-    stages |= {"batch", "model", "check", "resize", "encode", "write"}
+    stages |= {"batch", "model", "check", "resize", "encode", "write", *(["pack"] if pack else [])}
     assert set(line["speed"]["core_seconds_an_image"]) == stages
     events = [each for each in json.loads((photos.parent / "trace.json").read_text()) if each["ph"] == "X"]
     assert {each["name"] for each in events} == stages - {"find"}
     assert sum(each["name"] == "decode" for each in events) == 6
+    assert sum(each["name"] == "pack" for each in events) == (3 if pack else 0)
     with pytest.raises(OutputError, match="cannot write the trace"):
         run(photos, profile=photos.parent / "gone/trace.json")
 
@@ -388,7 +393,7 @@ def test_the_shards_of_a_run_do_each_image_once(photos: Path) -> None:
         ({"decode": "slow"}, "`decode` must be one of exact, fast, not 'slow'"),
         ({"changed": "maybe"}, "`changed` must be one of redo, keep, refuse, not 'maybe'"),
         ({"size": "small"}, "unknown size 'small': use full or native"),
-        ({"shard": "4/3"}, "4/3"),
+        ({"partition": "4/3"}, "4/3"),
     ],
 )
 def test_words_that_mean_nothing_are_refused(photos: Path, options: dict, message: str) -> None:

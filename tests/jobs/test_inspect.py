@@ -185,7 +185,7 @@ def test_the_command_says_everything_in_plain_words(
         "  unknown     5.00% of the pixels",
         "  focal       50 px (exif), 22.62 degrees wide",
         "  model       m, weights 111111111111",
-        "  image     20 x 20, of which this is all, smaller",
+        "  image       20 x 20, of which this is all, smaller",
     ]
     image = lines[9:]
     assert len(image) == 20 and image[-1].endswith("....") and image[2].startswith("@@@@")

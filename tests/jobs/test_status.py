@@ -53,7 +53,8 @@ def test_a_run_that_goes_on_says_so(
 
 def test_the_time_left_follows_from_all_that_are_at_work(tmp_path: Path) -> None:
     counts = {"found": 50, "done": 20, "skipped": 0, "failed": 0, "seconds": 10.0}
-    done = [{"key": f"{index}.jpg", "outcome": "done"} for index in range(40)]
+    line = {"outcome": "done", "run": "a1", "path": "/a.jpg", "source": [1, 2], "outputs": {}}
+    done = [{"key": f"{index}.jpg", **line} for index in range(40)]
     write_ledger(
         tmp_path / "out",
         begin(20),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xxhash
+from ledgers import open_ledger
 
 from cortexia_video import DepthMap, estimate, read_ledger
 from cortexia_video.cli import main
@@ -17,7 +18,6 @@ from cortexia_video.errors import InputError, OutputError
 from cortexia_video.formats.registry import FORMATS, PREVIEW, Format, find_format
 from cortexia_video.jobs.verify import Verification, verify
 from cortexia_video.ledger.entries import Source
-from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.local_log import LEDGER_NAME
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.sinks.folder import FolderSink, Placed
@@ -127,7 +127,7 @@ def test_damage_is_found_requeued_and_done_again(out: Path) -> None:
 def test_a_file_that_was_written_wrong_is_found(tmp_path: Path) -> None:
     data = encode(FORMATS["npy"])
     placed = Placed(len(data), xxhash.xxh3_128_hexdigest(data))
-    with Ledger(tmp_path, {}) as ledger:
+    with open_ledger(tmp_path, {}) as ledger:
         for key, height in (("a", 30), ("b", 31)):
             (tmp_path / f"{key}.npy").write_bytes(data)
             ledger.record_done(key, Source("/x", 1, 1), {f"{key}.npy": placed}, height=height, width=40)
@@ -140,7 +140,7 @@ def test_a_file_that_was_written_wrong_is_found(tmp_path: Path) -> None:
 
 
 def test_what_was_begun_and_not_done_is_named(tmp_path: Path) -> None:
-    with Ledger(tmp_path, {}, Partition(1, 2)) as ledger, FolderSink(tmp_path) as sink:
+    with open_ledger(tmp_path, {}, Partition(1, 2)) as ledger, FolderSink(tmp_path) as sink:
         for key in ("a", "b"):
             ledger.record_begun(key, [f"{key}.npy"])
         placed = sink.write("a", DEPTH)
@@ -194,13 +194,13 @@ def test_the_command_refuses_what_it_cannot_check(tmp_path: Path, capsys: pytest
     assert run(capsys, "verify", tmp_path, "--requeue") == (2, "", complaint)
     assert run(capsys, "merge", tmp_path) == (2, "", complaint)
     assert not list(tmp_path.iterdir())
-    with Ledger(tmp_path, {}), pytest.raises(InputError, match="`workers` must be more than 0, not 0"):
+    with open_ledger(tmp_path, {}), pytest.raises(InputError, match="`workers` must be more than 0, not 0"):
         verify(tmp_path, workers=0)
 
 
 def test_shards_are_merged_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for index in (1, 2):
-        with Ledger(tmp_path, {}, Partition(index, 2)):
+        with open_ledger(tmp_path, {}, Partition(index, 2)):
             pass
     assert run(capsys, "merge", tmp_path) == (0, f"2 partitions joined to {tmp_path / LEDGER_NAME}\n", "")
     assert run(capsys, "merge", tmp_path) == (0, f"0 partitions joined to {tmp_path / LEDGER_NAME}\n", "")

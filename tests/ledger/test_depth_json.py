@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ledgers import open_ledger
 
 from cortexia_video import DepthEstimator, SyntheticModel, estimate, merge_ledgers
 from cortexia_video.ledger.depth_json import DEPTH_JSON, describe, join, keep_depth_json, read_depth_json
@@ -127,7 +129,7 @@ def test_a_folder_in_its_place_is_left_alone(photos: Path) -> None:
 
 
 def shards(out: Path, *settings: dict) -> list[Ledger]:
-    return [Ledger(out, each, Partition(index, len(settings))) for index, each in enumerate(settings, 1)]
+    return [open_ledger(out, each, Partition(index, len(settings))) for index, each in enumerate(settings, 1)]
 
 
 @pytest.mark.parametrize("order", ["aAbB", "abAB", "abBA", "bBaA"])
@@ -190,14 +192,14 @@ def test_settings_that_the_ledger_lost_leave_nothing_in_common(photos: Path) -> 
 def test_one_that_cannot_be_written_is_said_and_harms_no_run(
     photos: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    replace = Path.replace
+    replace = os.replace
 
-    def refuse(path: Path, target: Path) -> Path:
-        if target.name == DEPTH_JSON:
+    def refuse(name: str, target: str, **folders: int) -> None:
+        if target == DEPTH_JSON:
             raise PermissionError(1, "Operation not permitted")
-        return replace(path, target)
+        replace(name, target, **folders)
 
-    monkeypatch.setattr(Path, "replace", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
     out = run(photos)
     assert "depth.json: Operation not permitted" in caplog.text
     assert not (out / DEPTH_JSON).exists() and (out / "a.jpg.npy").exists()

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from camera_model import Camera
+from ledgers import open_ledger
 
 from cortexia_video import (
     DepthEstimator,
@@ -29,7 +30,7 @@ from cortexia_video.formats.registry import FORMATS
 from cortexia_video.ledger.depth_json import DEPTH_JSON
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.index import LedgerIndex
-from cortexia_video.ledger.ledger import Ledger, read_ledger
+from cortexia_video.ledger.ledger import read_ledger
 from cortexia_video.ledger.local_log import LEDGER_NAME
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.sinks.folder import Placed
@@ -238,7 +239,7 @@ def write_ledger(root: Path, seed: int) -> list[str]:
     chance = random.Random(seed)
     keys = ["a", "a.npy", 'quo"te', "back\\slash", "\udcff", "new\nline", "ü", *map(str, range(30))]
     for shard in (None, Partition(1, 2), Partition(2, 2)):
-        with Ledger(root, {"model": str(shard)}, shard) as ledger:
+        with open_ledger(root, {"model": str(shard)}, shard) as ledger:
             for key in chance.choices(keys, k=60):
                 ledger.record_begun(key, [f"{key}.npy", f"{key}.preview.jpg"])
                 if chance.random() < 0.8:

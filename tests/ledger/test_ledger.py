@@ -11,11 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ledgers import open_ledger
 
 from cortexia_video import Failure, read_ledger
 from cortexia_video.errors import DecodeError, InputError, OutputError, OutputLostError
 from cortexia_video.ledger.entries import Source
-from cortexia_video.ledger.ledger import Ledger, merge_ledgers
+from cortexia_video.ledger.ledger import merge_ledgers
 from cortexia_video.ledger.local_log import LEDGER_NAME, name_partition
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.sinks.folder import Placed
@@ -33,13 +34,13 @@ def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def record(root: Path, key: str = "a.jpg") -> None:
     (root / "a.npy").write_bytes(b"12345")
-    with Ledger(root, SETTINGS) as ledger:
+    with open_ledger(root, SETTINGS) as ledger:
         ledger.record_done(key, SOURCE, PLACED, height=3)
 
 
 def test_what_is_done_stays_done(tmp_path: Path) -> None:
     record(tmp_path)
-    with Ledger(tmp_path, SETTINGS) as ledger:
+    with open_ledger(tmp_path, SETTINGS) as ledger:
         assert ledger.state("a.jpg", SOURCE) == "done"
         assert ledger.state("b.jpg", SOURCE) == "missing"
         assert ledger.state("a.jpg", SOURCE._replace(mtime_ns=21)) == "missing"
@@ -48,15 +49,15 @@ def test_what_is_done_stays_done(tmp_path: Path) -> None:
 @pytest.mark.parametrize("change", [{"size": 11}, {"mtime_ns": 21}])
 def test_a_changed_source_is_not_done(tmp_path: Path, change: dict[str, int]) -> None:
     record(tmp_path)
-    with Ledger(tmp_path, SETTINGS) as ledger:
+    with open_ledger(tmp_path, SETTINGS) as ledger:
         assert ledger.state("a.jpg", SOURCE._replace(**change)) == "missing"
 
 
 def test_other_settings_are_told(tmp_path: Path) -> None:
     record(tmp_path)
-    with Ledger(tmp_path, SETTINGS) as ledger:
+    with open_ledger(tmp_path, SETTINGS) as ledger:
         assert ledger.state("a.jpg", SOURCE) == "done"
-    with Ledger(tmp_path, {"model": "x", "sha256": "f" * 64}) as ledger:
+    with open_ledger(tmp_path, {"model": "x", "sha256": "f" * 64}) as ledger:
         assert ledger.state("a.jpg", SOURCE) == "changed"
         assert ledger.state("a.jpg", SOURCE._replace(size=11)) == "missing"
         assert ledger.difference("a.jpg") == "model: synthetic -> x, sha256: None -> ffffffffffff..."
@@ -67,20 +68,23 @@ def test_changed_settings_can_be_refused_before_anything_is_written(tmp_path: Pa
     before = (tmp_path / LEDGER_NAME).read_bytes()
     refusal = r"a.jpg was .*\(model: synthetic -> x\): `changed='redo'` or `changed='keep'`, or choose another `output`"
     inputs = [("new.jpg", SOURCE), ("a.jpg", SOURCE)]
-    with pytest.raises(OutputError, match=refusal), Ledger(tmp_path, {"model": "x"}, refuse_changed=inputs):
+    with (
+        pytest.raises(OutputError, match=refusal),
+        open_ledger(tmp_path, {"model": "x"}, refuse_changed=inputs),
+    ):
         pass
     assert (tmp_path / LEDGER_NAME).read_bytes() == before
-    with Ledger(tmp_path, {"model": "x"}, refuse_changed=inputs[:1]):
+    with open_ledger(tmp_path, {"model": "x"}, refuse_changed=inputs[:1]):
         pass  # what is not an input of this run may be as it is
-    with Ledger(tmp_path, SETTINGS, refuse_changed=inputs) as ledger:
+    with open_ledger(tmp_path, SETTINGS, refuse_changed=inputs) as ledger:
         assert ledger.state("a.jpg", SOURCE) == "done"
 
 
 def test_settings_of_any_type_are_known_again(tmp_path: Path) -> None:
     settings = {"input_size": (392, 518), "path": tmp_path}
-    with Ledger(tmp_path, settings) as ledger:
+    with open_ledger(tmp_path, settings) as ledger:
         ledger.record_done("a.jpg", SOURCE, {})
-    with Ledger(tmp_path, settings) as ledger:
+    with open_ledger(tmp_path, settings) as ledger:
         assert ledger.state("a.jpg", SOURCE) == "done"
 
 
@@ -88,15 +92,15 @@ def test_settings_of_any_type_are_known_again(tmp_path: Path) -> None:
 def test_a_missing_or_cut_output_is_not_done(tmp_path: Path, left: bytes | None) -> None:
     record(tmp_path)
     (tmp_path / "a.npy").unlink() if left is None else (tmp_path / "a.npy").write_bytes(left)
-    with Ledger(tmp_path, SETTINGS) as ledger:
+    with open_ledger(tmp_path, SETTINGS) as ledger:
         assert ledger.state("a.jpg", SOURCE) == "missing"
 
 
 def test_a_later_failure_counts(tmp_path: Path) -> None:
     record(tmp_path)
-    with Ledger(tmp_path, SETTINGS) as ledger:
+    with open_ledger(tmp_path, SETTINGS) as ledger:
         ledger.record_failure(Failure("a.jpg", "decode", DecodeError("cut short")))
-    with Ledger(tmp_path, SETTINGS) as ledger:
+    with open_ledger(tmp_path, SETTINGS) as ledger:
         assert ledger.state("a.jpg", SOURCE) == "missing"
     last = [line for line in read_ledger(tmp_path) if "key" in line][-1]
     assert (last["outcome"], last["stage"], last["reason"]) == ("failed", "decode", "cut short")
@@ -112,11 +116,11 @@ def test_a_line_torn_at_any_place_loses_itself_only(tmp_path: Path) -> None:
     assert json.loads(line)["key"] == "b.jpg"
     for cut in range(1, len(line)):
         path.write_bytes(whole + line[:cut])
-        with Ledger(tmp_path, SETTINGS) as ledger:
+        with open_ledger(tmp_path, SETTINGS) as ledger:
             assert ledger.state("a.jpg", SOURCE) == "done"
             assert ledger.state("b.jpg", SOURCE) == "missing"
             ledger.record_done("c.jpg", SOURCE, PLACED)
-        with Ledger(tmp_path, SETTINGS) as ledger:
+        with open_ledger(tmp_path, SETTINGS) as ledger:
             assert ledger.state("c.jpg", SOURCE) == "done"
 
 
@@ -125,38 +129,38 @@ def test_a_line_torn_at_any_place_loses_itself_only(tmp_path: Path) -> None:
 )
 def test_any_name_is_kept(tmp_path: Path, key: str) -> None:
     record(tmp_path, key)
-    with Ledger(tmp_path, SETTINGS) as ledger:
+    with open_ledger(tmp_path, SETTINGS) as ledger:
         assert ledger.state(key, SOURCE) == "done"
 
 
 def test_only_what_a_run_began_is_ours(tmp_path: Path) -> None:
-    with Ledger(tmp_path, SETTINGS) as ledger:
+    with open_ledger(tmp_path, SETTINGS) as ledger:
         assert not ledger.owns("a.jpg", "a.npy")
         ledger.record_begun("a.jpg", ["a.npy"])
-    with Ledger(tmp_path, SETTINGS) as ledger:
+    with open_ledger(tmp_path, SETTINGS) as ledger:
         assert ledger.owns("a.jpg", "a.npy")
         assert not ledger.owns("b.jpg", "b.npy")
         ledger.record_done("a.jpg", SOURCE, PLACED)
         ledger.record_begun("a.jpg", ["a.png"])
-    with Ledger(tmp_path, SETTINGS) as ledger:
+    with open_ledger(tmp_path, SETTINGS) as ledger:
         assert ledger.owns("a.jpg", "a.npy") and ledger.owns("a.jpg", "a.png")
 
 
 def test_files_of_an_earlier_format_stay_ours(tmp_path: Path) -> None:
     for name in ("a.npy", "a.png"):
-        with Ledger(tmp_path, {"format": name}) as ledger:
+        with open_ledger(tmp_path, {"format": name}) as ledger:
             ledger.record_begun("a.jpg", [name])
             ledger.record_done("a.jpg", SOURCE, {name: PLACED["a.npy"]})
-    with Ledger(tmp_path, SETTINGS) as ledger:
+    with open_ledger(tmp_path, SETTINGS) as ledger:
         assert ledger.owns("a.jpg", "a.npy") and ledger.owns("a.jpg", "a.png")
         assert not ledger.owns("a.jpg", "a.tiff")
 
 
 def test_what_was_begun_again_is_not_done(tmp_path: Path) -> None:
     record(tmp_path)
-    with Ledger(tmp_path, {"model": "another"}) as ledger:
+    with open_ledger(tmp_path, {"model": "another"}) as ledger:
         ledger.record_begun("a.jpg", ["a.npy"])  # and killed before it was done
-    with Ledger(tmp_path, SETTINGS) as ledger:
+    with open_ledger(tmp_path, SETTINGS) as ledger:
         assert ledger.state("a.jpg", SOURCE) == "missing"
 
 
@@ -165,9 +169,9 @@ def test_another_file_of_the_key_is_told(tmp_path: Path) -> None:
     for path in (one, two):
         path.parent.mkdir()
         path.touch()
-    with Ledger(tmp_path, SETTINGS) as ledger:
+    with open_ledger(tmp_path, SETTINGS) as ledger:
         ledger.record_done("a.jpg", Source(str(one), 0, 0), {})
-    with Ledger(tmp_path, SETTINGS) as ledger:
+    with open_ledger(tmp_path, SETTINGS) as ledger:
         assert ledger.other_source("a.jpg", Source(str(one), 0, 0)) is None
         assert ledger.other_source("a.jpg", Source(str(two), 0, 0)) == str(one)
         one.unlink()  # the folder moved
@@ -196,7 +200,7 @@ def test_a_damaged_line_harms_nothing_else(tmp_path: Path, damage: bytes) -> Non
     record(tmp_path)
     path = tmp_path / LEDGER_NAME
     path.write_bytes(damage + b"\n" + path.read_bytes() + damage + b"\n")
-    with Ledger(tmp_path, SETTINGS) as ledger:
+    with open_ledger(tmp_path, SETTINGS) as ledger:
         assert ledger.state("a.jpg", SOURCE) == "done"
         assert ledger.state("b.jpg", SOURCE) == "missing"
 
@@ -206,25 +210,14 @@ def test_a_run_whose_settings_are_lost_is_not_taken_for_ours(tmp_path: Path) -> 
     path = tmp_path / LEDGER_NAME
     path.write_bytes(b"garbage\n" + b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
     for _ in range(2):
-        with Ledger(tmp_path, SETTINGS) as ledger:
+        with open_ledger(tmp_path, SETTINGS) as ledger:
             assert ledger.state("a.jpg", SOURCE) == "changed"
             assert ledger.difference("a.jpg") == "the ledger has lost them"
 
 
-def test_outputs_without_digests_are_ours_but_not_done(tmp_path: Path) -> None:
-    record(tmp_path)
-    path = tmp_path / LEDGER_NAME
-    placed = f'{{"a.npy": {json.dumps(PLACED["a.npy"])}}}'.encode()
-    assert placed in path.read_bytes()
-    path.write_bytes(path.read_bytes().replace(placed, b'{"a.npy": 5}'))
-    with Ledger(tmp_path, SETTINGS) as ledger:
-        assert ledger.state("a.jpg", SOURCE) == "missing"
-        assert ledger.owns("a.jpg", "a.npy")
-
-
 @pytest.mark.usefixtures("quick_disk")
 def test_a_torn_end_loses_no_ownership(tmp_path: Path) -> None:
-    with Ledger(tmp_path, SETTINGS) as ledger:
+    with open_ledger(tmp_path, SETTINGS) as ledger:
         ledger.record_begun("a.jpg", ["a.npy"])
         ledger.record_begun("a.jpg", ["a.png"])
         ledger.record_done("a.jpg", SOURCE, {"a.png": PLACED["a.npy"]})
@@ -232,7 +225,7 @@ def test_a_torn_end_loses_no_ownership(tmp_path: Path) -> None:
     start = whole.index(b'{"key": "a.jpg", "outcome": "done"')
     for end in range(start, len(whole)):
         (tmp_path / LEDGER_NAME).write_bytes(whole[:end])
-        with Ledger(tmp_path, SETTINGS) as ledger:
+        with open_ledger(tmp_path, SETTINGS) as ledger:
             assert ledger.owns("a.jpg", "a.npy") and ledger.owns("a.jpg", "a.png")
 
 
@@ -246,27 +239,27 @@ def test_a_line_that_a_full_disk_cut_spoils_no_other(tmp_path: Path, monkeypatch
             raise OSError(errno.ENOSPC, "No space left on device")
         return taken[-1]
 
-    with Ledger(tmp_path, SETTINGS) as ledger:
+    with open_ledger(tmp_path, SETTINGS) as ledger:
         monkeypatch.setattr(os, "write", write)
         with pytest.raises(OutputLostError, match=r"cannot write .*ledger.jsonl: No space left on device"):
             ledger.record_begun("b.jpg", ["b.npy"])
         ledger.record_done("a.jpg", SOURCE, PLACED)
     monkeypatch.undo()
-    with Ledger(tmp_path, SETTINGS) as ledger:
+    with open_ledger(tmp_path, SETTINGS) as ledger:
         assert ledger.state("a.jpg", SOURCE) == "done"
 
 
 def refusal(root: Path, shard: Partition | None = None) -> str | None:
-    """Return why a ledger cannot be opened; flock keeps off the same process, too, that opens a file again."""
+    """Return why a ledger cannot be opened; flock keeps off this process, too, if it opens it again."""
     try:
-        with Ledger(root, SETTINGS, shard):
+        with open_ledger(root, SETTINGS, shard):
             return None
     except OutputError as error:
         return str(error)
 
 
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
-    with Ledger(tmp_path, SETTINGS):
+    with open_ledger(tmp_path, SETTINGS):
         assert refusal(tmp_path) == (
             f"another process is writing to {tmp_path}: wait for it, or choose another `output`"
         )
@@ -277,7 +270,7 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
 
 
 def test_shards_work_beside_each_other_and_nobody_else_does(tmp_path: Path) -> None:
-    with Ledger(tmp_path, SETTINGS, Partition(1, 2)), Ledger(tmp_path, SETTINGS, Partition(2, 2)):
+    with open_ledger(tmp_path, SETTINGS, Partition(1, 2)), open_ledger(tmp_path, SETTINGS, Partition(2, 2)):
         assert refusal(tmp_path, Partition(2, 2)) == (
             f"another process does partition 2/2 of {tmp_path}: wait for it, or give another"
         )
@@ -295,17 +288,17 @@ def test_shards_work_beside_each_other_and_nobody_else_does(tmp_path: Path) -> N
 def record_shards(root: Path) -> list[bytes]:
     """Let main and two shards do a key each, the second one twice; give the files' lines."""
     (root / "a.npy").write_bytes(b"12345")
-    with Ledger(root, SETTINGS) as ledger:
+    with open_ledger(root, SETTINGS) as ledger:
         ledger.record_done("main", SOURCE, PLACED)
         ledger.record_done("one", SOURCE._replace(size=1), PLACED)
     for shard, key in ((Partition(1, 2), "one"), (Partition(2, 2), "two")):
-        with Ledger(root, SETTINGS, shard) as ledger:
+        with open_ledger(root, SETTINGS, shard) as ledger:
             ledger.record_done(key, SOURCE, PLACED)
     return [path.read_bytes() for path in sorted(root.glob("ledger*"), key=lambda path: path.name[7] != "j")]
 
 
 def open_whole(root: Path) -> None:
-    with Ledger(root, SETTINGS):
+    with open_ledger(root, SETTINGS):
         pass
 
 
@@ -317,7 +310,7 @@ def test_what_shards_did_is_joined(tmp_path: Path, join: Callable[[Path], object
     assert [path.name for path in tmp_path.glob("ledger*")] == [LEDGER_NAME]
     assert (tmp_path / LEDGER_NAME).read_bytes().startswith(b"".join(files))
     assert list(read_ledger(tmp_path))[: len(before)] == before
-    with Ledger(tmp_path, SETTINGS) as ledger:
+    with open_ledger(tmp_path, SETTINGS) as ledger:
         assert {ledger.state(key, SOURCE) for key in ("main", "one", "two")} == {"done"}
 
 
@@ -333,13 +326,13 @@ def test_a_join_that_was_killed_is_done_again(tmp_path: Path) -> None:
         if end >= len(main + shards[0]):
             (tmp_path / names[0]).unlink()  # as it was when the second was begun
         assert merge_ledgers(tmp_path) == (2 if end < len(main + shards[0]) else 1)
-        with Ledger(tmp_path, SETTINGS) as ledger:
+        with open_ledger(tmp_path, SETTINGS) as ledger:
             assert {ledger.state(key, SOURCE) for key in ("main", "one", "two")} == {"done"}
 
 
 def test_a_shard_knows_what_was_done_without_shards(tmp_path: Path) -> None:
     record(tmp_path)
-    with Ledger(tmp_path, SETTINGS, Partition(1, 2)) as ledger:
+    with open_ledger(tmp_path, SETTINGS, Partition(1, 2)) as ledger:
         assert ledger.state("a.jpg", SOURCE) == "done"
 
 
@@ -352,12 +345,12 @@ def test_a_folder_without_a_ledger_is_not_merged(tmp_path: Path) -> None:
 MEASURE = """
 import resource, sys
 from pathlib import Path
-from cortexia_video.ledger.state import read_history
+from cortexia_video.ledger.state import read_state
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = peak()
-history = read_history(Path(sys.argv[1]))
-print(sum(1 for _ in history.done()), (peak() - before) * 1024)
+state = read_state(Path(sys.argv[1]))
+print(sum(1 for _ in state.done()), (peak() - before) * 1024)
 """
 
 
@@ -386,6 +379,6 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
         pytest.raises(OutputError, match="choose another `output`"),
-        Ledger(tmp_path / "file" / "out", SETTINGS),
+        open_ledger(tmp_path / "file" / "out", SETTINGS),
     ):
         pass

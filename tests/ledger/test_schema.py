@@ -17,9 +17,10 @@ from cortexia_video import convert, estimate, inspect, merge_ledgers, read_depth
 from cortexia_video.errors import CortexiaError, InputError
 from cortexia_video.evaluation.predictors import open_predictor
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
-from cortexia_video.ledger.ledger import read_last_done, read_ledger
+from cortexia_video.ledger.ledger import read_ledger
+from cortexia_video.ledger.lines import read_done
 from cortexia_video.ledger.local_log import LEDGER_NAME, AppendLog, parse_line
-from cortexia_video.ledger.schema import is_sound, read_usual
+from cortexia_video.ledger.schema import is_sound
 from cortexia_video.storage import named_file
 
 WORDS = [
@@ -89,7 +90,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "photos/broken.jpg").write_bytes(b"\xff\xd8\xff")
     estimate(root / "photos", root / "out", model="synthetic", kind="metric", f_px=20)
     with AppendLog(root / "out" / LEDGER_NAME) as file:
-        for line in read_last_done(root / "out"):
+        for line in read_done(root / "out"):
             file.append({**line, "f_px_used": True})
     return root
 
@@ -154,36 +155,14 @@ def test_a_line_of_any_words_is_no_crash(
     ],
 )
 def test_a_word_of_another_type_makes_a_line_that_is_not_there(made: Path, word: str, value: Any) -> None:
-    line = next(read_last_done(made / "out"))
+    line = next(read_done(made / "out"))
     assert is_sound(line) and parse_line(json.dumps(line).encode()) == line
     assert parse_line(json.dumps({**line, word: value}).encode()) == {}
 
 
-def test_the_usual_line_of_a_run_is_read_without_json(made: Path) -> None:
-    for line in read_last_done(made / "out"):
-        quick = read_usual(json.dumps(line).encode() + b"\n")
-        assert quick is not None and {"key", "source", "outputs", "run"} <= quick.keys()
-
-
-@settings(max_examples=400, deadline=None)
-@given(st.data())
-def test_what_is_read_without_json_is_what_json_says(data: st.DataObject) -> None:
-    line = {"key": "a.jpg", "outcome": "done", "run": "0123abcd", "path": "/p/a.jpg", "source": [81, 170]}
-    line |= {"outputs": {"a.jpg.npy": [896, "0" * 31 + "f"]}, "height": 12, "width": 16, "kind": "metric"}
-    line |= {"f_px": 20.5, "f_source": "exif", "full_size": [24, 32], "f_px_used": True}
-    if data.draw(st.booleans()):
-        line |= data.draw(st.dictionaries(st.sampled_from([*line]), ODD, max_size=1))
-    text = json.dumps(line).encode() + b"\n"
-    for _ in range(data.draw(st.integers(0, 2))):
-        at = data.draw(st.integers(0, len(text) - 1))
-        text = text[:at] + data.draw(st.binary(max_size=1) | st.just(b"0")) + text[at + 1 :]
-    quick, whole = read_usual(text), parse_line(text)
-    assert quick is None or quick == {name: whole.get(name) for name in quick}
-
-
 def test_a_damaged_line_leaves_its_input_to_the_next_run(made: Path, tmp_path: Path) -> None:
     shutil.copytree(made / "out", tmp_path / "out")
-    line = next(read_last_done(tmp_path / "out"))
+    line = next(read_done(tmp_path / "out"))
     append(tmp_path / "out", {"key": line["key"], "outcome": "begun", "outputs": [*line["outputs"]]})
     append(tmp_path / "out", {**line, "f_px": "long"})
     assert verify(tmp_path / "out").unfinished == [line["key"]]

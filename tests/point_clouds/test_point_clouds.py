@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from camera_model import Camera
+from ledgers import open_ledger
 from PIL import Image
 
 from cortexia_video import (
@@ -30,7 +31,6 @@ from cortexia_video.cli import main
 from cortexia_video.errors import InputError, OutputError, OutputExistsError
 from cortexia_video.geometry import anchor_depth, depth_to_normals
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
-from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.local_log import LEDGER_NAME
 from cortexia_video.pinhole import project, unproject
 from cortexia_video.point_clouds import PointCloud, glb
@@ -652,7 +652,7 @@ def test_views_give_no_cloud(
 
 
 def test_a_run_without_an_image_is_said_to_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with Ledger(tmp_path / "made", {}):
+    with open_ledger(tmp_path / "made", {}):
         pass
     code, _, said = run(capsys, tmp_path / "made", "--output", tmp_path / "clouds")
     assert code == 2 and "no image is done in" in said

@@ -22,6 +22,7 @@ import pytest
 from browser import CHROMIUM, Browser
 from hypothesis import given
 from hypothesis import strategies as st
+from ledgers import open_ledger
 from PIL import Image
 
 from cortexia_video import DepthMap, Failure, estimate, merge_ledgers, report, verify
@@ -102,7 +103,7 @@ def scene(seed: int, *, shape: tuple[int, int] = (30, 40), metres: float = 5.0) 
 def write(tmp_path: Path) -> Iterator[Writer]:
     """Yield a writer of `tmp_path / "out"`."""
     root = tmp_path / "out"
-    with Ledger(root, SETTINGS) as ledger, FolderSink(root) as sink:
+    with open_ledger(root, SETTINGS) as ledger, FolderSink(root) as sink:
         yield Writer(root, tmp_path / "images", ledger, sink)
 
 
@@ -283,7 +284,7 @@ def test_a_damaged_ledger_costs_its_lines_alone(folder: Path) -> None:
 def test_shards_are_counted_together(tmp_path: Path, write: Writer) -> None:
     root = tmp_path / "sharded"
     for part in (1, 2):
-        with Ledger(root, SETTINGS, Partition(part, 2)) as ledger, FolderSink(root) as sink:
+        with open_ledger(root, SETTINGS, Partition(part, 2)) as ledger, FolderSink(root) as sink:
             Writer(root, tmp_path / "images", ledger, sink).done(f"{part}.jpg", scene(part))
             Writer(root, tmp_path / "images", ledger, sink).fail(f"bad{part}.jpg", "cut short")
     apart = report(root)

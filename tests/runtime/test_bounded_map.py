@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from conftest import HANG_S
 
-from cortexia_video.runtime.bounded_map import run_bounded
+from cortexia_video.runtime.bounded_map import map_bounded, run_bounded
 
 
 def test_every_item_is_settled_once_and_few_wait() -> None:
@@ -51,6 +51,30 @@ def test_an_error_is_raised_and_what_waits_is_not_begun() -> None:
     with pytest.raises(OSError, match="0"):
         run_bounded(range(1000), work, lambda _: None, workers=1)
     assert len(begun) <= 3
+
+
+def test_results_come_in_order_and_few_items_are_taken() -> None:
+    taken: list[int] = []
+
+    def find() -> Iterator[int]:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    given: list[int] = []
+    for result in map_bounded(find(), lambda number: -number, workers=2):
+        given.append(result)
+        assert len(taken) - len(given) <= 4  # two a worker
+    assert given == [-number for number in range(100)]
+
+
+def test_who_ends_early_leaves_no_thread_and_begins_nothing_more() -> None:
+    before, begun = threading.active_count(), []
+    results = map_bounded(range(1000), begun.append, workers=2)
+    next(results)
+    results.close()
+    assert threading.active_count() == before
+    assert len(begun) <= 5
 
 
 def test_an_error_in_what_finds_or_settles_leaves_no_thread() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pkgutil
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +26,6 @@ from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.frame import Frame
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
 from cortexia_video.runtime.input_boundary import attempt, attempt_all
-from cortexia_video.sinks.archives import Packing
 
 Make = Callable[..., Path]
 ANYTHING = [
@@ -99,7 +99,9 @@ def test_a_generator_that_breaks_off_ends_in_a_failure() -> None:
 
 
 @pytest.mark.parametrize("error", ANYTHING, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize("where", ["image_steps.read_image", "image_steps.decode", "sinks.sink.Sink.encode"])
+@pytest.mark.parametrize(
+    "where", ["jobs.image_task.read_image", "jobs.image_task.decode", "sinks.sink.Sink.encode"]
+)
 def test_estimate_loses_one_input(
     where: str, error: Exception, tmp_path: Path, make_image: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,7 +127,7 @@ def test_the_other_jobs_lose_one_input(
     error: Exception, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        fail_for(patch, "depth_folder.DepthReader.decode", "b.png", error)
+        fail_for(patch, "ledger.depth_reader.DepthReader.decode", "b.png", error)
         report = convert(run, tmp_path / "npz", format="npz")
         assert (report.done, report.failed, report.failures[0].key) == (2, 1, "b.png")
         looked = inspect(run)
@@ -135,11 +137,11 @@ def test_the_other_jobs_lose_one_input(
         report = convert(run, tmp_path / "npz2", format="npz")
         assert (report.done, report.failed, report.failures[0].stage) == (2, 1, "write")
     with monkeypatch.context() as patch:
-        fail_for(patch, "point_clouds.job.read_run_depth", "b.png", error)
+        fail_for(patch, "jobs.point_clouds.read_run_depth", "b.png", error)
         report = make_point_clouds(run, tmp_path / "clouds", options=CloudOptions(near_m=1, far_m=9))
         assert (report.done, report.failed, report.failures[0].key) == (2, 1, "b.png")
     with monkeypatch.context() as patch:
-        fail_for(patch, "verification._find_fault", "b.png", error)
+        fail_for(patch, "jobs.verify._find_fault", "b.png", error)
         assert [each.key for each in verify(run).wrong] == ["b.png"]
     with monkeypatch.context() as patch:
         fail_for(patch, "reporting.depth_sample.read_run_depth", "b.png", error)
@@ -171,12 +173,8 @@ def read(each: entry, error: Exception) -> RGBDSample:
 
 def fail_for(patch: pytest.MonkeyPatch, name: str, key: str, error: Exception) -> None:
     """Let a function of the package raise `error` for the input of a key."""
-    target = f"cortexia_video.{name}"
-    module, _, last = target.rpartition(".")
-    owner = pytest.importorskip(module) if module.rpartition(".")[2].islower() else None
-    if owner is None:
-        room, _, kind = module.rpartition(".")
-        owner = getattr(pytest.importorskip(room), kind)
+    place, _, last = name.rpartition(".")
+    owner = pkgutil.resolve_name(f"cortexia_video.{place}")
     real = getattr(owner, last)
 
     def call(*arguments: object, **options: object) -> object:
@@ -193,7 +191,7 @@ def test_names_that_parquet_cannot_hold_fail_alone(tmp_path: Path, make_image: M
     odd = os.fsdecode(b"b\xff.png")
     (folder / odd).write_bytes(data)
     for name in ("tar", "parquet"):
-        report = estimate(folder, tmp_path / name, model="synthetic", packing=Packing(name))
+        report = estimate(folder, tmp_path / name, model="synthetic", pack=name)
         assert (report.found, report.done, report.failed) == (2, *((2, 0) if name == "tar" else (1, 1)))
     (failure,) = report.failures
     assert failure.key == odd

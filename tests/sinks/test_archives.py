@@ -28,9 +28,7 @@ from cortexia_video.evaluation.predictors import open_predictor
 from cortexia_video.images.read import read_image_bytes
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
 from cortexia_video.ledger.artifacts import read_output
-from cortexia_video.ledger.ledger import read_last_done
-from cortexia_video.ledger.schema import read_usual
-from cortexia_video.sinks.archives import Packing
+from cortexia_video.ledger.lines import read_done
 from cortexia_video.sources.find import InputFile, find_images
 
 
@@ -62,7 +60,7 @@ def read_rows(root: Path) -> list[dict[str, Any]]:
 
 
 def test_tars_hold_what_files_would(photos: Path, tmp_path: Path) -> None:
-    report = estimate(photos, tmp_path / "packed", packing=Packing("tar", 4, images=True), preview=True)
+    report = estimate(photos, tmp_path / "packed", pack="tar", pack_size=4, pack_images=True, preview=True)
     estimate(photos, tmp_path / "files", preview=True)
     assert (report.done, report.failed) == (10, 1)
     found = read_tars(tmp_path / "packed")
@@ -77,7 +75,7 @@ def test_tars_hold_what_files_would(photos: Path, tmp_path: Path) -> None:
 
 
 def test_parquet_holds_what_files_would(photos: Path, tmp_path: Path) -> None:
-    estimate(photos, tmp_path / "packed", packing=Packing("parquet", 4))
+    estimate(photos, tmp_path / "packed", pack="parquet", pack_size=4)
     estimate(photos, tmp_path / "files")
     rows = {row["key"]: row for row in read_rows(tmp_path / "packed")}
     assert len(rows) == 10
@@ -90,15 +88,15 @@ def test_parquet_holds_what_files_would(photos: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["tar", "parquet"])
 def test_the_second_time_only_unfinished_shards_are_made(photos: Path, tmp_path: Path, name: Any) -> None:
-    packing, out = Packing(name, 4), tmp_path / "out"
+    packed, out = {"pack": name, "pack_size": 4}, tmp_path / "out"
     stop = threading.Event()
-    first = estimate(photos, out, packing=packing, stop=stop, on_outcome=lambda *_: stop.set())
+    first = estimate(photos, out, **packed, stop=stop, on_outcome=lambda *_: stop.set())
     assert first.interrupted and first.done == 4
     before = {path.name: path.stat().st_mtime_ns for path in out.glob("depth-*")}
-    second = estimate(photos, out, packing=packing)
+    second = estimate(photos, out, **packed)
     assert (second.skipped, second.done) == (4, 6)
     assert {path: (out / path).stat().st_mtime_ns for path in before} == before
-    estimate(photos, tmp_path / "whole", packing=packing)
+    estimate(photos, tmp_path / "whole", **packed)
     made, whole = (
         file_digests(folder, lambda name: name.startswith("depth-")) for folder in (out, tmp_path / "whole")
     )
@@ -108,7 +106,7 @@ def test_the_second_time_only_unfinished_shards_are_made(photos: Path, tmp_path:
 
 def test_a_lost_or_damaged_shard_is_made_again(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    estimate(photos, out, packing=Packing("tar", 4))
+    estimate(photos, out, pack="tar", pack_size=4)
     one, two, _ = sorted(out.glob("depth-*"))
     one.unlink()
     two.write_bytes(two.read_bytes()[:-1] + b"!")
@@ -116,7 +114,7 @@ def test_a_lost_or_damaged_shard_is_made_again(photos: Path, tmp_path: Path) -> 
     assert found.checked == 3 and {each.output for each in found.wrong} == {one.name, two.name}
     keys = len(found.wrong)
     assert keys in (6, 8)
-    assert estimate(photos, out, packing=Packing("tar", 4)).done == keys
+    assert estimate(photos, out, pack="tar", pack_size=4).done == keys
     assert not cx.verify(out).wrong
 
 
@@ -157,12 +155,12 @@ def test_a_broken_shard_is_a_failure(photos: Path, tmp_path: Path, name: str) ->
 
 
 def test_what_cannot_be_packed_is_one_line(photos: Path, tmp_path: Path) -> None:
-    for packing, said in (
-        (Packing("zip"), "`pack` must be tar or parquet, not 'zip'"),  # type: ignore[arg-type]
-        (Packing("tar", 0), "`pack_size` must be more than 0, not 0"),
+    for packed, said in (
+        ({"pack": "zip"}, "`pack` must be tar or parquet, not 'zip'"),
+        ({"pack": "tar", "pack_size": 0}, "`pack_size` must be more than 0, not 0"),
     ):
         with pytest.raises(cx.errors.InputError, match=said):
-            estimate(photos, tmp_path / "out", packing=packing)
+            estimate(photos, tmp_path / "out", **packed)
 
 
 def test_the_command_packs(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,6 +169,7 @@ def test_the_command_packs(photos: Path, tmp_path: Path, capsys: pytest.CaptureF
         main([*command, "--pack", "tar", "--pack-size", "100", "--pack-images"])
     assert ended.value.code == 1
     assert len(read_tars(tmp_path / "out")) == 30
+    assert "\nspeed: " in capsys.readouterr().out
     assert Image.open(io.BytesIO(read_tars(tmp_path / "out")["3.png"])).size == (64, 48)
 
 
@@ -183,8 +182,8 @@ def test_what_reads_a_run_reads_a_packed_one(photos: Path, tmp_path: Path, name:
     packed, files = tmp_path / "packed", tmp_path / "files"
     model = cx.DepthEstimator(Camera())
     cx.estimate(photos, files, model=model, recursive=True, f_px=50, preview=True)
-    packing = Packing(name, 4, images=True)
-    cx.estimate(photos, packed, model=model, recursive=True, f_px=50, preview=True, packing=packing)
+    packing = {"pack": name, "pack_size": 4, "pack_images": True}
+    cx.estimate(photos, packed, model=model, recursive=True, f_px=50, preview=True, **packing)
     made = [make_point_clouds(run, tmp_path / f"clouds-{run.name}").done for run in (packed, files)]
     assert made == [10, 10]
     clouds = [
@@ -206,8 +205,6 @@ def test_what_reads_a_run_reads_a_packed_one(photos: Path, tmp_path: Path, name:
     for key in ("0.png", "trip/3.png"):
         depths = [each.read(key) for each in predictors]  # type: ignore[attr-defined]
         np.testing.assert_array_equal(depths[0].values, depths[1].values)
-    done = [line for line in (packed / "ledger.jsonl").read_bytes().splitlines(True) if b'"done", ' in line]
-    assert len(done) == 10 and all(map(read_usual, done)), "a million such lines are read by the quick way"
     scaled = [tmp_path / f"scaled-{run.name}" for run in (packed, files)]
     assert [cx.convert(run, out, f_px=60).done for run, out in zip((packed, files), scaled, strict=True)] == [
         10,
@@ -223,12 +220,12 @@ def test_what_reads_a_run_reads_a_packed_one(photos: Path, tmp_path: Path, name:
 def test_images_of_a_shard_are_read_again(photos: Path, tmp_path: Path, name: Any) -> None:
     """The depth of images in shards becomes clouds as that of files does."""
     (photos / "broken.jpg").unlink()
-    estimate(photos, tmp_path / "first", packing=Packing(name, 20, images=True))
+    estimate(photos, tmp_path / "first", pack=name, pack_size=20, pack_images=True)
     (shard,) = (tmp_path / "first").glob("depth-*")
     if name == "tar":
         estimate(shard, tmp_path / "second")
     else:
-        estimate(shard, tmp_path / "second", packing=Packing("tar", 3))
+        estimate(shard, tmp_path / "second", pack="tar", pack_size=3)
     options = CloudOptions(near_m=1, far_m=9, fov_deg=60)
     made = make_point_clouds(tmp_path / "second", tmp_path / "clouds", options=options)
     assert made.done == 10, made.failures
@@ -238,16 +235,16 @@ def test_a_view_is_not_taken_for_the_image_of_its_name(tmp_path: Path, make_imag
     """`a.jpg` has the view `a.jpg.png`, which is the name of another image."""
     make_image(tmp_path / "in/x.jpg", seed=1).rename(tmp_path / "in/a.jpg")
     make_image(tmp_path / "in/a.jpg.png", seed=2)
-    estimate(tmp_path / "in", tmp_path / "out", format="png", packing=Packing("tar", 4, images=True))
+    estimate(tmp_path / "in", tmp_path / "out", format="png", pack="tar", pack_size=4, pack_images=True)
     estimate(tmp_path / "in", tmp_path / "files", format="png")
-    for line in read_last_done(tmp_path / "out"):
+    for line in read_done(tmp_path / "out"):
         view = f"{line['key']}.png"
         assert read_output(tmp_path / "out", view, line) == (tmp_path / "files" / view).read_bytes()
 
 
 @pytest.mark.parametrize("name", ["tar", "parquet"])
 def test_a_damaged_part_of_a_shard_is_named(photos: Path, tmp_path: Path, name: Any) -> None:
-    estimate(photos, tmp_path / "out", packing=Packing(name, 20))
+    estimate(photos, tmp_path / "out", pack=name, pack_size=20)
     (shard,) = (tmp_path / "out").glob("depth-*")
     options = CloudOptions(near_m=1, far_m=9, fov_deg=60)
     if name == "tar":
@@ -270,7 +267,7 @@ def test_a_packed_run_is_converted_as_its_files_would_be(photos: Path, tmp_path:
     files, packed = tmp_path / "files", tmp_path / "runs/packed"
     model = cx.DepthEstimator(Camera())
     cx.estimate(photos, files, model=model, recursive=True, f_px=50)
-    cx.estimate(photos, packed, model=model, recursive=True, f_px=50, packing=Packing(name, 4))
+    cx.estimate(photos, packed, model=model, recursive=True, f_px=50, pack=name, pack_size=4)
     reports = [cx.convert(run, tmp_path / f"png-{run.name}", format="png16") for run in (files, packed)]
     assert [(report.done, report.failed) for report in reports] == [(10, 0), (10, 0)]
     made = [
@@ -279,10 +276,7 @@ def test_a_packed_run_is_converted_as_its_files_would_be(photos: Path, tmp_path:
     ]
     assert made[0] == made[1] and "trip/3.png.16.png" in made[0]
     facts = [
-        {
-            line["key"]: (line["kind"], line["f_px"], line["model"], line["image"])
-            for line in read_last_done(out)
-        }
+        {line["key"]: (line["kind"], line["f_px"], line["model"], line["image"]) for line in read_done(out)}
         for out in (tmp_path / "png-files", tmp_path / "png-packed")
     ]
     assert facts[0] == facts[1] and len(facts[0]) == 10
@@ -304,7 +298,7 @@ def test_a_packed_run_is_converted_as_its_files_would_be(photos: Path, tmp_path:
 
 def test_shards_that_are_lost_damaged_or_alone_are_failures(photos: Path, tmp_path: Path) -> None:
     packed = tmp_path / "packed"
-    estimate(photos, packed, packing=Packing("tar", 4))
+    estimate(photos, packed, pack="tar", pack_size=4)
     gone, damaged, whole = sorted(packed.glob("depth-*"))
     gone.unlink()
     damaged.write_bytes(bytes(damaged.stat().st_size))

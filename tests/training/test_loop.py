@@ -22,7 +22,7 @@ from cortexia_video.errors import InputError, MissingExtraError, ModelLoadError,
 from cortexia_video.frame import Frame  # noqa: E402
 from cortexia_video.rgbd_sample import RGBDSample  # noqa: E402
 from cortexia_video.training import color_jitter as recolouring  # noqa: E402
-from cortexia_video.training.backbone import (
+from cortexia_video.training.backbone import (  # noqa: E402
     LITE0,
     find_classifier,
     fold_convolutions,

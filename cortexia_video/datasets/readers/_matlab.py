@@ -50,9 +50,9 @@ def _find(data: bytes, name: str) -> Any:
         if kind == _COMPRESSED:
             content = zlib.decompressobj().decompress(content, left)
             left -= len(content)
+            if left <= 0:
+                raise ValueError(f"more than {_LARGEST / 1e6:.0f} MB are packed in it")
             kind, content = next(_list_elements(content, order), (0, b""))
-        if left <= 0:
-            raise ValueError(f"more than {_LARGEST} bytes are packed in it")
         if kind == _MATRIX:
             found, value = _read_matrix(content, order, 0)
             if found == name:

@@ -110,7 +110,7 @@ HUB = DatasetInfo(
     summary="any dataset of the Hugging Face hub with images and depth in two columns",
     licence="see its page",
     where="https://huggingface.co/datasets",
-    layout="org/name, or a folder with its files; image= and depth= name the columns, convention= the meaning",
+    layout="org/name, or a folder of its files; image= and depth= name the columns, convention= the meaning",
     open=_Opener(),
     splits=None,
     marks=("dataset_info.json",),

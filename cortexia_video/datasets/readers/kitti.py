@@ -11,7 +11,7 @@ from cortexia_video.datasets.eval_region import GARG_CROP, Region
 from cortexia_video.datasets.readers._calibration import Calibration, parse_matrix, read_matrix
 from cortexia_video.datasets.readers._pair import Pair, read_pair
 from cortexia_video.errors import InputError, in_words
-from cortexia_video.runtime.bounded_map import map_in_order
+from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
 from cortexia_video.storage.named_file import read_named_text
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.relative import find_inside
@@ -44,7 +44,11 @@ def _list_selection(root: AnyPath) -> list[Pair]:
     folder = next((root / name for name in _SELECTION if (root / name).is_dir()), root)
     pairs = []
     images = find_inside(folder / "image", "*.png")
-    cameras = map_in_order(lambda image: read_matrix(folder / "intrinsics" / f"{image.stem}.txt"), images)
+
+    def read(image: AnyPath) -> Calibration:
+        return read_matrix(folder / "intrinsics" / f"{image.stem}.txt")
+
+    cameras = map_bounded(images, read, workers=AT_ONCE)
     for image, camera in zip(images, cameras, strict=True):
         depth = folder / "groundtruth_depth" / image.name.replace("_sync_image_", "_sync_groundtruth_depth_")
         pairs.append(Pair(image.name, image, depth, "kitti", "kitti", camera=camera, sparse=True))

@@ -13,12 +13,12 @@ from cortexia_video.datasets.row_schema import from_row, require_columns
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import DecodeError, Failure, InputError, in_words
 from cortexia_video.rgbd_sample import RGBDSample
-from cortexia_video.runtime.bounded_map import map_in_order
+from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.arrow import import_arrow
 from cortexia_video.storage.named_file import LARGEST_TEXT, open_named
 from cortexia_video.storage.paths import AnyPath
-from cortexia_video.storage.row_groups import RecentGroups, read_row_group
+from cortexia_video.storage.row_groups import RecentGroups, list_row_groups, read_row_group, require_rows
 
 _FILES_KEPT = 64
 
@@ -43,7 +43,7 @@ def _open(root: AnyPath, split: str | None, *, convention: str | None = None) ->
     """Open a file, or all of a folder. convention: of depth that does not say what it means."""
     rows: list[_Row] = []
     kinds: set[DepthKind | None] = set()
-    for found in map_in_order(_list_rows, list_split(root, ".parquet", split)):
+    for found in map_bounded(list_split(root, ".parquet", split), _list_rows, workers=AT_ONCE):
         kinds |= found.kinds
         rows += (
             row if row.key else row._replace(key=f"{number:08d}")
@@ -61,13 +61,12 @@ def _list_rows(path: AnyPath) -> _Rows:
         return _Rows([_Row(path.name, path, 0, 0)], set())
     names = file.schema_arrow.names
     require_columns(names, str(path))
-    count, size = file.metadata.num_rows, path.stat().st_size
-    if count > size:  # nulls cost nothing to write: kilobytes can say that they are millions of rows
-        raise InputError(f"{path} says it has {count} rows in {size} bytes: make or copy it again")
+    with in_words(f"{path} is no parquet file that can be read", "make or copy it again"):
+        require_rows(file, path.stat().st_size)
     columns = [name for name in ("key", "kind") if name in names]
     rows: list[_Row] = []
     kinds: set[DepthKind | None] = set()
-    for group in range(file.num_row_groups):
+    for group in range(len(list_row_groups(file))):
         listed = attempt(path.name, "find", partial(_list_group, file, path, group, columns))
         if isinstance(listed, Failure):  # of as many samples as it says, whose reading says what is wrong
             listed = _Rows([_Row("", path, group, 0)], set())
@@ -78,7 +77,7 @@ def _list_rows(path: AnyPath) -> _Rows:
 
 def _list_group(file: Any, path: AnyPath, group: int, columns: list[str]) -> _Rows:
     known = read_row_group(file, group, columns, LARGEST_TEXT).to_pydict() if columns else {}
-    keys = known.get("key") or [""] * file.metadata.row_group(group).num_rows
+    keys = known.get("key") or [""] * list_row_groups(file)[group].rows
     rows = [_Row(str(key or ""), path, group, row) for row, key in enumerate(keys)]
     return _Rows(rows, {*known.get("kind", [None])})
 
@@ -91,7 +90,9 @@ def open_file(path: AnyPath) -> Any:
         if isinstance(path, Path):
             open_named(path).close()  # Arrow would wait for the writer of a pipe
         source = path if isinstance(path, Path) else path.open("rb", 0)
-        return parquet.ParquetFile(source, memory_map=True, page_checksum_verification=True)
+        file = parquet.ParquetFile(source, memory_map=True, page_checksum_verification=True)
+        list_row_groups(file)
+        return file
 
 
 class _Reader:
@@ -125,7 +126,7 @@ INFO = DatasetInfo(
     summary="parquet shards with the columns image and depth_map, as cortexia dataset build makes them",
     licence="that of its images",
     where="cortexia dataset build, or the files of a dataset of the hub",
-    layout="*.parquet, of a split train-*.parquet; convention='metres' where the depth does not say what it is",
+    layout="*.parquet, of a split train-*.parquet; convention='metres' where depth does not say what it is",
     open=_open,
     splits=None,
     marks=("**/*.parquet",),

@@ -46,9 +46,10 @@ def _list_pairs(root: AnyPath, about: Mapping[str, Any], within: AnyPath | None)
         "sparse": bool(about.get("sparse", False)),
         "within": within,
     }
+    camera = _read_camera(about.get("intrinsics"))
     pairs = []
     for number, frame in enumerate(about["frames"]):
-        read = partial(_read_frame, root, frame, about.get("intrinsics"), common)
+        read = partial(_read_frame, root, frame, camera, common)
         found = attempt(str(number), "find", read)
         if isinstance(found, Failure):
             problem = InputError(
@@ -61,14 +62,14 @@ def _list_pairs(root: AnyPath, about: Mapping[str, Any], within: AnyPath | None)
     return pairs
 
 
-def _read_frame(root: AnyPath, frame: Any, intrinsics: Any, common: Mapping[str, Any]) -> Pair:
-    camera = _read_camera(frame.get("intrinsics") or intrinsics)
+def _read_frame(root: AnyPath, frame: Any, camera: Calibration | None, common: Mapping[str, Any]) -> Pair:
+    camera = _read_camera(frame.get("intrinsics")) or camera
     places = follow(root, frame["rgb"]), follow(root, frame["depth"])
     return Pair(str(frame["name"]), *places, camera=camera, **common)
 
 
 def _read_camera(words: Mapping[str, float] | None) -> Calibration | None:
-    return None if words is None else Calibration(*(float(words[name]) for name in Calibration._fields))
+    return Calibration(*(float(words[name]) for name in Calibration._fields)) if words else None
 
 
 def _find_range(about: Mapping[str, Any]) -> tuple[float, float] | None:

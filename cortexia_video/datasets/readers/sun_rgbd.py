@@ -8,7 +8,7 @@ from cortexia_video.datasets.readers._calibration import Calibration, read_matri
 from cortexia_video.datasets.readers._matlab import read_mat
 from cortexia_video.datasets.readers._pair import Pair, read_pair
 from cortexia_video.errors import InputError
-from cortexia_video.runtime.bounded_map import map_in_order
+from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.relative import find_inside, name_inside
 
@@ -20,7 +20,7 @@ def _open(root: AnyPath, split: str | None) -> RGBDDataset:
     folders = [path.parent for path in find_inside(root / "SUNRGBD", "**/intrinsics.txt")]
     wanted = None if split is None else _read_split(root, split)
     chosen = [each for each in folders if wanted is None or _name(root, each) in wanted]
-    cameras = map_in_order(lambda folder: read_matrix(folder / "intrinsics.txt"), chosen)
+    cameras = map_bounded(chosen, lambda folder: read_matrix(folder / "intrinsics.txt"), workers=AT_ONCE)
     pairs = [_find_pair(root, *each) for each in zip(chosen, cameras, strict=True)]
     return RGBDDataset("sunrgbd", pairs, read_pair)
 

@@ -48,7 +48,9 @@ def open_session(path: Path, backend: str, device: str, precision: str) -> Sessi
     `MissingExtraError` for a backend that is not installed.
     """
     if backend not in GRAPH_BACKENDS:
-        raise ModelLoadError(f"unknown backend {backend!r} for {path.name}: use {' or '.join(GRAPH_BACKENDS)}")
+        raise ModelLoadError(
+            f"unknown backend {backend!r} for {path.name}: use {' or '.join(GRAPH_BACKENDS)}"
+        )
     try:
         open_named(path).close()  # the backends would wait for the writer of a pipe
     except OSError as error:

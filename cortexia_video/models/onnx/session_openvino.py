@@ -51,7 +51,9 @@ class OpenVinoSession:
 def choose_precision(wanted: str, device: str) -> str:
     """Take the precision that is wanted, where the processor has instructions for it; `auto` is bfloat16."""
     if device not in ("auto", "cpu"):
-        raise ModelLoadError(f"the backend openvino runs on the processor, not on {device!r}: use `device='cpu'`")
+        raise ModelLoadError(
+            f"the backend openvino runs on the processor, not on {device!r}: use `device='cpu'`"
+        )
     capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     there = [precision for precision, name in _CAPABILITIES.items() if name in capabilities]
     if wanted == "auto":

@@ -3,7 +3,7 @@
 Afterwards the same command must end with exit code 0 in the same files as one that nothing happened to: byte
 for byte, nothing more, nothing half written. Prints a table; exit code 1 if anything differs.
 
-    python tests/support/torture.py --kills 40 --disks 16 --minutes 30 --only train
+    python tests/end_to_end/torture.py --kills 40 --disks 16 --minutes 30 --only train
 
 Of files that hold times, or lines in the order in which threads were done, the meaning is compared
 (`read_meaning`).
@@ -342,7 +342,7 @@ def read_outcomes(path: Path) -> list[object]:
 
 
 def read_checkpoint(path: Path) -> str:
-    """Return a digest of all values; the bytes depend on which texts are one object, which pickle refers to."""
+    """Return a digest of all values; the bytes depend on which texts are one object to pickle."""
     import torch
 
     def describe(value: object) -> object:

@@ -1,0 +1,113 @@
+"""The options of a command: declared by the function that does its work, put in panels here."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, TypeVar, cast, get_args, get_type_hints
+
+from cyclopts import Group, Parameter, Token
+
+from cortexia_video.cli import OPTIONS as OPTIONS
+from cortexia_video.errors import InputError
+from cortexia_video.models.protocol import InputSize
+
+OUTPUT, MODEL, CAMERA, RUN, CLUSTER = (
+    Group(title, sort_key=number)
+    for number, title in enumerate(("Output", "Model", "Camera", "Run", "Cluster"), 1)
+)
+MODEL_OPTIONS = (
+    "backend",
+    "precision",
+    "max_error",
+    "compile",
+    "kind",
+    "input_size",
+    "normalize",
+    "commercial_only",
+)
+Command = TypeVar("Command", bound=Callable[..., Any])
+Panel = tuple[Group, Sequence[str]]
+
+
+def take_options(function: Callable[..., Any] | None = None, *panels: Panel) -> Callable[[Command], Command]:
+    """Give a command options that are parameters of a function, with its types, defaults and help texts.
+
+    The command takes them as `**options`. An option of its own that its docstring does not describe is described
+    by the function's.
+
+    Args:
+        function: What declares the options; a class stands for its `__init__`.
+        panels: Which options, in their order, each under the title of its panel.
+    """
+
+    def take(command: Command) -> Command:
+        texts = {**_read_texts(function), **_read_texts(command)}
+        declared = inspect.signature(function).parameters if function else {}
+        hints = get_type_hints(function.__init__ if inspect.isclass(function) else function or take)
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        kept = [_describe(each, texts) for each in own if each.kind is not each.VAR_KEYWORD]
+        taken = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=declared[name].default,
+                annotation=Annotated[_as_typed(hints[name]), Parameter(group=group, help=texts[name])],
+            )
+            for group, names in panels
+            for name in names
+        ]
+        usual = {each.name: each.default for each in taken}  # cyclopts hands over only what was given
+
+        @functools.wraps(command)
+        def run(*arguments: Any, **options: Any) -> Any:
+            return command(*arguments, **{**usual, **options})
+
+        run.__signature__ = inspect.Signature([*kept, *taken])  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in kept}
+        return cast(Command, run)
+
+    return take
+
+
+def parse_size(text: str, name: str = "`input_size`") -> InputSize:
+    """Read 518 as a short side and 392x518 as height and width; raise `InputError`, which says `name`."""
+    match = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", text)
+    if match is None:
+        raise InputError(f"{name} must be like 518 or 392x518, not {text!r}")
+    height, width = match.groups()
+    return (int(height), int(width)) if width else int(height)
+
+
+def _read_texts(function: Callable[..., Any] | None) -> Mapping[str, str]:
+    """Return what a docstring says of each parameter, each in one line, without what is so in Python alone."""
+    from docstring_parser import parse
+
+    parameters = parse(inspect.getdoc(function) or "").params if function else []
+    return {
+        each.arg_name: " ".join((each.description or "").split()).partition(" In Python")[0]
+        for each in parameters
+    }
+
+
+def _describe(option: inspect.Parameter, texts: Mapping[str, str]) -> inspect.Parameter:
+    if option.name not in texts:
+        return option
+    return option.replace(annotation=Annotated[option.annotation, Parameter(help=texts[option.name])])
+
+
+def _as_typed(hint: Any) -> Any:
+    """Return what a person types for a parameter: text for a path or a model, 392x518 for a size."""
+    choices = get_args(hint) if isinstance(hint, types.UnionType) else ()
+    if hint == InputSize | None:
+        return Annotated[hint, Parameter(converter=_convert_size, n_tokens=1, metavar="SIZE")]
+    if str in choices:
+        return str | None if type(None) in choices else str
+    return hint
+
+
+def _convert_size(_: Any, tokens: Sequence[Token]) -> InputSize:
+    return parse_size(tokens[0].value)
