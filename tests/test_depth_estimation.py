@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from cortexia_video import DepthEstimator, DepthMap, Failure, Frame, SyntheticModel
-from cortexia_video.errors import DecodeError, InputError
+from cortexia_video.errors import DecodeError, InputError, ModelError
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.inference.batcher import Batcher
 
@@ -273,3 +275,37 @@ def test_depth_says_which_model_with_which_weights_made_it(size: str) -> None:
     (depth,) = estimator.estimate([Frame("a", np.zeros((20, 30, 3), np.uint8), 25.0, "exif")])
     assert (depth.model, depth.weights_sha256) == ("synthetic", estimator.model.weights_digest)
     assert (depth.f_px, depth.f_source) == (25, "exif")
+
+
+def test_one_image_is_an_array_a_pillow_image_a_frame_or_a_path(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    estimator = DepthEstimator(SyntheticModel())
+    (expected,) = estimator.estimate([Frame("a", pixels)])
+    assert isinstance(expected, DepthMap)
+    kinds = (pixels, Image.fromarray(pixels), Frame("a", pixels), tmp_path / "a.png", str(tmp_path / "a.png"))
+    for image in kinds:
+        np.testing.assert_array_equal(estimator(image).values, expected.values)
+
+
+def test_one_image_of_pillows_is_turned_and_has_its_focal_length(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif.get_ifd(0x8769)[0xA405] = 28  # FocalLengthIn35mmFilm
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8))
+    image.save(tmp_path / "a.png", exif=exif)
+    estimator = DepthEstimator(SyntheticModel())
+    with Image.open(tmp_path / "a.png") as opened:
+        depth, read = estimator(opened), estimator(tmp_path / "a.png")
+    assert depth.values.shape == (64, 48)
+    assert (depth.f_px, depth.f_source) == (read.f_px, "exif")
+    np.testing.assert_array_equal(depth.values, read.values)
+
+
+def test_one_image_raises_what_would_be_a_failure() -> None:
+    with pytest.raises(ModelError, match="cannot do this one"):
+        DepthEstimator(Recording())(frame("a", level=POISON).image)
+    with pytest.raises(InputError, match=r"image must be uint8 \(H, W, 3\) RGB, not float64"):
+        DepthEstimator(SyntheticModel())(np.zeros((4, 4, 3)))
+    with pytest.raises(InputError, match="no such file: nothing"):
+        DepthEstimator(SyntheticModel())("nothing.jpg")

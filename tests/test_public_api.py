@@ -85,7 +85,7 @@ def test_telemetry_is_off_before_any_library_is_imported() -> None:
 
 
 def _undocumented(name: str, thing: Any) -> list[str]:
-    """Return what the docstring of a function lacks: Args where it has parameters, Returns where it returns."""
+    """Return what the docstring of a function lacks: a line for a parameter, or what it returns."""
     text = inspect.getdoc(thing) or ""
     signature = inspect.signature(thing)
     parameters = [each for each in signature.parameters if each not in ("self", "cls")]

@@ -66,11 +66,11 @@ def build_dataset(
     report = BuildReport()
     items: Iterator[BuildItem | Failure]
     if depth is None:
-        allowed = {"allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
         dataset: AnyDataset
         if isinstance(images, RGBDDataset | RGBDStream):
             dataset = images
         else:
+            allowed = {"allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
             dataset = open_folder(images, name, split=split, **allowed)
         if not isinstance(dataset, RGBDDataset):
             raise InputError(f"{dataset.root} is a stream, which cannot be resumed: give a set with numbers")
