@@ -118,18 +118,19 @@ class PerspectiveCrop(Transform):
         turn = _roll(self.roll_deg) @ _pitch(self.pitch_deg) @ _yaw(self.yaw_deg)
         target = View(self.height, self.width, camera)
         motion = Motion(view, target, _find_homography(view.camera, turn, camera), make_matrix(turn))
-        self._require_inside(motion)
-        return motion
-
-    def _require_inside(self, motion: Motion) -> None:
-        corners = _find_corners(motion)
+        # where the corners of the target are in the source: (4, 2), NaN for those behind its camera
+        corners = motion.inverse().move(
+            np.array([[0, 0], [self.width, 0], [self.width, self.height], [0, self.height]])
+        )
         if np.isnan(corners).any():
             raise InputError(f"{self} looks behind the camera of an image of {motion.source}: turn it less")
-        if self.outside == "refuse" and not _are_inside(corners, motion.source):
+        inside = (corners >= -1e-6) & (corners <= np.array([view.width, view.height]) + 1e-6)
+        if self.outside == "refuse" and not inside.all():
             raise InputError(
                 f"{self} sees more than an image of {motion.source} with {motion.source.camera} shows: "
                 'lower fov_deg or the angles, or use outside="pad"'
             )
+        return motion
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,19 +210,18 @@ def _project(camera: Pinhole) -> NDArray[np.float64]:
     return np.array([[camera.fx, 0, camera.cx], [0, camera.fy, camera.cy], [0, 0, 1]])
 
 
-def _find_corners(motion: Motion) -> NDArray[np.float64]:
-    """Return where the corners of the target are in the source: (4, 2), NaN for those behind its camera."""
-    height, width = motion.target.height, motion.target.width
-    return motion.inverse().move(np.array([[0, 0], [width, 0], [width, height], [0, height]]))
-
-
-def _are_inside(points: NDArray[np.float64], view: View, slack: float = 1e-6) -> bool:
-    return bool((points >= -slack).all() and (points <= np.array([view.width, view.height]) + slack).all())
-
-
 def _warp(sample: RGBDSample, motion: Motion, sampling: Sampling) -> RGBDSample:
     """Sample image, depth and mask where the motion's target comes from."""
-    image = _warp_image(sample.frame.image, motion)
+    # sample the image bilinearly, averaged first where it shrinks much
+    source, target = motion.source.camera, motion.target.camera
+    shrinking = source.fx / target.fx if source and target else 1
+    if shrinking <= _MOST_SHRINKING:
+        image = _take(sample.frame.image, motion, Image.Resampling.BILINEAR, 0)
+    else:
+        height, width = (max(1, round(side / shrinking)) for side in sample.frame.image.shape[:2])
+        enlarge = np.diag([motion.source.width / width, motion.source.height / height, 1])
+        reduced = Motion(View(height, width), motion.target, make_matrix(motion.pixels @ enlarge))
+        image = _take(resize_image(sample.frame.image, height, width), reduced, Image.Resampling.BILINEAR, 0)
     mask = sample.mask
     if mask is not None:
         mask = _take(mask.view(np.uint8), motion, Image.Resampling.NEAREST, 0).view(np.bool_)
@@ -232,18 +232,6 @@ def _warp(sample: RGBDSample, motion: Motion, sampling: Sampling) -> RGBDSample:
     if sampling == "edge_aware":
         values = interpolate_surfaces(values, sample.depth, motion)
     return rebuild(sample, motion, image, values, mask)
-
-
-def _warp_image(image: NDArray[np.uint8], motion: Motion) -> NDArray[np.uint8]:
-    """Sample the image bilinearly, averaged first where it shrinks much."""
-    source, target = motion.source.camera, motion.target.camera
-    shrinking = source.fx / target.fx if source and target else 1
-    if shrinking <= _MOST_SHRINKING:
-        return _take(image, motion, Image.Resampling.BILINEAR, 0)
-    height, width = (max(1, round(side / shrinking)) for side in image.shape[:2])
-    enlarge = np.diag([motion.source.width / width, motion.source.height / height, 1])
-    reduced = Motion(View(height, width), motion.target, make_matrix(motion.pixels @ enlarge))
-    return _take(resize_image(image, height, width), reduced, Image.Resampling.BILINEAR, 0)
 
 
 def _take(array: NDArray[Pixels], motion: Motion, how: Image.Resampling, fill: float) -> NDArray[Pixels]:

@@ -127,7 +127,12 @@ def _open_sets(
         return tuple(_open_set("rgbd", each, protocol, allow_outside) for each in folders)
     name = None if convention is not None else _recognise(root)
     if name is None:
-        return (_open_files(root, convention),)
+        files = list_depth_files(root)
+        if not files:
+            names = ", ".join(DATASETS)
+            raise InputError(f"no reference in {root}: neither depth files nor one of the datasets {names}")
+        entries = [DepthFile(key, path, convention) for key, path in files.items()]
+        return (GroundTruthSet(root.name, RGBDDataset("depth files", entries, _read_file), has_images=False),)
     return (_open_set(name, root, protocol, allow_outside),)
 
 
@@ -152,15 +157,6 @@ def _open_set(name: str, root: AnyPath, protocol: Protocol, allow_outside: bool)
     return GroundTruthSet(
         root.name, dataset, range_m[1] if range_m else None, about.get("kind", "real") == "real"
     )
-
-
-def _open_files(root: AnyPath, convention: str | None) -> GroundTruthSet:
-    files = list_depth_files(root)
-    if not files:
-        names = ", ".join(DATASETS)
-        raise InputError(f"no reference in {root}: neither depth files nor one of the datasets {names}")
-    entries = [DepthFile(key, path, convention) for key, path in files.items()]
-    return GroundTruthSet(root.name, RGBDDataset("depth files", entries, _read_file), has_images=False)
 
 
 def _read_file(entry: DepthFile) -> RGBDSample:

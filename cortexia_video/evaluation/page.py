@@ -40,10 +40,24 @@ _REGIONS = (
 def write_page(evaluation: Evaluation, summary: Summary, worst: Sequence[Tile], best: Sequence[Tile]) -> str:
     """Return the page's HTML, which needs nothing but itself."""
     first = evaluation.columns[0].name
+    rows = [
+        [title, *(format_interval(totals[metric]) for totals in summary.totals.values())]
+        for metric, title in choose_shown(summary).items()
+    ]
+    said = [
+        f"{each.first} less {each.other}: AbsRel {format_interval(each.differences['abs_rel'])}"
+        + (f", better in {each.better['abs_rel']:.0%} of draws." if has_intervals(summary) else ".")
+        for each in summary.comparisons
+    ]
+    note = f"There are {describe_draws(summary)}. (-) smaller is better."
     main = element(
         "main",
         _show_header(evaluation),
-        section("All images", _show_totals(summary), _show_comparisons(summary)),
+        section(
+            "All images",
+            _make_table(["", *map(printable, summary.totals)], rows),
+            element("div", quiet(note), *(element("p", line) for line in said)),
+        ),
         section("Sets", _show_sets(evaluation, summary)) if len(summary.sets[first]) > 1 else None,
         _show_regions(summary),
         section(f"The worst of {printable(first)}", quiet(_LEGEND), *map(_show_tile, worst)),
@@ -73,14 +87,6 @@ def _make_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Element:
     return element("div", table, class_="wide")
 
 
-def _show_totals(summary: Summary) -> Element:
-    rows = [
-        [title, *(format_interval(totals[metric]) for totals in summary.totals.values())]
-        for metric, title in choose_shown(summary).items()
-    ]
-    return _make_table(["", *map(printable, summary.totals)], rows)
-
-
 def _show_regions(summary: Summary) -> Element | None:
     """Make the table of where all are wrong, where that was measured."""
     regions = GROUPS["regions"].metrics
@@ -92,16 +98,6 @@ def _show_regions(summary: Summary) -> Element | None:
         return None
     table = _make_table(["AbsRel", *map(printable, summary.totals)], rows)
     return section("Where the errors are", quiet(_REGIONS), table)
-
-
-def _show_comparisons(summary: Summary) -> Element:
-    said = [
-        f"{each.first} less {each.other}: AbsRel {format_interval(each.differences['abs_rel'])}"
-        + (f", better in {each.better['abs_rel']:.0%} of draws." if has_intervals(summary) else ".")
-        for each in summary.comparisons
-    ]
-    note = f"There are {describe_draws(summary)}. (-) smaller is better."
-    return element("div", quiet(note), *(element("p", line) for line in said))
 
 
 def _show_sets(evaluation: Evaluation, summary: Summary) -> Element:

@@ -249,7 +249,17 @@ def open_predictor(
         return ModelPredictor(name, load_estimators(name, **given))
     name = str(root) if isinstance(root, RemotePath) else name  # without secrets: it is written down
     if list_files(root):
-        return FolderPredictor(name, _list_run(root))
+        # depth that a run has done; views, that are to look at only, are left out
+        files = {}
+        for line in read_last_done(root):
+            found = find_depth(line)
+            if found is not None:
+                about = {word: line.get(word) for word in ("kind", "f_px", "f_source", "full_size")}
+                packed = (root, found[0], line) if "inside" in line else None
+                files[bare(line["key"])] = DepthSource(root / found[0], about, packed)
+        if not files:
+            raise InputError(f"no depth in {root} that can be measured: only views, or nothing is done")
+        return FolderPredictor(name, files)
     about = {} if kind is None else {"kind": kind}
     files = {key: DepthSource(path, about) for key, path in _list_files(root).items()}
     if not files:
@@ -263,17 +273,3 @@ def _list_files(root: AnyPath) -> dict[str, AnyPath]:
             return list_depth_files(root)
     except RemoteError as error:
         raise InputError(f"cannot read {root}: {error.strerror}") from error
-
-
-def _list_run(root: AnyPath) -> dict[str, DepthSource]:
-    """Return the depth that a run has done; views, that are to look at only, are left out."""
-    files = {}
-    for line in read_last_done(root):
-        found = find_depth(line)
-        if found is not None:
-            about = {word: line.get(word) for word in ("kind", "f_px", "f_source", "full_size")}
-            packed = (root, found[0], line) if "inside" in line else None
-            files[bare(line["key"])] = DepthSource(root / found[0], about, packed)
-    if not files:
-        raise InputError(f"no depth in {root} that can be measured: only views, or nothing is done")
-    return files

@@ -79,10 +79,27 @@ def _sum_up(
     """Return totals, sets and draws of a column; the table of many images is large, and let go here."""
     aggregation = evaluation.protocol.aggregation
     per_pixel = aggregation == "pixel"
-    whole = _tabulate([*column.scores.values()], per_pixel)
+    scores = [*column.scores.values()]
+    count = sum(map(len, scores))
+    values, sums = np.empty((count, len(METRICS))), np.empty((count, _ADDED if per_pixel else 0))
+    for row, score in enumerate(chain.from_iterable(scores)):
+        metrics = score.metrics
+        values[row] = [metrics.get(name, math.nan) for name in METRICS]
+        if per_pixel:
+            sums[row] = _list_sums(score.sums)
+    whole = _Table(values, sums, scores)
     tables = dict(zip(column.scores, _split(whole), strict=True))
     groups = [tables[name] for name in evaluation.averaged] if aggregation == "set" else [whole]
-    draws = _resample(groups, per_pixel, rng, resamples)
+    # metrics of each draw, (resamples, metrics), NaN where too few images can be drawn
+    sizes = [len(table.values) for table in groups]
+    if sum(size for size in sizes if size > 1) < FEWEST:
+        draws = np.full((resamples, len(METRICS)), np.nan)
+    else:
+        drawn = [
+            _weigh(groups, _draw(sizes, min(_AT_ONCE, resamples - start), rng), per_pixel)
+            for start in range(0, resamples, _AT_ONCE)
+        ]
+        draws = np.concatenate(drawn)
     totals = _make_intervals(_aggregate(groups, per_pixel), draws)
     return totals, {name: _aggregate([table], per_pixel) for name, table in tables.items()}, draws
 
@@ -97,17 +114,6 @@ class _Table(NamedTuple):
     values: Floats
     sums: Floats
     scores: Sequence[ScoreTable]
-
-
-def _tabulate(scores: Sequence[ScoreTable], per_pixel: bool) -> _Table:
-    count = sum(map(len, scores))
-    values, sums = np.empty((count, len(METRICS))), np.empty((count, _ADDED if per_pixel else 0))
-    for row, score in enumerate(chain.from_iterable(scores)):
-        metrics = score.metrics
-        values[row] = [metrics.get(name, math.nan) for name in METRICS]
-        if per_pixel:
-            sums[row] = _list_sums(score.sums)
-    return _Table(values, sums, scores)
 
 
 def _split(whole: _Table) -> Iterator[_Table]:
@@ -141,18 +147,6 @@ def _mean(values: Floats) -> float:
     return math.fsum(chosen) / chosen.size if chosen.size else math.nan
 
 
-def _resample(tables: Sequence[_Table], per_pixel: bool, rng: np.random.Generator, resamples: int) -> Floats:
-    """Return the metrics of each draw, (resamples, metrics), NaN where too few images can be drawn."""
-    sizes = [len(table.values) for table in tables]
-    if sum(size for size in sizes if size > 1) < FEWEST:
-        return np.full((resamples, len(METRICS)), np.nan)
-    drawn = [
-        _weigh(tables, _draw(sizes, min(_AT_ONCE, resamples - start), rng), per_pixel)
-        for start in range(0, resamples, _AT_ONCE)
-    ]
-    return np.concatenate(drawn)
-
-
 def _draw(sizes: Sequence[int], draws: int, rng: np.random.Generator) -> list[Floats]:
     """Return for each set how often each image comes in each draw, (draws, images)."""
     counts = [np.empty((draws, size)) for size in sizes]
@@ -165,21 +159,22 @@ def _draw(sizes: Sequence[int], draws: int, rng: np.random.Generator) -> list[Fl
 def _weigh(tables: Sequence[_Table], counts: Sequence[Floats], per_pixel: bool) -> Floats:
     """Return the metrics of draws, (draws, metrics), each image as often as it was drawn."""
     pairs = list(zip(tables, counts, strict=True))
-    means = np.array([_average(count, table.values) for table, count in pairs])
+    # mean of what was measured in each draw, (draws, metrics)
+    means = np.array(
+        [
+            _divide(
+                _multiply(count, table.values, lambda rows: np.where(np.isnan(rows), 0, rows)),
+                _multiply(count, table.values, lambda rows: (~np.isnan(rows)).astype(np.float64)),
+            )
+            for table, count in pairs
+        ]
+    )
     known = ~np.isnan(means)
     found = _divide(np.where(known, means, 0).sum(axis=0), known.sum(axis=0))
     if per_pixel:
         sums = sum(_multiply(count, table.sums) for table, count in pairs)
         found[:, : len(PIXEL_METRICS)] = [_score_sums(row) for row in np.asarray(sums).tolist()]
     return found
-
-
-def _average(counts: Floats, values: Floats) -> Floats:
-    """Return the mean of what was measured in each draw, (draws, metrics)."""
-    return _divide(
-        _multiply(counts, values, lambda rows: np.where(np.isnan(rows), 0, rows)),
-        _multiply(counts, values, lambda rows: (~np.isnan(rows)).astype(np.float64)),
-    )
 
 
 def _multiply(counts: Floats, rows: Floats, change: Callable[[Floats], Floats] = lambda rows: rows) -> Floats:

@@ -31,9 +31,24 @@ def list_lines(evaluation: Evaluation, summary: Summary) -> Iterator[str]:
     yield from _lay_out(_list_totals(summary))
     if len(evaluation.columns[-1].scores) > 1:
         yield ""
-        yield from _lay_out(_list_sets(evaluation, summary))
+        # absRel / delta1 of each set
+        rows = [["AbsRel / delta1", "images", *map(printable, summary.sets)]]
+        for name, scores in evaluation.columns[-1].scores.items():
+            cells = [
+                f"{format_value(sets[name]['abs_rel'])} / {format_value(sets[name]['delta1'])}"
+                if name in sets
+                else "-"
+                for sets in summary.sets.values()
+            ]
+            rows.append([describe_set(evaluation, name), str(len(scores)), *cells])
+        yield from _lay_out(rows)
     yield ""
-    yield from _list_comparisons(summary)
+    for each in summary.comparisons:
+        value, low, high = each.differences["abs_rel"]
+        said = f"{printable(each.first)} less {printable(each.other)}: AbsRel {value:+.3f}"
+        if not math.isnan(low):
+            said += f" [{low:+.3f}, {high:+.3f}], better in {each.better['abs_rel']:.0%} of draws"
+        yield said
     yield from _list_troubles(evaluation)
 
 
@@ -102,29 +117,6 @@ def _list_totals(summary: Summary) -> list[list[str]]:
         ]
         rows.append([printable(name), *cells])
     return rows
-
-
-def _list_sets(evaluation: Evaluation, summary: Summary) -> list[list[str]]:
-    """Return AbsRel / delta1 of each set."""
-    rows = [["AbsRel / delta1", "images", *map(printable, summary.sets)]]
-    for name, scores in evaluation.columns[-1].scores.items():
-        cells = [
-            f"{format_value(sets[name]['abs_rel'])} / {format_value(sets[name]['delta1'])}"
-            if name in sets
-            else "-"
-            for sets in summary.sets.values()
-        ]
-        rows.append([describe_set(evaluation, name), str(len(scores)), *cells])
-    return rows
-
-
-def _list_comparisons(summary: Summary) -> Iterator[str]:
-    for each in summary.comparisons:
-        value, low, high = each.differences["abs_rel"]
-        said = f"{printable(each.first)} less {printable(each.other)}: AbsRel {value:+.3f}"
-        if not math.isnan(low):
-            said += f" [{low:+.3f}, {high:+.3f}], better in {each.better['abs_rel']:.0%} of draws"
-        yield said
 
 
 def _list_troubles(evaluation: Evaluation) -> Iterator[str]:

@@ -155,7 +155,18 @@ def _understand(stored: RawDepth, about: Metadata, convention: str | None, names
     stored = stored._replace(values=_to_2d(stored.values))
     if stored.metadata.get("kind") is None:
         if convention is not None:
-            stored = _translate(stored, about, convention, names)
+            # what numbers mean by a source convention; one whose kind is known leaves no choice of another
+            said, row = about.get("kind"), CONVENTIONS[convention]
+            if said is not None and row.kind not in (None, said):
+                raise DepthFileError(
+                    f"{names.convention} {convention} means {row.kind} depth, {names.kind} says {said}: leave one out"
+                )
+            translated = row.translate(stored, about)
+            if translated.metadata["kind"] is None:
+                raise DepthFileError(
+                    f"a file of {convention} does not say its kind of depth: give {names.kind}, too"
+                )
+            stored = translated
         metadata = add(about, stored.metadata)
         if "unknown" in about and "unknown" in stored.metadata:
             metadata["unknown"] = [*_listed(about["unknown"]), *_listed(stored.metadata["unknown"])]
@@ -172,19 +183,6 @@ def _understand(stored: RawDepth, about: Metadata, convention: str | None, names
 
 def _listed(unknown: Any) -> list[Any]:
     return [*unknown] if isinstance(unknown, list | tuple) else [unknown]
-
-
-def _translate(stored: RawDepth, about: Metadata, convention: str, names: OptionNames) -> RawDepth:
-    """Return what numbers mean by a source convention; one whose kind is known leaves no choice of another."""
-    said, row = about.get("kind"), CONVENTIONS[convention]
-    if said is not None and row.kind not in (None, said):
-        raise DepthFileError(
-            f"{names.convention} {convention} means {row.kind} depth, {names.kind} says {said}: leave one out"
-        )
-    translated = row.translate(stored, about)
-    if translated.metadata["kind"] is None:
-        raise DepthFileError(f"a file of {convention} does not say its kind of depth: give {names.kind}, too")
-    return translated
 
 
 def _require_meaning(values: NDArray[Any], metadata: Metadata, names: OptionNames) -> None:

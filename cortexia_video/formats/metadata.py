@@ -61,12 +61,24 @@ def with_metadata(values: NDArray[np.float32], metadata: Metadata) -> DepthMap:
     for name, meant in meaning_of(kind).items():
         if metadata.get(name, meant) != meant:
             raise ValueError(f"{name} is {metadata[name]!r}, but of kind {kind} it is {meant!r}")
-    full_size = _read_size(metadata.get("full_size"))
+    size = metadata.get("full_size")
+    if size is None:
+        full_size = None
+    elif isinstance(size, list | tuple) and len(size) == 2 and all(type(n) is int and n > 0 for n in size):
+        full_size = size[0], size[1]
+    else:
+        raise ValueError(f"full_size is {size!r}: it must be [height, width] in pixels, or null")
+    choices = get_args(FocalSource)
+    value = metadata.get("f_source")
+    if value is None or value in choices:
+        one_of = value
+    else:
+        raise ValueError(f"{'f_source'} is {value!r}: it must be null or one of {', '.join(choices)}")
     return DepthMap(
         values,
         kind,
         _read_f_px(metadata.get("f_px")),
-        _read_one_of(metadata, "f_source", get_args(FocalSource)),
+        one_of,
         None if full_size == values.shape else full_size,
         _read_text(metadata, "model"),
         _read_text(metadata, "weights_sha256"),
@@ -110,21 +122,6 @@ def _read_f_px(f_px: object) -> float | None:
     if isinstance(f_px, int | float) and not isinstance(f_px, bool) and 0 < f_px < math.inf:
         return float(f_px)
     raise ValueError(f"f_px is {f_px!r}: it must be a number of pixels above 0, or null")
-
-
-def _read_size(size: object) -> tuple[int, int] | None:
-    if size is None:
-        return None
-    if isinstance(size, list | tuple) and len(size) == 2 and all(type(n) is int and n > 0 for n in size):
-        return size[0], size[1]
-    raise ValueError(f"full_size is {size!r}: it must be [height, width] in pixels, or null")
-
-
-def _read_one_of(metadata: Metadata, name: str, choices: tuple[Any, ...]) -> Any:
-    value = metadata.get(name)
-    if value is None or value in choices:
-        return value
-    raise ValueError(f"{name} is {value!r}: it must be null or one of {', '.join(choices)}")
 
 
 def _read_text(metadata: Metadata, name: str) -> str | None:

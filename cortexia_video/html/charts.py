@@ -68,7 +68,17 @@ def draw_histograms(
 
     counted: what there is one of for each value.
     """
-    axis = _find_axis(np.concatenate([row.values for row in rows]), logarithmic=logarithmic)
+    # axis that all values lie on
+    values = np.concatenate([row.values for row in rows])
+    positive = values[values > 0]
+    if logarithmic and positive.size:
+        low, high = float(positive.min()), float(positive.max())
+        axis = _Axis(low, high, True) if high > 1.05 * low else _Axis(low / 1.1, high * 1.1, True)
+    else:
+        low, high = float(values.min()), float(values.max())
+        least = max(_SMALLEST, 1e-9 * max(abs(low), abs(high)))
+        room = 0.0 if high - low > least else max(0.05 * abs(high), 0.5)
+        axis = _Axis(low - room, high + room, False)
     each = _LABEL + _BARS + _GAP
     height = each * len(rows) + _TICKS
     parts: list[Content] = []
@@ -140,18 +150,6 @@ def _draw_ticks(axis: _Axis, top: float, unit: str) -> list[Element]:
         label = f"{_format_tick(tick)} {unit}".rstrip()
         parts.append(element("text", label, x=f"{x:.1f}", y=top + 18, class_="tick", text_anchor=anchor))
     return parts
-
-
-def _find_axis(values: NDArray[np.float64], *, logarithmic: bool) -> _Axis:
-    """Return an axis that all values lie on."""
-    positive = values[values > 0]
-    if logarithmic and positive.size:
-        low, high = float(positive.min()), float(positive.max())
-        return _Axis(low, high, True) if high > 1.05 * low else _Axis(low / 1.1, high * 1.1, True)
-    low, high = float(values.min()), float(values.max())
-    least = max(_SMALLEST, 1e-9 * max(abs(low), abs(high)))
-    room = 0.0 if high - low > least else max(0.05 * abs(high), 0.5)
-    return _Axis(low - room, high + room, False)
 
 
 def _log_ticks(low: float, high: float) -> list[float]:

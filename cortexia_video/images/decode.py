@@ -79,14 +79,19 @@ def decode(
         _check_size(pil_image, max_megapixels)
         check_memory(pil_image, data, max_megapixels)
         width, height = pil_image.size
-        image = None
+        image: NDArray[np.uint8] | None = None
         if (
             pil_image.format == "JPEG"
-        ):  # of others EXIF comes later: Pillow loads a PNG for it, and errors are lost
+        ):  # of others EXIF comes later: Pillow loads a PNG for it, errors are lost
             exif = read_exif(pil_image)
             orientation = _orientation(exif)
             least = _stored(enough(*_stored((height, width), orientation)), orientation) if enough else (0, 0)
-            image = _read_jpeg(data, least, (height, width), scratch)
+            buffer = scratch.take(3 * height * width) if scratch and not any(least) else None
+            try:
+                image = simplejpeg.decode_jpeg(data, min_height=least[0], min_width=least[1], buffer=buffer)
+            except ValueError as error:  # Pillow may read it better, but not where content is lost
+                if _LOST_CONTENT.search(str(error)):
+                    raise
         if image is None:
             pil_image.load()
             _check_size(pil_image, max_megapixels)
@@ -169,25 +174,6 @@ _COPY_ROWS = 64
 _COMPOSITED = {"LA", "PA", "RGBA"}
 _PREMULTIPLIED = {"La", "RGBa"}
 _KEYED = {"1", "L", "I;16", "RGB"}  # one sample value or triple may mean transparent
-
-
-def _read_jpeg(
-    data: bytes, least: tuple[int, int], size: tuple[int, int], scratch: BufferPool | None
-) -> NDArray[np.uint8] | None:
-    """uint8 (H, W, 3) RGB, not turned; None for what Pillow may read better; raises where content is lost.
-
-    least: (height, width) that will do; (0, 0) asks for the full `size`.
-    """
-    buffer = scratch.take(3 * size[0] * size[1]) if scratch and not any(least) else None
-    try:
-        image: NDArray[np.uint8] = simplejpeg.decode_jpeg(
-            data, min_height=least[0], min_width=least[1], buffer=buffer
-        )
-        return image
-    except ValueError as error:
-        if _LOST_CONTENT.search(str(error)):
-            raise
-        return None
 
 
 def _stored(size: tuple[int, int], orientation: int) -> tuple[int, int]:

@@ -20,18 +20,15 @@ _EDGE_BYTES = 16.0  # of each row (a pointer, padding) and of each column (two r
 def check_memory(pil_image: Image.Image, data: bytes, max_megapixels: float) -> None:
     """Refuse what would take over 10.2 bytes a pixel of the limit (2 GB for 200 megapixels or fewer)."""
     width, height = pil_image.size
-    needed_mb = (len(data) + _peak_bytes(pil_image) * width * height + _EDGE_BYTES * (width + height)) / 1e6
+    if isinstance(pil_image, TiffReader):
+        peak_bytes = max(_PEAK_BYTES["TIFF"], 4.0 + pil_image.strip_bytes())
+    elif pil_image.format == "JPEG" and pil_image.mode == "CMYK" and "progressive" in pil_image.info:
+        peak_bytes = 12.0
+    else:
+        peak_bytes = _PEAK_BYTES.get(pil_image.format or "", _PEAK_BYTES_OTHER)
+    needed_mb = (len(data) + peak_bytes * width * height + _EDGE_BYTES * (width + height)) / 1e6
     if needed_mb > _ALLOWED_BYTES * max(max_megapixels, _DEFAULT_MEGAPIXELS):
         raise DecodeError(
             f"too large: {width} x {height} as this kind of {pil_image.format} takes {needed_mb / 1000:.1f} GB "
             f"to decode; convert it, or raise --max-megapixels to {math.ceil(needed_mb / _ALLOWED_BYTES)}"
         )
-
-
-def _peak_bytes(pil_image: Image.Image) -> float:
-    """Peak bytes a pixel while decoding this image."""
-    if isinstance(pil_image, TiffReader):
-        return max(_PEAK_BYTES["TIFF"], 4.0 + pil_image.strip_bytes())
-    if pil_image.format == "JPEG" and pil_image.mode == "CMYK" and "progressive" in pil_image.info:
-        return 12.0
-    return _PEAK_BYTES.get(pil_image.format or "", _PEAK_BYTES_OTHER)

@@ -120,7 +120,14 @@ class BackendSelector:
         reference = loaded[0]
         if not self._is_auto:
             reference = load_estimator(self._model, **self._on_first(self._reference))
-        chosen = _choose_frames(reference, chain([first], frames))
+        # take the first frames that the reference can do, fewer where they are huge
+        alone = DepthEstimator(reference.model, batch_size=1, size="native")
+        chosen: list[Frame] = []
+        for frame in chain([first], frames):
+            if not any(isinstance(each, Failure) for each in alone.estimate([frame])):
+                chosen.append(frame)
+            if len(chosen) == FRAMES_COMPARED or sum(each.image.size for each in chosen) > _ENOUGH_BYTES:
+                break
         if self._is_auto:
             return self._choose(loaded, chosen) if chosen else loaded
         parity = self._compare(loaded[0], reference, chosen)
@@ -210,18 +217,6 @@ class BackendSelector:
         except (ModelError, MissingExtraError) as error:
             return BackendTrial(way, reason=str(error))
         return BackendTrial(way, _time(estimator, frames), parity)
-
-
-def _choose_frames(reference: DepthEstimator, frames: Iterable[Frame]) -> list[Frame]:
-    """Take the first frames that the reference can do, fewer where they are huge."""
-    alone = DepthEstimator(reference.model, batch_size=1, size="native")
-    chosen: list[Frame] = []
-    for frame in frames:
-        if not any(isinstance(each, Failure) for each in alone.estimate([frame])):
-            chosen.append(frame)
-        if len(chosen) == FRAMES_COMPARED or sum(each.image.size for each in chosen) > _ENOUGH_BYTES:
-            break
-    return chosen
 
 
 def _time(estimator: DepthEstimator, frames: Sequence[Frame]) -> float:

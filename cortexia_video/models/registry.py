@@ -102,7 +102,11 @@ def find_model(name: str) -> ModelInfo:
     for point in _entry_points():
         if point.name == wanted:
             return _read_entry_point(point)
-    raise UnknownModelError(_unknown(name))
+    names = [info.name for info in list_models()]
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    there_are = f"there are {', '.join(names)}; --model compact needs nothing else"
+    raise UnknownModelError(f"no model is called {name!r} in this version: {hint}{there_are}")
 
 
 def require_commercial(name: str) -> None:
@@ -137,7 +141,12 @@ def load_model(name: str, *, device: str = "auto", **options: object) -> DepthMo
     """
     info = find_model(name)
     try:
-        return _check_members(_resolve(info.load)(name, device=device, **options), name)
+        model = _resolve(info.load)(name, device=device, **options)
+        members = (*DepthModel.__annotations__, "processed_size", "preprocess", "infer")
+        lacking = [member for member in members if not hasattr(model, member)]
+        if lacking:
+            raise ModelLoadError(f"model {name!r} is no DepthModel: it lacks {', '.join(lacking)}")
+        return model
     except ImportError as error:
         raise _name_missing(info, name, error) from error
     except TypeError as error:
@@ -177,14 +186,6 @@ def _name_missing(info: ModelInfo, name: str, error: ImportError) -> MissingExtr
     return MissingExtraError(f"model {name!r} cannot be loaded: {error}; {remedy}")
 
 
-def _check_members(model: DepthModel, name: str) -> DepthModel:
-    members = (*DepthModel.__annotations__, "processed_size", "preprocess", "infer")
-    lacking = [member for member in members if not hasattr(model, member)]
-    if lacking:
-        raise ModelLoadError(f"model {name!r} is no DepthModel: it lacks {', '.join(lacking)}")
-    return model
-
-
 def _entry_points() -> list[EntryPoint]:
     return sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name)
 
@@ -219,11 +220,3 @@ def _broken(point: EntryPoint, reason: str) -> ModelInfo:
         needs="",
         load=refuse,
     )
-
-
-def _unknown(name: str) -> str:
-    names = [info.name for info in list_models()]
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    there_are = f"there are {', '.join(names)}; --model compact needs nothing else"
-    return f"no model is called {name!r} in this version: {hint}{there_are}"

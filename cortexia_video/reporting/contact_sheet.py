@@ -71,13 +71,7 @@ def make_contact_sheet(
         depth = ("", str(line.get("reason"))) if why == "failed" else _make_depth(root, line, budget)
         return Pair(line, why, image[0] or None, image[1], depth[0] or None, depth[1])
 
-    return map_bounded(_choose(failed, outliers, sample), make, workers=workers)
-
-
-def _choose(
-    failed: Sequence[Line], outliers: Sequence[Outlier], sample: DepthSample
-) -> list[tuple[Line, Why]]:
-    """Return each line once, with what it is chosen for."""
+    # each line once, with what it is chosen for
     candidates: Iterable[tuple[Line, Why]] = chain(
         ((line, "failed") for line in failed[:_FAILED]),
         ((outlier.line, "unusual") for outlier in outliers[:_UNUSUAL]),
@@ -86,7 +80,7 @@ def _choose(
     chosen: dict[str, tuple[Line, Why]] = {}
     for line, why in candidates:
         chosen.setdefault(line["key"], (line, why))
-    return [*islice(chosen.values(), PAIRS)]
+    return map_bounded([*islice(chosen.values(), PAIRS)], make, workers=workers)
 
 
 def _make_image(line: Line, budget: MemoryBudget) -> tuple[str, str]:

@@ -67,7 +67,9 @@ def _find_in(group: Sequence[Measurement]) -> Iterator[Outlier]:
     """Yield the outliers among maps of one meaning."""
     kind = group[0].meaning.kind
     unusual = _find_unusual(group, kind)
-    spread = _usual_spread(group)
+    # median of the distances from 2nd to 98th percentile; 0 for too few maps to say
+    spreads = [each.p98 - each.p2 for each in group if each.unknown < 1]
+    spread = float(np.median(spreads)) if len(spreads) >= FEWEST else 0.0
     for number, each in enumerate(group):
         faults = [*_find_faults(each, kind, spread)]
         reasons, severity = unusual.get(number, ([], 0.0))
@@ -103,15 +105,13 @@ def _is_nearly_constant(each: Measurement, kind: str, usual_spread: float) -> bo
     return each.p98 - each.p2 <= NEARLY_CONSTANT * usual_spread
 
 
-def _usual_spread(group: Sequence[Measurement]) -> float:
-    """Return the median of the distances from 2nd to 98th percentile; 0 for too few maps to say."""
-    spreads = [each.p98 - each.p2 for each in group if each.unknown < 1]
-    return float(np.median(spreads)) if len(spreads) >= FEWEST else 0.0
-
-
 def _find_unusual(group: Sequence[Measurement], kind: str) -> dict[int, tuple[list[str], float]]:
     """Return the maps whose median or range is far from the others', by number: why, and how far."""
-    numbers = [number for number, each in enumerate(group) if _can_be_compared(each, kind)]
+    numbers = [
+        number
+        for number, each in enumerate(group)
+        if (each.unknown < 1 and each.p98 > each.p2 and (kind not in _HAVE_A_ZERO or each.p2 > 0))
+    ]
     found: dict[int, tuple[list[str], float]] = {}
     if len(numbers) < FEWEST:
         return found
@@ -123,10 +123,6 @@ def _find_unusual(group: Sequence[Measurement], kind: str) -> dict[int, tuple[li
             reasons, severity = found.get(numbers[place], ([], 0.0))
             found[numbers[place]] = ([*reasons, reason], max(severity, float(away[place])))
     return found
-
-
-def _can_be_compared(each: Measurement, kind: str) -> bool:
-    return each.unknown < 1 and each.p98 > each.p2 and (kind not in _HAVE_A_ZERO or each.p2 > 0)
 
 
 class _Feature(NamedTuple):

@@ -37,6 +37,15 @@ def write_page(found: Findings) -> str:
     """Return the page's HTML."""
     summary, sample = found.summary, found.sample
     known = len(summary.focal_lengths)
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    written = f"Written {now} by cortexia {version('cortexia-video')}."
+    said = (
+        f"Depth was measured on {sample.images:,} of {format_count(summary.done, 'output')}, chosen by a "
+        "hash of their keys. Unusual is a map whose median or range is over "
+        f"{UNUSUAL} robust standard deviations from the others' of its model, and 1.5 times theirs or more; "
+        f"that is constant; of whose pixels over {format_share(MANY_UNKNOWN)} are unknown, or over "
+        f"{format_share(SATURATED)} share its largest or smallest value."
+    )
     main = element(
         "main",
         _show_header(found),
@@ -48,7 +57,7 @@ def write_page(found: Findings) -> str:
         show_distributions(sample, summary.focal_lengths),
         show_speed(summary.runs),
         show_runs(summary.runs),
-        _show_footer(summary, sample),
+        element("footer", element("p", f"{written} {said}")),
     )
     return write_whole(main, f"Depth report: {found.folder}")
 
@@ -90,16 +99,3 @@ def _say_all(found: Findings) -> str:
     broken = f" and {len(sample.unreadable):,} cannot be read" if sample.unreadable else ""
     looks = "looks" if count == 1 else "look"
     return f"{fates} Of {format_count(sample.images, 'output')} looked at, {count:,} {looks} unusual{broken}."
-
-
-def _show_footer(summary: LedgerSummary, sample: DepthSample) -> Element:
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    written = f"Written {now} by cortexia {version('cortexia-video')}."
-    said = (
-        f"Depth was measured on {sample.images:,} of {format_count(summary.done, 'output')}, chosen by a "
-        "hash of their keys. Unusual is a map whose median or range is over "
-        f"{UNUSUAL} robust standard deviations from the others' of its model, and 1.5 times theirs or more; "
-        f"that is constant; of whose pixels over {format_share(MANY_UNKNOWN)} are unknown, or over "
-        f"{format_share(SATURATED)} share its largest or smallest value."
-    )
-    return element("footer", element("p", f"{written} {said}"))

@@ -20,14 +20,14 @@ def show_pairs(pairs: Sequence[Pair], sample: DepthSample) -> Element | None:
         return None
     ranges = {each.key: _say_range(each) for each in sample.measured}
     figures = [_show_pair(pair, ranges.get(pair.key, "")) for pair in pairs]
-    return section("Images and depth", _show_legend(), element("div", *figures, class_="pairs"))
-
-
-def _show_legend() -> Element:
     said = (
         "each map has all colours, from its 2nd to its 98th percentile, which stand below; grey is unknown."
     )
-    return quiet("Far ", swatch("viridis"), f" near: {said}")
+    return section(
+        "Images and depth",
+        quiet("Far ", swatch("viridis"), f" near: {said}"),
+        element("div", *figures, class_="pairs"),
+    )
 
 
 def _say_range(each: Measurement) -> str:

@@ -23,7 +23,6 @@ from PIL import Image
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError, OutputExistsError, OutputLostError
 from cortexia_video.formats import tiff
-from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.ledger.local_log import AppendLog, parse_object, read_lines
 from cortexia_video.ledger.object_log import ObjectStoreLog, list_segments
 from cortexia_video.runtime.process_pool import render_in_processes
@@ -118,7 +117,11 @@ def write_scenes(
         if plan.textures is not None:
             require_photos(plan.textures)  # later, none can be taken out: the record names them
     with ExitStack() as stack:
-        record = _open_record(output)
+        record: AppendLog | ObjectStoreLog
+        if isinstance(output, RemotePath):
+            record = ObjectStoreLog(output, secrets.token_hex(4))
+        else:
+            record = AppendLog(output / RECORD, _MARKS)
         stack.enter_context(record)
         if isinstance(record, AppendLog):
             record.lock("renders into")
@@ -143,13 +146,6 @@ def _list_record(output: AnyPath) -> Sequence[AnyPath]:
     if isinstance(output, RemotePath):
         return list_segments(output)
     return [output / RECORD] if (output / RECORD).exists() else []
-
-
-def _open_record(output: AnyPath) -> AppendLog | ObjectStoreLog:
-    """Open the record to append."""
-    if isinstance(output, RemotePath):
-        return ObjectStoreLog(output, secrets.token_hex(4))
-    return AppendLog(output / RECORD, _MARKS)
 
 
 def _name(seed: int) -> str:
@@ -202,8 +198,15 @@ def _render_part(output: AnyPath, plan: ScenePlan, seeds: Sequence[int]) -> list
 
 def _place(sink: Sink, scene: RGBDScene) -> Line:
     name = _name(scene.seed)
-    files = {f"rgb/{name}.png": _to_png(scene), f"depth/{name}.tiff": _to_tiff(scene)}
-    files[f"normals/{name}.npy"] = _to_npy(scene)
+    buffer = io.BytesIO()
+    Image.fromarray(scene.image).save(buffer, "PNG", compress_level=1)
+    files = {
+        f"rgb/{name}.png": [buffer.getbuffer()],
+        f"depth/{name}.tiff": tiff.encode_unpacked(DepthMap(scene.depth_m, "metric", scene.f_px, "given")),
+    }
+    buffer = io.BytesIO()
+    np.save(buffer, scene.normals.astype(np.float16))
+    files[f"normals/{name}.npy"] = [buffer.getbuffer()]
     try:
         sink.place(files)
     except OSError as error:
@@ -220,22 +223,6 @@ def _place(sink: Sink, scene: RGBDScene) -> Line:
         "kind": scene.layout,
         "intrinsics": intrinsics,
     }
-
-
-def _to_png(scene: RGBDScene) -> Chunks:
-    buffer = io.BytesIO()
-    Image.fromarray(scene.image).save(buffer, "PNG", compress_level=1)
-    return [buffer.getbuffer()]
-
-
-def _to_tiff(scene: RGBDScene) -> Chunks:
-    return tiff.encode_unpacked(DepthMap(scene.depth_m, "metric", scene.f_px, "given"))
-
-
-def _to_npy(scene: RGBDScene) -> Chunks:
-    buffer = io.BytesIO()
-    np.save(buffer, scene.normals.astype(np.float16))
-    return [buffer.getbuffer()]
 
 
 def _write_set(sink: Sink, frames: Sequence[Mapping[str, Any]]) -> None:

@@ -134,21 +134,19 @@ def add_shelf(scene: Scene, place: Placement) -> None:
         y = max(thickness, height * level / count - thickness)
         scene.box(place, (0, y, 0), (half_width, thickness, half_depth), boards)
     for level in range(count):
-        board = place.moved(0, height * level / count + thickness, 0)
-        _fill_board(scene, board, half_width, height / count, half_depth)
-
-
-def _fill_board(scene: Scene, place: Placement, half_width: float, room: float, half_depth: float) -> None:
-    rng = scene.rng
-    if scene.chance(0.6):
-        width, height = half_width * rng.uniform(0.3, 0.9), room * rng.uniform(0.25, 0.42)
-        row = scene.draw(("books", "books", "books", "clutter", "plain"), period_m=2 * height)
-        centre = (rng.uniform(-1, 1) * (half_width - width), height, -half_depth * rng.uniform(0, 0.5))
-        scene.box(place, centre, (width, height, half_depth * rng.uniform(0.4, 0.7)), row)
-    for _ in range(int(rng.integers(0, 3))):
-        add_thing(
-            scene, place.moved(rng.uniform(-0.8, 0.8) * half_width, 0, 0), room * rng.uniform(0.15, 0.35)
-        )
+        board, room = place.moved(0, height * level / count + thickness, 0), height / count
+        if scene.chance(0.6):
+            half_row, half_high = half_width * rng.uniform(0.3, 0.9), room * rng.uniform(0.25, 0.42)
+            row = scene.draw(("books", "books", "books", "clutter", "plain"), period_m=2 * half_high)
+            centre = (
+                rng.uniform(-1, 1) * (half_width - half_row),
+                half_high,
+                -half_depth * rng.uniform(0, 0.5),
+            )
+            scene.box(board, centre, (half_row, half_high, half_depth * rng.uniform(0.4, 0.7)), row)
+        for _ in range(int(rng.integers(0, 3))):
+            stand = board.moved(rng.uniform(-0.8, 0.8) * half_width, 0, 0)
+            add_thing(scene, stand, room * rng.uniform(0.15, 0.35))
 
 
 def add_cabinet(scene: Scene, place: Placement) -> None:

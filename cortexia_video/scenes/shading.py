@@ -52,7 +52,8 @@ def shade(
     in_sky = mask_sky(scenes, hits)
     for number, scene in enumerate(scenes):
         if scene.sky is not None:
-            hazy = _air(scene.sky, hits.distance[number], light[number])
+            clear = torch.exp(-hits.distance[number] / scene.sky.fog_m)
+            hazy = light[number] * clear + _colour(scene.sky.horizon, light.device) * (1 - clear)
             light[number] = torch.where(in_sky[number], _paint_sky(scene.sky, views.direction[number]), hazy)
     return light
 
@@ -159,15 +160,11 @@ def _albedo(looks: Tensor, views: Views, hits: Hits, surfaces: Surfaces, atlas: 
     texels = (metres_per_pixel * per_metre * SIDE).flatten()
     flat = atlas.sample(looks[:, 4].long().flatten(), uv.movedim(1, 0).reshape(2, -1), texels)
     colour = flat.view(*hits.distance.shape, 3).movedim(-1, 1) * looks[:, 5:8]
-    return colour * (1 + looks[:, 10:11] * _grain(metres, metres_per_pixel)[:, None])
-
-
-def _grain(metres: Tensor, metres_per_pixel: Tensor) -> Tensor:
-    """Look up fine noise at the scale of the pixels, whatever the distance: (B, H, W)."""
+    # fine noise at the scale of the pixels, whatever the distance: (B, H, W)
     field = grain_field(metres.device)
     scale = torch.exp2(-(metres_per_pixel.clamp_min(1e-4).log2().round()))  # a texel is about a pixel
     columns, rows = (metres * scale[:, None] * 0.7).long().remainder(SIDE).unbind(1)
-    return field[rows, columns]
+    return colour * (1 + looks[:, 10:11] * field[rows, columns][:, None])
 
 
 def _light(
@@ -227,19 +224,15 @@ def _soft_shadow(
     position = light[:, :3, None, None]
     towards = torch.where(sun[:, None, None, None], position * _BEYOND_M, position - origin)
     spread = torch.where(sun, 0.02 * _BEYOND_M, 0.06)[:, None, None, None]
-    towards = towards + spread * _jitter(origin, seeds)
+    # draw normal numbers (B, 3, h, w), each scene's from its own seed, the same on every device
+    drawn = [torch.randn(origin.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    towards = towards + spread * torch.stack(drawn).to(origin.device)
     grid = Grid(*origin.shape[2:])
     limit = torch.where(sun, 1.0, 0.98).repeat_interleave(grid.count)
     scene = torch.arange(len(seeds), device=sun.device).repeat_interleave(grid.count)
     blocked = blocked_share(solids, grid.cut(origin), grid.cut(towards), limit, scene)
     clear = box_blur(1 - grid.join(blocked.float())[:, None], 1)
     return F.interpolate(clear, size=hits.distance.shape[1:], mode="bilinear")[:, 0]
-
-
-def _jitter(like: Tensor, seeds: Sequence[int]) -> Tensor:
-    """Draw normal numbers (B, 3, h, w), each scene's from its own seed, the same on every device."""
-    drawn = [torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    return torch.stack(drawn).to(like.device)
 
 
 def box_blur(image: Tensor, radius: int) -> Tensor:
@@ -267,26 +260,16 @@ def _openness(scenes: Sequence[Scene], hits: Hits, surfaces: Surfaces) -> Tensor
     return open_share * torch.where(upright, 0.7 + 0.3 * above_floor, 1.0)
 
 
-def _air(sky: Sky, distance: Tensor, light: Tensor) -> Tensor:
-    """Lay fog over one image (3, H, W)."""
-    clear = torch.exp(-distance / sky.fog_m)
-    return light * clear + _colour(sky.horizon, light.device) * (1 - clear)
-
-
 def _paint_sky(sky: Sky, direction: Tensor) -> Tensor:
     """Paint what rays (3, H, W) see of the sky."""
     unit = unit_length(direction[None])[0]
     horizon, zenith = _colour(sky.horizon, unit.device), _colour(sky.zenith, unit.device)
-    return torch.lerp(horizon, zenith, unit[1].clamp(0, 1) ** 0.6) * _clouds(sky, unit)
+    # project noise on a plane overhead: a factor (H, W)
+    image = torch.from_numpy(periodic_noise(np.random.default_rng(sky.seed), 3, 6)).to(unit.device)
+    scale = SIDE * 0.15 / (unit[1].clamp_min(0) + 0.1)
+    rows, columns = (unit[2] * scale).long() % SIDE, (unit[0] * scale).long() % SIDE
+    return torch.lerp(horizon, zenith, unit[1].clamp(0, 1) ** 0.6) * (1 + sky.clouds * image[rows, columns])
 
 
 def _colour(colour: Vector, device: torch.device) -> Tensor:
     return torch.from_numpy(colour).float().to(device)[:, None, None]
-
-
-def _clouds(sky: Sky, unit: Tensor) -> Tensor:
-    """Project noise on a plane overhead: a factor (H, W)."""
-    image = torch.from_numpy(periodic_noise(np.random.default_rng(sky.seed), 3, 6)).to(unit.device)
-    scale = SIDE * 0.15 / (unit[1].clamp_min(0) + 0.1)
-    rows, columns = (unit[2] * scale).long() % SIDE, (unit[0] * scale).long() % SIDE
-    return 1 + sky.clouds * image[rows, columns]

@@ -32,7 +32,12 @@ class Listing:
     def __init__(self, names: Iterable[str], *, whole: bool = True) -> None:
         self.whole = whole
         self._files = sorted(names)
-        self._folders = sorted(_find_folders(self._files))
+        folders = {name.rpartition("/")[0] for name in self._files}
+        above = folders
+        while above:
+            above = {name.rpartition("/")[0] for name in above} - folders
+            folders |= above
+        self._folders = sorted(folders - {""})
 
     def has_file(self, name: str) -> bool:
         """Return whether an object has this name."""
@@ -75,7 +80,10 @@ def take_listing(folder: RemotePath, most: int | None = None) -> Listing:
 
 def match_below(folder: RemotePath, pattern: str) -> list[str]:
     """Return what fits a pattern below an address, relative to it; one listing of where the pattern begins."""
-    literal, rest = _split_literal(pattern)
+    # divide a pattern before its first part that stands for many names, or before its last
+    parts = pattern.split("/")
+    first = next((place for place, part in enumerate(parts[:-1]) if is_pattern(part)), len(parts) - 1)
+    literal, rest = ("/".join(parts[:first]), "/".join(parts[first:]))
     below = folder / literal if literal else folder
     found = find_listing(below)
     listing, inside = found if found is not None else (take_listing(below), "")
@@ -102,22 +110,6 @@ def find_listing(place: RemotePath) -> tuple[Listing, str] | None:
         if place.address == address or place.address.startswith(f"{address}/"):
             return listing, place.address[len(address) + 1 :]
     return None
-
-
-def _find_folders(names: Iterable[str]) -> set[str]:
-    folders = {name.rpartition("/")[0] for name in names}
-    above = folders
-    while above:
-        above = {name.rpartition("/")[0] for name in above} - folders
-        folders |= above
-    return folders - {""}
-
-
-def _split_literal(pattern: str) -> tuple[str, str]:
-    """Divide a pattern before its first part that stands for many names, or before its last."""
-    parts = pattern.split("/")
-    first = next((place for place, part in enumerate(parts[:-1]) if is_pattern(part)), len(parts) - 1)
-    return "/".join(parts[:first]), "/".join(parts[first:])
 
 
 @lru_cache

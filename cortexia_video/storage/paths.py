@@ -25,17 +25,13 @@ def to_path(given: PathLike) -> AnyPath:
     if scheme is None:
         return Path(text)
     if scheme == "file":
-        return _read_file_address(text)
+        # path of `file:///data/a%20b`; what else a URL can hold is part of the name here
+        host, slash, path = text.partition("://")[2].partition("/")
+        if not slash or host not in ("", "localhost"):
+            raise InputError(f"{text} names no path of this machine: give file:///folder, with three slashes")
+        return Path(unquote(f"/{path}", errors="surrogateescape"))
     require_url(text)
     return RemotePath(text)
-
-
-def _read_file_address(text: str) -> Path:
-    """Return the path of `file:///data/a%20b`; what else a URL can hold is part of the name here."""
-    host, slash, path = text.partition("://")[2].partition("/")
-    if not slash or host not in ("", "localhost"):
-        raise InputError(f"{text} names no path of this machine: give file:///folder, with three slashes")
-    return Path(unquote(f"/{path}", errors="surrogateescape"))
 
 
 def to_absolute(given: PathLike) -> AnyPath:

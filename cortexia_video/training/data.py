@@ -15,7 +15,6 @@ from cortexia_video.datasets.mixture import Mixture, Position, require_weights
 from cortexia_video.datasets.registry import open_dataset
 from cortexia_video.datasets.sample_checks import raise_problem
 from cortexia_video.datasets.torch.datasets import MixedBatches
-from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import CortexiaError, DecodeError, DepthFileError, Failure, InputError, redact
 from cortexia_video.storage.paths import is_remote, to_path
 from cortexia_video.training.batches import BatchView, TrainingBatches
@@ -51,7 +50,13 @@ def plan_mix(
             makers[name] = _plan_scenes(plan)
         elif plan.dataset == IMAGES:
             labels = output / "labels" / str(index)
-            objective.require_labels(name, _check_teacher(plan, recipe, labels, any_licence))
+            if recipe.teacher is None:
+                raise InputError(
+                    f"{to_path(plan.root)} holds images without depth: name a teacher that labels them (--teacher)"
+                )
+            objective.require_labels(
+                name, check_teacher(plan.root, labels, recipe.teacher, any_licence=any_licence)
+            )
             makers[name] = partial(
                 label_images, plan.root, labels, str(recipe.teacher), any_licence=any_licence
             )
@@ -104,14 +109,6 @@ def _plan_scenes(plan: DataPlan) -> Maker:
     folder, pool = Path(plan.root), PoolPlan(**options)
     check_pool(folder, pool)
     return partial(make_pool, folder, pool, workers)
-
-
-def _check_teacher(plan: DataPlan, recipe: Recipe, labels: Path, any_licence: bool) -> DepthKind:
-    if recipe.teacher is None:
-        raise InputError(
-            f"{to_path(plan.root)} holds images without depth: name a teacher that labels them (--teacher)"
-        )
-    return check_teacher(plan.root, labels, recipe.teacher, any_licence=any_licence)
 
 
 def leave_out_broken(failure: Failure) -> None:

@@ -60,8 +60,26 @@ def export_onnx(network: DepthNetwork, path: Path, metadata: Mapping[str, str]) 
     metadata: what goes into `metadata_props`.
     """
     fold_batch_norm(network.eval())
-    model = _to_onnx(network)
-    _store_weights_as_float16(model)
+    example = torch.zeros(2, 3, 3 * STRIDE, 4 * STRIDE)
+    batch = torch.export.Dim("batch", min=1, max=256)
+    height = STRIDE * torch.export.Dim("height_blocks", min=1, max=256)
+    width = STRIDE * torch.export.Dim("width_blocks", min=1, max=256)
+    ports = Ports(("image",), ("disparity",))
+    model = export_graph(network, (example,), ports, ({0: batch, 2: height, 3: width},)).model_proto
+    # turn each large float32 initializer into a float16 one and a Cast that gives it back under its name
+    casts = []
+    for initializer in model.graph.initializer:
+        if initializer.data_type != TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(initializer)
+        if values.size < _SMALLEST_FP16_TENSOR:
+            continue
+        name, stored = initializer.name, f"{initializer.name}_float16"
+        initializer.CopyFrom(numpy_helper.from_array(values.astype(np.float16), stored))
+        casts.append(helper.make_node("Cast", [stored], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
     helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model, full_check=True)
     with write_atomic(path) as partial:
@@ -80,39 +98,9 @@ def fold_batch_norm(module: nn.Module) -> None:
         module[0], module[1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
 
 
-def _to_onnx(network: DepthNetwork) -> onnx.ModelProto:
-    example = torch.zeros(2, 3, 3 * STRIDE, 4 * STRIDE)
-    batch = torch.export.Dim("batch", min=1, max=256)
-    height = STRIDE * torch.export.Dim("height_blocks", min=1, max=256)
-    width = STRIDE * torch.export.Dim("width_blocks", min=1, max=256)
-    ports = Ports(("image",), ("disparity",))
-    return export_graph(network, (example,), ports, ({0: batch, 2: height, 3: width},)).model_proto
-
-
-def _store_weights_as_float16(model: onnx.ModelProto) -> None:
-    """Turn each large float32 initializer into a float16 one and a Cast that gives it back under its name."""
-    casts = []
-    for initializer in model.graph.initializer:
-        if initializer.data_type != TensorProto.FLOAT:
-            continue
-        values = numpy_helper.to_array(initializer)
-        if values.size < _SMALLEST_FP16_TENSOR:
-            continue
-        name, stored = initializer.name, f"{initializer.name}_float16"
-        initializer.CopyFrom(numpy_helper.from_array(values.astype(np.float16), stored))
-        casts.append(helper.make_node("Cast", [stored], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-
-
 def round_weights_to_float16(network: nn.Module) -> None:
     """Round, in place, the weights that the file stores as float16: the network that the file holds."""
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.numel() >= _SMALLEST_FP16_TENSOR:
-                parameter.copy_(_rounded(parameter))
-
-
-def _rounded(parameter: Tensor) -> Tensor:
-    return parameter.half().float()
+                parameter.copy_(parameter.half().float())

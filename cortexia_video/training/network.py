@@ -200,17 +200,14 @@ class Head(nn.Module):
         self.narrow_again = nn.Conv2d(2 * outputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.attention(self.narrow(x) + self.place(_places(x)))
+        # every pixel of (B, C, H, W) its row and column, -1 to 1: (B, 2, H, W)
+        height, width = x.shape[2:]
+        rows = (torch.arange(height, device=x.device, dtype=x.dtype) + 0.5) * 2 / height - 1
+        columns = (torch.arange(width, device=x.device, dtype=x.dtype) + 0.5) * 2 / width - 1
+        places = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
+        # of one alone OpenVINO makes a graph for one
+        x = self.attention(self.narrow(x) + self.place(places.expand(x.shape[0], -1, -1, -1)))
         return x + self.narrow_again(self.mix(self.spread(x)))
-
-
-def _places(x: Tensor) -> Tensor:
-    """Return every pixel of (B, C, H, W) its row and column, -1 to 1: (B, 2, H, W)."""
-    height, width = x.shape[2:]
-    rows = (torch.arange(height, device=x.device, dtype=x.dtype) + 0.5) * 2 / height - 1
-    columns = (torch.arange(width, device=x.device, dtype=x.dtype) + 0.5) * 2 / width - 1
-    places = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
-    return places.expand(x.shape[0], -1, -1, -1)  # of one alone OpenVINO makes a graph for one
 
 
 class UpStep(nn.Module):

@@ -21,7 +21,7 @@ from cortexia_video.evaluation.ground_truth import GroundTruth, open_truth
 from cortexia_video.evaluation.job import evaluate
 from cortexia_video.evaluation.predictors import ModelPredictor
 from cortexia_video.evaluation.protocol import Protocol, load_protocol
-from cortexia_video.evaluation.summary import Summary, summarise
+from cortexia_video.evaluation.summary import summarise
 from cortexia_video.evaluation.text_table import choose_shown, list_lines
 from cortexia_video.frame import Frame
 from cortexia_video.runtime.input_boundary import attempt
@@ -95,9 +95,7 @@ class Validation:
         summary = summarise(found)
         for line in list_lines(found, summary):
             _log.info("%s", line)
-        self._log_numbers(to_path(truth.place).name, summary)
-
-    def _log_numbers(self, place: str, summary: Summary) -> None:
+        place = to_path(truth.place).name
         for number, (column, totals) in enumerate(summary.totals.items()):
             for metric in choose_shown(summary):
                 value = totals[metric].value

@@ -8,7 +8,7 @@ from __future__ import annotations
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.eval_region import Region
-from cortexia_video.datasets.readers._calibration import Calibration, read_matrix
+from cortexia_video.datasets.readers._calibration import read_matrix
 from cortexia_video.datasets.readers._pair import Pair, read_pair
 from cortexia_video.errors import in_words
 from cortexia_video.storage.named_file import read_named_text
@@ -27,7 +27,8 @@ def _open(root: AnyPath, split: str | None) -> RGBDDataset:
 
 
 def _list(root: AnyPath, scene: AnyPath) -> list[Pair]:
-    camera = _read_camera(scene)
+    path = next((scene / name for name in _CAMERAS if (scene / name).exists()), None)
+    camera = read_matrix(path) if path else None
     return [
         Pair(
             key=name_inside(image, root),
@@ -45,11 +46,6 @@ def _list(root: AnyPath, scene: AnyPath) -> list[Pair]:
 def _number(image: AnyPath) -> tuple[int, str]:
     """Return what sorts 9.jpg before 10.jpg."""
     return len(image.stem), image.stem
-
-
-def _read_camera(scene: AnyPath) -> Calibration | None:
-    path = next((scene / name for name in _CAMERAS if (scene / name).exists()), None)
-    return read_matrix(path) if path else None
 
 
 def _read_split(root: AnyPath, split: str) -> frozenset[str]:

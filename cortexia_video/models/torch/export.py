@@ -41,7 +41,13 @@ class ExportedNetwork(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Return what the network gives."""
-        session = self._find_session(inputs)
+        shape = tuple(each.shape[1:] for each in inputs)
+        if shape not in self._sessions:
+            self._sessions[shape] = self._open(inputs)
+            if len(self._sessions) > _SESSIONS_KEPT:
+                self._sessions.popitem(last=False)
+        self._sessions.move_to_end(shape)
+        session = self._sessions[shape]
         if self._ports.one_by_one:
             alone = [
                 self._run(session, one)
@@ -55,15 +61,6 @@ class ExportedNetwork(nn.Module):
     def _run(self, session: Session, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         arrays = dict(zip(self._ports.inputs, (each.numpy() for each in inputs), strict=True))
         return tuple(map(torch.from_numpy, session.run(self._ports.outputs, arrays)))
-
-    def _find_session(self, inputs: Sequence[Tensor]) -> Session:
-        shape = tuple(each.shape[1:] for each in inputs)
-        if shape not in self._sessions:
-            self._sessions[shape] = self._open(inputs)
-            if len(self._sessions) > _SESSIONS_KEPT:
-                self._sessions.popitem(last=False)
-        self._sessions.move_to_end(shape)
-        return self._sessions[shape]
 
     def _open(self, inputs: Sequence[Tensor]) -> Session:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
