@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -125,7 +126,10 @@ def _open_sets(
     folders = [path.parent for path in find_inside(root, "*/set.json")]
     if folders:
         return tuple(_open_set("rgbd", each, protocol, allow_outside) for each in folders)
-    name = None if convention is not None else _recognise(root)
+    name = None
+    if convention is None:
+        with suppress(InputError):
+            name = recognise(root)
     if name is None:
         files = list_depth_files(root)
         if not files:
@@ -134,13 +138,6 @@ def _open_sets(
         entries = [DepthFile(key, path, convention) for key, path in files.items()]
         return (GroundTruthSet(root.name, RGBDDataset("depth files", entries, _read_file), has_images=False),)
     return (_open_set(name, root, protocol, allow_outside),)
-
-
-def _recognise(root: AnyPath) -> str | None:
-    try:
-        return recognise(root)
-    except InputError:
-        return None
 
 
 def _open_set(name: str, root: AnyPath, protocol: Protocol, allow_outside: bool) -> GroundTruthSet:

@@ -261,15 +261,12 @@ def open_predictor(
             raise InputError(f"no depth in {root} that can be measured: only views, or nothing is done")
         return FolderPredictor(name, files)
     about = {} if kind is None else {"kind": kind}
-    files = {key: DepthSource(path, about) for key, path in _list_files(root).items()}
+    try:
+        with remember_listings():
+            listed = list_depth_files(root)
+    except RemoteError as error:
+        raise InputError(f"cannot read {root}: {error.strerror}") from error
+    files = {key: DepthSource(path, about) for key, path in listed.items()}
     if not files:
         raise InputError(f"no depth files in {root}: give the --output of a run, depth files, or a model")
     return FolderPredictor(name, files, convention)
-
-
-def _list_files(root: AnyPath) -> dict[str, AnyPath]:
-    try:
-        with remember_listings():
-            return list_depth_files(root)
-    except RemoteError as error:
-        raise InputError(f"cannot read {root}: {error.strerror}") from error

@@ -31,7 +31,7 @@ def list_lines(evaluation: Evaluation, summary: Summary) -> Iterator[str]:
     yield from _lay_out(_list_totals(summary))
     if len(evaluation.columns[-1].scores) > 1:
         yield ""
-        # absRel / delta1 of each set
+        # AbsRel / delta1 of each set
         rows = [["AbsRel / delta1", "images", *map(printable, summary.sets)]]
         for name, scores in evaluation.columns[-1].scores.items():
             cells = [

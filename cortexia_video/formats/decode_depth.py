@@ -122,16 +122,12 @@ def _naming(name: str) -> Iterator[None]:
     except MemoryError as error:
         raise DepthFileError(f"{printable(name)}: {describe(error)}") from error
     except Exception as error:  # a reader of a broken file raises anything
+        words = describe(error)  # which speak of a program, and some of a pickle
+        known = (told for says, told in _TOLD if says.search(words))
+        reason = next(known, "its content is not as its format has it")
         raise DepthFileError(
-            f"{printable(name)}: it cannot be decoded: {_tell(error)}; is it whole? Write or copy it again"
+            f"{printable(name)}: it cannot be decoded: {reason}; is it whole? Write or copy it again"
         ) from error
-
-
-def _tell(error: Exception) -> str:
-    """Return what somebody else's error comes to: its own words speak of a program, and some of a pickle."""
-    words = describe(error)
-    known = (told for says, told in _TOLD if says.search(words))
-    return next(known, "its content is not as its format has it")
 
 
 def find_reader(data: bytes, name: str) -> Reader:

@@ -68,17 +68,16 @@ def with_metadata(values: NDArray[np.float32], metadata: Metadata) -> DepthMap:
         full_size = size[0], size[1]
     else:
         raise ValueError(f"full_size is {size!r}: it must be [height, width] in pixels, or null")
-    choices = get_args(FocalSource)
-    value = metadata.get("f_source")
-    if value is None or value in choices:
-        one_of = value
-    else:
-        raise ValueError(f"{'f_source'} is {value!r}: it must be null or one of {', '.join(choices)}")
+    f_source = metadata.get("f_source")
+    if f_source is not None and f_source not in get_args(FocalSource):
+        raise ValueError(
+            f"f_source is {f_source!r}: it must be null or one of {', '.join(get_args(FocalSource))}"
+        )
     return DepthMap(
         values,
         kind,
         _read_f_px(metadata.get("f_px")),
-        one_of,
+        f_source,
         None if full_size == values.shape else full_size,
         _read_text(metadata, "model"),
         _read_text(metadata, "weights_sha256"),

@@ -71,20 +71,20 @@ def _show_header(found: Findings) -> Element:
         "requeued": summary.requeued,
         "not finished": summary.unfinished,
     }
+    boxes = []
+    for label, count in tiles.items():
+        bad = count and label not in ("images", "done")
+        number = element("dd", f"{count:,}", class_="bad" if bad else None)
+        boxes.append(element("div", element("dt", label), number))
     waiting = quiet("The next run does again what is requeued or not finished.")
     return element(
         "header",
         element("p", "Depth report", class_="kicker"),
         element("h1", found.folder),
         element("p", _say_all(found), class_="lead"),
-        element("dl", *(_show_tile(*tile) for tile in tiles.items()), class_="tiles"),
+        element("dl", *boxes, class_="tiles"),
         waiting if summary.requeued or summary.unfinished else None,
     )
-
-
-def _show_tile(label: str, count: int) -> Element:
-    bad = count and label not in ("images", "done")
-    return element("div", element("dt", label), element("dd", f"{count:,}", class_="bad" if bad else None))
 
 
 def _say_all(found: Findings) -> str:

@@ -52,7 +52,8 @@ def plan_mix(
             labels = output / "labels" / str(index)
             if recipe.teacher is None:
                 raise InputError(
-                    f"{to_path(plan.root)} holds images without depth: name a teacher that labels them (--teacher)"
+                    f"{to_path(plan.root)} holds images without depth: name a teacher that labels them "
+                    "(--teacher)"
                 )
             objective.require_labels(
                 name, check_teacher(plan.root, labels, recipe.teacher, any_licence=any_licence)
@@ -61,7 +62,11 @@ def plan_mix(
                 label_images, plan.root, labels, str(recipe.teacher), any_licence=any_licence
             )
         else:
-            dataset = _open(plan)
+            dataset = open_dataset(plan.dataset, plan.root, split=plan.split, **plan.options)
+            if not isinstance(dataset, RGBDDataset):
+                raise InputError(
+                    f"{plan.root} is a stream: make it one with numbers, `cortexia dataset build`"
+                )
             objective.require_labels(name, dataset.kind)
             makers[name] = partial(_give, dataset)
     require_weights(makers, _weights(makers, recipe), recipe.batch_size)
@@ -81,13 +86,6 @@ def _weights(names: Iterable[str], recipe: Recipe) -> dict[str, float]:
 
 
 def _give(dataset: RGBDDataset) -> RGBDDataset:
-    return dataset
-
-
-def _open(plan: DataPlan) -> RGBDDataset:
-    dataset = open_dataset(plan.dataset, plan.root, split=plan.split, **plan.options)
-    if not isinstance(dataset, RGBDDataset):
-        raise InputError(f"{plan.root} is a stream: make it one with numbers, `cortexia dataset build`")
     return dataset
 
 

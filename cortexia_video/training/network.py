@@ -124,14 +124,6 @@ class InvertedResidual(nn.Module):
         return x + y if self.adds_input else y
 
 
-def _inverted_residuals(norm: Norm) -> Iterator[InvertedResidual]:
-    inputs = 32
-    for stage in _STAGES:
-        for index in range(stage.blocks):
-            yield InvertedResidual(inputs, stage, stage.stride if index == 0 else 1, norm)
-            inputs = stage.outputs
-
-
 class Encoder(nn.Module):
     """EfficientNet-Lite0 without its classifier.
 
@@ -142,7 +134,12 @@ class Encoder(nn.Module):
     def __init__(self, norm: Norm) -> None:
         super().__init__()
         self.stem = _encoder_conv(3, 32, norm, kernel=3, stride=2)
-        self.blocks = nn.ModuleList(_inverted_residuals(norm))
+        blocks, inputs = [], 32
+        for stage in _STAGES:
+            for index in range(stage.blocks):
+                blocks.append(InvertedResidual(inputs, stage, stage.stride if index == 0 else 1, norm))
+                inputs = stage.outputs
+        self.blocks = nn.ModuleList(blocks)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         x = self.stem(image)

@@ -15,7 +15,7 @@ from cortexia_video.ledger.artifacts import find_depth
 from cortexia_video.ledger.ledger import read_last_done
 from cortexia_video.models.registry import find_licence, load_model, require_commercial
 from cortexia_video.sources.find import find_images
-from cortexia_video.storage.paths import AnyPath, to_path
+from cortexia_video.storage.paths import to_path
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +27,12 @@ def check_teacher(images: str, labels: Path, teacher: str, *, any_licence: bool 
     the sheets of the training: these would be labelled the next time; and what is wrong with the teacher, as
     `label_images` does.
     """
-    _require_apart(to_path(images), labels)
+    place = to_path(images)
+    if isinstance(place, Path) and labels.resolve().is_relative_to(place.resolve()):
+        raise InputError(
+            f"{labels} is inside {place}, whose images it labels: give an --output outside of it, "
+            "or move the one that is there"
+        )
     if next(find_images([images], recursive=True), None) is None:
         raise InputError(f"{images} holds no images to label: name another folder")
     if not any_licence:
@@ -57,14 +62,6 @@ def label_images(images: str, labels: Path, teacher: str, *, any_licence: bool =
         )
     kind = next(each for each in KINDS if each in kinds)
     return RGBDDataset("images", pairs, read_pair, kind)
-
-
-def _require_apart(images: AnyPath, labels: Path) -> None:
-    if isinstance(images, Path) and labels.resolve().is_relative_to(images.resolve()):
-        raise InputError(
-            f"{labels} is inside {images}, whose images it labels: give an --output outside of it, "
-            "or move the one that is there"
-        )
 
 
 def _require_permissive(teacher: str) -> None:

@@ -116,7 +116,6 @@ def load_recipe(path: Path) -> Recipe:
     with in_words(f"cannot read the recipe {path}"):
         words = parse_toml(read_named(path, limit=LARGEST_TEXT), path)
     with in_words(f"{path} is no recipe", "docs/training.md has one"):
-        # recipe back; ValueError names the first value that cannot be, and what it must be
         recipe = _build(Recipe, words)
         for problem in _find_problems(recipe):
             raise ValueError(problem)

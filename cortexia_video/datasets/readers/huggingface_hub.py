@@ -72,7 +72,15 @@ def load(root: AnyPath, split: str, *, streaming: bool, revision: str | None) ->
     except InputError:
         raise
     except Exception as error:  # it raises what its file systems, Arrow and the hub raise
-        raise InputError(_explain(str(root), error)) from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if "scripts are no longer supported" in reason:
+            raise InputError(
+                f"{root} is a script, which current `datasets` does not run: open its parquet conversion by "
+                f"revision={_CONVERTED!r}, or a folder with its parquet files; or nyu-labeled, the official .mat"
+            ) from error
+        raise InputError(
+            f"cannot open {root}: {reason[:300]}; give a folder that is there, or org/name of the hub"
+        ) from error
 
 
 @functools.cache
@@ -93,16 +101,6 @@ def _load_saved(hf: Any, root: AnyPath, split: str, streaming: bool) -> Any:
             raise InputError(f"{root} has no split {split!r}, only {', '.join(saved)}")
         saved = saved[split]
     return saved.to_iterable_dataset() if streaming else saved
-
-
-def _explain(name: str, error: Exception) -> str:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    if "scripts are no longer supported" in reason:
-        return (
-            f"{name} is a script, which current `datasets` does not run: open its parquet conversion by "
-            f"revision={_CONVERTED!r}, or a folder with its parquet files; or nyu-labeled, the official .mat"
-        )
-    return f"cannot open {name}: {reason[:300]}; give a folder that is there, or org/name of the hub"
 
 
 HUB = DatasetInfo(

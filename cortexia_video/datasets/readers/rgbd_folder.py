@@ -31,29 +31,34 @@ def _open(root: AnyPath, split: str | None, *, allow_outside: bool = False) -> R
     with in_words(f"{path} is no description of a set", "see docs/datasets.md"):
         if not isinstance(about, dict):
             raise ValueError("it is no object with name, frames and depth_scale")
-        # list what the frames name; one that cannot be understood is a pair whose reading says so
-        common = {
-            "origin": str(about["name"]),
-            "about": {"kind": "metric", "scale": 1 / about["depth_scale"], "unknown": [0]},
-            "range_m": _find_range(about),
-            "sparse": bool(about.get("sparse", False)),
-            "within": (None if allow_outside else root),
-        }
-        pairs = []
-        for number, frame in enumerate(about["frames"]):
-            read = partial(_read_frame, root, frame, about.get("intrinsics"), common)
-            found = attempt(str(number), "find", read)
-            if isinstance(found, Failure):
-                problem = InputError(
-                    f"frame {number} of {SET_JSON} lacks name, rgb or depth, or has a wrong camera"
-                )
-                name = frame.get("name") if isinstance(frame, Mapping) else None
-                key = name if isinstance(name, str) else f"frame {number}"
-                found = Pair(key, root, root, "rgbd", problem=problem)
-            pairs.append(found)
+        pairs = _list_pairs(root, about, None if allow_outside else root)
         range_m = _find_range(about)
     registered = bool(about.get("registered", True))
     return RGBDDataset("rgbd", pairs, read_pair, evaluation=Region(range_m), registered=registered)
+
+
+def _list_pairs(root: AnyPath, about: Mapping[str, Any], within: AnyPath | None) -> list[Pair]:
+    """List what the frames name; one that cannot be understood is a pair whose reading says so."""
+    common = {
+        "origin": str(about["name"]),
+        "about": {"kind": "metric", "scale": 1 / about["depth_scale"], "unknown": [0]},
+        "range_m": _find_range(about),
+        "sparse": bool(about.get("sparse", False)),
+        "within": within,
+    }
+    pairs = []
+    for number, frame in enumerate(about["frames"]):
+        read = partial(_read_frame, root, frame, about.get("intrinsics"), common)
+        found = attempt(str(number), "find", read)
+        if isinstance(found, Failure):
+            problem = InputError(
+                f"frame {number} of {SET_JSON} lacks name, rgb or depth, or has a wrong camera"
+            )
+            name = frame.get("name") if isinstance(frame, Mapping) else None
+            key = name if isinstance(name, str) else f"frame {number}"
+            found = Pair(key, root, root, "rgbd", problem=problem)
+        pairs.append(found)
+    return pairs
 
 
 def _read_frame(root: AnyPath, frame: Any, intrinsics: Any, common: Mapping[str, Any]) -> Pair:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
-from cortexia_video.datasets.readers._calibration import Calibration, read_matrix
+from cortexia_video.datasets.readers._calibration import read_matrix
 from cortexia_video.datasets.readers._matlab import read_mat
 from cortexia_video.datasets.readers._pair import Pair, read_pair
 from cortexia_video.errors import InputError
@@ -18,16 +18,17 @@ _SPLITS = {"train": "alltrain", "test": "alltest"}
 
 def _open(root: AnyPath, split: str | None) -> RGBDDataset:
     folders = [path.parent for path in find_inside(root / "SUNRGBD", "**/intrinsics.txt")]
-    wanted = None if split is None else _read_split(root, split)
-    chosen = [each for each in folders if wanted is None or _name(root, each) in wanted]
-    cameras = map_in_order(lambda folder: read_matrix(folder / "intrinsics.txt"), chosen)
-    pairs = [_find_pair(root, *each) for each in zip(chosen, cameras, strict=True)]
+    if split is not None:  # whose list has the folders under the authors' own root
+        cells = read_mat(root / _LIST, _SPLITS[split], list)
+        wanted = {str(cell).partition("/SUNRGBD/")[2].strip("/") for cell in cells}
+        folders = [each for each in folders if _name(root, each) in wanted]
+    cameras = map_in_order(lambda folder: read_matrix(folder / "intrinsics.txt"), folders)
+    pairs = []
+    for folder, camera in zip(folders, cameras, strict=True):
+        image, depth = (_find_file(folder / name) for name in ("image", "depth"))
+        key = f"{_name(root, folder)}/{image.name}"
+        pairs.append(Pair(key, image, depth, "sunrgbd", "sunrgbd", camera=camera))
     return RGBDDataset("sunrgbd", pairs, read_pair)
-
-
-def _find_pair(root: AnyPath, folder: AnyPath, camera: Calibration) -> Pair:
-    image, depth = (_find_file(folder / name) for name in ("image", "depth"))
-    return Pair(f"{_name(root, folder)}/{image.name}", image, depth, "sunrgbd", "sunrgbd", camera=camera)
 
 
 def _find_file(folder: AnyPath) -> AnyPath:
@@ -39,12 +40,6 @@ def _find_file(folder: AnyPath) -> AnyPath:
 
 def _name(root: AnyPath, folder: AnyPath) -> str:
     return name_inside(folder, root / "SUNRGBD")
-
-
-def _read_split(root: AnyPath, split: str) -> frozenset[str]:
-    """Return the folders of a split, whose list has them under the authors' own root."""
-    cells = read_mat(root / _LIST, _SPLITS[split], list)
-    return frozenset(str(cell).partition("/SUNRGBD/")[2].strip("/") for cell in cells)
 
 
 INFO = DatasetInfo(

@@ -81,7 +81,8 @@ def write_graph(
     free = None if ports.one_by_one else ({0: torch.export.Dim("batch", min=1, max=1024)},) * len(examples)
     program = export_graph(network, examples, ports, free)
     program.model.metadata_props.update(metadata)
-    program.save(path, external_data=_count_bytes(network) > _LARGEST_WEIGHTS)
+    weights = sum(each.numel() * each.element_size() for each in network.parameters())
+    program.save(path, external_data=weights > _LARGEST_WEIGHTS)
 
 
 def export_graph(network: nn.Module, examples: tuple[Tensor, ...], ports: Ports, free: Any) -> Any:
@@ -118,7 +119,3 @@ def _quietly() -> Iterator[None]:
     with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
-
-
-def _count_bytes(network: nn.Module) -> int:
-    return sum(each.numel() * each.element_size() for each in network.parameters())
