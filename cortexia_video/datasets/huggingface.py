@@ -88,7 +88,13 @@ def from_hf(
         return RGBDStream(name, shards, None, evaluation)
     keys = list(raw["key"]) if "key" in columns else [f"{index:08d}" for index in range(len(raw))]
     entries = [_RowEntry(key, index) for index, key in enumerate(keys)]
-    return RGBDDataset(name, entries, reader, _find_kind(raw, columns, convention), evaluation)
+    # one kind of all samples, or None where they differ or do not say it
+    if "kind" not in columns:
+        kind = "metric" if convention else None
+    else:
+        kinds = set(raw["kind"])
+        kind = kinds.pop() if len(kinds) == 1 else None
+    return RGBDDataset(name, entries, reader, kind, evaluation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +157,3 @@ def _embed(cell: Any, key: str, folders: tuple[Path, ...]) -> Any:
         except (OSError, ValueError):  # ValueError: a name with a zero byte
             return cell
     return cell
-
-
-def _find_kind(dataset: Any, columns: list[str], convention: str | None) -> Any:
-    """Return the one kind of all samples, or None where they differ or do not say it."""
-    if "kind" not in columns:
-        return "metric" if convention else None
-    kinds = set(dataset["kind"])
-    return kinds.pop() if len(kinds) == 1 else None

@@ -75,7 +75,9 @@ class Summary:
 def summarise(dataset: AnyDataset, *, samples: int = 200, workers: int | None = None) -> Summary:
     """Look at so many samples, spread over the set, or the first ones of a stream."""
     summary = Summary(len(dataset) if isinstance(dataset, RGBDDataset) else None)
-    for attempt in islice(_spread(dataset, samples).attempt(workers=choose_workers(workers)), samples):
+    if isinstance(dataset, RGBDDataset) and len(dataset) > samples:
+        dataset = _select(dataset, np.linspace(0, len(dataset) - 1, samples).round().astype(np.int64))
+    for attempt in islice(dataset.attempt(workers=choose_workers(workers)), samples):
         summary.add(check(attempt))
     return summary
 
@@ -118,12 +120,6 @@ def _to_pair(sample: RGBDSample) -> tuple[NDArray[np.uint8], NDArray[np.float64]
     if sample.depth.kind in ("metric", "scale_invariant"):
         return sample.frame.image, 1 / values
     return sample.frame.image, values if sample.depth.larger_is_nearer else -values
-
-
-def _spread(dataset: AnyDataset, samples: int) -> AnyDataset:
-    if not isinstance(dataset, RGBDDataset) or len(dataset) <= samples:
-        return dataset
-    return _select(dataset, np.linspace(0, len(dataset) - 1, samples).round().astype(np.int64))
 
 
 def _select(dataset: RGBDDataset, indices: NDArray[np.int64]) -> RGBDDataset:

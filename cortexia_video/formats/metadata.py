@@ -68,6 +68,10 @@ def with_metadata(values: NDArray[np.float32], metadata: Metadata) -> DepthMap:
         full_size = size[0], size[1]
     else:
         raise ValueError(f"full_size is {size!r}: it must be [height, width] in pixels, or null")
+    f_px = metadata.get("f_px")
+    is_number = isinstance(f_px, int | float) and not isinstance(f_px, bool)
+    if f_px is not None and not (is_number and 0 < f_px < math.inf):
+        raise ValueError(f"f_px is {f_px!r}: it must be a number of pixels above 0, or null")
     f_source = metadata.get("f_source")
     if f_source is not None and f_source not in get_args(FocalSource):
         raise ValueError(
@@ -76,7 +80,7 @@ def with_metadata(values: NDArray[np.float32], metadata: Metadata) -> DepthMap:
     return DepthMap(
         values,
         kind,
-        _read_f_px(metadata.get("f_px")),
+        None if f_px is None else float(f_px),
         f_source,
         None if full_size == values.shape else full_size,
         _read_text(metadata, "model"),
@@ -113,14 +117,6 @@ def meaning_of(kind: DepthKind) -> dict[str, str | None]:
         "unit": "metres" if kind == "metric" else None,
         "larger_is": "nearer" if larger_is_nearer(kind) else "farther",
     }
-
-
-def _read_f_px(f_px: object) -> float | None:
-    if f_px is None:
-        return None
-    if isinstance(f_px, int | float) and not isinstance(f_px, bool) and 0 < f_px < math.inf:
-        return float(f_px)
-    raise ValueError(f"f_px is {f_px!r}: it must be a number of pixels above 0, or null")
 
 
 def _read_text(metadata: Metadata, name: str) -> str | None:

@@ -190,12 +190,6 @@ def _upright(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     return upright
 
 
-def _turn(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """View of an image in stored order, (H, W, 3), as the upright one (Exif 2.32, Orientation)."""
-    swap, rows, columns = _TURNS.get(orientation, (False, 1, 1))
-    return (image.swapaxes(0, 1) if swap else image)[::rows, ::columns]
-
-
 # Orientation -> swap axes first, then step of rows and of columns. 1 and all invalid values turn nothing.
 _TURNS: dict[int, tuple[bool, int, int]] = {
     2: (False, 1, -1),
@@ -213,7 +207,8 @@ def _canvas(width: int, height: int, orientation: int) -> tuple[NDArray[np.uint8
     """New upright uint8 (H, W, 3) for a stored width x height, and the same memory seen in stored order."""
     swap = _TURNS.get(orientation, (False, 1, 1))[0]
     upright = np.empty((width, height, 3) if swap else (height, width, 3), np.uint8)
-    return upright, _turn(upright, _INVERSE.get(orientation, orientation))
+    turned, rows, columns = _TURNS.get(_INVERSE.get(orientation, orientation), (False, 1, 1))
+    return upright, (upright.swapaxes(0, 1) if turned else upright)[::rows, ::columns]
 
 
 def _copy(rows: NDArray[np.uint8], target: NDArray[np.uint8]) -> None:

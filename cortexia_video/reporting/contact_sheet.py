@@ -116,7 +116,12 @@ def _make_depth(root: AnyPath, line: Line, budget: MemoryBudget) -> tuple[str, s
 
     def make() -> str:
         with budget.hold(count_bytes(line)):
-            image = _color(read_run_depth(root, line)) if find_depth(line) else _read_view(root, line)
+            if find_depth(line):
+                image = _color(read_run_depth(root, line))
+            else:
+                view = read_output(root, next(iter(list_outputs(line))), line)
+                image = decode(view, line["key"], max_megapixels=math.inf).image
+                image = resize_image(image, *_fit(*image.shape[:2]))
             return _encode(image, "444")  # else depth of few pixels would have colours of no table
 
     made = attempt(line["key"], "decode", make)
@@ -132,13 +137,6 @@ def _color(depth: DepthMap) -> NDArray[np.uint8]:
     spacing: Spacing = "inverse" if depth.kind in ("metric", "scale_invariant") else "linear"
     table = "viridis" if depth.larger_is_nearer else "viridis_r"
     return colored_depthmap(values, cmap=table, percentiles=_CLIPPED, spacing=spacing)
-
-
-def _read_view(root: AnyPath, line: Line) -> NDArray[np.uint8]:
-    frame = decode(
-        read_output(root, next(iter(list_outputs(line))), line), line["key"], max_megapixels=math.inf
-    )
-    return resize_image(frame.image, *_fit(*frame.image.shape[:2]))
 
 
 def _fit(height: int, width: int) -> tuple[int, int]:

@@ -76,9 +76,10 @@ def find_surfaces(solids: Solids, views: Views, hits: Hits) -> Surfaces:
     unit, shape = local / half, solids.shape[hits.surface]
     normal, uv = _box_frame(local, unit)
     normal = torch.where((shape == SHELL)[:, None], -normal, normal)
+    around = torch.stack([torch.atan2(unit[:, 0], unit[:, 2]) * half[:, 0], local[:, 1]], 1)
     round_ones = (
         (Shape.CYLINDER, _cone_frame(local, unit, half, solids.taper[hits.surface])),
-        (Shape.ELLIPSOID, _ellipsoid_frame(local, unit, half)),
+        (Shape.ELLIPSOID, (unit_length(unit / half), around)),
     )
     for kind, (round_normal, round_uv) in round_ones:
         mask = (shape == kind)[:, None]
@@ -105,11 +106,6 @@ def _cone_frame(local: Tensor, unit: Tensor, half: Tensor, taper: Tensor) -> tup
     around = torch.stack([torch.atan2(x, z) * half[:, 0], local[:, 1]], 1)
     normal = torch.where(on_cap[:, None], cap, unit_length(side))
     return normal, torch.where(on_cap[:, None], local[:, ::2], around)
-
-
-def _ellipsoid_frame(local: Tensor, unit: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
-    around = torch.stack([torch.atan2(unit[:, 0], unit[:, 2]) * half[:, 0], local[:, 1]], 1)
-    return unit_length(unit / half), around
 
 
 def _material_table(scenes: Sequence[Scene], seeds: Sequence[int], atlas: Atlas) -> Tensor:

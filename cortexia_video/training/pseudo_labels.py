@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 from cortexia_video.datasets.dataset import RGBDDataset
@@ -54,7 +53,16 @@ def label_images(images: str, labels: Path, teacher: str, *, any_licence: bool =
         _require_permissive(teacher)
     report = estimate(images, labels, model=teacher, recursive=True, size="native")
     _log.info("teacher %s: %s", teacher, report)
-    pairs = sorted(_list_pairs(images, labels), key=lambda pair: pair.key)
+    done = {line["key"]: line for line in read_last_done(labels)}
+    pairs = []
+    for image in find_images([images], recursive=True, output=labels):
+        line = None if isinstance(image, Failure) else done.get(image.key)
+        depth = find_depth(line) if line else None
+        if line and depth and not isinstance(image, Failure):
+            about = {word: line.get(word) for word in ("kind", "f_px", "f_source")}
+            path = to_path(image.place)
+            pairs.append(Pair(image.key, path, labels / depth[0], "teacher", about=about, fits_depth=True))
+    pairs.sort(key=lambda pair: pair.key)
     kinds = {str(pair.about["kind"]) for pair in pairs}
     if len(kinds) != 1:
         raise InputError(
@@ -72,14 +80,3 @@ def _require_permissive(teacher: str) -> None:
             f"the licence of the teacher {teacher!r} is {find_licence(teacher) or 'unknown'}, which may bind "
             "what is trained on its depth: choose another, or --any-licence"
         ) from error
-
-
-def _list_pairs(images: str, labels: Path) -> Iterator[Pair]:
-    done = {line["key"]: line for line in read_last_done(labels)}
-    for image in find_images([images], recursive=True, output=labels):
-        line = None if isinstance(image, Failure) else done.get(image.key)
-        depth = find_depth(line) if line else None
-        if line and depth and not isinstance(image, Failure):
-            about = {word: line.get(word) for word in ("kind", "f_px", "f_source")}
-            path = to_path(image.place)
-            yield Pair(image.key, path, labels / depth[0], "teacher", about=about, fits_depth=True)

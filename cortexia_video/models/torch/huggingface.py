@@ -150,20 +150,12 @@ def _load_family(checkpoint: Checkpoint, placement: Placement) -> nn.Module:
     if checkpoint.model_type == "zoedepth":
         network.metric_head = OneByOne(network.metric_head)
     if placement.is_half:
-        _keep_last_layer_in_float32(network)
+        # half precision has three digits: depth would come in steps if the last layer had no more
+        if hasattr(network, "metric_head"):  # of ZoeDepth: its logarithms and exponentials, throughout
+            keep_in_float32(network.metric_head)
+        elif convolutions := [each for each in network.head.modules() if isinstance(each, nn.Conv2d)]:
+            keep_in_float32(convolutions[-1])
     return AnyShape(network) if checkpoint.model_type == "dpt" else network
-
-
-def _keep_last_layer_in_float32(network: Any) -> None:
-    """Half precision has three digits: depth would come in steps if the last layer had no more."""
-    if hasattr(
-        network, "metric_head"
-    ):  # of ZoeDepth: its logarithms and exponentials need float32 throughout
-        keep_in_float32(network.metric_head)
-        return
-    convolutions = [module for module in network.head.modules() if isinstance(module, nn.Conv2d)]
-    if convolutions:
-        keep_in_float32(convolutions[-1])
 
 
 def _require_depth_network(checkpoint: Checkpoint) -> None:
