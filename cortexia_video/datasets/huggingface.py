@@ -36,9 +36,9 @@ def import_datasets() -> Any:
 def to_hf(samples: Iterable[RGBDSample]) -> datasets.Dataset:
     """Return samples as a `datasets.Dataset` in memory, with the guide's columns and what the numbers mean.
 
-    Columns: `cortexia_video.datasets.row_schema`. `image` and `depth_map` decode to images of Pillow's of mode
-    RGB and F. Their bytes are in the table, so that what is saved can be moved. For more samples than fit in
-    memory: `build_dataset`. Raises `InputError` for no samples, `MissingExtraError`.
+    Columns: `cortexia_video.datasets.row_schema`. `image` and `depth_map` decode to images of Pillow's of
+    mode RGB and F. Their bytes are in the table, so that what is saved can be moved. For more samples
+    than fit in memory: `build_dataset`. Raises `InputError` for no samples, `MissingExtraError`.
     """
     hf = import_datasets()
     pa = import_arrow()

@@ -126,7 +126,7 @@ def _encode(pixels: NDArray[np.uint8], form: str) -> bytes:
 
 
 def make_schema() -> Any:
-    """Return the Arrow schema of the rows, with what Hugging Face `datasets` reads the columns' types from."""
+    """Return the Arrow schema of the rows, with what Hugging Face `datasets` reads column types from."""
     pa = import_arrow()
     cell = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     fields = [(name, cell) for name in IMAGES]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cortexia_video.datasets.dataset import AnyDataset, Attempt, read_ahead
 from cortexia_video.errors import CortexiaError, DepthFileError, Failure, InputError

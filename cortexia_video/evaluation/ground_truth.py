@@ -1,4 +1,4 @@
-"""`GroundTruth`: references that depth is measured against: datasets, sets of sets, or a folder of depth files."""
+"""`GroundTruth`: what depth is measured against: a dataset, a folder of datasets, or depth files."""
 
 from __future__ import annotations
 

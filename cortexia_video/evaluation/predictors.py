@@ -218,7 +218,7 @@ class FolderPredictor(StoredPredictor):
         )
 
     def explain(self, key: str, remark: str) -> str:
-        """Return why nothing in the folder can be measured, by an image of the truth and what became of it."""
+        """Return why nothing in the folder can be measured, by one image of it and its remark."""
         source = self._find(key)
         if source is not None:
             return f"no depth in {self.name} can be measured: {source.path} for {key} of the truth: {remark}"

@@ -27,9 +27,9 @@ class Convention:
     """One row of the table of conventions.
 
     summary: for people. translate: gives what a file holds with metadata, told what the caller says; raises
-    `DepthFileError` for what is not of the convention. beside: the name of a file in the same folder that tells
-    the caller more, and what reads its text. kind: of its depth; None where the caller may have to say it,
-    and what `translate` gives may then have none.
+    `DepthFileError` for what is not of the convention. beside: the name of a file in the same folder that
+    tells the caller more, and what reads its text. kind: of its depth; None where the caller may have to
+    say it, and what `translate` gives may then have none.
     """
 
     summary: str

@@ -54,7 +54,7 @@ def read_file(path: PathLike, *, max_megapixels: float = 200.0, within: AnyPath 
 
 
 def count_pixels(data: bytes, name: str) -> int:
-    """Return how many pixels a file's depth will have, by its header; where that cannot be, as many as bytes."""
+    """Return how many pixels a file's depth will have, by its header; else as many as bytes."""
     try:
         find_reader(data, name).decode(data, 0)
     except TooLargeError as error:
@@ -78,9 +78,9 @@ def decode_depth(
     name: the file's, for messages. The content says of what format it is.
     about: what to take for so where the file does not say it, in the words of `metadata`. A file that says
     its kind says what its numbers are: of `about` it then takes the camera, the model and the size only.
-    convention: whose file it is, one of `CONVENTIONS`, where it does not say its kind; what `about` calls unknown
-    is so besides what the convention does. `middlebury` needs in
-    `about` what `parse_calibration` gives.
+    convention: whose file it is, one of `CONVENTIONS`, where it does not say its kind; what `about` calls
+    unknown is so besides what the convention does. `middlebury` needs in `about` what `parse_calibration`
+    gives.
     max_megapixels: larger maps are refused before there is memory for them.
     names: of the caller's options, for errors.
 
@@ -155,7 +155,8 @@ def _understand(stored: RawDepth, about: Metadata, convention: str | None, names
             said, row = about.get("kind"), CONVENTIONS[convention]
             if said is not None and row.kind not in (None, said):
                 raise DepthFileError(
-                    f"{names.convention} {convention} means {row.kind} depth, {names.kind} says {said}: leave one out"
+                    f"{names.convention} {convention} means {row.kind} depth, {names.kind} says {said}: "
+                    "leave one out"
                 )
             translated = row.translate(stored, about)
             if translated.metadata["kind"] is None:
@@ -185,14 +186,16 @@ def _require_meaning(values: NDArray[Any], metadata: Metadata, names: OptionName
     """Refuse numbers of which nobody says what they mean."""
     if metadata.get("kind") is None:
         raise DepthFileError(
-            f"it holds {values.dtype} and does not say what it means: give its convention ({names.convention}), "
-            f"one of {', '.join(CONVENTIONS)}; or its kind of depth ({names.kind}), one of {', '.join(KINDS)}"
+            f"it holds {values.dtype} and does not say what it means: give its convention "
+            f"({names.convention}), one of {', '.join(CONVENTIONS)}; or its kind of depth ({names.kind}), "
+            f"one of {', '.join(KINDS)}"
         )
     whole = np.issubdtype(values.dtype, np.integer)
     if whole and metadata["kind"] == "metric" and not {"scale", "near"} & metadata.keys():
         raise DepthFileError(
-            f"it holds {values.dtype} and does not say what one step is: give its convention ({names.convention}), "
-            f"one of {', '.join(CONVENTIONS)}; or {names.scale}, in metres (0.001 for millimetres)"
+            f"it holds {values.dtype} and does not say what one step is: give its convention "
+            f"({names.convention}), one of {', '.join(CONVENTIONS)}; or {names.scale}, in metres "
+            "(0.001 for millimetres)"
         )
 
 

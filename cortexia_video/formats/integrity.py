@@ -12,7 +12,7 @@ from cortexia_video.formats.raw_depth import Decode
 
 
 def checks(decode: Decode) -> Callable[[bytes, int, int], str | None]:
-    """Return the `check` of a format: depth has the size of its map and is nowhere infinite; NaN is unknown."""
+    """Return the `check` of a format: depth has the size of its map and is finite; NaN is unknown."""
 
     def check(data: bytes, height: int, width: int) -> str | None:
         stored = decode(data, math.inf)

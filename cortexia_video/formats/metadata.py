@@ -89,7 +89,7 @@ def with_metadata(values: NDArray[np.float32], metadata: Metadata) -> DepthMap:
 
 
 def add(about: Metadata, said: Metadata) -> dict[str, Any]:
-    """Return what two say of a map: `said` comes first, null says nothing. A focal length keeps its source."""
+    """Return what two say of a map: `said` comes first, null is nothing; a focal length keeps its source."""
     said = {name: value for name, value in said.items() if value is not None}
     if "f_px" in said:
         about = {name: value for name, value in about.items() if name != "f_source"}

@@ -14,7 +14,9 @@ _ROWS_AT_ONCE = 64  # a large map must not be in memory twice as float
 
 
 def encode(depth: DepthMap) -> list[bytes | memoryview]:
-    """Return an 8-bit PNG, as large as the depth map: 0 nearest, 255 farthest; what is unknown and a constant map are 0."""
+    """Return an 8-bit PNG, as large as the depth map: 0 nearest, 255 farthest; 0 also for unknown pixels, and
+    for all of a constant map.
+    """
     text = PngImagePlugin.PngInfo()
     text.add_text("Software", MARK.decode())
     file = io.BytesIO()

@@ -34,7 +34,7 @@ def find_gaps(depth: NDArray[np.float32], max_gap: float) -> tuple[NDArray[np.bo
 
 
 def find_edges(depth: NDArray[np.float32], max_gap: float) -> NDArray[np.bool_]:
-    """Return which pixels have a gap to one of their four neighbours: bool (H, W); arguments as of `find_gaps`.
+    """Return which pixels have a gap to one of their four neighbours: bool (H, W); arguments as `find_gaps`.
 
     Sensors, networks and interpolation put flying pixels there: neither on the thing nor behind it.
     """

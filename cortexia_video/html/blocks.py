@@ -16,7 +16,7 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def write_whole(main: Element, title: str, *, css: str = "") -> str:
-    """Return the HTML of a page that needs nothing but itself. css: of its own, after what all pages share."""
+    """Return the HTML of a page that needs nothing but itself. css: its own, after what all pages share."""
     shared = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     head = element(
         "head",

@@ -57,7 +57,7 @@ class _Axis(NamedTuple):
         return self.low + place * (self.high - self.low)
 
     def ticks(self) -> list[float]:
-        """Return round numbers at equal distances, on a logarithmic axis at about equal ones if that can be."""
+        """Return round numbers at equal distances, on a logarithmic axis about equal ones if possible."""
         if self.logarithmic:
             decades = math.log10(self.high / self.low)
             steps = _FINE_STEPS if decades < 1 else _STEPS if decades < 2 else (1.0,)

@@ -29,6 +29,7 @@ def check_memory(pil_image: Image.Image, data: bytes, max_megapixels: float) -> 
     needed_mb = (len(data) + peak_bytes * width * height + _EDGE_BYTES * (width + height)) / 1e6
     if needed_mb > _ALLOWED_BYTES * max(max_megapixels, _DEFAULT_MEGAPIXELS):
         raise DecodeError(
-            f"too large: {width} x {height} as this kind of {pil_image.format} takes {needed_mb / 1000:.1f} GB "
-            f"to decode; convert it, or raise --max-megapixels to {math.ceil(needed_mb / _ALLOWED_BYTES)}"
+            f"too large: {width} x {height} as this kind of {pil_image.format} takes "
+            f"{needed_mb / 1000:.1f} GB to decode; convert it, or raise "
+            f"--max-megapixels to {math.ceil(needed_mb / _ALLOWED_BYTES)}"
         )

@@ -220,7 +220,7 @@ class BackendSelector:
 
 
 def _time(estimator: DepthEstimator, frames: Sequence[Frame]) -> float:
-    """Return the images per second of the model alone, on batches of the commonest shape; the best of a few."""
+    """Return the model's images per second, on batches of the commonest shape: the best of a few."""
     prepared = [each for each in map(estimator.prepare, frames) if not isinstance(each, Failure)]
     if not prepared:
         return 0.0

@@ -1,4 +1,4 @@
-"""`PipelineExecutor`: decoding, the model, and encoding at the same time, joined by queues that are bounded in bytes.
+"""`PipelineExecutor`: decoding, the model and encoding at the same time, joined by queues bounded in bytes.
 
     items -> decode workers -> Batcher -> a model thread for each device -> check -> write workers -> outcomes
 

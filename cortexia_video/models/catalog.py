@@ -47,7 +47,7 @@ def _publish(
 
 
 def _publish_depth_anything(letters: str, size: str, *, variant: str = "", metres: int = 0) -> ModelInfo:
-    """Return one Depth Anything V2: a size, and for metric ones `Indoor` or `Outdoor` and how far they see."""
+    """Return one Depth Anything V2: a size; metric ones have `Indoor` or `Outdoor`, and how far they see."""
     free = letters == "Small"
     middle = f"metric-{variant.lower()}-" if variant else ""
     what = (

@@ -124,7 +124,7 @@ class ModelInfo:
 
 
 def as_model_path(name: str | os.PathLike[str]) -> Path:
-    """Return the path of a model's file or folder; `ModelLoadError` for a URL: nothing is fetched from one."""
+    """Return the path of a model's file or folder; `ModelLoadError` for a URL: nothing is fetched."""
     path = Path(name).expanduser()
     if _URL.match(os.fspath(name)) and not path.exists():
         raise ModelLoadError(f"a model is a path, not a URL: {name}; download it first")

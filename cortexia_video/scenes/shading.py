@@ -214,7 +214,7 @@ def unit_length(vectors: Tensor) -> Tensor:
 def _soft_shadow(
     solids: Solids, hits: Hits, surfaces: Surfaces, light: Tensor, seeds: Sequence[int]
 ) -> Tensor:
-    """Return the share (B, H, W) of a light (B, 7) that arrives: a jittered ray per 2 x 2 pixels, smoothed."""
+    """Return the share (B, H, W) of a light (B, 7) arriving: a jittered ray per 2 x 2 pixels, blurred."""
     lifted = surfaces.point + surfaces.normal * (2e-3 * hits.distance.clamp_max(5))[:, None]
     origin, sun = lifted[:, :, ::2, ::2], light[:, 6] > 0
     position = light[:, :3, None, None]

@@ -79,7 +79,7 @@ def take_listing(folder: RemotePath, most: int | None = None) -> Listing:
 
 
 def match_below(folder: RemotePath, pattern: str) -> list[str]:
-    """Return what fits a pattern below an address, relative to it; one listing of where the pattern begins."""
+    """Return what fits a pattern below a URL, relative to it; one listing of where the pattern begins."""
     # divide a pattern before its first part that stands for many names, or before its last
     parts = pattern.split("/")
     first = next((place for place, part in enumerate(parts[:-1]) if is_pattern(part)), len(parts) - 1)

@@ -22,7 +22,7 @@ _SMALLEST_FP16_TENSOR = 256  # smaller ones stay float32: they cost nothing
 
 
 def compact_metadata(short_side: int, source: str) -> dict[str, str]:
-    """Return what a `compact` network's numbers mean, the size it was made for, its licence and its source."""
+    """Return what a `compact` network's numbers mean, its size, its licence and its source."""
     return {
         "cortexia.kind": "disparity",
         "cortexia.short_side": str(short_side),

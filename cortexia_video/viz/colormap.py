@@ -184,7 +184,7 @@ class _Painter:
         np.take(table, numbers, axis=0, out=pairs[: even // 2], mode="clip")
 
     def _find_steps(self, values: _Values) -> NDArray[np.floating]:
-        """Return the place of each value in 256 equal steps, as in matplotlib: the top belongs to the last."""
+        """Return the place of each value in 256 equal steps, as in matplotlib: the top is of the last."""
         steps = self._steps[: values.size]
         with np.errstate(all="ignore"):  # what is unknown may be anything
             if self._spacing == "inverse":

@@ -76,7 +76,8 @@ def load(root: AnyPath, split: str, *, streaming: bool, revision: str | None) ->
         if "scripts are no longer supported" in reason:
             raise InputError(
                 f"{root} is a script, which current `datasets` does not run: open its parquet conversion by "
-                f"revision={_CONVERTED!r}, or a folder with its parquet files; or nyu-labeled, the official .mat"
+                f"revision={_CONVERTED!r}, or a folder with its parquet files; or nyu-labeled, the official "
+                ".mat"
             ) from error
         raise InputError(
             f"cannot open {root}: {reason[:300]}; give a folder that is there, or org/name of the hub"
@@ -108,7 +109,7 @@ HUB = DatasetInfo(
     summary="any dataset of the Hugging Face hub with images and depth in two columns",
     licence="see its page",
     where="https://huggingface.co/datasets",
-    layout="org/name, or a folder with its files; image= and depth= name the columns, convention= the meaning",
+    layout="org/name, or a folder with its files; image= and depth= name columns, convention= the meaning",
     open=_Opener(),
     splits=None,
     marks=("dataset_info.json",),

@@ -125,7 +125,7 @@ INFO = DatasetInfo(
     summary="parquet shards with the columns image and depth_map, as cortexia dataset build makes them",
     licence="that of its images",
     where="cortexia dataset build, or the files of a dataset of the hub",
-    layout="*.parquet, of a split train-*.parquet; convention='metres' where the depth does not say what it is",
+    layout="*.parquet, of a split train-*.parquet; convention='metres' where depth does not say what it is",
     open=_open,
     splits=None,
     marks=("**/*.parquet",),

@@ -61,7 +61,7 @@ def open_session(path: Path, engine: str, device: str, precision: str) -> Sessio
 
 
 def choose_graph(engine: str, device: str, precision: str) -> Graph:
-    """Return what `auto` means for an engine, or refuse what is not there; raises what `open_session` does."""
+    """Return what `auto` means for a backend, or refuse what is not available, as `open_session` does."""
     if engine == "onnx":
         from cortexia_video.models.onnx import session_onnxruntime as onnx_runtime
 
