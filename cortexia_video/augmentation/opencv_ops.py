@@ -83,7 +83,7 @@ def _mix(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]
 
 
 def _find_weights(old: int, new: int) -> tuple[NDArray[np.int32], ...]:
-    """Give, for each of `new` points along `old` pixels, two neighbours and their weights, int32 (new, 1)."""
+    """Return for each of `new` points along `old` pixels two neighbours and their weights, int32 (new, 1)."""
     at = ((np.arange(new) + 0.5) * (old / new) - 0.5).astype(np.float32)
     before = np.floor(at).astype(np.int32)
     share = (at - before.astype(np.float32))[:, None]

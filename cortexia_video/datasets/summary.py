@@ -58,18 +58,14 @@ class Summary:
         self.depth.setdefault(attempt.depth.kind, []).append(values[:: max(1, values.size // _TAKEN)])
 
     def __str__(self) -> str:
-        return "\n".join(self._lines())
-
-    def _lines(self) -> Iterator[str]:
         total = "a stream" if self.count is None else f"{self.count} samples"
         usable = self.looked_at - len(self.failures)
-        yield f"{total}; of {self.looked_at} looked at {usable} can be used, {self.cameras} have a camera"
-        for (width, height), count in self.sizes.most_common():
-            yield f"{width} x {height}: {count}"
-        yield f"valid pixels: {100 * self.valid_share:.1f} %"
+        lines = [f"{total}; of {self.looked_at} looked at {usable} can be used, {self.cameras} have a camera"]
+        lines += (f"{width} x {height}: {count}" for (width, height), count in self.sizes.most_common())
+        lines.append(f"valid pixels: {100 * self.valid_share:.1f} %")
         for kind, values in sorted(self.depth.items()):
-            yield from _describe(kind, np.concatenate(values))
-        yield from map(str, self.failures)
+            lines += _describe(kind, np.concatenate(values))
+        return "\n".join([*lines, *map(str, self.failures)])
 
 
 def summarise(dataset: AnyDataset, *, samples: int = 200, workers: int | None = None) -> Summary:

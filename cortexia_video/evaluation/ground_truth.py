@@ -102,7 +102,7 @@ def open_truth(
     allow_outside: bool = False,
 ) -> GroundTruth:
     """Return the references in a folder: a dataset that is known, a folder of such with set.json, or depth
-    files; also behind an address.
+    files; also remote.
 
     convention: what numbers of depth files mean that do not say it, as `decode_depth` takes it.
     allow_outside: as of `open_dataset`.
@@ -186,7 +186,7 @@ def list_depth_files(root: AnyPath) -> dict[str, AnyPath]:
 
 
 def bare(key: str) -> str:
-    """Take endings of depth files and images off a key: `a.jpg.npy` and `a.png` are both `a`."""
+    """Return a key without endings of depth files and images: `a.jpg.npy` and `a.png` are both `a`."""
     endings = {suffix for reader in READERS for suffix in reader.suffixes} | set(IMAGE_SUFFIXES)
     while True:
         ending = next((each for each in endings if key.lower().endswith(each)), None)

@@ -38,7 +38,7 @@ _NAMES = OptionNames("--convention", "--kind", "cortexia convert --scale", "cort
 class Work(Generic[Outcome]):
     """What is done with images. begin, measure: on threads, so many of them. settle: on the calling one.
 
-    begin opens an image, or says what became of it without depth; measure takes its depth.
+    begin opens an image, or says how it ended without depth; measure takes its depth.
     """
 
     begin: Callable[[Destination], EvalItem | Skipped[Outcome]]
@@ -57,7 +57,7 @@ class Predictor(Protocol):
         """Return what the depth of an image depends on, besides the image."""
 
     def work_through(self, places: Iterable[Destination], work: Work[Outcome]) -> None:
-        """Take each image through the work, as they come."""
+        """Do the work on each image, as they come."""
 
 
 class ModelPredictor:
@@ -171,7 +171,7 @@ class DepthSource(NamedTuple):
         return read_output(*self.packed) if self.packed else read_named(self.path)
 
     def identify(self) -> bytes:
-        """Return its content, or what changes with it behind an address or in a shard; raises `OSError`."""
+        """Return its content, or what changes with it, remote or in an archive; raises `OSError`."""
         if self.packed:
             return repr(self.packed[2]["inside"]).encode()
         if isinstance(self.path, RemotePath):
@@ -237,7 +237,7 @@ class FolderPredictor(StoredPredictor):
 def open_predictor(
     name: str, *, kind: DepthKind | None = None, convention: str | None = None, **options: Any
 ) -> Predictor:
-    """Return what a name stands for: a folder that is there, of a run or of depth files; an address of such a
+    """Return what a name stands for: a folder that is there, of a run or of depth files; the URL of such a
     folder; else a model.
 
     kind, convention: of depth files that do not say it. options: as `load_estimators` takes them.

@@ -125,7 +125,9 @@ def _list_troubles(evaluation: Evaluation) -> Iterator[str]:
         kinds = Counter(remark for _, remark in column.remarks())
         for remark, count in kinds.most_common(_LISTED):
             keys = [key for key, each in column.remarks() if each == remark]
-            yield f"{printable(column.name)}: {_count(count)}: {remark}: {_name_some(keys)}"
+            named = ", ".join(map(printable, keys[:_LISTED]))
+            more = f" and {len(keys) - _LISTED} more" if len(keys) > _LISTED else ""
+            yield f"{printable(column.name)}: {_count(count)}: {remark}: {named}{more}"
         if len(kinds) > _LISTED:
             yield f"{printable(column.name)}: and {len(kinds) - _LISTED} more reasons, all in images.csv"
         unknown = sum(score.unknown for scores in column.scores.values() for score in scores)
@@ -144,11 +146,6 @@ def _list_troubles(evaluation: Evaluation) -> Iterator[str]:
 
 def _count(images: int) -> str:
     return f"{images} image" if images == 1 else f"{images} images"
-
-
-def _name_some(keys: Sequence[str]) -> str:
-    more = f" and {len(keys) - _LISTED} more" if len(keys) > _LISTED else ""
-    return ", ".join(map(printable, keys[:_LISTED])) + more
 
 
 def _lay_out(rows: Sequence[Sequence[str]]) -> Iterator[str]:

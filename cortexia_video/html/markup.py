@@ -20,7 +20,7 @@ def element(tag: str, *content: Content, **attributes: object) -> Element:
 
 
 def append(parent: Element, content: Iterable[Content]) -> Element:
-    """Put texts and elements behind what is in an element; give it back."""
+    """Append texts and elements to an element, and return it."""
     for each in content:
         if isinstance(each, str):
             text = printable(each)

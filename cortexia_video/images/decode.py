@@ -204,7 +204,7 @@ _INVERSE = {6: 8, 8: 6}
 
 
 def _canvas(width: int, height: int, orientation: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """New upright uint8 (H, W, 3) for a stored width x height, and the same memory seen in stored order."""
+    """Return a new upright uint8 (H, W, 3) for a stored width x height, and its view in stored order."""
     swap = _TURNS.get(orientation, (False, 1, 1))[0]
     upright = np.empty((width, height, 3) if swap else (height, width, 3), np.uint8)
     turned, rows, columns = _TURNS.get(_INVERSE.get(orientation, orientation), (False, 1, 1))
@@ -222,7 +222,7 @@ def _copy(rows: NDArray[np.uint8], target: NDArray[np.uint8]) -> None:
 
 
 def _rgb(pil_image: Image.Image, orientation: int) -> NDArray[np.uint8]:
-    """Upright uint8 (H, W, 3) RGB of a loaded image of any mode."""
+    """Return upright uint8 (H, W, 3) RGB of a loaded image of any mode."""
     upright, stored = _canvas(*pil_image.size, orientation)
     scale = find_grey_scale(pil_image)
     for place, strip in list_strips(pil_image):
@@ -235,7 +235,7 @@ def _rgb(pil_image: Image.Image, orientation: int) -> NDArray[np.uint8]:
 
 
 def _strip_rgb(strip: Image.Image) -> NDArray[np.uint8]:
-    """uint8 (h, W, 3) RGB, or (h, W, 1) grey, of an 8-bit mode; transparency over white."""
+    """Return uint8 (h, W, 3) RGB, or (h, W, 1) grey, of an 8-bit mode; transparency over white."""
     if strip.mode in _PREMULTIPLIED:
         strip = strip.convert("LA" if strip.mode == "La" else "RGBA")
     if strip.mode in _COMPOSITED or (strip.mode == "P" and strip.has_transparency_data):

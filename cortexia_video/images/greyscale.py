@@ -36,7 +36,7 @@ class _GreyScale(NamedTuple):
 
 
 def find_grey_scale(pil_image: Image.Image) -> _GreyScale | None:
-    """The scale of 16-bit, 32-bit and float grey, or None for 8-bit modes.
+    """Return the scale of 16-bit, 32-bit and float grey, or None for 8-bit modes.
 
     16-bit modes end at the bits that the file names (12 in some TIFF). For 32 bits no file says: integers
     take the smallest usual white (8, 16 or 32 bits) that holds them all, floats 1 or 255.
@@ -80,7 +80,7 @@ def _grey_samples(strip: Image.Image, dtype: str) -> NDArray[np.generic]:
 
 
 def strip_grey(strip: Image.Image, scale: _GreyScale) -> NDArray[np.uint8]:
-    """uint8 (h, W, 1): 0..white to 0..255, rounded."""
+    """Return 0..white as 0..255, rounded: uint8 (h, W, 1)."""
     grey = np.rint(np.multiply(_grey_samples(strip, scale.dtype), 255.0 / scale.white, dtype=np.float64))
     values: NDArray[np.uint8] = grey.astype(np.uint8)[..., None]
     return ~values if scale.inverted else values

@@ -104,7 +104,7 @@ def resize_depth(
 def _find_neighbours(
     old: int, new: int, corners: bool
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Give, for each of `new` points along `old` pixels, the two pixels beside it and the second's weight."""
+    """Return for each of `new` points along `old` pixels, both pixels beside it and the second's weight."""
     points = np.arange(new, dtype=np.float64)
     if corners:
         at = (points * np.float32((old - 1) / max(new - 1, 1))).astype(np.float32)

@@ -61,7 +61,7 @@ class BackendConfig(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BackendTrial:
-    """What became of one candidate of `auto`: how fast and how near, or why it is out of the question."""
+    """The trial of one candidate of `auto`: how fast and how near, or why it is out of the question."""
 
     way: BackendConfig
     images_per_second: float = 0.0
@@ -154,7 +154,7 @@ class BackendSelector:
 
     @property
     def _reference(self) -> dict[str, Any]:
-        """The options for the reference; a model that has one engine alone is not told which."""
+        """Return the options for the reference; a model that has one engine alone is not told which."""
         if self._engines:
             return {**self._options, **self._reference_way._asdict()}
         return {name: value for name, value in self._options.items() if name != "engine"}

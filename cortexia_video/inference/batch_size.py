@@ -93,7 +93,7 @@ class BatchLimits:
                 search.size, search.settled = max(1, min(search.size, search.best[0])), True
 
     def record_time(self, group: Group, count: int, seconds: float) -> None:
-        """Take the time of one call that went well."""
+        """Record the time of one call that went well."""
         with self._lock:
             search = self._search(group) if self._auto else None
             if search is None or search.settled or count != search.size:

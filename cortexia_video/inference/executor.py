@@ -48,7 +48,7 @@ class ItemResult:
 
 @dataclass(frozen=True, slots=True)
 class Skipped(Generic[Outcome]):
-    """What became of an item that the model need not see."""
+    """The outcome of an item that the model need not see."""
 
     outcome: Outcome
 
@@ -86,7 +86,7 @@ class _Broken:
 
 
 class PipelineExecutor(Generic[Item, Outcome]):
-    """Take items through their stages; give each with its outcome, in the order in which they finish.
+    """Take items through their stages; return each with its outcome, in the order in which they finish.
 
     estimators: one for each device, of one model. prepare(item): on a decode worker; what it settles goes out
     at once. finish(item, result): on a write worker. What these raise ends the run; trouble with one item is
@@ -175,7 +175,7 @@ class PipelineExecutor(Generic[Item, Outcome]):
         self._decoders.submit(self._report, lambda: _Decoded(item, self._prepare(item)))
 
     def _feed_models(self) -> None:
-        """Hand batches to the models: those that are full, or all that there is where no more will come."""
+        """Send batches to the models: those that are full, or all there are where no more will come."""
         most = self._estimator.limits.largest + 2 * self._workers  # outputs that wait for a writer
         while (
             self._on_model < _ON_MODEL * len(self._estimators)

@@ -74,7 +74,13 @@ def find_surfaces(solids: Solids, views: Views, hits: Hits) -> Surfaces:
     local = torch.einsum("bhwji,bjhw->bihw", turn, from_middle)
     half = solids.half_size[hits.surface].movedim(-1, 1)
     unit, shape = local / half, solids.shape[hits.surface]
-    normal, uv = _box_frame(local, unit)
+    axis = unit.abs().argmax(1, keepdim=True)
+    normal = torch.zeros_like(unit).scatter_(1, axis, unit.gather(1, axis).sign())
+    u, v = (
+        torch.where(axis == 0, local[:, 2:], local[:, :1]),
+        torch.where(axis == 1, local[:, 2:], local[:, 1:2]),
+    )
+    uv = torch.cat([u, v], 1)
     normal = torch.where((shape == SHELL)[:, None], -normal, normal)
     around = torch.stack([torch.atan2(unit[:, 0], unit[:, 2]) * half[:, 0], local[:, 1]], 1)
     round_ones = (
@@ -85,14 +91,6 @@ def find_surfaces(solids: Solids, views: Views, hits: Hits) -> Surfaces:
         mask = (shape == kind)[:, None]
         normal, uv = torch.where(mask, round_normal, normal), torch.where(mask, round_uv, uv)
     return Surfaces(point, torch.einsum("bhwij,bjhw->bihw", turn, normal), uv)
-
-
-def _box_frame(local: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
-    axis = unit.abs().argmax(1, keepdim=True)
-    normal = torch.zeros_like(unit).scatter_(1, axis, unit.gather(1, axis).sign())
-    u = torch.where(axis == 0, local[:, 2:], local[:, :1])
-    v = torch.where(axis == 1, local[:, 2:], local[:, 1:2])
-    return normal, torch.cat([u, v], 1)
 
 
 def _cone_frame(local: Tensor, unit: Tensor, half: Tensor, taper: Tensor) -> tuple[Tensor, Tensor]:
@@ -195,7 +193,7 @@ def _light(
 
 
 def _list_lights(scenes: Sequence[Scene]) -> Tensor:
-    """Put lights into (B, L, 7): position or direction, colour, whether it is a sun; the rest is black."""
+    """Return lights as (B, L, 7): position or direction, colour, whether it is a sun; the rest is black."""
     most = max(1, *(len(scene.lights) for scene in scenes))
     table = np.zeros((len(scenes), most, 7), np.float32)
     for lights, scene in zip(table, scenes, strict=True):

@@ -42,7 +42,7 @@ def read_part(shard: AnyPath, where: str, columns: Sequence[str], limit: float |
     """
     if shard.suffix == ".parquet":
         group, row = map(int, where.split("."))
-        written = shard.stat().st_mtime_ns if isinstance(shard, Path) else 0  # one behind an address stays
+        written = shard.stat().st_mtime_ns if isinstance(shard, Path) else 0  # a remote one stays
         place = (name_absolute(shard), written, ",".join(columns), group)
         rows = _GROUPS.get(place, lambda: _read_group(shard, group, columns, limit))
         value = rows.column(0)[row].as_py()

@@ -12,7 +12,7 @@ from cortexia_video.storage.remote_path import EXTRAS, RemotePath, require_url
 
 AnyPath = Path | RemotePath
 PathLike = str | os.PathLike[str] | RemotePath
-"""What names a place: a path, or an address as text."""
+"""What names a place: a path, or a URL as text."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://", re.ASCII)
 
 
@@ -49,7 +49,7 @@ def to_text(given: PathLike) -> str:
 
 
 def is_remote(given: PathLike) -> bool:
-    """Return whether it lies behind an address; raises `InputError` for a scheme that is not known."""
+    """Return whether it is remote; raises `InputError` for a scheme that is not known."""
     return isinstance(to_path(given), RemotePath)
 
 
@@ -86,7 +86,7 @@ def scheme_of(text: str) -> str | None:
 
 
 def require_object(place: RemotePath) -> None:
-    """Refuse an address where there is nothing, or nothing for us; `InputError`."""
+    """Refuse a URL where nothing exists or nothing may be read; `InputError`."""
     try:
         if "*" in place.name:
             next(place.parent.list_files(recursive=False), None)

@@ -1,4 +1,4 @@
-"""What a training goes on from, in one file, written whole or not at all."""
+"""What a training goes on from, in one file, written atomically."""
 
 from __future__ import annotations
 

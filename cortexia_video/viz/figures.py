@@ -1,4 +1,4 @@
-"""Depth as images for people: beside the photograph, on a sheet, in a window; colours are `coloring`'s."""
+"""Depth as images for people: beside the image, on a sheet, in a window; colours are `coloring`'s."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def _find(file: Any, name: str) -> Any:
 
 
 def _open(path: AnyPath, *, whole: bool) -> Any:
-    """Open a file; of one behind an address all is read at once, or what is asked for (`whole`)."""
+    """Open a file; of a remote one all is read at once, or what is asked for (`whole`)."""
     try:
         import h5py
     except ImportError as error:

@@ -47,7 +47,12 @@ class _View:
 
 def _open(root: AnyPath, split: str | None) -> RGBDDataset:
     distances = find_inside(root, _DISTANCES)
-    cameras = _read_cameras(root) if distances else {}
+    cameras: dict[str, tuple[float, ...]] = {}
+    if distances:
+        names = [f"M_cam_from_uv_{row}{column}" for row in range(3) for column in range(3)]
+        rows = _read_table(root, _CAMERAS)
+        with in_words(f"{root / _CAMERAS} is no table of cameras", "get the newest of it"):
+            cameras = {row["scene_name"]: tuple(float(row[name]) for name in names) for row in rows}
     wanted = None if split is None else _read_split(root, split)
     views = []
     for distance in distances:
@@ -94,13 +99,6 @@ def _find_camera(rays: tuple[float, ...], height: int, width: int) -> Pinhole | 
         return None
     fx, fy = width / 2 / a, height / 2 / b
     return Pinhole(fx, fy, width / 2 - fx * left, height / 2 + fy * top, width, height)
-
-
-def _read_cameras(root: AnyPath) -> dict[str, tuple[float, ...]]:
-    names = [f"M_cam_from_uv_{row}{column}" for row in range(3) for column in range(3)]
-    rows = _read_table(root, _CAMERAS)
-    with in_words(f"{root / _CAMERAS} is no table of cameras", "get the newest of it"):
-        return {row["scene_name"]: tuple(float(row[name]) for name in names) for row in rows}
 
 
 def _read_split(root: AnyPath, split: str) -> frozenset[tuple[str, str, int]]:

@@ -119,12 +119,12 @@ class ExactSum:
 
     @property
     def total(self) -> float:
-        """The sum, rounded once."""
+        """Return the sum, rounded once."""
         return float(self._sum)
 
     @property
     def mean(self) -> float:
-        """The mean, rounded once; NaN of nothing."""
+        """Return the mean, rounded once; NaN of nothing."""
         return float(self._sum / self.count) if self.count else math.nan
 
 
@@ -157,7 +157,7 @@ def known_mask(reference_m: Array, max_depth_m: float, min_depth_m: float = 0.0)
 
 
 def select(values: Array, reference: Array, mask: Mask) -> tuple[Floats, Floats]:
-    """Take the measured pixels of both as float64 (N,); raise ValueError where that cannot be."""
+    """Return the measured pixels of both as float64 (N,); raise ValueError where that cannot be."""
     places = find_places(values, reference, mask)
     chosen, target = (take(each, places) for each in (values, reference))
     if not is_finite(chosen):

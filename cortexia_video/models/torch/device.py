@@ -39,7 +39,7 @@ class Placement:
 
     @property
     def name(self) -> str:
-        """The device, for people."""
+        """Return the device, for people."""
         return self.graph.device if self.graph else str(self.device)
 
     def describe(self) -> dict[str, object]:

@@ -43,7 +43,10 @@ class ExportedNetwork(nn.Module):
         """Return what the network gives."""
         shape = tuple(each.shape[1:] for each in inputs)
         if shape not in self._sessions:
-            self._sessions[shape] = self._open(inputs)
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+                path = Path(folder) / "graph.onnx"
+                write_graph(self.network, inputs, self._ports, path, {})
+                self._sessions[shape] = open_session(path, *self._graph)
             if len(self._sessions) > _SESSIONS_KEPT:
                 self._sessions.popitem(last=False)
         self._sessions.move_to_end(shape)
@@ -61,12 +64,6 @@ class ExportedNetwork(nn.Module):
     def _run(self, session: Session, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         arrays = dict(zip(self._ports.inputs, (each.numpy() for each in inputs), strict=True))
         return tuple(map(torch.from_numpy, session.run(self._ports.outputs, arrays)))
-
-    def _open(self, inputs: Sequence[Tensor]) -> Session:
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            path = Path(folder) / "graph.onnx"
-            write_graph(self.network, inputs, self._ports, path, {})
-            return open_session(path, *self._graph)
 
 
 def write_graph(
