@@ -165,7 +165,9 @@ def _parse(data: bytes, name: str) -> Protocol:
                 raise ValueError(f"{word} is no word of a protocol")
             if isinstance(value, float) and math.isnan(value):
                 raise ValueError(f"{word} is nan, which nothing is more or less than")
-        frozen = {word: tuple(value) if isinstance(value, list) else value for word, value in words.items()}
+        frozen: dict[str, Any] = {
+            word: tuple(value) if isinstance(value, list) else value for word, value in words.items()
+        }
         return _check(Protocol(**frozen))
 
 
