@@ -88,12 +88,9 @@ def from_hf(
         return RGBDStream(name, shards, None, evaluation)
     keys = list(raw["key"]) if "key" in columns else [f"{index:08d}" for index in range(len(raw))]
     entries = [_RowEntry(key, index) for index, key in enumerate(keys)]
-    # one kind of all samples, or None where they differ or do not say it
-    if "kind" not in columns:
-        kind = "metric" if convention else None
-    else:
-        kinds = set(raw["kind"])
-        kind = kinds.pop() if len(kinds) == 1 else None
+    # the one kind of all samples; None where they differ or do not say it
+    kinds: set[Any] = set(raw["kind"]) if "kind" in columns else {"metric" if convention else None}
+    kind = kinds.pop() if len(kinds) == 1 else None
     return RGBDDataset(name, entries, reader, kind, evaluation)
 
 
