@@ -174,6 +174,7 @@ def _require_depth_network(checkpoint: Checkpoint) -> None:
 
 def _choose_kind(checkpoint: Checkpoint, given: str | None) -> DepthKind:
     # what the numbers mean where the type of the network, or its name on the hub, tells
+    known: DepthKind | None
     if checkpoint.model_type == "depth_anything":
         metric = checkpoint.config.get("depth_estimation_type") == "metric"
         known = "metric" if metric else "disparity"
