@@ -41,19 +41,7 @@ class RGBDSample:
 
     def __post_init__(self) -> None:
         size = self.size
-        for what, other in self._list_sizes():
-            if other != size:
-                raise InputError(
-                    f"{self.frame.key!r}: an image of {_show(size)} and {what} {_show(other)} pixels: "
-                    "they must be of the same view and size; resample or register one to the other first"
-                )
-        if self.mask is not None and self.mask.dtype != np.bool_:
-            raise InputError(
-                f"{self.frame.key!r}: the mask must be bool, not {self.mask.dtype}: use mask.astype(bool)"
-            )
-
-    def _list_sizes(self) -> list[tuple[str, tuple[int, ...]]]:
-        """Return what must be as large as the image, each with its (height, width)."""
+        # what must be as large as the image, each with its (height, width)
         sizes: list[tuple[str, tuple[int, ...]]] = [("depth of", self.depth.values.shape)]
         if self.frame.full_size:
             sizes.append(("an image reduced from", self.frame.full_size))
@@ -63,7 +51,16 @@ class RGBDSample:
             sizes.append(("a camera for", (self.camera.height, self.camera.width)))
         if self.mask is not None:
             sizes.append(("a mask of", self.mask.shape))
-        return sizes
+        for what, other in sizes:
+            if other != size:
+                raise InputError(
+                    f"{self.frame.key!r}: an image of {_show(size)} and {what} {_show(other)} pixels: "
+                    "they must be of the same view and size; resample or register one to the other first"
+                )
+        if self.mask is not None and self.mask.dtype != np.bool_:
+            raise InputError(
+                f"{self.frame.key!r}: the mask must be bool, not {self.mask.dtype}: use mask.astype(bool)"
+            )
 
     @property
     def key(self) -> str:

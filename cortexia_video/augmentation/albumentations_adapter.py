@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from cortexia_video.errors import InputError
 
@@ -29,17 +28,16 @@ class ApplyTransforms:
     augment: Callable[..., dict[str, Any]]
 
     def __call__(self, examples: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        pairs = [self._apply(*pair) for pair in zip(examples["image"], examples["depth_map"], strict=True)]
-        images, depths = [image for image, _ in pairs], [depth for _, depth in pairs]
+        images, depths = [], []
+        for image, depth_map in zip(examples["image"], examples["depth_map"], strict=True):
+            if image.size != depth_map.size:
+                raise InputError(
+                    f"an image of {image.width} x {image.height} and depth of {depth_map.width} x "
+                    f"{depth_map.height} pixels: they must show the same view at the same size"
+                )
+            rgb = image if image.mode == "RGB" else image.convert("RGB")
+            augmented = self.augment(image=np.array(rgb), depth=np.array(depth_map))
+            images.append(augmented["image"])
+            depths.append(augmented["depth"])
         valid = [(depth > 0) & (depth < np.inf) for depth in depths]
         return {**examples, "pixel_values": images, "labels": depths, "valid": valid}
-
-    def _apply(self, image: Image.Image, depth_map: Image.Image) -> tuple[Any, Any]:
-        if image.size != depth_map.size:
-            raise InputError(
-                f"an image of {image.width} x {image.height} and depth of {depth_map.width} x "
-                f"{depth_map.height} pixels: they must show the same view at the same size"
-            )
-        rgb = image if image.mode == "RGB" else image.convert("RGB")
-        augmented = self.augment(image=np.array(rgb), depth=np.array(depth_map))
-        return augmented["image"], augmented["depth"]

@@ -56,7 +56,10 @@ def interpolate_surfaces(
     """
     if depth.kind not in ("metric", "scale_invariant"):
         return nearest
-    u, v = _find_sources(motion)
+    # where the target's pixels come from, across and down, each float64 of the target's size
+    target = motion.target
+    centres = np.stack(np.meshgrid(np.arange(target.width) + 0.5, np.arange(target.height) + 0.5), axis=-1)
+    u, v = np.moveaxis(motion.inverse().move(centres), -1, 0)
     left, top = np.floor(u - 0.5), np.floor(v - 0.5)
     corners = [
         depth.values[_clip(top + down, motion.source.height), _clip(left + across, motion.source.width)]
@@ -101,14 +104,6 @@ def scatter(
         mask = mask.copy()
         mask[down[order], across[order]] = sample.mask[rows[order], columns[order]]
     return depth, mask
-
-
-def _find_sources(motion: Motion) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return where the target's pixels come from, across and down, each float64 of the target's size."""
-    target = motion.target
-    centres = np.stack(np.meshgrid(np.arange(target.width) + 0.5, np.arange(target.height) + 0.5), axis=-1)
-    u, v = np.moveaxis(motion.inverse().move(centres), -1, 0)
-    return u, v
 
 
 def _clip(indices: NDArray[np.float64], count: int) -> NDArray[np.intp]:

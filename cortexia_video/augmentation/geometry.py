@@ -87,15 +87,14 @@ class Motion:
         """Return what becomes of a focal length in pixels; None where pixels are no longer square."""
         if f_px is None:
             return None
-        across, down = self._find_zoom()
-        return f_px * (across + down) / 2 if abs(across / down - 1) <= _SQUARE else None
-
-    def _find_zoom(self) -> tuple[float, float]:
         before, after = self.source.camera, self.target.camera
         if before and after:
-            return after.fx / before.fx, after.fy / before.fy
-        (a, b, _), (c, d, _), _ = self.pixels
-        return math.hypot(a, c), math.hypot(b, d)
+            zoom = after.fx / before.fx, after.fy / before.fy
+        else:
+            (a, b, _), (c, d, _), _ = self.pixels
+            zoom = math.hypot(a, c), math.hypot(b, d)
+        across, down = zoom
+        return f_px * (across + down) / 2 if abs(across / down - 1) <= _SQUARE else None
 
 
 def make_matrix(rows: NDArray[np.floating]) -> Matrix:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,17 +62,13 @@ def resize_nearest(array: NDArray[Pixels], height: int, width: int) -> NDArray[P
 
     array: float32, or bool. Where a centre is on a border, either side is taken: the one that Pillow takes.
     """
-    numbers = _as_numbers(array)
+    # booleans as the bytes that they are: OpenCV knows no booleans
+    numbers = array.view(np.uint8) if array.dtype == np.bool_ else array
     if opencv := _load_opencv():
         taken = opencv.resize(numbers, (width, height), interpolation=opencv.INTER_NEAREST_EXACT)
     else:
         taken = np.array(Image.fromarray(numbers).resize((width, height), Image.Resampling.NEAREST))
     return taken.view(array.dtype)
-
-
-def _as_numbers(array: NDArray[Any]) -> NDArray[Any]:
-    """Return booleans as the bytes that they are: OpenCV knows no booleans."""
-    return array.view(np.uint8) if array.dtype == np.bool_ else array
 
 
 def _mix(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
@@ -87,7 +83,7 @@ def _mix(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]
 
 
 def _find_weights(old: int, new: int) -> tuple[NDArray[np.int32], ...]:
-    """Give, for each of `new` points along `old` pixels, two neighbours and their weights, int32 (new, 1)."""
+    """Return for each of `new` points along `old` pixels two neighbours and their weights, int32 (new, 1)."""
     at = ((np.arange(new) + 0.5) * (old / new) - 0.5).astype(np.float32)
     before = np.floor(at).astype(np.int32)
     share = (at - before.astype(np.float32))[:, None]

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
 from cortexia_video.augmentation.geometry import View
 from cortexia_video.augmentation.transform import RandomTransform, Seed, Transform
@@ -41,16 +40,14 @@ class DrawnPhotometric(Transform):
 
     def __call__(self, sample: RGBDSample, seed: Seed | None = None) -> RGBDSample:
         old = sample.frame.image
-        image = self._change(old.copy())
+        if hasattr(self.change, "set_random_seed"):  # albumentations
+            self.change.set_random_seed(self.number)
+            image = self.change(image=old.copy())["image"]
+        else:
+            image = np.asarray(self.change(old.copy(), np.random.default_rng(self.number)))
         if image.shape != old.shape or image.dtype != old.dtype:
             raise InputError(
                 f"{sample.key!r}: a photometric change made {image.dtype} {image.shape} of {old.dtype} "
                 f"{old.shape}: use one that changes colours only"
             )
         return replace(sample, frame=replace(sample.frame, image=image))
-
-    def _change(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        if hasattr(self.change, "set_random_seed"):  # albumentations
-            self.change.set_random_seed(self.number)
-            return self.change(image=image)["image"]
-        return np.asarray(self.change(image, np.random.default_rng(self.number)))

@@ -89,7 +89,9 @@ def open_dataset(
         573
     """
     info = find_info(name)
-    _require_split(info, split)
+    if split is not None and info.splits is not None and split not in info.splits:
+        offered = ", ".join(info.splits) or "none: leave it out"
+        raise InputError(f"{info.name} has no split {split!r}: it has {offered}")
     known = inspect.signature(info.open).parameters
     unknown = [each for each in options if each not in known]
     if unknown:
@@ -211,9 +213,3 @@ def _look_into(root: AnyPath) -> Callable[[str], bool]:
         return (root / mark).exists()
 
     return has
-
-
-def _require_split(info: DatasetInfo, split: str | None) -> None:
-    if split is not None and info.splits is not None and split not in info.splits:
-        offered = ", ".join(info.splits) or "none: leave it out"
-        raise InputError(f"{info.name} has no split {split!r}: it has {offered}")

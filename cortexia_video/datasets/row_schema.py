@@ -73,7 +73,12 @@ def from_row(
     Raises `DecodeError`, `DepthFileError`, and `InputError` where sizes differ.
     """
     key = str(row.get("key") or key)
-    depth = _read_depth(row, key, convention)
+    # read the depth of a row, which says what it means itself, or by its columns, or by the convention
+    names = ("kind", "f_px", "f_source", "model", "weights_sha256")
+    about = {name: row[name] for name in names if row.get(name) is not None}
+    depth = decode_depth(
+        _read_cell(row, "depth_map", key), f"{key}: depth_map", about=about, convention=convention
+    )
     decoded = decode(_read_cell(row, "image", key), key)
     pinhole = _read_camera(row, *depth.values.shape)
     if pinhole is None and camera is not None:
@@ -84,17 +89,10 @@ def from_row(
         facts = (depth.full_size, depth.model, depth.weights_sha256)
         depth = DepthMap(depth.values, depth.kind, f_px, "given", *facts)
     frame = Frame(key, decoded.image, depth.f_px, depth.f_source) if depth.f_px else decoded
-    mask, origin, sparse = _read_mask(row, key), row.get("origin"), bool(row.get("sparse"))
+    mask, origin, sparse = None, row.get("origin"), bool(row.get("sparse"))
+    if row.get("mask") is not None:
+        mask = decode(_read_cell(row, "mask", key), key).image[..., 0] > 0
     return RGBDSample(frame, depth, pinhole, mask, origin, sparse)
-
-
-def _read_depth(row: Mapping[str, Any], key: str, convention: str | None) -> DepthMap:
-    """Read the depth of a row, which says what it means itself, or by its columns, or by the convention."""
-    names = ("kind", "f_px", "f_source", "model", "weights_sha256")
-    about = {name: row[name] for name in names if row.get(name) is not None}
-    return decode_depth(
-        _read_cell(row, "depth_map", key), f"{key}: depth_map", about=about, convention=convention
-    )
 
 
 def _read_camera(row: Mapping[str, Any], height: int, width: int) -> Pinhole | None:
@@ -103,12 +101,6 @@ def _read_camera(row: Mapping[str, Any], height: int, width: int) -> Pinhole | N
         return None
     fx, fy, cx, cy = (float(each) for each in numbers if each is not None)
     return Pinhole(fx, fy, cx, cy, width, height)
-
-
-def _read_mask(row: Mapping[str, Any], key: str) -> NDArray[np.bool_] | None:
-    if row.get("mask") is None:
-        return None
-    return decode(_read_cell(row, "mask", key), key).image[..., 0] > 0
 
 
 def _read_cell(row: Mapping[str, Any], name: str, key: str) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cortexia_video.datasets.dataset import AnyDataset, Attempt, list_all
 from cortexia_video.errors import CortexiaError, DepthFileError, Failure, InputError
@@ -30,20 +29,18 @@ def find_problem(sample: RGBDSample) -> CortexiaError | None:
         return DepthFileError("no pixel of its depth can be used: all unknown, out of range or masked out")
     if sample.depth.kind != "metric":
         return None
-    median = _estimate_median(sample.depth.values.ravel(), valid.ravel())
+    # median of valid values, of some of them where there are many: of all it takes 2 ms
+    values = sample.depth.values.ravel()
+    valid = valid.ravel()
+    step = max(1, values.size // _ENOUGH)
+    some = values[::step][valid[::step]]
+    median = float(np.median(some if some.size > _FEW else values[valid]))
     said = f"its median depth is {median:g} metres"
     if median > FARTHEST_M:
         return InputError(f"{said}: these may be millimetres; give the convention of the set, or scale=0.001")
     if median < NEAREST_M:
         return InputError(f"{said}: the scale is too small; give the convention of the set")
     return None
-
-
-def _estimate_median(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> float:
-    """Return the median of valid values, of some of them where there are many: of all it takes 2 ms."""
-    step = max(1, values.size // _ENOUGH)
-    some = values[::step][valid[::step]]
-    return float(np.median(some if some.size > _FEW else values[valid]))
 
 
 def raise_problem(failure: Failure) -> None:

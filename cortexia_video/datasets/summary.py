@@ -58,24 +58,22 @@ class Summary:
         self.depth.setdefault(attempt.depth.kind, []).append(values[:: max(1, values.size // _TAKEN)])
 
     def __str__(self) -> str:
-        return "\n".join(self._lines())
-
-    def _lines(self) -> Iterator[str]:
         total = "a stream" if self.count is None else f"{self.count} samples"
         usable = self.looked_at - len(self.failures)
-        yield f"{total}; of {self.looked_at} looked at {usable} can be used, {self.cameras} have a camera"
-        for (width, height), count in self.sizes.most_common():
-            yield f"{width} x {height}: {count}"
-        yield f"valid pixels: {100 * self.valid_share:.1f} %"
+        lines = [f"{total}; of {self.looked_at} looked at {usable} can be used, {self.cameras} have a camera"]
+        lines += (f"{width} x {height}: {count}" for (width, height), count in self.sizes.most_common())
+        lines.append(f"valid pixels: {100 * self.valid_share:.1f} %")
         for kind, values in sorted(self.depth.items()):
-            yield from _describe(kind, np.concatenate(values))
-        yield from map(str, self.failures)
+            lines += _describe(kind, np.concatenate(values))
+        return "\n".join([*lines, *map(str, self.failures)])
 
 
 def summarise(dataset: AnyDataset, *, samples: int = 200, workers: int | None = None) -> Summary:
     """Look at so many samples, spread over the set, or the first ones of a stream."""
     summary = Summary(len(dataset) if isinstance(dataset, RGBDDataset) else None)
-    for attempt in islice(_spread(dataset, samples).attempt(workers=choose_workers(workers)), samples):
+    if isinstance(dataset, RGBDDataset) and len(dataset) > samples:
+        dataset = _select(dataset, np.linspace(0, len(dataset) - 1, samples).round().astype(np.int64))
+    for attempt in islice(dataset.attempt(workers=choose_workers(workers)), samples):
         summary.add(check(attempt))
     return summary
 
@@ -118,12 +116,6 @@ def _to_pair(sample: RGBDSample) -> tuple[NDArray[np.uint8], NDArray[np.float64]
     if sample.depth.kind in ("metric", "scale_invariant"):
         return sample.frame.image, 1 / values
     return sample.frame.image, values if sample.depth.larger_is_nearer else -values
-
-
-def _spread(dataset: AnyDataset, samples: int) -> AnyDataset:
-    if not isinstance(dataset, RGBDDataset) or len(dataset) <= samples:
-        return dataset
-    return _select(dataset, np.linspace(0, len(dataset) - 1, samples).round().astype(np.int64))
 
 
 def _select(dataset: RGBDDataset, indices: NDArray[np.int64]) -> RGBDDataset:

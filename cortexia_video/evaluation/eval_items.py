@@ -36,7 +36,7 @@ class EvalItem(NamedTuple):
 
 
 class Items:
-    """The images of a truth. left: those without a usable reference that were met, by key."""
+    """The images of a ground truth. left: those without a usable reference that were met, by key."""
 
     def __init__(self, truth: GroundTruth, protocol: Protocol, groups: Sequence[str] = ()) -> None:
         self.left: dict[str, Failure] = {}

@@ -191,11 +191,10 @@ def _parse(data: bytes, name: str) -> Protocol:
                 raise ValueError(f"{word} is no word of a protocol")
             if isinstance(value, float) and math.isnan(value):
                 raise ValueError(f"{word} is nan, which nothing is more or less than")
-        return _check(Protocol(**{key: _freeze(value) for key, value in words.items()}))
-
-
-def _freeze(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+        frozen: dict[str, Any] = {
+            word: tuple(value) if isinstance(value, list) else value for word, value in words.items()
+        }
+        return _check(Protocol(**frozen))
 
 
 def _check(protocol: Protocol) -> Protocol:

@@ -20,7 +20,7 @@ _CSV_HEAD = ("predictor", "set", "key", "pixels", "unknown", "remark", *METRICS)
 
 
 def save_results(evaluation: Evaluation, summary: Summary, root: AnyPath) -> None:
-    """Write `results.json` and `images.csv`, each whole or not at all; raises `OutputLostError`."""
+    """Write `results.json` and `images.csv`, each atomically; raises `OutputLostError`."""
     document = json.dumps(describe(evaluation, summary), indent=1, ensure_ascii=True) + "\n"
     replace_file(root / RESULTS, lambda file: file.write(document))
     replace_file(root / TABLE, lambda file: write_rows(file, _list_rows(evaluation)))
@@ -77,7 +77,7 @@ def _list_rows(evaluation: Evaluation) -> Iterator[tuple[object, ...]]:
 
 
 def replace_file(path: AnyPath, write: Callable[[TextIO], object]) -> None:
-    """Put a file in place whole, as `write` fills it; raises `OutputLostError`."""
+    """Write a file atomically, as `write` fills it; raises `OutputLostError`."""
     with (
         write_atomic(path) as partial,
         partial.open("w", encoding="utf-8", errors="backslashreplace") as file,

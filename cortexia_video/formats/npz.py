@@ -44,7 +44,11 @@ def decode(data: bytes, most: float) -> RawDepth:
         if _TEXT in names and archive.getinfo(_TEXT).file_size > _TEXT_BYTES:
             raise DepthFileError(f"its {_TEXT} is too large: what the numbers mean takes a few lines")
         text = archive.read(_TEXT) if _TEXT in names else b""
-        name = _choose(names)
+        arrays = [name for name in names if name.endswith(".npy")]
+        if _VALUES in arrays or len(arrays) == 1:
+            name = _VALUES if _VALUES in arrays else arrays[0]
+        else:
+            raise DepthFileError(f"its arrays are {', '.join(arrays) or 'none'}: one must be called depth")
         with archive.open(name) as member:
             shape, _, dtype = npy.read_header(member, most)
             there = archive.getinfo(name).file_size - member.tell()  # zipfile reads no more than that
@@ -55,13 +59,6 @@ def decode(data: bytes, most: float) -> RawDepth:
             )
         values = archive.read(name)
     return RawDepth(npy.decode(values, most).values, from_text(text))
-
-
-def _choose(names: list[str]) -> str:
-    arrays = [name for name in names if name.endswith(".npy")]
-    if _VALUES in arrays or len(arrays) == 1:
-        return _VALUES if _VALUES in arrays else arrays[0]
-    raise DepthFileError(f"its arrays are {', '.join(arrays) or 'none'}: one must be called depth")
 
 
 class _Pieces(io.RawIOBase):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from cortexia_video.depth_map import DepthMap
@@ -15,27 +14,22 @@ _ROWS_AT_ONCE = 64  # a large map must not be in memory twice as float
 
 
 def encode(depth: DepthMap) -> list[bytes | memoryview]:
-    """Return an 8-bit PNG, as large as the depth map: 0 nearest, 255 farthest; a constant map is zeros."""
+    """Return an 8-bit PNG, as large as the depth map: 0 nearest, 255 farthest; 0 also for unknown pixels, and
+    for all of a constant map.
+    """
     text = PngImagePlugin.PngInfo()
     text.add_text("Software", MARK.decode())
     file = io.BytesIO()
-    Image.fromarray(_to_grey(depth)).save(file, "PNG", pnginfo=text, compress_level=1)
-    return [file.getbuffer()]
-
-
-def _to_grey(depth: DepthMap) -> NDArray[np.uint8]:
-    """Scale the known values to 0..255 with far at the top; unknown pixels become 0."""
     values = depth.values
     lowest, highest = (float(each.reduce(values, axis=None)) for each in (np.fmin, np.fmax))
-    if not highest > lowest:
-        return np.zeros(values.shape, np.uint8)
     start, factor = (highest, -1.0) if depth.larger_is_nearer else (lowest, 1.0)
-    grey = np.empty(values.shape, np.uint8)
-    for top in range(0, len(values), _ROWS_AT_ONCE):
+    grey = np.zeros(values.shape, np.uint8)
+    for top in range(0, len(values) if highest > lowest else 0, _ROWS_AT_ONCE):
         part = values[top : top + _ROWS_AT_ONCE].astype(np.float64) - start
         part *= factor * 255 / (highest - lowest)
         grey[top : top + _ROWS_AT_ONCE] = np.nan_to_num(np.rint(part, out=part), copy=False).clip(0, 255)
-    return grey
+    Image.fromarray(grey).save(file, "PNG", pnginfo=text, compress_level=1)
+    return [file.getbuffer()]
 
 
 def lost(depth: DepthMap) -> str:

@@ -21,10 +21,6 @@ from cortexia_video.storage.named_file import open_named
 FormatName = Literal["npy", "npz", "png", "png16", "tiff", "exr", "exr16", "pfm", "jxl"]
 
 
-def _lose_nothing(depth: DepthMap) -> None:
-    return None
-
-
 @dataclass(frozen=True, slots=True)
 class Format:
     """A way to write depth.
@@ -43,7 +39,7 @@ class Format:
     check: Callable[[bytes, int, int], str | None]
     decode: Decode | None = None
     holds_metadata: bool = False
-    lost: Callable[[DepthMap], str | None] = _lose_nothing
+    lost: Callable[[DepthMap], str | None] = lambda depth: None
     extra: tuple[str, str] | None = None
 
     @property

@@ -95,7 +95,10 @@ class Intrinsics:
                 "which way it was turned is not known, give those of the image as it is"
             )
         factor = f_px / camera.f_px
-        cx, cy = (_read_place(name, value) for name, value in zip(("cx", "cy"), camera.axis, strict=True))
+        cx, cy = map(_to_number, camera.axis)  # which may lie outside of an image that was cropped
+        for name, number, written in zip(("cx", "cy"), (cx, cy), camera.axis, strict=True):
+            if not math.isfinite(number):
+                raise InputError(f"its {name} must be a number of pixels, not {printable(str(written))[:40]}")
         return Pinhole(camera.fx * factor, camera.fy * factor, cx * factor, cy * factor, width, height)
 
     def apply(self, frame: Frame) -> Frame:
@@ -212,7 +215,11 @@ def _read_camera(fields: Mapping[str, object]) -> _Camera:
     unknown = sorted({*fields} - _CAMERA_FIELDS)
     if unknown:
         raise ValueError(f"{printable(unknown[0])!r} is not known: give {_FIELDS}")
-    numbers = {name: _read_number(name, value) for name, value in fields.items() if name not in ("cx", "cy")}
+    numbers = {name: _to_number(value) for name, value in fields.items() if name not in ("cx", "cy")}
+    for name, number in numbers.items():
+        if not (math.isfinite(number) and number > 0):
+            written = printable(str(fields[name]))[:40]
+            raise ValueError(f"{name} must be a number of pixels, more than 0, not {written}")
     size = _read_pair(numbers, "width", "height")
     axis = (fields.get("cx"), fields.get("cy")) if {"cx", "cy"} & {*fields} else None
     both = _read_pair(numbers, "fx", "fy")
@@ -232,21 +239,6 @@ def _read_pair(numbers: Mapping[str, float], first: str, second: str) -> tuple[f
     if (first in numbers) != (second in numbers):
         raise ValueError(f"{first} and {second} belong together: give both or none")
     return (numbers[first], numbers[second]) if first in numbers else None
-
-
-def _read_number(name: str, value: object) -> float:
-    number = _to_number(value)
-    if not (math.isfinite(number) and number > 0):
-        raise ValueError(f"{name} must be a number of pixels, more than 0, not {printable(str(value))[:40]}")
-    return number
-
-
-def _read_place(name: str, value: object) -> float:
-    """Read cx or cy, which may lie outside of an image that was cropped."""
-    number = _to_number(value)
-    if not math.isfinite(number):
-        raise InputError(f"its {name} must be a number of pixels, not {printable(str(value))[:40]}")
-    return number
 
 
 def _to_number(value: object) -> float:

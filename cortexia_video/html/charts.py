@@ -57,8 +57,21 @@ class _Axis(NamedTuple):
         return self.low + place * (self.high - self.low)
 
     def ticks(self) -> list[float]:
-        ticks = _log_ticks(self.low, self.high) if self.logarithmic else []
-        return ticks if len(ticks) > 2 else _even_ticks(self.low, self.high)
+        """Return round numbers at equal distances, on a logarithmic axis about equal ones if possible."""
+        if self.logarithmic:
+            decades = math.log10(self.high / self.low)
+            steps = _FINE_STEPS if decades < 1 else _STEPS if decades < 2 else (1.0,)
+            powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+            numbers = (step * 10.0**power for power in powers for step in steps)
+            ticks = [number for number in numbers if self.low <= number <= self.high]
+            ticks = ticks[:: max(1, math.ceil(len(ticks) / _MOST_TICKS))]
+            if len(ticks) > 2:
+                return ticks
+        least = (self.high - self.low) / (_MOST_TICKS - 1)
+        power = 10.0 ** math.floor(math.log10(least))
+        step = next(each * power for each in (*_STEPS, 10.0) if each * power >= least)
+        first, last = math.ceil(self.low / step), math.floor(self.high / step)
+        return [step * number for number in range(first, last + 1)]
 
 
 def draw_histograms(
@@ -68,7 +81,17 @@ def draw_histograms(
 
     counted: what there is one of for each value.
     """
-    axis = _find_axis(np.concatenate([row.values for row in rows]), logarithmic=logarithmic)
+    # axis that all values lie on
+    values = np.concatenate([row.values for row in rows])
+    positive = values[values > 0]
+    if logarithmic and positive.size:
+        low, high = float(positive.min()), float(positive.max())
+        axis = _Axis(low, high, True) if high > 1.05 * low else _Axis(low / 1.1, high * 1.1, True)
+    else:
+        low, high = float(values.min()), float(values.max())
+        least = max(_SMALLEST, 1e-9 * max(abs(low), abs(high)))
+        room = 0.0 if high - low > least else max(0.05 * abs(high), 0.5)
+        axis = _Axis(low - room, high + room, False)
     each = _LABEL + _BARS + _GAP
     height = each * len(rows) + _TICKS
     parts: list[Content] = []
@@ -140,35 +163,6 @@ def _draw_ticks(axis: _Axis, top: float, unit: str) -> list[Element]:
         label = f"{_format_tick(tick)} {unit}".rstrip()
         parts.append(element("text", label, x=f"{x:.1f}", y=top + 18, class_="tick", text_anchor=anchor))
     return parts
-
-
-def _find_axis(values: NDArray[np.float64], *, logarithmic: bool) -> _Axis:
-    """Return an axis that all values lie on."""
-    positive = values[values > 0]
-    if logarithmic and positive.size:
-        low, high = float(positive.min()), float(positive.max())
-        return _Axis(low, high, True) if high > 1.05 * low else _Axis(low / 1.1, high * 1.1, True)
-    low, high = float(values.min()), float(values.max())
-    least = max(_SMALLEST, 1e-9 * max(abs(low), abs(high)))
-    room = 0.0 if high - low > least else max(0.05 * abs(high), 0.5)
-    return _Axis(low - room, high + room, False)
-
-
-def _log_ticks(low: float, high: float) -> list[float]:
-    """Return round numbers at distances that are about equal on a logarithmic axis."""
-    decades = math.log10(high / low)
-    steps = _FINE_STEPS if decades < 1 else _STEPS if decades < 2 else (1.0,)
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
-    return ticks[:: max(1, math.ceil(len(ticks) / _MOST_TICKS))]
-
-
-def _even_ticks(low: float, high: float) -> list[float]:
-    """Return round numbers at equal distances."""
-    least = (high - low) / (_MOST_TICKS - 1)
-    power = 10.0 ** math.floor(math.log10(least))
-    step = next(each * power for each in (*_STEPS, 10.0) if each * power >= least)
-    return [step * number for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _format_tick(value: float) -> str:

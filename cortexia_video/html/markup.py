@@ -20,10 +20,14 @@ def element(tag: str, *content: Content, **attributes: object) -> Element:
 
 
 def append(parent: Element, content: Iterable[Content]) -> Element:
-    """Put texts and elements behind what is in an element; give it back."""
+    """Append texts and elements to an element, and return it."""
     for each in content:
         if isinstance(each, str):
-            _append_text(parent, printable(each))
+            text = printable(each)
+            if len(parent):
+                parent[-1].tail = (parent[-1].tail or "") + text
+            else:
+                parent.text = (parent.text or "") + text
         elif each is not None:
             parent.append(each)
     return parent
@@ -39,10 +43,3 @@ def style(css: str) -> Element:
 def write_html(root: Element, mark: str) -> str:
     """Return a whole page, its mark in a comment at the start."""
     return f"<!DOCTYPE html>\n<!-- {mark} -->\n{tostring(root, encoding='unicode', method='html')}\n"
-
-
-def _append_text(parent: Element, text: str) -> None:
-    if len(parent):
-        parent[-1].tail = (parent[-1].tail or "") + text
-    else:
-        parent.text = (parent.text or "") + text

@@ -95,14 +95,19 @@ def decode(
         _check_size(pil_image, max_megapixels)
         check_memory(pil_image, data, max_megapixels)
         width, height = pil_image.size
-        image = None
+        image: NDArray[np.uint8] | None = None
         if (
             pil_image.format == "JPEG"
-        ):  # of others EXIF comes later: Pillow loads a PNG for it, and errors are lost
+        ):  # of others EXIF comes later: Pillow loads a PNG for it, errors are lost
             exif = read_exif(pil_image)
             orientation = _orientation(exif)
             least = _stored(enough(*_stored((height, width), orientation)), orientation) if enough else (0, 0)
-            image = _read_jpeg(data, least, (height, width), scratch)
+            buffer = scratch.take(3 * height * width) if scratch and not any(least) else None
+            try:
+                image = simplejpeg.decode_jpeg(data, min_height=least[0], min_width=least[1], buffer=buffer)
+            except ValueError as error:  # Pillow may read it better, but not where content is lost
+                if _LOST_CONTENT.search(str(error)):
+                    raise
         if image is None:
             pil_image.load()
             _check_size(pil_image, max_megapixels)
@@ -197,25 +202,6 @@ _PREMULTIPLIED = {"La", "RGBa"}
 _KEYED = {"1", "L", "I;16", "RGB"}  # one sample value or triple may mean transparent
 
 
-def _read_jpeg(
-    data: bytes, least: tuple[int, int], size: tuple[int, int], scratch: BufferPool | None
-) -> NDArray[np.uint8] | None:
-    """uint8 (H, W, 3) RGB, not turned; None for what Pillow may read better; raises where content is lost.
-
-    least: (height, width) that will do; (0, 0) asks for the full `size`.
-    """
-    buffer = scratch.take(3 * size[0] * size[1]) if scratch and not any(least) else None
-    try:
-        image: NDArray[np.uint8] = simplejpeg.decode_jpeg(
-            data, min_height=least[0], min_width=least[1], buffer=buffer
-        )
-        return image
-    except ValueError as error:
-        if _LOST_CONTENT.search(str(error)):
-            raise
-        return None
-
-
 def _stored(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     """Turn the (height, width) of the upright image into that of the stored one, and back."""
     return size[::-1] if orientation >= 5 else size
@@ -228,12 +214,6 @@ def _upright(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     upright, stored = _canvas(image.shape[1], image.shape[0], orientation)
     _copy(image, stored)
     return upright
-
-
-def _turn(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """View of an image in stored order, (H, W, 3), as the upright one (Exif 2.32, Orientation)."""
-    swap, rows, columns = _TURNS.get(orientation, (False, 1, 1))
-    return (image.swapaxes(0, 1) if swap else image)[::rows, ::columns]
 
 
 # Orientation -> swap axes first, then step of rows and of columns. 1 and all invalid values turn nothing.
@@ -250,10 +230,11 @@ _INVERSE = {6: 8, 8: 6}
 
 
 def _canvas(width: int, height: int, orientation: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """New upright uint8 (H, W, 3) for a stored width x height, and the same memory seen in stored order."""
+    """Return a new upright uint8 (H, W, 3) for a stored width x height, and its view in stored order."""
     swap = _TURNS.get(orientation, (False, 1, 1))[0]
     upright = np.empty((width, height, 3) if swap else (height, width, 3), np.uint8)
-    return upright, _turn(upright, _INVERSE.get(orientation, orientation))
+    turned, rows, columns = _TURNS.get(_INVERSE.get(orientation, orientation), (False, 1, 1))
+    return upright, (upright.swapaxes(0, 1) if turned else upright)[::rows, ::columns]
 
 
 def _copy(rows: NDArray[np.uint8], target: NDArray[np.uint8]) -> None:
@@ -267,7 +248,7 @@ def _copy(rows: NDArray[np.uint8], target: NDArray[np.uint8]) -> None:
 
 
 def _rgb(pil_image: Image.Image, orientation: int) -> NDArray[np.uint8]:
-    """Upright uint8 (H, W, 3) RGB of a loaded image of any mode."""
+    """Return upright uint8 (H, W, 3) RGB of a loaded image of any mode."""
     upright, stored = _canvas(*pil_image.size, orientation)
     scale = find_grey_scale(pil_image)
     for place, strip in list_strips(pil_image):
@@ -280,7 +261,7 @@ def _rgb(pil_image: Image.Image, orientation: int) -> NDArray[np.uint8]:
 
 
 def _strip_rgb(strip: Image.Image) -> NDArray[np.uint8]:
-    """uint8 (h, W, 3) RGB, or (h, W, 1) grey, of an 8-bit mode; transparency over white."""
+    """Return uint8 (h, W, 3) RGB, or (h, W, 1) grey, of an 8-bit mode; transparency over white."""
     if strip.mode in _PREMULTIPLIED:
         strip = strip.convert("LA" if strip.mode == "La" else "RGBA")
     if strip.mode in _COMPOSITED or (strip.mode == "P" and strip.has_transparency_data):

@@ -51,17 +51,12 @@ def _describe(data: bytes, error: Exception) -> str:
         return f"too large: {megapixels} megapixels are more than can be read of a {name}; convert it to JPEG"
     if _LONG_TEXT.search(detail):
         return f"too large: the text in this {name} is; save it without metadata"
-    if isinstance(error, EOFError) or _CUT_SHORT.search(detail) or _lacks_end(name, data):
+    shorter = name == "WEBP" and len(data) < int.from_bytes(data[4:8], "little") + 8
+    shorter = shorter or (name == "PNG" and b"IEND" not in data[-1024:])
+    if isinstance(error, EOFError) or _CUT_SHORT.search(detail) or shorter:
         return "cut short: the file ends before the image does"
     if isinstance(error, NotImplementedError) or _UNSUPPORTED.search(detail):
         kinds = (match.expand(words) for says, words in _KINDS if (match := says.search(detail)))
         told = f" ({kind})" if (kind := next(kinds, None)) else ""
         return f"not supported: this kind of {name} cannot be read{told}; convert it to JPEG or PNG"
     return f"damaged: the {name} cannot be read; copy it again from where it came"
-
-
-def _lacks_end(name: str, data: bytes) -> bool:
-    """Whether a file is shorter than it says, where the format says so."""
-    if name == "WEBP":
-        return len(data) < int.from_bytes(data[4:8], "little") + 8
-    return name == "PNG" and b"IEND" not in data[-1024:]

@@ -52,13 +52,13 @@ def focal_length_px(exif: Mapping[int, object], width: int, height: int) -> floa
 
 
 def _from_film_equivalent(exif: Mapping[int, object], width: int, height: int) -> float | None:
-    """Focal length in pixels from the 35 mm equivalent, by the diagonal."""
+    """Return the focal length in pixels from the 35 mm equivalent, by the diagonal."""
     f_35_mm = _positive(exif.get(_FOCAL_LENGTH_35MM))
     return None if f_35_mm is None else f_35_mm * math.hypot(width, height) / FILM_DIAGONAL_MM
 
 
 def _from_focal_plane(exif: Mapping[int, object], width: int, height: int) -> float | None:
-    """Focal length in pixels from the lens's focal length and the sensor's pixel density."""
+    """Return the focal length in pixels from the lens's focal length and the sensor's pixel density."""
     if exif.get(_CHANGED) is None or exif.get(_CHANGED) != exif.get(_TAKEN):
         return None
     f_mm = _positive(exif.get(_FOCAL_LENGTH))
@@ -83,7 +83,7 @@ def _resize_factor(exif: Mapping[int, object], width: int, height: int) -> float
 
 
 def _positive(value: object) -> float | None:
-    """The value as a finite number above zero, or None; rationals may divide by zero, tags may hold text."""
+    """Return the value as a finite number above zero, or None; rationals may divide by 0, tags hold text."""
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, ZeroDivisionError, OverflowError):

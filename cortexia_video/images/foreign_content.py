@@ -108,16 +108,12 @@ def describe_foreign(data: bytes) -> str:
     for begins, description in _TEXTS:
         if begins.match(head):
             return description
-    return f"not an image: the content is {'plain text' if _is_text(head) else 'of no known image format'}"
+    text = head.decode("utf-8", "replace").rstrip("\ufffd")  # perhaps cut within a character
+    readable = all(character.isprintable() or character.isspace() for character in text)
+    what = "plain text" if text and "\ufffd" not in text and readable else "of no known image format"
+    return f"not an image: the content is {what}"
 
 
 def find_camera_file(data: bytes) -> str | None:
     """Return of a camera's raw file what it is, if it is one that begins as a TIFF does."""
     return _CAMERA if data.startswith(b"CR", 8) else None
-
-
-def _is_text(head: bytes) -> bool:
-    """Whether bytes are UTF-8 text, perhaps cut within a character, without control characters."""
-    text = head.decode("utf-8", "replace").rstrip("\ufffd")
-    readable = all(character.isprintable() or character.isspace() for character in text)
-    return bool(text) and "\ufffd" not in text and readable

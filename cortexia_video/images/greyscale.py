@@ -36,7 +36,7 @@ class _GreyScale(NamedTuple):
 
 
 def find_grey_scale(pil_image: Image.Image) -> _GreyScale | None:
-    """The scale of 16-bit, 32-bit and float grey, or None for 8-bit modes.
+    """Return the scale of 16-bit, 32-bit and float grey, or None for 8-bit modes.
 
     16-bit modes end at the bits that the file names (12 in some TIFF). For 32 bits no file says: integers
     take the smallest usual white (8, 16 or 32 bits) that holds them all, floats 1 or 255.
@@ -52,11 +52,7 @@ def find_grey_scale(pil_image: Image.Image) -> _GreyScale | None:
         return _GreyScale("i4", 65535.0)
     unsigned = pil_image.mode == "I" and tags.get(SAMPLE_FORMAT, (1,))[0] == 1
     dtype = "f4" if pil_image.mode == "F" else "u4" if unsigned else "i4"
-    return _GreyScale(dtype, _fitting_white(pil_image, dtype), inverted)
-
-
-def _fitting_white(pil_image: Image.Image, dtype: str) -> float:
-    """The smallest usual white level that no sample exceeds; raises DecodeError where there is none."""
+    # the smallest usual white level that no sample exceeds; raises DecodeError where there is none
     extremes = [
         (values.min(), values.max())
         for values in (_grey_samples(s, dtype) for _, s in list_strips(pil_image))
@@ -74,7 +70,7 @@ def _fitting_white(pil_image: Image.Image, dtype: str) -> float:
             f"cannot tell black from white: the values run from {low:g} to {high:g}; "
             "convert it to 8 or 16 bits, or floating point values to 0..1"
         )
-    return white
+    return _GreyScale(dtype, white, inverted)
 
 
 def _grey_samples(strip: Image.Image, dtype: str) -> NDArray[np.generic]:
@@ -84,7 +80,7 @@ def _grey_samples(strip: Image.Image, dtype: str) -> NDArray[np.generic]:
 
 
 def strip_grey(strip: Image.Image, scale: _GreyScale) -> NDArray[np.uint8]:
-    """uint8 (h, W, 1): 0..white to 0..255, rounded."""
+    """Return 0..white as 0..255, rounded: uint8 (h, W, 1)."""
     grey = np.rint(np.multiply(_grey_samples(strip, scale.dtype), 255.0 / scale.white, dtype=np.float64))
     values: NDArray[np.uint8] = grey.astype(np.uint8)[..., None]
     return ~values if scale.inverted else values

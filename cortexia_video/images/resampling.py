@@ -104,7 +104,7 @@ def resize_depth(
 def _find_neighbours(
     old: int, new: int, corners: bool
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Give, for each of `new` points along `old` pixels, the two pixels beside it and the second's weight."""
+    """Return for each of `new` points along `old` pixels, both pixels beside it and the second's weight."""
     points = np.arange(new, dtype=np.float64)
     if corners:
         at = (points * np.float32((old - 1) / max(new - 1, 1))).astype(np.float32)
@@ -132,20 +132,16 @@ def _mix_columns(
 def _interpolate_rows(values: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Fill `rows`, float32 (count, w), each between two of `values`, float32 (n, w)."""
     for top in range(0, len(rows), _POSITIONS):
-        _interpolate_some(values, rows[top : top + _POSITIONS], top, len(rows))
+        some = rows[top : top + _POSITIONS]
+        places = np.arange(top, top + len(some)) + 0.5
+        centres = np.clip(places * (len(values) / len(rows)) - 0.5, 0, len(values) - 1)
+        before = centres.astype(np.intp)
+        weight = (centres - before).astype(np.float32)[:, None]
+        starts = np.flatnonzero(np.diff(before, prepend=-1))
+        first = values[before[starts]]
+        slopes = values[np.minimum(before[starts] + 1, len(values) - 1)] - first
+        ends = [*starts[1:], len(some)]
+        for start, end, base, slope in zip(starts, ends, first, slopes, strict=True):  # between the same two
+            np.multiply(weight[start:end], slope, out=some[start:end])
+            some[start:end] += base
     return rows
-
-
-def _interpolate_some(values: NDArray[np.float32], rows: NDArray[np.float32], top: int, of: int) -> None:
-    """Fill those of `of` rows that begin with number `top`."""
-    count = len(rows)
-    centres = np.clip((np.arange(top, top + count) + 0.5) * (len(values) / of) - 0.5, 0, len(values) - 1)
-    before = centres.astype(np.intp)
-    weight = (centres - before).astype(np.float32)[:, None]
-    starts = np.flatnonzero(np.diff(before, prepend=-1))
-    first = values[before[starts]]
-    slopes = values[np.minimum(before[starts] + 1, len(values) - 1)] - first
-    ends = [*starts[1:], count]
-    for start, end, base, slope in zip(starts, ends, first, slopes, strict=True):  # rows between the same two
-        np.multiply(weight[start:end], slope, out=rows[start:end])
-        rows[start:end] += base

@@ -22,17 +22,14 @@ def sniff(head: bytes) -> str | None:
         return "TIFF"
     if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADER_BYTES:
         return "BMP"
-    return "AVIF" if head[4:8] == b"ftyp" and _AVIF_BRANDS & _brands(head) else None
+    # major and compatible brands of an ISO base media file (ISO 14496-12, box `ftyp`)
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    brands = {head[8:12], *(head[start : start + 4] for start in range(16, end - 3, 4))}
+    return "AVIF" if head[4:8] == b"ftyp" and _AVIF_BRANDS & brands else None
 
 
 _BMP_HEADER_BYTES = {12, 16, 40, 52, 56, 64, 108, 124}
 _AVIF_BRANDS = {b"avif", b"avis"}
-
-
-def _brands(head: bytes) -> set[bytes]:
-    """Major and compatible brands of an ISO base media file (ISO 14496-12, box `ftyp`)."""
-    end = min(int.from_bytes(head[:4], "big"), len(head))
-    return {head[8:12], *(head[start : start + 4] for start in range(16, end - 3, 4))}
 
 
 # Readable when named explicitly; folders are not scanned for them.

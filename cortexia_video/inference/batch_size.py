@@ -93,28 +93,24 @@ class BatchLimits:
                 search.size, search.settled = max(1, min(search.size, search.best[0])), True
 
     def record_time(self, group: Group, count: int, seconds: float) -> None:
-        """Take the time of one call that went well."""
+        """Record the time of one call that went well."""
         with self._lock:
             search = self._search(group) if self._auto else None
             if search is None or search.settled or count != search.size:
                 return
             search.seconds.append(seconds)
-            if len(search.seconds) == _CALLS_TIMED:
-                self._go_on(group, search)
-
-    def _go_on(self, group: Group, search: _Search) -> None:
-        rate = search.size / max(min(search.seconds), 1e-9)
-        if rate < search.best[1] * _WORTH_IT:
-            search.size, search.settled = search.best[0], True
-            return
-        search.best = (search.size, rate)
-        search.settled = search.size * 2 > min(self._most, self._memory_for(group))
-        search.size = search.size if search.settled else search.size * 2
-        search.seconds = []
-
-    def _memory_for(self, group: Group) -> int:
-        """Return how many inputs of four bytes a number fit into what `auto` may take."""
-        return max(1, _AUTO_BYTES // (4 * math.prod(side for side in group if isinstance(side, int))))
+            if len(search.seconds) < _CALLS_TIMED:
+                return
+            rate = search.size / max(min(search.seconds), 1e-9)
+            if rate < search.best[1] * _WORTH_IT:
+                search.size, search.settled = search.best[0], True
+                return
+            # how many inputs of four bytes a number fit into what `auto` may take
+            fitting = max(1, _AUTO_BYTES // (4 * math.prod(side for side in group if isinstance(side, int))))
+            search.best = (search.size, rate)
+            search.settled = search.size * 2 > min(self._most, fitting)
+            search.size = search.size if search.settled else search.size * 2
+            search.seconds = []
 
     def _search(self, group: Group) -> _Search:
         return self._searches.setdefault(group, _Search())

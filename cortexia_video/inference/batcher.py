@@ -10,7 +10,7 @@ Group = tuple[int | str, ...]  # shape and type of a network's input, and whatev
 
 
 class Batcher(Generic[Item]):
-    """Put items of one group into batches of at most `limit_of(group)`.
+    """Gather items of one group into batches of at most `limit_of(group)`.
 
     An item waits for at most `window()` others to come after it; then its group goes as it is.
     """
@@ -23,7 +23,7 @@ class Batcher(Generic[Item]):
         self._count = 0
 
     def add(self, group: Group, item: Item) -> list[list[Item]]:
-        """Take one item; give the batches that are ready now."""
+        """Add one item; return the batches that are ready now."""
         self._count += 1
         items = self._groups.setdefault(group, [])
         self._since.setdefault(group, self._count)

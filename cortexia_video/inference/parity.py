@@ -34,7 +34,7 @@ class Parity:
 
     @property
     def worst(self) -> Difference:
-        """The image with the largest mean."""
+        """Return the image with the largest mean."""
         return max(self.differences, key=lambda each: each.mean)
 
     def __str__(self) -> str:

@@ -84,7 +84,11 @@ def point_cloud(
         raise InputError(f"no point is left: each pixel is unknown or has a gap of over {gap:.2g} beside it")
     points = unproject(values, pinhole)[kept]
     colors = resize_image(image, *values.shape)[kept]
-    facing = _face(depth_to_normals(values, pinhole, max_gap=gap)[kept], points) if normals else None
+    facing = depth_to_normals(values, pinhole, max_gap=gap)[kept] if normals else None
+    if facing is not None:
+        lost = np.isnan(facing[:, 0])  # points without a normal face the camera
+        towards = -points[lost]
+        facing[lost] = towards / np.linalg.norm(towards, axis=1, keepdims=True)
     return PointCloud(points, colors, facing, unit)
 
 
@@ -142,11 +146,3 @@ def require_angle(fov_deg: float) -> float:
     if not 0 < fov_deg < 180:
         raise InputError(f"`fov_deg` must be more than 0 and less than 180 degrees, not {fov_deg:g}")
     return fov_deg
-
-
-def _face(normals: NDArray[np.float32], points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Let points without a normal face the camera; changes and gives `normals`."""
-    lost = np.isnan(normals[:, 0])
-    towards = -points[lost]
-    normals[lost] = towards / np.linalg.norm(towards, axis=1, keepdims=True)
-    return normals

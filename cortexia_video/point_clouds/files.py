@@ -1,4 +1,4 @@
-"""Point clouds as files: told by the end of their name, each there whole or not at all."""
+"""Point clouds as files: told by the end of their name, each written atomically."""
 
 from __future__ import annotations
 

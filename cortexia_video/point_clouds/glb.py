@@ -28,7 +28,11 @@ _UNLIT = "KHR_materials_unlit"
 def encode_glb(cloud: PointCloud) -> Chunks:
     """Return the file in pieces; raises `OutputError` for more points than it can hold."""
     points = cloud.points * _TO_GLTF
-    attributes: dict[str, NDArray[Any]] = {"POSITION": points, "COLOR_0": _to_linear(cloud.colors)}
+    # uint8 (N, 4): linear red, green, blue, and alpha, which fills up the four bytes of each
+    linear = np.full((len(cloud.colors), 4), 255, np.uint8)
+    for channel in range(3):
+        linear[:, channel] = _linear_table()[cloud.colors[:, channel]]
+    attributes: dict[str, NDArray[Any]] = {"POSITION": points, "COLOR_0": linear}
     if cloud.normals is not None:
         attributes["NORMAL"] = cloud.normals * _TO_GLTF
     text = json.dumps(_describe(attributes, cloud.unit), separators=(",", ":")).encode("ascii")
@@ -79,14 +83,6 @@ def _describe_values(name: str, values: NDArray[Any]) -> dict[str, Any]:
     if name == "POSITION":  # float32 is exact in JSON's numbers
         return {**vectors, "min": values.min(axis=0).tolist(), "max": values.max(axis=0).tolist()}
     return vectors
-
-
-def _to_linear(colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return uint8 (N, 4): linear red, green, blue, and alpha, which fills up the four bytes of each."""
-    linear = np.full((len(colors), 4), 255, np.uint8)
-    for channel in range(3):
-        linear[:, channel] = _linear_table()[colors[:, channel]]
-    return linear
 
 
 @cache

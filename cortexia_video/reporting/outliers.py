@@ -67,7 +67,9 @@ def _find_in(group: Sequence[Measurement]) -> Iterator[Outlier]:
     """Yield the outliers among maps of one meaning."""
     kind = group[0].meaning.kind
     unusual = _find_unusual(group, kind)
-    spread = _usual_spread(group)
+    # median of the distances from 2nd to 98th percentile; 0 for too few maps to say
+    spreads = [each.p98 - each.p2 for each in group if each.unknown < 1]
+    spread = float(np.median(spreads)) if len(spreads) >= FEWEST else 0.0
     for number, each in enumerate(group):
         faults = [*_find_faults(each, kind, spread)]
         reasons, severity = unusual.get(number, ([], 0.0))
@@ -86,7 +88,11 @@ def _find_faults(each: Measurement, kind: str, usual_spread: float) -> Iterator[
     if each.low == each.high:
         yield f"constant: every known pixel is {format_value(each.low, unit)}"
         return
-    if _is_nearly_constant(each, kind, usual_spread):
+    if kind in _HAVE_A_ZERO:
+        nearly_constant = each.p98 <= (1 + NEARLY_CONSTANT) * each.p2
+    else:
+        nearly_constant = each.p98 - each.p2 <= NEARLY_CONSTANT * usual_spread
+    if nearly_constant:
         ends = f"{format_number(each.p2)} to {format_value(each.p98, unit)}"
         yield f"nearly constant: 96 % of the pixels are {ends}"
     for share, value, end in ((each.at_low, each.low, "smallest"), (each.at_high, each.high, "largest")):
@@ -97,36 +103,30 @@ def _find_faults(each: Measurement, kind: str, usual_spread: float) -> Iterator[
             )
 
 
-def _is_nearly_constant(each: Measurement, kind: str, usual_spread: float) -> bool:
-    if kind in _HAVE_A_ZERO:
-        return each.p98 <= (1 + NEARLY_CONSTANT) * each.p2
-    return each.p98 - each.p2 <= NEARLY_CONSTANT * usual_spread
-
-
-def _usual_spread(group: Sequence[Measurement]) -> float:
-    """Return the median of the distances from 2nd to 98th percentile; 0 for too few maps to say."""
-    spreads = [each.p98 - each.p2 for each in group if each.unknown < 1]
-    return float(np.median(spreads)) if len(spreads) >= FEWEST else 0.0
-
-
 def _find_unusual(group: Sequence[Measurement], kind: str) -> dict[int, tuple[list[str], float]]:
     """Return the maps whose median or range is far from the others', by number: why, and how far."""
-    numbers = [number for number, each in enumerate(group) if _can_be_compared(each, kind)]
+    numbers = [
+        number
+        for number, each in enumerate(group)
+        if (each.unknown < 1 and each.p98 > each.p2 and (kind not in _HAVE_A_ZERO or each.p2 > 0))
+    ]
     found: dict[int, tuple[list[str], float]] = {}
     if len(numbers) < FEWEST:
         return found
     for feature in _list_features([group[number] for number in numbers], kind):
-        usual, away = _find_far(feature)
+        # how far each is from what is usual as a robust z; 0 for those that are near
+        values = np.log(feature.values) if feature.logarithmic else feature.values
+        middle, scale = _find_scale(values)
+        distances = np.abs(values - middle)
+        far = distances > max(UNUSUAL * scale, feature.least)
+        away = np.where(far, distances / (scale or 1), 0)
+        usual = float(np.exp(middle)) if feature.logarithmic else middle
         for place in np.flatnonzero(away):
             value = format_value(feature.values[place], feature.unit)
             reason = f"unusual {feature.name}: {value}, where {format_value(usual, feature.unit)} is usual"
             reasons, severity = found.get(numbers[place], ([], 0.0))
             found[numbers[place]] = ([*reasons, reason], max(severity, float(away[place])))
     return found
-
-
-def _can_be_compared(each: Measurement, kind: str) -> bool:
-    return each.unknown < 1 and each.p98 > each.p2 and (kind not in _HAVE_A_ZERO or each.p2 > 0)
 
 
 class _Feature(NamedTuple):
@@ -152,15 +152,6 @@ def _list_features(maps: Sequence[Measurement], kind: str) -> Iterator[_Feature]
     else:
         yield _Feature("median", medians, "", float(np.median(spreads)), logarithmic=False)
         yield _Feature("range", spreads, "", _MATERIAL)
-
-
-def _find_far(feature: _Feature) -> tuple[float, NDArray[np.float64]]:
-    """Return the usual value, and how far each is from it as a robust z; 0 for those that are near."""
-    values = np.log(feature.values) if feature.logarithmic else feature.values
-    usual, scale = _find_scale(values)
-    away = np.abs(values - usual)
-    far = away > max(UNUSUAL * scale, feature.least)
-    return float(np.exp(usual)) if feature.logarithmic else usual, np.where(far, away / (scale or 1), 0)
 
 
 def _find_scale(values: NDArray[np.float64]) -> tuple[float, float]:

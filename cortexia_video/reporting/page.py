@@ -38,6 +38,15 @@ def write_page(found: Findings) -> str:
     """Return the page's HTML."""
     summary, sample = found.summary, found.sample
     known = len(summary.focal_lengths)
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    written = f"Written {now} by cortexia {version('cortexia-video')}."
+    said = (
+        f"Depth was measured on {sample.images:,} of {format_count(summary.done, 'output')}, chosen by a "
+        "hash of their keys. Unusual is a map whose median or range is over "
+        f"{UNUSUAL} robust standard deviations from the others' of its model, and 1.5 times theirs or more; "
+        f"that is constant; of whose pixels over {format_share(MANY_UNKNOWN)} are unknown, or over "
+        f"{format_share(SATURATED)} share its largest or smallest value."
+    )
     main = element(
         "main",
         _show_header(found),
@@ -49,7 +58,7 @@ def write_page(found: Findings) -> str:
         show_distributions(sample, summary.focal_lengths),
         show_speed(summary.runs),
         show_runs(summary.runs),
-        _show_footer(summary, sample),
+        element("footer", element("p", f"{written} {said}")),
     )
     return write_document(main, f"Depth report: {found.folder}", REPORT_MARK)
 
@@ -63,20 +72,20 @@ def _show_header(found: Findings) -> Element:
         "requeued": summary.requeued,
         "not finished": summary.unfinished,
     }
+    boxes = []
+    for label, count in tiles.items():
+        bad = count and label not in ("images", "done")
+        number = element("dd", f"{count:,}", class_="bad" if bad else None)
+        boxes.append(element("div", element("dt", label), number))
     waiting = quiet("The next run does again what is requeued or not finished.")
     return element(
         "header",
         element("p", "Depth report", class_="kicker"),
         element("h1", found.folder),
         element("p", _say_all(found), class_="lead"),
-        element("dl", *(_show_tile(*tile) for tile in tiles.items()), class_="tiles"),
+        element("dl", *boxes, class_="tiles"),
         waiting if summary.requeued or summary.unfinished else None,
     )
-
-
-def _show_tile(label: str, count: int) -> Element:
-    bad = count and label not in ("images", "done")
-    return element("div", element("dt", label), element("dd", f"{count:,}", class_="bad" if bad else None))
 
 
 def _say_all(found: Findings) -> str:
@@ -91,16 +100,3 @@ def _say_all(found: Findings) -> str:
     broken = f" and {len(sample.unreadable):,} cannot be read" if sample.unreadable else ""
     looks = "looks" if count == 1 else "look"
     return f"{fates} Of {format_count(sample.images, 'output')} looked at, {count:,} {looks} unusual{broken}."
-
-
-def _show_footer(summary: LedgerSummary, sample: DepthSample) -> Element:
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    written = f"Written {now} by cortexia {version('cortexia-video')}."
-    said = (
-        f"Depth was measured on {sample.images:,} of {format_count(summary.done, 'output')}, chosen by a "
-        "hash of their keys. Unusual is a map whose median or range is over "
-        f"{UNUSUAL} robust standard deviations from the others' of its model, and 1.5 times theirs or more; "
-        f"that is constant; of whose pixels over {format_share(MANY_UNKNOWN)} are unknown, or over "
-        f"{format_share(SATURATED)} share its largest or smallest value."
-    )
-    return element("footer", element("p", f"{written} {said}"))

@@ -63,6 +63,11 @@ def show_distributions(sample: DepthSample, lengths: FocalLengths) -> Element | 
 
 def _show_meaning(meaning: Meaning, count: int) -> Element:
     known = meaning.kind in KINDS
+    try:
+        info = find_model(meaning.model)
+        licence = f"{info.licence_weights}{_TERMS[info.commercial]}"
+    except UnknownModelError:
+        licence = "unknown"
     unit = "metre" if find_unit(meaning.kind) else "none: relative"
     named = {
         "Kind": shorten(meaning.kind),
@@ -72,19 +77,10 @@ def _show_meaning(meaning: Meaning, count: int) -> Element:
         else "unknown",
         "Model": shorten(meaning.model),
         "Weights (SHA-256)": shorten_digest(meaning.weights_sha256) or "unknown",
-        "Licence of the weights": _find_licence(meaning.model),
+        "Licence of the weights": licence,
         "Images": f"{count:,}",
     }
     return element("div", element("p", MEANINGS.get(meaning.kind)), facts(named), class_="group")
-
-
-def _find_licence(model: str) -> str:
-    """Return on what terms the weights of a model may be used, where the table of models knows it."""
-    try:
-        info = find_model(model)
-    except UnknownModelError:
-        return "unknown"
-    return f"{info.licence_weights}{_TERMS[info.commercial]}"
 
 
 def _draw_depth(meaning: Meaning, maps: Sequence[Measurement]) -> Element:

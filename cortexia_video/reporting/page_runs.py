@@ -57,7 +57,16 @@ def show_speed(runs: Sequence[Run]) -> Element | None:
     }
     bound = "The bound is what the model, or all cores together, would need if nothing ever waited."
     text = element("div", element("p", said), facts(named), quiet(bound))
-    return section("Speed", side_by_side(_draw_stages(speed), text))
+    stages = speed.get("core_seconds_an_image")
+    seconds = stages if isinstance(stages, dict) else {}
+    used = {str(name): 1e3 * each for name, each in seconds.items() if isinstance(each, int | float)}
+    bars = [
+        Bar(name, each, f"{each:,.2f} ms") for name, each in sorted(used.items(), key=lambda item: -item[1])
+    ]
+    title = "Time of a core for an image"
+    return section(
+        "Speed", side_by_side(chart_box(title, "by stage", draw_bars(title, bars)) if bars else None, text)
+    )
 
 
 def show_runs(runs: Sequence[Run]) -> Element | None:
@@ -78,17 +87,6 @@ def show_runs(runs: Sequence[Run]) -> Element | None:
     )
 
 
-def _draw_stages(speed: Mapping[str, Any]) -> Element | None:
-    stages = speed.get("core_seconds_an_image")
-    seconds = stages if isinstance(stages, dict) else {}
-    used = {str(name): 1e3 * each for name, each in seconds.items() if isinstance(each, int | float)}
-    bars = [
-        Bar(name, each, f"{each:,.2f} ms") for name, each in sorted(used.items(), key=lambda item: -item[1])
-    ]
-    title = "Time of a core for an image"
-    return chart_box(title, "by stage", draw_bars(title, bars)) if bars else None
-
-
 def _show_run(run: Run, latest: Run) -> Element:
     cells = ["–"] * (len(_TITLES) - 2)
     if run.end is not None:
@@ -98,18 +96,14 @@ def _show_run(run: Run, latest: Run) -> Element:
         share = _share(run.speed, "share_of_bound") if run.speed else "–"
         slowest = shorten(str(run.speed.get("slowest"))) if run.speed else "–"
         cells = [*counts, format_seconds(time), rated, share, slowest]
-    row = (_say_time(run.started), *cells, _remark(run, latest))
-    return element("tr", *(element("td", cell) for cell in row))
-
-
-def _remark(run: Run, latest: Run) -> str:
-    """Return how a run ended, if not by itself, and which of its settings are not the latest's."""
+    # how a run ended, if not by itself, and which of its settings are not the latest's
     ended = "no end: killed, or still going on" if run.end is None else ""
     interrupted = "interrupted" if run.end and run.end.get("interrupted") else ""
     ours, others = run.settings, latest.settings
     names = [name for name in {**ours, **others} if ours.get(name) != others.get(name)]
     settings = (f"{shorten(name, 40)}: {_say(ours.get(name), 24)}" for name in names[:_SETTINGS])
-    return "; ".join(filter(None, (ended, interrupted, *settings)))
+    row = (_say_time(run.started), *cells, "; ".join(filter(None, (ended, interrupted, *settings))))
+    return element("tr", *(element("td", cell) for cell in row))
 
 
 def _say(value: object, most: int) -> str:

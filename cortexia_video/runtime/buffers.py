@@ -25,12 +25,10 @@ class BufferPool:
         kept: mmap.mmap | None = getattr(self._of_thread, "memory", None)
         if kept is None or len(kept) < count:
             kept = mmap.mmap(-1, max(count, 1))
-            if self._may_keep(count - len(getattr(self._of_thread, "memory", b""))):
+            more = count - len(getattr(self._of_thread, "memory", b""))
+            with self._lock:
+                may = more <= _MOST and self._kept + more <= _TOGETHER
+                self._kept += more if may else 0
+            if may:
                 self._of_thread.memory = kept
         return memoryview(kept)[:count]
-
-    def _may_keep(self, more: int) -> bool:
-        with self._lock:
-            may = more <= _MOST and self._kept + more <= _TOGETHER
-            self._kept += more if may else 0
-        return may

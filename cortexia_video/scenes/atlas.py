@@ -40,17 +40,14 @@ class Atlas:
         """Make sure that textures (kind, variant) are there, and say where; a photo is a person's."""
         places = [_PAINTED + n if kind == "photo" else _KINDS.index(kind) * VARIANTS + n for kind, n in names]
         for place in set(places) - self._filled:
-            self._texels[place * TEXELS : (place + 1) * TEXELS] = mip_chain(self._image(place)).to(
-                self._texels
-            )
+            if place >= _PAINTED:
+                image = load_photo(self.photos[place - _PAINTED])
+            else:
+                number, variant = divmod(place, VARIANTS)
+                image = paint_texture(_KINDS[number], (self.library, number, variant))
+            self._texels[place * TEXELS : (place + 1) * TEXELS] = mip_chain(image).to(self._texels)
             self._filled.add(place)
         return places
-
-    def _image(self, place: int) -> FloatArray:
-        if place >= _PAINTED:
-            return load_photo(self.photos[place - _PAINTED])
-        kind, variant = divmod(place, VARIANTS)
-        return paint_texture(_KINDS[kind], (self.library, kind, variant))
 
     def sample(self, place: Tensor, uv: Tensor, texels_per_pixel: Tensor) -> Tensor:
         """Interpolate bilinearly in the nearest mip level: float32 (N, 3).

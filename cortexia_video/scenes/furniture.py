@@ -6,6 +6,7 @@ Every `add_*` stands one piece at a placement: its middle on the floor, its back
 from __future__ import annotations
 
 import math
+from itertools import product
 
 from cortexia_video.scenes.description import Material, Placement, Scene
 from cortexia_video.scenes.things import add_thing, add_things_on
@@ -134,21 +135,19 @@ def add_shelf(scene: Scene, place: Placement) -> None:
         y = max(thickness, height * level / count - thickness)
         scene.box(place, (0, y, 0), (half_width, thickness, half_depth), boards)
     for level in range(count):
-        board = place.moved(0, height * level / count + thickness, 0)
-        _fill_board(scene, board, half_width, height / count, half_depth)
-
-
-def _fill_board(scene: Scene, place: Placement, half_width: float, room: float, half_depth: float) -> None:
-    rng = scene.rng
-    if scene.chance(0.6):
-        width, height = half_width * rng.uniform(0.3, 0.9), room * rng.uniform(0.25, 0.42)
-        row = scene.draw(("books", "books", "books", "clutter", "plain"), period_m=2 * height)
-        centre = (rng.uniform(-1, 1) * (half_width - width), height, -half_depth * rng.uniform(0, 0.5))
-        scene.box(place, centre, (width, height, half_depth * rng.uniform(0.4, 0.7)), row)
-    for _ in range(int(rng.integers(0, 3))):
-        add_thing(
-            scene, place.moved(rng.uniform(-0.8, 0.8) * half_width, 0, 0), room * rng.uniform(0.15, 0.35)
-        )
+        board, room = place.moved(0, height * level / count + thickness, 0), height / count
+        if scene.chance(0.6):
+            half_row, half_high = half_width * rng.uniform(0.3, 0.9), room * rng.uniform(0.25, 0.42)
+            row = scene.draw(("books", "books", "books", "clutter", "plain"), period_m=2 * half_high)
+            centre = (
+                rng.uniform(-1, 1) * (half_width - half_row),
+                half_high,
+                -half_depth * rng.uniform(0, 0.5),
+            )
+            scene.box(board, centre, (half_row, half_high, half_depth * rng.uniform(0.4, 0.7)), row)
+        for _ in range(int(rng.integers(0, 3))):
+            stand = board.moved(rng.uniform(-0.8, 0.8) * half_width, 0, 0)
+            add_thing(scene, stand, room * rng.uniform(0.15, 0.35))
 
 
 def add_cabinet(scene: Scene, place: Placement) -> None:
@@ -159,22 +158,18 @@ def add_cabinet(scene: Scene, place: Placement) -> None:
     scene.box(place, (0, height / 2, 0), (half_width, height / 2, half_depth), body)
     if scene.chance(0.65):
         front = place.moved(0, 0, half_depth)
-        _add_doors(scene, front, half_width, height, scene.either(body, scene.surface()))
-    if height < 1.5:
-        add_things_on(scene, place, (half_width, half_depth), height, int(rng.integers(0, 4)))
-
-
-def _add_doors(scene: Scene, place: Placement, half_width: float, height: float, material: Material) -> None:
-    columns, rows = (int(count) for count in scene.rng.integers(1, 4, 2))
-    handle = scene.draw(("plain",), gloss=0.4)
-    half = (half_width / columns * 0.95, height / rows / 2 * 0.95, 0.008)
-    for column in range(columns):
-        for row in range(rows):
+        doors = scene.either(body, scene.surface())
+        columns, rows = (int(count) for count in rng.integers(1, 4, 2))
+        handle = scene.draw(("plain",), gloss=0.4)
+        half = (half_width / columns * 0.95, height / rows / 2 * 0.95, 0.008)
+        for column, row in product(range(columns), range(rows)):
             x = -half_width + 2 * half_width * (column + 0.5) / columns
             y = height * (row + 0.5) / rows
-            scene.box(place, (x, y, 0.005), half, material)
+            scene.box(front, (x, y, 0.005), half, doors)
             if columns * rows < 5:
-                scene.box(place, (x + half[0] * 0.75, y, 0.02), (0.01, 0.04, 0.012), handle)
+                scene.box(front, (x + half[0] * 0.75, y, 0.02), (0.01, 0.04, 0.012), handle)
+    if height < 1.5:
+        add_things_on(scene, place, (half_width, half_depth), height, int(rng.integers(0, 4)))
 
 
 def add_floor_lamp(scene: Scene, place: Placement) -> None:

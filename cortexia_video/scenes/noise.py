@@ -23,18 +23,15 @@ def periodic_noise(rng: Generator, cells: int, octaves: int, decay: float = 0.55
         if count > SIDE:
             break
         lattice = rng.random((count, count), np.float32) - np.float32(0.5)
-        total += np.float32(weight) * _interpolate(lattice)
+        # the lattice on the full field, by smoothstep weights, first along rows, then columns
+        position = np.arange(SIDE, dtype=np.float32) * (count / SIDE)
+        low = position.astype(np.int64)
+        high = (low + 1) % count
+        fraction = position - low
+        fraction = fraction * fraction * (3 - 2 * fraction)
+        rows = lattice[low] * (1 - fraction)[:, None] + lattice[high] * fraction[:, None]
+        total += np.float32(weight) * (rows[:, low] * (1 - fraction) + rows[:, high] * fraction).astype(
+            np.float32
+        )
         weight *= decay
     return total / (np.abs(total).max() + np.float32(1e-6))
-
-
-def _interpolate(lattice: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Sample a square lattice on the full field with smoothstep weights, first along rows, then columns."""
-    count = lattice.shape[0]
-    position = np.arange(SIDE, dtype=np.float32) * (count / SIDE)
-    low = position.astype(np.int64)
-    high = (low + 1) % count
-    fraction = position - low
-    fraction = fraction * fraction * (3 - 2 * fraction)
-    rows = lattice[low] * (1 - fraction)[:, None] + lattice[high] * fraction[:, None]
-    return (rows[:, low] * (1 - fraction) + rows[:, high] * fraction).astype(np.float32)

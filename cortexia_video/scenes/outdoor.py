@@ -32,7 +32,12 @@ def street(rng: Generator) -> Scene:
     """A road with pavements, houses, cars, trees, poles and people, seen along it from a car or on foot."""
     scene = _start(rng)
     half_road = rng.uniform(2.5, 7)
-    _add_road(scene, half_road)
+    surface = scene.draw(("asphalt", "asphalt", "plain", "bricks"), period_m=rng.uniform(1, 6))
+    scene.add(Shape.BOX, (0, 0, 0), (half_road, 0.012, 240), surface)
+    paint = scene.draw(("plain",), tint=1.8)
+    for _ in range(int(rng.integers(0, 8))):
+        x = (0, 0, -half_road / 2, half_road / 2)[int(rng.integers(4))]
+        scene.add(Shape.BOX, (x, 0, rng.uniform(2, 40)), (0.07, 0.02, rng.uniform(1, 6)), paint)
     for side in (-1, 1):
         _add_houses(scene, side, half_road)
         _add_roadside(scene, side, half_road)
@@ -137,16 +142,6 @@ def _scatter(rng: Generator, near: float, far: float) -> Vector:
     """Draw a point on the ground ahead, log-uniform in distance."""
     z = _log_uniform(rng, near, far)
     return np.array([rng.uniform(-0.75, 0.75) * z, 0, z])
-
-
-def _add_road(scene: Scene, half_road: float) -> None:
-    rng = scene.rng
-    surface = scene.draw(("asphalt", "asphalt", "plain", "bricks"), period_m=rng.uniform(1, 6))
-    scene.add(Shape.BOX, (0, 0, 0), (half_road, 0.012, 240), surface)
-    paint = scene.draw(("plain",), tint=1.8)
-    for _ in range(int(rng.integers(0, 8))):
-        x = (0, 0, -half_road / 2, half_road / 2)[int(rng.integers(4))]
-        scene.add(Shape.BOX, (x, 0, rng.uniform(2, 40)), (0.07, 0.02, rng.uniform(1, 6)), paint)
 
 
 def _add_houses(scene: Scene, side: int, half_road: float) -> None:

@@ -74,7 +74,13 @@ def add_tree(scene: Scene, place: Placement) -> None:
     leaves = scene.draw(("foliage",), period_m=rng.uniform(0.6, 3), tint=rng.uniform(0.5, 1.2))
     kind = rng.random()
     if kind < 0.5:
-        _add_crown(scene, top, height * rng.uniform(0.25, 0.5), leaves)
+        # tufts of leaves about a middle, many small or few large
+        spread = height * rng.uniform(0.25, 0.5)
+        count = int(rng.integers(3, 18))
+        for _ in range(count):
+            at = top + rng.normal(0, (0.6, 0.4, 0.6)) * spread
+            half = spread * rng.uniform(0.4, 1.1, 3) * (4 / count) ** 0.4
+            scene.add(Shape.ELLIPSOID, at, half, leaves, rotation(*rng.uniform(0, 6.28, 2)))
     elif kind < 0.65:
         for level in np.linspace(0.4, 1.6, int(rng.integers(2, 6))):
             half = height * np.array([0.35, 0.25, 0.35]) * (1.8 - level) * rng.uniform(0.8, 1.1)
@@ -87,16 +93,6 @@ def add_tree(scene: Scene, place: Placement) -> None:
             scene.ellipsoid(place, (x, height * rng.uniform(0.9, 1.3), z), half, leaves)
     else:
         _add_branches(scene, foot, top, radius, bark)
-
-
-def _add_crown(scene: Scene, middle: Vector, spread: float, leaves: Material) -> None:
-    """Tufts of leaves about a middle, many small or few large."""
-    rng = scene.rng
-    count = int(rng.integers(3, 18))
-    for _ in range(count):
-        at = middle + rng.normal(0, (0.6, 0.4, 0.6)) * spread
-        half = spread * rng.uniform(0.4, 1.1, 3) * (4 / count) ** 0.4
-        scene.add(Shape.ELLIPSOID, at, half, leaves, rotation(*rng.uniform(0, 6.28, 2)))
 
 
 def _add_branches(scene: Scene, foot: Vector, top: Vector, radius: float, bark: Material) -> None:
@@ -172,7 +168,16 @@ def add_house(scene: Scene, place: Placement, half_size: tuple[float, float, flo
     scene.box(place, (0, half_height, 0), half_size, wall)
     front = place.moved(0, 0, half_depth)
     if scene.chance(0.3):
-        _add_arcade(scene, front, half_width, wall)
+        # arches on pillars before the front
+        count = max(1, min(3, int(half_width / 1.5)))
+        half_opening, top = half_width / count * 0.8, scene.rng.uniform(2.4, 3.6)
+        for index in range(count + 1):
+            x = half_width * (2 * index / count - 1)
+            scene.box(front, (x, top / 2, 1.5), (half_width / count * 0.2, top / 2, 0.25), wall)
+        scene.box(front, (0, top + 0.4, 0.9), (half_width, 0.4, 0.9), wall)
+        for index in range(count):
+            x = half_width * ((2 * index + 1) / count - 1)
+            add_arch(scene, front.moved(x, top, 1.5), half_opening, 0.25, wall)
     elif wall.kind != "facade" and half_width < 9:
         _add_windows(scene, front, half_width, 2 * half_height)
     if scene.chance(0.5):
@@ -194,16 +199,3 @@ def _add_windows(scene: Scene, front: Placement, half_width: float, height: floa
             y = height * (row + 0.55) / rows
             scene.box(front, (x, y, 0.03), (half_x * 1.12, half_y * 1.1, 0.06), frame)
             scene.box(front, (x, y, 0.05), (half_x, half_y, 0.05), glass)
-
-
-def _add_arcade(scene: Scene, front: Placement, half_width: float, wall: Material) -> None:
-    """Arches on pillars before the front."""
-    count = max(1, min(3, int(half_width / 1.5)))
-    half_opening, top = half_width / count * 0.8, scene.rng.uniform(2.4, 3.6)
-    for index in range(count + 1):
-        x = half_width * (2 * index / count - 1)
-        scene.box(front, (x, top / 2, 1.5), (half_width / count * 0.2, top / 2, 0.25), wall)
-    scene.box(front, (0, top + 0.4, 0.9), (half_width, 0.4, 0.9), wall)
-    for index in range(count):
-        x = half_width * ((2 * index + 1) / count - 1)
-        add_arch(scene, front.moved(x, top, 1.5), half_opening, 0.25, wall)

@@ -27,9 +27,25 @@ def take_photographs(light: Tensor, hits: Hits, seeds: Sequence[int]) -> list[ND
     images = []
     for image, distance, seed in zip(smooth, hits.distance, seeds, strict=True):
         rng = np.random.default_rng([seed, 1000])
-        seen = _through_lens(_expose(image, rng), distance, rng)
-        tone = _develop(_add_sensor_noise(seen, rng, seed), rng)
-        images.append(_compress(tone, quality=int(rng.integers(40, 98))))
+        # bring the image near middle grey, mostly without burning a tenth of it, off by up to a stop or two.
+        # White balance is a little wrong, as automatic ones are, and now and then very wrong.
+        middle, bright = np.percentile(image.mean(0).cpu().numpy()[::2, ::2], (60, 90))
+        burnt = 0.8 if rng.random() < 0.6 else rng.uniform(0.8, 3)
+        gain = min(0.28 / max(float(middle), 1e-3), burnt / max(float(bright), 1e-3))
+        stops = min(rng.normal(0, 0.3) + (rng.normal(-0.3, 0.7) if rng.random() < 0.25 else 0.0), 0.7)
+        cast = 0.22 if rng.random() < 0.15 else 0.06
+        balance = torch.from_numpy(gain * math.exp(stops) * np.exp(rng.normal(0, cast, 3))).float()
+        seen = _through_lens(image * balance.to(image.device)[:, None, None], distance, rng)
+        # add noise that grows with the root of the light, and a floor
+        strength = 0.04 * rng.random() ** 2
+        grain = torch.randn(seen.shape, generator=torch.Generator().manual_seed(seed)).to(seen.device)
+        if rng.random() < 0.3:  # sensors whose neighbours share what they measure
+            grain = 1.8 * box_blur(grain[None], 1)[0]
+        tone = _develop(seen + strength * (seen.clamp_min(0) + 0.02).sqrt() * grain, rng)
+        # write and read a JPEG
+        buffer = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(tone)).save(buffer, "JPEG", quality=int(rng.integers(40, 98)))
+        images.append(np.asarray(Image.open(buffer)))
     return images
 
 
@@ -48,20 +64,6 @@ def soften_edges(light: Tensor, hits: Hits) -> Tensor:
     return torch.where(edge, torch.lerp(light, box_blur(light.clamp_max(8), 1), 0.55), light)
 
 
-def _expose(light: Tensor, rng: Generator) -> Tensor:
-    """Bring the image near middle grey, mostly without burning a tenth of it, off by up to a stop or two.
-
-    White balance is a little wrong, as automatic ones are, and now and then very wrong.
-    """
-    middle, bright = np.percentile(light.mean(0).cpu().numpy()[::2, ::2], (60, 90))
-    burnt = 0.8 if rng.random() < 0.6 else rng.uniform(0.8, 3)
-    gain = min(0.28 / max(float(middle), 1e-3), burnt / max(float(bright), 1e-3))
-    stops = min(rng.normal(0, 0.3) + (rng.normal(-0.3, 0.7) if rng.random() < 0.25 else 0.0), 0.7)
-    cast = 0.22 if rng.random() < 0.15 else 0.06
-    balance = torch.from_numpy(gain * math.exp(stops) * np.exp(rng.normal(0, cast, 3))).float()
-    return light * balance.to(light.device)[:, None, None]
-
-
 def _through_lens(light: Tensor, distance: Tensor, rng: Generator) -> Tensor:
     """Darken the corners, glow around what is bright, blur what is out of focus or moved, and soften."""
     height, width = light.shape[1:]
@@ -71,7 +73,13 @@ def _through_lens(light: Tensor, distance: Tensor, rng: Generator) -> Tensor:
     if rng.random() < 0.1:
         light = _defocus(light, distance, rng)
     if rng.random() < 0.08:
-        light = _shake(light, rng)
+        # average copies along a short straight way, as a camera that moved would
+        length, angle = rng.uniform(1, 4) * light.shape[2] / 256, rng.uniform(0, math.pi)
+        steps = [
+            (s * length * math.sin(angle), s * length * math.cos(angle)) for s in np.linspace(-0.5, 0.5, 5)
+        ]
+        moved = [torch.roll(light, (round(dy), round(dx)), (1, 2)) for dy, dx in steps]
+        light = torch.stack(moved).mean(0)
     if rng.random() < 0.3:
         light = torch.lerp(light, box_blur(light[None], 1)[0], rng.uniform(0, 0.8))
     y = torch.linspace(-1, 1, height, device=light.device)[:, None] * (height / width)
@@ -90,23 +98,6 @@ def _defocus(light: Tensor, distance: Tensor, rng: Generator) -> Tensor:
     return light
 
 
-def _shake(light: Tensor, rng: Generator) -> Tensor:
-    """Average copies along a short straight way, as a camera that moved would."""
-    length, angle = rng.uniform(1, 4) * light.shape[2] / 256, rng.uniform(0, math.pi)
-    steps = [(s * length * math.sin(angle), s * length * math.cos(angle)) for s in np.linspace(-0.5, 0.5, 5)]
-    moved = [torch.roll(light, (round(dy), round(dx)), (1, 2)) for dy, dx in steps]
-    return torch.stack(moved).mean(0)
-
-
-def _add_sensor_noise(light: Tensor, rng: Generator, seed: int) -> Tensor:
-    """Add noise that grows with the root of the light, and a floor."""
-    strength = 0.04 * rng.random() ** 2
-    grain = torch.randn(light.shape, generator=torch.Generator().manual_seed(seed)).to(light.device)
-    if rng.random() < 0.3:  # sensors whose neighbours share what they measure
-        grain = 1.8 * box_blur(grain[None], 1)[0]
-    return light + strength * (light.clamp_min(0) + 0.02).sqrt() * grain
-
-
 def _develop(light: Tensor, rng: Generator) -> NDArray[np.uint8]:
     """Roll highlights off, apply gamma, contrast and saturation, and round to 8 bits (H, W, 3)."""
     black = rng.uniform(0, 0.02)
@@ -118,10 +109,3 @@ def _develop(light: Tensor, rng: Generator) -> NDArray[np.uint8]:
     curve = tone * tone * (3 - 2 * tone)
     tone = tone + rng.uniform(-0.1, 0.7) * (curve - tone)
     return (tone.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-
-
-def _compress(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    """Write and read a JPEG."""
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(image)).save(buffer, "JPEG", quality=quality)
-    return np.asarray(Image.open(buffer))

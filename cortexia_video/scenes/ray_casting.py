@@ -125,7 +125,7 @@ def cast_views(solids: Solids, views: Views) -> Hits:
 
 
 def _pack(distance: Tensor, surface: Tensor) -> Tensor:
-    """Put distance before surface in one int64: the bits of floats above 0 are in their order."""
+    """Pack distance before surface into one int64: the bits of floats above 0 are in their order."""
     return (distance.view(torch.int32).long() << 32) | surface
 
 

@@ -123,14 +123,6 @@ def _patches(rng: Generator, count: int, largest: float) -> FloatArray:
     return image
 
 
-def _poster(rng: Generator) -> FloatArray:
-    return _patches(rng, int(rng.integers(3, 14)), 0.4)
-
-
-def _clutter(rng: Generator) -> FloatArray:
-    return _patches(rng, int(rng.integers(20, 70)), 0.2)
-
-
 def _facade(rng: Generator) -> FloatArray:
     rows, columns = _ROWS * rng.integers(2, 8), _COLUMNS * rng.integers(2, 8)
     half_width, half_height = rng.uniform(0.15, 0.4, 2)
@@ -202,8 +194,8 @@ PAINTERS: dict[str, Painter] = {
     "tiles": _tiles,
     "bricks": _bricks,
     "stripes": _stripes,
-    "poster": _poster,
-    "clutter": _clutter,
+    "poster": lambda rng: _patches(rng, int(rng.integers(3, 14)), 0.4),
+    "clutter": lambda rng: _patches(rng, int(rng.integers(20, 70)), 0.2),
     "facade": _facade,
     "books": _books,
     "text": _text,

@@ -42,7 +42,14 @@ def read_part(shard: AnyPath, where: str, columns: Sequence[str], limit: float |
     """
     if shard.suffix == ".parquet":
         group, row = map(int, where.split("."))
-        return _read_row(shard, group, row, columns, limit)
+        written = shard.stat().st_mtime_ns if isinstance(shard, Path) else 0  # a remote one stays
+        place = (name_absolute(shard), written, ",".join(columns), group)
+        rows = _GROUPS.get(place, lambda: _read_group(shard, group, columns, limit))
+        value = rows.column(0)[row].as_py()
+        data = value.get("bytes") if isinstance(value, dict) else value
+        if not isinstance(data, bytes):
+            raise ValueError("the row has no such bytes")
+        return data
     offset, size = map(int, where.split("+"))
     if isinstance(shard, RemotePath):
         require_size(size, limit or LARGEST_FILE, "the file in it")
@@ -53,17 +60,6 @@ def read_part(shard: AnyPath, where: str, columns: Sequence[str], limit: float |
 
 
 _GROUPS = RecentGroups()
-
-
-def _read_row(shard: AnyPath, group: int, row: int, columns: Sequence[str], limit: float | None) -> bytes:
-    written = shard.stat().st_mtime_ns if isinstance(shard, Path) else 0  # one behind an address stays
-    place = (name_absolute(shard), written, ",".join(columns), group)
-    rows = _GROUPS.get(place, lambda: _read_group(shard, group, columns, limit))
-    value = rows.column(0)[row].as_py()
-    data = value.get("bytes") if isinstance(value, dict) else value
-    if not isinstance(data, bytes):
-        raise ValueError("the row has no such bytes")
-    return data
 
 
 def _read_group(shard: AnyPath, group: int, columns: Sequence[str], limit: float | None) -> Any:

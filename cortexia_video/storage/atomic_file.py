@@ -72,7 +72,7 @@ def _write_and_put(place: RemotePath) -> Iterator[Path]:
 
 
 def move_whole(file: Path, place: AnyPath) -> None:
-    """Put a file that is whole in its place, and let the disk have both; raises as `write_atomic` does."""
+    """Move a file that is whole to its place, and let the disk have both; raises as `write_atomic` does."""
     if isinstance(place, RemotePath):
         place.put_file(file)
         return

@@ -17,7 +17,7 @@ LOOKED_AT = 1 << 20  # bytes of a file, to tell whose it is
 def require_own_folder(
     root: AnyPath, what: str, marks: Mapping[str, Callable[[bytes], bool]], *, besides: Collection[str] = ()
 ) -> None:
-    """Refuse a folder where files of others are, and none of ours; here or behind an address.
+    """Refuse a folder where files of others are, and none of ours; local or remote.
 
     what: that this work makes, for the error. marks: names that it writes, each with what tells by the first
     bytes whether a file of this name is ours. besides: names that may be there, as hidden ones may.

@@ -12,7 +12,7 @@ from cortexia_video.storage.remote_path import EXTRAS, RemotePath, require_url
 
 AnyPath = Path | RemotePath
 PathLike = str | os.PathLike[str] | RemotePath
-"""What names a place: a path, or an address as text."""
+"""What names a place: a path, or a URL as text."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://", re.ASCII)
 
 
@@ -25,17 +25,13 @@ def to_path(given: PathLike) -> AnyPath:
     if scheme is None:
         return Path(text)
     if scheme == "file":
-        return _read_file_address(text)
+        # path of `file:///data/a%20b`; what else a URL can hold is part of the name here
+        host, slash, path = text.partition("://")[2].partition("/")
+        if not slash or host not in ("", "localhost"):
+            raise InputError(f"{text} names no path of this machine: give file:///folder, with three slashes")
+        return Path(unquote(f"/{path}", errors="surrogateescape"))
     require_url(text)
     return RemotePath(text)
-
-
-def _read_file_address(text: str) -> Path:
-    """Return the path of `file:///data/a%20b`; what else a URL can hold is part of the name here."""
-    host, slash, path = text.partition("://")[2].partition("/")
-    if not slash or host not in ("", "localhost"):
-        raise InputError(f"{text} names no path of this machine: give file:///folder, with three slashes")
-    return Path(unquote(f"/{path}", errors="surrogateescape"))
 
 
 def to_absolute(given: PathLike) -> AnyPath:
@@ -53,7 +49,7 @@ def to_text(given: PathLike) -> str:
 
 
 def is_remote(given: PathLike) -> bool:
-    """Return whether it lies behind an address; raises `InputError` for a scheme that is not known."""
+    """Return whether it is remote; raises `InputError` for a scheme that is not known."""
     return isinstance(to_path(given), RemotePath)
 
 
@@ -90,7 +86,7 @@ def scheme_of(text: str) -> str | None:
 
 
 def require_object(place: RemotePath) -> None:
-    """Refuse an address where there is nothing, or nothing for us; `InputError`."""
+    """Refuse a URL where nothing exists or nothing may be read; `InputError`."""
     try:
         if "*" in place.name:
             next(place.parent.list_files(recursive=False), None)

@@ -1,4 +1,4 @@
-"""What lies inside a folder, here or behind an address."""
+"""What lies inside a folder, local or remote."""
 
 from __future__ import annotations
 

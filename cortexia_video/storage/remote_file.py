@@ -1,4 +1,4 @@
-"""Files that are read behind an address: one after the other, or in parts."""
+"""Remote files, read one after the other, or in parts."""
 
 from __future__ import annotations
 

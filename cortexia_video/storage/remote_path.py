@@ -1,4 +1,4 @@
-"""`RemotePath`: an address of an object store, with those of `pathlib.Path`'s methods that are used here.
+"""`RemotePath`: a URL of an object store, with those of `pathlib.Path`'s methods that are used here.
 
 fsspec does the work. Its errors come out as `OSError` with words for people, after a few tries where the
 other side is busy (`remote_errors`). Addresses may hold secrets (a user's name and password, a signed query):
@@ -62,7 +62,7 @@ class RemoteStat(NamedTuple):
 
 
 class RemotePath:
-    """An address such as `s3://bucket/key`; a folder is what keys begin with."""
+    """A URL such as `s3://bucket/key`; a folder is what keys begin with."""
 
     __slots__ = ("address",)
 
@@ -211,17 +211,17 @@ class RemotePath:
         return io.BufferedReader(PatientFile(opened, str(self)), _BLOCK)
 
     def write_bytes(self, data: bytes | memoryview) -> None:
-        """Put an object: it is there whole, or what was there before is."""
+        """Write an object atomically."""
         self._require_store()
         self._ask(lambda system: system.pipe_file(self.address, bytes(data)))
 
     def put_file(self, local: Path) -> None:
-        """Put what a file holds, a large one in parts: the object is there once all of it has arrived."""
+        """Write what a file holds, a large one in parts: the object exists once all of it has arrived."""
         self._require_store()
         self._ask(lambda system: system.put_file(os.fspath(local), self.address))
 
     def put_chunks(self, chunks: Iterable[bytes | memoryview]) -> None:
-        """Put a large object by way of a file of this disk, in which its pieces are gathered."""
+        """Write a large object by way of a file of this disk, in which its pieces are gathered."""
         with tempfile.NamedTemporaryFile(prefix="cortexia-") as file:
             file.writelines(chunks)
             file.flush()

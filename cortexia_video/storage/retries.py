@@ -1,4 +1,4 @@
-"""What can go wrong behind an address, in words for people; and trying again where that may help."""
+"""What can go wrong with a remote file, in words for people; and trying again where that may help."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _CANNOT_CONNECT = re.compile(
 
 
 class RemoteError(ExplainedError):
-    """Trouble behind an address; `strerror` says which, with the remedy."""
+    """Trouble with a remote file; `strerror` says which, with the remedy."""
 
 
 class RemoteNotFoundError(RemoteError, FileNotFoundError):
-    """What an address names is not there."""
+    """What a URL names does not exist."""
 
 
 class RemotePermissionError(RemoteError, PermissionError):
@@ -47,7 +47,7 @@ class RemotePermissionError(RemoteError, PermissionError):
 
 
 def call(work: Callable[[], Result], name: str) -> Result:
-    """Do something behind an address, four times at most where the other side is busy or fails.
+    """Do something remote, four times at most where the other side is busy or fails.
 
     name: the address without secrets. Raises `RemoteError`, `MissingExtraError`.
     """
@@ -66,7 +66,7 @@ def call(work: Callable[[], Result], name: str) -> Result:
 
 
 def explain(error: Exception) -> RemoteError:
-    """Put a library's error in words. Nothing of its text is kept: it can hold addresses with signatures."""
+    """Return a library's error in words. Nothing of its text is kept: it can hold URLs with signatures."""
     if isinstance(error, RemoteError):
         return error
     text = _describe(error)

@@ -85,7 +85,10 @@ class RecentGroups:
             if place not in self._groups:
                 while self._groups and not self._has_room():
                     del self._groups[next(iter(self._groups))]
-                self._groups[place] = _try(read)
+                try:
+                    self._groups[place] = read()
+                except FileTooLargeError as error:  # each of its rows is told so, and one of them tries
+                    self._groups[place] = error
             found = self._groups[place]
         if isinstance(found, FileTooLargeError):
             raise found
@@ -94,11 +97,3 @@ class RecentGroups:
     def _has_room(self) -> bool:
         kept = sum(getattr(each, "nbytes", 0) for each in self._groups.values())
         return len(self._groups) < _GROUPS_KEPT and kept < _BYTES_KEPT
-
-
-def _try(read: Callable[[], Any]) -> Any:
-    """Return what is read, or that it is too large: each of its rows is told so, and one of them tries."""
-    try:
-        return read()
-    except FileTooLargeError as error:
-        return error

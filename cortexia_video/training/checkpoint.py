@@ -1,4 +1,4 @@
-"""What a training goes on from, in one file, written whole or not at all."""
+"""What a training goes on from, in one file, written atomically."""
 
 from __future__ import annotations
 
@@ -51,7 +51,17 @@ def restore(training: Training, path: Path) -> Position | None:
         return None
     try:
         state: dict[str, Any] = torch.load(path, training.processes.device, weights_only=True)
-        _require_same(path, state, training)
+        now = {"processes": training.processes.count, "kind of depth": training.trainable.kind}
+        wanted = {**now, **describe_recipe(training.recipe)}
+        found = {"processes": state["processes"], "kind of depth": state["kind"], **state["recipe"]}
+        for name, value in wanted.items():
+            if found.get(name) != value and name in _MAY_CHANGE:
+                _log.info("it was trained with %s = %r, and goes on with %r", name, found.get(name), value)
+            elif found.get(name) != value:
+                raise InputError(
+                    f"{path} was written with {name} = {found.get(name)!r}, now it is {value!r}: train as "
+                    "before, or into another folder"
+                )
         training.network.load_state_dict(state["network"])
         training.optimiser.load_state_dict(state["optimiser"])
         training.average, training.losses = state["average"], state["losses"]
@@ -66,17 +76,3 @@ def restore(training: Training, path: Path) -> Position | None:
         ) from error
     _log.info("resumed %s after step %d", path, training.step)
     return state["position"]
-
-
-def _require_same(path: Path, state: dict[str, Any], training: Training) -> None:
-    now = {"processes": training.processes.count, "kind of depth": training.trainable.kind}
-    wanted = {**now, **describe_recipe(training.recipe)}
-    found = {"processes": state["processes"], "kind of depth": state["kind"], **state["recipe"]}
-    for name, value in wanted.items():
-        if found.get(name) != value and name in _MAY_CHANGE:
-            _log.info("it was trained with %s = %r, and goes on with %r", name, found.get(name), value)
-        elif found.get(name) != value:
-            raise InputError(
-                f"{path} was written with {name} = {found.get(name)!r}, now it is {value!r}: train as "
-                "before, or into another folder"
-            )

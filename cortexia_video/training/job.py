@@ -33,9 +33,9 @@ _log = logging.getLogger(__name__)
 def train_recipe(
     path: Path, output: PathLike, *, teacher: str | None = None, any_licence: bool = False
 ) -> list[float]:
-    """Train by the recipe in a file; give the losses of all steps.
+    """Train by the recipe in a file; return the losses of all steps.
 
-    A second call with the same folder goes on, to the same weights. output: a folder, or an address, to which
+    A second call with the same folder goes on, to the same weights. output: a folder, or a URL, to which
     a folder of this disk is copied after each checkpoint; gets checkpoint.pt, recipe.toml,
     logs for TensorBoard, sheets of images, and at the end the weights. teacher: in the recipe's place.
     any_licence: also a teacher whose licence may bind what it teaches.

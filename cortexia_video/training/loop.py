@@ -130,7 +130,14 @@ def take_step(training: Training, batch: Batch) -> float:
     norm = nn.utils.clip_grad_norm_(training.network.parameters(), recipe.largest_gradient)
     _require_number(norm, "gradient", training, batch)
     optimiser.step()
-    _update_average(training)
+    # move the average towards the weights, quickly while there are few steps to average
+    decay = min(training.recipe.average_decay, (1 + training.step) / (10 + training.step))
+    with torch.no_grad():
+        for name, value in training.network.state_dict().items():
+            if value.is_floating_point():
+                training.average[name].lerp_(value, 1 - decay)
+            else:
+                training.average[name].copy_(value)
     return training.processes.mean(loss.detach())
 
 
@@ -142,14 +149,3 @@ def _require_number(value: Tensor, what: str, training: Training, batch: Batch) 
             f"({keys}, ...); the checkpoint before it is kept; look at these images, or go on with a "
             "smaller learning_rate"
         )
-
-
-def _update_average(training: Training) -> None:
-    """Move the average towards the weights, quickly while there are few steps to average."""
-    decay = min(training.recipe.average_decay, (1 + training.step) / (10 + training.step))
-    with torch.no_grad():
-        for name, value in training.network.state_dict().items():
-            if value.is_floating_point():
-                training.average[name].lerp_(value, 1 - decay)
-            else:
-                training.average[name].copy_(value)

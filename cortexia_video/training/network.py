@@ -124,14 +124,6 @@ class InvertedResidual(nn.Module):
         return x + y if self.adds_input else y
 
 
-def _inverted_residuals(norm: Norm) -> Iterator[InvertedResidual]:
-    inputs = 32
-    for stage in _STAGES:
-        for index in range(stage.blocks):
-            yield InvertedResidual(inputs, stage, stage.stride if index == 0 else 1, norm)
-            inputs = stage.outputs
-
-
 class Encoder(nn.Module):
     """EfficientNet-Lite0 without its classifier.
 
@@ -142,7 +134,12 @@ class Encoder(nn.Module):
     def __init__(self, norm: Norm) -> None:
         super().__init__()
         self.stem = _encoder_conv(3, 32, norm, kernel=3, stride=2)
-        self.blocks = nn.ModuleList(_inverted_residuals(norm))
+        blocks, inputs = [], 32
+        for stage in _STAGES:
+            for index in range(stage.blocks):
+                blocks.append(InvertedResidual(inputs, stage, stage.stride if index == 0 else 1, norm))
+                inputs = stage.outputs
+        self.blocks = nn.ModuleList(blocks)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         x = self.stem(image)
@@ -200,17 +197,14 @@ class Head(nn.Module):
         self.narrow_again = nn.Conv2d(2 * outputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.attention(self.narrow(x) + self.place(_places(x)))
+        # every pixel of (B, C, H, W) its row and column, -1 to 1: (B, 2, H, W)
+        height, width = x.shape[2:]
+        rows = (torch.arange(height, device=x.device, dtype=x.dtype) + 0.5) * 2 / height - 1
+        columns = (torch.arange(width, device=x.device, dtype=x.dtype) + 0.5) * 2 / width - 1
+        places = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
+        # of one alone OpenVINO makes a graph for one
+        x = self.attention(self.narrow(x) + self.place(places.expand(x.shape[0], -1, -1, -1)))
         return x + self.narrow_again(self.mix(self.spread(x)))
-
-
-def _places(x: Tensor) -> Tensor:
-    """Return every pixel of (B, C, H, W) its row and column, -1 to 1: (B, 2, H, W)."""
-    height, width = x.shape[2:]
-    rows = (torch.arange(height, device=x.device, dtype=x.dtype) + 0.5) * 2 / height - 1
-    columns = (torch.arange(width, device=x.device, dtype=x.dtype) + 0.5) * 2 / width - 1
-    places = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
-    return places.expand(x.shape[0], -1, -1, -1)  # of one alone OpenVINO makes a graph for one
 
 
 class UpStep(nn.Module):

@@ -43,15 +43,10 @@ class Objective:
             return metric_loss(values, labels, valid, self.weights)
         if kind == "disparity":  # its shift is unknown, and so are ratios of depth
             return disparity_loss(values, labels, valid, replace(self.weights, log_depth=0.0, edge=0.0))
-        depth = labels if kind == "metric" else _bring_to_metres(labels, valid)
-        target = torch.where(valid, 1 / depth.clamp_min(_NEAREST_M), 0)
+        if kind != "metric":
+            # Depth up to a factor is brought to where a room is in metres. The losses do not ask for the
+            # factor, but know what is too near or too far to be told apart; an image without depth has NaN.
+            median = median_of_images(labels, valid)[..., None]
+            labels = labels * torch.where(median > 0, _USUAL_M / median, 1)
+        target = torch.where(valid, 1 / labels.clamp_min(_NEAREST_M), 0)
         return disparity_loss(values, target, valid, self.weights)
-
-
-def _bring_to_metres(depth: Tensor, valid: Tensor) -> Tensor:
-    """Multiply each image's depth up to a factor, (B, H, W), so that it is as far as a room is in metres.
-
-    The losses do not ask for the factor, but know what is too near or too far to be told apart.
-    """
-    median = median_of_images(depth, valid)[..., None]
-    return depth * torch.where(median > 0, _USUAL_M / median, 1)  # NaN of an image without depth

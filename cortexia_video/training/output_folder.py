@@ -28,8 +28,8 @@ def require_writable(folder: Path) -> None:
 def open_output(place: AnyPath, recipe: Path) -> StagingFolder:
     """Return the folder to train in; `OutputExistsError` where it has files of others, or another recipe.
 
-    Raises also what `StagingFolder` raises. An address is one process's: others would not see what the first
-    writes.
+    Raises also what `StagingFolder` raises. A remote folder is one process's: others would not see what
+    the first writes.
     """
     if isinstance(place, Path):
         require_writable(place)

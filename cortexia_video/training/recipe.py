@@ -141,7 +141,10 @@ def load_recipe(path: Path) -> Recipe:
     with in_words(f"cannot read the recipe {path}"):
         words = parse_toml(read_named(path, limit=LARGEST_TEXT), path)
     with in_words(f"{path} is no recipe", "docs/training.md has one"):
-        return _check(_build(Recipe, words))
+        recipe = _build(Recipe, words)
+        for problem in _find_problems(recipe):
+            raise ValueError(problem)
+        return recipe
 
 
 def describe_recipe(recipe: Recipe) -> dict[str, Any]:
@@ -163,7 +166,21 @@ def _redact(words: Any) -> Any:
 def _build(kind: Any, words: Any, where: str = "") -> Any:
     """Make a value of a type out of what TOML gives; ValueError says what is wrong, and where."""
     if is_dataclass(kind) and isinstance(kind, type):
-        return _build_dataclass(kind, words, where)
+        if not isinstance(words, dict):
+            raise ValueError(f"{where} is {words!r}, which is no table")
+        known, types = {each.name: each for each in fields(kind)}, get_type_hints(kind)
+        for name in words:
+            if name not in known:
+                raise ValueError(f"{where or 'it'} says {name!r}: known are {', '.join(known)}")
+        for name, each in known.items():
+            if name not in words and each.default is MISSING and each.default_factory is MISSING:
+                raise ValueError(f"{where or 'it'} does not say its {name}")
+        return kind(
+            **{
+                name: _build(types[name], value, f"{where}{'.' if where else ''}{name}")
+                for name, value in words.items()
+            }
+        )
     options = get_args(kind)
     if get_origin(kind) in (Union, UnionType):
         return _build(next(each for each in options if each is not type(None)), words, where)
@@ -176,24 +193,6 @@ def _build(kind: Any, words: Any, where: str = "") -> Any:
         shown = getattr(wanted, "__name__", str(wanted))
         raise ValueError(f"{where} is {words!r}, which is no {shown}")
     return words
-
-
-def _build_dataclass(kind: type[Any], words: Any, where: str) -> Any:
-    if not isinstance(words, dict):
-        raise ValueError(f"{where} is {words!r}, which is no table")
-    known, types = {each.name: each for each in fields(kind)}, get_type_hints(kind)
-    for name in words:
-        if name not in known:
-            raise ValueError(f"{where or 'it'} says {name!r}: known are {', '.join(known)}")
-    for name, each in known.items():
-        if name not in words and each.default is MISSING and each.default_factory is MISSING:
-            raise ValueError(f"{where or 'it'} does not say its {name}")
-    return kind(
-        **{
-            name: _build(types[name], value, f"{where}{'.' if where else ''}{name}")
-            for name, value in words.items()
-        }
-    )
 
 
 class _Rule(NamedTuple):
@@ -245,13 +244,6 @@ _RULES = (
 )
 """A comparison with NaN is false: it is refused wherever a number is."""
 _ONLY_COMPACT = ("encoder", "weights", "short_side")
-
-
-def _check(recipe: Recipe) -> Recipe:
-    """Return a recipe back; ValueError names the first value that cannot be, and what it must be."""
-    for problem in _find_problems(recipe):
-        raise ValueError(problem)
-    return recipe
 
 
 def _find_problems(recipe: Recipe) -> Iterator[str]:

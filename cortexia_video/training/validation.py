@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,9 +21,8 @@ from cortexia_video.evaluation.ground_truth import GroundTruth, open_truth
 from cortexia_video.evaluation.job import measure_predictors
 from cortexia_video.evaluation.predictors import ModelPredictor
 from cortexia_video.evaluation.protocol import Protocol, load_protocol
-from cortexia_video.evaluation.summary import Summary, summarise
+from cortexia_video.evaluation.summary import summarise
 from cortexia_video.evaluation.text_table import choose_shown, list_lines
-from cortexia_video.frame import Frame
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.atomic_file import make_folder, write_atomic
 from cortexia_video.storage.paths import to_path
@@ -95,9 +94,7 @@ class Validation:
         summary = summarise(found)
         for line in list_lines(found, summary):
             _log.info("%s", line)
-        self._log_numbers(to_path(truth.place).name, summary)
-
-    def _log_numbers(self, place: str, summary: Summary) -> None:
+        place = to_path(truth.place).name
         for number, (column, totals) in enumerate(summary.totals.items()):
             for metric in choose_shown(summary):
                 value = totals[metric].value
@@ -106,7 +103,12 @@ class Validation:
                     self._writer.add_scalar(f"{place}/{metric}/{shown}", value, self._training.step)
 
     def _show(self, estimator: DepthEstimator) -> None:
-        frames = [frame for truth in self._truths for frame in _first_frames(truth, self._count)]
+        frames = []
+        for within in chain.from_iterable(truth.sets for truth in self._truths):
+            for key, read in islice(within.list_samples(), self._training.recipe.validation.images):
+                sample = attempt(key, "decode", read)
+                if not isinstance(sample, Failure):  # else it is among what the evaluation has named
+                    frames.append(sample.frame)
         pairs = zip(frames, estimator.estimate(frames), strict=True)
         shown = [(frame.image, depth) for frame, depth in pairs if isinstance(depth, DepthMap)]
         if not shown:
@@ -116,19 +118,6 @@ class Validation:
         with write_atomic(self._folder / f"step_{self._training.step:06d}.jpg") as partial:
             Image.fromarray(sheet).save(partial, "JPEG", quality=90)
         self._writer.add_image("validation", sheet.astype(np.uint8), self._training.step, dataformats="HWC")
-
-    @property
-    def _count(self) -> int:
-        return self._training.recipe.validation.images
-
-
-def _first_frames(truth: GroundTruth, count: int) -> Iterator[Frame]:
-    """Yield the first images of each set that can be read."""
-    for within in truth.sets:
-        for key, read in islice(within.list_samples(), count):
-            sample = attempt(key, "decode", read)
-            if not isinstance(sample, Failure):  # else it is among what the evaluation has named
-                yield sample.frame
 
 
 @contextmanager

@@ -41,29 +41,20 @@ def color_bar(
     font = ImageFont.load_default(size)
     count = max(2, min(_MARKS, height // (2 * size)))
     shares = np.linspace(0, 1, count)
-    labels = [_label(_value_at(share, d_min, d_max, spacing), unit) for share in shares]
+    start, end = (d_min, d_max) if spacing == "linear" else (1 / d_min, 1 / d_max)
+    steps = [start + share * (end - start) for share in shares]
+    labels = [_label(step if spacing == "linear" else 1 / step, unit) for step in steps]
     width = round(max(font.getlength(label) for label in labels))
     sheet = Image.new("RGB", (3 * size + width, height), _PAPER)
-    sheet.paste(_draw_colors(cmap, height, size), (size // 2, 0))
+    table = find_color_table(cmap)
+    levels = (np.arange(height)[::-1] + 0.5) * (len(table) / height)
+    sheet.paste(Image.fromarray(np.repeat(table[levels.astype(np.intp), None], size, axis=1)), (size // 2, 0))
     draw = ImageDraw.Draw(sheet)
     for share, label in zip(shares, labels, strict=True):
         down = (1 - share) * (height - 1)
         draw.line([(1.5 * size, down), (1.8 * size, down)], _INK)
         draw.text((2 * size, min(max(down, size / 2), height - size / 2)), label, _INK, font, anchor="lm")
     return np.asarray(sheet)
-
-
-def _draw_colors(cmap: str, height: int, width: int) -> Image.Image:
-    table = find_color_table(cmap)
-    levels = (np.arange(height)[::-1] + 0.5) * (len(table) / height)
-    return Image.fromarray(np.repeat(table[levels.astype(np.intp), None], width, axis=1))
-
-
-def _value_at(share: float, d_min: float, d_max: float, spacing: Spacing) -> float:
-    """Return the depth that stands this far up the bar."""
-    if spacing == "linear":
-        return d_min + share * (d_max - d_min)
-    return 1 / (1 / d_min + share * (1 / d_max - 1 / d_min))
 
 
 def _label(value: float, unit: str) -> str:

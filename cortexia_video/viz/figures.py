@@ -1,4 +1,4 @@
-"""Depth as images for people: beside the photograph, on a sheet, in a window; colours are `coloring`'s."""
+"""Depth as images for people: beside the image, on a sheet, in a window; colours are `coloring`'s."""
 
 from __future__ import annotations
 
@@ -98,7 +98,12 @@ def collage(
         >>> cx.collage([(image, depth)] * 4, columns=2, height=48).shape[2]
         3
     """
-    pairs = [_make_pair(image, depth, height, coloring) for image, depth in samples]
+    pairs = []
+    for image, depth in samples:  # the image is averaged, its coloured depth is sampled
+        pixels = _to_pixels(image)
+        wide = max(1, round(height * min(pixels.shape[1] / pixels.shape[0], _WIDEST)))
+        colors = _sample(colored_depthmap(depth, **coloring), height, wide)
+        pairs.append(np.hstack([resize_image(pixels, height, wide), colors]))
     if not pairs:
         raise ValueError("collage needs at least one sample")
     lines = [pairs[start : start + columns] for start in range(0, len(pairs), columns)]
@@ -110,14 +115,6 @@ def collage(
             sheet[top : top + height, left : left + pair.shape[1]] = pair
             left += pair.shape[1] + _GAP
     return sheet
-
-
-def _make_pair(image: ImageLike, depth: Depth, height: int, coloring: Coloring) -> NDArray[np.uint8]:
-    """Return an image `height` pixels high, averaged, and its coloured depth, sampled, as large."""
-    pixels = _to_pixels(image)
-    width = max(1, round(height * min(pixels.shape[1] / pixels.shape[0], _WIDEST)))
-    colors = _sample(colored_depthmap(depth, **coloring), height, width)
-    return np.hstack([resize_image(pixels, height, width), colors])
 
 
 def _to_pixels(image: ImageLike) -> NDArray[np.uint8]:

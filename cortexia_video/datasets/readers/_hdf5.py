@@ -33,7 +33,10 @@ def read_array(path: AnyPath, name: str, index: int | None = None) -> NDArray[An
     reading = in_words(f"{path}: cannot read {name}", _REMEDY, DepthFileError)
     with _open(path, whole=index is None) as file, reading:
         found = _find(file, name)
-        _require_size(found, index)
+        # refuse more than `LARGEST_ARRAY` by shape; HDF5 unpacks whole chunks, even for one number
+        read = found.shape if index is None else found.shape[1:]
+        for shape in (read, found.chunks or ()):
+            require_size(math.prod(shape) * found.dtype.itemsize, LARGEST_ARRAY, "the array")
         return np.asarray(found[() if index is None else index])
 
 
@@ -59,15 +62,8 @@ def _find(file: Any, name: str) -> Any:
     return found
 
 
-def _require_size(found: Any, index: int | None) -> None:
-    """Refuse more than `LARGEST_ARRAY` by shape; HDF5 unpacks whole chunks, even for one number."""
-    read = found.shape if index is None else found.shape[1:]
-    for shape in (read, found.chunks or ()):
-        require_size(math.prod(shape) * found.dtype.itemsize, LARGEST_ARRAY, "the array")
-
-
 def _open(path: AnyPath, *, whole: bool) -> Any:
-    """Open a file; of one behind an address all is read at once, or what is asked for (`whole`)."""
+    """Open a file; of a remote one all is read at once, or what is asked for (`whole`)."""
     try:
         import h5py
     except ImportError as error:

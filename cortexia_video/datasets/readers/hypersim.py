@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -48,18 +47,14 @@ class _View:
 
 def _open(root: AnyPath, split: str | None) -> RGBDDataset:
     distances = find_inside(root, _DISTANCES)
-    cameras = _read_cameras(root) if distances else {}
+    cameras: dict[str, tuple[float, ...]] = {}
+    if distances:
+        names = [f"M_cam_from_uv_{row}{column}" for row in range(3) for column in range(3)]
+        rows = _read_table(root, _CAMERAS)
+        with in_words(f"{root / _CAMERAS} is no table of cameras", "get the newest of it"):
+            cameras = {row["scene_name"]: tuple(float(row[name]) for name in names) for row in rows}
     wanted = None if split is None else _read_split(root, split)
-    views = list(_list_views(root, distances, cameras, wanted))
-    return RGBDDataset("hypersim", views, _read)
-
-
-def _list_views(
-    root: AnyPath,
-    distances: list[AnyPath],
-    cameras: dict[str, tuple[float, ...]],
-    wanted: frozenset[tuple[str, str, int]] | None,
-) -> Iterator[_View]:
+    views = []
     for distance in distances:
         scene, camera = distance.parts[-4], distance.parts[-2][len("scene_") : -len("_geometry_hdf5")]
         frame = distance.name.split(".")[1]
@@ -68,7 +63,8 @@ def _list_views(
         if scene not in cameras:
             raise InputError(f"{_CAMERAS} has no scene {scene}: get the newest of it")
         image = distance.parent.parent / f"scene_{camera}_final_preview" / f"frame.{frame}.tonemap.jpg"
-        yield _View(name_inside(image, root), image, distance, cameras[scene])
+        views.append(_View(name_inside(image, root), image, distance, cameras[scene]))
+    return RGBDDataset("hypersim", views, _read)
 
 
 def _read(view: _View) -> RGBDSample:
@@ -103,13 +99,6 @@ def _find_camera(rays: tuple[float, ...], height: int, width: int) -> Pinhole | 
         return None
     fx, fy = width / 2 / a, height / 2 / b
     return Pinhole(fx, fy, width / 2 - fx * left, height / 2 + fy * top, width, height)
-
-
-def _read_cameras(root: AnyPath) -> dict[str, tuple[float, ...]]:
-    names = [f"M_cam_from_uv_{row}{column}" for row in range(3) for column in range(3)]
-    rows = _read_table(root, _CAMERAS)
-    with in_words(f"{root / _CAMERAS} is no table of cameras", "get the newest of it"):
-        return {row["scene_name"]: tuple(float(row[name]) for name in names) for row in rows}
 
 
 def _read_split(root: AnyPath, split: str) -> frozenset[tuple[str, str, int]]:

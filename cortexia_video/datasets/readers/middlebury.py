@@ -17,19 +17,18 @@ from cortexia_video.storage.relative import find_inside, name_inside
 def _open(root: AnyPath, split: str | None) -> RGBDDataset:
     folders = sorted(path.parent for path in find_inside(root, "**/calib.txt"))
     scenes = [each for each in folders if (each / "disp0.pfm").exists()]
-    return RGBDDataset("middlebury", [_find_pair(root, each) for each in scenes], read_pair)
-
-
-def _find_pair(root: AnyPath, scene: AnyPath) -> Pair:
-    """Return the left image and its disparity."""
-    path = scene / "calib.txt"
-    text = read_calibration(path)
-    matrix = re.search(r"^cam0\s*=\s*\[(.*)\]", text, re.MULTILINE)
-    if matrix is None:
-        raise InputError(f"{path} has no cam0: get the scene again")
-    camera, about = parse_matrix(matrix[1], str(path)), parse_calibration(text)
-    key = name_inside(scene / "im0.png", root)
-    return Pair(key, scene / "im0.png", scene / "disp0.pfm", "middlebury", "middlebury", about, camera)
+    pairs = []
+    for scene in scenes:  # the left image and its disparity
+        path = scene / "calib.txt"
+        text = read_calibration(path)
+        matrix = re.search(r"^cam0\s*=\s*\[(.*)\]", text, re.MULTILINE)
+        if matrix is None:
+            raise InputError(f"{path} has no cam0: get the scene again")
+        camera, about = parse_matrix(matrix[1], str(path)), parse_calibration(text)
+        image, depth = scene / "im0.png", scene / "disp0.pfm"
+        key = name_inside(image, root)
+        pairs.append(Pair(key, image, depth, "middlebury", "middlebury", about, camera))
+    return RGBDDataset("middlebury", pairs, read_pair)
 
 
 INFO = DatasetInfo(

@@ -40,14 +40,14 @@ def _open(root: AnyPath, split: str | None) -> RGBDDataset:
     path = root / _FILE if root.is_dir() else root
     if not path.exists():
         return RGBDDataset("nyu-labeled", (), _read)
-    numbers = range(count(path, "images")) if split is None else _read_split(path.parent, split)
+    # images of a split, counted from 0
+    numbers = (
+        range(count(path, "images"))
+        if split is None
+        else [int(number) - 1 for number in read_mat(path.parent / _LIST, _SPLITS[split], np.ndarray).flat]
+    )
     entries = [_Labeled(f"{number + 1:05d}", path, number) for number in numbers]
     return RGBDDataset("nyu-labeled", entries, _read, evaluation=NYU_EVALUATION)
-
-
-def _read_split(root: AnyPath, split: str) -> list[int]:
-    """Return the images of a split, counted from 0."""
-    return [int(number) - 1 for number in read_mat(root / _LIST, _SPLITS[split], np.ndarray).flat]
 
 
 def _read(entry: _Labeled) -> RGBDSample:

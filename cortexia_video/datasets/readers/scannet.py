@@ -8,7 +8,7 @@ from __future__ import annotations
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.eval_region import Region
-from cortexia_video.datasets.readers._calibration import Calibration, read_matrix
+from cortexia_video.datasets.readers._calibration import read_matrix
 from cortexia_video.datasets.readers._pair import Pair, read_pair
 from cortexia_video.errors import in_words
 from cortexia_video.storage.named_file import read_named_text
@@ -21,41 +21,33 @@ _CAMERAS = ("intrinsic/intrinsic_depth.txt", "intrinsics_depth.txt")
 
 def _open(root: AnyPath, split: str | None) -> RGBDDataset:
     scenes = sorted(path.parent for path in find_inside(root, "**/scene*/color"))
-    wanted = None if split is None else _read_split(root, split)
-    pairs = [pair for each in scenes if wanted is None or each.name in wanted for pair in _list(root, each)]
-    return RGBDDataset("scannet", pairs, read_pair, evaluation=Region((1e-3, 10.0)))
-
-
-def _list(root: AnyPath, scene: AnyPath) -> list[Pair]:
-    camera = _read_camera(scene)
-    return [
-        Pair(
-            key=name_inside(image, root),
-            image=image,
-            depth=scene / "depth" / f"{image.stem}.png",
-            origin="scannet",
-            convention="scannet",
-            camera=camera,
-            fits_depth=True,
+    if split is not None:
+        path = root / f"scannetv2_{split}.txt"
+        with in_words(f"no list of the scenes of {split}", f"put {path.name} of ScanNet in {root}"):
+            wanted = frozenset(read_named_text(path).split())
+        scenes = [scene for scene in scenes if scene.name in wanted]
+    pairs: list[Pair] = []
+    for scene in scenes:
+        intrinsics = next((scene / name for name in _CAMERAS if (scene / name).exists()), None)
+        camera = read_matrix(intrinsics) if intrinsics else None
+        pairs += (
+            Pair(
+                key=name_inside(image, root),
+                image=image,
+                depth=scene / "depth" / f"{image.stem}.png",
+                origin="scannet",
+                convention="scannet",
+                camera=camera,
+                fits_depth=True,
+            )
+            for image in sorted(find_inside(scene / "color", "*.jpg"), key=_number)
         )
-        for image in sorted(find_inside(scene / "color", "*.jpg"), key=_number)
-    ]
+    return RGBDDataset("scannet", pairs, read_pair, evaluation=Region((1e-3, 10.0)))
 
 
 def _number(image: AnyPath) -> tuple[int, str]:
     """Return what sorts 9.jpg before 10.jpg."""
     return len(image.stem), image.stem
-
-
-def _read_camera(scene: AnyPath) -> Calibration | None:
-    path = next((scene / name for name in _CAMERAS if (scene / name).exists()), None)
-    return read_matrix(path) if path else None
-
-
-def _read_split(root: AnyPath, split: str) -> frozenset[str]:
-    path = root / f"scannetv2_{split}.txt"
-    with in_words(f"no list of the scenes of {split}", f"put {path.name} of ScanNet in {root}"):
-        return frozenset(read_named_text(path).split())
 
 
 INFO = DatasetInfo(

@@ -110,7 +110,10 @@ def find_usable(values: Floats, kind: DepthKind, alignment: str) -> Mask:
 def apply_fit(values: Floats, kind: DepthKind, fit: Fit, alignment: str, *, max_depth_m: float) -> Floats:
     """Bring values of any shape, which are used up, into the unit of the reference; NaN where unknown."""
     inverse = ALIGNMENTS[alignment].space == "disparity"
-    aligned = _invert(values) if inverse and kind != "disparity" else values
+    aligned = values
+    if inverse and kind != "disparity":
+        with np.errstate(divide="ignore", invalid="ignore"):
+            aligned = np.where(values > 0, 1 / values, np.nan)
     if not is_finite(aligned):
         aligned[~np.isfinite(aligned)] = np.nan
     if fit != (1.0, 0.0):
@@ -119,11 +122,6 @@ def apply_fit(values: Floats, kind: DepthKind, fit: Fit, alignment: str, *, max_
     if inverse:
         np.divide(1, np.maximum(aligned, 1 / max_depth_m, out=aligned), out=aligned)
     return aligned
-
-
-def _invert(values: Floats) -> Floats:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(values > 0, 1 / values, np.nan)
 
 
 def require_alignment(kind: DepthKind, alignment: str) -> Alignment:
@@ -148,12 +146,6 @@ def align_disparity(disparity: Array, reference_m: Array, mask: Mask, *, max_dep
 def fit_scale_and_shift(values: Array, target: Array, mask: Mask) -> Fit:
     """Minimise the sum of (scale * values + shift - target)^2 over the mask; equal values have scale 0."""
     return _fit_affine(*select(values, target, mask))
-
-
-def _fit_nothing(x: Floats, y: Floats) -> Fit:
-    """Leave x as it is."""
-    del x, y
-    return Fit(1.0)
 
 
 def _fit_median(x: Floats, y: Floats) -> Fit:
@@ -246,7 +238,7 @@ _RATIOS: tuple[DepthKind, ...] = ("metric", "scale_invariant")
 _INVERSES: tuple[DepthKind, ...] = ("metric", "scale_invariant", "disparity")
 
 ALIGNMENTS: dict[str, Alignment] = {
-    "none": Alignment(_fit_nothing, "depth", ("metric",)),
+    "none": Alignment(lambda x, y: Fit(1.0), "depth", ("metric",)),
     "median": Alignment(_fit_median, "depth", _RATIOS),
     "scale": Alignment(_fit_scale, "depth", _RATIOS),
     "scale_l1": Alignment(_fit_scale_l1, "depth", _RATIOS),

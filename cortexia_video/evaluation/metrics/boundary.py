@@ -41,7 +41,17 @@ def boundary_f1(depth: Array, reference: Array, mask: Mask | None = None) -> flo
     ours, theirs = _invert(depth), _invert(reference)
     if ours.shape != theirs.shape or (mask is not None and mask.shape != ours.shape):
         raise ValueError(f"depth {ours.shape}, reference {theirs.shape} and mask must have one shape")
-    found, true, both = np.stack([_count(*each) for each in _pair_ratios(ours, theirs, mask)], axis=1)
+    masks = _neighbours(np.ones(ours.shape, bool) if mask is None else mask)
+    counts = []  # for each direction and limit: the contours of the first, of the second, and of both
+    for mine, other, known in zip(_neighbours(ours), _neighbours(theirs), masks, strict=True):
+        with np.errstate(invalid="ignore"):
+            one, two = mine[0] / mine[1], other[0] / other[1]
+            edges = (one > _LIMITS[0]) | (two > _LIMITS[0])
+        if mask is not None:
+            edges &= known[0] & known[1]
+        one, two = one[edges] > _LIMITS[:, None], two[edges] > _LIMITS[:, None]
+        counts.append([np.count_nonzero(each, axis=1) for each in (one, two, one & two)])
+    found, true, both = np.stack(counts, axis=1)
     precision = (both / np.maximum(found, 1)).mean(axis=0)
     recall = (both / np.maximum(true, 1)).mean(axis=0)
     together = precision + recall
@@ -65,7 +75,12 @@ def boundary_recall(depth: Array, inside: Array) -> float:
     near, within = _invert(depth), np.asarray(inside) > _ALPHA
     if near.shape != within.shape:
         raise ValueError(f"depth {near.shape} and mask {within.shape} must have one shape")
-    recalls = [_recall_outline(*each) for each in _pair_outlines(near, within)]
+    recalls = []
+    for (here, there), (inner, beside) in zip(_neighbours(near), _neighbours(within), strict=True):
+        with np.errstate(invalid="ignore"):
+            ratio, outline = here / there, inner & ~beside
+            found = [np.count_nonzero(_thin(ratio, limit) & outline) for limit in _LIMITS]
+        recalls.append(np.array(found) / max(int(np.count_nonzero(outline)), 1))
     return float(np.mean(recalls, axis=0) @ _WEIGHTS)
 
 
@@ -83,36 +98,6 @@ def _neighbours(array: Array) -> Iterator[tuple[Array, Array]]:
     for rows in (array, array.T):
         yield rows[:, 1:], rows[:, :-1]
         yield rows[:, :-1], rows[:, 1:]
-
-
-def _pair_ratios(ours: Floats, theirs: Floats, mask: Mask | None) -> Iterator[tuple[Floats, Floats]]:
-    """Yield for each direction the ratios of both, where one of them is above the smallest limit."""
-    masks = _neighbours(np.ones(ours.shape, bool) if mask is None else mask)
-    for mine, other, known in zip(_neighbours(ours), _neighbours(theirs), masks, strict=True):
-        with np.errstate(invalid="ignore"):
-            one, two = mine[0] / mine[1], other[0] / other[1]
-            edges = (one > _LIMITS[0]) | (two > _LIMITS[0])
-        if mask is not None:
-            edges &= known[0] & known[1]
-        yield one[edges], two[edges]
-
-
-def _count(one: Floats, two: Floats) -> Array:
-    """Count for each limit the contours of the first, of the second, and of both: (3, limits)."""
-    ours, theirs = one > _LIMITS[:, None], two > _LIMITS[:, None]
-    return np.array([np.count_nonzero(each, axis=1) for each in (ours, theirs, ours & theirs)])
-
-
-def _pair_outlines(near: Floats, within: Mask) -> Iterator[tuple[Floats, Mask]]:
-    """Yield for each direction the ratios, as rows, and where the outline is."""
-    for (here, there), (inside, beside) in zip(_neighbours(near), _neighbours(within), strict=True):
-        with np.errstate(invalid="ignore"):
-            yield here / there, inside & ~beside
-
-
-def _recall_outline(ratio: Floats, outline: Mask) -> Floats:
-    found = [np.count_nonzero(_thin(ratio, limit) & outline) for limit in _LIMITS]
-    return np.array(found) / max(int(np.count_nonzero(outline)), 1)
 
 
 def _thin(ratio: Floats, limit: float) -> Mask:

@@ -124,10 +124,6 @@ def _need_nothing(subject: Subject) -> str:
     return ""
 
 
-def _measure_boundary(subject: Subject) -> Iterator[float]:
-    yield boundary_f1(subject.depth_m, subject.reference.depth_m, subject.reference.mask)
-
-
 def _measure_edges(subject: Subject) -> Iterator[float]:
     ours, theirs = (find_edges(each, _GAP) for each in _know_alike(subject))
     yield edge_accuracy(ours, theirs)
@@ -168,10 +164,6 @@ def _measure_focal_length(subject: Subject) -> Iterator[float]:
     yield field_of_view_error(f_px, camera.fx, camera.width)
 
 
-def _split_errors(subject: Subject) -> list[float]:
-    return split_errors(subject.clipped_m, subject.reference.depth_m, subject.reference.mask)
-
-
 def _know_alike(subject: Subject) -> tuple[Array, Array]:
     """Return depth and reference, float32, NaN where the reference does not count or nothing is known."""
     mask = subject.reference.mask
@@ -191,7 +183,10 @@ def _camera(subject: Subject) -> Pinhole:
 
 GROUPS: dict[str, Group] = {
     "boundary": Group(
-        {"boundary_f1": Meaning("boundary F1", "larger")}, _need_neighbours, _measure_boundary, False
+        {"boundary_f1": Meaning("boundary F1", "larger")},
+        _need_neighbours,
+        lambda it: [boundary_f1(it.depth_m, it.reference.depth_m, it.reference.mask)],
+        False,
     ),
     "edges": Group(
         {
@@ -213,7 +208,9 @@ GROUPS: dict[str, Group] = {
     "points": Group({"f_score": Meaning("F-score", "larger")}, _need_camera, _measure_points),
     "ordinal": Group({"whdr": Meaning("WHDR", "smaller")}, _need_nothing, _measure_order),
     "regions": Group(
-        {f"abs_rel {region}": Meaning(region, "smaller") for region in REGIONS}, _need_nothing, _split_errors
+        {f"abs_rel {region}": Meaning(region, "smaller") for region in REGIONS},
+        _need_nothing,
+        lambda it: split_errors(it.clipped_m, it.reference.depth_m, it.reference.mask),
     ),
     "focal": Group(
         {

@@ -26,8 +26,14 @@ class OnnxRuntimeSession:
     def __init__(self, path: Path, device: str, precision: str) -> None:
         self.precision = choose_precision(precision)
         provider, self.device = choose_provider(device)
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the workers need the cores
+        on_cpu = provider[0] == _PROVIDERS["cpu"]
         try:
-            self._session = _open(path, provider)
+            self._session = ort.InferenceSession(  # which would try a broken file twice, and print that
+                path, options, providers=[provider], enable_fallback=not on_cpu
+            )
             self.metadata: Mapping[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
             self.inputs: Sequence[Port] = [_describe(node) for node in self._session.get_inputs()]
             self.outputs: Sequence[Port] = [_describe(node) for node in self._session.get_outputs()]
@@ -49,16 +55,6 @@ def choose_precision(wanted: str) -> str:
             "`backend='openvino'`"
         )
     return FLOAT32
-
-
-def _open(path: Path, provider: Any) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the workers need the cores
-    on_cpu = provider[0] == _PROVIDERS["cpu"]
-    return ort.InferenceSession(  # which would try a broken file twice, and print that
-        path, options, providers=[provider], enable_fallback=not on_cpu
-    )
 
 
 def choose_provider(device: str) -> tuple[Any, str]:

@@ -31,7 +31,12 @@ class OpenVinoSession:
         core = openvino.Core()
         self.device = "cpu"
         self.precision = choose_precision(precision, device)
-        graph = _read(core, path)
+        try:
+            graph = core.read_model(path)
+        except Exception as error:
+            raise ModelLoadError(
+                f"{path} is not a network that OpenVINO can load: {first_line(error)}"
+            ) from error
         about = graph.get_rt_info(["framework"]).value if graph.has_rt_info(["framework"]) else {}
         self.metadata: Mapping[str, str] = {key: str(value) for key, value in about.items()}
         self.inputs: Sequence[Port] = [_describe(port) for port in graph.inputs]
@@ -63,15 +68,6 @@ def choose_precision(wanted: str, device: str) -> str:
             f"OpenVINO has no precision {wanted!r} on this processor: use one of {', '.join(there)}"
         )
     return wanted
-
-
-def _read(core: openvino.Core, path: Path) -> openvino.Model:
-    try:
-        return core.read_model(path)
-    except Exception as error:
-        raise ModelLoadError(
-            f"{path} is not a network that OpenVINO can load: {first_line(error)}"
-        ) from error
 
 
 def _describe(port: Any) -> Port:

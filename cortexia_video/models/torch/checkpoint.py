@@ -152,7 +152,9 @@ def _read(folder: Path, hub_id: str | None, revision: str | None) -> Checkpoint:
         revision=revision,
         config=config,
         preprocessor=_read_json(preprocessor) if preprocessor.is_file() else {},
-        weights_digest=_hash_files(tuple(_stamp(path) for path in weights)),
+        weights_digest=_hash_files(
+            tuple((path, (status := path.stat()).st_size, status.st_mtime_ns) for path in weights)
+        ),
         config_digest=hashlib.sha256(read_named(config_file)).hexdigest(),
     )
 
@@ -166,11 +168,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelLoadError(f"{path} holds no JSON object")
     return content
-
-
-def _stamp(path: Path) -> tuple[Path, int, int]:
-    status = path.stat()
-    return path, status.st_size, status.st_mtime_ns
 
 
 @lru_cache(maxsize=32)  # the digests of several devices' models are the same, and gigabytes take seconds

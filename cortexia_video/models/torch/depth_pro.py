@@ -38,11 +38,15 @@ class DepthPro(TorchModel):
 
     def __init__(self, *, name: str, checkpoint: Checkpoint, placement: Placement) -> None:
         self._fov_networks: dict[Placement, nn.Module] = {}
+        # one square that the network was made for: its patches at the smallest of its scales
+        side = round(checkpoint.config["patch_size"] / min(checkpoint.config["scaled_images_ratios"]))
+        mean, std = SIGNED
+        published = Preprocessing((side, side), side, "sampled", mean, std, keep_ratio=False)
         super().__init__(
             name=name,
             kind="metric",
             checkpoint=checkpoint,
-            preprocessing=_choose_preprocessing(checkpoint),
+            preprocessing=read_preprocessing(published, checkpoint.preprocessor),
             placement=placement,
             ports=_DEPTH_PORTS,
             load=self._load_depth_network,
@@ -160,11 +164,3 @@ class _DepthAndFov(nn.Module):
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         inverse_depth, features = self.depth(pixels)
         return inverse_depth, self.fov(pixels, features)
-
-
-def _choose_preprocessing(checkpoint: Checkpoint) -> Preprocessing:
-    """Return the one square that the network was made for: its patches at the smallest of its scales."""
-    side = round(checkpoint.config["patch_size"] / min(checkpoint.config["scaled_images_ratios"]))
-    mean, std = SIGNED
-    published = Preprocessing((side, side), side, "sampled", mean, std, keep_ratio=False)
-    return read_preprocessing(published, checkpoint.preprocessor)

@@ -41,7 +41,16 @@ class ExportedNetwork(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Return what the network gives."""
-        session = self._find_session(inputs)
+        shape = tuple(each.shape[1:] for each in inputs)
+        if shape not in self._sessions:
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+                path = Path(folder) / "graph.onnx"
+                write_graph(self.network, inputs, self._ports, path, {})
+                self._sessions[shape] = open_session(path, *self._graph)
+            if len(self._sessions) > _SESSIONS_KEPT:
+                self._sessions.popitem(last=False)
+        self._sessions.move_to_end(shape)
+        session = self._sessions[shape]
         if self._ports.one_by_one:
             alone = [
                 self._run(session, one)
@@ -56,21 +65,6 @@ class ExportedNetwork(nn.Module):
         arrays = dict(zip(self._ports.inputs, (each.numpy() for each in inputs), strict=True))
         return tuple(map(torch.from_numpy, session.run(self._ports.outputs, arrays)))
 
-    def _find_session(self, inputs: Sequence[Tensor]) -> Session:
-        shape = tuple(each.shape[1:] for each in inputs)
-        if shape not in self._sessions:
-            self._sessions[shape] = self._open(inputs)
-            if len(self._sessions) > _SESSIONS_KEPT:
-                self._sessions.popitem(last=False)
-        self._sessions.move_to_end(shape)
-        return self._sessions[shape]
-
-    def _open(self, inputs: Sequence[Tensor]) -> Session:
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            path = Path(folder) / "graph.onnx"
-            write_graph(self.network, inputs, self._ports, path, {})
-            return open_session(path, *self._graph)
-
 
 def write_graph(
     network: nn.Module, inputs: Sequence[Tensor], ports: Ports, path: Path, metadata: Mapping[str, str]
@@ -84,7 +78,8 @@ def write_graph(
     free = None if ports.one_by_one else ({0: torch.export.Dim("batch", min=1, max=1024)},) * len(examples)
     program = export_graph(network, examples, ports, free)
     program.model.metadata_props.update(metadata)
-    program.save(path, external_data=_count_bytes(network) > _LARGEST_WEIGHTS)
+    weights = sum(each.numel() * each.element_size() for each in network.parameters())
+    program.save(path, external_data=weights > _LARGEST_WEIGHTS)
 
 
 def export_graph(network: nn.Module, examples: tuple[Tensor, ...], ports: Ports, free: Any) -> Any:
@@ -121,7 +116,3 @@ def _quietly() -> Iterator[None]:
     with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
-
-
-def _count_bytes(network: nn.Module) -> int:
-    return sum(each.numel() * each.element_size() for each in network.parameters())

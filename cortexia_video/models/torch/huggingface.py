@@ -150,20 +150,12 @@ def _load_family(checkpoint: Checkpoint, placement: Placement) -> nn.Module:
     if checkpoint.model_type == "zoedepth":
         network.metric_head = OneByOne(network.metric_head)
     if placement.is_half:
-        _keep_last_layer_in_float32(network)
+        # half precision has three digits: depth would come in steps if the last layer had no more
+        if hasattr(network, "metric_head"):  # of ZoeDepth: its logarithms and exponentials, throughout
+            keep_in_float32(network.metric_head)
+        elif convolutions := [each for each in network.head.modules() if isinstance(each, nn.Conv2d)]:
+            keep_in_float32(convolutions[-1])
     return AnyShape(network) if checkpoint.model_type == "dpt" else network
-
-
-def _keep_last_layer_in_float32(network: Any) -> None:
-    """Half precision has three digits: depth would come in steps if the last layer had no more."""
-    if hasattr(
-        network, "metric_head"
-    ):  # of ZoeDepth: its logarithms and exponentials need float32 throughout
-        keep_in_float32(network.metric_head)
-        return
-    convolutions = [module for module in network.head.modules() if isinstance(module, nn.Conv2d)]
-    if convolutions:
-        keep_in_float32(convolutions[-1])
 
 
 def _require_depth_network(checkpoint: Checkpoint) -> None:
@@ -181,7 +173,15 @@ def _require_depth_network(checkpoint: Checkpoint) -> None:
 
 
 def _choose_kind(checkpoint: Checkpoint, given: str | None) -> DepthKind:
-    known = _find_kind(checkpoint)
+    # what the numbers mean where the type of the network, or its name on the hub, tells
+    known: DepthKind | None
+    if checkpoint.model_type == "depth_anything":
+        metric = checkpoint.config.get("depth_estimation_type") == "metric"
+        known = "metric" if metric else "disparity"
+    elif checkpoint.model_type == "dpt":  # MiDaS's, or fine-tuned to metres: the file does not tell
+        known = "disparity" if (checkpoint.hub_id or "").startswith("Intel/dpt-") else None
+    else:
+        known = "metric" if checkpoint.model_type in ("depth_pro", "glpn", "zoedepth") else None
     if given is not None and given not in KINDS:
         raise ModelLoadError(f"unknown kind of depth {given!r}: use one of {', '.join(KINDS)}")
     if given and known and given != known:
@@ -193,16 +193,6 @@ def _choose_kind(checkpoint: Checkpoint, given: str | None) -> DepthKind:
             f"{', '.join(KINDS)}; disparity for what is like MiDaS)"
         )
     return kind
-
-
-def _find_kind(checkpoint: Checkpoint) -> DepthKind | None:
-    """Return what the numbers mean where the type of the network, or its name on the hub, tells."""
-    if checkpoint.model_type == "depth_anything":
-        metric = checkpoint.config.get("depth_estimation_type") == "metric"
-        return "metric" if metric else "disparity"
-    if checkpoint.model_type == "dpt":  # MiDaS's, or fine-tuned to metres: the file does not tell
-        return "disparity" if (checkpoint.hub_id or "").startswith("Intel/dpt-") else None
-    return "metric" if checkpoint.model_type in ("depth_pro", "glpn", "zoedepth") else None
 
 
 def _choose_preprocessing(checkpoint: Checkpoint, input_size: InputSize | None) -> Preprocessing:
