@@ -1,4 +1,7 @@
-"""Transforms of RGB-D samples: image, depth, mask and camera move together, and the geometry stays true."""
+"""Transforms of RGB-D samples: image, depth, mask and camera move together, and the geometry stays true.
+
+Doors: `geometry`, `transform`.
+"""
 
 from cortexia_video.augmentation.albumentations_adapter import ApplyTransforms
 from cortexia_video.augmentation.canonical_camera import CanonicalDepth

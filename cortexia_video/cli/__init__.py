@@ -1,4 +1,7 @@
-"""The command `cortexia`: a mapping from commands to functions, each imported when it is used."""
+"""The command `cortexia`: a mapping from commands to functions, each imported when it is used.
+
+Doors: `main`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Images with depth: datasets as other people lay them out, as Hugging Face has them, and our own."""
+"""Images with depth: datasets as other people lay them out, as Hugging Face has them, and our own.
+
+Doors: `builder`, `dataset`, `dataset_info`, `eval_region`, `huggingface`, `mixture`, `readers._pair`,
+`readers.rgbd_folder`, `registry`, `sample_checks`, `summary`, `torch.datasets`.
+"""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,8 @@
-"""How good depth is: metrics, the alignment a kind of depth needs, and trivial baselines to beat."""
+"""How good depth is: metrics, the alignment a kind of depth needs, and trivial baselines to beat.
+
+Doors: `evaluator`, `ground_truth`, `job`, `output_guard`, `predictors`, `protocol`, `summary`,
+`text_table`.
+"""
 
 from typing import TYPE_CHECKING
 

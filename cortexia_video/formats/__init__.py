@@ -1,1 +1,4 @@
-"""Depth files: `DepthMap` to bytes, no paths. One file and one row of the table per format."""
+"""Depth files: `DepthMap` to bytes and back, no paths. One file and one row of the registry per format.
+
+Doors: `conventions`, `decode_depth`, `metadata`, `npy`, `quantization`, `raw_depth`, `registry`, `tiff`.
+"""

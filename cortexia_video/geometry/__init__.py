@@ -1,4 +1,7 @@
-"""Cameras and surfaces: intrinsics files, normals, depth edges, metric anchors. Pure numpy."""
+"""Cameras and surfaces: intrinsics files, normals, depth edges, metric anchors. Pure numpy.
+
+Doors: `anchors`, `depth_edges`, `intrinsics`, `normals`.
+"""
 
 from cortexia_video.geometry.anchors import anchor_depth
 from cortexia_video.geometry.depth_edges import choose_max_gap, find_edges

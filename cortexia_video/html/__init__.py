@@ -1,1 +1,4 @@
-"""Self-contained pages: escaping elements, blocks, charts, wording. Shared by report and evaluation."""
+"""Self-contained pages: escaped elements, blocks, charts, wording.
+
+Doors: `blocks`, `charts`, `markup`, `wording`.
+"""

@@ -1,1 +1,4 @@
-"""Bytes to pixels: decoding, EXIF, resampling. Pure numpy and Pillow."""
+"""Bytes to pixels: decoding, EXIF, resampling.
+
+Doors: `decode`, `exif_focal_length`, `foreign_content`, `read`, `resampling`, `sniff`.
+"""

@@ -1,4 +1,8 @@
-"""One file per thing the command line does to a folder; here are the classes of what the jobs return."""
+"""One file per thing the command line does to a folder; here are the classes of what the jobs return.
+
+Doors: `convert`, `estimate`, `export`, `inspect`, `outcomes`, `plan`, `point_clouds`, `ray_cluster`,
+`status`, `verify`.
+"""
 
 from typing import TYPE_CHECKING
 

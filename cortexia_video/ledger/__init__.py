@@ -1,1 +1,5 @@
-"""What became of every input, kept and found again: the log, its schema, its state, reading outputs by it."""
+"""What happened to every input, kept and found again: the log, its schema, its state, depth read by it.
+
+Doors: `artifacts`, `copied_log`, `depth_json`, `depth_reader`, `entries`, `index`, `ledger`, `lines`,
+`local_log`, `object_log`, `partition`, `state`.
+"""

@@ -1,1 +1,4 @@
-"""Depth networks: what they are called, what their numbers mean, how they are run."""
+"""Depth networks behind one protocol: the registry, `onnx/` and `torch/`.
+
+Doors: `onnx.ports`, `protocol`, `registry`, `synthetic`, `torch.export`, `torch.huggingface`.
+"""

@@ -1,4 +1,7 @@
-"""Point clouds: what a depth map and its image show, as colored points in space, and their files."""
+"""Point clouds: what a depth map and its image show, as colored points in space, and their files.
+
+Doors: `cloud`, `files`.
+"""
 
 from cortexia_video.point_clouds.cloud import PointCloud, point_cloud
 from cortexia_video.point_clouds.files import save_point_cloud

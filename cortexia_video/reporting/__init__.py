@@ -1,1 +1,4 @@
-"""A page for people about an output folder: what the ledger says and what the depth maps look like."""
+"""One HTML page about an output folder.
+
+Doors: `job`.
+"""

@@ -1,4 +1,7 @@
-"""Procedural RGB-D scenes: images with exact depth, each from one seed, for training and for tests."""
+"""Procedural RGB-D scenes: images with exact depth, each from one seed, for training and for tests.
+
+Doors: `folder`.
+"""
 
 from typing import TYPE_CHECKING
 

@@ -1,1 +1,4 @@
-"""Where outputs go."""
+"""Outputs put in place atomically: folders, object stores, archives.
+
+Doors: `archives`, `depth_file`, `open`, `sink`.
+"""

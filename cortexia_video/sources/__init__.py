@@ -1,1 +1,4 @@
-"""Where images come from: lazy streams with unique keys."""
+"""Inputs found lazily, each under a unique key: files, objects, archives, depth files.
+
+Doors: `depth_files`, `find`, `frames`.
+"""

@@ -36,9 +36,9 @@ def write_atomic(place: AnyPath) -> Iterator[Path]:
     address. Where the block raises, nothing changes. Raises `OutputExistsError` where a link, a folder or a
     device stands, `OutputError` where no file can be, and `OutputLostError` for every other `OSError`.
     """
-    with output_lost(place):
-        with _write_and_put(place) if isinstance(place, RemotePath) else _write_and_rename(place) as file:
-            yield file
+    writing = _write_and_put(place) if isinstance(place, RemotePath) else _write_and_rename(place)
+    with output_lost(place), writing as file:
+        yield file
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""How depth networks are trained, the built-in `compact` among them (extra `train`): `cortexia train`."""
+"""How depth networks are trained, the built-in `compact` among them (extra `train`): `cortexia train`.
+
+Doors: `start`.
+"""
 
 from typing import TYPE_CHECKING
 

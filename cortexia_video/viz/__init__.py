@@ -1,4 +1,7 @@
-"""Depth as color for people; the only owner of matplotlib."""
+"""Depth as color for people; the only owner of matplotlib.
+
+Doors: `color_tables`, `colormap`, `figures`.
+"""
 
 from cortexia_video.viz.colorbar import color_bar
 from cortexia_video.viz.colormap import Coloring, Range, colored_depthmap, find_range

@@ -114,9 +114,7 @@ def choose_placement(
     if backend not in ("torch", *GRAPH_BACKENDS):
         raise ModelLoadError(f"unknown backend {backend!r}: use torch, {', '.join(GRAPH_BACKENDS)} or auto")
     if precision not in get_args(Precision):
-        raise ModelLoadError(
-            f"unknown precision {precision!r}: use one of {', '.join(get_args(Precision))}"
-        )
+        raise ModelLoadError(f"unknown precision {precision!r}: use one of {', '.join(get_args(Precision))}")
     if backend != "torch":
         if compile:
             raise ModelLoadError(f"`compile` is torch's, not the backend {backend}'s: leave one of them out")
