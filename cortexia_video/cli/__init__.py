@@ -39,7 +39,7 @@ _OF_DATASETS = ("build", "info", "preview")
 
 
 def _show_default(value: object) -> str | None:
-    """Say what an option is by default, where that says something."""
+    """Return what an option is by default, where that says something."""
     return None if value is None or value is False or value in ("", ()) else str(value)
 
 

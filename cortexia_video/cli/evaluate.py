@@ -38,11 +38,11 @@ class MeasuringOptions:
         truth: A dataset, a folder of sets with set.json, or of depth files with the same names, also a URL.
             Without it, where the protocol says, if it does: real-frames says ../shared/data/rgbd.
         output: Folder for the results, also a URL; none are written without. A new one, or that of an
-            evaluation with the same truth and protocol.
+            evaluation with the same ground truth and protocol.
         metrics: More to measure, with commas: boundary, edges, normals, points, ordinal, regions.
         convention: Whose files the predictors' are, where they do not say it: tum, kitti, nyu, metres...
         truth_convention: The same for the ground truth.
-        allow_outside: Read also what set.json and lists of the truth name outside of its folder.
+        allow_outside: Read also what set.json and lists of the ground truth name outside of its folder.
         seed: Of the confidence intervals.
         workers: Threads that read and measure; one per core by default.
     """

@@ -34,7 +34,7 @@ Panel = tuple[Group, Sequence[str]]
 
 
 def take_options(function: Callable[..., Any] | None = None, *panels: Panel) -> Callable[[Command], Command]:
-    """Give a command options that are parameters of a function, with its types, defaults and help texts.
+    """Return a command options that are parameters of a function, with its types, defaults and help texts.
 
     The command takes them as `**options`. An option of its own that its docstring does not describe is
     described by the function's.

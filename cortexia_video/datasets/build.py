@@ -79,7 +79,7 @@ def write_shards(
 ) -> BuildReport:
     """Write items to `output/<split>-00000.parquet` (or .tar) and so on, `shard_size` items each, in order.
 
-    output: a folder, here or behind an address, where one process builds at a time.
+    output: a folder, here or at a URL, where one process builds at a time.
 
     A shard that is there, made of the same items, is kept; what an earlier build left beyond the last is
     removed. on_problem: called with each item that cannot be used, which is then left out; it may raise.

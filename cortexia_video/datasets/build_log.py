@@ -3,7 +3,7 @@
 {"made_of": {"split": of the shards, "format": theirs, "images": path, "depth": path}}
 {"shard": name, "fingerprint": of its items, "size": bytes, "rows": n, "failed": [[key, reason], ...]}
 
-The last line of a split counts, and the last of a shard. Behind an address, where nothing can be appended to
+The last line of a split counts, and the last of a shard. At a URL, where nothing can be appended to
 and nobody kept off, it is put whole again with each line: one process builds there at a time.
 """
 

@@ -50,7 +50,7 @@ _ROWS = (
     middlebury.INFO,
     hypersim.INFO,
 )
-_LOOKED_AT = 10_000  # objects behind an address
+_LOOKED_AT = 10_000  # objects at a URL
 DATASETS: dict[str, DatasetInfo] = {info.name: info for info in _ROWS}
 
 
@@ -202,7 +202,7 @@ def _list_fitting(place: AnyPath) -> list[str]:
 
 
 def _look_into(root: AnyPath) -> Callable[[str], bool]:
-    """Return what says whether something in a folder fits a mark; behind an address by one listing."""
+    """Return what says whether something in a folder fits a mark; at a URL by one listing."""
     if not isinstance(root, RemotePath):
         return lambda mark: next(root.glob(mark), None) is not None
     beginning = take_listing(root, _LOOKED_AT) if root.can_list else Listing((), whole=False)

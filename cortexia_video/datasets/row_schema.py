@@ -67,7 +67,7 @@ def to_row(sample: RGBDSample, image: bytes | None = None) -> Row:
 def from_row(
     row: Mapping[str, Any], key: str, *, convention: str | None = None, camera: Calibration | None = None
 ) -> RGBDSample:
-    """Return the sample of a row; columns that are not there are unknown.
+    """Return the sample of a row; columns that do not exist are unknown.
 
     key: where the row has none. convention, camera: what to take for so where the row does not say it.
     Raises `DecodeError`, `DepthFileError`, and `InputError` where sizes differ.

@@ -1,4 +1,4 @@
-"""`Items`: the images of a truth, each with its reference made ready, as often as they are asked for."""
+"""`Items`: the images of a ground truth, each with its reference made ready, as often as they are asked for."""
 
 from __future__ import annotations
 

@@ -75,8 +75,8 @@ def evaluate(
             goes on; by default nothing is written.
         metrics: More to measure: boundary, edges, normals, points, ordinal, regions.
         convention: What the predictors' depth files mean that do not say it: tum, kitti, nyu, metres ...
-        truth_convention: The same for the truth.
-        allow_outside: Read also what set.json and lists of the truth name outside of its folder.
+        truth_convention: The same for the ground truth.
+        allow_outside: Read also what set.json and lists of the ground truth name outside of its folder.
         seed: Of the confidence intervals.
         workers: Threads that read and measure; one for each core by default.
         on_image: Called with the number of images measured so far.
@@ -86,9 +86,9 @@ def evaluate(
         The numbers: all scores, and their means with 95 % bootstrap intervals.
 
     Raises:
-        InputError: Nothing to measure, an unknown protocol or metric, a truth that is not found, or a kind of
+        InputError: Nothing to measure, an unknown protocol or metric, a ground truth that is not found, or a kind of
             depth that the alignment cannot take.
-        OutputExistsError: `output` holds other files, or an evaluation by another truth or protocol.
+        OutputExistsError: `output` holds other files, or an evaluation by another ground truth or protocol.
         OutputLostError: The output is full or unwritable; `report` holds the result where there is one.
         ModelError: A model cannot be loaded.
 
@@ -129,7 +129,7 @@ def _open(predictor: AnyPredictor, convention: str | None, options: dict[str, An
 
 
 def _find_truth(truth: PathLike | None, protocol: Protocol) -> AnyPath:
-    """Return where the truth is: as asked, or as the protocol says; `InputError` where that is nowhere."""
+    """Return where the ground truth is: as asked, or as the protocol says; `InputError` where that is nowhere."""
     if truth is not None:
         return to_path(truth)
     if protocol.place is None:

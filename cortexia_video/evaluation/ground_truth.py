@@ -111,7 +111,7 @@ def open_truth(
     allow_outside: bool = False,
 ) -> GroundTruth:
     """Return the references in a folder: a dataset that is known, a folder of such with set.json, or depth
-    files; also behind an address.
+    files; also at a URL.
 
     convention: what numbers of depth files mean that do not say it, as `decode_depth` takes it.
     allow_outside: as of `open_dataset`.

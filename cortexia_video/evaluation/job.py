@@ -1,4 +1,4 @@
-"""`measure_predictors`: depth of several predictors against one truth, by a protocol, beside baselines."""
+"""`measure_predictors`: depth of several predictors against one ground truth, by a protocol, beside baselines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _Scores = tuple[str, list[ImageScore]]  # of one image: its set, and one for eac
 
 @dataclass(slots=True)
 class Column:
-    """What one predictor, or baseline, scored: by set, in the order of the truth, then of keys."""
+    """What one predictor, or baseline, scored: by set, in the order of the ground truth, then of keys."""
 
     name: str
     is_baseline: bool
@@ -97,7 +97,7 @@ def measure_predictors(
     workers: int | None = None,
     on_image: Progress = lambda count: None,
 ) -> Evaluation:
-    """Measure every predictor, and the baselines, on every image of the truth.
+    """Measure every predictor, and the baselines, on every image of the ground truth.
 
     metrics: groups of `metric_groups` to measure besides the protocol's.
     kept: scores of earlier calls, open, which are not measured again; it gets the new ones.

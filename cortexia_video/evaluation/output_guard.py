@@ -22,9 +22,9 @@ _OURS = {
 
 
 def require_own(output: AnyPath, place: AnyPath, protocol: Protocol) -> None:
-    """Refuse a folder that holds other people's files, or results by another truth or protocol.
+    """Refuse a folder that holds other people's files, or results by another ground truth or protocol.
 
-    place: where the truth is. Other predictors are welcome. Raises `OutputExistsError`.
+    place: where the ground truth is. Other predictors are welcome. Raises `OutputExistsError`.
     """
     require_own_folder(output, "an evaluation", _OURS)
     before = _read_results(output / RESULTS)
@@ -44,7 +44,7 @@ def _refuse(output: AnyPath, how: str, asked: str) -> None:
 
 
 def _read_results(path: AnyPath) -> tuple[str, str] | None:
-    """Return the protocol's digest and the truth of results, None where there are none."""
+    """Return the protocol's digest and the ground truth of results, None where there are none."""
 
     def read() -> tuple[str, str]:
         words = parse_json(read_named(path, limit=LARGEST_TEXT), path)

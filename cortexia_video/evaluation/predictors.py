@@ -178,7 +178,7 @@ class DepthSource(NamedTuple):
         return read_output(*self.packed) if self.packed else read_named(self.path)
 
     def identify(self) -> bytes:
-        """Return its content, or what changes with it behind an address or in a shard; raises `OSError`."""
+        """Return its content, or what changes with it at a URL or in a shard; raises `OSError`."""
         if self.packed:
             return repr(self.packed[2]["inside"]).encode()
         if isinstance(self.path, RemotePath):
@@ -223,7 +223,7 @@ class FolderPredictor(StoredPredictor):
         return decode_depth(data, str(source.path), about=source.about, convention=self._convention)
 
     def explain(self, key: str, remark: str) -> str:
-        """Return why nothing in the folder can be measured, by an image of the truth and its outcome."""
+        """Return why nothing in the folder can be measured, by an image of the ground truth and its outcome."""
         source = self._find(key)
         if source is not None:
             return f"no depth in {self.name} can be measured: {source.path} for {key} of the truth: {remark}"
@@ -242,7 +242,7 @@ class FolderPredictor(StoredPredictor):
 def open_predictor(
     name: str, *, kind: DepthKind | None = None, convention: str | None = None, **options: Any
 ) -> Predictor:
-    """Return what a name stands for: a folder that is there, of a run or of depth files; an address of such a
+    """Return what a name stands for: a folder that is there, of a run or of depth files; a URL of such a
     folder; else a model.
 
     kind, convention: of depth files that do not say it. options: as `load_estimators` takes them.

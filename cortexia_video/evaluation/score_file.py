@@ -1,7 +1,7 @@
 """`ScoreFile`: scores of images that are kept, so that the same command goes on where it was stopped.
 
 One JSON object a line. A score is known by a digest of all it depends on: protocol, reference, image,
-depth. Behind an address the file is put whole, each minute and at the end; until then it lies in the system's
+depth. At a URL the file is put whole, each minute and at the end; until then it lies in the system's
 folder for what is temporary.
 """
 
@@ -26,7 +26,7 @@ from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath
 
-_LONGEST_S = 60.0  # for which scores may wait to be put behind an address
+_LONGEST_S = 60.0  # for which scores may wait to be put at a URL
 SCORES = "scores.jsonl"
 MARKS = (b'{"digest": ',)
 VERSION = b"2"  # of how scores are computed; another one makes those that are kept old

@@ -37,7 +37,7 @@ _FACTS = ("f_px", "f_source", "full_size", "model", "weights_sha256")
 def read_file(path: PathLike, *, max_megapixels: float = 200.0, within: AnyPath | None = None) -> bytes:
     """Read a file; raise `DepthFileError` where it cannot be read or is too large for such a depth map.
 
-    path: also an address, as `s3://bucket/a.npy`. within: as of `named_file`.
+    path: also a URL, as `s3://bucket/a.npy`. within: as of `named_file`.
     """
     place = to_path(path)
     name = printable(str(place))

@@ -54,7 +54,7 @@ class Format:
             raise LossError(f"{lost}: another `format` keeps it")
 
     def require(self) -> None:
-        """Raise `MissingExtraError` where the package that it needs is not there."""
+        """Raise `MissingExtraError` where the package that it needs is not installed."""
         if self.extra and not self.is_installed:
             raise MissingExtraError(
                 f"files {self.suffix} need a package: pip install 'cortexia-video[{self.extra[0]}]'"

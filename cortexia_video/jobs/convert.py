@@ -52,7 +52,7 @@ from cortexia_video.storage.relative import is_inside
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is done alone
 _BYTES = 16  # a pixel: its value as it was read and in float32, and another file
 _KEPT = 1 << 24  # bytes of a file that may wait in memory; a larger one is read twice, once for its header
-_KEPT_REMOTE = 1 << 26  # the same behind an address, where to read twice costs more
+_KEPT_REMOTE = 1 << 26  # the same at a URL, where to read twice costs more
 _TIMES = (1 << 63) - 1  # what a ledger can hold; of objects they are hashes, whose sum can be more
 _SAME = 1e-9  # relative: what a focal length loses on its way through text
 _OF_THE_RUN = ("f_px_used", "rescaled_from", "in_float32")  # of a ledger's line; no format holds them

@@ -47,7 +47,7 @@ from cortexia_video.sources.find import Found, InputFile, find_images
 from cortexia_video.storage.paths import AnyPath, is_remote, to_path, to_text
 from cortexia_video.storage.remote_path import RemotePath
 
-_THREADS_A_CORE = 4  # that wait for addresses
+_THREADS_A_CORE = 4  # that wait for URLs
 
 _log = logging.getLogger(__name__)
 

@@ -62,7 +62,7 @@ NO_FOCAL_LENGTH = "no focal length is known: give `f_px`, `fov_deg` or `intrinsi
 
 @dataclass(frozen=True, kw_only=True)
 class CloudOptions:
-    """What the clouds are to be.
+    """What the point clouds are to be.
 
     Args:
         f_px: Focal length of every image, in its pixels; else what was recorded with the depth, else EXIF.
@@ -86,7 +86,7 @@ class CloudOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Work(InputFile):
-    """An image that is to have a cloud. source: its depth file. line: of the run's ledger."""
+    """An image that is to have a point cloud. source: its depth file. line: of the run's ledger."""
 
     line: Line
 
@@ -101,7 +101,7 @@ def make_point_cloud(
     options: CloudOptions = CloudOptions(),
     overwrite: bool = False,
 ) -> PointCloud:
-    """Make a .ply or .glb of an image and its depth file; give the cloud.
+    """Make a .ply or .glb of an image and its depth file; give the point cloud.
 
     kind, convention: what the numbers mean, or whose file it is (`formats.conventions`), where it does not
     say so, as a .npy does not. Depth of another shape, whose file does not say of what size its image was, is
@@ -138,9 +138,9 @@ def make_point_clouds(
     a core by default. on_counted: called once with how many images that are. on_outcome, stop: as
     `estimate` takes them.
 
-    Outcomes, the ledger in `output` and what a second call does are those of `estimate`: clouds made of the
+    Outcomes, the ledger in `output` and what a second call does are those of `estimate`: point clouds made of the
     same depth with the same options are skipped, others are made again. `overwrite` makes all again, and
-    replaces files that no ledger knows. An image that can have no cloud, say for lack of a focal length,
+    replaces files that no ledger knows. An image that can have no point cloud, say for lack of a focal length,
     has failed.
 
     Raises `InputError` where there is no ledger or nothing is done, `OutputError` for an unknown format and
@@ -164,7 +164,7 @@ def make_point_clouds(
 
 
 class _Maker:
-    """Makes clouds as the options say."""
+    """Makes point clouds as the options say."""
 
     def __init__(self, options: CloudOptions) -> None:
         if (options.near_m is None) != (options.far_m is None):
@@ -181,7 +181,7 @@ class _Maker:
         self.given: Intrinsics = load_intrinsics(options.f_px, options.intrinsics)
 
     def find_obstacle(self, line: Line) -> str | None:
-        """Return why a line of a ledger can give no cloud, if so; raises what `Intrinsics.find` does."""
+        """Return why a line of a ledger can give no point cloud, if so; raises what `Intrinsics.find` does."""
         if line.get("kind") not in UNITS and self._options.near_m is None:
             return NO_SHAPE
         height, width = _image_size(line)
@@ -189,7 +189,7 @@ class _Maker:
         return None if known else NO_FOCAL_LENGTH
 
     def make(self, depth: DepthMap, frame: Frame) -> PointCloud:
-        """Return the cloud of one image; raises what `point_cloud` does."""
+        """Return the point cloud of one image; raises what `point_cloud` does."""
         options = self._options
         if options.near_m is not None and options.far_m is not None:
             depth = anchor_depth(depth, near_m=options.near_m, far_m=options.far_m)
@@ -207,7 +207,7 @@ class _Maker:
 
 
 class PointCloudJob:
-    """The clouds of one run: what they need while they are made."""
+    """The point clouds of one run: what they need while they are made."""
 
     def __init__(
         self,
@@ -239,7 +239,7 @@ class PointCloudJob:
         return report
 
     def _find(self) -> Iterator[_Work | Failure]:
-        """Yield the images that the run has done; those that can have no cloud as failures."""
+        """Yield the images that the run has done; those that can have no point cloud as failures."""
         with LedgerLines(self._root) as lines:
             places = LedgerState(lines).places()
             self._on_counted(len(places))
@@ -254,7 +254,7 @@ class PointCloudJob:
         return _Work(line["key"], self._find_source(line), line)
 
     def _find_source(self, line: Line) -> Source:
-        """Return the depth file of a line; raises `InputError` where no cloud can be made of it."""
+        """Return the depth file of a line; raises `InputError` where no point cloud can be made of it."""
         found = find_depth(line)
         obstacle = self._maker.find_obstacle(line) if found else VIEW_ONLY
         if obstacle or not found:
@@ -270,7 +270,7 @@ class PointCloudJob:
         return Source(str(path), status.st_size, status.st_mtime_ns)
 
     def _make(self, work: _Work) -> tuple[_Work, Failure | None]:
-        """On a worker: make one cloud."""
+        """On a worker: make one point cloud."""
         return work, attempt(work.key, "decode", lambda: self._take_through(work))
 
     def _take_through(self, work: _Work) -> Failure | None:
@@ -291,7 +291,7 @@ class PointCloudJob:
 
 
 def _settings_of(options: CloudOptions) -> dict[str, object]:
-    """Return what clouds depend on, besides depth and image; of a file of cameras what it holds."""
+    """Return what point clouds depend on, besides depth and image; of a file of cameras what it holds."""
     given = {name: value for name, value in vars(options).items() if value not in (None, False)}
     given.pop("intrinsics", None)
     return given | {name: str(given[name]) for name in ("max_gap",) if name in given}  # JSON has no infinity

@@ -48,7 +48,7 @@ class Folder(Outputs, Protocol):
     def root(self) -> AnyPath: ...
 
     def place(self, files: Mapping[str, Chunks]) -> Mapping[str, Placed]:
-        """Write files, each whole or not at all."""
+        """Write files, each atomically."""
 
 
 def describe(settings: Mapping[str, Any]) -> Statement:
@@ -96,7 +96,7 @@ def complete_depth_json(folder: Folder) -> None:
 
 
 def write_depth_json(folder: Folder, statement: Statement) -> None:
-    """Write a statement, whole or not at all, if it is another; a file of somebody else's stays."""
+    """Write a statement, atomically, if it is another; a file of somebody else's stays."""
     path = folder.root / DEPTH_JSON
     before, data = _read(path), json.dumps({**_MARK, **statement}, indent=1).encode() + b"\n"
     if before is not None and not _is_ours(before):

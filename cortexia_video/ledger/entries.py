@@ -17,7 +17,7 @@ class Placed(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A file as it was when it was found. path: absolute, or an address. size: bytes.
+    """A file as it was when it was found. path: absolute, or a URL. size: bytes.
 
     mtime_ns: time of last change; of an object a number that follows from its ETag.
     """

@@ -12,7 +12,7 @@
   {"progress": id, "at": ..., "found": n, ...}                           how far a run is
   {"end": id, "at": ..., "found": n, "done": n, "skipped": n, "failed": n, ...}     a run ends
 A partition writes the same to `DIR/ledger.3-of-16.jsonl`, until the next run of all, or `cortexia merge`,
-joins it to the first. Behind an address the lines are in objects (`ledger_segments`).
+joins it to the first. At a URL the lines are in objects (`ledger_segments`).
 Keys that are not UTF-8 are written as JSON's escapes of Python's surrogates and read
 back the same. A line that cannot be read is left out: its input is done again.
 """
@@ -160,7 +160,7 @@ class Ledger:
     def claim(self, items: Iterable[_Item]) -> Iterator[_Item]:
         """Pass on items that are about to be worked on.
 
-        Behind an address a line costs a request, so many are said to be begun at once, before the first is.
+        At a URL a line costs a request, so many are said to be begun at once, before the first is.
         """
         return self.claim_groups(items) if isinstance(self.root, RemotePath) else iter(items)
 
@@ -332,7 +332,7 @@ def _shorten(value: object) -> str:
 
 
 def _is_another(path: str, than: str) -> bool:
-    """Return whether a path or address leads to a file that is there, and is another file than `than`."""
+    """Return whether a path or URL leads to a file that is there, and is another file than `than`."""
 
     def compare() -> bool:
         places = to_path(path), to_path(than)

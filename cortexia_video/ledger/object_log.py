@@ -1,6 +1,6 @@
 """`ObjectStoreLog`: what a run appends to a ledger in an object store, where nothing can be appended to.
 
-A ledger behind an address is `ROOT/ledger.jsonl`, if `cortexia merge` made one, and then the objects of
+A ledger at a URL is `ROOT/ledger.jsonl`, if `cortexia merge` made one, and then the objects of
 `ROOT/ledger/` in the order of their names, `GENERATION.RUN.NUMBER.jsonl`. Each is put once, whole, by one
 writer. A run's generation is one more than the highest that it found, so that what it says comes after all
 that it has read, whatever clocks say; runs of one generation are partitions, which share no key.

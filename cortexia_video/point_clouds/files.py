@@ -19,7 +19,7 @@ CLOUD_FORMATS: dict[str, Callable[[PointCloud], Chunks]] = {"ply": encode_ply, "
 def save_point_cloud(cloud: PointCloud, path: PathLike, *, overwrite: bool = False) -> None:
     """Write a point cloud to a file, atomically.
 
-    PLY has the cloud's axes and colours; GLB has those of glTF 2.0: y up, z backward, linear colours.
+    PLY has the point cloud's axes and colours; GLB has those of glTF 2.0: y up, z backward, linear colours.
 
     Args:
         cloud: What `point_cloud` returned.

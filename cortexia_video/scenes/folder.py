@@ -139,7 +139,7 @@ def write_scenes(
 
 
 def _list_record(output: AnyPath) -> Sequence[AnyPath]:
-    """Return what the record is in: a file, or behind an address objects, as those of a ledger."""
+    """Return what the record is in: a file, or at a URL objects, as those of a ledger."""
     if isinstance(output, RemotePath):
         return list_segments(output)
     return [output / RECORD] if (output / RECORD).exists() else []
@@ -192,7 +192,7 @@ def _render(
 
 
 def _render_part(output: AnyPath, plan: ScenePlan, seeds: Sequence[int]) -> list[Line]:
-    """Render seeds and place their files, each whole or not at all; give their lines."""
+    """Render seeds and place their files, each atomically; give their lines."""
     scenes = render_scenes(
         seeds, plan.height, plan.width, plan.kinds or None, device=plan.device, textures=plan.textures
     )

@@ -1,4 +1,4 @@
-"""`FolderSink`: one file or more per key in a folder, each there whole or not at all."""
+"""`FolderSink`: one file or more per key in a folder, each there atomically."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ class _PartialFolder:
             return False
 
     def require(self) -> None:
-        """Raise `OSError` where it is not there any more."""
+        """Raise `OSError` where it does not exist any more."""
         if not self.is_there():
             raise FileNotFoundError(errno.ENOENT, "the output folder is gone")
 

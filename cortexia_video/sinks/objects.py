@@ -1,4 +1,4 @@
-"""`ObjectSink`: one object or more per key behind an address, each there whole or not at all."""
+"""`ObjectSink`: one object or more per key at a URL, each there atomically."""
 
 from __future__ import annotations
 

@@ -27,10 +27,10 @@ Item = TypeVar("Item", bound=Keyed)
 
 
 class Sink(ABC):
-    """Write depth maps to `root/<key><suffix>`, each file there whole or not at all. A context manager.
+    """Write depth maps to `root/<key><suffix>`, each file there atomically. A context manager.
 
     suffixes: of the files of a key, where they are no depth maps but, say, made of them.
-    Raises `OutputError` for an unknown format, `MissingExtraError` for one whose package is not there, and on
+    Raises `OutputError` for an unknown format, `MissingExtraError` for one whose package is not installed, and on
     entering `OutputError` where nothing can be written.
     """
 

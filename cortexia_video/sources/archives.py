@@ -1,4 +1,4 @@
-"""Images inside shards: members of a tar (WebDataset), rows of a parquet file; here or behind an address.
+"""Images inside shards: members of a tar (WebDataset), rows of a parquet file; here or at a URL.
 
 An image's path is that of its shard with its place in it: `a.tar#512+30211` (offset and bytes) and
 `a.parquet#3.17` (row group and row), so that one image is read without the others.

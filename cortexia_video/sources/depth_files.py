@@ -31,7 +31,7 @@ class DepthFiles:
     """The depth files of files, folders with all that is in them, and lists, as `find_images` takes them.
 
     In folders a file is an input by its name, whatever it holds; PNG of 8 bits or in colour is an image, and
-    only counted. Iterating raises `InputError` at once for an input that is not there.
+    only counted. Iterating raises `InputError` at once for an input that does not exist.
 
     A key is as `find_images` gives it, without the ending of the file's format: `a.jpg` of `a.jpg.npy`.
     Where that would be the key of two files of a folder, or is a file's name, they keep their whole names.

@@ -48,7 +48,7 @@ def find_images(
 
     inputs: image files; folders (`recursive` descends); `list.txt` or `@list`: a path a line, relative to
     the list's folder or else to the working directory. A folder's files are images by name or by content;
-    hidden files are left out, and so is all that this package wrote, and the folder `output`. Addresses
+    hidden files are left out, and so is all that this package wrote, and the folder `output`. URLs
     (`s3://bucket/photos`, `file:///photos`) are taken as paths are, and in lists; images there go by name.
     A tar or parquet file that is named, also by `s3://bucket/shards/*.tar`, stands for the images inside.
     A key is the path relative to the folder given; with several inputs a folder's name comes before it.
@@ -274,7 +274,7 @@ def _key_of(written: str, opened: str) -> str:
 
 
 def _open_listed(listing: AnyPath, written: str) -> str:
-    """Return what a line of a list names: an address, a path beside the list, or one from where we are."""
+    """Return what a line of a list names: a URL, a path beside the list, or one from where we are."""
     place = to_path(written)
     if isinstance(place, RemotePath):
         return place.address
@@ -304,12 +304,12 @@ def _stat(key: str, path: str) -> Found:
 
 
 def _check(path: str) -> Failure | None:
-    """Return what is wrong with an input that is not there or not ours to open."""
+    """Return what is wrong with an input that does not exist or is not ours to open."""
     return attempt(redact(path), "find", lambda: _require(path))
 
 
 def _require(path: str) -> None:
-    """Refuse an input that is not there or not ours to open."""
+    """Refuse an input that does not exist or is not ours to open."""
     place = to_path(path.removeprefix("@"))
     if isinstance(place, RemotePath):
         return require_object(place)

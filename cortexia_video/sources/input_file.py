@@ -21,7 +21,7 @@ class InputFile:
 
     @property
     def place(self) -> str:
-        """Return the path or address to read."""
+        """Return the path or URL to read."""
         return self.address or self.source.path
 
 

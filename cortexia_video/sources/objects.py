@@ -1,4 +1,4 @@
-"""Inputs behind addresses: the objects of a bucket, and lists of addresses; found page by page."""
+"""Inputs at URLs: the objects of a bucket, and lists of URLs; found page by page."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def find_objects(
 
 
 def find_named(key: str, place: RemotePath, rule: Rule) -> Iterator[Found]:
-    """Find what an address names: one object, or the images in a shard."""
+    """Find what a URL names: one object, or the images in a shard."""
     if rule.opens_shards and place.suffix in SHARD_SUFFIXES:
         return find_in_shard(key, place)
     return iter([find_object(key, place)])

@@ -1,4 +1,4 @@
-"""`write_atomic`: a file that is at its place when all of it is written, or is not there.
+"""`write_atomic`: a file that is at its place when all of it is written, or does not exist.
 
 Here is also what every writer keeps to: nothing is written through a link, what is half written has a random
 name, and what a killed writer left is told by that name and by nobody holding it.
@@ -33,7 +33,7 @@ def write_atomic(place: AnyPath) -> Iterator[Path]:
     """Yield the name of an empty file to fill; after the block it is put in its place, on the disk.
 
     Until then it lies beside that, or in the system's folder for what is temporary where `place` is an
-    address. Where the block raises, nothing changes. Raises `OutputExistsError` where a link, a folder or a
+    URL. Where the block raises, nothing changes. Raises `OutputExistsError` where a link, a folder or a
     device stands, `OutputError` where no file can be, and `OutputLostError` for every other `OSError`.
     """
     writing = _write_and_put(place) if isinstance(place, RemotePath) else _write_and_rename(place)

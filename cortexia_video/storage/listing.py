@@ -1,4 +1,4 @@
-"""`Listing`: what lies below an address, listed once; folders and patterns as `pathlib` has them.
+"""`Listing`: what lies below a URL, listed once; folders and patterns as `pathlib` has them.
 
 An object store knows keys only: a folder is what keys begin with, and is found from them.
 """
@@ -24,7 +24,7 @@ _remembered: ContextVar[dict[str, Listing] | None] = ContextVar("remembered", de
 
 
 class Listing:
-    """The objects below an address, by name relative to it, and the folders that follow from them.
+    """The objects below a URL, by name relative to it, and the folders that follow from them.
 
     whole: there are no others.
     """
@@ -40,7 +40,7 @@ class Listing:
         return self._files[place : place + 1] == [name]
 
     def has_folder(self, name: str) -> bool:
-        """Return whether something lies in a folder of this name; `` is the address itself."""
+        """Return whether something lies in a folder of this name; `` is the URL itself."""
         place = bisect_left(self._folders, name)
         return self._folders[place : place + 1] == [name] if name else bool(self._files)
 
@@ -63,7 +63,7 @@ def is_pattern(text: str) -> bool:
 
 
 def take_listing(folder: RemotePath, most: int | None = None) -> Listing:
-    """List what is below an address, or its first `most` objects; raises `OSError`."""
+    """List what is below a URL, or its first `most` objects; raises `OSError`."""
     names = [name for name, _ in islice(folder.list_files(), None if most is None else most + 1)]
     whole = most is None or len(names) <= most
     listing = Listing(names[:most], whole=whole)
@@ -85,7 +85,7 @@ def match_below(folder: RemotePath, pattern: str) -> list[str]:
 
 @contextmanager
 def remember_listings() -> Iterator[None]:
-    """Within the block, on this thread, list nothing twice: an address stays as it was when it was listed."""
+    """Within the block, on this thread, list nothing twice: a URL stays as it was when it was listed."""
     if _remembered.get() is not None:
         yield
         return
@@ -97,7 +97,7 @@ def remember_listings() -> Iterator[None]:
 
 
 def find_listing(place: RemotePath) -> tuple[Listing, str] | None:
-    """Return a remembered listing that an address lies in, and its name in there."""
+    """Return a remembered listing that a URL lies in, and its name in there."""
     for address, listing in (_remembered.get() or {}).items():
         if place.address == address or place.address.startswith(f"{address}/"):
             return listing, place.address[len(address) + 1 :]

@@ -41,7 +41,7 @@ def to_absolute(given: PathLike) -> AnyPath:
 
 
 def to_text(given: PathLike) -> str:
-    """Return the path or address as text, `file://` as a path."""
+    """Return the path or URL as text, `file://` as a path."""
     place = to_path(given)
     if isinstance(place, RemotePath):
         return place.address

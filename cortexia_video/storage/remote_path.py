@@ -1,7 +1,7 @@
 """`RemotePath`: a URL of an object store, with those of `pathlib.Path`'s methods that are used here.
 
 fsspec does the work. Its errors come out as `OSError` with words for people, after a few tries where the
-other side is busy (`remote_errors`). Addresses may hold secrets (a user's name and password, a signed query):
+other side is busy (`remote_errors`). URLs may hold secrets (a user's name and password, a signed query):
 `str()` gives one without.
 """
 
@@ -126,7 +126,7 @@ class RemotePath:
         return RemotePath(posixpath.dirname(named))
 
     def relative_to(self, other: RemotePath) -> PurePosixPath:
-        """Return the rest of the address below another; `ValueError` where it is not below."""
+        """Return the rest of the URL below another; `ValueError` where it is not below."""
         return PurePosixPath(self._plain).relative_to(other._plain)
 
     def with_name(self, name: str) -> RemotePath:
@@ -136,7 +136,7 @@ class RemotePath:
         return PurePosixPath("/".join(self.parts)).match(pattern)
 
     def resolve(self) -> RemotePath:
-        """Return the address itself: it is absolute."""
+        """Return the URL itself: it is absolute."""
         return self
 
     @property
@@ -145,7 +145,7 @@ class RemotePath:
 
     @property
     def _plain(self) -> str:
-        """Return what names the object: the address without user, password and, of the web, query."""
+        """Return what names the object: the URL without user, password and, of the web, query."""
         plain = _USER.sub("", self.address)
         return plain if self.can_list else plain.partition("?")[0]
 
@@ -251,7 +251,7 @@ class RemotePath:
             yield from (each for page in pages for each in page)
         except FileNotFoundError as error:
             if "bucket:" in str(error.strerror):
-                raise  # else, of some stores: a folder where nothing is, is not there
+                raise  # else, of some stores: a folder where nothing is, does not exist
 
     def _list_keys(self, recursive: bool) -> Iterator[list[tuple[str, RemoteStat]]]:
         bucket, prefix = urlsplit(self.address).netloc, f"{self._key}/" if self._key else ""
@@ -300,7 +300,7 @@ def require_url(address: str) -> None:
     try:
         parts = urlsplit(address)
         sound = scheme not in _WEB or bool(parts.hostname and parts.port != 0)
-    except ValueError:  # of brackets without an IPv6 address, of a port that is no number
+    except ValueError:  # of brackets without an IPv6 URL, of a port that is no number
         sound = False
     if not sound or _NO_HOST.search(host):
         named = "server" if scheme in _WEB else "bucket"

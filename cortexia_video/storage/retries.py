@@ -49,7 +49,7 @@ class RemotePermissionError(RemoteError, PermissionError):
 def call(work: Callable[[], Result], name: str) -> Result:
     """Do something remote, four times at most where the other side is busy or fails.
 
-    name: the address without secrets. Raises `RemoteError`, `MissingExtraError`.
+    name: the URL without secrets. Raises `RemoteError`, `MissingExtraError`.
     """
     for left in reversed(range(TRIES)):
         try:

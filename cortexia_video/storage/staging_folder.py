@@ -1,4 +1,4 @@
-"""`StagingFolder`: a folder of this disk that stands for one behind an address, for work that needs files."""
+"""`StagingFolder`: a folder of this disk that stands for one at a URL, for work that needs files."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _log = logging.getLogger(__name__)
 
 
 class StagingFolder:
-    """What is behind an address is fetched on entering; what changed is put by `put`, and on leaving.
+    """What is at a URL is fetched on entering; what changed is put by `put`, and on leaving.
 
     Of a folder of this disk it is the folder itself. A context manager. Raises `OutputExistsError` for an
-    address where something has a name that no file can have, `OutputError` where it cannot be listed or read,
+    URL where something has a name that no file can have, `OutputError` where it cannot be listed or read,
     `OutputLostError` where it takes no more: what is there then stays, and every object is whole.
     """
 

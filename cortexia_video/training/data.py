@@ -40,7 +40,7 @@ def plan_mix(
 ) -> dict[str, Maker]:
     """Return by name what makes each dataset of a recipe; all that can be wrong is found, nothing is made.
 
-    output: labels will go into its folder `labels`. Raises `InputError` where a set is not there, is empty,
+    output: labels will go into its folder `labels`. Raises `InputError` where a set does not exist, is empty,
     is a stream, or its depth is of a kind that the network cannot be trained for; errors of a teacher, and
     `OutputError` for scenes that cannot be written.
     """

@@ -53,7 +53,7 @@ def describe_source(recipe: Recipe) -> str:
 
 
 def export_onnx(network: DepthNetwork, path: Path, metadata: Mapping[str, str]) -> None:
-    """Write `network`, which is changed, as one ONNX file that appears at `path` whole or not at all.
+    """Write `network`, which is changed, as one ONNX file that appears at `path` atomically.
 
     Input `image` float32 (B, 3, H, W) in [0, 1], output `disparity` float32 (B, H, W); B, H, W free, H and W
     multiples of 32. Weights are stored as float16 and cast to float32 when the file is loaded.

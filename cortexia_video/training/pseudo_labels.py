@@ -39,7 +39,7 @@ def label_images(images: str, labels: Path, teacher: str, *, any_licence: bool =
     """Estimate depth of all images in a folder by a model, as `cortexia estimate` does it; give both as a
     dataset.
 
-    images: a path, or an address.
+    images: a path, or a URL.
 
     What is labelled is not labelled again. Images that fail are left out, and counted.
     Raises `ModelLoadError` for weights that are not known to be free for use in a product, unless

@@ -45,7 +45,7 @@ class Trainable:
 
 
 def load_trainable(recipe: Recipe) -> Trainable:
-    """Build what a recipe trains. Raises `ModelLoadError` where its files are not there or are others."""
+    """Build what a recipe trains. Raises `ModelLoadError` where its files do not exist or are others."""
     torch.manual_seed(recipe.seed)
     architecture = recipe.network.architecture
     if architecture == COMPACT:

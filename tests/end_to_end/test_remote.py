@@ -1,4 +1,4 @@
-"""Addresses in place of paths: an S3 server in this process, which fails now and then; fsspec's memory."""
+"""URLs in place of paths: an S3 server in this process, which fails now and then; fsspec's memory."""
 
 from __future__ import annotations
 

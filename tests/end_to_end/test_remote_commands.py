@@ -1,4 +1,4 @@
-"""What becomes of depth, behind addresses: every command gives what it gives in folders."""
+"""What becomes of depth, at URLs: every command gives what it gives in folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Datasets and evaluations behind addresses: what a folder gives, an S3 server in this process gives."""
+"""Datasets and evaluations at URLs: what a folder gives, an S3 server in this process gives."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ MakeImage = Callable[..., Path]
 
 
 def upload(folder: Path, prefix: str) -> str:
-    """Put the files of a folder behind an address, and give that."""
+    """Put the files of a folder at a URL, and give that."""
     for path in folder.rglob("*"):
         if path.is_file():
             put(f"{prefix}/{path.relative_to(folder).as_posix()}", path.read_bytes())

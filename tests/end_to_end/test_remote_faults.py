@@ -1,4 +1,4 @@
-"""What goes wrong behind addresses, and between two runs there: nothing is lost, nobody else's is taken."""
+"""What goes wrong at URLs, and between two runs there: nothing is lost, nobody else's is taken."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ METRES = {"kind": "metric"}
 
 @pytest.fixture
 def memory(tmp_path: Path) -> str:
-    """Return an address of fsspec's memory, which stands for stores that are no S3."""
+    """Return a URL of fsspec's memory, which stands for stores that are no S3."""
     return f"memory://{tmp_path.parent.name}-{tmp_path.name}"
 
 

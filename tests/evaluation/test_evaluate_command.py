@@ -56,7 +56,7 @@ def save(folder, key, values):
 
 
 def make_folders(tmp_path, rng, count=5):
-    """A truth, and two guesses of it, the second twice as wrong; millimetres."""
+    """A ground truth, and two guesses of it, the second twice as wrong; millimetres."""
     maps = {f"trip/{index}": rng.uniform(1, 5, (6, 8)) for index in range(count)}
     noise = {key: rng.normal(0, 0.1, (6, 8)) for key in maps}
     for key, values in maps.items():

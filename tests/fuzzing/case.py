@@ -29,7 +29,7 @@ from fuzzing.targets import TARGETS, Target
 
 CORPORA = Path(__file__).resolve().parents[1] / "corpora"
 SECONDS = 20  # of the processor, in a case: the kernel ends a process that takes more
-_BEYOND = 1 << 30  # bytes of address space, besides what a target may take
+_BEYOND = 1 << 30  # bytes of URL space, besides what a target may take
 
 _DANGEROUS = (
     "socket.connect",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 _TESTS = Path(__file__).resolve().parents[1]
-# Arenas of threads take address space, which is bounded: a thread that gets none starts for ever (CPython).
+# Arenas of threads take URL space, which is bounded: a thread that gets none starts for ever (CPython).
 _ENVIRONMENT = {"MALLOC_ARENA_MAX": "2", "PYTHONDONTWRITEBYTECODE": "1"}
 
 

@@ -116,7 +116,7 @@ def test_the_numbers_are_those_of_transformers(
     seen = see(model, image)
     inputs = model.to_input(seen, in_float64)
     allowed = 3e-6  # a few roundings to float32 of numbers up to 1 / 0.224
-    if seen.dtype == np.uint8:  # the filter is torchvision's: Pillow's, which is at hand, rounds otherwise
+    if seen.dtype == np.uint8:  # the filter is torchvision's: Pillow's, which is available, rounds otherwise
         levels = inputs - pixels
         assert levels.abs().max() < 1.01 / 255 / 0.224 and (levels.abs() > 1e-5).double().mean() < 0.25
         pixels = processor(images=seen[0], do_resize=False, return_tensors="pt").pixel_values

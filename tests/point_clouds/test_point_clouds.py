@@ -68,7 +68,7 @@ def join(chunks: Any) -> bytes:
     return b"".join(bytes(chunk) for chunk in chunks)
 
 
-# What is in a cloud
+# What is in a point cloud
 
 
 def test_a_cloud_has_the_points_that_are_known_and_at_no_edge() -> None:

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, and only inside the output folder."""
+"""Files appear atomically, and only inside the output folder."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def _list_selection(root: AnyPath) -> list[Pair]:
 
 
 def _read_camera(path: AnyPath, view: str) -> Calibration | None:
-    """Return the camera of the rectified images of a day, or None where its calibration is not there."""
+    """Return the camera of the rectified images of a day, or None where its calibration does not exist."""
     with in_words(f"cannot read the camera {path}"):
         try:
             text = read_named_text(path)

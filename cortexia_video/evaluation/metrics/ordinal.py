@@ -1,4 +1,4 @@
-"""How often depth orders pairs of points as people do: for truth that is only relative."""
+"""How often depth orders pairs of points as people do: for ground truth that is only relative."""
 
 from __future__ import annotations
 

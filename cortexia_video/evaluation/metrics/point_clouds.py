@@ -11,7 +11,7 @@ from cortexia_video.evaluation.metrics.pixel_sums import Array
 
 
 class CloudScore(NamedTuple):
-    """Shares of points that have one of the other cloud near: 1 is perfect.
+    """Shares of points that have one of the other point cloud near: 1 is perfect.
 
     Attributes:
         precision: Of the points.

@@ -44,7 +44,7 @@ class Graph(NamedTuple):
 def open_session(path: Path, backend: str, device: str, precision: str) -> Session:
     """Open a graph; backend, device and precision as in `Graph`.
 
-    Raises `ModelLoadError` for a broken file, and for a backend, device or precision that is not there, and
+    Raises `ModelLoadError` for a broken file, and for a backend, device or precision that does not exist, and
     `MissingExtraError` for a backend that is not installed.
     """
     if backend not in GRAPH_BACKENDS:
@@ -63,7 +63,7 @@ def open_session(path: Path, backend: str, device: str, precision: str) -> Sessi
 
 
 def choose_graph(backend: str, device: str, precision: str) -> Graph:
-    """Return what `auto` means for a backend, or refuse what is not there; raises what `open_session` does."""
+    """Return what `auto` means for a backend, or refuse what does not exist; raises what `open_session` does."""
     if backend == "onnx":
         from cortexia_video.models.onnx import session_onnxruntime as onnx_runtime
 

@@ -58,7 +58,7 @@ def choose_precision(wanted: str) -> str:
 
 
 def choose_provider(device: str) -> tuple[Any, str]:
-    """Return ONNX Runtime's provider for a device, and the device's name; refuse what is not there."""
+    """Return ONNX Runtime's provider for a device, and the device's name; refuse what does not exist."""
     available = ort.get_available_providers()
     if device == "auto":
         device = "cuda" if _PROVIDERS["cuda"] in available else "cpu"

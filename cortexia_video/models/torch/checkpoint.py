@@ -57,7 +57,7 @@ def open_checkpoint(source: str, revision: str | None = None) -> Checkpoint:
     """Find a checkpoint. source: a folder, or a hub id, with `@revision` where another than main is meant.
 
     What is in the hub's cache is taken as it is, so a run needs no network and a revision does not move under
-    it; only what is not there is downloaded. Raises `ModelLoadError`.
+    it; only what does not exist is downloaded. Raises `ModelLoadError`.
     """
     path = as_model_path(source)
     if source and path.is_dir():
