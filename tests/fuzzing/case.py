@@ -23,6 +23,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 
+from PIL import Image
+
 from cortexia_video.cli.quiet import quiet_libraries
 from fuzzing.mutation import OUTSIDE, Tree, mutate
 from fuzzing.targets import TARGETS, Target
@@ -229,6 +231,7 @@ def _quieten() -> None:
     logger.addHandler(logging.NullHandler())
     logger.propagate = False
     warnings.simplefilter("always")
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # of what our own limit lets pass
 
 
 def main() -> None:
