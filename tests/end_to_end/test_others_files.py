@@ -15,7 +15,7 @@ from PIL import Image
 
 import cortexia_video as cx
 from cortexia_video.cli import main
-from cortexia_video.evaluation import results_json as files
+from cortexia_video.evaluation import evaluator
 from cortexia_video.evaluation.score_file import ScoreFile
 
 Make = Callable[..., Path]
@@ -258,8 +258,8 @@ def test_a_second_evaluation_waits_its_turn(
         assert cortexia(*asked) == 2
         save(*arguments)  # type: ignore[arg-type]
 
-    save = files.save_results
-    monkeypatch.setattr(files, "save_results", collide)
+    save = evaluator.save_results
+    monkeypatch.setattr(evaluator, "save_results", collide)
     cortexia(*asked)
     assert "another process evaluates into" in capsys.readouterr().err
     monkeypatch.undo()
