@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0 # for the tests of scenes, training and networks of transformers; any torch >= 2.6 does
 BIN := $(VENV)/bin
+WHICH ?= not slow
 
-.PHONY: demo test test-portable check lint wheel torture fuzz compact clean
+.PHONY: demo test test-slow test-portable check lint wheel torture fuzz compact clean
 
 demo: $(VENV)/core
 	$(BIN)/cortexia estimate examples --output demo --preview
@@ -14,13 +15,17 @@ demo: $(VENV)/core
 # Each file in a process of its own (with all libraries in one, Linux once could not deliver a signal), three at a time:
 # those of clusters mostly wait. pytest's plugins are not needed, and take a second a file.
 test: $(VENV)/test
-	find tests -name 'test_*.py' | sort | xargs -n 1 -P 3 env PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest
+	find tests -name 'test_*.py' | sort | xargs -n 1 -P 3 env PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest -m "$(WHICH)"
+
+# What `make test` leaves out, to stay under a quarter of an hour.
+test-slow:
+	$(MAKE) test WHICH=slow
 
 # The same, as on a processor of 2009 (numpy calls what it is to leave out by another name before 2.4): for releases.
 test-portable:
 	ONEDNN_MAX_CPU_ISA=SSE41 ATEN_CPU_CAPABILITY=default NPY_DISABLE_CPU_FEATURES=X86_V3 OMP_NUM_THREADS=1 $(MAKE) test
 
-check: lint test wheel
+check: lint test test-slow wheel
 
 lint: $(VENV)/check
 	$(BIN)/ruff format --check

@@ -26,6 +26,12 @@ SHARED = ROOT.parent / "shared"
 HANG_S = 600  # how long a test waits for what may hang: a loaded machine takes minutes for what takes seconds
 
 
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Let a file of which all tests are left out, as slow ones, be no failure."""
+    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        session.exitstatus = pytest.ExitCode.OK
+
+
 @pytest.fixture
 def shared_data() -> Path:
     """Return ../shared/data, or skip."""

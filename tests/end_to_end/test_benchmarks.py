@@ -21,6 +21,7 @@ PARAMETERS = {  # millions, as their authors state them
 }
 
 
+@pytest.mark.slow
 def test_the_gpu_benchmark_runs_with_tiny_networks(tmp_path: Path) -> None:
     networks = ["depth-pro", "depth-anything-v2-small"]
     options = ["--device", "cpu", "--tiny", "--work", str(tmp_path)]
@@ -72,6 +73,7 @@ def test_depth_pro_has_the_arithmetic_that_the_goal_counts_with(monkeypatch: pyt
     assert count_flop(make_config("depth-pro"), 1536, 1536) == pytest.approx(19.25e12, rel=0.01)
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_images_runs() -> None:
     command = [sys.executable, str(ROOT / "benchmarks/visualization.py"), "--rounds", "1"]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S)

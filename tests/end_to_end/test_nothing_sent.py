@@ -162,12 +162,14 @@ run("estimate 0.png --output a --backend auto")
 """
 
 
+@pytest.mark.slow
 def test_datasets(cage: Cage) -> None:
     needs("scipy", "pyarrow", "datasets", "albumentations")
     cage.run(COMMANDS + EXTRAS)
     assert (cage.found, cage.tried) == ([], [])
 
 
+@pytest.mark.slow
 def test_networks_of_torch(cage: Cage, checkpoints: Callable[[str], Path]) -> None:
     needs("torch", "transformers", "tensorboard", "onnxscript", "pyarrow")
     shutil.copytree(checkpoints("depth-anything"), cage.outputs / "checkpoint")
@@ -195,6 +197,7 @@ with RayExecutor() as executor:
 """
 
 
+@pytest.mark.slow
 def test_ray(cage: Cage) -> None:
     needs("ray", "pyarrow")
     places = cage.run(LISTENING).splitlines()

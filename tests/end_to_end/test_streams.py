@@ -84,6 +84,13 @@ class Ran(NamedTuple):
         return [line for line in self.err.splitlines() if line.startswith("cortexia: ")]
 
 
+QUICK = ("estimate", "pack tar", "evaluate", "info")  # the others: make test-slow
+
+
+def some_slow(names: list[str]) -> list[object]:
+    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory, checkpoints: Callable[[str], Path]) -> Path:
     """Return a folder with images, depth in metres, a dataset with a guess at it, a recipe."""
@@ -146,7 +153,7 @@ def needs(name: str) -> None:
         pytest.importorskip("tensorboard")
 
 
-@pytest.mark.parametrize("name", [*WRITING, *READING])
+@pytest.mark.parametrize("name", some_slow([*WRITING, *READING]))
 def test_streams_that_take_nothing(name: str, inputs: Path, tmp_path: Path) -> None:
     needs(name)
     command = {**WRITING, **READING}[name]
@@ -164,7 +171,7 @@ def test_streams_that_take_nothing(name: str, inputs: Path, tmp_path: Path) -> N
     assert all(each == made[0] for each in made) and bool(made[0]) == (name in WRITING)
 
 
-@pytest.mark.parametrize("name", [*WRITING, *READING])
+@pytest.mark.parametrize("name", some_slow([*WRITING, *READING]))
 def test_no_folder_for_temporary_files(name: str, inputs: Path, tmp_path: Path) -> None:
     needs(name)
     ran = run({**WRITING, **READING}[name], inputs, tmp_path / "out", temporary=False)
@@ -192,7 +199,9 @@ def disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
         subprocess.run(["umount", place], check=True)
 
 
-@pytest.mark.parametrize("name", [name for name in WRITING if name != "scenes"])  # slow to begin: torture.py
+@pytest.mark.parametrize(
+    "name", some_slow([name for name in WRITING if name != "scenes"])
+)  # slow to begin: torture.py
 def test_a_full_disk(name: str, inputs: Path, tmp_path: Path, disk: Callable[[int], Path]) -> None:
     needs(name)
     disk(4096)
