@@ -18,8 +18,8 @@ from s3_server import BUCKET, Server, fail_each, forget_file_systems, put, read_
 
 import cortexia_video as cx
 from cortexia_video.cli import main
+from cortexia_video.images.read import read_image_bytes
 from cortexia_video.sinks.open import open_sink
-from cortexia_video.sources import find as files
 from cortexia_video.sources.find import InputFile, find_images
 from cortexia_video.storage.paths import to_path
 from cortexia_video.storage.remote_path import RemotePath
@@ -282,7 +282,7 @@ def test_other_stores_list_and_place_as_s3_does(tmp_path: Path) -> None:
 def test_one_request_reads_an_image(place: str, server: Server) -> None:
     put(f"{place}/0.png", encode(0))
     server.requests.clear()
-    files.read_image(f"{S3}/{place}/0.png")
+    read_image_bytes(f"{S3}/{place}/0.png")
     assert [method for method, _ in server.requests] == ["GET"]
 
 
