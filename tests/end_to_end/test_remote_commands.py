@@ -238,7 +238,7 @@ def test_scenes(place: str, tmp_path: Path) -> None:
         write_scenes(there, 3, ScenePlan(7, 32, 32), workers=1)
     put_images(f"{place}/in", tmp_path / "in")
     estimate(f"{S3}/{place}/in", f"{S3}/{place}/run")
-    with pytest.raises(cx.errors.OutputExistsError, match="is no part of scenes rendered here"):
+    with pytest.raises(cx.errors.OutputExistsError, match="holds a run, which is no scene of ours"):
         write_scenes(to_path(f"{S3}/{place}/run"), 1, plan, workers=1)
     with pytest.raises(cx.errors.OutputExistsError, match="is no part of scenes rendered here"):
         write_scenes(to_path(f"{S3}/{place}/in"), 1, plan, workers=1)
