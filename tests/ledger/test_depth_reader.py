@@ -174,14 +174,6 @@ def test_a_file_that_a_kill_left_before_its_line_is_what_all_are(photos: Path) -
     assert facts(out / "a.jpg.npy")[:2] == ("metric", None)
 
 
-def test_an_old_ledger_without_digests_is_not_believed_of_a_file(photos: Path) -> None:
-    out = run(photos, f_px=50)
-    size = (out / "a.jpg.npy").stat().st_size
-    old = {"key": "a.jpg", "outcome": "done", "outputs": {"a.jpg.npy": size}, "kind": "disparity"}
-    (out / LEDGER_NAME).write_text(json.dumps(old) + "\n")
-    assert facts(out / "a.jpg.npy")[0] == "metric"
-
-
 def test_a_calibration_beside_a_middlebury_disparity_is_read(tmp_path: Path) -> None:
 
     disparity = DepthMap(np.full((2, 3), 10, np.float32), "disparity")

@@ -233,7 +233,7 @@ LACKING = dataclasses.replace(
 
 
 def test_an_installed_package_adds_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    install_plugin(monkeypatch, "test_models:PLUGIN")
+    install_plugin(monkeypatch, "test_registry:PLUGIN")
     assert PLUGIN in list_models()
     estimator = load_estimator("plugged")
     (depth,) = estimator.estimate([Frame("a", np.zeros((8, 8, 3), np.uint8))])
@@ -250,18 +250,18 @@ MISNAMED = dataclasses.replace(PLUGIN, name="another")
 
 
 def test_a_half_made_model_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    install_plugin(monkeypatch, "test_models:HALF")
+    install_plugin(monkeypatch, "test_registry:HALF")
     with pytest.raises(ModelLoadError, match="is no DepthModel: it lacks weights_digest, device, max_batch"):
         load_model("plugged")
 
 
 def test_a_model_whose_package_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    install_plugin(monkeypatch, "test_models:LACKING")
+    install_plugin(monkeypatch, "test_registry:LACKING")
     with pytest.raises(MissingExtraError, match=r"pip install 'some-package\[extra\]'"):
         load_model("plugged")
 
 
-@pytest.mark.parametrize("value", ["not_there:x", "test_models:FULL", "test_models:MISNAMED"])
+@pytest.mark.parametrize("value", ["not_there:x", "test_registry:FULL", "test_registry:MISNAMED"])
 def test_a_broken_package_spoils_its_own_row_only(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     install_plugin(monkeypatch, value)
     assert "broken" in list_models()[-1].summary
