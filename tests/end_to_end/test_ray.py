@@ -139,6 +139,7 @@ def test_what_one_machine_began_a_cluster_finishes(
     assert (again.done, again.skipped) == (0, COUNT - 1), "one machine takes what a cluster did for done"
 
 
+@pytest.mark.slow
 def test_an_image_that_kills_its_process_fails_alone(nodes: Any, expected: dict[str, bytes]) -> None:
     report = estimate("poisoned", PoisonedModel())
     require_one_outcome_each("poisoned", report, {BROKEN, POISON})
@@ -147,6 +148,7 @@ def test_an_image_that_kills_its_process_fails_alone(nodes: Any, expected: dict[
     assert outputs("poisoned") == {name: each for name, each in expected.items() if name != f"{POISON}.npy"}
 
 
+@pytest.mark.slow
 def test_a_machine_that_goes_without_warning_costs_nothing(
     nodes: Any, expected: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -169,6 +171,7 @@ def test_a_machine_that_goes_without_warning_costs_nothing(
     assert outputs("removed") == expected
 
 
+@pytest.mark.slow
 def test_a_killed_job_goes_on_on_one_machine(nodes: Any, expected: dict[str, bytes], tmp_path: Path) -> None:
     code = (
         "import sys, pathlib, ray, cortexia_video as cx\n"
@@ -195,6 +198,7 @@ def test_a_killed_job_goes_on_on_one_machine(nodes: Any, expected: dict[str, byt
     assert outputs("killed") == expected
 
 
+@pytest.mark.slow
 def test_a_folder_into_shards_by_the_command_line(
     nodes: Any, tmp_path: Path, make_image: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -241,6 +245,7 @@ def test_a_cluster_that_cannot_be_is_one_line(
     assert said in str(raised.value) and "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_without_room_or_model_nothing_is_written(nodes: Any, tmp_path: Path) -> None:
     with (
         RayExecutor(gpus_per_worker=1) as executor,

@@ -367,7 +367,7 @@ def test_a_view_needs_the_number_of_its_batch():
 
 
 @pytest.mark.parametrize(
-    "name", ["filter_randomly", "change_light", "soften", "erase", "compress", "recolour"]
+    "name", ["filter_randomly", "change_light", "soften", "erase", "compress", "jitter_color"]
 )
 def test_recolouring_keeps_shape_and_inputs_and_follows_its_generator(name):
     change = getattr(recolouring, name)
@@ -376,7 +376,7 @@ def test_recolouring_keeps_shape_and_inputs_and_follows_its_generator(name):
     first, again = (change(image, np.random.default_rng(1)) for _ in range(2))
     assert torch.equal(image, before) and torch.equal(first, again)
     assert first.shape == image.shape and not torch.equal(first, image)
-    if name == "recolour":
+    if name == "jitter_color":
         assert first.min() >= 0 and first.max() <= 1
 
 
