@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -511,10 +511,10 @@ def test_a_full_disk_loses_nothing(
     path = write_recipe(tmp_path, network(tiny), root=room, steps=4, checkpoint_steps=1)
     write, calls = torch.save, []
 
-    def fill(state: dict[str, Any], target: Path) -> None:
+    def fill(state: dict[str, Any], target: IO[bytes]) -> None:
         calls.append(target)
         if len(calls) > 3:
-            target.write_bytes(b"half")
+            target.write(b"half")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write(state, target)
 
