@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import threading
 from typing import IO, Any
 
 import numpy as np
@@ -23,6 +24,10 @@ _READ_HEADER = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+
+_parsing = (
+    threading.Lock()
+)  # NumPy reads a header by `ast`, which fails for threads in Python 3.11 (cpython 106905)
 
 
 def encode(depth: DepthMap, begin: int = 0) -> Chunks:
@@ -64,7 +69,8 @@ def read_header(file: IO[bytes], most: float) -> tuple[tuple[int, ...], bool, np
     read = _READ_HEADER.get(version)
     if read is None:
         raise DepthFileError(f"it is of NumPy's format {version[0]}.{version[1]}: write 1.0 or 2.0")
-    shape, by_columns, dtype = read(file)
+    with _parsing:
+        shape, by_columns, dtype = read(file)
     if dtype.hasobject:
         raise DepthFileError(
             "it holds Python objects (a pickle), which are never loaded: save an array of numbers"
