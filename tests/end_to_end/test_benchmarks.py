@@ -11,6 +11,7 @@ import pytest
 from conftest import HANG_S
 
 pytest.importorskip("transformers")
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMETERS = {  # millions, as their authors state them

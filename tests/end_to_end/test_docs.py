@@ -75,6 +75,7 @@ def run_here(command: str) -> None:
     assert ended.value.code == 0, command
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # as in a process of their own
 def test_the_commands_in_the_documents_run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [line.split("  #")[0] for snippet in snippets("bash") for line in snippet.splitlines()]

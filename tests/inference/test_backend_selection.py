@@ -34,6 +34,8 @@ pytest.importorskip("openvino")
 pytest.importorskip("onnxscript")
 pytest.importorskip("transformers")
 
+pytestmark = pytest.mark.slow  # graphs are exported: three minutes of a core
+
 Checkpoints = Callable[[str], Path]
 BACKENDS = ["onnx", "openvino"]
 SIZE = (70, 98)
