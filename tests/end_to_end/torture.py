@@ -52,7 +52,14 @@ COMMANDS = {
 }
 NO_DISKS = ("estimate --executor ray",)  # its workers write as `estimate` does; a cluster begins slowly
 PHOTOS, FRAMES = 36, 60
-LONG_IMPORTS = ("cortexia_video.cli", "cortexia_video.training.start", "onnxruntime", "pyarrow.parquet", "torch", "transformers")
+LONG_IMPORTS = (
+    "cortexia_video.cli",
+    "cortexia_video.training.start",
+    "onnxruntime",
+    "pyarrow.parquet",
+    "torch",
+    "transformers",
+)
 CHAIN = 4  # kills of one folder, before its command may run to the end
 PATIENCE = 600.0  # seconds
 GROWING = ("*.jsonl", "depth.json", "set.json", "checkpoint.pt", "logs/*")  # written again as work goes on
@@ -242,7 +249,9 @@ def kill_and_finish(row: Row, work: Path, out: Path, kills: int, chance: random.
     for _ in range(kills):
         moments.append(chance.uniform(0.9 * row.began, row.seconds))
         process = Started(row, work, out)
-        if not kill_after(process, moments[-1]):  # it had ended: what is done already is skipped, or neighbours left
+        if not kill_after(
+            process, moments[-1]
+        ):  # it had ended: what is done already is skipped, or neighbours left
             if len(moments) == 1:
                 row.began *= (took := time.monotonic() - process.began) / row.seconds
                 row.seconds = took
@@ -425,5 +434,7 @@ def full_disks(place: Path) -> Iterator[Callable[[int], Path] | None]:
 
 
 if __name__ == "__main__":
-    os.environ.update({"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"})  # before torch is imported, and forked
+    os.environ.update(
+        {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    )  # before torch is imported, and forked
     sys.exit(main())
