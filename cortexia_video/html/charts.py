@@ -97,7 +97,15 @@ def draw_histograms(
     parts: list[Content] = []
     for number, row in enumerate(rows):
         parts += _draw_row(row, axis, number * each, unit, counted)
-    parts += _draw_ticks(axis, each * len(rows) - _GAP, unit)
+    ticks, top = axis.ticks(), each * len(rows) - _GAP
+    longest = max(len(f"{_format_tick(tick)} {unit}") for tick in ticks)
+    ticks = ticks[:: math.ceil(len(ticks) * longest * _CHARACTER / _WIDTH)]
+    for tick, place in zip(ticks, axis.place(np.array(ticks)), strict=True):
+        x = _WIDTH * float(place)
+        anchor = "start" if place < 0.06 else "end" if place > 0.94 else "middle"
+        parts.append(element("line", class_="axis", x1=f"{x:.1f}", x2=f"{x:.1f}", y1=top, y2=top + 5))
+        label = f"{_format_tick(tick)} {unit}".rstrip()
+        parts.append(element("text", label, x=f"{x:.1f}", y=top + 18, class_="tick", text_anchor=anchor))
     described = "; ".join(f"{row.label}: {row.note}" for row in rows)
     return _draw(title, described, height, parts)
 
@@ -149,20 +157,6 @@ def _draw_row(row: Series, axis: _Axis, top: float, unit: str, counted: str) -> 
         parts.append(bar)
     line = element("line", class_="axis", x1=0, x2=_WIDTH, y1=bottom, y2=bottom)
     return [*parts, line]
-
-
-def _draw_ticks(axis: _Axis, top: float, unit: str) -> list[Element]:
-    parts = []
-    ticks = axis.ticks()
-    longest = max(len(f"{_format_tick(tick)} {unit}") for tick in ticks)
-    ticks = ticks[:: math.ceil(len(ticks) * longest * _CHARACTER / _WIDTH)]
-    for tick, place in zip(ticks, axis.place(np.array(ticks)), strict=True):
-        x = _WIDTH * float(place)
-        anchor = "start" if place < 0.06 else "end" if place > 0.94 else "middle"
-        parts.append(element("line", class_="axis", x1=f"{x:.1f}", x2=f"{x:.1f}", y1=top, y2=top + 5))
-        label = f"{_format_tick(tick)} {unit}".rstrip()
-        parts.append(element("text", label, x=f"{x:.1f}", y=top + 18, class_="tick", text_anchor=anchor))
-    return parts
 
 
 def _format_tick(value: float) -> str:

@@ -12,7 +12,6 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DecodeError, Failure
 from cortexia_video.images.decode import decode, read_header
 from cortexia_video.images.read import read_image_bytes
@@ -29,7 +28,7 @@ from cortexia_video.reporting.ledger_summary import Line
 from cortexia_video.reporting.outliers import Outlier
 from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.memory_budget import MemoryBudget
+from cortexia_video.runtime.memory import MemoryBudget
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.viz.colormap import Spacing, colored_depthmap
 
@@ -64,20 +63,6 @@ def make_contact_sheet(
 ) -> list[Pair]:
     """Make up to 24 pairs: some of what failed, some outliers, and then the sample in its order."""
     budget = MemoryBudget(MEMORY)
-
-    def make(chosen: tuple[Line, Why]) -> Pair:
-        line, why = chosen
-        image = _make_image(line, budget)
-        depth = ("", str(line.get("reason"))) if why == "failed" else _make_depth(root, line, budget)
-        return Pair(line, why, image[0] or None, image[1], depth[0] or None, depth[1])
-
-    return [*map_bounded(_choose(failed, outliers, sample), make, workers=workers)]
-
-
-def _choose(
-    failed: Sequence[Line], outliers: Sequence[Outlier], sample: DepthSample
-) -> list[tuple[Line, Why]]:
-    """Return each line once, with what it is chosen for."""
     candidates: Iterable[tuple[Line, Why]] = chain(
         ((line, "failed") for line in failed[:_FAILED]),
         ((outlier.line, "unusual") for outlier in outliers[:_UNUSUAL]),
@@ -86,7 +71,14 @@ def _choose(
     chosen: dict[str, tuple[Line, Why]] = {}
     for line, why in candidates:
         chosen.setdefault(line["key"], (line, why))
-    return [*islice(chosen.values(), PAIRS)]
+
+    def make(pair: tuple[Line, Why]) -> Pair:
+        line, why = pair
+        image = _make_image(line, budget)
+        depth = ("", str(line.get("reason"))) if why == "failed" else _make_depth(root, line, budget)
+        return Pair(line, why, image[0] or None, image[1], depth[0] or None, depth[1])
+
+    return [*map_bounded(islice(chosen.values(), PAIRS), make, workers=workers)]
 
 
 def _make_image(line: Line, budget: MemoryBudget) -> tuple[str, str]:
@@ -118,33 +110,25 @@ def _make_image(line: Line, budget: MemoryBudget) -> tuple[str, str]:
 
 
 def _make_depth(root: AnyPath, line: Line, budget: MemoryBudget) -> tuple[str, str]:
-    """Return a line's depth in colours, or the view that it has instead, or why there is none."""
+    """Return a line's depth in colours, bright where near, or the view that it has instead, or why none."""
 
     def make() -> str:
         with budget.hold(count_bytes(line)):
-            image = _color(read_run_depth(root, line)) if find_depth(line) else _read_view(root, line)
-            return _encode(image, "444")  # else depth of few pixels would have colours of no table
+            if find_depth(line) is None:
+                view = read_output(root, next(iter(list_outputs(line))), line)
+                image = decode(view, line["key"], max_megapixels=math.inf).image
+                return _encode(resize_image(image, *_fit(*image.shape[:2])), "444")
+            depth = read_run_depth(root, line)
+            height, width = _fit(*depth.values.shape)
+            step = max(1, min(depth.values.shape[0] // height, depth.values.shape[1] // width) // 2)
+            values = resize_depth(depth.values[::step, ::step], height, width)
+            spacing: Spacing = "inverse" if depth.kind in ("metric", "scale_invariant") else "linear"
+            table = "viridis" if depth.larger_is_nearer else "viridis_r"
+            colours = colored_depthmap(values, cmap=table, percentiles=_CLIPPED, spacing=spacing)
+            return _encode(colours, "444")  # else depth of few pixels would have colours of no table
 
     made = attempt(line["key"], "decode", make)
     return ("", made.reason) if isinstance(made, Failure) else (made, "")
-
-
-def _color(depth: DepthMap) -> NDArray[np.uint8]:
-    """Return a small image of depth, bright where near."""
-    values = depth.values
-    height, width = _fit(*values.shape)
-    step = max(1, min(values.shape[0] // height, values.shape[1] // width) // 2)
-    values = resize_depth(values[::step, ::step], height, width)
-    spacing: Spacing = "inverse" if depth.kind in ("metric", "scale_invariant") else "linear"
-    table = "viridis" if depth.larger_is_nearer else "viridis_r"
-    return colored_depthmap(values, cmap=table, percentiles=_CLIPPED, spacing=spacing)
-
-
-def _read_view(root: AnyPath, line: Line) -> NDArray[np.uint8]:
-    frame = decode(
-        read_output(root, next(iter(list_outputs(line))), line), line["key"], max_megapixels=math.inf
-    )
-    return resize_image(frame.image, *_fit(*frame.image.shape[:2]))
 
 
 def _fit(height: int, width: int) -> tuple[int, int]:

@@ -39,11 +39,16 @@ class FocalLengths:
         self._longest: list[tuple[float, int, FocalLength]] = []
 
     def add(self, line: Mapping[str, Any]) -> None:
-        """Take in a line that says `done`."""
-        focal = _read(line)
-        if focal is None:
+        """Take in a line that says `done`; where it is no good, its image has no focal length."""
+        f_px, size = line.get("f_px"), line.get("full_size") or (line.get("height"), line.get("width"))
+        try:
+            diagonal = math.hypot(*size)
+        except TypeError:
+            diagonal = 0.0
+        if not isinstance(f_px, int | float) or not 0 < f_px < math.inf or not diagonal:
             self.unknown += 1
             return
+        focal = FocalLength(f_px * FILM_DIAGONAL_MM / diagonal, f_px, str(line.get("f_source")), line)
         self._film_mm.setdefault(focal.source, array("d")).append(focal.film_mm)
         self._f_px.setdefault(focal.source, array("d")).append(focal.f_px)
         _keep(self._longest, focal.film_mm, focal, len(self))
@@ -69,19 +74,6 @@ class FocalLengths:
             if number not in seen:
                 seen.add(number)
                 yield focal
-
-
-def _read(line: Mapping[str, Any]) -> FocalLength | None:
-    """Read an image's focal length; None where it has none, or its line is no good."""
-    f_px, size = line.get("f_px"), line.get("full_size") or (line.get("height"), line.get("width"))
-    if not isinstance(f_px, int | float) or not 0 < f_px < math.inf:
-        return None
-    try:
-        diagonal = math.hypot(*size)
-    except TypeError:
-        return None
-    source = str(line.get("f_source"))
-    return FocalLength(f_px * FILM_DIAGONAL_MM / diagonal, f_px, source, line) if diagonal else None
 
 
 def _keep(heap: list[tuple[float, int, FocalLength]], rank: float, focal: FocalLength, number: int) -> None:

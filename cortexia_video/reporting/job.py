@@ -81,9 +81,13 @@ def report(
     root, workers = to_path(folder), choose_workers(workers)
     path = root / REPORT_NAME if output is None else to_path(output)
     if sample < 1:
-        raise InputError(f"`sample` must be more than 0, not {sample}")
+        raise InputError(f"`sample` must be at least 1, got {sample}")
     require_ledger(root)
-    _require_place(path)
+    if path.suffix != ".html":  # before the work
+        raise InputError(f"`output` must be a file whose name ends in .html, not {path}")
+    sink = open_sink(path.parent)
+    if sink.holds(path.name) and not sink.holds_own(path.name):
+        raise OutputExistsError(f"{path} exists and is no report: choose another `output`")
     summary = summarise_ledger(root, sample=sample)
     measured = measure_sample(root, summary.sample, summary.meaning, workers=workers)
     outliers, focal_outliers = find_outliers(measured.measured), find_focal_outliers(summary.focal_lengths)
@@ -94,12 +98,3 @@ def report(
     with write_atomic(path) as file:
         file.write_bytes(page)
     return FolderReport(path, len(page), summary, measured, outliers, focal_outliers)
-
-
-def _require_place(path: AnyPath) -> None:
-    """Refuse a place where no report may go, before the work."""
-    if path.suffix != ".html":
-        raise InputError(f"`output` must be a file whose name ends in .html, not {path}")
-    sink = open_sink(path.parent)
-    if sink.holds(path.name) and not sink.holds_own(path.name):
-        raise OutputExistsError(f"{path} is there already and is no report: choose another `output`")

@@ -31,7 +31,7 @@ class Meaning(NamedTuple):
 
 @dataclass(slots=True)
 class LedgerSummary:
-    """What became of the images, each counted by the last word on it.
+    """The results of a folder, each image counted by the last line about it.
 
     done: have depth. failed: do not (or another image has the place of theirs). requeued: were found wrong
     by `verify` and wait for the next run. unfinished: a run was about to write them when it ended.
@@ -81,7 +81,12 @@ def summarise_ledger(root: AnyPath, *, sample: int) -> LedgerSummary:
             if decoded and len(summary.failed_sample) < _FAILURES_SAMPLED:
                 summary.failed_sample.append(line)
         counted = _count_meanings(lines.at(done), summary)
-        summary.sample = heapq.nsmallest(sample, counted, key=lambda line: _rank(line["key"]))
+        # by what follows from the key alone and says nothing of it
+        summary.sample = heapq.nsmallest(
+            sample,
+            counted,
+            key=lambda line: xxhash.xxh3_64_intdigest(line["key"].encode(errors="surrogatepass")),
+        )
     return summary
 
 
@@ -91,11 +96,6 @@ def _count_meanings(lines: Iterable[Line], summary: LedgerSummary) -> Iterator[L
         summary.focal_lengths.add(line)
         summary.meanings[_find_meaning(line, runs)] += 1
         yield line
-
-
-def _rank(key: str) -> int:
-    """Return a number that follows from the key alone and says nothing of it."""
-    return xxhash.xxh3_64_intdigest(key.encode(errors="surrogatepass"))
 
 
 def _find_meaning(line: Line, runs: Mapping[str, Run]) -> Meaning:

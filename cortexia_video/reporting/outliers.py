@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cortexia_video.html.wording import find_unit, format_number, format_share, format_value
 from cortexia_video.reporting.depth_sample import Measurement
 from cortexia_video.reporting.focal_lengths import FocalLengths
-from cortexia_video.reporting.ledger_summary import Line
+from cortexia_video.reporting.ledger_summary import Line, Meaning
 
 MANY_UNKNOWN = 0.2  # of the pixels
 SATURATED = 0.25  # of the known pixels
@@ -40,10 +40,20 @@ class Outlier(NamedTuple):
 
 def find_outliers(measured: Iterable[Measurement]) -> list[Outlier]:
     """Compare each depth map with those that mean the same; the most unlike come first."""
-    groups: dict[object, list[Measurement]] = defaultdict(list)
+    groups: dict[Meaning, list[Measurement]] = defaultdict(list)
     for each in measured:
         groups[each.meaning].append(each)
-    found = [outlier for group in groups.values() for outlier in _find_in(group)]
+    found = []
+    for meaning, group in groups.items():
+        unusual = _find_unusual(group, meaning.kind)
+        # median of the distances from 2nd to 98th percentile; 0 for too few maps to say
+        spreads = [each.p98 - each.p2 for each in group if each.unknown < 1]
+        spread = float(np.median(spreads)) if len(spreads) >= FEWEST else 0.0
+        for number, each in enumerate(group):
+            faults = [*_find_faults(each, meaning.kind, spread)]
+            reasons, severity = unusual.get(number, ([], 0.0))
+            if faults or reasons:
+                found.append(Outlier(each.line, faults + reasons, 1e6 * len(faults) + severity))
     return sorted(found, key=lambda outlier: (-outlier.severity, outlier.key))
 
 
@@ -61,20 +71,6 @@ def find_focal_outliers(focal_lengths: FocalLengths) -> list[Outlier]:
             reason = f"{mm} on 35 mm film ({pixels}), where {format_value(math.exp(usual), 'mm')} is usual"
             outliers.append(Outlier(focal.line, [reason], away / (scale or 1)))
     return sorted(outliers, key=lambda outlier: (-outlier.severity, outlier.key))
-
-
-def _find_in(group: Sequence[Measurement]) -> Iterator[Outlier]:
-    """Yield the outliers among maps of one meaning."""
-    kind = group[0].meaning.kind
-    unusual = _find_unusual(group, kind)
-    # median of the distances from 2nd to 98th percentile; 0 for too few maps to say
-    spreads = [each.p98 - each.p2 for each in group if each.unknown < 1]
-    spread = float(np.median(spreads)) if len(spreads) >= FEWEST else 0.0
-    for number, each in enumerate(group):
-        faults = [*_find_faults(each, kind, spread)]
-        reasons, severity = unusual.get(number, ([], 0.0))
-        if faults or reasons:
-            yield Outlier(each.line, faults + reasons, 1e6 * len(faults) + severity)
 
 
 def _find_faults(each: Measurement, kind: str, usual_spread: float) -> Iterator[str]:
@@ -113,45 +109,33 @@ def _find_unusual(group: Sequence[Measurement], kind: str) -> dict[int, tuple[li
     found: dict[int, tuple[list[str], float]] = {}
     if len(numbers) < FEWEST:
         return found
-    for feature in _list_features([group[number] for number in numbers], kind):
+    medians = np.array([group[number].median for number in numbers])
+    low, high = np.array([(group[number].p2, group[number].p98) for number in numbers]).T
+    # what maps are compared by: name, values, unit, and which distance from the usual one is none
+    logarithmic = kind in _HAVE_A_ZERO
+    features: tuple[tuple[str, NDArray[np.float64], str, float], ...] = (
+        ("median", medians, "", float(np.median(high - low))),
+        ("range", high - low, "", _MATERIAL),
+    )
+    if logarithmic:  # distances are those of logarithms
+        features = (
+            ("median", medians, find_unit(kind), _MATERIAL),
+            ("range, far end over near end", high / low, "times", _MATERIAL),
+        )
+    for name, values, unit, least in features:
         # how far each is from what is usual as a robust z; 0 for those that are near
-        values = np.log(feature.values) if feature.logarithmic else feature.values
-        middle, scale = _find_scale(values)
-        distances = np.abs(values - middle)
-        far = distances > max(UNUSUAL * scale, feature.least)
+        scaled = np.log(values) if logarithmic else values
+        middle, scale = _find_scale(scaled)
+        distances = np.abs(scaled - middle)
+        far = distances > max(UNUSUAL * scale, least)
         away = np.where(far, distances / (scale or 1), 0)
-        usual = float(np.exp(middle)) if feature.logarithmic else middle
+        usual = float(np.exp(middle)) if logarithmic else middle
         for place in np.flatnonzero(away):
-            value = format_value(feature.values[place], feature.unit)
-            reason = f"unusual {feature.name}: {value}, where {format_value(usual, feature.unit)} is usual"
+            value = format_value(values[place], unit)
+            reason = f"unusual {name}: {value}, where {format_value(usual, unit)} is usual"
             reasons, severity = found.get(numbers[place], ([], 0.0))
             found[numbers[place]] = ([*reasons, reason], max(severity, float(away[place])))
     return found
-
-
-class _Feature(NamedTuple):
-    """What maps are compared by. values: float64 (n,). least: a smaller distance from the usual is none.
-
-    logarithmic: distances are those of logarithms.
-    """
-
-    name: str
-    values: NDArray[np.float64]
-    unit: str
-    least: float
-    logarithmic: bool = True
-
-
-def _list_features(maps: Sequence[Measurement], kind: str) -> Iterator[_Feature]:
-    medians = np.array([each.median for each in maps])
-    ends = np.array([(each.p2, each.p98) for each in maps])
-    spreads = ends[:, 1] - ends[:, 0]
-    if kind in _HAVE_A_ZERO:
-        yield _Feature("median", medians, find_unit(kind), _MATERIAL)
-        yield _Feature("range, far end over near end", ends[:, 1] / ends[:, 0], "times", _MATERIAL)
-    else:
-        yield _Feature("median", medians, "", float(np.median(spreads)), logarithmic=False)
-        yield _Feature("range", spreads, "", _MATERIAL)
 
 
 def _find_scale(values: NDArray[np.float64]) -> tuple[float, float]:

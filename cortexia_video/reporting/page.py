@@ -64,7 +64,7 @@ def write_page(found: Findings) -> str:
 
 
 def _show_header(found: Findings) -> Element:
-    summary = found.summary
+    summary, sample = found.summary, found.sample
     tiles = {
         "images": summary.images,
         "done": summary.done,
@@ -77,26 +77,21 @@ def _show_header(found: Findings) -> Element:
         bad = count and label not in ("images", "done")
         number = element("dd", f"{count:,}", class_="bad" if bad else None)
         boxes.append(element("div", element("dt", label), number))
+    # for a person who reads no more
+    said = "No image was done or failed here yet."
+    if summary.images:
+        failed = f", {summary.failed:,} failed" if summary.failed else ""
+        said = f"{summary.done:,} of {format_count(summary.images, 'image')} have depth{failed}."
+    if summary.images and sample.images:
+        unusual = f"{len(found.outliers):,} {'looks' if len(found.outliers) == 1 else 'look'} unusual"
+        broken = f" and {len(sample.unreadable):,} cannot be read" if sample.unreadable else ""
+        said += f" Of {format_count(sample.images, 'output')} looked at, {unusual}{broken}."
     waiting = quiet("The next run does again what is requeued or not finished.")
     return element(
         "header",
         element("p", "Depth report", class_="kicker"),
         element("h1", found.folder),
-        element("p", _say_all(found), class_="lead"),
+        element("p", said, class_="lead"),
         element("dl", *boxes, class_="tiles"),
         waiting if summary.requeued or summary.unfinished else None,
     )
-
-
-def _say_all(found: Findings) -> str:
-    """Return the sentences for a person who reads no more."""
-    summary, sample, count = found.summary, found.sample, len(found.outliers)
-    if not summary.images:
-        return "No image was done or failed here yet."
-    failed = f", {summary.failed:,} failed" if summary.failed else ""
-    fates = f"{summary.done:,} of {format_count(summary.images, 'image')} have depth{failed}."
-    if not sample.images:
-        return fates
-    broken = f" and {len(sample.unreadable):,} cannot be read" if sample.unreadable else ""
-    looks = "looks" if count == 1 else "look"
-    return f"{fates} Of {format_count(sample.images, 'output')} looked at, {count:,} {looks} unusual{broken}."

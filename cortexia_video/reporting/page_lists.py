@@ -9,7 +9,6 @@ from cortexia_video.html.blocks import code, fold, quiet, section, tag
 from cortexia_video.html.markup import element
 from cortexia_video.html.wording import format_count, shorten
 from cortexia_video.reporting.depth_sample import DepthSample
-from cortexia_video.reporting.failures import FailureGroup
 from cortexia_video.reporting.ledger_summary import LedgerSummary
 from cortexia_video.reporting.outliers import Outlier
 
@@ -27,7 +26,20 @@ def show_failures(summary: LedgerSummary) -> Element | None:
     rest = (
         f"And {format_count(more, 'failure')} for other reasons: ledger.jsonl has them all." if more else ""
     )
-    return section("Failures", *map(_show_group, groups[:_REASONS]), quiet(rest) if rest else None)
+    shown = []
+    for group in groups[:_REASONS]:
+        varied = any(reason != group.reason for _, reason in group.keys)
+        items = [
+            element(
+                "li", code(key), element("span", shorten(reason, 160), class_="quiet") if varied else None
+            )
+            for key, reason in group.keys
+        ]
+        count = element("span", f"{group.count:,}", class_="count")
+        heading = element("h3", count, " ", shorten(group.reason, 300), " ", tag(group.stage))
+        keys = fold(items, _KEYS_OPEN, group.count - len(items))
+        shown.append(element("div", heading, *keys, class_="group"))
+    return section("Failures", *shown, quiet(rest) if rest else None)
 
 
 def show_damaged(sample: DepthSample) -> Element | None:
@@ -55,17 +67,6 @@ def show_outliers(
         _list(f"Focal length: {len(focal_outliers):,} of {known:,}", focal_outliers),
     ]
     return section("Unusual images", *lists) if outliers or focal_outliers else None
-
-
-def _show_group(group: FailureGroup) -> Element:
-    varied = any(reason != group.reason for _, reason in group.keys)
-    items = [
-        element("li", code(key), element("span", shorten(reason, 160), class_="quiet") if varied else None)
-        for key, reason in group.keys
-    ]
-    count = element("span", f"{group.count:,}", class_="count")
-    heading = element("h3", count, " ", shorten(group.reason, 300), " ", tag(group.stage))
-    return element("div", heading, *fold(items, _KEYS_OPEN, group.count - len(items)), class_="group")
 
 
 def _list(heading: str, outliers: Sequence[Outlier]) -> Element | None:

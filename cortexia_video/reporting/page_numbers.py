@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -42,7 +41,26 @@ def show_meanings(meanings: Counter[Meaning]) -> Element | None:
     """Return of each model and kind what its numbers are."""
     if not meanings:
         return None
-    cards = [_show_meaning(*each) for each in meanings.most_common(_SHOWN)]
+    cards = []
+    for meaning, count in meanings.most_common(_SHOWN):
+        try:
+            info = find_model(meaning.model)
+            licence = f"{info.licence_weights}{_TERMS[info.commercial]}"
+        except UnknownModelError:
+            licence = "unknown"
+        unit = "metre" if find_unit(meaning.kind) else "none: relative"
+        larger = "nearer" if meaning.kind == "disparity" else "farther"
+        named = {
+            "Kind": shorten(meaning.kind),
+            "Unit": unit if meaning.kind in KINDS else "unknown",
+            "A larger value is": larger if meaning.kind in KINDS else "unknown",
+            "Model": shorten(meaning.model),
+            "Weights (SHA-256)": shorten_digest(meaning.weights_sha256) or "unknown",
+            "Licence of the weights": licence,
+            "Images": f"{count:,}",
+        }
+        meant = element("p", MEANINGS.get(meaning.kind))
+        cards.append(element("div", meant, facts(named), class_="group"))
     more = len(meanings) - len(cards)
     rest = f"And {format_count(more, 'other meaning')}, of fewer images."
     return section("What the numbers mean", *cards, quiet(rest) if more else None)
@@ -55,48 +73,26 @@ def show_distributions(sample: DepthSample, lengths: FocalLengths) -> Element | 
         if each.unknown < 1:
             groups[each.meaning].append(each)
     largest = sorted(groups.items(), key=lambda group: -len(group[1]))[:_SHOWN]
-    boxes = [_draw_depth(*group) for group in largest] + ([_draw_focal_lengths(lengths)] if lengths else [])
+    boxes = []
+    for meaning, maps in largest:
+        unit, logarithmic = find_unit(meaning.kind), meaning.kind in _LOGARITHMIC
+        ends = ("far end", "near end") if meaning.kind == "disparity" else ("near end", "far end")
+        numbers = {
+            f"2nd percentile ({ends[0]})": [each.p2 for each in maps],
+            "Median": [each.median for each in maps],
+            f"98th percentile ({ends[1]})": [each.p98 for each in maps],
+        }
+        series = [_series(label, np.array(values), unit) for label, values in numbers.items()]
+        title = f"{meaning.kind} by {shorten(meaning.model, 40)}: {format_count(len(maps), 'map')}"
+        title = title[0].upper() + title[1:]
+        note = ("metres" if unit else "no unit") + (", logarithmic axis" if logarithmic else "")
+        chart = draw_histograms(title, series, unit=unit, logarithmic=logarithmic, counted="map")
+        boxes.append(chart_box(title, note, chart))
+    if lengths:
+        boxes.append(_draw_focal_lengths(lengths))
     if not boxes:
         return None
     return section("Depth and focal length", quiet(_HOW_TO_READ), side_by_side(*boxes))
-
-
-def _show_meaning(meaning: Meaning, count: int) -> Element:
-    known = meaning.kind in KINDS
-    try:
-        info = find_model(meaning.model)
-        licence = f"{info.licence_weights}{_TERMS[info.commercial]}"
-    except UnknownModelError:
-        licence = "unknown"
-    unit = "metre" if find_unit(meaning.kind) else "none: relative"
-    named = {
-        "Kind": shorten(meaning.kind),
-        "Unit": unit if known else "unknown",
-        "A larger number is": ("nearer" if meaning.kind == "disparity" else "farther")
-        if known
-        else "unknown",
-        "Model": shorten(meaning.model),
-        "Weights (SHA-256)": shorten_digest(meaning.weights_sha256) or "unknown",
-        "Licence of the weights": licence,
-        "Images": f"{count:,}",
-    }
-    return element("div", element("p", MEANINGS.get(meaning.kind)), facts(named), class_="group")
-
-
-def _draw_depth(meaning: Meaning, maps: Sequence[Measurement]) -> Element:
-    unit, logarithmic = find_unit(meaning.kind), meaning.kind in _LOGARITHMIC
-    ends = ("far end", "near end") if meaning.kind == "disparity" else ("near end", "far end")
-    numbers = {
-        f"2nd percentile ({ends[0]})": [each.p2 for each in maps],
-        "Median": [each.median for each in maps],
-        f"98th percentile ({ends[1]})": [each.p98 for each in maps],
-    }
-    series = [_series(label, np.array(values), unit) for label, values in numbers.items()]
-    title = f"{meaning.kind} by {shorten(meaning.model, 40)}: {format_count(len(maps), 'map')}"
-    title = title[0].upper() + title[1:]
-    note = ("metres" if unit else "no unit") + (", logarithmic axis" if logarithmic else "")
-    chart = draw_histograms(title, series, unit=unit, logarithmic=logarithmic, counted="map")
-    return chart_box(title, note, chart)
 
 
 def _draw_focal_lengths(lengths: FocalLengths) -> Element:

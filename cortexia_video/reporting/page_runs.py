@@ -75,8 +75,26 @@ def show_runs(runs: Sequence[Run]) -> Element | None:
         return None
     latest, more = runs[-1], len(runs) - _RUNS
     head = element("thead", element("tr", *(element("th", title, scope="col") for title in _TITLES)))
-    body = element("tbody", *(_show_run(run, latest) for run in reversed(runs[-_RUNS:])))
-    table = element("table", head, body)
+    rows = []
+    for run in reversed(runs[-_RUNS:]):
+        cells = ["–"] * (len(_TITLES) - 2)
+        if run.end is not None:
+            counts = (f"{int(_number(run.end, name)):,}" for name in ("found", "done", "skipped", "failed"))
+            time, rate = _number(run.end, "seconds"), _number(run.end, "images_per_second")
+            rated = format_number(rate) if "images_per_second" in run.end else "–"
+            share = _share(run.speed, "share_of_bound") if run.speed else "–"
+            slowest = shorten(str(run.speed.get("slowest"))) if run.speed else "–"
+            cells = [*counts, format_seconds(time), rated, share, slowest]
+        # how it ended, if not by itself, and which of its settings are not the latest's
+        ended = "no end: killed, or still going on" if run.end is None else ""
+        interrupted = "interrupted" if run.end and run.end.get("interrupted") else ""
+        ours, others = run.settings, latest.settings
+        names = [name for name in {**ours, **others} if ours.get(name) != others.get(name)]
+        differing = (f"{shorten(name, 40)}: {_say(ours.get(name), 24)}" for name in names[:_SETTINGS])
+        remarks = "; ".join(filter(None, (ended, interrupted, *differing)))
+        row = (_say_time(run.started), *cells, remarks)
+        rows.append(element("tr", *(element("td", cell) for cell in row)))
+    table = element("table", head, element("tbody", *rows))
     settings = {str(name): _say(value, 80) for name, value in latest.settings.items()}
     return section(
         "Runs",
@@ -85,25 +103,6 @@ def show_runs(runs: Sequence[Run]) -> Element | None:
         element("h3", "Settings of the latest run"),
         facts(settings),
     )
-
-
-def _show_run(run: Run, latest: Run) -> Element:
-    cells = ["–"] * (len(_TITLES) - 2)
-    if run.end is not None:
-        counts = (f"{int(_number(run.end, name)):,}" for name in ("found", "done", "skipped", "failed"))
-        time, rate = _number(run.end, "seconds"), _number(run.end, "images_per_second")
-        rated = format_number(rate) if "images_per_second" in run.end else "–"
-        share = _share(run.speed, "share_of_bound") if run.speed else "–"
-        slowest = shorten(str(run.speed.get("slowest"))) if run.speed else "–"
-        cells = [*counts, format_seconds(time), rated, share, slowest]
-    # how a run ended, if not by itself, and which of its settings are not the latest's
-    ended = "no end: killed, or still going on" if run.end is None else ""
-    interrupted = "interrupted" if run.end and run.end.get("interrupted") else ""
-    ours, others = run.settings, latest.settings
-    names = [name for name in {**ours, **others} if ours.get(name) != others.get(name)]
-    settings = (f"{shorten(name, 40)}: {_say(ours.get(name), 24)}" for name in names[:_SETTINGS])
-    row = (_say_time(run.started), *cells, "; ".join(filter(None, (ended, interrupted, *settings))))
-    return element("tr", *(element("td", cell) for cell in row))
 
 
 def _say(value: object, most: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -30,9 +30,8 @@ from cortexia_video.runtime.process_pool import render_in_processes
 from cortexia_video.runtime.workers import choose_workers
 from cortexia_video.scenes.layouts import LAYOUTS
 from cortexia_video.scenes.photo_textures import list_photos, require_photos
-from cortexia_video.scenes.rendering import RGBDScene, render_scenes
+from cortexia_video.scenes.rendering import render_scenes
 from cortexia_video.sinks.open import open_sink
-from cortexia_video.sinks.sink import Sink
 from cortexia_video.storage.own_folder import require_own_folder
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
@@ -118,14 +117,20 @@ def write_scenes(
         if plan.textures is not None:
             require_photos(plan.textures)  # later, none can be taken out: the record names them
     with ExitStack() as stack:
-        record = _open_record(output)
-        stack.enter_context(record)
-        if isinstance(record, AppendLog):
+        record: AppendLog | ObjectStoreLog
+        if isinstance(output, RemotePath):
+            record = stack.enter_context(ObjectStoreLog(output, secrets.token_hex(4)))
+        else:
+            record = stack.enter_context(AppendLog(output / RECORD, _MARKS))
             record.lock("renders into")
         sink = stack.enter_context(open_sink(output))  # clears what a kill left half-written
         lines = _read_record(record, output, plan)
-        wanted = range(plan.seed, plan.seed + count)
-        missing = [seed for seed in wanted if not _is_there(sink, lines.get(_name(seed)))]
+        missing = [
+            seed
+            for seed in range(plan.seed, plan.seed + count)
+            if (line := lines.get(_name(seed))) is None
+            or any(sink.size_of(str(line[folder])) is None for folder in _FOLDERS)
+        ]
         done = count - len(missing)
         for part in _render(output, plan, missing, workers):
             for line in part:
@@ -134,7 +139,17 @@ def write_scenes(
             done += len(part)
             if on_progress:
                 on_progress(done, count)
-        _write_set(sink, [lines[name] for name in sorted(lines)])
+        about = {
+            "name": "scenes",
+            "frames": [lines[name] for name in sorted(lines)],
+            "depth_scale": 1,
+            "max_depth_m": None,  # sky has no depth, and nothing is farther than the farthest that is known
+            "intrinsics": None,
+            "kind": "synthetic",
+            "licence": "made by cortexia scenes: yours",
+            "registered": True,
+        }
+        sink.place({_SET: [json.dumps(about, indent=1).encode()]})
     return Written(len(missing), len(lines))
 
 
@@ -143,13 +158,6 @@ def _list_record(output: AnyPath) -> Sequence[AnyPath]:
     if isinstance(output, RemotePath):
         return list_segments(output)
     return [output / RECORD] if (output / RECORD).exists() else []
-
-
-def _open_record(output: AnyPath) -> AppendLog | ObjectStoreLog:
-    """Open the record to append."""
-    if isinstance(output, RemotePath):
-        return ObjectStoreLog(output, secrets.token_hex(4))
-    return AppendLog(output / RECORD, _MARKS)
 
 
 def _name(seed: int) -> str:
@@ -173,10 +181,6 @@ def _read_record(record: AppendLog | ObjectStoreLog, output: AnyPath, plan: Scen
     return {line["name"]: line for line in parsed if line.keys() >= _WORDS}
 
 
-def _is_there(sink: Sink, line: Line | None) -> bool:
-    return line is not None and all(sink.size_of(str(line[name])) is not None for name in _FOLDERS)
-
-
 def _render(
     output: AnyPath, plan: ScenePlan, seeds: Sequence[int], workers: int | None
 ) -> Iterator[list[Line]]:
@@ -192,60 +196,35 @@ def _render(
 
 
 def _render_part(output: AnyPath, plan: ScenePlan, seeds: Sequence[int]) -> list[Line]:
-    """Render seeds and place their files, each atomically; give their lines."""
+    """Render seeds and place their files, each atomically, and return their lines."""
     scenes = render_scenes(
         seeds, plan.height, plan.width, plan.kinds or None, device=plan.device, textures=plan.textures
     )
+    lines = []
     with open_sink(output) as sink:
-        return [_place(sink, scene) for scene in scenes]
-
-
-def _place(sink: Sink, scene: RGBDScene) -> Line:
-    name = _name(scene.seed)
-    files = {f"rgb/{name}.png": _to_png(scene), f"depth/{name}.tiff": _to_tiff(scene)}
-    files[f"normals/{name}.npy"] = _to_npy(scene)
-    with output_lost(sink.root / next(iter(files))):
-        sink.place(files)
-    rgb, depth, normals = files
-    height, width = scene.depth_m.shape
-    centre = {"cx": width / 2 - 0.5, "cy": height / 2 - 0.5}  # counted from the middle of the first pixel
-    intrinsics = {"fx": scene.f_px, "fy": scene.f_px, **centre}
-    return {
-        "name": name,
-        "rgb": rgb,
-        "depth": depth,
-        "normals": normals,
-        "kind": scene.layout,
-        "intrinsics": intrinsics,
-    }
-
-
-def _to_png(scene: RGBDScene) -> Chunks:
-    buffer = io.BytesIO()
-    Image.fromarray(scene.image).save(buffer, "PNG", compress_level=1)
-    return [buffer.getbuffer()]
-
-
-def _to_tiff(scene: RGBDScene) -> Chunks:
-    return tiff.encode_unpacked(DepthMap(scene.depth_m, "metric", scene.f_px, "given"))
-
-
-def _to_npy(scene: RGBDScene) -> Chunks:
-    buffer = io.BytesIO()
-    np.save(buffer, scene.normals.astype(np.float16))
-    return [buffer.getbuffer()]
-
-
-def _write_set(sink: Sink, frames: Sequence[Mapping[str, Any]]) -> None:
-    """Write set.json, whole; sky has no depth, and nothing is farther than the farthest that is known."""
-    about = {
-        "name": "scenes",
-        "frames": list(frames),
-        "depth_scale": 1,
-        "max_depth_m": None,
-        "intrinsics": None,
-        "kind": "synthetic",
-        "licence": "made by cortexia scenes: yours",
-        "registered": True,
-    }
-    sink.place({_SET: [json.dumps(about, indent=1).encode()]})
+        for scene in scenes:
+            name = _name(scene.seed)
+            rgb, depth, normals = f"rgb/{name}.png", f"depth/{name}.tiff", f"normals/{name}.npy"
+            png, npy = io.BytesIO(), io.BytesIO()
+            Image.fromarray(scene.image).save(png, "PNG", compress_level=1)
+            np.save(npy, scene.normals.astype(np.float16))
+            files: dict[str, Chunks] = {
+                rgb: [png.getbuffer()],
+                depth: tiff.encode_unpacked(DepthMap(scene.depth_m, "metric", scene.f_px, "given")),
+                normals: [npy.getbuffer()],
+            }
+            with output_lost(sink.root / rgb):
+                sink.place(files)
+            height, width = scene.depth_m.shape
+            centre = {"cx": width / 2 - 0.5, "cy": height / 2 - 0.5}  # from the middle of the first pixel
+            lines.append(
+                {
+                    "name": name,
+                    "rgb": rgb,
+                    "depth": depth,
+                    "normals": normals,
+                    "kind": scene.layout,
+                    "intrinsics": {"fx": scene.f_px, "fy": scene.f_px, **centre},
+                }
+            )
+    return lines

@@ -10,7 +10,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from cortexia_video.scenes import indoor, outdoor
-from cortexia_video.scenes.description import Primitive, Scene
+from cortexia_video.scenes.description import Scene
 from cortexia_video.scenes.ray_casting import cast_views, solids_of, views_of
 from cortexia_video.scenes.shading import mask_sky
 
@@ -49,7 +49,15 @@ def build_scene(seed: int, layouts: Sequence[str] | None = None) -> tuple[str, S
     rng = np.random.default_rng([seed, 1 + LAYOUTS.index(name)])
     for _ in range(_MOST_ATTEMPTS):
         scene = _LAYOUTS[name][0](rng)
-        scene.primitives = [item for item in scene.primitives if not _swallows(item, scene)]
+        margin_m = 0.12 if scene.sky is None else 0.4
+        scene.primitives = [  # without those that the camera is in or just before
+            item
+            for item in scene.primitives
+            if item.half_size.max() >= 100
+            or np.any(
+                np.abs(item.rotation.T @ (scene.camera.position - item.centre)) >= item.half_size + margin_m
+            )
+        ]
         depth_m = preview_depth(scene)
         if is_worth_showing(depth_m) and (rng.random() < _PLANES_KEPT or not is_one_plane(depth_m)):
             break
@@ -79,10 +87,3 @@ def is_one_plane(depth_m: NDArray[np.float32]) -> bool:
     system = np.stack([rows, columns, np.ones(len(rows))], 1)
     rest = disparity - system @ np.linalg.lstsq(system, disparity, rcond=None)[0]
     return bool(np.std(rest) < 0.2 * np.std(disparity))
-
-
-def _swallows(item: Primitive, scene: Scene) -> bool:
-    """Return whether the camera is inside a primitive or just before it."""
-    local = np.abs(item.rotation.T @ (scene.camera.position - item.centre))
-    margin_m = 0.12 if scene.sky is None else 0.4
-    return bool(np.all(local < item.half_size + margin_m)) and item.half_size.max() < 100

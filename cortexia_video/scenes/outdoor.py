@@ -39,9 +39,24 @@ def street(rng: Generator) -> Scene:
         x = (0, 0, -half_road / 2, half_road / 2)[int(rng.integers(4))]
         scene.add(Shape.BOX, (x, 0, rng.uniform(2, 40)), (0.07, 0.02, rng.uniform(1, 6)), paint)
     for side in (-1, 1):
-        _add_houses(scene, side, half_road)
-        _add_roadside(scene, side, half_road)
-    _add_alley(scene, half_road)
+        _line_road(scene, side, half_road)
+    for side in (-1, 1):  # what streets repeat: rows of trees, walls, hedges, rails
+        x = side * (half_road + rng.uniform(0.5, 6))
+        if scene.chance(0.35):
+            for z in np.arange(rng.uniform(3, 12), 90, rng.uniform(5, 14)):
+                outdoor_things.add_tree(scene, Placement(np.array([x, 0, z + rng.normal(0, 0.5)])))
+        if scene.chance(0.3):
+            kinds = ("bricks", "foliage", "plain", "wood", "stained")
+            stuff = scene.draw(kinds, period_m=rng.uniform(0.6, 3))
+            half_height, start = rng.uniform(0.3, 1.4), rng.uniform(-5, 30)
+            middle = (x + side * 1.5, half_height, start + 60)
+            scene.add(Shape.BOX, middle, (rng.uniform(0.05, 0.8), half_height, 60), stuff)
+        if scene.chance(0.15):
+            outdoor_things.add_fence(scene, Placement(np.array([x, 0, 15]), math.pi / 2), 14)
+    if scene.chance(0.12):
+        metal = scene.draw(("plain", "stained"), gloss=0.5, tint=0.6)
+        for x in (-0.72, 0.72):
+            scene.add(Shape.BOX, (x + half_road * 0.5, 0.06, 100), (0.035, 0.08, 110), metal)
     for _ in range(int(rng.integers(0, 4))):
         y, z = rng.uniform(4, 8), _log_uniform(rng, 4, 60)
         ends = np.array([[-2 * half_road, y, z], [2 * half_road, y, z + rng.normal(0, 8)]])
@@ -74,7 +89,11 @@ def open_ground(rng: Generator) -> Scene:
         outdoor_things.add_fence(
             scene, Placement(np.array([0, 0, rng.uniform(4, 40)]), rng.normal(0, 0.3)), 15
         )
-    _add_hills(scene)
+    for _ in range(int(rng.integers(0, 3))):
+        z = rng.uniform(60, 220)
+        grass = scene.draw(("foliage", "stained"), period_m=rng.uniform(10, 40))
+        half = (rng.uniform(20, 80), rng.uniform(3, 25), rng.uniform(20, 60))
+        scene.add(Shape.ELLIPSOID, (rng.uniform(-1, 1) * z, 0, z), half, grass, rotation(rng.uniform(0, 3)))
     position = np.array([0, rng.uniform(0.3, 2.4), 0])
     scene.camera = _camera(scene, position, rng.normal(0, 0.2), rng.normal(-5, 9))
     return scene
@@ -144,24 +163,23 @@ def _scatter(rng: Generator, near: float, far: float) -> Vector:
     return np.array([rng.uniform(-0.75, 0.75) * z, 0, z])
 
 
-def _add_houses(scene: Scene, side: int, half_road: float) -> None:
-    """Line one side of the road with houses, their fronts towards it, with gaps."""
+def _line_road(scene: Scene, side: int, half_road: float) -> None:
+    """Add to one side of a road houses that face it, a pavement, cars, trees, poles, bushes and people."""
     rng = scene.rng
-    if scene.chance(0.2):
-        return
-    set_back, z = half_road + rng.uniform(0.7, 7), -5.0
-    while z < 110:
-        half_length, half_depth, half_height = rng.uniform(1.5, 8), rng.uniform(1.5, 5), rng.uniform(0.8, 6)
-        if scene.chance(0.75):
-            x = side * (set_back + rng.uniform(0, 2) + half_depth)
-            place = Placement(np.array([x, 0, z + half_length]), -side * math.pi / 2 + rng.normal(0, 0.04))
-            outdoor_things.add_house(scene, place, (half_length, half_height, half_depth))
-        z += 2 * half_length + (rng.uniform(0, 12) if scene.chance(0.6) else 0)
-
-
-def _add_roadside(scene: Scene, side: int, half_road: float) -> None:
-    """Add a pavement, parked and driving cars, trees, poles, bushes and people on one side."""
-    rng = scene.rng
+    if not scene.chance(0.2):
+        set_back, z = half_road + rng.uniform(0.7, 7), -5.0
+        while z < 110:
+            half_length, half_depth, half_height = (
+                rng.uniform(1.5, 8),
+                rng.uniform(1.5, 5),
+                rng.uniform(0.8, 6),
+            )
+            if scene.chance(0.75):
+                x = side * (set_back + rng.uniform(0, 2) + half_depth)
+                yaw = -side * math.pi / 2 + rng.normal(0, 0.04)
+                place = Placement(np.array([x, 0, z + half_length]), yaw)
+                outdoor_things.add_house(scene, place, (half_length, half_height, half_depth))
+            z += 2 * half_length + (rng.uniform(0, 12) if scene.chance(0.6) else 0)
     if scene.chance(0.7):
         kerb = scene.draw(("tiles", "asphalt", "foliage", "plain"), period_m=rng.uniform(0.5, 3))
         scene.add(Shape.BOX, (side * (half_road + 1.5), 0, 0), (1.5, rng.uniform(0.05, 0.16), 240), kerb)
@@ -176,37 +194,6 @@ def _add_roadside(scene: Scene, side: int, half_road: float) -> None:
         for _ in range(int(rng.integers(0, most))):
             position = np.array([side * rng.uniform(low, high), 0, _log_uniform(rng, 4, far)])
             build(scene, Placement(position, rng.normal(0, 0.06)))
-
-
-def _add_alley(scene: Scene, half_road: float) -> None:
-    """Rows of trees, a wall, a hedge, a rail or tracks along the road: what streets repeat."""
-    rng = scene.rng
-    for side in (-1, 1):
-        x = side * (half_road + rng.uniform(0.5, 6))
-        if scene.chance(0.35):
-            for z in np.arange(rng.uniform(3, 12), 90, rng.uniform(5, 14)):
-                outdoor_things.add_tree(scene, Placement(np.array([x, 0, z + rng.normal(0, 0.5)])))
-        if scene.chance(0.3):
-            kinds = ("bricks", "foliage", "plain", "wood", "stained")
-            stuff = scene.draw(kinds, period_m=rng.uniform(0.6, 3))
-            half_height, start = rng.uniform(0.3, 1.4), rng.uniform(-5, 30)
-            middle = (x + side * 1.5, half_height, start + 60)
-            scene.add(Shape.BOX, middle, (rng.uniform(0.05, 0.8), half_height, 60), stuff)
-        if scene.chance(0.15):
-            outdoor_things.add_fence(scene, Placement(np.array([x, 0, 15]), math.pi / 2), 14)
-    if scene.chance(0.12):
-        metal = scene.draw(("plain", "stained"), gloss=0.5, tint=0.6)
-        for x in (-0.72, 0.72):
-            scene.add(Shape.BOX, (x + half_road * 0.5, 0.06, 100), (0.035, 0.08, 110), metal)
-
-
-def _add_hills(scene: Scene) -> None:
-    rng = scene.rng
-    for _ in range(int(rng.integers(0, 3))):
-        z = rng.uniform(60, 220)
-        grass = scene.draw(("foliage", "stained"), period_m=rng.uniform(10, 40))
-        half = (rng.uniform(20, 80), rng.uniform(3, 25), rng.uniform(20, 60))
-        scene.add(Shape.ELLIPSOID, (rng.uniform(-1, 1) * z, 0, z), half, grass, rotation(rng.uniform(0, 3)))
 
 
 def _camera(scene: Scene, position: Vector, yaw: float, pitch_deg: float) -> Camera:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import numpy as np
 
 from cortexia_video.scenes.architecture import add_arch
-from cortexia_video.scenes.description import Material, Placement, Scene, Shape, Vector, rotation
+from cortexia_video.scenes.description import Material, Placement, Scene, Shape, rotation
 
 _BUILDINGS = ("facade", "facade", "bricks", "plain", "plain", "tiles", "stained")
 
@@ -92,18 +93,14 @@ def add_tree(scene: Scene, place: Placement) -> None:
             half = (width, height * rng.uniform(0.5, 1.0), width)
             scene.ellipsoid(place, (x, height * rng.uniform(0.9, 1.3), z), half, leaves)
     else:
-        _add_branches(scene, foot, top, radius, bark)
-
-
-def _add_branches(scene: Scene, foot: Vector, top: Vector, radius: float, bark: Material) -> None:
-    """Bare branches that leave the upper trunk, each with a twig."""
-    rng, length = scene.rng, float(top[1] - foot[1])
-    for _ in range(int(rng.integers(5, 14))):
-        start = foot + (top - foot) * rng.uniform(0.4, 1)
-        end = start + rng.normal(0, (0.4, 0.15, 0.4)) * length + (0, 0.25 * length, 0)
-        scene.rod(start, end, radius * 0.35, bark, 0.3)
-        middle = (start + end) / 2
-        scene.rod(middle, middle + rng.normal(0, 0.2, 3) * length, radius * 0.2, bark, 0.3)
+        # bare branches that leave the upper trunk, each with a twig
+        length = float(top[1] - foot[1])
+        for _ in range(int(rng.integers(5, 14))):
+            start = foot + (top - foot) * rng.uniform(0.4, 1)
+            end = start + rng.normal(0, (0.4, 0.15, 0.4)) * length + (0, 0.25 * length, 0)
+            scene.rod(start, end, radius * 0.35, bark, 0.3)
+            middle = (start + end) / 2
+            scene.rod(middle, middle + rng.normal(0, 0.2, 3) * length, radius * 0.2, bark, 0.3)
 
 
 def add_bush(scene: Scene, place: Placement) -> None:
@@ -163,14 +160,14 @@ def add_bicycle(scene: Scene, place: Placement) -> None:
 
 def add_house(scene: Scene, place: Placement, half_size: tuple[float, float, float]) -> None:
     """A block whose front, towards +z, has windows set back in frames, a door or a row of arches."""
-    half_width, half_height, half_depth = half_size
+    rng, (half_width, half_height, half_depth) = scene.rng, half_size
     wall = draw_building(scene)
     scene.box(place, (0, half_height, 0), half_size, wall)
     front = place.moved(0, 0, half_depth)
     if scene.chance(0.3):
         # arches on pillars before the front
         count = max(1, min(3, int(half_width / 1.5)))
-        half_opening, top = half_width / count * 0.8, scene.rng.uniform(2.4, 3.6)
+        half_opening, top = half_width / count * 0.8, rng.uniform(2.4, 3.6)
         for index in range(count + 1):
             x = half_width * (2 * index / count - 1)
             scene.box(front, (x, top / 2, 1.5), (half_width / count * 0.2, top / 2, 0.25), wall)
@@ -179,23 +176,17 @@ def add_house(scene: Scene, place: Placement, half_size: tuple[float, float, flo
             x = half_width * ((2 * index + 1) / count - 1)
             add_arch(scene, front.moved(x, top, 1.5), half_opening, 0.25, wall)
     elif wall.kind != "facade" and half_width < 9:
-        _add_windows(scene, front, half_width, 2 * half_height)
+        glass = scene.draw(("plain",), tint=rng.uniform(0.1, 0.5), gloss=0.5)
+        frame = scene.draw(("plain", "wood"))
+        columns, rows = int(rng.integers(1, 5)), int(rng.integers(1, 4))
+        half_x = half_width / columns * rng.uniform(0.25, 0.5)
+        half_y = half_height / rows * rng.uniform(0.3, 0.6)
+        for column, row in product(range(columns), range(rows)):
+            x = half_width * (2 * (column + 0.5) / columns - 1)
+            y = 2 * half_height * (row + 0.55) / rows
+            scene.box(front, (x, y, 0.03), (half_x * 1.12, half_y * 1.1, 0.06), frame)
+            scene.box(front, (x, y, 0.05), (half_x, half_y, 0.05), glass)
     if scene.chance(0.5):
         scene.box(
             place, (0, 2 * half_height, 0), (half_width * 1.03, 0.12, half_depth * 1.05), draw_building(scene)
         )
-
-
-def _add_windows(scene: Scene, front: Placement, half_width: float, height: float) -> None:
-    rng = scene.rng
-    glass = scene.draw(("plain",), tint=rng.uniform(0.1, 0.5), gloss=0.5)
-    frame = scene.draw(("plain", "wood"))
-    columns, rows = int(rng.integers(1, 5)), int(rng.integers(1, 4))
-    half_x = half_width / columns * rng.uniform(0.25, 0.5)
-    half_y = height / rows / 2 * rng.uniform(0.3, 0.6)
-    for column in range(columns):
-        for row in range(rows):
-            x = half_width * (2 * (column + 0.5) / columns - 1)
-            y = height * (row + 0.55) / rows
-            scene.box(front, (x, y, 0.03), (half_x * 1.12, half_y * 1.1, 0.06), frame)
-            scene.box(front, (x, y, 0.05), (half_x, half_y, 0.05), glass)

@@ -35,20 +35,17 @@ def list_photos(folder: Path) -> tuple[Path, ...]:
 
 def require_photos(folder: Path) -> None:
     """Read all images of a folder; raises `InputError` that counts those that cannot be, and names some."""
-    broken = [(path, error) for path in list_photos(folder) if (error := _find_error(path))]
+    broken: list[tuple[Path, Exception]] = []
+    for photo in list_photos(folder):
+        try:
+            decode(read_named(photo), photo.name)
+        except (OSError, DecodeError) as reason:
+            broken.append((photo, reason))
     if broken:
         path, error = broken[0]
         others = [os.fspath(each.relative_to(folder)) for each, _ in broken[1:_MOST_NAMED]]
         also = f" (of {len(broken)}: also {', '.join(others)})" if others else ""
         raise InputError(f"`textures`: {path} cannot be read: {error}; remove it{also}")
-
-
-def _find_error(path: Path) -> DecodeError | OSError | None:
-    try:
-        decode(read_named(path), path.name)
-    except (OSError, DecodeError) as error:
-        return error
-    return None
 
 
 def draw_photos(folder: Path, library: int) -> tuple[Path, ...]:

@@ -71,10 +71,16 @@ def _through_lens(light: Tensor, distance: Tensor, rng: Generator) -> Tensor:
         glow = box_blur(light[None].clamp_max(4), max(1, width // 40))[0]
         light = torch.lerp(light, glow, rng.uniform(0, 0.25))
     if rng.random() < 0.1:
-        light = _defocus(light, distance, rng)
+        # what lies nearer or farther than a focus drawn from the image's distances, in three steps
+        disparity = 1 / distance.clamp(0.05, 1e4)
+        focus = float(np.quantile(disparity[::4, ::4].cpu().numpy(), rng.uniform(0.2, 1)))
+        apart = (disparity - focus).abs() / max(focus, 1e-3) * rng.uniform(0.5, 3) * width / 256
+        for radius in (1, 2, 3):
+            blurred = box_blur(light[None].clamp_max(8), radius)[0]
+            light = torch.lerp(light, blurred, (apart - radius + 1).clamp(0, 1))
     if rng.random() < 0.08:
         # average copies along a short straight way, as a camera that moved would
-        length, angle = rng.uniform(1, 4) * light.shape[2] / 256, rng.uniform(0, math.pi)
+        length, angle = rng.uniform(1, 4) * width / 256, rng.uniform(0, math.pi)
         steps = [
             (s * length * math.sin(angle), s * length * math.cos(angle)) for s in np.linspace(-0.5, 0.5, 5)
         ]
@@ -85,17 +91,6 @@ def _through_lens(light: Tensor, distance: Tensor, rng: Generator) -> Tensor:
     y = torch.linspace(-1, 1, height, device=light.device)[:, None] * (height / width)
     x = torch.linspace(-1, 1, width, device=light.device)[None]
     return light * (1 - rng.uniform(0, 0.3) * (x * x + y * y))
-
-
-def _defocus(light: Tensor, distance: Tensor, rng: Generator) -> Tensor:
-    """Blur what lies nearer or farther than a focus drawn from the image's distances, in three steps."""
-    disparity = 1 / distance.clamp(0.05, 1e4)
-    focus = float(np.quantile(disparity[::4, ::4].cpu().numpy(), rng.uniform(0.2, 1)))
-    apart = (disparity - focus).abs() / max(focus, 1e-3) * rng.uniform(0.5, 3) * light.shape[2] / 256
-    for radius in (1, 2, 3):
-        blurred = box_blur(light[None].clamp_max(8), radius)[0]
-        light = torch.lerp(light, blurred, (apart - radius + 1).clamp(0, 1))
-    return light
 
 
 def _develop(light: Tensor, rng: Generator) -> NDArray[np.uint8]:

@@ -115,7 +115,14 @@ def cast_views(solids: Solids, views: Views) -> Hits:
     nearest = _pack(grid.cut(shell_m[:, None]), grid.cut(face[:, None].double()).long())[:, 0]
     rays = grid.cut(views.direction)
     start = views.position[solids.scene][:, :, None]
-    for row, tile in _seen_pairs(solids, views):
+    signs = torch.tensor([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]).to(solids.centre)
+    corners = torch.einsum("sij,scj->sci", solids.rotation, signs * solids.half_size[:, None])
+    corners = corners + (solids.centre - views.position[solids.scene])[:, None]
+    corners = torch.einsum("sci,sij->scj", corners, views.rotation[solids.scene])
+    seen = project_boxes(corners, views.f_px[solids.scene], grid).flatten(1)
+    pair_row, pair_tile = (seen & (solids.shape != SHELL)[:, None]).nonzero(as_tuple=True)
+    pair_tile = pair_tile + solids.scene[pair_row] * grid.count
+    for row, tile in _portions(solids, pair_row, pair_tile, TILE * TILE):
         found = _enter(solids, row, start[row], rays[tile])
         index = tile[:, None].expand(-1, TILE * TILE)
         nearest.scatter_reduce_(0, index, _pack(found, row[:, None]), "amin")
@@ -145,32 +152,9 @@ def blocked_share(solids: Solids, origin: Tensor, towards: Tensor, limit: Tensor
     """Return which points have a primitive between them and a light: bool (T, R).
 
     origin, towards: (T, 3, R) of tiles of points. limit: (T,), how far along `towards`. scene: (T,).
-    """
-    blocked = torch.zeros_like(origin[:, 0])
-    for row, tile in _shadow_pairs(solids, origin, towards, limit, scene):
-        found = _enter(solids, row, origin[tile], towards[tile])
-        blocked.index_add_(0, tile, (found < limit[tile][:, None]).float())
-    return blocked > 0
 
-
-def _seen_pairs(solids: Solids, views: Views) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield rows of primitives and the tiles they can be seen in, of one shape and not too many at once."""
-    signs = torch.tensor([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]).to(solids.centre)
-    corners = torch.einsum("sij,scj->sci", solids.rotation, signs * solids.half_size[:, None])
-    corners = corners + (solids.centre - views.position[solids.scene])[:, None]
-    seen = torch.einsum("sci,sij->scj", corners, views.rotation[solids.scene])
-    table = project_boxes(seen, views.f_px[solids.scene], views.grid).flatten(1)
-    row, tile = (table & (solids.shape != SHELL)[:, None]).nonzero(as_tuple=True)
-    yield from _portions(solids, row, tile + solids.scene[row] * views.grid.count, TILE * TILE)
-
-
-def _shadow_pairs(
-    solids: Solids, origin: Tensor, towards: Tensor, limit: Tensor, scene: Tensor
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield primitives and tiles of points where a line to the light may meet the primitive.
-
-    The box around the points moves towards the light: it meets a primitive where a line from its middle meets
-    the primitive's box, made larger by it.
+    The box around a tile's points moves towards the light: it meets a primitive where a line from its middle
+    meets the primitive's box, made larger by it. Only those pairs are tried ray by ray.
     """
     low, high = origin.amin(2), origin.amax(2)
     ends = origin + towards * limit[:, None, None]
@@ -178,15 +162,19 @@ def _shadow_pairs(
     middle, end = (low + high) / 2, (end_low + end_high) / 2
     reach = torch.maximum((high - low).norm(dim=1), (end_high - end_low).norm(dim=1).clamp_max(1.0)) / 2
     primitive = (solids.shape != SHELL).nonzero()[:, 0]
-    pairs_row, pairs_tile = (solids.scene[primitive][:, None] == scene).nonzero(as_tuple=True)
-    row, tile = primitive[pairs_row], pairs_tile
-    turn = solids.rotation[row].transpose(1, 2)
-    start = (turn @ (middle[tile] - solids.centre[row])[:, :, None])[:, :, 0]
-    ray = (turn @ (end - middle)[tile][:, :, None])[:, :, 0]
-    half = solids.half_size[row] + reach[tile][:, None]
+    number, pair_tile = (solids.scene[primitive][:, None] == scene).nonzero(as_tuple=True)
+    pair_row = primitive[number]
+    turn = solids.rotation[pair_row].transpose(1, 2)
+    start = (turn @ (middle[pair_tile] - solids.centre[pair_row])[:, :, None])[:, :, 0]
+    ray = (turn @ (end - middle)[pair_tile][:, :, None])[:, :, 0]
+    half = solids.half_size[pair_row] + reach[pair_tile][:, None]
     enter, leave = _cross_box(start[:, :, None] / half[:, :, None], ray[:, :, None] / half[:, :, None])
     meets = ((enter < leave) & (enter < 1) & (leave > 0))[:, 0]
-    yield from _portions(solids, row[meets], tile[meets], origin.shape[2])
+    blocked = torch.zeros_like(origin[:, 0])
+    for row, tile in _portions(solids, pair_row[meets], pair_tile[meets], origin.shape[2]):
+        found = _enter(solids, row, origin[tile], towards[tile])
+        blocked.index_add_(0, tile, (found < limit[tile][:, None]).float())
+    return blocked > 0
 
 
 def _portions(solids: Solids, row: Tensor, tile: Tensor, rays: int) -> Iterator[tuple[Tensor, Tensor]]:

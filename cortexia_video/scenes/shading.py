@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cortexia_video.scenes.atlas import Atlas, grain_field
-from cortexia_video.scenes.description import Material, Scene, Shape, Sky, Sun, Vector
+from cortexia_video.scenes.description import Material, Scene, Shape, Sun
 from cortexia_video.scenes.noise import SIDE, periodic_noise
 from cortexia_video.scenes.photo_textures import PHOTO_SHARE
 from cortexia_video.scenes.ray_casting import SHELL, Hits, Solids, Views, blocked_share
@@ -52,8 +52,20 @@ def shade(
     in_sky = mask_sky(scenes, hits)
     for number, scene in enumerate(scenes):
         if scene.sky is not None:
-            hazy = _air(scene.sky, hits.distance[number], light[number])
-            light[number] = torch.where(in_sky[number], _paint_sky(scene.sky, views.direction[number]), hazy)
+            zenith, horizon = (
+                torch.from_numpy(colour).float().to(light.device)[:, None, None]
+                for colour in (scene.sky.zenith, scene.sky.horizon)
+            )
+            clear = torch.exp(-hits.distance[number] / scene.sky.fog_m)
+            hazy = light[number] * clear + horizon * (1 - clear)
+            # the sky: from horizon to zenith, times noise on a plane overhead
+            unit = unit_length(views.direction[number][None])[0]
+            noise = periodic_noise(np.random.default_rng(scene.sky.seed), 3, 6)
+            scale = SIDE * 0.15 / (unit[1].clamp_min(0) + 0.1)
+            rows, columns = (unit[2] * scale).long() % SIDE, (unit[0] * scale).long() % SIDE
+            clouds = 1 + scene.sky.clouds * torch.from_numpy(noise).to(unit.device)[rows, columns]
+            painted = torch.lerp(horizon, zenith, unit[1].clamp(0, 1) ** 0.6) * clouds
+            light[number] = torch.where(in_sky[number], painted, hazy)
     return light
 
 
@@ -73,52 +85,51 @@ def find_surfaces(solids: Solids, views: Views, hits: Hits) -> Surfaces:
     local = torch.einsum("bhwji,bjhw->bihw", turn, from_middle)
     half = solids.half_size[hits.surface].movedim(-1, 1)
     unit, shape = local / half, solids.shape[hits.surface]
-    normal, uv = _box_frame(local, unit)
-    normal = torch.where((shape == SHELL)[:, None], -normal, normal)
-    round_ones = (
-        (Shape.CYLINDER, _cone_frame(local, unit, half, solids.taper[hits.surface])),
-        (Shape.ELLIPSOID, _ellipsoid_frame(local, unit, half)),
-    )
-    for kind, (round_normal, round_uv) in round_ones:
-        mask = (shape == kind)[:, None]
-        normal, uv = torch.where(mask, round_normal, normal), torch.where(mask, round_uv, uv)
-    return Surfaces(point, torch.einsum("bhwij,bjhw->bihw", turn, normal), uv)
-
-
-def _box_frame(local: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
+    # boxes, and the shell, which is seen from inside
     axis = unit.abs().argmax(1, keepdim=True)
     normal = torch.zeros_like(unit).scatter_(1, axis, unit.gather(1, axis).sign())
+    normal = torch.where((shape == SHELL)[:, None], -normal, normal)
     u = torch.where(axis == 0, local[:, 2:], local[:, :1])
     v = torch.where(axis == 1, local[:, 2:], local[:, 1:2])
-    return normal, torch.cat([u, v], 1)
-
-
-def _cone_frame(local: Tensor, unit: Tensor, half: Tensor, taper: Tensor) -> tuple[Tensor, Tensor]:
+    uv = torch.cat([u, v], 1)
+    # cylinders and cones: the side, or a cap
     x, y, z = unit.unbind(1)
-    slope = (taper - 1) / 2
-    radius = (taper + 1) / 2 + slope * y
+    slope = (solids.taper[hits.surface] - 1) / 2
+    radius = (solids.taper[hits.surface] + 1) / 2 + slope * y
     on_cap = (1 - y.abs()) < (radius - (x * x + z * z).sqrt()).abs()  # rounding leaves it off both
-    side = torch.stack([x, -slope * radius, z], 1) / half
+    side = unit_length(torch.stack([x, -slope * radius, z], 1) / half)
     zero = torch.zeros_like(y)
     cap = torch.stack([zero, y.sign(), zero], 1)
     around = torch.stack([torch.atan2(x, z) * half[:, 0], local[:, 1]], 1)
-    normal = torch.where(on_cap[:, None], cap, unit_length(side))
-    return normal, torch.where(on_cap[:, None], local[:, ::2], around)
-
-
-def _ellipsoid_frame(local: Tensor, unit: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
-    around = torch.stack([torch.atan2(unit[:, 0], unit[:, 2]) * half[:, 0], local[:, 1]], 1)
-    return unit_length(unit / half), around
+    is_round, on_cap = (shape == Shape.CYLINDER)[:, None], on_cap[:, None]
+    normal = torch.where(is_round, torch.where(on_cap, cap, side), normal)
+    uv = torch.where(is_round, torch.where(on_cap, local[:, ::2], around), uv)
+    is_round = (shape == Shape.ELLIPSOID)[:, None]
+    normal = torch.where(is_round, unit_length(unit / half), normal)
+    uv = torch.where(is_round, around, uv)
+    return Surfaces(point, torch.einsum("bhwij,bjhw->bihw", turn, normal), uv)
 
 
 def _material_table(scenes: Sequence[Scene], seeds: Sequence[int], atlas: Atlas) -> Tensor:
-    """List numbers of the material of every surface (S, 11); sky takes those of the ground."""
+    """List numbers of the material of every surface (S, 11); sky takes those of the ground.
+
+    Some materials show an image of the user's textures, where there are any; the same material stays the same.
+    """
     materials: list[Material] = []
     for scene, seed in zip(scenes, seeds, strict=True):
         known = [material for material in scene.shell.materials if material is not None]
         faces = [material or known[0] for material in scene.shell.materials]
         wears = faces + [primitive.material for primitive in scene.primitives]
-        materials += _wear_photos(wears, len(atlas.photos), seed)
+        if atlas.photos:
+            rng = np.random.default_rng([seed, 2000])
+            drawn = {id(each): (rng.random(), int(rng.integers(len(atlas.photos)))) for each in wears}
+            wears = [
+                replace(each, kind="photo", variant=drawn[id(each)][1])
+                if drawn[id(each)][0] < PHOTO_SHARE
+                else each
+                for each in wears
+            ]
+        materials += wears
     places = atlas.place((material.kind, material.variant) for material in materials)
     rows = [
         [
@@ -136,18 +147,6 @@ def _material_table(scenes: Sequence[Scene], seeds: Sequence[int], atlas: Atlas)
     return torch.tensor(np.array(rows, np.float64)).float()
 
 
-def _wear_photos(materials: list[Material], count: int, seed: int) -> list[Material]:
-    """Let some materials show one of `count` images of a person; the same material stays the same."""
-    if count == 0:
-        return materials
-    rng = np.random.default_rng([seed, 2000])
-    drawn = {id(each): (rng.random(), int(rng.integers(count))) for each in materials}
-    return [
-        replace(each, kind="photo", variant=drawn[id(each)][1]) if drawn[id(each)][0] < PHOTO_SHARE else each
-        for each in materials
-    ]
-
-
 def _albedo(looks: Tensor, views: Views, hits: Hits, surfaces: Surfaces, atlas: Atlas) -> Tensor:
     """Look up the texture at every hit, with fine grain on it: (B, 3, H, W)."""
     per_metre, offset, turned = looks[:, 0], looks[:, 1:3], looks[:, 3:4] > 0
@@ -159,15 +158,10 @@ def _albedo(looks: Tensor, views: Views, hits: Hits, surfaces: Surfaces, atlas: 
     texels = (metres_per_pixel * per_metre * SIDE).flatten()
     flat = atlas.sample(looks[:, 4].long().flatten(), uv.movedim(1, 0).reshape(2, -1), texels)
     colour = flat.view(*hits.distance.shape, 3).movedim(-1, 1) * looks[:, 5:8]
-    return colour * (1 + looks[:, 10:11] * _grain(metres, metres_per_pixel)[:, None])
-
-
-def _grain(metres: Tensor, metres_per_pixel: Tensor) -> Tensor:
-    """Look up fine noise at the scale of the pixels, whatever the distance: (B, H, W)."""
-    field = grain_field(metres.device)
-    scale = torch.exp2(-(metres_per_pixel.clamp_min(1e-4).log2().round()))  # a texel is about a pixel
+    # fine noise at the scale of the pixels, whatever the distance: a texel is about a pixel
+    scale = torch.exp2(-(metres_per_pixel.clamp_min(1e-4).log2().round()))
     columns, rows = (metres * scale[:, None] * 0.7).long().remainder(SIDE).unbind(1)
-    return field[rows, columns]
+    return colour * (1 + looks[:, 10:11] * grain_field(metres.device)[rows, columns][:, None])
 
 
 def _light(
@@ -185,8 +179,13 @@ def _light(
     diffuse = (0.6 * ambient * sky_side * _openness(scenes, hits, surfaces)).expand(-1, 3, -1, -1).clone()
     highlight = torch.zeros_like(diffuse)
     to_eye = unit_length(-views.direction)
-    lights = _list_lights(scenes).to(device)
-    for index, light in enumerate(lights.unbind(1)):
+    # (B, L, 7): position or direction, colour, whether it is a sun; where a scene has fewer lights, black
+    table = np.zeros((len(scenes), max(1, *(len(scene.lights) for scene in scenes)), 7), np.float32)
+    for lights, scene in zip(table, scenes, strict=True):
+        for row, lamp in zip(lights, scene.lights, strict=False):
+            is_sun = isinstance(lamp, Sun)
+            row[:] = (*(lamp.direction if isinstance(lamp, Sun) else lamp.position), *lamp.colour, is_sun)
+    for index, light in enumerate(torch.from_numpy(table).to(device).unbind(1)):
         position, colour, sun = light[:, :3, None, None], light[:, 3:6, None, None], light[:, 6] > 0
         towards = position - surfaces.point * (~sun)[:, None, None, None]
         reach = 1 / (0.4 + 0.25 * (towards * towards).sum(1, keepdim=True))
@@ -199,17 +198,6 @@ def _light(
         halfway = unit_length(direction + to_eye)
         highlight += (halfway * surfaces.normal).sum(1, keepdim=True).clamp_min(0) ** 40 * strength * colour
     return diffuse, highlight
-
-
-def _list_lights(scenes: Sequence[Scene]) -> Tensor:
-    """Put lights into (B, L, 7): position or direction, colour, whether it is a sun; the rest is black."""
-    most = max(1, *(len(scene.lights) for scene in scenes))
-    table = np.zeros((len(scenes), most, 7), np.float32)
-    for lights, scene in zip(table, scenes, strict=True):
-        for row, light in zip(lights, scene.lights, strict=False):
-            sun = isinstance(light, Sun)
-            row[:] = (*(light.direction if isinstance(light, Sun) else light.position), *light.colour, sun)
-    return torch.from_numpy(table)
 
 
 def unit_length(vectors: Tensor) -> Tensor:
@@ -227,19 +215,15 @@ def _soft_shadow(
     position = light[:, :3, None, None]
     towards = torch.where(sun[:, None, None, None], position * _BEYOND_M, position - origin)
     spread = torch.where(sun, 0.02 * _BEYOND_M, 0.06)[:, None, None, None]
-    towards = towards + spread * _jitter(origin, seeds)
+    # each scene's jitter from its own seed, the same on every device
+    jitter = [torch.randn(origin.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    towards = towards + spread * torch.stack(jitter).to(origin.device)
     grid = Grid(*origin.shape[2:])
     limit = torch.where(sun, 1.0, 0.98).repeat_interleave(grid.count)
     scene = torch.arange(len(seeds), device=sun.device).repeat_interleave(grid.count)
     blocked = blocked_share(solids, grid.cut(origin), grid.cut(towards), limit, scene)
     clear = box_blur(1 - grid.join(blocked.float())[:, None], 1)
     return F.interpolate(clear, size=hits.distance.shape[1:], mode="bilinear")[:, 0]
-
-
-def _jitter(like: Tensor, seeds: Sequence[int]) -> Tensor:
-    """Draw normal numbers (B, 3, h, w), each scene's from its own seed, the same on every device."""
-    drawn = [torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    return torch.stack(drawn).to(like.device)
 
 
 def box_blur(image: Tensor, radius: int) -> Tensor:
@@ -265,28 +249,3 @@ def _openness(scenes: Sequence[Scene], hits: Hits, surfaces: Surfaces) -> Tensor
     above_floor = (surfaces.point[:, 1:2] / contact_m.view(-1, 1, 1, 1)).clamp(0, 1)
     upright = surfaces.normal[:, 1:2] < 0.7
     return open_share * torch.where(upright, 0.7 + 0.3 * above_floor, 1.0)
-
-
-def _air(sky: Sky, distance: Tensor, light: Tensor) -> Tensor:
-    """Lay fog over one image (3, H, W)."""
-    clear = torch.exp(-distance / sky.fog_m)
-    return light * clear + _colour(sky.horizon, light.device) * (1 - clear)
-
-
-def _paint_sky(sky: Sky, direction: Tensor) -> Tensor:
-    """Paint what rays (3, H, W) see of the sky."""
-    unit = unit_length(direction[None])[0]
-    horizon, zenith = _colour(sky.horizon, unit.device), _colour(sky.zenith, unit.device)
-    return torch.lerp(horizon, zenith, unit[1].clamp(0, 1) ** 0.6) * _clouds(sky, unit)
-
-
-def _colour(colour: Vector, device: torch.device) -> Tensor:
-    return torch.from_numpy(colour).float().to(device)[:, None, None]
-
-
-def _clouds(sky: Sky, unit: Tensor) -> Tensor:
-    """Project noise on a plane overhead: a factor (H, W)."""
-    image = torch.from_numpy(periodic_noise(np.random.default_rng(sky.seed), 3, 6)).to(unit.device)
-    scale = SIDE * 0.15 / (unit[1].clamp_min(0) + 0.1)
-    rows, columns = (unit[2] * scale).long() % SIDE, (unit[0] * scale).long() % SIDE
-    return 1 + sky.clouds * image[rows, columns]

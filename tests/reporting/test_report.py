@@ -552,13 +552,13 @@ def test_the_page_is_never_an_input(tmp_path: Path, make_image: Make) -> None:
 def test_nothing_of_somebody_else_is_replaced(folder: Path, tmp_path: Path) -> None:
     theirs = folder / "report.html"
     theirs.write_text("<p>minutes of the meeting")
-    with pytest.raises(OutputExistsError, match=r"report\.html is there already and is no report"):
+    with pytest.raises(OutputExistsError, match=r"report\.html exists and is no report"):
         report(folder)
     assert theirs.read_text() == "<p>minutes of the meeting"
     with pytest.raises(InputError, match=r"ends in \.html, not .*ledger\.jsonl"):
         report(folder, output=folder / LEDGER_NAME)
     (tmp_path / "d.html").mkdir()
-    with pytest.raises(OutputExistsError, match=r"d\.html is there already"):
+    with pytest.raises(OutputExistsError, match=r"d\.html exists"):
         report(folder, output=tmp_path / "d.html")
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
@@ -598,7 +598,7 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     ("arguments", "said"),
     [
         ([], "no ledger in {folder}: give the output folder of a run"),
-        (["--sample", "0"], "--sample must be more than 0, not 0"),
+        (["--sample", "0"], "--sample must be at least 1, got 0"),
         (["--workers", "0"], "--workers must be more than 0, not 0"),
     ],
 )
