@@ -24,7 +24,7 @@ from cortexia_video.storage.paths import AnyPath, PathLike, to_absolute, to_path
 from cortexia_video.storage.relative import name_inside
 from cortexia_video.storage.remote_path import RemotePath
 
-_OF_FILE = ("kind", "f_px", "f_source", "full_size")
+_OF_FILE = ("kind", "f_px", "f_source", "full_size", "alignment")
 _OF_MODEL = ("model", "weights_sha256")
 _OF_FOLDER = ("kind", "unit", "larger_is", "unknown", *_OF_MODEL)
 
