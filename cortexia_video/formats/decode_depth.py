@@ -102,8 +102,36 @@ def interpret(
     convention: str | None = None,
 ) -> DepthMap:
     """Return what the numbers of a file mean; the second half of `decode_depth`."""
+    about = about or {}
     with _naming(name), np.errstate(all="ignore"):  # what comes of anybody's numbers is checked afterwards
-        return _understand(stored, about or {}, convention)
+        if convention is not None and convention not in CONVENTIONS:
+            raise DepthFileError(f"unknown convention {convention!r}: use one of {', '.join(CONVENTIONS)}")
+        stored = stored._replace(values=_to_2d(stored.values))
+        if stored.metadata.get("kind") is not None:
+            metadata = add({name: about[name] for name in _FACTS if name in about}, stored.metadata)
+        else:
+            stored = _translate(stored, about, convention) if convention else stored
+            metadata = add(about, stored.metadata)
+            if "unknown" in about and "unknown" in stored.metadata:
+                metadata["unknown"] = [*_listed(about["unknown"]), *_listed(stored.metadata["unknown"])]
+        _require_meaning(stored.values, metadata)
+        try:
+            depth = with_metadata(to_values(stored.values, metadata), metadata)
+        except ValueError as error:
+            raise DepthFileError(str(error)) from error
+        low, high = (float(each.reduce(depth.values, axis=None)) for each in (np.fmin, np.fmax))
+        if math.isinf(low) or math.isinf(high):
+            share = 100 * float(np.isinf(depth.values).mean())
+            raise DepthFileError(
+                f"{share:.3g} % of its values are infinite: if they are unknown, give that as `unknown`"
+            )
+        if low < 0 and depth.kind in ("metric", "scale_invariant"):
+            share = 100 * float((depth.values < 0).mean())
+            raise DepthFileError(
+                f"{share:.3g} % of its values are negative, which {depth.kind} depth is not: if they are "
+                f"unknown, give them as `unknown`, else give another `kind`"
+            )
+        return depth
 
 
 @contextlib.contextmanager
@@ -117,17 +145,13 @@ def _naming(name: str) -> Iterator[None]:
         raise DepthFileError(f"{printable(name)}: {error}") from error.__cause__
     except MemoryError as error:
         raise DepthFileError(f"{printable(name)}: {describe(error)}") from error
-    except Exception as error:  # a reader of a broken file raises anything
+    except Exception as error:  # a reader of a broken file raises anything, in words of its program
+        words = describe(error)
+        known = (told for says, told in _TOLD if says.search(words))
+        reason = next(known, "its content is not as its format has it")
         raise DepthFileError(
-            f"{printable(name)}: it cannot be decoded: {_tell(error)}; is it whole? Write or copy it again"
+            f"{printable(name)}: it cannot be decoded: {reason}; is it whole? Write or copy it again"
         ) from error
-
-
-def _tell(error: Exception) -> str:
-    """Return what somebody else's error comes to: its own words speak of a program, and some of a pickle."""
-    words = describe(error)
-    known = (told for says, told in _TOLD if says.search(words))
-    return next(known, "its content is not as its format has it")
 
 
 def find_reader(data: bytes, name: str) -> Reader:
@@ -142,28 +166,6 @@ def find_reader(data: bytes, name: str) -> Reader:
     if name.lower().endswith(tuple(suffixes)):
         raise DepthFileError("its content is not what its name says: it is cut short or mislabelled")
     raise DepthFileError(f"not a depth file that can be read: give one of {', '.join(suffixes)}")
-
-
-def _understand(stored: RawDepth, about: Metadata, convention: str | None) -> DepthMap:
-    """Join values with what the file says of them, and where it says nothing, with what the caller says."""
-    if convention is not None and convention not in CONVENTIONS:
-        raise DepthFileError(f"unknown convention {convention!r}: use one of {', '.join(CONVENTIONS)}")
-    stored = stored._replace(values=_to_2d(stored.values))
-    if stored.metadata.get("kind") is None:
-        if convention is not None:
-            stored = _translate(stored, about, convention)
-        metadata = add(about, stored.metadata)
-        if "unknown" in about and "unknown" in stored.metadata:
-            metadata["unknown"] = [*_listed(about["unknown"]), *_listed(stored.metadata["unknown"])]
-    else:
-        metadata = add({name: about[name] for name in _FACTS if name in about}, stored.metadata)
-    _require_meaning(stored.values, metadata)
-    try:
-        depth = with_metadata(to_values(stored.values, metadata), metadata)
-    except ValueError as error:
-        raise DepthFileError(str(error)) from error
-    _check(depth)
-    return depth
 
 
 def _listed(unknown: Any) -> list[Any]:
@@ -209,19 +211,3 @@ def _to_2d(values: NDArray[Any]) -> NDArray[Any]:
     if values.dtype.kind not in "fiu":
         raise DepthFileError(f"it holds {values.dtype}, not numbers")
     return values
-
-
-def _check(depth: DepthMap) -> None:
-    """Refuse values that cannot be depth."""
-    low, high = (float(each.reduce(depth.values, axis=None)) for each in (np.fmin, np.fmax))
-    if math.isinf(low) or math.isinf(high):
-        share = 100 * float(np.isinf(depth.values).mean())
-        raise DepthFileError(
-            f"{share:.3g} % of its values are infinite: if they are unknown, give that as `unknown`"
-        )
-    if low < 0 and depth.kind in ("metric", "scale_invariant"):
-        share = 100 * float((depth.values < 0).mean())
-        raise DepthFileError(
-            f"{share:.3g} % of its values are negative, which {depth.kind} depth is not: if they are "
-            f"unknown, give them as `unknown`, else give another `kind`"
-        )

@@ -16,7 +16,7 @@ from cortexia_video.errors import DepthFileError, MissingExtraError
 from cortexia_video.formats.metadata import from_text, metadata_of, to_text
 from cortexia_video.formats.quantization import Quantizer, split_rows
 from cortexia_video.formats.raw_depth import Chunks, RawDepth, require_pixels
-from cortexia_video.runtime.buffers import BufferPool
+from cortexia_video.runtime.memory import BufferPool
 
 _CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 _CODESTREAM = b"\xff\x0a"
@@ -57,26 +57,22 @@ def decode(data: bytes, most: float) -> RawDepth:
     Raises `DepthFileError`, `MissingExtraError`, and what imagecodecs does for a broken file.
     """
     jpegxl_decode = _import().jpegxl_decode
-    begin, text = _look_into(data) if data.startswith(_CONTAINER) else (0, b"")
+    begin, text = 0, b""
+    if data.startswith(_CONTAINER):
+        for name, start, end in _boxes(data):
+            if name == b"jumb" and _LABEL in data[start : start + _JUMD_BYTES]:
+                (first,) = struct.unpack_from(">I", data, start)
+                text = data[start + first + 8 : end]
+            if name in (b"jxlc", b"jxlp"):
+                begin = start + (4 if name == b"jxlp" else 0)  # after its number
+                break
+        else:
+            raise DepthFileError("there is no image in it: it is cut short")
     require_pixels(*_read_size(data[begin : begin + _SIZE_BYTES]), most)
     values = jpegxl_decode(data, index=0, numthreads=1)
     if values.dtype == np.uint8:
         raise DepthFileError("it has 8 bits a channel: depth is read from JPEG XL of 16 bits, grey")
     return RawDepth(values, from_text(text))
-
-
-def _look_into(container: bytes) -> tuple[int, bytes]:
-    """Return where the image begins, and give our text before it."""
-    text = b""
-    for name, begin, end in _boxes(container):
-        if name == b"jumb" and _LABEL in container[begin : begin + _JUMD_BYTES]:
-            (first,) = struct.unpack_from(">I", container, begin)
-            text = container[begin + first + 8 : end]
-        if name == b"jxlc":
-            return begin, text
-        if name == b"jxlp":
-            return begin + 4, text  # after its number
-    raise DepthFileError("there is no image in it: it is cut short")
 
 
 def _box(name: bytes, content: bytes) -> bytes:

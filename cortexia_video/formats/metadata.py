@@ -91,15 +91,34 @@ def with_metadata(values: NDArray[np.float32], metadata: Metadata) -> DepthMap:
     for name, meant in meaning_of(kind).items():
         if metadata.get(name, meant) != meant:
             raise ValueError(f"{name} is {metadata[name]!r}, but of kind {kind} it is {meant!r}")
-    full_size = _read_size(metadata.get("full_size"))
+    f_px = metadata.get("f_px")
+    if f_px is not None and not (
+        isinstance(f_px, int | float) and not isinstance(f_px, bool) and 0 < f_px < math.inf
+    ):
+        raise ValueError(f"f_px is {f_px!r}: it must be a number of pixels above 0, or null")
+    source, sources = metadata.get("f_source"), get_args(FocalSource)
+    if source is not None and source not in sources:
+        raise ValueError(f"f_source is {source!r}: it must be null or one of {', '.join(sources)}")
+    size = metadata.get("full_size")
+    if size is not None:
+        if (
+            not isinstance(size, list | tuple)
+            or len(size) != 2
+            or any(type(side) is not int or side < 1 for side in size)
+        ):
+            raise ValueError(f"full_size is {size!r}: it must be [height, width] in pixels, or null")
+        size = None if tuple(size) == values.shape else (size[0], size[1])
+    for name in ("model", "weights_sha256"):
+        if not isinstance(metadata.get(name), str | None):
+            raise ValueError(f"{name} is {metadata[name]!r}: it must be a text or null")
     return DepthMap(
         values,
         kind,
-        _read_f_px(metadata.get("f_px")),
-        _read_one_of(metadata, "f_source", get_args(FocalSource)),
-        None if full_size == values.shape else full_size,
-        _read_text(metadata, "model"),
-        _read_text(metadata, "weights_sha256"),
+        None if f_px is None else float(f_px),
+        source,
+        size,
+        metadata.get("model"),
+        metadata.get("weights_sha256"),
     )
 
 
@@ -132,33 +151,3 @@ def meaning_of(kind: DepthKind) -> dict[str, str | None]:
         "unit": "metres" if kind == "metric" else None,
         "larger_is": "nearer" if larger_is_nearer(kind) else "farther",
     }
-
-
-def _read_f_px(f_px: object) -> float | None:
-    if f_px is None:
-        return None
-    if isinstance(f_px, int | float) and not isinstance(f_px, bool) and 0 < f_px < math.inf:
-        return float(f_px)
-    raise ValueError(f"f_px is {f_px!r}: it must be a number of pixels above 0, or null")
-
-
-def _read_size(size: object) -> tuple[int, int] | None:
-    if size is None:
-        return None
-    if isinstance(size, list | tuple) and len(size) == 2 and all(type(n) is int and n > 0 for n in size):
-        return size[0], size[1]
-    raise ValueError(f"full_size is {size!r}: it must be [height, width] in pixels, or null")
-
-
-def _read_one_of(metadata: Metadata, name: str, choices: tuple[Any, ...]) -> Any:
-    value = metadata.get(name)
-    if value is None or value in choices:
-        return value
-    raise ValueError(f"{name} is {value!r}: it must be null or one of {', '.join(choices)}")
-
-
-def _read_text(metadata: Metadata, name: str) -> str | None:
-    value = metadata.get(name)
-    if value is None or isinstance(value, str):
-        return value
-    raise ValueError(f"{name} is {value!r}: it must be a text or null")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,8 +36,13 @@ def encode(depth: DepthMap) -> Chunks:
     header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0))
     pieces = [MAGIC + header + _chunk(b"tEXt", _KEYWORD.encode() + b"\0" + text)]
     strips = [*split_rows(height, width)]
-    strategy = _choose_strategy([_filter(steps, rows) for rows in strips[:: -(-len(strips) // _SAMPLES)]])
-    deflate = _deflate(strategy)
+    # to look for what comes again in noise takes twice as long, and finds nothing: a few strips decide
+    samples = [_filter(steps, rows) for rows in strips[:: -(-len(strips) // _SAMPLES)]]
+    sizes = dict.fromkeys((zlib.Z_HUFFMAN_ONLY, zlib.Z_DEFAULT_STRATEGY), 0)
+    for strategy in sizes:
+        deflate = _deflate(strategy)
+        sizes[strategy] = sum(len(deflate.compress(sample)) for sample in samples) + len(deflate.flush())
+    deflate = _deflate(min(sizes, key=lambda strategy: sizes[strategy]))
     for rows in strips:
         packed = deflate.compress(_filter(steps, rows))
         if packed:
@@ -56,18 +60,6 @@ def _filter(steps: Quantizer, rows: slice) -> memoryview:
     filtered[:, 0] = _UP
     np.subtract(data[1:], data[:-1], out=filtered[:, 1:])
     return filtered.data
-
-
-def _choose_strategy(samples: Sequence[memoryview]) -> int:
-    """Choose what makes a few strips smaller: to look for what comes again, or, with noise, not to.
-
-    To look for it in noise takes twice as long, and finds nothing.
-    """
-    sizes = dict.fromkeys((zlib.Z_HUFFMAN_ONLY, zlib.Z_DEFAULT_STRATEGY), 0)
-    for strategy in sizes:
-        deflate = _deflate(strategy)
-        sizes[strategy] = sum(len(deflate.compress(sample)) for sample in samples) + len(deflate.flush())
-    return min(sizes, key=lambda strategy: sizes[strategy])
 
 
 def _deflate(strategy: int) -> Any:

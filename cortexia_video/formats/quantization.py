@@ -108,7 +108,12 @@ def to_values(numbers: NDArray[Any], metadata: Metadata) -> NDArray[np.float32]:
 
 
 def _convert(numbers: NDArray[Any], metadata: Metadata) -> NDArray[np.float32]:
-    unknown = _find_unknown(numbers, metadata.get("unknown"))
+    said = metadata.get("unknown")
+    given = (
+        said if isinstance(said, Sequence) and not isinstance(said, str) else [] if said is None else [said]
+    )
+    each = [number for number in map(float, given) if not math.isnan(number)]  # NaN stands for itself
+    unknown = np.isin(numbers, np.array(each, np.result_type(numbers.dtype, np.float32))) if each else None
     values: NDArray[Any]
     if "near" in metadata:
         near, far = (_read_number(metadata, name) for name in ("near", "far"))
@@ -125,15 +130,6 @@ def _convert(numbers: NDArray[Any], metadata: Metadata) -> NDArray[np.float32]:
     if unknown is not None:
         result[unknown] = np.nan
     return result
-
-
-def _find_unknown(numbers: NDArray[Any], unknown: object) -> NDArray[np.bool_] | None:
-    """Return which numbers stand for unknown; None where only NaN does."""
-    if unknown is None:
-        return None
-    given = unknown if isinstance(unknown, Sequence) and not isinstance(unknown, str) else [unknown]
-    each = [number for number in map(float, given) if not math.isnan(number)]
-    return np.isin(numbers, np.array(each, np.result_type(numbers.dtype, np.float32))) if each else None
 
 
 def _read_number(metadata: Metadata, name: str, default: float | None = None) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
 from cortexia_video.depth_map import DepthMap
@@ -72,17 +71,12 @@ def decode(data: bytes, most: float) -> RawDepth:
                 f"its pixels are {pixels}: depth is read from TIFF of one channel, float32 or uint16"
             )
         require_pixels(image.height, image.width, most)
-        values = _copy_unpacked(image, data)
+        tile, count = image.tile[0], image.width * image.height
         text = str(image.tag_v2.get(_DESCRIPTION, ""))
-        return RawDepth(np.asarray(image) if values is None else values, from_text(text))
-
-
-def _copy_unpacked(image: TiffImagePlugin.TiffImageFile, data: bytes) -> NDArray[np.float32] | None:
-    """Return values that lie in the file in one piece: Pillow takes five times as long, by 64 KB at once."""
-    tile = image.tile[0]
-    whole = len(image.tile) == 1 and tile.extents == (0, 0, *image.size)
-    if not whole or (tile.codec_name, tile.args) != ("raw", ("F;32F", 0, 1)):
-        return None
-    count = image.width * image.height
-    values = np.frombuffer(data, "<f4", count, tile.offset).reshape(image.height, image.width)
-    return values.astype(np.float32)  # where it begins is no place for floats
+        whole = len(image.tile) == 1 and tile.extents == (0, 0, *image.size)
+        if whole and (tile.codec_name, tile.args) == ("raw", ("F;32F", 0, 1)):
+            # in one piece: Pillow takes five times as long, by 64 KB at once; where it begins is no place for
+            # floats, so it is copied
+            values = np.frombuffer(data, "<f4", count, tile.offset).reshape(image.height, image.width)
+            return RawDepth(values.astype(np.float32), from_text(text))
+        return RawDepth(np.asarray(image), from_text(text))

@@ -72,7 +72,14 @@ class Intrinsics:
         camera = self._look_up(key)
         if camera is None:
             return None
-        f_px = camera.f_px * (_find_factor(camera.size, width, height) if camera.size else 1.0)
+        size = camera.size or (width, height)
+        factor = find_resize_factor((width, height), size)
+        if factor is None:
+            raise InputError(
+                f"its intrinsics are for an image of {size[0]:g} x {size[1]:g}, it has {width} x {height}, "
+                "of another shape: give those of the image as it is"
+            )
+        f_px = camera.f_px * factor
         if not is_plausible(f_px, width, height):
             raise InputError(
                 f"no lens has a focal length of {f_px:g} pixels for {width} x {height}: give pixels, not mm"
@@ -128,43 +135,33 @@ def load_intrinsics(f_px: float | None = None, path: str | os.PathLike[str] | No
     Raises:
         InputError: Something is no focal length; the message names the line.
     """
-    cameras, digest = _read_file(to_path(path)) if path is not None else ({}, "")
+    cameras: dict[str, _Camera] = {}
+    settings: dict[str, object] = {}
+    if path is not None:
+        place = to_path(path)
+        with in_words(f"cannot read intrinsics from {place}"):
+            data = read_named(place, limit=LARGEST_TEXT)
+        settings["intrinsics"] = hashlib.sha256(data).hexdigest()
+        text = data.decode("utf-8-sig", "surrogateescape")
+        is_json = place.suffix.lower() == ".json" or text.lstrip().startswith("{")
+        for where, key, fields in _read_json(text, place) if is_json else _read_csv(text, place):
+            if not key:
+                raise InputError(f"{where}: no key: give that of an image, as the ledger has it, or *")
+            if key in cameras:
+                raise InputError(f"{where}: {printable(key)} was there before: give each key once")
+            try:
+                cameras[key] = _read_camera(fields)
+            except ValueError as error:
+                raise InputError(f"{where}: {printable(key)}: {error}") from None
+        if not cameras:
+            raise InputError(
+                f"{place}: no focal length in it: give a line key,f_px for each image, or * for all"
+            )
     if f_px is not None:
         if not (math.isfinite(f_px) and f_px > 0):
             raise InputError(f"`f_px` must be a focal length in pixels, more than 0, not {f_px:g}")
         return Intrinsics({_EVERY: _Camera(float(f_px), float(f_px))}, {"f_px": float(f_px)})
-    return Intrinsics(cameras, {"intrinsics": digest} if digest else {})
-
-
-def _find_factor(given: tuple[float, float], width: int, height: int) -> float:
-    factor = find_resize_factor((width, height), given)
-    if factor is None:
-        raise InputError(
-            f"its intrinsics are for an image of {given[0]:g} x {given[1]:g}, it has {width} x {height}, of "
-            "another shape: give those of the image as it is"
-        )
-    return factor
-
-
-def _read_file(path: AnyPath) -> tuple[dict[str, _Camera], str]:
-    """Return the cameras by key, and the SHA-256 of the file."""
-    with in_words(f"cannot read intrinsics from {path}"):
-        data = read_named(path, limit=LARGEST_TEXT)
-    text = data.decode("utf-8-sig", "surrogateescape")
-    is_json = path.suffix.lower() == ".json" or text.lstrip().startswith("{")
-    cameras: dict[str, _Camera] = {}
-    for place, key, fields in _read_json(text, path) if is_json else _read_csv(text, path):
-        if not key:
-            raise InputError(f"{place}: no key: give that of an image, as the ledger has it, or *")
-        if key in cameras:
-            raise InputError(f"{place}: {printable(key)} was there before: give each key once")
-        try:
-            cameras[key] = _read_camera(fields)
-        except ValueError as error:
-            raise InputError(f"{place}: {printable(key)}: {error}") from None
-    if not cameras:
-        raise InputError(f"{path}: no focal length in it: give a line key,f_px for each image, or * for all")
-    return cameras, hashlib.sha256(data).hexdigest()
+    return Intrinsics(cameras, settings)
 
 
 _Entry = tuple[str, str, Mapping[str, object]]  # where it stands, key, fields by name

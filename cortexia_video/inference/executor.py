@@ -27,8 +27,8 @@ from cortexia_video.depth_estimation import (
     as_model_error,
 )
 from cortexia_video.errors import Failure, ModelError, ModelOutputError
-from cortexia_video.inference.batcher import Batcher
-from cortexia_video.runtime.stage_clock import StageClock
+from cortexia_video.inference.batches import Batcher
+from cortexia_video.runtime.throughput import StageClock
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")

@@ -41,12 +41,12 @@ from cortexia_video.ledger.depth_reader import DepthReader, Reading
 from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.memory_budget import MemoryBudget
+from cortexia_video.runtime.memory import MemoryBudget
 from cortexia_video.runtime.workers import choose_workers
 from cortexia_video.sinks.open import open_sink
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import Found, InputFile
-from cortexia_video.storage.paths import AnyPath, is_remote, is_same_folder, to_path
+from cortexia_video.storage.paths import is_remote, is_same_folder, to_path
 from cortexia_video.storage.relative import is_inside
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is done alone
@@ -126,14 +126,19 @@ def convert(
     workers, root, stop = choose_workers(workers), to_path(output), stop or threading.Event()
     reader = DepthReader(about=about, convention=convention, max_megapixels=max_megapixels)
     given = load_intrinsics(f_px, intrinsics)
-    _require_another_folder(inputs, root)
     for each in inputs:
+        if is_same_folder(root, each):
+            raise InputError(f"{printable(str(to_path(each)))} is input and output: choose another `output`")
         reader.open_folder(each)  # each of its files would fail if that cannot be
     found = DepthFiles(inputs, output=root)
     files = _require_some(found, inputs)
     format = format or _find_format(inputs)
     sink = open_sink(root, format=format)
-    _require_allowed(format, allow_loss)
+    if FORMATS[format].decode is None and not allow_loss:
+        raise LossError(
+            f"{format} is a view in 256 steps to look at, scaled for each map: no depth can be read from it. "
+            "`allow_loss=True` writes it all the same; png16 keeps depth"
+        )
     settings = {
         "job": "convert",
         "format": format,
@@ -176,7 +181,12 @@ class ConvertJob:
         """Take every input to its outcome; the ledger then ends with the counts."""
         started, report = time.monotonic(), self.outcomes.report
         try:
-            run_bounded(self._find_work(found), self._convert, self._settle, workers=workers)
+            run_bounded(
+                self._find_work(found),
+                lambda item: (item, attempt(item.key, "decode", lambda: self._convert(item))),
+                lambda result: self.outcomes.settle(*result),
+                workers=workers,
+            )
             self.ledger.sync()
             complete_depth_json(self.sink)
         except OutputLostError as error:
@@ -191,7 +201,14 @@ class ConvertJob:
 
     def _find_work(self, found: Iterable[Found]) -> Iterator[InputFile]:
         """Yield what is to be done; before the first, depth.json leaves to the ledger what is not known."""
-        dated = (attempt(each.key, "find", partial(self._add_beside, each)) for each in found)
+
+        def add_beside(item: Found) -> Found:  # a file is done again, too, when its calibration changes
+            if isinstance(item, Failure):
+                return item
+            changed = (item.source.mtime_ns + self._reader.time_beside(item.place)) & _TIMES
+            return replace(item, source=item.source._replace(mtime_ns=changed))
+
+        dated = (attempt(each.key, "find", partial(add_beside, each)) for each in found)
         work = self.outcomes.claimed(dated)
         first = next(work, None)
         if first:
@@ -199,49 +216,37 @@ class ConvertJob:
             yield first
             yield from work
 
-    def _add_beside(self, item: Found) -> Found:
-        """Add the time of a calibration's change to that of a file: it is done again when either changes."""
-        if isinstance(item, Failure):
-            return item
-        source = item.source
-        changed = (source.mtime_ns + self._reader.time_beside(item.place)) & _TIMES
-        return replace(item, source=source._replace(mtime_ns=changed))
-
-    def _settle(self, result: tuple[InputFile, Failure | None]) -> None:
-        self.outcomes.settle(*result)
-
-    def _convert(self, item: InputFile) -> tuple[InputFile, Failure | None]:
+    def _convert(self, item: InputFile) -> Failure | None:
         """On a worker: take one file to its outcome."""
-        return item, attempt(item.key, "decode", lambda: self._take_through(item))
-
-    def _take_through(self, item: InputFile) -> Failure | None:
-        size = item.source.size
-        kept = _KEPT_REMOTE if is_remote(item.place) else _KEPT
-        self._require_apart(item)
-        data = self._read(item) if size <= kept else b""  # a larger one waits where it is
-        with self._budget.hold(size):
-            pixels = count_pixels(data or self._read(item), item.source.path)
-        with self._budget.hold(size + pixels * _BYTES):
-            reading = self._reader.decode(data or self._read(item), item.place)
-            _require_unchanged(item, reading)
-            return attempt(item.key, "write", lambda: self._place(item, reading))
-
-    def _read(self, item: InputFile) -> bytes:
-        return self._reader.read_bytes(item.place)
-
-    def _require_apart(self, item: InputFile) -> None:
-        """Refuse what could be taken for an output of this run: no input is ever replaced."""
-        place = to_path(item.place).resolve()
+        place, size = to_path(item.place).resolve(), item.source.size
         if place.name.endswith(self._form.suffix) and is_inside(place, self._root):
-            raise OutputExistsError(
+            raise OutputExistsError(  # it could be taken for an output of this run: no input is ever replaced
                 f"it lies in the output folder and is {self._form.suffix} already: choose another `output`"
             )
+        read = partial(self._reader.read_bytes, item.place)
+        kept = _KEPT_REMOTE if is_remote(item.place) else _KEPT
+        data = read() if size <= kept else b""  # a larger one waits where it is
+        with self._budget.hold(size):
+            pixels = count_pixels(data or read(), item.source.path)
+        with self._budget.hold(size + pixels * _BYTES):
+            reading = self._reader.decode(data or read(), item.place)
+            if reading.changed:
+                raise DepthFileError(
+                    f"{printable(item.source.path)}: it is not what was written: `cortexia verify --requeue` "
+                    "lets the next run make it again; if you changed it, copy it elsewhere and say what it is"
+                )
+            return attempt(item.key, "write", lambda: self._place(item, reading))
 
     def _place(self, item: InputFile, reading: Reading) -> None:
         depth, kept = self._set_focal_length(item, reading) if self._given.settings else (reading.depth, "")
         lost = self._form.lost(depth)
-        if lost:
-            self._tell(item, lost)
+        if lost and not self._allow_loss:
+            raise LossError(f"{lost}: `allow_loss=True` writes it all the same, or choose another `format`")
+        if lost and not self._told:
+            self._told = True
+            _log.warning(
+                "%s: %s; the ledger says of each file what it lost", printable(item.source.path), lost
+            )
         files = self.sink.encode(item.key, depth)
         self.ledger.record_begun(item.key, list(files))
         outputs = self.sink.place(files)
@@ -277,16 +282,6 @@ class ConvertJob:
         values = (depth.values * factor).astype(np.float32)
         return replace(depth, values=values, f_px=f_px, f_source="given"), ""
 
-    def _tell(self, item: InputFile, lost: str) -> None:
-        """Say once what is lost, or refuse to lose it."""
-        if not self._allow_loss:
-            raise LossError(f"{lost}: `allow_loss=True` writes it all the same, or choose another `format`")
-        if not self._told:
-            self._told = True
-            _log.warning(
-                "%s: %s; the ledger says of each file what it lost", printable(item.source.path), lost
-            )
-
 
 def _find_format(inputs: Sequence[str | os.PathLike[str]]) -> FormatName:
     """Return the format that the depth.json of every input says, if that is one that depth is read from."""
@@ -295,28 +290,6 @@ def _find_format(inputs: Sequence[str | os.PathLike[str]]) -> FormatName:
     if format not in FORMATS or FORMATS[format].decode is None:
         raise InputError("the inputs are not output folders of one format that could be kept: give `format`")
     return cast(FormatName, format)
-
-
-def _require_unchanged(item: InputFile, reading: Reading) -> None:
-    if reading.changed:
-        raise DepthFileError(
-            f"{printable(item.source.path)}: it is not what was written: `cortexia verify --requeue` "
-            "lets the next run make it again; if you changed it, copy it elsewhere and say what it is"
-        )
-
-
-def _require_allowed(format: str, allow_loss: bool) -> None:
-    if FORMATS[format].decode is None and not allow_loss:
-        raise LossError(
-            f"{format} is a view in 256 steps to look at, scaled for each map: no depth can be read from it. "
-            "`allow_loss=True` writes it all the same; png16 keeps depth"
-        )
-
-
-def _require_another_folder(inputs: Sequence[str | os.PathLike[str]], root: AnyPath) -> None:
-    for each in inputs:
-        if is_same_folder(root, each):
-            raise InputError(f"{printable(str(to_path(each)))} is input and output: choose another `output`")
 
 
 def _require_some(found: DepthFiles, inputs: Sequence[str | os.PathLike[str]]) -> Iterator[Found]:

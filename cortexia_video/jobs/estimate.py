@@ -27,19 +27,18 @@ from cortexia_video.errors import (
 from cortexia_video.formats.registry import FormatName
 from cortexia_video.geometry.intrinsics import load_intrinsics
 from cortexia_video.inference.backend_selection import MAX_ERROR, Backend
-from cortexia_video.inference.batch_size import BatchSize
-from cortexia_video.jobs.image_task import Decoding as Decoding
-from cortexia_video.jobs.image_task import RecordBegun, TaskOptions
+from cortexia_video.inference.batches import BatchSize
 from cortexia_video.jobs.outcomes import Changed, Listener, Outcomes, Report
 from cortexia_video.jobs.run_spec import Executor, RunSpec
-from cortexia_video.jobs.worker import Worker
+from cortexia_video.jobs.worker import Decoding as Decoding
+from cortexia_video.jobs.worker import RecordBegun, TaskOptions, Worker
 from cortexia_video.ledger.depth_json import keep_depth_json
 from cortexia_video.ledger.entries import ItemDone, Source
 from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.partition import parse_partition
 from cortexia_video.models.protocol import InputSize
-from cortexia_video.runtime.stage_clock import ChromeTrace
 from cortexia_video.runtime.throughput import Usage
+from cortexia_video.runtime.trace import ChromeTrace
 from cortexia_video.runtime.workers import choose_workers, count_cores
 from cortexia_video.sinks.archives import Packing, PackName
 from cortexia_video.sinks.sink import Sink
@@ -258,7 +257,7 @@ class LocalExecutor:
     ) -> Generator[tuple[InputFile, ItemDone | Failure], None, None]:
         items, first = itertools.tee(items)
         estimators = self._spec.choose_backend(self._selector, self._estimators, first)
-        self._worker = Worker(self._spec, estimators, sink, record_begun, trace)
+        self._worker = Worker(self._spec.task, estimators, sink, record_begun, trace)
         return self._worker.run(items, stop)
 
     def usage(self) -> Usage:

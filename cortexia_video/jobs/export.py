@@ -16,9 +16,9 @@ from cortexia_video.errors import InputError, ModelLoadError, ParityError
 from cortexia_video.frame import Frame
 from cortexia_video.inference.backend_selection import FRAMES_COMPARED, MAX_ERROR
 from cortexia_video.inference.parity import Parity, compare
+from cortexia_video.jobs.worker import decode_readable
 from cortexia_video.models.registry import find_licence, find_model
 from cortexia_video.sources.find import InputFile, find_images
-from cortexia_video.sources.frames import decode_readable
 from cortexia_video.storage.atomic_file import move_whole
 from cortexia_video.storage.paths import AnyPath, require_free, to_path
 

@@ -28,12 +28,11 @@ from cortexia_video.errors import (
     ModelError,
     OutputLostError,
 )
-from cortexia_video.jobs.image_task import RecordBegun
 from cortexia_video.jobs.run_spec import RunSpec
-from cortexia_video.jobs.worker import Worker
+from cortexia_video.jobs.worker import RecordBegun, Worker
 from cortexia_video.ledger.entries import ItemDone
-from cortexia_video.runtime.stage_clock import ChromeTrace, Piece, TraceBuffer
 from cortexia_video.runtime.throughput import Usage
+from cortexia_video.runtime.trace import ChromeTrace, Piece, TraceBuffer
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile
 from cortexia_video.storage.remote_path import RemotePath
@@ -255,7 +254,7 @@ class _RayWorker:
         sink = contextlib.ExitStack().enter_context(spec.open_sink())  # until the process ends
         self._name = secrets.token_hex(8)
         self._trace = TraceBuffer()
-        self._worker = Worker(spec, estimators, sink, _leave_to_ledger, self._trace if traced else None)
+        self._worker = Worker(spec.task, estimators, sink, _leave_to_ledger, self._trace if traced else None)
 
     def __call__(self, table: Any) -> Any:
         """Take pickled blocks to pickled `_BlockDone`, in tables."""

@@ -18,7 +18,7 @@ from cortexia_video.ledger.local_log import require_ledger
 from cortexia_video.ledger.state import DoneEntry, LedgerState, read_state
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.memory_budget import MemoryBudget
+from cortexia_video.runtime.memory import MemoryBudget
 from cortexia_video.runtime.workers import choose_workers
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES
 from cortexia_video.storage.named_file import read_named

@@ -22,10 +22,9 @@ from cortexia_video.ledger.partition import Partition
 from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
 from cortexia_video.runtime.input_boundary import attempt, attempt_all
 from cortexia_video.sources.archives import find_in_shard
-from cortexia_video.sources.images import IMAGES
-from cortexia_video.sources.input_file import Found as Found
-from cortexia_video.sources.input_file import InputFile as InputFile
-from cortexia_video.sources.input_rule import OWN, Rule
+from cortexia_video.sources.inputs import IMAGES, OWN, Rule
+from cortexia_video.sources.inputs import Found as Found
+from cortexia_video.sources.inputs import InputFile as InputFile
 from cortexia_video.sources.objects import find_named, find_objects
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES
 from cortexia_video.storage.named_file import open_named

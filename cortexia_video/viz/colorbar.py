@@ -43,7 +43,9 @@ def color_bar(
     shares = np.linspace(0, 1, count)
     start, end = (d_min, d_max) if spacing == "linear" else (1 / d_min, 1 / d_max)
     steps = [start + share * (end - start) for share in shares]
-    labels = [_label(step if spacing == "linear" else 1 / step, unit) for step in steps]
+    values = [step if spacing == "linear" else 1 / step for step in steps]
+    numbers = [f"{value:.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".") for value in values]
+    labels = [f"{number} {unit}".rstrip() for number in numbers]
     width = round(max(font.getlength(label) for label in labels))
     sheet = Image.new("RGB", (3 * size + width, height), _PAPER)
     table = find_color_table(cmap)
@@ -55,8 +57,3 @@ def color_bar(
         draw.line([(1.5 * size, down), (1.8 * size, down)], _INK)
         draw.text((2 * size, min(max(down, size / 2), height - size / 2)), label, _INK, font, anchor="lm")
     return np.asarray(sheet)
-
-
-def _label(value: float, unit: str) -> str:
-    number = f"{value:.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
-    return f"{number} {unit}".rstrip()

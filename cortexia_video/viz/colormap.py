@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, Literal, NamedTuple, TypedDict, get_args
 
@@ -121,7 +121,18 @@ def find_range(
     if spacing not in get_args(Spacing):
         raise ValueError(f"unknown spacing {spacing!r}: use one of {', '.join(get_args(Spacing))}")
     if d_min is None or d_max is None:
-        low, high = _measure(_take_depth(depth), percentiles, spacing, unknown)
+        values = _take_depth(depth)
+        ends = [(np.fmin.reduce(part), np.fmax.reduce(part)) for part in _cut(values)]  # past NaN
+        lows, highs = zip(*ends, strict=True)
+        low, high = float(np.fmin.reduce(lows)), float(np.fmax.reduce(highs))
+        all_known = unknown is None and spacing == "linear" and math.isfinite(low) and math.isfinite(high)
+        known = values if all_known else values[_find_known(values, spacing, unknown)]
+        if not known.size:
+            low, high = 1.0, 1.0
+        elif tuple(percentiles) != _ALL:
+            low, high = map(float, np.nanpercentile(known, percentiles, method="nearest"))
+        elif not all_known:
+            low, high = float(known.min()), float(known.max())
         d_min = min(low, high if d_max is None else d_max) if d_min is None else d_min
         d_max = max(high, d_min) if d_max is None else d_max
     if not -math.inf < d_min <= d_max < math.inf:
@@ -162,24 +173,6 @@ def _find_known(values: _Values, spacing: Spacing, unknown: float | None) -> NDA
     return known
 
 
-def _measure(
-    values: _Values, percentiles: Sequence[float], spacing: Spacing, unknown: float | None
-) -> tuple[float, float]:
-    """Return two percentiles of the known values."""
-    ends = [(np.fmin.reduce(part), np.fmax.reduce(part)) for part in _cut(values)]  # past NaN
-    lows, highs = zip(*ends, strict=True)
-    low, high = float(np.fmin.reduce(lows)), float(np.fmax.reduce(highs))
-    all_known = unknown is None and spacing == "linear" and math.isfinite(low) and math.isfinite(high)
-    known = values if all_known else values[_find_known(values, spacing, unknown)]
-    if not known.size:
-        return 1.0, 1.0
-    if tuple(percentiles) != _ALL:
-        low, high = np.nanpercentile(known, percentiles, method="nearest")
-    elif not all_known:
-        low, high = known.min(), known.max()
-    return float(low), float(high)
-
-
 class _Painter:
     """Colours strips of values, which it works on in the same memory again and again.
 
@@ -203,7 +196,13 @@ class _Painter:
     def paint(self, values: _Values, pairs: NDArray[np.uint8]) -> None:
         """Colour up to _STRIP_PIXELS values into uint8 (half as many, 6), and one more if they are odd."""
         known = _find_known(values, self._spacing, self._unknown)
-        steps = self._find_steps(values)
+        steps = self._steps[: values.size]  # each value's place in 256 equal ones: the top is in the last
+        with np.errstate(all="ignore"):  # what is unknown may be anything
+            if self._spacing == "inverse":
+                values = np.divide(1, values, out=steps, dtype=steps.dtype)
+            np.subtract(values, self._start, out=steps, dtype=steps.dtype)
+            np.multiply(steps, self._scale, out=steps)
+            np.clip(steps if self._scale else 0, 0, _LEVELS - 1, out=steps)  # a range of one value is level 0
         even = 2 * ((values.size + 1) // 2)
         if known.all():
             self._levels[: values.size] = steps
@@ -214,17 +213,6 @@ class _Painter:
             table, numbers = self._pairs, levels[::2] * (_LEVELS + 1) + levels[1::2]
         # by mode="raise" numpy would make a copy of `out` first
         np.take(table, numbers, axis=0, out=pairs[: even // 2], mode="clip")
-
-    def _find_steps(self, values: _Values) -> NDArray[np.floating]:
-        """Return each value's place in 256 equal steps, as in matplotlib: the top belongs to the last."""
-        steps = self._steps[: values.size]
-        with np.errstate(all="ignore"):  # what is unknown may be anything
-            if self._spacing == "inverse":
-                values = np.divide(1, values, out=steps, dtype=steps.dtype)
-            np.subtract(values, self._start, out=steps, dtype=steps.dtype)
-            np.multiply(steps, self._scale, out=steps)
-            np.clip(steps if self._scale else 0, 0, _LEVELS - 1, out=steps)  # a range of one value is level 0
-        return steps
 
 
 @cache

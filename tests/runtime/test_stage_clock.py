@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from cortexia_video.errors import OutputError
-from cortexia_video.runtime.stage_clock import ChromeTrace, StageClock
-from cortexia_video.runtime.throughput import Speed
+from cortexia_video.runtime.throughput import Speed, StageClock
+from cortexia_video.runtime.trace import ChromeTrace
 
 
 def test_stages_add_up_over_threads_and_waiting_is_no_work() -> None:
