@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -19,7 +18,7 @@ from cortexia_video.inference.parity import Parity, compare
 from cortexia_video.jobs.worker import decode_readable
 from cortexia_video.models.registry import find_licence, find_model
 from cortexia_video.sources.find import InputFile, find_images
-from cortexia_video.storage.atomic_file import move_whole
+from cortexia_video.storage.atomic_file import move_whole, scratch_folder
 from cortexia_video.storage.paths import AnyPath, require_free, to_path
 
 Size = tuple[int, int]
@@ -143,8 +142,8 @@ def _make_beside(output: AnyPath) -> Any:
     try:
         if beside:
             beside.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".cortexia-export-", dir=beside) as folder:
-            yield Path(folder)
+        with scratch_folder(beside) as folder:
+            yield folder
     except OSError as error:
         raise InputError(
             f"cannot write {output}: {error.strerror or error}; choose another `output`"
