@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -51,6 +51,36 @@ def metadata_of(depth: DepthMap) -> dict[str, Any]:
         "weights_sha256": depth.weights_sha256,
         **({"aligned_by": aligned.by, "alignment": aligned.as_dict()} if aligned else {}),
     }
+
+
+def describe_files(
+    *,
+    kind: DepthKind | None = None,
+    scale: float | None = None,
+    unknown: Sequence[float] = (),
+    f_px: float | None = None,
+) -> dict[str, Any]:
+    """Return what a person knows of depth files that do not say it themselves: `read_depth`'s `about`.
+
+    Args:
+        kind: What the values mean.
+        scale: What whole numbers are multiplied by: 0.001 for millimetres.
+        unknown: A value that stands for unknown; several times for several.
+        f_px: Focal length of the whole image, in its pixels.
+
+    Raises:
+        InputError: A scale or a focal length is not above 0.
+
+    Example:
+        >>> describe_files(kind="metric", scale=0.001)
+        {'kind': 'metric', 'scale': 0.001}
+    """
+    for name, value in (("scale", scale), ("f_px", f_px)):
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"`{name}` must be a number above 0, got {value:g}")
+    source = "given" if f_px else None
+    about = {"kind": kind, "scale": scale, "unknown": [*unknown] or None, "f_px": f_px, "f_source": source}
+    return {name: value for name, value in about.items() if value is not None}
 
 
 def with_metadata(values: NDArray[np.float32], metadata: Metadata) -> DepthMap:

@@ -69,8 +69,8 @@ def verify(
 
     Args:
         output: The output folder, a path or a URL.
-        requeue: Let the next run do again what is wrong.
-        workers: Threads; one for each core by default.
+        requeue: Let the next run do again what is wrong; without it nothing is written.
+        workers: Threads that read and check; one per core by default.
 
     Returns:
         How many were checked, and what is wrong.
