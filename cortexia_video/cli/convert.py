@@ -72,6 +72,6 @@ def convert_command(
             on_outcome=on_outcome,
             stop=stop,
         ),
-        lambda: DepthFiles(inputs, output=to_path(output)),
+        lambda: DepthFiles(inputs, output=to_path(output), convention=files.convention, about=files.about),
         to_path(output),
     )

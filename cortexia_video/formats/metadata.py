@@ -10,7 +10,10 @@
     model           the model that made it, or null: a sensor, or nobody said
     weights_sha256  digest of the model's weights, or null
 
-Of whole numbers it says what they stand for, too (`steps`):
+What a caller says of other people's files, besides: `along` (distances along the "axis" or the "ray" of each
+pixel, which f_px turns into depth), and `channel`, `array` or `page` of a file that holds several.
+
+Of whole numbers it says what they stand for, too (`quantization`):
 
     scale, offset   value = offset + scale * number
     near, far       value = near * (far / near) ** ((number - 1) / 65534)
