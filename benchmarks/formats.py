@@ -26,7 +26,7 @@ from cortexia_video import DepthMap
 from cortexia_video.formats.decode_depth import decode_depth
 from cortexia_video.formats.metadata import metadata_of
 from cortexia_video.formats.registry import FORMATS
-from cortexia_video.runtime.buffers import BufferPool
+from cortexia_video.runtime.memory import BufferPool
 from cortexia_video.sinks.folder import FolderSink
 
 HEIGHT, WIDTH = 3000, 4000

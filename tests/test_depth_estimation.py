@@ -14,7 +14,7 @@ from PIL import Image
 from cortexia_video import DepthEstimator, DepthMap, Failure, Frame, SyntheticModel
 from cortexia_video.errors import DecodeError, InputError, ModelError
 from cortexia_video.images.resampling import resize_depth
-from cortexia_video.inference.batcher import Batcher
+from cortexia_video.inference.batches import Batcher
 
 POISON = 13
 

@@ -108,7 +108,13 @@ def open_dataset(
     if isinstance(dataset, RGBDDataset) and not dataset.entries:
         if isinstance(place, RemotePath):
             require_object(place)
-        raise InputError(info.describe_missing(place) + (f" (split {split})" if split else ""))
+        whole = None if split is None else info.open(place, None, **options)
+        if isinstance(whole, RGBDDataset) and whole.entries:
+            raise InputError(
+                f"{place} holds {info.name}, but nothing of its split {split!r}: leave `split` out, or get "
+                f"what belongs to it from {info.where}"
+            )
+        raise InputError(info.describe_missing(place))
     if not dataset.registered and not allow_unregistered:
         raise InputError(
             f"the depth of {place} is not registered to its images: edges lie elsewhere; register it, or "

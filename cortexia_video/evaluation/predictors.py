@@ -21,7 +21,7 @@ from cortexia_video.ledger.lines import read_done
 from cortexia_video.ledger.local_log import list_files
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.stage_clock import StageClock
+from cortexia_video.runtime.throughput import StageClock
 from cortexia_video.storage.listing import remember_listings
 from cortexia_video.storage.named_file import read_named
 from cortexia_video.storage.paths import AnyPath, to_path

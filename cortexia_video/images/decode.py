@@ -38,7 +38,7 @@ from cortexia_video.images.pillow_readers import (
     read_exif,
 )
 from cortexia_video.images.sniff import SNIFF_BYTES, name_format
-from cortexia_video.runtime.buffers import BufferPool
+from cortexia_video.runtime.memory import BufferPool
 
 SizeRule = Callable[[int, int], tuple[int, int]]  # (height, width) of an image -> of one that will do
 

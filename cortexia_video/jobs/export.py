@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -16,10 +15,10 @@ from cortexia_video.errors import InputError, ModelLoadError, ParityError
 from cortexia_video.frame import Frame
 from cortexia_video.inference.backend_selection import FRAMES_COMPARED, MAX_ERROR
 from cortexia_video.inference.parity import Parity, compare
+from cortexia_video.jobs.worker import decode_readable
 from cortexia_video.models.registry import find_licence, find_model
 from cortexia_video.sources.find import InputFile, find_images
-from cortexia_video.sources.frames import decode_readable
-from cortexia_video.storage.atomic_file import move_whole
+from cortexia_video.storage.atomic_file import move_whole, scratch_folder
 from cortexia_video.storage.paths import AnyPath, require_free, to_path
 
 Size = tuple[int, int]
@@ -60,15 +59,15 @@ def export(
     Args:
         model: A published name that torch runs, hf:FOLDER or hf:org/name.
         output: The file to write. Weights beyond 1.9 GB go into a file beside it.
-        backend: What is to run the file, which it then says of itself.
-        size: (height, width) that the network sees; may be left out where it takes one size only.
-        precision: What the backend is to compute in: float32, for openvino also bfloat16; auto is the
-            fastest.
-        check: Images, folders or lists; the first that can be read are estimated by the file and by the
+        backend: What is to run the file: onnx (ONNX Runtime) or openvino. The file says so itself.
+        size: 392x518: height x width as the network sees images; others are stretched to it. Needed unless
+            the network takes one size only. In Python (392, 518).
+        precision: What the backend computes in: float32, for openvino also bfloat16; auto is the fastest.
+        check: Images, folders or lists: the first few that can be read are estimated by the file and by the
             network in float32.
-        max_error: The largest mean relative difference of such an image that is allowed.
+        max_error: Refuse the export where an image's mean relative difference is more.
         commercial_only: Refuse weights that are not known to be free for use in a product.
-        kind: What the values mean, for hf: models that do not say it.
+        kind: For hf: models that do not say what their values mean.
 
     Returns:
         The path, the size and the bytes of the file, and how near it is to the network.
@@ -143,8 +142,8 @@ def _make_beside(output: AnyPath) -> Any:
     try:
         if beside:
             beside.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".cortexia-export-", dir=beside) as folder:
-            yield Path(folder)
+        with scratch_folder(beside) as folder:
+            yield folder
     except OSError as error:
         raise InputError(
             f"cannot write {output}: {error.strerror or error}; choose another `output`"

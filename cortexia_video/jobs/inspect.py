@@ -22,7 +22,7 @@ from cortexia_video.ledger.index import LedgerIndex
 from cortexia_video.pinhole import to_fov_deg
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.memory_budget import MemoryBudget
+from cortexia_video.runtime.memory import MemoryBudget
 from cortexia_video.runtime.workers import count_cores
 from cortexia_video.sources.depth_files import DepthFiles, find_suffix
 from cortexia_video.storage.paths import AnyPath, PathLike, is_folder, to_path, to_text
@@ -126,7 +126,8 @@ def inspect(
     Args:
         path: A depth file or a folder; a path or a URL.
         about: What is known of the files, as `read_depth` takes it.
-        convention: Whose files they are, as `read_depth` takes it.
+        convention: Whose files they are: tum, kitti, nyu, scannet, 7scenes, sunrgbd, middlebury, metres,
+            depth-pro, moge, iw3.
         max_megapixels: Refuse larger maps.
 
     Returns:

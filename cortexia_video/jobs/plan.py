@@ -21,15 +21,16 @@ from cortexia_video.formats.registry import FORMATS
 from cortexia_video.images.decode import Header, read_header
 from cortexia_video.images.read import read_image_bytes
 from cortexia_video.inference.backend_selection import BackendSelector
-from cortexia_video.inference.batch_size import BatchSize
+from cortexia_video.inference.batches import BatchSize
 from cortexia_video.jobs.estimate import Decoding, estimate
+from cortexia_video.jobs.worker import decode_readable
 from cortexia_video.ledger.depth_reader import read_depth
 from cortexia_video.ledger.entries import CLAIMED
 from cortexia_video.ledger.ledger import read_ledger
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.throughput import Speed
 from cortexia_video.sources.find import Found, InputFile, find_images
-from cortexia_video.sources.frames import decode_readable
+from cortexia_video.storage.atomic_file import scratch_folder
 from cortexia_video.storage.paths import AnyPath, is_remote, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
@@ -111,14 +112,14 @@ def plan(
 
     Args:
         inputs: Image files, folders and lists, as `estimate` takes them; so are those below.
-        output: Where the outputs would go.
+        output: Where the outputs would go: says whether there is room.
         model: A name, or a loaded estimator.
         recursive: Descend into the folders inside.
         size: full or native.
         decode: exact or fast.
         batch_size: Images in one call of the model, or `auto`.
         device: One, or several with commas between.
-        num_workers: Machines such as this one, which share the work evenly and hinder each other nowhere.
+        num_workers: Machines such as this one that would share the work evenly, and not slow each other down.
         **model_options: As `load_estimator` takes them.
 
     Returns:
@@ -254,16 +255,18 @@ def _time(
 ) -> tuple[Speed, list[_Sample], float]:
     """Estimate some images; give the speed, what maps cost in each format, and the mean pixels of a map."""
     paths = [each.place for each in images]
-    with tempfile.TemporaryDirectory(prefix=".cortexia-plan-", dir=place) as folder:
+    with scratch_folder(place) as folder:
         try:
             report = estimate(paths, folder, model=estimators, decode=decoding)
         except OutputLostError as error:
-            raise OutputError(f"no room for a few samples in {Path(folder).parent}: {error}") from error
+            raise OutputError(
+                f"no room for a few samples in {place or tempfile.gettempdir()}: {error}"
+            ) from error
         if not report.done or not report.speed:
             raise InputError(f"none of the {len(images)} images tried went through: {report.failures[0]}")
-        done = [line for line in read_ledger(Path(folder)) if line.get("outcome") == "done"]
+        done = [line for line in read_ledger(folder) if line.get("outcome") == "done"]
         names = [name for line in done[:_ENCODED] for name in line["outputs"]]
-        samples = [_encode(Path(folder, name), estimators[0]) for name in names]
+        samples = [_encode(folder / name, estimators[0]) for name in names]
     return report.speed, samples, sum(line["height"] * line["width"] for line in done) / len(done)
 
 

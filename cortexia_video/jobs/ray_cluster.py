@@ -12,6 +12,7 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -28,12 +29,11 @@ from cortexia_video.errors import (
     ModelError,
     OutputLostError,
 )
-from cortexia_video.jobs.image_task import RecordBegun
 from cortexia_video.jobs.run_spec import RunSpec
-from cortexia_video.jobs.worker import Worker
+from cortexia_video.jobs.worker import RecordBegun, Worker
 from cortexia_video.ledger.entries import ItemDone
-from cortexia_video.runtime.stage_clock import ChromeTrace, Piece, TraceBuffer
 from cortexia_video.runtime.throughput import Usage
+from cortexia_video.runtime.trace import ChromeTrace, Piece, TraceBuffer
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile
 from cortexia_video.storage.remote_path import RemotePath
@@ -42,6 +42,7 @@ _BLOCK = 64  # inputs that a worker takes at once; the most that one dying proce
 _COMPARED_ON = 16  # inputs, at most, that are tried for images to compare a backend on
 _WAVE = 20_000  # inputs a worker, after which the workers begin anew: so much is kept in memory
 _ANSWERS_S = 3.0  # for which an address may take to answer
+_ENDING_S = 5.0  # for which processes that were told to end may take
 _ALONE = 2  # times that an input must end its process alone, to be left out
 _LOCAL_STORE = 1 << 28  # bytes of shared memory of a cluster of our own: blocks are small
 _LONGEST_FOLDER = 20  # bytes, of a folder in which Ray's sockets can be: their names have 107 at most
@@ -87,6 +88,7 @@ class RayExecutor:
         self._gpus = gpus_per_worker
         self._end = contextlib.ExitStack()
         self._usages: dict[str, Usage] = {}  # the last of each worker
+        self._after_end = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         ray = _import_ray()
@@ -102,6 +104,7 @@ class RayExecutor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end.close()
+        self._after_end.close()
 
     def prepare(self, spec: RunSpec) -> Mapping[str, object]:
         """Find room for the workers, and let one load the model, to say what the outputs depend on."""
@@ -112,6 +115,7 @@ class RayExecutor:
             )
         if not isinstance(spec.root, RemotePath):  # workers may stand in another folder
             spec = replace(spec, root=spec.root.absolute())
+            self._after_end.callback(_take_away_partial_folder, spec)
         self._spec = spec
         self._count, self._gpus = _find_room(ray, self._asked, self._gpus)
         if not isinstance(spec.model, str):  # it is here, loaded
@@ -255,7 +259,7 @@ class _RayWorker:
         sink = contextlib.ExitStack().enter_context(spec.open_sink())  # until the process ends
         self._name = secrets.token_hex(8)
         self._trace = TraceBuffer()
-        self._worker = Worker(spec, estimators, sink, _leave_to_ledger, self._trace if traced else None)
+        self._worker = Worker(spec.task, estimators, sink, _leave_to_ledger, self._trace if traced else None)
 
     def __call__(self, table: Any) -> Any:
         """Take pickled blocks to pickled `_BlockDone`, in tables."""
@@ -309,6 +313,15 @@ def _load_settings(spec: RunSpec, first: Sequence[InputFile]) -> Mapping[str, ob
         return spec.describe(selector, estimators[0])
     except CortexiaError as error:
         return str(error)
+
+
+def _take_away_partial_folder(spec: RunSpec) -> None:
+    """Enter and leave the output once more: its workers are killed by Ray before they leave it."""
+    partial = spec.open_sink().partial
+    end = time.monotonic() + _ENDING_S
+    while partial and partial.exists() and time.monotonic() < end:
+        with contextlib.suppress(CortexiaError), spec.open_sink():
+            time.sleep(0.05)
 
 
 def _add(stages: Iterable[Mapping[str, float]]) -> dict[str, float]:

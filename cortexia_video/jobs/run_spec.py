@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -12,16 +13,15 @@ from cortexia_video.depth_estimation import DepthEstimator, load_estimators
 from cortexia_video.errors import Failure
 from cortexia_video.images.read import read_image_bytes
 from cortexia_video.inference.backend_selection import BackendSelector
-from cortexia_video.jobs.image_task import RecordBegun, TaskOptions
+from cortexia_video.jobs.worker import RecordBegun, TaskOptions, decode_readable
 from cortexia_video.ledger.entries import ItemDone
 from cortexia_video.ledger.partition import Partition
-from cortexia_video.runtime.stage_clock import ChromeTrace
 from cortexia_video.runtime.throughput import Usage
+from cortexia_video.runtime.trace import ChromeTrace
 from cortexia_video.sinks.archives import ArchiveSink, Packing
 from cortexia_video.sinks.open import open_sink
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import Found, InputFile, find_images
-from cortexia_video.sources.frames import decode_readable
 from cortexia_video.storage.paths import AnyPath
 
 
@@ -32,7 +32,7 @@ class RunSpec:
     asked: what `load_estimators` takes beside the model. The others are those of `estimate`.
     """
 
-    inputs: Sequence[str]
+    inputs: Sequence[str | os.PathLike[str]]
     root: AnyPath
     recursive: bool
     partition: Partition | None

@@ -106,7 +106,7 @@ def status(
     Args:
         output: The output folder, a path or a URL.
         inputs: Those of the run; they are counted, which says how much is left.
-        recursive: That of the run.
+        recursive: As the run was given it.
 
     Returns:
         How many are done, failed and begun, by run, and how fast.

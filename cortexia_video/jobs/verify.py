@@ -18,7 +18,7 @@ from cortexia_video.ledger.local_log import require_ledger
 from cortexia_video.ledger.state import DoneEntry, LedgerState, read_state
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.memory_budget import MemoryBudget
+from cortexia_video.runtime.memory import MemoryBudget
 from cortexia_video.runtime.workers import choose_workers
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES
 from cortexia_video.storage.named_file import read_named
@@ -69,8 +69,8 @@ def verify(
 
     Args:
         output: The output folder, a path or a URL.
-        requeue: Let the next run do again what is wrong.
-        workers: Threads; one for each core by default.
+        requeue: Let the next run do again what is wrong; without it nothing is written.
+        workers: Threads that read and check; one per core by default.
 
     Returns:
         How many were checked, and what is wrong.

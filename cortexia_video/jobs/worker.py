@@ -1,24 +1,53 @@
-"""`Worker`: the pipeline around a loaded model in one process, of this machine or of a cluster."""
+"""`Worker`: takes images to their depth in one process, of this machine or of a cluster."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, TypeVar
 
-from cortexia_video.depth_estimation import DepthEstimator
+from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame
 from cortexia_video.errors import Failure
-from cortexia_video.inference.executor import PipelineExecutor
-from cortexia_video.jobs.image_task import ImageTask, RecordBegun
-from cortexia_video.jobs.run_spec import RunSpec
+from cortexia_video.frame import Frame
+from cortexia_video.geometry.intrinsics import Intrinsics
+from cortexia_video.images.decode import decode, read_header
+from cortexia_video.images.read import read_image_bytes
+from cortexia_video.inference.batches import is_out_of_memory
+from cortexia_video.inference.executor import ItemResult, PipelineExecutor
+from cortexia_video.jobs.outcomes import facts_of
 from cortexia_video.ledger.entries import ItemDone
-from cortexia_video.runtime.stage_clock import StageClock, Trace
-from cortexia_video.runtime.throughput import MODEL, Usage
+from cortexia_video.runtime.input_boundary import attempt
+from cortexia_video.runtime.memory import BufferPool, MemoryBudget
+from cortexia_video.runtime.throughput import MODEL, StageClock, Usage
+from cortexia_video.runtime.trace import Trace
 from cortexia_video.runtime.workers import count_cores
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile
 
+Decoding = Literal["exact", "fast"]
+RecordBegun = Callable[[str, Sequence[str]], None]  # takes a key and the names that are about to be placed
+_Result = TypeVar("_Result")
+
+MEMORY = 1 << 30  # bytes of images and depth maps in work at once, over all workers, at least
+_MEMORY_EACH = 192 << 20  # bytes for two workers: one decodes 12 megapixels, one writes as many
+_DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and resizing
+_KEPT = 1 << 24  # bytes of a file that may wait in memory; a larger one is read twice, once for its header
+_WRITE_BYTES = 8  # a pixel, at the worst moment of enlarging and encoding
 _ON_CALLING_THREAD = ("batch", "check", "pack")  # stages that take time of the thread that calls `run`
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOptions:
+    """How images are worked on. workers: threads that decode, and as many that write."""
+
+    workers: int
+    decode: Decoding
+    given: Intrinsics
+    max_megapixels: float
 
 
 class Worker:
@@ -29,17 +58,18 @@ class Worker:
 
     def __init__(
         self,
-        spec: RunSpec,
+        options: TaskOptions,
         estimators: Sequence[DepthEstimator],
         sink: Sink,
         record_begun: RecordBegun,
         trace: Trace | None,
     ) -> None:
-        self._estimators = estimators
-        self._sink = sink
-        self._threads = spec.task.workers
+        self._options = options
+        self._estimators, self._estimator = estimators, estimators[0]
+        self._sink, self._record_begun = sink, record_begun
         self._clock = StageClock(trace)
-        self._task = ImageTask(estimators[0], sink, record_begun, spec.task, self._clock)
+        self._budget = MemoryBudget(max(MEMORY, options.workers * _MEMORY_EACH))
+        self._pixels, self._depth = BufferPool(), BufferPool()
         self._process_seconds = time.process_time()
 
     def run(
@@ -47,11 +77,26 @@ class Worker:
     ) -> Generator[tuple[InputFile, ItemDone | Failure], None, None]:
         """Yield inputs with their outcomes, each when its files are in place; after `stop`, those under way.
 
-        Nothing that is wrong with one input raises; `OutputLostError` where the output takes no more.
+        Nothing that is wrong with one input raises; `OutputLostError` where the output is full or unwritable.
         """
-        started, counted = time.thread_time(), self._count_calling_thread()
-        yield from self._sink.gather(items, lambda some: self._run(some, stop), self._clock)
-        others = self._count_calling_thread() - counted
+
+        def work(some: Iterable[InputFile]) -> Iterator[tuple[InputFile, ItemDone | Failure]]:
+            pipeline: PipelineExecutor[InputFile, ItemDone | Failure] = PipelineExecutor(
+                self._estimators,
+                prepare=self.prepare,
+                finish=self.finish,
+                workers=self._options.workers,
+                stop=stop,
+                clock=self._clock,
+            )
+            return pipeline.run(some)
+
+        def count_calling_thread() -> float:
+            return sum(self._clock.core_seconds.get(name, 0.0) for name in _ON_CALLING_THREAD)
+
+        started, counted = time.thread_time(), count_calling_thread()
+        yield from self._sink.gather(items, work, self._clock)
+        others = count_calling_thread() - counted
         self._clock.add("find", 0.0, max(0.0, time.thread_time() - started - others))
 
     def usage(self) -> Usage:
@@ -62,25 +107,85 @@ class Worker:
         return Usage(
             seconds=dict(self._clock.seconds),
             core_seconds={**stages, MODEL: max(0.0, process - sum(stages.values()))},
-            device=self._estimators[0].model.device,
+            device=self._estimator.model.device,
             devices=len(self._estimators),
             cores=count_cores(),
-            threads=self._threads,
-            batch_sizes=self._estimators[0].limits.found,
+            threads=self._options.workers,
+            batch_sizes=self._estimator.limits.found,
         )
 
-    def _run(
-        self, items: Iterable[InputFile], stop: threading.Event
-    ) -> Iterator[tuple[InputFile, ItemDone | Failure]]:
-        pipeline: PipelineExecutor[InputFile, ItemDone | Failure] = PipelineExecutor(
-            self._estimators,
-            prepare=self._task.prepare,
-            finish=self._task.finish,
-            workers=self._threads,
-            stop=stop,
-            clock=self._clock,
-        )
-        return pipeline.run(items)
+    def prepare(self, item: InputFile) -> PreparedFrame | Failure:
+        """On a decode worker: read, decode and preprocess one image."""
+        kept = b""  # its file, if that is small
 
-    def _count_calling_thread(self) -> float:
-        return sum(self._clock.core_seconds.get(name, 0.0) for name in _ON_CALLING_THREAD)
+        def make_ready() -> PreparedFrame | Failure:
+            data = kept or read_image_bytes(item.place)
+            enough = self._estimator.enough if self._options.decode == "fast" else None
+            with self._clock.measure("decode", item.key):
+                limit = self._options.max_megapixels
+                frame = decode(data, item.key, max_megapixels=limit, enough=enough, scratch=self._pixels)
+            with self._clock.measure("preprocess", item.key):
+                given = self._options.given
+                return self._estimator.prepare(given.apply(frame) if given.settings else frame)
+
+        def read_and_make_ready() -> PreparedFrame | Failure:
+            nonlocal kept
+            is_large = item.source.size > _KEPT  # it waits on the disk
+            with self._budget.hold(item.source.size) if is_large else nullcontext():
+                with self._clock.measure("read", item.key):
+                    data = read_image_bytes(item.place)
+                    header = read_header(data)
+                size = len(data)  # of a row in an archive nobody knows it before
+                kept = b"" if is_large else data
+                del data
+            return self._with_memory(size + header.height * header.width * _DECODE_BYTES, make_ready)
+
+        return attempt(item.key, "decode", read_and_make_ready)
+
+    def finish(self, item: InputFile, result: ItemResult) -> ItemDone | Failure:
+        """On a write worker: enlarge, encode and place one depth map."""
+
+        def place() -> ItemDone:
+            with self._clock.measure("resize", item.key):
+                depth = self._estimator.finish(result.origin, result.values, self._depth)
+            with self._clock.measure("encode", item.key):
+                self._sink.formats[0].require_kept(depth)
+                files = self._sink.encode(item.key, depth)
+            with self._clock.measure("write", item.key):
+                if names := self._sink.output_names(item.key):
+                    self._record_begun(item.key, names)
+                outputs = self._sink.place(files)
+            facts = facts_of(depth)
+            facts |= {"f_px_used": True} if self._estimator.uses_focal_length else {}
+            facts |= {"in_float32": True} if result.in_float32 else {}
+            return ItemDone(outputs, facts)
+
+        pixels = result.origin.height * result.origin.width if self._estimator.size == "full" else 0
+        needed = pixels * _WRITE_BYTES + result.values.nbytes
+        return attempt(item.key, "write", lambda: self._with_memory(needed, place))
+
+    def _with_memory(self, count: int, work: Callable[[], Failure | _Result]) -> Failure | _Result:
+        """Do work while its arrays fit; once more, alone, where memory was too small beside others."""
+        try:
+            with self._budget.hold(count):
+                made = work()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            if not (isinstance(made, Failure) and is_out_of_memory(made.error)):
+                return made
+        with self._budget.hold(self._budget.total):
+            return work()
+
+
+def decode_readable(images: Iterable[InputFile], *, max_megapixels: float = 200.0) -> Iterator[Frame]:
+    """Yield frames to compare backends on: of the images that can be decoded, in their order."""
+
+    def read(image: InputFile) -> Frame:
+        return decode(read_image_bytes(image.place), image.key, max_megapixels=max_megapixels)
+
+    for each in images:
+        frame = attempt(each.key, "decode", partial(read, each))
+        if not isinstance(frame, Failure):
+            yield frame

@@ -28,7 +28,7 @@ from cortexia_video.reporting.ledger_summary import Line
 from cortexia_video.reporting.outliers import Outlier
 from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.memory_budget import MemoryBudget
+from cortexia_video.runtime.memory import MemoryBudget
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.viz.colormap import Spacing, colored_depthmap
 

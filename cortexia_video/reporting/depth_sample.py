@@ -15,7 +15,7 @@ from cortexia_video.ledger.artifacts import find_depth, list_outputs, read_run_d
 from cortexia_video.reporting.ledger_summary import Line, Meaning
 from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.memory_budget import MemoryBudget
+from cortexia_video.runtime.memory import MemoryBudget
 from cortexia_video.storage.paths import AnyPath
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is read alone

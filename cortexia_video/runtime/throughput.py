@@ -1,12 +1,50 @@
-"""`Usage`: what a run used of its machines. `Speed`: how near to what was possible, and what held it up."""
+"""How fast a run is: its clock, what it used of its machines, and how near that is to what was possible."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+
+from cortexia_video.runtime.trace import Trace
 
 MODEL = "model"
 _GOOD = 0.8
+
+
+class StageClock:
+    """Adds up the time of stages over all threads; with `trace`, each piece is written there.
+
+    seconds: by the clock, for each stage, summed over threads. core_seconds: of a processor core, in the
+    measuring thread alone (threads that a library starts inside are not seen).
+    """
+
+    def __init__(self, trace: Trace | None = None) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.core_seconds: dict[str, float] = defaultdict(float)
+        self._trace = trace
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def measure(self, stage: str, what: str = "") -> Iterator[None]:
+        """Add the time of the block to a stage. what: the key, or so, that the trace shows with it."""
+        started, core_started = time.perf_counter(), time.thread_time()
+        try:
+            yield
+        finally:
+            seconds, core_seconds = time.perf_counter() - started, time.thread_time() - core_started
+            self.add(stage, seconds, core_seconds)
+            if self._trace:
+                self._trace.add(stage, started, seconds, what)
+
+    def add(self, stage: str, seconds: float, core_seconds: float) -> None:
+        """Add time that was measured elsewhere to a stage."""
+        with self._lock:
+            self.seconds[stage] += seconds
+            self.core_seconds[stage] += core_seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from cortexia_video.errors import Failure, InputError, OutputError
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.formats.registry import FORMATS, PREVIEW, Format
 from cortexia_video.ledger.entries import ItemDone, Placed
-from cortexia_video.runtime.stage_clock import StageClock
+from cortexia_video.runtime.throughput import StageClock
 from cortexia_video.storage.paths import AnyPath
 
 PARTIAL = ".cortexia-partial"

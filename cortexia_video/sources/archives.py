@@ -15,7 +15,7 @@ from cortexia_video.errors import Failure, InputError, in_words, printable
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.ledger.entries import Source
 from cortexia_video.runtime.input_boundary import attempt_all
-from cortexia_video.sources.input_file import Found, InputFile
+from cortexia_video.sources.inputs import Found, InputFile
 from cortexia_video.storage.archive_member import (
     IMAGES,
     choose_column,

@@ -16,7 +16,7 @@ from cortexia_video.ledger.artifacts import find_depth, list_outputs
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.lines import read_done
 from cortexia_video.sources.find import Found, InputFile, find_files
-from cortexia_video.sources.input_rule import Rule
+from cortexia_video.sources.inputs import Rule
 from cortexia_video.storage.archive_member import name_absolute
 from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath

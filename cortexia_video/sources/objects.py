@@ -13,8 +13,7 @@ from cortexia_video.ledger.local_log import is_ledger
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
 from cortexia_video.sources.archives import find_in_shard
-from cortexia_video.sources.input_file import Found, InputFile
-from cortexia_video.sources.input_rule import Rule, keep_names
+from cortexia_video.sources.inputs import Found, InputFile, Rule, keep_names
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES, is_depth_shard
 from cortexia_video.storage.named_file import LARGEST_FILE
 from cortexia_video.storage.object_keys import find_problem

@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
 
 _PARTIAL = r"\.{name}\.[0-9a-f]{{16}}\.partial"  # of `.NAME.RANDOM.partial`, until the file is whole
+_SCRATCH = re.compile(r"\.cortexia-scratch-[0-9a-f]{16}")
+_LOCK = "lock"
 _NEVER = frozenset(  # a file can be here, whatever room is made
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
 )
@@ -113,6 +116,41 @@ def remove_partials(folder: Path, names: str) -> None:
                         (folder / name).unlink()
                 finally:
                     os.close(descriptor)
+
+
+@contextmanager
+def scratch_folder(parent: Path | None) -> Iterator[Path]:
+    """Yield a new folder in `parent`, by default in the system's for what is temporary; it is gone afterwards.
+
+    Those that killed processes left in `parent` are removed first: folders named as these are, whose lock nobody
+    holds. Raises `OSError`.
+    """
+    with suppress(OSError):
+        for name in filter(_SCRATCH.fullmatch, os.listdir(parent) if parent else ()):  # noqa: PTH208
+            _remove_scratch(Path(parent or "", name))
+    folder = Path(parent or tempfile.gettempdir(), f".cortexia-scratch-{secrets.token_hex(8)}")
+    folder.mkdir(mode=0o700)
+    descriptor = open_plain(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    try:
+        try_lock(descriptor)
+        (inside := folder / "new").mkdir()
+        yield inside
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _remove_scratch(folder: Path) -> None:
+    """Remove a folder of `scratch_folder`, unless it is a link or somebody works in it."""
+    with suppress(OSError, OutputExistsError):
+        if folder.is_symlink() or {each.name for each in folder.iterdir()} - {_LOCK, "new"}:
+            return
+        descriptor = open_plain(folder / _LOCK, os.O_RDWR)
+        try:
+            if try_lock(descriptor):
+                shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(descriptor)
 
 
 def open_plain(path: Path | str, flags: int, *, folder: int | None = None) -> int:

@@ -67,13 +67,14 @@ class ValidationPlan:
     """What is measured every `every` steps, and at the end: depth of the averaged weights.
 
     truth: folders as `cortexia evaluate --truth` takes them, each by `protocol`; images: how many of each
-    are shown.
+    are shown; allow_outside: read also what their set.json and lists name outside of them.
     """
 
     truth: tuple[str, ...] = ()
     protocol: str = "real-frames"
     every: int = 1000
     images: int = 4
+    allow_outside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

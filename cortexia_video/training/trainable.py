@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch.nn import functional as F
 
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import ModelLoadError
-from cortexia_video.storage.atomic_file import make_folder, move_whole, write_atomic
+from cortexia_video.storage.atomic_file import make_folder, move_whole, scratch_folder, write_atomic
 from cortexia_video.training.backbone import find_classifier, load_classifier, read_state
 from cortexia_video.training.network import (
     COMPACT,
@@ -96,10 +95,10 @@ def _load_checkpoint(recipe: Recipe) -> Trainable:
     def save(state: State, folder: Path) -> str:
         kept = {name: value.clone() for name, value in network.state_dict().items()}
         network.load_state_dict(dict(state))
-        with tempfile.TemporaryDirectory(prefix=".cortexia-model-", dir=folder) as half:
-            opened.save(Path(half))
+        with scratch_folder(folder) as half:
+            opened.save(half)
             make_folder(folder / "model")
-            for each in Path(half).iterdir():
+            for each in half.iterdir():
                 move_whole(each, folder / "model" / each.name)
         network.load_state_dict(kept)
         return f"hf:{folder / 'model'}"

@@ -151,6 +151,78 @@ def test_hypersim_is_turned_from_rays_to_the_axis(tmp_path: Path, scene: Scene) 
     np.testing.assert_allclose(points[0, 0], 2.0 * ray * [1, -1, -1], rtol=1e-5)
 
 
+# of metadata_camera_parameters.csv: lenses tilted up, and up and sideways, whose rows and columns are askew
+TILTED = {
+    "ai_026_006": (
+        0.7903225369878771,
+        0,
+        0,
+        0,
+        0.4439377392550294,
+        0,
+        0,
+        -0.39276232880718764,
+        -1.3688787409561254,
+    ),
+    "ai_033_008": (
+        0.5780909187633487,
+        0,
+        0,
+        0,
+        0.4330129532395793,
+        0,
+        0,
+        0.021935288973592558,
+        -1.0012828099482403,
+    ),
+    "ai_019_007": (
+        *(0.5816325918420933, 0, 0, 0, 0.4521482462309275, 0),
+        *(0.16414578812081862, -0.031774812884525834, -1.0334879501698204),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TILTED)
+def test_a_tilted_lens_of_hypersim_has_a_camera_square_to_its_image(
+    name: str, tmp_path: Path, scene: Scene
+) -> None:
+    """The points of depth and camera are as far from each other as those that the scene's matrix gives."""
+    import h5py
+
+    MAKERS["hypersim"](tmp_path, scene, 1)
+    table = tmp_path / "metadata_camera_parameters.csv"
+    head = table.read_text().splitlines()[0]
+    table.write_text("\n".join([head, ",".join(map(str, ("ai_001_001", *TILTED[name])))]))
+    u, v = np.meshgrid((np.arange(WIDTH) + 0.5) / WIDTH * 2 - 1, 1 - (np.arange(HEIGHT) + 0.5) / HEIGHT * 2)
+    rays = np.stack([u, v, np.ones_like(u)], axis=-1) @ np.reshape(TILTED[name], (3, 3)).T
+    distance = np.random.default_rng(0).uniform(1, 9, (HEIGHT, WIDTH))
+    points = rays / np.linalg.norm(rays, axis=-1, keepdims=True) * distance[..., None]
+    (path,) = tmp_path.rglob("*.hdf5")
+    with h5py.File(path, "r+") as file:
+        file["dataset"][...] = distance
+    sample = open_dataset("hypersim", tmp_path)[0]  # type: ignore[index]
+    some = np.random.default_rng(1).permutation(HEIGHT * WIDTH)[:200]
+    expected = points.reshape(-1, 3)[some]
+    if name == "ai_019_007":  # no pinhole camera: its axes are 0.8 degrees from square
+        assert sample.camera is None
+        matrix = np.reshape(TILTED[name], (3, 3))
+        away = np.cross(matrix[:, 0], matrix[:, 1])  # the image plane is spanned by what u and v move
+        depth = np.abs(points @ away) / np.linalg.norm(away)
+        np.testing.assert_allclose(sample.depth.values, depth, rtol=1e-5)
+        return
+    found = unproject(sample.depth.values, sample.camera).reshape(-1, 3)[some]
+    np.testing.assert_allclose(found @ found.T, expected @ expected.T, rtol=1e-4, atol=1e-3)
+
+
+def test_a_set_without_samples_of_a_split_is_there_all_the_same(tmp_path: Path, scene: Scene) -> None:
+    MAKERS["hypersim"](tmp_path, scene, 1)  # frame 0 is of val
+    assert len(open_dataset("hypersim", tmp_path, split="val")) == 1  # type: ignore[arg-type]
+    with pytest.raises(
+        InputError, match="holds hypersim, but nothing of its split 'train': leave `split` out"
+    ):
+        open_dataset("hypersim", tmp_path, split="train")
+
+
 def test_depth_beyond_the_range_is_masked_not_changed(tmp_path: Path, scene: Scene) -> None:
     make_rgbd(tmp_path, scene, 1)
     sample = open_dataset("rgbd", tmp_path)[0]  # type: ignore[index]

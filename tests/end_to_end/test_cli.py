@@ -345,7 +345,7 @@ def test_a_number_that_means_nothing_is_said_once_by_its_option(
         cortexia("info", *given),
     ):
         assert ran.returncode == 2
-        assert ran.stderr == f"cortexia: {option} must be a number above 0, not {value}\n"
+        assert ran.stderr == f"cortexia: {option} must be a number above 0, got {value}\n"
     assert not (tmp_path / "out").exists()
 
 

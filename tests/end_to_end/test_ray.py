@@ -218,6 +218,7 @@ def test_a_folder_into_shards_by_the_command_line(
         pieces.append(Counter(each["name"] for each in json.loads(trace.read_text()) if each["ph"] == "X"))
     made = [file_digests(tmp_path / out, lambda name: name.endswith(".tar")) for out in ("out", "one")]
     assert made[0] == made[1] and len(made[0]) == 3
+    assert not (tmp_path / "out/.cortexia-partial").exists()
     assert ends[0].keys() == ends[1].keys() and ends[0]["speed"].keys() == ends[1]["speed"].keys()
     stages = [end["speed"]["core_seconds_an_image"].keys() for end in ends]
     assert stages[0] == stages[1] == {*pieces[0], "find"} == {*pieces[1], "find"}

@@ -14,9 +14,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import importlib
 import json
+import multiprocessing
 import os
 import random
+import runpy
 import shutil
 import signal
 import subprocess
@@ -49,6 +52,14 @@ COMMANDS = {
 }
 NO_DISKS = ("estimate --executor ray",)  # its workers write as `estimate` does; a cluster begins slowly
 PHOTOS, FRAMES = 36, 60
+LONG_IMPORTS = (
+    "cortexia_video.cli",
+    "cortexia_video.training.start",
+    "onnxruntime",
+    "pyarrow.parquet",
+    "torch",
+    "transformers",
+)
 CHAIN = 4  # kills of one folder, before its command may run to the end
 PATIENCE = 600.0  # seconds
 GROWING = ("*.jsonl", "depth.json", "set.json", "checkpoint.pt", "logs/*")  # written again as work goes on
@@ -122,7 +133,13 @@ def torture(
     work: Path, names: list[str], asked: argparse.Namespace, chance: random.Random, end: float
 ) -> list[Row]:
     """Do to each command what is asked, in turns, so that an early end leaves none out."""
-    make_inputs(work / "in")
+    making = multiprocessing.get_context("spawn").Process(target=make_inputs, args=(work / "in",))
+    making.start()
+    making.join()
+    if making.exitcode:
+        raise SystemExit("the inputs could not be made")
+    for name in LONG_IMPORTS:
+        importlib.import_module(name)
     rows = [Row(name, COMMANDS[name].split()) for name in names]
     for row in rows:
         run_undisturbed(row, work)
@@ -172,35 +189,55 @@ def make_inputs(root: Path) -> None:
 # ---- runs --------------------------------------------------------------------------------------------------
 
 
-def start(row: Row, work: Path, out: Path) -> subprocess.Popen[str]:
-    words = [word.replace(IN, str(work / "in")).replace(OUT, str(out)) for word in row.words]
-    temporary = work / "tmp"
+class Started:
+    """A command in a process that is forked from this one, which has imported what takes long, and ends as asked."""
+
+    def __init__(self, row: Row, work: Path, out: Path) -> None:
+        words = [word.replace(IN, str(work / "in")).replace(OUT, str(out)) for word in row.words]
+        self._said = work / "stderr.txt"
+        self._process = multiprocessing.get_context("fork").Process(
+            target=become, args=(words, work / "tmp", self._said)
+        )
+        self.began = time.monotonic()
+        self._process.start()
+        self.pid = self._process.pid or 0
+
+    def wait(self, seconds: float) -> bool:
+        """Return whether it ended in that time."""
+        self._process.join(seconds)
+        return self._process.exitcode is not None
+
+    def finish(self) -> tuple[int, str]:
+        """Return its exit code and what it wrote to stderr."""
+        if not self.wait(PATIENCE):
+            raise SystemExit(f"process {self.pid} does not end")
+        return self._process.exitcode or 0, self._said.read_text(errors="replace")
+
+
+def become(words: list[str], temporary: Path, said: Path) -> None:
+    """Be the command line, in a session of its own."""
+    os.setsid()
     temporary.mkdir(exist_ok=True)
-    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    where = {"HF_HUB_OFFLINE": "1", "TMPDIR": str(temporary), "RAY_TMPDIR": str(temporary)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "cortexia_video", *words],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        env={**os.environ, **threads, **where},
-        start_new_session=True,
-    )
+    tempfile.tempdir = None
+    os.environ.update({"HF_HUB_OFFLINE": "1", "TMPDIR": str(temporary), "RAY_TMPDIR": str(temporary)})
+    for number, name in ((0, os.devnull), (1, os.devnull), (2, str(said))):
+        flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        os.dup2(os.open(name, flags), number)
+    sys.argv = ["cortexia", *words]
+    runpy.run_module("cortexia_video", run_name="__main__", alter_sys=True)
 
 
 def run_undisturbed(row: Row, work: Path) -> None:
     """Find out what a command ends in, and how long it takes to begin and to end."""
     out = work / f"whole-{row.name.replace(' ', '')}"
-    started = time.monotonic()
-    process = start(row, work, out)
-    while process.poll() is None and not out.exists():
-        time.sleep(0.005)
-    row.began = time.monotonic() - started
-    said = process.communicate(timeout=PATIENCE)[1]
-    row.seconds = time.monotonic() - started
-    if process.returncode:
-        raise SystemExit(f"{row.name} ended in {process.returncode} before anything was done to it:\n{said}")
+    process = Started(row, work, out)
+    while not out.exists() and not process.wait(0.005):
+        pass
+    row.began = time.monotonic() - process.began
+    code, said = process.finish()
+    row.seconds = time.monotonic() - process.began
+    if code:
+        raise SystemExit(f"{row.name} ended in {code} before anything was done to it:\n{said}")
     row.expected = read_meaning(out)
     row.bytes = sum(path.stat().st_size for _, path in list_names(out))
     say(f"{row.name}: {len(row.expected)} files, {row.seconds:.1f} s, of which {row.began:.1f} to begin")
@@ -211,8 +248,14 @@ def kill_and_finish(row: Row, work: Path, out: Path, kills: int, chance: random.
     moments = []
     for _ in range(kills):
         moments.append(chance.uniform(0.9 * row.began, row.seconds))
-        if not kill_after(start(row, work, out), moments[-1]):
-            break  # it had ended
+        process = Started(row, work, out)
+        if not kill_after(
+            process, moments[-1]
+        ):  # it had ended: what is done already is skipped, or neighbours left
+            if len(moments) == 1:
+                row.began *= (took := time.monotonic() - process.began) / row.seconds
+                row.seconds = took
+            break
         row.kills += 1
         broken = [
             name for name, digest in read_whole(out).items() if row.expected.get(name, digest) != digest
@@ -226,46 +269,42 @@ def kill_and_finish(row: Row, work: Path, out: Path, kills: int, chance: random.
 def fill_and_finish(row: Row, work: Path, mount: Callable[[int], Path], share: float) -> None:
     """Give a command a disk with room for a share of what it writes; then more, and let it end."""
     out = mount(int(share * row.bytes)) / "out"
-    process = start(row, work, out)
-    said = process.communicate(timeout=PATIENCE)[1]
+    code, said = Started(row, work, out).finish()
     what = f"a disk with room for {share:.0%}"
     lines = [line for line in said.splitlines() if line.startswith("cortexia: ")]
-    if process.returncode not in (0, 1) or "Traceback" in said or (process.returncode and len(lines) != 1):
-        row.faults.append(f"{what}: exit code {process.returncode}, said {said[-2000:]!r}")
-    row.disks += process.returncode != 0
+    if code not in (0, 1) or "Traceback" in said or (code and len(lines) != 1):
+        row.faults.append(f"{what}: exit code {code}, said {said[-2000:]!r}")
+    row.disks += code != 0
     mount(1 << 30)
     finish(row, work, out, what)
     shutil.rmtree(out)
 
 
 def finish(row: Row, work: Path, out: Path, what: str) -> None:
-    process = start(row, work, out)
-    said = process.communicate(timeout=PATIENCE)[1]
+    code, said = Started(row, work, out).finish()
     found = read_meaning(out)
     names = {*found, *row.expected}
     wrong = [name for name in sorted(names) if found.get(name) != row.expected.get(name)]
-    if process.returncode or "Traceback" in said:
-        row.faults.append(f"{what}: then exit code {process.returncode}: {said[-2000:]!r}")
+    if code or "Traceback" in said:
+        row.faults.append(f"{what}: then exit code {code}: {said[-2000:]!r}")
     elif wrong:
         more, fewer = {*found} - {*row.expected}, {*row.expected} - {*found}
         row.faults.append(f"{what}: then {wrong} differ, of which {more} are more, {fewer} missing")
 
 
-def kill_after(process: subprocess.Popen[str], seconds: float) -> bool:
-    """Kill a command and all that it started; say whether it still ran."""
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.communicate(timeout=seconds)
+def kill_after(process: Started, seconds: float) -> bool:
+    """Kill a command and all that it started; return whether it still ran."""
+    if process.wait(seconds):
         return False
-    ran = process.poll() is None
     family = [process.pid, *list_descendants(process.pid)]
     for each in family:
         with contextlib.suppress(ProcessLookupError):
             os.kill(each, signal.SIGKILL)
-    process.communicate()
+    process.wait(PATIENCE)
     end = time.monotonic() + PATIENCE
     while any(map(is_alive, family)) and time.monotonic() < end:
         time.sleep(0.005)
-    return ran
+    return True
 
 
 def list_descendants(pid: int) -> list[int]:
@@ -395,4 +434,7 @@ def full_disks(place: Path) -> Iterator[Callable[[int], Path] | None]:
 
 
 if __name__ == "__main__":
+    os.environ.update(
+        {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    )  # before torch is imported, and forked
     sys.exit(main())

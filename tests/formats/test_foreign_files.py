@@ -378,6 +378,11 @@ def test_distance_along_the_ray_becomes_depth_along_the_axis(tmp_path: Path) -> 
     np.testing.assert_allclose(read_depth(tmp_path / "a.npy", about=about).values, DEPTH, rtol=3e-7)
     whole = {**about, "f_px": 2 * f_px, "full_size": [96, 128]}  # a focal length is that of the whole image
     np.testing.assert_allclose(read_depth(tmp_path / "a.npy", about=whole).values, DEPTH, rtol=3e-7)
+    report = convert(
+        tmp_path / "a.npy", tmp_path / "out", format="npz", f_px=f_px, about={**METRIC, "along": "ray"}
+    )
+    assert report.done == 1
+    np.testing.assert_allclose(read_depth(tmp_path / "out/a.npz").values, DEPTH, rtol=3e-7)
     data = hdf5(dataset=distance.astype(np.float32))  # as Hypersim's depth_meters
     np.testing.assert_allclose(decode_depth(data, "a.hdf5", about=about).values, DEPTH, rtol=3e-7)
     with pytest.raises(

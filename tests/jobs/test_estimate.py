@@ -31,7 +31,7 @@ from cortexia_video import (
 )
 from cortexia_video.errors import InputError, OutputError, OutputLostError
 from cortexia_video.images.resampling import resize_depth
-from cortexia_video.runtime.memory_budget import MemoryBudget
+from cortexia_video.runtime.memory import MemoryBudget
 from cortexia_video.storage import named_file
 
 Make = Callable[..., Path]
@@ -331,7 +331,7 @@ def test_a_run_says_how_fast_it_was_and_why(photos: Path, pack: str | None) -> N
     assert line.keys() == {"end", "at", *END_OF_RUN}
     assert line["speed"]["slowest"] == report.speed.slowest
     assert 0 < line["speed"]["share_of_bound"] <= 1
-    stages = {"find", "read", "header", "decode", "preprocess"}
+    stages = {"find", "read", "decode", "preprocess"}
     stages |= {"batch", "model", "check", "resize", "encode", "write", *(["pack"] if pack else [])}
     assert set(line["speed"]["core_seconds_an_image"]) == stages
     events = [each for each in json.loads((photos.parent / "trace.json").read_text()) if each["ph"] == "X"]

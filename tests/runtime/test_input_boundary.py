@@ -100,7 +100,7 @@ def test_a_generator_that_breaks_off_ends_in_a_failure() -> None:
 
 @pytest.mark.parametrize("error", ANYTHING, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize(
-    "where", ["jobs.image_task.read_image_bytes", "jobs.image_task.decode", "sinks.sink.Sink.encode"]
+    "where", ["jobs.worker.read_image_bytes", "jobs.worker.decode", "sinks.sink.Sink.encode"]
 )
 def test_estimate_loses_one_input(
     where: str, error: Exception, tmp_path: Path, make_image: Make, monkeypatch: pytest.MonkeyPatch

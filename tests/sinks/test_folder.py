@@ -15,7 +15,7 @@ import xxhash
 
 from cortexia_video import DepthMap
 from cortexia_video.errors import InputError, OutputError, OutputExistsError, OutputLostError
-from cortexia_video.runtime.buffers import BufferPool
+from cortexia_video.runtime.memory import BufferPool
 from cortexia_video.sinks import folder
 from cortexia_video.sinks.folder import _DEVICE_IS_GONE, _FULL_OR_READ_ONLY, _HOST_IS_GONE, FolderSink
 

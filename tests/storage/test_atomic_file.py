@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError
 from cortexia_video.storage import atomic_file as whole_file
-from cortexia_video.storage.atomic_file import move_whole, remove_partials, write_atomic
+from cortexia_video.storage.atomic_file import move_whole, remove_partials, scratch_folder, write_atomic
 from cortexia_video.storage.file_lock import try_lock
 from cortexia_video.storage.own_folder import require_own_folder
 
@@ -122,6 +125,27 @@ def test_what_another_process_writes_is_not_removed(tmp_path: Path) -> None:
         assert (tmp_path / LEFT).exists()
     remove_partials(tmp_path, r"a\.txt")
     assert not (tmp_path / LEFT).exists()
+
+
+def test_a_scratch_folder_is_gone_also_after_a_kill(tmp_path: Path) -> None:
+    """The next one removes it, and neither one in use, nor what is only named so."""
+    code = (
+        "import os, sys, pathlib; from cortexia_video.storage.atomic_file import scratch_folder\n"
+        "with scratch_folder(pathlib.Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'weights').write_text('half'); os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == -9
+    (left,) = tmp_path.iterdir()
+    theirs = tmp_path / ".cortexia-scratch-0123456789abcdef"
+    theirs.mkdir()
+    (theirs / "photo.jpg").touch()
+    elsewhere = tmp_path.parent / f"{tmp_path.name}-elsewhere"
+    shutil.copytree(left, elsewhere)
+    (tmp_path / ".cortexia-scratch-0000000000000000").symlink_to(elsewhere)
+    with scratch_folder(tmp_path) as first, scratch_folder(tmp_path) as second:
+        assert not left.exists() and first.is_dir() and not [*second.iterdir()]
+    assert {each.name for each in tmp_path.iterdir()} == {theirs.name, ".cortexia-scratch-0000000000000000"}
+    assert (theirs / "photo.jpg").exists() and (elsewhere / "new/weights").exists()
 
 
 def test_file_and_folder_are_on_the_disk_before_it_counts(

@@ -1,11 +1,13 @@
 """Hypersim: rendered rooms. Roberts et al., ICCV 2021.
 
-Its files hold the distance along each pixel's ray; here it becomes depth along the optical axis,
+Its files hold the distance along each pixel's ray. The rays are M_cam_from_uv (u, v, 1), with u from -1 to 1
+to the right and v from -1 to 1 upward, at pixel centres (contrib/mikeroberts3000 of apple/ml-hypersim, whose
+metadata_camera_parameters.csv has each scene's matrix). In 274 of 482 scenes the lens is shifted or tilted: the
+image is not square to the axis that the scene calls z. M = Q T, Q a rotation and T upper triangular, is the
+pinhole camera T that is square to its image, turned by Q (Hartley and Zisserman, Multiple View Geometry, section
+6.2.4). Depth here is along its axis:
 
-    z = distance * |r_z| / |r|,    r = M_cam_from_uv (u, v, 1),
-
-with u from -1 to 1 to the right and v from -1 to 1 upward, at pixel centres (contrib/mikeroberts3000 of
-apple/ml-hypersim, whose metadata_camera_parameters.csv has each scene's matrix: some lenses are shifted).
+    z = distance * |T_33| / |T (u, v, 1)|
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from cortexia_video.storage.relative import find_inside, name_inside
 _CAMERAS, _SPLIT_LIST = "metadata_camera_parameters.csv", "metadata_images_split_scene_v1.csv"
 _DISTANCES = "**/ai_*/images/scene_*_geometry_hdf5/frame.*.depth_meters.hdf5"
 _SPLITS = ("train", "val", "test")
-_AXES = 1e-6  # a matrix with less beside its pinhole part is a pinhole
+_SKEW = 1e-3  # of the focal length: half a pixel at the edge of an image
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,23 +81,30 @@ def _read(view: _View) -> RGBDSample:
     return make_sample(view.key, image, DepthMap(depth, "metric"), origin="hypersim", camera=camera)
 
 
+def _straighten(rays: tuple[float, ...]) -> NDArray[np.float64]:
+    """Return the rays (3, 3) of the camera that is square to its image, whose last one is (0, 0, 1)."""
+    upper = np.linalg.qr(np.reshape(rays, (3, 3)))[1]
+    turned = upper * np.sign(np.diag(upper))[:, None]
+    return np.asarray(turned / turned[2, 2])
+
+
 @lru_cache(maxsize=2)
 def _find_slant(rays: tuple[float, ...], height: int, width: int) -> NDArray[np.float32]:
     """Return depth along the axis for a distance of 1 along each ray, float32 (H, W)."""
     slant = np.empty((height, width), np.float32)
+    straight = _straighten(rays)
     u = (2 * np.arange(width) + 1) / width - 1
     v = 1 - (2 * np.arange(height) + 1) / height
     for rows in split_rows(height, width):  # whole, the rays would take ten times as much memory
         grid = np.stack([*np.meshgrid(u, v[rows]), np.ones((rows.stop - rows.start, width))], axis=-1)
-        directions = grid @ np.reshape(rays, (3, 3)).T
-        slant[rows] = np.abs(directions[..., 2]) / np.linalg.norm(directions, axis=-1)
+        slant[rows] = 1 / np.linalg.norm(grid @ straight.T, axis=-1)
     return slant
 
 
 def _find_camera(rays: tuple[float, ...], height: int, width: int) -> Pinhole | None:
-    """Return the pinhole camera of a matrix of rays, or None where its image is not square to its axis."""
-    a, skew, left, turn, b, top, *last = (np.array(rays) / -rays[8]).tolist()
-    if max(map(abs, (skew, turn, last[0], last[1]))) > _AXES:
+    """Return the pinhole camera of a matrix of rays; None for the few whose rows and columns are askew."""
+    a, skew, left, _, b, top = _straighten(rays)[:2].ravel().tolist()
+    if abs(skew) > _SKEW * a:
         return None
     fx, fy = width / 2 / a, height / 2 / b
     return Pinhole(fx, fy, width / 2 - fx * left, height / 2 + fy * top, width, height)

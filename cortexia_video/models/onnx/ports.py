@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 FLOAT32 = "float32"
+_FOR_DEVELOPERS = re.compile(  # where in their code it was, and headings of what follows
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : |Exception from .*|Check '.*' failed.*|FrontEnd API failed.*"
+    r"|Model wasn't fully converted\.|Summary:|-- "
+)
 
 
 class Port(NamedTuple):
@@ -27,6 +32,6 @@ class Ports(NamedTuple):
 
 
 def first_line(error: Exception) -> str:
-    """Return what a backend's error says first; the rest is for its developers."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:300]
+    """Return the first line of a backend's error that is not for its developers."""
+    lines = [_FOR_DEVELOPERS.sub("", line).strip() for line in str(error).splitlines()]
+    return next(filter(None, lines), type(error).__name__)[:300]

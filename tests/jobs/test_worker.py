@@ -12,7 +12,7 @@ import pytest
 
 from cortexia_video import DepthEstimator, SyntheticModel, estimate
 from cortexia_video.formats.quantization import INTERVALS, to_values
-from cortexia_video.jobs import image_task as image_steps
+from cortexia_video.jobs import worker
 
 Make = Callable[..., Path]
 
@@ -49,7 +49,7 @@ def test_an_image_that_finds_no_memory_is_decoded_alone(
 ) -> None:
     for name in "abc":
         make_image(tmp_path / f"in/{name}.jpg")
-    decode, left = image_steps.decode, ["once"]
+    decode, left = worker.decode, ["once"]
 
     def decode_next_time(*args: Any, **options: Any) -> Any:
         if left:
@@ -57,7 +57,7 @@ def test_an_image_that_finds_no_memory_is_decoded_alone(
             raise MemoryError
         return decode(*args, **options)
 
-    monkeypatch.setattr(image_steps, "decode", decode_next_time)
+    monkeypatch.setattr(worker, "decode", decode_next_time)
     report = estimate(tmp_path / "in", tmp_path / "out", model=DepthEstimator(SyntheticModel()))
     assert (report.found, report.done, report.failed) == (3, 3, 0)
 

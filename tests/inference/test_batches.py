@@ -9,7 +9,7 @@ import pytest
 
 from cortexia_video import DepthEstimator, DepthMap, Frame, SyntheticModel
 from cortexia_video.errors import InputError
-from cortexia_video.inference.batch_size import BatchLimits, is_out_of_memory
+from cortexia_video.inference.batches import BatchLimits, is_out_of_memory
 
 SHAPE = (64, 64, 3, "uint8")
 

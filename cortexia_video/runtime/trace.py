@@ -1,4 +1,4 @@
-"""`StageClock`: how long each stage of a run took, by the clock and in seconds of a core; and a trace."""
+"""`ChromeTrace`: every piece of a run's work, with its time and thread, in a file to look at."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import os
 import secrets
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
@@ -22,41 +20,9 @@ _EPOCH_S = time.time() - time.perf_counter()  # when `time.perf_counter` was 0: 
 
 
 class Trace(Protocol):
-    """What a `StageClock` tells of each piece. started: of `time.perf_counter`."""
+    """What a `StageClock` reports each piece to. started: of `time.perf_counter`."""
 
     def add(self, name: str, started: float, seconds: float, what: str) -> None: ...
-
-
-class StageClock:
-    """Adds up the time of stages over all threads; with `trace`, each piece is written there.
-
-    seconds: by the clock, for each stage, summed over threads. core_seconds: of a processor core, in the
-    measuring thread alone (threads that a library starts inside are not seen).
-    """
-
-    def __init__(self, trace: Trace | None = None) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
-        self.core_seconds: dict[str, float] = defaultdict(float)
-        self._trace = trace
-        self._lock = threading.Lock()
-
-    @contextlib.contextmanager
-    def measure(self, stage: str, what: str = "") -> Iterator[None]:
-        """Add the time of the block to a stage. what: the key, or so, that the trace shows with it."""
-        started, core_started = time.perf_counter(), time.thread_time()
-        try:
-            yield
-        finally:
-            seconds, core_seconds = time.perf_counter() - started, time.thread_time() - core_started
-            self.add(stage, seconds, core_seconds)
-            if self._trace:
-                self._trace.add(stage, started, seconds, what)
-
-    def add(self, stage: str, seconds: float, core_seconds: float) -> None:
-        """Add time that was measured elsewhere to a stage."""
-        with self._lock:
-            self.seconds[stage] += seconds
-            self.core_seconds[stage] += core_seconds
 
 
 class Piece(NamedTuple):
@@ -110,7 +76,7 @@ class ChromeTrace:
             self._file = os.fdopen(open_plain(path, os.O_RDWR | os.O_CREAT), "rb+")
             if self._file.read(len(_BEGIN)) not in (b"", _BEGIN):
                 self._file.close()
-                raise OutputExistsError(f"{path} is there already and is no trace: choose another `profile`")
+                raise OutputExistsError(f"{path} exists already and is no trace: choose another `profile`")
             self._file.seek(0)
             self._file.truncate()
             self._file.write(_BEGIN)

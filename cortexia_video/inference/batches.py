@@ -1,24 +1,66 @@
-"""`BatchLimits`: how many images of one shape go into one call of the model."""
+"""`Batcher`: images of one group together; `BatchLimits`: how many of a group go into one call of the model."""
 
 from __future__ import annotations
 
 import math
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from cortexia_video.errors import InputError
-from cortexia_video.inference.batcher import Group
 
+Item = TypeVar("Item")
+Group = tuple[int | str, ...]  # shape and type of a network's input, and whatever else keeps images apart
 BatchSize = int | Literal["auto"]
 
 _LARGEST_TRIED = 64
 _AUTO_BYTES = 1 << 28  # of a batch's input
 _WORTH_IT = 1.05  # a doubled batch must raise the rate by this much to be kept
 _CALLS_TIMED = 2  # of each size; the faster one counts, since the first pays for warming up
-_BATCHES_WAITING = 4
+BATCHES_WAITING = 4
 _OUT_OF_MEMORY = ("out of memory", "failed to allocate memory", "bad_alloc", "bad allocation")
+
+
+class Batcher(Generic[Item]):
+    """Gather items of one group into batches of at most `limit_of(group)`.
+
+    An item waits for at most `window()` others to come after it; then its group goes as it is.
+    """
+
+    def __init__(self, limit_of: Callable[[Group], int], window: Callable[[], int]) -> None:
+        self._limit_of = limit_of
+        self._window = window
+        self._groups: dict[Group, list[Item]] = {}  # the group that has waited longest comes first
+        self._since: dict[Group, int] = {}
+        self._count = 0
+
+    def add(self, group: Group, item: Item) -> list[list[Item]]:
+        """Add one item; return the batches that are ready now."""
+        self._count += 1
+        items = self._groups.setdefault(group, [])
+        self._since.setdefault(group, self._count)
+        items.append(item)
+        ready = [self._take(group)] if len(items) >= self._limit_of(group) else []
+        oldest = next(iter(self._groups), None)
+        if oldest is not None and self._count - self._since[oldest] >= self._window():
+            ready.append(self._take(oldest))
+        return ready
+
+    def take_oldest(self) -> list[Item] | None:
+        """Return the group that has waited longest, full or not; None where nothing waits."""
+        oldest = next(iter(self._groups), None)
+        return None if oldest is None else self._take(oldest)
+
+    def flush(self) -> Iterator[list[Item]]:
+        """Yield what still waits, in the order of arrival of each group's first item."""
+        while (group := self.take_oldest()) is not None:
+            yield group
+
+    def _take(self, group: Group) -> list[Item]:
+        del self._since[group]
+        return self._groups.pop(group)
 
 
 @dataclass(slots=True)
@@ -71,10 +113,9 @@ class BatchLimits:
             sizes = [search.size for search in self._searches.values()]
         return max(sizes, default=1) if self._auto else self._most
 
-    @property
     def window(self) -> int:
         """Return how many prepared images may wait for others of their group."""
-        return _BATCHES_WAITING * self.largest
+        return BATCHES_WAITING * self.largest
 
     @property
     def found(self) -> dict[str, int]:

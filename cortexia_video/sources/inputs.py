@@ -1,4 +1,4 @@
-"""`Rule`: which files of a folder, and which objects of a bucket, are inputs, and what their keys end in."""
+"""`InputFile`: one input of a job, as it was found; `Rule`: which files and objects are inputs, such as `IMAGES`."""
 
 from __future__ import annotations
 
@@ -6,16 +6,45 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
-from cortexia_video.formats.registry import may_be_own
+from cortexia_video.errors import Failure
+from cortexia_video.formats.registry import HEAD_BYTES, is_own_head, is_own_output, may_be_own
+from cortexia_video.images.sniff import IMAGE_SUFFIXES, SNIFF_BYTES, sniff
+from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.partition import Partition
-from cortexia_video.sources.input_file import Found
 from cortexia_video.storage.archive_member import is_depth_shard
+from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
 
 OWN = "written by cortexia"  # in a count of what was passed over
+_WHEN_NAMED = (".gif", ".tga", ".ppm", ".pgm", ".pbm", ".pnm", ".ico", ".qoi", ".jp2", ".j2k")
+_NEVER = (
+    *(".heic", ".heif", ".hif", ".jxl", ".psd", ".svg", ".eps", ".hdr", ".exr", ".xcf", ".ai", ".pdf"),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),  # of cameras
+)
+_VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file to work on. key: unique, relative; it names the output. source: where it is, as it was found.
+
+    address: where it is read from, if that holds what must not be written down: a signed query.
+    """
+
+    key: str
+    source: Source
+    address: str | None = field(default=None, kw_only=True)
+
+    @property
+    def place(self) -> str:
+        """Return the path or URL to read."""
+        return self.address or self.source.path
+
+
+Found = InputFile | Failure
 
 
 def keep_names(names: Sequence[str]) -> Mapping[str, str]:
@@ -69,3 +98,48 @@ class Rule:
         if first:
             found = (replace(each, key=prefix + each.key) for each in self.find_packed(folder, first))
             yield from (each for each in found if partition.holds(each.key))
+
+
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    """An image by name, even where it cannot be opened, or by content."""
+    if PurePath(entry.name).suffix.lower() in IMAGE_SUFFIXES:
+        return (entry.is_symlink() or entry.is_file()) and not is_own_output(entry.path)
+    try:
+        if not entry.is_file():
+            return False
+        with open_named(Path(entry.path)) as file:
+            return sniff(file.read(SNIFF_BYTES)) is not None
+    except OSError:
+        return False
+
+
+def _may_be_image(name: str) -> bool:
+    return PurePath(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def _may_be_output(name: str) -> bool:
+    """Return whether it may be an output: one is named after an image, as `a.jpg.png`."""
+    suffixes = {each.lower() for each in PurePath(name).suffixes[:-1]}
+    return may_be_own(name) and bool(IMAGE_SUFFIXES & suffixes)
+
+
+def _is_not_own(place: RemotePath) -> bool:
+    try:
+        return not is_own_head(place.read_bytes(0, HEAD_BYTES))
+    except OSError:
+        return True
+
+
+IMAGES = Rule(
+    accepts=_is_image,
+    accepts_named=lambda path: not is_own_output(path),
+    may_be=_may_be_image,
+    looks_inside=_may_be_output,
+    accepts_object=_is_not_own,
+    opens_shards=True,
+    other_types={
+        **{end: f"{end[1:].upper()} (readable when named)" for end in _WHEN_NAMED},
+        **{end: f"{end[1:].upper()} (not readable: convert to JPEG)" for end in _NEVER},
+        **{end: f"{end[1:].upper()} (a video)" for end in _VIDEOS},
+    },
+)

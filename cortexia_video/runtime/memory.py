@@ -1,0 +1,72 @@
+"""`MemoryBudget`: how much memory the big arrays of all workers together may take; `BufferPool`: some to reuse."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import mmap
+import sys
+import threading
+from collections.abc import Iterator
+
+_MOST = 1 << 26  # bytes of one piece; larger ones are rare, and would be kept for good
+_TOGETHER = 1 << 29  # bytes kept for all threads
+
+
+class MemoryBudget:
+    """Let work begin only while its arrays fit; what is larger than the whole budget runs alone."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._held = 0
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def hold(self, count: int) -> Iterator[None]:
+        """Wait until `count` bytes are free, and keep them for the block. Do not nest."""
+        count = min(count, self.total)
+        with self._changed:
+            self._changed.wait_for(lambda: self._held + count <= self.total)
+            self._held += count
+        try:
+            yield
+        finally:
+            if count > self.total // 4:
+                _give_back_freed_memory()
+            with self._changed:
+                self._held -= count
+                self._changed.notify_all()
+
+
+def _give_back_freed_memory() -> None:
+    """Ask glibc for what its per-thread heaps keep: after images of 200 megapixels, over a gigabyte."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
+        if trim:
+            trim(0)
+
+
+class BufferPool:
+    """Memory for large arrays, used again and again: fresh memory costs its pages each time.
+
+    One piece for each thread, as large as the largest that was asked for. Where many threads would keep more
+    than 512 MiB together, the last ones get fresh memory each time.
+    """
+
+    def __init__(self) -> None:
+        self._of_thread = threading.local()
+        self._kept = 0
+        self._lock = threading.Lock()
+
+    def take(self, count: int) -> memoryview:
+        """Return `count` bytes from the start of a page, not cleared: those that this thread got before."""
+        kept: mmap.mmap | None = getattr(self._of_thread, "memory", None)
+        if kept is None or len(kept) < count:
+            kept = mmap.mmap(-1, max(count, 1))
+            more = count - len(getattr(self._of_thread, "memory", b""))
+            with self._lock:
+                may = more <= _MOST and self._kept + more <= _TOGETHER
+                self._kept += more if may else 0
+            if may:
+                self._of_thread.memory = kept
+        return memoryview(kept)[:count]
