@@ -70,10 +70,10 @@ class Fit:
     shift: float
     near_m: float
     far_m: float
-    limit: float
-    sigma: float
-    covariance: Floats | None
-    middle: float
+    limit: float = 0.0
+    sigma: float = 0.0
+    covariance: Floats | None = None
+    middle: float = 0.0
     held_out: tuple[float | None, float | None] = (None, None)
 
     def to_metres(self, values: Floats) -> Floats:
@@ -176,10 +176,11 @@ def list_known(known: DepthMap, width: int, height: int, *, most: int = 20_000) 
     return np.stack([*places, known.values[row, column].astype(np.float64)], axis=1)
 
 
-def join_samples(groups: Sequence[Samples]) -> Samples:
-    """Return the samples of several images as one set, for a fit that they share."""
+def join_samples(groups: Sequence[Samples], *, most: int = 400) -> Samples:
+    """Return the samples of several images as one set, for a fit that they share; `most` of each, evenly."""
+    parts = [_pick(each, slice(None, None, max(1, math.ceil(len(each.values) / most)))) for each in groups]
     values, depth_m, weights, places = (
-        np.concatenate([getattr(each, name) for each in groups]) for name in Samples._fields[:4]
+        np.concatenate([getattr(each, name) for each in parts]) for name in Samples._fields[:4]
     )
     return Samples(values, depth_m, weights, places, sum(each.outside for each in groups))
 
@@ -266,7 +267,7 @@ def apply_fit(
     )
     if depth.kind == "metric":
         _log.warning("the metric depth was off by a factor of %.4g; it is multiplied by it", fit.scale)
-    return replace(depth, values=metres, kind="metric", alignment=alignment)
+    return replace(depth, values=metres, kind="metric", alignment=alignment, relative=depth)
 
 
 def _fit(samples: Samples, kind: DepthKind) -> Fit:
@@ -390,5 +391,5 @@ def _median(values: Floats) -> float | None:
     return middle if math.isfinite(middle) else None
 
 
-def _pick(samples: Samples, part: NDArray[np.intp]) -> Samples:
+def _pick(samples: Samples, part: NDArray[np.intp] | slice) -> Samples:
     return Samples(samples.values[part], samples.depth_m[part], samples.weights[part], samples.places[part])

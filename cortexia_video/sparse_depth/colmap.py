@@ -132,7 +132,7 @@ class ColmapModel:
         data = bytes(self._seen[image.begin : image.begin + image.size])
         if self._suffix == ".bin":
             seen = np.frombuffer(data, _SEEN)
-            pixels, ids = np.stack([seen["x"], seen["y"]], axis=1), seen["id"]
+            pixels, ids = np.stack([seen["x"], seen["y"]], axis=1, dtype=np.float64), seen["id"]
         else:
             with in_words(f"{printable(name)}: its points in images.txt are not numbers", "export it again"):
                 table = np.array(data.split(), np.float64).reshape(-1, 3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +20,7 @@ class ColmapPoints:
 
     def __init__(self, folder: PathLike) -> None:
         self.model = ColmapModel(folder)
-        self.settings = {"colmap": self.model.digest}
+        self.settings: Mapping[str, object] = {"colmap": self.model.digest}
 
     def find(self, key: str, width: int, height: int) -> NDArray[np.float64]:
         name = self.model.find_image(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from cortexia_video.geometry.alignment import list_known
 from cortexia_video.ledger.depth_reader import DepthReader
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sparse_depth.names import NameIndex
-from cortexia_video.storage.paths import PathLike, to_path
+from cortexia_video.storage.paths import PathLike, to_path, to_text
 
 
 class DepthFolder:
@@ -27,13 +28,13 @@ class DepthFolder:
         self._reader = DepthReader(
             about={"kind": "metric"} if convention is None else None, convention=convention
         )
-        found = [each for each in DepthFiles([to_path(folder)]) if not isinstance(each, Failure)]
+        found = [each for each in DepthFiles([to_text(folder)]) if not isinstance(each, Failure)]
         if not found:
             raise InputError(f"no depth files in {printable(str(to_path(folder)))} to align to")
         self._places = {each.key: each.place for each in found}
         self._names = NameIndex(self._places)
         times = sorted((each.key, each.source.size, each.source.mtime_ns) for each in found)
-        self.settings = {
+        self.settings: Mapping[str, object] = {
             "sparse": hashlib.sha256(repr(times).encode()).hexdigest(),
             "sparse_from": convention,
         }

@@ -53,7 +53,7 @@ class KnownPoints:
 
     def __init__(self, points: Sequence[str]) -> None:
         self._rows = np.array([_read_known(each) for each in points], np.float64)
-        self.settings = {"known": self._rows.tolist()}
+        self.settings: Mapping[str, object] = {"known": self._rows.tolist()}
 
     def find(self, key: str, width: int, height: int) -> Floats:
         return self._rows
@@ -78,7 +78,7 @@ class PointsFile:
             raise InputError(f"{self._place}: no point in it: give lines of key,x,y,depth_m")
         self._rows = {key: np.array(each, np.float64) for key, each in rows.items()}
         self._names = NameIndex(self._rows)
-        self.settings = {"points": hashlib.sha256(data).hexdigest()}
+        self.settings: Mapping[str, object] = {"points": hashlib.sha256(data).hexdigest()}
 
     def find(self, key: str, width: int, height: int) -> Floats:
         name = key if key in self._rows else self._names.find(key)
