@@ -46,12 +46,11 @@ def read_image_bytes(path: PathLike) -> bytes:
             return read_part(to_path(inside[0]), inside[1], IMAGES)
     place = to_path(path)
     if isinstance(place, RemotePath):
-        try:
-            return read_named(place)
-        except FileNotFoundError as error:
-            raise DecodeError("it is gone: it was there when the bucket was listed") from error
-        except OSError as error:
-            raise DecodeError(f"cannot be read: {error.strerror}") from error
+        with in_words("cannot be read", kind=DecodeError, of=OSError):
+            try:
+                return read_named(place)
+            except FileNotFoundError as error:
+                raise DecodeError("it was removed after the bucket was listed") from error
     with in_words("cannot be read", kind=DecodeError):
         try:
             return read_named(place)

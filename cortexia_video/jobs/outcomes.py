@@ -181,14 +181,12 @@ class Outcomes:
             if self.ledger.owns(item.key, name) or not self.sink.holds(name):
                 continue
             if PurePath(name).suffix in IMAGE_SUFFIXES and not self.sink.holds_own(name):
-                return f"{name} is there already, an image that is not ours: choose another `output`"
+                return f"{name} exists and is an image that is not ours: choose another `output`"
             if not self._overwrite:
-                return (
-                    f"{name} is there already and the ledger does not know it: `overwrite=True` replaces it"
-                )
+                return f"{name} exists and is not in the ledger: `overwrite=True` replaces it"
         other = None if self._overwrite else self.ledger.other_source(item.key, item.source)
         return (
-            f"its place holds the depth of {other}: choose another `output`, or `overwrite=True`"
+            f"its output has the depth of {other}: choose another `output`, or `overwrite=True`"
             if other
             else None
         )

@@ -34,6 +34,7 @@ from cortexia_video.errors import (
     OutputError,
     OutputExistsError,
     OutputLostError,
+    describe,
     printable,
 )
 from cortexia_video.ledger.entries import CLAIMED, Outputs, Placed, Source
@@ -239,7 +240,7 @@ class Ledger:
             self._file.append({**entry, "started": _now()})
             self._file.sync()
         except OutputLostError as error:
-            reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
+            reason = describe(error.__cause__) if isinstance(error.__cause__, OSError) else error
             raise OutputError(f"cannot write to {self.root}: {reason}; choose another `output`") from error
 
 

@@ -11,7 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from cortexia_video.errors import InputError, OutputError, OutputExistsError, OutputLostError, printable
+from cortexia_video.errors import (
+    InputError,
+    OutputError,
+    OutputExistsError,
+    OutputLostError,
+    in_words,
+)
 from cortexia_video.ledger.object_log import LEDGER_NAME as LEDGER_NAME
 from cortexia_video.ledger.object_log import list_segments
 from cortexia_video.ledger.partition import Partition
@@ -41,11 +47,9 @@ class AppendLog:
         self.path = path
         self._writing = threading.Lock()
         self._torn = False  # the file ends in the middle of a line
-        try:
+        with in_words(f"cannot write {path}", "choose another `output`", OutputError, OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = open_plain(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror}; choose another `output`") from error
         if not has_line(os.pread(self._descriptor, LOOKED_AT, 0), marks):
             self.close()
             raise OutputExistsError(f"{path} is not ours: move it away, or choose another `output`")
@@ -147,12 +151,11 @@ def require_ledger(root: AnyPath) -> Sequence[AnyPath]:
 
 
 def _list_names(root: Path) -> list[str]:
-    try:
-        return os.listdir(root)  # noqa: PTH208 - names, not paths, are matched
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise InputError(f"cannot list {printable(str(root))}: {error.strerror}") from error
+    with in_words(f"cannot list {root}", of=OSError):
+        try:
+            return os.listdir(root)  # noqa: PTH208 - names, not paths, are matched
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
 
 def join_partitions(main: AppendLog) -> int:
@@ -172,11 +175,8 @@ def join_partitions(main: AppendLog) -> int:
 
 def read_lines(path: AnyPath) -> Iterator[bytes]:
     """Yield the lines of a file; `InputError` where it cannot be read."""
-    try:
-        with open_named(path) as file:
-            yield from file
-    except OSError as error:
-        raise InputError(f"cannot read {printable(str(path))}: {error.strerror}") from error
+    with in_words(f"cannot read {path}", of=OSError), open_named(path) as file:
+        yield from file
 
 
 def parse_line(line: bytes) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cortexia_video.errors import OutputError, OutputExistsError, output_lost
+from cortexia_video.errors import OutputError, OutputExistsError, describe, output_lost
 from cortexia_video.storage.file_lock import try_lock
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
@@ -54,7 +54,7 @@ def _write_and_rename(place: Path) -> Iterator[Path]:
         descriptor = open_plain(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     except OSError as error:
         if error.errno in _NEVER:
-            raise OutputError(f"cannot write {place}: {error.strerror}; choose another `output`") from error
+            raise OutputError(f"cannot write {place}: {describe(error)}; choose another `output`") from error
         raise
     try:
         try_lock(descriptor)  # so others know that its writer lives

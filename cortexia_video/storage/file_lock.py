@@ -7,7 +7,7 @@ import functools
 import logging
 from pathlib import Path
 
-from cortexia_video.errors import OutputError
+from cortexia_video.errors import OutputError, describe
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def _try(kind: str, descriptor: int) -> bool:
     except OSError as error:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             return False
-        _warn(error.strerror)
+        _warn(describe(error))
     return True
 
 
