@@ -546,7 +546,7 @@ def test_the_folder_of_a_run_takes_no_conversion_of_its_own_keys(photos: Path) -
     out = run(photos, "npy", "out")
     before = outputs(out)
     report = convert(out / "a.jpg.npy", out, format="npz")
-    assert f"its place holds the depth of {photos / 'a.jpg'}" in reasons(report)["a.jpg"]
+    assert f"its output has the depth of {photos / 'a.jpg'}" in reasons(report)["a.jpg"]
     assert {name: outputs(out)[name] for name in before if name != DEPTH_JSON} == {
         name: data for name, data in before.items() if name != DEPTH_JSON
     }

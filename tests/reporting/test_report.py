@@ -247,7 +247,7 @@ def test_only_the_last_word_on_an_image_counts(write: Writer) -> None:
     write.ledger._file.append({"key": "again.jpg", "outcome": "requeued", "reason": "it is not there"})
     write.done("again.jpg", scene(3))
     write.done("taken.jpg", scene(4))
-    taken = Failure("taken.jpg", "write", OutputExistsError("its place holds the depth of /other/taken.jpg"))
+    taken = Failure("taken.jpg", "write", OutputExistsError("its output has the depth of /other/taken.jpg"))
     write.ledger.record_failure(taken, "/here/taken.jpg")
     found = summarise_ledger(write.root, sample=10)
     assert {line["key"] for line in found.sample} == {"mended.jpg", "again.jpg", "taken.jpg"}
