@@ -14,7 +14,7 @@ import numpy as np
 
 from cortexia_video.errors import in_words
 from cortexia_video.formats.registry import FORMATS, PREVIEW
-from cortexia_video.ledger.local_log import list_files, parse_line
+from cortexia_video.ledger.state import list_files, parse_line
 from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath

@@ -159,7 +159,7 @@ def test_another_folder_does_not_take_the_place_of_the_first(tmp_path: Path, mak
     estimate(tmp_path / "one", tmp_path / "out", model="synthetic")
     report = estimate(tmp_path / "two", tmp_path / "out", model="synthetic")
     assert counts(report) == (1, 0, 0, 1)
-    assert "its output has the depth of " in report.failures[0].reason
+    assert "its place holds the depth of " in report.failures[0].reason
     (tmp_path / "one").rename(tmp_path / "moved")
     assert counts(estimate(tmp_path / "moved", tmp_path / "out", model="synthetic")) == (1, 0, 1, 0)
 
