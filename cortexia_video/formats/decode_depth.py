@@ -32,7 +32,7 @@ _TOLD = [  # what readers say of a file, and the words for it
 ]
 _LARGEST = 16  # bytes of a number in a file
 _HEADERS = 1 << 24  # bytes of what else may be there
-_FACTS = ("f_px", "f_source", "full_size", "model", "weights_sha256")
+_FACTS = ("f_px", "f_source", "full_size", "model", "weights_sha256", "alignment")
 
 
 def read_file(path: PathLike, *, max_megapixels: float = 200.0, within: AnyPath | None = None) -> bytes:

@@ -23,7 +23,7 @@ from cortexia_video.storage.named_file import read_named_text
 from cortexia_video.storage.paths import AnyPath, PathLike, name_inside, to_absolute, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
-_OF_FILE = ("kind", "f_px", "f_source", "full_size")
+_OF_FILE = ("kind", "f_px", "f_source", "full_size", "alignment")
 _OF_MODEL = ("model", "weights_sha256")
 _OF_FOLDER = ("kind", "unit", "larger_is", "unknown", *_OF_MODEL)
 
