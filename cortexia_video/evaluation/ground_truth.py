@@ -14,7 +14,7 @@ import numpy as np
 from cortexia_video.datasets.dataset import AnyDataset, RGBDDataset, RGBDStream
 from cortexia_video.datasets.readers.rgbd_folder import SET_JSON
 from cortexia_video.datasets.registry import DATASETS, open_dataset, recognise
-from cortexia_video.errors import DepthFileError, Failure, InputError
+from cortexia_video.errors import DepthFileError, Failure, InputError, in_words
 from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.formats.decode_depth import decode_depth, read_file
 from cortexia_video.formats.registry import READERS
@@ -24,8 +24,7 @@ from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.listing import remember_listings
 from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
-from cortexia_video.storage.paths import AnyPath, require_object, to_path
-from cortexia_video.storage.relative import find_inside, name_inside
+from cortexia_video.storage.paths import AnyPath, find_inside, name_inside, require_object, to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.storage.retries import RemoteError
 
@@ -118,11 +117,8 @@ def open_truth(
     Raises `InputError` where there is nothing, or a known dataset is not that of the protocol.
     """
     place = to_path(root)
-    try:
-        with remember_listings():
-            return GroundTruth(str(place), _open_sets(place, protocol, convention, allow_outside))
-    except RemoteError as error:
-        raise InputError(f"cannot read {place}: {error.strerror}") from error
+    with in_words(f"cannot read {place}", of=RemoteError), remember_listings():
+        return GroundTruth(str(place), _open_sets(place, protocol, convention, allow_outside))
 
 
 def _open_sets(

@@ -11,14 +11,14 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame, load_estimators
 from cortexia_video.depth_map import DepthKind, DepthMap
-from cortexia_video.errors import Failure, InputError, describe
+from cortexia_video.errors import Failure, InputError, describe, in_words
 from cortexia_video.evaluation.eval_items import Destination, EvalItem
 from cortexia_video.evaluation.ground_truth import bare, list_depth_files
 from cortexia_video.formats.decode_depth import decode_depth
 from cortexia_video.inference.executor import ItemResult, PipelineExecutor, Skipped
 from cortexia_video.ledger.artifacts import Line, find_depth, read_output
 from cortexia_video.ledger.lines import read_done
-from cortexia_video.ledger.local_log import list_files
+from cortexia_video.ledger.state import list_files
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.throughput import StageClock
@@ -265,11 +265,8 @@ def open_predictor(
 
 
 def _list_files(root: AnyPath) -> dict[str, AnyPath]:
-    try:
-        with remember_listings():
-            return list_depth_files(root)
-    except RemoteError as error:
-        raise InputError(f"cannot read {root}: {error.strerror}") from error
+    with in_words(f"cannot read {root}", of=RemoteError), remember_listings():
+        return list_depth_files(root)
 
 
 def _list_run(root: AnyPath) -> dict[str, DepthSource]:

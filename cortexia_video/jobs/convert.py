@@ -29,7 +29,6 @@ from cortexia_video.errors import (
     OutputExistsError,
     printable,
 )
-from cortexia_video.formats.decode_depth import count_pixels
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.formats.registry import FORMATS, Format, FormatName
 from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
@@ -45,8 +44,7 @@ from cortexia_video.runtime.workers import choose_workers
 from cortexia_video.sinks.open import open_sink
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import Found, InputFile
-from cortexia_video.storage.paths import is_remote, is_same_folder, to_path
-from cortexia_video.storage.relative import is_inside
+from cortexia_video.storage.paths import is_inside, is_remote, is_same_folder, to_path
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is done alone
 _BYTES = 16  # a pixel: its value as it was read and in float32, and another file
@@ -123,13 +121,15 @@ def convert(
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     workers, root, stop = choose_workers(workers), to_path(output), stop or threading.Event()
+    if about and about.get("along") == "ray" and f_px:  # then it is needed to read them
+        about = {**about, "f_px": f_px, "f_source": "given"}
     reader = DepthReader(about=about, convention=convention, max_megapixels=max_megapixels)
     given = load_intrinsics(f_px, intrinsics)
     for each in inputs:
         if is_same_folder(root, each):
             raise InputError(f"{printable(str(to_path(each)))} is input and output: choose another `output`")
         reader.open_folder(each)  # each of its files would fail if that cannot be
-    found = DepthFiles(inputs, output=root)
+    found = DepthFiles(inputs, output=root, convention=convention, about=about)
     files = _require_some(found, inputs)
     format = format or _find_format(inputs)
     sink = open_sink(root, format=format)
@@ -220,7 +220,7 @@ class ConvertJob:
         kept = _KEPT_REMOTE if is_remote(item.place) else _KEPT
         data = read() if size <= kept else b""  # a larger one waits where it is
         with self._budget.hold(size):
-            pixels = count_pixels(data or read(), item.source.path)
+            pixels = self._reader.count_pixels(data or read(), item.place)
         with self._budget.hold(size + pixels * _BYTES):
             reading = self._reader.decode(data or read(), item.place)
             if reading.changed:

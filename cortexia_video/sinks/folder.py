@@ -16,14 +16,13 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import xxhash
 
-from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError
+from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError, in_words
 from cortexia_video.formats import npy
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.formats.registry import is_own_output
 from cortexia_video.ledger.entries import Placed
 from cortexia_video.sinks.sink import PARTIAL, Sink
-from cortexia_video.storage.atomic_file import open_plain
-from cortexia_video.storage.file_lock import try_lock, try_lock_shared
+from cortexia_video.storage.atomic_file import open_plain, try_lock, try_lock_shared
 
 _LOCK = "lock"
 _OURS = re.compile(r"[0-9a-f]{16}")  # names of what is half written
@@ -59,12 +58,8 @@ class FolderSink(Sink):
 
     def __enter__(self) -> Self:
         """Make the folder; where no other process uses it, remove what a killed one left half-written."""
-        try:
+        with in_words(f"cannot write to {self.root}", "choose another `output`", OutputError, OSError):
             self._partial.enter()
-        except OSError as error:
-            raise OutputError(
-                f"cannot write to {self.root}: {error.strerror}; choose another `output`"
-            ) from error
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -15,10 +15,10 @@ from functools import partial
 from itertools import chain
 from pathlib import Path, PurePath
 
-from cortexia_video.errors import CortexiaError, Failure, InputError, printable, redact
+from cortexia_video.errors import CortexiaError, Failure, InputError, describe, printable, redact
 from cortexia_video.ledger.entries import Source
-from cortexia_video.ledger.local_log import is_ledger
 from cortexia_video.ledger.partition import Partition
+from cortexia_video.ledger.state import is_ledger
 from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
 from cortexia_video.runtime.input_boundary import attempt, attempt_all
 from cortexia_video.sources.archives import find_in_shard
@@ -205,7 +205,7 @@ class _Scan:
             with os.scandir(folder) as scanned:
                 entries = sorted(scanned, key=lambda entry: os.fsencode(entry.name))
         except OSError as error:
-            reason = f"cannot list the folder {printable(folder)}: {error.strerror}"
+            reason = f"cannot list the folder {printable(folder)}: {describe(error)}"
             if self.partition.holds(prefix):
                 yield Failure(prefix or folder, "find", InputError(reason))
             return
@@ -323,8 +323,7 @@ def _require(path: str, place: AnyPath) -> None:
 
 
 def _cannot_open(path: str, error: OSError | ValueError) -> InputError:
-    reason = getattr(error, "strerror", None) or "the name cannot be one"
-    return InputError(f"cannot open {printable(path)}: {reason}")
+    return InputError(f"cannot open {printable(path)}: {describe(error)}")
 
 
 def _without_at(path: str) -> str:

@@ -7,17 +7,16 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from cortexia_video.errors import Failure, InputError, printable
+from cortexia_video.errors import Failure, InputError, describe, in_words, printable
 from cortexia_video.ledger.entries import Source
-from cortexia_video.ledger.local_log import is_ledger
 from cortexia_video.ledger.partition import Partition
+from cortexia_video.ledger.state import is_ledger
 from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
 from cortexia_video.sources.archives import find_in_shard
 from cortexia_video.sources.inputs import Found, InputFile, Rule, keep_names
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES, is_depth_shard
 from cortexia_video.storage.named_file import LARGEST_FILE
-from cortexia_video.storage.object_keys import find_problem
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import AnyPath, find_problem
 from cortexia_video.storage.remote_path import RemotePath, RemoteStat
 
 _LOOKED_AT = 256  # objects that a look decides over together
@@ -55,11 +54,9 @@ def find_objects(
     noted = _note_shards(seen, packed) if rule.find_packed else seen
     listed = (each for each in noted if _may_be(rule, each[0], passed_over))
     named = (each for each in _name(rule, listed) if partition.holds(prefix + each.key))
-    try:
+    with in_words(f"cannot list {folder}", of=OSError):
         for each in _accept(folder, rule, named):
             yield describe_object(prefix + each.key, folder / each.name, each.stat)
-    except OSError as error:
-        raise InputError(f"cannot list {printable(str(folder))}: {error.strerror}") from error
     for inner, name in packed.items():
         yield from rule.list_packed(folder / inner, [name], prefix + inner, partition)
 
@@ -76,7 +73,7 @@ def find_object(key: str, place: RemotePath) -> Found:
     try:
         return describe_object(key, place, RemoteStat(0, 0) if find_problem(key) else place.stat())
     except OSError as error:
-        reason = f"cannot open {printable(str(place))}: {error.strerror}"
+        reason = f"cannot open {printable(str(place))}: {describe(error)}"
         return Failure(key, "find", InputError(reason))
 
 
