@@ -105,6 +105,8 @@ REPORT_MARK = MARK + b" report"
 _OWN_NAMES = (
     *(os.fsencode(each.suffix) for each in (*FORMATS.values(), PREVIEW)),
     b".html",
+    b".mkv",
+    b".preview.mp4",
     b"depth.json",
 )
 HEAD_BYTES = 512

@@ -177,7 +177,7 @@ class Outcomes:
 
     def _find_obstacle(self, item: InputFile) -> str | None:
         """Return why the outputs of an input must not be placed, if that is so."""
-        for name in self.sink.output_names(item.key):
+        for name in self.sink.output_names(item):
             if self.ledger.owns(item.key, name) or not self.sink.holds(name):
                 continue
             if PurePath(name).suffix in IMAGE_SUFFIXES and not self.sink.holds_own(name):

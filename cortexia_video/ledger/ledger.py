@@ -170,7 +170,7 @@ class Ledger:
         items = iter(items)
         while group := tuple(islice(items, count)):
             for each in group:
-                names = self._sink.output_names(each.key)
+                names = self._sink.output_names(each)
                 self._file.append({"key": each.key, "outcome": "begun", "outputs": names})
             self._file.sync()
             yield from group
