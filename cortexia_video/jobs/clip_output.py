@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import io
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
-from typing import IO, Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_estimation import DepthEstimator, Size
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import ModelError, output_lost
+from cortexia_video.errors import InputError, ModelError, output_lost
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.frame import FocalSource
 from cortexia_video.images.resampling import resize_depth
@@ -26,7 +27,7 @@ from cortexia_video.runtime.throughput import StageClock
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.video.clip_index import ClipIndex
 from cortexia_video.video.depth_clip import SUFFIX, Coding, DepthClipWriter, describe_clip, join_parts
-from cortexia_video.video.steady import Steady, SteadyMode
+from cortexia_video.video.steady import Steady, SteadyMode, require_mode
 
 PROVEN = 16  # frames before a part: they must come out again where decoding begins near it
 _PART_FRAMES, _PART_PIXELS = 256, 1 << 26  # of a part, at most: it is encoded in memory
@@ -46,6 +47,20 @@ class VideoOptions:
     size: Size = "native"
     every: int = 1
     frames: tuple[int, int | None] = (0, None)
+
+    @classmethod
+    def check(cls, steady: SteadyMode, size: Size, every: int, frames: str | None) -> VideoOptions:
+        """Return options as `estimate` takes them; raise `InputError` for what cannot be."""
+        require_mode(steady)
+        if size not in get_args(Size):
+            raise InputError(f"`video_size` must be full or native, not {size!r}")
+        if every < 1:
+            raise InputError(f"`every` must be at least 1, got {every}")
+        match = re.fullmatch(r"(\d*):(\d*)", frames or ":")
+        begin, end = (int(each) if each else None for each in match.groups()) if match else (None, 0)
+        if end is not None and end <= (begin or 0):
+            raise InputError(f"`frames` must be like 0:500 or 100:, got {frames!r}")
+        return cls(steady, size, every, (begin or 0, end))
 
     def choose(self, count: int) -> range:
         """Return which of so many frames are taken."""

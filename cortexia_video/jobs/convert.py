@@ -10,7 +10,6 @@ import logging
 import math
 import os
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -28,7 +27,6 @@ from cortexia_video.errors import (
     InputError,
     LossError,
     OutputExistsError,
-    OutputLostError,
     printable,
 )
 from cortexia_video.formats.decode_depth import count_pixels
@@ -180,8 +178,7 @@ class ConvertJob:
 
     def run(self, found: Iterable[Found], workers: int) -> Report:
         """Take every input to its outcome; the ledger then ends with the counts."""
-        started, report = time.monotonic(), self.outcomes.report
-        try:
+        with self.outcomes:
             run_bounded(
                 self._find_work(found),
                 lambda item: (item, attempt(item.key, "decode", lambda: self._convert(item))),
@@ -190,15 +187,10 @@ class ConvertJob:
             )
             self.ledger.sync()
             complete_depth_json(self.sink)
-        except OutputLostError as error:
-            error.report = report
-            raise
-        finally:
-            self.outcomes.end(time.monotonic() - started)
         for reason, count in sorted(self._kept.items()):
             _log.warning("not scaled to the given focal length: %d (%s)", count, reason)
         self.outcomes.record_end()
-        return report
+        return self.outcomes.report
 
     def _find_work(self, found: Iterable[Found]) -> Iterator[InputFile]:
         """Yield what is to be done; before the first, depth.json leaves to the ledger what is not known."""

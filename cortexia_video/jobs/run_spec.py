@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -31,7 +32,7 @@ class RunSpec:
     asked: what `load_estimators` takes beside the model. The others are those of `estimate`.
     """
 
-    inputs: Sequence[str]
+    inputs: Sequence[str | os.PathLike[str]]
     root: AnyPath
     recursive: bool
     partition: Partition | None
@@ -52,6 +53,7 @@ class RunSpec:
             output=self.root,
             partition=self.partition,
             passed_over=passed_over,
+            videos=True,
         )
 
     def open_sink(self) -> Sink:
@@ -83,6 +85,7 @@ class RunSpec:
         """Return what the outputs depend on: outputs of other settings are not taken for done."""
         own = {"format": self.format, "preview": self.preview, "decode": self.task.decode}
         settings = {**estimator.identity, **own, **self.task.given.settings}
+        settings |= {"video": video} if (video := self.task.video.settings) else {}
         return settings | {**(selector.settings if selector else {})}
 
 

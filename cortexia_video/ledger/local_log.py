@@ -33,12 +33,16 @@ _decoder = json.JSONDecoder(parse_constant=refuse_constant)
 class AppendLog:
     """Open a file to append lines; it and its folder are made where they are missing. A context manager.
 
-    marks: how lines of ours can begin. Raises `OutputExistsError` for a link, and for a file without any
-    line of ours; `OutputError` where nothing can be written.
+    marks: how lines of ours can begin. beside: a log that must stay in its place, too. Raises
+    `OutputExistsError` for a link, and for a file without any line of ours; `OutputError` where nothing can be
+    written.
     """
 
-    def __init__(self, path: Path, marks: tuple[bytes, ...] = LEDGER_MARKS) -> None:
+    def __init__(
+        self, path: Path, marks: tuple[bytes, ...] = LEDGER_MARKS, *, beside: AppendLog | None = None
+    ) -> None:
         self.path = path
+        self._beside = beside
         self._writing = threading.Lock()
         self._torn = False  # the file ends in the middle of a line
         try:
@@ -106,6 +110,8 @@ class AppendLog:
         if not is_there:
             gone = FileNotFoundError(errno.ENOENT, "it was moved, removed or replaced meanwhile")
             raise OutputLostError(self.path, gone, "put it back")
+        if self._beside:
+            self._beside.require_in_place()
 
 
 def name_partition(partition: Partition) -> str:

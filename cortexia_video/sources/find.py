@@ -15,14 +15,14 @@ from functools import partial
 from itertools import chain
 from pathlib import Path, PurePath
 
-from cortexia_video.errors import Failure, InputError, printable, redact
+from cortexia_video.errors import CortexiaError, Failure, InputError, printable, redact
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.local_log import is_ledger
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
 from cortexia_video.runtime.input_boundary import attempt, attempt_all
 from cortexia_video.sources.archives import find_in_shard
-from cortexia_video.sources.inputs import IMAGES, OWN, Rule
+from cortexia_video.sources.inputs import IMAGES, IMAGES_AND_VIDEOS, OWN, Rule, holds_video
 from cortexia_video.sources.inputs import Found as Found
 from cortexia_video.sources.inputs import InputFile as InputFile
 from cortexia_video.sources.objects import find_named, find_objects
@@ -30,6 +30,7 @@ from cortexia_video.storage.archive_member import SHARD_SUFFIXES
 from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath, require_object, to_path, to_text
 from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.video.container import is_installed, is_video_name
 
 _LONGEST_LINE = 1 << 16  # bytes: no name is as long, and a file without lines is not read whole
 _log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ def find_images(
     output: AnyPath | None = None,
     partition: Partition | None = None,
     passed_over: Counter[str] | None = None,
+    videos: bool = False,
 ) -> Iterator[Found]:
     """Yield the images of files, folders and lists, without reading them.
 
@@ -53,12 +55,14 @@ def find_images(
     A key is the path relative to the folder given; with several inputs a folder's name comes before it.
     partition: yield only what is in this part; over all parts every input, failures too, is yielded once.
     passed_over: counts what is no input, though it may look like one to a person, by type.
+    videos: these are inputs, too, where PyAV is installed.
 
     Raises `InputError` at once where none of the inputs is there. All else that goes wrong is yielded as
     `Failure`, and so is a folder or list, one of several, without an image.
     """
+    rule = IMAGES_AND_VIDEOS if videos and is_installed() else IMAGES
     return find_files(
-        inputs, IMAGES, recursive=recursive, output=output, partition=partition, passed_over=passed_over
+        inputs, rule, recursive=recursive, output=output, partition=partition, passed_over=passed_over
     )
 
 
@@ -72,18 +76,32 @@ def find_files(
     passed_over: Counter[str] | None = None,
 ) -> Iterator[Found]:
     """Yield the files that are inputs by a rule; all else is as `find_images` has it."""
-    paths = [to_text(each) for each in inputs]
-    if not paths:
+    places = {(text := to_text(each)): to_path(text.removeprefix("@")) for each in inputs}
+    if not places:
         raise InputError("no input: give files, folders or a list.txt of paths")
-    wrong = {path: problem for path in paths if isinstance(problem := _check(path), Failure)}
-    if len(wrong) == len({*paths}):
-        raise wrong[paths[0]].error
+    wrong: dict[str, CortexiaError] = {}
+    for path, place in places.items():
+        try:
+            _require(path, place)
+        except CortexiaError as error:
+            wrong[path] = error
+    if len(wrong) == len(places):
+        raise next(iter(wrong.values()))
     partition, passed_over = partition or Partition(1, 1), Counter() if passed_over is None else passed_over
-    if len(paths) == 1 and _is_folder_at(paths[0]):
-        return _Scan(rule, recursive, output, partition, passed_over).expand(paths[0], prefix=False)
+    if len(inputs) == 1:
+        ((path, place),) = places.items()
+        try:
+            is_folder = (place if isinstance(place, RemotePath) else Path(path)).is_dir()
+        except OSError as error:
+            raise _cannot_open(str(place), error) from error
+        if is_folder:
+            return _Scan(rule, recursive, output, partition, passed_over).expand(path, place, prefix=False)
     whole = Partition(1, 1)  # whose keys meet is seen among all
     scan = _Scan(rule, recursive, output, whole, passed_over)
-    found = ([wrong[path]] if path in wrong else scan.expand_named(path) for path in paths)
+    found = (
+        [Failure(redact(path), "find", wrong[path])] if path in wrong else scan.expand_named(path, place)
+        for path, place in places.items()
+    )
     return _keep_apart(chain.from_iterable(found), partition)
 
 
@@ -95,11 +113,10 @@ class _Scan:
     partition: Partition  # what else is in a folder is not even looked at
     passed_over: Counter[str]
 
-    def expand_named(self, path: str) -> Iterator[Found]:
+    def expand_named(self, path: str, place: AnyPath) -> Iterator[Found]:
         """Yield what one of several inputs stands for: at least a failure, if it is not ours."""
-        place = to_path(path.removeprefix("@"))
         name, nothing, before = redact(path), True, self.passed_over[OWN]
-        for each in attempt_all(name, "find", self.expand(path, prefix=True)):
+        for each in attempt_all(name, "find", self.expand(path, place, prefix=True)):
             nothing = False
             yield each
         if nothing and self.passed_over[OWN] == before:
@@ -108,8 +125,7 @@ class _Scan:
             )
             yield Failure(name, "find", InputError(f"there are no {self.rule.noun} in it{hint}"))
 
-    def expand(self, path: str, *, prefix: bool) -> Iterator[Found]:
-        place = to_path(path.removeprefix("@"))
+    def expand(self, path: str, place: AnyPath, *, prefix: bool) -> Iterator[Found]:
         if isinstance(place, RemotePath):
             try:
                 return self._expand_remote(place, prefix=prefix)
@@ -150,7 +166,7 @@ class _Scan:
         elif is_ledger(Path(path).name) or not self.rule.accepts_named(path):
             self.passed_over[OWN] += 1
         else:
-            yield _stat(key, path)
+            yield _stat(key, path, is_clip=self.rule.takes_clips and holds_video(path))
 
     def _read_list(self, path: AnyPath) -> Iterator[Found]:
         """Yield what the lines of a list name; one that names nothing that can be is its own failure."""
@@ -205,7 +221,8 @@ class _Scan:
                 yield entry.path, f"{prefix}{entry.name}/"
             elif self.partition.holds(key):
                 if entry.name in keys and self.rule.accepts(entry):
-                    yield _stat(key, entry.path)
+                    is_clip = self.rule.takes_clips and is_video_name(entry.name)
+                    yield _stat(key, entry.path, is_clip=is_clip)
                 else:
                     self.rule.note(entry.name, self.passed_over)
         yield from self.rule.list_packed(
@@ -283,15 +300,7 @@ def _open_listed(listing: AnyPath, written: str) -> str:
     return beside if _exists(beside) else os.fspath(place)
 
 
-def _is_folder_at(path: str) -> bool:
-    place = to_path(path)
-    try:
-        return place.is_dir()
-    except OSError as error:
-        raise _cannot_open(str(place), error) from error
-
-
-def _stat(key: str, path: str) -> Found:
+def _stat(key: str, path: str, *, is_clip: bool = False) -> Found:
     try:
         status = Path(path).stat()
     except (OSError, ValueError) as error:
@@ -299,17 +308,11 @@ def _stat(key: str, path: str) -> Found:
     if not stat.S_ISREG(status.st_mode):
         return Failure(key, "find", InputError("not a file that can be read: a folder, pipe or device"))
     absolute = os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links
-    return InputFile(key, Source(absolute, status.st_size, status.st_mtime_ns))
+    return InputFile(key, Source(absolute, status.st_size, status.st_mtime_ns), is_clip=is_clip)
 
 
-def _check(path: str) -> Failure | None:
-    """Return what is wrong with an input that does not exist or is not ours to open."""
-    return attempt(redact(path), "find", lambda: _require(path))
-
-
-def _require(path: str) -> None:
+def _require(path: str, place: AnyPath) -> None:
     """Refuse an input that does not exist or is not ours to open."""
-    place = to_path(path.removeprefix("@"))
     if isinstance(place, RemotePath):
         return require_object(place)
     actual = _without_at(path)

@@ -17,7 +17,7 @@ from cortexia_video.storage.archive_member import is_depth_shard
 from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
-from cortexia_video.video.container import VIDEO_SUFFIXES, is_transport_stream, is_video_name
+from cortexia_video.video.container import VIDEO_SUFFIXES, is_transport_stream, is_video_content, is_video_name
 
 OWN = "written by cortexia"  # in a count of what was passed over
 _WHEN_NAMED = (".gif", ".tga", ".ppm", ".pgm", ".pbm", ".pnm", ".ico", ".qoi", ".jp2", ".j2k")
@@ -162,6 +162,18 @@ def is_video(path: str | os.PathLike[str]) -> bool:
             return is_transport_stream(os.fspath(path), file.read(SNIFF_BYTES))
     except OSError:
         return True  # an input that cannot be read
+
+
+def holds_video(path: str) -> bool:
+    """Return whether a file that a person named is a video: by its name, or by content where that says nothing."""
+    suffix = PurePath(path).suffix.lower()
+    if suffix in VIDEO_SUFFIXES or suffix in IMAGE_SUFFIXES:
+        return suffix in VIDEO_SUFFIXES
+    try:
+        with open_named(Path(path)) as file:
+            return is_video_content(file.read(SNIFF_BYTES))
+    except (OSError, ValueError):
+        return False
 
 
 IMAGES_AND_VIDEOS = replace(

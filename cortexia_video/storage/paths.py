@@ -72,7 +72,7 @@ def require_free(place: AnyPath, remedy: str) -> None:
     except OSError as error:
         raise OutputError(f"cannot write {place}: {error.strerror}; choose another `output`") from error
     if there:
-        raise OutputExistsError(f"{place} is there already: choose another `output`, or {remedy}")
+        raise OutputExistsError(f"{place} exists already: choose another `output`, or {remedy}")
 
 
 def scheme_of(text: str) -> str | None:

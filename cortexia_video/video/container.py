@@ -39,6 +39,11 @@ def is_transport_stream(name: str, head: bytes) -> bool:
     return at is None or head[at : at + 1] == _SYNC or head[:1] == _SYNC
 
 
+def is_video_content(head: bytes) -> bool:
+    """Return whether content begins as a video's does."""
+    return bool(head) and describe_foreign(head).endswith("a video")
+
+
 def is_installed() -> bool:
     """Return whether PyAV is there; nothing is imported."""
     return find_spec("av") is not None
@@ -89,7 +94,6 @@ def _open(file: Any, name: str) -> InputContainer:
 def _explain(head: bytes) -> str:
     if not head:
         return "empty file"
-    words = describe_foreign(head)
-    if words.endswith("a video"):
+    if is_video_content(head):
         return "a video that is cut short or damaged: its index cannot be read; copy it again, or repair it"
-    return words.replace("not an image", "not a video")
+    return describe_foreign(head).replace("not an image", "not a video")

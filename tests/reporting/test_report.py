@@ -646,7 +646,7 @@ def test_what_is_shortened_is_short(text: str, most: int) -> None:
     ("reason", "shape"),
     [
         ("too large: 250.5 megapixels, the limit is 200", "too large: … megapixels, the limit is …"),
-        ("trip/a.jpg.npy is there already", "….npy is there already"),
+        ("trip/a.jpg.npy exists already", "….npy exists already"),
         ("cannot open /photos/trip/a.jpg: Permission denied", "cannot open …: Permission denied"),
         ("a.jpg is a mess", "… is a mess"),
         ("cut short", "cut short"),
