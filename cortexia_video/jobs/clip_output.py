@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from cortexia_video.depth_estimation import DepthEstimator, Size
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError, ModelError, output_lost
-from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.frame import FocalSource
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.inference.executor import ItemResult
@@ -200,7 +199,7 @@ class ClipOutput:
                 with self._parts.open(self._state) as earlier:
                     join_parts(chain(earlier, [io.BytesIO(self._end_part())]), file, about)
                 self._record_begun(self._key, [name])
-                outputs = self._sink.place({name: cast("Chunks", FilePieces(file))})
+                outputs = self._sink.place({name: FilePieces(file)})
         facts = facts_of(depth) | {"clip": about["clip"]}
         facts |= {"f_px_used": True} if self._native.uses_focal_length else {}
         return ItemDone(outputs, facts)
@@ -226,7 +225,10 @@ class ClipOutput:
         progress.f_px, progress.f_source = origin.f_px, origin.f_source
         progress.clipped += clipped
         progress.in_float32 += result.in_float32
-        progress.low, progress.high = min(progress.low, int(numbers.min())), max(progress.high, int(numbers.max()))
+        progress.low, progress.high = (
+            min(progress.low, int(numbers.min())),
+            max(progress.high, int(numbers.max())),
+        )
         return numbers
 
     def _write(self, time_ms: int) -> None:
@@ -261,7 +263,9 @@ class ClipOutput:
         clip = {
             "frames": len(self._numbers),
             "rate": round(float(index.rate / options.every), 6),
-            "seconds": round(index.time_s(self._numbers[-1]) - self._begin_s + options.every / float(index.rate), 6),
+            "seconds": round(
+                index.time_s(self._numbers[-1]) - self._begin_s + options.every / float(index.rate), 6
+            ),
             "held": progress.held,
             "clipped": progress.clipped,
             "cuts": self._steady.cuts,

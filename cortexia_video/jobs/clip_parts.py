@@ -11,7 +11,7 @@ import contextlib
 import io
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -26,7 +26,7 @@ from cortexia_video.storage.named_file import open_named, read_named
 
 FOLDER = ".cortexia-parts"
 _PIECE = 1 << 20  # bytes
-_KEPT = 2  # states of the last parts: should the last be damaged, the one before is good
+_KEPT = 2  # states: should the last part be damaged, that before it is good
 
 
 @dataclass(slots=True)
@@ -69,7 +69,8 @@ class ClipParts:
         state.parts.append(placed)
         text = json.dumps({"of": self._made_of, "facts": state.facts, "parts": state.parts})
         packed = io.BytesIO()
-        np.savez(packed, text=np.frombuffer(text.encode(), np.uint8), **state.arrays)
+        arrays: dict[str, Any] = {**state.arrays, "text": np.frombuffer(text.encode(), np.uint8)}
+        np.savez(packed, **arrays)
         self._sink.place({self._name(number, ".npz"): [packed.getvalue()]})
         if number >= _KEPT:
             (self._sink.root / self._name(number - _KEPT, ".npz")).unlink(missing_ok=True)
@@ -78,7 +79,7 @@ class ClipParts:
     def open(self, state: ClipState) -> Iterator[Iterator[IO[bytes]]]:
         """Yield the parts of a state as open files, one after the other."""
 
-        def each() -> Iterator[IO[bytes]]:
+        def each() -> Generator[IO[bytes], None, None]:
             for number in range(len(state.parts)):
                 with open_named(self._sink.root / self._name(number)) as file:
                     yield file
@@ -133,7 +134,7 @@ def remove_parts(sink: Sink, folder: str = FOLDER) -> None:
                     above.rmdir()
 
 
-class FilePieces:
+class FilePieces(Sequence[bytes]):
     """A file as the pieces that a sink takes, none of them in memory for long."""
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -141,9 +142,9 @@ class FilePieces:
         self._size = file.seek(0, io.SEEK_END)
 
     def __len__(self) -> int:
-        return -(-self._size // _PIECE)
+        return (self._size + _PIECE - 1) // _PIECE
 
-    def __getitem__(self, number: int) -> bytes:
+    def __getitem__(self, number: Any) -> Any:
         if not 0 <= number < len(self):
             raise IndexError(number)
         self._file.seek(number * _PIECE)

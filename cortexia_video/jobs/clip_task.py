@@ -126,7 +126,7 @@ class ClipTask:
 
     # ---- decode workers ------------------------------------------------------------------------------------
 
-    def prepare(self, item: FrameItem) -> PreparedFrame | Skipped[None]:
+    def prepare(self, item: FrameItem) -> PreparedFrame | Skipped[ItemDone | Failure | None]:
         """Read the frame whose turn it is, and make it ready for the network."""
         with self._turn:
             self._turn.wait_for(lambda: self._ended or self._ticket == item.ticket)
@@ -161,9 +161,7 @@ class ClipTask:
         self.finish(item, None)
         return None
 
-    def _preprocess(
-        self, item: FrameItem, number: int, image: NDArray[np.uint8]
-    ) -> PreparedFrame | Failure:
+    def _preprocess(self, item: FrameItem, number: int, image: NDArray[np.uint8]) -> PreparedFrame | Failure:
         estimator, given = self._tools.estimator, self._tools.given
         frame = Frame(self.item.key, image, timestamp_s=self._index.time_s(number))
         prepared = estimator.prepare(given.apply(frame) if given.settings else frame)

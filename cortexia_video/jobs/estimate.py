@@ -219,15 +219,15 @@ def _find_some(spec: RunSpec, passed_over: Counter[str]) -> Iterator[Found]:
 
     Of a partition it may be another's.
     """
+    places = [to_path(each) for each in spec.inputs]
+    if any(is_video_name(each.name) and not (isinstance(each, Path) and each.is_dir()) for each in places):
+        require_video()
     found = spec.find(passed_over)
     if spec.partition is None and (first := next(found, None)) is not None:
         return itertools.chain([first], found)
     seen = passed_over if spec.partition is None else Counter[str]()
     if spec.partition is not None and next(replace(spec, partition=None).find(seen), None) is not None:
         return found
-    places = [to_path(each) for each in spec.inputs]
-    if any(is_video_name(place.name) for place in places):
-        require_video()
     folders = not spec.recursive and any(isinstance(each, RemotePath) or each.is_dir() for each in places)
     hint = "; folders inside are looked into with `recursive=True`" if folders else ""
     kinds = f"; passed over: {_list_kinds(seen)}" if seen else ""

@@ -189,7 +189,7 @@ class Outcomes:
 
     def _find_obstacle(self, item: InputFile, other: str | None) -> str | None:
         """Return why the outputs of an input must not be placed, if that is so. other: whose depth is there."""
-        for name in self.sink.output_names(item):
+        for name in self.sink.output_names(item.key, is_clip=item.is_clip):
             if not self.sink.holds(name) or self.ledger.owns(item.key, name):
                 continue
             if PurePath(name).suffix in _OF_PEOPLE and not self.sink.holds_own(name):

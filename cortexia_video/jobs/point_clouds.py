@@ -276,7 +276,7 @@ class PointCloudJob:
 
     def _place(self, work: _Work, cloud: PointCloud) -> None:
         sink, ledger = self._outcomes.sink, self._outcomes.ledger
-        (name,) = sink.output_names(work)
+        (name,) = sink.output_names(work.key)
         ledger.record_begun(work.key, [name])
         outputs = sink.place({name: self._encode(cloud)})
         ledger.record_done(work.key, work.source, outputs, points=len(cloud.points), unit=cloud.unit)

@@ -34,6 +34,7 @@ from cortexia_video.sources.find import InputFile
 Decoding = Literal["exact", "fast"]
 _Result = TypeVar("_Result")
 
+_USUAL = VideoOptions()
 MEMORY = 1 << 30  # bytes of images and depth maps in work at once, over all workers, at least
 _MEMORY_EACH = 192 << 20  # bytes for two workers: one decodes 12 megapixels, one writes as many
 _DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and resizing
@@ -50,7 +51,7 @@ class TaskOptions:
     decode: Decoding
     given: Intrinsics
     max_megapixels: float
-    video: VideoOptions = VideoOptions()
+    video: VideoOptions = _USUAL
 
 
 class Worker:
@@ -114,9 +115,7 @@ class Worker:
         others = count_calling_thread() - counted
         self._clock.add("find", 0.0, max(0.0, time.thread_time() - started - others))
 
-    def _expand(
-        self, items: Iterable[InputFile], clips: list[ClipTask]
-    ) -> Iterator[InputFile | FrameItem]:
+    def _expand(self, items: Iterable[InputFile], clips: list[ClipTask]) -> Iterator[InputFile | FrameItem]:
         """Yield images as they are, and the frames of clips, which are noted."""
         options = self._options
         tools = ClipTools(
@@ -151,7 +150,9 @@ class Worker:
             batch_sizes=self._estimator.limits.found,
         )
 
-    def prepare(self, item: InputFile | FrameItem) -> PreparedFrame | Failure | Skipped[None]:
+    def prepare(
+        self, item: InputFile | FrameItem
+    ) -> PreparedFrame | Failure | Skipped[ItemDone | Failure | None]:
         """On a decode worker: read, decode and preprocess one image, or one frame of a clip."""
         if isinstance(item, FrameItem):
             return item.clip.prepare(item)
@@ -184,7 +185,8 @@ class Worker:
     def finish(self, item: InputFile | FrameItem, result: ItemResult) -> ItemDone | Failure | None:
         """On a write worker: enlarge, encode and place one depth map; of a clip one outcome for all frames."""
         if isinstance(item, FrameItem):
-            return item.clip.finish(item, result)
+            item.clip.finish(item, result)
+            return None
 
         def place() -> ItemDone:
             with self._clock.measure("resize", item.key):
@@ -193,7 +195,7 @@ class Worker:
                 self._sink.formats[0].require_kept(depth)
                 files = self._sink.encode(item.key, depth)
             with self._clock.measure("write", item.key):
-                if names := self._sink.output_names(item):
+                if names := self._sink.output_names(item.key):
                     self._record_begun(item.key, names)
                 outputs = self._sink.place(files)
             facts = facts_of(depth)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 CLAIMED = 256  # inputs that are said to be begun at once, where that is not done one by one
 OF_LINE = ("kind", "model", "weights_sha256")  # what converted depth says of itself
@@ -36,7 +36,7 @@ class Outputs(Protocol):
     def holds(self, name: str) -> bool:
         """Return whether anything of this name exists."""
 
-    def output_names(self, item: Any) -> list[str]:
+    def output_names(self, key: str, *, is_clip: bool = False) -> list[str]:
         """Return the names of the files that are written of an input; none if they are packed."""
 
 

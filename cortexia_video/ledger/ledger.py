@@ -122,13 +122,11 @@ class Ledger:
         with self._open, contextlib.suppress(OutputLostError) if kind else contextlib.nullcontext():
             self._file.sync()
 
-    def look_up(
-        self, key: str, source: Source, *, besides: Collection[str] = ()
-    ) -> tuple[State, str | None]:
+    def look_up(self, key: str, source: Source, *, besides: Collection[str] = ()) -> tuple[State, str | None]:
         """Return whether `key` was made from this source and all its files exist; and who else has its place.
 
-        `changed`: it was, but with other settings, besides those that do not matter to it. The other is the path of another file, which still exists,
-        that the outputs of `key` were made from.
+        `changed`: it was, but with other settings. The other is the path of another file, which still exists,
+        that the outputs of `key` were made from. besides: settings that do not matter to it.
         """
         entry = self._state.get(key)
         if entry is None:
@@ -194,7 +192,7 @@ class Ledger:
             yield from items
         while group := tuple(islice(items, CLAIMED)):
             for each in group:
-                names = self._sink.output_names(each)
+                names = self._sink.output_names(each.key, is_clip=getattr(each, "is_clip", False))
                 self._file.append({"key": each.key, "outcome": "begun", "outputs": names})
             self._file.sync()
             yield from group

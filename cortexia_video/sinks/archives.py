@@ -25,7 +25,7 @@ from cortexia_video.errors import DecodeError, Failure, InputError, OutputLostEr
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.ledger.entries import ItemDone, Placed
 from cortexia_video.runtime.throughput import StageClock
-from cortexia_video.sinks.sink import Item, Keyed, Sink
+from cortexia_video.sinks.sink import Item, Sink
 from cortexia_video.storage.archive_writers import add_member, write_parquet
 from cortexia_video.storage.arrow import import_arrow
 from cortexia_video.storage.object_keys import find_problem
@@ -103,7 +103,7 @@ class ArchiveSink(Sink):
     def __exit__(self, *error: object) -> None:
         self._sink.__exit__(*error)
 
-    def output_names(self, item: Keyed) -> list[str]:
+    def output_names(self, key: str, *, is_clip: bool = False) -> list[str]:
         """Return none: an archive's name is nobody else's, whatever the key."""
         return []
 

@@ -76,10 +76,9 @@ class Sink(ABC):
     def holds_own(self, name: str) -> bool:
         """Return whether what is there is, by its content, an output of ours."""
 
-    def output_names(self, item: Keyed) -> list[str]:
+    def output_names(self, key: str, *, is_clip: bool = False) -> list[str]:
         """Return the names, relative to the root, of the files of an input."""
-        is_clip = getattr(item, "is_clip", False)
-        return [item.key + suffix for suffix in (CLIP_SUFFIXES if is_clip else self.suffixes)]
+        return [key + suffix for suffix in (CLIP_SUFFIXES if is_clip else self.suffixes)]
 
     def gather(
         self,

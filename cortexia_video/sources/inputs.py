@@ -17,7 +17,12 @@ from cortexia_video.storage.archive_member import is_depth_shard
 from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
-from cortexia_video.video.container import VIDEO_SUFFIXES, is_transport_stream, is_video_content, is_video_name
+from cortexia_video.video.container import (
+    VIDEO_SUFFIXES,
+    is_transport_stream,
+    is_video_content,
+    is_video_name,
+)
 
 OWN = "written by cortexia"  # in a count of what was passed over
 _WHEN_NAMED = (".gif", ".tga", ".ppm", ".pgm", ".pbm", ".pnm", ".ico", ".qoi", ".jp2", ".j2k")

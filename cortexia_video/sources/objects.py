@@ -19,6 +19,7 @@ from cortexia_video.storage.named_file import LARGEST_FILE
 from cortexia_video.storage.object_keys import find_problem
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath, RemoteStat
+from cortexia_video.video.container import is_video_name
 
 _LOOKED_AT = 256  # objects that a look decides over together
 

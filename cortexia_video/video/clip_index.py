@@ -91,8 +91,7 @@ def read_index(place: AnyPath | IO[bytes], *, max_megapixels: float = 200.0) -> 
         with suppress(av.error.FFmpegError):  # a damaged end: what was read until there counts
             for packet in container.demux(stream):
                 if first is None:
-                    first = decode_packet(packet)[:1] or None
-                    first = first[0] if first else None
+                    first = next(iter(decode_packet(packet)), None)
                 if packet.size and not packet.is_discard:
                     if packet.pts is None:
                         unstamped += 1

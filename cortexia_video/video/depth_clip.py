@@ -75,7 +75,9 @@ class DepthClipWriter:
     about: for the tag; what is left out of a part of a clip.
     """
 
-    def __init__(self, file: IO[bytes], height: int, width: int, about: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, file: IO[bytes], height: int, width: int, about: Mapping[str, Any] | None = None
+    ) -> None:
         require_video()
         import av
 
@@ -174,7 +176,9 @@ class DepthClip:
             self._pts = [entry.timestamp for entry in self._stream.index_entries]
             said = self.metadata.get("clip", {}).get("frames", len(self._pts))
             if len(self._pts) != said or not self._pts:
-                raise DepthFileError(f"{self._name}: it has {len(self._pts)} frames, but says {said}: is it whole?")
+                raise DepthFileError(
+                    f"{self._name}: it has {len(self._pts)} frames, but says {said}: is it whole?"
+                )
             self._open = stack.pop_all()
         self.times_s = (np.array(self._pts) - self._pts[0]) * float(self._stream.time_base or _MILLISECOND)
         self._at = -1  # the frame that decoding has come to

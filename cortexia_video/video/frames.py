@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import chain
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 import numpy as np
 import xxhash
@@ -126,7 +126,7 @@ def to_image(frame: VideoFrame, index: ClipIndex) -> ImageArray:
             f"its frames change from {width} x {height} to {frame.width} x {frame.height} pixels at "
             f"{float(frame.time or 0):.3f} s: cut it there into two clips"
         )
-    image: ImageArray = frame.to_ndarray(format="rgb24")
+    image = cast("ImageArray", frame.to_ndarray(format="rgb24"))
     if frame.interlaced_frame:
         image = image[::2]
     width = max(1, round(frame.width * index.aspect))

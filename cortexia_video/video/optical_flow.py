@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
+from cortexia_video.images.resampling import resize_depth
+
 Array = NDArray[np.float32]
 
-_LEVELS = 4  # halvings of the coarsest
-_FINEST = 2  # halvings of the finest at which motion is sought; from there on it is enlarged
+_FINEST = 56  # pixels of the short side, about, at which motion is sought last; it is then enlarged
 _ROUNDS = (1, 2, 3)  # of refinement, from the coarsest level on
 _WINDOW = 3  # pixels on each side that share a motion
 _SMOOTH = 2
@@ -21,35 +24,38 @@ def find_flow(image: Array, before: Array) -> Array:
     image, before: float32 (H, W), 0..255. Least squares over windows, from coarse to fine: Lucas and Kanade
     1981, in the pyramid of Bouguet 2001.
     """
+    finest = max(0, round(math.log2(min(image.shape) / _FINEST)))
+    coarsest = finest + len(_ROUNDS) - 1
     now, then = [image], [before]
-    for _ in range(_LEVELS):
+    for _ in range(coarsest):
         now.append(_halve(now[-1]))
         then.append(_halve(then[-1]))
     down = across = np.zeros_like(now[-1])
-    for level, rounds in zip(range(_LEVELS, _FINEST - 1, -1), _ROUNDS, strict=True):
-        shown = now[level]
-        if level < _LEVELS:
-            down, across = (2 * enlarge(each, *shown.shape) for each in (down, across))
-        down, across = _refine(shown, then[level], down, across, rounds)
-    scale = np.float32(2**_FINEST)
-    return np.stack([scale * enlarge(each, *image.shape) for each in (down, across)])
+    for level, rounds in zip(range(coarsest, finest - 1, -1), _ROUNDS, strict=True):
+        if level < coarsest:
+            down, across = (2 * resize_depth(each, *now[level].shape) for each in (down, across))
+        down, across = _refine(now[level], then[level], down, across, rounds)
+    scale = np.float32(2**finest)
+    return np.stack([scale * resize_depth(each, *image.shape) for each in (down, across)])
 
 
 def _refine(shown: Array, then: Array, down: Array, across: Array, rounds: int) -> tuple[Array, Array]:
     rows, columns = np.indices(shown.shape, np.float32)
-    by_row, by_column = np.gradient(shown) if min(shown.shape) > 1 else (np.zeros_like(shown),) * 2
+    down, across = down.copy(), across.copy()
+    slopes = np.gradient(shown) if min(shown.shape) > 1 else [np.zeros_like(shown)] * 2
+    by_row, by_column = (each.astype(np.float32, copy=False) for each in slopes)
     rr, rc, cc = (
         box_mean(a * b, _WINDOW) for a, b in ((by_row, by_row), (by_row, by_column), (by_column, by_column))
     )
-    stiff = np.float32(_STIFF) * np.float32((rr + cc).mean()) + np.float32(1 / (2 * _WINDOW + 1) ** 2)
+    stiff = np.float32(_STIFF * float((rr + cc).mean()) + 1 / (2 * _WINDOW + 1) ** 2)
     rr, cc = rr + stiff, cc + stiff
-    determinant = rr * cc - rc * rc
+    determinant: Array = rr * cc - rc * rc
     for _ in range(rounds):
         (moved,), _ = sample([then], rows + down, columns + across)
         change = moved - shown
         r, c = box_mean(by_row * change, _WINDOW), box_mean(by_column * change, _WINDOW)
-        down = down - (cc * r - rc * c) / determinant
-        across = across - (rr * c - rc * r) / determinant
+        down -= (cc * r - rc * c) / determinant
+        across -= (rr * c - rc * r) / determinant
     return box_mean(down, _SMOOTH), box_mean(across, _SMOOTH)
 
 
@@ -78,24 +84,13 @@ def sample(maps: list[Array], rows: Array, columns: Array) -> tuple[list[Array],
 
 def box_mean(values: Array, radius: int) -> Array:
     """Return the mean over a square of `2 * radius + 1` pixels around each, edges held."""
-    side = 2 * radius + 1
-    for axis in (0, 1):
-        pad = [(radius + 1, radius) if axis == each else (0, 0) for each in (0, 1)]
-        summed = np.cumsum(np.pad(values, pad, mode="edge"), axis, dtype=np.float64)
-        ends = [slice(side, None) if axis == each else slice(None) for each in (0, 1)]
-        starts = [slice(None, -side) if axis == each else slice(None) for each in (0, 1)]
-        values = ((summed[tuple(ends)] - summed[tuple(starts)]) / side).astype(np.float32)
+    side = np.float32(1 / (2 * radius + 1))
+    for _ in range(2):
+        rows = np.clip(np.arange(-radius - 1, len(values) + radius), 0, len(values) - 1)
+        summed = np.cumsum(values[rows], 0, dtype=np.float64)
+        values = np.subtract(summed[2 * radius + 1 :], summed[: -2 * radius - 1], dtype=np.float32) * side
+        values = np.ascontiguousarray(values.T)
     return values
-
-
-def enlarge(values: Array, height: int, width: int) -> Array:
-    """Interpolate values bilinearly to (height, width)."""
-    rows, columns = (
-        (np.arange(new, dtype=np.float32) + np.float32(0.5)) * np.float32(old / new) - np.float32(0.5)
-        for old, new in zip(values.shape, (height, width), strict=True)
-    )
-    (found,), _ = sample([values], *np.meshgrid(rows, columns, indexing="ij"))
-    return found
 
 
 def _halve(values: Array) -> Array:
