@@ -15,7 +15,7 @@ from cortexia_video.cli import DONE, INTERRUPTED, SOME_FAILED
 from cortexia_video.cli.progress import open_progress
 from cortexia_video.errors import printable
 from cortexia_video.jobs.outcomes import Listener, Report
-from cortexia_video.ledger.local_log import LEDGER_NAME
+from cortexia_video.ledger.state import LEDGER_NAME
 from cortexia_video.storage.paths import AnyPath
 
 

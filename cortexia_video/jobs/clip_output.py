@@ -194,12 +194,11 @@ class ClipOutput:
         )
         about, name = self._describe(depth), self._key + SUFFIX
         place = self._sink.root / name
-        with self._clock.measure("write", self._key), output_lost(place):
-            with tempfile.TemporaryFile(dir=self._sink.partial) as file:
-                with self._parts.open(self._state) as earlier:
-                    join_parts(chain(earlier, [io.BytesIO(self._end_part())]), file, about)
-                self._record_begun(self._key, [name])
-                outputs = self._sink.place({name: FilePieces(file)})
+        with self._clock.measure("write", self._key), tempfile.TemporaryFile(dir=self._sink.partial) as file:
+            with output_lost(place), self._parts.open(self._state) as earlier:
+                join_parts(chain(earlier, [io.BytesIO(self._end_part())]), file, about)
+            self._record_begun(self._key, [name])
+            outputs = self._sink.place({name: FilePieces(file)})
         facts = facts_of(depth) | {"clip": about["clip"]}
         facts |= {"f_px_used": True} if self._native.uses_focal_length else {}
         return ItemDone(outputs, facts)

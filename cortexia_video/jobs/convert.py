@@ -45,8 +45,7 @@ from cortexia_video.runtime.workers import choose_workers
 from cortexia_video.sinks.open import open_sink
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import Found, InputFile
-from cortexia_video.storage.paths import is_remote, is_same_folder, to_path
-from cortexia_video.storage.relative import is_inside
+from cortexia_video.storage.paths import is_inside, is_remote, is_same_folder, to_path
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is done alone
 _BYTES = 16  # a pixel: its value as it was read and in float32, and another file

@@ -35,8 +35,7 @@ from cortexia_video.ledger.depth_reader import read_depth
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.lines import LedgerLines
-from cortexia_video.ledger.local_log import require_ledger
-from cortexia_video.ledger.state import LedgerState
+from cortexia_video.ledger.state import LedgerState, require_ledger
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.point_clouds.cloud import UNITS, PointCloud, point_cloud, require_angle
 from cortexia_video.point_clouds.files import OVERWRITE, find_encoder, save_point_cloud

@@ -14,8 +14,7 @@ from cortexia_video.errors import Failure, printable
 from cortexia_video.formats.registry import find_format
 from cortexia_video.ledger.entries import Placed
 from cortexia_video.ledger.ledger import append_to_ledger
-from cortexia_video.ledger.local_log import require_ledger
-from cortexia_video.ledger.state import DoneEntry, LedgerState, read_state
+from cortexia_video.ledger.state import DoneEntry, LedgerState, read_state, require_ledger
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.memory import MemoryBudget

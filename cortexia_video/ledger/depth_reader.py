@@ -18,10 +18,9 @@ from cortexia_video.formats.metadata import Metadata, add
 from cortexia_video.ledger.artifacts import read_output
 from cortexia_video.ledger.depth_json import DEPTH_JSON, read_depth_json
 from cortexia_video.ledger.index import LedgerIndex
-from cortexia_video.ledger.local_log import LEDGER_NAME, list_files
+from cortexia_video.ledger.state import LEDGER_NAME, list_files
 from cortexia_video.storage.named_file import read_named_text
-from cortexia_video.storage.paths import AnyPath, PathLike, to_absolute, to_path
-from cortexia_video.storage.relative import name_inside
+from cortexia_video.storage.paths import AnyPath, PathLike, name_inside, to_absolute, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 _OF_FILE = ("kind", "f_px", "f_source", "full_size")

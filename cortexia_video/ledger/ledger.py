@@ -21,8 +21,11 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import json
+import os
 import secrets
+import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from itertools import islice
@@ -37,27 +40,123 @@ from cortexia_video.errors import (
     printable,
 )
 from cortexia_video.ledger.entries import CLAIMED, Outputs, Placed, Source
-from cortexia_video.ledger.local_log import (
+from cortexia_video.ledger.object_log import ObjectStoreLog, merge_segments
+from cortexia_video.ledger.partition import Partition
+from cortexia_video.ledger.state import (
     LEDGER_NAME,
-    AppendLog,
-    join_partitions,
+    LedgerState,
+    Run,
     list_partitions,
     name_partition,
     parse_line,
     read_lines,
+    read_state,
     require_ledger,
 )
-from cortexia_video.ledger.object_log import ObjectStoreLog, merge_segments
-from cortexia_video.ledger.partition import Partition
-from cortexia_video.ledger.state import LedgerState, Run, read_state
 from cortexia_video.runtime.input_boundary import attempt
+from cortexia_video.storage.atomic_file import flush_to_disk, open_plain, require_lock, try_lock_shared
+from cortexia_video.storage.documents import parse_json
+from cortexia_video.storage.own_folder import LOOKED_AT
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 State = Literal["done", "changed", "missing"]
 PROGRESS_S = 30  # seconds between a run's lines on how far it is
 _BEGINNING_OF_RUN = b'{"run": '
+LEDGER_MARKS = (_BEGINNING_OF_RUN, b'{"key": ')
+_JOINED_AT_ONCE = 1 << 20  # bytes
 _LONGEST_VALUE = 20  # of a setting, in a message
+
+
+class AppendLog:
+    """Open a file to append lines; it and its folder are made where they are missing. A context manager.
+
+    marks: how lines of ours can begin. beside: a log that must stay in its place, too. Raises
+    `OutputExistsError` for a link, and for a file without any line of ours; `OutputError` where nothing can be
+    written.
+    """
+
+    def __init__(
+        self, path: Path, marks: tuple[bytes, ...] = LEDGER_MARKS, *, beside: AppendLog | None = None
+    ) -> None:
+        self.path = path
+        self._beside = beside
+        self._writing = threading.Lock()
+        self._torn = False  # the file ends in the middle of a line
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = open_plain(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror}; choose another `output`") from error
+        if not has_line(os.pread(self._descriptor, LOOKED_AT, 0), marks):
+            self.close()
+            raise OutputExistsError(f"{path} is not ours: move it away, or choose another `output`")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, and so unlock it."""
+        os.close(self._descriptor)
+
+    def lock(self, *words: str) -> None:
+        """Keep other processes off, to append. words: of the error that `require_lock` raises."""
+        require_lock(self._descriptor, self.path.parent, *words)
+        size = os.fstat(self._descriptor).st_size
+        self._torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
+
+    def lock_shared(self) -> bool:
+        """Keep off those who `lock`, but not each other; say False where one is there."""
+        return try_lock_shared(self._descriptor)
+
+    def append(self, entry: Mapping[str, object]) -> None:
+        """Append one line; `OutputLostError` where that cannot be, and where the file was taken away."""
+        self.append_lines([json.dumps(entry).encode() + b"\n"])
+
+    def append_lines(self, lines: Iterable[bytes]) -> None:
+        """Append lines as they are; one that a kill or a full disk left torn is ended first."""
+        data = memoryview(b"".join(lines))
+        try:
+            with self._writing:
+                if self._torn:
+                    data = memoryview(b"\n" + data)
+                while data:
+                    self._torn = True
+                    written = os.write(self._descriptor, data)
+                    self._torn = data[written - 1] != b"\n"[0]
+                    data = data[written:]
+        except OSError as error:
+            raise OutputLostError(self.path, error) from error
+        self.require_in_place()
+
+    def sync(self) -> None:
+        """Flush to the disk, where the file system can; `OutputLostError` where the disk cannot."""
+        try:
+            flush_to_disk(self._descriptor)
+        except OSError as error:
+            raise OutputLostError(self.path, error) from error
+
+    def require_in_place(self) -> None:
+        """Raise `OutputLostError` where the path leads to another file or none: nobody would find this."""
+        try:
+            is_there = os.path.samestat(os.lstat(self.path), os.fstat(self._descriptor))
+        except OSError:
+            is_there = False
+        if not is_there:
+            gone = FileNotFoundError(errno.ENOENT, "it was moved, removed or replaced meanwhile")
+            raise OutputLostError(self.path, gone, "put it back")
+        if self._beside:
+            self._beside.require_in_place()
+
+
+def has_line(head: bytes, marks: tuple[bytes, ...]) -> bool:
+    """Return whether a file that begins so has a line that begins as ours, or is but the piece of one."""
+    *lines, last = head.split(b"\n")
+    torn = not lines and any(mark.startswith(last) for mark in marks)
+    return torn or any(line.startswith(marks) for line in (*lines, last))
 
 
 class _Keyed(Protocol):
@@ -89,7 +188,8 @@ class Ledger:
     ) -> None:
         self.root = root
         self._sink = sink
-        self.settings: dict[str, Any] = json.loads(json.dumps(dict(settings), default=str))  # as read back
+        text = json.dumps(dict(settings), default=str)
+        self.settings: dict[str, Any] = parse_json(text, "settings", finite=False)  # as they are read back
         self.partition = partition
         self.run = secrets.token_hex(4)
         self._refuse_changed = refuse_changed
@@ -314,6 +414,21 @@ def lock_whole(main: AppendLog) -> int:
     """Lock `ledger.jsonl` and join what partitions left to it; give the number of files joined."""
     main.lock("is writing to")
     return join_partitions(main)
+
+
+def join_partitions(main: AppendLog) -> int:
+    """Move the lines of all partitions into `main`, which is locked; say how many files that were.
+
+    After a kill in the middle it is done again: lines can then be there twice, saying the same.
+    """
+    partitions = list_partitions(main.path.parent)
+    for path in partitions:
+        with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
+            while lines := file.readlines(_JOINED_AT_ONCE):
+                main.append_lines(lines)
+        main.sync()
+        path.unlink()
+    return len(partitions)
 
 
 def _shorten(value: object) -> str:

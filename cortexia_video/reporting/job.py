@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cortexia_video.errors import InputError, OutputExistsError
-from cortexia_video.ledger.local_log import require_ledger
+from cortexia_video.ledger.state import require_ledger
 from cortexia_video.reporting.contact_sheet import make_contact_sheet
 from cortexia_video.reporting.depth_sample import DepthSample, measure_sample
 from cortexia_video.reporting.ledger_summary import LedgerSummary, summarise_ledger

@@ -17,8 +17,8 @@ from pathlib import Path, PurePath
 
 from cortexia_video.errors import CortexiaError, Failure, InputError, printable, redact
 from cortexia_video.ledger.entries import Source
-from cortexia_video.ledger.local_log import is_ledger
 from cortexia_video.ledger.partition import Partition
+from cortexia_video.ledger.state import is_ledger
 from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
 from cortexia_video.runtime.input_boundary import attempt, attempt_all
 from cortexia_video.sources.archives import find_in_shard

@@ -18,7 +18,7 @@ from PIL import Image
 
 from cortexia_video import Failure, estimate
 from cortexia_video.cli import main
-from cortexia_video.ledger.local_log import parse_line
+from cortexia_video.ledger.state import parse_line
 
 Make = Callable[..., Path]
 HEAVY = ("torch", "transformers", "ray", "cv2", "matplotlib", "datasets", "albumentations", "onnxruntime")

@@ -17,8 +17,8 @@ from cortexia_video import Failure, read_ledger
 from cortexia_video.errors import DecodeError, InputError, OutputError, OutputLostError
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.ledger import merge_ledgers
-from cortexia_video.ledger.local_log import LEDGER_NAME, name_partition
 from cortexia_video.ledger.partition import Partition
+from cortexia_video.ledger.state import LEDGER_NAME, name_partition
 from cortexia_video.sinks.folder import Placed
 
 SETTINGS = {"model": "synthetic"}

@@ -31,7 +31,7 @@ from cortexia_video.cli import main
 from cortexia_video.errors import InputError, OutputError, OutputExistsError
 from cortexia_video.geometry import anchor_depth, depth_to_normals
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
-from cortexia_video.ledger.local_log import LEDGER_NAME
+from cortexia_video.ledger.state import LEDGER_NAME
 from cortexia_video.pinhole import project, unproject
 from cortexia_video.point_clouds import PointCloud, glb
 from cortexia_video.point_clouds.files import CLOUD_FORMATS

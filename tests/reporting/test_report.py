@@ -40,8 +40,8 @@ from cortexia_video.html.charts import Bar, Series, draw_bars, draw_histograms
 from cortexia_video.html.wording import format_number, format_seconds, format_share, shorten
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.ledger import Ledger
-from cortexia_video.ledger.local_log import LEDGER_NAME
 from cortexia_video.ledger.partition import Partition
+from cortexia_video.ledger.state import LEDGER_NAME
 from cortexia_video.reporting.depth_sample import PIXELS, Measurement, measure_depth
 from cortexia_video.reporting.failures import find_shape
 from cortexia_video.reporting.ledger_summary import Meaning, summarise_ledger
