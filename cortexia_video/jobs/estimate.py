@@ -45,7 +45,7 @@ from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import Found, InputFile
 from cortexia_video.storage.paths import is_remote, to_path
 from cortexia_video.storage.remote_path import RemotePath
-from cortexia_video.video.container import is_video_name, require_video
+from cortexia_video.video.container import is_installed, is_video_name, require_video
 from cortexia_video.video.steady import SteadyMode
 
 _THREADS_A_CORE = 4  # that wait for URLs
@@ -210,7 +210,9 @@ def estimate(
         )
         report = _run(executor, outcomes, found, trace, stop)
     if passed_over:
-        _log.warning("no inputs, passed over: %s", _list_kinds(passed_over))
+        needed = any(kind.endswith("(a video)") for kind in passed_over) and not is_installed()
+        hint = "; videos need a package: pip install 'cortexia-video[video]'" if needed else ""
+        _log.warning("no inputs, passed over: %s%s", _list_kinds(passed_over), hint)
     return report
 
 

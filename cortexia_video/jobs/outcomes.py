@@ -193,7 +193,8 @@ class Outcomes:
             if not self.sink.holds(name) or self.ledger.owns(item.key, name):
                 continue
             if PurePath(name).suffix in _OF_PEOPLE and not self.sink.holds_own(name):
-                return f"{name} exists already, not made by cortexia: choose another `output`"
+                kind = "an image" if PurePath(name).suffix in IMAGE_SUFFIXES else "a video"
+                return f"{name} exists already, {kind} that is not ours: choose another `output`"
             if not self._overwrite:
                 return f"{name} exists already and the ledger does not know it: `overwrite=True` replaces it"
         if other:

@@ -53,7 +53,7 @@ class RunSpec:
             output=self.root,
             partition=self.partition,
             passed_over=passed_over,
-            videos=True,
+            videos=self.packing is None,
         )
 
     def open_sink(self) -> Sink:

@@ -45,7 +45,8 @@ def _refine(shown: Array, then: Array, down: Array, across: Array, rounds: int) 
     slopes = np.gradient(shown) if min(shown.shape) > 1 else [np.zeros_like(shown)] * 2
     by_row, by_column = (each.astype(np.float32, copy=False) for each in slopes)
     rr, rc, cc = (
-        box_mean(a * b, _WINDOW) for a, b in ((by_row, by_row), (by_row, by_column), (by_column, by_column))
+        box_mean(np.multiply(a, b, dtype=np.float32), _WINDOW)
+        for a, b in ((by_row, by_row), (by_row, by_column), (by_column, by_column))
     )
     stiff = np.float32(_STIFF * float((rr + cc).mean()) + 1 / (2 * _WINDOW + 1) ** 2)
     rr, cc = rr + stiff, cc + stiff

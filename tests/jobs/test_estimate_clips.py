@@ -360,7 +360,16 @@ def test_without_the_package_a_video_is_told(
     with pytest.raises(MissingExtraError, match=r"cortexia-video\[video\]"):
         run(clip, tmp_path / "out")
     assert run(tmp_path / "in", tmp_path / "out").found == 1
-    assert "1 MP4 (a video" in caplog.text
+    assert "1 MP4 (a video); videos need a package: pip install" in caplog.text
+
+
+def test_archives_take_images_only(
+    tmp_path: Path, make_image: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_clip(tmp_path / "in/a.mp4", 3)
+    make_image(tmp_path / "in/b.jpg")
+    assert run(tmp_path / "in", tmp_path / "out", pack="tar").found == 1
+    assert caplog.messages[-1] == "no inputs, passed over: 1 MP4 (a video)"
 
 
 def test_a_named_file_is_a_video_by_its_content(tmp_path: Path) -> None:
