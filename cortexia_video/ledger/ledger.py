@@ -37,6 +37,8 @@ from cortexia_video.errors import (
     OutputError,
     OutputExistsError,
     OutputLostError,
+    describe,
+    in_words,
     printable,
 )
 from cortexia_video.ledger.entries import CLAIMED, Outputs, Placed, Source
@@ -83,11 +85,9 @@ class AppendLog:
         self._beside = beside
         self._writing = threading.Lock()
         self._torn = False  # the file ends in the middle of a line
-        try:
+        with in_words(f"cannot write {path}", "choose another `output`", OutputError, OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = open_plain(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror}; choose another `output`") from error
         if not has_line(os.pread(self._descriptor, LOOKED_AT, 0), marks):
             self.close()
             raise OutputExistsError(f"{path} is not ours: move it away, or choose another `output`")
@@ -211,7 +211,7 @@ class Ledger:
                 self._file.append({**entry, "started": _now()})
                 self._file.sync()
             except OutputLostError as error:
-                reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
+                reason = describe(error.__cause__) if isinstance(error.__cause__, OSError) else error
                 raise OutputError(
                     f"cannot write to {self.root}: {reason}; choose another `output`"
                 ) from error

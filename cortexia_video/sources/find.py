@@ -15,7 +15,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path, PurePath
 
-from cortexia_video.errors import CortexiaError, Failure, InputError, printable, redact
+from cortexia_video.errors import CortexiaError, Failure, InputError, describe, printable, redact
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import is_ledger
@@ -209,7 +209,7 @@ class _Scan:
             with os.scandir(folder) as scanned:
                 entries = sorted(scanned, key=lambda entry: os.fsencode(entry.name))
         except OSError as error:
-            reason = f"cannot list the folder {printable(folder)}: {error.strerror}"
+            reason = f"cannot list the folder {printable(folder)}: {describe(error)}"
             if self.partition.holds(prefix):
                 yield Failure(prefix or folder, "find", InputError(reason))
             return
@@ -328,8 +328,7 @@ def _require(path: str, place: AnyPath) -> None:
 
 
 def _cannot_open(path: str, error: OSError | ValueError) -> InputError:
-    reason = getattr(error, "strerror", None) or "the name cannot be one"
-    return InputError(f"cannot open {printable(path)}: {reason}")
+    return InputError(f"cannot open {printable(path)}: {describe(error)}")
 
 
 def _without_at(path: str) -> str:

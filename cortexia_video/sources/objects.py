@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from cortexia_video.errors import Failure, InputError, printable
+from cortexia_video.errors import Failure, InputError, describe, in_words, printable
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import is_ledger
@@ -55,11 +55,9 @@ def find_objects(
     noted = _note_shards(seen, packed) if rule.find_packed else seen
     listed = (each for each in noted if _may_be(rule, each[0], passed_over))
     named = (each for each in _name(rule, listed) if partition.holds(prefix + each.key))
-    try:
+    with in_words(f"cannot list {folder}", of=OSError):
         for each in _accept(folder, rule, named):
             yield describe_object(prefix + each.key, folder / each.name, each.stat, rule)
-    except OSError as error:
-        raise InputError(f"cannot list {printable(str(folder))}: {error.strerror}") from error
     for inner, name in packed.items():
         yield from rule.list_packed(folder / inner, [name], prefix + inner, partition)
 
@@ -76,7 +74,7 @@ def find_object(key: str, place: RemotePath, rule: Rule | None = None) -> Found:
     try:
         return describe_object(key, place, RemoteStat(0, 0) if find_problem(key) else place.stat(), rule)
     except OSError as error:
-        reason = f"cannot open {printable(str(place))}: {error.strerror}"
+        reason = f"cannot open {printable(str(place))}: {describe(error)}"
         return Failure(key, "find", InputError(reason))
 
 
