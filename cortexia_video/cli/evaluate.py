@@ -42,7 +42,10 @@ class MeasuringOptions:
         metrics: More to measure, with commas: boundary, edges, normals, points, ordinal, regions.
         convention: Whose files the predictors' are, where they do not say it: tum, kitti, nyu, metres...
         truth_convention: The same for the ground truth.
+        pattern: Of the names of depth files, {key} standing for the image: '{key}_raw_depth_meter.npy'. Those
+            of Depth Anything V2, Marigold and MoGe are known.
         allow_outside: Read also what set.json and lists of the ground truth name outside of its folder.
+        allow_unregistered: Measure also against depth that does not lie on its images.
         seed: Of the confidence intervals.
         workers: Threads that read and measure; one per core by default.
     """
@@ -53,7 +56,9 @@ class MeasuringOptions:
     metrics: str = ""
     convention: Annotated[str | None, Parameter(name="--from")] = None
     truth_convention: Annotated[str | None, Parameter(name="--truth-from")] = None
+    pattern: str | None = None
     allow_outside: bool = False
+    allow_unregistered: bool = False
     seed: int = 0
     workers: int | None = None
 
@@ -104,7 +109,7 @@ def evaluate_command(
 
 def _evaluate(names: list[str], asked: MeasuringOptions, given: dict[str, Any]) -> int:
     from cortexia_video.evaluation.evaluator import evaluate
-    from cortexia_video.evaluation.output_guard import PAGE, RESULTS, TABLE
+    from cortexia_video.evaluation.results import PAGE, RESULTS, TABLE
 
     options = {**vars(asked), "metrics": asked.list_metrics(), **given}
     result = evaluate(names, **options, on_image=_show_progress)

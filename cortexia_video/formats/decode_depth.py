@@ -70,6 +70,7 @@ def decode_depth(
     about: Metadata | None = None,
     convention: str | None = None,
     max_megapixels: float = 200.0,
+    strict: bool = True,
 ) -> DepthMap:
     """Return the depth in a file's bytes; the values may be read-only, over these bytes.
 
@@ -80,12 +81,13 @@ def decode_depth(
     calls unknown is so besides what the convention does. `middlebury` needs in `about` what
     `parse_calibration` gives.
     max_megapixels: larger maps are refused before there is memory for them.
+    strict: False leaves metres below 0 and infinite values, which no depth has, to the caller.
 
     Raises `DepthFileError`, with name and remedy, for what is no depth file, is damaged, does not say what
     its numbers mean where nobody else does, or holds numbers that cannot be depth; `MissingExtraError`.
     """
     stored = decode_stored(data, name, max_megapixels=max_megapixels)
-    return interpret(stored, name, about=about, convention=convention)
+    return interpret(stored, name, about=about, convention=convention, strict=strict)
 
 
 def decode_stored(data: bytes, name: str, *, max_megapixels: float = 200.0) -> RawDepth:
@@ -100,6 +102,7 @@ def interpret(
     *,
     about: Metadata | None = None,
     convention: str | None = None,
+    strict: bool = True,
 ) -> DepthMap:
     """Return what the numbers of a file mean; the second half of `decode_depth`."""
     about = about or {}
@@ -120,12 +123,12 @@ def interpret(
         except ValueError as error:
             raise DepthFileError(str(error)) from error
         low, high = (float(each.reduce(depth.values, axis=None)) for each in (np.fmin, np.fmax))
-        if math.isinf(low) or math.isinf(high):
+        if strict and (math.isinf(low) or math.isinf(high)):
             share = 100 * float(np.isinf(depth.values).mean())
             raise DepthFileError(
                 f"{share:.3g} % of its values are infinite: if they are unknown, give that as `unknown`"
             )
-        if low < 0 and depth.kind in ("metric", "scale_invariant"):
+        if strict and low < 0 and depth.kind in ("metric", "scale_invariant"):
             share = 100 * float((depth.values < 0).mean())
             raise DepthFileError(
                 f"{share:.3g} % of its values are negative, which {depth.kind} depth is not: if they are "
