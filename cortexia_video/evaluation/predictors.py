@@ -19,7 +19,7 @@ from cortexia_video.formats.decode_depth import decode_depth
 from cortexia_video.inference.executor import ItemResult, PipelineExecutor, Skipped
 from cortexia_video.ledger.artifacts import Line, find_depth, read_output
 from cortexia_video.ledger.lines import read_done
-from cortexia_video.ledger.local_log import list_files
+from cortexia_video.ledger.state import list_files
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.throughput import StageClock
@@ -238,9 +238,7 @@ class FolderPredictor(StoredPredictor):
             if isinstance(content, Failure):
                 raise content.error
             about, convention = source.about, self._convention
-            return decode_depth(
-                content, str(source.path), about=about, convention=convention, strict=False
-            )
+            return decode_depth(content, str(source.path), about=about, convention=convention, strict=False)
 
         guess = attempt(key, "decode", decode)
         if not isinstance(guess, Failure):

@@ -27,8 +27,9 @@ class Reference:
     """What an image is measured against: depth (H, W) metres, and where it counts.
 
     max_m: the largest depth that there is, by the protocol, the dataset, or else this reference: disparity is
-    clamped there, and what is unknown counts as at most that. limit_m: what known depth is clipped to; infinite
-    where neither protocol nor dataset knows a largest depth. registered: its edges lie where the image's do. camera: of these pixels, where it is known.
+    clamped there, and what is unknown counts as at most that. limit_m: what known depth is clipped to;
+    infinite where neither protocol nor dataset knows a largest depth. registered: its edges lie where the
+    image's do. camera: of these pixels, where it is known.
     """
 
     key: str

@@ -10,7 +10,10 @@
     model           the model that made it, or null: a sensor, or nobody said
     weights_sha256  digest of the model's weights, or null
 
-Of whole numbers it says what they stand for, too (`steps`):
+What a caller says of other people's files, besides: `along` (distances along the "axis" or the "ray" of each
+pixel, which f_px turns into depth), and `channel`, `array` or `page` of a file that holds several.
+
+Of whole numbers it says what they stand for, too (`quantization`):
 
     scale, offset   value = offset + scale * number
     near, far       value = near * (far / near) ** ((number - 1) / 65534)
@@ -20,8 +23,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from typing import Any, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +50,54 @@ def metadata_of(depth: DepthMap) -> dict[str, Any]:
         "model": depth.model,
         "weights_sha256": depth.weights_sha256,
     }
+
+
+def describe_files(
+    *,
+    kind: DepthKind | None = None,
+    scale: float | None = None,
+    unknown: Sequence[float] = (),
+    f_px: float | None = None,
+    along: Literal["axis", "ray"] = "axis",
+    channel: str | None = None,
+    array: str | None = None,
+    page: int | None = None,
+) -> dict[str, Any]:
+    """Return what a person knows of depth files that do not say it themselves: `read_depth`'s `about`.
+
+    Args:
+        kind: What the values mean.
+        scale: What whole numbers are multiplied by: 0.001 for millimetres. Numbers of 8 bits need it.
+        unknown: A value that stands for unknown; several times for several.
+        f_px: Focal length of the whole image, in its pixels.
+        along: What distances were measured along: the optical axis, or the ray of each pixel, which takes a focal
+            length to undo.
+        channel: Channel of OpenEXR files that is depth, where their names leave it open.
+        array: Array of npz and HDF5 files that is depth; by default the only one, or the one called depth.
+        page: Page of TIFF files that have several, from 1.
+
+    Raises:
+        InputError: A scale or a focal length is not above 0.
+
+    Example:
+        >>> describe_files(kind="metric", scale=0.001)
+        {'kind': 'metric', 'scale': 0.001}
+    """
+    for name, value in (("scale", scale), ("f_px", f_px)):
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"`{name}` must be a number above 0, got {value:g}")
+    about = {
+        "kind": kind,
+        "scale": scale,
+        "unknown": [*unknown] or None,
+        "f_px": f_px,
+        "f_source": "given" if f_px else None,
+        "along": "ray" if along == "ray" else None,
+        "channel": channel,
+        "array": array,
+        "page": page,
+    }
+    return {name: value for name, value in about.items() if value is not None}
 
 
 def with_metadata(values: NDArray[np.float32], metadata: Metadata) -> DepthMap:
