@@ -191,7 +191,7 @@ def _open_files(root: AnyPath, convention: str | None) -> GroundTruthSet:
 
 
 WRITERS = (  # what others call the depth of an image
-    "{key}_raw_depth_meter.npy",  # Depth Anything V2, metric_depth/run.py --save-numpy
+    "{key}_raw_depth_meter.npy",  # Depth Anything V2, metric_depth/run.py
     "depth_npy/{key}_depth.npy",  # Marigold, script/depth/run.py
     "{key}_depth.npy",  # the same, the folder depth_npy given
     "{key}/depth.exr",  # MoGe, moge infer
