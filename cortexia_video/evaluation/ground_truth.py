@@ -15,7 +15,7 @@ import numpy as np
 from cortexia_video.datasets.dataset import AnyDataset, RGBDDataset, RGBDStream
 from cortexia_video.datasets.readers.rgbd_folder import SET_JSON
 from cortexia_video.datasets.registry import DATASETS, open_dataset, recognise
-from cortexia_video.errors import DepthFileError, Failure, InputError
+from cortexia_video.errors import DepthFileError, Failure, InputError, in_words
 from cortexia_video.evaluation.protocol import Protocol, describe_fitting
 from cortexia_video.formats.decode_depth import decode_depth, read_file
 from cortexia_video.formats.registry import READERS
@@ -130,21 +130,18 @@ def open_truth(
     Raises `InputError` where there is nothing, or a known dataset is not that of the protocol.
     """
     place = to_path(root)
-    try:
-        with remember_listings():
-            if isinstance(place, RemotePath):
-                require_object(place)
-            elif not place.is_dir() and not place.is_file():
-                raise InputError(f"{place} is not there: give a dataset, or a folder of depth files")
-            folders = {path.parent: "rgbd" for path in find_inside(place, "*/set.json")}
-            if not folders and convention is None:
-                with contextlib.suppress(InputError):
-                    folders = {place: recognise(place)}
-            allowed = {"allow_outside": allow_outside, "allow_unregistered": allow_unregistered}
-            sets = [_open_set(name, each, protocol, allowed) for each, name in folders.items()]
-            return GroundTruth(str(place), tuple(sets or [_open_files(place, convention)]))
-    except RemoteError as error:
-        raise InputError(f"cannot read {place}: {error.strerror}") from error
+    with in_words(f"cannot read {place}", of=RemoteError), remember_listings():
+        if isinstance(place, RemotePath):
+            require_object(place)
+        elif not place.is_dir() and not place.is_file():
+            raise InputError(f"{place} is not there: give a dataset, or a folder of depth files")
+        folders = {path.parent: "rgbd" for path in find_inside(place, "*/set.json")}
+        if not folders and convention is None:
+            with contextlib.suppress(InputError):
+                folders = {place: recognise(place)}
+        allowed = {"allow_outside": allow_outside, "allow_unregistered": allow_unregistered}
+        sets = [_open_set(name, each, protocol, allowed) for each, name in folders.items()]
+        return GroundTruth(str(place), tuple(sets or [_open_files(place, convention)]))
 
 
 def _open_set(name: str, root: AnyPath, protocol: Protocol, allowed: Mapping[str, bool]) -> GroundTruthSet:

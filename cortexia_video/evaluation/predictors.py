@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame, load_estimators
 from cortexia_video.depth_map import DepthKind, DepthMap
-from cortexia_video.errors import Failure, InputError, describe
+from cortexia_video.errors import Failure, InputError, describe, in_words
 from cortexia_video.evaluation.ground_truth import WRITERS, bare, find_depth_files, index_depth_files
 from cortexia_video.evaluation.reference import Destination, EvalItem
 from cortexia_video.formats.decode_depth import decode_depth
@@ -316,11 +316,8 @@ def open_predictor(
     if list_files(root):
         return FolderPredictor(name, [_list_run(root)])
     about = {} if kind is None else {"kind": kind}
-    try:
-        with remember_listings():
-            found = find_depth_files(root)
-    except RemoteError as error:
-        raise InputError(f"cannot read {root}: {error.strerror}") from error
+    with in_words(f"cannot read {root}", of=RemoteError), remember_listings():
+        found = find_depth_files(root)
     if not found:
         raise InputError(
             f"no depth files in {root}: give the output folder of a run, depth files, or a model"

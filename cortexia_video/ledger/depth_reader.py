@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import xxhash
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DepthFileError, InputError, printable
+from cortexia_video.errors import DepthFileError, InputError, describe, printable
 from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.decode_depth import count_pixels, decode_stored, interpret, read_file
 from cortexia_video.formats.metadata import Metadata, add
@@ -23,7 +23,7 @@ from cortexia_video.storage.named_file import read_named_text
 from cortexia_video.storage.paths import AnyPath, PathLike, name_inside, to_absolute, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
-_OF_FILE = ("kind", "f_px", "f_source", "full_size")
+_OF_FILE = ("kind", "f_px", "f_source", "full_size", "alignment")
 _OF_MODEL = ("model", "weights_sha256")
 _OF_FOLDER = ("kind", "unit", "larger_is", "unknown", *_OF_MODEL)
 
@@ -285,7 +285,7 @@ def _is_file(place: AnyPath) -> bool:
         return False
     except OSError as error:
         if isinstance(place, RemotePath):  # what it says may be there
-            raise InputError(f"cannot open {printable(str(place))}: {error.strerror}") from error
+            raise InputError(f"cannot open {place}: {describe(error)}") from error
         return False
 
 
