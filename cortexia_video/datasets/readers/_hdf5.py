@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.errors import DepthFileError, MissingExtraError, in_words
+from cortexia_video.errors import DepthFileError, explain_import, in_words
 from cortexia_video.storage.named_file import open_named, read_named, require_size
 from cortexia_video.storage.paths import AnyPath
 
@@ -67,7 +67,7 @@ def _open(path: AnyPath, *, whole: bool) -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise MissingExtraError(f"reading {path} needs: pip install 'cortexia-video[datasets]'") from error
+        raise explain_import(error, f"reading {path} needs", "'cortexia-video[datasets]'") from error
     with in_words(f"{path}: cannot be read", _REMEDY, DepthFileError):
         if isinstance(path, Path):
             open_named(path).close()  # h5py would wait for the writer of a pipe
