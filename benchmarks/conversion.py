@@ -28,7 +28,7 @@ from race import Job, race
 
 from cortexia_video import DepthMap, DepthReader, convert, read_depth
 from cortexia_video.formats.registry import FORMATS
-from cortexia_video.ledger.local_log import LEDGER_NAME
+from cortexia_video.ledger.state import LEDGER_NAME
 
 Section = Literal["speed", "memory", "ledger"]
 _TWELVE_MEGAPIXELS, _SMALL = (3000, 4000), (240, 320)

@@ -124,7 +124,7 @@ class DepthEstimator:
         Yields:
             Depth, float32 (H, W), or what went wrong.
         """
-        batcher: Batcher[tuple[int, PreparedFrame]] = Batcher(self.limits.of, lambda: self.limits.window)
+        batcher: Batcher[tuple[int, PreparedFrame]] = Batcher(self.limits.of, self.limits.window)
         done: dict[int, DepthMap | Failure] = {}
         following = 0
         for index, frame in enumerate(frames):
@@ -176,9 +176,9 @@ class DepthEstimator:
 
     def prepare(self, frame: Frame) -> PreparedFrame | Failure:
         """Preprocess one frame."""
+        height, width = frame.full_size or frame.image.shape[:2]
         try:
-            size = self.model.processed_size(frame.height, frame.width)
-            pixels = self.model.preprocess(frame.image, size)
+            pixels = self.model.preprocess(frame.image, self.model.processed_size(height, width))
             if not isinstance(pixels, np.ndarray):
                 raise ModelError(
                     f"{self.model.name} preprocesses to {type(pixels).__name__}, not to an array"
@@ -187,7 +187,7 @@ class DepthEstimator:
             return Failure(frame.key, "estimate", as_model_error(error))
         if np.may_share_memory(pixels, frame.image):
             pixels = pixels.copy()
-        origin = FrameInfo(frame.key, frame.height, frame.width, frame.f_px, frame.f_source)
+        origin = FrameInfo(frame.key, height, width, frame.f_px, frame.f_source)
         return PreparedFrame(origin, pixels, self._camera_model is not None and frame.f_px is None)
 
     def stack(self, batch: Sequence[PreparedFrame]) -> NDArray[Any]:

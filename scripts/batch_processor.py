@@ -142,7 +142,7 @@ def _save(sink: FolderSink, folder: str, key: str, depth: DepthMap | Failure) ->
     (name,) = sink.output_names(key)
     path = Path(folder, name)
     if path.is_file() and not is_own_output(path):
-        return Failure(key, "write", OutputExistsError(f"{name} is there already and is no depth map"))
+        return Failure(key, "write", OutputExistsError(f"{name} exists already and is no depth map"))
     try:
         sink.write(key, depth)
     except OutputLostError:

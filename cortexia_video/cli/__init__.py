@@ -98,39 +98,40 @@ def run_app(app: App, arguments: list[str] | None = None) -> None:
     that has gone, and whatever stderr does not take, change nothing.
     """
     open_streams()
-    code = _run(app, arguments)
+    before = signal.signal(signal.SIGTERM, _end)
+    app.suppress_keyboard_interrupt = False  # it would be silent
+    given = sys.argv[1:] if arguments is None else arguments
+    words = [each for each in given if each not in _VERBOSE]
+    try:
+        set_command(app, words)
+        verbose = len(words) < len(given)
+        with nullcontext() if verbose else quiet_libraries():
+            open_log(verbose=verbose)
+            returned = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        code = returned if isinstance(returned, int) else DONE
+    except CycloptsError as error:
+        code = _complain(str(error) + find_renamed(words), WRONG_USAGE)
+    except OutputLostError as error:
+        if error.report is not None:
+            print(error.report)
+        code = _complain(str(error), SOME_FAILED)
+    except CortexiaError as error:
+        code = _complain(str(error), SOME_FAILED if _is_full(error) else WRONG_USAGE)
+    except OSError as error:  # what only the system knows of: a disk that is full, or fails
+        said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        try:
+            tempfile.gettempdir()
+        except OSError:
+            said = "no folder for temporary files is writable: set TMPDIR to one that is, and has room"
+        code = _complain(said, SOME_FAILED)
+    except KeyboardInterrupt:
+        code = _complain("interrupted; no file is half written", INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     lost = find_loss()
     if lost:
         code = _complain(f"cannot write what is printed: {lost.strerror}", code or SOME_FAILED)
     sys.exit(code)
-
-
-def _run(app: App, arguments: list[str] | None) -> int:
-    before = signal.signal(signal.SIGTERM, _end)
-    app.suppress_keyboard_interrupt = False  # it would be silent
-    try:
-        given = sys.argv[1:] if arguments is None else arguments
-        words = [each for each in given if each not in _VERBOSE]
-        verbose = len(words) < len(given)
-        set_command(app, words)
-        with nullcontext() if verbose else quiet_libraries():
-            open_log(verbose=verbose)
-            code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
-    except CycloptsError as error:
-        return _complain(str(error) + find_renamed(words), WRONG_USAGE)
-    except OutputLostError as error:
-        if error.report is not None:
-            print(error.report)
-        return _complain(str(error), SOME_FAILED)
-    except CortexiaError as error:
-        return _complain(str(error), SOME_FAILED if _is_full(error) else WRONG_USAGE)
-    except OSError as error:  # what only the system knows of: a disk that is full, or fails
-        return _complain(_describe(error), SOME_FAILED)
-    except KeyboardInterrupt:
-        return _complain("interrupted; no file is half written", INTERRUPTED)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    return code if isinstance(code, int) else DONE
 
 
 def _end(number: int, frame: FrameType | None) -> None:
@@ -143,14 +144,6 @@ def _is_full(error: BaseException | None) -> bool:
     while error and not (isinstance(error, OSError) and error.errno in _FULL):
         error = error.__cause__
     return error is not None
-
-
-def _describe(error: OSError) -> str:
-    try:
-        tempfile.gettempdir()
-    except OSError:
-        return "no folder for temporary files can be written to: set TMPDIR to one that can, and has room"
-    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
 
 
 def _complain(message: str, code: int) -> int:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 from typing import Annotated, Any
 
@@ -12,8 +11,10 @@ from cyclopts import Parameter
 
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.option_words import to_options
-from cortexia_video.cli.options import MODEL, MODEL_OPTIONS, RUN, parse_size, take_options
+from cortexia_video.cli.options import MODEL, MODEL_OPTIONS, OPTIONS, RUN, parse_size, take_options
 from cortexia_video.errors import Failure, InputError, ParityError, printable
+from cortexia_video.evaluation.evaluator import evaluate
+from cortexia_video.evaluation.output_guard import PAGE, RESULTS, TABLE
 from cortexia_video.frame import Frame
 from cortexia_video.images.decode import decode
 from cortexia_video.images.read import read_image_bytes
@@ -21,56 +22,23 @@ from cortexia_video.inference.backend_selection import BackendSelector
 from cortexia_video.jobs.estimate import estimate
 from cortexia_video.models.registry import find_model
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.sources.find import InputFile, find_images
+from cortexia_video.sources.find import find_images
 from cortexia_video.storage.paths import to_path
 
 _PRECISIONS = ("float32", "bfloat16", "float16")
 _LISTED = 5  # images that differ most
 
 
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class MeasuringOptions:
-    """What is compared with what, and how.
-
-    Args:
-        protocol: A name (a wrong one is answered with all there are), or a file, mine.toml.
-        truth: A dataset, a folder of sets with set.json, or of depth files with the same names, also a URL.
-            Without it, where the protocol says, if it does: real-frames says ../shared/data/rgbd.
-        output: Folder for the results, also a URL; none are written without. A new one, or that of an
-            evaluation with the same ground truth and protocol.
-        metrics: More to measure, with commas: boundary, edges, normals, points, ordinal, regions.
-        convention: Whose files the predictors' are, where they do not say it: tum, kitti, nyu, metres...
-        truth_convention: The same for the ground truth.
-        allow_outside: Read also what set.json and lists of the ground truth name outside of its folder.
-        seed: Of the confidence intervals.
-        workers: Threads that read and measure; one per core by default.
-    """
-
-    protocol: str = "real-frames"
-    truth: str | None = None
-    output: Annotated[str | None, Parameter(alias="-o")] = None
-    metrics: str = ""
-    convention: Annotated[str | None, Parameter(name="--from")] = None
-    truth_convention: Annotated[str | None, Parameter(name="--truth-from")] = None
-    allow_outside: bool = False
-    seed: int = 0
-    workers: int | None = None
-
-    def list_metrics(self) -> list[str]:
-        """Return the groups to measure."""
-        return [word.strip() for word in self.metrics.split(",") if word.strip()]
-
-
-_AS_USUAL = MeasuringOptions()
+_OF_EVALUATION = ("protocol", "truth", "output", "metrics", "convention", "truth_convention")
+_OF_READING = ("allow_outside", "seed", "workers")
 
 
 @take_options(estimate, (MODEL, MODEL_OPTIONS), (RUN, ("batch_size", "device")))
+@take_options(evaluate, (OPTIONS, _OF_EVALUATION), (RUN, _OF_READING))
 def evaluate_command(
     predictors: Annotated[list[str], Parameter(name="PREDICTOR")],
     /,
     *,
-    measuring: MeasuringOptions = _AS_USUAL,
     compare: str | None = None,
     model: str = "compact",
     **options: Any,
@@ -96,33 +64,36 @@ def evaluate_command(
             it is from its depth by the reference backend, in float32, on images of your own.
         model: For --compare.
     """
-    max_error = options.pop("max_error")
     if compare is not None:
-        return _compare(predictors, model, compare, max_error, options)
-    return _evaluate(predictors, measuring, options)
+        return _compare(predictors, model, compare, options)
 
+    def show(done: int) -> None:
+        if done % 100 == 0:
+            print(f"{done} images measured", file=sys.stderr, flush=True)
 
-def _evaluate(names: list[str], asked: MeasuringOptions, given: dict[str, Any]) -> int:
-    from cortexia_video.evaluation.evaluator import evaluate
-    from cortexia_video.evaluation.output_guard import PAGE, RESULTS, TABLE
-
-    options = {**vars(asked), "metrics": asked.list_metrics(), **given}
-    result = evaluate(names, **options, on_image=_show_progress)
+    del options["max_error"]  # that of --compare
+    result = evaluate(predictors, **options, on_image=show)
     print(to_options(str(result)))
-    if asked.output is not None:
-        print(f"\n{to_path(asked.output)}: {RESULTS}, {TABLE}, {PAGE}")
+    if options["output"] is not None:
+        print(f"\n{to_path(options['output'])}: {RESULTS}, {TABLE}, {PAGE}")
     return DONE if result.is_complete else SOME_FAILED
 
 
-def _show_progress(done: int) -> None:
-    if done % 100 == 0:
-        print(f"{done} images measured", file=sys.stderr, flush=True)
+def _compare(images: list[str], model: str, words: str, options: dict[str, Any]) -> int:
+    """Print how far the model is from its reference where `words` say; the gate is `BackendSelector`'s.
 
-
-def _compare(images: list[str], model: str, words: str, max_error: float, given: dict[str, Any]) -> int:
-    """Print how far the model is from its reference where `words` say; the gate is `BackendSelector`'s."""
-    way = _parse_way(words, find_model(model).backends)
-    choice = BackendSelector(model, max_error=max_error, **{**given, **way})
+    words: `openvino,bfloat16,392x518`: a backend, a precision, an input size, in any order.
+    """
+    backends, max_error = find_model(model).backends, options.pop("max_error")
+    given = {name: value for name, value in options.items() if name not in (*_OF_EVALUATION, *_OF_READING)}
+    compared: dict[str, Any] = {}
+    for word in words.split(","):
+        name = "backend" if word in backends else "precision" if word in _PRECISIONS else "input_size"
+        if name in compared:
+            raise InputError(f"--compare {words}: two of one sort; compare one of each at a time")
+        offered = f"--compare: one of {', '.join((*backends, *_PRECISIONS))}; a size"
+        compared[name] = parse_size(word, offered) if name == "input_size" else word
+    choice = BackendSelector(model, max_error=max_error, **{**given, **compared})
     try:
         parity = choice.check(_read_frames(images))
     except ParityError as error:
@@ -135,30 +106,19 @@ def _compare(images: list[str], model: str, words: str, max_error: float, given:
     return DONE
 
 
-def _parse_way(words: str, backends: Sequence[str]) -> dict[str, Any]:
-    """Read `openvino,bfloat16,392x518`: a backend, a precision, an input size, in any order.
-
-    backends: of the model.
-    """
-    way: dict[str, Any] = {}
-    for word in words.split(","):
-        name = "backend" if word in backends else "precision" if word in _PRECISIONS else "input_size"
-        if name in way:
-            raise InputError(f"--compare {words}: two of one sort; compare one way at a time")
-        offered = f"--compare: one of {', '.join((*backends, *_PRECISIONS))}; a size"
-        way[name] = parse_size(word, offered) if name == "input_size" else word
-    return way
-
-
 def _read_frames(images: list[str]) -> Iterator[Frame]:
     """Yield the images; those that cannot be decoded are named on stderr and left out."""
     for found in find_images(images):
-        frame = found if isinstance(found, Failure) else attempt(found.key, "decode", partial(_decode, found))
+        if isinstance(found, Failure):
+            frame: Frame | Failure = found
+        else:
+            data = attempt(found.key, "decode", partial(read_image_bytes, found.place))
+            frame = (
+                data
+                if isinstance(data, Failure)
+                else attempt(found.key, "decode", partial(decode, data, found.key))
+            )
         if isinstance(frame, Failure):
             print(f"left out: {printable(frame.key)}: {to_options(frame.reason)}", file=sys.stderr)
         else:
             yield frame
-
-
-def _decode(image: InputFile) -> Frame:
-    return decode(read_image_bytes(image.place), image.key)

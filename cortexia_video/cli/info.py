@@ -13,33 +13,34 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from cortexia_video.cli import DONE, SOME_FAILED
-from cortexia_video.cli.depth_options import DepthOptions
 from cortexia_video.cli.option_words import to_options
-from cortexia_video.cli.options import take_options
+from cortexia_video.cli.options import MEANING, OPTIONS, take_options
 from cortexia_video.cli.terminal_image import draw_depth
 from cortexia_video.errors import Failure, printable, redact
+from cortexia_video.formats.metadata import describe_files
 from cortexia_video.jobs.inspect import FolderInspection, Inspection, inspect
 from cortexia_video.ledger.depth_reader import CHANGED
 from cortexia_video.runtime.input_boundary import attempt
 
-_NOTHING = DepthOptions()
+_OF_FILES = ("kind", "scale", "unknown", "f_px", "along", "channel", "array", "page")
 _MEANINGS = {
     "metric": "metres along the optical axis",
     "scale_invariant": "depth up to a factor",
     "affine_invariant": "depth up to a factor and a shift",
     "disparity": "inverse depth up to a factor and a shift",
 }
+_SPEAKERS = {"file": "the file", "caller": "the command"}
 _NAME_WIDTH = 12
 
 
-@take_options()
+@take_options(describe_files, (MEANING, _OF_FILES))
+@take_options(inspect, (OPTIONS, ("max_megapixels",)), (MEANING, ("convention",)))
 def info_command(
     paths: Annotated[list[str], Parameter(name="PATH")],
     /,
     *,
     json_lines: Annotated[bool, Parameter(name="--json")] = False,
-    max_megapixels: float = 200.0,
-    files: DepthOptions = _NOTHING,
+    **options: Any,
 ) -> int:
     """Inspect depth files.
 
@@ -54,12 +55,11 @@ def info_command(
     Args:
         paths: Depth files, and folders of them.
         json_lines: Print an object of JSON for each, one per line, without an image.
-        max_megapixels: Refuse larger maps.
     """
-    about = {**files.about, "f_px": files.f_px, "f_source": "given" if files.f_px else None}
+    about = describe_files(**{name: options.pop(name) for name in _OF_FILES})
     failed, console = False, Console(highlight=False)
     for number, path in enumerate(paths):
-        look = partial(inspect, path, about=about, convention=files.convention, max_megapixels=max_megapixels)
+        look = partial(inspect, path, about=about, **options)
         found = attempt(redact(path), "decode", look)
         if isinstance(found, Failure):
             failed = True
@@ -70,59 +70,49 @@ def info_command(
         if json_lines:
             print(json.dumps(found.as_dict()))
         else:
-            _show(console, found, first=number == 0)
-        failed = failed or (isinstance(found, FolderInspection) and bool(found.failures))
+            print("" if number == 0 else "\n", printable(found.path), sep="")
+            lines = _describe_file(found) if isinstance(found, Inspection) else _describe_folder(found)
+            for name, text in lines:
+                print(f"  {name:<{_NAME_WIDTH}}{printable(text)}")
+        if isinstance(found, FolderInspection):
+            failed = failed or bool(found.failures)
+            for failure in found.failures if not json_lines else ():
+                print(f"  failed: {to_options(failure.reason)}")
+        elif not json_lines:
+            sys.stdout.flush()
+            draw_depth(console, found.thumbnail, larger_is_nearer=found.metadata["larger_is"] == "nearer")
     return SOME_FAILED if failed else DONE
-
-
-def _show(console: Console, found: Inspection | FolderInspection, *, first: bool) -> None:
-    print("" if first else "\n", printable(found.path), sep="")
-    lines = _describe_file(found) if isinstance(found, Inspection) else _describe_folder(found)
-    for name, text in lines:
-        print(f"  {name:<{_NAME_WIDTH}}{printable(text)}")
-    if isinstance(found, Inspection):
-        sys.stdout.flush()
-        draw_depth(console, found.thumbnail, larger_is_nearer=found.metadata["larger_is"] == "nearer")
-    for failure in found.failures if isinstance(found, FolderInspection) else ():
-        print(f"  failed: {to_options(failure.reason)}")
 
 
 def _describe_file(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "format", f"{found.format}, {found.height} x {found.width}, {_format_bytes(found.bytes)}"
     if found.kind:
         meaning = f"{_MEANINGS[found.kind]}, larger is {found.metadata['larger_is']}"
-        yield "kind", f"{found.kind}: {meaning} (so says {_name_speaker(found.said_by)})"
+        said_by = _SPEAKERS.get(str(found.said_by), str(found.said_by))
+        yield "kind", f"{found.kind}: {meaning} (so says {said_by})"
     else:
         yield "kind", f"not known: {to_options(found.unsaid or '')}"
     if found.changed:
         yield "changed", CHANGED
     unit = " m" if found.kind == "metric" else ""
-    yield from _describe_values(found.percentiles, unit)
+    if found.percentiles:
+        low, high = found.percentiles[0], found.percentiles[100]
+        yield "range", f"{low:.4g} to {high:.4g}{unit}"
+        inner = {percent: value for percent, value in found.percentiles.items() if 0 < percent < 100}
+        yield "values", ", ".join(f"{percent} %: {value:.4g}" for percent, value in inner.items())
     yield "unknown", f"{found.unknown_share:.2%} of the pixels"
-    yield from _describe_origin(found.metadata, found.fov_deg)
-    size = found.metadata["full_size"]
-    if size != [found.height, found.width]:
-        yield "image", f"{size[0]} x {size[1]}, of which this is all, smaller"
-
-
-def _describe_values(percentiles: dict[int, float], unit: str) -> Iterator[tuple[str, str]]:
-    if not percentiles:
-        return
-    low, high = percentiles[0], percentiles[100]
-    yield "range", f"{low:.4g} to {high:.4g}{unit}"
-    inner = (f"{percent} %: {value:.4g}" for percent, value in percentiles.items() if 0 < percent < 100)
-    yield "values", ", ".join(inner)
-
-
-def _describe_origin(metadata: Any, fov_deg: float | None) -> Iterator[tuple[str, str]]:
-    if fov_deg is not None:
-        source = metadata["f_source"] or "source not known"
-        yield "focal", f"{metadata['f_px']:.6g} px ({source}), {fov_deg:.4g} degrees wide"
+    said: Any = found.metadata
+    if found.fov_deg is not None:
+        source = said["f_source"] or "source not known"
+        yield "focal", f"{said['f_px']:.6g} px ({source}), {found.fov_deg:.4g} degrees wide"
     else:
         yield "focal", "not known"
-    if metadata["model"]:
-        digest = f", weights {metadata['weights_sha256'][:12]}" if metadata["weights_sha256"] else ""
-        yield "model", f"{metadata['model']}{digest}"
+    if said["model"]:
+        digest = f", weights {said['weights_sha256'][:12]}" if said["weights_sha256"] else ""
+        yield "model", f"{said['model']}{digest}"
+    size = said["full_size"]
+    if size != [found.height, found.width]:
+        yield "image", f"{size[0]} x {size[1]}, of which this is all, smaller"
 
 
 def _describe_folder(found: FolderInspection) -> Iterator[tuple[str, str]]:
@@ -137,11 +127,9 @@ def _describe_folder(found: FolderInspection) -> Iterator[tuple[str, str]]:
         differ = [word for word in words if word in found.common.get("in_ledger", ())]
         said += [f"{', '.join(differ)} differ"] if differ else []
         yield "depth.json", "; ".join(said)
-    if found.sampled:
-        yield from _describe_sample(found.sampled)
-
-
-def _describe_sample(sampled: list[Inspection]) -> Iterator[tuple[str, str]]:
+    sampled = found.sampled
+    if not sampled:
+        return
     yield "read", f"{len(sampled)} files"
     yield "kind", _tally(each.kind or "not known" for each in sampled)
     yield "model", _tally(str(each.metadata["model"] or "none") for each in sampled)
@@ -160,10 +148,6 @@ def _describe_sample(sampled: list[Inspection]) -> Iterator[tuple[str, str]]:
 
 def _tally(names: Iterable[str]) -> str:
     return ", ".join(f"{name} ({count})" for name, count in Counter(names).most_common())
-
-
-def _name_speaker(said_by: str | None) -> str:
-    return {"file": "the file", "caller": "the command"}.get(str(said_by), str(said_by))
 
 
 def _format_bytes(count: int) -> str:

@@ -15,14 +15,14 @@ from cortexia_video.cli import DONE, INTERRUPTED, SOME_FAILED
 from cortexia_video.cli.progress import open_progress
 from cortexia_video.errors import printable
 from cortexia_video.jobs.outcomes import Listener, Report
-from cortexia_video.ledger.local_log import LEDGER_NAME
+from cortexia_video.ledger.state import LEDGER_NAME
 from cortexia_video.storage.paths import AnyPath
 
 
 def run_job(
     job: Callable[[Listener, threading.Event], Report], find: Callable[[], Iterable[object]], output: AnyPath
 ) -> int:
-    """Run a job with progress on stderr until a signal stops it, print its summary and give the exit code.
+    """Run a job with progress on stderr until a signal stops it, print its summary and return the exit code.
 
     find: finds the inputs once more, to count them.
     """
@@ -30,7 +30,13 @@ def run_job(
     with _stop_on_signals() as stop, open_progress() as progress:
         progress.count(find)
         report = job(progress.show, stop)
-    _summarise(report, output)
+    if report.interrupted:
+        print("interrupted: what was being written is finished; the same command goes on from here. So far:")
+    print(report)
+    if report.speed and report.done:
+        print(f"speed: {report.speed}")
+    if report.failed:  # each was said when it happened
+        print(f"  why each failed: {printable(str(output / LEDGER_NAME))}")
     return INTERRUPTED if report.interrupted else SOME_FAILED if report.failed else DONE
 
 
@@ -52,13 +58,3 @@ def _stop_on_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _summarise(report: Report, output: AnyPath) -> None:
-    if report.interrupted:
-        print("interrupted: what was being written is finished; the same command goes on from here. So far:")
-    print(report)
-    if report.speed and report.done:
-        print(f"speed: {report.speed}")
-    if report.failed:  # each was said when it happened
-        print(f"  why each failed: {printable(str(output / LEDGER_NAME))}")

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from cortexia_video.cli.options import take_options
 from cortexia_video.ledger.ledger import merge_ledgers
-from cortexia_video.ledger.local_log import LEDGER_NAME
+from cortexia_video.ledger.state import LEDGER_NAME
 from cortexia_video.storage.paths import is_remote, to_path
 
 

@@ -5,20 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 
 from cortexia_video.cli.options import take_options
-from cortexia_video.models.protocol import ModelInfo
 from cortexia_video.models.registry import list_models
 
-_TITLES = (
-    "",
-    "kind of depth",
-    "code licence",
-    "weights licence",
-    "commercial use",
-    "weights from",
-    "hub id",
-    "revision",
-    "pip install",
-)
 _COMMERCIAL = {True: "yes", False: "no", None: "see licence"}
 
 
@@ -34,25 +22,20 @@ def models_command() -> None:
     """
     console = Console()
     for info in list_models():
-        name, *facts = _describe(info)
+        facts = {
+            "": info.summary,
+            "kind of depth": info.kind or "the file or --kind says",
+            "code licence": info.licence_code,
+            "weights licence": info.licence_weights,
+            "commercial use": _COMMERCIAL[info.commercial],
+            "weights from": info.weights,
+            "hub id": info.hub_id or "-",
+            "revision": (info.revision or "main") if info.hub_id else "-",
+            "pip install": info.needs or "-",
+        }
         if not console.is_terminal:
-            print("\t".join((name, *facts)))
+            print("\t".join((info.name, *facts.values())))
             continue
-        console.print(name, style="bold", markup=False, highlight=False)
-        for title, fact in zip(_TITLES, facts, strict=True):
+        console.print(info.name, style="bold", markup=False, highlight=False)
+        for title, fact in facts.items():
             console.print(f"  {title:<15} {fact}", markup=False, highlight=False)
-
-
-def _describe(info: ModelInfo) -> tuple[str, ...]:
-    return (
-        info.name,
-        info.summary,
-        info.kind or "the file or --kind says",
-        info.licence_code,
-        info.licence_weights,
-        _COMMERCIAL[info.commercial],
-        info.weights,
-        info.hub_id or "-",
-        (info.revision or "main") if info.hub_id else "-",
-        info.needs or "-",
-    )

@@ -54,16 +54,15 @@ def to_options(message: str) -> str:
     Example:
         to_options("raise `max_megapixels`")  # "raise --max-megapixels"
     """
-    return _PARAMETER.sub(_to_option, message)
+    options = {**_OF_CONVERT, **(_running[0].options if _running else {})}
 
+    def rename(match: re.Match[str]) -> str:
+        name, value = match.groups()
+        if name not in options:
+            return match[0]
+        return options[name] if value in (None, "True") else f"{options[name]} {value.strip(chr(39))}"
 
-def _to_option(match: re.Match[str]) -> str:
-    name, value = match.groups()
-    options = _running[0].options if _running else {}
-    option = options.get(name) or _OF_CONVERT.get(name)
-    if option is None:
-        return match[0]
-    return option if value in (None, "True") else f"{option} {value.strip(chr(39))}"
+    return _PARAMETER.sub(rename, message)
 
 
 def find_renamed(words: list[str]) -> str:

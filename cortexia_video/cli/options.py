@@ -15,10 +15,15 @@ from cortexia_video.cli import OPTIONS as OPTIONS
 from cortexia_video.errors import InputError
 from cortexia_video.models.protocol import InputSize
 
-OUTPUT, MODEL, CAMERA, RUN, CLUSTER = (
-    Group(title, sort_key=number)
-    for number, title in enumerate(("Output", "Model", "Camera", "Run", "Cluster"), 1)
+_TITLES = ("Meaning", "Output", "Model", "Camera", "Run", "Cluster")
+MEANING, OUTPUT, MODEL, CAMERA, RUN, CLUSTER = (
+    Group(title, sort_key=number) for number, title in enumerate(_TITLES, 1)
 )
+_SPELLED: dict[str, Any] = {
+    "convention": {"name": "--from"},
+    "truth_convention": {"name": "--truth-from"},
+    "output": {"alias": "-o"},
+}
 MODEL_OPTIONS = (
     "backend",
     "precision",
@@ -51,17 +56,30 @@ def take_options(function: Callable[..., Any] | None = None, *panels: Panel) -> 
         declared = inspect.signature(function).parameters if function else {}
         hints = get_type_hints(function.__init__ if inspect.isclass(function) else function or take)
         own = inspect.signature(command, eval_str=True).parameters.values()
-        kept = [_describe(each, texts) for each in own if each.kind is not each.VAR_KEYWORD]
-        taken = [
-            inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=declared[name].default,
-                annotation=Annotated[_as_typed(hints[name]), Parameter(group=group, help=texts[name])],
-            )
-            for group, names in panels
-            for name in names
-        ]
+        kept = []
+        for each in own:
+            marks = getattr(each.annotation, "__metadata__", ())
+            is_described = any(isinstance(mark, Parameter) and mark.help for mark in marks)
+            if each.name in texts and not is_described:
+                each = each.replace(annotation=Annotated[each.annotation, Parameter(help=texts[each.name])])
+            if each.kind is not each.VAR_KEYWORD:
+                kept.append(each)
+        taken = []
+        for group, names in panels:
+            for name in names:
+                shown = Parameter(group=group, help=texts[name], **_SPELLED.get(name, {}))
+                hint = hints[name]
+                choices = get_args(hint) if isinstance(hint, types.UnionType) else ()
+                if str in choices and hint not in _CONVERTED:  # text for a path or a model
+                    hint = str | None if type(None) in choices else str
+                taken.append(
+                    inspect.Parameter(
+                        name,
+                        inspect.Parameter.KEYWORD_ONLY,
+                        default=declared[name].default,
+                        annotation=Annotated[hint, _CONVERTED.get(hint, Parameter()), shown],
+                    )
+                )
         usual = {each.name: each.default for each in taken}  # cyclopts hands over only what was given
 
         @functools.wraps(command)
@@ -84,6 +102,29 @@ def parse_size(text: str, name: str = "`input_size`") -> InputSize:
     return (int(height), int(width)) if width else int(height)
 
 
+def _convert_size(_: Any, tokens: Sequence[Token]) -> InputSize:
+    return parse_size(tokens[0].value)
+
+
+def _convert_sides(_: Any, tokens: Sequence[Token]) -> tuple[int, int]:
+    size = parse_size(tokens[0].value, "`size`")
+    if isinstance(size, int):
+        raise InputError(f"`size` must be like 392x518, not {tokens[0].value!r}")
+    return size
+
+
+def _split(_: Any, tokens: Sequence[Token]) -> list[str]:
+    return [word.strip() for word in tokens[0].value.split(",") if word.strip()]
+
+
+# 392x518 for a size, and a,b for several words
+_CONVERTED: dict[Any, Parameter] = {
+    InputSize | None: Parameter(converter=_convert_size, n_tokens=1, metavar="SIZE"),
+    tuple[int, int] | None: Parameter(converter=_convert_sides, n_tokens=1, metavar="SIZE"),
+    Sequence[str]: Parameter(converter=_split, n_tokens=1, metavar="WORDS"),
+}
+
+
 def _read_texts(function: Callable[..., Any] | None) -> Mapping[str, str]:
     """Return what a docstring says of each parameter, in one line, without what is so in Python alone."""
     from docstring_parser import parse
@@ -93,23 +134,3 @@ def _read_texts(function: Callable[..., Any] | None) -> Mapping[str, str]:
         each.arg_name: " ".join((each.description or "").split()).partition(" In Python")[0]
         for each in parameters
     }
-
-
-def _describe(option: inspect.Parameter, texts: Mapping[str, str]) -> inspect.Parameter:
-    if option.name not in texts:
-        return option
-    return option.replace(annotation=Annotated[option.annotation, Parameter(help=texts[option.name])])
-
-
-def _as_typed(hint: Any) -> Any:
-    """Return what a person types for a parameter: text for a path or a model, 392x518 for a size."""
-    choices = get_args(hint) if isinstance(hint, types.UnionType) else ()
-    if hint == InputSize | None:
-        return Annotated[hint, Parameter(converter=_convert_size, n_tokens=1, metavar="SIZE")]
-    if str in choices:
-        return str | None if type(None) in choices else str
-    return hint
-
-
-def _convert_size(_: Any, tokens: Sequence[Token]) -> InputSize:
-    return parse_size(tokens[0].value)

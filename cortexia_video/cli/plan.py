@@ -10,10 +10,11 @@ from cyclopts import Parameter
 
 from cortexia_video.cli.options import MODEL, MODEL_OPTIONS, OPTIONS, RUN, take_options
 from cortexia_video.jobs.estimate import estimate
-from cortexia_video.jobs.plan import Plan, find_existing, plan
+from cortexia_video.jobs.plan import find_existing, plan
 from cortexia_video.storage.paths import to_path
 
 
+@take_options(plan, (OPTIONS, ("output",)), (RUN, ("num_workers",)))
 @take_options(
     estimate,
     (OPTIONS, ("model", "recursive", "size")),
@@ -23,9 +24,6 @@ from cortexia_video.storage.paths import to_path
 def plan_command(
     inputs: Annotated[list[str], Parameter(name="INPUT")],
     /,
-    *,
-    output: Annotated[str | None, Parameter(alias="-o")] = None,
-    num_workers: int = 1,
     **options: Any,
 ) -> None:
     """Estimate time and storage of a run.
@@ -37,19 +35,8 @@ def plan_command(
         cortexia plan s3://bucket/photos --model depth-anything-v2-small --num-workers 16
 
     Exit code: 0 done, 2 wrong usage.
-
-    Args:
-        output: Where the outputs would go: says whether there is room.
-        num_workers: Machines such as this one that would share the work.
     """
-    cost = plan(inputs, output=output, num_workers=num_workers, **options)
-    _show(cost)
-    place = to_path(output) if output else None
-    if isinstance(place, Path):
-        print(f"free in {place}: {_format_bytes(shutil.disk_usage(find_existing(place)).free)}")
-
-
-def _show(cost: Plan) -> None:
+    cost = plan(inputs, **options)
     lost = f"; {cost.lost} inputs cannot be opened" if cost.lost else ""
     print(f"{cost.found} images, {_format_bytes(cost.bytes)}{lost}")
     smallest, largest = (f"{width} x {height}" for width, height in (cost.smallest, cost.largest))
@@ -60,17 +47,17 @@ def _show(cost: Plan) -> None:
     shared = f", shared by {cost.num_workers} workers" if cost.num_workers > 1 else ""
     print(f"from {cost.timed} timed{shared}:")
     for name, each in cost.formats.items():
+        hours, minutes = f"{each.hours:.3g} hours", f"{each.hours * 60:.2g} minutes"
+        seconds = f"{each.hours * 3600:.2g} seconds"
+        time = hours if each.hours >= 1 else minutes if each.hours * 60 >= 1 else seconds
         total = f"  {each.hours * cost.num_workers:.3g} worker-hours" if cost.num_workers > 1 else ""
-        print(f"  --format {name:<5} {_format_hours(each.hours):>12} {_format_bytes(each.bytes):>10}{total}")
+        print(f"  --format {name:<5} {time:>12} {_format_bytes(each.bytes):>10}{total}")
     if any(cost.requests.values()):
         asked = ", ".join(f"{count} {name}" for name, count in cost.requests.items())
         print(f"requests to object stores: {asked}; {_format_bytes(cost.bytes)} read from there")
-
-
-def _format_hours(hours: float) -> str:
-    if hours < 1:
-        return f"{hours * 60:.2g} minutes" if hours * 60 >= 1 else f"{hours * 3600:.2g} seconds"
-    return f"{hours:.3g} hours"
+    place = to_path(options["output"]) if options["output"] else None
+    if isinstance(place, Path):
+        print(f"free in {place}: {_format_bytes(shutil.disk_usage(find_existing(place)).free)}")
 
 
 def _format_bytes(count: float) -> str:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from cortexia_video.cli.options import take_options
-from cortexia_video.reporting.job import SAMPLE, report
+from cortexia_video.cli.options import OPTIONS, take_options
+from cortexia_video.reporting.job import report
 
 
-@take_options()
+@take_options(report, (OPTIONS, ("output", "sample", "workers")))
 def report_command(
     folder: Annotated[str, Parameter(name="DIR")],
     /,
-    *,
-    output: Annotated[str | None, Parameter(alias="-o")] = None,
-    sample: int = SAMPLE,
-    workers: int | None = None,
+    **options: Any,
 ) -> None:
     """Write one HTML page about an output folder.
 
@@ -31,9 +28,5 @@ def report_command(
 
     Args:
         folder: The --output of a run.
-        output: The file, by default DIR/report.html; an earlier report is replaced.
-        sample: Depth maps that are measured, always the same ones.
-        workers: Threads that read them; one per core by default.
     """
-    made = report(folder, output=output, sample=sample, workers=workers)
-    print(made)
+    print(report(folder, **options))

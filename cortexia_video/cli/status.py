@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from cortexia_video.cli import DONE, SOME_FAILED
-from cortexia_video.cli.options import take_options
+from cortexia_video.cli.options import OPTIONS, take_options
 from cortexia_video.jobs.status import status
 
 
-@take_options()
+@take_options(status, (OPTIONS, ("recursive",)))
 def status_command(
     output: Annotated[str, Parameter(name="DIR")],
     inputs: Annotated[list[str] | None, Parameter(name="INPUT")] = None,
     /,
-    *,
-    recursive: bool = False,
+    **options: Any,
 ) -> int:
     """Show the progress of a run.
 
@@ -32,8 +31,7 @@ def status_command(
     Args:
         output: The --output of the runs: a folder, or a URL such as s3://bucket/depth.
         inputs: What the runs were given; it is counted, to say what is left.
-        recursive: As the runs were given it.
     """
-    found = status(output, inputs=inputs or (), recursive=recursive)
+    found = status(output, inputs=inputs or (), **options)
     print(found)
     return SOME_FAILED if found.failed else DONE

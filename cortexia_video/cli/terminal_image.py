@@ -21,35 +21,22 @@ _MIDDLE = (1.0, 99.0)  # percentiles
 def draw_depth(console: Console, thumbnail: NDArray[np.float32], *, larger_is_nearer: bool) -> None:
     """Print depth float32 (H, W), brighter where nearer; what is unknown is grey, or a space."""
     nearness = thumbnail if larger_is_nearer else -thumbnail
+    # a character is twice as high as wide
+    height, width = thumbnail.shape
+    columns = max(1, min(_COLUMNS, console.width, round(2 * _LINES * width / height)))
+    lines = max(1, min(_LINES, round(columns * height / width / 2)))
     if console.is_terminal and console.color_system and console.encoding.startswith("utf"):
-        _draw_blocks(console, nearness)
-    else:
-        _draw_letters(console, nearness)
-
-
-def _draw_blocks(console: Console, nearness: NDArray[np.float32]) -> None:
-    lines, columns = _fit(nearness, console.width)
-    image = colored_depthmap(pick_points(nearness, 2 * lines, columns), percentiles=_MIDDLE)
-    for upper, lower in zip(image[::2], image[1::2], strict=True):
-        text = Text(no_wrap=True)
-        for above, below in zip(upper.tolist(), lower.tolist(), strict=True):
-            text.append(_HALF_BLOCK, Style(color=Color.from_rgb(*above), bgcolor=Color.from_rgb(*below)))
-        console.print(text)
-
-
-def _draw_letters(console: Console, nearness: NDArray[np.float32]) -> None:
-    points = pick_points(nearness, *_fit(nearness, console.width))
+        image = colored_depthmap(pick_points(nearness, 2 * lines, columns), percentiles=_MIDDLE)
+        for upper, lower in zip(image[::2], image[1::2], strict=True):
+            text = Text(no_wrap=True)
+            for above, below in zip(upper.tolist(), lower.tolist(), strict=True):
+                text.append(_HALF_BLOCK, Style(color=Color.from_rgb(*above), bgcolor=Color.from_rgb(*below)))
+            console.print(text)
+        return
+    points = pick_points(nearness, lines, columns)
     low, high = find_range(points, percentiles=_MIDDLE)
     level = (points - low) / (high - low) if high > low else np.zeros_like(points)
     letters = np.nan_to_num((level.clip(0, 1) * (len(_LETTERS) - 1)).round(), nan=-1).astype(int)
     for line in letters:
-        console.print(
-            Text("".join(_LETTERS[each] if each >= 0 else " " for each in line).rstrip(), no_wrap=True)
-        )
-
-
-def _fit(values: NDArray[np.float32], width: int) -> tuple[int, int]:
-    """Return lines and columns; a character is twice as high as wide."""
-    height, wide = values.shape
-    columns = max(1, min(_COLUMNS, width, round(2 * _LINES * wide / height)))
-    return max(1, min(_LINES, round(columns * height / wide / 2))), columns
+        shown = "".join(_LETTERS[each] if each >= 0 else " " for each in line).rstrip()
+        console.print(Text(shown, no_wrap=True))

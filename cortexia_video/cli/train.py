@@ -5,22 +5,21 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from cortexia_video.cli.options import take_options
+from cortexia_video.cli.options import OPTIONS, take_options
 from cortexia_video.training.start import train
 
 
-@take_options()
+@take_options(train, (OPTIONS, ("teacher", "any_licence")))
 def train_command(
     recipe: Annotated[Path, Parameter(name="RECIPE")],
     /,
     *,
     output: Annotated[str, Parameter(alias="-o")],
-    teacher: str | None = None,
-    any_licence: bool = False,
+    **options: Any,
 ) -> None:
     """Train or fine-tune a depth network.
 
@@ -34,9 +33,6 @@ def train_command(
     Args:
         recipe: A TOML file: network, data, steps (docs/training.md).
         output: Folder for checkpoint, weights, logs and images.
-        teacher: A model that labels the images of the recipe's datasets called `images`, which have no depth.
-        any_licence: Also a teacher whose licence is not known to be permissive: it may bind what is trained
-            on its depth.
     """
     log = logging.getLogger("cortexia_video")
     log.setLevel(logging.INFO)
@@ -44,7 +40,7 @@ def train_command(
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     before, threading.excepthook = threading.excepthook, _pass_over_disks
     try:
-        train(recipe, output, teacher=teacher, any_licence=any_licence)
+        train(recipe, output, **options)
     finally:
         threading.excepthook = before
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from cortexia_video.cli import DONE, SOME_FAILED
-from cortexia_video.cli.options import take_options
+from cortexia_video.cli.options import OPTIONS, take_options
 from cortexia_video.errors import printable
 from cortexia_video.jobs.verify import verify
 
 
-@take_options()
+@take_options(verify, (OPTIONS, ("requeue", "workers")))
 def verify_command(
     output: Annotated[str, Parameter(name="DIR")],
     /,
-    *,
-    requeue: bool = False,
-    workers: int | None = None,
+    **options: Any,
 ) -> int:
     """Check outputs against the ledger.
 
@@ -31,13 +29,11 @@ def verify_command(
 
     Args:
         output: The --output of a run.
-        requeue: Let the next `cortexia estimate` do again what is wrong; without it nothing is written.
-        workers: Threads that read and check; one per core by default.
     """
-    found = verify(output, requeue=requeue, workers=workers)
+    found = verify(output, **options)
     for wrong in found.wrong:
         print(wrong)
     for key in found.unfinished:
         print(f"not finished: {printable(key)}: the next run does it")
-    print(f"{found}{'; requeued: the next run does them' if requeue and found.wrong else ''}")
+    print(f"{found}{'; requeued: the next run does them' if options['requeue'] and found.wrong else ''}")
     return SOME_FAILED if found.wrong or found.unfinished else DONE

@@ -27,7 +27,7 @@ from cortexia_video.datasets.sample_checks import OnProblem
 from cortexia_video.datasets.shard_writers import WRITERS
 from cortexia_video.errors import Failure, InputError, OutputError, output_lost
 from cortexia_video.ledger.copied_log import open_log
-from cortexia_video.ledger.local_log import AppendLog
+from cortexia_video.ledger.ledger import AppendLog
 from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.workers import choose_workers

@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from cortexia_video.errors import OutputError, OutputExistsError
-from cortexia_video.ledger.local_log import AppendLog, parse_object
+from cortexia_video.ledger.ledger import AppendLog, has_line
+from cortexia_video.ledger.state import parse_object
 from cortexia_video.storage.named_file import read_named
-from cortexia_video.storage.own_folder import has_line, require_own_folder
+from cortexia_video.storage.own_folder import require_own_folder
 from cortexia_video.storage.paths import AnyPath
 
 RECORD = "build.jsonl"

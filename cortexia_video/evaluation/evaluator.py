@@ -68,17 +68,20 @@ def evaluate(
     Args:
         predictors: One or several: a model's name, a loaded `DepthEstimator`, the output folder of a run, a
             folder of depth files, or a `Predictor`. The first is compared with the others.
-        truth: A dataset, a folder of datasets, or a folder of depth files with the same names; a path, a URL,
-            or samples that `evaluation.hold_truth` holds. By default where the protocol says.
-        protocol: A name, the path of a TOML file, or a `Protocol`.
-        output: A folder for results.json, images.csv, page.html and scores.jsonl, from which a second call
-            goes on; by default nothing is written.
+        truth: A dataset, a folder of datasets, or a folder of depth files with the same names; a path or a
+            URL. By default where the protocol says, if it does: real-frames says ../shared/data/rgbd. In
+            Python also samples that `evaluation.hold_truth` holds.
+        protocol: A name (a wrong one is answered with all there are), or a TOML file. In Python also a
+            `Protocol`.
+        output: A folder for results.json, images.csv, page.html and scores.jsonl, from which a later call
+            continues: a new one, or that of an evaluation with the same ground truth and protocol. Nothing is
+            written without it.
         metrics: More to measure: boundary, edges, normals, points, ordinal, regions.
-        convention: What the predictors' depth files mean that do not say it: tum, kitti, nyu, metres ...
+        convention: Whose files the predictors' are, where they do not say it: tum, kitti, nyu, metres ...
         truth_convention: The same for the ground truth.
         allow_outside: Read also what set.json and lists of the ground truth name outside of its folder.
         seed: Of the confidence intervals.
-        workers: Threads that read and measure; one for each core by default.
+        workers: Threads that read and measure; one per core by default.
         on_image: Called with the number of images measured so far.
         **model_options: For models by name, as `load_estimator` takes them; `kind` also of depth files.
 

@@ -24,8 +24,7 @@ from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.listing import remember_listings
 from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
-from cortexia_video.storage.paths import AnyPath, require_object, to_path
-from cortexia_video.storage.relative import find_inside, name_inside
+from cortexia_video.storage.paths import AnyPath, find_inside, name_inside, require_object, to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.storage.retries import RemoteError
 

@@ -6,10 +6,11 @@ from cortexia_video.errors import Failure, OutputExistsError, printable
 from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.evaluation.score_file import MARKS, SCORES
 from cortexia_video.formats.registry import HEAD_BYTES, is_own_head
+from cortexia_video.ledger.ledger import has_line
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
-from cortexia_video.storage.own_folder import has_line, require_own_folder
+from cortexia_video.storage.own_folder import require_own_folder
 from cortexia_video.storage.paths import AnyPath, to_path
 
 RESULTS, TABLE, PAGE = "results.json", "images.csv", "page.html"

@@ -18,7 +18,7 @@ from cortexia_video.formats.decode_depth import decode_depth
 from cortexia_video.inference.executor import ItemResult, PipelineExecutor, Skipped
 from cortexia_video.ledger.artifacts import Line, find_depth, read_output
 from cortexia_video.ledger.lines import read_done
-from cortexia_video.ledger.local_log import list_files
+from cortexia_video.ledger.state import list_files
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.throughput import StageClock

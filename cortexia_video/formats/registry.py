@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -11,7 +12,7 @@ from typing import Literal
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import LossError, MissingExtraError
-from cortexia_video.formats import exr, jxl, npy, npz, pfm, pgm, png8, png16, preview, tiff
+from cortexia_video.formats import colmap, exr, hdf5, jxl, npy, npz, pfm, pgm, png8, png16, preview, tiff
 from cortexia_video.formats import quantization as steps
 from cortexia_video.formats.integrity import checks
 from cortexia_video.formats.metadata import MARK
@@ -63,11 +64,21 @@ class Format:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A type of file that depth is read from. magic: how its content may begin. suffixes: its usual names."""
+    """A type of file that depth is read from.
+
+    magic, head: how its content may begin. suffixes: its usual names. picks: what `decode` takes by this name where
+    a file holds several maps, one of `PICKS`.
+    """
 
     magic: tuple[bytes, ...]
     suffixes: tuple[str, ...]
     decode: Decode
+    picks: str | None = None
+    head: re.Pattern[bytes] | None = None
+
+    def reads(self, data: bytes) -> bool:
+        """Return whether content is of this type."""
+        return data.startswith(self.magic) or bool(self.head and self.head.match(data))
 
 
 _EXR, _JXL = ("exr", "OpenEXR"), ("jxl", "imagecodecs")
@@ -85,13 +96,15 @@ FORMATS: dict[str, Format] = {
 PREVIEW = Format(".preview.jpg", preview.encode, preview.check, lost=png8.lost)
 READERS = (
     Reader((npy.MAGIC,), (".npy",), npy.decode),
-    Reader((npz.MAGIC,), (".npz",), npz.decode),
+    Reader((npz.MAGIC,), (".npz",), npz.decode, "array"),
     Reader((png16.MAGIC,), (".png",), png16.decode),
-    Reader(tiff.MAGIC, (".tiff", ".tif"), tiff.decode),
-    Reader((exr.MAGIC,), (".exr",), exr.decode),
+    Reader(tiff.MAGIC, (".tiff", ".tif"), tiff.decode, "page"),
+    Reader((exr.MAGIC,), (".exr",), exr.decode, "channel"),
     Reader(pfm.MAGIC, (".pfm",), pfm.decode),
     Reader(jxl.MAGIC, (".jxl",), jxl.decode),
     Reader((pgm.MAGIC,), (".pgm",), pgm.decode),
+    Reader((hdf5.MAGIC,), (".hdf5", ".h5"), hdf5.decode, "array"),
+    Reader((), (".geometric.bin", ".photometric.bin"), colmap.decode, head=colmap.HEAD),
 )
 
 

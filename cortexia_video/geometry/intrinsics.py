@@ -159,7 +159,7 @@ def load_intrinsics(f_px: float | None = None, path: str | os.PathLike[str] | No
             )
     if f_px is not None:
         if not (math.isfinite(f_px) and f_px > 0):
-            raise InputError(f"`f_px` must be a focal length in pixels, more than 0, not {f_px:g}")
+            raise InputError(f"`f_px` must be a number above 0, got {f_px:g}")
         return Intrinsics({_EVERY: _Camera(float(f_px), float(f_px))}, {"f_px": float(f_px)})
     return Intrinsics(cameras, settings)
 

@@ -7,7 +7,7 @@ from cortexia_video.frame import Frame
 from cortexia_video.images.decode import decode
 from cortexia_video.storage.archive_member import IMAGES, read_part, split_inside
 from cortexia_video.storage.named_file import NamedFileError, read_named
-from cortexia_video.storage.paths import PathLike, to_path, to_text
+from cortexia_video.storage.paths import PathLike, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 
@@ -40,11 +40,10 @@ def read_image(path: PathLike, *, max_megapixels: float = 200.0) -> Frame:
 
 def read_image_bytes(path: PathLike) -> bytes:
     """Read a whole file, or an image inside an archive; raise `DecodeError` with a reason for people."""
-    inside = split_inside(to_text(path))
-    if inside:
+    place = to_path(path)
+    if inside := split_inside(place.address if isinstance(place, RemotePath) else str(place)):
         with in_words("its shard cannot be read", kind=DecodeError):
             return read_part(to_path(inside[0]), inside[1], IMAGES)
-    place = to_path(path)
     if isinstance(place, RemotePath):
         try:
             return read_named(place)

@@ -19,7 +19,7 @@ _LARGEST_TRIED = 64
 _AUTO_BYTES = 1 << 28  # of a batch's input
 _WORTH_IT = 1.05  # a doubled batch must raise the rate by this much to be kept
 _CALLS_TIMED = 2  # of each size; the faster one counts, since the first pays for warming up
-_BATCHES_WAITING = 4
+BATCHES_WAITING = 4
 _OUT_OF_MEMORY = ("out of memory", "failed to allocate memory", "bad_alloc", "bad allocation")
 
 
@@ -113,10 +113,9 @@ class BatchLimits:
             sizes = [search.size for search in self._searches.values()]
         return max(sizes, default=1) if self._auto else self._most
 
-    @property
     def window(self) -> int:
         """Return how many prepared images may wait for others of their group."""
-        return _BATCHES_WAITING * self.largest
+        return BATCHES_WAITING * self.largest
 
     @property
     def found(self) -> dict[str, int]:

@@ -27,7 +27,7 @@ from cortexia_video.depth_estimation import (
     as_model_error,
 )
 from cortexia_video.errors import Failure, ModelError, ModelOutputError
-from cortexia_video.inference.batches import Batcher
+from cortexia_video.inference.batches import BATCHES_WAITING, Batcher
 from cortexia_video.runtime.throughput import StageClock
 
 Item = TypeVar("Item")
@@ -109,7 +109,7 @@ class PipelineExecutor(Generic[Item, Outcome]):
         self._prepare, self._finish = prepare, finish
         self._workers, self._stop, self._clock = workers, stop, clock
         limits = self._estimator.limits
-        self._batcher: Batcher[tuple[Item, PreparedFrame]] = Batcher(limits.of, lambda: limits.window)
+        self._batcher: Batcher[tuple[Item, PreparedFrame]] = Batcher(limits.of, limits.window)
         self._ready: deque[list[tuple[Item, PreparedFrame]]] = deque()
         self._again: deque[_Batch[Item]] = deque()
         self._to_model: SimpleQueue[_Batch[Item] | None] = SimpleQueue()
@@ -152,48 +152,43 @@ class PipelineExecutor(Generic[Item, Outcome]):
         """Begin all that there is room for; say whether anything is under way."""
         if self._stop.is_set():
             return bool(self._on_model or self._finishing)
-        while not self._exhausted and self._has_room():
-            self._decode_next(following)
-        self._feed_models()
-        return bool(self._decoding or self._on_model or self._finishing)
 
-    def _has_room(self) -> bool:
-        ahead = self._waiting + self._decoding
-        limits = self._estimator.limits
-        most = limits.window + limits.largest * len(self._estimators) + self._workers
-        expected = self._waiting_bytes + self._decoding * self._typical_bytes
-        fits = ahead < limits.largest or expected < _QUEUE_BYTES  # a batch is gathered whatever its size
-        return self._decoding < 2 * self._workers and ahead < most and fits
+        def begin(item: Item) -> None:
+            self._decoding += 1
+            self._decoders.submit(self._report, lambda: _Decoded(item, self._prepare(item)))
 
-    def _decode_next(self, following: Iterator[Item]) -> None:
-        try:
-            item = next(following)
-        except StopIteration:
-            self._exhausted = True
-            return
-        self._decoding += 1
-        self._decoders.submit(self._report, lambda: _Decoded(item, self._prepare(item)))
-
-    def _feed_models(self) -> None:
-        """Hand batches to the models: those that are full, or all that there is where no more will come."""
-        most = self._estimator.limits.largest + 2 * self._workers  # outputs that wait for a writer
+        batch_size, models = self._estimator.limits.largest, len(self._estimators)
+        most = (BATCHES_WAITING + models) * batch_size + self._workers
+        while not self._exhausted and self._decoding < 2 * self._workers:
+            ahead = self._waiting + self._decoding
+            expected = self._waiting_bytes + self._decoding * self._typical_bytes
+            if ahead >= most or (expected >= _QUEUE_BYTES and ahead >= batch_size):
+                break  # a batch is gathered whatever its size
+            try:
+                item = next(following)
+            except StopIteration:
+                self._exhausted = True
+            else:
+                begin(item)
         while (
-            self._on_model < _ON_MODEL * len(self._estimators)
-            and self._finishing < most
+            self._on_model < _ON_MODEL * models
+            and self._finishing < batch_size + 2 * self._workers  # outputs that wait for a writer
             and self._finishing_bytes < _QUEUE_BYTES
+            and (batch := self._next_batch())
         ):
-            batch = self._next_batch()
-            if batch is None:
-                return
             self._on_model += 1
             self._to_model.put(batch)
+        return bool(self._decoding or self._on_model or self._finishing)
 
     def _next_batch(self) -> _Batch[Item] | None:
         if self._again:
             return self._again.popleft()
         stuck = not self._decoding and (self._exhausted or not self._on_model)
-        group = self._ready.popleft() if self._ready else self._batcher.take_oldest() if stuck else None
-        if group is None:
+        if self._ready:
+            group = self._ready.popleft()
+        elif stuck and self._waiting and (oldest := self._batcher.take_oldest()):
+            group = oldest
+        else:
             return None
         try:
             with self._clock.measure("batch"):

@@ -10,13 +10,13 @@ import logging
 import math
 import os
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from itertools import chain
+from typing import cast
 
 import numpy as np
 
@@ -27,12 +27,10 @@ from cortexia_video.errors import (
     InputError,
     LossError,
     OutputExistsError,
-    OutputLostError,
     printable,
 )
-from cortexia_video.formats.decode_depth import count_pixels
 from cortexia_video.formats.metadata import Metadata
-from cortexia_video.formats.registry import FORMATS, Format
+from cortexia_video.formats.registry import FORMATS, Format, FormatName
 from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
 from cortexia_video.jobs.outcomes import Listener, Outcomes, Report, facts_of
 from cortexia_video.ledger.artifacts import find_image
@@ -46,8 +44,7 @@ from cortexia_video.runtime.workers import choose_workers
 from cortexia_video.sinks.open import open_sink
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import Found, InputFile
-from cortexia_video.storage.paths import is_remote, is_same_folder, to_path
-from cortexia_video.storage.relative import is_inside
+from cortexia_video.storage.paths import is_inside, is_remote, is_same_folder, to_path
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is done alone
 _BYTES = 16  # a pixel: its value as it was read and in float32, and another file
@@ -70,7 +67,7 @@ def convert(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
     *,
-    format: str | None = None,
+    format: FormatName | None = None,
     f_px: float | None = None,
     intrinsics: str | os.PathLike[str] | None = None,
     convention: str | None = None,
@@ -94,16 +91,17 @@ def convert(
         inputs: Depth files, folders with all that is in them, and lists; paths or URLs. Keys keep the tree:
             `trip/a.jpg.npy` becomes `trip/a.jpg` and the format's ending.
         output: The folder to write.
-        format: A name of docs/formats.md; by default that of the run whose output folders `inputs` are.
+        format: npy, npz, tiff, exr, pfm: float32. png16, jxl: 16-bit steps. exr16: half floats. png: 8-bit
+            view. By default that of the run whose output folder is converted.
         f_px: Focal length of every image, in its pixels.
-        intrinsics: A CSV or JSON file of focal lengths, by the keys of the ledger that knows a file.
-        convention: Whose files these are, where neither they nor their folder say it: tum, kitti, nyu ...
+        intrinsics: CSV or JSON file of focal lengths by key, as for `cortexia estimate`.
+        convention: Whose files these are, where neither they nor their folder say it: tum, kitti, nyu,
+            scannet, 7scenes, sunrgbd, middlebury, metres, depth-pro, moge, iw3.
         about: What the values mean, where nobody says it: kind, scale, unknown, f_px ...
-        allow_loss: Write also what loses something beyond the bounds of docs/formats.md, such as an 8-bit
-            view. What is lost is logged before the first such file is written, and in the ledger's line of
-            each.
-        overwrite: Redo what is done, and replace files that no ledger knows. Inputs are never replaced.
-        workers: Threads; one for each core by default.
+        allow_loss: Write also what loses more than docs/formats.md allows, such as an 8-bit view. What is
+            lost is logged before the first such file is written, and in the ledger's line of each.
+        overwrite: Redo what is done, and replace files that the ledger does not know; never an input.
+        workers: Threads; one per core by default.
         max_megapixels: Refuse larger maps.
         on_outcome: Called after each input with the report so far and its failure, if it failed.
         stop: Set it to end early; what has been begun is finished.
@@ -123,13 +121,15 @@ def convert(
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     workers, root, stop = choose_workers(workers), to_path(output), stop or threading.Event()
+    if about and about.get("along") == "ray" and f_px:  # then it is needed to read them
+        about = {**about, "f_px": f_px, "f_source": "given"}
     reader = DepthReader(about=about, convention=convention, max_megapixels=max_megapixels)
     given = load_intrinsics(f_px, intrinsics)
     for each in inputs:
         if is_same_folder(root, each):
             raise InputError(f"{printable(str(to_path(each)))} is input and output: choose another `output`")
         reader.open_folder(each)  # each of its files would fail if that cannot be
-    found = DepthFiles(inputs, output=root)
+    found = DepthFiles(inputs, output=root, convention=convention, about=about)
     files = _require_some(found, inputs)
     format = format or _find_format(inputs)
     sink = open_sink(root, format=format)
@@ -178,8 +178,7 @@ class ConvertJob:
 
     def run(self, found: Iterable[Found], workers: int) -> Report:
         """Take every input to its outcome; the ledger then ends with the counts."""
-        started, report = time.monotonic(), self.outcomes.report
-        try:
+        with self.outcomes:
             run_bounded(
                 self._find_work(found),
                 lambda item: (item, attempt(item.key, "decode", lambda: self._convert(item))),
@@ -188,15 +187,10 @@ class ConvertJob:
             )
             self.ledger.sync()
             complete_depth_json(self.sink)
-        except OutputLostError as error:
-            error.report = report
-            raise
-        finally:
-            self.outcomes.end(time.monotonic() - started)
         for reason, count in sorted(self._kept.items()):
             _log.warning("not scaled to the given focal length: %d (%s)", count, reason)
         self.outcomes.record_end()
-        return report
+        return self.outcomes.report
 
     def _find_work(self, found: Iterable[Found]) -> Iterator[InputFile]:
         """Yield what is to be done; before the first, depth.json leaves to the ledger what is not known."""
@@ -226,7 +220,7 @@ class ConvertJob:
         kept = _KEPT_REMOTE if is_remote(item.place) else _KEPT
         data = read() if size <= kept else b""  # a larger one waits where it is
         with self._budget.hold(size):
-            pixels = count_pixels(data or read(), item.source.path)
+            pixels = self._reader.count_pixels(data or read(), item.place)
         with self._budget.hold(size + pixels * _BYTES):
             reading = self._reader.decode(data or read(), item.place)
             if reading.changed:
@@ -282,13 +276,13 @@ class ConvertJob:
         return replace(depth, values=values, f_px=f_px, f_source="given"), ""
 
 
-def _find_format(inputs: Sequence[str | os.PathLike[str]]) -> str:
+def _find_format(inputs: Sequence[str | os.PathLike[str]]) -> FormatName:
     """Return the format that the depth.json of every input says, if that is one that depth is read from."""
     formats = {str(read_depth_json(to_path(each)).get("format")) for each in inputs}
     format = formats.pop() if len(formats) == 1 else ""
     if format not in FORMATS or FORMATS[format].decode is None:
         raise InputError("the inputs are not output folders of one format that could be kept: give `format`")
-    return format
+    return cast(FormatName, format)
 
 
 def _require_some(found: DepthFiles, inputs: Sequence[str | os.PathLike[str]]) -> Iterator[Found]:

@@ -10,10 +10,10 @@ import itertools
 import logging
 import os
 import threading
-import time
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -22,7 +22,6 @@ from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import (
     Failure,
     InputError,
-    OutputLostError,
 )
 from cortexia_video.formats.registry import FormatName
 from cortexia_video.geometry.intrinsics import load_intrinsics
@@ -33,7 +32,7 @@ from cortexia_video.jobs.run_spec import Executor, RunSpec
 from cortexia_video.jobs.worker import Decoding as Decoding
 from cortexia_video.jobs.worker import RecordBegun, TaskOptions, Worker
 from cortexia_video.ledger.depth_json import keep_depth_json
-from cortexia_video.ledger.entries import ItemDone, Source
+from cortexia_video.ledger.entries import ItemDone
 from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.partition import parse_partition
 from cortexia_video.models.protocol import InputSize
@@ -42,8 +41,8 @@ from cortexia_video.runtime.trace import ChromeTrace
 from cortexia_video.runtime.workers import choose_workers, count_cores
 from cortexia_video.sinks.archives import Packing, PackName
 from cortexia_video.sinks.sink import Sink
-from cortexia_video.sources.find import Found, InputFile, find_images
-from cortexia_video.storage.paths import AnyPath, is_remote, to_path, to_text
+from cortexia_video.sources.find import Found, InputFile
+from cortexia_video.storage.paths import is_remote, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 _THREADS_A_CORE = 4  # that wait for URLs
@@ -159,15 +158,19 @@ def estimate(
         print(report)
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    root, stop = to_path(output), stop or threading.Event()
-    workers = _choose_threads(workers, [*inputs, root])
-    _require_positive(max_megapixels=max_megapixels)
-    _require_one_of(decode=(decode, Decoding), changed=(changed, Changed))
+    root, stop, passed_over = to_path(output), stop or threading.Event(), Counter[str]()
+    if workers is None and (isinstance(root, RemotePath) or any(map(is_remote, inputs))):
+        workers = _THREADS_A_CORE * count_cores()
+    if not max_megapixels > 0:
+        raise InputError(f"`max_megapixels` must be more than 0, not {max_megapixels}")
+    for name, value, choices in (("decode", decode, Decoding), ("changed", changed, Changed)):
+        if value not in get_args(choices):
+            raise InputError(f"`{name}` must be one of {', '.join(get_args(choices))}, not {value!r}")
     options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
     options |= {"kind": kind, "input_size": input_size, "multiple_of": multiple_of}
     options |= {"normalize": normalize, "output_name": output_name}
     spec = RunSpec(
-        inputs=[to_text(each) for each in inputs],
+        inputs=[*inputs],
         root=root,
         recursive=recursive,
         partition=parse_partition(partition) if partition else None,
@@ -177,13 +180,14 @@ def estimate(
         max_error=max_error,
         format=format,
         preview=preview,
-        task=TaskOptions(workers, decode, load_intrinsics(f_px, intrinsics), max_megapixels),
+        task=TaskOptions(choose_workers(workers), decode, load_intrinsics(f_px, intrinsics), max_megapixels),
         packing=Packing(pack, pack_size, pack_images).check() if pack else None,
     )
-    _require_some(inputs, recursive, root)
+    found = _find_some(spec, passed_over)
     executor, sink = executor or LocalExecutor(), spec.open_sink()
     settings = executor.prepare(spec)
-    refused = _list_sources(spec.find()) if changed == "refuse" and not overwrite else ()
+    looked_up = spec.find() if changed == "refuse" and not overwrite else ()
+    refused = ((each.key, each.source) for each in looked_up if isinstance(each, InputFile))
     with ExitStack() as stack:
         ledger = Ledger(root, settings, spec.partition, sink=sink, refuse_changed=refused)
         stack.enter_context(ledger)
@@ -193,11 +197,30 @@ def estimate(
         outcomes = Outcomes(
             sink, ledger, overwrite=overwrite, changed=changed, on_outcome=on_outcome, stop=stop
         )
-        passed_over = Counter[str]()
-        report = _run(executor, outcomes, spec.find(passed_over), trace, stop)
+        report = _run(executor, outcomes, found, trace, stop)
     if passed_over:
         _log.warning("no inputs, passed over: %s", _list_kinds(passed_over))
     return report
+
+
+def _find_some(spec: RunSpec, passed_over: Counter[str]) -> Iterator[Found]:
+    """Return the inputs, once there is one, so that nothing is made for a folder without images, or a lost mount.
+
+    Of a partition it may be another's.
+    """
+    found = spec.find(passed_over)
+    if spec.partition is None and (first := next(found, None)) is not None:
+        return itertools.chain([first], found)
+    seen = passed_over if spec.partition is None else Counter[str]()
+    if spec.partition is not None and next(replace(spec, partition=None).find(seen), None) is not None:
+        return found
+    places = [to_path(each) for each in spec.inputs]
+    folders = not spec.recursive and any(isinstance(each, RemotePath) or each.is_dir() for each in places)
+    hint = "; folders inside are looked into with `recursive=True`" if folders else ""
+    kinds = f"; passed over: {_list_kinds(seen)}" if seen else ""
+    raise InputError(
+        f"no images in {', '.join(map(str, places))}{hint}; what cortexia wrote is never an input{kinds}"
+    )
 
 
 def _run(
@@ -209,37 +232,24 @@ def _run(
 ) -> Report:
     """Take every input to its outcome; the ledger then ends with the counts and the speed."""
     ledger, report = outcomes.ledger, outcomes.report
-    claim = ledger.claim_groups if executor.claims_ahead else ledger.claim
-    results = executor.run(
-        claim(outcomes.needing_work(found)),
-        sink=outcomes.sink,
-        record_begun=ledger.record_begun,
-        trace=trace,
-        stop=stop,
-    )
     outcomes.slowest = lambda: executor.usage().slowest
-    started = time.monotonic()
-    try:
+    with outcomes:
+        results = executor.run(
+            ledger.claim(outcomes.needing_work(found), ahead=executor.claims_ahead),
+            sink=outcomes.sink,
+            record_begun=ledger.record_begun,
+            trace=trace,
+            stop=stop,
+        )
         with contextlib.closing(results):
             for item, result in results:
                 if isinstance(result, ItemDone):
                     ledger.record_done(item.key, item.source, result.outputs, **result.facts)
                 outcomes.settle(item, None if isinstance(result, ItemDone) else result)
-    except OutputLostError as error:
-        error.report = report
-        raise
-    finally:
-        outcomes.end(time.monotonic() - started)
     usage = executor.usage()
     report.speed = usage.measure(report.done + report.failed, report.seconds) if report.done else None
-    ledger.record_end(
-        **report.counts,
-        interrupted=report.interrupted,
-        seconds=round(report.seconds, 3),
-        images_per_second=round(report.images_per_second, 3),
-        batch_sizes=usage.batch_sizes,
-        speed=report.speed.as_dict() if report.speed else None,
-    )
+    speed = report.speed.as_dict() if report.speed else None
+    outcomes.record_end(batch_sizes=usage.batch_sizes, speed=speed)
     return report
 
 
@@ -271,40 +281,5 @@ class LocalExecutor:
         return self._worker.usage()
 
 
-def _choose_threads(given: int | None, places: Iterable[str | os.PathLike[str] | RemotePath]) -> int:
-    """Return the number of threads: more than cores where they mostly wait for other machines."""
-    if given is None and any(map(is_remote, places)):
-        return _THREADS_A_CORE * count_cores()
-    return choose_workers(given)
-
-
-def _require_positive(**values: float) -> None:
-    for name, value in values.items():
-        if not value > 0:
-            raise InputError(f"`{name}` must be more than 0, not {value}")
-
-
-def _require_one_of(**given: tuple[str, object]) -> None:
-    for name, (value, choices) in given.items():
-        if value not in get_args(choices):
-            raise InputError(f"`{name}` must be one of {', '.join(get_args(choices))}, not {value!r}")
-
-
 def _list_kinds(passed_over: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in sorted(passed_over.items()))
-
-
-def _require_some(inputs: Sequence[str | os.PathLike[str]], recursive: bool, root: AnyPath) -> None:
-    """Look for a first input, so that nothing is made for a folder without images, or a lost mount."""
-    passed_over = Counter[str]()
-    found = find_images(inputs, recursive=recursive, output=root, passed_over=passed_over)
-    if next(found, None) is None:
-        places = ", ".join(str(to_path(each)) for each in inputs)
-        folders = not recursive and any(is_remote(each) or Path(each).is_dir() for each in inputs)
-        hint = "; folders inside are looked into with `recursive=True`" if folders else ""
-        seen = f"; passed over: {_list_kinds(passed_over)}" if passed_over else ""
-        raise InputError(f"no images in {places}{hint}; what cortexia wrote is never an input{seen}")
-
-
-def _list_sources(found: Iterable[Found]) -> Iterator[tuple[str, Source]]:
-    return ((each.key, each.source) for each in found if isinstance(each, InputFile))

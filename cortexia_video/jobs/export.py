@@ -59,15 +59,15 @@ def export(
     Args:
         model: A published name that torch runs, hf:FOLDER or hf:org/name.
         output: The file to write. Weights beyond 1.9 GB go into a file beside it.
-        backend: What is to run the file, which it then says of itself.
-        size: (height, width) that the network sees; may be left out where it takes one size only.
-        precision: What the backend is to compute in: float32, for openvino also bfloat16; auto is the
-            fastest.
-        check: Images, folders or lists; the first that can be read are estimated by the file and by the
+        backend: What is to run the file: onnx (ONNX Runtime) or openvino. The file says so itself.
+        size: 392x518: height x width as the network sees images; others are stretched to it. Needed unless
+            the network takes one size only. In Python (392, 518).
+        precision: What the backend computes in: float32, for openvino also bfloat16; auto is the fastest.
+        check: Images, folders or lists: the first few that can be read are estimated by the file and by the
             network in float32.
-        max_error: The largest mean relative difference of such an image that is allowed.
+        max_error: Refuse the export where an image's mean relative difference is more.
         commercial_only: Refuse weights that are not known to be free for use in a product.
-        kind: What the values mean, for hf: models that do not say it.
+        kind: For hf: models that do not say what their values mean.
 
     Returns:
         The path, the size and the bytes of the file, and how near it is to the network.

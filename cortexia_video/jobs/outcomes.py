@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import Failure, OutputExistsError
+from cortexia_video.errors import Failure, OutputExistsError, OutputLostError
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.ledger.ledger import PROGRESS_S, Ledger
 from cortexia_video.runtime.throughput import Speed
@@ -69,7 +69,7 @@ Listener = Callable[[Report, Failure | None], None]
 
 
 class Outcomes:
-    """The outcomes of one run, counted in `report`. All of it on one thread.
+    """The outcomes of one run, counted in `report`. All of it on one thread; a context manager around the work.
 
     overwrite: redo what is done, and replace files that no ledger knows.
     changed: what becomes of outputs made with other settings, `redo` or `keep`.
@@ -91,11 +91,11 @@ class Outcomes:
         self.ledger = ledger
         self._overwrite = overwrite
         self._changed = changed
-        self._on_outcome = on_outcome or _ignore
+        self._on_outcome = on_outcome or (lambda report, failure: None)
         self._stop = stop
         self._all_found = False
         self._began = self._recorded = time.monotonic()
-        self.slowest: Callable[[], str | None] = _know_nothing  # names the slowest stage so far
+        self.slowest: Callable[[], str | None] = lambda: None  # names the slowest stage so far
         self._told = False  # that outputs of other settings are here
 
     def needing_work(self, found: Iterable[_Item | Failure]) -> Iterator[_Item]:
@@ -124,7 +124,11 @@ class Outcomes:
         else:
             self.report.done += 1
             self._on_outcome(self.report, None)
-        self._record_progress()
+        now = time.monotonic()
+        if now - self._recorded >= PROGRESS_S:
+            self._recorded = now
+            seconds = round(now - self._began, 3)
+            self.ledger.record_progress(**self.report.counts, seconds=seconds, slowest=self.slowest())
 
     def fail(self, failure: Failure, item: InputFile | None = None) -> None:
         """Record and count an input that failed."""
@@ -134,64 +138,60 @@ class Outcomes:
             self.report.failures.append(failure)
         self._on_outcome(self.report, failure)
 
-    def end(self, seconds: float) -> None:
-        """Complete the report."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
+        """Complete the report, which also an `OutputLostError` then has."""
         report = self.report
-        report.seconds = seconds
+        report.seconds = time.monotonic() - self._began
         report.failures.sort(key=lambda failure: failure.key)
         unsettled = not self._all_found or report.found > report.done + report.skipped + report.failed
         report.interrupted = self._stop.is_set() and unsettled
+        if isinstance(error, OutputLostError):
+            error.report = report
 
-    def record_end(self) -> None:
-        """Append the counts to the ledger, where the job has no more to say of its end."""
+    def record_end(self, **more: object) -> None:
+        """Append the counts to the ledger. more: what else the job has to say of its end."""
         report = self.report
         self.ledger.record_end(
-            **report.counts, interrupted=report.interrupted, seconds=round(report.seconds, 3)
+            **report.counts,
+            interrupted=report.interrupted,
+            seconds=round(report.seconds, 3),
+            images_per_second=round(report.images_per_second, 3),
+            **more,
         )
-
-    def _record_progress(self) -> None:
-        """Let the ledger say, now and then, how far the run is."""
-        now = time.monotonic()
-        if now - self._recorded >= PROGRESS_S:
-            self._recorded = now
-            seconds = round(now - self._began, 3)
-            self.ledger.record_progress(**self.report.counts, seconds=seconds, slowest=self.slowest())
 
     def _needs_work(self, item: InputFile) -> bool:
         """Return whether an input is to be done; one that is done, or that must not be, settles here."""
-        state = "missing" if self._overwrite else self.ledger.state(item.key, item.source)
+        state, other = ("missing", None) if self._overwrite else self.ledger.look_up(item.key, item.source)
         if state == "changed" and not self._told:
             self._told = True
             fate = "kept" if self._changed == "keep" else "redone"
             settings = self.ledger.difference(item.key)
             _log.warning("outputs made with other settings (%s) are %s", settings, fate)
         good = state == "done" or (state == "changed" and self._changed == "keep")
-        if good and self.ledger.other_source(item.key, item.source) is None:
+        if good and other is None:
             self.report.skipped += 1
             self._on_outcome(self.report, None)
             return False
-        obstacle = self._find_obstacle(item)
+        obstacle = self._find_obstacle(item, other)
         if obstacle:
             self.fail(Failure(item.key, "write", OutputExistsError(obstacle)), item)
         return obstacle is None
 
-    def _find_obstacle(self, item: InputFile) -> str | None:
-        """Return why the outputs of an input must not be placed, if that is so."""
+    def _find_obstacle(self, item: InputFile, other: str | None) -> str | None:
+        """Return why the outputs of an input must not be placed, if that is so. other: whose depth is there."""
         for name in self.sink.output_names(item.key):
-            if self.ledger.owns(item.key, name) or not self.sink.holds(name):
+            if not self.sink.holds(name) or self.ledger.owns(item.key, name):
                 continue
             if PurePath(name).suffix in IMAGE_SUFFIXES and not self.sink.holds_own(name):
-                return f"{name} is there already, an image that is not ours: choose another `output`"
+                return f"{name} exists already, an image that is not ours: choose another `output`"
             if not self._overwrite:
-                return (
-                    f"{name} is there already and the ledger does not know it: `overwrite=True` replaces it"
-                )
-        other = None if self._overwrite else self.ledger.other_source(item.key, item.source)
-        return (
-            f"its place holds the depth of {other}: choose another `output`, or `overwrite=True`"
-            if other
-            else None
-        )
+                return f"{name} exists already and the ledger does not know it: `overwrite=True` replaces it"
+        if other:
+            return f"its place holds the depth of {other}: choose another `output`, or `overwrite=True`"
+        return None
 
 
 def facts_of(depth: DepthMap) -> dict[str, object]:
@@ -199,12 +199,6 @@ def facts_of(depth: DepthMap) -> dict[str, object]:
     height, width = depth.values.shape
     facts: dict[str, object] = {"height": height, "width": width, "kind": depth.kind}
     facts |= {"f_px": depth.f_px, "f_source": depth.f_source}
+    aligned = depth.alignment
+    facts |= {"aligned_by": aligned.by, "alignment": aligned.as_dict()} if aligned else {}
     return facts | ({"full_size": depth.full_size} if depth.full_size else {})
-
-
-def _know_nothing() -> None:
-    """Name no stage."""
-
-
-def _ignore(report: Report, failure: Failure | None) -> None:
-    """Listen to nothing."""

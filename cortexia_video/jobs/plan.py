@@ -112,14 +112,14 @@ def plan(
 
     Args:
         inputs: Image files, folders and lists, as `estimate` takes them; so are those below.
-        output: Where the outputs would go.
+        output: Where the outputs would go: says whether there is room.
         model: A name, or a loaded estimator.
         recursive: Descend into the folders inside.
         size: full or native.
         decode: exact or fast.
         batch_size: Images in one call of the model, or `auto`.
         device: One, or several with commas between.
-        num_workers: Machines such as this one, which share the work evenly and hinder each other nowhere.
+        num_workers: Machines such as this one that would share the work evenly, and not slow each other down.
         **model_options: As `load_estimator` takes them.
 
     Returns:

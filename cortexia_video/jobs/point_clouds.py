@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -17,7 +16,6 @@ from cortexia_video.depth_map import DepthKind, DepthMap
 from cortexia_video.errors import (
     Failure,
     InputError,
-    OutputLostError,
     printable,
 )
 from cortexia_video.frame import Frame
@@ -37,8 +35,7 @@ from cortexia_video.ledger.depth_reader import read_depth
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.lines import LedgerLines
-from cortexia_video.ledger.local_log import require_ledger
-from cortexia_video.ledger.state import LedgerState
+from cortexia_video.ledger.state import LedgerState, require_ledger
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.point_clouds.cloud import UNITS, PointCloud, point_cloud, require_angle
 from cortexia_video.point_clouds.files import OVERWRITE, find_encoder, save_point_cloud
@@ -226,17 +223,11 @@ class PointCloudJob:
 
     def run(self, workers: int) -> Report:
         """Take every image to its outcome; the ledger then ends with the counts."""
-        started, report = time.monotonic(), self._outcomes.report
         work = self._outcomes.claimed(self._find())
-        try:
-            run_bounded(work, self._make, lambda result: self._outcomes.settle(*result), workers=workers)
-        except OutputLostError as error:
-            error.report = report
-            raise
-        finally:
-            self._outcomes.end(time.monotonic() - started)
-        self._outcomes.record_end()
-        return report
+        with self._outcomes as outcomes:
+            run_bounded(work, self._make, lambda result: outcomes.settle(*result), workers=workers)
+        outcomes.record_end()
+        return outcomes.report
 
     def _find(self) -> Iterator[_Work | Failure]:
         """Yield the images that the run has done; those that can have no point cloud as failures."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -31,7 +32,7 @@ class RunSpec:
     asked: what `load_estimators` takes beside the model. The others are those of `estimate`.
     """
 
-    inputs: Sequence[str]
+    inputs: Sequence[str | os.PathLike[str]]
     root: AnyPath
     recursive: bool
     partition: Partition | None

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 
 from cortexia_video.errors import printable
 from cortexia_video.ledger.ledger import PROGRESS_S
-from cortexia_video.ledger.local_log import require_ledger
-from cortexia_video.ledger.state import Run, read_state
+from cortexia_video.ledger.state import Run, read_state, require_ledger
 from cortexia_video.sources.find import find_images
 from cortexia_video.storage.paths import to_path
 
@@ -106,7 +105,7 @@ def status(
     Args:
         output: The output folder, a path or a URL.
         inputs: Those of the run; they are counted, which says how much is left.
-        recursive: That of the run.
+        recursive: As the run was given it.
 
     Returns:
         How many are done, failed and begun, by run, and how fast.

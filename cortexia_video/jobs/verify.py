@@ -14,8 +14,7 @@ from cortexia_video.errors import Failure, printable
 from cortexia_video.formats.registry import find_format
 from cortexia_video.ledger.entries import Placed
 from cortexia_video.ledger.ledger import append_to_ledger
-from cortexia_video.ledger.local_log import require_ledger
-from cortexia_video.ledger.state import DoneEntry, LedgerState, read_state
+from cortexia_video.ledger.state import DoneEntry, LedgerState, read_state, require_ledger
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.memory import MemoryBudget
@@ -69,8 +68,8 @@ def verify(
 
     Args:
         output: The output folder, a path or a URL.
-        requeue: Let the next run do again what is wrong.
-        workers: Threads; one for each core by default.
+        requeue: Let the next run do again what is wrong; without it nothing is written.
+        workers: Threads that read and check; one per core by default.
 
     Returns:
         How many were checked, and what is wrong.

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from cortexia_video.errors import OutputError, OutputLostError, in_words, output_lost
-from cortexia_video.ledger.local_log import AppendLog
+from cortexia_video.ledger.ledger import AppendLog
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
 

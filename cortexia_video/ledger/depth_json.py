@@ -82,6 +82,8 @@ def keep_depth_json(folder: Folder, ledger: Ledger) -> None:
     said = None
     while said != (said := join(map(describe, ledger.settings_in_use()))):
         write_depth_json(folder, said)
+        if ledger.is_alone:
+            return
 
 
 def complete_depth_json(folder: Folder) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from cortexia_video.errors import InputError, printable
 from cortexia_video.formats.registry import FORMATS, PREVIEW
-from cortexia_video.ledger.local_log import list_files, parse_line
+from cortexia_video.ledger.state import list_files, parse_line
 from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath

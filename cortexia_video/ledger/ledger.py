@@ -21,8 +21,11 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import json
+import os
 import secrets
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from itertools import islice
@@ -37,28 +40,123 @@ from cortexia_video.errors import (
     printable,
 )
 from cortexia_video.ledger.entries import CLAIMED, Outputs, Placed, Source
-from cortexia_video.ledger.local_log import (
+from cortexia_video.ledger.object_log import ObjectStoreLog, merge_segments
+from cortexia_video.ledger.partition import Partition
+from cortexia_video.ledger.state import (
     LEDGER_NAME,
-    AppendLog,
-    join_partitions,
+    LedgerState,
+    Run,
     list_partitions,
     name_partition,
     parse_line,
     read_lines,
+    read_state,
     require_ledger,
 )
-from cortexia_video.ledger.object_log import ObjectStoreLog, merge_segments
-from cortexia_video.ledger.partition import Partition
-from cortexia_video.ledger.state import LedgerState, read_state
 from cortexia_video.runtime.input_boundary import attempt
+from cortexia_video.storage.atomic_file import flush_to_disk, open_plain, require_lock, try_lock_shared
 from cortexia_video.storage.documents import parse_json
+from cortexia_video.storage.own_folder import LOOKED_AT
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 State = Literal["done", "changed", "missing"]
 PROGRESS_S = 30  # seconds between a run's lines on how far it is
 _BEGINNING_OF_RUN = b'{"run": '
+LEDGER_MARKS = (_BEGINNING_OF_RUN, b'{"key": ')
+_JOINED_AT_ONCE = 1 << 20  # bytes
 _LONGEST_VALUE = 20  # of a setting, in a message
+
+
+class AppendLog:
+    """Open a file to append lines; it and its folder are made where they are missing. A context manager.
+
+    marks: how lines of ours can begin. beside: a log that must stay in its place, too. Raises
+    `OutputExistsError` for a link, and for a file without any line of ours; `OutputError` where nothing can be
+    written.
+    """
+
+    def __init__(
+        self, path: Path, marks: tuple[bytes, ...] = LEDGER_MARKS, *, beside: AppendLog | None = None
+    ) -> None:
+        self.path = path
+        self._beside = beside
+        self._writing = threading.Lock()
+        self._torn = False  # the file ends in the middle of a line
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = open_plain(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror}; choose another `output`") from error
+        if not has_line(os.pread(self._descriptor, LOOKED_AT, 0), marks):
+            self.close()
+            raise OutputExistsError(f"{path} is not ours: move it away, or choose another `output`")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, and so unlock it."""
+        os.close(self._descriptor)
+
+    def lock(self, *words: str) -> None:
+        """Keep other processes off, to append. words: of the error that `require_lock` raises."""
+        require_lock(self._descriptor, self.path.parent, *words)
+        size = os.fstat(self._descriptor).st_size
+        self._torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
+
+    def lock_shared(self) -> bool:
+        """Keep off those who `lock`, but not each other; say False where one is there."""
+        return try_lock_shared(self._descriptor)
+
+    def append(self, entry: Mapping[str, object]) -> None:
+        """Append one line; `OutputLostError` where that cannot be, and where the file was taken away."""
+        self.append_lines([json.dumps(entry).encode() + b"\n"])
+
+    def append_lines(self, lines: Iterable[bytes]) -> None:
+        """Append lines as they are; one that a kill or a full disk left torn is ended first."""
+        data = memoryview(b"".join(lines))
+        try:
+            with self._writing:
+                if self._torn:
+                    data = memoryview(b"\n" + data)
+                while data:
+                    self._torn = True
+                    written = os.write(self._descriptor, data)
+                    self._torn = data[written - 1] != b"\n"[0]
+                    data = data[written:]
+        except OSError as error:
+            raise OutputLostError(self.path, error) from error
+        self.require_in_place()
+
+    def sync(self) -> None:
+        """Flush to the disk, where the file system can; `OutputLostError` where the disk cannot."""
+        try:
+            flush_to_disk(self._descriptor)
+        except OSError as error:
+            raise OutputLostError(self.path, error) from error
+
+    def require_in_place(self) -> None:
+        """Raise `OutputLostError` where the path leads to another file or none: nobody would find this."""
+        try:
+            is_there = os.path.samestat(os.lstat(self.path), os.fstat(self._descriptor))
+        except OSError:
+            is_there = False
+        if not is_there:
+            gone = FileNotFoundError(errno.ENOENT, "it was moved, removed or replaced meanwhile")
+            raise OutputLostError(self.path, gone, "put it back")
+        if self._beside:
+            self._beside.require_in_place()
+
+
+def has_line(head: bytes, marks: tuple[bytes, ...]) -> bool:
+    """Return whether a file that begins so has a line that begins as ours, or is but the piece of one."""
+    *lines, last = head.split(b"\n")
+    torn = not lines and any(mark.startswith(last) for mark in marks)
+    return torn or any(line.startswith(marks) for line in (*lines, last))
 
 
 class _Keyed(Protocol):
@@ -91,11 +189,10 @@ class Ledger:
         self.root = root
         self._sink = sink
         text = json.dumps(dict(settings), default=str)
-        self.settings = parse_json(text, "settings", finite=False)  # as they are read back
+        self.settings: dict[str, Any] = parse_json(text, "settings", finite=False)  # as they are read back
         self.partition = partition
         self.run = secrets.token_hex(4)
         self._refuse_changed = refuse_changed
-        self._state = LedgerState()
         self._claims = False
         self._open = contextlib.ExitStack()
 
@@ -103,8 +200,21 @@ class Ledger:
         with contextlib.ExitStack() as stack:
             self._file = self._lock(stack)
             self._state = read_state(self.root)
-            self._require_unchanged()
-            self._begin()
+            for key, source in self._refuse_changed:
+                if self.look_up(key, source)[0] == "changed":
+                    raise OutputError(
+                        f"{printable(key)} was made with other settings ({self.difference(key)}): "
+                        "`changed='redo'` or `changed='keep'`, or choose another `output`"
+                    )
+            entry = {"run": self.run, "settings": self.settings, "version": version("cortexia-video")}
+            try:  # on the disk before all else
+                self._file.append({**entry, "started": _now()})
+                self._file.sync()
+            except OutputLostError as error:
+                reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
+                raise OutputError(
+                    f"cannot write to {self.root}: {reason}; choose another `output`"
+                ) from error
             self._open = stack.pop_all()
         return self
 
@@ -112,30 +222,36 @@ class Ledger:
         with self._open, contextlib.suppress(OutputLostError) if kind else contextlib.nullcontext():
             self._file.sync()
 
-    def state(self, key: str, source: Source) -> State:
-        """Return whether `key` was made from this source and its files are all there.
+    def look_up(self, key: str, source: Source) -> tuple[State, str | None]:
+        """Return whether `key` was made from this source and all its files exist; and who else has its place.
 
-        `changed`: it was, but with other settings.
+        `changed`: it was, but with other settings. The other is the path of another file, which still exists,
+        that the outputs of `key` were made from.
         """
         entry = self._state.get(key)
-        if entry is None or (entry.size, entry.mtime_ns) != source[1:]:
-            return "missing"
-        if any(self._sink.size_of(name) != placed.size for name, placed in entry.outputs.items()):
-            return "missing"
-        return "done" if self._state.settings(entry.run) == self.settings else "changed"
+        if entry is None:
+            return "missing", None
+        other = entry.path if entry.path != source.path and _is_another(entry.path, source.path) else None
+        same = (entry.size, entry.mtime_ns) == source[1:]
+        if not same or any(self._sink.size_of(name) != each.size for name, each in entry.outputs.items()):
+            return "missing", other
+        return "done" if self._state.settings(entry.run) == self.settings else "changed", other
 
     def difference(self, key: str) -> str:
         """Return for people how the settings of a key that is `changed` differ: `format: npy -> png`."""
         entry = self._state.get(key)
-        settings = self._state.settings(entry.run) if entry else None
-        return "the ledger has lost them" if settings is None else _compare(settings, self.settings)
+        theirs, ours = self._state.settings(entry.run) if entry else None, self.settings
+        if theirs is None:
+            return "the ledger has lost them"
+        names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
+        return ", ".join(
+            f"{name}: {_shorten(theirs.get(name))} -> {_shorten(ours.get(name))}" for name in names
+        )
 
-    def other_source(self, key: str, source: Source) -> str | None:
-        """Return the path of another file, still there, that the outputs of `key` were made from."""
-        entry = self._state.get(key)
-        if entry is None or entry.path == source.path:
-            return None
-        return entry.path if _is_another(entry.path, source.path) else None
+    @property
+    def is_alone(self) -> bool:
+        """Return whether nobody else can write to the folder: all partitions are joined, and it is locked."""
+        return self.partition is None and isinstance(self.root, Path)
 
     def owns(self, key: str, name: str) -> bool:
         """Return whether a run of ours wrote, or was about to write, the output `name` of `key`."""
@@ -147,28 +263,31 @@ class Ledger:
         Of earlier runs those whose outputs are done; all of them where one of their other files is there. Of
         partitions, which may be at work, all. A run whose settings the ledger has lost has none: `{}`.
         """
-        lines = (line for path in list_partitions(self.root) for line in read_lines(path))
-        of_shards = LedgerState(line for line in lines if line.startswith(_BEGINNING_OF_RUN)).runs
-        known = {name: run.settings for name, run in {**self._state.runs, **of_shards}.items()}
+        of_parts: dict[str, Run] = {}
+        if not self.is_alone:
+            lines = (line for path in list_partitions(self.root) for line in read_lines(path))
+            of_parts = LedgerState(line for line in lines if line.startswith(_BEGINNING_OF_RUN)).runs
+        known = {name: run.settings for name, run in {**self._state.runs, **of_parts}.items()}
         known[self.run] = self.settings
-        runs = {self.run, *of_shards, *(each.run for each in self._state.made_by())}
-        if any(each != self.settings for each in known.values()) and self._has_leftovers():
+        runs = {self.run, *of_parts, *(each.run for each in self._state.made_by())}
+        if any(each != self.settings for each in known.values()) and any(
+            self._sink.holds(name) for name in self._state.leftovers()
+        ):
             runs |= known.keys()
         different = {json.dumps(known.get(run, {})): known.get(run, {}) for run in runs}
         return [different[text] for text in sorted(different)]
 
-    def claim(self, items: Iterable[_Item]) -> Iterator[_Item]:
+    def claim(self, items: Iterable[_Item], *, ahead: bool = False) -> Iterator[_Item]:
         """Pass on items that are about to be worked on.
 
-        At a URL a line costs a request, so many are said to be begun at once, before the first is.
+        ahead: say of many that they are begun, before the first is; `record_begun` then has nothing to say.
+        So it is at a URL, too, where a line costs a request.
         """
-        return self.claim_groups(items) if isinstance(self.root, RemotePath) else iter(items)
-
-    def claim_groups(self, items: Iterable[_Item], count: int = CLAIMED) -> Iterator[_Item]:
-        """Pass on items, `count` at a time said to be begun; `record_begun` then has nothing to say."""
-        self._claims = True
+        self._claims = ahead or isinstance(self.root, RemotePath)
         items = iter(items)
-        while group := tuple(islice(items, count)):
+        if not self._claims:
+            yield from items
+        while group := tuple(islice(items, CLAIMED)):
             for each in group:
                 names = self._sink.output_names(each.key)
                 self._file.append({"key": each.key, "outcome": "begun", "outputs": names})
@@ -216,31 +335,17 @@ class Ledger:
         if self.partition is None:
             lock_whole(main)
             return main
-        _require_beside(main, self.partition)
-        own = stack.enter_context(AppendLog(self.root / name_partition(self.partition)))
-        own.lock(f"does partition {self.partition} of", "give another")
-        return own
-
-    def _has_leftovers(self) -> bool:
-        return any(self._sink.holds(name) for name in self._state.leftovers())
-
-    def _require_unchanged(self) -> None:
-        for key, source in self._refuse_changed:
-            if self.state(key, source) == "changed":
+        if not main.lock_shared():
+            raise OutputError(f"another process is writing to {self.root}, not a partition: wait for it")
+        for path, other in list_partitions(self.root).items():
+            if other.count != self.partition.count:
                 raise OutputError(
-                    f"{printable(key)} was made with other settings ({self.difference(key)}): "
-                    "`changed='redo'` or `changed='keep'`, or choose another `output`"
+                    f"{path} is of {other.count} partitions, not {self.partition.count}: "
+                    f"cortexia merge {self.root}"
                 )
-
-    def _begin(self) -> None:
-        """Say that a run begins, on the disk before all else."""
-        entry = {"run": self.run, "settings": self.settings, "version": version("cortexia-video")}
-        try:
-            self._file.append({**entry, "started": _now()})
-            self._file.sync()
-        except OutputLostError as error:
-            reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
-            raise OutputError(f"cannot write to {self.root}: {reason}; choose another `output`") from error
+        own = AppendLog(self.root / name_partition(self.partition), beside=main)
+        stack.enter_context(own).lock(f"does partition {self.partition} of", "give another")
+        return own
 
 
 def _now() -> str:
@@ -308,22 +413,19 @@ def lock_whole(main: AppendLog) -> int:
     return join_partitions(main)
 
 
-def _require_beside(main: AppendLog, partition: Partition) -> None:
-    """Raise `OutputError` where a run of all is on, or partitions of another count were."""
-    root = main.path.parent
-    if not main.lock_shared():
-        raise OutputError(f"another process is writing to {root}, not a partition: wait for it")
-    for path, other in list_partitions(root).items():
-        if other.count != partition.count:
-            raise OutputError(
-                f"{path} is of {other.count} partitions, not {partition.count}: cortexia merge {root}"
-            )
+def join_partitions(main: AppendLog) -> int:
+    """Move the lines of all partitions into `main`, which is locked; say how many files that were.
 
-
-def _compare(theirs: Mapping[str, object], ours: Mapping[str, object]) -> str:
-    """Return which settings differ, and how: `format: npy -> png`."""
-    names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
-    return ", ".join(f"{name}: {_shorten(theirs.get(name))} -> {_shorten(ours.get(name))}" for name in names)
+    After a kill in the middle it is done again: lines can then be there twice, saying the same.
+    """
+    partitions = list_partitions(main.path.parent)
+    for path in partitions:
+        with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
+            while lines := file.readlines(_JOINED_AT_ONCE):
+                main.append_lines(lines)
+        main.sync()
+        path.unlink()
+    return len(partitions)
 
 
 def _shorten(value: object) -> str:

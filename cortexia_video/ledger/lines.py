@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from cortexia_video.errors import in_words, printable
-from cortexia_video.ledger.local_log import LEDGER_NAME, parse_line, require_ledger
-from cortexia_video.ledger.state import LedgerState
+from cortexia_video.ledger.state import LEDGER_NAME, LedgerState, parse_line, require_ledger
 from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath
 

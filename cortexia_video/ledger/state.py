@@ -1,21 +1,33 @@
-"""`LedgerState`: what the lines of a ledger come to, key by key, in little memory and time."""
+"""Reading a ledger: which files it is, what a line says, and `LedgerState`, what all of them come to."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import struct
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from cortexia_video.errors import InputError, printable
 from cortexia_video.ledger.entries import OF_LINE, Placed
-from cortexia_video.ledger.local_log import list_files, parse_line, read_lines
+from cortexia_video.ledger.object_log import LEDGER_NAME as LEDGER_NAME
+from cortexia_video.ledger.object_log import list_segments
+from cortexia_video.ledger.partition import Partition
+from cortexia_video.ledger.schema import is_sound
+from cortexia_video.storage.documents import find_fault, may_be_odd, refuse_constant
+from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.remote_path import RemotePath
 
 _NUMBERS = struct.Struct("<QIQqII")  # place of the line; origin; the source's size, mtime_ns; height, width
 _FILE = struct.Struct("<Q16s")  # size and digest of an output
 _OUTCOME = b', "outcome": "'
+_SHARD_NAME = re.compile(r"ledger\.([1-9]\d*)-of-([1-9]\d*)\.jsonl", re.ASCII)
+_decoder = json.JSONDecoder(parse_constant=refuse_constant)
 
 
 class DoneEntry(NamedTuple):
@@ -242,3 +254,77 @@ def _read_digest(text: str) -> bytes:
     if len(digest) != 16:
         raise ValueError(text)
     return digest
+
+
+def name_partition(partition: Partition) -> str:
+    """Return the name of the file of a partition."""
+    return f"ledger.{partition.index}-of-{partition.count}.jsonl"
+
+
+def is_ledger(name: str) -> bool:
+    """Return whether a file's name is that of a ledger."""
+    return name == LEDGER_NAME or _SHARD_NAME.fullmatch(name) is not None
+
+
+def list_partitions(root: AnyPath) -> dict[Path, Partition]:
+    """List the files of partitions in a folder, in order; `InputError` where it cannot be listed."""
+    if isinstance(root, RemotePath):
+        return {}
+    matches = [match for name in _list_names(root) if (match := _SHARD_NAME.fullmatch(name))]
+    partitions = sorted(Partition(int(match[1]), int(match[2])) for match in matches)
+    return {root / name_partition(each): each for each in partitions}
+
+
+def list_files(root: AnyPath) -> Sequence[AnyPath]:
+    """List the files of a ledger: `ledger.jsonl`, then those of partitions, whose lines are all newer.
+
+    Raises `InputError` where the folder cannot be listed.
+    """
+    if isinstance(root, RemotePath):
+        return list_segments(root)
+    main = [root / LEDGER_NAME] if LEDGER_NAME in _list_names(root) else []
+    return [*main, *list_partitions(root)]
+
+
+def require_ledger(root: AnyPath) -> Sequence[AnyPath]:
+    """List the files of a ledger; raise `InputError` for a folder that no run wrote to."""
+    files = list_files(root)
+    if not files:
+        raise InputError(f"no ledger in {root}: give the output folder of a run")
+    return files
+
+
+def _list_names(root: Path) -> list[str]:
+    try:
+        return os.listdir(root)  # noqa: PTH208 - names, not paths, are matched
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise InputError(f"cannot list {printable(str(root))}: {error.strerror}") from error
+
+
+def read_lines(path: AnyPath) -> Iterator[bytes]:
+    """Yield the lines of a file; `InputError` where it cannot be read."""
+    try:
+        with open_named(path) as file:
+            yield from file
+    except OSError as error:
+        raise InputError(f"cannot read {printable(str(path))}: {error.strerror}") from error
+
+
+def parse_line(line: bytes) -> dict[str, Any]:
+    """Read one line of a run's ledger; a torn or damaged one gives nothing."""
+    entry = parse_object(line)
+    return entry if is_sound(entry) else {}
+
+
+def parse_object(line: bytes) -> dict[str, Any]:
+    """Read a JSON object on a line; nothing where there is none."""
+    try:
+        text = line.decode().strip()
+        entry, end = _decoder.raw_decode(text)  # without what json.loads adds, half the time
+    except (ValueError, RecursionError):
+        return {}
+    if end < len(text) or not isinstance(entry, dict) or (may_be_odd(text) and find_fault(entry)):
+        return {}
+    return entry

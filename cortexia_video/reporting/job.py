@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cortexia_video.errors import InputError, OutputExistsError
-from cortexia_video.ledger.local_log import require_ledger
+from cortexia_video.ledger.state import require_ledger
 from cortexia_video.reporting.contact_sheet import make_contact_sheet
 from cortexia_video.reporting.depth_sample import DepthSample, measure_sample
 from cortexia_video.reporting.ledger_summary import LedgerSummary, summarise_ledger
@@ -62,10 +62,10 @@ def report(
 
     Args:
         folder: The output folder.
-        output: The file to write, whose name ends in .html; `report.html` in the folder by default. An
-            earlier report is replaced, atomically.
-        sample: The most depth maps to measure, chosen by a hash of their keys, the same each time.
-        workers: Threads; one for each core by default.
+        output: The file to write, whose name ends in .html; report.html in the folder by default. An earlier
+            report is replaced.
+        sample: Depth maps that are measured at most, chosen by a hash of their keys: the same each time.
+        workers: Threads; one per core by default.
 
     Returns:
         What the page says.

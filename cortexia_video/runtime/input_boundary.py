@@ -30,14 +30,20 @@ def attempt(key: str, stage: Stage, work: Callable[[], _Result]) -> _Result | Fa
     except OutputLostError:
         raise
     except Exception as error:  # noqa: BLE001 - the boundary
-        if not isinstance(error, CortexiaError):
-            _log.debug("%s failed", printable(key), exc_info=error)
-        return Failure(key, stage, error)
+        return _fail(key, stage, error)
 
 
 def attempt_all(key: str, stage: Stage, items: Iterable[_Result]) -> Iterator[_Result | Failure]:
     """Yield what a generator gives; where it breaks off, at last the `Failure` that it ended in."""
-    following = iter(items)
-    end = object()
-    while (each := attempt(key, stage, lambda: next(following, end))) is not end:
-        yield each  # type: ignore[misc]  # mypy cannot tell `end` from the rest
+    try:
+        yield from items
+    except OutputLostError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the boundary
+        yield _fail(key, stage, error)
+
+
+def _fail(key: str, stage: Stage, error: Exception) -> Failure:
+    if not isinstance(error, CortexiaError):
+        _log.debug("%s failed", printable(key), exc_info=error)
+    return Failure(key, stage, error)

@@ -76,7 +76,7 @@ class ChromeTrace:
             self._file = os.fdopen(open_plain(path, os.O_RDWR | os.O_CREAT), "rb+")
             if self._file.read(len(_BEGIN)) not in (b"", _BEGIN):
                 self._file.close()
-                raise OutputExistsError(f"{path} is there already and is no trace: choose another `profile`")
+                raise OutputExistsError(f"{path} exists already and is no trace: choose another `profile`")
             self._file.seek(0)
             self._file.truncate()
             self._file.write(_BEGIN)

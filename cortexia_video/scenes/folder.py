@@ -24,8 +24,9 @@ from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError, OutputExistsError, output_lost
 from cortexia_video.formats import tiff
 from cortexia_video.formats.raw_depth import Chunks
-from cortexia_video.ledger.local_log import AppendLog, parse_object, read_lines
+from cortexia_video.ledger.ledger import AppendLog
 from cortexia_video.ledger.object_log import ObjectStoreLog, list_segments
+from cortexia_video.ledger.state import parse_object, read_lines
 from cortexia_video.runtime.process_pool import render_in_processes
 from cortexia_video.runtime.workers import choose_workers
 from cortexia_video.scenes.layouts import LAYOUTS

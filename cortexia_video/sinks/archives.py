@@ -28,7 +28,7 @@ from cortexia_video.runtime.throughput import StageClock
 from cortexia_video.sinks.sink import Item, Sink
 from cortexia_video.storage.archive_writers import add_member, write_parquet
 from cortexia_video.storage.arrow import import_arrow
-from cortexia_video.storage.object_keys import find_problem
+from cortexia_video.storage.paths import find_problem
 
 PackName = Literal["tar", "parquet"]
 _GROUP_BYTES = 1 << 24  # of a row group of parquet

@@ -22,8 +22,7 @@ from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.formats.registry import is_own_output
 from cortexia_video.ledger.entries import Placed
 from cortexia_video.sinks.sink import PARTIAL, Sink
-from cortexia_video.storage.atomic_file import open_plain
-from cortexia_video.storage.file_lock import try_lock, try_lock_shared
+from cortexia_video.storage.atomic_file import open_plain, try_lock, try_lock_shared
 
 _LOCK = "lock"
 _OURS = re.compile(r"[0-9a-f]{16}")  # names of what is half written

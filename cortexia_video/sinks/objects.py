@@ -15,7 +15,7 @@ from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.formats.registry import HEAD_BYTES, is_own_head, may_be_own
 from cortexia_video.ledger.entries import Placed
 from cortexia_video.sinks.sink import Sink
-from cortexia_video.storage.object_keys import find_problem
+from cortexia_video.storage.paths import find_problem
 from cortexia_video.storage.remote_path import RemotePath, RemoteStat
 from cortexia_video.storage.retries import RemoteError
 

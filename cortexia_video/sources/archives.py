@@ -23,8 +23,7 @@ from cortexia_video.storage.archive_member import (
 )
 from cortexia_video.storage.arrow import import_arrow
 from cortexia_video.storage.named_file import LARGEST_FILE, LARGEST_TEXT, open_named
-from cortexia_video.storage.object_keys import find_problem
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import AnyPath, find_problem
 from cortexia_video.storage.row_groups import list_row_groups, read_row_group, require_rows
 
 _KEYS = ("key", "__key__", "name")

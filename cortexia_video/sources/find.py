@@ -15,10 +15,10 @@ from functools import partial
 from itertools import chain
 from pathlib import Path, PurePath
 
-from cortexia_video.errors import Failure, InputError, printable, redact
+from cortexia_video.errors import CortexiaError, Failure, InputError, printable, redact
 from cortexia_video.ledger.entries import Source
-from cortexia_video.ledger.local_log import is_ledger
 from cortexia_video.ledger.partition import Partition
+from cortexia_video.ledger.state import is_ledger
 from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
 from cortexia_video.runtime.input_boundary import attempt, attempt_all
 from cortexia_video.sources.archives import find_in_shard
@@ -72,18 +72,32 @@ def find_files(
     passed_over: Counter[str] | None = None,
 ) -> Iterator[Found]:
     """Yield the files that are inputs by a rule; all else is as `find_images` has it."""
-    paths = [to_text(each) for each in inputs]
-    if not paths:
+    places = {(text := to_text(each)): to_path(text.removeprefix("@")) for each in inputs}
+    if not places:
         raise InputError("no input: give files, folders or a list.txt of paths")
-    wrong = {path: problem for path in paths if isinstance(problem := _check(path), Failure)}
-    if len(wrong) == len({*paths}):
-        raise wrong[paths[0]].error
+    wrong: dict[str, CortexiaError] = {}
+    for path, place in places.items():
+        try:
+            _require(path, place)
+        except CortexiaError as error:
+            wrong[path] = error
+    if len(wrong) == len(places):
+        raise next(iter(wrong.values()))
     partition, passed_over = partition or Partition(1, 1), Counter() if passed_over is None else passed_over
-    if len(paths) == 1 and _is_folder_at(paths[0]):
-        return _Scan(rule, recursive, output, partition, passed_over).expand(paths[0], prefix=False)
+    if len(inputs) == 1:
+        ((path, place),) = places.items()
+        try:
+            is_folder = (place if isinstance(place, RemotePath) else Path(path)).is_dir()
+        except OSError as error:
+            raise _cannot_open(str(place), error) from error
+        if is_folder:
+            return _Scan(rule, recursive, output, partition, passed_over).expand(path, place, prefix=False)
     whole = Partition(1, 1)  # whose keys meet is seen among all
     scan = _Scan(rule, recursive, output, whole, passed_over)
-    found = ([wrong[path]] if path in wrong else scan.expand_named(path) for path in paths)
+    found = (
+        [Failure(redact(path), "find", wrong[path])] if path in wrong else scan.expand_named(path, place)
+        for path, place in places.items()
+    )
     return _keep_apart(chain.from_iterable(found), partition)
 
 
@@ -95,11 +109,10 @@ class _Scan:
     partition: Partition  # what else is in a folder is not even looked at
     passed_over: Counter[str]
 
-    def expand_named(self, path: str) -> Iterator[Found]:
+    def expand_named(self, path: str, place: AnyPath) -> Iterator[Found]:
         """Yield what one of several inputs stands for: at least a failure, if it is not ours."""
-        place = to_path(path.removeprefix("@"))
         name, nothing, before = redact(path), True, self.passed_over[OWN]
-        for each in attempt_all(name, "find", self.expand(path, prefix=True)):
+        for each in attempt_all(name, "find", self.expand(path, place, prefix=True)):
             nothing = False
             yield each
         if nothing and self.passed_over[OWN] == before:
@@ -108,8 +121,7 @@ class _Scan:
             )
             yield Failure(name, "find", InputError(f"there are no {self.rule.noun} in it{hint}"))
 
-    def expand(self, path: str, *, prefix: bool) -> Iterator[Found]:
-        place = to_path(path.removeprefix("@"))
+    def expand(self, path: str, place: AnyPath, *, prefix: bool) -> Iterator[Found]:
         if isinstance(place, RemotePath):
             try:
                 return self._expand_remote(place, prefix=prefix)
@@ -283,14 +295,6 @@ def _open_listed(listing: AnyPath, written: str) -> str:
     return beside if _exists(beside) else os.fspath(place)
 
 
-def _is_folder_at(path: str) -> bool:
-    place = to_path(path)
-    try:
-        return place.is_dir()
-    except OSError as error:
-        raise _cannot_open(str(place), error) from error
-
-
 def _stat(key: str, path: str) -> Found:
     try:
         status = Path(path).stat()
@@ -302,14 +306,8 @@ def _stat(key: str, path: str) -> Found:
     return InputFile(key, Source(absolute, status.st_size, status.st_mtime_ns))
 
 
-def _check(path: str) -> Failure | None:
-    """Return what is wrong with an input that does not exist or is not ours to open."""
-    return attempt(redact(path), "find", lambda: _require(path))
-
-
-def _require(path: str) -> None:
+def _require(path: str, place: AnyPath) -> None:
     """Refuse an input that does not exist or is not ours to open."""
-    place = to_path(path.removeprefix("@"))
     if isinstance(place, RemotePath):
         return require_object(place)
     actual = _without_at(path)

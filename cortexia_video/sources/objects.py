@@ -9,15 +9,14 @@ from typing import NamedTuple
 
 from cortexia_video.errors import Failure, InputError, printable
 from cortexia_video.ledger.entries import Source
-from cortexia_video.ledger.local_log import is_ledger
 from cortexia_video.ledger.partition import Partition
+from cortexia_video.ledger.state import is_ledger
 from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
 from cortexia_video.sources.archives import find_in_shard
 from cortexia_video.sources.inputs import Found, InputFile, Rule, keep_names
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES, is_depth_shard
 from cortexia_video.storage.named_file import LARGEST_FILE
-from cortexia_video.storage.object_keys import find_problem
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import AnyPath, find_problem
 from cortexia_video.storage.remote_path import RemotePath, RemoteStat
 
 _LOOKED_AT = 256  # objects that a look decides over together

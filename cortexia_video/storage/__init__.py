@@ -1,6 +1,5 @@
 """Local paths and object stores behind one set of methods; atomic files; the one way to open what is named.
 
-Doors: `archive_member`, `archive_writers`, `arrow`, `atomic_file`, `documents`, `file_lock`, `listing`,
-`named_file`, `object_keys`, `own_folder`, `paths`, `relative`, `remote_path`, `retries`, `row_groups`,
-`spreadsheet`, `staging_folder`.
+Doors: `archive_member`, `archive_writers`, `arrow`, `atomic_file`, `documents`, `listing`, `named_file`,
+`own_folder`, `paths`, `remote_path`, `retries`, `row_groups`, `spreadsheet`, `staging_folder`.
 """

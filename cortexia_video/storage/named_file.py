@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from cortexia_video.errors import ExplainedError, in_words
-from cortexia_video.storage.paths import AnyPath
-from cortexia_video.storage.relative import is_inside
+from cortexia_video.storage.paths import AnyPath, is_inside
 from cortexia_video.storage.remote_path import RemotePath
 
 LARGEST_FILE = 10**9

@@ -37,13 +37,6 @@ def require_own_folder(
         )
 
 
-def has_line(head: bytes, marks: tuple[bytes, ...]) -> bool:
-    """Return whether a file that begins so has a line that begins as ours, or is but the piece of one."""
-    *lines, last = head.split(b"\n")
-    torn = not lines and any(mark.startswith(last) for mark in marks)
-    return torn or any(line.startswith(marks) for line in (*lines, last))
-
-
 def _is_there(place: AnyPath) -> bool:
     if isinstance(place, RemotePath):
         return place.is_file()

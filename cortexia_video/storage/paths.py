@@ -1,10 +1,10 @@
-"""A `AnyPath` is a path of the file system, or a `RemotePath` for what is written with a scheme."""
+"""An `AnyPath` is a path of the file system, or a `RemotePath` for what is written with a scheme."""
 
 from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from cortexia_video.errors import InputError, OutputError, OutputExistsError, printable
@@ -72,7 +72,7 @@ def require_free(place: AnyPath, remedy: str) -> None:
     except OSError as error:
         raise OutputError(f"cannot write {place}: {error.strerror}; choose another `output`") from error
     if there:
-        raise OutputExistsError(f"{place} is there already: choose another `output`, or {remedy}")
+        raise OutputExistsError(f"{place} exists already: choose another `output`, or {remedy}")
 
 
 def scheme_of(text: str) -> str | None:
@@ -107,3 +107,46 @@ def is_same_folder(one: PathLike, other: PathLike) -> bool:
         return places[0].samefile(places[1])
     except (OSError, ValueError):  # ValueError: a name with a zero byte
         return False
+
+
+def find_inside(root: AnyPath, pattern: str) -> list[AnyPath]:
+    """Return what fits a pattern, in the order of paths; `**/` stands for any folders. Raises `OSError`."""
+    return sorted(root.glob(pattern))
+
+
+def name_inside(place: AnyPath, root: AnyPath) -> str:
+    """Return the name of what lies below `root`, with slashes between its parts; `ValueError` of others."""
+    if isinstance(place, RemotePath) and isinstance(root, RemotePath):
+        return place.relative_to(root).as_posix()
+    if isinstance(place, Path) and isinstance(root, Path):
+        return place.relative_to(root).as_posix()
+    raise ValueError(f"{place} is not in {root}")
+
+
+def is_inside(place: AnyPath, root: AnyPath) -> bool:
+    """Return whether a place is, by its name, `root` or below it."""
+    try:
+        name_inside(place, root)
+    except ValueError:
+        return False
+    return True
+
+
+def follow(root: AnyPath, name: str) -> AnyPath:
+    """Return the place that a file in `root` calls `name`: there may be `.` and `..` in it."""
+    if isinstance(root, Path):
+        return root / name
+    for part in PurePosixPath(name).parts:
+        root = root.parent if part == ".." else root / part
+    return root
+
+
+def find_problem(key: str) -> str | None:
+    """Return why a key cannot name an output, if that is so."""
+    if {"..", ".", ""} & {*key.split("/")}:
+        return "has a part that leads elsewhere ('..', '.' or nothing)"
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return "is not UTF-8"
+    return "has a zero byte" if "\0" in key else None

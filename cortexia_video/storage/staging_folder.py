@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError, in_words, output_lost
-from cortexia_video.storage.object_keys import find_problem
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import AnyPath, find_problem
 from cortexia_video.storage.remote_path import RemotePath
 
 _log = logging.getLogger(__name__)

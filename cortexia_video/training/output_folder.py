@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cortexia_video.errors import OutputError, in_words, output_lost, redact
-from cortexia_video.storage.atomic_file import flush_to_disk, open_plain
-from cortexia_video.storage.file_lock import require_lock
+from cortexia_video.storage.atomic_file import flush_to_disk, open_plain, require_lock
 from cortexia_video.storage.own_folder import require_own_folder
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.staging_folder import StagingFolder

@@ -18,8 +18,10 @@ def train(
         recipe: A TOML file: network, data, steps (`docs/training.md`).
         output: A folder, or a URL to which a folder of this disk is copied after each checkpoint. It gets
             checkpoint.pt, recipe.toml, logs for TensorBoard, sheets of images, and at the end the weights.
-        teacher: A model that labels the images of the recipe's datasets without depth; in the recipe's place.
-        any_licence: Also a teacher whose licence may bind what is trained on its depth.
+        teacher: A model that labels the images of the recipe's datasets called images, which have no depth;
+            it replaces the recipe's.
+        any_licence: Also a teacher whose licence is not known to be permissive: it may bind what is trained
+            on its depth.
 
     Returns:
         The loss of every step, from the first.

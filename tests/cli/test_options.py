@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+import cortexia_video as cx
 from cortexia_video import estimate
 from cortexia_video.cli import app, main
 from cortexia_video.cli import estimate as command_module
+from cortexia_video.errors import InputError
 from cortexia_video.jobs.ray_cluster import RayExecutor
 from cortexia_video.ledger.ledger import read_ledger
 
@@ -36,6 +38,47 @@ def test_the_command_line_offers_what_the_function_does() -> None:
         if name in options and name != "executor":
             assert options[name].field_info.default == parameter.default, name
             assert options[name].name in (f"--{name.replace('_', '-')}", "INPUT")
+
+
+@pytest.mark.parametrize(
+    "function",
+    [cx.convert, cx.evaluate, cx.export, cx.inspect, cx.plan, cx.report, cx.status, cx.train, cx.verify],
+)
+def test_a_command_has_the_defaults_and_the_help_of_its_function(function: Callable[..., Any]) -> None:
+    command = "info" if function is cx.inspect else function.__name__
+    declared = inspect.signature(function).parameters
+    texts = [" ".join((each.__doc__ or "").split()) for each in (function, estimate)]
+    shared = {name: each for name, each in read_options(command).items() if name in declared}
+    options = {name: each for name, each in shared.items() if each.name.startswith("--") and name != "output"}
+    assert options
+    for name, option in options.items():
+        assert option.field_info.default == declared[name].default, name
+        assert any(f"{name}: {option.parameter.help}" in text for text in texts), name
+
+
+def test_words_and_sizes_are_read_as_the_functions_take_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, Any]] = []
+
+    def take(*_: object, **options: Any) -> Any:
+        given.append(options)
+        raise InputError("seen")
+
+    monkeypatch.setattr("cortexia_video.cli.evaluate.evaluate", take)
+    monkeypatch.setattr("cortexia_video.cli.export.export", take)
+    monkeypatch.setattr("cortexia_video.cli.info.inspect", take)
+    for words in (
+        "evaluate depth --metrics boundary,edges --from kitti --truth-from nyu",
+        "export net -o net.onnx --size 392x518",
+        "info a.png --kind metric --scale 0.001 --unknown 0 --unknown 65535 --f-px 50 --from metres",
+    ):
+        with pytest.raises(SystemExit):
+            main(words.split())
+    measured, exported, looked = given
+    assert measured["metrics"] == ["boundary", "edges"]
+    assert (measured["convention"], measured["truth_convention"]) == ("kitti", "nyu")
+    assert exported["size"] == (392, 518)
+    about = {"kind": "metric", "scale": 0.001, "unknown": [0, 65535], "f_px": 50, "f_source": "given"}
+    assert looked == {"about": about, "convention": "metres", "max_megapixels": 200}
 
 
 @pytest.mark.parametrize("command", ["plan", "evaluate"])

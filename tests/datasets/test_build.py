@@ -25,7 +25,7 @@ from cortexia_video.datasets.sample_checks import ProblemCount, raise_problem
 from cortexia_video.datasets.summary import make_sheet, summarise
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import InputError, OutputError, OutputExistsError, OutputLostError
-from cortexia_video.ledger.local_log import AppendLog
+from cortexia_video.ledger.ledger import AppendLog
 
 MakeImage = Callable[..., Path]
 

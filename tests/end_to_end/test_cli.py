@@ -18,7 +18,7 @@ from PIL import Image
 
 from cortexia_video import Failure, estimate
 from cortexia_video.cli import main
-from cortexia_video.ledger.local_log import parse_line
+from cortexia_video.ledger.state import parse_line
 
 Make = Callable[..., Path]
 HEAVY = ("torch", "transformers", "ray", "cv2", "matplotlib", "datasets", "albumentations", "onnxruntime")
@@ -345,7 +345,7 @@ def test_a_number_that_means_nothing_is_said_once_by_its_option(
         cortexia("info", *given),
     ):
         assert ran.returncode == 2
-        assert ran.stderr == f"cortexia: {option} must be a number above 0, not {value}\n"
+        assert ran.stderr == f"cortexia: {option} must be a number above 0, got {value}\n"
     assert not (tmp_path / "out").exists()
 
 

@@ -186,7 +186,7 @@ def test_a_point_cloud(
         command = ["pointcloud", f"{images}/0.png", "--depth", f"{root}/0.png.npz", "--output", str(output)]
         assert say(capsys, *command)[0] == 0
         code, _, error = say(capsys, *command)
-        assert code == 2 and "is there already: choose another --output, or --overwrite" in error
+        assert code == 2 and "exists already: choose another --output, or --overwrite" in error
     assert read_all(place)["a.ply"] == (tmp_path / "a.ply").read_bytes()
 
 
@@ -295,5 +295,5 @@ def test_an_exported_network_is_put_whole(place: str, tmp_path: Path) -> None:
     made = export(model, f"{S3}/{place}/net.onnx", size=(42, 56))
     assert read_all(place).keys() == {"net.onnx"}
     assert len(read_all(place)["net.onnx"]) == made.bytes
-    with pytest.raises(cx.errors.OutputExistsError, match="is there already"):
+    with pytest.raises(cx.errors.OutputExistsError, match="exists already"):
         export(model, f"{S3}/{place}/net.onnx", size=(42, 56))

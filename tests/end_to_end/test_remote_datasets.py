@@ -32,8 +32,7 @@ from cortexia_video.datasets.build_items import list_dataset_items
 from cortexia_video.datasets.registry import DATASETS, recognise
 from cortexia_video.errors import InputError, OutputExistsError, OutputLostError
 from cortexia_video.storage.listing import Listing
-from cortexia_video.storage.paths import to_path
-from cortexia_video.storage.relative import follow
+from cortexia_video.storage.paths import follow, to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.training.pseudo_labels import label_images
 

@@ -21,7 +21,7 @@ from s3_server import Server, fail_each, put, read_all
 import cortexia_video as cx
 from cortexia_video.cli import main
 from cortexia_video.datasets.build_log import refuse_other_files
-from cortexia_video.ledger.local_log import list_files
+from cortexia_video.ledger.state import list_files
 from cortexia_video.sources.find import find_images
 from cortexia_video.storage.paths import to_path
 from cortexia_video.storage.remote_path import RemotePath

@@ -116,7 +116,7 @@ def test_what_is_no_depth_map_is_not_replaced(photos: Path, make_image: Make) ->
     make_image(photos / "photos/holiday_depth_new.jpg")
     ran = run(photos, "--folder", "./photos", "--save_format", "png", "--model", "compact")
     assert "Found 17 images" in ran.stdout
-    assert "Failed (write) image02_depth_new: image02_depth_new.png is there already" in ran.stdout
+    assert "Failed (write) image02_depth_new: image02_depth_new.png exists already" in ran.stdout
     assert (photos / "photos/image02_depth_new.png").read_bytes() == mine
     assert run(photos, "--folder", "./photos", "--model", "compact").returncode == 1
     assert (photos / "photos/image01_depth_new.npy").read_bytes() == b"my notes"

@@ -214,7 +214,7 @@ def test_what_cannot_be_exported_is_named(checkpoints: Checkpoints, tmp_path: Pa
     with pytest.raises(InputError, match=r"no-such-folder"):
         export(model, path, size=SIZE, check=tmp_path / "no-such-folder")
     path.write_text("mine")
-    with pytest.raises(OutputExistsError, match=r"net\.onnx is there already"):
+    with pytest.raises(OutputExistsError, match=r"net\.onnx exists already"):
         export(model, path, size=SIZE)
     assert path.read_text() == "mine" and len([*tmp_path.iterdir()]) == 1
 
@@ -429,4 +429,4 @@ def test_the_commands_say_how_near_it_is(
     line = json.loads((tmp_path / "depth/ledger.jsonl").read_text().splitlines()[0])
     assert line["settings"]["backend"] == "openvino"
     code, out, err = run(*export)
-    assert code == 2 and "net.onnx is there already" in err
+    assert code == 2 and "net.onnx exists already" in err

@@ -50,7 +50,7 @@ from cortexia_video.errors import (
 from cortexia_video.formats.decode_depth import count_pixels
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.ledger.depth_json import DEPTH_JSON
-from cortexia_video.ledger.local_log import LEDGER_NAME, is_ledger
+from cortexia_video.ledger.state import LEDGER_NAME, is_ledger
 from cortexia_video.sinks.folder import FolderSink
 from cortexia_video.storage import named_file
 
@@ -322,7 +322,7 @@ def test_other_settings_are_done_again(tmp_path: Path, caplog: pytest.LogCapture
         ("x.tiff", b"", "cut short or mislabelled"),
         ("x.png", b"\x89PNG\r\n\x1a\n", "is it whole"),
         ("x.pfm", b"PF\n1 1\n-1\n" + bytes(12), "three channels"),
-        ("x.pgm", b"P5 1 1 255\n\0", "16 bits"),
+        ("x.pgm", b"P5 1 1 255\n\0", "8 bits"),
     ],
 )
 def test_a_broken_file_costs_one_file(

@@ -253,7 +253,7 @@ def test_the_format_stays_where_all_inputs_have_one(photos: Path, run: Path, new
 
 
 def test_what_cannot_begin_says_so(run: Path, new: Path) -> None:
-    with pytest.raises(InputError, match="focal length in pixels, more than 0, not -3"):
+    with pytest.raises(InputError, match="number above 0, got -3"):
         convert(run, new, f_px=-3)
     with pytest.raises(InputError, match="cannot read intrinsics from .*none.csv"):
         convert(run, new, intrinsics=new / "none.csv")

@@ -18,8 +18,8 @@ from cortexia_video.errors import InputError, OutputError
 from cortexia_video.formats.registry import FORMATS, PREVIEW, Format, find_format
 from cortexia_video.jobs.verify import Verification, verify
 from cortexia_video.ledger.entries import Source
-from cortexia_video.ledger.local_log import LEDGER_NAME
 from cortexia_video.ledger.partition import Partition
+from cortexia_video.ledger.state import LEDGER_NAME
 from cortexia_video.sinks.folder import FolderSink, Placed
 from cortexia_video.storage import named_file
 

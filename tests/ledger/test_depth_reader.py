@@ -31,8 +31,8 @@ from cortexia_video.ledger.depth_json import DEPTH_JSON
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.index import LedgerIndex
 from cortexia_video.ledger.ledger import read_ledger
-from cortexia_video.ledger.local_log import LEDGER_NAME
 from cortexia_video.ledger.partition import Partition
+from cortexia_video.ledger.state import LEDGER_NAME
 from cortexia_video.sinks.folder import Placed
 from cortexia_video.storage import named_file
 

@@ -17,8 +17,8 @@ from cortexia_video import Failure, read_ledger
 from cortexia_video.errors import DecodeError, InputError, OutputError, OutputLostError
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.ledger import merge_ledgers
-from cortexia_video.ledger.local_log import LEDGER_NAME, name_partition
 from cortexia_video.ledger.partition import Partition
+from cortexia_video.ledger.state import LEDGER_NAME, name_partition
 from cortexia_video.sinks.folder import Placed
 
 SETTINGS = {"model": "synthetic"}
@@ -41,25 +41,25 @@ def record(root: Path, key: str = "a.jpg") -> None:
 def test_what_is_done_stays_done(tmp_path: Path) -> None:
     record(tmp_path)
     with open_ledger(tmp_path, SETTINGS) as ledger:
-        assert ledger.state("a.jpg", SOURCE) == "done"
-        assert ledger.state("b.jpg", SOURCE) == "missing"
-        assert ledger.state("a.jpg", SOURCE._replace(mtime_ns=21)) == "missing"
+        assert ledger.look_up("a.jpg", SOURCE)[0] == "done"
+        assert ledger.look_up("b.jpg", SOURCE)[0] == "missing"
+        assert ledger.look_up("a.jpg", SOURCE._replace(mtime_ns=21))[0] == "missing"
 
 
 @pytest.mark.parametrize("change", [{"size": 11}, {"mtime_ns": 21}])
 def test_a_changed_source_is_not_done(tmp_path: Path, change: dict[str, int]) -> None:
     record(tmp_path)
     with open_ledger(tmp_path, SETTINGS) as ledger:
-        assert ledger.state("a.jpg", SOURCE._replace(**change)) == "missing"
+        assert ledger.look_up("a.jpg", SOURCE._replace(**change))[0] == "missing"
 
 
 def test_other_settings_are_told(tmp_path: Path) -> None:
     record(tmp_path)
     with open_ledger(tmp_path, SETTINGS) as ledger:
-        assert ledger.state("a.jpg", SOURCE) == "done"
+        assert ledger.look_up("a.jpg", SOURCE)[0] == "done"
     with open_ledger(tmp_path, {"model": "x", "sha256": "f" * 64}) as ledger:
-        assert ledger.state("a.jpg", SOURCE) == "changed"
-        assert ledger.state("a.jpg", SOURCE._replace(size=11)) == "missing"
+        assert ledger.look_up("a.jpg", SOURCE)[0] == "changed"
+        assert ledger.look_up("a.jpg", SOURCE._replace(size=11))[0] == "missing"
         assert ledger.difference("a.jpg") == "model: synthetic -> x, sha256: None -> ffffffffffff..."
 
 
@@ -80,7 +80,7 @@ def test_changed_settings_can_be_refused_before_anything_is_written(tmp_path: Pa
     with open_ledger(tmp_path, {"model": "x"}, refuse_changed=inputs[:1]):
         pass  # what is not an input of this run may be as it is
     with open_ledger(tmp_path, SETTINGS, refuse_changed=inputs) as ledger:
-        assert ledger.state("a.jpg", SOURCE) == "done"
+        assert ledger.look_up("a.jpg", SOURCE)[0] == "done"
 
 
 def test_settings_of_any_type_are_known_again(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_settings_of_any_type_are_known_again(tmp_path: Path) -> None:
     with open_ledger(tmp_path, settings) as ledger:
         ledger.record_done("a.jpg", SOURCE, {})
     with open_ledger(tmp_path, settings) as ledger:
-        assert ledger.state("a.jpg", SOURCE) == "done"
+        assert ledger.look_up("a.jpg", SOURCE)[0] == "done"
 
 
 @pytest.mark.parametrize("left", [None, b"123"])
@@ -96,7 +96,7 @@ def test_a_missing_or_cut_output_is_not_done(tmp_path: Path, left: bytes | None)
     record(tmp_path)
     (tmp_path / "a.npy").unlink() if left is None else (tmp_path / "a.npy").write_bytes(left)
     with open_ledger(tmp_path, SETTINGS) as ledger:
-        assert ledger.state("a.jpg", SOURCE) == "missing"
+        assert ledger.look_up("a.jpg", SOURCE)[0] == "missing"
 
 
 def test_a_later_failure_counts(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_later_failure_counts(tmp_path: Path) -> None:
     with open_ledger(tmp_path, SETTINGS) as ledger:
         ledger.record_failure(Failure("a.jpg", "decode", DecodeError("cut short")))
     with open_ledger(tmp_path, SETTINGS) as ledger:
-        assert ledger.state("a.jpg", SOURCE) == "missing"
+        assert ledger.look_up("a.jpg", SOURCE)[0] == "missing"
     last = [line for line in read_ledger(tmp_path) if "key" in line][-1]
     assert (last["outcome"], last["stage"], last["reason"]) == ("failed", "decode", "cut short")
 
@@ -120,11 +120,11 @@ def test_a_line_torn_at_any_place_loses_itself_only(tmp_path: Path) -> None:
     for cut in range(1, len(line)):
         path.write_bytes(whole + line[:cut])
         with open_ledger(tmp_path, SETTINGS) as ledger:
-            assert ledger.state("a.jpg", SOURCE) == "done"
-            assert ledger.state("b.jpg", SOURCE) == "missing"
+            assert ledger.look_up("a.jpg", SOURCE)[0] == "done"
+            assert ledger.look_up("b.jpg", SOURCE)[0] == "missing"
             ledger.record_done("c.jpg", SOURCE, PLACED)
         with open_ledger(tmp_path, SETTINGS) as ledger:
-            assert ledger.state("c.jpg", SOURCE) == "done"
+            assert ledger.look_up("c.jpg", SOURCE)[0] == "done"
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_line_torn_at_any_place_loses_itself_only(tmp_path: Path) -> None:
 def test_any_name_is_kept(tmp_path: Path, key: str) -> None:
     record(tmp_path, key)
     with open_ledger(tmp_path, SETTINGS) as ledger:
-        assert ledger.state(key, SOURCE) == "done"
+        assert ledger.look_up(key, SOURCE)[0] == "done"
 
 
 def test_only_what_a_run_began_is_ours(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_what_was_begun_again_is_not_done(tmp_path: Path) -> None:
     with open_ledger(tmp_path, {"model": "another"}) as ledger:
         ledger.record_begun("a.jpg", ["a.npy"])  # and killed before it was done
     with open_ledger(tmp_path, SETTINGS) as ledger:
-        assert ledger.state("a.jpg", SOURCE) == "missing"
+        assert ledger.look_up("a.jpg", SOURCE)[0] == "missing"
 
 
 def test_another_file_of_the_key_is_told(tmp_path: Path) -> None:
@@ -175,10 +175,10 @@ def test_another_file_of_the_key_is_told(tmp_path: Path) -> None:
     with open_ledger(tmp_path, SETTINGS) as ledger:
         ledger.record_done("a.jpg", Source(str(one), 0, 0), {})
     with open_ledger(tmp_path, SETTINGS) as ledger:
-        assert ledger.other_source("a.jpg", Source(str(one), 0, 0)) is None
-        assert ledger.other_source("a.jpg", Source(str(two), 0, 0)) == str(one)
+        assert ledger.look_up("a.jpg", Source(str(one), 0, 0))[1] is None
+        assert ledger.look_up("a.jpg", Source(str(two), 0, 0))[1] == str(one)
         one.unlink()  # the folder moved
-        assert ledger.other_source("a.jpg", Source(str(two), 0, 0)) is None
+        assert ledger.look_up("a.jpg", Source(str(two), 0, 0))[1] is None
 
 
 DONE = '{"key": "%s", "outcome": "done", "run": "1", "path": "x", "source": %s, "outputs": %s}'
@@ -204,8 +204,8 @@ def test_a_damaged_line_harms_nothing_else(tmp_path: Path, damage: bytes) -> Non
     path = tmp_path / LEDGER_NAME
     path.write_bytes(damage + b"\n" + path.read_bytes() + damage + b"\n")
     with open_ledger(tmp_path, SETTINGS) as ledger:
-        assert ledger.state("a.jpg", SOURCE) == "done"
-        assert ledger.state("b.jpg", SOURCE) == "missing"
+        assert ledger.look_up("a.jpg", SOURCE)[0] == "done"
+        assert ledger.look_up("b.jpg", SOURCE)[0] == "missing"
 
 
 def test_a_run_whose_settings_are_lost_is_not_taken_for_ours(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_a_run_whose_settings_are_lost_is_not_taken_for_ours(tmp_path: Path) -> 
     path.write_bytes(b"garbage\n" + b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
     for _ in range(2):
         with open_ledger(tmp_path, SETTINGS) as ledger:
-            assert ledger.state("a.jpg", SOURCE) == "changed"
+            assert ledger.look_up("a.jpg", SOURCE)[0] == "changed"
             assert ledger.difference("a.jpg") == "the ledger has lost them"
 
 
@@ -249,7 +249,7 @@ def test_a_line_that_a_full_disk_cut_spoils_no_other(tmp_path: Path, monkeypatch
         ledger.record_done("a.jpg", SOURCE, PLACED)
     monkeypatch.undo()
     with open_ledger(tmp_path, SETTINGS) as ledger:
-        assert ledger.state("a.jpg", SOURCE) == "done"
+        assert ledger.look_up("a.jpg", SOURCE)[0] == "done"
 
 
 def refusal(root: Path, shard: Partition | None = None) -> str | None:
@@ -314,7 +314,7 @@ def test_what_shards_did_is_joined(tmp_path: Path, join: Callable[[Path], object
     assert (tmp_path / LEDGER_NAME).read_bytes().startswith(b"".join(files))
     assert list(read_ledger(tmp_path))[: len(before)] == before
     with open_ledger(tmp_path, SETTINGS) as ledger:
-        assert {ledger.state(key, SOURCE) for key in ("main", "one", "two")} == {"done"}
+        assert {ledger.look_up(key, SOURCE)[0] for key in ("main", "one", "two")} == {"done"}
 
 
 @pytest.mark.usefixtures("quick_disk")
@@ -330,13 +330,13 @@ def test_a_join_that_was_killed_is_done_again(tmp_path: Path) -> None:
             (tmp_path / names[0]).unlink()  # as it was when the second was begun
         assert merge_ledgers(tmp_path) == (2 if end < len(main + shards[0]) else 1)
         with open_ledger(tmp_path, SETTINGS) as ledger:
-            assert {ledger.state(key, SOURCE) for key in ("main", "one", "two")} == {"done"}
+            assert {ledger.look_up(key, SOURCE)[0] for key in ("main", "one", "two")} == {"done"}
 
 
 def test_a_shard_knows_what_was_done_without_shards(tmp_path: Path) -> None:
     record(tmp_path)
     with open_ledger(tmp_path, SETTINGS, Partition(1, 2)) as ledger:
-        assert ledger.state("a.jpg", SOURCE) == "done"
+        assert ledger.look_up("a.jpg", SOURCE)[0] == "done"
 
 
 def test_a_folder_without_a_ledger_is_not_merged(tmp_path: Path) -> None:

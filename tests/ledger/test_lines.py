@@ -18,9 +18,8 @@ from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
 from cortexia_video.ledger.entries import Placed, Source
 from cortexia_video.ledger.ledger import read_ledger
 from cortexia_video.ledger.lines import LedgerLines, read_done
-from cortexia_video.ledger.local_log import LEDGER_NAME
 from cortexia_video.ledger.partition import Partition
-from cortexia_video.ledger.state import LedgerState
+from cortexia_video.ledger.state import LEDGER_NAME, LedgerState
 from cortexia_video.storage import named_file
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath

@@ -17,10 +17,10 @@ from cortexia_video import convert, estimate, inspect, merge_ledgers, read_depth
 from cortexia_video.errors import CortexiaError, InputError
 from cortexia_video.evaluation.predictors import open_predictor
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
-from cortexia_video.ledger.ledger import read_ledger
+from cortexia_video.ledger.ledger import AppendLog, read_ledger
 from cortexia_video.ledger.lines import read_done
-from cortexia_video.ledger.local_log import LEDGER_NAME, AppendLog, parse_line
 from cortexia_video.ledger.schema import is_sound
+from cortexia_video.ledger.state import LEDGER_NAME, parse_line
 from cortexia_video.storage import named_file
 
 WORDS = [

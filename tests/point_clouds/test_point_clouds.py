@@ -31,7 +31,7 @@ from cortexia_video.cli import main
 from cortexia_video.errors import InputError, OutputError, OutputExistsError
 from cortexia_video.geometry import anchor_depth, depth_to_normals
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
-from cortexia_video.ledger.local_log import LEDGER_NAME
+from cortexia_video.ledger.state import LEDGER_NAME
 from cortexia_video.pinhole import project, unproject
 from cortexia_video.point_clouds import PointCloud, glb
 from cortexia_video.point_clouds.files import CLOUD_FORMATS
@@ -341,7 +341,7 @@ def test_a_cloud_is_saved_whole_and_replaces_nothing_unasked(tmp_path: Path, nam
     written = path.read_bytes()
     assert written == join(CLOUD_FORMATS[path.suffix[1:].lower()](make_cloud()))
     with pytest.raises(
-        OutputExistsError, match="is there already: choose another `output`, or `overwrite=True`"
+        OutputExistsError, match="exists already: choose another `output`, or `overwrite=True`"
     ):
         save_point_cloud(make_cloud(normals=True), path)
     assert path.read_bytes() == written
@@ -397,7 +397,7 @@ def test_an_image_and_its_depth_become_a_file(
     np.testing.assert_array_equal(np.stack([found[name] for name in "xyz"], axis=1), expected.points)
     assert "nx" in found.dtype.names
     code, _, complaint = run(capsys, *asked, "--output", tmp_path / "a.ply")
-    assert code == 2 and "is there already: choose another --output, or --overwrite" in complaint
+    assert code == 2 and "exists already: choose another --output, or --overwrite" in complaint
     assert run(capsys, *asked, "--output", tmp_path / "a.ply", "--overwrite", "--max-gap", "inf")[0] == 0
     assert len(read_ply(tmp_path / "a.ply")) == (~np.isnan(make_values())).sum()
 
@@ -581,7 +581,7 @@ def test_what_is_not_ours_stays_in_its_place(
     (clouds / "a.jpg.ply").write_bytes(b"mine")
     code, told, said = run(capsys, made, "--output", clouds)
     assert (code, counts(told)) == (1, "2 found: 1 done, 0 skipped, 1 failed")
-    assert "a.jpg.ply is there already and the ledger does not know it: --overwrite replaces it" in said
+    assert "a.jpg.ply exists already and the ledger does not know it: --overwrite replaces it" in said
     assert (clouds / "a.jpg.ply").read_bytes() == b"mine"
     code, told, _ = run(capsys, made, "--output", clouds, "--overwrite", "--workers", 1)
     assert (code, counts(told)) == (0, "2 found: 2 done, 0 skipped, 0 failed")
@@ -671,7 +671,7 @@ def test_clouds_of_a_run_are_verified_like_depth(made: Path, tmp_path: Path) -> 
         ({"fov_deg": 0.0}, "`fov_deg` must be more than 0 and less than 180 degrees, not 0"),
         ({"max_gap": -1.0}, "`max_gap` must be a share above 0 .*, not -1"),
         ({"near_m": 3.0, "far_m": 2.0}, "`near_m` 3 and `far_m` 2 must be metres"),
-        ({"f_px": -3.0}, "`f_px` must be a focal length in pixels, more than 0, not -3"),
+        ({"f_px": -3.0}, "`f_px` must be a number above 0, got -3"),
     ],
 )
 def test_options_that_mean_nothing_are_refused_before_anything_is_made(

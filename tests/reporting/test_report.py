@@ -40,8 +40,8 @@ from cortexia_video.html.charts import Bar, Series, draw_bars, draw_histograms
 from cortexia_video.html.wording import format_number, format_seconds, format_share, shorten
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.ledger import Ledger
-from cortexia_video.ledger.local_log import LEDGER_NAME
 from cortexia_video.ledger.partition import Partition
+from cortexia_video.ledger.state import LEDGER_NAME
 from cortexia_video.reporting.depth_sample import PIXELS, Measurement, measure_depth
 from cortexia_video.reporting.failures import find_shape
 from cortexia_video.reporting.ledger_summary import Meaning, summarise_ledger
@@ -646,7 +646,7 @@ def test_what_is_shortened_is_short(text: str, most: int) -> None:
     ("reason", "shape"),
     [
         ("too large: 250.5 megapixels, the limit is 200", "too large: … megapixels, the limit is …"),
-        ("trip/a.jpg.npy is there already", "….npy is there already"),
+        ("trip/a.jpg.npy exists already", "….npy exists already"),
         ("cannot open /photos/trip/a.jpg: Permission denied", "cannot open …: Permission denied"),
         ("a.jpg is a mess", "… is a mess"),
         ("cut short", "cut short"),

@@ -64,7 +64,7 @@ def test_a_trace_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 def test_a_trace_replaces_an_earlier_trace_and_nothing_else(tmp_path: Path) -> None:
     photo, trace = tmp_path / "photo.jpg", tmp_path / "trace.json"
     photo.write_bytes(b"mine")
-    with pytest.raises(OutputError, match=r"photo\.jpg is there already and is no trace"):
+    with pytest.raises(OutputError, match=r"photo\.jpg exists already and is no trace"):
         ChromeTrace(photo)
     assert photo.read_bytes() == b"mine"
     for _ in range(2):

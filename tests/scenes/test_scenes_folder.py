@@ -22,7 +22,7 @@ pytest.importorskip("torch")
 from cortexia_video import open_dataset
 from cortexia_video.cli import main
 from cortexia_video.errors import InputError, OutputError, OutputExistsError
-from cortexia_video.ledger.local_log import AppendLog
+from cortexia_video.ledger.ledger import AppendLog
 from cortexia_video.scenes import folder, render_scene
 from cortexia_video.scenes.folder import RECORD, ScenePlan, write_scenes
 from cortexia_video.scenes.photo_textures import load_photo

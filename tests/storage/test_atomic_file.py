@@ -14,8 +14,13 @@ import pytest
 
 from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError
 from cortexia_video.storage import atomic_file as whole_file
-from cortexia_video.storage.atomic_file import move_whole, remove_partials, scratch_folder, write_atomic
-from cortexia_video.storage.file_lock import try_lock
+from cortexia_video.storage.atomic_file import (
+    move_whole,
+    remove_partials,
+    scratch_folder,
+    try_lock,
+    write_atomic,
+)
 from cortexia_video.storage.own_folder import require_own_folder
 
 LEFT = ".a.txt.0123456789abcdef.partial"

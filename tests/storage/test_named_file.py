@@ -28,7 +28,7 @@ from cortexia_video.evaluation.ground_truth import open_truth
 from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.geometry.intrinsics import load_intrinsics
 from cortexia_video.images.read import read_image_bytes
-from cortexia_video.ledger.local_log import read_lines
+from cortexia_video.ledger.state import read_lines
 from cortexia_video.models.onnx.model import load_onnx, read_licence
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import find_images
@@ -386,7 +386,7 @@ def test_a_matlab_file_that_unpacks_to_gigabytes_is_refused(tmp_path: Path) -> N
 
 def test_hdf5_reads_numbers_of_its_own_file_only(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
-    from cortexia_video.datasets.readers._hdf5 import read_array
+    from cortexia_video.formats.hdf5 import read_array
 
     (tmp_path / "secret").write_bytes(bytes(48 * 64 * 4))
     with h5py.File(tmp_path / "other.h5", "w") as file:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 from cortexia_video.errors import InputError
-from cortexia_video.storage.paths import AnyPath
-from cortexia_video.storage.relative import find_inside
+from cortexia_video.storage.paths import AnyPath, find_inside
 
 
 def list_split(root: AnyPath, suffix: str, split: str | None) -> list[AnyPath]:

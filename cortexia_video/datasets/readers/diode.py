@@ -14,8 +14,7 @@ from cortexia_video.errors import DepthFileError
 from cortexia_video.formats.decode_depth import decode_depth, decode_stored, read_file
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
-from cortexia_video.storage.paths import AnyPath
-from cortexia_video.storage.relative import find_inside, name_inside
+from cortexia_video.storage.paths import AnyPath, find_inside, name_inside
 
 _SPLITS = ("train", "val")
 _CAMERA = Pinhole(886.81, 927.06, 512.0, 384.0, 1024, 768)  # of a computed view: its axis meets the middle

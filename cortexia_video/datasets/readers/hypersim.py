@@ -22,16 +22,15 @@ from numpy.typing import NDArray
 
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
-from cortexia_video.datasets.readers._hdf5 import read_array
 from cortexia_video.datasets.readers._pair import make_sample, read_image
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError, InputError, in_words
+from cortexia_video.formats.hdf5 import read_array
 from cortexia_video.formats.quantization import split_rows
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.storage.named_file import read_named_text
-from cortexia_video.storage.paths import AnyPath
-from cortexia_video.storage.relative import find_inside, name_inside
+from cortexia_video.storage.paths import AnyPath, find_inside, name_inside
 
 _CAMERAS, _SPLIT_LIST = "metadata_camera_parameters.csv", "metadata_images_split_scene_v1.csv"
 _DISTANCES = "**/ai_*/images/scene_*_geometry_hdf5/frame.*.depth_meters.hdf5"

@@ -13,8 +13,7 @@ from cortexia_video.datasets.readers._pair import Pair, read_pair
 from cortexia_video.errors import InputError, in_words
 from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
 from cortexia_video.storage.named_file import read_named_text
-from cortexia_video.storage.paths import AnyPath
-from cortexia_video.storage.relative import find_inside
+from cortexia_video.storage.paths import AnyPath, find_inside
 
 _SPLITS = ("train", "val", "selection")
 _SELECTION = ("val_selection_cropped", "depth_selection/val_selection_cropped")

@@ -10,8 +10,7 @@ from cortexia_video.datasets.readers._calibration import parse_matrix, read_cali
 from cortexia_video.datasets.readers._pair import Pair, read_pair
 from cortexia_video.errors import InputError
 from cortexia_video.formats.conventions import parse_calibration
-from cortexia_video.storage.paths import AnyPath
-from cortexia_video.storage.relative import find_inside, name_inside
+from cortexia_video.storage.paths import AnyPath, find_inside, name_inside
 
 
 def _open(root: AnyPath, split: str | None) -> RGBDDataset:

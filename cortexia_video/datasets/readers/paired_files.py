@@ -13,8 +13,7 @@ from cortexia_video.datasets.readers._calibration import Calibration
 from cortexia_video.datasets.readers._pair import Pair, read_pair
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import InputError
-from cortexia_video.storage.paths import AnyPath
-from cortexia_video.storage.relative import find_inside, name_inside
+from cortexia_video.storage.paths import AnyPath, find_inside, name_inside
 
 _WILD = re.compile(r"\*\*/|\*|\?")
 _GROUPS = {"**/": "((?:[^/]+/)*)", "*": "([^/]*)", "?": "([^/])"}

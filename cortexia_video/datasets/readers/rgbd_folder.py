@@ -15,8 +15,7 @@ from cortexia_video.errors import Failure, InputError, in_words
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
-from cortexia_video.storage.paths import AnyPath
-from cortexia_video.storage.relative import follow
+from cortexia_video.storage.paths import AnyPath, follow
 
 SET_JSON = "set.json"
 

@@ -12,8 +12,7 @@ from cortexia_video.datasets.readers._calibration import read_matrix
 from cortexia_video.datasets.readers._pair import Pair, read_pair
 from cortexia_video.errors import in_words
 from cortexia_video.storage.named_file import read_named_text
-from cortexia_video.storage.paths import AnyPath
-from cortexia_video.storage.relative import find_inside, name_inside
+from cortexia_video.storage.paths import AnyPath, find_inside, name_inside
 
 _SPLITS = ("train", "val", "test")
 _CAMERAS = ("intrinsic/intrinsic_depth.txt", "intrinsics_depth.txt")

@@ -9,8 +9,7 @@ from cortexia_video.datasets.readers._matlab import read_mat
 from cortexia_video.datasets.readers._pair import Pair, read_pair
 from cortexia_video.errors import InputError
 from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
-from cortexia_video.storage.paths import AnyPath
-from cortexia_video.storage.relative import find_inside, name_inside
+from cortexia_video.storage.paths import AnyPath, find_inside, name_inside
 
 _LIST = "SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat"
 _SPLITS = {"train": "alltrain", "test": "alltest"}

@@ -16,8 +16,7 @@ from cortexia_video.datasets.readers._calibration import Calibration
 from cortexia_video.datasets.readers._pair import Pair, read_pair
 from cortexia_video.errors import in_words
 from cortexia_video.storage.named_file import read_named_text
-from cortexia_video.storage.paths import AnyPath
-from cortexia_video.storage.relative import find_inside, follow, is_inside, name_inside
+from cortexia_video.storage.paths import AnyPath, find_inside, follow, is_inside, name_inside
 
 _CAMERAS = {
     "1": Calibration(517.306408, 516.469215, 318.643040, 255.313989),
