@@ -199,6 +199,8 @@ def describe(error: BaseException) -> str:
         return "there is not enough memory for it: free some, or use fewer workers"
     if isinstance(error, RecursionError):
         return "it is nested too deeply to be read"
+    if isinstance(error, ValueError) and "null byte" in words:
+        return "the name has a zero byte"
     if isinstance(error, UnicodeEncodeError):
         return "a name in it is not UTF-8: rename the file"
     if isinstance(error, UnicodeDecodeError):
@@ -239,16 +241,24 @@ def redact(text: str) -> str:
 
 
 @contextmanager
-def in_words(beginning: str, remedy: str = "", kind: type[CortexiaError] = InputError) -> Iterator[None]:
-    """Make one error, "beginning: what is wrong; remedy", of whatever a reader raises; ours go through."""
+def in_words(
+    beginning: str,
+    remedy: str = "",
+    kind: type[CortexiaError] = InputError,
+    of: type[Exception] | tuple[type[Exception], ...] = Exception,
+) -> Iterator[None]:
+    """Make one error, "beginning: what is wrong; remedy", of whatever a reader raises; ours go through.
+
+    of: what is caught; `OSError` where only the system's errors can be expected.
+    """
     try:
         yield
     except CortexiaError:
         raise
-    except Exception as error:
+    except of as error:
         has_remedy = not remedy or isinstance(error, ExplainedError)
         words = describe(error) if has_remedy else f"{describe(error)}; {remedy}"
-        raise kind(f"{beginning}: {words}") from error
+        raise kind(printable(f"{beginning}: {words}")) from error
 
 
 @contextmanager

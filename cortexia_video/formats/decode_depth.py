@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import KINDS, DepthMap
-from cortexia_video.errors import DepthFileError, MissingExtraError, describe, printable
+from cortexia_video.errors import DepthFileError, MissingExtraError, describe, in_words, printable
 from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.metadata import Metadata, add, with_metadata
 from cortexia_video.formats.quantization import split_rows, to_values
@@ -42,15 +42,13 @@ def read_file(path: PathLike, *, max_megapixels: float = 200.0, within: AnyPath 
     """
     place = to_path(path)
     name = printable(str(place))
-    try:
-        return read_named(place, limit=max_megapixels * 1e6 * _LARGEST + _HEADERS, within=within)
-    except FileTooLargeError as error:
-        raise DepthFileError(
-            f"{name}: {error} for {max_megapixels:g} megapixels: raise `max_megapixels` if that is so"
-        ) from error
-    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-        reason = getattr(error, "strerror", None) or "the name cannot be one"
-        raise DepthFileError(f"{name}: cannot be read: {reason}") from error
+    with in_words(f"{name}: cannot be read", kind=DepthFileError, of=(OSError, ValueError)):
+        try:
+            return read_named(place, limit=max_megapixels * 1e6 * _LARGEST + _HEADERS, within=within)
+        except FileTooLargeError as error:
+            raise DepthFileError(
+                f"{name}: {error} for {max_megapixels:g} megapixels: raise `max_megapixels` if that is so"
+            ) from error
 
 
 def count_pixels(data: bytes, name: str, *, about: Metadata | None = None) -> int:

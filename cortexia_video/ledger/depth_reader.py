@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import xxhash
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DepthFileError, InputError, printable
+from cortexia_video.errors import DepthFileError, InputError, describe, printable
 from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.decode_depth import count_pixels, decode_stored, interpret, read_file
 from cortexia_video.formats.metadata import Metadata, add
@@ -285,7 +285,7 @@ def _is_file(place: AnyPath) -> bool:
         return False
     except OSError as error:
         if isinstance(place, RemotePath):  # what it says may be there
-            raise InputError(f"cannot open {printable(str(place))}: {error.strerror}") from error
+            raise InputError(f"cannot open {place}: {describe(error)}") from error
         return False
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import KINDS, DepthKind
-from cortexia_video.errors import ModelLoadError, ModelOutputError, redact
+from cortexia_video.errors import ModelLoadError, ModelOutputError, in_words, redact
 from cortexia_video.models.canonical_depth import CANONICAL_INVERSE_DEPTH, to_metres
 from cortexia_video.models.onnx.coverage import covers, find_step
 from cortexia_video.models.onnx.metadata import Metadata
@@ -192,13 +192,11 @@ def _find_input(inputs: Sequence[Port], path: Path) -> Port:
 def _digest(path: Path) -> str:
     """Hash the file, and those beside it that hold its weights: `m.onnx.data`, `m.onnx_data`."""
     digest = hashlib.sha256()
-    try:
+    with in_words(f"cannot read the model {path}", kind=ModelLoadError, of=OSError):
         for part in [path, *sorted(path.parent.glob(f"{glob.escape(path.name)}[._]data*"))]:
             with open_named(part) as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
-        return digest.hexdigest()
-    except OSError as error:
-        raise ModelLoadError(f"cannot read the model {path}: {error.strerror}") from error
+    return digest.hexdigest()
 
 
 def _open(path: Path, backend: str | None, device: str, precision: str | None) -> tuple[Session, str]:
