@@ -31,7 +31,9 @@ MODEL_OPTIONS = (
     "compile",
     "kind",
     "input_size",
+    "multiple_of",
     "normalize",
+    "output_name",
     "commercial_only",
 )
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -69,6 +69,7 @@ def decode_depth(
     about: Metadata | None = None,
     convention: str | None = None,
     max_megapixels: float = 200.0,
+    strict: bool = True,
 ) -> DepthMap:
     """Return the depth in a file's bytes; the values may be read-only, over these bytes.
 
@@ -79,12 +80,13 @@ def decode_depth(
     calls unknown is so besides what the convention does. `middlebury` needs in `about` what
     `parse_calibration` gives.
     max_megapixels: larger maps are refused before there is memory for them.
+    strict: False leaves metres below 0 and infinite values, which no depth has, to the caller.
 
     Raises `DepthFileError`, with name and remedy, for what is no depth file, is damaged, does not say what
     its numbers mean where nobody else does, or holds numbers that cannot be depth; `MissingExtraError`.
     """
     stored = decode_stored(data, name, about=about, max_megapixels=max_megapixels)
-    return interpret(stored, name, about=about, convention=convention)
+    return interpret(stored, name, about=about, convention=convention, strict=strict)
 
 
 def decode_stored(
@@ -109,6 +111,7 @@ def interpret(
     *,
     about: Metadata | None = None,
     convention: str | None = None,
+    strict: bool = True,
 ) -> DepthMap:
     """Return what the numbers of a file mean; the second half of `decode_depth`."""
     about = about or {}
@@ -132,12 +135,12 @@ def interpret(
             raise DepthFileError(str(error)) from error
         depth = depth if said or metadata.get("along", "axis") == "axis" else _turn_to_axis(depth, metadata)
         low, high = (float(each.reduce(depth.values, axis=None)) for each in (np.fmin, np.fmax))
-        if math.isinf(low) or math.isinf(high):
+        if strict and (math.isinf(low) or math.isinf(high)):
             share = 100 * float(np.isinf(depth.values).mean())
             raise DepthFileError(
                 f"{share:.3g} % of its values are infinite: if they are unknown, give that as `unknown`"
             )
-        if low < 0 and depth.kind in ("metric", "scale_invariant"):
+        if strict and low < 0 and depth.kind in ("metric", "scale_invariant"):
             share = 100 * float((depth.values < 0).mean())
             raise DepthFileError(
                 f"{share:.3g} % of its values are negative, which {depth.kind} depth is not: if they are "

@@ -77,7 +77,9 @@ def estimate(
     compile: bool = False,
     kind: DepthKind | None = None,
     input_size: InputSize | None = None,
+    multiple_of: int | None = None,
     normalize: str | None = None,
+    output_name: str | None = None,
     commercial_only: bool = False,
     f_px: float | None = None,
     intrinsics: str | os.PathLike[str] | None = None,
@@ -132,7 +134,11 @@ def estimate(
         kind: For onnx: and hf: models that do not say it: what their numbers mean.
         input_size: 518 (short side) or 392x518 (height x width), for onnx: files that do not say it, hf: and
             most others. In Python 518 or (392, 518).
-        normalize: For onnx: files that do not say it: imagenet (the default), unit or signed.
+        multiple_of: For onnx: files that take any size and do not say it: what both sides must be multiples
+            of, such as 14. Without it a few are tried.
+        normalize: For onnx: files that do not say it: imagenet (the default), unit (0..1), signed (-1..1),
+            bytes (0..255), or six numbers, 'mean 0.5 0.5 0.5 std 0.5 0.5 0.5'.
+        output_name: For onnx: files with several outputs, where their names leave open which is depth.
         commercial_only: Refuse models whose weights are not known to be free for use in a product.
         f_px: Focal length of every image, in its pixels. Without it EXIF says it, or the model estimates it.
         intrinsics: CSV (key,f_px or key,fx,fy,width,height) or JSON file of focal lengths by key; * stands
@@ -173,7 +179,8 @@ def estimate(
         if value not in get_args(choices):
             raise InputError(f"`{name}` must be one of {', '.join(get_args(choices))}, not {value!r}")
     options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
-    options |= {"kind": kind, "input_size": input_size, "normalize": normalize}
+    options |= {"kind": kind, "input_size": input_size, "multiple_of": multiple_of}
+    options |= {"normalize": normalize, "output_name": output_name}
     spec = RunSpec(
         inputs=[*inputs],
         root=root,
