@@ -161,7 +161,7 @@ class DepthClip:
         require_video()
         import av
 
-        where = place if hasattr(place, "read") else to_path(cast("PathLike", place))
+        where = place if hasattr(place, "read") else to_path(place)
         self._name = printable(str(where)) if not hasattr(place, "read") else "the clip"
         with ExitStack() as stack:
             try:

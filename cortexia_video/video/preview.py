@@ -67,12 +67,12 @@ def write_preview(place: AnyPath, index: ClipIndex, numbers: range, depth: Depth
 class _Sound:
     """The packets of a stream of sound, until given times, which count from the first frame on."""
 
-    def __init__(self, packets: Iterator[Packet], index: ClipIndex) -> None:
+    def __init__(self, packets: Iterator[Packet[Any]], index: ClipIndex) -> None:
         self._packets = packets
         self._start_s = float((0 if index.pts is None else int(index.pts[0])) * index.time_base)
-        self._next: Packet | None = None
+        self._next: Packet[Any] | None = None
 
-    def until(self, time_s: float) -> Iterator[Packet]:
+    def until(self, time_s: float) -> Iterator[Packet[Any]]:
         """Yield those that begin before, moved to where the video begins."""
         while True:
             packet = self._next or next(self._packets, None)
@@ -95,8 +95,8 @@ def _color(depth: DepthClip, height: int, width: int) -> Iterator[tuple[float, I
     """Yield when each frame of depth is shown, and its colours: one range for all."""
     low, high = depth.metadata["clip"]["range"]
     sign = 1 if depth.metadata["larger_is"] == "nearer" else -1
-    limits = sorted((float(sign * low), float(sign * high)))
+    far, near = sorted((float(sign * low), float(sign * high)))
     for number, time_s in enumerate(depth.times_s):
         numbers = depth.read_numbers(number)
         values = np.where(numbers == 0, np.float32("nan"), sign * numbers.astype(np.float32))
-        yield float(time_s), colored_depthmap(resize_depth(values, height, width), *limits)
+        yield float(time_s), colored_depthmap(resize_depth(values, height, width), far, near)
