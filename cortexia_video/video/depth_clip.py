@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthKind, DepthMap
 from cortexia_video.errors import DecodeError, DepthFileError, printable
-from cortexia_video.formats import npz
 from cortexia_video.formats.decode_depth import interpret
 from cortexia_video.formats.metadata import MARK, from_text, metadata_of, to_text
 from cortexia_video.formats.quantization import INTERVALS, LAST
 from cortexia_video.formats.raw_depth import RawDepth
+from cortexia_video.formats.registry import FORMATS
 from cortexia_video.storage.paths import AnyPath, PathLike, to_path
 from cortexia_video.storage.paths import to_text as to_name
 from cortexia_video.video.clip_index import choose_stream, decode_packet
@@ -245,7 +245,7 @@ def read_frame_file(place: AnyPath, number: int, *, max_megapixels: float = 200.
             raise DepthFileError(
                 f"{printable(str(place))}: its frames are {width} x {height}: raise `max_megapixels` if that is so"
             )
-        return b"".join(npz.encode(clip.read(number)))
+        return b"".join(FORMATS["npz"].encode(clip.read(number)))
 
 
 def count_frames(place: AnyPath) -> int:
