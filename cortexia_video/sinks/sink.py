@@ -14,6 +14,8 @@ from cortexia_video.formats.registry import FORMATS, PREVIEW, RELATIVE, Format
 from cortexia_video.ledger.entries import ItemDone, Placed
 from cortexia_video.runtime.throughput import StageClock
 from cortexia_video.storage.paths import AnyPath
+from cortexia_video.video import depth_clip
+from cortexia_video.video import preview as video_preview
 
 PARTIAL = ".cortexia-partial"
 
@@ -54,6 +56,7 @@ class Sink(ABC):
         more = [each for each, wanted in ((PREVIEW, preview), (RELATIVE, relative)) if wanted]
         self.formats: tuple[Format, ...] = (FORMATS[format], *more)
         self.suffixes = suffixes or [each.suffix for each in self.formats]
+        self.clip_suffixes = [depth_clip.SUFFIX, *([video_preview.SUFFIX] if preview else [])]
 
     @abstractmethod
     def __enter__(self) -> Self: ...
@@ -81,9 +84,9 @@ class Sink(ABC):
     def holds_own(self, name: str) -> bool:
         """Return whether what is there is, by its content, an output of ours."""
 
-    def output_names(self, key: str) -> list[str]:
-        """Return the names, relative to the root, of the files that `write` makes."""
-        return [key + suffix for suffix in self.suffixes]
+    def output_names(self, key: str, *, is_clip: bool = False) -> list[str]:
+        """Return the names, relative to the root, of the files of an input."""
+        return [key + suffix for suffix in (self.clip_suffixes if is_clip else self.suffixes)]
 
     def gather(
         self,

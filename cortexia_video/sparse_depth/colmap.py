@@ -132,7 +132,7 @@ class ColmapModel:
         data = bytes(self._seen[image.begin : image.begin + image.size])
         if self._suffix == ".bin":
             seen = np.frombuffer(data, _SEEN)
-            pixels, ids = np.stack([seen["x"], seen["y"]], axis=1, dtype=np.float64), seen["id"]
+            pixels, ids = np.column_stack([seen["x"], seen["y"]]), seen["id"]
         else:
             with in_words(f"{printable(name)}: its points in images.txt are not numbers", "export it again"):
                 table = np.array(data.split(), np.float64).reshape(-1, 3)
@@ -152,7 +152,7 @@ class ColmapModel:
         """Return how much points count: an error of triangulation falls with the views and the pixels' error."""
         errors = self._errors[rows].astype(np.float64)
         errors[~(errors >= 0)] = _NO_ERROR
-        return np.clip(self._tracks[rows], 1, 16) / (0.25 + errors**2)
+        return np.minimum(self._tracks[rows], 16).astype(np.float64) / (0.25 + errors**2)
 
     def _data(self, name: str) -> Data:
         path = self.folder / f"{name}{self._suffix}"

@@ -538,7 +538,9 @@ def test_a_file_that_is_not_ours_stays_in_its_place(tree: Path, tmp_path: Path) 
     (out / "a.npy").write_bytes(b"mine")
     report = convert(tree, out, format="npy")
     assert (report.done, report.failed) == (4, 1) and (out / "a.npy").read_bytes() == b"mine"
-    assert "the ledger does not know it: `overwrite=True` replaces it" in reasons(report)["a"]
+    assert (
+        "exists already and the ledger does not know it: `overwrite=True` replaces it" in reasons(report)["a"]
+    )
     assert convert(tree, out, format="npy", overwrite=True).done == 5
 
 

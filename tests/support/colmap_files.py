@@ -125,7 +125,8 @@ def make_views(
 ) -> Model:
     """Return a model in which each image sees `count` points of its own of its depth, a share of them wrong."""
     random = np.random.default_rng(seed)
-    views, points = {}, []
+    views: dict[str, View] = {}
+    points: list[Floats] = []
     first = 5
     for number, (name, metres) in enumerate(depths.items()):
         height, width = metres.shape
@@ -136,7 +137,7 @@ def make_views(
         there[:bad] *= np.exp(random.uniform(0.3, 1.2, bad))
         rays = np.column_stack([(pixels - (width / 2, height / 2)) / f_px, np.ones(count)])
         rotation, translation = look(0.3 * number, (number, 0.2, -0.5))
-        ids = first + np.arange(count) + sum(map(len, points))
+        ids = first + np.arange(count) + count * len(points)
         points.append((rays * there[:, None] - translation) @ rotation)
         blank = np.full(7, -1)  # features without a point, as most are
         pixels = np.concatenate([random.uniform(0, height, (7, 2)), pixels])
