@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cortexia_video.errors import CortexiaError, Failure
     from cortexia_video.evaluation.evaluator import evaluate
     from cortexia_video.frame import Frame
+    from cortexia_video.geometry.alignment import align
     from cortexia_video.images.decode import decode
     from cortexia_video.images.read import read_image
     from cortexia_video.jobs.convert import convert
@@ -65,6 +66,7 @@ __all__ = [
     "RGBDSample",
     "Report",
     "SyntheticModel",
+    "align",
     "augmentation",
     "build_dataset",
     "collage",
@@ -138,6 +140,7 @@ _HOMES = {
     ),
     "evaluation.evaluator": ("evaluate",),
     "frame": ("Frame",),
+    "geometry.alignment": ("align",),
     "images.decode": ("decode",),
     "images.read": ("read_image",),
     "jobs.convert": ("convert",),

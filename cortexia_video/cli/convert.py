@@ -13,7 +13,7 @@ from cortexia_video.jobs.convert import convert
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.storage.paths import to_path
 
-_OF_VALUES = ("kind", "scale", "unknown")
+_OF_VALUES = ("kind", "scale", "unknown", "along", "channel", "array", "page")
 
 
 @take_options(
@@ -53,6 +53,6 @@ def convert_command(
         lambda on_outcome, stop: convert(
             inputs, output, about=about, on_outcome=on_outcome, stop=stop, **options
         ),
-        lambda: DepthFiles(inputs, output=to_path(output)),
+        lambda: DepthFiles(inputs, output=to_path(output), convention=options["convention"], about=about),
         to_path(output),
     )

@@ -22,7 +22,7 @@ from cortexia_video.jobs.inspect import FolderInspection, Inspection, inspect
 from cortexia_video.ledger.depth_reader import CHANGED
 from cortexia_video.runtime.input_boundary import attempt
 
-_OF_FILES = ("kind", "scale", "unknown", "f_px")
+_OF_FILES = ("kind", "scale", "unknown", "f_px", "along", "channel", "array", "page")
 _MEANINGS = {
     "metric": "metres along the optical axis",
     "scale_invariant": "depth up to a factor",

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cortexia_video.errors import OutputError, OutputExistsError
+from cortexia_video.errors import OutputError, OutputExistsError, in_words
 from cortexia_video.ledger.ledger import AppendLog, has_line
 from cortexia_video.ledger.state import parse_object
 from cortexia_video.storage.named_file import read_named
@@ -73,9 +73,8 @@ def _read(root: AnyPath) -> list[dict[str, Any]]:
 
 
 def _read_record(path: AnyPath) -> bytes:
-    try:
-        return read_named(path)
-    except FileNotFoundError:
-        return b""
-    except OSError as error:
-        raise OutputError(f"cannot read {path}: {error.strerror}") from error
+    with in_words(f"cannot read {path}", kind=OutputError, of=OSError):
+        try:
+            return read_named(path)
+        except FileNotFoundError:
+            return b""

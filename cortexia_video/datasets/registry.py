@@ -27,7 +27,7 @@ from cortexia_video.datasets.readers import (
 )
 from cortexia_video.datasets.readers import huggingface_hub as hub
 from cortexia_video.datasets.readers import paired_files as patterns
-from cortexia_video.errors import InputError
+from cortexia_video.errors import InputError, in_words
 from cortexia_video.storage.listing import Listing, is_pattern, remember_listings, take_listing
 from cortexia_video.storage.paths import AnyPath, is_remote, require_object, to_path
 from cortexia_video.storage.remote_path import RemotePath
@@ -100,11 +100,8 @@ def open_dataset(
     place = to_path(root)
     if "allow_outside" in known:  # the others read what they find in the folder
         options["allow_outside"] = allow_outside
-    try:
-        with remember_listings():
-            dataset = info.open(place, split, **options)
-    except RemoteError as error:
-        raise InputError(f"cannot read {place}: {error.strerror}") from error
+    with in_words(f"cannot read {place}", of=RemoteError), remember_listings():
+        dataset = info.open(place, split, **options)
     if isinstance(dataset, RGBDDataset) and not dataset.entries:
         if isinstance(place, RemotePath):
             require_object(place)
@@ -183,10 +180,8 @@ def recognise(root: str | os.PathLike[str] | RemotePath) -> str:
         InputError: It holds none that is known.
     """
     place = to_path(root)
-    try:
+    with in_words(f"cannot read {place}", of=RemoteError):
         names = _list_fitting(place)
-    except RemoteError as error:
-        raise InputError(f"cannot read {place}: {error.strerror}") from error
     if not names:
         some = isinstance(place, RemotePath) and place.can_list
         seen = f" (of its objects the first {_LOOKED_AT:,} were looked at)" if some else ""

@@ -14,7 +14,7 @@ import numpy as np
 from cortexia_video.datasets.dataset import AnyDataset, RGBDDataset, RGBDStream
 from cortexia_video.datasets.readers.rgbd_folder import SET_JSON
 from cortexia_video.datasets.registry import DATASETS, open_dataset, recognise
-from cortexia_video.errors import DepthFileError, Failure, InputError
+from cortexia_video.errors import DepthFileError, Failure, InputError, in_words
 from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.formats.decode_depth import decode_depth, read_file
 from cortexia_video.formats.registry import READERS
@@ -117,11 +117,8 @@ def open_truth(
     Raises `InputError` where there is nothing, or a known dataset is not that of the protocol.
     """
     place = to_path(root)
-    try:
-        with remember_listings():
-            return GroundTruth(str(place), _open_sets(place, protocol, convention, allow_outside))
-    except RemoteError as error:
-        raise InputError(f"cannot read {place}: {error.strerror}") from error
+    with in_words(f"cannot read {place}", of=RemoteError), remember_listings():
+        return GroundTruth(str(place), _open_sets(place, protocol, convention, allow_outside))
 
 
 def _open_sets(

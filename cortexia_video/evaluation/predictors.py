@@ -11,7 +11,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame, load_estimators
 from cortexia_video.depth_map import DepthKind, DepthMap
-from cortexia_video.errors import Failure, InputError, describe
+from cortexia_video.errors import Failure, InputError, describe, in_words
 from cortexia_video.evaluation.eval_items import Destination, EvalItem
 from cortexia_video.evaluation.ground_truth import bare, list_depth_files
 from cortexia_video.formats.decode_depth import decode_depth
@@ -265,11 +265,8 @@ def open_predictor(
 
 
 def _list_files(root: AnyPath) -> dict[str, AnyPath]:
-    try:
-        with remember_listings():
-            return list_depth_files(root)
-    except RemoteError as error:
-        raise InputError(f"cannot read {root}: {error.strerror}") from error
+    with in_words(f"cannot read {root}", of=RemoteError), remember_listings():
+        return list_depth_files(root)
 
 
 def _list_run(root: AnyPath) -> dict[str, DepthSource]:

@@ -3,7 +3,8 @@
 Sources: TUM RGB-D "File Formats"; KITTI depth devkit; NYU Depth V2 and ScanNet as they are exported to PNG;
 SUNRGBDtoolbox (read3dPoints.m); 7-Scenes "Dataset description"; Middlebury stereo 2014 "Calibration file
 format"; ml-depth-pro (cli/run.py); MoGe (docs/train.md, utils/io.py); nunif
-(iw3/base_depth_model.py, iw3/utils.py).
+(iw3/base_depth_model.py, iw3/utils.py); CARLA "Sensors reference", depth camera; SysCV/shift-dev issue 2;
+COLMAP "Output format", dense maps.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from cortexia_video.errors import DepthFileError
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.formats.quantization import INTERVALS, LAST
 from cortexia_video.formats.raw_depth import RawDepth
+from cortexia_video.pinhole import has_same_shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +31,22 @@ class Convention:
     summary: for people. translate: gives what a file holds with metadata, told what the caller says; raises
     `DepthFileError` for what is not of the convention. beside: the name of a file in the same folder that
     tells the caller more, and what reads its text. kind: of its depth; None where the caller may have to say
-    it, and what `translate` gives may then have none.
+    it, and what `translate` gives may then have none. in_colour: its numbers are the bytes of RGB pixels.
     """
 
     summary: str
     translate: Callable[[RawDepth, Metadata], RawDepth]
     beside: tuple[str, Callable[[str], dict[str, Any]]] | None = None
     kind: DepthKind | None = "metric"
+    in_colour: bool = False
 
 
 def parse_calibration(text: str) -> dict[str, Any]:
     """Read a calib.txt of Middlebury stereo 2014: what the convention `middlebury` needs to be told.
 
-    Gives f_px, doffs_px (how far apart the principal points are) and baseline_m (it stands there in
-    millimetres). Raises `DepthFileError` for one that is missing.
+    Gives f_px, doffs_px (how far apart the principal points are), baseline_m (it stands there in millimetres)
+    and, where it has them, calibrated_size, the height and width that it is for. Raises `DepthFileError` for
+    what is missing.
     """
     number = r"\s*=\s*\[?\s*([-+\d.eE]+)"
     found = {
@@ -52,14 +56,17 @@ def parse_calibration(text: str) -> dict[str, Any]:
     if missing:
         raise DepthFileError(f"the calibration has no {', '.join(missing)}: give the calib.txt of the scene")
     f_px, doffs, baseline = (float(match.group(1)) for match in found.values() if match)
-    return {"f_px": f_px, "f_source": "given", "doffs_px": doffs, "baseline_m": baseline / 1000}
+    words = {"f_px": f_px, "f_source": "given", "doffs_px": doffs, "baseline_m": baseline / 1000}
+    sides = [re.search(rf"^{name}\s*=\s*(\d{{1,9}})\s*$", text, re.MULTILINE) for name in ("height", "width")]
+    return words | ({"calibrated_size": [int(side[1]) for side in sides if side]} if all(sides) else {})
 
 
 def _whole(per_metre: float, unknown: Sequence[int] = (0,)) -> Callable[[RawDepth, Metadata], RawDepth]:
-    """Return the translation of whole numbers of which so many make a metre."""
+    """Return the translation of whole numbers of 16 bits or more of which so many make a metre."""
 
     def translate(stored: RawDepth, about: Metadata) -> RawDepth:
-        _require(stored, np.integer)
+        if stored.values.dtype.kind not in "iu" or stored.values.itemsize < 2:
+            raise _misfit(stored)
         words = {"kind": "metric", "scale": 1 / per_metre, "unknown": [*unknown]}
         return RawDepth(stored.values, words)
 
@@ -87,9 +94,18 @@ def _triangulate(stored: RawDepth, about: Metadata) -> RawDepth:
         raise DepthFileError(
             f"disparity of Middlebury needs {error.args[0]}: give the calib.txt of its scene"
         ) from error
+    height, width = stored.values.shape
+    calibrated = about.get("calibrated_size", (height, width))
+    if not has_same_shape((width, height), calibrated[::-1]):
+        raise DepthFileError(
+            f"it is {width} x {height}, its calib.txt is for {calibrated[1]} x {calibrated[0]}, of another shape"
+        )
+    factor = width / calibrated[1]
+    f_px, doffs_px = f_px * factor, doffs_px * factor
     shifted = stored.values.astype(np.float64) + doffs_px
     shifted[~(np.isfinite(shifted) & (shifted > 0))] = np.nan
-    return RawDepth((f_px * baseline_m / shifted).astype(np.float32), {"kind": "metric"})
+    camera = {"f_px": f_px, "f_source": "given"}
+    return RawDepth((f_px * baseline_m / shifted).astype(np.float32), {"kind": "metric", **camera})
 
 
 def _read_moge(stored: RawDepth, about: Metadata) -> RawDepth:
@@ -118,9 +134,29 @@ def _read_iw3(stored: RawDepth, about: Metadata) -> RawDepth:
     return RawDepth(stored.values, {"kind": kind, "scale": (high - low) / LAST, "offset": low})
 
 
+def _read_colmap(stored: RawDepth, about: Metadata) -> RawDepth:
+    """Take floats in the unit of a reconstruction, 0 where unknown."""
+    _require(stored, np.floating)
+    return RawDepth(stored.values, {"kind": about.get("kind", "scale_invariant"), "unknown": 0})
+
+
+def _read_carla(stored: RawDepth, about: Metadata) -> RawDepth:
+    """Take the 24 bits of R, G and B, least first, as shares of 1000 m; all are set where nothing is."""
+    if stored.values.dtype != np.uint8 or stored.values.shape[2:] != (3,):
+        raise _misfit(stored)
+    red, green, blue = np.moveaxis(stored.values.astype(np.uint32), -1, 0)
+    words = {"kind": "metric", "scale": 1000 / _LAST_24, "unknown": _LAST_24}
+    return RawDepth(red | (green << 8) | (blue << 16), words)
+
+
 def _require(stored: RawDepth, dtype: type) -> None:
     if not np.issubdtype(stored.values.dtype, dtype):
-        raise DepthFileError(f"it holds {stored.values.dtype}, which files of this convention do not")
+        raise _misfit(stored)
+
+
+def _misfit(stored: RawDepth) -> DepthFileError:
+    colour = " of three channels" if stored.values.ndim == 3 else ""
+    return DepthFileError(f"it holds {stored.values.dtype}{colour}, which files of this convention do not")
 
 
 def _number(stored: RawDepth, name: str) -> float:
@@ -132,6 +168,7 @@ def _number(stored: RawDepth, name: str) -> float:
         ) from error
 
 
+_LAST_24 = (1 << 24) - 1
 _CALIBRATION = ("calib.txt", parse_calibration)
 CONVENTIONS: dict[str, Convention] = {
     "tum": Convention("16 bits, 5000 a metre, 0 unknown: TUM RGB-D", _whole(5000)),
@@ -153,4 +190,11 @@ CONVENTIONS: dict[str, Convention] = {
     "iw3": Convention(
         "16 bits, linear, least and largest in its text; kind is needed: iw3", _read_iw3, kind=None
     ),
+    "colmap": Convention(
+        "floats, 0 unknown, up to a factor: *.geometric.bin, *.photometric.bin of COLMAP",
+        _read_colmap,
+        kind=None,
+    ),
+    "carla": Convention("24 bits in R, G, B, of 1000 m: CARLA", _read_carla, in_colour=True),
+    "shift": Convention("as carla: SHIFT", _read_carla, in_colour=True),
 }

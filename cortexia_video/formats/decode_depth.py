@@ -6,32 +6,33 @@ import contextlib
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import KINDS, DepthMap
-from cortexia_video.errors import DepthFileError, MissingExtraError, describe, printable
+from cortexia_video.errors import DepthFileError, MissingExtraError, describe, in_words, printable
 from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.metadata import Metadata, add, with_metadata
-from cortexia_video.formats.quantization import to_values
-from cortexia_video.formats.raw_depth import RawDepth, TooLargeError
+from cortexia_video.formats.quantization import split_rows, to_values
+from cortexia_video.formats.raw_depth import PICKS, RawDepth, TooLargeError
 from cortexia_video.formats.registry import READERS, Reader
 from cortexia_video.images.foreign_content import describe_foreign
+from cortexia_video.pinhole import Pinhole
 from cortexia_video.storage.named_file import FileTooLargeError, read_named
 from cortexia_video.storage.paths import AnyPath, PathLike, to_path
 
 _TOLD = [  # what readers say of a file, and the words for it
     (re.compile("truncat|EOF|not a zip file|end of|premature", re.IGNORECASE), "it is cut short"),
     (re.compile("CRC|checksum", re.IGNORECASE), "its checksum is wrong"),
-    (re.compile("unknown (pixel mode|data)"), "this kind of TIFF is not supported, float32 and uint16 are"),
     (re.compile("encrypted"), "it is encrypted"),
     (re.compile("MAX_TEXT_(CHUNK|MEMORY)"), "the text in it is too large"),
 ]
 _LARGEST = 16  # bytes of a number in a file
 _HEADERS = 1 << 24  # bytes of what else may be there
-_FACTS = ("f_px", "f_source", "full_size", "model", "weights_sha256")
+_FACTS = ("f_px", "f_source", "full_size", "model", "weights_sha256", "alignment")
 
 
 def read_file(path: PathLike, *, max_megapixels: float = 200.0, within: AnyPath | None = None) -> bytes:
@@ -41,21 +42,19 @@ def read_file(path: PathLike, *, max_megapixels: float = 200.0, within: AnyPath 
     """
     place = to_path(path)
     name = printable(str(place))
-    try:
-        return read_named(place, limit=max_megapixels * 1e6 * _LARGEST + _HEADERS, within=within)
-    except FileTooLargeError as error:
-        raise DepthFileError(
-            f"{name}: {error} for {max_megapixels:g} megapixels: raise `max_megapixels` if that is so"
-        ) from error
-    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-        reason = getattr(error, "strerror", None) or "the name cannot be one"
-        raise DepthFileError(f"{name}: cannot be read: {reason}") from error
+    with in_words(f"{name}: cannot be read", kind=DepthFileError, of=(OSError, ValueError)):
+        try:
+            return read_named(place, limit=max_megapixels * 1e6 * _LARGEST + _HEADERS, within=within)
+        except FileTooLargeError as error:
+            raise DepthFileError(
+                f"{name}: {error} for {max_megapixels:g} megapixels: raise `max_megapixels` if that is so"
+            ) from error
 
 
-def count_pixels(data: bytes, name: str) -> int:
+def count_pixels(data: bytes, name: str, *, about: Metadata | None = None) -> int:
     """Return how many pixels a file's depth will have by its header, or its bytes where that cannot be."""
     try:
-        find_reader(data, name).decode(data, 0)
+        _decode(data, name, about or {}, 0)
     except TooLargeError as error:
         return error.pixels
     except Exception:  # noqa: BLE001 - `decode_depth` will say what is wrong
@@ -84,14 +83,24 @@ def decode_depth(
     Raises `DepthFileError`, with name and remedy, for what is no depth file, is damaged, does not say what
     its numbers mean where nobody else does, or holds numbers that cannot be depth; `MissingExtraError`.
     """
-    stored = decode_stored(data, name, max_megapixels=max_megapixels)
+    stored = decode_stored(data, name, about=about, max_megapixels=max_megapixels)
     return interpret(stored, name, about=about, convention=convention)
 
 
-def decode_stored(data: bytes, name: str, *, max_megapixels: float = 200.0) -> RawDepth:
-    """Return what a file's bytes hold; the first half of `decode_depth`."""
+def decode_stored(
+    data: bytes, name: str, *, about: Metadata | None = None, max_megapixels: float = 200.0
+) -> RawDepth:
+    """Return what a file's bytes hold; the first half of `decode_depth`. about: may choose, one of `PICKS`."""
     with _naming(name):
-        return find_reader(data, name).decode(data, max_megapixels * 1e6)
+        return _decode(data, name, about or {}, max_megapixels * 1e6)
+
+
+def _decode(data: bytes, name: str, about: Metadata, most: float) -> RawDepth:
+    reader = find_reader(data, name)
+    picked = {each: about[each] for each in PICKS if about.get(each) is not None}
+    for each in picked.keys() - {reader.picks}:
+        raise DepthFileError(f"a {reader.suffixes[0]} file has no `{each}` to choose: leave it out")
+    return reader.decode(data, most, **picked)
 
 
 def interpret(
@@ -106,8 +115,10 @@ def interpret(
     with _naming(name), np.errstate(all="ignore"):  # what comes of anybody's numbers is checked afterwards
         if convention is not None and convention not in CONVENTIONS:
             raise DepthFileError(f"unknown convention {convention!r}: use one of {', '.join(CONVENTIONS)}")
-        stored = stored._replace(values=_to_2d(stored.values))
-        if stored.metadata.get("kind") is not None:
+        said = stored.metadata.get("kind") is not None
+        if said or convention is None or not CONVENTIONS[convention].in_colour:
+            stored = stored._replace(values=_to_2d(stored.values))
+        if said:
             metadata = add({name: about[name] for name in _FACTS if name in about}, stored.metadata)
         else:
             stored = _translate(stored, about, convention) if convention else stored
@@ -119,6 +130,7 @@ def interpret(
             depth = with_metadata(to_values(stored.values, metadata), metadata)
         except ValueError as error:
             raise DepthFileError(str(error)) from error
+        depth = depth if said or metadata.get("along", "axis") == "axis" else _turn_to_axis(depth, metadata)
         low, high = (float(each.reduce(depth.values, axis=None)) for each in (np.fmin, np.fmax))
         if math.isinf(low) or math.isinf(high):
             share = 100 * float(np.isinf(depth.values).mean())
@@ -157,7 +169,7 @@ def _naming(name: str) -> Iterator[None]:
 def find_reader(data: bytes, name: str) -> Reader:
     """Return the reader for a file's content; `DepthFileError` where there is none."""
     for reader in READERS:
-        if data.startswith(reader.magic):
+        if reader.reads(data):
             return reader
     foreign = describe_foreign(data)
     if data and not foreign.endswith(("plain text", "of no known image format")):
@@ -187,6 +199,11 @@ def _translate(stored: RawDepth, about: Metadata, convention: str) -> RawDepth:
 
 def _require_meaning(values: NDArray[Any], metadata: Metadata) -> None:
     """Refuse numbers of which nobody says what they mean."""
+    if values.dtype == np.uint8 and "scale" not in metadata:
+        raise DepthFileError(
+            "it has 8 bits a pixel, as photos and views have, of which no depth can be read; where it is depth, "
+            "give `scale`, what one step is, and `kind`"
+        )
     if metadata.get("kind") is None:
         raise DepthFileError(
             f"it holds {values.dtype} and does not say what it means: give its convention (`convention`), "
@@ -206,8 +223,33 @@ def _to_2d(values: NDArray[Any]) -> NDArray[Any]:
         values = values[0]
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[..., 0]
+    if values.ndim == 3 and values.dtype == np.uint8:
+        coded = ", ".join(name for name, row in CONVENTIONS.items() if row.in_colour)
+        raise DepthFileError(
+            f"it has 8 bits a channel and {values.shape[2]} channels, as photos and views have: where it is depth "
+            f"in the bytes of colours, give its convention (`convention`), one of {coded}"
+        )
     if values.ndim != 2 or not values.size:
         raise DepthFileError(f"its shape is {values.shape}: depth is one number a pixel, (height, width)")
     if values.dtype.kind not in "fiu":
         raise DepthFileError(f"it holds {values.dtype}, not numbers")
     return values
+
+
+def _turn_to_axis(depth: DepthMap, metadata: Metadata) -> DepthMap:
+    """Return distances along the ray of each pixel as depth along the axis: z = d / |(x / z, y / z, 1)|."""
+    if metadata["along"] != "ray":
+        raise DepthFileError(f"along is {metadata['along']!r}: it must be axis or ray")
+    if depth.f_px is None or depth.kind not in ("metric", "scale_invariant"):
+        raise DepthFileError(
+            f"{depth.kind} depth along rays cannot be turned to the axis without a focal length: give `f_px`"
+            if depth.f_px is None
+            else f"{depth.kind} values are no distances along rays: leave `along` out"
+        )
+    height, width = depth.values.shape
+    f_px = depth.f_px * width / (depth.full_size or depth.values.shape)[1]
+    across, down = Pinhole.centred(f_px, width, height).find_rays()
+    values = np.empty_like(depth.values)
+    for rows in split_rows(height, width):
+        values[rows] = depth.values[rows] / np.sqrt(1 + across**2 + down[rows] ** 2)
+    return replace(depth, values=values)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DepthFileError, MissingExtraError
+from cortexia_video.errors import DepthFileError, explain_import
 from cortexia_video.formats.metadata import from_text, metadata_of, to_text
 from cortexia_video.formats.quantization import Quantizer, split_rows
 from cortexia_video.formats.raw_depth import Chunks, RawDepth, require_pixels
@@ -27,7 +27,7 @@ _REQUESTABLE_AND_LABELLED = b"\x03"
 _LABEL = b"cortexia_video\0"
 _JUMD_BYTES = 64
 _FAST = 1  # the effort
-_SIZE_BYTES = 16  # of a codestream, which begin with the image's size
+_HEADER_BYTES = 24  # of a codestream, which begin with the image's size
 _SIDE_BITS = (9, 13, 18, 30)
 _scratch = BufferPool()
 _RATIOS = ((0, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # width to height
@@ -52,7 +52,7 @@ def encode(depth: DepthMap) -> Chunks:
 
 
 def decode(data: bytes, most: float) -> RawDepth:
-    """Return the numbers of any JPEG XL image that has 16 bits, or floats. most: pixels.
+    """Return the numbers of any JPEG XL image of one frame. most: pixels.
 
     Raises `DepthFileError`, `MissingExtraError`, and what imagecodecs does for a broken file.
     """
@@ -68,11 +68,11 @@ def decode(data: bytes, most: float) -> RawDepth:
                 break
         else:
             raise DepthFileError("there is no image in it: it is cut short")
-    require_pixels(*_read_size(data[begin : begin + _SIZE_BYTES]), most)
-    values = jpegxl_decode(data, index=0, numthreads=1)
-    if values.dtype == np.uint8:
-        raise DepthFileError("it has 8 bits a channel: depth is read from JPEG XL of 16 bits, grey")
-    return RawDepth(values, from_text(text))
+    height, width, is_animated = _read_header(data[begin : begin + _HEADER_BYTES])
+    require_pixels(height, width, most)
+    if is_animated:
+        raise DepthFileError("it has several frames: depth is one image, write each into a file of its own")
+    return RawDepth(jpegxl_decode(data, index=0, numthreads=1), from_text(text))
 
 
 def _box(name: bytes, content: bytes) -> bytes:
@@ -95,8 +95,12 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         place = end
 
 
-def _read_size(codestream: bytes) -> tuple[int, int]:
-    """Return height and width from the first bytes of a codestream (ISO 18181-1, SizeHeader)."""
+def _read_header(codestream: bytes) -> tuple[int, int, bool]:
+    """Return height, width and whether there are several frames, from the first bytes of a codestream.
+
+    Source: ISO 18181-1, SizeHeader and the beginning of ImageMetadata. Of one with a preview, before which
+    nothing says whether it is animated, that is taken not to be so.
+    """
     bits = int.from_bytes(codestream[len(_CODESTREAM) :], "little")
 
     def take(count: int) -> int:
@@ -105,19 +109,29 @@ def _read_size(codestream: bytes) -> tuple[int, int]:
         bits >>= count
         return value
 
-    eighths = take(1)
+    eighths = 0
 
     def side() -> int:
         return 8 * (1 + take(5)) if eighths else 1 + take(_SIDE_BITS[take(2)])
 
-    height = side()
-    ratio = take(3)
-    return height, height * _RATIOS[ratio][0] // _RATIOS[ratio][1] if ratio else side()
+    def size() -> tuple[int, int]:
+        nonlocal eighths
+        eighths = take(1)
+        height, ratio = side(), take(3)
+        return height, height * _RATIOS[ratio][0] // _RATIOS[ratio][1] if ratio else side()
+
+    height, width = size()
+    if take(1) or not take(1):  # all as usual; no fields beyond the usual
+        return height, width, False
+    take(3)  # its orientation
+    if take(1):
+        size()  # as which it is to be shown
+    return height, width, not take(1) and bool(take(1))
 
 
 def _import() -> Any:
     try:
         import imagecodecs
     except ImportError as error:
-        raise MissingExtraError("the format jxl needs: pip install 'cortexia-video[jxl]'") from error
+        raise explain_import(error, "the format jxl needs", "'cortexia-video[jxl]'") from error
     return imagecodecs

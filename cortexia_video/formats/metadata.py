@@ -9,8 +9,13 @@
     full_size       [height, width] of the whole image
     model           the model that made it, or null: a sensor, or nobody said
     weights_sha256  digest of the model's weights, or null
+    aligned_by      what the metres of relative depth came from (points, colmap ...); only where it was aligned
+    alignment       the fit, its points and residuals (`depth_map.Alignment`); only where it was aligned
 
-Of whole numbers it says what they stand for, too (`steps`):
+What a caller says of other people's files, besides: `along` (distances along the "axis" or the "ray" of each
+pixel, which f_px turns into depth), and `channel`, `array` or `page` of a file that holds several.
+
+Of whole numbers it says what they stand for, too (`quantization`):
 
     scale, offset   value = offset + scale * number
     near, far       value = near * (far / near) ** ((number - 1) / 65534)
@@ -21,12 +26,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.depth_map import KINDS, DepthKind, DepthMap, larger_is_nearer
+from cortexia_video.depth_map import KINDS, Alignment, DepthKind, DepthMap, larger_is_nearer
 from cortexia_video.errors import InputError
 from cortexia_video.frame import FocalSource
 from cortexia_video.storage.documents import parse_json
@@ -37,6 +42,7 @@ MARK = b"cortexia_video depth"  # in the first bytes of every file of ours that 
 
 def metadata_of(depth: DepthMap) -> dict[str, Any]:
     """Return in words and numbers that JSON can hold what a depth map's values mean; NaN is unknown."""
+    aligned = depth.alignment
     return {
         "kind": depth.kind,
         **meaning_of(depth.kind),
@@ -46,6 +52,7 @@ def metadata_of(depth: DepthMap) -> dict[str, Any]:
         "full_size": [*(depth.full_size or depth.values.shape)],
         "model": depth.model,
         "weights_sha256": depth.weights_sha256,
+        **({"aligned_by": aligned.by, "alignment": aligned.as_dict()} if aligned else {}),
     }
 
 
@@ -55,14 +62,23 @@ def describe_files(
     scale: float | None = None,
     unknown: Sequence[float] = (),
     f_px: float | None = None,
+    along: Literal["axis", "ray"] = "axis",
+    channel: str | None = None,
+    array: str | None = None,
+    page: int | None = None,
 ) -> dict[str, Any]:
     """Return what a person knows of depth files that do not say it themselves: `read_depth`'s `about`.
 
     Args:
         kind: What the values mean.
-        scale: What whole numbers are multiplied by: 0.001 for millimetres.
+        scale: What whole numbers are multiplied by: 0.001 for millimetres. Numbers of 8 bits need it.
         unknown: A value that stands for unknown; several times for several.
         f_px: Focal length of the whole image, in its pixels.
+        along: What distances were measured along: the optical axis, or the ray of each pixel, which takes a focal
+            length to undo.
+        channel: Channel of OpenEXR files that is depth, where their names leave it open.
+        array: Array of npz and HDF5 files that is depth; by default the only one, or the one called depth.
+        page: Page of TIFF files that have several, from 1.
 
     Raises:
         InputError: A scale or a focal length is not above 0.
@@ -74,8 +90,17 @@ def describe_files(
     for name, value in (("scale", scale), ("f_px", f_px)):
         if value is not None and not 0 < value < math.inf:
             raise InputError(f"`{name}` must be a number above 0, got {value:g}")
-    source = "given" if f_px else None
-    about = {"kind": kind, "scale": scale, "unknown": [*unknown] or None, "f_px": f_px, "f_source": source}
+    about = {
+        "kind": kind,
+        "scale": scale,
+        "unknown": [*unknown] or None,
+        "f_px": f_px,
+        "f_source": "given" if f_px else None,
+        "along": "ray" if along == "ray" else None,
+        "channel": channel,
+        "array": array,
+        "page": page,
+    }
     return {name: value for name, value in about.items() if value is not None}
 
 
@@ -111,6 +136,7 @@ def with_metadata(values: NDArray[np.float32], metadata: Metadata) -> DepthMap:
     for name in ("model", "weights_sha256"):
         if not isinstance(metadata.get(name), str | None):
             raise ValueError(f"{name} is {metadata[name]!r}: it must be a text or null")
+    said = metadata.get("alignment")
     return DepthMap(
         values,
         kind,
@@ -119,6 +145,7 @@ def with_metadata(values: NDArray[np.float32], metadata: Metadata) -> DepthMap:
         size,
         metadata.get("model"),
         metadata.get("weights_sha256"),
+        None if said is None else Alignment.from_dict(said),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 import zipfile
 from typing import Any
 
@@ -14,41 +15,50 @@ from cortexia_video.formats.metadata import MARK, from_text, metadata_of, to_tex
 from cortexia_video.formats.raw_depth import Chunks, RawDepth
 
 MAGIC = b"PK\x03\x04"
-_VALUES = "depth.npy"  # as Depth Pro calls it
+_DEPTH = "depth"  # as Depth Pro calls it
+_VALUES = f"{_DEPTH}.npy"
 _TEXT = f"{MARK.decode()}.json"
 _MEMBER_HEADER = 30  # bytes before a member's name
+_EXTRA = struct.pack("<HH", 0x7663, len(MARK)) + MARK  # a field of our own, which readers pass over
 _TEXT_BYTES = 1 << 20
 
 
 def encode(depth: DepthMap) -> Chunks:
-    """Return the pieces of an archive, without a copy of the values, which begin at a page as in npy."""
+    """Return the pieces of an archive, without a copy of the values, which begin at a page as in npy.
+
+    The depth comes first, as whoever takes the first array expects; the mark of our files is beside its name.
+    """
     pieces = _Pieces()
     with zipfile.ZipFile(pieces, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(zipfile.ZipInfo(_TEXT), to_text(metadata_of(depth)))
         member = zipfile.ZipInfo(_VALUES)  # dated 1980: no file depends on when it was written
+        member.extra = _EXTRA
         member.file_size = depth.values.size * depth.values.itemsize
-        begin = pieces.tell() + _MEMBER_HEADER + len(_VALUES)
+        begin = _MEMBER_HEADER + len(_VALUES) + len(_EXTRA)
         with archive.open(member, "w") as file:
             for piece in npy.encode(depth, begin):
                 file.write(piece)
+        archive.writestr(zipfile.ZipInfo(_TEXT), to_text(metadata_of(depth)))
     return pieces.chunks
 
 
-def decode(data: bytes, most: float) -> RawDepth:
+def decode(data: bytes, most: float, array: str | None = None) -> RawDepth:
     """Return the values of an archive of ours, or of one that has a single array or one called `depth`.
 
-    most: pixels. Pickles are never loaded. Raises `DepthFileError`, and what readers do for a broken file.
+    most: pixels. array: the name of another. Pickles are never loaded. Raises `DepthFileError`, and what
+    readers do for a broken file.
     """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         names = archive.namelist()
         if _TEXT in names and archive.getinfo(_TEXT).file_size > _TEXT_BYTES:
             raise DepthFileError(f"its {_TEXT} is too large: what the numbers mean takes a few lines")
         text = archive.read(_TEXT) if _TEXT in names else b""
-        arrays = [name for name in names if name.endswith(".npy")]
-        if _VALUES in arrays or len(arrays) == 1:
-            name = _VALUES if _VALUES in arrays else arrays[0]
-        else:
-            raise DepthFileError(f"its arrays are {', '.join(arrays) or 'none'}: one must be called depth")
+        arrays = [name.removesuffix(".npy") for name in names if name.endswith(".npy")]
+        chosen = array or (arrays[0] if len(arrays) == 1 else _DEPTH)
+        if chosen not in arrays:
+            raise DepthFileError(
+                f"its arrays are {', '.join(arrays) or 'none'}, and none is {chosen}: give one as `array`"
+            )
+        name = f"{chosen}.npy"
         with archive.open(name) as member:
             shape, _, dtype = npy.read_header(member, most)
             there = archive.getinfo(name).file_size - member.tell()  # zipfile reads no more than that

@@ -1,4 +1,4 @@
-"""Portable grey map of 16 bits (binary, P5), read only: the numbers, whose meaning somebody has to say.
+"""Portable grey map of 8 or 16 bits (binary, P5), read only: the numbers, whose meaning somebody has to say.
 
 Source: https://netpbm.sourceforge.net/doc/pgm.html. Not by Pillow, which stretches the numbers to 65535.
 """
@@ -19,16 +19,17 @@ _EIGHT_BITS = 255
 
 
 def decode(data: bytes, most: float) -> RawDepth:
-    """Return the numbers, big-endian uint16 (H, W), over the file's own bytes. most: pixels."""
+    """Return the numbers, uint8 or big-endian uint16 (H, W), over the file's own bytes. most: pixels."""
     header = _HEADER.match(data[:_HEADER_BYTES])
     if header is None:
         raise DepthFileError("its header is not that of a PGM file: P5, width, height, largest number")
     width, height, largest = map(int, header.groups())
-    if not _EIGHT_BITS < largest < 1 << 16:
-        raise DepthFileError(f"its largest number is {largest}: depth is read from PGM of 16 bits")
+    if not 0 < largest < 1 << 16:
+        raise DepthFileError(f"its largest number is {largest}, which is not of 8 or 16 bits")
     require_pixels(height, width, most)
-    expected = 2 * width * height
+    dtype = np.dtype(">u2" if largest > _EIGHT_BITS else "u1")
+    expected = dtype.itemsize * width * height
     if len(data) - header.end() != expected:
         found = len(data) - header.end()
         raise DepthFileError(f"it has {found} bytes of values, its header says {expected}: it is not whole")
-    return RawDepth(np.frombuffer(data, ">u2", offset=header.end()).reshape(height, width), {})
+    return RawDepth(np.frombuffer(data, dtype, offset=header.end()).reshape(height, width), {})

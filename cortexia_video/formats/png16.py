@@ -21,7 +21,8 @@ MAGIC = b"\x89PNG\r\n\x1a\n"
 _KEYWORD = "cortexia_video"
 _UP = 2  # the filter: each byte less the one above it
 _SAMPLES = 4  # strips
-_CHANNELS = {0: "grey", 2: "RGB", 3: "a palette", 4: "grey and alpha", 6: "RGBA"}
+_GREY, _RGB, _RGBA = 0, 2, 6
+_CHANNELS = {_GREY: "grey", _RGB: "RGB", 3: "a palette", 4: "grey and alpha", _RGBA: "RGBA"}
 
 
 def encode(depth: DepthMap) -> Chunks:
@@ -73,20 +74,24 @@ def _chunk(name: bytes, data: bytes) -> bytes:
 
 
 def decode(data: bytes, most: float) -> RawDepth:
-    """Return the numbers of any 16-bit grey PNG, uint16, and what its text says if it is ours.
+    """Return the numbers of a PNG: grey uint8 or uint16 (H, W), or uint8 (H, W, 3) of one in colour.
 
-    most: pixels. Raises `DepthFileError`, and what Pillow does for a broken file.
+    So is what its text says if it is ours. most: pixels. Raises `DepthFileError`, and what Pillow does for a
+    broken file.
     """
     if png8.MARK in data[:128]:
         raise DepthFileError("it is an 8-bit view, made to look at: there is no depth in it")
     with PngImagePlugin.PngImageFile(io.BytesIO(data)) as image:  # Image.open refuses large ones
         bits, colour = data[24], data[25]
-        if (bits, colour) != (16, 0):
+        if (bits, colour) not in ((16, _GREY), (8, _GREY), (8, _RGB), (8, _RGBA)):
             raise DepthFileError(
                 f"it has {bits} bits a channel, {_CHANNELS.get(colour, colour)}: "
                 "depth is read from PNG of 16 bits, grey"
             )
         require_pixels(image.height, image.width, most)
+        if image.n_frames > 1:
+            raise DepthFileError(f"it has {image.n_frames} frames: depth is one image")
         values = np.asarray(image)
         text = {str(name): str(value) for name, value in image.info.items()}
-        return RawDepth(values, from_text(text.pop(_KEYWORD, "")), text)
+        metadata = from_text(text.pop(_KEYWORD, ""))
+        return RawDepth(values[..., :3] if values.ndim == 3 else values, metadata, text)

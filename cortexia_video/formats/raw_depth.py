@@ -29,7 +29,8 @@ class RawDepth(NamedTuple):
     text: Mapping[str, str] = _NOTHING
 
 
-Decode = Callable[[bytes, float], RawDepth]  # of a file's bytes, and of the most pixels that it may have
+Decode = Callable[..., RawDepth]  # of a file's bytes, and of the most pixels that it may have
+PICKS = ("channel", "array", "page")  # what a person may choose of a file that holds several
 
 
 class TooLargeError(DepthFileError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -11,7 +12,7 @@ from typing import Literal
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import LossError, MissingExtraError
-from cortexia_video.formats import exr, jxl, npy, npz, pfm, pgm, png8, png16, preview, tiff
+from cortexia_video.formats import colmap, exr, hdf5, jxl, npy, npz, pfm, pgm, png8, png16, preview, tiff
 from cortexia_video.formats import quantization as steps
 from cortexia_video.formats.integrity import checks
 from cortexia_video.formats.metadata import MARK
@@ -63,11 +64,21 @@ class Format:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A type of file that depth is read from. magic: how its content may begin. suffixes: its usual names."""
+    """A type of file that depth is read from.
+
+    magic, head: how its content may begin. suffixes: its usual names. picks: what `decode` takes by this name where
+    a file holds several maps, one of `PICKS`.
+    """
 
     magic: tuple[bytes, ...]
     suffixes: tuple[str, ...]
     decode: Decode
+    picks: str | None = None
+    head: re.Pattern[bytes] | None = None
+
+    def reads(self, data: bytes) -> bool:
+        """Return whether content is of this type."""
+        return data.startswith(self.magic) or bool(self.head and self.head.match(data))
 
 
 _EXR, _JXL = ("exr", "OpenEXR"), ("jxl", "imagecodecs")
@@ -85,13 +96,15 @@ FORMATS: dict[str, Format] = {
 PREVIEW = Format(".preview.jpg", preview.encode, preview.check, lost=png8.lost)
 READERS = (
     Reader((npy.MAGIC,), (".npy",), npy.decode),
-    Reader((npz.MAGIC,), (".npz",), npz.decode),
+    Reader((npz.MAGIC,), (".npz",), npz.decode, "array"),
     Reader((png16.MAGIC,), (".png",), png16.decode),
-    Reader(tiff.MAGIC, (".tiff", ".tif"), tiff.decode),
-    Reader((exr.MAGIC,), (".exr",), exr.decode),
+    Reader(tiff.MAGIC, (".tiff", ".tif"), tiff.decode, "page"),
+    Reader((exr.MAGIC,), (".exr",), exr.decode, "channel"),
     Reader(pfm.MAGIC, (".pfm",), pfm.decode),
     Reader(jxl.MAGIC, (".jxl",), jxl.decode),
     Reader((pgm.MAGIC,), (".pgm",), pgm.decode),
+    Reader((hdf5.MAGIC,), (".hdf5", ".h5"), hdf5.decode, "array"),
+    Reader((), (".geometric.bin", ".photometric.bin"), colmap.decode, head=colmap.HEAD),
 )
 
 
@@ -101,10 +114,13 @@ def find_format(name: str) -> Format | None:
     return max(ends, key=lambda form: len(form.suffix), default=None)
 
 
+VIDEO_PREVIEW = b".preview.mp4"
 REPORT_MARK = MARK + b" report"
 _OWN_NAMES = (
     *(os.fsencode(each.suffix) for each in (*FORMATS.values(), PREVIEW)),
     b".html",
+    b".mkv",
+    VIDEO_PREVIEW,
     b"depth.json",
 )
 HEAD_BYTES = 512
@@ -115,10 +131,13 @@ def is_own_output(path: str | os.PathLike[str]) -> bool:
     """Return whether a file is one that this package may have written, so that no run takes it for an image.
 
     Only names that we may have given are opened; the mark inside decides. `.npy` and `.pfm` have none: any
-    NumPy file and any float map counts.
+    NumPy file and any float map counts; and so does any video called `.preview.mp4`.
     """
-    if not may_be_own(os.path.basename(path)):  # noqa: PTH119 - may not be UTF-8
+    name = os.path.basename(path)  # noqa: PTH119 - may not be UTF-8
+    if not may_be_own(name):
         return False
+    if os.fsencode(name).endswith(VIDEO_PREVIEW):
+        return True
     try:
         with open_named(Path(path)) as file:
             return is_own_head(file.read(HEAD_BYTES))

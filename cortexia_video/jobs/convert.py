@@ -29,7 +29,6 @@ from cortexia_video.errors import (
     OutputExistsError,
     printable,
 )
-from cortexia_video.formats.decode_depth import count_pixels
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.formats.registry import FORMATS, Format, FormatName
 from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
@@ -122,13 +121,15 @@ def convert(
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     workers, root, stop = choose_workers(workers), to_path(output), stop or threading.Event()
+    if about and about.get("along") == "ray" and f_px:  # then it is needed to read them
+        about = {**about, "f_px": f_px, "f_source": "given"}
     reader = DepthReader(about=about, convention=convention, max_megapixels=max_megapixels)
     given = load_intrinsics(f_px, intrinsics)
     for each in inputs:
         if is_same_folder(root, each):
             raise InputError(f"{printable(str(to_path(each)))} is input and output: choose another `output`")
         reader.open_folder(each)  # each of its files would fail if that cannot be
-    found = DepthFiles(inputs, output=root)
+    found = DepthFiles(inputs, output=root, convention=convention, about=about)
     files = _require_some(found, inputs)
     format = format or _find_format(inputs)
     sink = open_sink(root, format=format)
@@ -219,7 +220,7 @@ class ConvertJob:
         kept = _KEPT_REMOTE if is_remote(item.place) else _KEPT
         data = read() if size <= kept else b""  # a larger one waits where it is
         with self._budget.hold(size):
-            pixels = count_pixels(data or read(), item.source.path)
+            pixels = self._reader.count_pixels(data or read(), item.place)
         with self._budget.hold(size + pixels * _BYTES):
             reading = self._reader.decode(data or read(), item.place)
             if reading.changed:

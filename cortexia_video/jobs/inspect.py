@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthKind, DepthMap
 from cortexia_video.errors import DepthFileError, Failure, printable
-from cortexia_video.formats.decode_depth import count_pixels, find_reader
+from cortexia_video.formats.decode_depth import find_reader
 from cortexia_video.formats.metadata import Metadata, metadata_of
+from cortexia_video.formats.raw_depth import PICKS
 from cortexia_video.images.resampling import pick_points
 from cortexia_video.ledger.depth_json import read_depth_json
 from cortexia_video.ledger.depth_reader import DepthReader
@@ -158,7 +159,7 @@ def _inspect_folder(root: AnyPath, inspector: _Inspector) -> FolderInspection:
         else:
             found.sampled.append(result)
 
-    run_bounded(_count(found, root), look, settle, workers=count_cores())
+    run_bounded(_count(found, root, inspector), look, settle, workers=count_cores())
     found.sampled.sort(key=lambda each: each.path)
     found.failures.sort(key=lambda each: each.key)
     return found
@@ -169,12 +170,18 @@ class _Inspector:
 
     def __init__(self, about: Metadata | None, convention: str | None, max_megapixels: float) -> None:
         self._reader = DepthReader(about=about, convention=convention, max_megapixels=max_megapixels)
-        self._reader_of_numbers = DepthReader(about=_UNSAID, max_megapixels=max_megapixels)
+        self._convention, self._about = convention, about
+        picked = {name: about[name] for name in PICKS if about and name in about}
+        self._reader_of_numbers = DepthReader(about={**_UNSAID, **picked}, max_megapixels=max_megapixels)
         self._budget = MemoryBudget(_MEMORY)
+
+    def find_files(self, root: AnyPath) -> DepthFiles:
+        """Return the depth files of a folder."""
+        return DepthFiles([to_text(root)], convention=self._convention, about=self._about)
 
     def inspect(self, place: AnyPath) -> Inspection:
         data = self._reader.read_bytes(place)
-        with self._budget.hold(len(data) + count_pixels(data, str(place)) * _BYTES):
+        with self._budget.hold(len(data) + self._reader.count_pixels(data, place) * _BYTES):
             return self._inspect(data, place)
 
     def _inspect(self, data: bytes, place: AnyPath) -> Inspection:
@@ -231,9 +238,9 @@ def _describe(
     )
 
 
-def _count(found: FolderInspection, root: AnyPath) -> list[str]:
+def _count(found: FolderInspection, root: AnyPath, inspector: _Inspector) -> list[str]:
     """Count the files of a folder; give some of them, by reservoir sampling."""
-    files, chance = DepthFiles([to_text(root)]), random.Random(0)
+    files, chance = inspector.find_files(root), random.Random(0)
     sample: list[str] = []
     for number, each in enumerate(files):
         if isinstance(each, Failure):

@@ -20,7 +20,7 @@ from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 Line = Mapping[str, Any]
-_ABOUT = ("kind", "f_px", "f_source", "full_size")  # what a line says of its depth
+_ABOUT = ("kind", "f_px", "f_source", "full_size", "alignment")  # what a line says of its depth
 _REMEDY = "`cortexia verify --requeue` lets the next run make it again"
 
 

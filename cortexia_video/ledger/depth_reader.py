@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import xxhash
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DepthFileError, InputError, printable
+from cortexia_video.errors import DepthFileError, InputError, describe, printable
 from cortexia_video.formats.conventions import CONVENTIONS
-from cortexia_video.formats.decode_depth import decode_stored, interpret, read_file
+from cortexia_video.formats.decode_depth import count_pixels, decode_stored, interpret, read_file
 from cortexia_video.formats.metadata import Metadata, add
 from cortexia_video.ledger.artifacts import read_output
 from cortexia_video.ledger.depth_json import DEPTH_JSON, read_depth_json
@@ -23,7 +23,7 @@ from cortexia_video.storage.named_file import read_named_text
 from cortexia_video.storage.paths import AnyPath, PathLike, name_inside, to_absolute, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
-_OF_FILE = ("kind", "f_px", "f_source", "full_size")
+_OF_FILE = ("kind", "f_px", "f_source", "full_size", "alignment")
 _OF_MODEL = ("model", "weights_sha256")
 _OF_FOLDER = ("kind", "unit", "larger_is", "unknown", *_OF_MODEL)
 
@@ -116,7 +116,7 @@ class DepthReader:
         """Return the depth in a file's bytes, with what its folder says; raises what `decode_depth` does."""
         place = to_path(path)
         name = str(place)
-        stored = decode_stored(data, name, max_megapixels=self._max_megapixels)
+        stored = decode_stored(data, name, about=self._about, max_megapixels=self._max_megapixels)
         known = self._look_up(data, to_absolute(place))
         if self._convention and known.source != LEDGER_NAME:
             known = _NOTHING  # of other people's files a depth.json above knows less than who names them
@@ -128,6 +128,10 @@ class DepthReader:
         depth = interpret(stored, name, about=about, convention=convention)
         said_by = "file" if stored.metadata.get("kind") else known.source or "caller"
         return Reading(depth, said_by, known.line, known.changed)
+
+    def count_pixels(self, data: bytes, path: PathLike) -> int:
+        """Return how many pixels a file's depth will have by its header, or its bytes where that cannot be."""
+        return count_pixels(data, str(to_path(path)), about=self._about)
 
     def time_beside(self, path: PathLike) -> int:
         """Return the time of change, ns, of what the convention has beside a depth file; 0 where there is none."""
@@ -281,7 +285,7 @@ def _is_file(place: AnyPath) -> bool:
         return False
     except OSError as error:
         if isinstance(place, RemotePath):  # what it says may be there
-            raise InputError(f"cannot open {printable(str(place))}: {error.strerror}") from error
+            raise InputError(f"cannot open {place}: {describe(error)}") from error
         return False
 
 

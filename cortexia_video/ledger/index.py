@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import threading
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cortexia_video.errors import InputError, printable
+from cortexia_video.errors import in_words
 from cortexia_video.formats.registry import FORMATS, PREVIEW
 from cortexia_video.ledger.state import list_files, parse_line
 from cortexia_video.storage.named_file import open_named
@@ -103,15 +104,12 @@ def _names(entry: dict[str, Any], name: str) -> bool:
 
 def _map(path: AnyPath) -> mmap.mmap | None:
     """Return the file's bytes without reading them; none of an empty one. Raises `InputError`."""
-    try:
+    with in_words(f"cannot read {path}", of=OSError):
         if isinstance(path, RemotePath):
             return _keep(path.read_bytes())
-        with open_named(path) as file:
+        with open_named(path) as file, contextlib.suppress(ValueError):
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except ValueError:
-        return None
-    except OSError as error:
-        raise InputError(f"cannot read {printable(str(path))}: {error.strerror}") from error
+    return None
 
 
 def _keep(data: bytes) -> mmap.mmap | None:

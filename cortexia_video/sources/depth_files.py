@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cortexia_video.errors import Failure, InputError
+from cortexia_video.formats.conventions import CONVENTIONS
+from cortexia_video.formats.metadata import Metadata
 from cortexia_video.formats.registry import FORMATS, READERS
 from cortexia_video.ledger.artifacts import find_depth, list_outputs
 from cortexia_video.ledger.entries import Source
@@ -24,14 +26,15 @@ _SUFFIXES = tuple(suffix for reader in READERS for suffix in reader.suffixes)
 _LONG_FIRST = sorted({*_SUFFIXES, *(form.suffix for form in FORMATS.values())}, key=len, reverse=True)
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_BEGINNING = 26  # bytes: its size in pixels, then bits and sort of its channels
-_GREY_16 = b"\x10\0"
+_GREY_16, _GREY_8, _IN_COLOUR = b"\x10\0", b"\x08\0", (b"\x08\x02", b"\x08\x06")
 
 
 class DepthFiles:
     """The depth files of files, folders with all that is in them, and lists, as `find_images` takes them.
 
     In folders a file is an input by its name, whatever it holds; PNG of 8 bits or in colour is an image, and
-    only counted. Iterating raises `InputError` at once for an input that does not exist.
+    only counted, unless `convention` or a `scale` in `about` says that such are depth. Iterating raises
+    `InputError` at once for an input that does not exist.
 
     A key is as `find_images` gives it, without the ending of the file's format: `a.jpg` of `a.jpg.npy`.
     Where that would be the key of two files of a folder, or is a file's name, they keep their whole names.
@@ -40,8 +43,19 @@ class DepthFiles:
     images: how many were passed over.
     """
 
-    def __init__(self, inputs: Sequence[str | os.PathLike[str]], *, output: AnyPath | None = None) -> None:
+    def __init__(
+        self,
+        inputs: Sequence[str | os.PathLike[str]],
+        *,
+        output: AnyPath | None = None,
+        convention: str | None = None,
+        about: Metadata | None = None,
+    ) -> None:
         self.images = 0
+        in_colour = convention in CONVENTIONS and CONVENTIONS[convention].in_colour
+        self._pngs = (
+            _IN_COLOUR if in_colour else (_GREY_16, _GREY_8) if (about or {}).get("scale") else (_GREY_16,)
+        )
         self._inputs = inputs
         self._output = output
         self._counting = threading.Lock()
@@ -74,7 +88,7 @@ class DepthFiles:
             head = _read_beginning(place)
         except OSError:
             return True
-        is_image = len(head) == _PNG_BEGINNING and head.startswith(_PNG) and not head.endswith(_GREY_16)
+        is_image = len(head) == _PNG_BEGINNING and head.startswith(_PNG) and not head.endswith(self._pngs)
         with self._counting:
             self.images += is_image
         return not is_image

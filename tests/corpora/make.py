@@ -12,6 +12,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+import h5py
 import numpy as np
 from PIL import Image, PngImagePlugin
 
@@ -118,6 +119,11 @@ def make_depth(root: Path, depth_m: np.ndarray) -> None:
     dataset_layouts.save(numbers, root / "depth-tiff/numbers.tif", compression="tiff_lzw")
     header = f"P5\n{WIDTH} {HEIGHT}\n65535\n".encode()
     (_make_folder(root / "depth-pgm") / "numbers.pgm").write_bytes(header + numbers.astype(">u2").tobytes())
+    values = numbers.astype("<f4")
+    dense = f"{numbers.shape[1]}&{numbers.shape[0]}&1&".encode() + values.tobytes()
+    (_make_folder(root / "depth-colmap") / "map.geometric.bin").write_bytes(dense)
+    with h5py.File(_make_folder(root / "depth-hdf5") / "map.h5", "w") as file:
+        file.create_dataset("depth", data=values, compression="gzip", track_times=False)
 
 
 def make_texts(root: Path) -> None:
@@ -182,7 +188,6 @@ def make_runs(root: Path, image: np.ndarray) -> None:
 
 def make_hostile(root: Path) -> None:
     """Write small files that say they hold gigabytes."""
-    import h5py
     import pyarrow
     from pyarrow import parquet
 

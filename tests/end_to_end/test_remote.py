@@ -117,7 +117,7 @@ def test_an_object_that_vanishes_after_listing_is_a_failure(
     monkeypatch.setattr("cortexia_video.jobs.run_spec.find_images", lambda *_, **__: iter(found))
     report = estimate(f"{S3}/{place}/in", f"{S3}/{place}/out")
     assert [str(each) for each in report.failures] == [
-        "failed (decode): 0.png: it is gone: it was there when the bucket was listed"
+        "failed (decode): 0.png: it was removed after the bucket was listed"
     ]
 
 
@@ -288,9 +288,7 @@ def test_one_request_reads_an_image(place: str, server: Server) -> None:
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "gcsfs", None)
-    with pytest.raises(
-        cx.errors.MissingExtraError, match=r"gs:// needs a package .*pip install 'cortexia-video\[cloud\]'"
-    ):
+    with pytest.raises(cx.errors.MissingExtraError, match="gs:// needs gcsfs: pip install gcsfs"):
         estimate("gs://bucket/in", "out")
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import struct
+import subprocess
 import sys
 import zipfile
 import zlib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -118,7 +121,11 @@ def test_large_arrays_begin_at_a_page_and_are_not_copied(name: str) -> None:
 def test_tiff_by_tifffile() -> None:
     with tifffile.TiffFile(io.BytesIO(encode("tiff", LARGE))) as file:
         page = file.pages[0]
-        assert (page.compression.name, page.predictor.name, page.dtype) == ("ZSTD", "FLOATINGPOINT", "<f4")
+        assert (page.compression.name, page.predictor.name, page.dtype) == (
+            "ADOBE_DEFLATE",
+            "FLOATINGPOINT",
+            "<f4",
+        )
         np.testing.assert_array_equal(page.asarray(), LARGE.values)
         assert says(page.description) == said_of(LARGE)
 
@@ -141,9 +148,9 @@ def test_tiff_without_the_packages_that_pack_it(missing: str, monkeypatch: pytes
 
 def test_exr_by_openexr() -> None:
     file = OpenEXR.File(io.BytesIO(encode("exr")), separate_channels=True)
-    np.testing.assert_array_equal(file.channels()["Z"].pixels, METRES)
+    np.testing.assert_array_equal(file.channels()["Y"].pixels, METRES)
     assert says(file.header()["cortexia_video"]) == said_of(DEPTH)
-    half = OpenEXR.File(io.BytesIO(encode("exr16")), separate_channels=True).channels()["Z"].pixels
+    half = OpenEXR.File(io.BytesIO(encode("exr16")), separate_channels=True).channels()["Y"].pixels
     np.testing.assert_array_equal(half, METRES.astype(np.float16))
 
 
@@ -154,6 +161,61 @@ def test_exr_by_the_letter_of_its_standard() -> None:
     rows = np.frombuffer(data, np.dtype([("y", "<i4"), ("size", "<i4"), ("z", "<f4", width)]), offset=begin)
     np.testing.assert_array_equal(rows["y"], np.arange(height))
     np.testing.assert_array_equal(rows["z"], METRES)
+
+
+def expected_of(name: str) -> np.ndarray:
+    """Return what a reader of pixels finds: metres, or the whole numbers that stand for them."""
+    data = encode(name)
+    if name == "png16":
+        return np.asarray(Image.open(io.BytesIO(data)))
+    return METRES.astype(np.float16).astype(np.float32) if name == "exr16" else METRES
+
+
+@pytest.mark.parametrize("name", ["tiff", "exr", "exr16", "png16"])  # PFM it reads upside down
+def test_pixels_by_openimageio(name: str, tmp_path: Path) -> None:
+    oiio = pytest.importorskip("OpenImageIO")
+    path = tmp_path / f"a{FORMATS[name].suffix}"
+    path.write_bytes(encode(name))
+    image = oiio.ImageInput.open(str(path))
+    pixels = image.read_image("uint16" if name == "png16" else "float")
+    assert pixels.shape == (*METRES.shape, 1) and not image.geterror()
+    np.testing.assert_array_equal(pixels[..., 0], expected_of(name))
+
+
+@pytest.mark.parametrize("name", ["tiff", "png16"])
+def test_pixels_by_imageio(name: str, tmp_path: Path) -> None:
+    imageio = pytest.importorskip("imageio.v3")
+    path = tmp_path / f"a{FORMATS[name].suffix}"
+    path.write_bytes(encode(name))
+    for plugin in ("pillow", "tifffile") if name == "tiff" else ("pillow",):
+        np.testing.assert_array_equal(imageio.imread(path, plugin=plugin), expected_of(name))
+
+
+@pytest.mark.parametrize("depth", [DEPTH, LARGE], ids=["small", "large"])
+def test_tiff_by_opencv_and_pillow(depth: DepthMap) -> None:
+    data = encode("tiff", depth)
+    np.testing.assert_array_equal(opencv(data), depth.values)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data))), depth.values)
+
+
+@pytest.mark.parametrize("name", ["exr", "exr16"])
+@pytest.mark.parametrize("flag", ["UNCHANGED", "ANYDEPTH"])
+def test_exr_by_opencv_where_its_wheel_reads_exr(name: str, flag: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.exr"
+    path.write_bytes(encode(name))
+    code = f"import cv2, numpy, sys; read = cv2.imread(sys.argv[1], cv2.IMREAD_{flag}); "
+    code += "print('none') if read is None else numpy.save(sys.argv[2], read)"
+    known = {**os.environ, "OPENCV_IO_ENABLE_OPENEXR": "1"}
+    words = [sys.executable, "-c", code, str(path), str(tmp_path / "read.npy")]
+    said = subprocess.run(words, env=known, check=True, capture_output=True, text=True, timeout=600).stdout
+    if "none" in said:
+        pytest.skip("this OpenCV is built without OpenEXR: 4.x has it")
+    np.testing.assert_array_equal(np.load(tmp_path / "read.npy"), expected_of(name))
+
+
+def test_the_first_array_of_an_npz_is_the_depth() -> None:
+    with np.load(io.BytesIO(encode("npz"))) as archive:
+        np.testing.assert_array_equal(archive[archive.files[0]], METRES)
 
 
 def test_pfm_by_opencv() -> None:

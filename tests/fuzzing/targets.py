@@ -188,7 +188,7 @@ def read_onnx(folder: Path) -> None:
 
 
 _IMAGES = ("jpg", "png", "webp", "tif", "bmp", "avif", "gif", "ppm", "ico", "qoi", "jp2", "tga")
-_DEPTH = ("npy", "npz", "png16", "tiff", "exr", "exr16", "jxl", "pfm", "pgm")
+_DEPTH = ("npy", "npz", "png16", "tiff", "exr", "exr16", "jxl", "pfm", "pgm", "colmap", "hdf5")
 _SETS = {  # and a split that the corpus has
     **dict.fromkeys(("rgbd", "pairs", "tum", "middlebury")),
     **dict.fromkeys(

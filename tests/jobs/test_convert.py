@@ -322,7 +322,7 @@ def test_other_settings_are_done_again(tmp_path: Path, caplog: pytest.LogCapture
         ("x.tiff", b"", "cut short or mislabelled"),
         ("x.png", b"\x89PNG\r\n\x1a\n", "is it whole"),
         ("x.pfm", b"PF\n1 1\n-1\n" + bytes(12), "three channels"),
-        ("x.pgm", b"P5 1 1 255\n\0", "16 bits"),
+        ("x.pgm", b"P5 1 1 255\n\0", "8 bits"),
     ],
 )
 def test_a_broken_file_costs_one_file(
@@ -538,7 +538,9 @@ def test_a_file_that_is_not_ours_stays_in_its_place(tree: Path, tmp_path: Path) 
     (out / "a.npy").write_bytes(b"mine")
     report = convert(tree, out, format="npy")
     assert (report.done, report.failed) == (4, 1) and (out / "a.npy").read_bytes() == b"mine"
-    assert "the ledger does not know it: `overwrite=True` replaces it" in reasons(report)["a"]
+    assert (
+        "exists already and the ledger does not know it: `overwrite=True` replaces it" in reasons(report)["a"]
+    )
     assert convert(tree, out, format="npy", overwrite=True).done == 5
 
 

@@ -386,7 +386,7 @@ def test_a_matlab_file_that_unpacks_to_gigabytes_is_refused(tmp_path: Path) -> N
 
 def test_hdf5_reads_numbers_of_its_own_file_only(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
-    from cortexia_video.datasets.readers._hdf5 import read_array
+    from cortexia_video.formats.hdf5 import read_array
 
     (tmp_path / "secret").write_bytes(bytes(48 * 64 * 4))
     with h5py.File(tmp_path / "other.h5", "w") as file:

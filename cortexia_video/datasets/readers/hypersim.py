@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
-from cortexia_video.datasets.readers._hdf5 import read_array
 from cortexia_video.datasets.readers._pair import make_sample, read_image
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError, InputError, in_words
+from cortexia_video.formats.hdf5 import read_array
 from cortexia_video.formats.quantization import split_rows
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample

@@ -14,10 +14,10 @@ from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.eval_region import EIGEN_CROP, Region
 from cortexia_video.datasets.readers._calibration import Calibration
-from cortexia_video.datasets.readers._hdf5 import count, read_array
 from cortexia_video.datasets.readers._matlab import read_mat
 from cortexia_video.datasets.readers._pair import make_sample
 from cortexia_video.depth_map import DepthMap
+from cortexia_video.formats.hdf5 import count, read_array
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.storage.paths import AnyPath
 
