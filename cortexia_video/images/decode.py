@@ -34,7 +34,7 @@ from cortexia_video.images.foreign_content import describe_foreign, find_camera_
 from cortexia_video.images.greyscale import find_grey_scale, list_strips, strip_grey
 from cortexia_video.images.memory_limit import check_memory
 from cortexia_video.images.pillow_readers import (
-    READERS,
+    find_reader,
     read_exif,
 )
 from cortexia_video.images.sniff import SNIFF_BYTES, name_format
@@ -146,7 +146,7 @@ def _open(data: bytes) -> ImageFile.ImageFile:
         raise DecodeError(describe_foreign(data))
     if name == "TIFF" and (camera := find_camera_file(data)):
         raise DecodeError(camera)
-    opened = READERS[name](io.BytesIO(data))
+    opened = find_reader(name)(io.BytesIO(data))
     # a row at a time: Pillow joins smaller pieces, each time copying what it has of the row (780 bytes took 24 s)
     opened.decodermaxblock = max(opened.decodermaxblock, _ROW_BYTES * opened.size[0])
     return opened

@@ -10,7 +10,16 @@ from cortexia_video.errors import DecodeError
 from cortexia_video.images.pillow_readers import TiffReader
 
 # Peak bytes a pixel beyond the file itself, reader and result together: measured at 20 to 200 megapixels.
-_PEAK_BYTES = {"JPEG": 9.0, "PNG": 7.1, "BMP": 7.1, "TIFF": 7.1, "WEBP": 16.0, "AVIF": 20.0, "JPEG2000": 20.0}
+_PEAK_BYTES = {
+    "JPEG": 9.0,
+    "PNG": 7.1,
+    "BMP": 7.1,
+    "TIFF": 7.1,
+    "WEBP": 16.0,
+    "AVIF": 20.0,
+    "HEIF": 9.5,
+    "JPEG2000": 20.0,
+}
 _PEAK_BYTES_OTHER = 12.0
 _ALLOWED_BYTES = 10.2  # 2 GiB less 100 MB for Python and numpy, at 200 megapixels
 _DEFAULT_MEGAPIXELS = 200.0

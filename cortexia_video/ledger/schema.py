@@ -17,7 +17,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
         ("path", "stage", "model", "weights_sha256", "lost", "made_of", "aligned_by"), (str, _NULL)
     ),
     **dict.fromkeys(("kept", "unplaced", "interrupted", "f_px_used", "in_float32"), (bool,)),
-    "settings": (dict,),
+    **dict.fromkeys(("settings", "passed_over"), (dict,)),
     "alignment": (dict, _NULL),
     "speed": (dict, _NULL),
 }
