@@ -15,9 +15,9 @@ from cortexia_video.ledger.entries import ItemDone, Placed
 from cortexia_video.runtime.throughput import StageClock
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.video import depth_clip
+from cortexia_video.video import preview as video_preview
 
 PARTIAL = ".cortexia-partial"
-CLIP_SUFFIXES = (depth_clip.SUFFIX,)
 
 
 class Keyed(Protocol):
@@ -49,6 +49,7 @@ class Sink(ABC):
         FORMATS[format].require()
         self.formats: tuple[Format, ...] = (FORMATS[format], PREVIEW) if preview else (FORMATS[format],)
         self.suffixes = suffixes or [each.suffix for each in self.formats]
+        self.clip_suffixes = [depth_clip.SUFFIX, *([video_preview.SUFFIX] if preview else [])]
 
     @abstractmethod
     def __enter__(self) -> Self: ...
@@ -78,7 +79,7 @@ class Sink(ABC):
 
     def output_names(self, key: str, *, is_clip: bool = False) -> list[str]:
         """Return the names, relative to the root, of the files of an input."""
-        return [key + suffix for suffix in (CLIP_SUFFIXES if is_clip else self.suffixes)]
+        return [key + suffix for suffix in (self.clip_suffixes if is_clip else self.suffixes)]
 
     def gather(
         self,
