@@ -23,6 +23,7 @@ DOORS = (
             "jobs",
             "point_clouds",
             "scenes",
+            "sparse_depth",
             "training",
             "viz",
         )
