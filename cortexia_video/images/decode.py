@@ -158,8 +158,7 @@ def _check_size(pil_image: Image.Image, max_megapixels: float) -> None:
 # ---- memory ------------------------------------------------------------------------------------------------
 
 # Peak bytes a pixel beyond the file itself, reader and result together: measured at 20 to 200 megapixels.
-_PEAK_BYTES = {"JPEG": 9.0, "PNG": 7.1, "BMP": 7.1, "TIFF": 7.1, "WEBP": 16.0, "AVIF": 20.0, "JPEG2000": 20.0}
-_PEAK_BYTES["HEIF"] = 9.5
+_PEAK_BYTES = {
     "JPEG": 9.0,
     "PNG": 7.1,
     "BMP": 7.1,
