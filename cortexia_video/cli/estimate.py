@@ -49,7 +49,7 @@ def estimate_command(
     """Estimate depth for images.
 
     Each image of INPUT gets OUTPUT/KEY.npy, or another format. Only what is missing or changed is done.
-    OUTPUT/ledger.jsonl says what became of every input.
+    OUTPUT/ledger.jsonl has the result of every input.
 
         cortexia estimate photos --output depth --recursive
         cortexia estimate a.jpg b.jpg --output depth --format png16 --preview

@@ -41,7 +41,7 @@ _FAILURES_KEPT = 1000
 
 @dataclass(slots=True)
 class BuildReport:
-    """What became of the samples of a dataset that was built.
+    """The results of building a dataset.
 
     Attributes:
         rows: Samples in the shards.

@@ -140,7 +140,7 @@ def _find_truth(truth: PathLike | None, protocol: Protocol) -> AnyPath:
     place = Path(protocol.place)
     if not place.exists():
         raise InputError(
-            f"{place} is not there: protocol {protocol.name} looks there, from the current folder: "
+            f"{place} does not exist: protocol {protocol.name} looks there, from the current folder: "
             "give `truth`"
         )
     return place

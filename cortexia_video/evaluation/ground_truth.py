@@ -127,7 +127,7 @@ def _open_sets(
     if isinstance(root, RemotePath):
         require_object(root)
     elif not root.is_dir() and not root.is_file():
-        raise InputError(f"{root} is not there: give a dataset, or a folder of depth files")
+        raise InputError(f"{root} does not exist: give a dataset, or a folder of depth files")
     folders = [path.parent for path in find_inside(root, "*/set.json")]
     if folders:
         return tuple(_open_set("rgbd", each, protocol, allow_outside) for each in folders)

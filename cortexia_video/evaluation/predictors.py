@@ -36,7 +36,7 @@ Prediction = DepthMap | Failure | None  # None: there is none
 class Work(Generic[Outcome]):
     """What is done with images. begin, measure: on threads, so many of them. settle: on the calling one.
 
-    begin opens an image, or says what became of it without depth; measure takes its depth.
+    begin opens an image, or returns its result without depth; measure takes its depth.
     """
 
     begin: Callable[[Destination], EvalItem | Skipped[Outcome]]

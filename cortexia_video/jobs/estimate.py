@@ -144,7 +144,7 @@ def estimate(
 
     Raises:
         InputError, ModelError, MissingExtraError, OutputError: Before any depth is written.
-        OutputLostError: The output can take no more (its `report` says what was done); a later call goes on
+        OutputLostError: The output is full or unwritable (its `report` says what was done); a later call goes on
             from there.
 
     Example:
@@ -156,10 +156,10 @@ def estimate(
     if workers is None and (isinstance(root, RemotePath) or any(map(is_remote, inputs))):
         workers = _THREADS_A_CORE * count_cores()
     if not max_megapixels > 0:
-        raise InputError(f"`max_megapixels` must be more than 0, not {max_megapixels}")
+        raise InputError(f"`max_megapixels` must be above 0, got {max_megapixels}")
     for name, value, choices in (("decode", decode, Decoding), ("changed", changed, Changed)):
         if value not in get_args(choices):
-            raise InputError(f"`{name}` must be one of {', '.join(get_args(choices))}, not {value!r}")
+            raise InputError(f"`{name}` must be one of {', '.join(get_args(choices))}, got {value!r}")
     options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
     options |= {"kind": kind, "input_size": input_size, "normalize": normalize}
     spec = RunSpec(

@@ -173,7 +173,7 @@ class _Maker:
         if options.fov_deg is not None:
             require_angle(options.fov_deg)
         if options.max_gap is not None and not options.max_gap > 0:
-            raise InputError(f"`max_gap` must be a share above 0 (0.05), or inf, not {options.max_gap:g}")
+            raise InputError(f"`max_gap` must be a share above 0 (0.05), or inf, got {options.max_gap:g}")
         self._options = options
         self.given: Intrinsics = load_intrinsics(options.f_px, options.intrinsics)
 

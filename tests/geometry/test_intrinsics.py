@@ -106,7 +106,7 @@ def test_millimetres_are_told_from_pixels() -> None:
         ("key,fx,fy\na.jpg,1000,1011\n", "line 2: a.jpg: fx 1000 and fy 1011 differ by more than 1 %"),
         ("key,fx,fy,f_px\na.jpg,1,1,1\n", "f_px is given, and fx and fy, too"),
         ('{"a.jpg": 1,\n 2}', "line 2: not JSON"),
-        ('{"a.jpg": true}', "a.jpg: f_px must be a number of pixels, more than 0, not True"),
+        ('{"a.jpg": true}', "a.jpg: f_px must be a number of pixels above 0, got True"),
         ('{"a.jpg": {"focal": 1}}', "'focal' is not known: give f_px, or fx and fy"),
         ('{"a.jpg": 1, "a.jpg": 2}', "a.jpg was there before"),
         ('{"a.jpg": ' + "[" * 100_000, "nested more than"),

@@ -601,7 +601,7 @@ def test_one_bad_image_costs_one_cloud(
     assert (code, counts(told)) == (1, "2 found: 0 done, 0 skipped, 2 failed")
     assert "trip/b.jpg.npy: it is not what was written" in said
     (made / "trip/b.jpg.npy").unlink()
-    assert "trip/b.jpg.npy: it is not there" in run(capsys, made, "--output", tmp_path / "others")[2]
+    assert "trip/b.jpg.npy: it is missing" in run(capsys, made, "--output", tmp_path / "others")[2]
 
 
 def test_what_can_have_no_shape_has_failed_and_near_and_far_give_it_one(
@@ -668,8 +668,8 @@ def test_clouds_of_a_run_are_verified_like_depth(made: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"fov_deg": 0.0}, "`fov_deg` must be more than 0 and less than 180 degrees, not 0"),
-        ({"max_gap": -1.0}, "`max_gap` must be a share above 0 .*, not -1"),
+        ({"fov_deg": 0.0}, "`fov_deg` must be above 0 and below 180 degrees, got 0"),
+        ({"max_gap": -1.0}, "`max_gap` must be a share above 0 .*, got -1"),
         ({"near_m": 3.0, "far_m": 2.0}, "`near_m` 3 and `far_m` 2 must be metres"),
         ({"f_px": -3.0}, "`f_px` must be a number above 0, got -3"),
     ],

@@ -120,7 +120,7 @@ def test_a_lost_file_is_rendered_again(tmp_path):
 
 @pytest.mark.parametrize("count", [0, -4])
 def test_no_scenes_are_refused(tmp_path, count):
-    with pytest.raises(InputError, match=f"`count` must be more than 0, not {count}"):
+    with pytest.raises(InputError, match=f"`count` must be at least 1, got {count}"):
         write_scenes(tmp_path / "set", count, SMALL)
     assert not (tmp_path / "set").exists()
 
@@ -130,7 +130,7 @@ def test_no_scenes_are_refused(tmp_path, count):
     [
         ({"kinds": ("room", "moon")}, "'moon'.*room, store"),
         ({"height": 8}, "size 8 x 48"),
-        ({"seed": -1}, "`seed` must be 0 or more, not -1"),
+        ({"seed": -1}, "`seed` must be at least 0, got -1"),
         ({"device": "cuda:99"}, "device 'cuda:99' cannot be used"),
         ({"device": "toaster"}, "device 'toaster' cannot be used"),
         ({"device": "meta"}, "device 'meta' cannot be used"),

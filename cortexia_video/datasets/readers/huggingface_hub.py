@@ -59,7 +59,7 @@ def load(root: AnyPath, split: str, *, streaming: bool, revision: str | None) ->
     if isinstance(root, RemotePath):
         raise InputError(
             f"{root}: a dataset of the hub is org/name, or a folder of this machine; its parquet files "
-            "behind an address are opened as parquet (`name='parquet'`)"
+            "at a URL are opened as parquet (`name='parquet'`)"
         )
     hf = import_datasets()
     try:
