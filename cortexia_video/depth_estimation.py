@@ -379,8 +379,9 @@ def load_estimator(
         batch_size: Images in one call of the model, or `auto`.
         size: `full` gives each map the size of its image, `native` the size that the network gives.
         commercial_only: Refuse weights that are not known to be free for use in a product.
-        **options: The model's own: `kind` and `input_size` of `onnx:` and `hf:`, `normalize` of `onnx:`,
-            `backend`, `precision` and `compile` of what torch runs; None stands for what the model says.
+        **options: The model's own: `kind` and `input_size` of `onnx:` and `hf:`, `multiple_of`, `normalize`
+            and `output_name` of `onnx:`, `backend`, `precision` and `compile` of what torch runs; None stands
+            for what the model says.
 
     Returns:
         The estimator: `estimator(image)` for one image, `estimator.estimate(frames)` for many.

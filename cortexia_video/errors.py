@@ -20,9 +20,11 @@ CortexiaError
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal, Self
 
 __all__ = [
@@ -105,6 +107,33 @@ class DecodeError(CortexiaError):
 
 class MissingExtraError(CortexiaError):
     """A model, a format or a command needs a package that is not installed."""
+
+
+def explain_import(error: ImportError, what: str, needs: str = "") -> MissingExtraError:
+    """Return the error for an import that failed: a package is missing, or there and cannot be imported.
+
+    The second, as of a torchvision that was built for another torch, shows its own cause: an installation
+    of what is installed would change nothing.
+
+    Args:
+        error: As it was raised; transformers, for one, hides the cause behind others.
+        what: What the package is for, as in "the format exr needs".
+        needs: What to `pip install`; by default the package.
+    """
+    cause: BaseException = error
+    while cause.__cause__ or (cause.__context__ and not cause.__suppress_context__):
+        cause = cause.__cause__ or cause.__context__ or cause
+    package = (getattr(cause, "name", None) or "").partition(".")[0]
+    if isinstance(cause, ModuleNotFoundError) and package and find_spec(package) is None:
+        return MissingExtraError(f"{what} {package}: pip install {needs or package}")
+    for frame, _ in traceback.walk_tb(cause.__traceback__):  # the last module that was being imported
+        if frame.f_code.co_name == "<module>":
+            package = str(frame.f_globals.get("__name__", package)).partition(".")[0]
+    reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+    return MissingExtraError(
+        f"{what} {package}, which is installed and cannot be imported ({reason}): install one that fits the "
+        "other packages, or remove it where nothing needs it"
+    )
 
 
 class TrainingError(CortexiaError):

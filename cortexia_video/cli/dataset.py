@@ -29,7 +29,7 @@ from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.registry import DATASETS, open_folder
 from cortexia_video.datasets.sample_checks import ProblemCount, raise_problem
 from cortexia_video.datasets.summary import make_sheet, summarise
-from cortexia_video.errors import Failure, InputError, MissingExtraError, OutputError, OutputExistsError
+from cortexia_video.errors import Failure, InputError, OutputError, OutputExistsError, explain_import
 from cortexia_video.formats.metadata import MARK
 from cortexia_video.formats.registry import HEAD_BYTES, is_own_head
 from cortexia_video.storage.atomic_file import write_atomic
@@ -229,7 +229,7 @@ def guide_augmentation() -> Compose:
     try:
         import albumentations as A
     except ImportError as error:
-        raise MissingExtraError("augmenting colours needs: pip install 'cortexia-video[augment]'") from error
+        raise explain_import(error, "augmenting colours needs", "'cortexia-video[augment]'") from error
     colours = A.Compose([A.RandomBrightnessContrast(), A.RandomGamma(), A.HueSaturationValue()])
     return Compose([Sometimes(Flip()), _GuideCrop(), Photometric(colours)])
 

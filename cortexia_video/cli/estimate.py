@@ -17,6 +17,7 @@ from cortexia_video.cli.options import (
     OPTIONS,
     OUTPUT,
     RUN,
+    VIDEO,
     take_options,
 )
 from cortexia_video.errors import InputError
@@ -34,6 +35,7 @@ _OF_CLUSTERS = ("address", "num_workers", "gpus_per_worker")
     estimate,
     (OPTIONS, ("model", "recursive", "format", "preview", "overwrite")),
     (OUTPUT, ("size", "changed", "pack", "pack_size", "pack_images")),
+    (VIDEO, ("steady", "video_size", "every", "frames")),
     (MODEL, MODEL_OPTIONS),
     (CAMERA, ("f_px", "intrinsics")),
     (RUN, ("batch_size", "device", "workers", "decode", "max_megapixels", "partition", "profile")),
@@ -46,12 +48,13 @@ def estimate_command(
     executor: Annotated[Literal["local", "ray"], Parameter(group=CLUSTER)] = "local",
     **options: Any,
 ) -> int:
-    """Estimate depth for images.
+    """Estimate depth for images and videos.
 
-    Each image of INPUT gets OUTPUT/KEY.npy, or another format. Only what is missing or changed is done.
-    OUTPUT/ledger.jsonl has the result of every input.
+    Each image of INPUT gets OUTPUT/KEY.npy, or another format, and each video OUTPUT/KEY.mkv, 16 bits a pixel.
+    Only what is missing or changed is done. OUTPUT/ledger.jsonl has the result of every input.
 
         cortexia estimate photos --output depth --recursive
+        cortexia estimate clip.mp4 --output depth
         cortexia estimate a.jpg b.jpg --output depth --format png16 --preview
         cortexia estimate list.txt --output s3://bucket/depth --model depth-anything-v2-small --backend auto
         cortexia estimate photos --output depth --partition 3/16
@@ -69,7 +72,11 @@ def estimate_command(
                 inputs, output, executor=where, on_outcome=on_outcome, stop=stop, **options
             ),
             lambda: find_images(
-                inputs, recursive=options["recursive"], output=to_path(output), partition=part
+                inputs,
+                recursive=options["recursive"],
+                output=to_path(output),
+                partition=part,
+                videos=True,
             ),
             to_path(output),
         )

@@ -15,8 +15,8 @@ from cortexia_video.cli import OPTIONS as OPTIONS
 from cortexia_video.errors import InputError
 from cortexia_video.models.protocol import InputSize
 
-_TITLES = ("Meaning", "Output", "Model", "Camera", "Run", "Cluster")
-MEANING, OUTPUT, MODEL, CAMERA, RUN, CLUSTER = (
+_TITLES = ("Meaning", "Output", "Video", "Model", "Camera", "Run", "Cluster")
+MEANING, OUTPUT, VIDEO, MODEL, CAMERA, RUN, CLUSTER = (
     Group(title, sort_key=number) for number, title in enumerate(_TITLES, 1)
 )
 _SPELLED: dict[str, Any] = {
@@ -31,7 +31,9 @@ MODEL_OPTIONS = (
     "compile",
     "kind",
     "input_size",
+    "multiple_of",
     "normalize",
+    "output_name",
     "commercial_only",
 )
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from cortexia_video.cli import DONE
 from cortexia_video.cli.options import take_options
-from cortexia_video.errors import MissingExtraError
+from cortexia_video.errors import explain_import
 from cortexia_video.html.wording import format_count
 from cortexia_video.storage.paths import to_path
 
@@ -54,8 +54,8 @@ def scenes_command(
     """
     try:
         from cortexia_video.scenes.folder import ScenePlan, write_scenes
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("rendering scenes needs: pip install 'cortexia-video[train]'") from error
+    except ImportError as error:
+        raise explain_import(error, "rendering scenes needs", "'cortexia-video[train]'") from error
     plan = ScenePlan(seed, *size, tuple(kinds or ()), textures, device)
     place = to_path(output)
     rendered, there = write_scenes(place, count, plan, workers=workers, on_progress=_Progress())

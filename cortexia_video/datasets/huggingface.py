@@ -12,7 +12,7 @@ from cortexia_video.datasets.dataset import AnyDataset, Attempt, Load, RGBDDatas
 from cortexia_video.datasets.eval_region import EVERYWHERE, Region
 from cortexia_video.datasets.readers._calibration import Calibration
 from cortexia_video.datasets.row_schema import from_row, make_schema, require_columns, to_row
-from cortexia_video.errors import DecodeError, InputError, MissingExtraError
+from cortexia_video.errors import DecodeError, InputError, explain_import
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.arrow import import_arrow
@@ -27,9 +27,7 @@ def import_datasets() -> Any:
     try:
         import datasets
     except ImportError as error:
-        raise MissingExtraError(
-            "Hugging Face datasets need: pip install 'cortexia-video[datasets]'"
-        ) from error
+        raise explain_import(error, "Hugging Face datasets need", "'cortexia-video[datasets]'") from error
     return datasets
 
 

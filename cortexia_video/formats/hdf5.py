@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.errors import DepthFileError, MissingExtraError, in_words
+from cortexia_video.errors import DepthFileError, explain_import, in_words
 from cortexia_video.formats.raw_depth import RawDepth, require_pixels
 from cortexia_video.storage.named_file import open_named, read_named, require_size
 from cortexia_video.storage.paths import AnyPath
@@ -107,5 +107,5 @@ def _import(what: str) -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise MissingExtraError(f"{what} needs: pip install 'cortexia-video[datasets]'") from error
+        raise explain_import(error, f"{what} needs", "'cortexia-video[datasets]'") from error
     return h5py

@@ -95,7 +95,7 @@ def export(
     with _make_beside(place) as folder:
         path = folder / place.name
         about = {
-            "engine": backend,
+            "backend": backend,
             "precision": precision,
             "licence_weights": find_licence(model) or "unknown",
         }

@@ -25,9 +25,9 @@ from cortexia_video.errors import (
     CortexiaError,
     Failure,
     InputError,
-    MissingExtraError,
     ModelError,
     OutputLostError,
+    explain_import,
 )
 from cortexia_video.jobs.run_spec import RunSpec
 from cortexia_video.jobs.worker import RecordBegun, Worker
@@ -337,8 +337,8 @@ def _import_ray() -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        missing = f"the executor ray needs Ray, which is not installed ({error})"
-        raise MissingExtraError(f"{missing}: pip install 'cortexia-video[distributed]'") from error
+        needs = "'cortexia-video[distributed]'"
+        raise explain_import(error, "the executor ray needs", needs) from error
     return ray
 
 

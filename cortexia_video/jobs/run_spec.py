@@ -53,6 +53,7 @@ class RunSpec:
             output=self.root,
             partition=self.partition,
             passed_over=passed_over,
+            videos=self.packing is None,
         )
 
     def open_sink(self) -> Sink:
@@ -84,6 +85,7 @@ class RunSpec:
         """Return what the outputs depend on: outputs of other settings are not taken for done."""
         own = {"format": self.format, "preview": self.preview, "decode": self.task.decode}
         settings = {**estimator.identity, **own, **self.task.given.settings}
+        settings |= {"video": video} if (video := self.task.video.settings) else {}
         return settings | {**(selector.settings if selector else {})}
 
 

@@ -103,7 +103,7 @@ class ArchiveSink(Sink):
     def __exit__(self, *error: object) -> None:
         self._sink.__exit__(*error)
 
-    def output_names(self, key: str) -> list[str]:
+    def output_names(self, key: str, *, is_clip: bool = False) -> list[str]:
         """Return none: an archive's name is nobody else's, whatever the key."""
         return []
 

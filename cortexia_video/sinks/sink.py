@@ -14,8 +14,10 @@ from cortexia_video.formats.registry import FORMATS, PREVIEW, Format
 from cortexia_video.ledger.entries import ItemDone, Placed
 from cortexia_video.runtime.throughput import StageClock
 from cortexia_video.storage.paths import AnyPath
+from cortexia_video.video import depth_clip
 
 PARTIAL = ".cortexia-partial"
+CLIP_SUFFIXES = (depth_clip.SUFFIX,)
 
 
 class Keyed(Protocol):
@@ -74,9 +76,9 @@ class Sink(ABC):
     def holds_own(self, name: str) -> bool:
         """Return whether what is there is, by its content, an output of ours."""
 
-    def output_names(self, key: str) -> list[str]:
-        """Return the names, relative to the root, of the files that `write` makes."""
-        return [key + suffix for suffix in self.suffixes]
+    def output_names(self, key: str, *, is_clip: bool = False) -> list[str]:
+        """Return the names, relative to the root, of the files of an input."""
+        return [key + suffix for suffix in (CLIP_SUFFIXES if is_clip else self.suffixes)]
 
     def gather(
         self,

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from cortexia_video.errors import ExplainedError, MissingExtraError
+from cortexia_video.errors import ExplainedError, explain_import
 
 Result = TypeVar("Result")
 
@@ -56,8 +56,8 @@ def call(work: Callable[[], Result], name: str) -> Result:
             return work()
         except ImportError as error:
             scheme = name.partition(":")[0]
-            needed = f"{scheme}:// needs a package that is not installed ({error})"
-            raise MissingExtraError(f"{needed}: pip install 'cortexia-video[cloud]'") from error
+            needs = "'cortexia-video[cloud]'" if scheme == "s3" else ""
+            raise explain_import(error, f"{scheme}:// needs", needs) from error
         except Exception as error:
             if not left or not _may_pass(error):
                 raise explain(error) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from cortexia_video.errors import MissingExtraError
+from cortexia_video.errors import explain_import
 from cortexia_video.storage.paths import PathLike
 
 
@@ -39,7 +39,5 @@ def train(
     try:
         from cortexia_video.training.job import train_recipe
     except ImportError as error:
-        raise MissingExtraError(
-            f"training needs {error.name}: pip install 'cortexia-video[train]'"
-        ) from error
+        raise explain_import(error, "training needs", "'cortexia-video[train]'") from error
     return train_recipe(Path(recipe), output, teacher=teacher, any_licence=any_licence)

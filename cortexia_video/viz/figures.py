@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from cortexia_video.errors import MissingExtraError
+from cortexia_video.errors import explain_import
 from cortexia_video.images.resampling import resize_image
 from cortexia_video.viz.colormap import Coloring, Depth
 from cortexia_video.viz.colormap import colored_depthmap as colored_depthmap
@@ -38,7 +38,7 @@ def show_depthmap(depth: Depth, **coloring: Unpack[Coloring]) -> None:
     try:
         from matplotlib import pyplot
     except ImportError as error:
-        raise MissingExtraError("showing a window needs: pip install 'cortexia-video[plot]'") from error
+        raise explain_import(error, "showing a window needs", "'cortexia-video[plot]'") from error
     figure, axes = pyplot.subplots()
     try:
         axes.imshow(image)

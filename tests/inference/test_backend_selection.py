@@ -167,8 +167,8 @@ def test_an_exported_depth_pro_is_metres_with_and_without_a_focal_length(
     ("said", "message"),
     [
         ({"resampling": "nearest"}, "unknown resampling 'nearest'"),
-        ({"normalize": "mean 1 2 std 3"}, "is not like"),
-        ({"normalize": "mean 0 0 0 std 1 0 1"}, "is not like"),
+        ({"normalize": "mean 1 2 std 3"}, "or six numbers, like"),
+        ({"normalize": "mean 0 0 0 std 1 0 1"}, "or six numbers, like"),
         ({"engine": "tensorrt"}, "unknown backend 'tensorrt'"),
     ],
 )

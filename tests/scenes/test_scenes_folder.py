@@ -214,7 +214,7 @@ def test_without_torch_one_line_says_what_to_install(tmp_path):
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ran.returncode == 2
-    assert ran.stderr == "cortexia: rendering scenes needs: pip install 'cortexia-video[train]'\n"
+    assert ran.stderr == "cortexia: rendering scenes needs torch: pip install 'cortexia-video[train]'\n"
 
 
 def test_a_full_disk_ends_the_run_with_one_error(tmp_path, monkeypatch):

@@ -17,11 +17,11 @@ from transformers.models.depth_pro.modeling_depth_pro import DepthProFovModel, D
 from cortexia_video.errors import ModelError
 from cortexia_video.models.canonical_depth import CANONICAL_INVERSE_DEPTH, to_metres
 from cortexia_video.models.onnx.ports import Ports
+from cortexia_video.models.preprocessing import SIGNED, Preprocessing, read_preprocessing
 from cortexia_video.models.protocol import Prediction
 from cortexia_video.models.torch.checkpoint import Checkpoint
 from cortexia_video.models.torch.device import Placement
 from cortexia_video.models.torch.model import TorchModel, keep_in_float32
-from cortexia_video.models.torch.preprocessing import SIGNED, Preprocessing, read_preprocessing
 from cortexia_video.models.torch.transformers_loader import load_network
 
 # Its encoder cuts images into patches and joins them again by the number of images, as a constant.
@@ -41,7 +41,7 @@ class DepthPro(TorchModel):
         # one square that the network was made for: its patches at the smallest of its scales
         side = round(checkpoint.config["patch_size"] / min(checkpoint.config["scaled_images_ratios"]))
         mean, std = SIGNED
-        published = Preprocessing((side, side), side, "sampled", mean, std, keep_ratio=False)
+        published = Preprocessing((side, side), side, "sampled", mean, std, scaling="exact")
         super().__init__(
             name=name,
             kind="metric",

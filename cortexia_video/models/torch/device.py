@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cortexia_video.errors import MissingExtraError, ModelLoadError
+from cortexia_video.errors import ModelLoadError, explain_import
 from cortexia_video.models.onnx.ports import Ports
 from cortexia_video.models.onnx.session import GRAPH_BACKENDS, Graph, choose_graph
 
@@ -131,9 +131,8 @@ def import_export() -> Any:
     try:
         from cortexia_video.models.torch import export
     except ImportError as error:
-        raise MissingExtraError(
-            f"torch cannot export networks for other backends: {error}; pip install 'cortexia-video[export]'"
-        ) from error
+        what = "exporting networks of torch needs"
+        raise explain_import(error, what, "'cortexia-video[export]'") from error
     return export
 
 
