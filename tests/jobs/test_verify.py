@@ -177,7 +177,7 @@ def test_the_command_tells_and_requeues(out: Path, capsys: pytest.CaptureFixture
     (out / "a.jpg.npy").unlink()
     (out / "\udcff.jpg.npy").unlink()
     wrong = (
-        "wrong: a.jpg: a.jpg.npy: it is missing\nwrong: \\udcff.jpg: \\udcff.jpg.npy: it is not there\n"
+        "wrong: a.jpg: a.jpg.npy: it is missing\nwrong: \\udcff.jpg: \\udcff.jpg.npy: it is missing\n"
         "12 outputs checked: 10 right, 2 wrong"
     )
     assert run(capsys, "verify", out, "--workers", "1") == (1, f"{wrong}\n", "")
