@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import nullcontext
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -66,7 +65,10 @@ def estimate_command(
     """
     cluster = {name: options.pop(name) for name in _OF_CLUSTERS}
     part = parse_partition(options["partition"]) if options["partition"] else None
-    with _open_executor(executor, cluster) as where:
+    given = next((name for name, value in cluster.items() if value is not None), None)
+    if executor == "local" and given:
+        raise InputError(f"`{given}` is for many machines: give `executor='ray'`, too")
+    with nullcontext() if executor == "local" else RayExecutor(**cluster) as where:
         return run_job(
             lambda on_outcome, stop: estimate(
                 inputs, output, executor=where, on_outcome=on_outcome, stop=stop, **options
@@ -80,16 +82,3 @@ def estimate_command(
             ),
             to_path(output),
         )
-
-
-@contextmanager
-def _open_executor(name: str, cluster: Mapping[str, Any]) -> Iterator[RayExecutor | None]:
-    """Yield the cluster that `--executor ray` asks for, or None."""
-    if name == "local":
-        given = next((option for option, value in cluster.items() if value is not None), None)
-        if given:
-            raise InputError(f"`{given}` is for many machines: give `executor='ray'`, too")
-        yield None
-        return
-    with RayExecutor(**cluster) as executor:
-        yield executor

@@ -487,7 +487,7 @@ def test_an_image_alone_and_a_missing_one_are_refused(
 ) -> None:
     image, depth = files
     code, _, said = run(capsys, image, "--output", tmp_path / "a.glb")
-    assert code == 2 and "is no folder of a run: give its --depth, too" in said
+    assert code == 2 and "is no output folder of a run: for an image give its --depth, too" in said
     asked = ("--depth", depth, "--kind", "metric", "--output", tmp_path / "a.glb")
     code, _, said = run(capsys, tmp_path / "none.png", *asked)
     assert code == 2 and "cannot read" in said and "No such file" in said
