@@ -115,8 +115,8 @@ def estimate(
             bytes.
         steady: Of videos: against flicker, mean takes the running mean along the motion; align first takes
             away changes of scale and shift, for models whose depth jumps; off keeps depth as the model gives it.
-        video_size: As `size`, of videos.
-        every: Of videos, take every so many-th frame.
+        video_size: full or native, as size, for videos.
+        every: Take only every n-th frame of videos.
         frames: Of videos, which frames to take: 0:500 the first 500, 100: all from frame 100 on.
         changed: Outputs that were made with other settings (model, format...): redo them, keep them, or
             refuse to run.

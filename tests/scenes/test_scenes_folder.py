@@ -54,9 +54,9 @@ def test_the_command_says_what_it_did_and_adds_what_is_missing(tmp_path, capsys)
     command = ["scenes", "--output", str(tmp_path / "set"), "--size", "32", "48", "--kinds", "floor"]
     folder_name = tmp_path / "set"
     for count, says in (
-        (1, f"1 scene in {folder_name}: 1 rendered, 0 were there\n"),
-        (3, f"3 scenes in {folder_name}: 2 rendered, 1 was there\n"),
-        (2, f"3 scenes in {folder_name}: 0 rendered, 3 were there\n"),
+        (1, f"1 scene in {folder_name}: 1 rendered, 0 existed\n"),
+        (3, f"3 scenes in {folder_name}: 2 rendered, 1 existed\n"),
+        (2, f"3 scenes in {folder_name}: 0 rendered, 3 existed\n"),
     ):
         with pytest.raises(SystemExit) as ended:
             main([*command, "--count", str(count), "--kinds", "close", "--workers", "1"])
