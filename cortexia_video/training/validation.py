@@ -95,11 +95,11 @@ class Validation:
         for line in list_lines(found, summary):
             _log.info("%s", line)
         place = to_path(truth.place).name
-        for number, (column, totals) in enumerate(summary.totals.items()):
-            for metric in choose_shown(summary):
+        for column, totals in summary.totals.items():
+            shown = column.replace(predictor.name, "model")
+            for metric in choose_shown(found, summary):
                 value = totals[metric].value
                 if not math.isnan(value):
-                    shown = "model" if number == 0 else column
                     self._writer.add_scalar(f"{place}/{metric}/{shown}", value, self._training.step)
 
     def _show(self, estimator: DepthEstimator) -> None:

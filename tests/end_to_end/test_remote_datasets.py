@@ -132,7 +132,7 @@ def test_recognising_a_set_lists_once_however_large_it_is(
     assert recognise(address) == "rgbd", "set.json is asked for: it comes after depth/"
     assert len(server.requests) <= 3 + 2 * 4, "and whether four names are there, which hold no *"
     put(f"{place}/other/a.bin", b"1")
-    with pytest.raises(InputError, match=r"the first 2 were looked at.*name it, one of"):
+    with pytest.raises(InputError, match=r"the first 2 were looked at.*give its `name`, one of"):
         recognise(f"{S3}/{place}/other")
 
 

@@ -22,7 +22,7 @@ from pyarrow import parquet
 import cortexia_video as cx
 from cortexia_video.cli import main
 from cortexia_video.datasets.build import write_shards
-from cortexia_video.datasets.build_run import list_run_items
+from cortexia_video.datasets.build_items import list_run_items
 from cortexia_video.errors import Failure
 from cortexia_video.evaluation.predictors import open_predictor
 from cortexia_video.images.read import read_image_bytes

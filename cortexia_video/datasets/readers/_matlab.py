@@ -35,29 +35,26 @@ def read_mat(path: AnyPath, name: str, kind: type[_Value]) -> _Value:
     Raises `InputError` where the file cannot be read or has no such variable of this kind.
     """
     with in_words(f"cannot read {path}", "get it from the dataset's page"):
-        value = _find(read_named(path, limit=_LARGEST), name)
-        if not isinstance(value, kind):
-            raise ValueError(f"its {name} is no {kind.__name__}")
-        return value
-
-
-def _find(data: bytes, name: str) -> Any:
-    order = {b"IM": "<", b"MI": ">"}.get(data[_HEADER - 2 : _HEADER])
-    if order is None:
-        raise ValueError("it is no MAT file of MATLAB 5 to 7.2")
-    left = _LARGEST
-    for kind, content in _list_elements(data[_HEADER:], order):
-        if kind == _COMPRESSED:
-            content = zlib.decompressobj().decompress(content, left)
-            left -= len(content)
-            if left <= 0:
-                raise ValueError(f"more than {_LARGEST / 1e6:.0f} MB are packed in it")
-            kind, content = next(_list_elements(content, order), (0, b""))
-        if kind == _MATRIX:
+        data = read_named(path, limit=_LARGEST)
+        order = {b"IM": "<", b"MI": ">"}.get(data[_HEADER - 2 : _HEADER])
+        if order is None:
+            raise ValueError("it is no MAT file of MATLAB 5 to 7.2")
+        left = _LARGEST
+        for element, content in _list_elements(data[_HEADER:], order):
+            if element == _COMPRESSED:
+                content = zlib.decompressobj().decompress(content, left)
+                left -= len(content)
+                if left <= 0:
+                    raise ValueError(f"more than {_LARGEST / 1e6:.0f} MB are packed in it")
+                element, content = next(_list_elements(content, order), (0, b""))
+            if element != _MATRIX:
+                continue
             found, value = _read_matrix(content, order, 0)
+            if found == name and not isinstance(value, kind):
+                raise ValueError(f"its {name} is no {kind.__name__}")
             if found == name:
                 return value
-    raise ValueError(f"it has no variable {name}")
+        raise ValueError(f"it has no variable {name}")
 
 
 def _list_elements(data: bytes, order: str) -> Iterator[_Element]:
