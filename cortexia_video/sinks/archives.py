@@ -91,6 +91,7 @@ class ArchiveSink(Sink):
 
     def __init__(self, sink: Sink, packing: Packing, read_image: Callable[[Any], bytes]) -> None:
         self.root, self.formats, self.suffixes = sink.root, sink.formats, sink.suffixes
+        self.clip_suffixes = sink.clip_suffixes
         self._sink = sink
         self._packing = packing
         self._read_image = read_image

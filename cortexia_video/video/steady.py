@@ -7,6 +7,7 @@ from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import InputError
@@ -107,6 +108,12 @@ class Steady:
         count = np.ones_like(depth)
         self._state = {"depth": depth, "grey": grey, "count": count, "range": spread, "cuts": cuts}
         return depth
+
+
+def to_grey(image: NDArray[np.uint8], height: int, width: int) -> Array:
+    """Return an image (H, W, 3) as small as a map (height, width) of it, as `Sequencer.add` takes it: its green."""
+    green = Image.fromarray(np.ascontiguousarray(image[..., 1]))
+    return np.asarray(green.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0), np.float32)
 
 
 def require_mode(mode: str, kind: DepthKind | None = None) -> None:
