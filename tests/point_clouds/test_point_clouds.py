@@ -126,7 +126,7 @@ def test_the_axis_is_where_the_camera_says() -> None:
         ({"f_px": 50.0, "fov_deg": 60.0}, "given twice: give one of `f_px`, `fov_deg` and `intrinsics`"),
         ({"f_px": 0.5}, "no lens has a focal length of 0.5 pixels for 60 x 40: give pixels, not mm"),
         ({"f_px": -1.0}, "is no camera"),
-        ({"fov_deg": 180.0}, "more than 0 and less than 180 degrees, not 180"),
+        ({"fov_deg": 180.0}, "above 0 and below 180 degrees, got 180"),
         (
             {"camera": Pinhole.centred(50, 40, 60)},
             "the camera is 40 x 60, the depth is of an image of 60 x 40",
@@ -451,7 +451,7 @@ def test_the_command_takes_cameras_with_an_axis(
         np.stack([found[name] for name in "xyz"], axis=1), expected, rtol=1e-5, atol=1e-6
     )
     for line, complaint in (
-        ("*,140,140,40,,120,80", "cy must be a number of pixels, not"),
+        ("*,140,140,40,,120,80", "cy must be a number of pixels, got"),
         ("*,140,140,40,60,80,120", "which way it was turned is not known"),
     ):
         (tmp_path / "k.csv").write_text(f"key,fx,fy,cx,cy,width,height\n{line}\n")

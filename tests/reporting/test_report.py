@@ -555,7 +555,7 @@ def test_nothing_of_somebody_else_is_replaced(folder: Path, tmp_path: Path) -> N
     with pytest.raises(OutputExistsError, match=r"report\.html exists and is no report"):
         report(folder)
     assert theirs.read_text() == "<p>minutes of the meeting"
-    with pytest.raises(InputError, match=r"ends in \.html, not .*ledger\.jsonl"):
+    with pytest.raises(InputError, match=r"ends in \.html, got .*ledger\.jsonl"):
         report(folder, output=folder / LEDGER_NAME)
     (tmp_path / "d.html").mkdir()
     with pytest.raises(OutputExistsError, match=r"d\.html exists"):
