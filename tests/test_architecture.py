@@ -25,6 +25,7 @@ FLOORS = [
     ["ledger"],
     ["sources", "sinks"],
     ["datasets", "point_clouds", "reporting", "scenes"],
+    ["sparse_depth"],
     ["jobs", "evaluation"],
     ["training"],
     ["cli"],

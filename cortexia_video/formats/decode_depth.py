@@ -76,6 +76,7 @@ def decode_depth(
     name: the file's, for messages. The content says of what format it is.
     about: what to take for so where the file does not say it, in the words of `metadata`. A file that says
     its kind says what its numbers are: of `about` it then takes the camera, the model and the size only.
+    Where it does not, 0 is unknown in metric and scale-invariant depth, unless `unknown` is NaN alone.
     convention: whose file it is, one of `CONVENTIONS`, where it does not say its kind; what `about`
     calls unknown is so besides what the convention does. `middlebury` needs in `about` what
     `parse_calibration` gives.
@@ -126,8 +127,12 @@ def interpret(
         else:
             stored = _translate(stored, about, convention) if convention else stored
             metadata = add(about, stored.metadata)
-            if "unknown" in about and "unknown" in stored.metadata:
-                metadata["unknown"] = [*_listed(about["unknown"]), *_listed(stored.metadata["unknown"])]
+            unknown = [*_listed(about.get("unknown", [])), *_listed(stored.metadata.get("unknown", []))]
+            only_nan = bool(unknown) and all(str(each) == "nan" for each in unknown)
+            if metadata.get("kind") in ("metric", "scale_invariant") and not (convention or only_nan):
+                unknown.append(0)  # no thing is at no distance: sensors have it for what they do not see
+            if unknown:
+                metadata["unknown"] = unknown
         _require_meaning(stored.values, metadata)
         try:
             depth = with_metadata(to_values(stored.values, metadata), metadata)
@@ -175,7 +180,7 @@ def find_reader(data: bytes, name: str) -> Reader:
         if reader.reads(data):
             return reader
     foreign = describe_foreign(data)
-    if data and not foreign.endswith(("plain text", "of no known image format")):
+    if data and not foreign.endswith(("plain text", "of an unknown format")):
         raise DepthFileError(f"not a depth file: {foreign.partition(': ')[2]}")
     suffixes = [suffix for reader in READERS for suffix in reader.suffixes]
     if name.lower().endswith(tuple(suffixes)):

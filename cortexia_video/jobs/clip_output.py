@@ -6,6 +6,7 @@ import io
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from typing import Any, get_args
@@ -24,8 +25,10 @@ from cortexia_video.jobs.outcomes import facts_of
 from cortexia_video.ledger.entries import ItemDone
 from cortexia_video.runtime.throughput import StageClock
 from cortexia_video.sinks.sink import Sink
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.video.clip_index import ClipIndex
-from cortexia_video.video.depth_clip import SUFFIX, Coding, DepthClipWriter, describe_clip, join_parts
+from cortexia_video.video.depth_clip import Coding, DepthClip, DepthClipWriter, describe_clip, join_parts
+from cortexia_video.video.preview import write_preview
 from cortexia_video.video.steady import Steady, SteadyMode, require_mode
 
 PROVEN = 16  # frames before a part: they must come out again where decoding begins near it
@@ -96,12 +99,13 @@ class _Progress:
 class ClipOutput:
     """Writes the depth of one clip. What earlier runs did of it is taken up; `following` is what comes next.
 
-    numbers: of the frames that are taken. record_begun: is told before the file is placed.
+    place: the video. numbers: of the frames that are taken. record_begun: is told before the file is placed.
     """
 
     def __init__(
         self,
         key: str,
+        place: AnyPath,
         numbers: range,
         index: ClipIndex,
         options: VideoOptions,
@@ -113,6 +117,7 @@ class ClipOutput:
         record_begun: RecordBegun,
     ) -> None:
         self._key, self._numbers, self._index, self._options = key, numbers, index, options
+        self._place = place
         self._native = DepthEstimator(estimator.model, size="native")
         self._sink, self._parts, self._clock, self._record_begun = sink, parts, clock, record_begun
         self._state = parts.load()
@@ -192,13 +197,18 @@ class ClipOutput:
             model.name,
             model.weights_digest,
         )
-        about, name = self._describe(depth), self._key + SUFFIX
-        place = self._sink.root / name
-        with self._clock.measure("write", self._key), tempfile.TemporaryFile(dir=self._sink.partial) as file:
-            with output_lost(place), self._parts.open(self._state) as earlier:
-                join_parts(chain(earlier, [io.BytesIO(self._end_part())]), file, about)
-            self._record_begun(self._key, [name])
-            outputs = self._sink.place({name: FilePieces(file)})
+        about, names = self._describe(depth), self._sink.output_names(self._key, is_clip=True)
+        with ExitStack() as stack:
+            stack.enter_context(self._clock.measure("write", self._key))
+            partial = self._sink.partial
+            files = [stack.enter_context(tempfile.TemporaryFile(dir=partial)) for _ in names]
+            with output_lost(self._sink.root / names[0]), self._parts.open(self._state) as earlier:
+                join_parts(chain(earlier, [io.BytesIO(self._end_part())]), files[0], about)
+            if len(files) > 1:
+                with DepthClip(files[0]) as clip:
+                    write_preview(self._place, index, self._numbers, clip, files[1])
+            self._record_begun(self._key, names)
+            outputs = self._sink.place(dict(zip(names, map(FilePieces, files), strict=True)))
         facts = facts_of(depth) | {"clip": about["clip"]}
         facts |= {"f_px_used": True} if self._native.uses_focal_length else {}
         return ItemDone(outputs, facts)

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame
 from cortexia_video.errors import DecodeError, Failure
@@ -31,10 +30,10 @@ from cortexia_video.runtime.throughput import StageClock
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile
 from cortexia_video.storage.paths import to_path
-from cortexia_video.video.clip_index import ClipIndex, read_index
+from cortexia_video.video.clip_index import ClipIndex, choose_probes, read_index
 from cortexia_video.video.frames import digest_of, read_frames
+from cortexia_video.video.steady import to_grey
 
-_PROBES = 16  # frames, spread over the clip, whose depth says its range
 _WAITING = 32  # frames that may wait for the one that comes next
 _DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and preprocessing
 
@@ -167,9 +166,7 @@ class ClipTask:
         prepared = estimator.prepare(given.apply(frame) if given.settings else frame)
         if isinstance(prepared, PreparedFrame) and item.position is not None:
             height, width = estimator.model.processed_size(frame.height, frame.width)
-            green = Image.fromarray(np.ascontiguousarray(image[..., 1]))
-            small = green.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
-            item.grey = np.asarray(small, np.float32)
+            item.grey = to_grey(image, height, width)
             if -(item.position + 1) % self._output.part_frames < PROVEN:
                 item.digest = digest_of(image)
         return prepared
@@ -184,6 +181,7 @@ class ClipTask:
                 raise DecodeError(f"it has {index.frames} frames, and `frames` takes none of them")
             self._output = ClipOutput(
                 self.item.key,
+                place,
                 numbers,
                 index,
                 tools.options,
@@ -195,8 +193,7 @@ class ClipTask:
             )
         probes: list[int] = []
         if not self._output.knows_coding and self._needs_probes(index):
-            spread = np.linspace(0, len(numbers) - 1, min(_PROBES, len(numbers)))
-            probes = [numbers[round(float(each))] for each in spread]
+            probes = choose_probes(numbers)
         self._missing_probes = len(probes)
         return self._read(place, numbers, probes)
 

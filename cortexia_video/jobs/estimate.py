@@ -115,8 +115,8 @@ def estimate(
             bytes.
         steady: Of videos: against flicker, mean takes the running mean along the motion; align first takes
             away changes of scale and shift, for models whose depth jumps; off keeps depth as the model gives it.
-        video_size: As `size`, of videos.
-        every: Of videos, take every so many-th frame.
+        video_size: full or native, as size, for videos.
+        every: Take only every n-th frame of videos.
         frames: Of videos, which frames to take: 0:500 the first 500, 100: all from frame 100 on.
         changed: Outputs that were made with other settings (model, format...): redo them, keep them, or
             refuse to run.
@@ -162,7 +162,7 @@ def estimate(
 
     Raises:
         InputError, ModelError, MissingExtraError, OutputError: Before any depth is written.
-        OutputLostError: The output can take no more (its `report` says what was done); a later call goes on
+        OutputLostError: The output is full or unwritable (its `report` says what was done); a later call goes on
             from there.
 
     Example:
@@ -174,10 +174,10 @@ def estimate(
     if workers is None and (isinstance(root, RemotePath) or any(map(is_remote, inputs))):
         workers = _THREADS_A_CORE * count_cores()
     if not max_megapixels > 0:
-        raise InputError(f"`max_megapixels` must be more than 0, not {max_megapixels}")
+        raise InputError(f"`max_megapixels` must be above 0, got {max_megapixels}")
     for name, value, choices in (("decode", decode, Decoding), ("changed", changed, Changed)):
         if value not in get_args(choices):
-            raise InputError(f"`{name}` must be one of {', '.join(get_args(choices))}, not {value!r}")
+            raise InputError(f"`{name}` must be one of {', '.join(get_args(choices))}, got {value!r}")
     options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
     options |= {"kind": kind, "input_size": input_size, "multiple_of": multiple_of}
     options |= {"normalize": normalize, "output_name": output_name}

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Report:
-    """What became of a run's inputs: found == done + skipped + failed, unless it was interrupted.
+    """The results of a run: found == done + skipped + failed, unless it was interrupted.
 
     Attributes:
         found: How many inputs.

@@ -22,6 +22,7 @@ from cortexia_video.ledger.state import LEDGER_NAME, list_files
 from cortexia_video.storage.named_file import read_named_text
 from cortexia_video.storage.paths import AnyPath, PathLike, name_inside, to_absolute, to_path
 from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.video.depth_clip import read_frame_file, split_frame
 
 _OF_FILE = ("kind", "f_px", "f_source", "full_size", "alignment")
 _OF_MODEL = ("model", "weights_sha256")
@@ -98,8 +99,11 @@ class DepthReader:
     def read_bytes(self, path: PathLike) -> bytes:
         """Read a file, unless it is too large for a map of so many megapixels; `DepthFileError`.
 
-        What a run packed into a shard is read by the name that its file would have.
+        What a run packed into a shard is read by the name that its file would have; a frame of a clip of
+        depth as `clip.mp4.mkv#123`.
         """
+        if frame := split_frame(path):
+            return read_frame_file(*frame, max_megapixels=self._max_megapixels)
         try:
             return read_file(path, max_megapixels=self._max_megapixels)
         except DepthFileError as error:
@@ -190,7 +194,7 @@ def read_depth(
     have in common, and a warning. For many files of large folders a `DepthReader` is faster.
 
     Args:
-        path: A path or a URL.
+        path: A path or a URL; of a frame of a clip `depth/clip.mp4.mkv#123`.
         about: What is known where nobody else says it: `kind`, `scale`, `unknown`, `f_px`, `f_source` ...
             (docs/formats.md).
         convention: Whose file it is: tum, kitti, nyu, metres ... (docs/convert.md).

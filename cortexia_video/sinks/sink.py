@@ -10,14 +10,14 @@ from typing import Protocol, Self, TypeVar
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, InputError, OutputError
 from cortexia_video.formats.raw_depth import Chunks
-from cortexia_video.formats.registry import FORMATS, PREVIEW, Format
+from cortexia_video.formats.registry import FORMATS, PREVIEW, RELATIVE, Format
 from cortexia_video.ledger.entries import ItemDone, Placed
 from cortexia_video.runtime.throughput import StageClock
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.video import depth_clip
+from cortexia_video.video import preview as video_preview
 
 PARTIAL = ".cortexia-partial"
-CLIP_SUFFIXES = (depth_clip.SUFFIX,)
 
 
 class Keyed(Protocol):
@@ -31,7 +31,8 @@ Item = TypeVar("Item", bound=Keyed)
 class Sink(ABC):
     """Write depth maps to `root/<key><suffix>`, each file there atomically. A context manager.
 
-    suffixes: of the files of a key, where they are no depth maps but, say, made of them.
+    preview, relative: also write a coloured image, and the map before it was aligned. suffixes: of the files of a
+    key, where they are no depth maps but, say, made of them.
     Raises `OutputError` for an unknown format, `MissingExtraError` for one whose package is not installed, and on
     entering `OutputError` where nothing can be written.
     """
@@ -42,13 +43,20 @@ class Sink(ABC):
     )
 
     def __init__(
-        self, *, format: str = "npy", preview: bool = False, suffixes: Sequence[str] | None = None
+        self,
+        *,
+        format: str = "npy",
+        preview: bool = False,
+        relative: bool = False,
+        suffixes: Sequence[str] | None = None,
     ) -> None:
         if format not in FORMATS:
             raise OutputError(f"unknown format {format!r}: use one of {', '.join(FORMATS)}")
         FORMATS[format].require()
-        self.formats: tuple[Format, ...] = (FORMATS[format], PREVIEW) if preview else (FORMATS[format],)
+        more = [each for each, wanted in ((PREVIEW, preview), (RELATIVE, relative)) if wanted]
+        self.formats: tuple[Format, ...] = (FORMATS[format], *more)
         self.suffixes = suffixes or [each.suffix for each in self.formats]
+        self.clip_suffixes = [depth_clip.SUFFIX, *([video_preview.SUFFIX] if preview else [])]
 
     @abstractmethod
     def __enter__(self) -> Self: ...
@@ -78,7 +86,7 @@ class Sink(ABC):
 
     def output_names(self, key: str, *, is_clip: bool = False) -> list[str]:
         """Return the names, relative to the root, of the files of an input."""
-        return [key + suffix for suffix in (CLIP_SUFFIXES if is_clip else self.suffixes)]
+        return [key + suffix for suffix in (self.clip_suffixes if is_clip else self.suffixes)]
 
     def gather(
         self,

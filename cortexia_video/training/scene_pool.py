@@ -69,7 +69,7 @@ def make_pool(folder: Path, plan: PoolPlan, workers: int) -> RGBDDataset:
     """Render what `folder` still lacks of `plan` in `workers` processes; give all of it as a dataset.
 
     Depth is metric; the sky is SKY_M away, as losses know. Raises InputError where the folder holds scenes of
-    another size, `OutputLostError` where it takes no more.
+    another size, `OutputLostError` where it is full or unwritable.
     """
     check_pool(folder, plan)
     missing = [seed for seed in plan.shards() if not _shard_path(folder, seed).exists()]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics of ITU-T H.273
+_PROBES = 16
 _USUAL_RATE = Fraction(25)
 
 
@@ -123,6 +124,12 @@ def read_index(place: AnyPath | IO[bytes], *, max_megapixels: float = 200.0) -> 
             stream.codec_context.name,
             bool(container.streams.audio),
         )
+
+
+def choose_probes(numbers: range) -> list[int]:
+    """Return some of the frames, spread over all, by whose depth to know its range, and the focal length."""
+    spread = np.linspace(0, len(numbers) - 1, min(_PROBES, len(numbers)))
+    return [numbers[round(float(each))] for each in spread]
 
 
 def choose_stream(container: InputContainer) -> VideoStream:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING, Any
 
 from cortexia_video.errors import DecodeError, MissingExtraError, printable
 from cortexia_video.images.foreign_content import describe_foreign
 from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.remote_path import RemotePath
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -69,7 +69,8 @@ def open_container(place: AnyPath | IO[bytes]) -> Iterator[InputContainer]:
     Raises `DecodeError` for what is none, `MissingExtraError`, and the `OSError` of opening the file.
     """
     require_video()
-    if not isinstance(place, os.PathLike) and hasattr(place, "read"):
+    if not isinstance(place, Path | RemotePath):
+        place.seek(0)
         with _open(place, "the file") as container:
             yield container
         return

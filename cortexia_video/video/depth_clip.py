@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,9 @@ from cortexia_video.formats.decode_depth import interpret
 from cortexia_video.formats.metadata import MARK, from_text, metadata_of, to_text
 from cortexia_video.formats.quantization import INTERVALS, LAST
 from cortexia_video.formats.raw_depth import RawDepth
+from cortexia_video.formats.registry import FORMATS
 from cortexia_video.storage.paths import AnyPath, PathLike, to_path
+from cortexia_video.storage.paths import to_text as to_name
 from cortexia_video.video.clip_index import choose_stream, decode_packet
 from cortexia_video.video.container import open_container, require_video
 
@@ -139,7 +141,7 @@ class DepthClip:
     """A clip of depth, by frame number; it stays open. A context manager, for one thread.
 
     Args:
-        place: A path or a URL.
+        place: A path, a URL, or an open file.
 
     Attributes:
         metadata: What its tag says, in the words of `formats.metadata`, and `clip`: frames, rate, source and
@@ -155,13 +157,15 @@ class DepthClip:
         ...     nearest = [float(depth.values.max()) for depth in clip]
     """
 
-    def __init__(self, place: PathLike) -> None:
+    def __init__(self, place: PathLike | IO[bytes]) -> None:
+        require_video()
         import av
 
-        self._name = printable(str(to_path(place)))
+        where = place if hasattr(place, "read") else to_path(place)
+        self._name = printable(str(where)) if not hasattr(place, "read") else "the clip"
         with ExitStack() as stack:
             try:
-                self._container = stack.enter_context(open_container(to_path(place)))
+                self._container = stack.enter_context(open_container(cast("AnyPath", where)))
             except (DecodeError, OSError) as error:
                 reason = error.strerror if isinstance(error, OSError) else str(error)
                 raise DepthFileError(f"{self._name}: {reason}") from error
@@ -222,13 +226,32 @@ class DepthClip:
         return numbers
 
 
-def read_clip_tag(place: AnyPath) -> dict[str, Any]:
-    """Return what a file's tag says if it is a clip of depth, else nothing."""
-    try:
-        with open_container(place) as container:
-            return _read_tag(container)
-    except (DecodeError, OSError):
-        return {}
+def split_frame(path: PathLike) -> tuple[AnyPath, int] | None:
+    """Return clip and number of a path such as `clip.mp4.mkv#123`; None of a path that names no frame."""
+    clip, mark, number = to_name(path).rpartition("#")
+    if not (mark and number.isascii() and number.isdecimal() and clip.lower().endswith(SUFFIX)):
+        return None
+    return to_path(clip), int(number)
+
+
+def read_frame_file(place: AnyPath, number: int, *, max_megapixels: float = 200.0) -> bytes:
+    """Return the depth of a frame as the bytes of a file of its own (npz), with all that the clip says of it.
+
+    Raises what `DepthClip` does, and `DepthFileError` for a larger one.
+    """
+    with DepthClip(place) as clip:
+        height, width = clip.shape
+        if height * width > max_megapixels * 1e6:
+            raise DepthFileError(
+                f"{printable(str(place))}: its frames are {width} x {height}: raise `max_megapixels` if that is so"
+            )
+        return b"".join(FORMATS["npz"].encode(clip.read(number)))
+
+
+def count_frames(place: AnyPath) -> int:
+    """Return how many frames a clip of depth has."""
+    with DepthClip(place) as clip:
+        return len(clip)
 
 
 def _tags(about: Mapping[str, Any]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import InputError
@@ -109,10 +110,16 @@ class Steady:
         return depth
 
 
+def to_grey(image: NDArray[np.uint8], height: int, width: int) -> Array:
+    """Return an image (H, W, 3) as small as a map (height, width) of it, as `Sequencer.add` takes it: its green."""
+    green = Image.fromarray(np.ascontiguousarray(image[..., 1]))
+    return np.asarray(green.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0), np.float32)
+
+
 def require_mode(mode: str, kind: DepthKind | None = None) -> None:
     """Raise `InputError` for a mode that does not exist, or does not fit the kind of depth."""
     if mode not in get_args(SteadyMode):
-        raise InputError(f"`steady` must be one of {', '.join(get_args(SteadyMode))}, not {mode!r}")
+        raise InputError(f"`steady` must be one of {', '.join(get_args(SteadyMode))}, got {mode!r}")
     if mode == "align" and kind == "metric":
         raise InputError("`steady` is align, which changes the scale, and the model gives metres: use mean")
 

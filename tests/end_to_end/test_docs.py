@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clips import write_clip
 from conftest import HANG_S
 from dataset_layouts import make_rgbd, make_scene, make_tum
 from PIL import Image
@@ -38,6 +39,7 @@ def workplace(tmp_path: Path, make_image: Callable[..., Path], use_hub_cache: Pa
     for index in range(3):
         make_image(tmp_path / "photos" / f"{index}.jpg", seed=index)
     make_image(tmp_path / "photos/trip/a.jpg")
+    write_clip(tmp_path / "clip.mp4", 20)
     (tmp_path / "kitti").mkdir()
     Image.fromarray(np.full((9, 16), 3 * 256, np.uint16)).save(tmp_path / "kitti/0000000005.png")  # 3 m
     (tmp_path / "list.txt").write_text("photos/0.jpg\n")

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from camera_model import FOV_DEG, Camera
-from clips import draw, ffmpeg, write_clip
+from clips import decode_by_ffmpeg, draw, ffmpeg, times_by_ffmpeg, write_clip
 from file_digests import file_digests
 from numpy.typing import NDArray
+from PIL import Image
 
-from cortexia_video import DepthEstimator, Frame, SyntheticModel, estimate, read_ledger
+from cortexia_video import DepthEstimator, Frame, SyntheticModel, colored_depthmap, estimate, read_ledger
 from cortexia_video.errors import Failure, InputError, MissingExtraError
 from cortexia_video.jobs import clip_output, clip_parts
 from cortexia_video.jobs.outcomes import Report
@@ -417,3 +418,42 @@ def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
     path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4")
     write_clip(tmp_path / "a.mp4", 3).rename(path)
     assert run(path, tmp_path / "out").done == 1
+
+
+def make_sounding(path: Path, frames: int = 45) -> Path:
+    """Write a video with a tone, both of 1.5 s."""
+    silent, tone = write_clip(path.with_suffix(".silent.mp4"), frames), path.with_suffix(".m4a")
+    ffmpeg("-f", "lavfi", "-i", "sine=frequency=440:duration=1.5", "-c:a", "aac", tone)
+    ffmpeg("-i", silent, "-i", tone, "-c", "copy", path)
+    silent.unlink(), tone.unlink()  # type: ignore[func-returns-value]
+    return path
+
+
+def test_a_preview_shows_frames_beside_their_depth_with_the_sound(tmp_path: Path) -> None:
+    path = make_sounding(tmp_path / "in.mp4")
+    run(path, tmp_path / "out", preview=True, steady="off")
+    preview = tmp_path / "out/in.mp4.preview.mp4"
+    frames = decode_by_ffmpeg(preview, 48, 128)
+    assert np.abs(frames[:, :, :64].astype(int) - decode_by_ffmpeg(path, 48, 64)).mean() < 6
+    assert times_by_ffmpeg(preview) == pytest.approx(np.arange(45) / 30, abs=1e-3)
+    with DepthClip(tmp_path / "out/in.mp4.mkv") as clip:
+        depth = np.array([each.values for each in clip])
+    colors = colored_depthmap(depth[20], depth.min(), depth.max())
+    shown = np.asarray(Image.fromarray(colors).resize((64, 48), Image.Resampling.BILINEAR))
+    assert np.abs(frames[20, :, 64:].astype(int) - shown).mean() < 8
+    tones = [ffmpeg("-i", each, "-vn", "-f", "s16le", "-ac", 1, "-") for each in (path, preview)]
+    assert tones[0] == tones[1] != b""
+    assert [*sorted(files(tmp_path / "out"))] == ["in.mp4.mkv", "in.mp4.preview.mp4"]
+    assert set(done_lines(tmp_path / "out")["in.mp4"]["outputs"]) == {"in.mp4.mkv", "in.mp4.preview.mp4"}
+    with pytest.raises(InputError, match="what cortexia wrote is never an input"):
+        run(tmp_path / "out", tmp_path / "other")
+
+
+def test_a_preview_of_some_frames_is_silent(tmp_path: Path) -> None:
+    path = make_sounding(tmp_path / "in.mp4")
+    run(path, tmp_path / "out", preview=True, every=4)
+    preview = tmp_path / "out/in.mp4.preview.mp4"
+    assert len(decode_by_ffmpeg(preview, 48, 128)) == 12
+    assert not read_index(preview).has_sound
+    run(path, tmp_path / "again", preview=True, every=4)
+    assert files(tmp_path / "out") == files(tmp_path / "again")
