@@ -95,7 +95,7 @@ def align_folder(
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     workers, root, stop = choose_workers(workers), to_path(output), stop or threading.Event()
     if share not in get_args(Share):
-        raise InputError(f"`share` must be one of {', '.join(get_args(Share))}, not {share!r}")
+        raise InputError(f"`share` must be one of {', '.join(get_args(Share))}, got {share!r}")
     reader = DepthReader(about=about, convention=convention, max_megapixels=max_megapixels)
     for each in inputs:
         if is_same_folder(root, each):
