@@ -44,6 +44,7 @@ class Report:
         interrupted: Whether it ended early.
         failures: The first of them.
         speed: How near the run was to what the machine can do, where it was measured.
+        passed_over: Files in folders that may look like inputs and are none, counted by type and remedy.
     """
 
     found: int = 0
@@ -54,6 +55,7 @@ class Report:
     interrupted: bool = False
     failures: list[Failure] = field(default_factory=list)
     speed: Speed | None = None
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         counts = f"{self.found} found: {self.done} done, {self.skipped} skipped, {self.failed} failed"
@@ -164,6 +166,7 @@ class Outcomes:
             interrupted=report.interrupted,
             seconds=round(report.seconds, 3),
             images_per_second=round(report.images_per_second, 3),
+            **({"passed_over": {**report.passed_over}} if report.passed_over else {}),
             **more,
         )
 
