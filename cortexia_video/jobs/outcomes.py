@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Literal, Self, TypeVar
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Report:
-    """What became of a run's inputs: found == done + skipped + failed, unless it was interrupted.
+    """The results of a run: found == done + skipped + failed, unless it was interrupted.
 
     Attributes:
         found: How many inputs.
@@ -42,6 +42,7 @@ class Report:
         interrupted: Whether it ended early.
         failures: The first of them.
         speed: How near the run was to what the machine can do, where it was measured.
+        passed_over: Files in folders that may look like inputs and are none, counted by type and remedy.
     """
 
     found: int = 0
@@ -52,6 +53,7 @@ class Report:
     interrupted: bool = False
     failures: list[Failure] = field(default_factory=list)
     speed: Speed | None = None
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         counts = f"{self.found} found: {self.done} done, {self.skipped} skipped, {self.failed} failed"
@@ -162,6 +164,7 @@ class Outcomes:
             interrupted=report.interrupted,
             seconds=round(report.seconds, 3),
             images_per_second=round(report.images_per_second, 3),
+            **({"passed_over": {**report.passed_over}} if report.passed_over else {}),
             **more,
         )
 

@@ -209,7 +209,7 @@ def test_wrong_use_is_explained(tmp_path, rng, own, capsys):
     for arguments, words in [
         (("compact", *truth, "--protocol", own), "has no images for compact to look at"),
         ((tmp_path / "good", "--protocol", own), "give --truth"),
-        ((tmp_path / "good", "--truth", tmp_path / "none", "--protocol", own), "is not there"),
+        ((tmp_path / "good", "--truth", tmp_path / "none", "--protocol", own), "does not exist"),
         (
             (tmp_path / "good", tmp_path / "good", *truth, "--protocol", own, "--from", "nyu"),
             "give each once",
@@ -341,12 +341,12 @@ def test_compare_takes_an_input_size_and_lists_each_image_once(tmp_path, capsys,
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("openvno", "must be like 518 or 392x518, not 'openvno'"),
+        ("openvno", "must be like 518 or 392x518, got 'openvno'"),
         ("onnx,openvino", "--compare onnx,openvino: two of one sort"),
         ("140x182", "model 'compact' does not take all of these options: input_size"),
         ("torch", "one of onnx, openvino, float32, bfloat16, float16; a size must be like 518 or 392x518"),
         ("256", "input_size; it takes backend, precision"),
-        ("onnx,", "must be like 518 or 392x518, not ''"),
+        ("onnx,", "must be like 518 or 392x518, got ''"),
     ],
 )
 def test_a_wrong_comparison_is_one_clear_line(tmp_path, capsys, words, said):
