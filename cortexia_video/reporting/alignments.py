@@ -79,6 +79,8 @@ def _show_image(key: str, found: Alignment) -> Element:
         said += f"; held out {format_share(found.held_out_share)}"
     said += f"; {format_share(found.beyond)} of the pixels beyond the points" if found.beyond > 0.005 else ""
     rows = [found.residual_grid[begin : begin + 3] for begin in (0, 3, 6)]
-    cells = [[element("td", "" if each is None else f"{round(100 * each):+d} %") for each in row] for row in rows]
+    cells = [
+        [element("td", "" if each is None else f"{round(100 * each):+d} %") for each in row] for row in rows
+    ]
     table = element("table", *(element("tr", *row) for row in cells), class_="ninths")
     return element("li", code(key), element("span", said), table)
