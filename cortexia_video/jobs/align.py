@@ -149,7 +149,7 @@ def _fit_together(
             return item
         reading = reader.decode(reader.read_bytes(item.place), item.place)
         samples = aligner.take(reading.line.get("key", item.key), reading.depth)
-        return _find_group(item.key, share), reading.depth.kind, samples
+        return _find_group(item.key, share), reading.depth.kind, join_samples([samples], most=_OF_EACH)
 
     groups: dict[str, list[tuple[DepthKind, Samples]]] = {
         _find_group(each.key, share): [] for each in files if not isinstance(each, Failure)
@@ -169,9 +169,7 @@ def _fit_together(
                 else "no image with known distances"
             )
             raise InputError(f"{said} in {group or 'all'}: there is no fit to share")
-        return fit_samples(
-            join_samples([samples for _, samples in groups[group]], most=_OF_EACH), kinds.pop()
-        )
+        return fit_samples(join_samples([samples for _, samples in groups[group]]), kinds.pop())
 
     return {group: attempt(group, "decode", partial(fit, group)) for group in groups}
 
