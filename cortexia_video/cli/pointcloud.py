@@ -30,6 +30,7 @@ def pointcloud_command(
     depth: str | None = None,
     kind: DepthKind | None = None,
     convention: Annotated[str | None, Parameter(name="--from")] = None,
+    frame: int | None = None,
     format: Literal["ply", "glb"] = "ply",
     overwrite: bool = False,
     workers: int | None = None,
@@ -42,6 +43,7 @@ def pointcloud_command(
     unchanged is skipped.
 
         cortexia pointcloud photo.jpg --depth photo.npy --kind metric --f-px 1500 --output photo.glb
+        cortexia pointcloud clip.mp4 --depth depth/clip.mp4.mkv --frame 123 --output 123.ply
         cortexia pointcloud depth --output clouds
 
     Exit code: 0 all done or skipped, 1 some failed, 2 wrong usage, 130 interrupted.
@@ -52,6 +54,7 @@ def pointcloud_command(
         depth: The depth file of the image.
         kind: What its numbers mean, if it does not say so: metric or scale_invariant; others with --near-m.
         convention: Or whose file it is: tum, kitti, nyu, scannet, sunrgbd, depth-pro, moge and so on.
+        frame: Of a video with its --depth, or of the clips of a run, the frame to take; by default of a run all.
         format: Of the files in the folder.
         overwrite: Make all again, and replace files that the ledger of OUTPUT does not know.
         workers: Threads, for a run; one per core by default.
@@ -70,6 +73,7 @@ def pointcloud_command(
                 output,
                 format=format,
                 options=wanted,
+                frame=frame,
                 overwrite=overwrite,
                 workers=workers,
                 on_counted=counted.put,
@@ -80,7 +84,14 @@ def pointcloud_command(
             to_path(output),
         )
     cloud = make_point_cloud(
-        image, depth, output, kind=kind, convention=convention, options=wanted, overwrite=overwrite
+        image,
+        depth,
+        output,
+        kind=kind,
+        convention=convention,
+        options=wanted,
+        frame=frame,
+        overwrite=overwrite,
     )
     unit = "metres" if cloud.unit == "metre" else "true up to a factor"
     print(f"{to_path(output)}: {len(cloud.points)} points, {unit}")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 
 import xxhash
 
@@ -25,6 +26,7 @@ from cortexia_video.images.decode import decode
 from cortexia_video.jobs.outcomes import Listener, Outcomes, Report
 from cortexia_video.ledger.artifacts import (
     Line,
+    expand_clip,
     find_depth,
     list_outputs,
     read_output,
@@ -48,6 +50,7 @@ from cortexia_video.sources.find import InputFile
 from cortexia_video.storage.named_file import read_whole
 from cortexia_video.storage.paths import AnyPath, is_same_folder, require_free, to_absolute, to_path
 from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.video.frames import read_frame
 
 MEMORY = 1 << 30  # bytes of images and points in work at once, over all workers; a larger one is done alone
 _IMAGE_BYTES, _DEPTH_BYTES = 10, 70  # for each pixel, at the worst moment
@@ -96,23 +99,29 @@ def make_point_cloud(
     kind: DepthKind | None = None,
     convention: str | None = None,
     options: CloudOptions = CloudOptions(),
+    frame: int | None = None,
     overwrite: bool = False,
 ) -> PointCloud:
     """Make a .ply or .glb of an image and its depth file; give the point cloud.
 
     kind, convention: what the numbers mean, or whose file it is (`formats.conventions`), where it does not
     say so, as a .npy does not. Depth of another shape, whose file does not say of what size its image was, is
-    taken to be of all of this one, unless one of them is upright and the other is not. Raises what
-    `read_depth`, `decode`, `point_cloud` and `save_point_cloud` raise.
+    taken to be of all of this one, unless one of them is upright and the other is not. frame: where the image is a
+    video, and the depth a clip of it, which of its frames. Raises what `read_depth`, `read_frame`, `decode`,
+    `point_cloud` and `save_point_cloud` raise.
     """
     image_path, place = to_path(image), to_path(output)
     find_encoder(place.suffix.removeprefix("."))
     if not overwrite:
         require_free(place, OVERWRITE)
     maker = _Maker(options)
-    frame = decode(read_whole(image_path), image_path.name)
+    if frame is None:
+        seen = decode(read_whole(image_path), image_path.name)
+    else:
+        seen = Frame(image_path.name, read_frame(image_path, frame))
+        depth = f"{os.fspath(depth)}#{frame}"
     depth_map = read_depth(depth, about={"kind": kind} if kind else {}, convention=convention)
-    cloud = maker.make(_fit(depth_map, frame), frame)
+    cloud = maker.make(_fit(depth_map, seen), seen)
     save_point_cloud(cloud, place, overwrite=overwrite)
     return cloud
 
@@ -123,6 +132,7 @@ def make_point_clouds(
     *,
     format: str = "ply",
     options: CloudOptions = CloudOptions(),
+    frame: int | None = None,
     overwrite: bool = False,
     workers: int | None = None,
     on_counted: Callable[[int], None] = lambda count: None,
@@ -131,7 +141,8 @@ def make_point_clouds(
 ) -> Report:
     """Make `output/<key>.ply` of every image that the ledger of the folder `run` calls done.
 
-    DepthKind and focal length are those of the ledger, unless the options give others. workers: threads; one
+    DepthKind and focal length are those of the ledger, unless the options give others. frame: of clips, the only
+    one that gets a point cloud; by default each does, `output/clip.mp4/000123.ply`. workers: threads; one
     a core by default. on_counted: called once with how many images that are. on_outcome, stop: as
     `estimate` takes them.
 
@@ -157,7 +168,7 @@ def make_point_clouds(
         outcomes = Outcomes(
             sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop
         )
-        return PointCloudJob(root, outcomes, maker, format, on_counted).run(workers)
+        return PointCloudJob(root, outcomes, maker, format, frame, on_counted).run(workers)
 
 
 class _Maker:
@@ -212,10 +223,11 @@ class PointCloudJob:
         outcomes: Outcomes,
         maker: _Maker,
         format: str,
+        frame: int | None,
         on_counted: Callable[[int], None],
     ) -> None:
         self._root = root
-        self._on_counted = on_counted
+        self._on_counted, self._frame = on_counted, frame
         self._outcomes = outcomes
         self._maker = maker
         self._encode = find_encoder(format)
@@ -233,12 +245,17 @@ class PointCloudJob:
         """Yield the images that the run has done; those that can have no point cloud as failures."""
         with LedgerLines(self._root) as lines:
             places = LedgerState(lines).places()
-            self._on_counted(len(places))
+            self._on_counted(sum(1 for line in lines.at(places) for _ in self._expand(line)))
             if not places:
                 root = printable(str(self._root))
                 raise InputError(f"no image is done in {root}: run cortexia estimate first")
-            for line in lines.at(places):
+            for line in chain.from_iterable(map(self._expand, lines.at(places))):
                 yield attempt(line["key"], "decode", partial(self._find_work, line))
+
+    def _expand(self, line: Line) -> Iterator[Line]:
+        """Yield the frames of a clip that are wanted; of an image its own line."""
+        wanted = self._frame
+        return (each for each in expand_clip(line) if wanted is None or each.get("frame", wanted) == wanted)
 
     def _find_work(self, line: Line) -> _Work:
         self._outcomes.sink.check_key(line["key"])
@@ -251,7 +268,7 @@ class PointCloudJob:
         if obstacle or not found:
             raise InputError(obstacle or VIEW_ONLY)
         path = self._root / found[0]
-        if isinstance(path, RemotePath) or "inside" in line:  # its ledger says enough
+        if isinstance(path, RemotePath) or "inside" in line or "frame" in line:  # its ledger says enough
             size, digest = list_outputs(line)[found[0]]
             return Source(str(path), size, xxhash.xxh3_64_intdigest(digest.encode()) >> 1)
         status = attempt(line["key"], "decode", path.stat)
