@@ -117,6 +117,7 @@ class DepthMap:
         model: The model that made it; None for a sensor's depth.
         weights_sha256: The digest of its weights.
         alignment: How its metres came about, where relative depth was aligned to known distances.
+        relative: The map before that, as it was; files of their own hold it.
 
     Raises:
         ValueError: The values are not float32 (H, W), or there is no such kind.
@@ -134,11 +135,12 @@ class DepthMap:
     model: str | None = None
     weights_sha256: str | None = None
     alignment: Alignment | None = None
+    relative: DepthMap | None = None
 
     def __post_init__(self) -> None:
         if self.values.dtype != np.float32 or self.values.ndim != 2:
             raise ValueError(
-                f"depth must be float32 (H, W), not {self.values.dtype} {self.values.shape}: "
+                f"depth must be float32 (H, W), got {self.values.dtype} {self.values.shape}: "
                 "use values.astype(np.float32) on a two-dimensional array"
             )
         if self.kind not in KINDS:

@@ -30,7 +30,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _COMMANDS = {
     "Depth": ("estimate",),
     "Look": ("info", "report", "verify", "pointcloud"),
-    "Data": ("convert", "scenes", "evaluate"),
+    "Data": ("convert", "align", "scenes", "evaluate"),
     "Models": ("models", "export", "train"),
     "Large jobs": ("plan", "status", "merge"),
 }

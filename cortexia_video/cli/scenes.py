@@ -47,14 +47,14 @@ def scenes_command(
     Args:
         count: How many scenes.
         output: A new or empty folder, or one that this command began.
-        seed: The first scene's; the next has the next.
+        seed: Seed of the first scene; the next one has the next seed.
         size: Height and width in pixels.
         kinds: room, store, floor, table, close, corridor, blocks, street, open, facade; repeat it for
             several. All by default.
         move: Move the camera through each scene: also writes OUTPUT/clips, a lossless video of each with
             its poses.
         frames: Of each move, 24 per second.
-        textures: A folder of images that many surfaces shall wear, beside painted ones.
+        textures: A folder of images to use as textures of many surfaces, beside painted ones.
         device: cpu or cuda.
         workers: Processes; one per core by default. A GPU has one.
     """
@@ -65,8 +65,7 @@ def scenes_command(
     plan = ScenePlan(seed, *size, tuple(kinds or ()), textures, device, move, frames)
     place = to_path(output)
     rendered, there = write_scenes(place, count, plan, workers=workers, on_progress=_Progress())
-    scenes, before = format_count(there, "scene"), format_count(there - rendered, "was", "were")
-    print(f"{scenes} in {place}: {rendered:,} rendered, {before} there")
+    print(f"{format_count(there, 'scene')} in {place}: {rendered:,} rendered, {there - rendered:,} existed")
     return DONE
 
 

@@ -136,7 +136,7 @@ def with_metadata(values: NDArray[np.float32], metadata: Metadata) -> DepthMap:
     for name in ("model", "weights_sha256"):
         if not isinstance(metadata.get(name), str | None):
             raise ValueError(f"{name} is {metadata[name]!r}: it must be a text or null")
-    said = metadata.get("alignment")
+    said = metadata.get("alignment") if kind == "metric" else None  # a ledger's, of a map before it
     return DepthMap(
         values,
         kind,

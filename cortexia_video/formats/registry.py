@@ -93,6 +93,9 @@ FORMATS: dict[str, Format] = {
     "pfm": Format(".pfm", pfm.encode, checks(pfm.decode), pfm.decode),
     "jxl": Format(".jxl", jxl.encode, checks(jxl.decode), jxl.decode, True, steps.lost, _JXL),
 }
+RELATIVE = Format(
+    ".relative", lambda depth: npz.encode(depth.relative or depth), checks(npz.decode)
+)  # beside aligned depth: the map before, as npz; not of that name, so that nobody takes it for metric
 PREVIEW = Format(".preview.jpg", preview.encode, preview.check, lost=png8.lost)
 READERS = (
     Reader((npy.MAGIC,), (".npy",), npy.decode),

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cortexia_video.depth_map import Alignment, DepthKind, DepthMap, Share
 from cortexia_video.errors import InputError
+from cortexia_video.pinhole import has_same_shape
 
 Floats = NDArray[np.float64]
 
@@ -69,10 +70,10 @@ class Fit:
     shift: float
     near_m: float
     far_m: float
-    limit: float
-    sigma: float
-    covariance: Floats | None
-    middle: float
+    limit: float = 0.0
+    sigma: float = 0.0
+    covariance: Floats | None = None
+    middle: float = 0.0
     held_out: tuple[float | None, float | None] = (None, None)
 
     def to_metres(self, values: Floats) -> Floats:
@@ -123,7 +124,10 @@ def align(
         >>> cx.align(relative, [(0, 0, 2.0), (1, 0, 4.0)]).values.tolist()
         [[2.0, 4.0, 8.0]]
     """
-    taken = sample_map(depth, samples) if isinstance(samples, DepthMap) else take_samples(depth, samples)
+    if isinstance(samples, DepthMap):
+        height, width = depth.full_size or depth.values.shape
+        samples = list_known(samples, width, height)
+    taken = take_samples(depth, samples)
     fit = fit_samples(taken, depth.kind)
     return apply_fit(depth, fit, taken, by, unknown_beyond=unknown_beyond)
 
@@ -150,28 +154,33 @@ def take_samples(depth: DepthMap, samples: ArrayLike) -> Samples:
     return Samples(values[good], metres[good], weights[good], places[good], int((~good).sum()))
 
 
-def sample_map(depth: DepthMap, known: DepthMap, *, most: int = 20_000) -> Samples:
-    """Return samples at the pixels that a sensor's metric map of the same view knows; `most` of them, evenly."""
+def list_known(known: DepthMap, width: int, height: int, *, most: int = 20_000) -> Floats:
+    """Return what a sensor's metric map knows of an image of width x height: (N, 3), as `align` takes samples.
+
+    most: of its pixels, evenly over them. Raises `InputError` where the map is not metric, or of another image.
+    """
     if known.kind != "metric":
         raise InputError(f"the depth to align to is {known.kind}, not metric: it says no metres")
-    height, width = known.values.shape
-    size, other = depth.full_size or depth.values.shape, known.full_size or known.values.shape
-    if size != other:
+    lines, columns = known.values.shape
+    other = known.full_size or known.values.shape
+    if not has_same_shape((width, height), (other[1], other[0])):
         raise InputError(
             f"the depth to align to is of an image of {other[1]} x {other[0]}, the depth of one of "
-            f"{size[1]} x {size[0]}: register it to the image first"
+            f"{width} x {height}: register it to the image first"
         )
-    lines, columns = np.nonzero(np.isfinite(known.values) & (known.values > 0))
-    step = max(1, math.ceil(len(lines) / most))
-    lines, columns = lines[step // 2 :: step], columns[step // 2 :: step]
-    x, y = (columns + 0.5) * (size[1] / width), (lines + 0.5) * (size[0] / height)
-    return take_samples(depth, np.stack([x, y, known.values[lines, columns].astype(np.float64)], axis=1))
+    with np.errstate(invalid="ignore"):
+        row, column = np.nonzero(np.isfinite(known.values) & (known.values > 0))
+    step = max(1, math.ceil(len(row) / most))
+    row, column = row[step // 2 :: step], column[step // 2 :: step]
+    places = (column + 0.5) * (width / columns), (row + 0.5) * (height / lines)
+    return np.stack([*places, known.values[row, column].astype(np.float64)], axis=1)
 
 
-def join_samples(groups: Sequence[Samples]) -> Samples:
-    """Return the samples of several images as one set, for a fit that they share."""
+def join_samples(groups: Sequence[Samples], *, most: int = 400) -> Samples:
+    """Return the samples of several images as one set, for a fit that they share; `most` of each, evenly."""
+    parts = [_pick(each, slice(None, None, max(1, math.ceil(len(each.values) / most)))) for each in groups]
     values, depth_m, weights, places = (
-        np.concatenate([getattr(each, name) for each in groups]) for name in Samples._fields[:4]
+        np.concatenate([getattr(each, name) for each in parts]) for name in Samples._fields[:4]
     )
     return Samples(values, depth_m, weights, places, sum(each.outside for each in groups))
 
@@ -258,7 +267,7 @@ def apply_fit(
     )
     if depth.kind == "metric":
         _log.warning("the metric depth was off by a factor of %.4g; it is multiplied by it", fit.scale)
-    return replace(depth, values=metres, kind="metric", alignment=alignment)
+    return replace(depth, values=metres, kind="metric", alignment=alignment, relative=depth)
 
 
 def _fit(samples: Samples, kind: DepthKind) -> Fit:
@@ -382,5 +391,5 @@ def _median(values: Floats) -> float | None:
     return middle if math.isfinite(middle) else None
 
 
-def _pick(samples: Samples, part: NDArray[np.intp]) -> Samples:
+def _pick(samples: Samples, part: NDArray[np.intp] | slice) -> Samples:
     return Samples(samples.values[part], samples.depth_m[part], samples.weights[part], samples.places[part])

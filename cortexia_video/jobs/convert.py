@@ -11,8 +11,7 @@ import math
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -32,11 +31,10 @@ from cortexia_video.errors import (
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.formats.registry import FORMATS, Format, FormatName
 from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
-from cortexia_video.jobs.outcomes import Listener, Outcomes, Report, facts_of
+from cortexia_video.jobs.outcomes import Listener, Outcomes, Report, facts_of, open_outcomes
 from cortexia_video.ledger.artifacts import find_image
 from cortexia_video.ledger.depth_json import complete_depth_json, keep_depth_json, read_depth_json
 from cortexia_video.ledger.depth_reader import DepthReader, Reading
-from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.memory import MemoryBudget
@@ -125,13 +123,14 @@ def convert(
         about = {**about, "f_px": f_px, "f_source": "given"}
     reader = DepthReader(about=about, convention=convention, max_megapixels=max_megapixels)
     given = load_intrinsics(f_px, intrinsics)
+    given.require_square()
     for each in inputs:
         if is_same_folder(root, each):
             raise InputError(f"{printable(str(to_path(each)))} is input and output: choose another `output`")
         reader.open_folder(each)  # each of its files would fail if that cannot be
     found = DepthFiles(inputs, output=root, convention=convention, about=about)
-    files = _require_some(found, inputs)
-    format = format or _find_format(inputs)
+    files = require_depth_files(found, inputs)
+    format = format or find_run_format(inputs)
     sink = open_sink(root, format=format)
     if FORMATS[format].decode is None and not allow_loss:
         raise LossError(
@@ -145,33 +144,39 @@ def convert(
         "about": {**(about or {})},
         **given.settings,
     }
-    with ExitStack() as stack:
-        known = {name: each for name, each in settings.items() if each}
-        ledger = stack.enter_context(Ledger(root, known, sink=sink))
-        stack.enter_context(sink)
-        outcomes = Outcomes(
-            sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop
-        )
-        report = ConvertJob(outcomes, reader, FORMATS[format], given, allow_loss).run(files, workers)
+    opened = open_outcomes(root, settings, sink, overwrite=overwrite, on_outcome=on_outcome, stop=stop)
+    with opened as outcomes:
+        change = _FocalLength(given)
+        report = DepthFileJob(outcomes, reader, FORMATS[format], change, allow_loss).run(files, workers)
+    if unused := given.describe_unused():
+        _log.warning("%s", unused)
+    for reason, count in sorted(change.kept.items()):
+        _log.warning("not scaled to the given focal length: %d (%s)", count, reason)
     if found.images:
         _log.warning("%d PNG files of 8 bits or in colour are no depth: passed over", found.images)
     return report
 
 
-class ConvertJob:
-    """One conversion: what it needs while it lasts."""
+class DepthFileJob:
+    """Depth files read, changed and written anew, each an input with one outcome.
+
+    change: gives of what was read what is to be written, and what else the ledger's line says; called on threads.
+    """
 
     def __init__(
-        self, outcomes: Outcomes, reader: DepthReader, form: Format, given: Intrinsics, allow_loss: bool
+        self,
+        outcomes: Outcomes,
+        reader: DepthReader,
+        form: Format,
+        change: Callable[[InputFile, Reading], tuple[DepthMap, Mapping[str, object]]],
+        allow_loss: bool,
     ) -> None:
         self.outcomes = outcomes
         self.sink, self.ledger = outcomes.sink, outcomes.ledger
         self._reader = reader
         self._form = form
-        self._given = given
+        self._change = change
         self._allow_loss = allow_loss
-        self._kept: Counter[str] = Counter()  # maps that stay those of another focal length, by reason
-        self._counting = threading.Lock()
         self._told = False  # what is lost
         self._root = self.sink.root.resolve()
         self._budget = MemoryBudget(MEMORY)
@@ -187,8 +192,6 @@ class ConvertJob:
             )
             self.ledger.sync()
             complete_depth_json(self.sink)
-        for reason, count in sorted(self._kept.items()):
-            _log.warning("not scaled to the given focal length: %d (%s)", count, reason)
         self.outcomes.record_end()
         return self.outcomes.report
 
@@ -231,7 +234,7 @@ class ConvertJob:
             return attempt(item.key, "write", lambda: self._place(item, reading))
 
     def _place(self, item: InputFile, reading: Reading) -> None:
-        depth, kept = self._set_focal_length(item, reading) if self._given.settings else (reading.depth, "")
+        depth, more = self._change(item, reading)
         lost = self._form.lost(depth)
         if lost and not self._allow_loss:
             raise LossError(f"{lost}: `allow_loss=True` writes it all the same, or choose another `format`")
@@ -244,19 +247,31 @@ class ConvertJob:
         self.ledger.record_begun(item.key, list(files))
         outputs = self.sink.place(files)
         facts = {**facts_of(depth), "model": depth.model, "weights_sha256": depth.weights_sha256}
-        facts |= {name: reading.line[name] for name in _OF_THE_RUN if name in reading.line}
-        if reading.depth.f_px not in (None, depth.f_px):
-            facts["rescaled_from"] = reading.depth.f_px
-        facts |= {"lost": lost} if lost else {}
+        facts |= {**more, "lost": lost} if lost else more
         facts["made_of"] = "depth"  # its source is no image
         image = find_image(reading.line)
         facts |= {"image": image} if image else {}
         self.ledger.record_done(item.key, item.source, outputs, **facts)
+
+
+class _FocalLength:
+    """Changes metres to those of the given focal length. kept: how many stay those of another, by reason."""
+
+    def __init__(self, given: Intrinsics) -> None:
+        self.kept: Counter[str] = Counter()
+        self._given = given
+        self._counting = threading.Lock()
+
+    def __call__(self, item: InputFile, reading: Reading) -> tuple[DepthMap, Mapping[str, object]]:
+        depth, kept = self._scale(item, reading) if self._given.settings else (reading.depth, "")
         if kept:
             with self._counting:
-                self._kept[kept] += 1
+                self.kept[kept] += 1
+        facts = {name: reading.line[name] for name in _OF_THE_RUN if name in reading.line}
+        before = reading.depth.f_px
+        return depth, facts if before in (None, depth.f_px) else {**facts, "rescaled_from": before}
 
-    def _set_focal_length(self, item: InputFile, reading: Reading) -> tuple[DepthMap, str]:
+    def _scale(self, item: InputFile, reading: Reading) -> tuple[DepthMap, str]:
         """Return the depth for the focal length that is given; or, with the reason, as it is."""
         depth, line = reading.depth, reading.line
         height, width = depth.full_size or depth.values.shape
@@ -276,7 +291,7 @@ class ConvertJob:
         return replace(depth, values=values, f_px=f_px, f_source="given"), ""
 
 
-def _find_format(inputs: Sequence[str | os.PathLike[str]]) -> FormatName:
+def find_run_format(inputs: Sequence[str | os.PathLike[str]]) -> FormatName:
     """Return the format that the depth.json of every input says, if that is one that depth is read from."""
     formats = {str(read_depth_json(to_path(each)).get("format")) for each in inputs}
     format = formats.pop() if len(formats) == 1 else ""
@@ -285,7 +300,7 @@ def _find_format(inputs: Sequence[str | os.PathLike[str]]) -> FormatName:
     return cast(FormatName, format)
 
 
-def _require_some(found: DepthFiles, inputs: Sequence[str | os.PathLike[str]]) -> Iterator[Found]:
+def require_depth_files(found: DepthFiles, inputs: Sequence[str | os.PathLike[str]]) -> Iterator[Found]:
     """Return all inputs, once there is a first, so that nothing is made for a folder without any."""
     files = iter(found)
     first = next(files, None)

@@ -117,7 +117,7 @@ class Executor(Protocol):
         """Yield inputs with their outcomes, each when its files are in place; after `stop`, those under way.
 
         sink: of the run, open. record_begun: to be called before files are placed, unless `claims_ahead`.
-        trace: to be told of each stage. Raises `OutputLostError` where the output takes no more.
+        trace: to be told of each stage. Raises `OutputLostError` where the output is full or unwritable.
         """
 
     def usage(self) -> Usage:

@@ -122,7 +122,10 @@ class Preprocessing:
     def describe(self) -> dict[str, object]:
         """Return what depth depends on, as a model's `settings`."""
         size = "the image's" if self.size is None else f"{self.size[0]}x{self.size[1]}"
-        mean, std = (" ".join(f"{number:g}" for number in each) for each in (self.mean, self.std))
+        mean, std = (
+            " ".join(repr(float(number)).removesuffix(".0") for number in each)
+            for each in (self.mean, self.std)
+        )
         return {
             "input_size": f"{size} exactly" if self.scaling == "exact" else size,
             "multiple_of": self.multiple_of,
@@ -189,6 +192,13 @@ def read_preprocessing(
                 f"the network takes sides that are multiples of {step}, not {input_size[0]}x{input_size[1]}"
             )
         size = input_size
+    resampling, number = published.resampling, config.get("resample")
+    if number is not None and not resampling.startswith("sampled"):  # those do so whatever the file calls it
+        if number not in _BY_NUMBER:
+            raise ModelLoadError(
+                f"the checkpoint resamples by filter {number}: bilinear (2) and bicubic (3) are known"
+            )
+        resampling = _BY_NUMBER[number]
     rescale = config.get("rescale_factor", 1 / 255)
     if config.get("do_rescale", True) is not True or abs(rescale * 255 - 1) > 1e-6:
         raise ModelLoadError(f"the checkpoint rescales pixels by {rescale}: 1/255 is what is known here")
@@ -198,22 +208,10 @@ def read_preprocessing(
     return Preprocessing(
         size=size,
         multiple_of=multiple_of,
-        resampling=_read_resampling(config, published.resampling),
+        resampling=resampling,
         mean=tuple(mean),
         std=tuple(std),
         scaling="exact" if isinstance(input_size, tuple) else published.scaling,
         floors=published.floors and input_size is None,
         pad_to=pad_to,
     )
-
-
-def _read_resampling(config: Mapping[str, Any], published: Resampling) -> Resampling:
-    """Take the filter that the file names; a family that samples does so whatever its filter is called."""
-    number = config.get("resample")
-    if number is None or published in ("sampled", "sampled_corners"):
-        return published
-    if number not in _BY_NUMBER:
-        raise ModelLoadError(
-            f"the checkpoint resamples by filter {number}: bilinear (2) and bicubic (3) are known"
-        )
-    return _BY_NUMBER[number]

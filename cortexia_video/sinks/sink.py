@@ -10,7 +10,7 @@ from typing import Protocol, Self, TypeVar
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, InputError, OutputError
 from cortexia_video.formats.raw_depth import Chunks
-from cortexia_video.formats.registry import FORMATS, PREVIEW, Format
+from cortexia_video.formats.registry import FORMATS, PREVIEW, RELATIVE, Format
 from cortexia_video.ledger.entries import ItemDone, Placed
 from cortexia_video.runtime.throughput import StageClock
 from cortexia_video.storage.paths import AnyPath
@@ -31,7 +31,8 @@ Item = TypeVar("Item", bound=Keyed)
 class Sink(ABC):
     """Write depth maps to `root/<key><suffix>`, each file there atomically. A context manager.
 
-    suffixes: of the files of a key, where they are no depth maps but, say, made of them.
+    preview, relative: also write a coloured image, and the map before it was aligned. suffixes: of the files of a
+    key, where they are no depth maps but, say, made of them.
     Raises `OutputError` for an unknown format, `MissingExtraError` for one whose package is not installed, and on
     entering `OutputError` where nothing can be written.
     """
@@ -42,12 +43,18 @@ class Sink(ABC):
     )
 
     def __init__(
-        self, *, format: str = "npy", preview: bool = False, suffixes: Sequence[str] | None = None
+        self,
+        *,
+        format: str = "npy",
+        preview: bool = False,
+        relative: bool = False,
+        suffixes: Sequence[str] | None = None,
     ) -> None:
         if format not in FORMATS:
             raise OutputError(f"unknown format {format!r}: use one of {', '.join(FORMATS)}")
         FORMATS[format].require()
-        self.formats: tuple[Format, ...] = (FORMATS[format], PREVIEW) if preview else (FORMATS[format],)
+        more = [each for each, wanted in ((PREVIEW, preview), (RELATIVE, relative)) if wanted]
+        self.formats: tuple[Format, ...] = (FORMATS[format], *more)
         self.suffixes = suffixes or [each.suffix for each in self.formats]
         self.clip_suffixes = [depth_clip.SUFFIX, *([video_preview.SUFFIX] if preview else [])]
 

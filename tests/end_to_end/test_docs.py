@@ -54,12 +54,16 @@ def make_set(root: Path, make_image: Callable[..., Path]) -> None:
     """Make a dataset of the layout with set.json, as docs/evaluation.md supposes it."""
     frames = []
     (root / "depth").mkdir(parents=True)
+    (root.parent / "da2").mkdir()
     for index in range(2):
         image = make_image(root / "rgb" / f"{index}.jpg", seed=index)
         with Image.open(image) as opened:
             width, height = opened.size
         depth = np.random.default_rng(index).integers(1000, 5000, (height, width), dtype=np.uint16)
         Image.fromarray(depth).save(root / "depth" / f"{index}.png")
+        np.save(
+            root.parent / f"da2/{index}_raw_depth_meter.npy", depth / np.float32(900)
+        )  # another's estimate
         frames.append({"name": str(index), "rgb": f"rgb/{index}.jpg", "depth": f"depth/{index}.png"})
     about = {"name": "indoor", "frames": frames, "depth_scale": 1000, "max_depth_m": 10.0, "intrinsics": None}
     (root / "set.json").write_text(json.dumps(about))

@@ -355,7 +355,7 @@ def test_a_run_refuses_a_backend_that_is_too_far_off(
         tmp_path / "photos", tmp_path / "depth", model=model, precision="bfloat16", max_error=0.5
     )
     assert (report.done, report.failed) == (1, 1)
-    with pytest.raises(InputError, match="`max_error` must be more than 0"):
+    with pytest.raises(InputError, match="`max_error` must be above 0"):
         estimate(tmp_path / "photos", tmp_path / "depth", max_error=0.0)
 
 
@@ -430,3 +430,13 @@ def test_the_commands_say_how_near_it_is(
     assert line["settings"]["backend"] == "openvino"
     code, out, err = run(*export)
     assert code == 2 and "net.onnx exists already" in err
+
+
+def test_bfloat16_is_not_taken_where_the_processor_may_not_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO goes by what the processor has, oneDNN, which computes, by what its variable allows."""
+    from cortexia_video.models.onnx.session_openvino import choose_precision
+
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert choose_precision("auto", "cpu") == "float32"
+    with pytest.raises(ModelLoadError, match="use one of float32"):
+        choose_precision("bfloat16", "cpu")

@@ -13,6 +13,7 @@ from PIL import Image
 
 from cortexia_video import DepthMap, Frame, estimate, load_estimator, read_ledger
 from cortexia_video.errors import ModelLoadError, ModelOutputError
+from cortexia_video.models.onnx.coverage import covers
 from cortexia_video.models.onnx.outputs import choose_output
 from cortexia_video.models.onnx.ports import Port
 from cortexia_video.models.registry import load_model
@@ -189,6 +190,23 @@ def test_depth_of_a_part_of_the_image_is_an_error(tmp_path: Path) -> None:
     model = load_model(f"onnx:{path}", input_size=518, multiple_of=1, **METRIC)  # 518x518, when it is loaded
     with pytest.raises(ModelOutputError, match="gives depth of 518x686 for an input of 518x691: it leaves"):
         model.infer(model.preprocess(RAMP, (518, 691))[None])
+
+
+@pytest.mark.parametrize(
+    ("seen", "given", "whole"),
+    [
+        ((518, 686), (518, 686), True),
+        ((518, 691), (518, 686), False),
+        ((518, 691), (37, 49), False),  # a number for each patch
+        ((520, 691), (512, 672), False),
+        ((56, 70), (32, 48), True),  # TIPSv2 of 4 x 5 patches
+        ((384, 672), (192, 336), True),
+        ((383, 671), (192, 336), True),
+        ((384, 672), (256, 256), True),  # resized to a fixed size
+    ],
+)
+def test_whole_patches_alone_are_a_part(seen: tuple[int, int], given: tuple[int, int], whole: bool) -> None:
+    assert covers(seen, given, None) == whole
 
 
 @pytest.mark.parametrize("side", [97, 98, 99])

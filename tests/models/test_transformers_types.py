@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 pytest.importorskip("transformers")
 
 import torch
+from onnx_files import write_mean_network
 from PIL import Image
 from torch.nn.functional import interpolate
 from transformers import AutoModelForDepthEstimation
@@ -24,6 +26,7 @@ from transformers.models.zoedepth.image_processing_pil_zoedepth import ZoeDepthI
 from cortexia_video import DepthMap, Frame, load_estimator
 from cortexia_video.errors import ModelLoadError
 from cortexia_video.images.resampling import average_image
+from cortexia_video.models.preprocessing import Preprocessing, read_normalization
 from cortexia_video.models.registry import load_model
 from cortexia_video.models.torch.model import average_by_torch
 
@@ -135,6 +138,35 @@ def test_what_the_network_sees_is_what_transformers_processor_makes(
     expected = SEEN[model_type](folder, image)
     assert inputs.shape == expected.shape
     assert (inputs - expected).abs().max() < 1.01 / 255 / 0.224  # a level, where the filter is Pillow's
+
+
+@pytest.mark.parametrize("model_type", FAMILY)
+def test_an_exported_file_is_fed_exactly_as_its_network(
+    model_type: str, checkpoints: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what `export` writes into a file; without torch, and to the bit."""
+    size = (128, 128) if model_type == "depth_pro" else (56, 70) if "any" in model_type else (64, 96)
+    options = {**OPTIONS.get(model_type, {}), "input_size": (56, 70) if "tips" in model_type else size}
+    if model_type == "depth_pro":
+        del options["input_size"]
+    network = load_model(f"hf:{checkpoints(FAMILY[model_type])}", **options)
+    said: dict[str, str] = {}
+    exporter = SimpleNamespace(write_graph=lambda *arguments: said.update(arguments[-1]))
+    monkeypatch.setattr("cortexia_video.models.torch.model.import_export", lambda: exporter)
+    shape = [1, 3, *network.export(tmp_path / "net.onnx", {})]
+    about = {key.removeprefix("cortexia."): text for key, text in said.items() if "numbers" not in key}
+    file = load_model(f"onnx:{write_mean_network(tmp_path / 'net.onnx', shape=shape, metadata=about)}")
+    for image in (make_pixels(150, 210), make_pixels(31, 40), make_pixels(1200, 900)):
+        at = network.processed_size(*image.shape[:2])
+        assert at == file.processed_size(*image.shape[:2])
+        inputs = network.to_input(network.preprocess(image, at)[None], network._placement)
+        np.testing.assert_array_equal(file.preprocess(image, at), inputs[0].numpy())
+
+
+def test_numbers_of_a_normalization_survive_a_file() -> None:
+    mean, std = (0.48145466, 0.4578275, 1 / 3), (0.26862954, 0.1 + 0.2, 0.225)
+    text = Preprocessing(None, 1, "bilinear", mean, std).describe()["normalize"]
+    assert read_normalization(str(text)) == (mean, std)
 
 
 @pytest.mark.parametrize(("size", "expected"), [((240, 320), (224, 320)), ((500, 300), (480, 288))])

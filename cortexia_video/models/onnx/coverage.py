@@ -22,17 +22,20 @@ _SMALLEST_TRIED = 160
 def covers(seen: Size, given: Size, scale: tuple[float, float] | None) -> bool:
     """Return whether an output of size `given` can be of all of an input of size `seen`.
 
-    scale: output pixels per input pixel along each side, where known. Where not, one scale must explain
-    both sides, but for its rounding.
+    scale: output pixels per input pixel along each side, where known. Where not, an output of whole patches
+    alone, in pixels or a number for each, is of a part.
     """
     if scale:
         return all(side - out / each <= 1 for side, out, each in zip(seen, given, scale, strict=True))
-    least = max((out - 1) / side for side, out in zip(seen, given, strict=True))
-    return least < min((out + 1) / side for side, out in zip(seen, given, strict=True))
+    for step in _STEPS:
+        whole = tuple(side // step for side in seen)
+        if given in (whole, tuple(step * each for each in whole)) and any(side % step > 1 for side in seen):
+            return False
+    return True
 
 
 def find_step(run: Callable[[int, int], Size], path: object) -> tuple[int, tuple[float, float]]:
-    """Return the smallest step whose multiples a network takes and covers, and its output's scale.
+    """Return the smallest step whose multiples a network takes and covers evenly, and its output's scale.
 
     run: gives the output's size for an input of (height, width), or raises what the backend does. Raises
     `ModelLoadError` where no step is found.
@@ -50,7 +53,9 @@ def find_step(run: Callable[[int, int], Size], path: object) -> tuple[int, tuple
     for step in _STEPS:
         size = [step * prime for prime in _PRIMES if step * prime >= _SMALLEST_TRIED][:2]
         try:
-            if covers(tuple(size), run(*size), scale):
+            given = run(*size)
+            too_large = [out / each - side for side, out, each in zip(size, given, scale, strict=True)]
+            if covers(tuple(size), given, scale) and max(too_large) <= max(1, 1 / min(scale)):
                 return step, scale
         except Exception:  # noqa: BLE001 - whatever a backend raises: it does not run at this size
             continue

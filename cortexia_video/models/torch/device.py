@@ -119,7 +119,19 @@ def choose_placement(
         if compile:
             raise ModelLoadError(f"`compile` is torch's, not the backend {backend}'s: leave one of them out")
         return Placement(torch.device("cpu"), torch.float32, graph=choose_graph(backend, device, precision))
-    chosen = _choose_device(device)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    family, _, index = device.partition(":")
+    known = family in ("cpu", "cuda", "mps")
+    if not known or (":" in device and not index.isdecimal()) or (index and family != "cuda"):
+        raise ModelLoadError(f"unknown device {device!r}: use auto, cpu, cuda, cuda:1 or mps")
+    count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if int(index or 0) >= count[family]:
+        raise ModelLoadError(
+            f"device {device!r} cannot be used: torch {torch.__version__} finds {count[family]} of its kind "
+            "(`device='cpu'` is always there)"
+        )
+    chosen = torch.device(device)
     if precision == "auto":
         fast = chosen.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         precision = "bfloat16" if fast else "float32"
@@ -134,19 +146,3 @@ def import_export() -> Any:
         what = "exporting networks of torch needs"
         raise explain_import(error, what, "'cortexia-video[export]'") from error
     return export
-
-
-def _choose_device(device: str) -> torch.device:
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    family, _, index = device.partition(":")
-    known = family in ("cpu", "cuda", "mps")
-    if not known or (":" in device and not index.isdecimal()) or (index and family != "cuda"):
-        raise ModelLoadError(f"unknown device {device!r}: use auto, cpu, cuda, cuda:1 or mps")
-    count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    if int(index or 0) >= count[family]:
-        raise ModelLoadError(
-            f"device {device!r} cannot be used: torch {torch.__version__} finds {count[family]} of its kind "
-            "(`device='cpu'` is always there)"
-        )
-    return torch.device(device)

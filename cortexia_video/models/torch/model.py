@@ -90,20 +90,10 @@ class TorchModel:
                 f"a graph of {self.name} is for one size of image: give it (`size`, height and "
                 f"width, multiples of {multiple_of})"
             )
-        network, ports = self._make_exportable()
+        network, ports, numbers = self._make_exportable()
         size = self._preprocessing.size
-        facts = {**self._describe_export(), **about}
-        metadata = {f"cortexia.{name}": str(value) for name, value in facts.items()}
-        import_export().write_graph(network, [torch.zeros(1, 3, *size)], ports, path, metadata)
-        return size
-
-    def _make_exportable(self) -> tuple[nn.Module, Ports]:
-        """Return a network that takes pixels alone, and what it gives."""
-        return self._network, self._ports
-
-    def _describe_export(self) -> dict[str, object]:
         preprocessing = self._preprocessing.describe()
-        return {
+        facts = {
             "kind": self.kind,
             "normalize": preprocessing["normalize"],
             "resampling": preprocessing["resampling"],
@@ -111,7 +101,16 @@ class TorchModel:
             "weights_sha256": self.weights_digest,
             "source": self._checkpoint.hub_id or self._checkpoint.folder.name,
             **({"revision": self._checkpoint.revision} if self._checkpoint.revision else {}),
+            **({"numbers": numbers} if numbers else {}),
+            **about,
         }
+        metadata = {f"cortexia.{name}": str(value) for name, value in facts.items()}
+        import_export().write_graph(network, [torch.zeros(1, 3, *size)], ports, path, metadata)
+        return size
+
+    def _make_exportable(self) -> tuple[nn.Module, Ports, str | None]:
+        """Return a network that takes pixels alone, what it gives, and what its numbers are if not depth."""
+        return self._network, self._ports, None
 
     def _infer_float32(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         return self._run(self._get_in_float32(), self._placement.in_float32(), batch)
