@@ -16,7 +16,7 @@ from cortexia_video.evaluation.eval_items import Destination, EvalItem
 from cortexia_video.evaluation.ground_truth import bare, list_depth_files
 from cortexia_video.formats.decode_depth import decode_depth
 from cortexia_video.inference.executor import ItemResult, PipelineExecutor, Skipped
-from cortexia_video.ledger.artifacts import Line, find_depth, read_output
+from cortexia_video.ledger.artifacts import Line, about_depth, find_depth, read_output
 from cortexia_video.ledger.lines import read_done
 from cortexia_video.ledger.state import list_files
 from cortexia_video.runtime.bounded_map import run_bounded
@@ -278,9 +278,8 @@ def _list_run(root: AnyPath) -> dict[str, DepthSource]:
     for line in read_done(root):
         found = find_depth(line)
         if found is not None:
-            about = {word: line.get(word) for word in ("kind", "f_px", "f_source", "full_size")}
             packed = (root, found[0], line) if "inside" in line else None
-            files[bare(line["key"])] = DepthSource(root / found[0], about, packed)
+            files[bare(line["key"])] = DepthSource(root / found[0], about_depth(line), packed)
     if not files:
         raise InputError(f"no depth in {root} that can be measured: only views, or nothing is done")
     return files

@@ -20,7 +20,7 @@ from cortexia_video.formats.quantization import Quantizer, choose_steps, split_r
 from cortexia_video.formats.raw_depth import Chunks, RawDepth, require_pixels
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
-_KEYWORD = "cortexia_video"
+KEYWORD = "cortexia_video"
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _UP = 2  # the filter: each byte less the one above it
 _SAMPLES = 4  # strips
@@ -42,7 +42,7 @@ def encode_numbers(steps: Quantizer, metadata: Metadata, text: Mapping[str, str]
     """
     height, width = steps.values.shape
     header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0))
-    said = {_KEYWORD: to_text(metadata), **{name: value.encode("ascii") for name, value in text.items()}}
+    said = {KEYWORD: to_text(metadata), **{name: value.encode("ascii") for name, value in text.items()}}
     texts = [_chunk(b"tEXt", name.encode("ascii") + b"\0" + value) for name, value in said.items()]
     pieces = [MAGIC + header + b"".join(texts)]
     strips = [*split_rows(height, width)]
@@ -102,5 +102,5 @@ def decode(data: bytes, most: float) -> RawDepth:
             raise DepthFileError(f"it has {image.n_frames} frames: depth is one image")
         values = np.asarray(image)
         text = {str(name): str(value) for name, value in image.info.items()}
-        metadata = from_text(text.pop(_KEYWORD, ""))
+        metadata = from_text(text.pop(KEYWORD, ""))
         return RawDepth(values[..., :3] if values.ndim == 3 else values, metadata, text)

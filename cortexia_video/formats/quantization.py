@@ -110,17 +110,14 @@ def find_loss(
             f"{count} values, of {low:g} to {high:g}, are outside of the {ends[0]:.4g} to {ends[1]:.6g} that its "
             "numbers hold, and become unknown"
         )
-    if "near" not in steps and depth.kind in _POSITIVE:
-        coarse = 0
+    if "near" not in steps:
+        coarse, scale, offset = 0, steps["scale"], steps["offset"]
         for rows in split_rows(*values.shape):
             with np.errstate(invalid="ignore"):
                 wide = values[rows].astype(np.float64)
-                error = np.abs(
-                    np.rint((wide - steps["offset"]) / steps["scale"]) * steps["scale"]
-                    + steps["offset"]
-                    - wide
-                )
-                coarse += np.count_nonzero((error > bound * wide) & (wide >= ends[0]) & (wide < ends[1]))
+                error = np.abs(np.rint((wide - offset) / scale) * scale + offset - wide)
+                inside = (wide >= ends[0]) & (wide < ends[1])
+                coarse += int(np.count_nonzero((error > bound * np.abs(wide)) & inside))
         if coarse:
             losses.append(
                 f"its steps of {steps['scale']:g} are too coarse for {coarse} values: they would be off by more "
@@ -132,7 +129,7 @@ def find_loss(
 def lost(depth: DepthMap, scale: float | None = None) -> str | None:
     """Return what a depth map loses by `choose_steps` beyond what `docs/formats.md` states, or None."""
     steps = choose_steps(depth, scale)
-    if depth.kind in _POSITIVE:
+    if depth.kind in _POSITIVE or scale is not None:
         return find_loss(depth, steps)
     infinite = _find_range(depth.values)[2]
     return f"{infinite} infinite values become unknown" if infinite else None

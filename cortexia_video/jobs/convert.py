@@ -11,7 +11,7 @@ import math
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -26,9 +26,12 @@ from cortexia_video.errors import (
     Failure,
     InputError,
     LossError,
+    OutputError,
     OutputExistsError,
     printable,
 )
+from cortexia_video.formats.conventions import PER_METRE
+from cortexia_video.formats.exports import EXPORTS
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.formats.registry import FORMATS, Format, FormatName
 from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
@@ -68,6 +71,7 @@ def convert(
     output: str | os.PathLike[str],
     *,
     format: FormatName | None = None,
+    to: str | None = None,
     f_px: float | None = None,
     intrinsics: str | os.PathLike[str] | None = None,
     convention: str | None = None,
@@ -93,10 +97,12 @@ def convert(
         output: The folder to write.
         format: npy, npz, tiff, exr, pfm: float32. png16, jxl: 16-bit steps. exr16: half floats. png: 8-bit
             view. By default that of the run whose output folder is converted.
+        to: Whose files to write, as that convention reads them: tum, kitti, nyu, scannet, 7scenes, sunrgbd,
+            middlebury, metres, depth-pro, moge, iw3, colmap, carla, shift. What does not fit is refused.
         f_px: Focal length of every image, in its pixels.
         intrinsics: CSV or JSON file of focal lengths by key, as for `cortexia estimate`.
         convention: Whose files these are, where neither they nor their folder say it: tum, kitti, nyu,
-            scannet, 7scenes, sunrgbd, middlebury, metres, depth-pro, moge, iw3.
+            scannet, 7scenes, sunrgbd, middlebury, metres, depth-pro, moge, iw3, colmap, carla, shift.
         about: What the values mean, where nobody says it: kind, scale, unknown, f_px ...
         allow_loss: Write also what loses more than docs/formats.md allows, such as an 8-bit view. What is
             lost is logged before the first such file is written, and in the ledger's line of each.
@@ -129,11 +135,14 @@ def convert(
         if is_same_folder(root, each):
             raise InputError(f"{printable(str(to_path(each)))} is input and output: choose another `output`")
         reader.open_folder(each)  # each of its files would fail if that cannot be
-    found = DepthFiles(inputs, output=root, convention=convention, about=about)
+    bare = to in EXPORTS and not EXPORTS[to].keeps_ending
+    found = DepthFiles(inputs, output=root, convention=convention, about=about, bare=bare)
     files = _require_some(found, inputs)
-    format = format or _find_format(inputs)
-    sink = open_sink(root, format=format)
-    if FORMATS[format].decode is None and not allow_loss:
+    format = format or (None if to else _find_format(inputs))
+    step = 1 / PER_METRE[convention] if convention in PER_METRE else (about or {}).get("scale")
+    forms = _choose_formats(format, to, step)
+    sink = open_sink(root, format=forms)
+    if forms[0].decode is None and not allow_loss:
         raise LossError(
             f"{format} is a view in 256 steps to look at, scaled for each map: no depth can be read from it. "
             "`allow_loss=True` writes it all the same; png16 keeps depth"
@@ -141,6 +150,7 @@ def convert(
     settings = {
         "job": "convert",
         "format": format,
+        "convention": to,
         "from": convention,
         "about": {**(about or {})},
         **given.settings,
@@ -152,7 +162,9 @@ def convert(
         outcomes = Outcomes(
             sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop
         )
-        report = ConvertJob(outcomes, reader, FORMATS[format], given, allow_loss).run(files, workers)
+        facts = {"convention": to, **EXPORTS[to].facts} if to else {}
+        job = ConvertJob(outcomes, reader, forms[0], given, allow_loss, facts)
+        report = job.run(files, workers)
     if found.images:
         _log.warning("%d PNG files of 8 bits or in colour are no depth: passed over", found.images)
     return report
@@ -162,7 +174,13 @@ class ConvertJob:
     """One conversion: what it needs while it lasts."""
 
     def __init__(
-        self, outcomes: Outcomes, reader: DepthReader, form: Format, given: Intrinsics, allow_loss: bool
+        self,
+        outcomes: Outcomes,
+        reader: DepthReader,
+        form: Format,
+        given: Intrinsics,
+        allow_loss: bool,
+        facts: Mapping[str, object],
     ) -> None:
         self.outcomes = outcomes
         self.sink, self.ledger = outcomes.sink, outcomes.ledger
@@ -170,6 +188,7 @@ class ConvertJob:
         self._form = form
         self._given = given
         self._allow_loss = allow_loss
+        self._facts = facts
         self._kept: Counter[str] = Counter()  # maps that stay those of another focal length, by reason
         self._counting = threading.Lock()
         self._told = False  # what is lost
@@ -212,7 +231,7 @@ class ConvertJob:
     def _convert(self, item: InputFile) -> Failure | None:
         """On a worker: take one file to its outcome."""
         place, size = to_path(item.place).resolve(), item.source.size
-        if place.name.endswith(self._form.suffix) and is_inside(place, self._root):
+        if str(place).endswith(self._form.suffix) and is_inside(place, self._root):
             raise OutputExistsError(  # it could be taken for an output of this run: no input is ever replaced
                 f"it lies in the output folder and is {self._form.suffix} already: choose another `output`"
             )
@@ -248,6 +267,7 @@ class ConvertJob:
         if reading.depth.f_px not in (None, depth.f_px):
             facts["rescaled_from"] = reading.depth.f_px
         facts |= {"lost": lost} if lost else {}
+        facts |= self._facts
         facts["made_of"] = "depth"  # its source is no image
         image = find_image(reading.line)
         facts |= {"image": image} if image else {}
@@ -283,6 +303,23 @@ def _find_format(inputs: Sequence[str | os.PathLike[str]]) -> FormatName:
     if format not in FORMATS or FORMATS[format].decode is None:
         raise InputError("the inputs are not output folders of one format that could be kept: give `format`")
     return cast(FormatName, format)
+
+
+def _choose_formats(format: str | None, to: str | None, step: float | None) -> tuple[Format, ...]:
+    """Return the formats of the files of a key. step: of a sensor's whole numbers, which are kept."""
+    if to is not None:
+        if to not in EXPORTS:
+            raise InputError(f"unknown convention {to!r}: use one of {', '.join(EXPORTS)}")
+        if format is not None:
+            raise InputError("`to` says the format: leave `format` out")
+        return EXPORTS[to].formats
+    if format not in FORMATS:
+        raise OutputError(f"unknown format {format!r}: use one of {', '.join(FORMATS)}")
+    form = FORMATS[format]
+    if format in ("png16", "jxl") and step is not None:
+        encode, lost = partial(form.encode, scale=step), partial(form.lost, scale=step)
+        return (replace(form, encode=encode, lost=lost),)
+    return (form,)
 
 
 def _require_some(found: DepthFiles, inputs: Sequence[str | os.PathLike[str]]) -> Iterator[Found]:

@@ -29,7 +29,8 @@ Item = TypeVar("Item", bound=Keyed)
 class Sink(ABC):
     """Write depth maps to `root/<key><suffix>`, each file there atomically. A context manager.
 
-    suffixes: of the files of a key, where they are no depth maps but, say, made of them.
+    format: its name, or the formats of the files of a key. suffixes: of these files, where they are no depth
+    maps but, say, made of them.
     Raises `OutputError` for an unknown format, `MissingExtraError` for one whose package is not installed, and on
     entering `OutputError` where nothing can be written.
     """
@@ -40,12 +41,18 @@ class Sink(ABC):
     )
 
     def __init__(
-        self, *, format: str = "npy", preview: bool = False, suffixes: Sequence[str] | None = None
+        self,
+        *,
+        format: str | Sequence[Format] = "npy",
+        preview: bool = False,
+        suffixes: Sequence[str] | None = None,
     ) -> None:
-        if format not in FORMATS:
+        if isinstance(format, str) and format not in FORMATS:
             raise OutputError(f"unknown format {format!r}: use one of {', '.join(FORMATS)}")
-        FORMATS[format].require()
-        self.formats: tuple[Format, ...] = (FORMATS[format], PREVIEW) if preview else (FORMATS[format],)
+        chosen = (FORMATS[format],) if isinstance(format, str) else tuple(format)
+        for each in chosen:
+            each.require()
+        self.formats: tuple[Format, ...] = (*chosen, PREVIEW) if preview else chosen
         self.suffixes = suffixes or [each.suffix for each in self.formats]
 
     @abstractmethod
