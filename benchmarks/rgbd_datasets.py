@@ -1,4 +1,4 @@
-"""Pairs a second from shards of 640 x 480, as `cortexia dataset build` writes them; memory over an epoch.
+"""Pairs per second from shards of 640 x 480, as `cortexia dataset build` writes them; memory over an epoch.
 
     python benchmarks/rgbd_datasets.py [--pairs 600] [--rounds 5] [--epoch 20000]
 
@@ -15,6 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +26,6 @@ from cortexia_video import DepthMap, Frame, Pinhole, RGBDSample, open_dataset
 from cortexia_video.datasets import usable_samples
 from cortexia_video.datasets.build import write_shards
 from cortexia_video.datasets.build_items import BuildItem
-from cortexia_video.datasets.row_schema import Row, to_row
 
 HEIGHT, WIDTH = 480, 640
 MADE = 32  # different pairs, repeated
@@ -48,10 +48,11 @@ def make_pair(seed: int) -> RGBDSample:
 
 
 def build(folder: Path, form: str, pairs: list[RGBDSample], count: int, *, jpeg: bool) -> Path:
-    rows = [to_row(pair, encode_jpeg(pair) if jpeg else None) for pair in pairs]
+    files = [encode_jpeg(pair) if jpeg else None for pair in pairs]
 
-    def load(number: int) -> Row:
-        return {**rows[number % MADE], "key": f"{number:06d}"}
+    def load(number: int) -> tuple[RGBDSample, bytes | None]:
+        pair = pairs[number % MADE]
+        return replace(pair, frame=replace(pair.frame, key=f"{number:06d}")), files[number % MADE]
 
     items = (BuildItem(f"{number:06d}", str(number), partial(load, number)) for number in range(count))
     write_shards(items, folder, format=form)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         jobs,
         point_clouds,
         scenes,
+        sparse_depth,
         training,
         viz,
     )
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
     from cortexia_video.errors import CortexiaError, Failure
     from cortexia_video.evaluation.evaluator import evaluate
     from cortexia_video.frame import Frame
+    from cortexia_video.geometry.alignment import align
     from cortexia_video.images.decode import decode
     from cortexia_video.images.read import read_image
+    from cortexia_video.jobs.align import AlignTo, align_folder
     from cortexia_video.jobs.convert import convert
     from cortexia_video.jobs.estimate import estimate
     from cortexia_video.jobs.export import export
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
     from cortexia_video.viz.figures import collage, merge_into_row, show_depthmap
 
 __all__ = [
+    "AlignTo",
     "CortexiaError",
     "DepthEstimator",
     "DepthMap",
@@ -65,6 +69,8 @@ __all__ = [
     "RGBDSample",
     "Report",
     "SyntheticModel",
+    "align",
+    "align_folder",
     "augmentation",
     "build_dataset",
     "collage",
@@ -96,6 +102,7 @@ __all__ = [
     "save_point_cloud",
     "scenes",
     "show_depthmap",
+    "sparse_depth",
     "status",
     "to_hf",
     "train",
@@ -117,6 +124,7 @@ _ROOMS = (
     "jobs",
     "point_clouds",
     "scenes",
+    "sparse_depth",
     "training",
     "viz",
 )
@@ -138,8 +146,13 @@ _HOMES = {
     ),
     "evaluation.evaluator": ("evaluate",),
     "frame": ("Frame",),
+    "geometry.alignment": ("align",),
     "images.decode": ("decode",),
     "images.read": ("read_image",),
+    "jobs.align": (
+        "AlignTo",
+        "align_folder",
+    ),
     "jobs.convert": ("convert",),
     "jobs.estimate": ("estimate",),
     "jobs.export": ("export",),

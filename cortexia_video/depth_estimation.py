@@ -25,6 +25,7 @@ from cortexia_video.pinhole import to_f_px, to_fov_deg
 from cortexia_video.runtime.memory import BufferPool
 from cortexia_video.storage.paths import PathLike
 from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.video.steady import SteadyMode
 
 Size = Literal["full", "native"]
 ImageLike = NDArray[np.uint8] | Image.Image
@@ -140,6 +141,40 @@ class DepthEstimator:
         for batch in batcher.flush():
             self._complete(batch, done)
         yield from (done[index] for index in sorted(done))
+
+    def estimate_video(
+        self,
+        path: PathLike,
+        *,
+        steady: SteadyMode = "mean",
+        numbers: slice = slice(None),
+        f_px: float | None = None,
+    ) -> Iterator[tuple[Frame, DepthMap | Failure]]:
+        """Yield the frames of a video with their depth, which does not flicker.
+
+        Args:
+            path: A video; a path or a URL.
+            steady: mean, align or off, as of `estimate` (docs/video.md).
+            numbers: Which frames, as `slice(0, 500)`, `slice(None, None, 5)`.
+            f_px: Focal length of its frames; else a model that needs one estimates one for all.
+
+        Yields:
+            The frame, with `timestamp_s` and its number as key, and its depth, or what went wrong. Frames
+            that cannot be decoded are left out.
+
+        Raises:
+            DecodeError: It is no video that can be read.
+            MissingExtraError: PyAV is not installed.
+
+        Example:
+            >>> for frame, depth in estimator.estimate_video("clip.mp4"):  # doctest: +SKIP
+            ...     print(frame.timestamp_s, depth.values.mean())
+        """
+        from cortexia_video.inference.clip_estimation import estimate_video
+
+        native = DepthEstimator(self.model, size="native")
+        native.limits = self.limits
+        return estimate_video(self, native, path, steady=steady, numbers=numbers, f_px=f_px)
 
     def __call__(self, image: Frame | ImageLike | PathLike) -> DepthMap:
         """Estimate the depth of one image.
@@ -379,8 +414,9 @@ def load_estimator(
         batch_size: Images in one call of the model, or `auto`.
         size: `full` gives each map the size of its image, `native` the size that the network gives.
         commercial_only: Refuse weights that are not known to be free for use in a product.
-        **options: The model's own: `kind` and `input_size` of `onnx:` and `hf:`, `normalize` of `onnx:`,
-            `backend`, `precision` and `compile` of what torch runs; None stands for what the model says.
+        **options: The model's own: `kind` and `input_size` of `onnx:` and `hf:`, `multiple_of`, `normalize`
+            and `output_name` of `onnx:`, `backend`, `precision` and `compile` of what torch runs; None stands
+            for what the model says.
 
     Returns:
         The estimator: `estimator(image)` for one image, `estimator.estimate(frames)` for many.

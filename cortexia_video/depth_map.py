@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from cortexia_video.frame import FocalSource
 
 DepthKind = Literal["metric", "scale_invariant", "affine_invariant", "disparity"]
 KINDS: tuple[DepthKind, ...] = get_args(DepthKind)
+Share = Literal["none", "clip", "all"]
+SHARES: tuple[Share, ...] = get_args(Share)
 
 
 def larger_is_nearer(kind: DepthKind) -> bool:
@@ -25,6 +28,78 @@ def _is_text(text: str) -> bool:
         return b"\0" not in text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alignment:
+    """How relative depth became metres: depth, or 1 / depth for `disparity`, is scale * value + shift.
+
+    Attributes:
+        by: What the distances came from: points, known, near_far, colmap, transforms, sparse, camera_height or
+            size.
+        kind: Of the values before.
+        scale: For these values.
+        shift: For these values; 0 where the kind leaves only a factor open.
+        share: Whether the fit is this image's own (none), or that of its folder (clip) or of all images.
+        points_used: Samples in this image that the fit agrees with.
+        points_rejected: Samples in it that are too far from the fit.
+        residual_m: Median distance of the used samples from the fit, metres; None without any.
+        residual_share: The same as a share of their depth.
+        held_out_m: Median error at a tenth of all samples, of a fit to the others; None for too few.
+        held_out_share: The same as a share of their depth.
+        uncertainty: One standard deviation of depth in the middle of the samples, as a share of it; None where
+            the samples are no more than the unknowns.
+        near_m: Depth of the nearest sample that the fit is made of.
+        far_m: Depth of the farthest.
+        beyond: Share of the map's known pixels outside of near_m to far_m, where the fit extrapolates.
+        residual_grid: Median signed residual, as a share, of the samples in each ninth of the image, by rows;
+            None where there are none.
+    """
+
+    by: str
+    kind: DepthKind
+    scale: float
+    shift: float = 0.0
+    share: Share = "none"
+    points_used: int
+    points_rejected: int = 0
+    residual_m: float | None = None
+    residual_share: float | None = None
+    held_out_m: float | None = None
+    held_out_share: float | None = None
+    uncertainty: float | None = None
+    near_m: float
+    far_m: float
+    beyond: float = 0.0
+    residual_grid: tuple[float | None, ...] = (None,) * 9
+
+    def __post_init__(self) -> None:
+        for name, choices in (("kind", KINDS), ("share", SHARES)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} is {getattr(self, name)!r}: it must be one of {', '.join(choices)}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields, as JSON holds them."""
+        return {**asdict(self), "residual_grid": [*self.residual_grid]}
+
+    @classmethod
+    def from_dict(cls, said: Any) -> Self:
+        """Return what `as_dict` gave; words that are not known are ignored. `ValueError` for anything else."""
+        if not isinstance(said, dict):
+            raise ValueError(f"alignment is {said!r}: it must be an object, or null")
+        known = {each.name: said[each.name] for each in fields(cls) if each.name in said}
+        texts, grid = ("by", "kind", "share"), known.pop("residual_grid", [None] * 9)
+        numbers = {name: value for name, value in known.items() if name not in texts and value is not None}
+        for name, value in [
+            *numbers.items(),
+            *(("residual_grid", each) for each in grid if each is not None),
+        ]:
+            if type(value) not in (int, float) or not math.isfinite(value):
+                raise ValueError(f"{name} of the alignment is {value!r}: it must be a number")
+        try:
+            return cls(**known, residual_grid=tuple(grid))
+        except TypeError as error:
+            raise ValueError(f"the alignment is not whole: {error}") from None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +116,8 @@ class DepthMap:
         full_size: (height, width) of that image where `values` is a smaller map of all of it, else None.
         model: The model that made it; None for a sensor's depth.
         weights_sha256: The digest of its weights.
+        alignment: How its metres came about, where relative depth was aligned to known distances.
+        relative: The map before that, as it was; files of their own hold it.
 
     Raises:
         ValueError: The values are not float32 (H, W), or there is no such kind.
@@ -57,11 +134,13 @@ class DepthMap:
     full_size: tuple[int, int] | None = None
     model: str | None = None
     weights_sha256: str | None = None
+    alignment: Alignment | None = None
+    relative: DepthMap | None = None
 
     def __post_init__(self) -> None:
         if self.values.dtype != np.float32 or self.values.ndim != 2:
             raise ValueError(
-                f"depth must be float32 (H, W), not {self.values.dtype} {self.values.shape}: "
+                f"depth must be float32 (H, W), got {self.values.dtype} {self.values.shape}: "
                 "use values.astype(np.float32) on a two-dimensional array"
             )
         if self.kind not in KINDS:

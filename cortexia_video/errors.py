@@ -6,7 +6,7 @@ CortexiaError
 ├── OutputError         an output folder that cannot be written, or is in use
 │   ├── LossError             a conversion that loses what nobody said may be lost
 │   ├── OutputExistsError     a file that is not this output's stands in the way
-│   └── OutputLostError       the output took no more while a run was on: full disk, lost mount
+│   └── OutputLostError       the output became full or unwritable during a run: full disk, lost mount
 ├── DecodeError         bytes that are not an image we can read
 ├── MissingExtraError   a model, a format or a command needs a package that is not installed
 ├── TrainingError       a training that cannot go on: its loss is no number
@@ -20,9 +20,11 @@ CortexiaError
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal, Self
 
 __all__ = [
@@ -78,10 +80,10 @@ class OutputExistsError(OutputError):
 
 
 class OutputLostError(OutputError):
-    """The output took no more while a run was on: the disk is full, or the mount or a ledger is gone.
+    """The output became full or unwritable during a run: the disk is full, or the mount or a ledger is gone.
 
     path, reason: what cannot be written, and why. remedy: what to do.
-    report: what became of the inputs until then, a `pipeline.Report`, where a run was under way.
+    report: the results until then, a `Report`, where a run was under way.
     """
 
     report: object = None
@@ -105,6 +107,33 @@ class DecodeError(CortexiaError):
 
 class MissingExtraError(CortexiaError):
     """A model, a format or a command needs a package that is not installed."""
+
+
+def explain_import(error: ImportError, what: str, needs: str = "") -> MissingExtraError:
+    """Return the error for an import that failed: a package is missing, or there and cannot be imported.
+
+    The second, as of a torchvision that was built for another torch, shows its own cause: an installation
+    of what is installed would change nothing.
+
+    Args:
+        error: As it was raised; transformers, for one, hides the cause behind others.
+        what: What the package is for, as in "the format exr needs".
+        needs: What to `pip install`; by default the package.
+    """
+    cause: BaseException = error
+    while cause.__cause__ or (cause.__context__ and not cause.__suppress_context__):
+        cause = cause.__cause__ or cause.__context__ or cause
+    package = (getattr(cause, "name", None) or "").partition(".")[0]
+    if isinstance(cause, ModuleNotFoundError) and package and find_spec(package) is None:
+        return MissingExtraError(f"{what} {package}: pip install {needs or package}")
+    for frame, _ in traceback.walk_tb(cause.__traceback__):  # the last module that was being imported
+        if frame.f_code.co_name == "<module>":
+            package = str(frame.f_globals.get("__name__", package)).partition(".")[0]
+    reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+    return MissingExtraError(
+        f"{what} {package}, which is installed and cannot be imported ({reason}): install one that fits the "
+        "other packages, or remove it where nothing needs it"
+    )
 
 
 class TrainingError(CortexiaError):
@@ -170,6 +199,8 @@ def describe(error: BaseException) -> str:
         return "there is not enough memory for it: free some, or use fewer workers"
     if isinstance(error, RecursionError):
         return "it is nested too deeply to be read"
+    if isinstance(error, ValueError) and "null byte" in words:
+        return "the name has a zero byte"
     if isinstance(error, UnicodeEncodeError):
         return "a name in it is not UTF-8: rename the file"
     if isinstance(error, UnicodeDecodeError):
@@ -210,16 +241,24 @@ def redact(text: str) -> str:
 
 
 @contextmanager
-def in_words(beginning: str, remedy: str = "", kind: type[CortexiaError] = InputError) -> Iterator[None]:
-    """Make one error, "beginning: what is wrong; remedy", of whatever a reader raises; ours go through."""
+def in_words(
+    beginning: str,
+    remedy: str = "",
+    kind: type[CortexiaError] = InputError,
+    of: type[Exception] | tuple[type[Exception], ...] = Exception,
+) -> Iterator[None]:
+    """Make one error, "beginning: what is wrong; remedy", of whatever a reader raises; ours go through.
+
+    of: what is caught; `OSError` where only the system's errors can be expected.
+    """
     try:
         yield
     except CortexiaError:
         raise
-    except Exception as error:
+    except of as error:
         has_remedy = not remedy or isinstance(error, ExplainedError)
         words = describe(error) if has_remedy else f"{describe(error)}; {remedy}"
-        raise kind(f"{beginning}: {words}") from error
+        raise kind(printable(f"{beginning}: {words}")) from error
 
 
 @contextmanager

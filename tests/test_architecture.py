@@ -19,10 +19,13 @@ FLOORS = [
     ["runtime"],
     ["images", "geometry"],
     ["viz", "models", "augmentation"],
-    ["formats", "html", "inference", "depth_estimation"],
+    ["formats", "html"],
+    ["video"],
+    ["inference", "depth_estimation"],
     ["ledger"],
     ["sources", "sinks"],
     ["datasets", "point_clouds", "reporting", "scenes"],
+    ["sparse_depth"],
     ["jobs", "evaluation"],
     ["training"],
     ["cli"],
@@ -51,6 +54,7 @@ OWNERS = {  # of heavy packages: rooms (with a slash) or files that may import t
     "onnxruntime": {"models/onnx/"},
     "openvino": {"models/onnx/"},
     "pyarrow": {"storage/", "jobs/ray_cluster.py"},
+    "av": {"video/"},
     "fsspec": {"storage/remote_path.py"},
 }
 

@@ -7,37 +7,67 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import InputError
+
+_KNOWN = 173  # in the mask while it is augmented: what no border is filled with, and no mixture of 0 and it
 
 
 @dataclass(frozen=True, slots=True)
 class ApplyTransforms:
     """Augment a batch of the columns `image` and `depth_map` by albumentations: for `Dataset.set_transform`.
 
-    The batch gets `pixel_values`, uint8 (H, W, 3), `labels`, depth (H, W) as it was, and `valid`, bool (H,
-    W): where depth is finite and above 0. Other columns stay.
+    The batch gets `pixel_values`, uint8 (H, W, 3); `labels`, depth (H, W) as it was; `valid`, bool (H, W),
+    where depth is known and not masked out; and `kind`. Other columns stay.
+
+    Known is what is finite and, of metres and depth up to a factor, above 0: disparity and depth up to a
+    shift may be 0 or below. The column `kind` says which it is, and `mask`, where there is one, what is not
+    to be used. What is known goes through the pipeline as its `mask`, so that a border that a transform fills
+    is not.
 
     Args:
         augment: An albumentations pipeline with `additional_targets={"depth": "mask"}`.
+        kind: Of depth, where the column does not say it.
 
     Raises:
-        InputError: An image and its depth differ in size.
+        InputError: An image, its depth and its mask differ in size.
     """
 
     augment: Callable[..., dict[str, Any]]
+    kind: DepthKind = "metric"
 
     def __call__(self, examples: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        images, depths = [], []
-        for image, depth_map in zip(examples["image"], examples["depth_map"], strict=True):
-            if image.size != depth_map.size:
-                raise InputError(
-                    f"an image of {image.width} x {image.height} and depth of {depth_map.width} x "
-                    f"{depth_map.height} pixels: they must show the same view at the same size"
-                )
-            rgb = image if image.mode == "RGB" else image.convert("RGB")
-            augmented = self.augment(image=np.array(rgb), depth=np.array(depth_map))
+        images, labels, valid, count = [], [], [], len(examples["image"])
+        kinds = [kind or self.kind for kind in examples.get("kind") or [None] * count]
+        masks = examples.get("mask") or [None] * count
+        for image, depth_map, mask, kind in zip(
+            examples["image"], examples["depth_map"], masks, kinds, strict=True
+        ):
+            rgb = np.array(image if image.mode == "RGB" else image.convert("RGB"))
+            depth = np.array(depth_map)
+            used = np.array(mask) if mask is not None else np.ones(depth.shape, np.uint8)
+            used = used[..., 0] if used.ndim == 3 else used
+            for what, size in (("depth", depth.shape), ("a mask", used.shape)):
+                if size != rgb.shape[:2]:
+                    raise InputError(
+                        f"an image of {rgb.shape[1]} x {rgb.shape[0]} and {what} of {size[1]} x {size[0]} pixels: "
+                        "they must show the same view at the same size"
+                    )
+            known = _find_known(depth, kind) & (used > 0)
+            augmented = self.augment(
+                image=rgb, depth=depth, mask=np.where(known, np.uint8(_KNOWN), np.uint8(0))
+            )
             images.append(augmented["image"])
-            depths.append(augmented["depth"])
-        valid = [(depth > 0) & (depth < np.inf) for depth in depths]
-        return {**examples, "pixel_values": images, "labels": depths, "valid": valid}
+            labels.append(augmented["depth"])
+            moved = augmented["mask"] == _KNOWN  # an array, or after `ToTensorV2` a tensor
+            moved[~_find_known(np.asarray(augmented["depth"]), kind)] = False
+            valid.append(moved)
+        return {**examples, "pixel_values": images, "labels": labels, "valid": valid, "kind": kinds}
+
+
+def _find_known(depth: NDArray[Any], kind: str) -> NDArray[np.bool_]:
+    """Return where depth is a number that its kind can have."""
+    known = np.isfinite(depth)
+    return known & (depth > 0) if kind in ("metric", "scale_invariant") else known

@@ -60,7 +60,7 @@ class Rotate(Transform):
 
     def trace(self, view: View) -> Motion:
         camera = view.camera or Pinhole.centred(1, view.width, view.height)
-        turn = _roll(self.roll_deg)
+        turn = _turn(roll_deg=self.roll_deg)
         return Motion(view, view, _find_homography(camera, turn, camera), make_matrix(turn))
 
 
@@ -132,21 +132,20 @@ class PerspectiveCrop(Transform):
             )
         f_px = self.width / 2 / math.tan(math.radians(self.fov_deg) / 2)
         camera = Pinhole.centred(f_px, self.width, self.height)
-        turn = _roll(self.roll_deg) @ _pitch(self.pitch_deg) @ _yaw(self.yaw_deg)
+        turn = _turn(yaw_deg=self.yaw_deg, pitch_deg=self.pitch_deg, roll_deg=self.roll_deg)
         target = View(self.height, self.width, camera)
         motion = Motion(view, target, _find_homography(view.camera, turn, camera), make_matrix(turn))
-        self._require_inside(motion)
-        return motion
-
-    def _require_inside(self, motion: Motion) -> None:
-        corners = _find_corners(motion)
-        if np.isnan(corners).any():
-            raise InputError(f"{self} looks behind the camera of an image of {motion.source}: turn it less")
-        if self.outside == "refuse" and not _are_inside(corners, motion.source):
+        corners = np.array([[0, 0], [self.width, 0], [self.width, self.height], [0, self.height]])
+        seen = motion.inverse().move(corners)
+        if np.isnan(seen).any():
+            raise InputError(f"{self} looks behind the camera of an image of {view}: turn it less")
+        least, most = seen.min(axis=0), seen.max(axis=0) - [view.width, view.height]
+        if self.outside == "refuse" and max(*-least, *most) > _SLACK:
             raise InputError(
-                f"{self} sees more than an image of {motion.source} with {motion.source.camera} shows: "
+                f"{self} sees more than an image of {view} with {view.camera} shows: "
                 'lower fov_deg or the angles, or use outside="pad"'
             )
+        return motion
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,19 +205,14 @@ class RandomPerspectiveCrop(RandomTransform):
         )
 
 
-def _roll(degrees: float) -> NDArray[np.float64]:
-    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    return np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
-
-
-def _pitch(degrees: float) -> NDArray[np.float64]:
-    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    return np.array([[1, 0, 0], [0, cos, sin], [0, -sin, cos]])
-
-
-def _yaw(degrees: float) -> NDArray[np.float64]:
-    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    return np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]])
+def _turn(*, yaw_deg: float = 0.0, pitch_deg: float = 0.0, roll_deg: float = 0.0) -> NDArray[np.float64]:
+    """Return the rotation (3, 3) to the right, then upwards, then of the content anticlockwise."""
+    angles = [math.radians(each) for each in (yaw_deg, pitch_deg, roll_deg)]
+    (cos_y, cos_p, cos_r), (sin_y, sin_p, sin_r) = map(math.cos, angles), map(math.sin, angles)
+    yaw = np.array([[cos_y, 0, -sin_y], [0, 1, 0], [sin_y, 0, cos_y]])
+    pitch = np.array([[1, 0, 0], [0, cos_p, sin_p], [0, -sin_p, cos_p]])
+    roll = np.array([[cos_r, sin_r, 0], [-sin_r, cos_r, 0], [0, 0, 1]])
+    return roll @ pitch @ yaw
 
 
 def _find_homography(old: Pinhole, turn: NDArray[np.float64], new: Pinhole) -> Matrix:
@@ -230,19 +224,17 @@ def _project(camera: Pinhole) -> NDArray[np.float64]:
     return np.array([[camera.fx, 0, camera.cx], [0, camera.fy, camera.cy], [0, 0, 1]])
 
 
-def _find_corners(motion: Motion) -> NDArray[np.float64]:
-    """Return where the corners of the target are in the source: (4, 2), NaN for those behind its camera."""
-    height, width = motion.target.height, motion.target.width
-    return motion.inverse().move(np.array([[0, 0], [width, 0], [width, height], [0, height]]))
-
-
-def _are_inside(points: NDArray[np.float64], view: View) -> bool:
-    return bool((points >= -_SLACK).all() and (points <= np.array([view.width, view.height]) + _SLACK).all())
-
-
 def _warp(sample: RGBDSample, motion: Motion, sampling: Sampling) -> RGBDSample:
     """Sample image, depth and mask where the motion's target comes from."""
-    image = _warp_image(sample.frame.image, motion)
+    image, coarser = sample.frame.image, motion
+    source, target = motion.source.camera, motion.target.camera
+    shrinking = source.fx / target.fx if source and target else 1
+    if shrinking > _MOST_SHRINKING:  # averaged first
+        height, width = (max(1, round(side / shrinking)) for side in image.shape[:2])
+        enlarge = np.diag([motion.source.width / width, motion.source.height / height, 1])
+        coarser = Motion(View(height, width), motion.target, make_matrix(motion.pixels @ enlarge))
+        image = resize_image(image, height, width)
+    image = _take(image, coarser, Image.Resampling.BILINEAR, 0)
     mask = sample.mask
     if mask is not None:
         mask = _take(mask.view(np.uint8), motion, Image.Resampling.NEAREST, 0).view(np.bool_)
@@ -253,18 +245,6 @@ def _warp(sample: RGBDSample, motion: Motion, sampling: Sampling) -> RGBDSample:
     if sampling == "edge_aware":
         values = interpolate_surfaces(values, sample.depth, motion)
     return rebuild(sample, motion, image, values, mask)
-
-
-def _warp_image(image: NDArray[np.uint8], motion: Motion) -> NDArray[np.uint8]:
-    """Sample the image bilinearly, averaged first where it shrinks much."""
-    source, target = motion.source.camera, motion.target.camera
-    shrinking = source.fx / target.fx if source and target else 1
-    if shrinking <= _MOST_SHRINKING:
-        return _take(image, motion, Image.Resampling.BILINEAR, 0)
-    height, width = (max(1, round(side / shrinking)) for side in image.shape[:2])
-    enlarge = np.diag([motion.source.width / width, motion.source.height / height, 1])
-    reduced = Motion(View(height, width), motion.target, make_matrix(motion.pixels @ enlarge))
-    return _take(resize_image(image, height, width), reduced, Image.Resampling.BILINEAR, 0)
 
 
 def _take(array: NDArray[Pixels], motion: Motion, how: Image.Resampling, fill: float) -> NDArray[Pixels]:

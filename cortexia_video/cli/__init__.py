@@ -22,7 +22,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from cortexia_video.cli.option_words import find_renamed, set_command, to_options
 from cortexia_video.cli.quiet import open_log, quiet_libraries
 from cortexia_video.cli.streams import find_loss, open_streams
-from cortexia_video.errors import CortexiaError, InputError, OutputLostError, printable
+from cortexia_video.errors import CortexiaError, InputError, OutputLostError, describe, printable
 
 _VERBOSE = ("-v", "--verbose")
 DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -30,7 +30,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _COMMANDS = {
     "Depth": ("estimate",),
     "Look": ("info", "report", "verify", "pointcloud"),
-    "Data": ("convert", "scenes", "evaluate"),
+    "Data": ("convert", "align", "scenes", "evaluate"),
     "Models": ("models", "export", "train"),
     "Large jobs": ("plan", "status", "merge"),
 }
@@ -118,7 +118,7 @@ def run_app(app: App, arguments: list[str] | None = None) -> None:
     except CortexiaError as error:
         code = _complain(str(error), SOME_FAILED if _is_full(error) else WRONG_USAGE)
     except OSError as error:  # what only the system knows of: a disk that is full, or fails
-        said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        said = f"{error.filename}: {describe(error)}" if error.filename else describe(error)
         try:
             tempfile.gettempdir()
         except OSError:
@@ -130,7 +130,7 @@ def run_app(app: App, arguments: list[str] | None = None) -> None:
         signal.signal(signal.SIGTERM, before)
     lost = find_loss()
     if lost:
-        code = _complain(f"cannot write what is printed: {lost.strerror}", code or SOME_FAILED)
+        code = _complain(f"cannot write what is printed: {describe(lost)}", code or SOME_FAILED)
     sys.exit(code)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from numpy.random import Generator
@@ -23,36 +23,37 @@ from cortexia_video.augmentation import (
 )
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.option_words import to_options
-from cortexia_video.cli.options import take_options
+from cortexia_video.cli.options import MEANING, OPTIONS, take_options
 from cortexia_video.datasets.builder import Problems, build_dataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
-from cortexia_video.datasets.registry import DATASETS, open_folder
+from cortexia_video.datasets.registry import DATASETS, describe_reading, open_folder
 from cortexia_video.datasets.sample_checks import ProblemCount, raise_problem
 from cortexia_video.datasets.summary import make_sheet, summarise
-from cortexia_video.errors import Failure, InputError, MissingExtraError, OutputError, OutputExistsError
+from cortexia_video.errors import Failure, InputError, OutputError, OutputExistsError, explain_import
 from cortexia_video.formats.metadata import MARK
 from cortexia_video.formats.registry import HEAD_BYTES, is_own_head
 from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.storage.paths import AnyPath, to_path
 
+_OF_BUILD = (
+    *("depth", "name", "split", "format", "shard_size", "problems"),
+    *("allow_unregistered", "allow_outside", "workers"),
+)
+_OF_READING = (
+    *("images", "depths", "columns", "convention", "kind", "scale", "unknown"),
+    *("camera", "sparse", "same_view", "revision"),
+)
 _IMAGES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
-@take_options()
+@take_options(build_dataset, (OPTIONS, _OF_BUILD))
+@take_options(describe_reading, (MEANING, _OF_READING))
 def build_command(
-    images: Annotated[str, Parameter(name="IN")],
+    source: Annotated[str, Parameter(name="IN")],
     /,
     *,
     output: Annotated[str, Parameter(alias="-o")],
-    depth: str | None = None,
-    name: str | None = None,
-    split: str | None = None,
-    format: Literal["parquet", "webdataset"] = "parquet",
-    shard_size: int = 256,
-    problems: Problems = "skip",
-    allow_unregistered: bool = False,
-    allow_outside: bool = False,
-    workers: int | None = None,
+    **options: Any,
 ) -> int:
     """Make a dataset of images and depth.
 
@@ -61,41 +62,22 @@ def build_command(
 
         cortexia estimate photos --output depth --recursive
         cortexia dataset build photos --depth depth --output photos-depth
+        cortexia dataset build mine --name pairs --images "rgb/*.jpg" --depths "d/*.png" --from nyu -o mine-parquet
 
     Exit code: 0 all right, 1 some were left out, 2 wrong usage.
 
     Args:
-        images: The images that were given to `cortexia estimate`; or, without --depth, the folder of a
+        source: The images that were given to `cortexia estimate`; or, without --depth, the folder of a
             dataset. A path, or a URL such as s3://bucket/photos, as the others are.
         output: The folder of the shards. At a URL one process builds at a time.
-        depth: The --output of `cortexia estimate`.
-        name: Of the dataset in IN, where its files do not show it.
-        split: The split of the dataset in IN; the shards are named after it, else train.
-        format: parquet, for Hugging Face datasets and random access, or webdataset, tar files to stream.
-        shard_size: Samples per shard.
-        problems: skip what cannot be used, or stop there.
-        allow_unregistered: Take depth that does not lie on its images.
-        allow_outside: Read also what set.json and lists of the dataset name outside of its folder.
-        workers: Threads; one per core by default.
     """
-    report = build_dataset(
-        images,
-        output,
-        depth=depth,
-        name=name,
-        split=split,
-        format=format,
-        shard_size=shard_size,
-        problems=problems,
-        allow_unregistered=allow_unregistered,
-        allow_outside=allow_outside,
-        workers=workers,
-    )
+    reading = describe_reading(**{name: options.pop(name) for name in _OF_READING})
+    report = build_dataset(source, output, options=reading, **options)
     print(report)
     return _list_failures(report.failures, report.failed)
 
 
-@take_options()
+@take_options(describe_reading, (MEANING, _OF_READING))
 def info_command(
     what: Annotated[str | None, Parameter(name="NAME|DIR")] = None,
     /,
@@ -105,6 +87,7 @@ def info_command(
     samples: int = 200,
     allow_unregistered: bool = False,
     allow_outside: bool = False,
+    **reading: Any,
 ) -> int:
     """Describe a dataset, or list all.
 
@@ -133,12 +116,13 @@ def info_command(
         print("\n".join(_describe(DATASETS[what])))
         return DONE
     allowed = {"allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
-    summary = summarise(open_folder(what, name, split=split, **allowed), samples=samples)
+    dataset = open_folder(what, name, split=split, **allowed, **describe_reading(**reading))
+    summary = summarise(dataset, samples=samples)
     print(to_options(str(summary)))
     return SOME_FAILED if summary.failures else DONE
 
 
-@take_options()
+@take_options(describe_reading, (MEANING, _OF_READING))
 def preview_command(
     root: Annotated[str, Parameter(name="DIR")],
     /,
@@ -147,19 +131,20 @@ def preview_command(
     name: str | None = None,
     split: str | None = None,
     count: int = 9,
-    columns: int = 3,
+    per_row: int = 3,
     augment: bool = False,
     seed: int = 0,
     problems: Problems = "skip",
     allow_unregistered: bool = False,
     allow_outside: bool = False,
+    **reading: Any,
 ) -> int:
     """Write a contact sheet of a dataset.
 
     Some of its images beside their depth, in one image.
 
         cortexia dataset preview data/kitti --output kitti.png
-        cortexia dataset preview photos-depth --output sheet.jpg --count 16 --columns 4 --augment
+        cortexia dataset preview photos-depth --output sheet.jpg --count 16 --per-row 4 --augment
 
     Exit code: 0 all right, 1 some samples cannot be used, 2 wrong usage.
 
@@ -169,7 +154,7 @@ def preview_command(
         name: Of the dataset, where its files do not show it.
         split: Take samples of this split.
         count: How many samples, drawn by the seed; of a stream the first.
-        columns: Samples in a row.
+        per_row: Samples in a row.
         augment: Show them augmented as in the dataset guide: flip, crop, brightness, contrast, gamma, hue.
         seed: Of what is drawn.
         problems: skip what cannot be used, or stop there.
@@ -180,15 +165,15 @@ def preview_command(
     form = _IMAGES.get(place.suffix.lower())
     if form is None:
         raise OutputError(f"{place} is no name of an image: end it in .png or .jpg")
-    if min(count, columns) < 1:
-        raise InputError(f"a sheet of {count} samples in {columns} columns cannot be: give 1 or more")
+    if min(count, per_row) < 1:
+        raise InputError(f"`count` and `per_row` must be at least 1, got {count} and {per_row}")
     _require_own_sheet(place)
     allowed = {"allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
-    dataset = open_folder(root, name, split=split, **allowed)
+    dataset = open_folder(root, name, split=split, **allowed, **describe_reading(**reading))
     skipped = ProblemCount()
     on_problem = raise_problem if problems == "stop" else skipped
     change = guide_augmentation() if augment else None
-    sheet = make_sheet(dataset, on_problem, count=count, columns=columns, augment=change, seed=seed)
+    sheet = make_sheet(dataset, on_problem, count=count, columns=per_row, augment=change, seed=seed)
     with write_atomic(place) as file:
         Image.fromarray(sheet).save(file, form, pnginfo=_make_text(), comment=MARK)
     print(f"{place}: {sheet.shape[1]} x {sheet.shape[0]}")
@@ -229,7 +214,7 @@ def guide_augmentation() -> Compose:
     try:
         import albumentations as A
     except ImportError as error:
-        raise MissingExtraError("augmenting colours needs: pip install 'cortexia-video[augment]'") from error
+        raise explain_import(error, "augmenting colours needs", "'cortexia-video[augment]'") from error
     colours = A.Compose([A.RandomBrightnessContrast(), A.RandomGamma(), A.HueSaturationValue()])
     return Compose([Sometimes(Flip()), _GuideCrop(), Photometric(colours)])
 

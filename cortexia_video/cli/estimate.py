@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import nullcontext
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -17,6 +16,7 @@ from cortexia_video.cli.options import (
     OPTIONS,
     OUTPUT,
     RUN,
+    VIDEO,
     take_options,
 )
 from cortexia_video.errors import InputError
@@ -34,6 +34,7 @@ _OF_CLUSTERS = ("address", "num_workers", "gpus_per_worker")
     estimate,
     (OPTIONS, ("model", "recursive", "format", "preview", "overwrite")),
     (OUTPUT, ("size", "changed", "pack", "pack_size", "pack_images")),
+    (VIDEO, ("steady", "video_size", "every", "frames")),
     (MODEL, MODEL_OPTIONS),
     (CAMERA, ("f_px", "intrinsics")),
     (RUN, ("batch_size", "device", "workers", "decode", "max_megapixels", "partition", "profile")),
@@ -46,12 +47,13 @@ def estimate_command(
     executor: Annotated[Literal["local", "ray"], Parameter(group=CLUSTER)] = "local",
     **options: Any,
 ) -> int:
-    """Estimate depth for images.
+    """Estimate depth for images and videos.
 
-    Each image of INPUT gets OUTPUT/KEY.npy, or another format. Only what is missing or changed is done.
-    OUTPUT/ledger.jsonl says what became of every input.
+    Each image of INPUT gets OUTPUT/KEY.npy, or another format, and each video OUTPUT/KEY.mkv, 16 bits a pixel.
+    Only what is missing or changed is done. OUTPUT/ledger.jsonl has the result of every input.
 
         cortexia estimate photos --output depth --recursive
+        cortexia estimate clip.mp4 --output depth
         cortexia estimate a.jpg b.jpg --output depth --format png16 --preview
         cortexia estimate list.txt --output s3://bucket/depth --model depth-anything-v2-small --backend auto
         cortexia estimate photos --output depth --partition 3/16
@@ -63,26 +65,20 @@ def estimate_command(
     """
     cluster = {name: options.pop(name) for name in _OF_CLUSTERS}
     part = parse_partition(options["partition"]) if options["partition"] else None
-    with _open_executor(executor, cluster) as where:
+    given = next((name for name, value in cluster.items() if value is not None), None)
+    if executor == "local" and given:
+        raise InputError(f"`{given}` is for many machines: give `executor='ray'`, too")
+    with nullcontext() if executor == "local" else RayExecutor(**cluster) as where:
         return run_job(
             lambda on_outcome, stop: estimate(
                 inputs, output, executor=where, on_outcome=on_outcome, stop=stop, **options
             ),
             lambda: find_images(
-                inputs, recursive=options["recursive"], output=to_path(output), partition=part
+                inputs,
+                recursive=options["recursive"],
+                output=to_path(output),
+                partition=part,
+                videos=True,
             ),
             to_path(output),
         )
-
-
-@contextmanager
-def _open_executor(name: str, cluster: Mapping[str, Any]) -> Iterator[RayExecutor | None]:
-    """Yield the cluster that `--executor ray` asks for, or None."""
-    if name == "local":
-        given = next((option for option, value in cluster.items() if value is not None), None)
-        if given:
-            raise InputError(f"`{given}` is for many machines: give `executor='ray'`, too")
-        yield None
-        return
-    with RayExecutor(**cluster) as executor:
-        yield executor

@@ -14,7 +14,7 @@ from cortexia_video.cli.option_words import to_options
 from cortexia_video.cli.options import MODEL, MODEL_OPTIONS, OPTIONS, RUN, parse_size, take_options
 from cortexia_video.errors import Failure, InputError, ParityError, printable
 from cortexia_video.evaluation.evaluator import evaluate
-from cortexia_video.evaluation.output_guard import PAGE, RESULTS, TABLE
+from cortexia_video.evaluation.results import PAGE, RESULTS, TABLE
 from cortexia_video.frame import Frame
 from cortexia_video.images.decode import decode
 from cortexia_video.images.read import read_image_bytes
@@ -29,8 +29,8 @@ _PRECISIONS = ("float32", "bfloat16", "float16")
 _LISTED = 5  # images that differ most
 
 
-_OF_EVALUATION = ("protocol", "truth", "output", "metrics", "convention", "truth_convention")
-_OF_READING = ("allow_outside", "seed", "workers")
+_OF_EVALUATION = ("protocol", "truth", "output", "metrics", "convention", "truth_convention", "pattern")
+_OF_READING = ("allow_outside", "allow_unregistered", "seed", "workers")
 
 
 @take_options(estimate, (MODEL, MODEL_OPTIONS), (RUN, ("batch_size", "device")))

@@ -47,6 +47,7 @@ def info_command(
     What depth files are and what their numbers mean, with a small image; of folders, a summary.
 
         cortexia info depth/a.jpg.npy
+        cortexia info depth/clip.mp4.mkv#123
         cortexia info --json depth
         cortexia info 0000000005.png --from kitti
 
@@ -110,6 +111,10 @@ def _describe_file(found: Inspection) -> Iterator[tuple[str, str]]:
     if said["model"]:
         digest = f", weights {said['weights_sha256'][:12]}" if said["weights_sha256"] else ""
         yield "model", f"{said['model']}{digest}"
+    if found.clip:
+        clip = found.clip
+        told = f"{clip['frames']} frames, {clip.get('rate', 0):g} a second, {clip.get('seconds', 0):g} s"
+        yield "clip", f"{told}; {clip.get('held', 0)} held, {clip.get('cuts', 0)} cuts; this is frame 0"
     size = said["full_size"]
     if size != [found.height, found.width]:
         yield "image", f"{size[0]} x {size[1]}, of which this is all, smaller"

@@ -15,8 +15,8 @@ from cortexia_video.cli import OPTIONS as OPTIONS
 from cortexia_video.errors import InputError
 from cortexia_video.models.protocol import InputSize
 
-_TITLES = ("Meaning", "Output", "Model", "Camera", "Run", "Cluster")
-MEANING, OUTPUT, MODEL, CAMERA, RUN, CLUSTER = (
+_TITLES = ("Meaning", "Output", "Video", "Model", "Camera", "Run", "Cluster")
+MEANING, OUTPUT, VIDEO, MODEL, CAMERA, RUN, CLUSTER = (
     Group(title, sort_key=number) for number, title in enumerate(_TITLES, 1)
 )
 _SPELLED: dict[str, Any] = {
@@ -31,7 +31,9 @@ MODEL_OPTIONS = (
     "compile",
     "kind",
     "input_size",
+    "multiple_of",
     "normalize",
+    "output_name",
     "commercial_only",
 )
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -95,7 +97,7 @@ def parse_size(text: str, name: str = "`input_size`") -> InputSize:
     """Read 518 as a short side and 392x518 as height and width; raise `InputError`, which says `name`."""
     match = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", text)
     if match is None:
-        raise InputError(f"{name} must be like 518 or 392x518, not {text!r}")
+        raise InputError(f"{name} must be like 518 or 392x518, got {text!r}")
     height, width = match.groups()
     return (int(height), int(width)) if width else int(height)
 
@@ -107,7 +109,7 @@ def _convert_size(_: Any, tokens: Sequence[Token]) -> InputSize:
 def _convert_sides(_: Any, tokens: Sequence[Token]) -> tuple[int, int]:
     size = parse_size(tokens[0].value, "`size`")
     if isinstance(size, int):
-        raise InputError(f"`size` must be like 392x518, not {tokens[0].value!r}")
+        raise InputError(f"`size` must be like 392x518, got {tokens[0].value!r}")
     return size
 
 

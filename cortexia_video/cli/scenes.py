@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from cortexia_video.cli import DONE
 from cortexia_video.cli.options import take_options
-from cortexia_video.errors import MissingExtraError
+from cortexia_video.errors import explain_import
 from cortexia_video.html.wording import format_count
 from cortexia_video.storage.paths import to_path
 
@@ -44,23 +44,22 @@ def scenes_command(
     Args:
         count: How many scenes.
         output: A new or empty folder, or one that this command began.
-        seed: The first scene's; the next has the next.
+        seed: Seed of the first scene; the next one has the next seed.
         size: Height and width in pixels.
         kinds: room, store, floor, table, close, corridor, blocks, street, open, facade; repeat it for
             several. All by default.
-        textures: A folder of images that many surfaces shall wear, beside painted ones.
+        textures: A folder of images to use as textures of many surfaces, beside painted ones.
         device: cpu or cuda.
         workers: Processes; one per core by default. A GPU has one.
     """
     try:
         from cortexia_video.scenes.folder import ScenePlan, write_scenes
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("rendering scenes needs: pip install 'cortexia-video[train]'") from error
+    except ImportError as error:
+        raise explain_import(error, "rendering scenes needs", "'cortexia-video[train]'") from error
     plan = ScenePlan(seed, *size, tuple(kinds or ()), textures, device)
     place = to_path(output)
     rendered, there = write_scenes(place, count, plan, workers=workers, on_progress=_Progress())
-    scenes, before = format_count(there, "scene"), format_count(there - rendered, "was", "were")
-    print(f"{scenes} in {place}: {rendered:,} rendered, {before} there")
+    print(f"{format_count(there, 'scene')} in {place}: {rendered:,} rendered, {there - rendered:,} existed")
     return DONE
 
 

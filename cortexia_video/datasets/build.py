@@ -6,10 +6,10 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import count, islice
 from pathlib import Path
 
 import xxhash
@@ -22,12 +22,11 @@ from cortexia_video.datasets.build_log import (
     refuse_other_files,
     require_same_set,
 )
-from cortexia_video.datasets.row_schema import Row, require_texts
-from cortexia_video.datasets.sample_checks import OnProblem
-from cortexia_video.datasets.shard_writers import WRITERS
+from cortexia_video.datasets.row_schema import Row, require_texts, to_row
+from cortexia_video.datasets.sample_checks import OnProblem, find_problem
+from cortexia_video.datasets.shard_writers import WRITERS, Writer
 from cortexia_video.errors import Failure, InputError, OutputError, output_lost
 from cortexia_video.ledger.copied_log import open_log
-from cortexia_video.ledger.ledger import AppendLog
 from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.workers import choose_workers
@@ -35,13 +34,13 @@ from cortexia_video.storage.atomic_file import remove_partials, write_atomic
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
-_COLUMNS_VERSION = 3
+_COLUMNS_VERSION = 4
 _FAILURES_KEPT = 1000
 
 
 @dataclass(slots=True)
 class BuildReport:
-    """What became of the samples of a dataset that was built.
+    """The result of building a dataset.
 
     Attributes:
         rows: Samples in the shards.
@@ -49,6 +48,7 @@ class BuildReport:
         shards_made: Shards that were written.
         shards_kept: Shards of an earlier call.
         left: How many images were no samples, by reason.
+        passed_over: How many files in the folder of images were none, by type.
         failures: The first that cannot be used.
     """
 
@@ -57,12 +57,15 @@ class BuildReport:
     shards_made: int = 0
     shards_kept: int = 0
     left: Counter[str] = field(default_factory=Counter)
+    passed_over: Counter[str] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
 
     def __str__(self) -> str:
         left = "".join(f"; {count} left: {reason}" for reason, count in sorted(self.left.items()))
         shards = f"{self.shards_made} shards made, {self.shards_kept} kept"
-        return f"{self.rows} samples in {shards}; {self.failed} failed{left}"
+        none = ", ".join(f"{count} {kind}" for kind, count in sorted(self.passed_over.items()))
+        passed = f"; no images, passed over: {none}" if none else ""
+        return f"{self.rows} samples in {shards}; {self.failed} failed{left}{passed}"
 
 
 def write_shards(
@@ -81,137 +84,109 @@ def write_shards(
 
     output: a folder, here or at a URL, where one process builds at a time.
 
-    A shard that is there, made of the same items, is kept; what an earlier build left beyond the last is
+    A shard that exists, made of the same items, is kept; what an earlier build left beyond the last is
     removed. on_problem: called with each item that cannot be used, which is then left out; it may raise.
     workers: threads that make rows; one a core by default. source: what the items are made of, in words as
     `images`; it is recorded, and a split of a folder is never of two.
 
     Raises `InputError` for no items, `OutputExistsError` for a folder with other files or another set,
-    `OutputError` for an unknown format and where another process builds, `OutputLostError` when no more can
-    be written; a later call goes on.
+    `OutputError` for an unknown format and where another process builds, `OutputLostError` where the output
+    is full or unwritable; a later call goes on.
     """
     if format not in WRITERS:
         raise OutputError(f"unknown format {format!r}: use one of {', '.join(WRITERS)}")
     if shard_size < 1:
-        raise InputError(f"a shard has at least one sample, not {shard_size}")
+        raise InputError(f"`shard_size` must be at least 1, got {shard_size}")
     report = report or BuildReport()
-    items = _require_some(items)
+    suffix, write = WRITERS[format]
+    following = iter(items)
+    part = tuple(islice(following, shard_size))
+    if not part:  # before the folder is made
+        raise InputError("nothing to build: no image has depth; run cortexia estimate first")
     root = to_path(output)
     refuse_other_files(root)
     with open_log(root / RECORD, MARKS, "builds in") as record:
         require_same_set(root, record, {"split": split, "format": format, **(source or {})})
-        build = _Build(root, record, f"{split}-", format, on_problem, choose_workers(workers), report)
-        for number, part in enumerate(_batch(items, shard_size)):
-            build.add(number, part)
-        build.finish()
+        before, names = read_shards(root), set[str]()
+        numbered = re.compile(rf"{re.escape(split)}-\d+{re.escape(suffix)}")
+        if isinstance(root, Path):
+            remove_partials(root, numbered.pattern)
+        for number in count():
+            if not part:
+                break
+            path = root / f"{split}-{number:05d}{suffix}"
+            names.add(path.name)
+            facts = [
+                [each.key, each.reason if isinstance(each, Failure) else each.fingerprint] for each in part
+            ]
+            fingerprint = xxhash.xxh3_128_hexdigest(json.dumps([_COLUMNS_VERSION, facts]).encode())
+            entry = before.get(path.name)
+            if entry and entry["fingerprint"] == fingerprint and _find_size(path) == entry["size"]:
+                failures = [Failure(key, "decode", InputError(reason)) for key, reason in entry["failed"]]
+                report.shards_kept += 1
+            else:
+                if entry:  # a kill once it is replaced must not leave it under what it was made of before
+                    record.append({**entry, "fingerprint": ""})
+                rows, failures = _write_shard(path, write, part, on_problem, choose_workers(workers))
+                failed = [[each.key, each.reason] for each in failures]
+                entry = {
+                    "shard": path.name,
+                    "fingerprint": fingerprint,
+                    "size": _find_size(path),
+                    "rows": rows,
+                }
+                entry["failed"] = failed
+                record.append(entry)
+                report.shards_made += 1
+            report.rows += entry["rows"]
+            report.failed += len(failures)
+            report.failures += failures[: max(0, _FAILURES_KEPT - len(report.failures))]
+            part = tuple(islice(following, shard_size))
+        for name in set(filter(numbered.fullmatch, before)) - names:  # left by an earlier, larger build
+            with output_lost(root / name):
+                (root / name).unlink(missing_ok=True)
     return report
 
 
-class _Build:
-    """The shards of one split in one folder."""
+def _write_shard(
+    path: AnyPath,
+    write: Writer,
+    part: Iterable[BuildItem | Failure],
+    on_problem: OnProblem | None,
+    workers: int,
+) -> tuple[int, list[Failure]]:
+    """Write the rows of some items, a few made ahead; return their number, and what is wrong with others."""
+    failures: list[Failure] = []
 
-    def __init__(
-        self,
-        root: AnyPath,
-        record: AppendLog,
-        prefix: str,
-        format: str,
-        on_problem: OnProblem | None,
-        workers: int,
-        report: BuildReport,
-    ) -> None:
-        self._record = record
-        self._root = root
-        self._prefix = prefix
-        self._suffix, self._write = WRITERS[format]
-        self._on_problem = on_problem
-        self._workers = workers
-        self._report = report
-        self._before = read_shards(self._root)
-        self._names: set[str] = set()
-        self._numbered = rf"{re.escape(self._prefix)}\d+{re.escape(self._suffix)}"
-        if isinstance(self._root, Path):
-            remove_partials(self._root, self._numbered)
-
-    def add(self, number: int, part: tuple[BuildItem | Failure, ...]) -> None:
-        """Make the shard of some items, or keep it."""
-        name = f"{self._prefix}{number:05d}{self._suffix}"
-        self._names.add(name)
-        fingerprint = _fingerprint(part)
-        before = self._before.get(name)
-        if before and before["fingerprint"] == fingerprint and _size(self._root / name) == before["size"]:
-            self._report.shards_kept += 1
-            self._count(before["rows"], [_recall(*each) for each in before["failed"]])
-            return
-        if before:  # a kill after the shard is replaced must not leave it under what it was made of before
-            self._record.append({**before, "fingerprint": ""})
-        failures: list[Failure] = []
-        with closing(self._load(part, failures)) as loaded, write_atomic(self._root / name) as file:
-            rows = self._write(file, loaded)
-        entry = {"shard": name, "fingerprint": fingerprint, "size": _size(self._root / name), "rows": rows}
-        self._record.append({**entry, "failed": [[each.key, each.reason] for each in failures]})
-        self._report.shards_made += 1
-        self._count(rows, failures)
-
-    def finish(self) -> None:
-        """Remove what an earlier, larger build of the split left."""
-        for name in set(filter(re.compile(self._numbered).fullmatch, self._before)) - self._names:
-            with output_lost(self._root / name):
-                (self._root / name).unlink(missing_ok=True)
-
-    def _load(self, part: Iterable[BuildItem | Failure], failures: list[Failure]) -> Generator[Row]:
-        """Yield the rows in order, a few made ahead; add what is wrong with the others to `failures`."""
-        for made in map_bounded(part, _try, workers=self._workers):
+    def load() -> Generator[Row]:
+        for made in map_bounded(part, _make_row, workers=workers):
             if not isinstance(made, Failure):
                 yield made
                 continue
             failures.append(made)
-            if self._on_problem:
-                self._on_problem(made)
+            if on_problem:
+                on_problem(made)
 
-    def _count(self, rows: int, failures: list[Failure]) -> None:
-        self._report.rows += rows
-        self._report.failed += len(failures)
-        self._report.failures += failures[: max(0, _FAILURES_KEPT - len(self._report.failures))]
+    with closing(load()) as rows, write_atomic(path) as file:
+        return write(file, rows), failures
 
 
-def _require_some(items: Iterable[BuildItem | Failure]) -> Iterator[BuildItem | Failure]:
-    """Return the items, the first of them made; `InputError` where there are none."""
-    iterator = iter(items)
-    for first in iterator:
-        return chain([first], iterator)
-    raise InputError("nothing to build: no image has depth; run cortexia estimate first")
-
-
-def _batch(items: Iterable[BuildItem | Failure], size: int) -> Iterator[tuple[BuildItem | Failure, ...]]:
-    iterator = iter(items)
-    while part := tuple(islice(iterator, size)):
-        yield part
-
-
-def _try(item: BuildItem | Failure) -> Row | Failure:
+def _make_row(item: BuildItem | Failure) -> Row | Failure:
     if isinstance(item, Failure):
         return item
-    return attempt(item.key, "decode", lambda: _load(item))
 
-
-def _load(item: BuildItem) -> Row | Failure:
-    row = item.load()
-    if not isinstance(row, Failure):
+    def make() -> Row:
+        sample, file = item.load()
+        if problem := find_problem(sample, scale_is_said=item.scale_is_said):
+            raise problem
+        row = to_row(sample, file)
         require_texts(row)
-    return row
+        return row
+
+    return attempt(item.key, "decode", make)
 
 
-def _fingerprint(part: Iterable[BuildItem | Failure]) -> str:
-    facts = [[each.key, each.reason if isinstance(each, Failure) else each.fingerprint] for each in part]
-    return xxhash.xxh3_128_hexdigest(json.dumps([_COLUMNS_VERSION, facts]).encode())
-
-
-def _recall(key: str, reason: str) -> Failure:
-    return Failure(key, "decode", InputError(reason))
-
-
-def _size(path: AnyPath) -> int | None:
+def _find_size(path: AnyPath) -> int | None:
     try:
         return path.stat().st_size
     except OSError:

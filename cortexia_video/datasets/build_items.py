@@ -1,39 +1,112 @@
-"""`BuildItem`: a row that can be made; from any dataset, or from a run (`run_items`)."""
+"""`BuildItem`: a sample of a dataset to be built; from any dataset, or from the output folder of a run."""
 
 from __future__ import annotations
 
+import json
+import math
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
+import xxhash
+
 from cortexia_video.datasets.dataset import RGBDDataset
-from cortexia_video.datasets.row_schema import Row, to_row
-from cortexia_video.datasets.sample_checks import check
 from cortexia_video.errors import Failure
+from cortexia_video.frame import Frame
+from cortexia_video.images.decode import decode
+from cortexia_video.images.resampling import resize_image
+from cortexia_video.images.sniff import sniff
+from cortexia_video.ledger.artifacts import Line, find_depth, read_run_depth, read_run_image
+from cortexia_video.ledger.lines import LedgerLines
+from cortexia_video.ledger.state import LedgerState
+from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
+from cortexia_video.sources.find import find_images
+from cortexia_video.storage.documents import parse_json
+from cortexia_video.storage.paths import AnyPath, to_path, to_text
+
+_OF_MODEL = ("model", "weights_sha256")
+NO_DEPTH, VIEW_ONLY = "without depth in the run", "with only a view of their depth"
 
 
 @dataclass(frozen=True, slots=True)
 class BuildItem:
-    """A row before it is made. fingerprint: of all that it depends on. load: makes it, or says what is wrong;
-    raises a `CortexiaError` for what cannot be read."""
+    """A sample before it is read.
+
+    fingerprint: of all that it depends on. load: returns the sample, and the file that its image came as if
+    that file holds the same pixels; raises a `CortexiaError` for what cannot be read. scale_is_said: as of
+    `RGBDDataset`.
+    """
 
     key: str
     fingerprint: str
-    load: Callable[[], Row | Failure]
+    load: Callable[[], tuple[RGBDSample, bytes | None]]
+    scale_is_said: bool = False
 
 
 def list_dataset_items(dataset: RGBDDataset) -> Iterator[BuildItem]:
     """Yield an item for each sample; that files changed under the same key is not noticed."""
     for index, key in enumerate(dataset.keys):
-        yield BuildItem(key, key, partial(_load, dataset, index))
+        yield BuildItem(key, key, partial(_load_sample, dataset, index), dataset.scale_is_said)
 
 
-def _load(dataset: RGBDDataset, index: int) -> Row | Failure:
-    return checked_row(dataset[index], to_row)
+def _load_sample(dataset: RGBDDataset, index: int) -> tuple[RGBDSample, bytes | None]:
+    sample = dataset[index]
+    file = dataset.read_file(dataset.entries[index]) if dataset.read_file else None
+    if file is None or sniff(file[:64]) != "JPEG":
+        return sample, None
+    pixels = decode(file, sample.key, max_megapixels=math.inf).image  # some readers reduce images
+    return sample, file if np.array_equal(pixels, sample.frame.image) else None
 
 
-def checked_row(sample: RGBDSample, make: Callable[[RGBDSample], Row]) -> Row | Failure:
-    """Return a sample's row, or what is wrong with the sample."""
-    checked = check(sample)
-    return checked if isinstance(checked, Failure) else make(checked)
+def list_run_items(
+    images: AnyPath, run: AnyPath, left: Counter[str], passed_over: Counter[str] | None = None
+) -> Iterator[BuildItem | Failure]:
+    """Yield an item for each image that the run in the folder `run` has done, in the order of the keys.
+
+    images: what was given to `cortexia estimate`. left: how many images get no item, by reason. passed_over:
+    counts files that are no inputs, by type. Raises `InputError` where there are no images or no ledger.
+    """
+    origin = images.resolve().name
+    with LedgerLines(run) as ledger:
+        state = LedgerState(ledger)
+        runs, places = state.runs, state.places()
+        del state
+        lines = {line["key"]: json.dumps(line) for line in ledger.at(places)}
+    for image in find_images([to_text(images)], recursive=True, output=run, passed_over=passed_over):
+        if isinstance(image, Failure):
+            yield image
+            continue
+        line = parse_json(lines.get(image.key, "null"), image.key)
+        if line is None or find_depth(line) is None:
+            left[NO_DEPTH if line is None else VIEW_ONLY] += 1
+            continue
+        settings = runs[line["run"]].settings if line["run"] in runs else {}
+        line |= {name: line.get(name, settings.get(name)) for name in _OF_MODEL}
+        # what the row depends on: the image as the run found it, and the files that the run wrote
+        facts = [image.key, origin, line["source"], line["outputs"], line["kind"], line.get("f_px")]
+        facts += [line[name] for name in _OF_MODEL]
+        fingerprint = xxhash.xxh3_128_hexdigest(json.dumps(facts).encode())
+        load = partial(_load_result, image.key, to_path(image.place), run, line, origin)
+        yield BuildItem(image.key, fingerprint, load, scale_is_said=True)
+
+
+def _load_result(
+    key: str, path: AnyPath, run: AnyPath, line: Line, origin: str
+) -> tuple[RGBDSample, bytes | None]:
+    """Return the sample of an image and its depth; where depth is smaller, the image is reduced to its size."""
+    file = read_run_image(line, path)
+    frame = decode(file, key, max_megapixels=math.inf)  # once it was allowed
+    depth = read_run_depth(run, line)
+    height, width = depth.values.shape
+    camera = Pinhole.centred(depth.f_px, frame.width, frame.height) if depth.f_px else None
+    reduced = depth.full_size == (frame.height, frame.width)
+    image = np.ascontiguousarray(resize_image(frame.image, height, width)) if reduced else frame.image
+    camera = camera.resized(width, height) if camera and reduced else camera
+    f_px = (camera.fx + camera.fy) / 2 if camera else None
+    words = {name: getattr(depth, name) or line[name] for name in _OF_MODEL}
+    depth = replace(depth, f_px=f_px, full_size=None, **words)
+    sample = RGBDSample(Frame(key, image, f_px, depth.f_source), depth, camera, origin=origin)
+    return sample, None if reduced else file

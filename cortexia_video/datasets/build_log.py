@@ -1,4 +1,4 @@
-"""`build.jsonl` of a folder of shards: what they are made of, and which are there.
+"""`build.jsonl` of a folder of shards: what they are made of, and which exist.
 
 {"made_of": {"split": of the shards, "format": theirs, "images": path, "depth": path}}
 {"shard": name, "fingerprint": of its items, "size": bytes, "rows": n, "failed": [[key, reason], ...]}
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cortexia_video.errors import OutputError, OutputExistsError
+from cortexia_video.errors import OutputError, OutputExistsError, in_words
 from cortexia_video.ledger.ledger import AppendLog, has_line
 from cortexia_video.ledger.state import parse_object
 from cortexia_video.storage.named_file import read_named
@@ -32,29 +32,27 @@ def refuse_other_files(root: AnyPath) -> None:
 def require_same_set(root: AnyPath, record: AppendLog, made_of: Mapping[str, str]) -> None:
     """Write down what the shards of a split are made of, or compare it with what they were made of.
 
-    Raises `OutputExistsError` where shards are there that are made of something else, or nobody knows of
-    what, and where another split's shards are of another format.
+    Raises `OutputExistsError` where shards exist that are made of something else, or nobody knows of what,
+    and where another split's shards are of another format.
     """
-    split = made_of["split"]
-    sets = _read_sets(root)
+    split, sets = made_of["split"], dict[str, dict[str, str]]()
+    for entry in _read(root):
+        if isinstance(entry.get("made_of"), dict) and "split" in entry["made_of"]:
+            sets[entry["made_of"]["split"]] = entry["made_of"]
     for there in {name.rpartition("-")[0] for name in read_shards(root)}:
         if there not in sets:
             raise OutputExistsError(
                 f"{root / RECORD} does not say what its {there} shards are made of: choose another `output`"
             )
         words = {*made_of, *sets[there]} if there == split else {"format"}
-        _require_same(root, sets[there], made_of, words)
+        differs = sorted(word for word in words if sets[there].get(word) != made_of.get(word))
+        if differs:
+            theirs = ", ".join(f"{word} {sets[there].get(word, 'none')}" for word in differs)
+            raise OutputExistsError(
+                f"{root} holds a dataset of another {', '.join(differs)} ({theirs}): choose another `output`"
+            )
     if sets.get(split) != made_of:
         record.append({"made_of": made_of})
-
-
-def _require_same(root: AnyPath, before: Mapping[str, str], now: Mapping[str, str], words: set[str]) -> None:
-    differs = sorted(word for word in words if before.get(word) != now.get(word))
-    if differs:
-        theirs = ", ".join(f"{word} {before.get(word, 'none')}" for word in differs)
-        raise OutputExistsError(
-            f"{root} holds a dataset of another {', '.join(differs)} ({theirs}): choose another `output`"
-        )
 
 
 def read_shards(root: AnyPath) -> dict[str, dict[str, Any]]:
@@ -62,20 +60,9 @@ def read_shards(root: AnyPath) -> dict[str, dict[str, Any]]:
     return {entry["shard"]: entry for entry in _read(root) if entry.keys() >= _OF_SHARD}
 
 
-def _read_sets(root: AnyPath) -> dict[str, dict[str, str]]:
-    """Return what the shards of each split are made of."""
-    found = (entry["made_of"] for entry in _read(root) if isinstance(entry.get("made_of"), dict))
-    return {made_of["split"]: made_of for made_of in found if "split" in made_of}
-
-
 def _read(root: AnyPath) -> list[dict[str, Any]]:
-    return [parse_object(line) for line in _read_record(root / RECORD).splitlines()]
-
-
-def _read_record(path: AnyPath) -> bytes:
-    try:
-        return read_named(path)
-    except FileNotFoundError:
-        return b""
-    except OSError as error:
-        raise OutputError(f"cannot read {path}: {error.strerror}") from error
+    with in_words(f"cannot read {root / RECORD}", kind=OutputError, of=OSError):
+        try:
+            return [parse_object(line) for line in read_named(root / RECORD).splitlines()]
+        except FileNotFoundError:
+            return []

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 from cortexia_video.datasets.build import BuildReport, write_shards
-from cortexia_video.datasets.build_items import BuildItem, list_dataset_items
-from cortexia_video.datasets.build_run import list_run_items
+from cortexia_video.datasets.build_items import BuildItem, list_dataset_items, list_run_items
 from cortexia_video.datasets.dataset import AnyDataset, RGBDDataset, RGBDStream
 from cortexia_video.datasets.registry import open_folder
 from cortexia_video.datasets.sample_checks import raise_problem
@@ -24,6 +24,7 @@ def build_dataset(
     depth: PathLike | None = None,
     name: str | None = None,
     split: str | None = None,
+    options: Mapping[str, Any] | None = None,
     format: Literal["parquet", "webdataset"] = "parquet",
     shard_size: int = 256,
     problems: Problems = "skip",
@@ -39,15 +40,16 @@ def build_dataset(
         images: The images that were given to `estimate`; without `depth` the folder of a dataset, or one that
             `open_dataset` opened. Here and below a path or a URL.
         output: The folder of the shards, in which one process builds at a time.
-        depth: The output folder of `estimate`.
-        name: Of the dataset in `images`, where its files do not show it.
-        split: The split of the dataset in `images`; the shards are named after it, by default train.
-        format: `parquet`, for Hugging Face datasets and random access, or `webdataset`, tar files to stream.
-        shard_size: Samples of a shard.
-        problems: `skip` what cannot be used, or `stop` there.
+        depth: The output folder of cortexia estimate.
+        name: Of the dataset that is read, where its files do not show it.
+        split: Of the dataset that is read; the shards are named after it, else train.
+        options: Those of the reader of the dataset, as `open_dataset` takes them.
+        format: parquet, for Hugging Face datasets and random access, or webdataset, tar files to stream.
+        shard_size: Samples per shard.
+        problems: skip what cannot be used, or stop there.
         allow_unregistered: Take depth that does not lie on its images.
         allow_outside: Read also what set.json and lists of the dataset name outside of its folder.
-        workers: Threads; one for each core by default.
+        workers: Threads; one per core by default.
 
     Returns:
         How many samples there are, in how many shards, and what was left out and why.
@@ -71,23 +73,26 @@ def build_dataset(
             dataset = images
         else:
             allowed = {"allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
-            dataset = open_folder(images, name, split=split, **allowed)
+            dataset = open_folder(images, name, split=split, **allowed, **(options or {}))
         if not isinstance(dataset, RGBDDataset):
-            raise InputError(f"{dataset.root} is a stream, which cannot be resumed: give a set with numbers")
+            raise InputError(
+                f"{dataset.root} is a stream, which cannot be resumed: give a dataset with numbers"
+            )
         where = str(to_path(dataset.root).resolve()) if dataset.root else dataset.name
         source = {"images": where, "name": dataset.name}
         source |= {"part": split} if split and dataset is not images else {}
+        source |= {"options": json.dumps(options, sort_keys=True, default=str)} if options else {}
         items = list_dataset_items(dataset)
     else:
         given = {"name": name, "allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
-        wrong = next(filter(given.get, given), None)
+        wrong = next(filter({**given, **(options or {})}.get, [*given, *(options or {})]), None)
         if wrong:
             raise InputError(f"`{wrong}` is for a dataset: with `depth` leave it out")
         if isinstance(images, RGBDDataset):
             raise InputError("a dataset has depth of its own: leave out `depth`, or give the images")
         place, run = to_path(images), to_path(depth)
         source = {"images": str(place.resolve()), "depth": str(run.resolve())}
-        items = list_run_items(place, run, report.left)
+        items = list_run_items(place, run, report.left, report.passed_over)
     return write_shards(
         items,
         output,

@@ -44,6 +44,9 @@ class RGBDDataset:
         evaluation: What is compared of an image.
         registered: Depth lies on the image.
         root: The folder that it was opened from, or what the hub calls it.
+        scale_is_said: The set itself says what its depth means, so that metres are what they say, however few
+            or many.
+        read_file: Returns the file that an entry's image came as, or None.
     """
 
     name: str
@@ -53,6 +56,8 @@ class RGBDDataset:
     evaluation: Region = EVERYWHERE
     registered: bool = True
     root: str | None = None
+    scale_is_said: bool = False
+    read_file: Callable[[Any], bytes | None] | None = None
 
     def __repr__(self) -> str:
         return _describe(self, f"{len(self)} samples")
@@ -108,6 +113,7 @@ class RGBDStream:
         evaluation: What is compared of an image.
         registered: Depth lies on the image.
         root: The folder that it was opened from, or what the hub calls it.
+        scale_is_said: As of `RGBDDataset`.
     """
 
     name: str
@@ -116,6 +122,7 @@ class RGBDStream:
     evaluation: Region = EVERYWHERE
     registered: bool = True
     root: str | None = None
+    scale_is_said: bool = False
 
     def __repr__(self) -> str:
         return _describe(self, f"{len(self.shards)} shards")
@@ -133,9 +140,9 @@ class RGBDStream:
         return map_bounded(list_all(self), operator.call, workers=choose_workers(workers))
 
 
-def list_loads(key: str, loads: Iterator[Load]) -> Iterator[Load]:
+def list_loads(key: str, read: Callable[[], Iterator[Load]]) -> Iterator[Load]:
     """Go through a shard; where it breaks off, the last load says why. key: the shard's."""
-    for load in attempt_all(key, "decode", loads):
+    for load in attempt_all(key, "decode", read()):
         yield partial(Failure, load.key, load.stage, load.error) if isinstance(load, Failure) else load
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cortexia_video.datasets.dataset import AnyDataset, Attempt, Load, RGBDDataset, RGBDStream, list_loads
+from cortexia_video.datasets.dataset import AnyDataset, Load, RGBDDataset, RGBDStream, list_loads
 from cortexia_video.datasets.eval_region import EVERYWHERE, Region
 from cortexia_video.datasets.readers._calibration import Calibration
-from cortexia_video.datasets.row_schema import from_row, make_schema, require_columns, to_row
-from cortexia_video.errors import DecodeError, InputError, MissingExtraError
+from cortexia_video.datasets.row_schema import Meaning, from_row, make_schema, require_columns, to_row
+from cortexia_video.depth_map import DepthKind
+from cortexia_video.errors import DecodeError, InputError, explain_import
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.arrow import import_arrow
@@ -27,9 +28,7 @@ def import_datasets() -> Any:
     try:
         import datasets
     except ImportError as error:
-        raise MissingExtraError(
-            "Hugging Face datasets need: pip install 'cortexia-video[datasets]'"
-        ) from error
+        raise explain_import(error, "Hugging Face datasets need", "'cortexia-video[datasets]'") from error
     return datasets
 
 
@@ -69,6 +68,9 @@ def from_hf(
     image: str = "image",
     depth: str = "depth_map",
     convention: str | None = None,
+    kind: DepthKind | None = None,
+    scale: float | None = None,
+    unknown: Sequence[float] = (),
     camera: Calibration | None = None,
     name: str = "hub",
     evaluation: Region = EVERYWHERE,
@@ -79,9 +81,12 @@ def from_hf(
     Args:
         dataset: A `datasets.Dataset` or `datasets.IterableDataset`.
         image: The column of the images.
-        depth: The column of the depth.
+        depth: The column of the depth: images, or arrays (H, W), (1, H, W) or (H, W, 1).
         convention: What the depth means where neither file nor columns say it, such as `metres` for float
             TIFFs.
+        kind: Or its kind.
+        scale: And what its whole numbers are multiplied by: 0.001 for millimetres.
+        unknown: What stands for unknown depth, besides 0 in metres.
         camera: Of every image, where the columns have none.
         name: Of the dataset.
         evaluation: What is compared of an image.
@@ -101,24 +106,36 @@ def from_hf(
     hf = import_datasets()
     streaming = isinstance(dataset, hf.IterableDataset)
     raw = dataset if streaming else dataset.with_format(None)
-    raw = raw.rename_columns(
-        {old: new for old, new in ((image, "image"), (depth, "depth_map")) if old != new}
-    )
     columns = list(raw.column_names or ())
-    require_columns(columns, f"the dataset {name}")
-    for column in ("image", "depth_map", "mask"):
-        if column in columns:
+    require_columns(columns, f"the dataset {name}", (image, depth))
+    for column in (image, depth, "mask"):
+        is_array = column == depth and _is_array((raw.features or {}).get(column))
+        if column in columns and not is_array:
             raw = raw.cast_column(column, hf.Image(decode=False))
-    folders = (
-        () if within is None else (within, *map(Path, (hf.config.HF_CACHE_HOME, hf.config.HF_DATASETS_CACHE)))
-    )
-    reader = _RowReader(raw, convention, camera, folders)
+    known = (hf.config.HF_CACHE_HOME, hf.config.HF_DATASETS_CACHE)
+    folders = () if within is None else (within, *map(Path, known))
+    meaning = Meaning(convention, kind, scale, tuple(unknown))
+    reader = _RowReader(raw, image, depth, meaning, camera, folders)
+    said = not meaning.is_assumed
     if streaming:
-        shards = [_Shard(reader, number) for number in range(raw.num_shards)]
-        return RGBDStream(name, shards, None, evaluation)
+        shards = [
+            partial(list_loads, f"shard {number}", partial(_list_shard, reader, number))
+            for number in range(raw.num_shards)
+        ]
+        return RGBDStream(name, shards, None, evaluation, scale_is_said=said)
     keys = list(raw["key"]) if "key" in columns else [f"{index:08d}" for index in range(len(raw))]
     entries = [_RowEntry(key, index) for index, key in enumerate(keys)]
-    return RGBDDataset(name, entries, reader, _find_kind(raw, columns, convention), evaluation)
+    kinds = set(raw["kind"]) if "kind" in columns else {"metric" if convention else kind}
+    only = kinds.pop() if len(kinds) == 1 else None
+    return RGBDDataset(
+        name, entries, reader, only, evaluation, scale_is_said=said, read_file=reader.read_file
+    )
+
+
+def _is_array(feature: Any) -> bool:
+    """Return whether a column's cells are numbers themselves, no files of images."""
+    hf = import_datasets()
+    return isinstance(feature, list | hf.List | hf.LargeList | hf.Array2D | hf.Array3D)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,60 +149,48 @@ class _RowReader:
     """Reads rows of a Hugging Face dataset whose images are not decoded."""
 
     dataset: Any
-    convention: str | None
+    image: str
+    depth: str
+    meaning: Meaning
     camera: Calibration | None
     folders: tuple[Path, ...]  # that hold what cells only name; none: it may lie anywhere
 
     def __call__(self, entry: _RowEntry) -> RGBDSample:
-        return self._read(self.dataset[entry.index], entry.key)
+        return self.read(self.dataset[entry.index], entry.key)
 
-    def attempt(self, row: dict[str, Any], key: str) -> Attempt:
-        return attempt(key, "decode", lambda: self._read(row, key))
+    def read(self, row: dict[str, Any], key: str) -> RGBDSample:
+        names = {"image": self.image, "depth_map": self.depth, "mask": "mask"}
+        cells = {name: self._embed(row.get(column), key) for name, column in names.items()}
+        return from_row({**row, **cells}, key, self.meaning, self.camera)
 
-    def _read(self, row: dict[str, Any], key: str) -> RGBDSample:
-        for name in ("image", "depth_map", "mask"):
-            row = {**row, name: _embed(row.get(name), key, self.folders)}
-        return from_row(row, key, convention=self.convention, camera=self.camera)
+    def read_file(self, entry: _RowEntry) -> bytes | None:
+        """Return the file of an entry's image, if there is one."""
+        row = self.dataset.select_columns([self.image])[entry.index]
+        cell = self._embed(row[self.image], entry.key)
+        return cell.get("bytes") if isinstance(cell, dict) else None
 
-
-@dataclass(frozen=True, slots=True)
-class _Shard:
-    """One of the shards of a streaming dataset, by its number."""
-
-    reader: _RowReader
-    number: int
-
-    def __call__(self) -> Iterator[Load]:
-        return list_loads(f"shard {self.number}", self._list_loads())
-
-    def _list_loads(self) -> Iterator[Load]:
-        whole = self.reader.dataset
-        prefix = f"{self.number:05d}-" if whole.num_shards > 1 else ""
-        shard = whole.shard(num_shards=whole.num_shards, index=self.number)
-        # not `for row in shard`: in a worker of torch's that would give this worker's part of the shard alone
-        for index, batch in enumerate(shard.iter(batch_size=1)):
-            row = {name: values[0] for name, values in batch.items()}
-            yield partial(self.reader.attempt, row, str(row.get("key") or f"{prefix}{index:08d}"))
-
-
-def _embed(cell: Any, key: str, folders: tuple[Path, ...]) -> Any:
-    """Return a cell with the bytes of the file that it only names."""
-    if isinstance(cell, dict) and cell.get("bytes") is None and cell.get("path"):
+    def _embed(self, cell: Any, key: str) -> Any:
+        """Return a cell with the bytes of the file that it only names."""
+        if not isinstance(cell, dict) or cell.get("bytes") is not None or not cell.get("path"):
+            return cell
         path = Path(cell["path"])
         try:
-            if folders:
-                require_inside(path, *folders)
+            if self.folders:
+                require_inside(path, *self.folders)
             return {"bytes": read_named(path), "path": None}
         except NamedFileError as error:
             raise DecodeError(f"{key!r}: cannot read {path}: {error}") from error
         except (OSError, ValueError):  # ValueError: a name with a zero byte
             return cell
-    return cell
 
 
-def _find_kind(dataset: Any, columns: list[str], convention: str | None) -> Any:
-    """Return the one kind of all samples, or None where they differ or do not say it."""
-    if "kind" not in columns:
-        return "metric" if convention else None
-    kinds = set(dataset["kind"])
-    return kinds.pop() if len(kinds) == 1 else None
+def _list_shard(reader: _RowReader, number: int) -> Iterator[Load]:
+    """Yield what reads each sample of one of the shards of a streaming dataset, by its number."""
+    whole = reader.dataset
+    prefix = f"{number:05d}-" if whole.num_shards > 1 else ""
+    shard = whole.shard(num_shards=whole.num_shards, index=number)
+    # not `for row in shard`: in a worker of torch's that would give this worker's part of the shard alone
+    for index, batch in enumerate(shard.iter(batch_size=1)):
+        row = {name: values[0] for name, values in batch.items()}
+        key = str(row.get("key") or f"{prefix}{index:08d}")
+        yield partial(attempt, key, "decode", partial(reader.read, row, key))

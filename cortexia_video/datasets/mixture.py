@@ -92,8 +92,20 @@ class Mixture:
         """
         start = self.find_start(position)
         for number, picks in enumerate(self.plan(start), start):
-            if number % part[1] == part[0]:
-                yield list(self._read(picks, on_problem))
+            if number % part[1] != part[0]:
+                continue
+            batch = []
+            for name, index in picks:
+                dataset = self.datasets[name]
+                checked = check(dataset.try_read(index), dataset)
+                if not isinstance(checked, Failure) and checked.depth.kind != dataset.kind:
+                    wrong = InputError(f"its depth is {checked.depth.kind}, that of {name} {dataset.kind}")
+                    checked = Failure(checked.key, "decode", wrong)
+                if isinstance(checked, Failure):
+                    on_problem(checked)
+                else:
+                    batch.append(checked)
+            yield batch
 
     def position(self, batch: int) -> Position:
         """Return what to keep after so many batches were used, to go on from there."""
@@ -113,17 +125,6 @@ class Mixture:
     def _identify(self) -> list[object]:
         sets = [[name, len(self.datasets[name]), self.weights[name]] for name in self.datasets]
         return [self.seed, self.batch_size, *sets]
-
-    def _read(self, picks: list[Pick], on_problem: OnProblem) -> Iterator[RGBDSample]:
-        for name, number in picks:
-            kind, checked = self.datasets[name].kind, check(self.datasets[name].try_read(number))
-            if not isinstance(checked, Failure) and checked.depth.kind != kind:
-                wrong = InputError(f"its depth is {checked.depth.kind}, that of {name} {kind}")
-                checked = Failure(checked.key, "decode", wrong)
-            if isinstance(checked, Failure):
-                on_problem(checked)
-            else:
-                yield checked
 
 
 def require_weights(datasets: Mapping[str, object], weights: Mapping[str, float], batch_size: int) -> None:

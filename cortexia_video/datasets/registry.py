@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +27,8 @@ from cortexia_video.datasets.readers import (
 )
 from cortexia_video.datasets.readers import huggingface_hub as hub
 from cortexia_video.datasets.readers import paired_files as patterns
-from cortexia_video.errors import InputError
+from cortexia_video.depth_map import DepthKind
+from cortexia_video.errors import InputError, in_words
 from cortexia_video.storage.listing import Listing, is_pattern, remember_listings, take_listing
 from cortexia_video.storage.paths import AnyPath, is_remote, require_object, to_path
 from cortexia_video.storage.remote_path import RemotePath
@@ -74,7 +75,7 @@ def open_dataset(
         allow_outside: Read also what a file of the dataset, such as set.json, names outside of its folder,
             links followed.
         **options: Those of the layout's reader, such as `max_difference_s` of tum, `streaming` of hub,
-            `images` and `depths` of pairs.
+            `images` and `depths` of pairs; `columns=(image, depth)` stands for the two options of these names.
 
     Returns:
         An `RGBDDataset`, or an `RGBDStream` where nobody knows the number of samples.
@@ -93,6 +94,8 @@ def open_dataset(
         offered = ", ".join(info.splits) or "none: leave it out"
         raise InputError(f"{info.name} has no split {split!r}: it has {offered}")
     known = inspect.signature(info.open).parameters
+    if "columns" in options and "depth" in known:
+        options["image"], options["depth"] = options.pop("columns")
     unknown = [each for each in options if each not in known]
     if unknown:
         offered = ", ".join(list(known)[2:]) or "none"
@@ -100,15 +103,13 @@ def open_dataset(
     place = to_path(root)
     if "allow_outside" in known:  # the others read what they find in the folder
         options["allow_outside"] = allow_outside
-    try:
-        with remember_listings():
-            dataset = info.open(place, split, **options)
-    except RemoteError as error:
-        raise InputError(f"cannot read {place}: {error.strerror}") from error
+    with in_words(f"cannot read {place}", of=RemoteError), remember_listings():
+        dataset = info.open(place, split, **options)
     if isinstance(dataset, RGBDDataset) and not dataset.entries:
         if isinstance(place, RemotePath):
             require_object(place)
-        whole = None if split is None else info.open(place, None, **options)
+        with remember_listings():
+            whole = None if split is None else info.open(place, None, **options)
         if isinstance(whole, RGBDDataset) and whole.entries:
             raise InputError(
                 f"{place} holds {info.name}, but nothing of its split {split!r}: leave `split` out, or get "
@@ -130,6 +131,7 @@ def open_folder(
     split: str | None = None,
     allow_unregistered: bool = False,
     allow_outside: bool = False,
+    **options: Any,
 ) -> AnyDataset:
     """Open the dataset in a folder: that of the name, by default what its files show it to be.
 
@@ -139,6 +141,7 @@ def open_folder(
         split: One of the dataset's.
         allow_unregistered: Open also depth that does not lie on its image.
         allow_outside: Read also what a file of the dataset names outside of its folder.
+        **options: Those of the layout's reader, as `open_dataset` takes them.
 
     Returns:
         An `RGBDDataset`, or an `RGBDStream` where nobody knows the number of samples.
@@ -154,7 +157,39 @@ def open_folder(
         raise InputError(f"no such folder: {place}; {propose(str(place))}the names are {', '.join(DATASETS)}")
     allowed = {"allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
     with remember_listings():
-        return open_dataset(name or recognise(place), place, split=split, **allowed)
+        return open_dataset(name or recognise(place), place, split=split, **allowed, **options)
+
+
+def describe_reading(
+    *,
+    images: str | None = None,
+    depths: str | None = None,
+    columns: tuple[str, str] | None = None,
+    convention: str | None = None,
+    kind: DepthKind | None = None,
+    scale: float | None = None,
+    unknown: Sequence[float] = (),
+    camera: tuple[float, float, float, float] | None = None,
+    sparse: bool = False,
+    same_view: bool = False,
+    revision: str | None = None,
+) -> dict[str, Any]:
+    """Return those options of readers that are given, for `open_dataset`; which it takes depends on the layout.
+
+    Args:
+        images: Pattern of the images of pairs, as "rgb/*.png".
+        depths: Pattern of their depth, as "depth/*.png".
+        columns: Columns of image and depth of hub, nyu or parquet; how the names of the two end in webdataset.
+        convention: What depth means: tum, kitti, nyu, scannet, 7scenes, sunrgbd, metres and so on.
+        kind: Or what its values mean.
+        scale: And what whole numbers are multiplied by: 0.001 for millimetres.
+        unknown: A value that stands for unknown, besides 0 in metres; several times for several.
+        camera: fx, fy, cx, cy in pixels of every image of pairs.
+        sparse: Depth of pairs is known at scattered pixels only, as of a laser.
+        same_view: Depth of pairs that is smaller than its image shows the same view; the image is reduced.
+        revision: Branch of a dataset of the hub.
+    """
+    return {name: value for name, value in locals().items() if value not in (None, False, ())}
 
 
 def find_info(name: str) -> DatasetInfo:
@@ -183,28 +218,21 @@ def recognise(root: str | os.PathLike[str] | RemotePath) -> str:
         InputError: It holds none that is known.
     """
     place = to_path(root)
-    try:
-        names = _list_fitting(place)
-    except RemoteError as error:
-        raise InputError(f"cannot read {place}: {error.strerror}") from error
+    names: list[str] = []
+    with in_words(f"cannot read {place}", of=RemoteError):
+        if place.is_file():
+            names = [info.name for info in _ROWS if any(place.match(mark) for mark in info.marks)]
+        if not names and (is_remote(place) or not place.is_file()):  # https answers for folders, too
+            has = _look_into(place)
+            names = [info.name for info in _ROWS if info.marks and all(map(has, info.marks))]
     if not names:
         some = isinstance(place, RemotePath) and place.can_list
         seen = f" (of its objects the first {_LOOKED_AT:,} were looked at)" if some else ""
         raise InputError(
-            f"no dataset that is known lies in {place}{seen}: name it, one of {', '.join(DATASETS)}; "
-            "images and depth in folders of your own are `pairs`"
+            f"no dataset that is known lies in {place}{seen}: give its `name`, one of {', '.join(DATASETS)}; "
+            "images and depth in folders of your own are `name='pairs'`"
         )
     return names[0]
-
-
-def _list_fitting(place: AnyPath) -> list[str]:
-    """Return the datasets whose marks a file or a folder has."""
-    if place.is_file():
-        names = [info.name for info in _ROWS if any(place.match(mark) for mark in info.marks)]
-        if names or not is_remote(place):
-            return names  # a server of https answers for folders, too
-    has = _look_into(place)
-    return [info.name for info in _ROWS if info.marks and all(map(has, info.marks))]
 
 
 def _look_into(root: AnyPath) -> Callable[[str], bool]:

@@ -16,21 +16,22 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
 from cortexia_video.datasets.readers._calibration import Calibration
-from cortexia_video.depth_map import DepthMap
+from cortexia_video.depth_map import DepthKind, DepthMap
 from cortexia_video.errors import DecodeError, InputError, printable
 from cortexia_video.formats import tiff
-from cortexia_video.formats.decode_depth import decode_depth
-from cortexia_video.formats.metadata import metadata_of
+from cortexia_video.formats.decode_depth import decode_depth, interpret
+from cortexia_video.formats.metadata import describe_files, metadata_of
+from cortexia_video.formats.raw_depth import RawDepth
 from cortexia_video.frame import Frame
-from cortexia_video.images.decode import decode
+from cortexia_video.images.decode import decode, read_header
 from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.storage.arrow import import_arrow
@@ -42,16 +43,43 @@ TEXTS = ("key", "origin", "kind", "unit", "f_source", "model", "weights_sha256")
 COUNTS = ("width", "height")
 NUMBERS = ("fx", "fy", "cx", "cy", "f_px")
 FLAGS = ("sparse",)
+_ORIENTATION = 0x0112  # of EXIF
 
 
-def to_row(sample: RGBDSample, image: bytes | None = None) -> Row:
-    """Return a sample as a row. image: the JPEG that its image came as, else a TIFF is made."""
+class Meaning(NamedTuple):
+    """What depth is taken for where neither it nor its row says so: as of `decode_depth`."""
+
+    convention: str | None = None
+    kind: DepthKind | None = None
+    scale: float | None = None
+    unknown: tuple[float, ...] = ()
+
+    @property
+    def about(self) -> dict[str, Any]:
+        return describe_files(kind=self.kind, scale=self.scale, unknown=self.unknown)
+
+    @property
+    def is_said(self) -> bool:
+        """Whether anything is said of all depth."""
+        return self.convention is not None or self.kind is not None
+
+    @property
+    def is_assumed(self) -> bool:
+        """Whether the scale is that of a convention, which nothing in the files bears out."""
+        return self.is_said and self.scale is None
+
+
+UNSAID = Meaning()
+
+
+def to_row(sample: RGBDSample, file: bytes | None = None) -> Row:
+    """Return a sample as a row. file: what its image came as; what is no plain JPEG becomes a TIFF."""
     frame, depth, camera = sample.frame, sample.depth, sample.camera
     height, width = sample.size
     words = metadata_of(depth)
     mask = None if sample.mask is None else _to_cell(_encode(sample.mask.astype(np.uint8) * 255, "PNG"))
     return {
-        "image": _to_cell(image or _encode(frame.image, "TIFF")),
+        "image": _to_cell(file if file and _is_plain_jpeg(file) else _encode(frame.image, "TIFF")),
         "depth_map": _to_cell(b"".join(tiff.encode_unpacked(depth))),
         "mask": mask,
         "key": sample.key,
@@ -65,25 +93,31 @@ def to_row(sample: RGBDSample, image: bytes | None = None) -> Row:
 
 
 def from_row(
-    row: Mapping[str, Any], key: str, *, convention: str | None = None, camera: Calibration | None = None
+    row: Mapping[str, Any], key: str, meaning: Meaning = UNSAID, camera: Calibration | None = None
 ) -> RGBDSample:
     """Return the sample of a row; columns that do not exist are unknown.
 
-    key: where the row has none. convention, camera: what to take for so where the row does not say it.
+    key: where the row has none. meaning, camera: what to take for so where the row does not say it.
     Raises `DecodeError`, `DepthFileError`, and `InputError` where sizes differ.
     """
     key = str(row.get("key") or key)
     # read the depth of a row, which says what it means itself, or by its columns, or by the convention
     names = ("kind", "f_px", "f_source", "model", "weights_sha256")
-    about = {name: row[name] for name in names if row.get(name) is not None}
-    depth = decode_depth(
-        _read_cell(row, "depth_map", key), f"{key}: depth_map", about=about, convention=convention
-    )
+    about = {**meaning.about, **{name: row[name] for name in names if row.get(name) is not None}}
+    name, cell = f"{key}: depth_map", row.get("depth_map")
+    if isinstance(cell, list | np.ndarray):  # numbers instead of a file
+        stored = RawDepth(np.asarray(cell), {})
+        depth = interpret(stored, name, about=about, convention=meaning.convention)
+    else:
+        data = _read_cell(row, "depth_map", key)
+        depth = decode_depth(data, name, about=about, convention=meaning.convention)
     decoded = decode(_read_cell(row, "image", key), key)
-    pinhole = _read_camera(row, *depth.values.shape)
-    if pinhole is None and camera is not None:
-        height, width = depth.values.shape
-        pinhole = camera.for_image(width, height)
+    height, width = depth.values.shape
+    pinhole = camera.for_image(width, height) if camera else None
+    numbers = [row.get(name) for name in ("fx", "fy", "cx", "cy")]
+    if None not in numbers:
+        fx, fy, cx, cy = (float(each) for each in numbers if each is not None)
+        pinhole = Pinhole(fx, fy, cx, cy, width, height)
     if pinhole is not None and depth.f_px is None:
         f_px = (pinhole.fx + pinhole.fy) / 2
         facts = (depth.full_size, depth.model, depth.weights_sha256)
@@ -95,12 +129,12 @@ def from_row(
     return RGBDSample(frame, depth, pinhole, mask, origin, sparse)
 
 
-def _read_camera(row: Mapping[str, Any], height: int, width: int) -> Pinhole | None:
-    numbers = [row.get(name) for name in ("fx", "fy", "cx", "cy")]
-    if None in numbers:
-        return None
-    fx, fy, cx, cy = (float(each) for each in numbers if each is not None)
-    return Pinhole(fx, fy, cx, cy, width, height)
+def _is_plain_jpeg(data: bytes) -> bool:
+    """Return whether anybody's reader gives the pixels that ours does: upright, three channels."""
+    if read_header(data).format != "JPEG":
+        return False
+    with JpegImagePlugin.JpegImageFile(io.BytesIO(data)) as image:
+        return image.mode == "RGB" and image.getexif().get(_ORIENTATION, 1) == 1
 
 
 def _read_cell(row: Mapping[str, Any], name: str, key: str) -> bytes:
@@ -160,11 +194,11 @@ def require_texts(row: Row) -> None:
             raise InputError(f"{words}: rename the file or folder") from error
 
 
-def require_columns(names: list[str], where: str) -> None:
+def require_columns(names: Sequence[str], where: str, columns: tuple[str, str]) -> None:
     """Raise `InputError` where a table has no images or no depth."""
-    missing = [name for name in ("image", "depth_map") if name not in names]
+    missing = [name for name in columns if name not in names]
     if missing:
         raise InputError(
             f"{where} has no column {' and no '.join(map(repr, missing))}, only {', '.join(names)}: "
-            "say which they are by image= and depth="
+            "say which two are image and depth by `columns`"
         )

@@ -1,4 +1,4 @@
-"""What is wrong with a sample that can be read; and what becomes of those that cannot be used."""
+"""What is wrong with a sample that can be read; and what is done with those that cannot be used."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ _ENOUGH, _FEW = 4000, 500  # pixels
 OnProblem = Callable[[Failure], None]
 
 
-def find_problem(sample: RGBDSample) -> CortexiaError | None:
+def find_problem(sample: RGBDSample, *, scale_is_said: bool = False) -> CortexiaError | None:
     """Return what is wrong with a sample's depth, with the remedy.
 
-    Nothing known is a `DepthFileError`, of that sample; not the unit it says an `InputError`, of its set.
+    Nothing known is a `DepthFileError`, of that sample; metres that are none an `InputError`, of its set:
+    unless the set itself says its scale, when depth may be that of teeth, or of a flight.
     """
     valid = sample.valid
     if not valid.any():
         return DepthFileError("no pixel of its depth can be used: all unknown, out of range or masked out")
-    if sample.depth.kind != "metric":
+    if scale_is_said or sample.depth.kind != "metric":
         return None
     # median of valid values, of some of them where there are many: of all it takes 2 ms
     values = sample.depth.values.ravel()
@@ -37,9 +38,13 @@ def find_problem(sample: RGBDSample) -> CortexiaError | None:
     median = float(np.median(some if some.size > _FEW else values[valid]))
     said = f"its median depth is {median:g} metres"
     if median > FARTHEST_M:
-        return InputError(f"{said}: these may be millimetres; give the convention of the set, or scale=0.001")
+        return InputError(
+            f"{said}: these may be millimetres; give the set's convention (`convention`) or `scale`"
+        )
     if median < NEAREST_M:
-        return InputError(f"{said}: the scale is too small; give the convention of the set")
+        return InputError(
+            f"{said}: the scale is too small; give the set's convention (`convention`) or `scale`"
+        )
     return None
 
 
@@ -68,9 +73,11 @@ class ProblemCount:
             self.failures.append(failure)
 
 
-def check(attempt: Attempt) -> Attempt:
-    """Return a sample, or a `Failure` where it cannot be used."""
-    problem = None if isinstance(attempt, Failure) else find_problem(attempt)
+def check(attempt: Attempt, dataset: AnyDataset) -> Attempt:
+    """Return a sample of a dataset, or a `Failure` where it cannot be used."""
+    if isinstance(attempt, Failure):
+        return attempt
+    problem = find_problem(attempt, scale_is_said=dataset.scale_is_said)
     return attempt if problem is None else Failure(attempt.key, "decode", problem)
 
 
@@ -94,8 +101,10 @@ def usable_samples(
         >>> skipped = cx.datasets.ProblemCount()
         >>> samples = list(cx.datasets.usable_samples(dataset, skipped))  # doctest: +SKIP
     """
-    attempts = map_bounded(list_all(dataset), lambda load: check(load()), workers=choose_workers(workers))
-    for checked in attempts:
+    checks = map_bounded(
+        list_all(dataset), lambda load: check(load(), dataset), workers=choose_workers(workers)
+    )
+    for checked in checks:
         if isinstance(checked, Failure):
             on_problem(checked)
         else:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import tarfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from cortexia_video.datasets.row_schema import COUNTS, FLAGS, NUMBERS, TEXTS, Row, make_schema
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.formats import npy
+from cortexia_video.formats.decode_depth import decode_stored
 from cortexia_video.images.sniff import sniff
 from cortexia_video.storage import archive_writers
 from cortexia_video.storage.archive_writers import add_member
@@ -33,14 +37,18 @@ def write_parquet(path: Path, rows: Iterable[Row]) -> int:
 
 
 def write_webdataset(path: Path, rows: Iterable[Row]) -> int:
-    """Write rows to a tar file, each as NAME.jpg or .tiff, NAME.depth_map.tiff and NAME.json."""
+    """Write rows to a tar file, each as NAME.jpg or .tiff, NAME.depth.npy and NAME.json.
+
+    Depth as TIFF would be made 8-bit RGB by webdataset's own `.decode("pil")`.
+    """
     count = 0
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
         for row in rows:
             name = f"{count:06d}"
             image = row["image"]["bytes"]
             add_member(archive, f"{name}.{_ENDS[sniff(image[:64]) or 'JPEG']}", image)
-            add_member(archive, f"{name}.depth_map.tiff", row["depth_map"]["bytes"])
+            depth = decode_stored(row["depth_map"]["bytes"], name, max_megapixels=math.inf).values
+            add_member(archive, f"{name}.depth.npy", b"".join(npy.encode(DepthMap(depth, row["kind"]))))
             if row["mask"]:
                 add_member(archive, f"{name}.mask.png", row["mask"]["bytes"])
             words = {each: row[each] for each in (*TEXTS, *COUNTS, *NUMBERS, *FLAGS)}
@@ -49,7 +57,8 @@ def write_webdataset(path: Path, rows: Iterable[Row]) -> int:
     return count
 
 
-WRITERS: dict[str, tuple[str, Callable[[Path, Iterable[Row]], int]]] = {
+Writer = Callable[[Path, Iterable[Row]], int]
+WRITERS: dict[str, tuple[str, Writer]] = {
     "parquet": (".parquet", write_parquet),
     "webdataset": (".tar", write_webdataset),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
@@ -15,7 +15,6 @@ from cortexia_video.datasets.dataset import AnyDataset, Attempt, RGBDDataset
 from cortexia_video.datasets.sample_checks import OnProblem, check
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import Failure, InputError
-from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.workers import choose_workers
 from cortexia_video.viz.figures import collage
 
@@ -72,9 +71,10 @@ def summarise(dataset: AnyDataset, *, samples: int = 200, workers: int | None = 
     """Look at so many samples, spread over the set, or the first ones of a stream."""
     summary = Summary(len(dataset) if isinstance(dataset, RGBDDataset) else None)
     if isinstance(dataset, RGBDDataset) and len(dataset) > samples:
-        dataset = _select(dataset, np.linspace(0, len(dataset) - 1, samples).round().astype(np.int64))
+        chosen = np.linspace(0, len(dataset) - 1, samples).round().astype(np.int64)
+        dataset = replace(dataset, entries=[dataset.entries[index] for index in chosen])
     for attempt in islice(dataset.attempt(workers=choose_workers(workers)), samples):
-        summary.add(check(attempt))
+        summary.add(check(attempt, dataset))
     return summary
 
 
@@ -96,10 +96,10 @@ def make_sheet(
     """
     if isinstance(dataset, RGBDDataset):
         order = np.random.default_rng(seed).permutation(len(dataset))
-        dataset = _select(dataset, np.sort(order[:count]))
+        dataset = replace(dataset, entries=[dataset.entries[index] for index in np.sort(order[:count])])
     usable, failure = [], None
     for attempt in islice(dataset.attempt(), count):
-        checked = check(attempt)
+        checked = check(attempt, dataset)
         if isinstance(checked, Failure):
             failure = checked
             on_problem(checked)
@@ -107,20 +107,15 @@ def make_sheet(
             usable.append(augment(checked, seed) if augment else checked)
     if not usable:
         raise InputError(f"nothing to show: none of {count} samples can be used; the last: {failure}")
-    return collage(map(_to_pair, usable), columns=columns, percentiles=_CLIPPED)
-
-
-def _to_pair(sample: RGBDSample) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Return an image, and numbers that are larger where things are nearer; NaN what is not to be used."""
-    values = np.where(sample.valid, sample.depth.values.astype(np.float64), np.nan)
-    if sample.depth.kind in ("metric", "scale_invariant"):
-        return sample.frame.image, 1 / values
-    return sample.frame.image, values if sample.depth.larger_is_nearer else -values
-
-
-def _select(dataset: RGBDDataset, indices: NDArray[np.int64]) -> RGBDDataset:
-    entries = [dataset.entries[index] for index in indices]
-    return RGBDDataset(dataset.name, entries, dataset.read, dataset.kind, dataset.evaluation)
+    pairs = []
+    for sample in usable:
+        values = np.where(sample.valid, sample.depth.values.astype(np.float64), np.nan)
+        if sample.depth.kind in ("metric", "scale_invariant"):
+            nearness = 1 / values
+        else:
+            nearness = values if sample.depth.larger_is_nearer else -values
+        pairs.append((sample.frame.image, nearness))
+    return collage(pairs, columns=columns, percentiles=_CLIPPED)
 
 
 def _describe(kind: DepthKind, values: NDArray[np.float32]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """How good depth is: metrics, the alignment a kind of depth needs, and trivial baselines to beat.
 
-Doors: `evaluator`, `ground_truth`, `job`, `output_guard`, `predictors`, `protocol`, `summary`,
+Doors: `evaluator`, `ground_truth`, `job`, `predictors`, `protocol`, `results`, `summary`,
 `text_table`.
 """
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cortexia_video.runtime.lazy_names import load_lazily
 
 if TYPE_CHECKING:
-    from cortexia_video.evaluation.evaluator import EvaluationResult, evaluate
+    from cortexia_video.evaluation.evaluator import EvaluationResult, evaluate, evaluate_pairs
     from cortexia_video.evaluation.ground_truth import GroundTruth, hold_truth
     from cortexia_video.evaluation.job import Evaluation
     from cortexia_video.evaluation.metrics.alignment import align
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from cortexia_video.evaluation.metrics.pixel_sums import PixelSums, add_sums, measure_pixels
     from cortexia_video.evaluation.metrics.point_clouds import CloudScore, score_cloud
     from cortexia_video.evaluation.metrics.temporal_stability import measure_stability
-    from cortexia_video.evaluation.pairs import evaluate_pairs
     from cortexia_video.evaluation.predictors import ModelPredictor, Predictor
     from cortexia_video.evaluation.protocol import Protocol, list_protocols, load_protocol
     from cortexia_video.evaluation.summary import Interval, Summary
@@ -64,6 +63,7 @@ _HOMES = {
     "evaluation.evaluator": (
         "EvaluationResult",
         "evaluate",
+        "evaluate_pairs",
     ),
     "evaluation.ground_truth": (
         "GroundTruth",
@@ -99,7 +99,6 @@ _HOMES = {
         "score_cloud",
     ),
     "evaluation.metrics.temporal_stability": ("measure_stability",),
-    "evaluation.pairs": ("evaluate_pairs",),
     "evaluation.predictors": (
         "ModelPredictor",
         "Predictor",

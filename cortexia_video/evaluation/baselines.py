@@ -14,26 +14,22 @@ Baseline = Callable[[Array, Mask, float], NDArray[np.float64]]
 
 
 def median_depth(reference_m: Array, mask: Mask, max_depth_m: float) -> NDArray[np.float64]:
-    """Return whether every pixel (H, W) is as far as the median of the reference, in metres."""
+    """Return depth (H, W), everywhere the median of the reference, in metres."""
     del max_depth_m
     return np.full(reference_m.shape, np.median(reference_m[mask].astype(np.float64)))
 
 
 def depth_by_row(reference_m: Array, mask: Mask, max_depth_m: float) -> NDArray[np.float64]:
     """Fit depth that is linear in the row by least squares: (H, W) metres in 0..`max_depth_m`."""
-    rows = _rows(reference_m)
+    rows = np.indices(reference_m.shape, np.float64)[0]
     scale, shift = fit_scale_and_shift(rows, reference_m, mask)
     return np.asarray(np.clip(scale * rows + shift, 0, max_depth_m))
 
 
 def disparity_by_row(reference_m: Array, mask: Mask, max_depth_m: float) -> NDArray[np.float64]:
     """Fit disparity that is linear in the row, aligned as a network's is: (H, W) metres."""
-    return align_disparity(_rows(reference_m), reference_m, mask, max_depth_m=max_depth_m)
-
-
-def _rows(reference_m: Array) -> NDArray[np.float64]:
-    height, width = reference_m.shape
-    return np.repeat(np.arange(height, dtype=np.float64)[:, None], width, axis=1)
+    rows = np.indices(reference_m.shape, np.float64)[0]
+    return align_disparity(rows, reference_m, mask, max_depth_m=max_depth_m)
 
 
 BASELINES: dict[str, Baseline] = {

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cortexia_video.depth_estimation import DepthEstimator
+from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError, OutputLostError
-from cortexia_video.evaluation.ground_truth import GroundTruth, open_truth
+from cortexia_video.evaluation.ground_truth import GroundTruth, hold_truth, open_truth
 from cortexia_video.evaluation.job import Evaluation, measure_predictors
-from cortexia_video.evaluation.output_guard import PAGE, require_own
-from cortexia_video.evaluation.page import write_page
-from cortexia_video.evaluation.page_images import make_tiles
-from cortexia_video.evaluation.predictors import ModelPredictor, Predictor, open_predictor
+from cortexia_video.evaluation.page import TileMaker, write_page
+from cortexia_video.evaluation.predictors import HeldPredictor, ModelPredictor, Predictor, open_predictor
 from cortexia_video.evaluation.protocol import Protocol, load_protocol
-from cortexia_video.evaluation.results_json import replace_file, save_results
+from cortexia_video.evaluation.results import PAGE, replace_file, require_own, save_results
 from cortexia_video.evaluation.score_file import ScoreFile
 from cortexia_video.evaluation.summary import Summary, summarise
 from cortexia_video.evaluation.text_table import list_lines
-from cortexia_video.storage.paths import AnyPath, PathLike, to_path
+from cortexia_video.rgbd_sample import RGBDSample
+from cortexia_video.storage.paths import PathLike, to_path
 
 AnyPredictor = str | os.PathLike[str] | DepthEstimator | Predictor
 
@@ -54,7 +54,9 @@ def evaluate(
     metrics: Sequence[str] = (),
     convention: str | None = None,
     truth_convention: str | None = None,
+    pattern: str | None = None,
     allow_outside: bool = False,
+    allow_unregistered: bool = False,
     seed: int = 0,
     workers: int | None = None,
     on_image: Callable[[int], None] = lambda count: None,
@@ -79,7 +81,11 @@ def evaluate(
         metrics: More to measure: boundary, edges, normals, points, ordinal, regions.
         convention: Whose files the predictors' are, where they do not say it: tum, kitti, nyu, metres ...
         truth_convention: The same for the ground truth.
+        pattern: Of the names of the predictors' depth files, `{key}` standing for the image:
+            `{key}_raw_depth_meter.npy`. By default those of Depth Anything V2, Marigold and MoGe are known, and
+            names or ends of paths that only one image has.
         allow_outside: Read also what set.json and lists of the ground truth name outside of its folder.
+        allow_unregistered: Measure also against depth that does not lie on its image.
         seed: Of the confidence intervals.
         workers: Threads that read and measure; one per core by default.
         on_image: Called with the number of images measured so far.
@@ -101,57 +107,94 @@ def evaluate(
         0.123
     """
     chosen = load_protocol(protocol) if isinstance(protocol, str) else protocol
-    place = to_path(truth.place) if isinstance(truth, GroundTruth) else _find_truth(truth, chosen)
+    if isinstance(truth, GroundTruth):
+        place = to_path(truth.place)
+    elif truth is not None:
+        place = to_path(truth)
+    elif chosen.place is None:
+        raise InputError(f"protocol {chosen.name} does not say where the truth is: give `truth`")
+    else:
+        place = Path(chosen.place)
+        if not place.exists():
+            raise InputError(
+                f"{place} does not exist: protocol {chosen.name} looks there, from the current folder: "
+                "give `truth`"
+            )
     root = None if output is None else to_path(output)
     if root is not None:
         require_own(root, place, chosen)
     if not isinstance(truth, GroundTruth):
-        truth = open_truth(place, chosen, convention=truth_convention, allow_outside=allow_outside)
+        truth = open_truth(
+            place,
+            chosen,
+            convention=truth_convention,
+            allow_outside=allow_outside,
+            allow_unregistered=allow_unregistered,
+        )
     if isinstance(predictors, str) or not isinstance(predictors, Sequence):
         predictors = [predictors]
-    opened = [_open(each, convention, model_options) for each in predictors]
+    files = {"convention": convention, "pattern": pattern}
+    opened = [_open(each, files, model_options) for each in predictors]
     with ScoreFile(root) as kept:
-        if root is not None:
+        if root is None:
+            groups, tiles = [*metrics], None
+        else:
             require_own(root, place, chosen)  # once more: another evaluation may have ended meanwhile
-        groups = [*metrics, *(["regions"] if root is not None else [])]  # the page shows them
+            groups, tiles = [*metrics, "regions"], TileMaker(chosen)  # the page shows them
+        look = {"look": tiles.look} if tiles else {}
         found = measure_predictors(
-            truth, opened, chosen, metrics=groups, kept=kept, workers=workers, on_image=on_image
+            truth, opened, chosen, metrics=groups, kept=kept, workers=workers, on_image=on_image, **look
         )
         result = EvaluationResult(found, summarise(found, seed=seed))
-        if root is not None:
-            _save(result, root, truth, opened[0])
-    return result
+        if root is not None and tiles is not None:
+            try:
+                save_results(found, result.summary, root)
+                page = write_page(*result, *tiles.choose(found.columns[0], truth, opened[0]))
+                replace_file(root / PAGE, lambda file: file.write(page))
+            except OutputLostError as error:
+                error.report = result
+                raise
+        return result
 
 
-def _open(predictor: AnyPredictor, convention: str | None, options: dict[str, Any]) -> Predictor:
+def _open(predictor: AnyPredictor, files: dict[str, Any], options: dict[str, Any]) -> Predictor:
     if isinstance(predictor, DepthEstimator):
         return ModelPredictor(predictor.model.name, predictor)
     if isinstance(predictor, str | os.PathLike):
-        return open_predictor(os.fspath(predictor), convention=convention, **options)
+        return open_predictor(os.fspath(predictor), **files, **options)
     return predictor
 
 
-def _find_truth(truth: PathLike | None, protocol: Protocol) -> AnyPath:
-    """Return where the ground truth is: as asked, or as the protocol says; `InputError` where that is nowhere."""
-    if truth is not None:
-        return to_path(truth)
-    if protocol.place is None:
-        raise InputError(f"protocol {protocol.name} does not say where the truth is: give `truth`")
-    place = Path(protocol.place)
-    if not place.exists():
-        raise InputError(
-            f"{place} is not there: protocol {protocol.name} looks there, from the current folder: "
-            "give `truth`"
-        )
-    return place
+def evaluate_pairs(
+    pairs: Iterable[tuple[DepthMap | None, RGBDSample]],
+    protocol: str | Protocol = "real-frames",
+    *,
+    name: str = "depth",
+    max_m: float | None = None,
+    metrics: Sequence[str] = (),
+    seed: int = 0,
+) -> Summary:
+    """Measure depth in memory against samples with metric depth, beside the baselines.
 
+    Args:
+        pairs: Depth and sample; the keys of the samples must differ. A depth that is None counts as unknown
+            everywhere.
+        protocol: A name, the path of a TOML file, or a `Protocol`.
+        name: Of the depth, in the result.
+        max_m: The largest reference depth that counts, in metres, where the protocol leaves that to the
+            dataset.
+        metrics: More to measure: boundary, edges, normals, points, ordinal, regions.
+        seed: Of the confidence intervals.
 
-def _save(result: EvaluationResult, root: AnyPath, truth: GroundTruth, first: Predictor) -> None:
-    """Write results, table and page; where that cannot be, the error has the result as its `report`."""
-    try:
-        save_results(result.evaluation, result.summary, root)
-        page = write_page(*result, *make_tiles(result.evaluation, truth, first))
-        replace_file(root / PAGE, lambda file: file.write(page))
-    except OutputLostError as error:
-        error.report = result
-        raise
+    Returns:
+        `summary.totals[name]["abs_rel"].value` is a number.
+
+    Raises:
+        InputError: What `evaluate` raises it for.
+    """
+    chosen = load_protocol(protocol) if isinstance(protocol, str) else protocol
+    listed = list(pairs)
+    held = {sample.key: depth for depth, sample in listed if depth is not None}
+    truth = hold_truth([sample for _, sample in listed], max_m=max_m)
+    found = measure_predictors(truth, [HeldPredictor(name, held)], chosen, metrics=metrics)
+    return summarise(found, seed=seed)

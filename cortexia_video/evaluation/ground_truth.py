@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -14,8 +15,8 @@ import numpy as np
 from cortexia_video.datasets.dataset import AnyDataset, RGBDDataset, RGBDStream
 from cortexia_video.datasets.readers.rgbd_folder import SET_JSON
 from cortexia_video.datasets.registry import DATASETS, open_dataset, recognise
-from cortexia_video.errors import DepthFileError, Failure, InputError
-from cortexia_video.evaluation.protocol import Protocol
+from cortexia_video.errors import DepthFileError, Failure, InputError, in_words
+from cortexia_video.evaluation.protocol import Protocol, describe_fitting
 from cortexia_video.formats.decode_depth import decode_depth, read_file
 from cortexia_video.formats.registry import READERS
 from cortexia_video.frame import Frame
@@ -34,7 +35,7 @@ class GroundTruthSet:
     """References of one set. name: before its keys, where there are several. counts: it is in the mean of
     sets.
 
-    has_images: its samples have images, which a model can look at.
+    has_images: its samples have images, which a model can look at. layout: its name in the table of datasets.
     """
 
     name: str
@@ -42,6 +43,7 @@ class GroundTruthSet:
     max_m: float | None = None
     counts: bool = True
     has_images: bool = True
+    layout: str = ""
 
     def list_samples(self) -> Iterator[tuple[str, Callable[[], RGBDSample]]]:
         """Yield the key of each sample, and what reads it; that raises what is wrong with it."""
@@ -49,7 +51,14 @@ class GroundTruthSet:
             read = self.dataset.read
             yield from ((entry.key, partial(read, entry)) for entry in self.dataset.entries)
         else:
-            yield from ((each.key, partial(_give, each)) for each in self.dataset.attempt())
+            yield from ((each.key, partial(unwrap, each)) for each in self.dataset.attempt())
+
+
+def unwrap(sample: RGBDSample | Failure) -> RGBDSample:
+    """Return a sample, or raise the failure in its place."""
+    if isinstance(sample, Failure):
+        raise sample.error
+    return sample
 
 
 class GroundTruth(NamedTuple):
@@ -67,6 +76,15 @@ class GroundTruth(NamedTuple):
     def has_images(self) -> bool:
         """Whether all samples have images, which a model can look at."""
         return all(each.has_images for each in self.sets)
+
+    def list_keys(self) -> list[str]:
+        """Return the keys of all images among all sets; of streams, which are not known before, none."""
+        return [
+            self.name(within, entry.key)
+            for within in self.sets
+            if isinstance(within.dataset, RGBDDataset)
+            for entry in within.dataset.entries
+        ]
 
     def name(self, within: GroundTruthSet, key: str) -> str:
         """Return the key of an image among all sets."""
@@ -88,12 +106,6 @@ def hold_truth(samples: AnyDataset | Sequence[RGBDSample], *, max_m: float | Non
     return GroundTruth(samples.name, (GroundTruthSet(samples.name, samples, max_m),))
 
 
-def _give(each: RGBDSample | Failure) -> RGBDSample:
-    if isinstance(each, Failure):
-        raise each.error
-    return each
-
-
 class DepthFile(NamedTuple):
     """A reference that is a file of its own."""
 
@@ -108,101 +120,118 @@ def open_truth(
     *,
     convention: str | None = None,
     allow_outside: bool = False,
+    allow_unregistered: bool = False,
 ) -> GroundTruth:
     """Return the references in a folder: a dataset that is known, a folder of such with set.json, or depth
     files; also at a URL.
 
     convention: what numbers of depth files mean that do not say it, as `decode_depth` takes it.
-    allow_outside: as of `open_dataset`.
+    allow_outside, allow_unregistered: as of `open_dataset`.
     Raises `InputError` where there is nothing, or a known dataset is not that of the protocol.
     """
     place = to_path(root)
-    try:
-        with remember_listings():
-            return GroundTruth(str(place), _open_sets(place, protocol, convention, allow_outside))
-    except RemoteError as error:
-        raise InputError(f"cannot read {place}: {error.strerror}") from error
+    with in_words(f"cannot read {place}", of=RemoteError), remember_listings():
+        if isinstance(place, RemotePath):
+            require_object(place)
+        elif not place.is_dir() and not place.is_file():
+            raise InputError(f"{place} does not exist: give a dataset, or a folder of depth files")
+        folders = {path.parent: "rgbd" for path in find_inside(place, "*/set.json")}
+        if not folders and convention is None:
+            with contextlib.suppress(InputError):
+                folders = {place: recognise(place)}
+        allowed = {"allow_outside": allow_outside, "allow_unregistered": allow_unregistered}
+        sets = [_open_set(name, each, protocol, allowed) for each, name in folders.items()]
+        return GroundTruth(str(place), tuple(sets or [_open_files(place, convention)]))
 
 
-def _open_sets(
-    root: AnyPath, protocol: Protocol, convention: str | None, allow_outside: bool
-) -> tuple[GroundTruthSet, ...]:
-    if isinstance(root, RemotePath):
-        require_object(root)
-    elif not root.is_dir() and not root.is_file():
-        raise InputError(f"{root} is not there: give a dataset, or a folder of depth files")
-    folders = [path.parent for path in find_inside(root, "*/set.json")]
-    if folders:
-        return tuple(_open_set("rgbd", each, protocol, allow_outside) for each in folders)
-    name = None if convention is not None else _recognise(root)
-    if name is None:
-        return (_open_files(root, convention),)
-    return (_open_set(name, root, protocol, allow_outside),)
-
-
-def _recognise(root: AnyPath) -> str | None:
-    try:
-        return recognise(root)
-    except InputError:
-        return None
-
-
-def _open_set(name: str, root: AnyPath, protocol: Protocol, allow_outside: bool) -> GroundTruthSet:
+def _open_set(name: str, root: AnyPath, protocol: Protocol, allowed: Mapping[str, bool]) -> GroundTruthSet:
     if protocol.dataset not in ("any", name):
         raise InputError(
-            f"{root} is {name}, protocol {protocol.name} is for {protocol.dataset}: choose another"
+            f"{root} is {name}, protocol {protocol.name} is for {protocol.dataset}; {describe_fitting(name)}"
         )
-    split = protocol.split if protocol.dataset == name else None
-    dataset = open_dataset(name, root, split=split, allow_unregistered=True, allow_outside=allow_outside)
+    own = protocol.dataset == name
+    if own and protocol.split not in (None, *(DATASETS[name].splits or (protocol.split,))):
+        raise InputError(
+            f"protocol {protocol.name} is for the list {protocol.split!r} of {name}, which is not shipped: put the "
+            "depth of its images into a folder and give that; "
+            f"{describe_fitting(name)}"
+        )
+    options = dict(protocol.options) if own else {}
+    dataset = open_dataset(name, root, split=protocol.split if own else None, **allowed, **options)
     range_m = dataset.evaluation.range_m
     about = {}
     if name == "rgbd":
         about = parse_json(read_named(root / SET_JSON, limit=LARGEST_TEXT), root / SET_JSON)
-    return GroundTruthSet(
-        root.name, dataset, range_m[1] if range_m else None, about.get("kind", "real") == "real"
-    )
+    counts = about.get("kind", "real") == "real"
+    return GroundTruthSet(root.name, dataset, range_m[1] if range_m else None, counts, layout=name)
 
 
 def _open_files(root: AnyPath, convention: str | None) -> GroundTruthSet:
+    def read(entry: DepthFile) -> RGBDSample:
+        """Read a reference without an image: that is black, in no memory."""
+        try:
+            depth = decode_depth(read_file(entry.path), str(entry.path), convention=entry.convention)
+        except DepthFileError as error:  # only its convention can be said to an evaluation
+            words = str(error).replace("`convention`", "`truth_convention`")
+            raise DepthFileError(re.sub("`(kind|scale|unknown)`", r"cortexia convert --\1", words)) from error
+        if depth.kind != "metric":
+            raise InputError(f"{entry.path}: {depth.kind} depth is no reference: metres are")
+        black = np.broadcast_to(np.uint8(0), (*depth.values.shape, 3))
+        return RGBDSample(Frame(entry.key, black), depth)
+
     files = list_depth_files(root)
     if not files:
         names = ", ".join(DATASETS)
         raise InputError(f"no reference in {root}: neither depth files nor one of the datasets {names}")
     entries = [DepthFile(key, path, convention) for key, path in files.items()]
-    return GroundTruthSet(root.name, RGBDDataset("depth files", entries, _read_file), has_images=False)
+    return GroundTruthSet(root.name, RGBDDataset("depth files", entries, read), has_images=False)
 
 
-def _read_file(entry: DepthFile) -> RGBDSample:
-    """Read a reference without an image: that is black, in no memory."""
-    try:
-        depth = decode_depth(read_file(entry.path), str(entry.path), convention=entry.convention)
-    except DepthFileError as error:  # only its convention can be said to an evaluation
-        words = str(error).replace("`convention`", "`truth_convention`")
-        raise DepthFileError(re.sub("`(kind|scale|unknown)`", r"cortexia convert --\1", words)) from error
-    if depth.kind != "metric":
-        raise InputError(f"{entry.path}: {depth.kind} depth is no reference: metres are")
-    black = np.broadcast_to(np.uint8(0), (*depth.values.shape, 3))
-    return RGBDSample(Frame(entry.key, black), depth)
+WRITERS = (  # what others call the depth of an image
+    "{key}_raw_depth_meter.npy",  # Depth Anything V2, metric_depth/run.py
+    "depth_npy/{key}_depth.npy",  # Marigold, script/depth/run.py
+    "{key}_depth.npy",  # the same, the folder depth_npy given
+    "{key}/depth.exr",  # MoGe, moge infer
+)
 
 
-def list_depth_files(root: AnyPath) -> dict[str, AnyPath]:
-    """Return the depth files below a folder by key: their path without the endings of images and depth.
-
-    Hidden files and folders are left out. Raises `InputError` where two have one key, `OSError`.
-    """
+def find_depth_files(root: AnyPath) -> dict[str, AnyPath]:
+    """Return the depth files below a folder by their path in it; hidden files and folders are left out."""
     endings = tuple(suffix for reader in READERS for suffix in reader.suffixes)
     found: dict[str, AnyPath] = {}
     for path in find_inside(root, "**/*"):
         inside = name_inside(path, root)
         if any(part.startswith(".") for part in inside.split("/")) or not path.name.lower().endswith(endings):
             continue
-        if path.name.endswith(".preview.jpg") or not path.is_file():
+        if not path.name.endswith(".preview.jpg") and path.is_file():
+            found[inside] = path
+    return found
+
+
+def index_depth_files(files: Mapping[str, AnyPath], pattern: str) -> dict[str, AnyPath]:
+    """Return the files whose path fits a pattern by key: what `{key}` stands for, without endings.
+
+    pattern: a path with one `{key}`; `*` stands for a part of a name. Raises `InputError` where it has none,
+    or two files have one key.
+    """
+    if pattern.count("{key}") != 1:
+        raise InputError(f"`pattern` {pattern!r} must have one {{key}}, such as '{{key}}_depth.npy'")
+    words = re.escape(pattern).replace(r"\*", "[^/]*").replace(r"\{key\}", "(?P<key>.+)")
+    found: dict[str, AnyPath] = {}
+    for inside, path in files.items():
+        fitting = re.fullmatch(words, inside)
+        if fitting is None:
             continue
-        key = bare(inside)
+        key = bare(fitting["key"])
         if key in found:
             raise InputError(f"{found[key]} and {path} are both depth of {key}: give folders with one each")
         found[key] = path
     return found
+
+
+def list_depth_files(root: AnyPath) -> dict[str, AnyPath]:
+    """Return the depth files below a folder by key: their path without the endings of images and depth."""
+    return index_depth_files(find_depth_files(root), "{key}")
 
 
 def bare(key: str) -> str:

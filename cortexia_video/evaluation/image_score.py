@@ -10,14 +10,15 @@ import numpy as np
 
 from cortexia_video.depth_map import DepthKind, DepthMap
 from cortexia_video.evaluation.metrics.alignment import (
+    ALIGNMENTS,
     Fit,
     apply_fit,
     find_usable,
     fit_alignment,
     require_alignment,
 )
-from cortexia_video.evaluation.metrics.depth_metrics import score_pixels
-from cortexia_video.evaluation.metrics.pixel_sums import Array, Floats, PixelSums, is_finite, sum_errors, take
+from cortexia_video.evaluation.metrics.depth_metrics import PIXEL_METRICS, score_pixels
+from cortexia_video.evaluation.metrics.pixel_sums import Array, Floats, PixelSums, sum_errors, take
 from cortexia_video.evaluation.metrics.registry import Subject, measure_groups
 from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.evaluation.reference import Reference
@@ -26,25 +27,40 @@ from cortexia_video.images.resampling import resize_depth
 _SAME_SHAPE = 0.02  # how far aspect ratios may be apart, as a share
 _UNIT = (900.0, 1100.0)  # a median ratio between these is one of units
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+_IN_METRES = [name for name, metric in PIXEL_METRICS.items() if metric.unit]
 
 
 class ImageScore(NamedTuple):
     """What one image gave. sums: of its pixels. more: metrics of groups. lacking: why a group has none.
 
-    unknown: pixels that count though no depth is known. remark: what a person must know of it.
+    kind: of its depth, None where there is none. alignment: by which it was measured; "" of baselines.
+    raised: pixels at or below 0 m, which were raised to the least depth of the clip.
+    remark: what a person must know of it.
     """
 
     key: str
     sums: PixelSums
     more: Mapping[str, float] = _NOTHING
     lacking: Mapping[str, str] = _NOTHING
-    unknown: int = 0
+    kind: DepthKind | None = None
+    alignment: str = ""
+    raised: int = 0
     remark: str = ""
+
+    @property
+    def unknown(self) -> int:
+        """Pixels that count though no depth is known."""
+        return self.sums.unknown
 
     @property
     def metrics(self) -> dict[str, float]:
         """Every metric by name; those of groups only where they were measured."""
         return {**score_pixels(self.sums), **self.more}
+
+
+def list_hidden(alignment: str) -> list[str]:
+    """Return the metrics that say nothing of depth fitted so: what is fitted has no metres of its own."""
+    return _IN_METRES if alignment not in ("", "none") else []
 
 
 class _Fitted(NamedTuple):
@@ -54,11 +70,26 @@ class _Fitted(NamedTuple):
     """
 
     values: Array | None
-    kind: DepthKind
+    kind: DepthKind | None
     fit: Fit
     chosen: Floats
     known_m: Floats
     remark: str = ""
+
+    def bring(self, values: Floats, reference: Reference, protocol: Protocol) -> Floats:
+        """Return values of this depth, which are used up, in metres; NaN where unknown."""
+        if self.values is None or self.kind is None:
+            return np.full(values.shape, np.nan)
+        with np.errstate(invalid="ignore"):
+            nearest = values <= 0 if self.kind in ("metric", "scale_invariant") else None
+        aligned = apply_fit(values, self.kind, self.fit, protocol.alignment, max_depth_m=reference.max_m)
+        if nearest is not None and ALIGNMENTS[protocol.alignment].space == "disparity":
+            aligned[nearest] = 0  # what has no inverse is as near as can be
+        return aligned
+
+    def bring_all(self, reference: Reference, protocol: Protocol) -> Floats:
+        values = np.empty(reference.size) if self.values is None else self.values.astype(np.float64)
+        return self.bring(values, reference, protocol)
 
 
 def score_image(
@@ -66,22 +97,27 @@ def score_image(
 ) -> ImageScore:
     """Measure depth against a reference; None, where there is no depth, counts as unknown everywhere.
 
-    groups: of `metric_groups` that are measured, too. Raises `InputError` for a kind that does not allow the
-    protocol's alignment. Depth of another shape than the reference counts as unknown everywhere, and the
-    score says so.
+    groups: of `metrics/registry.py` that are measured, too. Raises `InputError` for a kind that does not
+    allow the protocol's alignment. Depth of another shape than the reference counts as unknown everywhere,
+    and the score says so.
     """
     fitted = _fit_image(depth, reference, protocol)
-    aligned, remark = _bring(fitted, fitted.chosen, reference, protocol), fitted.remark
+    aligned, remark = fitted.bring(fitted.chosen, reference, protocol), fitted.remark
     if protocol.alignment == "none" and not remark:
         remark = _find_unit_mismatch(aligned, fitted.known_m)
-    clipped = clip_depth(aligned, fitted.known_m, reference.max_m, protocol)
-    score = _score_known(aligned, clipped, fitted.known_m, reference.key)._replace(remark=remark)
-    if not groups:
-        return score
-    f_px = depth.f_px if depth is not None and depth.f_source == "estimated" else None
-    subject = Subject(lambda: _bring_all(fitted, reference, protocol), reference, clipped, f_px)
-    more, lacking = measure_groups(groups, subject)
-    return score._replace(more=more, lacking=lacking)
+    with np.errstate(invalid="ignore"):
+        raised = int(np.count_nonzero(aligned <= 0))
+    estimated = depth is not None and depth.f_source == "estimated"
+    subject = Subject(
+        lambda: fitted.bring_all(reference, protocol),
+        reference,
+        clip_depth(aligned, reference.limit_m, protocol),
+        find_ends(reference.max_m, protocol),
+        depth.f_px if depth is not None and estimated else None,
+    )
+    kind = None if depth is None else depth.kind
+    score = _score_subject(subject, fitted.known_m, groups, is_baseline=False)
+    return score._replace(kind=kind, alignment=protocol.alignment, raised=raised, remark=remark)
 
 
 def score_baseline(
@@ -89,23 +125,29 @@ def score_baseline(
 ) -> ImageScore:
     """Measure depth (H, W) that was fitted to the reference."""
     places = np.flatnonzero(reference.mask)
-    chosen, known_m = take(depth_m, places), take(reference.depth_m, places)
-    clipped = clip_depth(chosen, known_m, reference.max_m, protocol)
-    score = _score_known(chosen, clipped, known_m, reference.key)
-    more, lacking = measure_groups(groups, Subject(lambda: depth_m, reference, clipped), is_baseline=True)
-    return score._replace(more=more, lacking=lacking)
+    clipped = clip_depth(take(depth_m, places), reference.limit_m, protocol)
+    subject = Subject(lambda: depth_m, reference, clipped, find_ends(reference.max_m, protocol))
+    return _score_subject(subject, take(reference.depth_m, places), groups, is_baseline=True)
+
+
+def _score_subject(
+    subject: Subject, known_m: Floats, groups: Sequence[str], *, is_baseline: bool
+) -> ImageScore:
+    sums = sum_errors(subject.clipped_m, known_m, subject.ends)
+    more, lacking = measure_groups(groups, subject, is_baseline=is_baseline) if groups else ({}, {})
+    return ImageScore(subject.reference.key, sums, more or _NOTHING, lacking or _NOTHING)
 
 
 def align_image(depth: DepthMap | None, reference: Reference, protocol: Protocol) -> Floats:
     """Return depth as it is measured, float64 (H, W): aligned; NaN where unknown, or where it cannot be."""
-    return _bring_all(_fit_image(depth, reference, protocol), reference, protocol)
+    return _fit_image(depth, reference, protocol).bring_all(reference, protocol)
 
 
 def _fit_image(depth: DepthMap | None, reference: Reference, protocol: Protocol) -> _Fitted:
     """Fit depth to the reference, or say why it cannot be measured."""
     places = np.flatnonzero(reference.mask)
     known_m = take(reference.depth_m, places)
-    nothing = _Fitted(None, "metric", Fit(1.0), np.full(places.size, np.nan), known_m)
+    nothing = _Fitted(None, None, Fit(1.0), np.full(places.size, np.nan), known_m)
     if depth is None:
         return nothing._replace(remark="no depth")
     kind, alignment = depth.kind, protocol.alignment
@@ -123,54 +165,37 @@ def _fit_image(depth: DepthMap | None, reference: Reference, protocol: Protocol)
     return _Fitted(values, kind, fit, chosen, known_m)
 
 
-def _bring(fitted: _Fitted, values: Floats, reference: Reference, protocol: Protocol) -> Floats:
-    """Return values of fitted depth, which are used up, in metres; NaN where unknown."""
-    return apply_fit(values, fitted.kind, fitted.fit, protocol.alignment, max_depth_m=reference.max_m)
+def find_ends(max_m: float, protocol: Protocol) -> tuple[float, float]:
+    """Return the least and the largest depth that can be measured, in metres."""
+    return protocol.clip_min_m, max(max_m, protocol.clip_min_m)
 
 
-def _bring_all(fitted: _Fitted, reference: Reference, protocol: Protocol) -> Floats:
-    if fitted.values is None:
-        return np.full(reference.size, np.nan)
-    return _bring(fitted, fitted.values.astype(np.float64), reference, protocol)
-
-
-def _score_known(aligned: Floats, clipped: Floats, known_m: Floats, key: str) -> ImageScore:
-    """Measure clipped depth (N,), and count what of the aligned depth was unknown."""
-    unknown = 0 if is_finite(aligned) else int(np.count_nonzero(~np.isfinite(aligned)))
-    return ImageScore(key, sum_errors(clipped, known_m), unknown=unknown)
-
-
-def clip_depth(aligned: Floats, reference_m: Array, max_m: float, protocol: Protocol) -> Floats:
-    """Return depth that can be measured: the unknown takes the end that is farther from the reference."""
-    low, high = protocol.clip_min_m, max(max_m, protocol.clip_min_m)
-    clipped = np.clip(aligned, low, high) if protocol.clip == "all" else aligned
-    lost = ~np.isfinite(aligned)
-    if protocol.clip == "unknown":
-        with np.errstate(invalid="ignore"):
-            lost |= aligned <= 0
-    if lost.any():
-        farther = np.where(reference_m.astype(np.float64) ** 2 > low * high, low, high)
-        clipped = np.where(lost, farther, clipped)
-    return clipped
+def clip_depth(aligned: Floats, limit_m: float, protocol: Protocol) -> Floats:
+    """Return depth that can be measured, above 0; NaN where it is unknown."""
+    low, high = find_ends(limit_m, protocol)
+    if protocol.clip == "all":
+        return np.clip(aligned, low, high)
+    with np.errstate(invalid="ignore"):
+        return np.where(aligned <= 0, low, aligned)
 
 
 def fit_size(values: Array, shape: tuple[int, int], protocol: Protocol) -> Array | None:
-    """Return depth (h, w) as large as the reference, or None where it is of another shape."""
+    """Return depth (h, w) as large as the reference, or None where it is of another shape.
+
+    What is not finite is unknown, and does not spread.
+    """
     if values.shape == shape:
         return values
+    if not np.isfinite(values).all():
+        values = np.where(np.isfinite(values), values, np.nan)
     if protocol.window is not None and protocol.cut(values).shape == shape:
         return protocol.cut(values)
     ratio = values.shape[0] * shape[1] / (values.shape[1] * shape[0])
     if protocol.resize == "refuse" or abs(ratio - 1) > _SAME_SHAPE:
         return None
-    if protocol.resize == "bilinear-corners":
-        return _resize_between_corners(values, shape)
-    return resize_depth(values, *shape)
-
-
-def _resize_between_corners(values: Array, shape: tuple[int, int]) -> Floats:
-    """Interpolate bilinearly, the centres of the corner pixels on each other (torch's align_corners)."""
-    for axis, count in enumerate(shape):
+    if protocol.resize == "bilinear":
+        return resize_depth(values, *shape)
+    for axis, count in enumerate(shape):  # corner pixels' centres on each other: torch's align_corners
         places = np.linspace(0, values.shape[axis] - 1, count)
         before = np.minimum(places.astype(np.intp), max(values.shape[axis] - 2, 0))
         weight = np.expand_dims(places - before, 1 - axis)

@@ -3,48 +3,72 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 
 import numpy as np
 
-from cortexia_video.depth_map import DepthMap
+from cortexia_video.depth_map import DepthKind, DepthMap
 from cortexia_video.errors import CortexiaError, Failure, InputError
 from cortexia_video.evaluation.baselines import BASELINES
-from cortexia_video.evaluation.eval_items import Destination, EvalItem, Items
 from cortexia_video.evaluation.ground_truth import GroundTruth
 from cortexia_video.evaluation.image_score import ImageScore, score_baseline, score_image
+from cortexia_video.evaluation.metrics.alignment import ALIGNMENTS
 from cortexia_video.evaluation.metrics.registry import choose_groups
-from cortexia_video.evaluation.predictors import FolderPredictor, Prediction, Predictor, Work
-from cortexia_video.evaluation.protocol import Protocol
-from cortexia_video.evaluation.score_file import ScoreFile, find_digest
+from cortexia_video.evaluation.predictors import (
+    FolderPredictor,
+    Prediction,
+    Predictor,
+    StoredPredictor,
+    Work,
+)
+from cortexia_video.evaluation.protocol import Protocol, describe_fitting
+from cortexia_video.evaluation.reference import Destination, EvalItem, Items, find_digest
+from cortexia_video.evaluation.score_file import ScoreFile
 from cortexia_video.inference.executor import Skipped
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.workers import choose_workers
 
 Progress = Callable[[int], None]
-_Scores = tuple[str, list[ImageScore]]  # of one image: its set, and one for each column
+Look = Callable[[EvalItem, DepthMap | None, ImageScore], None]
+_Found = list[tuple[str, str, list[ImageScore]]]  # of one image: predictor, set, a score for each alignment
 
 
 @dataclass(slots=True)
 class Column:
-    """What one predictor, or baseline, scored: by set, in the order of the ground truth, then of keys."""
+    """What one predictor, or baseline, scored by one alignment: by set, in the order of the ground truth, then
+    of keys.
+
+    predictor: its name; `name` also says the fit where there are two. alignment: "" of baselines.
+    """
 
     name: str
-    is_baseline: bool
+    predictor: str
+    alignment: str = ""
     scores: dict[str, list[ImageScore]] = field(default_factory=dict)
+
+    @property
+    def is_baseline(self) -> bool:
+        return not self.alignment
+
+    def list_scores(self) -> Iterator[ImageScore]:
+        """Yield the scores of all images."""
+        return chain.from_iterable(self.scores.values())
 
     def remarks(self) -> list[tuple[str, str]]:
         """Return the images that a person must know of, and why."""
-        every = chain.from_iterable(self.scores.values())
-        return [(score.key, score.remark) for score in every if score.remark]
+        return [(score.key, score.remark) for score in self.list_scores() if score.remark]
+
+    def count_kinds(self) -> Counter[DepthKind]:
+        """Count the images with depth by its kind."""
+        return Counter(score.kind for score in self.list_scores() if score.kind)
 
     def count_lacks(self, groups: Sequence[str]) -> Counter[tuple[str, str]]:
         """Count the images on which groups were not measured, by group and what was missing."""
-        every = (score.lacking for score in chain.from_iterable(self.scores.values()))
+        every = (score.lacking for score in self.list_scores())
         return Counter((name, each[name]) for each in every for name in groups if name in each)
 
 
@@ -55,7 +79,8 @@ class Evaluation:
     Attributes:
         protocol: By which depth was measured.
         place: Where the ground truth is.
-        columns: What each predictor, and then each baseline, scored.
+        columns: What each predictor, and then each baseline, scored. Metric depth has two where the protocol
+            says so: as it is, and fitted.
         counting: Datasets that are in the mean over datasets.
         left: Images without a reference that can be used.
         asked: Groups of metrics that a person asked for.
@@ -96,33 +121,22 @@ def measure_predictors(
     kept: ScoreFile | None = None,
     workers: int | None = None,
     on_image: Progress = lambda count: None,
+    look: Look = lambda item, depth, score: None,
 ) -> Evaluation:
     """Measure every predictor, and the baselines, on every image of the ground truth.
 
-    metrics: groups of `metric_groups` to measure besides the protocol's.
+    metrics: groups of `metrics/registry.py` to measure besides the protocol's.
     kept: scores of earlier calls, open, which are not measured again; it gets the new ones.
     workers: threads that read references and measure, while the model works; one a core by default.
+    look: called on these threads with each image of the first predictor that is measured, its depth and score.
     An image without depth, or with depth that cannot be measured, counts as unknown everywhere, with a
     remark.
 
+    The ground truth is read once, and once more for each model after the first; stored depth once.
     Raises `InputError` where a model has no images to look at, a kind does not allow the alignment, two
     predictors have one name, there is no such metric, no image has a reference, or nothing in a folder of
     depth can be measured; `OutputLostError` where a score cannot be kept.
     """
-    _require_predictors(truth, predictors)
-    job = EvaluateJob(truth, protocol, metrics, choose_workers(workers), on_image)
-    job.kept = kept or job.kept
-    columns = [job.measure(predictor) for predictor in predictors]
-    columns += job.measure_baselines()
-    left = job.left
-    counting = [each.name for each in truth.sets if each.counts]
-    if not any(columns[-1].scores.values()):
-        reason = f": {left[0].key}: {left[0].reason}" if left else ""
-        raise InputError(f"no image in {truth.place} has a reference that can be used{reason}")
-    return Evaluation(protocol, truth.place, columns, counting, left, tuple(metrics))
-
-
-def _require_predictors(truth: GroundTruth, predictors: Sequence[Predictor]) -> None:
     names = [each.name for each in predictors]
     if len({*names}) < len(names):
         raise InputError(f"{', '.join(names)}: two have one name: give each once")
@@ -132,36 +146,54 @@ def _require_predictors(truth: GroundTruth, predictors: Sequence[Predictor]) -> 
             f"{truth.place} has no images for {blind[0]} to look at: estimate their depth first and give "
             "its folder, or give a dataset"
         )
-
-
-def _require_some_depth(predictor: Predictor, column: Column) -> None:
-    """Refuse a folder of which nothing could be measured: the wrong one, or nobody says what it means."""
-    scores = [*chain.from_iterable(column.scores.values())]
-    if not isinstance(predictor, FolderPredictor) or not scores:
-        return
-    if all(score.unknown == score.sums.pixels for score in scores):
-        remarks = column.remarks()
-        raise InputError(
-            predictor.explain(*next((pair for pair in remarks if pair[1] != "no depth"), remarks[0]))
-        )
+    job = EvaluateJob(
+        truth,
+        protocol,
+        metrics,
+        kept or ScoreFile(None),
+        first=predictors[0].name,
+        look=look,
+        on_image=on_image,
+        workers=choose_workers(workers),
+    )
+    stored = [each for each in predictors if isinstance(each, StoredPredictor)]
+    models = [each for each in predictors if not isinstance(each, StoredPredictor)]
+    for each in stored:
+        each.learn_keys(truth.list_keys())
+    job.work_through(models[0] if models else None, stored, [*BASELINES])
+    for model in models[1:]:
+        job.work_through(model, [], [])
+    columns = list(chain.from_iterable(map(job.make_columns, predictors)))
+    baselines = [Column(name, name, "", job.arrange(name)) for name in BASELINES]
+    if not any(baselines[-1].scores.values()):
+        reason = f": {job.left[0].key}: {job.left[0].reason}" if job.left else ""
+        raise InputError(f"no image in {truth.place} has a reference that can be used{reason}")
+    counting = [each.name for each in truth.sets if each.counts]
+    return Evaluation(protocol, truth.place, [*columns, *baselines], counting, job.left, tuple(metrics))
 
 
 class EvaluateJob:
+    """Scores of all images, as they come. first: the predictor of whose images `look` is told."""
+
     def __init__(
         self,
         truth: GroundTruth,
         protocol: Protocol,
         metrics: Sequence[str],
-        workers: int,
+        kept: ScoreFile,
+        *,
+        first: str,
+        look: Look,
         on_image: Progress,
+        workers: int,
     ) -> None:
-        groups = choose_groups(protocol, metrics)
-        self.kept = ScoreFile(None)
-        self._items = Items(truth, protocol, groups)
+        self._first, self._look, self._on_image, self._workers = first, look, on_image, workers
+        self._groups = choose_groups(protocol, metrics)
+        self._items = Items(truth, protocol, self._groups)
         self._sets = [each.name for each in truth.sets]
-        self._protocol, self._groups = protocol, groups
-        self._workers, self._on_image = workers, on_image
+        self._protocol, self._kept = protocol, kept
         self._asked = frozenset(metrics)
+        self._scores: dict[str, dict[str, list[list[ImageScore]]]] = {}  # by predictor and set
         self._done = 0
 
     @property
@@ -169,90 +201,137 @@ class EvaluateJob:
         """What has no reference that can be used."""
         return [self._items.left[key] for key in sorted(self._items.left)]
 
-    def measure(self, predictor: Predictor) -> Column:
-        """Measure a predictor on all images; what is kept is not done again."""
+    def work_through(
+        self, model: Predictor | None, stored: Sequence[StoredPredictor], baselines: Sequence[str]
+    ) -> None:
+        """Measure a model, depth that is stored, and baselines on all images, each of which is read once."""
 
-        def begin(place: Destination) -> EvalItem | Skipped[_Scores]:
+        def measure_stored(item: EvalItem) -> _Found:
+            found = [self._measure_baseline(name, item) for name in baselines]
+            for each in stored:
+                identity, decode = each.fetch(item.frame.key)
+                found.append(
+                    self._find_kept(each.name, item, identity)
+                    or self._measure(each.name, item, identity, decode())
+                )
+            return found
+
+        def begin(place: Destination) -> EvalItem | Skipped[_Found]:
             item = self._items.open(place)
             if item is None:
-                return Skipped((place.within.name, []))
-            kept = attempt(place.key, "decode", lambda: self._find_kept(predictor, item))
-            if not isinstance(kept, ImageScore):
-                return item
-            return Skipped((place.within.name, [kept._replace(key=place.key)]))
+                return Skipped([])
+            if model is None:
+                return Skipped(measure_stored(item))
+            kept = self._find_kept(model.name, item, model.identify(item.frame.key))
+            return item if kept is None else Skipped([kept, *measure_stored(item)])
 
-        def measure(item: EvalItem, guess: Prediction) -> _Scores:
-            return item.within.name, [self._score(predictor, item, guess)]
+        def measure(item: EvalItem, guess: Prediction) -> _Found:
+            name, identity = (model.name, model.identify(item.frame.key)) if model else ("", b"")
+            return [self._measure(name, item, identity, guess), *measure_stored(item)]
 
-        def settle(scores: _Scores) -> None:
-            _put(scores, [column])
-            self._done += len(scores[1])
-            if scores[1]:
+        def settle(found: _Found) -> None:
+            for name, within, scores in found:
+                self._scores.setdefault(name, {}).setdefault(within, []).append(scores)
+            if found:
+                self._done += 1
                 self._on_image(self._done)
 
-        column = Column(predictor.name, is_baseline=False)
-        work = Work(begin=begin, measure=measure, settle=settle, workers=self._workers)
-        predictor.work_through(self._items.list_places(), work)
-        self._arrange(column)
-        _require_some_depth(predictor, column)
-        return column
+        def measure_place(place: Destination) -> _Found:
+            begun = begin(place)
+            return begun.outcome if isinstance(begun, Skipped) else []
 
-    def measure_baselines(self) -> list[Column]:
-        """Fit the baselines to each reference, and measure them."""
-        columns = [Column(name, is_baseline=True) for name in BASELINES]
-        settle = partial(_put, columns=columns)
-        run_bounded(self._items.list_places(), self._score_baselines, settle, workers=self._workers)
-        for column in columns:
-            self._arrange(column)
+        places = self._items.list_places()
+        if model is None:
+            run_bounded(places, measure_place, settle, workers=self._workers)
+        else:
+            model.work_through(
+                places, Work(begin=begin, measure=measure, settle=settle, workers=self._workers)
+            )
+
+    def make_columns(self, predictor: Predictor) -> list[Column]:
+        """Return what a predictor scored, a column for each way in which its kind of depth is measured.
+
+        Raises `InputError` for a folder of which nothing could be measured: the wrong one, or nobody says what
+        its numbers mean.
+        """
+        name = predictor.name
+        every = [score for scores in self._scores.get(name, {}).values() for score in chain(*scores)]
+        ways = self._protocol.list_alignments({score.kind for score in every if score.kind})
+        names = [name, f"{name} (fitted)"]
+        columns = [
+            Column(title, name, way, self.arrange(name, way)) for title, way in zip(names, ways, strict=False)
+        ]
+        if isinstance(predictor, FolderPredictor) and all(
+            score.unknown == score.sums.pixels for score in every
+        ):
+            remarks = columns[0].remarks()
+            if remarks:
+                named = next((pair for pair in remarks if pair[1] != "no depth"), remarks[0])
+                raise InputError(predictor.explain(*named))
         return columns
 
-    def _arrange(self, column: Column) -> None:
-        """Put the scores, which came as they were done, in the order of sets and keys."""
-        column.scores = {name: column.scores[name] for name in self._sets if name in column.scores}
-        for scores in column.scores.values():
-            scores.sort(key=lambda score: score.key)
+    def arrange(self, name: str, alignment: str = "") -> dict[str, list[ImageScore]]:
+        """Return the scores by one alignment, which came as they were done, in the order of sets and keys."""
+        found = self._scores.get(name, {})
+        return {
+            within: sorted(
+                (score for each in found[within] for score in each if score.alignment == alignment),
+                key=lambda score: score.key,
+            )
+            for within in self._sets
+            if within in found
+        }
 
-    def _score(self, predictor: Predictor, item: EvalItem, guess: Prediction) -> ImageScore:
-        """On a worker: measure depth, and keep what it gave."""
+    def _find_kept(
+        self, name: str, item: EvalItem, identity: bytes
+    ) -> tuple[str, str, list[ImageScore]] | None:
+        kept = attempt(item.frame.key, "decode", lambda: self._kept.get(self._digest(item, identity)))
+        if isinstance(kept, Failure) or not kept:
+            return None
+        return name, item.within.name, [score._replace(key=item.frame.key) for score in kept]
+
+    def _measure(
+        self, name: str, item: EvalItem, identity: bytes, guess: Prediction
+    ) -> tuple[str, str, list[ImageScore]]:
+        """On a worker: measure depth in each way that its kind allows, and keep what it gave.
+
+        Where it cannot be measured, for a reason that is this image's, it counts as if there were none.
+        """
         depth = None if isinstance(guess, Failure) else guess
-        score = self._measure(depth, item)
-        if isinstance(guess, Failure):
-            score = score._replace(remark=f"no depth: {guess.reason}")
-        if not self._asked & score.lacking.keys():
-            score = score._replace(lacking={})  # nobody asked: it would make the file longer
-        self.kept.add(self._name(predictor, item), score)
-        return score
+        kinds: set[DepthKind] = {"metric"} if depth is None else {depth.kind}
+        scores = []
+        for way in self._protocol.list_alignments(kinds):
+            protocol = self._protocol if way == self._protocol.alignment else self._protocol.plain
+            if depth is not None and depth.kind not in ALIGNMENTS[way].kinds:
+                raise InputError(
+                    f"{depth.kind} depth does not allow the alignment {way!r} of protocol {protocol.name}; "
+                    f"{describe_fitting(item.within.layout, [depth.kind])}"
+                )
+            score = attempt(
+                item.frame.key,
+                "estimate",
+                partial(score_image, depth, item.reference, protocol, self._groups),
+            )
+            if isinstance(score, Failure):
+                if isinstance(score.error, CortexiaError):
+                    raise score.error
+                missing = score_image(None, item.reference, protocol, self._groups)
+                score = missing._replace(remark=f"cannot be measured: {score.reason}")
+            if isinstance(guess, Failure):
+                score = score._replace(remark=f"no depth: {guess.reason}")
+            if not self._asked & score.lacking.keys():
+                score = score._replace(lacking={})  # nobody asked: it would make the file longer
+            scores.append(score)
+        self._kept.add(self._digest(item, identity), scores)
+        if name == self._first:
+            self._look(item, depth, scores[0])
+        return name, item.within.name, scores
 
-    def _measure(self, depth: DepthMap | None, item: EvalItem) -> ImageScore:
-        """Score depth; where that cannot be, for a reason that is this image's, as if there were none."""
-        score = partial(score_image, depth, item.reference, self._protocol, self._groups)
-        found = attempt(item.frame.key, "estimate", score)
-        if not isinstance(found, Failure):
-            return found
-        if isinstance(found.error, CortexiaError):  # of its kind, which others have, too
-            raise found.error
-        missing = score_image(None, item.reference, self._protocol, self._groups)
-        return missing._replace(remark=f"cannot be measured: {found.reason}")
-
-    def _find_kept(self, predictor: Predictor, item: EvalItem) -> ImageScore | None:
-        return self.kept.get(self._name(predictor, item))
-
-    def _score_baselines(self, place: Destination) -> _Scores:
-        item = self._items.open(place)
-        if item is None:
-            return place.within.name, []
+    def _measure_baseline(self, name: str, item: EvalItem) -> tuple[str, str, list[ImageScore]]:
         reference = item.reference
-        depth_m = reference.depth_m.astype(np.float64)
-        guesses = (guess(depth_m, reference.mask, reference.max_m) for guess in BASELINES.values())
-        scores = [score_baseline(each, reference, self._protocol, self._groups) for each in guesses]
-        return place.within.name, scores
+        guess = BASELINES[name](reference.depth_m.astype(np.float64), reference.mask, reference.max_m)
+        return name, item.within.name, [score_baseline(guess, reference, self._protocol, self._groups)]
 
-    def _name(self, predictor: Predictor, item: EvalItem) -> str:
-        return find_digest(item.digest.encode(), predictor.identify(item.frame.key))
-
-
-def _put(found: _Scores, columns: Sequence[Column]) -> None:
-    """Add what an image scored, nothing or one score for each column."""
-    within, scores = found
-    for column, score in zip(columns, scores, strict=bool(scores)):
-        column.scores.setdefault(within, []).append(score)
+    @staticmethod
+    def _digest(item: EvalItem, identity: bytes) -> str:
+        return find_digest(item.digest.encode(), identity)

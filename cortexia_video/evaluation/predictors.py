@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame, load_estimators
 from cortexia_video.depth_map import DepthKind, DepthMap
-from cortexia_video.errors import Failure, InputError, describe
-from cortexia_video.evaluation.eval_items import Destination, EvalItem
-from cortexia_video.evaluation.ground_truth import bare, list_depth_files
+from cortexia_video.errors import Failure, InputError, describe, in_words
+from cortexia_video.evaluation.ground_truth import WRITERS, bare, find_depth_files, index_depth_files
+from cortexia_video.evaluation.reference import Destination, EvalItem
 from cortexia_video.formats.decode_depth import decode_depth
 from cortexia_video.inference.executor import ItemResult, PipelineExecutor, Skipped
 from cortexia_video.ledger.artifacts import Line, about_depth, find_depth, read_output
@@ -36,7 +37,7 @@ Prediction = DepthMap | Failure | None  # None: there is none
 class Work(Generic[Outcome]):
     """What is done with images. begin, measure: on threads, so many of them. settle: on the calling one.
 
-    begin opens an image, or says what became of it without depth; measure takes its depth.
+    begin opens an image, or gives its result without depth; measure takes its depth.
     """
 
     begin: Callable[[Destination], EvalItem | Skipped[Outcome]]
@@ -125,7 +126,7 @@ class _Image:
 
 
 class StoredPredictor:
-    """A predictor whose depth is there: it is read where it is measured. Subclasses say `name`, and how."""
+    """A predictor whose depth exists: it is read where it is measured. Subclasses say `name`, and how."""
 
     name: str
     needs_images = False
@@ -138,7 +139,16 @@ class StoredPredictor:
         """Return the depth of an image; called from several threads."""
         raise NotImplementedError
 
+    def fetch(self, key: str) -> tuple[bytes, Callable[[], Prediction]]:
+        """Return what the depth of an image depends on, and what gives that depth."""
+        return self.identify(key), lambda: self.read(key)
+
+    def learn_keys(self, keys: Sequence[str]) -> None:
+        """Take notice of the keys of the images that will be asked for."""
+
     def work_through(self, places: Iterable[Destination], work: Work[Outcome]) -> None:
+        """See `Predictor`."""
+
         def do(place: Destination) -> Outcome:
             begun = work.begin(place)
             if isinstance(begun, Skipped):
@@ -171,56 +181,75 @@ class DepthSource(NamedTuple):
 
     path: AnyPath
     about: Mapping[str, Any]
-    packed: tuple[AnyPath, str, Line] | None = None  # of a run: folder, name in a shard, line of the ledger
+    packed: tuple[AnyPath, str, Line] | None = (
+        None  # of a run: folder, name in an archive, line of the ledger
+    )
 
     def read(self) -> bytes:
         """Read it; raises `OSError`, `DepthFileError`."""
         return read_output(*self.packed) if self.packed else read_named(self.path)
 
-    def identify(self) -> bytes:
-        """Return its content, or what changes with it at a URL or in a shard; raises `OSError`."""
-        if self.packed:
-            return repr(self.packed[2]["inside"]).encode()
-        if isinstance(self.path, RemotePath):
-            return repr(tuple(self.path.stat())).encode()
-        return read_named(self.path)
-
 
 class FolderPredictor(StoredPredictor):
-    """Depth files, by key. convention: as `decode_depth` takes it."""
+    """Depth files by the names of images. readings: what the files may be called, each way files by key.
 
-    def __init__(self, name: str, files: Mapping[str, DepthSource], convention: str | None = None) -> None:
+    `learn_keys` chooses the way by which most images have depth; of equal ones the first.
+    convention: as `decode_depth` takes it.
+    """
+
+    def __init__(
+        self, name: str, readings: Sequence[Mapping[str, DepthSource]], convention: str | None = None
+    ) -> None:
         self.name = name
-        self._files = files
+        self._readings = readings
+        self._files: Mapping[str, DepthSource] = readings[0]
+        self._names: dict[str, str] = {}
         self._convention = convention
 
+    def learn_keys(self, keys: Sequence[str]) -> None:
+        """See `StoredPredictor`."""
+        found = [match_names(files, keys) for files in self._readings]
+        best = max(range(len(found)), key=lambda index: len(found[index]))
+        self._files, self._names = self._readings[best], found[best]
+
     def identify(self, key: str) -> bytes:
-        source = self._find(key)
-        if source is None:
-            return b""
-        meaning = json.dumps([self._convention, dict(source.about)], sort_keys=True)
-        content = attempt(key, "decode", source.identify)
-        return meaning.encode() + (b"" if isinstance(content, Failure) else content)
+        return self.fetch(key)[0]
 
     def read(self, key: str) -> Prediction:
+        return self.fetch(key)[1]()
+
+    def fetch(self, key: str) -> tuple[bytes, Callable[[], Prediction]]:
+        """See `StoredPredictor`; a file of this machine is read once for both."""
         source = self._find(key)
         if source is None:
-            return None
-        guess = attempt(key, "decode", lambda: self._decode(source))
+            return b"", lambda: None
+        facts = json.dumps([self._convention, dict(source.about)], sort_keys=True).encode()
+        if source.packed:
+            return facts + repr(source.packed[2]["inside"]).encode(), lambda: self._decode(key, source)
+        if isinstance(source.path, RemotePath):
+            stat = attempt(key, "decode", source.path.stat)
+            return facts + repr(stat).encode(), lambda: self._decode(key, source)
+        data = attempt(key, "decode", source.read)
+        return facts + (b"" if isinstance(data, Failure) else data), lambda: self._decode(key, source, data)
+
+    def _decode(self, key: str, source: DepthSource, data: bytes | Failure | None = None) -> Prediction:
+        def decode() -> DepthMap:
+            content = source.read() if data is None else data
+            if isinstance(content, Failure):
+                raise content.error
+            about, convention = source.about, self._convention
+            return decode_depth(content, str(source.path), about=about, convention=convention, strict=False)
+
+        guess = attempt(key, "decode", decode)
         if not isinstance(guess, Failure):
             return guess
+        if isinstance(guess.error, FileNotFoundError):
+            return None
+        if isinstance(guess.error, OSError):
+            return replace(guess, error=InputError(f"cannot read {source.path}: {describe(guess.error)}"))
         name = source.packed[1] if source.packed else source.path
         said = guess.reason.removeprefix(f"{name}: ")  # the key says which: reasons can be counted
-        return None if isinstance(guess.error, FileNotFoundError) else replace(guess, error=InputError(said))
-
-    def _decode(self, source: DepthSource) -> DepthMap:
-        try:
-            data = source.read()
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise InputError(f"cannot read {source.path}: {describe(error)}") from error
-        return decode_depth(data, str(source.path), about=source.about, convention=self._convention)
+        return replace(guess, error=InputError(said))
 
     def explain(self, key: str, remark: str) -> str:
         """Return why nothing in the folder can be measured, by an image of the ground truth and its outcome."""
@@ -229,23 +258,54 @@ class FolderPredictor(StoredPredictor):
             return f"no depth in {self.name} can be measured: {source.path} for {key} of the truth: {remark}"
         return (
             f"no depth in {self.name} belongs to an image of the truth: {next(iter(self._files))} is there, "
-            f"the truth has {key}: give the folder below which names and subfolders are the truth's"
+            f"the truth has {key}: give the folder below which names and subfolders are the truth's, or "
+            "`pattern`, such as '{key}_depth.npy'"
         )
 
     def _find(self, key: str) -> DepthSource | None:
-        """Find the file of a key; a run over a folder of sets has `rgb/` in its keys."""
-        folder, _, name = bare(key).rpartition("/")
-        inside = f"{folder}/rgb/{name}" if folder else f"rgb/{name}"
-        return self._files.get(bare(key)) or self._files.get(inside)
+        return self._files.get(self._names.get(bare(key), bare(key)))
+
+
+def match_names(names: Collection[str], keys: Iterable[str]) -> dict[str, str]:
+    """Return the name of depth for each key that has one.
+
+    A name belongs to a key that it equals, also but for a folder `rgb` in it, as a run over a folder of sets
+    has it. Else it does where one of the two ends in the other, part by part, and in no other.
+    """
+    by_end: dict[str, list[str]] = {}
+    for name in names:
+        by_end.setdefault(name.rpartition("/")[2], []).append(name)
+    found: dict[str, str] = {}
+    by_tail: dict[str, str] = {}
+    for key in map(bare, keys):
+        folder, _, end = key.rpartition("/")
+        inside = f"{folder}/rgb/{end}" if folder else f"rgb/{end}"
+        exact = next((each for each in (key, inside) if each in names), None)
+        if exact is not None:
+            found[key] = exact
+            continue
+        fitting = [
+            name for name in by_end.get(end, ()) if f"/{name}".endswith(f"/{key}") or key.endswith(f"/{name}")
+        ]
+        if len(fitting) == 1:
+            by_tail[key] = fitting[0]
+    claims = Counter([*found.values(), *by_tail.values()])
+    return found | {key: name for key, name in by_tail.items() if claims[name] == 1}
 
 
 def open_predictor(
-    name: str, *, kind: DepthKind | None = None, convention: str | None = None, **options: Any
+    name: str,
+    *,
+    kind: DepthKind | None = None,
+    convention: str | None = None,
+    pattern: str | None = None,
+    **options: Any,
 ) -> Predictor:
-    """Return what a name stands for: a folder that is there, of a run or of depth files; a URL of such a
-    folder; else a model.
+    """Return what a name stands for: a folder that exists, of a run or of depth files; a URL of such a folder;
+    else a model.
 
-    kind, convention: of depth files that do not say it. options: as `load_estimators` takes them.
+    kind, convention: of depth files that do not say it. pattern: of their names, by default those that others
+    write, or that of the image. options: as `load_estimators` takes them.
     Raises `InputError` for a folder without depth, and what `load_estimators` raises.
     """
     root = to_path(name)
@@ -254,22 +314,21 @@ def open_predictor(
         return ModelPredictor(name, load_estimators(name, **given))
     name = str(root) if isinstance(root, RemotePath) else name  # without secrets: it is written down
     if list_files(root):
-        return FolderPredictor(name, _list_run(root))
+        return FolderPredictor(name, [_list_run(root)])
     about = {} if kind is None else {"kind": kind}
-    files = {key: DepthSource(path, about) for key, path in _list_files(root).items()}
-    if not files:
+    with in_words(f"cannot read {root}", of=RemoteError), remember_listings():
+        found = find_depth_files(root)
+    if not found:
         raise InputError(
             f"no depth files in {root}: give the output folder of a run, depth files, or a model"
         )
-    return FolderPredictor(name, files, convention)
-
-
-def _list_files(root: AnyPath) -> dict[str, AnyPath]:
-    try:
-        with remember_listings():
-            return list_depth_files(root)
-    except RemoteError as error:
-        raise InputError(f"cannot read {root}: {error.strerror}") from error
+    indexed = [
+        index_depth_files(found, each) for each in ((*WRITERS, "{key}") if pattern is None else (pattern,))
+    ]
+    readings = [{key: DepthSource(path, about) for key, path in each.items()} for each in indexed if each]
+    if not readings:
+        raise InputError(f"no file in {root} fits `pattern` {pattern!r}: {next(iter(found))} is there")
+    return FolderPredictor(name, readings, convention)
 
 
 def _list_run(root: AnyPath) -> dict[str, DepthSource]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,6 +18,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from cortexia_video.datasets.eval_region import Crop
+from cortexia_video.datasets.registry import DATASETS
+from cortexia_video.depth_map import KINDS, DepthKind
 from cortexia_video.errors import InputError, in_words
 from cortexia_video.evaluation.metrics.alignment import ALIGNMENTS
 from cortexia_video.evaluation.metrics.pixel_sums import Array, Mask
@@ -31,6 +33,7 @@ Aggregation = Literal["image", "pixel", "set"]
 Clip = Literal["all", "unknown"]
 Cameras = Literal["given", "hidden"]
 _FOLDER = "protocols"
+SCORING = 3  # version of how scores are computed; another one makes other digests
 _WORDS = ("about", "sources", "place")  # for people: no number depends on them
 
 
@@ -56,12 +59,15 @@ class Protocol:
         min_pixels: Images with fewer known pixels are left out, and listed.
         alignment: As of `align`; what disparity is clamped at is max_m.
         clip_min_m: With max_m, what depth is clipped to.
-        clip: `all`, or `unknown`: only what is unknown or not above 0 takes the end that is the farther from
-            the reference in ratio (under `all` the unknown takes that, too).
+        clip: `all`, or `unknown`: only what is not above 0 becomes clip_min_m. By both what is unknown counts
+            in each metric as that end of the two which makes it worse.
         resize: How depth of another size than the reference becomes as large: `bilinear` between pixel
             centres, `bilinear-corners` with the corner pixels' centres on each other, `refuse`.
         aggregation: Mean over `image`s, over each `pixel` of all, or over images in a `set` and then over
             sets.
+        cap_m: What disparity is clamped at and depth is clipped to where that is not `max_m`, metres.
+        unfitted: Metric depth is measured as it is, too, in a row of its own before the fitted one.
+        options: Of the dataset's reader, as `open_dataset` takes them.
         boundaries: Also boundary F1, where depth is registered and more than half of the pixels are known.
         cameras: Whether a model that asks for the focal length is told that of the dataset (`given`) or
             estimates it itself (`hidden`).
@@ -85,20 +91,32 @@ class Protocol:
     clip: Clip
     resize: Resize
     aggregation: Aggregation
+    cap_m: float | None = None
+    unfitted: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
     boundaries: bool = False
     cameras: Cameras = "given"
 
     @property
     def digest(self) -> str:
         """SHA-256 of what numbers depend on: not of the words for people."""
-        facts = {
-            name: "picture" if value == "image" else value  # as protocols said first: the same numbers
-            for name, value in asdict(self).items()
-            if name not in _WORDS
-        }
-        if self.cameras == "given":  # protocols were there before the word was
-            del facts["cameras"]
+        facts = {name: value for name, value in asdict(self).items() if name not in _WORDS}
+        facts["scoring"] = SCORING
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def plain(self) -> Protocol:
+        """The same without a fit."""
+        return replace(self, alignment="none")
+
+    def list_alignments(self, kinds: Collection[DepthKind]) -> tuple[str, ...]:
+        """Return the alignments by which depth of these kinds is measured, a row of the table each."""
+        both = self.unfitted and self.alignment != "none" and {*kinds} == {"metric"}
+        return ("none", self.alignment) if both else (self.alignment,)
+
+    def fits(self, dataset: str, kind: DepthKind) -> bool:
+        """Return whether depth of a kind can be measured by it on a dataset of this name, or "" for any."""
+        return self.dataset in ("any", dataset or self.dataset) and kind in ALIGNMENTS[self.alignment].kinds
 
     def __str__(self) -> str:
         return f"{self.name} version {self.version} ({self.digest[:12]})"
@@ -179,12 +197,19 @@ def load_protocol(name: str) -> Protocol:
     return known[name]
 
 
+def describe_fitting(dataset: str, kinds: Sequence[DepthKind] = KINDS) -> str:
+    """Return for people which protocols of the package fit a dataset ("" for any), by kind of depth."""
+    names = {kind: [each.name for each in list_protocols() if each.fits(dataset, kind)] for kind in kinds}
+    listed = "; ".join(f"{kind} depth: {', '.join(fitting)}" for kind, fitting in names.items() if fitting)
+    return f"protocols that fit {dataset or 'any ground truth'}: {listed or 'none'}"
+
+
 def _parse(data: bytes, name: str) -> Protocol:
     words = parse_toml(data, name)
     known = {each.name: each for each in fields(Protocol)}
     with in_words(f"{name} is no protocol", f"a protocol says {', '.join(known)}"):
         for word, each in known.items():
-            if word not in words and each.default is MISSING:
+            if word not in words and each.default is MISSING and each.default_factory is MISSING:
                 raise ValueError(f"it does not say its {word}")
         for word, value in words.items():
             if word not in known:
@@ -194,30 +219,27 @@ def _parse(data: bytes, name: str) -> Protocol:
         frozen: dict[str, Any] = {
             word: tuple(value) if isinstance(value, list) else value for word, value in words.items()
         }
-        return _check(Protocol(**frozen))
+        protocol = Protocol(**frozen)
+        for word, offered in _CHOICES.items():
+            value = getattr(protocol, word)
+            if value not in offered:
+                raise ValueError(f"{word} {value!r} is none of {', '.join(offered)}")
+        for names, holds, rule in _RULES:
+            for word in names:
+                if not holds(getattr(protocol, word)):
+                    raise ValueError(f"{word} is {getattr(protocol, word)!r}: it must be {rule}")
+        return protocol
 
 
-def _check(protocol: Protocol) -> Protocol:
-    choices: Mapping[str, tuple[str, ...]] = {
-        "bounds": get_args(Bounds),
-        "resize": get_args(Resize),
-        "aggregation": get_args(Aggregation),
-        "clip": get_args(Clip),
-        "cameras": get_args(Cameras),
-        "alignment": tuple(ALIGNMENTS),
-    }
-    for word, offered in choices.items():
-        value = getattr(protocol, word)
-        if value not in offered:
-            raise ValueError(f"{word} {value!r} is none of {', '.join(offered)}")
-    for names, holds, words in _RULES:
-        for name in names:
-            value = getattr(protocol, name)
-            if not holds(value):
-                raise ValueError(f"{name} is {value!r}: it must be {words}")
-    return protocol
-
-
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "bounds": get_args(Bounds),
+    "resize": get_args(Resize),
+    "aggregation": get_args(Aggregation),
+    "clip": get_args(Clip),
+    "cameras": get_args(Cameras),
+    "alignment": tuple(ALIGNMENTS),
+    "dataset": ("any", *DATASETS),
+}
 _FARTHEST_M = 1e9
 
 
@@ -233,16 +255,8 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _is_crop(value: Any) -> bool:
-    """Return whether these are shares of the sides that leave something over."""
-    if not isinstance(value, tuple) or len(value) != 4 or not all(map(_is_number, value)):
-        return False
-    top, bottom, left, right = value
-    return bool(0 <= top < bottom <= 1 and 0 <= left < right <= 1)
-
-
 _RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
-    (("name", "about", "dataset"), _is_text, "a text"),
+    (("name", "about"), _is_text, "a text"),
     (("sources",), lambda value: isinstance(value, tuple) and all(map(_is_text, value)), "a list of texts"),
     (("place", "split"), lambda value: value is None or _is_text(value), "a text"),
     (("version", "min_pixels"), _is_count, "a whole number above 0"),
@@ -253,9 +267,19 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
         "a number of metres, set or image",
     ),
     (("clip_min_m",), lambda value: _is_number(value) and value > 0, "above 0: logarithms need that"),
+    (("cap_m",), lambda value: value is None or (_is_number(value) and value > 0), "metres above 0"),
     (
         ("crop",),
-        lambda value: value is None or _is_crop(value),
+        lambda value: (
+            value is None
+            or (
+                type(value) is tuple
+                and len(value) == 4
+                and all(map(_is_number, value))
+                and 0 <= value[0] < value[1] <= 1
+                and 0 <= value[2] < value[3] <= 1
+            )
+        ),
         "top, bottom, left and right as shares of the sides, from 0 to 1",
     ),
     (
@@ -265,5 +289,6 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
         ),
         "height and width in pixels",
     ),
-    (("boundaries",), lambda value: isinstance(value, bool), "true or false"),
+    (("boundaries", "unfitted"), lambda value: isinstance(value, bool), "true or false"),
+    (("options",), lambda value: isinstance(value, dict), "a table of options of the dataset"),
 )

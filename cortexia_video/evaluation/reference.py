@@ -1,31 +1,42 @@
-"""`Reference`: what an image is measured against, and where it counts."""
+"""`Reference`: what an image is measured against, and where it counts; `Items`: those of a ground truth."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
+import xxhash
 
-from cortexia_video.errors import InputError
+from cortexia_video.errors import Failure, InputError
+from cortexia_video.evaluation.ground_truth import GroundTruth, GroundTruthSet
 from cortexia_video.evaluation.metrics.pixel_sums import Array, Mask
-from cortexia_video.evaluation.protocol import Protocol
+from cortexia_video.evaluation.protocol import SCORING, Protocol
+from cortexia_video.frame import Frame
 from cortexia_video.pinhole import Pinhole
+from cortexia_video.rgbd_sample import RGBDSample
+from cortexia_video.runtime.input_boundary import attempt
 
 _DENSE = 0.5  # share of known pixels from which neighbours of a reference mean something
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """What an image is measured against: depth (H, W) metres, where it counts, and up to where.
+    """What an image is measured against: depth (H, W) metres, and where it counts.
 
-    registered: its edges lie where the image's do. camera: of these pixels, where it is known.
+    max_m: the largest depth that there is, by the protocol, the dataset, or else this reference: disparity is
+    clamped there, and what is unknown counts as at most that. limit_m: what known depth is clipped to;
+    infinite where neither protocol nor dataset knows a largest depth. registered: its edges lie where the
+    image's do. camera: of these pixels, where it is known.
     """
 
     key: str
     depth_m: Array
     mask: Mask
     max_m: float
+    limit_m: float = math.inf
     registered: bool = True
     camera: Pinhole | None = None
 
@@ -67,6 +78,82 @@ def find_reference(
             f"{known} valid pixels of the reference by protocol {protocol.name}, which needs "
             f"{protocol.min_pixels}: is its unit metres?"
         )
-    if not math.isfinite(max_m):
-        max_m = float(exact[counts].max())
-    return Reference(key, depth, counts, max_m, registered, camera and protocol.cut_camera(camera))
+    limit_m = max_m if protocol.cap_m is None else protocol.cap_m
+    max_m = limit_m if math.isfinite(limit_m) else float(exact[counts].max())
+    return Reference(key, depth, counts, max_m, limit_m, registered, camera and protocol.cut_camera(camera))
+
+
+class Destination(NamedTuple):
+    """Where an image is. key: among all sets. read: gives it, or raises what is wrong with it."""
+
+    within: GroundTruthSet
+    key: str
+    read: Callable[[], RGBDSample]
+
+
+class EvalItem(NamedTuple):
+    """An image. frame: with its key among all sets. digest: of protocol, image and reference."""
+
+    within: GroundTruthSet
+    frame: Frame
+    reference: Reference
+    digest: str
+
+
+class Items:
+    """The images of a ground truth. left: those without a usable reference that were met, by key."""
+
+    def __init__(self, truth: GroundTruth, protocol: Protocol, groups: Sequence[str] = ()) -> None:
+        self.left: dict[str, Failure] = {}
+        self._truth = truth
+        self._protocol = protocol
+        self._facts = f"{protocol.digest} {' '.join(groups)}".encode()
+
+    def list_places(self, keys: Collection[str] | None = None) -> Iterator[Destination]:
+        """Yield where the images are, or those with these keys."""
+        for within in self._truth.sets:
+            for key, read in within.list_samples():
+                name = self._truth.name(within, key)
+                if keys is None or name in keys:
+                    yield Destination(within, name, read)
+
+    def open(self, place: Destination) -> EvalItem | None:
+        """Read an image; None where its reference cannot be used, which `left` then says. Thread-safe."""
+
+        def prepare() -> EvalItem:
+            sample, within, protocol = place.read(), place.within, self._protocol
+            if sample.depth.kind != "metric":
+                raise InputError(f"its reference is {sample.depth.kind} depth: metres are needed")
+            reference = find_reference(
+                place.key,
+                sample.depth.values,
+                protocol,
+                mask=sample.mask,
+                set_max_m=within.max_m,
+                registered=within.dataset.registered,
+                camera=sample.camera,
+            )
+            frame = replace(sample.frame, key=place.key)
+            if protocol.cameras == "hidden":
+                frame = replace(frame, f_px=None, f_source=None)
+            image = frame.image if within.has_images else np.empty(0, np.uint8)
+            facts = (reference.max_m, reference.limit_m, reference.registered, reference.camera, frame.f_px)
+            parts = (reference.depth_m, reference.mask, image)
+            content = (np.ascontiguousarray(part).tobytes() for part in parts)
+            digest = find_digest(self._facts, repr(facts).encode(), *content)
+            return EvalItem(within, frame, reference, digest)
+
+        opened = attempt(place.key, "decode", prepare)
+        if isinstance(opened, Failure):
+            self.left[place.key] = opened
+            return None
+        return opened
+
+
+def find_digest(*parts: bytes) -> str:
+    """Return one digest of all that a score depends on."""
+    digest = xxhash.xxh3_128(bytes([SCORING]))
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()

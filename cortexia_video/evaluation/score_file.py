@@ -1,21 +1,19 @@
 """`ScoreFile`: scores of images that are kept, so that the same command goes on where it was stopped.
 
-One JSON object a line. A score is known by a digest of all it depends on: protocol, reference, image,
-depth. At a URL the file is put whole, each minute and at the end; until then it lies in the system's
-folder for what is temporary.
+One JSON object a line, of one image and predictor. Its scores are known by a digest of all they depend on:
+protocol, reference, image, depth. At a URL the file is put atomically, each minute and at the end; until then
+it lies in the system's folder for what is temporary.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from types import TracebackType
-from typing import BinaryIO, Self
-
-import xxhash
+from typing import Self
 
 from cortexia_video.errors import Failure, OutputError, in_words
 from cortexia_video.evaluation.image_score import ImageScore
@@ -29,7 +27,6 @@ from cortexia_video.storage.paths import AnyPath
 _LONGEST_S = 60.0  # for which scores may wait to be put at a URL
 SCORES = "scores.jsonl"
 MARKS = (b'{"digest": ',)
-VERSION = b"2"  # of how scores are computed; another one makes those that are kept old
 
 
 class ScoreFile:
@@ -53,7 +50,12 @@ class ScoreFile:
             )
             with in_words(f"cannot read {self._path}", kind=OutputError):
                 self._kept = stack.enter_context(open_named(self._log.path))
-                self._known = dict(_find_scores(self._kept))
+                place = 0
+                for line in self._kept:  # one that was cut short is left out: its image is done again
+                    found = attempt(SCORES, "find", partial(_parse, line))
+                    if not isinstance(found, Failure):
+                        self._known[found[0]] = place
+                    place += len(line)
             self._opened = stack.pop_all()
         return self
 
@@ -63,53 +65,38 @@ class ScoreFile:
         if self._path is not None:
             self._opened.__exit__(kind, error, trace)
 
-    def get(self, digest: str) -> ImageScore | None:
-        """Return the score that was kept, if one was."""
+    def get(self, digest: str) -> list[ImageScore]:
+        """Return the scores that were kept, one for each alignment; none where none were."""
         place = self._known.get(digest)
         if place is None:
-            return None
+            return []
         with self._lock:
             self._kept.seek(place)
             line = self._kept.readline()
         return _parse(line)[1]
 
-    def add(self, digest: str, score: ImageScore) -> None:
-        """Keep a score; raises `OutputLostError` when no more can be."""
-        if self._path:
-            words = {
+    def add(self, digest: str, scores: Sequence[ImageScore]) -> None:
+        """Keep scores; raises `OutputLostError` when no more can be."""
+        if self._path is None:
+            return
+        words = [
+            {
                 **score._asdict(),
                 "sums": asdict(score.sums),
                 "more": dict(score.more),
                 "lacking": dict(score.lacking),
             }
-            with self._lock:
-                self._log.append({"digest": digest, **words})
+            for score in scores
+        ]
+        with self._lock:
+            self._log.append({"digest": digest, "scores": words})
 
 
-def find_digest(*parts: bytes) -> str:
-    """Return one digest of all that a score depends on."""
-    digest = xxhash.xxh3_128(VERSION)
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "little"))
-        digest.update(part)
-    return digest.hexdigest()
-
-
-def _find_scores(file: BinaryIO) -> Iterator[tuple[str, int]]:
-    """Yield the digest of each score, and where its line begins.
-
-    A line that was cut short is left out: its image is done again.
-    """
-    place = 0
-    for line in file:
-        score = attempt("scores.jsonl", "find", partial(_parse, line))
-        if not isinstance(score, Failure):
-            yield score[0], place
-        place += len(line)
-
-
-def _parse(line: bytes) -> tuple[str, ImageScore]:
-    words = parse_json(line, "scores.jsonl", finite=False)
-    sums = words.pop("sums")
-    sums["within"] = tuple(sums["within"])
-    return words.pop("digest"), ImageScore(sums=PixelSums(**sums), **words)
+def _parse(line: bytes) -> tuple[str, list[ImageScore]]:
+    words = parse_json(line, SCORES, finite=False)
+    scores = []
+    for each in words["scores"]:
+        sums = {**each.pop("sums")}
+        sums["within"] = tuple(sums["within"])
+        scores.append(ImageScore(sums=PixelSums(**sums), **each))
+    return words["digest"], scores

@@ -10,13 +10,12 @@ Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from cortexia_video.evaluation.image_score import ImageScore
+from cortexia_video.evaluation.image_score import ImageScore, list_hidden
 from cortexia_video.evaluation.job import Column, Evaluation
 from cortexia_video.evaluation.metrics.depth_metrics import PIXEL_METRICS, score_pixels
 from cortexia_video.evaluation.metrics.pixel_sums import ADDED, RATIOS, Array, Floats, PixelSums, add_sums
@@ -62,7 +61,7 @@ class Summary(NamedTuple):
     Attributes:
         totals: By predictor and metric: `totals["compact"]["abs_rel"].value`.
         sets: By predictor, dataset and metric.
-        comparisons: The first predictor less each other.
+        comparisons: The first predictor less each other that was fitted as it was.
     """
 
     totals: Mapping[str, Mapping[str, Interval]]
@@ -71,32 +70,33 @@ class Summary(NamedTuple):
 
 
 def summarise(evaluation: Evaluation, *, seed: int = 0, resamples: int = RESAMPLES) -> Summary:
-    """Sum up an evaluation; the same seed gives the same intervals."""
-    totals, sets, drawn = {}, {}, []
+    """Sum up an evaluation; the same seed gives the same intervals.
+
+    Predictors are compared with the first one that was fitted as they were; baselines, which are fitted, with
+    the first that was, too, if one was.
+    """
+    totals, sets, drawn = {}, {}, {}
     for column in evaluation.columns:
         rng = np.random.default_rng(seed)
-        totals[column.name], sets[column.name], draws = _sum_up(column, evaluation, rng, resamples)
-        drawn.append(draws)
-    first, *others = totals
-    comparisons = [
-        _compare((first, totals[first]), (other, totals[other]), drawn[0] - draws)
-        for other, draws in zip(others, drawn[1:], strict=True)
-    ]
+        name = column.name
+        totals[name], sets[name], drawn[name] = _sum_up(column, evaluation, rng, resamples)
+    firsts: dict[str, str] = {}
+    comparisons = []
+    for column in evaluation.columns:
+        fit = "fitted" if column.alignment not in ("", "none") else "none"
+        if column.is_baseline:
+            fit = next(iter(sorted(firsts)))
+        ours, theirs = firsts.setdefault(fit, column.name), column.name
+        if ours == theirs:
+            continue
+        draws = drawn[ours] - drawn[theirs]
+        less = {name: totals[ours][name].value - totals[theirs][name].value for name in METRICS}
+        better = {}
+        for index, name in enumerate(METRICS):
+            signed = -draws[:, index] if _BETTER[name] == "smaller" else draws[:, index]
+            better[name] = math.nan if np.isnan(signed).all() else float(np.mean(signed > 0))
+        comparisons.append(Comparison(ours, theirs, _make_intervals(less, draws), better))
     return Summary(totals, sets, comparisons)
-
-
-def _sum_up(
-    column: Column, evaluation: Evaluation, rng: np.random.Generator, resamples: int
-) -> tuple[dict[str, Interval], dict[str, dict[str, float]], Floats]:
-    """Return totals, sets and draws of a column; the table of many images is large, and let go here."""
-    aggregation = evaluation.protocol.aggregation
-    per_pixel = aggregation == "pixel"
-    whole = _tabulate([*column.scores.values()], per_pixel)
-    tables = dict(zip(column.scores, _split(whole), strict=True))
-    groups = [tables[name] for name in evaluation.averaged] if aggregation == "set" else [whole]
-    draws = _resample(groups, per_pixel, rng, resamples)
-    totals = _make_intervals(_aggregate(groups, per_pixel), draws)
-    return totals, {name: _aggregate([table], per_pixel) for name, table in tables.items()}, draws
 
 
 class _Table(NamedTuple):
@@ -108,43 +108,44 @@ class _Table(NamedTuple):
 
     values: Floats
     sums: Floats
-    scores: Sequence[Sequence[ImageScore]]
+    scores: Sequence[ImageScore]
 
 
-def _tabulate(scores: Sequence[Sequence[ImageScore]], per_pixel: bool) -> _Table:
-    count = sum(map(len, scores))
-    values, sums = np.empty((count, len(METRICS))), np.empty((count, _ADDED if per_pixel else 0))
-    for row, score in enumerate(chain.from_iterable(scores)):
+def _sum_up(
+    column: Column, evaluation: Evaluation, rng: np.random.Generator, resamples: int
+) -> tuple[dict[str, Interval], dict[str, dict[str, float]], Floats]:
+    """Return totals, sets and draws of a column; the table of many images is large, and let go here."""
+    aggregation = evaluation.protocol.aggregation
+    per_pixel = aggregation == "pixel"
+    hidden = list_hidden(column.alignment)
+    every = list(column.list_scores())
+    values, sums = np.empty((len(every), len(METRICS))), np.empty((len(every), _ADDED if per_pixel else 0))
+    for row, score in enumerate(every):
         metrics = score.metrics
-        values[row] = [metrics.get(name, math.nan) for name in METRICS]
+        values[row] = [math.nan if name in hidden else metrics.get(name, math.nan) for name in METRICS]
         if per_pixel:
-            sums[row] = _list_sums(score.sums)
-    return _Table(values, sums, scores)
-
-
-def _split(whole: _Table) -> Iterator[_Table]:
-    """Yield the table of each set: the same numbers, not copies."""
-    start = 0
-    for scores in whole.scores:
+            added = score.sums
+            squared_logs = added.log_spread + added.log**2 / added.pixels
+            sums[row] = [added.pixels, *added.within, *(getattr(added, name) for name in ADDED), squared_logs]
+    tables, start = {}, 0
+    for name, scores in column.scores.items():  # the same numbers, not copies
         part = slice(start, start + len(scores))
-        yield _Table(whole.values[part], whole.sums[part], [scores])
-        start = part.stop
+        tables[name], start = _Table(values[part], sums[part], scores), part.stop
+    whole = _Table(values, sums, every)
+    groups = [tables[name] for name in evaluation.averaged] if aggregation == "set" else [whole]
+    draws = _resample(groups, per_pixel, rng, resamples)
+    draws[:, [METRICS.index(name) for name in hidden]] = math.nan
+    totals = _make_intervals(_aggregate(groups, per_pixel, hidden), draws)
+    return totals, {name: _aggregate([table], per_pixel, hidden) for name, table in tables.items()}, draws
 
 
-def _list_sums(sums: PixelSums) -> list[float]:
-    squared_logs = sums.log_spread + sums.log**2 / sums.pixels
-    return [sums.pixels, *sums.within, *(getattr(sums, name) for name in ADDED), squared_logs]
-
-
-def _aggregate(tables: Sequence[_Table], per_pixel: bool) -> dict[str, float]:
+def _aggregate(tables: Sequence[_Table], per_pixel: bool, hidden: Sequence[str]) -> dict[str, float]:
     """Return every metric of all; sums are exact, so the order of images changes no bit."""
     means = np.array([[_mean(column) for column in table.values.T] for table in tables])
     total = dict(zip(METRICS, map(_mean, means.T), strict=True))
     if per_pixel:
-        total |= score_pixels(
-            add_sums(score.sums for table in tables for scores in table.scores for score in scores)
-        )
-    return total
+        total |= score_pixels(add_sums(score.sums for table in tables for score in table.scores))
+    return total | dict.fromkeys(hidden, math.nan)
 
 
 def _mean(values: Floats) -> float:
@@ -154,44 +155,36 @@ def _mean(values: Floats) -> float:
 
 
 def _resample(tables: Sequence[_Table], per_pixel: bool, rng: np.random.Generator, resamples: int) -> Floats:
-    """Return the metrics of each draw, (resamples, metrics), NaN where too few images can be drawn."""
+    """Return the metrics of each draw, (resamples, metrics), NaN where too few images can be drawn.
+
+    An image weighs as often as it was drawn, from its set; a few draws are done at once.
+    """
     sizes = [len(table.values) for table in tables]
+    found = np.full((resamples, len(METRICS)), np.nan)
     if sum(size for size in sizes if size > 1) < FEWEST:
-        return np.full((resamples, len(METRICS)), np.nan)
-    drawn = [
-        _weigh(tables, _draw(sizes, min(_AT_ONCE, resamples - start), rng), per_pixel)
-        for start in range(0, resamples, _AT_ONCE)
-    ]
-    return np.concatenate(drawn)
-
-
-def _draw(sizes: Sequence[int], draws: int, rng: np.random.Generator) -> list[Floats]:
-    """Return for each set how often each image comes in each draw, (draws, images)."""
-    counts = [np.empty((draws, size)) for size in sizes]
-    for draw in range(draws):
-        for each, size in zip(counts, sizes, strict=True):
-            each[draw] = rng.multinomial(size, np.full(size, 1 / size))
-    return counts
-
-
-def _weigh(tables: Sequence[_Table], counts: Sequence[Floats], per_pixel: bool) -> Floats:
-    """Return the metrics of draws, (draws, metrics), each image as often as it was drawn."""
-    pairs = list(zip(tables, counts, strict=True))
-    means = np.array([_average(count, table.values) for table, count in pairs])
-    known = ~np.isnan(means)
-    found = _divide(np.where(known, means, 0).sum(axis=0), known.sum(axis=0))
-    if per_pixel:
-        sums = sum(_multiply(count, table.sums) for table, count in pairs)
-        found[:, : len(PIXEL_METRICS)] = [_score_sums(row) for row in np.asarray(sums).tolist()]
+        return found
+    for start in range(0, resamples, _AT_ONCE):
+        part = found[start : start + _AT_ONCE]
+        counts = [np.empty((len(part), size)) for size in sizes]
+        for draw in range(len(part)):
+            for each, size in zip(counts, sizes, strict=True):
+                each[draw] = rng.multinomial(size, np.full(size, 1 / size))
+        pairs = list(zip(tables, counts, strict=True))
+        means = np.array(
+            [
+                _divide(
+                    _multiply(count, table.values, lambda rows: np.where(np.isnan(rows), 0, rows)),
+                    _multiply(count, table.values, lambda rows: (~np.isnan(rows)).astype(np.float64)),
+                )
+                for table, count in pairs
+            ]
+        )
+        known = ~np.isnan(means)
+        part[:] = _divide(np.where(known, means, 0).sum(axis=0), known.sum(axis=0))
+        if per_pixel:
+            sums = np.asarray(sum(_multiply(count, table.sums) for table, count in pairs))
+            part[:, : len(PIXEL_METRICS)] = [_score_sums(row) for row in sums.tolist()]
     return found
-
-
-def _average(counts: Floats, values: Floats) -> Floats:
-    """Return the mean of what was measured in each draw, (draws, metrics)."""
-    return _divide(
-        _multiply(counts, values, lambda rows: np.where(np.isnan(rows), 0, rows)),
-        _multiply(counts, values, lambda rows: (~np.isnan(rows)).astype(np.float64)),
-    )
 
 
 def _multiply(counts: Floats, rows: Floats, change: Callable[[Floats], Floats] = lambda rows: rows) -> Floats:
@@ -208,11 +201,12 @@ def _divide(total: Floats, weight: Array) -> Floats:
 
 
 def _score_sums(row: Sequence[float]) -> list[float]:
-    """Return the pixel metrics of sums as `_list_sums` lists them."""
+    """Return the pixel metrics of sums that were added: pixels, `within`, `ADDED` and squared logs."""
     pixels, *rest = row
     within, added = rest[: len(RATIOS)], dict(zip(ADDED, rest[len(RATIOS) : -1], strict=True))
     spread = max(rest[-1] - added["log"] ** 2 / pixels, 0.0)
-    sums = PixelSums(int(pixels), tuple(map(int, within)), **added, log_spread=spread)
+    unknown = int(added.pop("unknown"))
+    sums = PixelSums(int(pixels), tuple(map(int, within)), unknown, **added, log_spread=spread)
     return list(score_pixels(sums).values())
 
 
@@ -220,16 +214,3 @@ def _make_intervals(values: Mapping[str, float], draws: Floats) -> dict[str, Int
     known = [draws[~np.isnan(draws[:, index]), index] for index in range(len(METRICS))]
     ends = [np.percentile(each, _ENDS).tolist() if each.size else [math.nan, math.nan] for each in known]
     return {name: Interval(values[name], *pair) for name, pair in zip(METRICS, ends, strict=True)}
-
-
-def _compare(
-    first: tuple[str, Mapping[str, Interval]], other: tuple[str, Mapping[str, Interval]], draws: Floats
-) -> Comparison:
-    """Compare two predictors, each a name with its totals. draws: the first's less the other's."""
-    (ours, one), (theirs, two) = first, other
-    differences = _make_intervals({name: one[name].value - two[name].value for name in METRICS}, draws)
-    better = {}
-    for index, name in enumerate(METRICS):
-        signed = -draws[:, index] if _BETTER[name] == "smaller" else draws[:, index]
-        better[name] = math.nan if np.isnan(signed).all() else float(np.mean(signed > 0))
-    return Comparison(ours, theirs, differences, better)

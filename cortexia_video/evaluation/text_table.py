@@ -7,16 +7,22 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from cortexia_video.errors import printable
-from cortexia_video.evaluation.job import Evaluation
+from cortexia_video.evaluation.job import Column, Evaluation
+from cortexia_video.evaluation.metrics.alignment import ALIGNMENTS
 from cortexia_video.evaluation.metrics.registry import GROUPS, MEANINGS
 from cortexia_video.evaluation.summary import FEWEST, Interval, Summary
 
 SHOWN = {
+    "coverage": "coverage (+)",
     "abs_rel": "AbsRel (-)",
     "delta1": "delta1 (+)",
     "rmse": "RMSE m (-)",
     "silog": "SILog (-)",
 }
+COVERAGE = (
+    "Coverage is the share of pixels whose depth is known; in each metric the others count as that end of the "
+    "protocol's clip which makes it worse."
+)
 _WITH_INTERVAL = ("abs_rel", "delta1")
 _LISTED = 10  # images of each kind of trouble
 
@@ -27,14 +33,50 @@ def list_lines(evaluation: Evaluation, summary: Summary) -> Iterator[str]:
     yield f"protocol {evaluation.protocol}: {_count(images)} of {evaluation.place}"
     yield describe_mean(evaluation)
     yield f"{describe_draws(summary)}; (-) smaller is better, (+) larger"
+    yield from describe_fits(evaluation)
     yield ""
-    yield from _lay_out(_list_totals(summary))
+    shown = choose_shown(evaluation, summary)
+    rows = [["", "fit", *shown.values()]]
+    for column in evaluation.columns:
+        totals = summary.totals[column.name]
+        cells = [
+            format_interval(totals[metric])
+            if metric in _WITH_INTERVAL
+            else format_value(totals[metric].value)
+            for metric in shown
+        ]
+        rows.append([printable(column.name), describe_fit(column), *cells])
+    yield from _lay_out(rows)
     if len(evaluation.columns[-1].scores) > 1:
         yield ""
         yield from _lay_out(list_sets(evaluation, summary))
     yield ""
-    yield from _list_comparisons(summary)
+    for each in summary.comparisons:
+        value, low, high = each.differences["abs_rel"]
+        said = f"{printable(each.first)} less {printable(each.other)}: AbsRel {value:+.3f}"
+        if not math.isnan(low):
+            said += f" [{low:+.3f}, {high:+.3f}], better in {each.better['abs_rel']:.0%} of draws"
+        yield said
     yield from _list_troubles(evaluation)
+
+
+def describe_fit(column: Column) -> str:
+    """Return what of a column's depth was fitted to the ground truth, in a word or two."""
+    return "baseline" if column.is_baseline else ALIGNMENTS[column.alignment].fitted
+
+
+def describe_fits(evaluation: Evaluation) -> Iterator[str]:
+    """Yield how depth was fitted to the ground truth, and which predictors' was."""
+    columns = [column for column in evaluation.columns if not column.is_baseline]
+    for alignment in dict.fromkeys(column.alignment for column in columns):
+        names = ", ".join(printable(each.name) for each in columns if each.alignment == alignment)
+        lost = "" if alignment == "none" else "; metres are lost by it, so no error in metres is shown"
+        yield f"fit of {names}: {ALIGNMENTS[alignment]}{lost}"
+    for column in columns:
+        kinds = column.count_kinds()
+        if len(kinds) > 1:
+            counts = ", ".join(f"{kind} on {_count(count)}" for kind, count in sorted(kinds.items()))
+            yield f"{printable(column.name)} has depth of several kinds, {counts}: all were fitted"
 
 
 def describe_mean(evaluation: Evaluation) -> str:
@@ -75,41 +117,32 @@ def format_interval(interval: Interval) -> str:
     return f"{format_value(interval.value)} [{format_value(interval.low)}, {format_value(interval.high)}]"
 
 
-def choose_shown(summary: Summary) -> dict[str, str]:
-    """Return metrics and their titles: the usual ones, and those of groups that were measured.
+def choose_shown(evaluation: Evaluation, summary: Summary) -> dict[str, str]:
+    """Return metrics and their titles: the usual ones, and those of groups, that were measured of a predictor.
 
-    Regions are left out: the page has them.
+    Where all depth was fitted the title says so. Regions are left out: the page has them.
     """
     signs = {"smaller": "(-)", "larger": "(+)"}
-    measured = {
+    titles = SHOWN | {
         name: f"{meaning.title} {signs[meaning.better]}"
         for name, meaning in MEANINGS.items()
         if name not in GROUPS["regions"].metrics
-        and not all(math.isnan(totals[name].value) for totals in summary.totals.values())
     }
-    return {**SHOWN, **measured}
-
-
-def _list_totals(summary: Summary) -> list[list[str]]:
-    shown = choose_shown(summary)
-    rows = [["", *shown.values()]]
-    for name, totals in summary.totals.items():
-        cells = [
-            format_interval(totals[metric])
-            if metric in _WITH_INTERVAL
-            else format_value(totals[metric].value)
-            for metric in shown
-        ]
-        rows.append([printable(name), *cells])
-    return rows
+    columns = [column for column in evaluation.columns if not column.is_baseline]
+    fitted = all(column.alignment != "none" for column in columns)
+    return {
+        name: f"fitted {title}" if fitted and name in SHOWN and name != "coverage" else title
+        for name, title in titles.items()
+        if not all(math.isnan(summary.totals[column.name][name].value) for column in columns)
+    }
 
 
 def list_sets(evaluation: Evaluation, summary: Summary) -> list[list[str]]:
-    """Return AbsRel / delta1 of each set, a row each, below a row of headings."""
-    rows = [["AbsRel / delta1", "images", *map(printable, summary.sets)]]
+    """Return AbsRel, delta1 and coverage of each set, a row each, below a row of headings."""
+    rows = [["AbsRel / delta1 / coverage", "images", *map(printable, summary.sets)]]
     for name, scores in evaluation.columns[-1].scores.items():
         cells = [
-            f"{format_value(sets[name]['abs_rel'])} / {format_value(sets[name]['delta1'])}"
+            " / ".join(format_value(sets[name][metric]) for metric in ("abs_rel", "delta1", "coverage"))
             if name in sets
             else "-"
             for sets in summary.sets.values()
@@ -118,33 +151,40 @@ def list_sets(evaluation: Evaluation, summary: Summary) -> list[list[str]]:
     return rows
 
 
-def _list_comparisons(summary: Summary) -> Iterator[str]:
-    for each in summary.comparisons:
-        value, low, high = each.differences["abs_rel"]
-        said = f"{printable(each.first)} less {printable(each.other)}: AbsRel {value:+.3f}"
-        if not math.isnan(low):
-            said += f" [{low:+.3f}, {high:+.3f}], better in {each.better['abs_rel']:.0%} of draws"
-        yield said
+def describe_pixels(evaluation: Evaluation) -> Iterator[str]:
+    """Yield what pixels of each predictor are unknown, or were raised to the clip, and in which images."""
+    least_m = evaluation.protocol.clip_min_m
+    for name, column in {each.predictor: each for each in reversed(evaluation.columns)}.items():
+        pixels = sum(score.sums.pixels for score in column.list_scores())
+        unknown = sum(score.unknown for score in column.list_scores())
+        if unknown:
+            yield (
+                f"{printable(name)}: {unknown} of {pixels} pixels are unknown: in each metric they count as "
+                "that end of the protocol's clip which makes it worse"
+            )
+        raised = {score.key: score.raised for score in column.list_scores() if score.raised}
+        if raised and not column.is_baseline:
+            yield (
+                f"{printable(name)}: {sum(raised.values())} of {pixels} pixels are at or below 0 m, clipped to "
+                f"{least_m:g} m: {_name_some([*raised])}"
+            )
 
 
 def _list_troubles(evaluation: Evaluation) -> Iterator[str]:
     """Yield what was left out or counts as unknown, each kind counted, the first of them named."""
+    said = set()
     for column in evaluation.columns:
-        kinds = Counter(remark for _, remark in column.remarks())
+        pairs = [pair for pair in column.remarks() if (column.predictor, *pair) not in said]
+        said |= {(column.predictor, *pair) for pair in pairs}
+        kinds = Counter(remark for _, remark in pairs)
         for remark, count in kinds.most_common(_LISTED):
-            keys = [key for key, each in column.remarks() if each == remark]
+            keys = [key for key, each in pairs if each == remark]
             yield f"{printable(column.name)}: {_count(count)}: {remark}: {_name_some(keys)}"
         if len(kinds) > _LISTED:
             yield f"{printable(column.name)}: and {len(kinds) - _LISTED} more reasons, all in images.csv"
-        unknown = sum(score.unknown for scores in column.scores.values() for score in scores)
-        if unknown:
-            pixels = sum(score.sums.pixels for scores in column.scores.values() for score in scores)
-            yield (
-                f"{printable(column.name)}: {unknown} of {pixels} pixels are unknown: they count as "
-                "far wrong as the protocol's clip allows"
-            )
         for (group, lack), count in column.count_lacks(evaluation.asked).items():
             yield f"{printable(column.name)}: {group} not measured on {_count(count)}: {lack}"
+    yield from describe_pixels(evaluation)
     if evaluation.left:
         yield f"{_count(len(evaluation.left))} without a reference that can be used, in no mean:"
         yield from (f"  {printable(each.key)}: {each.reason}" for each in evaluation.left[:_LISTED])

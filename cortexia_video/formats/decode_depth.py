@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import KINDS, DepthMap
-from cortexia_video.errors import DepthFileError, MissingExtraError, describe, printable
+from cortexia_video.errors import DepthFileError, MissingExtraError, describe, in_words, printable
 from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.metadata import Metadata, add, with_metadata
 from cortexia_video.formats.quantization import split_rows, to_values
@@ -32,7 +32,7 @@ _TOLD = [  # what readers say of a file, and the words for it
 ]
 _LARGEST = 16  # bytes of a number in a file
 _HEADERS = 1 << 24  # bytes of what else may be there
-_FACTS = ("f_px", "f_source", "full_size", "model", "weights_sha256")
+_FACTS = ("f_px", "f_source", "full_size", "model", "weights_sha256", "alignment")
 
 
 def read_file(path: PathLike, *, max_megapixels: float = 200.0, within: AnyPath | None = None) -> bytes:
@@ -42,15 +42,13 @@ def read_file(path: PathLike, *, max_megapixels: float = 200.0, within: AnyPath 
     """
     place = to_path(path)
     name = printable(str(place))
-    try:
-        return read_named(place, limit=max_megapixels * 1e6 * _LARGEST + _HEADERS, within=within)
-    except FileTooLargeError as error:
-        raise DepthFileError(
-            f"{name}: {error} for {max_megapixels:g} megapixels: raise `max_megapixels` if that is so"
-        ) from error
-    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-        reason = getattr(error, "strerror", None) or "the name cannot be one"
-        raise DepthFileError(f"{name}: cannot be read: {reason}") from error
+    with in_words(f"{name}: cannot be read", kind=DepthFileError, of=(OSError, ValueError)):
+        try:
+            return read_named(place, limit=max_megapixels * 1e6 * _LARGEST + _HEADERS, within=within)
+        except FileTooLargeError as error:
+            raise DepthFileError(
+                f"{name}: {error} for {max_megapixels:g} megapixels: raise `max_megapixels` if that is so"
+            ) from error
 
 
 def count_pixels(data: bytes, name: str, *, about: Metadata | None = None) -> int:
@@ -71,22 +69,25 @@ def decode_depth(
     about: Metadata | None = None,
     convention: str | None = None,
     max_megapixels: float = 200.0,
+    strict: bool = True,
 ) -> DepthMap:
     """Return the depth in a file's bytes; the values may be read-only, over these bytes.
 
     name: the file's, for messages. The content says of what format it is.
     about: what to take for so where the file does not say it, in the words of `metadata`. A file that says
     its kind says what its numbers are: of `about` it then takes the camera, the model and the size only.
+    Where it does not, 0 is unknown in metric and scale-invariant depth, unless `unknown` is NaN alone.
     convention: whose file it is, one of `CONVENTIONS`, where it does not say its kind; what `about`
     calls unknown is so besides what the convention does. `middlebury` needs in `about` what
     `parse_calibration` gives.
     max_megapixels: larger maps are refused before there is memory for them.
+    strict: False leaves metres below 0 and infinite values, which no depth has, to the caller.
 
     Raises `DepthFileError`, with name and remedy, for what is no depth file, is damaged, does not say what
     its numbers mean where nobody else does, or holds numbers that cannot be depth; `MissingExtraError`.
     """
     stored = decode_stored(data, name, about=about, max_megapixels=max_megapixels)
-    return interpret(stored, name, about=about, convention=convention)
+    return interpret(stored, name, about=about, convention=convention, strict=strict)
 
 
 def decode_stored(
@@ -111,6 +112,7 @@ def interpret(
     *,
     about: Metadata | None = None,
     convention: str | None = None,
+    strict: bool = True,
 ) -> DepthMap:
     """Return what the numbers of a file mean; the second half of `decode_depth`."""
     about = about or {}
@@ -126,8 +128,12 @@ def interpret(
         else:
             stored = _translate(stored, about, convention) if convention else stored
             metadata = add(about, stored.metadata)
-            if "unknown" in about and "unknown" in stored.metadata:
-                metadata["unknown"] = [*_listed(about["unknown"]), *_listed(stored.metadata["unknown"])]
+            unknown = [*_listed(about.get("unknown", [])), *_listed(stored.metadata.get("unknown", []))]
+            only_nan = bool(unknown) and all(str(each) == "nan" for each in unknown)
+            if metadata.get("kind") in ("metric", "scale_invariant") and not (convention or only_nan):
+                unknown.append(0)  # no thing is at no distance: sensors have it for what they do not see
+            if unknown:
+                metadata["unknown"] = unknown
         _require_meaning(stored.values, metadata)
         try:
             depth = with_metadata(to_values(stored.values, metadata), metadata)
@@ -135,12 +141,12 @@ def interpret(
             raise DepthFileError(str(error)) from error
         depth = depth if said or metadata.get("along", "axis") == "axis" else _turn_to_axis(depth, metadata)
         low, high = (float(each.reduce(depth.values, axis=None)) for each in (np.fmin, np.fmax))
-        if math.isinf(low) or math.isinf(high):
+        if strict and (math.isinf(low) or math.isinf(high)):
             share = 100 * float(np.isinf(depth.values).mean())
             raise DepthFileError(
                 f"{share:.3g} % of its values are infinite: if they are unknown, give that as `unknown`"
             )
-        if low < 0 and depth.kind in ("metric", "scale_invariant"):
+        if strict and low < 0 and depth.kind in ("metric", "scale_invariant"):
             share = 100 * float((depth.values < 0).mean())
             raise DepthFileError(
                 f"{share:.3g} % of its values are negative, which {depth.kind} depth is not: if they are "
@@ -175,7 +181,7 @@ def find_reader(data: bytes, name: str) -> Reader:
         if reader.reads(data):
             return reader
     foreign = describe_foreign(data)
-    if data and not foreign.endswith(("plain text", "of no known image format")):
+    if data and not foreign.endswith(("plain text", "of an unknown format")):
         raise DepthFileError(f"not a depth file: {foreign.partition(': ')[2]}")
     suffixes = [suffix for reader in READERS for suffix in reader.suffixes]
     if name.lower().endswith(tuple(suffixes)):

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DepthFileError, MissingExtraError
+from cortexia_video.errors import DepthFileError, explain_import
 from cortexia_video.formats.metadata import from_text, metadata_of, to_text
 from cortexia_video.formats.raw_depth import Chunks, RawDepth, require_pixels
 
@@ -164,5 +164,5 @@ def _import() -> Any:
     try:
         import OpenEXR
     except ImportError as error:
-        raise MissingExtraError("the format exr needs: pip install 'cortexia-video[exr]'") from error
+        raise explain_import(error, "the format exr needs", "'cortexia-video[exr]'") from error
     return OpenEXR

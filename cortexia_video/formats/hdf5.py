@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.errors import DepthFileError, MissingExtraError, in_words
+from cortexia_video.errors import DepthFileError, explain_import, in_words
 from cortexia_video.formats.raw_depth import RawDepth, require_pixels
 from cortexia_video.storage.named_file import open_named, read_named, require_size
 from cortexia_video.storage.paths import AnyPath
@@ -87,9 +87,9 @@ def _find(file: Any, name: str) -> Any:
         raise ValueError("it is a link, which is not followed: copy the array itself into the file")
     found = file[name]
     if not isinstance(found, h5py.Dataset) or found.dtype.kind not in "fiu" or found.shape is None:
-        raise ValueError(f"it is no array of numbers ({getattr(found, 'dtype', 'a group')})")
+        raise ValueError(f"it is not an array of numbers ({getattr(found, 'dtype', 'a group')})")
     if found.external or found.is_virtual:
-        raise ValueError("its numbers lie in other files, which are not read: copy them into the file")
+        raise ValueError("its values are in other files, which are not read: copy them into the file")
     return found
 
 
@@ -107,5 +107,5 @@ def _import(what: str) -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise MissingExtraError(f"{what} needs: pip install 'cortexia-video[datasets]'") from error
+        raise explain_import(error, f"{what} needs", "'cortexia-video[datasets]'") from error
     return h5py

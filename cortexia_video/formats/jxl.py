@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DepthFileError, MissingExtraError
+from cortexia_video.errors import DepthFileError, explain_import
 from cortexia_video.formats.metadata import from_text, metadata_of, to_text
 from cortexia_video.formats.quantization import Quantizer, choose_steps, split_rows
 from cortexia_video.formats.raw_depth import Chunks, RawDepth, require_pixels
@@ -134,5 +134,5 @@ def _import() -> Any:
     try:
         import imagecodecs
     except ImportError as error:
-        raise MissingExtraError("the format jxl needs: pip install 'cortexia-video[jxl]'") from error
+        raise explain_import(error, "the format jxl needs", "'cortexia-video[jxl]'") from error
     return imagecodecs

@@ -9,6 +9,8 @@
     full_size       [height, width] of the whole image
     model           the model that made it, or null: a sensor, or nobody said
     weights_sha256  digest of the model's weights, or null
+    aligned_by      what the metres of relative depth came from (points, colmap ...); only where it was aligned
+    alignment       the fit, its points and residuals (`depth_map.Alignment`); only where it was aligned
 
 What a caller says of other people's files, besides: `along` (distances along the "axis" or the "ray" of each
 pixel, which f_px turns into depth), and `channel`, `array` or `page` of a file that holds several.
@@ -29,7 +31,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.depth_map import KINDS, DepthKind, DepthMap, larger_is_nearer
+from cortexia_video.depth_map import KINDS, Alignment, DepthKind, DepthMap, larger_is_nearer
 from cortexia_video.errors import InputError
 from cortexia_video.frame import FocalSource
 from cortexia_video.storage.documents import parse_json
@@ -40,6 +42,7 @@ MARK = b"cortexia_video depth"  # in the first bytes of every file of ours that 
 
 def metadata_of(depth: DepthMap) -> dict[str, Any]:
     """Return in words and numbers that JSON can hold what a depth map's values mean; NaN is unknown."""
+    aligned = depth.alignment
     return {
         "kind": depth.kind,
         **meaning_of(depth.kind),
@@ -49,6 +52,7 @@ def metadata_of(depth: DepthMap) -> dict[str, Any]:
         "full_size": [*(depth.full_size or depth.values.shape)],
         "model": depth.model,
         "weights_sha256": depth.weights_sha256,
+        **({"aligned_by": aligned.by, "alignment": aligned.as_dict()} if aligned else {}),
     }
 
 
@@ -132,6 +136,7 @@ def with_metadata(values: NDArray[np.float32], metadata: Metadata) -> DepthMap:
     for name in ("model", "weights_sha256"):
         if not isinstance(metadata.get(name), str | None):
             raise ValueError(f"{name} is {metadata[name]!r}: it must be a text or null")
+    said = metadata.get("alignment") if kind == "metric" else None  # a ledger's, of a map before it
     return DepthMap(
         values,
         kind,
@@ -140,6 +145,7 @@ def with_metadata(values: NDArray[np.float32], metadata: Metadata) -> DepthMap:
         size,
         metadata.get("model"),
         metadata.get("weights_sha256"),
+        None if said is None else Alignment.from_dict(said),
     )
 
 

@@ -93,6 +93,9 @@ FORMATS: dict[str, Format] = {
     "pfm": Format(".pfm", pfm.encode, checks(pfm.decode), pfm.decode),
     "jxl": Format(".jxl", jxl.encode, checks(jxl.decode), jxl.decode, True, steps.lost, _JXL),
 }
+RELATIVE = Format(
+    ".relative", lambda depth: npz.encode(depth.relative or depth), checks(npz.decode)
+)  # beside aligned depth: the map before, as npz; not of that name, so that nobody takes it for metric
 PREVIEW = Format(".preview.jpg", preview.encode, preview.check, lost=png8.lost)
 READERS = (
     Reader((npy.MAGIC,), (".npy",), npy.decode),
@@ -114,10 +117,13 @@ def find_format(name: str) -> Format | None:
     return max(ends, key=lambda form: len(form.suffix), default=None)
 
 
+VIDEO_PREVIEW = b".preview.mp4"
 REPORT_MARK = MARK + b" report"
 _OWN_NAMES = (
     *(os.fsencode(each.suffix) for each in (*FORMATS.values(), PREVIEW)),
     b".html",
+    b".mkv",
+    VIDEO_PREVIEW,
     b"depth.json",
 )
 HEAD_BYTES = 512
@@ -128,10 +134,13 @@ def is_own_output(path: str | os.PathLike[str]) -> bool:
     """Return whether a file is one that this package may have written, so that no run takes it for an image.
 
     Only names that we may have given are opened; the mark inside decides. `.npy` and `.pfm` have none: any
-    NumPy file and any float map counts.
+    NumPy file and any float map counts; and so does any video called `.preview.mp4`.
     """
-    if not may_be_own(os.path.basename(path)):  # noqa: PTH119 - may not be UTF-8
+    name = os.path.basename(path)  # noqa: PTH119 - may not be UTF-8
+    if not may_be_own(name):
         return False
+    if os.fsencode(name).endswith(VIDEO_PREVIEW):
+        return True
     try:
         with open_named(Path(path)) as file:
             return is_own_head(file.read(HEAD_BYTES))

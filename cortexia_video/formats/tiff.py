@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DepthFileError, MissingExtraError
+from cortexia_video.errors import DepthFileError, explain_import
 from cortexia_video.formats.metadata import from_text, metadata_of, to_text
 from cortexia_video.formats.raw_depth import Chunks, RawDepth, require_pixels
 from cortexia_video.images.decode import quieten_pillow
@@ -73,7 +73,7 @@ def encode_unpacked(depth: DepthMap, **words: Any) -> Chunks:
 def decode(data: bytes, most: float, page: int | None = None) -> RawDepth:
     """Return the values of a page of one channel. most: pixels. page: counted from 1; may be left out of one.
 
-    Raises `DepthFileError`, `MissingExtraError`, and what Pillow and tifffile do for a broken file.
+    Raises `DepthFileError`, `explain_import`, and what Pillow and tifffile do for a broken file.
     """
     quieten_pillow()
     pages = _read_pages(data)
@@ -100,9 +100,7 @@ def decode(data: bytes, most: float, page: int | None = None) -> RawDepth:
     try:
         import tifffile
     except ImportError as error:
-        raise MissingExtraError(
-            f"TIFF of {kind} needs a package: pip install 'cortexia-video[tiff]'"
-        ) from error
+        raise explain_import(error, f"TIFF of {kind} needs", "'cortexia-video[tiff]'") from error
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         return RawDepth(np.asarray(file.pages[number].asarray(maxworkers=1)), text)
 

@@ -1,8 +1,9 @@
-"""Cameras and surfaces: intrinsics files, normals, depth edges, metric anchors. Pure numpy.
+"""Cameras and surfaces: intrinsics files, normals, depth edges, metric anchors, alignment. Pure numpy.
 
-Doors: `anchors`, `depth_edges`, `intrinsics`, `normals`.
+Doors: `alignment`, `anchors`, `camera_models`, `depth_edges`, `intrinsics`, `normals`.
 """
 
+from cortexia_video.geometry.alignment import align
 from cortexia_video.geometry.anchors import anchor_depth
 from cortexia_video.geometry.depth_edges import choose_max_gap, find_edges
 from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
@@ -10,6 +11,7 @@ from cortexia_video.geometry.normals import depth_to_normals
 
 __all__ = [
     "Intrinsics",
+    "align",
     "anchor_depth",
     "choose_max_gap",
     "depth_to_normals",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError
+from cortexia_video.geometry.alignment import Fit, apply_fit, take_samples
 
 
 def anchor_depth(depth: DepthMap, *, near_m: float, far_m: float) -> DepthMap:
@@ -33,21 +33,25 @@ def anchor_depth(depth: DepthMap, *, near_m: float, far_m: float) -> DepthMap:
         >>> cx.geometry.anchor_depth(depth, near_m=1, far_m=4).values.tolist()
         [[4.0, 1.0]]
     """
+    return apply_fit(
+        depth, fit_extremes(depth, near_m=near_m, far_m=far_m), take_samples(depth, []), "near_far"
+    )
+
+
+def fit_extremes(depth: DepthMap, *, near_m: float, far_m: float) -> Fit:
+    """Return what makes a map's nearest known value `near_m` and its farthest `far_m`; raises as `anchor_depth`."""
     if depth.kind not in ("disparity", "affine_invariant"):
         raise InputError(
             f"depth of kind {depth.kind} has no unknown shift: `near_m` and `far_m` are not for it"
         )
     require_distances(near_m, far_m)
-    values = np.where(np.isfinite(depth.values), depth.values, np.float32(np.nan)).astype(np.float64)
-    low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
+    values = np.where(np.isfinite(depth.values), depth.values, np.float32(np.nan))
+    low, high = (float(each.reduce(values, axis=None)) for each in (np.fmin, np.fmax))
     if not low < high:
         raise InputError("depth is the same everywhere, or unknown: no near and far in it")
-    share = (values - low) / (high - low)
-    if depth.larger_is_nearer:
-        metres = 1 / (1 / far_m + share * (1 / near_m - 1 / far_m))
-    else:
-        metres = near_m + share * (far_m - near_m)
-    return replace(depth, values=metres.astype(np.float32), kind="metric")
+    first, last = (1 / far_m, 1 / near_m) if depth.larger_is_nearer else (near_m, far_m)
+    scale = (last - first) / (high - low)
+    return Fit(depth.kind, scale, first - scale * low, near_m, far_m)
 
 
 def require_distances(near_m: float, far_m: float) -> None:

@@ -105,7 +105,7 @@ class Intrinsics:
         cx, cy = map(_to_number, camera.axis)  # which may lie outside of an image that was cropped
         for name, number, written in zip(("cx", "cy"), (cx, cy), camera.axis, strict=True):
             if not math.isfinite(number):
-                raise InputError(f"its {name} must be a number of pixels, not {printable(str(written))[:40]}")
+                raise InputError(f"its {name} must be a number of pixels, got {printable(str(written))[:40]}")
         return Pinhole(camera.fx * factor, camera.fy * factor, cx * factor, cy * factor, width, height)
 
     def apply(self, frame: Frame) -> Frame:
@@ -216,7 +216,7 @@ def _read_camera(fields: Mapping[str, object]) -> _Camera:
     for name, number in numbers.items():
         if not (math.isfinite(number) and number > 0):
             written = printable(str(fields[name]))[:40]
-            raise ValueError(f"{name} must be a number of pixels, more than 0, not {written}")
+            raise ValueError(f"{name} must be a number of pixels above 0, got {written}")
     size = _read_pair(numbers, "width", "height")
     axis = (fields.get("cx"), fields.get("cy")) if {"cx", "cy"} & {*fields} else None
     both = _read_pair(numbers, "fx", "fy")

@@ -4,39 +4,31 @@ JPEG goes through simplejpeg, everything else (and what simplejpeg refuses) thro
 readers, never those that start other programs, such as EPS and WMF. Colour profiles are ignored: values are
 taken as sRGB. Transparency is composited over white. Of animations and multi-page files the first image
 counts.
-
-Pixels are converted in strips: memory holds the reader's buffers and the result, never a further whole copy.
 """
 
 from __future__ import annotations
 
 import io
 import logging
+import math
 import re
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import (
-    Image,
-    ImageFile,
-)
+from PIL import Image, ImageFile
 
-from cortexia_video.errors import DecodeError
+from cortexia_video.errors import DecodeError, describe
 from cortexia_video.frame import Frame
-from cortexia_video.images.decode_errors import decode_errors
 from cortexia_video.images.exif_focal_length import focal_length_px
 from cortexia_video.images.foreign_content import describe_foreign, find_camera_file
-from cortexia_video.images.greyscale import find_grey_scale, list_strips, strip_grey
-from cortexia_video.images.memory_limit import check_memory
-from cortexia_video.images.pillow_readers import (
-    READERS,
-    read_exif,
-)
+from cortexia_video.images.pillow_readers import READERS, TiffReader, read_exif
+from cortexia_video.images.pixels import to_rgb, turn
 from cortexia_video.images.sniff import SNIFF_BYTES, name_format
 from cortexia_video.runtime.memory import BufferPool
 
@@ -53,7 +45,7 @@ class Header(NamedTuple):
 
 def read_header(data: bytes) -> Header:
     """Return format and size without decoding pixels; raises DecodeError where the content is no image."""
-    with decode_errors(data), _open(data) as pil_image:
+    with _decode_errors(data), _open(data) as pil_image:
         return Header(pil_image.format or "", *pil_image.size)
 
 
@@ -91,14 +83,12 @@ def decode(
         >>> cx.decode(Path("examples/room_900002.jpg").read_bytes(), "room").width
         640
     """
-    with decode_errors(data), _open(data) as pil_image:
+    with _decode_errors(data), _open(data) as pil_image:
         _check_size(pil_image, max_megapixels)
-        check_memory(pil_image, data, max_megapixels)
+        _check_memory(pil_image, data, max_megapixels)
         width, height = pil_image.size
         image: NDArray[np.uint8] | None = None
-        if (
-            pil_image.format == "JPEG"
-        ):  # of others EXIF comes later: Pillow loads a PNG for it, errors are lost
+        if pil_image.format == "JPEG":  # of others later: Pillow loads a PNG for it, and errors are lost
             exif = read_exif(pil_image)
             orientation = _orientation(exif)
             least = _stored(enough(*_stored((height, width), orientation)), orientation) if enough else (0, 0)
@@ -113,7 +103,9 @@ def decode(
             _check_size(pil_image, max_megapixels)
             exif = read_exif(pil_image)
             orientation = _orientation(exif)
-        upright = _upright(image, orientation) if image is not None else _rgb(pil_image, orientation)
+            upright = to_rgb(pil_image, orientation)
+        else:
+            upright = turn(image, orientation) if orientation > 1 else image
     reduced = image is not None and image.shape[:2] != (height, width)
     full_size = _stored((height, width), orientation) if reduced else None
     full_height, full_width = full_size or upright.shape[:2]
@@ -123,10 +115,10 @@ def decode(
 
 def convert_pillow(pil_image: Image.Image, key: str) -> Frame:
     """Return an image that Pillow opened, of any mode, as `decode` returns it: upright, RGB."""
-    with decode_errors(b""):
+    with _decode_errors(b""):
         pil_image.load()
         exif = read_exif(pil_image)
-        upright = _rgb(pil_image, _orientation(exif))
+        upright = to_rgb(pil_image, _orientation(exif))
     f_px = focal_length_px(exif, upright.shape[1], upright.shape[0])
     return Frame(key, upright, f_px, None if f_px is None else "exif")
 
@@ -165,6 +157,30 @@ def _check_size(pil_image: Image.Image, max_megapixels: float) -> None:
 
 # ---- memory ------------------------------------------------------------------------------------------------
 
+# Peak bytes a pixel beyond the file itself, reader and result together: measured at 20 to 200 megapixels.
+_PEAK_BYTES = {"JPEG": 9.0, "PNG": 7.1, "BMP": 7.1, "TIFF": 7.1, "WEBP": 16.0, "AVIF": 20.0, "JPEG2000": 20.0}
+_PEAK_BYTES_OTHER = 12.0
+_ALLOWED_BYTES = 10.2  # 2 GiB less 100 MB for Python and numpy, at 200 megapixels
+_DEFAULT_MEGAPIXELS = 200.0
+_EDGE_BYTES = 16.0  # of each row (a pointer, padding) and of each column (two rows of 16-bit RGBA unpacked)
+
+
+def _check_memory(pil_image: Image.Image, data: bytes, max_megapixels: float) -> None:
+    """Refuse what would take over 10.2 bytes a pixel of the limit (2 GB for 200 megapixels or fewer)."""
+    width, height = pil_image.size
+    peak = _PEAK_BYTES.get(pil_image.format or "", _PEAK_BYTES_OTHER)
+    if isinstance(pil_image, TiffReader):
+        peak = max(peak, 4.0 + pil_image.strip_bytes())
+    elif pil_image.format == "JPEG" and pil_image.mode == "CMYK" and "progressive" in pil_image.info:
+        peak = 12.0
+    needed_mb = (len(data) + peak * width * height + _EDGE_BYTES * (width + height)) / 1e6
+    if needed_mb > _ALLOWED_BYTES * max(max_megapixels, _DEFAULT_MEGAPIXELS):
+        raise DecodeError(
+            f"too large: {width} x {height} as this kind of {pil_image.format} takes "
+            f"{needed_mb / 1000:.1f} GB to decode; convert it, "
+            f"or raise `max_megapixels` to {math.ceil(needed_mb / _ALLOWED_BYTES)}"
+        )
+
 
 # ---- noise -------------------------------------------------------------------------------------------------
 
@@ -198,14 +214,9 @@ def _orientation(exif: dict[int, object]) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-# ---- pixels ------------------------------------------------------------------------------------------------
-
+# ---- pixels -------------------------------------------------------------------------------------------------
 # What libjpeg calls a warning, but is lost content. Others, as stray bytes between segments, are harmless.
 _LOST_CONTENT = re.compile("premature end|huffman|arithmetic|progression|instead of RST", re.IGNORECASE)
-_COPY_ROWS = 64
-_COMPOSITED = {"LA", "PA", "RGBA"}
-_PREMULTIPLIED = {"La", "RGBa"}
-_KEYED = {"1", "L", "I;16", "RGB"}  # one sample value or triple may mean transparent
 
 
 def _stored(size: tuple[int, int], orientation: int) -> tuple[int, int]:
@@ -213,78 +224,54 @@ def _stored(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     return size[::-1] if orientation >= 5 else size
 
 
-def _upright(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Turn uint8 (H, W, 3) as EXIF says; the input itself where nothing is to be turned."""
-    if orientation not in _TURNS:
-        return image
-    upright, stored = _canvas(image.shape[1], image.shape[0], orientation)
-    _copy(image, stored)
-    return upright
-
-
-# Orientation -> swap axes first, then step of rows and of columns. 1 and all invalid values turn nothing.
-_TURNS: dict[int, tuple[bool, int, int]] = {
-    2: (False, 1, -1),
-    3: (False, -1, -1),
-    4: (False, -1, 1),
-    5: (True, 1, 1),
-    6: (True, 1, -1),
-    7: (True, -1, -1),
-    8: (True, -1, 1),
-}
-_INVERSE = {6: 8, 8: 6}
-
-
-def _canvas(width: int, height: int, orientation: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return a new upright uint8 (H, W, 3) for a stored width x height, and its view in stored order."""
-    swap = _TURNS.get(orientation, (False, 1, 1))[0]
-    upright = np.empty((width, height, 3) if swap else (height, width, 3), np.uint8)
-    turned, rows, columns = _TURNS.get(_INVERSE.get(orientation, orientation), (False, 1, 1))
-    return upright, (upright.swapaxes(0, 1) if turned else upright)[::rows, ::columns]
-
-
-def _copy(rows: NDArray[np.uint8], target: NDArray[np.uint8]) -> None:
-    """Copy (h, W, 3 or 1) into a view of (h, W, 3); by bands and channels: twice as fast for turned views."""
-    if target.flags.c_contiguous:
-        target[...] = rows
-        return
-    for y in range(0, len(rows), _COPY_ROWS):
-        for channel in range(3):
-            target[y : y + _COPY_ROWS, :, channel] = rows[y : y + _COPY_ROWS, :, channel % rows.shape[2]]
-
-
-def _rgb(pil_image: Image.Image, orientation: int) -> NDArray[np.uint8]:
-    """Return upright uint8 (H, W, 3) RGB of a loaded image of any mode."""
-    upright, stored = _canvas(*pil_image.size, orientation)
-    scale = find_grey_scale(pil_image)
-    for place, strip in list_strips(pil_image):
-        rows = _strip_rgb(strip) if scale is None else strip_grey(strip, scale)
-        if strip.mode in _KEYED and "transparency" in pil_image.info:
-            keyed = (_samples(strip) == pil_image.info["transparency"]).all(axis=2, keepdims=True)
-            rows = np.where(keyed, np.uint8(255), rows)
-        _copy(rows, stored[place])
-    return upright
-
-
-def _strip_rgb(strip: Image.Image) -> NDArray[np.uint8]:
-    """Return uint8 (h, W, 3) RGB, or (h, W, 1) grey, of an 8-bit mode; transparency over white."""
-    if strip.mode in _PREMULTIPLIED:
-        strip = strip.convert("LA" if strip.mode == "La" else "RGBA")
-    if strip.mode in _COMPOSITED or (strip.mode == "P" and strip.has_transparency_data):
-        strip = strip.convert("RGBA")
-        white = Image.new("RGB", strip.size, "white")
-        white.paste(strip, mask=strip.getchannel("A"))
-        strip = white
-    return _samples(strip if strip.mode in ("L", "RGB") else strip.convert("RGB"))
-
-
-def _samples(strip: Image.Image) -> NDArray[np.uint8]:
-    """(h, W, channels) as Pillow holds them, in the mode's own type."""
-    samples: NDArray[np.uint8] = np.asarray(strip)
-    return samples if samples.ndim == 3 else samples[..., None]
-
-
-# ---- grey with more than 8 bits ----------------------------------------------------------------------------
-
-
 # ---- what went wrong, for people ---------------------------------------------------------------------------
+
+_CUT_SHORT = re.compile(
+    "premature end of jpeg|truncated|end of (file|image|stream)|not enough|unexpected end|not large enough",
+    re.IGNORECASE,
+)
+_UNSUPPORTED = re.compile(
+    "unsupported|unknown|not (yet )?supported|cannot handle|bad (mode|bits)", re.IGNORECASE
+)
+# What readers say of kinds that they do not know, and the words for it.
+_KINDS = [
+    (re.compile(r"cannot handle (\d+)-bit layers"), r"\1 bits a colour"),
+    (re.compile(r"cannot handle (\d+)-layer images"), r"\1 colour channels"),
+    (re.compile(r"Unsupported BMP pixel depth \((\d+)\)"), r"\1 bits a pixel"),
+    (re.compile(r"Unsupported BMP compression \((\d+)\)"), r"compression \1"),
+    (re.compile("Unsupported BMP bitfields layout"), "colours of unusual bits"),
+]
+_LONG_TEXT = re.compile("MAX_TEXT_(CHUNK|MEMORY)")
+
+
+@contextmanager
+def _decode_errors(data: bytes) -> Iterator[None]:
+    """Turn whatever a reader raises into a DecodeError that keeps the original as cause."""
+    try:
+        yield
+    except DecodeError:
+        raise
+    except Exception as error:  # foreign boundary: readers raise anything on broken files
+        raise DecodeError(_describe(data, error)) from error
+
+
+def _describe(data: bytes, error: Exception) -> str:
+    """Return in one line what is wrong with a file that a reader refused."""
+    name, detail = name_format(data[:SNIFF_BYTES]) or "image", " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return describe(error)
+    if isinstance(error, Image.DecompressionBombError):
+        pixels = re.search(r"\d+", detail)
+        megapixels = f"{int(pixels[0]) / 1e6:.4g}" if pixels else "so many"
+        return f"too large: {megapixels} megapixels are more than can be read of a {name}; convert it to JPEG"
+    if _LONG_TEXT.search(detail):
+        return f"too large: the text in this {name} is; save it without metadata"
+    shorter = name == "WEBP" and len(data) < int.from_bytes(data[4:8], "little") + 8
+    shorter = shorter or (name == "PNG" and b"IEND" not in data[-1024:])
+    if isinstance(error, EOFError) or _CUT_SHORT.search(detail) or shorter:
+        return "cut short: the file ends before the image does"
+    if isinstance(error, NotImplementedError) or _UNSUPPORTED.search(detail):
+        kinds = (match.expand(words) for says, words in _KINDS if (match := says.search(detail)))
+        told = f" ({kind})" if (kind := next(kinds, None)) else ""
+        return f"not supported: this kind of {name} cannot be read{told}; convert it to JPEG or PNG"
+    return f"damaged: the {name} cannot be read; copy it again from where it came"

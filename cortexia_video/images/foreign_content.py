@@ -110,7 +110,7 @@ def describe_foreign(data: bytes) -> str:
             return description
     text = head.decode("utf-8", "replace").rstrip("\ufffd")  # perhaps cut within a character
     readable = all(character.isprintable() or character.isspace() for character in text)
-    what = "plain text" if text and "\ufffd" not in text and readable else "of no known image format"
+    what = "plain text" if text and "\ufffd" not in text and readable else "of an unknown format"
     return f"not an image: the content is {what}"
 
 

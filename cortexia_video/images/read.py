@@ -45,12 +45,11 @@ def read_image_bytes(path: PathLike) -> bytes:
         with in_words("its shard cannot be read", kind=DecodeError):
             return read_part(to_path(inside[0]), inside[1], IMAGES)
     if isinstance(place, RemotePath):
-        try:
-            return read_named(place)
-        except FileNotFoundError as error:
-            raise DecodeError("it is gone: it was there when the bucket was listed") from error
-        except OSError as error:
-            raise DecodeError(f"cannot be read: {error.strerror}") from error
+        with in_words("cannot be read", kind=DecodeError, of=OSError):
+            try:
+                return read_named(place)
+            except FileNotFoundError as error:
+                raise DecodeError("it was removed after the bucket was listed") from error
     with in_words("cannot be read", kind=DecodeError):
         try:
             return read_named(place)

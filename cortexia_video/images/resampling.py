@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Any, Literal
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+Filter = Literal["bilinear", "bicubic"]
 
 _GAP = 2.0  # what is left to the bilinear step after the whole-numbered one; Pillow's `reducing_gap`
 _STRIP_PIXELS = 1 << 18
 _SAMPLED_ROWS = 8
 _MOST_COLUMNS = 1 << 26  # numbers between the two steps of an enlargement
 _POSITIONS = 1 << 20  # rows whose places are computed together
+_SUPPORT = {"bilinear": 1, "bicubic": 2}  # pixels to each side, of the image or, where it shrinks, the result
+_EXACT_FLOAT32 = 1 << 24  # up to here float32 holds every whole number
+_ROWS = 32  # in a product, with so few columns that it stays in the cache and BLAS starts no threads for it:
+_TOGETHER, _PIXELS = 4, 16  # new pixels, more where they come of fewer than so many old ones
 _LONGEST = 8  # times the short side: beyond this a panorama gets a smaller short side instead of more pixels
 
 
@@ -73,6 +82,41 @@ def sample_image(
         bottom *= down[strip]
         np.add(top, bottom, out=sampled[strip])
     return sampled.reshape(height, width, 3)
+
+
+def average_image(image: NDArray[np.uint8], height: int, width: int, filter: Filter) -> NDArray[np.uint8]:
+    """Resample a uint8 (H, W, 3) image to (height, width), each pixel a weighted mean of those around it.
+
+    Gives the bits of torch's `interpolate(..., antialias=True)` on 8-bit images, which is torchvision's
+    filter and so that of transformers' processors: first along rows, then along columns, with 16-bit weights
+    in as fine steps as these allow, rounded to 8 bits after each. Pillow's has finer weights, and differs
+    by a level in some pixels. Sums are whole numbers that float32 or float64 holds exactly, so they are
+    left to matrix products.
+    """
+    old_height, old_width = image.shape[:2]
+    if old_width != width:
+        blocks, dtype = _weigh(old_width, width, filter)
+        joined = [(start, first, np.kron(block.T, np.eye(3, dtype=dtype))) for start, first, block in blocks]
+        rows = image.reshape(old_height, -1)  # colours are beside each other: each block thrice
+        averaged = np.empty((old_height, 3 * width), np.uint8)
+        sums = np.empty((_ROWS, 3 * width), dtype)
+        for top in range(0, old_height, _ROWS):
+            strip = rows[top : top + _ROWS].astype(dtype)
+            some = sums[: len(strip)]
+            for start, first, block in joined:
+                columns = strip[:, 3 * first : 3 * first + len(block)]
+                np.matmul(columns, block, out=some[:, 3 * start : 3 * start + block.shape[1]])
+            averaged[top : top + _ROWS] = np.clip(some + dtype(0.5), 0, 255)  # and cut to whole numbers
+        image = averaged.reshape(old_height, width, 3)
+    if old_height != height:
+        blocks, dtype = _weigh(old_height, height, filter)
+        rows = image.reshape(old_height, -1)
+        averaged = np.empty((height, 3 * width), np.uint8)
+        for start, first, block in blocks:
+            some = block @ rows[first : first + block.shape[1]].astype(dtype)
+            averaged[start : start + len(block)] = np.clip(some + dtype(0.5), 0, 255)
+        image = averaged.reshape(height, width, 3)
+    return image
 
 
 def pick_points(values: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
@@ -145,3 +189,41 @@ def _interpolate_rows(values: NDArray[np.float32], rows: NDArray[np.float32]) ->
             np.multiply(weight[start:end], slope, out=some[start:end])
             some[start:end] += base
     return rows
+
+
+@lru_cache(maxsize=64)
+def _weigh(old: int, new: int, filter: Filter) -> tuple[list[tuple[int, int, NDArray[Any]]], Any]:
+    """Return the weights of `old` pixels in each of `new`, a few of these together, and the float type to use.
+
+    Each is (start, first, weights): weights (n, count) of the old pixels from `first` in the new from
+    `start`. They are multiples of a power of two, so sums of products with 8-bit values are exact.
+    """
+    scale = old / new
+    support = _SUPPORT[filter] * max(scale, 1.0)
+    centres = scale * (np.arange(new) + 0.5)
+    first = np.maximum((centres - support + 0.5).astype(np.intp), 0)
+    count = np.minimum((centres + support + 0.5).astype(np.intp), old) - first
+    taps = np.arange(count.max())
+    at = np.abs((taps + first[:, None] - centres[:, None] + 0.5) * (1 / max(scale, 1.0)))
+    if filter == "bilinear":
+        weights = np.maximum(1 - at, 0)
+    else:  # Keys' cubic with a = -0.5, in the order of torch's operations
+        near = (1.5 * at - 2.5) * at * at + 1
+        weights = np.where(at < 1, near, np.where(at < 2, (((at - 5) * at + 8) * at - 4) * -0.5, 0.0))
+    weights[taps >= count[:, None]] = 0
+    weights /= np.cumsum(weights, axis=1)[:, -1:]  # one by one: a sum of numpy's adds in another order
+    precision = 0
+    while precision < 22 and int(0.5 + weights.max() * (1 << (precision + 1))) < 1 << 15:
+        precision += 1
+    weights *= 1 << precision
+    weights = np.trunc(weights + np.copysign(0.5, weights))
+    dtype = np.float32 if 255 * np.abs(weights).sum(axis=1).max() < _EXACT_FLOAT32 else np.float64
+    blocks = []
+    together = max(_TOGETHER, int(_PIXELS / scale))
+    for start in range(0, new, together):
+        some = slice(start, start + together)
+        offsets = first[some] - first[start]
+        block = np.zeros((len(offsets), offsets[-1] + len(taps)), dtype)
+        np.put_along_axis(block, offsets[:, None] + taps, weights[some] * 2.0**-precision, axis=1)
+        blocks.append((start, int(first[start]), block[:, : old - first[start]]))
+    return blocks, dtype

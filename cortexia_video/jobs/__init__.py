@@ -1,6 +1,6 @@
 """One file per thing the command line does to a folder; here are the classes of what the jobs return.
 
-Doors: `convert`, `estimate`, `export`, `inspect`, `outcomes`, `plan`, `point_clouds`, `ray_cluster`,
+Doors: `align`, `convert`, `estimate`, `export`, `inspect`, `outcomes`, `plan`, `point_clouds`, `ray_cluster`,
 `status`, `verify`.
 """
 

@@ -11,7 +11,7 @@ import math
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -137,8 +137,8 @@ def convert(
         reader.open_folder(each)  # each of its files would fail if that cannot be
     bare = to in EXPORTS and not EXPORTS[to].keeps_ending
     found = DepthFiles(inputs, output=root, convention=convention, about=about, bare=bare)
-    files = _require_some(found, inputs)
-    format = format or (None if to else _find_format(inputs))
+    files = require_depth_files(found, inputs)
+    format = format or (None if to else find_run_format(inputs))
     step = 1 / PER_METRE[convention] if convention in PER_METRE else (about or {}).get("scale")
     forms = _choose_formats(format, to, step)
     sink = open_sink(root, format=forms)
@@ -162,35 +162,35 @@ def convert(
         outcomes = Outcomes(
             sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop
         )
-        facts = {"convention": to, **EXPORTS[to].facts} if to else {}
-        job = ConvertJob(outcomes, reader, forms[0], given, allow_loss, facts)
-        report = job.run(files, workers)
+        change = _FocalLength(given, {"convention": to, **EXPORTS[to].facts} if to else {})
+        report = DepthFileJob(outcomes, reader, forms[0], change, allow_loss).run(files, workers)
+    for reason, count in sorted(change.kept.items()):
+        _log.warning("not scaled to the given focal length: %d (%s)", count, reason)
     if found.images:
         _log.warning("%d PNG files of 8 bits or in colour are no depth: passed over", found.images)
     return report
 
 
-class ConvertJob:
-    """One conversion: what it needs while it lasts."""
+class DepthFileJob:
+    """Depth files read, changed and written anew, each an input with one outcome.
+
+    change: gives of what was read what is to be written, and what else the ledger's line says; called on threads.
+    """
 
     def __init__(
         self,
         outcomes: Outcomes,
         reader: DepthReader,
         form: Format,
-        given: Intrinsics,
+        change: Callable[[InputFile, Reading], tuple[DepthMap, Mapping[str, object]]],
         allow_loss: bool,
-        facts: Mapping[str, object],
     ) -> None:
         self.outcomes = outcomes
         self.sink, self.ledger = outcomes.sink, outcomes.ledger
         self._reader = reader
         self._form = form
-        self._given = given
+        self._change = change
         self._allow_loss = allow_loss
-        self._facts = facts
-        self._kept: Counter[str] = Counter()  # maps that stay those of another focal length, by reason
-        self._counting = threading.Lock()
         self._told = False  # what is lost
         self._root = self.sink.root.resolve()
         self._budget = MemoryBudget(MEMORY)
@@ -206,8 +206,6 @@ class ConvertJob:
             )
             self.ledger.sync()
             complete_depth_json(self.sink)
-        for reason, count in sorted(self._kept.items()):
-            _log.warning("not scaled to the given focal length: %d (%s)", count, reason)
         self.outcomes.record_end()
         return self.outcomes.report
 
@@ -250,7 +248,7 @@ class ConvertJob:
             return attempt(item.key, "write", lambda: self._place(item, reading))
 
     def _place(self, item: InputFile, reading: Reading) -> None:
-        depth, kept = self._set_focal_length(item, reading) if self._given.settings else (reading.depth, "")
+        depth, more = self._change(item, reading)
         lost = self._form.lost(depth)
         if lost and not self._allow_loss:
             raise LossError(f"{lost}: `allow_loss=True` writes it all the same, or choose another `format`")
@@ -263,20 +261,36 @@ class ConvertJob:
         self.ledger.record_begun(item.key, list(files))
         outputs = self.sink.place(files)
         facts = {**facts_of(depth), "model": depth.model, "weights_sha256": depth.weights_sha256}
-        facts |= {name: reading.line[name] for name in _OF_THE_RUN if name in reading.line}
-        if reading.depth.f_px not in (None, depth.f_px):
-            facts["rescaled_from"] = reading.depth.f_px
-        facts |= {"lost": lost} if lost else {}
-        facts |= self._facts
+        facts |= {**more, "lost": lost} if lost else more
         facts["made_of"] = "depth"  # its source is no image
         image = find_image(reading.line)
         facts |= {"image": image} if image else {}
         self.ledger.record_done(item.key, item.source, outputs, **facts)
+
+
+class _FocalLength:
+    """Changes metres to those of the given focal length. kept: how many stay those of another, by reason.
+
+    facts: what the ledger says of each map besides.
+    """
+
+    def __init__(self, given: Intrinsics, facts: Mapping[str, object]) -> None:
+        self.kept: Counter[str] = Counter()
+        self._given = given
+        self._facts = facts
+        self._counting = threading.Lock()
+
+    def __call__(self, item: InputFile, reading: Reading) -> tuple[DepthMap, Mapping[str, object]]:
+        depth, kept = self._scale(item, reading) if self._given.settings else (reading.depth, "")
         if kept:
             with self._counting:
-                self._kept[kept] += 1
+                self.kept[kept] += 1
+        facts = {name: reading.line[name] for name in _OF_THE_RUN if name in reading.line}
+        facts.update(self._facts)
+        before = reading.depth.f_px
+        return depth, facts if before in (None, depth.f_px) else {**facts, "rescaled_from": before}
 
-    def _set_focal_length(self, item: InputFile, reading: Reading) -> tuple[DepthMap, str]:
+    def _scale(self, item: InputFile, reading: Reading) -> tuple[DepthMap, str]:
         """Return the depth for the focal length that is given; or, with the reason, as it is."""
         depth, line = reading.depth, reading.line
         height, width = depth.full_size or depth.values.shape
@@ -296,7 +310,7 @@ class ConvertJob:
         return replace(depth, values=values, f_px=f_px, f_source="given"), ""
 
 
-def _find_format(inputs: Sequence[str | os.PathLike[str]]) -> FormatName:
+def find_run_format(inputs: Sequence[str | os.PathLike[str]]) -> FormatName:
     """Return the format that the depth.json of every input says, if that is one that depth is read from."""
     formats = {str(read_depth_json(to_path(each)).get("format")) for each in inputs}
     format = formats.pop() if len(formats) == 1 else ""
@@ -322,7 +336,7 @@ def _choose_formats(format: str | None, to: str | None, step: float | None) -> t
     return (form,)
 
 
-def _require_some(found: DepthFiles, inputs: Sequence[str | os.PathLike[str]]) -> Iterator[Found]:
+def require_depth_files(found: DepthFiles, inputs: Sequence[str | os.PathLike[str]]) -> Iterator[Found]:
     """Return all inputs, once there is a first, so that nothing is made for a folder without any."""
     files = iter(found)
     first = next(files, None)

@@ -27,6 +27,7 @@ from cortexia_video.formats.registry import FormatName
 from cortexia_video.geometry.intrinsics import load_intrinsics
 from cortexia_video.inference.backend_selection import MAX_ERROR, Backend
 from cortexia_video.inference.batches import BatchSize
+from cortexia_video.jobs.clip_output import VideoOptions
 from cortexia_video.jobs.outcomes import Changed, Listener, Outcomes, Report
 from cortexia_video.jobs.run_spec import Executor, RunSpec
 from cortexia_video.jobs.worker import Decoding as Decoding
@@ -44,6 +45,8 @@ from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import Found, InputFile
 from cortexia_video.storage.paths import is_remote, to_path
 from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.video.container import is_installed, is_video_name, require_video
+from cortexia_video.video.steady import SteadyMode
 
 _THREADS_A_CORE = 4  # that wait for URLs
 
@@ -60,6 +63,10 @@ def estimate(
     preview: bool = False,
     overwrite: bool = False,
     size: Size = "full",
+    steady: SteadyMode = "mean",
+    video_size: Size = "native",
+    every: int = 1,
+    frames: str | None = None,
     changed: Changed = "redo",
     pack: PackName | None = None,
     pack_size: int = 256,
@@ -70,7 +77,9 @@ def estimate(
     compile: bool = False,
     kind: DepthKind | None = None,
     input_size: InputSize | None = None,
+    multiple_of: int | None = None,
     normalize: str | None = None,
+    output_name: str | None = None,
     commercial_only: bool = False,
     f_px: float | None = None,
     intrinsics: str | os.PathLike[str] | None = None,
@@ -86,12 +95,12 @@ def estimate(
     stop: threading.Event | None = None,
     **model_options: object,
 ) -> Report:
-    """Estimate depth for every image of `inputs` into the folder `output`; do what is missing or changed.
+    """Estimate depth for every image and video of `inputs` into the folder `output`; do what is missing or changed.
 
     The command `cortexia estimate` takes its options, their defaults and their help from here.
 
     Args:
-        inputs: Image files, folders, or lists: list.txt or @list, one path per line. Paths, or URLs such as
+        inputs: Image and video files, folders, or lists: list.txt or @list, one path per line. Paths, or URLs such as
             s3://bucket/photos.
         output: Folder for the results; may be the input folder.
         model: A name that `cortexia models` lists, onnx:FILE, hf:FOLDER or hf:org/name of the hub. In Python
@@ -104,6 +113,11 @@ def estimate(
         overwrite: Redo what is done, and replace files that the ledger does not know.
         size: full: as large as the image. native: as large as the network gives it, some 60 times fewer
             bytes.
+        steady: Of videos: against flicker, mean takes the running mean along the motion; align first takes
+            away changes of scale and shift, for models whose depth jumps; off keeps depth as the model gives it.
+        video_size: full or native, as size, for videos.
+        every: Take only every n-th frame of videos.
+        frames: Of videos, which frames to take: 0:500 the first 500, 100: all from frame 100 on.
         changed: Outputs that were made with other settings (model, format...): redo them, keep them, or
             refuse to run.
         pack: Put depth into archives, tar (WebDataset) or parquet, so that a million maps are a few thousand
@@ -120,7 +134,11 @@ def estimate(
         kind: For onnx: and hf: models that do not say it: what their numbers mean.
         input_size: 518 (short side) or 392x518 (height x width), for onnx: files that do not say it, hf: and
             most others. In Python 518 or (392, 518).
-        normalize: For onnx: files that do not say it: imagenet (the default), unit or signed.
+        multiple_of: For onnx: files that take any size and do not say it: what both sides must be multiples
+            of, such as 14. Without it a few are tried.
+        normalize: For onnx: files that do not say it: imagenet (the default), unit (0..1), signed (-1..1),
+            bytes (0..255), or six numbers, 'mean 0.5 0.5 0.5 std 0.5 0.5 0.5'.
+        output_name: For onnx: files with several outputs, where their names leave open which is depth.
         commercial_only: Refuse models whose weights are not known to be free for use in a product.
         f_px: Focal length of every image, in its pixels. Without it EXIF says it, or the model estimates it.
         intrinsics: CSV (key,f_px or key,fx,fy,width,height) or JSON file of focal lengths by key; * stands
@@ -144,7 +162,7 @@ def estimate(
 
     Raises:
         InputError, ModelError, MissingExtraError, OutputError: Before any depth is written.
-        OutputLostError: The output can take no more (its `report` says what was done); a later call goes on
+        OutputLostError: The output is full or unwritable (its `report` says what was done); a later call goes on
             from there.
 
     Example:
@@ -156,12 +174,13 @@ def estimate(
     if workers is None and (isinstance(root, RemotePath) or any(map(is_remote, inputs))):
         workers = _THREADS_A_CORE * count_cores()
     if not max_megapixels > 0:
-        raise InputError(f"`max_megapixels` must be more than 0, not {max_megapixels}")
+        raise InputError(f"`max_megapixels` must be above 0, got {max_megapixels}")
     for name, value, choices in (("decode", decode, Decoding), ("changed", changed, Changed)):
         if value not in get_args(choices):
-            raise InputError(f"`{name}` must be one of {', '.join(get_args(choices))}, not {value!r}")
+            raise InputError(f"`{name}` must be one of {', '.join(get_args(choices))}, got {value!r}")
     options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
-    options |= {"kind": kind, "input_size": input_size, "normalize": normalize}
+    options |= {"kind": kind, "input_size": input_size, "multiple_of": multiple_of}
+    options |= {"normalize": normalize, "output_name": output_name}
     spec = RunSpec(
         inputs=[*inputs],
         root=root,
@@ -173,7 +192,13 @@ def estimate(
         max_error=max_error,
         format=format,
         preview=preview,
-        task=TaskOptions(choose_workers(workers), decode, load_intrinsics(f_px, intrinsics), max_megapixels),
+        task=TaskOptions(
+            choose_workers(workers),
+            decode,
+            load_intrinsics(f_px, intrinsics),
+            max_megapixels,
+            VideoOptions.check(steady, video_size, every, frames),
+        ),
         packing=Packing(pack, pack_size, pack_images).check() if pack else None,
     )
     found = _find_some(spec, passed_over)
@@ -192,7 +217,9 @@ def estimate(
         )
         report = _run(executor, outcomes, found, trace, stop)
     if passed_over:
-        _log.warning("no inputs, passed over: %s", _list_kinds(passed_over))
+        needed = any(kind.endswith("(a video)") for kind in passed_over) and not is_installed()
+        hint = "; videos need a package: pip install 'cortexia-video[video]'" if needed else ""
+        _log.warning("no inputs, passed over: %s%s", _list_kinds(passed_over), hint)
     return report
 
 
@@ -201,13 +228,15 @@ def _find_some(spec: RunSpec, passed_over: Counter[str]) -> Iterator[Found]:
 
     Of a partition it may be another's.
     """
+    places = [to_path(each) for each in spec.inputs]
+    if any(is_video_name(each.name) and not (isinstance(each, Path) and each.is_dir()) for each in places):
+        require_video()
     found = spec.find(passed_over)
     if spec.partition is None and (first := next(found, None)) is not None:
         return itertools.chain([first], found)
     seen = passed_over if spec.partition is None else Counter[str]()
     if spec.partition is not None and next(replace(spec, partition=None).find(seen), None) is not None:
         return found
-    places = [to_path(each) for each in spec.inputs]
     folders = not spec.recursive and any(isinstance(each, RemotePath) or each.is_dir() for each in places)
     hint = "; folders inside are looked into with `recursive=True`" if folders else ""
     kinds = f"; passed over: {_list_kinds(seen)}" if seen else ""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cortexia_video.depth_estimation import load_estimator
-from cortexia_video.errors import InputError, ModelLoadError, ParityError
+from cortexia_video.errors import InputError, ModelLoadError, ParityError, in_words
 from cortexia_video.frame import Frame
 from cortexia_video.inference.backend_selection import FRAMES_COMPARED, MAX_ERROR
 from cortexia_video.inference.parity import Parity, compare
@@ -95,7 +95,7 @@ def export(
     with _make_beside(place) as folder:
         path = folder / place.name
         about = {
-            "engine": backend,
+            "backend": backend,
             "precision": precision,
             "licence_weights": find_licence(model) or "unknown",
         }
@@ -139,12 +139,8 @@ def _read_frames(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]
 def _make_beside(output: AnyPath) -> Any:
     """Yield a folder, gone afterwards: on the disk of the output, if that is one."""
     beside = output.parent if isinstance(output, Path) else None
-    try:
+    with in_words(f"cannot write {output}", "choose another `output`", of=OSError):
         if beside:
             beside.mkdir(parents=True, exist_ok=True)
         with scratch_folder(beside) as folder:
             yield folder
-    except OSError as error:
-        raise InputError(
-            f"cannot write {output}: {error.strerror or error}; choose another `output`"
-        ) from error

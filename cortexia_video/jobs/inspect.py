@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from cortexia_video.runtime.memory import MemoryBudget
 from cortexia_video.runtime.workers import count_cores
 from cortexia_video.sources.depth_files import DepthFiles, find_suffix
 from cortexia_video.storage.paths import AnyPath, PathLike, is_folder, to_path, to_text
+from cortexia_video.video.depth_clip import SUFFIX, DepthClip, split_frame
 
 PERCENTS = (0, 1, 25, 50, 75, 99, 100)
 _MEMORY = 1 << 30  # bytes of files and arrays in work at once; a larger file is looked at alone
@@ -54,6 +56,7 @@ class Inspection:
         percentiles: Of the known values, with the lowest at 0 and the highest at 100; none where none is
             known.
         unknown_share: Of the pixels.
+        clip: Of a clip of depth, whose first frame this is then: its frames, rate and so on.
         thumbnail: float32, every k-th row and column, 128 at most.
     """
 
@@ -70,6 +73,7 @@ class Inspection:
     fov_deg: float | None
     percentiles: dict[int, float]
     unknown_share: float
+    clip: Mapping[str, Any]
     thumbnail: NDArray[np.float32]
 
     def as_dict(self) -> dict[str, Any]:
@@ -180,6 +184,10 @@ class _Inspector:
         return DepthFiles([to_text(root)], convention=self._convention, about=self._about)
 
     def inspect(self, place: AnyPath) -> Inspection:
+        if place.suffix.lower() == SUFFIX:
+            with DepthClip(place) as clip:
+                about = {**clip.metadata["clip"], "frames": len(clip)}
+            return replace(self.inspect(to_path(f"{to_text(place)}#0")), path=str(place), clip=about)
         data = self._reader.read_bytes(place)
         with self._budget.hold(len(data) + self._reader.count_pixels(data, place) * _BYTES):
             return self._inspect(data, place)
@@ -222,7 +230,7 @@ def _describe(
     image_width = (depth.full_size or (height, width))[1]
     return Inspection(
         path=path,
-        format=find_reader(data, path).suffixes[0].removeprefix("."),
+        format="mkv" if split_frame(path) else find_reader(data, path).suffixes[0].removeprefix("."),
         bytes=len(data),
         height=height,
         width=width,
@@ -234,6 +242,7 @@ def _describe(
         fov_deg=None if depth.f_px is None else to_fov_deg(depth.f_px, image_width),
         percentiles=dict(zip(PERCENTS, map(float, percentiles), strict=False)),
         unknown_share=1 - known.size / depth.values.size,
+        clip={},
         thumbnail=_shrink(depth.values),
     )
 
@@ -246,8 +255,10 @@ def _count(found: FolderInspection, root: AnyPath, inspector: _Inspector) -> lis
         if isinstance(each, Failure):
             found.failures.append(each)
             continue
-        found.files[find_suffix(each.source.path)] += 1
-        found.bytes += each.source.size
+        frame = split_frame(each.source.path)
+        if frame is None or frame[1] == 0:
+            found.files[find_suffix(each.source.path)] += 1
+            found.bytes += each.source.size
         if len(sample) < _SAMPLED:
             sample.append(each.place)
         elif (number_of := chance.randrange(number + 1)) < _SAMPLED:

@@ -13,22 +13,25 @@ from typing import Literal, Self, TypeVar
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, OutputExistsError, OutputLostError
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
-from cortexia_video.ledger.ledger import PROGRESS_S, Ledger
+from cortexia_video.ledger.ledger import PROGRESS_S, Ledger, State
 from cortexia_video.runtime.throughput import Speed
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile
+from cortexia_video.video.container import VIDEO_SUFFIXES
 
 Changed = Literal["redo", "keep", "refuse"]
 
 _Item = TypeVar("_Item", bound=InputFile)
 
+_OF_CLIPS, _NOT_OF_CLIPS = frozenset({"video"}), frozenset({"format", "decode", "size"})  # settings
+_OF_PEOPLE = IMAGE_SUFFIXES | VIDEO_SUFFIXES  # of what is never replaced
 _FAILURES_KEPT = 1000  # in the report; the ledger has them all
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class Report:
-    """What became of a run's inputs: found == done + skipped + failed, unless it was interrupted.
+    """The results of a run: found == done + skipped + failed, unless it was interrupted.
 
     Attributes:
         found: How many inputs.
@@ -164,7 +167,7 @@ class Outcomes:
 
     def _needs_work(self, item: InputFile) -> bool:
         """Return whether an input is to be done; one that is done, or that must not be, settles here."""
-        state, other = ("missing", None) if self._overwrite else self.ledger.look_up(item.key, item.source)
+        state, other = ("missing", None) if self._overwrite else self._look_up(item)
         if state == "changed" and not self._told:
             self._told = True
             fate = "kept" if self._changed == "keep" else "redone"
@@ -180,13 +183,18 @@ class Outcomes:
             self.fail(Failure(item.key, "write", OutputExistsError(obstacle)), item)
         return obstacle is None
 
+    def _look_up(self, item: InputFile) -> tuple[State, str | None]:
+        others = _NOT_OF_CLIPS if item.is_clip else _OF_CLIPS
+        return self.ledger.look_up(item.key, item.source, besides=others)
+
     def _find_obstacle(self, item: InputFile, other: str | None) -> str | None:
         """Return why the outputs of an input must not be placed, if that is so. other: whose depth is there."""
-        for name in self.sink.output_names(item.key):
+        for name in self.sink.output_names(item.key, is_clip=item.is_clip):
             if not self.sink.holds(name) or self.ledger.owns(item.key, name):
                 continue
-            if PurePath(name).suffix in IMAGE_SUFFIXES and not self.sink.holds_own(name):
-                return f"{name} exists already, an image that is not ours: choose another `output`"
+            if PurePath(name).suffix in _OF_PEOPLE and not self.sink.holds_own(name):
+                kind = "an image" if PurePath(name).suffix in IMAGE_SUFFIXES else "a video"
+                return f"{name} exists already, {kind} that is not ours: choose another `output`"
             if not self._overwrite:
                 return f"{name} exists already and the ledger does not know it: `overwrite=True` replaces it"
         if other:
@@ -199,4 +207,6 @@ def facts_of(depth: DepthMap) -> dict[str, object]:
     height, width = depth.values.shape
     facts: dict[str, object] = {"height": height, "width": width, "kind": depth.kind}
     facts |= {"f_px": depth.f_px, "f_source": depth.f_source}
+    aligned = depth.alignment
+    facts |= {"aligned_by": aligned.by, "alignment": aligned.as_dict()} if aligned else {}
     return facts | ({"full_size": depth.full_size} if depth.full_size else {})

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 import xxhash
 
@@ -98,12 +99,28 @@ def make_point_cloud(
     options: CloudOptions = CloudOptions(),
     overwrite: bool = False,
 ) -> PointCloud:
-    """Make a .ply or .glb of an image and its depth file; give the point cloud.
+    """Make a .ply or .glb of an image and its depth file.
 
-    kind, convention: what the numbers mean, or whose file it is (`formats.conventions`), where it does not
-    say so, as a .npy does not. Depth of another shape, whose file does not say of what size its image was, is
-    taken to be of all of this one, unless one of them is upright and the other is not. Raises what
-    `read_depth`, `decode`, `point_cloud` and `save_point_cloud` raise.
+    Depth of another shape, whose file does not say of what size its image was, is taken to be of all of this
+    one, unless one of them is upright and the other is not.
+
+    Args:
+        image: An image file.
+        depth: Its depth file.
+        output: The .ply or .glb file to write.
+        kind: What the values mean, if the file does not say so: metric or scale_invariant; others need
+            the distances of the nearest and the farthest thing, too.
+        convention: Or whose file it is: tum, kitti, nyu, scannet, sunrgbd, depth-pro, moge and so on.
+        options: Camera and shape of the point cloud.
+        overwrite: Replace an existing file.
+
+    Returns:
+        The point cloud that was written.
+
+    Raises:
+        InputError: What `read_depth`, `decode` and `point_cloud` raise.
+        OutputExistsError: The file exists already, and `overwrite` does not say that it may be replaced.
+        OutputError: It cannot be written.
     """
     image_path, place = to_path(image), to_path(output)
     find_encoder(place.suffix.removeprefix("."))
@@ -121,7 +138,7 @@ def make_point_clouds(
     run: str | os.PathLike[str],
     output: str | os.PathLike[str],
     *,
-    format: str = "ply",
+    format: Literal["ply", "glb"] = "ply",
     options: CloudOptions = CloudOptions(),
     overwrite: bool = False,
     workers: int | None = None,
@@ -131,17 +148,29 @@ def make_point_clouds(
 ) -> Report:
     """Make `output/<key>.ply` of every image that the ledger of the folder `run` calls done.
 
-    DepthKind and focal length are those of the ledger, unless the options give others. workers: threads; one
-    a core by default. on_counted: called once with how many images that are. on_outcome, stop: as
-    `estimate` takes them.
+    Kind and focal length are those of the ledger, unless the options give others. Outcomes, the ledger in
+    `output` and what a second call does are those of `estimate`: point clouds made of the same depth with the
+    same options are skipped, others are made again. An image that can have no point cloud, say for lack of a
+    focal length, has failed.
 
-    Outcomes, the ledger in `output` and what a second call does are those of `estimate`: point clouds made of the
-    same depth with the same options are skipped, others are made again. `overwrite` makes all again, and
-    replaces files that no ledger knows. An image that can have no point cloud, say for lack of a focal length,
-    has failed.
+    Args:
+        run: The output folder of a run.
+        output: Another folder, for the point clouds.
+        format: Of the files in the folder.
+        options: Camera and shape of the point clouds.
+        overwrite: Make all again, and replace files that the ledger does not know.
+        workers: Threads, for a run; one per core by default.
+        on_counted: Called once with how many images that are.
+        on_outcome: Called after each image with the report so far and its failure, if it failed.
+        stop: Set it to end early; what has been begun is finished.
 
-    Raises `InputError` where there is no ledger or nothing is done, `OutputError` for an unknown format and
-    where nothing can be written, `OutputLostError` when no more can be.
+    Returns:
+        How many were found, done, skipped and failed, and the first failures.
+
+    Raises:
+        InputError: There is no ledger, or nothing is done.
+        OutputError: An unknown format, or nothing can be written.
+        OutputLostError: The output is full or unwritable; a second call goes on.
     """
     find_encoder(format)
     root, place = to_absolute(run), to_path(output)
@@ -173,7 +202,7 @@ class _Maker:
         if options.fov_deg is not None:
             require_angle(options.fov_deg)
         if options.max_gap is not None and not options.max_gap > 0:
-            raise InputError(f"`max_gap` must be a share above 0 (0.05), or inf, not {options.max_gap:g}")
+            raise InputError(f"`max_gap` must be a share above 0 (0.05), or inf, got {options.max_gap:g}")
         self._options = options
         self.given: Intrinsics = load_intrinsics(options.f_px, options.intrinsics)
 

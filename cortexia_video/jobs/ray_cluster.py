@@ -25,9 +25,9 @@ from cortexia_video.errors import (
     CortexiaError,
     Failure,
     InputError,
-    MissingExtraError,
     ModelError,
     OutputLostError,
+    explain_import,
 )
 from cortexia_video.jobs.run_spec import RunSpec
 from cortexia_video.jobs.worker import RecordBegun, Worker
@@ -80,9 +80,9 @@ class RayExecutor:
         gpus_per_worker: float | None = None,
     ) -> None:
         if num_workers is not None and num_workers < 1:
-            raise InputError(f"`num_workers` must be more than 0, not {num_workers}")
+            raise InputError(f"`num_workers` must be at least 1, got {num_workers}")
         if gpus_per_worker is not None and gpus_per_worker < 0:
-            raise InputError(f"`gpus_per_worker` must not be less than 0, not {gpus_per_worker}")
+            raise InputError(f"`gpus_per_worker` must be at least 0, got {gpus_per_worker}")
         self._address = address
         self._asked = num_workers
         self._gpus = gpus_per_worker
@@ -337,8 +337,8 @@ def _import_ray() -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        missing = f"the executor ray needs Ray, which is not installed ({error})"
-        raise MissingExtraError(f"{missing}: pip install 'cortexia-video[distributed]'") from error
+        needs = "'cortexia-video[distributed]'"
+        raise explain_import(error, "the executor ray needs", needs) from error
     return ray
 
 
@@ -394,7 +394,7 @@ def _require_answer(address: str) -> None:
     if address == "auto":
         return
     if not colon or not port.isdecimal():
-        raise InputError(f"`address` must be auto or like 10.0.0.5:6379, not {address!r}")
+        raise InputError(f"`address` must be auto or like 10.0.0.5:6379, got {address!r}")
     try:
         socket.create_connection((host, int(port)), _ANSWERS_S).close()
     except (OSError, OverflowError) as error:
@@ -403,7 +403,7 @@ def _require_answer(address: str) -> None:
 
 def _name_nobody(address: str) -> str:
     where = "on this machine" if address == "auto" else f"at {address}"
-    remedy = "begin one with `ray start --head`, or leave `address` out to begin one here"
+    remedy = "start one with `ray start --head`, or leave `address` out to start one here"
     return f"no Ray cluster answers {where}: {remedy}"
 
 

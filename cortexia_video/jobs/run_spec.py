@@ -53,6 +53,7 @@ class RunSpec:
             output=self.root,
             partition=self.partition,
             passed_over=passed_over,
+            videos=self.packing is None,
         )
 
     def open_sink(self) -> Sink:
@@ -84,6 +85,7 @@ class RunSpec:
         """Return what the outputs depend on: outputs of other settings are not taken for done."""
         own = {"format": self.format, "preview": self.preview, "decode": self.task.decode}
         settings = {**estimator.identity, **own, **self.task.given.settings}
+        settings |= {"video": video} if (video := self.task.video.settings) else {}
         return settings | {**(selector.settings if selector else {})}
 
 
@@ -115,7 +117,7 @@ class Executor(Protocol):
         """Yield inputs with their outcomes, each when its files are in place; after `stop`, those under way.
 
         sink: of the run, open. record_begun: to be called before files are placed, unless `claims_ahead`.
-        trace: to be told of each stage. Raises `OutputLostError` where the output takes no more.
+        trace: to be told of each stage. Raises `OutputLostError` where the output is full or unwritable.
         """
 
     def usage(self) -> Usage:

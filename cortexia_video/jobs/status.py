@@ -131,7 +131,9 @@ def status(
     )
     if not inputs:
         return said
-    return replace(said, found=sum(1 for _ in find_images(inputs, recursive=recursive, output=root)))
+    return replace(
+        said, found=sum(1 for _ in find_images(inputs, recursive=recursive, output=root, videos=True))
+    )
 
 
 def _describe(run: Run) -> RunStatus | None:

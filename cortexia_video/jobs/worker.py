@@ -17,7 +17,10 @@ from cortexia_video.geometry.intrinsics import Intrinsics
 from cortexia_video.images.decode import decode, read_header
 from cortexia_video.images.read import read_image_bytes
 from cortexia_video.inference.batches import is_out_of_memory
-from cortexia_video.inference.executor import ItemResult, PipelineExecutor
+from cortexia_video.inference.executor import ItemResult, PipelineExecutor, Skipped
+from cortexia_video.jobs.clip_output import RecordBegun as RecordBegun
+from cortexia_video.jobs.clip_output import VideoOptions
+from cortexia_video.jobs.clip_task import ClipTask, ClipTools, FrameItem
 from cortexia_video.jobs.outcomes import facts_of
 from cortexia_video.ledger.entries import ItemDone
 from cortexia_video.runtime.input_boundary import attempt
@@ -29,9 +32,9 @@ from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile
 
 Decoding = Literal["exact", "fast"]
-RecordBegun = Callable[[str, Sequence[str]], None]  # takes a key and the names that are about to be placed
 _Result = TypeVar("_Result")
 
+_USUAL = VideoOptions()
 MEMORY = 1 << 30  # bytes of images and depth maps in work at once, over all workers, at least
 _MEMORY_EACH = 192 << 20  # bytes for two workers: one decodes 12 megapixels, one writes as many
 _DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and resizing
@@ -48,6 +51,7 @@ class TaskOptions:
     decode: Decoding
     given: Intrinsics
     max_megapixels: float
+    video: VideoOptions = _USUAL
 
 
 class Worker:
@@ -81,7 +85,7 @@ class Worker:
         """
 
         def work(some: Iterable[InputFile]) -> Iterator[tuple[InputFile, ItemDone | Failure]]:
-            pipeline: PipelineExecutor[InputFile, ItemDone | Failure] = PipelineExecutor(
+            pipeline: PipelineExecutor[InputFile | FrameItem, ItemDone | Failure | None] = PipelineExecutor(
                 self._estimators,
                 prepare=self.prepare,
                 finish=self.finish,
@@ -89,7 +93,19 @@ class Worker:
                 stop=stop,
                 clock=self._clock,
             )
-            return pipeline.run(some)
+            clips: list[ClipTask] = []
+            outcomes = pipeline.run(self._expand(some, clips))
+            try:
+                for item, outcome in outcomes:
+                    if isinstance(item, InputFile):
+                        assert outcome is not None
+                        yield item, outcome
+                    elif settled := _settle_frame(item, outcome):
+                        yield item.clip.item, settled
+                        item.clip.clean()
+            finally:
+                for each in clips:
+                    each.end()
 
         def count_calling_thread() -> float:
             return sum(self._clock.core_seconds.get(name, 0.0) for name in _ON_CALLING_THREAD)
@@ -98,6 +114,26 @@ class Worker:
         yield from self._sink.gather(items, work, self._clock)
         others = count_calling_thread() - counted
         self._clock.add("find", 0.0, max(0.0, time.thread_time() - started - others))
+
+    def _expand(self, items: Iterable[InputFile], clips: list[ClipTask]) -> Iterator[InputFile | FrameItem]:
+        """Yield images as they are, and the frames of clips, which are noted."""
+        options = self._options
+        tools = ClipTools(
+            options.video,
+            self._estimator,
+            self._sink,
+            options.given,
+            options.max_megapixels,
+            self._budget,
+            self._clock,
+            self._record_begun,
+        )
+        for each in items:
+            if each.is_clip:
+                clips.append(ClipTask(each, tools))
+                yield from clips[-1].frames()
+            else:
+                yield each
 
     def usage(self) -> Usage:
         """Return what this process used since it has the worker."""
@@ -114,8 +150,12 @@ class Worker:
             batch_sizes=self._estimator.limits.found,
         )
 
-    def prepare(self, item: InputFile) -> PreparedFrame | Failure:
-        """On a decode worker: read, decode and preprocess one image."""
+    def prepare(
+        self, item: InputFile | FrameItem
+    ) -> PreparedFrame | Failure | Skipped[ItemDone | Failure | None]:
+        """On a decode worker: read, decode and preprocess one image, or one frame of a clip."""
+        if isinstance(item, FrameItem):
+            return item.clip.prepare(item)
         kept = b""  # its file, if that is small
 
         def make_ready() -> PreparedFrame | Failure:
@@ -142,8 +182,11 @@ class Worker:
 
         return attempt(item.key, "decode", read_and_make_ready)
 
-    def finish(self, item: InputFile, result: ItemResult) -> ItemDone | Failure:
-        """On a write worker: enlarge, encode and place one depth map."""
+    def finish(self, item: InputFile | FrameItem, result: ItemResult) -> ItemDone | Failure | None:
+        """On a write worker: enlarge, encode and place one depth map; of a clip one outcome for all frames."""
+        if isinstance(item, FrameItem):
+            item.clip.finish(item, result)
+            return None
 
         def place() -> ItemDone:
             with self._clock.measure("resize", item.key):
@@ -177,6 +220,13 @@ class Worker:
                 return made
         with self._budget.hold(self._budget.total):
             return work()
+
+
+def _settle_frame(item: FrameItem, outcome: object) -> ItemDone | Failure | None:
+    """Let a clip know of a frame that the model failed on; return the outcome of the clip, if it has one now."""
+    if isinstance(outcome, Failure):
+        item.clip.finish(item, None)
+    return item.clip.pop_outcome()
 
 
 def decode_readable(images: Iterable[InputFile], *, max_megapixels: float = 200.0) -> Iterator[Frame]:

@@ -21,7 +21,7 @@ from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 Line = Mapping[str, Any]
-_ABOUT = ("kind", "f_px", "f_source", "full_size", "convention", "baseline_m", "doffs_px")
+_ABOUT = ("kind", "f_px", "f_source", "full_size", "alignment", "convention", "baseline_m", "doffs_px")
 _REMEDY = "`cortexia verify --requeue` lets the next run make it again"
 
 
@@ -64,7 +64,7 @@ def read_output(root: AnyPath, name: str, line: Line) -> bytes:
                 _read_part(root, name, line) if "inside" in line else read_named(root / name, limit=math.inf)
             )
         except FileNotFoundError as error:
-            raise DepthFileError(f"{printable(name)}: it is not there: {_REMEDY}") from error
+            raise DepthFileError(f"{printable(name)}: it is missing: {_REMEDY}") from error
     if Placed(len(data), xxhash.xxh3_128_hexdigest(data)) != list_outputs(line)[name]:
         raise DepthFileError(f"{printable(name)}: it is not what was written: {_REMEDY}")
     return data

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from cortexia_video.depth_map import KINDS
 from cortexia_video.errors import InputError, printable
+from cortexia_video.errors import describe as describe_error
 from cortexia_video.formats.metadata import MARK, meaning_of
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.formats.registry import FORMATS
@@ -107,7 +108,7 @@ def write_depth_json(folder: Folder, statement: Statement) -> None:
         try:
             folder.place({DEPTH_JSON: [data]})
         except OSError as error:  # of this file alone
-            _log.warning("cannot write %s: %s", printable(str(path)), error.strerror)
+            _log.warning("cannot write %s: %s", printable(str(path)), describe_error(error))
 
 
 def read_depth_json(root: AnyPath) -> Statement:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import xxhash
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DepthFileError, InputError, printable
+from cortexia_video.errors import DepthFileError, InputError, describe, printable
 from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.decode_depth import count_pixels, decode_stored, interpret, read_file
 from cortexia_video.formats.metadata import Metadata, add
@@ -22,8 +22,12 @@ from cortexia_video.ledger.state import LEDGER_NAME, list_files
 from cortexia_video.storage.named_file import read_named_text
 from cortexia_video.storage.paths import AnyPath, PathLike, name_inside, to_absolute, to_path
 from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.video.depth_clip import read_frame_file, split_frame
 
-_OF_FILE = ("kind", "f_px", "f_source", "full_size", "convention", "baseline_m", "doffs_px")
+_OF_FILE = (
+    *("kind", "f_px", "f_source", "full_size", "alignment"),
+    *("convention", "baseline_m", "doffs_px"),  # by which the numbers of an export are read
+)
 _OF_MODEL = ("model", "weights_sha256")
 _OF_FOLDER = ("kind", "unit", "larger_is", "unknown", "convention", *_OF_MODEL)
 
@@ -98,8 +102,11 @@ class DepthReader:
     def read_bytes(self, path: PathLike) -> bytes:
         """Read a file, unless it is too large for a map of so many megapixels; `DepthFileError`.
 
-        What a run packed into a shard is read by the name that its file would have.
+        What a run packed into a shard is read by the name that its file would have; a frame of a clip of
+        depth as `clip.mp4.mkv#123`.
         """
+        if frame := split_frame(path):
+            return read_frame_file(*frame, max_megapixels=self._max_megapixels)
         try:
             return read_file(path, max_megapixels=self._max_megapixels)
         except DepthFileError as error:
@@ -191,7 +198,7 @@ def read_depth(
     have in common, and a warning. For many files of large folders a `DepthReader` is faster.
 
     Args:
-        path: A path or a URL.
+        path: A path or a URL; of a frame of a clip `depth/clip.mp4.mkv#123`.
         about: What is known where nobody else says it: `kind`, `scale`, `unknown`, `f_px`, `f_source` ...
             (docs/formats.md).
         convention: Whose file it is: tum, kitti, nyu, metres ... (docs/convert.md).
@@ -286,7 +293,7 @@ def _is_file(place: AnyPath) -> bool:
         return False
     except OSError as error:
         if isinstance(place, RemotePath):  # what it says may be there
-            raise InputError(f"cannot open {printable(str(place))}: {error.strerror}") from error
+            raise InputError(f"cannot open {place}: {describe(error)}") from error
         return False
 
 

@@ -36,7 +36,7 @@ class Outputs(Protocol):
     def holds(self, name: str) -> bool:
         """Return whether anything of this name exists."""
 
-    def output_names(self, key: str) -> list[str]:
+    def output_names(self, key: str, *, is_clip: bool = False) -> list[str]:
         """Return the names of the files that are written of an input; none if they are packed."""
 
 

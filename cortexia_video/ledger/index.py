@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import threading
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cortexia_video.errors import InputError, printable
+from cortexia_video.errors import in_words
 from cortexia_video.formats.exports import EXPORTS
 from cortexia_video.formats.registry import FORMATS, PREVIEW
 from cortexia_video.ledger.state import list_files, parse_line
@@ -41,7 +42,7 @@ class LedgerIndex:
         self._hashes = self._places = np.empty(0, np.int64)
 
     def find(self, name: str) -> Iterator[dict[str, Any]]:
-        """Yield the lines that say what became of the output `name`, also in a shard, newest first."""
+        """Yield the lines about the output `name`, also in a shard, newest first."""
         with self._lock:
             self._asked += 1
             if self._asked == _FEW + 1:
@@ -105,15 +106,12 @@ def _names(entry: dict[str, Any], name: str) -> bool:
 
 def _map(path: AnyPath) -> mmap.mmap | None:
     """Return the file's bytes without reading them; none of an empty one. Raises `InputError`."""
-    try:
+    with in_words(f"cannot read {path}", of=OSError):
         if isinstance(path, RemotePath):
             return _keep(path.read_bytes())
-        with open_named(path) as file:
+        with open_named(path) as file, contextlib.suppress(ValueError):
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except ValueError:
-        return None
-    except OSError as error:
-        raise InputError(f"cannot read {printable(str(path))}: {error.strerror}") from error
+    return None
 
 
 def _keep(data: bytes) -> mmap.mmap | None:

@@ -1,4 +1,4 @@
-"""`Ledger`: what became of every input, so that a second run does only what is missing.
+"""`Ledger`: the result of every input, so that a second run does only what is missing.
 
 `DIR/ledger.jsonl` holds a JSON object a line (the last one of a key counts):
   {"run": id, "settings": {...}, "version": ..., "started": ...}         a run begins
@@ -26,7 +26,7 @@ import json
 import os
 import secrets
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -37,6 +37,8 @@ from cortexia_video.errors import (
     OutputError,
     OutputExistsError,
     OutputLostError,
+    describe,
+    in_words,
     printable,
 )
 from cortexia_video.ledger.entries import CLAIMED, Outputs, Placed, Source
@@ -83,11 +85,9 @@ class AppendLog:
         self._beside = beside
         self._writing = threading.Lock()
         self._torn = False  # the file ends in the middle of a line
-        try:
+        with in_words(f"cannot write {path}", "choose another `output`", OutputError, OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = open_plain(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror}; choose another `output`") from error
         if not has_line(os.pread(self._descriptor, LOOKED_AT, 0), marks):
             self.close()
             raise OutputExistsError(f"{path} is not ours: move it away, or choose another `output`")
@@ -211,7 +211,7 @@ class Ledger:
                 self._file.append({**entry, "started": _now()})
                 self._file.sync()
             except OutputLostError as error:
-                reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
+                reason = describe(error.__cause__) if isinstance(error.__cause__, OSError) else error
                 raise OutputError(
                     f"cannot write to {self.root}: {reason}; choose another `output`"
                 ) from error
@@ -222,11 +222,11 @@ class Ledger:
         with self._open, contextlib.suppress(OutputLostError) if kind else contextlib.nullcontext():
             self._file.sync()
 
-    def look_up(self, key: str, source: Source) -> tuple[State, str | None]:
+    def look_up(self, key: str, source: Source, *, besides: Collection[str] = ()) -> tuple[State, str | None]:
         """Return whether `key` was made from this source and all its files exist; and who else has its place.
 
         `changed`: it was, but with other settings. The other is the path of another file, which still exists,
-        that the outputs of `key` were made from.
+        that the outputs of `key` were made from. besides: settings that do not matter to it.
         """
         entry = self._state.get(key)
         if entry is None:
@@ -235,7 +235,10 @@ class Ledger:
         same = (entry.size, entry.mtime_ns) == source[1:]
         if not same or any(self._sink.size_of(name) != each.size for name, each in entry.outputs.items()):
             return "missing", other
-        return "done" if self._state.settings(entry.run) == self.settings else "changed", other
+        theirs = self._state.settings(entry.run)
+        names = {*(theirs or {}), *self.settings} - {*besides}
+        same = theirs is not None and all(theirs.get(each) == self.settings.get(each) for each in names)
+        return "done" if same else "changed", other
 
     def difference(self, key: str) -> str:
         """Return for people how the settings of a key that is `changed` differ: `format: npy -> png`."""
@@ -289,7 +292,7 @@ class Ledger:
             yield from items
         while group := tuple(islice(items, CLAIMED)):
             for each in group:
-                names = self._sink.output_names(each.key)
+                names = self._sink.output_names(each.key, is_clip=getattr(each, "is_clip", False))
                 self._file.append({"key": each.key, "outcome": "begun", "outputs": names})
             self._file.sync()
             yield from group

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Self
 
-from cortexia_video.errors import InputError, OutputError, OutputLostError
+from cortexia_video.errors import OutputError, OutputLostError, in_words
 from cortexia_video.storage.remote_path import RemotePath
 
 LEDGER_NAME = "ledger.jsonl"
@@ -83,10 +83,8 @@ class ObjectStoreLog:
 def list_segments(root: RemotePath) -> list[RemotePath]:
     """List the objects of a ledger, oldest first; `InputError` where that cannot be."""
     main = root / LEDGER_NAME
-    try:
+    with in_words(f"cannot list {root}", of=OSError):
         return [*([main] if main.is_file() else []), *(root / SEGMENTS / name for name in _list_names(root))]
-    except OSError as error:
-        raise InputError(f"cannot list {root}: {error.strerror}") from error
 
 
 def merge_segments(root: RemotePath) -> int:
@@ -117,8 +115,6 @@ def _list_names(root: RemotePath) -> list[str]:
 
 
 def _next_generation(root: RemotePath) -> int:
-    try:
+    with in_words(f"cannot write to {root}", "choose another `output`", OutputError, OSError):
         numbers = [name.partition(".")[0] for name in _list_names(root)]
-    except OSError as error:
-        raise OutputError(f"cannot write to {root}: {error.strerror}; choose another `output`") from error
     return 1 + max((int(each) for each in numbers if each.isdecimal()), default=0)

@@ -13,9 +13,12 @@ _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(
         ("key", "outcome", "run", "end", "progress", "at", "reason", "version", "started"), (str,)
     ),
-    **dict.fromkeys(("path", "stage", "model", "weights_sha256", "lost", "made_of"), (str, _NULL)),
+    **dict.fromkeys(
+        ("path", "stage", "model", "weights_sha256", "lost", "made_of", "aligned_by"), (str, _NULL)
+    ),
     **dict.fromkeys(("kept", "unplaced", "interrupted", "f_px_used", "in_float32"), (bool,)),
     "settings": (dict,),
+    "alignment": (dict, _NULL),
     "speed": (dict, _NULL),
 }
 _LARGEST_SIDE = 1 << 31

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cortexia_video.errors import InputError, printable
+from cortexia_video.errors import InputError, in_words
 from cortexia_video.ledger.entries import OF_LINE, Placed
 from cortexia_video.ledger.object_log import LEDGER_NAME as LEDGER_NAME
 from cortexia_video.ledger.object_log import list_segments
@@ -295,21 +295,17 @@ def require_ledger(root: AnyPath) -> Sequence[AnyPath]:
 
 
 def _list_names(root: Path) -> list[str]:
-    try:
-        return os.listdir(root)  # noqa: PTH208 - names, not paths, are matched
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise InputError(f"cannot list {printable(str(root))}: {error.strerror}") from error
+    with in_words(f"cannot list {root}", of=OSError):
+        try:
+            return os.listdir(root)  # noqa: PTH208 - names, not paths, are matched
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
 
 def read_lines(path: AnyPath) -> Iterator[bytes]:
     """Yield the lines of a file; `InputError` where it cannot be read."""
-    try:
-        with open_named(path) as file:
-            yield from file
-    except OSError as error:
-        raise InputError(f"cannot read {printable(str(path))}: {error.strerror}") from error
+    with in_words(f"cannot read {path}", of=OSError), open_named(path) as file:
+        yield from file
 
 
 def parse_line(line: bytes) -> dict[str, Any]:

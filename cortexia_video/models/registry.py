@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 from inspect import Parameter, signature
 from typing import Any, TypeVar, cast
 
-from cortexia_video.errors import CortexiaError, MissingExtraError, ModelLoadError, UnknownModelError
+from cortexia_video.errors import CortexiaError, ModelLoadError, UnknownModelError, explain_import
 from cortexia_video.models.catalog import BACKENDS, NEEDS, PUBLISHED
 from cortexia_video.models.onnx.session import GRAPH_BACKENDS
 from cortexia_video.models.protocol import DepthModel, ModelInfo
@@ -98,7 +98,7 @@ def list_models() -> list[ModelInfo]:
 
 
 def find_model(name: str) -> ModelInfo:
-    """Find the row of a model by name (`onnx:` and `hf:` go before a path, `hf:` before a hub id, too).
+    """Return the row of a model by name (`onnx:` and `hf:` go before a path, `hf:` before a hub id, too).
 
     Raises `UnknownModelError`, naming what there is.
     """
@@ -110,7 +110,13 @@ def find_model(name: str) -> ModelInfo:
     for point in _entry_points():
         if point.name == wanted:
             return _read_entry_point(point)
-    raise UnknownModelError(_unknown(name))
+    names = [info.name for info in list_models()]
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise UnknownModelError(
+        f"no model is called {name!r} in this version: {hint}there are {', '.join(names)}; "
+        "`model='compact'` needs nothing else"
+    )
 
 
 def require_commercial(name: str) -> None:
@@ -135,7 +141,7 @@ def find_licence(name: str) -> str | None:
     try:
         return _resolve(info.read_licence)(name)
     except ImportError as error:
-        raise _name_missing(info, name, error) from error
+        raise explain_import(error, f"model {name!r} needs", info.needs) from error
 
 
 def load_model(name: str, *, device: str = "auto", **options: object) -> DepthModel:
@@ -145,31 +151,28 @@ def load_model(name: str, *, device: str = "auto", **options: object) -> DepthMo
     """
     info = find_model(name)
     try:
-        return _check_members(_resolve(info.load)(name, device=device, **options), name)
+        model = _resolve(info.load)(name, device=device, **options)
     except ImportError as error:
-        raise _name_missing(info, name, error) from error
+        raise explain_import(error, f"model {name!r} needs", info.needs) from error
     except TypeError as error:
         if not options:
             raise ModelLoadError(f"model {name!r} cannot be loaded: {error}") from error
-        given = ", ".join(sorted(options))
+        parameters = signature(_resolve(info.load)).parameters.values()
+        taken = [each.name for each in parameters if each.kind is Parameter.KEYWORD_ONLY]
+        all_said = taken and not any(each.kind is Parameter.VAR_KEYWORD for each in parameters)
         raise ModelLoadError(
-            f"model {name!r} does not take all of these options: {given}{_list_options(info)}"
+            f"model {name!r} does not take all of these options: {', '.join(sorted(options))}"
+            + (f"; it takes {', '.join(each for each in taken if each != 'device')}" if all_said else "")
         ) from error
     except CortexiaError:
         raise
     except Exception as error:
         raise ModelLoadError(f"model {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
-
-
-def _list_options(info: ModelInfo) -> str:
-    """Return which options a model takes, where its function says it."""
-    parameters = signature(_resolve(info.load)).parameters.values()
-    if any(each.kind is Parameter.VAR_KEYWORD for each in parameters):
-        return ""
-    names = [
-        each.name for each in parameters if each.kind is Parameter.KEYWORD_ONLY and each.name != "device"
-    ]
-    return f"; it takes {', '.join(names)}" if names else ""
+    members = (*DepthModel.__annotations__, "processed_size", "preprocess", "infer")
+    lacking = [member for member in members if not hasattr(model, member)]
+    if lacking:
+        raise ModelLoadError(f"model {name!r} is no DepthModel: it lacks {', '.join(lacking)}")
+    return model
 
 
 def _resolve(function: str | Callable[..., Result]) -> Callable[..., Result]:
@@ -180,37 +183,22 @@ def _resolve(function: str | Callable[..., Result]) -> Callable[..., Result]:
     return cast("Callable[..., Result]", getattr(import_module(module), name))
 
 
-def _name_missing(info: ModelInfo, name: str, error: ImportError) -> MissingExtraError:
-    remedy = f"pip install {info.needs}" if info.needs else "install what it names"
-    return MissingExtraError(f"model {name!r} cannot be loaded: {error}; {remedy}")
-
-
-def _check_members(model: DepthModel, name: str) -> DepthModel:
-    members = (*DepthModel.__annotations__, "processed_size", "preprocess", "infer")
-    lacking = [member for member in members if not hasattr(model, member)]
-    if lacking:
-        raise ModelLoadError(f"model {name!r} is no DepthModel: it lacks {', '.join(lacking)}")
-    return model
-
-
 def _entry_points() -> list[EntryPoint]:
     return sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name)
 
 
 def _read_entry_point(point: EntryPoint) -> ModelInfo:
-    info: Any
+    """Return the row of an installed package; for a broken one, a row that says why, and cannot be loaded."""
     try:
-        info = point.load()
+        info: Any = point.load()
+        if isinstance(info, ModelInfo) and info.name == point.name:
+            return info
+        reason = f"{point.value} is no ModelInfo"
+        if isinstance(info, ModelInfo):
+            reason = f"its ModelInfo is called {info.name}, its entry point {point.name}"
     except Exception as error:  # noqa: BLE001 - an outside package's import can raise anything
-        return _broken(point, f"{type(error).__name__}: {error}")
-    if not isinstance(info, ModelInfo):
-        return _broken(point, f"{point.value} is no ModelInfo")
-    if info.name != point.name:
-        return _broken(point, f"its ModelInfo is called {info.name}, its entry point {point.name}")
-    return info
+        reason = f"{type(error).__name__}: {error}"
 
-
-def _broken(point: EntryPoint, reason: str) -> ModelInfo:
     def refuse(name: str, **_: object) -> DepthModel:
         raise ModelLoadError(
             f"model {name!r} of an installed package is broken: {reason}; mend or uninstall it"
@@ -227,11 +215,3 @@ def _broken(point: EntryPoint, reason: str) -> ModelInfo:
         needs="",
         load=refuse,
     )
-
-
-def _unknown(name: str) -> str:
-    names = [info.name for info in list_models()]
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    there_are = f"there are {', '.join(names)}; `model='compact'` needs nothing else"
-    return f"no model is called {name!r} in this version: {hint}{there_are}"

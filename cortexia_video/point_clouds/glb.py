@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import struct
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,11 @@ _MOST = (1 << 32) - 1  # bytes in a file
 _HEADER, _CHUNK = struct.Struct("<4sII"), struct.Struct("<I4s")
 _TO_GLTF = np.array([1, -1, -1], np.float32)  # from OpenCV's axes: half a turn about x
 _UNLIT = "KHR_materials_unlit"
+_SHARES = np.arange(256) / 255
+# The linear value, 0..255, of each sRGB value. Source: IEC 61966-2-1.
+_LINEAR = np.rint(
+    255 * np.where(_SHARES <= 0.04045, _SHARES / 12.92, ((_SHARES + 0.055) / 1.055) ** 2.4)
+).astype(np.uint8)
 
 
 def encode_glb(cloud: PointCloud) -> Chunks:
@@ -31,7 +35,7 @@ def encode_glb(cloud: PointCloud) -> Chunks:
     # uint8 (N, 4): linear red, green, blue, and alpha, which fills up the four bytes of each
     linear = np.full((len(cloud.colors), 4), 255, np.uint8)
     for channel in range(3):
-        linear[:, channel] = _linear_table()[cloud.colors[:, channel]]
+        linear[:, channel] = _LINEAR[cloud.colors[:, channel]]
     attributes: dict[str, NDArray[Any]] = {"POSITION": points, "COLOR_0": linear}
     if cloud.normals is not None:
         attributes["NORMAL"] = cloud.normals * _TO_GLTF
@@ -55,7 +59,12 @@ def _describe(attributes: dict[str, NDArray[Any]], unit: str) -> dict[str, Any]:
         views.append(
             {"buffer": 0, "byteOffset": offset, "byteLength": values.nbytes, "target": _ARRAY_BUFFER}
         )
-        accessors.append({"bufferView": index, "count": len(values), **_describe_values(name, values)})
+        kind: dict[str, Any] = {"componentType": _FLOAT, "type": "VEC3"}
+        if name == "COLOR_0":
+            kind = {"componentType": _UNSIGNED_BYTE, "normalized": True, "type": "VEC4"}
+        if name == "POSITION":  # float32 is exact in JSON's numbers
+            kind |= {"min": values.min(axis=0).tolist(), "max": values.max(axis=0).tolist()}
+        accessors.append({"bufferView": index, "count": len(values), **kind})
         offset += values.nbytes
     primitive = {
         "attributes": {name: index for index, name in enumerate(attributes)},
@@ -74,20 +83,3 @@ def _describe(attributes: dict[str, NDArray[Any]], unit: str) -> dict[str, Any]:
         "bufferViews": views,
         "accessors": accessors,
     }
-
-
-def _describe_values(name: str, values: NDArray[Any]) -> dict[str, Any]:
-    if name == "COLOR_0":
-        return {"componentType": _UNSIGNED_BYTE, "normalized": True, "type": "VEC4"}
-    vectors = {"componentType": _FLOAT, "type": "VEC3"}
-    if name == "POSITION":  # float32 is exact in JSON's numbers
-        return {**vectors, "min": values.min(axis=0).tolist(), "max": values.max(axis=0).tolist()}
-    return vectors
-
-
-@cache
-def _linear_table() -> NDArray[np.uint8]:
-    """Return the linear value, 0..255, of each sRGB value. Source: IEC 61966-2-1."""
-    shares = np.arange(256) / 255
-    linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
-    return np.rint(255 * linear).astype(np.uint8)

@@ -90,7 +90,7 @@ def _make_image(line: Line, budget: MemoryBudget) -> tuple[str, str]:
     def make() -> tuple[str, str]:
         path = to_path(source.path if source else line["path"])  # of a failure, the path is all there is
         if not path.is_file():
-            return "", "the image is not there any more"
+            return "", "the image no longer exists"
         status = path.stat()
         if source and source[1:] != (status.st_size, status.st_mtime_ns):
             return "", "the image was changed since"

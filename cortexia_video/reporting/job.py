@@ -84,7 +84,7 @@ def report(
         raise InputError(f"`sample` must be at least 1, got {sample}")
     require_ledger(root)
     if path.suffix != ".html":  # before the work
-        raise InputError(f"`output` must be a file whose name ends in .html, not {path}")
+        raise InputError(f"`output` must be a file name that ends in .html, got {path}")
     sink = open_sink(path.parent)
     if sink.holds(path.name) and not sink.holds_own(path.name):
         raise OutputExistsError(f"{path} exists and is no report: choose another `output`")

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
-from cortexia_video.errors import OutputError, OutputExistsError
+from cortexia_video.errors import OutputError, OutputExistsError, describe, in_words
 from cortexia_video.storage.atomic_file import open_plain
 
 _EPOCH_S = time.time() - time.perf_counter()  # when `time.perf_counter` was 0: machines agree on time.time
@@ -72,7 +72,7 @@ class ChromeTrace:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
+        with in_words(f"cannot write the trace {path}", "choose another `profile`", OutputError, OSError):
             self._file = os.fdopen(open_plain(path, os.O_RDWR | os.O_CREAT), "rb+")
             if self._file.read(len(_BEGIN)) not in (b"", _BEGIN):
                 self._file.close()
@@ -80,10 +80,6 @@ class ChromeTrace:
             self._file.seek(0)
             self._file.truncate()
             self._file.write(_BEGIN)
-        except OSError as error:
-            raise OutputError(
-                f"cannot write the trace {path}: {error.strerror}; choose another `profile`"
-            ) from error
         self._lock = threading.Lock()
         self._threads: set[tuple[int, int]] = set()
         self._full = False
@@ -123,4 +119,4 @@ class ChromeTrace:
             self._file.write(json.dumps(event).encode() + ending)
         except OSError as error:
             self._full = True
-            _log.warning("the trace %s ends here: %s", self._path, error.strerror)
+            _log.warning("the trace %s ends here: %s", self._path, describe(error))

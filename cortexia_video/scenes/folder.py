@@ -65,7 +65,7 @@ class ScenePlan:
     def check(self) -> None:
         """Raise `InputError` for what cannot be rendered."""
         if self.seed < 0:
-            raise InputError(f"`seed` must be 0 or more, not {self.seed}")
+            raise InputError(f"`seed` must be at least 0, got {self.seed}")
         if not all(_LEAST <= side <= _MOST for side in (self.height, self.width)):
             raise InputError(
                 f"size {self.height} x {self.width}: give height and width of {_LEAST} to {_MOST}"
@@ -112,7 +112,7 @@ def write_scenes(
     """
     plan.check()
     if count < 1:
-        raise InputError(f"`count` must be more than 0, not {count}")
+        raise InputError(f"`count` must be at least 1, got {count}")
     if not _list_record(output):
         require_own_folder(output, "scenes rendered here", {})
         if plan.textures is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cortexia_video.errors import DecodeError, InputError
+from cortexia_video.errors import DecodeError, InputError, describe
 from cortexia_video.images.decode import decode
 from cortexia_video.scenes.noise import SIDE
 from cortexia_video.scenes.textures import FloatArray
@@ -45,7 +45,7 @@ def require_photos(folder: Path) -> None:
         path, error = broken[0]
         others = [os.fspath(each.relative_to(folder)) for each, _ in broken[1:_MOST_NAMED]]
         also = f" (of {len(broken)}: also {', '.join(others)})" if others else ""
-        raise InputError(f"`textures`: {path} cannot be read: {error}; remove it{also}")
+        raise InputError(f"`textures`: {path} cannot be read: {describe(error)}; remove it{also}")
 
 
 def draw_photos(folder: Path, library: int) -> tuple[Path, ...]:
@@ -64,7 +64,7 @@ def load_photo(path: Path) -> FloatArray:
         image = decode(read_named(path), path.name).image
     except (OSError, DecodeError) as error:
         raise InputError(
-            f"`textures`: {path} cannot be read: {error}; put a whole one in its place"
+            f"`textures`: {path} cannot be read: {describe(error)}; replace or remove it"
         ) from error
     height, width = image.shape[:2]
     side = min(height, width)

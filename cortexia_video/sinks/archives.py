@@ -44,9 +44,9 @@ class Packing(NamedTuple):
     def check(self) -> Self:
         """Return it back; raise `InputError` for what cannot be, `MissingExtraError` where a package is not."""
         if self.name not in ("tar", "parquet"):
-            raise InputError(f"`pack` must be tar or parquet, not {self.name!r}")
+            raise InputError(f"`pack` must be tar or parquet, got {self.name!r}")
         if self.size < 1:
-            raise InputError(f"`pack_size` must be more than 0, not {self.size}")
+            raise InputError(f"`pack_size` must be at least 1, got {self.size}")
         if self.name == "parquet":
             import_arrow()
         return self
@@ -91,6 +91,7 @@ class ArchiveSink(Sink):
 
     def __init__(self, sink: Sink, packing: Packing, read_image: Callable[[Any], bytes]) -> None:
         self.root, self.formats, self.suffixes = sink.root, sink.formats, sink.suffixes
+        self.clip_suffixes = sink.clip_suffixes
         self._sink = sink
         self._packing = packing
         self._read_image = read_image
@@ -103,7 +104,7 @@ class ArchiveSink(Sink):
     def __exit__(self, *error: object) -> None:
         self._sink.__exit__(*error)
 
-    def output_names(self, key: str) -> list[str]:
+    def output_names(self, key: str, *, is_clip: bool = False) -> list[str]:
         """Return none: an archive's name is nobody else's, whatever the key."""
         return []
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import xxhash
 
-from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError
+from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError, in_words
 from cortexia_video.formats import npy
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.formats.registry import is_own_output
@@ -58,12 +58,8 @@ class FolderSink(Sink):
 
     def __enter__(self) -> Self:
         """Make the folder; where no other process uses it, remove what a killed one left half-written."""
-        try:
+        with in_words(f"cannot write to {self.root}", "choose another `output`", OutputError, OSError):
             self._partial.enter()
-        except OSError as error:
-            raise OutputError(
-                f"cannot write to {self.root}: {error.strerror}; choose another `output`"
-            ) from error
         return self
 
     def __exit__(self, *_: object) -> None:

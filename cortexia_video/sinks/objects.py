@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 import xxhash
 
-from cortexia_video.errors import InputError, OutputError, OutputLostError
+from cortexia_video.errors import InputError, OutputError, OutputLostError, in_words
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.formats.registry import HEAD_BYTES, is_own_head, may_be_own
 from cortexia_video.ledger.entries import Placed
@@ -63,10 +63,8 @@ class ObjectSink(Sink):
 
     @cached_property
     def _listing(self) -> _Sizes:
-        try:
+        with in_words(f"cannot write to {self.root}", kind=OutputError, of=OSError):
             return _Sizes(self.root.list_files())
-        except OSError as error:
-            raise OutputError(f"cannot write to {self.root}: {error.strerror}") from error
 
     def _place(self, name: str, chunks: Chunks) -> Placed:
         path, size, digest = self.root / name, sum(map(len, chunks)), xxhash.xxh3_128()

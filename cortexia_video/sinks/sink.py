@@ -10,10 +10,12 @@ from typing import Protocol, Self, TypeVar
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, InputError, OutputError
 from cortexia_video.formats.raw_depth import Chunks
-from cortexia_video.formats.registry import FORMATS, PREVIEW, Format
+from cortexia_video.formats.registry import FORMATS, PREVIEW, RELATIVE, Format
 from cortexia_video.ledger.entries import ItemDone, Placed
 from cortexia_video.runtime.throughput import StageClock
 from cortexia_video.storage.paths import AnyPath
+from cortexia_video.video import depth_clip
+from cortexia_video.video import preview as video_preview
 
 PARTIAL = ".cortexia-partial"
 
@@ -29,8 +31,9 @@ Item = TypeVar("Item", bound=Keyed)
 class Sink(ABC):
     """Write depth maps to `root/<key><suffix>`, each file there atomically. A context manager.
 
-    format: its name, or the formats of the files of a key. suffixes: of these files, where they are no depth
-    maps but, say, made of them.
+    format: its name, or the formats of the files of a key. preview, relative: also write a coloured image, and
+    the map before it was aligned. suffixes: of the files of a key, where they are no depth maps but, say, made
+    of them.
     Raises `OutputError` for an unknown format, `MissingExtraError` for one whose package is not installed, and on
     entering `OutputError` where nothing can be written.
     """
@@ -45,6 +48,7 @@ class Sink(ABC):
         *,
         format: str | Sequence[Format] = "npy",
         preview: bool = False,
+        relative: bool = False,
         suffixes: Sequence[str] | None = None,
     ) -> None:
         if isinstance(format, str) and format not in FORMATS:
@@ -52,8 +56,10 @@ class Sink(ABC):
         chosen = (FORMATS[format],) if isinstance(format, str) else tuple(format)
         for each in chosen:
             each.require()
-        self.formats: tuple[Format, ...] = (*chosen, PREVIEW) if preview else chosen
+        more = [each for each, wanted in ((PREVIEW, preview), (RELATIVE, relative)) if wanted]
+        self.formats: tuple[Format, ...] = (*chosen, *more)
         self.suffixes = suffixes or [each.suffix for each in self.formats]
+        self.clip_suffixes = [depth_clip.SUFFIX, *([video_preview.SUFFIX] if preview else [])]
 
     @abstractmethod
     def __enter__(self) -> Self: ...
@@ -81,9 +87,9 @@ class Sink(ABC):
     def holds_own(self, name: str) -> bool:
         """Return whether what is there is, by its content, an output of ours."""
 
-    def output_names(self, key: str) -> list[str]:
-        """Return the names, relative to the root, of the files that `write` makes."""
-        return [key + suffix for suffix in self.suffixes]
+    def output_names(self, key: str, *, is_clip: bool = False) -> list[str]:
+        """Return the names, relative to the root, of the files of an input."""
+        return [key + suffix for suffix in (self.clip_suffixes if is_clip else self.suffixes)]
 
     def gather(
         self,

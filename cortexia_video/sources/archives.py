@@ -18,6 +18,7 @@ from cortexia_video.runtime.input_boundary import attempt_all
 from cortexia_video.sources.inputs import Found, InputFile
 from cortexia_video.storage.archive_member import (
     IMAGES,
+    SmallHeaders,
     choose_column,
     name_absolute,
 )
@@ -54,7 +55,7 @@ def _list_inside(key: str, place: AnyPath) -> Iterator[Found]:
 
 
 def _list_members(place: AnyPath) -> Iterator[tuple[str, str, int]]:
-    with open_named(place) as file, tarfile.open(fileobj=file, mode="r:") as archive:
+    with open_named(place) as file, tarfile.open(fileobj=file, mode="r:", tarinfo=SmallHeaders) as archive:
         for member in archive:
             if member.isfile() and PurePath(member.name).suffix.lower() in IMAGE_SUFFIXES:
                 where = "" if member.issparse() else f"{member.offset_data}+{member.size}"

@@ -6,25 +6,30 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from cortexia_video.errors import Failure, InputError
 from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.metadata import Metadata
-from cortexia_video.formats.registry import FORMATS, READERS
+from cortexia_video.formats.registry import FORMATS, HEAD_BYTES, READERS, is_own_head, is_own_output
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.ledger.artifacts import find_depth, list_outputs
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.lines import read_done
+from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.sources.find import Found, InputFile, find_files
 from cortexia_video.sources.inputs import Rule
 from cortexia_video.storage.archive_member import name_absolute
 from cortexia_video.storage.named_file import open_named
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.video import depth_clip
+from cortexia_video.video.depth_clip import count_frames
 
-_SUFFIXES = tuple(suffix for reader in READERS for suffix in reader.suffixes)
+_SUFFIXES = (*(suffix for reader in READERS for suffix in reader.suffixes), depth_clip.SUFFIX)
 _LONG_FIRST = sorted({*_SUFFIXES, *(form.suffix for form in FORMATS.values())}, key=len, reverse=True)
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_BEGINNING = 26  # bytes: its size in pixels, then bits and sort of its channels
@@ -40,6 +45,7 @@ class DepthFiles:
 
     A key is as `find_images` gives it, without the ending of the file's format: `a.jpg` of `a.jpg.npy`.
     Where that would be the key of two files of a folder, or is a file's name, they keep their whole names.
+    A clip of depth stands for its frames: `clip.mp4/000123` of `clip.mp4.mkv`.
     What a run packed into shards is found by the run's ledger, as the files that it would have been.
 
     bare: keys leave out the image's ending, too: `a` of `a.jpg.npy`, where no other file of its folder would
@@ -71,20 +77,25 @@ class DepthFiles:
             accepts=self._accepts,
             accepts_named=lambda path: True,
             may_be=lambda name: name.lower().endswith(_SUFFIXES),
-            looks_inside=lambda name: name.lower().endswith(".png"),
+            looks_inside=lambda name: name.lower().endswith((".png", depth_clip.SUFFIX)),
             accepts_object=self._accepts_object,
             name_keys=partial(_name_keys, bare=self._bare),
             find_packed=_find_packed,
             noun="depth files",
         )
-        return find_files(self._inputs, rule, recursive=True, output=self._output)
+        found = find_files(self._inputs, rule, recursive=True, output=self._output)
+        return chain.from_iterable(map(_expand_clip, found))
 
     def _accepts(self, entry: os.DirEntry[str]) -> bool:
         if not entry.is_symlink() and not entry.is_file():
             return False
+        if entry.name.lower().endswith(depth_clip.SUFFIX):
+            return is_own_output(entry.path)
         return not entry.name.lower().endswith(".png") or self._is_depth(Path(entry.path))
 
     def _accepts_object(self, place: RemotePath) -> bool:
+        if place.suffix.lower() == depth_clip.SUFFIX:
+            return is_own_head(place.read_bytes(0, HEAD_BYTES))
         return self._is_depth(place)
 
     def _is_depth(self, place: AnyPath) -> bool:
@@ -99,8 +110,26 @@ class DepthFiles:
         return not is_image
 
 
+def _expand_clip(found: Found) -> Iterator[Found]:
+    """Yield the frames of a clip of depth, each as a file of its own; all else as it is."""
+    if isinstance(found, Failure) or not found.source.path.lower().endswith(depth_clip.SUFFIX):
+        yield found
+        return
+    place = found.place
+    count = attempt(found.key, "find", lambda: count_frames(to_path(place)))
+    if isinstance(count, Failure):
+        yield count
+        return
+    for number in range(count):
+        source = found.source._replace(path=f"{found.source.path}#{number}")
+        address = found.address and f"{found.address}#{number}"
+        yield replace(found, key=f"{found.key}/{number:06}", source=source, address=address)
+
+
 def find_suffix(name: str) -> str:
     """Return the ending of a depth file's name, of `.16.png` the whole."""
+    if frame := depth_clip.split_frame(name):
+        name = frame[0].name
     lower = name.lower()
     return name[-next(len(suffix) for suffix in _LONG_FIRST if lower.endswith(suffix)) :]
 

@@ -15,14 +15,14 @@ from functools import partial
 from itertools import chain
 from pathlib import Path, PurePath
 
-from cortexia_video.errors import CortexiaError, Failure, InputError, printable, redact
+from cortexia_video.errors import CortexiaError, Failure, InputError, describe, printable, redact
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import is_ledger
 from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
 from cortexia_video.runtime.input_boundary import attempt, attempt_all
 from cortexia_video.sources.archives import find_in_shard
-from cortexia_video.sources.inputs import IMAGES, OWN, Rule
+from cortexia_video.sources.inputs import IMAGES, IMAGES_AND_VIDEOS, OWN, Rule, holds_video
 from cortexia_video.sources.inputs import Found as Found
 from cortexia_video.sources.inputs import InputFile as InputFile
 from cortexia_video.sources.objects import find_named, find_objects
@@ -30,6 +30,7 @@ from cortexia_video.storage.archive_member import SHARD_SUFFIXES
 from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath, require_object, to_path, to_text
 from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.video.container import is_installed, is_video_name
 
 _LONGEST_LINE = 1 << 16  # bytes: no name is as long, and a file without lines is not read whole
 _log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ def find_images(
     output: AnyPath | None = None,
     partition: Partition | None = None,
     passed_over: Counter[str] | None = None,
+    videos: bool = False,
 ) -> Iterator[Found]:
     """Yield the images of files, folders and lists, without reading them.
 
@@ -53,12 +55,14 @@ def find_images(
     A key is the path relative to the folder given; with several inputs a folder's name comes before it.
     partition: yield only what is in this part; over all parts every input, failures too, is yielded once.
     passed_over: counts what is no input, though it may look like one to a person, by type.
+    videos: these are inputs, too, where PyAV is installed.
 
     Raises `InputError` at once where none of the inputs is there. All else that goes wrong is yielded as
     `Failure`, and so is a folder or list, one of several, without an image.
     """
+    rule = IMAGES_AND_VIDEOS if videos and is_installed() else IMAGES
     return find_files(
-        inputs, IMAGES, recursive=recursive, output=output, partition=partition, passed_over=passed_over
+        inputs, rule, recursive=recursive, output=output, partition=partition, passed_over=passed_over
     )
 
 
@@ -162,7 +166,7 @@ class _Scan:
         elif is_ledger(Path(path).name) or not self.rule.accepts_named(path):
             self.passed_over[OWN] += 1
         else:
-            yield _stat(key, path)
+            yield _stat(key, path, is_clip=self.rule.takes_clips and holds_video(path))
 
     def _read_list(self, path: AnyPath) -> Iterator[Found]:
         """Yield what the lines of a list name; one that names nothing that can be is its own failure."""
@@ -205,7 +209,7 @@ class _Scan:
             with os.scandir(folder) as scanned:
                 entries = sorted(scanned, key=lambda entry: os.fsencode(entry.name))
         except OSError as error:
-            reason = f"cannot list the folder {printable(folder)}: {error.strerror}"
+            reason = f"cannot list the folder {printable(folder)}: {describe(error)}"
             if self.partition.holds(prefix):
                 yield Failure(prefix or folder, "find", InputError(reason))
             return
@@ -217,7 +221,8 @@ class _Scan:
                 yield entry.path, f"{prefix}{entry.name}/"
             elif self.partition.holds(key):
                 if entry.name in keys and self.rule.accepts(entry):
-                    yield _stat(key, entry.path)
+                    is_clip = self.rule.takes_clips and is_video_name(entry.name)
+                    yield _stat(key, entry.path, is_clip=is_clip)
                 else:
                     self.rule.note(entry.name, self.passed_over)
         yield from self.rule.list_packed(
@@ -295,7 +300,7 @@ def _open_listed(listing: AnyPath, written: str) -> str:
     return beside if _exists(beside) else os.fspath(place)
 
 
-def _stat(key: str, path: str) -> Found:
+def _stat(key: str, path: str, *, is_clip: bool = False) -> Found:
     try:
         status = Path(path).stat()
     except (OSError, ValueError) as error:
@@ -303,7 +308,7 @@ def _stat(key: str, path: str) -> Found:
     if not stat.S_ISREG(status.st_mode):
         return Failure(key, "find", InputError("not a file that can be read: a folder, pipe or device"))
     absolute = os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links
-    return InputFile(key, Source(absolute, status.st_size, status.st_mtime_ns))
+    return InputFile(key, Source(absolute, status.st_size, status.st_mtime_ns), is_clip=is_clip)
 
 
 def _require(path: str, place: AnyPath) -> None:
@@ -323,8 +328,7 @@ def _require(path: str, place: AnyPath) -> None:
 
 
 def _cannot_open(path: str, error: OSError | ValueError) -> InputError:
-    reason = getattr(error, "strerror", None) or "the name cannot be one"
-    return InputError(f"cannot open {printable(path)}: {reason}")
+    return InputError(f"cannot open {printable(path)}: {describe(error)}")
 
 
 def _without_at(path: str) -> str:

@@ -17,6 +17,12 @@ from cortexia_video.storage.archive_member import is_depth_shard
 from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.video.container import (
+    VIDEO_SUFFIXES,
+    is_transport_stream,
+    is_video_content,
+    is_video_name,
+)
 
 OWN = "written by cortexia"  # in a count of what was passed over
 _WHEN_NAMED = (".gif", ".tga", ".ppm", ".pgm", ".pbm", ".pnm", ".ico", ".qoi", ".jp2", ".j2k")
@@ -24,7 +30,6 @@ _NEVER = (
     *(".heic", ".heif", ".hif", ".jxl", ".psd", ".svg", ".eps", ".hdr", ".exr", ".xcf", ".ai", ".pdf"),
     *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),  # of cameras
 )
-_VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +37,13 @@ class InputFile:
     """A file to work on. key: unique, relative; it names the output. source: where it is, as it was found.
 
     address: where it is read from, if that holds what must not be written down: a signed query.
+    is_clip: it is a video, whose frames get depth.
     """
 
     key: str
     source: Source
     address: str | None = field(default=None, kw_only=True)
+    is_clip: bool = field(default=False, kw_only=True)
 
     @property
     def place(self) -> str:
@@ -62,6 +69,7 @@ class Rule:
     a look at the object, which is a request; accepts_object then looks.
     name_keys: given the names in a folder, gives those that may be inputs, each with its last part of a key.
     opens_shards: tar and parquet files stand for the images inside.
+    takes_clips: videos are inputs, too.
     find_packed: gives what the shards of a run stand for, by the folder that they are in and the name of one.
     noun: what the inputs are called. other_types: endings of what folders may hold and is no input, though a
     person might think so, each with what to call it.
@@ -74,6 +82,7 @@ class Rule:
     accepts_object: Callable[[RemotePath], bool]
     name_keys: Callable[[Sequence[str]], Mapping[str, str]] = keep_names
     opens_shards: bool = False
+    takes_clips: bool = False
     noun: str = "images"
     other_types: Mapping[str, str] = field(default_factory=dict)
     find_packed: Callable[[AnyPath, str], Iterator[Found]] | None = None
@@ -120,7 +129,7 @@ def _may_be_image(name: str) -> bool:
 def _may_be_output(name: str) -> bool:
     """Return whether it may be an output: one is named after an image, as `a.jpg.png`."""
     suffixes = {each.lower() for each in PurePath(name).suffixes[:-1]}
-    return may_be_own(name) and bool(IMAGE_SUFFIXES & suffixes)
+    return may_be_own(name) and bool((IMAGE_SUFFIXES | VIDEO_SUFFIXES) & suffixes)
 
 
 def _is_not_own(place: RemotePath) -> bool:
@@ -140,6 +149,43 @@ IMAGES = Rule(
     other_types={
         **{end: f"{end[1:].upper()} (readable when named)" for end in _WHEN_NAMED},
         **{end: f"{end[1:].upper()} (not readable: convert to JPEG)" for end in _NEVER},
-        **{end: f"{end[1:].upper()} (a video)" for end in _VIDEOS},
+        **{end: f"{end[1:].upper()} (a video)" for end in VIDEO_SUFFIXES - {".ts", ".mts"}},
     },
+)
+
+
+def _is_image_or_video(entry: os.DirEntry[str]) -> bool:
+    return is_video(entry.path) if is_video_name(entry.name) else _is_image(entry)
+
+
+def is_video(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file of a video's name is one, as far as its name goes, and is not ours."""
+    if is_own_output(path):
+        return False
+    try:
+        with open_named(Path(path)) as file:
+            return is_transport_stream(os.fspath(path), file.read(SNIFF_BYTES))
+    except OSError:
+        return True  # an input that cannot be read
+
+
+def holds_video(path: str) -> bool:
+    """Return whether a file that a person named is a video: by its name, or by content where that says nothing."""
+    suffix = PurePath(path).suffix.lower()
+    if suffix in VIDEO_SUFFIXES or suffix in IMAGE_SUFFIXES:
+        return suffix in VIDEO_SUFFIXES
+    try:
+        with open_named(Path(path)) as file:
+            return is_video_content(file.read(SNIFF_BYTES))
+    except (OSError, ValueError):
+        return False
+
+
+IMAGES_AND_VIDEOS = replace(
+    IMAGES,
+    accepts=_is_image_or_video,
+    may_be=lambda name: _may_be_image(name) or is_video_name(name),
+    takes_clips=True,
+    noun="images or videos",
+    other_types={end: told for end, told in IMAGES.other_types.items() if end not in VIDEO_SUFFIXES},
 )

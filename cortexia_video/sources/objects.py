@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from cortexia_video.errors import Failure, InputError, printable
+from cortexia_video.errors import Failure, InputError, describe, in_words, printable
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import is_ledger
@@ -18,6 +18,7 @@ from cortexia_video.storage.archive_member import SHARD_SUFFIXES, is_depth_shard
 from cortexia_video.storage.named_file import LARGEST_FILE
 from cortexia_video.storage.paths import AnyPath, find_problem
 from cortexia_video.storage.remote_path import RemotePath, RemoteStat
+from cortexia_video.video.container import is_video_name
 
 _LOOKED_AT = 256  # objects that a look decides over together
 
@@ -54,11 +55,9 @@ def find_objects(
     noted = _note_shards(seen, packed) if rule.find_packed else seen
     listed = (each for each in noted if _may_be(rule, each[0], passed_over))
     named = (each for each in _name(rule, listed) if partition.holds(prefix + each.key))
-    try:
+    with in_words(f"cannot list {folder}", of=OSError):
         for each in _accept(folder, rule, named):
-            yield describe_object(prefix + each.key, folder / each.name, each.stat)
-    except OSError as error:
-        raise InputError(f"cannot list {printable(str(folder))}: {error.strerror}") from error
+            yield describe_object(prefix + each.key, folder / each.name, each.stat, rule)
     for inner, name in packed.items():
         yield from rule.list_packed(folder / inner, [name], prefix + inner, partition)
 
@@ -67,29 +66,30 @@ def find_named(key: str, place: RemotePath, rule: Rule) -> Iterator[Found]:
     """Find what a URL names: one object, or the images in a shard."""
     if rule.opens_shards and place.suffix in SHARD_SUFFIXES:
         return find_in_shard(key, place)
-    return iter([find_object(key, place)])
+    return iter([find_object(key, place, rule)])
 
 
-def find_object(key: str, place: RemotePath) -> Found:
+def find_object(key: str, place: RemotePath, rule: Rule | None = None) -> Found:
     """Look at one object that a person named."""
     try:
-        return describe_object(key, place, RemoteStat(0, 0) if find_problem(key) else place.stat())
+        return describe_object(key, place, RemoteStat(0, 0) if find_problem(key) else place.stat(), rule)
     except OSError as error:
-        reason = f"cannot open {printable(str(place))}: {error.strerror}"
+        reason = f"cannot open {printable(str(place))}: {describe(error)}"
         return Failure(key, "find", InputError(reason))
 
 
-def describe_object(key: str, place: RemotePath, stat: RemoteStat) -> Found:
+def describe_object(key: str, place: RemotePath, stat: RemoteStat, rule: Rule | None = None) -> Found:
     """Return an object as an input; one whose key cannot name a file is a failure."""
     problem = find_problem(key)
     if problem:
         reason = f"the key {printable(key)!r} {problem}: rename the object, or give it in a list.txt"
         return Failure(key, "find", InputError(reason))
-    if stat.st_size > LARGEST_FILE:
+    is_clip = bool(rule and rule.takes_clips and is_video_name(place.name))
+    if stat.st_size > LARGEST_FILE and not is_clip:
         size = f"{stat.st_size / 1e9:.1f} GB, the limit is {LARGEST_FILE / 1e9:g}"
         return Failure(key, "find", InputError(f"too large: the object has {size}"))
     address = place.address if place.address != str(place) else None
-    return InputFile(key, Source(str(place), *stat), address=address)
+    return InputFile(key, Source(str(place), *stat), address=address, is_clip=is_clip)
 
 
 def _find_inside(folder: RemotePath, output: AnyPath | None) -> str | None:

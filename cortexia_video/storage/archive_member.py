@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from cortexia_video.storage.arrow import import_arrow
 from cortexia_video.storage.named_file import LARGEST_FILE, open_named, require_size
@@ -21,6 +22,27 @@ _DEPTH = re.compile(r"depth-[0-9a-f]{16}\.(tar|parquet)")
 _INSIDE = re.compile(r"(?P<shard>.+(?:\.tar|\.parquet))#(?P<where>\d+[+.]\d+)", re.DOTALL)
 IMAGES = ("image", "jpg", "jpeg", "png", "bytes")
 """Columns of images; the first that is there."""
+
+
+_LARGEST_HEADER = 1 << 20  # bytes of names and other words; a path has some thousand
+_OF_WORDS = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
+
+
+class SmallHeaders(tarfile.TarInfo):
+    """A header that is refused where it announces more words than anybody writes; for `tarfile.open`."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read a header; raises `tarfile.ReadError`, which ends the reading."""
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _OF_WORDS and header.size > _LARGEST_HEADER:
+            raise tarfile.ReadError(
+                f"a header in it says it has {header.size} bytes, the limit is {_LARGEST_HEADER}"
+            )
+        return header
 
 
 def is_depth_shard(name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cortexia_video.errors import MissingExtraError
+from cortexia_video.errors import explain_import
 
 
 def import_arrow() -> Any:
@@ -13,5 +13,5 @@ def import_arrow() -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise MissingExtraError("parquet needs pyarrow: pip install 'cortexia-video[datasets]'") from error
+        raise explain_import(error, "parquet needs", "'cortexia-video[datasets]'") from error
     return pyarrow

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cortexia_video.errors import OutputError, OutputExistsError, output_lost
+from cortexia_video.errors import OutputError, OutputExistsError, describe, output_lost
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
 
@@ -57,7 +57,7 @@ def _write_and_rename(place: Path) -> Iterator[Path]:
         descriptor = open_plain(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     except OSError as error:
         if error.errno in _NEVER:
-            raise OutputError(f"cannot write {place}: {error.strerror}; choose another `output`") from error
+            raise OutputError(f"cannot write {place}: {describe(error)}; choose another `output`") from error
         raise
     try:
         try_lock(descriptor)  # so others know that its writer lives
@@ -226,10 +226,10 @@ def _try(kind: str, descriptor: int) -> bool:
     except OSError as error:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             return False
-        _warn(error.strerror)
+        _warn(describe(error))
     return True
 
 
 @functools.cache
 def _warn(reason: str) -> None:
-    _log.warning("this place has no file locks (%s): run one process at a time", reason)
+    _log.warning("this file system has no locks (%s): run one process at a time", reason)

@@ -127,7 +127,7 @@ def _build_dict(pairs: Pairs) -> dict[str, Any]:
 
 def refuse_constant(name: str) -> NoReturn:
     """Be the `parse_constant` of a decoder that takes no NaN and no Infinity."""
-    raise ValueError(f"{name} is no number of JSON: write null for what is not known")
+    raise ValueError(f"{name} is no number of JSON: write null for unknown values")
 
 
 def _explain(error: ValueError) -> str:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
-from cortexia_video.errors import OutputError, OutputExistsError, printable
+from cortexia_video.errors import OutputError, OutputExistsError, in_words, printable
 from cortexia_video.storage.atomic_file import require_plain
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
@@ -23,13 +23,11 @@ def require_own_folder(
     bytes whether a file of this name is ours. besides: names that may be there, as hidden ones may.
     Raises `OutputExistsError`, also for a link in a mark's place, and `OutputError` where nobody can look.
     """
-    try:
+    with in_words(f"cannot list {root}", "choose another `output`", OutputError, OSError):
         found = [name for name in marks if _is_there(root / name)]
         other = next((name for name in found if not marks[name](_read_head(root / name))), None)
         if not found:
             other = next((name for name in _list_visible(root) if name not in besides), None)
-    except OSError as error:
-        raise OutputError(f"cannot list {root}: {error.strerror}; choose another `output`") from error
     if other is not None:
         raise OutputExistsError(
             f"{printable(str(root))} holds {printable(other)}, which is no part of {what}: "

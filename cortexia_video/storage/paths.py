@@ -7,7 +7,7 @@ import re
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from cortexia_video.errors import InputError, OutputError, OutputExistsError, printable
+from cortexia_video.errors import InputError, OutputError, OutputExistsError, in_words, printable
 from cortexia_video.storage.remote_path import EXTRAS, RemotePath, require_url
 
 AnyPath = Path | RemotePath
@@ -67,11 +67,9 @@ def require_free(place: AnyPath, remedy: str) -> None:
 
     remedy: what else could be done than to choose another place.
     """
-    try:
-        there = os.path.lexists(place) if isinstance(place, Path) else place.exists()
-    except OSError as error:
-        raise OutputError(f"cannot write {place}: {error.strerror}; choose another `output`") from error
-    if there:
+    with in_words(f"cannot write {place}", "choose another `output`", OutputError, OSError):
+        exists = os.path.lexists(place) if isinstance(place, Path) else place.exists()
+    if exists:
         raise OutputExistsError(f"{place} exists already: choose another `output`, or {remedy}")
 
 
@@ -87,15 +85,13 @@ def scheme_of(text: str) -> str | None:
 
 def require_object(place: RemotePath) -> None:
     """Refuse a URL where nothing exists or nothing may be read; `InputError`."""
-    try:
+    with in_words(f"cannot open {place}", of=OSError):
         if "*" in place.name:
             next(place.parent.list_files(recursive=False), None)
         elif not place.exists():
             if place.can_list:
                 next(place.list_files(), None)  # says what is wrong: no bucket, no permission
             raise InputError(f"no such object or folder: {printable(str(place))}")
-    except OSError as error:
-        raise InputError(f"cannot open {printable(str(place))}: {error.strerror}") from error
 
 
 def is_same_folder(one: PathLike, other: PathLike) -> bool:

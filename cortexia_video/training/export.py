@@ -18,6 +18,7 @@ from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.training.network import STRIDE, DepthNetwork, EncoderConv, hold_compact
 from cortexia_video.training.recipe import Recipe
 
+OFFSET = 7.0  # added to disparity, which is then above 0: evaluations of others drop what is not
 _SMALLEST_FP16_TENSOR = 256  # smaller ones stay float32: they cost nothing
 
 
@@ -28,6 +29,8 @@ def compact_metadata(short_side: int, source: str) -> dict[str, str]:
         "cortexia.short_side": str(short_side),
         "cortexia.multiple_of": str(STRIDE),
         "cortexia.normalize": "unit",
+        "cortexia.resampling": "reduced",
+        "cortexia.offset": f"{OFFSET:g}",
         "cortexia.licence_code": "Apache-2.0",
         "cortexia.licence_weights": "Apache-2.0",
         "cortexia.commercial": "yes",
@@ -56,11 +59,22 @@ def export_onnx(network: DepthNetwork, path: Path, metadata: Mapping[str, str]) 
     """Write `network`, which is changed, as one ONNX file that appears at `path` atomically.
 
     Input `image` float32 (B, 3, H, W) in [0, 1], output `disparity` float32 (B, H, W); B, H, W free, H and W
-    multiples of 32. Weights are stored as float16 and cast to float32 when the file is loaded.
+    multiples of 32. Disparity is the network's and `OFFSET`, which changes nothing after an alignment of
+    factor and shift. Weights are stored as float16 and cast to float32 when the file is loaded.
     metadata: what goes into `metadata_props`.
     """
     fold_batch_norm(network.eval())
-    model = _to_onnx(network)
+    bias = network.output.coarse.bias
+    assert bias is not None
+    with torch.no_grad():
+        bias += OFFSET  # what the last step gives are weighted means of these
+    example = torch.zeros(2, 3, 3 * STRIDE, 4 * STRIDE)
+    batch = torch.export.Dim("batch", min=1, max=256)
+    height = STRIDE * torch.export.Dim("height_blocks", min=1, max=256)
+    width = STRIDE * torch.export.Dim("width_blocks", min=1, max=256)
+    ports = Ports(("image",), ("disparity",))
+    exported = export_graph(network, (example,), ports, ({0: batch, 2: height, 3: width},))
+    model: onnx.ModelProto = exported.model_proto
     _store_weights_as_float16(model)
     helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model, full_check=True)
@@ -78,15 +92,6 @@ def fold_batch_norm(module: nn.Module) -> None:
         convolution, norm = module[0], module[1]
         assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
         module[0], module[1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
-
-
-def _to_onnx(network: DepthNetwork) -> onnx.ModelProto:
-    example = torch.zeros(2, 3, 3 * STRIDE, 4 * STRIDE)
-    batch = torch.export.Dim("batch", min=1, max=256)
-    height = STRIDE * torch.export.Dim("height_blocks", min=1, max=256)
-    width = STRIDE * torch.export.Dim("width_blocks", min=1, max=256)
-    ports = Ports(("image",), ("disparity",))
-    return export_graph(network, (example,), ports, ({0: batch, 2: height, 3: width},)).model_proto
 
 
 def _store_weights_as_float16(model: onnx.ModelProto) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from cortexia_video.errors import MissingExtraError
+from cortexia_video.errors import explain_import
 from cortexia_video.storage.paths import PathLike
 
 
@@ -20,7 +20,7 @@ def train(
             checkpoint.pt, recipe.toml, logs for TensorBoard, sheets of images, and at the end the weights.
         teacher: A model that labels the images of the recipe's datasets called images, which have no depth;
             it replaces the recipe's.
-        any_licence: Also a teacher whose licence is not known to be permissive: it may bind what is trained
+        any_licence: Also accept a teacher whose licence is not known to be permissive: it may bind what is trained
             on its depth.
 
     Returns:
@@ -39,7 +39,5 @@ def train(
     try:
         from cortexia_video.training.job import train_recipe
     except ImportError as error:
-        raise MissingExtraError(
-            f"training needs {error.name}: pip install 'cortexia-video[train]'"
-        ) from error
+        raise explain_import(error, "training needs", "'cortexia-video[train]'") from error
     return train_recipe(Path(recipe), output, teacher=teacher, any_licence=any_licence)

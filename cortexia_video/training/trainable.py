@@ -104,7 +104,7 @@ def _load_checkpoint(recipe: Recipe) -> Trainable:
         return f"hf:{folder / 'model'}"
 
     parameters = list(network.parameters())
-    return Trainable(network, opened.kind, opened.preprocessing.multiple_of, parameters, save)
+    return Trainable(network, opened.kind, opened.preprocessing.step, parameters, save)
 
 
 class _OfImages(nn.Module):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from cortexia_video.errors import MissingExtraError
+from cortexia_video.errors import explain_import
 from cortexia_video.images.resampling import resize_image
 from cortexia_video.viz.colormap import Coloring, Depth
 from cortexia_video.viz.colormap import colored_depthmap as colored_depthmap
@@ -38,7 +38,7 @@ def show_depthmap(depth: Depth, **coloring: Unpack[Coloring]) -> None:
     try:
         from matplotlib import pyplot
     except ImportError as error:
-        raise MissingExtraError("showing a window needs: pip install 'cortexia-video[plot]'") from error
+        raise explain_import(error, "showing a window needs", "'cortexia-video[plot]'") from error
     figure, axes = pyplot.subplots()
     try:
         axes.imshow(image)
@@ -124,7 +124,7 @@ def _to_pixels(image: ImageLike) -> NDArray[np.uint8]:
         pixels = pixels[..., None]
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
         raise ValueError(
-            f"an image must be uint8 (H, W, 3) RGB, not {pixels.dtype} {pixels.shape}: convert it"
+            f"an image must be uint8 (H, W, 3) RGB, got {pixels.dtype} {pixels.shape}: convert it"
         )
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else np.ascontiguousarray(pixels[..., :3])
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import SHARED
 from PIL import Image
 
-from cortexia_video import DepthMap, Frame, Pinhole, RGBDSample
+from cortexia_video import DepthMap, Frame, Pinhole, RGBDSample, to_hf
 from cortexia_video.augmentation import ApplyTransforms, Photometric
 from cortexia_video.errors import InputError
 
@@ -100,3 +100,96 @@ def test_albumentations_changes_colours_by_seed_and_key_alone() -> None:
         np.testing.assert_array_equal(one.frame.image, other.frame.image)
         assert one.depth is depth
     assert len({each.frame.image.tobytes() for each in first}) == 3
+
+
+A = albumentations
+MOVES: dict[str, Any] = {
+    "flip": lambda: A.HorizontalFlip(p=1),
+    "crop": lambda: A.RandomCrop(30, 40),
+    "pad": lambda: A.PadIfNeeded(70, 90, position="random"),
+    "pad, filled": lambda: A.PadIfNeeded(70, 90, fill_mask=1),
+    "pad, far": lambda: A.PadIfNeeded(70, 90, fill_mask=255),
+    "rotate": lambda: A.Rotate((30, 30), p=1),
+    "rotate, filled": lambda: A.Rotate((30, 30), p=1, fill_mask=7),
+    "affine": lambda: A.Affine(translate_percent=0.3, scale=0.7, p=1),
+    "linear": lambda: A.Affine(scale=1.3, mask_interpolation=1, p=1),
+    "dropout": lambda: A.CoarseDropout(fill_mask=0, p=1),
+    "perspective": lambda: A.Perspective(scale=0.2, fit_output=True, p=1),
+}
+KINDS = {
+    "metric": 1.0,
+    "scale_invariant": 1.0,
+    "affine_invariant": -5.0,
+    "disparity": 0.0,
+}  # the least values
+
+
+def make_row(kind: str, least: float) -> dict[str, list[Any]]:
+    """Return a batch of one sample: depth is red times 10 and something, unknown above and masked out below."""
+    random = np.random.default_rng(3)
+    red = random.integers(0, 200, (48, 64), dtype=np.uint8)
+    depth = red.astype(np.float32) + np.float32(least)
+    depth[:8] = np.nan
+    mask = np.full((48, 64), 255, np.uint8)
+    mask[-6:] = 0
+    return {
+        "image": [Image.fromarray(np.repeat(red[..., None], 3, axis=2) + np.uint8(50))],
+        "depth_map": [Image.fromarray(depth)],
+        "mask": [Image.fromarray(mask)],
+        "kind": [kind],
+    }
+
+
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_valid_is_what_was_known_and_is_moved(move: str, kind: str) -> None:
+    """Each valid pixel shows its own depth; borders, holes and what the mask leaves out are not valid."""
+    pipeline = albumentations.Compose([MOVES[move]()], additional_targets=TARGETS, seed=1)
+    columns = make_row(kind, KINDS[kind])
+    batch = ApplyTransforms(pipeline)(columns)
+    image, labels, valid = (batch[name][0] for name in ("pixel_values", "labels", "valid"))
+    assert valid.dtype == bool and valid.shape == labels.shape == image.shape[:2]
+    assert batch["kind"] == [kind] and batch["mask"] is columns["mask"]
+    assert np.isfinite(labels[valid]).all()
+    if move in ("flip", "crop", "pad", "pad, filled", "pad, far", "dropout"):  # pixels stay pixels
+        np.testing.assert_array_equal(labels[valid], image[..., 0][valid] - np.float32(50) + KINDS[kind])
+    share = valid.sum() / (48 * 64)
+    whole = (48 - 8 - 6) / 48
+    if move in ("flip", "pad", "pad, filled", "pad, far"):
+        assert share == pytest.approx(whole)
+    assert 0.1 < share <= whole * (1.3**2 if move == "linear" else 1.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("sky", "disparity"), ("low", "disparity"), ("low", "affine_invariant")]
+)
+def test_disparity_at_or_below_nothing_stays_valid_on_the_way_of_the_guide(name: str, kind: str) -> None:
+    """Case 01: 3072 of 3072 pixels are known; by the sign alone it was 58 %."""
+    hf = pytest.importorskip("datasets")
+    values = np.linspace(-1 if name == "low" else 0, 3, 48 * 64, dtype=np.float32).reshape(48, 64)
+    if name == "sky":
+        values[:20] = 0
+    sample = RGBDSample(Frame("a.png", np.zeros((48, 64, 3), np.uint8)), DepthMap(values, kind))  # type: ignore[arg-type]
+    pipeline = albumentations.Compose([A.HorizontalFlip(p=1)], additional_targets=TARGETS)
+    for dataset in (to_hf([sample]), to_hf([sample]).remove_columns("kind")):
+        said = "kind" in dataset.column_names
+        dataset.set_transform(ApplyTransforms(pipeline) if said else ApplyTransforms(pipeline, kind=kind))  # type: ignore[arg-type]
+        assert np.asarray(dataset[0]["valid"]).all() and sample.valid.all()
+        assert dataset[0]["kind"] == kind
+    assert hf
+
+
+def test_whole_numbers_and_tensors() -> None:
+    """16-bit millimetres with 0 for unknown, and pipelines that end in tensors."""
+    torch = pytest.importorskip("torch")
+    numbers = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64)
+    columns = {**make_row("metric", 1), "depth_map": [Image.fromarray(numbers)], "mask": [None]}
+    for steps in ([], [A.ToTensorV2()]):
+        batch = ApplyTransforms(albumentations.Compose(steps, additional_targets=TARGETS))(columns)
+        valid = batch["valid"][0]
+        assert isinstance(valid, torch.Tensor if steps else np.ndarray)
+        np.testing.assert_array_equal(np.asarray(valid), numbers > 0)
+    with pytest.raises(InputError, match="an image of 64 x 48 and a mask of 9 x 9 pixels"):
+        ApplyTransforms(albumentations.Compose([]))(
+            {**columns, "mask": [Image.fromarray(np.ones((9, 9), np.uint8))]}
+        )

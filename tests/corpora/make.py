@@ -24,7 +24,7 @@ from onnx_files import write_mean_network  # noqa: E402
 
 import cortexia_video as cx  # noqa: E402
 from cortexia_video.datasets.build import write_shards  # noqa: E402
-from cortexia_video.datasets.build_run import list_run_items  # noqa: E402
+from cortexia_video.datasets.build_items import list_run_items  # noqa: E402
 from cortexia_video.formats.registry import FORMATS  # noqa: E402
 
 HEIGHT, WIDTH = 12, 16

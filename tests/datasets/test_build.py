@@ -10,13 +10,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_layouts import Scene, make_rgbd, make_scene
+from dataset_layouts import MAKERS, Scene, make_rgbd, make_scene, save, whole
 from file_digests import file_digests
 from PIL import Image
+from pyarrow import parquet
 
-from cortexia_video import DepthMap, Frame, RGBDSample, decode, estimate, open_dataset, read_depth
+from cortexia_video import (
+    DepthMap,
+    Frame,
+    RGBDSample,
+    build_dataset,
+    decode,
+    estimate,
+    open_dataset,
+    read_depth,
+)
 from cortexia_video.cli import main
-from cortexia_video.datasets import usable_samples
+from cortexia_video.datasets import Mixture, open_folder, usable_samples
 from cortexia_video.datasets.build import write_shards
 from cortexia_video.datasets.build_items import list_dataset_items
 from cortexia_video.datasets.dataset import RGBDDataset
@@ -89,7 +99,7 @@ def test_jpegs_stay_as_they_came_where_anybody_reads_them_alike(
     assert len(jpegs) == 5  # the turned one and the PNG are not
     assert [name for name in names if name.startswith("000005.")] == [
         "000005.tiff",
-        "000005.depth_map.tiff",
+        "000005.depth.npy",
         "000005.json",
     ]
 
@@ -433,3 +443,147 @@ def test_a_name_that_is_nearly_one_is_proposed(tmp_path: Path, capsys: pytest.Ca
     with pytest.raises(InputError, match=r"unknown dataset 'kiti': did you mean kitti\? use one of"):
         open_dataset("kiti", tmp_path)
     assert "TIFF" in DATASETS["rgbd"].summary
+
+
+def read_images(shard: Path) -> list[bytes]:
+    """Return the bytes of the images of a parquet shard, by pyarrow alone."""
+    return [cell["bytes"] for cell in parquet.read_table(shard).column("image").to_pylist()]
+
+
+@pytest.mark.parametrize("name", ["sunrgbd", "hypersim", "rgbd", "pairs", "parquet", "hub"])
+def test_jpegs_of_datasets_stay_as_they_came(name: str, tmp_path: Path) -> None:
+    """63 kB became 922 kB: each image was decoded, and kept as an unpacked TIFF."""
+    scene, root, options = make_scene(), tmp_path / "set", {}
+    if name in MAKERS:
+        MAKERS[name](root, scene, 2)
+    else:
+        MAKERS["sunrgbd"](tmp_path / "sunrgbd", scene, 2)
+        build_dataset(tmp_path / "sunrgbd", root)
+        (root / "build.jsonl").unlink()
+    if name in ("rgbd", "pairs"):
+        for path in list(root.glob("rgb/*.png")):
+            save(scene.image, path.with_suffix(".jpg"))
+            path.unlink()
+        about = (
+            (root / "set.json").read_text().replace('.png", "depth"', '.jpg", "depth"')
+            if name == "rgbd"
+            else ""
+        )
+        (root / "set.json").write_text(about) if about else None
+        options = {"convention": "tum"} if name == "pairs" else {}
+    assert build_dataset(root, tmp_path / "made", name=name, options=options).rows == 2
+    jpegs = sorted(
+        path.read_bytes() for path in (tmp_path if name in ("parquet", "hub") else root).rglob("*.jpg")
+    )
+    made = read_images(tmp_path / "made/train-00000.parquet")
+    assert len(jpegs) == 2 and sorted(made) == jpegs
+    assert sum(map(len, made)) == sum(map(len, jpegs))
+
+
+@pytest.mark.parametrize("change", ["turned", "grey", "reduced"])
+def test_jpegs_that_are_not_the_samples_pixels_become_tiff(change: str, tmp_path: Path) -> None:
+    scene = make_scene()
+    root, image = tmp_path / "set", scene.image
+    if change == "reduced":
+        MAKERS["scannet"](root, scene, 1)
+    else:
+        MAKERS["sunrgbd"](root, scene, 1)
+        (path,) = root.rglob("*.jpg")
+        exif = Image.Exif()
+        if change == "turned":
+            exif[0x0112] = 3  # by half a turn, so that it is as large as its depth
+        stored = image[::-1, ::-1] if change == "turned" else image[..., 0]
+        Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif)
+    assert build_dataset(root, tmp_path / "made").rows == 1
+    (made,) = read_images(tmp_path / "made/train-00000.parquet")
+    assert made[:2] in (b"II", b"MM"), "a TIFF"
+    (sample,), (before,) = open_folder(tmp_path / "made"), open_folder(root)
+    np.testing.assert_array_equal(sample.frame.image, before.frame.image)
+
+
+def test_what_is_passed_over_is_said(
+    run: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, depth = run
+    for name in ("a.heic", "b.heic", "clip.mp4", "notes.txt"):
+        (photos / "trip" / name).write_bytes(b"1")
+    report = build_dataset(photos, tmp_path / "a", depth=depth)
+    assert report.rows == 7
+    assert report.passed_over == {"HEIC (not readable: convert to JPEG)": 2, "MP4 (a video)": 1}
+    assert cortexia("dataset", "build", photos, "--depth", depth, "-o", tmp_path / "b") == 0
+    assert (
+        "no images, passed over: 2 HEIC (not readable: convert to JPEG), 1 MP4 (a video)"
+        in capsys.readouterr().out
+    )
+
+
+def make_macro(root: Path, count: int = 2) -> Path:
+    """Make a set of 3 to 12 mm, of which set.json says the scale."""
+    depth_m = np.linspace(0.003, 0.0121, 48 * 64).reshape(48, 64)
+    make_rgbd(root, make_scene(), count, depth_scale=1e5, max_depth_m=None)
+    for path in root.glob("depth/*.png"):
+        save(np.rint(depth_m * 1e5).astype(np.uint16), path)
+    return root
+
+
+@pytest.mark.parametrize("scale", [1e5, 20])
+def test_metres_of_a_set_that_says_its_scale_are_taken(scale: float, tmp_path: Path) -> None:
+    """Teeth at some millimetres, mountains at some kilometres: the guess is for what nobody said."""
+    root = make_macro(tmp_path / "set")
+    about = json.loads((root / "set.json").read_text())
+    (root / "set.json").write_text(json.dumps({**about, "depth_scale": scale}))
+    median = float(np.median(open_dataset("rgbd", root)[0].depth.values))  # type: ignore[index]
+    assert median < 0.01 or median > 30
+    assert summarise(open_folder(root)).failures == []
+    for form in ("parquet", "webdataset"):
+        assert build_dataset(root, tmp_path / form, format=form).failed == 0  # type: ignore[arg-type]
+        assert len(list(usable_samples(open_folder(tmp_path / form)))) == 2
+    mixture = Mixture({"a": open_folder(root)}, {"a": 1}, batch_size=2)  # type: ignore[dict-item]
+    assert len(next(mixture.batches())) == 2
+    said = open_dataset("pairs", root, kind="metric", scale=1 / scale)
+    assert len(list(usable_samples(said))) == 2
+
+
+def test_metres_that_only_a_convention_says_are_looked_at(tmp_path: Path) -> None:
+    root = make_macro(tmp_path / "set")
+    with pytest.raises(InputError, match=r"median depth is 0\.15.* metres|too small"):
+        for path in root.glob("depth/*.png"):
+            save(np.full((48, 64), 20, np.uint16), path)
+        list(usable_samples(open_dataset("pairs", root, convention="tum")))
+
+
+def test_sets_of_ones_own_are_built_and_looked_at_from_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the options of `pairs`: patterns, convention or kind and scale, camera."""
+    scene = make_scene()
+    for number in range(3):
+        save(scene.image, tmp_path / f"own/left/{number}.jpg")
+        save(whole(scene.depth_m, 1000), tmp_path / f"own/range/{number}_d.png")
+    own = [tmp_path / "own", "--name", "pairs", "--images", "left/*.jpg", "--depths", "range/*_d.png"]
+    assert cortexia("dataset", "info", *own, "--from", "nyu") == 0
+    assert "of 3 looked at 3 can be used, 0 have a camera" in capsys.readouterr().out
+    meaning = ["--kind", "metric", "--scale", 0.001, "--camera", 60, 61, 31.5, 23.5]
+    assert cortexia("dataset", "info", *own, *meaning) == 0
+    assert "3 have a camera" in capsys.readouterr().out
+    assert cortexia("dataset", "preview", *own, *meaning, "-o", tmp_path / "sheet.png", "--per-row", 2) == 0
+    for words in (["--from", "nyu"], meaning):
+        output = tmp_path / words[0]
+        assert cortexia("dataset", "build", *own, *words, "-o", output) == 0
+        for sample in open_dataset("parquet", output):
+            np.testing.assert_allclose(sample.depth.values, scene.depth_m, atol=1e-3)
+    assert cortexia("dataset", "build", *own, "--from", "tum", "-o", tmp_path / "--from") == 2
+    assert "holds a dataset of another options" in capsys.readouterr().err
+    assert cortexia("dataset", "info", tmp_path / "--from", "--images", "a*") == 2
+    assert "parquet has no option 'images'" in capsys.readouterr().err
+
+
+def test_what_a_message_asks_for_is_an_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene = make_scene()
+    save(scene.image, tmp_path / "own/rgb/1.png")
+    save(whole(scene.depth_m, 1000), tmp_path / "own/depth/1.png")
+    assert cortexia("dataset", "build", tmp_path / "own", "--name", "pairs", "-o", tmp_path / "a") == 1
+    said = capsys.readouterr().err
+    assert "give its convention (--from)" in said and "its kind of depth (--kind)" in said
+    assert cortexia("dataset", "info", tmp_path / "own") == 2
+    assert "give its --name" in (said := capsys.readouterr().err) and "--name pairs" in said

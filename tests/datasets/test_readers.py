@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dataset_layouts import HEIGHT, MAKERS, RAYS, WIDTH, Scene, make_rgbd, make_scene, save, write
+from dataset_layouts import HEIGHT, MAKERS, RAYS, WIDTH, Scene, make_rgbd, make_scene, save, whole, write
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cortexia_video import Failure
+from cortexia_video import Failure, Pinhole, estimate
 from cortexia_video.augmentation import Resize
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.eval_region import EIGEN_CROP, GARG_CROP, Region
 from cortexia_video.datasets.readers._association import associate
 from cortexia_video.datasets.registry import DATASETS, open_dataset, recognise
-from cortexia_video.errors import DepthFileError, InputError
+from cortexia_video.errors import CortexiaError, DepthFileError, InputError
 from cortexia_video.pinhole import unproject
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -273,6 +273,230 @@ def test_a_broken_sample_costs_one_sample(tmp_path: Path, scene: Scene) -> None:
     assert isinstance(small, Failure) and "64 x 47" in small.reason and "64 x 48" in small.reason
     with pytest.raises(DepthFileError, match=r"1\.png"):
         list(dataset)
+
+
+def break_camera(name: str, root: Path) -> tuple[Path, str]:
+    """Return the file that says the camera of a sample, and a part of the keys that it is of."""
+    return {
+        "kitti": (root / "2011_09_26/calib_cam_to_cam.txt", ""),
+        "sunrgbd": (root / "SUNRGBD/kv1/NYUdata/NYU0001/intrinsics.txt", "NYU0001"),
+        "scannet": (root / "scans/scene0000_00/intrinsic/intrinsic_depth.txt", ""),
+        "middlebury": (root / "Scene1-perfect/calib.txt", "Scene1"),
+        "hypersim": (root / "metadata_camera_parameters.csv", ""),
+    }[name]
+
+
+@pytest.mark.parametrize("content", ["", "1 2 3", "\x00\xff", "fx: left"])
+@pytest.mark.parametrize("name", ["kitti", "sunrgbd", "scannet", "middlebury", "hypersim"])
+def test_a_broken_camera_costs_its_own_samples(name: str, content: str, tmp_path: Path, scene: Scene) -> None:
+    MAKERS[name](tmp_path, scene, 3)
+    path, part = break_camera(name, tmp_path)
+    if name == "hypersim":  # a line of a table: that of another scene stays
+        head, line = path.read_text().splitlines()
+        other = line.replace("ai_001_001", "ai_001_002")
+        path.write_text("\n".join([head, f"ai_001_001,{content.replace(chr(0), '')}", other]))
+    else:
+        path.write_bytes(content.encode("latin-1"))
+    samples = list(open_dataset(name, tmp_path).attempt())
+    assert len(samples) == 3
+    for sample in samples:
+        assert isinstance(sample, Failure) == (part in sample.key)
+        if isinstance(sample, Failure):
+            assert isinstance(sample.error, CortexiaError), "in words, not a traceback"
+
+
+def test_a_broken_camera_of_kittis_selection_costs_one_sample(tmp_path: Path, scene: Scene) -> None:
+    root = tmp_path / "val_selection_cropped"
+    for number, suffix in enumerate((".png", ".jpg", ".png")):
+        name = f"2011_09_26_drive_0002_sync_image_{number:010d}_image_02"
+        save(scene.image, root / f"image/{name}{suffix}")
+        depth = name.replace("_sync_image_", "_sync_groundtruth_depth_")
+        save(whole(scene.depth_m, 256), root / f"groundtruth_depth/{depth}.png")
+        write("60.0 0 31.5\n0 61.0 23.5\n0 0 1" if number else "", root / f"intrinsics/{name}.txt")
+    write("not an image", root / "image/Thumbs.db")
+    broken, jpeg, png = open_dataset("kitti", tmp_path, split="selection").attempt()
+    assert isinstance(broken, Failure) and "0 numbers: a camera matrix has" in broken.reason
+    for sample in (jpeg, png):
+        assert not isinstance(sample, Failure) and sample.camera is not None
+        np.testing.assert_allclose(sample.depth.values, scene.depth_m, atol=1e-3)
+
+
+def test_kitti_is_read_with_images_as_jpeg(tmp_path: Path, scene: Scene) -> None:
+    """As many keep the raw images: those are a tenth as large."""
+    MAKERS["kitti"](tmp_path, scene, 2)
+    data = next(tmp_path.glob("2011_09_26/*/image_02/data"))
+    for path in data.glob("*.png"):
+        save(scene.image, path.with_suffix(".jpg"), quality=95, subsampling=0)
+        path.unlink()
+    for sample in open_dataset("kitti", tmp_path):
+        assert np.abs(sample.frame.image.astype(int) - scene.image).mean() < 6
+        np.testing.assert_allclose(sample.depth.values, scene.depth_m, atol=1e-3)
+
+
+STRANGERS = {
+    "sunrgbd": ("SUNRGBD/kv1/NYUdata/NYU0001/image", "SUNRGBD/kv1/NYUdata/NYU0001/depth"),
+    "scannet": ("scans/scene0000_00/color",),
+    "pairs": ("rgb", "depth"),
+    "7scenes": ("chess/seq-01",),
+    "kitti": ("2011_09_26/2011_09_26_drive_0001_sync/image_02/data",),
+    "hypersim": ("ai_001_001/images/scene_cam_00_geometry_hdf5",),
+}
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+def test_files_of_file_managers_are_passed_over(name: str, tmp_path: Path, scene: Scene) -> None:
+    MAKERS[name](tmp_path, scene, 3)
+    for folder in STRANGERS[name]:
+        for stranger in ("Thumbs.db", "desktop.ini", "1.txt"):
+            write("not an image", tmp_path / folder / stranger)
+    samples = list(open_dataset(name, tmp_path, **OPTIONS.get(name, {})).attempt())
+    assert len(samples) == 3 and not any(isinstance(each, Failure) for each in samples)
+
+
+def test_a_folder_that_lost_its_image_costs_one_sample(tmp_path: Path, scene: Scene) -> None:
+    MAKERS["sunrgbd"](tmp_path, scene, 3)
+    next(tmp_path.glob("**/NYU0001/image/*.jpg")).unlink()
+    first, lost, last = open_dataset("sunrgbd", tmp_path).attempt()
+    assert not isinstance(first, Failure) and not isinstance(last, Failure)
+    assert isinstance(lost, Failure) and "holds 0 images and 1 of depth, not one" in lost.reason
+
+
+def test_a_broken_list_costs_its_sequence(tmp_path: Path, scene: Scene) -> None:
+    MAKERS["tum"](tmp_path / "a", scene, 2)
+    MAKERS["tum"](tmp_path / "b", scene, 2)
+    next(tmp_path.glob("b/*/depth.txt")).write_text("yesterday depth/1.png")
+    *good, broken = open_dataset("tum", tmp_path).attempt()
+    assert len(good) == 2 and not any(isinstance(each, Failure) for each in good)
+    assert isinstance(broken, Failure) and "depth.txt is no list of time stamps" in broken.reason
+
+
+def test_a_scene_without_its_list_of_a_split_costs_that_scene(tmp_path: Path, scene: Scene) -> None:
+    MAKERS["7scenes"](tmp_path, scene, 2)
+    MAKERS["7scenes"](tmp_path / "more", scene, 2)
+    (tmp_path / "more/chess/TrainSplit.txt").unlink()
+    found = list(open_dataset("7scenes", tmp_path, split="train", allow_unregistered=True).attempt())
+    assert [each.key for each in found if isinstance(each, Failure)] == ["more/chess/TrainSplit.txt"]
+    assert len(found) == 3
+
+
+def test_the_evaluation_kit_of_middlebury_is_read(tmp_path: Path, scene: Scene) -> None:
+    """MiddEval3: trainingQ/SCENE/ with disp0GT.pfm, and mask0nocc.png beside it."""
+    MAKERS["middlebury"](tmp_path / "trainingQ", scene, 2)
+    for path in list(tmp_path.glob("**/disp0.pfm")):
+        path.rename(path.with_name("disp0GT.pfm"))
+        save(np.full((HEIGHT, WIDTH), 255, np.uint8), path.with_name("mask0nocc.png"))
+    assert recognise(tmp_path) == "middlebury"
+    for sample in open_dataset("middlebury", tmp_path):
+        np.testing.assert_allclose(sample.depth.values, scene.depth_m, atol=1e-3)
+
+
+@pytest.mark.parametrize("step", [1, 2, 4])
+def test_middlebury_of_another_size_than_its_calibration(step: int, tmp_path: Path) -> None:
+    """Half the image, half the disparity, and the calib.txt of the full size, which says so: the same metres."""
+    f_px, baseline, doffs, width, height = 1000.0, 0.2, 30.0, 200, 160
+    metres = 2 + 0.01 * np.tile(np.arange(width), (height, 1))
+    disparity = ((f_px * baseline / metres - doffs) / step)[::step, ::step].astype("<f4")
+    save(np.zeros((*disparity.shape, 3), np.uint8), tmp_path / "im0.png")
+    header = f"Pf\n{width // step} {height // step}\n-1.0\n".encode()
+    (tmp_path / "disp0.pfm").write_bytes(header + disparity[::-1].tobytes())
+    camera = f"cam0=[{f_px} 0 99.5; 0 {f_px} 79.5; 0 0 1]\ndoffs={doffs}\nbaseline={1000 * baseline}\n"
+    write(f"{camera}width={width}\nheight={height}\n", tmp_path / "calib.txt")
+    sample = open_dataset("middlebury", tmp_path)[0]  # type: ignore[index]
+    np.testing.assert_allclose(sample.depth.values, metres[::step, ::step], rtol=1e-5)
+    assert sample.camera == Pinhole(
+        f_px / step, f_px / step, 100 / step, 80 / step, width // step, height // step
+    )
+    (tmp_path / "calib.txt").write_text(f"{camera}width=400\nheight=160\n")
+    with pytest.raises(CortexiaError, match="400 x 160"):
+        open_dataset("middlebury", tmp_path)[0]  # type: ignore[index]
+
+
+CAMERAS: dict[str, Any] = {
+    "object": {"fx": 60.0, "fy": 61.0, "cx": 31.5, "cy": 23.5},
+    "list": [60.0, 61.0, 31.5, 23.5],
+    "of its size": {"fx": 60.0, "fy": 61.0, "cx": 31.5, "cy": 23.5, "width": WIDTH, "height": HEIGHT},
+    "of twice": {"fx": 120.0, "fy": 122.0, "cx": 63.5, "cy": 47.5, "width": 2 * WIDTH, "height": 2 * HEIGHT},
+}
+
+
+@pytest.mark.parametrize("camera", CAMERAS)
+def test_cameras_of_set_json_in_all_their_forms(camera: str, tmp_path: Path, scene: Scene) -> None:
+    make_rgbd(tmp_path, scene, 1, intrinsics=CAMERAS[camera])
+    sample = open_dataset("rgbd", tmp_path)[0]  # type: ignore[index]
+    assert sample.camera == Pinhole(60.0, 61.0, 32.0, 24.0, WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            {"intrinsics": [60, 61, 31]},
+            "intrinsics must be an object with the numbers fx, fy, cx, cy, or a list",
+        ),
+        ({"intrinsics": "60 61 31 23"}, "intrinsics must be an object"),
+        ({"intrinsics": {**CAMERAS["object"], "fx": "60"}}, "intrinsics must be an object"),
+        ({"intrinsics": {**CAMERAS["object"], "width": "w"}}, 'width must be a number above 0, not "w"'),
+        ({"depth_scale": "1000"}, 'depth_scale must be a number above 0, not "1000"'),
+        ({"depth_scale": None}, "depth_scale is missing"),
+        ({"max_depth_m": [10]}, r"max_depth_m must be a number above 0, not \[10\]"),
+        ({"max_depth_m": True}, "max_depth_m must be a number above 0, not true"),
+        ({"frames": {}}, "it is no object with name, frames"),
+        ({"registered": "false"}, 'registered must be true or false, not "false"'),
+        ({"sparse": 1}, "sparse must be true or false, not 1"),
+        ({"same_view": None}, "same_view must be true or false, not null"),
+    ],
+)
+def test_wrong_values_of_set_json_are_named(
+    words: dict[str, Any], said: str, tmp_path: Path, scene: Scene
+) -> None:
+    make_rgbd(tmp_path, scene, 1, **words)
+    with pytest.raises(InputError, match=said) as caught:
+        open_dataset("rgbd", tmp_path)
+    assert "Error" not in str(caught.value) and "indices" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["rgbd", "pairs"])
+def test_depth_smaller_than_its_image_is_read_where_the_set_says_so(
+    name: str, tmp_path: Path, scene: Scene
+) -> None:
+    """As ARKitScenes has it: the camera is that of the image, and shrinks with it."""
+    large = {"fx": 120.0, "fy": 122.0, "cx": 63.5, "cy": 47.5}
+    for says in (False, True):
+        make_rgbd(tmp_path, scene, 1, intrinsics=large, same_view=says)
+        save(scene.image.repeat(2, axis=0).repeat(2, axis=1), tmp_path / "rgb/0.png")
+        more = {"kind": "metric", "scale": 0.001, "camera": (*large.values(),), "same_view": says}
+        dataset = open_dataset(name, tmp_path, **({} if name == "rgbd" else more))
+        (sample,) = dataset.attempt()
+        if not says:
+            assert isinstance(sample, Failure) and "resample or register" in sample.reason
+            continue
+        assert not isinstance(sample, Failure)
+        assert sample.camera == Pinhole(60.0, 61.0, 32.0, 24.0, WIDTH, HEIGHT)
+        assert np.abs(sample.frame.image.astype(int) - scene.image).mean() < 6
+        np.testing.assert_allclose(sample.depth.values, scene.depth_m, atol=1e-3)
+    save(scene.image.repeat(2, axis=0), tmp_path / "rgb/0.png")
+    (sample,) = dataset.attempt()
+    assert isinstance(sample, Failure) and "do not show the same view" in sample.reason
+
+
+def test_the_output_of_a_run_is_no_ground_truth_unless_it_is_named(tmp_path: Path, scene: Scene) -> None:
+    save(scene.image, tmp_path / "rgb/a.png")
+    estimate(tmp_path / "rgb", tmp_path / "depth", model="synthetic")
+    (tmp_path / "depth/a.npy").write_bytes((tmp_path / "depth/a.png.npy").read_bytes())
+    with pytest.raises(InputError, match="depth is the output of cortexia estimate, no ground truth"):
+        open_dataset("pairs", tmp_path, kind="disparity")
+    assert len(open_dataset("pairs", tmp_path, kind="disparity", depths="depth/*.npy")) == 1  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["metric", "disparity"])
+def test_zero_of_pairs_is_unknown_in_metres_only(kind: str, tmp_path: Path, scene: Scene) -> None:
+    MAKERS["pairs"](tmp_path, scene, 1)
+    for scale in (0.0002, None):
+        if scale is None and kind == "metric":
+            continue
+        sample = open_dataset("pairs", tmp_path, kind=kind, scale=scale)[0]  # type: ignore[index]
+        known = np.isfinite(scene.depth_m) if kind == "metric" else np.ones((HEIGHT, WIDTH), bool)
+        np.testing.assert_array_equal(sample.valid, known)
 
 
 def test_keys_must_differ(tmp_path: Path, scene: Scene) -> None:

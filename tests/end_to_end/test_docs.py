@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clips import write_clip
 from conftest import HANG_S
 from dataset_layouts import make_rgbd, make_scene, make_tum
 from PIL import Image
@@ -38,6 +39,7 @@ def workplace(tmp_path: Path, make_image: Callable[..., Path], use_hub_cache: Pa
     for index in range(3):
         make_image(tmp_path / "photos" / f"{index}.jpg", seed=index)
     make_image(tmp_path / "photos/trip/a.jpg")
+    write_clip(tmp_path / "clip.mp4", 20)
     (tmp_path / "kitti").mkdir()
     Image.fromarray(np.full((9, 16), 3 * 256, np.uint16)).save(tmp_path / "kitti/0000000005.png")  # 3 m
     (tmp_path / "list.txt").write_text("photos/0.jpg\n")
@@ -52,12 +54,16 @@ def make_set(root: Path, make_image: Callable[..., Path]) -> None:
     """Make a dataset of the layout with set.json, as docs/evaluation.md supposes it."""
     frames = []
     (root / "depth").mkdir(parents=True)
+    (root.parent / "da2").mkdir()
     for index in range(2):
         image = make_image(root / "rgb" / f"{index}.jpg", seed=index)
         with Image.open(image) as opened:
             width, height = opened.size
         depth = np.random.default_rng(index).integers(1000, 5000, (height, width), dtype=np.uint16)
         Image.fromarray(depth).save(root / "depth" / f"{index}.png")
+        np.save(
+            root.parent / f"da2/{index}_raw_depth_meter.npy", depth / np.float32(900)
+        )  # another's estimate
         frames.append({"name": str(index), "rgb": f"rgb/{index}.jpg", "depth": f"depth/{index}.png"})
     about = {"name": "indoor", "frames": frames, "depth_scale": 1000, "max_depth_m": 10.0, "intrinsics": None}
     (root / "set.json").write_text(json.dumps(about))

@@ -232,9 +232,9 @@ def test_a_folder_into_shards_by_the_command_line(
             {"address": "127.0.0.1:1"},
             "no Ray cluster answers at 127.0.0.1:1: begin one with `ray start",
         ),
-        ({"address": "nonsense"}, "`address` must be auto or like 10.0.0.5:6379, not 'nonsense'"),
-        ({"num_workers": 0}, "`num_workers` must be more than 0, not 0"),
-        ({"gpus_per_worker": -1}, "`gpus_per_worker` must not be less than 0, not -1"),
+        ({"address": "nonsense"}, "`address` must be auto or like 10.0.0.5:6379, got 'nonsense'"),
+        ({"num_workers": 0}, "`num_workers` must be at least 1, got 0"),
+        ({"gpus_per_worker": -1}, "`gpus_per_worker` must be at least 0, got -1"),
     ],
 )
 def test_a_cluster_that_cannot_be_is_one_line(

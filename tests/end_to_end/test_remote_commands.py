@@ -194,7 +194,7 @@ def test_a_depth_object_that_is_gone_is_a_failure(runs: tuple[str, Path], place:
     to_path(f"{runs[0]}/0.png.npz").unlink()  # type: ignore[union-attr]
     made = make_point_clouds(runs[0], f"{S3}/{place}/clouds")
     assert (made.done, made.failed) == (5, 1)
-    assert "0.png.npz: it is not there" in made.failures[0].reason
+    assert "0.png.npz: it is missing" in made.failures[0].reason
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_processes_render_into_a_bucket(place: str) -> None:
     assert len([name for name in read_all(place) if name.startswith("rgb/")]) == 17
 
 
-def test_files_are_addresses_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_are_urls_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     estimate(write_image(tmp_path), tmp_path / "run")
     root = f"file://{tmp_path}"
     assert say(capsys, "convert", f"{root}/run", "--output", f"{root}/tiff", "--format", "tiff")[0] == 0

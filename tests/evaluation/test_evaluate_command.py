@@ -10,15 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import CHROMIUM, Browser
+from dataset_layouts import MAKERS, make_scene
 from PIL import Image
 
+import cortexia_video as cx
 from cortexia_video.cli import main
+from cortexia_video.evaluation import ground_truth as ground_truth_module
 from cortexia_video.evaluation import job as job_module
-from cortexia_video.evaluation.ground_truth import bare, list_depth_files, open_truth
+from cortexia_video.evaluation import predictors as predictors_module
+from cortexia_video.evaluation.baselines import BASELINES
+from cortexia_video.evaluation.ground_truth import bare, hold_truth, list_depth_files, open_truth
 from cortexia_video.evaluation.job import measure_predictors
-from cortexia_video.evaluation.predictors import open_predictor
+from cortexia_video.evaluation.predictors import HeldPredictor, match_names, open_predictor
 from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.evaluation.summary import summarise
+from cortexia_video.evaluation.text_table import list_lines
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 OWN = """
@@ -203,7 +209,7 @@ def test_wrong_use_is_explained(tmp_path, rng, own, capsys):
     for arguments, words in [
         (("compact", *truth, "--protocol", own), "has no images for compact to look at"),
         ((tmp_path / "good", "--protocol", own), "give --truth"),
-        ((tmp_path / "good", "--truth", tmp_path / "none", "--protocol", own), "is not there"),
+        ((tmp_path / "good", "--truth", tmp_path / "none", "--protocol", own), "does not exist"),
         (
             (tmp_path / "good", tmp_path / "good", *truth, "--protocol", own, "--from", "nyu"),
             "give each once",
@@ -298,7 +304,9 @@ def test_keys_are_the_same_for_images_depth_and_runs(tmp_path):
 
 
 def test_compare_passes_the_reference_and_fails_what_is_too_far(tmp_path, capsys):
-    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("openvino")
+    from cortexia_video.models.onnx.session_openvino import choose_precision
+
     pixels = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
@@ -307,7 +315,7 @@ def test_compare_passes_the_reference_and_fails_what_is_too_far(tmp_path, capsys
     assert "compact by openvino,float32: mean difference 0.0" in said.out
     assert "left out: broken.jpg" in said.err
     assert run(tmp_path, "--compare", "onnx,sharp") == 2
-    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if choose_precision("auto", "cpu") != "bfloat16":
         pytest.skip("needs a processor with bfloat16")
     assert run(tmp_path, "--compare", "openvino,bfloat16", "--max-error", "1e-9") == 1
     assert "too far from float32" in capsys.readouterr().out
@@ -333,12 +341,12 @@ def test_compare_takes_an_input_size_and_lists_each_image_once(tmp_path, capsys,
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("openvno", "must be like 518 or 392x518, not 'openvno'"),
+        ("openvno", "must be like 518 or 392x518, got 'openvno'"),
         ("onnx,openvino", "--compare onnx,openvino: two of one sort"),
         ("140x182", "model 'compact' does not take all of these options: input_size"),
         ("torch", "one of onnx, openvino, float32, bfloat16, float16; a size must be like 518 or 392x518"),
         ("256", "input_size; it takes backend, precision"),
-        ("onnx,", "must be like 518 or 392x518, not ''"),
+        ("onnx,", "must be like 518 or 392x518, got ''"),
     ],
 )
 def test_a_wrong_comparison_is_one_clear_line(tmp_path, capsys, words, said):
@@ -374,8 +382,7 @@ def test_every_kind_of_bad_depth_is_named_and_counts(tmp_path, rng, own, capsys)
         "1 image: depth of 5 x 6 for a reference of 8 x 6: 1",
         "1 image: no finite depth: 2",
         "1 image: depth is 1,000 times the reference: millimetres taken for metres?: 4",
-        "of its values are infinite: if they are unknown, give that as cortexia convert --unknown: 5",
-        f"{4 * 48 + 12} of {7 * 48} pixels are unknown",
+        f"{3 * 48 + 2 * 12} of {7 * 48} pixels are unknown",
         "7: 0 valid pixels",
     ):
         assert line in said, line
@@ -455,3 +462,250 @@ def test_the_compact_model_scores_what_its_page_says(capsys):
     page = (Path(__file__).parents[2] / "docs" / "models" / "compact.md").read_text()
     cells = [f"{each['abs_rel'].value:.3f} / {each['delta1'].value:.3f}" for each in totals.values()]
     assert f"| motorcycle | real | 1 | {' | '.join(cells)} |" in page
+
+
+def write_depth_files(folder, maps, name, factor=1.0):
+    """Write maps under names like `{key}_depth.npy`, below folders like `{key}/depth.npy`."""
+    for key, values in maps.items():
+        path = folder / name.format(key=key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, (values * factor).astype(np.float32))
+
+
+def read_total(out, name, metric="abs_rel"):
+    return json.loads((out / "results.json").read_text())["totals"][str(name)][metric]["value"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "{key}_raw_depth_meter.npy",  # Depth Anything V2, metric_depth/run.py --save-numpy
+        "depth_npy/{key}_depth.npy",  # Marigold, script/depth/run.py
+        "{key}_depth.npy",  # the same, its folder depth_npy
+        "run/of/last/week/{key}.npy",
+    ],
+)
+def test_depth_is_found_by_the_names_that_others_write(tmp_path, rng, own, name):
+    maps = {f"trip {n}/{n}": rng.uniform(1, 5, (6, 8)) for n in range(4)}
+    write_depth_files(tmp_path / "truth", maps, "{key}.npy")
+    write_depth_files(tmp_path / "pred", maps, name, 1.1)
+    for key in maps:  # what those programs put beside it, for people
+        Image.new("RGB", (8, 6)).save((tmp_path / "pred" / name.format(key=key)).with_name("view.png"))
+    words = ("--from", "metres", "--truth-from", "metres", "--protocol", own, "-o", tmp_path / "out")
+    assert run(tmp_path / "pred", "--truth", tmp_path / "truth", *words) == 0
+    assert read_total(tmp_path / "out", tmp_path / "pred") == pytest.approx(0.1, rel=1e-5)
+
+
+def test_views_of_depth_anything_are_not_taken_for_its_depth(tmp_path, rng, own):
+    maps = {str(n): rng.uniform(1, 5, (6, 8)) for n in range(4)}
+    write_depth_files(tmp_path / "truth", maps, "{key}.npy")
+    write_depth_files(tmp_path / "pred", maps, "{key}_raw_depth_meter.npy", 1.1)
+    for key in maps:
+        Image.new("RGB", (8, 6)).save(tmp_path / f"pred/{key}.png")
+    words = ("--from", "metres", "--truth-from", "metres", "--protocol", own, "-o", tmp_path / "out")
+    assert run(tmp_path / "pred", "--truth", tmp_path / "truth", *words) == 0
+    assert read_total(tmp_path / "out", tmp_path / "pred") == pytest.approx(0.1, rel=1e-5)
+
+
+def test_depth_of_moge_is_found_in_its_folders(tmp_path, rng, own):
+    pytest.importorskip("OpenEXR")
+    import OpenEXR
+
+    maps = {f"a/{n}": rng.uniform(1, 5, (6, 8)).astype(np.float32) for n in range(4)}
+    write_depth_files(tmp_path / "truth", maps, "{key}.npy")
+    for key, values in maps.items():
+        folder = tmp_path / "pred" / key
+        folder.mkdir(parents=True)
+        shown = np.where(np.arange(8) < 2, np.float32(np.inf), values * np.float32(1.1))  # its mask
+        channels = {"Y": OpenEXR.Channel(np.ascontiguousarray(shown))}
+        OpenEXR.File({}, channels).write(str(folder / "depth.exr"))
+        for view in ("depth_vis.png", "mask.png"):
+            Image.new("L", (8, 6)).save(folder / view)
+    words = ("--from", "metres", "--truth-from", "metres", "--protocol", own, "-o", tmp_path / "out")
+    assert run(tmp_path / "pred", "--truth", tmp_path / "truth", *words) == 0
+    assert read_total(tmp_path / "out", tmp_path / "pred", "coverage") == 0.75
+    rest = [np.mean(80 / values[:, :2] - 1) for values in maps.values()]  # as far as the clip goes
+    expected = 0.75 * 0.1 + 0.25 * np.mean(rest)
+    assert read_total(tmp_path / "out", tmp_path / "pred") == pytest.approx(expected, rel=1e-5)
+
+
+def test_names_of_ones_own_are_given_as_a_pattern(tmp_path, rng, own, capsys):
+    maps = {f"{n}": rng.uniform(1, 5, (6, 8)) for n in range(4)}
+    write_depth_files(tmp_path / "truth", maps, "{key}.npy")
+    write_depth_files(tmp_path / "pred", maps, "best/out-{key}-v2.npy", 1.1)
+    write_depth_files(tmp_path / "pred", maps, "worst/out-{key}-v2.npy", 2)
+    words = ("--truth", tmp_path / "truth", "--from", "metres", "--truth-from", "metres", "--protocol", own)
+    assert run(tmp_path / "pred", *words) == 2
+    assert "best/out-0-v2 is there, the truth has 0: give the folder" in capsys.readouterr().err
+    assert run(tmp_path / "pred", *words, "--pattern", "b*/out-{key}-v2.npy", "-o", tmp_path / "out") == 0
+    assert read_total(tmp_path / "out", tmp_path / "pred") == pytest.approx(0.1, rel=1e-5)
+    for pattern, said in [
+        ("out.npy", "--pattern 'out.npy' must have one {key}"),
+        ("*/out-{key}-v2.npy", "are both depth of 0"),
+        ("{key}.exr", "no file in"),
+    ]:
+        assert run(tmp_path / "pred", *words, "--pattern", pattern) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_names_that_could_be_two_images_are_nobodys():
+    keys = ["one/rgb/1", "two/rgb/1", "two/rgb/2", "3"]
+    assert match_names({"1", "2", "x/3"}, keys) == {"two/rgb/2": "2", "3": "x/3"}
+    assert match_names({"a/3", "b/3", "rgb/1"}, keys) == {}
+    assert match_names({"one/rgb/1", "rgb/1"}, ["one/1", "1", "one/rgb/1"]) == {
+        "one/1": "one/rgb/1",
+        "1": "rgb/1",
+        "one/rgb/1": "one/rgb/1",
+    }
+
+
+def test_each_file_is_read_once(tmp_path, rng, own, monkeypatch):
+    make_folders(tmp_path, rng, count=20)
+    read_names = []
+    for module, name in ((predictors_module, "read_named"), (ground_truth_module, "read_file")):
+        original = getattr(module, name)
+
+        def count(path, *rest, original=original, **options):
+            read_names.append(str(path))
+            return original(path, *rest, **options)
+
+        monkeypatch.setattr(module, name, count)
+    words = ("--from", "nyu", "--truth-from", "nyu", "--protocol", own)
+    folders = [tmp_path / name for name in ("good", "bad", "truth")]
+    for more in ((), ("-o", tmp_path / "out")):
+        read_names.clear()
+        assert run(*folders[:2], "--truth", folders[2], *words, *more) == 0
+        assert sorted(read_names) == sorted(str(path) for folder in folders for path in folder.rglob("*.png"))
+    read_names.clear()
+    assert run(*folders[:2], "--truth", folders[2], *words, *more) == 0  # all is kept: the page's 12 again
+    assert len(read_names) == 3 * 20 + 2 * 12
+
+
+def test_metres_that_are_15_per_cent_wrong_are_15_per_cent_wrong(tmp_path, rng, capsys):
+    maps = {f"{n}": rng.uniform(1, 5, (48, 64)) for n in range(5)}
+    write_depth_files(tmp_path / "truth", maps, "{key}.npy")
+    write_depth_files(tmp_path / "metres", maps, "{key}.npy", 1.15)
+    inverse = {key: 1 / values for key, values in maps.items()}
+    write_depth_files(tmp_path / "relative", inverse, "{key}.npy", 3)
+    words = ("--truth", tmp_path / "truth", "--truth-from", "metres", "-o", tmp_path / "out")
+    assert run(tmp_path / "metres", *words, "--kind", "metric") == 0
+    said, page = capsys.readouterr().out, (tmp_path / "out/page.html").read_text()
+    name = tmp_path / "metres"
+    assert read_total(tmp_path / "out", name) == pytest.approx(0.15, rel=1e-5)
+    assert read_total(tmp_path / "out", f"{name} (fitted)") == pytest.approx(0, abs=1e-5)
+    assert read_total(tmp_path / "out", name, "rmse") > 0.3
+    for metric in ("rmse", "mae", "sq_rel", "irmse"):
+        assert read_total(tmp_path / "out", f"{name} (fitted)", metric) is None
+    fits = (f"fit of {name}: none", f"fit of {name} (fitted): scale and shift of 1 / depth of each image")
+    for text in (*fits, "least squares", "coverage (+)"):
+        assert text in said and text in page, text
+    before, _, table = said.partition("coverage (+)")
+    assert all(each in before for each in fits)  # above the table
+    rows = {line.split("  ")[0]: line for line in table.splitlines()}
+    assert "0.150 [0.150, 0.150]" in rows[str(name)] and "none" in rows[str(name)]
+    assert "scale and shift" in rows[f"{name} (fitted)"]
+    lines = (tmp_path / "out/images.csv").read_text().splitlines()
+    fit = {row["predictor"]: (row["fit"], row["rmse"] != "") for row in csv.DictReader(lines)}
+    assert fit[str(name)] == ("none", True) and fit[f"{name} (fitted)"] == ("disparity", False)
+    assert run(tmp_path / "relative", *words, "--kind", "disparity") == 0
+    said = capsys.readouterr().out
+    assert "fitted AbsRel (-)" in said and "RMSE" not in said and "metres are lost by it" in said
+    assert read_total(tmp_path / "out", tmp_path / "relative", "rmse") is None
+
+
+def test_a_pixel_below_0_costs_a_pixel(tmp_path, rng, own, capsys):
+    maps = {f"{n}": rng.uniform(1, 5, (6, 8)) for n in range(5)}
+    write_depth_files(tmp_path / "truth", maps, "{key}.npy")
+    write_depth_files(tmp_path / "pred", maps, "{key}.npy", 1.1)
+    values = np.load(tmp_path / "pred/3.npy")
+    values[2, 3] = -0.0001
+    np.save(tmp_path / "pred/3.npy", values)
+    words = ("--truth", tmp_path / "truth", "--truth-from", "metres", "--from", "metres", "--protocol", own)
+    assert run(tmp_path / "pred", *words, "-o", tmp_path / "out") == 0
+    said = "1 of 240 pixels are at or below 0 m, clipped to 0.001 m: 3"
+    assert said in capsys.readouterr().out and said in (tmp_path / "out/page.html").read_text()
+    wrong = (0.1 * 239 + 1 - 0.001 / maps["3"][2, 3]) / 240
+    assert read_total(tmp_path / "out", tmp_path / "pred") == pytest.approx(wrong, rel=1e-5)
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert results["pixels at or below 0 m"] == {str(tmp_path / "pred"): {"3": 1}}
+
+
+def test_unregistered_depth_is_refused_unless_allowed(tmp_path, rng, capsys):
+    make_set(tmp_path / "sets", rng, "one", count=2)
+    about = json.loads((tmp_path / "sets/one/set.json").read_text())
+    (tmp_path / "sets/one/set.json").write_text(json.dumps({**about, "registered": False}))
+    assert run("synthetic", "--truth", tmp_path / "sets") == 2
+    said = capsys.readouterr().err
+    assert "is not registered to its images" in said and "--allow-unregistered" in said
+    assert run("synthetic", "--truth", tmp_path / "sets", "--allow-unregistered") == 0
+
+
+def test_an_error_about_a_protocol_lists_those_that_fit(tmp_path, rng, capsys):
+    make_set(tmp_path / "sets", rng, "one", count=2)
+    truth = ("--truth", tmp_path / "sets/one")
+    assert run("synthetic", *truth, "--protocol", "nyu-eigen") == 2
+    said = capsys.readouterr().err
+    assert "is rgbd, protocol nyu-eigen is for nyu-labeled; protocols that fit rgbd: metric depth: " in said
+    assert "disparity depth: moge-disparity, real-frames" in said
+    assert run("synthetic", *truth, "--protocol", "moge-metric") == 2
+    said = capsys.readouterr().err
+    assert "disparity depth does not allow the alignment 'none' of protocol moge-metric" in said
+    assert "protocols that fit rgbd: disparity depth: moge-disparity, real-frames" in said
+    assert "nyu" not in said and "moge-scale" not in said
+
+
+def test_the_default_protocol_takes_any_ground_truth_and_its_list_is_named_where_it_is_not_shipped(
+    tmp_path, capsys
+):
+    scene = make_scene()
+    for name in ("nyu-labeled", "kitti", "tum"):
+        MAKERS[name](tmp_path / name, scene, 3)
+        assert run("synthetic", "--truth", tmp_path / name, "-o", tmp_path / f"out {name}") == 0
+        assert read_total(tmp_path / f"out {name}", "synthetic") > 0
+    assert run("synthetic", "--truth", tmp_path / "kitti", "--protocol", "kitti-eigen") == 2
+    assert "the list 'eigen' of kitti, which is not shipped" in capsys.readouterr().err
+
+
+def test_depth_of_several_kinds_is_all_fitted_and_that_is_said(rng):
+    frames = [cx.Frame(f"{n}", np.zeros((48, 64, 3), np.uint8)) for n in range(2)]
+    depth = [rng.uniform(1, 5, (48, 64)).astype(np.float32) for _ in frames]
+    truths = [
+        cx.RGBDSample(frame, cx.DepthMap(values, "metric"))
+        for frame, values in zip(frames, depth, strict=True)
+    ]
+    held = {"0": cx.DepthMap(depth[0] * 2, "metric"), "1": cx.DepthMap(1 / depth[1], "disparity")}
+    found = measure_predictors(
+        hold_truth(truths), [HeldPredictor("both", held)], load_protocol("real-frames")
+    )
+    assert [column.name for column in found.columns[:2]] == ["both", "median depth"]
+    summary = summarise(found)
+    assert summary.totals["both"]["abs_rel"].value == pytest.approx(0, abs=1e-5)
+    lines = "\n".join(list_lines(found, summary))
+    assert (
+        "both has depth of several kinds, disparity on 1 image, metric on 1 image: all were fitted" in lines
+    )
+
+
+def test_like_is_compared_with_like(rng):
+    frames = [cx.Frame(f"{n}", np.zeros((48, 64, 3), np.uint8)) for n in range(6)]
+    depth = [rng.uniform(1, 5, (48, 64)).astype(np.float32) for _ in frames]
+    samples = [
+        cx.RGBDSample(frame, cx.DepthMap(values, "metric"))
+        for frame, values in zip(frames, depth, strict=True)
+    ]
+    held = [
+        HeldPredictor(name, {each.key: make(each.depth.values) for each in samples})
+        for name, make in (
+            ("metres", lambda values: cx.DepthMap(values * np.float32(1.1), "metric")),
+            ("relative", lambda values: cx.DepthMap(1 / values, "disparity")),
+            ("better", lambda values: cx.DepthMap(values, "metric")),
+        )
+    ]
+    found = measure_predictors(hold_truth(samples), held, load_protocol("real-frames"))
+    pairs = {(each.first, each.other) for each in summarise(found, resamples=20).comparisons}
+    assert pairs == {
+        ("metres", "better"),
+        ("metres (fitted)", "relative"),
+        ("metres (fitted)", "better (fitted)"),
+        *(("metres (fitted)", name) for name in BASELINES),
+    }

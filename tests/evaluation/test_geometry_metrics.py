@@ -71,14 +71,63 @@ def test_boundary_f1_without_contours_is_zero_and_unknown_depth_has_none(rng):
     assert boundary_f1(np.full((9, 8), np.nan), reference) == 0
 
 
-def test_boundary_recall_keeps_the_largest_of_each_run():
-    inside = np.zeros((3, 8), bool)
+def recall_pixel_by_pixel(depth, inside):
+    """Depth Pro's definition: in each direction, of a run of contours only the strongest."""
+    total = weights = 0.0
+    for limit in np.linspace(1.05, 1.25, 10):
+        recalls = []
+        for turned in range(4):
+            found = true = 0
+            for line, row in zip(np.rot90(depth, turned), np.rot90(inside, turned), strict=True):
+                ratios = [line[i] / line[i + 1] for i in range(len(line) - 1)]  # of inverse depth
+                best, run = set(), []
+                for place, ratio in enumerate([*ratios, 0.0]):
+                    if ratio > limit:
+                        run.append(place)
+                    elif run:
+                        best.add(max(run, key=ratios.__getitem__))
+                        run = []
+                edges = {i for i in range(len(ratios)) if row[i + 1] and not row[i]}
+                true, found = true + len(edges), found + len(best & edges)
+            recalls.append(found / max(true, 1))
+        total, weights = total + limit * np.mean(recalls), weights + limit
+    return total / weights
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "expected"),
+    [
+        (slice(10, 30), slice(20, 40), 1.0),
+        (slice(10, 30), slice(None), 0.5),
+        (slice(None), slice(20, 40), 0.5),
+    ],
+)
+@pytest.mark.parametrize("order", "CF")
+def test_perfect_depth_of_a_rectangle_and_of_bands(rows, columns, expected, order):
+    """Values of SI_boundary_Recall of apple/ml-depth-pro at 9efe5c1."""
+    inside = np.zeros((40, 60), bool, order=order)
+    inside[rows, columns] = True
+    assert boundary_recall(np.where(inside, 2.0, 4.0).copy(order), inside) == pytest.approx(expected)
+
+
+def test_boundary_recall_is_the_same_in_all_four_directions():
+    inside = np.zeros((5, 8), bool)
     inside[:, :4] = True
     sharp = np.where(inside, 1.0, 2.0)
-    ramp = np.tile([1.0, 1.0, 1.0, 1.0, 1.3, 2.0, 2.9, 2.9], (3, 1))  # the largest ratio is a pixel late
-    assert boundary_recall(sharp, inside) == pytest.approx(0.25)  # all of one direction, none of three
-    assert boundary_recall(ramp, inside) == 0
-    assert boundary_recall(sharp.T, inside.T) == pytest.approx(0.25)
+    ramp = np.tile([1.0, 1.0, 1.0, 1.0, 1.3, 2.0, 2.9, 2.9], (5, 1))  # the largest ratio is a pixel late
+    for depth, expected in ((sharp, 0.25), (ramp, 0)):
+        for turned in range(4):
+            found = boundary_recall(np.rot90(depth, turned).copy(), np.rot90(inside, turned).copy())
+            assert found == pytest.approx(expected)  # of the sharp one: all of one direction, none of three
+
+
+@settings(max_examples=15, deadline=None)
+@given(SEEDS)
+def test_boundary_recall_agrees_with_loops_over_runs(seed):
+    rng = np.random.default_rng(seed)
+    inside = np.kron(rng.random((3, 4)) < 0.5, np.ones((4, 3))).astype(bool)
+    depth = np.where(inside, 1.0, 1.2) * np.exp(rng.normal(0, 0.1, inside.shape))
+    assert boundary_recall(depth, inside) == pytest.approx(recall_pixel_by_pixel(depth, inside))
 
 
 def test_shapes_that_differ_are_refused():
@@ -106,6 +155,31 @@ def test_edges_that_are_moved_are_as_far_as_they_were_moved():
     assert edge_accuracy(true, true) == edge_completeness(true, true) == 0
     assert edge_accuracy(none, true) == edge_completeness(none, true) == 10
     assert np.isnan(edge_accuracy(true, none))
+
+
+@settings(max_examples=15, deadline=None)
+@given(SEEDS)
+def test_completeness_is_the_papers_and_that_of_the_scripts(seed):
+    """In scipy's distances: the mean over true edges, and over true and found ones, each at most 10."""
+    rng = np.random.default_rng(seed)
+    true, found = rng.random((2, 31, 43)) < rng.choice([0.003, 0.05])
+    true[3, 4] = found[30, 42] = True
+    to_found, to_true = (np.minimum(distance_transform_edt(~each), 10) for each in (found, true))
+    assert edge_completeness(found, true) == pytest.approx(to_found[true].mean())
+    both = (to_found[true].sum() + to_true[found].sum()) / (true.sum() + found.sum())
+    assert edge_completeness(found, true, formula="scripts") == pytest.approx(both)
+
+
+def test_the_formula_of_the_scripts_worked_by_hand():
+    true, found = (np.zeros((30, 40), bool) for _ in range(2))
+    true[5, 5:10] = True  # five true edges, found 3 rows below
+    found[8, 5:10] = found[20, 30] = True  # and one 20 pixels away, which counts as 10
+    assert edge_completeness(found, true) == 3
+    assert edge_completeness(found, true, formula="scripts") == pytest.approx((5 * 3 + 5 * 3 + 10) / 11)
+    assert edge_completeness(np.zeros_like(true), true, formula="scripts") == 10
+    assert np.isnan(edge_completeness(found, np.zeros_like(true), formula="scripts"))
+    with pytest.raises(ValueError, match="unknown formula 'script'"):
+        edge_completeness(found, true, formula="script")
 
 
 def make_plane(slope_deg):

@@ -11,16 +11,15 @@ import pytest
 from cortexia_video.depth_estimation import DepthEstimator
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, InputError
-from cortexia_video.evaluation.eval_items import Items
+from cortexia_video.evaluation.evaluator import evaluate_pairs
 from cortexia_video.evaluation.ground_truth import hold_truth
 from cortexia_video.evaluation.image_score import score_image
 from cortexia_video.evaluation.job import measure_predictors
 from cortexia_video.evaluation.metrics.regions import REGIONS, split_errors
 from cortexia_video.evaluation.metrics.registry import GROUPS, choose_groups
-from cortexia_video.evaluation.pairs import evaluate_pairs
 from cortexia_video.evaluation.predictors import HeldPredictor, ModelPredictor
 from cortexia_video.evaluation.protocol import load_protocol
-from cortexia_video.evaluation.reference import find_reference
+from cortexia_video.evaluation.reference import Items, find_reference
 from cortexia_video.evaluation.score_file import ScoreFile
 from cortexia_video.evaluation.summary import summarise
 from cortexia_video.frame import Frame

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from cortexia_video.evaluation.metrics.alignment import (
     fit_scale_and_shift,
 )
 from cortexia_video.evaluation.metrics.depth_metrics import PIXEL_METRICS, score_pixels
-from cortexia_video.evaluation.metrics.pixel_sums import add_sums, measure_pixels
+from cortexia_video.evaluation.metrics.pixel_sums import add_sums, measure_pixels, sum_errors
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 # AbsRel and delta1 of two baselines, mean over the frames: shared/data/SOURCES.md, which others measured
@@ -165,6 +166,36 @@ def test_sums_over_a_data_set_are_those_of_one_large_image_in_any_order(seed):
     assert add_sums([parts[index] for index in rng.permutation(6)]) == total
     whole = np.concatenate(pairs, axis=2)
     assert score_pixels(total) == pytest.approx(score(*whole), rel=1e-11)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 4), st.integers(1, 6), st.sampled_from([1e-3, 0.4, 2.0]))
+def test_unknown_pixels_count_at_the_worse_end_for_each_metric(seed, known, unknown, low):
+    """As the worst of all ways to put each unknown pixel at the one end or the other."""
+    rng = np.random.default_rng(seed)
+    reference, high = rng.uniform(0.5, 9, known + unknown), 10.0
+    depth = reference * np.exp(rng.normal(0, 0.3, reference.size))
+    depth[known:] = np.nan
+    ways = [
+        score(np.concatenate([depth[:known], ends])[None], reference[None])
+        for ends in itertools.product((low, high), repeat=unknown)
+    ]
+    found = score_pixels(sum_errors(depth, reference, (low, high)))
+    assert found.pop("coverage") == pytest.approx(known / reference.size)
+    for name, value in found.items():
+        worst = (max if PIXEL_METRICS[name].better == "smaller" else min)(way[name] for way in ways)
+        assert value == pytest.approx(worst, rel=1e-7, abs=1e-9), name
+
+
+def test_unknown_pixels_of_many_images_add_up(rng):
+    reference = rng.uniform(1, 5, (3, 40))
+    depth = np.where(rng.random((3, 40)) < 0.3, np.nan, 1.1 * reference)
+    parts = [sum_errors(*pair, (1e-3, 10.0)) for pair in zip(depth, reference, strict=True)]
+    total, whole = score_pixels(add_sums(parts)), sum_errors(depth.ravel(), reference.ravel(), (1e-3, 10.0))
+    assert total["coverage"] == pytest.approx(np.isfinite(depth).mean())
+    for name, value in score_pixels(whole).items():
+        if name != "silog":  # whose worst case is of all images together, here that of each
+            assert total[name] == pytest.approx(value, rel=1e-9), name
 
 
 def test_no_image_adds_up_to_an_error():

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.interpolate import RegularGridInterpolator
 
+from cortexia_video.datasets.registry import DATASETS
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import InputError
 from cortexia_video.evaluation.image_score import fit_size, score_image
-from cortexia_video.evaluation.protocol import list_protocols, load_protocol
+from cortexia_video.evaluation.protocol import describe_fitting, list_protocols, load_protocol
 from cortexia_video.evaluation.reference import find_reference
 
 DIGESTS = {  # another digest is another protocol: give it another version, too
-    "depth-anything-v2-kitti": "5b62240aa152",
-    "depth-pro-middlebury": "2ac69f161934",
-    "depth-pro-sun-rgbd": "497d9de9cc0b",
-    "kitti-eigen": "542fcf6e7638",
-    "kitti-garg": "7dd339bca322",
-    "midas-kitti": "8098e1e39c23",
-    "midas-nyu": "1beb0281f086",
-    "moge-affine": "727d0141a399",
-    "moge-disparity": "98e45b1bdf6a",
-    "moge-metric": "55f5e615bf11",
-    "moge-scale": "ffdc6549b78e",
-    "nyu-eigen": "102a1e09322d",
-    "real-frames": "dba08e34e810",
-    "zoedepth-kitti": "d7487e2bee6c",
-    "zoedepth-nyu": "0cefa84c47c3",
+    "depth-anything-v2-kitti": "1495fe87d494",
+    "depth-pro-middlebury": "2400eefaf485",
+    "depth-pro-sun-rgbd": "201dbc3bddb9",
+    "kitti-eigen": "55261d9621c4",
+    "kitti-garg": "fc6f25d99c31",
+    "midas-kitti": "c0c34b3c4c8d",
+    "midas-nyu": "114c0d5c443e",
+    "moge-affine": "aa7700807623",
+    "moge-disparity": "7c746bfe83c8",
+    "moge-metric": "65e19e085aa0",
+    "moge-scale": "a20ca492bcc4",
+    "nyu-eigen": "12f6711f8e2b",
+    "real-frames": "4adf0dfe2f40",
+    "zoedepth-kitti": "5fbaaf9e8d08",
+    "zoedepth-nyu": "292c2ca27194",
 }
 
 
@@ -127,14 +131,92 @@ def test_depth_between_corners_agrees_with_scipy(rng):
     assert fit_size(values, (10, 14), load_protocol("zoedepth-nyu")) == pytest.approx(expected)
 
 
-def test_unknown_depth_counts_as_the_farther_end_of_the_clip(rng):
+def test_unknown_depth_counts_as_the_worse_end_of_the_clip_for_each_metric():
     protocol = load_protocol("moge-metric")  # up to the largest depth of the image
     reference = find_reference("a", np.array([[1.0, 4.0, 9.0, 0.0]]), protocol)
-    score = score_image(depth_of([[np.nan, -1.0, 9.0, np.nan]]), reference, protocol)
-    assert score.unknown == 1  # one is negative, one has no reference
-    assert score.sums.within == (1,) * 5
-    # 1 m and 4 m are both farther from 0.001 m in ratio than from 9 m
-    assert score.metrics["abs_rel"] == pytest.approx((0.999 + (4 - 0.001) / 4) / 3)
+    score = score_image(depth_of([[np.nan, 4.0, 9.0, np.nan]]), reference, protocol)
+    assert (score.unknown, score.metrics["coverage"]) == (1, pytest.approx(2 / 3))  # one has no reference
+    assert score.sums.within == (2,) * 5
+    assert score.metrics["abs_rel"] == pytest.approx(8 / 3)  # 9 m for 1 m
+    assert score.metrics["rmse"] == pytest.approx(8 / 3**0.5)
+    assert score.metrics["log10"] == pytest.approx(1)  # 0.001 m for 1 m
+
+
+def test_a_tenth_unknown_is_no_better_than_a_tenth_at_the_far_clip():
+    """10 % wrong at 10 m: AbsRel 0.495, RMSE 2.539, worked out by numpy."""
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(1, 3, (480, 640)).astype(np.float32)
+    protocol, lost = load_protocol("nyu-eigen"), rng.random(truth.shape) < 0.1
+    reference = find_reference("a", truth, protocol)
+    known = np.where(lost, np.float32(10), truth * np.float32(1.05))[reference.mask].astype(float)
+    exact = truth[reference.mask].astype(float)
+    guess = np.where(lost, np.float32(np.nan), truth * np.float32(1.05))
+    unknown = score_image(depth_of(guess), reference, protocol).metrics
+    assert unknown["abs_rel"] == pytest.approx(np.mean(abs(known - exact) / exact), abs=1e-9)
+    assert unknown["rmse"] == pytest.approx(np.sqrt(np.mean((known - exact) ** 2)), abs=1e-9)
+    assert round(unknown["abs_rel"], 3) == 0.495 and round(unknown["rmse"], 3) == 2.539
+    assert unknown["coverage"] == pytest.approx(1 - lost[reference.mask].mean())
+
+
+@pytest.mark.parametrize("value", [-0.0001, 0.0, -5.0])
+@pytest.mark.parametrize("clip", ["all", "unknown"])
+@pytest.mark.parametrize("alignment", ["none", "median", "disparity"])
+def test_a_pixel_at_or_below_0_is_clipped_and_counted(rng, value, clip, alignment):
+    protocol = replace(load_protocol("nyu-eigen"), clip=clip, alignment=alignment, crop=None)
+    values = rng.uniform(1, 5, (6, 8))
+    reference = find_reference("a", values, protocol)
+    wrong = values.copy()
+    wrong[2, 3] = value
+    score = score_image(depth_of(wrong), reference, protocol)
+    assert (score.raised, score.unknown, score.remark) == (1, 0, "")
+    if alignment != "median":  # which the pixel moves
+        assert score.metrics["abs_rel"] == pytest.approx((1 - 0.001 / values[2, 3]) / 48, rel=1e-4)
+    assert score_image(depth_of(values), reference, protocol).raised == 0
+
+
+def test_metres_beyond_the_largest_reference_are_clipped_only_where_a_largest_depth_is_known(rng):
+    protocol = load_protocol("real-frames").plain
+    values = rng.uniform(1, 5, (6, 8))
+    for largest, expected in ((None, 0.15), (5.0, np.mean(np.minimum(1.15, 5 / values) - 1))):
+        reference = find_reference("a", values, protocol, set_max_m=largest)
+        found = score_image(depth_of(1.15 * values), reference, protocol).metrics["abs_rel"]
+        assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_midas_on_kitti_caps_its_estimates_not_the_truth():
+    """Depth beyond 80 m takes part in the fit and in the mean; its estimate becomes 80 m."""
+    protocol = load_protocol("midas-kitti")
+    reference = find_reference("a", np.array([[10.0, 20.0, 100.0, 0.0]]), protocol)
+    assert reference.mask.tolist() == [[True, True, True, False]]
+    disparity = depth_of([[1 / 10, 1 / 20, 1 / 100, 0.0]], "disparity")
+    found = score_image(disparity, reference, protocol).metrics
+    assert found["abs_rel"] == pytest.approx(0.2 / 3, rel=1e-5)
+    assert found["delta1"] == pytest.approx(2 / 3)  # 100 / 80 is 1.25, not below it
+
+
+def test_the_data_set_of_every_protocol_is_in_the_table_and_can_be_split_so():
+    for protocol in list_protocols():
+        if protocol.dataset != "any":
+            info = DATASETS[protocol.dataset]
+            told = " ".join((protocol.about, *protocol.sources))
+            assert (
+                protocol.split in (None, *(info.splits or ()))
+                or "as folders" in told
+                or "give folders" in told
+            )
+            assert protocol.options.keys() <= inspect.signature(info.open).parameters.keys()
+
+
+def test_the_protocols_that_fit_are_listed():
+    for dataset, kind, fitting, others in [
+        ("nyu-labeled", "metric", ("nyu-eigen", "zoedepth-nyu", "real-frames"), ("kitti-eigen",)),
+        ("nyu-labeled", "disparity", ("midas-nyu", "moge-disparity"), ("nyu-eigen", "midas-kitti")),
+        ("tum", "affine_invariant", ("moge-affine",), ("moge-scale", "real-frames")),
+        ("", "metric", ("kitti-eigen", "nyu-eigen"), ()),
+    ]:
+        listed = describe_fitting(dataset, [kind])
+        assert f"{kind} depth: " in listed and all(f" {name}" in listed for name in fitting)
+        assert not any(f" {name}" in listed for name in others)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +232,7 @@ def test_what_cannot_be_measured_counts_as_unknown_everywhere(depth, words, rng)
     reference = find_reference("a", rng.uniform(1, 5, (6, 8)), protocol)
     score = score_image(depth, reference, protocol)
     assert (score.remark, score.unknown) == (words, 48)
-    assert score.metrics["delta1"] == 0
+    assert score.metrics["delta1"] == score.metrics["coverage"] == 0
     assert score.metrics["abs_rel"] > 0.99
 
 

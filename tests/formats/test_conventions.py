@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from cortexia_video import read_depth
+from cortexia_video.depth_map import KINDS
 from cortexia_video.errors import DepthFileError
 from cortexia_video.formats.conventions import CONVENTIONS, parse_calibration
 from cortexia_video.formats.decode_depth import decode_depth
@@ -126,13 +127,28 @@ def test_middlebury_is_triangulated_with_its_calibration(order: str) -> None:
         parse_calibration("baseline=193.001\n")
 
 
+def test_middlebury_of_another_size_is_triangulated_with_its_calibration_resized() -> None:
+    """Half the size, half the numbers, the same metres; the calib.txt is that of the full size."""
+    about = parse_calibration(CALIBRATION)
+    assert about["calibrated_size"] == [500, 741]
+    metres = np.linspace(2, 4, 500 * 741, dtype=np.float64).reshape(500, 741)
+    disparity = (994.978 * 0.193001 / metres - 31.086).astype(np.float32)
+    for step in (1, 2):
+        small = disparity[::step, ::step] / step
+        depth = decode_depth(pfm(small), "disp0.pfm", convention="middlebury", about=about)
+        np.testing.assert_allclose(depth.values, metres[::step, ::step], rtol=2e-3 if step > 1 else 1e-5)
+        assert depth.f_px == pytest.approx(994.978 * small.shape[1] / 741)
+    with pytest.raises(DepthFileError, match="it is 500 x 500, its calib.txt is for 741 x 500"):
+        decode_depth(pfm(disparity[:, :500]), "disp0.pfm", convention="middlebury", about=about)
+
+
 def test_the_datasets_guide_has_tiff_of_metres() -> None:
     values = np.array([[0, 1.25, 3.5]], np.float32)
     image = Image.fromarray(values)
     assert image.mode == "F"
     data = save(image, "TIFF")
     compare(decode_depth(data, "a.tiff", convention="metres").values, values, values == 0)
-    np.testing.assert_array_equal(decode_depth(data, "a.tiff", about={"kind": "metric"}).values, values)
+    compare(decode_depth(data, "a.tiff", about={"kind": "metric"}).values, values, values == 0)
 
 
 def test_depth_pros_archive_has_metres() -> None:
@@ -151,7 +167,26 @@ def test_whole_numbers_are_never_guessed() -> None:
         assert all(convention in str(error.value) for convention in CONVENTIONS)
         assert "a.png: it holds " in str(error.value) and "does not say what it means" in str(error.value)
         about = {"kind": "metric", "scale": 0.25, "unknown": [65535]}
-        compare(decode_depth(data, "a", about=about).values, NUMBERS / 4, NUMBERS == 65535)
+        unknown = (NUMBERS == 65535) | (NUMBERS == 0)
+        compare(decode_depth(data, "a", about=about).values, NUMBERS / 4, unknown)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float16])
+@pytest.mark.parametrize("given", [None, [7], ["nan"], [float("nan")]])
+def test_no_distance_is_unknown_and_no_disparity_is_not(
+    kind: str, dtype: type, given: list[Any] | None
+) -> None:
+    """A sensor has 0 for what it does not see; in disparity 0 is far, and in a shifted kind a number."""
+    numbers = np.array([[0, 1, 7, 100]], dtype)
+    file = io.BytesIO()
+    np.save(file, numbers)
+    about = {"kind": kind, "scale": 0.5, **({} if given is None else {"unknown": given})}
+    depth = decode_depth(file.getvalue(), "a.npy", about=about)
+    asked_for = given is not None and given != [7]
+    unknown = (numbers == 7) & (given == [7])
+    unknown |= (numbers == 0) & (kind in ("metric", "scale_invariant")) & (not asked_for)
+    compare(depth.values, numbers * 0.5, unknown)
 
 
 def test_a_convention_that_does_not_fit_is_refused() -> None:

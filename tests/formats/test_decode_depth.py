@@ -180,7 +180,7 @@ def test_what_a_file_does_not_say_is_not_guessed() -> None:
 def test_a_file_that_cannot_be_opened_or_is_of_no_format_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="none.npy: cannot be read: No such file"):
         read_depth(tmp_path / "none.npy")
-    with pytest.raises(DepthFileError, match="cannot be read: the name cannot be one"):
+    with pytest.raises(DepthFileError, match="cannot be read: the name has a zero byte"):
         read_depth("a\0.npy")
     with (tmp_path / "huge.npy").open("wb") as file:
         file.truncate(1 << 40)

@@ -342,7 +342,9 @@ def test_more_strips_than_one_fit_together() -> None:
 @pytest.mark.parametrize("samples", [[0.5, 300.0], [-0.1, 0.5], [0.5, np.nan], [0.5, np.inf]])
 def test_floats_of_unknown_range_are_refused(samples: list[float]) -> None:
     data = tiff(np.array([samples], np.float32), photometric="minisblack")
-    with pytest.raises(DecodeError, match="cannot tell black from white: the values run|some .* no numbers"):
+    with pytest.raises(
+        DecodeError, match="which values are black and white is unknown: they run|some .* no numbers"
+    ):
         decode(data, "key")
 
 
@@ -545,7 +547,7 @@ FOREIGN = {
     "not an image: the content is plain text": "Grüße, this is a letter.\n".encode() * 50,
     "not an image: the content is a web page": b"<!DOCTYPE html><html>404</html>",
     "not an image: the content is only zero bytes": bytes(5000),
-    "not an image: the content is of no known image format": bytes(range(1, 256)) * 9,
+    "not an image: the content is of an unknown format": bytes(range(1, 256)) * 9,
     "not an image: the content is a PDF document": b"%PDF-1.7\n",
     "not an image: the content is a PostScript document": b"%!PS-Adobe-3.0 EPSF-3.0\n",
     "not an image: the content is a video": b"\0\0\0\x20ftypisom\0\0\2\0",

@@ -167,8 +167,8 @@ def test_an_exported_depth_pro_is_metres_with_and_without_a_focal_length(
     ("said", "message"),
     [
         ({"resampling": "nearest"}, "unknown resampling 'nearest'"),
-        ({"normalize": "mean 1 2 std 3"}, "is not like"),
-        ({"normalize": "mean 0 0 0 std 1 0 1"}, "is not like"),
+        ({"normalize": "mean 1 2 std 3"}, "or six numbers, like"),
+        ({"normalize": "mean 0 0 0 std 1 0 1"}, "or six numbers, like"),
         ({"engine": "tensorrt"}, "unknown backend 'tensorrt'"),
     ],
 )
@@ -430,3 +430,13 @@ def test_the_commands_say_how_near_it_is(
     assert line["settings"]["backend"] == "openvino"
     code, out, err = run(*export)
     assert code == 2 and "net.onnx exists already" in err
+
+
+def test_bfloat16_is_not_taken_where_the_processor_may_not_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO goes by what the processor has, oneDNN, which computes, by what its variable allows."""
+    from cortexia_video.models.onnx.session_openvino import choose_precision
+
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert choose_precision("auto", "cpu") == "float32"
+    with pytest.raises(ModelLoadError, match="use one of float32"):
+        choose_precision("bfloat16", "cpu")

@@ -11,7 +11,7 @@ import pytest
 from ledgers import open_ledger
 
 from cortexia_video import Failure, convert, estimate, report, status, verify
-from cortexia_video.datasets.build_run import list_run_items
+from cortexia_video.datasets.build_items import list_run_items
 from cortexia_video.errors import DecodeError, InputError
 from cortexia_video.evaluation.predictors import open_predictor
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds

@@ -31,15 +31,19 @@ from transformers.models.zoedepth.image_processing_pil_zoedepth import ZoeDepthI
 from cortexia_video import DepthEstimator, DepthMap, Failure, Frame, estimate, load_estimator
 from cortexia_video.errors import ModelLoadError
 from cortexia_video.images.resampling import sample_image
+from cortexia_video.models.preprocessing import SIGNED, Preprocessing
 from cortexia_video.models.registry import load_model
 from cortexia_video.models.torch.checkpoint import open_checkpoint, read_licence
 from cortexia_video.models.torch.device import Placement, choose_placement
-from cortexia_video.models.torch.preprocessing import SIGNED, Preprocessing
 
 Checkpoints = Callable[[str], Path]
 ROOT = Path(__file__).resolve().parents[2]
 FAMILIES = ["depth-anything", "depth-anything-metric", "dpt", "dpt-hybrid", "zoedepth", "zoedepth-one-domain"]
-SIZES = [(96, 128), (131, 97), (50, 60), (40, 160), (700, 1000)]
+SIZES = [
+    (131, 97),
+    (700, 1000),
+    *(pytest.param(each, marks=pytest.mark.slow) for each in ((96, 128), (50, 60), (40, 160))),
+]
 SQUARE = {"input_size": (64, 64)}  # what transformers' own DPT can do
 
 
@@ -308,7 +312,7 @@ def test_a_checkpoint_without_that_encoder_takes_known_focal_lengths_alone(check
 # ---- precision ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("precision", ["bfloat16", pytest.param("float16", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("family", ["depth-pro", "depth-anything", "dpt-hybrid", "zoedepth"])
 def test_half_precision_is_close_and_has_no_steps(
     family: str, precision: str, checkpoints: Checkpoints
@@ -485,7 +489,7 @@ def test_a_download_that_was_cut_off_is_not_taken_for_whole(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     load_model("depth-pro")
     (cached / "snapshots" / COMMIT / "config.json").unlink()
-    with pytest.raises(ModelLoadError, match="is not on this machine and cannot be fetched"):
+    with pytest.raises(ModelLoadError, match="is not on this machine and cannot be downloaded"):
         load_model("depth-pro")
 
 
@@ -593,6 +597,7 @@ def test_the_scripts_default_is_depth_pro_in_metres(photos: Path, use_hub_cache:
         np.testing.assert_allclose(saved, depth.values, rtol=1e-3)  # decoders of JPEG differ by a level or so
 
 
+@pytest.mark.slow
 def test_the_script_takes_a_checkpoints_folder(photos: Path, checkpoints: Checkpoints) -> None:
     ran = run_script(photos, "--model", f"hf:{checkpoints('depth-pro')}", "--save_format", "png")
     assert (ran.returncode, ran.stderr) == (0, "")

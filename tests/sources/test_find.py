@@ -303,9 +303,9 @@ def test_everything_that_was_named_is_counted(tmp_path: Path, make_image: Make) 
         "d.heic": "not supported: the content is a HEIC image; convert it to JPEG",
         "empty.jpg": "empty file",
         "pipe": "not a file that can be read: a folder, pipe or device",
-        "nothing": "there are no images in it; `recursive=True` looks into the folders inside",
-        "deep": "there are no images in it; `recursive=True` looks into the folders inside",
-        "none.txt": "there are no images in it",
+        "nothing": "there are no images or videos in it; `recursive=True` looks into the folders inside",
+        "deep": "there are no images or videos in it; `recursive=True` looks into the folders inside",
+        "none.txt": "there are no images or videos in it",
         "hello": "cannot open hello: No such file or directory",
         "gone": f"no such file or folder: {tmp_path / 'gone'}",
     }
@@ -319,11 +319,12 @@ def test_what_a_folder_holds_and_is_passed_over_is_counted_and_said(
     for name in ("d.heic", "e.HEIC", "f.mp4", "notes.md"):
         (tmp_path / "in" / name).write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     report = estimate(tmp_path / "in", tmp_path / "out", model="synthetic", recursive=True)
-    assert (report.found, report.done) == (1, 1)
+    assert (report.found, report.done, report.failed) == (2, 1, 1)  # a video that is none
     assert caplog.messages[-1] == (
         "no inputs, passed over: 1 GIF (readable when named), 2 HEIC (not readable: convert to JPEG), "
-        "1 MP4 (a video), 1 TGA (readable when named)"
+        "1 TGA (readable when named)"
     )
     (tmp_path / "in/a.jpg").unlink()
+    (tmp_path / "in/f.mp4").unlink()
     with pytest.raises(InputError, match=r"no images in .*passed over: 1 GIF"):
         estimate(tmp_path / "in", tmp_path / "out", model="synthetic")

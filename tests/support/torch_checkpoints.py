@@ -11,12 +11,20 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import (
+    CHMv2Config,
+    CHMv2ForDepthEstimation,
     DepthAnythingConfig,
     DepthAnythingForDepthEstimation,
     DepthProConfig,
     DepthProForDepthEstimation,
     DPTConfig,
     DPTForDepthEstimation,
+    GLPNConfig,
+    GLPNForDepthEstimation,
+    PromptDepthAnythingConfig,
+    PromptDepthAnythingForDepthEstimation,
+    Tipsv2DptConfig,
+    Tipsv2DptForDepthEstimation,
     ZoeDepthConfig,
     ZoeDepthForDepthEstimation,
 )
@@ -52,6 +60,10 @@ _PREPROCESSORS: dict[str, dict[str, Any]] = {
         "size": {"height": 70, "width": 70},
     },
     "dpt": {**_SIGNED, "ensure_multiple_of": 1, "keep_aspect_ratio": False, "resample": 2, "size": 64},
+    "glpn": {"resample": 2, "size_divisor": 32},
+    "prompt_depth_anything": {"ensure_multiple_of": 14, "size": {"height": 70, "width": 70}},
+    "tipsv2_dpt": {"do_normalize": False, "resample": 2, "size": {"height": 56, "width": 56}},
+    "chmv2": {"do_resize": False, "do_pad": True, "size_divisor": 16},
     "zoedepth": {
         **_SIGNED,
         "do_pad": True,
@@ -69,7 +81,7 @@ def save_checkpoint(family: str, folder: Path, seed: int = 0) -> Path:
     network = FAMILIES[family]()
     randomise(network)
     network.eval().save_pretrained(folder)
-    preprocessor = {**_PREPROCESSORS[network.config.model_type], "do_resize": True, "do_rescale": True}
+    preprocessor = {"do_resize": True, "do_rescale": True, **_PREPROCESSORS[network.config.model_type]}
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
     (folder / "README.md").write_text(
         "---\nlicense: apache-2.0\ntags:\n- depth\n---\n# A test's checkpoint\n"
@@ -101,7 +113,7 @@ def randomise(network: nn.Module) -> None:
     some 50 degrees.
     """
     for parameter in network.parameters():
-        fan_in = parameter[0].numel() if parameter.ndim > 1 else 16
+        fan_in = max(1, parameter[0].numel()) if parameter.ndim > 1 else 16
         nn.init.normal_(parameter, std=fan_in**-0.5)
     if hasattr(network, "metric_head"):  # ZoeDepth averages over bins: depth would hardly differ in an image
         for parameter in network.metric_head.parameters():
@@ -219,6 +231,55 @@ def make_zoedepth(domains: int = 2) -> nn.Module:
     )
 
 
+def make_tipsv2() -> nn.Module:
+    """Make a TIPSv2 with a DPT head for depth, for sides that are multiples of 14."""
+    backbone = {
+        **_VIT,
+        "model_type": "tipsv2_vision_model",
+        "image_size": 56,
+        "patch_size": 14,
+        "num_hidden_layers": 4,
+        "mlp_ratio": 2,
+        "out_indices": [1, 2, 3, 4],
+        "apply_layernorm": True,
+        "reshape_hidden_states": False,
+    }
+    sizes = {"neck_hidden_sizes": [8, 8, 16, 16], "fusion_hidden_size": 8, "num_depth_bins": 32}
+    return Tipsv2DptForDepthEstimation(Tipsv2DptConfig(backbone_config=backbone, **sizes))
+
+
+def make_glpn() -> nn.Module:
+    """Make a GLPN for sides that are multiples of 32."""
+    widths = {"hidden_sizes": [8, 8, 16, 16], "num_attention_heads": [1, 1, 2, 2], "decoder_hidden_size": 8}
+    return GLPNForDepthEstimation(GLPNConfig(depths=[1, 1, 1, 1], mlp_ratios=[2, 2, 2, 2], **widths))
+
+
+def make_chmv2() -> nn.Module:
+    """Make a network of canopy heights."""
+    backbone = {
+        **_VIT,
+        "model_type": "dinov3_vit",
+        "image_size": 64,
+        "patch_size": 16,
+        "num_hidden_layers": 4,
+        "intermediate_size": 32,
+        "out_indices": [1, 2, 3, 4],
+        "reshape_hidden_states": True,
+        "return_class_token": True,
+    }
+    sizes = {"post_process_channels": [8, 8, 16, 16], "fusion_hidden_size": 8, "head_hidden_size": 8}
+    return CHMv2ForDepthEstimation(CHMv2Config(backbone_config=backbone, number_output_channels=8, **sizes))
+
+
+def make_prompt_depth_anything() -> nn.Module:
+    """Make a Depth Anything that completes a sensor's depth."""
+    config = make_depth_anything().config
+    sizes = {"reassemble_hidden_size": 16, "neck_hidden_sizes": [8, 8, 16, 16], "fusion_hidden_size": 8}
+    return PromptDepthAnythingForDepthEstimation(
+        PromptDepthAnythingConfig(backbone_config=config.backbone_config, head_hidden_size=8, **sizes)
+    )
+
+
 FAMILIES: dict[str, Callable[[], nn.Module]] = {
     "depth-pro": make_depth_pro,
     "depth-pro-without-fov": lambda: make_depth_pro(use_fov_model=False),
@@ -226,6 +287,10 @@ FAMILIES: dict[str, Callable[[], nn.Module]] = {
     "depth-anything-metric": lambda: make_depth_anything(depth_estimation_type="metric", max_depth=20),
     "dpt": lambda: DPTForDepthEstimation(DPTConfig(**_DPT)),
     "dpt-hybrid": make_hybrid,
+    "glpn": make_glpn,
+    "tipsv2": make_tipsv2,
+    "chmv2": make_chmv2,
+    "prompt-depth-anything": make_prompt_depth_anything,
     "zoedepth": make_zoedepth,
     "zoedepth-one-domain": lambda: make_zoedepth(1),
 }

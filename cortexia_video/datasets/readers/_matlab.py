@@ -35,29 +35,26 @@ def read_mat(path: AnyPath, name: str, kind: type[_Value]) -> _Value:
     Raises `InputError` where the file cannot be read or has no such variable of this kind.
     """
     with in_words(f"cannot read {path}", "get it from the dataset's page"):
-        value = _find(read_named(path, limit=_LARGEST), name)
-        if not isinstance(value, kind):
-            raise ValueError(f"its {name} is no {kind.__name__}")
-        return value
-
-
-def _find(data: bytes, name: str) -> Any:
-    order = {b"IM": "<", b"MI": ">"}.get(data[_HEADER - 2 : _HEADER])
-    if order is None:
-        raise ValueError("it is no MAT file of MATLAB 5 to 7.2")
-    left = _LARGEST
-    for kind, content in _list_elements(data[_HEADER:], order):
-        if kind == _COMPRESSED:
-            content = zlib.decompressobj().decompress(content, left)
-            left -= len(content)
-            if left <= 0:
-                raise ValueError(f"more than {_LARGEST / 1e6:.0f} MB are packed in it")
-            kind, content = next(_list_elements(content, order), (0, b""))
-        if kind == _MATRIX:
+        data = read_named(path, limit=_LARGEST)
+        order = {b"IM": "<", b"MI": ">"}.get(data[_HEADER - 2 : _HEADER])
+        if order is None:
+            raise ValueError("it is no MAT file of MATLAB 5 to 7.2")
+        left = _LARGEST
+        for element, content in _list_elements(data[_HEADER:], order):
+            if element == _COMPRESSED:
+                content = zlib.decompressobj().decompress(content, left)
+                left -= len(content)
+                if left <= 0:
+                    raise ValueError(f"more than {_LARGEST / 1e6:.0f} MB are packed in it")
+                element, content = next(_list_elements(content, order), (0, b""))
+            if element != _MATRIX:
+                continue
             found, value = _read_matrix(content, order, 0)
+            if found == name and not isinstance(value, kind):
+                raise ValueError(f"its {name} is no {kind.__name__}")
             if found == name:
                 return value
-    raise ValueError(f"it has no variable {name}")
+        raise ValueError(f"it has no variable {name}")
 
 
 def _list_elements(data: bytes, order: str) -> Iterator[_Element]:
@@ -85,7 +82,7 @@ def _read_matrix(data: bytes, order: str, depth: int) -> tuple[str, Any]:
     content = next(elements, (0, b""))
     if kind == _CHAR:
         if content[0] not in _TEXTS:
-            raise ValueError(f"its text is of kind {content[0]}, which there is not")
+            raise ValueError(f"its text is of the unknown kind {content[0]}")
         byte_order = {"<": "-le", ">": "-be"}[order] if content[0] in (4, 17, 18) else ""
         return name, content[1].decode(_TEXTS[content[0]] + byte_order)
     if not _DOUBLE <= kind <= _UINT64:
@@ -99,5 +96,5 @@ def _read_matrix(data: bytes, order: str, depth: int) -> tuple[str, Any]:
 def _to_numbers(element: _Element, order: str) -> np.ndarray[Any, Any]:
     kind, content = element
     if kind not in _NUMBERS:
-        raise ValueError(f"its numbers are of kind {kind}, which there is not")
+        raise ValueError(f"its numbers are of the unknown kind {kind}")
     return np.frombuffer(content, order + _NUMBERS[kind])

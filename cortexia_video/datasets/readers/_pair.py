@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from cortexia_video.datasets.eval_region import Region
 from cortexia_video.datasets.readers._calibration import Calibration
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import DecodeError, in_words
+from cortexia_video.errors import DecodeError, Failure, InputError, in_words
 from cortexia_video.formats.decode_depth import decode_depth, read_file
 from cortexia_video.frame import Frame
 from cortexia_video.images.decode import decode
 from cortexia_video.images.resampling import resize_image
-from cortexia_video.pinhole import Pinhole
+from cortexia_video.images.sniff import IMAGE_SUFFIXES
+from cortexia_video.pinhole import Pinhole, has_same_shape
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.storage.named_file import read_named
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import AnyPath, find_inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class Pair:
     """Where a sample lies and what its numbers mean.
 
     convention, about: of the depth file, as `decode_depth` takes them. range_m: other depths are masked out.
+    camera: a `Failure` where what says it is broken; reading raises its error. camera_size: (width, height)
+    of the image that the camera is for, or whose it is.
     fits_depth: the image is larger than its depth, of the same view, and is reduced to its size.
     sparse: as of `RGBDSample`.
     within: the folder that both files must lie in, where a file of the set names them; None: anywhere.
@@ -39,7 +42,8 @@ class Pair:
     origin: str
     convention: str | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
-    camera: Calibration | None = None
+    camera: Calibration | Failure | None = None
+    camera_size: tuple[int, int] | Literal["image", "depth"] = "image"
     range_m: tuple[float, float] | None = None
     fits_depth: bool = False
     sparse: bool = False
@@ -51,13 +55,51 @@ def read_pair(pair: Pair) -> RGBDSample:
     """Read a sample; raises `DecodeError`, `DepthFileError`, and `InputError` where sizes differ."""
     if pair.problem:
         raise pair.problem
+    if isinstance(pair.camera, Failure):
+        raise pair.camera.error
     data = read_file(pair.depth, within=pair.within)
     depth = decode_depth(data, str(pair.depth), convention=pair.convention, about=pair.about)
     image = read_image(pair.image, pair.key, pair.within)
-    if pair.fits_depth:
-        image = np.ascontiguousarray(resize_image(image, *depth.values.shape))
-    sample = make_sample(pair.key, image, depth, origin=pair.origin, camera=pair.camera, range_m=pair.range_m)
+    (image_height, image_width), (height, width) = image.shape[:2], depth.values.shape
+    if pair.fits_depth and image.shape[:2] != depth.values.shape:
+        said = depth.full_size == image.shape[:2]  # networks squeeze images a little
+        if not said and not has_same_shape((width, height), (image_width, image_height)):
+            raise InputError(
+                f"{pair.key!r}: an image of {image_width} x {image_height} and depth of {width} x {height} "
+                "pixels are of another shape: they do not show the same view"
+            )
+        image = np.ascontiguousarray(resize_image(image, height, width))
+    camera = None
+    if pair.camera:
+        sizes = {"image": (image_width, image_height), "depth": (width, height)}
+        size = sizes[pair.camera_size] if isinstance(pair.camera_size, str) else pair.camera_size
+        if not has_same_shape((width, height), size):
+            raise InputError(
+                f"{pair.key!r}: its camera is for an image of {size[0]} x {size[1]}, it has {width} x {height}, "
+                "of another shape: give the camera of the image as it is"
+            )
+        camera = pair.camera.for_image(*size).resized(width, height)
+    sample = make_sample(pair.key, image, depth, origin=pair.origin, camera=camera, range_m=pair.range_m)
     return replace(sample, sparse=pair.sparse)
+
+
+class HasImage(Protocol):
+    """A `Pair`, or what else knows the file of its image."""
+
+    @property
+    def image(self) -> AnyPath: ...
+
+
+def read_image_file(entry: HasImage) -> bytes | None:
+    """Return the JPEG that the image of an entry is, or None where it is none by its name."""
+    if entry.image.suffix.lower() not in (".jpg", ".jpeg"):
+        return None
+    return read_named(entry.image, within=getattr(entry, "within", None))
+
+
+def list_images(folder: AnyPath, pattern: str = "*.*") -> list[AnyPath]:
+    """Return the images of a folder by their names' ends, in order; other files are passed over."""
+    return [path for path in find_inside(folder, pattern) if path.suffix.lower() in IMAGE_SUFFIXES]
 
 
 def read_image(path: AnyPath, key: str, within: AnyPath | None = None) -> np.ndarray:

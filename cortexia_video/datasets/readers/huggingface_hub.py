@@ -7,7 +7,7 @@ import functools
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from cortexia_video.datasets.dataset import AnyDataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.huggingface import from_hf, import_datasets
 from cortexia_video.datasets.readers.nyu_labeled import NYU_CAMERA, NYU_EVALUATION
+from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import InputError
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
@@ -41,17 +42,30 @@ class _Opener:
         image: str = "image",
         depth: str = "depth_map",
         convention: str | None = None,
+        kind: DepthKind | None = None,
+        scale: float | None = None,
+        unknown: Sequence[float] = (),
         allow_outside: bool = False,
     ) -> AnyDataset:
         """Open a dataset of the hub (org/name), or a folder: of its files, or made by `save_to_disk`.
 
         streaming: nothing is kept on the disk. revision: a branch of the hub; refs/convert/parquet has what
-        the hub itself made of many older datasets. image, depth, convention: as for `from_hf`.
+        the hub itself made of many older datasets. The others are as for `from_hf`.
         """
         found = load(root, split or "train", streaming=streaming, revision=revision)
-        known = {"image": image, "depth": depth, "convention": convention or self.convention, **self.facts}
-        within = None if allow_outside or isinstance(root, RemotePath) else root
-        return from_hf(found, within=within, **known)
+        if self.convention and convention is None and kind is None:
+            convention = self.convention
+        return from_hf(
+            found,
+            image=image,
+            depth=depth,
+            convention=convention,
+            kind=kind,
+            scale=scale,
+            unknown=unknown,
+            within=None if allow_outside or isinstance(root, RemotePath) else root,
+            **self.facts,
+        )
 
 
 def load(root: AnyPath, split: str, *, streaming: bool, revision: str | None) -> Any:
@@ -59,12 +73,17 @@ def load(root: AnyPath, split: str, *, streaming: bool, revision: str | None) ->
     if isinstance(root, RemotePath):
         raise InputError(
             f"{root}: a dataset of the hub is org/name, or a folder of this machine; its parquet files "
-            "behind an address are opened as parquet (`name='parquet'`)"
+            "at a URL are opened as parquet (`name='parquet'`)"
         )
     hf = import_datasets()
     try:
         if any((root / name).exists() for name in _SAVED):
-            return _load_saved(hf, root, split, streaming)
+            saved = hf.load_from_disk(str(root))
+            if isinstance(saved, hf.DatasetDict):
+                if split not in saved:
+                    raise InputError(f"{root} has no split {split!r}, only {', '.join(saved)}")
+                saved = saved[split]
+            return saved.to_iterable_dataset() if streaming else saved
         cache = _make_cache() if root.exists() and not any(name in os.environ for name in _CACHES) else None
         return hf.load_dataset(
             str(root), split=split, streaming=streaming, revision=revision, cache_dir=cache
@@ -72,7 +91,14 @@ def load(root: AnyPath, split: str, *, streaming: bool, revision: str | None) ->
     except InputError:
         raise
     except Exception as error:  # it raises what its file systems, Arrow and the hub raise
-        raise InputError(_explain(str(root), error)) from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        words = f"cannot open {root}: {reason[:300]}; give a folder that exists, or org/name of the hub"
+        if "scripts are no longer supported" in reason:
+            words = (
+                f"{root} is a script, which current `datasets` does not run: open its parquet conversion by "
+                f"revision={_CONVERTED!r}, or a folder with its parquet files; or nyu-labeled, the official .mat"
+            )
+        raise InputError(words) from error
 
 
 @functools.cache
@@ -86,31 +112,13 @@ def _make_cache() -> str:
     return folder
 
 
-def _load_saved(hf: Any, root: AnyPath, split: str, streaming: bool) -> Any:
-    saved = hf.load_from_disk(str(root))
-    if isinstance(saved, hf.DatasetDict):
-        if split not in saved:
-            raise InputError(f"{root} has no split {split!r}, only {', '.join(saved)}")
-        saved = saved[split]
-    return saved.to_iterable_dataset() if streaming else saved
-
-
-def _explain(name: str, error: Exception) -> str:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    if "scripts are no longer supported" in reason:
-        return (
-            f"{name} is a script, which current `datasets` does not run: open its parquet conversion by "
-            f"revision={_CONVERTED!r}, or a folder with its parquet files; or nyu-labeled, the official .mat"
-        )
-    return f"cannot open {name}: {reason[:300]}; give a folder that is there, or org/name of the hub"
-
-
 HUB = DatasetInfo(
     name="hub",
     summary="any dataset of the Hugging Face hub with images and depth in two columns",
     licence="see its page",
     where="https://huggingface.co/datasets",
-    layout="org/name, or a folder of its files; image= and depth= name the columns, convention= the meaning",
+    layout="org/name, or a folder of its files; image= and depth= name the columns, convention= (or kind= and "
+    "scale=) the meaning",
     open=_Opener(),
     splits=None,
     marks=("dataset_info.json",),

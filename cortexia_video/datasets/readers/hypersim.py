@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import csv
 import io
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
-from cortexia_video.datasets.readers._pair import make_sample, read_image
+from cortexia_video.datasets.readers._pair import make_sample, read_image, read_image_file
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError, InputError, in_words
 from cortexia_video.formats.hdf5 import read_array
@@ -43,39 +44,49 @@ class _View:
     key: str
     image: AnyPath
     distance: AnyPath
-    rays: tuple[float, ...]  # M_cam_from_uv, row by row
+    rays: tuple[float, ...] | None  # M_cam_from_uv, row by row
 
 
 def _open(root: AnyPath, split: str | None) -> RGBDDataset:
-    distances = find_inside(root, _DISTANCES)
-    cameras: dict[str, tuple[float, ...]] = {}
-    if distances:
-        names = [f"M_cam_from_uv_{row}{column}" for row in range(3) for column in range(3)]
-        rows = _read_table(root, _CAMERAS)
-        with in_words(f"{root / _CAMERAS} is no table of cameras", "get the newest of it"):
-            cameras = {row["scene_name"]: tuple(float(row[name]) for name in names) for row in rows}
-    wanted = None if split is None else _read_split(root, split)
+    distances, wanted = find_inside(root, _DISTANCES), None
+    rays = dict[str, tuple[float, ...]]()
+    names = [f"M_cam_from_uv_{row}{column}" for row in range(3) for column in range(3)]
+    for row in _read_table(root, _CAMERAS, {"scene_name", *names}) if distances else ():
+        with suppress(TypeError, ValueError):  # a broken line costs its scene
+            rays[row["scene_name"]] = tuple(float(row[name]) for name in names)
+    if split is not None:
+        columns = {
+            "scene_name",
+            "camera_name",
+            "frame_id",
+            "split_partition_name",
+            "included_in_public_release",
+        }
+        wanted = {
+            (row["scene_name"], row["camera_name"], row["frame_id"])
+            for row in _read_table(root, _SPLIT_LIST, columns)
+            if row["split_partition_name"] == split and row["included_in_public_release"] == "True"
+        }
     views = []
     for distance in distances:
         scene, camera = distance.parts[-4], distance.parts[-2][len("scene_") : -len("_geometry_hdf5")]
         frame = distance.name.split(".")[1]
-        if wanted is not None and (scene, camera, int(frame)) not in wanted:
-            continue
-        if scene not in cameras:
-            raise InputError(f"{_CAMERAS} has no scene {scene}: get the newest of it")
-        image = distance.parent.parent / f"scene_{camera}_final_preview" / f"frame.{frame}.tonemap.jpg"
-        views.append(_View(name_inside(image, root), image, distance, cameras[scene]))
-    return RGBDDataset("hypersim", views, _read)
+        if wanted is None or (scene, camera, str(int(frame))) in wanted:
+            image = distance.parent.parent / f"scene_{camera}_final_preview" / f"frame.{frame}.tonemap.jpg"
+            views.append(_View(name_inside(image, root), image, distance, rays.get(scene)))
+    return RGBDDataset("hypersim", views, _read, read_file=read_image_file)
 
 
 def _read(view: _View) -> RGBDSample:
+    if view.rays is None:
+        raise InputError(f"{_CAMERAS} does not say how {view.key} was seen: get the newest of it")
     distance = read_array(view.distance, "dataset")
     if distance.ndim != 2:
         raise DepthFileError(f"{view.distance}: its shape is {distance.shape}, not (height, width)")
     with np.errstate(all="ignore"):  # what comes of anybody's numbers is looked at next
         depth = distance.astype(np.float32) * _find_slant(view.rays, *distance.shape)
-        camera = _find_camera(view.rays, *distance.shape)
     depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
+    camera = _find_camera(view.rays, *distance.shape)
     image = read_image(view.image, view.key)
     return make_sample(view.key, image, DepthMap(depth, "metric"), origin="hypersim", camera=camera)
 
@@ -109,23 +120,13 @@ def _find_camera(rays: tuple[float, ...], height: int, width: int) -> Pinhole | 
     return Pinhole(fx, fy, width / 2 - fx * left, height / 2 + fy * top, width, height)
 
 
-def _read_split(root: AnyPath, split: str) -> frozenset[tuple[str, str, int]]:
-    rows = _read_table(root, _SPLIT_LIST)
-    try:
-        return frozenset(
-            (row["scene_name"], row["camera_name"], int(row["frame_id"]))
-            for row in rows
-            if row["split_partition_name"] == split and row["included_in_public_release"] == "True"
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{root / _SPLIT_LIST} is no list of splits ({error}): get the newest of it"
-        ) from error
-
-
-def _read_table(root: AnyPath, name: str) -> list[dict[str, str]]:
+def _read_table(root: AnyPath, name: str, columns: set[str]) -> list[dict[str, str]]:
     with in_words(f"no {name} in {root}", "put it there, from github.com/apple/ml-hypersim"):
-        return list(csv.DictReader(io.StringIO(read_named_text(root / name), newline="")))
+        table = csv.DictReader(io.StringIO(read_named_text(root / name), newline=""))
+        rows = list(table)
+    if lacking := columns - {*(table.fieldnames or ())}:
+        raise InputError(f"{root / name} has no column {min(lacking)}: get the newest of it")
+    return rows
 
 
 INFO = DatasetInfo(

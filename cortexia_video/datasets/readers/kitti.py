@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import partial
+from itertools import groupby
 
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.eval_region import GARG_CROP, Region
 from cortexia_video.datasets.readers._calibration import Calibration, parse_matrix, read_matrix
-from cortexia_video.datasets.readers._pair import Pair, read_pair
-from cortexia_video.errors import InputError, in_words
+from cortexia_video.datasets.readers._pair import Pair, list_images, read_image_file, read_pair
+from cortexia_video.errors import Failure, InputError, in_words
 from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
+from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.named_file import read_named_text
 from cortexia_video.storage.paths import AnyPath, find_inside
 
@@ -24,32 +26,39 @@ def _open(root: AnyPath, split: str | None) -> RGBDDataset:
     pairs: list[Pair] = []
     for each in (split,) if split else ("train", "val"):
         pairs += _list_selection(root) if each == "selection" else _list_drives(root, each)
-    return RGBDDataset("kitti", pairs, read_pair, evaluation=Region((1e-3, 80.0), GARG_CROP))
+    region = Region((1e-3, 80.0), GARG_CROP)
+    return RGBDDataset("kitti", pairs, read_pair, evaluation=region, read_file=read_image_file)
 
 
 def _list_drives(root: AnyPath, split: str) -> list[Pair]:
-    read_camera = cache(_read_camera)
+    """Pair the depth of a split with the raw images, PNG as they come or JPEG as many keep them."""
     pairs = []
-    for depth in find_inside(root / split, "*_sync/proj_depth/groundtruth/image_0[23]/*.png"):
-        drive, view = depth.parts[-5], depth.parts[-2]
-        image = root / drive[:10] / drive / view / "data" / depth.name
-        camera = read_camera(root / drive[:10] / "calib_cam_to_cam.txt", view)
-        key = f"{drive}/{view}/{depth.name}"
-        pairs.append(Pair(key, image, depth, "kitti", "kitti", camera=camera, sparse=True))
+    found = find_inside(root / split, "*_sync/proj_depth/groundtruth/image_0[23]/*.png")
+    for (drive, view), depths in groupby(found, lambda path: (path.parts[-5], path.parts[-2])):
+        calibration, data = (
+            root / drive[:10] / "calib_cam_to_cam.txt",
+            root / drive[:10] / drive / view / "data",
+        )
+        camera = attempt(str(calibration), "find", partial(_read_camera, calibration, view))
+        images = {image.stem: image for image in list_images(data)}
+        for depth in depths:
+            key, image = f"{drive}/{view}/{depth.name}", images.get(depth.stem, data / depth.name)
+            pairs.append(Pair(key, image, depth, "kitti", "kitti", camera=camera, sparse=True))
     return pairs
 
 
 def _list_selection(root: AnyPath) -> list[Pair]:
     folder = next((root / name for name in _SELECTION if (root / name).is_dir()), root)
+    images = list_images(folder / "image")
+
+    def read(image: AnyPath) -> Calibration | Failure:
+        path = folder / "intrinsics" / f"{image.stem}.txt"
+        return attempt(image.name, "find", partial(read_matrix, path))
+
     pairs = []
-    images = find_inside(folder / "image", "*.png")
-
-    def read(image: AnyPath) -> Calibration:
-        return read_matrix(folder / "intrinsics" / f"{image.stem}.txt")
-
-    cameras = map_bounded(images, read, workers=AT_ONCE)
-    for image, camera in zip(images, cameras, strict=True):
-        depth = folder / "groundtruth_depth" / image.name.replace("_sync_image_", "_sync_groundtruth_depth_")
+    for image, camera in zip(images, map_bounded(images, read, workers=AT_ONCE), strict=True):
+        name = image.stem.replace("_sync_image_", "_sync_groundtruth_depth_")
+        depth = folder / "groundtruth_depth" / f"{name}.png"
         pairs.append(Pair(image.name, image, depth, "kitti", "kitti", camera=camera, sparse=True))
     return pairs
 

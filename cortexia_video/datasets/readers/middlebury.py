@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.readers._calibration import parse_matrix, read_calibration
 from cortexia_video.datasets.readers._pair import Pair, read_pair
-from cortexia_video.errors import InputError
+from cortexia_video.errors import CortexiaError
 from cortexia_video.formats.conventions import parse_calibration
 from cortexia_video.storage.paths import AnyPath, find_inside, name_inside
 
+_DISPARITIES = ("disp0.pfm", "disp0GT.pfm")  # of the scenes, of the evaluation kit
+
 
 def _open(root: AnyPath, split: str | None) -> RGBDDataset:
-    folders = sorted(path.parent for path in find_inside(root, "**/calib.txt"))
-    scenes = [each for each in folders if (each / "disp0.pfm").exists()]
     pairs = []
-    for scene in scenes:  # the left image and its disparity
-        path = scene / "calib.txt"
-        text = read_calibration(path)
-        matrix = re.search(r"^cam0\s*=\s*\[(.*)\]", text, re.MULTILINE)
-        if matrix is None:
-            raise InputError(f"{path} has no cam0: get the scene again")
-        camera, about = parse_matrix(matrix[1], str(path)), parse_calibration(text)
-        image, depth = scene / "im0.png", scene / "disp0.pfm"
+    for path in find_inside(root, "**/calib.txt"):
+        scene = path.parent
+        depth = next((scene / name for name in _DISPARITIES if (scene / name).exists()), None)
+        if depth is None:
+            continue
+        image = scene / "im0.png"  # the left one, as the disparity
         key = name_inside(image, root)
-        pairs.append(Pair(key, image, depth, "middlebury", "middlebury", about, camera))
-    return RGBDDataset("middlebury", pairs, read_pair)
+        try:
+            text = read_calibration(path)
+            about = parse_calibration(text)
+            matrix = re.search(r"^cam0\s*=\s*\[(.*)\]", text, re.MULTILINE)
+            camera = parse_matrix(matrix[1] if matrix else "", f"cam0 in {path}")
+        except CortexiaError as error:
+            pairs.append(Pair(key, image, depth, "middlebury", problem=error))
+            continue
+        pair = Pair(key, image, depth, "middlebury", "middlebury", about, camera)
+        if "calibrated_size" in about:
+            height, width = about["calibrated_size"]
+            pair = replace(pair, camera_size=(width, height))
+        pairs.append(pair)
+    return RGBDDataset("middlebury", sorted(pairs, key=lambda pair: pair.key), read_pair)
 
 
 INFO = DatasetInfo(
@@ -35,7 +46,8 @@ INFO = DatasetInfo(
     summary="Middlebury stereo 2014: still scenes, structured light, metres",
     licence="research, cite the paper",
     where="https://vision.middlebury.edu/stereo/data/scenes2014/",
-    layout="Adirondack-perfect/ and others, with im0.png, disp0.pfm and calib.txt",
+    layout="Adirondack-perfect/ and others, with im0.png, disp0.pfm and calib.txt; or of the evaluation kit "
+    "MiddEval3 trainingQ/Adirondack/ and others, with disp0GT.pfm",
     open=_open,
-    marks=("**/calib.txt", "**/disp0.pfm"),
+    marks=("**/calib.txt", "**/disp0*.pfm"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.readers._splits import list_split
-from cortexia_video.datasets.row_schema import from_row, require_columns
+from cortexia_video.datasets.row_schema import Meaning, from_row, require_columns
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import DecodeError, Failure, InputError, in_words
 from cortexia_video.rgbd_sample import RGBDSample
@@ -39,35 +40,59 @@ class _Rows(NamedTuple):
     kinds: set[DepthKind | None]
 
 
-def _open(root: AnyPath, split: str | None, *, convention: str | None = None) -> RGBDDataset:
-    """Open a file, or all of a folder. convention: of depth that does not say what it means."""
+def _open(
+    root: AnyPath,
+    split: str | None,
+    *,
+    image: str = "image",
+    depth: str = "depth_map",
+    convention: str | None = None,
+    kind: DepthKind | None = None,
+    scale: float | None = None,
+    unknown: Sequence[float] = (),
+) -> RGBDDataset:
+    """Open a file, or all of a folder. image, depth: the columns.
+
+    convention, or kind and for whole numbers scale: of depth that does not say what it means. unknown: what
+    stands for unknown depth, besides 0 in metres.
+    """
     rows: list[_Row] = []
     kinds: set[DepthKind | None] = set()
-    for found in map_bounded(list_split(root, ".parquet", split), _list_rows, workers=AT_ONCE):
+    list_rows = partial(_list_rows, columns=(image, depth))
+    for found in map_bounded(list_split(root, ".parquet", split), list_rows, workers=AT_ONCE):
         kinds |= found.kinds
         rows += (
             row if row.key else row._replace(key=f"{number:08d}")
             for number, row in enumerate(found.rows, len(rows))
         )
-    kind = kinds.pop() if len(kinds) == 1 else None
-    return RGBDDataset("parquet", rows, _Reader(convention), "metric" if convention else kind)
+    meaning = Meaning(convention, kind, scale, tuple(unknown))
+    reader = _Reader(image, depth, meaning)
+    found_kind = kinds.pop() if len(kinds) == 1 else None
+    return RGBDDataset(
+        "parquet",
+        rows,
+        reader,
+        found_kind or ("metric" if convention else kind),
+        scale_is_said=not meaning.is_assumed,
+        read_file=reader.read_file,
+    )
 
 
-def _list_rows(path: AnyPath) -> _Rows:
+def _list_rows(path: AnyPath, columns: tuple[str, str]) -> _Rows:
     """Return the rows of a file, by its column of keys alone."""
     try:
         file = open_file(path)
     except InputError:  # of as many samples as nobody knows: one, and reading it says what is wrong
         return _Rows([_Row(path.name, path, 0, 0)], set())
     names = file.schema_arrow.names
-    require_columns(names, str(path))
+    require_columns(names, str(path), columns)
     with in_words(f"{path} is no parquet file that can be read", "make or copy it again"):
         require_rows(file, path.stat().st_size)
-    columns = [name for name in ("key", "kind") if name in names]
+    known = [name for name in ("key", "kind") if name in names]
     rows: list[_Row] = []
     kinds: set[DepthKind | None] = set()
     for group in range(len(list_row_groups(file))):
-        listed = attempt(path.name, "find", partial(_list_group, file, path, group, columns))
+        listed = attempt(path.name, "find", partial(_list_group, file, path, group, known))
         if isinstance(listed, Failure):  # of as many samples as it says, whose reading says what is wrong
             listed = _Rows([_Row("", path, group, 0)], set())
         rows += listed.rows
@@ -98,27 +123,34 @@ def open_file(path: AnyPath) -> Any:
 class _Reader:
     """Reads rows; the row groups that were read last stay, for all threads."""
 
-    def __init__(self, convention: str | None) -> None:
-        self._convention = convention
+    def __init__(self, image: str, depth: str, meaning: Meaning) -> None:
+        self._said = image, depth, meaning
         self._groups = RecentGroups()
         self._files: dict[AnyPath, Any] = {}
 
     def __call__(self, row: _Row) -> RGBDSample:
+        image, depth, meaning = self._said
+        values = self._find_row(row)
+        return from_row({**values, "image": values[image], "depth_map": values[depth]}, row.key, meaning)
+
+    def read_file(self, row: _Row) -> bytes | None:
+        """Return the file in a row's cell of the image, or None."""
+        cell = self._find_row(row)[self._said[0]]
+        return cell.get("bytes") if isinstance(cell, dict) else cell
+
+    def _find_row(self, row: _Row) -> dict[str, Any]:
+        def read() -> Any:
+            if row.path not in self._files:
+                self._files = dict([*self._files.items(), (row.path, open_file(row.path))][-_FILES_KEPT:])
+            file = self._files[row.path]
+            return read_row_group(file, row.group, file.schema_arrow.names)
+
         with in_words(f"{row.path}: row group {row.group} is broken", "make or copy it again", DecodeError):
-            group = self._groups.get((row.path, row.group), lambda: self._read(row.path, row.group))
-        return from_row(group.slice(row.row, 1).to_pylist()[0], row.key, convention=self._convention)
+            group = self._groups.get((row.path, row.group), read)
+        return group.slice(row.row, 1).to_pylist()[0]
 
-    def _read(self, path: AnyPath, group: int) -> Any:
-        if path not in self._files:
-            self._files = dict([*self._files.items(), (path, open_file(path))][-_FILES_KEPT:])
-        file = self._files[path]
-        return read_row_group(file, group, file.schema_arrow.names)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_convention": self._convention}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["_convention"])  # type: ignore[misc]
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Reader, self._said
 
 
 INFO = DatasetInfo(
@@ -126,7 +158,8 @@ INFO = DatasetInfo(
     summary="parquet shards with the columns image and depth_map, as cortexia dataset build makes them",
     licence="that of its images",
     where="cortexia dataset build, or the files of a dataset of the hub",
-    layout="*.parquet, of a split train-*.parquet; convention='metres' where depth does not say what it is",
+    layout="*.parquet, of a split train-*.parquet; image= and depth= name other columns, convention= or kind= "
+    "and scale= what depth means that does not say it",
     open=_open,
     splits=None,
     marks=("**/*.parquet",),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from itertools import groupby
 
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.readers._pair import Pair, read_pair
-from cortexia_video.errors import in_words
+from cortexia_video.errors import InputError, in_words
 from cortexia_video.storage.named_file import read_named_text
 from cortexia_video.storage.paths import AnyPath, find_inside, name_inside
 
@@ -16,27 +17,31 @@ _LISTS = {"train": "TrainSplit.txt", "test": "TestSplit.txt"}
 
 def _open(root: AnyPath, split: str | None) -> RGBDDataset:
     sequences = sorted({path.parent for path in find_inside(root, "**/seq-*/frame-*.color.png")})
-    if split:
-        sequences = [each for each in sequences if each.name in _read_split(each.parent, split)]
-    pairs = [
-        Pair(
-            key=name_inside(image, root),
-            image=image,
-            depth=image.with_name(image.name.replace(".color.", ".depth.")),
-            origin="7scenes",
-            convention="7scenes",
+    pairs = []
+    for scene, parts in groupby(sequences, lambda sequence: sequence.parent):
+        wanted = None
+        if split:
+            path = scene / _LISTS[split]
+            try:
+                with in_words(f"no {path}", "unpack the scene's archive again, or open it without split"):
+                    numbers = re.findall(r"sequence\s*(\d+)", read_named_text(path))
+            except InputError as error:
+                pairs.append(Pair(name_inside(path, root), path, path, "7scenes", problem=error))
+                continue
+            wanted = {f"seq-{int(number):02d}" for number in numbers}
+        pairs += (
+            Pair(
+                key=name_inside(image, root),
+                image=image,
+                depth=image.with_name(image.name.replace(".color.", ".depth.")),
+                origin="7scenes",
+                convention="7scenes",
+            )
+            for sequence in parts
+            if wanted is None or sequence.name in wanted
+            for image in find_inside(sequence, "frame-*.color.png")
         )
-        for sequence in sequences
-        for image in find_inside(sequence, "frame-*.color.png")
-    ]
     return RGBDDataset("7scenes", pairs, read_pair, registered=False)
-
-
-def _read_split(scene: AnyPath, split: str) -> frozenset[str]:
-    path = scene / _LISTS[split]
-    with in_words(f"no {path}", "unpack the scene's archive again, or open it without split"):
-        numbers = re.findall(r"sequence\s*(\d+)", read_named_text(path))
-    return frozenset(f"seq-{int(number):02d}" for number in numbers)
 
 
 INFO = DatasetInfo(

@@ -6,9 +6,10 @@ from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.readers._calibration import Calibration, read_matrix
 from cortexia_video.datasets.readers._matlab import read_mat
-from cortexia_video.datasets.readers._pair import Pair, read_pair
-from cortexia_video.errors import InputError
+from cortexia_video.datasets.readers._pair import Pair, list_images, read_image_file, read_pair
+from cortexia_video.errors import Failure, InputError
 from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
+from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.paths import AnyPath, find_inside, name_inside
 
 _LIST = "SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat"
@@ -17,33 +18,29 @@ _SPLITS = {"train": "alltrain", "test": "alltest"}
 
 def _open(root: AnyPath, split: str | None) -> RGBDDataset:
     folders = [path.parent for path in find_inside(root / "SUNRGBD", "**/intrinsics.txt")]
-    wanted = None if split is None else _read_split(root, split)
-    chosen = [each for each in folders if wanted is None or _name(root, each) in wanted]
-    cameras = map_bounded(chosen, lambda folder: read_matrix(folder / "intrinsics.txt"), workers=AT_ONCE)
-    pairs = [_find_pair(root, *each) for each in zip(chosen, cameras, strict=True)]
-    return RGBDDataset("sunrgbd", pairs, read_pair)
+    if split is not None:  # the folders of a split, whose list has them under the authors' own root
+        cells = read_mat(root / _LIST, _SPLITS[split], list)
+        wanted = {str(cell).partition("/SUNRGBD/")[2].strip("/") for cell in cells}
+        folders = [each for each in folders if _name(root, each) in wanted]
+    pairs, cameras = [], map_bounded(folders, _read_camera, workers=AT_ONCE)
+    for folder, camera in zip(folders, cameras, strict=True):
+        name = _name(root, folder)
+        images, depths = list_images(folder / "image"), list_images(folder / "depth")
+        if len(images) == len(depths) == 1:
+            key = f"{name}/{images[0].name}"
+            pairs.append(Pair(key, images[0], depths[0], "sunrgbd", "sunrgbd", camera=camera))
+            continue
+        words = f"{folder} holds {len(images)} images and {len(depths)} of depth, not one: unpack the dataset again"
+        pairs.append(Pair(name, folder, folder, "sunrgbd", problem=InputError(words)))
+    return RGBDDataset("sunrgbd", pairs, read_pair, read_file=read_image_file)
 
 
-def _find_pair(root: AnyPath, folder: AnyPath, camera: Calibration) -> Pair:
-    image, depth = (_find_file(folder / name) for name in ("image", "depth"))
-    return Pair(f"{_name(root, folder)}/{image.name}", image, depth, "sunrgbd", "sunrgbd", camera=camera)
-
-
-def _find_file(folder: AnyPath) -> AnyPath:
-    found = find_inside(folder, "*.*")
-    if len(found) != 1:
-        raise InputError(f"{folder} holds {len(found)} files, not one: unpack the dataset again")
-    return found[0]
+def _read_camera(folder: AnyPath) -> Calibration | Failure:
+    return attempt(folder.name, "find", lambda: read_matrix(folder / "intrinsics.txt"))
 
 
 def _name(root: AnyPath, folder: AnyPath) -> str:
     return name_inside(folder, root / "SUNRGBD")
-
-
-def _read_split(root: AnyPath, split: str) -> frozenset[str]:
-    """Return the folders of a split, whose list has them under the authors' own root."""
-    cells = read_mat(root / _LIST, _SPLITS[split], list)
-    return frozenset(str(cell).partition("/SUNRGBD/")[2].strip("/") for cell in cells)
 
 
 INFO = DatasetInfo(

@@ -13,8 +13,8 @@ from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.readers._association import associate
 from cortexia_video.datasets.readers._calibration import Calibration
-from cortexia_video.datasets.readers._pair import Pair, read_pair
-from cortexia_video.errors import in_words
+from cortexia_video.datasets.readers._pair import Pair, read_image_file, read_pair
+from cortexia_video.errors import InputError, in_words
 from cortexia_video.storage.named_file import read_named_text
 from cortexia_video.storage.paths import AnyPath, find_inside, follow, is_inside, name_inside
 
@@ -29,37 +29,27 @@ def _open(
     root: AnyPath, split: str | None, *, max_difference_s: float = 0.02, allow_outside: bool = False
 ) -> RGBDDataset:
     """Pair what is at most `max_difference_s` apart; root: a sequence, or a folder of sequences."""
-    lists = find_inside(root, "**/rgb.txt")
-    within = None if allow_outside else root
-    pairs = [pair for each in lists for pair in _list_pairs(root, each.parent, max_difference_s, within)]
-    return RGBDDataset("tum", pairs, read_pair)
-
-
-def _list_pairs(
-    root: AnyPath, sequence: AnyPath, max_difference_s: float, within: AnyPath | None
-) -> list[Pair]:
-    images, depths = (_read_list(sequence / name) for name in ("rgb.txt", "depth.txt"))
-    found = re.search(r"freiburg([123])", sequence.resolve().name)
-    camera = _CAMERAS[found[1]] if found else None
-    matched = associate([time for time, _ in images], [time for time, _ in depths], max_difference_s)
-    return [
-        Pair(
-            key=_name(sequence, images[i][1], root),
-            image=follow(sequence, images[i][1]),
-            depth=follow(sequence, depths[j][1]),
-            origin="tum",
-            convention="tum",
-            camera=camera,
-            within=within,
-        )
-        for i, j in matched
-    ]
-
-
-def _name(sequence: AnyPath, written: str, root: AnyPath) -> str:
-    """Return the key of what a list names; of what lies elsewhere, as it is written there."""
-    place = follow(sequence, written)
-    return name_inside(place, root) if is_inside(place, root) else written
+    within, pairs = None if allow_outside else root, list[Pair]()
+    for sequence in (path.parent for path in find_inside(root, "**/rgb.txt")):
+        found = re.search(r"freiburg([123])", sequence.resolve().name)
+        camera = _CAMERAS[found[1]] if found else None
+        try:
+            images, depths = (_read_list(sequence / name) for name in ("rgb.txt", "depth.txt"))
+        except InputError as error:  # it costs its sequence
+            key = name_inside(sequence / "rgb.txt", root)
+            pairs.append(Pair(key, sequence, sequence, "tum", problem=error))
+            continue
+        times = [time for time, _ in images], [time for time, _ in depths]
+        for i, j in associate(*times, max_difference_s):
+            written = images[i][1]
+            image = follow(sequence, written)
+            key = name_inside(image, root) if is_inside(image, root) else written
+            depth = follow(sequence, depths[j][1])
+            pairs.append(Pair(key, image, depth, "tum", "tum", camera=camera, within=within))
+    problems = [pair.problem for pair in pairs if pair.problem]
+    if problems and len(problems) == len(pairs):
+        raise problems[0]
+    return RGBDDataset("tum", pairs, read_pair, read_file=read_image_file)
 
 
 def _read_list(path: AnyPath) -> list[tuple[float, str]]:

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cortexia_video.pinhole import Pinhole
 from cortexia_video.rgbd_sample import RGBDSample
 
 
@@ -29,17 +28,14 @@ def to_tensors(sample: RGBDSample) -> dict[str, Tensor | str]:
     valid = np.ascontiguousarray(replace(sample, depth=replace(sample.depth, values=labels)).valid)
     bits = labels.view(np.int32)  # all bits or none: twice as fast as `np.where` among scattered holes
     bits &= np.negative(valid.view(np.int8), dtype=np.int32)
+    intrinsics = torch.full((3, 3), torch.nan)
+    if camera := sample.camera:
+        intrinsics = torch.tensor([[camera.fx, 0, camera.cx], [0, camera.fy, camera.cy], [0, 0, 1]])
     return {
         "pixel_values": torch.from_numpy(image),
         "labels": torch.from_numpy(labels[None]),
         "valid": torch.from_numpy(valid[None]),
-        "intrinsics": _make_matrix(sample.camera),
+        "intrinsics": intrinsics,
         "kind": sample.depth.kind,
         "key": sample.key,
     }
-
-
-def _make_matrix(camera: Pinhole | None) -> Tensor:
-    if camera is None:
-        return torch.full((3, 3), torch.nan)
-    return torch.tensor([[camera.fx, 0, camera.cx], [0, camera.fy, camera.cy], [0, 0, 1]])

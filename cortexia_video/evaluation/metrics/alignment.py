@@ -38,11 +38,21 @@ class Fit(NamedTuple):
 
 
 class Alignment(NamedTuple):
-    """How x is fitted to y; x is depth, or inverse depth, of the kinds that allow it."""
+    """How x is fitted to y; x is depth, or inverse depth, of the kinds that allow it.
+
+    fitted: for people, what is fitted to the ground truth of each image. how: by what measure.
+    """
 
     fit: Callable[[Floats, Floats], Fit]
     space: Literal["depth", "disparity"]
     kinds: tuple[DepthKind, ...]
+    fitted: str = "none"
+    how: str = ""
+
+    def __str__(self) -> str:
+        if not self.how:
+            return "none, depth is measured in metres as it is"
+        return f"{self.fitted} of each image, to its ground truth, by {self.how}"
 
 
 def align(
@@ -237,15 +247,18 @@ _DEPTHS: tuple[DepthKind, ...] = ("metric", "scale_invariant", "affine_invariant
 _RATIOS: tuple[DepthKind, ...] = ("metric", "scale_invariant")
 _INVERSES: tuple[DepthKind, ...] = ("metric", "scale_invariant", "disparity")
 
+_BOTH, _OF_INVERSE = "scale and shift", "scale and shift of 1 / depth"
+_SQUARES, _L1, _TRIMMED = "least squares", "least absolute relative error", "trimmed least squares"
+
 ALIGNMENTS: dict[str, Alignment] = {
     "none": Alignment(lambda x, y: Fit(1.0), "depth", ("metric",)),
-    "median": Alignment(_fit_median, "depth", _RATIOS),
-    "scale": Alignment(_fit_scale, "depth", _RATIOS),
-    "scale_l1": Alignment(_fit_scale_l1, "depth", _RATIOS),
-    "affine": Alignment(_fit_affine, "depth", _DEPTHS),
-    "affine_l1": Alignment(_fit_affine_l1, "depth", _DEPTHS),
-    "affine_trimmed": Alignment(_fit_trimmed, "depth", _DEPTHS),
-    "disparity": Alignment(_fit_affine, "disparity", _INVERSES),
-    "disparity_l1": Alignment(_fit_affine_l1, "disparity", _INVERSES),
-    "disparity_trimmed": Alignment(_fit_trimmed, "disparity", _INVERSES),
+    "median": Alignment(_fit_median, "depth", _RATIOS, "scale", "medians"),
+    "scale": Alignment(_fit_scale, "depth", _RATIOS, "scale", _SQUARES),
+    "scale_l1": Alignment(_fit_scale_l1, "depth", _RATIOS, "scale", _L1),
+    "affine": Alignment(_fit_affine, "depth", _DEPTHS, _BOTH, _SQUARES),
+    "affine_l1": Alignment(_fit_affine_l1, "depth", _DEPTHS, _BOTH, _L1),
+    "affine_trimmed": Alignment(_fit_trimmed, "depth", _DEPTHS, _BOTH, _TRIMMED),
+    "disparity": Alignment(_fit_affine, "disparity", _INVERSES, _OF_INVERSE, _SQUARES),
+    "disparity_l1": Alignment(_fit_affine_l1, "disparity", _INVERSES, _OF_INVERSE, _L1),
+    "disparity_trimmed": Alignment(_fit_trimmed, "disparity", _INVERSES, _OF_INVERSE, _TRIMMED),
 }

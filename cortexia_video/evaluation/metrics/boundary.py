@@ -102,8 +102,9 @@ def _neighbours(array: Array) -> Iterator[tuple[Array, Array]]:
 
 def _thin(ratio: Floats, limit: float) -> Mask:
     """Keep of each run along a row that is above the limit the first of its largest."""
+    ratio = np.ascontiguousarray(ratio)  # of a transposed view `ravel` would be a copy
     above = ratio > limit
-    thinned = np.zeros_like(above)
+    thinned = np.zeros(above.size, bool)
     places = np.flatnonzero(above)
     if places.size:
         begins = above.copy()
@@ -114,5 +115,5 @@ def _thin(ratio: Floats, limit: float) -> Mask:
         largest = np.flatnonzero(values == np.repeat(np.maximum.reduceat(values, starts), lengths))
         runs = np.searchsorted(starts, largest, side="right")
         _, first = np.unique(runs, return_index=True)
-        thinned.ravel()[places[largest[first]]] = True
-    return thinned
+        thinned[places[largest[first]]] = True
+    return thinned.reshape(above.shape)

@@ -31,7 +31,7 @@ def rmse(sums: PixelSums) -> float:
 
 def rmse_log(sums: PixelSums) -> float:
     """Return sqrt(mean (ln d - ln r)^2): 0 is perfect."""
-    return math.sqrt((sums.log_spread + sums.log**2 / sums.pixels) / sums.pixels)
+    return math.sqrt(sums.log_squared / sums.pixels)
 
 
 def log10(sums: PixelSums) -> float:
@@ -83,6 +83,11 @@ def delta3(sums: PixelSums) -> float:
     return _share_within(sums, 1.25**3)
 
 
+def coverage(sums: PixelSums) -> float:
+    """Return the share of pixels whose depth is known: 1 is all. The others count as far wrong as can be."""
+    return 1 - sums.unknown / sums.pixels
+
+
 def _share_within(sums: PixelSums, ratio: float) -> float:
     return sums.within[RATIOS.index(ratio)] / sums.pixels
 
@@ -96,6 +101,7 @@ class Metric(NamedTuple):
 
 
 PIXEL_METRICS: dict[str, Metric] = {
+    "coverage": Metric(coverage, "larger"),
     "abs_rel": Metric(abs_rel, "smaller"),
     "sq_rel": Metric(sq_rel, "smaller", "m"),
     "rmse": Metric(rmse, "smaller", "m"),

@@ -8,6 +8,8 @@ those of both where nobody drew any.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from cortexia_video.evaluation.metrics.pixel_sums import Floats, Mask
@@ -36,22 +38,35 @@ def edge_accuracy(edges: Mask, reference_edges: Mask) -> float:
     return float(near.mean()) if near.size else _FARTHEST
 
 
-def edge_completeness(edges: Mask, reference_edges: Mask) -> float:
+def edge_completeness(
+    edges: Mask, reference_edges: Mask, *, formula: Literal["paper", "scripts"] = "paper"
+) -> float:
     """Average the distance from true edges to the nearest found one: 0 is best, 10 worst.
 
     Source: Koch et al., "Evaluation of CNN-based Single-Image Depth Estimation Methods" (iBims-1),
-    ECCV 2018 workshops, section 3.
+    ECCV 2018 workshops, section 3. Most public copies of iBims-1's evaluation script compute something else
+    under this name, and published tables are made with them: the mean over true and found edges together,
+    each to the nearest of the other.
 
     Args:
         edges: bool (H, W), found.
         reference_edges: bool (H, W), true.
+        formula: `paper`, or `scripts`: what most copies of the script compute.
 
     Returns:
-        Pixels, at most 10.
+        Pixels, at most 10. NaN without true edges.
+
+    Raises:
+        ValueError: The formula is none of these.
     """
+    if formula not in ("paper", "scripts"):
+        raise ValueError(f"unknown formula {formula!r}: use paper or scripts")
     if not reference_edges.any():
         return float("nan")
-    return float(measure_distance(edges)[reference_edges].mean())
+    distances = measure_distance(edges)[reference_edges]
+    if formula == "scripts":
+        distances = np.concatenate([distances, measure_distance(reference_edges)[edges]])
+    return float(distances.mean())
 
 
 def measure_distance(edges: Mask) -> Floats:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -25,32 +26,49 @@ _BLOCK = 1 << 13  # pixels at once: they stay in the cache, and OpenBLAS starts 
 class PixelSums:
     """Sums over the pixels of one image or of many; d is depth, r the reference, g = ln(d / r).
 
+    A pixel whose depth is unknown counts in each sum as that end of the clip which makes it worse.
+
     Attributes:
         pixels: How many.
         within: How many have max(d / r, r / d) below each of `RATIOS`.
+        unknown: How many have no known depth.
         relative: The sum of |d - r| / r.
         squared_relative: The sum of (d - r)^2 / r.
         absolute: The sum of |d - r|.
         squared: The sum of (d - r)^2.
         inverse_squared: The sum of (1 / d - 1 / r)^2.
-        log: The sum of g.
+        log_squared: The sum of g^2.
         log_absolute: The sum of |g|.
+        log: The sum of g, where unknown pixels make the spread largest.
         log_spread: The sum of (g - mean of g)^2.
     """
 
     pixels: int
     within: tuple[int, ...]
+    unknown: int
     relative: float
     squared_relative: float
     absolute: float
     squared: float
     inverse_squared: float
-    log: float
+    log_squared: float
     log_absolute: float
+    log: float
     log_spread: float
 
 
-ADDED = ("relative", "squared_relative", "absolute", "squared", "inverse_squared", "log", "log_absolute")
+ADDED = (
+    "unknown",
+    "relative",
+    "squared_relative",
+    "absolute",
+    "squared",
+    "inverse_squared",
+    "log_squared",
+    "log_absolute",
+    "log",
+)
+_ERRORS = ADDED[1:]
 
 
 def measure_pixels(depth_m: Array, reference_m: Array, mask: Mask) -> PixelSums:
@@ -76,23 +94,71 @@ def measure_pixels(depth_m: Array, reference_m: Array, mask: Mask) -> PixelSums:
     return sum_errors(*select(depth_m, reference_m, mask))
 
 
-def sum_errors(depth: Floats, reference: Floats) -> PixelSums:
-    """Compare depth (N,) with a reference (N,), both finite, as `measure_pixels` does."""
-    if depth.min() <= 0 or reference.min() <= 0:
+def sum_errors(
+    depth: Floats, reference: Floats, ends: tuple[float, float] = (math.nan, math.nan)
+) -> PixelSums:
+    """Compare depth (N,), NaN where unknown, with a reference (N,), as `measure_pixels` does.
+
+    ends: what an unknown depth may be, least and largest.
+    """
+    lost = None if is_finite(depth) else ~np.isfinite(depth)
+    known, target = (depth, reference) if lost is None else (depth[~lost], reference[~lost])
+    if (known.size and known.min() <= 0) or reference.min() <= 0:
         bad = np.count_nonzero((depth <= 0) | (reference <= 0))
         raise ValueError(f"{bad} of {depth.size} measured pixels are not above 0: clip them")
-    room = np.empty((3, min(_BLOCK, depth.size)))
-    parts = list(list_blocks(depth.size))
-    blocks = np.array(
-        [_sum_block(depth[part], reference[part], room[:, : part.stop - part.start]) for part in parts]
+    room = np.empty((3, min(_BLOCK, known.size)))
+    parts = list(list_blocks(known.size))
+    sums = dict.fromkeys(_ERRORS, 0.0)
+    within, spread = [0] * len(RATIOS), 0.0
+    if parts:
+        blocks = np.array(
+            [_sum_block(known[part], target[part], room[:, : part.stop - part.start]) for part in parts]
+        )
+        *added, spread = blocks[:, : len(_ERRORS) + 1].sum(axis=0).tolist()
+        sums = dict(zip(_ERRORS, added, strict=True))
+        sizes = np.array([part.stop - part.start for part in parts])
+        means = blocks[:, _ERRORS.index("log")] / sizes
+        spread += float(sizes @ (means - sums["log"] / known.size) ** 2)
+        within = blocks[:, len(_ERRORS) + 1 :].sum(axis=0).astype(int).tolist()
+    found = PixelSums(known.size, tuple(within), 0, **sums, log_spread=spread)
+    return found if lost is None else _add_unknown(found, reference[lost], *ends)
+
+
+def _add_unknown(known: PixelSums, reference: Floats, low: float, high: float) -> PixelSums:
+    """Add pixels of which only the reference (N,) is known, each at the end that is worse for each sum.
+
+    The spread of logs is a matter of all pixels: it is largest, of all choices of ends, where the nearest
+    references take the far end and the others the near one; how many, is tried.
+    """
+    farther = np.maximum(np.abs(low - reference), np.abs(high - reference))
+    inverse = np.maximum(np.abs(1 / low - 1 / reference), np.abs(1 / high - 1 / reference))
+    below = np.sort(np.log(low / reference))[::-1]
+    wide = math.log(high / low)
+    logs = np.maximum(np.abs(below), np.abs(below + wide))
+    pixels = known.pixels + reference.size
+    sums = known.log + below.sum() + wide * np.arange(reference.size + 1)
+    moved = np.concatenate([[0.0], np.cumsum(2 * wide * below + wide**2)])
+    count = int((moved - sums**2 / pixels).argmax())
+    chosen = below + wide * (np.arange(reference.size) < count)
+    spread = known.log_spread + float(((chosen - chosen.mean()) ** 2).sum())
+    if known.pixels:
+        apart = known.log / known.pixels - chosen.mean()
+        spread += float(known.pixels * reference.size / pixels * apart**2)
+    more = [int(np.count_nonzero(logs < math.log(limit))) for limit in RATIOS]
+    return PixelSums(
+        pixels,
+        tuple(one + other for one, other in zip(known.within, more, strict=True)),
+        known.unknown + reference.size,
+        relative=known.relative + float((farther / reference).sum()),
+        squared_relative=known.squared_relative + float((farther**2 / reference).sum()),
+        absolute=known.absolute + float(farther.sum()),
+        squared=known.squared + float((farther**2).sum()),
+        inverse_squared=known.inverse_squared + float((inverse**2).sum()),
+        log_squared=known.log_squared + float((logs**2).sum()),
+        log_absolute=known.log_absolute + float(logs.sum()),
+        log=float(sums[count]),
+        log_spread=spread,
     )
-    *added, spread = blocks[:, : len(ADDED) + 1].sum(axis=0).tolist()
-    sums = dict(zip(ADDED, added, strict=True))
-    sizes = np.array([part.stop - part.start for part in parts])
-    means = blocks[:, ADDED.index("log")] / sizes
-    spread += float(sizes @ (means - sums["log"] / depth.size) ** 2)
-    within = blocks[:, len(ADDED) + 1 :].sum(axis=0).astype(int).tolist()
-    return PixelSums(depth.size, tuple(within), **sums, log_spread=spread)
 
 
 def list_blocks(size: int) -> Iterator[slice]:
@@ -102,7 +168,7 @@ def list_blocks(size: int) -> Iterator[slice]:
 
 
 def _sum_block(depth: Floats, reference: Floats, room: Floats) -> list[float]:
-    """Return the sums of `ADDED`, that of (g - mean of g)^2 over the block, then the counts of `RATIOS`.
+    """Return the sums of `_ERRORS`, that of (g - mean of g)^2 over the block, then the counts of `RATIOS`.
 
     room: (3, N) to work in. With e = d - r and q = d / r - 1: |e| / r = |q|, e^2 / r = e q, and
     1 / r - 1 / d = q / d.
@@ -117,12 +183,12 @@ def _sum_block(depth: Floats, reference: Floats, room: Floats) -> list[float]:
     inverse_squared = inverse @ inverse
     relative = np.abs(share, out=share).sum()
     logs = np.log(ratio, out=error)
-    log, log_absolute = logs.sum(), np.abs(logs, out=other).sum()
+    log, log_squared, log_absolute = logs.sum(), logs @ logs, np.abs(logs, out=other).sum()
     logs -= log / logs.size
     log_spread = logs @ logs
     np.maximum(ratio, np.divide(reference, depth, out=other), out=ratio)
     counts = [np.count_nonzero(ratio < limit) for limit in RATIOS]
-    sums = [relative, squared_relative, absolute, squared, inverse_squared, log, log_absolute]
+    sums = [relative, squared_relative, absolute, squared, inverse_squared, log_squared, log_absolute, log]
     return [*sums, log_spread, *counts]
 
 
@@ -152,8 +218,9 @@ def add_sums(images: Iterable[PixelSums]) -> PixelSums:
     if not pixels:
         raise ValueError("no image to add up")
     spread = squared_logs - sums["log"] ** 2 / pixels
+    unknown = int(sums.pop("unknown"))
     rounded = {name: float(value) for name, value in sums.items()}
-    return PixelSums(pixels, tuple(within.tolist()), **rounded, log_spread=max(float(spread), 0.0))
+    return PixelSums(pixels, tuple(within.tolist()), unknown, **rounded, log_spread=max(float(spread), 0.0))
 
 
 def select(values: Array, reference: Array, mask: Mask) -> tuple[Floats, Floats]:

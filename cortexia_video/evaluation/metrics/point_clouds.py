@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cortexia_video.errors import MissingExtraError
+from cortexia_video.errors import explain_import
 from cortexia_video.evaluation.metrics.pixel_sums import Array
 
 
@@ -53,9 +53,7 @@ def _share_near(points: Array, others: Array, distance: float) -> float:
     try:
         from scipy.spatial import KDTree
     except ImportError as error:
-        raise MissingExtraError(
-            "comparing point clouds needs scipy: pip install 'cortexia-video[evaluation]'"
-        ) from error
+        raise explain_import(error, "comparing point clouds needs", "'cortexia-video[evaluation]'") from error
     finite, targets = (each[np.isfinite(each).all(axis=-1)] for each in (points, others))
     if not len(finite) or not len(targets):
         return 0.0

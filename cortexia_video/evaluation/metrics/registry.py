@@ -38,13 +38,14 @@ _APART = 1.02  # ratio from which one of a pair is farther
 class Subject:
     """An image's depth. find_depth: gives it aligned, float64 (H, W), NaN where unknown; asked for once.
 
-    clipped_m: the depth (N,) that is measured, where the reference counts. f_px: as the predictor estimated
-    it.
+    clipped_m: the depth (N,) that is measured, where the reference counts, NaN where unknown. ends: what that
+    may be, least and largest. f_px: as the predictor estimated it.
     """
 
     find_depth: Callable[[], Floats]
     reference: Reference
     clipped_m: Floats
+    ends: tuple[float, float]
     f_px: float | None = None
 
     @cached_property
@@ -119,8 +120,7 @@ def _need_estimated_camera(subject: Subject) -> str:
     return "no camera is known" if subject.reference.camera is None else ""
 
 
-def _need_nothing(subject: Subject) -> str:
-    del subject
+def _need_nothing(_: Subject) -> str:
     return ""
 
 
@@ -128,6 +128,7 @@ def _measure_edges(subject: Subject) -> Iterator[float]:
     ours, theirs = (find_edges(each, _GAP) for each in _know_alike(subject))
     yield edge_accuracy(ours, theirs)
     yield edge_completeness(ours, theirs)
+    yield edge_completeness(ours, theirs, formula="scripts")
 
 
 def _measure_normals(subject: Subject) -> Iterator[float]:
@@ -191,7 +192,8 @@ GROUPS: dict[str, Group] = {
     "edges": Group(
         {
             "edge_accuracy": Meaning("edge accuracy px", "smaller"),
-            "edge_completeness": Meaning("edge completeness px", "smaller"),
+            "edge_completeness": Meaning("edge completeness px, paper", "smaller"),
+            "edge_completeness_scripts": Meaning("edge completeness px, scripts", "smaller"),
         },
         _need_neighbours,
         _measure_edges,
@@ -210,7 +212,7 @@ GROUPS: dict[str, Group] = {
     "regions": Group(
         {f"abs_rel {region}": Meaning(region, "smaller") for region in REGIONS},
         _need_nothing,
-        lambda it: split_errors(it.clipped_m, it.reference.depth_m, it.reference.mask),
+        lambda it: split_errors(it.clipped_m, it.reference.depth_m, it.reference.mask, it.ends),
     ),
     "focal": Group(
         {

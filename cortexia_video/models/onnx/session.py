@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 from numpy.typing import NDArray
 
-from cortexia_video.errors import MissingExtraError, ModelLoadError
+from cortexia_video.errors import ModelLoadError, explain_import, in_words
 from cortexia_video.models.onnx.ports import Port
 from cortexia_video.storage.named_file import open_named
 
@@ -51,10 +51,8 @@ def open_session(path: Path, backend: str, device: str, precision: str) -> Sessi
         raise ModelLoadError(
             f"unknown backend {backend!r} for {path.name}: use {' or '.join(GRAPH_BACKENDS)}"
         )
-    try:
+    with in_words(f"cannot read the model {path}", kind=ModelLoadError, of=OSError):
         open_named(path).close()  # the backends would wait for the writer of a pipe
-    except OSError as error:
-        raise ModelLoadError(f"cannot read the model {path}: {error.strerror}") from error
     if backend == "onnx":
         from cortexia_video.models.onnx.session_onnxruntime import OnnxRuntimeSession
 
@@ -77,7 +75,6 @@ def _import_openvino() -> Any:
     try:
         from cortexia_video.models.onnx import session_openvino as openvino
     except ImportError as error:
-        raise MissingExtraError(
-            f"the backend openvino cannot be used: {error}; pip install 'cortexia-video[openvino]'"
-        ) from error
+        what = "the backend openvino needs"
+        raise explain_import(error, what, "'cortexia-video[openvino]'") from error
     return openvino

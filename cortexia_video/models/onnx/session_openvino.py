@@ -6,6 +6,7 @@ set, and said. Its telemetry belongs to its command-line tools, which are not us
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from cortexia_video.models.onnx.ports import FLOAT32, Port, first_line
 _HINTS = {FLOAT32: "f32", "bfloat16": "bf16", "float16": "f16"}
 _CAPABILITIES = {FLOAT32: "FP32", "bfloat16": "BF16", "float16": "FP16"}
 _DTYPES = {"f32": "float32", "f16": "float16"}
+_ISAS_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI")
 
 
 class OpenVinoSession:
@@ -61,6 +63,8 @@ def choose_precision(wanted: str, device: str) -> str:
         )
     capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     there = [precision for precision, name in _CAPABILITIES.items() if name in capabilities]
+    if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _ISAS_WITHOUT_BFLOAT16 and "bfloat16" in there:
+        there.remove("bfloat16")  # the processor has it and may not use it: OpenVINO does not see that
     if wanted == "auto":
         return "bfloat16" if "bfloat16" in there else FLOAT32
     if wanted not in there:

@@ -17,11 +17,11 @@ from transformers.models.depth_pro.modeling_depth_pro import DepthProFovModel, D
 from cortexia_video.errors import ModelError
 from cortexia_video.models.canonical_depth import CANONICAL_INVERSE_DEPTH, to_metres
 from cortexia_video.models.onnx.ports import Ports
+from cortexia_video.models.preprocessing import SIGNED, Preprocessing, read_preprocessing
 from cortexia_video.models.protocol import Prediction
 from cortexia_video.models.torch.checkpoint import Checkpoint
 from cortexia_video.models.torch.device import Placement
 from cortexia_video.models.torch.model import TorchModel, keep_in_float32
-from cortexia_video.models.torch.preprocessing import SIGNED, Preprocessing, read_preprocessing
 from cortexia_video.models.torch.transformers_loader import load_network
 
 # Its encoder cuts images into patches and joins them again by the number of images, as a constant.
@@ -41,7 +41,14 @@ class DepthPro(TorchModel):
         # one square that the network was made for: its patches at the smallest of its scales
         side = round(checkpoint.config["patch_size"] / min(checkpoint.config["scaled_images_ratios"]))
         mean, std = SIGNED
-        published = Preprocessing((side, side), side, "sampled", mean, std, keep_ratio=False)
+        published = Preprocessing((side, side), side, "sampled", mean, std, scaling="exact")
+
+        def load(placement: Placement) -> nn.Module:
+            network = load_network(checkpoint, placement, DepthProForDepthEstimation, use_fov_model=False)
+            if placement.is_half:
+                keep_in_float32(network.head.layers[-2])
+            return _DepthNetwork(network)
+
         super().__init__(
             name=name,
             kind="metric",
@@ -49,7 +56,7 @@ class DepthPro(TorchModel):
             preprocessing=read_preprocessing(published, checkpoint.preprocessor),
             placement=placement,
             ports=_DEPTH_PORTS,
-            load=self._load_depth_network,
+            load=load,
         )
 
     def infer(  # type: ignore[override]
@@ -79,25 +86,18 @@ class DepthPro(TorchModel):
             fov_deg = fov_network(pixels, features)
             return Prediction(placement.to_host(inverse_depth), placement.to_host(fov_deg))
 
-    def _make_exportable(self) -> tuple[nn.Module, Ports]:
+    def _make_exportable(self) -> tuple[nn.Module, Ports, str | None]:
         """Join depth and field of view, where it is estimated, in one network."""
-        if not self._estimates_fov:
-            return _DepthAlone(self._network), Ports(("pixels",), ("inverse_depth",), one_by_one=True)
-        both = _DepthAndFov(self._network, self._get_fov_network(self._placement))
-        return both, Ports(("pixels",), ("inverse_depth", "fov_deg"), one_by_one=True)
-
-    def _describe_export(self) -> dict[str, object]:
-        return {**super()._describe_export(), "numbers": CANONICAL_INVERSE_DEPTH}
+        outputs: tuple[str, ...] = ("inverse_depth",)
+        network: nn.Module = _DepthAlone(self._network)
+        if self._estimates_fov:
+            outputs = ("inverse_depth", "fov_deg")
+            network = _DepthAndFov(self._network, self._get_fov_network(self._placement))
+        return network, Ports(("pixels",), outputs, one_by_one=True), CANONICAL_INVERSE_DEPTH
 
     @property
     def _estimates_fov(self) -> bool:
         return bool(self._checkpoint.config.get("use_fov_model"))
-
-    def _load_depth_network(self, placement: Placement) -> nn.Module:
-        network = load_network(self._checkpoint, placement, DepthProForDepthEstimation, use_fov_model=False)
-        if placement.is_half:
-            keep_in_float32(network.head.layers[-2])
-        return _DepthNetwork(network)
 
     def _get_fov_network(self, placement: Placement) -> nn.Module:
         if placement not in self._fov_networks:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cortexia_video.errors import MissingExtraError, ModelLoadError
+from cortexia_video.errors import ModelLoadError, explain_import
 from cortexia_video.models.onnx.ports import Ports
 from cortexia_video.models.onnx.session import GRAPH_BACKENDS, Graph, choose_graph
 
@@ -119,25 +119,6 @@ def choose_placement(
         if compile:
             raise ModelLoadError(f"`compile` is torch's, not the backend {backend}'s: leave one of them out")
         return Placement(torch.device("cpu"), torch.float32, graph=choose_graph(backend, device, precision))
-    chosen = _choose_device(device)
-    if precision == "auto":
-        fast = chosen.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        precision = "bfloat16" if fast else "float32"
-    return Placement(chosen, getattr(torch, precision), compiled=compile)
-
-
-def import_export() -> Any:
-    """Return the module `export`, which needs packages of an extra; raises `MissingExtraError`."""
-    try:
-        from cortexia_video.models.torch import export
-    except ImportError as error:
-        raise MissingExtraError(
-            f"torch cannot export networks for other backends: {error}; pip install 'cortexia-video[export]'"
-        ) from error
-    return export
-
-
-def _choose_device(device: str) -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     family, _, index = device.partition(":")
@@ -150,4 +131,18 @@ def _choose_device(device: str) -> torch.device:
             f"device {device!r} cannot be used: torch {torch.__version__} finds {count[family]} of its kind "
             "(`device='cpu'` is always there)"
         )
-    return torch.device(device)
+    chosen = torch.device(device)
+    if precision == "auto":
+        fast = chosen.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = "bfloat16" if fast else "float32"
+    return Placement(chosen, getattr(torch, precision), compiled=compile)
+
+
+def import_export() -> Any:
+    """Return the module `export`, which needs packages of an extra; raises `MissingExtraError`."""
+    try:
+        from cortexia_video.models.torch import export
+    except ImportError as error:
+        what = "exporting networks of torch needs"
+        raise explain_import(error, what, "'cortexia-video[export]'") from error
+    return export

@@ -20,22 +20,22 @@ class AnyShape(nn.Module):
         super().__init__()
         self.network = network
         self._grid: tuple[int, int] = (0, 0)
+
+        def give_grid(neck: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+            return (arguments[0], *self._grid)
+
+        def let_positions_stretch(
+            embeddings: nn.Module, arguments: tuple[Any, ...], options: Mapping[str, Any]
+        ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+            return arguments, {**options, "interpolate_pos_encoding": True}
+
         if network.config.backbone_config is None or network.config.is_hybrid:
-            network.neck.register_forward_pre_hook(self._give_grid)
+            network.neck.register_forward_pre_hook(give_grid)
         if network.config.is_hybrid:
-            network.dpt.embeddings.register_forward_pre_hook(_let_positions_stretch, with_kwargs=True)
+            network.dpt.embeddings.register_forward_pre_hook(let_positions_stretch, with_kwargs=True)
 
     def forward(self, pixel_values: Tensor) -> Any:
         patch = self.network.config.patch_size
         if patch is not None:
             self._grid = (pixel_values.shape[-2] // patch, pixel_values.shape[-1] // patch)
         return self.network(pixel_values=pixel_values)
-
-    def _give_grid(self, neck: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (arguments[0], *self._grid)
-
-
-def _let_positions_stretch(
-    embeddings: nn.Module, arguments: tuple[Any, ...], options: Mapping[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    return arguments, {**options, "interpolate_pos_encoding": True}

@@ -14,18 +14,19 @@ from cortexia_video.depth_map import KINDS, DepthKind
 from cortexia_video.errors import ModelLoadError, redact
 from cortexia_video.models.catalog import find_published
 from cortexia_video.models.onnx.ports import Ports
+from cortexia_video.models.preprocessing import (
+    IMAGENET,
+    SIGNED,
+    UNIT,
+    Preprocessing,
+    read_preprocessing,
+)
+from cortexia_video.models.protocol import InputSize
 from cortexia_video.models.torch.checkpoint import Checkpoint, open_checkpoint
 from cortexia_video.models.torch.depth_pro import DepthPro
 from cortexia_video.models.torch.device import Placement, choose_placement
 from cortexia_video.models.torch.dpt import AnyShape
 from cortexia_video.models.torch.model import TorchModel, keep_in_float32
-from cortexia_video.models.torch.preprocessing import (
-    IMAGENET,
-    SIGNED,
-    InputSize,
-    Preprocessing,
-    read_preprocessing,
-)
 from cortexia_video.models.torch.transformers_loader import load_network, save_network
 from cortexia_video.models.torch.zoedepth import OneByOne
 
@@ -33,8 +34,14 @@ from cortexia_video.models.torch.zoedepth import OneByOne
 _PUBLISHED = {
     "depth_anything": Preprocessing((518, 518), 14, "bicubic", *IMAGENET),
     "dpt": Preprocessing((384, 384), 32, "bicubic", *SIGNED),
-    "glpn": Preprocessing(None, 32, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    "glpn": Preprocessing(None, 32, "bilinear", *UNIT, floors=True),
+    "tipsv2_dpt": Preprocessing((448, 448), 14, "bilinear", *UNIT),
     "zoedepth": Preprocessing((384, 512), 32, "sampled_corners", *SIGNED),
+}
+_METRIC = ("depth_pro", "glpn", "tipsv2_dpt", "zoedepth")  # what no file says, but the authors do
+_REFUSED = {  # types of network that transformers counts among those of depth
+    "chmv2": "gives the height of trees seen from above, which is no depth",
+    "prompt_depth_anything": "completes depth that a sensor measured; images alone are no input for it",
 }
 
 
@@ -153,19 +160,22 @@ def _load_family(checkpoint: Checkpoint, placement: Placement) -> nn.Module:
         # half precision has three digits: depth would come in steps if the last layer had no more
         if hasattr(network, "metric_head"):  # of ZoeDepth: its logarithms and exponentials, throughout
             keep_in_float32(network.metric_head)
-        elif convolutions := [each for each in network.head.modules() if isinstance(each, nn.Conv2d)]:
-            keep_in_float32(convolutions[-1])
+        else:
+            layers = [each for each in network.modules() if isinstance(each, nn.Conv2d | nn.Linear)]
+            keep_in_float32(layers[-1])
+        if checkpoint.model_type == "tipsv2_dpt":  # the depths that its last layer weighs
+            about = network.config
+            bins = torch.linspace(about.min_depth, about.max_depth, about.num_depth_bins)
+            network.bin_regressor.bin_centers = bins.to(placement.device)
     return AnyShape(network) if checkpoint.model_type == "dpt" else network
 
 
 def _require_depth_network(checkpoint: Checkpoint) -> None:
     model_type = checkpoint.model_type
-    if model_type == "prompt_depth_anything":
-        raise ModelLoadError(
-            f"{checkpoint.folder} completes depth that a sensor measured; images alone are no input for it"
-        )
+    if model_type in _REFUSED:
+        raise ModelLoadError(f"{checkpoint.folder} ({model_type}) {_REFUSED[model_type]}")
     if model_type not in MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES:
-        known = ", ".join(sorted(MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES))
+        known = ", ".join(sorted({*MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES} - {*_REFUSED}))
         raise ModelLoadError(
             f"{checkpoint.folder} holds a network of type {model_type!r}, which is no depth network that "
             f"transformers knows: it knows {known}"
@@ -181,7 +191,7 @@ def _choose_kind(checkpoint: Checkpoint, given: str | None) -> DepthKind:
     elif checkpoint.model_type == "dpt":  # MiDaS's, or fine-tuned to metres: the file does not tell
         known = "disparity" if (checkpoint.hub_id or "").startswith("Intel/dpt-") else None
     else:
-        known = "metric" if checkpoint.model_type in ("depth_pro", "glpn", "zoedepth") else None
+        known = "metric" if checkpoint.model_type in _METRIC else None
     if given is not None and given not in KINDS:
         raise ModelLoadError(f"unknown kind of depth {given!r}: use one of {', '.join(KINDS)}")
     if given and known and given != known:

@@ -1,0 +1,74 @@
+"""`estimate_video`: the frames of a video with their depth, steadied; what `DepthEstimator.estimate_video` does."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import DecodeError, Failure
+from cortexia_video.frame import FocalSource, Frame
+from cortexia_video.images.resampling import resize_depth
+from cortexia_video.storage.paths import AnyPath, PathLike, to_path
+from cortexia_video.video.clip_index import ClipIndex, choose_probes, read_index
+from cortexia_video.video.frames import read_frames
+from cortexia_video.video.steady import Steady, SteadyMode, to_grey
+
+if TYPE_CHECKING:
+    from cortexia_video.depth_estimation import DepthEstimator
+
+
+def estimate_video(
+    estimator: DepthEstimator,
+    native: DepthEstimator,
+    path: PathLike,
+    *,
+    steady: SteadyMode = "mean",
+    numbers: slice = slice(None),
+    f_px: float | None = None,
+) -> Iterator[tuple[Frame, DepthMap | Failure]]:
+    """Yield what `DepthEstimator.estimate_video` does. native: the estimator at the network's size."""
+    place = to_path(path)
+    index = read_index(place)
+    chosen = range(index.frames)[numbers]
+    if not chosen:
+        raise DecodeError(f"{place} has {index.frames} frames, and `numbers` takes none of them")
+    f_source: FocalSource | None = "given" if f_px else None
+    if f_px is None and estimator.uses_focal_length:
+        some = (
+            each
+            for number in choose_probes(chosen)
+            for each in _read(place, index, range(number, number + 1))
+        )
+        found = [each.f_px for each in native.estimate(some) if isinstance(each, DepthMap) and each.f_px]
+        if found:
+            f_px, f_source = float(np.median(found)), "estimated"
+    sequencer = Steady(steady, estimator.model.kind)
+    waiting: deque[Frame] = deque()
+
+    def read() -> Iterator[Frame]:
+        for frame in _read(place, index, chosen):
+            known = replace(frame, f_px=f_px, f_source=f_source)
+            waiting.append(known)
+            yield known
+
+    for position, depth in enumerate(native.estimate(read())):
+        frame = waiting.popleft()
+        if isinstance(depth, Failure):
+            yield frame, depth
+            continue
+        ((_, values),) = sequencer.add(position, to_grey(frame.image, *depth.values.shape), depth.values)
+        if estimator.size == "full":
+            values = resize_depth(values, frame.height, frame.width)
+        full_size = (frame.height, frame.width) if values.shape != (frame.height, frame.width) else None
+        yield frame, replace(depth, values=values, full_size=full_size)
+
+
+def _read(place: AnyPath, index: ClipIndex, numbers: range) -> Iterator[Frame]:
+    for number, image in read_frames(place, index, numbers):
+        if image is not None:
+            yield Frame(f"{number:06}", image, timestamp_s=index.time_s(number))

@@ -1,0 +1,283 @@
+"""`align_folder`: metres for depth files, from distances that are known; `Aligner` does so for `estimate`, too."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import PurePosixPath
+from typing import get_args
+
+from cortexia_video.depth_map import DepthKind, DepthMap, Share
+from cortexia_video.errors import Failure, InputError, LossError, printable
+from cortexia_video.formats.metadata import Metadata
+from cortexia_video.formats.registry import FORMATS, FormatName
+from cortexia_video.geometry.alignment import (
+    Fit,
+    Samples,
+    apply_fit,
+    fit_samples,
+    join_samples,
+    take_samples,
+)
+from cortexia_video.geometry.anchors import fit_extremes, require_distances
+from cortexia_video.jobs.convert import DepthFileJob, find_run_format, require_depth_files
+from cortexia_video.jobs.outcomes import Listener, Outcomes, Report
+from cortexia_video.ledger.depth_reader import DepthReader, Reading
+from cortexia_video.ledger.ledger import Ledger
+from cortexia_video.runtime.bounded_map import map_bounded
+from cortexia_video.runtime.input_boundary import attempt
+from cortexia_video.runtime.workers import choose_workers
+from cortexia_video.sinks.open import open_sink
+from cortexia_video.sources.depth_files import DepthFiles
+from cortexia_video.sources.find import Found, InputFile
+from cortexia_video.sparse_depth.open import open_sparse_depth
+from cortexia_video.storage.paths import is_same_folder, to_path
+
+_OF_EACH = 400  # samples of an image that a shared fit takes
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignTo:
+    """What is known in metres; one of these.
+
+    Args:
+        to: A CSV of points, a COLMAP model, or a folder of sparse depth, told by what it is.
+        points: CSV file of points: key,x,y,depth_m; * stands for all images.
+        known: A distance at a pixel, as 812,440=2.0 (x,y=metres); several times for several. Of all images.
+        near_m: Metres to the nearest thing in each image, for disparity and affine_invariant depth.
+        far_m: Metres to the farthest thing; both or none.
+        colmap: Folder of a COLMAP model (cameras, images and points3D, .bin or .txt). Its unit counts as metres.
+        sparse: Folder of sensors' depth of the same images, with holes: LiDAR, RealSense.
+        sparse_from: Whose files these are, where they do not say it: tum, kitti, nyu, scannet ...
+        unknown_beyond: Make pixels unknown that the fit puts behind the camera or beyond infinity, rather than
+            fail the image.
+    """
+
+    to: str | None = None
+    points: str | None = None
+    known: tuple[str, ...] = ()
+    near_m: float | None = None
+    far_m: float | None = None
+    colmap: str | None = None
+    sparse: str | None = None
+    sparse_from: str | None = None
+    unknown_beyond: bool = False
+
+    def list_sources(self) -> list[str]:
+        """Return the names of the sources that are given."""
+        names = [each.name for each in fields(self)]
+        names = [name for name in names if name not in ("sparse_from", "unknown_beyond", "far_m")]
+        return [name for name in names if getattr(self, name) not in (None, ())]
+
+
+class Aligner:
+    """Makes depth metric by what is known of it. Threads may share it.
+
+    Raises `InputError` for a source that cannot be read, and unless there is one.
+    """
+
+    def __init__(self, to: AlignTo) -> None:
+        given = to.list_sources()
+        if (to.near_m is None) != (to.far_m is None):
+            raise InputError("`near_m` and `far_m` belong together: give both or none")
+        if len(given) != 1:
+            said = f"{len(given)} are given ({', '.join(given)})" if given else "nothing is given"
+            raise InputError(f"{said}: align to one of `to`, `points`, `known`, `colmap`, `sparse`, `near_m`")
+        self._to, self._source = to, None
+        self.settings: dict[str, object] = {"unknown_beyond": True} if to.unknown_beyond else {}
+        if to.near_m is not None and to.far_m is not None:
+            require_distances(to.near_m, to.far_m)
+            self.by = "near_far"
+            self.settings |= {"near_m": to.near_m, "far_m": to.far_m}
+        else:
+            value = getattr(to, given[0])
+            self._source = open_sparse_depth(given[0], value, convention=to.sparse_from)
+            self.by = self._source.by
+            self.settings |= self._source.settings
+
+    def take(self, key: str, depth: DepthMap) -> Samples:
+        """Return what is known of an image's depth; raises `InputError` where that is nothing."""
+        if self._source is None:
+            return take_samples(depth, [])
+        height, width = depth.full_size or depth.values.shape
+        return take_samples(depth, self._source.find(key, width, height))
+
+    def fit(self, depth: DepthMap, samples: Samples) -> Fit:
+        """Return the fit of one image; raises `InputError` where there is none."""
+        to = self._to
+        if to.near_m is not None and to.far_m is not None:
+            return fit_extremes(depth, near_m=to.near_m, far_m=to.far_m)
+        return fit_samples(samples, depth.kind)
+
+    def align(self, key: str, depth: DepthMap, shared: Fit | None = None, share: Share = "none") -> DepthMap:
+        """Return metric depth of one image, by its own fit or a shared one; raises `InputError`."""
+        try:
+            samples = self.take(key, depth)
+        except InputError:
+            if shared is None:
+                raise
+            samples = take_samples(depth, [])
+        fit = shared or self.fit(depth, samples)
+        unknown_beyond = self._to.unknown_beyond
+        return apply_fit(depth, fit, samples, self.by, share=share, unknown_beyond=unknown_beyond)
+
+
+def align_folder(
+    inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    to: AlignTo,
+    *,
+    share: Share = "none",
+    format: FormatName | None = None,
+    drop_relative: bool = False,
+    convention: str | None = None,
+    about: Metadata | None = None,
+    allow_loss: bool = False,
+    overwrite: bool = False,
+    workers: int | None = None,
+    max_megapixels: float = 200.0,
+    on_outcome: Listener | None = None,
+    stop: threading.Event | None = None,
+) -> Report:
+    """Write depth files as metric ones, aligned to distances that are known.
+
+    Outcomes, the ledger and what a second call does (only what is missing or changed) are those of `estimate`.
+    An image of which too little is known has failed; others go on. Each line of the ledger, and each file that
+    holds metadata, says the fit, its points and residuals. Beside each map `KEY.relative` holds the map before
+    it, bit by bit; `read_depth` reads it.
+
+    Args:
+        inputs: Depth files, folders with all that is in them, and lists; paths or URLs.
+        output: The folder to write.
+        to: What is known in metres.
+        share: One fit for each image (none), for each folder (clip), or for all. A shared fit is right where
+            the numbers of a model mean the same in all its images, as of a video or a rig.
+        format: As of `convert`; by default that of the run whose output folder is aligned.
+        drop_relative: Do not keep the relative maps.
+        convention: Whose files these are, where neither they nor their folder say it.
+        about: What the values mean, where nobody says it: kind, scale, unknown, f_px ...
+        allow_loss: Write also what loses more than docs/formats.md allows.
+        overwrite: Redo what is done, and replace files that the ledger does not know; never an input.
+        workers: Threads; one per core by default.
+        max_megapixels: Refuse larger maps.
+        on_outcome: Called after each input with the report so far and its failure, if it failed.
+        stop: Set it to end early; what has been begun is finished.
+
+    Returns:
+        How many were found, done, skipped and failed, and the first failures.
+
+    Raises:
+        InputError: There is nothing to align, or nothing to align to.
+        LossError, MissingExtraError, OutputError, OutputLostError: As of `convert`.
+
+    Example:
+        >>> cx.align_folder("depth", "metric", cx.AlignTo(colmap="sparse/0"))  # doctest: +SKIP
+    """
+    inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
+    workers, root, stop = choose_workers(workers), to_path(output), stop or threading.Event()
+    if share not in get_args(Share):
+        raise InputError(f"`share` must be one of {', '.join(get_args(Share))}, got {share!r}")
+    reader = DepthReader(about=about, convention=convention, max_megapixels=max_megapixels)
+    for each in inputs:
+        if is_same_folder(root, each):
+            raise InputError(f"{printable(str(to_path(each)))} is input and output: choose another `output`")
+        reader.open_folder(each)
+    aligner = Aligner(to)
+    if share != "none" and aligner.by == "near_far":
+        raise InputError("`near_m` and `far_m` are of each image: `share` must be none")
+    found = DepthFiles(inputs, output=root, convention=convention, about=about)
+    files = require_depth_files(found, inputs)
+    format = format or find_run_format(inputs)
+    if FORMATS[format].decode is None:
+        raise LossError(f"{format} is a view: no metres can be read from it; choose another `format`")
+    shared: dict[str, Fit | Failure] = {}
+    if share != "none":
+        kept = [*files]
+        files = iter(kept)
+        shared = _fit_together(aligner, reader, kept, share, workers)
+    sink = open_sink(root, format=format, relative=not drop_relative)
+    settings = {
+        "job": "align",
+        "format": format,
+        "kind": "metric",
+        "from": convention,
+        "about": {**(about or {})},
+        "share": None if share == "none" else share,
+        "drop_relative": drop_relative,
+        **aligner.settings,
+        "fits": _digest(shared) if shared else None,
+    }
+
+    def change(item: InputFile, reading: Reading) -> tuple[DepthMap, Mapping[str, object]]:
+        fit = shared[_find_group(item.key, share)] if shared else None
+        if isinstance(fit, Failure):
+            raise fit.error
+        return aligner.align(reading.line.get("key", item.key), reading.depth, fit, share), {}
+
+    with ExitStack() as stack:
+        known = {name: each for name, each in settings.items() if each}
+        ledger = stack.enter_context(Ledger(root, known, sink=sink))
+        stack.enter_context(sink)
+        outcomes = Outcomes(
+            sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop
+        )
+        report = DepthFileJob(outcomes, reader, FORMATS[format], change, allow_loss).run(files, workers)
+    if found.images:
+        _log.warning("%d PNG files of 8 bits or in colour are no depth: passed over", found.images)
+    return report
+
+
+def _fit_together(
+    aligner: Aligner, reader: DepthReader, files: Iterable[Found], share: Share, workers: int
+) -> dict[str, Fit | Failure]:
+    """Return the fit of each group of images, or why it has none; each image adds the same number of samples."""
+
+    def take(item: Found) -> tuple[str, DepthKind, Samples] | Failure:
+        if isinstance(item, Failure):
+            return item
+        reading = reader.decode(reader.read_bytes(item.place), item.place)
+        samples = aligner.take(reading.line.get("key", item.key), reading.depth)
+        return _find_group(item.key, share), reading.depth.kind, samples
+
+    groups: dict[str, list[tuple[DepthKind, Samples]]] = {
+        _find_group(each.key, share): [] for each in files if not isinstance(each, Failure)
+    }
+    work = map_bounded(files, lambda item: attempt(item.key, "decode", partial(take, item)), workers=workers)
+    for taken in work:
+        if not isinstance(taken, Failure):
+            group, kind, samples = taken
+            groups[group].append((kind, samples))
+
+    def fit(group: str) -> Fit:
+        kinds = {kind for kind, _ in groups[group]}
+        if len(kinds) != 1:
+            said = (
+                f"depth of several kinds ({', '.join(sorted(kinds))})"
+                if kinds
+                else "no image with known distances"
+            )
+            raise InputError(f"{said} in {group or 'all'}: there is no fit to share")
+        return fit_samples(
+            join_samples([samples for _, samples in groups[group]], most=_OF_EACH), kinds.pop()
+        )
+
+    return {group: attempt(group, "decode", partial(fit, group)) for group in groups}
+
+
+def _find_group(key: str, share: Share) -> str:
+    """Return which images share a fit with this one: those of its folder, or all."""
+    return str(PurePosixPath(key).parent) if share == "clip" else ""
+
+
+def _digest(shared: Mapping[str, Fit | Failure]) -> str:
+    said = [(group, fit.scale, fit.shift) for group, fit in sorted(shared.items()) if isinstance(fit, Fit)]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()

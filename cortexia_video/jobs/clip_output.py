@@ -1,0 +1,297 @@
+"""`ClipOutput`: depth of a clip's frames, in order, to parts and at the end to one file."""
+
+from __future__ import annotations
+
+import io
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cortexia_video.depth_estimation import DepthEstimator, Size
+from cortexia_video.depth_map import DepthMap
+from cortexia_video.errors import InputError, ModelError, output_lost
+from cortexia_video.frame import FocalSource
+from cortexia_video.images.resampling import resize_depth
+from cortexia_video.inference.executor import ItemResult
+from cortexia_video.jobs.clip_parts import ClipParts, FilePieces
+from cortexia_video.jobs.outcomes import facts_of
+from cortexia_video.ledger.entries import ItemDone
+from cortexia_video.runtime.throughput import StageClock
+from cortexia_video.sinks.sink import Sink
+from cortexia_video.storage.paths import AnyPath
+from cortexia_video.video.clip_index import ClipIndex
+from cortexia_video.video.depth_clip import Coding, DepthClip, DepthClipWriter, describe_clip, join_parts
+from cortexia_video.video.preview import write_preview
+from cortexia_video.video.steady import Steady, SteadyMode, require_mode
+
+PROVEN = 16  # frames before a part: they must come out again where decoding begins near it
+_PART_FRAMES, _PART_PIXELS = 256, 1 << 26  # of a part, at most: it is encoded in memory
+_MOST_HELD = 0.5  # of the frames; of a clip with more there is too little left
+RecordBegun = Callable[[str, Sequence[str]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoOptions:
+    """How clips are worked on.
+
+    steady: the filter against flicker. size: of the depth. every: take each so many-th frame.
+    frames: the first to take, and the one before which to end, or None.
+    """
+
+    steady: SteadyMode = "mean"
+    size: Size = "native"
+    every: int = 1
+    frames: tuple[int, int | None] = (0, None)
+
+    @classmethod
+    def check(cls, steady: SteadyMode, size: Size, every: int, frames: str | None) -> VideoOptions:
+        """Return options as `estimate` takes them; raise `InputError` for what cannot be."""
+        require_mode(steady)
+        if size not in get_args(Size):
+            raise InputError(f"`video_size` must be full or native, not {size!r}")
+        if every < 1:
+            raise InputError(f"`every` must be at least 1, got {every}")
+        match = re.fullmatch(r"(\d*):(\d*)", frames or ":")
+        begin, end = (int(each) if each else None for each in match.groups()) if match else (None, 0)
+        if end is not None and end <= (begin or 0):
+            raise InputError(f"`frames` must be like 0:500 or 100:, got {frames!r}")
+        return cls(steady, size, every, (begin or 0, end))
+
+    def choose(self, count: int) -> range:
+        """Return which of so many frames are taken."""
+        begin, end = self.frames
+        return range(count)[begin : end : self.every]
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """Return what differs from the usual."""
+        usual = asdict(VideoOptions())
+        return {name: value for name, value in asdict(self).items() if value != usual[name]}
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far a clip is, and what is one for all of it; a part's state holds it.
+
+    time_ms: of the last frame. low, high: of the numbers that stand for depth. proof: digests of images.
+    """
+
+    following: int = 0
+    time_ms: int = -1
+    held: int = 0
+    clipped: int = 0
+    in_float32: int = 0
+    low: int = 65535
+    high: int = 0
+    coding: Mapping[str, float] = field(default_factory=dict)
+    f_px: float | None = None
+    f_source: FocalSource | None = None
+    proof: dict[str, str] = field(default_factory=dict)
+
+
+class ClipOutput:
+    """Writes the depth of one clip. What earlier runs did of it is taken up; `following` is what comes next.
+
+    place: the video. numbers: of the frames that are taken. record_begun: is told before the file is placed.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        place: AnyPath,
+        numbers: range,
+        index: ClipIndex,
+        options: VideoOptions,
+        estimator: DepthEstimator,
+        *,
+        sink: Sink,
+        parts: ClipParts,
+        clock: StageClock,
+        record_begun: RecordBegun,
+    ) -> None:
+        self._key, self._numbers, self._index, self._options = key, numbers, index, options
+        self._place = place
+        self._native = DepthEstimator(estimator.model, size="native")
+        self._sink, self._parts, self._clock, self._record_begun = sink, parts, clock, record_begun
+        self._state = parts.load()
+        self._progress = _Progress(**self._state.facts)
+        arrays = dict(self._state.arrays)
+        self._shown = arrays.pop("shown", None)  # the numbers of the last frame
+        self._steady = Steady(options.steady, estimator.model.kind, arrays)
+        sides = (index.height, index.width)
+        height, width = sides if options.size == "full" else estimator.model.processed_size(*sides)
+        self.part_frames = max(PROVEN, min(_PART_FRAMES, _PART_PIXELS // (height * width)))
+        self._buffer = io.BytesIO()
+        self._writer: DepthClipWriter | None = None
+        self._late: list[int] = []  # times of frames at the beginning of which there is no depth
+
+    @property
+    def following(self) -> int:
+        """The position, among the frames that are taken, of the one that comes next."""
+        return self._progress.following
+
+    @property
+    def proof(self) -> dict[int, str]:
+        """Digests of images before the first that comes next, by number."""
+        return {int(number): digest for number, digest in self._progress.proof.items()}
+
+    @property
+    def knows_coding(self) -> bool:
+        """Whether it is known already how depth becomes numbers, by an earlier part."""
+        return bool(self._progress.coding)
+
+    def choose_coding(self, probes: Sequence[ItemResult]) -> None:
+        """Fix what is one for all frames, by some of them: what numbers stand for, and the focal length."""
+        progress = self._progress
+        cameras = [
+            each.origin.f_px for each in probes if each.origin.f_px and each.origin.f_source == "estimated"
+        ]
+        if cameras:
+            progress.f_px, progress.f_source = float(np.median(cameras)), "estimated"
+        values = [self._native.finish(each.origin, each.values).values for each in probes]
+        low, high = (float(pick(each)) for each, pick in ((values, _lowest), (values, _highest)))
+        progress.coding = Coding.of(self._native.model.kind, low, high).metadata
+
+    def add(
+        self,
+        result: ItemResult | None,
+        grey: NDArray[np.float32] | None = None,
+        digest: str | None = None,
+    ) -> bool:
+        """Write the frame that comes next; return whether that was the last. result: None where there is none."""
+        progress = self._progress
+        time_s = self._index.time_s(self._numbers[progress.following])
+        progress.time_ms = max(progress.time_ms + 1, round(1000 * (time_s - self._begin_s)))
+        if result is not None and grey is not None:
+            self._shown = self._number(result, grey)
+        else:
+            progress.held += 1
+        with self._clock.measure("encode", self._key):
+            self._write(progress.time_ms)
+        if digest:
+            progress.proof[str(self._numbers[progress.following])] = digest
+        progress.following += 1
+        is_last = progress.following == len(self._numbers)
+        if progress.following % self.part_frames == 0 and not is_last and self._shown is not None:
+            self._keep_part()
+        return is_last
+
+    def finish(self) -> ItemDone:
+        """Place the file of the clip, when all frames are there; what is wrong with it raises."""
+        progress, index, model = self._progress, self._index, self._native.model
+        if self._shown is None or progress.held > _MOST_HELD * len(self._numbers):
+            raise ModelError(f"there is no depth of {progress.held} of its {len(self._numbers)} frames")
+        depth = DepthMap(
+            np.zeros(self._shown.shape, np.float32),
+            model.kind,
+            progress.f_px,
+            progress.f_source,
+            (index.height, index.width),
+            model.name,
+            model.weights_digest,
+        )
+        about, names = self._describe(depth), self._sink.output_names(self._key, is_clip=True)
+        with ExitStack() as stack:
+            stack.enter_context(self._clock.measure("write", self._key))
+            partial = self._sink.partial
+            files = [stack.enter_context(tempfile.TemporaryFile(dir=partial)) for _ in names]
+            with output_lost(self._sink.root / names[0]), self._parts.open(self._state) as earlier:
+                join_parts(chain(earlier, [io.BytesIO(self._end_part())]), files[0], about)
+            if len(files) > 1:
+                with DepthClip(files[0]) as clip:
+                    write_preview(self._place, index, self._numbers, clip, files[1])
+            self._record_begun(self._key, names)
+            outputs = self._sink.place(dict(zip(names, map(FilePieces, files), strict=True)))
+        facts = facts_of(depth) | {"clip": about["clip"]}
+        facts |= {"f_px_used": True} if self._native.uses_focal_length else {}
+        return ItemDone(outputs, facts)
+
+    @property
+    def _begin_s(self) -> float:
+        return self._index.time_s(self._numbers[0])
+
+    def _number(self, result: ItemResult, grey: NDArray[np.float32]) -> NDArray[np.uint16]:
+        """Return the numbers that stand for the steadied depth of a frame."""
+        progress = self._progress
+        origin = result.origin
+        if progress.f_px:
+            origin = replace(origin, f_px=progress.f_px, f_source=progress.f_source)
+        with self._clock.measure("steady", self._key):
+            depth = self._native.finish(origin, result.values)
+            if grey.shape != depth.values.shape:
+                grey = resize_depth(grey, *depth.values.shape)
+            ((_, values),) = self._steady.add(progress.following, grey, depth.values)
+        if self._options.size == "full":
+            values = resize_depth(values, origin.height, origin.width)
+        numbers, clipped = Coding(progress.coding).encode(values)
+        progress.f_px, progress.f_source = origin.f_px, origin.f_source
+        progress.clipped += clipped
+        progress.in_float32 += result.in_float32
+        progress.low, progress.high = (
+            min(progress.low, int(numbers.min())),
+            max(progress.high, int(numbers.max())),
+        )
+        return numbers
+
+    def _write(self, time_ms: int) -> None:
+        """Encode the numbers that are shown now."""
+        if self._shown is None:
+            self._late.append(time_ms)
+            return
+        if self._writer is None:
+            self._writer = DepthClipWriter(self._buffer, *self._shown.shape)
+            for each in self._late:
+                self._writer.add(np.zeros_like(self._shown), each)
+            self._late = []
+        self._writer.add(self._shown, time_ms)
+
+    def _keep_part(self) -> None:
+        assert self._shown is not None
+        self._state.facts = asdict(self._progress)
+        self._state.arrays = {**self._steady.state(), "shown": self._shown}
+        with self._clock.measure("write", self._key):
+            self._parts.keep(self._state, self._end_part())
+        self._progress.proof = {}
+
+    def _end_part(self) -> bytes:
+        """Return the part that was being written; the next frame begins another."""
+        if self._writer:
+            self._writer.finish()
+        data, self._buffer, self._writer = self._buffer.getvalue(), io.BytesIO(), None
+        return data
+
+    def _describe(self, depth: DepthMap) -> dict[str, Any]:
+        index, progress, options = self._index, self._progress, self._options
+        clip = {
+            "frames": len(self._numbers),
+            "rate": round(float(index.rate / options.every), 6),
+            "seconds": round(
+                index.time_s(self._numbers[-1]) - self._begin_s + options.every / float(index.rate), 6
+            ),
+            "held": progress.held,
+            "clipped": progress.clipped,
+            "cuts": self._steady.cuts,
+            "range": [progress.low, progress.high],
+            "steady": options.steady,
+        }
+        clip |= {"first": self._numbers[0]} if self._numbers[0] else {}
+        clip |= {"every": options.every} if options.every > 1 else {}
+        clip |= {"interlaced": True} if index.interlaced else {}
+        clip |= {"hdr": index.hdr} if index.hdr else {}
+        clip |= {"in_float32": progress.in_float32} if progress.in_float32 else {}
+        return describe_clip(depth, Coding(progress.coding), clip)
+
+
+def _lowest(values: Sequence[NDArray[np.float32]]) -> float:
+    return min((float(each.min()) for each in values), default=0.0)
+
+
+def _highest(values: Sequence[NDArray[np.float32]]) -> float:
+    return max((float(each.max()) for each in values), default=1.0)

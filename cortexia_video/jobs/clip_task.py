@@ -1,0 +1,261 @@
+"""`ClipTask`: one clip on its way through the pipeline, whose items are its frames.
+
+    frames, in order -> prepare -> batches, model -> finish -> in order again -> `ClipOutput`
+
+Frames go through the same batches as images. Whoever brings the frame that comes next also writes what waits
+behind it; the others do not wait for that, unless too many frames do.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame
+from cortexia_video.errors import DecodeError, Failure
+from cortexia_video.frame import Frame
+from cortexia_video.geometry.intrinsics import Intrinsics
+from cortexia_video.inference.executor import ItemResult, Skipped
+from cortexia_video.jobs.clip_output import PROVEN, ClipOutput, RecordBegun, VideoOptions
+from cortexia_video.jobs.clip_parts import ClipParts
+from cortexia_video.ledger.entries import ItemDone
+from cortexia_video.runtime.input_boundary import attempt
+from cortexia_video.runtime.memory import MemoryBudget
+from cortexia_video.runtime.throughput import StageClock
+from cortexia_video.sinks.sink import Sink
+from cortexia_video.sources.find import InputFile
+from cortexia_video.storage.paths import to_path
+from cortexia_video.video.clip_index import ClipIndex, choose_probes, read_index
+from cortexia_video.video.frames import digest_of, read_frames
+from cortexia_video.video.steady import to_grey
+
+_WAITING = 32  # frames that may wait for the one that comes next
+_DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and preprocessing
+
+
+@dataclass(slots=True, eq=False)
+class FrameItem:
+    """A frame in the pipeline. Which one it is, is known once it is prepared.
+
+    position: among the frames that are taken; None of one that only says the range of the depth.
+    """
+
+    clip: ClipTask
+    ticket: int
+    position: int | None = None
+    grey: NDArray[np.float32] | None = None
+    digest: str | None = None
+
+
+class _Read(NamedTuple):
+    """A frame as it was read. image: None where it cannot be decoded."""
+
+    position: int | None
+    number: int
+    image: NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClipTools:
+    """What all clips of a worker share."""
+
+    options: VideoOptions
+    estimator: DepthEstimator
+    sink: Sink
+    given: Intrinsics
+    max_megapixels: float
+    budget: MemoryBudget
+    clock: StageClock
+    record_begun: RecordBegun
+
+
+class ClipTask:
+    """Takes one clip to its outcome; who calls what on which thread, says `PipelineExecutor`."""
+
+    def __init__(self, item: InputFile, tools: ClipTools) -> None:
+        self.item = item
+        self._tools = tools
+        made_of = {
+            **tools.estimator.identity,
+            **tools.options.settings,
+            **tools.given.settings,
+            "source": item.source,
+        }
+        self._parts = ClipParts(tools.sink, item.key, made_of)
+        self._ended = False  # no frame is to be read any more
+        self._closed = False  # none is to be written, either
+        self._turn = threading.Condition()
+        self._ticket = 0  # whose turn it is to read
+        self._reader: Generator[_Read, None, None] | None = None
+        self._order = threading.Condition()
+        self._waiting: dict[int, tuple[FrameItem, ItemResult | None]] = {}
+        self._writes = False
+        self._missing_probes = 0
+        self._probes: list[ItemResult] = []
+        self._outcome: ItemDone | Failure | None = None
+
+    def frames(self) -> Iterator[FrameItem]:
+        """Yield an item for each frame, and a few more: how many there are is known when all are read."""
+        ticket = 0
+        while not self._ended:
+            yield FrameItem(self, ticket)
+            ticket += 1
+
+    def pop_outcome(self) -> ItemDone | Failure | None:
+        """Return the outcome of the clip, once."""
+        outcome, self._outcome = self._outcome, None
+        return outcome
+
+    def clean(self) -> None:
+        """Take the parts away, when the ledger has the outcome."""
+        self._parts.remove()
+
+    def end(self) -> None:
+        """Let nobody wait for a frame any more."""
+        with self._turn, self._order:
+            self._ended = self._closed = True
+            self._waiting.clear()
+            self._turn.notify_all()
+            self._order.notify_all()
+
+    # ---- decode workers ------------------------------------------------------------------------------------
+
+    def prepare(self, item: FrameItem) -> PreparedFrame | Skipped[ItemDone | Failure | None]:
+        """Read the frame whose turn it is, and make it ready for the network."""
+        with self._turn:
+            self._turn.wait_for(lambda: self._ended or self._ticket == item.ticket)
+        if self._ended:
+            return Skipped(None)
+        prepared = attempt(self.item.key, "decode", lambda: self._read_and_prepare(item))
+        if isinstance(prepared, Failure):
+            self._settle(prepared)
+        return prepared if isinstance(prepared, PreparedFrame) else Skipped(None)
+
+    def _read_and_prepare(self, item: FrameItem) -> PreparedFrame | None:
+        tools = self._tools
+        if self._reader is None:
+            self._reader = self._open()
+        height, width = self._index.stored
+        prepared: PreparedFrame | Failure | None = None
+        with tools.budget.hold(height * width * _DECODE_BYTES):
+            with tools.clock.measure("decode", self.item.key):
+                read = next(self._reader, None)
+            with self._turn:
+                self._ended = self._ended or read is None
+                self._ticket += 1
+                self._turn.notify_all()
+            if read is None:
+                return None
+            item.position = read.position
+            if read.image is not None:
+                with tools.clock.measure("preprocess", self.item.key):
+                    prepared = self._preprocess(item, read.number, read.image)
+        if isinstance(prepared, PreparedFrame):
+            return prepared
+        self.finish(item, None)
+        return None
+
+    def _preprocess(self, item: FrameItem, number: int, image: NDArray[np.uint8]) -> PreparedFrame | Failure:
+        estimator, given = self._tools.estimator, self._tools.given
+        frame = Frame(self.item.key, image, timestamp_s=self._index.time_s(number))
+        prepared = estimator.prepare(given.apply(frame) if given.settings else frame)
+        if isinstance(prepared, PreparedFrame) and item.position is not None:
+            height, width = estimator.model.processed_size(frame.height, frame.width)
+            item.grey = to_grey(image, height, width)
+            if -(item.position + 1) % self._output.part_frames < PROVEN:
+                item.digest = digest_of(image)
+        return prepared
+
+    def _open(self) -> Generator[_Read, None, None]:
+        """Read the clip's index, and what is done of it; return a reader of what is not."""
+        tools, place = self._tools, to_path(self.item.place)
+        with tools.clock.measure("read", self.item.key):
+            self._index = index = read_index(place, max_megapixels=tools.max_megapixels)
+            numbers = tools.options.choose(index.frames)
+            if not numbers:
+                raise DecodeError(f"it has {index.frames} frames, and `frames` takes none of them")
+            self._output = ClipOutput(
+                self.item.key,
+                place,
+                numbers,
+                index,
+                tools.options,
+                tools.estimator,
+                sink=tools.sink,
+                parts=self._parts,
+                clock=tools.clock,
+                record_begun=tools.record_begun,
+            )
+        probes: list[int] = []
+        if not self._output.knows_coding and self._needs_probes(index):
+            probes = choose_probes(numbers)
+        self._missing_probes = len(probes)
+        return self._read(place, numbers, probes)
+
+    def _needs_probes(self, index: ClipIndex) -> bool:
+        """Return whether some frames are to say what is one for all: the range, or the focal length."""
+        estimator, given = self._tools.estimator, self._tools.given
+        if estimator.model.kind not in ("metric", "scale_invariant"):
+            return True
+        known = given.find(self.item.key, index.width, index.height) if given.settings else None
+        return estimator.uses_focal_length and known is None
+
+    def _read(self, place: Any, numbers: range, probes: list[int]) -> Generator[_Read, None, None]:
+        wanted = [range(each, each + 1) for each in probes]
+        if self._index.pts is None and len(probes) > 1:  # or each would decode the clip from its beginning
+            step = (probes[-1] - probes[0]) // (len(probes) - 1)
+            wanted = [range(probes[0], probes[0] + step * len(probes), step)]
+        for some in wanted:
+            for number, image in read_frames(place, self._index, some):
+                yield _Read(None, number, image)
+        begin = self._output.following
+        frames = read_frames(place, self._index, numbers[begin:], proof=self._output.proof)
+        for position, (number, image) in enumerate(frames, begin):
+            yield _Read(position, number, image)
+
+    # ---- write workers, and whoever learns that a frame has no depth ---------------------------------------
+
+    def finish(self, item: FrameItem, result: ItemResult | None) -> None:
+        """Take the network's output of a frame, or that there is none."""
+        with self._order:
+            if item.position is None:
+                self._probes += [result] if result else []
+                self._missing_probes -= 1
+            else:
+                self._order.wait_for(
+                    lambda: self._closed or not (self._writes and len(self._waiting) >= _WAITING)
+                )
+                self._waiting[item.position] = item, result
+            if self._writes or self._missing_probes or self._closed:
+                return
+            self._writes = True
+        try:
+            settled = attempt(self.item.key, "write", self._write_waiting)
+        except BaseException:
+            self.end()
+            raise
+        if settled is not None:
+            self._settle(settled)
+
+    def _write_waiting(self) -> ItemDone | None:
+        """Write what comes next while it is there; return the outcome after the last frame."""
+        if not self._output.knows_coding:
+            self._output.choose_coding(self._probes)
+        while True:
+            with self._order:
+                item, result = self._waiting.pop(self._output.following, (None, None))
+                self._writes = item is not None
+                self._order.notify_all()
+            if item is None:
+                return None
+            if self._output.add(result, item.grey, item.digest):
+                return self._output.finish()
+
+    def _settle(self, outcome: ItemDone | Failure) -> None:
+        self._outcome = outcome
+        self.end()

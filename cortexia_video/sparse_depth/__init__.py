@@ -1,0 +1,8 @@
+"""What is known of images' depth at some pixels: points of a person, COLMAP, nerfstudio, sensors.
+
+Doors: `colmap`, `open`, `source`.
+"""
+
+from cortexia_video.sparse_depth.colmap import ColmapModel
+
+__all__ = ["ColmapModel"]

@@ -1,0 +1,46 @@
+"""`DepthFolder`: sensors' depth maps, with holes, of the images that other depth is of."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cortexia_video.errors import Failure, InputError, printable
+from cortexia_video.geometry.alignment import list_known
+from cortexia_video.ledger.depth_reader import DepthReader
+from cortexia_video.sources.depth_files import DepthFiles
+from cortexia_video.sparse_depth.names import NameIndex
+from cortexia_video.storage.paths import PathLike, to_path, to_text
+
+
+class DepthFolder:
+    """A `SparseDepth`: metric maps registered to the images, in files named after them.
+
+    convention: whose files they are, where neither they nor their folder say it.
+    """
+
+    by = "sparse"
+
+    def __init__(self, folder: PathLike, convention: str | None = None) -> None:
+        self._reader = DepthReader(
+            about={"kind": "metric"} if convention is None else None, convention=convention
+        )
+        found = [each for each in DepthFiles([to_text(folder)]) if not isinstance(each, Failure)]
+        if not found:
+            raise InputError(f"no depth files in {printable(str(to_path(folder)))} to align to")
+        self._places = {each.key: each.place for each in found}
+        self._names = NameIndex(self._places)
+        times = sorted((each.key, each.source.size, each.source.mtime_ns) for each in found)
+        self.settings: Mapping[str, object] = {
+            "sparse": hashlib.sha256(repr(times).encode()).hexdigest(),
+            "sparse_from": convention,
+        }
+
+    def find(self, key: str, width: int, height: int) -> NDArray[np.float64]:
+        name = self._names.find(key)
+        if name is None:
+            raise InputError(f"none of the {len(self._places)} depth files to align to has its name")
+        return list_known(self._reader.read(self._places[name]), width, height)

@@ -1,0 +1,135 @@
+"""`read_frames`: the images of a clip, by number: upright, of square pixels, one field of two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import IO, TYPE_CHECKING, cast
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from cortexia_video.errors import DecodeError
+from cortexia_video.images.resampling import resize_image
+from cortexia_video.storage.paths import AnyPath
+from cortexia_video.video.clip_index import ClipIndex, choose_stream, decode_packet
+from cortexia_video.video.container import open_container
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+
+ImageArray = NDArray[np.uint8]
+_EARLIER_S = 1  # decoding begins this much before a frame: packets lie in another order than they are shown
+_NO_PROOF: Mapping[int, str] = {}
+
+
+def read_frames(
+    place: AnyPath | IO[bytes],
+    index: ClipIndex,
+    numbers: range | None = None,
+    *,
+    proof: Mapping[int, str] = _NO_PROOF,
+) -> Iterator[tuple[int, ImageArray | None]]:
+    """Yield frames, each with its number: uint8 (H, W, 3) RGB; None for one that cannot be decoded.
+
+    numbers: ascending; by default all. proof: digests of images just before the first of `numbers`, as
+    `digest_of` gives them: decoding begins near them if they come out again, else at the start of the clip.
+
+    Raises `DecodeError` where the size of the frames changes on the way.
+    """
+    numbers = range(index.frames) if numbers is None else numbers
+    if not numbers:
+        return
+    if numbers[0] > 0 and index.pts is not None:
+        with open_container(place) as container:
+            decoded = _seek(container, index, numbers[0], proof)
+            if decoded is not None:
+                yield from _pick(decoded, index, numbers)
+                return
+    with open_container(place) as container:
+        yield from _pick(_decode(container, index), index, numbers)
+
+
+def digest_of(image: ImageArray) -> str:
+    """Return what tells an image from others."""
+    return xxhash.xxh3_128_hexdigest(np.ascontiguousarray(image).data)
+
+
+def _seek(
+    container: InputContainer, index: ClipIndex, number: int, proof: Mapping[int, str]
+) -> Iterator[tuple[int, VideoFrame]] | None:
+    """Return the frames from `number` on by beginning near it; None where they might not be the right ones."""
+    assert index.pts is not None
+    earliest = min((number, *proof))
+    start = int(index.pts[earliest]) - int(_EARLIER_S / index.time_base)
+    container.seek(max(int(index.pts[0]), start), stream=choose_stream(container), backward=True)
+    decoded = _decode(container, index)
+    unproven = dict(proof)
+    for found, frame in decoded:
+        if found > earliest and unproven == proof:
+            return None
+        if found >= number:
+            return chain([(found, frame)], decoded) if not unproven else None
+        if found in unproven and digest_of(to_image(frame, index)) != unproven.pop(found):
+            return None
+    return None
+
+
+def _decode(container: InputContainer, index: ClipIndex) -> Iterator[tuple[int, VideoFrame]]:
+    """Yield what can be decoded from here on with its numbers, ascending."""
+    import av
+
+    stream = choose_stream(container)
+    numbers = None if index.pts is None else {int(pts): number for number, pts in enumerate(index.pts)}
+    count, last = 0, -1
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.error.FFmpegError:  # a damaged end
+            return
+        if packet is None:
+            return
+        for frame in decode_packet(packet):
+            number = count if numbers is None else numbers.get(frame.pts) if frame.pts is not None else None
+            count += 1
+            if number is not None and number > last and not frame.is_corrupt:
+                last = number
+                yield number, frame
+
+
+def _pick(
+    decoded: Iterator[tuple[int, VideoFrame]], index: ClipIndex, numbers: range
+) -> Iterator[tuple[int, ImageArray | None]]:
+    wanted = iter(numbers)
+    following = next(wanted)
+    for number, frame in decoded:
+        while following < number:
+            yield following, None
+            if (following := next(wanted, numbers.stop)) == numbers.stop:
+                return
+        if following == number:
+            yield number, to_image(frame, index)
+            if (following := next(wanted, numbers.stop)) == numbers.stop:
+                return
+    yield following, None
+    yield from ((number, None) for number in wanted)
+
+
+def to_image(frame: VideoFrame, index: ClipIndex) -> ImageArray:
+    """Return a decoded frame as it is shown: uint8 (H, W, 3) RGB."""
+    if (frame.height, frame.width) != index.stored:
+        height, width = index.stored
+        raise DecodeError(
+            f"its frames change from {width} x {height} to {frame.width} x {frame.height} pixels at "
+            f"{float(frame.time or 0):.3f} s: cut it there into two clips"
+        )
+    image = cast("ImageArray", frame.to_ndarray(format="rgb24"))
+    if frame.interlaced_frame:
+        image = image[::2]
+    width = max(1, round(frame.width * index.aspect))
+    image = resize_image(np.ascontiguousarray(image), frame.height, width)
+    turned: ImageArray = np.ascontiguousarray(np.rot90(image, k=index.rotation // 90))
+    return turned

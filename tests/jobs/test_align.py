@@ -1,0 +1,335 @@
+"""`align`: metric depth files by what is known, one outcome each, and the relative maps kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from colmap_files import Model, View, make_views
+from numpy.typing import NDArray
+from PIL import Image
+
+import cortexia_video as cx
+from cortexia_video.cli import main
+from cortexia_video.depth_map import DepthKind
+from cortexia_video.errors import InputError, LossError
+from cortexia_video.ledger.depth_json import read_depth_json
+
+Floats = NDArray[np.float64]
+HEIGHT, WIDTH, F_PX = 48, 64, 60.0
+RGBD = Path(__file__).parents[3] / "shared" / "data" / "rgbd"
+
+
+def make_metres(seed: int) -> Floats:
+    """A slope with things on it: 1 m to 6 m."""
+    random = np.random.default_rng(seed)
+    metres = np.linspace(6, 1.5, HEIGHT)[:, None] * np.ones(WIDTH)
+    for _ in range(6):
+        y, x = random.integers(0, HEIGHT - 8), random.integers(0, WIDTH - 8)
+        metres[y : y + 8, x : x + 8] = random.uniform(1, 6)
+    return metres
+
+
+def write_relative(
+    folder: Path, metres: Mapping[str, Floats], *, kind: DepthKind = "disparity", format: Any = "npz"
+) -> Path:
+    """Write what a network would say of each image, of another scale and shift each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, (key, each) in enumerate(metres.items(), 1):
+        values = (1 / each - 0.01 * number) / (0.3 * number) if kind == "disparity" else each / number
+        depth = cx.DepthMap(values.astype(np.float32), kind, f_px=F_PX, f_source="given", model="m")
+        (folder / key).parent.mkdir(parents=True, exist_ok=True)
+        cx.write_depth(depth, folder / f"{key}.{format}")
+    return folder
+
+
+def take_points(metres: Floats, count: int, seed: int = 0) -> list[tuple[float, float, float]]:
+    random = np.random.default_rng(seed)
+    lines, columns = np.divmod(random.choice(metres.size, count, replace=False), WIDTH)
+    return [(int(x), int(y), float(metres[y, x])) for y, x in zip(lines, columns, strict=True)]
+
+
+def list_done(folder: Path) -> dict[str, dict[str, Any]]:
+    return {line["key"]: line for line in cx.read_ledger(folder) if line.get("outcome") == "done"}
+
+
+def test_each_image_gets_metres_by_its_own_points(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    metres = {f"trip/{name}.jpg": make_metres(seed) for seed, name in enumerate("abc")}
+    depth = write_relative(tmp_path / "depth", metres)
+    lines = [
+        f"{key},{x},{y},{z}"
+        for key in ("trip/a.jpg", "trip/b.jpg")
+        for x, y, z in take_points(metres[key], 30)
+    ]
+    lines[3] = "trip/a.jpg,5,5,40"
+    (tmp_path / "points.csv").write_text("key,x,y,depth_m\n" + "\n".join(lines) + "\n")
+    out = tmp_path / "metric"
+    arguments = [
+        "align",
+        str(depth),
+        "--to",
+        str(tmp_path / "points.csv"),
+        "--format",
+        "npy",
+        "--output",
+        str(out),
+    ]
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    said = capsys.readouterr()
+    assert ended.value.code == 1
+    assert "3 found: 2 done, 0 skipped, 1 failed" in said.out
+    assert "trip/c.jpg" in said.err and "points.csv has no point of it" in said.err
+    for key in ("trip/a.jpg", "trip/b.jpg"):
+        found = cx.read_depth(out / f"{key}.npy")  # its ledger says what a .npy cannot
+        np.testing.assert_allclose(found.values, metres[key], rtol=1e-4)
+        assert (found.kind, found.f_px, found.model) == ("metric", F_PX, "m")
+        assert found.alignment is not None and found.alignment.by == "points"
+        before, kept = cx.read_depth(depth / f"{key}.npz"), cx.read_depth(out / f"{key}.relative")
+        np.testing.assert_array_equal(before.values, kept.values)
+        assert (kept.kind, kept.alignment) == ("disparity", None)
+    line = list_done(out)["trip/a.jpg"]
+    assert (line["aligned_by"], line["kind"]) == ("points", "metric")
+    assert (line["alignment"]["points_used"], line["alignment"]["points_rejected"]) == (29, 1)
+    assert line["alignment"]["residual_share"] < 1e-4 and line["alignment"]["held_out_share"] < 1e-4
+    assert read_depth_json(out)["kind"] == "metric"
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert "0 done, 2 skipped, 1 failed" in capsys.readouterr().out
+    (tmp_path / "points.csv").write_text("key,x,y,depth_m\n*,5,2,6\n*,9,45,1.6\n")
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert "3 done" in capsys.readouterr().out  # other points: all again
+
+
+def test_known_distances_of_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    metres = make_metres(0)
+    depth = write_relative(tmp_path / "depth", {"a.jpg": metres})
+    known = [word for x, y, z in take_points(metres, 3) for word in ("--known", f"{x},{y}={z!r}")]
+    with pytest.raises(SystemExit) as ended:
+        main(
+            [
+                "align",
+                str(depth),
+                *known,
+                "--format",
+                "npz",
+                "--drop-relative",
+                "--output",
+                str(tmp_path / "out"),
+            ]
+        )
+    assert ended.value.code == 0
+    found = cx.read_depth(tmp_path / "out" / "a.jpg.npz")
+    np.testing.assert_allclose(found.values, metres, rtol=1e-4)
+    assert not (tmp_path / "out" / "a.jpg.relative").exists()
+    with pytest.raises(SystemExit) as ended:
+        main(["align", str(depth), "--known", "1,2=-3", "--output", str(tmp_path / "none")])
+    assert "--known must be x,y=metres, as 812,440=2.0, not '1,2=-3'" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_near_and_far(tmp_path: Path) -> None:
+    depth = write_relative(tmp_path / "depth", {"a.jpg": make_metres(0)})
+    cx.align_folder(depth, tmp_path / "out", cx.AlignTo(near_m=1.5, far_m=9), format="npz")
+    found = cx.read_depth(tmp_path / "out" / "a.jpg.npz")
+    assert (found.values.min(), found.values.max()) == pytest.approx((1.5, 9))
+    assert found.alignment is not None
+    assert (found.alignment.by, found.alignment.points_used, found.alignment.beyond) == ("near_far", 0, 0)
+
+
+@pytest.mark.parametrize("how", ["bin", "txt"])
+@pytest.mark.parametrize("kind", ["disparity", "scale_invariant"])
+def test_the_scale_of_a_colmap_model(tmp_path: Path, how: Literal["bin", "txt"], kind: DepthKind) -> None:
+    metres = {f"{name}.jpg": make_metres(seed) for seed, name in enumerate("abcd")}
+    model = make_views(metres, F_PX, 60, wrong=0.3)
+    del model.views["d.jpg"]
+    model.write(tmp_path / "model", how)
+    depth = write_relative(
+        tmp_path / "depth", {f"photos/{key}": each for key, each in metres.items()}, kind=kind
+    )
+    report = cx.align_folder(
+        depth, tmp_path / "out", cx.AlignTo(colmap=str(tmp_path / "model")), format="npz"
+    )
+    assert (report.done, report.failed) == (3, 1)
+    assert report.failures[0].key == "photos/d.jpg"
+    assert "has none of its name" in report.failures[0].reason
+    for key, each in list(metres.items())[:3]:
+        found = cx.read_depth(tmp_path / "out" / "photos" / f"{key}.npz")
+        np.testing.assert_allclose(found.values, each, rtol=1e-3)
+        assert found.alignment is not None
+        assert (found.alignment.by, found.alignment.points_used) == ("colmap", 42)
+
+
+def test_a_model_of_images_of_another_shape_is_refused(tmp_path: Path) -> None:
+    model = make_views({"a.jpg": np.ones((64, 48))}, F_PX, 20)
+    depth = write_relative(tmp_path / "depth", {"a.jpg": make_metres(0)})
+    to = cx.AlignTo(to=str(model.write(tmp_path / "model", "bin")))
+    report = cx.align_folder(depth, tmp_path / "out", to, format="npz")
+    assert "has 48 x 64, the depth is of one of 64 x 48" in report.failures[0].reason
+
+
+def test_a_model_of_images_of_another_size_is_scaled(tmp_path: Path) -> None:
+    metres = make_metres(1)
+    model = make_views({"a.jpg": metres}, F_PX, 30)
+    double = View(**{**vars(model.views["a.jpg"]), "pixels": model.views["a.jpg"].pixels * 2})
+    camera = ("PINHOLE", 2 * WIDTH, 2 * HEIGHT, (2 * F_PX, 2 * F_PX, WIDTH, HEIGHT))
+    larger = Model({1: camera}, {"a.jpg": double}, model.points, model.first)
+    depth = write_relative(tmp_path / "depth", {"a.jpg": metres})
+    to = cx.AlignTo(to=str(larger.write(tmp_path / "model", "bin")))
+    cx.align_folder(depth, tmp_path / "out", to, format="npz")
+    np.testing.assert_allclose(cx.read_depth(tmp_path / "out" / "a.jpg.npz").values, metres, rtol=1e-3)
+
+
+def test_sensors_maps_with_holes(tmp_path: Path) -> None:
+    metres = {"a.jpg": make_metres(0), "b.jpg": make_metres(1)}
+    depth, lidar = write_relative(tmp_path / "depth", metres), tmp_path / "lidar"
+    lidar.mkdir()
+    for key, each in metres.items():
+        holes = np.where(np.random.default_rng(0).random(each.shape) < 0.05, np.round(each * 256), 0)
+        Image.fromarray(holes.astype(np.uint16)).save(lidar / f"{key.removesuffix('.jpg')}.png")
+    to = cx.AlignTo(sparse=str(lidar), sparse_from="kitti")
+    assert cx.align_folder(depth, tmp_path / "out", to, format="npz").done == 2
+    for key, each in metres.items():
+        np.testing.assert_allclose(cx.read_depth(tmp_path / "out" / f"{key}.npz").values, each, rtol=0.01)
+
+
+def test_images_share_a_fit(tmp_path: Path) -> None:
+    metres = {f"{clip}/{number}.jpg": make_metres(7 * number) for clip in "ab" for number in range(3)}
+    folder = tmp_path / "depth"
+    for key, each in metres.items():
+        scale = 2 if key.startswith("a") else 5
+        (folder / key).parent.mkdir(parents=True, exist_ok=True)
+        cx.write_depth(
+            cx.DepthMap((scale * each).astype(np.float32), "scale_invariant"), folder / f"{key}.npz"
+        )
+    lines = [
+        f"{key},{x},{y},{z}" for key in ("a/0.jpg", "b/1.jpg") for x, y, z in take_points(metres[key], 9)
+    ]
+    (tmp_path / "p.csv").write_text("key,x,y,depth_m\n" + "\n".join(lines) + "\n")
+    to = cx.AlignTo(points=str(tmp_path / "p.csv"))
+    report = cx.align_folder(folder, tmp_path / "clip", to, format="npz", share="clip")
+    assert report.done == 6
+    for key, each in metres.items():
+        found = cx.read_depth(tmp_path / "clip" / f"{key}.npz")
+        np.testing.assert_allclose(found.values, each, rtol=1e-5)
+        assert found.alignment is not None
+        assert (found.alignment.share, found.alignment.points_used) == (
+            "clip",
+            9 if key in ("a/0.jpg", "b/1.jpg") else 0,
+        )
+    again = cx.align_folder(folder, tmp_path / "clip", to, format="npz", share="clip")
+    assert (again.done, again.skipped) == (0, 6)
+    (tmp_path / "p.csv").write_text("key,x,y,depth_m\n" + "\n".join(lines[:9]) + "\n")
+    other = cx.align_folder(folder, tmp_path / "two", to, format="npz", share="clip")
+    assert (other.done, other.failed) == (3, 3)
+    assert "no image with known distances in b" in other.failures[0].reason
+    with pytest.raises(InputError, match="`share` must be none"):
+        cx.align_folder(folder, tmp_path / "x", cx.AlignTo(near_m=1, far_m=2), format="npz", share="all")
+
+
+@pytest.mark.parametrize(
+    ("to", "message"),
+    [
+        (cx.AlignTo(), "nothing is given: align to one of `to`, `points`"),
+        (cx.AlignTo(to="a.csv", known=("1,2=3",)), r"2 are given \(to, known\)"),
+        (cx.AlignTo(near_m=1), "`near_m` and `far_m` belong together"),
+        (cx.AlignTo(near_m=3, far_m=2), "0 < near < far"),
+        (cx.AlignTo(to="nothing"), "says no metres: give a .csv of points, a folder with a COLMAP model"),
+        (cx.AlignTo(colmap="nothing"), "no model of COLMAP"),
+        (cx.AlignTo(points="nothing.csv"), "cannot read points from nothing.csv"),
+        (cx.AlignTo(colmap="nothing", sparse_from="kitti"), "`sparse_from` says whose depth files"),
+    ],
+)
+def test_what_says_no_metres_is_refused_before_anything_is_written(
+    tmp_path: Path, to: cx.AlignTo, message: str
+) -> None:
+    depth = write_relative(tmp_path / "depth", {"a.jpg": make_metres(0)})
+    with pytest.raises(InputError, match=message):
+        cx.align_folder(depth, tmp_path / "out", to, format="npz")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the header must be key,x,y,depth_m; it is nothing"),
+        ("key,x,y\na,1,2", "the header must be key,x,y,depth_m; it is key,x,y"),
+        ("key,x,y,depth_m\na,1,2,far", "line 2: 'far' is no number"),
+        ("key,x,y,depth_m\na,1,2", "line 2: 3 fields, the header has 4"),
+        ("key,x,y,depth_m\n", "no point in it"),
+        ('key,x,y,depth_m\n"a,1,2,3', "not CSV"),
+    ],
+)
+def test_a_table_that_is_none_is_refused_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "p.csv").write_text(text)
+    depth = write_relative(tmp_path / "depth", {"a.jpg": make_metres(0)})
+    with pytest.raises(InputError, match=message):
+        cx.align_folder(depth, tmp_path / "out", cx.AlignTo(points=str(tmp_path / "p.csv")), format="npz")
+
+
+def test_a_view_cannot_be_aligned(tmp_path: Path) -> None:
+    depth = write_relative(tmp_path / "depth", {"a.jpg": make_metres(0)})
+    with pytest.raises(LossError, match="png is a view"):
+        cx.align_folder(depth, tmp_path / "out", cx.AlignTo(known=("1,2=3",)), format="png")
+
+
+def test_aligned_maps_are_metric_for_other_commands(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in "ab":
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)).save(
+            photos / f"{name}.jpg"
+        )
+    cx.estimate(photos, tmp_path / "depth", model="compact", f_px=F_PX)
+    to = cx.AlignTo(known=("5,5=3", "5,40=1.5", "60,20=2.5"), unknown_beyond=True)
+    report = cx.align_folder(tmp_path / "depth", tmp_path / "metric", to)
+    assert report.done + report.failed == 2
+    if report.done:
+        from cortexia_video.jobs.point_clouds import make_point_clouds
+
+        clouds = make_point_clouds(tmp_path / "metric", tmp_path / "clouds")
+        assert clouds.done == report.done, clouds.failures
+    assert cx.verify(tmp_path / "metric").wrong == []
+
+
+@pytest.mark.skipif(not RGBD.is_dir(), reason="needs ../shared")
+@pytest.mark.parametrize("name", ["tum-desk", "nvblox-3dmatch"])
+@pytest.mark.parametrize("kind", ["disparity", "scale_invariant"])
+def test_real_sensors_depth_comes_back_by_a_model_of_its_points(
+    tmp_path: Path, name: str, kind: DepthKind
+) -> None:
+    """Forty noisy points of each real frame, a fifth of them wrong, as COLMAP would have them."""
+    frames = json.loads((RGBD / name / "set.json").read_text())["frames"][:4]
+    truths: dict[str, Floats] = {}
+    for frame in frames:
+        stored = np.asarray(Image.open(RGBD / name / frame["depth"])).astype(np.float64)
+        truths[Path(frame["rgb"]).name] = stored / (5000 if name == "tum-desk" else 1000)
+    random = np.random.default_rng(0)
+    known = {key: np.where(each > 0, each, np.nan) for key, each in truths.items()}
+    filled = {key: np.where(each > 0, each, np.nanmedian(known[key])) for key, each in truths.items()}
+    model = make_views(
+        {key: each * (1 + 0.01 * random.standard_normal(each.shape)) for key, each in filled.items()},
+        500,
+        60,
+        wrong=0.2,
+    )
+    depth = tmp_path / "depth"
+    for key, each in known.items():
+        values = (1 / each - 0.05) / 3 if kind == "disparity" else each / 7
+        depth.mkdir(exist_ok=True)
+        cx.write_depth(cx.DepthMap(values.astype(np.float32), kind), depth / f"{key}.npz")
+    to = cx.AlignTo(colmap=str(model.write(tmp_path / "model", "bin")))
+    report = cx.align_folder(depth, tmp_path / "out", to, format="npz")
+    assert report.done == len(frames), report.failures
+    for key, each in known.items():
+        found = cx.read_depth(tmp_path / "out" / f"{key}.npz")
+        there = ~np.isnan(each)
+        error = np.abs(found.values[there] / each[there] - 1)
+        assert np.median(error) < 0.01
+        assert found.alignment is not None and found.alignment.held_out_share is not None
+        assert found.alignment.held_out_share < 0.05

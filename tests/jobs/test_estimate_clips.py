@@ -1,0 +1,459 @@
+"""Videos through `estimate`: one outcome each, the same bytes after any kill, and depth that is right."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from camera_model import FOV_DEG, Camera
+from clips import decode_by_ffmpeg, draw, ffmpeg, times_by_ffmpeg, write_clip
+from file_digests import file_digests
+from numpy.typing import NDArray
+from PIL import Image
+
+from cortexia_video import DepthEstimator, Frame, SyntheticModel, colored_depthmap, estimate, read_ledger
+from cortexia_video.errors import Failure, InputError, MissingExtraError
+from cortexia_video.jobs import clip_output, clip_parts
+from cortexia_video.jobs.outcomes import Report
+from cortexia_video.pinhole import to_f_px
+from cortexia_video.video import container
+from cortexia_video.video.clip_index import read_index
+from cortexia_video.video.depth_clip import DepthClip
+from cortexia_video.video.frames import read_frames
+
+Make = Callable[..., Path]
+
+
+def load(model: Any = None, batch_size: int = 4) -> DepthEstimator:
+    return DepthEstimator(model or SyntheticModel(short_side=48), batch_size=batch_size)
+
+
+def run(inputs: Any, out: Path, **options: Any) -> Report:
+    options.setdefault("model", load())
+    return estimate(inputs, out, **options)
+
+
+def files(out: Path) -> dict[str, str]:
+    return file_digests(out, lambda name: not name.startswith(("ledger", "depth.json")))
+
+
+def done_lines(out: Path) -> dict[str, dict[str, Any]]:
+    return {line["key"]: line for line in read_ledger(out) if line.get("outcome") == "done"}
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a part be 8 frames."""
+    monkeypatch.setattr(clip_output, "_PART_FRAMES", 8)
+    monkeypatch.setattr(clip_output, "PROVEN", 4)
+
+
+def test_clips_and_images_of_a_folder_are_inputs(tmp_path: Path, make_image: Make) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    write_clip(folder / "a.mp4")
+    write_clip(folder / "deep/b.webm", 7, codec="libvpx-vp9")
+    make_image(folder / "c.jpg")
+    (folder / "d.ts").write_text("export const answer: number = 42;")  # TypeScript
+    report = run(folder, out, recursive=True)
+    assert (report.found, report.done, report.failed) == (3, 3, 0)
+    assert [*sorted(files(out))] == ["a.mp4.mkv", "c.jpg.npy", "deep/b.webm.mkv"]
+    line = done_lines(out)["a.mp4"]
+    assert (line["height"], line["width"], line["full_size"]) == (48, 64, [48, 64])
+    assert line["clip"]["frames"] == 30 and line["clip"]["seconds"] == 1.0 and line["clip"]["held"] == 0
+    report = run(folder, out, recursive=True)
+    assert (report.found, report.skipped) == (3, 3)
+
+
+def test_our_own_clips_are_no_inputs(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mp4", 5)
+    run(tmp_path, tmp_path)
+    report = run(tmp_path, tmp_path)
+    assert (report.found, report.skipped) == (1, 1)
+    assert not (tmp_path / "a.mp4.mkv.mkv").exists()
+
+
+def test_without_a_filter_depth_is_that_of_each_frame(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", 20)
+    run(path, tmp_path / "out", steady="off")
+    frames = [Frame("x", image) for _, image in read_frames(path, read_index(path)) if image is not None]
+    native = DepthEstimator(SyntheticModel(short_side=48), size="native")
+    with DepthClip(tmp_path / "out/a.mp4.mkv") as clip:
+        step = clip.metadata["scale"]
+        for depth, expected in zip(clip, native.estimate(frames), strict=True):
+            assert not isinstance(expected, Failure)
+            assert np.abs(depth.values - expected.values).max() <= 0.51 * step
+
+
+def test_batch_size_and_threads_change_no_byte(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", 40)
+    for name, options in (("1", {"workers": 1}), ("4", {"workers": 3})):
+        run(path, tmp_path / name, model=load(batch_size=int(name)), **options)
+    assert files(tmp_path / "1") == files(tmp_path / "4") != {}
+
+
+class Killed(BaseException):
+    """What nobody catches."""
+
+
+@pytest.mark.parametrize("moment", [3, 8, 9, 17, 24, 33, 39])
+def test_a_run_that_ends_anywhere_goes_on_to_the_same_bytes(
+    tmp_path: Path, moment: int, monkeypatch: pytest.MonkeyPatch, small_parts: None
+) -> None:
+    path = write_clip(tmp_path / "a.mp4", 40, options={"x264-params": "keyint=10:bframes=3"})
+    run(path, tmp_path / "whole")
+    add, added = clip_output.ClipOutput.add, []
+
+    def add_and_end(self: Any, *arguments: Any) -> bool:
+        if len(added) == moment:
+            raise Killed
+        added.append(self.following)
+        return add(self, *arguments)
+
+    monkeypatch.setattr(clip_output.ClipOutput, "add", add_and_end)
+    with pytest.raises(Killed):
+        run(path, tmp_path / "killed")
+    done = len(added)
+    assert len([*(tmp_path / "killed").glob(f"{clip_parts.FOLDER}/*/*.mkv")]) == min(moment, 39) // 8
+    monkeypatch.setattr(
+        clip_output.ClipOutput, "add", lambda self, *each: added.append(0) or add(self, *each)
+    )
+    report = run(path, tmp_path / "killed", model=load(batch_size=3))
+    assert report.done == 1
+    assert len(added) - done == 40 - done // 8 * 8  # what was done is not done again
+    assert files(tmp_path / "killed") == files(tmp_path / "whole")
+    assert not (tmp_path / "killed" / clip_parts.FOLDER).exists()
+
+
+def test_a_damaged_part_is_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_parts: None
+) -> None:
+    path = write_clip(tmp_path / "a.mp4", 40)
+    run(path, tmp_path / "whole")
+    finish = clip_output.ClipOutput.finish
+    for name, wanted in (("*/000003.mkv", 16), ("*/000003.npz", 16), ("*/000000.mkv", 40)):
+        out = tmp_path / name.replace("/", "").replace("*", "")
+
+        def end(self: Any) -> None:
+            raise Killed
+
+        monkeypatch.setattr(clip_output.ClipOutput, "finish", end)
+        with pytest.raises(Killed):
+            run(path, out)
+        monkeypatch.setattr(clip_output.ClipOutput, "finish", finish)
+        ((damaged),) = (out / clip_parts.FOLDER).glob(name)
+        data = bytearray(damaged.read_bytes())
+        data[len(data) // 2] ^= 0x10
+        damaged.write_bytes(data)
+        add, added = clip_output.ClipOutput.add, []
+        monkeypatch.setattr(
+            clip_output.ClipOutput, "add", lambda self, *each, a=add, b=added: b.append(0) or a(self, *each)
+        )
+        assert run(path, out).done == 1
+        monkeypatch.setattr(clip_output.ClipOutput, "add", add)
+        assert files(out) == files(tmp_path / "whole")
+        assert len(added) == wanted
+
+
+def test_a_stop_keeps_what_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_parts: None
+) -> None:
+    path = write_clip(tmp_path / "a.mp4", 120)
+    run(path, tmp_path / "whole")
+    stop = threading.Event()
+    add = clip_output.ClipOutput.add
+
+    def add_and_stop(self: Any, *each: Any) -> bool:
+        if self.following == 40:
+            stop.set()
+        return add(self, *each)
+
+    monkeypatch.setattr(clip_output.ClipOutput, "add", add_and_stop)
+    report = run(path, tmp_path / "out", stop=stop)
+    assert report.interrupted and report.done == report.failed == 0
+    assert run(path, tmp_path / "out").done == 1
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+def test_parts_of_other_settings_are_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_parts: None
+) -> None:
+    path = write_clip(tmp_path / "a.mp4", 40)
+    run(path, tmp_path / "whole", steady="off")
+    with monkeypatch.context() as patch:
+
+        def end(self: Any) -> None:
+            raise Killed
+
+        patch.setattr(clip_output.ClipOutput, "finish", end)
+        with pytest.raises(Killed):
+            run(path, tmp_path / "out")
+    assert run(path, tmp_path / "out", steady="off").done == 1
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+def test_settings_of_videos_change_videos_only(tmp_path: Path, make_image: Make) -> None:
+    write_clip(tmp_path / "in/a.mp4", 5)
+    make_image(tmp_path / "in/b.jpg")
+    run(tmp_path / "in", tmp_path / "out")
+    report = run(tmp_path / "in", tmp_path / "out", steady="off")
+    assert (report.done, report.skipped) == (1, 1)
+    report = run(tmp_path / "in", tmp_path / "out", steady="off", format="npz")
+    assert (report.done, report.skipped) == (1, 1)
+
+
+def test_some_frames_of_a_clip(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", 60)
+    run(path, tmp_path / "out", steady="off", every=7, frames="10:50")
+    (line,) = done_lines(tmp_path / "out").values()
+    assert (line["clip"]["frames"], line["clip"]["first"], line["clip"]["every"]) == (6, 10, 7)
+    frames = dict(read_frames(path, read_index(path), range(10, 50, 7)))
+    native = DepthEstimator(SyntheticModel(short_side=48), size="native")
+    with DepthClip(tmp_path / "out/a.mp4.mkv") as clip:
+        assert clip.times_s == pytest.approx(np.arange(6) * 7 / 30, abs=1e-3)
+        for depth, image in zip(clip, frames.values(), strict=True):
+            assert image is not None
+            assert np.abs(depth.values - native(Frame("x", image)).values).max() < 1e-3
+
+
+def test_full_size_is_that_of_the_video(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", [draw(each, 120, 200) for each in range(5)])
+    run(path, tmp_path / "out", video_size="full")
+    with DepthClip(tmp_path / "out/a.mp4.mkv") as clip:
+        assert clip.shape == clip.read(0).values.shape == (120, 200)
+
+
+def test_metres_have_one_focal_length(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", 20)
+    run(path, tmp_path / "out", model=load(Camera()))
+    (line,) = done_lines(tmp_path / "out").values()
+    assert line["f_px"] == pytest.approx(to_f_px(FOV_DEG, 64))
+    assert (line["f_source"], line["kind"], line["f_px_used"]) == ("estimated", "metric", True)
+    run(path, tmp_path / "given", model=load(Camera()), f_px=100.0)
+    with DepthClip(tmp_path / "given/a.mp4.mkv") as given, DepthClip(tmp_path / "out/a.mp4.mkv") as out:
+        assert (given.read(3).f_px, given.read(3).f_source) == (100.0, "given")
+        ratio = given.read(3).values / out.read(3).values
+        assert ratio == pytest.approx(100 / to_f_px(FOV_DEG, 64), rel=3e-4)
+
+
+class Fails(SyntheticModel):
+    """Gives no depth for some frames, by the brightness of their first pixel."""
+
+    def __init__(self, wrong: Callable[[float], bool]) -> None:
+        super().__init__(short_side=48)
+        self.wrong = wrong
+
+    def infer(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        values = super().infer(batch)
+        for image, each in zip(batch, values, strict=True):
+            if self.wrong(float(image.reshape(-1)[0])):
+                each[:] = np.nan
+        return values
+
+
+def grey_clip(path: Path, levels: list[int]) -> Path:
+    images = []
+    for level in levels:
+        image = draw(0)
+        image[:6, :6] = level
+        images.append(image)
+    return write_clip(path, images, codec="ffv1", pixels="bgr0")
+
+
+def test_a_frame_without_depth_shows_the_one_before(tmp_path: Path) -> None:
+    path = grey_clip(tmp_path / "a.mkv", [100] * 7 + [250] * 2 + [100] * 6 + [250])
+    report = run(path, tmp_path / "out", model=load(Fails(lambda level: level > 200)), steady="off")
+    assert report.done == 1
+    (line,) = done_lines(tmp_path / "out").values()
+    assert line["clip"]["held"] == 3 and line["clip"]["frames"] == 16
+    with DepthClip(tmp_path / "out/a.mkv.mkv") as clip:
+        assert np.array_equal(clip.read_numbers(8), clip.read_numbers(6))
+        assert np.array_equal(clip.read_numbers(15), clip.read_numbers(14))
+
+
+def test_frames_without_depth_at_the_beginning_are_unknown(tmp_path: Path) -> None:
+    path = grey_clip(tmp_path / "a.mkv", [250] * 3 + [100] * 7)
+    run(path, tmp_path / "out", model=load(Fails(lambda level: level > 200)))
+    with DepthClip(tmp_path / "out/a.mkv.mkv") as clip:
+        assert len(clip) == 10
+        assert np.isnan(clip.read(2).values).all()
+        assert np.isfinite(clip.read(3).values).all()
+
+
+def test_a_clip_mostly_without_depth_fails(tmp_path: Path) -> None:
+    path = grey_clip(tmp_path / "a.mkv", [250] * 6 + [100] * 4)
+    report = run(path, tmp_path / "out", model=load(Fails(lambda level: level > 200)))
+    assert report.failed == 1
+    assert "no depth of 6 of its 10 frames" in report.failures[0].reason
+    assert not files(tmp_path / "out")
+
+
+def spoil(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    for at in range(data.index(b"mdat") + 1500, len(data) - 3000, 997):
+        data[at] ^= 0xFF
+    path.write_bytes(data)
+
+
+def test_damaged_packets_are_counted_and_the_clip_is_done(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", 90, options={"x264-params": "keyint=10"})
+    spoil(path)
+    assert run(path, tmp_path / "out").done == 1
+    (line,) = done_lines(tmp_path / "out").values()
+    assert 0 < line["clip"]["held"] < 45 and line["clip"]["frames"] == 90
+
+
+def join_sizes(path: Path) -> None:
+    one = write_clip(path.with_suffix(".1"), 5, format="h264").read_bytes()
+    two = write_clip(path.with_suffix(".2"), [draw(each, 64, 96) for each in range(5)], format="h264")
+    path.write_bytes(one + two.read_bytes())
+
+
+FAILING: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "text": (lambda path: path.write_text("ffconcat version 1.0\nfile 'good.mp4'\n"), "not a video"),
+    "empty": (lambda path: path.write_bytes(b""), "empty file"),
+    "no moov": (lambda path: path.write_bytes(write_clip(path).read_bytes()[:-1500]), "cut short"),
+    "sound": (lambda path: ffmpeg("-f", "lavfi", "-i", "sine=duration=1", path), "only sound"),
+    "size": (join_sizes, "change from 64 x 48 to 96 x 64"),
+}
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_a_bad_clip_costs_itself_alone(tmp_path: Path, make_image: Make, name: str) -> None:
+    make, reason = FAILING[name]
+    folder = tmp_path / "in"
+    write_clip(folder / "good.mp4", 6)
+    make_image(folder / "z.jpg")
+    make(folder / "bad.mp4")
+    report = run(folder, tmp_path / "out")
+    assert (report.found, report.done, report.failed) == (3, 2, 1)
+    (failure,) = report.failures
+    assert (failure.key, failure.stage) == ("bad.mp4", "decode")
+    assert reason in failure.reason
+    assert [*sorted(files(tmp_path / "out"))] == ["good.mp4.mkv", "z.jpg.npy"]
+
+
+def test_large_videos_are_refused(tmp_path: Path) -> None:
+    report = run(write_clip(tmp_path / "a.mp4"), tmp_path / "out", max_megapixels=0.002)
+    assert "megapixels" in report.failures[0].reason
+
+
+def test_partitions_take_whole_clips(tmp_path: Path, make_image: Make) -> None:
+    for name in "abcd":
+        write_clip(tmp_path / f"in/{name}.mp4", 3)
+        make_image(tmp_path / f"in/{name}.jpg")
+    run(tmp_path / "in", tmp_path / "whole")
+    found = [run(tmp_path / "in", tmp_path / "out", partition=f"{part}/3").found for part in (1, 2, 3)]
+    assert sum(found) == 8
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+def test_without_the_package_a_video_is_told(
+    tmp_path: Path, make_image: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clip = write_clip(tmp_path / "in/a.mp4", 3)
+    make_image(tmp_path / "in/b.jpg")
+    monkeypatch.setattr(container, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"cortexia-video\[video\]"):
+        run(clip, tmp_path / "out")
+    assert run(tmp_path / "in", tmp_path / "out").found == 1
+    assert "1 MP4 (a video); videos need a package: pip install" in caplog.text
+
+
+def test_archives_take_images_only(
+    tmp_path: Path, make_image: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_clip(tmp_path / "in/a.mp4", 3)
+    make_image(tmp_path / "in/b.jpg")
+    assert run(tmp_path / "in", tmp_path / "out", pack="tar").found == 1
+    assert caplog.messages[-1] == "no inputs, passed over: 1 MP4 (a video)"
+
+
+def test_a_named_file_is_a_video_by_its_content(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mkv", 3).rename(tmp_path / "film.bin")
+    assert run(path, tmp_path / "out").done == 1
+    assert [*files(tmp_path / "out")] == ["film.bin.mkv"]
+
+
+def test_a_video_of_others_in_the_place_is_not_replaced(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.mp4", 3)
+    other = write_clip(tmp_path / "out/a.mp4.mkv", 4)
+    before = other.read_bytes()
+    for overwrite in (False, True):
+        report = run(clip, tmp_path / "out", overwrite=overwrite)
+        assert report.failed == 1
+        assert other.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"steady": "strong"}, "`steady` must be one of"),
+        ({"every": 0}, "`every` must be at least 1, got 0"),
+        ({"frames": "5-9"}, "`frames` must be like 0:500"),
+        ({"frames": "9:5"}, "`frames` must be like 0:500"),
+        ({"video_size": "half"}, "`video_size` must be full or native"),
+    ],
+)
+def test_options_that_cannot_be(tmp_path: Path, options: dict[str, Any], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        run(write_clip(tmp_path / "a.mp4", 3), tmp_path / "out", **options)
+
+
+def test_frames_beyond_the_end(tmp_path: Path) -> None:
+    report = run(write_clip(tmp_path / "a.mp4", 3), tmp_path / "out", frames="5:9")
+    assert "it has 3 frames" in report.failures[0].reason
+
+
+def test_align_and_metres(tmp_path: Path) -> None:
+    report = run(write_clip(tmp_path / "a.mp4", 3), tmp_path / "out", model=load(Camera()), steady="align")
+    assert "metres" in report.failures[0].reason
+
+
+def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4")
+    write_clip(tmp_path / "a.mp4", 3).rename(path)
+    assert run(path, tmp_path / "out").done == 1
+
+
+def make_sounding(path: Path, frames: int = 45) -> Path:
+    """Write a video with a tone, both of 1.5 s."""
+    silent, tone = write_clip(path.with_suffix(".silent.mp4"), frames), path.with_suffix(".m4a")
+    ffmpeg("-f", "lavfi", "-i", "sine=frequency=440:duration=1.5", "-c:a", "aac", tone)
+    ffmpeg("-i", silent, "-i", tone, "-c", "copy", path)
+    silent.unlink(), tone.unlink()  # type: ignore[func-returns-value]
+    return path
+
+
+def test_a_preview_shows_frames_beside_their_depth_with_the_sound(tmp_path: Path) -> None:
+    path = make_sounding(tmp_path / "in.mp4")
+    run(path, tmp_path / "out", preview=True, steady="off")
+    preview = tmp_path / "out/in.mp4.preview.mp4"
+    frames = decode_by_ffmpeg(preview, 48, 128)
+    assert np.abs(frames[:, :, :64].astype(int) - decode_by_ffmpeg(path, 48, 64)).mean() < 6
+    assert times_by_ffmpeg(preview) == pytest.approx(np.arange(45) / 30, abs=1e-3)
+    with DepthClip(tmp_path / "out/in.mp4.mkv") as clip:
+        depth = np.array([each.values for each in clip])
+    colors = colored_depthmap(depth[20], depth.min(), depth.max())
+    shown = np.asarray(Image.fromarray(colors).resize((64, 48), Image.Resampling.BILINEAR))
+    assert np.abs(frames[20, :, 64:].astype(int) - shown).mean() < 8
+    tones = [ffmpeg("-i", each, "-vn", "-f", "s16le", "-ac", 1, "-") for each in (path, preview)]
+    assert tones[0] == tones[1] != b""
+    assert [*sorted(files(tmp_path / "out"))] == ["in.mp4.mkv", "in.mp4.preview.mp4"]
+    assert set(done_lines(tmp_path / "out")["in.mp4"]["outputs"]) == {"in.mp4.mkv", "in.mp4.preview.mp4"}
+    with pytest.raises(InputError, match="what cortexia wrote is never an input"):
+        run(tmp_path / "out", tmp_path / "other")
+
+
+def test_a_preview_of_some_frames_is_silent(tmp_path: Path) -> None:
+    path = make_sounding(tmp_path / "in.mp4")
+    run(path, tmp_path / "out", preview=True, every=4)
+    preview = tmp_path / "out/in.mp4.preview.mp4"
+    assert len(decode_by_ffmpeg(preview, 48, 128)) == 12
+    assert not read_index(preview).has_sound
+    run(path, tmp_path / "again", preview=True, every=4)
+    assert files(tmp_path / "out") == files(tmp_path / "again")

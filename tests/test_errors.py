@@ -1,0 +1,83 @@
+"""Errors: what is said of a package that is missing, and of one that is there and cannot be imported."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import HANG_S
+
+from cortexia_video.errors import MissingExtraError, explain_import
+
+
+def fail_to_import(module: str) -> MissingExtraError:
+    try:
+        __import__(module)
+    except ImportError as error:
+        return explain_import(error, "this needs", "'cortexia-video[x]'")
+    raise AssertionError(f"{module} can be imported")
+
+
+def write_package(folder: Path, name: str, code: str) -> None:
+    (folder / name).mkdir(parents=True)
+    (folder / name / "__init__.py").write_text(code)
+    (folder / f"{name}-9.9.dist-info").mkdir()
+    (folder / f"{name}-9.9.dist-info/METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: 9.9\n"
+    )
+
+
+def test_a_missing_package_is_to_be_installed() -> None:
+    error = fail_to_import("no_such_package_of_ours")
+    assert str(error) == "this needs no_such_package_of_ours: pip install 'cortexia-video[x]'"
+
+
+def test_what_a_package_lacks_is_to_be_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_package(tmp_path, "lacking_package", "import no_such_dependency.inner")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "this needs no_such_dependency: pip install" in str(fail_to_import("lacking_package"))
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("raise ImportError('libx.so.1: cannot open shared object file')", "libx.so.1: cannot open"),
+        ("from json import no_such_name", "cannot import name 'no_such_name' from 'json'"),
+        (
+            "try:\n    raise RuntimeError('operator x::nms does not exist')\n"
+            "except RuntimeError as e:\n    raise ImportError('Set the logging verbosity to DEBUG') from e",
+            "operator x::nms does not exist",
+        ),
+    ],
+)
+def test_a_package_that_cannot_be_imported_shows_its_own_cause(
+    code: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_package(tmp_path, "broken_package", code)
+    monkeypatch.syspath_prepend(tmp_path)
+    said = str(fail_to_import("broken_package"))
+    assert said.startswith("this needs broken_package, which is installed and cannot be imported (")
+    assert reason in said and "pip install" not in said
+
+
+@pytest.mark.slow
+def test_a_torchvision_for_another_torch_is_named(tmp_path: Path) -> None:
+    """Transformers imports it where it is there, and hides what that raises behind two errors of its own."""
+    pytest.importorskip("transformers")
+    write_package(tmp_path, "torchvision", "raise RuntimeError('operator torchvision::nms does not exist')")
+    code = "from cortexia_video.models.registry import load_model; load_model('depth-pro')"
+    places = [str(tmp_path), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=HANG_S,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
+    )
+    said = ran.stderr.splitlines()[-1]
+    assert "MissingExtraError" in said and "pip install" not in said
+    assert "torchvision, which is installed and cannot be imported" in said
+    assert "operator torchvision::nms does not exist" in said
