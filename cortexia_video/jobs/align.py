@@ -8,7 +8,6 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import PurePosixPath
@@ -28,9 +27,8 @@ from cortexia_video.geometry.alignment import (
 )
 from cortexia_video.geometry.anchors import fit_extremes, require_distances
 from cortexia_video.jobs.convert import DepthFileJob, find_run_format, require_depth_files
-from cortexia_video.jobs.outcomes import Listener, Outcomes, Report
+from cortexia_video.jobs.outcomes import Listener, Report, open_outcomes
 from cortexia_video.ledger.depth_reader import DepthReader, Reading
-from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.workers import choose_workers
@@ -223,13 +221,8 @@ def align_folder(
             raise fit.error
         return aligner.align(reading.line.get("key", item.key), reading.depth, fit, share), {}
 
-    with ExitStack() as stack:
-        known = {name: each for name, each in settings.items() if each}
-        ledger = stack.enter_context(Ledger(root, known, sink=sink))
-        stack.enter_context(sink)
-        outcomes = Outcomes(
-            sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop
-        )
+    opened = open_outcomes(root, settings, sink, overwrite=overwrite, on_outcome=on_outcome, stop=stop)
+    with opened as outcomes:
         report = DepthFileJob(outcomes, reader, FORMATS[format], change, allow_loss).run(files, workers)
     if found.images:
         _log.warning("%d PNG files of 8 bits or in colour are no depth: passed over", found.images)

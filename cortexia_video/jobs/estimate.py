@@ -43,9 +43,10 @@ from cortexia_video.runtime.workers import choose_workers, count_cores
 from cortexia_video.sinks.archives import Packing, PackName
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import Found, InputFile
+from cortexia_video.sources.inputs import list_passed_over
 from cortexia_video.storage.paths import is_remote, to_path
 from cortexia_video.storage.remote_path import RemotePath
-from cortexia_video.video.container import is_installed, is_video_name, require_video
+from cortexia_video.video.container import is_video_name, require_video
 from cortexia_video.video.steady import SteadyMode
 
 _THREADS_A_CORE = 4  # that wait for URLs
@@ -178,6 +179,8 @@ def estimate(
     for name, value, choices in (("decode", decode, Decoding), ("changed", changed, Changed)):
         if value not in get_args(choices):
             raise InputError(f"`{name}` must be one of {', '.join(get_args(choices))}, got {value!r}")
+    given = load_intrinsics(f_px, intrinsics)
+    given.require_square()
     options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
     options |= {"kind": kind, "input_size": input_size, "multiple_of": multiple_of}
     options |= {"normalize": normalize, "output_name": output_name}
@@ -195,7 +198,7 @@ def estimate(
         task=TaskOptions(
             choose_workers(workers),
             decode,
-            load_intrinsics(f_px, intrinsics),
+            given,
             max_megapixels,
             VideoOptions.check(steady, video_size, every, frames),
         ),
@@ -215,11 +218,10 @@ def estimate(
         outcomes = Outcomes(
             sink, ledger, overwrite=overwrite, changed=changed, on_outcome=on_outcome, stop=stop
         )
+        outcomes.report.passed_over = passed_over
         report = _run(executor, outcomes, found, trace, stop)
-    if passed_over:
-        needed = any(kind.endswith("(a video)") for kind in passed_over) and not is_installed()
-        hint = "; videos need a package: pip install 'cortexia-video[video]'" if needed else ""
-        _log.warning("no inputs, passed over: %s%s", _list_kinds(passed_over), hint)
+    if unused := given.describe_unused():
+        _log.warning("%s", unused)
     return report
 
 
@@ -239,7 +241,7 @@ def _find_some(spec: RunSpec, passed_over: Counter[str]) -> Iterator[Found]:
         return found
     folders = not spec.recursive and any(isinstance(each, RemotePath) or each.is_dir() for each in places)
     hint = "; folders inside are looked into with `recursive=True`" if folders else ""
-    kinds = f"; passed over: {_list_kinds(seen)}" if seen else ""
+    kinds = f"; passed over: {list_passed_over(seen)}" if seen else ""
     raise InputError(
         f"no images in {', '.join(map(str, places))}{hint}; what cortexia wrote is never an input{kinds}"
     )
@@ -301,7 +303,3 @@ class LocalExecutor:
 
     def usage(self) -> Usage:
         return self._worker.usage()
-
-
-def _list_kinds(passed_over: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in sorted(passed_over.items()))

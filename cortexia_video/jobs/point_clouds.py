@@ -6,7 +6,6 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -23,7 +22,7 @@ from cortexia_video.frame import Frame
 from cortexia_video.geometry.anchors import anchor_depth, require_distances
 from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
 from cortexia_video.images.decode import decode
-from cortexia_video.jobs.outcomes import Listener, Outcomes, Report
+from cortexia_video.jobs.outcomes import Listener, Outcomes, Report, open_outcomes
 from cortexia_video.ledger.artifacts import (
     Line,
     find_depth,
@@ -34,7 +33,6 @@ from cortexia_video.ledger.artifacts import (
 )
 from cortexia_video.ledger.depth_reader import read_depth
 from cortexia_video.ledger.entries import Source
-from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.lines import LedgerLines
 from cortexia_video.ledger.state import LedgerState, require_ledger
 from cortexia_video.pinhole import Pinhole
@@ -179,13 +177,9 @@ def make_point_clouds(
     if is_same_folder(place, root):
         raise InputError(f"{printable(str(root))} is the run and the output: choose another `output`")
     maker, sink = _Maker(options), open_sink(place, suffixes=[f".{format}"])
-    with ExitStack() as stack:
-        settings = {"job": "pointcloud", "format": format, **_settings_of(options), **maker.given.settings}
-        ledger = stack.enter_context(Ledger(place, settings, sink=sink))
-        stack.enter_context(sink)
-        outcomes = Outcomes(
-            sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop
-        )
+    settings = {"job": "pointcloud", "format": format, **_settings_of(options), **maker.given.settings}
+    opened = open_outcomes(place, settings, sink, overwrite=overwrite, on_outcome=on_outcome, stop=stop)
+    with opened as outcomes:
         return PointCloudJob(root, outcomes, maker, format, on_counted).run(workers)
 
 
@@ -212,7 +206,7 @@ class _Maker:
             return NO_SHAPE
         height, width = _image_size(line)
         known = self._options.fov_deg or line.get("f_px") or self.given.find(line["key"], width, height)
-        return None if known else NO_FOCAL_LENGTH
+        return None if known else self.given.describe_unused() or NO_FOCAL_LENGTH
 
     def make(self, depth: DepthMap, frame: Frame) -> PointCloud:
         """Return the point cloud of one image; raises what `point_cloud` does."""
@@ -222,6 +216,8 @@ class _Maker:
         camera = self.given.find_camera(frame.key, frame.width, frame.height)
         if camera is None and options.fov_deg is None and depth.f_px is None and frame.f_px is not None:
             camera = Pinhole.centred(frame.f_px, frame.width, frame.height)
+        if camera is None and options.fov_deg is None and depth.f_px is None:
+            raise InputError(self.given.describe_unused() or NO_FOCAL_LENGTH)
         return point_cloud(
             depth,
             frame.image,

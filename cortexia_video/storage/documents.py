@@ -60,7 +60,9 @@ def parse_toml(data: bytes | str, name: object) -> dict[str, Any]:
 
 def may_be_odd(text: str) -> bool:
     """Return whether JSON may hold what `find_fault` looks for besides large numbers; nearly none does."""
-    return text.count("[") + text.count("{") > DEEPEST or _DOUBTFUL.search(text) is not None
+    return text.count("[") + text.count("{") > DEEPEST or (
+        "\\u" in text and _DOUBTFUL.search(text) is not None
+    )
 
 
 def find_fault(value: object, *, finite: bool = False) -> str | None:
