@@ -293,8 +293,8 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_urls_are_shown_without_secrets() -> None:
-    for address in ("https://me:secret@host/a.png?sig=secret", "https://host/a.png?secret"):
-        assert "secret" not in f"{to_path(address)} {to_path(address)!r}"
+    for url in ("https://me:secret@host/a.png?sig=secret", "https://host/a.png?secret"):
+        assert "secret" not in f"{to_path(url)} {to_path(url)!r}"
     assert str(to_path("s3://bucket/what?.png")) == "s3://bucket/what?.png"
 
 
