@@ -123,6 +123,7 @@ def convert(
         about = {**about, "f_px": f_px, "f_source": "given"}
     reader = DepthReader(about=about, convention=convention, max_megapixels=max_megapixels)
     given = load_intrinsics(f_px, intrinsics)
+    given.require_square()
     for each in inputs:
         if is_same_folder(root, each):
             raise InputError(f"{printable(str(to_path(each)))} is input and output: choose another `output`")
@@ -147,6 +148,8 @@ def convert(
     with opened as outcomes:
         change = _FocalLength(given)
         report = DepthFileJob(outcomes, reader, FORMATS[format], change, allow_loss).run(files, workers)
+    if unused := given.describe_unused():
+        _log.warning("%s", unused)
     for reason, count in sorted(change.kept.items()):
         _log.warning("not scaled to the given focal length: %d (%s)", count, reason)
     if found.images:

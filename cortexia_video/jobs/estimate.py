@@ -179,6 +179,8 @@ def estimate(
     for name, value, choices in (("decode", decode, Decoding), ("changed", changed, Changed)):
         if value not in get_args(choices):
             raise InputError(f"`{name}` must be one of {', '.join(get_args(choices))}, got {value!r}")
+    given = load_intrinsics(f_px, intrinsics)
+    given.require_square()
     options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
     options |= {"kind": kind, "input_size": input_size, "multiple_of": multiple_of}
     options |= {"normalize": normalize, "output_name": output_name}
@@ -196,7 +198,7 @@ def estimate(
         task=TaskOptions(
             choose_workers(workers),
             decode,
-            load_intrinsics(f_px, intrinsics),
+            given,
             max_megapixels,
             VideoOptions.check(steady, video_size, every, frames),
         ),
@@ -217,7 +219,10 @@ def estimate(
             sink, ledger, overwrite=overwrite, changed=changed, on_outcome=on_outcome, stop=stop
         )
         outcomes.report.passed_over = passed_over
-        return _run(executor, outcomes, found, trace, stop)
+        report = _run(executor, outcomes, found, trace, stop)
+    if unused := given.describe_unused():
+        _log.warning("%s", unused)
+    return report
 
 
 def _find_some(spec: RunSpec, passed_over: Counter[str]) -> Iterator[Found]:

@@ -206,7 +206,7 @@ class _Maker:
             return NO_SHAPE
         height, width = _image_size(line)
         known = self._options.fov_deg or line.get("f_px") or self.given.find(line["key"], width, height)
-        return None if known else NO_FOCAL_LENGTH
+        return None if known else self.given.describe_unused() or NO_FOCAL_LENGTH
 
     def make(self, depth: DepthMap, frame: Frame) -> PointCloud:
         """Return the point cloud of one image; raises what `point_cloud` does."""
@@ -216,6 +216,8 @@ class _Maker:
         camera = self.given.find_camera(frame.key, frame.width, frame.height)
         if camera is None and options.fov_deg is None and depth.f_px is None and frame.f_px is not None:
             camera = Pinhole.centred(frame.f_px, frame.width, frame.height)
+        if camera is None and options.fov_deg is None and depth.f_px is None:
+            raise InputError(self.given.describe_unused() or NO_FOCAL_LENGTH)
         return point_cloud(
             depth,
             frame.image,
