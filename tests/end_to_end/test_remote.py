@@ -175,7 +175,11 @@ def test_signed_urls_are_read_and_not_written_down(
     [
         ("s3://no-such-bucket/in", f"{S3}/out", "no such bucket: check its name and region"),
         (f"{S3}/nothing-here", f"{S3}/out", "no such object or folder"),
-        ("IMAGES", "s3://no-such-bucket/out", "no such bucket: check its name and region; choose another"),
+        (
+            "IMAGES",
+            "s3://no-such-bucket/out",
+            "cannot write to s3://no-such-bucket/out: no such bucket: check",
+        ),
         ("ftp://host/in", f"{S3}/out", "no such scheme here: use a path, or one of file://, s3://"),
         ("s3://", f"{S3}/out", "names no bucket: give s3://bucket"),
     ],
