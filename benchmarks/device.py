@@ -29,7 +29,7 @@ def describe_device(device: torch.device) -> str:
 
 
 def measure_matrix_rates(device: torch.device) -> dict[torch.dtype, float]:
-    """Measure floating-point operations a second of large matrix products; float32 with TF32 allowed.
+    """Measure floating-point operations per second of large matrix products; float32 with TF32 allowed.
 
     Plain float32 networks use TF32 in their convolutions, so that is what bounds them. A processor's is that
     of one core times the threads: threads that wait for each other would measure who else is at work.

@@ -1,4 +1,4 @@
-"""Measure how many pairs of 640 x 480 a second are aligned and measured, and that memory stays flat.
+"""Measure how many pairs of 640 x 480 per second are aligned and measured, and that memory stays flat.
 
     python benchmarks/evaluation.py --pairs 2000
     python benchmarks/evaluation.py small --images 20000
@@ -41,7 +41,7 @@ from cortexia_video.rgbd_sample import RGBDSample
 _HEIGHT, _WIDTH = 480, 640
 _ROUNDS = 5
 
-app = App(help="Pairs of 640 x 480 that are evaluated a second.")
+app = App(help="Pairs of 640 x 480 that are evaluated per second.")
 
 
 def make_pair(seed: int = 0) -> tuple[DepthMap, Reference]:
@@ -80,7 +80,7 @@ def measure(*, pairs: int = 2000, threads: int = os.cpu_count() or 1) -> None:
                 rates[name].append(count / (time.perf_counter() - started))
                 costs[name].append(1000 * (time.process_time() - used) / count)
         print(
-            f"pairs of {_WIDTH} x {_HEIGHT} a second, {threads} threads, median of {_ROUNDS} (least, largest)"
+            f"pairs of {_WIDTH} x {_HEIGHT} per second, {threads} threads, median of {_ROUNDS} (least, largest)"
         )
         for name, found in rates.items():
             cost = statistics.median(costs[name])

@@ -1,4 +1,4 @@
-"""Pairs a second from shards of 640 x 480, as `cortexia dataset build` writes them; memory over an epoch.
+"""Pairs per second from shards of 640 x 480, as `cortexia dataset build` writes them; memory over an epoch.
 
     python benchmarks/rgbd_datasets.py [--pairs 600] [--rounds 5] [--epoch 20000]
 

@@ -44,15 +44,15 @@ app = App(help=__doc__)
 
 @dataclass(frozen=True)
 class Store:
-    """What workers share. gets, puts: requests a second to one prefix (AWS's). driver: inputs per second.
+    """What workers share. gets, puts: requests per second to one prefix (AWS's). driver: inputs per second.
 
-    bytes: a second, of the network of each worker: 10 Gbit.
+    bytes: per second, of the network of each worker: 10 Gbit.
     """
 
     gets: float = 5500
     puts: float = 3500
     bytes: float = 1.25e9
-    driver: float = 6400  # a hundred blocks of 64 a second: assumed, Ray Data was not seen to be slower
+    driver: float = 6400  # a hundred blocks of 64 per second: assumed, Ray Data was not seen to be slower
 
 
 @dataclass(frozen=True)

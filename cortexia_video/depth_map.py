@@ -140,7 +140,7 @@ class DepthMap:
     def __post_init__(self) -> None:
         if self.values.dtype != np.float32 or self.values.ndim != 2:
             raise ValueError(
-                f"depth must be float32 (H, W), not {self.values.dtype} {self.values.shape}: "
+                f"depth must be float32 (H, W), got {self.values.dtype} {self.values.shape}: "
                 "use values.astype(np.float32) on a two-dimensional array"
             )
         if self.kind not in KINDS:

@@ -6,7 +6,7 @@ CortexiaError
 ├── OutputError         an output folder that cannot be written, or is in use
 │   ├── LossError             a conversion that loses what nobody said may be lost
 │   ├── OutputExistsError     a file that is not this output's stands in the way
-│   └── OutputLostError       the output took no more while a run was on: full disk, lost mount
+│   └── OutputLostError       the output became full or unwritable during a run: full disk, lost mount
 ├── DecodeError         bytes that are not an image we can read
 ├── MissingExtraError   a model, a format or a command needs a package that is not installed
 ├── TrainingError       a training that cannot go on: its loss is no number
@@ -80,10 +80,10 @@ class OutputExistsError(OutputError):
 
 
 class OutputLostError(OutputError):
-    """The output took no more while a run was on: the disk is full, or the mount or a ledger is gone.
+    """The output became full or unwritable during a run: the disk is full, or the mount or a ledger is gone.
 
     path, reason: what cannot be written, and why. remedy: what to do.
-    report: what became of the inputs until then, a `pipeline.Report`, where a run was under way.
+    report: the results until then, a `Report`, where a run was under way.
     """
 
     report: object = None

@@ -38,7 +38,7 @@ class Frame:
         if self.image.dtype != np.uint8 or self.image.ndim != 3 or self.image.shape[2] != 3:
             raise ValueError(
                 f"frame {self.key!r}: image must be uint8 (H, W, 3) RGB, "
-                f"not {self.image.dtype} {self.image.shape}; convert it, or read files by `read_image`"
+                f"got {self.image.dtype} {self.image.shape}; convert it, or read files by `read_image`"
             )
 
     @property

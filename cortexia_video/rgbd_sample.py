@@ -59,7 +59,7 @@ class RGBDSample:
                 )
         if self.mask is not None and self.mask.dtype != np.bool_:
             raise InputError(
-                f"{self.frame.key!r}: the mask must be bool, not {self.mask.dtype}: use mask.astype(bool)"
+                f"{self.frame.key!r}: the mask must be bool, got {self.mask.dtype}: use mask.astype(bool)"
             )
 
     @property

@@ -49,7 +49,7 @@ def batch_depth_estimation(
     if not Path(folder).is_dir():
         raise InputError(f"no such folder: {folder}")
     if batch_size < 1:
-        raise InputError(f"--batch_size must be at least 1, not {batch_size}")
+        raise InputError(f"--batch_size must be at least 1, got {batch_size}")
     estimator = get_estimator(model, batch_size)
     counts = Counts()
     for place in find_subfolders(folder) if recursive else [""]:

@@ -27,7 +27,7 @@ OUTPUT_SUFFIX = "_depth_new"
 
 @dataclass(slots=True)
 class Counts:
-    """What became of the images: found == saved + failed."""
+    """The results of a run: found == saved + failed."""
 
     found: int = 0
     saved: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -125,3 +126,21 @@ def make_image() -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[int | str], Path]]:
+    """Yield disk(size), which mounts a small file system, or again in another size; skip where it cannot."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(size: int | str) -> Path:
+        options = f"size={size}" + (",remount" if place.is_mount() else "")
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place]
+        if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("cannot mount a small file system here")
+        return place
+
+    yield mount
+    if place.is_mount():
+        subprocess.run(["umount", place], check=True)

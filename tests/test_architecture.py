@@ -56,6 +56,7 @@ OWNERS = {  # of heavy packages: rooms (with a slash) or files that may import t
     "pyarrow": {"storage/", "jobs/ray_cluster.py"},
     "av": {"video/"},
     "fsspec": {"storage/remote_path.py"},
+    "pillow_heif": {"images/pillow_readers.py"},
 }
 
 

@@ -305,7 +305,7 @@ def test_one_image_of_pillows_is_turned_and_has_its_focal_length(tmp_path: Path)
 def test_one_image_raises_what_would_be_a_failure() -> None:
     with pytest.raises(ModelError, match="cannot do this one"):
         DepthEstimator(Recording())(frame("a", level=POISON).image)
-    with pytest.raises(InputError, match=r"image must be uint8 \(H, W, 3\) RGB, not float64"):
+    with pytest.raises(InputError, match=r"image must be uint8 \(H, W, 3\) RGB, got float64"):
         DepthEstimator(SyntheticModel())(np.zeros((4, 4, 3)))
     with pytest.raises(InputError, match="no such file: nothing"):
         DepthEstimator(SyntheticModel())("nothing.jpg")

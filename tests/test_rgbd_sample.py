@@ -36,7 +36,7 @@ def test_sizes_that_differ_are_refused_and_both_are_named(other: dict[str, Any],
 
 
 def test_a_mask_of_numbers_is_refused() -> None:
-    with pytest.raises(InputError, match="must be bool, not uint8"):
+    with pytest.raises(InputError, match="must be bool, got uint8"):
         RGBDSample(FRAME, DEPTH, mask=np.ones((3, 4), np.uint8))  # type: ignore[arg-type]
 
 

@@ -46,7 +46,7 @@ class Flip(Transform):
 
     def __post_init__(self) -> None:
         if self.axis not in ("horizontal", "vertical"):
-            raise InputError(f"no flip is {self.axis!r}: use horizontal or vertical")
+            raise InputError(f"unknown axis {self.axis!r}: use horizontal or vertical")
 
     def __call__(self, sample: RGBDSample, seed: Seed | None = None) -> RGBDSample:
         axis = 1 if self.axis == "horizontal" else 0

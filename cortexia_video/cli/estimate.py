@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import nullcontext
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -37,7 +36,7 @@ _OF_CLUSTERS = ("address", "num_workers", "gpus_per_worker")
     (OUTPUT, ("size", "changed", "pack", "pack_size", "pack_images")),
     (VIDEO, ("steady", "video_size", "every", "frames")),
     (MODEL, MODEL_OPTIONS),
-    (CAMERA, ("f_px", "intrinsics")),
+    (CAMERA, ("f_px", "intrinsics", "align_to", "drop_relative")),
     (RUN, ("batch_size", "device", "workers", "decode", "max_megapixels", "partition", "profile")),
 )
 def estimate_command(
@@ -51,8 +50,7 @@ def estimate_command(
     """Estimate depth for images and videos.
 
     Each image of INPUT gets OUTPUT/KEY.npy, or another format, and each video OUTPUT/KEY.mkv, 16 bits a pixel.
-    Only what is missing or changed is done.
-    OUTPUT/ledger.jsonl says what became of every input.
+    Only what is missing or changed is done. OUTPUT/ledger.jsonl has the result of every input.
 
         cortexia estimate photos --output depth --recursive
         cortexia estimate clip.mp4 --output depth
@@ -67,7 +65,10 @@ def estimate_command(
     """
     cluster = {name: options.pop(name) for name in _OF_CLUSTERS}
     part = parse_partition(options["partition"]) if options["partition"] else None
-    with _open_executor(executor, cluster) as where:
+    given = next((name for name, value in cluster.items() if value is not None), None)
+    if executor == "local" and given:
+        raise InputError(f"`{given}` is for many machines: give `executor='ray'`, too")
+    with nullcontext() if executor == "local" else RayExecutor(**cluster) as where:
         return run_job(
             lambda on_outcome, stop: estimate(
                 inputs, output, executor=where, on_outcome=on_outcome, stop=stop, **options
@@ -81,16 +82,3 @@ def estimate_command(
             ),
             to_path(output),
         )
-
-
-@contextmanager
-def _open_executor(name: str, cluster: Mapping[str, Any]) -> Iterator[RayExecutor | None]:
-    """Yield the cluster that `--executor ray` asks for, or None."""
-    if name == "local":
-        given = next((option for option, value in cluster.items() if value is not None), None)
-        if given:
-            raise InputError(f"`{given}` is for many machines: give `executor='ray'`, too")
-        yield None
-        return
-    with RayExecutor(**cluster) as executor:
-        yield executor

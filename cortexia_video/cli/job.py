@@ -16,6 +16,7 @@ from cortexia_video.cli.progress import open_progress
 from cortexia_video.errors import printable
 from cortexia_video.jobs.outcomes import Listener, Report
 from cortexia_video.ledger.state import LEDGER_NAME
+from cortexia_video.sources.inputs import list_passed_over
 from cortexia_video.storage.paths import AnyPath
 
 
@@ -33,6 +34,8 @@ def run_job(
     if report.interrupted:
         print("interrupted: what was being written is finished; the same command goes on from here. So far:")
     print(report)
+    if report.passed_over:
+        print(f"passed over: {list_passed_over(report.passed_over)}")
     if report.speed and report.done:
         print(f"speed: {report.speed}")
     if report.failed:  # each was said when it happened

@@ -16,8 +16,8 @@ from cortexia_video.storage.paths import is_remote, to_path
 def merge_command(output: Annotated[str, Parameter(name="DIR")], /) -> None:
     """Join the ledgers of partitions.
 
-    What partitions left in DIR goes to DIR/ledger.jsonl, as the next run without --partition does, too.
-    Partitions of machines without a common disk: copy their output folders into one before.
+    Joins the ledgers that partitions left in DIR into DIR/ledger.jsonl; the next run without --partition does
+    the same. Partitions of machines without a common disk: copy their output folders into one first.
 
         cortexia estimate photos --output depth --partition 1/2
         cortexia estimate photos --output depth --partition 2/2

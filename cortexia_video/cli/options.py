@@ -97,7 +97,7 @@ def parse_size(text: str, name: str = "`input_size`") -> InputSize:
     """Read 518 as a short side and 392x518 as height and width; raise `InputError`, which says `name`."""
     match = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", text)
     if match is None:
-        raise InputError(f"{name} must be like 518 or 392x518, not {text!r}")
+        raise InputError(f"{name} must be like 518 or 392x518, got {text!r}")
     height, width = match.groups()
     return (int(height), int(width)) if width else int(height)
 
@@ -109,7 +109,7 @@ def _convert_size(_: Any, tokens: Sequence[Token]) -> InputSize:
 def _convert_sides(_: Any, tokens: Sequence[Token]) -> tuple[int, int]:
     size = parse_size(tokens[0].value, "`size`")
     if isinstance(size, int):
-        raise InputError(f"`size` must be like 392x518, not {tokens[0].value!r}")
+        raise InputError(f"`size` must be like 392x518, got {tokens[0].value!r}")
     return size
 
 

@@ -1,16 +1,15 @@
-"""`cortexia pointcloud`: points in space from depth that is there."""
+"""`cortexia pointcloud`: points in space from depth."""
 
 from __future__ import annotations
 
 from queue import Queue
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
 from cortexia_video.cli import DONE
 from cortexia_video.cli.job import run_job
-from cortexia_video.cli.options import CAMERA, take_options
-from cortexia_video.depth_map import DepthKind
+from cortexia_video.cli.options import CAMERA, MEANING, OPTIONS, RUN, take_options
 from cortexia_video.errors import InputError
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_cloud, make_point_clouds
 from cortexia_video.storage.paths import is_folder, require_object, to_path
@@ -22,17 +21,14 @@ _OF_SHAPES = ("near_m", "far_m", "max_gap", "normals")
 
 
 @take_options(CloudOptions, (CAMERA, _OF_CAMERAS), (SHAPE, _OF_SHAPES))
+@take_options(make_point_clouds, (OPTIONS, ("format", "overwrite")), (RUN, ("workers",)))
+@take_options(make_point_cloud, (OPTIONS, ("frame",)), (MEANING, ("kind", "convention")))
 def pointcloud_command(
     image: Annotated[str, Parameter(name="IMAGE")],
     /,
     *,
     output: Annotated[str, Parameter(alias="-o")],
     depth: str | None = None,
-    kind: DepthKind | None = None,
-    convention: Annotated[str | None, Parameter(name="--from")] = None,
-    format: Literal["ply", "glb"] = "ply",
-    overwrite: bool = False,
-    workers: int | None = None,
     **options: Any,
 ) -> int:
     """Make point clouds from depth and images.
@@ -42,6 +38,7 @@ def pointcloud_command(
     unchanged is skipped.
 
         cortexia pointcloud photo.jpg --depth photo.npy --kind metric --f-px 1500 --output photo.glb
+        cortexia pointcloud clip.mp4 --depth depth/clip.mp4.mkv --frame 123 --output 123.ply
         cortexia pointcloud depth --output clouds
 
     Exit code: 0 all done or skipped, 1 some failed, 2 wrong usage, 130 interrupted.
@@ -50,28 +47,24 @@ def pointcloud_command(
         image: An image; or, without --depth, the --output of a run.
         output: The .ply or .glb file; for a run, a folder.
         depth: The depth file of the image.
-        kind: What its numbers mean, if it does not say so: metric or scale_invariant; others with --near-m.
-        convention: Or whose file it is: tum, kitti, nyu, scannet, sunrgbd, depth-pro, moge and so on.
-        format: Of the files in the folder.
-        overwrite: Make all again, and replace files that the ledger of OUTPUT does not know.
-        workers: Threads, for a run; one per core by default.
     """
-    wanted = CloudOptions(**options)
+    wanted = CloudOptions(**{name: options[name] for name in (*_OF_CAMERAS, *_OF_SHAPES)})
     if depth is None:
         place = to_path(image)
         if isinstance(place, RemotePath):
             require_object(place)
         if not is_folder(place):
-            raise InputError(f"{place} is no folder of a run: give its --depth, too")
+            raise InputError(f"{place} is no output folder of a run: for an image give its --depth, too")
         counted = Queue[int]()  # by the job itself, so that the ledger is read once
         return run_job(
             lambda on_outcome, stop: make_point_clouds(
                 image,
                 output,
-                format=format,
+                format=options["format"],
                 options=wanted,
-                overwrite=overwrite,
-                workers=workers,
+                frame=options["frame"],
+                overwrite=options["overwrite"],
+                workers=options["workers"],
                 on_counted=counted.put,
                 on_outcome=on_outcome,
                 stop=stop,
@@ -80,7 +73,14 @@ def pointcloud_command(
             to_path(output),
         )
     cloud = make_point_cloud(
-        image, depth, output, kind=kind, convention=convention, options=wanted, overwrite=overwrite
+        image,
+        depth,
+        output,
+        kind=options["kind"],
+        convention=options["convention"],
+        options=wanted,
+        frame=options["frame"],
+        overwrite=options["overwrite"],
     )
     unit = "metres" if cloud.unit == "metre" else "true up to a factor"
     print(f"{to_path(output)}: {len(cloud.points)} points, {unit}")

@@ -26,7 +26,7 @@ def status_command(
         cortexia status depth
         cortexia status s3://bucket/depth s3://bucket/photos --recursive
 
-    Exit code: 0 none failed, 1 some inputs failed, 2 no ledger there.
+    Exit code: 0 none failed, 1 some inputs failed, 2 no ledger.
 
     Args:
         output: The --output of the runs: a folder, or a URL such as s3://bucket/depth.

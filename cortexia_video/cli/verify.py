@@ -20,12 +20,13 @@ def verify_command(
 ) -> int:
     """Check outputs against the ledger.
 
-    Every output of DIR: there, size, digest, shape, nowhere infinite. Prints a line for each that is wrong.
+    Every output of DIR must exist, with its size, digest and shape, and have no infinite value. Prints a line
+    for each that is wrong.
 
         cortexia verify depth
         cortexia verify depth --requeue
 
-    Exit code: 0 all right, 1 not all right, 2 no ledger there.
+    Exit code: 0 all right, 1 not all right, 2 no ledger.
 
     Args:
         output: The --output of a run.

@@ -117,7 +117,7 @@ def evaluate(
         place = Path(chosen.place)
         if not place.exists():
             raise InputError(
-                f"{place} is not there: protocol {chosen.name} looks there, from the current folder: "
+                f"{place} does not exist: protocol {chosen.name} looks there, from the current folder: "
                 "give `truth`"
             )
     root = None if output is None else to_path(output)

@@ -134,7 +134,7 @@ def open_truth(
         if isinstance(place, RemotePath):
             require_object(place)
         elif not place.is_dir() and not place.is_file():
-            raise InputError(f"{place} is not there: give a dataset, or a folder of depth files")
+            raise InputError(f"{place} does not exist: give a dataset, or a folder of depth files")
         folders = {path.parent: "rgbd" for path in find_inside(place, "*/set.json")}
         if not folders and convention is None:
             with contextlib.suppress(InputError):

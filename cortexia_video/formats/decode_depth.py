@@ -180,7 +180,7 @@ def find_reader(data: bytes, name: str) -> Reader:
         if reader.reads(data):
             return reader
     foreign = describe_foreign(data)
-    if data and not foreign.endswith(("plain text", "of no known image format")):
+    if data and not foreign.endswith(("plain text", "of an unknown format")):
         raise DepthFileError(f"not a depth file: {foreign.partition(': ')[2]}")
     suffixes = [suffix for reader in READERS for suffix in reader.suffixes]
     if name.lower().endswith(tuple(suffixes)):

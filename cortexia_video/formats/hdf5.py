@@ -87,9 +87,9 @@ def _find(file: Any, name: str) -> Any:
         raise ValueError("it is a link, which is not followed: copy the array itself into the file")
     found = file[name]
     if not isinstance(found, h5py.Dataset) or found.dtype.kind not in "fiu" or found.shape is None:
-        raise ValueError(f"it is no array of numbers ({getattr(found, 'dtype', 'a group')})")
+        raise ValueError(f"it is not an array of numbers ({getattr(found, 'dtype', 'a group')})")
     if found.external or found.is_virtual:
-        raise ValueError("its numbers lie in other files, which are not read: copy them into the file")
+        raise ValueError("its values are in other files, which are not read: copy them into the file")
     return found
 
 

@@ -27,7 +27,7 @@ from cortexia_video.errors import DecodeError, describe
 from cortexia_video.frame import Frame
 from cortexia_video.images.exif_focal_length import focal_length_px
 from cortexia_video.images.foreign_content import describe_foreign, find_camera_file
-from cortexia_video.images.pillow_readers import READERS, TiffReader, read_exif
+from cortexia_video.images.pillow_readers import TiffReader, find_reader, read_exif
 from cortexia_video.images.pixels import to_rgb, turn
 from cortexia_video.images.sniff import SNIFF_BYTES, name_format
 from cortexia_video.runtime.memory import BufferPool
@@ -138,7 +138,7 @@ def _open(data: bytes) -> ImageFile.ImageFile:
         raise DecodeError(describe_foreign(data))
     if name == "TIFF" and (camera := find_camera_file(data)):
         raise DecodeError(camera)
-    opened = READERS[name](io.BytesIO(data))
+    opened = find_reader(name)(io.BytesIO(data))
     # a row at a time: Pillow joins smaller pieces, each time copying what it has of the row (780 bytes took 24 s)
     opened.decodermaxblock = max(opened.decodermaxblock, _ROW_BYTES * opened.size[0])
     return opened
@@ -158,7 +158,16 @@ def _check_size(pil_image: Image.Image, max_megapixels: float) -> None:
 # ---- memory ------------------------------------------------------------------------------------------------
 
 # Peak bytes a pixel beyond the file itself, reader and result together: measured at 20 to 200 megapixels.
-_PEAK_BYTES = {"JPEG": 9.0, "PNG": 7.1, "BMP": 7.1, "TIFF": 7.1, "WEBP": 16.0, "AVIF": 20.0, "JPEG2000": 20.0}
+_PEAK_BYTES = {
+    "JPEG": 9.0,
+    "PNG": 7.1,
+    "BMP": 7.1,
+    "TIFF": 7.1,
+    "WEBP": 16.0,
+    "AVIF": 20.0,
+    "HEIF": 9.5,
+    "JPEG2000": 20.0,
+}
 _PEAK_BYTES_OTHER = 12.0
 _ALLOWED_BYTES = 10.2  # 2 GiB less 100 MB for Python and numpy, at 200 megapixels
 _DEFAULT_MEGAPIXELS = 200.0

@@ -10,7 +10,6 @@ _SOUND = "not an image: the content is sound"
 _VIDEO = "not an image: the content is a video"
 _TABLE = "not an image: the content is a file of data, "
 _LATER = "; convert it to PNG or JPEG"
-_HEIF = "not supported: the content is a HEIF image; convert it to JPEG"
 
 # Offset, magic, what it is: content that ends up in image folders.
 _FOREIGN = [
@@ -47,10 +46,6 @@ _FOREIGN = [
     (0, b"FUJIFILMCCD-RAW", _CAMERA),
     (0, b"FOVb", _CAMERA),
     (0, b"\0MRM", _CAMERA),
-    (4, b"ftyphei", "not supported: the content is a HEIC image; convert it to JPEG"),
-    (4, b"ftyphev", "not supported: the content is a HEIC image; convert it to JPEG"),
-    (4, b"ftypmif1", _HEIF),
-    (4, b"ftypmsf1", _HEIF),
     (4, b"ftyp", _VIDEO),
     (0, b"v/1\1", f"not supported: the content is an OpenEXR image{_LATER}"),
     (0, b"#?RADIANCE", f"not supported: the content is a Radiance HDR image{_LATER}"),
@@ -110,7 +105,7 @@ def describe_foreign(data: bytes) -> str:
             return description
     text = head.decode("utf-8", "replace").rstrip("\ufffd")  # perhaps cut within a character
     readable = all(character.isprintable() or character.isspace() for character in text)
-    what = "plain text" if text and "\ufffd" not in text and readable else "of no known image format"
+    what = "plain text" if text and "\ufffd" not in text and readable else "of an unknown format"
     return f"not an image: the content is {what}"
 
 

@@ -22,6 +22,7 @@ from PIL import (
 )
 
 from cortexia_video.errors import DecodeError
+from cortexia_video.images.sniff import HEIF_REMEDY
 
 _SAVE = "convert it to JPEG or PNG"
 _SUBFILE, _WIDTH, _HEIGHT, _COMPRESSION, _COLOURS, _SUB_IFDS, _DNG_VERSION = (
@@ -141,6 +142,20 @@ READERS: dict[str, type[ImageFile.ImageFile]] = {
     "JPEG2000": Jpeg2KImagePlugin.Jpeg2KImageFile,
     "TGA": TgaImagePlugin.TgaImageFile,
 }
+
+
+def find_reader(name: str) -> type[ImageFile.ImageFile]:
+    """Return the reader of a format; `DecodeError` for HEIF where the extra is not installed."""
+    if name != "HEIF":
+        return READERS[name]
+    try:
+        from pillow_heif.as_plugin import HeifImageFile
+    except ImportError as error:
+        raise DecodeError(f"not supported: the content is a HEIC or HEIF image; {HEIF_REMEDY}") from error
+    reader: type[ImageFile.ImageFile] = HeifImageFile
+    return reader
+
+
 _ROWS_PER_STRIP, _TILE_WIDTH = 278, 322
 _EXIF_IFD = 0x8769
 

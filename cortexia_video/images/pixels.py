@@ -148,7 +148,7 @@ def _find_grey_scale(pil_image: Image.Image) -> _GreyScale | None:
         raise DecodeError("some of its values are no numbers (NaN): convert it to 8 or 16 bits")
     if white is None or not low >= 0.0:
         raise DecodeError(
-            f"cannot tell black from white: the values run from {low:g} to {high:g}; "
+            f"which values are black and white is unknown: they run from {low:g} to {high:g}; "
             "convert it to 8 or 16 bits, or floating point values to 0..1"
         )
     return _GreyScale(dtype, white, inverted)

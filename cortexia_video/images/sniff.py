@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 
+HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
+HEIF_REMEDY = "pip install 'cortexia-video[heif]', or convert it to JPEG"
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".avif", ".avifs"}
-)
+) | (HEIF_SUFFIXES if find_spec("pillow_heif") else frozenset())
 SNIFF_BYTES = 64
 
 
@@ -32,12 +35,13 @@ _BMP_HEADER_BYTES = {12, 16, 40, 52, 56, 64, 108, 124}
 _AVIF_BRANDS = {b"avif", b"avis"}
 
 
-# Readable when named explicitly; folders are not scanned for them.
+# Readable when named explicitly; folders are not scanned for their content.
 _OTHER_MAGIC = [
     ("GIF", re.compile(rb"GIF8[79]a")),
     ("PPM", re.compile(rb"P[1-6]\s")),
     ("ICO", re.compile(rb"\x00\x00\x01\x00[^\x00]", re.DOTALL)),
     ("QOI", re.compile(rb"qoif")),
+    ("HEIF", re.compile(rb"....ftyp(hei[cmsx]|hev[cmsx]|mif1|msf1)", re.DOTALL)),
     ("JPEG2000", re.compile(rb"\xff\x4f\xff\x51|\x00\x00\x00\x0cjP  \r\n\x87\n")),
     # TGA has no magic: colour map type, image type, then anything up to the bits per pixel.
     ("TGA", re.compile(rb".[\x00\x01][\x01-\x03\x09-\x0b].{13}[\x01\x08\x0f\x10\x18\x20]", re.DOTALL)),

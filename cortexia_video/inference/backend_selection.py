@@ -63,7 +63,7 @@ class BackendConfig(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BackendTrial:
-    """What became of one candidate of `auto`: how fast and how near, or why it is out of the question."""
+    """The result of one candidate of `auto`: how fast and how near, or why it is out of the question."""
 
     way: BackendConfig
     images_per_second: float = 0.0
@@ -85,7 +85,7 @@ class BackendSelector:
 
     def __init__(self, model: str, *, max_error: float = MAX_ERROR, **options: Any) -> None:
         if not max_error > 0:
-            raise InputError(f"`max_error` must be more than 0, such as {MAX_ERROR}, not {max_error}")
+            raise InputError(f"`max_error` must be above 0, such as {MAX_ERROR}, got {max_error}")
         self._model = model
         self._max_error = max_error
         self._backends = find_model(model).backends

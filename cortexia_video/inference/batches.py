@@ -82,7 +82,7 @@ class BatchLimits:
 
     def __init__(self, batch_size: BatchSize, most: int | None = None) -> None:
         if batch_size != "auto" and not (isinstance(batch_size, int) and batch_size >= 1):
-            raise InputError(f"`batch_size` must be at least 1, or auto, not {batch_size!r}")
+            raise InputError(f"`batch_size` must be at least 1, or auto, got {batch_size!r}")
         self._auto = batch_size == "auto"
         self._most = min(_LARGEST_TRIED if batch_size == "auto" else batch_size, most or sys.maxsize)
         self._fitting: dict[Group, int] = {}

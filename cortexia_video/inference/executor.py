@@ -48,7 +48,7 @@ class ItemResult:
 
 @dataclass(frozen=True, slots=True)
 class Skipped(Generic[Outcome]):
-    """What became of an item that the model need not see."""
+    """The result of an item that the model need not see."""
 
     outcome: Outcome
 

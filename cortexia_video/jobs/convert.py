@@ -12,7 +12,6 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -32,11 +31,10 @@ from cortexia_video.errors import (
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.formats.registry import FORMATS, Format, FormatName
 from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
-from cortexia_video.jobs.outcomes import Listener, Outcomes, Report, facts_of
+from cortexia_video.jobs.outcomes import Listener, Outcomes, Report, facts_of, open_outcomes
 from cortexia_video.ledger.artifacts import find_image
 from cortexia_video.ledger.depth_json import complete_depth_json, keep_depth_json, read_depth_json
 from cortexia_video.ledger.depth_reader import DepthReader, Reading
-from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.memory import MemoryBudget
@@ -125,6 +123,7 @@ def convert(
         about = {**about, "f_px": f_px, "f_source": "given"}
     reader = DepthReader(about=about, convention=convention, max_megapixels=max_megapixels)
     given = load_intrinsics(f_px, intrinsics)
+    given.require_square()
     for each in inputs:
         if is_same_folder(root, each):
             raise InputError(f"{printable(str(to_path(each)))} is input and output: choose another `output`")
@@ -145,15 +144,12 @@ def convert(
         "about": {**(about or {})},
         **given.settings,
     }
-    with ExitStack() as stack:
-        known = {name: each for name, each in settings.items() if each}
-        ledger = stack.enter_context(Ledger(root, known, sink=sink))
-        stack.enter_context(sink)
-        outcomes = Outcomes(
-            sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop
-        )
+    opened = open_outcomes(root, settings, sink, overwrite=overwrite, on_outcome=on_outcome, stop=stop)
+    with opened as outcomes:
         change = _FocalLength(given)
         report = DepthFileJob(outcomes, reader, FORMATS[format], change, allow_loss).run(files, workers)
+    if unused := given.describe_unused():
+        _log.warning("%s", unused)
     for reason, count in sorted(change.kept.items()):
         _log.warning("not scaled to the given focal length: %d (%s)", count, reason)
     if found.images:

@@ -27,6 +27,7 @@ from cortexia_video.formats.registry import FormatName
 from cortexia_video.geometry.intrinsics import load_intrinsics
 from cortexia_video.inference.backend_selection import MAX_ERROR, Backend
 from cortexia_video.inference.batches import BatchSize
+from cortexia_video.jobs.aligner import Aligner, AlignTo
 from cortexia_video.jobs.clip_output import VideoOptions
 from cortexia_video.jobs.outcomes import Changed, Listener, Outcomes, Report
 from cortexia_video.jobs.run_spec import Executor, RunSpec
@@ -43,9 +44,10 @@ from cortexia_video.runtime.workers import choose_workers, count_cores
 from cortexia_video.sinks.archives import Packing, PackName
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import Found, InputFile
+from cortexia_video.sources.inputs import list_passed_over
 from cortexia_video.storage.paths import is_remote, to_path
 from cortexia_video.storage.remote_path import RemotePath
-from cortexia_video.video.container import is_installed, is_video_name, require_video
+from cortexia_video.video.container import is_video_name, require_video
 from cortexia_video.video.steady import SteadyMode
 
 _THREADS_A_CORE = 4  # that wait for URLs
@@ -81,6 +83,8 @@ def estimate(
     normalize: str | None = None,
     output_name: str | None = None,
     commercial_only: bool = False,
+    align_to: str | AlignTo | None = None,
+    drop_relative: bool = False,
     f_px: float | None = None,
     intrinsics: str | os.PathLike[str] | None = None,
     batch_size: BatchSize = 4,
@@ -115,8 +119,8 @@ def estimate(
             bytes.
         steady: Of videos: against flicker, mean takes the running mean along the motion; align first takes
             away changes of scale and shift, for models whose depth jumps; off keeps depth as the model gives it.
-        video_size: As `size`, of videos.
-        every: Of videos, take every so many-th frame.
+        video_size: full or native, as size, for videos.
+        every: Take only every n-th frame of videos.
         frames: Of videos, which frames to take: 0:500 the first 500, 100: all from frame 100 on.
         changed: Outputs that were made with other settings (model, format...): redo them, keep them, or
             refuse to run.
@@ -140,6 +144,9 @@ def estimate(
             bytes (0..255), or six numbers, 'mean 0.5 0.5 0.5 std 0.5 0.5 0.5'.
         output_name: For onnx: files with several outputs, where their names leave open which is depth.
         commercial_only: Refuse models whose weights are not known to be free for use in a product.
+        align_to: Make depth metric by distances that are known: a CSV of points, a COLMAP model or a folder of
+            sparse depth, as `cortexia align --to` takes them. In Python also an `AlignTo`.
+        drop_relative: Do not keep the depth before its alignment in KEY.relative.
         f_px: Focal length of every image, in its pixels. Without it EXIF says it, or the model estimates it.
         intrinsics: CSV (key,f_px or key,fx,fy,width,height) or JSON file of focal lengths by key; * stands
             for all others.
@@ -162,7 +169,7 @@ def estimate(
 
     Raises:
         InputError, ModelError, MissingExtraError, OutputError: Before any depth is written.
-        OutputLostError: The output can take no more (its `report` says what was done); a later call goes on
+        OutputLostError: The output is full or unwritable (its `report` says what was done); a later call goes on
             from there.
 
     Example:
@@ -174,10 +181,12 @@ def estimate(
     if workers is None and (isinstance(root, RemotePath) or any(map(is_remote, inputs))):
         workers = _THREADS_A_CORE * count_cores()
     if not max_megapixels > 0:
-        raise InputError(f"`max_megapixels` must be more than 0, not {max_megapixels}")
+        raise InputError(f"`max_megapixels` must be above 0, got {max_megapixels}")
     for name, value, choices in (("decode", decode, Decoding), ("changed", changed, Changed)):
         if value not in get_args(choices):
-            raise InputError(f"`{name}` must be one of {', '.join(get_args(choices))}, not {value!r}")
+            raise InputError(f"`{name}` must be one of {', '.join(get_args(choices))}, got {value!r}")
+    given = load_intrinsics(f_px, intrinsics)
+    given.require_square()
     options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
     options |= {"kind": kind, "input_size": input_size, "multiple_of": multiple_of}
     options |= {"normalize": normalize, "output_name": output_name}
@@ -195,12 +204,16 @@ def estimate(
         task=TaskOptions(
             choose_workers(workers),
             decode,
-            load_intrinsics(f_px, intrinsics),
+            given,
             max_megapixels,
             VideoOptions.check(steady, video_size, every, frames),
+            Aligner(AlignTo(to=align_to) if isinstance(align_to, str) else align_to) if align_to else None,
         ),
+        drop_relative=drop_relative,
         packing=Packing(pack, pack_size, pack_images).check() if pack else None,
     )
+    if align_to and pack and not drop_relative:
+        raise InputError("`pack` has no room for the depth before its alignment: give `drop_relative=True`")
     found = _find_some(spec, passed_over)
     executor, sink = executor or LocalExecutor(), spec.open_sink()
     settings = executor.prepare(spec)
@@ -215,11 +228,10 @@ def estimate(
         outcomes = Outcomes(
             sink, ledger, overwrite=overwrite, changed=changed, on_outcome=on_outcome, stop=stop
         )
+        outcomes.report.passed_over = passed_over
         report = _run(executor, outcomes, found, trace, stop)
-    if passed_over:
-        needed = any(kind.endswith("(a video)") for kind in passed_over) and not is_installed()
-        hint = "; videos need a package: pip install 'cortexia-video[video]'" if needed else ""
-        _log.warning("no inputs, passed over: %s%s", _list_kinds(passed_over), hint)
+    if unused := given.describe_unused():
+        _log.warning("%s", unused)
     return report
 
 
@@ -239,7 +251,7 @@ def _find_some(spec: RunSpec, passed_over: Counter[str]) -> Iterator[Found]:
         return found
     folders = not spec.recursive and any(isinstance(each, RemotePath) or each.is_dir() for each in places)
     hint = "; folders inside are looked into with `recursive=True`" if folders else ""
-    kinds = f"; passed over: {_list_kinds(seen)}" if seen else ""
+    kinds = f"; passed over: {list_passed_over(seen)}" if seen else ""
     raise InputError(
         f"no images in {', '.join(map(str, places))}{hint}; what cortexia wrote is never an input{kinds}"
     )
@@ -301,7 +313,3 @@ class LocalExecutor:
 
     def usage(self) -> Usage:
         return self._worker.usage()
-
-
-def _list_kinds(passed_over: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in sorted(passed_over.items()))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Literal, Self, TypeVar
@@ -17,6 +18,7 @@ from cortexia_video.ledger.ledger import PROGRESS_S, Ledger, State
 from cortexia_video.runtime.throughput import Speed
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.video.container import VIDEO_SUFFIXES
 
 Changed = Literal["redo", "keep", "refuse"]
@@ -31,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Report:
-    """What became of a run's inputs: found == done + skipped + failed, unless it was interrupted.
+    """The results of a run: found == done + skipped + failed, unless it was interrupted.
 
     Attributes:
         found: How many inputs.
@@ -42,6 +44,7 @@ class Report:
         interrupted: Whether it ended early.
         failures: The first of them.
         speed: How near the run was to what the machine can do, where it was measured.
+        passed_over: Files in folders that may look like inputs and are none, counted by type and remedy.
     """
 
     found: int = 0
@@ -52,6 +55,7 @@ class Report:
     interrupted: bool = False
     failures: list[Failure] = field(default_factory=list)
     speed: Speed | None = None
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         counts = f"{self.found} found: {self.done} done, {self.skipped} skipped, {self.failed} failed"
@@ -162,6 +166,7 @@ class Outcomes:
             interrupted=report.interrupted,
             seconds=round(report.seconds, 3),
             images_per_second=round(report.images_per_second, 3),
+            **({"passed_over": {**report.passed_over}} if report.passed_over else {}),
             **more,
         )
 
@@ -200,6 +205,25 @@ class Outcomes:
         if other:
             return f"its place holds the depth of {other}: choose another `output`, or `overwrite=True`"
         return None
+
+
+@contextmanager
+def open_outcomes(
+    root: AnyPath,
+    settings: Mapping[str, object],
+    sink: Sink,
+    *,
+    overwrite: bool,
+    on_outcome: Listener | None,
+    stop: threading.Event,
+) -> Iterator[Outcomes]:
+    """Open a folder for a job that does again what other settings made: its ledger, its sink, its outcomes.
+
+    settings: what the outputs depend on; those that are not given are left out.
+    """
+    given = {name: each for name, each in settings.items() if each}
+    with Ledger(root, given, sink=sink) as ledger, sink:
+        yield Outcomes(sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop)
 
 
 def facts_of(depth: DepthMap) -> dict[str, object]:

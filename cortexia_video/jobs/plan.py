@@ -136,7 +136,7 @@ def plan(
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     if num_workers < 1:
-        raise InputError(f"`num_workers` must be more than 0, not {num_workers}")
+        raise InputError(f"`num_workers` must be at least 1, got {num_workers}")
     root = to_path(output) if output else None
     found, lost, total, samples = _count(find_images(inputs, recursive=recursive, output=root))
     if not samples:

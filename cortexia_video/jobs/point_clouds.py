@@ -6,9 +6,10 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
+from typing import Literal
 
 import xxhash
 
@@ -22,9 +23,10 @@ from cortexia_video.frame import Frame
 from cortexia_video.geometry.anchors import anchor_depth, require_distances
 from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
 from cortexia_video.images.decode import decode
-from cortexia_video.jobs.outcomes import Listener, Outcomes, Report
+from cortexia_video.jobs.outcomes import Listener, Outcomes, Report, open_outcomes
 from cortexia_video.ledger.artifacts import (
     Line,
+    expand_clip,
     find_depth,
     list_outputs,
     read_output,
@@ -33,7 +35,6 @@ from cortexia_video.ledger.artifacts import (
 )
 from cortexia_video.ledger.depth_reader import read_depth
 from cortexia_video.ledger.entries import Source
-from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.lines import LedgerLines
 from cortexia_video.ledger.state import LedgerState, require_ledger
 from cortexia_video.pinhole import Pinhole
@@ -48,6 +49,7 @@ from cortexia_video.sources.find import InputFile
 from cortexia_video.storage.named_file import read_whole
 from cortexia_video.storage.paths import AnyPath, is_same_folder, require_free, to_absolute, to_path
 from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.video.frames import read_frame
 
 MEMORY = 1 << 30  # bytes of images and points in work at once, over all workers; a larger one is done alone
 _IMAGE_BYTES, _DEPTH_BYTES = 10, 70  # for each pixel, at the worst moment
@@ -96,23 +98,46 @@ def make_point_cloud(
     kind: DepthKind | None = None,
     convention: str | None = None,
     options: CloudOptions = CloudOptions(),
+    frame: int | None = None,
     overwrite: bool = False,
 ) -> PointCloud:
-    """Make a .ply or .glb of an image and its depth file; give the point cloud.
+    """Make a .ply or .glb of an image and its depth file.
 
-    kind, convention: what the numbers mean, or whose file it is (`formats.conventions`), where it does not
-    say so, as a .npy does not. Depth of another shape, whose file does not say of what size its image was, is
-    taken to be of all of this one, unless one of them is upright and the other is not. Raises what
-    `read_depth`, `decode`, `point_cloud` and `save_point_cloud` raise.
+    Depth of another shape, whose file does not say of what size its image was, is taken to be of all of this
+    one, unless one of them is upright and the other is not.
+
+    Args:
+        image: An image file.
+        depth: Its depth file.
+        output: The .ply or .glb file to write.
+        kind: What the values mean, if the file does not say so: metric or scale_invariant; others need
+            the distances of the nearest and the farthest thing, too.
+        convention: Or whose file it is: tum, kitti, nyu, scannet, sunrgbd, depth-pro, moge and so on.
+        options: Camera and shape of the point cloud.
+        frame: Of a video, whose depth is a clip, or of the clips of a run, the frame to take; of a run by
+            default all.
+        overwrite: Replace an existing file.
+
+    Returns:
+        The point cloud that was written.
+
+    Raises:
+        InputError: What `read_depth`, `decode`, `read_frame` and `point_cloud` raise.
+        OutputExistsError: The file exists already, and `overwrite` does not say that it may be replaced.
+        OutputError: It cannot be written.
     """
     image_path, place = to_path(image), to_path(output)
     find_encoder(place.suffix.removeprefix("."))
     if not overwrite:
         require_free(place, OVERWRITE)
     maker = _Maker(options)
-    frame = decode(read_whole(image_path), image_path.name)
+    if frame is None:
+        seen = decode(read_whole(image_path), image_path.name)
+    else:
+        seen = Frame(image_path.name, read_frame(image_path, frame))
+        depth = f"{os.fspath(depth)}#{frame}"
     depth_map = read_depth(depth, about={"kind": kind} if kind else {}, convention=convention)
-    cloud = maker.make(_fit(depth_map, frame), frame)
+    cloud = maker.make(_fit(depth_map, seen), seen)
     save_point_cloud(cloud, place, overwrite=overwrite)
     return cloud
 
@@ -121,8 +146,9 @@ def make_point_clouds(
     run: str | os.PathLike[str],
     output: str | os.PathLike[str],
     *,
-    format: str = "ply",
+    format: Literal["ply", "glb"] = "ply",
     options: CloudOptions = CloudOptions(),
+    frame: int | None = None,
     overwrite: bool = False,
     workers: int | None = None,
     on_counted: Callable[[int], None] = lambda count: None,
@@ -131,17 +157,30 @@ def make_point_clouds(
 ) -> Report:
     """Make `output/<key>.ply` of every image that the ledger of the folder `run` calls done.
 
-    DepthKind and focal length are those of the ledger, unless the options give others. workers: threads; one
-    a core by default. on_counted: called once with how many images that are. on_outcome, stop: as
-    `estimate` takes them.
+    Kind and focal length are those of the ledger, unless the options give others. Outcomes, the ledger in
+    `output` and what a second call does are those of `estimate`: point clouds made of the same depth with the
+    same options are skipped, others are made again. An image that can have no point cloud, say for lack of a
+    focal length, has failed.
 
-    Outcomes, the ledger in `output` and what a second call does are those of `estimate`: point clouds made of the
-    same depth with the same options are skipped, others are made again. `overwrite` makes all again, and
-    replaces files that no ledger knows. An image that can have no point cloud, say for lack of a focal length,
-    has failed.
+    Args:
+        run: The output folder of a run.
+        output: Another folder, for the point clouds.
+        format: Of the files in the folder.
+        options: Camera and shape of the point clouds.
+        frame: As `make_point_cloud` takes it.
+        overwrite: Make all again, and replace files that the ledger does not know.
+        workers: Threads, for a run; one per core by default.
+        on_counted: Called once with how many images that are.
+        on_outcome: Called after each image with the report so far and its failure, if it failed.
+        stop: Set it to end early; what has been begun is finished.
 
-    Raises `InputError` where there is no ledger or nothing is done, `OutputError` for an unknown format and
-    where nothing can be written, `OutputLostError` when no more can be.
+    Returns:
+        How many were found, done, skipped and failed, and the first failures.
+
+    Raises:
+        InputError: There is no ledger, or nothing is done.
+        OutputError: An unknown format, or nothing can be written.
+        OutputLostError: The output is full or unwritable; a second call goes on.
     """
     find_encoder(format)
     root, place = to_absolute(run), to_path(output)
@@ -150,14 +189,10 @@ def make_point_clouds(
     if is_same_folder(place, root):
         raise InputError(f"{printable(str(root))} is the run and the output: choose another `output`")
     maker, sink = _Maker(options), open_sink(place, suffixes=[f".{format}"])
-    with ExitStack() as stack:
-        settings = {"job": "pointcloud", "format": format, **_settings_of(options), **maker.given.settings}
-        ledger = stack.enter_context(Ledger(place, settings, sink=sink))
-        stack.enter_context(sink)
-        outcomes = Outcomes(
-            sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop
-        )
-        return PointCloudJob(root, outcomes, maker, format, on_counted).run(workers)
+    settings = {"job": "pointcloud", "format": format, **_settings_of(options), **maker.given.settings}
+    opened = open_outcomes(place, settings, sink, overwrite=overwrite, on_outcome=on_outcome, stop=stop)
+    with opened as outcomes:
+        return PointCloudJob(root, outcomes, maker, format, frame, on_counted).run(workers)
 
 
 class _Maker:
@@ -173,7 +208,7 @@ class _Maker:
         if options.fov_deg is not None:
             require_angle(options.fov_deg)
         if options.max_gap is not None and not options.max_gap > 0:
-            raise InputError(f"`max_gap` must be a share above 0 (0.05), or inf, not {options.max_gap:g}")
+            raise InputError(f"`max_gap` must be a share above 0 (0.05), or inf, got {options.max_gap:g}")
         self._options = options
         self.given: Intrinsics = load_intrinsics(options.f_px, options.intrinsics)
 
@@ -183,7 +218,7 @@ class _Maker:
             return NO_SHAPE
         height, width = _image_size(line)
         known = self._options.fov_deg or line.get("f_px") or self.given.find(line["key"], width, height)
-        return None if known else NO_FOCAL_LENGTH
+        return None if known else self.given.describe_unused() or NO_FOCAL_LENGTH
 
     def make(self, depth: DepthMap, frame: Frame) -> PointCloud:
         """Return the point cloud of one image; raises what `point_cloud` does."""
@@ -193,6 +228,8 @@ class _Maker:
         camera = self.given.find_camera(frame.key, frame.width, frame.height)
         if camera is None and options.fov_deg is None and depth.f_px is None and frame.f_px is not None:
             camera = Pinhole.centred(frame.f_px, frame.width, frame.height)
+        if camera is None and options.fov_deg is None and depth.f_px is None:
+            raise InputError(self.given.describe_unused() or NO_FOCAL_LENGTH)
         return point_cloud(
             depth,
             frame.image,
@@ -212,10 +249,11 @@ class PointCloudJob:
         outcomes: Outcomes,
         maker: _Maker,
         format: str,
+        frame: int | None,
         on_counted: Callable[[int], None],
     ) -> None:
         self._root = root
-        self._on_counted = on_counted
+        self._on_counted, self._frame = on_counted, frame
         self._outcomes = outcomes
         self._maker = maker
         self._encode = find_encoder(format)
@@ -233,12 +271,17 @@ class PointCloudJob:
         """Yield the images that the run has done; those that can have no point cloud as failures."""
         with LedgerLines(self._root) as lines:
             places = LedgerState(lines).places()
-            self._on_counted(len(places))
+            self._on_counted(sum(1 for line in lines.at(places) for _ in self._expand(line)))
             if not places:
                 root = printable(str(self._root))
                 raise InputError(f"no image is done in {root}: run cortexia estimate first")
-            for line in lines.at(places):
+            for line in chain.from_iterable(map(self._expand, lines.at(places))):
                 yield attempt(line["key"], "decode", partial(self._find_work, line))
+
+    def _expand(self, line: Line) -> Iterator[Line]:
+        """Yield the frames of a clip that are wanted; of an image its own line."""
+        wanted = self._frame
+        return (each for each in expand_clip(line) if wanted is None or each.get("frame", wanted) == wanted)
 
     def _find_work(self, line: Line) -> _Work:
         self._outcomes.sink.check_key(line["key"])
@@ -251,7 +294,7 @@ class PointCloudJob:
         if obstacle or not found:
             raise InputError(obstacle or VIEW_ONLY)
         path = self._root / found[0]
-        if isinstance(path, RemotePath) or "inside" in line:  # its ledger says enough
+        if isinstance(path, RemotePath) or "inside" in line or "frame" in line:  # its ledger says enough
             size, digest = list_outputs(line)[found[0]]
             return Source(str(path), size, xxhash.xxh3_64_intdigest(digest.encode()) >> 1)
         status = attempt(line["key"], "decode", path.stat)

@@ -34,8 +34,10 @@ from cortexia_video.jobs.worker import RecordBegun, Worker
 from cortexia_video.ledger.entries import ItemDone
 from cortexia_video.runtime.throughput import Usage
 from cortexia_video.runtime.trace import ChromeTrace, Piece, TraceBuffer
+from cortexia_video.sinks.open import open_sink
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
 
 _BLOCK = 64  # inputs that a worker takes at once; the most that one dying process takes with it is two blocks
@@ -80,9 +82,9 @@ class RayExecutor:
         gpus_per_worker: float | None = None,
     ) -> None:
         if num_workers is not None and num_workers < 1:
-            raise InputError(f"`num_workers` must be more than 0, not {num_workers}")
+            raise InputError(f"`num_workers` must be at least 1, got {num_workers}")
         if gpus_per_worker is not None and gpus_per_worker < 0:
-            raise InputError(f"`gpus_per_worker` must not be less than 0, not {gpus_per_worker}")
+            raise InputError(f"`gpus_per_worker` must be at least 0, got {gpus_per_worker}")
         self._address = address
         self._asked = num_workers
         self._gpus = gpus_per_worker
@@ -115,7 +117,7 @@ class RayExecutor:
             )
         if not isinstance(spec.root, RemotePath):  # workers may stand in another folder
             spec = replace(spec, root=spec.root.absolute())
-            self._after_end.callback(_take_away_partial_folder, spec)
+            self._after_end.callback(_take_away_partial_folder, spec.root)
         self._spec = spec
         self._count, self._gpus = _find_room(ray, self._asked, self._gpus)
         if not isinstance(spec.model, str):  # it is here, loaded
@@ -315,12 +317,12 @@ def _load_settings(spec: RunSpec, first: Sequence[InputFile]) -> Mapping[str, ob
         return str(error)
 
 
-def _take_away_partial_folder(spec: RunSpec) -> None:
+def _take_away_partial_folder(root: AnyPath) -> None:
     """Enter and leave the output once more: its workers are killed by Ray before they leave it."""
-    partial = spec.open_sink().partial
+    sink = open_sink(root)
     end = time.monotonic() + _ENDING_S
-    while partial and partial.exists() and time.monotonic() < end:
-        with contextlib.suppress(CortexiaError), spec.open_sink():
+    while sink.partial and sink.partial.exists() and time.monotonic() < end:
+        with contextlib.suppress(CortexiaError), sink:
             time.sleep(0.05)
 
 
@@ -394,7 +396,7 @@ def _require_answer(address: str) -> None:
     if address == "auto":
         return
     if not colon or not port.isdecimal():
-        raise InputError(f"`address` must be auto or like 10.0.0.5:6379, not {address!r}")
+        raise InputError(f"`address` must be auto or like 10.0.0.5:6379, got {address!r}")
     try:
         socket.create_connection((host, int(port)), _ANSWERS_S).close()
     except (OSError, OverflowError) as error:
@@ -403,7 +405,7 @@ def _require_answer(address: str) -> None:
 
 def _name_nobody(address: str) -> str:
     where = "on this machine" if address == "auto" else f"at {address}"
-    remedy = "begin one with `ray start --head`, or leave `address` out to begin one here"
+    remedy = "start one with `ray start --head`, or leave `address` out to start one here"
     return f"no Ray cluster answers {where}: {remedy}"
 
 

@@ -135,7 +135,7 @@ def _check(root: AnyPath, key: str, name: str, entry: DoneEntry, budget: MemoryB
         fault = attempt(key, "decode", lambda: _find_fault(root, name, placed, entry.height, entry.width))
     if isinstance(fault, Failure):
         gone = isinstance(fault.error, FileNotFoundError)
-        fault = "it is not there" if gone else f"it cannot be read: {fault.reason}"
+        fault = "it is missing" if gone else f"it cannot be read: {fault.reason}"
     return Wrong(key, name, fault) if fault else None
 
 

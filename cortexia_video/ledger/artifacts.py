@@ -2,30 +2,56 @@
 
 from __future__ import annotations
 
+import io
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xxhash
+from PIL import Image
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError, InputError, in_words, printable
 from cortexia_video.formats.decode_depth import decode_depth
-from cortexia_video.formats.registry import PREVIEW, Format, find_format
+from cortexia_video.formats.registry import FORMATS, PREVIEW, Format, find_format
 from cortexia_video.ledger.entries import Placed, Source
 from cortexia_video.storage.archive_member import IMAGES, read_part, split_inside
 from cortexia_video.storage.named_file import LARGEST_FILE, read_named, read_whole
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.video.clip_index import ClipIndex, read_index
+from cortexia_video.video.depth_clip import SUFFIX as CLIP
+from cortexia_video.video.depth_clip import read_frame_file
+from cortexia_video.video.frames import read_frame
 
 Line = Mapping[str, Any]
 _ABOUT = ("kind", "f_px", "f_source", "full_size", "alignment")  # what a line says of its depth
 _REMEDY = "`cortexia verify --requeue` lets the next run make it again"
 
 
+def expand_clip(line: Line, count: int | None = None) -> Iterator[Line]:
+    """Yield a line for each frame of a clip, `clip.mp4/000123`; of an image its own.
+
+    count: so many frames, spread over the clip; by default all.
+    """
+    if "clip" not in line:
+        yield line
+        return
+    frames = line["clip"]["frames"]
+    numbers = range(frames) if count is None else {round(each) for each in np.linspace(0, frames - 1, count)}
+    yield from ({**line, "key": f"{line['key']}/{number:06}", "frame": number} for number in sorted(numbers))
+
+
 def find_depth(line: Line) -> tuple[str, Format] | None:
-    """Return name and format of the output that depth can be read from, or None: there are only views."""
+    """Return name and format of the output that depth can be read from, or None: there are only views.
+
+    Of a clip that is for each frame to say (`expand_clip`): it is read as if it were an npz of its own.
+    """
+    if "frame" in line:
+        return next(((each, FORMATS["npz"]) for each in line["outputs"] if each.endswith(CLIP)), None)
     formats = ((name, find_format(name)) for name in list_outputs(line))
     return next(((name, form) for name, form in formats if form and form.decode), None)
 
@@ -52,13 +78,15 @@ def read_run_depth(root: AnyPath, line: Line) -> DepthMap:
 def read_output(root: AnyPath, name: str, line: Line) -> bytes:
     """Read the output `name` of a line; `DepthFileError` where it is not what was written."""
     _require_inside(name)
+    if "frame" in line:
+        return read_frame_file(root / name, line["frame"], max_megapixels=math.inf)
     with in_words(f"{printable(name)}: it cannot be read", kind=DepthFileError):
         try:
             data = (
                 _read_part(root, name, line) if "inside" in line else read_named(root / name, limit=math.inf)
             )
         except FileNotFoundError as error:
-            raise DepthFileError(f"{printable(name)}: it is not there: {_REMEDY}") from error
+            raise DepthFileError(f"{printable(name)}: it is missing: {_REMEDY}") from error
     if Placed(len(data), xxhash.xxh3_128_hexdigest(data)) != list_outputs(line)[name]:
         raise DepthFileError(f"{printable(name)}: it is not what was written: {_REMEDY}")
     return data
@@ -93,6 +121,8 @@ def read_run_image(line: Line, path: AnyPath | None = None) -> bytes:
     if image is None:
         raise InputError("it was converted from a depth file: the image is not known, give both by name")
     path = path or to_path(image.path)
+    if "frame" in line:
+        return _read_frame(path, image, line)
     inside = split_inside(path.address if isinstance(path, RemotePath) else str(path))
     file = to_path(inside[0]) if inside else path
     with in_words(f"cannot read {path}"):
@@ -101,3 +131,21 @@ def read_run_image(line: Line, path: AnyPath | None = None) -> bytes:
     if now.st_mtime_ns != image.mtime_ns or (not inside and now.st_size != image.size):
         raise InputError("the image changed after its depth was made: estimate it again")
     return data
+
+
+def _read_frame(path: AnyPath, clip: Source, line: Line) -> bytes:
+    """Return a frame of a video as the bytes of an image (BMP: nothing is lost or packed)."""
+    with in_words(f"cannot read {path}"):
+        now = path.stat()
+    if (now.st_size, now.st_mtime_ns) != clip[1:]:
+        raise InputError("the video changed after its depth was made: estimate it again")
+    index = _index(path, clip.mtime_ns)
+    number = line["clip"].get("first", 0) + line["frame"] * line["clip"].get("every", 1)
+    packed = io.BytesIO()
+    Image.fromarray(read_frame(path, number, index)).save(packed, "BMP")
+    return packed.getvalue()
+
+
+@lru_cache(maxsize=4)
+def _index(path: AnyPath, mtime_ns: int) -> ClipIndex:
+    return read_index(path, max_megapixels=math.inf)

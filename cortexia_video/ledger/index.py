@@ -40,7 +40,7 @@ class LedgerIndex:
         self._hashes = self._places = np.empty(0, np.int64)
 
     def find(self, name: str) -> Iterator[dict[str, Any]]:
-        """Yield the lines that say what became of the output `name`, also in a shard, newest first."""
+        """Yield the lines about the output `name`, also in a shard, newest first."""
         with self._lock:
             self._asked += 1
             if self._asked == _FEW + 1:

@@ -1,4 +1,4 @@
-"""`Ledger`: what became of every input, so that a second run does only what is missing.
+"""`Ledger`: the result of every input, so that a second run does only what is missing.
 
 `DIR/ledger.jsonl` holds a JSON object a line (the last one of a key counts):
   {"run": id, "settings": {...}, "version": ..., "started": ...}         a run begins

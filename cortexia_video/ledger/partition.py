@@ -31,5 +31,5 @@ def parse_partition(text: str) -> Partition:
     match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
     part = Partition(int(match[1]), int(match[2])) if match else Partition(0, 0)
     if not 1 <= part.index <= part.count:
-        raise InputError(f"`partition` must be like 3/16, from 1/16 to 16/16, not {text!r}")
+        raise InputError(f"`partition` must be like 3/16, from 1/16 to 16/16, got {text!r}")
     return part

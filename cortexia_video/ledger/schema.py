@@ -17,7 +17,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
         ("path", "stage", "model", "weights_sha256", "lost", "made_of", "aligned_by"), (str, _NULL)
     ),
     **dict.fromkeys(("kept", "unplaced", "interrupted", "f_px_used", "in_float32"), (bool,)),
-    "settings": (dict,),
+    **dict.fromkeys(("settings", "passed_over"), (dict,)),
     "alignment": (dict, _NULL),
     "speed": (dict, _NULL),
 }
@@ -35,7 +35,7 @@ def is_sound(line: Mapping[str, Any]) -> bool:
         if types is not None:
             if type(value) not in types:
                 return False
-        elif name in _CHECKS and not _CHECKS[name](value):
+        elif (check := _CHECKS.get(name)) and not check(value):
             return False
     return True
 
@@ -64,9 +64,12 @@ def _is_size(value: Any) -> bool:
 
 def _is_source(value: Any) -> bool:
     """Return whether it is a file's size, and its time of change, which may lie before 1970."""
-    if type(value) is not list or len(value) != 2 or not _is_count(value[0]):
+    if type(value) is not list or len(value) != 2:
         return False
-    return type(value[1]) is int and -_LARGEST_COUNT < value[1] < _LARGEST_COUNT
+    size, mtime_ns = value
+    if type(size) is not int or type(mtime_ns) is not int:
+        return False
+    return 0 <= size < _LARGEST_COUNT and -_LARGEST_COUNT < mtime_ns < _LARGEST_COUNT
 
 
 def _is_image(value: Any) -> bool:
@@ -77,16 +80,16 @@ def _are_outputs(value: Any) -> bool:
     """Return whether these are names, or size and digest of each."""
     if type(value) is list:
         return all(type(name) is str for name in value)
-    if type(value) is not dict:
-        return False
-    return all(map(_is_placed, value.values()))
+    return type(value) is dict and all(map(_is_placed, value.values()))
 
 
 def _is_placed(value: Any) -> bool:
-    if type(value) is not list or len(value) != 2 or not _is_count(value[0]):
+    if type(value) is not list or len(value) != 2:
         return False
-    digest = value[1]
-    return type(digest) is str and len(digest) == 32 and not digest.strip("0123456789abcdef")
+    size, digest = value
+    if type(size) is not int or type(digest) is not str:
+        return False
+    return 0 <= size < _LARGEST_COUNT and len(digest) == 32 and not digest.strip("0123456789abcdef")
 
 
 def _are_parts(value: Any) -> bool:

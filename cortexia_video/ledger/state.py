@@ -198,13 +198,14 @@ class LedgerState:
             packed = self._pack(key, entry, place)
         except (KeyError, TypeError, ValueError, AttributeError, struct.error):
             return False
-        before = self.get(key)
-        if before:
+        if before := self.get(key):
             self._owned.update(before.outputs)  # a file of another format stays, and stays ours
         self._done[key] = packed
-        self._owned.difference_update(outputs)
-        self.unfinished.discard(key)
-        self.requeued.discard(key)
+        if self._owned:
+            self._owned.difference_update(outputs)
+        if key in self.unfinished:
+            self.unfinished.remove(key)
+            self.requeued.discard(key)
         self.failed.pop(key, None)
         return True
 
@@ -217,16 +218,14 @@ class LedgerState:
 
     def _pack(self, key: str, entry: Mapping[str, Any], place: int) -> bytes:
         """Return an entry as bytes, without what it shares with others; raises what a damaged one leads to."""
-        size, mtime_ns = entry["source"]
-        suffixes: tuple[str, ...] = ()
-        files = b""
+        (size, mtime_ns), path, files = entry["source"], entry["path"], b""
+        suffixes = []
         for name, (output_size, digest) in entry["outputs"].items():
-            suffixes += (name[len(key) :] if name.startswith(key) else "\0" + name,)
-            files += _FILE.pack(output_size, _read_digest(digest))
-        path = entry["path"]
+            suffixes.append(name[len(key) :] if name.startswith(key) else "\0" + name)
+            files += _FILE.pack(output_size, bytes.fromhex(digest))
         folder = path.removesuffix(key) if path.endswith(os.sep + key) else path
-        words = tuple((name, entry[name]) for name in OF_LINE if name in entry)
-        origin = (entry["run"], words, folder, suffixes)
+        words = [(name, entry[name]) for name in OF_LINE if name in entry]
+        origin = (entry["run"], tuple(words), folder, tuple(suffixes))
         number = self._numbers.get(origin)
         if number is None:
             number = self._numbers[origin] = len(self._origins)
@@ -247,13 +246,6 @@ class LedgerState:
 def read_state(root: AnyPath) -> LedgerState:
     """Read all files of a folder's ledger; `InputError` for one that cannot be read."""
     return LedgerState(line for path in list_files(root) for line in read_lines(path))
-
-
-def _read_digest(text: str) -> bytes:
-    digest = bytes.fromhex(text)
-    if len(digest) != 16:
-        raise ValueError(text)
-    return digest
 
 
 def name_partition(partition: Partition) -> str:

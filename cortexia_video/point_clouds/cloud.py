@@ -144,5 +144,5 @@ def _require_shape(what: str, size: tuple[int, ...], image: tuple[int, int]) -> 
 def require_angle(fov_deg: float) -> float:
     """Return a field of view; `InputError` for what is none."""
     if not 0 < fov_deg < 180:
-        raise InputError(f"`fov_deg` must be more than 0 and less than 180 degrees, not {fov_deg:g}")
+        raise InputError(f"`fov_deg` must be above 0 and below 180 degrees, got {fov_deg:g}")
     return fov_deg

@@ -18,6 +18,7 @@ from cortexia_video.html.wording import (
     shorten_digest,
 )
 from cortexia_video.ledger.state import Run
+from cortexia_video.sources.inputs import list_passed_over
 
 _RUNS = 25  # the latest ones
 _SETTINGS = 8  # of a run, those that are not the latest's
@@ -91,7 +92,9 @@ def show_runs(runs: Sequence[Run]) -> Element | None:
         ours, others = run.settings, latest.settings
         names = [name for name in {**ours, **others} if ours.get(name) != others.get(name)]
         differing = (f"{shorten(name, 40)}: {_say(ours.get(name), 24)}" for name in names[:_SETTINGS])
-        remarks = "; ".join(filter(None, (ended, interrupted, *differing)))
+        passed = run.end.get("passed_over") if run.end else None
+        left_out = "passed over: " + list_passed_over(passed) if passed else ""
+        remarks = "; ".join(filter(None, (ended, interrupted, left_out, *differing)))
         row = (_say_time(run.started), *cells, remarks)
         rows.append(element("tr", *(element("td", cell) for cell in row)))
     table = element("table", head, element("tbody", *rows))

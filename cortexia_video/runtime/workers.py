@@ -17,5 +17,5 @@ def choose_workers(given: int | None) -> int:
     if given is None:
         return count_cores()
     if given < 1:
-        raise InputError(f"`workers` must be more than 0, not {given}")
+        raise InputError(f"`workers` must be at least 1, got {given}")
     return given

@@ -44,9 +44,9 @@ class Packing(NamedTuple):
     def check(self) -> Self:
         """Return it back; raise `InputError` for what cannot be, `MissingExtraError` where a package is not."""
         if self.name not in ("tar", "parquet"):
-            raise InputError(f"`pack` must be tar or parquet, not {self.name!r}")
+            raise InputError(f"`pack` must be tar or parquet, got {self.name!r}")
         if self.size < 1:
-            raise InputError(f"`pack_size` must be more than 0, not {self.size}")
+            raise InputError(f"`pack_size` must be at least 1, got {self.size}")
         if self.name == "parquet":
             import_arrow()
         return self

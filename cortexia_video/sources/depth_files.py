@@ -19,9 +19,8 @@ from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.lines import read_done
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.sources.find import Found, InputFile, find_files
-from cortexia_video.sources.inputs import Rule
+from cortexia_video.sources.inputs import GREY_16, Rule, read_png_kind
 from cortexia_video.storage.archive_member import name_absolute
-from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video import depth_clip
@@ -29,9 +28,7 @@ from cortexia_video.video.depth_clip import count_frames
 
 _SUFFIXES = (*(suffix for reader in READERS for suffix in reader.suffixes), depth_clip.SUFFIX)
 _LONG_FIRST = sorted({*_SUFFIXES, *(form.suffix for form in FORMATS.values())}, key=len, reverse=True)
-_PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_BEGINNING = 26  # bytes: its size in pixels, then bits and sort of its channels
-_GREY_16, _GREY_8, _IN_COLOUR = b"\x10\0", b"\x08\0", (b"\x08\x02", b"\x08\x06")
+_GREY_8, _IN_COLOUR = b"\x08\0", (b"\x08\x02", b"\x08\x06")
 
 
 class DepthFiles:
@@ -60,7 +57,7 @@ class DepthFiles:
         self.images = 0
         in_colour = convention in CONVENTIONS and CONVENTIONS[convention].in_colour
         self._pngs = (
-            _IN_COLOUR if in_colour else (_GREY_16, _GREY_8) if (about or {}).get("scale") else (_GREY_16,)
+            _IN_COLOUR if in_colour else (GREY_16, _GREY_8) if (about or {}).get("scale") else (GREY_16,)
         )
         self._inputs = inputs
         self._output = output
@@ -96,10 +93,10 @@ class DepthFiles:
     def _is_depth(self, place: AnyPath) -> bool:
         """Return whether a PNG can be depth, and count it where not; what cannot be read may be."""
         try:
-            head = _read_beginning(place)
+            kind = read_png_kind(place)
         except OSError:
             return True
-        is_image = len(head) == _PNG_BEGINNING and head.startswith(_PNG) and not head.endswith(self._pngs)
+        is_image = bool(kind) and kind not in self._pngs
         with self._counting:
             self.images += is_image
         return not is_image
@@ -165,10 +162,3 @@ def _read_time(place: AnyPath) -> int:
         return place.stat().st_mtime_ns
     except OSError:
         return 0
-
-
-def _read_beginning(place: AnyPath) -> bytes:
-    if isinstance(place, RemotePath):
-        return place.read_bytes(0, _PNG_BEGINNING)
-    with open_named(place) as file:
-        return file.read(_PNG_BEGINNING)

@@ -9,9 +9,9 @@ import logging
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path, PurePath
 
@@ -22,7 +22,7 @@ from cortexia_video.ledger.state import is_ledger
 from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
 from cortexia_video.runtime.input_boundary import attempt, attempt_all
 from cortexia_video.sources.archives import find_in_shard
-from cortexia_video.sources.inputs import IMAGES, IMAGES_AND_VIDEOS, OWN, Rule, holds_video
+from cortexia_video.sources.inputs import DEPTH, IMAGES_AND_VIDEOS, OWN, Rule, holds_video, list_images
 from cortexia_video.sources.inputs import Found as Found
 from cortexia_video.sources.inputs import InputFile as InputFile
 from cortexia_video.sources.objects import find_named, find_objects
@@ -60,7 +60,7 @@ def find_images(
     Raises `InputError` at once where none of the inputs is there. All else that goes wrong is yielded as
     `Failure`, and so is a folder or list, one of several, without an image.
     """
-    rule = IMAGES_AND_VIDEOS if videos and is_installed() else IMAGES
+    rule = IMAGES_AND_VIDEOS if videos and is_installed() else list_images(is_installed())
     return find_files(
         inputs, rule, recursive=recursive, output=output, partition=partition, passed_over=passed_over
     )
@@ -190,7 +190,20 @@ class _Scan:
 
     def _walk(self, folder: str, prefix: str) -> Iterator[Found]:
         """Yield a folder's images in order; by a stack, since folders can be deeper than calls."""
-        stack = [(self._list(folder, prefix), frozenset({_identify(Path(folder))}))]
+
+        rule = self.rule
+
+        @cache
+        def has_images() -> bool:  # besides what looks like depth; asked only where something does
+            def accepts(entry: os.DirEntry[str]) -> bool:
+                return rule.accepts(entry) and not rule.is_depth(Path(entry.path))
+
+            others = dataclasses.replace(rule, accepts=accepts, is_depth=lambda path: False)
+            scan = _Scan(others, self.recursive, self.output, Partition(1, 1), Counter())
+            found = scan.expand(folder, Path(folder), prefix=False)
+            return any(isinstance(each, InputFile) and not each.is_clip for each in found)
+
+        stack = [(self._list(folder, prefix, has_images), frozenset({_identify(Path(folder))}))]
         while stack:
             entries, above = stack[-1]
             each = next(entries, None)
@@ -199,12 +212,14 @@ class _Scan:
             elif isinstance(each, tuple):
                 path, inner = each
                 if self._may_descend(path, above):
-                    stack.append((self._list(path, inner), above | {_identify(Path(path))}))
+                    stack.append((self._list(path, inner, has_images), above | {_identify(Path(path))}))
             else:
                 yield each
 
-    def _list(self, folder: str, prefix: str) -> Iterator[Found | tuple[str, str]]:
-        """Yield a folder's images, and its folders as path and prefix."""
+    def _list(
+        self, folder: str, prefix: str, has_images: Callable[[], bool]
+    ) -> Iterator[Found | tuple[str, str]]:
+        """Yield a folder's images, and its folders as path and prefix. has_images: in all that is walked."""
         try:
             with os.scandir(folder) as scanned:
                 entries = sorted(scanned, key=lambda entry: os.fsencode(entry.name))
@@ -220,11 +235,13 @@ class _Scan:
             if _is_folder(entry):
                 yield entry.path, f"{prefix}{entry.name}/"
             elif self.partition.holds(key):
-                if entry.name in keys and self.rule.accepts(entry):
+                if entry.name not in keys or not self.rule.accepts(entry):
+                    self.rule.note(entry.name, self.passed_over)
+                elif self.rule.is_depth(Path(entry.path)) and has_images():
+                    self.passed_over[DEPTH] += 1
+                else:
                     is_clip = self.rule.takes_clips and is_video_name(entry.name)
                     yield _stat(key, entry.path, is_clip=is_clip)
-                else:
-                    self.rule.note(entry.name, self.passed_over)
         yield from self.rule.list_packed(
             Path(folder), (each.name for each in entries), prefix, self.partition
         )

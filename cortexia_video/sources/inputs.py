@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 
 from cortexia_video.errors import Failure
 from cortexia_video.formats.registry import HEAD_BYTES, is_own_head, is_own_output, may_be_own
-from cortexia_video.images.sniff import IMAGE_SUFFIXES, SNIFF_BYTES, sniff
+from cortexia_video.images.sniff import HEIF_REMEDY, HEIF_SUFFIXES, IMAGE_SUFFIXES, SNIFF_BYTES, sniff
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.storage.archive_member import is_depth_shard
@@ -24,12 +24,14 @@ from cortexia_video.video.container import (
     is_video_name,
 )
 
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_BEGINNING = 26  # bytes: its size in pixels, then bits and sort of its channels
+GREY_16 = b"\x10\0"
 OWN = "written by cortexia"  # in a count of what was passed over
 _WHEN_NAMED = (".gif", ".tga", ".ppm", ".pgm", ".pbm", ".pnm", ".ico", ".qoi", ".jp2", ".j2k")
-_NEVER = (
-    *(".heic", ".heif", ".hif", ".jxl", ".psd", ".svg", ".eps", ".hdr", ".exr", ".xcf", ".ai", ".pdf"),
-    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),  # of cameras
-)
+_NEVER = (".jxl", ".psd", ".svg", ".eps", ".hdr", ".exr", ".xcf", ".ai", ".pdf")
+_OF_CAMERAS = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw")
+DEPTH = "16-bit grey PNG beside other images (depth, not photos: give the files to estimate them)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,11 @@ class InputFile:
 Found = InputFile | Failure
 
 
+def list_passed_over(counts: Mapping[str, int]) -> str:
+    """Return for people what was passed over, each type once with what to do about it."""
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+
+
 def keep_names(names: Sequence[str]) -> Mapping[str, str]:
     """Name keys after files, whatever else is in the folder."""
     return {name: name for name in names}
@@ -70,6 +77,7 @@ class Rule:
     name_keys: given the names in a folder, gives those that may be inputs, each with its last part of a key.
     opens_shards: tar and parquet files stand for the images inside.
     takes_clips: videos are inputs, too.
+    is_depth: says of a file's path whether it is depth, by its looks: no input where images lie beside it.
     find_packed: gives what the shards of a run stand for, by the folder that they are in and the name of one.
     noun: what the inputs are called. other_types: endings of what folders may hold and is no input, though a
     person might think so, each with what to call it.
@@ -83,6 +91,7 @@ class Rule:
     name_keys: Callable[[Sequence[str]], Mapping[str, str]] = keep_names
     opens_shards: bool = False
     takes_clips: bool = False
+    is_depth: Callable[[Path], bool] = lambda path: False
     noun: str = "images"
     other_types: Mapping[str, str] = field(default_factory=dict)
     find_packed: Callable[[AnyPath, str], Iterator[Found]] | None = None
@@ -107,6 +116,26 @@ class Rule:
         if first:
             found = (replace(each, key=prefix + each.key) for each in self.find_packed(folder, first))
             yield from (each for each in found if partition.holds(each.key))
+
+
+def read_png_kind(place: AnyPath) -> bytes:
+    """Return the bits and the sort of a PNG's channels, as its header has them; of what is no PNG, nothing.
+
+    Raises `OSError` where it cannot be read.
+    """
+    if isinstance(place, RemotePath):
+        head = place.read_bytes(0, _PNG_BEGINNING)
+    else:
+        with open_named(place) as file:
+            head = file.read(_PNG_BEGINNING)
+    return head[-2:] if len(head) == _PNG_BEGINNING and head.startswith(_PNG) else b""
+
+
+def _looks_like_depth(path: Path) -> bool:
+    try:
+        return path.suffix.lower() == ".png" and read_png_kind(path) == GREY_16
+    except OSError:
+        return False
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
@@ -147,10 +176,12 @@ IMAGES = Rule(
     accepts_object=_is_not_own,
     opens_shards=True,
     other_types={
-        **{end: f"{end[1:].upper()} (readable when named)" for end in _WHEN_NAMED},
+        **{end: f"{end[1:].upper()} (read if named: give the files)" for end in _WHEN_NAMED},
         **{end: f"{end[1:].upper()} (not readable: convert to JPEG)" for end in _NEVER},
-        **{end: f"{end[1:].upper()} (a video)" for end in VIDEO_SUFFIXES - {".ts", ".mts"}},
+        **{end: f"{end[1:].upper()} (raw file of a camera: export as JPEG)" for end in _OF_CAMERAS},
+        **{end: f"{end[1:].upper()} ({HEIF_REMEDY})" for end in HEIF_SUFFIXES - IMAGE_SUFFIXES},
     },
+    is_depth=_looks_like_depth,
 )
 
 
@@ -187,5 +218,12 @@ IMAGES_AND_VIDEOS = replace(
     may_be=lambda name: _may_be_image(name) or is_video_name(name),
     takes_clips=True,
     noun="images or videos",
-    other_types={end: told for end, told in IMAGES.other_types.items() if end not in VIDEO_SUFFIXES},
 )
+
+
+def list_images(can_read_videos: bool) -> Rule:
+    """Return the rule for images alone; videos are counted, with why they are no inputs."""
+    remedy = "archives take images only" if can_read_videos else "pip install 'cortexia-video[video]'"
+    ends = VIDEO_SUFFIXES - {".ts", ".mts"}  # of which the first is a programming language's, too
+    videos = {end: f"{end[1:].upper()} (a video: {remedy})" for end in ends}
+    return replace(IMAGES, other_types={**IMAGES.other_types, **videos})

@@ -232,4 +232,4 @@ def _try(kind: str, descriptor: int) -> bool:
 
 @functools.cache
 def _warn(reason: str) -> None:
-    _log.warning("this place has no file locks (%s): run one process at a time", reason)
+    _log.warning("this file system has no locks (%s): run one process at a time", reason)

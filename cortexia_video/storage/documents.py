@@ -60,7 +60,9 @@ def parse_toml(data: bytes | str, name: object) -> dict[str, Any]:
 
 def may_be_odd(text: str) -> bool:
     """Return whether JSON may hold what `find_fault` looks for besides large numbers; nearly none does."""
-    return text.count("[") + text.count("{") > DEEPEST or _DOUBTFUL.search(text) is not None
+    return text.count("[") + text.count("{") > DEEPEST or (
+        "\\u" in text and _DOUBTFUL.search(text) is not None
+    )
 
 
 def find_fault(value: object, *, finite: bool = False) -> str | None:
@@ -127,7 +129,7 @@ def _build_dict(pairs: Pairs) -> dict[str, Any]:
 
 def refuse_constant(name: str) -> NoReturn:
     """Be the `parse_constant` of a decoder that takes no NaN and no Infinity."""
-    raise ValueError(f"{name} is no number of JSON: write null for what is not known")
+    raise ValueError(f"{name} is no number of JSON: write null for unknown values")
 
 
 def _explain(error: ValueError) -> str:

@@ -245,7 +245,7 @@ class RemotePath:
         there is no bucket, `FileNotFoundError`.
         """
         if not self.can_list:
-            raise InputError(f"{self} cannot be listed: give a list.txt of addresses")
+            raise InputError(f"{self} cannot be listed: give a list.txt of URLs")
         pages = self._list_keys(recursive) if self.scheme == "s3" else self._walk(recursive)
         try:
             yield from (each for page in pages for each in page)
@@ -280,7 +280,7 @@ class RemotePath:
 
     def _require_store(self) -> None:
         if not self.can_list:
-            reason = "nothing can be written to a web server: give a path, or an address such as s3://"
+            reason = "nothing can be written to a web server: give a path, or a URL such as s3://bucket/depth"
             raise RemotePermissionError(errno.EROFS, reason)
 
     def _ask(self, work: Any) -> Any:

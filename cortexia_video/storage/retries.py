@@ -79,7 +79,7 @@ def explain(error: Exception) -> RemoteError:
     if _WRONG_CREDENTIALS.search(text):
         return RemotePermissionError(errno.EACCES, "the credentials are wrong or have expired: renew them")
     if isinstance(error, FileNotFoundError) or _status(error) == 404:
-        return RemoteNotFoundError(errno.ENOENT, "not there: no such object or bucket; check the address")
+        return RemoteNotFoundError(errno.ENOENT, "not found: no such object or bucket; check the URL")
     if isinstance(error, PermissionError) or _status(error) in (401, 403):
         return RemotePermissionError(
             errno.EACCES, "no permission: give these credentials the right to list, read and write there"
@@ -87,8 +87,8 @@ def explain(error: Exception) -> RemoteError:
     if _NO_URL.search(text):
         return RemoteError(errno.EINVAL, "no bucket or URL is written like this: check the name")
     if _CANNOT_CONNECT.search(text):
-        return RemoteError(errno.EHOSTUNREACH, "nothing answers there: check the address and the network")
-    tried = f"the other side failed {TRIES} times" if _may_pass(error) else "the other side refused"
+        return RemoteError(errno.EHOSTUNREACH, "no server answers: check the URL and the network")
+    tried = f"the server failed {TRIES} times" if _may_pass(error) else "the server refused"
     number = error.errno if isinstance(error, OSError) and error.errno else errno.EIO
     return RemoteError(number, f"{tried} ({type(error).__name__}): try again later")
 

@@ -20,7 +20,7 @@ class StagingFolder:
 
     Of a folder of this disk it is the folder itself. A context manager. Raises `OutputExistsError` for an
     URL where something has a name that no file can have, `OutputError` where it cannot be listed or read,
-    `OutputLostError` where it takes no more: what is there then stays, and every object is whole.
+    `OutputLostError` where it is full or unwritable: what is there then stays, and every object is whole.
     """
 
     def __init__(self, place: AnyPath) -> None:

@@ -80,13 +80,12 @@ class TrainingBatches(IterableDataset[dict[str, Any]]):
         self._seed = seed
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        for batch in attempt_all("training", "decode", self._make()):
-            yield {_ERROR: batch.reason} if isinstance(batch, Failure) else batch
-
-    def _make(self) -> Iterator[dict[str, Any]]:
-        for batch in self._batches:
+        def recolour(batch: dict[str, Any]) -> dict[str, Any]:
             rng = np.random.default_rng([self._seed, 1, batch["batch"]])
-            yield {**batch, "pixel_values": jitter_color(batch["pixel_values"], rng)}
+            return {**batch, "pixel_values": jitter_color(batch["pixel_values"], rng)}
+
+        for batch in attempt_all("training", "decode", map(recolour, self._batches)):
+            yield {_ERROR: batch.reason} if isinstance(batch, Failure) else batch
 
 
 def read_batches(loaded: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

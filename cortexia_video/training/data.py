@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from cortexia_video.datasets.mixture import Mixture, Position, require_weights
 from cortexia_video.datasets.registry import open_dataset
 from cortexia_video.datasets.sample_checks import raise_problem
 from cortexia_video.datasets.torch.datasets import MixedBatches
-from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import CortexiaError, DecodeError, DepthFileError, Failure, InputError, redact
 from cortexia_video.storage.paths import is_remote, to_path
 from cortexia_video.training.batches import BatchView, TrainingBatches
@@ -50,15 +50,23 @@ def plan_mix(
         if plan.dataset == SCENES:
             makers[name] = _plan_scenes(plan)
         elif plan.dataset == IMAGES:
-            labels = output / "labels" / str(index)
-            objective.require_labels(name, _check_teacher(plan, recipe, labels, any_licence))
-            makers[name] = partial(
-                label_images, plan.root, labels, str(recipe.teacher), any_licence=any_licence
-            )
+            if recipe.teacher is None:
+                raise InputError(
+                    f"{to_path(plan.root)} holds images without depth: name a teacher that labels them "
+                    "(`teacher`)"
+                )
+            labels, allowed = output / "labels" / str(index), {"any_licence": any_licence}
+            objective.require_labels(name, check_teacher(plan.root, labels, recipe.teacher, **allowed))
+            makers[name] = partial(label_images, plan.root, labels, recipe.teacher, **allowed)
         else:
-            dataset = _open(plan)
+            dataset = open_dataset(plan.dataset, plan.root, split=plan.split, **plan.options)
+            if not isinstance(dataset, RGBDDataset):
+                raise InputError(
+                    f"{plan.root} is a stream, whose samples have no numbers: "
+                    "build the set as parquet (cortexia dataset build)"
+                )
             objective.require_labels(name, dataset.kind)
-            makers[name] = partial(_give, dataset)
+            makers[name] = partial(replace, dataset)
     require_weights(makers, _weights(makers, recipe), recipe.batch_size)
     return makers
 
@@ -73,20 +81,6 @@ def make_mix(recipe: Recipe, objective: Objective, makers: Mapping[str, Maker]) 
 
 def _weights(names: Iterable[str], recipe: Recipe) -> dict[str, float]:
     return {name: plan.weight for name, plan in zip(names, recipe.data, strict=True)}
-
-
-def _give(dataset: RGBDDataset) -> RGBDDataset:
-    return dataset
-
-
-def _open(plan: DataPlan) -> RGBDDataset:
-    dataset = open_dataset(plan.dataset, plan.root, split=plan.split, **plan.options)
-    if not isinstance(dataset, RGBDDataset):
-        raise InputError(
-            f"{plan.root} is a stream, whose samples have no numbers: "
-            "build the set as parquet (cortexia dataset build)"
-        )
-    return dataset
 
 
 def _plan_scenes(plan: DataPlan) -> Maker:
@@ -107,14 +101,6 @@ def _plan_scenes(plan: DataPlan) -> Maker:
     folder, pool = Path(plan.root), PoolPlan(**options)
     check_pool(folder, pool)
     return partial(make_pool, folder, pool, workers)
-
-
-def _check_teacher(plan: DataPlan, recipe: Recipe, labels: Path, any_licence: bool) -> DepthKind:
-    if recipe.teacher is None:
-        raise InputError(
-            f"{to_path(plan.root)} holds images without depth: name a teacher that labels them (`teacher`)"
-        )
-    return check_teacher(plan.root, labels, recipe.teacher, any_licence=any_licence)
 
 
 def leave_out_broken(failure: Failure) -> None:

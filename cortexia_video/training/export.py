@@ -68,7 +68,13 @@ def export_onnx(network: DepthNetwork, path: Path, metadata: Mapping[str, str]) 
     assert bias is not None
     with torch.no_grad():
         bias += OFFSET  # what the last step gives are weighted means of these
-    model = _to_onnx(network)
+    example = torch.zeros(2, 3, 3 * STRIDE, 4 * STRIDE)
+    batch = torch.export.Dim("batch", min=1, max=256)
+    height = STRIDE * torch.export.Dim("height_blocks", min=1, max=256)
+    width = STRIDE * torch.export.Dim("width_blocks", min=1, max=256)
+    ports = Ports(("image",), ("disparity",))
+    exported = export_graph(network, (example,), ports, ({0: batch, 2: height, 3: width},))
+    model: onnx.ModelProto = exported.model_proto
     _store_weights_as_float16(model)
     helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model, full_check=True)
@@ -86,15 +92,6 @@ def fold_batch_norm(module: nn.Module) -> None:
         convolution, norm = module[0], module[1]
         assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
         module[0], module[1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
-
-
-def _to_onnx(network: DepthNetwork) -> onnx.ModelProto:
-    example = torch.zeros(2, 3, 3 * STRIDE, 4 * STRIDE)
-    batch = torch.export.Dim("batch", min=1, max=256)
-    height = STRIDE * torch.export.Dim("height_blocks", min=1, max=256)
-    width = STRIDE * torch.export.Dim("width_blocks", min=1, max=256)
-    ports = Ports(("image",), ("disparity",))
-    return export_graph(network, (example,), ports, ({0: batch, 2: height, 3: width},)).model_proto
 
 
 def _store_weights_as_float16(model: onnx.ModelProto) -> None:

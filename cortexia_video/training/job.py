@@ -59,59 +59,54 @@ def train_recipe(
                 mix, recipe, position, multiple_of=training.trainable.multiple_of, processes=processes
             )
             if training.step < recipe.steps:
-                with _Follower(training, mix, references, work) as follow:
-                    train(training, read_batches(loader), follow)
+                with follow(training, mix, references, work) as after_step:
+                    train(training, read_batches(loader), after_step)
             if processes.is_first:
-                _save_model(training, output)
+                try:
+                    model = training.trainable.save(training.average, output)
+                except (OSError, SafetensorError) as error:  # the latter of a full disk
+                    raise OutputLostError(output, error) from error
+                _log.info("step %d loss %.4f: wrote %s", training.step, training.losses[-1], model)
         return training.losses
 
 
-def _save_model(training: Training, output: Path) -> None:
+@contextmanager
+def follow(
+    training: Training, mix: Mixture, references: References, work: StagingFolder
+) -> Iterator[Callable[[Training], None]]:
+    """Give what is to be called after each step: it logs, measures and saves.
+
+    Of several processes only the first does. What TensorBoard could not write is raised by its next call, as
+    `OutputLostError`.
+    """
+    if not training.processes.is_first:
+        yield lambda training: None
+        return
+    logs = work.path / LOGS
+    with output_lost(logs):
+        make_folder(logs)
+        writer = SummaryWriter(str(logs), purge_step=training.step)
+    validation = Validation(training, references, work.path, writer)
+
+    def save_checkpoint() -> None:
+        save(training, mix.position(training.batch), work.path / CHECKPOINT)
+        work.put()
+
+    def after_step(training: Training) -> None:
+        with output_lost(logs):
+            writer.add_scalar("loss", training.losses[-1], training.step)
+        if training.step % training.recipe.checkpoint_steps == 0 or training.step == training.recipe.steps:
+            save_checkpoint()
+        if validation.is_due():
+            validation.run()
+
+    if training.step == 0:
+        save_checkpoint()  # a folder that cannot hold a checkpoint is found now
     try:
-        model = training.trainable.save(training.average, output)
-    except (OSError, SafetensorError) as error:  # the latter of a full disk
-        raise OutputLostError(output, error) from error
-    _log.info("step %d loss %.4f: wrote %s", training.step, training.losses[-1], model)
-
-
-class _Follower:
-    """Follows a training step by step: logs, measures and saves; of several processes only the first does."""
-
-    def __init__(self, training: Training, mix: Mixture, references: References, work: StagingFolder) -> None:
-        self._training, self._mix, self._output, self._put = training, mix, work.path, work.put
-        self._references = references
-
-    def __enter__(self) -> Callable[[Training], None]:
-        if not self._training.processes.is_first:
-            return lambda training: None
-        with self._writing_logs():
-            make_folder(self._output / LOGS)
-            self._writer = SummaryWriter(str(self._output / LOGS), purge_step=self._training.step)
-        self._validation = Validation(self._training, self._references, self._output, self._writer)
-        if self._training.step == 0:
-            self._save()  # a folder that cannot hold a checkpoint is found now
-        return self._follow
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._training.processes.is_first:
-            with suppress(OutputLostError) if kind else nullcontext(), self._writing_logs():
-                self._writer.close()
-
-    def _follow(self, training: Training) -> None:
-        recipe = training.recipe
-        with self._writing_logs():
-            self._writer.add_scalar("loss", training.losses[-1], training.step)
-        if training.step % recipe.checkpoint_steps == 0 or training.step == recipe.steps:
-            self._save()
-        if self._validation.is_due():
-            self._validation.run()
-
-    @contextmanager
-    def _writing_logs(self) -> Iterator[None]:
-        """Raise `OutputLostError` for what TensorBoard could not write: its next call raises that."""
-        with output_lost(self._output / LOGS):
-            yield
-
-    def _save(self) -> None:
-        save(self._training, self._mix.position(self._training.batch), self._output / CHECKPOINT)
-        self._put()
+        yield after_step
+    except BaseException:
+        with suppress(OutputLostError), output_lost(logs):
+            writer.close()
+        raise
+    with output_lost(logs):
+        writer.close()

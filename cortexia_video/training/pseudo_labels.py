@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 from cortexia_video.datasets.dataset import RGBDDataset
@@ -15,7 +14,7 @@ from cortexia_video.ledger.artifacts import find_depth
 from cortexia_video.ledger.lines import read_done
 from cortexia_video.models.registry import find_licence, load_model, require_commercial
 from cortexia_video.sources.find import find_images
-from cortexia_video.storage.paths import AnyPath, to_path
+from cortexia_video.storage.paths import to_path
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +26,12 @@ def check_teacher(images: str, labels: Path, teacher: str, *, any_licence: bool 
     the sheets of the training: these would be labelled the next time; and what is wrong with the teacher, as
     `label_images` does.
     """
-    _require_apart(to_path(images), labels)
+    place = to_path(images)
+    if isinstance(place, Path) and labels.resolve().is_relative_to(place.resolve()):
+        raise InputError(
+            f"{labels} is inside {place}, whose images it labels: give an `output` outside of it, "
+            "or move the one that exists"
+        )
     if next(find_images([images], recursive=True), None) is None:
         raise InputError(f"{images} holds no images to label: name another folder")
     if not any_licence:
@@ -49,7 +53,16 @@ def label_images(images: str, labels: Path, teacher: str, *, any_licence: bool =
         _require_permissive(teacher)
     report = estimate(images, labels, model=teacher, recursive=True, size="native")
     _log.info("teacher %s: %s", teacher, report)
-    pairs = sorted(_list_pairs(images, labels), key=lambda pair: pair.key)
+    done = {line["key"]: line for line in read_done(labels)}
+    pairs = []
+    for image in find_images([images], recursive=True, output=labels):
+        line = None if isinstance(image, Failure) else done.get(image.key)
+        depth = find_depth(line) if line else None
+        if line and depth and not isinstance(image, Failure):
+            about = {word: line.get(word) for word in ("kind", "f_px", "f_source")}
+            path, label = to_path(image.place), labels / depth[0]
+            pairs.append(Pair(image.key, path, label, "teacher", about=about, fits_depth=True))
+    pairs.sort(key=lambda pair: pair.key)
     kinds = {str(pair.about["kind"]) for pair in pairs}
     if len(kinds) != 1:
         raise InputError(
@@ -57,14 +70,6 @@ def label_images(images: str, labels: Path, teacher: str, *, any_licence: bool =
         )
     kind = next(each for each in KINDS if each in kinds)
     return RGBDDataset("images", pairs, read_pair, kind)
-
-
-def _require_apart(images: AnyPath, labels: Path) -> None:
-    if isinstance(images, Path) and labels.resolve().is_relative_to(images.resolve()):
-        raise InputError(
-            f"{labels} is inside {images}, whose images it labels: give an `output` outside of it, "
-            "or move the one that is there"
-        )
 
 
 def _require_permissive(teacher: str) -> None:
@@ -75,14 +80,3 @@ def _require_permissive(teacher: str) -> None:
             f"the licence of the teacher {teacher!r} is {find_licence(teacher) or 'unknown'}, which may bind "
             "what is trained on its depth: choose another, or `any_licence=True`"
         ) from error
-
-
-def _list_pairs(images: str, labels: Path) -> Iterator[Pair]:
-    done = {line["key"]: line for line in read_done(labels)}
-    for image in find_images([images], recursive=True, output=labels):
-        line = None if isinstance(image, Failure) else done.get(image.key)
-        depth = find_depth(line) if line else None
-        if line and depth and not isinstance(image, Failure):
-            about = {word: line.get(word) for word in ("kind", "f_px", "f_source")}
-            path = to_path(image.place)
-            yield Pair(image.key, path, labels / depth[0], "teacher", about=about, fits_depth=True)

@@ -14,7 +14,7 @@ options = { count = 8000 }
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -142,9 +142,25 @@ def load_recipe(path: Path) -> Recipe:
     with in_words(f"cannot read the recipe {path}"):
         words = parse_toml(read_named(path, limit=LARGEST_TEXT), path)
     with in_words(f"{path} is no recipe", "docs/training.md has one"):
-        recipe = _build(Recipe, words)
-        for problem in _find_problems(recipe):
-            raise ValueError(problem)
+        recipe: Recipe = _build(Recipe, words)
+        network = recipe.network
+        for names, holds, rule in _RULES:
+            for name in names:
+                value = attrgetter(name)(recipe)
+                if not holds(value):
+                    raise ValueError(f"{name} is {value!r}: it must be {rule}")
+        for name in _ONLY_COMPACT:
+            if network.architecture.startswith("hf:") and getattr(network, name) is not None:
+                raise ValueError(
+                    f"network.{name} is of compact: {network.architecture} is its own start; leave it out"
+                )
+        if network.encoder and network.weights:
+            raise ValueError("network says an encoder and weights: give one of them")
+        if not recipe.data:
+            raise ValueError("there is nothing to train on: give [[data]]")
+        for index, plan in enumerate(recipe.data):
+            if not 0 < plan.weight < math.inf:
+                raise ValueError(f"data[{index}].weight is {plan.weight!r}: it must be above 0 and finite")
         return recipe
 
 
@@ -211,7 +227,16 @@ _LONGEST_NAME = 200
 """Bytes; a file system takes 255, of which suffixes are some."""
 
 _RULES = (
-    _Rule(("name",), lambda value: _is_file_name(value), "one plain file name, without / or \\"),
+    _Rule(
+        ("name",),
+        lambda value: (
+            value.isprintable()
+            and not set("/\\") & set(value)
+            and value.strip() not in ("", ".", "..")
+            and len(value.encode()) <= _LONGEST_NAME
+        ),
+        "one plain file name, without / or \\",
+    ),
     _Rule(
         ("steps", "batch_size", "checkpoint_steps", "validation.every"),
         lambda value: value >= 1,
@@ -245,28 +270,3 @@ _RULES = (
 )
 """A comparison with NaN is false: it is refused wherever a number is."""
 _ONLY_COMPACT = ("encoder", "weights", "short_side")
-
-
-def _find_problems(recipe: Recipe) -> Iterator[str]:
-    for names, holds, words in _RULES:
-        for name in names:
-            value = attrgetter(name)(recipe)
-            if not holds(value):
-                yield f"{name} is {value!r}: it must be {words}"
-    network = recipe.network
-    for name in _ONLY_COMPACT:
-        if network.architecture.startswith("hf:") and getattr(network, name) is not None:
-            yield f"network.{name} is of compact: {network.architecture} is its own start; leave it out"
-    if network.encoder and network.weights:
-        yield "network says an encoder and weights: give one of them"
-    if not recipe.data:
-        yield "there is nothing to train on: give [[data]]"
-    for index, plan in enumerate(recipe.data):
-        if not 0 < plan.weight < math.inf:
-            yield f"data[{index}].weight is {plan.weight!r}: it must be above 0 and finite"
-
-
-def _is_file_name(name: str) -> bool:
-    """Return whether weights called so lie in the folder that they are written to."""
-    plain = name.isprintable() and not set("/\\") & set(name) and name.strip() not in ("", ".", "..")
-    return plain and len(name.encode()) <= _LONGEST_NAME

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -70,16 +69,18 @@ def make_pool(folder: Path, plan: PoolPlan, workers: int) -> RGBDDataset:
     """Render what `folder` still lacks of `plan` in `workers` processes; give all of it as a dataset.
 
     Depth is metric; the sky is SKY_M away, as losses know. Raises InputError where the folder holds scenes of
-    another size, `OutputLostError` where it takes no more.
+    another size, `OutputLostError` where it is full or unwritable.
     """
     check_pool(folder, plan)
     missing = [seed for seed in plan.shards() if not _shard_path(folder, seed).exists()]
     _log.info("pool %s: %d of %s to render", folder, len(missing), format_count(len(plan.shards()), "shard"))
     with output_lost(folder):
         if not (folder / _ABOUT).exists():
-            with write_atomic(folder / _ABOUT) as partial:
-                partial.write_text(json.dumps(plan.look()))
-        for done, seed in enumerate(_render_shards(folder, plan, missing, workers), start=1):
+            with write_atomic(folder / _ABOUT) as half:
+                half.write_text(json.dumps(plan.look()))
+        render = partial(_render_shard, folder, plan)  # one thread a process: scenes are too small to share
+        rendered = map(render, missing) if workers <= 1 else render_in_processes(render, missing, workers)
+        for done, seed in enumerate(rendered, start=1):
             _log.info("pool: %d of %s, seed %d", done, format_count(len(missing), "shard"), seed)
     return open_pool(folder, plan)
 
@@ -122,15 +123,6 @@ def _open_shard(path: Path) -> NDArray[Any]:
     with in_words(f"cannot read the scenes of {path}", "remove it to render it again"):
         open_named(path).close()
         return np.lib.format.open_memmap(path, mode="r")
-
-
-def _render_shards(folder: Path, plan: PoolPlan, seeds: list[int], workers: int) -> Iterator[int]:
-    """Render shards, one thread a process: scenes are too small to share; yield first seeds as they end."""
-    if workers <= 1:
-        for seed in seeds:
-            yield _render_shard(folder, plan, seed)
-        return
-    yield from render_in_processes(partial(_render_shard, folder, plan), seeds, workers)
 
 
 def _render_shard(folder: Path, plan: PoolPlan, seed: int) -> int:

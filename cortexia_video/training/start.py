@@ -20,7 +20,7 @@ def train(
             checkpoint.pt, recipe.toml, logs for TensorBoard, sheets of images, and at the end the weights.
         teacher: A model that labels the images of the recipe's datasets called images, which have no depth;
             it replaces the recipe's.
-        any_licence: Also a teacher whose licence is not known to be permissive: it may bind what is trained
+        any_licence: Also accept a teacher whose licence is not known to be permissive: it may bind what is trained
             on its depth.
 
     Returns:

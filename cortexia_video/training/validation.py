@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from PIL import Image
+from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from cortexia_video.depth_estimation import DepthEstimator
-from cortexia_video.depth_map import DepthMap
+from cortexia_video.depth_map import DepthKind, DepthMap
 from cortexia_video.errors import Failure, InputError
 from cortexia_video.evaluation.ground_truth import GroundTruth, open_truth
 from cortexia_video.evaluation.job import measure_predictors
@@ -23,12 +26,12 @@ from cortexia_video.evaluation.predictors import ModelPredictor
 from cortexia_video.evaluation.protocol import Protocol, load_protocol
 from cortexia_video.evaluation.summary import summarise
 from cortexia_video.evaluation.text_table import choose_shown, list_lines
+from cortexia_video.images.resampling import fit_short_side, resize_image
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.atomic_file import make_folder, write_atomic
 from cortexia_video.storage.paths import to_path
 from cortexia_video.training.loop import Training
 from cortexia_video.training.recipe import ValidationPlan
-from cortexia_video.training.validation_model import TrainedModel
 from cortexia_video.viz.figures import collage
 
 _log = logging.getLogger(__name__)
@@ -72,24 +75,22 @@ class Validation:
 
         Where that cannot be it is said, and the training goes on.
         """
-        step = self._training.step
-        ran = attempt(f"step {step}", "estimate", self._run)
+        training, step = self._training, self._training.step
+
+        def measure() -> None:
+            with hold_average(training):
+                side, unit = min(training.recipe.short_sides), training.trainable.multiple_of
+                model = TrainedModel(f"step {step}", training.network, training.trainable.kind, side, unit)
+                estimator = DepthEstimator(model)
+                for truth in self._truths:
+                    self._measure(truth, ModelPredictor(model.name, estimator))
+                self._show(estimator)
+
+        ran = attempt(f"step {step}", "estimate", measure)
         if isinstance(ran, Failure):
             _log.warning("step %d is not measured: %s", step, ran.reason)
 
-    def _run(self) -> None:
-        training = self._training
-        with hold_average(training):
-            name = f"step {training.step}"
-            side, unit = min(training.recipe.short_sides), training.trainable.multiple_of
-            model = TrainedModel(name, training.network, training.trainable.kind, side, unit)
-            estimator = DepthEstimator(model)
-            for truth in self._truths:
-                self._measure(truth, estimator)
-            self._show(estimator)
-
-    def _measure(self, truth: GroundTruth, estimator: DepthEstimator) -> None:
-        predictor = ModelPredictor(estimator.model.name, estimator)
+    def _measure(self, truth: GroundTruth, predictor: ModelPredictor) -> None:
         found = measure_predictors(truth, [predictor], self._protocol)
         summary = summarise(found)
         for line in list_lines(found, summary):
@@ -132,3 +133,37 @@ def hold_average(training: Training) -> Iterator[None]:
     finally:
         network.load_state_dict(kept)
         network.train()
+
+
+class TrainedModel:
+    """A network as `Trainable` has it, in evaluation mode, at a short side of so many pixels."""
+
+    max_batch: int | None = None
+
+    def __init__(
+        self, name: str, network: nn.Module, kind: DepthKind, short_side: int, multiple_of: int
+    ) -> None:
+        self.name = name
+        self.kind: DepthKind = kind
+        self.weights_digest = name
+        self.device = str(next(network.parameters()).device)
+        self.settings: Mapping[str, object] = {"input_size": str(short_side)}
+        self._network = network
+        self._sizes = {"short_side": short_side, "multiple_of": multiple_of}
+
+    def processed_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the nearest size to the image's aspect ratio at the short side."""
+        return fit_short_side(height, width, **self._sizes)
+
+    def preprocess(self, image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[Any]:
+        """Resize a uint8 (H, W, 3) image to float32 (3, h, w) in [0, 1]."""
+        pixels = resize_image(image, *size).astype(np.float32) / 255
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+    def infer(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Run the network in float32 on (B, 3, h, w); give float32 (B, h, w)."""
+        with torch.no_grad():
+            values: NDArray[np.float32] = (
+                self._network(torch.from_numpy(batch).to(self.device)).float().cpu().numpy()
+            )
+        return values

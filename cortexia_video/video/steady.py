@@ -119,7 +119,7 @@ def to_grey(image: NDArray[np.uint8], height: int, width: int) -> Array:
 def require_mode(mode: str, kind: DepthKind | None = None) -> None:
     """Raise `InputError` for a mode that does not exist, or does not fit the kind of depth."""
     if mode not in get_args(SteadyMode):
-        raise InputError(f"`steady` must be one of {', '.join(get_args(SteadyMode))}, not {mode!r}")
+        raise InputError(f"`steady` must be one of {', '.join(get_args(SteadyMode))}, got {mode!r}")
     if mode == "align" and kind == "metric":
         raise InputError("`steady` is align, which changes the scale, and the model gives metres: use mean")
 

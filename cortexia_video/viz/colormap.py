@@ -138,7 +138,7 @@ def find_range(
     if not -math.inf < d_min <= d_max < math.inf:
         raise ValueError(f"d_min {d_min} to d_max {d_max} is no range: swap them, and use cmap='viridis_r'")
     if spacing == "inverse" and d_min <= 0:
-        raise ValueError(f"d_min must be above 0 where the spacing is inverse, not {d_min}")
+        raise ValueError(f"d_min must be above 0 where the spacing is inverse, got {d_min}")
     return Range(float(d_min), float(d_max))
 
 

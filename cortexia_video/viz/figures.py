@@ -124,7 +124,7 @@ def _to_pixels(image: ImageLike) -> NDArray[np.uint8]:
         pixels = pixels[..., None]
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
         raise ValueError(
-            f"an image must be uint8 (H, W, 3) RGB, not {pixels.dtype} {pixels.shape}: convert it"
+            f"an image must be uint8 (H, W, 3) RGB, got {pixels.dtype} {pixels.shape}: convert it"
         )
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else np.ascontiguousarray(pixels[..., :3])
 

@@ -477,7 +477,7 @@ def test_perspective_crops_stay_inside_and_cover_the_range() -> None:
         (lambda s: RandomZoom((2, 1)), r"\(2, 1\) are no factors"),
         (lambda s: Resize(5, 5, "bilinear"), "sampled by 'bilinear': use one of nearest, edge_aware"),
         (lambda s: Crop(0, 0, 5, 5, "reflect"), "outside='reflect': use"),
-        (lambda s: Flip("both"), "no flip is 'both'"),
+        (lambda s: Flip("both"), "unknown axis 'both'"),
         (lambda s: Sometimes(Flip(), 2), "2 is no probability"),
         (lambda s: PerspectiveCrop(9, 9, 180), "field of view of 180 degrees"),
         (lambda s: PerspectiveCrop(9, 9, 20, yaw_deg=120)(s), "looks behind the camera"),

@@ -114,7 +114,7 @@ def test_names_that_are_not_utf8_can_be_printed(photos: Path, tmp_path: Path) ->
         (["estimate", "{photos}", "--output", "{out}", "--format", "gif"], "gif"),
         (
             ["estimate", "{photos}", "--output", "{out}", "--batch-size", "0"],
-            "--batch-size must be at least 1, or auto, not 0",
+            "--batch-size must be at least 1, or auto, got 0",
         ),
         (["estimate", "{photos}", "--output", "{out}", "--workers", "-1"], "--workers must be more than 0"),
         (

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -199,24 +199,6 @@ def test_a_second_signal_ends_it_now(
 
 
 # ---- places that are full or gone --------------------------------------------------------------------------
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Yield disk(size), which mounts a small file system, or again in another size; skip where it cannot."""
-    place = tmp_path / "disk"
-    place.mkdir()
-
-    def mount(size: str) -> Path:
-        options = f"size={size}" + (",remount" if place.is_mount() else "")
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place]
-        if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
-            pytest.skip("cannot mount a small file system here")
-        return place
-
-    yield mount
-    if place.is_mount():
-        subprocess.run(["umount", place], check=True)
 
 
 def test_a_full_disk(

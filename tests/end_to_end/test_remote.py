@@ -146,7 +146,7 @@ def test_a_huge_object_is_not_read(place: str, monkeypatch: pytest.MonkeyPatch, 
     assert isinstance(found, cx.Failure) and found.reason.startswith("too large: the object has 0.0 GB")
 
 
-def test_lists_of_addresses(place: str, tmp_path: Path, server: Server) -> None:
+def test_lists_of_urls(place: str, tmp_path: Path, server: Server) -> None:
     put_images(f"{place}/in", tmp_path / "in", 3)
     put(f"{place}/list.txt", f"in/0.png\n{S3}/{place}/in/trip/1.png\n".encode())
     found = [*find_images([f"{S3}/{place}/list.txt"])]
@@ -154,7 +154,7 @@ def test_lists_of_addresses(place: str, tmp_path: Path, server: Server) -> None:
     assert keys == ["in/0.png", f"{BUCKET}/{place}/in/trip/1.png"]
 
 
-def test_signed_addresses_are_read_and_not_written_down(
+def test_signed_urls_are_read_and_not_written_down(
     place: str, tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put(f"{place}/0.png", encode(0))
@@ -292,7 +292,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         estimate("gs://bucket/in", "out")
 
 
-def test_addresses_are_shown_without_secrets() -> None:
+def test_urls_are_shown_without_secrets() -> None:
     for address in ("https://me:secret@host/a.png?sig=secret", "https://host/a.png?secret"):
         assert "secret" not in f"{to_path(address)} {to_path(address)!r}"
     assert str(to_path("s3://bucket/what?.png")) == "s3://bucket/what?.png"

@@ -194,7 +194,7 @@ def test_a_depth_object_that_is_gone_is_a_failure(runs: tuple[str, Path], place:
     to_path(f"{runs[0]}/0.png.npz").unlink()  # type: ignore[union-attr]
     made = make_point_clouds(runs[0], f"{S3}/{place}/clouds")
     assert (made.done, made.failed) == (5, 1)
-    assert "0.png.npz: it is not there" in made.failures[0].reason
+    assert "0.png.npz: it is missing" in made.failures[0].reason
 
 
 @pytest.mark.parametrize(
@@ -244,6 +244,7 @@ def test_scenes(place: str, tmp_path: Path) -> None:
         write_scenes(to_path(f"{S3}/{place}/in"), 1, plan, workers=1)
 
 
+@pytest.mark.slow
 def test_processes_render_into_a_bucket(place: str) -> None:
     pytest.importorskip("torch")
     from cortexia_video.scenes.folder import ScenePlan, write_scenes
@@ -252,7 +253,7 @@ def test_processes_render_into_a_bucket(place: str) -> None:
     assert len([name for name in read_all(place) if name.startswith("rgb/")]) == 17
 
 
-def test_files_are_addresses_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_are_urls_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     estimate(write_image(tmp_path), tmp_path / "run")
     root = f"file://{tmp_path}"
     assert say(capsys, "convert", f"{root}/run", "--output", f"{root}/tiff", "--format", "tiff")[0] == 0
@@ -285,6 +286,7 @@ def test_a_training_in_a_bucket_goes_on_where_it_was(place: str, tmp_path: Path)
         train_recipe(path, "s3://no-such-bucket/x")
 
 
+@pytest.mark.slow
 def test_an_exported_network_is_put_whole(place: str, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     from torch_checkpoints import save_checkpoint

@@ -274,9 +274,7 @@ def test_what_others_put_there_is_not_built_over(place: str, tmp_path: Path) -> 
     assert [*read_all(f"{place}/out")] == ["precious.txt"]
 
 
-def test_info_and_preview_take_addresses(
-    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_info_and_preview_take_urls(place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_set("tum", tmp_path / "set")
     address = upload(tmp_path / "set", f"{place}/set")
     assert cortexia("dataset", "info", tmp_path / "set") == 0
@@ -424,7 +422,7 @@ def test_an_object_that_vanishes_costs_its_own_sample(place: str, tmp_path: Path
     gone = opened.entries[1].depth  # type: ignore[union-attr]
     gone.unlink()
     said = [str(each) for each in opened.attempt()]
-    assert f"{gone}: cannot be read: not there: no such object or bucket" in said[1]
+    assert f"{gone}: cannot be read: not found: no such object or bucket" in said[1]
     assert not any("cannot be read" in said[index] for index in (0, 2))
 
 
@@ -526,7 +524,7 @@ def test_a_teacher_labels_images_in_a_bucket(place: str, tmp_path: Path, make_im
     assert [*map(describe, remote)] == [*map(describe, local)]
 
 
-def test_scenes_are_not_rendered_behind_an_address(tmp_path: Path) -> None:
+def test_scenes_are_not_rendered_to_a_web_server(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     from cortexia_video.training.data import plan_mix
     from cortexia_video.training.recipe import DataPlan, Recipe
@@ -536,13 +534,13 @@ def test_scenes_are_not_rendered_behind_an_address(tmp_path: Path) -> None:
         plan_mix(recipe, None, tmp_path)  # type: ignore[arg-type]
 
 
-def test_addresses_sort_as_paths_do() -> None:
+def test_urls_sort_as_paths_do() -> None:
     names = ["a/b", "a-b/c", "a", "a/b/c", "a.b", "B"]
     places = [RemotePath(f"s3://bucket/{name}") for name in names]
     assert [str(each)[12:] for each in sorted(places)] == [str(each) for each in sorted(map(Path, names))]
 
 
-def test_a_comparison_takes_images_behind_addresses(
+def test_a_comparison_takes_images_at_urls(
     place: str, tmp_path: Path, make_image: MakeImage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("openvino")

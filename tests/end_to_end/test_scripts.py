@@ -151,7 +151,7 @@ def test_bad_images_are_skipped_and_the_others_done(photos: Path) -> None:
         (["--folder", "empty", "--model", "compact"], "no images (jpg, jpeg, png) found in empty"),
         (["--folder", "empty"], "run 'hf download apple/DepthPro-hf'"),
         (["--folder", "empty", "--save_format", "tiff"], "tiff"),
-        (["--folder", "empty", "--batch_size", "0"], "--batch_size must be at least 1, not 0"),
+        (["--folder", "empty", "--batch_size", "0"], "--batch_size must be at least 1, got 0"),
     ],
 )
 def test_wrong_usage_is_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:

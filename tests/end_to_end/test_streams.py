@@ -5,10 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -179,24 +178,6 @@ def test_no_folder_for_temporary_files(name: str, inputs: Path, tmp_path: Path) 
     if ran.code:
         assert (ran.code, len(ran.complaints)) == (1, 1)
         assert "TMPDIR" in ran.complaints[0]
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """Yield disk(bytes), which mounts a small file system, or again in another size; skip where it cannot."""
-    place = tmp_path / "disk"
-    place.mkdir()
-
-    def mount(size: int) -> Path:
-        options = f"size={size}" + (",remount" if place.is_mount() else "")
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place]
-        if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
-            pytest.skip("cannot mount a small file system here")
-        return place
-
-    yield mount
-    if place.is_mount():
-        subprocess.run(["umount", place], check=True)
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,7 @@ def test_wrong_use_is_explained(tmp_path, rng, own, capsys):
     for arguments, words in [
         (("compact", *truth, "--protocol", own), "has no images for compact to look at"),
         ((tmp_path / "good", "--protocol", own), "give --truth"),
-        ((tmp_path / "good", "--truth", tmp_path / "none", "--protocol", own), "is not there"),
+        ((tmp_path / "good", "--truth", tmp_path / "none", "--protocol", own), "does not exist"),
         (
             (tmp_path / "good", tmp_path / "good", *truth, "--protocol", own, "--from", "nyu"),
             "give each once",
@@ -341,12 +341,12 @@ def test_compare_takes_an_input_size_and_lists_each_image_once(tmp_path, capsys,
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("openvno", "must be like 518 or 392x518, not 'openvno'"),
+        ("openvno", "must be like 518 or 392x518, got 'openvno'"),
         ("onnx,openvino", "--compare onnx,openvino: two of one sort"),
         ("140x182", "model 'compact' does not take all of these options: input_size"),
         ("torch", "one of onnx, openvino, float32, bfloat16, float16; a size must be like 518 or 392x518"),
         ("256", "input_size; it takes backend, precision"),
-        ("onnx,", "must be like 518 or 392x518, not ''"),
+        ("onnx,", "must be like 518 or 392x518, got ''"),
     ],
 )
 def test_a_wrong_comparison_is_one_clear_line(tmp_path, capsys, words, said):
@@ -662,6 +662,13 @@ def test_the_default_protocol_takes_any_ground_truth_and_its_list_is_named_where
         MAKERS[name](tmp_path / name, scene, 3)
         assert run("synthetic", "--truth", tmp_path / name, "-o", tmp_path / f"out {name}") == 0
         assert read_total(tmp_path / f"out {name}", "synthetic") > 0
+    MAKERS["sunrgbd"](
+        tmp_path / "sunrgbd", scene, 3
+    )  # with a filled depth of 8.192 m, in the protocol's range
+    truth = open_truth(tmp_path / "sunrgbd", load_protocol("depth-pro-sun-rgbd"))
+    assert [read().depth.values.max() for _, read in truth.sets[0].list_samples()] == [
+        pytest.approx(8.192)
+    ] * 2
     assert run("synthetic", "--truth", tmp_path / "kitti", "--protocol", "kitti-eigen") == 2
     assert "the list 'eigen' of kitti, which is not shipped" in capsys.readouterr().err
 

@@ -27,7 +27,7 @@ from PIL import Image
 
 from cortexia_video.errors import DecodeError
 from cortexia_video.images.decode import decode, read_header
-from cortexia_video.images.sniff import IMAGE_SUFFIXES, SNIFF_BYTES, sniff
+from cortexia_video.images.sniff import HEIF_SUFFIXES, IMAGE_SUFFIXES, SNIFF_BYTES, sniff
 
 Array = NDArray[Any]
 RNG = np.random.default_rng(7)
@@ -342,7 +342,9 @@ def test_more_strips_than_one_fit_together() -> None:
 @pytest.mark.parametrize("samples", [[0.5, 300.0], [-0.1, 0.5], [0.5, np.nan], [0.5, np.inf]])
 def test_floats_of_unknown_range_are_refused(samples: list[float]) -> None:
     data = tiff(np.array([samples], np.float32), photometric="minisblack")
-    with pytest.raises(DecodeError, match="cannot tell black from white: the values run|some .* no numbers"):
+    with pytest.raises(
+        DecodeError, match="which values are black and white is unknown: they run|some .* no numbers"
+    ):
         decode(data, "key")
 
 
@@ -512,7 +514,7 @@ def test_suffixes_are_those_of_the_sniffed_formats() -> None:
     registered = {
         suffix for suffix, format in Image.registered_extensions().items() if format in {*SNIFFED, "DIB"}
     }
-    assert registered - {".apng"} <= IMAGE_SUFFIXES <= registered
+    assert registered - {".apng"} <= IMAGE_SUFFIXES - HEIF_SUFFIXES <= registered
 
 
 def test_header_costs_no_decoding() -> None:
@@ -545,11 +547,10 @@ FOREIGN = {
     "not an image: the content is plain text": "Grüße, this is a letter.\n".encode() * 50,
     "not an image: the content is a web page": b"<!DOCTYPE html><html>404</html>",
     "not an image: the content is only zero bytes": bytes(5000),
-    "not an image: the content is of no known image format": bytes(range(1, 256)) * 9,
+    "not an image: the content is of an unknown format": bytes(range(1, 256)) * 9,
     "not an image: the content is a PDF document": b"%PDF-1.7\n",
     "not an image: the content is a PostScript document": b"%!PS-Adobe-3.0 EPSF-3.0\n",
     "not an image: the content is a video": b"\0\0\0\x20ftypisom\0\0\2\0",
-    "not supported: the content is a HEIC image; convert it to JPEG": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
     "not supported: the content is an SVG drawing; convert it to PNG": b"<?xml version='1.0'?><svg/>",
 }
 
@@ -821,7 +822,9 @@ def test_strips_are_cut_across_as_well(shape: tuple[int, int]) -> None:
     assert peak < image.nbytes + 6_000_000  # and what becomes of a strip of a million pixels
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "RGBA PNG", "16-bit RGB PNG"])
+@pytest.mark.parametrize(
+    "kind", ["JPEG", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("RGBA PNG", "16-bit RGB PNG"))]
+)
 def test_200_megapixels_stay_below_2_gib(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "big"
     if kind == "JPEG":
@@ -829,3 +832,61 @@ def test_200_megapixels_stay_below_2_gib(tmp_path: Path, kind: str) -> None:
     else:
         write_big_png(path, *((8, 6, 4) if kind == "RGBA PNG" else (16, 2, 6)))
     assert int(run(PEAK_RSS, path)) < 2 * 1024**3
+
+
+def encode_heif(image: Image.Image, **options: object) -> bytes:
+    plugin = pytest.importorskip("pillow_heif")
+    file = io.BytesIO()
+    plugin.from_pillow(image).save(file, **options)
+    return file.getvalue()
+
+
+def test_heif_is_read_upright_with_its_focal_length() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a phone held upright: turned in the file, and said by EXIF
+    exif.get_ifd(0x8769)[0xA405] = 26
+    y, x = np.mgrid[0:96, 0:128]
+    stored = np.stack([2 * x, 2 * y, x], -1).astype(np.uint8)
+    data = encode_heif(Image.fromarray(stored), quality=95, exif=exif.tobytes())
+    header = read_header(data)
+    frame = decode(data, "a.heic")
+    assert (header.format, frame.image.shape) == ("HEIF", (128, 96, 3))
+    expected = np.rot90(stored, -1).astype(int)
+    assert np.abs(frame.image.astype(int) - expected).mean() < 3
+    assert frame.f_source == "exif" and frame.f_px == pytest.approx(26 / np.hypot(36, 24) * np.hypot(96, 128))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_heif_of_other_modes_is_read_and_a_cut_one_refused(mode: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    data = encode_heif(Image.fromarray(noise).convert(mode))
+    assert decode(data, "a.heic").image.shape == (64, 64, 3)
+    for end in (40, len(data) // 2, len(data) - 100):
+        assert_readable(refusal(data[:end]))
+
+
+def test_heif_without_its_package_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif.as_plugin", None)
+    for brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
+        said = refusal(b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1heic")
+        assert said == (
+            "not supported: the content is a HEIC or HEIF image; pip install 'cortexia-video[heif]', "
+            "or convert it to JPEG"
+        )
+    code = """
+import sys
+from importlib import util
+found = util.find_spec
+util.find_spec = lambda name, *rest: None if name == "pillow_heif" else found(name, *rest)
+from collections import Counter
+from cortexia_video.sources.find import find_images
+passed = Counter()
+print([each.key for each in find_images([sys.argv[1]], passed_over=passed)], dict(passed))
+"""
+    for name in ("a.HEIC", "b.heif", "c.jpg"):
+        (tmp_path / name).write_bytes(b"?")
+    ran = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+    remedy = "pip install 'cortexia-video[heif]', or convert it to JPEG"
+    assert ran.stdout.strip() == f"['c.jpg'] { ({f'HEIC ({remedy})': 1, f'HEIF ({remedy})': 1}) }"

@@ -355,7 +355,7 @@ def test_a_run_refuses_a_backend_that_is_too_far_off(
         tmp_path / "photos", tmp_path / "depth", model=model, precision="bfloat16", max_error=0.5
     )
     assert (report.done, report.failed) == (1, 1)
-    with pytest.raises(InputError, match="`max_error` must be more than 0"):
+    with pytest.raises(InputError, match="`max_error` must be above 0"):
         estimate(tmp_path / "photos", tmp_path / "depth", max_error=0.0)
 
 

@@ -658,7 +658,7 @@ def test_wrong_usage_makes_nothing(tree: Path, tmp_path: Path, monkeypatch: pyte
         convert(tree, out, format="gif")
     with pytest.raises(DepthFileError, match="unknown convention 'x': use one of tum, kitti"):
         convert(tree, out, format="npy", convention="x")
-    with pytest.raises(InputError, match="`workers` must be more than 0, not 0"):
+    with pytest.raises(InputError, match="`workers` must be at least 1, got 0"):
         convert(tree, out, format="npy", workers=0)
     monkeypatch.setitem(sys.modules, "OpenEXR", None)
     monkeypatch.setattr("cortexia_video.formats.registry.find_spec", lambda name: None)

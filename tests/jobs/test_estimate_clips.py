@@ -353,24 +353,23 @@ def test_partitions_take_whole_clips(tmp_path: Path, make_image: Make) -> None:
 
 
 def test_without_the_package_a_video_is_told(
-    tmp_path: Path, make_image: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, make_image: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = write_clip(tmp_path / "in/a.mp4", 3)
     make_image(tmp_path / "in/b.jpg")
     monkeypatch.setattr(container, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"cortexia-video\[video\]"):
         run(clip, tmp_path / "out")
-    assert run(tmp_path / "in", tmp_path / "out").found == 1
-    assert "1 MP4 (a video); videos need a package: pip install" in caplog.text
+    report = run(tmp_path / "in", tmp_path / "out")
+    assert report.found == 1
+    assert report.passed_over == {"MP4 (a video: pip install 'cortexia-video[video]')": 1}
 
 
-def test_archives_take_images_only(
-    tmp_path: Path, make_image: Make, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_archives_take_images_only(tmp_path: Path, make_image: Make) -> None:
     write_clip(tmp_path / "in/a.mp4", 3)
     make_image(tmp_path / "in/b.jpg")
-    assert run(tmp_path / "in", tmp_path / "out", pack="tar").found == 1
-    assert caplog.messages[-1] == "no inputs, passed over: 1 MP4 (a video)"
+    report = run(tmp_path / "in", tmp_path / "out", pack="tar")
+    assert (report.found, report.passed_over) == (1, {"MP4 (a video: archives take images only)": 1})
 
 
 def test_a_named_file_is_a_video_by_its_content(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def damage(out: Path) -> dict[str, str]:
     folder_size = (out / "d.jpg.preview.jpg").stat().st_size
     preview = next(line for line in read_ledger(out) if line.get("key") == "d.jpg" and "run" in line)
     return {
-        "a.jpg.npy": "it is not there",
+        "a.jpg.npy": "it is missing",
         "b.jpg.npy": f"it has 100 bytes, not {size}",
         "c.jpg.npy": "its content is not what was written",
         "d.jpg.preview.jpg": f"it has {folder_size} bytes, not {preview['outputs']['d.jpg.preview.jpg'][0]}",
@@ -177,7 +177,7 @@ def test_the_command_tells_and_requeues(out: Path, capsys: pytest.CaptureFixture
     (out / "a.jpg.npy").unlink()
     (out / "\udcff.jpg.npy").unlink()
     wrong = (
-        "wrong: a.jpg: a.jpg.npy: it is not there\nwrong: \\udcff.jpg: \\udcff.jpg.npy: it is not there\n"
+        "wrong: a.jpg: a.jpg.npy: it is missing\nwrong: \\udcff.jpg: \\udcff.jpg.npy: it is missing\n"
         "12 outputs checked: 10 right, 2 wrong"
     )
     assert run(capsys, "verify", out, "--workers", "1") == (1, f"{wrong}\n", "")
@@ -194,7 +194,7 @@ def test_the_command_refuses_what_it_cannot_check(tmp_path: Path, capsys: pytest
     assert run(capsys, "verify", tmp_path, "--requeue") == (2, "", complaint)
     assert run(capsys, "merge", tmp_path) == (2, "", complaint)
     assert not list(tmp_path.iterdir())
-    with open_ledger(tmp_path, {}), pytest.raises(InputError, match="`workers` must be more than 0, not 0"):
+    with open_ledger(tmp_path, {}), pytest.raises(InputError, match="`workers` must be at least 1, got 0"):
         verify(tmp_path, workers=0)
 
 

@@ -38,6 +38,6 @@ def test_shards_are_written_as_they_are_read(text: str) -> None:
     "text", ["0/4", "5/4", "x", "", "3", "1/0", "-1/4", "1/4/2", " 1/4", "1.5/4", "²/4", "1/"]
 )
 def test_what_is_no_shard_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match="`partition` must be like 3/16, from 1/16 to 16/16, not ") as raised:
+    with pytest.raises(InputError, match="`partition` must be like 3/16, from 1/16 to 16/16, got ") as raised:
         parse_partition(text)
     assert repr(text) in str(raised.value)

@@ -489,7 +489,7 @@ def test_a_download_that_was_cut_off_is_not_taken_for_whole(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     load_model("depth-pro")
     (cached / "snapshots" / COMMIT / "config.json").unlink()
-    with pytest.raises(ModelLoadError, match="is not on this machine and cannot be fetched"):
+    with pytest.raises(ModelLoadError, match="is not on this machine and cannot be downloaded"):
         load_model("depth-pro")
 
 

@@ -126,7 +126,7 @@ def test_the_axis_is_where_the_camera_says() -> None:
         ({"f_px": 50.0, "fov_deg": 60.0}, "given twice: give one of `f_px`, `fov_deg` and `intrinsics`"),
         ({"f_px": 0.5}, "no lens has a focal length of 0.5 pixels for 60 x 40: give pixels, not mm"),
         ({"f_px": -1.0}, "is no camera"),
-        ({"fov_deg": 180.0}, "more than 0 and less than 180 degrees, not 180"),
+        ({"fov_deg": 180.0}, "above 0 and below 180 degrees, got 180"),
         (
             {"camera": Pinhole.centred(50, 40, 60)},
             "the camera is 40 x 60, the depth is of an image of 60 x 40",
@@ -451,7 +451,7 @@ def test_the_command_takes_cameras_with_an_axis(
         np.stack([found[name] for name in "xyz"], axis=1), expected, rtol=1e-5, atol=1e-6
     )
     for line, complaint in (
-        ("*,140,140,40,,120,80", "cy must be a number of pixels, not"),
+        ("*,140,140,40,,120,80", "cy must be a number of pixels, got"),
         ("*,140,140,40,60,80,120", "which way it was turned is not known"),
     ):
         (tmp_path / "k.csv").write_text(f"key,fx,fy,cx,cy,width,height\n{line}\n")
@@ -487,7 +487,7 @@ def test_an_image_alone_and_a_missing_one_are_refused(
 ) -> None:
     image, depth = files
     code, _, said = run(capsys, image, "--output", tmp_path / "a.glb")
-    assert code == 2 and "is no folder of a run: give its --depth, too" in said
+    assert code == 2 and "is no output folder of a run: for an image give its --depth, too" in said
     asked = ("--depth", depth, "--kind", "metric", "--output", tmp_path / "a.glb")
     code, _, said = run(capsys, tmp_path / "none.png", *asked)
     assert code == 2 and "cannot read" in said and "No such file" in said
@@ -601,7 +601,7 @@ def test_one_bad_image_costs_one_cloud(
     assert (code, counts(told)) == (1, "2 found: 0 done, 0 skipped, 2 failed")
     assert "trip/b.jpg.npy: it is not what was written" in said
     (made / "trip/b.jpg.npy").unlink()
-    assert "trip/b.jpg.npy: it is not there" in run(capsys, made, "--output", tmp_path / "others")[2]
+    assert "trip/b.jpg.npy: it is missing" in run(capsys, made, "--output", tmp_path / "others")[2]
 
 
 def test_what_can_have_no_shape_has_failed_and_near_and_far_give_it_one(
@@ -668,8 +668,8 @@ def test_clouds_of_a_run_are_verified_like_depth(made: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"fov_deg": 0.0}, "`fov_deg` must be more than 0 and less than 180 degrees, not 0"),
-        ({"max_gap": -1.0}, "`max_gap` must be a share above 0 .*, not -1"),
+        ({"fov_deg": 0.0}, "`fov_deg` must be above 0 and below 180 degrees, got 0"),
+        ({"max_gap": -1.0}, "`max_gap` must be a share above 0 .*, got -1"),
         ({"near_m": 3.0, "far_m": 2.0}, "`near_m` 3 and `far_m` 2 must be metres"),
         ({"f_px": -3.0}, "`f_px` must be a number above 0, got -3"),
     ],

@@ -242,9 +242,9 @@ def test_only_the_last_word_on_an_image_counts(write: Writer) -> None:
     write.done("lost.jpg", scene(1))
     write.fail("lost.jpg", "not an image")
     write.done("requeued.jpg", scene(2))
-    write.ledger._file.append({"key": "requeued.jpg", "outcome": "requeued", "reason": "it is not there"})
+    write.ledger._file.append({"key": "requeued.jpg", "outcome": "requeued", "reason": "it is missing"})
     write.done("again.jpg", scene(3))
-    write.ledger._file.append({"key": "again.jpg", "outcome": "requeued", "reason": "it is not there"})
+    write.ledger._file.append({"key": "again.jpg", "outcome": "requeued", "reason": "it is missing"})
     write.done("again.jpg", scene(3))
     write.done("taken.jpg", scene(4))
     taken = Failure("taken.jpg", "write", OutputExistsError("its place holds the depth of /other/taken.jpg"))
@@ -407,7 +407,7 @@ def test_damaged_outputs_are_told_and_not_fatal(folder: Path) -> None:
     reasons = {each.key: each.reason for each in made.sample.unreadable}
     remedy = "`cortexia verify --requeue` lets the next run make it again"
     assert reasons == {
-        "trip/00.jpg": f"trip/00.jpg.npy: it is not there: {remedy}",
+        "trip/00.jpg": f"trip/00.jpg.npy: it is missing: {remedy}",
         "trip/01.jpg": f"trip/01.jpg.npy: it is not what was written: {remedy}",
     }
     text = parse(made.path).text
@@ -432,7 +432,7 @@ def test_images_that_are_gone_or_changed_are_told(write: Writer) -> None:
     Image.new("RGB", (8, 8)).save(write.images / "changed.jpg")
     page = parse(report(write.root).path)
     assert page.tags()["img"] == 3 + 1
-    assert "the image is not there any more" in page.text
+    assert "the image no longer exists" in page.text
     assert "the image was changed since" in page.text
 
 
@@ -555,7 +555,7 @@ def test_nothing_of_somebody_else_is_replaced(folder: Path, tmp_path: Path) -> N
     with pytest.raises(OutputExistsError, match=r"report\.html exists and is no report"):
         report(folder)
     assert theirs.read_text() == "<p>minutes of the meeting"
-    with pytest.raises(InputError, match=r"ends in \.html, not .*ledger\.jsonl"):
+    with pytest.raises(InputError, match=r"ends in \.html, got .*ledger\.jsonl"):
         report(folder, output=folder / LEDGER_NAME)
     (tmp_path / "d.html").mkdir()
     with pytest.raises(OutputExistsError, match=r"d\.html exists"):
@@ -599,7 +599,7 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     [
         ([], "no ledger in {folder}: give the output folder of a run"),
         (["--sample", "0"], "--sample must be at least 1, got 0"),
-        (["--workers", "0"], "--workers must be more than 0, not 0"),
+        (["--workers", "0"], "--workers must be at least 1, got 0"),
     ],
 )
 def test_wrong_usage_is_one_line(

@@ -54,9 +54,9 @@ def test_the_command_says_what_it_did_and_adds_what_is_missing(tmp_path, capsys)
     command = ["scenes", "--output", str(tmp_path / "set"), "--size", "32", "48", "--kinds", "floor"]
     folder_name = tmp_path / "set"
     for count, says in (
-        (1, f"1 scene in {folder_name}: 1 rendered, 0 were there\n"),
-        (3, f"3 scenes in {folder_name}: 2 rendered, 1 was there\n"),
-        (2, f"3 scenes in {folder_name}: 0 rendered, 3 were there\n"),
+        (1, f"1 scene in {folder_name}: 1 rendered, 0 existed\n"),
+        (3, f"3 scenes in {folder_name}: 2 rendered, 1 existed\n"),
+        (2, f"3 scenes in {folder_name}: 0 rendered, 3 existed\n"),
     ):
         with pytest.raises(SystemExit) as ended:
             main([*command, "--count", str(count), "--kinds", "close", "--workers", "1"])
@@ -120,7 +120,7 @@ def test_a_lost_file_is_rendered_again(tmp_path):
 
 @pytest.mark.parametrize("count", [0, -4])
 def test_no_scenes_are_refused(tmp_path, count):
-    with pytest.raises(InputError, match=f"`count` must be more than 0, not {count}"):
+    with pytest.raises(InputError, match=f"`count` must be at least 1, got {count}"):
         write_scenes(tmp_path / "set", count, SMALL)
     assert not (tmp_path / "set").exists()
 
@@ -130,7 +130,7 @@ def test_no_scenes_are_refused(tmp_path, count):
     [
         ({"kinds": ("room", "moon")}, "'moon'.*room, store"),
         ({"height": 8}, "size 8 x 48"),
-        ({"seed": -1}, "`seed` must be 0 or more, not -1"),
+        ({"seed": -1}, "`seed` must be at least 0, got -1"),
         ({"device": "cuda:99"}, "device 'cuda:99' cannot be used"),
         ({"device": "toaster"}, "device 'toaster' cannot be used"),
         ({"device": "meta"}, "device 'meta' cannot be used"),

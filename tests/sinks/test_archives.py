@@ -156,8 +156,8 @@ def test_a_broken_shard_is_a_failure(photos: Path, tmp_path: Path, name: str) ->
 
 def test_what_cannot_be_packed_is_one_line(photos: Path, tmp_path: Path) -> None:
     for packed, said in (
-        ({"pack": "zip"}, "`pack` must be tar or parquet, not 'zip'"),
-        ({"pack": "tar", "pack_size": 0}, "`pack_size` must be more than 0, not 0"),
+        ({"pack": "zip"}, "`pack` must be tar or parquet, got 'zip'"),
+        ({"pack": "tar", "pack_size": 0}, "`pack_size` must be at least 1, got 0"),
     ):
         with pytest.raises(cx.errors.InputError, match=said):
             estimate(photos, tmp_path / "out", **packed)
@@ -257,7 +257,7 @@ def test_a_damaged_part_of_a_shard_is_named(photos: Path, tmp_path: Path, name: 
         assert "4.png.npy: it is not what was written" in made.failures[0].reason
     shard.unlink()
     made = make_point_clouds(tmp_path / "out", tmp_path / "clouds", options=options, overwrite=True)
-    assert made.failed == 10 and "it is not there" in made.failures[0].reason
+    assert made.failed == 10 and "it is missing" in made.failures[0].reason
 
 
 @pytest.mark.parametrize("name", ["tar", "parquet"])
@@ -306,7 +306,7 @@ def test_shards_that_are_lost_damaged_or_alone_are_failures(photos: Path, tmp_pa
     kept = 10 - report.failed
     assert report.found == 10 and 0 < kept <= 4
     assert {each.reason.partition(": ")[2].partition(":")[0] for each in report.failures} == {
-        "it is not there",
+        "it is missing",
         "it is not what was written",
     }
     alone = tmp_path / "alone"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import html
 import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from cortexia_video import Failure, estimate
+from cortexia_video import Failure, estimate, read_ledger
+from cortexia_video import report as make_report
+from cortexia_video.cli import main
 from cortexia_video.errors import InputError, printable
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.sources.find import InputFile, find_images
@@ -300,7 +304,7 @@ def test_everything_that_was_named_is_counted(tmp_path: Path, make_image: Make) 
     assert (report.found, report.done, report.failed) == (11, 3, 8)
     reasons = {Path(each.key).name: each.reason for each in report.failures}
     assert reasons == {
-        "d.heic": "not supported: the content is a HEIC image; convert it to JPEG",
+        "d.heic": "damaged: the HEIF cannot be read; copy it again from where it came",
         "empty.jpg": "empty file",
         "pipe": "not a file that can be read: a folder, pipe or device",
         "nothing": "there are no images or videos in it; `recursive=True` looks into the folders inside",
@@ -312,19 +316,70 @@ def test_everything_that_was_named_is_counted(tmp_path: Path, make_image: Make) 
 
 
 def test_what_a_folder_holds_and_is_passed_over_is_counted_and_said(
-    tmp_path: Path, make_image: Make, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, make_image: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("a.jpg", "b.gif", "sub/c.tga"):
         make_image(tmp_path / "in" / name)
-    for name in ("d.heic", "e.HEIC", "f.mp4", "notes.md"):
+    for name in ("d.psd", "e.PSD", "f.mp4", "notes.md", "g.NEF"):
         (tmp_path / "in" / name).write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
-    report = estimate(tmp_path / "in", tmp_path / "out", model="synthetic", recursive=True)
-    assert (report.found, report.done, report.failed) == (2, 1, 1)  # a video that is none
-    assert caplog.messages[-1] == (
-        "no inputs, passed over: 1 GIF (readable when named), 2 HEIC (not readable: convert to JPEG), "
-        "1 TGA (readable when named)"
-    )
+    counted = {
+        "GIF (read if named: give the files)": 1,
+        "NEF (raw file of a camera: export as JPEG)": 1,
+        "PSD (not readable: convert to JPEG)": 2,
+        "TGA (read if named: give the files)": 1,
+    }
+    with pytest.raises(SystemExit):
+        main(["estimate", f"{tmp_path}/in", f"--output={tmp_path}/out", "--model=synthetic", "--recursive"])
+    said = capsys.readouterr()
+    named = ", ".join(f"{count} {kind}" for kind, count in counted.items())
+    assert (said.out + said.err).count(named) == 1 and f"passed over: {named}\n" in said.out
+    (end,) = (line for line in read_ledger(tmp_path / "out") if "end" in line)
+    assert end["passed_over"] == counted and (end["found"], end["done"], end["failed"]) == (2, 1, 1)
+    make_report(tmp_path / "out", output=tmp_path / "page.html")
+    page = html.unescape((tmp_path / "page.html").read_text())
+    assert f"passed over: {named}" in page
     (tmp_path / "in/a.jpg").unlink()
     (tmp_path / "in/f.mp4").unlink()
     with pytest.raises(InputError, match=r"no images in .*passed over: 1 GIF"):
         estimate(tmp_path / "in", tmp_path / "out", model="synthetic")
+
+
+def write_grey_16(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.arange(48 * 64, dtype=np.uint16).reshape(48, 64)).save(path)
+    return path
+
+
+DEPTH = "16-bit grey PNG beside other images (depth, not photos: give the files to estimate them)"
+
+
+@pytest.mark.parametrize("beside", ["rgb/1.png", "rgb/1.jpg", "depth/1.jpg", "a/deep/1.tif"])
+def test_depth_of_a_sensor_beside_images_is_no_image(beside: str, tmp_path: Path, make_image: Make) -> None:
+    depth = [write_grey_16(tmp_path / f"tum/{name}") for name in ("depth/1.png", "depth/2.PNG", "z.png")]
+    make_image(tmp_path / "tum" / beside)
+    report = estimate(tmp_path / "tum", tmp_path / "out", model="synthetic", recursive=True)
+    assert (report.found, report.done, report.passed_over) == (1, 1, {DEPTH: 3})
+    parts = [
+        estimate(tmp_path / "tum", tmp_path / "parts", model="synthetic", recursive=True, partition=f"{n}/3")
+        for n in (1, 2, 3)
+    ]
+    assert [sum(each.found for each in parts), sum(each.passed_over.get(DEPTH, 0) for each in parts)] == [
+        1,
+        3,
+    ]
+    assert keys(*depth) == ["1.png", "2.PNG", "z.png"]  # who names them knows what they are
+    assert keys(tmp_path / "tum", tmp_path / "out", recursive=True) == [f"tum/{beside}"]
+
+
+def test_images_of_16_bits_alone_and_in_colour_are_images(tmp_path: Path, make_image: Make) -> None:
+    for name in ("a.png", "sub/b.png"):
+        write_grey_16(tmp_path / "grey" / name)
+    assert keys(tmp_path / "grey", recursive=True) == ["a.png", "sub/b.png"]
+    assert keys(tmp_path / "grey", tmp_path / "grey/sub") == ["grey/a.png", "sub/b.png"]
+    make_image(tmp_path / "grey/.hidden.jpg")
+    make_image(tmp_path / "grey/sub/deep/c.jpg")
+    assert keys(tmp_path / "grey") == ["a.png"]  # what is not looked into is not beside it
+    tiff = np.zeros((8, 8), np.uint16)
+    Image.fromarray(tiff).save(tmp_path / "grey/d.tif")  # as scientific cameras write
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "grey/e.png")
+    assert keys(tmp_path / "grey") == ["d.tif", "e.png"]

@@ -407,15 +407,15 @@ def test_hdf5_reads_numbers_of_its_own_file_only(tmp_path: Path) -> None:
         file.create_group("group")
     assert (read_array(tmp_path / "a.h5", "good") == 2).all()
     reasons = {
-        "external": "its numbers lie in other files",
+        "external": "its values are in other files",
         "elsewhere": "it is a link, which is not followed",
         "soft": "it is a link, which is not followed",
-        "virtual": "its numbers lie in other files",
+        "virtual": "its values are in other files",
         "huge": "too large: the array has 6400.0 MB, the limit is 268",
         "chunk": "too large: the array has 400.0 MB, the limit is 268",
-        "text": "it is no array of numbers",
-        "compound": "it is no array of numbers",
-        "group": "it is no array of numbers",
+        "text": "it is not an array of numbers",
+        "compound": "it is not an array of numbers",
+        "group": "it is not an array of numbers",
         "none": "cannot read none",
     }
     for name, reason in reasons.items():

@@ -9,25 +9,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import cortexia_video as cx
+
 PINNED = Path(__file__).resolve().parents[1] / "public_api.json"
 DOORS = (
     "cortexia_video",
-    *(
-        f"cortexia_video.{room}"
-        for room in (
-            "augmentation",
-            "datasets",
-            "errors",
-            "evaluation",
-            "geometry",
-            "jobs",
-            "point_clouds",
-            "scenes",
-            "sparse_depth",
-            "training",
-            "viz",
-        )
-    ),
+    *(f"cortexia_video.{name}" for name in cx.__all__ if inspect.ismodule(getattr(cx, name))),
 )
 
 

@@ -546,9 +546,7 @@ def test_what_is_wrong_is_found_before_anything_is_rendered(
     words: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        "cortexia_video.training.scene_pool._render_shards", lambda *_: pytest.fail("it renders")
-    )
+    monkeypatch.setattr("cortexia_video.training.data.make_pool", lambda *_: pytest.fail("it renders"))
     scenes = '[[data]]\ndataset = "scenes"\nroot = "runs/pool"\noptions = { count = 4 }\n'
     path = write_recipe(tmp_path, scenes, words)
     with pytest.raises(CortexiaError, match=message):

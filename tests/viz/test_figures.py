@@ -74,7 +74,7 @@ def test_limits_can_be_given_and_clip() -> None:
 def test_limits_that_are_no_range_are_refused(limits: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match=r"is no range: swap them, and use cmap='viridis_r'"):
         colored_depthmap(np.eye(2), *limits)
-    with pytest.raises(ValueError, match="d_min must be above 0 where the spacing is inverse, not 0"):
+    with pytest.raises(ValueError, match="d_min must be above 0 where the spacing is inverse, got 0"):
         colored_depthmap(np.eye(2), 0, 1, spacing="inverse")
 
 
@@ -263,7 +263,7 @@ def test_grey_and_transparent_arrays_are_images_and_floats_are_not() -> None:
     depth = np.ones((2, 3))
     assert merge_into_row(np.full((2, 3), 9, np.uint8), depth)[0, 0].tolist() == [9, 9, 9]
     assert merge_into_row(np.full((2, 3, 4), 9, np.uint8), depth).shape == (2, 6, 3)
-    with pytest.raises(ValueError, match=r"uint8 \(H, W, 3\) RGB, not float64 \(2, 3, 3\): convert it"):
+    with pytest.raises(ValueError, match=r"uint8 \(H, W, 3\) RGB, got float64 \(2, 3, 3\): convert it"):
         merge_into_row(np.ones((2, 3, 3)), depth)
 
 

@@ -82,7 +82,7 @@ def _read_matrix(data: bytes, order: str, depth: int) -> tuple[str, Any]:
     content = next(elements, (0, b""))
     if kind == _CHAR:
         if content[0] not in _TEXTS:
-            raise ValueError(f"its text is of kind {content[0]}, which there is not")
+            raise ValueError(f"its text is of the unknown kind {content[0]}")
         byte_order = {"<": "-le", ">": "-be"}[order] if content[0] in (4, 17, 18) else ""
         return name, content[1].decode(_TEXTS[content[0]] + byte_order)
     if not _DOUBLE <= kind <= _UINT64:
@@ -96,5 +96,5 @@ def _read_matrix(data: bytes, order: str, depth: int) -> tuple[str, Any]:
 def _to_numbers(element: _Element, order: str) -> np.ndarray[Any, Any]:
     kind, content = element
     if kind not in _NUMBERS:
-        raise ValueError(f"its numbers are of kind {kind}, which there is not")
+        raise ValueError(f"its numbers are of the unknown kind {kind}")
     return np.frombuffer(content, order + _NUMBERS[kind])

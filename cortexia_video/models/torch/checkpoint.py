@@ -111,12 +111,12 @@ def _fetch(hub_id: str, revision: str | None, patterns: list[str], is_whole: Cal
         folder = find(cached=False)  # offline, hub's own library gives what there is, whole or not
         if is_whole(folder) or (folder / "config.json").is_file():
             return folder
-        raise FileNotFoundError("what is here is not whole")
+        raise FileNotFoundError("the local copy is incomplete")
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         pinned = f" --revision {revision}" if revision else ""
         raise ModelLoadError(
-            f"{hub_id} is not on this machine and cannot be fetched ({reason}); where there is a network run "
+            f"{hub_id} is not on this machine and cannot be downloaded ({reason}); on a machine with a network run "
             f"'hf download {hub_id}{pinned}' and bring its cache here (HF_HOME), or give a folder that holds "
             "the checkpoint: `model='hf:FOLDER'`"
         ) from error
