@@ -129,7 +129,7 @@ def read_run_image(line: Line, path: AnyPath | None = None) -> bytes:
     path = path or to_path(image.path)
     if "frame" in line:
         return _read_frame(path, image, line)
-    inside = split_inside(path.address if isinstance(path, RemotePath) else str(path))
+    inside = split_inside(path.url if isinstance(path, RemotePath) else str(path))
     file = to_path(inside[0]) if inside else path
     with in_words(f"cannot read {path}"):
         data = read_part(file, inside[1], IMAGES) if inside else read_whole(path)

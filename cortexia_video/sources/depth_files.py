@@ -119,8 +119,8 @@ def _expand_clip(found: Found) -> Iterator[Found]:
         return
     for number in range(count):
         source = found.source._replace(path=f"{found.source.path}#{number}")
-        address = found.address and f"{found.address}#{number}"
-        yield replace(found, key=f"{found.key}/{number:06}", source=source, address=address)
+        url = found.url and f"{found.url}#{number}"
+        yield replace(found, key=f"{found.key}/{number:06}", source=source, url=url)
 
 
 def find_suffix(name: str) -> str:
