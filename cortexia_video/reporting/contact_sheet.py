@@ -22,6 +22,7 @@ from cortexia_video.ledger.artifacts import (
     list_outputs,
     read_output,
     read_run_depth,
+    read_run_image,
 )
 from cortexia_video.reporting.depth_sample import MEMORY, DepthSample, count_bytes
 from cortexia_video.reporting.ledger_summary import Line
@@ -95,7 +96,7 @@ def _make_image(line: Line, budget: MemoryBudget) -> tuple[str, str]:
         if source and source[1:] != (status.st_size, status.st_mtime_ns):
             return "", "the image was changed since"
         with budget.hold(status.st_size):
-            data = read_image_bytes(str(path))
+            data = read_run_image(line) if "frame" in line else read_image_bytes(str(path))
             header = read_header(data)
         with budget.hold(len(data) + _DECODE_BYTES * header.height * header.width):
             frame = decode(data, line["key"], enough=_fit)
