@@ -140,6 +140,7 @@ def make_point_clouds(
     *,
     format: Literal["ply", "glb"] = "ply",
     options: CloudOptions = CloudOptions(),
+    images: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     workers: int | None = None,
     on_counted: Callable[[int], None] = lambda count: None,
@@ -158,6 +159,7 @@ def make_point_clouds(
         output: Another folder, for the point clouds.
         format: Of the files in the folder.
         options: Camera and shape of the point clouds.
+        images: The folder that the images of the run are in now, by their keys, if they were moved.
         overwrite: Make all again, and replace files that the ledger does not know.
         workers: Threads, for a run; one per core by default.
         on_counted: Called once with how many images that are.
@@ -186,7 +188,8 @@ def make_point_clouds(
         outcomes = Outcomes(
             sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop
         )
-        return PointCloudJob(root, outcomes, maker, format, on_counted).run(workers)
+        moved_to = to_path(images) if images else None
+        return PointCloudJob(root, outcomes, maker, format, on_counted, moved_to).run(workers)
 
 
 class _Maker:
@@ -242,8 +245,10 @@ class PointCloudJob:
         maker: _Maker,
         format: str,
         on_counted: Callable[[int], None],
+        images: AnyPath | None,
     ) -> None:
         self._root = root
+        self._images = images
         self._on_counted = on_counted
         self._outcomes = outcomes
         self._maker = maker
@@ -298,7 +303,9 @@ class PointCloudJob:
         pixels = line.get("height", 0) * line.get("width", 0)
         with self._budget.hold(_DEPTH_BYTES * pixels + _IMAGE_BYTES * math.prod(_image_size(line))):
             depth = read_run_depth(self._root, line)
-            frame = decode(read_run_image(line), key, max_megapixels=math.inf)  # once it was allowed
+            frame = decode(
+                read_run_image(line, images=self._images), key, max_megapixels=math.inf
+            )  # once it was allowed
             cloud = self._maker.make(depth, frame)
             return attempt(key, "write", lambda: self._place(work, cloud))
 

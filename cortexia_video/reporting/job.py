@@ -92,7 +92,8 @@ def report(
     measured = measure_sample(root, summary.sample, summary.meaning, workers=workers)
     outliers, focal_outliers = find_outliers(measured.measured), find_focal_outliers(summary.focal_lengths)
     first = [*outliers, *focal_outliers]
-    pairs = make_contact_sheet(root, summary.failed_sample, first, measured, workers=workers)
+    moved_to = to_path(images) if images else None
+    pairs = make_contact_sheet(root, summary.failed_sample, first, measured, images=moved_to, workers=workers)
     name = (root.resolve() if isinstance(root, Path) else root).name or str(root)
     page = write_page(Findings(name, summary, measured, outliers, focal_outliers, pairs)).encode()
     with write_atomic(path) as file:

@@ -16,11 +16,13 @@ import secrets
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cortexia_video.errors import OutputError, OutputExistsError, describe, output_lost
+from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
 
@@ -30,6 +32,7 @@ _LOCK = "lock"
 _NEVER = frozenset(  # a file can be here, whatever room is made
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
 )
+_LOCK_TRIES, _LOOK_S = 4, 0.02
 _log = logging.getLogger(__name__)
 _NO_FLUSHING = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
 
@@ -212,8 +215,29 @@ def require_lock(descriptor: int, folder: Path, doing: str, remedy: str = "choos
 
     doing, remedy: for the error: what it does, as in `is writing to`, and what to do but wait for it.
     """
-    if not try_lock(descriptor):
-        raise OutputError(f"another process {doing} {folder}: wait for it, or {remedy}")
+    for left in reversed(range(_LOCK_TRIES)):
+        if try_lock(descriptor):
+            return
+        if left:
+            time.sleep(_LOOK_S)  # it may be one that only looks
+    raise OutputError(f"another process {doing} {folder}: wait for it, or {remedy}")
+
+
+def is_locked(path: Path) -> bool | None:
+    """Return whether a process has locked a file; None where nobody can tell. Nothing is written.
+
+    To see that, the file is held for microseconds: `require_lock` tries again.
+    """
+    try:
+        import fcntl
+
+        with open_named(path) as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except ImportError:  # Windows
+        return None
+    except OSError as error:
+        return True if error.errno in (errno.EWOULDBLOCK, errno.EACCES) else None
+    return False
 
 
 def _try(kind: str, descriptor: int) -> bool:
