@@ -303,9 +303,8 @@ class PointCloudJob:
         pixels = line.get("height", 0) * line.get("width", 0)
         with self._budget.hold(_DEPTH_BYTES * pixels + _IMAGE_BYTES * math.prod(_image_size(line))):
             depth = read_run_depth(self._root, line)
-            frame = decode(
-                read_run_image(line, images=self._images), key, max_megapixels=math.inf
-            )  # once it was allowed
+            data = read_run_image(line, images=self._images)
+            frame = decode(data, key, max_megapixels=math.inf)  # once it was allowed
             cloud = self._maker.make(depth, frame)
             return attempt(key, "write", lambda: self._place(work, cloud))
 

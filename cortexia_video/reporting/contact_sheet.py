@@ -98,9 +98,9 @@ def _make_image(line: Line, images: AnyPath | None, budget: MemoryBudget) -> tup
     source = find_image(line)
 
     def make() -> tuple[str, str]:
-        moved = images is not None and line.get("made_of") != "depth"
+        moved = images is not None
         # of a failure, the path is all there is
-        path = locate_image(line, images) if moved or not source else to_path(source.path)
+        path = to_path(source.path) if source and not moved else locate_image(line, images)
         if not path.is_file():
             return "", "the image no longer exists"
         status = path.stat()

@@ -54,6 +54,7 @@ def report(
     *,
     output: str | os.PathLike[str] | None = None,
     sample: int = SAMPLE,
+    images: str | os.PathLike[str] | None = None,
     workers: int | None = None,
 ) -> FolderReport:
     """Write a page about a folder that `estimate` wrote: one HTML file, readable without a network.
@@ -65,6 +66,7 @@ def report(
         output: The file to write, whose name ends in .html; report.html in the folder by default. An earlier
             report is replaced.
         sample: Depth maps that are measured at most, chosen by a hash of their keys: the same each time.
+        images: The folder that the images are in now, by their keys, if they were moved.
         workers: Threads; one per core by default.
 
     Returns:
