@@ -22,7 +22,7 @@ _OF_SHAPES = ("near_m", "far_m", "max_gap", "normals")
 
 @take_options(CloudOptions, (CAMERA, _OF_CAMERAS), (SHAPE, _OF_SHAPES))
 @take_options(make_point_clouds, (OPTIONS, ("format", "images", "overwrite")), (RUN, ("workers",)))
-@take_options(make_point_cloud, (MEANING, ("kind", "convention")))
+@take_options(make_point_cloud, (OPTIONS, ("frame",)), (MEANING, ("kind", "convention")))
 def pointcloud_command(
     image: Annotated[str, Parameter(name="IMAGE")],
     /,
@@ -38,6 +38,7 @@ def pointcloud_command(
     unchanged is skipped.
 
         cortexia pointcloud photo.jpg --depth photo.npy --kind metric --f-px 1500 --output photo.glb
+        cortexia pointcloud clip.mp4 --depth depth/clip.mp4.mkv --frame 123 --output 123.ply
         cortexia pointcloud depth --output clouds
 
     Exit code: 0 all done or skipped, 1 some failed, 2 wrong usage, 130 interrupted.
@@ -62,6 +63,7 @@ def pointcloud_command(
                 format=options["format"],
                 options=wanted,
                 images=options["images"],
+                frame=options["frame"],
                 overwrite=options["overwrite"],
                 workers=options["workers"],
                 on_counted=counted.put,
@@ -80,6 +82,7 @@ def pointcloud_command(
         kind=options["kind"],
         convention=options["convention"],
         options=wanted,
+        frame=options["frame"],
         overwrite=options["overwrite"],
     )
     unit = "metres" if cloud.unit == "metre" else "true up to a factor"

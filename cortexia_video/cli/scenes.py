@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -27,6 +27,8 @@ def scenes_command(
     size: tuple[int, int] = (480, 640),
     kinds: list[str] | None = None,
     textures: Path | None = None,
+    move: Literal["orbit", "dolly", "pan"] | None = None,
+    frames: int = 1,
     device: str = "cpu",
     workers: int | None = None,
 ) -> int:
@@ -37,6 +39,7 @@ def scenes_command(
     larger --count it adds scenes. The same seed gives the same bytes on the same machine.
 
         cortexia scenes --count 100 --output scenes
+        cortexia scenes --count 3 --output moves --move orbit --frames 40
         cortexia dataset info scenes
 
     Exit code: 0 all right, 1 the disk is full, 2 wrong usage, 130 interrupted.
@@ -48,6 +51,9 @@ def scenes_command(
         size: Height and width in pixels.
         kinds: room, store, floor, table, close, corridor, blocks, street, open, facade; repeat it for
             several. All by default.
+        move: Move the camera through each scene: also writes OUTPUT/clips, a lossless video of each with
+            its poses.
+        frames: Of each move, 24 per second.
         textures: A folder of images to use as textures of many surfaces, beside painted ones.
         device: cpu or cuda.
         workers: Processes; one per core by default. A GPU has one.
@@ -56,7 +62,7 @@ def scenes_command(
         from cortexia_video.scenes.folder import ScenePlan, write_scenes
     except ImportError as error:
         raise explain_import(error, "rendering scenes needs", "'cortexia-video[train]'") from error
-    plan = ScenePlan(seed, *size, tuple(kinds or ()), textures, device)
+    plan = ScenePlan(seed, *size, tuple(kinds or ()), textures, device, move, frames)
     place = to_path(output)
     rendered, there = write_scenes(place, count, plan, workers=workers, on_progress=_Progress())
     print(f"{format_count(there, 'scene')} in {place}: {rendered:,} rendered, {there - rendered:,} existed")

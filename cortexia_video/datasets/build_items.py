@@ -18,7 +18,7 @@ from cortexia_video.frame import Frame
 from cortexia_video.images.decode import decode
 from cortexia_video.images.resampling import resize_image
 from cortexia_video.images.sniff import sniff
-from cortexia_video.ledger.artifacts import Line, find_depth, read_run_depth, read_run_image
+from cortexia_video.ledger.artifacts import Line, expand_clip, find_depth, read_run_depth, read_run_image
 from cortexia_video.ledger.lines import LedgerLines
 from cortexia_video.ledger.state import LedgerState
 from cortexia_video.pinhole import Pinhole
@@ -75,22 +75,24 @@ def list_run_items(
         runs, places = state.runs, state.places()
         del state
         lines = {line["key"]: json.dumps(line) for line in ledger.at(places)}
-    for image in find_images([to_text(images)], recursive=True, output=run, passed_over=passed_over):
+    found = find_images([to_text(images)], recursive=True, output=run, passed_over=passed_over, videos=True)
+    for image in found:
         if isinstance(image, Failure):
             yield image
             continue
         line = parse_json(lines.get(image.key, "null"), image.key)
-        if line is None or find_depth(line) is None:
+        if line is None or not any(map(find_depth, expand_clip(line, 1))):
             left[NO_DEPTH if line is None else VIEW_ONLY] += 1
             continue
         settings = runs[line["run"]].settings if line["run"] in runs else {}
         line |= {name: line.get(name, settings.get(name)) for name in _OF_MODEL}
-        # what the row depends on: the image as the run found it, and the files that the run wrote
-        facts = [image.key, origin, line["source"], line["outputs"], line["kind"], line.get("f_px")]
-        facts += [line[name] for name in _OF_MODEL]
-        fingerprint = xxhash.xxh3_128_hexdigest(json.dumps(facts).encode())
-        load = partial(_load_result, image.key, to_path(image.place), run, line, origin)
-        yield BuildItem(image.key, fingerprint, load, scale_is_said=True)
+        for each in expand_clip(line):
+            # what the row depends on: the image as the run found it, and the files that the run wrote
+            facts = [each["key"], origin, line["source"], line["outputs"], line["kind"], line.get("f_px")]
+            facts += [line[name] for name in _OF_MODEL]
+            fingerprint = xxhash.xxh3_128_hexdigest(json.dumps(facts).encode())
+            load = partial(_load_result, each["key"], to_path(image.place), run, each, origin)
+            yield BuildItem(each["key"], fingerprint, load, scale_is_said=True)
 
 
 def _load_result(
@@ -108,5 +110,7 @@ def _load_result(
     f_px = (camera.fx + camera.fy) / 2 if camera else None
     words = {name: getattr(depth, name) or line[name] for name in _OF_MODEL}
     depth = replace(depth, f_px=f_px, full_size=None, **words)
-    sample = RGBDSample(Frame(key, image, f_px, depth.f_source), depth, camera, origin=origin)
-    return sample, None if reduced else file
+    time_s = line["frame"] / line["clip"]["rate"] if "frame" in line else None
+    frame = Frame(key, image, f_px, depth.f_source, time_s)
+    sample = RGBDSample(frame, depth, camera, origin=origin)
+    return sample, None if reduced or "frame" in line else file

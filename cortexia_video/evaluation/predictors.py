@@ -7,7 +7,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from itertools import chain
+from pathlib import Path, PurePath
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame, load_estimators
@@ -17,7 +18,7 @@ from cortexia_video.evaluation.ground_truth import WRITERS, bare, find_depth_fil
 from cortexia_video.evaluation.reference import Destination, EvalItem
 from cortexia_video.formats.decode_depth import decode_depth
 from cortexia_video.inference.executor import ItemResult, PipelineExecutor, Skipped
-from cortexia_video.ledger.artifacts import Line, find_depth, read_output
+from cortexia_video.ledger.artifacts import Line, about_depth, expand_clip, find_depth, read_output
 from cortexia_video.ledger.lines import read_done
 from cortexia_video.ledger.state import list_files
 from cortexia_video.runtime.bounded_map import run_bounded
@@ -225,7 +226,9 @@ class FolderPredictor(StoredPredictor):
             return b"", lambda: None
         facts = json.dumps([self._convention, dict(source.about)], sort_keys=True).encode()
         if source.packed:
-            return facts + repr(source.packed[2]["inside"]).encode(), lambda: self._decode(key, source)
+            line = source.packed[2]
+            made_of = repr(line["inside"] if "inside" in line else [line["outputs"], line["frame"]])
+            return facts + made_of.encode(), lambda: self._decode(key, source)
         if isinstance(source.path, RemotePath):
             stat = attempt(key, "decode", source.path.stat)
             return facts + repr(stat).encode(), lambda: self._decode(key, source)
@@ -334,12 +337,14 @@ def open_predictor(
 def _list_run(root: AnyPath) -> dict[str, DepthSource]:
     """Return the depth that a run has done; views, that are to look at only, are left out."""
     files = {}
-    for line in read_done(root):
+    for line in chain.from_iterable(map(expand_clip, read_done(root))):
         found = find_depth(line)
         if found is not None:
-            about = {word: line.get(word) for word in ("kind", "f_px", "f_source", "full_size")}
-            packed = (root, found[0], line) if "inside" in line else None
-            files[bare(line["key"])] = DepthSource(root / found[0], about, packed)
+            packed = (root, found[0], line) if "inside" in line or "frame" in line else None
+            key = bare(line["key"])
+            if "frame" in line:  # `clip/000123`, whatever the ending of the video's name
+                key = f"{PurePath(key).parent.with_suffix('')}/{line['frame']:06}"
+            files[key] = DepthSource(root / found[0], about_depth(line), packed)
     if not files:
         raise InputError(f"no depth in {root} that can be measured: only views, or nothing is done")
     return files

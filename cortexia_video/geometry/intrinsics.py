@@ -4,10 +4,15 @@
     trip/a.jpg,3050.5            "b.jpg": {"fx": 1520, "fy": 1522, "width": 2000, "height": 1500},
     *,3000                       "*": 3000}
 
-A camera is f_px, or fx and fy (their mean; pixels are square), with width and height of the image that it
-was measured on, or without: then it holds for the image as it is. cx and cy, where the optical axis meets
-the image (`projection`), are for point clouds only. Which entry is an image's: that of its key; that of
+A camera is f_px, or fx and fy (their mean), with width and height of the image that it was measured on, or
+without: then it holds for the image as it is. cx and cy, where the optical axis meets the image (`pinhole`),
+are for point clouds only, and so are fx and fy that differ. Which entry is an image's: that of its key; that of
 its file name, where no other entry ends in this name; `*`.
+
+A file that holds one camera is for every image: an object of the above; a matrix in text or lists, 3 x 3, 3 x 4
+or 4 x 4; the JSON of Open3D's `PinholeCameraIntrinsic` and `PinholeCameraParameters`, whose matrix goes down its
+columns; ROS's camera_info, as YAML (`camera_matrix`, or `K`) or JSON. Their cx and cy count from the centre of
+the first pixel: 0.5 is added.
 """
 
 from __future__ import annotations
@@ -17,9 +22,10 @@ import hashlib
 import io
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cortexia_video.errors import InputError, in_words, printable
 from cortexia_video.frame import Frame
@@ -32,6 +38,10 @@ from cortexia_video.storage.spreadsheet import read_text
 _EVERY = "*"
 _CAMERA_FIELDS = frozenset({"f_px", "fx", "fy", "cx", "cy", "width", "height"})
 _FIELDS = "f_px, or fx and fy; perhaps cx, cy, width and height"
+_NAMES = ("intrinsic_matrix", "camera_matrix", "K", "k")  # of matrices: Open3D's, ROS's and OpenCV's
+_SIDES = ("width", "height")
+_MATRICES = {9: 3, 12: 4, 16: 4}  # how many columns a matrix of so many numbers has
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _SQUARE = 0.01  # how far fx and fy may be apart, as a share of the smaller
 
 
@@ -39,12 +49,14 @@ class _Camera(NamedTuple):
     """What is given for an image.
 
     size: (width, height) of the image that it holds for, or any. axis: cx and cy as they are written.
+    place: where it stands, for messages.
     """
 
     fx: float
     fy: float
     size: tuple[float, float] | None = None
     axis: tuple[object, object] | None = None
+    place: str = ""
 
     @property
     def f_px(self) -> float:
@@ -62,7 +74,27 @@ class Intrinsics:
     def __init__(self, cameras: Mapping[str, _Camera], settings: Mapping[str, object]) -> None:
         self.settings = settings
         self._cameras = cameras
+        self._used, self._missed = False, ""  # that some image had an entry; the key of one that had none
         self._names_in_folders = {key.rpartition("/")[2] for key in cameras if "/" in key}
+
+    def require_square(self) -> None:
+        """Raise `InputError` for a camera whose fx and fy differ: one focal length cannot stand for both."""
+        for camera in self._cameras.values():
+            if max(camera.fx, camera.fy) > (1 + _SQUARE) * min(camera.fx, camera.fy):
+                raise InputError(
+                    f"{camera.place}: fx {camera.fx:g} and fy {camera.fy:g} differ by more than 1 %, pixels are "
+                    "taken as square: stretch the images to square pixels, or give one f_px"
+                )
+
+    def describe_unused(self) -> str | None:
+        """Return that no entry was any image's, of those that were looked up, or None where one was."""
+        if self._used or not self._missed:
+            return None
+        some = printable(", ".join(list(self._cameras)[:3]))
+        return (
+            f"no camera in `intrinsics` is of an image here: its keys are {some}, an image's is "
+            f"{printable(self._missed)}: write keys as the ledger has them, or * for all"
+        )
 
     def find(self, key: str, width: int, height: int) -> float | None:
         """Return the focal length in pixels of an image of width x height, or None where none is given.
@@ -94,14 +126,16 @@ class Intrinsics:
         f_px, camera = self.find(key, width, height), self._look_up(key)
         if f_px is None or camera is None:
             return None
+        factor = f_px / camera.f_px
+        turned = camera.size is not None and not has_same_shape((width, height), camera.size)
         if camera.axis is None:
-            return Pinhole.centred(f_px, width, height)
-        if camera.size and not has_same_shape((width, height), camera.size):
+            fx, fy = (camera.fy, camera.fx) if turned else (camera.fx, camera.fy)
+            return Pinhole(fx * factor, fy * factor, width / 2, height / 2, width, height)
+        if camera.size and turned:
             raise InputError(
                 f"its cx and cy are for {camera.size[0]:g} x {camera.size[1]:g}, it is {width} x {height}: "
                 "which way it was turned is not known, give those of the image as it is"
             )
-        factor = f_px / camera.f_px
         cx, cy = map(_to_number, camera.axis)  # which may lie outside of an image that was cropped
         for name, number, written in zip(("cx", "cy"), (cx, cy), camera.axis, strict=True):
             if not math.isfinite(number):
@@ -118,7 +152,11 @@ class Intrinsics:
         name = key.rpartition("/")[2]
         if camera is None and name not in self._names_in_folders:
             camera = self._cameras.get(name)
-        return camera or self._cameras.get(_EVERY)
+        camera = camera or self._cameras.get(_EVERY)
+        if camera is None and self._cameras:
+            self._missed = self._missed or key
+        self._used = self._used or camera is not None
+        return camera
 
 
 def load_intrinsics(f_px: float | None = None, path: str | os.PathLike[str] | None = None) -> Intrinsics:
@@ -143,14 +181,13 @@ def load_intrinsics(f_px: float | None = None, path: str | os.PathLike[str] | No
             data = read_named(place, limit=LARGEST_TEXT)
         settings["intrinsics"] = hashlib.sha256(data).hexdigest()
         text = data.decode("utf-8-sig", "surrogateescape")
-        is_json = place.suffix.lower() == ".json" or text.lstrip().startswith("{")
-        for where, key, fields in _read_json(text, place) if is_json else _read_csv(text, place):
+        for where, key, fields in _read_entries(text, place):
             if not key:
                 raise InputError(f"{where}: no key: give that of an image, as the ledger has it, or *")
             if key in cameras:
                 raise InputError(f"{where}: {printable(key)} was there before: give each key once")
             try:
-                cameras[key] = _read_camera(fields)
+                cameras[key] = _read_camera(fields)._replace(place=f"{where}: {printable(key)}")
             except ValueError as error:
                 raise InputError(f"{where}: {printable(key)}: {error}") from None
         if not cameras:
@@ -165,6 +202,68 @@ def load_intrinsics(f_px: float | None = None, path: str | os.PathLike[str] | No
 
 
 _Entry = tuple[str, str, Mapping[str, object]]  # where it stands, key, fields by name
+
+
+def _read_entries(text: str, path: AnyPath) -> Iterator[_Entry]:
+    """Yield the cameras of a file; one camera alone is every image's."""
+    is_yaml = re.search(r"^\s*(camera_matrix|[Kk])\s*:", text, re.MULTILINE)
+    if path.suffix.lower() == ".json" or text.lstrip().startswith(("{", "[")):
+        document = parse_json(text, path, build=_Pairs)
+        if isinstance(document, _Pairs) and not _is_camera(dict(document)):
+            for key, value in document:
+                yield str(path), key, _to_fields(value, f"{path}: {printable(key)}")
+            return
+        if not isinstance(document, _Pairs | list):
+            raise InputError(f'{path}: not an object: give {{"a.jpg": 3050.5}}')
+        yield str(path), _EVERY, _to_fields(document, str(path))
+    elif is_yaml:
+        sizes = {
+            name: re.search(rf"^\s*(?:image_)?{name}\s*:\s*(\d+)", text, re.MULTILINE) for name in _SIDES
+        }
+        rest = text[is_yaml.end() :]
+        data = re.search(r"\bdata\s*:", rest) if is_yaml[1] == "camera_matrix" else None
+        numbers = re.match(r"(?:[\s,\[-]*[-+]?[\d.]+(?:[eE][-+]?\d+)?)*", rest[data.end() if data else 0 :])
+        matrix = list(map(float, _NUMBER.findall(numbers[0] if numbers else "")))
+        fields = {name: match[1] for name, match in sizes.items() if match}
+        yield str(path), _EVERY, _to_fields(_Pairs([*fields.items(), ("K", matrix)]), str(path))
+    elif re.fullmatch(r"[-+\d.eE\s,;\[\]]+", text) and len(found := _NUMBER.findall(text)) in _MATRICES:
+        yield str(path), _EVERY, _to_fields(list(map(float, found)), str(path))
+    else:
+        yield from _read_csv(text, path)
+
+
+def _is_camera(fields: Mapping[str, object]) -> bool:
+    """Return whether an object says one camera, rather than cameras by key."""
+    one = [{"f_px"}, {"fx", "fy"}, {"intrinsic"}, *({name} for name in _NAMES)]
+    return any(names <= fields.keys() for names in one)
+
+
+def _to_fields(value: object, place: str) -> Mapping[str, object]:
+    """Return the fields of a camera in one of the forms that others write; raises `InputError`."""
+    if not isinstance(value, _Pairs | list):
+        return {"f_px": value}
+    fields = dict(value) if isinstance(value, _Pairs) else {"K": value}
+    inner = fields.get("intrinsic")
+    if isinstance(inner, _Pairs):  # within Open3D's PinholeCameraParameters
+        fields = dict(inner)
+    name = next((name for name in _NAMES if name in fields), None)
+    if name is None:
+        return fields
+    matrix: Any = fields[name]
+    if isinstance(matrix, _Pairs):
+        matrix = dict(matrix).get("data")
+    rows = matrix if isinstance(matrix, list) else []
+    flat = [_to_number(each) for row in rows for each in (row if isinstance(row, list) else [row])]
+    columns = _MATRICES.get(len(flat))
+    if columns is None or not all(map(math.isfinite, flat)):
+        raise InputError(
+            f"{place}: {name} must be a matrix of 3 x 3, 3 x 4 or 4 x 4 numbers: it has {len(flat)}"
+        )
+    down = columns == 3 and not (flat[2] or flat[5]) and bool(flat[6] or flat[7])  # as Open3D has it
+    cx, cy = (flat[6], flat[7]) if down else (flat[2], flat[columns + 2])
+    said = {"fx": flat[0], "fy": flat[columns + 1], "cx": cx + 0.5, "cy": cy + 0.5}
+    sides = {side: fields.get(side, fields.get(f"image_{side}")) for side in _SIDES}
+    return said | {side: length for side, length in sides.items() if length is not None}
 
 
 def _read_csv(text: str, path: AnyPath) -> Iterator[_Entry]:
@@ -193,14 +292,6 @@ def _read_csv(text: str, path: AnyPath) -> Iterator[_Entry]:
         ) from error
 
 
-def _read_json(text: str, path: AnyPath) -> Iterator[_Entry]:
-    entries = parse_json(text, path, build=_Pairs)
-    if not isinstance(entries, _Pairs):
-        raise InputError(f'{path}: not an object: give {{"a.jpg": 3050.5}}')
-    for key, value in entries:
-        yield str(path), key, dict(value) if isinstance(value, _Pairs) else {"f_px": value}
-
-
 class _Pairs(tuple[tuple[str, object], ...]):
     """An object of JSON, with keys that are there twice."""
 
@@ -224,11 +315,6 @@ def _read_camera(fields: Mapping[str, object]) -> _Camera:
         raise ValueError(f"give {_FIELDS}" if both is None else "f_px is given, and fx and fy, too: give one")
     if both is None:
         return _Camera(numbers["f_px"], numbers["f_px"], size, axis)
-    if max(both) > (1 + _SQUARE) * min(both):
-        raise ValueError(
-            f"fx {both[0]:g} and fy {both[1]:g} differ by more than 1 %, pixels are taken as square: "
-            "stretch the images to square pixels, or give one f_px"
-        )
     return _Camera(*both, size, axis)
 
 

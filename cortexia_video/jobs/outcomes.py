@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Literal, Self, TypeVar
@@ -17,6 +18,7 @@ from cortexia_video.ledger.ledger import PROGRESS_S, Ledger, LookUp
 from cortexia_video.runtime.throughput import Speed
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.video.container import VIDEO_SUFFIXES
 
 Changed = Literal["redo", "keep", "refuse"]
@@ -210,6 +212,25 @@ class Outcomes:
         if other:
             return f"its place holds the depth of {other}: choose another `output`, or `overwrite=True`"
         return None
+
+
+@contextmanager
+def open_outcomes(
+    root: AnyPath,
+    settings: Mapping[str, object],
+    sink: Sink,
+    *,
+    overwrite: bool,
+    on_outcome: Listener | None,
+    stop: threading.Event,
+) -> Iterator[Outcomes]:
+    """Open a folder for a job that does again what other settings made: its ledger, its sink, its outcomes.
+
+    settings: what the outputs depend on; those that are not given are left out.
+    """
+    given = {name: each for name, each in settings.items() if each}
+    with Ledger(root, given, sink=sink) as ledger, sink:
+        yield Outcomes(sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop)
 
 
 def facts_of(depth: DepthMap) -> dict[str, object]:

@@ -6,9 +6,9 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Literal
 
 import xxhash
@@ -23,9 +23,10 @@ from cortexia_video.frame import Frame
 from cortexia_video.geometry.anchors import anchor_depth, require_distances
 from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
 from cortexia_video.images.decode import decode
-from cortexia_video.jobs.outcomes import Listener, Outcomes, Report
+from cortexia_video.jobs.outcomes import Listener, Outcomes, Report, open_outcomes
 from cortexia_video.ledger.artifacts import (
     Line,
+    expand_clip,
     find_depth,
     list_outputs,
     read_output,
@@ -34,7 +35,6 @@ from cortexia_video.ledger.artifacts import (
 )
 from cortexia_video.ledger.depth_reader import read_depth
 from cortexia_video.ledger.entries import Source
-from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.lines import LedgerLines
 from cortexia_video.ledger.state import LedgerState, require_ledger
 from cortexia_video.pinhole import Pinhole
@@ -49,6 +49,7 @@ from cortexia_video.sources.find import InputFile
 from cortexia_video.storage.named_file import read_whole
 from cortexia_video.storage.paths import AnyPath, is_same_folder, require_free, to_absolute, to_path
 from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.video.frames import read_frame
 
 MEMORY = 1 << 30  # bytes of images and points in work at once, over all workers; a larger one is done alone
 _IMAGE_BYTES, _DEPTH_BYTES = 10, 70  # for each pixel, at the worst moment
@@ -97,6 +98,7 @@ def make_point_cloud(
     kind: DepthKind | None = None,
     convention: str | None = None,
     options: CloudOptions = CloudOptions(),
+    frame: int | None = None,
     overwrite: bool = False,
 ) -> PointCloud:
     """Make a .ply or .glb of an image and its depth file.
@@ -112,13 +114,15 @@ def make_point_cloud(
             the distances of the nearest and the farthest thing, too.
         convention: Or whose file it is: tum, kitti, nyu, scannet, sunrgbd, depth-pro, moge and so on.
         options: Camera and shape of the point cloud.
+        frame: Of a video, whose depth is a clip, or of the clips of a run, the frame to take; of a run by
+            default all.
         overwrite: Replace an existing file.
 
     Returns:
         The point cloud that was written.
 
     Raises:
-        InputError: What `read_depth`, `decode` and `point_cloud` raise.
+        InputError: What `read_depth`, `decode`, `read_frame` and `point_cloud` raise.
         OutputExistsError: The file exists already, and `overwrite` does not say that it may be replaced.
         OutputError: It cannot be written.
     """
@@ -127,9 +131,13 @@ def make_point_cloud(
     if not overwrite:
         require_free(place, OVERWRITE)
     maker = _Maker(options)
-    frame = decode(read_whole(image_path), image_path.name)
+    if frame is None:
+        seen = decode(read_whole(image_path), image_path.name)
+    else:
+        seen = Frame(image_path.name, read_frame(image_path, frame))
+        depth = f"{os.fspath(depth)}#{frame}"
     depth_map = read_depth(depth, about={"kind": kind} if kind else {}, convention=convention)
-    cloud = maker.make(_fit(depth_map, frame), frame)
+    cloud = maker.make(_fit(depth_map, seen), seen)
     save_point_cloud(cloud, place, overwrite=overwrite)
     return cloud
 
@@ -141,6 +149,7 @@ def make_point_clouds(
     format: Literal["ply", "glb"] = "ply",
     options: CloudOptions = CloudOptions(),
     images: str | os.PathLike[str] | None = None,
+    frame: int | None = None,
     overwrite: bool = False,
     workers: int | None = None,
     on_counted: Callable[[int], None] = lambda count: None,
@@ -160,6 +169,7 @@ def make_point_clouds(
         format: Of the files in the folder.
         options: Camera and shape of the point clouds.
         images: The folder that the images of the run are in now, by their keys, if they were moved.
+        frame: As `make_point_cloud` takes it.
         overwrite: Make all again, and replace files that the ledger does not know.
         workers: Threads, for a run; one per core by default.
         on_counted: Called once with how many images that are.
@@ -181,15 +191,11 @@ def make_point_clouds(
     if is_same_folder(place, root):
         raise InputError(f"{printable(str(root))} is the run and the output: choose another `output`")
     maker, sink = _Maker(options), open_sink(place, suffixes=[f".{format}"])
-    with ExitStack() as stack:
-        settings = {"job": "pointcloud", "format": format, **_settings_of(options), **maker.given.settings}
-        ledger = stack.enter_context(Ledger(place, settings, sink=sink))
-        stack.enter_context(sink)
-        outcomes = Outcomes(
-            sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop
-        )
+    settings = {"job": "pointcloud", "format": format, **_settings_of(options), **maker.given.settings}
+    opened = open_outcomes(place, settings, sink, overwrite=overwrite, on_outcome=on_outcome, stop=stop)
+    with opened as outcomes:
         moved_to = to_path(images) if images else None
-        return PointCloudJob(root, outcomes, maker, format, on_counted, moved_to).run(workers)
+        return PointCloudJob(root, outcomes, maker, format, frame, on_counted, moved_to).run(workers)
 
 
 class _Maker:
@@ -215,7 +221,7 @@ class _Maker:
             return NO_SHAPE
         height, width = _image_size(line)
         known = self._options.fov_deg or line.get("f_px") or self.given.find(line["key"], width, height)
-        return None if known else NO_FOCAL_LENGTH
+        return None if known else self.given.describe_unused() or NO_FOCAL_LENGTH
 
     def make(self, depth: DepthMap, frame: Frame) -> PointCloud:
         """Return the point cloud of one image; raises what `point_cloud` does."""
@@ -225,6 +231,8 @@ class _Maker:
         camera = self.given.find_camera(frame.key, frame.width, frame.height)
         if camera is None and options.fov_deg is None and depth.f_px is None and frame.f_px is not None:
             camera = Pinhole.centred(frame.f_px, frame.width, frame.height)
+        if camera is None and options.fov_deg is None and depth.f_px is None:
+            raise InputError(self.given.describe_unused() or NO_FOCAL_LENGTH)
         return point_cloud(
             depth,
             frame.image,
@@ -244,12 +252,13 @@ class PointCloudJob:
         outcomes: Outcomes,
         maker: _Maker,
         format: str,
+        frame: int | None,
         on_counted: Callable[[int], None],
         images: AnyPath | None,
     ) -> None:
         self._root = root
         self._images = images
-        self._on_counted = on_counted
+        self._on_counted, self._frame = on_counted, frame
         self._outcomes = outcomes
         self._maker = maker
         self._encode = find_encoder(format)
@@ -267,12 +276,17 @@ class PointCloudJob:
         """Yield the images that the run has done; those that can have no point cloud as failures."""
         with LedgerLines(self._root) as lines:
             places = LedgerState(lines).places()
-            self._on_counted(len(places))
+            self._on_counted(sum(1 for line in lines.at(places) for _ in self._expand(line)))
             if not places:
                 root = printable(str(self._root))
                 raise InputError(f"no image is done in {root}: run cortexia estimate first")
-            for line in lines.at(places):
+            for line in chain.from_iterable(map(self._expand, lines.at(places))):
                 yield attempt(line["key"], "decode", partial(self._find_work, line))
+
+    def _expand(self, line: Line) -> Iterator[Line]:
+        """Yield the frames of a clip that are wanted; of an image its own line."""
+        wanted = self._frame
+        return (each for each in expand_clip(line) if wanted is None or each.get("frame", wanted) == wanted)
 
     def _find_work(self, line: Line) -> _Work:
         self._outcomes.sink.check_key(line["key"])
@@ -285,7 +299,7 @@ class PointCloudJob:
         if obstacle or not found:
             raise InputError(obstacle or VIEW_ONLY)
         path = self._root / found[0]
-        if isinstance(path, RemotePath) or "inside" in line:  # its ledger says enough
+        if isinstance(path, RemotePath) or "inside" in line or "frame" in line:  # its ledger says enough
             size, digest = list_outputs(line)[found[0]]
             return Source(str(path), size, xxhash.xxh3_64_intdigest(digest.encode()) >> 1)
         status = attempt(line["key"], "decode", path.stat)

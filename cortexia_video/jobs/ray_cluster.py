@@ -34,8 +34,10 @@ from cortexia_video.jobs.worker import RecordBegun, Worker
 from cortexia_video.ledger.entries import ItemDone
 from cortexia_video.runtime.throughput import Usage
 from cortexia_video.runtime.trace import ChromeTrace, Piece, TraceBuffer
+from cortexia_video.sinks.open import open_sink
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile
+from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
 
 _BLOCK = 64  # inputs that a worker takes at once; the most that one dying process takes with it is two blocks
@@ -115,7 +117,7 @@ class RayExecutor:
             )
         if not isinstance(spec.root, RemotePath):  # workers may stand in another folder
             spec = replace(spec, root=spec.root.absolute())
-            self._after_end.callback(_take_away_partial_folder, spec)
+            self._after_end.callback(_take_away_partial_folder, spec.root)
         self._spec = spec
         self._count, self._gpus = _find_room(ray, self._asked, self._gpus)
         if not isinstance(spec.model, str):  # it is here, loaded
@@ -315,12 +317,12 @@ def _load_settings(spec: RunSpec, first: Sequence[InputFile]) -> Mapping[str, ob
         return str(error)
 
 
-def _take_away_partial_folder(spec: RunSpec) -> None:
+def _take_away_partial_folder(root: AnyPath) -> None:
     """Enter and leave the output once more: its workers are killed by Ray before they leave it."""
-    partial = spec.open_sink().partial
+    sink = open_sink(root)
     end = time.monotonic() + _ENDING_S
-    while partial and partial.exists() and time.monotonic() < end:
-        with contextlib.suppress(CortexiaError), spec.open_sink():
+    while sink.partial and sink.partial.exists() and time.monotonic() < end:
+        with contextlib.suppress(CortexiaError), sink:
             time.sleep(0.05)
 
 

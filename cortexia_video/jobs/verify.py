@@ -11,7 +11,7 @@ from typing import NamedTuple
 import xxhash
 
 from cortexia_video.errors import Failure, printable
-from cortexia_video.formats.registry import find_format
+from cortexia_video.formats.exports import find_output_format
 from cortexia_video.ledger.entries import Placed
 from cortexia_video.ledger.ledger import FORGOTTEN, append_to_ledger
 from cortexia_video.ledger.state import DoneEntry, LedgerState, read_state, require_ledger
@@ -113,7 +113,8 @@ def _verify(root: AnyPath, state: LedgerState, workers: int) -> Verification:
     results: list[Wrong | None] = []
 
     def check(output: _Output) -> Wrong | None:
-        return _check(root, *output, budget)
+        settings = state.settings(output[2].run) or {}
+        return _check(root, *output, settings.get("convention"), budget)
 
     run_bounded(_list_outputs(state), check, results.append, workers=workers)
     wrong = sorted(_name_all(state, [each for each in results if each]))
@@ -142,27 +143,32 @@ def _name_all(state: LedgerState, wrong: Sequence[Wrong]) -> Iterator[Wrong]:
         yield from (shards[name]._replace(key=key) for name in entry.outputs if name in shards)
 
 
-def _check(root: AnyPath, key: str, name: str, entry: DoneEntry, budget: MemoryBudget) -> Wrong | None:
+def _check(
+    root: AnyPath, key: str, name: str, entry: DoneEntry, convention: object, budget: MemoryBudget
+) -> Wrong | None:
     """On a worker: check one output."""
     with budget.hold(entry.outputs[name].size + entry.height * entry.width):
         placed = entry.outputs[name]
-        fault = attempt(key, "decode", lambda: _find_fault(root, name, placed, entry.height, entry.width))
+        size = entry.height, entry.width
+        fault = attempt(key, "decode", lambda: _find_fault(root, name, placed, size, convention))
     if isinstance(fault, Failure):
         gone = isinstance(fault.error, FileNotFoundError)
         fault = "it is missing" if gone else f"it cannot be read: {fault.reason}"
     return Wrong(key, name, fault) if fault else None
 
 
-def _find_fault(root: AnyPath, name: str, placed: Placed, height: int, width: int) -> str | None:
+def _find_fault(
+    root: AnyPath, name: str, placed: Placed, size: tuple[int, int], convention: object
+) -> str | None:
     if ".." in PurePath(name).parts or PurePath(name).is_absolute():
         return "its name leads out of the folder"
     path = root / name
-    size = path.stat().st_size
-    if size != placed.size:
-        return f"it has {size} bytes, not {placed.size}"
-    data = read_named(path, limit=size)
+    length = path.stat().st_size
+    if length != placed.size:
+        return f"it has {length} bytes, not {placed.size}"
+    data = read_named(path, limit=length)
     if xxhash.xxh3_128_hexdigest(data) != placed.digest:
         return "its content is not what was written"
-    form = find_format(path.name)
-    fault = attempt(path.name, "decode", lambda: form.check(data, height, width)) if form else None
+    form = find_output_format(name, convention)
+    fault = attempt(path.name, "decode", lambda: form.check(data, *size)) if form else None
     return f"it cannot be decoded: {fault.reason}" if isinstance(fault, Failure) else fault

@@ -2,32 +2,64 @@
 
 from __future__ import annotations
 
+import io
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xxhash
+from PIL import Image
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError, InputError, in_words, printable
 from cortexia_video.formats.decode_depth import decode_depth
-from cortexia_video.formats.registry import PREVIEW, Format, find_format
+from cortexia_video.formats.exports import find_output_format
+from cortexia_video.formats.registry import FORMATS, PREVIEW, Format
 from cortexia_video.ledger.entries import Placed, Source
 from cortexia_video.storage.archive_member import IMAGES, read_part, split_inside
 from cortexia_video.storage.named_file import LARGEST_FILE, read_named, read_whole
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.video.clip_index import ClipIndex, read_index
+from cortexia_video.video.depth_clip import SUFFIX as CLIP
+from cortexia_video.video.depth_clip import read_frame_file
+from cortexia_video.video.frames import read_frame
 
 Line = Mapping[str, Any]
-_ABOUT = ("kind", "f_px", "f_source", "full_size", "alignment")  # what a line says of its depth
+_ABOUT = ("kind", "f_px", "f_source", "full_size", "alignment", "convention", "baseline_m", "doffs_px")
 _REMEDY = "`cortexia verify --requeue` lets the next run make it again"
 
 
+def expand_clip(line: Line, count: int | None = None) -> Iterator[Line]:
+    """Yield a line for each frame of a clip, `clip.mp4/000123`; of an image its own.
+
+    count: so many frames, spread over the clip; by default all.
+    """
+    if "clip" not in line:
+        yield line
+        return
+    frames = line["clip"]["frames"]
+    numbers = range(frames) if count is None else {round(each) for each in np.linspace(0, frames - 1, count)}
+    yield from ({**line, "key": f"{line['key']}/{number:06}", "frame": number} for number in sorted(numbers))
+
+
 def find_depth(line: Line) -> tuple[str, Format] | None:
-    """Return name and format of the output that depth can be read from, or None: there are only views."""
-    formats = ((name, find_format(name)) for name in list_outputs(line))
+    """Return name and format of the output that depth can be read from, or None: there are only views.
+
+    Of a clip that is for each frame to say (`expand_clip`): it is read as if it were an npz of its own.
+    """
+    if "frame" in line:
+        return next(((each, FORMATS["npz"]) for each in line["outputs"] if each.endswith(CLIP)), None)
+    formats = ((name, find_output_format(name, line.get("convention"))) for name in list_outputs(line))
     return next(((name, form) for name, form in formats if form and form.decode), None)
+
+
+def about_depth(line: Line) -> dict[str, Any]:
+    """Return what a line says of its depth, as `decode_depth` takes it."""
+    return {word: line[word] for word in _ABOUT if line.get(word) is not None}
 
 
 def list_outputs(line: Line) -> dict[str, Placed]:
@@ -45,13 +77,15 @@ def read_run_depth(root: AnyPath, line: Line) -> DepthMap:
     if found is None:
         raise DepthFileError(f"{printable(line['key'])}: there is only a view of its depth")
     name = found[0]
-    about = {word: line.get(word) for word in _ABOUT}
-    return decode_depth(read_output(root, name, line), name, about=about, max_megapixels=math.inf)
+    data = read_output(root, name, line)
+    return decode_depth(data, name, about=about_depth(line), max_megapixels=math.inf)
 
 
 def read_output(root: AnyPath, name: str, line: Line) -> bytes:
     """Read the output `name` of a line; `DepthFileError` where it is not what was written."""
     _require_inside(name)
+    if "frame" in line:
+        return read_frame_file(root / name, line["frame"], max_megapixels=math.inf)
     with in_words(f"{printable(name)}: it cannot be read", kind=DepthFileError):
         try:
             data = (
@@ -91,8 +125,9 @@ def locate_image(line: Line, images: AnyPath | None = None) -> AnyPath:
     """
     if images is None:
         return to_path(line["path"])
-    _require_inside(line["key"])
-    return images / line["key"]
+    key = line["key"].rpartition("/")[0] if "frame" in line else line["key"]
+    _require_inside(key)
+    return images / key
 
 
 def read_run_image(line: Line, path: AnyPath | None = None, *, images: AnyPath | None = None) -> bytes:
@@ -105,7 +140,9 @@ def read_run_image(line: Line, path: AnyPath | None = None, *, images: AnyPath |
     if image is None:
         raise InputError("it was converted from a depth file: the image is not known, give both by name")
     path = path or (locate_image(line, images) if images is not None else to_path(image.path))
-    inside = split_inside(path.address if isinstance(path, RemotePath) else str(path))
+    if "frame" in line:
+        return _read_frame(path, image if images is None else None, line)
+    inside = split_inside(path.url if isinstance(path, RemotePath) else str(path))
     file = to_path(inside[0]) if inside else path
     with in_words(f"cannot read {path}"):
         data = read_part(file, inside[1], IMAGES) if inside else read_whole(path)
@@ -114,3 +151,24 @@ def read_run_image(line: Line, path: AnyPath | None = None, *, images: AnyPath |
     if is_older or (not inside and now.st_size != image.size):
         raise InputError("the image changed after its depth was made: estimate it again")
     return data
+
+
+def _read_frame(path: AnyPath, clip: Source | None, line: Line) -> bytes:
+    """Return a frame of a video as the bytes of an image (BMP: nothing is lost or packed).
+
+    clip: the video as it must be; None of a copy, which must have its bytes.
+    """
+    with in_words(f"cannot read {path}"):
+        now = path.stat()
+    if now.st_size != line["source"][0] or (clip and now.st_mtime_ns != clip.mtime_ns):
+        raise InputError("the video changed after its depth was made: estimate it again")
+    index = _index(path, now.st_mtime_ns)
+    number = line["clip"].get("first", 0) + line["frame"] * line["clip"].get("every", 1)
+    packed = io.BytesIO()
+    Image.fromarray(read_frame(path, number, index)).save(packed, "BMP")
+    return packed.getvalue()
+
+
+@lru_cache(maxsize=4)
+def _index(path: AnyPath, mtime_ns: int) -> ClipIndex:
+    return read_index(path, max_megapixels=math.inf)

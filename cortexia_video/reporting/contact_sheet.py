@@ -23,6 +23,7 @@ from cortexia_video.ledger.artifacts import (
     locate_image,
     read_output,
     read_run_depth,
+    read_run_image,
 )
 from cortexia_video.reporting.depth_sample import MEMORY, DepthSample, count_bytes
 from cortexia_video.reporting.ledger_summary import Line
@@ -108,7 +109,7 @@ def _make_image(line: Line, images: AnyPath | None, budget: MemoryBudget) -> tup
         if source and source[1:] != (status.st_size, mtime_ns):
             return "", "the image was changed since"
         with budget.hold(status.st_size):
-            data = read_image_bytes(str(path))
+            data = read_run_image(line, images=images) if "frame" in line else read_image_bytes(str(path))
             header = read_header(data)
         with budget.hold(len(data) + _DECODE_BYTES * header.height * header.width):
             frame = decode(data, line["key"], enough=_fit)

@@ -118,4 +118,5 @@ def measure_depth(line: Line, meaning: Meaning, values: NDArray[np.float32]) -> 
 def count_bytes(line: Line) -> int:
     """Return how much memory the depth of a line takes while it is read."""
     height, width = line.get("height", 0), line.get("width", 0)
-    return sum(each.size for each in list_outputs(line).values()) + _BYTES * height * width
+    file = 4 * height * width if "frame" in line else sum(each.size for each in list_outputs(line).values())
+    return file + _BYTES * height * width

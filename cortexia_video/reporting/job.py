@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cortexia_video.errors import InputError, OutputExistsError
+from cortexia_video.ledger.artifacts import expand_clip
 from cortexia_video.ledger.state import require_ledger
 from cortexia_video.reporting.contact_sheet import make_contact_sheet
 from cortexia_video.reporting.depth_sample import DepthSample, measure_sample
@@ -19,6 +20,7 @@ from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.storage.paths import AnyPath, to_path
 
 REPORT_NAME = "report.html"
+_FRAMES = 4  # of a clip that are looked at
 SAMPLE = 500  # maps that are measured
 
 
@@ -91,7 +93,8 @@ def report(
     if sink.holds(path.name) and not sink.holds_own(path.name):
         raise OutputExistsError(f"{path} exists and is no report: choose another `output`")
     summary = summarise_ledger(root, sample=sample)
-    measured = measure_sample(root, summary.sample, summary.meaning, workers=workers)
+    lines = [each for line in summary.sample for each in expand_clip(line, _FRAMES)]
+    measured = measure_sample(root, lines, summary.meaning, workers=workers)
     outliers, focal_outliers = find_outliers(measured.measured), find_focal_outliers(summary.focal_lengths)
     first = [*outliers, *focal_outliers]
     moved_to = to_path(images) if images else None

@@ -30,12 +30,16 @@ from cortexia_video.ledger.state import parse_object, read_lines
 from cortexia_video.runtime.process_pool import render_in_processes
 from cortexia_video.runtime.workers import choose_workers
 from cortexia_video.scenes.layouts import LAYOUTS
+from cortexia_video.scenes.moves import MOVES, RATE, Move, describe_poses, render_move
 from cortexia_video.scenes.photo_textures import list_photos, require_photos
-from cortexia_video.scenes.rendering import render_scenes
+from cortexia_video.scenes.rendering import RGBDScene, render_scenes
 from cortexia_video.sinks.open import open_sink
+from cortexia_video.sinks.sink import Sink
 from cortexia_video.storage.own_folder import require_own_folder
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
+from cortexia_video.video.container import require_video
+from cortexia_video.video.frames import write_frames
 
 RECORD = "scenes.jsonl"
 _MARKS = (b'{"plan": ', b'{"name": ')
@@ -46,6 +50,7 @@ _RENDERER = 2
 _WORDS = frozenset({"name", *_FOLDERS, "kind", "intrinsics"})
 _AT_ONCE = 16  # scenes that a worker renders before it reports
 _LEAST, _MOST = 16, 8192  # pixels of a side
+_MOST_FRAMES = 99_999
 
 Line = dict[str, Any]
 Listener = Callable[[int, int], None]
@@ -53,7 +58,10 @@ Listener = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class ScenePlan:
-    """What to render: seeds from `seed` on, size in pixels, kinds (all if empty), a folder of textures."""
+    """What to render: seeds from `seed` on, size in pixels, kinds (all if empty), a folder of textures.
+
+    move, frames: of the camera through each scene.
+    """
 
     seed: int = 0
     height: int = 480
@@ -61,6 +69,8 @@ class ScenePlan:
     kinds: tuple[str, ...] = ()
     textures: Path | None = None
     device: str = "cpu"
+    move: Move | None = None
+    frames: int = 1
 
     def check(self) -> None:
         """Raise `InputError` for what cannot be rendered."""
@@ -73,6 +83,14 @@ class ScenePlan:
         unknown = [kind for kind in self.kinds if kind not in LAYOUTS]
         if unknown:
             raise InputError(f"no kind of scene is called {unknown[0]!r}: the kinds are {', '.join(LAYOUTS)}")
+        if self.move is None and self.frames != 1:
+            raise InputError(f"`frames` is of a `move`, one of {', '.join(MOVES)}: give one")
+        if self.move is not None and self.move not in MOVES:
+            raise InputError(f"`move` must be one of {', '.join(MOVES)}, not {self.move!r}")
+        if self.move is not None and not 2 <= self.frames <= _MOST_FRAMES:
+            raise InputError(f"`frames` must be 2 to {_MOST_FRAMES}, got {self.frames}")
+        if self.move is not None:
+            require_video()
         try:
             torch.zeros(1, device=self.device).item()  # `meta` and such give a tensor, and nothing in it
         except (RuntimeError, AssertionError, ImportError) as error:
@@ -82,7 +100,8 @@ class ScenePlan:
 
     def describe(self) -> Line:
         """Return what makes scenes the same, as the record keeps it."""
-        about = {name: value for name, value in asdict(self).items() if name != "textures"}
+        left_out = ("textures",) if self.move else ("textures", "move", "frames")
+        about = {name: value for name, value in asdict(self).items() if name not in left_out}
         photos = [path.name for path in list_photos(self.textures)] if self.textures else []
         return {"renderer": _RENDERER, **about, "kinds": list(self.kinds), "textures": photos}
 
@@ -129,15 +148,18 @@ def write_scenes(
         missing = [
             seed
             for seed in range(plan.seed, plan.seed + count)
-            if (line := lines.get(_name(seed))) is None
-            or any(sink.size_of(str(line[folder])) is None for folder in _FOLDERS)
+            if any(
+                (line := lines.get(name)) is None
+                or any(sink.size_of(str(line[folder])) is None for folder in _FOLDERS)
+                for name in _name_frames(plan, seed)
+            )
         ]
         done = count - len(missing)
         for part in _render(output, plan, missing, workers):
             for line in part:
                 record.append(line)
                 lines[line["name"]] = line
-            done += len(part)
+            done += len(part) // plan.frames
             if on_progress:
                 on_progress(done, count)
         about = {
@@ -151,7 +173,7 @@ def write_scenes(
             "registered": True,
         }
         sink.place({_SET: [json.dumps(about, indent=1).encode()]})
-    return Written(len(missing), len(lines))
+    return Written(len(missing), len(lines) // plan.frames)
 
 
 def _list_record(output: AnyPath) -> Sequence[AnyPath]:
@@ -163,6 +185,13 @@ def _list_record(output: AnyPath) -> Sequence[AnyPath]:
 
 def _name(seed: int) -> str:
     return f"{seed:08d}"
+
+
+def _name_frames(plan: ScenePlan, seed: int) -> list[str]:
+    """Return the names of the images of a scene."""
+    if plan.move is None:
+        return [_name(seed)]
+    return [f"{_name(seed)}/{number:06d}" for number in range(plan.frames)]
 
 
 def _read_record(record: AppendLog | ObjectStoreLog, output: AnyPath, plan: ScenePlan) -> dict[str, Line]:
@@ -198,13 +227,9 @@ def _render(
 
 def _render_part(output: AnyPath, plan: ScenePlan, seeds: Sequence[int]) -> list[Line]:
     """Render seeds and place their files, each atomically, and return their lines."""
-    scenes = render_scenes(
-        seeds, plan.height, plan.width, plan.kinds or None, device=plan.device, textures=plan.textures
-    )
     lines = []
     with open_sink(output) as sink:
-        for scene in scenes:
-            name = _name(scene.seed)
+        for name, scene in _render_named(sink, plan, seeds):
             rgb, depth, normals = f"rgb/{name}.png", f"depth/{name}.tiff", f"normals/{name}.npy"
             png, npy = io.BytesIO(), io.BytesIO()
             Image.fromarray(scene.image).save(png, "PNG", compress_level=1)
@@ -229,3 +254,37 @@ def _render_part(output: AnyPath, plan: ScenePlan, seeds: Sequence[int]) -> list
                 }
             )
     return lines
+
+
+def _render_named(sink: Sink, plan: ScenePlan, seeds: Sequence[int]) -> Iterator[tuple[str, RGBDScene]]:
+    """Yield each image with its name; of a move also place the clip, lossless, and its poses."""
+    if plan.move is None:
+        scenes = render_scenes(
+            seeds, plan.height, plan.width, plan.kinds or None, device=plan.device, textures=plan.textures
+        )
+        yield from ((_name(scene.seed), scene) for scene in scenes)
+        return
+    for seed in seeds:
+        shots = render_move(
+            seed,
+            plan.move,
+            plan.frames,
+            plan.height,
+            plan.width,
+            plan.kinds or None,
+            plan.device,
+            plan.textures,
+        )
+        images, poses = [], []
+        for name, shot in zip(_name_frames(plan, seed), shots, strict=True):
+            images.append(shot.scene.image)
+            poses.append(shot.pose)
+            yield name, shot.scene
+        clip = io.BytesIO()
+        write_frames(clip, images, RATE)
+        files: dict[str, Chunks] = {
+            f"clips/{_name(seed)}.mkv": [clip.getbuffer()],
+            f"clips/{_name(seed)}.poses.txt": [describe_poses(poses).encode()],
+        }
+        with output_lost(sink.root / f"clips/{_name(seed)}.mkv"):
+            sink.place(files)

@@ -21,11 +21,16 @@ from cortexia_video.scenes.ray_casting import Hits
 from cortexia_video.scenes.shading import box_blur
 
 
-def take_photographs(light: Tensor, hits: Hits, seeds: Sequence[int]) -> list[NDArray[np.uint8]]:
-    """Turn light into sRGB images uint8 (H, W, 3), each as a random camera would."""
+def take_photographs(
+    light: Tensor, hits: Hits, seeds: Sequence[int], shots: Sequence[int]
+) -> list[NDArray[np.uint8]]:
+    """Turn light into sRGB images uint8 (H, W, 3), each as a random camera would.
+
+    shots: of several images by one camera, each with noise of its own.
+    """
     smooth = soften_edges(light, hits)
     images = []
-    for image, distance, seed in zip(smooth, hits.distance, seeds, strict=True):
+    for image, distance, seed, shot in zip(smooth, hits.distance, seeds, shots, strict=True):
         rng = np.random.default_rng([seed, 1000])
         # bring the image near middle grey, mostly without burning a tenth of it, off by up to a stop or two.
         # White balance is a little wrong, as automatic ones are, and now and then very wrong.
@@ -38,7 +43,9 @@ def take_photographs(light: Tensor, hits: Hits, seeds: Sequence[int]) -> list[ND
         seen = _through_lens(image * balance.to(image.device)[:, None, None], distance, rng)
         # add noise that grows with the root of the light, and a floor
         strength = 0.04 * rng.random() ** 2
-        grain = torch.randn(seen.shape, generator=torch.Generator().manual_seed(seed)).to(seen.device)
+        grain = torch.randn(seen.shape, generator=torch.Generator().manual_seed(seed + (shot << 40))).to(
+            seen.device
+        )
         if rng.random() < 0.3:  # sensors whose neighbours share what they measure
             grain = 1.8 * box_blur(grain[None], 1)[0]
         tone = _develop(seen + strength * (seen.clamp_min(0) + 0.02).sqrt() * grain, rng)

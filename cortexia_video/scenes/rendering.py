@@ -51,11 +51,15 @@ class RGBDScene:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BuiltScene:
-    """A scene before it is rendered, with the seed and the layout it was built from."""
+    """A scene before it is rendered, with the seed and the layout it was built from.
+
+    shot: of several images of it, each with sensor noise of its own.
+    """
 
     scene: Scene
     seed: int
     layout: str
+    shot: int = 0
 
 
 def render_scene(
@@ -132,7 +136,7 @@ def render_built(
         atlas = atlas_of(seeds[0] // SEEDS_PER_LIBRARY, torch.device(device), textures)
         surfaces = find_surfaces(solids, views, hits)
         light = shade(scenes, solids, views, hits, surfaces, seeds, atlas)
-        images = take_photographs(light, hits, seeds)
+        images = take_photographs(light, hits, seeds, [each.shot for each in built])
         sky = mask_sky(scenes, hits)
         depth_m = hits.distance.masked_fill(sky, torch.nan).cpu().numpy()
         down = torch.tensor([1.0, -1.0, 1.0], device=sky.device)  # cameras of ours have y down

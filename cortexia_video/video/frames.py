@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import IO, TYPE_CHECKING, cast
 
@@ -10,10 +10,10 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from cortexia_video.errors import DecodeError
+from cortexia_video.errors import DecodeError, printable
 from cortexia_video.images.resampling import resize_image
 from cortexia_video.storage.paths import AnyPath
-from cortexia_video.video.clip_index import ClipIndex, choose_stream, decode_packet
+from cortexia_video.video.clip_index import ClipIndex, choose_stream, decode_packet, read_index
 from cortexia_video.video.container import open_container
 
 if TYPE_CHECKING:
@@ -50,6 +50,17 @@ def read_frames(
                 return
     with open_container(place) as container:
         yield from _pick(_decode(container, index), index, numbers)
+
+
+def read_frame(place: AnyPath, number: int, index: ClipIndex | None = None) -> ImageArray:
+    """Return one frame; raise `DecodeError` where there is none of this number, or it cannot be decoded."""
+    index = index or read_index(place)
+    if not 0 <= number < index.frames:
+        raise DecodeError(f"{printable(str(place))} has the frames 0 to {index.frames - 1}, not {number}")
+    ((_, image),) = read_frames(place, index, range(number, number + 1))
+    if image is None:
+        raise DecodeError(f"frame {number} of {printable(str(place))} cannot be decoded")
+    return image
 
 
 def digest_of(image: ImageArray) -> str:
@@ -116,6 +127,22 @@ def _pick(
                 return
     yield following, None
     yield from ((number, None) for number in wanted)
+
+
+def write_frames(out: IO[bytes], images: Iterable[ImageArray], rate: int) -> None:
+    """Write images uint8 (H, W, 3) RGB as a video without loss (FFV1 in Matroska); the same bytes each time."""
+    import av
+
+    with av.open(out, "w", format="matroska", container_options={"fflags": "+bitexact"}) as container:
+        stream = None
+        for image in images:
+            if stream is None:
+                stream = container.add_stream("ffv1", rate=rate, options={"level": "3", "flags": "+bitexact"})
+                stream.height, stream.width, stream.pix_fmt = *image.shape[:2], "bgr0"
+                stream.codec_context.thread_count = 1
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
+        if stream is not None:
+            container.mux(stream.encode())
 
 
 def to_image(frame: VideoFrame, index: ClipIndex) -> ImageArray:

@@ -214,6 +214,15 @@ def test_a_tilted_lens_of_hypersim_has_a_camera_square_to_its_image(
     np.testing.assert_allclose(found @ found.T, expected @ expected.T, rtol=1e-4, atol=1e-3)
 
 
+def test_sunrgbd_has_raw_and_filled_depth(tmp_path: Path, scene: Scene) -> None:
+    MAKERS["sunrgbd"](tmp_path, scene, 1)
+    raw, filled = (open_dataset("sunrgbd", tmp_path, depth=name)[0] for name in ("depth", "depth_bfx"))  # type: ignore[index]
+    np.testing.assert_allclose(raw.depth.values, scene.depth_m, atol=1e-3)
+    np.testing.assert_allclose(filled.depth.values, 8.192)  # 1, turned by three bits
+    with pytest.raises(InputError, match="must be one of depth, depth_bfx, got 'best'"):
+        open_dataset("sunrgbd", tmp_path, depth="best")
+
+
 def test_a_set_without_samples_of_a_split_is_there_all_the_same(tmp_path: Path, scene: Scene) -> None:
     MAKERS["hypersim"](tmp_path, scene, 1)  # frame 0 is of val
     assert len(open_dataset("hypersim", tmp_path, split="val")) == 1  # type: ignore[arg-type]

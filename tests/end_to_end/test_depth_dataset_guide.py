@@ -53,6 +53,7 @@ def test_the_script_runs_and_every_figure_exists(sets: list[Path], tmp_path: Pat
     check_figures(tmp_path / "figures")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("environment")
 def test_the_notebook_runs_and_shows_every_figure(sets: list[Path], tmp_path: Path) -> None:
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")

@@ -70,6 +70,7 @@ def test_killed_at_any_moment_and_started_again(tmp_path: Path, make_image: Call
     assert begun >= MOMENTS // 3
 
 
+@pytest.mark.slow
 def test_killed_while_it_writes_among_its_inputs(tmp_path: Path, make_image: Callable[..., Path]) -> None:
     photos = tmp_path / "photos"
     for index in range(IMAGES):

@@ -120,6 +120,7 @@ def require_one_outcome_each(place: str, report: cx.Report, failed: set[str]) ->
     assert Counter(last.values()) == {"done": COUNT - len(failed), "failed": len(failed)}
 
 
+@pytest.mark.slow
 def test_what_one_machine_began_a_cluster_finishes(
     nodes: Any, expected: dict[str, bytes], server: Server, tmp_path: Path
 ) -> None:
@@ -198,10 +199,10 @@ def test_a_killed_job_goes_on_on_one_machine(nodes: Any, expected: dict[str, byt
     assert outputs("killed") == expected
 
 
-@pytest.mark.slow
 def test_a_folder_into_shards_by_the_command_line(
-    nodes: Any, tmp_path: Path, make_image: Any, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, make_image: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """On the cluster above, or, where the slow tests are left out, on one that begins and ends with the run."""
     for index in range(5):
         make_image(tmp_path / "in" / f"{index}.jpg", seed=index)
     command = ["estimate", str(tmp_path / "in"), "--model", "synthetic", "--pack", "tar", "--pack-size", "2"]

@@ -244,6 +244,7 @@ def test_scenes(place: str, tmp_path: Path) -> None:
         write_scenes(to_path(f"{S3}/{place}/in"), 1, plan, workers=1)
 
 
+@pytest.mark.slow
 def test_processes_render_into_a_bucket(place: str) -> None:
     pytest.importorskip("torch")
     from cortexia_video.scenes.folder import ScenePlan, write_scenes
@@ -285,6 +286,7 @@ def test_a_training_in_a_bucket_goes_on_where_it_was(place: str, tmp_path: Path)
         train_recipe(path, "s3://no-such-bucket/x")
 
 
+@pytest.mark.slow
 def test_an_exported_network_is_put_whole(place: str, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     from torch_checkpoints import save_checkpoint

@@ -662,6 +662,13 @@ def test_the_default_protocol_takes_any_ground_truth_and_its_list_is_named_where
         MAKERS[name](tmp_path / name, scene, 3)
         assert run("synthetic", "--truth", tmp_path / name, "-o", tmp_path / f"out {name}") == 0
         assert read_total(tmp_path / f"out {name}", "synthetic") > 0
+    MAKERS["sunrgbd"](
+        tmp_path / "sunrgbd", scene, 3
+    )  # with a filled depth of 8.192 m, in the protocol's range
+    truth = open_truth(tmp_path / "sunrgbd", load_protocol("depth-pro-sun-rgbd"))
+    assert [read().depth.values.max() for _, read in truth.sets[0].list_samples()] == [
+        pytest.approx(8.192)
+    ] * 2
     assert run("synthetic", "--truth", tmp_path / "kitti", "--protocol", "kitti-eigen") == 2
     assert "the list 'eigen' of kitti, which is not shipped" in capsys.readouterr().err
 

@@ -19,7 +19,7 @@ from cortexia_video.evaluation.reference import find_reference
 DIGESTS = {  # another digest is another protocol: give it another version, too
     "depth-anything-v2-kitti": "1495fe87d494",
     "depth-pro-middlebury": "2400eefaf485",
-    "depth-pro-sun-rgbd": "201dbc3bddb9",
+    "depth-pro-sun-rgbd": "133216294fa9",
     "kitti-eigen": "55261d9621c4",
     "kitti-garg": "fc6f25d99c31",
     "midas-kitti": "c0c34b3c4c8d",

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ import pytest
 from camera_model import Camera
 from PIL import Image
 
-from cortexia_video import DepthEstimator, Frame, Report, estimate, read_ledger
+from cortexia_video import DepthEstimator, Frame, Pinhole, Report, estimate, read_ledger
 from cortexia_video.cli import main
 from cortexia_video.errors import InputError
 from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
+from cortexia_video.jobs.point_clouds import CloudOptions, make_point_cloud
 
 Make = Callable[..., Path]
 
@@ -103,7 +105,6 @@ def test_millimetres_are_told_from_pixels() -> None:
         ('key,f_px\n"a"b,1\n', "line 2: not CSV"),
         ("key,fx\na.jpg,1\n", "line 2: a.jpg: fx and fy belong together"),
         ("key,f_px,width\na.jpg,1,5\n", "line 2: a.jpg: width and height belong together"),
-        ("key,fx,fy\na.jpg,1000,1011\n", "line 2: a.jpg: fx 1000 and fy 1011 differ by more than 1 %"),
         ("key,fx,fy,f_px\na.jpg,1,1,1\n", "f_px is given, and fx and fy, too"),
         ('{"a.jpg": 1,\n 2}', "line 2: not JSON"),
         ('{"a.jpg": true}', "a.jpg: f_px must be a number of pixels above 0, got True"),
@@ -232,3 +233,181 @@ def recorded_given(out: Path) -> float:
         if line.get("key") == "plain.jpg" and "f_px" in line
     }.values()
     return f_px
+
+
+MATRIX = [[525.0, 0, 319.5], [0, 530.0, 239.5], [0, 0, 1]]
+FLAT = [each for row in MATRIX for each in row]
+OPEN3D = {"width": 640, "height": 480, "intrinsic_matrix": [525, 0, 0, 0, 530, 0, 319.5, 239.5, 1]}
+ROS = """image_width: 640
+image_height: 480
+camera_name: narrow_stereo
+camera_matrix:
+  rows: 3
+  cols: 3
+  data: [525.0, 0.0, 319.5, 0.0, 530.0, 239.5, 0.0, 0.0, 1.0]
+distortion_model: plumb_bob
+distortion_coefficients:
+  rows: 1
+  cols: 5
+  data: [0.0, 0.0, 0.0, 0.0, 0.0]
+projection_matrix:
+  rows: 3
+  cols: 4
+  data: [9.0, 0.0, 9.0, 0.0, 0.0, 9.0, 9.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+"""
+ROS2 = """header:
+  frame_id: camera
+height: 480
+width: 640
+distortion_model: plumb_bob
+d:
+- 0.0
+k:
+- 525.0
+- 0.0
+- 319.5
+- 0.0
+- 530.0
+- 239.5
+- 0.0
+- 0.0
+- 1.0
+r:
+- 1.0
+"""
+OPENCV = """%YAML:1.0
+---
+image_width: 640
+image_height: 480
+camera_matrix: !!opencv-matrix
+   rows: 3
+   cols: 3
+   dt: d
+   data: [ 5.25e+02, 0., 3.195e+02, 0., 530., 239.5, 0., 0., 1. ]
+"""
+ONE_CAMERA = {
+    "fields": json.dumps({"fx": 525, "fy": 530, "cx": 320, "cy": 240, "width": 640, "height": 480}),
+    "Open3D": json.dumps(OPEN3D),
+    "Open3D with a pose": json.dumps({"class_name": "PinholeCameraParameters", "intrinsic": OPEN3D, "extrinsic": [1]}),
+    "Open3D by key": json.dumps({"*": OPEN3D}),
+    "ROS": ROS,
+    "ROS 2": ROS2,
+    "ROS 1 as JSON": json.dumps({"height": 480, "width": 640, "K": FLAT, "D": [0]}),
+    "ROS as JSON": json.dumps({"image_width": 640, "image_height": 480, "camera_matrix": {"data": FLAT}}),
+    "OpenCV": OPENCV,
+}  # fmt: skip
+MATRICES = {
+    "text": "525 0 319.5\n0 530 239.5\n0 0 1\n",
+    "numpy.savetxt": "5.250000000000000000e+02 0 3.195e+02\n0 5.3e+02 2.395e+02\n0 0 1.0\n",
+    "commas": "525,0,319.5,0,530,239.5,0,0,1",
+    "4 x 4": "525 0 319.5 0\n0 530 239.5 0\n0 0 1 0\n0 0 0 1\n",
+    "3 x 4": "525 0 319.5 4\n0 530 239.5 0\n0 0 1 0\n",
+    "rows in JSON": json.dumps(MATRIX),
+    "JSON by key": json.dumps({"*": MATRIX}),
+}
+
+
+@pytest.mark.parametrize("form", [*ONE_CAMERA, *MATRICES])
+@pytest.mark.parametrize("scale", [1, 10])
+def test_one_camera_as_others_write_it_is_that_of_every_image(
+    load: Callable[[str], Intrinsics], form: str, scale: int
+) -> None:
+    """525 px for 640 wide are 52.5 for 64; their principal points count from the first pixel's centre."""
+    given = load({**ONE_CAMERA, **MATRICES}[form])
+    if form in MATRICES and scale > 1:
+        return  # it does not say of what size
+    camera = given.find_camera("trip/any.png", 640 // scale, 480 // scale)
+    expected = Pinhole(525 / scale, 530 / scale, 320 / scale, 240 / scale, 640 // scale, 480 // scale)
+    assert camera is not None
+    np.testing.assert_allclose(astuple(camera), astuple(expected), rtol=1e-12)
+    assert given.find("any.png", 640 // scale, 480 // scale) == pytest.approx(527.5 / scale)
+    given.require_square()  # within 1 %
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "[[525, 0, 319.5], [0, 525, 239.5]]",
+            "K must be a matrix of 3 x 3, 3 x 4 or 4 x 4 numbers: it has 6",
+        ),
+        ('{"intrinsic_matrix": "525 0"}', "intrinsic_matrix must be a matrix"),
+        ('{"a.jpg": {"K": [1, 2, null]}}', "a.jpg: K must be a matrix"),
+        ("camera_matrix:\n  data: [1, 2]\n", "K must be a matrix.*it has 2"),
+        ('{"fx": 525, "fy": 525, "cx": 1, "focal": 2}', "'focal' is not known: give f_px"),
+        ("[]", "K must be a matrix"),
+        ("17", "header must name key|not an object"),
+    ],
+)
+def test_a_camera_that_is_none_is_named(load: Callable[[str], Intrinsics], text: str, told: str) -> None:
+    with pytest.raises(InputError, match=f"intrinsics.*({told})"):
+        load(text)
+
+
+def test_pixels_that_are_not_square_are_for_point_clouds_alone(
+    load: Callable[[str], Intrinsics], photos: Path, tmp_path: Path
+) -> None:
+    """DIODE's published camera, of a computed view: points lie along each axis by its own focal length."""
+    words = {"fx": 886.81, "fy": 927.06, "cx": 512, "cy": 384, "width": 1024, "height": 768}
+    given = load(json.dumps({"*": words}))
+    camera = given.find_camera("a.png", 512, 384)
+    assert camera == Pinhole(443.405, 463.53, 256, 192, 512, 384)
+    turned = load(json.dumps({name: words[name] for name in ("fx", "fy", "width", "height")}))
+    camera = turned.find_camera("a.png", 384, 512)
+    assert camera == Pinhole(463.53, 443.405, 192, 256, 384, 512)
+    with pytest.raises(InputError, match=r"\*: fx 886.81 and fy 927.06 differ by more than 1 %"):
+        given.require_square()
+    (tmp_path / "given.json").write_text(json.dumps(words))
+    with pytest.raises(InputError, match="differ by more than 1 %"):
+        run(photos, intrinsics=tmp_path / "given.json")
+    depth = np.full((48, 64), 2, np.float32)
+    np.save(tmp_path / "d.npy", depth)
+    options = CloudOptions(intrinsics=str(tmp_path / "given.json"))
+    cloud = make_point_cloud(
+        photos / "plain.jpg", tmp_path / "d.npy", tmp_path / "a.ply", kind="metric", options=options
+    )
+    rows, columns = np.indices((48, 64)) + 0.5
+    factor = 64 / 1024
+    expected = np.stack(
+        [
+            (columns - 512 * factor) / (886.81 * factor) * 2,
+            (rows - 384 * factor) / (927.06 * factor) * 2,
+            2 * np.ones((48, 64)),
+        ],
+        axis=-1,
+    )
+    np.testing.assert_allclose(cloud.points, expected.reshape(-1, 3), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("text", ["key,f_px\nexif,70\nother,80\n", '{"exif": 70}'])
+def test_cameras_that_are_no_images_are_said(
+    text: str,
+    photos: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "given.csv"
+    path.write_text(text)
+    run(photos, intrinsics=path)
+    assert "is of an image here: its keys are exif" in caplog.text and ".jpg" in caplog.text
+    caplog.clear()
+    path.write_text("key,f_px\nexif.jpg,70\nother.jpg,80\n")
+    run(photos, intrinsics=path)  # one of two will do: a file may be for more than is here
+    assert "is of an image here" not in caplog.text
+    path.write_text(text)
+    np.save(tmp_path / "d.npy", np.full((48, 64), 2, np.float32))
+    with pytest.raises(SystemExit):
+        words = [
+            "--depth",
+            tmp_path / "d.npy",
+            "--kind",
+            "metric",
+            "-o",
+            tmp_path / "a.ply",
+            "--intrinsics",
+            path,
+        ]
+        main([*map(str, ["pointcloud", photos / "plain.jpg", *words])])
+    said = capsys.readouterr().err
+    assert "no camera in --intrinsics is of an image here" in said and "plain.jpg" in said

@@ -822,7 +822,9 @@ def test_strips_are_cut_across_as_well(shape: tuple[int, int]) -> None:
     assert peak < image.nbytes + 6_000_000  # and what becomes of a strip of a million pixels
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "RGBA PNG", "16-bit RGB PNG"])
+@pytest.mark.parametrize(
+    "kind", ["JPEG", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("RGBA PNG", "16-bit RGB PNG"))]
+)
 def test_200_megapixels_stay_below_2_gib(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "big"
     if kind == "JPEG":

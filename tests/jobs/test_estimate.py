@@ -586,6 +586,7 @@ def test_all_of_the_robustness_folder_goes_through_one_run(shared_data: Path, tm
     assert failed == len(report.failures)
 
 
+@pytest.mark.slow
 def test_images_of_200_megapixels_take_less_than_2_gib_together(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     Image.new("RGBA", (20000, 10000), (200, 30, 30, 120)).save(tmp_path / "photos/a.png", compress_level=1)

@@ -1,4 +1,7 @@
-"""SUN RGB-D: rooms by four sensors. Song, Lichtenberg and Xiao, CVPR 2015. Raw depth, not the filled one."""
+"""SUN RGB-D: rooms by four sensors. Song, Lichtenberg and Xiao, CVPR 2015. Raw depth, or the filled one.
+
+The authors' toolbox reads the filled one, `depth_bfx`, and takes what is beyond 8 m for 8 m; here it stays.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,13 @@ from cortexia_video.storage.paths import AnyPath, find_inside, name_inside
 
 _LIST = "SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat"
 _SPLITS = {"train": "alltrain", "test": "alltest"}
+_DEPTHS = ("depth", "depth_bfx")
 
 
-def _open(root: AnyPath, split: str | None) -> RGBDDataset:
+def _open(root: AnyPath, split: str | None, depth: str = "depth") -> RGBDDataset:
+    """Return the samples with the depth in one of the folders `_DEPTHS`."""
+    if depth not in _DEPTHS:
+        raise InputError(f"`depth` of sunrgbd must be one of {', '.join(_DEPTHS)}, got {depth!r}")
     folders = [path.parent for path in find_inside(root / "SUNRGBD", "**/intrinsics.txt")]
     if split is not None:  # the folders of a split, whose list has them under the authors' own root
         cells = read_mat(root / _LIST, _SPLITS[split], list)
@@ -25,7 +32,7 @@ def _open(root: AnyPath, split: str | None) -> RGBDDataset:
     pairs, cameras = [], map_bounded(folders, _read_camera, workers=AT_ONCE)
     for folder, camera in zip(folders, cameras, strict=True):
         name = _name(root, folder)
-        images, depths = list_images(folder / "image"), list_images(folder / "depth")
+        images, depths = list_images(folder / "image"), list_images(folder / depth)
         if len(images) == len(depths) == 1:
             key = f"{name}/{images[0].name}"
             pairs.append(Pair(key, images[0], depths[0], "sunrgbd", "sunrgbd", camera=camera))
