@@ -22,7 +22,7 @@ from cortexia_video.errors import (
 from cortexia_video.frame import Frame
 from cortexia_video.geometry.anchors import anchor_depth, require_distances
 from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
-from cortexia_video.images.decode import decode
+from cortexia_video.images.decode import decode, read_orientation
 from cortexia_video.jobs.outcomes import Listener, Outcomes, Report, open_outcomes
 from cortexia_video.ledger.artifacts import (
     Line,
@@ -131,12 +131,21 @@ def make_point_cloud(
     if not overwrite:
         require_free(place, OVERWRITE)
     maker = _Maker(options)
+    orientation = 1
     if frame is None:
-        seen = decode(read_whole(image_path), image_path.name)
+        data = read_whole(image_path)
+        seen, orientation = decode(data, image_path.name), read_orientation(data)
     else:
         seen = Frame(image_path.name, read_frame(image_path, frame))
         depth = f"{os.fspath(depth)}#{frame}"
     depth_map = read_depth(depth, about={"kind": kind} if kind else {}, convention=convention)
+    height, width = depth_map.values.shape
+    is_upright = (height - width) * (seen.height - seen.width) > 0 and orientation >= 5
+    if orientation != 1 and depth_map.model is None and depth_map.full_size is None and not is_upright:
+        raise InputError(
+            f"EXIF turns {image_path.name} (orientation {orientation}), and whether its depth is turned, too, is not "
+            "known: turn the image's pixels, and remove the orientation"
+        )
     cloud = maker.make(_fit(depth_map, seen), seen)
     save_point_cloud(cloud, place, overwrite=overwrite)
     return cloud
