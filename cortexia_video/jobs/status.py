@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cortexia_video.errors import printable
+from cortexia_video.jobs.clip_parts import UnfinishedClip, list_unfinished
 from cortexia_video.ledger.ledger import PROGRESS_S
 from cortexia_video.ledger.state import Run, read_state, require_ledger
 from cortexia_video.sources.find import find_images
@@ -60,6 +61,7 @@ class Status:
         runs: Oldest first.
         now: When this was asked.
         found: Inputs that were counted, where they were given.
+        clips: Videos of which some frames are done.
     """
 
     folder: str
@@ -69,6 +71,7 @@ class Status:
     runs: Sequence[RunStatus]
     now: datetime.datetime
     found: int | None = None
+    clips: Sequence[UnfinishedClip] = ()
 
     @property
     def images_per_second(self) -> float:
@@ -85,6 +88,7 @@ class Status:
     def __str__(self) -> str:
         lines = [f"{self.folder}: {self.done} done, {self.failed} failed, {self.begun} begun"]
         lines += [each.describe(self.now) for each in self.runs]
+        lines += map(str, self.clips)
         if self.found is not None:
             left = max(0, self.found - self.done - self.failed)
             time = f", {_clock(self.seconds_left)} at this rate" if self.seconds_left is not None else ""
@@ -128,6 +132,7 @@ def status(
         begun=counts["begun"] + counts["requeued"],
         runs=[each for run in state.runs.values() if (each := _describe(run))],
         now=datetime.datetime.now(datetime.UTC),
+        clips=list_unfinished(root),
     )
     if not inputs:
         return said

@@ -26,6 +26,7 @@ from cortexia_video.video.clip_index import ClipIndex, read_index
 from cortexia_video.video.depth_clip import SUFFIX as CLIP
 from cortexia_video.video.depth_clip import read_frame_file
 from cortexia_video.video.frames import read_frame
+from cortexia_video.video.image_sequence import index_images, list_images, stat_images
 
 Line = Mapping[str, Any]
 _ABOUT = ("kind", "f_px", "f_source", "full_size", "alignment")  # what a line says of its depth
@@ -136,10 +137,14 @@ def read_run_image(line: Line, path: AnyPath | None = None) -> bytes:
 def _read_frame(path: AnyPath, clip: Source, line: Line) -> bytes:
     """Return a frame of a video as the bytes of an image (BMP: nothing is lost or packed)."""
     with in_words(f"cannot read {path}"):
-        now = path.stat()
-    if (now.st_size, now.st_mtime_ns) != clip[1:]:
+        if isinstance(path, Path) and path.is_dir():
+            now = stat_images(list_images(path))
+        else:
+            stat = path.stat()
+            now = stat.st_size, stat.st_mtime_ns
+    if now != clip[1:]:
         raise InputError("the video changed after its depth was made: estimate it again")
-    index = _index(path, clip.mtime_ns)
+    index = _index(path, clip.mtime_ns, line["clip"]["rate"])
     number = line["clip"].get("first", 0) + line["frame"] * line["clip"].get("every", 1)
     packed = io.BytesIO()
     Image.fromarray(read_frame(path, number, index)).save(packed, "BMP")
@@ -147,5 +152,7 @@ def _read_frame(path: AnyPath, clip: Source, line: Line) -> bytes:
 
 
 @lru_cache(maxsize=4)
-def _index(path: AnyPath, mtime_ns: int) -> ClipIndex:
+def _index(path: AnyPath, mtime_ns: int, rate: float) -> ClipIndex:
+    if isinstance(path, Path) and path.is_dir():
+        return index_images(path, rate, max_megapixels=math.inf)
     return read_index(path, max_megapixels=math.inf)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from cortexia_video.images.resampling import resize_image
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.video.clip_index import ClipIndex, choose_stream, decode_packet, read_index
 from cortexia_video.video.container import open_container
+from cortexia_video.video.image_sequence import FOLDER, read_images
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -41,6 +43,9 @@ def read_frames(
     """
     numbers = range(index.frames) if numbers is None else numbers
     if not numbers:
+        return
+    if index.codec == FOLDER:
+        yield from read_images(cast("Path", place), index, numbers)
         return
     if numbers[0] > 0 and index.pts is not None:
         with open_container(place) as container:
