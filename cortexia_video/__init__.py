@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from cortexia_video.geometry.alignment import align
     from cortexia_video.images.decode import decode
     from cortexia_video.images.read import read_image
-    from cortexia_video.jobs.align import AlignTo, align_folder
+    from cortexia_video.jobs.align import align_folder
+    from cortexia_video.jobs.aligner import AlignTo
     from cortexia_video.jobs.convert import convert
     from cortexia_video.jobs.estimate import estimate
     from cortexia_video.jobs.export import export
@@ -149,10 +150,8 @@ _HOMES = {
     "geometry.alignment": ("align",),
     "images.decode": ("decode",),
     "images.read": ("read_image",),
-    "jobs.align": (
-        "AlignTo",
-        "align_folder",
-    ),
+    "jobs.align": ("align_folder",),
+    "jobs.aligner": ("AlignTo",),
     "jobs.convert": ("convert",),
     "jobs.estimate": ("estimate",),
     "jobs.export": ("export",),

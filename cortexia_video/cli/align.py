@@ -9,7 +9,8 @@ from cyclopts import Group, Parameter
 from cortexia_video.cli.job import run_job
 from cortexia_video.cli.options import MEANING, OPTIONS, RUN, take_options
 from cortexia_video.formats.metadata import describe_files
-from cortexia_video.jobs.align import AlignTo, align_folder
+from cortexia_video.jobs.align import align_folder
+from cortexia_video.jobs.aligner import AlignTo
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.storage.paths import to_path
 

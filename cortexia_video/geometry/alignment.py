@@ -176,7 +176,7 @@ def list_known(known: DepthMap, width: int, height: int, *, most: int = 20_000) 
     return np.stack([*places, known.values[row, column].astype(np.float64)], axis=1)
 
 
-def join_samples(groups: Sequence[Samples], *, most: int = 400) -> Samples:
+def join_samples(groups: Sequence[Samples], *, most: float = math.inf) -> Samples:
     """Return the samples of several images as one set, for a fit that they share; `most` of each, evenly."""
     parts = [_pick(each, slice(None, None, max(1, math.ceil(len(each.values) / most)))) for each in groups]
     values, depth_m, weights, places = (

@@ -226,8 +226,8 @@ def _read_entries(text: str, path: AnyPath) -> Iterator[_Entry]:
         matrix = list(map(float, _NUMBER.findall(numbers[0] if numbers else "")))
         fields = {name: match[1] for name, match in sizes.items() if match}
         yield str(path), _EVERY, _to_fields(_Pairs([*fields.items(), ("K", matrix)]), str(path))
-    elif re.fullmatch(r"[-+\d.eE\s,;\[\]]+", text) and len(numbers := _NUMBER.findall(text)) in _MATRICES:
-        yield str(path), _EVERY, _to_fields(list(map(float, numbers)), str(path))
+    elif re.fullmatch(r"[-+\d.eE\s,;\[\]]+", text) and len(found := _NUMBER.findall(text)) in _MATRICES:
+        yield str(path), _EVERY, _to_fields(list(map(float, found)), str(path))
     else:
         yield from _read_csv(text, path)
 
@@ -243,8 +243,9 @@ def _to_fields(value: object, place: str) -> Mapping[str, object]:
     if not isinstance(value, _Pairs | list):
         return {"f_px": value}
     fields = dict(value) if isinstance(value, _Pairs) else {"K": value}
-    if isinstance(fields.get("intrinsic"), _Pairs):  # within Open3D's PinholeCameraParameters
-        fields = dict(fields["intrinsic"])
+    inner = fields.get("intrinsic")
+    if isinstance(inner, _Pairs):  # within Open3D's PinholeCameraParameters
+        fields = dict(inner)
     name = next((name for name in _NAMES if name in fields), None)
     if name is None:
         return fields

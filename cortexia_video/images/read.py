@@ -41,7 +41,7 @@ def read_image(path: PathLike, *, max_megapixels: float = 200.0) -> Frame:
 def read_image_bytes(path: PathLike) -> bytes:
     """Read a whole file, or an image inside an archive; raise `DecodeError` with a reason for people."""
     place = to_path(path)
-    if inside := split_inside(place.address if isinstance(place, RemotePath) else str(place)):
+    if inside := split_inside(place.url if isinstance(place, RemotePath) else str(place)):
         with in_words("its shard cannot be read", kind=DecodeError):
             return read_part(to_path(inside[0]), inside[1], IMAGES)
     if isinstance(place, RemotePath):

@@ -1,7 +1,7 @@
 """One file per thing the command line does to a folder; here are the classes of what the jobs return.
 
-Doors: `align`, `convert`, `estimate`, `export`, `inspect`, `outcomes`, `plan`, `point_clouds`, `ray_cluster`,
-`status`, `verify`.
+Doors: `align`, `aligner`, `convert`, `estimate`, `export`, `inspect`, `outcomes`, `plan`, `point_clouds`,
+`ray_cluster`, `status`, `verify`.
 """
 
 from typing import TYPE_CHECKING

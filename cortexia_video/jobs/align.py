@@ -1,4 +1,4 @@
-"""`align_folder`: metres for depth files, from distances that are known; `Aligner` does so for `estimate`, too."""
+"""`align_folder`: metres for depth files, from distances that are known."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import PurePosixPath
 from typing import get_args
@@ -20,12 +19,10 @@ from cortexia_video.formats.registry import FORMATS, FormatName
 from cortexia_video.geometry.alignment import (
     Fit,
     Samples,
-    apply_fit,
     fit_samples,
     join_samples,
-    take_samples,
 )
-from cortexia_video.geometry.anchors import fit_extremes, require_distances
+from cortexia_video.jobs.aligner import Aligner, AlignTo
 from cortexia_video.jobs.convert import DepthFileJob, find_run_format, require_depth_files
 from cortexia_video.jobs.outcomes import Listener, Report, open_outcomes
 from cortexia_video.ledger.depth_reader import DepthReader, Reading
@@ -35,98 +32,11 @@ from cortexia_video.runtime.workers import choose_workers
 from cortexia_video.sinks.open import open_sink
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import Found, InputFile
-from cortexia_video.sparse_depth.open import open_sparse_depth
 from cortexia_video.storage.paths import is_same_folder, to_path
 
 _OF_EACH = 400  # samples of an image that a shared fit takes
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AlignTo:
-    """What is known in metres; one of these.
-
-    Args:
-        to: A CSV of points, a COLMAP model, or a folder of sparse depth, told by what it is.
-        points: CSV file of points: key,x,y,depth_m; * stands for all images.
-        known: A distance at a pixel, as 812,440=2.0 (x,y=metres); several times for several. Of all images.
-        near_m: Metres to the nearest thing in each image, for disparity and affine_invariant depth.
-        far_m: Metres to the farthest thing; both or none.
-        colmap: Folder of a COLMAP model (cameras, images and points3D, .bin or .txt). Its unit counts as metres.
-        sparse: Folder of sensors' depth of the same images, with holes: LiDAR, RealSense.
-        sparse_from: Whose files these are, where they do not say it: tum, kitti, nyu, scannet ...
-        unknown_beyond: Make pixels unknown that the fit puts behind the camera or beyond infinity, rather than
-            fail the image.
-    """
-
-    to: str | None = None
-    points: str | None = None
-    known: tuple[str, ...] = ()
-    near_m: float | None = None
-    far_m: float | None = None
-    colmap: str | None = None
-    sparse: str | None = None
-    sparse_from: str | None = None
-    unknown_beyond: bool = False
-
-    def list_sources(self) -> list[str]:
-        """Return the names of the sources that are given."""
-        names = [each.name for each in fields(self)]
-        names = [name for name in names if name not in ("sparse_from", "unknown_beyond", "far_m")]
-        return [name for name in names if getattr(self, name) not in (None, ())]
-
-
-class Aligner:
-    """Makes depth metric by what is known of it. Threads may share it.
-
-    Raises `InputError` for a source that cannot be read, and unless there is one.
-    """
-
-    def __init__(self, to: AlignTo) -> None:
-        given = to.list_sources()
-        if (to.near_m is None) != (to.far_m is None):
-            raise InputError("`near_m` and `far_m` belong together: give both or none")
-        if len(given) != 1:
-            said = f"{len(given)} are given ({', '.join(given)})" if given else "nothing is given"
-            raise InputError(f"{said}: align to one of `to`, `points`, `known`, `colmap`, `sparse`, `near_m`")
-        self._to, self._source = to, None
-        self.settings: dict[str, object] = {"unknown_beyond": True} if to.unknown_beyond else {}
-        if to.near_m is not None and to.far_m is not None:
-            require_distances(to.near_m, to.far_m)
-            self.by = "near_far"
-            self.settings |= {"near_m": to.near_m, "far_m": to.far_m}
-        else:
-            value = getattr(to, given[0])
-            self._source = open_sparse_depth(given[0], value, convention=to.sparse_from)
-            self.by = self._source.by
-            self.settings |= self._source.settings
-
-    def take(self, key: str, depth: DepthMap) -> Samples:
-        """Return what is known of an image's depth; raises `InputError` where that is nothing."""
-        if self._source is None:
-            return take_samples(depth, [])
-        height, width = depth.full_size or depth.values.shape
-        return take_samples(depth, self._source.find(key, width, height))
-
-    def fit(self, depth: DepthMap, samples: Samples) -> Fit:
-        """Return the fit of one image; raises `InputError` where there is none."""
-        to = self._to
-        if to.near_m is not None and to.far_m is not None:
-            return fit_extremes(depth, near_m=to.near_m, far_m=to.far_m)
-        return fit_samples(samples, depth.kind)
-
-    def align(self, key: str, depth: DepthMap, shared: Fit | None = None, share: Share = "none") -> DepthMap:
-        """Return metric depth of one image, by its own fit or a shared one; raises `InputError`."""
-        try:
-            samples = self.take(key, depth)
-        except InputError:
-            if shared is None:
-                raise
-            samples = take_samples(depth, [])
-        fit = shared or self.fit(depth, samples)
-        unknown_beyond = self._to.unknown_beyond
-        return apply_fit(depth, fit, samples, self.by, share=share, unknown_beyond=unknown_beyond)
 
 
 def align_folder(
@@ -239,7 +149,7 @@ def _fit_together(
             return item
         reading = reader.decode(reader.read_bytes(item.place), item.place)
         samples = aligner.take(reading.line.get("key", item.key), reading.depth)
-        return _find_group(item.key, share), reading.depth.kind, samples
+        return _find_group(item.key, share), reading.depth.kind, join_samples([samples], most=_OF_EACH)
 
     groups: dict[str, list[tuple[DepthKind, Samples]]] = {
         _find_group(each.key, share): [] for each in files if not isinstance(each, Failure)
@@ -259,9 +169,7 @@ def _fit_together(
                 else "no image with known distances"
             )
             raise InputError(f"{said} in {group or 'all'}: there is no fit to share")
-        return fit_samples(
-            join_samples([samples for _, samples in groups[group]], most=_OF_EACH), kinds.pop()
-        )
+        return fit_samples(join_samples([samples for _, samples in groups[group]]), kinds.pop())
 
     return {group: attempt(group, "decode", partial(fit, group)) for group in groups}
 

@@ -27,6 +27,7 @@ from cortexia_video.formats.registry import FormatName
 from cortexia_video.geometry.intrinsics import load_intrinsics
 from cortexia_video.inference.backend_selection import MAX_ERROR, Backend
 from cortexia_video.inference.batches import BatchSize
+from cortexia_video.jobs.aligner import Aligner, AlignTo
 from cortexia_video.jobs.clip_output import VideoOptions
 from cortexia_video.jobs.clip_parts import remove_parts
 from cortexia_video.jobs.outcomes import Changed, Listener, Outcomes, Report
@@ -85,6 +86,8 @@ def estimate(
     normalize: str | None = None,
     output_name: str | None = None,
     commercial_only: bool = False,
+    align_to: str | AlignTo | None = None,
+    drop_relative: bool = False,
     f_px: float | None = None,
     intrinsics: str | os.PathLike[str] | None = None,
     batch_size: BatchSize = 4,
@@ -146,6 +149,9 @@ def estimate(
             bytes (0..255), or six numbers, 'mean 0.5 0.5 0.5 std 0.5 0.5 0.5'.
         output_name: For onnx: files with several outputs, where their names leave open which is depth.
         commercial_only: Refuse models whose weights are not known to be free for use in a product.
+        align_to: Make depth metric by distances that are known: a CSV of points, a COLMAP model or a folder of
+            sparse depth, as `cortexia align --to` takes them. In Python also an `AlignTo`.
+        drop_relative: Do not keep the depth before its alignment in KEY.relative.
         f_px: Focal length of every image, in its pixels. Without it EXIF says it, or the model estimates it.
         intrinsics: CSV (key,f_px or key,fx,fy,width,height) or JSON file of focal lengths by key; * stands
             for all others.
@@ -210,10 +216,14 @@ def estimate(
             given,
             max_megapixels,
             VideoOptions.check(steady, video_size, every, frames, fps),
+            Aligner(AlignTo(to=align_to) if isinstance(align_to, str) else align_to) if align_to else None,
         ),
+        drop_relative=drop_relative,
         packing=Packing(pack, pack_size, pack_images).check() if pack else None,
         sequence=sequence,
     )
+    if align_to and pack and not drop_relative:
+        raise InputError("`pack` has no room for the depth before its alignment: give `drop_relative=True`")
     found = _find_some(spec, passed_over)
     executor, sink = executor or LocalExecutor(), spec.open_sink()
     settings = executor.prepare(spec)

@@ -46,6 +46,7 @@ class RunSpec:
     task: TaskOptions
     packing: Packing | None = None
     sequence: bool = False
+    drop_relative: bool = False
 
     def find(self, passed_over: Counter[str] | None = None) -> Iterator[Found]:
         """Find the inputs of this part. passed_over: counts what is none, as `find_images` does."""
@@ -59,12 +60,13 @@ class RunSpec:
             output=self.root,
             partition=self.partition,
             passed_over=passed_over,
-            videos=self.packing is None,
+            videos=self.packing is None and self.task.aligner is None,
         )
 
     def open_sink(self) -> Sink:
         """Return the sink, not yet entered, that the outputs go to."""
-        sink = open_sink(self.root, format=self.format, preview=self.preview)
+        relative = self.task.aligner is not None and not self.drop_relative
+        sink = open_sink(self.root, format=self.format, preview=self.preview, relative=relative)
         return ArchiveSink(sink, self.packing, _read_image) if self.packing else sink
 
     def load(self) -> tuple[BackendSelector | None, Sequence[DepthEstimator]]:
@@ -91,6 +93,9 @@ class RunSpec:
         """Return what the outputs depend on: outputs of other settings are not taken for done."""
         own = {"format": self.format, "preview": self.preview, "decode": self.task.decode}
         settings = {**estimator.identity, **own, **self.task.given.settings}
+        if aligner := self.task.aligner:
+            more = {"drop_relative": True} if self.drop_relative else {}
+            settings |= {"aligned_by": aligner.by, **aligner.settings, **more, "kind": "metric"}
         settings |= {"video": video} if (video := self.task.video.settings) else {}
         return settings | {**(selector.settings if selector else {})}
 

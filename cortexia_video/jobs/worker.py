@@ -18,6 +18,7 @@ from cortexia_video.images.decode import decode, read_header
 from cortexia_video.images.read import read_image_bytes
 from cortexia_video.inference.batches import is_out_of_memory
 from cortexia_video.inference.executor import ItemResult, PipelineExecutor, Skipped
+from cortexia_video.jobs.aligner import Aligner
 from cortexia_video.jobs.clip_output import RecordBegun as RecordBegun
 from cortexia_video.jobs.clip_output import VideoOptions
 from cortexia_video.jobs.clip_task import ClipTask, ClipTools, FrameItem
@@ -45,13 +46,14 @@ _ON_CALLING_THREAD = ("batch", "check", "pack")  # stages that take time of the 
 
 @dataclass(frozen=True, slots=True)
 class TaskOptions:
-    """How images are worked on. workers: threads that decode, and as many that write."""
+    """How images are worked on. workers: threads that decode, and as many that write. aligner: makes metres."""
 
     workers: int
     decode: Decoding
     given: Intrinsics
     max_megapixels: float
     video: VideoOptions = _USUAL
+    aligner: Aligner | None = None
 
 
 class Worker:
@@ -191,6 +193,9 @@ class Worker:
         def place() -> ItemDone:
             with self._clock.measure("resize", item.key):
                 depth = self._estimator.finish(result.origin, result.values, self._depth)
+            if aligner := self._options.aligner:
+                with self._clock.measure("align", item.key):
+                    depth = aligner.align(item.key, depth)
             with self._clock.measure("encode", item.key):
                 self._sink.formats[0].require_kept(depth)
                 files = self._sink.encode(item.key, depth)
@@ -199,12 +204,12 @@ class Worker:
                     self._record_begun(item.key, names)
                 outputs = self._sink.place(files)
             facts = facts_of(depth)
-            facts |= {"f_px_used": True} if self._estimator.uses_focal_length else {}
+            facts |= {"f_px_used": True} if self._estimator.uses_focal_length and not aligner else {}
             facts |= {"in_float32": True} if result.in_float32 else {}
             return ItemDone(outputs, facts)
 
         pixels = result.origin.height * result.origin.width if self._estimator.size == "full" else 0
-        needed = pixels * _WRITE_BYTES + result.values.nbytes
+        needed = pixels * (_WRITE_BYTES + (4 if self._options.aligner else 0)) + result.values.nbytes
         return attempt(item.key, "write", lambda: self._with_memory(needed, place))
 
     def _with_memory(self, count: int, work: Callable[[], Failure | _Result]) -> Failure | _Result:

@@ -12,6 +12,7 @@ import xxhash
 
 from cortexia_video.ledger.lines import LedgerLines
 from cortexia_video.ledger.state import LedgerState, Run
+from cortexia_video.reporting.alignments import Alignments
 from cortexia_video.reporting.failures import FailureGroups
 from cortexia_video.reporting.focal_lengths import FocalLengths
 from cortexia_video.storage.paths import AnyPath
@@ -47,6 +48,7 @@ class LedgerSummary:
     meanings: Counter[Meaning] = field(default_factory=Counter)
     failures: FailureGroups = field(default_factory=FailureGroups)
     focal_lengths: FocalLengths = field(default_factory=FocalLengths)
+    alignments: Alignments = field(default_factory=Alignments)
     sample: list[Line] = field(default_factory=list)
     failed_sample: list[Line] = field(default_factory=list)
 
@@ -94,6 +96,7 @@ def _count_meanings(lines: Iterable[Line], summary: LedgerSummary) -> Iterator[L
     runs = {run.name: run for run in summary.runs}
     for line in lines:
         summary.focal_lengths.add(line)
+        summary.alignments.add(line)
         summary.meanings[_find_meaning(line, runs)] += 1
         yield line
 

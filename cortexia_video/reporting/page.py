@@ -53,6 +53,7 @@ def write_page(found: Findings) -> str:
         show_meanings(summary.meanings),
         show_failures(summary),
         show_damaged(sample),
+        summary.alignments.show(),
         show_outliers(sample, found.outliers, found.focal_outliers, known),
         show_pairs(found.pairs, sample),
         show_distributions(sample, summary.focal_lengths),

@@ -310,9 +310,9 @@ def _open_listed(listing: AnyPath, written: str) -> str:
     """Return what a line of a list names: a URL, a path beside the list, or one from where we are."""
     place = to_path(written)
     if isinstance(place, RemotePath):
-        return place.address
+        return place.url
     if isinstance(listing, RemotePath):
-        return (listing.parent / written).address
+        return (listing.parent / written).url
     beside = os.path.join(listing.parent, place)  # noqa: PTH118 - keeps ..
     return beside if _exists(beside) else os.fspath(place)
 

@@ -88,14 +88,14 @@ def describe_object(key: str, place: RemotePath, stat: RemoteStat, rule: Rule | 
     if stat.st_size > LARGEST_FILE and not is_clip:
         size = f"{stat.st_size / 1e9:.1f} GB, the limit is {LARGEST_FILE / 1e9:g}"
         return Failure(key, "find", InputError(f"too large: the object has {size}"))
-    address = place.address if place.address != str(place) else None
-    return InputFile(key, Source(str(place), *stat), address=address, is_clip=is_clip)
+    url = place.url if place.url != str(place) else None
+    return InputFile(key, Source(str(place), *stat), url=url, is_clip=is_clip)
 
 
 def _find_inside(folder: RemotePath, output: AnyPath | None) -> str | None:
     """Return the name of `output` in the folder, with a slash, if it lies inside."""
-    inside = isinstance(output, RemotePath) and output.address.startswith(f"{folder.address}/")
-    return f"{output.address[len(folder.address) + 1 :]}/" if inside and output else None  # type: ignore[union-attr]
+    inside = isinstance(output, RemotePath) and output.url.startswith(f"{folder.url}/")
+    return f"{output.url[len(folder.url) + 1 :]}/" if inside and output else None  # type: ignore[union-attr]
 
 
 def _note_shards(

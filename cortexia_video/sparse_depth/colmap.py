@@ -152,7 +152,7 @@ class ColmapModel:
         """Return how much points count: an error of triangulation falls with the views and the pixels' error."""
         errors = self._errors[rows].astype(np.float64)
         errors[~(errors >= 0)] = _NO_ERROR
-        return np.minimum(self._tracks[rows], 16).astype(np.float64) / (0.25 + errors**2)
+        return np.clip(self._tracks[rows], 1, 16).astype(np.float64) / (0.25 + errors**2)
 
     def _data(self, name: str) -> Data:
         path = self.folder / f"{name}{self._suffix}"

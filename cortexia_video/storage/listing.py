@@ -69,7 +69,7 @@ def take_listing(folder: RemotePath, most: int | None = None) -> Listing:
     listing = Listing(names[:most], whole=whole)
     remembered = _remembered.get()
     if remembered is not None and whole:
-        remembered[folder.address] = listing
+        remembered[folder.url] = listing
     return listing
 
 
@@ -98,9 +98,9 @@ def remember_listings() -> Iterator[None]:
 
 def find_listing(place: RemotePath) -> tuple[Listing, str] | None:
     """Return a remembered listing that a URL lies in, and its name in there."""
-    for address, listing in (_remembered.get() or {}).items():
-        if place.address == address or place.address.startswith(f"{address}/"):
-            return listing, place.address[len(address) + 1 :]
+    for url, listing in (_remembered.get() or {}).items():
+        if place.url == url or place.url.startswith(f"{url}/"):
+            return listing, place.url[len(url) + 1 :]
     return None
 
 

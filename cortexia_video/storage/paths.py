@@ -44,7 +44,7 @@ def to_text(given: PathLike) -> str:
     """Return the path or URL as text, `file://` as a path."""
     place = to_path(given)
     if isinstance(place, RemotePath):
-        return place.address
+        return place.url
     return os.fspath(given) if isinstance(given, str) and not scheme_of(given) else os.fspath(place)
 
 

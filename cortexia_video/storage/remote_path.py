@@ -64,15 +64,15 @@ class RemoteStat(NamedTuple):
 class RemotePath:
     """A URL such as `s3://bucket/key`; a folder is what keys begin with."""
 
-    __slots__ = ("address",)
+    __slots__ = ("url",)
 
-    def __init__(self, address: str) -> None:
-        scheme, _, rest = address.partition("://")
+    def __init__(self, url: str) -> None:
+        scheme, _, rest = url.partition("://")
         scheme = scheme.lower()
-        self.address = f"{scheme}://{rest if '?' in rest and scheme in _WEB else rest.rstrip('/')}"
+        self.url = f"{scheme}://{rest if '?' in rest and scheme in _WEB else rest.rstrip('/')}"
 
     def __truediv__(self, name: str | os.PathLike[str]) -> RemotePath:
-        return RemotePath(f"{self.address}/{os.fspath(name)}")
+        return RemotePath(f"{self.url}/{os.fspath(name)}")
 
     def __str__(self) -> str:
         return redact(self._plain)
@@ -81,18 +81,18 @@ class RemotePath:
         return f"RemotePath({str(self)!r})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, RemotePath) and other.address == self.address
+        return isinstance(other, RemotePath) and other.url == self.url
 
     def __hash__(self) -> int:
-        return hash(self.address)
+        return hash(self.url)
 
     def __lt__(self, other: RemotePath) -> bool:
         """Sort as paths do: by what stands between the slashes."""
-        return self.address.split("/") < other.address.split("/")
+        return self.url.split("/") < other.url.split("/")
 
     @property
     def scheme(self) -> str:
-        return self.address.partition("://")[0]
+        return self.url.partition("://")[0]
 
     @property
     def can_list(self) -> bool:
@@ -122,7 +122,7 @@ class RemotePath:
     def parent(self) -> RemotePath:
         if not self._key:
             return self
-        named = self.address if self.can_list else self.address.partition("?")[0]
+        named = self.url if self.can_list else self.url.partition("?")[0]
         return RemotePath(posixpath.dirname(named))
 
     def relative_to(self, other: RemotePath) -> PurePosixPath:
@@ -146,7 +146,7 @@ class RemotePath:
     @property
     def _plain(self) -> str:
         """Return what names the object: the URL without user, password and, of the web, query."""
-        plain = _USER.sub("", self.address)
+        plain = _USER.sub("", self.url)
         return plain if self.can_list else plain.partition("?")[0]
 
     @property
@@ -155,7 +155,7 @@ class RemotePath:
 
     def stat(self) -> RemoteStat:
         """Look at the object. Raises `OSError`, as all that follow."""
-        info = self._ask(lambda system: system.info(self.address))
+        info = self._ask(lambda system: system.info(self.url))
         if info.get("type") == "directory":
             raise IsADirectoryError(21, "it is a folder, not an object")
         return read_stat(info)
@@ -164,7 +164,7 @@ class RemotePath:
         """Return whether an object or a folder is there."""
         if (known := find_listing(self)) is not None:
             return known[0].has_file(known[1]) or known[0].has_folder(known[1])
-        return bool(self._ask(lambda system: system.exists(self.address)))
+        return bool(self._ask(lambda system: system.exists(self.url)))
 
     def is_file(self) -> bool:
         if (known := find_listing(self)) is not None:
@@ -178,12 +178,12 @@ class RemotePath:
     def is_dir(self) -> bool:
         if (known := find_listing(self)) is not None:
             return known[0].has_folder(known[1])
-        return bool(self._ask(lambda system: system.isdir(self.address)))
+        return bool(self._ask(lambda system: system.isdir(self.url)))
 
     def read_bytes(self, start: int | None = None, end: int | None = None) -> bytes:
         """Read the object, or its bytes from `start` to before `end`."""
         try:
-            data = self._ask(lambda system: system.cat_file(self.address, start=start, end=end))
+            data = self._ask(lambda system: system.cat_file(self.url, start=start, end=end))
         except OSError as error:  # S3 has no part of an object without any bytes
             if start is None or error.errno != errno.EINVAL or self.stat().st_size:
                 raise
@@ -207,18 +207,18 @@ class RemotePath:
         if buffering >= 0:
             parts = PartsFile(self.stat().st_size, self.read_bytes)
             return io.BufferedReader(parts, buffering) if buffering else parts  # type: ignore[return-value]
-        opened = self._ask(lambda system: system.open(self.address, "rb", block_size=_BLOCK))
+        opened = self._ask(lambda system: system.open(self.url, "rb", block_size=_BLOCK))
         return io.BufferedReader(PatientFile(opened, str(self)), _BLOCK)
 
     def write_bytes(self, data: bytes | memoryview) -> None:
         """Write an object atomically."""
         self._require_store()
-        self._ask(lambda system: system.pipe_file(self.address, bytes(data)))
+        self._ask(lambda system: system.pipe_file(self.url, bytes(data)))
 
     def put_file(self, local: Path) -> None:
         """Write what a file holds, a large one in parts: the object exists once all of it has arrived."""
         self._require_store()
-        self._ask(lambda system: system.put_file(os.fspath(local), self.address))
+        self._ask(lambda system: system.put_file(os.fspath(local), self.url))
 
     def put_chunks(self, chunks: Iterable[bytes | memoryview]) -> None:
         """Write a large object by way of a file of this disk, in which its pieces are gathered."""
@@ -229,11 +229,11 @@ class RemotePath:
 
     def get_file(self, local: Path) -> None:
         """Fetch the object into a file."""
-        self._ask(lambda system: system.get_file(self.address, os.fspath(local)))
+        self._ask(lambda system: system.get_file(self.url, os.fspath(local)))
 
     def unlink(self, missing_ok: bool = False) -> None:
         try:
-            self._ask(lambda system: system.rm_file(self.address))
+            self._ask(lambda system: system.rm_file(self.url))
         except FileNotFoundError:
             if not missing_ok:
                 raise
@@ -254,7 +254,7 @@ class RemotePath:
                 raise  # else, of some stores: a folder where nothing is, does not exist
 
     def _list_keys(self, recursive: bool) -> Iterator[list[tuple[str, RemoteStat]]]:
-        bucket, prefix = urlsplit(self.address).netloc, f"{self._key}/" if self._key else ""
+        bucket, prefix = urlsplit(self.url).netloc, f"{self._key}/" if self._key else ""
         asked = {"Bucket": bucket, "Prefix": prefix, **({} if recursive else {"Delimiter": "/"})}
         while True:
             page = self._ask(lambda system: system.call_s3("list_objects_v2", **asked))
@@ -269,8 +269,8 @@ class RemotePath:
 
     def _walk(self, recursive: bool) -> Iterator[list[tuple[str, RemoteStat]]]:
         system = self._file_system
-        top = system._strip_protocol(self.address).rstrip("/")
-        steps = system.walk(self.address, detail=True, maxdepth=None if recursive else 1, on_error="raise")
+        top = system._strip_protocol(self.url).rstrip("/")
+        steps = system.walk(self.url, detail=True, maxdepth=None if recursive else 1, on_error="raise")
         while (step := call(lambda: next(steps, None), str(self))) is not None:
             folder, folders, files = step
             beneath = folder.strip("/")[len(top.strip("/")) :].strip("/")
@@ -288,23 +288,23 @@ class RemotePath:
         return call(lambda: work(system), str(self))
 
 
-def require_url(address: str) -> None:
+def require_url(url: str) -> None:
     """Refuse what no URL can be, and credentials before the name of a bucket, which are not shown."""
-    scheme, _, rest = address.partition("://")
+    scheme, _, rest = url.partition("://")
     scheme, host = scheme.lower(), rest.partition("/")[0]
     if not host and scheme not in _WEB:
-        raise InputError(f"{address} names no bucket: give s3://bucket or s3://bucket/prefix")
+        raise InputError(f"{url} names no bucket: give s3://bucket or s3://bucket/prefix")
     if scheme in _CREDENTIALS and ("@" in host or (":" in host and not host.startswith("arn:"))):
         advice = f"credentials are not taken from URLs: set {_CREDENTIALS[scheme]}"
         raise InputError(f"{scheme}://***: {advice}")
     try:
-        parts = urlsplit(address)
+        parts = urlsplit(url)
         sound = scheme not in _WEB or bool(parts.hostname and parts.port != 0)
     except ValueError:  # of brackets without an IPv6 URL, of a port that is no number
         sound = False
     if not sound or _NO_HOST.search(host):
         named = "server" if scheme in _WEB else "bucket"
-        raise InputError(f"{redact(address)} is no URL: check the name of its {named}")
+        raise InputError(f"{redact(url)} is no URL: check the name of its {named}")
 
 
 def read_stat(info: dict[str, Any]) -> RemoteStat:

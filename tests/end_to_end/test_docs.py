@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,10 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clips import write_clip
+from colmap_files import make_views
 from conftest import HANG_S
 from dataset_layouts import make_rgbd, make_scene, make_tum
 from PIL import Image
 
+import cortexia_video as cx
 from cortexia_video.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,7 +50,28 @@ def workplace(tmp_path: Path, make_image: Callable[..., Path], use_hub_cache: Pa
     make_rgbd(tmp_path / "data/room", make_scene(), 9)
     make_set(tmp_path / "indoor", make_image)
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
+    shutil.copy(ROOT / "examples/room_900002.jpg", tmp_path / "room.jpg")
+    make_colmap_scene(tmp_path / "scene")
     return tmp_path
+
+
+def make_colmap_scene(root: Path) -> None:
+    """Make a scene whose model has points at a scale of its own, as docs/align.md supposes it."""
+    images = root / "images"
+    images.mkdir(parents=True)
+    metres = {}
+    for name in ("room_900002", "facade_900003"):
+        shutil.copy(ROOT / f"examples/{name}.jpg", images)
+        values = cx.load_estimator("compact")(images / f"{name}.jpg").values
+        metres[f"{name}.jpg"] = 1 / (0.05 * values[:480, :640].astype(np.float64) + 0.02)
+        Image.open(images / f"{name}.jpg").crop((0, 0, 640, 480)).save(images / f"{name}.jpg")
+    make_views(metres, 500, 40).write(root / "sparse" / "0", "bin")
+    lines = [
+        f"{key},{x},{y},{found[y, x]}"
+        for key, found in metres.items()
+        for x, y in ((9, 9), (300, 400), (600, 90))
+    ]
+    (root / "points.csv").write_text("key,x,y,depth_m\n" + "\n".join(lines) + "\n")
 
 
 def make_set(root: Path, make_image: Callable[..., Path]) -> None:

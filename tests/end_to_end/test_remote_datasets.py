@@ -78,23 +78,23 @@ def make_set(name: str, root: Path) -> None:
 @pytest.mark.parametrize("name", [*MAKERS, "parquet", "webdataset"])
 def test_samples_behind_an_address_are_those_of_the_folder(name: str, place: str, tmp_path: Path) -> None:
     make_set(name, tmp_path / "set")
-    address = upload(tmp_path / "set", f"{place}/set")
+    url = upload(tmp_path / "set", f"{place}/set")
     options = OPTIONS.get(name, {})
     for split in (None, *(DATASETS[name].splits or ())[:1]):
         try:
             local = [*open_dataset(name, tmp_path / "set", split=split, **options)]
         except InputError as error:
             with pytest.raises(InputError) as raised:
-                open_dataset(name, address, split=split, **options)
-            assert str(raised.value) == str(error).replace(str(tmp_path / "set"), address)
+                open_dataset(name, url, split=split, **options)
+            assert str(raised.value) == str(error).replace(str(tmp_path / "set"), url)
             continue
-        opened = open_dataset(name, address, split=split, **options)
+        opened = open_dataset(name, url, split=split, **options)
         assert [*map(describe, opened)] == [*map(describe, local)]
-        assert opened.root == address
+        assert opened.root == url
         by_file = open_dataset(name, f"file://{tmp_path}/set", split=split, **options)
         assert [*map(describe, by_file)] == [*map(describe, local)]
     if DATASETS[name].marks:
-        assert recognise(address) == name == recognise(f"file://{tmp_path}/set")
+        assert recognise(url) == name == recognise(f"file://{tmp_path}/set")
 
 
 def test_every_row_but_those_of_the_hub_is_tested() -> None:
@@ -108,9 +108,9 @@ def test_a_data_set_is_listed_once_and_a_sample_is_one_request_a_file(
     server: Server, place: str, tmp_path: Path
 ) -> None:
     make_set("sunrgbd", tmp_path / "set")
-    address = upload(tmp_path / "set", f"{place}/set")
+    url = upload(tmp_path / "set", f"{place}/set")
     server.requests.clear()
-    opened = open_dataset("sunrgbd", address)
+    opened = open_dataset("sunrgbd", url)
     asked = [path for method, path in server.requests if method == "GET"]
     assert len([path for path in asked if path.strip("/") == BUCKET]) == 1, "one LIST"
     assert len(server.requests) == 1 + 3, "and the camera of each image"
@@ -123,13 +123,13 @@ def test_recognising_a_set_lists_once_however_large_it_is(
     server: Server, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_set("rgbd", tmp_path / "set")
-    address = upload(tmp_path / "set", f"{place}/set")
+    url = upload(tmp_path / "set", f"{place}/set")
     server.requests.clear()
-    assert recognise(address) == "rgbd"
+    assert recognise(url) == "rgbd"
     assert len(server.requests) == 3, "is it an object, is it a folder, what is in it"
     monkeypatch.setattr("cortexia_video.datasets.registry._LOOKED_AT", 2)
     server.requests.clear()
-    assert recognise(address) == "rgbd", "set.json is asked for: it comes after depth/"
+    assert recognise(url) == "rgbd", "set.json is asked for: it comes after depth/"
     assert len(server.requests) <= 3 + 2 * 4, "and whether four names are there, which hold no *"
     put(f"{place}/other/a.bin", b"1")
     with pytest.raises(InputError, match=r"the first 2 were looked at.*give its `name`, one of"):
@@ -143,7 +143,7 @@ def test_of_parquet_only_the_row_groups_that_are_needed_are_read(
     make_rgbd(tmp_path / "made", make_scene(), 8)
     items = list_dataset_items(open_dataset("rgbd", tmp_path / "made"))  # type: ignore[arg-type]
     write_shards(items, tmp_path / "set", shard_size=8)
-    address = upload(tmp_path / "set", f"{place}/set")
+    url = upload(tmp_path / "set", f"{place}/set")
     size = (tmp_path / "set/train-00000.parquet").stat().st_size
     read: list[int] = []
     read_bytes = RemotePath.read_bytes
@@ -153,7 +153,7 @@ def test_of_parquet_only_the_row_groups_that_are_needed_are_read(
         return data
 
     monkeypatch.setattr(RemotePath, "read_bytes", count)
-    opened = open_dataset("parquet", address)
+    opened = open_dataset("parquet", url)
     opened[2]  # type: ignore[index]
     read.clear()
     assert opened[5].key == "5"  # type: ignore[index]
@@ -181,8 +181,8 @@ def read_opened(opened: Any, queue: Any) -> None:
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_worker_reads_what_its_parent_has_opened(name: str, place: str, tmp_path: Path) -> None:
     make_set(name, tmp_path / "set")
-    address = upload(tmp_path / "set", f"{place}/set")
-    opened = open_dataset(name, address)
+    url = upload(tmp_path / "set", f"{place}/set")
+    opened = open_dataset(name, url)
     here = [*map(describe, opened)]
     for method in ("fork", "spawn"):
         context = multiprocessing.get_context(method)
@@ -203,8 +203,8 @@ def test_a_loader_of_torch_reads_in_its_workers(place: str, tmp_path: Path) -> N
     from cortexia_video.datasets.torch.datasets import SampleDataset
 
     make_set("parquet", tmp_path / "set")
-    address = upload(tmp_path / "set", f"{place}/set")
-    local, remote = (SampleDataset(open_dataset("parquet", root)) for root in (tmp_path / "set", address))  # type: ignore[arg-type]
+    url = upload(tmp_path / "set", f"{place}/set")
+    local, remote = (SampleDataset(open_dataset("parquet", root)) for root in (tmp_path / "set", url))  # type: ignore[arg-type]
     pairs = zip(DataLoader(local), DataLoader(remote, num_workers=1), strict=True)  # forked, on Linux
     assert all((one["pixel_values"] == other["pixel_values"]).all() for one, other in pairs)
 
@@ -276,12 +276,12 @@ def test_what_others_put_there_is_not_built_over(place: str, tmp_path: Path) -> 
 
 def test_info_and_preview_take_urls(place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_set("tum", tmp_path / "set")
-    address = upload(tmp_path / "set", f"{place}/set")
+    url = upload(tmp_path / "set", f"{place}/set")
     assert cortexia("dataset", "info", tmp_path / "set") == 0
     local = capsys.readouterr().out
-    assert cortexia("dataset", "info", address) == 0
+    assert cortexia("dataset", "info", url) == 0
     assert capsys.readouterr().out == local
-    assert cortexia("dataset", "preview", address, "-o", f"{S3}/{place}/sheet.png") == 0
+    assert cortexia("dataset", "preview", url, "-o", f"{S3}/{place}/sheet.png") == 0
     assert cortexia("dataset", "preview", tmp_path / "set", "-o", tmp_path / "sheet.png") == 0
     assert read_all(place)["sheet.png"] == (tmp_path / "sheet.png").read_bytes()
 
@@ -516,10 +516,10 @@ def test_names_in_a_file_may_lead_up_and_nowhere() -> None:
 def test_a_teacher_labels_images_in_a_bucket(place: str, tmp_path: Path, make_image: MakeImage) -> None:
     for number in range(2):
         make_image(tmp_path / f"photos/{number}.png", (48, 64), number)
-    address = upload(tmp_path / "photos", f"{place}/photos")
+    url = upload(tmp_path / "photos", f"{place}/photos")
     local, remote = (
         label_images(str(root), tmp_path / name, "synthetic", any_licence=True)
-        for name, root in (("a", tmp_path / "photos"), ("b", address))
+        for name, root in (("a", tmp_path / "photos"), ("b", url))
     )
     assert [*map(describe, remote)] == [*map(describe, local)]
 
@@ -545,6 +545,6 @@ def test_a_comparison_takes_images_at_urls(
 ) -> None:
     pytest.importorskip("openvino")
     make_image(tmp_path / "photos/a.png", (48, 64), 1)
-    address = upload(tmp_path / "photos", f"{place}/photos")
-    assert cortexia("evaluate", address, "--compare", "openvino,float32") == 0
+    url = upload(tmp_path / "photos", f"{place}/photos")
+    assert cortexia("evaluate", url, "--compare", "openvino,float32") == 0
     assert "a.png" in capsys.readouterr().out

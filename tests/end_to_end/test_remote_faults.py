@@ -36,9 +36,9 @@ def memory(tmp_path: Path) -> str:
     return f"memory://{tmp_path.parent.name}-{tmp_path.name}"
 
 
-def put_depth(address: str, count: int) -> None:
+def put_depth(url: str, count: int) -> None:
     for index in range(count):
-        RemotePath(f"{address}/{index:03d}.npy").write_bytes(to_npy(np.full((4, 5), 2.0, np.float32)))
+        RemotePath(f"{url}/{index:03d}.npy").write_bytes(to_npy(np.full((4, 5), 2.0, np.float32)))
 
 
 def to_npy(values: np.ndarray) -> bytes:
@@ -203,7 +203,7 @@ def test_scenes_of_a_killed_run_are_known(memory: str, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("address", "path"),
+    ("url", "path"),
     [
         ("file:///data/a%20b", "/data/a b"),
         ("file://localhost/data", "/data"),
@@ -211,14 +211,14 @@ def test_scenes_of_a_killed_run_are_known(memory: str, monkeypatch: pytest.Monke
         ("file:///", "/"),
     ],
 )
-def test_a_file_address_is_the_path_that_it_says(address: str, path: str) -> None:
-    assert to_path(address) == Path(path)
+def test_a_file_address_is_the_path_that_it_says(url: str, path: str) -> None:
+    assert to_path(url) == Path(path)
 
 
-@pytest.mark.parametrize("address", ["file://out/depth", "file://out", "file://"])
-def test_a_file_address_of_nowhere_is_refused(address: str) -> None:
+@pytest.mark.parametrize("url", ["file://out/depth", "file://out", "file://"])
+def test_a_file_address_of_nowhere_is_refused(url: str) -> None:
     with pytest.raises(cx.errors.InputError, match="with three slashes"):
-        to_path(address)
+        to_path(url)
 
 
 def test_a_new_prefix_is_free_in_every_store(memory: str) -> None:
@@ -226,9 +226,9 @@ def test_a_new_prefix_is_free_in_every_store(memory: str) -> None:
 
 
 def test_queries_belong_to_the_web_alone() -> None:
-    address = RemotePath("https://host/d/a.npy?sig=a/b")
-    assert (address.name, str(address.parent)) == ("a.npy", "https://host/d")
-    assert RemotePath("s3://bucket/what?/").address == "s3://bucket/what?"
+    url = RemotePath("https://host/d/a.npy?sig=a/b")
+    assert (url.name, str(url.parent)) == ("a.npy", "https://host/d")
+    assert RemotePath("s3://bucket/what?/").url == "s3://bucket/what?"
     assert RemotePath("s3://bucket").parent == RemotePath("s3://bucket")
 
 

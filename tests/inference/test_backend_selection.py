@@ -126,7 +126,7 @@ def exported(checkpoints: Checkpoints, tmp_path_factory: pytest.TempPathFactory)
 
 def test_a_file_says_what_it_is_and_gives_the_networks_numbers(exported: tuple[str, Path]) -> None:
     model, path = exported
-    frames = [frame(*SIZE, seed=seed) for seed in range(3)]  # as the network sees them: nothing is resampled
+    frames = [frame(*SIZE), frame(133, 201), frame(500, 700)]  # of any size: it is fed as the network is
     reference = load_estimator(model, input_size=SIZE, precision="float32")
     loaded = load_estimator(f"onnx:{path}", commercial_only=True)  # the test's README says Apache-2.0
     assert loaded.identity["backend"] == "openvino" and loaded.model.kind == "disparity"
@@ -169,7 +169,7 @@ def test_an_exported_depth_pro_is_metres_with_and_without_a_focal_length(
         ({"resampling": "nearest"}, "unknown resampling 'nearest'"),
         ({"normalize": "mean 1 2 std 3"}, "or six numbers, like"),
         ({"normalize": "mean 0 0 0 std 1 0 1"}, "or six numbers, like"),
-        ({"engine": "tensorrt"}, "unknown backend 'tensorrt'"),
+        ({"backend": "tensorrt"}, "unknown backend 'tensorrt'"),
     ],
 )
 def test_a_file_that_says_what_is_not_known_is_refused(

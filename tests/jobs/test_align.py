@@ -333,3 +333,76 @@ def test_real_sensors_depth_comes_back_by_a_model_of_its_points(
         assert np.median(error) < 0.01
         assert found.alignment is not None and found.alignment.held_out_share is not None
         assert found.alignment.held_out_share < 0.05
+
+
+def write_photos(folder: Path, *names: str) -> Path:
+    folder.mkdir(parents=True)
+    for seed, name in enumerate(names):
+        pixels = np.random.default_rng(seed).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / name)
+    return folder
+
+
+def test_estimate_makes_metres_in_one_pass_as_align_does_after_it(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", "a.png", "b.png", "c.png")
+    cx.estimate(photos, tmp_path / "relative", model="synthetic", kind="disparity")
+    lines = []
+    for key in ("a.png", "b.png"):
+        values = cx.read_depth(tmp_path / "relative" / f"{key}.npy").values
+        for x, y in ((3, 3), (40, 20), (60, 40), (10, 44), (30, 3)):
+            lines.append(f"{key},{x},{y},{1 / (0.5 * values[y, x] + 0.1)}")
+    (tmp_path / "points.csv").write_text("key,x,y,depth_m\n" + "\n".join(lines) + "\n")
+    points = str(tmp_path / "points.csv")
+    report = cx.estimate(photos, tmp_path / "metric", model="synthetic", kind="disparity", align_to=points)
+    assert (report.done, report.failed) == (2, 1)
+    assert "has no point of it" in report.failures[0].reason
+    cx.align_folder(tmp_path / "relative", tmp_path / "after", cx.AlignTo(to=points))
+    for key in ("a.png", "b.png"):
+        once, twice = (cx.read_depth(tmp_path / name / f"{key}.npy") for name in ("metric", "after"))
+        np.testing.assert_array_equal(once.values, twice.values)
+        assert once.kind == "metric" and once.alignment == twice.alignment is not None
+        before = cx.read_depth(tmp_path / "relative" / f"{key}.npy")
+        np.testing.assert_array_equal(
+            before.values, cx.read_depth(tmp_path / "metric" / f"{key}.relative").values
+        )
+    assert read_depth_json(tmp_path / "metric")["kind"] == "metric"
+    again = cx.estimate(photos, tmp_path / "metric", model="synthetic", kind="disparity", align_to=points)
+    assert (again.skipped, again.failed) == (2, 1)
+    assert cx.verify(tmp_path / "metric").wrong == []
+
+
+def test_estimate_with_archives_has_no_room_for_relative_maps(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", "a.png")
+    options: dict[str, Any] = {
+        "model": "synthetic",
+        "align_to": cx.AlignTo(known=("1,2=3", "5,40=1")),
+        "pack": "tar",
+    }
+    with pytest.raises(InputError, match="give `drop_relative=True`"):
+        cx.estimate(photos, tmp_path / "out", **options)
+    report = cx.estimate(photos, tmp_path / "out", drop_relative=True, **options)
+    assert report.done == 1
+    with pytest.raises(InputError, match="says no metres"):
+        cx.estimate(photos, tmp_path / "out", model="synthetic", align_to="nothing")
+
+
+def test_the_report_says_which_images_fit_badly_and_where(tmp_path: Path) -> None:
+    metres = {f"{number}.jpg": make_metres(number) for number in range(4)}
+    lines = [f"{key},{x},{y},{z}" for key, each in metres.items() for x, y, z in take_points(each, 40)]
+    off = metres["2.jpg"].copy()
+    off[32:, :20] *= 1.6  # a network that is wrong at the bottom left
+    depth = write_relative(tmp_path / "depth", {**metres, "2.jpg": off}, kind="scale_invariant")
+    (tmp_path / "p.csv").write_text("key,x,y,depth_m\n" + "\n".join(lines) + "\n2.jpg,1,1,99\n")
+    cx.align_folder(depth, tmp_path / "out", cx.AlignTo(points=str(tmp_path / "p.csv")), format="npz")
+    page = cx.report(tmp_path / "out").path.read_text()
+    section = page[page.index("<h2>Alignment</h2>") :]
+    assert "aligned by points" in section and "4 images" in section
+    first = section.index('<ul class="keys">')
+    assert section.index("2.jpg", first) < section.index("0.jpg", first)
+    worst = section[first : section.index("</li>", first)]
+    cells = worst.split('class="ninths">')[1].replace("</td>", "").split("<td>")[1:]
+    assert "+60 %" in cells[6] and "+0 %" in cells[2]
+    assert "rejected" in worst and "held out" in worst
+    relative = write_relative(tmp_path / "again", metres)
+    cx.convert(relative, tmp_path / "other", format="npy")
+    assert "<h2>Alignment</h2>" not in cx.report(tmp_path / "other").path.read_text()

@@ -28,6 +28,7 @@ from cortexia_video.errors import ModelLoadError
 from cortexia_video.images.resampling import average_image
 from cortexia_video.models.preprocessing import Preprocessing, read_normalization
 from cortexia_video.models.registry import load_model
+from cortexia_video.models.torch import huggingface
 from cortexia_video.models.torch.model import average_by_torch
 
 Checkpoints = Callable[[str], Path]
@@ -108,7 +109,9 @@ def test_every_type_is_here() -> None:
     assert {*FAMILY, *REFUSED} == {*MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES}
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "precision", ["float32", "bfloat16", pytest.param("float16", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("model_type", FAMILY)
 def test_depth_is_what_transformers_gives(model_type: str, precision: str, checkpoints: Checkpoints) -> None:
     folder, image = checkpoints(FAMILY[model_type]), make_pixels(150, 210)
@@ -217,6 +220,19 @@ def test_what_is_not_followed_is_refused(
     folder = shutil.copytree(checkpoints("depth-anything"), tmp_path / "other")
     (folder / "preprocessor_config.json").write_text(json.dumps(config))
     with pytest.raises(ModelLoadError, match=message):
+        load_model(f"hf:{folder}")
+
+
+def test_a_type_that_is_not_known_yet_is_fed_as_its_files_say(
+    checkpoints: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(huggingface._PUBLISHED, "tipsv2_dpt")
+    folder = shutil.copytree(checkpoints("tipsv2"), tmp_path / "new")
+    model = load_model(f"hf:{folder}")
+    assert model.processed_size(300, 450) == (56, 84)
+    assert model.settings["multiple_of"] == 14 and model.settings["normalize"] == "mean 0 0 0 std 1 1 1"
+    (folder / "preprocessor_config.json").unlink()
+    with pytest.raises(ModelLoadError, match=r"needs a preprocessor_config.json, and a patch_size"):
         load_model(f"hf:{folder}")
 
 

@@ -35,7 +35,7 @@ class Model:
     """cameras: model, width, height, parameters, by id. points: (N, 3), whose ids are `first` + index."""
 
     cameras: Mapping[int, tuple[str, int, int, Sequence[float]]]
-    views: Mapping[str, View]
+    views: dict[str, View]
     points: Floats
     first: int = 1
     errors: Floats | None = None

@@ -208,9 +208,12 @@ def _choose_kind(checkpoint: Checkpoint, given: str | None) -> DepthKind:
 def _choose_preprocessing(checkpoint: Checkpoint, input_size: InputSize | None) -> Preprocessing:
     published = _PUBLISHED.get(checkpoint.model_type)
     if published is None:
-        if not checkpoint.preprocessor:
+        config = checkpoint.config
+        patch = config.get("patch_size") or (config.get("backbone_config") or {}).get("patch_size")
+        if not checkpoint.preprocessor or not isinstance(patch, int):
             raise ModelLoadError(
-                f"{checkpoint.folder} does not say how it wants images: it needs a preprocessor_config.json"
+                f"{checkpoint.folder} does not say how it wants images: it needs a preprocessor_config.json, "
+                "and a patch_size in config.json"
             )
-        published = Preprocessing((518, 518), 14, "bicubic", *IMAGENET)
+        published = Preprocessing((518, 518), patch, "bicubic", *IMAGENET)
     return read_preprocessing(published, checkpoint.preprocessor, input_size)
