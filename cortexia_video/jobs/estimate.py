@@ -194,8 +194,8 @@ def estimate(
     given.require_square()
     if sequence:
         require_video()
-        if pack:
-            raise InputError("`pack` is for images: it cannot be given with `sequence`")
+        if pack or align_to:
+            raise InputError("`pack` and `align_to` are for images: they cannot be given with `sequence`")
     options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
     options |= {"kind": kind, "input_size": input_size, "multiple_of": multiple_of}
     options |= {"normalize": normalize, "output_name": output_name}

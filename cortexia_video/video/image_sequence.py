@@ -67,7 +67,7 @@ def index_images(folder: Path, fps: float, *, max_megapixels: float = 200.0) -> 
 
 
 def read_images(
-    folder: Path, index: ClipIndex, numbers: range
+    folder: Path, index: ClipIndex, numbers: Sequence[int]
 ) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
     """Yield frames with their numbers, as `read_frames` does."""
     images = list_images(folder)
