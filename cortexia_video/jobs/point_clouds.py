@@ -157,6 +157,7 @@ def make_point_clouds(
     *,
     format: Literal["ply", "glb"] = "ply",
     options: CloudOptions = CloudOptions(),
+    images: str | os.PathLike[str] | None = None,
     frame: int | None = None,
     overwrite: bool = False,
     workers: int | None = None,
@@ -176,6 +177,7 @@ def make_point_clouds(
         output: Another folder, for the point clouds.
         format: Of the files in the folder.
         options: Camera and shape of the point clouds.
+        images: The folder that the images of the run are in now, by their keys, if they were moved.
         frame: As `make_point_cloud` takes it.
         overwrite: Make all again, and replace files that the ledger does not know.
         workers: Threads, for a run; one per core by default.
@@ -201,7 +203,8 @@ def make_point_clouds(
     settings = {"job": "pointcloud", "format": format, **_settings_of(options), **maker.given.settings}
     opened = open_outcomes(place, settings, sink, overwrite=overwrite, on_outcome=on_outcome, stop=stop)
     with opened as outcomes:
-        return PointCloudJob(root, outcomes, maker, format, frame, on_counted).run(workers)
+        moved_to = to_path(images) if images else None
+        return PointCloudJob(root, outcomes, maker, format, frame, on_counted, moved_to).run(workers)
 
 
 class _Maker:
@@ -260,8 +263,10 @@ class PointCloudJob:
         format: str,
         frame: int | None,
         on_counted: Callable[[int], None],
+        images: AnyPath | None,
     ) -> None:
         self._root = root
+        self._images = images
         self._on_counted, self._frame = on_counted, frame
         self._outcomes = outcomes
         self._maker = maker
@@ -321,7 +326,8 @@ class PointCloudJob:
         pixels = line.get("height", 0) * line.get("width", 0)
         with self._budget.hold(_DEPTH_BYTES * pixels + _IMAGE_BYTES * math.prod(_image_size(line))):
             depth = read_run_depth(self._root, line)
-            frame = decode(read_run_image(line), key, max_megapixels=math.inf)  # once it was allowed
+            data = read_run_image(line, images=self._images)
+            frame = decode(data, key, max_megapixels=math.inf)  # once it was allowed
             cloud = self._maker.make(depth, frame)
             return attempt(key, "write", lambda: self._place(work, cloud))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -602,6 +603,26 @@ def test_one_bad_image_costs_one_cloud(
     assert "trip/b.jpg.npy: it is not what was written" in said
     (made / "trip/b.jpg.npy").unlink()
     assert "trip/b.jpg.npy: it is missing" in run(capsys, made, "--output", tmp_path / "others")[2]
+
+
+def test_images_that_were_moved_are_found_by_their_folder(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, made, "--output", tmp_path / "before")
+    moved = tmp_path / "moved"
+    shutil.copytree(tmp_path / "photos", moved, copy_function=shutil.copyfile)  # with times of now
+    shutil.rmtree(tmp_path / "photos")
+    assert run(capsys, made, "--output", tmp_path / "none")[0] == 1
+    assert run(capsys, made, "--output", tmp_path / "clouds", "--images", moved)[0] == 0
+    for name in ("a.jpg.ply", "trip/b.jpg.ply"):
+        assert (tmp_path / "clouds" / name).read_bytes() == (tmp_path / "before" / name).read_bytes()
+    Image.new("RGB", (8, 8)).save(moved / "a.jpg")
+    code, _, said = run(capsys, made, "--output", tmp_path / "changed", "--images", moved)
+    assert code == 1 and "a.jpg: the image changed after its depth was made" in said
+    code, _, said = run(
+        capsys, moved / "trip/b.jpg", "--depth", made / "trip/b.jpg.npy", "--images", moved, "-o", "x.ply"
+    )
+    assert code == 2 and "--images says where those of a run are" in said
 
 
 def test_what_can_have_no_shape_has_failed_and_near_and_far_give_it_one(
