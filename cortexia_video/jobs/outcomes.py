@@ -172,7 +172,11 @@ class Outcomes:
 
     def _needs_work(self, item: InputFile) -> bool:
         """Return whether an input is to be done; one that is done, or that must not be, settles here."""
-        state, other = ("missing", None) if self._overwrite else self._look_up(item)
+        state: State
+        state, other = "missing", None
+        if not self._overwrite:
+            others = _NOT_OF_CLIPS if item.is_clip else _OF_CLIPS
+            state, other = self.ledger.look_up(item.key, item.source, besides=others)
         if state == "changed" and not self._told:
             self._told = True
             fate = "kept" if self._changed == "keep" else "redone"
@@ -187,10 +191,6 @@ class Outcomes:
         if obstacle:
             self.fail(Failure(item.key, "write", OutputExistsError(obstacle)), item)
         return obstacle is None
-
-    def _look_up(self, item: InputFile) -> tuple[State, str | None]:
-        others = _NOT_OF_CLIPS if item.is_clip else _OF_CLIPS
-        return self.ledger.look_up(item.key, item.source, besides=others)
 
     def _find_obstacle(self, item: InputFile, other: str | None) -> str | None:
         """Return why the outputs of an input must not be placed, if that is so. other: whose depth is there."""

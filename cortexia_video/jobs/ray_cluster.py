@@ -119,7 +119,18 @@ class RayExecutor:
             spec = replace(spec, root=spec.root.absolute())
             self._after_end.callback(_take_away_partial_folder, spec.root)
         self._spec = spec
-        self._count, self._gpus = _find_room(ray, self._asked, self._gpus)
+        machines = [each["Resources"] for each in ray.nodes() if each["Alive"]]
+        if self._gpus is None:
+            self._gpus = 1 if any(each.get("GPU") for each in machines) else 0
+        kind, share = ("GPU", self._gpus) if self._gpus else ("CPU", 1)
+        room = sum(int(each.get(kind, 0) // share) for each in machines)
+        if not room:
+            remedy = "give `gpus_per_worker=0` to work without" if self._gpus else "add machines"
+            raise ClusterError(f"no machine of the cluster has {share:g} {kind} for a worker: {remedy}")
+        usual = room if self._gpus else sum(1 for each in machines if each.get("CPU"))
+        if self._asked and self._asked > room:
+            _log.warning("the cluster has room for %d of %d workers", room, self._asked)
+        self._count = min(self._asked or usual, room)
         if not isinstance(spec.model, str):  # it is here, loaded
             selector, estimators = spec.load()
             return spec.describe(selector, estimators[0])
@@ -391,22 +402,6 @@ def _keep_apart() -> Iterator[Mapping[str, Any]]:
                 os.environ[name] = value
         AuthenticationTokenLoader.instance().reset_cache()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _find_room(ray: Any, asked: int | None, gpus: float | None) -> tuple[int, float]:
-    """Return the number of workers and the GPUs of each; `ClusterError` where no machine has room for one."""
-    machines = [each["Resources"] for each in ray.nodes() if each["Alive"]]
-    if gpus is None:
-        gpus = 1 if any(each.get("GPU") for each in machines) else 0
-    kind, share = ("GPU", gpus) if gpus else ("CPU", 1)
-    room = sum(int(each.get(kind, 0) // share) for each in machines)
-    if not room:
-        remedy = "give `gpus_per_worker=0` to work without" if gpus else "add machines"
-        raise ClusterError(f"no machine of the cluster has {share:g} {kind} for a worker: {remedy}")
-    usual = room if gpus else sum(1 for each in machines if each.get("CPU"))
-    if asked and asked > room:
-        _log.warning("the cluster has room for %d of %d workers", room, asked)
-    return min(asked or usual, room), gpus
 
 
 @contextlib.contextmanager
