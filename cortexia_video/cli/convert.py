@@ -18,7 +18,7 @@ _OF_VALUES = ("kind", "scale", "unknown", "along", "channel", "array", "page")
 
 @take_options(
     convert,
-    (OPTIONS, ("format", "allow_loss", "overwrite")),
+    (OPTIONS, ("format", "to", "allow_loss", "overwrite")),
     (CAMERA, ("f_px", "intrinsics")),
     (RUN, ("workers", "max_megapixels")),
 )
@@ -40,6 +40,7 @@ def convert_command(
 
         cortexia convert depth --output tiff --format tiff
         cortexia convert kitti --from kitti --output metres --format npz
+        cortexia convert depth --output kitti --to kitti
         cortexia convert depth --output rescaled --f-px 1500
 
     Exit code: 0 all done or skipped, 1 some failed, 2 wrong usage, 130 interrupted.

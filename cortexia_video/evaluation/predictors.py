@@ -18,7 +18,7 @@ from cortexia_video.evaluation.ground_truth import WRITERS, bare, find_depth_fil
 from cortexia_video.evaluation.reference import Destination, EvalItem
 from cortexia_video.formats.decode_depth import decode_depth
 from cortexia_video.inference.executor import ItemResult, PipelineExecutor, Skipped
-from cortexia_video.ledger.artifacts import Line, expand_clip, find_depth, read_output
+from cortexia_video.ledger.artifacts import Line, about_depth, expand_clip, find_depth, read_output
 from cortexia_video.ledger.lines import read_done
 from cortexia_video.ledger.state import list_files
 from cortexia_video.runtime.bounded_map import run_bounded
@@ -340,12 +340,11 @@ def _list_run(root: AnyPath) -> dict[str, DepthSource]:
     for line in chain.from_iterable(map(expand_clip, read_done(root))):
         found = find_depth(line)
         if found is not None:
-            about = {word: line.get(word) for word in ("kind", "f_px", "f_source", "full_size")}
             packed = (root, found[0], line) if "inside" in line or "frame" in line else None
             key = bare(line["key"])
             if "frame" in line:  # `clip/000123`, whatever the ending of the video's name
                 key = f"{PurePath(key).parent.with_suffix('')}/{line['frame']:06}"
-            files[key] = DepthSource(root / found[0], about, packed)
+            files[key] = DepthSource(root / found[0], about_depth(line), packed)
     if not files:
         raise InputError(f"no depth in {root} that can be measured: only views, or nothing is done")
     return files

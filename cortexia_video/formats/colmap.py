@@ -1,4 +1,4 @@
-"""COLMAP's dense maps, read only: `width&height&channels&` in ASCII, then float32 in rows, 0 where unknown.
+"""COLMAP's dense maps: `width&height&channels&` in ASCII, then float32 in rows, 0 where unknown.
 
 Source: Mat<T>::Write of COLMAP's src/colmap/mvs/mat.h and its scripts/python/read_write_dense.py. Depth is in
 the unit of the reconstruction, which is metres only if that was scaled to them.
@@ -7,13 +7,23 @@ the unit of the reconstruction, which is metres only if that was scaled to them.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 
 from cortexia_video.errors import DepthFileError
-from cortexia_video.formats.raw_depth import RawDepth, require_pixels
+from cortexia_video.formats.raw_depth import Chunks, RawDepth, require_pixels
 
 HEAD = re.compile(rb"(\d{1,9})&(\d{1,9})&(\d{1,4})&")
+
+
+def encode(values: np.ndarray[Any, Any]) -> Chunks:
+    """Return the pieces of a file of values (H, W), 0 where unknown."""
+    height, width = values.shape
+    return [
+        f"{width}&{height}&1&".encode(),
+        np.ascontiguousarray(values, "<f4").reshape(-1).view(np.uint8).data,
+    ]
 
 
 def decode(data: bytes, most: float) -> RawDepth:

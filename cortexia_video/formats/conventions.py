@@ -23,6 +23,10 @@ from cortexia_video.formats.quantization import INTERVALS, LAST
 from cortexia_video.formats.raw_depth import RawDepth
 from cortexia_video.pinhole import has_same_shape
 
+LAST_24 = (1 << 24) - 1
+PER_METRE = {"tum": 5000, "kitti": 256, "nyu": 1000, "scannet": 1000, "7scenes": 1000, "sunrgbd": 1000}
+"""Steps of the conventions that have whole numbers of 16 bits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Convention:
@@ -61,13 +65,13 @@ def parse_calibration(text: str) -> dict[str, Any]:
     return words | ({"calibrated_size": [int(side[1]) for side in sides if side]} if all(sides) else {})
 
 
-def _whole(per_metre: float, unknown: Sequence[int] = (0,)) -> Callable[[RawDepth, Metadata], RawDepth]:
-    """Return the translation of whole numbers of 16 bits or more of which so many make a metre."""
+def _whole(name: str, unknown: Sequence[int] = (0,)) -> Callable[[RawDepth, Metadata], RawDepth]:
+    """Return the translation of whole numbers of 16 bits or more."""
 
     def translate(stored: RawDepth, about: Metadata) -> RawDepth:
         if stored.values.dtype.kind not in "iu" or stored.values.itemsize < 2:
             raise _misfit(stored)
-        words = {"kind": "metric", "scale": 1 / per_metre, "unknown": [*unknown]}
+        words = {"kind": "metric", "scale": 1 / PER_METRE[name], "unknown": [*unknown]}
         return RawDepth(stored.values, words)
 
     return translate
@@ -82,7 +86,7 @@ def _turn_bits(stored: RawDepth, about: Metadata) -> RawDepth:
     """Undo SUN RGB-D's rotation by three bits."""
     _require(stored, np.uint16)
     numbers = stored.values.astype(np.uint16)
-    return _whole(1000)(RawDepth((numbers >> 3) | (numbers << 13), {}), about)
+    return _whole("sunrgbd")(RawDepth((numbers >> 3) | (numbers << 13), {}), about)
 
 
 def _triangulate(stored: RawDepth, about: Metadata) -> RawDepth:
@@ -95,7 +99,8 @@ def _triangulate(stored: RawDepth, about: Metadata) -> RawDepth:
             f"disparity of Middlebury needs {error.args[0]}: give the calib.txt of its scene"
         ) from error
     height, width = stored.values.shape
-    calibrated = about.get("calibrated_size", (height, width))
+    whole = about.get("full_size")  # which f_px is of, where somebody says it
+    calibrated = whole or about.get("calibrated_size", (height, width))
     if not has_same_shape((width, height), calibrated[::-1]):
         raise DepthFileError(
             f"it is {width} x {height}, its calib.txt is for {calibrated[1]} x {calibrated[0]}, of another shape"
@@ -104,7 +109,7 @@ def _triangulate(stored: RawDepth, about: Metadata) -> RawDepth:
     f_px, doffs_px = f_px * factor, doffs_px * factor
     shifted = stored.values.astype(np.float64) + doffs_px
     shifted[~(np.isfinite(shifted) & (shifted > 0))] = np.nan
-    camera = {"f_px": f_px, "f_source": "given"}
+    camera = {} if whole else {"f_px": f_px, "f_source": "given"}
     return RawDepth((f_px * baseline_m / shifted).astype(np.float32), {"kind": "metric", **camera})
 
 
@@ -145,7 +150,7 @@ def _read_carla(stored: RawDepth, about: Metadata) -> RawDepth:
     if stored.values.dtype != np.uint8 or stored.values.shape[2:] != (3,):
         raise _misfit(stored)
     red, green, blue = np.moveaxis(stored.values.astype(np.uint32), -1, 0)
-    words = {"kind": "metric", "scale": 1000 / _LAST_24, "unknown": _LAST_24}
+    words = {"kind": "metric", "scale": 1000 / LAST_24, "unknown": LAST_24}
     return RawDepth(red | (green << 8) | (blue << 16), words)
 
 
@@ -168,14 +173,15 @@ def _number(stored: RawDepth, name: str) -> float:
         ) from error
 
 
-_LAST_24 = (1 << 24) - 1
 _CALIBRATION = ("calib.txt", parse_calibration)
 CONVENTIONS: dict[str, Convention] = {
-    "tum": Convention("16 bits, 5000 a metre, 0 unknown: TUM RGB-D", _whole(5000)),
-    "kitti": Convention("16 bits, 256 a metre, 0 unknown: KITTI", _whole(256)),
-    "nyu": Convention("16 bits, millimetres, 0 unknown: NYU Depth V2", _whole(1000)),
-    "scannet": Convention("16 bits, millimetres, 0 unknown: ScanNet, 3DMatch, Redwood", _whole(1000)),
-    "7scenes": Convention("16 bits, millimetres, 0 and 65535 unknown: 7-Scenes", _whole(1000, (0, LAST))),
+    "tum": Convention("16 bits, 5000 a metre, 0 unknown: TUM RGB-D", _whole("tum")),
+    "kitti": Convention("16 bits, 256 a metre, 0 unknown: KITTI", _whole("kitti")),
+    "nyu": Convention("16 bits, millimetres, 0 unknown: NYU Depth V2", _whole("nyu")),
+    "scannet": Convention("16 bits, millimetres, 0 unknown: ScanNet, 3DMatch, Redwood", _whole("scannet")),
+    "7scenes": Convention(
+        "16 bits, millimetres, 0 and 65535 unknown: 7-Scenes", _whole("7scenes", (0, LAST))
+    ),
     "sunrgbd": Convention(
         "16 bits, millimetres turned by three bits, 0 unknown: SUN RGB-D, SUN3D", _turn_bits
     ),

@@ -117,6 +117,7 @@ def interpret(
     """Return what the numbers of a file mean; the second half of `decode_depth`."""
     about = about or {}
     with _naming(name), np.errstate(all="ignore"):  # what comes of anybody's numbers is checked afterwards
+        convention = convention or about.get("convention") or stored.metadata.get("convention")
         if convention is not None and convention not in CONVENTIONS:
             raise DepthFileError(f"unknown convention {convention!r}: use one of {', '.join(CONVENTIONS)}")
         said = stored.metadata.get("kind") is not None

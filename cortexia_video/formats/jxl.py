@@ -1,4 +1,4 @@
-"""JPEG XL, lossless, grey of 16 bits: the numbers of `steps`, and what they stand for as JSON in a box.
+"""JPEG XL, lossless, grey of 16 bits: the numbers of `quantization`, and what they stand for as JSON in a box.
 
 The box is that of JUMBF (ISO 19566-5), which JPEG XL (ISO 18181-2) has for this.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError, explain_import
 from cortexia_video.formats.metadata import from_text, metadata_of, to_text
-from cortexia_video.formats.quantization import Quantizer, split_rows
+from cortexia_video.formats.quantization import Quantizer, choose_steps, split_rows
 from cortexia_video.formats.raw_depth import Chunks, RawDepth, require_pixels
 from cortexia_video.runtime.memory import BufferPool
 
@@ -33,14 +33,15 @@ _scratch = BufferPool()
 _RATIOS = ((0, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # width to height
 
 
-def encode(depth: DepthMap) -> Chunks:
-    """Return the pieces of the file."""
-    steps = Quantizer(depth)
+def encode(depth: DepthMap, scale: float | None = None) -> Chunks:
+    """Return the pieces of the file. scale: as `choose_steps` takes it."""
+    words = choose_steps(depth, scale)
+    steps = Quantizer(depth.values, words)
     numbers = np.frombuffer(_scratch.take(2 * depth.values.size), np.uint16).reshape(depth.values.shape)
     for rows in split_rows(*depth.values.shape):
         steps.fill(rows, numbers[rows])
     packed = _import().jpegxl_encode(numbers, lossless=True, effort=_FAST, numthreads=1)
-    text = to_text({**metadata_of(depth), **steps.metadata})
+    text = to_text({**metadata_of(depth), **words})
     about = _box(
         b"jumb", _box(b"jumd", _JSON_TYPE + _REQUESTABLE_AND_LABELLED + _LABEL) + _box(b"json", text)
     )

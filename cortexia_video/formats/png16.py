@@ -1,10 +1,12 @@
-"""A grey PNG of 16 bits: the numbers of `steps`, and what they stand for as text before the pixels."""
+"""A grey PNG of 16 bits: the numbers of `quantization`, and what they stand for as text before the pixels."""
 
 from __future__ import annotations
 
 import io
 import struct
 import zlib
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,29 +15,36 @@ from PIL import PngImagePlugin
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError
 from cortexia_video.formats import png8
-from cortexia_video.formats.metadata import from_text, metadata_of, to_text
-from cortexia_video.formats.quantization import Quantizer, split_rows
+from cortexia_video.formats.metadata import Metadata, from_text, metadata_of, to_text
+from cortexia_video.formats.quantization import Quantizer, choose_steps, split_rows
 from cortexia_video.formats.raw_depth import Chunks, RawDepth, require_pixels
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
-_KEYWORD = "cortexia_video"
+KEYWORD = "cortexia_video"
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 _UP = 2  # the filter: each byte less the one above it
 _SAMPLES = 4  # strips
 _GREY, _RGB, _RGBA = 0, 2, 6
 _CHANNELS = {_GREY: "grey", _RGB: "RGB", 3: "a palette", 4: "grey and alpha", _RGBA: "RGBA"}
 
 
-def encode(depth: DepthMap) -> Chunks:
-    """Return the pieces of a PNG.
+def encode(depth: DepthMap, scale: float | None = None) -> Chunks:
+    """Return the pieces of a PNG. scale: as `choose_steps` takes it."""
+    steps = choose_steps(depth, scale)
+    return encode_numbers(Quantizer(depth.values, steps), {**metadata_of(depth), **steps})
+
+
+def encode_numbers(steps: Quantizer, metadata: Metadata, text: Mapping[str, str] = _NOTHING) -> Chunks:
+    """Return the pieces of a PNG of some numbers. text: what it says besides, in words of others.
 
     Filtered and packed here, strip by strip: Pillow tries every filter on every row, which takes twice as
     long for files no smaller.
     """
-    steps = Quantizer(depth)
-    height, width = depth.values.shape
-    text = to_text({**metadata_of(depth), **steps.metadata})
+    height, width = steps.values.shape
     header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0))
-    pieces = [MAGIC + header + _chunk(b"tEXt", _KEYWORD.encode() + b"\0" + text)]
+    said = {KEYWORD: to_text(metadata), **{name: value.encode("ascii") for name, value in text.items()}}
+    texts = [_chunk(b"tEXt", name.encode("ascii") + b"\0" + value) for name, value in said.items()]
+    pieces = [MAGIC + header + b"".join(texts)]
     strips = [*split_rows(height, width)]
     # to look for what comes again in noise takes twice as long, and finds nothing: a few strips decide
     samples = [_filter(steps, rows) for rows in strips[:: -(-len(strips) // _SAMPLES)]]
@@ -93,5 +102,5 @@ def decode(data: bytes, most: float) -> RawDepth:
             raise DepthFileError(f"it has {image.n_frames} frames: depth is one image")
         values = np.asarray(image)
         text = {str(name): str(value) for name, value in image.info.items()}
-        metadata = from_text(text.pop(_KEYWORD, ""))
+        metadata = from_text(text.pop(KEYWORD, ""))
         return RawDepth(values[..., :3] if values.ndim == 3 else values, metadata, text)

@@ -1,4 +1,4 @@
-"""Depth as whole numbers of 16 bits, 0 = unknown: millimetres where they fit, else log-spaced or linear."""
+"""Depth as whole numbers of 16 bits, 0 = unknown: by log steps that are the same for every image, or linear."""
 
 from __future__ import annotations
 
@@ -14,43 +14,56 @@ from cortexia_video.formats.metadata import Metadata
 
 LAST = 65535
 INTERVALS = 65534  # from 1 to 65535
-_RELATIVE = 2e-4  # the largest error of log steps
-_WIDEST = math.exp(25)  # of far / near: half a log step is then less than that
-_NARROWEST = 1.1  # below it float32 is too coarse for log steps; equal ones are smaller still
-_MILLIMETRES = (0.999, 65535.01)  # what rounds to 1..65535
-_MILLIMETRE = 0.001
+RELATIVE = 2e-4
+"""The largest error of log steps, as a share of the value."""
+_NEAR, _FAR = 1e-5, 1e6  # of log steps: 10 micrometres to 1000 km; half a step is 1.94e-4 of the value
 _POSITIVE = ("metric", "scale_invariant")
 _EXACT = (1e-30, 1e30)  # steps a unit, between which float32 is good enough
 _AT_ONCE = 1 << 17  # pixels: as float32 they stay in the cache; with fewer, threads wait for each other
 
 
-class Quantizer:
-    """A depth map as numbers. metadata: what they stand for, in the words of `metadata`.
+def choose_steps(depth: DepthMap, scale: float | None = None) -> dict[str, float]:
+    """Return what numbers of 16 bits stand for, in the words of `metadata`.
 
-    Millimetres for metres that fit; else for metres and depth up to a factor steps of equal ratio, as long
-    as all is above 0 and far / near is at most e^25; else steps of equal size from the smallest value to the
-    largest. Infinite values become unknown.
+    scale: what one step is in the numbers that the depth comes from, such as 0.001 for a sensor's millimetres:
+    they are kept. Else metres, and depth up to a factor, have log steps from 1e-5 to 1e6, in every file the
+    same; all other kinds, whose numbers are those of one image anyway, equal steps from its smallest value to
+    its largest.
+    """
+    if scale is not None:
+        return {"scale": scale, "offset": 0.0, "unknown": 0}
+    if depth.kind in _POSITIVE:
+        return {"near": _NEAR, "far": _FAR, "unknown": 0}
+    low, high, _ = _find_range(depth.values)
+    step = (high - low) / INTERVALS if low <= high else 1.0
+    return {"scale": step, "offset": low - step if low <= high else 0.0, "unknown": 0}
+
+
+class Quantizer:
+    """A depth map as numbers. What has no number, such as infinite values, is written as unknown, 0.
+
+    values: float32 (H, W), NaN where unknown. steps: what the numbers stand for, in the words of `metadata`.
+    first: that of the smallest value, where the steps have an offset. turn: bits by which numbers are turned,
+    to the left.
     """
 
-    def __init__(self, depth: DepthMap) -> None:
-        self.values, low, high, self._all_known = _find_range(depth.values)
-        self._buffer = np.empty((0, 0), np.float32)
-        self._log = False
-        self._start, self._per_unit, self._first = 0.0, 1000.0, 0
-        self.metadata: dict[str, float] = {"scale": _MILLIMETRE, "offset": 0.0, "unknown": 0}
-        if depth.kind == "metric" and not (1000 * low < _MILLIMETRES[0] or 1000 * high > _MILLIMETRES[1]):
-            return
-        self._start, self._first = low, 1
-        if depth.kind in _POSITIVE and low > 0 and _NARROWEST <= high / low <= _WIDEST:
-            self._log = True
-            self._per_unit = INTERVALS / math.log(high / low)
-            self.metadata = {"near": low, "far": high, "unknown": 0}
-        elif low <= high:
-            step = (high - low) / INTERVALS
-            self._per_unit = 1 / step if step else 0.0
+    def __init__(
+        self, values: NDArray[np.float32], steps: Metadata, *, first: int = 1, turn: int = 0
+    ) -> None:
+        self.values = values
+        self._turn = turn
+        self._is_log = "near" in steps
+        dtype: type[np.floating] = np.float32
+        if self._is_log:
+            self._per_unit = INTERVALS / math.log(steps["far"] / steps["near"])
+            self._start, self._first = 0.0, 1 - math.log(steps["near"]) * self._per_unit
+        else:
+            first = first if steps["offset"] or not steps["scale"] else 0
+            self._per_unit = 1 / steps["scale"] if steps["scale"] else 0.0
+            self._start, self._first = steps["offset"] + first * steps["scale"], first
             if not _EXACT[0] < self._per_unit < _EXACT[1]:
-                self._buffer = np.empty((0, 0), np.float64)
-            self.metadata = {"scale": step, "offset": low - step, "unknown": 0}
+                dtype = np.float64
+        self._buffer = np.empty((0, 0), dtype)
 
     def fill(self, rows: slice, out: NDArray[np.uint16]) -> None:
         """Write the numbers of some rows into `out` (rows, W), of either byte order."""
@@ -58,33 +71,68 @@ class Quantizer:
         if self._buffer.shape != values.shape:
             self._buffer = np.empty(values.shape, self._buffer.dtype)
         steps = self._buffer
-        with np.errstate(invalid="ignore"):  # a NaN may be of the signalling sort
-            if self._log:
-                np.divide(values, self._start, out=steps)
-                np.log(steps, out=steps)
-                steps *= self._per_unit
-            elif self._start:
-                np.subtract(values, self._start, out=steps, dtype=steps.dtype)
-                steps *= self._per_unit
+        with np.errstate(invalid="ignore", divide="ignore"):  # a NaN may be of the signalling sort
+            if self._is_log:
+                np.log(values, out=steps)
             else:
-                np.multiply(values, self._per_unit, out=steps, dtype=steps.dtype)
+                np.subtract(values, self._start, out=steps, dtype=steps.dtype)
+            steps *= self._per_unit
             steps += self._first + 0.5
-            if not self._all_known:
-                np.fmax(steps, 0, out=steps)  # NaN becomes 0
+            if not (steps.min() >= 1 and steps.max() < LAST + 1):  # NaN is not
+                steps[~((steps >= 1) & (steps < LAST + 1))] = 0
+        if not self._turn:
             out[...] = steps
+            return
+        numbers = steps.astype(np.uint16)
+        out[...] = (numbers << self._turn) | (numbers >> (16 - self._turn))
 
 
-def lost(depth: DepthMap) -> str | None:
-    """Return what a depth map loses as numbers beyond half a step of the sizes in `docs/formats.md`."""
-    steps = Quantizer(depth)
-    losses = [] if steps.values is depth.values else ["infinite values become unknown"]
-    if depth.kind in _POSITIVE and "near" not in steps.metadata and steps.metadata["scale"] != _MILLIMETRE:
-        error, least = steps.metadata["scale"] / 2, steps.metadata["scale"] + steps.metadata["offset"]
-        if error > _RELATIVE * least:
+def find_loss(
+    depth: DepthMap, steps: Metadata, *, bound: float = RELATIVE, first: float = 1, last: int = LAST
+) -> str | None:
+    """Return what a depth map loses as numbers, or None.
+
+    bound: the largest error, as a share of the value, that is none where one step is given by `scale`.
+    first, last: the numbers of values.
+    """
+    values = depth.values
+    low, high, infinite = _find_range(values)
+    losses = [f"{infinite} infinite values become unknown"] if infinite else []
+    if "near" in steps:
+        size = math.log(steps["far"] / steps["near"]) / INTERVALS
+        ends = [steps["near"] * math.exp((number - 1) * size) for number in (first - 0.5, last + 0.5)]
+    else:
+        ends = [steps["offset"] + steps["scale"] * number for number in (first - 0.5, last + 0.5)]
+    if low < ends[0] or high >= ends[1]:
+        with np.errstate(invalid="ignore"):
+            count = np.count_nonzero(((values < ends[0]) | (values >= ends[1])) & np.isfinite(values))
+        losses.append(
+            f"{count} values, of {low:g} to {high:g}, are outside of the {ends[0]:.4g} to {ends[1]:.6g} that its "
+            "numbers hold, and become unknown"
+        )
+    if "near" not in steps:
+        coarse, scale, offset = 0, steps["scale"], steps["offset"]
+        for rows in split_rows(*values.shape):
+            with np.errstate(invalid="ignore"):
+                wide = values[rows].astype(np.float64)
+                error = np.abs(np.rint((wide - offset) / scale) * scale + offset - wide)
+                inside = (wide >= ends[0]) & (wide < ends[1])
+                coarse += int(np.count_nonzero((error > bound * np.abs(wide)) & inside))
+        if coarse:
             losses.append(
-                f"its range is too wide for steps of equal ratio: values are kept to within {error:g} only"
+                f"its steps of {steps['scale']:g} are too coarse for {coarse} values: they would be off by more "
+                f"than {bound:.2%}"
             )
     return "; ".join(losses) or None
+
+
+def lost(depth: DepthMap, scale: float | None = None) -> str | None:
+    """Return what a depth map loses by `choose_steps` beyond what `docs/formats.md` states, or None."""
+    steps = choose_steps(depth, scale)
+    if depth.kind in _POSITIVE or scale is not None:
+        return find_loss(depth, steps)
+    infinite = _find_range(depth.values)[2]
+    return f"{infinite} infinite values become unknown" if infinite else None
 
 
 def to_values(numbers: NDArray[Any], metadata: Metadata) -> NDArray[np.float32]:
@@ -139,15 +187,15 @@ def _read_number(metadata: Metadata, name: str, default: float | None = None) ->
     raise ValueError(f"{name} is {value!r}: it must be a number")
 
 
-def _find_range(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, float, bool]:
-    """Return values without infinite ones, lowest and highest (of none, NaN), and whether all are known."""
-    low, high = float(values.min()), float(values.max())
-    all_known = not math.isnan(low)
-    if not all_known:
-        low, high = (float(each.reduce(values, axis=None)) for each in (np.fmin, np.fmax))
-    if math.isinf(low) or math.isinf(high):
-        return _find_range(np.where(np.isinf(values), np.float32(np.nan), values))
-    return values, low, high, all_known
+def _find_range(values: NDArray[np.float32]) -> tuple[float, float, int]:
+    """Return the lowest and the highest finite value (of none, NaN), and how many are infinite."""
+    low, high = (float(each.reduce(values, axis=None)) for each in (np.fmin, np.fmax))
+    if not math.isinf(low) and not math.isinf(high):
+        return low, high, 0
+    infinite = np.isinf(values)
+    known = np.where(infinite, np.float32(np.nan), values)
+    low, high = (float(each.reduce(known, axis=None)) for each in (np.fmin, np.fmax))
+    return low, high, int(np.count_nonzero(infinite))
 
 
 def split_rows(height: int, width: int) -> Iterator[slice]:

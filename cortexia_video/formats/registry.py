@@ -36,11 +36,11 @@ class Format:
     """
 
     suffix: str
-    encode: Callable[[DepthMap], Chunks]
+    encode: Callable[..., Chunks]
     check: Callable[[bytes, int, int], str | None]
     decode: Decode | None = None
     holds_metadata: bool = False
-    lost: Callable[[DepthMap], str | None] = lambda depth: None
+    lost: Callable[..., str | None] = lambda depth: None
     extra: tuple[str, str] | None = None
 
     @property

@@ -25,9 +25,12 @@ from cortexia_video.errors import (
     Failure,
     InputError,
     LossError,
+    OutputError,
     OutputExistsError,
     printable,
 )
+from cortexia_video.formats.conventions import PER_METRE
+from cortexia_video.formats.exports import EXPORTS
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.formats.registry import FORMATS, Format, FormatName
 from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
@@ -66,6 +69,7 @@ def convert(
     output: str | os.PathLike[str],
     *,
     format: FormatName | None = None,
+    to: str | None = None,
     f_px: float | None = None,
     intrinsics: str | os.PathLike[str] | None = None,
     convention: str | None = None,
@@ -91,10 +95,12 @@ def convert(
         output: The folder to write.
         format: npy, npz, tiff, exr, pfm: float32. png16, jxl: 16-bit steps. exr16: half floats. png: 8-bit
             view. By default that of the run whose output folder is converted.
+        to: Whose files to write, as that convention reads them: tum, kitti, nyu, scannet, 7scenes, sunrgbd,
+            middlebury, metres, depth-pro, moge, iw3, colmap, carla, shift. What does not fit is refused.
         f_px: Focal length of every image, in its pixels.
         intrinsics: CSV or JSON file of focal lengths by key, as for `cortexia estimate`.
         convention: Whose files these are, where neither they nor their folder say it: tum, kitti, nyu,
-            scannet, 7scenes, sunrgbd, middlebury, metres, depth-pro, moge, iw3.
+            scannet, 7scenes, sunrgbd, middlebury, metres, depth-pro, moge, iw3, colmap, carla, shift.
         about: What the values mean, where nobody says it: kind, scale, unknown, f_px ...
         allow_loss: Write also what loses more than docs/formats.md allows, such as an 8-bit view. What is
             lost is logged before the first such file is written, and in the ledger's line of each.
@@ -128,11 +134,14 @@ def convert(
         if is_same_folder(root, each):
             raise InputError(f"{printable(str(to_path(each)))} is input and output: choose another `output`")
         reader.open_folder(each)  # each of its files would fail if that cannot be
-    found = DepthFiles(inputs, output=root, convention=convention, about=about)
+    bare = to in EXPORTS and not EXPORTS[to].keeps_ending
+    found = DepthFiles(inputs, output=root, convention=convention, about=about, bare=bare)
     files = require_depth_files(found, inputs)
-    format = format or find_run_format(inputs)
-    sink = open_sink(root, format=format)
-    if FORMATS[format].decode is None and not allow_loss:
+    format = format or (None if to else find_run_format(inputs))
+    step = 1 / PER_METRE[convention] if convention in PER_METRE else (about or {}).get("scale")
+    forms = _choose_formats(format, to, step)
+    sink = open_sink(root, format=forms)
+    if forms[0].decode is None and not allow_loss:
         raise LossError(
             f"{format} is a view in 256 steps to look at, scaled for each map: no depth can be read from it. "
             "`allow_loss=True` writes it all the same; png16 keeps depth"
@@ -140,14 +149,15 @@ def convert(
     settings = {
         "job": "convert",
         "format": format,
+        "convention": to,
         "from": convention,
         "about": {**(about or {})},
         **given.settings,
     }
     opened = open_outcomes(root, settings, sink, overwrite=overwrite, on_outcome=on_outcome, stop=stop)
     with opened as outcomes:
-        change = _FocalLength(given)
-        report = DepthFileJob(outcomes, reader, FORMATS[format], change, allow_loss).run(files, workers)
+        change = _FocalLength(given, {"convention": to, **EXPORTS[to].facts} if to else {})
+        report = DepthFileJob(outcomes, reader, forms[0], change, allow_loss).run(files, workers)
     if unused := given.describe_unused():
         _log.warning("%s", unused)
     for reason, count in sorted(change.kept.items()):
@@ -215,7 +225,7 @@ class DepthFileJob:
     def _convert(self, item: InputFile) -> Failure | None:
         """On a worker: take one file to its outcome."""
         place, size = to_path(item.place).resolve(), item.source.size
-        if place.name.endswith(self._form.suffix) and is_inside(place, self._root):
+        if str(place).endswith(self._form.suffix) and is_inside(place, self._root):
             raise OutputExistsError(  # it could be taken for an output of this run: no input is ever replaced
                 f"it lies in the output folder and is {self._form.suffix} already: choose another `output`"
             )
@@ -255,11 +265,15 @@ class DepthFileJob:
 
 
 class _FocalLength:
-    """Changes metres to those of the given focal length. kept: how many stay those of another, by reason."""
+    """Changes metres to those of the given focal length. kept: how many stay those of another, by reason.
 
-    def __init__(self, given: Intrinsics) -> None:
+    facts: what the ledger says of each map besides.
+    """
+
+    def __init__(self, given: Intrinsics, facts: Mapping[str, object]) -> None:
         self.kept: Counter[str] = Counter()
         self._given = given
+        self._facts = facts
         self._counting = threading.Lock()
 
     def __call__(self, item: InputFile, reading: Reading) -> tuple[DepthMap, Mapping[str, object]]:
@@ -268,6 +282,7 @@ class _FocalLength:
             with self._counting:
                 self.kept[kept] += 1
         facts = {name: reading.line[name] for name in _OF_THE_RUN if name in reading.line}
+        facts.update(self._facts)
         before = reading.depth.f_px
         return depth, facts if before in (None, depth.f_px) else {**facts, "rescaled_from": before}
 
@@ -298,6 +313,23 @@ def find_run_format(inputs: Sequence[str | os.PathLike[str]]) -> FormatName:
     if format not in FORMATS or FORMATS[format].decode is None:
         raise InputError("the inputs are not output folders of one format that could be kept: give `format`")
     return cast(FormatName, format)
+
+
+def _choose_formats(format: str | None, to: str | None, step: float | None) -> tuple[Format, ...]:
+    """Return the formats of the files of a key. step: of a sensor's whole numbers, which are kept."""
+    if to is not None:
+        if to not in EXPORTS:
+            raise InputError(f"unknown convention {to!r}: use one of {', '.join(EXPORTS)}")
+        if format is not None:
+            raise InputError("`to` says the format: leave `format` out")
+        return EXPORTS[to].formats
+    if format not in FORMATS:
+        raise OutputError(f"unknown format {format!r}: use one of {', '.join(FORMATS)}")
+    form = FORMATS[format]
+    if format in ("png16", "jxl") and step is not None:
+        encode, lost = partial(form.encode, scale=step), partial(form.lost, scale=step)
+        return (replace(form, encode=encode, lost=lost),)
+    return (form,)
 
 
 def require_depth_files(found: DepthFiles, inputs: Sequence[str | os.PathLike[str]]) -> Iterator[Found]:

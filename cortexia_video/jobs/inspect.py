@@ -131,7 +131,7 @@ def inspect(
         path: A depth file or a folder; a path or a URL.
         about: What is known of the files, as `read_depth` takes it.
         convention: Whose files they are: tum, kitti, nyu, scannet, 7scenes, sunrgbd, middlebury, metres,
-            depth-pro, moge, iw3.
+            depth-pro, moge, iw3, colmap, carla, shift.
         max_megapixels: Refuse larger maps.
 
     Returns:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import random
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,18 +22,21 @@ from cortexia_video.errors import Failure, InputError, OutputError, OutputLostEr
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.images.decode import Header, read_header
 from cortexia_video.images.read import read_image_bytes
-from cortexia_video.inference.backend_selection import BackendSelector
+from cortexia_video.inference.backend_selection import AUTO, BackendSelector
 from cortexia_video.inference.batches import BatchSize
 from cortexia_video.jobs.estimate import Decoding, estimate
 from cortexia_video.jobs.worker import decode_readable
 from cortexia_video.ledger.depth_reader import read_depth
 from cortexia_video.ledger.entries import CLAIMED
 from cortexia_video.ledger.ledger import read_ledger
+from cortexia_video.ledger.state import LedgerState, read_state
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.throughput import Speed
+from cortexia_video.sinks.open import open_sink
 from cortexia_video.sources.find import Found, InputFile, find_images
 from cortexia_video.storage.atomic_file import scratch_folder
-from cortexia_video.storage.paths import is_remote, to_path
+from cortexia_video.storage.documents import parse_json
+from cortexia_video.storage.paths import AnyPath, is_remote, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 _LISTED = 1000  # objects a request
@@ -64,6 +69,7 @@ class Plan:
 
     Attributes:
         found: Images.
+        done: Of these, those that `output` has already, made of the same images with these settings.
         lost: Inputs that cannot be opened.
         bytes: Of the images' files.
         looked_at: Headers that were read.
@@ -78,6 +84,7 @@ class Plan:
     """
 
     found: int
+    done: int
     lost: int
     bytes: int
     looked_at: int
@@ -108,7 +115,8 @@ def plan(
 
     A few images chosen at random, twelve at most, are estimated into a temporary folder, beside `output`
     where that is given. Hours are those that the slowest of model, cores and disk would take alone: a long
-    run comes close to it. What an earlier run has done is not taken off.
+    run comes close to it. What an earlier run has done in `output`, by the same model of the same size, is taken
+    off; of the format, which is not asked for here, nothing is looked at.
 
     Args:
         inputs: Image files, folders and lists, as `estimate` takes them; so are those below.
@@ -138,11 +146,21 @@ def plan(
     if num_workers < 1:
         raise InputError(f"`num_workers` must be at least 1, got {num_workers}")
     root = to_path(output) if output else None
-    found, lost, total, samples = _count(find_images(inputs, recursive=recursive, output=root))
+    state, sink = (read_state(root), open_sink(root)) if root else (LedgerState(), None)
+    done = Counter[str]()  # by the run that did them
+
+    def note_done(image: InputFile) -> None:
+        entry = state.get(image.key)
+        if sink and entry and entry.made_of(image.source):
+            whole = all(sink.size_of(name) == each.size for name, each in entry.outputs.items())
+            done[entry.run] += whole
+
+    found, lost, total, samples = _count(find_images(inputs, recursive=recursive, output=root), note_done)
     if not samples:
         why = f"none of {lost} inputs can be opened" if lost else "no images"
         raise InputError(f"{why} in {', '.join(str(to_path(each)) for each in inputs)}")
     headers = _look_at(samples)
+    asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
     chosen: list[InputFile] = []  # a few images to time, fewer where they are huge, at least one
     looked_at = 0
     for image, header in headers.items():
@@ -150,7 +168,6 @@ def plan(
         if len(chosen) == _TIMED or (chosen and looked_at > _TIMED_PIXELS):
             break
         chosen.append(image)
-    asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
     estimators: Sequence[DepthEstimator]
     if isinstance(model, str):  # as a run would load it, by the backend that it would settle on
         choice = BackendSelector(model, **asked)
@@ -159,21 +176,21 @@ def plan(
             estimators = choice.settle(estimators, decode_readable(chosen))
     else:
         estimators = load_estimators(model, **asked)
+    ours = {**estimators[0].identity, "decode": decode}
+    if asked.get("backend") == AUTO:
+        ours = {name: value for name, value in ours.items() if name not in ("backend", "precision")}
+    settings = parse_json(json.dumps(ours, default=str), "settings", finite=False)
+    fitting = [run for run in state.runs.values() if settings.items() <= run.settings.items()]
+    left = found - sum(done[run.name] for run in fitting)
     # on the disk that the output would be on, if that can be written
     beside = find_existing(root) if isinstance(root, Path) else None
     beside = beside if beside and os.access(beside, os.W_OK) else None
     speed, costs, pixels = _time(chosen, estimators, decode, beside)
     sides = sorted(((each.width, each.height) for each in headers.values()), key=math.prod)
     mean = sum(map(math.prod, sides)) / len(sides)
-    # what object stores will be asked: they charge for it
-    remote, stored = any(is_remote(each) for each in inputs), isinstance(root, RemotePath)
-    requests = {
-        "LIST": math.ceil(found * (remote + stored) / _LISTED),
-        "GET": found if remote else 0,
-        "PUT": found + 2 * math.ceil(found / CLAIMED) if stored else 0,
-    }
     return Plan(
         found=found,
+        done=found - left,
         lost=lost,
         bytes=total,
         looked_at=len(samples),
@@ -183,14 +200,27 @@ def plan(
         megapixels=mean / 1e6,
         timed=speed.images,
         formats=_foretell(
-            found / num_workers, found, speed, costs, mean if estimators[0].size == "full" else pixels
+            left / num_workers, left, speed, costs, mean if estimators[0].size == "full" else pixels
         ),
         num_workers=num_workers,
-        requests=requests,
+        requests=_count_requests(found, left, inputs, root),
     )
 
 
-def _count(found: Iterable[Found]) -> tuple[int, int, int, list[InputFile]]:
+def _count_requests(
+    found: int, left: int, inputs: Sequence[str | os.PathLike[str]], root: AnyPath | None
+) -> dict[str, int]:
+    """Count what object stores will be asked: they charge for it. left: of the inputs found, to be done."""
+    remote = any(is_remote(each) for each in inputs)
+    stored = isinstance(root, RemotePath)
+    puts = left + 2 * math.ceil(left / CLAIMED) if stored else 0
+    listed = found * (remote + stored)
+    return {"LIST": math.ceil(listed / _LISTED), "GET": left if remote else 0, "PUT": puts}
+
+
+def _count(
+    found: Iterable[Found], note: Callable[[InputFile], None]
+) -> tuple[int, int, int, list[InputFile]]:
     """Return the number of images, of lost inputs, of bytes, and some images by reservoir sampling."""
     chance = random.Random(0)
     count, lost, total = 0, 0, 0
@@ -200,6 +230,7 @@ def _count(found: Iterable[Found]) -> tuple[int, int, int, list[InputFile]]:
             lost += 1
             continue
         count += 1
+        note(each)
         total += each.source.size
         if len(samples) < _LOOKED_AT:
             samples.append(each)

@@ -16,7 +16,8 @@ from PIL import Image
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError, InputError, in_words, printable
 from cortexia_video.formats.decode_depth import decode_depth
-from cortexia_video.formats.registry import FORMATS, PREVIEW, Format, find_format
+from cortexia_video.formats.exports import find_output_format
+from cortexia_video.formats.registry import FORMATS, PREVIEW, Format
 from cortexia_video.ledger.entries import Placed, Source
 from cortexia_video.storage.archive_member import IMAGES, read_part, split_inside
 from cortexia_video.storage.named_file import LARGEST_FILE, read_named, read_whole
@@ -28,7 +29,7 @@ from cortexia_video.video.depth_clip import read_frame_file
 from cortexia_video.video.frames import read_frame
 
 Line = Mapping[str, Any]
-_ABOUT = ("kind", "f_px", "f_source", "full_size", "alignment")  # what a line says of its depth
+_ABOUT = ("kind", "f_px", "f_source", "full_size", "alignment", "convention", "baseline_m", "doffs_px")
 _REMEDY = "`cortexia verify --requeue` lets the next run make it again"
 
 
@@ -52,8 +53,13 @@ def find_depth(line: Line) -> tuple[str, Format] | None:
     """
     if "frame" in line:
         return next(((each, FORMATS["npz"]) for each in line["outputs"] if each.endswith(CLIP)), None)
-    formats = ((name, find_format(name)) for name in list_outputs(line))
+    formats = ((name, find_output_format(name, line.get("convention"))) for name in list_outputs(line))
     return next(((name, form) for name, form in formats if form and form.decode), None)
+
+
+def about_depth(line: Line) -> dict[str, Any]:
+    """Return what a line says of its depth, as `decode_depth` takes it."""
+    return {word: line[word] for word in _ABOUT if line.get(word) is not None}
 
 
 def list_outputs(line: Line) -> dict[str, Placed]:
@@ -71,8 +77,8 @@ def read_run_depth(root: AnyPath, line: Line) -> DepthMap:
     if found is None:
         raise DepthFileError(f"{printable(line['key'])}: there is only a view of its depth")
     name = found[0]
-    about = {word: line.get(word) for word in _ABOUT}
-    return decode_depth(read_output(root, name, line), name, about=about, max_megapixels=math.inf)
+    data = read_output(root, name, line)
+    return decode_depth(data, name, about=about_depth(line), max_megapixels=math.inf)
 
 
 def read_output(root: AnyPath, name: str, line: Line) -> bytes:
@@ -112,34 +118,51 @@ def find_image(line: Line) -> Source | None:
     return Source(line["path"], *line["source"]) if line.get("path") and "source" in line else None
 
 
-def read_run_image(line: Line, path: AnyPath | None = None) -> bytes:
+def locate_image(line: Line, images: AnyPath | None = None) -> AnyPath:
+    """Return where the image of a line is: where it was, or by its key in the folder that has `images` now.
+
+    Raises `DepthFileError` for a key that leads out of that folder.
+    """
+    if images is None:
+        return to_path(line["path"])
+    key = line["key"].rpartition("/")[0] if "frame" in line else line["key"]
+    _require_inside(key)
+    return images / key
+
+
+def read_run_image(line: Line, path: AnyPath | None = None, *, images: AnyPath | None = None) -> bytes:
     """Read the image of a line, if it is still the one that the depth was made of.
 
-    path: where it is now, by default where it was. Raises `InputError`.
+    path: where it is now, by default where it was. images: or the folder that has all of them now, perhaps
+    as copies with times of their own: its bytes are counted then, no more. Raises `InputError`.
     """
     image = find_image(line)
     if image is None:
         raise InputError("it was converted from a depth file: the image is not known, give both by name")
-    path = path or to_path(image.path)
+    path = path or (locate_image(line, images) if images is not None else to_path(image.path))
     if "frame" in line:
-        return _read_frame(path, image, line)
+        return _read_frame(path, image if images is None else None, line)
     inside = split_inside(path.url if isinstance(path, RemotePath) else str(path))
     file = to_path(inside[0]) if inside else path
     with in_words(f"cannot read {path}"):
         data = read_part(file, inside[1], IMAGES) if inside else read_whole(path)
         now = file.stat()
-    if now.st_mtime_ns != image.mtime_ns or (not inside and now.st_size != image.size):
+    is_older = images is None and now.st_mtime_ns != image.mtime_ns
+    if is_older or (not inside and now.st_size != image.size):
         raise InputError("the image changed after its depth was made: estimate it again")
     return data
 
 
-def _read_frame(path: AnyPath, clip: Source, line: Line) -> bytes:
-    """Return a frame of a video as the bytes of an image (BMP: nothing is lost or packed)."""
+def _read_frame(path: AnyPath, clip: Source | None, line: Line) -> bytes:
+    """Return a frame of a video as the bytes of an image (BMP: nothing is lost or packed).
+
+    clip: the video as it must be; None of a copy, which must have its bytes.
+    """
     with in_words(f"cannot read {path}"):
         now = path.stat()
-    if (now.st_size, now.st_mtime_ns) != clip[1:]:
+    if now.st_size != line["source"][0] or (clip and now.st_mtime_ns != clip.mtime_ns):
         raise InputError("the video changed after its depth was made: estimate it again")
-    index = _index(path, clip.mtime_ns)
+    index = _index(path, now.st_mtime_ns)
     number = line["clip"].get("first", 0) + line["frame"] * line["clip"].get("every", 1)
     packed = io.BytesIO()
     Image.fromarray(read_frame(path, number, index)).save(packed, "BMP")

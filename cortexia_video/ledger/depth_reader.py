@@ -24,9 +24,12 @@ from cortexia_video.storage.paths import AnyPath, PathLike, name_inside, to_abso
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.depth_clip import read_frame_file, split_frame
 
-_OF_FILE = ("kind", "f_px", "f_source", "full_size", "alignment")
+_OF_FILE = (
+    *("kind", "f_px", "f_source", "full_size", "alignment"),
+    *("convention", "baseline_m", "doffs_px"),  # by which the numbers of an export are read
+)
 _OF_MODEL = ("model", "weights_sha256")
-_OF_FOLDER = ("kind", "unit", "larger_is", "unknown", *_OF_MODEL)
+_OF_FOLDER = ("kind", "unit", "larger_is", "unknown", "convention", *_OF_MODEL)
 
 
 class _Known(NamedTuple):
@@ -125,7 +128,8 @@ class DepthReader:
         if self._convention and known.source != LEDGER_NAME:
             known = _NOTHING  # of other people's files a depth.json above knows less than who names them
         convention = None if "kind" in known.metadata else self._convention
-        about = add(add(self._about, _read_beside(place, convention)), known.metadata)
+        beside = _read_beside(place, known.metadata.get("convention") or convention)
+        about = add(add(self._about, beside), known.metadata)
         if "kind" in known.metadata:  # then its numbers need no scale, and what stands for unknown is known
             about = {name: value for name, value in about.items() if name not in ("scale", "unknown")}
             about |= {"unknown": known.metadata["unknown"]} if "unknown" in known.metadata else {}

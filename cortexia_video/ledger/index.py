@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from cortexia_video.errors import in_words
+from cortexia_video.formats.exports import EXPORTS
 from cortexia_video.formats.registry import FORMATS, PREVIEW
 from cortexia_video.ledger.state import list_files, parse_line
 from cortexia_video.storage.named_file import open_named
@@ -22,7 +23,8 @@ from cortexia_video.storage.remote_path import RemotePath
 _FEW = 4  # lookups that are worth no index
 _OUTCOME = b', "outcome": "'
 _KEY = b'{"key": '
-_SUFFIXES = frozenset(form.suffix for form in (*FORMATS.values(), PREVIEW))
+_EXPORTED = (form for export in EXPORTS.values() for form in export.formats)
+_SUFFIXES = frozenset(form.suffix for form in (*FORMATS.values(), PREVIEW, *_EXPORTED))
 
 
 class LedgerIndex:

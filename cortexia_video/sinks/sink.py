@@ -31,8 +31,9 @@ Item = TypeVar("Item", bound=Keyed)
 class Sink(ABC):
     """Write depth maps to `root/<key><suffix>`, each file there atomically. A context manager.
 
-    preview, relative: also write a coloured image, and the map before it was aligned. suffixes: of the files of a
-    key, where they are no depth maps but, say, made of them.
+    format: its name, or the formats of the files of a key. preview, relative: also write a coloured image, and
+    the map before it was aligned. suffixes: of the files of a key, where they are no depth maps but, say, made
+    of them.
     Raises `OutputError` for an unknown format, `MissingExtraError` for one whose package is not installed, and on
     entering `OutputError` where nothing can be written.
     """
@@ -45,16 +46,18 @@ class Sink(ABC):
     def __init__(
         self,
         *,
-        format: str = "npy",
+        format: str | Sequence[Format] = "npy",
         preview: bool = False,
         relative: bool = False,
         suffixes: Sequence[str] | None = None,
     ) -> None:
-        if format not in FORMATS:
+        if isinstance(format, str) and format not in FORMATS:
             raise OutputError(f"unknown format {format!r}: use one of {', '.join(FORMATS)}")
-        FORMATS[format].require()
+        chosen = (FORMATS[format],) if isinstance(format, str) else tuple(format)
+        for each in chosen:
+            each.require()
         more = [each for each, wanted in ((PREVIEW, preview), (RELATIVE, relative)) if wanted]
-        self.formats: tuple[Format, ...] = (FORMATS[format], *more)
+        self.formats: tuple[Format, ...] = (*chosen, *more)
         self.suffixes = suffixes or [each.suffix for each in self.formats]
         self.clip_suffixes = [depth_clip.SUFFIX, *([video_preview.SUFFIX] if preview else [])]
 

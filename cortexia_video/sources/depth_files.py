@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from cortexia_video.errors import Failure, InputError
 from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.formats.registry import FORMATS, HEAD_BYTES, READERS, is_own_head, is_own_output
+from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.ledger.artifacts import find_depth, list_outputs
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.lines import read_done
@@ -44,7 +46,8 @@ class DepthFiles:
     A clip of depth stands for its frames: `clip.mp4/000123` of `clip.mp4.mkv`.
     What a run packed into shards is found by the run's ledger, as the files that it would have been.
 
-    images: how many were passed over.
+    bare: keys leave out the image's ending, too: `a` of `a.jpg.npy`, where no other file of its folder would
+    have that key; not of shards. images: how many were passed over.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class DepthFiles:
         output: AnyPath | None = None,
         convention: str | None = None,
         about: Metadata | None = None,
+        bare: bool = False,
     ) -> None:
         self.images = 0
         in_colour = convention in CONVENTIONS and CONVENTIONS[convention].in_colour
@@ -62,6 +66,7 @@ class DepthFiles:
         )
         self._inputs = inputs
         self._output = output
+        self._bare = bare
         self._counting = threading.Lock()
 
     def __iter__(self) -> Iterator[Found]:
@@ -72,7 +77,7 @@ class DepthFiles:
             may_be=lambda name: name.lower().endswith(_SUFFIXES),
             looks_inside=lambda name: name.lower().endswith((".png", depth_clip.SUFFIX)),
             accepts_object=self._accepts_object,
-            name_keys=_name_keys,
+            name_keys=partial(_name_keys, bare=self._bare),
             find_packed=_find_packed,
             noun="depth files",
         )
@@ -127,9 +132,18 @@ def find_suffix(name: str) -> str:
     return name[-next(len(suffix) for suffix in _LONG_FIRST if lower.endswith(suffix)) :]
 
 
-def _name_keys(names: Sequence[str]) -> Mapping[str, str]:
+def _name_keys(names: Sequence[str], *, bare: bool) -> Mapping[str, str]:
     depth = [name for name in names if name.lower().endswith(_SUFFIXES)]
     stems = {name: name[: -len(find_suffix(name))] or name for name in depth}
+    if bare:
+        cut = {name: stem.rpartition(".") for name, stem in stems.items()}
+        short = {
+            name: begin
+            for name, (begin, _, end) in cut.items()
+            if begin and f".{end.lower()}" in IMAGE_SUFFIXES
+        }
+        taken = Counter([*short.values(), *stems.values()])
+        stems |= {name: begin for name, begin in short.items() if taken[begin] == 1 and begin not in depth}
     uses = Counter(stems.values())
     return {name: stem if uses[stem] == 1 and stem not in stems else name for name, stem in stems.items()}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import re
 from typing import Any, get_args
 
 import numpy as np
@@ -14,8 +14,10 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from cortexia_video import DepthMap
 from cortexia_video.depth_map import KINDS
-from cortexia_video.formats.decode_depth import decode_depth
+from cortexia_video.formats import jxl, png16
+from cortexia_video.formats.decode_depth import decode_depth, decode_stored
 from cortexia_video.formats.metadata import MARK, metadata_of
+from cortexia_video.formats.quantization import lost
 from cortexia_video.formats.registry import FORMATS, PREVIEW, FormatName, is_own_output
 
 READABLE = [name for name, form in FORMATS.items() if form.decode]
@@ -42,10 +44,8 @@ def bound(name: str, depth: DepthMap) -> np.ndarray:
         return np.abs(values) * (2.0**-11 if name == "exr16" else 0)
     low, high = known.min(), known.max()
     rounding = 1e-6 * np.abs(known).max() + 1e-37
-    if depth.kind == "metric" and low > 0.00099995 and high < 65.53501:
-        return np.full(values.shape, 0.0005 + rounding)
-    if depth.kind in ("metric", "scale_invariant") and low > 0 and high / low < 7e10:
-        return np.abs(values) * 2e-4
+    if depth.kind in ("metric", "scale_invariant"):
+        return np.abs(values) * 1.96e-4
     return np.full(values.shape, (high - low) / 131068 + rounding)
 
 
@@ -54,6 +54,9 @@ def check(name: str, depth: DepthMap) -> None:
     read = round_trip(name, depth)
     assert depth.values.tobytes() == given.tobytes()
     assert fields(read) == fields(depth)
+    if name in IN_STEPS and depth.kind in ("metric", "scale_invariant"):
+        given[(given < 9.9981e-6) | (given > 1000192)] = np.nan  # they are lost, which is said
+        assert (FORMATS[name].lost(depth) is None) == (np.isnan(given) == np.isnan(depth.values)).all()
     np.testing.assert_array_equal(np.isnan(read.values), np.isnan(given))
     error = np.abs(read.values.astype(np.float64) - given)
     allowed = bound(name, depth)
@@ -151,18 +154,35 @@ def test_a_second_round_trip_changes_nothing(name: str, values: np.ndarray) -> N
     np.testing.assert_array_equal(round_trip(name, once).values, once.values)
 
 
-def test_whole_millimetres_are_exact() -> None:
-    values = (np.arange(1, 65536) / 1000).astype(np.float32).reshape(15, -1)
-    for name in IN_STEPS:
-        np.testing.assert_array_equal(round_trip(name, DepthMap(values, "metric")).values, values)
+@pytest.mark.parametrize("name", IN_STEPS)
+@pytest.mark.parametrize("low", [1e-5, 0.002, 0.05, 1, 30, 5000])
+def test_steps_are_the_same_for_every_map_and_hold_their_bound(name: str, low: float) -> None:
+    values = np.geomspace(low, 20 * low, 200_000).astype(np.float32).reshape(400, -1)  # 2 to 40 mm, too
+    for kind in ("metric", "scale_invariant"):
+        data = encode(name, DepthMap(values, kind))
+        assert data.count(b'"near": 1e-05, "far": 1000000.0') == 1
+        error = np.abs(round_trip(name, DepthMap(values, kind)).values.astype(np.float64) / values - 1)
+        assert error.max() < 1.96e-4
 
 
-def test_the_log_bound_holds_at_the_widest_range() -> None:
-    values = np.geomspace(1e-6, 1e-6 * math.exp(24.999), 10**6).astype(np.float32).reshape(1000, 1000)
-    depth = DepthMap(values, "scale_invariant")
-    assert FORMATS["png16"].lost(depth) is None
-    error = np.abs(round_trip("png16", depth).values / values - 1)
-    assert 1.9e-4 < error.max() < 1.97e-4
+@pytest.mark.parametrize("name", IN_STEPS)
+@pytest.mark.parametrize("scale", [0.001, 1 / 5000, 1 / 256, 0.00025])
+def test_the_numbers_of_a_sensor_are_kept(name: str, scale: float) -> None:
+    numbers = np.arange(65536).reshape(256, 256)
+    values = np.where(numbers > 0, numbers * scale, np.nan).astype(np.float32)
+    depth = DepthMap(values, "metric")
+    assert lost(depth, scale) is None
+    data = b"".join(map(bytes, {"png16": png16, "jxl": jxl}[name].encode(depth, scale)))
+    stored = decode_stored(data, "a")
+    np.testing.assert_array_equal(stored.values, numbers)
+    np.testing.assert_array_equal(decode_depth(data, "a").values, values)
+
+
+@pytest.mark.parametrize(("millimetres", "count"), [(2.4, 1), (2.0, 0), (2500.4, 0), (0.2, 1), (65536.0, 1)])
+def test_steps_that_are_too_coarse_are_named(millimetres: float, count: int) -> None:
+    said = lost(DepthMap(np.array([[millimetres / 1000, 1]], np.float32), "metric"), 0.001)
+    assert (said is not None) == bool(count)
+    assert not said or re.search("^1 values, .* outside|too coarse for 1 values", said)
 
 
 @pytest.mark.parametrize("name", IN_STEPS)
@@ -181,9 +201,11 @@ def test_what_would_be_lost_is_said() -> None:
     infinite = DepthMap(np.array([[1, np.inf]], np.float32), "metric")
     wide = DepthMap(np.array([[0, 100]], np.float32), "metric")
     for name in IN_STEPS:
-        assert FORMATS[name].lost(infinite) == "infinite values become unknown"
+        assert FORMATS[name].lost(infinite) == "1 infinite values become unknown"
         assert np.isnan(round_trip(name, infinite).values[0, 1])
-        assert "kept to within 0.000762963 only" in str(FORMATS[name].lost(wide))
+        assert "1 values, of 0 to 100, are outside of the 9.998e-06 to 1.00019e+06 that" in str(
+            FORMATS[name].lost(wide)
+        )
         assert FORMATS[name].lost(dataclasses.replace(wide, kind="disparity")) is None
         narrow = DepthMap(np.array([[100, 109]], np.float32), "metric")
         assert FORMATS[name].lost(narrow) is None

@@ -9,12 +9,20 @@ from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial.distance import cdist
 
-from cortexia_video.evaluation.metrics.boundary import boundary_f1, boundary_recall
-from cortexia_video.evaluation.metrics.edges import edge_accuracy, edge_completeness, measure_distance
-from cortexia_video.evaluation.metrics.focal_length import field_of_view_error, focal_length_error
-from cortexia_video.evaluation.metrics.normals import measure_normals
+from cortexia_video.evaluation.metrics.edges import (
+    boundary_f1,
+    boundary_recall,
+    edge_accuracy,
+    edge_completeness,
+    measure_distance,
+)
+from cortexia_video.evaluation.metrics.geometry import (
+    field_of_view_error,
+    focal_length_error,
+    measure_normals,
+    score_cloud,
+)
 from cortexia_video.evaluation.metrics.ordinal import whdr
-from cortexia_video.evaluation.metrics.point_clouds import score_cloud
 from cortexia_video.evaluation.metrics.temporal_stability import measure_stability
 from cortexia_video.pinhole import Pinhole
 

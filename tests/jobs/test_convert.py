@@ -436,7 +436,7 @@ def test_files_that_differ_in_their_ending_keep_their_whole_names(tmp_path: Path
         "a.npz.npz.pfm": 3,
         "b.pfm": 4,
         "trip/a.pfm": 5,
-        "c.16.png.pfm": 6,
+        "c.16.png.pfm": pytest.approx(6, rel=1.96e-4),
         "c.tif.pfm": 7,
     }
     assert convert(tmp_path / "in", tmp_path / "out", format="pfm").skipped == 7
@@ -456,8 +456,8 @@ def test_several_inputs_keep_the_names_of_their_folders(tree: Path, tmp_path: Pa
 
 WIDE = DepthMap(np.array([[1e-6, 1e6]], np.float32), "metric")
 LOSSES = [
-    ("png16", WIDE, "its range is too wide for steps of equal ratio"),
-    ("jxl", WIDE, "its range is too wide for steps of equal ratio"),
+    ("png16", WIDE, "1 values, of 1e-06 to 1e+06, are outside of the 9.998e-06 to 1.00019e+06 that its"),
+    ("jxl", WIDE, "1 values, of 1e-06 to 1e+06, are outside of the 9.998e-06 to 1.00019e+06 that its"),
     (
         "exr16",
         DepthMap(np.array([[1e5]], np.float32), "metric"),
