@@ -144,8 +144,9 @@ def estimate(
             bytes (0..255), or six numbers, 'mean 0.5 0.5 0.5 std 0.5 0.5 0.5'.
         output_name: For onnx: files with several outputs, where their names leave open which is depth.
         commercial_only: Refuse models whose weights are not known to be free for use in a product.
-        align_to: Make depth metric by distances that are known: a CSV of points, a COLMAP model or a folder of
-            sparse depth, as `cortexia align --to` takes them. In Python also an `AlignTo`.
+        align_to: Make depth metric by distances that are known: a CSV of points, a COLMAP model, a
+            transforms.json or a folder of sparse depth, as `cortexia align --to` takes them. In Python also an
+            `AlignTo`.
         drop_relative: Do not keep the depth before its alignment in KEY.relative.
         f_px: Focal length of every image, in its pixels. Without it EXIF says it, or the model estimates it.
         intrinsics: CSV (key,f_px or key,fx,fy,width,height) or JSON file of focal lengths by key; * stands
