@@ -28,7 +28,7 @@ from cortexia_video.evaluation.ground_truth import hold_truth
 from cortexia_video.evaluation.image_score import score_image
 from cortexia_video.evaluation.job import measure_predictors
 from cortexia_video.evaluation.metrics.alignment import align
-from cortexia_video.evaluation.metrics.boundary import boundary_f1
+from cortexia_video.evaluation.metrics.edges import boundary_f1
 from cortexia_video.evaluation.metrics.pixel_sums import PixelSums, add_sums, measure_pixels
 from cortexia_video.evaluation.predictors import StoredPredictor
 from cortexia_video.evaluation.protocol import load_protocol

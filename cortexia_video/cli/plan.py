@@ -38,7 +38,10 @@ def plan_command(
     """
     cost = plan(inputs, **options)
     lost = f"; {cost.lost} inputs cannot be opened" if cost.lost else ""
-    print(f"{cost.found} images, {_format_bytes(cost.bytes)}{lost}")
+    done = (
+        f"; {cost.done} are done, what follows is for the other {cost.found - cost.done}" if cost.done else ""
+    )
+    print(f"{cost.found} images, {_format_bytes(cost.bytes)}{lost}{done}")
     smallest, largest = (f"{width} x {height}" for width, height in (cost.smallest, cost.largest))
     print(
         f"of {cost.looked_at} looked at: {smallest} to {largest} pixels, {cost.megapixels:.3g} megapixels on "

@@ -21,7 +21,7 @@ _OF_SHAPES = ("near_m", "far_m", "max_gap", "normals")
 
 
 @take_options(CloudOptions, (CAMERA, _OF_CAMERAS), (SHAPE, _OF_SHAPES))
-@take_options(make_point_clouds, (OPTIONS, ("format", "overwrite")), (RUN, ("workers",)))
+@take_options(make_point_clouds, (OPTIONS, ("format", "images", "overwrite")), (RUN, ("workers",)))
 @take_options(make_point_cloud, (OPTIONS, ("frame",)), (MEANING, ("kind", "convention")))
 def pointcloud_command(
     image: Annotated[str, Parameter(name="IMAGE")],
@@ -62,6 +62,7 @@ def pointcloud_command(
                 output,
                 format=options["format"],
                 options=wanted,
+                images=options["images"],
                 frame=options["frame"],
                 overwrite=options["overwrite"],
                 workers=options["workers"],
@@ -72,6 +73,8 @@ def pointcloud_command(
             lambda: range(counted.get()),
             to_path(output),
         )
+    if options["images"]:
+        raise InputError("`images` says where those of a run are: IMAGE is given by its name")
     cloud = make_point_cloud(
         image,
         depth,

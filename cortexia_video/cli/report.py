@@ -10,7 +10,7 @@ from cortexia_video.cli.options import OPTIONS, take_options
 from cortexia_video.reporting.job import report
 
 
-@take_options(report, (OPTIONS, ("output", "sample", "workers")))
+@take_options(report, (OPTIONS, ("output", "sample", "images", "workers")))
 def report_command(
     folder: Annotated[str, Parameter(name="DIR")],
     /,

@@ -12,7 +12,7 @@ from cortexia_video.errors import printable
 from cortexia_video.jobs.verify import verify
 
 
-@take_options(verify, (OPTIONS, ("requeue", "workers")))
+@take_options(verify, (OPTIONS, ("requeue", "forget_failed", "workers")))
 def verify_command(
     output: Annotated[str, Parameter(name="DIR")],
     /,
@@ -25,6 +25,7 @@ def verify_command(
 
         cortexia verify depth
         cortexia verify depth --requeue
+        cortexia verify depth --forget-failed
 
     Exit code: 0 all right, 1 not all right, 2 no ledger.
 
@@ -36,5 +37,7 @@ def verify_command(
         print(wrong)
     for key in found.unfinished:
         print(f"not finished: {printable(key)}: the next run does it")
-    print(f"{found}{'; requeued: the next run does them' if options['requeue'] and found.wrong else ''}")
+    requeued = "; requeued: the next run does them" if options["requeue"] and found.wrong else ""
+    forgotten = f"; {found.forgotten} failures forgotten" if options["forget_failed"] else ""
+    print(f"{found}{requeued}{forgotten}")
     return SOME_FAILED if found.wrong or found.unfinished else DONE

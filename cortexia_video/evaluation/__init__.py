@@ -13,14 +13,23 @@ if TYPE_CHECKING:
     from cortexia_video.evaluation.ground_truth import GroundTruth, hold_truth
     from cortexia_video.evaluation.job import Evaluation
     from cortexia_video.evaluation.metrics.alignment import align
-    from cortexia_video.evaluation.metrics.boundary import boundary_f1, boundary_recall
     from cortexia_video.evaluation.metrics.depth_metrics import score_pixels
-    from cortexia_video.evaluation.metrics.edges import edge_accuracy, edge_completeness
-    from cortexia_video.evaluation.metrics.focal_length import field_of_view_error, focal_length_error
-    from cortexia_video.evaluation.metrics.normals import NormalError, measure_normals
+    from cortexia_video.evaluation.metrics.edges import (
+        boundary_f1,
+        boundary_recall,
+        edge_accuracy,
+        edge_completeness,
+    )
+    from cortexia_video.evaluation.metrics.geometry import (
+        CloudScore,
+        NormalError,
+        field_of_view_error,
+        focal_length_error,
+        measure_normals,
+        score_cloud,
+    )
     from cortexia_video.evaluation.metrics.ordinal import whdr
     from cortexia_video.evaluation.metrics.pixel_sums import PixelSums, add_sums, measure_pixels
-    from cortexia_video.evaluation.metrics.point_clouds import CloudScore, score_cloud
     from cortexia_video.evaluation.metrics.temporal_stability import measure_stability
     from cortexia_video.evaluation.predictors import ModelPredictor, Predictor
     from cortexia_video.evaluation.protocol import Protocol, list_protocols, load_protocol
@@ -71,32 +80,26 @@ _HOMES = {
     ),
     "evaluation.job": ("Evaluation",),
     "evaluation.metrics.alignment": ("align",),
-    "evaluation.metrics.boundary": (
-        "boundary_f1",
-        "boundary_recall",
-    ),
     "evaluation.metrics.depth_metrics": ("score_pixels",),
     "evaluation.metrics.edges": (
+        "boundary_f1",
+        "boundary_recall",
         "edge_accuracy",
         "edge_completeness",
     ),
-    "evaluation.metrics.focal_length": (
+    "evaluation.metrics.geometry": (
+        "CloudScore",
+        "NormalError",
         "field_of_view_error",
         "focal_length_error",
-    ),
-    "evaluation.metrics.normals": (
-        "NormalError",
         "measure_normals",
+        "score_cloud",
     ),
     "evaluation.metrics.ordinal": ("whdr",),
     "evaluation.metrics.pixel_sums": (
         "PixelSums",
         "add_sums",
         "measure_pixels",
-    ),
-    "evaluation.metrics.point_clouds": (
-        "CloudScore",
-        "score_cloud",
     ),
     "evaluation.metrics.temporal_stability": ("measure_stability",),
     "evaluation.predictors": (

@@ -243,25 +243,27 @@ class FolderPredictor(StoredPredictor):
             about, convention = source.about, self._convention
             return decode_depth(content, str(source.path), about=about, convention=convention, strict=False)
 
-        guess = attempt(key, "decode", decode)
-        if not isinstance(guess, Failure):
-            return guess
-        if isinstance(guess.error, FileNotFoundError):
+        prediction = attempt(key, "decode", decode)
+        if not isinstance(prediction, Failure):
+            return prediction
+        if isinstance(prediction.error, FileNotFoundError):
             return None
-        if isinstance(guess.error, OSError):
-            return replace(guess, error=InputError(f"cannot read {source.path}: {describe(guess.error)}"))
+        if isinstance(prediction.error, OSError):
+            return replace(
+                prediction, error=InputError(f"cannot read {source.path}: {describe(prediction.error)}")
+            )
         name = source.packed[1] if source.packed else source.path
-        said = guess.reason.removeprefix(f"{name}: ")  # the key says which: reasons can be counted
-        return replace(guess, error=InputError(said))
+        said = prediction.reason.removeprefix(f"{name}: ")  # the key says which: reasons can be counted
+        return replace(prediction, error=InputError(said))
 
     def explain(self, key: str, remark: str) -> str:
         """Return why nothing in the folder can be measured, by an image of the ground truth and its outcome."""
         source = self._find(key)
         if source is not None:
-            return f"no depth in {self.name} can be measured: {source.path} for {key} of the truth: {remark}"
+            return f"no depth in {self.name} can be measured: {source.path} for {key} of the ground truth: {remark}"
         return (
-            f"no depth in {self.name} belongs to an image of the truth: {next(iter(self._files))} is there, "
-            f"the truth has {key}: give the folder below which names and subfolders are the truth's, or "
+            f"no depth in {self.name} belongs to an image of the ground truth: found {next(iter(self._files))}, "
+            f"the ground truth has {key}: give the folder below which names and subfolders are the truth's, or "
             "`pattern`, such as '{key}_depth.npy'"
         )
 
@@ -330,7 +332,7 @@ def open_predictor(
     ]
     readings = [{key: DepthSource(path, about) for key, path in each.items()} for each in indexed if each]
     if not readings:
-        raise InputError(f"no file in {root} fits `pattern` {pattern!r}: {next(iter(found))} is there")
+        raise InputError(f"no file in {root} fits `pattern` {pattern!r}: found {next(iter(found))}")
     return FolderPredictor(name, readings, convention)
 
 

@@ -35,6 +35,7 @@ _ROWS = 64  # of a strip
 _KINDS = {1: "u", 2: "i", 3: "f"}  # by SampleFormat
 _BY_PILLOW = ("u8", "u16", "i16", "u32", "i32", "f32")
 _MOST_PAGES = 1 << 16
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else what it also raises reaches stderr
 
 
 def encode(depth: DepthMap) -> Chunks:

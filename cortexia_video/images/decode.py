@@ -49,6 +49,14 @@ def read_header(data: bytes) -> Header:
         return Header(pil_image.format or "", *pil_image.size)
 
 
+def read_orientation(data: bytes) -> int:
+    """Return the orientation, 1 to 8, by which EXIF says that a JPEG is to be turned; of other files 1."""
+    if not data.startswith(b"\xff\xd8"):
+        return 1
+    with _decode_errors(data), _open(data) as pil_image:
+        return _orientation(read_exif(pil_image))
+
+
 def decode(
     data: bytes,
     key: str,

@@ -14,7 +14,7 @@ from typing import Literal, Self, TypeVar
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, OutputExistsError, OutputLostError
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
-from cortexia_video.ledger.ledger import PROGRESS_S, Ledger, State
+from cortexia_video.ledger.ledger import PROGRESS_S, Ledger, LookUp
 from cortexia_video.runtime.throughput import Speed
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile
@@ -104,6 +104,7 @@ class Outcomes:
         self._began = self._recorded = time.monotonic()
         self.slowest: Callable[[], str | None] = lambda: None  # names the slowest stage so far
         self._told = False  # that outputs of other settings are here
+        self._failed_before = ledger.failed_keys()  # and not found again so far
 
     def needing_work(self, found: Iterable[_Item | Failure]) -> Iterator[_Item]:
         """Yield the inputs that are to be done; others settle here."""
@@ -111,6 +112,7 @@ class Outcomes:
             if self._stop.is_set():
                 return
             self.report.found += 1
+            self._failed_before.discard(item.key)
             if isinstance(item, Failure):
                 self.fail(item)
             elif self._needs_work(item):
@@ -159,8 +161,13 @@ class Outcomes:
             error.report = report
 
     def record_end(self, **more: object) -> None:
-        """Append the counts to the ledger. more: what else the job has to say of its end."""
+        """Append the counts to the ledger. more: what else the job has to say of its end.
+
+        Earlier failures of inputs that are gone, as those of a folder given by mistake, are then forgotten.
+        """
         report = self.report
+        if self._all_found and self.ledger.partition is None:
+            self.ledger.forget_gone(self._failed_before)
         self.ledger.record_end(
             **report.counts,
             interrupted=report.interrupted,
@@ -172,7 +179,9 @@ class Outcomes:
 
     def _needs_work(self, item: InputFile) -> bool:
         """Return whether an input is to be done; one that is done, or that must not be, settles here."""
-        state, other = ("missing", None) if self._overwrite else self._look_up(item)
+        others = _NOT_OF_CLIPS if item.is_clip else _OF_CLIPS
+        known = self.ledger.look_up(item.key, item.source, besides=others)
+        state, other, is_moved = LookUp("missing") if self._overwrite else known
         if state == "changed" and not self._told:
             self._told = True
             fate = "kept" if self._changed == "keep" else "redone"
@@ -180,6 +189,8 @@ class Outcomes:
             _log.warning("outputs made with other settings (%s) are %s", settings, fate)
         good = state == "done" or (state == "changed" and self._changed == "keep")
         if good and other is None:
+            if is_moved:
+                self.ledger.record_moved(item.key, item.source)
             self.report.skipped += 1
             self._on_outcome(self.report, None)
             return False
@@ -187,10 +198,6 @@ class Outcomes:
         if obstacle:
             self.fail(Failure(item.key, "write", OutputExistsError(obstacle)), item)
         return obstacle is None
-
-    def _look_up(self, item: InputFile) -> tuple[State, str | None]:
-        others = _NOT_OF_CLIPS if item.is_clip else _OF_CLIPS
-        return self.ledger.look_up(item.key, item.source, besides=others)
 
     def _find_obstacle(self, item: InputFile, other: str | None) -> str | None:
         """Return why the outputs of an input must not be placed, if that is so. other: whose depth is there."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import random
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,17 +22,20 @@ from cortexia_video.errors import Failure, InputError, OutputError, OutputLostEr
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.images.decode import Header, read_header
 from cortexia_video.images.read import read_image_bytes
-from cortexia_video.inference.backend_selection import BackendSelector
+from cortexia_video.inference.backend_selection import AUTO, BackendSelector
 from cortexia_video.inference.batches import BatchSize
 from cortexia_video.jobs.estimate import Decoding, estimate
 from cortexia_video.jobs.worker import decode_readable
 from cortexia_video.ledger.depth_reader import read_depth
 from cortexia_video.ledger.entries import CLAIMED
 from cortexia_video.ledger.ledger import read_ledger
+from cortexia_video.ledger.state import LedgerState, read_state
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.throughput import Speed
+from cortexia_video.sinks.open import open_sink
 from cortexia_video.sources.find import Found, InputFile, find_images
 from cortexia_video.storage.atomic_file import scratch_folder
+from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.paths import AnyPath, is_remote, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
@@ -64,6 +69,7 @@ class Plan:
 
     Attributes:
         found: Images.
+        done: Of these, those that `output` has already, made of the same images with these settings.
         lost: Inputs that cannot be opened.
         bytes: Of the images' files.
         looked_at: Headers that were read.
@@ -78,6 +84,7 @@ class Plan:
     """
 
     found: int
+    done: int
     lost: int
     bytes: int
     looked_at: int
@@ -108,7 +115,8 @@ def plan(
 
     A few images chosen at random, twelve at most, are estimated into a temporary folder, beside `output`
     where that is given. Hours are those that the slowest of model, cores and disk would take alone: a long
-    run comes close to it. What an earlier run has done is not taken off.
+    run comes close to it. What an earlier run has done in `output`, by the same model of the same size, is taken
+    off; of the format, which is not asked for here, nothing is looked at.
 
     Args:
         inputs: Image files, folders and lists, as `estimate` takes them; so are those below.
@@ -138,7 +146,16 @@ def plan(
     if num_workers < 1:
         raise InputError(f"`num_workers` must be at least 1, got {num_workers}")
     root = to_path(output) if output else None
-    found, lost, total, samples = _count(find_images(inputs, recursive=recursive, output=root))
+    state, sink = (read_state(root), open_sink(root)) if root else (LedgerState(), None)
+    done = Counter[str]()  # by the run that did them
+
+    def note_done(image: InputFile) -> None:
+        entry = state.get(image.key)
+        if sink and entry and entry.made_of(image.source):
+            whole = all(sink.size_of(name) == each.size for name, each in entry.outputs.items())
+            done[entry.run] += whole
+
+    found, lost, total, samples = _count(find_images(inputs, recursive=recursive, output=root), note_done)
     if not samples:
         why = f"none of {lost} inputs can be opened" if lost else "no images"
         raise InputError(f"{why} in {', '.join(str(to_path(each)) for each in inputs)}")
@@ -146,11 +163,18 @@ def plan(
     asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
     chosen = _choose(headers)
     estimators = _load(model, asked, chosen) if isinstance(model, str) else load_estimators(model, **asked)
+    ours = {**estimators[0].identity, "decode": decode}
+    if asked.get("backend") == AUTO:
+        ours = {name: value for name, value in ours.items() if name not in ("backend", "precision")}
+    settings = parse_json(json.dumps(ours, default=str), "settings", finite=False)
+    fitting = [run for run in state.runs.values() if settings.items() <= run.settings.items()]
+    left = found - sum(done[run.name] for run in fitting)
     speed, costs, pixels = _time(chosen, estimators, decode, _place_beside(root))
     sides = sorted(((each.width, each.height) for each in headers.values()), key=math.prod)
     mean = sum(map(math.prod, sides)) / len(sides)
     return Plan(
         found=found,
+        done=found - left,
         lost=lost,
         bytes=total,
         looked_at=len(samples),
@@ -160,25 +184,27 @@ def plan(
         megapixels=mean / 1e6,
         timed=speed.images,
         formats=_foretell(
-            found / num_workers, found, speed, costs, mean if estimators[0].size == "full" else pixels
+            left / num_workers, left, speed, costs, mean if estimators[0].size == "full" else pixels
         ),
         num_workers=num_workers,
-        requests=_count_requests(found, inputs, root),
+        requests=_count_requests(found, left, inputs, root),
     )
 
 
 def _count_requests(
-    found: int, inputs: Sequence[str | os.PathLike[str]], root: AnyPath | None
+    found: int, left: int, inputs: Sequence[str | os.PathLike[str]], root: AnyPath | None
 ) -> dict[str, int]:
-    """Count what object stores will be asked: they charge for it."""
+    """Count what object stores will be asked: they charge for it. left: of the inputs found, to be done."""
     remote = any(is_remote(each) for each in inputs)
     stored = isinstance(root, RemotePath)
-    puts = found + 2 * math.ceil(found / CLAIMED) if stored else 0
+    puts = left + 2 * math.ceil(left / CLAIMED) if stored else 0
     listed = found * (remote + stored)
-    return {"LIST": math.ceil(listed / _LISTED), "GET": found if remote else 0, "PUT": puts}
+    return {"LIST": math.ceil(listed / _LISTED), "GET": left if remote else 0, "PUT": puts}
 
 
-def _count(found: Iterable[Found]) -> tuple[int, int, int, list[InputFile]]:
+def _count(
+    found: Iterable[Found], note: Callable[[InputFile], None]
+) -> tuple[int, int, int, list[InputFile]]:
     """Return the number of images, of lost inputs, of bytes, and some images by reservoir sampling."""
     chance = random.Random(0)
     count, lost, total = 0, 0, 0
@@ -188,6 +214,7 @@ def _count(found: Iterable[Found]) -> tuple[int, int, int, list[InputFile]]:
             lost += 1
             continue
         count += 1
+        note(each)
         total += each.source.size
         if len(samples) < _LOOKED_AT:
             samples.append(each)

@@ -22,7 +22,7 @@ from cortexia_video.errors import (
 from cortexia_video.frame import Frame
 from cortexia_video.geometry.anchors import anchor_depth, require_distances
 from cortexia_video.geometry.intrinsics import Intrinsics, load_intrinsics
-from cortexia_video.images.decode import decode
+from cortexia_video.images.decode import decode, read_orientation
 from cortexia_video.jobs.outcomes import Listener, Outcomes, Report, open_outcomes
 from cortexia_video.ledger.artifacts import (
     Line,
@@ -131,12 +131,21 @@ def make_point_cloud(
     if not overwrite:
         require_free(place, OVERWRITE)
     maker = _Maker(options)
+    orientation = 1
     if frame is None:
-        seen = decode(read_whole(image_path), image_path.name)
+        data = read_whole(image_path)
+        seen, orientation = decode(data, image_path.name), read_orientation(data)
     else:
         seen = Frame(image_path.name, read_frame(image_path, frame))
         depth = f"{os.fspath(depth)}#{frame}"
     depth_map = read_depth(depth, about={"kind": kind} if kind else {}, convention=convention)
+    height, width = depth_map.values.shape
+    is_upright = (height - width) * (seen.height - seen.width) > 0 and orientation >= 5
+    if orientation != 1 and depth_map.model is None and depth_map.full_size is None and not is_upright:
+        raise InputError(
+            f"EXIF turns {image_path.name} (orientation {orientation}), and whether its depth is turned, too, is not "
+            "known: turn the image's pixels, and remove the orientation"
+        )
     cloud = maker.make(_fit(depth_map, seen), seen)
     save_point_cloud(cloud, place, overwrite=overwrite)
     return cloud
@@ -148,6 +157,7 @@ def make_point_clouds(
     *,
     format: Literal["ply", "glb"] = "ply",
     options: CloudOptions = CloudOptions(),
+    images: str | os.PathLike[str] | None = None,
     frame: int | None = None,
     overwrite: bool = False,
     workers: int | None = None,
@@ -167,6 +177,7 @@ def make_point_clouds(
         output: Another folder, for the point clouds.
         format: Of the files in the folder.
         options: Camera and shape of the point clouds.
+        images: The folder that the images of the run are in now, by their keys, if they were moved.
         frame: As `make_point_cloud` takes it.
         overwrite: Make all again, and replace files that the ledger does not know.
         workers: Threads, for a run; one per core by default.
@@ -192,7 +203,8 @@ def make_point_clouds(
     settings = {"job": "pointcloud", "format": format, **_settings_of(options), **maker.given.settings}
     opened = open_outcomes(place, settings, sink, overwrite=overwrite, on_outcome=on_outcome, stop=stop)
     with opened as outcomes:
-        return PointCloudJob(root, outcomes, maker, format, frame, on_counted).run(workers)
+        moved_to = to_path(images) if images else None
+        return PointCloudJob(root, outcomes, maker, format, frame, on_counted, moved_to).run(workers)
 
 
 class _Maker:
@@ -251,8 +263,10 @@ class PointCloudJob:
         format: str,
         frame: int | None,
         on_counted: Callable[[int], None],
+        images: AnyPath | None,
     ) -> None:
         self._root = root
+        self._images = images
         self._on_counted, self._frame = on_counted, frame
         self._outcomes = outcomes
         self._maker = maker
@@ -312,7 +326,8 @@ class PointCloudJob:
         pixels = line.get("height", 0) * line.get("width", 0)
         with self._budget.hold(_DEPTH_BYTES * pixels + _IMAGE_BYTES * math.prod(_image_size(line))):
             depth = read_run_depth(self._root, line)
-            frame = decode(read_run_image(line), key, max_megapixels=math.inf)  # once it was allowed
+            data = read_run_image(line, images=self._images)
+            frame = decode(data, key, max_megapixels=math.inf)  # once it was allowed
             cloud = self._maker.make(depth, frame)
             return attempt(key, "write", lambda: self._place(work, cloud))
 

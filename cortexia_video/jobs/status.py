@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cortexia_video.errors import printable
+from cortexia_video.jobs.clip_parts import UnfinishedClip, list_unfinished
 from cortexia_video.ledger.ledger import PROGRESS_S
-from cortexia_video.ledger.state import Run, read_state, require_ledger
-from cortexia_video.sources.find import find_images
-from cortexia_video.storage.paths import to_path
+from cortexia_video.ledger.state import (
+    BEGINNING_OF_RUN,
+    LedgerState,
+    Run,
+    parse_line,
+    read_lines,
+    require_ledger,
+)
+from cortexia_video.sources.find import InputFile, find_images
+from cortexia_video.storage.atomic_file import is_locked
+from cortexia_video.storage.paths import AnyPath, to_path
+from cortexia_video.storage.remote_path import RemotePath
 
 _SILENT_S = 4 * PROGRESS_S  # after which a run that said nothing is taken for ended
 _COUNTS = ("found", "done", "skipped", "failed")
@@ -19,7 +29,10 @@ _COUNTS = ("found", "done", "skipped", "failed")
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """What a run last said of itself. seconds: since it began, then. slowest: the stage to look at first."""
+    """What a run last said of itself. seconds: since it began, then. slowest: the stage to look at first.
+
+    died: it has no end, and no process has its ledger; where nobody can tell (at a URL), it is but silent.
+    """
 
     run: str
     model: str
@@ -29,18 +42,20 @@ class RunStatus:
     counts: Mapping[str, int]
     seconds: float
     slowest: str | None
+    died: bool = False
 
     @property
     def images_per_second(self) -> float:
         return self.counts["done"] / self.seconds if self.seconds else 0.0
 
     def is_at_work(self, now: datetime.datetime) -> bool:
-        return not self.ended and (now - self.said).total_seconds() < _SILENT_S
+        return not (self.ended or self.died) and (now - self.said).total_seconds() < _SILENT_S
 
     def describe(self, now: datetime.datetime) -> str:
         """Return it in one line."""
         silent = _clock((now - self.said).total_seconds())
-        state = "ended" if self.ended else "at work" if self.is_at_work(now) else f"silent for {silent}"
+        state = "ended" if self.ended else "died" if self.died else f"silent for {silent}"
+        state = "at work" if self.is_at_work(now) else state
         counts = ", ".join(f"{self.counts[name]} {name}" for name in _COUNTS[1:])
         slowest = f"; slowest: {self.slowest}" if self.slowest else ""
         began = self.started.strftime("%Y-%m-%d %H:%M:%S")
@@ -60,6 +75,8 @@ class Status:
         runs: Oldest first.
         now: When this was asked.
         found: Inputs that were counted, where they were given.
+        left: Of these, neither done, as they are now, nor failed.
+        clips: Videos of which some frames are done.
     """
 
     folder: str
@@ -69,6 +86,8 @@ class Status:
     runs: Sequence[RunStatus]
     now: datetime.datetime
     found: int | None = None
+    left: int | None = None
+    clips: Sequence[UnfinishedClip] = ()
 
     @property
     def images_per_second(self) -> float:
@@ -78,17 +97,19 @@ class Status:
     @property
     def seconds_left(self) -> float | None:
         """Return the time that what is left takes at this rate; None where one of both is not known."""
-        if self.found is None or not self.images_per_second:
+        if self.left is None or not self.images_per_second:
             return None
-        return max(0, self.found - self.done - self.failed) / self.images_per_second
+        return self.left / self.images_per_second
 
     def __str__(self) -> str:
         lines = [f"{self.folder}: {self.done} done, {self.failed} failed, {self.begun} begun"]
         lines += [each.describe(self.now) for each in self.runs]
+        lines += map(str, self.clips)
         if self.found is not None:
-            left = max(0, self.found - self.done - self.failed)
             time = f", {_clock(self.seconds_left)} at this rate" if self.seconds_left is not None else ""
-            lines.append(f"of {self.found} inputs {left} are left{time}")
+            lines.append(f"of {self.found} inputs {self.left} are left{time}")
+            if self.found == self.left and self.done + self.failed:
+                lines.append("none of them is in the ledger: give the inputs that the runs were given")
         return "\n".join(lines)
 
 
@@ -104,11 +125,11 @@ def status(
 
     Args:
         output: The output folder, a path or a URL.
-        inputs: Those of the run; they are counted, which says how much is left.
+        inputs: Those of the run; they are looked up, which says how many are left.
         recursive: As the run was given it.
 
     Returns:
-        How many are done, failed and begun, by run, and how fast.
+        How many are done, failed and begun, by run, and how fast; which run died.
 
     Raises:
         InputError: There is no ledger.
@@ -117,26 +138,45 @@ def status(
         >>> cx.status("depth", inputs=["photos"]).seconds_left  # doctest: +SKIP
         840.0
     """
-    root = to_path(output)
-    require_ledger(root)
-    state = read_state(root)
+    root, latest = to_path(output), dict[AnyPath, str]()  # the last run of each file
+
+    def list_lines() -> Iterator[bytes]:
+        for path in require_ledger(root):
+            for line in read_lines(path):
+                if line.startswith(BEGINNING_OF_RUN):
+                    latest[path] = str(parse_line(line).get("run"))
+                yield line
+
+    state = LedgerState(list_lines())
+    # the file of a run is locked while it is on: of those that began in it before, none is
+    alive = {
+        run for path, run in latest.items() if isinstance(path, RemotePath) or is_locked(path) is not False
+    }
+    local = not isinstance(root, RemotePath)
     counts = state.counts()
     said = Status(
         folder=printable(str(root)),
         done=counts["done"],
         failed=counts["failed"],
         begun=counts["begun"] + counts["requeued"],
-        runs=[each for run in state.runs.values() if (each := _describe(run))],
+        runs=[
+            each for run in state.runs.values() if (each := _describe(run, local and run.name not in alive))
+        ],
         now=datetime.datetime.now(datetime.UTC),
+        clips=list_unfinished(root),
     )
     if not inputs:
         return said
-    return replace(
-        said, found=sum(1 for _ in find_images(inputs, recursive=recursive, output=root, videos=True))
-    )
+    found = left = 0
+    for item in find_images(inputs, recursive=recursive, output=root, videos=True):
+        found += 1
+        if item.key not in state.failed:
+            entry = state.get(item.key)
+            left += not (entry and isinstance(item, InputFile) and entry.made_of(item.source))
+    return replace(said, found=found, left=left)
 
 
-def _describe(run: Run) -> RunStatus | None:
+def _describe(run: Run, is_over: bool) -> RunStatus | None:
     """Return what a run last said of itself; None where it does not say when it began."""
     started = _parse(run.started)
     if started is None:
@@ -152,6 +192,7 @@ def _describe(run: Run) -> RunStatus | None:
         counts={name: int(last.get(name) or 0) for name in _COUNTS},
         seconds=float(last.get("seconds") or 0),
         slowest=str(slowest) if slowest else None,
+        died=is_over and run.end is None,
     )
 
 

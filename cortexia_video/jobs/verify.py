@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ import xxhash
 from cortexia_video.errors import Failure, printable
 from cortexia_video.formats.exports import find_output_format
 from cortexia_video.ledger.entries import Placed
-from cortexia_video.ledger.ledger import append_to_ledger
+from cortexia_video.ledger.ledger import FORGOTTEN, append_to_ledger
 from cortexia_video.ledger.state import DoneEntry, LedgerState, read_state, require_ledger
 from cortexia_video.runtime.bounded_map import run_bounded
 from cortexia_video.runtime.input_boundary import attempt
@@ -47,11 +47,13 @@ class Verification:
         checked: How many outputs.
         wrong: Those that are, and why.
         unfinished: Keys that a run began to write, or that were requeued, and are not done.
+        forgotten: How many failures count no more, where that was asked for.
     """
 
     checked: int
     wrong: list[Wrong]
     unfinished: list[str]
+    forgotten: int = 0
 
     def __str__(self) -> str:
         outputs = "1 output" if self.checked == 1 else f"{self.checked} outputs"
@@ -59,16 +61,22 @@ class Verification:
 
 
 def verify(
-    output: str | os.PathLike[str], *, requeue: bool = False, workers: int | None = None
+    output: str | os.PathLike[str],
+    *,
+    requeue: bool = False,
+    forget_failed: bool = False,
+    workers: int | None = None,
 ) -> Verification:
     """Check every output that the ledger of a folder calls done.
 
     It exists, has its size and digest, reads as what it is, as large as its map, and is nowhere infinite.
-    Without `requeue` nothing is written, and a run may be going on.
+    Without `requeue` and `forget_failed` nothing is written, and a run may be going on.
 
     Args:
         output: The output folder, a path or a URL.
-        requeue: Let the next run do again what is wrong; without it nothing is written.
+        requeue: Let the next run do again what is wrong.
+        forget_failed: Count no failure of a run until now any more, as those of a run on a wrong folder. An
+            input that is still given to the next run is tried again anyway.
         workers: Threads that read and check; one per core by default.
 
     Returns:
@@ -76,7 +84,7 @@ def verify(
 
     Raises:
         InputError: There is no ledger.
-        OutputError: Another process writes there, and `requeue` asks to.
+        OutputError: Another process writes there, and `requeue` or `forget_failed` ask to.
 
     Example:
         >>> cx.verify("depth").failures  # doctest: +SKIP
@@ -84,18 +92,24 @@ def verify(
     """
     root, workers = to_path(output), choose_workers(workers)
     require_ledger(root)
-    if not requeue:
-        return _verify(root, workers)
+    if not (requeue or forget_failed):
+        return _verify(root, read_state(root), workers)
     with append_to_ledger(root) as ledger:
-        found = _verify(root, workers)
-        for key, reason in {each.key: each.reason for each in found.wrong}.items():
-            ledger.append({"key": key, "outcome": "requeued", "reason": reason})
+        state = read_state(root)
+        found = _verify(root, state, workers)
+        if requeue:
+            for key, reason in {each.key: each.reason for each in found.wrong}.items():
+                ledger.append({"key": key, "outcome": "requeued", "reason": reason})
+        if forget_failed:
+            for key in state.failed:
+                ledger.append({"key": key, "outcome": FORGOTTEN, "reason": "asked for"})
+            found = replace(found, forgotten=len(state.failed))
         ledger.sync()
     return found
 
 
-def _verify(root: AnyPath, workers: int) -> Verification:
-    state, budget = read_state(root), MemoryBudget(MEMORY)
+def _verify(root: AnyPath, state: LedgerState, workers: int) -> Verification:
+    budget = MemoryBudget(MEMORY)
     results: list[Wrong | None] = []
 
     def check(output: _Output) -> Wrong | None:

@@ -27,6 +27,7 @@ from cortexia_video.video.clip_index import ClipIndex, read_index
 from cortexia_video.video.depth_clip import SUFFIX as CLIP
 from cortexia_video.video.depth_clip import read_frame_file
 from cortexia_video.video.frames import read_frame
+from cortexia_video.video.image_sequence import index_images, list_images, stat_images
 
 Line = Mapping[str, Any]
 _ABOUT = ("kind", "f_px", "f_source", "full_size", "alignment", "convention", "baseline_m", "doffs_px")
@@ -118,34 +119,55 @@ def find_image(line: Line) -> Source | None:
     return Source(line["path"], *line["source"]) if line.get("path") and "source" in line else None
 
 
-def read_run_image(line: Line, path: AnyPath | None = None) -> bytes:
+def locate_image(line: Line, images: AnyPath | None = None) -> AnyPath:
+    """Return where the image of a line is: where it was, or by its key in the folder that has `images` now.
+
+    Raises `DepthFileError` for a key that leads out of that folder.
+    """
+    if images is None:
+        return to_path(line["path"])
+    key = line["key"].rpartition("/")[0] if "frame" in line else line["key"]
+    _require_inside(key)
+    return images / key
+
+
+def read_run_image(line: Line, path: AnyPath | None = None, *, images: AnyPath | None = None) -> bytes:
     """Read the image of a line, if it is still the one that the depth was made of.
 
-    path: where it is now, by default where it was. Raises `InputError`.
+    path: where it is now, by default where it was. images: or the folder that has all of them now, perhaps
+    as copies with times of their own: its bytes are counted then, no more. Raises `InputError`.
     """
     image = find_image(line)
     if image is None:
         raise InputError("it was converted from a depth file: the image is not known, give both by name")
-    path = path or to_path(image.path)
+    path = path or (locate_image(line, images) if images is not None else to_path(image.path))
     if "frame" in line:
-        return _read_frame(path, image, line)
+        return _read_frame(path, image if images is None else None, line)
     inside = split_inside(path.url if isinstance(path, RemotePath) else str(path))
     file = to_path(inside[0]) if inside else path
     with in_words(f"cannot read {path}"):
         data = read_part(file, inside[1], IMAGES) if inside else read_whole(path)
         now = file.stat()
-    if now.st_mtime_ns != image.mtime_ns or (not inside and now.st_size != image.size):
+    is_older = images is None and now.st_mtime_ns != image.mtime_ns
+    if is_older or (not inside and now.st_size != image.size):
         raise InputError("the image changed after its depth was made: estimate it again")
     return data
 
 
-def _read_frame(path: AnyPath, clip: Source, line: Line) -> bytes:
-    """Return a frame of a video as the bytes of an image (BMP: nothing is lost or packed)."""
+def _read_frame(path: AnyPath, clip: Source | None, line: Line) -> bytes:
+    """Return a frame of a video as the bytes of an image (BMP: nothing is lost or packed).
+
+    clip: the video as it must be; None of a copy, which must have its bytes.
+    """
     with in_words(f"cannot read {path}"):
-        now = path.stat()
-    if (now.st_size, now.st_mtime_ns) != clip[1:]:
+        if isinstance(path, Path) and path.is_dir():
+            size, mtime_ns = stat_images(list_images(path))
+        else:
+            now = path.stat()
+            size, mtime_ns = now.st_size, now.st_mtime_ns
+    if size != line["source"][0] or (clip and mtime_ns != clip.mtime_ns):
         raise InputError("the video changed after its depth was made: estimate it again")
-    index = _index(path, clip.mtime_ns)
+    index = _index(path, mtime_ns, line["clip"]["rate"])
     number = line["clip"].get("first", 0) + line["frame"] * line["clip"].get("every", 1)
     packed = io.BytesIO()
     Image.fromarray(read_frame(path, number, index)).save(packed, "BMP")
@@ -153,5 +175,7 @@ def _read_frame(path: AnyPath, clip: Source, line: Line) -> bytes:
 
 
 @lru_cache(maxsize=4)
-def _index(path: AnyPath, mtime_ns: int) -> ClipIndex:
+def _index(path: AnyPath, mtime_ns: int, rate: float) -> ClipIndex:
+    if isinstance(path, Path) and path.is_dir():
+        return index_images(path, rate, max_megapixels=math.inf)
     return read_index(path, max_megapixels=math.inf)

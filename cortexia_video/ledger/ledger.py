@@ -9,6 +9,7 @@
   {"key": ..., "outcome": "failed", "run": id, "path": ..., "stage": ..., "reason": ...}
                  with "unplaced": true where the begun line before it came to nothing
   {"key": ..., "outcome": "requeued", "reason": ...}                     its files were found wrong
+  {"key": ..., "outcome": "forgotten", "reason": ...}                    that it failed counts no more
   {"progress": id, "at": ..., "found": n, ...}                           how far a run is
   {"end": id, "at": ..., "found": n, "done": n, "skipped": n, "failed": n, ...}     a run ends
 A partition writes the same to `DIR/ledger.3-of-16.jsonl`, until the next run of all, or `cortexia merge`,
@@ -30,7 +31,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, Self, TypeVar
 
 from cortexia_video.errors import (
     Failure,
@@ -45,6 +46,7 @@ from cortexia_video.ledger.entries import CLAIMED, Outputs, Placed, Source
 from cortexia_video.ledger.object_log import ObjectStoreLog, merge_segments
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import (
+    BEGINNING_OF_RUN,
     LEDGER_NAME,
     LedgerState,
     Run,
@@ -56,6 +58,7 @@ from cortexia_video.ledger.state import (
     require_ledger,
 )
 from cortexia_video.runtime.input_boundary import attempt
+from cortexia_video.storage.archive_member import split_inside
 from cortexia_video.storage.atomic_file import flush_to_disk, open_plain, require_lock, try_lock_shared
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.own_folder import LOOKED_AT
@@ -63,9 +66,9 @@ from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 State = Literal["done", "changed", "missing"]
+FORGOTTEN = "forgotten"
 PROGRESS_S = 30  # seconds between a run's lines on how far it is
-_BEGINNING_OF_RUN = b'{"run": '
-LEDGER_MARKS = (_BEGINNING_OF_RUN, b'{"key": ')
+LEDGER_MARKS = (BEGINNING_OF_RUN, b'{"key": ')
 _JOINED_AT_ONCE = 1 << 20  # bytes
 _LONGEST_VALUE = 20  # of a setting, in a message
 
@@ -167,6 +170,19 @@ class _Keyed(Protocol):
 _Item = TypeVar("_Item", bound=_Keyed)
 
 
+class LookUp(NamedTuple):
+    """What a ledger knows of an input.
+
+    state: `done`; `changed`: made with other settings; `missing`: also of another source, or without its files.
+    other: path of another file, which still exists, that the outputs of its key were made from.
+    is_moved: its path is not that of its line, where nothing lies any more.
+    """
+
+    state: State
+    other: str | None = None
+    is_moved: bool = False
+
+
 class Ledger:
     """The record of one output folder. A context manager; one process at a time, or one for each partition.
 
@@ -201,7 +217,7 @@ class Ledger:
             self._file = self._lock(stack)
             self._state = read_state(self.root)
             for key, source in self._refuse_changed:
-                if self.look_up(key, source)[0] == "changed":
+                if self.look_up(key, source).state == "changed":
                     raise OutputError(
                         f"{printable(key)} was made with other settings ({self.difference(key)}): "
                         "`changed='redo'` or `changed='keep'`, or choose another `output`"
@@ -222,23 +238,23 @@ class Ledger:
         with self._open, contextlib.suppress(OutputLostError) if kind else contextlib.nullcontext():
             self._file.sync()
 
-    def look_up(self, key: str, source: Source, *, besides: Collection[str] = ()) -> tuple[State, str | None]:
+    def look_up(self, key: str, source: Source, *, besides: Collection[str] = ()) -> LookUp:
         """Return whether `key` was made from this source and all its files exist; and who else has its place.
 
-        `changed`: it was, but with other settings. The other is the path of another file, which still exists,
-        that the outputs of `key` were made from. besides: settings that do not matter to it.
+        besides: settings that do not matter to it.
         """
         entry = self._state.get(key)
         if entry is None:
-            return "missing", None
+            return LookUp("missing")
         other = entry.path if entry.path != source.path and _is_another(entry.path, source.path) else None
-        same = (entry.size, entry.mtime_ns) == source[1:]
-        if not same or any(self._sink.size_of(name) != each.size for name, each in entry.outputs.items()):
-            return "missing", other
+        if not entry.made_of(source) or any(
+            self._sink.size_of(name) != each.size for name, each in entry.outputs.items()
+        ):
+            return LookUp("missing", other)
         theirs = self._state.settings(entry.run)
         names = {*(theirs or {}), *self.settings} - {*besides}
         same = theirs is not None and all(theirs.get(each) == self.settings.get(each) for each in names)
-        return "done" if same else "changed", other
+        return LookUp("done" if same else "changed", other, is_moved=entry.path != source.path)
 
     def difference(self, key: str) -> str:
         """Return for people how the settings of a key that is `changed` differ: `format: npy -> png`."""
@@ -269,7 +285,7 @@ class Ledger:
         of_parts: dict[str, Run] = {}
         if not self.is_alone:
             lines = (line for path in list_partitions(self.root) for line in read_lines(path))
-            of_parts = LedgerState(line for line in lines if line.startswith(_BEGINNING_OF_RUN)).runs
+            of_parts = LedgerState(line for line in lines if line.startswith(BEGINNING_OF_RUN)).runs
         known = {name: run.settings for name, run in {**self._state.runs, **of_parts}.items()}
         known[self.run] = self.settings
         runs = {self.run, *of_parts, *(each.run for each in self._state.made_by())}
@@ -317,6 +333,23 @@ class Ledger:
         kept = {"kept": True} if isinstance(failure.error, OutputExistsError) else {}
         unplaced = {"unplaced": True} if self._claims and failure.stage in ("find", "decode") else {}
         self._file.append({**entry, "stage": failure.stage, "reason": failure.reason, **kept, **unplaced})
+
+    def record_moved(self, key: str, source: Source) -> None:
+        """Append the line of a key that is done once more, with the path that its source has now."""
+        line = self._state.read_line(self._state.place(key))
+        if line.get("key") == key:
+            self._file.append({**line, "path": source.path})
+
+    def failed_keys(self) -> set[str]:
+        """Return the keys that had failed when this began."""
+        return {*self._state.failed}
+
+    def forget_gone(self, keys: Iterable[str]) -> None:
+        """Append of failed keys whose inputs are gone that they are forgotten: they count no more."""
+        for key in keys:
+            path = self._state.read_line(self._state.failed[key]).get("path")
+            if path is None or _is_gone(path):
+                self._file.append({"key": key, "outcome": FORGOTTEN, "reason": "its input is gone"})
 
     def sync(self) -> None:
         """Put what was recorded where others can read it."""
@@ -434,6 +467,16 @@ def join_partitions(main: AppendLog) -> int:
 def _shorten(value: object) -> str:
     text = printable(str(value))
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 8]}..."
+
+
+def _is_gone(path: str) -> bool:
+    """Return whether nothing is at the path or URL of an input, or of its archive; not where nobody can tell."""
+    inside = split_inside(path)
+    place = to_path(inside[0] if inside else path)
+    try:
+        return not (os.path.lexists(place) if isinstance(place, Path) else place.is_file())
+    except OSError:
+        return False
 
 
 def _is_another(path: str, than: str) -> bool:

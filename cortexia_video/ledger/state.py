@@ -8,12 +8,13 @@ import re
 import struct
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cortexia_video.errors import InputError, in_words
-from cortexia_video.ledger.entries import OF_LINE, Placed
+from cortexia_video.ledger.entries import OF_LINE, Placed, Source
 from cortexia_video.ledger.object_log import LEDGER_NAME as LEDGER_NAME
 from cortexia_video.ledger.object_log import list_segments
 from cortexia_video.ledger.partition import Partition
@@ -25,6 +26,7 @@ from cortexia_video.storage.remote_path import RemotePath
 
 _NUMBERS = struct.Struct("<QIQqII")  # place of the line; origin; the source's size, mtime_ns; height, width
 _FILE = struct.Struct("<Q16s")  # size and digest of an output
+BEGINNING_OF_RUN = b'{"run": '
 _OUTCOME = b', "outcome": "'
 _SHARD_NAME = re.compile(r"ledger\.([1-9]\d*)-of-([1-9]\d*)\.jsonl", re.ASCII)
 _decoder = json.JSONDecoder(parse_constant=refuse_constant)
@@ -40,6 +42,10 @@ class DoneEntry(NamedTuple):
     height: int
     width: int
     outputs: dict[str, Placed]
+
+    def made_of(self, source: Source) -> bool:
+        """Return whether a file is, by its size and time of change, the one that this was made of."""
+        return (self.size, self.mtime_ns) == source[1:]
 
 
 @dataclass(slots=True)
@@ -93,6 +99,7 @@ class LedgerState:
         self.unfinished: set[str] = set()
         self.requeued: set[str] = set()
         self.failed: dict[str, int] = {}
+        self.files: list[tuple[AnyPath, int]] = []  # with their bytes, where `read_state` read them
         self._done: dict[str, bytes] = {}  # about 280 bytes an input with its key: a million is no trouble
         self._owned: set[str] = set()  # outputs that no entry of `_done` names
         self._origins: list[_Origin] = []
@@ -116,6 +123,22 @@ class LedgerState:
         """Return what made all that is done."""
         numbers = {_NUMBERS.unpack_from(packed)[1] for packed in self._done.values()}
         return {MadeBy(*self._origins[number][:2]) for number in numbers}
+
+    def place(self, key: str) -> int:
+        """Return where the line of a key that is done is, as `places` has it."""
+        place: int = _NUMBERS.unpack_from(self._done[key])[0]
+        return place
+
+    def read_line(self, place: int) -> dict[str, Any]:
+        """Read the line at a place of the files that `read_state` read; nothing where it is gone."""
+        for path, size in self.files:
+            if place < size:
+                with suppress(OSError), open_named(path) as file:
+                    file.seek(place)
+                    return parse_line(file.readline())
+                return {}
+            place -= size
+        return {}
 
     def settings(self, run: str) -> dict[str, Any] | None:
         """Return the settings of a run; None where the ledger has lost them."""
@@ -169,6 +192,8 @@ class LedgerState:
             case {"outcome": "requeued", "key": str(key)}:
                 self._begin(key, ())
                 self.requeued.add(key)
+            case {"outcome": "forgotten", "key": str(key)}:
+                self.failed.pop(key, None)
             case {"outcome": "failed", "key": str(key)}:
                 if not entry.get("kept"):  # else what stood in the way is still what it was
                     self._forget(key)
@@ -245,7 +270,19 @@ class LedgerState:
 
 def read_state(root: AnyPath) -> LedgerState:
     """Read all files of a folder's ledger; `InputError` for one that cannot be read."""
-    return LedgerState(line for path in list_files(root) for line in read_lines(path))
+    files: list[tuple[AnyPath, int]] = []
+
+    def list_lines() -> Iterator[bytes]:
+        for path in list_files(root):
+            size = 0
+            for line in read_lines(path):
+                size += len(line)
+                yield line
+            files.append((path, size))
+
+    state = LedgerState(list_lines())
+    state.files = files
+    return state
 
 
 def name_partition(partition: Partition) -> str:

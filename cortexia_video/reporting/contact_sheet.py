@@ -20,6 +20,7 @@ from cortexia_video.ledger.artifacts import (
     find_depth,
     find_image,
     list_outputs,
+    locate_image,
     read_output,
     read_run_depth,
     read_run_image,
@@ -60,9 +61,18 @@ class Pair(NamedTuple):
 
 
 def make_contact_sheet(
-    root: AnyPath, failed: Sequence[Line], outliers: Sequence[Outlier], sample: DepthSample, *, workers: int
+    root: AnyPath,
+    failed: Sequence[Line],
+    outliers: Sequence[Outlier],
+    sample: DepthSample,
+    *,
+    images: AnyPath | None,
+    workers: int,
 ) -> list[Pair]:
-    """Make up to 24 pairs: some of what failed, some outliers, and then the sample in its order."""
+    """Make up to 24 pairs: some of what failed, some outliers, and then the sample in its order.
+
+    images: the folder that the images are in now, if they were moved.
+    """
     budget = MemoryBudget(MEMORY)
     candidates: Iterable[tuple[Line, Why]] = chain(
         ((line, "failed") for line in failed[:_FAILED]),
@@ -75,28 +85,31 @@ def make_contact_sheet(
 
     def make(pair: tuple[Line, Why]) -> Pair:
         line, why = pair
-        image = _make_image(line, budget)
+        image = _make_image(line, images, budget)
         depth = ("", str(line.get("reason"))) if why == "failed" else _make_depth(root, line, budget)
         return Pair(line, why, image[0] or None, image[1], depth[0] or None, depth[1])
 
     return [*map_bounded(islice(chosen.values(), PAIRS), make, workers=workers)]
 
 
-def _make_image(line: Line, budget: MemoryBudget) -> tuple[str, str]:
+def _make_image(line: Line, images: AnyPath | None, budget: MemoryBudget) -> tuple[str, str]:
     """Return a line's image, or why there is none."""
     if line.get("made_of") == "depth" and "image" not in line:
         return "", "converted from a depth file"
     source = find_image(line)
 
     def make() -> tuple[str, str]:
-        path = to_path(source.path if source else line["path"])  # of a failure, the path is all there is
+        moved = images is not None
+        # of a failure, the path is all there is
+        path = to_path(source.path) if source and not moved else locate_image(line, images)
         if not path.is_file():
             return "", "the image no longer exists"
         status = path.stat()
-        if source and source[1:] != (status.st_size, status.st_mtime_ns):
+        mtime_ns = source.mtime_ns if moved and source else status.st_mtime_ns  # copies may be newer
+        if source and source[1:] != (status.st_size, mtime_ns):
             return "", "the image was changed since"
         with budget.hold(status.st_size):
-            data = read_run_image(line) if "frame" in line else read_image_bytes(str(path))
+            data = read_run_image(line, images=images) if "frame" in line else read_image_bytes(str(path))
             header = read_header(data)
         with budget.hold(len(data) + _DECODE_BYTES * header.height * header.width):
             frame = decode(data, line["key"], enough=_fit)

@@ -56,6 +56,7 @@ def report(
     *,
     output: str | os.PathLike[str] | None = None,
     sample: int = SAMPLE,
+    images: str | os.PathLike[str] | None = None,
     workers: int | None = None,
 ) -> FolderReport:
     """Write a page about a folder that `estimate` wrote: one HTML file, readable without a network.
@@ -67,6 +68,7 @@ def report(
         output: The file to write, whose name ends in .html; report.html in the folder by default. An earlier
             report is replaced.
         sample: Depth maps that are measured at most, chosen by a hash of their keys: the same each time.
+        images: The folder that the images are in now, by their keys, if they were moved.
         workers: Threads; one per core by default.
 
     Returns:
@@ -95,7 +97,8 @@ def report(
     measured = measure_sample(root, lines, summary.meaning, workers=workers)
     outliers, focal_outliers = find_outliers(measured.measured), find_focal_outliers(summary.focal_lengths)
     first = [*outliers, *focal_outliers]
-    pairs = make_contact_sheet(root, summary.failed_sample, first, measured, workers=workers)
+    moved_to = to_path(images) if images else None
+    pairs = make_contact_sheet(root, summary.failed_sample, first, measured, images=moved_to, workers=workers)
     name = (root.resolve() if isinstance(root, Path) else root).name or str(root)
     page = write_page(Findings(name, summary, measured, outliers, focal_outliers, pairs)).encode()
     with write_atomic(path) as file:

@@ -16,6 +16,7 @@ import secrets
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,6 +31,7 @@ _LOCK = "lock"
 _NEVER = frozenset(  # a file can be here, whatever room is made
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
 )
+_LOCK_TRIES, _LOOK_S = 4, 0.02
 _log = logging.getLogger(__name__)
 _NO_FLUSHING = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
 
@@ -212,8 +214,32 @@ def require_lock(descriptor: int, folder: Path, doing: str, remedy: str = "choos
 
     doing, remedy: for the error: what it does, as in `is writing to`, and what to do but wait for it.
     """
-    if not try_lock(descriptor):
-        raise OutputError(f"another process {doing} {folder}: wait for it, or {remedy}")
+    for left in reversed(range(_LOCK_TRIES)):
+        if try_lock(descriptor):
+            return
+        if left:
+            time.sleep(_LOOK_S)  # it may be one that only looks
+    raise OutputError(f"another process {doing} {folder}: wait for it, or {remedy}")
+
+
+def is_locked(path: Path) -> bool | None:
+    """Return whether a process has locked a file; None where nobody can tell. Nothing is written.
+
+    To see that, the file is held for microseconds: `require_lock` tries again.
+    """
+    try:
+        import fcntl
+
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except (ImportError, OSError):  # Windows; a file that is gone, or that nobody may open
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return True if error.errno in (errno.EWOULDBLOCK, errno.EACCES) else None
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _try(kind: str, descriptor: int) -> bool:

@@ -12,8 +12,9 @@ import pytest
 from dataset_layouts import HEIGHT, MAKERS, RAYS, WIDTH, Scene, make_rgbd, make_scene, save, whole, write
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image, ImageOps
 
-from cortexia_video import Failure, Pinhole, estimate
+from cortexia_video import Failure, Pinhole, decode, estimate
 from cortexia_video.augmentation import Resize
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.eval_region import EIGEN_CROP, GARG_CROP, Region
@@ -506,6 +507,51 @@ def test_zero_of_pairs_is_unknown_in_metres_only(kind: str, tmp_path: Path, scen
         sample = open_dataset("pairs", tmp_path, kind=kind, scale=scale)[0]  # type: ignore[index]
         known = np.isfinite(scene.depth_m) if kind == "metric" else np.ones((HEIGHT, WIDTH), bool)
         np.testing.assert_array_equal(sample.valid, known)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_depth_lies_on_an_image_that_exif_turns_or_is_refused(
+    orientation: int, is_turned: bool, tmp_path: Path, scene: Scene
+) -> None:
+    """Pillow turns the image, and where the set's author turned the depth with it, the depth."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    save(scene.image, tmp_path / "rgb/0.jpg", quality=95, subsampling=0, exif=exif)
+    numbers = Image.fromarray(whole(scene.depth_m, 1000))
+    moved = ImageOps.exif_transpose(Image.open(tmp_path / "rgb/0.jpg"))
+    if is_turned:
+        numbers.getexif()[0x0112] = orientation
+        numbers = ImageOps.exif_transpose(numbers)
+    (tmp_path / "depth").mkdir()
+    numbers.save(tmp_path / "depth/0.png", exif=b"")
+    (sample,) = open_dataset("pairs", tmp_path, convention="nyu").attempt()
+    if orientation in (2, 3, 4):  # as large turned as not
+        assert (
+            isinstance(sample, Failure)
+            and f"EXIF turns the image (orientation {orientation})" in sample.reason
+        )
+        return
+    assert not isinstance(sample, Failure)
+    expected = np.asarray(moved) if is_turned else scene.image
+    assert np.abs(sample.frame.image.astype(int) - expected).mean() < 6
+    known = np.asarray(numbers)
+    np.testing.assert_array_equal(sample.valid, known > 0)
+    np.testing.assert_allclose(sample.depth.values[known > 0], known[known > 0] / 1000, rtol=1e-6)
+
+
+def test_a_models_depth_is_upright_as_its_image(tmp_path: Path, scene: Scene) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    save(scene.image, tmp_path / "rgb/0.jpg", exif=exif)
+    estimate(tmp_path / "rgb", tmp_path / "run", model="synthetic", format="tiff")
+    (tmp_path / "depth").mkdir()
+    (tmp_path / "depth/0.tiff").write_bytes((tmp_path / "run/0.jpg.tiff").read_bytes())
+    (sample,) = open_dataset("pairs", tmp_path).attempt()
+    assert not isinstance(sample, Failure), sample.reason
+    np.testing.assert_array_equal(
+        sample.frame.image, decode((tmp_path / "rgb/0.jpg").read_bytes(), "0").image
+    )
 
 
 def test_keys_must_differ(tmp_path: Path, scene: Scene) -> None:

@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -28,9 +29,12 @@ from cortexia_video import (
     estimate,
     load_estimator,
     read_ledger,
+    status,
+    verify,
 )
 from cortexia_video.errors import InputError, OutputError, OutputLostError
 from cortexia_video.images.resampling import resize_depth
+from cortexia_video.ledger.lines import read_done
 from cortexia_video.runtime.memory import MemoryBudget
 from cortexia_video.storage import named_file
 
@@ -618,3 +622,58 @@ def test_the_byte_budget_lets_the_large_run_alone() -> None:
         thread.join(timeout=HANG_S)
     assert not together and len(most) == len(threads)
     assert all(total <= 100 or total == 500 for total in most)
+
+
+def done_paths(out: Path) -> dict[str, str]:
+    return {line["key"]: line["path"] for line in read_done(out)}
+
+
+@pytest.mark.parametrize("parts", [None, 2])
+def test_a_skipped_input_that_moved_is_known_where_it_is(photos: Path, parts: int | None) -> None:
+    out = photos.parent / "out"
+    for part in range(1, (parts or 1) + 1):
+        estimate(photos, out, model="synthetic", partition=f"{part}/{parts}" if parts else None)
+    before = {line["key"]: line for line in read_done(out)}
+    photos.rename(photos.parent / "moved")
+    moved = photos.parent / "moved"
+    for part in range(1, (parts or 1) + 1):
+        report = estimate(moved, out, model="synthetic", partition=f"{part}/{parts}" if parts else None)
+        assert report.skipped == report.found
+    assert done_paths(out) == {key: str(moved / key) for key in before}
+    for line in read_done(out):
+        assert {**line, "path": ""} == {**before[line["key"]], "path": ""}  # all else is what it was
+    estimate(moved, out, model="synthetic")
+    lines = (path.read_text().count('"outcome"') for path in out.glob("ledger*"))
+    assert sum(lines) == 3 * len(before)  # begun, done, moved: and no more
+    assert verify(out).wrong == []
+
+
+def test_a_copy_of_an_input_is_not_where_it_moved(photos: Path) -> None:
+    out = photos.parent / "out"
+    estimate(photos, out, model="synthetic")
+    shutil.copytree(photos, photos.parent / "copy")
+    report = estimate(photos.parent / "copy", out, model="synthetic")
+    assert (report.skipped, report.failed) == (0, report.found)
+    assert "holds the depth of" in report.failures[0].reason
+
+
+def test_failures_of_a_folder_given_by_mistake_do_not_stay(photos: Path, make_image: Make) -> None:
+    wrong, out = photos.parent / "wrong", photos.parent / "out"
+    wrong.mkdir()
+    for name in ("x.jpg", "y.jpg", "z.jpg"):
+        (wrong / name).write_bytes(b"no image")
+    (photos / "broken.jpg").write_bytes(b"no image, either")
+    assert estimate([wrong, photos.parent / "gone"], out, model="synthetic").failed == 4
+    assert status(out).failed == 4
+    (wrong / "x.jpg").unlink()
+    assert estimate(photos, out, model="synthetic", partition="1/1").failed == 1
+    assert status(out).failed == 5  # a partition sees but a part
+    assert estimate(photos, out, model="synthetic").failed == 1
+    assert status(out).failed == 3  # what is gone counts no more: x.jpg, gone
+    found = verify(out, forget_failed=True)
+    assert (found.forgotten, status(out).failed) == (3, 0)
+    shutil.rmtree(wrong)
+    assert estimate(photos, out, model="synthetic").failed == 1  # it is tried again as before
+    assert status(out).failed == 1
+    (line,) = (line for line in read_ledger(out) if line.get("reason") == "asked for" and "y" in line["key"])
+    assert line["outcome"] == "forgotten"

@@ -95,3 +95,24 @@ def test_the_command_says_it_in_words(photos: Path, capsys: pytest.CaptureFixtur
     said = capsys.readouterr().out
     assert "31 images" in said and "1 cannot be read" in said
     assert "--format npy" in said and "--format png" in said and "free in" in said
+
+
+def test_what_the_output_has_is_taken_off(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, model = photos.parent / "out", DepthEstimator(SyntheticModel(short_side=32))
+    assert plan(photos, model=model, output=out).done == 0
+    estimate(photos, out, model=model, format="png16")
+    foretold = plan(photos, model=model, output=out)
+    assert (foretold.found, foretold.done) == (31, 30)  # the broken one is tried again
+    whole = plan(photos, model=model)
+    assert foretold.formats["npy"].bytes == pytest.approx(whole.formats["npy"].bytes / 31, rel=0.05)
+    other = DepthEstimator(SyntheticModel(short_side=48))
+    assert plan(photos, model=other, output=out).done == 0  # a run would make them anew
+    assert plan(photos, model=model, output=out, decode="fast").done == 0
+    (out / "3.jpg.16.png").unlink()
+    (photos / "4.jpg").touch()
+    assert plan(photos, model=model, output=out).done == 28
+    estimate(photos, photos.parent / "compact", model="compact")
+    with pytest.raises(SystemExit):
+        main(["plan", str(photos), "--output", str(photos.parent / "compact")])
+    said = capsys.readouterr().out
+    assert "31 images" in said and "; 30 are done, what follows is for the other 1" in said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +31,7 @@ from cortexia_video import (
 from cortexia_video.cli import main
 from cortexia_video.errors import InputError, OutputError, OutputExistsError
 from cortexia_video.geometry import anchor_depth, depth_to_normals
-from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
+from cortexia_video.jobs.point_clouds import CloudOptions, make_point_cloud, make_point_clouds
 from cortexia_video.ledger.state import LEDGER_NAME
 from cortexia_video.pinhole import project, unproject
 from cortexia_video.point_clouds import PointCloud, glb
@@ -604,6 +605,26 @@ def test_one_bad_image_costs_one_cloud(
     assert "trip/b.jpg.npy: it is missing" in run(capsys, made, "--output", tmp_path / "others")[2]
 
 
+def test_images_that_were_moved_are_found_by_their_folder(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, made, "--output", tmp_path / "before")
+    moved = tmp_path / "moved"
+    shutil.copytree(tmp_path / "photos", moved, copy_function=shutil.copyfile)  # with times of now
+    shutil.rmtree(tmp_path / "photos")
+    assert run(capsys, made, "--output", tmp_path / "none")[0] == 1
+    assert run(capsys, made, "--output", tmp_path / "clouds", "--images", moved)[0] == 0
+    for name in ("a.jpg.ply", "trip/b.jpg.ply"):
+        assert (tmp_path / "clouds" / name).read_bytes() == (tmp_path / "before" / name).read_bytes()
+    Image.new("RGB", (8, 8)).save(moved / "a.jpg")
+    code, _, said = run(capsys, made, "--output", tmp_path / "changed", "--images", moved)
+    assert code == 1 and "a.jpg: the image changed after its depth was made" in said
+    code, _, said = run(
+        capsys, moved / "trip/b.jpg", "--depth", made / "trip/b.jpg.npy", "--images", moved, "-o", "x.ply"
+    )
+    assert code == 2 and "--images says where those of a run are" in said
+
+
 def test_what_can_have_no_shape_has_failed_and_near_and_far_give_it_one(
     tmp_path: Path, make_image: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -705,3 +726,22 @@ def test_a_real_room_comes_out_in_metres(shared_data: Path) -> None:
     assert floor[1] < -0.8
     heights = cloud.points[lower] @ (floor / np.linalg.norm(floor))
     assert np.percentile(heights, 75) - np.percentile(heights, 25) < 0.05
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_sensor_depth_beside_an_image_that_exif_turns(
+    orientation: int, is_turned: bool, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(tmp_path / "a.jpg", exif=exif)
+    shape = (64, 48) if is_turned and orientation == 6 else (48, 64)
+    np.save(tmp_path / "d.npy", np.full(shape, 2, np.float32))
+    paths = tmp_path / "a.jpg", tmp_path / "d.npy", tmp_path / "a.ply"
+    options = CloudOptions(f_px=60.0)
+    if orientation == 1 or (orientation == 6 and is_turned):
+        assert len(make_point_cloud(*paths, kind="metric", options=options).points) == 48 * 64
+        return
+    with pytest.raises(InputError, match=rf"EXIF turns a.jpg \(orientation {orientation}\)"):
+        make_point_cloud(*paths, kind="metric", options=options)

@@ -436,6 +436,18 @@ def test_images_that_are_gone_or_changed_are_told(write: Writer) -> None:
     assert "the image was changed since" in page.text
 
 
+def test_images_that_were_moved_are_found_by_their_folder(write: Writer, tmp_path: Path) -> None:
+    for name in ("a", "trip/b", "changed"):
+        write.done(f"{name}.jpg", scene(0))
+    shutil.copytree(write.images, tmp_path / "moved", copy_function=shutil.copyfile)  # with times of now
+    shutil.rmtree(write.images)
+    Image.new("RGB", (8, 8)).save(tmp_path / "moved/changed.jpg")
+    assert parse(report(write.root).path).tags()["img"] == 3
+    page = parse(report(write.root, images=tmp_path / "moved").path)
+    assert page.tags()["img"] == 3 + 2
+    assert "the image was changed since" in page.text and "no longer exists" not in page.text
+
+
 def test_views_are_shown_and_not_measured(tmp_path: Path, make_image: Make) -> None:
     make_image(tmp_path / "photos/a.jpg")
     estimate(tmp_path / "photos", tmp_path / "out", model="synthetic", format="png")

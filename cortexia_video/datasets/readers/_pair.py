@@ -14,7 +14,8 @@ from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DecodeError, Failure, InputError, in_words
 from cortexia_video.formats.decode_depth import decode_depth, read_file
 from cortexia_video.frame import Frame
-from cortexia_video.images.decode import decode
+from cortexia_video.images.decode import decode, read_orientation
+from cortexia_video.images.pixels import turn
 from cortexia_video.images.resampling import resize_image
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.pinhole import Pinhole, has_same_shape
@@ -59,7 +60,10 @@ def read_pair(pair: Pair) -> RGBDSample:
         raise pair.camera.error
     data = read_file(pair.depth, within=pair.within)
     depth = decode_depth(data, str(pair.depth), convention=pair.convention, about=pair.about)
-    image = read_image(pair.image, pair.key, pair.within)
+    file = _read_file(pair.image, pair.within)
+    image = _decode(file, pair.image, pair.key)
+    if depth.model is None:  # a model's depth is upright, as the image it was made of
+        image = _turn_back(image, file, pair.key, depth.values.shape)
     (image_height, image_width), (height, width) = image.shape[:2], depth.values.shape
     if pair.fits_depth and image.shape[:2] != depth.values.shape:
         said = depth.full_size == image.shape[:2]  # networks squeeze images a little
@@ -69,6 +73,7 @@ def read_pair(pair: Pair) -> RGBDSample:
                 "pixels are of another shape: they do not show the same view"
             )
         image = np.ascontiguousarray(resize_image(image, height, width))
+        depth = replace(depth, full_size=None)
     camera = None
     if pair.camera:
         sizes = {"image": (image_width, image_height), "depth": (width, height)}
@@ -81,6 +86,24 @@ def read_pair(pair: Pair) -> RGBDSample:
         camera = pair.camera.for_image(*size).resized(width, height)
     sample = make_sample(pair.key, image, depth, origin=pair.origin, camera=camera, range_m=pair.range_m)
     return replace(sample, sparse=pair.sparse)
+
+
+def _turn_back(image: np.ndarray, file: bytes, key: str, size: tuple[int, int]) -> np.ndarray:
+    """Return an upright image as a sensor's depth of `size` has it, which EXIF does not turn.
+
+    Raises `InputError` where its size does not tell whether the depth was turned with the image.
+    """
+    orientation = read_orientation(file)
+    if orientation == 1:
+        return image
+    stored = image.swapaxes(0, 1) if orientation >= 5 else image  # 6 and 8 are quarters of a turn
+    fits = [has_same_shape(size, each.shape[:2]) for each in (image, stored)]
+    if fits[0] == fits[1]:
+        raise InputError(
+            f"{key!r}: EXIF turns the image (orientation {orientation}), and whether its depth is turned, too, "
+            "is not known: turn the image's pixels, and remove the orientation"
+        )
+    return turn(image, {6: 8, 8: 6}.get(orientation, orientation)) if fits[1] else image
 
 
 class HasImage(Protocol):
@@ -102,10 +125,17 @@ def list_images(folder: AnyPath, pattern: str = "*.*") -> list[AnyPath]:
     return [path for path in find_inside(folder, pattern) if path.suffix.lower() in IMAGE_SUFFIXES]
 
 
-def read_image(path: AnyPath, key: str, within: AnyPath | None = None) -> np.ndarray:
-    """Return the pixels of an image, uint8 (H, W, 3); `DecodeError` names the file. within: as of `Pair`."""
+def read_image(path: AnyPath, key: str) -> np.ndarray:
+    """Return the pixels of an image, uint8 (H, W, 3); `DecodeError` names the file."""
+    return _decode(_read_file(path), path, key)
+
+
+def _read_file(path: AnyPath, within: AnyPath | None = None) -> bytes:
     with in_words(f"cannot read {path}", kind=DecodeError):
-        data = read_named(path, within=within)
+        return read_named(path, within=within)
+
+
+def _decode(data: bytes, path: AnyPath, key: str) -> np.ndarray:
     try:
         return decode(data, key).image
     except DecodeError as error:

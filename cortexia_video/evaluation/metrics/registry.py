@@ -14,13 +14,15 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from cortexia_video.errors import InputError
-from cortexia_video.evaluation.metrics.boundary import boundary_f1
-from cortexia_video.evaluation.metrics.edges import edge_accuracy, edge_completeness
-from cortexia_video.evaluation.metrics.focal_length import field_of_view_error, focal_length_error
-from cortexia_video.evaluation.metrics.normals import measure_normals
+from cortexia_video.evaluation.metrics.edges import boundary_f1, edge_accuracy, edge_completeness
+from cortexia_video.evaluation.metrics.geometry import (
+    field_of_view_error,
+    focal_length_error,
+    measure_normals,
+    score_cloud,
+)
 from cortexia_video.evaluation.metrics.ordinal import whdr
 from cortexia_video.evaluation.metrics.pixel_sums import Array, Floats
-from cortexia_video.evaluation.metrics.point_clouds import score_cloud
 from cortexia_video.evaluation.metrics.regions import REGIONS, split_errors
 from cortexia_video.evaluation.protocol import Protocol
 from cortexia_video.evaluation.reference import Reference

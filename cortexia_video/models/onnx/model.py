@@ -20,8 +20,7 @@ from cortexia_video.errors import ModelLoadError, ModelOutputError, in_words, re
 from cortexia_video.models.canonical_depth import CANONICAL_INVERSE_DEPTH, to_metres
 from cortexia_video.models.onnx.coverage import covers, find_step
 from cortexia_video.models.onnx.metadata import Metadata
-from cortexia_video.models.onnx.outputs import choose_output
-from cortexia_video.models.onnx.ports import FLOAT32, Port, first_line
+from cortexia_video.models.onnx.ports import FLOAT32, Port, choose_output, first_line
 from cortexia_video.models.onnx.session import Session, open_session
 from cortexia_video.models.preprocessing import Preprocessing, Resampling, read_normalization
 from cortexia_video.models.protocol import InputSize, Prediction, as_model_path
