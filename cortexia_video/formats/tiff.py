@@ -28,6 +28,7 @@ _SAMPLES, _SAMPLE_FORMAT = 277, 339
 _TAGS = (*range(254, 271), _SAMPLES, _SAMPLE_FORMAT)
 _SORTS = {1: "B", 2: "s", 3: "H", 4: "L", 16: "Q"}  # of tags: what `struct` calls them
 _PALETTE = 3
+_NO_REMARKS = logging.NullHandler()  # without it what tifffile logs would be printed
 _NOT_AN_IMAGE = 0b101  # of a page's sort: a smaller copy, or a mask
 _FLOAT_PREDICTOR = 3
 _ROWS = 64  # of a strip
@@ -103,6 +104,7 @@ def decode(data: bytes, most: float, page: int | None = None) -> RawDepth:
         import tifffile
     except ImportError as error:
         raise explain_import(error, f"TIFF of {kind} needs", "'cortexia-video[tiff]'") from error
+    logging.getLogger("tifffile").addHandler(_NO_REMARKS)
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         return RawDepth(np.asarray(file.pages[number].asarray(maxworkers=1)), text)
 
