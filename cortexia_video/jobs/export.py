@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -92,7 +92,12 @@ def export(
     options |= {name: value for name, value in (("kind", kind), ("input_size", size)) if value is not None}
     reference = load_estimator(model, **options)
     network: Any = reference.model
-    with _make_beside(place) as folder:
+    beside = place.parent if isinstance(place, Path) else None  # on the disk of the output, if that is one
+    with ExitStack() as stack:
+        stack.enter_context(in_words(f"cannot write {place}", "choose another `output`", of=OSError))
+        if beside:
+            beside.mkdir(parents=True, exist_ok=True)
+        folder = stack.enter_context(scratch_folder(beside))
         path = folder / place.name
         about = {
             "backend": backend,
@@ -104,7 +109,11 @@ def export(
         if frames:
             exported = load_estimator(f"onnx:{path}", device="cpu")
             parity = compare(exported, reference, frames)
-            _require_near(parity, model, max_error)
+            if parity.worst.mean > max_error:
+                raise ParityError(
+                    f"the export of {model} is too far from it: {parity}; nothing was written "
+                    f"(`precision='float32'`, or allow it by `max_error={2 * parity.worst.mean:.2g}`)"
+                )
         written = sum(each.stat().st_size for each in folder.iterdir())
         files = sorted(folder.iterdir(), key=lambda each: each == path)  # the file itself last
         for each in files:
@@ -112,14 +121,6 @@ def export(
         for each in files:
             move_whole(each, place.parent / each.name)
     return Export(place, size, written, parity)
-
-
-def _require_near(parity: Parity, model: str, max_error: float) -> None:
-    if parity.worst.mean > max_error:
-        raise ParityError(
-            f"the export of {model} is too far from it: {parity}; nothing was written "
-            f"(`precision='float32'`, or allow it by `max_error={2 * parity.worst.mean:.2g}`)"
-        )
 
 
 def _read_frames(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Frame]:
@@ -133,14 +134,3 @@ def _read_frames(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]
         places = ", ".join(str(to_path(each)) for each in paths)
         raise InputError(f"no images that can be read in {places} (`check`)")
     return frames
-
-
-@contextlib.contextmanager
-def _make_beside(output: AnyPath) -> Any:
-    """Yield a folder, gone afterwards: on the disk of the output, if that is one."""
-    beside = output.parent if isinstance(output, Path) else None
-    with in_words(f"cannot write {output}", "choose another `output`", of=OSError):
-        if beside:
-            beside.mkdir(parents=True, exist_ok=True)
-        with scratch_folder(beside) as folder:
-            yield folder

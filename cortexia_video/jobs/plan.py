@@ -9,7 +9,7 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -161,15 +161,31 @@ def plan(
         raise InputError(f"{why} in {', '.join(str(to_path(each)) for each in inputs)}")
     headers = _look_at(samples)
     asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
-    chosen = _choose(headers)
-    estimators = _load(model, asked, chosen) if isinstance(model, str) else load_estimators(model, **asked)
+    chosen: list[InputFile] = []  # a few images to time, fewer where they are huge, at least one
+    looked_at = 0
+    for image, header in headers.items():
+        looked_at += header.width * header.height
+        if len(chosen) == _TIMED or (chosen and looked_at > _TIMED_PIXELS):
+            break
+        chosen.append(image)
+    estimators: Sequence[DepthEstimator]
+    if isinstance(model, str):  # as a run would load it, by the backend that it would settle on
+        choice = BackendSelector(model, **asked)
+        estimators = choice.load()
+        if not choice.is_settled(estimators):
+            estimators = choice.settle(estimators, decode_readable(chosen))
+    else:
+        estimators = load_estimators(model, **asked)
     ours = {**estimators[0].identity, "decode": decode}
     if asked.get("backend") == AUTO:
         ours = {name: value for name, value in ours.items() if name not in ("backend", "precision")}
     settings = parse_json(json.dumps(ours, default=str), "settings", finite=False)
     fitting = [run for run in state.runs.values() if settings.items() <= run.settings.items()]
     left = found - sum(done[run.name] for run in fitting)
-    speed, costs, pixels = _time(chosen, estimators, decode, _place_beside(root))
+    # on the disk that the output would be on, if that can be written
+    beside = find_existing(root) if isinstance(root, Path) else None
+    beside = beside if beside and os.access(beside, os.W_OK) else None
+    speed, costs, pixels = _time(chosen, estimators, decode, beside)
     sides = sorted(((each.width, each.height) for each in headers.values()), key=math.prod)
     mean = sum(map(math.prod, sides)) / len(sides)
     return Plan(
@@ -224,15 +240,14 @@ def _count(
     return count, lost, total, samples
 
 
-def _read_header(image: InputFile) -> Header:
-    return read_header(read_image_bytes(image.place))
-
-
 def _look_at(samples: Sequence[InputFile]) -> dict[InputFile, Header]:
     """Return the headers that can be read."""
     headers = {}
     for each in samples:
-        header = attempt(each.key, "decode", partial(_read_header, each))
+        data = attempt(each.key, "decode", partial(read_image_bytes, each.place))
+        header = (
+            data if isinstance(data, Failure) else attempt(each.key, "decode", partial(read_header, data))
+        )
         if not isinstance(header, Failure):
             headers[each] = header
     if not headers:
@@ -240,38 +255,10 @@ def _look_at(samples: Sequence[InputFile]) -> dict[InputFile, Header]:
     return headers
 
 
-def _choose(headers: Mapping[InputFile, Header]) -> list[InputFile]:
-    """Choose a few images to time, fewer where they are huge, at least one."""
-    chosen: list[InputFile] = []
-    pixels = 0
-    for image, header in headers.items():
-        pixels += header.width * header.height
-        if len(chosen) == _TIMED or (chosen and pixels > _TIMED_PIXELS):
-            break
-        chosen.append(image)
-    return chosen
-
-
 def find_existing(folder: Path) -> Path:
     """Return a folder, or the nearest one above it that is there: what it is made in lies on the same disk."""
     absolute = folder.absolute()
     return next(each for each in (absolute, *absolute.parents) if each.is_dir())
-
-
-def _load(model: str, options: Mapping[str, Any], images: Sequence[InputFile]) -> Sequence[DepthEstimator]:
-    """Load a model as a run would, by the backend that it would settle on."""
-    choice = BackendSelector(model, **options)
-    loaded = choice.load()
-    if choice.is_settled(loaded):
-        return loaded
-
-    return choice.settle(loaded, decode_readable(images))
-
-
-def _place_beside(output: AnyPath | None) -> Path | None:
-    """Return the folder on the disk that the output would be on; None where that cannot be written."""
-    place = find_existing(output) if isinstance(output, Path) else None
-    return place if place and os.access(place, os.W_OK) else None
 
 
 def _time(
@@ -293,21 +280,20 @@ def _time(
             raise InputError(f"none of the {len(images)} images tried went through: {report.failures[0]}")
         done = [line for line in read_ledger(folder) if line.get("outcome") == "done"]
         names = [name for line in done[:_ENCODED] for name in line["outputs"]]
-        samples = [_encode(folder / name, estimators[0]) for name in names]
+        samples = []
+        for name in names:  # core-seconds and bytes per pixel in every format
+            depth = read_depth(
+                folder / name, about={"kind": estimators[0].model.kind}, max_megapixels=math.inf
+            )
+            costs: _Sample = {}
+            for format, form in FORMATS.items():
+                if form.is_installed:
+                    started = time.thread_time()
+                    size = sum(len(chunk) for chunk in form.encode(depth))
+                    seconds = time.thread_time() - started
+                    costs[format] = (seconds / depth.values.size, size / depth.values.size)
+            samples.append(costs)
     return report.speed, samples, sum(line["height"] * line["width"] for line in done) / len(done)
-
-
-def _encode(path: Path, estimator: DepthEstimator) -> _Sample:
-    """Encode one depth map in every format: core-seconds and bytes a pixel, by name."""
-    depth = read_depth(path, about={"kind": estimator.model.kind}, max_megapixels=math.inf)
-    costs = {}
-    for name, form in FORMATS.items():
-        if not form.is_installed:
-            continue
-        started = time.thread_time()
-        size = sum(len(chunk) for chunk in form.encode(depth))
-        costs[name] = ((time.thread_time() - started) / depth.values.size, size / depth.values.size)
-    return costs
 
 
 def _foretell(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import NamedTuple
@@ -113,11 +113,23 @@ def _verify(root: AnyPath, state: LedgerState, workers: int) -> Verification:
     results: list[Wrong | None] = []
 
     def check(output: _Output) -> Wrong | None:
-        settings = state.settings(output[2].run) or {}
-        return _check(root, *output, settings.get("convention"), budget)
+        key, name, entry = output
+        placed, size = entry.outputs[name], (entry.height, entry.width)
+        convention = (state.settings(entry.run) or {}).get("convention")
+        with budget.hold(placed.size + entry.height * entry.width):
+            fault = attempt(key, "decode", lambda: _find_fault(root, name, placed, size, convention))
+        if isinstance(fault, Failure):
+            gone = isinstance(fault.error, FileNotFoundError)
+            fault = "it is missing" if gone else f"it cannot be read: {fault.reason}"
+        return Wrong(key, name, fault) if fault else None
 
     run_bounded(_list_outputs(state), check, results.append, workers=workers)
-    wrong = sorted(_name_all(state, [each for each in results if each]))
+    # of a shard, each key that is in it
+    shards = {each.output: each for each in results if each and each.output.endswith(SHARD_SUFFIXES)}
+    wrong = [each for each in results if each and each.output not in shards]
+    for key, entry in state.done() if shards else ():
+        wrong += [shards[name]._replace(key=key) for name in entry.outputs if name in shards]
+    wrong.sort()
     if wrong:  # a run that is going on may have begun to write them again
         now = read_state(root)
         wrong = [each for each in wrong if now.get(each.key) == state.get(each.key)]
@@ -133,28 +145,6 @@ def _list_outputs(state: LedgerState) -> Iterator[_Output]:
                 yield key, name, entry
             if name.endswith(SHARD_SUFFIXES):
                 shards.add(name)
-
-
-def _name_all(state: LedgerState, wrong: Sequence[Wrong]) -> Iterator[Wrong]:
-    """Yield what is wrong, of a shard for each key that is in it."""
-    shards = {each.output: each for each in wrong if each.output.endswith(SHARD_SUFFIXES)}
-    yield from (each for each in wrong if each.output not in shards)
-    for key, entry in state.done() if shards else ():
-        yield from (shards[name]._replace(key=key) for name in entry.outputs if name in shards)
-
-
-def _check(
-    root: AnyPath, key: str, name: str, entry: DoneEntry, convention: object, budget: MemoryBudget
-) -> Wrong | None:
-    """On a worker: check one output."""
-    with budget.hold(entry.outputs[name].size + entry.height * entry.width):
-        placed = entry.outputs[name]
-        size = entry.height, entry.width
-        fault = attempt(key, "decode", lambda: _find_fault(root, name, placed, size, convention))
-    if isinstance(fault, Failure):
-        gone = isinstance(fault.error, FileNotFoundError)
-        fault = "it is missing" if gone else f"it cannot be read: {fault.reason}"
-    return Wrong(key, name, fault) if fault else None
 
 
 def _find_fault(

@@ -94,7 +94,7 @@ class ScenePlan:
         if self.move is None and self.frames != 1:
             raise InputError(f"`frames` is of a `move`, one of {', '.join(MOVES)}: give one")
         if self.move is not None and self.move not in MOVES:
-            raise InputError(f"`move` must be one of {', '.join(MOVES)}, not {self.move!r}")
+            raise InputError(f"`move` must be one of {', '.join(MOVES)}, got {self.move!r}")
         if self.move is not None and not 2 <= self.frames <= _MOST_FRAMES:
             raise InputError(f"`frames` must be 2 to {_MOST_FRAMES}, got {self.frames}")
         if self.move is not None:

@@ -6,6 +6,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -164,15 +165,9 @@ def _list_packed(folder: AnyPath) -> Iterator[InputFile]:
             continue
         (shard,), name = line["outputs"], found[0]
         if shard not in changed:
-            changed[shard] = _read_time(folder / shard)
+            changed[shard] = 0  # of one that is gone, which whoever reads it says
+            with suppress(OSError):
+                changed[shard] = (folder / shard).stat().st_mtime_ns
         if not (isinstance(folder, Path) and (folder / name).exists()):  # a file of an earlier run
             size = list_outputs(line)[name].size
             yield InputFile(line["key"], Source(name_absolute(folder / name), size, changed[shard]))
-
-
-def _read_time(place: AnyPath) -> int:
-    """Return the time of a file's change, ns; 0 of one that is gone, which whoever reads it says."""
-    try:
-        return place.stat().st_mtime_ns
-    except OSError:
-        return 0

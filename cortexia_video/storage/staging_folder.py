@@ -65,20 +65,17 @@ class StagingFolder:
 
     def _fetch(self, place: RemotePath) -> None:
         with in_words(f"cannot read {place}", kind=OutputError):
-            for name in self._list_names(place):
+            names = [name for name, _ in place.list_files()]
+            strange = next((name for name in names if find_problem(name)), None)
+            if strange is not None:
+                raise OutputExistsError(
+                    f"{place} holds {strange!r}, which {find_problem(strange)}: choose a new prefix"
+                )
+            for name in names:
                 path = self.path / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 (place / name).get_file(path)
                 self._known[name] = _look(path)
-
-    def _list_names(self, place: RemotePath) -> list[str]:
-        names = [name for name, _ in place.list_files()]
-        strange = next((name for name in names if find_problem(name)), None)
-        if strange is not None:
-            raise OutputExistsError(
-                f"{place} holds {strange!r}, which {find_problem(strange)}: choose a new prefix"
-            )
-        return names
 
 
 def _look(path: Path) -> tuple[int, int]:
