@@ -509,6 +509,17 @@ def test_views_of_depth_anything_are_not_taken_for_its_depth(tmp_path, rng, own)
     assert read_total(tmp_path / "out", tmp_path / "pred") == pytest.approx(0.1, rel=1e-5)
 
 
+def test_depth_is_found_where_no_key_is_known_before(tmp_path, rng):
+    maps = {str(n): rng.uniform(1, 5, (6, 8)) for n in range(3)}
+    write_depth_files(tmp_path / "pred", {"0": maps["0"]}, "{key}.npy")
+    write_depth_files(tmp_path / "pred", maps, "{key}_raw_depth_meter.npy", 1.1)
+    predictor = open_predictor(str(tmp_path / "pred"), convention="metres")
+    predictor.learn_keys([])
+    for key, values in maps.items():
+        np.testing.assert_allclose(predictor.read(key).values, 1.1 * values, rtol=1e-6)
+    assert predictor.read("3") is None
+
+
 def test_depth_of_moge_is_found_in_its_folders(tmp_path, rng, own):
     pytest.importorskip("OpenEXR")
     import OpenEXR
@@ -611,7 +622,7 @@ def test_metres_that_are_15_per_cent_wrong_are_15_per_cent_wrong(tmp_path, rng, 
     assert fit[str(name)] == ("none", True) and fit[f"{name} (fitted)"] == ("disparity", False)
     assert run(tmp_path / "relative", *words, "--kind", "disparity") == 0
     said = capsys.readouterr().out
-    assert "fitted AbsRel (-)" in said and "RMSE" not in said and "metres are lost by it" in said
+    assert "fitted AbsRel (-)" in said and "RMSE" not in said and "no error in metres is shown" in said
     assert read_total(tmp_path / "out", tmp_path / "relative", "rmse") is None
 
 
