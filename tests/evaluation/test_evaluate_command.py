@@ -589,9 +589,12 @@ def test_each_file_is_read_once(tmp_path, rng, own, monkeypatch):
         read_names.clear()
         assert run(*folders[:2], "--truth", folders[2], *words, *more) == 0
         assert sorted(read_names) == sorted(str(path) for folder in folders for path in folder.rglob("*.png"))
+    page = (tmp_path / "out/page.html").read_bytes()
+    assert page.count(b"<figure") == 12  # made while they were read; now all is kept, and they are read again
     read_names.clear()
-    assert run(*folders[:2], "--truth", folders[2], *words, *more) == 0  # all is kept: the page's 12 again
+    assert run(*folders[:2], "--truth", folders[2], *words, *more) == 0
     assert len(read_names) == 3 * 20 + 2 * 12
+    assert (tmp_path / "out/page.html").read_bytes() == page
 
 
 def test_metres_that_are_15_per_cent_wrong_are_15_per_cent_wrong(tmp_path, rng, capsys):
