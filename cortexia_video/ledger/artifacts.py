@@ -141,7 +141,7 @@ def read_run_image(line: Line, path: AnyPath | None = None, *, images: AnyPath |
         raise InputError("it was converted from a depth file: the image is not known, give both by name")
     path = path or (locate_image(line, images) if images is not None else to_path(image.path))
     if "frame" in line:
-        return _read_frame(path, image if images is None else None, line)
+        return _read_frame(path, image, line, is_copy=images is not None)
     inside = split_inside(path.url if isinstance(path, RemotePath) else str(path))
     file = to_path(inside[0]) if inside else path
     with in_words(f"cannot read {path}"):
@@ -153,14 +153,11 @@ def read_run_image(line: Line, path: AnyPath | None = None, *, images: AnyPath |
     return data
 
 
-def _read_frame(path: AnyPath, clip: Source | None, line: Line) -> bytes:
-    """Return a frame of a video as the bytes of an image (BMP: nothing is lost or packed).
-
-    clip: the video as it must be; None of a copy, which must have its bytes.
-    """
+def _read_frame(path: AnyPath, clip: Source, line: Line, *, is_copy: bool) -> bytes:
+    """Return a frame of a video as the bytes of an image (BMP: nothing is lost or packed)."""
     with in_words(f"cannot read {path}"):
         now = path.stat()
-    if now.st_size != line["source"][0] or (clip and now.st_mtime_ns != clip.mtime_ns):
+    if now.st_size != clip.size or (now.st_mtime_ns != clip.mtime_ns and not is_copy):
         raise InputError("the video changed after its depth was made: estimate it again")
     index = _index(path, now.st_mtime_ns)
     number = line["clip"].get("first", 0) + line["frame"] * line["clip"].get("every", 1)
