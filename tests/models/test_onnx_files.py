@@ -89,6 +89,7 @@ def write_patches(path: Path, patch: int, *, drops: bool, cells: bool = False) -
         (["normal", "uncertainty", "output"], "output"),
         (["DepthConfidence", "DepthMap"], "DepthMap"),
         (["disparity", "depth"], "depth"),
+        (["log_depth", "depth_std", "metric_depth"], "metric_depth"),
         (["normalized_depth", "depth_valid"], "normalized_depth"),
     ],
 )
@@ -129,6 +130,7 @@ def test_of_depth_and_disparity_the_kind_decides() -> None:
 
 def test_arrays_of_other_shapes_are_no_depth() -> None:
     others = [Port("fov", "float32", (1,)), Port("points", "float32", (1, 3, None, None))]
+    others += [Port("out", "float32", (None, None, None, 3)), Port("metric_scale", "float32", (None,))]
     others += [Port("index", "int64", (1, 32, 32)), Port("pose", "float32", (1, 4, 4))]
     assert choose_output([*others, Port("y", "float32", (1, 1, None, None))], "metric", None, "") == "y"
 

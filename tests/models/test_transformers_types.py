@@ -109,7 +109,9 @@ def test_every_type_is_here() -> None:
     assert {*FAMILY, *REFUSED} == {*MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES}
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "precision", ["float32", "bfloat16", pytest.param("float16", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("model_type", FAMILY)
 def test_depth_is_what_transformers_gives(model_type: str, precision: str, checkpoints: Checkpoints) -> None:
     folder, image = checkpoints(FAMILY[model_type]), make_pixels(150, 210)

@@ -12,28 +12,26 @@ from cortexia_video.models.onnx.ports import Port
 # What networks give beside depth: in a name's letters, or as one of its words.
 _NEVER_WITHIN = ("conf", "uncert", "mask", "varianc", "sigma", "normals")
 _NEVER_WORDS = {
-    *("normal", "var", "logvar", "std", "error", "prob", "probability", "valid", "validity", "weight"),
-    *(
-        "fov",
-        "focal",
-        "camera",
-        "pose",
-        "intrinsics",
-        "extrinsics",
-        "rays",
-        "sky",
-        "seg",
-        "semantic",
-        "logits",
-    ),
+    *("normal", "var", "logvar", "std", "error", "prob", "probability", "valid", "validity", "log", "logits"),
+    *("weight", "weights", "fov", "focal", "camera", "pose", "intrinsics", "extrinsics", "rays", "points"),
+    *("pts", "xyz", "scale", "shift", "sky", "seg", "semantic"),
+}
+# What depth and nearness are called.
+_DEPTH = {
+    *("depth", "depths", "depth_map", "depth_pred", "pred_depth", "predicted_depth", "metric_depth"),
+    "relative_depth",
 }
 _NEARNESS = {
-    *("disparity", "disp", "inverse_depth", "inv_depth", "predicted_disparity", "predicted_inverse_depth"),
-    *("pred_disp", "pred_disparity", "canonical_inverse_depth"),
-}
-_DEPTH = {
-    *("depth", "predicted_depth", "pred_depth", "metric_depth", "relative_depth", "depth_map", "depths"),
-    *("depth_pred", "prediction_depth"),
+    *(
+        "disparity",
+        "disp",
+        "pred_disp",
+        "pred_disparity",
+        "predicted_disparity",
+        "inverse_depth",
+        "inv_depth",
+    ),
+    *("predicted_inverse_depth", "canonical_inverse_depth"),
 }
 
 
@@ -72,7 +70,8 @@ def choose_output(outputs: Sequence[Port], kind: DepthKind, given: str | None, p
 
 def _can_be_depth(port: Port) -> bool:
     words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", port.name)}
-    channels = port.shape[1] if len(port.shape) == 4 else 1
-    is_map = not port.shape or (len(port.shape) in (3, 4) and channels in (1, None))
+    of_four = len(port.shape) == 4
+    is_map = not port.shape or len(port.shape) == 3 or (of_four and port.shape[1] in (1, None))
+    is_map = is_map and not (of_four and port.shape[3] in (2, 3, 4))  # vectors
     never = any(each in port.name.lower() for each in _NEVER_WITHIN) or words & _NEVER_WORDS
     return is_map and not never and port.dtype.startswith("float")
