@@ -9,7 +9,6 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterator
 from pathlib import PurePath
-from typing import Any
 
 from cortexia_video.errors import Failure, InputError, in_words, printable
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
@@ -72,10 +71,7 @@ def _list_rows(place: AnyPath) -> Iterator[tuple[str, str, int]]:
         require_rows(file, place.stat().st_size)
         for group, about in enumerate(list_row_groups(file)):
             said = read_row_group(file, group, [keys], LARGEST_TEXT)[keys] if keys else [None] * about.rows
-            for row, key in enumerate(map(_to_key, said)):
+            for row, scalar in enumerate(said):
+                key = None if scalar is None else scalar.as_py()
                 yield str(key) if key is not None else f"{count:08d}", f"{group}.{row}", 0
                 count += 1
-
-
-def _to_key(scalar: Any) -> Any:
-    return None if scalar is None else scalar.as_py()

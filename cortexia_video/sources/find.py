@@ -168,25 +168,45 @@ class _Scan:
         else:
             yield _stat(key, path, is_clip=self.rule.takes_clips and holds_video(path))
 
-    def _read_list(self, path: AnyPath) -> Iterator[Found]:
-        """Yield what the lines of a list name; one that names nothing that can be is its own failure."""
-        lines = attempt_all(str(path), "find", _list_lines(path))
-        for found in map_bounded(lines, partial(self._find_listed, path), workers=AT_ONCE):
+    def _read_list(self, listing: AnyPath) -> Iterator[Found]:
+        """Yield what the lines of a list name; one that names nothing that can be is its own failure.
+
+        A path beside the list comes before one from where we are. A key is the path as written, where that
+        stays inside a folder, else from the root down.
+        """
+
+        def open_line(written: str) -> list[Found]:
+            place = to_path(written)
+            if isinstance(place, Path) and isinstance(listing, RemotePath):
+                opened: AnyPath = listing.parent / written
+            elif isinstance(place, Path) and isinstance(listing, Path):
+                beside = os.path.join(listing.parent, place)  # noqa: PTH118 - keeps ..
+                opened = Path(beside) if _exists(beside) else place
+            else:
+                opened = place
+            if isinstance(place, RemotePath):
+                path = "/".join(place.parts)
+            else:
+                path = os.path.normpath(place)
+                if path.startswith("..") or PurePath(path).is_absolute():
+                    named = opened.url if isinstance(opened, RemotePath) else opened
+                    path = os.path.abspath(named)  # noqa: PTH100 - resolve() would follow links
+                path = os.fspath(PurePath(path).relative_to(PurePath(path).anchor))
+            folder, slash, name = path.rpartition(os.sep)
+            key = folder + slash + self.rule.name_key(name)
+            if isinstance(opened, RemotePath):
+                return [*find_named(key, opened, self.rule)]
+            return [*self._explicit(key, os.fspath(opened))]
+
+        def find_listed(line: str | Failure) -> list[Found]:
+            if isinstance(line, Failure):
+                return [line]
+            found = attempt(redact(line), "find", lambda: open_line(line))
+            return [found] if isinstance(found, Failure) else found
+
+        lines = attempt_all(str(listing), "find", _list_lines(listing))
+        for found in map_bounded(lines, find_listed, workers=AT_ONCE):
             yield from found
-
-    def _find_listed(self, listing: AnyPath, line: str | Failure) -> list[Found]:
-        if isinstance(line, Failure):
-            return [line]
-        found = attempt(redact(line), "find", lambda: self._open_line(listing, line))
-        return [found] if isinstance(found, Failure) else found
-
-    def _open_line(self, listing: AnyPath, written: str) -> list[Found]:
-        opened = _open_listed(listing, written)
-        folder, slash, name = _key_of(written, opened).rpartition(os.sep)
-        key, place = folder + slash + self.rule.name_key(name), to_path(opened)
-        if isinstance(place, RemotePath):
-            return [*find_named(key, place, self.rule)]
-        return [*self._explicit(key, opened)]
 
     def _walk(self, folder: str, prefix: str) -> Iterator[Found]:
         """Yield a folder's images in order; by a stack, since folders can be deeper than calls."""
@@ -283,38 +303,13 @@ def _keep_apart(found: Iterator[Found], partition: Partition) -> Iterator[Found]
         if path in seen:
             continue
         seen.add(path)
-        key = _tell_apart(each.key, path) if each.key in keys else each.key
+        key = each.key
+        if key in keys:
+            pure, mark = PurePath(key), hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
+            key = os.fspath(pure.with_name(f"{pure.stem}~{mark}{pure.suffix}"))
         keys.add(key)
-        if partition.holds(each.key):
+        if partition.count == 1 or partition.holds(each.key):
             yield dataclasses.replace(each, key=key)
-
-
-def _tell_apart(key: str, path: str) -> str:
-    mark = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
-    pure = PurePath(key)
-    return os.fspath(pure.with_name(f"{pure.stem}~{mark}{pure.suffix}"))
-
-
-def _key_of(written: str, opened: str) -> str:
-    """Turn a list's path into a key: as written where that stays inside a folder, else from the root down."""
-    place = to_path(written)
-    if isinstance(place, RemotePath):
-        return "/".join(place.parts)
-    path = os.path.normpath(place)
-    if path.startswith("..") or PurePath(path).is_absolute():
-        path = os.path.abspath(opened)  # noqa: PTH100 - resolve() would follow links
-    return os.fspath(PurePath(path).relative_to(PurePath(path).anchor))
-
-
-def _open_listed(listing: AnyPath, written: str) -> str:
-    """Return what a line of a list names: a URL, a path beside the list, or one from where we are."""
-    place = to_path(written)
-    if isinstance(place, RemotePath):
-        return place.url
-    if isinstance(listing, RemotePath):
-        return (listing.parent / written).url
-    beside = os.path.join(listing.parent, place)  # noqa: PTH118 - keeps ..
-    return beside if _exists(beside) else os.fspath(place)
 
 
 def _stat(key: str, path: str, *, is_clip: bool = False) -> Found:

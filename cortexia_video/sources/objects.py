@@ -46,15 +46,24 @@ def find_objects(
     prefix: what goes before the keys. output: a folder that is left out where it is inside. Raises
     `InputError` where nothing can be listed.
     """
-    apart, packed = _find_inside(folder, output), dict[str, str]()
-    seen = (
-        each
-        for each in folder.list_files(recursive=recursive)
-        if not (apart and each[0].startswith(apart)) and not _is_hidden(each[0])
-    )
-    noted = _note_shards(seen, packed) if rule.find_packed else seen
-    listed = (each for each in noted if _may_be(rule, each[0], passed_over))
-    named = (each for each in _name(rule, listed) if partition.holds(prefix + each.key))
+    is_inside = isinstance(output, RemotePath) and output.url.startswith(f"{folder.url}/")
+    apart = f"{output.url[len(folder.url) + 1 :]}/" if is_inside else None  # type: ignore[union-attr]
+    packed: dict[str, str] = {}  # of each folder that has some, a shard of depth
+
+    def list_possible() -> Iterator[tuple[str, RemoteStat]]:
+        for name, stat in folder.list_files(recursive=recursive):
+            hidden = any(part.startswith(".") and part not in (".", "..") for part in name.split("/"))
+            if hidden or (apart and name.startswith(apart)):
+                continue
+            inner, slash, last = name.rpartition("/")
+            if rule.find_packed and is_depth_shard(last):
+                packed[inner + slash] = last
+            if rule.may_be(last) and not is_ledger(last):
+                yield name, stat
+            else:
+                rule.note(last, passed_over)
+
+    named = (each for each in _name(rule, list_possible()) if partition.holds(prefix + each.key))
     with in_words(f"cannot list {folder}", of=OSError):
         for each in _accept(folder, rule, named):
             yield describe_object(prefix + each.key, folder / each.name, each.stat, rule)
@@ -90,35 +99,6 @@ def describe_object(key: str, place: RemotePath, stat: RemoteStat, rule: Rule | 
         return Failure(key, "find", InputError(f"too large: the object has {size}"))
     url = place.url if place.url != str(place) else None
     return InputFile(key, Source(str(place), *stat), url=url, is_clip=is_clip)
-
-
-def _find_inside(folder: RemotePath, output: AnyPath | None) -> str | None:
-    """Return the name of `output` in the folder, with a slash, if it lies inside."""
-    inside = isinstance(output, RemotePath) and output.url.startswith(f"{folder.url}/")
-    return f"{output.url[len(folder.url) + 1 :]}/" if inside and output else None  # type: ignore[union-attr]
-
-
-def _note_shards(
-    listed: Iterator[tuple[str, RemoteStat]], packed: dict[str, str]
-) -> Iterator[tuple[str, RemoteStat]]:
-    """Pass a listing on, and note which folders have a shard of depth, with its name."""
-    for each in listed:
-        folder, slash, last = each[0].rpartition("/")
-        if is_depth_shard(last):
-            packed[folder + slash] = last
-        yield each
-
-
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") and part not in (".", "..") for part in name.split("/"))
-
-
-def _may_be(rule: Rule, name: str, passed_over: Counter[str]) -> bool:
-    last = name.rpartition("/")[2]
-    if rule.may_be(last) and not is_ledger(last):
-        return True
-    rule.note(last, passed_over)
-    return False
 
 
 def _name(rule: Rule, listed: Iterator[tuple[str, RemoteStat]]) -> Iterator[_Candidate]:
