@@ -104,7 +104,11 @@ def export(
         if frames:
             exported = load_estimator(f"onnx:{path}", device="cpu")
             parity = compare(exported, reference, frames)
-            _require_near(parity, model, max_error)
+            if parity.worst.mean > max_error:
+                raise ParityError(
+                    f"the export of {model} is too far from it: {parity}; nothing was written "
+                    f"(`precision='float32'`, or allow it by `max_error={2 * parity.worst.mean:.2g}`)"
+                )
         written = sum(each.stat().st_size for each in folder.iterdir())
         files = sorted(folder.iterdir(), key=lambda each: each == path)  # the file itself last
         for each in files:
@@ -112,14 +116,6 @@ def export(
         for each in files:
             move_whole(each, place.parent / each.name)
     return Export(place, size, written, parity)
-
-
-def _require_near(parity: Parity, model: str, max_error: float) -> None:
-    if parity.worst.mean > max_error:
-        raise ParityError(
-            f"the export of {model} is too far from it: {parity}; nothing was written "
-            f"(`precision='float32'`, or allow it by `max_error={2 * parity.worst.mean:.2g}`)"
-        )
 
 
 def _read_frames(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Frame]:

@@ -9,7 +9,7 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -159,17 +159,19 @@ def plan(
     if not samples:
         why = f"none of {lost} inputs can be opened" if lost else "no images"
         raise InputError(f"{why} in {', '.join(str(to_path(each)) for each in inputs)}")
-    headers = _look_at(samples)
+    headers, chosen = _look_at(samples)
     asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
-    chosen = _choose(headers)
-    estimators = _load(model, asked, chosen) if isinstance(model, str) else load_estimators(model, **asked)
+    selector = BackendSelector(model, **asked) if isinstance(model, str) else None
+    estimators = selector.load() if selector else load_estimators(model, **asked)
+    if selector and not selector.is_settled(estimators):  # by the backend that a run would settle on
+        estimators = selector.settle(estimators, decode_readable(chosen))
     ours = {**estimators[0].identity, "decode": decode}
     if asked.get("backend") == AUTO:
         ours = {name: value for name, value in ours.items() if name not in ("backend", "precision")}
     settings = parse_json(json.dumps(ours, default=str), "settings", finite=False)
     fitting = [run for run in state.runs.values() if settings.items() <= run.settings.items()]
     left = found - sum(done[run.name] for run in fitting)
-    speed, costs, pixels = _time(chosen, estimators, decode, _place_beside(root))
+    speed, costs, pixels = _time(chosen, estimators, decode, root)
     sides = sorted(((each.width, each.height) for each in headers.values()), key=math.prod)
     mean = sum(map(math.prod, sides)) / len(sides)
     return Plan(
@@ -224,32 +226,24 @@ def _count(
     return count, lost, total, samples
 
 
-def _read_header(image: InputFile) -> Header:
-    return read_header(read_image_bytes(image.place))
+def _look_at(samples: Sequence[InputFile]) -> tuple[dict[InputFile, Header], list[InputFile]]:
+    """Return the headers that can be read, and a few images to time, fewer where they are huge."""
 
+    def read(image: InputFile) -> Header:
+        return read_header(read_image_bytes(image.place))
 
-def _look_at(samples: Sequence[InputFile]) -> dict[InputFile, Header]:
-    """Return the headers that can be read."""
-    headers = {}
+    headers, chosen, pixels = dict[InputFile, Header](), list[InputFile](), 0
     for each in samples:
-        header = attempt(each.key, "decode", partial(_read_header, each))
-        if not isinstance(header, Failure):
-            headers[each] = header
+        header = attempt(each.key, "decode", partial(read, each))
+        if isinstance(header, Failure):
+            continue
+        headers[each] = header
+        pixels += header.width * header.height
+        if not chosen or (len(chosen) < _TIMED and pixels <= _TIMED_PIXELS):
+            chosen.append(each)
     if not headers:
         raise InputError(f"none of the {len(samples)} images looked at can be read, such as {samples[0].key}")
-    return headers
-
-
-def _choose(headers: Mapping[InputFile, Header]) -> list[InputFile]:
-    """Choose a few images to time, fewer where they are huge, at least one."""
-    chosen: list[InputFile] = []
-    pixels = 0
-    for image, header in headers.items():
-        pixels += header.width * header.height
-        if len(chosen) == _TIMED or (chosen and pixels > _TIMED_PIXELS):
-            break
-        chosen.append(image)
-    return chosen
+    return headers, chosen
 
 
 def find_existing(folder: Path) -> Path:
@@ -258,29 +252,18 @@ def find_existing(folder: Path) -> Path:
     return next(each for each in (absolute, *absolute.parents) if each.is_dir())
 
 
-def _load(model: str, options: Mapping[str, Any], images: Sequence[InputFile]) -> Sequence[DepthEstimator]:
-    """Load a model as a run would, by the backend that it would settle on."""
-    choice = BackendSelector(model, **options)
-    loaded = choice.load()
-    if choice.is_settled(loaded):
-        return loaded
-
-    return choice.settle(loaded, decode_readable(images))
-
-
-def _place_beside(output: AnyPath | None) -> Path | None:
-    """Return the folder on the disk that the output would be on; None where that cannot be written."""
-    place = find_existing(output) if isinstance(output, Path) else None
-    return place if place and os.access(place, os.W_OK) else None
-
-
 def _time(
     images: Sequence[InputFile],
     estimators: Sequence[DepthEstimator],
     decoding: Decoding,
-    place: Path | None,
+    output: AnyPath | None,
 ) -> tuple[Speed, list[_Sample], float]:
-    """Estimate some images; give the speed, what maps cost in each format, and the mean pixels of a map."""
+    """Estimate some images; give the speed, what maps cost in each format, and the mean pixels of a map.
+
+    They are written to the disk that the output would be on, if that can be.
+    """
+    place = find_existing(output) if isinstance(output, Path) else None
+    place = place if place and os.access(place, os.W_OK) else None
     paths = [each.place for each in images]
     with scratch_folder(place) as folder:
         try:

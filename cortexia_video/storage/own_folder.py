@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from cortexia_video.errors import OutputError, OutputExistsError, in_words, printable
 from cortexia_video.storage.atomic_file import require_plain
 from cortexia_video.storage.paths import AnyPath
-from cortexia_video.storage.remote_path import RemotePath
 
 LOOKED_AT = 1 << 20  # bytes of a file, to tell whose it is
 
@@ -24,33 +23,23 @@ def require_own_folder(
     Raises `OutputExistsError`, also for a link in a mark's place, and `OutputError` where nobody can look.
     """
     with in_words(f"cannot list {root}", "choose another `output`", OutputError, OSError):
-        found = [name for name in marks if _is_there(root / name)]
-        other = next((name for name in found if not marks[name](_read_head(root / name))), None)
+        found, other = [], None
+        for name, is_ours in marks.items():
+            place = root / name
+            if isinstance(place, Path):
+                require_plain(place)
+            if place.exists() if isinstance(place, Path) else place.is_file():
+                found.append(name)
+                with place.open("rb") as file:
+                    other = other or (None if is_ours(file.read(LOOKED_AT)) else name)
         if not found:
-            other = next((name for name in _list_visible(root) if name not in besides), None)
+            if isinstance(root, Path):
+                names = iter(sorted(os.listdir(root)) if root.is_dir() else ())  # noqa: PTH208 - names are asked for
+            else:
+                names = (name for name, _ in root.list_files())
+            other = next((each for each in names if not each.startswith(".") and each not in besides), None)
     if other is not None:
         raise OutputExistsError(
             f"{printable(str(root))} holds {printable(other)}, which is no part of {what}: "
             "choose a new or empty folder"
         )
-
-
-def _is_there(place: AnyPath) -> bool:
-    if isinstance(place, RemotePath):
-        return place.is_file()
-    require_plain(place)
-    return place.exists()
-
-
-def _read_head(place: AnyPath) -> bytes:
-    with place.open("rb") as file:
-        return file.read(LOOKED_AT)
-
-
-def _list_visible(root: AnyPath) -> Iterator[str]:
-    """Yield the names in a folder in order, but hidden ones; of objects those inside, too."""
-    if isinstance(root, Path):
-        names = iter(sorted(os.listdir(root)) if root.is_dir() else ())  # noqa: PTH208 - names are asked for
-    else:
-        names = (name for name, _ in root.list_files())
-    return (name for name in names if not name.startswith("."))
