@@ -116,7 +116,10 @@ def run_app(app: App, arguments: list[str] | None = None) -> None:
             print(error.report)
         code = _complain(str(error), SOME_FAILED)
     except CortexiaError as error:
-        code = _complain(str(error), SOME_FAILED if _is_full(error) else WRONG_USAGE)
+        cause: BaseException | None = error  # a full disk, which another command line would not mend?
+        while cause and not (isinstance(cause, OSError) and cause.errno in _FULL):
+            cause = cause.__cause__
+        code = _complain(str(error), SOME_FAILED if cause else WRONG_USAGE)
     except OSError as error:  # what only the system knows of: a disk that is full, or fails
         said = f"{error.filename}: {describe(error)}" if error.filename else describe(error)
         try:
@@ -137,13 +140,6 @@ def run_app(app: App, arguments: list[str] | None = None) -> None:
 def _end(number: int, frame: FrameType | None) -> None:
     """Take SIGTERM for Ctrl-C, so that what a command made for a while is removed."""
     raise KeyboardInterrupt
-
-
-def _is_full(error: BaseException | None) -> bool:
-    """Return whether an error comes of a full disk, which another command line would not mend."""
-    while error and not (isinstance(error, OSError) and error.errno in _FULL):
-        error = error.__cause__
-    return error is not None
 
 
 def _complain(message: str, code: int) -> int:

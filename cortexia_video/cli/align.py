@@ -15,7 +15,17 @@ from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.storage.paths import to_path
 
 KNOWN = Group("Known distances", sort_key=0)
-OF_DISTANCES = ("points", "known", "near_m", "far_m", "colmap", "sparse", "sparse_from", "unknown_beyond")
+OF_DISTANCES = (
+    "points",
+    "known",
+    "near_m",
+    "far_m",
+    "colmap",
+    "transforms",
+    "sparse",
+    "sparse_from",
+    "unknown_beyond",
+)
 _OF_VALUES = ("kind", "scale", "unknown", "f_px", "along", "channel", "array", "page")
 
 

@@ -40,7 +40,7 @@ def convert_command(
 
         cortexia convert depth --output tiff --format tiff
         cortexia convert kitti --from kitti --output metres --format npz
-        cortexia convert depth --output kitti --to kitti
+        cortexia convert kitti --from kitti --output millimetres --to nyu
         cortexia convert depth --output rescaled --f-px 1500
 
     Exit code: 0 all done or skipped, 1 some failed, 2 wrong usage, 130 interrupted.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +26,6 @@ from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.option_words import to_options
 from cortexia_video.cli.options import MEANING, OPTIONS, take_options
 from cortexia_video.datasets.builder import Problems, build_dataset
-from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.registry import DATASETS, describe_reading, open_folder
 from cortexia_video.datasets.sample_checks import ProblemCount, raise_problem
 from cortexia_video.datasets.summary import make_sheet, summarise
@@ -33,7 +33,7 @@ from cortexia_video.errors import Failure, InputError, OutputError, OutputExists
 from cortexia_video.formats.metadata import MARK
 from cortexia_video.formats.registry import HEAD_BYTES, is_own_head
 from cortexia_video.storage.atomic_file import write_atomic
-from cortexia_video.storage.paths import AnyPath, to_path
+from cortexia_video.storage.paths import to_path
 
 _OF_BUILD = (
     *("depth", "name", "split", "format", "shard_size", "problems"),
@@ -113,7 +113,10 @@ def info_command(
             print(f"{info.name}\t{info.summary}\t{info.licence}")
         return DONE
     if what in DATASETS and not Path(what).exists():
-        print("\n".join(_describe(DATASETS[what])))
+        info = DATASETS[what]
+        splits = "as its files say" if info.splits is None else ", ".join(info.splits) or "none"
+        print(f"{info.name}: {info.summary}\nlicence  {info.licence}\nfrom     {info.where}")
+        print(f"folder   {info.layout}\nsplits   {splits}")
         return DONE
     allowed = {"allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
     dataset = open_folder(what, name, split=split, **allowed, **describe_reading(**reading))
@@ -167,7 +170,9 @@ def preview_command(
         raise OutputError(f"{place} is no name of an image: end it in .png or .jpg")
     if min(count, per_row) < 1:
         raise InputError(f"`count` and `per_row` must be at least 1, got {count} and {per_row}")
-    _require_own_sheet(place)
+    with suppress(OSError), place.open("rb") as file:  # else whatever writes to it will say what is wrong
+        if not is_own_head(file.read(HEAD_BYTES)):
+            raise OutputExistsError(f"{place} exists and is no sheet of ours: choose another `output`")
     allowed = {"allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
     dataset = open_folder(root, name, split=split, **allowed, **describe_reading(**reading))
     skipped = ProblemCount()
@@ -175,26 +180,11 @@ def preview_command(
     change = guide_augmentation() if augment else None
     sheet = make_sheet(dataset, on_problem, count=count, columns=per_row, augment=change, seed=seed)
     with write_atomic(place) as file:
-        Image.fromarray(sheet).save(file, form, pnginfo=_make_text(), comment=MARK)
+        text = PngImagePlugin.PngInfo()
+        text.add_text("Software", MARK.decode())
+        Image.fromarray(sheet).save(file, form, pnginfo=text, comment=MARK)
     print(f"{place}: {sheet.shape[1]} x {sheet.shape[0]}")
     return _list_failures(skipped.failures, skipped.total)
-
-
-def _make_text() -> PngImagePlugin.PngInfo:
-    text = PngImagePlugin.PngInfo()
-    text.add_text("Software", MARK.decode())
-    return text
-
-
-def _require_own_sheet(place: AnyPath) -> None:
-    """Raise `OutputExistsError` where another image than an earlier sheet is, which would be lost."""
-    try:
-        with place.open("rb") as file:
-            is_own = is_own_head(file.read(HEAD_BYTES))
-    except OSError:  # it does not exist, or whatever writes to it will say what is wrong
-        return
-    if not is_own:
-        raise OutputExistsError(f"{place} exists and is no sheet of ours: choose another --output")
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,17 +207,6 @@ def guide_augmentation() -> Compose:
         raise explain_import(error, "augmenting colours needs", "'cortexia-video[augment]'") from error
     colours = A.Compose([A.RandomBrightnessContrast(), A.RandomGamma(), A.HueSaturationValue()])
     return Compose([Sometimes(Flip()), _GuideCrop(), Photometric(colours)])
-
-
-def _describe(info: DatasetInfo) -> list[str]:
-    splits = "as its files say" if info.splits is None else ", ".join(info.splits) or "none"
-    return [
-        f"{info.name}: {info.summary}",
-        f"licence  {info.licence}",
-        f"from     {info.where}",
-        f"folder   {info.layout}",
-        f"splits   {splits}",
-    ]
 
 
 def _list_failures(failures: list[Failure], total: int) -> int:

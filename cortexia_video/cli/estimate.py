@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -24,6 +25,7 @@ from cortexia_video.jobs.estimate import estimate
 from cortexia_video.jobs.ray_cluster import RayExecutor
 from cortexia_video.ledger.partition import parse_partition
 from cortexia_video.sources.find import find_images
+from cortexia_video.sources.sequences import find_sequences
 from cortexia_video.storage.paths import to_path
 
 _OF_CLUSTERS = ("address", "num_workers", "gpus_per_worker")
@@ -34,7 +36,7 @@ _OF_CLUSTERS = ("address", "num_workers", "gpus_per_worker")
     estimate,
     (OPTIONS, ("model", "recursive", "format", "preview", "overwrite")),
     (OUTPUT, ("size", "changed", "pack", "pack_size", "pack_images")),
-    (VIDEO, ("steady", "video_size", "every", "frames")),
+    (VIDEO, ("steady", "video_size", "every", "frames", "sequence", "fps")),
     (MODEL, MODEL_OPTIONS),
     (CAMERA, ("f_px", "intrinsics", "align_to", "drop_relative")),
     (RUN, ("batch_size", "device", "workers", "decode", "max_megapixels", "partition", "profile")),
@@ -54,6 +56,7 @@ def estimate_command(
 
         cortexia estimate photos --output depth --recursive
         cortexia estimate clip.mp4 --output depth
+        cortexia estimate frames --sequence --fps 30 --output depth
         cortexia estimate a.jpg b.jpg --output depth --format png16 --preview
         cortexia estimate list.txt --output s3://bucket/depth --model depth-anything-v2-small --backend auto
         cortexia estimate photos --output depth --partition 3/16
@@ -73,12 +76,11 @@ def estimate_command(
             lambda on_outcome, stop: estimate(
                 inputs, output, executor=where, on_outcome=on_outcome, stop=stop, **options
             ),
-            lambda: find_images(
+            lambda: (find_sequences if options["sequence"] else partial(find_images, videos=True))(
                 inputs,
                 recursive=options["recursive"],
                 output=to_path(output),
                 partition=part,
-                videos=True,
             ),
             to_path(output),
         )

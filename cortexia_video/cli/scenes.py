@@ -59,7 +59,7 @@ def scenes_command(
         workers: Processes; one per core by default. A GPU has one.
     """
     try:
-        from cortexia_video.scenes.folder import ScenePlan, write_scenes
+        from cortexia_video.scenes import ScenePlan, write_scenes
     except ImportError as error:
         raise explain_import(error, "rendering scenes needs", "'cortexia-video[train]'") from error
     plan = ScenePlan(seed, *size, tuple(kinds or ()), textures, device, move, frames)

@@ -109,7 +109,11 @@ def from_hf(
     columns = list(raw.column_names or ())
     require_columns(columns, f"the dataset {name}", (image, depth))
     for column in (image, depth, "mask"):
-        is_array = column == depth and _is_array((raw.features or {}).get(column))
+        feature = (raw.features or {}).get(
+            column
+        )  # whose cells can be numbers themselves, no files of images
+        numbers = (list, hf.List, hf.LargeList, hf.Array2D, hf.Array3D)
+        is_array = column == depth and isinstance(feature, numbers)
         if column in columns and not is_array:
             raw = raw.cast_column(column, hf.Image(decode=False))
     known = (hf.config.HF_CACHE_HOME, hf.config.HF_DATASETS_CACHE)
@@ -130,12 +134,6 @@ def from_hf(
     return RGBDDataset(
         name, entries, reader, only, evaluation, scale_is_said=said, read_file=reader.read_file
     )
-
-
-def _is_array(feature: Any) -> bool:
-    """Return whether a column's cells are numbers themselves, no files of images."""
-    hf = import_datasets()
-    return isinstance(feature, list | hf.List | hf.LargeList | hf.Array2D | hf.Array3D)
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,9 +225,9 @@ class EvaluateJob:
             kept = self._find_kept(model.name, item, model.identify(item.frame.key))
             return item if kept is None else Skipped([kept, *measure_stored(item)])
 
-        def measure(item: EvalItem, guess: Prediction) -> _Found:
+        def measure(item: EvalItem, prediction: Prediction) -> _Found:
             name, identity = (model.name, model.identify(item.frame.key)) if model else ("", b"")
-            return [self._measure(name, item, identity, guess), *measure_stored(item)]
+            return [self._measure(name, item, identity, prediction), *measure_stored(item)]
 
         def settle(found: _Found) -> None:
             for name, within, scores in found:
@@ -291,13 +291,13 @@ class EvaluateJob:
         return name, item.within.name, [score._replace(key=item.frame.key) for score in kept]
 
     def _measure(
-        self, name: str, item: EvalItem, identity: bytes, guess: Prediction
+        self, name: str, item: EvalItem, identity: bytes, prediction: Prediction
     ) -> tuple[str, str, list[ImageScore]]:
         """On a worker: measure depth in each way that its kind allows, and keep what it gave.
 
         Where it cannot be measured, for a reason that is this image's, it counts as if there were none.
         """
-        depth = None if isinstance(guess, Failure) else guess
+        depth = None if isinstance(prediction, Failure) else prediction
         kinds: set[DepthKind] = {"metric"} if depth is None else {depth.kind}
         scores = []
         for way in self._protocol.list_alignments(kinds):
@@ -317,8 +317,8 @@ class EvaluateJob:
                     raise score.error
                 missing = score_image(None, item.reference, protocol, self._groups)
                 score = missing._replace(remark=f"cannot be measured: {score.reason}")
-            if isinstance(guess, Failure):
-                score = score._replace(remark=f"no depth: {guess.reason}")
+            if isinstance(prediction, Failure):
+                score = score._replace(remark=f"no depth: {prediction.reason}")
             if not self._asked & score.lacking.keys():
                 score = score._replace(lacking={})  # nobody asked: it would make the file longer
             scores.append(score)
@@ -329,8 +329,8 @@ class EvaluateJob:
 
     def _measure_baseline(self, name: str, item: EvalItem) -> tuple[str, str, list[ImageScore]]:
         reference = item.reference
-        guess = BASELINES[name](reference.depth_m.astype(np.float64), reference.mask, reference.max_m)
-        return name, item.within.name, [score_baseline(guess, reference, self._protocol, self._groups)]
+        prediction = BASELINES[name](reference.depth_m.astype(np.float64), reference.mask, reference.max_m)
+        return name, item.within.name, [score_baseline(prediction, reference, self._protocol, self._groups)]
 
     @staticmethod
     def _digest(item: EvalItem, identity: bytes) -> str:

@@ -81,7 +81,7 @@ class Tile(NamedTuple):
 
 
 class TileMaker:
-    """Tiles of the worst and the best images of a predictor by AbsRel, made while these are at hand."""
+    """Tiles of the worst and the best images of a predictor by AbsRel, made while their depth is in memory."""
 
     def __init__(self, protocol: Protocol) -> None:
         self._protocol = protocol
@@ -121,8 +121,8 @@ class TileMaker:
         def begin(place: Destination) -> EvalItem | Skipped[None]:
             return items.open(place) or Skipped(None)
 
-        def measure(item: EvalItem, guess: Prediction) -> None:
-            depth, score = None if isinstance(guess, Failure) else guess, missing[item.frame.key]
+        def measure(item: EvalItem, prediction: Prediction) -> None:
+            depth, score = None if isinstance(prediction, Failure) else prediction, missing[item.frame.key]
             self._tiles[score.key] = self._make(item, depth, score)
 
         if missing:

@@ -194,7 +194,8 @@ class DepthSource(NamedTuple):
 class FolderPredictor(StoredPredictor):
     """Depth files by the names of images. readings: what the files may be called, each way files by key.
 
-    `learn_keys` chooses the way by which most images have depth; of equal ones the first.
+    `learn_keys` chooses the way by which most images have depth; of equal ones the first. Of images whose keys
+    nobody knows before, those of a stream, each has the first file that is called so.
     convention: as `decode_depth` takes it.
     """
 
@@ -203,15 +204,15 @@ class FolderPredictor(StoredPredictor):
     ) -> None:
         self.name = name
         self._readings = readings
-        self._files: Mapping[str, DepthSource] = readings[0]
         self._names: dict[str, str] = {}
         self._convention = convention
 
     def learn_keys(self, keys: Sequence[str]) -> None:
         """See `StoredPredictor`."""
-        found = [match_names(files, keys) for files in self._readings]
-        best = max(range(len(found)), key=lambda index: len(found[index]))
-        self._files, self._names = self._readings[best], found[best]
+        if keys:
+            found = [(match_names(files, keys), files) for files in self._readings]
+            self._names, best = max(found, key=lambda each: len(each[0]))
+            self._readings = [best]
 
     def identify(self, key: str) -> bytes:
         return self.fetch(key)[0]
@@ -243,30 +244,33 @@ class FolderPredictor(StoredPredictor):
             about, convention = source.about, self._convention
             return decode_depth(content, str(source.path), about=about, convention=convention, strict=False)
 
-        guess = attempt(key, "decode", decode)
-        if not isinstance(guess, Failure):
-            return guess
-        if isinstance(guess.error, FileNotFoundError):
+        prediction = attempt(key, "decode", decode)
+        if not isinstance(prediction, Failure):
+            return prediction
+        if isinstance(prediction.error, FileNotFoundError):
             return None
-        if isinstance(guess.error, OSError):
-            return replace(guess, error=InputError(f"cannot read {source.path}: {describe(guess.error)}"))
+        if isinstance(prediction.error, OSError):
+            return replace(
+                prediction, error=InputError(f"cannot read {source.path}: {describe(prediction.error)}")
+            )
         name = source.packed[1] if source.packed else source.path
-        said = guess.reason.removeprefix(f"{name}: ")  # the key says which: reasons can be counted
-        return replace(guess, error=InputError(said))
+        said = prediction.reason.removeprefix(f"{name}: ")  # the key says which: reasons can be counted
+        return replace(prediction, error=InputError(said))
 
     def explain(self, key: str, remark: str) -> str:
         """Return why nothing in the folder can be measured, by an image of the ground truth and its outcome."""
         source = self._find(key)
         if source is not None:
-            return f"no depth in {self.name} can be measured: {source.path} for {key} of the truth: {remark}"
+            return f"no depth in {self.name} can be measured: {source.path} for {key} of the ground truth: {remark}"
         return (
-            f"no depth in {self.name} belongs to an image of the truth: {next(iter(self._files))} is there, "
-            f"the truth has {key}: give the folder below which names and subfolders are the truth's, or "
+            f"no depth in {self.name} belongs to an image of the ground truth: found {next(iter(self._readings[0]))}, "
+            f"the ground truth has {key}: give the folder below which names and subfolders are the truth's, or "
             "`pattern`, such as '{key}_depth.npy'"
         )
 
     def _find(self, key: str) -> DepthSource | None:
-        return self._files.get(self._names.get(bare(key), bare(key)))
+        name = self._names.get(bare(key), bare(key))
+        return next((files[name] for files in self._readings if name in files), None)
 
 
 def match_names(names: Collection[str], keys: Iterable[str]) -> dict[str, str]:
@@ -330,7 +334,7 @@ def open_predictor(
     ]
     readings = [{key: DepthSource(path, about) for key, path in each.items()} for each in indexed if each]
     if not readings:
-        raise InputError(f"no file in {root} fits `pattern` {pattern!r}: {next(iter(found))} is there")
+        raise InputError(f"no file in {root} fits `pattern` {pattern!r}: found {next(iter(found))}")
     return FolderPredictor(name, readings, convention)
 
 

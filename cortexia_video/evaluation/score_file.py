@@ -33,7 +33,7 @@ class ScoreFile:
     """The file `scores.jsonl` of an output folder, or nothing where there is none. A context manager.
 
     It knows the scores that were there when it was entered, and keeps other evaluations off the folder.
-    Raises `OutputError` on entering where another one is there, or nothing can be written.
+    Raises `OutputError` on entering where another one runs, or nothing can be written.
     """
 
     def __init__(self, root: AnyPath | None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import struct
 from typing import Any
 
@@ -27,12 +28,14 @@ _SAMPLES, _SAMPLE_FORMAT = 277, 339
 _TAGS = (*range(254, 271), _SAMPLES, _SAMPLE_FORMAT)
 _SORTS = {1: "B", 2: "s", 3: "H", 4: "L", 16: "Q"}  # of tags: what `struct` calls them
 _PALETTE = 3
+_NO_REMARKS = logging.NullHandler()  # without it what tifffile logs would be printed
 _NOT_AN_IMAGE = 0b101  # of a page's sort: a smaller copy, or a mask
 _FLOAT_PREDICTOR = 3
 _ROWS = 64  # of a strip
 _KINDS = {1: "u", 2: "i", 3: "f"}  # by SampleFormat
 _BY_PILLOW = ("u8", "u16", "i16", "u32", "i32", "f32")
 _MOST_PAGES = 1 << 16
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else what it also raises reaches stderr
 
 
 def encode(depth: DepthMap) -> Chunks:
@@ -101,6 +104,7 @@ def decode(data: bytes, most: float, page: int | None = None) -> RawDepth:
         import tifffile
     except ImportError as error:
         raise explain_import(error, f"TIFF of {kind} needs", "'cortexia-video[tiff]'") from error
+    logging.getLogger("tifffile").addHandler(_NO_REMARKS)
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         return RawDepth(np.asarray(file.pages[number].asarray(maxworkers=1)), text)
 

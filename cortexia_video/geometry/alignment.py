@@ -352,7 +352,7 @@ def _fit_huber(design: Floats, target: Floats, weights: Floats, sigma: float, st
     for _ in range(_STEPS):
         errors = np.abs(design @ found - target)
         before, found = found, _solve(design, target, weights / np.maximum(1, errors / (_HUBER * sigma)))
-        if np.allclose(before, found, rtol=_SETTLED, atol=0):
+        if np.abs(found - before).max() <= _SETTLED * np.abs(found).max():
             break
     return found
 

@@ -39,6 +39,7 @@ _EVERY = "*"
 _CAMERA_FIELDS = frozenset({"f_px", "fx", "fy", "cx", "cy", "width", "height"})
 _FIELDS = "f_px, or fx and fy; perhaps cx, cy, width and height"
 _NAMES = ("intrinsic_matrix", "camera_matrix", "K", "k")  # of matrices: Open3D's, ROS's and OpenCV's
+_WITHIN = "its axis is within"
 _SIDES = ("width", "height")
 _MATRICES = {9: 3, 12: 4, 16: 4}  # how many columns a matrix of so many numbers has
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
@@ -49,13 +50,15 @@ class _Camera(NamedTuple):
     """What is given for an image.
 
     size: (width, height) of the image that it holds for, or any. axis: cx and cy as they are written.
-    place: where it stands, for messages.
+    within: the axis meets the image, as that of a matrix does, which does not say its size. place: where it
+    stands, for messages.
     """
 
     fx: float
     fy: float
     size: tuple[float, float] | None = None
     axis: tuple[object, object] | None = None
+    within: bool = False
     place: str = ""
 
     @property
@@ -110,6 +113,12 @@ class Intrinsics:
             raise InputError(
                 f"its intrinsics are for an image of {size[0]:g} x {size[1]:g}, it has {width} x {height}, "
                 "of another shape: give those of the image as it is"
+            )
+        axis = [_to_number(each) for each in camera.axis or ()]
+        if camera.within and not (0 < axis[0] < width and 0 < axis[1] < height):
+            raise InputError(
+                f"its matrix has cx {axis[0]:g} and cy {axis[1]:g}, outside of an image of {width} x {height}: "
+                "it is of another size; give fx, fy, cx, cy with the width and height that they are for"
             )
         f_px = camera.f_px * factor
         if not is_plausible(f_px, width, height):
@@ -187,7 +196,11 @@ def load_intrinsics(f_px: float | None = None, path: str | os.PathLike[str] | No
             if key in cameras:
                 raise InputError(f"{where}: {printable(key)} was there before: give each key once")
             try:
-                cameras[key] = _read_camera(fields)._replace(place=f"{where}: {printable(key)}")
+                within = bool(dict(fields).get(_WITHIN)) and not {*_SIDES} & fields.keys()
+                fields = {name: value for name, value in fields.items() if name != _WITHIN}
+                cameras[key] = _read_camera(fields)._replace(
+                    within=within, place=f"{where}: {printable(key)}"
+                )
             except ValueError as error:
                 raise InputError(f"{where}: {printable(key)}: {error}") from None
         if not cameras:
@@ -261,7 +274,7 @@ def _to_fields(value: object, place: str) -> Mapping[str, object]:
         )
     down = columns == 3 and not (flat[2] or flat[5]) and bool(flat[6] or flat[7])  # as Open3D has it
     cx, cy = (flat[6], flat[7]) if down else (flat[2], flat[columns + 2])
-    said = {"fx": flat[0], "fy": flat[columns + 1], "cx": cx + 0.5, "cy": cy + 0.5}
+    said = {"fx": flat[0], "fy": flat[columns + 1], "cx": cx + 0.5, "cy": cy + 0.5, _WITHIN: 1}
     sides = {side: fields.get(side, fields.get(f"image_{side}")) for side in _SIDES}
     return said | {side: length for side, length in sides.items() if length is not None}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Literal, NamedTuple
@@ -184,34 +184,27 @@ class BackendSelector:
         return parity
 
     def _choose(self, loaded: Sequence[DepthEstimator], frames: Sequence[Frame]) -> Sequence[DepthEstimator]:
-        trials = [self._try(way, loaded[0], frames) for way in self._list_ways(loaded[0])]
+        """Try the reference, then all else; float16 only where there is a GPU for it."""
+        wanted = self._options.get("precision") or AUTO
+        too_slow = "float16" if loaded[0].model.device.startswith("cpu") else None
+        trials = [BackendTrial(self._reference_way, _time(loaded[0], frames))]
+        for way in (BackendConfig(name, each) for name in self._backends for each in _PRECISIONS[name]):
+            if way == self._reference_way or wanted not in (AUTO, way.precision) or way.precision == too_slow:
+                continue
+            try:
+                options = self._on_first({**self._options, **way._asdict()})
+                estimator = load_estimator(self._model, **options)
+                parity = self._compare(estimator, loaded[0], frames)
+            except (ModelError, MissingExtraError) as error:
+                trials.append(BackendTrial(way, reason=str(error)))
+            else:
+                trials.append(BackendTrial(way, _time(estimator, frames), parity))
         for trial in trials:
             _log.info("%s", trial)
         best = max(trials, key=lambda trial: trial.images_per_second)
         if best is trials[0]:
             return loaded
         return load_estimators(self._model, **{**self._options, **best.way._asdict()})
-
-    def _list_ways(self, reference: DepthEstimator) -> Iterator[BackendConfig]:
-        """Yield the reference's first, then all else; float16 only where there is a GPU for it."""
-        wanted = self._options.get("precision") or AUTO
-        too_slow = "float16" if reference.model.device.startswith("cpu") else None
-        yield self._reference_way
-        for backend in self._backends:
-            for precision in _PRECISIONS[backend]:
-                way = BackendConfig(backend, precision)
-                if way != self._reference_way and wanted in (AUTO, precision) and precision != too_slow:
-                    yield way
-
-    def _try(self, way: BackendConfig, reference: DepthEstimator, frames: Sequence[Frame]) -> BackendTrial:
-        if way == self._reference_way:
-            return BackendTrial(way, _time(reference, frames))
-        try:
-            estimator = load_estimator(self._model, **self._on_first({**self._options, **way._asdict()}))
-            parity = self._compare(estimator, reference, frames)
-        except (ModelError, MissingExtraError) as error:
-            return BackendTrial(way, reason=str(error))
-        return BackendTrial(way, _time(estimator, frames), parity)
 
 
 def _choose_frames(reference: DepthEstimator, frames: Iterable[Frame]) -> list[Frame]:

@@ -249,8 +249,12 @@ class PipelineExecutor(Generic[Item, Outcome]):
     ) -> Iterator[tuple[Item, Outcome | Failure]]:
         """Send good answers to the writers, wrong ones once more through the model where that may help."""
         for number, ((item, origin), answer) in enumerate(zip(batch.items, answers, strict=True)):
+            checked: ModelResult
             with self._clock.measure("check"):
-                checked = self._check(answer)
+                try:
+                    checked = self._estimator.check(answer)
+                except MemoryError as error:
+                    checked = as_model_error(error)
             wrong = isinstance(checked, ModelOutputError)
             if wrong and not batch.in_float32 and self._estimator.can_run_again:
                 pixels = batch.pixels[number : number + 1].copy()
@@ -261,12 +265,6 @@ class PipelineExecutor(Generic[Item, Outcome]):
             else:
                 origin = self._estimator.add_focal_length(origin, checked)
                 self._write_later(item, ItemResult(origin, checked.values, batch.in_float32))
-
-    def _check(self, answer: ModelResult) -> ModelResult:
-        try:
-            return self._estimator.check(answer)
-        except MemoryError as error:
-            return as_model_error(error)
 
     def _write_later(self, item: Item, result: ItemResult) -> None:
         count = result.values.nbytes

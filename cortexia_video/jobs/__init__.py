@@ -1,4 +1,4 @@
-"""One file per thing the command line does to a folder; here are the classes of what the jobs return.
+"""One file per thing the command line does to a folder; here are what the jobs return, and point clouds.
 
 Doors: `align`, `aligner`, `convert`, `estimate`, `export`, `inspect`, `outcomes`, `plan`, `point_clouds`,
 `ray_cluster`, `status`, `verify`.
@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from cortexia_video.jobs.inspect import FolderInspection, Inspection
     from cortexia_video.jobs.outcomes import Report
     from cortexia_video.jobs.plan import FormatCost, Plan
+    from cortexia_video.jobs.point_clouds import CloudOptions, make_point_cloud, make_point_clouds
     from cortexia_video.jobs.status import Status
     from cortexia_video.jobs.verify import Verification
     from cortexia_video.reporting.job import FolderReport
 
 __all__ = [
+    "CloudOptions",
     "Export",
     "FolderInspection",
     "FolderReport",
@@ -27,6 +29,8 @@ __all__ = [
     "Report",
     "Status",
     "Verification",
+    "make_point_cloud",
+    "make_point_clouds",
 ]
 
 _HOMES = {
@@ -39,6 +43,11 @@ _HOMES = {
     "jobs.plan": (
         "FormatCost",
         "Plan",
+    ),
+    "jobs.point_clouds": (
+        "CloudOptions",
+        "make_point_cloud",
+        "make_point_clouds",
     ),
     "jobs.status": ("Status",),
     "jobs.verify": ("Verification",),

@@ -17,12 +17,13 @@ class AlignTo:
     """What is known in metres; one of these.
 
     Args:
-        to: A CSV of points, a COLMAP model, or a folder of sparse depth, told by what it is.
+        to: A CSV of points, a COLMAP model, a transforms.json, or a folder of sparse depth, told by what it is.
         points: CSV file of points: key,x,y,depth_m; * stands for all images.
         known: A distance at a pixel, as 812,440=2.0 (x,y=metres); several times for several. Of all images.
         near_m: Metres to the nearest thing in each image, for disparity and affine_invariant depth.
         far_m: Metres to the farthest thing; both or none.
         colmap: Folder of a COLMAP model (cameras, images and points3D, .bin or .txt). Its unit counts as metres.
+        transforms: nerfstudio's transforms.json, or its folder, with a PLY of sparse points.
         sparse: Folder of sensors' depth of the same images, with holes: LiDAR, RealSense.
         sparse_from: Whose files these are, where they do not say it: tum, kitti, nyu, scannet ...
         unknown_beyond: Make pixels unknown that the fit puts behind the camera or beyond infinity, rather than
@@ -35,6 +36,7 @@ class AlignTo:
     near_m: float | None = None
     far_m: float | None = None
     colmap: str | None = None
+    transforms: str | None = None
     sparse: str | None = None
     sparse_from: str | None = None
     unknown_beyond: bool = False
@@ -58,7 +60,9 @@ class Aligner:
             raise InputError("`near_m` and `far_m` belong together: give both or none")
         if len(given) != 1:
             said = f"{len(given)} are given ({', '.join(given)})" if given else "nothing is given"
-            raise InputError(f"{said}: align to one of `to`, `points`, `known`, `colmap`, `sparse`, `near_m`")
+            raise InputError(
+                f"{said}: align to one of `to`, `points`, `known`, `colmap`, `transforms`, `sparse`, `near_m`"
+            )
         self._to, self._source = to, None
         self.settings: dict[str, object] = {"unknown_beyond": True} if to.unknown_beyond else {}
         if to.near_m is not None and to.far_m is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -42,27 +43,32 @@ class VideoOptions:
     """How clips are worked on.
 
     steady: the filter against flicker. size: of the depth. every: take each so many-th frame.
-    frames: the first to take, and the one before which to end, or None.
+    frames: the first to take, and the one before which to end, or None. fps: of folders of frames.
     """
 
     steady: SteadyMode = "mean"
     size: Size = "native"
     every: int = 1
     frames: tuple[int, int | None] = (0, None)
+    fps: float = 24.0
 
     @classmethod
-    def check(cls, steady: SteadyMode, size: Size, every: int, frames: str | None) -> VideoOptions:
+    def check(
+        cls, steady: SteadyMode, size: Size, every: int, frames: str | None, fps: float
+    ) -> VideoOptions:
         """Return options as `estimate` takes them; raise `InputError` for what cannot be."""
         require_mode(steady)
         if size not in get_args(Size):
             raise InputError(f"`video_size` must be full or native, not {size!r}")
         if every < 1:
             raise InputError(f"`every` must be at least 1, got {every}")
+        if not 0 < fps < math.inf:
+            raise InputError(f"`fps` must be more than 0, got {fps}")
         match = re.fullmatch(r"(\d*):(\d*)", frames or ":")
         begin, end = (int(each) if each else None for each in match.groups()) if match else (None, 0)
         if end is not None and end <= (begin or 0):
             raise InputError(f"`frames` must be like 0:500 or 100:, got {frames!r}")
-        return cls(steady, size, every, (begin or 0, end))
+        return cls(steady, size, every, (begin or 0, end), fps)
 
     def choose(self, count: int) -> range:
         """Return which of so many frames are taken."""
@@ -80,10 +86,12 @@ class VideoOptions:
 class _Progress:
     """How far a clip is, and what is one for all of it; a part's state holds it.
 
-    time_ms: of the last frame. low, high: of the numbers that stand for depth. proof: digests of images.
+    following: of the frames, the next. total: all of them. time_ms: of the last frame.
+    low, high: of the numbers that stand for depth. proof: digests of images.
     """
 
     following: int = 0
+    total: int = 0
     time_ms: int = -1
     held: int = 0
     clipped: int = 0
@@ -121,7 +129,7 @@ class ClipOutput:
         self._native = DepthEstimator(estimator.model, size="native")
         self._sink, self._parts, self._clock, self._record_begun = sink, parts, clock, record_begun
         self._state = parts.load()
-        self._progress = _Progress(**self._state.facts)
+        self._progress = _Progress(**{**self._state.facts, "total": len(numbers)})
         arrays = dict(self._state.arrays)
         self._shown = arrays.pop("shown", None)  # the numbers of the last frame
         self._steady = Steady(options.steady, estimator.model.kind, arrays)

@@ -14,18 +14,22 @@ import zipfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from cortexia_video.errors import printable
+from cortexia_video.html.wording import format_seconds
 from cortexia_video.ledger.entries import Placed
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.storage.named_file import open_named, read_named
+from cortexia_video.storage.paths import AnyPath
 
 FOLDER = ".cortexia-parts"
 _PIECE = 1 << 20  # bytes
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile)
 _KEPT = 2  # states: should the last part be damaged, that before it is good
 
 
@@ -95,13 +99,11 @@ class ClipParts:
 
     def _read(self, name: str) -> ClipState | None:
         try:
-            with np.load(io.BytesIO(read_named(self._sink.root / self._folder / name))) as packed:
-                arrays = dict(packed)
-            said = json.loads(arrays.pop("text").tobytes())
+            said, arrays = _load_state(self._sink.root / self._folder / name)
             if said["of"] != self._made_of:
                 return None
             return ClipState([Placed(*each) for each in said["parts"]], said["facts"], arrays)
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        except _DAMAGED:
             return None
 
     def _is_whole(self, number: int, part: Placed) -> bool:
@@ -132,6 +134,48 @@ def remove_parts(sink: Sink, folder: str = FOLDER) -> None:
             if above != sink.root:
                 with contextlib.suppress(OSError):
                     above.rmdir()
+
+
+class UnfinishedClip(NamedTuple):
+    """A clip that is not done. frames: that are kept, of so many in all. per_second: of the last parts, or 0."""
+
+    key: str
+    frames: int
+    total: int
+    per_second: float
+
+    def __str__(self) -> str:
+        left = (self.total - self.frames) / self.per_second if self.per_second else None
+        time = f", {self.per_second:.1f} per second, {format_seconds(left)} left" if left is not None else ""
+        return f"{printable(self.key)}: {self.frames} of {self.total} frames{time}"
+
+
+def list_unfinished(root: AnyPath) -> list[UnfinishedClip]:
+    """Return the clips of which parts are kept in an output folder, by key."""
+    newest: dict[str, list[AnyPath]] = {}
+    places: list[AnyPath] = [*(root / FOLDER).glob("*/*.npz")]
+    for place in sorted(places, key=str):
+        newest.setdefault(str(place.parent), []).append(place)
+    found = []
+    for places in newest.values():
+        try:
+            states = [(_load_state(place), place.stat().st_mtime_ns / 1e9) for place in places[-2:]]
+            counts = [(state["facts"]["following"], when) for (state, _), when in states]
+            rate = 0.0
+            if len(counts) == 2 and isinstance(root, Path) and counts[1][1] > counts[0][1]:
+                rate = (counts[1][0] - counts[0][0]) / (counts[1][1] - counts[0][1])
+            last = states[-1][0][0]
+            found.append(UnfinishedClip(last["of"]["key"], counts[-1][0], last["facts"]["total"], rate))
+        except _DAMAGED:
+            continue
+    return sorted(found)
+
+
+def _load_state(place: AnyPath) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Return what a state says, and its arrays."""
+    with np.load(io.BytesIO(read_named(place))) as packed:
+        arrays = dict(packed)
+    return json.loads(arrays.pop("text").tobytes()), arrays
 
 
 class FilePieces(Sequence[bytes]):

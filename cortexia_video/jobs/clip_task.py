@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,8 +33,10 @@ from cortexia_video.sources.find import InputFile
 from cortexia_video.storage.paths import to_path
 from cortexia_video.video.clip_index import ClipIndex, choose_probes, read_index
 from cortexia_video.video.frames import digest_of, read_frames
+from cortexia_video.video.image_sequence import index_images
 from cortexia_video.video.steady import to_grey
 
+_NEAR = 1000  # frames
 _WAITING = 32  # frames that may wait for the one that comes next
 _DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and preprocessing
 
@@ -42,12 +45,14 @@ _DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and preprocessing
 class FrameItem:
     """A frame in the pipeline. Which one it is, is known once it is prepared.
 
-    position: among the frames that are taken; None of one that only says the range of the depth.
+    position: among the frames that are taken; None of one that only says the range of the depth, for now.
+    number: in the clip.
     """
 
     clip: ClipTask
     ticket: int
     position: int | None = None
+    number: int = -1
     grey: NDArray[np.float32] | None = None
     digest: str | None = None
 
@@ -96,7 +101,8 @@ class ClipTask:
         self._waiting: dict[int, tuple[FrameItem, ItemResult | None]] = {}
         self._writes = False
         self._missing_probes = 0
-        self._probes: list[ItemResult] = []
+        self._probes: dict[int, ItemResult] = {}  # what the network gave of some frames, by number
+        self._results: list[ItemResult] = []  # the same, until they are looked at
         self._outcome: ItemDone | Failure | None = None
 
     def frames(self) -> Iterator[FrameItem]:
@@ -151,13 +157,14 @@ class ClipTask:
                 self._turn.notify_all()
             if read is None:
                 return None
-            item.position = read.position
+            item.position, item.number = read.position, read.number
             if read.image is not None:
                 with tools.clock.measure("preprocess", self.item.key):
                     prepared = self._preprocess(item, read.number, read.image)
-        if isinstance(prepared, PreparedFrame):
+        known = self._probes.pop(item.number, None) if item.position is not None else None
+        if known is None and isinstance(prepared, PreparedFrame):
             return prepared
-        self.finish(item, None)
+        self.finish(item, known)
         return None
 
     def _preprocess(self, item: FrameItem, number: int, image: NDArray[np.uint8]) -> PreparedFrame | Failure:
@@ -175,7 +182,11 @@ class ClipTask:
         """Read the clip's index, and what is done of it; return a reader of what is not."""
         tools, place = self._tools, to_path(self.item.place)
         with tools.clock.measure("read", self.item.key):
-            self._index = index = read_index(place, max_megapixels=tools.max_megapixels)
+            limit = tools.max_megapixels
+            if isinstance(place, Path) and place.is_dir():
+                self._index = index = index_images(place, tools.options.fps, max_megapixels=limit)
+            else:
+                self._index = index = read_index(place, max_megapixels=limit)
             numbers = tools.options.choose(index.frames)
             if not numbers:
                 raise DecodeError(f"it has {index.frames} frames, and `frames` takes none of them")
@@ -207,11 +218,10 @@ class ClipTask:
 
     def _read(self, place: Any, numbers: range, probes: list[int]) -> Generator[_Read, None, None]:
         wanted = [range(each, each + 1) for each in probes]
-        if self._index.pts is None and len(probes) > 1:  # or each would decode the clip from its beginning
-            step = (probes[-1] - probes[0]) // (len(probes) - 1)
-            wanted = [range(probes[0], probes[0] + step * len(probes), step)]
+        if len(probes) > 1 and (self._index.pts is None or probes[-1] < _NEAR):
+            wanted = [range(probes[0], probes[-1] + 1)]  # to decode all is less than from a keyframe to each
         for some in wanted:
-            for number, image in read_frames(place, self._index, some):
+            for number, image in read_frames(place, self._index, some, only=frozenset(probes)):
                 yield _Read(None, number, image)
         begin = self._output.following
         frames = read_frames(place, self._index, numbers[begin:], proof=self._output.proof)
@@ -224,7 +234,9 @@ class ClipTask:
         """Take the network's output of a frame, or that there is none."""
         with self._order:
             if item.position is None:
-                self._probes += [result] if result else []
+                if result:
+                    self._probes[item.number] = result
+                    self._results.append(result)
                 self._missing_probes -= 1
             else:
                 self._order.wait_for(
@@ -245,7 +257,8 @@ class ClipTask:
     def _write_waiting(self) -> ItemDone | None:
         """Write what comes next while it is there; return the outcome after the last frame."""
         if not self._output.knows_coding:
-            self._output.choose_coding(self._probes)
+            self._output.choose_coding(self._results)
+            self._results = []
         while True:
             with self._order:
                 item, result = self._waiting.pop(self._output.following, (None, None))

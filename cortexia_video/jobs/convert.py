@@ -138,7 +138,9 @@ def convert(
     found = DepthFiles(inputs, output=root, convention=convention, about=about, bare=bare)
     files = require_depth_files(found, inputs)
     format = format or (None if to else find_run_format(inputs))
-    step = 1 / PER_METRE[convention] if convention in PER_METRE else (about or {}).get("scale")
+    whose = {convention or read_depth_json(to_path(each)).get("convention") for each in inputs}
+    whole = PER_METRE.get(str(whose.pop())) if len(whose) == 1 else None
+    step = 1 / whole if whole else (about or {}).get("scale")
     forms = _choose_formats(format, to, step)
     sink = open_sink(root, format=forms)
     if forms[0].decode is None and not allow_loss:

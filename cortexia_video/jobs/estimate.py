@@ -29,6 +29,7 @@ from cortexia_video.inference.backend_selection import MAX_ERROR, Backend
 from cortexia_video.inference.batches import BatchSize
 from cortexia_video.jobs.aligner import Aligner, AlignTo
 from cortexia_video.jobs.clip_output import VideoOptions
+from cortexia_video.jobs.clip_parts import remove_parts
 from cortexia_video.jobs.outcomes import Changed, Listener, Outcomes, Report
 from cortexia_video.jobs.run_spec import Executor, RunSpec
 from cortexia_video.jobs.worker import Decoding as Decoding
@@ -69,6 +70,8 @@ def estimate(
     video_size: Size = "native",
     every: int = 1,
     frames: str | None = None,
+    sequence: bool = False,
+    fps: float = 24.0,
     changed: Changed = "redo",
     pack: PackName | None = None,
     pack_size: int = 256,
@@ -122,6 +125,8 @@ def estimate(
         video_size: full or native, as size, for videos.
         every: Take only every n-th frame of videos.
         frames: Of videos, which frames to take: 0:500 the first 500, 100: all from frame 100 on.
+        sequence: Each folder of `inputs` is one video, whose frames are its images in natural order.
+        fps: Of such folders, frames per second.
         changed: Outputs that were made with other settings (model, format...): redo them, keep them, or
             refuse to run.
         pack: Put depth into archives, tar (WebDataset) or parquet, so that a million maps are a few thousand
@@ -144,8 +149,9 @@ def estimate(
             bytes (0..255), or six numbers, 'mean 0.5 0.5 0.5 std 0.5 0.5 0.5'.
         output_name: For onnx: files with several outputs, where their names leave open which is depth.
         commercial_only: Refuse models whose weights are not known to be free for use in a product.
-        align_to: Make depth metric by distances that are known: a CSV of points, a COLMAP model or a folder of
-            sparse depth, as `cortexia align --to` takes them. In Python also an `AlignTo`.
+        align_to: Make depth metric by distances that are known: a CSV of points, a COLMAP model, a
+            transforms.json or a folder of sparse depth, as `cortexia align --to` takes them. In Python also an
+            `AlignTo`.
         drop_relative: Do not keep the depth before its alignment in KEY.relative.
         f_px: Focal length of every image, in its pixels. Without it EXIF says it, or the model estimates it.
         intrinsics: CSV (key,f_px or key,fx,fy,width,height) or JSON file of focal lengths by key; * stands
@@ -187,6 +193,10 @@ def estimate(
             raise InputError(f"`{name}` must be one of {', '.join(get_args(choices))}, got {value!r}")
     given = load_intrinsics(f_px, intrinsics)
     given.require_square()
+    if sequence:
+        require_video()
+        if pack or align_to:
+            raise InputError("`pack` and `align_to` are for images: they cannot be given with `sequence`")
     options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
     options |= {"kind": kind, "input_size": input_size, "multiple_of": multiple_of}
     options |= {"normalize": normalize, "output_name": output_name}
@@ -206,11 +216,12 @@ def estimate(
             decode,
             given,
             max_megapixels,
-            VideoOptions.check(steady, video_size, every, frames),
+            VideoOptions.check(steady, video_size, every, frames, fps),
             Aligner(AlignTo(to=align_to) if isinstance(align_to, str) else align_to) if align_to else None,
         ),
         drop_relative=drop_relative,
         packing=Packing(pack, pack_size, pack_images).check() if pack else None,
+        sequence=sequence,
     )
     if align_to and pack and not drop_relative:
         raise InputError("`pack` has no room for the depth before its alignment: give `drop_relative=True`")
@@ -230,6 +241,8 @@ def estimate(
         )
         outcomes.report.passed_over = passed_over
         report = _run(executor, outcomes, found, trace, stop)
+        if spec.partition is None and not report.interrupted:
+            remove_parts(sink)  # of clips: a kill may have left some beside what is done
     if unused := given.describe_unused():
         _log.warning("%s", unused)
     return report

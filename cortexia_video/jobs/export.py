@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -92,7 +92,12 @@ def export(
     options |= {name: value for name, value in (("kind", kind), ("input_size", size)) if value is not None}
     reference = load_estimator(model, **options)
     network: Any = reference.model
-    with _make_beside(place) as folder:
+    beside = place.parent if isinstance(place, Path) else None  # on the disk of the output, if that is one
+    with ExitStack() as stack:
+        stack.enter_context(in_words(f"cannot write {place}", "choose another `output`", of=OSError))
+        if beside:
+            beside.mkdir(parents=True, exist_ok=True)
+        folder = stack.enter_context(scratch_folder(beside))
         path = folder / place.name
         about = {
             "backend": backend,
@@ -129,14 +134,3 @@ def _read_frames(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]
         places = ", ".join(str(to_path(each)) for each in paths)
         raise InputError(f"no images that can be read in {places} (`check`)")
     return frames
-
-
-@contextlib.contextmanager
-def _make_beside(output: AnyPath) -> Any:
-    """Yield a folder, gone afterwards: on the disk of the output, if that is one."""
-    beside = output.parent if isinstance(output, Path) else None
-    with in_words(f"cannot write {output}", "choose another `output`", of=OSError):
-        if beside:
-            beside.mkdir(parents=True, exist_ok=True)
-        with scratch_folder(beside) as folder:
-            yield folder

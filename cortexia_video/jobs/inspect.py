@@ -151,7 +151,9 @@ def inspect(
 
 def _inspect_folder(root: AnyPath, inspector: _Inspector) -> FolderInspection:
     found = FolderInspection(str(root))
-    found.common, found.last_run = read_depth_json(root), _read_last_run(root)
+    counts = LedgerIndex(root).last_end()  # of the last run that ended
+    found.common = read_depth_json(root)
+    found.last_run = {name: counts[name] for name in ("found", "done", "skipped", "failed") if name in counts}
 
     def look(each: str) -> Inspection | Failure:
         place = to_path(each)
@@ -200,10 +202,7 @@ class _Inspector:
         else:
             words = metadata_of(depth)
             return _describe(str(place), data, depth, depth.kind, words, said_by=said_by, changed=changed)
-        return self._inspect_numbers(data, place, error)
-
-    def _inspect_numbers(self, data: bytes, place: AnyPath, error: DepthFileError) -> Inspection:
-        """Describe a file that is whole, though its meaning is not known; raise the error of another."""
+        # a file that is whole, though its meaning is not known
         try:
             depth = self._reader_of_numbers.decode(data, place).depth
         except DepthFileError:
@@ -228,6 +227,8 @@ def _describe(
     known = depth.values[np.isfinite(depth.values)]
     percentiles = np.percentile(known, PERCENTS, overwrite_input=True) if known.size else ()
     image_width = (depth.full_size or (height, width))[1]
+    factor = max(1.0, max(height, width) / _THUMBNAIL)
+    small = (max(1, round(height / factor)), max(1, round(width / factor)))
     return Inspection(
         path=path,
         format="mkv" if split_frame(path) else find_reader(data, path).suffixes[0].removeprefix("."),
@@ -243,7 +244,7 @@ def _describe(
         percentiles=dict(zip(PERCENTS, map(float, percentiles), strict=False)),
         unknown_share=1 - known.size / depth.values.size,
         clip={},
-        thumbnail=_shrink(depth.values),
+        thumbnail=pick_points(depth.values, *small),
     )
 
 
@@ -265,15 +266,3 @@ def _count(found: FolderInspection, root: AnyPath, inspector: _Inspector) -> lis
             sample[number_of] = each.place
     found.images = files.images
     return sample
-
-
-def _shrink(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    factor = max(1.0, max(values.shape) / _THUMBNAIL)
-    height, width = (max(1, round(side / factor)) for side in values.shape)
-    return pick_points(values, height, width)
-
-
-def _read_last_run(root: AnyPath) -> dict[str, int]:
-    """Return the counts of the ledger's last run that ended."""
-    counts = LedgerIndex(root).last_end()
-    return {name: counts[name] for name in ("found", "done", "skipped", "failed") if name in counts}

@@ -159,19 +159,33 @@ def plan(
     if not samples:
         why = f"none of {lost} inputs can be opened" if lost else "no images"
         raise InputError(f"{why} in {', '.join(str(to_path(each)) for each in inputs)}")
-    headers, chosen = _look_at(samples)
+    headers = _look_at(samples)
     asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
-    selector = BackendSelector(model, **asked) if isinstance(model, str) else None
-    estimators = selector.load() if selector else load_estimators(model, **asked)
-    if selector and not selector.is_settled(estimators):  # by the backend that a run would settle on
-        estimators = selector.settle(estimators, decode_readable(chosen))
+    chosen: list[InputFile] = []  # a few images to time, fewer where they are huge, at least one
+    looked_at = 0
+    for image, header in headers.items():
+        looked_at += header.width * header.height
+        if len(chosen) == _TIMED or (chosen and looked_at > _TIMED_PIXELS):
+            break
+        chosen.append(image)
+    estimators: Sequence[DepthEstimator]
+    if isinstance(model, str):  # as a run would load it, by the backend that it would settle on
+        choice = BackendSelector(model, **asked)
+        estimators = choice.load()
+        if not choice.is_settled(estimators):
+            estimators = choice.settle(estimators, decode_readable(chosen))
+    else:
+        estimators = load_estimators(model, **asked)
     ours = {**estimators[0].identity, "decode": decode}
     if asked.get("backend") == AUTO:
         ours = {name: value for name, value in ours.items() if name not in ("backend", "precision")}
     settings = parse_json(json.dumps(ours, default=str), "settings", finite=False)
     fitting = [run for run in state.runs.values() if settings.items() <= run.settings.items()]
     left = found - sum(done[run.name] for run in fitting)
-    speed, costs, pixels = _time(chosen, estimators, decode, root)
+    # on the disk that the output would be on, if that can be written
+    beside = find_existing(root) if isinstance(root, Path) else None
+    beside = beside if beside and os.access(beside, os.W_OK) else None
+    speed, costs, pixels = _time(chosen, estimators, decode, beside)
     sides = sorted(((each.width, each.height) for each in headers.values()), key=math.prod)
     mean = sum(map(math.prod, sides)) / len(sides)
     return Plan(
@@ -226,24 +240,19 @@ def _count(
     return count, lost, total, samples
 
 
-def _look_at(samples: Sequence[InputFile]) -> tuple[dict[InputFile, Header], list[InputFile]]:
-    """Return the headers that can be read, and a few images to time, fewer where they are huge."""
-
-    def read(image: InputFile) -> Header:
-        return read_header(read_image_bytes(image.place))
-
-    headers, chosen, pixels = dict[InputFile, Header](), list[InputFile](), 0
+def _look_at(samples: Sequence[InputFile]) -> dict[InputFile, Header]:
+    """Return the headers that can be read."""
+    headers = {}
     for each in samples:
-        header = attempt(each.key, "decode", partial(read, each))
-        if isinstance(header, Failure):
-            continue
-        headers[each] = header
-        pixels += header.width * header.height
-        if not chosen or (len(chosen) < _TIMED and pixels <= _TIMED_PIXELS):
-            chosen.append(each)
+        data = attempt(each.key, "decode", partial(read_image_bytes, each.place))
+        header = (
+            data if isinstance(data, Failure) else attempt(each.key, "decode", partial(read_header, data))
+        )
+        if not isinstance(header, Failure):
+            headers[each] = header
     if not headers:
         raise InputError(f"none of the {len(samples)} images looked at can be read, such as {samples[0].key}")
-    return headers, chosen
+    return headers
 
 
 def find_existing(folder: Path) -> Path:
@@ -256,14 +265,9 @@ def _time(
     images: Sequence[InputFile],
     estimators: Sequence[DepthEstimator],
     decoding: Decoding,
-    output: AnyPath | None,
+    place: Path | None,
 ) -> tuple[Speed, list[_Sample], float]:
-    """Estimate some images; give the speed, what maps cost in each format, and the mean pixels of a map.
-
-    They are written to the disk that the output would be on, if that can be.
-    """
-    place = find_existing(output) if isinstance(output, Path) else None
-    place = place if place and os.access(place, os.W_OK) else None
+    """Estimate some images; give the speed, what maps cost in each format, and the mean pixels of a map."""
     paths = [each.place for each in images]
     with scratch_folder(place) as folder:
         try:
@@ -276,21 +280,20 @@ def _time(
             raise InputError(f"none of the {len(images)} images tried went through: {report.failures[0]}")
         done = [line for line in read_ledger(folder) if line.get("outcome") == "done"]
         names = [name for line in done[:_ENCODED] for name in line["outputs"]]
-        samples = [_encode(folder / name, estimators[0]) for name in names]
+        samples = []
+        for name in names:  # core-seconds and bytes per pixel in every format
+            depth = read_depth(
+                folder / name, about={"kind": estimators[0].model.kind}, max_megapixels=math.inf
+            )
+            costs: _Sample = {}
+            for format, form in FORMATS.items():
+                if form.is_installed:
+                    started = time.thread_time()
+                    size = sum(len(chunk) for chunk in form.encode(depth))
+                    seconds = time.thread_time() - started
+                    costs[format] = (seconds / depth.values.size, size / depth.values.size)
+            samples.append(costs)
     return report.speed, samples, sum(line["height"] * line["width"] for line in done) / len(done)
-
-
-def _encode(path: Path, estimator: DepthEstimator) -> _Sample:
-    """Encode one depth map in every format: core-seconds and bytes a pixel, by name."""
-    depth = read_depth(path, about={"kind": estimator.model.kind}, max_megapixels=math.inf)
-    costs = {}
-    for name, form in FORMATS.items():
-        if not form.is_installed:
-            continue
-        started = time.thread_time()
-        size = sum(len(chunk) for chunk in form.encode(depth))
-        costs[name] = ((time.thread_time() - started) / depth.values.size, size / depth.values.size)
-    return costs
 
 
 def _foretell(

@@ -119,7 +119,18 @@ class RayExecutor:
             spec = replace(spec, root=spec.root.absolute())
             self._after_end.callback(_take_away_partial_folder, spec.root)
         self._spec = spec
-        self._count, self._gpus = _find_room(ray, self._asked, self._gpus)
+        machines = [each["Resources"] for each in ray.nodes() if each["Alive"]]
+        if self._gpus is None:
+            self._gpus = 1 if any(each.get("GPU") for each in machines) else 0
+        kind, share = ("GPU", self._gpus) if self._gpus else ("CPU", 1)
+        room = sum(int(each.get(kind, 0) // share) for each in machines)
+        if not room:
+            remedy = "give `gpus_per_worker=0` to work without" if self._gpus else "add machines"
+            raise ClusterError(f"no machine of the cluster has {share:g} {kind} for a worker: {remedy}")
+        usual = room if self._gpus else sum(1 for each in machines if each.get("CPU"))
+        if self._asked and self._asked > room:
+            _log.warning("the cluster has room for %d of %d workers", room, self._asked)
+        self._count = min(self._asked or usual, room)
         if not isinstance(spec.model, str):  # it is here, loaded
             selector, estimators = spec.load()
             return spec.describe(selector, estimators[0])
@@ -143,7 +154,10 @@ class RayExecutor:
         """Yield inputs with their outcomes: block by block, then those lost with a process one by one."""
         self._usages = {}
         while left := {item.key: item for item in islice(items, _WAVE * self._count)}:
-            yield from self._run_blocks(left, self._choose_block(len(left)), 2, trace, stop)
+            # a block is an archive, or so few inputs that all have work
+            spread = min(_BLOCK, math.ceil(len(left) / (4 * self._count)))
+            size = self._spec.packing.size if self._spec.packing else spread
+            yield from self._run_blocks(left, size, 2, trace, stop)
             for _ in range(_ALONE):
                 if left and not stop.is_set():
                     _log.warning("%d inputs were lost with a process or a machine: once more", len(left))
@@ -169,12 +183,6 @@ class RayExecutor:
     def _resources(self) -> dict[str, Any]:
         """Return what a worker takes. With a GPU, no core is kept for it: the GPU is what is scarce."""
         return {"num_gpus": self._gpus, "num_cpus": 0} if self._gpus else {"num_cpus": 1}
-
-    def _choose_block(self, count: int) -> int:
-        """Return how many of `count` inputs are a block: an archive, or so few that all have work."""
-        if self._spec.packing:
-            return self._spec.packing.size
-        return min(_BLOCK, math.ceil(count / (4 * self._count)))
 
     def _run_blocks(
         self,
@@ -351,11 +359,17 @@ def _connect(ray: Any, address: str | None, settings: Mapping[str, Any]) -> None
     if address is None:
         ray.init("local", include_dashboard=False, object_store_memory=_LOCAL_STORE, **settings, **quiet)
         return
-    _require_answer(address)
+    host, colon, port = address.rpartition("//")[2].rpartition(":")
+    if address != "auto" and not (colon and port.isdecimal()):
+        raise InputError(f"`address` must be auto or like 10.0.0.5:6379, got {address!r}")
     try:
+        if address != "auto":  # Ray itself takes minutes to give up
+            socket.create_connection((host, int(port)), _ANSWERS_S).close()
         ray.init(address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        raise ClusterError(_name_nobody(address)) from error
+    except (OSError, OverflowError, RuntimeError, ValueError, TimeoutError) as error:
+        where = "on this machine" if address == "auto" else f"at {address}"
+        remedy = "start one with `ray start --head`, or leave `address` out to start one here"
+        raise ClusterError(f"no Ray cluster answers {where}: {remedy}") from error
 
 
 @contextlib.contextmanager
@@ -388,41 +402,6 @@ def _keep_apart() -> Iterator[Mapping[str, Any]]:
                 os.environ[name] = value
         AuthenticationTokenLoader.instance().reset_cache()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _require_answer(address: str) -> None:
-    """Try an address first: Ray itself takes minutes to give up."""
-    host, colon, port = address.rpartition("//")[2].rpartition(":")
-    if address == "auto":
-        return
-    if not colon or not port.isdecimal():
-        raise InputError(f"`address` must be auto or like 10.0.0.5:6379, got {address!r}")
-    try:
-        socket.create_connection((host, int(port)), _ANSWERS_S).close()
-    except (OSError, OverflowError) as error:
-        raise ClusterError(_name_nobody(address)) from error
-
-
-def _name_nobody(address: str) -> str:
-    where = "on this machine" if address == "auto" else f"at {address}"
-    remedy = "start one with `ray start --head`, or leave `address` out to start one here"
-    return f"no Ray cluster answers {where}: {remedy}"
-
-
-def _find_room(ray: Any, asked: int | None, gpus: float | None) -> tuple[int, float]:
-    """Return the number of workers and the GPUs of each; `ClusterError` where no machine has room for one."""
-    machines = [each["Resources"] for each in ray.nodes() if each["Alive"]]
-    if gpus is None:
-        gpus = 1 if any(each.get("GPU") for each in machines) else 0
-    kind, share = ("GPU", gpus) if gpus else ("CPU", 1)
-    room = sum(int(each.get(kind, 0) // share) for each in machines)
-    if not room:
-        remedy = "give `gpus_per_worker=0` to work without" if gpus else "add machines"
-        raise ClusterError(f"no machine of the cluster has {share:g} {kind} for a worker: {remedy}")
-    usual = room if gpus else sum(1 for each in machines if each.get("CPU"))
-    if asked and asked > room:
-        _log.warning("the cluster has room for %d of %d workers", room, asked)
-    return min(asked or usual, room), gpus
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from cortexia_video.sinks.archives import ArchiveSink, Packing
 from cortexia_video.sinks.open import open_sink
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import Found, InputFile, find_images
+from cortexia_video.sources.sequences import find_sequences
 from cortexia_video.storage.paths import AnyPath
 
 
@@ -44,10 +45,15 @@ class RunSpec:
     preview: bool
     task: TaskOptions
     packing: Packing | None = None
+    sequence: bool = False
     drop_relative: bool = False
 
     def find(self, passed_over: Counter[str] | None = None) -> Iterator[Found]:
         """Find the inputs of this part. passed_over: counts what is none, as `find_images` does."""
+        if self.sequence:
+            return find_sequences(
+                self.inputs, recursive=self.recursive, output=self.root, partition=self.partition
+            )
         return find_images(
             self.inputs,
             recursive=self.recursive,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cortexia_video.errors import printable
+from cortexia_video.jobs.clip_parts import UnfinishedClip, list_unfinished
 from cortexia_video.ledger.ledger import PROGRESS_S
 from cortexia_video.ledger.state import (
     BEGINNING_OF_RUN,
@@ -75,6 +76,7 @@ class Status:
         now: When this was asked.
         found: Inputs that were counted, where they were given.
         left: Of these, neither done, as they are now, nor failed.
+        clips: Videos of which some frames are done.
     """
 
     folder: str
@@ -85,6 +87,7 @@ class Status:
     now: datetime.datetime
     found: int | None = None
     left: int | None = None
+    clips: Sequence[UnfinishedClip] = ()
 
     @property
     def images_per_second(self) -> float:
@@ -101,6 +104,7 @@ class Status:
     def __str__(self) -> str:
         lines = [f"{self.folder}: {self.done} done, {self.failed} failed, {self.begun} begun"]
         lines += [each.describe(self.now) for each in self.runs]
+        lines += map(str, self.clips)
         if self.found is not None:
             time = f", {_clock(self.seconds_left)} at this rate" if self.seconds_left is not None else ""
             lines.append(f"of {self.found} inputs {self.left} are left{time}")
@@ -159,6 +163,7 @@ def status(
             each for run in state.runs.values() if (each := _describe(run, local and run.name not in alive))
         ],
         now=datetime.datetime.now(datetime.UTC),
+        clips=list_unfinished(root),
     )
     if not inputs:
         return said

@@ -12,6 +12,7 @@ import xxhash
 
 from cortexia_video.errors import Failure, printable
 from cortexia_video.formats.exports import find_output_format
+from cortexia_video.ledger.entries import Placed
 from cortexia_video.ledger.ledger import FORGOTTEN, append_to_ledger
 from cortexia_video.ledger.state import DoneEntry, LedgerState, read_state, require_ledger
 from cortexia_video.runtime.bounded_map import run_bounded
@@ -111,30 +112,23 @@ def _verify(root: AnyPath, state: LedgerState, workers: int) -> Verification:
     budget = MemoryBudget(MEMORY)
     results: list[Wrong | None] = []
 
-    def list_outputs() -> Iterator[_Output]:
-        """Yield each output; a shard, which is that of many keys, once."""
-        shards: set[str] = set()
-        for key, entry in state.done():
-            yield from ((key, name, entry) for name in entry.outputs if name not in shards)
-            shards.update(name for name in entry.outputs if name.endswith(SHARD_SUFFIXES))
-
     def check(output: _Output) -> Wrong | None:
-        """On a worker: check one output."""
         key, name, entry = output
+        placed, size = entry.outputs[name], (entry.height, entry.width)
         convention = (state.settings(entry.run) or {}).get("convention")
-        with budget.hold(entry.outputs[name].size + entry.height * entry.width):
-            fault = attempt(key, "decode", lambda: _find_fault(root, name, entry, convention))
+        with budget.hold(placed.size + entry.height * entry.width):
+            fault = attempt(key, "decode", lambda: _find_fault(root, name, placed, size, convention))
         if isinstance(fault, Failure):
             gone = isinstance(fault.error, FileNotFoundError)
             fault = "it is missing" if gone else f"it cannot be read: {fault.reason}"
         return Wrong(key, name, fault) if fault else None
 
-    run_bounded(list_outputs(), check, results.append, workers=workers)
-    found = [each for each in results if each]
-    shards = {each.output: each for each in found if each.output.endswith(SHARD_SUFFIXES)}
-    wrong = [each for each in found if each.output not in shards]
-    for key, entry in state.done() if shards else ():  # of a shard, each key that is in it
-        wrong += (shards[name]._replace(key=key) for name in entry.outputs if name in shards)
+    run_bounded(_list_outputs(state), check, results.append, workers=workers)
+    # of a shard, each key that is in it
+    shards = {each.output: each for each in results if each and each.output.endswith(SHARD_SUFFIXES)}
+    wrong = [each for each in results if each and each.output not in shards]
+    for key, entry in state.done() if shards else ():
+        wrong += [shards[name]._replace(key=key) for name in entry.outputs if name in shards]
     wrong.sort()
     if wrong:  # a run that is going on may have begun to write them again
         now = read_state(root)
@@ -142,10 +136,23 @@ def _verify(root: AnyPath, state: LedgerState, workers: int) -> Verification:
     return Verification(len(results), wrong, sorted(state.unfinished))
 
 
-def _find_fault(root: AnyPath, name: str, entry: DoneEntry, convention: object) -> str | None:
+def _list_outputs(state: LedgerState) -> Iterator[_Output]:
+    """Yield each output; a shard, which is that of many keys, once."""
+    shards: set[str] = set()
+    for key, entry in state.done():
+        for name in entry.outputs:
+            if name not in shards:
+                yield key, name, entry
+            if name.endswith(SHARD_SUFFIXES):
+                shards.add(name)
+
+
+def _find_fault(
+    root: AnyPath, name: str, placed: Placed, size: tuple[int, int], convention: object
+) -> str | None:
     if ".." in PurePath(name).parts or PurePath(name).is_absolute():
         return "its name leads out of the folder"
-    path, placed = root / name, entry.outputs[name]
+    path = root / name
     length = path.stat().st_size
     if length != placed.size:
         return f"it has {length} bytes, not {placed.size}"
@@ -153,7 +160,5 @@ def _find_fault(root: AnyPath, name: str, entry: DoneEntry, convention: object) 
     if xxhash.xxh3_128_hexdigest(data) != placed.digest:
         return "its content is not what was written"
     form = find_output_format(name, convention)
-    fault = (
-        attempt(path.name, "decode", lambda: form.check(data, entry.height, entry.width)) if form else None
-    )
+    fault = attempt(path.name, "decode", lambda: form.check(data, *size)) if form else None
     return f"it cannot be decoded: {fault.reason}" if isinstance(fault, Failure) else fault

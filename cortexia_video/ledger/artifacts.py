@@ -27,6 +27,7 @@ from cortexia_video.video.clip_index import ClipIndex, read_index
 from cortexia_video.video.depth_clip import SUFFIX as CLIP
 from cortexia_video.video.depth_clip import read_frame_file
 from cortexia_video.video.frames import read_frame
+from cortexia_video.video.image_sequence import index_images, list_images, stat_images
 
 Line = Mapping[str, Any]
 _ABOUT = ("kind", "f_px", "f_source", "full_size", "alignment", "convention", "baseline_m", "doffs_px")
@@ -156,10 +157,14 @@ def read_run_image(line: Line, path: AnyPath | None = None, *, images: AnyPath |
 def _read_frame(path: AnyPath, clip: Source, line: Line, *, is_copy: bool) -> bytes:
     """Return a frame of a video as the bytes of an image (BMP: nothing is lost or packed)."""
     with in_words(f"cannot read {path}"):
-        now = path.stat()
-    if now.st_size != clip.size or (now.st_mtime_ns != clip.mtime_ns and not is_copy):
+        if isinstance(path, Path) and path.is_dir():
+            size, mtime_ns = stat_images(list_images(path))
+        else:
+            now = path.stat()
+            size, mtime_ns = now.st_size, now.st_mtime_ns
+    if size != clip.size or (mtime_ns != clip.mtime_ns and not is_copy):
         raise InputError("the video changed after its depth was made: estimate it again")
-    index = _index(path, now.st_mtime_ns)
+    index = _index(path, mtime_ns, line["clip"]["rate"])
     number = line["clip"].get("first", 0) + line["frame"] * line["clip"].get("every", 1)
     packed = io.BytesIO()
     Image.fromarray(read_frame(path, number, index)).save(packed, "BMP")
@@ -167,5 +172,7 @@ def _read_frame(path: AnyPath, clip: Source, line: Line, *, is_copy: bool) -> by
 
 
 @lru_cache(maxsize=4)
-def _index(path: AnyPath, mtime_ns: int) -> ClipIndex:
+def _index(path: AnyPath, mtime_ns: int, rate: float) -> ClipIndex:
+    if isinstance(path, Path) and path.is_dir():
+        return index_images(path, rate, max_megapixels=math.inf)
     return read_index(path, max_megapixels=math.inf)

@@ -1,6 +1,6 @@
 """Point clouds: what a depth map and its image show, as colored points in space, and their files.
 
-Doors: `cloud`, `files`.
+Doors: `cloud`, `files`, `ply`.
 """
 
 from cortexia_video.point_clouds.cloud import PointCloud, point_cloud

@@ -82,23 +82,21 @@ def summarise_ledger(root: AnyPath, *, sample: int) -> LedgerSummary:
             decoded = line.get("stage") in ("estimate", "write")
             if decoded and len(summary.failed_sample) < _FAILURES_SAMPLED:
                 summary.failed_sample.append(line)
-        counted = _count_meanings(lines.at(done), summary)
+        runs = {run.name: run for run in summary.runs}
+
+        def count(found: Iterable[Line]) -> Iterator[Line]:
+            for line in found:
+                summary.focal_lengths.add(line)
+                summary.meanings[_find_meaning(line, runs)] += 1
+                yield line
+
         # by what follows from the key alone and says nothing of it
         summary.sample = heapq.nsmallest(
             sample,
-            counted,
+            count(lines.at(done)),
             key=lambda line: xxhash.xxh3_64_intdigest(line["key"].encode(errors="surrogatepass")),
         )
     return summary
-
-
-def _count_meanings(lines: Iterable[Line], summary: LedgerSummary) -> Iterator[Line]:
-    runs = {run.name: run for run in summary.runs}
-    for line in lines:
-        summary.focal_lengths.add(line)
-        summary.alignments.add(line)
-        summary.meanings[_find_meaning(line, runs)] += 1
-        yield line
 
 
 def _find_meaning(line: Line, runs: Mapping[str, Run]) -> Meaning:

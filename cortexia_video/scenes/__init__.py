@@ -8,17 +8,24 @@ from typing import TYPE_CHECKING
 from cortexia_video.runtime.lazy_names import load_lazily
 
 if TYPE_CHECKING:
+    from cortexia_video.scenes.folder import ScenePlan, write_scenes
     from cortexia_video.scenes.layouts import LAYOUTS
     from cortexia_video.scenes.rendering import RGBDScene, render_scene, render_scenes
 
 __all__ = [
     "LAYOUTS",
     "RGBDScene",
+    "ScenePlan",
     "render_scene",
     "render_scenes",
+    "write_scenes",
 ]
 
 _HOMES = {
+    "scenes.folder": (
+        "ScenePlan",
+        "write_scenes",
+    ),
     "scenes.layouts": ("LAYOUTS",),
     "scenes.rendering": (
         "RGBDScene",

@@ -36,7 +36,7 @@ from cortexia_video.scenes.rendering import RGBDScene, render_scenes
 from cortexia_video.sinks.open import open_sink
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.storage.own_folder import require_own_folder
-from cortexia_video.storage.paths import AnyPath
+from cortexia_video.storage.paths import AnyPath, PathLike, to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.container import require_video
 from cortexia_video.video.frames import write_frames
@@ -58,9 +58,17 @@ Listener = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class ScenePlan:
-    """What to render: seeds from `seed` on, size in pixels, kinds (all if empty), a folder of textures.
+    """What to render.
 
-    move, frames: of the camera through each scene.
+    Args:
+        seed: The first scene's; the next has the next.
+        height: Pixels.
+        width: Pixels.
+        kinds: Names of `LAYOUTS`; all if empty.
+        textures: A folder of images that surfaces wear, beside painted ones.
+        device: cpu or cuda.
+        move: Of the camera through each scene.
+        frames: Of each move.
     """
 
     seed: int = 0
@@ -86,7 +94,7 @@ class ScenePlan:
         if self.move is None and self.frames != 1:
             raise InputError(f"`frames` is of a `move`, one of {', '.join(MOVES)}: give one")
         if self.move is not None and self.move not in MOVES:
-            raise InputError(f"`move` must be one of {', '.join(MOVES)}, not {self.move!r}")
+            raise InputError(f"`move` must be one of {', '.join(MOVES)}, got {self.move!r}")
         if self.move is not None and not 2 <= self.frames <= _MOST_FRAMES:
             raise InputError(f"`frames` must be 2 to {_MOST_FRAMES}, got {self.frames}")
         if self.move is not None:
@@ -114,21 +122,34 @@ class Written(NamedTuple):
 
 
 def write_scenes(
-    output: AnyPath,
+    output: PathLike,
     count: int,
-    plan: ScenePlan,
+    plan: ScenePlan = ScenePlan(),
     *,
     workers: int | None = None,
     on_progress: Listener | None = None,
 ) -> Written:
-    """Write `count` scenes to a folder, those that are missing.
+    """Write `count` scenes to a folder, those that are missing: what `cortexia scenes` does.
 
-    workers: processes, one a core by default; a GPU has one. on_progress: called with how many of how many
-    are there.
+    Args:
+        output: A new or empty folder, or one that an earlier call began; a path or a URL.
+        count: How many scenes it is to hold.
+        plan: What they are.
+        workers: Processes; one per core by default. A GPU has one.
+        on_progress: Called with how many exist, and `count`.
 
-    Raises `InputError` for a plan that cannot be, `OutputExistsError` for a folder with other things or other
-    scenes in it, `OutputError` where another process writes to it or it cannot be written.
+    Returns:
+        How many were rendered, and how many there are now.
+
+    Raises:
+        InputError: The plan cannot be rendered.
+        OutputExistsError: The folder holds other files, or other scenes.
+        OutputError: Another process writes to it, or it cannot be written.
+
+    Example:
+        >>> cx.scenes.write_scenes("scenes", 100, cx.scenes.ScenePlan(seed=7))  # doctest: +SKIP
     """
+    output = to_path(output)
     plan.check()
     if count < 1:
         raise InputError(f"`count` must be at least 1, got {count}")

@@ -200,7 +200,11 @@ def _enter(solids: Solids, row: Tensor, origin: Tensor, direction: Tensor) -> Te
     if shape == Shape.BOX:
         enter, leave = _cross_box(start, ray)
     elif shape == Shape.ELLIPSOID:
-        enter, leave = _cross_sphere(start, ray)
+        a, half_b = (ray * ray).sum(1), (ray * start).sum(1)
+        discriminant = half_b * half_b - a * ((start * start).sum(1) - 1)
+        root = discriminant.clamp_min(0).sqrt_()
+        enter, leave = (-half_b - root) / a, (root - half_b) / a
+        leave = leave.masked_fill_(discriminant <= 0, -torch.inf)
     else:
         enter, leave = _cross_cone(start, ray, solids.taper[row][:, None])
     missed = (enter >= leave) | (enter <= _NEAREST_M) | enter.isnan()
@@ -217,15 +221,6 @@ def _cross_box(start: Tensor, ray: Tensor) -> tuple[Tensor, Tensor]:
 def _inverse(component: Tensor) -> Tensor:
     """Divide 1 by it; a ray along a slab has 0 there, and 0 * inf would be no number."""
     return component.masked_fill(component == 0, 1e-12).reciprocal_()
-
-
-def _cross_sphere(start: Tensor, ray: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross the unit sphere."""
-    a, half_b = (ray * ray).sum(1), (ray * start).sum(1)
-    discriminant = half_b * half_b - a * ((start * start).sum(1) - 1)
-    root = discriminant.clamp_min(0).sqrt_()
-    enter, leave = (-half_b - root) / a, (root - half_b) / a
-    return enter, leave.masked_fill_(discriminant <= 0, -torch.inf)
 
 
 def _cross_cone(start: Tensor, ray: Tensor, taper: Tensor) -> tuple[Tensor, Tensor]:

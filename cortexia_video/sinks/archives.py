@@ -230,7 +230,10 @@ def _write_parquet(file: IO[bytes], rows: Iterable[_Row]) -> dict[str, str]:
 
     def describe(row: _Row) -> dict[str, Any]:
         names.append([*row.files])
-        return _describe(row)
+        (name, depth), *others = row.files.items()
+        preview = others[0][1] if others else None
+        known = {"key": row.key, "name": name, "depth": depth, "preview": preview}
+        return {**known, "facts": row.facts.decode(), "image": row.image or None}
 
     places = write_parquet(
         file,
@@ -241,10 +244,3 @@ def _write_parquet(file: IO[bytes], rows: Iterable[_Row]) -> dict[str, str]:
         compression="lz4",
     )
     return {name: where for each, where in zip(names, places, strict=True) for name in each}
-
-
-def _describe(row: _Row) -> dict[str, Any]:
-    (name, depth), *others = row.files.items()
-    preview = others[0][1] if others else None
-    known = {"key": row.key, "name": name, "depth": depth, "preview": preview}
-    return {**known, "facts": row.facts.decode(), "image": row.image or None}

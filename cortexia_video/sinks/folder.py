@@ -94,7 +94,9 @@ class FolderSink(Sink):
                 with self._open_folder(path.parts[:-1]) as folder:
                     self._partial.move(partial, path.name, folder)
         except OSError as error:
-            if self._takes_no_more(error):
+            # some errors (EIO, say) can be one file's or the folder's, so another file is tried
+            full_or_gone = _FULL_OR_READ_ONLY | _DEVICE_IS_GONE | _HOST_IS_GONE
+            if error.errno in full_or_gone or not self._partial.takes_files():
                 raise OutputLostError(self.root / name, error) from error
             raise
         return placed
@@ -121,11 +123,6 @@ class FolderSink(Sink):
             yield folder
         finally:
             os.close(folder)
-
-    def _takes_no_more(self, error: OSError) -> bool:
-        """Return whether an error is not one file's; some (EIO, say) can be either, so another file is tried."""
-        known = _FULL_OR_READ_ONLY | _DEVICE_IS_GONE | _HOST_IS_GONE
-        return error.errno in known or not self._partial.takes_files()
 
 
 class _Partial(NamedTuple):
@@ -262,15 +259,11 @@ def _write_all(descriptor: int, data: memoryview) -> None:
     48 MB take 8 ms of a core, not 20 to 40.
     """
     whole = len(data) // _PAGE * _PAGE
-    if whole >= _WORTH_IT and _lies_on_pages(descriptor, data):
+    begin = np.frombuffer(data, np.uint8).ctypes.data if whole >= _WORTH_IT else 1
+    if begin % _PAGE == 0 and os.lseek(descriptor, 0, os.SEEK_CUR) % _PAGE == 0:
         data = data[_write_directly(descriptor, data[:whole]) :]
     while data:
         data = data[os.write(descriptor, data) :]
-
-
-def _lies_on_pages(descriptor: int, data: memoryview) -> bool:
-    address = np.frombuffer(data, np.uint8).ctypes.data
-    return address % _PAGE == 0 and os.lseek(descriptor, 0, os.SEEK_CUR) % _PAGE == 0
 
 
 def _write_directly(descriptor: int, data: memoryview) -> int:

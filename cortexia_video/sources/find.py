@@ -15,7 +15,7 @@ from functools import cache, partial
 from itertools import chain
 from pathlib import Path, PurePath
 
-from cortexia_video.errors import CortexiaError, Failure, InputError, describe, printable, redact
+from cortexia_video.errors import CortexiaError, Failure, InputError, describe, in_words, printable, redact
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import is_ledger
@@ -127,37 +127,31 @@ class _Scan:
 
     def expand(self, path: str, place: AnyPath, *, prefix: bool) -> Iterator[Found]:
         if isinstance(place, RemotePath):
-            try:
-                return self._expand_remote(place, prefix=prefix)
-            except OSError as error:
-                raise _cannot_open(str(place), error) from error
+            with in_words(f"cannot open {place}", of=OSError):
+                if place.suffix.lower() == ".txt":
+                    return self._read_list(place)
+                if "*" in place.name:
+                    listed = [name for name, _ in place.parent.list_files(recursive=False)]
+                    return chain.from_iterable(
+                        find_named(self.rule.name_key(name), place.parent / name, self.rule)
+                        for name in fnmatch.filter(listed, place.name)
+                    )
+                if not place.is_dir():
+                    return find_named(self.rule.name_key(place.name), place, self.rule)
+                return find_objects(
+                    place,
+                    self.rule,
+                    prefix=f"{place.name}/" if prefix else "",
+                    recursive=self.recursive,
+                    output=self.output,
+                    partition=self.partition,
+                    passed_over=self.passed_over,
+                )
         if _exists(path) and Path(path).is_dir():
             return self._walk(path, f"{Path(path).resolve().name}/" if prefix else "")
         if not _exists(path) or path.lower().endswith(".txt"):
             return self._read_list(Path(_without_at(path)))
         return self._explicit(self.rule.name_key(Path(path).name), path)
-
-    def _expand_remote(self, place: RemotePath, *, prefix: bool) -> Iterator[Found]:
-        if place.suffix.lower() == ".txt":
-            return self._read_list(place)
-        if "*" in place.name:
-            listed = [name for name, _ in place.parent.list_files(recursive=False)]
-            named = fnmatch.filter(listed, place.name)
-            return chain.from_iterable(
-                find_named(self.rule.name_key(name), place.parent / name, self.rule) for name in named
-            )
-        if place.is_dir():
-            start = f"{place.name}/" if prefix else ""
-            return find_objects(
-                place,
-                self.rule,
-                prefix=start,
-                recursive=self.recursive,
-                output=self.output,
-                partition=self.partition,
-                passed_over=self.passed_over,
-            )
-        return find_named(self.rule.name_key(place.name), place, self.rule)
 
     def _explicit(self, key: str, path: str) -> Iterator[Found]:
         """A file that a person named: an input whatever it is, unless we wrote it."""
@@ -168,45 +162,32 @@ class _Scan:
         else:
             yield _stat(key, path, is_clip=self.rule.takes_clips and holds_video(path))
 
-    def _read_list(self, listing: AnyPath) -> Iterator[Found]:
-        """Yield what the lines of a list name; one that names nothing that can be is its own failure.
+    def _read_list(self, path: AnyPath) -> Iterator[Found]:
+        """Yield what the lines of a list name; one that names nothing that can be is its own failure."""
 
-        A path beside the list comes before one from where we are. A key is the path as written, where that
-        stays inside a folder, else from the root down.
-        """
-
-        def open_line(written: str) -> list[Found]:
-            place = to_path(written)
-            if isinstance(place, Path) and isinstance(listing, RemotePath):
-                opened: AnyPath = listing.parent / written
-            elif isinstance(place, Path) and isinstance(listing, Path):
-                beside = os.path.join(listing.parent, place)  # noqa: PTH118 - keeps ..
-                opened = Path(beside) if _exists(beside) else place
-            else:
-                opened = place
-            if isinstance(place, RemotePath):
-                path = "/".join(place.parts)
-            else:
-                path = os.path.normpath(place)
-                if path.startswith("..") or PurePath(path).is_absolute():
-                    named = opened.url if isinstance(opened, RemotePath) else opened
-                    path = os.path.abspath(named)  # noqa: PTH100 - resolve() would follow links
-                path = os.fspath(PurePath(path).relative_to(PurePath(path).anchor))
-            folder, slash, name = path.rpartition(os.sep)
-            key = folder + slash + self.rule.name_key(name)
-            if isinstance(opened, RemotePath):
-                return [*find_named(key, opened, self.rule)]
-            return [*self._explicit(key, os.fspath(opened))]
-
-        def find_listed(line: str | Failure) -> list[Found]:
+        def find(line: str | Failure) -> list[Found]:
             if isinstance(line, Failure):
                 return [line]
-            found = attempt(redact(line), "find", lambda: open_line(line))
+            found = attempt(redact(line), "find", lambda: self._open_line(path, line))
             return [found] if isinstance(found, Failure) else found
 
-        lines = attempt_all(str(listing), "find", _list_lines(listing))
-        for found in map_bounded(lines, find_listed, workers=AT_ONCE):
+        for found in map_bounded(attempt_all(str(path), "find", _list_lines(path)), find, workers=AT_ONCE):
             yield from found
+
+    def _open_line(self, listing: AnyPath, written: str) -> list[Found]:
+        """Find what a line of a list names: a URL, a path beside the list, or one from where we are."""
+        opened = to_text(to_path(written))
+        if not isinstance(to_path(written), RemotePath):
+            if isinstance(listing, RemotePath):
+                opened = (listing.parent / written).url
+            else:
+                beside = os.path.join(listing.parent, opened)  # noqa: PTH118 - keeps ..
+                opened = beside if _exists(beside) else opened
+        folder, slash, name = _key_of(written, opened).rpartition(os.sep)
+        key, place = folder + slash + self.rule.name_key(name), to_path(opened)
+        if isinstance(place, RemotePath):
+            return [*find_named(key, place, self.rule)]
+        return [*self._explicit(key, opened)]
 
     def _walk(self, folder: str, prefix: str) -> Iterator[Found]:
         """Yield a folder's images in order; by a stack, since folders can be deeper than calls."""
@@ -305,11 +286,22 @@ def _keep_apart(found: Iterator[Found], partition: Partition) -> Iterator[Found]
         seen.add(path)
         key = each.key
         if key in keys:
-            pure, mark = PurePath(key), hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
+            mark, pure = hashlib.sha256(os.fsencode(path)).hexdigest()[:8], PurePath(key)
             key = os.fspath(pure.with_name(f"{pure.stem}~{mark}{pure.suffix}"))
         keys.add(key)
-        if partition.count == 1 or partition.holds(each.key):
+        if partition.holds(each.key):
             yield dataclasses.replace(each, key=key)
+
+
+def _key_of(written: str, opened: str) -> str:
+    """Turn a list's path into a key: as written where that stays inside a folder, else from the root down."""
+    place = to_path(written)
+    if isinstance(place, RemotePath):
+        return "/".join(place.parts)
+    path = os.path.normpath(place)
+    if path.startswith("..") or PurePath(path).is_absolute():
+        path = os.path.abspath(opened)  # noqa: PTH100 - resolve() would follow links
+    return os.fspath(PurePath(path).relative_to(PurePath(path).anchor))
 
 
 def _stat(key: str, path: str, *, is_clip: bool = False) -> Found:

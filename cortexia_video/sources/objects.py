@@ -47,26 +47,42 @@ def find_objects(
     `InputError` where nothing can be listed.
     """
     is_inside = isinstance(output, RemotePath) and output.url.startswith(f"{folder.url}/")
-    apart = f"{output.url[len(folder.url) + 1 :]}/" if is_inside else None  # type: ignore[union-attr]
-    packed: dict[str, str] = {}  # of each folder that has some, a shard of depth
+    apart = f"{output.url[len(folder.url) + 1 :]}/" if is_inside and isinstance(output, RemotePath) else None
+    packed: dict[str, str] = {}  # folders with a shard of depth, and its name
 
-    def list_possible() -> Iterator[tuple[str, RemoteStat]]:
+    def list_names() -> Iterator[tuple[str, RemoteStat]]:
         for name, stat in folder.list_files(recursive=recursive):
+            above, slash, last = name.rpartition("/")
             hidden = any(part.startswith(".") and part not in (".", "..") for part in name.split("/"))
             if hidden or (apart and name.startswith(apart)):
                 continue
-            inner, slash, last = name.rpartition("/")
             if rule.find_packed and is_depth_shard(last):
-                packed[inner + slash] = last
+                packed[above + slash] = last
             if rule.may_be(last) and not is_ledger(last):
                 yield name, stat
             else:
                 rule.note(last, passed_over)
 
-    named = (each for each in _name(rule, list_possible()) if partition.holds(prefix + each.key))
+    def name_keys() -> Iterator[_Candidate]:
+        """Yield objects with their keys: as they are listed, or a folder at a time where others there count."""
+        as_listed = rule.name_keys is keep_names
+        for group in ([each] for each in list_names()) if as_listed else _group_by_folder(list_names()):
+            keys = rule.name_keys([name.rpartition("/")[2] for name, _ in group])
+            for name, stat in group:
+                above, slash, last = name.rpartition("/")
+                key = above + slash + keys.get(last, last)
+                if last in keys and partition.holds(prefix + key):
+                    yield _Candidate(name, key, stat)
+
+    candidates = name_keys()
     with in_words(f"cannot list {folder}", of=OSError):
-        for each in _accept(folder, rule, named):
-            yield describe_object(prefix + each.key, folder / each.name, each.stat, rule)
+        while some := [*islice(candidates, _LOOKED_AT)]:
+            doubtful = [folder / each.name for each in some if rule.looks_inside(each.name)]
+            looks = map_bounded(doubtful, rule.accepts_object, workers=AT_ONCE)
+            good = dict(zip(doubtful, looks, strict=True))
+            for each in some:
+                if good.get(folder / each.name, True):
+                    yield describe_object(prefix + each.key, folder / each.name, each.stat, rule)
     for inner, name in packed.items():
         yield from rule.list_packed(folder / inner, [name], prefix + inner, partition)
 
@@ -101,17 +117,6 @@ def describe_object(key: str, place: RemotePath, stat: RemoteStat, rule: Rule | 
     return InputFile(key, Source(str(place), *stat), url=url, is_clip=is_clip)
 
 
-def _name(rule: Rule, listed: Iterator[tuple[str, RemoteStat]]) -> Iterator[_Candidate]:
-    """Yield objects their keys: as they are listed, or a folder at a time where others there count."""
-    groups = ([each] for each in listed) if rule.name_keys is keep_names else _group_by_folder(listed)
-    for group in groups:
-        keys = rule.name_keys([name.rpartition("/")[2] for name, _ in group])
-        for name, stat in group:
-            folder, slash, last = name.rpartition("/")
-            if last in keys:
-                yield _Candidate(name, folder + slash + keys[last], stat)
-
-
 def _group_by_folder(listed: Iterator[tuple[str, RemoteStat]]) -> Iterator[list[tuple[str, RemoteStat]]]:
     """Yield the objects of a folder together, once the listing, which is in order, has left it."""
     waiting: dict[str, list[tuple[str, RemoteStat]]] = {}
@@ -121,12 +126,3 @@ def _group_by_folder(listed: Iterator[tuple[str, RemoteStat]]) -> Iterator[list[
             yield waiting.pop(left)
         waiting.setdefault(folder, []).append((name, stat))
     yield from waiting.values()
-
-
-def _accept(folder: RemotePath, rule: Rule, candidates: Iterator[_Candidate]) -> Iterator[_Candidate]:
-    """Leave out what is no input, by a look at the objects that need one; some at the same time."""
-    while some := [*islice(candidates, _LOOKED_AT)]:
-        doubtful = [folder / each.name for each in some if rule.looks_inside(each.name)]
-        looks = map_bounded(doubtful, rule.accepts_object, workers=AT_ONCE)
-        good = dict(zip(doubtful, looks, strict=True))
-        yield from (each for each in some if good.get(folder / each.name, True))

@@ -24,20 +24,23 @@ def require_own_folder(
     """
     with in_words(f"cannot list {root}", "choose another `output`", OutputError, OSError):
         found, other = [], None
-        for name, is_ours in marks.items():
-            place = root / name
+        for place in (root / name for name in marks):
             if isinstance(place, Path):
                 require_plain(place)
             if place.exists() if isinstance(place, Path) else place.is_file():
-                found.append(name)
-                with place.open("rb") as file:
-                    other = other or (None if is_ours(file.read(LOOKED_AT)) else name)
-        if not found:
+                found.append(place)
+        for place in found:
+            with place.open("rb") as file:
+                if other is None and not marks[place.name](file.read(LOOKED_AT)):
+                    other = place.name
+        if not found:  # of objects those inside count, too
             if isinstance(root, Path):
-                names = iter(sorted(os.listdir(root)) if root.is_dir() else ())  # noqa: PTH208 - names are asked for
+                names = sorted(os.listdir(root)) if root.is_dir() else []  # noqa: PTH208 - names are asked for
+                listed = iter(names)
             else:
-                names = (name for name, _ in root.list_files())
-            other = next((each for each in names if not each.startswith(".") and each not in besides), None)
+                listed = (name for name, _ in root.list_files())
+            visible = (name for name in listed if not name.startswith("."))
+            other = next((name for name in visible if name not in besides), None)
     if other is not None:
         raise OutputExistsError(
             f"{printable(str(root))} holds {printable(other)}, which is no part of {what}: "

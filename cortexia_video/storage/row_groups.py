@@ -83,8 +83,10 @@ class RecentGroups:
         """Return the table of a place, which `read` gives where it is not kept."""
         with self._reading:
             if place not in self._groups:
-                while self._groups and not self._has_room():
-                    del self._groups[next(iter(self._groups))]
+                kept = {each: getattr(table, "nbytes", 0) for each, table in self._groups.items()}
+                while kept and (len(kept) >= _GROUPS_KEPT or sum(kept.values()) >= _BYTES_KEPT):
+                    oldest = next(iter(kept))
+                    del kept[oldest], self._groups[oldest]
                 try:
                     self._groups[place] = read()
                 except FileTooLargeError as error:  # each of its rows is told so, and one of them tries
@@ -93,7 +95,3 @@ class RecentGroups:
         if isinstance(found, FileTooLargeError):
             raise found
         return found
-
-    def _has_room(self) -> bool:
-        kept = sum(getattr(each, "nbytes", 0) for each in self._groups.values())
-        return len(self._groups) < _GROUPS_KEPT and kept < _BYTES_KEPT

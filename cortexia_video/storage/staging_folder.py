@@ -10,6 +10,7 @@ from typing import Self
 
 from cortexia_video.errors import OutputError, OutputExistsError, OutputLostError, in_words, output_lost
 from cortexia_video.storage.paths import AnyPath, find_problem
+from cortexia_video.storage.remote_path import RemotePath
 
 _log = logging.getLogger(__name__)
 
@@ -32,17 +33,7 @@ class StagingFolder:
             return self
         self.path = Path(tempfile.mkdtemp(prefix="cortexia-"))
         try:
-            with in_words(f"cannot read {self._place}", kind=OutputError):
-                names = [name for name, _ in self._place.list_files()]
-                strange = next((name for name in names if find_problem(name)), None)
-                if strange is not None:
-                    words = f"{strange!r}, which {find_problem(strange)}"
-                    raise OutputExistsError(f"{self._place} holds {words}: choose a new prefix")
-                for name in names:
-                    path = self.path / name
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    (self._place / name).get_file(path)
-                    self._known[name] = _look(path)
+            self._fetch(self._place)
         except BaseException:
             shutil.rmtree(self.path)
             raise
@@ -71,6 +62,20 @@ class StagingFolder:
                 with output_lost(self._place / name):
                     (self._place / name).put_file(path)
                 self._known[name] = now
+
+    def _fetch(self, place: RemotePath) -> None:
+        with in_words(f"cannot read {place}", kind=OutputError):
+            names = [name for name, _ in place.list_files()]
+            strange = next((name for name in names if find_problem(name)), None)
+            if strange is not None:
+                raise OutputExistsError(
+                    f"{place} holds {strange!r}, which {find_problem(strange)}: choose a new prefix"
+                )
+            for name in names:
+                path = self.path / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                (place / name).get_file(path)
+                self._known[name] = _look(path)
 
 
 def _look(path: Path) -> tuple[int, int]:

@@ -59,7 +59,8 @@ def label_images(images: str, labels: Path, teacher: str, *, any_licence: bool =
         line = None if isinstance(image, Failure) else done.get(image.key)
         depth = find_depth(line) if line else None
         if line and depth and not isinstance(image, Failure):
-            about = {word: line.get(word) for word in ("kind", "f_px", "f_source")}
+            about = {word: line.get(word) for word in ("kind", "f_px", "f_source", "full_size")}
+            about["model"] = teacher  # whose depth is upright, as the image is
             path, label = to_path(image.place), labels / depth[0]
             pairs.append(Pair(image.key, path, label, "teacher", about=about, fits_depth=True))
     pairs.sort(key=lambda pair: pair.key)

@@ -67,7 +67,8 @@ class ValidationPlan:
     """What is measured every `every` steps, and at the end: depth of the averaged weights.
 
     truth: folders as `cortexia evaluate --truth` takes them, each by `protocol`; images: how many of each
-    are shown; allow_outside: read also what their set.json and lists name outside of them.
+    are shown; allow_outside: read also what their set.json and lists name outside of them;
+    allow_unregistered: measure also against depth that does not lie on its images.
     """
 
     truth: tuple[str, ...] = ()
@@ -75,6 +76,7 @@ class ValidationPlan:
     every: int = 1000
     images: int = 4
     allow_outside: bool = False
+    allow_unregistered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,7 @@
-"""A pool of rendered scenes on disk: made once, in parallel, resumed where it stopped, and read as a data
-set.
+"""A pool of rendered scenes on disk: made once, in parallel, resumed where it stopped, and read as a dataset.
 
-A folder holds `pool.json` and shards `seed_000000.npy` of SHARD_SIZE consecutive seeds. A shard appears whole
-or not at all, so one that is there need not be rendered again; it is read through the page cache, a scene at
-a time.
+A folder holds `pool.json` and files `seed_000000.npy` of SHARD_SIZE consecutive seeds each. They are written
+atomically, so one that exists need not be rendered again; it is read through the page cache, a scene at a time.
 """
 
 from __future__ import annotations

@@ -47,7 +47,12 @@ class References(NamedTuple):
 def open_references(plan: ValidationPlan) -> References:
     """Open the truths of a recipe. Raises `InputError` where one is missing or has no images."""
     protocol = load_protocol(plan.protocol)
-    truths = tuple(open_truth(root, protocol, allow_outside=plan.allow_outside) for root in plan.truth)
+    truths = tuple(
+        open_truth(
+            root, protocol, allow_outside=plan.allow_outside, allow_unregistered=plan.allow_unregistered
+        )
+        for root in plan.truth
+    )
     blind = [truth.place for truth in truths if not truth.has_images]
     if blind:
         raise InputError(f"{blind[0]} has no images to look at: give a dataset as the validation's truth")

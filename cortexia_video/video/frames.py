@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from cortexia_video.images.resampling import resize_image
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.video.clip_index import ClipIndex, choose_stream, decode_packet, read_index
 from cortexia_video.video.container import open_container
+from cortexia_video.video.image_sequence import FOLDER, read_images
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -30,26 +32,32 @@ def read_frames(
     index: ClipIndex,
     numbers: range | None = None,
     *,
+    only: Container[int] | None = None,
     proof: Mapping[int, str] = _NO_PROOF,
 ) -> Iterator[tuple[int, ImageArray | None]]:
     """Yield frames, each with its number: uint8 (H, W, 3) RGB; None for one that cannot be decoded.
 
-    numbers: ascending; by default all. proof: digests of images just before the first of `numbers`, as
-    `digest_of` gives them: decoding begins near them if they come out again, else at the start of the clip.
+    numbers: ascending; by default all. only: yield these of them alone. proof: digests of images just before
+    the first of `numbers`, as `digest_of` gives them: decoding begins near them if they come out again, else at
+    the start of the clip.
 
     Raises `DecodeError` where the size of the frames changes on the way.
     """
     numbers = range(index.frames) if numbers is None else numbers
+    chosen = numbers if only is None else [each for each in numbers if each in only]
     if not numbers:
+        return
+    if index.codec == FOLDER:
+        yield from read_images(cast("Path", place), index, chosen)
         return
     if numbers[0] > 0 and index.pts is not None:
         with open_container(place) as container:
             decoded = _seek(container, index, numbers[0], proof)
             if decoded is not None:
-                yield from _pick(decoded, index, numbers)
+                yield from _pick(decoded, index, chosen)
                 return
     with open_container(place) as container:
-        yield from _pick(_decode(container, index), index, numbers)
+        yield from _pick(_decode(container, index), index, chosen)
 
 
 def read_frame(place: AnyPath, number: int, index: ClipIndex | None = None) -> ImageArray:
@@ -112,21 +120,24 @@ def _decode(container: InputContainer, index: ClipIndex) -> Iterator[tuple[int, 
 
 
 def _pick(
-    decoded: Iterator[tuple[int, VideoFrame]], index: ClipIndex, numbers: range
+    decoded: Iterator[tuple[int, VideoFrame]], index: ClipIndex, numbers: Sequence[int]
 ) -> Iterator[tuple[int, ImageArray | None]]:
     wanted = iter(numbers)
-    following = next(wanted)
+    following = next(wanted, None)
     for number, frame in decoded:
-        while following < number:
+        while following is not None and following < number:
             yield following, None
-            if (following := next(wanted, numbers.stop)) == numbers.stop:
-                return
+            following = next(wanted, None)
+        if following is None:
+            return
         if following == number:
             yield number, to_image(frame, index)
-            if (following := next(wanted, numbers.stop)) == numbers.stop:
+            following = next(wanted, None)
+            if following is None:
                 return
-    yield following, None
-    yield from ((number, None) for number in wanted)
+    if following is not None:
+        yield following, None
+        yield from ((number, None) for number in wanted)
 
 
 def write_frames(out: IO[bytes], images: Iterable[ImageArray], rate: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from fractions import Fraction
 from typing import IO, TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from cortexia_video.video.clip_index import ClipIndex
 from cortexia_video.video.container import open_container
 from cortexia_video.video.depth_clip import DepthClip
 from cortexia_video.video.frames import ImageArray, read_frames
+from cortexia_video.video.image_sequence import FOLDER
 from cortexia_video.viz.colormap import colored_depthmap
 
 if TYPE_CHECKING:
@@ -41,11 +43,13 @@ def write_preview(place: AnyPath, index: ClipIndex, numbers: range, depth: Depth
         video: Any = container.add_stream(codec, rate=1000, options={**options, "flags": "+bitexact"})
         video.height, video.width, video.pix_fmt = height, 2 * width, "yuv420p"
         video.codec_context.time_base = _MILLISECOND
-        with open_container(place) as source:
-            sound = [each for each in source.streams.audio if each.codec_context.name in _SOUND][:1]
+        with ExitStack() as stack:
+            source = None if index.codec == FOLDER else stack.enter_context(open_container(place))
+            streams = source.streams.audio if source else ()
+            sound = [each for each in streams if each.codec_context.name in _SOUND][:1]
             is_whole = numbers == range(index.frames)
             copied = container.add_stream_from_template(sound[0]) if sound and is_whole else None
-            packets = iter(source.demux(sound[0])) if sound and copied else iter(())
+            packets = iter(source.demux(sound[0])) if source and copied else iter(())
             heard = _Sound(packets, index)
             for (_, image), shown in zip(
                 read_frames(place, index, numbers), _color(depth, height, width), strict=True

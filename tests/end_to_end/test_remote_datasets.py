@@ -365,7 +365,7 @@ def test_scores_are_put_when_an_evaluation_ends_by_an_error(
         f"{root}/out",
     )
     with monkeypatch.context() as patch:
-        patch.setattr("cortexia_video.evaluation.job.EvaluateJob.measure_baselines", lambda self: 1 / 0)
+        patch.setattr("cortexia_video.evaluation.job.EvaluateJob.make_columns", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             main(["evaluate", f"{root}/good", "--truth", f"{root}/truth", *words])
     assert [*read_all(f"{place}/out")] == ["scores.jsonl"]

@@ -256,10 +256,10 @@ def test_a_folder_of_which_nothing_can_be_measured_is_an_error(tmp_path, rng, ow
     truth = ("--truth", tmp_path / "truth", "--truth-from", "nyu", "--protocol", own)
     assert run(tmp_path / "wrong", *truth, "--from", "nyu") == 2
     said = capsys.readouterr()
-    assert "frame is there, the truth has trip/0: give the folder" in said.err and not said.out
+    assert "found frame, the ground truth has trip/0: give the folder" in said.err and not said.out
     assert run(tmp_path / "good", *truth) == 2
     said = capsys.readouterr().err
-    assert "trip/0.png for trip/0 of the truth: no depth: it holds uint16" in said
+    assert "trip/0.png for trip/0 of the ground truth: no depth: it holds uint16" in said
     assert "give its convention (--from), one of" in said
 
 
@@ -392,7 +392,9 @@ def test_every_kind_of_bad_depth_is_named_and_counts(tmp_path, rng, own, capsys)
     assert {row["key"] for row in rows.values()} == set("0123456")
     assert run(tmp_path / "depth", "--truth", truth, *words) == 2
     said = capsys.readouterr().err
-    assert "1.npy for 1 of the truth: no depth: it holds float32 and does not say what it means" in said
+    assert (
+        "1.npy for 1 of the ground truth: no depth: it holds float32 and does not say what it means" in said
+    )
 
 
 def test_more_metrics_are_asked_for_by_name(tmp_path, rng, capsys):
@@ -507,6 +509,17 @@ def test_views_of_depth_anything_are_not_taken_for_its_depth(tmp_path, rng, own)
     assert read_total(tmp_path / "out", tmp_path / "pred") == pytest.approx(0.1, rel=1e-5)
 
 
+def test_depth_is_found_where_no_key_is_known_before(tmp_path, rng):
+    maps = {str(n): rng.uniform(1, 5, (6, 8)) for n in range(3)}
+    write_depth_files(tmp_path / "pred", {"0": maps["0"]}, "{key}.npy")
+    write_depth_files(tmp_path / "pred", maps, "{key}_raw_depth_meter.npy", 1.1)
+    predictor = open_predictor(str(tmp_path / "pred"), convention="metres")
+    predictor.learn_keys([])
+    for key, values in maps.items():
+        np.testing.assert_allclose(predictor.read(key).values, 1.1 * values, rtol=1e-6)
+    assert predictor.read("3") is None
+
+
 def test_depth_of_moge_is_found_in_its_folders(tmp_path, rng, own):
     pytest.importorskip("OpenEXR")
     import OpenEXR
@@ -536,7 +549,7 @@ def test_names_of_ones_own_are_given_as_a_pattern(tmp_path, rng, own, capsys):
     write_depth_files(tmp_path / "pred", maps, "worst/out-{key}-v2.npy", 2)
     words = ("--truth", tmp_path / "truth", "--from", "metres", "--truth-from", "metres", "--protocol", own)
     assert run(tmp_path / "pred", *words) == 2
-    assert "best/out-0-v2 is there, the truth has 0: give the folder" in capsys.readouterr().err
+    assert "found best/out-0-v2, the ground truth has 0: give the folder" in capsys.readouterr().err
     assert run(tmp_path / "pred", *words, "--pattern", "b*/out-{key}-v2.npy", "-o", tmp_path / "out") == 0
     assert read_total(tmp_path / "out", tmp_path / "pred") == pytest.approx(0.1, rel=1e-5)
     for pattern, said in [
@@ -609,7 +622,7 @@ def test_metres_that_are_15_per_cent_wrong_are_15_per_cent_wrong(tmp_path, rng, 
     assert fit[str(name)] == ("none", True) and fit[f"{name} (fitted)"] == ("disparity", False)
     assert run(tmp_path / "relative", *words, "--kind", "disparity") == 0
     said = capsys.readouterr().out
-    assert "fitted AbsRel (-)" in said and "RMSE" not in said and "metres are lost by it" in said
+    assert "fitted AbsRel (-)" in said and "RMSE" not in said and "no error in metres is shown" in said
     assert read_total(tmp_path / "out", tmp_path / "relative", "rmse") is None
 
 

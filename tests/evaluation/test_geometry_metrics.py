@@ -138,6 +138,34 @@ def test_boundary_recall_agrees_with_loops_over_runs(seed):
     assert boundary_recall(depth, inside) == pytest.approx(recall_pixel_by_pixel(depth, inside))
 
 
+@pytest.mark.parametrize(
+    ("seed", "expected"), [(0, 0.7758419109574), (1, 0.7759421257587018), (2, 0.7984806511674717)]
+)
+def test_boundary_recall_is_what_depth_pro_computes(seed, expected):
+    """Values of SI_boundary_Recall of apple/ml-depth-pro at 9efe5c1, on the same maps."""
+    rng = np.random.default_rng(seed)
+    inside = np.kron(rng.random((6, 8)) < 0.5, np.ones((8, 8))).astype(bool)
+    depth = np.where(inside, 2.0, 2.5) * np.exp(rng.normal(0, 0.05, inside.shape))
+    assert boundary_recall(depth, inside) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("seed", "shares", "accuracy", "completeness"),
+    [
+        (0, (0.002, 0.01), 5.036613805015942, 8.485804140850647),
+        (1, (0.02, 0.05), 3.4828241483489224, 3.122948533369182),
+        (2, (0.1, 0.01), 1.2924202601140353, 4.061231530910956),
+    ],
+)
+def test_edges_are_what_the_script_of_ibims_computes(seed, shares, accuracy, completeness):
+    """Values of compute_depth_boundary_error, as eight of ten public copies have it, on the same edges."""
+    rng = np.random.default_rng(seed)
+    true, found = (rng.random((48, 64)) < share for share in shares)
+    true[0, 0] = found[40, 60] = True
+    assert edge_accuracy(found, true) == pytest.approx(accuracy)
+    assert edge_completeness(found, true, formula="scripts") == pytest.approx(completeness)
+
+
 def test_shapes_that_differ_are_refused():
     with pytest.raises(ValueError, match=r"\(2, 3\)"):
         boundary_f1(np.ones((2, 2)), np.ones((2, 3)))

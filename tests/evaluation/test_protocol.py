@@ -109,6 +109,9 @@ def test_an_own_protocol_is_a_file_and_a_wrong_one_is_explained(tmp_path):
     for wrong, words in [
         (text.replace("median", "medium"), "alignment 'medium' is none of none, median"),
         (text + "crops=1\n", "crops"),
+        (text + 'dataset="sun-rgbd"\n', "dataset 'sun-rgbd' is none of any, rgbd"),
+        (text + "cap_m=0\n", "cap_m is 0: it must be metres above 0"),
+        (text + "options=1\n", "options is 1: it must be a table"),
         (text.replace("clip_min_m=0.1", "clip_min_m=0"), "must be above 0"),
         (text.replace("\nmin_m=0", '\nmin_m="0"'), "min_m is '0': it must be a number"),
         (text.replace("max_m=10", "max_m=[]"), r"max_m is \(\): it must be a number of metres, set"),
@@ -156,6 +159,29 @@ def test_a_tenth_unknown_is_no_better_than_a_tenth_at_the_far_clip():
     assert unknown["rmse"] == pytest.approx(np.sqrt(np.mean((known - exact) ** 2)), abs=1e-9)
     assert round(unknown["abs_rel"], 3) == 0.495 and round(unknown["rmse"], 3) == 2.539
     assert unknown["coverage"] == pytest.approx(1 - lost[reference.mask].mean())
+
+
+def test_pixels_below_0_are_clipped_as_zoedepth_clips_them():
+    """Values of compute_metrics of isl-org/ZoeDepth at d87f17b on the same maps, one pixel in 2,500 at -0.1 mm."""
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0.5, 11, (480, 640))
+    guess = truth * np.exp(rng.normal(0, 0.2, truth.shape))
+    guess[::50, ::50], guess[25::50, ::50] = -0.0001, 10
+    protocol = load_protocol("zoedepth-nyu")
+    found = score_image(depth_of(guess), find_reference("a", truth, protocol), protocol).metrics
+    expected = {
+        "abs_rel": 0.151206758959684,
+        "sq_rel": 0.1799650282173919,
+        "rmse": 1.0318755446525438,
+        "rmse_log": 0.26345630566902833,
+        "log10": 0.06704062792930733,
+        "silog": 26.313455573720063,
+        "delta1": 0.7622473719277465,
+        "delta2": 0.9783692996742671,
+        "delta3": 0.9986767100977199,
+    }
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=1e-7), name  # of float32 there
 
 
 @pytest.mark.parametrize("value", [-0.0001, 0.0, -5.0])

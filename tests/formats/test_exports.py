@@ -269,3 +269,11 @@ def test_a_sensors_steps_are_kept(
     np.testing.assert_array_equal(read_depth(tmp_path / "out" / name).values, expected)
     if format == "png16":
         np.testing.assert_array_equal(opencv((tmp_path / "out" / name).read_bytes()), numbers)
+
+
+@pytest.mark.parametrize("to", ["tum", "sunrgbd"])
+def test_the_steps_of_an_export_are_kept_as_a_sensors_are(to: str, tmp_path: Path) -> None:
+    write(to, DEPTH, tmp_path)
+    assert convert(tmp_path / "out", tmp_path / "again", format="png16").done == 1
+    again = read_depth(tmp_path / "again/trip/a.16.png")
+    np.testing.assert_array_equal(again.values, read_depth(tmp_path / "out/trip/a.png").values)

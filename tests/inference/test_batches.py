@@ -112,7 +112,7 @@ def test_auto_gives_every_image_its_depth() -> None:
 
 @pytest.mark.parametrize("batch_size", [0, -1, "fast", 2.5])
 def test_a_batch_holds_an_image_at_least(batch_size: object) -> None:
-    with pytest.raises(InputError, match="`batch_size` must be at least 1, or auto, not"):
+    with pytest.raises(InputError, match="`batch_size` must be at least 1, or auto, got"):
         BatchLimits(batch_size)
 
 

@@ -16,7 +16,15 @@ from file_digests import file_digests
 from numpy.typing import NDArray
 from PIL import Image
 
-from cortexia_video import DepthEstimator, Frame, SyntheticModel, colored_depthmap, estimate, read_ledger
+from cortexia_video import (
+    DepthEstimator,
+    Frame,
+    SyntheticModel,
+    colored_depthmap,
+    estimate,
+    read_ledger,
+    status,
+)
 from cortexia_video.errors import Failure, InputError, MissingExtraError
 from cortexia_video.jobs import clip_output, clip_parts
 from cortexia_video.jobs.outcomes import Report
@@ -456,3 +464,69 @@ def test_a_preview_of_some_frames_is_silent(tmp_path: Path) -> None:
     assert not read_index(preview).has_sound
     run(path, tmp_path / "again", preview=True, every=4)
     assert files(tmp_path / "out") == files(tmp_path / "again")
+
+
+def test_status_tells_the_frames_of_what_is_at_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_parts: None
+) -> None:
+    path = write_clip(tmp_path / "a.mp4", 40)
+    with monkeypatch.context() as patch:
+
+        def end(self: Any) -> None:
+            raise Killed
+
+        patch.setattr(clip_output.ClipOutput, "finish", end)
+        with pytest.raises(Killed):
+            run(path, tmp_path / "out", every=1)
+    (clip,) = status(tmp_path / "out").clips
+    assert (clip.key, clip.frames, clip.total) == ("a.mp4", 32, 40)
+    assert clip.per_second > 0
+    assert "a.mp4: 32 of 40 frames" in str(status(tmp_path / "out"))
+    run(path, tmp_path / "out")
+    assert status(tmp_path / "out").clips == []
+
+
+def test_a_folder_of_frames_is_a_clip_in_natural_order(tmp_path: Path) -> None:
+    folder = tmp_path / "shots/take"
+    folder.mkdir(parents=True)
+    images = [draw(number) for number in range(12)]
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"f{number}.png")  # f10 comes after f9, not after f1
+    clip = write_clip(tmp_path / "video/take.mkv", images, codec="ffv1", pixels="bgr0", rate=12)
+    run(tmp_path / "shots", tmp_path / "out", sequence=True, fps=12, recursive=True, preview=True)
+    run(clip, tmp_path / "same")
+    assert [*sorted(files(tmp_path / "out"))] == ["shots/take.mkv", "shots/take.preview.mp4"]
+    with (
+        DepthClip(tmp_path / "out/shots/take.mkv") as ours,
+        DepthClip(tmp_path / "same/take.mkv.mkv") as other,
+    ):
+        assert ours.times_s == pytest.approx(other.times_s, abs=2e-3)
+        assert all(np.array_equal(ours.read_numbers(each), other.read_numbers(each)) for each in range(12))
+    assert len(decode_by_ffmpeg(tmp_path / "out/shots/take.preview.mp4", 48, 128)) == 12
+    assert (
+        run(tmp_path / "shots", tmp_path / "out", sequence=True, fps=12, recursive=True, preview=True).skipped
+        == 1
+    )
+    Image.fromarray(images[0]).save(folder / "f12.png")
+    report = run(tmp_path / "shots", tmp_path / "out", sequence=True, fps=12, recursive=True, preview=True)
+    assert report.done == 1
+
+
+def test_frames_of_a_sequence_that_are_broken_or_differ(tmp_path: Path) -> None:
+    for name, bad in (("held", b"\xff\xd8\xff"), ("size", None)):
+        folder = tmp_path / name
+        folder.mkdir()
+        for number in range(5):
+            Image.fromarray(draw(number)).save(folder / f"{number}.jpg")
+        if bad:
+            (folder / "3.jpg").write_bytes(bad)
+        else:
+            Image.fromarray(draw(3, 64, 64)).save(folder / "3.jpg")
+    (tmp_path / "empty").mkdir()
+    inputs = [tmp_path / name for name in ("held", "size", "empty")]
+    report = run(inputs, tmp_path / "out", sequence=True)
+    assert (report.found, report.done, report.failed) == (3, 1, 2)
+    assert done_lines(tmp_path / "out")["held"]["clip"]["held"] == 1
+    reasons = {failure.key: failure.reason for failure in report.failures}
+    assert "3.jpg has 64 x 64 pixels" in reasons["size"]
+    assert "no images" in reasons["empty"]

@@ -73,6 +73,7 @@ def read_pair(pair: Pair) -> RGBDSample:
                 "pixels are of another shape: they do not show the same view"
             )
         image = np.ascontiguousarray(resize_image(image, height, width))
+        depth = replace(depth, full_size=None)
     camera = None
     if pair.camera:
         sizes = {"image": (image_width, image_height), "depth": (width, height)}

@@ -20,8 +20,7 @@ from cortexia_video.errors import ModelLoadError, ModelOutputError, in_words, re
 from cortexia_video.models.canonical_depth import CANONICAL_INVERSE_DEPTH, to_metres
 from cortexia_video.models.onnx.coverage import covers, find_step
 from cortexia_video.models.onnx.metadata import Metadata
-from cortexia_video.models.onnx.outputs import choose_output
-from cortexia_video.models.onnx.ports import FLOAT32, Port, first_line
+from cortexia_video.models.onnx.ports import FLOAT32, Port, choose_output, first_line
 from cortexia_video.models.onnx.session import Session, open_session
 from cortexia_video.models.preprocessing import Preprocessing, Resampling, read_normalization
 from cortexia_video.models.protocol import InputSize, Prediction, as_model_path
@@ -131,7 +130,7 @@ class OnnxModel:
         return np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=self._input.dtype)
 
     def infer(self, batch: NDArray[Any], *, estimate_fov: bool = False) -> NDArray[np.float32] | Prediction:
-        """Run the network on (B, 3, h, w); give float32 (B, h', w'), with `estimate_fov` a `Prediction`."""
+        """Run the network on (B, 3, h, w); return float32 (B, h', w'), with `estimate_fov` a `Prediction`."""
         count = len(batch)
         missing = (self.max_batch or count) - count  # of a fixed batch: its last image again
         if missing:
