@@ -23,11 +23,11 @@ from cortexia_video.storage.archive_member import IMAGES, read_part, split_insid
 from cortexia_video.storage.named_file import LARGEST_FILE, read_named, read_whole
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
-from cortexia_video.video.clip_index import ClipIndex, read_index
+from cortexia_video.video.clip_index import ClipIndex
 from cortexia_video.video.depth_clip import SUFFIX as CLIP
 from cortexia_video.video.depth_clip import read_frame_file
 from cortexia_video.video.frames import read_frame
-from cortexia_video.video.image_sequence import index_images, list_images, stat_images
+from cortexia_video.video.image_sequence import list_images, read_any_index, stat_images
 
 Line = Mapping[str, Any]
 _ABOUT = ("kind", "f_px", "f_source", "full_size", "alignment", "convention", "baseline_m", "doffs_px")
@@ -173,6 +173,4 @@ def _read_frame(path: AnyPath, clip: Source, line: Line, *, is_copy: bool) -> by
 
 @lru_cache(maxsize=4)
 def _index(path: AnyPath, mtime_ns: int, rate: float) -> ClipIndex:
-    if isinstance(path, Path) and path.is_dir():
-        return index_images(path, rate, max_megapixels=math.inf)
-    return read_index(path, max_megapixels=math.inf)
+    return read_any_index(path, fps=rate, max_megapixels=math.inf)
