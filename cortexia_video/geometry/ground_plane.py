@@ -25,6 +25,8 @@ _HYPOTHESES = 500
 _TILT = math.cos(math.radians(50))  # how far the ground's normal may lean from the image's vertical
 _NEAR = 0.03  # distance from a plane that belongs to it, as a share of a point's depth
 _BELOW = 0.05  # share of the points that may lie under the ground
+_STEPS = 10
+_EXACT = 0.002  # distance from the plane, as `_NEAR`, below which no point is left out
 _LEAST = 0.05  # share of the points that must lie on it
 
 
@@ -68,16 +70,19 @@ def fit_camera_height(depth: DepthMap, camera: Pinhole, height_m: float) -> Fit:
             best, support = plane, near
     if best is None or support < _LEAST * len(points):
         raise InputError("no ground is found in the lower part of the image: give known distances instead")
-    for _ in range(5):
+    limit = _NEAR
+    for _ in range(_STEPS):  # nearer and nearer, so that the foot of a wall has no part in it
         weights = 1 / (np.linalg.norm(best) * points[:, 2])
-        near = np.abs((points @ best - 1) * weights) < _NEAR
-        design = points[near] * weights[near, None]
-        best = np.linalg.lstsq(design, weights[near], rcond=None)[0]
-    sigma2 = float(np.mean((design @ best - weights[near]) ** 2))
+        away = np.abs((points @ best - 1) * weights)
+        on = away < limit
+        design = points[on] * weights[on, None]
+        best = np.linalg.lstsq(design, weights[on], rcond=None)[0]
+        limit = min(limit, max(_EXACT, 3 * 1.4826 * float(np.median(away[on]))))
+    sigma2 = float(np.mean((design @ best - weights[on]) ** 2))
     covariance = sigma2 * np.linalg.inv(design.T @ design)
     length = float(np.linalg.norm(best))
     deviation = math.sqrt(float(best @ covariance @ best)) / length**2  # of 1 over the distance, as a share
-    return _describe(depth, height_m * length, deviation, points[near, 2])
+    return _describe(depth, height_m * length, deviation, points[on, 2])
 
 
 def fit_known_length(depth: DepthMap, camera: Pinhole, lengths: Sequence[tuple[float, ...]]) -> Fit:
