@@ -51,7 +51,8 @@ def test_a_scale_that_jumps_counts_for_the_clip_and_not_for_a_frame() -> None:
     truth, poses = walk()
     jumps = (1.0, 1.1, 1.0, 1.1)
     depths = [
-        DepthMap((each * jump).astype(np.float32), "scale_invariant") for each, jump in zip(truth, jumps)
+        DepthMap((each * jump).astype(np.float32), "scale_invariant")
+        for each, jump in zip(truth, jumps, strict=True)
     ]
     score = score_clip(depths, truth, alignment="median", poses=poses, camera=CAMERA)
     assert score.abs_rel_per_frame == pytest.approx(0, abs=1e-5)
