@@ -589,9 +589,12 @@ def test_each_file_is_read_once(tmp_path, rng, own, monkeypatch):
         read_names.clear()
         assert run(*folders[:2], "--truth", folders[2], *words, *more) == 0
         assert sorted(read_names) == sorted(str(path) for folder in folders for path in folder.rglob("*.png"))
+    page = (tmp_path / "out/page.html").read_bytes()
+    assert page.count(b"<figure") == 12  # made while they were read; now all is kept, and they are read again
     read_names.clear()
-    assert run(*folders[:2], "--truth", folders[2], *words, *more) == 0  # all is kept: the page's 12 again
+    assert run(*folders[:2], "--truth", folders[2], *words, *more) == 0
     assert len(read_names) == 3 * 20 + 2 * 12
+    assert (tmp_path / "out/page.html").read_bytes() == page
 
 
 def test_metres_that_are_15_per_cent_wrong_are_15_per_cent_wrong(tmp_path, rng, capsys):
@@ -686,16 +689,22 @@ def test_the_default_protocol_takes_any_ground_truth_and_its_list_is_named_where
     assert "the list 'eigen' of kitti, which is not shipped" in capsys.readouterr().err
 
 
-def test_depth_of_several_kinds_is_all_fitted_and_that_is_said(rng):
-    frames = [cx.Frame(f"{n}", np.zeros((48, 64, 3), np.uint8)) for n in range(2)]
+def make_samples(rng, count):
+    frames = [cx.Frame(f"{n}", np.zeros((48, 64, 3), np.uint8)) for n in range(count)]
     depth = [rng.uniform(1, 5, (48, 64)).astype(np.float32) for _ in frames]
-    truths = [
-        cx.RGBDSample(frame, cx.DepthMap(values, "metric"))
-        for frame, values in zip(frames, depth, strict=True)
+    return [
+        cx.RGBDSample(*each) for each in zip(frames, (cx.DepthMap(v, "metric") for v in depth), strict=True)
     ]
-    held = {"0": cx.DepthMap(depth[0] * 2, "metric"), "1": cx.DepthMap(1 / depth[1], "disparity")}
+
+
+def test_depth_of_several_kinds_is_all_fitted_and_that_is_said(rng):
+    samples = make_samples(rng, 2)
+    held = {
+        "0": cx.DepthMap(samples[0].depth.values * 2, "metric"),
+        "1": cx.DepthMap(1 / samples[1].depth.values, "disparity"),
+    }
     found = measure_predictors(
-        hold_truth(truths), [HeldPredictor("both", held)], load_protocol("real-frames")
+        hold_truth(samples), [HeldPredictor("both", held)], load_protocol("real-frames")
     )
     assert [column.name for column in found.columns[:2]] == ["both", "median depth"]
     summary = summarise(found)
@@ -707,12 +716,7 @@ def test_depth_of_several_kinds_is_all_fitted_and_that_is_said(rng):
 
 
 def test_like_is_compared_with_like(rng):
-    frames = [cx.Frame(f"{n}", np.zeros((48, 64, 3), np.uint8)) for n in range(6)]
-    depth = [rng.uniform(1, 5, (48, 64)).astype(np.float32) for _ in frames]
-    samples = [
-        cx.RGBDSample(frame, cx.DepthMap(values, "metric"))
-        for frame, values in zip(frames, depth, strict=True)
-    ]
+    samples = make_samples(rng, 6)
     held = [
         HeldPredictor(name, {each.key: make(each.depth.values) for each in samples})
         for name, make in (
