@@ -200,7 +200,11 @@ def make_point_clouds(
     if is_same_folder(place, root):
         raise InputError(f"{printable(str(root))} is the run and the output: choose another `output`")
     maker, sink = _Maker(options), open_sink(place, suffixes=[f".{format}"])
-    settings = {"job": "pointcloud", "format": format, **_settings_of(options), **maker.given.settings}
+    # what point clouds depend on, besides depth and image; of a file of cameras what it holds
+    asked = {name: each for name, each in vars(options).items() if each not in (None, False)}
+    asked.pop("intrinsics", None)
+    asked |= {"max_gap": str(asked["max_gap"])} if "max_gap" in asked else {}  # JSON has no infinity
+    settings = {"job": "pointcloud", "format": format, **asked, **maker.given.settings}
     opened = open_outcomes(place, settings, sink, overwrite=overwrite, on_outcome=on_outcome, stop=stop)
     with opened as outcomes:
         moved_to = to_path(images) if images else None
@@ -277,7 +281,12 @@ class PointCloudJob:
         """Take every image to its outcome; the ledger then ends with the counts."""
         work = self._outcomes.claimed(self._find())
         with self._outcomes as outcomes:
-            run_bounded(work, self._make, lambda result: outcomes.settle(*result), workers=workers)
+            run_bounded(
+                work,
+                lambda each: (each, attempt(each.key, "decode", lambda: self._make(each))),
+                lambda result: outcomes.settle(*result),
+                workers=workers,
+            )
         outcomes.record_end()
         return outcomes.report
 
@@ -298,11 +307,8 @@ class PointCloudJob:
         return (each for each in expand_clip(line) if wanted is None or each.get("frame", wanted) == wanted)
 
     def _find_work(self, line: Line) -> _Work:
+        """Find the depth file of a line; raises `InputError` where no point cloud can be made of it."""
         self._outcomes.sink.check_key(line["key"])
-        return _Work(line["key"], self._find_source(line), line)
-
-    def _find_source(self, line: Line) -> Source:
-        """Return the depth file of a line; raises `InputError` where no point cloud can be made of it."""
         found = find_depth(line)
         obstacle = self._maker.find_obstacle(line) if found else VIEW_ONLY
         if obstacle or not found:
@@ -310,40 +316,32 @@ class PointCloudJob:
         path = self._root / found[0]
         if isinstance(path, RemotePath) or "inside" in line or "frame" in line:  # its ledger says enough
             size, digest = list_outputs(line)[found[0]]
-            return Source(str(path), size, xxhash.xxh3_64_intdigest(digest.encode()) >> 1)
+            source = Source(str(path), size, xxhash.xxh3_64_intdigest(digest.encode()) >> 1)
+            return _Work(line["key"], source, line)
         status = attempt(line["key"], "decode", path.stat)
         if isinstance(status, Failure):
             read_output(self._root, found[0], line)  # says what is wrong
             raise status.error
-        return Source(str(path), status.st_size, status.st_mtime_ns)
+        return _Work(line["key"], Source(str(path), status.st_size, status.st_mtime_ns), line)
 
-    def _make(self, work: _Work) -> tuple[_Work, Failure | None]:
-        """On a worker: make one point cloud."""
-        return work, attempt(work.key, "decode", lambda: self._take_through(work))
-
-    def _take_through(self, work: _Work) -> Failure | None:
+    def _make(self, work: _Work) -> Failure | None:
+        """On a worker: take one point cloud to its outcome."""
         line, key = work.line, work.key
+        sink, ledger = self._outcomes.sink, self._outcomes.ledger
         pixels = line.get("height", 0) * line.get("width", 0)
         with self._budget.hold(_DEPTH_BYTES * pixels + _IMAGE_BYTES * math.prod(_image_size(line))):
             depth = read_run_depth(self._root, line)
             data = read_run_image(line, images=self._images)
             frame = decode(data, key, max_megapixels=math.inf)  # once it was allowed
             cloud = self._maker.make(depth, frame)
-            return attempt(key, "write", lambda: self._place(work, cloud))
 
-    def _place(self, work: _Work, cloud: PointCloud) -> None:
-        sink, ledger = self._outcomes.sink, self._outcomes.ledger
-        (name,) = sink.output_names(work.key)
-        ledger.record_begun(work.key, [name])
-        outputs = sink.place({name: self._encode(cloud)})
-        ledger.record_done(work.key, work.source, outputs, points=len(cloud.points), unit=cloud.unit)
+            def place() -> None:
+                (name,) = sink.output_names(key)
+                ledger.record_begun(key, [name])
+                outputs = sink.place({name: self._encode(cloud)})
+                ledger.record_done(key, work.source, outputs, points=len(cloud.points), unit=cloud.unit)
 
-
-def _settings_of(options: CloudOptions) -> dict[str, object]:
-    """Return what point clouds depend on, besides depth and image; of a file of cameras what it holds."""
-    given = {name: value for name, value in vars(options).items() if value not in (None, False)}
-    given.pop("intrinsics", None)
-    return given | {name: str(given[name]) for name in ("max_gap",) if name in given}  # JSON has no infinity
+            return attempt(key, "write", place)
 
 
 def _fit(depth: DepthMap, frame: Frame) -> DepthMap:

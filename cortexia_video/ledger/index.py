@@ -48,7 +48,10 @@ class LedgerIndex:
             if self._asked == _FEW + 1:
                 self._build()
         lines = self._search(name) if self._asked <= _FEW else self._look_up(name)
-        return (entry for entry in map(parse_line, lines) if _names(entry, name))
+        for entry in map(parse_line, lines):
+            outputs = entry.get("outputs")
+            if isinstance(outputs, dict | list) and (name in outputs or name in entry.get("inside", ())):
+                yield entry
 
     def settings(self, run: str) -> dict[str, Any]:
         """Return the settings of a run; none where the ledger has lost them."""
@@ -99,28 +102,18 @@ class LedgerIndex:
                 place -= len(view)
 
 
-def _names(entry: dict[str, Any], name: str) -> bool:
-    outputs = entry.get("outputs")
-    return isinstance(outputs, dict | list) and (name in outputs or name in entry.get("inside", ()))
-
-
 def _map(path: AnyPath) -> mmap.mmap | None:
     """Return the file's bytes without reading them; none of an empty one. Raises `InputError`."""
     with in_words(f"cannot read {path}", of=OSError):
         if isinstance(path, RemotePath):
-            return _keep(path.read_bytes())
+            data = path.read_bytes()  # which stay in memory
+            view = mmap.mmap(-1, len(data)) if data else None
+            if view:
+                view.write(data)
+            return view
         with open_named(path) as file, contextlib.suppress(ValueError):
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     return None
-
-
-def _keep(data: bytes) -> mmap.mmap | None:
-    """Return what an object held: it stays in memory."""
-    if not data:
-        return None
-    view = mmap.mmap(-1, len(data))
-    view.write(data)
-    return view
 
 
 def _line_at(view: mmap.mmap, place: int) -> bytes:
