@@ -104,7 +104,8 @@ def main() -> None:
     started = time.monotonic()
     subprocess.run([*command, "--output", str(root / "metric"), "--format", "npz", "--overwrite"], check=True)
     seconds = time.monotonic() - started
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    peak = used.ru_maxrss / 1024
     shares = [
         line["alignment"]["residual_share"]
         for line in cx.read_ledger(root / "metric")
@@ -114,6 +115,7 @@ def main() -> None:
         "images": given.images,
         "points": given.points,
         "seconds": round(seconds, 1),
+        "core_seconds": round(used.ru_utime + used.ru_stime, 1),
         "peak_mib": round(peak),
     }
     print(json.dumps({**said, "median_residual": round(float(np.median(shares)), 5)}))

@@ -31,7 +31,7 @@ _OF_VALUES = ("kind", "scale", "unknown", "f_px", "along", "channel", "array", "
 
 @take_options(
     align_folder,
-    (OPTIONS, ("share", "format", "drop_relative", "allow_loss", "overwrite")),
+    (OPTIONS, ("share", "format", "drop_relative", "write", "allow_loss", "overwrite")),
     (RUN, ("workers", "max_megapixels")),
 )
 @take_options(describe_files, (MEANING, _OF_VALUES))

@@ -9,9 +9,10 @@ from functools import cached_property
 from cyclopts import App
 
 _PARAMETER = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
+_OF_FILES = ("kind", "scale", "unknown", "f_px", "along", "page", "channel", "array", "max_megapixels")
 _OF_CONVERT = {
     "convention": "cortexia convert --from",
-    **{name: f"cortexia convert --{name}" for name in ("kind", "scale", "unknown")},
+    **{name: f"cortexia convert --{name.replace('_', '-')}" for name in _OF_FILES},
 }
 RENAMED = {
     "--engine": "--backend (what runs the network) or --executor ray (where it runs)",

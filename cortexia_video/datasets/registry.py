@@ -94,7 +94,7 @@ def open_dataset(
         offered = ", ".join(info.splits) or "none: leave it out"
         raise InputError(f"{info.name} has no split {split!r}: it has {offered}")
     known = inspect.signature(info.open).parameters
-    if "columns" in options and "depth" in known:
+    if "columns" in options and "image" in known:
         options["image"], options["depth"] = options.pop("columns")
     unknown = [each for each in options if each not in known]
     if unknown:

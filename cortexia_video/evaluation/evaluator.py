@@ -81,7 +81,7 @@ def evaluate(
         metrics: More to measure: boundary, edges, normals, points, ordinal, regions.
         convention: Whose files the predictors' are, where they do not say it: tum, kitti, nyu, metres ...
         truth_convention: The same for the ground truth.
-        pattern: Of the names of the predictors' depth files, `{key}` standing for the image:
+        pattern: What the predictors' depth files are called, `{key}` standing for the image:
             `{key}_raw_depth_meter.npy`. By default those of Depth Anything V2, Marigold and MoGe are known, and
             names or ends of paths that only one image has.
         allow_outside: Read also what set.json and lists of the ground truth name outside of its folder.

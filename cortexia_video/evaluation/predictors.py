@@ -194,7 +194,8 @@ class DepthSource(NamedTuple):
 class FolderPredictor(StoredPredictor):
     """Depth files by the names of images. readings: what the files may be called, each way files by key.
 
-    `learn_keys` chooses the way by which most images have depth; of equal ones the first.
+    `learn_keys` chooses the way by which most images have depth; of equal ones the first. Of images whose keys
+    nobody knows before, those of a stream, each has the first file that is called so.
     convention: as `decode_depth` takes it.
     """
 
@@ -203,15 +204,15 @@ class FolderPredictor(StoredPredictor):
     ) -> None:
         self.name = name
         self._readings = readings
-        self._files: Mapping[str, DepthSource] = readings[0]
         self._names: dict[str, str] = {}
         self._convention = convention
 
     def learn_keys(self, keys: Sequence[str]) -> None:
         """See `StoredPredictor`."""
-        found = [match_names(files, keys) for files in self._readings]
-        best = max(range(len(found)), key=lambda index: len(found[index]))
-        self._files, self._names = self._readings[best], found[best]
+        if keys:
+            found = [(match_names(files, keys), files) for files in self._readings]
+            self._names, best = max(found, key=lambda each: len(each[0]))
+            self._readings = [best]
 
     def identify(self, key: str) -> bytes:
         return self.fetch(key)[0]
@@ -262,13 +263,14 @@ class FolderPredictor(StoredPredictor):
         if source is not None:
             return f"no depth in {self.name} can be measured: {source.path} for {key} of the ground truth: {remark}"
         return (
-            f"no depth in {self.name} belongs to an image of the ground truth: found {next(iter(self._files))}, "
+            f"no depth in {self.name} belongs to an image of the ground truth: found {next(iter(self._readings[0]))}, "
             f"the ground truth has {key}: give the folder below which names and subfolders are the truth's, or "
             "`pattern`, such as '{key}_depth.npy'"
         )
 
     def _find(self, key: str) -> DepthSource | None:
-        return self._files.get(self._names.get(bare(key), bare(key)))
+        name = self._names.get(bare(key), bare(key))
+        return next((files[name] for files in self._readings if name in files), None)
 
 
 def match_names(names: Collection[str], keys: Iterable[str]) -> dict[str, str]:

@@ -70,7 +70,11 @@ def describe_fits(evaluation: Evaluation) -> Iterator[str]:
     columns = [column for column in evaluation.columns if not column.is_baseline]
     for alignment in dict.fromkeys(column.alignment for column in columns):
         names = ", ".join(printable(each.name) for each in columns if each.alignment == alignment)
-        lost = "" if alignment == "none" else "; metres are lost by it, so no error in metres is shown"
+        lost = (
+            ""
+            if alignment == "none"
+            else "; what is fitted has no metres of its own, so no error in metres is shown"
+        )
         yield f"fit of {names}: {ALIGNMENTS[alignment]}{lost}"
     for column in columns:
         kinds = column.count_kinds()

@@ -61,13 +61,14 @@ def _whole(name: str, *, last: int = LAST, turn: int = 0) -> Export:
 
 
 def _metres(name: str, suffix: str, encode: Encode, decode: Decode) -> Export:
-    """Return the export as floats, of which 0 is unknown."""
+    """Return the export as floats, of which 0 is unknown; in an npz NaN is, too."""
+    zeros = encode if suffix == ".npz" else lambda depth: encode(_zeros_for_unknown(depth))
+    return _export(name, suffix, zeros, decode, _find_zeros)
 
-    def lost(depth: DepthMap) -> str | None:
-        zeros = np.count_nonzero(depth.values == 0)
-        return f"{zeros} values are 0, which means unknown there" if zeros else None
 
-    return _export(name, suffix, encode, decode, lost)
+def _find_zeros(depth: DepthMap) -> str | None:
+    zeros = np.count_nonzero(depth.values == 0)
+    return f"{zeros} values are 0, which means unknown there" if zeros else None
 
 
 def _export(name: str, suffix: str, encode: Encode, decode: Decode, lost: Lost, **options: Any) -> Export:
@@ -102,87 +103,112 @@ def _zeros_for_unknown(depth: DepthMap) -> DepthMap:
     return replace(depth, values=np.nan_to_num(depth.values, nan=0.0, posinf=np.inf, neginf=-np.inf))
 
 
-def _encode_carla(depth: DepthMap) -> Chunks:
-    with np.errstate(invalid="ignore"):
-        numbers = np.rint(depth.values.astype(np.float64) / 1000 * LAST_24)
-        numbers[~((numbers >= 0) & (numbers < LAST_24))] = LAST_24
-    whole = numbers.astype(np.uint32)
-    pixels = np.stack([whole & 255, whole >> 8 & 255, whole >> 16], -1).astype(np.uint8)
-    text = PngImagePlugin.PngInfo()
-    text.add_text(png16.KEYWORD, to_text(_without_meaning(depth, "carla")).decode("ascii"))
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", pnginfo=text, compress_level=1)
-    return [file.getbuffer()]
+def _carla() -> Export:
+    """Return the export as 24 bits in the colours of a PNG, all set where nothing is known."""
+
+    def encode(depth: DepthMap) -> Chunks:
+        with np.errstate(invalid="ignore"):
+            numbers = np.rint(depth.values.astype(np.float64) / 1000 * LAST_24)
+            numbers[~((numbers >= 0) & (numbers < LAST_24))] = LAST_24
+        whole = numbers.astype(np.uint32)
+        pixels = np.stack([whole & 255, whole >> 8 & 255, whole >> 16], -1).astype(np.uint8)
+        text = PngImagePlugin.PngInfo()
+        text.add_text(png16.KEYWORD, to_text(_without_meaning(depth, "carla")).decode("ascii"))
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG", pnginfo=text, compress_level=1)
+        return [file.getbuffer()]
+
+    steps = {"scale": 1000 / LAST_24, "offset": 0.0}
+    lost = partial(find_loss, steps=steps, bound=_BOUND, first=0.5, last=LAST_24 - 1)
+    (form,) = _export("carla", ".png", encode, png16.decode, lost).formats
+    return Export((replace(form, check=_check_size(png16.decode)),))
 
 
-def _lost_to_carla(depth: DepthMap) -> str | None:
-    return find_loss(
-        depth, {"scale": 1000 / LAST_24, "offset": 0.0}, bound=_BOUND, first=0.5, last=LAST_24 - 1
-    )
+def _colmap() -> Export:
+    """Return the export as a dense map of COLMAP, 0 where unknown."""
+
+    def encode(depth: DepthMap) -> Chunks:
+        if depth.kind not in ("metric", "scale_invariant"):
+            raise InputError(
+                f"`to=colmap` holds depth in the unit of a reconstruction, not {depth.kind} depth"
+            )
+        return colmap.encode(_zeros_for_unknown(depth).values)
+
+    form = Format(".geometric.bin", encode, checks(colmap.decode), colmap.decode, lost=_find_zeros)
+    return Export((form,), keeps_ending=True)
 
 
-def _encode_colmap(depth: DepthMap) -> Chunks:
-    if depth.kind not in ("metric", "scale_invariant"):
-        raise InputError(f"`to=colmap` holds depth in the unit of a reconstruction, not {depth.kind} depth")
-    return colmap.encode(_zeros_for_unknown(depth).values)
+def _middlebury() -> Export:
+    """Return the export as the disparity of a pair whose second camera is `_BASELINE_M` to the right."""
+
+    def find_disparity(depth: DepthMap) -> tuple[NDArray[np.float64], float]:
+        """Return disparity in pixels, infinite where unknown, and the focal length in pixels of the map."""
+        if depth.f_px is None:
+            raise InputError("`to=middlebury` needs a focal length: give `f_px` or `intrinsics`")
+        width = depth.values.shape[1]
+        f_px = depth.f_px * width / (depth.full_size or depth.values.shape)[1]
+        with np.errstate(divide="ignore"):
+            disparity = f_px * _BASELINE_M / depth.values.astype(np.float64)
+        return np.where(np.isfinite(depth.values), disparity, np.inf), f_px
+
+    def encode(depth: DepthMap) -> Chunks:
+        return pfm.encode(replace(depth, values=find_disparity(depth)[0].astype(np.float32)))
+
+    def calibrate(depth: DepthMap) -> Chunks:
+        disparity, f_px = find_disparity(depth)
+        height, width = depth.values.shape
+        matrix = f"[{f_px!r} 0 {(width - 1) / 2!r}; 0 {f_px!r} {(height - 1) / 2!r}; 0 0 1]"
+        levels = math.ceil(float(np.max(disparity, where=np.isfinite(disparity), initial=0))) + 1
+        lines = {"cam0": matrix, "cam1": matrix, "doffs": 0, "baseline": _BASELINE_M * 1000}
+        lines |= {"width": width, "height": height, "ndisp": levels}
+        return ["".join(f"{name}={value}\n" for name, value in lines.items()).encode()]
+
+    (form,) = _export("middlebury", "/disp0.pfm", encode, pfm.decode, _find_zeros).formats
+    calibration = Format("/calib.txt", calibrate, lambda data, height, width: None)
+    facts = {"baseline_m": _BASELINE_M, "doffs_px": 0.0}
+    return Export((replace(form, check=_check_size(pfm.decode)), calibration), facts)
 
 
-def _find_disparity(depth: DepthMap) -> tuple[NDArray[np.float64], float]:
-    """Return disparity in pixels, infinite where unknown, and the focal length in pixels of the map."""
-    if depth.f_px is None:
-        raise InputError("`to=middlebury` needs a focal length: give `f_px` or `intrinsics`")
-    width = depth.values.shape[1]
-    f_px = depth.f_px * width / (depth.full_size or depth.values.shape)[1]
-    with np.errstate(divide="ignore"):
-        disparity = f_px * _BASELINE_M / depth.values.astype(np.float64)
-    return np.where(np.isfinite(depth.values), disparity, np.inf), f_px
+def _moge() -> Export:
+    """Return the export as log steps between the nearest and the farthest value of a map."""
+
+    def find_steps(depth: DepthMap) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return the steps of a map, and what its text says of them."""
+        known = depth.values[np.isfinite(depth.values) & (depth.values > 0)]
+        near, far = (float(known.min()), float(known.max())) if known.size else (1.0, 1.0)
+        far = max(far, 1.1 * near)
+        beyond = near * (far / near) ** (INTERVALS / (INTERVALS - 1))
+        text = {"near": repr(near), "far": repr(far)} | ({"unit": "1.0"} if depth.kind == "metric" else {})
+        return {"near": near, "far": beyond, "unknown": [0, LAST]}, text
+
+    def encode(depth: DepthMap) -> Chunks:
+        if depth.kind not in ("metric", "scale_invariant"):
+            raise InputError(f"`to=moge` holds depth, not {depth.kind}")
+        steps, text = find_steps(depth)
+        return png16.encode_numbers(Quantizer(depth.values, steps), {**metadata_of(depth), **steps}, text)
+
+    def lost(depth: DepthMap) -> str | None:
+        return find_loss(depth, find_steps(depth)[0], last=LAST - 1)
+
+    return Export((Format(".png", encode, checks(png16.decode), png16.decode, True, lost),))
 
 
-def _encode_middlebury(depth: DepthMap) -> Chunks:
-    return pfm.encode(replace(depth, values=_find_disparity(depth)[0].astype(np.float32)))
+def _iw3() -> Export:
+    """Return the export as equal steps from a map's smallest value to its largest."""
 
+    def encode(depth: DepthMap) -> Chunks:
+        known = depth.values[np.isfinite(depth.values)]
+        if known.size < depth.values.size:
+            raise InputError(
+                "`to=iw3` has no number for unknown pixels, and some are: choose another convention"
+            )
+        low, high = float(known.min()), float(known.max())
+        steps = {"scale": (high - low) / LAST, "offset": low}
+        text = {"iw3_min_depth_value": repr(low), "iw3_max_depth_value": repr(high)}
+        said = {**metadata_of(depth), "unknown": "nan", **steps}
+        return png16.encode_numbers(Quantizer(depth.values, steps, first=0), said, text)
 
-def _encode_calibration(depth: DepthMap) -> Chunks:
-    """Return the calib.txt of a pair whose second camera is `_BASELINE_M` to the right."""
-    disparity, f_px = _find_disparity(depth)
-    height, width = depth.values.shape
-    matrix = f"[{f_px!r} 0 {(width - 1) / 2!r}; 0 {f_px!r} {(height - 1) / 2!r}; 0 0 1]"
-    levels = math.ceil(float(np.max(disparity, where=np.isfinite(disparity), initial=0))) + 1
-    lines = {"cam0": matrix, "cam1": matrix, "doffs": 0, "baseline": _BASELINE_M * 1000}
-    lines |= {"width": width, "height": height, "ndisp": levels}
-    return ["".join(f"{name}={value}\n" for name, value in lines.items()).encode()]
-
-
-def _log_steps(depth: DepthMap) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the steps of a map of MoGe, and what its text says."""
-    known = depth.values[np.isfinite(depth.values) & (depth.values > 0)]
-    near, far = (float(known.min()), float(known.max())) if known.size else (1.0, 1.0)
-    far = max(far, 1.1 * near)
-    beyond = near * (far / near) ** (INTERVALS / (INTERVALS - 1))
-    text = {"near": repr(near), "far": repr(far)} | ({"unit": "1.0"} if depth.kind == "metric" else {})
-    return {"near": near, "far": beyond, "unknown": [0, LAST]}, text
-
-
-def _encode_moge(depth: DepthMap) -> Chunks:
-    if depth.kind not in ("metric", "scale_invariant"):
-        raise InputError(f"`to=moge` holds depth, not {depth.kind}")
-    steps, text = _log_steps(depth)
-    return png16.encode_numbers(Quantizer(depth.values, steps), {**metadata_of(depth), **steps}, text)
-
-
-def _encode_iw3(depth: DepthMap) -> Chunks:
-    known = depth.values[np.isfinite(depth.values)]
-    if known.size < depth.values.size:
-        raise InputError("`to=iw3` has no number for unknown pixels, and some are: choose another convention")
-    low, high = float(known.min()), float(known.max())
-    steps = {"scale": (high - low) / LAST, "offset": low}
-    text = {"iw3_min_depth_value": repr(low), "iw3_max_depth_value": repr(high)}
-    said = {**metadata_of(depth), "unknown": "nan", **steps}
-    return png16.encode_numbers(Quantizer(depth.values, steps, first=0), said, text)
-
-
-def _encode_metres(depth: DepthMap) -> Chunks:
-    return tiff.encode_unpacked(_zeros_for_unknown(depth), unknown=0)
+    return Export((Format(".png", encode, checks(png16.decode), png16.decode, True),))
 
 
 def _check_size(decode: Decode) -> Callable[[bytes, int, int], str | None]:
@@ -195,47 +221,17 @@ def _check_size(decode: Decode) -> Callable[[bytes, int, int], str | None]:
     return check
 
 
-_DISPARITY = replace(
-    _export(
-        "middlebury",
-        "/disp0.pfm",
-        _encode_middlebury,
-        pfm.decode,
-        lambda depth: "values of 0 have no disparity" if (depth.values == 0).any() else None,
-    ).formats[0],
-    check=_check_size(pfm.decode),
-)
-_CALIBRATION = Format("/calib.txt", _encode_calibration, lambda data, height, width: None)
-_CARLA = replace(
-    _export("carla", ".png", _encode_carla, png16.decode, _lost_to_carla).formats[0],
-    check=_check_size(png16.decode),
-)
-
 EXPORTS: dict[str, Export] = {
     **{name: _whole(name) for name in ("tum", "kitti", "nyu", "scannet")},
     "7scenes": _whole("7scenes", last=LAST - 1),
     "sunrgbd": _whole("sunrgbd", turn=3),
-    "middlebury": Export((_DISPARITY, _CALIBRATION), {"baseline_m": _BASELINE_M, "doffs_px": 0.0}),
-    "metres": _metres("metres", ".tiff", _encode_metres, tiff.decode),
+    "middlebury": _middlebury(),
+    "metres": _metres("metres", ".tiff", partial(tiff.encode_unpacked, unknown=0), tiff.decode),
     "depth-pro": _metres("depth-pro", ".npz", npz.encode, npz.decode),
-    "moge": Export(
-        (
-            Format(
-                ".png",
-                _encode_moge,
-                checks(png16.decode),
-                png16.decode,
-                True,
-                lambda depth: find_loss(depth, _log_steps(depth)[0], last=LAST - 1),
-            ),
-        )
-    ),
-    "iw3": Export((Format(".png", _encode_iw3, checks(png16.decode), png16.decode, True),)),
-    "colmap": Export(
-        (Format(".geometric.bin", _encode_colmap, checks(colmap.decode), colmap.decode),), keeps_ending=True
-    ),
-    "carla": Export((_CARLA,)),
-    "shift": Export((_CARLA,)),
+    "moge": _moge(),
+    "iw3": _iw3(),
+    "colmap": _colmap(),
+    **dict.fromkeys(("carla", "shift"), _carla()),
 }
 
 

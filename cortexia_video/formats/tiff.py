@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import math
+import re
 import struct
 from typing import Any
 
@@ -24,10 +26,11 @@ from cortexia_video.images.decode import quieten_pillow
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _COLOUR, _DESCRIPTION = 254, 256, 257, 258, 259, 262, 270
-_SAMPLES, _SAMPLE_FORMAT = 277, 339
-_TAGS = (*range(254, 271), _SAMPLES, _SAMPLE_FORMAT)
+_SAMPLES, _SAMPLE_FORMAT, _DEPTH = 277, 339, 32997
+_TAGS = (*range(254, 271), _SAMPLES, _SAMPLE_FORMAT, _DEPTH)
+_STACKED = re.compile(rb'ImageJ=[^\0]*?\nimages=(\d{1,9})\s|\{"shape": \[([\d, ]{1,99})\]')
 _SORTS = {1: "B", 2: "s", 3: "H", 4: "L", 16: "Q"}  # of tags: what `struct` calls them
-_PALETTE = 3
+_WHITE_IS_0, _PALETTE = 0, 3
 _NO_REMARKS = logging.NullHandler()  # without it what tifffile logs would be printed
 _NOT_AN_IMAGE = 0b101  # of a page's sort: a smaller copy, or a mask
 _FLOAT_PREDICTOR = 3
@@ -95,9 +98,19 @@ def decode(data: bytes, most: float, page: int | None = None) -> RawDepth:
     if samples != 1 or bits < 8 or tags.get(_COLOUR) == _PALETTE:
         pixels = "a palette" if tags.get(_COLOUR) == _PALETTE else f"{samples} x {kind}"
         raise DepthFileError(f"its pixels are {pixels}: depth is read from TIFF of one channel")
-    text = from_text(tags.get(_DESCRIPTION, b""))
-    is_wrong = data.startswith(b"MM") and tags.get(_COMPRESSION, 1) != 1  # it swaps their bytes twice
-    if kind in _BY_PILLOW and not is_wrong:
+    description = tags.get(_DESCRIPTION, b"")
+    stacked = _STACKED.match(description)  # ImageJ and tifffile may put several images behind one page
+    sides = [int(side) for side in re.findall(rb"\d+", stacked[1] or stacked[2])] if stacked else []
+    behind = math.prod(sides) // (1 if len(sides) == 1 else tags[_HEIGHT] * tags[_WIDTH])
+    if tags.get(_DEPTH, 1) > 1 or (len(images) == 1 and behind > 1):
+        count = max(behind, tags.get(_DEPTH, 1))
+        raise DepthFileError(
+            f"it has {count} images in one page: depth is one, write each into a file of its own"
+        )
+    text = from_text(description)
+    is_swapped = data.startswith(b"MM") and tags.get(_COMPRESSION, 1) != 1  # whose bytes it would swap twice
+    is_inverted = kind == "u8" and tags.get(_COLOUR) == _WHITE_IS_0  # which it would turn back
+    if kind in _BY_PILLOW and not is_swapped and not is_inverted:
         with contextlib.suppress(SyntaxError):  # of an order of bytes, or a layout, that it does not know
             return RawDepth(_read_by_pillow(data, number, kind), text)
     try:

@@ -289,6 +289,6 @@ def _describe(data: bytes, error: Exception) -> str:
         return "cut short: the file ends before the image does"
     if isinstance(error, NotImplementedError) or _UNSUPPORTED.search(detail):
         kinds = (match.expand(words) for says, words in _KINDS if (match := says.search(detail)))
-        told = f" ({kind})" if (kind := next(kinds, None)) else ""
-        return f"not supported: this kind of {name} cannot be read{told}; convert it to JPEG or PNG"
+        which = f" ({kind})" if (kind := next(kinds, None)) else ""
+        return f"not supported: this kind of {name} cannot be read{which}; convert it to JPEG or PNG"
     return f"damaged: the {name} cannot be read; copy it again from where it came"

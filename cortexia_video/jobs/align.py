@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import get_args
 
 from cortexia_video.depth_map import DepthKind, DepthMap, Share
@@ -25,6 +25,7 @@ from cortexia_video.geometry.alignment import (
 from cortexia_video.jobs.aligner import Aligner, AlignTo
 from cortexia_video.jobs.convert import DepthFileJob, find_run_format, require_depth_files
 from cortexia_video.jobs.outcomes import Listener, Report, open_outcomes
+from cortexia_video.jobs.splatting import Written, write_depth_params, write_transforms
 from cortexia_video.ledger.depth_reader import DepthReader, Reading
 from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.input_boundary import attempt
@@ -32,6 +33,8 @@ from cortexia_video.runtime.workers import choose_workers
 from cortexia_video.sinks.open import open_sink
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import Found, InputFile
+from cortexia_video.sparse_depth.colmap_points import ColmapPoints
+from cortexia_video.sparse_depth.nerfstudio import NerfstudioPoints
 from cortexia_video.storage.paths import is_same_folder, to_path
 
 _OF_EACH = 400  # samples of an image that a shared fit takes
@@ -47,6 +50,7 @@ def align_folder(
     share: Share = "none",
     format: FormatName | None = None,
     drop_relative: bool = False,
+    write: Written | None = None,
     convention: str | None = None,
     about: Metadata | None = None,
     allow_loss: bool = False,
@@ -71,6 +75,8 @@ def align_folder(
             the numbers of a model mean the same in all its images, as of a video or a rig.
         format: As of `convert`; by default that of the run whose output folder is aligned.
         drop_relative: Do not keep the relative maps.
+        write: Also write what trainers of 3-D Gaussian splatting read: depth_params.json with 16-bit inverse depth
+            for graphdeco's, or transforms.json with depth for nerfstudio (of `transforms`).
         convention: Whose files these are, where neither they nor their folder say it.
         about: What the values mean, where nobody says it: kind, scale, unknown, f_px ...
         allow_loss: Write also what loses more than docs/formats.md allows.
@@ -100,6 +106,10 @@ def align_folder(
             raise InputError(f"{printable(str(to_path(each)))} is input and output: choose another `output`")
         reader.open_folder(each)
     aligner = Aligner(to)
+    if write and not isinstance(root, Path):
+        raise InputError(f"`write` needs an `output` on this machine, not {printable(str(root))}")
+    if write == "transforms.json" and aligner.by != "transforms":
+        raise InputError("`write` of transforms.json needs `transforms`, whose frames it adds depth to")
     if share != "none" and aligner.by == "near_far":
         raise InputError("`near_m` and `far_m` are of each image: `share` must be none")
     found = DepthFiles(inputs, output=root, convention=convention, about=about)
@@ -135,6 +145,14 @@ def align_folder(
     opened = open_outcomes(root, settings, sink, overwrite=overwrite, on_outcome=on_outcome, stop=stop)
     with opened as outcomes:
         report = DepthFileJob(outcomes, reader, FORMATS[format], change, allow_loss).run(files, workers)
+    if write and isinstance(root, Path):
+        source = aligner.source
+        if write == "transforms.json" and isinstance(source, NerfstudioPoints):
+            count = write_transforms(root, source.transforms, workers=workers)
+        else:
+            model = source.model if isinstance(source, ColmapPoints) else None
+            count = write_depth_params(root, model.find_image if model else str, workers=workers)
+        _log.info("%s: %s of %d images", printable(str(root / write)), write, count)
     if found.images:
         _log.warning("%d PNG files of 8 bits or in colour are no depth: passed over", found.images)
     return report

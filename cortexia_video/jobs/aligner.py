@@ -10,6 +10,7 @@ from cortexia_video.errors import InputError
 from cortexia_video.geometry.alignment import Fit, Samples, apply_fit, fit_samples, take_samples
 from cortexia_video.geometry.anchors import fit_extremes, require_distances
 from cortexia_video.sparse_depth.open import open_sparse_depth
+from cortexia_video.sparse_depth.source import SparseDepth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,8 @@ class Aligner:
             raise InputError(
                 f"{said}: align to one of `to`, `points`, `known`, `colmap`, `transforms`, `sparse`, `near_m`"
             )
-        self._to, self._source = to, None
+        self._to = to
+        self.source: SparseDepth | None = None
         self.settings: dict[str, object] = {"unknown_beyond": True} if to.unknown_beyond else {}
         if to.near_m is not None and to.far_m is not None:
             require_distances(to.near_m, to.far_m)
@@ -71,9 +73,9 @@ class Aligner:
             self.settings |= {"near_m": to.near_m, "far_m": to.far_m}
         else:
             value = getattr(to, given[0])
-            self._source = open_sparse_depth(given[0], value, convention=to.sparse_from)
-            self.by = self._source.by
-            self.settings |= self._source.settings
+            self.source = open_sparse_depth(given[0], value, convention=to.sparse_from)
+            self.by = self.source.by
+            self.settings |= self.source.settings
 
     def __reduce__(self) -> tuple[type[Self], tuple[AlignTo]]:
         """Let another process open the source anew."""
@@ -81,10 +83,10 @@ class Aligner:
 
     def take(self, key: str, depth: DepthMap) -> Samples:
         """Return what is known of an image's depth; raises `InputError` where that is nothing."""
-        if self._source is None:
+        if self.source is None:
             return take_samples(depth, [])
         height, width = depth.full_size or depth.values.shape
-        return take_samples(depth, self._source.find(key, width, height))
+        return take_samples(depth, self.source.find(key, width, height))
 
     def fit(self, depth: DepthMap, samples: Samples) -> Fit:
         """Return the fit of one image; raises `InputError` where there is none."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,9 +30,9 @@ from cortexia_video.runtime.throughput import StageClock
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile
 from cortexia_video.storage.paths import to_path
-from cortexia_video.video.clip_index import ClipIndex, choose_probes, read_index
+from cortexia_video.video.clip_index import ClipIndex, choose_probes
 from cortexia_video.video.frames import digest_of, read_frames
-from cortexia_video.video.image_sequence import index_images
+from cortexia_video.video.image_sequence import read_any_index
 from cortexia_video.video.steady import to_grey
 
 _NEAR = 1000  # frames
@@ -183,10 +182,7 @@ class ClipTask:
         tools, place = self._tools, to_path(self.item.place)
         with tools.clock.measure("read", self.item.key):
             limit = tools.max_megapixels
-            if isinstance(place, Path) and place.is_dir():
-                self._index = index = index_images(place, tools.options.fps, max_megapixels=limit)
-            else:
-                self._index = index = read_index(place, max_megapixels=limit)
+            self._index = index = read_any_index(place, fps=tools.options.fps, max_megapixels=limit)
             numbers = tools.options.choose(index.frames)
             if not numbers:
                 raise DecodeError(f"it has {index.frames} frames, and `frames` takes none of them")

@@ -200,11 +200,7 @@ def make_point_clouds(
     if is_same_folder(place, root):
         raise InputError(f"{printable(str(root))} is the run and the output: choose another `output`")
     maker, sink = _Maker(options), open_sink(place, suffixes=[f".{format}"])
-    # what point clouds depend on, besides depth and image; of a file of cameras what it holds
-    asked = {name: each for name, each in vars(options).items() if each not in (None, False)}
-    asked.pop("intrinsics", None)
-    asked |= {"max_gap": str(asked["max_gap"])} if "max_gap" in asked else {}  # JSON has no infinity
-    settings = {"job": "pointcloud", "format": format, **asked, **maker.given.settings}
+    settings = {"job": "pointcloud", "format": format, **_settings_of(options), **maker.given.settings}
     opened = open_outcomes(place, settings, sink, overwrite=overwrite, on_outcome=on_outcome, stop=stop)
     with opened as outcomes:
         moved_to = to_path(images) if images else None
@@ -283,7 +279,7 @@ class PointCloudJob:
         with self._outcomes as outcomes:
             run_bounded(
                 work,
-                lambda each: (each, attempt(each.key, "decode", lambda: self._make(each))),
+                lambda item: (item, attempt(item.key, "decode", lambda: self._make(item))),
                 lambda result: outcomes.settle(*result),
                 workers=workers,
             )
@@ -307,7 +303,7 @@ class PointCloudJob:
         return (each for each in expand_clip(line) if wanted is None or each.get("frame", wanted) == wanted)
 
     def _find_work(self, line: Line) -> _Work:
-        """Find the depth file of a line; raises `InputError` where no point cloud can be made of it."""
+        """Return a line with its depth file; raises `InputError` where no point cloud can be made of it."""
         self._outcomes.sink.check_key(line["key"])
         found = find_depth(line)
         obstacle = self._maker.find_obstacle(line) if found else VIEW_ONLY
@@ -325,23 +321,30 @@ class PointCloudJob:
         return _Work(line["key"], Source(str(path), status.st_size, status.st_mtime_ns), line)
 
     def _make(self, work: _Work) -> Failure | None:
-        """On a worker: take one point cloud to its outcome."""
+        """On a worker: make one point cloud."""
         line, key = work.line, work.key
-        sink, ledger = self._outcomes.sink, self._outcomes.ledger
+
+        def place(cloud: PointCloud) -> None:
+            sink, ledger = self._outcomes.sink, self._outcomes.ledger
+            (name,) = sink.output_names(key)
+            ledger.record_begun(key, [name])
+            outputs = sink.place({name: self._encode(cloud)})
+            ledger.record_done(key, work.source, outputs, points=len(cloud.points), unit=cloud.unit)
+
         pixels = line.get("height", 0) * line.get("width", 0)
         with self._budget.hold(_DEPTH_BYTES * pixels + _IMAGE_BYTES * math.prod(_image_size(line))):
             depth = read_run_depth(self._root, line)
             data = read_run_image(line, images=self._images)
             frame = decode(data, key, max_megapixels=math.inf)  # once it was allowed
             cloud = self._maker.make(depth, frame)
+            return attempt(key, "write", lambda: place(cloud))
 
-            def place() -> None:
-                (name,) = sink.output_names(key)
-                ledger.record_begun(key, [name])
-                outputs = sink.place({name: self._encode(cloud)})
-                ledger.record_done(key, work.source, outputs, points=len(cloud.points), unit=cloud.unit)
 
-            return attempt(key, "write", place)
+def _settings_of(options: CloudOptions) -> dict[str, object]:
+    """Return what point clouds depend on, besides depth and image; of a file of cameras what it holds."""
+    given = {name: value for name, value in vars(options).items() if value not in (None, False)}
+    given.pop("intrinsics", None)
+    return given | {name: str(given[name]) for name in ("max_gap",) if name in given}  # JSON has no infinity
 
 
 def _fit(depth: DepthMap, frame: Frame) -> DepthMap:

@@ -67,7 +67,9 @@ class RunSpec:
         """Return the sink, not yet entered, that the outputs go to."""
         relative = self.task.aligner is not None and not self.drop_relative
         sink = open_sink(self.root, format=self.format, preview=self.preview, relative=relative)
-        return ArchiveSink(sink, self.packing, _read_image) if self.packing else sink
+        if self.packing is None:
+            return sink
+        return ArchiveSink(sink, self.packing, lambda item: read_image_bytes(item.place))
 
     def load(self) -> tuple[BackendSelector | None, Sequence[DepthEstimator]]:
         """Load the model; of one by name also what is to choose its backend by the first images."""
@@ -84,7 +86,7 @@ class RunSpec:
         items: Iterable[InputFile],
     ) -> Sequence[DepthEstimator]:
         """Return what is to run, by as many of the inputs as need be decoded for that; often none."""
-        if selector is None:
+        if selector is None or selector.is_settled(estimators):
             return estimators
         frames = decode_readable(items, max_megapixels=self.task.max_megapixels)
         return selector.settle(estimators, map(self.task.given.apply, frames))
@@ -98,10 +100,6 @@ class RunSpec:
             settings |= {"aligned_by": aligner.by, **aligner.settings, **more, "kind": "metric"}
         settings |= {"video": video} if (video := self.task.video.settings) else {}
         return settings | {**(selector.settings if selector else {})}
-
-
-def _read_image(item: InputFile) -> bytes:
-    return read_image_bytes(item.place)
 
 
 class Executor(Protocol):

@@ -31,6 +31,9 @@ from cortexia_video.runtime.trace import Trace
 from cortexia_video.runtime.workers import count_cores
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import Found, InputFile
+from cortexia_video.storage.paths import to_path
+from cortexia_video.video.frames import read_frame
+from cortexia_video.video.image_sequence import read_any_index
 
 Decoding = Literal["exact", "fast"]
 _Result = TypeVar("_Result")
@@ -240,12 +243,17 @@ def decode_readable(
     max_megapixels: float = 200.0,
     on_failure: Callable[[Failure], None] = lambda failure: None,
 ) -> Iterator[Frame]:
-    """Yield frames to compare backends on: of the images that can be decoded, in their order.
+    """Yield frames to compare backends on: of what can be decoded, in its order; of a clip the first.
 
     on_failure: called for each of the others.
     """
 
     def read(image: InputFile) -> Frame:
+        if image.is_clip:
+            place = to_path(image.place)
+            return Frame(
+                image.key, read_frame(place, 0, read_any_index(place, max_megapixels=max_megapixels))
+            )
         return decode(read_image_bytes(image.place), image.key, max_megapixels=max_megapixels)
 
     for each in images:

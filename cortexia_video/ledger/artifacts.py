@@ -23,11 +23,11 @@ from cortexia_video.storage.archive_member import IMAGES, read_part, split_insid
 from cortexia_video.storage.named_file import LARGEST_FILE, read_named, read_whole
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
-from cortexia_video.video.clip_index import ClipIndex, read_index
+from cortexia_video.video.clip_index import ClipIndex
 from cortexia_video.video.depth_clip import SUFFIX as CLIP
 from cortexia_video.video.depth_clip import read_frame_file
 from cortexia_video.video.frames import read_frame
-from cortexia_video.video.image_sequence import index_images, list_images, stat_images
+from cortexia_video.video.image_sequence import list_images, read_any_index, stat_images
 
 Line = Mapping[str, Any]
 _ABOUT = ("kind", "f_px", "f_source", "full_size", "alignment", "convention", "baseline_m", "doffs_px")
@@ -142,7 +142,7 @@ def read_run_image(line: Line, path: AnyPath | None = None, *, images: AnyPath |
         raise InputError("it was converted from a depth file: the image is not known, give both by name")
     path = path or (locate_image(line, images) if images is not None else to_path(image.path))
     if "frame" in line:
-        return _read_frame(path, image if images is None else None, line)
+        return _read_frame(path, image, line, is_copy=images is not None)
     inside = split_inside(path.url if isinstance(path, RemotePath) else str(path))
     file = to_path(inside[0]) if inside else path
     with in_words(f"cannot read {path}"):
@@ -154,18 +154,15 @@ def read_run_image(line: Line, path: AnyPath | None = None, *, images: AnyPath |
     return data
 
 
-def _read_frame(path: AnyPath, clip: Source | None, line: Line) -> bytes:
-    """Return a frame of a video as the bytes of an image (BMP: nothing is lost or packed).
-
-    clip: the video as it must be; None of a copy, which must have its bytes.
-    """
+def _read_frame(path: AnyPath, clip: Source, line: Line, *, is_copy: bool) -> bytes:
+    """Return a frame of a video as the bytes of an image (BMP: nothing is lost or packed)."""
     with in_words(f"cannot read {path}"):
         if isinstance(path, Path) and path.is_dir():
             size, mtime_ns = stat_images(list_images(path))
         else:
             now = path.stat()
             size, mtime_ns = now.st_size, now.st_mtime_ns
-    if size != line["source"][0] or (clip and mtime_ns != clip.mtime_ns):
+    if size != clip.size or (mtime_ns != clip.mtime_ns and not is_copy):
         raise InputError("the video changed after its depth was made: estimate it again")
     index = _index(path, mtime_ns, line["clip"]["rate"])
     number = line["clip"].get("first", 0) + line["frame"] * line["clip"].get("every", 1)
@@ -176,6 +173,4 @@ def _read_frame(path: AnyPath, clip: Source | None, line: Line) -> bytes:
 
 @lru_cache(maxsize=4)
 def _index(path: AnyPath, mtime_ns: int, rate: float) -> ClipIndex:
-    if isinstance(path, Path) and path.is_dir():
-        return index_images(path, rate, max_megapixels=math.inf)
-    return read_index(path, max_megapixels=math.inf)
+    return read_any_index(path, fps=rate, max_megapixels=math.inf)

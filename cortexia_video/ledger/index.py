@@ -48,10 +48,12 @@ class LedgerIndex:
             if self._asked == _FEW + 1:
                 self._build()
         lines = self._search(name) if self._asked <= _FEW else self._look_up(name)
-        for entry in map(parse_line, lines):
-            outputs = entry.get("outputs")
-            if isinstance(outputs, dict | list) and (name in outputs or name in entry.get("inside", ())):
-                yield entry
+        entries = ((entry, entry.get("outputs")) for entry in map(parse_line, lines))
+        return (
+            entry
+            for entry, outputs in entries
+            if isinstance(outputs, dict | list) and (name in outputs or name in entry.get("inside", ()))
+        )
 
     def settings(self, run: str) -> dict[str, Any]:
         """Return the settings of a run; none where the ledger has lost them."""
@@ -105,8 +107,8 @@ class LedgerIndex:
 def _map(path: AnyPath) -> mmap.mmap | None:
     """Return the file's bytes without reading them; none of an empty one. Raises `InputError`."""
     with in_words(f"cannot read {path}", of=OSError):
-        if isinstance(path, RemotePath):
-            data = path.read_bytes()  # which stay in memory
+        if isinstance(path, RemotePath):  # what an object held stays in memory
+            data = path.read_bytes()
             view = mmap.mmap(-1, len(data)) if data else None
             if view:
                 view.write(data)

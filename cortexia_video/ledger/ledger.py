@@ -207,6 +207,9 @@ class Ledger:
         text = json.dumps(dict(settings), default=str)
         self.settings: dict[str, Any] = parse_json(text, "settings", finite=False)  # as they are read back
         self.partition = partition
+        self.is_alone = partition is None and isinstance(
+            root, Path
+        )  # all partitions are joined, it is locked
         self.run = secrets.token_hex(4)
         self._refuse_changed = refuse_changed
         self._claims = False
@@ -266,11 +269,6 @@ class Ledger:
         return ", ".join(
             f"{name}: {_shorten(theirs.get(name))} -> {_shorten(ours.get(name))}" for name in names
         )
-
-    @property
-    def is_alone(self) -> bool:
-        """Return whether nobody else can write to the folder: all partitions are joined, and it is locked."""
-        return self.partition is None and isinstance(self.root, Path)
 
     def owns(self, key: str, name: str) -> bool:
         """Return whether a run of ours wrote, or was about to write, the output `name` of `key`."""

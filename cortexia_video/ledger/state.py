@@ -299,9 +299,7 @@ def list_partitions(root: AnyPath) -> dict[Path, Partition]:
     """List the files of partitions in a folder, in order; `InputError` where it cannot be listed."""
     if isinstance(root, RemotePath):
         return {}
-    matches = [match for name in _list_names(root) if (match := _SHARD_NAME.fullmatch(name))]
-    partitions = sorted(Partition(int(match[1]), int(match[2])) for match in matches)
-    return {root / name_partition(each): each for each in partitions}
+    return _pick_partitions(root, _list_names(root))
 
 
 def list_files(root: AnyPath) -> Sequence[AnyPath]:
@@ -311,8 +309,8 @@ def list_files(root: AnyPath) -> Sequence[AnyPath]:
     """
     if isinstance(root, RemotePath):
         return list_segments(root)
-    main = [root / LEDGER_NAME] if LEDGER_NAME in _list_names(root) else []
-    return [*main, *list_partitions(root)]
+    names = _list_names(root)
+    return [*([root / LEDGER_NAME] if LEDGER_NAME in names else []), *_pick_partitions(root, names)]
 
 
 def require_ledger(root: AnyPath) -> Sequence[AnyPath]:
@@ -321,6 +319,12 @@ def require_ledger(root: AnyPath) -> Sequence[AnyPath]:
     if not files:
         raise InputError(f"no ledger in {root}: give the output folder of a run")
     return files
+
+
+def _pick_partitions(root: Path, names: Iterable[str]) -> dict[Path, Partition]:
+    matches = [match for name in names if (match := _SHARD_NAME.fullmatch(name))]
+    partitions = sorted(Partition(int(match[1]), int(match[2])) for match in matches)
+    return {root / name_partition(each): each for each in partitions}
 
 
 def _list_names(root: Path) -> list[str]:

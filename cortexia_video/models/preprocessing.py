@@ -1,4 +1,4 @@
-"""`Preprocessing`: what becomes of an image before a network sees it; the same for every backend."""
+"""`Preprocessing`: how an image is made a network's input; the same for every backend."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _LONGEST = 8  # times the side asked for: a longer panorama shrinks on both side
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """What becomes of an image before the network sees it.
+    """How an image is made a network's input.
 
     Attributes:
         size: (height, width) that the image is scaled towards; None leaves it as large as it is.

@@ -55,7 +55,7 @@ class DepthModel(Protocol):
         ...
 
     def infer(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        """Run the network on stacked inputs (B, ...); give float32 (B, h, w) of `kind`.
+        """Run the network on stacked inputs (B, ...); return float32 (B, h, w) of `kind`.
 
         Runs on one thread. No image's result may depend on the others in the batch. The result is a new
         array, since it is read while the next batch runs, and the batch stays as it is, since parts of it may

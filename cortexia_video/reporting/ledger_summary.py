@@ -87,6 +87,7 @@ def summarise_ledger(root: AnyPath, *, sample: int) -> LedgerSummary:
         def count(found: Iterable[Line]) -> Iterator[Line]:
             for line in found:
                 summary.focal_lengths.add(line)
+                summary.alignments.add(line)
                 summary.meanings[_find_meaning(line, runs)] += 1
                 yield line
 

@@ -1,6 +1,6 @@
 """What is known of images' depth at some pixels: points of a person, COLMAP, nerfstudio, sensors.
 
-Doors: `colmap`, `open`, `source`.
+Doors: `colmap`, `colmap_points`, `nerfstudio`, `open`, `source`.
 """
 
 from cortexia_video.sparse_depth.colmap import ColmapModel

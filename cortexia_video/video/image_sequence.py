@@ -18,7 +18,8 @@ from cortexia_video.images.decode import decode
 from cortexia_video.images.read import read_image_bytes
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.video.clip_index import ClipIndex
+from cortexia_video.storage.paths import AnyPath
+from cortexia_video.video.clip_index import ClipIndex, read_index
 
 FOLDER = "images"  # in place of a codec
 
@@ -40,6 +41,13 @@ def stat_images(images: Sequence[Path]) -> tuple[int, int]:
     """Return what changes when one of the images does: their bytes, and the time of the last change, ns."""
     stats = [each.stat() for each in images]
     return sum(each.st_size for each in stats), max((each.st_mtime_ns for each in stats), default=0)
+
+
+def read_any_index(place: AnyPath, *, fps: float = 24.0, max_megapixels: float = 200.0) -> ClipIndex:
+    """Return the index of a video, or of a folder of frames; `DecodeError` where there is none."""
+    if isinstance(place, Path) and place.is_dir():
+        return index_images(place, fps, max_megapixels=max_megapixels)
+    return read_index(place, max_megapixels=max_megapixels)
 
 
 def index_images(folder: Path, fps: float, *, max_megapixels: float = 200.0) -> ClipIndex:

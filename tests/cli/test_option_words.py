@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,3 +79,89 @@ def test_no_message_of_the_library_names_an_option() -> None:
         if re.search(r'"[^"]*--[a-z][a-z-]+', line) and not others.search(line)
     ]
     assert found == []
+
+
+COMMANDS = (
+    *(
+        "estimate",
+        "info",
+        "report",
+        "verify",
+        "pointcloud",
+        "align",
+        "convert",
+        "scenes",
+        "evaluate",
+        "models",
+    ),
+    *("export", "train", "plan", "status", "merge", "dataset build", "dataset info", "dataset preview"),
+)
+IN_PYTHON_ALONE = {"datasets", "numbers", "ray_remote_args", "read_image"}  # packages, functions and such
+OF_BUILDING = {"depth", "output", "shard_size"}  # nothing else of the dataset commands writes shards
+
+
+def list_texts() -> Iterator[tuple[str, str]]:
+    """Yield the texts of the package that are no documentation, each with its file."""
+    for path in PACKAGE.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        bare = {id(each.value) for each in ast.walk(tree) if isinstance(each, ast.Expr)}
+        for each in ast.walk(tree):
+            if isinstance(each, ast.Constant) and isinstance(each.value, str) and id(each) not in bare:
+                yield path.relative_to(PACKAGE).as_posix(), each.value
+
+
+def list_options(command: str) -> dict[str, Any]:
+    arguments = app.parse_commands(command.split())[1][-1].assemble_argument_collection(parse_docstring=False)
+    return {
+        name: each for each in arguments for name in ((each.keys or (each.field_info.name,))[-1], each.name)
+    }
+
+
+def test_what_a_message_names_is_an_option_of_some_command() -> None:
+    options = {name for command in COMMANDS for name in list_options(command)}
+    named = {
+        name: path
+        for path, text in list_texts()
+        for name in re.findall(r"`([a-z][a-z0-9_]*)(?:=[^`]*)?`", text)
+    }
+    assert {*named} - options == IN_PYTHON_ALONE & {*named}, {
+        name: named[name] for name in {*named} - options
+    }
+
+
+@pytest.mark.parametrize("command", ["dataset build", "dataset info", "dataset preview"])
+def test_what_readers_of_datasets_ask_for_can_be_given(command: str) -> None:
+    """Of every message about a file, a depth map or a dataset: by an option, or by what `convert` is told."""
+    set_command(app, [*command.split(), "x"])
+    rooms = (
+        "datasets/readers/",
+        "datasets/row_schema",
+        "datasets/registry",
+        "datasets/sample_checks",
+        "formats/",
+    )
+    asked = {
+        match[0]
+        for path, text in list_texts()
+        if path.startswith((*rooms, "storage/named_file"))
+        and "exports" not in path
+        and "registry" not in path[:17]
+        for match in re.finditer(r"`([a-z][a-z0-9_]*)(?:=[^`]*)?`", text)
+        if match[1] not in OF_BUILDING | IN_PYTHON_ALONE
+    }
+    left = {name for name in asked if to_options(name) == name}
+    assert len(asked) > 10 and not left
+
+
+def test_a_command_that_a_message_names_has_the_options_that_it_names() -> None:
+    pattern = re.compile(r"cortexia (dataset \w+|\w+)((?: [^-`\s]\S*)*)((?: --[a-z-]+(?: [A-Z0-9.]+)?)+)")
+    found = [
+        (match[1], option)
+        for _, text in list_texts()
+        for match in pattern.finditer(text)
+        if match[1] in COMMANDS
+        for option in re.findall(r"--[a-z-]+", match[3])
+    ]
+    assert len(found) > 3
+    wrong = [(command, option) for command, option in found if option not in list_options(command)]
+    assert wrong == []

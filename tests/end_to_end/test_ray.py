@@ -24,6 +24,7 @@ pytest.importorskip("ray")
 
 import ray
 import ray_doubles
+from clips import write_clip
 from file_digests import file_digests
 from ray_doubles import MortalModel, PoisonedModel, SlowModel
 from s3_server import BUCKET, Server, fail_each, put, read_all, serve_s3
@@ -262,3 +263,19 @@ def test_without_room_or_model_nothing_is_written(nodes: Any, tmp_path: Path) ->
             f"{S3}/in", tmp_path / "out", model="synthetic", recursive=True, executor=executor, nonsense=1
         )
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_cluster_gives_the_clips_that_one_machine_gives(nodes: Any, tmp_path: Path) -> None:
+    for name, frames in (("a.mp4", 40), ("trip/b.mp4", 12)):
+        put(f"films/{name}", write_clip(tmp_path / "films" / name, frames).read_bytes())
+    with RayExecutor(num_workers=2) as executor:
+        report = cx.estimate(
+            f"{S3}/films", f"{S3}/of-films", model=wrap(SyntheticModel()), recursive=True, executor=executor
+        )
+    assert (report.found, report.done) == (2, 2)
+    cx.estimate(tmp_path / "films", tmp_path / "out", model=wrap(SyntheticModel()), recursive=True)
+    made = {name: data for name, data in read_all("of-films").items() if not name.startswith("ledger")}
+    for name in ("a.mp4.mkv", "trip/b.mp4.mkv"):
+        assert made[name] == (tmp_path / "out" / name).read_bytes()
+    assert {*made} == {"a.mp4.mkv", "trip/b.mp4.mkv", "depth.json"}

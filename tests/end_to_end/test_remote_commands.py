@@ -68,7 +68,7 @@ def test_what_a_run_packed_is_read_as_its_files(
     assert {f"packed/{name}" for name in expected} < {*read_all(f"{place}/all")}
     depth = cx.read_depth(f"{S3}/{place}/runs/packed/trip/1.png.npz")
     np.testing.assert_array_equal(depth.values, cx.read_depth(runs[1] / "trip/1.png.npz").values)
-    with pytest.raises(cx.errors.DepthFileError, match="x.png.npz: cannot be read: not there"):
+    with pytest.raises(cx.errors.DepthFileError, match="x.png.npz: cannot be read: not found"):
         cx.read_depth(f"{S3}/{place}/runs/packed/trip/x.png.npz")
 
 

@@ -509,6 +509,17 @@ def test_views_of_depth_anything_are_not_taken_for_its_depth(tmp_path, rng, own)
     assert read_total(tmp_path / "out", tmp_path / "pred") == pytest.approx(0.1, rel=1e-5)
 
 
+def test_depth_is_found_where_no_key_is_known_before(tmp_path, rng):
+    maps = {str(n): rng.uniform(1, 5, (6, 8)) for n in range(3)}
+    write_depth_files(tmp_path / "pred", {"0": maps["0"]}, "{key}.npy")
+    write_depth_files(tmp_path / "pred", maps, "{key}_raw_depth_meter.npy", 1.1)
+    predictor = open_predictor(str(tmp_path / "pred"), convention="metres")
+    predictor.learn_keys([])
+    for key, values in maps.items():
+        np.testing.assert_allclose(predictor.read(key).values, 1.1 * values, rtol=1e-6)
+    assert predictor.read("3") is None
+
+
 def test_depth_of_moge_is_found_in_its_folders(tmp_path, rng, own):
     pytest.importorskip("OpenEXR")
     import OpenEXR
@@ -578,9 +589,12 @@ def test_each_file_is_read_once(tmp_path, rng, own, monkeypatch):
         read_names.clear()
         assert run(*folders[:2], "--truth", folders[2], *words, *more) == 0
         assert sorted(read_names) == sorted(str(path) for folder in folders for path in folder.rglob("*.png"))
+    page = (tmp_path / "out/page.html").read_bytes()
+    assert page.count(b"<figure") == 12  # made while they were read; now all is kept, and they are read again
     read_names.clear()
-    assert run(*folders[:2], "--truth", folders[2], *words, *more) == 0  # all is kept: the page's 12 again
+    assert run(*folders[:2], "--truth", folders[2], *words, *more) == 0
     assert len(read_names) == 3 * 20 + 2 * 12
+    assert (tmp_path / "out/page.html").read_bytes() == page
 
 
 def test_metres_that_are_15_per_cent_wrong_are_15_per_cent_wrong(tmp_path, rng, capsys):
@@ -611,7 +625,7 @@ def test_metres_that_are_15_per_cent_wrong_are_15_per_cent_wrong(tmp_path, rng, 
     assert fit[str(name)] == ("none", True) and fit[f"{name} (fitted)"] == ("disparity", False)
     assert run(tmp_path / "relative", *words, "--kind", "disparity") == 0
     said = capsys.readouterr().out
-    assert "fitted AbsRel (-)" in said and "RMSE" not in said and "metres are lost by it" in said
+    assert "fitted AbsRel (-)" in said and "RMSE" not in said and "no error in metres is shown" in said
     assert read_total(tmp_path / "out", tmp_path / "relative", "rmse") is None
 
 
@@ -675,16 +689,22 @@ def test_the_default_protocol_takes_any_ground_truth_and_its_list_is_named_where
     assert "the list 'eigen' of kitti, which is not shipped" in capsys.readouterr().err
 
 
-def test_depth_of_several_kinds_is_all_fitted_and_that_is_said(rng):
-    frames = [cx.Frame(f"{n}", np.zeros((48, 64, 3), np.uint8)) for n in range(2)]
+def make_samples(rng, count):
+    frames = [cx.Frame(f"{n}", np.zeros((48, 64, 3), np.uint8)) for n in range(count)]
     depth = [rng.uniform(1, 5, (48, 64)).astype(np.float32) for _ in frames]
-    truths = [
-        cx.RGBDSample(frame, cx.DepthMap(values, "metric"))
-        for frame, values in zip(frames, depth, strict=True)
+    return [
+        cx.RGBDSample(*each) for each in zip(frames, (cx.DepthMap(v, "metric") for v in depth), strict=True)
     ]
-    held = {"0": cx.DepthMap(depth[0] * 2, "metric"), "1": cx.DepthMap(1 / depth[1], "disparity")}
+
+
+def test_depth_of_several_kinds_is_all_fitted_and_that_is_said(rng):
+    samples = make_samples(rng, 2)
+    held = {
+        "0": cx.DepthMap(samples[0].depth.values * 2, "metric"),
+        "1": cx.DepthMap(1 / samples[1].depth.values, "disparity"),
+    }
     found = measure_predictors(
-        hold_truth(truths), [HeldPredictor("both", held)], load_protocol("real-frames")
+        hold_truth(samples), [HeldPredictor("both", held)], load_protocol("real-frames")
     )
     assert [column.name for column in found.columns[:2]] == ["both", "median depth"]
     summary = summarise(found)
@@ -696,12 +716,7 @@ def test_depth_of_several_kinds_is_all_fitted_and_that_is_said(rng):
 
 
 def test_like_is_compared_with_like(rng):
-    frames = [cx.Frame(f"{n}", np.zeros((48, 64, 3), np.uint8)) for n in range(6)]
-    depth = [rng.uniform(1, 5, (48, 64)).astype(np.float32) for _ in frames]
-    samples = [
-        cx.RGBDSample(frame, cx.DepthMap(values, "metric"))
-        for frame, values in zip(frames, depth, strict=True)
-    ]
+    samples = make_samples(rng, 6)
     held = [
         HeldPredictor(name, {each.key: make(each.depth.values) for each in samples})
         for name, make in (

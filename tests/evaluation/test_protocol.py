@@ -109,6 +109,9 @@ def test_an_own_protocol_is_a_file_and_a_wrong_one_is_explained(tmp_path):
     for wrong, words in [
         (text.replace("median", "medium"), "alignment 'medium' is none of none, median"),
         (text + "crops=1\n", "crops"),
+        (text + 'dataset="sun-rgbd"\n', "dataset 'sun-rgbd' is none of any, rgbd"),
+        (text + "cap_m=0\n", "cap_m is 0: it must be metres above 0"),
+        (text + "options=1\n", "options is 1: it must be a table"),
         (text.replace("clip_min_m=0.1", "clip_min_m=0"), "must be above 0"),
         (text.replace("\nmin_m=0", '\nmin_m="0"'), "min_m is '0': it must be a number"),
         (text.replace("max_m=10", "max_m=[]"), r"max_m is \(\): it must be a number of metres, set"),

@@ -197,7 +197,8 @@ def test_depth_of_another_kind_is_refused(to: str, kind: Any, tmp_path: Path) ->
         ("carla", 1200, "are outside of"),
         ("metres", 0, "1 values are 0, which means unknown there"),
         ("depth-pro", 0, "1 values are 0, which means unknown there"),
-        ("middlebury", 0, "values of 0 have no disparity"),
+        ("middlebury", 0, "1 values are 0, which means unknown there"),
+        ("colmap", 0, "1 values are 0, which means unknown there"),
         ("moge", 0, "1 values, of 0 to 2, are outside of"),
     ],
 )

@@ -208,6 +208,33 @@ def test_smaller_copies_of_a_tiff_are_no_pages_of_it() -> None:
     np.testing.assert_array_equal(decode_depth(file.getvalue(), "a.tif", about=METRIC).values, DEPTH)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"imagej": True, "truncate": True},
+        {"photometric": "minisblack", "truncate": True},
+        {"volumetric": True, "tile": (16, 16, 16)},
+    ],
+    ids=["ImageJ", "tifffile", "volume"],
+)
+def test_images_that_a_tiff_has_behind_one_page_are_seen(options: dict[str, Any]) -> None:
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.repeat(DEPTH[None], 16, axis=0)[None], **options)
+    with pytest.raises(DepthFileError, match="it has 16 images in one page: depth is one"):
+        decode_depth(file.getvalue(), "a.tif", about=METRIC)
+    one = tiff(DEPTH, metadata={"axes": "YX"})
+    np.testing.assert_array_equal(decode_depth(one, "a.tif", about=METRIC).values, DEPTH)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+def test_numbers_of_tiff_are_never_turned_round(dtype: str) -> None:
+    numbers = (DEPTH * 60).astype(dtype)
+    about = {**METRIC, "scale": 1 / 60}
+    for photometric in ("minisblack", "miniswhite"):
+        depth = decode_depth(tiff(numbers, photometric=photometric), "a.tif", about=about)
+        np.testing.assert_allclose(depth.values, numbers / 60, rtol=1e-6)
+
+
 def test_other_files_of_several_frames_are_not_their_first() -> None:
     frames = [Image.fromarray(MILLIMETRES + i) for i in range(3)]
     png = io.BytesIO()

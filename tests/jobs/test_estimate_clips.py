@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable
@@ -25,10 +26,11 @@ from cortexia_video import (
     read_ledger,
     status,
 )
-from cortexia_video.errors import Failure, InputError, MissingExtraError
+from cortexia_video.errors import Failure, InputError, MissingExtraError, OutputLostError
 from cortexia_video.jobs import clip_output, clip_parts
 from cortexia_video.jobs.outcomes import Report
 from cortexia_video.pinhole import to_f_px
+from cortexia_video.sinks.folder import FolderSink
 from cortexia_video.video import container
 from cortexia_video.video.clip_index import read_index
 from cortexia_video.video.depth_clip import DepthClip
@@ -530,3 +532,39 @@ def test_frames_of_a_sequence_that_are_broken_or_differ(tmp_path: Path) -> None:
     reasons = {failure.key: failure.reason for failure in report.failures}
     assert "3.jpg has 64 x 64 pixels" in reasons["size"]
     assert "no images" in reasons["empty"]
+
+
+def test_a_full_disk_ends_the_run_and_the_next_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_parts: None
+) -> None:
+    path = write_clip(tmp_path / "a.mp4", 40)
+    run(path, tmp_path / "whole")
+    place, placed = FolderSink._place, []
+
+    def place_until_full(self: FolderSink, name: str, chunks: Any) -> Any:
+        if name.startswith(clip_parts.FOLDER):
+            placed.append(name)
+            if len(placed) > 4:
+                raise OutputLostError(self.root / name, OSError(errno.ENOSPC, "No space left on device"))
+        return place(self, name, chunks)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderSink, "_place", place_until_full)
+        with pytest.raises(OutputLostError, match="No space left") as lost:
+            run(path, tmp_path / "out")
+    assert isinstance(lost.value.report, Report) and lost.value.report.done == 0
+    assert run(path, tmp_path / "out").done == 1
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+def test_a_disk_that_is_full_when_parts_are_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_clip(tmp_path / "a.mp4", 10)
+
+    def fail(parts: Any, out: Any, about: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(clip_output, "join_parts", fail)
+        with pytest.raises(OutputLostError, match="No space left"):
+            run(path, tmp_path / "out")
+    assert run(path, tmp_path / "out").done == 1

@@ -210,6 +210,8 @@ def test_images_are_padded_as_the_file_says_and_depth_is_not(
 @pytest.mark.parametrize(
     ("config", "message"),
     [
+        ({"ensure_multiple_of": 7}, "multiples of 7, where the network's patches are of 14"),
+        ({"do_pad": True, "size_divisor": 16}, "multiples of 16, where the network's patches are of 14"),
         ({"do_center_crop": True}, r"crops images \(do_center_crop\)"),
         ({"do_pad": True, "pad_size": {"height": 90, "width": 90}}, r"pads images to one size \(pad_size\)"),
     ],

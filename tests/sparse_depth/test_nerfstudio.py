@@ -85,7 +85,7 @@ def test_depth_gets_the_scale_of_the_scene(tmp_path: Path) -> None:
 def test_points_are_seen_through_the_lens(tmp_path: Path) -> None:
     cv2 = pytest.importorskip("cv2")
     k = {"k1": -0.1, "k2": 0.02, "p1": 0.001, "p2": -0.002, "k3": 0.003}
-    source = NerfstudioPoints(write_scene(tmp_path, make_metres(), **k))
+    source = NerfstudioPoints(write_scene(tmp_path, make_metres(), **k))  # type: ignore[arg-type]
     rows = source.find("a.jpg", WIDTH, HEIGHT)
     rotation, place = source.transforms.find_pose("images/a.jpg")
     points = (decode_points((tmp_path / "sparse_pc.ply").read_bytes()) - place) @ rotation

@@ -23,7 +23,7 @@ _DEPTHS = ("depth", "depth_bfx")
 def _open(root: AnyPath, split: str | None, depth: str = "depth") -> RGBDDataset:
     """Return the samples with the depth in one of the folders `_DEPTHS`."""
     if depth not in _DEPTHS:
-        raise InputError(f"`depth` of sunrgbd must be one of {', '.join(_DEPTHS)}, got {depth!r}")
+        raise InputError(f"the depth of sunrgbd must be one of {', '.join(_DEPTHS)}, got {depth!r}")
     folders = [path.parent for path in find_inside(root / "SUNRGBD", "**/intrinsics.txt")]
     if split is not None:  # the folders of a split, whose list has them under the authors' own root
         cells = read_mat(root / _LIST, _SPLITS[split], list)

@@ -130,7 +130,7 @@ class OnnxModel:
         return np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=self._input.dtype)
 
     def infer(self, batch: NDArray[Any], *, estimate_fov: bool = False) -> NDArray[np.float32] | Prediction:
-        """Run the network on (B, 3, h, w); give float32 (B, h', w'), with `estimate_fov` a `Prediction`."""
+        """Run the network on (B, 3, h, w); return float32 (B, h', w'), with `estimate_fov` a `Prediction`."""
         count = len(batch)
         missing = (self.max_batch or count) - count  # of a fixed batch: its last image again
         if missing:

@@ -62,7 +62,7 @@ class DepthPro(TorchModel):
     def infer(  # type: ignore[override]
         self, batch: NDArray[Any], *, estimate_fov: bool = False
     ) -> NDArray[np.float32] | Prediction:
-        """Run the network on images (B, s, s, 3); give canonical inverse depth, float32 (B, s, s)."""
+        """Run the network on images (B, s, s, 3); return canonical inverse depth, float32 (B, s, s)."""
         return self._predict(self._network, self._placement, batch, estimate_fov)
 
     def _infer_float32(  # type: ignore[override]

@@ -73,7 +73,7 @@ class Placement:
         return torch.from_numpy(np.require(batch, requirements=("C", "W"))).to(self.device, non_blocking=True)
 
     def to_host(self, values: Tensor) -> NDArray[np.float32]:
-        """Copy what the network gave back, as float32; waits until it is there."""
+        """Copy what the network gave back, as float32; waits until it has arrived."""
         values = values.float()
         if self.device.type != "cuda":
             return values.cpu().numpy()
@@ -108,7 +108,7 @@ def choose_placement(
     """Turn `auto`, `cpu`, `cuda`, `cuda:1` or `mps`, a precision and a backend into a placement.
 
     `auto` precision is bfloat16 on CUDA, where the device has it, and float32 elsewhere; other backends have
-    their own. Raises `ModelLoadError` for what is unknown or not there, and `MissingExtraError` for a backend
+    their own. Raises `ModelLoadError` for what is unknown or not found, and `MissingExtraError` for a backend
     that is not installed.
     """
     if backend not in ("torch", *GRAPH_BACKENDS):
@@ -129,7 +129,7 @@ def choose_placement(
     if int(index or 0) >= count[family]:
         raise ModelLoadError(
             f"device {device!r} cannot be used: torch {torch.__version__} finds {count[family]} of its kind "
-            "(`device='cpu'` is always there)"
+            "(`device='cpu'` always works)"
         )
     chosen = torch.device(device)
     if precision == "auto":

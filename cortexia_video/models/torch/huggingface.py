@@ -206,14 +206,20 @@ def _choose_kind(checkpoint: Checkpoint, given: str | None) -> DepthKind:
 
 
 def _choose_preprocessing(checkpoint: Checkpoint, input_size: InputSize | None) -> Preprocessing:
+    config = checkpoint.config
+    patch = config.get("patch_size") or (config.get("backbone_config") or {}).get("patch_size")
     published = _PUBLISHED.get(checkpoint.model_type)
     if published is None:
-        config = checkpoint.config
-        patch = config.get("patch_size") or (config.get("backbone_config") or {}).get("patch_size")
         if not checkpoint.preprocessor or not isinstance(patch, int):
             raise ModelLoadError(
                 f"{checkpoint.folder} does not say how it wants images: it needs a preprocessor_config.json, "
                 "and a patch_size in config.json"
             )
         published = Preprocessing((518, 518), patch, "bicubic", *IMAGENET)
-    return read_preprocessing(published, checkpoint.preprocessor, input_size)
+    preprocessing = read_preprocessing(published, checkpoint.preprocessor, input_size)
+    if isinstance(patch, int) and preprocessing.step % patch:  # what is beyond a patch would be left out
+        raise ModelLoadError(
+            f"{checkpoint.folder} asks for sides in multiples of {preprocessing.step}, where the network's "
+            f"patches are of {patch}: mend ensure_multiple_of in its preprocessor_config.json"
+        )
+    return preprocessing

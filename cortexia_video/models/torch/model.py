@@ -76,11 +76,11 @@ class TorchModel:
         return pixels.astype(np.float16) if half else pixels
 
     def infer(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        """Run the network on images (B, h, w, 3); give float32 (B, h', w')."""
+        """Run the network on images (B, h, w, 3); return float32 (B, h', w')."""
         return self._run(self._network, self._placement, batch)
 
     def export(self, path: Path, about: Mapping[str, str]) -> tuple[int, int]:
-        """Write the network as an ONNX file for the one size that it was loaded for; give (height, width).
+        """Write the network as an ONNX file for the one size that it was loaded for; return (height, width).
 
         about: more for the file to say of itself. Raises `ModelLoadError` where any size is taken.
         """
@@ -166,7 +166,7 @@ def keep_in_float32(module: nn.Module) -> None:
 
 
 def _to_float32(value: Any) -> Any:
-    """Cast a tensor, or those in a list, to float32; give anything else as it is."""
+    """Cast a tensor, or those in a list, to float32; return anything else as it is."""
     if isinstance(value, list | tuple):
         return [_to_float32(each) for each in value]
     return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value

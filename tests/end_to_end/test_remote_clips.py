@@ -1,0 +1,74 @@
+"""Clips in a bucket, and depth of them into one: the bytes of a folder, also after a kill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clips import draw, write_clip
+from remote_folders import S3, encode, outputs, read_folder
+
+pytest.importorskip("s3fs")
+from s3_server import put, read_all
+
+import cortexia_video as cx
+from cortexia_video.jobs import clip_output
+from cortexia_video.jobs.clip_parts import FOLDER
+
+
+def run(given: Any, output: Any, **options: Any) -> cx.Report:
+    estimator = cx.DepthEstimator(cx.SyntheticModel(short_side=48))
+    return cx.estimate(given, output, model=estimator, recursive=True, preview=True, **options)
+
+
+class Killed(BaseException):
+    """What nobody catches."""
+
+
+@pytest.fixture
+def folder(place: str, tmp_path: Path) -> Path:
+    """Return a folder with clips and an image, which are also in the bucket."""
+    write_clip(tmp_path / "in/deep/a.mp4", 30, options={"x264-params": "keyint=10"})
+    write_clip(tmp_path / "in/b.ts", [draw(each, 64, 64) for each in range(9)])
+    (tmp_path / "in/c.png").write_bytes(encode(3))
+    for path in (tmp_path / "in").rglob("*.*"):
+        put(f"{place}/in/{path.relative_to(tmp_path / 'in').as_posix()}", path.read_bytes())
+    return tmp_path / "in"
+
+
+def test_a_bucket_gives_the_bytes_of_a_folder(place: str, folder: Path, tmp_path: Path) -> None:
+    report = run(f"{S3}/{place}/in", f"{S3}/{place}/out")
+    assert report.counts == {"found": 3, "done": 3, "skipped": 0, "failed": 0}
+    run(folder, tmp_path / "out")
+    assert outputs(read_all(f"{place}/out")) == outputs(read_folder(tmp_path / "out"))
+    again = run(f"{S3}/{place}/in", f"{S3}/{place}/out")
+    assert (again.done, again.skipped) == (0, 3)
+    depth = cx.read_depth(f"{S3}/{place}/out/deep/a.mp4.mkv#20")
+    assert (depth.values == cx.read_depth(f"{tmp_path}/out/deep/a.mp4.mkv#20").values).all()
+
+
+def test_parts_in_a_bucket_survive_a_kill(
+    place: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clip_output, "_PART_FRAMES", 8)
+    monkeypatch.setattr(clip_output, "PROVEN", 4)
+    run(folder, tmp_path / "out")
+    add = clip_output.ClipOutput.add
+
+    def add_and_end(self: Any, *arguments: Any) -> bool:
+        if self.following == 20:
+            raise Killed
+        return add(self, *arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(clip_output.ClipOutput, "add", add_and_end)
+        run(f"{S3}/{place}/in", f"{S3}/{place}/out")
+    assert sum(name.startswith(FOLDER) for name in read_all(f"{place}/out")) == 4
+    added: list[int] = []
+    monkeypatch.setattr(
+        clip_output.ClipOutput, "add", lambda self, *each: added.append(self.following) or add(self, *each)
+    )
+    run(f"{S3}/{place}/in", f"{S3}/{place}/out")
+    assert len(added) in (30 - 16, 30 - 16 + 9)  # the other clip may have been done
+    assert outputs(read_all(f"{place}/out")) == outputs(read_folder(tmp_path / "out"))
