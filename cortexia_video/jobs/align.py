@@ -141,7 +141,9 @@ def align_folder(
             raise fit.error
         return aligner.align(reading.line.get("key", item.key), reading.depth, fit, share), {}
 
-    opened = open_outcomes(root, settings, sink, overwrite=overwrite, on_outcome=on_outcome, stop=stop)
+    opened = open_outcomes(
+        root, settings, sink, overwrite=overwrite, on_outcome=on_outcome, stop=stop, follows=True
+    )
     with opened as outcomes:
         report = DepthFileJob(outcomes, reader, FORMATS[format], change, allow_loss).run(files, workers)
     if write and isinstance(root, Path):
