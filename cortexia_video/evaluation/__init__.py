@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cortexia_video.evaluation.ground_truth import GroundTruth, hold_truth
     from cortexia_video.evaluation.job import Evaluation
     from cortexia_video.evaluation.metrics.alignment import align
+    from cortexia_video.evaluation.metrics.clips import ClipScore, score_clip
     from cortexia_video.evaluation.metrics.depth_metrics import score_pixels
     from cortexia_video.evaluation.metrics.edges import (
         boundary_f1,
@@ -30,12 +31,13 @@ if TYPE_CHECKING:
     )
     from cortexia_video.evaluation.metrics.ordinal import whdr
     from cortexia_video.evaluation.metrics.pixel_sums import PixelSums, add_sums, measure_pixels
-    from cortexia_video.evaluation.metrics.temporal_stability import measure_stability
+    from cortexia_video.evaluation.metrics.temporal_stability import measure_change, measure_stability
     from cortexia_video.evaluation.predictors import ModelPredictor, Predictor
     from cortexia_video.evaluation.protocol import Protocol, list_protocols, load_protocol
     from cortexia_video.evaluation.summary import Interval, Summary
 
 __all__ = [
+    "ClipScore",
     "CloudScore",
     "Evaluation",
     "EvaluationResult",
@@ -60,9 +62,11 @@ __all__ = [
     "hold_truth",
     "list_protocols",
     "load_protocol",
+    "measure_change",
     "measure_normals",
     "measure_pixels",
     "measure_stability",
+    "score_clip",
     "score_cloud",
     "score_pixels",
     "whdr",
@@ -80,6 +84,10 @@ _HOMES = {
     ),
     "evaluation.job": ("Evaluation",),
     "evaluation.metrics.alignment": ("align",),
+    "evaluation.metrics.clips": (
+        "ClipScore",
+        "score_clip",
+    ),
     "evaluation.metrics.depth_metrics": ("score_pixels",),
     "evaluation.metrics.edges": (
         "boundary_f1",
@@ -101,7 +109,10 @@ _HOMES = {
         "add_sums",
         "measure_pixels",
     ),
-    "evaluation.metrics.temporal_stability": ("measure_stability",),
+    "evaluation.metrics.temporal_stability": (
+        "measure_change",
+        "measure_stability",
+    ),
     "evaluation.predictors": (
         "ModelPredictor",
         "Predictor",

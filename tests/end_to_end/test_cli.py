@@ -116,10 +116,13 @@ def test_names_that_are_not_utf8_can_be_printed(photos: Path, tmp_path: Path) ->
             ["estimate", "{photos}", "--output", "{out}", "--batch-size", "0"],
             "--batch-size must be at least 1, or auto, got 0",
         ),
-        (["estimate", "{photos}", "--output", "{out}", "--workers", "-1"], "--workers must be more than 0"),
+        (
+            ["estimate", "{photos}", "--output", "{out}", "--workers", "-1"],
+            "--workers must be at least 1, got -1",
+        ),
         (
             ["estimate", "{photos}", "--output", "{out}", "--max-megapixels", "nan"],
-            "--max-megapixels must be more",
+            "--max-megapixels must be above 0",
         ),
         (
             ["estimate", "{photos}", "--output", "{out}", "--input-size", "big"],

@@ -15,6 +15,9 @@ import numpy as np
 
 from cortexia_video.evaluation.metrics.pixel_sums import Array, Floats, Mask
 from cortexia_video.pinhole import Pinhole, project, unproject
+from cortexia_video.video.optical_flow import sample
+
+_SAME_POINT = 0.02
 
 
 def measure_stability(depths: Sequence[Array], poses: Sequence[Array], camera: Pinhole) -> float:
@@ -63,6 +66,55 @@ def see_from(depth: Array, motion: Array, camera: Pinhole) -> Floats:
     seen = np.full(depth.shape, np.inf)
     np.minimum.at(seen, (rows[inside], columns[inside]), moved[inside, 2])
     return np.where(np.isfinite(seen), seen, np.nan)
+
+
+def measure_change(
+    depths: Sequence[Array], truth_m: Sequence[Array], poses: Sequence[Array], camera: Pinhole
+) -> float:
+    """Return how much the error of a video's aligned depth changes along the true motion: 0 is without flicker.
+
+    The error of a pixel is ln(depth / truth). A point of the truth is followed into the next frame by the poses,
+    if it is seen there: the truth there is within 2 % of its depth. Unlike the TAE, it does not grow with an
+    error that stays.
+
+    Args:
+        depths: (H, W) each. What is not finite and above 0 is unknown.
+        truth_m: (H, W) each, metres, NaN or 0 where unknown.
+        poses: Camera to world, (4, 4) each, metres.
+        camera: Of all frames.
+
+    Returns:
+        The mean of |difference|; 0.01 is about 1 % of the depth from one frame to the next.
+
+    Raises:
+        ValueError: Fewer than two frames, another number of them, or no point is seen twice.
+    """
+    if not len(depths) == len(truth_m) == len(poses) or len(depths) < 2:
+        raise ValueError(
+            f"{len(depths)} maps, {len(truth_m)} of truth and {len(poses)} poses: give two or more"
+        )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        errors = [
+            np.where(_known(depth) & _known(truth), np.log(depth / truth), np.nan).astype(np.float32)
+            for depth, truth in zip(depths, truth_m, strict=True)
+        ]
+    total, count = 0.0, 0
+    for index in range(len(depths) - 1):
+        motion = np.linalg.inv(poses[index + 1]) @ poses[index]
+        points = unproject(np.asarray(truth_m[index], np.float32), camera).astype(np.float64)
+        points = points @ motion[:3, :3].T + motion[:3, 3]
+        seen = _known(truth_m[index]) & (points[..., 2] > 0)
+        columns, rows = np.moveaxis(project(points[seen], camera) - 0.5, -1, 0).astype(np.float32)
+        maps = [np.asarray(truth_m[index + 1], np.float32), errors[index + 1]]
+        (there_m, error), inside = sample(maps, rows, columns)
+        with np.errstate(invalid="ignore"):
+            inside &= np.abs(there_m / points[seen][:, 2] - 1) < _SAME_POINT
+        change = np.abs(error - errors[index][seen])[inside]
+        change = change[np.isfinite(change)]
+        total, count = total + float(change.sum()), count + change.size
+    if not count:
+        raise ValueError("no point is seen in two frames: are the poses camera to world, in metres?")
+    return total / count
 
 
 def _known(depth: Array) -> Mask:
