@@ -110,8 +110,10 @@ def align_folder(
         raise InputError(f"`write` needs an `output` on this machine, not {printable(str(root))}")
     if write == "transforms.json" and aligner.by != "transforms":
         raise InputError("`write` of transforms.json needs `transforms`, whose frames it adds depth to")
-    if share != "none" and aligner.by == "near_far":
-        raise InputError("`near_m` and `far_m` are of each image: `share` must be none")
+    if share != "none" and aligner.source is None:
+        raise InputError(
+            "`near_m`, `far_m`, `camera_height` and `size` are of each image: `share` must be none"
+        )
     found = DepthFiles(inputs, output=root, convention=convention, about=about)
     files = require_depth_files(found, inputs)
     format = format or find_run_format(inputs)
