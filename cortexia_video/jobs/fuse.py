@@ -62,13 +62,13 @@ def fuse_point_clouds(
     overwrite: bool = False,
     workers: int | None = None,
 ) -> FusedCloud:
-    """Write one PLY of every image that `align --colmap` gave depth to, in the model's axes and unit.
+    """Write one PLY of every image that `cortexia align` gave depth to, in the model's axes and unit.
 
     Points that share a voxel become their mean, in place and colour. Memory does not grow with the images: where the
     scene fills more than eight million voxels, these are made twice as large.
 
     Args:
-        run: The output folder of `align --colmap`.
+        run: The output folder of `cortexia align`, aligned to the model.
         output: The .ply file to write.
         colmap: The model that the depth was aligned to.
         voxel: Side of a voxel, in the model's unit; by default what a pixel of the first map covers at its median
@@ -186,7 +186,7 @@ def _place_points(
 ) -> tuple[Floats, NDArray[np.uint8], float]:
     """Return an image's points in the world, their colours, and what a pixel covers at the median depth."""
     if line.get("aligned_by") != "colmap":
-        raise InputError("its depth is not in the scale of a model: `cortexia align --colmap` makes it so")
+        raise InputError("its depth is not in the scale of a model: `cortexia align` makes it so")
     name = model.find_image(line["key"])
     if name is None:
         raise InputError(f"the model of {len(model.names)} images has none of its name")
