@@ -17,10 +17,10 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from cortexia_video.depth_map import KINDS
+from cortexia_video.depth_map import KINDS, meaning_of
 from cortexia_video.errors import InputError, printable
 from cortexia_video.errors import describe as describe_error
-from cortexia_video.formats.metadata import MARK, meaning_of
+from cortexia_video.formats.metadata import MARK
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.ledger.entries import OF_LINE, Outputs, Placed
