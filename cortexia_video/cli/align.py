@@ -24,6 +24,8 @@ OF_DISTANCES = (
     "transforms",
     "sparse",
     "sparse_from",
+    "camera_height",
+    "size",
     "unknown_beyond",
 )
 _OF_VALUES = ("kind", "scale", "unknown", "f_px", "along", "channel", "array", "page")

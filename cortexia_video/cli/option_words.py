@@ -31,8 +31,8 @@ class _Command:
     @cached_property
     def options(self) -> Mapping[str, str]:
         command = self._app.parse_commands(self._words)[1][-1]
-        if command.default_command is None:
-            return {}
+        if getattr(command.default_command, "__module__", "cyclopts").startswith("cyclopts"):
+            return {}  # none, or --help or --version, which cyclopts does itself
         arguments = command.assemble_argument_collection(parse_docstring=False)
         return {(each.keys or (each.field_info.name,))[-1]: each.name for each in arguments}
 

@@ -37,7 +37,7 @@ def require_same_set(root: AnyPath, record: AppendLog, made_of: Mapping[str, str
     """
     split, sets = made_of["split"], dict[str, dict[str, str]]()
     for entry in _read(root):
-        if isinstance(entry.get("made_of"), dict) and "split" in entry["made_of"]:
+        if isinstance(entry.get("made_of"), dict) and isinstance(entry["made_of"].get("split"), str):
             sets[entry["made_of"]["split"]] = entry["made_of"]
     for there in {name.rpartition("-")[0] for name in read_shards(root)}:
         if there not in sets:
@@ -57,7 +57,8 @@ def require_same_set(root: AnyPath, record: AppendLog, made_of: Mapping[str, str
 
 def read_shards(root: AnyPath) -> dict[str, dict[str, Any]]:
     """Return the last line of each shard that a build wrote in a folder; a damaged line is left out."""
-    return {entry["shard"]: entry for entry in _read(root) if entry.keys() >= _OF_SHARD}
+    whole = (entry for entry in _read(root) if entry.keys() >= _OF_SHARD)
+    return {entry["shard"]: entry for entry in whole if isinstance(entry["shard"], str)}
 
 
 def _read(root: AnyPath) -> list[dict[str, Any]]:

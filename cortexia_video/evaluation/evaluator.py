@@ -133,8 +133,14 @@ def evaluate(
         )
     if isinstance(predictors, str) or not isinstance(predictors, Sequence):
         predictors = [predictors]
-    files = {"convention": convention, "pattern": pattern}
-    opened = [_open(each, files, model_options) for each in predictors]
+    options = {"convention": convention, "pattern": pattern, **model_options}
+    opened: list[Predictor] = []
+    for each in predictors:
+        if isinstance(each, DepthEstimator):
+            each = ModelPredictor(each.model.name, each)
+        elif isinstance(each, str | os.PathLike):
+            each = open_predictor(os.fspath(each), **options)
+        opened.append(each)
     with ScoreFile(root) as kept:
         if root is None:
             groups, tiles = [*metrics], None
@@ -155,14 +161,6 @@ def evaluate(
                 error.report = result
                 raise
         return result
-
-
-def _open(predictor: AnyPredictor, files: dict[str, Any], options: dict[str, Any]) -> Predictor:
-    if isinstance(predictor, DepthEstimator):
-        return ModelPredictor(predictor.model.name, predictor)
-    if isinstance(predictor, str | os.PathLike):
-        return open_predictor(os.fspath(predictor), **files, **options)
-    return predictor
 
 
 def evaluate_pairs(

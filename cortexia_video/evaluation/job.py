@@ -207,7 +207,13 @@ class EvaluateJob:
         """Measure a model, depth that is stored, and baselines on all images, each of which is read once."""
 
         def measure_stored(item: EvalItem) -> _Found:
-            found = [self._measure_baseline(name, item) for name in baselines]
+            reference, within = item.reference, item.within.name
+            found: _Found = []
+            for name in baselines:
+                depth_m = reference.depth_m.astype(np.float64)
+                fitted = BASELINES[name](depth_m, reference.mask, reference.max_m)
+                score = score_baseline(fitted, reference, self._protocol, self._groups)
+                found.append((name, within, [score]))
             for each in stored:
                 identity, decode = each.fetch(item.frame.key)
                 found.append(
@@ -326,11 +332,6 @@ class EvaluateJob:
         if name == self._first:
             self._look(item, depth, scores[0])
         return name, item.within.name, scores
-
-    def _measure_baseline(self, name: str, item: EvalItem) -> tuple[str, str, list[ImageScore]]:
-        reference = item.reference
-        prediction = BASELINES[name](reference.depth_m.astype(np.float64), reference.mask, reference.max_m)
-        return name, item.within.name, [score_baseline(prediction, reference, self._protocol, self._groups)]
 
     @staticmethod
     def _digest(item: EvalItem, identity: bytes) -> str:

@@ -52,7 +52,7 @@ def parse_calibration(text: str) -> dict[str, Any]:
     and, where it has them, calibrated_size, the height and width that it is for. Raises `DepthFileError` for
     what is missing.
     """
-    number = r"\s*=\s*\[?\s*([-+\d.eE]+)"
+    number = r"\s*=\s*\[?\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?![^\s;\]])"
     found = {
         name: re.search(rf"^{name}{number}", text, re.MULTILINE) for name in ("cam0", "doffs", "baseline")
     }

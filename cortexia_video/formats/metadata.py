@@ -31,7 +31,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.depth_map import KINDS, Alignment, DepthKind, DepthMap, larger_is_nearer
+from cortexia_video.depth_map import KINDS, Alignment, DepthKind, DepthMap, meaning_of
 from cortexia_video.errors import InputError
 from cortexia_video.frame import FocalSource
 from cortexia_video.storage.documents import parse_json
@@ -170,11 +170,3 @@ def from_text(text: bytes | str) -> dict[str, Any]:
         return {}
     ours = isinstance(read, dict) and read.pop("software", None) == MARK.decode()
     return read if ours else {}
-
-
-def meaning_of(kind: DepthKind) -> dict[str, str | None]:
-    """Return what follows from the kind."""
-    return {
-        "unit": "metres" if kind == "metric" else None,
-        "larger_is": "nearer" if larger_is_nearer(kind) else "farther",
-    }

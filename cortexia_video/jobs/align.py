@@ -110,8 +110,10 @@ def align_folder(
         raise InputError(f"`write` needs an `output` on this machine, not {printable(str(root))}")
     if write == "transforms.json" and aligner.by != "transforms":
         raise InputError("`write` of transforms.json needs `transforms`, whose frames it adds depth to")
-    if share != "none" and aligner.by == "near_far":
-        raise InputError("`near_m` and `far_m` are of each image: `share` must be none")
+    if share != "none" and aligner.source is None:
+        raise InputError(
+            "`near_m`, `far_m`, `camera_height` and `size` are of each image: `share` must be none"
+        )
     found = DepthFiles(inputs, output=root, convention=convention, about=about)
     files = require_depth_files(found, inputs)
     format = format or find_run_format(inputs)
@@ -123,6 +125,7 @@ def align_folder(
         files = iter(kept)
         shared = _fit_together(aligner, reader, kept, share, workers)
     sink = open_sink(root, format=format, relative=not drop_relative)
+    fits = [(group, fit.scale, fit.shift) for group, fit in sorted(shared.items()) if isinstance(fit, Fit)]
     settings = {
         "job": "align",
         "format": format,
@@ -132,7 +135,7 @@ def align_folder(
         "share": None if share == "none" else share,
         "drop_relative": drop_relative,
         **aligner.settings,
-        "fits": _digest(shared) if shared else None,
+        "fits": hashlib.sha256(json.dumps(fits).encode()).hexdigest() if shared else None,
     }
 
     def change(item: InputFile, reading: Reading) -> tuple[DepthMap, Mapping[str, object]]:
@@ -141,7 +144,9 @@ def align_folder(
             raise fit.error
         return aligner.align(reading.line.get("key", item.key), reading.depth, fit, share), {}
 
-    opened = open_outcomes(root, settings, sink, overwrite=overwrite, on_outcome=on_outcome, stop=stop)
+    opened = open_outcomes(
+        root, settings, sink, overwrite=overwrite, on_outcome=on_outcome, stop=stop, follows=True
+    )
     with opened as outcomes:
         report = DepthFileJob(outcomes, reader, FORMATS[format], change, allow_loss).run(files, workers)
     if write and isinstance(root, Path):
@@ -195,8 +200,3 @@ def _fit_together(
 def _find_group(key: str, share: Share) -> str:
     """Return which images share a fit with this one: those of its folder, or all."""
     return str(PurePosixPath(key).parent) if share == "clip" else ""
-
-
-def _digest(shared: Mapping[str, Fit | Failure]) -> str:
-    said = [(group, fit.scale, fit.shift) for group, fit in sorted(shared.items()) if isinstance(fit, Fit)]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()

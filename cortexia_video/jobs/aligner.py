@@ -9,8 +9,10 @@ from cortexia_video.depth_map import DepthMap, Share
 from cortexia_video.errors import InputError
 from cortexia_video.geometry.alignment import Fit, Samples, apply_fit, fit_samples, take_samples
 from cortexia_video.geometry.anchors import fit_extremes, require_distances
+from cortexia_video.geometry.ground_plane import fit_camera_height, fit_known_length
+from cortexia_video.pinhole import Pinhole
 from cortexia_video.sparse_depth.open import open_sparse_depth
-from cortexia_video.sparse_depth.source import SparseDepth
+from cortexia_video.sparse_depth.source import SparseDepth, read_length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,10 @@ class AlignTo:
         transforms: nerfstudio's transforms.json, or its folder, with a PLY of sparse points.
         sparse: Folder of sensors' depth of the same images, with holes: LiDAR, RealSense.
         sparse_from: Whose files these are, where they do not say it: tum, kitti, nyu, scannet ...
+        camera_height: Metres from the lens to the ground, upright; for depth that lacks a factor only, with a focal
+            length.
+        size: A thing of known size, as 410,300,655,310=0.297 (x1,y1,x2,y2=metres); several times for several. For the
+            same depth.
         unknown_beyond: Make pixels unknown that the fit puts behind the camera or beyond infinity, rather than
             fail the image.
     """
@@ -40,6 +46,8 @@ class AlignTo:
     transforms: str | None = None
     sparse: str | None = None
     sparse_from: str | None = None
+    camera_height: float | None = None
+    size: tuple[str, ...] = ()
     unknown_beyond: bool = False
 
     def list_sources(self) -> list[str]:
@@ -61,9 +69,8 @@ class Aligner:
             raise InputError("`near_m` and `far_m` belong together: give both or none")
         if len(given) != 1:
             said = f"{len(given)} are given ({', '.join(given)})" if given else "nothing is given"
-            raise InputError(
-                f"{said}: align to one of `to`, `points`, `known`, `colmap`, `transforms`, `sparse`, `near_m`"
-            )
+            sources = "`points`, `known`, `colmap`, `transforms`, `sparse`, `near_m`, `camera_height`, `size`"
+            raise InputError(f"{said}: align to one of `to`, {sources}")
         self._to = to
         self.source: SparseDepth | None = None
         self.settings: dict[str, object] = {"unknown_beyond": True} if to.unknown_beyond else {}
@@ -71,6 +78,13 @@ class Aligner:
             require_distances(to.near_m, to.far_m)
             self.by = "near_far"
             self.settings |= {"near_m": to.near_m, "far_m": to.far_m}
+        elif to.camera_height is not None:
+            self.by = "camera_height"
+            self.settings |= {"camera_height": to.camera_height}
+        elif to.size:
+            self.by = "size"
+            self._lengths = [read_length(each) for each in to.size]
+            self.settings |= {"size": self._lengths}
         else:
             value = getattr(to, given[0])
             self.source = open_sparse_depth(given[0], value, convention=to.sparse_from)
@@ -93,7 +107,15 @@ class Aligner:
         to = self._to
         if to.near_m is not None and to.far_m is not None:
             return fit_extremes(depth, near_m=to.near_m, far_m=to.far_m)
-        return fit_samples(samples, depth.kind)
+        if self.source is not None:
+            return fit_samples(samples, depth.kind)
+        if depth.f_px is None:
+            raise InputError("no focal length is known: give `f_px`")
+        height, width = depth.full_size or depth.values.shape
+        camera = Pinhole.centred(depth.f_px, width, height)
+        if to.camera_height is not None:
+            return fit_camera_height(depth, camera, to.camera_height)
+        return fit_known_length(depth, camera, self._lengths)
 
     def align(self, key: str, depth: DepthMap, shared: Fit | None = None, share: Share = "none") -> DepthMap:
         """Return metric depth of one image, by its own fit or a shared one; raises `InputError`."""

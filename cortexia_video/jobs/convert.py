@@ -156,7 +156,9 @@ def convert(
         "about": {**(about or {})},
         **given.settings,
     }
-    opened = open_outcomes(root, settings, sink, overwrite=overwrite, on_outcome=on_outcome, stop=stop)
+    opened = open_outcomes(
+        root, settings, sink, overwrite=overwrite, on_outcome=on_outcome, stop=stop, follows=True
+    )
     with opened as outcomes:
         change = _FocalLength(given, {"convention": to, **EXPORTS[to].facts} if to else {})
         report = DepthFileJob(outcomes, reader, forms[0], change, allow_loss).run(files, workers)
@@ -202,8 +204,7 @@ class DepthFileJob:
                 lambda result: self.outcomes.settle(*result),
                 workers=workers,
             )
-            self.ledger.sync()
-            complete_depth_json(self.sink)
+            complete_depth_json(self.sink, self.ledger.state)
         self.outcomes.record_end()
         return self.outcomes.report
 

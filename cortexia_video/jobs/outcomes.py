@@ -223,13 +223,14 @@ def open_outcomes(
     overwrite: bool,
     on_outcome: Listener | None,
     stop: threading.Event,
+    follows: bool = False,
 ) -> Iterator[Outcomes]:
     """Open a folder for a job that does again what other settings made: its ledger, its sink, its outcomes.
 
-    settings: what the outputs depend on; those that are not given are left out.
+    settings: what the outputs depend on; those that are not given are left out. follows: as `Ledger` takes it.
     """
     given = {name: each for name, each in settings.items() if each}
-    with Ledger(root, given, sink=sink) as ledger, sink:
+    with Ledger(root, given, sink=sink, follows=follows) as ledger, sink:
         yield Outcomes(sink, ledger, overwrite=overwrite, changed="redo", on_outcome=on_outcome, stop=stop)
 
 

@@ -17,15 +17,15 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from cortexia_video.depth_map import KINDS
+from cortexia_video.depth_map import KINDS, meaning_of
 from cortexia_video.errors import InputError, printable
 from cortexia_video.errors import describe as describe_error
-from cortexia_video.formats.metadata import MARK, meaning_of
+from cortexia_video.formats.metadata import MARK
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.ledger.entries import OF_LINE, Outputs, Placed
 from cortexia_video.ledger.ledger import Ledger
-from cortexia_video.ledger.state import read_state
+from cortexia_video.ledger.state import LedgerState
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath
@@ -87,9 +87,8 @@ def keep_depth_json(folder: Folder, ledger: Ledger) -> None:
             return
 
 
-def complete_depth_json(folder: Folder) -> None:
+def complete_depth_json(folder: Folder, state: LedgerState) -> None:
     """Write what a folder's files have in common by the ledger's line of each, if every one has a line."""
-    state = read_state(folder.root)
     if any(folder.holds(name) for name in state.leftovers()):
         return
     said = [{**(state.settings(each.run) or {}), **dict(each.words)} for each in state.made_by()]

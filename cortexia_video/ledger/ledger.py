@@ -189,6 +189,7 @@ class Ledger:
     settings: what the outputs depend on (model, weights, format...).
     sink: that of the run, or whatever else knows what lies in the folder.
     refuse_changed: inputs whose outputs must not have been made with other settings.
+    follows: `state` is kept up to date with what is recorded, so that nobody reads the ledger again for it.
     Raises `OutputError` on entering where the file cannot be written, another process has it, or an output of
     `refuse_changed` is changed; a run is then not begun.
     """
@@ -201,6 +202,7 @@ class Ledger:
         *,
         sink: Outputs,
         refuse_changed: Iterable[tuple[str, Source]] = (),
+        follows: bool = False,
     ) -> None:
         self.root = root
         self._sink = sink
@@ -213,6 +215,7 @@ class Ledger:
         self.run = secrets.token_hex(4)
         self._refuse_changed = refuse_changed
         self._claims = False
+        self._follows, self._following = follows, threading.Lock()
         self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -227,7 +230,7 @@ class Ledger:
                     )
             entry = {"run": self.run, "settings": self.settings, "version": version("cortexia-video")}
             try:  # on the disk before all else
-                self._file.append({**entry, "started": _now()})
+                self._append({**entry, "started": _now()})
                 self._file.sync()
             except OutputLostError as error:
                 reason = describe(error.__cause__) if isinstance(error.__cause__, OSError) else error
@@ -270,6 +273,17 @@ class Ledger:
             f"{name}: {_shorten(theirs.get(name))} -> {_shorten(ours.get(name))}" for name in names
         )
 
+    @property
+    def state(self) -> LedgerState:
+        """Return what the ledger came to when this began; now, where it `follows`."""
+        return self._state
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        self._file.append(entry)
+        if self._follows:
+            with self._following:
+                self._state.add(entry)
+
     def owns(self, key: str, name: str) -> bool:
         """Return whether a run of ours wrote, or was about to write, the output `name` of `key`."""
         return self._state.owns(key, name)
@@ -307,7 +321,7 @@ class Ledger:
         while group := tuple(islice(items, CLAIMED)):
             for each in group:
                 names = self._sink.output_names(each.key, is_clip=getattr(each, "is_clip", False))
-                self._file.append({"key": each.key, "outcome": "begun", "outputs": names})
+                self._append({"key": each.key, "outcome": "begun", "outputs": names})
             self._file.sync()
             yield from group
 
@@ -317,26 +331,26 @@ class Ledger:
         On the disk, too, before they are: or a power cut could leave files that no line knows.
         """
         if not self._claims:
-            self._file.append({"key": key, "outcome": "begun", "outputs": list(names)})
+            self._append({"key": key, "outcome": "begun", "outputs": list(names)})
             self._file.sync()
 
     def record_done(self, key: str, source: Source, outputs: Mapping[str, Placed], **facts: object) -> None:
         """Append that `key` is done; call it after its files are in place."""
         entry = {"key": key, "outcome": "done", "run": self.run, "path": source.path}
-        self._file.append({**entry, "source": source[1:], "outputs": dict(outputs), **facts})
+        self._append({**entry, "source": source[1:], "outputs": dict(outputs), **facts})
 
     def record_failure(self, failure: Failure, path: str | None = None) -> None:
         """Append that an input failed, where and why."""
         entry = {"key": failure.key, "outcome": "failed", "run": self.run, "path": path}
         kept = {"kept": True} if isinstance(failure.error, OutputExistsError) else {}
         unplaced = {"unplaced": True} if self._claims and failure.stage in ("find", "decode") else {}
-        self._file.append({**entry, "stage": failure.stage, "reason": failure.reason, **kept, **unplaced})
+        self._append({**entry, "stage": failure.stage, "reason": failure.reason, **kept, **unplaced})
 
     def record_moved(self, key: str, source: Source) -> None:
         """Append the line of a key that is done once more, with the path that its source has now."""
         line = self._state.read_line(self._state.place(key))
         if line.get("key") == key:
-            self._file.append({**line, "path": source.path})
+            self._append({**line, "path": source.path})
 
     def failed_keys(self) -> set[str]:
         """Return the keys that had failed when this began."""
@@ -347,7 +361,7 @@ class Ledger:
         for key in keys:
             path = self._state.read_line(self._state.failed[key]).get("path")
             if path is None or _is_gone(path):
-                self._file.append({"key": key, "outcome": FORGOTTEN, "reason": "its input is gone"})
+                self._append({"key": key, "outcome": FORGOTTEN, "reason": "its input is gone"})
 
     def sync(self) -> None:
         """Put what was recorded where others can read it."""
@@ -355,11 +369,11 @@ class Ledger:
 
     def record_progress(self, **counts: object) -> None:
         """Append how far the run is; every `PROGRESS_S` seconds."""
-        self._file.append({"progress": self.run, "at": _now(), **counts})
+        self._append({"progress": self.run, "at": _now(), **counts})
 
     def record_end(self, **counts: object) -> None:
         """Append the counts of the run."""
-        self._file.append({"end": self.run, "at": _now(), **counts})
+        self._append({"end": self.run, "at": _now(), **counts})
 
     def _lock(self, stack: contextlib.ExitStack) -> AppendLog | ObjectStoreLog:
         """Open the file to append to, and keep others off where that can be."""

@@ -184,6 +184,11 @@ class LedgerState:
         for line in begun.values():
             self._take(parse_line(line), 0)
 
+    def add(self, entry: dict[str, Any]) -> None:
+        """Take in what a line says that was appended; where it lies is not known."""
+        if not (entry.get("outcome") == "done" and self._finish(entry, 0)):
+            self._take(entry, 0)
+
     def _take(self, entry: dict[str, Any], place: int) -> None:
         """Take in what a line says, unless it is `done`."""
         match entry:

@@ -21,10 +21,9 @@ from cortexia_video.storage.archive_member import (
     choose_column,
     name_absolute,
 )
-from cortexia_video.storage.arrow import import_arrow
 from cortexia_video.storage.named_file import LARGEST_FILE, LARGEST_TEXT, open_named
 from cortexia_video.storage.paths import AnyPath, find_problem
-from cortexia_video.storage.row_groups import list_row_groups, read_row_group, require_rows
+from cortexia_video.storage.row_groups import list_row_groups, open_parquet, read_row_group, require_rows
 
 _KEYS = ("key", "__key__", "name")
 
@@ -63,7 +62,7 @@ def _list_members(place: AnyPath) -> Iterator[tuple[str, str, int]]:
 
 def _list_rows(place: AnyPath) -> Iterator[tuple[str, str, int]]:
     with open_named(place) as opened:
-        file = import_arrow().parquet.ParquetFile(opened)
+        file = open_parquet(opened)
         names = file.schema_arrow.names
         choose_column(names, IMAGES)
         keys = next((name for name in _KEYS if name in names), None)

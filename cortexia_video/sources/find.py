@@ -289,7 +289,7 @@ def _keep_apart(found: Iterator[Found], partition: Partition) -> Iterator[Found]
             mark, pure = hashlib.sha256(os.fsencode(path)).hexdigest()[:8], PurePath(key)
             key = os.fspath(pure.with_name(f"{pure.stem}~{mark}{pure.suffix}"))
         keys.add(key)
-        if partition.holds(each.key):
+        if partition.count == 1 or partition.holds(each.key):
             yield dataclasses.replace(each, key=key)
 
 

@@ -26,6 +26,10 @@ _COLUMNS = ("key", "x", "y", "depth_m")
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _KNOWN = re.compile(rf"\s*({_NUMBER})\s*,\s*({_NUMBER})\s*=\s*({_NUMBER})\s*")
 
+_LENGTH = re.compile(
+    rf"\s*({_NUMBER})\s*,\s*({_NUMBER})\s*,\s*({_NUMBER})\s*,\s*({_NUMBER})\s*=\s*({_NUMBER})\s*"
+)
+
 
 class SparseDepth(Protocol):
     """Distances that are known of some pixels of images. Threads may share it.
@@ -120,6 +124,17 @@ def _to_number(text: str, where: str) -> float:
         return float(text)
     except ValueError:
         raise InputError(f"{where}: {printable(text)[:40]!r} is no number") from None
+
+
+def read_length(text: str) -> tuple[float, ...]:
+    """Read x1,y1,x2,y2=metres; raises `InputError`."""
+    match = _LENGTH.fullmatch(text)
+    row = tuple(map(float, match.groups())) if match else (math.nan,)
+    if not all(map(math.isfinite, row)) or not row[-1] > 0:
+        raise InputError(
+            f"`size` must be x1,y1,x2,y2=metres, as 410,300,655,310=0.297, not {printable(text)[:60]!r}"
+        )
+    return row
 
 
 def _read_known(text: str) -> tuple[float, ...]:

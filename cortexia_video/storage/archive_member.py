@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from cortexia_video.storage.arrow import import_arrow
 from cortexia_video.storage.named_file import LARGEST_FILE, open_named, require_size
 from cortexia_video.storage.paths import AnyPath
 from cortexia_video.storage.remote_path import RemotePath
-from cortexia_video.storage.row_groups import RecentGroups, read_row_group
+from cortexia_video.storage.row_groups import RecentGroups, open_parquet, read_row_group
 
 SHARD_SUFFIXES = (".tar", ".parquet")
 
@@ -86,7 +85,7 @@ _GROUPS = RecentGroups()
 
 def _read_group(shard: AnyPath, group: int, columns: Sequence[str], limit: float | None) -> Any:
     with open_named(shard) as opened:
-        file = import_arrow().parquet.ParquetFile(opened)
+        file = open_parquet(opened)
         return read_row_group(file, group, [choose_column(file.schema_arrow.names, columns)], limit)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-_BOOLEANS, _BYTE, _INTEGERS, _I64 = (1, 2), 3, (4, 5, 6), 6
+_BOOLEANS, _BYTE, _INTEGERS, _I32, _I64 = (1, 2), 3, (4, 5, 6), 5, 6
 _BINARY, _LIST, _SET, _MAP, _STRUCT = 8, 9, 10, 11, 12
 _FIXED = {1: 0, 2: 0, _BYTE: 1, 7: 8, 13: 16}  # bytes; a boolean is its type, 7 a double, 13 a UUID
 _DEEPEST = 32
@@ -18,11 +18,15 @@ Readers = Mapping[int, tuple[int, Callable[[], Any]]]
 
 
 class ColumnChunk(NamedTuple):
-    """The values of a column in a row group. column: with dots where nested. unpacked, packed: bytes."""
+    """The values of a column in a row group. column: with dots where nested. unpacked, packed: bytes.
+
+    start: where its pages begin in the file; `packed` counts their headers, too.
+    """
 
     column: str
     unpacked: int
     packed: int
+    start: int
 
 
 class RowGroup(NamedTuple):
@@ -41,8 +45,10 @@ def parse_footer(footer: bytes) -> list[RowGroup]:
     integer, text = (_I64, source.read_integer), (_BINARY, source.read_text)
 
     def read_column() -> ColumnChunk:
-        said = source.read_struct({3: source.list_of(*text), 6: integer, 7: integer})
-        return ColumnChunk(".".join(_require(said, 3)), _require(said, 6), _require(said, 7))
+        fields = dict.fromkeys((6, 7, 9, 11), integer)  # unpacked, packed, first data page, dictionary
+        said = source.read_struct({3: source.list_of(*text), **fields})
+        start = min(place for place in (said.get(9, 0), said.get(11, 0) or said.get(9, 0)))
+        return ColumnChunk(".".join(_require(said, 3)), _require(said, 6), _require(said, 7), start)
 
     def read_chunk() -> ColumnChunk:
         return _require(source.read_struct({3: (_STRUCT, read_column)}), 3)
@@ -55,6 +61,21 @@ def parse_footer(footer: bytes) -> list[RowGroup]:
         return _require(source.read_struct({4: source.list_of(_STRUCT, read_group)}), 4)
     except IndexError as error:
         raise ValueError("it ends too early") from error
+
+
+class PageHeader(NamedTuple):
+    """What a page says before its values. size: of the header; unpacked, packed: of the values; all bytes."""
+
+    size: int
+    unpacked: int
+    packed: int
+
+
+def parse_page(data: bytes) -> PageHeader:
+    """Return the header of a page, with which `data` begins; `IndexError` where it goes on, `ValueError`."""
+    source = _Compact(data)
+    said = source.read_struct(dict.fromkeys((2, 3), (_I32, source.read_integer)))
+    return PageHeader(source.place, _require(said, 2), _require(said, 3))
 
 
 def _require(said: Mapping[int, Any], number: int) -> Any:
@@ -71,6 +92,11 @@ class _Compact:
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
+
+    @property
+    def place(self) -> int:
+        """How many bytes were read."""
+        return self._at
 
     def read_struct(self, readers: Readers, depth: int = 0) -> dict[int, Any]:
         """Read a struct. readers: type and reader of the fields that matter; others are skipped."""

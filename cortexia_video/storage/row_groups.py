@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 from weakref import WeakKeyDictionary
 
 from cortexia_video.storage.arrow import import_arrow
 from cortexia_video.storage.named_file import LARGEST_FILE, FileTooLargeError, require_size
-from cortexia_video.storage.parquet_footer import RowGroup, parse_footer
+from cortexia_video.storage.parquet_footer import ColumnChunk, RowGroup, parse_footer, parse_page
 
 _SMALL = 1 << 28  # bytes of a row group
 _PACKED = 8  # times smaller: more than images and depth are packed
@@ -19,9 +21,18 @@ _GROUPS_KEPT = 4
 _BYTES_KEPT = 1 << 28
 
 
-_LARGEST_FOOTER = 1 << 26
+_LARGEST_FOOTER, _LARGEST_HEADER = 1 << 26, 1 << 16
 _parse = lru_cache(maxsize=4)(parse_footer)  # an archive's images are read one by one, each time opened anew
 _footers: WeakKeyDictionary[Any, list[RowGroup]] = WeakKeyDictionary()
+_sources: WeakKeyDictionary[Any, Path | IO[bytes]] = WeakKeyDictionary()
+
+
+def open_parquet(source: Path | IO[bytes], **options: Any) -> Any:
+    """Return a `ParquetFile` of a path or an open file; of a local one pages are looked at before they are read."""
+    file = import_arrow().parquet.ParquetFile(source, **options)
+    if isinstance(source, Path) or isinstance(getattr(source, "raw", None), io.FileIO):
+        _sources[file] = source  # at a URL each page would be a request
+    return file
 
 
 def list_row_groups(file: Any) -> list[RowGroup]:
@@ -62,6 +73,7 @@ def read_row_group(file: Any, group: int, columns: Sequence[str], limit: float |
         limit = min(LARGEST_FILE, max(_SMALL, _PACKED * stored))
     what, batches, size = f"row group {group}, unpacked,", [], 0
     require_size(unpacked, limit, what)
+    _require_pages(file, chunks, limit)
     at_once = max(1, min(int(limit / 4 / max(unpacked, 1)), about.rows))
     for batch in file.iter_batches(at_once, row_groups=[group], columns=[*columns], use_threads=False):
         size += batch.nbytes
@@ -70,6 +82,28 @@ def read_row_group(file: Any, group: int, columns: Sequence[str], limit: float |
     if not batches:
         return file.schema_arrow.empty_table().select([*columns])
     return import_arrow().Table.from_batches(batches)
+
+
+def _require_pages(file: Any, chunks: Sequence[ColumnChunk], limit: float) -> None:
+    """Raise `FileTooLargeError` for pages that unpack to more, whatever the footer says; `ValueError` for none."""
+    source = _sources.get(file)
+    if source is None:
+        return
+    with source.open("rb") if isinstance(source, Path) else nullcontext(source) as opened:
+        unpacked = 0
+        for chunk in chunks:
+            place, end = chunk.start, chunk.start + chunk.packed
+            while place < end:
+                opened.seek(place)
+                try:
+                    page = parse_page(opened.read(min(_LARGEST_HEADER, end - place)))
+                except IndexError as error:
+                    raise ValueError("a page of it does not say what it holds") from error
+                if page.unpacked < 0 or page.packed < 0:
+                    raise ValueError("it says that a page has less than 0 bytes")
+                unpacked += page.unpacked
+                require_size(unpacked, limit, "its pages, unpacked,")
+                place += page.size + page.packed
 
 
 class RecentGroups:

@@ -83,7 +83,7 @@ class Ran(NamedTuple):
         return [line for line in self.err.splitlines() if line.startswith("cortexia: ")]
 
 
-QUICK = ("estimate", "pack tar", "evaluate", "info")  # the others: make test-slow
+QUICK = ("estimate", "pack tar", "evaluate", "info", "--help", "--version")  # the others: make test-slow
 
 
 def some_slow(names: list[str]) -> list[object]:

@@ -64,7 +64,7 @@ def test_a_command_reads_the_ledger_of_its_input_by_one_pass(
     opened.clear()
     COMMANDS[command](images, run, tmp_path / "to")
     assert opened[run / LEDGER_NAME] == 1
-    assert opened[tmp_path / "to" / LEDGER_NAME] <= (2 if command == "convert" else 1)
+    assert opened[tmp_path / "to" / LEDGER_NAME] <= 1
 
 
 def test_a_packed_run_is_converted_by_one_pass_beside_the_index(

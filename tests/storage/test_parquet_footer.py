@@ -13,8 +13,10 @@ import pytest
 from cortexia_video import open_dataset
 from cortexia_video.errors import CortexiaError, DecodeError, Failure
 from cortexia_video.sources.archives import find_in_shard
+from cortexia_video.storage.archive_member import read_part
+from cortexia_video.storage.named_file import FileTooLargeError
 from cortexia_video.storage.parquet_footer import ColumnChunk, RowGroup, parse_footer
-from cortexia_video.storage.row_groups import list_row_groups, read_row_group, require_rows
+from cortexia_video.storage.row_groups import list_row_groups, open_parquet, read_row_group, require_rows
 
 CORPUS = Path(__file__).parents[1] / "corpora/dataset-parquet"
 
@@ -49,7 +51,12 @@ def read_with_arrow(data: bytes) -> list[RowGroup]:
         RowGroup(
             group.num_rows,
             [
-                ColumnChunk(each.path_in_schema, each.total_uncompressed_size, each.total_compressed_size)
+                ColumnChunk(
+                    each.path_in_schema,
+                    each.total_uncompressed_size,
+                    each.total_compressed_size,
+                    min(each.data_page_offset, each.dictionary_page_offset or each.data_page_offset),
+                )
                 for each in map(group.column, range(group.num_columns))
             ],
         )
@@ -163,3 +170,68 @@ def test_more_rows_than_bytes_are_not_listed(tmp_path: Path) -> None:
     (found,) = find_in_shard("a.parquet", tmp_path / "a.parquet")
     assert isinstance(found, Failure) and isinstance(found.error, CortexiaError)
     assert "it says it has 3000000 rows in" in str(found.error)
+
+
+def encode_varint(number: int, length: int) -> bytes:
+    """Return a number above 0 in zigzag and groups of 7 bits, filled up to a length."""
+    value = 2 * number
+    return bytes((value >> 7 * each) & 127 | (128 if each < length - 1 else 0) for each in range(length))
+
+
+@pytest.mark.parametrize("codec", ["zstd", "snappy", "gzip"])
+@pytest.mark.parametrize("pages", [1, 4])
+def test_pages_that_unpack_to_more_than_the_footer_says_are_not_read(
+    codec: str, pages: int, tmp_path: Path
+) -> None:
+    """Some kilobytes of zeros, packed; the footer says that the column has 1000 bytes unpacked."""
+    sizes = [(320 << 20) // pages] * pages
+    table = pa.table(
+        {"key": ["a"] * pages, "image": pa.array([bytes(size) for size in sizes], pa.large_binary())}
+    )
+    path = tmp_path / "a.parquet"
+    options = {"compression": codec, "use_dictionary": False, "write_statistics": False, "data_page_size": 1}
+    pq.write_table(table, path, write_batch_size=1, **options)
+    said = pq.ParquetFile(path).metadata.row_group(0).column(1).total_uncompressed_size
+    data, footer = path.read_bytes(), take_footer(path.read_bytes())
+    true = encode_varint(said, 5)
+    true = true[: next(n for n in range(5, 0, -1) if true[n - 1])]
+    true = bytes([*true[:-1], true[-1] & 127])
+    assert footer.count(true) >= 1
+    path.write_bytes(data.replace(true, encode_varint(1000, len(true))))
+    assert pq.ParquetFile(path).metadata.row_group(0).column(1).total_uncompressed_size == 1000
+    before = pa.default_memory_pool().bytes_allocated()
+    with path.open("rb") as file:
+        for opened in (open_parquet(path), open_parquet(file)):
+            with pytest.raises(FileTooLargeError, match="its pages, unpacked,.* the limit is"):
+                read_row_group(opened, 0, ["key", "image"])
+            assert read_row_group(opened, 0, ["key"]).num_rows == pages
+    assert pa.default_memory_pool().bytes_allocated() - before < 50e6
+    with pytest.raises(FileTooLargeError, match="limit"):
+        read_part(path, "0.0", ["image"])
+
+
+@pytest.mark.parametrize("place", range(4, 60, 5))
+def test_damaged_pages_are_an_error_in_words(place: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    data = bytearray(write(TABLE.select(["key", "image"])))
+    data[place] ^= 0xFF
+    path.write_bytes(data)
+    try:
+        read_row_group(open_parquet(path), 0, ["key", "image"])
+    except (OSError, ValueError, pa.ArrowException) as error:
+        assert str(error)
+
+
+def test_whole_files_are_read_with_their_pages_looked_at(tmp_path: Path) -> None:
+    for number, options in enumerate(
+        [
+            {},
+            {"compression": "zstd", "data_page_size": 100},
+            {"data_page_version": "2.0", "row_group_size": 9},
+        ]
+    ):
+        path = tmp_path / f"{number}.parquet"
+        path.write_bytes(write(**options))
+        file = open_parquet(path)
+        tables = [read_row_group(file, group, TABLE.column_names) for group in range(file.num_row_groups)]
+        assert pa.concat_tables(tables).equals(TABLE)

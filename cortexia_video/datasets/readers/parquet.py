@@ -16,10 +16,15 @@ from cortexia_video.errors import DecodeError, Failure, InputError, in_words
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
 from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.storage.arrow import import_arrow
 from cortexia_video.storage.named_file import LARGEST_TEXT, open_named
 from cortexia_video.storage.paths import AnyPath
-from cortexia_video.storage.row_groups import RecentGroups, list_row_groups, read_row_group, require_rows
+from cortexia_video.storage.row_groups import (
+    RecentGroups,
+    list_row_groups,
+    open_parquet,
+    read_row_group,
+    require_rows,
+)
 
 _FILES_KEPT = 64
 
@@ -110,12 +115,11 @@ def _list_group(file: Any, path: AnyPath, group: int, columns: list[str]) -> _Ro
 def open_file(path: AnyPath) -> Any:
     """Open a parquet file, of which only what is asked for is read; `InputError` where it is broken or not
     there."""
-    parquet = import_arrow().parquet
     with in_words(f"{path} is no parquet file that can be read", "make or copy it again"):
         if isinstance(path, Path):
             open_named(path).close()  # Arrow would wait for the writer of a pipe
         source = path if isinstance(path, Path) else path.open("rb", 0)
-        file = parquet.ParquetFile(source, memory_map=True, page_checksum_verification=True)
+        file = open_parquet(source, memory_map=True, page_checksum_verification=True)
         list_row_groups(file)
         return file
 
