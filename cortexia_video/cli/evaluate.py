@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from functools import partial
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -15,13 +13,10 @@ from cortexia_video.cli.options import MODEL, MODEL_OPTIONS, OPTIONS, RUN, parse
 from cortexia_video.errors import Failure, InputError, ParityError, printable
 from cortexia_video.evaluation.evaluator import evaluate
 from cortexia_video.evaluation.results import PAGE, RESULTS, TABLE
-from cortexia_video.frame import Frame
-from cortexia_video.images.decode import decode
-from cortexia_video.images.read import read_image_bytes
 from cortexia_video.inference.backend_selection import BackendSelector
 from cortexia_video.jobs.estimate import estimate
+from cortexia_video.jobs.worker import decode_readable
 from cortexia_video.models.registry import find_model
-from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.sources.find import find_images
 from cortexia_video.storage.paths import to_path
 
@@ -93,9 +88,13 @@ def _compare(images: list[str], model: str, words: str, options: dict[str, Any])
             raise InputError(f"--compare {words}: two of one sort; compare one of each at a time")
         offered = f"--compare: one of {', '.join((*backends, *_PRECISIONS))}; a size"
         compared[name] = parse_size(word, offered) if name == "input_size" else word
+
+    def name_left_out(failure: Failure) -> None:
+        print(f"left out: {printable(failure.key)}: {to_options(failure.reason)}", file=sys.stderr)
+
     choice = BackendSelector(model, max_error=max_error, **{**given, **compared})
     try:
-        parity = choice.check(_read_frames(images))
+        parity = choice.check(decode_readable(find_images(images), on_failure=name_left_out))
     except ParityError as error:
         print(to_options(str(error)))
         return SOME_FAILED
@@ -104,21 +103,3 @@ def _compare(images: list[str], model: str, words: str, options: dict[str, Any])
     for each in sorted(worst.values(), key=lambda each: -each.mean)[:_LISTED]:
         print(f"  {each.mean:8.3%} mean  {each.most:8.3%} for 99 %  {printable(each.key)}")
     return DONE
-
-
-def _read_frames(images: list[str]) -> Iterator[Frame]:
-    """Yield the images; those that cannot be decoded are named on stderr and left out."""
-    for found in find_images(images):
-        if isinstance(found, Failure):
-            frame: Frame | Failure = found
-        else:
-            data = attempt(found.key, "decode", partial(read_image_bytes, found.place))
-            frame = (
-                data
-                if isinstance(data, Failure)
-                else attempt(found.key, "decode", partial(decode, data, found.key))
-            )
-        if isinstance(frame, Failure):
-            print(f"left out: {printable(frame.key)}: {to_options(frame.reason)}", file=sys.stderr)
-        else:
-            yield frame

@@ -7,8 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from types import FrameType
 
 from cortexia_video.cli import DONE, INTERRUPTED, SOME_FAILED
@@ -28,9 +27,24 @@ def run_job(
     find: finds the inputs once more, to count them.
     """
     logging.getLogger("cortexia_video").setLevel(logging.INFO)
-    with _stop_on_signals() as stop, open_progress() as progress:
-        progress.count(find)
-        report = job(progress.show, stop)
+    stop = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        """Stop at the first Ctrl-C or SIGTERM; the second ends the process at once."""
+        if stop.is_set():
+            if sys.stderr.isatty():
+                os.write(sys.stderr.fileno(), b"\x1b[?25h\n")  # the bar hides the cursor
+            os._exit(INTERRUPTED)
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with open_progress() as progress:
+            progress.count(find)
+            report = job(progress.show, stop)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if report.interrupted:
         print("interrupted: what was being written is finished; the same command goes on from here. So far:")
     print(report)
@@ -41,23 +55,3 @@ def run_job(
     if report.failed:  # each was said when it happened
         print(f"  why each failed: {printable(str(output / LEDGER_NAME))}")
     return INTERRUPTED if report.interrupted else SOME_FAILED if report.failed else DONE
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[threading.Event]:
-    """Set the event on the first Ctrl-C or SIGTERM; the second ends the process at once."""
-    stop = threading.Event()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            if sys.stderr.isatty():
-                os.write(sys.stderr.fileno(), b"\x1b[?25h\n")  # the bar hides the cursor
-            os._exit(INTERRUPTED)
-        stop.set()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

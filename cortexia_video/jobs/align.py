@@ -125,6 +125,7 @@ def align_folder(
         files = iter(kept)
         shared = _fit_together(aligner, reader, kept, share, workers)
     sink = open_sink(root, format=format, relative=not drop_relative)
+    fits = [(group, fit.scale, fit.shift) for group, fit in sorted(shared.items()) if isinstance(fit, Fit)]
     settings = {
         "job": "align",
         "format": format,
@@ -134,7 +135,7 @@ def align_folder(
         "share": None if share == "none" else share,
         "drop_relative": drop_relative,
         **aligner.settings,
-        "fits": _digest(shared) if shared else None,
+        "fits": hashlib.sha256(json.dumps(fits).encode()).hexdigest() if shared else None,
     }
 
     def change(item: InputFile, reading: Reading) -> tuple[DepthMap, Mapping[str, object]]:
@@ -199,8 +200,3 @@ def _fit_together(
 def _find_group(key: str, share: Share) -> str:
     """Return which images share a fit with this one: those of its folder, or all."""
     return str(PurePosixPath(key).parent) if share == "clip" else ""
-
-
-def _digest(shared: Mapping[str, Fit | Failure]) -> str:
-    said = [(group, fit.scale, fit.shift) for group, fit in sorted(shared.items()) if isinstance(fit, Fit)]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()

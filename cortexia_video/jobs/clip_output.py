@@ -164,7 +164,8 @@ class ClipOutput:
         if cameras:
             progress.f_px, progress.f_source = float(np.median(cameras)), "estimated"
         values = [self._native.finish(each.origin, each.values).values for each in probes]
-        low, high = (float(pick(each)) for each, pick in ((values, _lowest), (values, _highest)))
+        low = min((float(each.min()) for each in values), default=0.0)
+        high = max((float(each.max()) for each in values), default=1.0)
         progress.coding = Coding.of(self._native.model.kind, low, high).metadata
 
     def add(
@@ -295,11 +296,3 @@ class ClipOutput:
         clip |= {"hdr": index.hdr} if index.hdr else {}
         clip |= {"in_float32": progress.in_float32} if progress.in_float32 else {}
         return describe_clip(depth, Coding(progress.coding), clip)
-
-
-def _lowest(values: Sequence[NDArray[np.float32]]) -> float:
-    return min((float(each.min()) for each in values), default=0.0)
-
-
-def _highest(values: Sequence[NDArray[np.float32]]) -> float:
-    return max((float(each.max()) for each in values), default=1.0)

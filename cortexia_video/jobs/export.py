@@ -87,7 +87,14 @@ def export(
         raise ModelLoadError(
             f"model {model!r} is no network of torch's to export: `backend` runs it as it is"
         )
-    frames = _read_frames(check)
+    checked = [check] if isinstance(check, str | os.PathLike) else check
+    frames: list[Frame] = []
+    if checked:
+        images = (each for each in find_images(checked, recursive=True) if isinstance(each, InputFile))
+        frames += islice(decode_readable(islice(images, _TRIED)), FRAMES_COMPARED)
+        if not frames:
+            places = ", ".join(str(to_path(each)) for each in checked)
+            raise InputError(f"no images that can be read in {places} (`check`)")
     options: dict[str, Any] = {"device": "cpu", "precision": "float32", "commercial_only": commercial_only}
     options |= {name: value for name, value in (("kind", kind), ("input_size", size)) if value is not None}
     reference = load_estimator(model, **options)
@@ -121,16 +128,3 @@ def export(
         for each in files:
             move_whole(each, place.parent / each.name)
     return Export(place, size, written, parity)
-
-
-def _read_frames(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Frame]:
-    """Read the first images that can be."""
-    paths = [paths] if isinstance(paths, str | os.PathLike) else paths
-    if not paths:
-        return []
-    found = (each for each in find_images(paths, recursive=True) if isinstance(each, InputFile))
-    frames = list(islice(decode_readable(islice(found, _TRIED)), FRAMES_COMPARED))
-    if not frames:
-        places = ", ".join(str(to_path(each)) for each in paths)
-        raise InputError(f"no images that can be read in {places} (`check`)")
-    return frames

@@ -36,7 +36,7 @@ from cortexia_video.sinks.open import open_sink
 from cortexia_video.sources.find import Found, InputFile, find_images
 from cortexia_video.storage.atomic_file import scratch_folder
 from cortexia_video.storage.documents import parse_json
-from cortexia_video.storage.paths import AnyPath, is_remote, to_path
+from cortexia_video.storage.paths import is_remote, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 _LISTED = 1000  # objects a request
@@ -188,6 +188,13 @@ def plan(
     speed, costs, pixels = _time(chosen, estimators, decode, beside)
     sides = sorted(((each.width, each.height) for each in headers.values()), key=math.prod)
     mean = sum(map(math.prod, sides)) / len(sides)
+    # what object stores will be asked: they charge for it
+    remote, stored = any(is_remote(each) for each in inputs), isinstance(root, RemotePath)
+    requests = {
+        "LIST": math.ceil(found * (remote + stored) / _LISTED),
+        "GET": left if remote else 0,
+        "PUT": left + 2 * math.ceil(left / CLAIMED) if stored else 0,
+    }
     return Plan(
         found=found,
         done=found - left,
@@ -203,19 +210,8 @@ def plan(
             left / num_workers, left, speed, costs, mean if estimators[0].size == "full" else pixels
         ),
         num_workers=num_workers,
-        requests=_count_requests(found, left, inputs, root),
+        requests=requests,
     )
-
-
-def _count_requests(
-    found: int, left: int, inputs: Sequence[str | os.PathLike[str]], root: AnyPath | None
-) -> dict[str, int]:
-    """Count what object stores will be asked: they charge for it. left: of the inputs found, to be done."""
-    remote = any(is_remote(each) for each in inputs)
-    stored = isinstance(root, RemotePath)
-    puts = left + 2 * math.ceil(left / CLAIMED) if stored else 0
-    listed = found * (remote + stored)
-    return {"LIST": math.ceil(listed / _LISTED), "GET": left if remote else 0, "PUT": puts}
 
 
 def _count(

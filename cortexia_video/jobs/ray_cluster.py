@@ -94,12 +94,30 @@ class RayExecutor:
 
     def __enter__(self) -> Self:
         ray = _import_ray()
-        if not ray.is_initialized():
-            with contextlib.ExitStack() as stack:
-                settings = {} if self._address else stack.enter_context(_keep_apart())
-                stack.callback(ray.shutdown)
-                _connect(ray, self._address, settings)
-                self._end = stack.pop_all()
+        if ray.is_initialized():
+            return self
+        logging.getLogger("ray").setLevel(logging.CRITICAL)
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+        with contextlib.ExitStack() as stack:
+            if self._address is None:  # a cluster of its own begins here
+                options |= {"include_dashboard": False, "object_store_memory": _LOCAL_STORE}
+                options |= stack.enter_context(_keep_apart())
+            stack.callback(ray.shutdown)
+            host, colon, port = (self._address or "local").rpartition("//")[2].rpartition(":")
+            is_near = self._address in (None, "auto")
+            if not is_near and not (colon and port.isdecimal()):
+                raise InputError(f"`address` must be auto or like 10.0.0.5:6379, got {self._address!r}")
+            try:
+                if not is_near:  # Ray itself takes minutes to give up
+                    socket.create_connection((host, int(port)), _ANSWERS_S).close()
+                ray.init(self._address or "local", **options)
+            except (OSError, OverflowError, RuntimeError, ValueError, TimeoutError) as error:
+                if self._address is None:
+                    raise
+                where = "on this machine" if is_near else f"at {self._address}"
+                remedy = "start one with `ray start --head`, or leave `address` out to start one here"
+                raise ClusterError(f"no Ray cluster answers {where}: {remedy}") from error
+            self._end = stack.pop_all()
         return self
 
     def __exit__(
@@ -350,26 +368,6 @@ def _import_ray() -> Any:
         needs = "'cortexia-video[distributed]'"
         raise explain_import(error, "the executor ray needs", needs) from error
     return ray
-
-
-def _connect(ray: Any, address: str | None, settings: Mapping[str, Any]) -> None:
-    """Join a cluster, or begin one on this machine."""
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-    if address is None:
-        ray.init("local", include_dashboard=False, object_store_memory=_LOCAL_STORE, **settings, **quiet)
-        return
-    host, colon, port = address.rpartition("//")[2].rpartition(":")
-    if address != "auto" and not (colon and port.isdecimal()):
-        raise InputError(f"`address` must be auto or like 10.0.0.5:6379, got {address!r}")
-    try:
-        if address != "auto":  # Ray itself takes minutes to give up
-            socket.create_connection((host, int(port)), _ANSWERS_S).close()
-        ray.init(address, **quiet)
-    except (OSError, OverflowError, RuntimeError, ValueError, TimeoutError) as error:
-        where = "on this machine" if address == "auto" else f"at {address}"
-        remedy = "start one with `ray start --head`, or leave `address` out to start one here"
-        raise ClusterError(f"no Ray cluster answers {where}: {remedy}") from error
 
 
 @contextlib.contextmanager

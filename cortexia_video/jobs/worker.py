@@ -30,7 +30,7 @@ from cortexia_video.runtime.throughput import MODEL, StageClock, Usage
 from cortexia_video.runtime.trace import Trace
 from cortexia_video.runtime.workers import count_cores
 from cortexia_video.sinks.sink import Sink
-from cortexia_video.sources.find import InputFile
+from cortexia_video.sources.find import Found, InputFile
 from cortexia_video.storage.paths import to_path
 from cortexia_video.video.frames import read_frame
 from cortexia_video.video.image_sequence import read_any_index
@@ -237,8 +237,16 @@ def _settle_frame(item: FrameItem, outcome: object) -> ItemDone | Failure | None
     return item.clip.pop_outcome()
 
 
-def decode_readable(images: Iterable[InputFile], *, max_megapixels: float = 200.0) -> Iterator[Frame]:
-    """Yield frames to compare backends on: of what can be decoded, in its order; of a clip the first."""
+def decode_readable(
+    images: Iterable[Found],
+    *,
+    max_megapixels: float = 200.0,
+    on_failure: Callable[[Failure], None] = lambda failure: None,
+) -> Iterator[Frame]:
+    """Yield frames to compare backends on: of what can be decoded, in its order; of a clip the first.
+
+    on_failure: called for each of the others.
+    """
 
     def read(image: InputFile) -> Frame:
         if image.is_clip:
@@ -249,6 +257,8 @@ def decode_readable(images: Iterable[InputFile], *, max_megapixels: float = 200.
         return decode(read_image_bytes(image.place), image.key, max_megapixels=max_megapixels)
 
     for each in images:
-        frame = attempt(each.key, "decode", partial(read, each))
-        if not isinstance(frame, Failure):
+        frame = each if isinstance(each, Failure) else attempt(each.key, "decode", partial(read, each))
+        if isinstance(frame, Failure):
+            on_failure(frame)
+        else:
             yield frame

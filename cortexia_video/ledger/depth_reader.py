@@ -179,7 +179,8 @@ class DepthReader:
             place = place.parent
         found = self._folders.get(place, [])
         for each in reversed(below):
-            found = self._folders[each] = [_Folder(each), *found] if _is_ours(each) else found
+            is_ours = _has_ledger(each) or _is_file(each / DEPTH_JSON)
+            found = self._folders[each] = [_Folder(each), *found] if is_ours else found
         return found
 
 
@@ -242,7 +243,10 @@ class _Folder:
             return self._common
         known, digest = _NOTHING, None
         for line in self._ledger.find(name):  # newest first
-            placed = _find_placed(line, name) if line.get("outcome") == "done" else None
+            placed: object = None  # size and digest, as the line of what is done has them
+            if line.get("outcome") == "done":
+                inside = line.get("inside", {})
+                placed = inside[name][1:] if name in inside else line["outputs"][name]
             if known is _NOTHING:
                 known = self._common._replace(changed=placed is None or isinstance(placed, list))
             if isinstance(placed, list) and placed[0] == len(data):
@@ -263,16 +267,6 @@ class _Folder:
         words = {name: line.get(name) for name in _OF_FILE}
         words |= {name: line.get(name, run.get(name)) for name in _OF_MODEL}
         return {name: value for name, value in words.items() if value is not None}
-
-
-def _find_placed(line: Mapping[str, Any], name: str) -> object:
-    """Return size and digest of an output, as the line of what is done has them."""
-    inside = line.get("inside", {})
-    return inside[name][1:] if name in inside else line["outputs"][name]
-
-
-def _is_ours(place: AnyPath) -> bool:
-    return _has_ledger(place) or _is_file(place / DEPTH_JSON)
 
 
 def _has_ledger(place: AnyPath) -> bool:

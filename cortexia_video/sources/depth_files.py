@@ -6,7 +6,6 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -150,24 +149,19 @@ def _name_keys(names: Sequence[str], *, bare: bool) -> Mapping[str, str]:
 
 def _find_packed(folder: AnyPath, shard: str) -> Iterator[Found]:
     """Yield the depth in the shards of the run whose output folder this is; without its ledger, a failure."""
+    changed: dict[str, int] = {}
     try:
-        yield from _list_packed(folder)
+        for line in read_done(folder):
+            found = find_depth(line) if "inside" in line else None
+            if found is None:
+                continue
+            (archive,), name = line["outputs"], found[0]
+            if archive not in changed:  # 0 of one that is gone, which whoever reads it says
+                status = attempt(archive, "find", (folder / archive).stat)
+                changed[archive] = 0 if isinstance(status, Failure) else status.st_mtime_ns
+            if not (isinstance(folder, Path) and (folder / name).exists()):  # a file of an earlier run
+                source = Source(name_absolute(folder / name), list_outputs(line)[name].size, changed[archive])
+                yield InputFile(line["key"], source)
     except InputError as error:
         reason = f"a run packed it, whose ledger, which says what is where, must lie beside it: {error}"
         yield Failure(shard, "find", InputError(reason))
-
-
-def _list_packed(folder: AnyPath) -> Iterator[InputFile]:
-    changed: dict[str, int] = {}
-    for line in read_done(folder):
-        found = find_depth(line) if "inside" in line else None
-        if found is None:
-            continue
-        (shard,), name = line["outputs"], found[0]
-        if shard not in changed:
-            changed[shard] = 0  # of one that is gone, which whoever reads it says
-            with suppress(OSError):
-                changed[shard] = (folder / shard).stat().st_mtime_ns
-        if not (isinstance(folder, Path) and (folder / name).exists()):  # a file of an earlier run
-            size = list_outputs(line)[name].size
-            yield InputFile(line["key"], Source(name_absolute(folder / name), size, changed[shard]))

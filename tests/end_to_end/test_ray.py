@@ -232,7 +232,7 @@ def test_a_folder_into_shards_by_the_command_line(
     [
         (
             {"address": "127.0.0.1:1"},
-            "no Ray cluster answers at 127.0.0.1:1: begin one with `ray start",
+            "no Ray cluster answers at 127.0.0.1:1: start one with `ray start",
         ),
         ({"address": "nonsense"}, "`address` must be auto or like 10.0.0.5:6379, got 'nonsense'"),
         ({"num_workers": 0}, "`num_workers` must be at least 1, got 0"),
