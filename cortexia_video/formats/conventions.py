@@ -60,9 +60,9 @@ def parse_calibration(text: str) -> dict[str, Any]:
     if missing:
         raise DepthFileError(f"the calibration has no {', '.join(missing)}: give the calib.txt of the scene")
     f_px, doffs, baseline = (float(match.group(1)) for match in found.values() if match)
-    words = {"f_px": f_px, "f_source": "given", "doffs_px": doffs, "baseline_m": baseline / 1000}
+    metadata = {"f_px": f_px, "f_source": "given", "doffs_px": doffs, "baseline_m": baseline / 1000}
     sides = [re.search(rf"^{name}\s*=\s*(\d{{1,9}})\s*$", text, re.MULTILINE) for name in ("height", "width")]
-    return words | ({"calibrated_size": [int(side[1]) for side in sides if side]} if all(sides) else {})
+    return metadata | ({"calibrated_size": [int(side[1]) for side in sides if side]} if all(sides) else {})
 
 
 def _whole(name: str, unknown: Sequence[int] = (0,)) -> Callable[[RawDepth, Metadata], RawDepth]:
@@ -71,8 +71,8 @@ def _whole(name: str, unknown: Sequence[int] = (0,)) -> Callable[[RawDepth, Meta
     def translate(stored: RawDepth, about: Metadata) -> RawDepth:
         if stored.values.dtype.kind not in "iu" or stored.values.itemsize < 2:
             raise _misfit(stored)
-        words = {"kind": "metric", "scale": 1 / PER_METRE[name], "unknown": [*unknown]}
-        return RawDepth(stored.values, words)
+        metadata = {"kind": "metric", "scale": 1 / PER_METRE[name], "unknown": [*unknown]}
+        return RawDepth(stored.values, metadata)
 
     return translate
 
@@ -120,8 +120,8 @@ def _read_moge(stored: RawDepth, about: Metadata) -> RawDepth:
     unit = _number(stored, "unit") if "unit" in stored.text else 1.0
     kind = "metric" if "unit" in stored.text else about.get("kind")
     beyond = near * (far / near) ** (INTERVALS / (INTERVALS - 1))  # of 65535, which means infinite there
-    words = {"near": near * unit, "far": beyond * unit, "unknown": [0, LAST]}
-    return RawDepth(stored.values, {"kind": kind, **words})
+    metadata = {"near": near * unit, "far": beyond * unit, "unknown": [0, LAST]}
+    return RawDepth(stored.values, {"kind": kind, **metadata})
 
 
 def _read_iw3(stored: RawDepth, about: Metadata) -> RawDepth:
@@ -150,8 +150,8 @@ def _read_carla(stored: RawDepth, about: Metadata) -> RawDepth:
     if stored.values.dtype != np.uint8 or stored.values.shape[2:] != (3,):
         raise _misfit(stored)
     red, green, blue = np.moveaxis(stored.values.astype(np.uint32), -1, 0)
-    words = {"kind": "metric", "scale": 1000 / LAST_24, "unknown": LAST_24}
-    return RawDepth(red | (green << 8) | (blue << 16), words)
+    metadata = {"kind": "metric", "scale": 1000 / LAST_24, "unknown": LAST_24}
+    return RawDepth(red | (green << 8) | (blue << 16), metadata)
 
 
 def _require(stored: RawDepth, dtype: type) -> None:

@@ -24,7 +24,7 @@ from cortexia_video.pinhole import Pinhole
 from cortexia_video.storage.named_file import FileTooLargeError, read_named
 from cortexia_video.storage.paths import AnyPath, PathLike, to_path
 
-_TOLD = [  # what readers say of a file, and the words for it
+_TOLD = [  # what readers say of a file, and what to say
     (re.compile("truncat|EOF|not a zip file|end of|premature", re.IGNORECASE), "it is cut short"),
     (re.compile("CRC|checksum", re.IGNORECASE), "its checksum is wrong"),
     (re.compile("encrypted"), "it is encrypted"),
@@ -74,7 +74,7 @@ def decode_depth(
     """Return the depth in a file's bytes; the values may be read-only, over these bytes.
 
     name: the file's, for messages. The content says of what format it is.
-    about: what to take for so where the file does not say it, in the words of `metadata`. A file that says
+    about: what to take for so where the file does not say it, as in `metadata`. A file that says
     its kind says what its numbers are: of `about` it then takes the camera, the model and the size only.
     Where it does not, 0 is unknown in metric and scale-invariant depth, unless `unknown` is NaN alone.
     convention: whose file it is, one of `CONVENTIONS`, where it does not say its kind; what `about`
@@ -166,9 +166,9 @@ def _naming(name: str) -> Iterator[None]:
         raise DepthFileError(f"{printable(name)}: {error}") from error.__cause__
     except MemoryError as error:
         raise DepthFileError(f"{printable(name)}: {describe(error)}") from error
-    except Exception as error:  # a reader of a broken file raises anything, in words of its program
-        words = describe(error)
-        known = (told for says, told in _TOLD if says.search(words))
+    except Exception as error:  # a reader of a broken file raises anything, about its own program
+        message = describe(error)
+        known = (told for says, told in _TOLD if says.search(message))
         reason = next(known, "its content is not as its format has it")
         raise DepthFileError(
             f"{printable(name)}: it cannot be decoded: {reason}; is it whole? Write or copy it again"

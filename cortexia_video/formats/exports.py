@@ -95,8 +95,8 @@ def _export(name: str, suffix: str, encode: Encode, decode: Decode, lost: Lost, 
 
 def _without_meaning(depth: DepthMap, name: str) -> dict[str, Any]:
     """Return what a file says beside numbers that only its convention can tell."""
-    words = {word: value for word, value in metadata_of(depth).items() if word not in _NO_MEANING}
-    return {**words, "convention": name}
+    kept = {name: value for name, value in metadata_of(depth).items() if name not in _NO_MEANING}
+    return {**kept, "convention": name}
 
 
 def _zeros_for_unknown(depth: DepthMap) -> DepthMap:

@@ -35,13 +35,13 @@ _RATIOS = ((0, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  #
 
 def encode(depth: DepthMap, scale: float | None = None) -> Chunks:
     """Return the pieces of the file. scale: as `choose_steps` takes it."""
-    words = choose_steps(depth, scale)
-    steps = Quantizer(depth.values, words)
+    meaning = choose_steps(depth, scale)
+    steps = Quantizer(depth.values, meaning)
     numbers = np.frombuffer(_scratch.take(2 * depth.values.size), np.uint16).reshape(depth.values.shape)
     for rows in split_rows(*depth.values.shape):
         steps.fill(rows, numbers[rows])
     packed = _import().jpegxl_encode(numbers, lossless=True, effort=_FAST, numthreads=1)
-    text = to_text({**metadata_of(depth), **words})
+    text = to_text({**metadata_of(depth), **meaning})
     about = _box(
         b"jumb", _box(b"jumd", _JSON_TYPE + _REQUESTABLE_AND_LABELLED + _LABEL) + _box(b"json", text)
     )

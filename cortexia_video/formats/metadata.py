@@ -41,7 +41,7 @@ MARK = b"cortexia_video depth"  # in the first bytes of every file of ours that 
 
 
 def metadata_of(depth: DepthMap) -> dict[str, Any]:
-    """Return in words and numbers that JSON can hold what a depth map's values mean; NaN is unknown."""
+    """Return what a depth map's values mean, as JSON can hold it; NaN is unknown."""
     aligned = depth.alignment
     return {
         "kind": depth.kind,
@@ -107,7 +107,7 @@ def describe_files(
 def with_metadata(values: NDArray[np.float32], metadata: Metadata) -> DepthMap:
     """Return values float32 (H, W), NaN where unknown, their meaning back: the inverse of `metadata_of`.
 
-    Words that are not of the vocabulary are ignored. Raises `ValueError` where `kind` is missing, and for
+    Names that are not of the vocabulary are ignored. Raises `ValueError` where `kind` is missing, and for
     what cannot be, such as a focal length of 0.
     """
     kind = metadata.get("kind")

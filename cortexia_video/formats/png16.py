@@ -35,7 +35,7 @@ def encode(depth: DepthMap, scale: float | None = None) -> Chunks:
 
 
 def encode_numbers(steps: Quantizer, metadata: Metadata, text: Mapping[str, str] = _NOTHING) -> Chunks:
-    """Return the pieces of a PNG of some numbers. text: what it says besides, in words of others.
+    """Return the pieces of a PNG of some numbers. text: what other programs look for in it.
 
     Filtered and packed here, strip by strip: Pillow tries every filter on every row, which takes twice as
     long for files no smaller.

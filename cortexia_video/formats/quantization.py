@@ -23,7 +23,7 @@ _AT_ONCE = 1 << 17  # pixels: as float32 they stay in the cache; with fewer, thr
 
 
 def choose_steps(depth: DepthMap, scale: float | None = None) -> dict[str, float]:
-    """Return what numbers of 16 bits stand for, in the words of `metadata`.
+    """Return what numbers of 16 bits stand for, as in `metadata`.
 
     scale: what one step is in the numbers that the depth comes from, such as 0.001 for a sensor's millimetres:
     they are kept. Else metres, and depth up to a factor, have log steps from 1e-5 to 1e6, in every file the
@@ -42,7 +42,7 @@ def choose_steps(depth: DepthMap, scale: float | None = None) -> dict[str, float
 class Quantizer:
     """A depth map as numbers. What has no number, such as infinite values, is written as unknown, 0.
 
-    values: float32 (H, W), NaN where unknown. steps: what the numbers stand for, in the words of `metadata`.
+    values: float32 (H, W), NaN where unknown. steps: what the numbers stand for, as in `metadata`.
     first: that of the smallest value, where the steps have an offset. turn: bits by which numbers are turned,
     to the left.
     """

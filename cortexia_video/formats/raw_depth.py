@@ -20,8 +20,8 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 class RawDepth(NamedTuple):
     """What a file holds.
 
-    values: numbers of any type, (H, W) if it is depth. metadata: what the file says of them, in our words.
-    text: what it says in words of others, which `conventions` may know.
+    values: numbers of any type, (H, W) if it is depth. metadata: what the file says of them, as in `metadata`.
+    text: what it says for other programs, which `conventions` may know.
     """
 
     values: NDArray[Any]

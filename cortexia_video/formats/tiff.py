@@ -65,12 +65,12 @@ def encode(depth: DepthMap) -> Chunks:
     return [file.getbuffer()]
 
 
-def encode_unpacked(depth: DepthMap, **words: Any) -> Chunks:
+def encode_unpacked(depth: DepthMap, **metadata: Any) -> Chunks:
     """Return the file in one piece, not packed: the same bytes on every machine, and quick to read.
 
-    words: of the metadata, where they differ from the map's.
+    metadata: where it differs from the map's.
     """
-    text = to_text({**metadata_of(depth), **words}).decode()
+    text = to_text({**metadata_of(depth), **metadata}).decode()
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(depth.values)).save(file, "TIFF", tiffinfo={_DESCRIPTION: text})
     return [file.getbuffer()]
