@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from queue import Queue
 from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
-from cortexia_video.cli import DONE
+from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.job import run_job
 from cortexia_video.cli.options import CAMERA, MEANING, OPTIONS, RUN, take_options
 from cortexia_video.errors import InputError
+from cortexia_video.jobs.fuse import fuse_point_clouds
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_cloud, make_point_clouds
 from cortexia_video.storage.paths import is_folder, require_object, to_path
 from cortexia_video.storage.remote_path import RemotePath
@@ -29,6 +31,9 @@ def pointcloud_command(
     *,
     output: Annotated[str, Parameter(alias="-o")],
     depth: str | None = None,
+    colmap: Annotated[str | None, Parameter(group=SHAPE)] = None,
+    fuse: Annotated[bool, Parameter(group=SHAPE)] = False,
+    voxel: Annotated[float | None, Parameter(group=SHAPE)] = None,
     **options: Any,
 ) -> int:
     """Make point clouds from depth and images.
@@ -40,6 +45,7 @@ def pointcloud_command(
         cortexia pointcloud photo.jpg --depth photo.npy --kind metric --f-px 1500 --output photo.glb
         cortexia pointcloud clip.mp4 --depth depth/clip.mp4.mkv --frame 123 --output 123.ply
         cortexia pointcloud depth --output clouds
+        cortexia pointcloud aligned --colmap scene/sparse/0 --fuse --output scene.ply
 
     Exit code: 0 all done or skipped, 1 some failed, 2 wrong usage, 130 interrupted.
 
@@ -47,7 +53,12 @@ def pointcloud_command(
         image: An image; or, without --depth, the --output of a run.
         output: The .ply or .glb file; for a run, a folder.
         depth: The depth file of the image.
+        colmap: The model that the depth of the run was aligned to (`cortexia align --colmap`), for --fuse.
+        fuse: Make one .ply of all images of the run, in the model's axes; points of a voxel become their mean.
+        voxel: Side of a voxel, in the model's unit; by default what a pixel of the first map covers.
     """
+    if fuse or colmap is not None:
+        return _fuse(image, output, colmap if fuse else None, voxel, options)
     wanted = CloudOptions(**{name: options[name] for name in (*_OF_CAMERAS, *_OF_SHAPES)})
     if depth is None:
         place = to_path(image)
@@ -88,3 +99,18 @@ def pointcloud_command(
     unit = "metres" if cloud.unit == "metre" else "true up to a factor"
     print(f"{to_path(output)}: {len(cloud.points)} points, {unit}")
     return DONE
+
+
+def _fuse(run: str, output: str, colmap: str | None, voxel: float | None, options: dict[str, Any]) -> int:
+    """Write one point cloud of a run, and say of how many images."""
+    if colmap is None:
+        raise InputError("`fuse` and `colmap` belong together: give the model that the depth was aligned to")
+    taken = {name: options[name] for name in ("max_gap", "overwrite", "workers")}
+    fused = fuse_point_clouds(run, output, colmap, voxel=voxel, **taken)
+    for each in fused.failures:
+        print(each, file=sys.stderr)
+    failed = f", {len(fused.failures)} failed" if fused.failures else ""
+    print(
+        f"{to_path(output)}: {fused.points} points of {fused.images} images{failed}; voxels of {fused.voxel:.4g}"
+    )
+    return SOME_FAILED if fused.failures else DONE

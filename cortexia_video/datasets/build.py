@@ -36,6 +36,7 @@ from cortexia_video.storage.remote_path import RemotePath
 
 _COLUMNS_VERSION = 4
 _FAILURES_KEPT = 1000
+_WHILE_MADE = 40  # bytes of a pixel: image and depth as files, as read, and as they are written
 
 
 @dataclass(slots=True)
@@ -159,7 +160,7 @@ def _write_shard(
     failures: list[Failure] = []
 
     def load() -> Generator[Row]:
-        for made in map_bounded(part, _make_row, workers=workers):
+        for made in map_bounded(part, _make_row, workers=workers, size_of=_count_bytes):
             if not isinstance(made, Failure):
                 yield made
                 continue
@@ -184,6 +185,13 @@ def _make_row(item: BuildItem | Failure) -> Row | Failure:
         return row
 
     return attempt(item.key, "decode", make)
+
+
+def _count_bytes(made: Row | Failure) -> int:
+    """Return the bytes that making a row took: files, pixels and what was made of them."""
+    if isinstance(made, Failure):
+        return 0
+    return _WHILE_MADE * made["height"] * made["width"]
 
 
 def _find_size(path: AnyPath) -> int | None:

@@ -23,6 +23,7 @@ Load = Callable[[], Attempt]  # decodes a sample; not to be called where it is t
 ShardReader = Callable[[], Iterator[Load]]  # goes through a shard, from its first sample on
 
 _SHARD_ENTRIES = 256
+_WHILE_READ = 3  # times as much as a sample holds: files, readers' buffers, numbers before they are metres
 
 
 class DatasetEntry(Protocol):
@@ -89,7 +90,9 @@ class RGBDDataset:
 
     def attempt(self, *, workers: int | None = None) -> Iterator[Attempt]:
         """Read all samples in order, a few ahead, on so many threads (by default one a core)."""
-        return map_bounded(list_all(self), operator.call, workers=choose_workers(workers))
+        return map_bounded(
+            list_all(self), operator.call, workers=choose_workers(workers), size_of=count_bytes
+        )
 
     def try_read(self, index: int) -> Attempt:
         """Read one sample, or say what is wrong with it."""
@@ -137,7 +140,16 @@ class RGBDStream:
 
     def attempt(self, *, workers: int | None = None) -> Iterator[Attempt]:
         """Yield the samples, and what is wrong with the others; decoded ahead on so many threads."""
-        return map_bounded(list_all(self), operator.call, workers=choose_workers(workers))
+        return map_bounded(
+            list_all(self), operator.call, workers=choose_workers(workers), size_of=count_bytes
+        )
+
+
+def count_bytes(attempt: Attempt) -> int:
+    """Return the bytes that reading a sample takes at the most; of a failure none."""
+    if isinstance(attempt, Failure):
+        return 0
+    return _WHILE_READ * (attempt.frame.image.nbytes + attempt.depth.values.nbytes)
 
 
 def list_loads(key: str, read: Callable[[], Iterator[Load]]) -> Iterator[Load]:

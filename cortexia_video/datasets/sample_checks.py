@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from cortexia_video.datasets.dataset import AnyDataset, Attempt, list_all
+from cortexia_video.datasets.dataset import AnyDataset, Attempt, count_bytes, list_all
 from cortexia_video.errors import CortexiaError, DepthFileError, Failure, InputError
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.runtime.bounded_map import map_bounded
@@ -102,7 +102,10 @@ def usable_samples(
         >>> samples = list(cx.datasets.usable_samples(dataset, skipped))  # doctest: +SKIP
     """
     checks = map_bounded(
-        list_all(dataset), lambda load: check(load(), dataset), workers=choose_workers(workers)
+        list_all(dataset),
+        lambda load: check(load(), dataset),
+        workers=choose_workers(workers),
+        size_of=count_bytes,
     )
     for checked in checks:
         if isinstance(checked, Failure):

@@ -70,7 +70,7 @@ def write_transforms(root: Path, transforms: Transforms, *, workers: int) -> int
     """Write `nerfstudio_depth/NAME.png` of every map, and a transforms.json that names them; return how many.
 
     Frames without depth are left out, since nerfstudio takes depth of all frames or none. Where millimetres do not
-    hold the depth, a warning says what `--depth-unit-scale-factor` is to be.
+    hold the depth, a warning says what nerfstudio's `depth_unit_scale_factor` is to be.
     """
     largest, smallest = 0.0, np.inf
     for low, high in map_bounded(read_done(root), lambda line: _find_range(root, line), workers=workers):
@@ -79,7 +79,7 @@ def write_transforms(root: Path, transforms: Transforms, *, workers: int) -> int
     if largest > LAST * step or smallest < 100 * step:
         step = largest / LAST
         _log.warning(
-            "depth of %.3g to %.3g: train with --depth-unit-scale-factor %.6g", smallest, largest, step
+            "depth of %.3g to %.3g: train with a depth_unit_scale_factor of %.6g", smallest, largest, step
         )
     steps = {"scale": step, "offset": 0.0, "unknown": 0}
 

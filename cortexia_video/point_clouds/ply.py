@@ -33,8 +33,8 @@ _HEADER_END = re.compile(rb"end_header[ \t]*\r?\n")
 _LONGEST_HEADER = 1 << 16
 
 
-def encode_ply(cloud: PointCloud) -> Chunks:
-    """Return the file in two pieces, header and points."""
+def encode_ply(cloud: PointCloud, *, axes: str = "OpenCV camera, x right, y down, z forward") -> Chunks:
+    """Return the file in two pieces, header and points. axes: what its comment says of them."""
     groups = [(_POINT, cloud.points), (_NORMAL, cloud.normals), (_COLOR, cloud.colors)]
     there = [(fields, values) for fields, values in groups if values is not None]
     vertices = np.empty(len(cloud.points), [field for fields, _ in there for field in fields])
@@ -47,7 +47,7 @@ def encode_ply(cloud: PointCloud) -> Chunks:
         "format binary_little_endian 1.0",
         "comment written by cortexia_video",
         f"comment unit: {cloud.unit}",
-        "comment axes: OpenCV camera, x right, y down, z forward",
+        f"comment axes: {axes}",
         f"element vertex {len(vertices)}",
         *properties,
         "end_header\n",

@@ -9,13 +9,20 @@ from typing import TypeVar
 
 AT_ONCE = 16
 """Threads for work that waits for a disk or the network, not for a core."""
+MEMORY = 1 << 30
+"""Bytes of results whose sizes are told, over all that are worked on or wait to be taken."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
 def map_bounded(
-    items: Iterable[_Item], work: Callable[[_Item], _Result], *, workers: int, ordered: bool = True
+    items: Iterable[_Item],
+    work: Callable[[_Item], _Result],
+    *,
+    workers: int,
+    ordered: bool = True,
+    size_of: Callable[[_Result], int] | None = None,
 ) -> Iterator[_Result]:
     """Yield what `work` gives for each item, on threads: in the items' order, or each as soon as it is done.
 
@@ -28,15 +35,21 @@ def map_bounded(
         work: Called on one of the threads.
         workers: Number of threads.
         ordered: False where one slow item is to hold up nobody.
+        size_of: Returns the bytes that a result took. The first item is then worked on alone, and after it no
+            more at once than fit into `MEMORY`, were all as large as the largest so far.
     """
     results: SimpleQueue[Future[_Result]] = SimpleQueue()
-    waiting = 0
+    waiting, most, largest = 0, 1 if size_of else 2 * workers, 1
     with ThreadPoolExecutor(workers, thread_name_prefix="cortexia") as pool:
         try:
             for item in items:
-                if waiting >= 2 * workers:
-                    yield results.get().result()
+                while waiting >= most:
+                    result = results.get().result()
                     waiting -= 1
+                    if size_of:
+                        largest = max(largest, size_of(result))
+                        most = max(1, min(2 * workers, MEMORY // largest))
+                    yield result
                 future = pool.submit(work, item)
                 if ordered:
                     results.put(future)

@@ -66,7 +66,7 @@ def test_nerfstudio_reads_depth_of_its_frames(
     assert Path(frame["file_path"]) == tmp_path / "scene" / "images" / "a.jpg"
     step = 0.001
     if factor != 1:
-        step = float(caplog.text.split("--depth-unit-scale-factor ")[1].split()[0])
+        step = float(caplog.text.split("depth_unit_scale_factor of ")[1].split()[0])
     stored = cv2.imread(
         str((out / frame["depth_file_path"]).absolute()), cv2.IMREAD_ANYDEPTH
     )  # data_utils.py

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from conftest import HANG_S
 
-from cortexia_video.runtime.bounded_map import map_bounded, run_bounded
+from cortexia_video.runtime.bounded_map import MEMORY, map_bounded, run_bounded
 
 
 def test_every_item_is_settled_once_and_few_wait() -> None:
@@ -88,3 +88,44 @@ def test_an_error_in_what_finds_or_settles_leaves_no_thread() -> None:
     with pytest.raises(KeyError):
         run_bounded([1], str, {}.__getitem__, workers=2)
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(
+    ("size", "at_most"), [(1, 8), (MEMORY // 100, 8), (MEMORY // 3, 3), (MEMORY, 1), (4 * MEMORY, 1)]
+)
+def test_results_that_tell_their_size_fit_into_memory_together(size: int, at_most: int) -> None:
+    """Begun and not yet taken: as many as fit, whatever the workers; at first one, whose size nobody knows."""
+    lock, held, most = threading.Lock(), 0, [0]
+
+    def work(number: int) -> int:
+        nonlocal held
+        with lock:
+            held += 1
+            most.append(held)
+        return number
+
+    for number in map_bounded(range(60), work, workers=4, size_of=lambda _: size):
+        with lock:
+            held -= 1
+        assert number < 60
+    assert most[1] == 1 and max(most) <= at_most
+    if at_most > 1:
+        assert max(most) > 1, "several at once where they fit"
+
+
+def test_a_large_result_among_small_ones_holds_back_the_others() -> None:
+    """From the first large one on no two are held; before it, all that fit by what was known."""
+    lock, held, after = threading.Lock(), 0, []
+
+    def work(number: int) -> int:
+        nonlocal held
+        with lock:
+            held += 1
+        return number
+
+    for number in map_bounded(range(60), work, workers=4, size_of=lambda n: MEMORY if n == 20 else 1):
+        with lock:
+            held -= 1
+            if number >= 30:
+                after.append(held)
+    assert len(after) == 30 and max(after) <= 1
