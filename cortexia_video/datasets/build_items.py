@@ -29,7 +29,6 @@ from cortexia_video.storage.paths import AnyPath, to_path, to_text
 
 _OF_MODEL = ("model", "weights_sha256")
 NO_DEPTH, VIEW_ONLY = "without depth in the run", "with only a view of their depth"
-CLIP = "videos, whose frames are no images yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +79,6 @@ def list_run_items(
     for image in found:
         if isinstance(image, Failure):
             yield image
-            continue
-        if image.is_clip:
-            left[CLIP] += 1
             continue
         line = parse_json(lines.get(image.key, "null"), image.key)
         if line is None or not any(map(find_depth, expand_clip(line, 1))):

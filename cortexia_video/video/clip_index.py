@@ -142,9 +142,10 @@ def choose_stream(container: InputContainer) -> VideoStream:
     streams = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
     if not streams:
         raise DecodeError("there is no video in it" + (", only sound" if container.streams.audio else ""))
-    stream = max(streams, key=lambda each: each.codec_context.width * each.codec_context.height)
-    if not stream.codec_context.codec.is_decoder or not stream.codec_context.name:
-        raise DecodeError("its codec is not known")
+    known = [each for each in streams if each.codec_context is not None]
+    if not known:
+        raise DecodeError("its codec is not known: convert it to H.264, say")
+    stream = max(known, key=lambda each: each.codec_context.width * each.codec_context.height)
     stream.codec_context.thread_count = 1
     return stream
 

@@ -166,19 +166,19 @@ class DepthClip:
         with ExitStack() as stack:
             try:
                 self._container = stack.enter_context(open_container(cast("AnyPath", where)))
+                self._stream = choose_stream(self._container)
             except (DecodeError, OSError) as error:
                 reason = error.strerror if isinstance(error, OSError) else str(error)
                 raise DepthFileError(f"{self._name}: {reason}") from error
             self.metadata = _read_tag(self._container)
-            if not self.metadata:
+            if not isinstance(self.metadata.get("clip"), dict):
                 raise DepthFileError(f"{self._name}: it is a video, but not one of depth")
-            self._stream = choose_stream(self._container)
             try:
                 self._container.seek(0, stream=self._stream)  # reads the index at the end of the file
             except av.error.FFmpegError as error:
                 raise DepthFileError(f"{self._name}: its index cannot be read: is it whole?") from error
             self._pts = [entry.timestamp for entry in self._stream.index_entries]
-            said = self.metadata.get("clip", {}).get("frames", len(self._pts))
+            said = self.metadata["clip"].get("frames", len(self._pts))
             if len(self._pts) != said or not self._pts:
                 raise DepthFileError(
                     f"{self._name}: it has {len(self._pts)} frames, but says {said}: is it whole?"

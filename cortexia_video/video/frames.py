@@ -91,8 +91,10 @@ def _seek(
             return None
         if found >= number:
             return chain([(found, frame)], decoded) if not unproven else None
-        if found in unproven and digest_of(to_image(frame, index)) != unproven.pop(found):
-            return None
+        if found in unproven:
+            image = to_image(frame, index)
+            if image is None or digest_of(image) != unproven.pop(found):
+                return None
     return None
 
 
@@ -156,15 +158,20 @@ def write_frames(out: IO[bytes], images: Iterable[ImageArray], rate: int) -> Non
             container.mux(stream.encode())
 
 
-def to_image(frame: VideoFrame, index: ClipIndex) -> ImageArray:
-    """Return a decoded frame as it is shown: uint8 (H, W, 3) RGB."""
+def to_image(frame: VideoFrame, index: ClipIndex) -> ImageArray | None:
+    """Return a decoded frame as it is shown, uint8 (H, W, 3) RGB; None where its colours make no sense."""
+    import av
+
     if (frame.height, frame.width) != index.stored:
         height, width = index.stored
         raise DecodeError(
             f"its frames change from {width} x {height} to {frame.width} x {frame.height} pixels at "
             f"{float(frame.time or 0):.3f} s: cut it there into two clips"
         )
-    image = cast("ImageArray", frame.to_ndarray(format="rgb24"))
+    try:
+        image = cast("ImageArray", frame.to_ndarray(format="rgb24"))
+    except av.error.FFmpegError:
+        return None
     if frame.interlaced_frame:
         image = image[::2]
     width = max(1, round(frame.width * index.aspect))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import sys
@@ -20,14 +21,24 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent)]
 
 import dataset_layouts  # noqa: E402
+from clips import draw, write_clip  # noqa: E402
 from onnx_files import write_mean_network  # noqa: E402
 
 import cortexia_video as cx  # noqa: E402
 from cortexia_video.datasets.build import write_shards  # noqa: E402
 from cortexia_video.datasets.build_items import list_run_items  # noqa: E402
 from cortexia_video.formats.registry import FORMATS  # noqa: E402
+from cortexia_video.video.depth_clip import Coding, DepthClipWriter, describe_clip, join_parts  # noqa: E402
 
 HEIGHT, WIDTH = 12, 16
+_VIDEOS: dict[str, dict[str, str]] = {
+    "h264.mp4": {},
+    "h264.mkv": {},
+    "h264.ts": {},
+    "vp9.webm": {"codec": "libvpx-vp9"},
+    "mpeg4.avi": {"codec": "mpeg4"},
+    "mpeg2.mpg": {"codec": "mpeg2video"},
+}
 _FOCAL_LENGTH_35, _MAKE, _EXIF_IFD, _ORIENTATION = 0xA405, 0x010F, 0x8769, 0x0112
 
 
@@ -38,6 +49,7 @@ def make_all(root: Path) -> None:
     scene = dataset_layouts.Scene(scene.image[:HEIGHT, :WIDTH], scene.depth_m[:HEIGHT, :WIDTH])
     make_images(root)
     make_depth(root, scene.depth_m)
+    make_videos(root)
     make_texts(root)
     make_runs(root, scene.image)
     for name, make in dataset_layouts.MAKERS.items():
@@ -124,6 +136,20 @@ def make_depth(root: Path, depth_m: np.ndarray) -> None:
     (_make_folder(root / "depth-colmap") / "map.geometric.bin").write_bytes(dense)
     with h5py.File(_make_folder(root / "depth-hdf5") / "map.h5", "w") as file:
         file.create_dataset("depth", data=values, compression="gzip", track_times=False)
+
+
+def make_videos(root: Path) -> None:
+    """Write a few frames in every container, and a clip of depth."""
+    for name, options in _VIDEOS.items():
+        write_clip(root / "video" / name, [draw(each, 32, 48) for each in range(4)], **options)
+    with (_make_folder(root / "depth-clip") / "clip.mkv").open("w+b") as file:
+        depth = cx.DepthMap(np.full((24, 32), 2, np.float32), "metric")
+        part, coding = io.BytesIO(), Coding.of("metric")
+        with DepthClipWriter(part, 24, 32) as writer:
+            for number in range(4):
+                writer.add(coding.encode(depth.values * (1 + number))[0], 40 * number)
+            writer.finish()
+        join_parts([part], file, describe_clip(depth, coding, {"frames": 4, "rate": 25.0}))
 
 
 def make_texts(root: Path) -> None:

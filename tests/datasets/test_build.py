@@ -28,7 +28,7 @@ from cortexia_video import (
 from cortexia_video.cli import main
 from cortexia_video.datasets import Mixture, open_folder, usable_samples
 from cortexia_video.datasets.build import write_shards
-from cortexia_video.datasets.build_items import CLIP, list_dataset_items
+from cortexia_video.datasets.build_items import NO_DEPTH, list_dataset_items
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.registry import DATASETS
 from cortexia_video.datasets.sample_checks import ProblemCount, raise_problem
@@ -506,10 +506,10 @@ def test_what_is_passed_over_is_said(
     report = build_dataset(photos, tmp_path / "a", depth=depth)
     assert report.rows == 7
     counts = {kind.partition(" ")[0]: count for kind, count in report.passed_over.items()}
-    assert counts == {"PSD": 2} and report.left == {CLIP: 1}
+    assert counts == {"PSD": 2} and report.left == {NO_DEPTH: 1}
     assert cortexia("dataset", "build", photos, "--depth", depth, "-o", tmp_path / "b") == 0
     said = capsys.readouterr().out
-    assert f"1 left: {CLIP}" in said
+    assert f"1 left: {NO_DEPTH}" in said
     assert "no images, passed over: 2 PSD (not readable: convert to JPEG)" in said
 
 

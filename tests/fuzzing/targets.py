@@ -39,6 +39,9 @@ from cortexia_video.models.torch.checkpoint import read_licence as read_checkpoi
 from cortexia_video.sources.archives import find_in_shard
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import find_images
+from cortexia_video.video.clip_index import read_index
+from cortexia_video.video.depth_clip import DepthClip
+from cortexia_video.video.frames import read_frames
 
 Call = Callable[[], Any]
 MOST = 40  # samples or files that are read of an input
@@ -114,6 +117,19 @@ def read_depth(folder: Path) -> None:
     if len(refused) == len(meanings):
         raise refused[0]
     cx.inspect(path).as_dict()
+
+
+def read_video(folder: Path) -> None:
+    path = _only(folder)
+    index = read_index(path, max_megapixels=4)
+    for number, image in islice(read_frames(path, index), MOST):
+        assert image is None or image.shape == (index.height, index.width, 3)
+        assert number < index.frames and index.time_s(number) >= 0
+
+
+def read_clip(folder: Path) -> None:
+    with DepthClip(_only(folder)) as clip:
+        try_all(partial(clip.read, number) for number in range(min(len(clip), MOST)))
 
 
 def read_run(folder: Path) -> None:
@@ -206,6 +222,8 @@ _ROWS = (
         Target(f"dataset-{name}", partial(read_dataset, name, split), _OF_SAMPLES, 2048, 40)
         for name, split in _SETS.items()
     ),
+    Target("video", read_video, (DecodeError,), 1024, 60),
+    Target("depth-clip", read_clip, (DepthFileError,), 1024, 60),
     Target("run", read_run, (InputError, DecodeError, OutputError), 1024, 100),
     Target("intrinsics", read_intrinsics, (InputError,), 256, 200),
     Target("recipe", read_recipe, (InputError,), 256, 200),

@@ -18,7 +18,7 @@ from cortexia_video.errors import DecodeError, InputError, OutputError, OutputLo
 from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.ledger import merge_ledgers
 from cortexia_video.ledger.partition import Partition
-from cortexia_video.ledger.state import LEDGER_NAME, name_partition
+from cortexia_video.ledger.state import LEDGER_NAME, name_partition, read_state
 from cortexia_video.sinks.folder import Placed
 
 SETTINGS = {"model": "synthetic"}
@@ -385,3 +385,32 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         open_ledger(tmp_path / "file" / "out", SETTINGS),
     ):
         pass
+
+
+@pytest.mark.parametrize("name", ["ledger.jsonl", "ledger.1-of-2.jsonl"])
+def test_a_partition_notices_when_a_file_of_its_ledger_is_taken_away(name: str, tmp_path: Path) -> None:
+    with open_ledger(tmp_path, {}, Partition(1, 2)) as ledger:
+        ledger.record_begun("a", ["a.npy"])
+        (tmp_path / name).rename(tmp_path / "elsewhere")
+        with pytest.raises(OutputLostError, match="moved, removed or replaced") as lost:
+            ledger.record_begun("b", ["b.npy"])
+        assert name in str(lost.value)
+
+
+def test_a_ledger_that_follows_is_up_to_date(tmp_path: Path) -> None:
+    with open_ledger(tmp_path, {"model": "one"}) as ledger:
+        ledger.record_begun("a", ["a.npy"])
+        ledger.record_done("a", SOURCE, PLACED)
+    with open_ledger(tmp_path, {"model": "two"}, follows=True) as ledger:
+        assert {each.run for each in ledger.state.made_by()} != {ledger.run}
+        for key in ("a", "b"):
+            ledger.record_begun(key, [f"{key}.npy"])
+            ledger.record_done(key, SOURCE, {f"{key}.npy": PLACED["a.npy"]})
+        ledger.record_begun("c", ["c.npy"])
+        ledger.record_failure(Failure("d", "decode", DecodeError("broken")))
+        ledger.sync()
+        now, read = ledger.state, read_state(tmp_path)
+        assert now.made_by() == read.made_by() and {each.run for each in now.made_by()} == {ledger.run}
+        assert {*now.leftovers()} == {*read.leftovers()} == {"c.npy"}
+        assert (now.counts(), now.unfinished) == (read.counts(), read.unfinished)
+        assert now.settings(ledger.run) == {"model": "two"} == read.settings(ledger.run)

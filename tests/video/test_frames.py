@@ -241,3 +241,11 @@ def test_names_are_names(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     write_clip(tmp_path / "plain.mp4").rename(tmp_path / name)
     assert read_index(Path(name)).frames == 30
+
+
+def test_a_codec_that_nobody_knows_is_told(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.avi", codec="mpeg4")
+    data = path.read_bytes().replace(b"FMP4", b"Zzz9")
+    path.write_bytes(data)
+    with pytest.raises(DecodeError, match="codec is not known"):
+        read_index(path)
