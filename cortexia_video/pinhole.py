@@ -58,7 +58,7 @@ class Pinhole:
     def __post_init__(self) -> None:
         numbers = (self.fx, self.fy, self.cx, self.cy)
         if not all(map(math.isfinite, numbers)) or min(self.fx, self.fy, self.width, self.height) <= 0:
-            raise InputError(f"{self} is no camera: focal lengths and sizes are pixels, more than 0")
+            raise InputError(f"{self} is no camera: focal lengths and sizes are in pixels, above 0")
 
     @classmethod
     def centred(cls, f_px: float, width: int, height: int) -> Self:
