@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -62,8 +61,19 @@ class Summary:
         lines = [f"{total}; of {self.looked_at} looked at {usable} can be used, {self.cameras} have a camera"]
         lines += (f"{width} x {height}: {count}" for (width, height), count in self.sizes.most_common())
         lines.append(f"valid pixels: {100 * self.valid_share:.1f} %")
-        for kind, values in sorted(self.depth.items()):
-            lines += _describe(kind, np.concatenate(values))
+        for kind, some in sorted(self.depth.items()):
+            values, unit = np.concatenate(some), " m" if kind == "metric" else ""
+            low, middle, high = np.percentile(values, [1, 50, 99])
+            said = f"1 % below {low:.4g}{unit}, half below {middle:.4g}{unit}, 99 % below {high:.4g}{unit}"
+            lines.append(f"{kind}: {said}")
+            if not high > low:
+                continue
+            counts, edges = np.histogram(values, _BINS, (low, high))
+            for count, start, end in zip(counts, edges[:-1], edges[1:], strict=True):
+                bar = "#" * round(_BAR * count / counts.max())
+                lines.append(
+                    f"  {start:8.4g} to {end:<8.4g} {100 * count / values.size:5.1f} % {bar}".rstrip()
+                )
         return "\n".join([*lines, *map(str, self.failures)])
 
 
@@ -116,16 +126,3 @@ def make_sheet(
             nearness = values if sample.depth.larger_is_nearer else -values
         pairs.append((sample.frame.image, nearness))
     return collage(pairs, columns=columns, percentiles=_CLIPPED)
-
-
-def _describe(kind: DepthKind, values: NDArray[np.float32]) -> Iterator[str]:
-    """Yield a histogram in words: percentiles, then a bar for each of equal parts of the middle 98 %."""
-    unit = " m" if kind == "metric" else ""
-    low, middle, high = np.percentile(values, [1, 50, 99])
-    yield f"{kind}: 1 % below {low:.4g}{unit}, half below {middle:.4g}{unit}, 99 % below {high:.4g}{unit}"
-    if not high > low:
-        return
-    counts, edges = np.histogram(values, _BINS, (low, high))
-    for count, start, end in zip(counts, edges[:-1], edges[1:], strict=True):
-        bar = "#" * round(_BAR * count / counts.max())
-        yield f"  {start:8.4g} to {end:<8.4g} {100 * count / values.size:5.1f} % {bar}".rstrip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import threading
+import warnings
 from typing import IO, Any
 
 import numpy as np
@@ -27,7 +28,7 @@ _READ_HEADER = {
 
 _parsing = (
     threading.Lock()
-)  # NumPy reads a header by `ast`, which fails for threads in Python 3.11 (cpython 106905)
+)  # NumPy's reading is `ast`'s, which fails for threads in Python 3.11 (cpython 106905)
 
 
 def encode(depth: DepthMap, begin: int = 0) -> Chunks:
@@ -69,7 +70,10 @@ def read_header(file: IO[bytes], most: float) -> tuple[tuple[int, ...], bool, np
     read = _READ_HEADER.get(version)
     if read is None:
         raise DepthFileError(f"it is of NumPy's format {version[0]}.{version[1]}: write 1.0 or 2.0")
-    with _parsing:
+    with _parsing, warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # Python's, of what damage makes an escape sequence
         shape, by_columns, dtype = read(file)
     if dtype.hasobject:
         raise DepthFileError(

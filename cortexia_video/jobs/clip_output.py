@@ -63,7 +63,7 @@ class VideoOptions:
         if every < 1:
             raise InputError(f"`every` must be at least 1, got {every}")
         if not 0 < fps < math.inf:
-            raise InputError(f"`fps` must be more than 0, got {fps}")
+            raise InputError(f"`fps` must be above 0, got {fps}")
         match = re.fullmatch(r"(\d*):(\d*)", frames or ":")
         begin, end = (int(each) if each else None for each in match.groups()) if match else (None, 0)
         if end is not None and end <= (begin or 0):

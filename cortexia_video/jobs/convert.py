@@ -250,7 +250,9 @@ class DepthFileJob:
         depth, more = self._change(item, reading)
         lost = self._form.lost(depth)
         if lost and not self._allow_loss:
-            raise LossError(f"{lost}: `allow_loss=True` writes it all the same, or choose another `format`")
+            raise LossError(
+                f"{lost}: `allow_loss=True` writes it all the same, or choose another `format` or `to`"
+            )
         if lost and not self._told:
             self._told = True
             _log.warning(

@@ -69,7 +69,7 @@ def test_no_message_of_the_library_names_an_option() -> None:
     """Commands that are named whole are no options of ours, nor are those of other programs."""
     others = re.compile(
         r"cortexia (verify|convert|dataset build) |ray start|--revision|without --sparse|cortexia convert RUN"
-        "|tar --sort=name"
+        "|tar --sort=name|train with --depth-unit-scale-factor"
     )
     found = [
         f"{path.relative_to(PACKAGE)}: {line.strip()}"
@@ -96,7 +96,13 @@ COMMANDS = (
     ),
     *("export", "train", "plan", "status", "merge", "dataset build", "dataset info", "dataset preview"),
 )
-IN_PYTHON_ALONE = {"datasets", "numbers", "ray_remote_args", "read_image"}  # packages, functions and such
+IN_PYTHON_ALONE = {
+    "datasets",
+    "numbers",
+    "poses",
+    "ray_remote_args",
+    "read_image",
+}  # packages, functions and such
 OF_BUILDING = {"depth", "output", "shard_size"}  # nothing else of the dataset commands writes shards
 
 

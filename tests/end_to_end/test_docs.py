@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from clips import write_clip
 from colmap_files import make_views
@@ -49,6 +51,7 @@ def workplace(tmp_path: Path, make_image: Callable[..., Path], use_hub_cache: Pa
     make_tum(tmp_path / "data/tum", make_scene(), 3)
     make_rgbd(tmp_path / "data/room", make_scene(), 9)
     make_set(tmp_path / "indoor", make_image)
+    make_hub(tmp_path / "downloaded", tmp_path / "indoor")
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
     shutil.copy(ROOT / "examples/room_900002.jpg", tmp_path / "room.jpg")
     make_colmap_scene(tmp_path / "scene")
@@ -91,6 +94,17 @@ def make_set(root: Path, make_image: Callable[..., Path]) -> None:
         frames.append({"name": str(index), "rgb": f"rgb/{index}.jpg", "depth": f"depth/{index}.png"})
     about = {"name": "indoor", "frames": frames, "depth_scale": 1000, "max_depth_m": 10.0, "intrinsics": None}
     (root / "set.json").write_text(json.dumps(about))
+
+
+def make_hub(root: Path, made: Path) -> None:
+    """Make a dataset as Hugging Face's hub has it, with columns that docs/datasets.md names, of one by `make_set`."""
+    root.mkdir()
+    files = {"image": sorted(made.glob("rgb/*")), "raw": sorted(made.glob("depth/*"))}
+    rows = {
+        name: [{"bytes": path.read_bytes(), "path": path.name} for path in paths]
+        for name, paths in files.items()
+    }
+    pq.write_table(pa.table(rows), root / "train-00000-of-00001.parquet")
 
 
 def run(command: str, folder: Path) -> None:

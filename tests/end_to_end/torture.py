@@ -39,6 +39,9 @@ COMMANDS = {
     "estimate --pack tar": "estimate IN/photos --output OUT --pack tar --pack-size 6 --pack-images",
     "estimate --pack parquet": "estimate IN/photos --output OUT --pack parquet --pack-size 6",
     "estimate --executor ray": "estimate IN/photos --output OUT --executor ray --num-workers 1",
+    "estimate a clip": "estimate IN/clip.mp4 --output OUT --model synthetic --preview",
+    "align": "align IN/relative --near-m 1 --far-m 9 --output OUT",
+    "export": "export hf:IN/checkpoint --size 70x98 --output OUT/network.onnx",
     "convert": "convert IN/metres --output OUT --format tiff",
     "convert --f-px": "convert IN/camera --output OUT --format npy --f-px 400",
     "pointcloud": "pointcloud IN/metres --output OUT",
@@ -51,7 +54,7 @@ COMMANDS = {
     "train": "train IN/recipe.toml --output OUT",
 }
 NO_DISKS = ("estimate --executor ray",)  # its workers write as `estimate` does; a cluster begins slowly
-PHOTOS, FRAMES = 36, 60
+PHOTOS, FRAMES, CLIP_FRAMES = 36, 60, 700
 LONG_IMPORTS = (
     "cortexia_video.cli",
     "cortexia_video.training.start",
@@ -166,6 +169,7 @@ def make_inputs(root: Path) -> None:
     """Make images, depth in metres of them, a dataset, and a recipe with its checkpoint."""
     import numpy as np
     from camera_model import Camera
+    from clips import write_clip
     from PIL import Image
     from torch_checkpoints import save_checkpoint
 
@@ -179,6 +183,8 @@ def make_inputs(root: Path) -> None:
     metric = DepthEstimator(SyntheticModel(kind="metric"))
     estimate(root / "photos", root / "metres", model=metric, f_px=300)
     estimate(root / "photos", root / "camera", model=DepthEstimator(Camera()), f_px=300)
+    estimate(root / "photos", root / "relative", model=DepthEstimator(SyntheticModel()))
+    write_clip(root / "clip.mp4", CLIP_FRAMES)
     make_rgbd(root / "set", make_scene(), FRAMES)
     for number in range(FRAMES):  # equal images would have one score
         Image.fromarray(make_scene(number).image).save(root / f"set/rgb/{number}.png")

@@ -406,3 +406,33 @@ def test_the_report_says_which_images_fit_badly_and_where(tmp_path: Path) -> Non
     relative = write_relative(tmp_path / "again", metres)
     cx.convert(relative, tmp_path / "other", format="npy")
     assert "<h2>Alignment</h2>" not in cx.report(tmp_path / "other").path.read_text()
+
+
+def test_evaluate_takes_aligned_maps_as_metric(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth = tmp_path / "truth"
+    frames = []
+    for name in "ab":
+        photos = write_photos(truth / name, f"{name}.png")
+        metres = np.linspace(4, 1.5, HEIGHT)[:, None] * np.ones(WIDTH)
+        Image.fromarray(np.round(metres * 1000).astype(np.uint16)).save(truth / f"{name}-depth.png")
+        frames.append({"name": name, "rgb": f"{name}/{photos.name}.png", "depth": f"{name}-depth.png"})
+    about = {"name": "truth", "frames": frames, "depth_scale": 1000, "max_depth_m": 10.0, "intrinsics": None}
+    (truth / "set.json").write_text(json.dumps(about))
+    write_relative(tmp_path / "depth", {f"{name}.png": metres for name in "ab"}, kind="scale_invariant")
+    to = cx.AlignTo(known=(f"5,5={float(metres[5, 5])}",))
+    assert cx.align_folder(tmp_path / "depth", tmp_path / "metric", to, format="npz").done == 2
+    with pytest.raises(SystemExit) as ended:
+        main(
+            [
+                "evaluate",
+                str(tmp_path / "metric"),
+                "--truth",
+                str(truth),
+                "--output",
+                str(tmp_path / "scores"),
+            ]
+        )
+    assert ended.value.code == 0, capsys.readouterr().err
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    (scores,) = [row[1:4] for row in rows if row[:2] == [str(tmp_path / "metric"), "none"]]
+    assert scores == ["none", "1.000", "0.000"]  # without a fit: coverage and AbsRel

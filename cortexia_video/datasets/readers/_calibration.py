@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import NamedTuple
 
-from cortexia_video.errors import InputError, in_words
+from cortexia_video.errors import Failure, InputError, in_words
 from cortexia_video.pinhole import Pinhole
+from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.named_file import read_named_text
 from cortexia_video.storage.paths import AnyPath
 
@@ -32,6 +34,11 @@ def read_matrix(path: AnyPath) -> Calibration:
     Raises `InputError` where it cannot be read or holds something else.
     """
     return parse_matrix(read_calibration(path), str(path))
+
+
+def try_matrix(path: AnyPath) -> Calibration | Failure:
+    """Read a matrix as `read_matrix` does, or return what is wrong with it, which costs the samples it is of."""
+    return attempt(path.name, "find", partial(read_matrix, path))
 
 
 def read_calibration(path: AnyPath) -> str:

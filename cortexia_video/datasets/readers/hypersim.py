@@ -36,6 +36,7 @@ from cortexia_video.storage.paths import AnyPath, find_inside, name_inside
 _CAMERAS, _SPLIT_LIST = "metadata_camera_parameters.csv", "metadata_images_split_scene_v1.csv"
 _DISTANCES = "**/ai_*/images/scene_*_geometry_hdf5/frame.*.depth_meters.hdf5"
 _SPLITS = ("train", "val", "test")
+_FLAT = 1e-9  # of the largest value of a matrix: a side of the image that is so small is none
 _SKEW = 1e-3  # of the focal length: half a pixel at the edge of an image
 
 
@@ -92,8 +93,15 @@ def _read(view: _View) -> RGBDSample:
 
 
 def _straighten(rays: tuple[float, ...]) -> NDArray[np.float64]:
-    """Return the rays (3, 3) of the camera that is square to its image, whose last one is (0, 0, 1)."""
-    upper = np.linalg.qr(np.reshape(rays, (3, 3)))[1]
+    """Return the rays (3, 3) of the camera that is square to its image, whose last one is (0, 0, 1).
+
+    Raises `InputError` for a matrix that no lens has.
+    """
+    with np.errstate(all="ignore"):
+        upper = np.linalg.qr(np.reshape(rays, (3, 3)))[1]
+    sides = np.abs(np.diag(upper))
+    if not np.isfinite(upper).all() or sides.min() <= _FLAT * np.abs(upper).max():
+        raise InputError(f"its matrix in {_CAMERAS} is of no lens: get the newest of it")
     turned = upper * np.sign(np.diag(upper))[:, None]
     return np.asarray(turned / turned[2, 2])
 

@@ -9,9 +9,9 @@ from itertools import groupby
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.eval_region import GARG_CROP, Region
-from cortexia_video.datasets.readers._calibration import Calibration, parse_matrix, read_matrix
+from cortexia_video.datasets.readers._calibration import Calibration, parse_matrix, try_matrix
 from cortexia_video.datasets.readers._pair import Pair, list_images, read_image_file, read_pair
-from cortexia_video.errors import Failure, InputError, in_words
+from cortexia_video.errors import InputError, in_words
 from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.named_file import read_named_text
@@ -50,13 +50,10 @@ def _list_drives(root: AnyPath, split: str) -> list[Pair]:
 def _list_selection(root: AnyPath) -> list[Pair]:
     folder = next((root / name for name in _SELECTION if (root / name).is_dir()), root)
     images = list_images(folder / "image")
-
-    def read(image: AnyPath) -> Calibration | Failure:
-        path = folder / "intrinsics" / f"{image.stem}.txt"
-        return attempt(image.name, "find", partial(read_matrix, path))
-
+    files = [folder / "intrinsics" / f"{image.stem}.txt" for image in images]
+    cameras = map_bounded(files, try_matrix, workers=AT_ONCE)
     pairs = []
-    for image, camera in zip(images, map_bounded(images, read, workers=AT_ONCE), strict=True):
+    for image, camera in zip(images, cameras, strict=True):
         name = image.stem.replace("_sync_image_", "_sync_groundtruth_depth_")
         depth = folder / "groundtruth_depth" / f"{name}.png"
         pairs.append(Pair(image.name, image, depth, "kitti", "kitti", camera=camera, sparse=True))

@@ -5,15 +5,12 @@ Images are larger than depth (1296 x 968, 640 x 480), of the same view: they are
 
 from __future__ import annotations
 
-from functools import partial
-
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
 from cortexia_video.datasets.eval_region import Region
-from cortexia_video.datasets.readers._calibration import read_matrix
+from cortexia_video.datasets.readers._calibration import try_matrix
 from cortexia_video.datasets.readers._pair import Pair, list_images, read_image_file, read_pair
 from cortexia_video.errors import in_words
-from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.named_file import read_named_text
 from cortexia_video.storage.paths import AnyPath, find_inside, name_inside
 
@@ -31,7 +28,7 @@ def _open(root: AnyPath, split: str | None) -> RGBDDataset:
     pairs: list[Pair] = []
     for scene in scenes:
         intrinsics = next((scene / name for name in _CAMERAS if (scene / name).exists()), None)
-        camera = attempt(scene.name, "find", partial(read_matrix, intrinsics)) if intrinsics else None
+        camera = try_matrix(intrinsics) if intrinsics else None
         # 9.jpg before 10.jpg
         images = sorted(list_images(scene / "color"), key=lambda path: (len(path.stem), path.stem))
         pairs += (

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from cortexia_video.datasets.dataset import RGBDDataset
 from cortexia_video.datasets.dataset_info import DatasetInfo
-from cortexia_video.datasets.readers._calibration import Calibration, read_matrix
+from cortexia_video.datasets.readers._calibration import try_matrix
 from cortexia_video.datasets.readers._matlab import read_mat
 from cortexia_video.datasets.readers._pair import Pair, list_images, read_image_file, read_pair
-from cortexia_video.errors import Failure, InputError
+from cortexia_video.errors import InputError
 from cortexia_video.runtime.bounded_map import AT_ONCE, map_bounded
-from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.paths import AnyPath, find_inside, name_inside
 
 _LIST = "SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat"
@@ -29,7 +28,8 @@ def _open(root: AnyPath, split: str | None, depth: str = "depth") -> RGBDDataset
         cells = read_mat(root / _LIST, _SPLITS[split], list)
         wanted = {str(cell).partition("/SUNRGBD/")[2].strip("/") for cell in cells}
         folders = [each for each in folders if _name(root, each) in wanted]
-    pairs, cameras = [], map_bounded(folders, _read_camera, workers=AT_ONCE)
+    pairs, files = [], [folder / "intrinsics.txt" for folder in folders]
+    cameras = map_bounded(files, try_matrix, workers=AT_ONCE)
     for folder, camera in zip(folders, cameras, strict=True):
         name = _name(root, folder)
         images, depths = list_images(folder / "image"), list_images(folder / depth)
@@ -40,10 +40,6 @@ def _open(root: AnyPath, split: str | None, depth: str = "depth") -> RGBDDataset
         words = f"{folder} holds {len(images)} images and {len(depths)} of depth, not one: unpack the dataset again"
         pairs.append(Pair(name, folder, folder, "sunrgbd", problem=InputError(words)))
     return RGBDDataset("sunrgbd", pairs, read_pair, read_file=read_image_file)
-
-
-def _read_camera(folder: AnyPath) -> Calibration | Failure:
-    return attempt(folder.name, "find", lambda: read_matrix(folder / "intrinsics.txt"))
 
 
 def _name(root: AnyPath, folder: AnyPath) -> str:

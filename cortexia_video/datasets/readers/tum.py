@@ -33,12 +33,18 @@ def _open(
     for sequence in (path.parent for path in find_inside(root, "**/rgb.txt")):
         found = re.search(r"freiburg([123])", sequence.resolve().name)
         camera = _CAMERAS[found[1]] if found else None
+        lists = []  # of each the time stamps and names, ascending
         try:
-            images, depths = (_read_list(sequence / name) for name in ("rgb.txt", "depth.txt"))
+            for path in (sequence / "rgb.txt", sequence / "depth.txt"):
+                with in_words(f"{path} is no list of time stamps and names", "get the sequence again"):
+                    text = read_named_text(path)
+                    lines = [line.split() for line in text.splitlines() if not line.startswith("#")]
+                    lists.append(sorted((float(line[0]), line[1]) for line in lines if line))
         except InputError as error:  # it costs its sequence
             key = name_inside(sequence / "rgb.txt", root)
             pairs.append(Pair(key, sequence, sequence, "tum", problem=error))
             continue
+        images, depths = lists
         times = [time for time, _ in images], [time for time, _ in depths]
         for i, j in associate(*times, max_difference_s):
             written = images[i][1]
@@ -50,13 +56,6 @@ def _open(
     if problems and len(problems) == len(pairs):
         raise problems[0]
     return RGBDDataset("tum", pairs, read_pair, read_file=read_image_file)
-
-
-def _read_list(path: AnyPath) -> list[tuple[float, str]]:
-    """Return the time stamps and names of a list, ascending."""
-    with in_words(f"{path} is no list of time stamps and names", "get the sequence again"):
-        lines = [line.split() for line in read_named_text(path).splitlines() if not line.startswith("#")]
-        return sorted((float(line[0]), line[1]) for line in lines if line)
 
 
 INFO = DatasetInfo(
