@@ -71,8 +71,8 @@ def evaluate(
         predictors: One or several: a model's name, a loaded `DepthEstimator`, the output folder of a run, a
             folder of depth files, or a `Predictor`. The first is compared with the others.
         truth: A dataset, a folder of datasets, or a folder of depth files with the same names; a path or a
-            URL. By default where the protocol says, if it does: real-frames says ../shared/data/rgbd. In
-            Python also samples that `evaluation.hold_truth` holds.
+            URL. By default where a protocol of your own says, by `place`. In Python also samples that
+            `evaluation.hold_truth` holds.
         protocol: A name (a wrong one is answered with all there are), or a TOML file. In Python also a
             `Protocol`.
         output: A folder for results.json, images.csv, page.html and scores.jsonl, from which a later call

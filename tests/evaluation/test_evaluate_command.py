@@ -18,11 +18,12 @@ from cortexia_video.cli import main
 from cortexia_video.evaluation import ground_truth as ground_truth_module
 from cortexia_video.evaluation import job as job_module
 from cortexia_video.evaluation import predictors as predictors_module
+from cortexia_video.evaluation import protocol as protocols
 from cortexia_video.evaluation.baselines import BASELINES
 from cortexia_video.evaluation.ground_truth import bare, hold_truth, list_depth_files, open_truth
 from cortexia_video.evaluation.job import measure_predictors
 from cortexia_video.evaluation.predictors import HeldPredictor, match_names, open_predictor
-from cortexia_video.evaluation.protocol import load_protocol
+from cortexia_video.evaluation.protocol import list_protocols, load_protocol
 from cortexia_video.evaluation.summary import summarise
 from cortexia_video.evaluation.text_table import list_lines
 
@@ -276,13 +277,19 @@ def test_errors_name_the_options_that_evaluate_has(tmp_path, rng, own, capsys):
     assert "--from nyu means metric depth, --kind says disparity: leave one out" in capsys.readouterr().err
 
 
-def test_where_the_protocol_looks_for_the_truth_is_said(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_ground_truth_is_never_a_folder_that_nobody_named(tmp_path, monkeypatch, capsys):
+    """The default protocol looked for a folder of its authors; a protocol of one's own may name one."""
+    (tmp_path / "shared/data/rgbd").mkdir(parents=True)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     assert run("compact") == 2
     said = capsys.readouterr().err
-    assert "protocol real-frames looks there, from the current folder: give --truth" in said
-    assert run("--help") == 0
-    assert "../shared/data/rgbd" in capsys.readouterr().out
+    assert "protocol real-frames does not say where the truth is: give --truth" in said
+    assert all(each.place is None for each in list_protocols())
+    text = (Path(protocols.__file__).parent / "protocols/real-frames.toml").read_text()
+    (tmp_path / "mine.toml").write_text(text.replace("version = 2", 'version = 2\nplace = "../nowhere"'))
+    assert run("compact", "--protocol", tmp_path / "mine.toml") == 2
+    assert "looks there, from the current folder: give --truth" in capsys.readouterr().err
 
 
 def test_progress_is_said_of_images_that_were_measured(tmp_path, rng, own, capsys):
