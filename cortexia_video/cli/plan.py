@@ -42,6 +42,10 @@ def plan_command(
         f"; {cost.done} are done, what follows is for the other {cost.found - cost.done}" if cost.done else ""
     )
     print(f"{cost.found} images, {_format_bytes(cost.bytes)}{lost}{done}")
+    if cost.videos:
+        print(
+            f"{cost.videos} videos are there, too: of them nothing is foretold; `cortexia status` does, once they run"
+        )
     smallest, largest = (f"{width} x {height}" for width, height in (cost.smallest, cost.largest))
     print(
         f"of {cost.looked_at} looked at: {smallest} to {largest} pixels, {cost.megapixels:.3g} megapixels on "

@@ -30,7 +30,7 @@ def status_command(
 
     Args:
         output: The --output of the runs: a folder, or a URL such as s3://bucket/depth.
-        inputs: What the runs were given; it is counted, to say what is left.
+        inputs: What the runs were given; each is looked up, to say how many are left.
     """
     found = status(output, inputs=inputs or (), **options)
     print(found)

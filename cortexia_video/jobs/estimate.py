@@ -241,7 +241,7 @@ def estimate(
         )
         outcomes.report.passed_over = passed_over
         report = _run(executor, outcomes, found, trace, stop)
-        if spec.partition is None and not report.interrupted:
+        if isinstance(root, Path) and spec.partition is None and not report.interrupted:
             remove_parts(sink)  # of clips: a kill may have left some beside what is done
     if unused := given.describe_unused():
         _log.warning("%s", unused)

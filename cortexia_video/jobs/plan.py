@@ -81,6 +81,7 @@ class Plan:
         formats: What each would take, by name.
         num_workers: Machines such as this one that share the work.
         requests: To object stores, by kind.
+        videos: That are there, too; nothing is foretold of them.
     """
 
     found: int
@@ -96,6 +97,7 @@ class Plan:
     formats: dict[str, FormatCost]
     num_workers: int
     requests: dict[str, int]
+    videos: int = 0
 
 
 def plan(
@@ -155,9 +157,13 @@ def plan(
             whole = all(sink.size_of(name) == each.size for name, each in entry.outputs.items())
             done[entry.run] += whole
 
-    found, lost, total, samples = _count(find_images(inputs, recursive=recursive, output=root), note_done)
+    passed_over = Counter[str]()
+    inside = find_images(inputs, recursive=recursive, output=root, passed_over=passed_over)
+    found, lost, total, samples = _count(inside, note_done)
+    videos = sum(count for kind, count in passed_over.items() if "(a video" in kind)
     if not samples:
         why = f"none of {lost} inputs can be opened" if lost else "no images"
+        why += f", and videos, such as {videos} here, are not planned for:" if videos else ""
         raise InputError(f"{why} in {', '.join(str(to_path(each)) for each in inputs)}")
     headers = _look_at(samples)
     asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
@@ -211,6 +217,7 @@ def plan(
         ),
         num_workers=num_workers,
         requests=requests,
+        videos=videos,
     )
 
 

@@ -7,6 +7,7 @@ asked for, so that memory does not grow with the observations of a model; tracks
 from __future__ import annotations
 
 import hashlib
+import math
 import mmap
 import os
 import struct
@@ -270,7 +271,7 @@ def _read_images_text(data: Data) -> Iterator[_Image]:
 
 def _describe(name: bytes, camera: int, pose: list[float], begin: int, size: int) -> _Image:
     w, x, y, z, *translation = pose
-    if not (np.isfinite(pose).all() and any((w, x, y, z))):
+    if not (np.isfinite(pose).all() and 1e-6 < math.hypot(w, x, y, z) < 1e6):
         raise ValueError(f"the pose of {printable(name.decode('utf-8', 'surrogateescape'))} is no pose")
     a, b, c = translation
     return _Image(name.decode("utf-8", "surrogateescape"), camera, (w, x, y, z), (a, b, c), begin, size)

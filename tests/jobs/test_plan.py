@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clips import write_clip
 
 from cortexia_video import DepthEstimator, SyntheticModel, estimate
 from cortexia_video.cli import main
@@ -116,3 +117,11 @@ def test_what_the_output_has_is_taken_off(photos: Path, capsys: pytest.CaptureFi
         main(["plan", str(photos), "--output", str(photos.parent / "compact")])
     said = capsys.readouterr().out
     assert "31 images" in said and "; 30 are done, what follows is for the other 1" in said
+
+
+def test_videos_are_told_of(tmp_path: Path, make_image: Callable[..., Path]) -> None:
+    write_clip(tmp_path / "in/a.mp4", 3)
+    with pytest.raises(InputError, match=r"no images, and videos, such as 1 here, are not planned for"):
+        plan(tmp_path / "in", model="synthetic")
+    make_image(tmp_path / "in/b.jpg")
+    assert plan(tmp_path / "in", model="synthetic").videos == 1

@@ -148,6 +148,26 @@ def test_a_damaged_model_is_one_error(tmp_path: Path, how: How, name: str) -> No
             assert how == "txt"  # where a number cut short is a number
 
 
+@both
+@pytest.mark.parametrize("length", [0.0, 1e300, np.nan])
+def test_a_pose_that_is_none_is_refused(tmp_path: Path, how: How, length: float) -> None:
+    model = make_model(("a.jpg",))
+    model.views["a.jpg"].translation[0] = np.nan if np.isnan(length) else 0
+    model.write(tmp_path, how)
+    if not np.isnan(length):
+        path = tmp_path / f"images.{how}"
+        data = path.read_bytes()
+        if how == "bin":  # the count, the image's id, then the quaternion
+            data = data[:12] + np.full(4, length).tobytes() + data[44:]
+        else:
+            first = next(line for line in data.splitlines() if not line.startswith(b"#"))
+            words = first.split()
+            data = data.replace(first, b" ".join([words[0], *[repr(length).encode()] * 4, *words[5:]]))
+        path.write_bytes(data)
+    with pytest.raises(InputError, match=r"the pose of a.jpg is no pose"):
+        ColmapModel(tmp_path)
+
+
 def test_a_folder_without_a_model_is_refused_with_what_it_needs(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no model of COLMAP: it needs cameras, images and points3D"):
         ColmapModel(tmp_path)
