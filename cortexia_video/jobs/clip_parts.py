@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from cortexia_video.errors import printable
 from cortexia_video.html.wording import format_seconds
 from cortexia_video.ledger.entries import Placed
+from cortexia_video.ledger.state import parse_object
 from cortexia_video.sinks.sink import Sink
-from cortexia_video.storage.named_file import open_named, read_named
+from cortexia_video.storage.named_file import LARGEST_FILE, open_named, read_named, require_size
 from cortexia_video.storage.paths import AnyPath
 
 FOLDER = ".cortexia-parts"
@@ -50,7 +51,7 @@ class ClipParts:
 
     def __init__(self, sink: Sink, key: str, made_of: Mapping[str, Any]) -> None:
         self._sink = sink
-        self._made_of = json.loads(json.dumps({"key": key, **made_of}, default=str))
+        self._made_of = parse_object(json.dumps({"key": key, **made_of}, default=str).encode())
         self._folder = f"{FOLDER}/{xxhash.xxh3_64_hexdigest(key.encode('utf-8', 'surrogatepass'))}"
         self._written = False
 
@@ -173,9 +174,12 @@ def list_unfinished(root: AnyPath) -> list[UnfinishedClip]:
 
 def _load_state(place: AnyPath) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Return what a state says, and its arrays."""
-    with np.load(io.BytesIO(read_named(place))) as packed:
+    data = io.BytesIO(read_named(place))
+    with zipfile.ZipFile(data) as archive:
+        require_size(sum(each.file_size for each in archive.infolist()), LARGEST_FILE, str(place))
+    with np.load(data) as packed:
         arrays = dict(packed)
-    return json.loads(arrays.pop("text").tobytes()), arrays
+    return parse_object(arrays.pop("text").tobytes()), arrays
 
 
 class FilePieces(Sequence[bytes]):
