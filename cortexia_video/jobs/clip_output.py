@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 
 from cortexia_video.depth_estimation import DepthEstimator, Size
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError, ModelError, output_lost
+from cortexia_video.errors import InputError, ModelError, OutputLostError, output_lost
 from cortexia_video.frame import FocalSource
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.inference.executor import ItemResult
@@ -210,12 +212,19 @@ class ClipOutput:
         with ExitStack() as stack:
             stack.enter_context(self._clock.measure("write", self._key))
             partial = self._sink.partial
-            files = [stack.enter_context(tempfile.TemporaryFile(dir=partial)) for _ in names]
-            with output_lost(self._sink.root / names[0]), self._parts.open(self._state) as earlier:
-                join_parts(chain(earlier, [io.BytesIO(self._end_part())]), files[0], about)
-            if len(files) > 1:
-                with DepthClip(files[0]) as clip:
-                    write_preview(self._place, index, self._numbers, clip, files[1])
+            with output_lost(self._sink.root / names[0]):
+                files = [stack.enter_context(_ScratchFile(partial)) for _ in names]
+            try:
+                with output_lost(self._sink.root / names[0]), self._parts.open(self._state) as earlier:
+                    join_parts(chain(earlier, [io.BytesIO(self._end_part())]), files[0], about)
+                if len(files) > 1:
+                    with DepthClip(files[0]) as clip:
+                        write_preview(self._place, index, self._numbers, clip, files[1])
+            except Exception as error:
+                full = next((each.error for each in files if each.error), None)
+                if full is None or isinstance(error, OutputLostError):
+                    raise
+                raise OutputLostError(self._sink.root / names[0], full) from error
             self._record_begun(self._key, names)
             outputs = self._sink.place(dict(zip(names, map(FilePieces, files), strict=True)))
         facts = facts_of(depth) | {"clip": about["clip"]}
@@ -296,3 +305,27 @@ class ClipOutput:
         clip |= {"hdr": index.hdr} if index.hdr else {}
         clip |= {"in_float32": progress.in_float32} if progress.in_float32 else {}
         return describe_clip(depth, Coding(progress.coding), clip)
+
+
+class _ScratchFile(io.FileIO):
+    """A file without a name, which remembers why it could not be written: FFmpeg says so in its own words.
+
+    Not buffered: what a full disk refuses is known in `write`, and not when it is closed.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            super().__init__(os.dup(file.fileno()), "rb+")
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write every byte; the system may take fewer at a time."""
+        left = memoryview(data).cast("B")
+        size = len(left)
+        try:
+            while left:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.error = error
+            raise
+        return size

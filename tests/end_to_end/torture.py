@@ -53,6 +53,7 @@ COMMANDS = {
     "scenes": "scenes --count 12 --size 96 128 --kinds close --workers 2 --output OUT",
     "train": "train IN/recipe.toml --output OUT",
 }
+ONCE = ("export",)  # which replace nothing
 NO_DISKS = ("estimate --executor ray",)  # its workers write as `estimate` does; a cluster begins slowly
 PHOTOS, FRAMES, CLIP_FRAMES = 36, 60, 700
 LONG_IMPORTS = (
@@ -287,6 +288,8 @@ def fill_and_finish(row: Row, work: Path, mount: Callable[[int], Path], share: f
 
 
 def finish(row: Row, work: Path, out: Path, what: str) -> None:
+    if row.name in ONCE and read_meaning(out) == row.expected:
+        return  # the kill came when all was done
     code, said = Started(row, work, out).finish()
     found = read_meaning(out)
     names = {*found, *row.expected}
