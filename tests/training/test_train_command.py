@@ -335,9 +335,18 @@ def test_the_recipe_in_the_documents_is_one(tmp_path: Path) -> None:
 
 
 def test_metres_that_are_millimetres_are_named(tmp_path: Path, tiny: str) -> None:
-    make_rgbd(tmp_path / "wrong", make_scene(), 2, depth_scale=1, max_depth_m=100000.0)
+    """Where nobody says a scale; a set.json that says one is believed."""
+    root = tmp_path / "wrong"
+    make_rgbd(root, make_scene(), 2)
+    for path in (root / "depth").iterdir():
+        with Image.open(path) as depth:
+            np.save(path.with_suffix(".npy"), np.asarray(depth, np.float32))
+        path.unlink()
+    recipe = write_recipe(tmp_path, network(tiny), root=root)
+    options = 'dataset = "pairs"\noptions = { images = "rgb/*.png", depths = "depth/*.npy", kind = "metric" }'
+    recipe.write_text(recipe.read_text().replace('dataset = "rgbd"', options))
     with pytest.raises(InputError, match="these may be millimetres"):
-        train_recipe(write_recipe(tmp_path, network(tiny), root=tmp_path / "wrong"), tmp_path / "done")
+        train_recipe(recipe, tmp_path / "done")
 
 
 def test_what_is_damaged_or_says_nothing_is_left_out_and_named(
