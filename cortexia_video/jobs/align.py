@@ -23,7 +23,7 @@ from cortexia_video.geometry.alignment import (
     join_samples,
 )
 from cortexia_video.jobs.aligner import Aligner, AlignTo
-from cortexia_video.jobs.convert import DepthFileJob, find_run_format, require_depth_files
+from cortexia_video.jobs.convert import DepthFileJob, find_run_format, open_folders, require_depth_files
 from cortexia_video.jobs.outcomes import Listener, Report, open_outcomes
 from cortexia_video.jobs.splatting import Written, write_depth_params, write_transforms
 from cortexia_video.ledger.depth_reader import DepthReader, Reading
@@ -35,7 +35,7 @@ from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import Found, InputFile
 from cortexia_video.sparse_depth.colmap_points import ColmapPoints
 from cortexia_video.sparse_depth.nerfstudio import NerfstudioPoints
-from cortexia_video.storage.paths import is_same_folder, to_path
+from cortexia_video.storage.paths import to_path
 
 _OF_EACH = 400  # samples of an image that a shared fit takes
 
@@ -101,10 +101,7 @@ def align_folder(
     if share not in get_args(Share):
         raise InputError(f"`share` must be one of {', '.join(get_args(Share))}, got {share!r}")
     reader = DepthReader(about=about, convention=convention, max_megapixels=max_megapixels)
-    for each in inputs:
-        if is_same_folder(root, each):
-            raise InputError(f"{printable(str(to_path(each)))} is input and output: choose another `output`")
-        reader.open_folder(each)
+    open_folders(reader, inputs, root)
     aligner = Aligner(to)
     if write and not isinstance(root, Path):
         raise InputError(f"`write` needs an `output` on this machine, not {printable(str(root))}")

@@ -45,7 +45,7 @@ from cortexia_video.runtime.workers import choose_workers
 from cortexia_video.sinks.open import open_sink
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import Found, InputFile
-from cortexia_video.storage.paths import is_inside, is_remote, is_same_folder, to_path
+from cortexia_video.storage.paths import AnyPath, is_inside, is_remote, is_same_folder, to_path
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is done alone
 _BYTES = 16  # a pixel: its value as it was read and in float32, and another file
@@ -130,10 +130,7 @@ def convert(
     reader = DepthReader(about=about, convention=convention, max_megapixels=max_megapixels)
     given = load_intrinsics(f_px, intrinsics)
     given.require_square()
-    for each in inputs:
-        if is_same_folder(root, each):
-            raise InputError(f"{printable(str(to_path(each)))} is input and output: choose another `output`")
-        reader.open_folder(each)  # each of its files would fail if that cannot be
+    open_folders(reader, inputs, root)
     bare = to in EXPORTS and not EXPORTS[to].keeps_ending
     found = DepthFiles(inputs, output=root, convention=convention, about=about, bare=bare)
     files = require_depth_files(found, inputs)
@@ -309,6 +306,17 @@ class _FocalLength:
         factor = np.float64(f_px / depth.f_px)  # in float64, so that values are rounded once
         values = (depth.values * factor).astype(np.float32)
         return replace(depth, values=values, f_px=f_px, f_source="given"), ""
+
+
+def open_folders(reader: DepthReader, inputs: Iterable[str | os.PathLike[str]], root: AnyPath) -> None:
+    """Let a reader know the folders of a job's inputs: each of their files would fail if that cannot be.
+
+    Raises `InputError` for one that is the output folder `root`, and what `DepthReader.open_folder` does.
+    """
+    for each in inputs:
+        if is_same_folder(root, each):
+            raise InputError(f"{printable(str(to_path(each)))} is input and output: choose another `output`")
+        reader.open_folder(each)
 
 
 def find_run_format(inputs: Sequence[str | os.PathLike[str]]) -> FormatName:
