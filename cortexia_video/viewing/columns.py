@@ -97,12 +97,12 @@ class RunColumn(Column):
         self._state = LedgerState(self._lines)
 
     def list_looks(self, count: int) -> Iterator[Load]:
-        """See `Column`. What images leave of the count is for the frames of clips."""
-        places = self._state.places()
-        if not places:
+        """See `Column`: by their keys. What images leave of the count is for the frames of clips."""
+        keys = sorted(key for key, _ in self._state.done())
+        if not keys:
             raise InputError(f"no image is done in {printable(str(self._root))}: run cortexia estimate first")
         with self._lock:
-            lines = [*self._lines.at(spread(places, count))]
+            lines = [*self._lines.at(map(self._state.place, spread(keys, count)))]
         clips = sum("clip" in line for line in lines)
         frames = (count - len(lines) + clips) // clips if clips else 1
         for line in lines:

@@ -6,12 +6,12 @@ of the map under the name of their kind and its colors; and `points`. Beside the
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +26,6 @@ APPLICATION = "cortexia_view"
 _MARK = (b"RRF2", APPLICATION.encode())  # what a recording begins with, and says in its first bytes
 HEAD_BYTES = 128
 _UNDER, _OVER = -30.0, -10.0  # which of two images covers the other
-_FLUSH_S = 60.0
 _FPS = 10.0  # when a person plays the time line
 _POINT_SIZE = 2.0  # on the screen
 
@@ -60,10 +59,13 @@ class Recording:
         self._paths = [rr.new_entity_path([name]) for name in names]
         self._stream = rr.RecordingStream(APPLICATION)
         self._bytes: rr.BinaryStream | None = None
+        self._copy: _Copy | None = None
         if path is None:
             self._bytes = self._stream.binary_stream()
         else:
-            self._stream.save(path)
+            self._copy = _Copy(path)
+            self._stream.save(self._copy.pipe)
+            self._copy.start()
         self._stream.send_recording_name(printable(", ".join(names)))
         self._stream.set_log_tick_enabled(False)
         self._stream.set_log_time_enabled(False)
@@ -108,22 +110,18 @@ class Recording:
         """
         if self._bytes is not None:
             return self._bytes.read() or b""
-        try:
-            self._stream.flush(timeout_sec=_FLUSH_S)
-        except RuntimeError as error:
-            raise OutputLostError(self._file, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from error
+        self._stream.flush()
+        if self._copy and self._copy.error:
+            raise OutputLostError(self._file, self._copy.error) from self._copy.error
         return b""
 
     def close(self) -> None:
         """End the file; raises `OutputLostError` where it is not whole."""
-        from rerun.chunk import RrdReader
-
         self._stream.disconnect()
-        if self._file:
-            try:
-                RrdReader(self._file).recordings()
-            except RuntimeError as error:
-                raise OutputLostError(self._file, error) from error
+        if self._copy:
+            self._copy.join()
+            if self._copy.error:
+                raise OutputLostError(self._file, self._copy.error) from self._copy.error
 
     def _say(self, text: str) -> str:
         return printable(self._wording(text))
@@ -153,6 +151,32 @@ class Recording:
             columns.append(rrb.Vertical(*panels))
         time = rrb.TimePanel(timeline="image", state="collapsed", play_state="paused", fps=_FPS)
         self._stream.send_blueprint(rrb.Blueprint(rrb.Horizontal(*columns), time, collapse_panels=True))
+
+
+class _Copy(Thread):
+    """Copies what is written to `pipe` into a file: Rerun itself waits without end for a disk that is full.
+
+    error: what the disk said; the rest is then thrown away.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(name="cortexia-recording", daemon=True)
+        self.error: OSError | None = None
+        self._path = path
+        self._read, self._write = os.pipe()
+        self.pipe = f"/dev/fd/{self._write}"
+
+    def run(self) -> None:
+        """Copy until the writer has closed its end."""
+        os.close(self._write)  # Rerun has opened its own
+        with os.fdopen(self._read, "rb", buffering=0) as pipe, self._path.open("wb") as file:
+            while piece := pipe.read(1 << 20):
+                try:
+                    if not self.error:
+                        file.write(piece)
+                        file.flush()
+                except OSError as error:
+                    self.error = error
 
 
 def _list_entities(path: str, shown: MapView) -> dict[str, Any]:
