@@ -8,7 +8,6 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -24,6 +23,7 @@ from cortexia_video.models.onnx.ports import FLOAT32, Port, choose_output, first
 from cortexia_video.models.onnx.session import Session, open_session
 from cortexia_video.models.preprocessing import Preprocessing, Resampling, read_normalization
 from cortexia_video.models.protocol import InputSize, Prediction, as_model_path
+from cortexia_video.models.registry import compact_file
 from cortexia_video.storage.named_file import open_named
 
 _DTYPES = ("float32", "float16")
@@ -165,8 +165,7 @@ def load_compact(
     name: str, *, device: str = "auto", backend: str | None = None, precision: str | None = None
 ) -> OnnxModel:
     """Load the network that is in the package."""
-    with as_file(files("cortexia_video.models") / "compact.onnx") as path:
-        return OnnxModel(path, name=name, device=device, backend=backend, precision=precision)
+    return OnnxModel(compact_file(), name=name, device=device, backend=backend, precision=precision)
 
 
 def load_onnx(name: str, *, device: str = "auto", **options: Any) -> OnnxModel:
