@@ -70,8 +70,10 @@ def read_compact(path: Path) -> DepthNetwork:
         if name and values and values[0].ndim == 3:
             state[f"head.attention.norm.{name}"] = values[0].flatten()
     network = hold_compact({name: value for name, value in state.items() if "." in name}, str(path))
+    bias = network.output.coarse.bias
+    assert bias is not None
     with torch.no_grad():
-        network.output.coarse.bias -= float(says.get("cortexia.offset", 0))
+        bias -= float(says.get("cortexia.offset", 0))
     return network
 
 
