@@ -271,12 +271,12 @@ class LedgerState:
         return DoneEntry(run, path, size, mtime_ns, height, width, outputs)
 
 
-def read_state(root: AnyPath) -> LedgerState:
-    """Read all files of a folder's ledger; `InputError` for one that cannot be read."""
+def read_state(root: AnyPath, names: Sequence[AnyPath] | None = None) -> LedgerState:
+    """Read all files of a folder's ledger, or those that are named; `InputError` for one that cannot be read."""
     files: list[tuple[AnyPath, int]] = []
 
     def list_lines() -> Iterator[bytes]:
-        for path in list_files(root):
+        for path in list_files(root) if names is None else names:
             size = 0
             for line in read_lines(path):
                 size += len(line)
