@@ -200,7 +200,7 @@ class Worker:
         def place() -> ItemDone:
             of, time_it = item.key, self._clock.time
             enlarge = self._estimator.finish
-            depth = time_it("resize", of, enlarge, result.origin, result.values, scratch=self._depth)
+            depth = time_it("resize", of, enlarge, result.origin, result.values, self._depth)
             if aligner := self._options.aligner:
                 depth = time_it("align", of, aligner.align, of, depth)
             self._sink.formats[0].require_kept(depth)
