@@ -17,15 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame
-from cortexia_video.errors import DecodeError, Failure
+from cortexia_video.errors import DecodeError, Failure, attempt
 from cortexia_video.frame import Frame
 from cortexia_video.geometry.intrinsics import Intrinsics
 from cortexia_video.inference.executor import ItemResult, Skipped
 from cortexia_video.jobs.clip_output import PROVEN, ClipOutput, RecordBegun, VideoOptions
 from cortexia_video.jobs.clip_parts import ClipParts
 from cortexia_video.ledger.entries import ItemDone
-from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.memory import MemoryBudget
+from cortexia_video.runtime.resources import MemoryBudget
 from cortexia_video.runtime.throughput import StageClock
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile
