@@ -74,9 +74,8 @@ def write_figure(value: object, image: NDArray[np.uint8] | None = None) -> str:
     data = BytesIO()
     Image.fromarray(picture_of(value) if image is None else image).save(data, "JPEG", quality=85)
     link = f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
-    words = repr(value)
-    caption = element("figcaption", element("code", words))
-    return _write(element("figure", element("img", src=link, alt=words), caption))
+    caption = element("figcaption", element("code", repr(value)))
+    return _write(element("figure", element("img", src=link, alt=type(value).__name__), caption))
 
 
 def write_text(text: str, items: Sequence[str] = (), most: int = 10) -> str:
