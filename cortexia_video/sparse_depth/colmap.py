@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from cortexia_video.errors import InputError, in_words, printable
 from cortexia_video.geometry.camera_models import LENSES, LensCamera
 from cortexia_video.sparse_depth.names import NameIndex
+from cortexia_video.sparse_depth.visible import project_visible
 from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath, PathLike, to_path
 
@@ -170,24 +171,6 @@ def is_model(folder: PathLike) -> bool:
     except InputError:
         return False
     return True
-
-
-def project_visible(points: Floats, camera: LensCamera) -> tuple[Floats, NDArray[np.intp]]:
-    """Return where the points (N, 3) that a camera may see are seen: (M, 2), and which they are.
-
-    What lies behind others cannot be told of points; of each fortieth of the image only what is within 5 % of
-    the nearest is kept.
-    """
-    pixels = camera.project(points)
-    size = np.array([camera.width, camera.height])
-    with np.errstate(invalid="ignore"):
-        kept = np.flatnonzero(((pixels >= 0) & (pixels < size)).all(axis=1))
-    cells = (pixels[kept] * (40 / camera.width)).astype(np.intp) @ (1, 40)
-    depth = points[kept, 2]
-    nearest = np.full(int(cells.max(initial=0)) + 1, np.inf)
-    np.minimum.at(nearest, cells, depth)
-    kept = kept[depth <= 1.05 * nearest[cells]]
-    return pixels[kept], kept
 
 
 def to_matrix(quaternion: Floats) -> Floats:

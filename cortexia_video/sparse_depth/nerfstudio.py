@@ -19,8 +19,8 @@ from cortexia_video.errors import InputError, in_words, printable
 from cortexia_video.geometry.camera_models import LensCamera
 from cortexia_video.pinhole import has_same_shape
 from cortexia_video.point_clouds.ply import decode_points
-from cortexia_video.sparse_depth.colmap import project_visible
 from cortexia_video.sparse_depth.names import NameIndex
+from cortexia_video.sparse_depth.visible import project_visible
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
 from cortexia_video.storage.paths import AnyPath, PathLike, is_folder, to_path
