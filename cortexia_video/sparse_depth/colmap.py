@@ -65,7 +65,7 @@ class ColmapModel:
     """A model's folder: `cameras`, `images` and `points3D`, .bin or .txt. Threads may share it.
 
     Args:
-        folder: Holds the three files, or `sparse/0` or `sparse` with them.
+        folder: Holds the three files, or `0`, `sparse/0` or `sparse` with them.
 
     Raises:
         InputError: There is no model, or a file is damaged.
@@ -187,7 +187,7 @@ def to_matrix(quaternion: Floats) -> Floats:
 
 def _find_model(folder: PathLike) -> tuple[AnyPath, str]:
     place = to_path(folder)
-    for inside in (place, place / "sparse" / "0", place / "sparse"):
+    for inside in (place, place / "0", place / "sparse" / "0", place / "sparse"):
         for suffix in (".bin", ".txt"):
             if all((inside / f"{name}{suffix}").is_file() for name in FILES):
                 return inside, suffix
