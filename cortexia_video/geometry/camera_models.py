@@ -162,20 +162,20 @@ class LensCamera:
     def project(self, points: Floats) -> Floats:
         """Return where points (N, 3) in the camera's axes are seen: (N, 2), pixels; NaN behind the camera."""
         x, y, z = points.T
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
             z = np.where(z > _AHEAD, z, np.nan)
             seen = np.stack(self._distort(x / z, y / z), axis=1)
-        return seen * self.focal + self.centre
+            return seen * self.focal + self.centre
 
     def find_rays(self, pixels: Floats) -> Floats:
         """Return x / z and y / z of the rays through pixels (N, 2), NaN where none is found: (N, 2)."""
-        seen = (pixels - self.centre) / self.focal
         lens = LENSES[self.model]
-        ray = seen.copy()
-        if lens.fisheye:
-            angle = np.hypot(*seen.T)
-            ray *= (np.tan(np.minimum(angle, 1.5)) / np.maximum(angle, _CLOSE))[:, None]
         with np.errstate(all="ignore"):
+            seen = (pixels - self.centre) / self.focal
+            ray = seen.copy()
+            if lens.fisheye:
+                angle = np.hypot(*seen.T)
+                ray *= (np.tan(np.minimum(angle, 1.5)) / np.maximum(angle, _CLOSE))[:, None]
             for _ in range(_STEPS):  # Newton's method, with a numeric Jacobian
                 error = np.stack(self._distort(*ray.T), axis=1) - seen
                 if not np.nanmax(np.abs(error), initial=0) > _CLOSE:

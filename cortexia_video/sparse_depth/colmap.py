@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from cortexia_video.errors import InputError, in_words, printable
 from cortexia_video.geometry.camera_models import LENSES, LensCamera
 from cortexia_video.sparse_depth.names import NameIndex
-from cortexia_video.sparse_depth.visible import project_visible
+from cortexia_video.sparse_depth.visible import project_visible, to_axes
 from cortexia_video.storage.named_file import open_named
 from cortexia_video.storage.paths import AnyPath, PathLike, to_path
 
@@ -141,14 +141,15 @@ class ColmapModel:
             pixels, ids = table[:, :2], table[:, 2].astype(np.int64)
         linked = ids >= 0
         if not linked.any():
-            points = self._points @ rotation.T + translation
+            points = to_axes(self._points, rotation, translation)
             pixels, kept = project_visible(points, self.find_camera(name))
             return Observations(pixels, points[kept], self._weigh(kept))
         rows = np.searchsorted(self._ids, ids[linked])
         rows[rows == len(self._ids)] = 0
         there = self._ids[rows] == ids[linked] if len(self._ids) else np.zeros(len(rows), bool)
         rows, pixels = rows[there], pixels[linked][there]
-        return Observations(pixels, self._points[rows] @ rotation.T + translation, self._weigh(rows))
+        points = to_axes(self._points[rows], rotation, translation)
+        return Observations(pixels, points, self._weigh(rows))
 
     def _weigh(self, rows: NDArray[np.intp]) -> Floats:
         """Return how much points count: an error of triangulation falls with the views and the pixels' error."""

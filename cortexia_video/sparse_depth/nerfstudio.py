@@ -20,7 +20,7 @@ from cortexia_video.geometry.camera_models import LensCamera
 from cortexia_video.pinhole import has_same_shape
 from cortexia_video.point_clouds.ply import decode_points
 from cortexia_video.sparse_depth.names import NameIndex
-from cortexia_video.sparse_depth.visible import project_visible
+from cortexia_video.sparse_depth.visible import project_visible, to_axes
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
 from cortexia_video.storage.paths import AnyPath, PathLike, is_folder, to_path
@@ -143,6 +143,6 @@ class NerfstudioPoints:
                 f"{width} x {height}: give depth of the frames"
             )
         rotation, place = self.transforms.find_pose(name)
-        points = (self._points - place) @ rotation
+        points = to_axes(self._points, rotation.T, -rotation.T @ place)
         pixels, kept = project_visible(points, camera)
         return np.column_stack([pixels * (width / camera.width, height / camera.height), points[kept, 2]])

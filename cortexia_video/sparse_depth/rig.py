@@ -21,7 +21,7 @@ from cortexia_video.errors import InputError, in_words, printable
 from cortexia_video.geometry.alignment import require_metric
 from cortexia_video.geometry.camera_models import LensCamera
 from cortexia_video.pinhole import has_same_shape
-from cortexia_video.sparse_depth.visible import project_visible
+from cortexia_video.sparse_depth.visible import project_visible, to_axes
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.named_file import LARGEST_TEXT, read_named
 from cortexia_video.storage.paths import AnyPath
@@ -71,7 +71,7 @@ class Rig:
         pixels = np.column_stack([(column + 0.5) / columns, (row + 0.5) / lines])
         rays = self._sensor.find_rays(pixels * (self._sensor.width, self._sensor.height))
         depth = known.values[row, column].astype(np.float64)
-        points = np.column_stack([rays * depth[:, None], depth]) @ self._rotation.T + self._translation
+        points = to_axes(np.column_stack([rays * depth[:, None], depth]), self._rotation, self._translation)
         seen, kept = project_visible(points, self._image)
         part = slice(None, None, max(1, math.ceil(len(kept) / _KEPT)))
         scale = width / self._image.width, height / self._image.height

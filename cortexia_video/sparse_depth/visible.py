@@ -12,6 +12,14 @@ from cortexia_video.geometry.camera_models import LensCamera
 Floats = NDArray[np.float64]
 _HIDDEN = 1.05  # times as far as the nearest point of a part of the image
 _FEWEST = 40  # parts across
+_FARTHEST = 1e30
+
+
+def to_axes(points: Floats, rotation: Floats, translation: Floats) -> Floats:
+    """Return points (N, 3) in a camera's axes, by rotation and translation to them; NaN where numbers overflow."""
+    with np.errstate(all="ignore"):
+        moved = points @ rotation.T + translation
+        return np.where(np.abs(moved) < _FARTHEST, moved, np.nan)
 
 
 def project_visible(points: Floats, camera: LensCamera) -> tuple[Floats, NDArray[np.intp]]:
