@@ -87,8 +87,10 @@ class ColmapModel:
             images = (_read_images_binary if binary else _read_images_text)(self._seen)
             self._images = {each.name: each for each in images}
             points = (_read_points_binary if binary else _read_points_text)(self._data("points3D"))
-        order = np.argsort(points[0], kind="stable")
-        self._ids, self._points, self._errors, self._tracks = (column[order] for column in points)
+        ids, places, errors, tracks = points
+        order = np.argsort(ids, kind="stable")
+        self._ids, self._points = ids[order], places[order]
+        self._errors, self._tracks = errors[order], tracks[order]
         self._names = NameIndex(self._images)
         lost = next((each.camera for each in self._images.values() if each.camera not in self.cameras), None)
         if lost is not None:
