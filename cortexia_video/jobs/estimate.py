@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 from cortexia_video.depth_estimation import DepthEstimator, Size
 from cortexia_video.depth_map import DepthKind
@@ -51,6 +51,7 @@ from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.container import is_video_name, require_video
 from cortexia_video.video.steady import SteadyMode
 
+VideoFormat = Literal["mkv", "frames"]
 _THREADS_A_CORE = 4  # that wait for URLs
 
 _log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ def estimate(
     size: Size = "full",
     steady: SteadyMode = "mean",
     video_size: Size = "native",
+    video_format: VideoFormat = "mkv",
     every: int = 1,
     frames: str | None = None,
     sequence: bool = False,
@@ -123,6 +125,8 @@ def estimate(
         steady: Of videos: against flicker, mean takes the running mean along the motion; align first takes
             away changes of scale and shift, for models whose depth jumps; off keeps depth as the model gives it.
         video_size: full or native, as size, for videos.
+        video_format: mkv: depth of a video is one file, lossless, 16 bits. frames: it is a folder with a file for
+            each frame, in `format`.
         every: Take only every n-th frame of videos.
         frames: Of videos, which frames to take: 0:500 the first 500, 100: all from frame 100 on.
         sequence: Each folder of `inputs` is one video, whose frames are its images in natural order.
@@ -188,7 +192,9 @@ def estimate(
         workers = _THREADS_A_CORE * count_cores()
     if not max_megapixels > 0:
         raise InputError(f"`max_megapixels` must be above 0, got {max_megapixels}")
-    for name, value, choices in (("decode", decode, Decoding), ("changed", changed, Changed)):
+    as_files = video_format == "frames"
+    chosen = ("decode", decode, Decoding), ("changed", changed, Changed)
+    for name, value, choices in (*chosen, ("video_format", video_format, VideoFormat)):
         if value not in get_args(choices):
             raise InputError(f"`{name}` must be one of {', '.join(get_args(choices))}, got {value!r}")
     given = load_intrinsics(f_px, intrinsics)
@@ -216,7 +222,7 @@ def estimate(
             decode,
             given,
             max_megapixels,
-            VideoOptions.check(steady, video_size, every, frames, fps),
+            VideoOptions.check(steady, video_size, every, frames, fps, format if as_files else None),
             Aligner(AlignTo(to=align_to) if isinstance(align_to, str) else align_to) if align_to else None,
         ),
         drop_relative=drop_relative,

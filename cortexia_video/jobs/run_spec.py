@@ -66,7 +66,10 @@ class RunSpec:
     def open_sink(self) -> Sink:
         """Return the sink, not yet entered, that the outputs go to."""
         relative = self.task.aligner is not None and not self.drop_relative
-        sink = open_sink(self.root, format=self.format, preview=self.preview, relative=relative)
+        clip_files = self.task.video.files is not None
+        sink = open_sink(
+            self.root, format=self.format, preview=self.preview, relative=relative, clip_files=clip_files
+        )
         if self.packing is None:
             return sink
         return ArchiveSink(sink, self.packing, lambda item: read_image_bytes(item.place))
