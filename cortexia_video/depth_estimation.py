@@ -15,14 +15,13 @@ from PIL import Image
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import Failure, InputError, ModelError, ModelOutputError
 from cortexia_video.frame import FocalSource, Frame
-from cortexia_video.images.decode import convert_pillow
-from cortexia_video.images.read import read_image
+from cortexia_video.images.decode import convert_pillow, read_image
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.inference.batches import Batcher, BatchLimits, BatchSize, Group, is_out_of_memory
 from cortexia_video.models.protocol import CameraModel, DepthModel, Prediction
 from cortexia_video.models.registry import load_model, require_commercial
 from cortexia_video.pinhole import to_f_px, to_fov_deg
-from cortexia_video.runtime.memory import BufferPool
+from cortexia_video.runtime.resources import BufferPool
 from cortexia_video.storage.paths import PathLike
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.steady import SteadyMode

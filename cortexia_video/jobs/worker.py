@@ -11,11 +11,10 @@ from functools import partial
 from typing import Literal, TypeVar
 
 from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame
-from cortexia_video.errors import Failure
+from cortexia_video.errors import Failure, attempt
 from cortexia_video.frame import Frame
 from cortexia_video.geometry.intrinsics import Intrinsics
-from cortexia_video.images.decode import decode, read_header
-from cortexia_video.images.read import read_image_bytes
+from cortexia_video.images.decode import decode, read_header, read_image_bytes
 from cortexia_video.inference.batches import is_out_of_memory
 from cortexia_video.inference.executor import ItemResult, PipelineExecutor, Skipped
 from cortexia_video.jobs.aligner import Aligner
@@ -24,11 +23,9 @@ from cortexia_video.jobs.clip_output import VideoOptions
 from cortexia_video.jobs.clip_task import ClipTask, ClipTools, FrameItem
 from cortexia_video.jobs.outcomes import facts_of
 from cortexia_video.ledger.entries import ItemDone
-from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.memory import BufferPool, MemoryBudget
+from cortexia_video.runtime.resources import BufferPool, MemoryBudget, count_cores
 from cortexia_video.runtime.throughput import MODEL, StageClock, Usage
 from cortexia_video.runtime.trace import Trace
-from cortexia_video.runtime.workers import count_cores
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import Found, InputFile
 from cortexia_video.storage.paths import to_path

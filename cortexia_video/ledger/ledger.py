@@ -38,6 +38,7 @@ from cortexia_video.errors import (
     OutputError,
     OutputExistsError,
     OutputLostError,
+    attempt,
     describe,
     in_words,
     printable,
@@ -57,7 +58,6 @@ from cortexia_video.ledger.state import (
     read_state,
     require_ledger,
 )
-from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.storage.archive_member import split_inside
 from cortexia_video.storage.atomic_file import flush_to_disk, open_plain, require_lock, try_lock_shared
 from cortexia_video.storage.documents import parse_json

@@ -10,10 +10,9 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import PurePath
 
-from cortexia_video.errors import Failure, InputError, in_words, printable
+from cortexia_video.errors import Failure, InputError, attempt_all, in_words, printable
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.ledger.entries import Source
-from cortexia_video.runtime.input_boundary import attempt_all
 from cortexia_video.sources.inputs import Found, InputFile
 from cortexia_video.storage.archive_member import (
     IMAGES,

@@ -30,7 +30,7 @@ from cortexia_video.errors import Failure, InputError, MissingExtraError, Output
 from cortexia_video.jobs import clip_output, clip_parts
 from cortexia_video.jobs.outcomes import Report
 from cortexia_video.pinhole import to_f_px
-from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.sinks.sink import FolderSink
 from cortexia_video.video import container
 from cortexia_video.video.clip_index import read_index
 from cortexia_video.video.depth_clip import DepthClip

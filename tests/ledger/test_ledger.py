@@ -19,7 +19,7 @@ from cortexia_video.ledger.entries import Source
 from cortexia_video.ledger.ledger import merge_ledgers
 from cortexia_video.ledger.partition import Partition
 from cortexia_video.ledger.state import LEDGER_NAME, name_partition, read_state
-from cortexia_video.sinks.folder import Placed
+from cortexia_video.sinks.sink import Placed
 
 SETTINGS = {"model": "synthetic"}
 SOURCE = Source("/photos/a.jpg", 10, 20)

@@ -1,4 +1,4 @@
-"""Focal length in pixels: from EXIF, and from a field of view.
+"""What EXIF says of an image: how it is turned, and its focal length in pixels.
 
 Tags and units: CIPA DC-008 (Exif 2.32). Two sources, in this order:
 
@@ -23,6 +23,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from PIL import Image
+
 from cortexia_video.pinhole import find_resize_factor, is_plausible
 
 FILM_DIAGONAL_MM = math.hypot(36.0, 24.0)
@@ -34,6 +36,22 @@ _FOCAL_PLANE_X_RESOLUTION, _FOCAL_PLANE_Y_RESOLUTION, _FOCAL_PLANE_UNIT = 0xA20E
 # Exif 2.32 allows 2 (inch, also the default) and 3 (cm); 4 (mm) and 5 (micrometre) are TIFF/EP (ISO 12234-2).
 _UNIT_MM = {2.0: 25.4, 3.0: 10.0, 4.0: 1.0, 5.0: 0.001}
 _INCH = 2.0
+_EXIF_IFD, _ORIENTATION = 0x8769, 0x0112
+
+
+def read_exif(pil_image: Image.Image) -> dict[int, object]:
+    """Tags of the first and the Exif directory by number; broken metadata does not make a broken image."""
+    try:
+        exif = pil_image.getexif()
+        return {**exif, **exif.get_ifd(_EXIF_IFD)}
+    except Exception:  # noqa: BLE001  (foreign boundary: Pillow raises anything on broken EXIF)
+        return {}
+
+
+def find_orientation(exif: Mapping[int, object]) -> int:
+    """Return the EXIF orientation, 1 to 8; anything else turns nothing, as 1."""
+    value = exif.get(_ORIENTATION)
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def focal_length_px(exif: Mapping[int, object], width: int, height: int) -> float | None:
