@@ -25,7 +25,7 @@ from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.clip_index import ClipIndex
 from cortexia_video.video.depth_clip import SUFFIX as CLIP
-from cortexia_video.video.depth_clip import TIMES, DepthClip, parse_times, read_frame_file
+from cortexia_video.video.depth_clip import TIMES, DepthClip, list_numbers, parse_times, read_frame_file
 from cortexia_video.video.frames import read_frame
 from cortexia_video.video.image_sequence import list_images, read_any_index, stat_images
 
@@ -191,7 +191,7 @@ def _read_frame(path: AnyPath, clip: Source, line: Line, *, is_copy: bool) -> by
     if size != clip.size or (mtime_ns != clip.mtime_ns and not is_copy):
         raise InputError("the video changed after its depth was made: estimate it again")
     index = _index(path, mtime_ns, line["clip"]["rate"])
-    number = line["clip"].get("first", 0) + line["frame"] * line["clip"].get("every", 1)
+    number = list_numbers(line["clip"])[line["frame"]]
     packed = io.BytesIO()
     Image.fromarray(read_frame(path, number, index)).save(packed, "BMP")
     return packed.getvalue()

@@ -24,9 +24,10 @@ from cortexia_video.formats.decode_depth import interpret
 from cortexia_video.formats.metadata import MARK, from_text, metadata_of, to_text
 from cortexia_video.formats.quantization import INTERVALS, LAST
 from cortexia_video.formats.raw_depth import RawDepth
-from cortexia_video.formats.registry import FORMATS
+from cortexia_video.formats.registry import FORMATS, HEAD_BYTES, is_own_head, is_own_output
 from cortexia_video.storage.paths import AnyPath, PathLike, to_path
 from cortexia_video.storage.paths import to_text as to_name
+from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.clip_index import choose_stream, decode_packet
 from cortexia_video.video.container import open_container, require_video
 
@@ -248,6 +249,23 @@ def read_frame_file(place: AnyPath, number: int, *, max_megapixels: float = 200.
                 f"{printable(str(place))}: its frames are {width} x {height}: raise `max_megapixels` if that is so"
             )
         return b"".join(FORMATS["npz"].encode(clip.read(number)))
+
+
+def is_depth_clip(place: AnyPath) -> bool:
+    """Return whether a file is called as a clip of depth, and begins as one of ours."""
+    if place.suffix.lower() != SUFFIX:
+        return False
+    return (
+        is_own_head(place.read_bytes(0, HEAD_BYTES))
+        if isinstance(place, RemotePath)
+        else is_own_output(place)
+    )
+
+
+def list_numbers(clip: Mapping[str, Any]) -> range:
+    """Return which frames of the video those of a clip of depth are, by what its tag says of it."""
+    first, every = clip.get("first", 0), clip.get("every", 1)
+    return range(first, first + clip["frames"] * every, every)
 
 
 @lru_cache(maxsize=4)

@@ -28,7 +28,7 @@ from cortexia_video import (
 from cortexia_video.errors import InputError
 from cortexia_video.jobs import clip_output, clip_parts
 from cortexia_video.jobs.point_clouds import make_point_clouds
-from cortexia_video.sinks.folder import FolderSink
+from cortexia_video.sinks.sink import FolderSink
 from cortexia_video.video.depth_clip import DepthClip
 
 TIMES_MS = [0, 40, 90, 200, 210, 333, 400, 500]
