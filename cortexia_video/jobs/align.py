@@ -152,7 +152,7 @@ def align_folder(
             count = write_transforms(root, source.transforms, workers=workers)
         else:
             model = source.model if isinstance(source, ColmapPoints) else None
-            count = write_depth_params(root, model.find_image if model else str, workers=workers)
+            count = write_depth_params(root, model, workers=workers)
         _log.info("%s: %s of %d images", printable(str(root / write)), write, count)
     if found.images:
         _log.warning("%d PNG files of 8 bits or in colour are no depth: passed over", found.images)

@@ -202,7 +202,13 @@ class Outcomes:
 
     def _find_obstacle(self, item: InputFile, other: str | None) -> str | None:
         """Return why the outputs of an input must not be placed, if that is so. other: whose depth is there."""
-        for name in self.sink.output_names(item.key, is_clip=item.is_clip):
+        names = self.sink.output_names(item.key, is_clip=item.is_clip)
+        is_folder = names and names[0].startswith(f"{item.key}/")  # of a clip's frames
+        if is_folder and self.sink.holds(item.key) and not self.ledger.owns(item.key, names[0]):
+            return (
+                f"{item.key} exists already, where the folder of its frames would be: choose another `output`"
+            )
+        for name in names:
             if not self.sink.holds(name) or self.ledger.owns(item.key, name):
                 continue
             if PurePath(name).suffix in _OF_PEOPLE and not self.sink.holds_own(name):
