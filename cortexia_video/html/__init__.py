@@ -1,4 +1,4 @@
-"""Self-contained pages: escaped elements, blocks, charts, wording.
+"""Self-contained pages: escaped elements, blocks, charts, views, wording.
 
-Doors: `blocks`, `charts`, `markup`, `wording`.
+Doors: `blocks`, `charts`, `markup`, `views`, `wording`.
 """
