@@ -55,6 +55,7 @@
     const [under, over] = [left, right].map((each) => images[each.value]);
     stage.style.setProperty("--shape", under.naturalWidth / under.naturalHeight);
     stage.replaceChildren(under.cloneNode(), over.cloneNode());
+    for (const image of stage.children) ["tabindex", "role", "aria-label"].forEach((each) => image.removeAttribute(each));
     slide();
   }
   function slide() {
@@ -67,6 +68,7 @@
       select.replaceChildren(...names.map((name, number) => new Option(name, number)));
       select.value = before >= 0 ? before : side * (names.length - 1);
     });
+    slider.parentNode.hidden = names.length < 2;
     current = view;
     one(".said", viewer).replaceChildren(...one("figcaption", view).cloneNode(true).childNodes);
     draw();

@@ -64,9 +64,13 @@ def to_jpeg(image: NDArray[np.uint8], subsampling: Literal["420", "444"]) -> str
     return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
 
 
-def pick_values(values: NDArray[np.floating], unit: str) -> Values | None:
-    """Return the values of at most 128 x 96 points of (H, W), as they are; None where none is finite."""
-    height, width = fit_within(values.shape[0], values.shape[1], _ROWS, _COLUMNS)
+def pick_values(values: NDArray[np.floating], unit: str, scale: float = 1.0) -> Values | None:
+    """Return the values of points of (H, W), as they are; None where none is finite.
+
+    scale: 128 x 96 points times this at most.
+    """
+    most = round(scale * _ROWS), round(scale * _COLUMNS)
+    height, width = fit_within(values.shape[0], values.shape[1], *most)
     few = pick_points(values, height, width).astype(np.float64)
     known = np.isfinite(few)
     if not known.any():

@@ -40,7 +40,6 @@ _DECODE_BYTES = 10  # a pixel, at the worst moment
 _CLIPPED = (2.0, 98.0)  # percentiles that the colours end at
 
 Why = Literal["failed", "unusual", "sampled"]
-Fit = Callable[[int, int], tuple[int, int]]  # the size that an image of (height, width) gets
 
 
 class Pair(NamedTuple):
@@ -83,15 +82,14 @@ def make_contact_sheet(
         chosen.setdefault(line["key"], (line, why))
     pairs = [*islice(chosen.values(), shown)]
     scale = min(1.0, math.sqrt(_FULL_SIZE / (len(pairs) or 1)))
-    fit = partial(fit_within, most_height=round(scale * _HEIGHT), most_width=round(scale * _WIDTH))
 
     def make(pair: tuple[Line, Why]) -> Pair:
         line, why = pair
-        image = _make_image(line, images, budget, fit)
+        image = _make_image(line, images, budget, scale)
         if why == "failed":
             depth = Layer("depth", why_not=str(line.get("reason")))
         else:
-            depth = _make_depth(root, line, budget, fit)
+            depth = _make_depth(root, line, budget, scale)
         links = {}
         if image.jpeg:
             links["image"] = link_to(locate_image(line, images), page)
@@ -103,9 +101,9 @@ def make_contact_sheet(
     return [*map_bounded(pairs, make, workers=workers)]
 
 
-def _make_image(line: Line, images: AnyPath | None, budget: MemoryBudget, fit: Fit) -> Layer:
+def _make_image(line: Line, images: AnyPath | None, budget: MemoryBudget, scale: float) -> Layer:
     """Return a line's image, or why there is none."""
-    without = partial(Layer, "image", "")
+    without, fit = partial(Layer, "image", ""), _find_fit(scale)
     if line.get("made_of") == "depth" and "image" not in line:
         return without("converted from a depth file")
     source = find_image(line)
@@ -134,8 +132,9 @@ def _make_image(line: Line, images: AnyPath | None, budget: MemoryBudget, fit: F
     return without("no image that can be decoded" if decoded else "the image cannot be opened")
 
 
-def _make_depth(root: AnyPath, line: Line, budget: MemoryBudget, fit: Fit) -> Layer:
+def _make_depth(root: AnyPath, line: Line, budget: MemoryBudget, scale: float) -> Layer:
     """Return a line's depth in colours, bright where near, or the view that it has instead, or why none."""
+    fit = _find_fit(scale)
 
     def make() -> Layer:
         with budget.hold(count_bytes(line)):
@@ -151,7 +150,12 @@ def _make_depth(root: AnyPath, line: Line, budget: MemoryBudget, fit: Fit) -> La
             table = "viridis" if depth.larger_is_nearer else "viridis_r"
             colours = colored_depthmap(values, cmap=table, percentiles=_CLIPPED, spacing=spacing)
             jpeg = to_jpeg(colours, "444")  # else depth of few pixels would have colours of no table
-            return Layer("depth", jpeg, values=pick_values(depth.values, describe_unit(depth.kind)))
+            return Layer("depth", jpeg, values=pick_values(depth.values, describe_unit(depth.kind), scale))
 
     made = attempt(line["key"], "decode", make)
     return Layer("depth", why_not=made.reason) if isinstance(made, Failure) else made
+
+
+def _find_fit(scale: float) -> Callable[[int, int], tuple[int, int]]:
+    """Return what gives the size that an image of (height, width) has on the page."""
+    return partial(fit_within, most_height=round(scale * _HEIGHT), most_width=round(scale * _WIDTH))

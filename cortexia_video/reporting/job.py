@@ -70,8 +70,8 @@ def report(
         output: The file to write, whose name ends in .html; report.html in the folder by default. An earlier
             report is replaced.
         sample: Depth maps that are measured at most, chosen by a hash of their keys: the same each time.
-        shown: Images beside their depth on the page at most, up to 1000; more than 24 are all measured, too. From
-            40 on they get smaller, so that the page does not grow.
+        shown: Images beside their depth on the page at most, up to 1000; more than 24 are all measured, too. Beyond
+            40 they get smaller, so that the page stays small.
         images: The folder that the images are in now, by their keys, if they were moved.
         workers: Threads; one per core by default.
 
