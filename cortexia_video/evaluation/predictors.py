@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame, load_estimators
 from cortexia_video.depth_map import DepthKind, DepthMap
-from cortexia_video.errors import Failure, InputError, describe, in_words
+from cortexia_video.errors import Failure, InputError, attempt, describe, in_words
 from cortexia_video.evaluation.ground_truth import WRITERS, bare, find_depth_files, index_depth_files
 from cortexia_video.evaluation.reference import Destination, EvalItem
 from cortexia_video.formats.decode_depth import decode_depth
@@ -35,7 +35,6 @@ from cortexia_video.ledger.artifacts import (
 from cortexia_video.ledger.lines import read_done
 from cortexia_video.ledger.state import list_files
 from cortexia_video.runtime.bounded_map import run_bounded
-from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.throughput import StageClock
 from cortexia_video.storage.listing import remember_listings
 from cortexia_video.storage.named_file import read_named

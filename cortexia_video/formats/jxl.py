@@ -16,7 +16,7 @@ from cortexia_video.errors import DepthFileError, explain_import
 from cortexia_video.formats.metadata import from_text, metadata_of, to_text
 from cortexia_video.formats.quantization import Quantizer, choose_steps, split_rows
 from cortexia_video.formats.raw_depth import Chunks, RawDepth, require_pixels
-from cortexia_video.runtime.memory import BufferPool
+from cortexia_video.runtime.resources import BufferPool
 
 _CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 _CODESTREAM = b"\xff\x0a"

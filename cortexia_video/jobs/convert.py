@@ -27,6 +27,7 @@ from cortexia_video.errors import (
     LossError,
     OutputError,
     OutputExistsError,
+    attempt,
     printable,
 )
 from cortexia_video.formats.conventions import PER_METRE
@@ -39,10 +40,8 @@ from cortexia_video.ledger.artifacts import find_image
 from cortexia_video.ledger.depth_json import complete_depth_json, keep_depth_json, read_depth_json
 from cortexia_video.ledger.depth_reader import DepthReader, Reading
 from cortexia_video.runtime.bounded_map import run_bounded
-from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.memory import MemoryBudget
-from cortexia_video.runtime.workers import choose_workers
-from cortexia_video.sinks.open import open_sink
+from cortexia_video.runtime.resources import MemoryBudget, choose_workers
+from cortexia_video.sinks.sink import open_sink
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import Found, InputFile
 from cortexia_video.storage.paths import AnyPath, is_inside, is_remote, is_same_folder, to_path

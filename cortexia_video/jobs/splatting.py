@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import Failure, InputError, OutputExistsError, printable
+from cortexia_video.errors import Failure, InputError, OutputExistsError, attempt, printable
 from cortexia_video.formats.metadata import metadata_of
 from cortexia_video.formats.png16 import encode_numbers
 from cortexia_video.formats.quantization import LAST, Quantizer
@@ -25,7 +25,6 @@ from cortexia_video.formats.registry import is_own_output
 from cortexia_video.ledger.artifacts import Line, read_run_depth
 from cortexia_video.ledger.lines import read_done
 from cortexia_video.runtime.bounded_map import map_bounded
-from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.sparse_depth.nerfstudio import TRANSFORMS, Transforms
 from cortexia_video.storage.atomic_file import write_atomic
 

@@ -29,8 +29,7 @@ from cortexia_video.evaluation.protocol import load_protocol
 from cortexia_video.formats.conventions import CONVENTIONS
 from cortexia_video.formats.decode_depth import count_pixels, decode_stored, interpret, read_file
 from cortexia_video.geometry.intrinsics import load_intrinsics
-from cortexia_video.images.decode import read_header
-from cortexia_video.images.read import read_image_bytes
+from cortexia_video.images.decode import read_header, read_image_bytes
 from cortexia_video.ledger.lines import read_done
 from cortexia_video.ledger.state import read_state
 from cortexia_video.models.onnx.model import OnnxModel
