@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -41,6 +41,8 @@ from cortexia_video.storage.named_file import read_named
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.storage.retries import RemoteError
+from cortexia_video.video.depth_clip import list_numbers, read_frame_file, split_frame
+from cortexia_video.video.image_sequence import list_images, stat_images
 
 Outcome = TypeVar("Outcome")
 Prediction = DepthMap | Failure | None  # None: there is none
@@ -200,6 +202,8 @@ class DepthSource(NamedTuple):
 
     def read(self) -> bytes:
         """Read it; raises `OSError`, `DepthFileError`."""
+        if frame := split_frame(self.path):
+            return read_frame_file(*frame, max_megapixels=math.inf)
         return read_output(*self.packed) if self.packed else read_named(self.path)
 
 
@@ -303,8 +307,8 @@ def find_photos(
         if not missing or not isinstance(each, FolderPredictor) or each.run is None:
             continue
         names = {each.name_of(key): key for key in missing}
-        for line in chain.from_iterable(map(expand_clip, read_done(each.run))):
-            key = names.get(_name_line(line))
+        for called, line in _read_named(each.run):
+            key = next((names[name] for name in called if name in names), None)
             if key is not None and find_image(line) is not None:
                 missing.discard(key)
                 image = attempt(key, "decode", partial(_read_photo, line))
@@ -380,20 +384,36 @@ def open_predictor(
     return FolderPredictor(name, readings, convention)
 
 
-def _name_line(line: Line) -> str:
-    """Return the key of a line without endings; of a frame `clip/000123`, whatever the video's name ends in."""
-    key = bare(line["key"])
-    return f"{PurePath(key).parent.with_suffix('')}/{line['frame']:06}" if "frame" in line else key
-
-
 def _list_run(root: AnyPath) -> dict[str, DepthSource]:
     """Return the depth that a run has done; views, that are to look at only, are left out."""
     files = {}
-    for line in chain.from_iterable(map(expand_clip, read_done(root))):
+    for names, line in _read_named(root):
         found = find_depth(line)
         if found is not None:
             packed = (root, found[0], line) if "inside" in line or "frame" in line else None
-            files[_name_line(line)] = DepthSource(root / found[0], about_depth(line), packed)
+            source = DepthSource(root / found[0], about_depth(line), packed)
+            files.update(dict.fromkeys(names, source))
     if not files:
         raise InputError(f"no depth in {root} that can be measured: only views, or nothing is done")
     return files
+
+
+def _read_named(root: AnyPath) -> Iterator[tuple[list[str], Line]]:
+    """Yield the lines of what a run has done, of each frame of a clip its own, with the names of their images."""
+    for whole in read_done(root):
+        images = _list_images(whole)
+        for line in expand_clip(whole):
+            names = [line["key"]]
+            if "frame" in line:
+                number = list_numbers(line["clip"])[line["frame"]]
+                names = [f"{whole['key']}/{each}" for each in (f"{number:06}", *images[number : number + 1])]
+            yield [bare(name) for name in names], line
+
+
+def _list_images(line: Line) -> list[str]:
+    """Return the names of the images that a clip was, in order, if it was a folder of them and is as it was."""
+    folder = Path(line.get("path") or "")
+    if "clip" not in line or not folder.is_dir():
+        return []
+    images = list_images(folder)
+    return [each.name for each in images] if [*stat_images(images)] == line["source"] else []

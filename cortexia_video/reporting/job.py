@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from cortexia_video.errors import InputError, OutputExistsError
+from cortexia_video.errors import InputError, OutputExistsError, printable, suggest_keywords
+from cortexia_video.html.notebook import write_text
 from cortexia_video.ledger.artifacts import expand_clip
 from cortexia_video.ledger.state import require_ledger
 from cortexia_video.reporting.contact_sheet import PAIRS, make_contact_sheet
@@ -51,7 +52,14 @@ class FolderReport:
         looked = f"of {self.sample.images} looked at {len(self.outliers)} unusual{broken}"
         return f"{self.path}: {counts}; {looked}; {self.bytes / 1e6:.1f} MB"
 
+    def __repr__(self) -> str:
+        return f"FolderReport({printable(str(self))})"
 
+    def _repr_html_(self) -> str:
+        return write_text(str(self))
+
+
+@suggest_keywords
 def report(
     folder: str | os.PathLike[str],
     *,
