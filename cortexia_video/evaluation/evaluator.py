@@ -170,7 +170,7 @@ def evaluate(
         if root is not None and tiles is not None:
             try:
                 save_results(found, result.summary, root)
-                page = write_page(*result, *tiles.choose(found.columns[0], truth, opened[0]))
+                page = write_page(*result, *tiles.choose(found.columns[0], truth, opened))
                 replace_file(root / PAGE, lambda file: file.write(page))
             except OutputLostError as error:
                 error.report = result

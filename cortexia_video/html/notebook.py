@@ -5,9 +5,8 @@ Those at the root of the package, and those below this room, come here by its na
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
-from functools import singledispatch
+from functools import partial, singledispatch
 from io import BytesIO
 from xml.etree.ElementTree import Element, tostring
 
@@ -18,6 +17,7 @@ from PIL import Image
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.frame import Frame
 from cortexia_video.html.markup import element
+from cortexia_video.html.views import fit_within, to_jpeg
 from cortexia_video.images.resampling import resize_image
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.viz.colormap import Spacing, colored_depthmap
@@ -25,6 +25,7 @@ from cortexia_video.viz.colormap import Spacing, colored_depthmap
 SIDE = 320  # pixels of a picture at most, so that a notebook of many stays small
 _MOST_LINES = 60
 _CLIPPED = (1.0, 99.0)
+_fit = partial(fit_within, most_height=SIDE, most_width=SIDE)
 _NOTHING = np.full((1, 1, 3), 128, np.uint8)
 
 
@@ -71,9 +72,7 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
 
 def write_figure(value: object, image: NDArray[np.uint8] | None = None) -> str:
     """Return a picture, by default `picture_of`, with the value's `repr` below."""
-    data = BytesIO()
-    Image.fromarray(picture_of(value) if image is None else image).save(data, "JPEG", quality=85)
-    link = f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
+    link = to_jpeg(picture_of(value) if image is None else image, "444")
     caption = element("figcaption", element("code", repr(value)))
     return _write(element("figure", element("img", src=link, alt=type(value).__name__), caption))
 
@@ -92,9 +91,3 @@ def write_text(text: str, items: Sequence[str] = (), most: int = 10) -> str:
 
 def _write(made: Element) -> str:
     return tostring(made, encoding="unicode", method="html")
-
-
-def _fit(height: int, width: int) -> tuple[int, int]:
-    """Return the size of a picture of (height, width)."""
-    scale = min(SIDE / max(height, width, 1), 1.0)
-    return max(1, round(height * scale)), max(1, round(width * scale))
