@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 from cortexia_video import DepthEstimator, DepthMap, Failure, Frame, decode, load_estimator
 from cortexia_video.errors import DecodeError, OutputExistsError, attempt, printable
@@ -176,7 +177,7 @@ def _save(
 
 def _record_end(ledger: Ledger, found: int, done: int, seconds: float) -> None:
     """Append the counts; those of a run that was interrupted, too."""
-    ended = {"found": found, "done": done, "skipped": 0, "failed": found - done}
+    ended: dict[str, Any] = {"found": found, "done": done, "skipped": 0, "failed": found - done}
     ledger.record_end(**ended, interrupted=False, seconds=round(seconds, 3))
 
 
