@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from cortexia_video.evaluation.evaluator import evaluate
     from cortexia_video.frame import Frame
     from cortexia_video.geometry.alignment import align
-    from cortexia_video.images.decode import decode
-    from cortexia_video.images.read import read_image
+    from cortexia_video.images.decode import decode, read_image
     from cortexia_video.jobs.align import align_folder
     from cortexia_video.jobs.aligner import AlignTo
     from cortexia_video.jobs.convert import convert
@@ -148,8 +147,10 @@ _HOMES = {
     "evaluation.evaluator": ("evaluate",),
     "frame": ("Frame",),
     "geometry.alignment": ("align",),
-    "images.decode": ("decode",),
-    "images.read": ("read_image",),
+    "images.decode": (
+        "decode",
+        "read_image",
+    ),
     "jobs.align": ("align_folder",),
     "jobs.aligner": ("AlignTo",),
     "jobs.convert": ("convert",),

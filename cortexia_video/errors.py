@@ -1,4 +1,4 @@
-"""The exception tree, and an error as a value.
+"""The exception tree, an error as a value, and the one boundary around the work on one input, `attempt`.
 
 CortexiaError
 ├── InputError          an input path that is missing, empty or cannot be listed
@@ -19,13 +19,17 @@ CortexiaError
 
 from __future__ import annotations
 
+import logging
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import wraps
 from importlib.util import find_spec
-from typing import Literal, Self
+from inspect import signature
+from typing import Any, Literal, Self, TypeVar, cast
 
 __all__ = [
     "CortexiaError",
@@ -46,7 +50,16 @@ __all__ = [
     "UnknownModelError",
 ]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Stage = Literal["find", "decode", "estimate", "write"]
+Called = TypeVar("Called", bound=Callable[..., Any])
+
+_Result = TypeVar("_Result")
+_log = logging.getLogger(__name__)
 
 
 class CortexiaError(Exception):
@@ -179,6 +192,9 @@ class Failure:
         """One line for people: what went wrong."""
         return printable(describe(self.error))
 
+    def __repr__(self) -> str:
+        return f"Failure({self.key!r}, {self.stage}, {self.reason})"
+
     def __str__(self) -> str:
         reason, key = self.reason, printable(self.key)
         names_it = re.match(rf"(?:.*/)?{re.escape(key)}(?:\.[^/: ]*)?(?:: | is )", reason)
@@ -261,6 +277,43 @@ def in_words(
         raise kind(printable(f"{beginning}: {words}")) from error
 
 
+def require_type(name: str, value: object, wanted: type, remedy: str) -> None:
+    """Raise `TypeError` where an argument is of another type, with what to do about it."""
+    if not isinstance(value, wanted):
+        raise TypeError(f"{name} must be of type {wanted.__name__}, got {type(value).__name__}: {remedy}")
+
+
+_CLOSE = 0.75  # how alike a keyword and the one that was meant are
+
+
+def suggest_keywords(called: Called) -> Called:
+    """Let a public function or class say which keyword was meant where a call misspells one.
+
+    Python does so itself from 3.13 on, but not of options that are passed on, as `estimate` does to the model.
+    """
+    function: Any = called.__init__ if isinstance(called, type) else called  # type: ignore[misc]
+
+    @wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        try:
+            return function(*arguments, **options)
+        except (TypeError, CortexiaError) as error:
+            known = [*signature(called).parameters]
+            for name in options:
+                meant = [] if name in known else get_close_matches(name, known, 1, _CLOSE)
+                if meant and re.search(rf"\b{name}\b", str(error)):
+                    raise TypeError(
+                        f"{called.__name__}() got an unexpected keyword argument {name!r}. "
+                        f"Did you mean {meant[0]!r}?"
+                    ) from None
+            raise
+
+    if not isinstance(called, type):
+        return cast("Called", call)
+    called.__init__ = call  # type: ignore[misc]
+    return called
+
+
 @contextmanager
 def output_lost(path: object) -> Iterator[None]:
     """Make `OutputLostError` of what the system says while `path` is written."""
@@ -268,3 +321,34 @@ def output_lost(path: object) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputLostError(path, error) from error
+
+
+def attempt(key: str, stage: Stage, work: Callable[[], _Result]) -> _Result | Failure:
+    """Do the work on one input; give what comes of it, or the `Failure` that it ended in.
+
+    An input is made by anybody, and read by libraries that raise anything on what is broken; so no list of
+    exceptions is ever complete. What ends a run goes through: `OutputLostError`, and what is no `Exception`, as
+    Ctrl-C. `MemoryError` and `RecursionError` are the input's.
+    """
+    try:
+        return work()
+    except OutputLostError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the boundary
+        return _fail(key, stage, error)
+
+
+def attempt_all(key: str, stage: Stage, items: Iterable[_Result]) -> Iterator[_Result | Failure]:
+    """Yield what a generator gives; where it breaks off, at last the `Failure` that it ended in."""
+    try:
+        yield from items
+    except OutputLostError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the boundary
+        yield _fail(key, stage, error)
+
+
+def _fail(key: str, stage: Stage, error: Exception) -> Failure:
+    if not isinstance(error, CortexiaError):
+        _log.debug("%s failed", printable(key), exc_info=error)
+    return Failure(key, stage, error)

@@ -14,7 +14,7 @@ from cortexia_video.datasets.dataset import AnyDataset, Attempt, RGBDDataset
 from cortexia_video.datasets.sample_checks import OnProblem, check
 from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import Failure, InputError
-from cortexia_video.runtime.workers import choose_workers
+from cortexia_video.runtime.resources import choose_workers
 from cortexia_video.viz.figures import collage
 
 _TAKEN = 2000  # pixels of a sample

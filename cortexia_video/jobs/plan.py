@@ -18,10 +18,9 @@ from typing import Any
 import numpy as np
 
 from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
-from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError
+from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError, attempt, suggest_keywords
 from cortexia_video.formats.registry import FORMATS
-from cortexia_video.images.decode import Header, read_header
-from cortexia_video.images.read import read_image_bytes
+from cortexia_video.images.decode import Header, read_header, read_image_bytes
 from cortexia_video.inference.backend_selection import AUTO, BackendSelector
 from cortexia_video.inference.batches import BatchSize
 from cortexia_video.jobs.estimate import Decoding, estimate
@@ -30,9 +29,8 @@ from cortexia_video.ledger.depth_reader import read_depth
 from cortexia_video.ledger.entries import CLAIMED
 from cortexia_video.ledger.ledger import read_ledger
 from cortexia_video.ledger.state import LedgerState, read_state
-from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.throughput import Speed
-from cortexia_video.sinks.open import open_sink
+from cortexia_video.sinks.sink import open_sink
 from cortexia_video.sources.find import Found, InputFile, find_images
 from cortexia_video.storage.atomic_file import scratch_folder
 from cortexia_video.storage.documents import parse_json
@@ -100,6 +98,7 @@ class Plan:
     videos: int = 0
 
 
+@suggest_keywords
 def plan(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,

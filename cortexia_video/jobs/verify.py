@@ -10,15 +10,13 @@ from typing import NamedTuple
 
 import xxhash
 
-from cortexia_video.errors import Failure, printable
+from cortexia_video.errors import Failure, attempt, printable, suggest_keywords
 from cortexia_video.formats.exports import find_output_format
 from cortexia_video.ledger.entries import Placed
 from cortexia_video.ledger.ledger import FORGOTTEN, append_to_ledger
 from cortexia_video.ledger.state import DoneEntry, LedgerState, read_state, require_ledger
 from cortexia_video.runtime.bounded_map import run_bounded
-from cortexia_video.runtime.input_boundary import attempt
-from cortexia_video.runtime.memory import MemoryBudget
-from cortexia_video.runtime.workers import choose_workers
+from cortexia_video.runtime.resources import MemoryBudget, choose_workers
 from cortexia_video.storage.archive_member import SHARD_SUFFIXES
 from cortexia_video.storage.named_file import read_named
 from cortexia_video.storage.paths import AnyPath, to_path
@@ -55,11 +53,15 @@ class Verification:
     unfinished: list[str]
     forgotten: int = 0
 
+    def __repr__(self) -> str:
+        return f"Verification({self})"
+
     def __str__(self) -> str:
         outputs = "1 output" if self.checked == 1 else f"{self.checked} outputs"
         return f"{outputs} checked: {self.checked - len(self.wrong)} right, {len(self.wrong)} wrong"
 
 
+@suggest_keywords
 def verify(
     output: str | os.PathLike[str],
     *,

@@ -25,7 +25,7 @@ from cortexia_video.datasets.build import write_shards
 from cortexia_video.datasets.build_items import list_run_items
 from cortexia_video.errors import Failure
 from cortexia_video.evaluation.predictors import open_predictor
-from cortexia_video.images.read import read_image_bytes
+from cortexia_video.images.decode import read_image_bytes
 from cortexia_video.jobs.point_clouds import CloudOptions, make_point_clouds
 from cortexia_video.ledger.artifacts import read_output
 from cortexia_video.ledger.lines import read_done
