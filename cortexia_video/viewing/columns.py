@@ -16,12 +16,11 @@ import numpy as np
 from cortexia_video.datasets.dataset import AnyDataset, Attempt, RGBDDataset, list_all
 from cortexia_video.datasets.registry import DATASETS, open_dataset, recognise
 from cortexia_video.depth_map import DepthKind, DepthMap
-from cortexia_video.errors import Failure, InputError, printable
+from cortexia_video.errors import Failure, InputError, attempt, printable
 from cortexia_video.evaluation.predictors import StoredPredictor, open_predictor
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.frame import Frame
-from cortexia_video.images.decode import decode
-from cortexia_video.images.read import read_image_bytes
+from cortexia_video.images.decode import decode, read_image_bytes
 from cortexia_video.images.sniff import IMAGE_SUFFIXES
 from cortexia_video.jobs.point_clouds import CloudMaker
 from cortexia_video.ledger.artifacts import Line, expand_clip, find_image, read_run_depth, read_run_image
@@ -30,7 +29,6 @@ from cortexia_video.ledger.index import LedgerIndex
 from cortexia_video.ledger.lines import LedgerLines
 from cortexia_video.ledger.state import LedgerState, list_files
 from cortexia_video.pinhole import Pinhole
-from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.sources.find import InputFile
 from cortexia_video.storage.paths import AnyPath, is_folder, name_inside, to_absolute, to_path, to_text

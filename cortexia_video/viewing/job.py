@@ -16,7 +16,7 @@ from cortexia_video.depth_map import DepthKind
 from cortexia_video.errors import InputError, OutputError, OutputExistsError, printable
 from cortexia_video.jobs.point_clouds import CloudMaker, CloudOptions
 from cortexia_video.runtime.bounded_map import map_bounded
-from cortexia_video.runtime.workers import choose_workers
+from cortexia_video.runtime.resources import choose_workers
 from cortexia_video.storage.atomic_file import write_atomic
 from cortexia_video.storage.paths import AnyPath, to_path, to_text
 from cortexia_video.viewing.columns import make_step, open_columns

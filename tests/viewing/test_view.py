@@ -325,7 +325,7 @@ def test_a_browser_shows_it_and_asks_nobody_else(place: Path, tmp_path: Path) ->
     with serving(str(place / "depth")) as url, Browser(tmp_path / "profile", draws=True) as browser:
         browser.call("Runtime.disable")
         browser.look(width=1000)
-        browser.call("Page.navigate", url=url)
+        browser.open(url)
         end = threading.Event()
         for _ in range(HANG_S):
             shot = np.asarray(Image.open(io.BytesIO(browser.screenshot())).convert("RGB"))
