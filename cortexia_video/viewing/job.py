@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 
 from cortexia_video.depth_map import DepthKind
-from cortexia_video.errors import InputError, OutputError, OutputExistsError, printable
+from cortexia_video.errors import InputError, OutputError, OutputExistsError, printable, suggest_keywords
 from cortexia_video.jobs.point_clouds import CloudMaker, CloudOptions
 from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.resources import choose_workers
@@ -59,6 +59,7 @@ class ViewReport:
         return f"{self.images} images{failed}"
 
 
+@suggest_keywords
 def view(
     paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
