@@ -45,17 +45,14 @@ class FrameInfo:
 class PreparedFrame:
     """A frame made ready for the network; it does not hold on to its image.
 
-    estimate_fov: the model needs a focal length, and none is known.
+    group: frames of one group can share a batch. estimate_fov: the model needs a focal length, and none is
+    known.
     """
 
     origin: FrameInfo
     pixels: NDArray[Any]
+    group: Group
     estimate_fov: bool = False
-
-    @property
-    def group(self) -> Group:
-        """Frames of one group can share a batch."""
-        return _name_group(self.pixels, self.estimate_fov)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -222,7 +219,8 @@ class DepthEstimator:
         if np.may_share_memory(pixels, frame.image):
             pixels = pixels.copy()
         origin = FrameInfo(frame.key, height, width, frame.f_px, frame.f_source)
-        return PreparedFrame(origin, pixels, self._camera_model is not None and frame.f_px is None)
+        estimate_fov = self._camera_model is not None and frame.f_px is None
+        return PreparedFrame(origin, pixels, _name_group(pixels, estimate_fov), estimate_fov)
 
     def stack(self, batch: Sequence[PreparedFrame]) -> NDArray[Any]:
         """Join frames prepared to one shape into the model's input (B, ...)."""
@@ -255,7 +253,8 @@ class DepthEstimator:
             if count == 1:
                 return [as_model_error(error)]
         else:
-            self.limits.record_time(group, count, time.perf_counter() - started)
+            if self.limits.is_auto:
+                self.limits.record_time(group, count, time.perf_counter() - started)
             return [*outputs]
         return self._run_halves(pixels, estimate_fov)
 

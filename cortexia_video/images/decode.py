@@ -25,15 +25,15 @@ from PIL import Image, ImageFile
 
 from cortexia_video.errors import DecodeError, InputError, describe, in_words, printable
 from cortexia_video.frame import Frame
-from cortexia_video.images.exif import find_orientation, focal_length_px, read_exif
+from cortexia_video.images.exif import focal_length_px, read_exif
 from cortexia_video.images.foreign_content import describe_foreign, find_camera_file
-from cortexia_video.images.pillow_readers import TiffReader, find_reader
+from cortexia_video.images.pillow_readers import READERS, TiffReader, import_heif_reader
 from cortexia_video.images.pixels import to_rgb, turn
 from cortexia_video.images.sniff import SNIFF_BYTES, name_format
 from cortexia_video.runtime.resources import BufferPool
-from cortexia_video.storage.archive_member import IMAGES, read_part, split_inside
+from cortexia_video.storage.archive_member import IMAGES, read_part
 from cortexia_video.storage.named_file import NamedFileError, read_named
-from cortexia_video.storage.paths import PathLike, to_path
+from cortexia_video.storage.paths import PathLike, split_inside, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
 SizeRule = Callable[[int, int], tuple[int, int]]  # (height, width) of an image -> of one that will do
@@ -58,7 +58,7 @@ def read_orientation(data: bytes) -> int:
     if not data.startswith(b"\xff\xd8"):
         return 1
     with _decode_errors(data), _open(data) as pil_image:
-        return find_orientation(read_exif(pil_image))
+        return read_exif(pil_image).orientation
 
 
 def read_image(path: PathLike, *, max_megapixels: float = 200.0) -> Frame:
@@ -147,8 +147,7 @@ def decode(
         width, height = pil_image.size
         image: NDArray[np.uint8] | None = None
         if pil_image.format == "JPEG":  # of others later: Pillow loads a PNG for it, and errors are lost
-            exif = read_exif(pil_image)
-            orientation = find_orientation(exif)
+            exif, orientation = read_exif(pil_image)
             least = _stored(enough(*_stored((height, width), orientation)), orientation) if enough else (0, 0)
             buffer = scratch.take(3 * height * width) if scratch and not any(least) else None
             try:
@@ -159,8 +158,7 @@ def decode(
         if image is None:
             pil_image.load()
             _check_size(pil_image, max_megapixels)
-            exif = read_exif(pil_image)
-            orientation = find_orientation(exif)
+            exif, orientation = read_exif(pil_image)
             upright = to_rgb(pil_image, orientation)
         else:
             upright = turn(image, orientation) if orientation > 1 else image
@@ -175,8 +173,8 @@ def convert_pillow(pil_image: Image.Image, key: str) -> Frame:
     """Return an image that Pillow opened, of any mode, as `decode` returns it: upright, RGB."""
     with _decode_errors(b""):
         pil_image.load()
-        exif = read_exif(pil_image)
-        upright = to_rgb(pil_image, find_orientation(exif))
+        exif, orientation = read_exif(pil_image)
+        upright = to_rgb(pil_image, orientation)
     f_px = focal_length_px(exif, upright.shape[1], upright.shape[0])
     return Frame(key, upright, f_px, None if f_px is None else "exif")
 
@@ -196,7 +194,7 @@ def _open(data: bytes) -> ImageFile.ImageFile:
         raise DecodeError(describe_foreign(data))
     if name == "TIFF" and (camera := find_camera_file(data)):
         raise DecodeError(camera)
-    opened = find_reader(name)(io.BytesIO(data))
+    opened = (READERS.get(name) or import_heif_reader())(io.BytesIO(data))
     # a row at a time: Pillow joins smaller pieces, each time copying what it has of the row (780 bytes took 24 s)
     opened.decodermaxblock = max(opened.decodermaxblock, _ROW_BYTES * opened.size[0])
     return opened

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ from cortexia_video.storage.paths import AnyPath
 from cortexia_video.video.clip_index import ClipIndex
 from cortexia_video.video.depth_clip import Coding, DepthClip, DepthClipWriter, describe_clip, join_parts
 from cortexia_video.video.preview import write_preview
-from cortexia_video.video.steady import Steady, SteadyMode, require_mode
+from cortexia_video.video.steady import Steady, SteadyMode
 
 PROVEN = 16  # frames before a part: they must come out again where decoding begins near it
 _PART_FRAMES, _PART_PIXELS = 256, 1 << 26  # of a part, at most: it is encoded in memory
@@ -59,9 +59,6 @@ class VideoOptions:
         cls, steady: SteadyMode, size: Size, every: int, frames: str | None, fps: float
     ) -> VideoOptions:
         """Return options as `estimate` takes them; raise `InputError` for what cannot be."""
-        require_mode(steady)
-        if size not in get_args(Size):
-            raise InputError(f"`video_size` must be full or native, not {size!r}")
         if every < 1:
             raise InputError(f"`every` must be at least 1, got {every}")
         if not 0 < fps < math.inf:

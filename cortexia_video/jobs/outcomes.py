@@ -104,7 +104,6 @@ class Outcomes:
         self._began = self._recorded = time.monotonic()
         self.slowest: Callable[[], str | None] = lambda: None  # names the slowest stage so far
         self._told = False  # that outputs of other settings are here
-        self._failed_before = ledger.failed_keys()  # and not found again so far
 
     def needing_work(self, found: Iterable[_Item | Failure]) -> Iterator[_Item]:
         """Yield the inputs that are to be done; others settle here."""
@@ -112,7 +111,6 @@ class Outcomes:
             if self._stop.is_set():
                 return
             self.report.found += 1
-            self._failed_before.discard(item.key)
             if isinstance(item, Failure):
                 self.fail(item)
             elif self._needs_work(item):
@@ -161,14 +159,10 @@ class Outcomes:
             error.report = report
 
     def record_end(self, **more: object) -> None:
-        """Append the counts to the ledger. more: what else the job has to say of its end.
-
-        Earlier failures of inputs that are gone, as those of a folder given by mistake, are then forgotten.
-        """
+        """Append the counts to the ledger. more: what else the job has to say of its end."""
         report = self.report
-        if self._all_found and self.ledger.partition is None:
-            self.ledger.forget_gone(self._failed_before)
         self.ledger.record_end(
+            found_all=self._all_found,
             **report.counts,
             interrupted=report.interrupted,
             seconds=round(report.seconds, 3),

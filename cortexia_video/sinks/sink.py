@@ -90,7 +90,8 @@ class Sink(ABC):
             raise OutputError(f"unknown format {format!r}: use one of {', '.join(FORMATS)}")
         chosen = (FORMATS[format],) if isinstance(format, str) else tuple(format)
         for each in chosen:
-            each.require()
+            if each.extra:
+                each.require()
         more = [each for each, wanted in ((PREVIEW, preview), (RELATIVE, relative)) if wanted]
         self.formats: tuple[Format, ...] = (*chosen, *more)
         self.suffixes = suffixes or [each.suffix for each in self.formats]

@@ -58,6 +58,7 @@ def index_images(folder: Path, fps: float, *, max_megapixels: float = 200.0) -> 
     return ClipIndex(
         pts=np.arange(len(images), dtype=np.int64),
         frames=len(images),
+        keyframes=np.arange(len(images), dtype=np.int64),
         time_base=1 / rate,
         rate=rate,
         height=first.height,

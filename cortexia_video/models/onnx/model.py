@@ -102,7 +102,7 @@ class OnnxModel:
         backend: str | None = None,
         precision: str | None = None,
     ) -> None:
-        self.path = as_model_path(path)
+        self.path = Path(path)
         self.name = name or redact(f"onnx:{self.path.name}")  # a download can be called like its URL
         self.weights_digest = _digest(self.path)
         self._session, self.backend = _open(self.path, backend, device, precision)
@@ -205,12 +205,15 @@ def load_compact(
 
 def load_onnx(name: str, *, device: str = "auto", **options: Any) -> OnnxModel:
     """Load `onnx:FILE`; options are those of `OnnxModel`."""
-    return OnnxModel(name.removeprefix("onnx:"), device=device, **options)
+    return OnnxModel(as_model_path(name.removeprefix("onnx:")), device=device, **options)
 
 
 def read_licence(name: str) -> str | None:
     """Return the licence of its weights that the file of `onnx:FILE` names."""
-    session = open_session(as_model_path(name.removeprefix("onnx:")), "onnx", device="cpu", precision="auto")
+    path = as_model_path(name.removeprefix("onnx:"))
+    with in_words(f"cannot read the model {path}", kind=ModelLoadError, of=OSError):
+        open_named(path).close()
+    session = open_session(path, "onnx", device="cpu", precision="auto")
     return session.metadata.get("cortexia.licence_weights")
 
 
