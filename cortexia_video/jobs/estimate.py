@@ -15,14 +15,11 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args
 
 from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
 from cortexia_video.depth_map import DepthKind
-from cortexia_video.errors import (
-    Failure,
-    InputError,
-)
+from cortexia_video.errors import Failure, InputError, suggest_keywords
 from cortexia_video.formats.registry import FormatName
 from cortexia_video.geometry.intrinsics import load_intrinsics
 from cortexia_video.images.decode import read_image_bytes
@@ -53,11 +50,13 @@ from cortexia_video.storage.remote_path import RemotePath
 from cortexia_video.video.container import VIDEO_SUFFIXES, require_video
 from cortexia_video.video.steady import SteadyMode
 
+VideoFormat = Literal["mkv", "frames"]
 _THREADS_A_CORE = 4  # that wait for URLs
 
 _log = logging.getLogger(__name__)
 
 
+@suggest_keywords
 def estimate(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
@@ -70,6 +69,7 @@ def estimate(
     size: Size = "full",
     steady: SteadyMode = "mean",
     video_size: Size = "native",
+    video_format: VideoFormat = "mkv",
     every: int = 1,
     frames: str | None = None,
     sequence: bool = False,
@@ -125,6 +125,8 @@ def estimate(
         steady: Of videos: against flicker, mean takes the running mean along the motion; align first takes
             away changes of scale and shift, for models whose depth jumps; off keeps depth as the model gives it.
         video_size: full or native, as size, for videos.
+        video_format: mkv: depth of a video is one file, lossless, 16 bits. frames: it is a folder with a file for
+            each frame, in `format`.
         every: Take only every n-th frame of videos.
         frames: Of videos, which frames to take: 0:500 the first 500, 100: all from frame 100 on.
         sequence: Each folder of `inputs` is one video, whose frames are its images in natural order.
@@ -192,7 +194,8 @@ def estimate(
     if not max_megapixels > 0:
         raise InputError(f"`max_megapixels` must be above 0, got {max_megapixels}")
     named = (("decode", decode, Decoding), ("changed", changed, Changed), ("steady", steady, SteadyMode))
-    for name, value, choices in (*named, ("video_size", video_size, Size)):
+    of_videos = (("video_size", video_size, Size), ("video_format", video_format, VideoFormat))
+    for name, value, choices in (*named, *of_videos):
         if value not in get_args(choices):
             raise InputError(f"`{name}` must be one of {', '.join(get_args(choices))}, got {value!r}")
     given = load_intrinsics(f_px, intrinsics)
@@ -201,6 +204,7 @@ def estimate(
         require_video()
         if pack or align_to:
             raise InputError("`pack` and `align_to` are for images: they cannot be given with `sequence`")
+    files = format if video_format == "frames" else None
     options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
     options |= {"kind": kind, "input_size": input_size, "multiple_of": multiple_of}
     options |= {"normalize": normalize, "output_name": output_name}
@@ -220,7 +224,7 @@ def estimate(
             decode,
             given,
             max_megapixels,
-            VideoOptions.check(steady, video_size, every, frames, fps),
+            VideoOptions.check(steady, video_size, every, frames, fps, files),
             Aligner(AlignTo(to=align_to) if isinstance(align_to, str) else align_to) if align_to else None,
         ),
         drop_relative=drop_relative,
@@ -346,7 +350,10 @@ class RunSpec:
     def open_sink(self) -> Sink:
         """Return the sink, not yet entered, that the outputs go to."""
         relative = self.task.aligner is not None and not self.drop_relative
-        sink = open_sink(self.root, format=self.format, preview=self.preview, relative=relative)
+        clip_files = self.task.video.files is not None
+        sink = open_sink(
+            self.root, format=self.format, preview=self.preview, relative=relative, clip_files=clip_files
+        )
         if self.packing is None:
             return sink
         return ArchiveSink(sink, self.packing, lambda item: read_image_bytes(item.place))
