@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Self
 
 from cortexia_video.depth_map import DepthMap, Share
-from cortexia_video.errors import InputError
+from cortexia_video.errors import InputError, suggest_keywords
 from cortexia_video.geometry.alignment import Fit, Samples, apply_fit, fit_samples, take_samples
 from cortexia_video.geometry.anchors import fit_extremes, require_distances
 from cortexia_video.geometry.ground_plane import fit_camera_height, fit_known_length
@@ -15,6 +15,7 @@ from cortexia_video.sparse_depth.open import open_sparse_depth
 from cortexia_video.sparse_depth.source import SparseDepth, read_length
 
 
+@suggest_keywords
 @dataclass(frozen=True, kw_only=True)
 class AlignTo:
     """What is known in metres; one of these.
@@ -27,7 +28,8 @@ class AlignTo:
         far_m: Metres to the farthest thing; both or none.
         colmap: Folder of a COLMAP model (cameras, images and points3D, .bin or .txt). Its unit counts as metres.
         transforms: nerfstudio's transforms.json, or its folder, with a PLY of sparse points.
-        sparse: Folder of sensors' depth of the same images, with holes: LiDAR, RealSense.
+        sparse: Folder of sensors' depth of the same images, with holes: LiDAR, RealSense; with a rig.json in it, which
+            says the lenses and the pose, of another camera.
         sparse_from: Whose files these are, where they do not say it: tum, kitti, nyu, scannet ...
         camera_height: Metres from the lens to the ground, upright; for depth that lacks a factor only, with a focal
             length.

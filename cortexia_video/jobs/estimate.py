@@ -19,10 +19,7 @@ from typing import Any, Literal, Protocol, get_args
 
 from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
 from cortexia_video.depth_map import DepthKind
-from cortexia_video.errors import (
-    Failure,
-    InputError,
-)
+from cortexia_video.errors import Failure, InputError, suggest_keywords
 from cortexia_video.formats.registry import FormatName
 from cortexia_video.geometry.intrinsics import load_intrinsics
 from cortexia_video.images.decode import read_image_bytes
@@ -59,6 +56,7 @@ _THREADS_A_CORE = 4  # that wait for URLs
 _log = logging.getLogger(__name__)
 
 
+@suggest_keywords
 def estimate(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],

@@ -42,6 +42,7 @@ from cortexia_video.errors import (
     describe,
     in_words,
     printable,
+    suggest_keywords,
 )
 from cortexia_video.ledger.entries import CLAIMED, Outputs, Placed, Source
 from cortexia_video.ledger.object_log import ObjectStoreLog, merge_segments
@@ -408,6 +409,7 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
+@suggest_keywords
 def read_ledger(root: AnyPath) -> Iterator[dict[str, Any]]:
     """Yield every line of an output folder's ledger as written, oldest first; a damaged line is left out.
 
@@ -427,6 +429,7 @@ def read_ledger(root: AnyPath) -> Iterator[dict[str, Any]]:
         yield from (entry for entry in map(parse_line, read_lines(path)) if entry)
 
 
+@suggest_keywords
 def merge_ledgers(root: AnyPath) -> int:
     """Join the ledgers that runs over partitions left in an output folder to one `ledger.jsonl`.
 
