@@ -169,12 +169,11 @@ class _Copy(Thread):
     def run(self) -> None:
         """Copy until the writer has closed its end."""
         os.close(self._write)  # Rerun has opened its own
-        with os.fdopen(self._read, "rb", buffering=0) as pipe, self._path.open("wb") as file:
-            while piece := pipe.read(1 << 20):
+        with os.fdopen(self._read, "rb", buffering=0) as pipe, self._path.open("wb", buffering=0) as file:
+            while piece := memoryview(pipe.read(1 << 20)):
                 try:
-                    if not self.error:
-                        file.write(piece)
-                        file.flush()
+                    while piece and not self.error:
+                        piece = piece[file.write(piece) :]
                 except OSError as error:
                     self.error = error
 
