@@ -291,7 +291,7 @@ def _read_points_binary(data: Data) -> Columns:
         part = slice(first, first + _AT_ONCE)
         points = whole[begins[part, None] + np.arange(head)].view(_POINT)[:, 0]
         ids[part], places[part] = points["id"], points["xyz"]
-        errors[part] = np.minimum(points["error"], _MOST_ERROR)
+        errors[part] = np.clip(points["error"], -1, _MOST_ERROR)
     return ids, places, errors, lengths.astype(np.int32)
 
 
