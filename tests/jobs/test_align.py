@@ -175,6 +175,26 @@ def test_a_model_of_images_of_another_shape_is_refused(tmp_path: Path) -> None:
     assert "has 48 x 64, the depth is of one of 64 x 48" in report.failures[0].reason
 
 
+@pytest.mark.parametrize("how", ["bin", "txt"])
+def test_points_behind_the_camera_or_without_a_place_have_no_part(
+    tmp_path: Path, how: Literal["bin", "txt"]
+) -> None:
+    metres = make_metres(0)
+    model = make_views({"a.jpg": metres}, F_PX, 40)
+    model.points[:5, 2] -= 50  # the only camera looks along z
+    model.points[5:8] = np.nan
+    model.points[8, 0] = np.inf
+    depth = write_relative(tmp_path / "depth", {"a.jpg": metres})
+    report = cx.align_folder(
+        depth, tmp_path / "out", cx.AlignTo(colmap=str(model.write(tmp_path / "model", how))), format="npz"
+    )
+    assert report.done == 1, report.failures
+    found = cx.read_depth(tmp_path / "out" / "a.jpg.npz")
+    np.testing.assert_allclose(found.values, metres, rtol=1e-3)
+    assert found.alignment is not None
+    assert found.alignment.points_used + found.alignment.points_rejected == 31  # 40 but 5, 3 and 1
+
+
 def test_a_model_of_images_of_another_size_is_scaled(tmp_path: Path) -> None:
     metres = make_metres(1)
     model = make_views({"a.jpg": metres}, F_PX, 30)
