@@ -1,6 +1,6 @@
 """How good depth is: metrics, the alignment a kind of depth needs, and trivial baselines to beat.
 
-Doors: `evaluator`, `ground_truth`, `job`, `predictors`, `protocol`, `results`, `summary`,
+Doors: `compare`, `evaluator`, `ground_truth`, `job`, `predictors`, `protocol`, `results`, `summary`,
 `text_table`.
 """
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from cortexia_video.runtime.lazy_names import load_lazily
 
 if TYPE_CHECKING:
+    from cortexia_video.evaluation.compare import compare
+    from cortexia_video.evaluation.comparison import Comparison
     from cortexia_video.evaluation.evaluator import EvaluationResult, evaluate, evaluate_pairs
     from cortexia_video.evaluation.ground_truth import GroundTruth, hold_truth
     from cortexia_video.evaluation.job import Evaluation
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ClipScore",
     "CloudScore",
+    "Comparison",
     "Evaluation",
     "EvaluationResult",
     "GroundTruth",
@@ -53,6 +56,7 @@ __all__ = [
     "align",
     "boundary_f1",
     "boundary_recall",
+    "compare",
     "edge_accuracy",
     "edge_completeness",
     "evaluate",
@@ -73,6 +77,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "evaluation.compare": ("compare",),
+    "evaluation.comparison": ("Comparison",),
     "evaluation.evaluator": (
         "EvaluationResult",
         "evaluate",
