@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from cortexia_video.cli.options import OPTIONS, RUN, take_options
 from cortexia_video.cli.progress import open_progress
-from cortexia_video.evaluation.compare import compare
+from cortexia_video.evaluation.side_by_side import compare
 from cortexia_video.sources.find import find_images
 
 

@@ -1,6 +1,6 @@
 """How good depth is: metrics, the alignment a kind of depth needs, and trivial baselines to beat.
 
-Doors: `compare`, `evaluator`, `ground_truth`, `job`, `predictors`, `protocol`, `results`, `summary`,
+Doors: `evaluator`, `ground_truth`, `job`, `predictors`, `protocol`, `results`, `summary`,
 `text_table`.
 """
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from cortexia_video.runtime.lazy_names import load_lazily
 
 if TYPE_CHECKING:
-    from cortexia_video.evaluation.compare import compare
     from cortexia_video.evaluation.comparison import Comparison
     from cortexia_video.evaluation.evaluator import EvaluationResult, evaluate, evaluate_pairs
     from cortexia_video.evaluation.ground_truth import GroundTruth, hold_truth
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from cortexia_video.evaluation.metrics.temporal_stability import measure_change, measure_stability
     from cortexia_video.evaluation.predictors import ModelPredictor, Predictor
     from cortexia_video.evaluation.protocol import Protocol, list_protocols, load_protocol
+    from cortexia_video.evaluation.side_by_side import compare
     from cortexia_video.evaluation.summary import Interval, Summary
 
 __all__ = [
@@ -77,7 +77,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "evaluation.compare": ("compare",),
+    "evaluation.side_by_side": ("compare",),
     "evaluation.comparison": ("Comparison",),
     "evaluation.evaluator": (
         "EvaluationResult",
