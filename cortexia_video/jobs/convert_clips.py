@@ -19,7 +19,6 @@ import numpy as np
 
 from cortexia_video.depth_map import DepthMap
 from cortexia_video.errors import DepthFileError, Failure, InputError, LossError, attempt, printable
-from cortexia_video.formats import png8
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.jobs.clip_files import ScratchFile
 from cortexia_video.jobs.clip_parts import FilePieces
@@ -65,7 +64,7 @@ def _write_lerobot(clip: DepthClip, out: IO[bytes]) -> tuple[list[bytes], str]:
 
 def _write_colors(clip: DepthClip, out: IO[bytes]) -> tuple[list[bytes], str]:
     preview.write_colors(clip, out)
-    return [], png8.lost(clip.read(0)).replace("this image", "this clip").replace("256 steps", "colours")
+    return [], f"{clip.metadata['kind']} depth becomes colours of one range, to look at: it cannot be undone"
 
 
 CLIP_FORMS: Mapping[str, ClipForm] = {
