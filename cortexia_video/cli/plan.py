@@ -42,7 +42,7 @@ def plan_command(
         f"; {cost.done} are done, what follows is for the other {cost.found - cost.done}" if cost.done else ""
     )
     if cost.found:
-        print(f"{cost.found} images, {_format_bytes(cost.bytes)}{lost}{done}")
+        print(f"{_count(cost.found, 'image')}, {_format_bytes(cost.bytes)}{lost}{done}")
         smallest, largest = (f"{width} x {height}" for width, height in (cost.smallest, cost.largest))
         print(
             f"of {cost.looked_at} looked at: {smallest} to {largest} pixels, {cost.megapixels:.3g} megapixels on "
@@ -68,9 +68,13 @@ def _print_clips(cost: ClipCost, shared: str, lost: str) -> None:
     done = f"; {cost.done} are done" if cost.done else ""
     bad = f"; {cost.unreadable} of those looked at cannot be read" if cost.unreadable else ""
     length = f"{cost.frames} frames, {_format_hours(cost.seconds / 3600)}"
-    print(f"{cost.found} videos, {_format_bytes(cost.bytes)}, about {length}{lost}{done}{bad}")
+    print(f"{_count(cost.found, 'video')}, {_format_bytes(cost.bytes)}, about {length}{lost}{done}{bad}")
     print(f"from {cost.timed} frames timed{shared}:")
     print(f"  videos         {_format_hours(cost.hours):>12} {_format_bytes(cost.output_bytes):>10}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _format_hours(hours: float) -> str:

@@ -137,5 +137,5 @@ def test_videos_are_planned_by_their_frames(
     with pytest.raises(SystemExit):
         main(["plan", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--model", "synthetic"])
     said = capsys.readouterr().out
-    assert "1 images" in said and "3 videos" in said and "about 45 frames, 1.5 seconds; 2 are done" in said
+    assert "1 image, " in said and "3 videos" in said and "about 45 frames, 1.5 seconds; 2 are done" in said
     assert "; 1 of those looked at cannot be read" in said
