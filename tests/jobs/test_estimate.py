@@ -575,7 +575,7 @@ def test_all_of_the_robustness_folder_goes_through_one_run(shared_data: Path, tm
     report = estimate(listed, tmp_path / "out", model="compact", preview=True)
     found, done, _, failed = counts(report)
     assert found == len(files)
-    assert done >= 93 + 162 + 13
+    assert done >= 92 + 162 + 13  # 93 by Pillow from 13 on, as test_decode.py counts
     for line in read_ledger(tmp_path / "out"):
         if line.get("outcome") == "done":
             (name,) = (name for name in line["outputs"] if name.endswith(".npy"))
