@@ -171,8 +171,8 @@ def test_another_folder_does_not_take_the_place_of_the_first(tmp_path: Path, mak
 def test_how_a_loaded_model_was_set_up_counts(photos: Path) -> None:
     run(photos, model=DepthEstimator(SyntheticModel(short_side=64)))
     assert counts(run(photos, model=DepthEstimator(SyntheticModel(short_side=32)))) == (6, 6, 0, 0)
-    with pytest.raises(InputError, match="a loaded model takes no options here: kindd"):
-        run(photos, model=DepthEstimator(SyntheticModel()), kindd="metric")
+    with pytest.raises(InputError, match="a loaded model takes no options here: zoom"):
+        run(photos, model=DepthEstimator(SyntheticModel()), zoom=2)
 
 
 def test_outputs_of_other_settings_are_redone_kept_or_refused(
