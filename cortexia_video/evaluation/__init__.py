@@ -1,6 +1,6 @@
 """How good depth is: metrics, the alignment a kind of depth needs, and trivial baselines to beat.
 
-Doors: `evaluator`, `ground_truth`, `job`, `predictors`, `protocol`, `results`, `summary`,
+Doors: `error_map`, `evaluator`, `ground_truth`, `job`, `predictors`, `protocol`, `results`, `summary`,
 `text_table`.
 """
 

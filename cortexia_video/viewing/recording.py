@@ -1,7 +1,8 @@
 """`Recording`: steps as a recording of Rerun's, with the layout of its panels.
 
 Below the name of each column: `camera` (pinhole, in pixels as OpenCV counts them, plus 0.5), below it the values
-of the map under the name of their kind and its colors; and `points`. Beside them `image`, `about`, `problems`.
+of the map under the name of their kind and its colors; `points`; and `error` beside a ground truth. Beside the
+columns `image`, `about`, `problems`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cortexia_video.errors import Failure, MissingExtraError, OutputLostError, printable
 from cortexia_video.viewing.steps import MapView, Step, encode_jpeg
@@ -144,11 +146,14 @@ class Recording:
         columns: list[Any] = [rrb.Vertical(image, texts)]
         for name, path, each in zip(self._names, self._paths, step.maps, strict=True):
             title = name if isinstance(each, Failure) else f"{name}: {_name_values(each)}"
-            panels = [rrb.Spatial2DView(origin=f"{path}/camera", name=printable(title))]
+            below = []
+            if isinstance(each, MapView) and each.error is not None:
+                below.append(rrb.Spatial2DView(origin=f"{path}/error", name=printable(f"{name}: error")))
             if isinstance(each, MapView) and each.points:
                 self._stream.log(path, rr.ViewCoordinates.RDF, static=True)
-                panels.append(_view_points(name, path, each))
-            columns.append(rrb.Vertical(*panels))
+                below.append(_view_points(name, path, each))
+            panel = rrb.Spatial2DView(origin=f"{path}/camera", name=printable(title))
+            columns.append(rrb.Vertical(panel, rrb.Tabs(*below)) if below else rrb.Vertical(panel))
         time = rrb.TimePanel(timeline="image", state="collapsed", play_state="paused", fps=_FPS)
         self._stream.send_blueprint(rrb.Blueprint(rrb.Horizontal(*columns), time, collapse_panels=True))
 
@@ -190,11 +195,13 @@ def _list_entities(path: str, shown: MapView) -> dict[str, Any]:
         )
     else:
         values = rr.Image(shown.values, "L", draw_order=_UNDER)
-    colors = encode_jpeg(shown.colors, "444")
     entities = {
         f"{path}/camera/{'depth' if shown.is_metric else shown.kind}": values,
-        f"{path}/camera/colors": rr.EncodedImage(contents=colors, media_type="image/jpeg", draw_order=_OVER),
+        f"{path}/camera/colors": _cover(shown.colors),
     }
+    if shown.error is not None and shown.error_colors is not None:
+        entities[f"{path}/error/relative"] = rr.Image(shown.error, "L", draw_order=_UNDER)
+        entities[f"{path}/error/colors"] = _cover(shown.error_colors)
     if shown.camera:
         camera = shown.camera
         entities[f"{path}/camera"] = rr.Pinhole(
@@ -202,7 +209,7 @@ def _list_entities(path: str, shown: MapView) -> dict[str, Any]:
             principal_point=[camera.cx, camera.cy],
             width=camera.width,
             height=camera.height,
-            image_plane_distance=_find_plane(shown),
+            image_plane_distance=0.5 * shown.limits.d_min if shown.points else 1.0,  # before what is nearest
         )
     if shown.points:
         radii = rr.Radius.ui_points(_POINT_SIZE)
@@ -210,9 +217,11 @@ def _list_entities(path: str, shown: MapView) -> dict[str, Any]:
     return entities
 
 
-def _find_plane(shown: MapView) -> float:
-    """Return how far before the camera its image is drawn: before the nearest thing."""
-    return 0.5 * shown.limits.d_min if shown.points else 1.0
+def _cover(colors: NDArray[np.uint8]) -> Any:
+    """Return colors that lie over the values that the pointer shows."""
+    import rerun as rr
+
+    return rr.EncodedImage(contents=encode_jpeg(colors, "444"), media_type="image/jpeg", draw_order=_OVER)
 
 
 def _view_points(name: str, path: str, shown: MapView) -> Any:

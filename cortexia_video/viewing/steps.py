@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -11,7 +11,8 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from cortexia_video.depth_map import DepthKind, DepthMap
-from cortexia_video.errors import Failure, InputError
+from cortexia_video.errors import Failure, InputError, attempt
+from cortexia_video.evaluation.error_map import ErrorMap
 from cortexia_video.frame import Frame
 from cortexia_video.images.resampling import pick_points, resize_image
 from cortexia_video.jobs.point_clouds import CloudMaker
@@ -22,6 +23,7 @@ from cortexia_video.viz.colormap import Range, Spacing, colored_depthmap, find_r
 LONGEST = 1024  # pixels of the longer side of what is shown
 _LONGEST_CLOUD = 512  # of the grid of points
 _QUALITY = 90
+_ERROR_COLORS = "Spectral"
 _SHOWN = (2.0, 98.0)  # percentiles that the colours end at
 _ENDS = ((np.min, np.inf), (np.max, -np.inf))
 _MEANINGS: dict[DepthKind, str] = {
@@ -45,6 +47,8 @@ class MapView:
         points: In metres, or up to a factor.
         lines: What a person should know.
         alignment: By what relative depth became metres, if it did.
+        error: float32 (h, w), depth / ground truth - 1, NaN where nothing is measured; or None.
+        error_colors: uint8 (h, w, 3) RGB: red too near, blue too far, from half to twice the distance.
     """
 
     values: NDArray[np.float32]
@@ -55,6 +59,8 @@ class MapView:
     points: PointCloud | None
     lines: list[str] = field(default_factory=list)
     alignment: str | None = None
+    error: NDArray[np.float32] | None = None
+    error_colors: NDArray[np.uint8] | None = None
 
     @property
     def is_metric(self) -> bool:
@@ -142,6 +148,18 @@ def make_map_view(
         pinhole = pinhole.resized(values.shape[1], values.shape[0])
     alignment = depth.alignment.by if depth.alignment else None
     return MapView(values, depth.kind, shown, colors, pinhole, points, lines, alignment)
+
+
+def add_error(shown: MapView, find: Callable[[], ErrorMap]) -> MapView:
+    """Return a map with where it is wrong, or with why that is not known."""
+    found = attempt("", "decode", find)
+    if isinstance(found, Failure):
+        return replace(shown, lines=[*shown.lines, f"no error: {found.reason}"])
+    error = pick_points(found.relative, *fit(*found.relative.shape))
+    with np.errstate(divide="ignore"):
+        colors = colored_depthmap(np.log2(error + 1), -1, 1, _ERROR_COLORS)
+    line = f"AbsRel {found.abs_rel:.3f} against the ground truth; fit: {found.fit}"
+    return replace(shown, lines=[*shown.lines, line], error=error, error_colors=colors)
 
 
 def _describe(depth: DepthMap, values: NDArray[np.float32], shown: Range) -> Iterator[str]:

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,31 @@ def test_a_dataset_is_the_ground_truth_wherever_it_stands(place: Path, tmp_path:
         np.testing.assert_allclose([matrix[0, 0], matrix[1, 2]], [sample.camera.fx, sample.camera.cy])
     assert len(images) >= 3 and len(read.values["/run/camera/disparity", "buffer"]) == len(dataset)
     assert watch(place / "room", tmp_path / "b.rrd").image("/room/camera/depth").shape
+
+
+def test_error_beside_a_ground_truth_is_that_of_the_evaluation(place: Path, tmp_path: Path) -> None:
+    rooms = [*cx.open_dataset("rgbd", place / "room")]
+    for sample in rooms:
+        farther = replace(sample.depth, values=sample.depth.values * np.float32(1.25))
+        cx.write_depth(farther, tmp_path / f"far/{sample.key}.npz")
+    read = watch([tmp_path / "far", place / "room", "synthetic"], tmp_path / "a.rrd")
+    for step, sample in enumerate(rooms):
+        error = read.image("/far/error/relative", step)
+        counts = sample.valid & (sample.depth.values <= 6)  # metres that such a set has, by its protocol
+        farther = np.minimum(sample.depth.values * 1.25, 6)
+        np.testing.assert_allclose(error[counts], (farther / sample.depth.values - 1)[counts], atol=1e-5)
+        assert np.isnan(error[~counts]).all()
+        assert f"AbsRel {error[counts].mean():.3f} against the ground truth" in read.text(step)
+    result = cx.evaluate(["synthetic", tmp_path / "far"], truth=place / "room", output=tmp_path / "results")
+    scores = {each.key: each.metrics["abs_rel"] for each in result.evaluation.columns[0].list_scores()}
+    again = watch(tmp_path / "results", tmp_path / "b.rrd")
+    for step, sample in enumerate(rooms):
+        error = again.image("/synthetic/error/relative", step)
+        np.testing.assert_allclose(np.abs(error[sample.valid]).mean(), scores[sample.key], rtol=1e-3)
+        np.testing.assert_array_equal(error, read.image("/synthetic/error/relative", step))
+    assert {"/ground_truth/camera/depth", "/synthetic/camera/disparity"} <= {
+        each.replace("\\ ", "_") for each in again.entities
+    }
 
 
 def test_large_maps_are_picked_from_and_said_so(tmp_path: Path) -> None:
