@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexia_video.errors import Failure, MissingExtraError, OutputLostError, printable
-from cortexia_video.viewing.steps import MapView, Step, encode_jpeg
+from cortexia_video.viewing.steps import DEPTH_COLORS, ERROR_COLORS, MapView, Step
 
 if TYPE_CHECKING:
     import rerun as rr
@@ -87,7 +87,7 @@ class Recording:
             self._stream.set_time(f"seconds of {step.clip}" if step.clip else "seconds", duration=step.time_s)
         shown: dict[str, Any] = {"about": rr.TextDocument(self._describe(step), media_type="text/markdown")}
         if step.image is not None:
-            shown["image"] = rr.EncodedImage(contents=encode_jpeg(step.image), media_type="image/jpeg")
+            shown["image"] = rr.Image(step.image)  # not as JPEG: these must all be of one size
         for path, each in zip(self._paths, step.maps, strict=True):
             if not isinstance(each, Failure):
                 shown |= _list_entities(path, each)
@@ -145,6 +145,8 @@ class Recording:
         image = rrb.Spatial2DView(origin="image", name="image")
         columns: list[Any] = [rrb.Vertical(image, texts)]
         for name, path, each in zip(self._names, self._paths, step.maps, strict=True):
+            self._stream.log(f"{path}/camera/colors", _list_colors(DEPTH_COLORS), static=True)
+            self._stream.log(f"{path}/error/colors", _list_colors(ERROR_COLORS), static=True)
             title = name if isinstance(each, Failure) else f"{name}: {_name_values(each)}"
             below = []
             if isinstance(each, MapView) and each.error is not None:
@@ -197,11 +199,11 @@ def _list_entities(path: str, shown: MapView) -> dict[str, Any]:
         values = rr.Image(shown.values, "L", draw_order=_UNDER)
     entities = {
         f"{path}/camera/{'depth' if shown.is_metric else shown.kind}": values,
-        f"{path}/camera/colors": _cover(shown.colors),
+        f"{path}/camera/colors": _cover(shown.levels),
     }
-    if shown.error is not None and shown.error_colors is not None:
+    if shown.error is not None and shown.error_levels is not None:
         entities[f"{path}/error/relative"] = rr.Image(shown.error, "L", draw_order=_UNDER)
-        entities[f"{path}/error/colors"] = _cover(shown.error_colors)
+        entities[f"{path}/error/colors"] = _cover(shown.error_levels)
     if shown.camera:
         camera = shown.camera
         entities[f"{path}/camera"] = rr.Pinhole(
@@ -217,11 +219,20 @@ def _list_entities(path: str, shown: MapView) -> dict[str, Any]:
     return entities
 
 
-def _cover(colors: NDArray[np.uint8]) -> Any:
+def _cover(levels: NDArray[np.uint8]) -> Any:
     """Return colors that lie over the values that the pointer shows."""
     import rerun as rr
 
-    return rr.EncodedImage(contents=encode_jpeg(colors, "444"), media_type="image/jpeg", draw_order=_OVER)
+    return rr.SegmentationImage(levels, opacity=1.0, draw_order=_OVER)
+
+
+def _list_colors(table: NDArray[np.uint8]) -> Any:
+    """Return what the numbers of colors are."""
+    import rerun as rr
+
+    return rr.AnnotationContext(
+        [(number, "unknown" if number == 0 else "", color) for number, color in enumerate(table.tolist())]
+    )
 
 
 def _view_points(name: str, path: str, shown: MapView) -> Any:

@@ -32,7 +32,7 @@ _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:"
 )
-_MEMORY = "2GiB"  # of the viewer; it then drops the oldest
+_MEMORY = "4GiB"  # of the viewer; it then drops the oldest
 
 Pieces = Callable[[], Iterable[bytes]]  # of a recording, made anew by each call
 
