@@ -142,8 +142,7 @@ def make_map_view(
         fov_deg = to_fov_deg(pinhole.fx, pinhole.width)
         lines.append(f"focal length {pinhole.fx:.5g} px{source}, {fov_deg:.3g} degrees wide")
         pinhole = pinhole.resized(values.shape[1], values.shape[0])
-    alignment = depth.alignment.by if depth.alignment else None
-    return MapView(values, depth.kind, shown, levels, pinhole, points, lines, alignment)
+    return MapView(values, depth.kind, shown, levels, pinhole, points, lines, _name_alignment(depth))
 
 
 def add_error(shown: MapView, find: Callable[[], ErrorMap]) -> MapView:
@@ -175,8 +174,8 @@ def _describe(depth: DepthMap, values: NDArray[np.float32], shown: Range) -> Ite
     """Yield what a person should know of a map; values: as it is shown."""
     unit = " m" if depth.kind == "metric" else ""
     known = np.isfinite(depth.values)
-    by = f", from relative depth by {depth.alignment.by}" if depth.alignment else ""
-    yield _MEANINGS[depth.kind] + by
+    by = _name_alignment(depth)
+    yield _MEANINGS[depth.kind] + (f", from relative depth by {by}" if by else "")
     if known.any():
         low, high = (float(end(depth.values, where=known, initial=first)) for end, first in _ENDS)
         yield f"{low:.4g} to {high:.4g}{unit}, colors {shown.d_min:.4g} to {shown.d_max:.4g}{unit}"
@@ -184,6 +183,11 @@ def _describe(depth: DepthMap, values: NDArray[np.float32], shown: Range) -> Ite
     if values.shape != depth.values.shape:
         (height, width), (rows, columns) = values.shape, depth.values.shape
         yield f"shown at {width} x {height} of {columns} x {rows}: every value is one of the map's"
+
+
+def _name_alignment(depth: DepthMap) -> str | None:
+    by = depth.alignment.by if depth.alignment else None
+    return "near and far" if by == "near_far" else by and by.replace("_", " ")
 
 
 def _thin(depth: DepthMap) -> DepthMap:

@@ -35,6 +35,7 @@ from cortexia_video.errors import (
 )
 from cortexia_video.jobs.point_clouds import CloudOptions
 from cortexia_video.ledger.depth_reader import read_depth
+from cortexia_video.viewing import viewers
 from cortexia_video.viewing.columns import name_apart, spread
 from cortexia_video.viewing.job import view
 from cortexia_video.viewing.recording import require_rerun
@@ -152,7 +153,7 @@ def test_anchored_depth_is_metres_with_camera_and_points(place: Path, tmp_path: 
     photo = np.asarray(Image.open(place / "photos/0.png"))[rows, columns].astype(np.uint32)
     packed = (photo[:, 0] << 24) + (photo[:, 1] << 16) + (photo[:, 2] << 8) + 255
     np.testing.assert_array_equal(read.find("/depth/points", "colors"), packed)
-    assert "from relative depth by near_far" in read.text()
+    assert "from relative depth by near and far" in read.text()
 
 
 def test_runs_stand_side_by_side_and_failures_are_text(place: Path, tmp_path: Path) -> None:
@@ -344,6 +345,29 @@ def test_the_web_viewer_is_for_this_machine_and_its_own_page_alone(place: Path, 
         port = int(page.rstrip("/").rpartition(":")[2])
         with pytest.raises(InputError, match=rf"port {port}: .*in use: choose another `port`"):
             view(place / "depth", web=True, port=port)
+
+
+def test_the_window_gets_all_of_it_through_a_pipe(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rerun's own program takes the recording, and says how many messages that were, where it has no display."""
+    program = tmp_path / "program"
+    real = viewers._find_executable()
+    program.write_text(
+        f'#!/bin/sh\nenv > "{tmp_path}/env"\nexec "{real}" --test-receive "$@" > "{tmp_path}/said" 2>&1\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(viewers, "_find_executable", lambda: program)
+    monkeypatch.setenv("DISPLAY", ":99")
+    monkeypatch.setattr(viewers, "_LOG", "info")
+    assert view(place / "depth").images == 3
+    said = (tmp_path / "said").read_text()
+    assert "Successfully ingested" in said and "127.0.0.1:" in said and "0.0.0.0" not in said
+    home = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines() if "=" in line)
+    assert not Path(home["XDG_CONFIG_HOME"]).exists(), "what it wrote is gone"
+    program.write_text("#!/bin/sh\nexit 3\n")
+    with pytest.raises(OutputError, match="ended with code 3"):
+        view(place / "depth")
 
 
 @pytest.mark.slow
