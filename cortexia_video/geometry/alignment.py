@@ -392,8 +392,10 @@ def _find_grid(shares: Floats, cells: NDArray[np.intp]) -> Iterator[float | None
 
 
 def _median(values: Floats) -> float | None:
-    """Return the median; None where that is beyond infinity."""
-    middle = float(np.median(values))
+    """Return the median, None where that is beyond infinity; of few numbers several times as fast as numpy's."""
+    low, high = (len(values) - 1) // 2, len(values) // 2
+    ordered = np.partition(values, (low, high))
+    middle = float(ordered[low] + ordered[high]) / 2
     return middle if math.isfinite(middle) else None
 
 
