@@ -17,12 +17,14 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from cortexia_video.depth_estimation import DepthEstimator, Size
-from cortexia_video.depth_map import DepthMap
+from cortexia_video.depth_estimation import DepthEstimator, FrameInfo, Size
+from cortexia_video.depth_map import Alignment, DepthMap
 from cortexia_video.errors import InputError, ModelError, OutputLostError, output_lost
 from cortexia_video.frame import FocalSource
+from cortexia_video.geometry.alignment import Floats, to_metres
 from cortexia_video.images.resampling import resize_depth
 from cortexia_video.inference.executor import ItemResult
+from cortexia_video.jobs.aligner import Aligner
 from cortexia_video.jobs.clip_parts import ClipParts, FilePieces
 from cortexia_video.jobs.outcomes import facts_of
 from cortexia_video.ledger.entries import ItemDone
@@ -89,7 +91,8 @@ class _Progress:
     """How far a clip is, and what is one for all of it; a part's state holds it.
 
     following: of the frames, the next. total: all of them. time_ms: of the last frame.
-    low, high: of the numbers that stand for depth. proof: digests of images.
+    low, high: of the numbers that stand for depth. alignment: how depth becomes metres, if it does.
+    proof: digests of images.
     """
 
     following: int = 0
@@ -103,6 +106,7 @@ class _Progress:
     coding: Mapping[str, float] = field(default_factory=dict)
     f_px: float | None = None
     f_source: FocalSource | None = None
+    alignment: dict[str, Any] | None = None
     proof: dict[str, str] = field(default_factory=dict)
 
 
@@ -123,6 +127,7 @@ class ClipOutput:
         *,
         sink: Sink,
         parts: ClipParts,
+        aligner: Aligner | None,
         clock: StageClock,
         record_begun: RecordBegun,
     ) -> None:
@@ -130,6 +135,7 @@ class ClipOutput:
         self._place = place
         self._native = DepthEstimator(estimator.model, size="native")
         self._sink, self._parts, self._clock, self._record_begun = sink, parts, clock, record_begun
+        self._aligner = aligner
         self._state = parts.load()
         self._progress = _Progress(**{**self._state.facts, "total": len(numbers)})
         arrays = dict(self._state.arrays)
@@ -157,18 +163,25 @@ class ClipOutput:
         """Whether it is known already how depth becomes numbers, by an earlier part."""
         return bool(self._progress.coding)
 
-    def choose_coding(self, probes: Sequence[ItemResult]) -> None:
-        """Fix what is one for all frames, by some of them: what numbers stand for, and the focal length."""
-        progress = self._progress
-        cameras = [
-            each.origin.f_px for each in probes if each.origin.f_px and each.origin.f_source == "estimated"
-        ]
+    def choose_coding(self, probes: Mapping[int, ItemResult], known: Mapping[int, Floats]) -> None:
+        """Fix what is one for all frames, by some of them: what numbers stand for, the focal length, the metres.
+
+        probes: by number. known: distances in some of them, where depth is aligned.
+        """
+        progress, kind = self._progress, self._native.model.kind
+        origins = [each.origin for each in probes.values()]
+        cameras = [each.f_px for each in origins if each.f_px and each.f_source == "estimated"]
         if cameras:
             progress.f_px, progress.f_source = float(np.median(cameras)), "estimated"
-        values = [self._native.finish(each.origin, each.values).values for each in probes]
-        low = min((float(each.min()) for each in values), default=0.0)
-        high = max((float(each.max()) for each in values), default=1.0)
-        progress.coding = Coding.of(self._native.model.kind, low, high).metadata
+        depths = {
+            number: self._native.finish(self._with_camera(each.origin), each.values)
+            for number, each in probes.items()
+        }
+        if self._aligner:
+            progress.alignment, kind = self._aligner.fit_clip(known, depths).as_dict(), "metric"
+        low = min((float(each.values.min()) for each in depths.values()), default=0.0)
+        high = max((float(each.values.max()) for each in depths.values()), default=1.0)
+        progress.coding = Coding.of(kind, low, high).metadata
 
     def add(
         self,
@@ -201,12 +214,13 @@ class ClipOutput:
             raise ModelError(f"there is no depth of {progress.held} of its {len(self._numbers)} frames")
         depth = DepthMap(
             np.zeros(self._shown.shape, np.float32),
-            model.kind,
+            "metric" if self._alignment else model.kind,
             progress.f_px,
             progress.f_source,
             (index.height, index.width),
             model.name,
             model.weights_digest,
+            self._alignment,
         )
         about, names = self._describe(depth), self._sink.output_names(self._key, is_clip=True)
         with ExitStack() as stack:
@@ -228,8 +242,18 @@ class ClipOutput:
             self._record_begun(self._key, names)
             outputs = self._sink.place(dict(zip(names, map(FilePieces, files), strict=True)))
         facts = facts_of(depth) | {"clip": about["clip"]}
-        facts |= {"f_px_used": True} if self._native.uses_focal_length else {}
+        facts |= {"f_px_used": True} if self._native.uses_focal_length and not self._aligner else {}
         return ItemDone(outputs, facts)
+
+    @property
+    def _alignment(self) -> Alignment | None:
+        said = self._progress.alignment
+        return Alignment.from_dict(said) if said else None
+
+    def _with_camera(self, origin: FrameInfo) -> FrameInfo:
+        """Return what is known of a frame, with the focal length of the clip."""
+        progress = self._progress
+        return replace(origin, f_px=progress.f_px, f_source=progress.f_source) if progress.f_px else origin
 
     @property
     def _begin_s(self) -> float:
@@ -238,9 +262,7 @@ class ClipOutput:
     def _number(self, result: ItemResult, grey: NDArray[np.float32]) -> NDArray[np.uint16]:
         """Return the numbers that stand for the steadied depth of a frame."""
         progress = self._progress
-        origin = result.origin
-        if progress.f_px:
-            origin = replace(origin, f_px=progress.f_px, f_source=progress.f_source)
+        origin, beyond = self._with_camera(result.origin), 0
         with self._clock.measure("steady", self._key):
             depth = self._native.finish(origin, result.values)
             if grey.shape != depth.values.shape:
@@ -248,9 +270,12 @@ class ClipOutput:
             ((_, values),) = self._steady.add(progress.following, grey, depth.values)
         if self._options.size == "full":
             values = resize_depth(values, origin.height, origin.width)
+        if aligned := self._alignment:
+            values = to_metres(aligned, values)
+            beyond = int(np.isnan(values).sum())
         numbers, clipped = Coding(progress.coding).encode(values)
         progress.f_px, progress.f_source = origin.f_px, origin.f_source
-        progress.clipped += clipped
+        progress.clipped += clipped + beyond
         progress.in_float32 += result.in_float32
         progress.low, progress.high = (
             min(progress.low, int(numbers.min())),

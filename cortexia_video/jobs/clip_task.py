@@ -9,7 +9,7 @@ behind it; the others do not wait for that, unless too many frames do.
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from cortexia_video.depth_estimation import DepthEstimator, PreparedFrame
 from cortexia_video.errors import DecodeError, Failure, attempt
 from cortexia_video.frame import Frame
+from cortexia_video.geometry.alignment import Floats
 from cortexia_video.geometry.intrinsics import Intrinsics
 from cortexia_video.inference.executor import ItemResult, Skipped
+from cortexia_video.jobs.aligner import Aligner
 from cortexia_video.jobs.clip_output import PROVEN, ClipOutput, RecordBegun, VideoOptions
 from cortexia_video.jobs.clip_parts import ClipParts
 from cortexia_video.ledger.entries import ItemDone
@@ -31,7 +33,7 @@ from cortexia_video.sources.find import InputFile
 from cortexia_video.storage.paths import to_path
 from cortexia_video.video.clip_index import ClipIndex, choose_probes
 from cortexia_video.video.frames import digest_of, read_frames, read_some
-from cortexia_video.video.image_sequence import read_any_index
+from cortexia_video.video.image_sequence import name_frames, read_any_index
 from cortexia_video.video.steady import to_grey
 
 _WAITING = 32  # frames that may wait for the one that comes next
@@ -70,6 +72,7 @@ class ClipTools:
     estimator: DepthEstimator
     sink: Sink
     given: Intrinsics
+    aligner: Aligner | None
     max_megapixels: float
     budget: MemoryBudget
     clock: StageClock
@@ -88,6 +91,8 @@ class ClipTask:
             **tools.given.settings,
             "source": item.source,
         }
+        if tools.aligner:
+            made_of |= {"aligned_by": tools.aligner.by, **tools.aligner.settings}
         self._parts = ClipParts(tools.sink, item.key, made_of)
         self._ended = False  # no frame is to be read any more
         self._closed = False  # none is to be written, either
@@ -99,7 +104,8 @@ class ClipTask:
         self._writes = False
         self._missing_probes = 0
         self._probes: dict[int, tuple[str, ItemResult]] = {}  # of some frames: the image's digest, its depth
-        self._results: list[ItemResult] = []  # the same, until they are looked at
+        self._results: dict[int, ItemResult] = {}  # the same, until they are looked at
+        self._known: Mapping[int, Floats] = {}  # distances in them, where depth is aligned
         self._outcome: ItemDone | Failure | None = None
 
     def frames(self) -> Iterator[FrameItem]:
@@ -201,12 +207,18 @@ class ClipTask:
                 tools.estimator,
                 sink=tools.sink,
                 parts=self._parts,
+                aligner=tools.aligner,
                 clock=tools.clock,
                 record_begun=tools.record_begun,
             )
         probes: list[int] = []
         if not self._output.knows_coding and self._needs_probes(index):
             probes = choose_probes(index, numbers)
+        if tools.aligner and not self._output.knows_coding:
+            name = name_frames(place, index, self.item.key)
+            some = [*choose_probes(index, numbers), *numbers]
+            self._known = tools.aligner.find_clip(name, some, index.width, index.height)
+            probes = sorted({*probes, *self._known})
         self._missing_probes = len(probes)
         return self._read(place, numbers, probes)
 
@@ -234,7 +246,7 @@ class ClipTask:
             if item.position is None:
                 if result and item.digest:
                     self._probes[item.number] = item.digest, result
-                    self._results.append(result)
+                    self._results[item.number] = result
                 self._missing_probes -= 1
             else:
                 self._order.wait_for(
@@ -255,8 +267,8 @@ class ClipTask:
     def _write_waiting(self) -> ItemDone | None:
         """Write what comes next while it is there; return the outcome after the last frame."""
         if not self._output.knows_coding:
-            self._output.choose_coding(self._results)
-            self._results = []
+            self._output.choose_coding(self._results, self._known)
+            self._results = {}
         while True:
             with self._order:
                 item, result = self._waiting.pop(self._output.following, (None, None))

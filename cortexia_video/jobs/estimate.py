@@ -196,8 +196,6 @@ def estimate(
     given.require_square()
     if sequence:
         require_video()
-        if pack or align_to:
-            raise InputError("`pack` and `align_to` are for images: they cannot be given with `sequence`")
     options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
     options |= {"kind": kind, "input_size": input_size, "multiple_of": multiple_of}
     options |= {"normalize": normalize, "output_name": output_name}
@@ -335,7 +333,7 @@ class RunSpec:
             output=self.root,
             partition=self.partition,
             passed_over=passed_over,
-            videos=self.packing is None and self.task.aligner is None,
+            videos=True,
         )
 
     def open_sink(self) -> Sink:

@@ -125,6 +125,7 @@ class Worker:
             self._estimator,
             self._sink,
             options.given,
+            options.aligner,
             options.max_megapixels,
             self._budget,
             self._clock,

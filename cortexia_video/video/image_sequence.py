@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -93,6 +93,20 @@ def read_images(
                 f"{width} x {height}: frames of one clip are alike"
             )
         yield number, frame.image
+
+
+def name_frames(place: AnyPath, index: ClipIndex, key: str) -> Callable[[int], Sequence[str]]:
+    """Return a function that gives the keys that may mean a frame of a clip: `clip.mp4#12`, `clip.mp4/000012`.
+
+    Of a folder of frames also the image's own, `take/f12.png`, which comes first.
+    """
+    images = list_images(place) if index.codec == FOLDER and isinstance(place, Path) else []
+
+    def name(number: int) -> Sequence[str]:
+        own = [f"{key}/{images[number].name}"] if images else []
+        return [*own, f"{key}#{number}", f"{key}/{number:06}"]
+
+    return name
 
 
 def _decode(path: Path) -> Frame:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cortexia_video import (
+    AlignTo,
     DepthEstimator,
     Frame,
     SyntheticModel,
@@ -25,6 +26,7 @@ from cortexia_video import (
     estimate,
     read_ledger,
     status,
+    verify,
 )
 from cortexia_video.errors import Failure, InputError, MissingExtraError, OutputLostError
 from cortexia_video.jobs import clip_output, clip_parts
@@ -375,13 +377,6 @@ def test_without_the_package_a_video_is_told(
     assert report.passed_over == {"MP4 (a video: pip install 'cortexia-video[video]')": 1}
 
 
-def test_archives_take_images_only(tmp_path: Path, make_image: Make) -> None:
-    write_clip(tmp_path / "in/a.mp4", 3)
-    make_image(tmp_path / "in/b.jpg")
-    report = run(tmp_path / "in", tmp_path / "out", pack="tar")
-    assert (report.found, report.passed_over) == (1, {"MP4 (a video: archives take images only)": 1})
-
-
 def test_a_named_file_is_a_video_by_its_content(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mkv", 3).rename(tmp_path / "film.bin")
     assert run(path, tmp_path / "out").done == 1
@@ -568,3 +563,114 @@ def test_a_disk_that_is_full_when_parts_are_joined(tmp_path: Path, monkeypatch: 
         with pytest.raises(OutputLostError, match="No space left"):
             run(path, tmp_path / "out")
     assert run(path, tmp_path / "out").done == 1
+
+
+def write_points(path: Path, frames: dict[str, NDArray[np.float32]], scale: float, shift: float) -> Path:
+    """Write known distances at places of frames, by key: as if `1 / (scale * depth + shift)` were metres."""
+    lines = ["key,x,y,depth_m"]
+    for key, values in frames.items():
+        rows, columns = np.unravel_index(np.linspace(0, values.size - 1, 40).astype(int), values.shape)
+        metres = 1 / (scale * values[rows, columns] + shift)
+        lines += [
+            f"{key},{x + 0.5},{y + 0.5},{m}" for y, x, m in zip(rows, columns, metres.tolist(), strict=True)
+        ]
+    path.write_text("\n".join(lines))
+    return path
+
+
+def read_values(path: Path) -> NDArray[np.float32]:
+    with DepthClip(path) as clip:
+        return np.array([each.values for each in clip])
+
+
+def test_a_clip_is_aligned_by_one_fit(tmp_path: Path, make_image: Make) -> None:
+    path = write_clip(tmp_path / "in/a.mp4", 40)
+    run(path, tmp_path / "off", steady="off")
+    run(path, tmp_path / "mean")
+    relative = read_values(tmp_path / "off/a.mp4.mkv")
+    scale = 0.5 / float(np.ptp(relative))
+    shift = 0.1 - scale * float(relative.min())
+    points = write_points(
+        tmp_path / "points.csv", {"a.mp4#7": relative[7], "a.mp4#31": relative[31]}, scale, shift
+    )
+    make_image(tmp_path / "in/b.jpg")
+    report = run(tmp_path / "in", tmp_path / "out", align_to=str(points), drop_relative=True)
+    assert (report.done, report.failed) == (1, 1)  # nothing is known of the image
+    line = done_lines(tmp_path / "out")["a.mp4"]
+    assert (line["kind"], line["aligned_by"]) == ("metric", "points")
+    assert line["alignment"]["share"] == "clip" and line["alignment"]["points_used"] == 80
+    assert line["alignment"]["scale"] == pytest.approx(scale, rel=1e-3)
+    with DepthClip(tmp_path / "out/a.mp4.mkv") as clip:
+        depth = clip.read(3)
+        assert depth.kind == "metric" and depth.alignment is not None
+        assert depth.alignment.shift == pytest.approx(shift, rel=1e-3)
+    expected = 1 / (scale * read_values(tmp_path / "mean/a.mp4.mkv") + shift)
+    assert read_values(tmp_path / "out/a.mp4.mkv") == pytest.approx(expected, rel=2e-3)
+
+
+def test_an_aligned_clip_that_was_killed_goes_on_to_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_parts: None
+) -> None:
+    path = write_clip(tmp_path / "a.mp4", 40)
+    run(path, tmp_path / "off", steady="off")
+    relative = read_values(tmp_path / "off/a.mp4.mkv")
+    shift = 0.1 - float(relative.min())
+    known = str(write_points(tmp_path / "points.csv", {"a.mp4/000020": relative[20]}, 1.0, shift))
+    assert run(path, tmp_path / "whole", align_to=known, drop_relative=True).done == 1
+    with monkeypatch.context() as patch:
+
+        def end(self: Any) -> None:
+            raise Killed
+
+        patch.setattr(clip_output.ClipOutput, "finish", end)
+        with pytest.raises(Killed):
+            run(path, tmp_path / "killed", align_to=known, drop_relative=True)
+    assert run(path, tmp_path / "killed", align_to=known, drop_relative=True).done == 1
+    assert files(tmp_path / "killed") == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("to", "told"),
+    [
+        (AlignTo(near_m=1.0, far_m=9.0), "are of each image: videos need points or sparse depth"),
+        ("points", "nothing is known of its frames"),
+    ],
+)
+def test_a_clip_of_which_nothing_is_known(tmp_path: Path, to: Any, told: str) -> None:
+    path = write_clip(tmp_path / "a.mp4", 5)
+    if to == "points":
+        to = str(write_points(tmp_path / "p.csv", {"b.mp4#2": np.ones((48, 64), np.float32)}, 0.1, 0.1))
+    report = run(path, tmp_path / "out", align_to=to, drop_relative=True)
+    assert report.failed == 1 and told in report.failures[0].reason
+
+
+def test_frames_of_a_sequence_are_aligned_by_their_names(tmp_path: Path) -> None:
+    folder = tmp_path / "take"
+    folder.mkdir()
+    for number in range(12):
+        Image.fromarray(draw(number)).save(folder / f"f{number}.png")
+    run(folder, tmp_path / "off", steady="off", sequence=True)
+    relative = read_values(tmp_path / "off/take.mkv")
+    scale = 0.5 / np.ptp(relative)
+    shift = 0.1 - scale * relative.min()
+    points = write_points(tmp_path / "points.csv", {"take/f11.png": relative[11]}, scale, shift)
+    report = run(
+        folder, tmp_path / "out", sequence=True, steady="off", align_to=str(points), drop_relative=True
+    )
+    assert report.done == 1
+    assert read_values(tmp_path / "out/take.mkv") == pytest.approx(1 / (scale * relative + shift), rel=2e-3)
+
+
+@pytest.mark.parametrize("pack", ["tar", "parquet"])
+def test_clips_lie_beside_archives(tmp_path: Path, make_image: Make, pack: str) -> None:
+    for name in "abc":
+        make_image(tmp_path / f"in/{name}.jpg")
+        write_clip(tmp_path / f"in/{name}.mp4", 3)
+    report = run(tmp_path / "in", tmp_path / "out", pack=pack, pack_size=2, preview=True)
+    assert (report.found, report.done) == (6, 6)
+    names = [*files(tmp_path / "out")]
+    assert sum(name.endswith(pack) for name in names) == 2
+    assert {f"{name}.mp4.mkv" for name in "abc"} < {*names}
+    assert run(tmp_path / "in", tmp_path / "out", pack=pack, pack_size=2, preview=True).skipped == 6
+    checked = verify(tmp_path / "out")
+    assert checked.checked >= 8 and not checked.wrong
