@@ -179,7 +179,10 @@ class ClipTask:
 
     def _preprocess(self, item: FrameItem, number: int, image: NDArray[np.uint8]) -> PreparedFrame | Failure:
         estimator, given = self._tools.estimator, self._tools.given
-        frame = Frame(self.item.key, image, timestamp_s=self._index.time_s(number))
+        f_px = self._index.f_px
+        frame = Frame(
+            self.item.key, image, f_px, "exif" if f_px else None, timestamp_s=self._index.time_s(number)
+        )
         prepared = estimator.prepare(given.apply(frame) if given.settings else frame)
         if isinstance(prepared, PreparedFrame):
             if item.position is None or -(item.position + 1) % self._output.part_frames < PROVEN:
@@ -228,7 +231,7 @@ class ClipTask:
         if estimator.model.kind not in ("metric", "scale_invariant"):
             return True
         known = given.find(self.item.key, index.width, index.height) if given.settings else None
-        return estimator.uses_focal_length and known is None
+        return estimator.uses_focal_length and known is None and index.f_px is None
 
     def _read(self, place: Any, numbers: range, probes: list[int]) -> Generator[_Read, None, None]:
         for number, image in read_some(place, self._index, probes) if probes else ():

@@ -24,6 +24,7 @@ from cortexia_video import (
     SyntheticModel,
     colored_depthmap,
     estimate,
+    read_image,
     read_ledger,
     status,
     verify,
@@ -510,23 +511,37 @@ def test_a_folder_of_frames_is_a_clip_in_natural_order(tmp_path: Path) -> None:
 
 
 def test_frames_of_a_sequence_that_are_broken_or_differ(tmp_path: Path) -> None:
-    for name, bad in (("held", b"\xff\xd8\xff"), ("size", None)):
+    for name, broken in (("held", (0, 3)), ("size", ()), ("none", range(5))):
         folder = tmp_path / name
         folder.mkdir()
         for number in range(5):
             Image.fromarray(draw(number)).save(folder / f"{number}.jpg")
-        if bad:
-            (folder / "3.jpg").write_bytes(bad)
-        else:
-            Image.fromarray(draw(3, 64, 64)).save(folder / "3.jpg")
+        for number in broken:
+            (folder / f"{number}.jpg").write_bytes(b"\xff\xd8\xff")
+    Image.fromarray(draw(3, 64, 64)).save(tmp_path / "size/3.jpg")
     (tmp_path / "empty").mkdir()
-    inputs = [tmp_path / name for name in ("held", "size", "empty")]
+    inputs = [tmp_path / name for name in ("held", "size", "none", "empty", "missing", "size/3.jpg")]
     report = run(inputs, tmp_path / "out", sequence=True)
-    assert (report.found, report.done, report.failed) == (3, 1, 2)
-    assert done_lines(tmp_path / "out")["held"]["clip"]["held"] == 1
-    reasons = {failure.key: failure.reason for failure in report.failures}
+    assert (report.found, report.done, report.failed) == (6, 1, 5)
+    assert done_lines(tmp_path / "out")["held"]["clip"]["held"] == 2
+    reasons = {Path(failure.key).name: failure.reason for failure in report.failures}
     assert "3.jpg has 64 x 64 pixels" in reasons["size"]
-    assert "no images" in reasons["empty"]
+    assert "none of its 5 images can be read: 0.jpg" in reasons["none"]
+    assert "no images" in reasons["empty"] and "`recursive=True`" in reasons["empty"]
+    assert "is no folder" in reasons["missing"] and "is no folder" in reasons["3.jpg"]
+
+
+def test_a_sequence_has_the_focal_length_of_its_images(tmp_path: Path) -> None:
+    folder = tmp_path / "take"
+    folder.mkdir()
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA405] = 36  # FocalLengthIn35mmFilm, of an image 36 mm wide
+    for number in range(3):
+        Image.fromarray(draw(number)).save(folder / f"{number}.jpg", exif=exif)
+    run(folder, tmp_path / "out", model=load(Camera()), sequence=True)
+    (line,) = done_lines(tmp_path / "out").values()
+    expected = read_image(folder / "0.jpg").f_px
+    assert expected and (line["f_px"], line["f_source"]) == (pytest.approx(expected), "exif")
 
 
 def test_a_full_disk_ends_the_run_and_the_next_goes_on(
