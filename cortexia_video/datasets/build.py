@@ -33,7 +33,7 @@ from cortexia_video.storage.atomic_file import remove_partials, write_atomic
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
-_COLUMNS_VERSION = 4
+_COLUMNS_VERSION = 5
 _FAILURES_KEPT = 1000
 _WHILE_MADE = 40  # bytes of a pixel: image and depth as files, as read, and as they are written
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from cortexia_video.depth_estimation import DepthEstimator
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError, OutputLostError
+from cortexia_video.errors import InputError, OutputLostError, printable, suggest_keywords
 from cortexia_video.evaluation.ground_truth import GroundTruth, hold_truth, open_truth
 from cortexia_video.evaluation.job import Evaluation, measure_predictors
 from cortexia_video.evaluation.page import TileMaker, write_page
@@ -19,6 +19,7 @@ from cortexia_video.evaluation.results import PAGE, replace_file, require_own, s
 from cortexia_video.evaluation.score_file import ScoreFile
 from cortexia_video.evaluation.summary import Summary, summarise
 from cortexia_video.evaluation.text_table import list_lines
+from cortexia_video.html.notebook import write_text
 from cortexia_video.rgbd_sample import RGBDSample
 from cortexia_video.storage.paths import PathLike, to_path
 
@@ -41,10 +42,19 @@ class EvaluationResult(NamedTuple):
         """Whether every image had a reference, and depth by every predictor that could be measured."""
         return self.evaluation.is_complete
 
+    def __repr__(self) -> str:
+        return (
+            f"EvaluationResult({printable(self.evaluation.protocol.name)}, {', '.join(self.summary.totals)})"
+        )
+
+    def _repr_html_(self) -> str:
+        return write_text(str(self))
+
     def __str__(self) -> str:
         return "\n".join(list_lines(self.evaluation, self.summary))
 
 
+@suggest_keywords
 def evaluate(
     predictors: AnyPredictor | Sequence[AnyPredictor],
     *,
@@ -106,6 +116,13 @@ def evaluate(
         >>> result.summary.totals["compact"]["abs_rel"].value  # doctest: +SKIP
         0.123
     """
+    if isinstance(predictors, str) or not isinstance(predictors, Sequence):
+        predictors = [predictors]
+    for each in predictors:
+        if not isinstance(each, str | os.PathLike | DepthEstimator) and not hasattr(each, "work_through"):
+            raise TypeError(
+                f"a predictor must be a name, a path or a loaded model, got {type(each).__name__}"
+            )
     chosen = load_protocol(protocol) if isinstance(protocol, str) else protocol
     if isinstance(truth, GroundTruth):
         place = to_path(truth.place)
@@ -131,8 +148,6 @@ def evaluate(
             allow_outside=allow_outside,
             allow_unregistered=allow_unregistered,
         )
-    if isinstance(predictors, str) or not isinstance(predictors, Sequence):
-        predictors = [predictors]
     options = {"convention": convention, "pattern": pattern, **model_options}
     opened: list[Predictor] = []
     for each in predictors:
@@ -155,7 +170,7 @@ def evaluate(
         if root is not None and tiles is not None:
             try:
                 save_results(found, result.summary, root)
-                page = write_page(*result, *tiles.choose(found.columns[0], truth, opened[0]))
+                page = write_page(*result, *tiles.choose(found.columns[0], truth, opened))
                 replace_file(root / PAGE, lambda file: file.write(page))
             except OutputLostError as error:
                 error.report = result

@@ -33,9 +33,9 @@ _scratch = BufferPool()
 _RATIOS = ((0, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # width to height
 
 
-def encode(depth: DepthMap, scale: float | None = None) -> Chunks:
-    """Return the pieces of the file. scale: as `choose_steps` takes it."""
-    meaning = choose_steps(depth, scale)
+def encode(depth: DepthMap, scale: float | None = None, offset: float = 0.0) -> Chunks:
+    """Return the pieces of the file. scale, offset: as `choose_steps` takes them."""
+    meaning = choose_steps(depth, scale, offset)
     steps = Quantizer(depth.values, meaning)
     numbers = np.frombuffer(_scratch.take(2 * depth.values.size), np.uint16).reshape(depth.values.shape)
     for rows in split_rows(*depth.values.shape):

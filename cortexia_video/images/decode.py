@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import logging
 import math
+import os
 import re
 import threading
 import warnings
@@ -23,19 +24,20 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from cortexia_video.errors import DecodeError, InputError, describe, in_words, printable
+from cortexia_video.errors import DecodeError, InputError, describe, in_words, printable, suggest_keywords
 from cortexia_video.frame import Frame
-from cortexia_video.images.exif import find_orientation, focal_length_px, read_exif
+from cortexia_video.images.exif import focal_length_px, read_exif
 from cortexia_video.images.foreign_content import describe_foreign, find_camera_file
-from cortexia_video.images.pillow_readers import TiffReader, find_reader
+from cortexia_video.images.pillow_readers import READERS, TiffReader, import_heif_reader
 from cortexia_video.images.pixels import to_rgb, turn
 from cortexia_video.images.sniff import SNIFF_BYTES, name_format
 from cortexia_video.runtime.resources import BufferPool
-from cortexia_video.storage.archive_member import IMAGES, read_part, split_inside
+from cortexia_video.storage.archive_member import IMAGES, read_part
 from cortexia_video.storage.named_file import NamedFileError, read_named
-from cortexia_video.storage.paths import PathLike, to_path
+from cortexia_video.storage.paths import PathLike, split_inside, to_path
 from cortexia_video.storage.remote_path import RemotePath
 
+ImageLike = NDArray[np.uint8] | Image.Image
 SizeRule = Callable[[int, int], tuple[int, int]]  # (height, width) of an image -> of one that will do
 
 
@@ -58,9 +60,10 @@ def read_orientation(data: bytes) -> int:
     if not data.startswith(b"\xff\xd8"):
         return 1
     with _decode_errors(data), _open(data) as pil_image:
-        return find_orientation(read_exif(pil_image))
+        return read_exif(pil_image).orientation
 
 
+@suggest_keywords
 def read_image(path: PathLike, *, max_megapixels: float = 200.0) -> Frame:
     """Read one image file, as `estimate` does: upright, 8-bit RGB, with the focal length that EXIF has.
 
@@ -107,6 +110,7 @@ def read_image_bytes(path: PathLike) -> bytes:
             raise DecodeError(str(error)) from error
 
 
+@suggest_keywords
 def decode(
     data: bytes,
     key: str,
@@ -147,8 +151,7 @@ def decode(
         width, height = pil_image.size
         image: NDArray[np.uint8] | None = None
         if pil_image.format == "JPEG":  # of others later: Pillow loads a PNG for it, and errors are lost
-            exif = read_exif(pil_image)
-            orientation = find_orientation(exif)
+            exif, orientation = read_exif(pil_image)
             least = _stored(enough(*_stored((height, width), orientation)), orientation) if enough else (0, 0)
             buffer = scratch.take(3 * height * width) if scratch and not any(least) else None
             try:
@@ -159,8 +162,7 @@ def decode(
         if image is None:
             pil_image.load()
             _check_size(pil_image, max_megapixels)
-            exif = read_exif(pil_image)
-            orientation = find_orientation(exif)
+            exif, orientation = read_exif(pil_image)
             upright = to_rgb(pil_image, orientation)
         else:
             upright = turn(image, orientation) if orientation > 1 else image
@@ -171,12 +173,29 @@ def decode(
     return Frame(key, upright, f_px, None if f_px is None else "exif", full_size=full_size)
 
 
+def to_frame(image: Frame | ImageLike | PathLike) -> Frame:
+    """Return what a person gave for an image as a frame; what is a path is read.
+
+    Raises what `read_image` does, and `InputError` for what is no image.
+    """
+    if isinstance(image, Frame):
+        return image
+    if isinstance(image, Image.Image):
+        return convert_pillow(image, "image")
+    if isinstance(image, str | os.PathLike | RemotePath):
+        return read_image(image)
+    try:
+        return Frame("image", np.asarray(image))
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
 def convert_pillow(pil_image: Image.Image, key: str) -> Frame:
     """Return an image that Pillow opened, of any mode, as `decode` returns it: upright, RGB."""
     with _decode_errors(b""):
         pil_image.load()
-        exif = read_exif(pil_image)
-        upright = to_rgb(pil_image, find_orientation(exif))
+        exif, orientation = read_exif(pil_image)
+        upright = to_rgb(pil_image, orientation)
     f_px = focal_length_px(exif, upright.shape[1], upright.shape[0])
     return Frame(key, upright, f_px, None if f_px is None else "exif")
 
@@ -196,7 +215,7 @@ def _open(data: bytes) -> ImageFile.ImageFile:
         raise DecodeError(describe_foreign(data))
     if name == "TIFF" and (camera := find_camera_file(data)):
         raise DecodeError(camera)
-    opened = find_reader(name)(io.BytesIO(data))
+    opened = (READERS.get(name) or import_heif_reader())(io.BytesIO(data))
     # a row at a time: Pillow joins smaller pieces, each time copying what it has of the row (780 bytes took 24 s)
     opened.decodermaxblock = max(opened.decodermaxblock, _ROW_BYTES * opened.size[0])
     return opened

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -39,19 +40,22 @@ _INCH = 2.0
 _EXIF_IFD, _ORIENTATION = 0x8769, 0x0112
 
 
-def read_exif(pil_image: Image.Image) -> dict[int, object]:
-    """Tags of the first and the Exif directory by number; broken metadata does not make a broken image."""
+class Exif(NamedTuple):
+    """Tags of the first and the Exif directory by number, and the orientation, 1 to 8, that they name."""
+
+    tags: Mapping[int, object]
+    orientation: int
+
+
+def read_exif(pil_image: Image.Image) -> Exif:
+    """Read an image's tags; broken metadata does not make a broken image, and another orientation turns nothing."""
     try:
         exif = pil_image.getexif()
-        return {**exif, **exif.get_ifd(_EXIF_IFD)}
+        tags: dict[int, object] = {**exif, **exif.get_ifd(_EXIF_IFD)}
     except Exception:  # noqa: BLE001  (foreign boundary: Pillow raises anything on broken EXIF)
-        return {}
-
-
-def find_orientation(exif: Mapping[int, object]) -> int:
-    """Return the EXIF orientation, 1 to 8; anything else turns nothing, as 1."""
-    value = exif.get(_ORIENTATION)
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+        tags = {}
+    value = tags.get(_ORIENTATION)
+    return Exif(tags, value if isinstance(value, int) and 1 <= value <= 8 else 1)
 
 
 def focal_length_px(exif: Mapping[int, object], width: int, height: int) -> float | None:

@@ -146,10 +146,8 @@ READERS: dict[str, type[ImageFile.ImageFile]] = {
 }
 
 
-def find_reader(name: str) -> type[ImageFile.ImageFile]:
-    """Return the reader of a format; `DecodeError` for HEIF where the extra is not installed."""
-    if name != "HEIF":
-        return READERS[name]
+def import_heif_reader() -> type[ImageFile.ImageFile]:
+    """Return the reader of HEIF, which is none of `READERS`; `DecodeError` where its extra is not installed."""
     try:
         from pillow_heif.as_plugin import HeifImageFile
     except ImportError as error:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import get_args
 
 from cortexia_video.depth_map import DepthKind, DepthMap, Share
-from cortexia_video.errors import Failure, InputError, LossError, attempt, printable
+from cortexia_video.errors import Failure, InputError, LossError, attempt, printable, suggest_keywords
 from cortexia_video.formats.metadata import Metadata
 from cortexia_video.formats.registry import FORMATS, FormatName
 from cortexia_video.geometry.alignment import (
@@ -39,6 +39,7 @@ from cortexia_video.storage.paths import to_path
 _log = logging.getLogger(__name__)
 
 
+@suggest_keywords
 def align_folder(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
@@ -149,7 +150,7 @@ def align_folder(
             count = write_transforms(root, source.transforms, workers=workers)
         else:
             model = source.model if isinstance(source, ColmapPoints) else None
-            count = write_depth_params(root, model.find_image if model else str, workers=workers)
+            count = write_depth_params(root, model, workers=workers)
         _log.info("%s: %s of %d images", printable(str(root / write)), write, count)
     if found.images:
         _log.warning("%d PNG files of 8 bits or in colour are no depth: passed over", found.images)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Self
 
 from cortexia_video.depth_map import Alignment, DepthMap, Share
-from cortexia_video.errors import InputError
+from cortexia_video.errors import InputError, suggest_keywords
 from cortexia_video.geometry.alignment import (
     Fit,
     Floats,
@@ -27,6 +27,7 @@ OF_EACH = 400  # samples of an image that a shared fit takes
 _OF_CLIP = 16  # frames whose samples the fit of a clip takes
 
 
+@suggest_keywords
 @dataclass(frozen=True, kw_only=True)
 class AlignTo:
     """What is known in metres; one of these.
@@ -39,7 +40,8 @@ class AlignTo:
         far_m: Metres to the farthest thing; both or none.
         colmap: Folder of a COLMAP model (cameras, images and points3D, .bin or .txt). Its unit counts as metres.
         transforms: nerfstudio's transforms.json, or its folder, with a PLY of sparse points.
-        sparse: Folder of sensors' depth of the same images, with holes: LiDAR, RealSense.
+        sparse: Folder of sensors' depth of the same images, with holes: LiDAR, RealSense; with a rig.json in it, which
+            says the lenses and the pose, of another camera.
         sparse_from: Whose files these are, where they do not say it: tum, kitti, nyu, scannet ...
         camera_height: Metres from the lens to the ground, upright; for depth that lacks a factor only, with a focal
             length.

@@ -15,14 +15,11 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args
 
 from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
 from cortexia_video.depth_map import DepthKind
-from cortexia_video.errors import (
-    Failure,
-    InputError,
-)
+from cortexia_video.errors import Failure, InputError, suggest_keywords
 from cortexia_video.formats.registry import FormatName
 from cortexia_video.geometry.intrinsics import load_intrinsics
 from cortexia_video.images.decode import read_image_bytes
@@ -30,12 +27,13 @@ from cortexia_video.inference.backend_selection import MAX_ERROR, Backend, Backe
 from cortexia_video.inference.batches import BatchSize
 from cortexia_video.jobs.aligner import Aligner, AlignTo
 from cortexia_video.jobs.clip_output import VideoOptions
+from cortexia_video.jobs.clip_parts import FOLDER as PARTS
 from cortexia_video.jobs.clip_parts import remove_parts
 from cortexia_video.jobs.outcomes import Changed, Listener, Outcomes, Report
 from cortexia_video.jobs.worker import Decoding as Decoding
 from cortexia_video.jobs.worker import RecordBegun, TaskOptions, Worker, decode_readable
 from cortexia_video.ledger.depth_json import keep_depth_json
-from cortexia_video.ledger.entries import ItemDone
+from cortexia_video.ledger.entries import ItemDone, Source
 from cortexia_video.ledger.ledger import Ledger
 from cortexia_video.ledger.partition import Partition, parse_partition
 from cortexia_video.models.protocol import InputSize
@@ -47,16 +45,18 @@ from cortexia_video.sinks.sink import Sink, open_sink
 from cortexia_video.sources.find import Found, InputFile, find_images
 from cortexia_video.sources.inputs import list_passed_over
 from cortexia_video.sources.sequences import find_sequences
-from cortexia_video.storage.paths import AnyPath, is_remote, to_path
+from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.storage.remote_path import RemotePath
-from cortexia_video.video.container import is_video_name, require_video
+from cortexia_video.video.container import VIDEO_SUFFIXES, require_video
 from cortexia_video.video.steady import SteadyMode
 
+VideoFormat = Literal["mkv", "frames"]
 _THREADS_A_CORE = 4  # that wait for URLs
 
 _log = logging.getLogger(__name__)
 
 
+@suggest_keywords
 def estimate(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
@@ -69,6 +69,7 @@ def estimate(
     size: Size = "full",
     steady: SteadyMode = "mean",
     video_size: Size = "native",
+    video_format: VideoFormat = "mkv",
     every: int = 1,
     frames: str | None = None,
     sequence: bool = False,
@@ -124,6 +125,8 @@ def estimate(
         steady: Of videos: against flicker, mean takes the running mean along the motion; align first takes
             away changes of scale and shift, for models whose depth jumps; off keeps depth as the model gives it.
         video_size: full or native, as size, for videos.
+        video_format: mkv: depth of a video is one file, lossless, 16 bits. frames: it is a folder with a file for
+            each frame, in `format`.
         every: Take only every n-th frame of videos.
         frames: Of videos, which frames to take: 0:500 the first 500, 100: all from frame 100 on.
         sequence: Each folder of `inputs` is one video, whose frames are its images in natural order.
@@ -185,17 +188,21 @@ def estimate(
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     root, stop, passed_over = to_path(output), stop or threading.Event(), Counter[str]()
-    if workers is None and (isinstance(root, RemotePath) or any(map(is_remote, inputs))):
+    places = [to_path(each) for each in inputs]
+    if workers is None and any(isinstance(each, RemotePath) for each in (root, *places)):
         workers = _THREADS_A_CORE * count_cores()
     if not max_megapixels > 0:
         raise InputError(f"`max_megapixels` must be above 0, got {max_megapixels}")
-    for name, value, choices in (("decode", decode, Decoding), ("changed", changed, Changed)):
+    named = (("decode", decode, Decoding), ("changed", changed, Changed), ("steady", steady, SteadyMode))
+    of_videos = (("video_size", video_size, Size), ("video_format", video_format, VideoFormat))
+    for name, value, choices in (*named, *of_videos):
         if value not in get_args(choices):
             raise InputError(f"`{name}` must be one of {', '.join(get_args(choices))}, got {value!r}")
     given = load_intrinsics(f_px, intrinsics)
     given.require_square()
     if sequence:
         require_video()
+    files = format if video_format == "frames" else None
     options: dict[str, object] = {"backend": backend, "precision": precision, "compile": compile}
     options |= {"kind": kind, "input_size": input_size, "multiple_of": multiple_of}
     options |= {"normalize": normalize, "output_name": output_name}
@@ -215,7 +222,7 @@ def estimate(
             decode,
             given,
             max_megapixels,
-            VideoOptions.check(steady, video_size, every, frames, fps),
+            VideoOptions.check(steady, video_size, every, frames, fps, files),
             Aligner(AlignTo(to=align_to) if isinstance(align_to, str) else align_to) if align_to else None,
         ),
         drop_relative=drop_relative,
@@ -224,11 +231,12 @@ def estimate(
     )
     if align_to and pack and not drop_relative:
         raise InputError("`pack` has no room for the depth before its alignment: give `drop_relative=True`")
-    found = _find_some(spec, passed_over)
+    found = _find_some(spec, places, passed_over)
     executor, sink = executor or LocalExecutor(), spec.open_sink()
     settings = executor.prepare(spec)
-    looked_up = spec.find() if changed == "refuse" and not overwrite else ()
-    refused = ((each.key, each.source) for each in looked_up if isinstance(each, InputFile))
+    refused: Iterable[tuple[str, Source]] = ()
+    if changed == "refuse" and not overwrite:
+        refused = ((each.key, each.source) for each in spec.find() if isinstance(each, InputFile))
     with ExitStack() as stack:
         ledger = Ledger(root, settings, spec.partition, sink=sink, refuse_changed=refused)
         stack.enter_context(ledger)
@@ -240,20 +248,21 @@ def estimate(
         )
         outcomes.report.passed_over = passed_over
         report = _run(executor, outcomes, found, trace, stop)
-        if isinstance(root, Path) and spec.partition is None and not report.interrupted:
+        has_parts = isinstance(root, Path) and (root / PARTS).exists()
+        if has_parts and spec.partition is None and not report.interrupted:
             remove_parts(sink)  # of clips: a kill may have left some beside what is done
     if unused := given.describe_unused():
         _log.warning("%s", unused)
     return report
 
 
-def _find_some(spec: RunSpec, passed_over: Counter[str]) -> Iterator[Found]:
+def _find_some(spec: RunSpec, places: Sequence[AnyPath], passed_over: Counter[str]) -> Iterator[Found]:
     """Return the inputs, once there is one, so that nothing is made for a folder without images, or a lost mount.
 
     Of a partition it may be another's.
     """
-    places = [to_path(each) for each in spec.inputs]
-    if any(is_video_name(each.name) and not (isinstance(each, Path) and each.is_dir()) for each in places):
+    videos = [each for each in places if each.suffix.lower() in VIDEO_SUFFIXES]
+    if not all(isinstance(each, Path) and each.is_dir() for each in videos):
         require_video()
     found = spec.find(passed_over)
     if spec.partition is None and (first := next(found, None)) is not None:
@@ -339,7 +348,10 @@ class RunSpec:
     def open_sink(self) -> Sink:
         """Return the sink, not yet entered, that the outputs go to."""
         relative = self.task.aligner is not None and not self.drop_relative
-        sink = open_sink(self.root, format=self.format, preview=self.preview, relative=relative)
+        clip_files = self.task.video.files is not None
+        sink = open_sink(
+            self.root, format=self.format, preview=self.preview, relative=relative, clip_files=clip_files
+        )
         if self.packing is None:
             return sink
         return ArchiveSink(sink, self.packing, lambda item: read_image_bytes(item.place))
@@ -359,7 +371,7 @@ class RunSpec:
         items: Iterable[InputFile],
     ) -> Sequence[DepthEstimator]:
         """Return what is to run, by as many of the inputs as need be decoded for that; often none."""
-        if selector is None or selector.is_settled(estimators):
+        if selector is None:
             return estimators
         frames = decode_readable(items, max_megapixels=self.task.max_megapixels)
         return selector.settle(estimators, map(self.task.given.apply, frames))
@@ -371,7 +383,7 @@ class RunSpec:
         if aligner := self.task.aligner:
             more = {"drop_relative": True} if self.drop_relative else {}
             settings |= {"aligned_by": aligner.by, **aligner.settings, **more, "kind": "metric"}
-        settings |= {"video": video} if (video := self.task.video.settings) else {}
+        settings |= {"video": self.task.video.settings} if self.task.video != VideoOptions() else {}
         return settings | {**(selector.settings if selector else {})}
 
 

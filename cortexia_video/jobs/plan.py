@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
-from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError, attempt
+from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError, attempt, suggest_keywords
 from cortexia_video.formats.registry import FORMATS
 from cortexia_video.images.decode import Header, read_header, read_image_bytes
 from cortexia_video.inference.backend_selection import AUTO, BackendSelector
@@ -98,6 +98,7 @@ class Plan:
     videos: int = 0
 
 
+@suggest_keywords
 def plan(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,

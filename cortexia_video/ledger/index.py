@@ -8,6 +8,7 @@ import mmap
 import threading
 from array import array
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from cortexia_video.storage.remote_path import RemotePath
 
 _FEW = 4  # lookups that are worth no index
 _OUTCOME = b', "outcome": "'
+_OUTPUTS = b'"outputs": {'
 _KEY = b'{"key": '
 _EXPORTED = (form for export in EXPORTS.values() for form in export.formats)
 _SUFFIXES = frozenset(form.suffix for form in (*FORMATS.values(), PREVIEW, *_EXPORTED))
@@ -31,13 +33,15 @@ class LedgerIndex:
     """Look up outputs in the files of a folder's ledger, as they are now. Threads may share it.
 
     The first lookups search from the end: 0.1 s in the 500 MB of a million inputs. Then all lines are put in
-    order once, by a hash of their key: 16 bytes a line. Nothing else is kept.
+    order once, by a hash of their key: 16 bytes a line; where names do not begin with the key, as those of the
+    batch script, by a hash of each name, too. Nothing else is kept.
     """
 
     def __init__(self, root: AnyPath) -> None:
         self._files = [view for path in list_files(root) if (view := _map(path)) is not None]
         self._settings: dict[str, dict[str, Any]] = {}
         self._asked = 0
+        self._last: tuple[bytes, dict[str, Any]] = b"", {}  # of the many outputs of a clip each has one line
         self._lock = threading.Lock()
         self._hashes = self._places = np.empty(0, np.int64)
 
@@ -48,7 +52,7 @@ class LedgerIndex:
             if self._asked == _FEW + 1:
                 self._build()
         lines = self._search(name) if self._asked <= _FEW else self._look_up(name)
-        entries = ((entry, entry.get("outputs")) for entry in map(parse_line, lines))
+        entries = ((entry, entry.get("outputs")) for entry in map(self._parse, lines))
         return (
             entry
             for entry, outputs in entries
@@ -69,6 +73,12 @@ class LedgerIndex:
         places = ((view, view.rfind(b'{"end": ', 0)) for view in reversed(self._files))
         return next((parse_line(_line_at(view, at)) for view, at in places if at >= 0), {})
 
+    def _parse(self, line: bytes) -> dict[str, Any]:
+        last, entry = self._last
+        if line != last:
+            self._last = line, (entry := parse_line(line))
+        return entry
+
     def _search(self, name: str) -> Iterator[bytes]:
         needle = json.dumps(name).encode()
         for view in reversed(self._files):
@@ -84,15 +94,20 @@ class LedgerIndex:
             view.seek(0)
             for line in iter(view.readline, b""):
                 if line.startswith(_KEY):
-                    hashes.append(hash(line[len(_KEY) :].partition(_OUTCOME)[0]))
-                    places.append(place)
+                    key, _, rest = line[len(_KEY) :].partition(_OUTCOME)
+                    found = [key]
+                    names = rest.partition(_OUTPUTS)[2]
+                    if names and not names.startswith(key[:-1]) and b', "inside": {' not in names:
+                        found += [json.dumps(each).encode() for each in parse_line(line).get("outputs", ())]
+                    hashes.extend(map(hash, found))
+                    places.extend([place] * len(found))
                 place += len(line)
         order = np.argsort(hashes, kind="stable")
         self._hashes, self._places = np.array(hashes)[order], np.array(places)[order]
 
     def _look_up(self, name: str) -> Iterator[bytes]:
         places: list[int] = []
-        for suffix in filter(name.endswith, _SUFFIXES):
+        for suffix in filter(name.endswith, ("", *_SUFFIXES, f"/{PurePosixPath(name).name}")):
             wanted = hash(json.dumps(name.removesuffix(suffix)).encode())
             begin, end = (int(np.searchsorted(self._hashes, wanted, side)) for side in ("left", "right"))
             places.extend(self._places[begin:end].tolist())

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from inspect import Parameter, signature
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from cortexia_video.errors import CortexiaError, ModelLoadError, UnknownModelError, explain_import
@@ -82,6 +83,11 @@ _BUILT_IN = (
         load="cortexia_video.models.synthetic:load_synthetic",
     ),
 )
+
+
+def compact_file() -> Path:
+    """Return the path of the network that is in the package."""
+    return Path(__file__).parent / "compact.onnx"
 
 
 def list_models() -> list[ModelInfo]:

@@ -68,7 +68,7 @@ class Sink(ABC):
 
     format: its name, or the formats of the files of a key. preview, relative: also write a coloured image, and
     the map before it was aligned. suffixes: of the files of a key, where they are no depth maps but, say, made
-    of them.
+    of them. clip_files: clips become folders with a file for each frame.
     Raises `OutputError` for an unknown format, `MissingExtraError` for one whose package is not installed, and on
     entering `OutputError` where nothing can be written.
     """
@@ -85,16 +85,21 @@ class Sink(ABC):
         preview: bool = False,
         relative: bool = False,
         suffixes: Sequence[str] | None = None,
+        clip_files: bool = False,
     ) -> None:
         if isinstance(format, str) and format not in FORMATS:
             raise OutputError(f"unknown format {format!r}: use one of {', '.join(FORMATS)}")
         chosen = (FORMATS[format],) if isinstance(format, str) else tuple(format)
         for each in chosen:
-            each.require()
+            if each.extra:
+                each.require()
         more = [each for each, wanted in ((PREVIEW, preview), (RELATIVE, relative)) if wanted]
         self.formats: tuple[Format, ...] = (*chosen, *more)
         self.suffixes = suffixes or [each.suffix for each in self.formats]
-        self.clip_suffixes = [depth_clip.SUFFIX, *([video_preview.SUFFIX] if preview else [])]
+        of_clips = (
+            [f"/{depth_clip.TIMES}", f"/000000{chosen[0].suffix}"] if clip_files else [depth_clip.SUFFIX]
+        )
+        self.clip_suffixes = [*of_clips, *([video_preview.SUFFIX] if preview else [])]
 
     @abstractmethod
     def __enter__(self) -> Self: ...
@@ -123,7 +128,7 @@ class Sink(ABC):
         """Return whether what is there is, by its content, an output of ours."""
 
     def output_names(self, key: str, *, is_clip: bool = False) -> list[str]:
-        """Return the names, relative to the root, of the files of an input."""
+        """Return the names, relative to the root, of the files of an input; of a clip's frames the first."""
         return [key + suffix for suffix in (self.clip_suffixes if is_clip else self.suffixes)]
 
     def gather(
@@ -139,13 +144,14 @@ class Sink(ABC):
         """Encode and place one depth map; raises what `encode` and `place` raise."""
         return self.place(self.encode(key, depth))
 
-    def encode(self, key: str, depth: DepthMap) -> dict[str, Chunks]:
-        """Return the files of a depth map, by name, each in pieces.
+    def encode(self, key: str, depth: DepthMap, form: Format | None = None) -> dict[str, Chunks]:
+        """Return the files of a depth map, by name, each in pieces. form: in place of the first of the formats.
 
         Raises `InputError` for a key that leads out of the root, before anything is encoded.
         """
         self.check_key(key)
-        return {key + each.suffix: each.encode(depth) for each in self.formats}
+        forms = (form or self.formats[0], *self.formats[1:])
+        return {key + each.suffix: each.encode(depth) for each in forms}
 
     def check_key(self, key: str) -> None:
         """Raise `InputError` for a key that leads out of the root."""

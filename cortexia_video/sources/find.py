@@ -125,7 +125,8 @@ class _Scan:
     def expand_named(self, path: str, place: AnyPath) -> Iterator[Found]:
         """Yield what one of several inputs stands for: at least a failure, if it is not ours."""
         name, nothing, before = redact(path), True, self.passed_over[OWN]
-        for each in attempt_all(name, "find", self.expand(path, place, prefix=True)):
+        opened = attempt(name, "find", partial(self.expand, path, place, prefix=True))
+        for each in [opened] if isinstance(opened, Failure) else attempt_all(name, "find", opened):
             nothing = False
             yield each
         if nothing and self.passed_over[OWN] == before:

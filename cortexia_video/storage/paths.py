@@ -13,6 +13,7 @@ from cortexia_video.storage.remote_path import EXTRAS, RemotePath, require_url
 AnyPath = Path | RemotePath
 PathLike = str | os.PathLike[str] | RemotePath
 """What names a place: a path, or a URL as text."""
+_INSIDE = re.compile(r"(?P<shard>.+(?:\.tar|\.parquet))#(?P<where>\d+[+.]\d+)", re.DOTALL)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://", re.ASCII)
 
 
@@ -20,7 +21,10 @@ def to_path(given: PathLike) -> AnyPath:
     """Return the place that a text or path names; raises `InputError` for a scheme that is not known."""
     if isinstance(given, RemotePath):
         return given
-    text = os.fspath(given)
+    try:
+        text = os.fspath(given)
+    except TypeError:
+        raise TypeError(f"a path must be a str, a Path or a URL, got {type(given).__name__}") from None
     scheme = scheme_of(text)
     if scheme is None:
         return Path(text)
@@ -135,6 +139,12 @@ def follow(root: AnyPath, name: str) -> AnyPath:
     for part in PurePosixPath(name).parts:
         root = root.parent if part == ".." else root / part
     return root
+
+
+def split_inside(path: str) -> tuple[str, str] | None:
+    """Divide `a.tar#512+30211` into its shard and the place there; None of a path of another sort."""
+    match = _INSIDE.fullmatch(path)
+    return (match["shard"], match["where"]) if match else None
 
 
 def find_problem(key: str) -> str | None:

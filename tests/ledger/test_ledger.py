@@ -348,7 +348,7 @@ def test_a_folder_without_a_ledger_is_not_merged(tmp_path: Path) -> None:
 MEASURE = """
 import resource, sys
 from pathlib import Path
-from cortexia_video.ledger.state import read_state
+from cortexia_video.ledger.state import (read_state)
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = peak()

@@ -23,7 +23,6 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -36,6 +35,7 @@ from cortexia_video.models.canonical_depth import CANONICAL_INVERSE_DEPTH, to_me
 from cortexia_video.models.onnx.session import FLOAT32, Port, Session, first_line, open_session
 from cortexia_video.models.preprocessing import Preprocessing, Resampling, read_normalization
 from cortexia_video.models.protocol import InputSize, Prediction, as_model_path
+from cortexia_video.models.registry import compact_file
 from cortexia_video.storage.named_file import open_named
 
 _DTYPES = ("float32", "float16")
@@ -102,7 +102,7 @@ class OnnxModel:
         backend: str | None = None,
         precision: str | None = None,
     ) -> None:
-        self.path = as_model_path(path)
+        self.path = Path(path)
         self.name = name or redact(f"onnx:{self.path.name}")  # a download can be called like its URL
         self.weights_digest = _digest(self.path)
         self._session, self.backend = _open(self.path, backend, device, precision)
@@ -199,18 +199,20 @@ def load_compact(
     name: str, *, device: str = "auto", backend: str | None = None, precision: str | None = None
 ) -> OnnxModel:
     """Load the network that is in the package."""
-    with as_file(files("cortexia_video.models") / "compact.onnx") as path:
-        return OnnxModel(path, name=name, device=device, backend=backend, precision=precision)
+    return OnnxModel(compact_file(), name=name, device=device, backend=backend, precision=precision)
 
 
 def load_onnx(name: str, *, device: str = "auto", **options: Any) -> OnnxModel:
     """Load `onnx:FILE`; options are those of `OnnxModel`."""
-    return OnnxModel(name.removeprefix("onnx:"), device=device, **options)
+    return OnnxModel(as_model_path(name.removeprefix("onnx:")), device=device, **options)
 
 
 def read_licence(name: str) -> str | None:
     """Return the licence of its weights that the file of `onnx:FILE` names."""
-    session = open_session(as_model_path(name.removeprefix("onnx:")), "onnx", device="cpu", precision="auto")
+    path = as_model_path(name.removeprefix("onnx:"))
+    with in_words(f"cannot read the model {path}", kind=ModelLoadError, of=OSError):
+        open_named(path).close()
+    session = open_session(path, "onnx", device="cpu", precision="auto")
     return session.metadata.get("cortexia.licence_weights")
 
 

@@ -9,8 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 from numpy.typing import NDArray
 
-from cortexia_video.errors import ModelLoadError, explain_import, in_words
-from cortexia_video.storage.named_file import open_named
+from cortexia_video.errors import ModelLoadError, explain_import
 
 GraphBackend = Literal["onnx", "openvino"]
 GRAPH_BACKENDS: tuple[GraphBackend, ...] = get_args(GraphBackend)
@@ -66,7 +65,9 @@ class Graph(NamedTuple):
 
 
 def open_session(path: Path, backend: str, device: str, precision: str) -> Session:
-    """Open a graph; backend, device and precision as in `Graph`.
+    """Open a graph of a plain file, since a backend would wait for the writer of a pipe.
+
+    backend, device, precision: as in `Graph`.
 
     Raises `ModelLoadError` for a broken file, and for a backend, device or precision that does not exist, and
     `MissingExtraError` for a backend that is not installed.
@@ -75,8 +76,6 @@ def open_session(path: Path, backend: str, device: str, precision: str) -> Sessi
         raise ModelLoadError(
             f"unknown backend {backend!r} for {path.name}: use {' or '.join(GRAPH_BACKENDS)}"
         )
-    with in_words(f"cannot read the model {path}", kind=ModelLoadError, of=OSError):
-        open_named(path).close()  # the backends would wait for the writer of a pipe
     if backend == "onnx":
         from cortexia_video.models.onnx.session_onnxruntime import OnnxRuntimeSession
 
