@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from cortexia_video.depth_estimation import DepthEstimator
 from cortexia_video.depth_map import DepthMap
@@ -14,7 +15,7 @@ from cortexia_video.evaluation.ground_truth import GroundTruth, hold_truth, open
 from cortexia_video.evaluation.job import Evaluation, measure_predictors
 from cortexia_video.evaluation.page import TileMaker, write_page
 from cortexia_video.evaluation.predictors import HeldPredictor, ModelPredictor, Predictor, open_predictor
-from cortexia_video.evaluation.protocol import Protocol, load_protocol
+from cortexia_video.evaluation.protocol import AlignPer, Protocol, load_protocol
 from cortexia_video.evaluation.results import PAGE, replace_file, require_own, save_results
 from cortexia_video.evaluation.score_file import ScoreFile
 from cortexia_video.evaluation.summary import Summary, summarise
@@ -62,6 +63,7 @@ def evaluate(
     protocol: str | Protocol = "real-frames",
     output: PathLike | None = None,
     metrics: Sequence[str] = (),
+    align_per: AlignPer = "image",
     convention: str | None = None,
     truth_convention: str | None = None,
     pattern: str | None = None,
@@ -89,6 +91,9 @@ def evaluate(
             continues: a new one, or that of an evaluation with the same ground truth and protocol. Nothing is
             written without it.
         metrics: More to measure: boundary, edges, normals, points, ordinal, regions.
+        align_per: image: each image is aligned by itself. clip: the frames of a clip, which are the images of one
+            folder of the ground truth, are aligned as one; AbsRel of each clip is then shown, and, where poses are
+            known, how its depth changes along the true motion, and the TAE.
         convention: Whose files the predictors' are, where they do not say it: tum, kitti, nyu, metres ...
         truth_convention: The same for the ground truth.
         pattern: What the predictors' depth files are called, `{key}` standing for the image:
@@ -124,6 +129,10 @@ def evaluate(
                 f"a predictor must be a name, a path or a loaded model, got {type(each).__name__}"
             )
     chosen = load_protocol(protocol) if isinstance(protocol, str) else protocol
+    if align_per != "image":
+        if align_per not in get_args(AlignPer):
+            raise InputError(f"`align_per` must be image or clip, got {align_per!r}")
+        chosen = replace(chosen, align_per=align_per)
     if isinstance(truth, GroundTruth):
         place = to_path(truth.place)
     elif truth is not None:

@@ -141,7 +141,7 @@ class TileMaker:
     def _make(self, item: EvalItem, depth: DepthMap | None, score: ImageScore) -> Tile:
         reference, mask = item.reference, item.reference.mask
         protocol = self._protocol if score.alignment == self._protocol.alignment else self._protocol.plain
-        aligned = align_image(depth, reference, protocol)
+        aligned = align_image(depth, reference, protocol, score.fit)
         known = np.where(mask, reference.depth_m, np.nan)
         clipped = clip_depth(aligned, reference.limit_m, protocol)
         filled = fill_unknown(clipped, known, find_ends(reference.max_m, protocol))
@@ -278,7 +278,7 @@ def _show_protocol(protocol: Protocol) -> Element:
         "dataset": f"{protocol.dataset} {protocol.split or ''}",
         "depth": f"{protocol.bounds[0]}{protocol.min_m:g}, {protocol.max_m}{protocol.bounds[1]} m",
         "crop": "none" if protocol.crop is None else ", ".join(f"{share:g}" for share in protocol.crop),
-        "fit": str(ALIGNMENTS[protocol.alignment])
+        "fit": ALIGNMENTS[protocol.alignment].describe(protocol.align_per)
         + ("; metric depth also without" if protocol.unfitted else ""),
         "clip": f"{protocol.clip}, from {protocol.clip_min_m:g} m",
         "mean over": protocol.aggregation,

@@ -41,7 +41,7 @@ def list_images(folder: AnyPath) -> dict[AnyPath, tuple[int, int]]:
             if is_frame_name(each.name) and each.is_file() and not is_own_output(each):
                 stat = each.stat()
                 found[each] = stat.st_size, stat.st_mtime_ns
-    return {each: found[each] for each in sorted(found, key=_in_natural_order)}
+    return {each: found[each] for each in sorted(found, key=lambda path: in_natural_order(path.name))}
 
 
 def is_frame_name(name: str) -> bool:
@@ -158,6 +158,7 @@ def _is_remote_frame(place: RemotePath) -> bool:
     return not is_own_head(place.read_bytes(0, HEAD_BYTES))
 
 
-def _in_natural_order(path: AnyPath) -> list[tuple[int, str]]:
-    parts = re.split(r"(\d+)", path.name)
+def in_natural_order(name: str) -> list[tuple[int, str]]:
+    """Return by what to sort names so that frame2 comes before frame10."""
+    parts = re.split(r"(\d+)", name)
     return [(int(each), "") if each.isascii() and each.isdecimal() else (0, each) for each in parts]
