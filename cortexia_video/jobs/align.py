@@ -152,8 +152,7 @@ def align_folder(
             model = source.model if isinstance(source, ColmapPoints) else None
             count = write_depth_params(root, model, workers=workers)
         _log.info("%s: %s of %d images", printable(str(root / write)), write, count)
-    if found.images:
-        _log.warning("%d PNG files of 8 bits or in colour are no depth: passed over", found.images)
+    found.warn_of_images()
     return report
 
 

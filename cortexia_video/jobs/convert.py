@@ -166,8 +166,7 @@ def convert(
         _log.warning("%s", unused)
     for reason, count in sorted(change.kept.items()):
         _log.warning("not scaled to the given focal length: %d (%s)", count, reason)
-    if found.images:
-        _log.warning("%d PNG files of 8 bits or in colour are no depth: passed over", found.images)
+    found.warn_of_images()
     return report
 
 

@@ -27,7 +27,7 @@ import json
 import os
 import secrets
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -215,6 +215,9 @@ class Ledger:
         self.run = secrets.token_hex(4)
         self._refuse_changed = refuse_changed
         self._claims = False
+        self._alike: dict[
+            tuple[str, frozenset[str]], bool
+        ] = {}  # whether a run of these settings does as this
         self._follows, self._following = follows, threading.Lock()
         self._open = contextlib.ExitStack()
 
@@ -245,7 +248,7 @@ class Ledger:
         with self._open, contextlib.suppress(OutputLostError) if kind else contextlib.nullcontext():
             self._file.sync()
 
-    def look_up(self, key: str, source: Source, *, besides: Collection[str] = ()) -> LookUp:
+    def look_up(self, key: str, source: Source, *, besides: frozenset[str] = frozenset()) -> LookUp:
         """Return whether `key` was made from this source and all its files exist; and who else has its place.
 
         besides: settings that do not matter to it.
@@ -259,10 +262,16 @@ class Ledger:
             self._sink.size_of(name) != each.size for name, each in entry.outputs.items()
         ):
             return LookUp("missing", other)
-        theirs = self._state.settings(entry.run)
-        names = {*(theirs or {}), *self.settings} - {*besides}
-        same = theirs is not None and all(theirs.get(each) == self.settings.get(each) for each in names)
-        return LookUp("done" if same else "changed", other, is_moved=entry.path != source.path)
+        if (entry.run, besides) not in self._alike:
+            theirs = self._state.settings(entry.run)
+            names = {*(theirs or {}), *self.settings} - besides
+            same = theirs is not None and all(theirs.get(each) == self.settings.get(each) for each in names)
+            self._alike[entry.run, besides] = same
+        return LookUp(
+            "done" if self._alike[entry.run, besides] else "changed",
+            other,
+            is_moved=entry.path != source.path,
+        )
 
     def difference(self, key: str) -> str:
         """Return for people how the settings of a key that is `changed` differ: `format: npy -> png`."""

@@ -102,11 +102,6 @@ class ColmapModel:
         return [*self._images]
 
     @property
-    def point_count(self) -> int:
-        """How many points there are."""
-        return len(self._ids)
-
-    @property
     def digest(self) -> str:
         """Return what changes with the model: a digest of its files' sizes and times of change."""
         files = (self.folder / f"{name}{self._suffix}" for name in FILES)
