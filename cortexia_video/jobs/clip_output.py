@@ -162,6 +162,11 @@ class ClipOutput:
         return self._progress.following
 
     @property
+    def total(self) -> int:
+        """How many frames are taken."""
+        return len(self._numbers)
+
+    @property
     def proof(self) -> dict[int, str]:
         """Digests of images before the first that comes next, by number."""
         return {int(number): digest for number, digest in self._progress.proof.items()}
@@ -215,8 +220,11 @@ class ClipOutput:
             self._keep_part()
         return is_last
 
-    def finish(self) -> ItemDone:
-        """Place the file of the clip, when all frames are there; what is wrong with it raises."""
+    def finish(self, tick: Callable[[], None] = lambda: None) -> ItemDone:
+        """Place the file of the clip, when all frames are there; what is wrong with it raises.
+
+        tick: is called at each frame of a preview, which take a while.
+        """
         progress, index, model = self._progress, self._index, self._native.model
         if self._shown is None or progress.held > _MOST_HELD * len(self._numbers):
             raise ModelError(f"there is no depth of {progress.held} of its {len(self._numbers)} frames")
@@ -242,7 +250,7 @@ class ClipOutput:
                     join_parts(chain(earlier, [io.BytesIO(self._end_part())]), files[0], about)
                 if shown:
                     with DepthClip(files[0]) as clip:
-                        write_preview(self._place, index, self._numbers, clip, files[1])
+                        write_preview(self._place, index, self._numbers, clip, files[1], tick)
             except Exception as error:
                 full = next((each.error for each in files if each.error), None)
                 if full is None or isinstance(error, OutputLostError):

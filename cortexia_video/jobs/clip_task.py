@@ -9,7 +9,7 @@ behind it; the others do not wait for that, unless too many frames do.
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -36,6 +36,7 @@ from cortexia_video.video.frames import digest_of, read_frames, read_some
 from cortexia_video.video.image_sequence import name_frames, read_any_index
 from cortexia_video.video.steady import to_grey
 
+NoteFrames = Callable[[str, int, int], None]
 _WAITING = 32  # frames that may wait for the one that comes next
 _DECODE_BYTES = 10  # a pixel, at the worst moment of decoding and preprocessing
 
@@ -77,6 +78,7 @@ class ClipTools:
     budget: MemoryBudget
     clock: StageClock
     record_begun: RecordBegun
+    note_frames: NoteFrames
 
 
 class ClipTask:
@@ -279,8 +281,13 @@ class ClipTask:
                 self._order.notify_all()
             if item is None:
                 return None
-            if self._output.add(result, item.grey, item.digest):
-                return self._output.finish()
+            is_last = self._output.add(result, item.grey, item.digest)
+            self._note()
+            if is_last:
+                return self._output.finish(self._note)
+
+    def _note(self) -> None:
+        self._tools.note_frames(self.item.key, self._output.following, self._output.total)
 
     def _settle(self, outcome: ItemDone | Failure) -> None:
         self._outcome = outcome

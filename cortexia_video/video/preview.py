@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from fractions import Fraction
 from typing import IO, TYPE_CHECKING, Any
@@ -29,10 +29,18 @@ _SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus"})  # codecs that
 _VIDEO = (("libx264", {"preset": "veryfast", "crf": "20", "threads": "1"}), ("mpeg4", {"qscale": "3"}))
 
 
-def write_preview(place: AnyPath, index: ClipIndex, numbers: range, depth: DepthClip, out: IO[bytes]) -> None:
+def write_preview(
+    place: AnyPath,
+    index: ClipIndex,
+    numbers: range,
+    depth: DepthClip,
+    out: IO[bytes],
+    tick: Callable[[], None] = lambda: None,
+) -> None:
     """Write an MP4 of the frames `numbers` of a video beside their depth, near is bright; sound is copied.
 
-    out: can be sought in. Sound is left out where frames are, and where MP4 has no place for its codec.
+    Sound is left out where frames are, and where MP4 has no place for its codec. out: can be sought in. tick: is
+    called at each frame.
     """
     import av
 
@@ -62,6 +70,7 @@ def write_preview(place: AnyPath, index: ClipIndex, numbers: range, depth: Depth
                 frame = av.VideoFrame.from_ndarray(np.hstack([left, colors]), "rgb24")
                 frame.pts, frame.time_base = round(1000 * time_s), _MILLISECOND
                 container.mux(video.encode(frame))
+                tick()
             container.mux(video.encode())
             for packet in heard.until(float("inf")):
                 packet.stream = copied

@@ -151,7 +151,7 @@ def test_a_damaged_part_is_done_again(
     for name, wanted in (("*/000003.mkv", 16), ("*/000003.npz", 16), ("*/000000.mkv", 40)):
         out = tmp_path / name.replace("/", "").replace("*", "")
 
-        def end(self: Any) -> None:
+        def end(self: Any, *_: Any) -> None:
             raise Killed
 
         monkeypatch.setattr(clip_output.ClipOutput, "finish", end)
@@ -199,7 +199,7 @@ def test_parts_of_other_settings_are_not_used(
     run(path, tmp_path / "whole", steady="off")
     with monkeypatch.context() as patch:
 
-        def end(self: Any) -> None:
+        def end(self: Any, *_: Any) -> None:
             raise Killed
 
         patch.setattr(clip_output.ClipOutput, "finish", end)
@@ -470,7 +470,7 @@ def test_status_tells_the_frames_of_what_is_at_work(
     path = write_clip(tmp_path / "a.mp4", 40)
     with monkeypatch.context() as patch:
 
-        def end(self: Any) -> None:
+        def end(self: Any, *_: Any) -> None:
             raise Killed
 
         patch.setattr(clip_output.ClipOutput, "finish", end)
@@ -481,6 +481,28 @@ def test_status_tells_the_frames_of_what_is_at_work(
     assert clip.per_second > 0
     assert "a.mp4: 32 of 40 frames" in str(status(tmp_path / "out"))
     run(path, tmp_path / "out")
+    assert status(tmp_path / "out").clips == []
+
+
+def test_status_tells_how_far_a_clip_is_while_the_run_is_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cortexia_video.jobs.outcomes.PROGRESS_S", 0)
+    path = write_clip(tmp_path / "a.mp4", 40)
+    add, seen = clip_output.ClipOutput.add, []
+
+    def add_and_look(self: Any, *each: Any) -> bool:
+        if self.following == 25:
+            seen.append(status(tmp_path / "out"))
+        return add(self, *each)
+
+    monkeypatch.setattr(clip_output.ClipOutput, "add", add_and_look)
+    run(path, tmp_path / "out")
+    (said,) = seen
+    (clip,) = said.clips
+    assert (clip.key, clip.frames, clip.total) == ("a.mp4", 25, 40)
+    assert clip.per_second > 0 and "a.mp4: 25 of 40 frames, " in str(said) and " left" in str(said)
+    assert said.runs[0].is_at_work(said.now)
     assert status(tmp_path / "out").clips == []
 
 
@@ -634,7 +656,7 @@ def test_an_aligned_clip_that_was_killed_goes_on_to_the_same_bytes(
     assert run(path, tmp_path / "whole", align_to=known, drop_relative=True).done == 1
     with monkeypatch.context() as patch:
 
-        def end(self: Any) -> None:
+        def end(self: Any, *_: Any) -> None:
             raise Killed
 
         patch.setattr(clip_output.ClipOutput, "finish", end)
