@@ -41,6 +41,7 @@ from cortexia_video.video.steady import Steady, SteadyMode
 
 PROVEN = 16  # frames before a part: they must come out again where decoding begins near it
 _PART_FRAMES, _PART_PIXELS = 256, 1 << 26  # of a part, at most: it is encoded in memory
+_LONGEST_WINDOW = 1000  # frames that a filter may see at once
 _MOST_HELD = 0.5  # of the frames; of a clip with more there is too little left
 RecordBegun = Callable[[str, Sequence[str]], None]
 
@@ -98,7 +99,8 @@ class VideoOptions:
 class _Progress:
     """How far a clip is, and what is one for all of it; a part's state holds it.
 
-    following: of the frames, the next. total: all of them. time_ms: of the last frame.
+    following: of the frames, the next. total: all of them. time_ms: of the last frame. waiting: of the last ones,
+    which the filter has not finished, when each is shown, and whether it has depth.
     low, high: of the numbers that stand for depth. alignment: how depth becomes metres, if it does.
     proof: digests of images.
     """
@@ -106,6 +108,7 @@ class _Progress:
     following: int = 0
     total: int = 0
     time_ms: int = -1
+    waiting: list[tuple[int, bool]] = field(default_factory=list)
     held: int = 0
     clipped: int = 0
     in_float32: int = 0
@@ -148,6 +151,7 @@ class ClipOutput:
         self._progress = _Progress(**{**self._state.facts, "total": len(numbers)})
         arrays = dict(self._state.arrays)
         self._shown = arrays.pop("shown", None)  # the numbers of the last frame
+        self._last: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None  # grey and depth
         self._steady = Steady(options.steady, estimator.model.kind, arrays)
         sides = (index.height, index.width)
         height, width = sides if options.size == "full" else estimator.model.processed_size(*sides)
@@ -206,16 +210,17 @@ class ClipOutput:
         progress = self._progress
         time_s = self._index.time_s(self._numbers[progress.following])
         progress.time_ms = max(progress.time_ms + 1, round(1000 * (time_s - self._begin_s)))
-        if result is not None and grey is not None:
-            self._shown = self._number(result, grey)
-        else:
-            progress.held += 1
-        with self._clock.measure("encode", self._key):
-            self._write(progress.time_ms)
+        has_depth = result is not None and grey is not None
+        progress.waiting.append((progress.time_ms, has_depth))
+        progress.held += not has_depth
+        finished = self._steady_frame(result, grey) if result is not None and grey is not None else []
         if digest:
             progress.proof[str(self._numbers[progress.following])] = digest
         progress.following += 1
+        self._write_finished(finished)
         is_last = progress.following == len(self._numbers)
+        if is_last:
+            self._write_rest()
         if progress.following % self.part_frames == 0 and not is_last and self._shown is not None:
             self._keep_part()
         return is_last
@@ -281,24 +286,50 @@ class ClipOutput:
     def _begin_s(self) -> float:
         return self._index.time_s(self._numbers[0])
 
-    def _number(self, result: ItemResult, grey: NDArray[np.float32]) -> NDArray[np.uint16]:
-        """Return the numbers that stand for the steadied depth of a frame."""
-        progress = self._progress
-        origin, beyond = self._with_camera(result.origin), 0
+    def _steady_frame(self, result: ItemResult, grey: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Give a frame to the filter; return the depth of those that it has finished, in order."""
+        progress, origin = self._progress, self._with_camera(result.origin)
+        progress.f_px, progress.f_source = origin.f_px, origin.f_source
+        progress.in_float32 += result.in_float32
         with self._clock.measure("steady", self._key):
             depth = self._native.finish(origin, result.values)
             if grey.shape != depth.values.shape:
                 grey = resize_depth(grey, *depth.values.shape)
-            ((_, values),) = self._steady.add(progress.following, grey, depth.values)
+            self._last = grey, depth.values
+            return [each for _, each in self._steady.add(progress.following, grey, depth.values)]
+
+    def _write_finished(self, finished: list[NDArray[np.float32]]) -> None:
+        """Write frames as far as they are finished, and those between that show the one before."""
+        waiting, following = self._progress.waiting, iter(finished)
+        with self._clock.measure("encode", self._key):
+            while waiting:
+                time_ms, has_depth = waiting[0]
+                if has_depth:
+                    values = next(following, None)
+                    if values is None:
+                        return
+                    self._shown = self._number(values)
+                waiting.pop(0)
+                self._write(time_ms)
+
+    def _write_rest(self) -> None:
+        """Give the last frame again to a filter that waits for more, until it has finished all."""
+        for number in range(len(self._numbers), len(self._numbers) + _LONGEST_WINDOW):
+            if not self._progress.waiting:
+                return
+            if self._last is not None:
+                self._write_finished([each for _, each in self._steady.add(number, *self._last)])
+
+    def _number(self, values: NDArray[np.float32]) -> NDArray[np.uint16]:
+        """Return the numbers that stand for the steadied depth of a frame."""
+        progress, beyond = self._progress, 0
         if self._options.size == "full":
-            values = resize_depth(values, origin.height, origin.width)
+            values = resize_depth(values, self._index.height, self._index.width)
         if aligned := self._alignment:
             values = to_metres(aligned, values)
             beyond = int(np.isnan(values).sum())
         numbers, clipped = Coding(progress.coding).encode(values)
-        progress.f_px, progress.f_source = origin.f_px, origin.f_source
         progress.clipped += clipped + beyond
-        progress.in_float32 += result.in_float32
         progress.low, progress.high = (
             min(progress.low, int(numbers.min())),
             max(progress.high, int(numbers.max())),

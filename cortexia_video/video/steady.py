@@ -28,7 +28,8 @@ _NEAREST, _FARTHEST = 1e-3, 1e6  # of depth whose logarithm is taken
 class Sequencer(Protocol):
     """What turns a clip's depth as the model gives it into depth as it is kept, frame after frame.
 
-    The seam for networks that see many frames at once: these give some frames later than others.
+    The seam for networks that see many frames at once: these finish frames later, in order. After the last frame
+    it is given again, with numbers beyond, until all are finished.
     """
 
     def add(

@@ -711,3 +711,64 @@ def test_clips_lie_beside_archives(tmp_path: Path, make_image: Make, pack: str) 
     assert run(tmp_path / "in", tmp_path / "out", pack=pack, pack_size=2, preview=True).skipped == 6
     checked = verify(tmp_path / "out")
     assert checked.checked >= 8 and not checked.wrong
+
+
+class Windows:
+    """A `Sequencer` like a network that sees windows of four frames, each of which overlaps two of the one before.
+
+    The depth of a frame becomes the mean over its windows of the mean of each window.
+    """
+
+    cuts = 0
+
+    def __init__(self, mode: str, kind: str, state: Any = None) -> None:
+        self.frames: list[tuple[int, NDArray[np.float32]]] = []
+        self.before: NDArray[np.float32] | None = None  # mean of the window before
+        if state:
+            numbers = state["numbers"].astype(int).tolist()
+            self.frames = [*zip(numbers, state["frames"], strict=True)]
+            self.before = state["before"][0] if len(state["before"]) else None
+
+    def add(self, number: int, grey: Any, values: NDArray[np.float32]) -> list[tuple[int, Any]]:
+        self.frames.append((number, values))
+        if len(self.frames) < 4:
+            return []
+        mean = np.mean([each for _, each in self.frames], 0, dtype=np.float32)
+        given = mean if self.before is None else (mean + self.before) / 2
+        (first, _), (second, _), *self.frames = self.frames
+        self.before = mean
+        return [(first, given), (second, given)]
+
+    def state(self) -> dict[str, NDArray[np.float32]]:
+        return {
+            "numbers": np.array([number for number, _ in self.frames], np.float32),
+            "frames": np.array([each for _, each in self.frames], np.float32),
+            "before": np.array([] if self.before is None else [self.before], np.float32),
+        }
+
+
+def test_a_network_of_windows_of_frames_has_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_parts: None
+) -> None:
+    path = write_clip(tmp_path / "a.mp4", 37)
+    run(path, tmp_path / "off", steady="off")
+    raw = read_values(tmp_path / "off/a.mp4.mkv")
+    monkeypatch.setattr(clip_output, "Steady", Windows)
+    assert run(path, tmp_path / "whole").done == 1
+    padded = np.concatenate([raw, *[raw[-1:]] * 5])
+    means = [padded[begin : begin + 4].mean(0) for begin in range(0, 38, 2)]
+    expected = [(means[max(0, frame // 2 - 1)] + means[frame // 2]) / 2 for frame in range(37)]
+    assert read_values(tmp_path / "whole/a.mp4.mkv") == pytest.approx(np.array(expected), abs=1e-3)
+    for moment in (8, 21, 36):
+        add, out = clip_output.ClipOutput.add, tmp_path / f"{moment}"
+
+        def add_and_end(self: Any, *each: Any, moment: int = moment, add: Any = add) -> bool:
+            if self.following == moment:
+                raise Killed
+            return add(self, *each)
+
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(clip_output.ClipOutput, "add", add_and_end)
+            run(path, out)
+        assert run(path, out).done == 1
+        assert files(out) == files(tmp_path / "whole")
