@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from cortexia_video.rgbd_sample import RGBDSample
     from cortexia_video.sinks.depth_file import write_depth
     from cortexia_video.training.start import train
+    from cortexia_video.viewing.job import view
     from cortexia_video.viz.colormap import colored_depthmap
     from cortexia_video.viz.figures import collage, merge_into_row, show_depthmap
 
@@ -108,6 +109,7 @@ __all__ = [
     "train",
     "training",
     "verify",
+    "view",
     "viz",
     "write_depth",
 ]
@@ -182,6 +184,7 @@ _HOMES = {
     "rgbd_sample": ("RGBDSample",),
     "sinks.depth_file": ("write_depth",),
     "training.start": ("train",),
+    "viewing.job": ("view",),
     "viz.colormap": ("colored_depthmap",),
     "viz.figures": (
         "collage",

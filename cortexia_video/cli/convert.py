@@ -9,8 +9,7 @@ from cyclopts import Parameter
 from cortexia_video.cli.job import run_job
 from cortexia_video.cli.options import CAMERA, MEANING, OPTIONS, RUN, take_options
 from cortexia_video.formats.metadata import describe_files
-from cortexia_video.jobs.convert import convert
-from cortexia_video.sources.depth_files import DepthFiles
+from cortexia_video.jobs.convert import convert, find_depth
 from cortexia_video.storage.paths import to_path
 
 _OF_VALUES = ("kind", "scale", "unknown", "along", "channel", "array", "page")
@@ -18,7 +17,7 @@ _OF_VALUES = ("kind", "scale", "unknown", "along", "channel", "array", "page")
 
 @take_options(
     convert,
-    (OPTIONS, ("format", "to", "allow_loss", "overwrite")),
+    (OPTIONS, ("format", "to", "fps", "allow_loss", "overwrite")),
     (CAMERA, ("f_px", "intrinsics")),
     (RUN, ("workers", "max_megapixels")),
 )
@@ -42,6 +41,7 @@ def convert_command(
         cortexia convert kitti --from kitti --output metres --format npz
         cortexia convert kitti --from kitti --output millimetres --to nyu
         cortexia convert depth --output rescaled --f-px 1500
+        cortexia convert frames --output clips --format mkv
 
     Exit code: 0 all done or skipped, 1 some failed, 2 wrong usage, 130 interrupted.
 
@@ -54,6 +54,11 @@ def convert_command(
         lambda on_outcome, stop: convert(
             inputs, output, about=about, on_outcome=on_outcome, stop=stop, **options
         ),
-        lambda: DepthFiles(inputs, output=to_path(output), convention=options["convention"], about=about),
+        lambda: find_depth(
+            inputs,
+            to_path(output),
+            about=about,
+            **{name: options[name] for name in ("format", "to", "convention")},
+        ),
         to_path(output),
     )
