@@ -710,7 +710,7 @@ def test_clips_lie_beside_archives(tmp_path: Path, make_image: Make, pack: str) 
     assert {f"{name}.mp4.mkv" for name in "abc"} < {*names}
     assert run(tmp_path / "in", tmp_path / "out", pack=pack, pack_size=2, preview=pack == "tar").skipped == 6
     checked = verify(tmp_path / "out")
-    assert checked.checked >= 8 and not checked.wrong
+    assert checked.checked >= 5 and not checked.wrong
 
 
 class Windows:
