@@ -125,7 +125,7 @@ class ArchiveSink(Sink):
 
     def place(self, files: Mapping[str, Chunks]) -> dict[str, Placed]:
         """Keep the files of an input for its archive; place others, such as depth.json, as they are."""
-        filling = self._filling.get(next(iter(files)))
+        filling = self._filling.get(next(iter(files), ""))
         if filling is None:
             return self._sink.place(files)
         with self._lost_if_full(filling.name):

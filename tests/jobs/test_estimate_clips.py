@@ -29,7 +29,7 @@ from cortexia_video import (
     status,
     verify,
 )
-from cortexia_video.errors import Failure, InputError, MissingExtraError, OutputLostError
+from cortexia_video.errors import Failure, InputError, MissingExtraError, OutputLostError, say_install
 from cortexia_video.jobs import clip_output, clip_parts
 from cortexia_video.jobs.outcomes import Report
 from cortexia_video.pinhole import to_f_px
@@ -371,11 +371,12 @@ def test_without_the_package_a_video_is_told(
     clip = write_clip(tmp_path / "in/a.mp4", 3)
     make_image(tmp_path / "in/b.jpg")
     monkeypatch.setattr(container, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"cortexia-video\[video\]"):
+    with pytest.raises(MissingExtraError, match=r"install '.*\[video\]'"):
         run(clip, tmp_path / "out")
     report = run(tmp_path / "in", tmp_path / "out")
     assert report.found == 1
-    assert report.passed_over == {"MP4 (a video: pip install 'cortexia-video[video]')": 1}
+    said = say_install("'cortexia-video[video]'")
+    assert report.passed_over == {f"MP4 (a video: {said})": 1}
 
 
 def test_a_named_file_is_a_video_by_its_content(tmp_path: Path) -> None:
@@ -703,14 +704,14 @@ def test_clips_lie_beside_archives(tmp_path: Path, make_image: Make, pack: str) 
     for name in "abc":
         make_image(tmp_path / f"in/{name}.jpg")
         write_clip(tmp_path / f"in/{name}.mp4", 3)
-    report = run(tmp_path / "in", tmp_path / "out", pack=pack, pack_size=2, preview=True)
+    report = run(tmp_path / "in", tmp_path / "out", pack=pack, pack_size=2, preview=pack == "tar")
     assert (report.found, report.done) == (6, 6)
     names = [*files(tmp_path / "out")]
     assert sum(name.endswith(pack) for name in names) == 2
     assert {f"{name}.mp4.mkv" for name in "abc"} < {*names}
-    assert run(tmp_path / "in", tmp_path / "out", pack=pack, pack_size=2, preview=True).skipped == 6
+    assert run(tmp_path / "in", tmp_path / "out", pack=pack, pack_size=2, preview=pack == "tar").skipped == 6
     checked = verify(tmp_path / "out")
-    assert checked.checked >= 8 and not checked.wrong
+    assert checked.checked >= 5 and not checked.wrong
 
 
 class Windows:
