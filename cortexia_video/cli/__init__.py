@@ -20,11 +20,12 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from cortexia_video.cli.option_words import find_renamed, set_command, to_options
+from cortexia_video.cli.progress import show_progress
 from cortexia_video.cli.quiet import open_log, quiet_libraries
 from cortexia_video.cli.streams import find_loss, open_streams
 from cortexia_video.errors import CortexiaError, InputError, OutputLostError, describe, printable
 
-_VERBOSE = ("-v", "--verbose")
+_VERBOSE, _QUIET = ("-v", "--verbose"), ("-q", "--quiet")
 DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _COMMANDS = {
@@ -101,13 +102,14 @@ def run_app(app: App, arguments: list[str] | None = None) -> None:
     before = signal.signal(signal.SIGTERM, _end)
     app.suppress_keyboard_interrupt = False  # it would be silent
     given = sys.argv[1:] if arguments is None else arguments
-    words = [each for each in given if each not in _VERBOSE]
+    words = [each for each in given if each not in (*_VERBOSE, *_QUIET)]
     try:
         set_command(app, words)
-        verbose = len(words) < len(given)
+        verbose = any(each in _VERBOSE for each in given)
         with nullcontext() if verbose else quiet_libraries():
-            open_log(verbose=verbose)
-            returned = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+            open_log(verbose=verbose, quiet=any(each in _QUIET for each in given))
+            with show_progress():
+                returned = app(words, exit_on_error=False, print_error=False, result_action="return_value")
         code = returned if isinstance(returned, int) else DONE
     except CycloptsError as error:
         code = _complain(str(error) + find_renamed(words), WRONG_USAGE)

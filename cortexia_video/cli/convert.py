@@ -10,7 +10,6 @@ from cortexia_video.cli.job import run_job
 from cortexia_video.cli.options import CAMERA, MEANING, OPTIONS, RUN, take_options
 from cortexia_video.formats.metadata import describe_files
 from cortexia_video.jobs.convert import convert
-from cortexia_video.sources.depth_files import DepthFiles
 from cortexia_video.storage.paths import to_path
 
 _OF_VALUES = ("kind", "scale", "unknown", "along", "channel", "array", "page")
@@ -54,6 +53,5 @@ def convert_command(
         lambda on_outcome, stop: convert(
             inputs, output, about=about, on_outcome=on_outcome, stop=stop, **options
         ),
-        lambda: DepthFiles(inputs, output=to_path(output), convention=options["convention"], about=about),
         to_path(output),
     )

@@ -23,6 +23,7 @@ from cortexia_video.augmentation import (
     View,
 )
 from cortexia_video.cli import DONE, SOME_FAILED
+from cortexia_video.cli.failures import FailureGroups
 from cortexia_video.cli.option_words import to_options
 from cortexia_video.cli.options import MEANING, OPTIONS, take_options
 from cortexia_video.datasets.builder import Problems, build_dataset
@@ -210,8 +211,7 @@ def guide_augmentation() -> Compose:
 
 
 def _list_failures(failures: list[Failure], total: int) -> int:
-    for failure in failures:
-        print(f"  {to_options(str(failure))}", file=sys.stderr)
+    FailureGroups(failures).print()
     if total > len(failures):
         print(f"  and {total - len(failures)} more", file=sys.stderr)
     return SOME_FAILED if total else DONE

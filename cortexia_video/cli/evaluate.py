@@ -62,12 +62,8 @@ def evaluate_command(
     if compare is not None:
         return _compare(predictors, model, compare, options)
 
-    def show(done: int) -> None:
-        if done % 100 == 0:
-            print(f"{done} images measured", file=sys.stderr, flush=True)
-
     del options["max_error"]  # that of --compare
-    result = evaluate(predictors, **options, on_image=show)
+    result = evaluate(predictors, **options)
     print(to_options(str(result)))
     if options["output"] is not None:
         print(f"\n{to_path(options['output'])}: {RESULTS}, {TABLE}, {PAGE}")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from cortexia_video.cli.options import MODEL, MODEL_OPTIONS, OPTIONS, RUN, take_options
+from cortexia_video.html.wording import format_bytes
 from cortexia_video.jobs.estimate import estimate
 from cortexia_video.jobs.plan import find_existing, plan
 from cortexia_video.storage.paths import to_path
@@ -41,7 +42,7 @@ def plan_command(
     done = (
         f"; {cost.done} are done, what follows is for the other {cost.found - cost.done}" if cost.done else ""
     )
-    print(f"{cost.found} images, {_format_bytes(cost.bytes)}{lost}{done}")
+    print(f"{cost.found} images, {format_bytes(cost.bytes)}{lost}{done}")
     if cost.videos:
         print(
             f"{cost.videos} videos are there, too: of them nothing is foretold; `cortexia status` does, once they run"
@@ -58,18 +59,10 @@ def plan_command(
         seconds = f"{each.hours * 3600:.2g} seconds"
         time = hours if each.hours >= 1 else minutes if each.hours * 60 >= 1 else seconds
         total = f"  {each.hours * cost.num_workers:.3g} worker-hours" if cost.num_workers > 1 else ""
-        print(f"  --format {name:<5} {time:>12} {_format_bytes(each.bytes):>10}{total}")
+        print(f"  --format {name:<5} {time:>12} {format_bytes(each.bytes):>10}{total}")
     if any(cost.requests.values()):
         asked = ", ".join(f"{count} {name}" for name, count in cost.requests.items())
-        print(f"requests to object stores: {asked}; {_format_bytes(cost.bytes)} read from there")
+        print(f"requests to object stores: {asked}; {format_bytes(cost.bytes)} read from there")
     place = to_path(options["output"]) if options["output"] else None
     if isinstance(place, Path):
-        print(f"free in {place}: {_format_bytes(shutil.disk_usage(find_existing(place)).free)}")
-
-
-def _format_bytes(count: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
+        print(f"free in {place}: {format_bytes(shutil.disk_usage(find_existing(place)).free)}")

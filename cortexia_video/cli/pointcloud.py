@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from queue import Queue
 from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
 from cortexia_video.cli import DONE, SOME_FAILED
+from cortexia_video.cli.failures import FailureGroups
 from cortexia_video.cli.job import run_job
 from cortexia_video.cli.options import CAMERA, MEANING, OPTIONS, RUN, take_options
 from cortexia_video.errors import InputError
@@ -66,7 +65,6 @@ def pointcloud_command(
             require_object(place)
         if not is_folder(place):
             raise InputError(f"{place} is no output folder of a run: for an image give its --depth, too")
-        counted = Queue[int]()  # by the job itself, so that the ledger is read once
         return run_job(
             lambda on_outcome, stop: make_point_clouds(
                 image,
@@ -77,12 +75,11 @@ def pointcloud_command(
                 frame=options["frame"],
                 overwrite=options["overwrite"],
                 workers=options["workers"],
-                on_counted=counted.put,
                 on_outcome=on_outcome,
                 stop=stop,
             ),
-            lambda: range(counted.get()),
             to_path(output),
+            made="point cloud",
         )
     if options["images"]:
         raise InputError("`images` says where those of a run are: IMAGE is given by its name")
@@ -107,8 +104,7 @@ def _fuse(run: str, output: str, colmap: str | None, voxel: float | None, option
         raise InputError("`fuse` and `colmap` belong together: give the model that the depth was aligned to")
     taken = {name: options[name] for name in ("max_gap", "overwrite", "workers")}
     fused = fuse_point_clouds(run, output, colmap, voxel=voxel, **taken)
-    for each in fused.failures:
-        print(each, file=sys.stderr)
+    FailureGroups(fused.failures).print()
     failed = f", {len(fused.failures)} failed" if fused.failures else ""
     print(
         f"{to_path(output)}: {fused.points} points of {fused.images} images{failed}; voxels of {fused.voxel:.4g}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,9 +11,8 @@ from cortexia_video.cli import DONE
 from cortexia_video.cli.options import take_options
 from cortexia_video.errors import explain_import
 from cortexia_video.html.wording import format_count
+from cortexia_video.runtime.progress import stage
 from cortexia_video.storage.paths import to_path
-
-_SECONDS_BETWEEN_LINES = 10.0
 
 
 @take_options()
@@ -59,23 +56,12 @@ def scenes_command(
         workers: Processes; one per core by default. A GPU has one.
     """
     try:
-        from cortexia_video.scenes import ScenePlan, write_scenes
+        with stage("loading torch"):
+            from cortexia_video.scenes import ScenePlan, write_scenes
     except ImportError as error:
         raise explain_import(error, "rendering scenes needs", "'cortexia-video[train]'") from error
     plan = ScenePlan(seed, *size, tuple(kinds or ()), textures, device, move, frames)
     place = to_path(output)
-    rendered, there = write_scenes(place, count, plan, workers=workers, on_progress=_Progress())
+    rendered, there = write_scenes(place, count, plan, workers=workers)
     print(f"{format_count(there, 'scene')} in {place}: {rendered:,} rendered, {there - rendered:,} existed")
     return DONE
-
-
-class _Progress:
-    """Say on stderr how many scenes are there, not more often than people read."""
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-
-    def __call__(self, done: int, count: int) -> None:
-        if time.monotonic() - self._last >= _SECONDS_BETWEEN_LINES:
-            self._last = time.monotonic()
-            print(f"{done:,} of {format_count(count, 'scene')}", file=sys.stderr, flush=True)

@@ -35,7 +35,6 @@ def train_command(
         output: Folder for checkpoint, weights, logs and images.
     """
     log = logging.getLogger("cortexia_video")
-    log.setLevel(logging.INFO)
     for handler in log.handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     before, threading.excepthook = threading.excepthook, _pass_over_disks

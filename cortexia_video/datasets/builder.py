@@ -65,7 +65,7 @@ def build_dataset(
         >>> print(cx.build_dataset("photos", "photos-depth", depth="depth"))  # doctest: +SKIP
         120 samples in 1 shards made, 0 kept; 0 failed
     """
-    report = BuildReport()
+    report, total = BuildReport(), None
     items: Iterator[BuildItem | Failure]
     if depth is None:
         dataset: AnyDataset
@@ -83,6 +83,7 @@ def build_dataset(
         source |= {"part": split} if split and dataset is not images else {}
         source |= {"options": json.dumps(options, sort_keys=True, default=str)} if options else {}
         items = list_dataset_items(dataset)
+        total = len(dataset)
     else:
         given = {"name": name, "allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
         wrong = next(filter({**given, **(options or {})}.get, [*given, *(options or {})]), None)
@@ -103,4 +104,5 @@ def build_dataset(
         workers=workers,
         source=source,
         report=report,
+        total=total,
     )

@@ -42,6 +42,15 @@ def format_count(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def format_bytes(count: float) -> str:
+    """Return a size: 812 bytes, 1.2 kB, 45 MB, 1.3 GB."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
 def format_share(share: float) -> str:
     """Return a share of the whole in per cent: 0.3 %, 12 %; never 0 or 100 of what is not."""
     if 0 < share < 0.001:

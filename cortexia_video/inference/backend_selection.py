@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Literal, NamedTuple
@@ -31,6 +31,7 @@ from cortexia_video.errors import (
 from cortexia_video.frame import Frame
 from cortexia_video.inference.parity import Parity, compare
 from cortexia_video.models.registry import find_model
+from cortexia_video.runtime.progress import stage
 
 Backend = Literal["torch", "onnx", "openvino", "auto"]
 
@@ -115,7 +116,10 @@ class BackendSelector:
         frames: of the run; as many are taken as it needs. Raises `ParityError` for a backend or precision
         that differs too much, and where the reference can do none of them.
         """
-        frames = iter(frames)
+        with stage("choosing a backend" if self._is_auto else "comparing with float32"):
+            return self._settle(loaded, iter(frames))
+
+    def _settle(self, loaded: Sequence[DepthEstimator], frames: Iterator[Frame]) -> Sequence[DepthEstimator]:
         first = None if self.is_settled(loaded) else next(frames, None)
         if first is None:  # where there are none to compare on, the run will find none to do
             return loaded

@@ -26,6 +26,7 @@ from cortexia_video.jobs.clip_parts import ClipParts
 from cortexia_video.ledger.entries import ItemDone
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.memory import MemoryBudget
+from cortexia_video.runtime.progress import begin_stage
 from cortexia_video.runtime.throughput import StageClock
 from cortexia_video.sinks.sink import Sink
 from cortexia_video.sources.find import InputFile
@@ -91,6 +92,7 @@ class ClipTask:
             "source": item.source,
         }
         self._parts = ClipParts(tools.sink, item.key, made_of)
+        self._stage = begin_stage(item.key, "frames")
         self._ended = False  # no frame is to be read any more
         self._closed = False  # none is to be written, either
         self._turn = threading.Condition()
@@ -125,6 +127,7 @@ class ClipTask:
         with self._turn, self._order:
             self._ended = self._closed = True
             self._waiting.clear()
+            self._stage.end()
             self._turn.notify_all()
             self._order.notify_all()
 
@@ -220,6 +223,8 @@ class ClipTask:
             for number, image in read_frames(place, self._index, some, only=frozenset(probes)):
                 yield _Read(None, number, image)
         begin = self._output.following
+        self._stage.total = len(numbers)
+        self._stage.skip(begin)
         frames = read_frames(place, self._index, numbers[begin:], proof=self._output.proof)
         for position, (number, image) in enumerate(frames, begin):
             yield _Read(position, number, image)
@@ -262,7 +267,9 @@ class ClipTask:
                 self._order.notify_all()
             if item is None:
                 return None
-            if self._output.add(result, item.grey, item.digest):
+            is_last = self._output.add(result, item.grey, item.digest)
+            self._stage.advance()
+            if is_last:
                 return self._output.finish()
 
     def _settle(self, outcome: ItemDone | Failure) -> None:

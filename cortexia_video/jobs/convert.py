@@ -154,7 +154,15 @@ def convert(
         **given.settings,
     }
     opened = open_outcomes(
-        root, settings, sink, overwrite=overwrite, on_outcome=on_outcome, stop=stop, follows=True
+        root,
+        settings,
+        sink,
+        follows=True,
+        doing="converting",
+        count=lambda: DepthFiles(inputs, output=root, convention=convention, about=about),
+        overwrite=overwrite,
+        on_outcome=on_outcome,
+        stop=stop,
     )
     with opened as outcomes:
         change = _FocalLength(given, {"convention": to, **EXPORTS[to].facts} if to else {})

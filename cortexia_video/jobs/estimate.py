@@ -237,7 +237,14 @@ def estimate(
         keep_depth_json(sink, ledger)
         trace = stack.enter_context(ChromeTrace(Path(profile))) if profile else None
         outcomes = Outcomes(
-            sink, ledger, overwrite=overwrite, changed=changed, on_outcome=on_outcome, stop=stop
+            sink,
+            ledger,
+            doing="estimating",
+            count=spec.find,
+            overwrite=overwrite,
+            changed=changed,
+            on_outcome=on_outcome,
+            stop=stop,
         )
         outcomes.report.passed_over = passed_over
         report = _run(executor, outcomes, found, trace, stop)

@@ -31,6 +31,7 @@ from cortexia_video.ledger.entries import CLAIMED
 from cortexia_video.ledger.ledger import read_ledger
 from cortexia_video.ledger.state import LedgerState, read_state
 from cortexia_video.runtime.input_boundary import attempt
+from cortexia_video.runtime.progress import track
 from cortexia_video.runtime.throughput import Speed
 from cortexia_video.sinks.open import open_sink
 from cortexia_video.sources.find import Found, InputFile, find_images
@@ -228,7 +229,7 @@ def _count(
     chance = random.Random(0)
     count, lost, total = 0, 0, 0
     samples: list[InputFile] = []
-    for each in found:
+    for each in track(found, "counting"):
         if not isinstance(each, InputFile):
             lost += 1
             continue
@@ -246,7 +247,7 @@ def _count(
 def _look_at(samples: Sequence[InputFile]) -> dict[InputFile, Header]:
     """Return the headers that can be read."""
     headers = {}
-    for each in samples:
+    for each in track(samples, "looking", total=len(samples)):
         data = attempt(each.key, "decode", partial(read_image_bytes, each.place))
         header = (
             data if isinstance(data, Failure) else attempt(each.key, "decode", partial(read_header, data))
@@ -284,7 +285,9 @@ def _time(
         done = [line for line in read_ledger(folder) if line.get("outcome") == "done"]
         names = [name for line in done[:_ENCODED] for name in line["outputs"]]
         samples = []
-        for name in names:  # core-seconds and bytes per pixel in every format
+        for name in track(
+            names, "trying formats", "depth maps", len(names)
+        ):  # core-seconds and bytes per pixel in every format
             depth = read_depth(
                 folder / name, about={"kind": estimators[0].model.kind}, max_megapixels=math.inf
             )

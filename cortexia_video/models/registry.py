@@ -13,6 +13,7 @@ from cortexia_video.errors import CortexiaError, ModelLoadError, UnknownModelErr
 from cortexia_video.models.catalog import BACKENDS, NEEDS, PUBLISHED
 from cortexia_video.models.onnx.session import GRAPH_BACKENDS
 from cortexia_video.models.protocol import DepthModel, ModelInfo
+from cortexia_video.runtime.progress import stage
 
 Result = TypeVar("Result")
 
@@ -151,7 +152,8 @@ def load_model(name: str, *, device: str = "auto", **options: object) -> DepthMo
     """
     info = find_model(name)
     try:
-        model = _resolve(info.load)(name, device=device, **options)
+        with stage(f"loading {name}"):
+            model = _resolve(info.load)(name, device=device, **options)
     except ImportError as error:
         raise explain_import(error, f"model {name!r} needs", info.needs) from error
     except TypeError as error:

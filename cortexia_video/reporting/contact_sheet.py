@@ -31,6 +31,7 @@ from cortexia_video.reporting.outliers import Outlier
 from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.memory import MemoryBudget
+from cortexia_video.runtime.progress import track
 from cortexia_video.storage.paths import AnyPath, to_path
 from cortexia_video.viz.colormap import Spacing, colored_depthmap
 
@@ -89,7 +90,8 @@ def make_contact_sheet(
         depth = ("", str(line.get("reason"))) if why == "failed" else _make_depth(root, line, budget)
         return Pair(line, why, image[0] or None, image[1], depth[0] or None, depth[1])
 
-    return [*map_bounded(islice(chosen.values(), PAIRS), make, workers=workers)]
+    shown = [*islice(chosen.values(), PAIRS)]
+    return [*track(map_bounded(shown, make, workers=workers), "drawing", "images", len(shown))]
 
 
 def _make_image(line: Line, images: AnyPath | None, budget: MemoryBudget) -> tuple[str, str]:

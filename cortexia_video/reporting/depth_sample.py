@@ -16,6 +16,7 @@ from cortexia_video.reporting.ledger_summary import Line, Meaning
 from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.memory import MemoryBudget
+from cortexia_video.runtime.progress import track
 from cortexia_video.storage.paths import AnyPath
 
 MEMORY = 1 << 30  # bytes of files and arrays in work at once, over all workers; a larger one is read alone
@@ -90,7 +91,8 @@ def measure_sample(
             )
         return Unreadable(measured.key, measured.reason) if isinstance(measured, Failure) else measured
 
-    for line, found in zip(lines, map_bounded(lines, measure, workers=workers), strict=True):
+    measured = track(map_bounded(lines, measure, workers=workers), "measuring", "depth maps", len(lines))
+    for line, found in zip(lines, measured, strict=True):
         if isinstance(found, Measurement):
             sample.measured.append(found)
         elif found:

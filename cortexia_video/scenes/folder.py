@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -28,6 +28,7 @@ from cortexia_video.ledger.ledger import AppendLog
 from cortexia_video.ledger.object_log import ObjectStoreLog, list_segments
 from cortexia_video.ledger.state import parse_object, read_lines
 from cortexia_video.runtime.process_pool import render_in_processes
+from cortexia_video.runtime.progress import stage
 from cortexia_video.runtime.workers import choose_workers
 from cortexia_video.scenes.layouts import LAYOUTS
 from cortexia_video.scenes.moves import MOVES, RATE, Move, describe_poses, render_move
@@ -53,7 +54,6 @@ _LEAST, _MOST = 16, 8192  # pixels of a side
 _MOST_FRAMES = 99_999
 
 Line = dict[str, Any]
-Listener = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,6 @@ def write_scenes(
     plan: ScenePlan = ScenePlan(),
     *,
     workers: int | None = None,
-    on_progress: Listener | None = None,
 ) -> Written:
     """Write `count` scenes to a folder, those that are missing: what `cortexia scenes` does.
 
@@ -136,7 +135,6 @@ def write_scenes(
         count: How many scenes it is to hold.
         plan: What they are.
         workers: Processes; one per core by default. A GPU has one.
-        on_progress: Called with how many exist, and `count`.
 
     Returns:
         How many were rendered, and how many there are now.
@@ -175,14 +173,13 @@ def write_scenes(
                 for name in _name_frames(plan, seed)
             )
         ]
-        done = count - len(missing)
+        begun = stack.enter_context(stage("rendering", "scenes", count))
+        begun.skip(count - len(missing))
         for part in _render(output, plan, missing, workers):
             for line in part:
                 record.append(line)
                 lines[line["name"]] = line
-            done += len(part) // plan.frames
-            if on_progress:
-                on_progress(done, count)
+            begun.advance(len(part) // plan.frames)
         about = {
             "name": "scenes",
             "frames": [lines[name] for name in sorted(lines)],
