@@ -19,9 +19,10 @@ CortexiaError
 
 from __future__ import annotations
 
+import difflib
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -209,6 +210,19 @@ def describe(error: BaseException) -> str:
         told = f"{type(error).__name__}: {words}" if words else type(error).__name__
         return f"unexpected content ({told}): is the file whole? If it is, please report this"
     return words
+
+
+def propose(word: str, known: Iterable[str]) -> str:
+    """Return `did you mean kitti? ` for a word that is nearly one of those that are known, else ""."""
+    by_lower = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(word.lower(), by_lower, n=1)
+    return f"did you mean {by_lower[near[0]]}? " if near else ""
+
+
+def not_known(what: str, word: str, known: Iterable[str]) -> str:
+    """Return the message for a word that is none of those that are known, which it names."""
+    known = [*known]
+    return f"unknown {what} {word!r}: {propose(word, known)}use one of {', '.join(known)}"
 
 
 def printable(text: str) -> str:

@@ -63,7 +63,7 @@ def build_command(
 
         cortexia estimate photos --output depth --recursive
         cortexia dataset build photos --depth depth --output photos-depth
-        cortexia dataset build mine --name pairs --images "rgb/*.jpg" --depths "d/*.png" --from nyu -o mine-parquet
+        cortexia dataset build mine --images "rgb/*" --depths "d/*" --from nyu -o set
 
     Exit code: 0 all right, 1 some were left out, 2 wrong usage.
 
@@ -148,7 +148,7 @@ def preview_command(
     Some of its images beside their depth, in one image.
 
         cortexia dataset preview data/kitti --output kitti.png
-        cortexia dataset preview photos-depth --output sheet.jpg --count 16 --per-row 4 --augment
+        cortexia dataset preview photos-depth --output sheet.jpg --count 16 --augment
 
     Exit code: 0 all right, 1 some samples cannot be used, 2 wrong usage.
 

@@ -45,8 +45,8 @@ def evaluate_command(
     with the worst and best images of the first predictor, and scores.jsonl, from which the same command
     continues.
 
-        cortexia evaluate compact --protocol real-frames --truth DATA --output RESULTS
-        cortexia evaluate DEPTH_FOLDER OTHER_FOLDER --truth TRUTH_FOLDER --protocol nyu-eigen
+        cortexia evaluate compact --truth DATA --output RESULTS
+        cortexia evaluate DEPTH OTHER_DEPTH --truth TRUTH --protocol nyu-eigen
         cortexia evaluate photos --compare openvino,bfloat16 --model compact
 
     Exit code: 0 every image was measured, 1 some could not be (each is named) or --compare finds too large a

@@ -33,7 +33,7 @@ def plan_command(
     format. Nothing is written to OUTPUT.
 
         cortexia plan photos --recursive --output depth
-        cortexia plan s3://bucket/photos --model depth-anything-v2-small --num-workers 16
+        cortexia plan s3://bucket/photos --model depth-pro --num-workers 16
 
     Exit code: 0 done, 2 wrong usage.
     """

@@ -41,8 +41,8 @@ def pointcloud_command(
     y down, z forward in PLY; y up, z backward in GLB. Flying pixels at edges are left out. What is done and
     unchanged is skipped.
 
-        cortexia pointcloud photo.jpg --depth photo.npy --kind metric --f-px 1500 --output photo.glb
-        cortexia pointcloud clip.mp4 --depth depth/clip.mp4.mkv --frame 123 --output 123.ply
+        cortexia pointcloud a.jpg --depth a.npy --kind metric --f-px 900 -o a.glb
+        cortexia pointcloud a.mp4 --depth depth/a.mp4.mkv --frame 123 -o 123.ply
         cortexia pointcloud depth --output clouds
         cortexia pointcloud aligned --colmap scene/sparse/0 --fuse --output scene.ply
 

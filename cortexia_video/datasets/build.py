@@ -25,7 +25,7 @@ from cortexia_video.datasets.build_log import (
 from cortexia_video.datasets.row_schema import Row, require_texts, to_row
 from cortexia_video.datasets.sample_checks import OnProblem, find_problem
 from cortexia_video.datasets.shard_writers import WRITERS, Writer
-from cortexia_video.errors import Failure, InputError, OutputError, output_lost
+from cortexia_video.errors import Failure, InputError, OutputError, not_known, output_lost
 from cortexia_video.ledger.copied_log import open_log
 from cortexia_video.runtime.bounded_map import map_bounded
 from cortexia_video.runtime.input_boundary import attempt
@@ -98,7 +98,7 @@ def write_shards(
     is full or unwritable; a later call goes on.
     """
     if format not in WRITERS:
-        raise OutputError(f"unknown format {format!r}: use one of {', '.join(WRITERS)}")
+        raise OutputError(not_known("format", format, WRITERS))
     if shard_size < 1:
         raise InputError(f"`shard_size` must be at least 1, got {shard_size}")
     report = report or BuildReport()

@@ -27,6 +27,7 @@ from cortexia_video.errors import (
     LossError,
     OutputError,
     OutputExistsError,
+    not_known,
     printable,
 )
 from cortexia_video.formats.conventions import PER_METRE
@@ -340,12 +341,12 @@ def _choose_formats(format: str | None, to: str | None, step: float | None) -> t
     """Return the formats of the files of a key. step: of a sensor's whole numbers, which are kept."""
     if to is not None:
         if to not in EXPORTS:
-            raise InputError(f"unknown convention {to!r}: use one of {', '.join(EXPORTS)}")
+            raise InputError(not_known("convention", to, EXPORTS))
         if format is not None:
             raise InputError("`to` says the format: leave `format` out")
         return EXPORTS[to].formats
     if format not in FORMATS:
-        raise OutputError(f"unknown format {format!r}: use one of {', '.join(FORMATS)}")
+        raise OutputError(not_known("format", str(format), FORMATS))
     form = FORMATS[format]
     if format in ("png16", "jxl") and step is not None:
         encode, lost = partial(form.encode, scale=step), partial(form.lost, scale=step)

@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import InputError, OutputExistsError, output_lost
+from cortexia_video.errors import InputError, OutputExistsError, not_known, output_lost
 from cortexia_video.formats import tiff
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.ledger.ledger import AppendLog
@@ -90,7 +90,7 @@ class ScenePlan:
             )
         unknown = [kind for kind in self.kinds if kind not in LAYOUTS]
         if unknown:
-            raise InputError(f"no kind of scene is called {unknown[0]!r}: the kinds are {', '.join(LAYOUTS)}")
+            raise InputError(not_known("kind of scene", unknown[0], LAYOUTS))
         if self.move is None and self.frames != 1:
             raise InputError(f"`frames` is of a `move`, one of {', '.join(MOVES)}: give one")
         if self.move is not None and self.move not in MOVES:

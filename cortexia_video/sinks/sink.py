@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
 from cortexia_video.depth_map import DepthMap
-from cortexia_video.errors import Failure, InputError, OutputError
+from cortexia_video.errors import Failure, InputError, OutputError, not_known
 from cortexia_video.formats.raw_depth import Chunks
 from cortexia_video.formats.registry import FORMATS, PREVIEW, RELATIVE, Format
 from cortexia_video.ledger.entries import ItemDone, Placed
@@ -52,7 +52,7 @@ class Sink(ABC):
         suffixes: Sequence[str] | None = None,
     ) -> None:
         if isinstance(format, str) and format not in FORMATS:
-            raise OutputError(f"unknown format {format!r}: use one of {', '.join(FORMATS)}")
+            raise OutputError(not_known("format", format, FORMATS))
         chosen = (FORMATS[format],) if isinstance(format, str) else tuple(format)
         for each in chosen:
             each.require()

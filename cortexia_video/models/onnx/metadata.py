@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cortexia_video.errors import ModelLoadError
+from cortexia_video.errors import ModelLoadError, not_known
 from cortexia_video.models.onnx.ports import Port
 from cortexia_video.models.protocol import InputSize
 
@@ -48,7 +48,7 @@ class Metadata:
                 f"{self.path} does not say its {key}: give it (`{key}`, one of {', '.join(allowed)})"
             )
         if allowed and value not in allowed:
-            raise ModelLoadError(f"unknown {key} {value!r} for {self.path}: use one of {', '.join(allowed)}")
+            raise ModelLoadError(f"{self.path}: {not_known(key, value, allowed)}")
         return value
 
     def choose_size(self, port: Port, given: InputSize | None) -> InputSize:
