@@ -26,6 +26,7 @@ from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.failures import FailureGroups
 from cortexia_video.cli.option_words import to_options
 from cortexia_video.cli.options import MEANING, OPTIONS, take_options
+from cortexia_video.cli.streams import find_width
 from cortexia_video.datasets.builder import Problems, build_dataset
 from cortexia_video.datasets.registry import DATASETS, describe_reading, open_folder
 from cortexia_video.datasets.sample_checks import ProblemCount, raise_problem
@@ -110,8 +111,12 @@ def info_command(
         allow_outside: Read also what set.json and lists of the dataset name outside of its folder.
     """
     if what is None:
+        longest = max(map(len, DATASETS))
         for info in DATASETS.values():
-            print(f"{info.name}\t{info.summary}\t{info.licence}")
+            if find_width():
+                print(f"{info.name:<{longest}}  {info.summary}; licence: {info.licence}")
+            else:
+                print(f"{info.name}\t{info.summary}\t{info.licence}")
         return DONE
     if what in DATASETS and not Path(what).exists():
         info = DATASETS[what]

@@ -10,9 +10,11 @@ from cyclopts import Parameter
 from cortexia_video.cli import DONE, SOME_FAILED
 from cortexia_video.cli.option_words import to_options
 from cortexia_video.cli.options import MODEL, MODEL_OPTIONS, OPTIONS, RUN, parse_size, take_options
+from cortexia_video.cli.streams import find_width
 from cortexia_video.errors import Failure, InputError, ParityError, printable
 from cortexia_video.evaluation.evaluator import evaluate
 from cortexia_video.evaluation.results import PAGE, RESULTS, TABLE
+from cortexia_video.evaluation.text_table import list_lines
 from cortexia_video.inference.backend_selection import BackendSelector
 from cortexia_video.jobs.estimate import estimate
 from cortexia_video.jobs.worker import decode_readable
@@ -64,7 +66,7 @@ def evaluate_command(
 
     del options["max_error"]  # that of --compare
     result = evaluate(predictors, **options)
-    print(to_options(str(result)))
+    print(to_options("\n".join(list_lines(*result, width=find_width()))))
     if options["output"] is not None:
         print(f"\n{to_path(options['output'])}: {RESULTS}, {TABLE}, {PAGE}")
     return DONE if result.is_complete else SOME_FAILED

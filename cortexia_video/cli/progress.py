@@ -14,6 +14,7 @@ from cortexia_video.errors import printable
 from cortexia_video.runtime.progress import Stage, watch_progress
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.live import Live
     from rich.table import Table
 
@@ -123,13 +124,10 @@ class Bars(Lines):
                 self._live.stop()
                 self._live = None
 
-    def _draw(self, width: int) -> Table:
-        from rich.table import Table
+    def _draw(self, width: int) -> Group:
+        from rich.console import Group
 
-        lines = Table.grid()
-        for each in self.stages[-_SHOWN:]:
-            lines.add_row(draw_bar(each, width))
-        return lines
+        return Group(*(draw_bar(each, width) for each in self.stages[-_SHOWN:]))
 
 
 def draw_bar(stage: Stage, width: int) -> Table:

@@ -51,11 +51,16 @@ def find_loss() -> OSError | None:
 def open_text(number: int, like: TextIO | None) -> TextIO:
     """Return a text stream that writes to an open file's number, and drops what it does not take."""
     buffer = io.BufferedWriter(_Patient(number, "w", closefd=False))
-    lines = number == 2 if like is None else bool(like.line_buffering)
+    lines = os.isatty(number) or (number == 2 if like is None else _writes_lines(like))
     encoding = None if like is None else like.encoding
     kind = Terminal if os.isatty(number) else io.TextIOWrapper
     # file names can hold what a terminal cannot
     return kind(buffer, encoding, "backslashreplace", line_buffering=lines)
+
+
+def _writes_lines(stream: TextIO) -> bool:
+    """Return whether a stream keeps no whole line back: PYTHONUNBUFFERED makes it write each piece through."""
+    return bool(stream.line_buffering) or bool(getattr(stream, "write_through", False))
 
 
 class Terminal(io.TextIOWrapper):
@@ -74,6 +79,11 @@ class Terminal(io.TextIOWrapper):
         if line:
             super().write(line)
         super().flush()
+
+
+def find_width() -> int | None:
+    """Return how many characters a line of stdout has room for, where that is a terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def wrap(line: str, width: int) -> str:

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count, islice
@@ -81,7 +81,7 @@ def write_shards(
     workers: int | None = None,
     source: Mapping[str, str] | None = None,
     report: BuildReport | None = None,
-    total: int | None = None,
+    find_total: Callable[[], int] | None = None,
 ) -> BuildReport:
     """Write items to `output/<split>-00000.parquet` (or .tar) and so on, `shard_size` items each, in order.
 
@@ -90,8 +90,8 @@ def write_shards(
     A shard that exists, made of the same items, is kept; what an earlier build left beyond the last is
     removed. on_problem: called with each item that cannot be used, which is then left out; it may raise.
     workers: threads that make rows; one a core by default. source: what the items are made of, in words as
-    `images`; it is recorded, and a split of a folder is never of two. total: how many items there are,
-    where that is known.
+    `images`; it is recorded, and a split of a folder is never of two. find_total: finds out how many items
+    there are, for who wants to see how far it is.
 
     Raises `InputError` for no items, `OutputExistsError` for a folder with other files or another set,
     `OutputError` for an unknown format and where another process builds, `OutputLostError` where the output
@@ -109,7 +109,10 @@ def write_shards(
         raise InputError("nothing to build: no image has depth; run cortexia estimate first")
     root = to_path(output)
     refuse_other_files(root)
-    with open_log(root / RECORD, MARKS, "builds in") as record, stage("building", "samples", total) as begun:
+    with (
+        open_log(root / RECORD, MARKS, "builds in") as record,
+        stage("building", "samples", count=find_total) as begun,
+    ):
         require_same_set(root, record, {"split": split, "format": format, **(source or {})})
         before, names = read_shards(root), set[str]()
         numbered = re.compile(rf"{re.escape(split)}-\d+{re.escape(suffix)}")

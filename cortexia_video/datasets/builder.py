@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 from cortexia_video.datasets.build import BuildReport, write_shards
@@ -12,6 +12,7 @@ from cortexia_video.datasets.dataset import AnyDataset, RGBDDataset, RGBDStream
 from cortexia_video.datasets.registry import open_folder
 from cortexia_video.datasets.sample_checks import raise_problem
 from cortexia_video.errors import Failure, InputError
+from cortexia_video.ledger.state import read_state
 from cortexia_video.storage.paths import PathLike, to_path
 
 Problems = Literal["skip", "stop"]
@@ -65,7 +66,7 @@ def build_dataset(
         >>> print(cx.build_dataset("photos", "photos-depth", depth="depth"))  # doctest: +SKIP
         120 samples in 1 shards made, 0 kept; 0 failed
     """
-    report, total = BuildReport(), None
+    report = BuildReport()
     items: Iterator[BuildItem | Failure]
     if depth is None:
         dataset: AnyDataset
@@ -83,7 +84,7 @@ def build_dataset(
         source |= {"part": split} if split and dataset is not images else {}
         source |= {"options": json.dumps(options, sort_keys=True, default=str)} if options else {}
         items = list_dataset_items(dataset)
-        total = len(dataset)
+        find_total: Callable[[], int] = dataset.__len__
     else:
         given = {"name": name, "allow_unregistered": allow_unregistered, "allow_outside": allow_outside}
         wrong = next(filter({**given, **(options or {})}.get, [*given, *(options or {})]), None)
@@ -94,6 +95,10 @@ def build_dataset(
         place, run = to_path(images), to_path(depth)
         source = {"images": str(place.resolve()), "depth": str(run.resolve())}
         items = list_run_items(place, run, report.left, report.passed_over)
+
+        def find_total() -> int:
+            return read_state(run).counts()["done"]
+
     return write_shards(
         items,
         output,
@@ -104,5 +109,5 @@ def build_dataset(
         workers=workers,
         source=source,
         report=report,
-        total=total,
+        find_total=find_total,
     )

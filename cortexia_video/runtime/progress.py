@@ -82,6 +82,8 @@ class Stage:
 
     def parts(self) -> dict[str, str]:
         """Return what there is to say, in words: `count`, `rate`, `left`, `note`; "" where there is nothing."""
+        if self.total is not None and self.done > self.total:
+            self.total = None  # what was counted has changed since
         of = f"{self.total:,}" if self.total is not None else ""
         done, unit = f"{self.done:,}", f" {self.unit}"
         if self.unit == "bytes":
