@@ -11,7 +11,8 @@ from cyclopts import Parameter
 from cortexia_video.cli.options import MODEL, MODEL_OPTIONS, OPTIONS, RUN, take_options
 from cortexia_video.html.wording import format_bytes
 from cortexia_video.jobs.estimate import estimate
-from cortexia_video.jobs.plan import find_existing, plan
+from cortexia_video.jobs.input_sample import find_existing
+from cortexia_video.jobs.plan import plan
 from cortexia_video.storage.paths import to_path
 
 

@@ -30,6 +30,7 @@ from cortexia_video.inference.batches import BatchSize
 from cortexia_video.jobs.aligner import Aligner, AlignTo
 from cortexia_video.jobs.clip_output import VideoOptions
 from cortexia_video.jobs.clip_parts import remove_parts
+from cortexia_video.jobs.input_sample import describe_need
 from cortexia_video.jobs.outcomes import Changed, Listener, Outcomes, Report
 from cortexia_video.jobs.run_spec import Executor, RunSpec
 from cortexia_video.jobs.worker import Decoding as Decoding
@@ -247,6 +248,7 @@ def estimate(
             stop=stop,
         )
         outcomes.report.passed_over = passed_over
+        _warn_of_need(spec, ledger)
         report = _run(executor, outcomes, found, trace, stop)
         if isinstance(root, Path) and spec.partition is None and not report.interrupted:
             remove_parts(sink)  # of clips: a kill may have left some beside what is done
@@ -275,6 +277,15 @@ def _find_some(spec: RunSpec, passed_over: Counter[str]) -> Iterator[Found]:
     raise InputError(
         f"no images in {', '.join(map(str, places))}{hint}; what cortexia wrote is never an input{kinds}"
     )
+
+
+def _warn_of_need(spec: RunSpec, ledger: Ledger) -> None:
+    """Say how much the run will write, where that is much of what is free; at URLs nobody knows."""
+    if not isinstance(spec.root, Path) or spec.asked["size"] != "full" or any(map(is_remote, spec.inputs)):
+        return
+    missing = (each for each in spec.find() if ledger.state.get(each.key) is None)
+    if need := describe_need(missing, spec.root, spec.format):
+        _log.warning("%s", need)
 
 
 def _run(

@@ -5,36 +5,32 @@ from __future__ import annotations
 import json
 import math
 import os
-import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cortexia_video.depth_estimation import DepthEstimator, Size, load_estimators
-from cortexia_video.errors import Failure, InputError, OutputError, OutputLostError
+from cortexia_video.errors import InputError, OutputError, OutputLostError
 from cortexia_video.formats.registry import FORMATS
-from cortexia_video.images.decode import Header, read_header
-from cortexia_video.images.read import read_image_bytes
 from cortexia_video.inference.backend_selection import AUTO, BackendSelector
 from cortexia_video.inference.batches import BatchSize
 from cortexia_video.jobs.estimate import Decoding, estimate
+from cortexia_video.jobs.input_sample import find_existing, read_headers, sample_inputs
 from cortexia_video.jobs.worker import decode_readable
 from cortexia_video.ledger.depth_reader import read_depth
 from cortexia_video.ledger.entries import CLAIMED
 from cortexia_video.ledger.ledger import read_ledger
 from cortexia_video.ledger.state import LedgerState, read_state
-from cortexia_video.runtime.input_boundary import attempt
 from cortexia_video.runtime.progress import track
 from cortexia_video.runtime.throughput import Speed
 from cortexia_video.sinks.open import open_sink
-from cortexia_video.sources.find import Found, InputFile, find_images
+from cortexia_video.sources.find import InputFile, find_images
 from cortexia_video.storage.atomic_file import scratch_folder
 from cortexia_video.storage.documents import parse_json
 from cortexia_video.storage.paths import is_remote, to_path
@@ -160,13 +156,15 @@ def plan(
 
     passed_over = Counter[str]()
     inside = find_images(inputs, recursive=recursive, output=root, passed_over=passed_over)
-    found, lost, total, samples = _count(inside, note_done)
+    found, lost, total, samples = sample_inputs(track(inside, "counting"), _LOOKED_AT, note_done)
     videos = sum(count for kind, count in passed_over.items() if "(a video" in kind)
     if not samples:
         why = f"none of {lost} inputs can be opened" if lost else "no images"
         why += f", and videos, such as {videos} here, are not planned for:" if videos else ""
         raise InputError(f"{why} in {', '.join(str(to_path(each)) for each in inputs)}")
-    headers = _look_at(samples)
+    headers = read_headers(track(samples, "looking", total=len(samples)))
+    if not headers:
+        raise InputError(f"none of the {len(samples)} images looked at can be read, such as {samples[0].key}")
     asked: dict[str, Any] = {"device": device, "batch_size": batch_size, "size": size, **model_options}
     chosen: list[InputFile] = []  # a few images to time, fewer where they are huge, at least one
     looked_at = 0
@@ -220,49 +218,6 @@ def plan(
         requests=requests,
         videos=videos,
     )
-
-
-def _count(
-    found: Iterable[Found], note: Callable[[InputFile], None]
-) -> tuple[int, int, int, list[InputFile]]:
-    """Return the number of images, of lost inputs, of bytes, and some images by reservoir sampling."""
-    chance = random.Random(0)
-    count, lost, total = 0, 0, 0
-    samples: list[InputFile] = []
-    for each in track(found, "counting"):
-        if not isinstance(each, InputFile):
-            lost += 1
-            continue
-        count += 1
-        note(each)
-        total += each.source.size
-        if len(samples) < _LOOKED_AT:
-            samples.append(each)
-        elif (place := chance.randrange(count)) < _LOOKED_AT:
-            samples[place] = each
-    chance.shuffle(samples)
-    return count, lost, total, samples
-
-
-def _look_at(samples: Sequence[InputFile]) -> dict[InputFile, Header]:
-    """Return the headers that can be read."""
-    headers = {}
-    for each in track(samples, "looking", total=len(samples)):
-        data = attempt(each.key, "decode", partial(read_image_bytes, each.place))
-        header = (
-            data if isinstance(data, Failure) else attempt(each.key, "decode", partial(read_header, data))
-        )
-        if not isinstance(header, Failure):
-            headers[each] = header
-    if not headers:
-        raise InputError(f"none of the {len(samples)} images looked at can be read, such as {samples[0].key}")
-    return headers
-
-
-def find_existing(folder: Path) -> Path:
-    """Return a folder, or the nearest one above it that is there: what it is made in lies on the same disk."""
-    absolute = folder.absolute()
-    return next(each for each in (absolute, *absolute.parents) if each.is_dir())
 
 
 def _time(
